@@ -1,0 +1,136 @@
+"""Everything that crossnet raises on purpose, and the exit code of each.
+
+CrossnetError                 1  it could not be done; nothing was changed
+├── SpecError                 1  what is written cannot be meant: file, line, column, nearest word
+├── HostError                 1  a host cannot be reached or asked
+│   └── CommandFailed         1  a command on a host answered with an error
+├── PlanRefused               1  the spec is fine, the hosts do not allow it; each refusal has a code
+├── StalePlan                 1  the hosts moved since the plan was saved
+├── Locked                    5  another transaction is under way on a host
+├── ApplyFailed                  the transaction did not end confirmed
+│   ├── RolledBack            3  every host was read again and equals its old state
+│   └── RollbackNotProved     4  a host must be looked at
+├── LabError                  1  the lab on this machine cannot do it
+└── Bug                       1  crossnet's own mistake
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class CrossnetError(Exception):
+    """Root of everything crossnet raises; `str()` is complete enough to be shown to a user as it is."""
+
+    exit_code: ClassVar[int] = 1
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One mistake in a spec, with where it stands; line and column count from 1, 0 is "the whole file"."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        return f"{where}: {self.message}"
+
+
+class SpecError(CrossnetError, ValueError):
+    """All mistakes of a spec at once."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(sorted(problems))
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class HostError(CrossnetError):
+    """A host cannot be reached or asked: what was tried, what was seen, what to do next."""
+
+    def __init__(self, host: str, tried: str, seen: str, todo: str) -> None:
+        self.host, self.tried, self.seen, self.todo = host, tried, seen, todo
+        super().__init__(f"{host}: {tried}: {seen}\n  {todo}")
+
+
+class CommandFailed(HostError):
+    """A command on a host ended with an error; carries the command, its exit code and its output."""
+
+    def __init__(self, host: str, argv: Sequence[str], returncode: int, stderr: str) -> None:
+        self.argv, self.returncode, self.stderr = tuple(argv), returncode, stderr
+        shown = argv[0] if len(argv) < 2 else " ".join(_short(word) for word in argv)
+        super().__init__(
+            host,
+            f"ran `{shown}`",
+            f"exit code {returncode}: {stderr.strip() or 'no message'}",
+            "Run it by hand on the host to see more.",
+        )
+
+
+def _short(word: str, limit: int = 60) -> str:
+    line = word.strip().splitlines()[0] if word.strip() else "''"
+    return line if len(line) <= limit and line == word else line[:limit] + " …"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One reason why a plan cannot be made: a stable code, where, what was seen, what to do."""
+
+    code: str
+    where: str
+    message: str
+    todo: str
+    candidates: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        listed = "".join(f"\n    {candidate}" for candidate in self.candidates)
+        return f"{self.where}: {self.message} [{self.code}]{listed}\n  {self.todo}"
+
+
+class PlanRefused(CrossnetError):
+    """All reasons why no plan can be made from this spec on these hosts."""
+
+    def __init__(self, refusals: Sequence[Refusal]) -> None:
+        self.refusals = tuple(refusals)
+        super().__init__("\n".join(str(refusal) for refusal in self.refusals))
+
+
+class StalePlan(CrossnetError):
+    """The hosts are not any more what the saved plan was made from."""
+
+
+class Locked(CrossnetError):
+    """Another transaction holds a host."""
+
+    exit_code = 5
+
+
+class ApplyFailed(CrossnetError):
+    """A transaction that did not end confirmed."""
+
+
+class RolledBack(ApplyFailed):
+    """The change failed, and every host was read again and equals what it was before."""
+
+    exit_code = 3
+
+
+class RollbackNotProved(ApplyFailed):
+    """The change failed, and at least one host could not be shown to equal what it was before."""
+
+    exit_code = 4
+
+
+class LabError(CrossnetError):
+    """The lab cannot be built, found or used on this machine."""
+
+
+class Bug(CrossnetError):
+    """crossnet did something that it must never do."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"this is a mistake of crossnet itself, not yours: {what}\n  Please report it.")

@@ -1,0 +1,98 @@
+"""What the user asks for.
+
+    crossnet: 1
+    hosts:
+      app:      {ssh: root@10.0.43.15}
+      gateway:  {ssh: ops@10.0.43.101, become: sudo}
+    crossings:
+      business:
+        from: app                       # host names, addresses, networks
+        via: gateway
+        to: 10.0.44.0/24                # networks or addresses
+        allow: [icmp, tcp/443]          # default: any
+        translate: snat                 # snat | masquerade | none | {snat: 10.0.44.63}
+
+The values here are what `specfile` makes of such a file: every text already validated, every "one or
+a list" already a tuple, every default still visible as `None` or `auto` because it is discovered later.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from crossnet.values import Address, Network, Probe, Traffic
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class HostSpec:
+    """How to reach a host: exactly one of `ssh`, `local`, `netns`, `lab`."""
+
+    name: str
+    ssh: str | None = None
+    local: bool = False
+    netns: str | None = None
+    lab: str | None = None
+    become: bool = False
+
+
+class Translate(StrEnum):
+    SNAT = "snat"
+    MASQUERADE = "masquerade"
+    NONE = "none"
+
+
+class Fence(StrEnum):
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
+class Firewall(StrEnum):
+    AUTO = "auto"
+    NFTABLES = "nftables"
+    IPTABLES = "iptables"
+
+
+class Persist(StrEnum):
+    AUTO = "auto"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """One declared need: clients reach destinations through a gateway.
+
+    `clients` holds host names (str) and networks; `allow` is None for any traffic; `snat_address` is
+    given only with `translate: {snat: ADDR}`; None elsewhere means "discover it".
+    """
+
+    name: str
+    clients: tuple[str | Network, ...]
+    via: str
+    to: tuple[Network, ...]
+    allow: tuple[Traffic, ...] | None = None
+    translate: Translate = Translate.SNAT
+    snat_address: Address | None = None
+    ingress: str | None = None
+    egress: str | None = None
+    next_hop: Address | None = None
+    firewall: Firewall = Firewall.AUTO
+    persist: Persist = Persist.AUTO
+    fence: Fence = Fence.AUTO
+    probes: tuple[Probe, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A whole spec file; `source` is its text and `file` its name, so that a saved plan can carry it."""
+
+    file: str
+    source: str
+    hosts: tuple[HostSpec, ...]
+    crossings: tuple[Crossing, ...]
+
+    def host(self, name: str) -> HostSpec:
+        return next(host for host in self.hosts if host.name == name)

@@ -1,0 +1,203 @@
+"""The one door to a host: every command, stream, file read and file write goes through `Host`.
+
+A transport supplies how a command is started; reading and writing files is done with the host's own
+`sh`, so that it works the same on this machine, in a namespace, in the lab and over SSH.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Protocol
+
+from crossnet.errors import CommandFailed, HostError
+
+# No dependence on a login shell's profile; /sbin is missing from the PATH of ordinary users on Debian.
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+ENVIRONMENT = {"PATH": PATH, "LC_ALL": "C"}
+
+TIMEOUT = 30.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """What a command answered; text is decoded as UTF-8, anything else replaced."""
+
+    host: str
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def ok(self) -> bool:
+        return self.returncode == 0
+
+    @property
+    def text(self) -> str:
+        return self.stdout.decode(errors="replace")
+
+    @property
+    def error_text(self) -> str:
+        return self.stderr.decode(errors="replace")
+
+    def check(self) -> Completed:
+        """Itself, or CommandFailed when the command ended with an error."""
+        if not self.ok:
+            raise CommandFailed(self.host, self.argv, self.returncode, self.error_text)
+        return self
+
+
+class Process(Protocol):
+    """A command that goes on running on a host, such as tcpdump or ping."""
+
+    def lines(self) -> AsyncIterator[bytes]:
+        """Its standard output, a line at a time, until it ends."""
+        ...
+
+    async def stop(self) -> None:
+        """End it, and wait until it has ended."""
+        ...
+
+
+class Host(Protocol):
+    """A machine that crossnet can ask and change; four verbs, each bounded in time."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT) -> Completed:
+        """Run a command to its end; HostError when the host cannot be reached or time runs out."""
+        ...
+
+    async def start(self, argv: Sequence[str]) -> Process: ...
+
+    async def read(self, path: PurePosixPath) -> bytes | None:
+        """The bytes of a file, None where there is none."""
+        ...
+
+    async def write(self, path: PurePosixPath, data: bytes | None, *, mode: int = 0o644) -> None:
+        """Replace a file in one instant, with its folders; None removes it."""
+        ...
+
+
+_READ = 'if [ -e "$1" ]; then cat -- "$1"; else exit 66; fi'
+
+# Written aside in the same folder and renamed, so that no reader ever sees half a file; synced before and
+# after the rename, so that a power cut leaves the old or the new one (rename(2), fsync(2)). Daemons glob
+# their folders under /etc: a leading dot keeps the aside file out of every such glob.
+_WRITE = r"""
+set -eu
+umask 077
+path=$1 mode=$2
+folder=${path%/*}
+[ -d "$folder" ] || mkdir -p -m 755 -- "$folder"
+aside=$folder/.${path##*/}.crossnet
+trap 'rm -f -- "$aside"' EXIT
+cat > "$aside"
+chmod "$mode" "$aside"
+sync "$aside" 2>/dev/null || sync
+mv -f -- "$aside" "$path"
+trap - EXIT
+sync "$folder" 2>/dev/null || sync
+"""
+
+
+class ShellHost(ABC):
+    """A host whose files are read and written through its own `sh`; a transport adds how to run and start."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str: ...
+
+    @abstractmethod
+    async def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT
+    ) -> Completed: ...
+
+    @abstractmethod
+    async def start(self, argv: Sequence[str]) -> Process: ...
+
+    def locate(self, path: PurePosixPath) -> PurePosixPath:
+        """Where this host keeps `path`; a namespace keeps its files below a root of its own."""
+        return path
+
+    async def read(self, path: PurePosixPath) -> bytes | None:
+        answer = await self.run(["sh", "-c", _READ, "sh", str(self.locate(path))])
+        if answer.returncode == 66:
+            return None
+        return answer.check().stdout
+
+    async def write(self, path: PurePosixPath, data: bytes | None, *, mode: int = 0o644) -> None:
+        place = str(self.locate(path))
+        if data is None:
+            (await self.run(["rm", "-f", "--", place])).check()
+        else:
+            (await self.run(["sh", "-c", _WRITE, "sh", place, f"{mode:o}"], stdin=data)).check()
+
+
+class LocalProcess:
+    """A running child of this machine as a `Process`."""
+
+    def __init__(self, child: asyncio.subprocess.Process) -> None:
+        self._child = child
+
+    async def lines(self) -> AsyncIterator[bytes]:
+        assert self._child.stdout is not None
+        async for line in self._child.stdout:
+            yield line
+
+    async def stop(self) -> None:
+        if self._child.returncode is None:
+            self._child.terminate()
+            try:
+                await asyncio.wait_for(self._child.wait(), 2)
+            except TimeoutError:
+                self._child.kill()
+        await self._child.wait()
+
+
+async def run_here(name: str, argv: Sequence[str], *, stdin: bytes, timeout: float) -> Completed:
+    """Run a command as a child of this process in a clean environment."""
+    try:
+        child = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=ENVIRONMENT,
+            start_new_session=True,  # a Ctrl-C at the terminal must not cut a command in the middle
+        )
+    except FileNotFoundError:
+        return Completed(name, tuple(argv), 127, b"", f"{argv[0]}: not found".encode())
+    try:
+        async with asyncio.timeout(timeout):
+            stdout, stderr = await child.communicate(stdin)
+    except TimeoutError:
+        raise HostError(
+            name,
+            f"ran `{' '.join(argv[:3])}`",
+            f"no answer within {timeout:g} s",
+            "Look at the host's load and its locks.",
+        ) from None
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+    assert child.returncode is not None
+    return Completed(name, tuple(argv), child.returncode, stdout, stderr)
+
+
+async def start_here(argv: Sequence[str]) -> Process:
+    child = await asyncio.create_subprocess_exec(
+        *argv,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env=ENVIRONMENT,
+        start_new_session=True,
+    )
+    return LocalProcess(child)

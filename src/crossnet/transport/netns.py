@@ -1,0 +1,35 @@
+"""A host inside a named network namespace of another host (`ip netns`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+from crossnet.transport import TIMEOUT, Completed, Process, ShellHost
+
+ROOT = PurePosixPath("/var/lib/crossnet/netns")
+
+
+class Netns(ShellHost):
+    """A namespace has its own network but not its own files, so its files live below a root of its own.
+
+    Without that, writing `/etc/sysctl.d/…` "in" a namespace would write the machine's own file.
+    """
+
+    def __init__(self, inner: ShellHost, namespace: str) -> None:
+        self._inner = inner
+        self._prefix = ("ip", "netns", "exec", namespace)
+        self._root = ROOT / namespace
+
+    @property
+    def name(self) -> str:
+        return self._inner.name
+
+    def locate(self, path: PurePosixPath) -> PurePosixPath:
+        return self._inner.locate(self._root / path.relative_to("/"))
+
+    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT) -> Completed:
+        return await self._inner.run([*self._prefix, *argv], stdin=stdin, timeout=timeout)
+
+    async def start(self, argv: Sequence[str]) -> Process:
+        return await self._inner.start([*self._prefix, *argv])

@@ -1,0 +1,169 @@
+"""The words of the network: addresses, ports, traffic, probes. Frozen, and validated where they enter.
+
+Addresses and networks are the standard library's own types; what is here are the parsers that say
+what is wrong in a network engineer's words, and the few values the standard library lacks.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+
+class Family(IntEnum):
+    """IPv4 or IPv6; the value is the version number."""
+
+    V4 = 4
+    V6 = 6
+
+    @property
+    def label(self) -> str:
+        return f"IPv{self.value}"
+
+
+class Protocol(StrEnum):
+    """A protocol that `allow` and `probe` can name. `icmp` means ICMPv6 where the addresses are IPv6."""
+
+    ICMP = "icmp"
+    TCP = "tcp"
+    UDP = "udp"
+
+
+def family_of(value: Address | Network) -> Family:
+    return Family(value.version)
+
+
+def address(text: str) -> Address:
+    """An address such as `10.0.44.63` or `fd00:44::63`; ValueError says what is wrong with the text."""
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        hint = f"; for a network use {text.split('/')[0]} without the prefix length" if "/" in text else ""
+        raise ValueError(f"{text!r} is not an IP address{hint}") from None
+
+
+def network(text: str) -> Network:
+    """A network such as `10.0.44.0/24`, or one address as a host network; host bits are refused."""
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        pass
+    try:
+        right = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"{text!r} is not an IP network or address") from None
+    raise ValueError(f"{text!r} has host bits set: the network is {right}")
+
+
+def host_network(value: Address) -> Network:
+    """The network that holds this one address (/32 or /128)."""
+    return ipaddress.ip_network(value)
+
+
+def contains(outer: Network, inner: Network | Address) -> bool:
+    """Whether every address of `inner` lies in `outer`; never true across families."""
+    if outer.version != inner.version:
+        return False
+    if isinstance(inner, IPv4Address | IPv6Address):
+        return inner in outer
+    return (
+        outer.prefixlen <= inner.prefixlen
+        and inner.network_address in outer  # a subnet test that mypy can follow for both families
+    )
+
+
+def overlap(one: Network, other: Network) -> bool:
+    return contains(one, other) or contains(other, one)
+
+
+def show_network(value: Network) -> str:
+    """`10.0.44.0/24`, and a host network as its bare address."""
+    return str(value.network_address) if value.prefixlen == value.max_prefixlen else str(value)
+
+
+# linux/if.h: IFNAMSIZ is 16 with the final NUL; dev_valid_name() refuses '/', ':' and white space.
+_INTERFACE = re.compile(r"[^/:\s]{1,15}")
+
+
+def interface_name(text: str) -> str:
+    """A name that the kernel accepts for an interface, else ValueError."""
+    if text in (".", "..") or not _INTERFACE.fullmatch(text):
+        raise ValueError(f"{text!r} is not an interface name: 1 to 15 characters without '/', ':' and blanks")
+    return text
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Ports:
+    """A range of ports, both ends included; one port is a range of one."""
+
+    first: int
+    last: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.first <= self.last <= 65535:
+            raise ValueError(f"{self} is not a port or a range of ports between 1 and 65535")
+
+    def __str__(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Traffic:
+    """One entry of `allow`: `icmp`, `tcp/443`, `tcp/8000-8010`; without ports the whole protocol."""
+
+    protocol: Protocol
+    ports: Ports | None = None
+
+    @classmethod
+    def from_text(cls, text: str) -> Traffic:
+        name, slash, rest = text.partition("/")
+        if name not in set(Protocol):
+            raise ValueError(f"{text!r} is not any, icmp, tcp/PORT, tcp/PORT-PORT or the same with udp")
+        protocol = Protocol(name)
+        if not slash:
+            return cls(protocol)
+        if protocol is Protocol.ICMP:
+            raise ValueError(f"{text!r}: icmp has no ports")
+        first, dash, last = rest.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise ValueError(f"{rest!r} in {text!r} is not a port or a range of ports")
+        return cls(protocol, Ports(int(first), int(last) if dash else int(first)))
+
+    def __str__(self) -> str:
+        return f"{self.protocol}/{self.ports}" if self.ports else str(self.protocol)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One flow that verify sends: `icmp/10.0.44.1`, `tcp/10.0.44.10:443`, `udp/[fd00:44::1]:53`."""
+
+    protocol: Protocol
+    destination: Address
+    port: int | None = None
+
+    @classmethod
+    def from_text(cls, text: str) -> Probe:
+        name, slash, rest = text.partition("/")
+        if name not in set(Protocol) or not slash:
+            raise ValueError(f"{text!r} is not icmp/ADDRESS, tcp/ADDRESS:PORT or udp/ADDRESS:PORT")
+        protocol = Protocol(name)
+        if protocol is Protocol.ICMP:
+            return cls(protocol, address(rest.removeprefix("[").removesuffix("]")))
+        host, colon, port = rest.rpartition(":")
+        if not colon or not port.isdecimal() or not 1 <= int(port) <= 65535:
+            raise ValueError(f"{text!r} names no port: {name}/ADDRESS:PORT")
+        if ":" in host and not host.startswith("["):
+            raise ValueError(f"{text!r}: write an IPv6 address in brackets, {name}/[ADDRESS]:PORT")
+        return cls(protocol, address(host.removeprefix("[").removesuffix("]")), int(port))
+
+    def __str__(self) -> str:
+        if self.port is None:
+            return f"{self.protocol}/{self.destination}"
+        host = f"[{self.destination}]" if self.destination.version == 6 else str(self.destination)
+        return f"{self.protocol}/{host}:{self.port}"
