@@ -1,3 +1,39 @@
-"""crossnet lets hosts reach a network they have no route to, through a host that stands in both."""
+"""crossnet lets hosts reach a network they have no route to, through a host that stands in both.
+
+    spec = crossnet.load("crossnet.yaml")
+    facts = await crossnet.observe(spec)
+    plan = crossnet.plan(spec, facts)
+    await crossnet.apply(plan)
+
+What the commands do, as functions; `docs/library.md` has an example that runs.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from crossnet.api import Applied, UndoPlan, apply, load, observe, plan, plan_undo, status, undo, verify
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Applied",
+    "UndoPlan",
+    "__version__",
+    "apply",
+    "load",
+    "observe",
+    "plan",
+    "plan_undo",
+    "status",
+    "undo",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Late, because the command line imports this package first and `--help` needs none of it.
+    if name in __all__:
+        from crossnet import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -75,6 +75,10 @@ class Host(Protocol):
 
     async def start(self, argv: Sequence[str]) -> Process: ...
 
+    def locate(self, path: PurePosixPath) -> PurePosixPath:
+        """Where this host keeps `path`; a namespace keeps its files below a root of its own."""
+        ...
+
     async def read(self, path: PurePosixPath) -> bytes | None:
         """The bytes of a file, None where there is none."""
         ...

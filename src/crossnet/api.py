@@ -1,0 +1,234 @@
+"""What the commands do, as functions: load, observe, plan, apply, verify, undo, status."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+
+from crossnet import facts as facts_module
+from crossnet.errors import CrossnetError
+from crossnet.events import Event, Watcher, nobody
+from crossnet.facts import Facts
+from crossnet.health import CrossingStatus, crossing_status
+from crossnet.inventory import connect
+from crossnet.persistence import unit
+from crossnet.planning import Plan, make_plan, make_undo_plan
+from crossnet.record import FILES, VERIFIED, read_record
+from crossnet.spec import Spec
+from crossnet.transaction import journal
+from crossnet.transaction.apply import Confirmed
+from crossnet.transaction.apply import apply as transact
+from crossnet.transaction.journal import Journal
+from crossnet.transaction.rollback import finish_all
+from crossnet.transport import Host, ShellHost
+from crossnet.verification import Verification, read_back
+from crossnet.verification import verify as check
+
+READ = tuple(PurePosixPath(path) for path in (*FILES, *unit.FILES))
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A confirmed transaction with the verification that earned it; None when there was nothing to do."""
+
+    plan: Plan
+    confirmed: Confirmed | None
+    verification: Verification | None
+
+    @property
+    def unwritten(self) -> tuple[str, ...]:
+        """What could not be written for the next boot."""
+        return self.confirmed.unwritten if self.confirmed else ()
+
+
+class NotAsPromised(CrossnetError):
+    """After the change a host differs from the plan, or a probe that the spec names does not pass."""
+
+
+def load(path: str | Path) -> Spec:
+    """The spec in a file; SpecError tells all its mistakes at once."""
+    from crossnet.specfile import load as load_file
+
+    return load_file(path)
+
+
+def hosts_of(spec: Spec) -> dict[str, Host]:
+    """A way to each host of a spec."""
+    return connect(spec, _lab_host)
+
+
+def _lab_host(name: str, written: str) -> ShellHost:
+    from crossnet.lab.build import find
+    from crossnet.transport.lab import LabHost
+
+    return LabHost(name, find(written).socket)
+
+
+async def observe(spec: Spec, *, watch: Watcher = nobody) -> dict[str, Facts]:
+    """What every host of a spec says about itself; read only."""
+    return await _observe(hosts_of(spec), watch)
+
+
+async def _observe(hosts: Mapping[str, Host], watch: Watcher) -> dict[str, Facts]:
+    for name in hosts:
+        watch(Event("reads facts", name))
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = {
+                name: group.create_task(facts_module.observe(host, READ)) for name, host in hosts.items()
+            }
+    except BaseExceptionGroup as several:
+        raise _first(several) from several
+    return {name: task.result() for name, task in tasks.items()}
+
+
+def _first(several: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error to show of several: one of crossnet's own, which says what to do."""
+    errors = [error for error in several.exceptions if isinstance(error, CrossnetError)]
+    return errors[0] if errors else several.exceptions[0]
+
+
+def plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
+    """What would change on which host, and what that opens; PlanRefused says why there is no plan."""
+    return make_plan(spec, facts)
+
+
+async def apply(made: Plan, *, watch: Watcher = nobody) -> Applied:
+    """Bring the hosts to a plan: all or nothing, verified before it is confirmed.
+
+    Raises RolledBack (proved) or RollbackNotProved when it does not hold, StalePlan when the hosts moved
+    since the plan was made, Locked when another transaction is under way.
+    """
+    if not made.touched:
+        return Applied(made, None, None)
+    hosts = hosts_of(made.spec)
+    held: list[Verification] = []
+
+    async def prove() -> None:
+        facts = await _observe(hosts, watch)
+        found = await check(made, facts, hosts, watch, live_only=True)
+        held.append(found)
+        if found.differences:
+            raise NotAsPromised("after the change, read again:\n  " + "\n  ".join(found.differences))
+        if found.broken_promises:
+            lines = [
+                f"{v.client} → {v.probe}: {v.forward.detail or v.reply.detail}" for v in found.broken_promises
+            ]
+            raise NotAsPromised("a probe of the spec does not pass:\n  " + "\n  ".join(lines))
+
+    confirmed = await transact(
+        made,
+        hosts,
+        observe=lambda: _observe(hosts, watch),
+        replan=lambda facts: make_plan(made.spec, facts),
+        prove=prove,
+        watch=watch,
+    )
+    await _remember(held[-1], made, hosts)
+    return Applied(made, confirmed, held[-1])
+
+
+async def verify(spec: Spec, *, crossing: str | None = None, watch: Watcher = nobody) -> Verification:
+    """Read back, send a new flow from each client, and look at it on the gateway."""
+    hosts = hosts_of(spec)
+    facts = await _observe(hosts, watch)
+    made = make_plan(spec, facts)
+    if crossing is not None:
+        made = replace(made, passages=tuple(p for p in made.passages if p.crossing.name == crossing))
+    found = await check(made, facts, hosts, watch)
+    if all(read_record(facts[name]).owned for name in {p.gateway for p in made.passages}):
+        await _remember(found, made, hosts)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class UndoPlan:
+    """What undo would give back, and the abandoned transactions that it would put back first."""
+
+    plan: Plan
+    unfinished: Mapping[str, Journal]
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.plan.touched and not self.unfinished
+
+
+async def plan_undo(spec: Spec, *, watch: Watcher = nobody) -> UndoPlan:
+    """What undo would do, by the hosts' own records and journals."""
+    facts = await _observe(hosts_of(spec), watch)
+    return UndoPlan(make_undo_plan(spec, facts), _unfinished(facts))
+
+
+def _unfinished(facts: Mapping[str, Facts]) -> dict[str, Journal]:
+    return {name: found for name in facts if (found := journal.unfinished(facts[name]))}
+
+
+async def undo(spec: Spec, *, watch: Watcher = nobody) -> Applied:
+    """Every host as it was before crossnet; an abandoned transaction is put back first."""
+    hosts = hosts_of(spec)
+    facts = await _observe(hosts, watch)
+    left = _unfinished(facts)
+    for name, found in left.items():
+        if found.is_running_here:
+            raise journal.locked(name, found)
+    if left:
+        await finish_all(left, hosts, watch)
+        facts = await _observe(hosts, watch)
+    made = make_undo_plan(spec, facts)
+    if not made.touched:
+        return Applied(made, None, None)
+
+    async def prove() -> None:
+        wrong = read_back(made, await _observe(hosts, watch), live_only=True)
+        if wrong:
+            raise NotAsPromised("after the undo, read again:\n  " + "\n  ".join(wrong))
+
+    confirmed = await transact(
+        made,
+        hosts,
+        observe=lambda: _observe(hosts, watch),
+        replan=lambda facts: make_undo_plan(spec, facts),
+        prove=prove,
+        watch=watch,
+    )
+    return Applied(made, confirmed, None)
+
+
+async def status(spec: Spec, *, watch: Watcher = nobody) -> tuple[CrossingStatus, ...]:
+    """How each crossing stands; sends nothing and changes nothing."""
+    facts = await _observe(hosts_of(spec), watch)
+    return crossing_status(make_plan(spec, facts), facts)
+
+
+async def _remember(found: Verification, made: Plan, hosts: Mapping[str, Host]) -> None:
+    """Keep on each gateway when its crossings were last verified, for whoever asks for the status."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    by_gateway: dict[str, dict[str, dict[str, str]]] = {}
+    for passage in made.passages:
+        name = passage.crossing.name
+        results = [verdict.result for verdict in found.verdicts if verdict.crossing == name]
+        if results:
+            worst = max(results, key=("reachable", "undetermined", "unreachable").index)
+            entry = {"time": now, "result": str(worst)}
+            by_gateway.setdefault(passage.gateway, {})[name] = entry
+    for gateway, entries in by_gateway.items():
+        data = (json.dumps(entries) + "\n").encode()
+        await hosts[gateway].write(PurePosixPath(VERIFIED), data, mode=0o600)
+
+
+__all__ = [
+    "Applied",
+    "UndoPlan",
+    "apply",
+    "load",
+    "observe",
+    "plan",
+    "plan_undo",
+    "status",
+    "undo",
+    "verify",
+]

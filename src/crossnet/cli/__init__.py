@@ -1,0 +1,59 @@
+"""The command line: arguments in, the library's functions, text or JSON out; no logic of its own."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+import crossnet
+from crossnet.cli import crossings, lab, reference
+
+
+class Ordered(click.Group):
+    """Commands in the order in which a newcomer needs them, not of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(
+    cls=Ordered,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(crossnet.__version__, prog_name="crossnet", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Let hosts reach a network they have no route to, through a host that stands in both.
+
+    A first look, on this machine and without changing it:  crossnet demo
+
+    For your own hosts:  crossnet init, then plan, apply, verify; undo puts everything back.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(crossings.first_words())
+
+
+for command in (
+    crossings.init,
+    crossings.plan,
+    crossings.apply,
+    crossings.verify,
+    crossings.status,
+    crossings.undo,
+    reference.facts,
+    reference.explain,
+    lab.demo,
+    lab.lab,
+    reference.schema,
+    reference.completion,
+):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line; every error becomes a message and an exit code, never a traceback."""
+    from crossnet.cli.failure import run
+
+    sys.exit(run(cli))

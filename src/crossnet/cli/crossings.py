@@ -1,0 +1,182 @@
+"""init, plan, apply, verify, status, undo: the life of a crossing."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from crossnet.cli.options import SPEC_FILE, Speech, consent, speaking
+
+if TYPE_CHECKING:
+    from crossnet.planning import Plan
+
+
+def first_words() -> str:
+    """What `crossnet` alone says: the next thing to do in this folder."""
+    if Path(SPEC_FILE).exists():
+        return (
+            f"{SPEC_FILE} is here. Next:\n"
+            "  crossnet plan     what would change, and what that opens\n"
+            "  crossnet apply    do it, all or nothing, and verify it\n"
+            "  crossnet status   how it stands\n"
+            "crossnet --help lists all commands."
+        )
+    return (
+        f"There is no {SPEC_FILE} in this folder. First:\n"
+        "  crossnet demo     see it work, on this machine and without changing it\n"
+        "  crossnet init     write a commented spec for your own hosts\n"
+        "crossnet --help lists all commands."
+    )
+
+
+@click.command()
+@click.option("--from", "clients", multiple=True, metavar="A", help="A client: what ssh takes, or a network.")
+@click.option("--via", metavar="B", help="The gateway: what ssh takes.")
+@click.option("--to", multiple=True, metavar="NET", help="A network that the clients shall reach.")
+@speaking()
+def init(speech: Speech, clients: tuple[str, ...], via: str | None, to: tuple[str, ...]) -> None:
+    """Write a commented spec; with --from, --via and --to a complete one."""
+    from crossnet import template
+
+    given = (bool(clients), via is not None, bool(to))
+    if any(given) and not all(given):
+        raise click.UsageError("--from, --via and --to belong together: give all three, or none")
+    text = template.complete(clients, via, to) if via is not None else template.blank()
+    try:
+        with open(speech.file, "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise click.ClickException(
+            f"{speech.file} is there already, and is left as it is\n  Give another name with -f FILE."
+        ) from None
+    except OSError as error:
+        raise click.ClickException(f"cannot write {speech.file}: {error.strerror}") from None
+    if speech.json:
+        from crossnet.show import json
+
+        speech.say(json.document({"file": speech.file}))
+    else:
+        speech.say(f"Wrote {speech.file}. Edit it, then run `crossnet plan`.")
+
+
+@click.command()
+@click.option("--out", metavar="FILE", help="Save the plan, for `crossnet apply FILE`.")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there are changes.")
+@speaking()
+def plan(speech: Speech, out: str | None, detailed_exitcode: bool) -> int:
+    """Show what would change on which host, and what that opens; changes nothing."""
+    made = asyncio.run(_make_plan(speech))
+    if out is not None:
+        from crossnet.savedplan import save
+
+        save(made, Path(out))
+    _show_plan(speech, made)
+    return 2 if detailed_exitcode and not made.is_empty else 0
+
+
+async def _make_plan(speech: Speech) -> Plan:
+    from crossnet import api
+
+    spec = speech.spec()
+    return api.plan(spec, await api.observe(spec, watch=speech.watch))
+
+
+def _show_plan(speech: Speech, made: Plan) -> None:
+    from crossnet.show import json, text
+
+    if speech.json:
+        speech.say(json.document(json.plan_data(made)))
+    else:
+        speech.say(text.plan_text(made, verbose=speech.verbose, paint=speech.paint))
+
+
+@click.command()
+@click.argument("planfile", required=False, metavar="[PLANFILE]")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@speaking()
+def apply(speech: Speech, planfile: str | None, yes: bool) -> int:
+    """Plan, ask, change the hosts all or nothing, verify, confirm, and write it for the next boot."""
+    from crossnet import api
+    from crossnet.show import json, text
+
+    if planfile is not None:
+        from crossnet.savedplan import load
+
+        made = asyncio.run(load(Path(planfile), watch=speech.watch))
+    else:
+        made = asyncio.run(_make_plan(speech))
+    if made.touched:
+        if not speech.json:
+            speech.say(text.plan_text(made, verbose=speech.verbose, paint=speech.paint))
+        if not consent("Apply this plan?", yes=yes, command="crossnet apply"):
+            raise click.ClickException("no consent: nothing was changed")
+    applied = asyncio.run(api.apply(made, watch=speech.watch))
+    if speech.json:
+        speech.say(json.document(json.applied_data(applied)))
+    else:
+        shown = text.applied_text(applied, paint=speech.paint)
+        speech.say(f"\n{shown}" if applied.confirmed else shown)
+    return 7 if applied.unwritten else 0
+
+
+@click.command()
+@click.argument("crossing", required=False)
+@speaking()
+def verify(speech: Speech, crossing: str | None) -> int:
+    """Read back, send a new flow from each client, and look at it on the gateway."""
+    from crossnet import api
+    from crossnet.show import json, text
+    from crossnet.verification import Result
+
+    spec = speech.spec()
+    names = [one.name for one in spec.crossings]
+    if crossing is not None and crossing not in names:
+        raise click.ClickException(f"{speech.file} has no crossing {crossing!r}; it has: {', '.join(names)}")
+    found = asyncio.run(api.verify(spec, crossing=crossing, watch=speech.watch))
+    if speech.json:
+        speech.say(json.document(json.verification_data(found)))
+    else:
+        speech.say(text.verification_text(found, paint=speech.paint))
+    return 0 if found.result is Result.REACHABLE else 3
+
+
+@click.command()
+@speaking()
+def status(speech: Speech) -> int:
+    """Show how each crossing stands: up, degraded, drifted or down."""
+    from crossnet import api
+    from crossnet.health import State
+    from crossnet.show import json, text
+
+    found = asyncio.run(api.status(speech.spec(), watch=speech.watch))
+    if speech.json:
+        speech.say(json.document(json.status_data(found)))
+    else:
+        speech.say(text.status_text(found, paint=speech.paint))
+    return 0 if all(status.state is State.UP for status in found) else 3
+
+
+@click.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@speaking()
+def undo(speech: Speech, yes: bool) -> int:
+    """Put every host back as it was before crossnet."""
+    from crossnet import api
+    from crossnet.show import json, text
+
+    spec = speech.spec()
+    made = asyncio.run(api.plan_undo(spec, watch=speech.watch))
+    if not made.is_empty:
+        if not speech.json:
+            speech.say(text.undo_plan_text(made, verbose=speech.verbose, paint=speech.paint))
+        if not consent("Undo all this?", yes=yes, command="crossnet undo"):
+            raise click.ClickException("no consent: nothing was changed")
+    applied = asyncio.run(api.undo(spec, watch=speech.watch))
+    if speech.json:
+        speech.say(json.document(json.applied_data(applied)))
+    else:
+        speech.say(text.undone_text(applied, paint=speech.paint))
+    return 7 if applied.unwritten else 0

@@ -1,0 +1,117 @@
+"""lab and demo: real hosts on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from crossnet.cli.options import Speech, speaking
+
+
+@click.command()
+@click.option(
+    "--firewall", type=click.Choice(["auto", "nftables", "iptables"]), default="auto", help="Which engine."
+)
+@click.option("--no-color", is_flag=True, help="Plain text.")
+def demo(firewall: str, no_color: bool) -> None:
+    """Tell the whole story on hosts of the lab, start to end; leaves nothing behind."""
+    import os
+    import sys
+
+    from crossnet import demo as story
+    from crossnet.show.paint import ansi, plain
+
+    colour = sys.stdout.isatty() and not no_color and not os.environ.get("NO_COLOR")
+    asyncio.run(story.tell(click.echo, paint=ansi if colour else plain, firewall=firewall))
+
+
+@click.group()
+def lab() -> None:
+    """Hosts in network namespaces on this machine, to try and to test."""
+
+
+@lab.command("up")
+@click.argument("topology", default="seed")
+@click.option("--name", help="The lab's name; default CROSSNET_LAB, else the topology's name.")
+@click.option("--count", type=click.IntRange(1, 1000), help="How many hosts a counted entry makes.")
+@click.option("--spec", "spec_file", metavar="FILE", help="Write a spec for this lab.")
+@speaking(with_spec=False)
+def up(speech: Speech, topology: str, name: str | None, count: int | None, spec_file: str | None) -> None:
+    """Build a lab from a shipped topology (see `lab list`) or a file."""
+    from crossnet.lab import build
+    from crossnet.lab import topology as topologies
+    from crossnet.show import json
+
+    loaded = topologies.load(topology, count=count)
+    if spec_file is not None and Path(spec_file).exists():
+        raise click.ClickException(
+            f"{spec_file} is there already, and is left as it is\n  Give another name."
+        )
+    built = asyncio.run(build.up(loaded, name=name))
+    if spec_file is not None:
+        Path(spec_file).write_text(topologies.spec_for(loaded), encoding="utf-8")
+    if speech.json:
+        speech.say(json.document({"lab": built.name, "hosts": list(built.hosts)}))
+        return
+    lines = [f"Lab {built.name} is up: {', '.join(built.hosts)}."]
+    if spec_file is not None:
+        lines.append(f"Wrote {spec_file}: run `crossnet plan -f {spec_file}`.")
+    else:
+        lines.append(f"A host is `lab: {built.hosts[0]}` in a spec; --spec FILE writes one.")
+    lines.append(f"Look around:  crossnet lab exec {built.hosts[0]} -- ip addr")
+    lines.append(f"Take it down: crossnet lab down {built.name}")
+    speech.say("\n".join(lines))
+
+
+@lab.command("down")
+@click.argument("name", required=False)
+@click.option("--all", "everything", is_flag=True, help="All labs of this user, also what a crash left.")
+@speaking(with_spec=False)
+def down(speech: Speech, name: str | None, everything: bool) -> None:
+    """Remove a lab and everything it made; without a name the only one."""
+    from crossnet.lab import build
+    from crossnet.show import json
+
+    names = list(build.remains()) if everything else [name or build.only().name]
+    for one in names:
+        asyncio.run(build.down(one))
+    if speech.json:
+        speech.say(json.document({"down": names}))
+    else:
+        speech.say("\n".join(f"Lab {one} is down." for one in names) or "No lab is up.")
+
+
+@lab.command("list")
+@speaking(with_spec=False)
+def list_(speech: Speech) -> None:
+    """List the labs that are up, and the topologies to build."""
+    from crossnet.lab import build
+    from crossnet.lab import topology as topologies
+    from crossnet.show import json
+
+    running = build.running()
+    shipped = [topologies.load(name) for name in topologies.shipped()]
+    if speech.json:
+        labs = [{"lab": one.name, "topology": one.topology.name, "hosts": list(one.hosts)} for one in running]
+        known = [{"topology": one.name, "description": one.description} for one in shipped]
+        speech.say(json.document({"labs": labs, "topologies": known}))
+        return
+    lines = [f"{one.name}: {', '.join(one.hosts)}" for one in running] or ["No lab is up."]
+    width = max(len(one.name) for one in shipped)
+    lines += ["", "topologies for `crossnet lab up`:"]
+    lines += [f"  {one.name:<{width}}  {one.description}" for one in shipped]
+    speech.say("\n".join(lines))
+
+
+@lab.command("exec", context_settings={"ignore_unknown_options": True})
+@click.argument("host")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def exec_(host: str, command: tuple[str, ...]) -> int:
+    """Run a command on a host of a lab: crossnet lab exec app -- ping -c 1 10.0.44.1."""
+    from crossnet.lab import build
+    from crossnet.transport.lab import attach
+
+    place = build.find(host)
+    return attach(host, place.socket, command)

@@ -1,0 +1,98 @@
+"""What every command takes, and how it speaks."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from crossnet.events import Event
+    from crossnet.show.paint import Paint
+    from crossnet.spec import Spec
+
+SPEC_FILE = "crossnet.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """How a command reads its spec and talks: file, JSON or text, colour, progress."""
+
+    file: str
+    json: bool
+    colour: bool
+    quiet: bool
+    verbose: bool
+
+    @property
+    def paint(self) -> Paint:
+        from crossnet.show.paint import ansi, plain
+
+        return ansi if self.colour else plain
+
+    def spec(self) -> Spec:
+        """The spec file; where there is none the error says what to do first."""
+        from crossnet.api import load
+
+        return load(self.file)
+
+    def say(self, text: str) -> None:
+        """A result, on standard output."""
+        click.echo(text, color=True)
+
+    def watch(self, event: Event) -> None:
+        """Progress, on standard error, so that standard output stays parseable."""
+        if not self.quiet and not self.json:
+            host = f"{event.host}: " if event.host else ""
+            click.echo(f"… {host}{event.text}", err=True)
+
+
+def speaking(*, with_spec: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command the shared options, and its function a `Speech` as first argument."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+        @click.option(
+            "--no-color", is_flag=True, help="Plain text; NO_COLOR in the environment does the same."
+        )
+        @click.option("-q", "--quiet", is_flag=True, help="No progress on standard error.")
+        @click.option("-v", "--verbose", is_flag=True, help="More detail.")
+        @functools.wraps(function)
+        def command(
+            *args: Any, as_json: bool, no_color: bool, quiet: bool, verbose: bool, **kwargs: Any
+        ) -> Any:
+            colour = sys.stdout.isatty() and not no_color and not os.environ.get("NO_COLOR") and not as_json
+            file = kwargs.pop("file", SPEC_FILE)
+            return function(Speech(file, as_json, colour, quiet, verbose), *args, **kwargs)
+
+        if with_spec:
+            command = click.option(
+                "-f",
+                "--file",
+                default=SPEC_FILE,
+                show_default=True,
+                metavar="FILE",
+                help="The spec.",
+            )(command)
+        return command
+
+    return decorate
+
+
+def consent(question: str, *, yes: bool, command: str) -> bool:
+    """Ask; only the word yes is consent. Without a terminal there is nobody to ask."""
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise click.ClickException(
+            f"there is no terminal to ask for consent\n  Run `{command} --yes` if the plan is what you want."
+        )
+    answer: str = click.prompt(
+        f"\n{question} Only 'yes' is consent", default="", show_default=False, err=True
+    )
+    return answer.strip() == "yes"

@@ -1,0 +1,79 @@
+"""facts, explain, schema, completion: things to look up."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from crossnet.cli.options import Speech, speaking
+
+
+@click.command()
+@click.argument("host", required=False)
+@speaking()
+def facts(speech: Speech, host: str | None) -> None:
+    """Show what is known of a host, or of all hosts of the spec; read only."""
+    from dataclasses import replace
+
+    from crossnet import api
+    from crossnet.show import json, text
+
+    spec = speech.spec()
+    names = [one.name for one in spec.hosts]
+    if host is not None:
+        if host not in names:
+            raise click.ClickException(f"{speech.file} has no host {host!r}; it has: {', '.join(names)}")
+        spec = replace(spec, hosts=(spec.host(host),))
+    found = asyncio.run(api.observe(spec, watch=speech.watch))
+    if speech.json:
+        speech.say(json.document(json.facts_data(found)))
+    else:
+        speech.say(text.facts_text(found, paint=speech.paint))
+
+
+@click.command()
+@click.argument("code", required=False)
+@speaking(with_spec=False)
+def explain(speech: Speech, code: str | None) -> None:
+    """Explain one code of a plan or a verdict; without one, list all codes."""
+    import difflib
+
+    from crossnet.codes import CODES
+    from crossnet.show import json, text
+
+    if code is None:
+        if speech.json:
+            speech.say(json.document({"codes": [json.code_data(one) for one in CODES.values()]}))
+        else:
+            width = max(len(name) for name in CODES)
+            speech.say("\n".join(f"{one.name:<{width}}  {one.meaning}" for one in CODES.values()))
+        return
+    if code not in CODES:
+        near = difflib.get_close_matches(code, CODES, n=1)
+        hint = f"did you mean {near[0]}?" if near else "`crossnet explain` lists all codes."
+        raise click.ClickException(f"there is no code {code!r}: {hint}")
+    one = CODES[code]
+    speech.say(json.document(json.code_data(one)) if speech.json else text.code_text(one, paint=speech.paint))
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of the spec, for editors."""
+    import json
+
+    from crossnet.specfile import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script of a shell, e.g. for `eval "$(crossnet completion bash)"`."""
+    from click.shell_completion import get_completion_class
+
+    root = click.get_current_context().find_root().command
+    made = get_completion_class(shell)
+    assert made is not None, "click completes these three shells"
+    click.echo(made(root, {}, "crossnet", "_CROSSNET_COMPLETE").source())

@@ -1,0 +1,218 @@
+"""The explanation codes that this version can give: what each means, what shows it, what to do.
+
+A code is a stable key: once released it is never renamed or used for something else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    name: str
+    meaning: str
+    evidence: str
+    fix: str
+
+
+CODES = {
+    code.name: code
+    for code in (
+        # ---- why there is no plan ----
+        Code(
+            "next-hop-not-on-link",
+            "The client cannot reach the gateway's address directly, so it cannot be a next hop.",
+            "No address of the gateway lies in a network of one of the client's interfaces.",
+            "Give both an address in one network, or correct `next-hop`, `ingress` or `via`.",
+        ),
+        Code(
+            "no-client-in-family",
+            "A destination is of one address family, and no client has an address of it.",
+            "The clients' address lists.",
+            "Give a client such an address, or take the destination out of `to`.",
+        ),
+        Code(
+            "no-route",
+            "The gateway itself cannot go where the crossing should lead.",
+            "The gateway's main routing table has no route, or a blackhole, for the destination.",
+            "Add the route on the gateway first: `ip route add NETWORK via ADDRESS dev INTERFACE`.",
+        ),
+        Code(
+            "no-route-to-client",
+            "The gateway has no way back to an address or network in `from`.",
+            "The gateway's main routing table has no route for it.",
+            "Add the route on the gateway, or take the entry out of `from`.",
+        ),
+        Code(
+            "ambiguous-ingress",
+            "The clients can arrive on more than one interface of the gateway.",
+            "The interfaces and addresses that client and gateway have in common, listed as candidates.",
+            "Write `ingress: INTERFACE` or `next-hop: ADDRESS`, or one crossing for each.",
+        ),
+        Code(
+            "ambiguous-egress",
+            "The destinations can be left to through more than one interface of the gateway.",
+            "The gateway's routes to them, listed as candidates.",
+            "Write `egress: INTERFACE`, or one crossing for each.",
+        ),
+        Code(
+            "same-interface",
+            "The gateway would send packets out where they came in: it does not stand in both networks.",
+            "The gateway's route to the destination leaves by the ingress.",
+            "Choose another gateway; if it is meant, write `egress` with that interface.",
+        ),
+        Code(
+            "no-such-interface",
+            "`ingress` names an interface that the gateway does not have.",
+            "The gateway's interfaces, listed as candidates.",
+            "Correct the name.",
+        ),
+        Code(
+            "destination-on-link",
+            "The client already stands in the destination's network.",
+            "The destination lies inside the network of one of the client's addresses.",
+            "Take it out of `to`, or the client out of `from`.",
+        ),
+        Code(
+            "destination-contains-client-network",
+            "The route would take over the client's own network, and the path on which crossnet works.",
+            "The destination contains the network of one of the client's addresses.",
+            "Name only the networks behind the gateway in `to`.",
+        ),
+        Code(
+            "snat-address-not-local",
+            "The gateway would translate to an address that is not its own: replies would never come back.",
+            "The gateway's addresses, listed as candidates.",
+            "Use one of them, or leave the choice to `translate: snat`.",
+        ),
+        Code(
+            "no-source-address",
+            "The egress has no address of the destination's family to translate to.",
+            "The address list of the gateway's egress.",
+            "Give it one, or write `translate: none` if the destination has a route back.",
+        ),
+        Code(
+            "crossings-overlap",
+            "Two crossings claim the same packets, and would do different things with them.",
+            "Their clients, destinations and `allow` have packets in common.",
+            "Merge them, or make one of `from`, `to`, `allow` disjoint.",
+        ),
+        Code(
+            "settings-differ",
+            "Two crossings of one gateway ask for different things that it has only once.",
+            "Different `firewall`, `fence` or `persist` in both.",
+            "Write the same in both.",
+        ),
+        Code(
+            "route-in-use",
+            "A host already has a route to the destination by another way, and it is not crossnet's.",
+            "The host's main routing table.",
+            "Remove that route if it is not needed, or take the destination out of `to`.",
+        ),
+        Code(
+            "no-firewall-engine",
+            "The gateway cannot hold rules of the kind that is asked for.",
+            "The tools and the kernel version of the gateway (`crossnet facts`).",
+            "Install nftables or iptables there, or correct `firewall`.",
+        ),
+        Code(
+            "ipset-missing",
+            "Without ipset iptables would walk one rule for each client and destination.",
+            "ipset is not installed on the gateway, and the crossing needs many rules.",
+            "Install ipset there, or use `firewall: nftables`.",
+        ),
+        # ---- what a plan opens, closes and changes ----
+        Code(
+            "gains-reachability",
+            "Flows that pass after the change and did not before.",
+            "The crossing's clients, destinations and `allow`.",
+            "It is what the crossing is for; narrow `from`, `to` or `allow` if it is too much.",
+        ),
+        Code(
+            "loses-reachability",
+            "Flows that passed before the change and will not.",
+            "The gateway forwarded before, and `fence: on` drops what no crossing names.",
+            "Add crossings for what is needed, or leave `fence: auto`.",
+        ),
+        Code(
+            "opens-transit",
+            "The gateway would route for every host on its networks, not only for the clients.",
+            "Forwarding is switched on and the fence is off.",
+            "Leave `fence: auto` or write `fence: on`.",
+        ),
+        Code(
+            "fence-off",
+            "The gateway forwarded before crossnet, so crossnet drops nothing of others' traffic.",
+            "net.ipv4.ip_forward (or IPv6's) was 1 before the first apply.",
+            "Write `fence: on` if only the crossings shall pass.",
+        ),
+        Code(
+            "changes-source-identity",
+            "The destination sees the gateway's address, in its logs and access lists too.",
+            "The crossing translates the source.",
+            "Give the destination a route back and write `translate: none` if it must see the clients.",
+        ),
+        Code(
+            "needs-return-route",
+            "Nothing is translated, so the destination must find the way back by itself.",
+            "`translate: none`.",
+            "Add a route to the clients, through the gateway, on the destination or its router.",
+        ),
+        Code(
+            "route-by-owner",
+            "A client is admitted but not managed: crossnet cannot give it the route.",
+            "An address or network in `from`.",
+            "Its owner adds the printed route.",
+        ),
+        Code(
+            "not-persistent",
+            "What was applied is lost at the next reboot.",
+            "`persist: none`, or systemd does not run on the host.",
+            "Leave `persist: auto`; without systemd run `crossnet apply` after a reboot.",
+        ),
+        Code(
+            "others-may-drop",
+            "A rule of somebody else can drop the crossing's packets; crossnet's accept does not override it.",
+            "A chain at the forward hook whose policy is drop, or that has a rule that drops.",
+            "Let the owner of that rule accept the crossing, in the owner's own tool.",
+        ),
+        Code(
+            "setting-overridden",
+            "Another file sets the same kernel setting to another value, and is read later.",
+            "/etc/sysctl.conf, or a file in a sysctl.d folder that sorts after crossnet's.",
+            "Remove that line; until then `sysctl --system` by hand switches forwarding off.",
+        ),
+        # ---- what verify finds ----
+        Code(
+            "src-no-route",
+            "The client has no route for the destination.",
+            "The probe could not be sent: network is unreachable.",
+            "Run `crossnet apply`, or on the client `ip route add NETWORK via NEXT-HOP dev INTERFACE`.",
+        ),
+        Code(
+            "destination-port-closed",
+            "The destination answers that nobody listens: the path is fine.",
+            "A connection was refused.",
+            "Start the service there, or correct the port in `probe`.",
+        ),
+        Code(
+            "destination-silent",
+            "The gateway let the flow pass, and no reply came back.",
+            "The crossing's counter moved; the client got no answer.",
+            "Check that the destination is up, answers this probe and knows the way back to the source.",
+        ),
+        Code(
+            "lost-between",
+            "The client sent, and the gateway's rule for the crossing did not see a new flow.",
+            "The crossing's counter did not move.",
+            "Look at the client's route, at what lies between, and at other rules on the gateway.",
+        ),
+        Code(
+            "static-dynamic-disagree",
+            "The flow is answered, but not in the way the spec promises.",
+            "The crossing's counter did not move, or connection tracking shows another source.",
+            "Look at the client's routes and at other translation rules on the gateway.",
+        ),
+    )
+}

@@ -1,0 +1,171 @@
+"""The story of the seed, told on the lab: what does not work, why, what crossnet does, and that it goes back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+
+from crossnet import api
+from crossnet.lab import build
+from crossnet.lab.fingerprint import Fingerprint, fingerprint
+from crossnet.lab.topology import load
+from crossnet.planning import make_undo_plan
+from crossnet.show.paint import Paint, plain
+from crossnet.show.text import WIDTH, plan_text
+from crossnet.spec import Spec
+from crossnet.specfile import parse
+from crossnet.transport import Host
+from crossnet.transport.lab import LabHost
+from crossnet.verification.counters import read_counters
+
+Say = Callable[[str], None]
+
+_PICTURE = """\
+      management 10.0.43.0/24                    business 10.0.44.0/24
+  ──┬───────────────┬───────────────┬──        ──┬──────────────────┬──
+    │.15            │.99            │.101        │.63               │.1
+  ┌─┴───┐     ┌─────┴─────┐       ┌─┴────────────┴─┐           ┌────┴───┐
+  │ app │     │ neighbour │       │ eth1  gateway  │           │ target │
+  └─────┘     └───────────┘       └────────────────┘           └────────┘"""
+
+_SPEC = """\
+crossnet: 1
+hosts:
+  app: {{lab: {lab}/app}}
+  gateway: {{lab: {lab}/gateway}}
+crossings:
+  business:
+    from: app
+    via: gateway
+    to: 10.0.44.0/24
+    probe: icmp/10.0.44.1
+    firewall: {firewall}
+"""
+
+
+async def tell(say: Say, *, paint: Paint = plain, firewall: str = "auto") -> None:
+    """Tell the story; the lab lives and ends with it, also after Ctrl-C."""
+    name = f"demo-{os.getpid()}"
+    say("One crossing, start to end. The hosts are network namespaces of this machine;")
+    say("nothing else on it is touched.")
+    lab = await build.up(load("demo"), name=name, lifeline=True)
+    try:
+        hosts = {host: LabHost(host, lab.socket(host)) for host in lab.hosts}
+        await _Story(say, paint, parse(_SPEC.format(lab=name, firewall=firewall), "demo"), hosts).tell()
+    finally:
+        await asyncio.shield(build.down(name))
+    say("\nThe lab is gone. Your own hosts next:  crossnet init")
+
+
+class _Story:
+    def __init__(self, say: Say, paint: Paint, spec: Spec, hosts: Mapping[str, Host]) -> None:
+        self._say, self._paint, self._spec, self._hosts = say, paint, spec, hosts
+        self._chapter_number = 0
+
+    async def tell(self) -> None:
+        before = await self._fingerprints()
+        await self._hosts_and_need()
+        await self._plan_and_apply()
+        await self._it_works()
+        await self._who_still_cannot()
+        await self._back_again(before)
+
+    def _chapter(self, title: str) -> None:
+        self._chapter_number += 1
+        self._say(self._paint(f"\n{self._chapter_number}. {title}", "bold"))
+
+    async def _run(self, host: str, argv: Sequence[str], *, only: str = "", most: int = 8) -> None:
+        """Run a command, show it and what it printed; `only` keeps the lines that hold this word."""
+        self._say(self._paint(f"   {host}$ {' '.join(argv)}", "cyan"))
+        answer = await self._hosts[host].run(argv)
+        text = answer.text + answer.error_text
+        shown = [" ".join(line.split()) for line in text.splitlines() if line.strip() and only in line]
+        for line in shown[:most]:
+            self._say(_wrapped(line))
+
+    async def _fingerprints(self) -> dict[str, Fingerprint]:
+        async with asyncio.TaskGroup() as group:
+            tasks = {name: group.create_task(fingerprint(host)) for name, host in self._hosts.items()}
+        return {name: task.result() for name, task in tasks.items()}
+
+    async def _hosts_and_need(self) -> None:
+        self._chapter("Four hosts, and a need")
+        self._say(_PICTURE)
+        self._say("   app has to reach the business network. It has no route there, the gateway")
+        self._say("   does not forward, and nothing on the business side knows a way back.")
+        await self._run("app", ["ping", "-c", "1", "-W", "1", "10.0.44.1"], only="packets")
+        await self._run("gateway", ["sysctl", "net.ipv4.ip_forward"])
+        await self._run("target", ["ip", "route"])
+
+    async def _plan_and_apply(self) -> None:
+        self._chapter("What crossnet would do: `crossnet plan`")
+        made = api.plan(self._spec, await api.observe(self._spec))
+        self._say(_indent(plan_text(made, paint=self._paint)))
+        self._chapter("Do it, all or nothing: `crossnet apply`")
+        applied = await api.apply(made, watch=lambda event: self._say(f"   {event.host}: {event.text}"))
+        assert applied.confirmed is not None, "the lab was new, so there was something to do"
+        self._say(self._paint(f"   Confirmed. Transaction {applied.confirmed.transaction}.", "green"))
+
+    async def _it_works(self) -> None:
+        self._chapter("app reaches the business network")
+        await self._run("app", ["ping", "-c", "1", "10.0.44.1"], only="from")
+        self._say("   Why it works: the gateway gives its own address as the source, so that the")
+        self._say("   target can answer. The gateway's connection tracking shows it:")
+        await self._run("gateway", ["conntrack", "-L", "-p", "icmp", "-d", "10.0.44.1"], only="src=", most=1)
+        self._say("   request 10.0.43.15 → 10.0.44.1, reply 10.0.44.1 → 10.0.44.63. Counted so far:")
+        await self._counters()
+
+    async def _who_still_cannot(self) -> None:
+        self._chapter("Who still cannot get through: the fence")
+        self._say("   neighbour is not in the spec. It takes the gateway as its next hop anyway:")
+        await self._run("neighbour", ["ip", "route", "add", "10.0.44.0/24", "via", "10.0.43.101"])
+        await self._run("neighbour", ["ping", "-c", "1", "-W", "1", "10.0.44.1"], only="packets")
+        self._say("   And the business side tries to open a connection to app:")
+        await self._run("target", ["ip", "route", "add", "10.0.43.0/24", "via", "10.0.44.63"])
+        await self._run("target", ["ping", "-c", "1", "-W", "1", "10.0.43.15"], only="packets")
+        self._say("   Neither passed. The gateway counted them:")
+        await self._counters()
+        for host, network in (("neighbour", "10.0.44.0/24"), ("target", "10.0.43.0/24")):
+            (await self._hosts[host].run(["ip", "route", "del", network])).check()
+
+    async def _counters(self) -> None:
+        made = api.plan(self._spec, facts := await api.observe(self._spec))
+        for host, table in made.tables:
+            counters = read_counters(table, "business", facts[host])
+            self._say(
+                f"   {host}: {counters.admitted.packets} new flows let through, "
+                f"{counters.translated.packets} translated, {counters.fenced.packets} packets fenced"
+            )
+
+    async def _back_again(self, before: Mapping[str, Fingerprint]) -> None:
+        self._chapter("Everything back: `crossnet undo`")
+        made = make_undo_plan(self._spec, await api.observe(self._spec))
+        self._say(_indent(plan_text(made, paint=self._paint)))
+        await api.undo(self._spec)
+        after = await self._fingerprints()
+        self._say("   Routes, rules of every firewall engine, net.* settings and files, compared with")
+        self._say("   what they were at the beginning:")
+        for host, old in before.items():
+            changed = old.differences(after[host])
+            said = self._paint("equal", "green") if not changed else self._paint("DIFFERENT", "red")
+            self._say(f"   {host:<10} {said}")
+            for line in changed:
+                self._say(f"      {line}")
+        await self._run("app", ["ping", "-c", "1", "-W", "1", "10.0.44.1"], only="packets")
+
+
+def _indent(text: str) -> str:
+    return "\n".join(_wrapped(line) if len(line) > WIDTH - 3 else f"   {line}" for line in text.splitlines())
+
+
+def _wrapped(line: str) -> str:
+    return textwrap.fill(
+        line,
+        WIDTH,
+        initial_indent="   ",
+        subsequent_indent="     ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

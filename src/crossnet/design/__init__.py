@@ -1,0 +1,226 @@
+"""What a crossing means: from a spec and the facts of its hosts to the resources that should be.
+
+Pure: nothing here asks a host or changes one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from crossnet.design.conflicts import conflicts, gateway_settings
+from crossnet.design.engine import Choice, choose, iptables_name
+from crossnet.design.impacts import Impact, gateway_impacts, passage_impacts
+from crossnet.design.passage import Client, Passage
+from crossnet.design.resolve import Refused, resolve
+from crossnet.design.rules import Dialect, gateway_table
+from crossnet.errors import PlanRefused, Refusal
+from crossnet.facts import Facts
+from crossnet.facts.routes import OWN_PROTOCOL, Route, default_network
+from crossnet.facts.sysctls import interface_setting
+from crossnet.netfilter import Engine
+from crossnet.persistence import unit
+from crossnet.record import Record, read_record
+from crossnet.resources import Jump, Resource, RouteResource, RuleTable, Sysctl
+from crossnet.resources.route import DEFAULT_METRIC
+from crossnet.spec import Crossing, Fence, Persist, Spec
+from crossnet.values import Address, Family, Network, family_of
+
+__all__ = ["Client", "Design", "Impact", "Passage", "design"]
+
+FORWARDING = {Family.V4: "net.ipv4.ip_forward", Family.V6: "net.ipv6.conf.all.forwarding"}
+
+# Without ipset a rule is needed for each pair of client and destination; more than this walks too long.
+MOST_LINEAR_RULES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """What should be: resources by host, in no order yet, with the passages they serve and what they open."""
+
+    passages: tuple[Passage, ...]
+    wanted: Mapping[str, tuple[Resource, ...]]
+    fenced: frozenset[tuple[str, Family]]
+    engines: Mapping[str, Choice]
+    impacts: tuple[Impact, ...]
+
+
+def design(spec: Spec, facts: Mapping[str, Facts]) -> Design:
+    """The resources that the spec's crossings need on these hosts; PlanRefused with every reason at once."""
+    refusals: list[Refusal] = []
+    passages: list[Passage] = []
+    for crossing in spec.crossings:
+        try:
+            passages += resolve(crossing, facts)
+        except Refused as refused:
+            refusals += refused.refusals
+    refusals += conflicts(passages, facts)
+    if refusals:
+        raise PlanRefused(refusals)
+
+    wanted: dict[str, list[Resource]] = {name: [] for name in facts}
+    engines: dict[str, Choice] = {}
+    fenced: set[tuple[str, Family]] = set()
+    impacts: list[Impact] = [impact for passage in passages for impact in passage_impacts(passage)]
+    for name, own in _by_gateway(passages).items():
+        settings = gateway_settings([passage.crossing for passage in own])
+        choice = choose(facts[name], settings.firewall)
+        if isinstance(choice, Refusal):
+            refusals.append(choice)
+            continue
+        engines[name] = choice
+        record = read_record(facts[name])
+        for family in sorted({passage.family for passage in own}):
+            group = [passage for passage in own if passage.family is family]
+            was_on = forwarded_before(facts[name], record, family)
+            fence = settings.fence is Fence.ON or (settings.fence is Fence.AUTO and not was_on)
+            if fence:
+                fenced.add((name, family))
+            impacts += gateway_impacts(facts[name], group, fence, was_on, choice)
+            try:
+                wanted[name] += _gateway(facts[name], record, group, fence, choice.engine)
+            except Refused as refused:
+                refusals += refused.refusals
+    for passage in passages:
+        for client in passage.clients:
+            if client.host is not None:
+                wanted[client.host] += _routes(passage, client)
+    if refusals:
+        raise PlanRefused(refusals)
+
+    for name in facts:
+        live = tuple(dict.fromkeys(wanted[name]))
+        crossings = [crossing for crossing in spec.crossings if _touches(crossing, name)]
+        keep, impact = _persistence(facts[name], live, crossings)
+        wanted[name] = [*live, *keep]
+        impacts += impact
+    return Design(
+        passages=tuple(passages),
+        wanted={name: tuple(resources) for name, resources in wanted.items()},
+        fenced=frozenset(fenced),
+        engines=engines,
+        impacts=tuple(dict.fromkeys(impacts)),
+    )
+
+
+def forwarded_before(facts: Facts, record: Record, family: Family) -> bool:
+    """Whether the host forwarded packets before crossnet came, by its own record where there is one."""
+    setting = Sysctl(FORWARDING[family], "1")
+    owned = record.find(setting)
+    before = owned.original if owned else setting.current(facts)
+    return isinstance(before, Sysctl) and before.value != "0"
+
+
+def _by_gateway(passages: Iterable[Passage]) -> dict[str, list[Passage]]:
+    found: dict[str, list[Passage]] = {}
+    for passage in passages:
+        found.setdefault(passage.gateway, []).append(passage)
+    return found
+
+
+def _touches(crossing: Crossing, host: str) -> bool:
+    return crossing.via == host or host in crossing.clients
+
+
+def _gateway(
+    facts: Facts, record: Record, passages: Sequence[Passage], fence: bool, engine: Engine
+) -> list[Resource]:
+    family = passages[0].family
+    able = facts.capabilities
+    dialect = Dialect(engine, able.has("ipset"))
+    table = gateway_table(passages, fence, dialect)
+    longest = max(len(chain.rules) for chain in table.chains)
+    if engine.is_iptables and not dialect.has_ipset and longest > MOST_LINEAR_RULES:
+        raise Refused(
+            Refusal(
+                "ipset-missing",
+                facts.host,
+                f"{longest} iptables rules in a row would slow every new connection",
+                "Install ipset on it, or use `firewall: nftables`.",
+            )
+        )
+    command = iptables_name(facts, engine, family) if engine.is_iptables else ""
+    crossings = len({passage.crossing.name for passage in passages})
+    summary = f"{crossings} crossing{'s' if crossings > 1 else ''}, fence {'on' if fence else 'off'}"
+    resources: list[Resource] = [RuleTable(engine, family, table, summary, command, able.restore_waits)]
+    if engine.is_iptables:
+        resources += [Jump(engine, family, chain.name, command) for chain in table.chains]
+    return [*resources, *_forwarding(facts, record, passages)]
+
+
+def _forwarding(facts: Facts, record: Record, passages: Sequence[Passage]) -> list[Resource]:
+    """Forwarding on, and what keeps it from being off on one interface, or from costing the default route."""
+    family = passages[0].family
+    main = Sysctl(FORWARDING[family], "1")
+    interfaces = sorted({name for passage in passages for name in (passage.ingress, passage.egress)})
+    wanted: list[Resource] = []
+    if family is Family.V6:
+        wanted += _keep_advertised_routes(facts, record)
+    wanted.append(main)
+    if facts.sysctls.get(main.name) == "0":
+        return wanted  # switching it on sets every interface
+    for interface in interfaces:
+        own = Sysctl(interface_setting(family, interface, "forwarding"), "1")
+        if facts.sysctls.get(own.name) == "0" or record.find(own):
+            wanted.append(own)
+    return wanted
+
+
+def _keep_advertised_routes(facts: Facts, record: Record) -> list[Resource]:
+    """Switching IPv6 forwarding on drops default routes learned from router advertisements.
+
+    Unless accept_ra is 2 (Documentation/networking/ip-sysctl, net/ipv6/addrconf.c): a gateway that
+    learned its own default route would lose it, and with it perhaps the operator.
+    """
+    learned = {
+        route.device
+        for route in facts.routes
+        if route.protocol == "ra" and route.destination == default_network(Family.V6) and route.device
+    }
+    wanted: list[Resource] = []
+    for link in facts.links:
+        setting = Sysctl(interface_setting(6, link.name, "accept_ra"), "2")
+        needed = link.name in learned and facts.sysctls.get(setting.name) == "1"
+        if needed or record.find(setting):
+            wanted.append(setting)
+    return wanted
+
+
+def _routes(passage: Passage, client: Client) -> list[Resource]:
+    metric = DEFAULT_METRIC[passage.family]
+    # With several addresses the kernel may choose one that the gateway does not admit.
+    source = _address(client.network) if client.several_addresses else None
+    return [
+        RouteResource(
+            Route(
+                destination=network,
+                via=passage.next_hop,
+                device=client.interface,
+                source=source,
+                protocol=OWN_PROTOCOL,
+                metric=metric,
+            )
+        )
+        for network in passage.destinations
+        if family_of(network) is passage.family
+    ]
+
+
+def _address(network: Network) -> Address:
+    return network.network_address
+
+
+def _persistence(
+    facts: Facts, live: Sequence[Resource], crossings: Sequence[Crossing]
+) -> tuple[tuple[Resource, ...], list[Impact]]:
+    if not live:
+        return (), []
+    if gateway_settings(crossings).persist is Persist.NONE:
+        return (), [
+            Impact("not-persistent", facts.host, "lost at the next reboot, as `persist: none` asks for")
+        ]
+    if not facts.capabilities.systemd:
+        return (), [
+            Impact("not-persistent", facts.host, "lost at the next reboot: systemd does not run there")
+        ]
+    return unit.persistent(live, (crossing.name for crossing in crossings)), []

@@ -1,0 +1,123 @@
+"""What crossings cannot have together, and what a host already uses otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from crossnet.design.passage import Passage
+from crossnet.errors import Refusal
+from crossnet.facts import Facts
+from crossnet.facts.routes import MAIN, OWN_PROTOCOL, Route
+from crossnet.spec import Crossing, Fence, Firewall, Persist
+from crossnet.values import Ports, Traffic, overlap, show_network
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """What holds for a whole gateway, whichever crossing says it."""
+
+    firewall: Firewall
+    fence: Fence
+    persist: Persist
+
+
+def gateway_settings(crossings: Sequence[Crossing]) -> GatewaySettings:
+    """The settings that the crossings of one host agree on; `auto` gives way to anything else."""
+    return GatewaySettings(
+        next((c.firewall for c in crossings if c.firewall is not Firewall.AUTO), Firewall.AUTO),
+        next((c.fence for c in crossings if c.fence is not Fence.AUTO), Fence.AUTO),
+        next((c.persist for c in crossings if c.persist is not Persist.AUTO), Persist.AUTO),
+    )
+
+
+def conflicts(passages: Sequence[Passage], facts: Mapping[str, Facts]) -> list[Refusal]:
+    """Every reason why these passages cannot stand side by side on these hosts."""
+    refusals = []
+    for one, other in combinations(passages, 2):
+        refusals += [*_overlap(one, other), *_settings(one, other)]
+    for passage in passages:
+        refusals += _routes_in_use(passage, facts)
+    return list(dict.fromkeys(refusals))
+
+
+def _overlap(one: Passage, other: Passage) -> Iterable[Refusal]:
+    """Two crossings that claim the same packets; different traffic on the same way is fine."""
+    if one.family is not other.family or one.crossing.name == other.crossing.name:
+        return
+    same_way = (one.gateway, one.ingress, one.egress, one.next_hop, one.crossing.translate, one.sources) == (
+        other.gateway,
+        other.ingress,
+        other.egress,
+        other.next_hop,
+        other.crossing.translate,
+        other.sources,
+    )
+    if same_way and not _same_traffic(one.crossing.allow, other.crossing.allow):
+        return
+    clients = [
+        client
+        for client in one.clients
+        if any(overlap(client.network, rival.network) for rival in other.clients)
+    ]
+    networks = [n for n in one.destinations if any(overlap(n, rival) for rival in other.destinations)]
+    if clients and networks:
+        yield Refusal(
+            "crossings-overlap",
+            f"crossings {one.crossing.name} and {other.crossing.name}",
+            f"both claim packets from {clients[0]} to {show_network(networks[0])}",
+            "Merge them into one, or make their `from`, `to` or `allow` disjoint.",
+        )
+
+
+def _same_traffic(one: tuple[Traffic, ...] | None, other: tuple[Traffic, ...] | None) -> bool:
+    if one is None or other is None:
+        return True
+    return any(a.protocol is b.protocol and _ports_meet(a.ports, b.ports) for a in one for b in other)
+
+
+def _ports_meet(one: Ports | None, other: Ports | None) -> bool:
+    if one is None or other is None:
+        return True
+    return one.first <= other.last and other.first <= one.last
+
+
+def _settings(one: Passage, other: Passage) -> Iterable[Refusal]:
+    """A gateway has one engine, one fence and one way to survive a reboot."""
+    if one.gateway != other.gateway or one.crossing.name == other.crossing.name:
+        return
+    pairs = {
+        "firewall": (one.crossing.firewall, other.crossing.firewall),
+        "fence": (one.crossing.fence, other.crossing.fence),
+        "persist": (one.crossing.persist, other.crossing.persist),
+    }
+    for key, (mine, theirs) in pairs.items():
+        if mine != theirs and "auto" not in (mine, theirs):
+            yield Refusal(
+                "settings-differ",
+                f"crossings {one.crossing.name} and {other.crossing.name}",
+                f"ask for `{key}: {mine}` and `{key}: {theirs}` on the same gateway {one.gateway}",
+                f"Write the same `{key}` in both.",
+            )
+
+
+def _routes_in_use(passage: Passage, facts: Mapping[str, Facts]) -> Iterable[Refusal]:
+    """A route of somebody else to the very destination, by another way: crossnet replaces nothing it does not own."""
+    for client in passage.clients:
+        if client.host is None:
+            continue
+        for route in facts[client.host].routes:
+            if route.destination in passage.destinations and _is_rival(route, passage, client.interface):
+                yield Refusal(
+                    "route-in-use",
+                    client.host,
+                    f"already has a route to {route.destination} by another way: {route} proto {route.protocol}",
+                    "Remove it if it is not needed, or take this destination out of `to`.",
+                )
+
+
+def _is_rival(route: Route, passage: Passage, interface: str | None) -> bool:
+    if route.table != MAIN or route.protocol == OWN_PROTOCOL:
+        return False
+    return (route.via, route.device) != (passage.next_hop, interface)

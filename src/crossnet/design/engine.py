@@ -1,0 +1,87 @@
+"""Which firewall engine holds crossnet's rules on a host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crossnet.errors import Refusal
+from crossnet.facts import Facts
+from crossnet.facts.capabilities import PACKAGES
+from crossnet.netfilter import Engine
+from crossnet.netfilter.others import may_drop_forwarded
+from crossnet.spec import Firewall
+from crossnet.values import Family
+
+# An older kernel cannot mix nftables' NAT with that of iptables (nft wiki; linux 4.18).
+NAT_TOGETHER = (4, 18)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The engine, and why it was chosen."""
+
+    engine: Engine
+    reason: str
+
+
+def choose(facts: Facts, wanted: Firewall) -> Choice | Refusal:
+    """The engine for a gateway; a refusal where the host cannot serve what the spec asks for."""
+    able = facts.capabilities
+    nft = able.has("nft") and able.kernel >= NAT_TOGETHER
+    variants = _variants(facts)
+    if wanted is Firewall.NFTABLES:
+        if nft:
+            return Choice(Engine.NFTABLES, "asked for by the spec")
+        return _refusal(
+            facts, "nftables", f"nft is missing or the kernel is older than 4.18; install {PACKAGES['nft']}"
+        )
+    if wanted is Firewall.IPTABLES:
+        if variants:
+            return _iptables(facts, variants, "asked for by the spec")
+        return _refusal(facts, "iptables", f"iptables is missing; install {PACKAGES['iptables']}")
+    if Engine.IPTABLES_LEGACY in variants and facts.firewall.holds_rules(Engine.IPTABLES_LEGACY):
+        return _iptables(facts, variants, "legacy iptables rules are live")
+    if Engine.IPTABLES_NFT in variants and _filters_forward(facts):
+        # Only a rule in the same chain comes before a drop: an accept in an own table does not.
+        return _iptables(facts, variants, "the FORWARD chain of iptables can drop")
+    if nft:
+        return Choice(Engine.NFTABLES, "nft is there and nothing else holds rules")
+    if variants:
+        return _iptables(facts, variants, "nft is missing or too old")
+    return _refusal(facts, "rules", f"neither nft nor iptables is there; install {PACKAGES['nft']}")
+
+
+def iptables_name(facts: Facts, engine: Engine, family: Family) -> str:
+    """What this host calls that variant: `iptables-legacy`, or plain `iptables` where there is only one."""
+    plain = "iptables" if family is Family.V4 else "ip6tables"
+    named = f"{plain}-legacy" if engine is Engine.IPTABLES_LEGACY else f"{plain}-nft"
+    return named if facts.capabilities.has(named) else plain
+
+
+def _variants(facts: Facts) -> frozenset[Engine]:
+    able = facts.capabilities
+    found = set()
+    if able.has("iptables-legacy") or (able.has("iptables") and not able.iptables_is_nft):
+        found.add(Engine.IPTABLES_LEGACY)
+    if able.has("iptables-nft") or (able.has("iptables") and able.iptables_is_nft):
+        found.add(Engine.IPTABLES_NFT)
+    return frozenset(found)
+
+
+def _iptables(facts: Facts, variants: frozenset[Engine], reason: str) -> Choice:
+    """The variant that already holds rules; where both or none do, what the host calls `iptables`."""
+    live = [engine for engine in sorted(variants) if facts.firewall.holds_rules(engine)]
+    usual = Engine.IPTABLES_NFT if facts.capabilities.iptables_is_nft else Engine.IPTABLES_LEGACY
+    if len(live) == 1:
+        return Choice(live[0], f"{reason}; this variant already holds rules")
+    if len(live) == 2:
+        return Choice(usual, f"{reason}; legacy and nft rules are both live, `iptables` here is this variant")
+    return Choice(usual if usual in variants else min(variants), reason)
+
+
+def _filters_forward(facts: Facts) -> bool:
+    return any(may_drop_forwarded(facts.firewall.of(Engine.IPTABLES_NFT, family)) for family in Family)
+
+
+def _refusal(facts: Facts, what: str, todo: str) -> Refusal:
+    return Refusal("no-firewall-engine", facts.host, f"cannot hold {what}", todo[0].upper() + todo[1:] + ".")

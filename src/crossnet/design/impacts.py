@@ -1,0 +1,118 @@
+"""What a plan opens, closes and changes for others, said before it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from crossnet.design.engine import Choice
+from crossnet.design.passage import Passage
+from crossnet.facts import Facts
+from crossnet.facts.sysctls import overriding
+from crossnet.netfilter import Engine
+from crossnet.netfilter.others import may_drop_forwarded
+from crossnet.persistence.unit import SYSCTL_FILE
+from crossnet.spec import Translate
+from crossnet.values import Family, show_network
+
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """One consequence: its code, the host or crossing it concerns, and a sentence."""
+
+    code: str
+    where: str
+    text: str
+
+
+def passage_impacts(passage: Passage) -> Iterator[Impact]:
+    name = f"crossing {passage.crossing.name}"
+    to = ", ".join(show_network(network) for network in passage.destinations)
+    allow = passage.crossing.allow
+    traffic = "any traffic" if allow is None else ", ".join(str(entry) for entry in allow)
+    clients = _clients(passage)
+    yield Impact("gains-reachability", name, f"{clients} can open connections to {to}: {traffic}")
+    if passage.crossing.translate is not Translate.NONE:
+        yield Impact(
+            "changes-source-identity",
+            name,
+            f"{to} sees {passage.source_text}, not the client's own address",
+        )
+    else:
+        yield Impact(
+            "needs-return-route",
+            name,
+            f"nothing is translated: {to} needs a route back to {clients} through {passage.gateway}",
+        )
+    for client in passage.clients:
+        if client.host is None:
+            routes = "; ".join(
+                f"ip route add {network} via {passage.next_hop}" for network in passage.destinations
+            )
+            yield Impact("route-by-owner", name, f"{client} is not managed; its owner adds: {routes}")
+
+
+def gateway_impacts(
+    facts: Facts, passages: Sequence[Passage], fence: bool, was_on: bool, choice: Choice
+) -> Iterator[Impact]:
+    family = passages[0].family
+    host = facts.host
+    if fence and was_on:
+        yield Impact(
+            "loses-reachability",
+            host,
+            f"forwards {family.label} for others today; the fence will drop all of it that no crossing names",
+        )
+    if not fence and not was_on:
+        yield Impact(
+            "opens-transit",
+            host,
+            f"will forward {family.label} for every host on all its networks, in both directions: `fence: off`",
+        )
+    if not fence and was_on:
+        yield Impact(
+            "fence-off",
+            host,
+            f"already forwarded {family.label} before crossnet: others' traffic stays as it is",
+        )
+    drops = _others_that_drop(facts, family, choice.engine)
+    if drops:
+        yield Impact(
+            "others-may-drop",
+            host,
+            f"rules that crossnet does not own can drop the crossing's packets: {'; '.join(drops[:3])}",
+        )
+    forwarding = (
+        {"net.ipv4.ip_forward": "1"} if family is Family.V4 else {"net.ipv6.conf.all.forwarding": "1"}
+    )
+    for setting in overriding(facts.boot_settings, SYSCTL_FILE, forwarding):
+        yield Impact(
+            "setting-overridden",
+            host,
+            f"{setting.file} sets {setting.name} = {setting.value}, read after {SYSCTL_FILE}; "
+            "crossnet's unit sets it again at boot, `sysctl --system` by hand would not",
+        )
+
+
+def _others_that_drop(facts: Facts, family: Family, engine: Engine) -> list[str]:
+    """Foreign drops that crossnet's accept cannot come before: those of every other engine."""
+    names = {Family.V4: ("ip", "inet"), Family.V6: ("ip6", "inet")}[family]
+    builtin = ("filter", "nat", "mangle", "raw", "security")
+    through_iptables = facts.firewall.of(Engine.IPTABLES_NFT, family)
+    tables = [
+        table
+        for table in facts.firewall.nft
+        # The tables of iptables-nft are read by its own tool.
+        if table.family in names
+        and not (through_iptables and table.family != "inet" and table.name in builtin)
+    ]
+    for other in (Engine.IPTABLES_NFT, Engine.IPTABLES_LEGACY):
+        if other is not engine:
+            tables += facts.firewall.of(other, family)
+    return list(may_drop_forwarded(tables))
+
+
+def _clients(passage: Passage) -> str:
+    shown = [str(client) for client in passage.clients[:3]]
+    rest = len(passage.clients) - len(shown)
+    return ", ".join(shown) + (f" and {rest} more" if rest else "")

@@ -1,0 +1,63 @@
+"""A crossing in one address family, with everything discovered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crossnet.spec import Crossing, Translate
+from crossnet.values import Address, Family, Network, show_network
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who may cross: a managed host with its address and interface, or a network crossnet only admits."""
+
+    network: Network
+    host: str | None = None
+    interface: str | None = None
+    several_addresses: bool = False
+
+    def __str__(self) -> str:
+        shown = show_network(self.network)
+        return f"{self.host} {shown}" if self.host else shown
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """Where packets of a crossing enter and leave, as whom, and to where; all of one family.
+
+    `sources` gives the source address for each destination under `translate: snat`, else it is empty.
+    `clamp` says that a TCP segment that fits the client's link may not fit the path behind the gateway,
+    or the other way round.
+    """
+
+    crossing: Crossing
+    family: Family
+    ingress: str
+    egress: str
+    next_hop: Address
+    clients: tuple[Client, ...]
+    destinations: tuple[Network, ...]
+    sources: tuple[tuple[Network, Address], ...] = ()
+    clamp: bool = False
+
+    @property
+    def gateway(self) -> str:
+        return self.crossing.via
+
+    @property
+    def source_text(self) -> str:
+        if self.crossing.translate is Translate.MASQUERADE:
+            return f"the address of {self.egress}"
+        found = sorted({str(source) for _, source in self.sources})
+        return ", ".join(found) or "unchanged"
+
+    def __str__(self) -> str:
+        clients = ", ".join(str(client) for client in self.clients[:4])
+        if len(self.clients) > 4:
+            clients += f" and {len(self.clients) - 4} more"
+        to = ", ".join(show_network(network) for network in self.destinations)
+        return (
+            f"crossing {self.crossing.name}: {clients} → {self.gateway} {self.ingress} {self.next_hop}"
+            f" ⇒ {self.egress}, source {self.source_text} → {to}"
+        )

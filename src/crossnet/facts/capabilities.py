@@ -1,0 +1,98 @@
+"""Which tools a host has, and what they can do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+TOOLS = (
+    "ip",
+    "sysctl",
+    "nft",
+    "iptables",
+    "ip6tables",
+    "iptables-nft",
+    "ip6tables-nft",
+    "iptables-legacy",
+    "ip6tables-legacy",
+    "ipset",
+    "conntrack",
+    "ping",
+    "bash",
+    "nc",
+    "timeout",
+    "systemctl",
+)
+
+PACKAGES = {
+    "ip": "iproute2 (Debian, Ubuntu) or iproute (EL)",
+    "sysctl": "procps (Debian, Ubuntu) or procps-ng (EL)",
+    "nft": "nftables",
+    "iptables": "iptables",
+    "ipset": "ipset",
+    "conntrack": "conntrack (Debian, Ubuntu) or conntrack-tools (EL)",
+    "ping": "iputils-ping (Debian, Ubuntu) or iputils (EL)",
+}
+
+# sd_booted(3): this folder exists exactly where systemd runs as process 1.
+SYSTEMD = "/run/systemd/system"
+
+# The first word is where the host keeps SYSTEMD, the others are TOOLS.
+# `iptables-restore -w` of 1.4.21 says "invalid option" and goes on with exit code 0 (measured), so its help
+# is asked instead of its exit code.
+READ = r"""
+[ -d "$1" ] && echo 'systemd yes'
+shift
+for tool; do
+    place=$(command -v -- "$tool") && printf 'tool %s %s\n' "$tool" "$place"
+done
+printf 'kernel %s\n' "$(uname -r)"
+if command -v iptables >/dev/null; then
+    printf 'iptables %s\n' "$(iptables -V 2>/dev/null)"
+    case $(iptables-restore --help 2>&1) in *--wait*) echo 'wait yes' ;; esac
+fi
+command -v nft >/dev/null && printf 'nft %s\n' "$(nft -v 2>/dev/null)"
+true
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """The tools of a host; versions are tuples of numbers, empty where the tool is missing."""
+
+    tools: frozenset[str]
+    kernel: tuple[int, ...]
+    systemd: bool
+    nft: tuple[int, ...] = ()
+    iptables: tuple[int, ...] = ()
+    iptables_is_nft: bool = False
+    restore_waits: bool = False
+
+    def has(self, tool: str) -> bool:
+        return tool in self.tools
+
+
+def parse_capabilities(answer: str) -> Capabilities:
+    tools: set[str] = set()
+    said: dict[str, str] = {}
+    for line in answer.splitlines():
+        word, _, rest = line.partition(" ")
+        if word == "tool":
+            tools.add(rest.split(" ")[0])
+        else:
+            said[word] = rest
+    return Capabilities(
+        tools=frozenset(tools),
+        kernel=_version(said, "kernel"),
+        systemd="systemd" in said,
+        nft=_version(said, "nft"),
+        iptables=_version(said, "iptables"),
+        iptables_is_nft="nf_tables" in said.get("iptables", ""),
+        restore_waits="wait" in said,
+    )
+
+
+def _version(said: Mapping[str, str], word: str) -> tuple[int, ...]:
+    found = re.search(r"(\d+(?:\.\d+)+)", said.get(word, ""))
+    return tuple(int(number) for number in found.group(1).split(".")) if found else ()

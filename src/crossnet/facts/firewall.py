@@ -1,0 +1,89 @@
+"""The firewall rules of a host, of nftables and of both variants of iptables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from crossnet.netfilter import Engine, Set, Table
+from crossnet.netfilter.iptables import parse_ipset_save, parse_save
+from crossnet.netfilter.nft import parse_ruleset
+from crossnet.transport.batch import Answer
+from crossnet.values import Family
+
+# Debian's iptables has both variants under names of their own; elsewhere `iptables` is the only one.
+_ONLY_PLAIN = (
+    "command -v {0}-legacy-save >/dev/null || command -v {0}-nft-save >/dev/null || exec {0}-save -c"
+)
+_IF_THERE = 'command -v "$1" >/dev/null || exit 0; exec "$@"'
+
+# What nftables calls the families; iptables' tables are of the same two.
+TABLE_FAMILY = {Family.V4: "ip", Family.V6: "ip6"}
+
+_COMMAND = {Family.V4: "iptables", Family.V6: "ip6tables"}
+
+
+@dataclass(frozen=True, slots=True)
+class Firewall:
+    """All tables of a host; `iptables` is keyed by variant and family, and empty where nothing is loaded."""
+
+    nft: tuple[Table, ...] = ()
+    iptables: Mapping[tuple[Engine, Family], tuple[Table, ...]] = field(default_factory=dict)
+    ipsets: tuple[Set, ...] = ()
+
+    def of(self, engine: Engine, family: Family) -> tuple[Table, ...]:
+        return self.iptables.get((engine, family), ())
+
+    def holds_rules(self, engine: Engine) -> bool:
+        """Whether a variant of iptables has rules or a policy that is not ACCEPT, crossnet's own left out."""
+        return any(
+            _in_use(table) for (of, _), tables in self.iptables.items() if of is engine for table in tables
+        )
+
+
+def _in_use(table: Table) -> bool:
+    return any(
+        (chain.hook is not None and chain.hook.policy != "accept")
+        or (not is_own_chain(chain.name) and any(not is_own_jump(rule.comment) for rule in chain.rules))
+        for chain in table.chains
+    )
+
+
+def is_own_chain(name: str) -> bool:
+    return name.startswith("CROSSNET-")
+
+
+def is_own_jump(comment: str) -> bool:
+    return comment == "crossnet"
+
+
+def questions() -> list[tuple[str, ...]]:
+    """What to ask a host, in the order in which `parse_firewall` takes the answers."""
+    asked = [_if_there("nft", "-j", "list", "ruleset"), _if_there("ipset", "save")]
+    for command in _COMMAND.values():
+        asked += [
+            _if_there(f"{command}-legacy-save", "-c"),
+            _if_there(f"{command}-nft-save", "-c"),
+            ("sh", "-c", _ONLY_PLAIN.format(command)),
+        ]
+    return asked
+
+
+def _if_there(*argv: str) -> tuple[str, ...]:
+    return ("sh", "-c", _IF_THERE, "sh", *argv)
+
+
+def parse_firewall(answers: list[Answer], plain_is_nft: bool) -> Firewall:
+    """The firewall from the answers to `questions()`; ValueError when one of them is not whole."""
+    nft, ipsets, *saves = (answer.text if answer.ok else "" for answer in answers)
+    iptables: dict[tuple[Engine, Family], tuple[Table, ...]] = {}
+    for family, (legacy, with_nft, plain) in zip(_COMMAND, (saves[:3], saves[3:]), strict=True):
+        engine = Engine.IPTABLES_NFT if plain_is_nft else Engine.IPTABLES_LEGACY
+        iptables[Engine.IPTABLES_LEGACY, family] = parse_save(legacy, TABLE_FAMILY[family])
+        iptables[Engine.IPTABLES_NFT, family] = parse_save(with_nft, TABLE_FAMILY[family])
+        iptables[engine, family] += parse_save(plain, TABLE_FAMILY[family])
+    return Firewall(
+        nft=parse_ruleset(nft) if nft.strip() else (),
+        iptables={key: tables for key, tables in iptables.items() if tables},
+        ipsets=parse_ipset_save(ipsets),
+    )

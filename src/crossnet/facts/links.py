@@ -1,0 +1,70 @@
+"""Interfaces and their addresses, from `ip -j addr`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from crossnet.values import Address, Family, Network, address, contains, family_of, network
+
+
+@dataclass(frozen=True, slots=True)
+class LinkAddress:
+    """One global address of an interface; `stable` is false for IPv6 privacy and deprecated addresses."""
+
+    address: Address
+    prefix: int
+    stable: bool = True
+
+    @property
+    def network(self) -> Network:
+        """The network that is on-link through this address."""
+        shift = self.address.max_prefixlen - self.prefix
+        first = type(self.address)(int(self.address) >> shift << shift)
+        return network(f"{first}/{self.prefix}")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An interface; `up` means administratively up and with a carrier."""
+
+    name: str
+    mtu: int
+    up: bool
+    addresses: tuple[LinkAddress, ...] = ()
+
+    def of(self, family: Family) -> tuple[LinkAddress, ...]:
+        return tuple(item for item in self.addresses if family_of(item.address) is family)
+
+    def on_link(self, target: Address) -> LinkAddress | None:
+        """The interface's address in whose network `target` lies."""
+        return next((item for item in self.addresses if contains(item.network, target)), None)
+
+
+def parse_links(answer: str) -> tuple[Link, ...]:
+    """The links of `ip -j addr`, loopback left out; only addresses of global scope are kept."""
+    links = []
+    for entry in json.loads(answer):
+        if not entry or "LOOPBACK" in entry.get("flags", ()):
+            continue
+        flags = entry.get("flags", ())
+        links.append(
+            Link(
+                name=entry["ifname"],
+                mtu=int(entry["mtu"]),
+                up="UP" in flags and "LOWER_UP" in flags,
+                addresses=tuple(
+                    _address(info)
+                    for info in entry.get("addr_info", ())
+                    if info and info.get("scope") == "global" and "local" in info
+                ),
+            )
+        )
+    return tuple(links)
+
+
+def _address(info: dict[str, Any]) -> LinkAddress:
+    # ip-address(8): temporary addresses (RFC 8981) change by themselves, deprecated ones end soon.
+    passing = info.get("temporary") or info.get("deprecated") or info.get("tentative")
+    return LinkAddress(address(info["local"]), int(info["prefixlen"]), stable=not passing)

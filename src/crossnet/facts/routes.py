@@ -1,0 +1,111 @@
+"""Routes of all tables, from `ip -j route show table all`."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from crossnet.values import Address, Family, Network, address, contains, family_of, network
+
+MAIN = "main"
+
+# rtnetlink(7) leaves 143 unassigned; iproute2's rt_protos names no such number, so `ip` prints it as it is.
+OWN_PROTOCOL = "143"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route; `protocol` and `table` are as `ip` prints them, `metric` 0 means none is set.
+
+    `hops` holds the next hops of a multipath route, which then has neither `via` nor `device`.
+    """
+
+    destination: Network
+    via: Address | None = None
+    device: str | None = None
+    source: Address | None = None
+    protocol: str = OWN_PROTOCOL
+    metric: int = 0
+    table: str = MAIN
+    type: str = "unicast"
+    mtu: int | None = None
+    hops: tuple[tuple[Address | None, str], ...] = ()
+
+    def __str__(self) -> str:
+        target = "default" if self.destination.prefixlen == 0 else str(self.destination)
+        words = [target] if self.type == "unicast" else [self.type, target]
+        if self.via:
+            words += ["via", str(self.via)]
+        if self.device:
+            words += ["dev", self.device]
+        for via, device in self.hops:
+            words += ["nexthop", *(("via", str(via)) if via else ()), "dev", device]
+        if self.source:
+            words += ["src", str(self.source)]
+        if self.metric:
+            words += ["metric", str(self.metric)]
+        return " ".join(words)
+
+
+def parse_routes(answer: str, family: Family) -> tuple[Route, ...]:
+    """The routes of `ip -j -4|-6 route show table all`; an empty answer means no routes."""
+    return tuple(_route(entry, family) for entry in json.loads(answer or "[]") if entry)
+
+
+def _route(entry: dict[str, Any], family: Family) -> Route:
+    target = entry["dst"]
+    everything = "0.0.0.0/0" if family is Family.V4 else "::/0"
+    metrics = entry.get("metrics") or [{}]
+    return Route(
+        destination=ipaddress.ip_network(everything if target == "default" else target, strict=False),
+        via=_via(entry),
+        device=entry.get("dev"),
+        source=address(entry["prefsrc"]) if "prefsrc" in entry else None,
+        protocol=str(entry.get("protocol", "boot")),
+        metric=int(entry.get("metric", 0)),
+        table=str(entry.get("table", MAIN)),
+        type=entry.get("type", "unicast"),
+        mtu=metrics[0].get("mtu"),
+        hops=tuple((_via(hop), hop["dev"]) for hop in entry.get("nexthops", ())),
+    )
+
+
+def _via(entry: dict[str, Any]) -> Address | None:
+    if "gateway" in entry:
+        return address(entry["gateway"])
+    # RFC 5549: an IPv4 route with an IPv6 next hop is printed as {"via": {"family", "host"}}.
+    return address(entry["via"]["host"]) if "via" in entry else None
+
+
+def matching(routes: Iterable[Route], target: Network) -> tuple[Route, ...]:
+    """The main table's routes that hold all of `target` and would win: longest prefix, then lowest metric.
+
+    More than one only where the kernel itself holds equals. Policy rules are not walked.
+    """
+    covering = [route for route in routes if route.table == MAIN and contains(route.destination, target)]
+    if not covering:
+        return ()
+    longest = max(route.destination.prefixlen for route in covering)
+    closest = [route for route in covering if route.destination.prefixlen == longest]
+    lowest = min(route.metric for route in closest)
+    return tuple(route for route in closest if route.metric == lowest)
+
+
+def inside(routes: Iterable[Route], target: Network) -> tuple[Route, ...]:
+    """The main table's routes to a smaller part of `target`."""
+    return tuple(
+        route
+        for route in routes
+        if route.table == MAIN and route.destination != target and contains(target, route.destination)
+    )
+
+
+def default_network(family: Family) -> Network:
+    return network("0.0.0.0/0" if family is Family.V4 else "::/0")
+
+
+def of_family(routes: Iterable[Route], family: Family) -> tuple[Route, ...]:
+    return tuple(route for route in routes if family_of(route.destination) is family)

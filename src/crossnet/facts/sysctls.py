@@ -1,0 +1,91 @@
+"""The kernel's network settings that decide about forwarding, and the files that set them at boot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+# What crossnet reads. `conf/*` holds one folder per interface and the two of all and default.
+PATTERNS = (
+    "/proc/sys/net/ipv4/ip_forward",
+    "/proc/sys/net/ipv4/conf/*/forwarding",
+    "/proc/sys/net/ipv4/conf/*/rp_filter",
+    "/proc/sys/net/ipv4/conf/*/accept_redirects",
+    "/proc/sys/net/ipv4/conf/*/send_redirects",
+    "/proc/sys/net/ipv6/conf/*/forwarding",
+    "/proc/sys/net/ipv6/conf/*/accept_ra",
+    "/proc/sys/net/netfilter/nf_conntrack_count",
+    "/proc/sys/net/netfilter/nf_conntrack_max",
+)
+
+# The patterns are this script's own, so that their globs are expanded by the host's shell.
+READ = f"grep -s '' {' '.join(PATTERNS)} /dev/null; true"
+
+# sysctl.d(5), in the order in which systemd-sysctl and `sysctl --system` sort by file name.
+READ_FILES = (
+    "grep -s -E '^[[:space:]]*-?net[./]ipv[46][./]' "
+    "/run/sysctl.d/*.conf /etc/sysctl.d/*.conf /usr/local/lib/sysctl.d/*.conf "
+    "/usr/lib/sysctl.d/*.conf /lib/sysctl.d/*.conf /etc/sysctl.conf /dev/null; true"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BootSetting:
+    """One line of a sysctl file."""
+
+    file: str
+    name: str
+    value: str
+
+
+def parse_sysctls(answer: str) -> dict[str, str]:
+    """`/proc/sys/net/ipv4/ip_forward:0` lines as `{"net.ipv4.ip_forward": "0"}`."""
+    values = {}
+    for line in answer.splitlines():
+        path, _, value = line.partition(":")
+        values[name_of(path)] = value.strip()
+    return values
+
+
+def name_of(path: str) -> str:
+    """The sysctl name of a path; dots of an interface name become slashes (sysctl(8))."""
+    words = path.removeprefix("/proc/sys/").split("/")
+    return ".".join(word.replace(".", "/") for word in words)
+
+
+def path_of(name: str) -> str:
+    """The path of a sysctl name."""
+    return "/proc/sys/" + name.translate(str.maketrans("./", "/."))
+
+
+def interface_setting(family: int, interface: str, key: str) -> str:
+    """`net.ipv4.conf.eth1.forwarding`, right for interface names with dots too."""
+    return f"net.ipv{family}.conf.{interface.replace('.', '/')}.{key}"
+
+
+def parse_boot_settings(answer: str) -> tuple[BootSetting, ...]:
+    settings = []
+    for line in answer.splitlines():
+        file, _, text = line.partition(":")
+        name, equals, value = text.partition("=")
+        name = name.strip().removeprefix("-")
+        if equals:
+            # sysctl.d(5): either separator may come first, and the first one decides.
+            slashed = "/" in name and ("." not in name or name.index("/") < name.index("."))
+            dotted = name.translate(str.maketrans("./", "/.")) if slashed else name
+            settings.append(BootSetting(file, dotted, value.strip()))
+    return tuple(settings)
+
+
+def overriding(
+    settings: tuple[BootSetting, ...], own: str, wanted: Mapping[str, str]
+) -> tuple[BootSetting, ...]:
+    """Lines that undo `wanted` after the file `own`: a later file name, or /etc/sysctl.conf (`sysctl --system`)."""
+    own_name = own.rpartition("/")[2]
+    return tuple(
+        item
+        for item in settings
+        if item.file != own
+        and wanted.get(item.name, item.value) != item.value
+        and (item.file == "/etc/sysctl.conf" or item.file.rpartition("/")[2] > own_name)
+    )

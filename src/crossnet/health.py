@@ -1,0 +1,117 @@
+"""How each crossing stands: what is there, what differs, what its counters say, when it was last verified."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from crossnet.design import Passage
+from crossnet.facts import Facts
+from crossnet.planning import Plan
+from crossnet.record import VERIFIED, read_record
+from crossnet.resources import Change, File, RouteResource, RuleTable, Service
+from crossnet.transaction.journal import unfinished
+from crossnet.verification.counters import Counters, read_counters
+
+
+class State(StrEnum):
+    """`down`: not applied, or nothing of it is left; `drifted`: applied, and a host differs since.
+
+    `degraded`: as applied, but something it stands on is not well, or its last verification failed.
+    """
+
+    UP = "up"
+    DEGRADED = "degraded"
+    DRIFTED = "drifted"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class CrossingStatus:
+    """One crossing, with the reasons for anything that is not `up`; the counters are of all its families."""
+
+    crossing: str
+    state: State
+    reasons: tuple[str, ...]
+    counters: tuple[Counters, ...]
+    verified: str | None
+    result: str | None
+
+
+def crossing_status(plan: Plan, facts: Mapping[str, Facts]) -> tuple[CrossingStatus, ...]:
+    return tuple(
+        _status(crossing.name, [p for p in plan.passages if p.crossing.name == crossing.name], plan, facts)
+        for crossing in plan.spec.crossings
+    )
+
+
+def _status(name: str, passages: list[Passage], plan: Plan, facts: Mapping[str, Facts]) -> CrossingStatus:
+    gateway = passages[0].gateway
+    applied = name in read_record(facts[gateway]).crossings
+    differing = [reason for passage in passages for reason in _differences(passage, plan)]
+    unwell = list(dict.fromkeys(reason for passage in passages for reason in _unwell(passage, facts)))
+    verified = _last_verified(facts[gateway]).get(name, {})
+    failed = verified.get("result") == "unreachable"
+    if not applied:
+        state, reasons = State.DOWN, ["not applied"]
+    elif differing:
+        state, reasons = State.DRIFTED, list(dict.fromkeys(differing))
+    elif unwell or failed:
+        state, reasons = State.DEGRADED, [*unwell, *(["the last verification failed"] if failed else [])]
+    else:
+        state, reasons = State.UP, []
+    counters = tuple(
+        read_counters(table, name, facts[gateway])
+        for host, table in plan.tables
+        if host == gateway and table.family in {passage.family for passage in passages}
+    )
+    return CrossingStatus(name, state, tuple(reasons), counters, verified.get("time"), verified.get("result"))
+
+
+def _differences(passage: Passage, plan: Plan) -> Iterator[str]:
+    """What a new plan would change for this crossing: the drift since it was applied."""
+    hosts = {passage.gateway, *(client.host for client in passage.clients)}
+    for host, change in plan.changes:
+        if host in hosts and _concerns(change, passage, host):
+            yield f"{host}: {_word(change)} {change.resource.kind} {change.description}"
+
+
+def _concerns(change: Change, passage: Passage, host: str) -> bool:
+    resource = change.resource
+    if isinstance(resource, RouteResource):
+        return resource.route.destination in passage.destinations
+    if isinstance(resource, RuleTable):
+        return resource.family is passage.family
+    return isinstance(resource, File | Service) or host == passage.gateway
+
+
+def _word(change: Change) -> str:
+    return {"create": "misses", "change": "differs in", "remove": "has a left-over"}[change.action]
+
+
+def _unwell(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[str]:
+    gateway = facts[passage.gateway]
+    for name in (passage.ingress, passage.egress):
+        link = gateway.link(name)
+        if link is None or not link.up:
+            yield f"{passage.gateway}: {name} is down"
+    for client in passage.clients:
+        if client.host and client.interface:
+            link = facts[client.host].link(client.interface)
+            if link is None or not link.up:
+                yield f"{client.host}: {client.interface} is down"
+    for host in {passage.gateway, *(client.host for client in passage.clients if client.host)}:
+        left = unfinished(facts[host])
+        if left:
+            yield f"{host}: transaction {left.transaction} of {left.who} was not finished"
+
+
+def _last_verified(facts: Facts) -> dict[str, dict[str, str]]:
+    state = facts.files.get(VERIFIED)
+    try:
+        found: dict[str, dict[str, str]] = json.loads(state.data) if state else {}
+    except ValueError:
+        return {}
+    return found

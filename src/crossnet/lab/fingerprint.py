@@ -1,0 +1,94 @@
+"""Everything of a host that crossnet could change, so that before and after can be held side by side."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from crossnet.transport import Host
+from crossnet.transport.batch import ask
+
+# Counts of what passes right now, not settings.
+_MOVING = "net.netfilter.nf_conntrack_count|net.ipv4.tcp_fastopen_key|stable_secret"
+
+_QUESTIONS = {
+    "routes": "ip -4 route show table all; ip -6 route show table all",
+    "policy rules": "ip -4 rule; ip -6 rule",
+    "nftables": "! command -v nft >/dev/null || nft -j -s list ruleset",
+    "iptables-legacy": "! command -v iptables-legacy-save >/dev/null || iptables-legacy-save",
+    "ip6tables-legacy": "! command -v ip6tables-legacy-save >/dev/null || ip6tables-legacy-save",
+    "ipsets": "! command -v ipset >/dev/null || ipset save",
+    "sysctls": f"sysctl -a 2>/dev/null | grep '^net' | grep -vE '{_MOVING}'",
+    "files": "find /etc /var/lib ! -type d -printf '%M %U:%G %p %l ' "
+    "\\( -type f -exec sha256sum -b {} \\; -o -printf '\\n' \\)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """The lines of each section, counters left out."""
+
+    sections: Mapping[str, tuple[str, ...]]
+
+    def differences(self, later: Fingerprint) -> tuple[str, ...]:
+        """What a later fingerprint of the same host has otherwise; empty when they are equal."""
+        found = []
+        for name, lines in self.sections.items():
+            after = later.sections[name]
+            changed = [
+                line
+                for line in difflib.unified_diff(lines, after, lineterm="", n=0)
+                if not line.startswith(("---", "+++", "@@"))
+            ]
+            found += [f"{name}: {line}" for line in changed]
+        return tuple(found)
+
+
+async def fingerprint(host: Host) -> Fingerprint:
+    """Read a host's fingerprint; changes nothing."""
+    answers = await ask(host, [("sh", "-c", question) for question in _QUESTIONS.values()])
+    texts = dict(zip(_QUESTIONS, (answer.text for answer in answers), strict=True))
+    sections = {name: tuple(sorted(text.splitlines())) for name, text in texts.items()}
+    sections["nftables"] = _nftables(texts["nftables"])
+    for name in ("iptables-legacy", "ip6tables-legacy"):
+        sections[name] = _legacy(texts[name])
+    return Fingerprint(sections)
+
+
+def _nftables(text: str) -> tuple[str, ...]:
+    """The objects in order, without handles; what iptables-nft leaves empty behind it is no rule."""
+    objects: list[dict[str, Any]] = json.loads(text)["nftables"] if text.strip() else []
+    named = [(kind, body) for entry in objects for kind, body in entry.items() if kind != "metainfo"]
+    filled = {(body["family"], body["table"], body.get("chain")) for kind, body in named if kind == "rule"}
+    kept = [
+        (kind, body)
+        for kind, body in named
+        if kind != "chain"
+        or body.get("policy", "accept") != "accept"
+        or "hook" not in body
+        or (body["family"], body["table"], body["name"]) in filled
+    ]
+    tables = {(body["family"], body["table"]) for kind, body in kept if kind != "table"}
+    return tuple(
+        json.dumps([kind, {key: value for key, value in body.items() if key != "handle"}], sort_keys=True)
+        for kind, body in kept
+        if kind != "table" or (body["family"], body["name"]) in tables
+    )
+
+
+def _legacy(text: str) -> tuple[str, ...]:
+    """The rules in order; a table that the kernel keeps empty once it was looked at is no rule."""
+    lines: list[str] = []
+    block: list[str] = []
+    for line in text.splitlines():
+        if line.startswith("#"):
+            continue
+        block.append(line.split(" [")[0] if line.startswith(":") else line)
+        if line == "COMMIT":
+            if any(one.startswith("-A") or (one[0] == ":" and not one.endswith(" ACCEPT")) for one in block):
+                lines += block
+            block = []
+    return tuple(lines)

@@ -1,0 +1,59 @@
+"""What the lab needs of this machine, and what to say when it is not there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from crossnet.errors import LabError
+from crossnet.transport import PATH
+
+# A session of its own whose first process is nobody's child, so that a closed terminal does not end it.
+ENTER_SESSION = ("setsid", "--fork")
+
+_TOOLS = {"ip": "iproute2 (iproute on Red Hat)", "unshare": "util-linux", "setsid": "util-linux"}
+
+# Where distributions let an ordinary user's namespaces be forbidden: the file, the value that forbids
+# them, what allows them. Debian's own patch; user_namespaces(7); Ubuntu 24.04's AppArmor.
+_SWITCHES = (
+    ("kernel/unprivileged_userns_clone", "0", "sysctl -w kernel.unprivileged_userns_clone=1"),
+    ("user/max_user_namespaces", "0", "sysctl -w user.max_user_namespaces=10000"),
+    (
+        "kernel/apparmor_restrict_unprivileged_userns",
+        "1",
+        "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+    ),
+)
+
+
+def check() -> None:
+    """LabError when a program that building needs is missing."""
+    for tool, package in _TOOLS.items():
+        if shutil.which(tool, path=PATH) is None:
+            raise LabError(f"`{tool}` is not installed, and the lab needs it: install {package}")
+
+
+def enter_namespaces() -> Sequence[str]:
+    """The command that starts another as process 1 of namespaces of its own."""
+    own = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child")
+    if os.geteuid() == 0:
+        return (*own, "--")
+    # Mapped to itself and not to root: tcpdump would want to drop root's privileges, and could not.
+    return (*own, "--user", "--map-current-user", "--keep-caps", "--")
+
+
+def hint() -> str:
+    """Why namespaces may have been refused here, as a line to be added to an error; else nothing."""
+    if os.geteuid() == 0:
+        status = Path("/proc/self/status").read_text()
+        effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
+        if not int(effective, 16) & 1 << 21:  # CAP_SYS_ADMIN, linux/capability.h
+            return "\n  This is root without CAP_SYS_ADMIN, as in a container: give it --privileged."
+        return ""
+    for file, forbidding, cure in _SWITCHES:
+        place = Path("/proc/sys") / file
+        if place.exists() and place.read_text().strip() == forbidding:
+            return f"\n  Ordinary users may not make namespaces here. Allow it with `{cure}`, or run as root."
+    return ""

@@ -1,0 +1,150 @@
+"""crossnet's own table in iptables: one chain in each of three tables, entered by one jump each.
+
+forward      filter  FORWARD      → CROSSNET-FORWARD
+postrouting  nat     POSTROUTING  → CROSSNET-POSTROUTING
+mangle       mangle  FORWARD      → CROSSNET-FORWARD
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from crossnet.netfilter import Chain, DestinationPorts, Endpoint, Jump, Match, NamedSet, Rule, Set, Table
+from crossnet.netfilter.ipset import own_name, set_name
+from crossnet.netfilter.iptables_words import fits_multiport, join_words, match_text, verdict_text
+from crossnet.netfilter.own import HOOKS, TABLE, check_own
+
+_TAG = "crossnet"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where iptables holds an own chain: the table, the built-in chain that enters it, the chain's name."""
+
+    table: str
+    entered_from: str
+    chain: str
+
+
+PLACES = {
+    "forward": Place("filter", "FORWARD", "CROSSNET-FORWARD"),
+    "postrouting": Place("nat", "POSTROUTING", "CROSSNET-POSTROUTING"),
+    "mangle": Place("mangle", "FORWARD", "CROSSNET-FORWARD"),
+}
+
+
+# ---- reading -------------------------------------------------------------------------------------
+
+
+def own_table(tables: Iterable[Table], ipsets: Iterable[Set], family: str) -> Table | None:
+    """The own table of this family as iptables and ipset hold it; None when they hold nothing of it.
+
+    `tables` are from parse_save, `ipsets` from parse_ipset_save. Equal to the table that was written, jumps
+    apart: those are in others' chains (see jump_positions).
+    """
+    held = {table.name: table for table in tables if table.family == family}
+    chains: list[Chain] = []
+    for logical, place in PLACES.items():
+        found = held[place.table].chain(place.chain) if place.table in held else None
+        if found is not None:
+            rules = tuple(_from_host(rule, family) for rule in found.rules)
+            chains.append(Chain(logical, rules, HOOKS[logical]))
+    sets = [
+        Set(name, each.members)
+        for each in sorted(ipsets, key=lambda each: each.name)
+        if (name := own_name(family, each.name)) is not None
+    ]
+    return Table(family, TABLE, tuple(chains), tuple(sets)) if chains or sets else None
+
+
+def _from_host(rule: Rule, family: str) -> Rule:
+    comment = "" if rule.comment == _TAG else rule.comment.removeprefix(f"{_TAG}:")
+    return replace(rule, matches=tuple(_named_here(match, family) for match in rule.matches), comment=comment)
+
+
+def _named_here(match: Match, family: str) -> Match:
+    if isinstance(match, Endpoint) and isinstance(match.where, NamedSet):
+        name = own_name(family, match.where.name)
+        return match if name is None else replace(match, where=NamedSet(name))
+    return match
+
+
+# ---- writing -------------------------------------------------------------------------------------
+
+
+def write_chains(have: Table | None, want: Table | None) -> str:
+    """The text for one `iptables-restore --noflush` that turns the own chains of `have` into those of `want`.
+
+    Empty when they are equal. Atomic in each of iptables' tables, and no chain of another owner is touched:
+    under --noflush a declared chain alone is emptied (1.4.21, 1.8.9). A chain that is removed must have lost
+    its jump before; the sets that rules name must be there (write_ipsets). ValueError for what iptables
+    cannot say: a map, and more ports than fits_multiport lets through.
+    """
+    if want is not None:
+        check_own(want)
+        if want.maps:
+            raise ValueError("iptables has no maps: a translation by map has to be written as rules")
+    blocks: list[str] = []
+    for name, place in PLACES.items():
+        old = have.chain(name) if have is not None else None
+        new = want.chain(name) if want is not None else None
+        if old == new:
+            continue
+        lines = [f"*{place.table}\n", f":{place.chain} - [0:0]\n"]
+        if want is None or new is None:
+            lines.append(f"-X {place.chain}\n")
+        else:
+            lines += [f"-A {place.chain} {_rule_text(rule, want.family)}\n" for rule in new.rules]
+        blocks += [*lines, "COMMIT\n"]
+    return "".join(blocks)
+
+
+def _rule_text(rule: Rule, family: str) -> str:
+    for match in rule.matches:
+        if isinstance(match, DestinationPorts) and not fits_multiport(match.ranges):
+            raise ValueError(
+                f"one rule of iptables cannot hold these ports: {', '.join(map(str, match.ranges))}"
+            )
+    matches = match_text(_named_there(match, family) for match in rule.matches)
+    comment = join_words(("-m", "comment", "--comment", f"{_TAG}:{rule.comment}" if rule.comment else _TAG))
+    return " ".join(each for each in (matches, comment, verdict_text(rule.verdict)) if each)
+
+
+def _named_there(match: Match, family: str) -> Match:
+    if isinstance(match, Endpoint) and isinstance(match.where, NamedSet):
+        return replace(match, where=NamedSet(set_name(family, match.where.name)))
+    return match
+
+
+# ---- the jumps -----------------------------------------------------------------------------------
+
+
+def insert_jump(chain: str) -> tuple[str, ...]:
+    """The arguments that make iptables enter an own chain (`forward`, `postrouting`, `mangle`) first."""
+    place = PLACES[chain]
+    return ("-t", place.table, "-I", place.entered_from, "1", *_jump(place))
+
+
+def delete_jump(chain: str) -> tuple[str, ...]:
+    """The arguments that remove one such jump; iptables exits 1 when there is none."""
+    place = PLACES[chain]
+    return ("-t", place.table, "-D", place.entered_from, *_jump(place))
+
+
+def _jump(place: Place) -> tuple[str, ...]:
+    return ("-m", "comment", "--comment", _TAG, "-j", place.chain)
+
+
+def jump_positions(tables: Iterable[Table], chain: str, family: str) -> tuple[int, ...]:
+    """Where the jump to an own chain stands in its built-in chain, from 1 on; two are one too many.
+
+    A jump with another comment or with matches is somebody else's work and does not count.
+    """
+    place = PLACES[chain]
+    jump = Rule((), Jump(place.chain), _TAG)
+    for table in tables:
+        entered_from = table.chain(place.entered_from)
+        if (table.family, table.name) == (family, place.table) and entered_from is not None:
+            return tuple(at for at, rule in enumerate(entered_from.rules, 1) if rule == jump)
+    return ()

@@ -1,0 +1,117 @@
+"""`nft -j list ruleset` as tables of the form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any
+
+from crossnet.netfilter import Chain, Hook, Map, NamedSet, Set, Table
+from crossnet.netfilter.nft_rule import Surroundings, networks, parse_rule
+from crossnet.netfilter.own import collapsed
+from crossnet.values import Address, Network
+
+_ADDRESSES = ("ipv4_addr", "ipv6_addr")
+
+
+@dataclass(slots=True)
+class _Printed:
+    """The objects of one table, as they come by."""
+
+    sets: dict[str, frozenset[Network]] = field(default_factory=dict)
+    maps: dict[str, frozenset[tuple[Network, Address]]] = field(default_factory=dict)
+    hooks: dict[str, Hook | None] = field(default_factory=dict)
+    rules: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+
+
+def parse_ruleset(text: bytes | str) -> tuple[Table, ...]:
+    """Every table that nft sees on a host, crossnet's and foreign ones, in nft's order.
+
+    `text` is what `nft -j list ruleset` printed; ValueError when it is not. Sets and maps are sorted by
+    name. Left out of `sets` and `maps`: whatever is not a plain set of addresses or a map from address to
+    address (rules that use it have an unknown match or verdict then). A set that is written inside a
+    rule is a member of `sets` under its own text, `{ 10.0.0.1, 10.0.0.9 }`, which is no name to nft.
+    """
+    document = json.loads(text)
+    printed: dict[tuple[str, str], _Printed] = {}
+    try:
+        for entry in document["nftables"]:
+            ((kind, body),) = entry.items()
+            if kind == "table":
+                printed[body["family"], body["name"]] = _Printed()
+            elif kind in ("set", "map", "chain", "rule"):
+                _take(printed[body["family"], body["table"]], kind, body)
+        return tuple(_table(family, name, each) for (family, name), each in printed.items())
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not what `nft -j list ruleset` prints: {error!r}") from error
+
+
+def _take(table: _Printed, kind: str, body: Mapping[str, Any]) -> None:
+    match kind:
+        case "chain":
+            table.hooks[body["name"]] = _hook(body)
+            table.rules[body["name"]] = []
+        case "rule":
+            table.rules[body["chain"]].append(body)
+        case "set" if body["type"] in _ADDRESSES:
+            members = _members(body.get("elem", []))
+            if members is not None:
+                table.sets[body["name"]] = members
+        case "map" if body["type"] in _ADDRESSES and body["map"] == body["type"]:
+            entries = _entries(body.get("elem", []))
+            if entries is not None:
+                table.maps[body["name"]] = entries
+
+
+def _hook(body: Mapping[str, Any]) -> Hook | None:
+    """The hook of a base chain. nft has no type mangle: it is `route`, or `filter` at the mangle priority."""
+    if "hook" not in body:
+        return None
+    kind, priority = body["type"], body["prio"]
+    if kind == "route" or (kind == "filter" and priority == -150):
+        kind = "mangle"
+    return Hook(body["hook"], kind, priority, body.get("policy", "accept"))
+
+
+def _members(elements: list[Any]) -> frozenset[Network] | None:
+    members: list[Network] = []
+    for element in elements:
+        found = networks(element)
+        if found is None:
+            return None
+        members += found
+    return collapsed(members)
+
+
+def _entries(elements: list[Any]) -> frozenset[tuple[Network, Address]] | None:
+    entries: set[tuple[Network, Address]] = set()
+    for element in elements:
+        match element:
+            case [key, str(value)] if (found := networks(key)) is not None:
+                entries |= {(network, ip_address(value)) for network in found}
+            case _:
+                return None
+    return frozenset(entries)
+
+
+def _table(family: str, name: str, printed: _Printed) -> Table:
+    sets = dict(printed.sets)
+
+    def anonymous(text: str, members: frozenset[Network]) -> NamedSet:
+        sets[text] = members
+        return NamedSet(text)
+
+    around = Surroundings(family, frozenset(printed.sets), frozenset(printed.maps), anonymous)
+    chains = tuple(
+        Chain(chain, tuple(parse_rule(rule, around) for rule in rules), printed.hooks[chain])
+        for chain, rules in printed.rules.items()
+    )
+    return Table(
+        family,
+        name,
+        chains,
+        tuple(Set(each, members) for each, members in sorted(sets.items())),
+        tuple(Map(each, entries) for each, entries in sorted(printed.maps.items())),
+    )

@@ -1,0 +1,32 @@
+"""The kinds of things that crossnet owns on a host, one small module each."""
+
+from __future__ import annotations
+
+from crossnet.resources.file import File
+from crossnet.resources.jump import Jump
+from crossnet.resources.resource import Change, Command, Encoded, Link, Resource, Step, Write
+from crossnet.resources.route import RouteResource
+from crossnet.resources.service import Service
+from crossnet.resources.sysctl import Sysctl
+from crossnet.resources.table import RuleTable
+
+KINDS: dict[str, type[Resource]] = {
+    kind.kind: kind for kind in (RuleTable, Jump, Sysctl, RouteResource, File, Service)
+}
+
+__all__ = [
+    "KINDS",
+    "Change",
+    "Command",
+    "Encoded",
+    "File",
+    "Jump",
+    "Link",
+    "Resource",
+    "RouteResource",
+    "RuleTable",
+    "Service",
+    "Step",
+    "Sysctl",
+    "Write",
+]

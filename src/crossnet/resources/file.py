@@ -1,0 +1,55 @@
+"""A file: persistence is an ordinary resource, so "works now, gone after the reboot" is a line of the diff."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import ClassVar, Self
+
+from crossnet.facts import Facts
+from crossnet.resources.resource import Encoded, Resource, Step, Write
+
+
+@dataclass(frozen=True, slots=True)
+class File(Resource):
+    """A file's bytes, mode and owner (`uid:gid`)."""
+
+    kind: ClassVar[str] = "file"
+    path: str
+    data: bytes
+    mode: int = 0o644
+    owner: str | None = None  # None: whoever crossnet is on that host
+
+    @property
+    def key(self) -> str:
+        return self.path
+
+    def current(self, facts: Facts) -> Self | None:
+        state = facts.files.get(self.path)
+        return type(self)(self.path, state.data, state.mode, state.owner) if state else None
+
+    def satisfied_by(self, have: Self) -> bool:
+        return (self.data, self.mode) == (have.data, have.mode)
+
+    @classmethod
+    def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:
+        side = want or have
+        assert side is not None, "a change has at least one side"
+        if want is None:
+            return (Write(PurePosixPath(side.path), None),)
+        return (Write(PurePosixPath(want.path), want.data, want.mode, want.owner),)
+
+    @classmethod
+    def describe(cls, have: Self | None, want: Self | None) -> str:
+        side = want or have
+        assert side is not None, "a change has at least one side"
+        return side.path
+
+    def encode(self) -> Encoded:
+        data = base64.b64encode(self.data).decode()
+        return {"path": self.path, "data": data, "mode": self.mode, "owner": self.owner}
+
+    @classmethod
+    def decode(cls, encoded: Encoded) -> Self:
+        return cls(encoded["path"], base64.b64decode(encoded["data"]), encoded["mode"], encoded["owner"])

@@ -1,0 +1,73 @@
+"""The one rule that crossnet puts into a chain of somebody else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Self
+
+from crossnet.facts import Facts
+from crossnet.facts.firewall import TABLE_FAMILY
+from crossnet.netfilter import Engine
+from crossnet.netfilter.iptables import delete_jump, insert_jump, jump_positions
+from crossnet.netfilter.iptables_own import PLACES
+from crossnet.resources.resource import Command, Encoded, Resource, Step
+from crossnet.values import Family
+
+
+@dataclass(frozen=True, slots=True)
+class Jump(Resource):
+    """A jump from a built-in chain of iptables into an own chain (`forward`, `postrouting`, `mangle`).
+
+    `first` is whether it stands before every rule that could decide; `command` is this host's name of the
+    iptables variant.
+    """
+
+    kind: ClassVar[str] = "jump"
+    is_only_ours: ClassVar[bool] = True
+    engine: Engine
+    family: Family
+    chain: str
+    command: str = field(default="iptables", compare=False)
+    first: bool = True
+
+    @property
+    def key(self) -> str:
+        return f"{self.engine} {TABLE_FAMILY[self.family]} {self.chain}"
+
+    def current(self, facts: Facts) -> Self | None:
+        tables = facts.firewall.of(self.engine, self.family)
+        positions = jump_positions(tables, self.chain, TABLE_FAMILY[self.family])
+        if not positions:
+            return None
+        return type(self)(self.engine, self.family, self.chain, self.command, positions[0] == 1)
+
+    @classmethod
+    def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:
+        side = want or have
+        assert side is not None, "a change has at least one side"
+        insert = Command((side.command, "-w", *insert_jump(side.chain)))
+        delete = Command((side.command, "-w", *delete_jump(side.chain)))
+        if want:
+            return (delete, insert) if have else (insert,)
+        return (delete,)
+
+    @classmethod
+    def describe(cls, have: Self | None, want: Self | None) -> str:
+        side = want or have
+        assert side is not None, "a change has at least one side"
+        place = PLACES[side.chain]
+        family = "" if side.family is Family.V4 else "  (IPv6)"
+        moved = "  (back to the top)" if have and want else ""
+        return f"{place.table} {place.entered_from} → {place.chain}{family}{moved}"
+
+    def encode(self) -> Encoded:
+        return {
+            "engine": str(self.engine),
+            "family": int(self.family),
+            "chain": self.chain,
+            "command": self.command,
+        }
+
+    @classmethod
+    def decode(cls, encoded: Encoded) -> Self:
+        return cls(Engine(encoded["engine"]), Family(encoded["family"]), encoded["chain"], encoded["command"])

@@ -1,0 +1,132 @@
+"""A resource, and how it is changed.
+
+A resource is a fact about a host that could be otherwise: a route, a setting, crossnet's rules, a file.
+It is a frozen value; nothing on it runs anything. What is and what should be have the same type, so one
+diff, one undo and one read-back serve all kinds.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, ClassVar, Self
+
+from crossnet.facts import Facts
+
+Encoded = Mapping[str, Any]  # a resource as JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A step that runs a command; `stdin` is what it is fed."""
+
+    argv: tuple[str, ...]
+    stdin: bytes = b""
+
+    def __str__(self) -> str:
+        return " ".join(self.argv)
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A step that replaces a file in one instant, or removes it where `data` is None.
+
+    `owner` is `uid:gid`, None for whoever crossnet is on that host.
+    """
+
+    path: PurePosixPath
+    data: bytes | None
+    mode: int = 0o644
+    owner: str | None = None
+
+    def __str__(self) -> str:
+        return f"remove {self.path}" if self.data is None else f"write {self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A step that makes a symbolic link, or removes it where `target` is None."""
+
+    path: PurePosixPath
+    target: str | None
+
+    def __str__(self) -> str:
+        return f"remove {self.path}" if self.target is None else f"link {self.path} to {self.target}"
+
+
+Step = Command | Write | Link
+
+
+class Resource(ABC):
+    """One thing on one host that crossnet owns."""
+
+    kind: ClassVar[str]
+
+    # Nobody but crossnet makes such a thing, so it is never adopted and there is no original to give back.
+    is_only_ours: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def key(self) -> str:
+        """What makes it the same thing on its host when its content differs."""
+
+    @abstractmethod
+    def current(self, facts: Facts) -> Self | None:
+        """The same thing as the host has it now, with everything needed to put it back; None where absent."""
+
+    def satisfied_by(self, have: Self) -> bool:
+        """Whether what is there already does what this one would."""
+        return self == have
+
+    @classmethod
+    @abstractmethod
+    def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:
+        """The steps from one state to the other, in either direction."""
+
+    @classmethod
+    @abstractmethod
+    def describe(cls, have: Self | None, want: Self | None) -> str:
+        """The change in one line, as the plan shows it."""
+
+    @abstractmethod
+    def encode(self) -> Encoded:
+        """Itself as JSON, for the host's own record of what crossnet changed."""
+
+    @classmethod
+    @abstractmethod
+    def decode(cls, encoded: Encoded) -> Self:
+        """The inverse of `encode`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """From `have` to `want`; None is absence. Undo is the inverse, rendered by the same code."""
+
+    have: Resource | None
+    want: Resource | None
+
+    @property
+    def resource(self) -> Resource:
+        """Either side, for what both share: kind and key."""
+        side = self.want or self.have
+        assert side is not None, "a change has at least one side"
+        return side
+
+    @property
+    def action(self) -> str:
+        if self.have is None:
+            return "create"
+        return "remove" if self.want is None else "change"
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return type(self.resource).render(self.have, self.want)
+
+    @property
+    def description(self) -> str:
+        return type(self.resource).describe(self.have, self.want)
+
+    def inverse(self) -> Change:
+        return Change(self.want, self.have)

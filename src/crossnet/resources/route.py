@@ -1,0 +1,115 @@
+"""A route in the main table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from crossnet.facts import Facts
+from crossnet.facts.routes import OWN_PROTOCOL, Route
+from crossnet.resources.resource import Command, Encoded, Resource, Step
+from crossnet.values import Family, address, family_of, network
+
+# ipv6_route: the kernel gives an IPv6 route without a metric 1024 (IP6_RT_PRIO_USER); IPv4's default is 0.
+DEFAULT_METRIC = {Family.V4: 0, Family.V6: 1024}
+
+
+@dataclass(frozen=True, slots=True)
+class RouteResource(Resource):
+    """One route to one destination; a second route to the same destination is another one's, never touched."""
+
+    kind: ClassVar[str] = "route"
+    route: Route
+
+    @property
+    def key(self) -> str:
+        return f"{self.route.destination} metric {self.route.metric}"
+
+    def current(self, facts: Facts) -> Self | None:
+        """The route that does the same, else crossnet's own one to the same destination."""
+        same = [
+            route
+            for route in facts.routes
+            if route.table == self.route.table and route.destination == self.route.destination
+        ]
+        equal = [route for route in same if _way(route) == _way(self.route)]
+        own = [route for route in same if route.protocol == OWN_PROTOCOL]
+        found = equal or own
+        return type(self)(found[0]) if found else None
+
+    def satisfied_by(self, have: Self) -> bool:
+        return _way(self.route) == _way(have.route)
+
+    @classmethod
+    def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:
+        if want is None:
+            assert have is not None, "a change has at least one side"
+            return (Command(("ip", _family(have), "route", "del", *_words(have.route))),)
+        # `replace` is one step without a gap, and takes the place of an own route with the same metric only.
+        verb = "add" if have is None else "replace"
+        return (Command(("ip", _family(want), "route", verb, *_words(want.route))),)
+
+    @classmethod
+    def describe(cls, have: Self | None, want: Self | None) -> str:
+        side = want or have
+        assert side is not None, "a change has at least one side"
+        shown = _shown(side.route)
+        return f"{shown}  (was {_shown(have.route)})" if have and want else shown
+
+    def encode(self) -> Encoded:
+        route = self.route
+        return {
+            "destination": str(route.destination),
+            "via": str(route.via) if route.via else None,
+            "device": route.device,
+            "source": str(route.source) if route.source else None,
+            "protocol": route.protocol,
+            "metric": route.metric,
+        }
+
+    @classmethod
+    def decode(cls, encoded: Encoded) -> Self:
+        return cls(
+            Route(
+                destination=network(encoded["destination"]),
+                via=address(encoded["via"]) if encoded["via"] else None,
+                device=encoded["device"],
+                source=address(encoded["source"]) if encoded["source"] else None,
+                protocol=encoded["protocol"],
+                metric=encoded["metric"],
+            )
+        )
+
+
+def _way(route: Route) -> tuple[object, ...]:
+    """What decides where packets go and which source they carry; who set the route does not."""
+    return (route.destination, route.via, route.device, route.source, route.type, route.hops)
+
+
+def _family(resource: RouteResource) -> str:
+    return f"-{family_of(resource.route.destination).value}"
+
+
+def _words(route: Route) -> tuple[str, ...]:
+    words = [str(route.destination)]
+    if route.via:
+        words += ["via", str(route.via)]
+    if route.device:
+        words += ["dev", route.device]
+    if route.source:
+        words += ["src", str(route.source)]
+    words += ["proto", route.protocol]
+    if route.metric:
+        words += ["metric", str(route.metric)]
+    return tuple(words)
+
+
+def _shown(route: Route) -> str:
+    text = str(route)
+    usual = DEFAULT_METRIC[family_of(route.destination)]
+    return text.removesuffix(f" metric {usual}") if usual else text
+
+
+def restore_line(route: Route) -> str:
+    """The route as a line of an `ip -batch` file that may be run again and again."""
+    return " ".join(("route", "replace", *_words(route)))

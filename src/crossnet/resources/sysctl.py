@@ -1,0 +1,71 @@
+"""A kernel setting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Self
+
+from crossnet.facts import Facts
+from crossnet.resources.resource import Command, Encoded, Resource, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Sysctl(Resource):
+    """A setting and its value; `disturbed` are other settings that writing it changes, as they were.
+
+    Writing a changed `ip_forward` sets `forwarding` of every interface and flips
+    `conf.all.accept_redirects` (measured; net/ipv4/devinet.c). Putting back only `ip_forward` would
+    not be the old state.
+    """
+
+    kind: ClassVar[str] = "sysctl"
+    name: str
+    value: str
+    disturbed: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+
+    @property
+    def key(self) -> str:
+        return self.name
+
+    def current(self, facts: Facts) -> Self | None:
+        value = facts.sysctls.get(self.name)
+        if value is None:
+            return None
+        disturbed = tuple(
+            (name, facts.sysctls[name]) for name in sorted(facts.sysctls) if _is_disturbed(self.name, name)
+        )
+        return type(self)(self.name, value, disturbed)
+
+    @classmethod
+    def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:
+        assert want is not None, "a setting is never absent"
+        # sysctl(8) writes them in this order; the slashes let an interface name hold dots.
+        pairs = ((want.name, want.value), *want.disturbed)
+        words = (f"{name.translate(str.maketrans('./', '/.'))}={value}" for name, value in pairs)
+        return (Command(("sysctl", "-q", "-w", *words)),)
+
+    @classmethod
+    def describe(cls, have: Self | None, want: Self | None) -> str:
+        assert want is not None, "a setting is never absent"
+        return f"{want.name}  {have.value if have else '?'} → {want.value}"
+
+    def encode(self) -> Encoded:
+        return {"name": self.name, "value": self.value, "disturbed": [list(pair) for pair in self.disturbed]}
+
+    @classmethod
+    def decode(cls, encoded: Encoded) -> Self:
+        return cls(
+            encoded["name"],
+            encoded["value"],
+            tuple((name, value) for name, value in encoded["disturbed"]),
+        )
+
+
+def _is_disturbed(written: str, other: str) -> bool:
+    if written == "net.ipv4.ip_forward":
+        return other == "net.ipv4.conf.all.accept_redirects" or (
+            other.startswith("net.ipv4.conf.") and other.endswith(".forwarding")
+        )
+    if written == "net.ipv6.conf.all.forwarding":
+        return other != written and other.startswith("net.ipv6.conf.") and other.endswith(".forwarding")
+    return False

@@ -1,0 +1,94 @@
+"""crossnet's own rules on a gateway: one nftables table, or one set of iptables chains, a family."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Self
+
+from crossnet.facts import Facts
+from crossnet.facts.firewall import TABLE_FAMILY
+from crossnet.netfilter import Engine, Table
+from crossnet.netfilter.iptables import own_table, write_chains, write_ipsets
+from crossnet.netfilter.nft import remove_table, write_table
+from crossnet.netfilter.own import TABLE
+from crossnet.resources.resource import Command, Encoded, Resource, Step
+from crossnet.values import Family
+
+
+@dataclass(frozen=True, slots=True)
+class RuleTable(Resource):
+    """All of crossnet's rules of one family, because rules are ordered: a single rule is no resource.
+
+    `summary` is how a plan names the content; `command` is this host's name of the iptables variant, and
+    `waits` is whether its iptables-restore can wait for the xtables lock.
+    """
+
+    kind: ClassVar[str] = "table"
+    is_only_ours: ClassVar[bool] = True
+    engine: Engine
+    family: Family
+    table: Table
+    summary: str = field(default="", compare=False)
+    command: str = field(default="", compare=False)
+    waits: bool = field(default=True, compare=False)
+
+    @property
+    def key(self) -> str:
+        return f"{self.engine} {TABLE_FAMILY[self.family]} {TABLE}"
+
+    def current(self, facts: Facts) -> Self | None:
+        if self.engine is Engine.NFTABLES:
+            wanted = (TABLE_FAMILY[self.family], TABLE)
+            found = next((t for t in facts.firewall.nft if (t.family, t.name) == wanted), None)
+        else:
+            tables = facts.firewall.of(self.engine, self.family)
+            found = own_table(tables, facts.firewall.ipsets, TABLE_FAMILY[self.family])
+        return replace(self, table=found) if found else None
+
+    @classmethod
+    def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:
+        side = want or have
+        assert side is not None, "a change has at least one side"
+        old = have.table if have else None
+        new = want.table if want else None
+        if side.engine is Engine.NFTABLES:
+            text = write_table(new) if new else remove_table(TABLE_FAMILY[side.family])
+            return (Command(("nft", "-f", "-"), text.encode()),)
+        before, after = write_ipsets(old, new)
+        restore = (f"{side.command}-restore", "--noflush", *(("-w",) if side.waits else ()))
+        return tuple(
+            Command(argv, text.encode())
+            for argv, text in (
+                (("ipset", "restore"), before),
+                (restore, write_chains(old, new)),
+                (("ipset", "restore"), after),
+            )
+            if text
+        )
+
+    @classmethod
+    def describe(cls, have: Self | None, want: Self | None) -> str:
+        side = want or have
+        assert side is not None, "a change has at least one side"
+        name = TABLE if side.family is Family.V4 else f"{TABLE} (IPv6)"
+        return f"{name}: {side.summary}" if want else name
+
+    def encode(self) -> Encoded:
+        """Only which table it is: before crossnet there was none, so there are no rules to put back."""
+        return {
+            "engine": str(self.engine),
+            "family": int(self.family),
+            "command": self.command,
+            "waits": self.waits,
+        }
+
+    @classmethod
+    def decode(cls, encoded: Encoded) -> Self:
+        family = Family(encoded["family"])
+        return cls(
+            Engine(encoded["engine"]),
+            family,
+            Table(TABLE_FAMILY[family], TABLE, ()),
+            command=encoded["command"],
+            waits=encoded["waits"],
+        )

@@ -1,0 +1,234 @@
+"""One JSON document per command, for programs; a minor version only adds."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from crossnet.api import Applied
+from crossnet.codes import Code
+from crossnet.design import Impact
+from crossnet.errors import CrossnetError, PlanRefused, SpecError
+from crossnet.facts import Facts
+from crossnet.health import CrossingStatus
+from crossnet.netfilter.iptables import rule_text as iptables_text
+from crossnet.netfilter.nft import rule_text as nft_text
+from crossnet.planning import Plan
+from crossnet.resources import Change, Command, Resource, RuleTable, Step, Write
+from crossnet.verification import Half, Verdict, Verification
+
+FORMAT_VERSION = "1.0"
+
+
+def document(content: Mapping[str, Any]) -> str:
+    return json.dumps({"format_version": FORMAT_VERSION, **content}, indent=2, ensure_ascii=False)
+
+
+def plan_data(plan: Plan) -> dict[str, Any]:
+    return {
+        "crossings": [
+            {
+                "crossing": passage.crossing.name,
+                "family": int(passage.family),
+                "clients": [
+                    {"host": client.host, "network": str(client.network), "interface": client.interface}
+                    for client in passage.clients
+                ],
+                "gateway": passage.gateway,
+                "ingress": passage.ingress,
+                "next_hop": str(passage.next_hop),
+                "egress": passage.egress,
+                "source": passage.source_text,
+                "to": [str(network) for network in passage.destinations],
+            }
+            for passage in plan.passages
+        ],
+        "hosts": [
+            {
+                "host": host.host,
+                "changes": [change_data(change) for change in host.changes],
+                "adopted": [{"kind": item.kind, "key": item.key} for item in host.adopted],
+            }
+            for host in plan.hosts
+        ],
+        "impacts": [_impact(impact) for impact in plan.impacts],
+    }
+
+
+def change_data(change: Change) -> dict[str, Any]:
+    return {
+        "kind": change.resource.kind,
+        "action": change.action,
+        "key": change.resource.key,
+        "have": _side(change.have),
+        "want": _side(change.want),
+        "steps": [_step(step) for step in change.steps],
+    }
+
+
+def _side(resource: Resource | None) -> Any:
+    if isinstance(resource, RuleTable):
+        table, text = resource.table, iptables_text
+        return {
+            **resource.encode(),
+            "chains": {
+                chain.name: [
+                    text(rule) if resource.engine.is_iptables else nft_text(table.family, rule)
+                    for rule in chain.rules
+                ]
+                for chain in table.chains
+            },
+            "sets": {each.name: sorted(str(member) for member in each.members) for each in table.sets},
+            "maps": {
+                each.name: {str(network): str(address) for network, address in sorted(each.entries, key=str)}
+                for each in table.maps
+            },
+        }
+    return resource.encode() if resource else None
+
+
+def _step(step: Step) -> dict[str, Any]:
+    if isinstance(step, Command):
+        return {"run": list(step.argv), "stdin": step.stdin.decode(errors="replace")}
+    if isinstance(step, Write):
+        data = None if step.data is None else base64.b64encode(step.data).decode()
+        return {"write": str(step.path), "data": data, "mode": f"{step.mode:04o}"}
+    return {"link": str(step.path), "target": step.target}
+
+
+def _impact(impact: Impact) -> dict[str, Any]:
+    return {"code": impact.code, "where": impact.where, "detail": impact.text}
+
+
+def applied_data(applied: Applied) -> dict[str, Any]:
+    outcome = "unchanged" if applied.confirmed is None else "confirmed"
+    return {
+        "transaction": applied.confirmed.transaction if applied.confirmed else None,
+        "outcome": "confirmed-not-persistent" if applied.unwritten else outcome,
+        "hosts": [{"host": host.host, "changes": len(host.changes)} for host in applied.plan.hosts],
+        "not_written": list(applied.unwritten),
+        "verification": verification_data(applied.verification) if applied.verification else None,
+    }
+
+
+def verification_data(found: Verification) -> dict[str, Any]:
+    return {
+        "result": str(found.result),
+        "differences": list(found.differences),
+        "verdicts": [_verdict(verdict) for verdict in found.verdicts],
+    }
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    probe = verdict.probe
+    return {
+        "crossing": verdict.crossing,
+        "flow": {
+            "from": verdict.client,
+            "source": str(verdict.source) if verdict.source else None,
+            "to": str(probe.destination) if probe else None,
+            "protocol": str(probe.protocol) if probe else None,
+            "port": probe.port if probe else None,
+        },
+        "result": str(verdict.result),
+        "forward": _half(verdict.forward),
+        "reply": _half(verdict.reply),
+        "translated_to": str(verdict.translated_to) if verdict.translated_to else None,
+        "counted": verdict.admitted,
+        "observations": list(verdict.evidence),
+        "notes": list(verdict.notes),
+    }
+
+
+def _half(half: Half) -> dict[str, Any]:
+    return {"disposition": half.disposition, "code": half.code, "detail": half.detail, "hops": [], "fix": []}
+
+
+def status_data(found: tuple[CrossingStatus, ...]) -> dict[str, Any]:
+    return {
+        "crossings": [
+            {
+                "crossing": status.crossing,
+                "state": str(status.state),
+                "reasons": list(status.reasons),
+                "counters": {
+                    name: {
+                        "packets": sum(getattr(counters, name).packets for counters in status.counters),
+                        "bytes": sum(getattr(counters, name).bytes for counters in status.counters),
+                    }
+                    for name in ("admitted", "translated", "fenced")
+                },
+                "verified": status.verified,
+                "result": status.result,
+            }
+            for status in found
+        ]
+    }
+
+
+def facts_data(found: Mapping[str, Facts]) -> dict[str, Any]:
+    return {"hosts": [_facts(name, facts) for name, facts in found.items()]}
+
+
+def _facts(name: str, facts: Facts) -> dict[str, Any]:
+    able = facts.capabilities
+    return {
+        "host": name,
+        "kernel": ".".join(map(str, able.kernel)),
+        "systemd": able.systemd,
+        "tools": sorted(able.tools),
+        "interfaces": [
+            {
+                "name": link.name,
+                "up": link.up,
+                "mtu": link.mtu,
+                "addresses": [f"{item.address}/{item.prefix}" for item in link.addresses],
+            }
+            for link in facts.links
+        ],
+        "routes": [
+            {
+                "destination": str(route.destination),
+                "via": str(route.via) if route.via else None,
+                "device": route.device,
+                "source": str(route.source) if route.source else None,
+                "protocol": route.protocol,
+                "metric": route.metric,
+                "table": route.table,
+                "type": route.type,
+            }
+            for route in facts.routes
+        ],
+        "sysctls": dict(facts.sysctls),
+        "files": sorted(facts.files),
+    }
+
+
+def code_data(code: Code) -> dict[str, Any]:
+    return {"code": code.name, "meaning": code.meaning, "evidence": code.evidence, "fix": code.fix}
+
+
+def error_data(error: CrossnetError) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "type": type(error).__name__,
+        "exit_code": error.exit_code,
+        "message": str(error),
+    }
+    if isinstance(error, SpecError):
+        data["problems"] = [
+            {"file": p.file, "line": p.line, "column": p.column, "message": p.message} for p in error.problems
+        ]
+    if isinstance(error, PlanRefused):
+        data["refusals"] = [
+            {
+                "code": refusal.code,
+                "where": refusal.where,
+                "detail": refusal.message,
+                "fix": refusal.todo,
+                "candidates": list(refusal.candidates),
+            }
+            for refusal in error.refusals
+        ]
+    return {"error": data}

@@ -1,0 +1,220 @@
+"""What the commands print for people; plain text that reads in 80 columns where the content allows it."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from crossnet.api import Applied, UndoPlan
+from crossnet.codes import Code
+from crossnet.design import Impact
+from crossnet.facts import Facts
+from crossnet.health import CrossingStatus, State
+from crossnet.planning import HostPlan, Plan
+from crossnet.resources import Change
+from crossnet.show.paint import Paint, plain
+from crossnet.verification import Result, Verdict, Verification
+
+SYMBOLS = {"create": "+", "change": "~", "remove": "-"}
+_COLOURS = {"create": "green", "change": "yellow", "remove": "red"}
+_STATES = {State.UP: "green", State.DEGRADED: "yellow", State.DRIFTED: "yellow", State.DOWN: "red"}
+_RESULTS = {Result.REACHABLE: "green", Result.UNREACHABLE: "red", Result.UNDETERMINED: "yellow"}
+
+WIDTH = 80
+
+
+# ---- plan ----------------------------------------------------------------------------------------
+
+
+def plan_text(plan: Plan, *, verbose: bool = False, paint: Paint = plain) -> str:
+    """The plan as `crossnet plan` prints it; verbose shows what is adopted and every step."""
+    lines = [str(passage) for passage in plan.passages]
+    shown = sorted(plan.hosts, key=lambda host: _place(plan, host))
+    for host in shown:
+        if host.changes or (verbose and host.adopted):
+            lines += ["", paint(host.host, "bold"), *_host(host, verbose, paint)]
+    if plan.impacts and (plan.changes or verbose):
+        lines += ["", "what it opens", *(line for impact in plan.impacts for line in _impact(impact))]
+    return "\n".join([*lines, *([""] if lines else []), summary(plan)]).strip("\n")
+
+
+def undo_plan_text(made: UndoPlan, *, verbose: bool = False, paint: Paint = plain) -> str:
+    """What undo would do."""
+    lines = []
+    for host, left in made.unfinished.items():
+        lines.append(
+            f"{host}: transaction {left.transaction}, begun by {left.who} at {left.started}, was not finished: "
+            f"{left.begun} of {len(left.entries)} changes are put back first"
+        )
+    return "\n".join([*lines, plan_text(made.plan, verbose=verbose, paint=paint)])
+
+
+def _place(plan: Plan, host: HostPlan) -> int:
+    return [spec.name for spec in plan.spec.hosts].index(host.host)
+
+
+def _host(host: HostPlan, verbose: bool, paint: Paint) -> Iterator[str]:
+    # Routes first, as an operator thinks of it; the order of work is another one (see planning.ORDER).
+    rank = {kind: place for place, kind in enumerate(("route", "table", "jump", "sysctl", "file", "service"))}
+    for change in sorted(host.changes, key=lambda change: rank[change.resource.kind]):
+        symbol = paint(SYMBOLS[change.action], _COLOURS[change.action])
+        yield f"  {symbol} {change.resource.kind:<7} {change.description}"
+        if verbose:
+            yield from _details(change)
+    if verbose:
+        for resource in host.adopted:
+            shown = type(resource).describe(resource, resource) if resource.kind == "sysctl" else resource.key
+            yield f"  = {resource.kind:<7} {shown}  (adopted: it is there already, undo leaves it)"
+
+
+def _details(change: Change) -> Iterator[str]:
+    for step in change.steps:
+        yield f"      {step}"
+        text = getattr(step, "stdin", b"") or getattr(step, "data", b"") or b""
+        lines = text.decode(errors="replace").splitlines()
+        for line in lines[:40]:
+            yield f"        | {line if len(line) <= 400 else line[:400] + ' …'}"
+        if len(lines) > 40:
+            yield f"        | … {len(lines) - 40} more lines"
+
+
+def _impact(impact: Impact) -> list[str]:
+    return textwrap.wrap(
+        f"{impact.where}: {impact.text}  [{impact.code}]",
+        width=WIDTH,
+        initial_indent="  ",
+        subsequent_indent="      ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def summary(plan: Plan) -> str:
+    """The last line: `Plan: 4 to add, 1 to change, 0 to remove on 2 hosts.`"""
+    if plan.is_empty:
+        return "No changes."
+    counts = dict.fromkeys(SYMBOLS, 0)
+    for _, change in plan.changes:
+        counts[change.action] += 1
+    hosts = len({host for host, _ in plan.changes})
+    return (
+        f"Plan: {counts['create']} to add, {counts['change']} to change, {counts['remove']} to remove "
+        f"on {hosts} host{'s' if hosts != 1 else ''}."
+    )
+
+
+# ---- apply, verify, undo -------------------------------------------------------------------------
+
+
+def applied_text(applied: Applied, *, paint: Paint = plain) -> str:
+    """How an apply ended."""
+    if applied.confirmed is None:
+        return "No changes."
+    lines: list[str] = []
+    if applied.verification:
+        lines += [verification_text(applied.verification, paint=paint), ""]
+    lines.append(paint(f"Confirmed. Transaction {applied.confirmed.transaction}.", "green"))
+    for error in applied.unwritten:
+        lines.append(paint(f"Not written for the next boot: {error}", "yellow"))
+    return "\n".join(lines)
+
+
+def undone_text(applied: Applied, *, paint: Paint = plain) -> str:
+    if applied.confirmed is None:
+        return "No changes. Nothing of crossnet is on these hosts."
+    lines = [paint("Undone. Every host was read again and is as it was before crossnet.", "green")]
+    for error in applied.unwritten:
+        lines.append(paint(f"Not removed from the next boot: {error}", "yellow"))
+    return "\n".join(lines)
+
+
+def verification_text(found: Verification, *, paint: Paint = plain) -> str:
+    """Each flow with its evidence, and what was read back different."""
+    lines: list[str] = []
+    for verdict in found.verdicts:
+        lines += _verdict(verdict, paint)
+    if found.differences:
+        lines += ["read back: differs from the spec", *(f"  {text}" for text in found.differences)]
+    else:
+        lines.append("read back: equal to the spec on every host")
+    return "\n".join(lines)
+
+
+def _verdict(verdict: Verdict, paint: Paint) -> Iterator[str]:
+    result = paint(verdict.result.upper(), _RESULTS[verdict.result])
+    source = f" {verdict.source}" if verdict.source and verdict.client != str(verdict.source) else ""
+    probe = f" → {verdict.probe}" if verdict.probe else ""
+    yield f"{verdict.crossing}: {verdict.client}{source}{probe}  {result}"
+    for half in (verdict.forward, verdict.reply):
+        if half.code or half.detail:
+            code = f"{half.code}: " if half.code else ""
+            yield f"  {code}{half.detail}"
+    for text in (*verdict.evidence, *verdict.notes):
+        yield from textwrap.wrap(
+            text, WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False
+        )
+
+
+# ---- status --------------------------------------------------------------------------------------
+
+
+def status_text(found: Sequence[CrossingStatus], *, paint: Paint = plain) -> str:
+    width = max((len(status.crossing) for status in found), default=0)
+    lines: list[str] = []
+    for status in found:
+        admitted = sum(counters.admitted.packets for counters in status.counters)
+        fenced = sum(counters.fenced.packets for counters in status.counters)
+        verified = f"{status.result} {status.verified}" if status.verified else "never"
+        state = paint(f"{status.state:<8}", _STATES[status.state])
+        lines.append(
+            f"{status.crossing:<{width}}  {state}  {admitted} new flows, {fenced} packets fenced, "
+            f"verified: {verified}"
+        )
+        lines += [f"  {reason}" for reason in status.reasons]
+    return "\n".join(lines)
+
+
+# ---- facts, explain ------------------------------------------------------------------------------
+
+
+def facts_text(found: Mapping[str, Facts], *, paint: Paint = plain) -> str:
+    return "\n\n".join("\n".join([paint(name, "bold"), *_facts(facts)]) for name, facts in found.items())
+
+
+def _facts(facts: Facts) -> Iterator[str]:
+    able = facts.capabilities
+    yield f"  kernel     {_version(able.kernel)}, {'systemd' if able.systemd else 'no systemd'}"
+    engines = [f"nft {_version(able.nft)}"] if able.nft else []
+    if able.iptables:
+        engines.append(f"iptables {_version(able.iptables)} ({'nft' if able.iptables_is_nft else 'legacy'})")
+    yield f"  firewall   {', '.join(engines) or 'none'}"
+    for (engine, family), tables in facts.firewall.iptables.items():
+        rules = sum(len(chain.rules) for table in tables for chain in table.chains)
+        if rules:
+            yield f"  rules      {engine} IPv{family}: {rules}"
+    for table in facts.firewall.nft:
+        rules = sum(len(chain.rules) for chain in table.chains)
+        yield f"  rules      nftables {table.family} {table.name}: {rules}"
+    for link in facts.links:
+        addresses = ", ".join(f"{item.address}/{item.prefix}" for item in link.addresses)
+        yield f"  interface  {link.name:<8} {'up' if link.up else 'down':<5} mtu {link.mtu:<6} {addresses}"
+    for route in facts.routes:
+        if route.table == "main":
+            yield f"  route      {route} proto {route.protocol}"
+    for name in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
+        if name in facts.sysctls:
+            yield f"  sysctl     {name} = {facts.sysctls[name]}"
+
+
+def _version(version: Iterable[int]) -> str:
+    return ".".join(str(number) for number in version)
+
+
+def code_text(code: Code, *, paint: Paint = plain) -> str:
+    """One explanation code: what it means, what shows it, what to do."""
+    lines = [paint(code.name, "bold")]
+    for title, text in (("means", code.meaning), ("seen by", code.evidence), ("do", code.fix)):
+        lines += textwrap.wrap(
+            text, WIDTH, initial_indent=f"  {title:<8} ", subsequent_indent=" " * 11, break_long_words=False
+        )
+    return "\n".join(lines)

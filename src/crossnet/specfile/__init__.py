@@ -1,0 +1,107 @@
+"""A spec file becomes a `Spec`, or a `SpecError` that shows every mistake with its line and column.
+
+    text ─▶ document ─▶ shape ─▶ meaning ─▶ Spec
+            (nodes)     (keys,    (what one key
+                         types)    says of another)
+
+`document` is the only module that knows ruamel.yaml, `schema` and `shape` the only ones that know
+pydantic: both take long to import, so the command line imports this package inside its commands.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crossnet import spec
+from crossnet.errors import Problem, SpecError
+from crossnet.spec import HostSpec, Spec
+from crossnet.specfile import document, meaning, schema, shape
+from crossnet.specfile.document import Lines, Node
+from crossnet.specfile.schema import json_schema
+
+__all__ = ["json_schema", "load", "parse"]
+
+
+def load(path: Path | str) -> Spec:
+    """The spec in this file; SpecError also when the file cannot be read."""
+    return parse(_read(path), str(path))
+
+
+def parse(text: str, file: str) -> Spec:
+    """The spec in this text; `file` is what mistakes are reported under. SpecError holds all of them."""
+    root, findings = document.read(text, file)
+    _refuse_newer_format(root, file)
+    draft, sound, misshapen = shape.check(root)
+    findings += misshapen + meaning.check(draft, sound, tuple(root.section("hosts")))
+    if findings:
+        # An anchored part is checked wherever it is used, but its mistake was made once.
+        raise SpecError([Problem(file, *mark, message) for mark, message in set(findings)])
+    return Spec(
+        file=file,
+        source=text,
+        hosts=tuple(_host(name, host) for name, host in draft.hosts.items()),
+        crossings=tuple(_crossing(name, crossing) for name, crossing in draft.crossings.items()),
+    )
+
+
+def _read(path: Path | str) -> str:
+    try:
+        return Path(path).read_bytes().decode()
+    except UnicodeDecodeError as error:
+        before = error.object[: error.start].decode()
+        mark = Lines(before).mark(len(before))
+        message = f"byte 0x{error.object[error.start]:02x} is not UTF-8: save the file as UTF-8"
+        raise SpecError([Problem(str(path), *mark, message)]) from None
+    except FileNotFoundError:
+        message = "there is no such file: `crossnet init` writes one, `-f FILE` names another"
+    except IsADirectoryError:
+        message = "this is a folder: name the spec file in it with `-f FILE`"
+    except OSError as error:
+        message = f"the file cannot be read: {error.strerror}; check the path and its permissions"
+    except ValueError:  # a NUL byte in the path
+        message = "this cannot be the name of a file: name the spec file with `-f FILE`"
+    raise SpecError([Problem(str(path), 0, 0, message)])
+
+
+def _refuse_newer_format(root: Node, file: str) -> None:
+    """A newer file may differ in everything, so nothing else of it is worth a complaint."""
+    version = root.entries.get("crossnet")
+    # type(), because True is an int for Python but not for the user.
+    if version is None or type(version.node.data) is not int or version.node.data <= spec.FORMAT:
+        return
+    message = (
+        f"this file has format {version.node.data}, this crossnet reads format {spec.FORMAT}:"
+        " a newer crossnet is needed"
+    )
+    raise SpecError([Problem(file, *version.node.mark, message)])
+
+
+def _host(name: str, draft: schema.Host) -> HostSpec:
+    return HostSpec(
+        name=name,
+        ssh=draft.ssh,
+        local=draft.local,
+        netns=draft.netns,
+        lab=draft.lab,
+        become=draft.become is not None,
+    )
+
+
+def _crossing(name: str, draft: schema.Crossing) -> spec.Crossing:
+    translate = draft.translate
+    return spec.Crossing(
+        name=name,
+        clients=draft.clients,
+        via=draft.via,
+        to=draft.to,
+        allow=schema.permitted(draft),
+        translate=spec.Translate.SNAT if isinstance(translate, schema.SnatTo) else translate,
+        snat_address=translate.snat if isinstance(translate, schema.SnatTo) else None,
+        ingress=draft.ingress,
+        egress=draft.egress,
+        next_hop=draft.next_hop,
+        firewall=draft.firewall,
+        persist=draft.persist,
+        fence=draft.fence,
+        probes=draft.probe,
+    )

@@ -1,0 +1,173 @@
+"""What one key of a spec says of another, as far as it can be known without asking a host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from crossnet.specfile import schema
+from crossnet.specfile.document import Finding, Node, Path, last_key, short
+from crossnet.specfile.words import listed, nearest
+from crossnet.values import Address, Network, Probe, Traffic, contains, family_of, overlap, show_network
+
+_Remark = tuple[Path, str]  # where in the crossing, what is wrong
+_Hosts = Sequence[str]
+_Item = str | Network | Traffic | Probe | None  # None is the `any` of `allow`
+
+
+def check(draft: schema.File, sound: Node, hosts: Sequence[str]) -> list[Finding]:
+    """All contradictions in these crossings; keys that are absent from the draft contradict nothing.
+
+    `sound` is the part of the file that the draft was made from; `hosts` names all hosts of the file,
+    because one that is itself described wrongly is still a host.
+    """
+    return [
+        Finding(sound.find(("crossings", name, *path)).mark, f"{last_key(path)}: {message}")
+        for name, crossing in draft.crossings.items()
+        for rule in _RULES
+        for path, message in rule(crossing, hosts)
+    ]
+
+
+def _gateway_is_a_host(crossing: schema.Crossing, hosts: _Hosts) -> Iterator[_Remark]:
+    if crossing.via and crossing.via not in hosts:
+        yield ("via",), f"{short(crossing.via)} is {_no_host(crossing.via, hosts)}"
+
+
+def _clients_are_known(crossing: schema.Crossing, hosts: _Hosts) -> Iterator[_Remark]:
+    for index, client in enumerate(crossing.clients):
+        if not isinstance(client, str):
+            continue
+        if client not in hosts:
+            yield ("from", index), f"{short(client)} is no address, no network and {_no_host(client, hosts)}"
+        elif client == crossing.via:
+            yield ("from", index), f"{short(client)} is the gateway itself: it needs no crossing"
+
+
+def _no_host(name: str, hosts: _Hosts) -> str:
+    return f"no host of this file{nearest(name, hosts)}"
+
+
+def _nothing_twice(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_Remark]:
+    yield from _repeated("from", crossing.clients)
+    yield from _repeated("to", crossing.to)
+    yield from _repeated("allow", crossing.allow)
+    yield from _repeated("probe", crossing.probe)
+
+
+def _repeated(key: str, items: Sequence[_Item]) -> Iterator[_Remark]:
+    for index, item in enumerate(items):
+        if item in items[:index]:
+            yield (key, index), f"{_show(item)} is given twice"
+
+
+def _networks_are_apart(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_Remark]:
+    yield from _overlapping("from", crossing.clients)
+    yield from _overlapping("to", crossing.to)
+
+
+def _overlapping(key: str, items: Sequence[str | Network]) -> Iterator[_Remark]:
+    for index, one in enumerate(items):
+        for other in items[:index]:
+            if isinstance(one, str) or isinstance(other, str) or one == other or not overlap(one, other):
+                continue
+            inner, outer = (one, other) if contains(other, one) else (other, one)
+            message = f"{_show(inner)} lies in {_show(outer)}, which is in the list as well: remove one"
+            yield (key, index), message
+
+
+def _destinations_are_elsewhere(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_Remark]:
+    for index, network in enumerate(crossing.to):
+        for client in _unmanaged(crossing):
+            if overlap(network, client):
+                yield (
+                    ("to", index),
+                    f"{_show(network)} overlaps the client {_show(client)}: it cannot be on both sides",
+                )
+
+
+def _clients_speak_the_destinations_family(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_Remark]:
+    for index, client in enumerate(crossing.clients):
+        if not isinstance(client, str) and (other := _other_family(client, crossing)):
+            yield ("from", index), f"{_show(client)} is {family_of(client).label}, but {other}"
+
+
+def _snat_address_fits(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_Remark]:
+    address = crossing.translate.snat if isinstance(crossing.translate, schema.SnatTo) else None
+    if address is not None and (other := _other_family(address, crossing)):
+        yield ("translate", "snat"), f"{address} is {family_of(address).label}, but {other}"
+
+
+def _next_hop_fits(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_Remark]:
+    address = crossing.next_hop
+    if address is None:
+        return
+    if other := _other_family(address, crossing):
+        yield ("next-hop",), f"{address} is {family_of(address).label}, but {other}"
+    for network in crossing.to:
+        if contains(network, address):
+            yield (
+                ("next-hop",),
+                f"{address} lies in the destination {_show(network)}: it must be on the clients' side",
+            )
+
+
+def _other_family(value: Address | Network, crossing: schema.Crossing) -> str | None:
+    families = {family_of(network) for network in crossing.to}
+    if not families or family_of(value) in families:
+        return None
+    return f"`to` has only {families.pop().label}"
+
+
+def _probes_can_pass(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_Remark]:
+    allow = schema.permitted(crossing)
+    for index, probe in enumerate(crossing.probe):
+        if crossing.to and not any(contains(network, probe.destination) for network in crossing.to):
+            destinations = listed([_show(network) for network in crossing.to])
+            yield ("probe", index), f"{probe.destination} does not lie in `to` ({destinations})"
+        if allow is not None and not any(_permits(traffic, probe) for traffic in allow):
+            entries = listed([str(traffic) for traffic in allow])
+            yield ("probe", index), f"{probe} is not permitted by `allow` ({entries})"
+
+
+def _permits(traffic: Traffic, probe: Probe) -> bool:
+    if traffic.protocol is not probe.protocol:
+        return False
+    if traffic.ports is None or probe.port is None:
+        return True
+    return traffic.ports.first <= probe.port <= traffic.ports.last
+
+
+def _any_stands_alone(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_Remark]:
+    if None in crossing.allow and len(set(crossing.allow)) > 1:
+        yield ("allow", crossing.allow.index(None)), "any permits everything: write it alone or remove it"
+
+
+def _unmanaged(crossing: schema.Crossing) -> list[Network]:
+    """The clients that are no hosts of the file."""
+    return [client for client in crossing.clients if not isinstance(client, str)]
+
+
+def _show(item: _Item) -> str:
+    match item:
+        case None:
+            return "any"
+        case str():
+            return short(item)
+        case Traffic() | Probe():
+            return str(item)
+        case _:
+            return show_network(item)
+
+
+_RULES: tuple[Callable[[schema.Crossing, _Hosts], Iterator[_Remark]], ...] = (
+    _gateway_is_a_host,
+    _clients_are_known,
+    _nothing_twice,
+    _networks_are_apart,
+    _destinations_are_elsewhere,
+    _clients_speak_the_destinations_family,
+    _snat_address_fits,
+    _next_hop_fits,
+    _probes_can_pass,
+    _any_stands_alone,
+)

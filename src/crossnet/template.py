@@ -1,0 +1,138 @@
+"""The spec files that `crossnet init` writes: every key explained, the optional ones ready to be used."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Collection, Mapping, Sequence
+from urllib.parse import urlsplit
+
+from crossnet import specfile
+from crossnet.errors import Problem, SpecError
+from crossnet.specfile.document import plain_scalar
+from crossnet.specfile.schema import is_host_name, looks_like_address
+
+
+def blank() -> str:
+    """A spec to be changed by hand; it holds the addresses of the documentation's example."""
+    hosts = {"app": "root@10.0.43.15", "gateway": "root@10.0.43.101"}
+    return _write(hosts, "business", ["app"], "gateway", ["10.0.44.0/24"])
+
+
+def complete(clients: Sequence[str], via: str, to: Sequence[str]) -> str:
+    """A spec for these clients, this gateway and these networks.
+
+    What `ssh` takes (`root@10.0.43.15`, an alias) becomes a host of the spec; an address or a network
+    stays one in `from`, and its owner adds the route. The gateway is always a host, so its bare address
+    is taken as what `ssh` takes. SpecError says what cannot be meant, without lines: there is no file yet.
+    """
+    unprintable = [word for word in (*clients, via, *to) if not word.isprintable()]
+    if unprintable:
+        raise _refused(*(f"{word!r} has characters that cannot be printed" for word in unprintable))
+    if "/" in via and not _only_ssh_takes(via):
+        raise _refused(f"via: {via!r} is no host: give what `ssh` takes, such as ops@10.0.43.101")
+    names: dict[str, str] = {}  # of what `ssh` takes
+    for client in clients:
+        if _only_ssh_takes(client) or not looks_like_address(client):
+            names.setdefault(client, _name(client, "client", names.values()))
+    names.setdefault(via, _name(via, "gateway", names.values()))
+    hosts = {name: target for target, name in names.items()}
+    text = _write(hosts, "main", [names.get(client, client) for client in clients], names[via], to)
+    try:
+        specfile.parse(text, "")
+    except SpecError as error:
+        raise _refused(*{problem.message for problem in error.problems}) from None
+    return text
+
+
+def _refused(*messages: str) -> SpecError:
+    return SpecError([Problem("command line", 0, 0, message) for message in messages])
+
+
+def _only_ssh_takes(word: str) -> bool:
+    return "@" in word or word.startswith("ssh://")
+
+
+def _name(target: str, role: str, taken: Collection[str]) -> str:
+    """A name for the host that `ssh` reaches like this: its own, or its role where it has only an address."""
+    own = _machine(target)
+    name = own if is_host_name(own) else role
+    numbered = (f"{name}-{number}" for number in itertools.count(2))
+    return next(free for free in itertools.chain([name], numbered) if free not in taken)
+
+
+def _machine(target: str) -> str:
+    """`web` of `web`, `ops@web` and `ssh://ops@web:22`."""
+    if not target.startswith("ssh://"):
+        return target.rpartition("@")[2]
+    try:
+        return urlsplit(target).hostname or ""
+    except ValueError:  # a bracket that is not closed: the spec's own check says so
+        return ""
+
+
+_HEAD = """\
+# Which hosts reach which network through which host.
+# `crossnet plan` shows what this would change, `crossnet apply` does it, `crossnet undo` takes it back.
+"""
+
+_OPTIONAL_FOR_A_HOST = (
+    ("become: sudo", "run as root through `sudo -n`"),
+    ("local: true", "in place of ssh: this machine"),
+    ("netns: blue", "in place of ssh: a namespace that `ip netns` lists"),
+    ("lab: app", "in place of ssh: a host of `crossnet lab`"),
+)
+
+_OPTIONAL_FOR_A_CROSSING = (
+    ("allow: [icmp, tcp/443, tcp/8000-8010]", "what may cross; any traffic by default"),
+    ("translate: snat", "snat, masquerade, none or {snat: 10.0.44.63}"),
+    ("ingress: eth1", "the gateway's interface that faces the clients"),
+    ("egress: eth0", "the gateway's interface that faces the destinations"),
+    ("next-hop: 10.0.43.101", "the gateway's address on the clients' network"),
+    ("firewall: auto", "auto, nftables or iptables"),
+    ("persist: auto", "auto: also after a reboot; none: until the next one"),
+    ("fence: auto", "auto, on or off: forward only what a crossing names"),
+    ("probe: icmp/10.0.44.1", "what `crossnet verify` sends; one or a list"),
+)
+
+
+def _write(
+    hosts: Mapping[str, str], crossing: str, clients: Sequence[str], via: str, to: Sequence[str]
+) -> str:
+    lines = [
+        _explained("crossnet: 1", "the version of this format"),
+        "",
+        _explained("hosts:", "what crossnet manages, and how to reach it"),
+    ]
+    for name, target in hosts.items():
+        lines += [
+            f"  {_scalar(name)}:",
+            _explained(f"    ssh: {_scalar(target)}", "an alias, user@host or ssh://user@host:port"),
+        ]
+    lines += [_explained(f"    # {key}", why) for key, why in _OPTIONAL_FOR_A_HOST]
+    lines += [
+        "",
+        "crossings:",
+        _explained(f"  {crossing}:", "a name of your choice"),
+        _explained(f"    from: {_one_or_list(clients)}", "host names, addresses, networks; one or a list"),
+        _explained(f"    via: {_scalar(via)}", "the host that stands in both networks"),
+        _explained(f"    to: {_one_or_list(to)}", "networks or addresses; one or a list"),
+        "    # Everything below is optional; what is left out is discovered and shown in the plan.",
+    ]
+    lines += [_explained(f"    # {key}", why) for key, why in _OPTIONAL_FOR_A_CROSSING]
+    return _HEAD + "\n".join(lines) + "\n"
+
+
+def _explained(line: str, why: str) -> str:
+    return f"{line:<44}  # {why}"
+
+
+def _one_or_list(words: Sequence[str]) -> str:
+    return _scalar(words[0]) if len(words) == 1 else f"[{', '.join(_scalar(word) for word in words)}]"
+
+
+def _scalar(word: str) -> str:
+    """A word of the user as YAML that says exactly this word, quoted where it could say something else."""
+    plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9@._/-]*", word) and isinstance(plain_scalar(word), str)
+    return word if plain else json.dumps(word, ensure_ascii=False)

@@ -1,0 +1,1 @@
+"""One apply over all hosts: it ends confirmed or rolled back."""

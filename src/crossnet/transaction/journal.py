@@ -1,0 +1,176 @@
+"""What a transaction is about to do on a host, durable there before it is done.
+
+The journal holds the steps that undo each change, already rendered, and how many changes were begun; so
+whoever finds it can put the host back without knowing the spec. It also keeps a second transaction out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from typing import Any
+
+from crossnet.errors import HostError, Locked
+from crossnet.facts import Facts
+from crossnet.record import FOLDER, JOURNAL, PROGRESS
+from crossnet.resources import Change, Step
+from crossnet.transaction.step import decode_step, encode_step
+from crossnet.transport import Host
+
+FORMAT = 1
+
+# `set -C` makes the shell open with O_EXCL: of two transactions one gets the file.
+_CREATE = r"""
+set -eu
+umask 077
+mkdir -p -m 700 -- "${1%/*}"
+set -C
+{ : > "$1"; } 2>/dev/null || { cat -- "$1"; exit 75; }
+set +C
+cat > "$1"
+sync "$1" 2>/dev/null || sync
+"""
+_HELD = 75  # sysexits.h: EX_TEMPFAIL
+
+_CLEAR = 'rm -f -- "$1" "$2" && { rmdir -- "$3" 2>/dev/null || true; }'
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One change: what it is, and the steps that undo it."""
+
+    description: str
+    undo: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """An unfinished transaction as its host tells it; `begun` changes may have been done, the rest was not."""
+
+    transaction: str
+    who: str
+    machine: str
+    process: int
+    started: str
+    entries: tuple[Entry, ...]
+    begun: int = 0
+
+    @property
+    def is_running_here(self) -> bool:
+        """Whether the process that began it is alive on this machine."""
+        if self.machine != machine_id():
+            return False
+        try:
+            os.kill(self.process, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass
+        return True
+
+
+def new(transaction: str, changes: Sequence[Change]) -> Journal:
+    entries = tuple(Entry(change.description, change.inverse().steps) for change in changes)
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    return Journal(transaction, _who(), machine_id(), os.getpid(), started, entries)
+
+
+def _who() -> str:
+    """The person behind the process, where the machine knows a name for the number."""
+    try:
+        user = os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        user = f"uid {os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
+
+
+def machine_id() -> str:
+    """This machine since it was started: a process number means nothing on another one, or after a reboot."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+
+
+async def begin(host: Host, journal: Journal) -> None:
+    """Write the journal to its host; Locked when another transaction has one there."""
+    path = str(host.locate(PurePosixPath(JOURNAL)))
+    answer = await host.run(["sh", "-c", _CREATE, "sh", path], stdin=_encode(journal))
+    if answer.returncode == _HELD:
+        raise locked(host.name, _decode(host.name, answer.stdout))
+    answer.check()
+
+
+async def advance(host: Host, begun: int) -> None:
+    """Make durable that the next change is about to begin."""
+    await host.write(PurePosixPath(PROGRESS), f"{begun}\n".encode(), mode=0o600)
+
+
+async def clear(host: Host) -> None:
+    """The transaction is over: its journal goes, and crossnet's folder with it when nothing is left there."""
+    places = [str(host.locate(PurePosixPath(path))) for path in (JOURNAL, PROGRESS, FOLDER)]
+    (await host.run(["sh", "-c", _CLEAR, "sh", *places])).check()
+
+
+def unfinished(facts: Facts) -> Journal | None:
+    """The journal that an earlier transaction left on a host."""
+    state = facts.files.get(JOURNAL)
+    if state is None:
+        return None
+    progress = facts.files.get(PROGRESS)
+    begun = int(progress.data or b"0") if progress else 0
+    return replace(_decode(facts.host, state.data), begun=begun)
+
+
+def locked(host: str, journal: Journal) -> Locked:
+    state = "is under way" if journal.is_running_here else "was not finished"
+    return Locked(
+        f"{host}: transaction {journal.transaction}, begun by {journal.who} at {journal.started}, {state}\n"
+        "  Wait for it; if nobody runs it any more, `crossnet undo` puts the host back."
+    )
+
+
+def _encode(journal: Journal) -> bytes:
+    document = {
+        "format": FORMAT,
+        "transaction": journal.transaction,
+        "who": journal.who,
+        "machine": journal.machine,
+        "process": journal.process,
+        "started": journal.started,
+        "entries": [
+            {"description": entry.description, "undo": [encode_step(step) for step in entry.undo]}
+            for entry in journal.entries
+        ],
+    }
+    return (json.dumps(document) + "\n").encode()
+
+
+def _decode(host: str, data: bytes) -> Journal:
+    """A file that is not whole is a transaction that had done nothing else yet."""
+    try:
+        document: dict[str, Any] = json.loads(data)
+    except ValueError:
+        return Journal("(torn)", "somebody", "", 0, "an unknown time", ())
+    if document.get("format") != FORMAT:
+        raise HostError(
+            host,
+            f"read {JOURNAL}",
+            f"it has format {document.get('format')}, this crossnet reads {FORMAT}",
+            "Use the version of crossnet that wrote it.",
+        )
+    return Journal(
+        document["transaction"],
+        document["who"],
+        document["machine"],
+        document["process"],
+        document["started"],
+        tuple(
+            Entry(entry["description"], tuple(decode_step(step) for step in entry["undo"]))
+            for entry in document["entries"]
+        ),
+    )

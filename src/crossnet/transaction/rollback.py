@@ -1,0 +1,64 @@
+"""Put back what a transaction began, and prove it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from crossnet.errors import CrossnetError
+from crossnet.events import Event, Watcher
+from crossnet.facts import Facts
+from crossnet.resources import Change
+from crossnet.transaction import journal
+from crossnet.transaction.journal import Journal
+from crossnet.transaction.step import perform
+from crossnet.transport import Host
+
+Located = tuple[str, Change]
+
+
+async def roll_back(begun: Sequence[Located], hosts: Mapping[str, Host], watch: Watcher) -> list[str]:
+    """Undo changes that may have been done, newest first; goes on after errors and returns them.
+
+    An error here is no verdict: undoing what was never done fails too. What counts is `differences`.
+    """
+    errors = []
+    for name, change in reversed(begun):
+        watch(Event(f"puts back {change.resource.kind} {change.resource.key}", name))
+        for step in change.inverse().steps:
+            try:
+                await perform(hosts[name], step)
+            except CrossnetError as error:
+                errors.append(str(error))
+    return errors
+
+
+def differences(begun: Sequence[Located], facts: Mapping[str, Facts]) -> list[str]:
+    """Every resource that, read again, is not what it was before the transaction."""
+    found = []
+    for name, change in begun:
+        now = change.resource.current(facts[name])
+        if now != change.have:
+            found.append(f"{name}: {change.resource.kind} {change.resource.key} is not what it was before")
+    return found
+
+
+async def finish(host: Host, unfinished: Journal, watch: Watcher) -> list[str]:
+    """Put back what an abandoned transaction began on a host, from the host's own journal."""
+    errors = []
+    for entry in reversed(unfinished.entries[: unfinished.begun]):
+        watch(Event(f"puts back {entry.description}", host.name))
+        for step in entry.undo:
+            try:
+                await perform(host, step)
+            except CrossnetError as error:
+                errors.append(str(error))
+    await journal.clear(host)
+    return errors
+
+
+async def finish_all(found: Mapping[str, Journal], hosts: Mapping[str, Host], watch: Watcher) -> list[str]:
+    """The same on every host that has a journal."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(finish(hosts[name], own, watch)) for name, own in found.items()]
+    return [error for task in tasks for error in task.result()]

@@ -1,0 +1,82 @@
+"""Labs for tests: each with a name of its own, tied to the life of this process, gone after the test."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+
+import pytest
+
+from crossnet.errors import LabError
+from crossnet.lab import build, needs
+from crossnet.lab.build import Lab
+from crossnet.lab.topology import Topology, load
+from crossnet.transport import Completed
+from crossnet.transport.lab import LabHost
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def lab_possible() -> None:
+    """Skip, with the reason, where this user cannot make namespaces."""
+    try:
+        needs.check()
+    except LabError as error:
+        pytest.skip(str(error))
+    tried = subprocess.run([*needs.enter_namespaces(), "true"], capture_output=True, text=True)
+    if tried.returncode != 0:
+        pytest.skip(f"no namespaces here: {tried.stderr.strip()}{needs.hint()}")
+
+
+@pytest.fixture
+def lab_name() -> Callable[[], str]:
+    """Makes names that no other lab on this machine has."""
+    return lambda: f"t{os.getpid()}-{next(_numbers)}"
+
+
+@pytest.fixture
+def lab_up(lab_possible: None, lab_name: Callable[[], str]) -> Iterator[Callable[..., Lab]]:
+    """`lab_up("seed")` or `lab_up(topology)` brings a lab up; all are taken down after the test."""
+    made: list[Lab] = []
+
+    def bring_up(source: str | Topology = "seed", *, name: str | None = None) -> Lab:
+        topology = load(source) if isinstance(source, str) else source
+        lab = asyncio.run(build.up(topology, name=name or lab_name(), lifeline=True))
+        made.append(lab)
+        return lab
+
+    yield bring_up
+    for lab in made:
+        with suppress(LabError):  # the test may have taken it down
+            asyncio.run(build.down(lab.name))
+
+
+@pytest.fixture
+def run_on() -> Callable[..., Completed]:
+    """`run_on(lab, "app", ["ip", "route"])` runs a command on a lab host; a text is run by `sh -c`."""
+
+    def run(lab: Lab, host: str, command: str | Sequence[str], *, stdin: bytes = b"") -> Completed:
+        argv = ["sh", "-c", command] if isinstance(command, str) else list(command)
+        return asyncio.run(LabHost(host, lab.socket(host)).run(argv, stdin=stdin))
+
+    return run
+
+
+@pytest.fixture
+def eventually() -> Callable[..., None]:
+    """`eventually(condition, what)` polls until the condition holds, and fails after a deadline."""
+
+    def wait(condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + 20
+        while not condition():
+            if time.monotonic() > deadline:
+                pytest.fail(f"never happened: {what}")
+            time.sleep(0.02)
+
+    return wait

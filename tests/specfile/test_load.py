@@ -1,0 +1,64 @@
+"""A spec is read from a file, and what keeps it from being read is told like every other mistake."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from crossnet import specfile
+from crossnet.errors import Problem, SpecError
+
+SEED = Path(__file__).parent / "cases/good/seed.yaml"
+
+
+def refusal(path: Path | str) -> Problem:
+    with pytest.raises(SpecError) as refused:
+        specfile.load(path)
+    (problem,) = refused.value.problems
+    assert problem.file == str(path)
+    return problem
+
+
+@pytest.mark.parametrize("path", [SEED, str(SEED)], ids=["Path", "str"])
+def test_load(path: Path | str) -> None:
+    spec = specfile.load(path)
+    assert spec.file == str(SEED)
+    assert spec.source == SEED.read_text()
+    assert [host.name for host in spec.hosts] == ["app", "gateway"]
+
+
+def test_missing(tmp_path: Path) -> None:
+    problem = refusal(tmp_path / "crossnet.yaml")
+    assert (problem.line, problem.column) == (0, 0)
+    assert problem.message == "there is no such file: `crossnet init` writes one, `-f FILE` names another"
+
+
+def test_folder(tmp_path: Path) -> None:
+    assert refusal(tmp_path).message == "this is a folder: name the spec file in it with `-f FILE`"
+
+
+def test_below_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "cannot be read: Not a directory" in refusal(tmp_path / "file" / "crossnet.yaml").message
+
+
+def test_no_file_name() -> None:
+    assert refusal("crossnet\0.yaml").message.startswith("this cannot be the name of a file")
+
+
+def test_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "crossnet.yaml"
+    path.write_bytes("crossnet: 1\nhosts: {é: {lab: b\u00fccher}}\n".encode("latin-1"))
+    assert str(refusal(path)) == f"{path}:2:9: byte 0xe9 is not UTF-8: save the file as UTF-8"
+
+
+def test_the_slow_imports_stay_behind_specfile() -> None:
+    """`crossnet --help` must not wait for pydantic: nothing that the command line always needs imports it."""
+    program = (
+        "import sys, crossnet.spec, crossnet.errors; print({'pydantic', 'ruamel.yaml'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -1,0 +1,145 @@
+"""What `crossnet init` writes is a spec: it loads, explains every key, and no input can break it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crossnet import specfile, template
+from crossnet.errors import SpecError
+from crossnet.spec import HostSpec, Spec
+from crossnet.specfile.schema import Crossing, Host
+from crossnet.values import network
+
+OPTIONAL = [line for line in template.blank().splitlines() if re.match(r" +# [a-z-]+: ", line)]
+
+
+def complete(clients: list[str], via: str, to: list[str]) -> Spec:
+    return specfile.parse(template.complete(clients, via, to), "crossnet.yaml")
+
+
+def refusal(clients: list[str], via: str, to: list[str]) -> str:
+    with pytest.raises(SpecError) as refused:
+        template.complete(clients, via, to)
+    return str(refused.value)
+
+
+def test_blank_loads() -> None:
+    spec = specfile.parse(template.blank(), "crossnet.yaml")
+    assert [host.name for host in spec.hosts] == ["app", "gateway"]
+    (crossing,) = spec.crossings
+    assert (crossing.clients, crossing.via, crossing.to) == (("app",), "gateway", (network("10.0.44.0/24"),))
+
+
+def test_every_key_is_explained() -> None:
+    explained = re.findall(r"^ +(?:# )?([a-z-]+): .*  # \w", template.blank(), re.MULTILINE)
+    assert {*Host.key_names(), *Crossing.key_names()} <= {*explained}
+
+
+@pytest.mark.parametrize("line", OPTIONAL, ids=lambda line: line.split()[1])
+def test_every_optional_key_can_be_uncommented(line: str) -> None:
+    used = line.replace("# ", "", 1)
+    text = template.blank().replace(line, used)
+    if "in place of ssh" in line:
+        before, gateway, after = text.partition("  gateway:\n")
+        text = before + gateway + re.sub(r"    ssh: .*\n", "", after, count=1)
+    assert specfile.parse(text, "crossnet.yaml").source != template.blank()
+
+
+def test_complete() -> None:
+    spec = complete(
+        ["root@10.0.43.15", "web", "ops@db.example.org", "10.0.50.0/24", "10.0.43.20"],
+        "ops@10.0.43.101",
+        ["10.0.44.0/24", "10.0.45.7"],
+    )
+    assert spec.hosts == (
+        HostSpec("client", ssh="root@10.0.43.15"),
+        HostSpec("web", ssh="web"),
+        HostSpec("db.example.org", ssh="ops@db.example.org"),
+        HostSpec("gateway", ssh="ops@10.0.43.101"),
+    )
+    (crossing,) = spec.crossings
+    assert crossing.clients == (
+        "client",
+        "web",
+        "db.example.org",
+        network("10.0.50.0/24"),
+        network("10.0.43.20"),
+    )
+    assert crossing.via == "gateway"
+    assert crossing.to == (network("10.0.44.0/24"), network("10.0.45.7"))
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        ("10.0.43.101", "gateway"),
+        ("root@fd00::1", "gateway"),
+        ("ssh://ops@10.0.43.101:2222", "gateway"),
+        ("ssh://ops@[fd00::1]:2222", "gateway"),
+        ("ssh://ops@[fd00::1", "gateway"),
+        ("ssh://ops@gw:2222", "gw"),
+        ("ops@gw", "gw"),
+        ("yes", "yes"),
+        ("null", "null"),
+        ("0x1F", "0x1F"),
+        ("ops@wörld", "gateway"),
+        ("ops@#1", "gateway"),
+    ],
+)
+def test_the_gateway_is_a_host_with_a_name(target: str, name: str) -> None:
+    spec = complete(["app"], target, ["10.0.44.0/24"])
+    assert spec.hosts[1] == HostSpec(name, ssh=target)
+
+
+def test_names_differ() -> None:
+    spec = complete(["root@10.0.43.15", "root@10.0.43.16", "web", "ops@web"], "gw", ["10.0.44.0/24"])
+    assert [host.name for host in spec.hosts] == ["client", "client-2", "web", "web-2", "gw"]
+
+
+def test_all_mistakes_at_once() -> None:
+    assert refusal(["10.0.50.1/24", "web", "web"], "web", ["10.0.44.1/24"]).splitlines() == [
+        "command line: from: '10.0.50.1/24' has host bits set: the network is 10.0.50.0/24",
+        "command line: from: 'web' is given twice",
+        "command line: from: 'web' is the gateway itself: it needs no crossing",
+        "command line: to: '10.0.44.1/24' has host bits set: the network is 10.0.44.0/24",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("clients", "via", "to", "message"),
+    [
+        ([], "gw", ["10.0.44.0/24"], "from: the list is empty"),
+        (["app"], "gw", [], "to: the list is empty"),
+        (["app"], "10.0.43.0/24", ["10.0.44.0/24"], "via: '10.0.43.0/24' is no host: give what `ssh` takes"),
+        (["app"], "-oProxyCommand=x", ["10.0.44.0/24"], "ssh: '-oProxyCommand=x' is not what `ssh` takes"),
+        (["app", ""], "gw", ["10.0.44.0/24"], "ssh: '' is not what `ssh` takes"),
+        (["app"], "gw", ["10.0.44.0/24\n"], "'10.0.44.0/24\\n' has characters that cannot be printed"),
+        (["app"], "g\udcffw", ["10.0.44.0/24"], "'g\\udcffw' has characters that cannot be printed"),
+    ],
+)
+def test_refused(clients: list[str], via: str, to: list[str], message: str) -> None:
+    assert refusal(clients, via, to).startswith(f"command line: {message}")
+
+
+odd = st.text(max_size=8) | st.text("a1@:/.#-'\"{}[]&*!%,\\ ", max_size=8)
+
+
+@given(odd, odd)
+@settings(max_examples=300, deadline=None)
+def test_no_input_breaks_the_file(client: str, via: str) -> None:
+    try:
+        spec = complete([client, "root@10.0.43.15"], via, ["10.0.44.0/24"])
+    except SpecError as error:
+        told = str(error)
+    else:
+        # What was given is in the spec exactly as it was given.
+        targets = {host.ssh for host in spec.hosts}
+        assert via in targets
+        assert client in targets or network(client) in spec.crossings[0].clients
+        return
+    assert told.startswith("command line: ")
+    assert "YAML" not in told
