@@ -157,7 +157,8 @@ class _Story:
 
 
 def _indent(text: str) -> str:
-    return "\n".join(_wrapped(line) if len(line) > WIDTH - 3 else f"   {line}" for line in text.splitlines())
+    lines = (_wrapped(line) if len(line) > WIDTH - 3 else f"   {line}".rstrip() for line in text.splitlines())
+    return "\n".join(lines)
 
 
 def _wrapped(line: str) -> str:

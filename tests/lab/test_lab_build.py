@@ -169,7 +169,7 @@ def test_of_two_that_want_one_name_at_once_one_gets_it(
     asyncio.run(build.down(name))
 
 
-def test_down_leaves_nothing(lab_up: LabUp, run_on: RunOn, eventually: Eventually) -> None:
+def test_down_leaves_nothing(lab_up: LabUp, run_on: RunOn) -> None:
     lab = lab_up("seed")
     run_on(lab, "app", "setsid sleep 1000 >/dev/null 2>&1 &").check()
     namespaces = [run_on(lab, host, "readlink /proc/self/ns/net").text.strip() for host in lab.hosts]
@@ -245,7 +245,7 @@ asyncio.run(build.up(topology.load("seed"), name={name!r}))
 
 
 def test_an_impossible_lab_says_why_and_leaves_nothing(
-    lab_possible: None, lab_name: Callable[[], str], eventually: Eventually
+    lab_possible: None, lab_name: Callable[[], str]
 ) -> None:
     name = lab_name()
     plain = Interface("eth0", "lan")
@@ -268,8 +268,7 @@ def test_given_up_while_it_is_built(
 
     async def give_up() -> None:
         task = asyncio.create_task(build.up(slow, name=name))
-        while not processes(f"/{name}\0"):
-            await asyncio.sleep(0)
+        await asyncio.to_thread(eventually, lambda: bool(processes(f"/{name}\0")), "it is being built")
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task

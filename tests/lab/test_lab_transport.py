@@ -61,7 +61,7 @@ def test_streams_are_apart_whole_and_big(lab_up: LabUp, run_on: RunOn) -> None:
 def test_a_set_of_ten_thousand_elements(lab_up: LabUp, run_on: RunOn) -> None:
     lab = lab_up()
     elements = ", ".join(f"10.1.{n >> 8}.{n & 255}" for n in range(10_000))
-    rules = f"table ip t {{ set s {{ type ipv4_addr; elements = {{ {elements} }}; }} }}"
+    rules = f"table ip t {{\n set s {{ type ipv4_addr; elements = {{ {elements} }}; }}\n}}"
     run_on(lab, "app", ["nft", "-f", "-"], stdin=rules.encode()).check()
     assert run_on(lab, "app", ["nft", "-j", "list", "set", "ip", "t", "s"]).text.count("10.1.") == 10_000
 

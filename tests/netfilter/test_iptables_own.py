@@ -151,43 +151,14 @@ def test_fits_multiport(ranges: tuple[Ports, ...], fits: bool) -> None:
 
 
 def test_jumps() -> None:
-    assert iptables.insert_jump("forward") == (
-        "-t",
-        "filter",
-        "-I",
-        "FORWARD",
-        "1",
-        "-m",
-        "comment",
-        "--comment",
-        "crossnet",
-        "-j",
-        "CROSSNET-FORWARD",
+    assert " ".join(iptables.insert_jump("forward")) == (
+        "-t filter -I FORWARD 1 -m comment --comment crossnet -j CROSSNET-FORWARD"
     )
-    assert iptables.insert_jump("postrouting") == (
-        "-t",
-        "nat",
-        "-I",
-        "POSTROUTING",
-        "1",
-        "-m",
-        "comment",
-        "--comment",
-        "crossnet",
-        "-j",
-        "CROSSNET-POSTROUTING",
+    assert " ".join(iptables.insert_jump("postrouting")) == (
+        "-t nat -I POSTROUTING 1 -m comment --comment crossnet -j CROSSNET-POSTROUTING"
     )
-    assert iptables.delete_jump("mangle") == (
-        "-t",
-        "mangle",
-        "-D",
-        "FORWARD",
-        "-m",
-        "comment",
-        "--comment",
-        "crossnet",
-        "-j",
-        "CROSSNET-FORWARD",
+    assert " ".join(iptables.delete_jump("mangle")) == (
+        "-t mangle -D FORWARD -m comment --comment crossnet -j CROSSNET-FORWARD"
     )
 
 

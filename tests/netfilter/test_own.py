@@ -245,9 +245,7 @@ def networks(width: int) -> st.SearchStrategy[Network]:
 
 
 @given(st.frozensets(networks(32), max_size=8), st.frozensets(networks(128), max_size=8))
-def test_collapsed_is_what_the_standard_library_says(
-    four: frozenset[Network], six: frozenset[Network]
-) -> None:
+def test_collapsed_is_as_in_the_standard_library(four: frozenset[Network], six: frozenset[Network]) -> None:
     expected: set[Network] = set()
     expected |= set(collapse_addresses(each for each in four if isinstance(each, IPv4Network)))
     expected |= set(collapse_addresses(each for each in six if isinstance(each, IPv6Network)))

@@ -95,6 +95,13 @@ def test_the_gateway_is_a_host_with_a_name(target: str, name: str) -> None:
     assert spec.hosts[1] == HostSpec(name, ssh=target)
 
 
+@pytest.mark.parametrize("target", ["ssh://web", "root@fd00::1", "ssh://root@[fd00::1]:22", "web"])
+def test_what_only_ssh_takes_is_a_managed_client(target: str) -> None:
+    spec = complete([target], "gw", ["10.0.44.0/24"])
+    assert spec.hosts[0].ssh == target
+    assert spec.crossings[0].clients == (spec.hosts[0].name,)
+
+
 def test_names_differ() -> None:
     spec = complete(["root@10.0.43.15", "root@10.0.43.16", "web", "ops@web"], "gw", ["10.0.44.0/24"])
     assert [host.name for host in spec.hosts] == ["client", "client-2", "web", "web-2", "gw"]

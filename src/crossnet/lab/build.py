@@ -93,15 +93,19 @@ async def up(topology: Topology, *, name: str | None = None, lifeline: bool = Fa
             f"  Take it down with `crossnet lab down {name}`, or give this one another name with --name "
             f"or the variable {ENVIRONMENT_NAME}."
         )
+    watch = _open_lock(folder)  # opened again, because a lock never keeps out its own holder
     try:
-        _empty(folder)
-        (folder / TOPOLOGY).write_text(json.dumps(to_data(topology)))
-        await _supervise(folder, lock, lifeline)
+        try:
+            _empty(folder)
+            (folder / TOPOLOGY).write_text(json.dumps(to_data(topology)))
+            await _supervise(folder, lock, lifeline)
+        finally:
+            os.close(lock)  # the supervisor has inherited it
     except BaseException:
-        os.close(lock)
-        _remove(folder)
+        _remove(folder, watch)
         raise
-    os.close(lock)  # the supervisor has inherited it
+    finally:
+        os.close(watch)
     return Lab(name, topology, folder)
 
 
@@ -144,13 +148,18 @@ def find(host: str, lab: str | None = None) -> Place:
 async def down(name: str) -> None:
     """End a lab and remove all it made, also what a crash left; LabError when there is none of that name."""
     folder = _base(create=False) / _checked(name)
-    if not folder.is_dir():
-        raise _not_up(name, running())
-    with suppress(OSError, TimeoutError):
-        async with asyncio.timeout(_PATIENCE):
-            await _ask(folder, {"do": "down"})
-    if not await asyncio.to_thread(_remove, folder):
-        raise LabError(f"the lab {name} did not end: kill process {_pid(folder)} and try again")
+    try:
+        watch = _open_lock(folder)
+    except FileNotFoundError:
+        raise _not_up(name, running()) from None
+    try:
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                await _ask(folder, {"do": "down"})
+        if not await asyncio.to_thread(_remove, folder, watch):
+            raise LabError(f"the lab {name} did not end: kill process {_pid(folder)} and try again")
+    finally:
+        os.close(watch)
     lifeline = _lifelines.pop(folder, None)
     if lifeline is not None:
         os.close(lifeline)
@@ -202,7 +211,7 @@ def _lock(folder: Path) -> int | None:
     while True:
         folder.mkdir(mode=0o700, exist_ok=True)
         try:
-            lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = _open_lock(folder)
         except FileNotFoundError:
             continue  # removed by a lab that ended between the two calls
         try:
@@ -213,6 +222,10 @@ def _lock(folder: Path) -> int | None:
         if _is_lock_of(folder, lock):
             return lock
         os.close(lock)
+
+
+def _open_lock(folder: Path) -> int:
+    return os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def _is_lock_of(folder: Path, lock: int) -> bool:
@@ -337,26 +350,19 @@ def _pid(folder: Path) -> int | None:
         return None
 
 
-def _remove(folder: Path) -> bool:
+def _remove(folder: Path, watch: int) -> bool:
     """Remove a lab's folder once all of its processes have ended; a lab that does not end is killed."""
-    try:
-        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except FileNotFoundError:
-        return True
-    try:
-        for attempt in range(2):
-            deadline = time.monotonic() + _PATIENCE
-            while time.monotonic() < deadline:
-                with suppress(BlockingIOError):
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    if _is_lock_of(folder, lock):
-                        files.remove(folder)
-                    return True
-                time.sleep(0.005)
-            pid = _pid(folder)
-            if attempt == 0 and pid is not None:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-    finally:
-        os.close(lock)
+    for attempt in range(2):
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
+            with suppress(BlockingIOError):
+                fcntl.flock(watch, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_lock_of(folder, watch):
+                    files.remove(folder)
+                return True
+            time.sleep(0.005)
+        pid = _pid(folder)
+        if attempt == 0 and pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     return False

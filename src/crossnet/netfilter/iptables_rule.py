@@ -177,10 +177,10 @@ def _verdict(words: list[str], chains: Set[str]) -> Verdict:
             return Masquerade()
         case ["-j", "TCPMSS", "--clamp-mss-to-pmtu"]:
             return ClampMss()
-        case ["-j", "SNAT", "--to-source", source] if "-" not in source:
+        case ["-j", "SNAT", "--to-source", source]:
             try:
                 return Snat(address(source))
-            except ValueError:  # with ports behind the address
+            except ValueError:  # a range of addresses, or ports behind
                 return UnknownVerdict(join_words(words))
         case ["-j", target, *_] if target in _LOGGING:
             return Continue()

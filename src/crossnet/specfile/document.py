@@ -145,6 +145,9 @@ def plain_scalar(word: str) -> str | bool | int | float | None:
     return word
 
 
+_KINDS: Mapping[Path, str] = {("hosts",): "host", ("crossings",): "crossing"}  # what a key names there
+
+
 class _Composer:
     def __init__(self, text: str, file: str) -> None:
         self.findings: list[Finding] = []
@@ -192,19 +195,17 @@ class _Composer:
 
     def _refuse_tag(self, event: Event) -> None:
         if isinstance(event, ScalarEvent | SequenceStartEvent | MappingStartEvent) and event.ctag is not None:
-            self.findings.append(
-                Finding(self._start(event), "tags (`!…`) have no meaning in a spec: remove it")
-            )
+            message = "tags (`!…`) have no meaning in a spec: remove it"
+            self.findings.append(Finding(self._start(event), message))
 
     def _collection(self, event: Event, path: Path) -> Node:
         if self._depth == _DEEPEST:
             self._refuse(self._start(event), f"nested more than {_DEEPEST} levels deep: no spec is")
         self._depth += 1
-        node = (
-            self._mapping(event, path)
-            if isinstance(event, MappingStartEvent)
-            else self._sequence(event, path)
-        )
+        if isinstance(event, MappingStartEvent):
+            node = self._mapping(event, path)
+        else:
+            node = self._sequence(event, path)
         self._depth -= 1
         return node
 
@@ -220,9 +221,8 @@ class _Composer:
         merged: list[Node] = []
         while not isinstance(event := self._next(), MappingEndEvent):
             name = self._key(event, path)
-            entry = Entry(
-                self._start(event), self._value(self._next(), (*path, name or ""), self._start(event))
-            )
+            key = self._start(event)
+            entry = Entry(key, self._value(self._next(), (*path, name or ""), key))
             if name is None:
                 continue
             if name in entries:
@@ -259,12 +259,9 @@ class _Composer:
         return ()
 
     def _found_twice(self, path: Path, name: str, second: Mark, first: Mark) -> None:
-        kind = (
-            {"hosts": "host", "crossings": "crossing"}.get(str(path[0]), "key") if len(path) == 1 else "key"
-        )
-        self.findings.append(
-            Finding(second, f"{kind} {short(name)} is given twice, first at line {first.line}")
-        )
+        kind = _KINDS.get(path, "key")
+        message = f"{kind} {short(name)} is given twice, first at line {first.line}"
+        self.findings.append(Finding(second, message))
 
     def _next(self) -> Event:
         try:
@@ -276,9 +273,8 @@ class _Composer:
             self._refuse(mark, "this character cannot be printed: YAML allows it only as an escape in quotes")
         except (ArithmeticError, ValueError, LookupError, TypeError, AttributeError, AssertionError):
             # ruamel.yaml leaks these on odd escapes, tags and directives, with no place of their own.
-            self._refuse(
-                self._here, "not valid YAML in or after this place: an escape that names no character?"
-            )
+            message = "not valid YAML in or after this place: an escape that names no character?"
+            self._refuse(self._here, message)
         self._here = self._lines.mark(event.end_mark.index)
         return event
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 
 from crossnet.specfile import schema
 from crossnet.specfile.document import Finding, Node, Path, last_key, short
@@ -55,9 +55,11 @@ def _nothing_twice(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_Remar
 
 
 def _repeated(key: str, items: Sequence[_Item]) -> Iterator[_Remark]:
+    seen: set[_Item] = set()
     for index, item in enumerate(items):
-        if item in items[:index]:
+        if item in seen:
             yield (key, index), f"{_show(item)} is given twice"
+        seen.add(item)
 
 
 def _networks_are_apart(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_Remark]:
@@ -66,13 +68,23 @@ def _networks_are_apart(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_
 
 
 def _overlapping(key: str, items: Sequence[str | Network]) -> Iterator[_Remark]:
-    for index, one in enumerate(items):
-        for other in items[:index]:
-            if isinstance(one, str) or isinstance(other, str) or one == other or not overlap(one, other):
-                continue
-            inner, outer = (one, other) if contains(other, one) else (other, one)
+    networks = {item for item in items if not isinstance(item, str)}
+    for index, inner in enumerate(items):
+        if isinstance(inner, str):
+            continue
+        if outer := next((around for around in _around(inner, networks) if around in networks), None):
             message = f"{_show(inner)} lies in {_show(outer)}, which is in the list as well: remove one"
             yield (key, index), message
+
+
+def _around(inner: Network, networks: Set[Network]) -> Iterator[Network]:
+    """The networks around this one, nearest first, that could be among these.
+
+    Asked for one by one, because comparing all pairs takes seconds for a list of thousands.
+    """
+    for length in sorted({network.prefixlen for network in networks}, reverse=True):
+        if length < inner.prefixlen:
+            yield inner.supernet(new_prefix=length)
 
 
 def _destinations_are_elsewhere(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_Remark]:

@@ -223,7 +223,8 @@ class Host(_Model):
         _Text("the name of a network namespace, as `ip netns` lists it", r"(?!\.{1,2}$)[^\s/-][^\s/]*"),
     ] = Field(None, description="The host is a network namespace of this machine, as `ip netns` lists it.")
     lab: Annotated[str | None, _Text("the name of a lab's host: HOST or LAB/HOST", _LAB_HOST)] = Field(
-        None, description="The host is one of a running lab, HOST or LAB/HOST as `crossnet lab list` names it."
+        None,
+        description="The host is one of a running lab, HOST or LAB/HOST as `crossnet lab list` names it.",
     )
     become: Annotated[Literal["sudo"] | None, _Only("sudo", "sudo")] = Field(
         None, description="Run as root through `sudo -n`; leave it out where you log in as root."

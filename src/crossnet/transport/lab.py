@@ -15,6 +15,7 @@ import os
 import signal
 import socket
 import struct
+from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -152,22 +153,21 @@ class LabProcess:
     def __init__(self, connection: socket.socket, output: int) -> None:
         self._connection = connection
         self._output: int | None = output
-        self._kept = bytearray()
+        self._lines: deque[bytes] = deque()
+        self._rest = b""  # of a line that has not ended
+        self._kept = 0  # bytes in _lines
         self._stopping = False
         self._news = asyncio.Event()
         os.set_blocking(output, False)
-        asyncio.get_running_loop().add_reader(output, self._on_output, output)
+        self._listen()
 
     async def lines(self) -> AsyncIterator[bytes]:
         while True:
-            line, newline, rest = self._kept.partition(b"\n")
-            if newline:
-                self._kept = rest
-                yield bytes(line + newline)
+            if self._lines:
+                line = self._lines.popleft()
+                self._kept -= len(line)
+                yield line
             elif self._output is None:
-                if line:
-                    self._kept = bytearray()
-                    yield bytes(line)
                 return
             else:
                 self._news.clear()
@@ -176,6 +176,8 @@ class LabProcess:
 
     async def stop(self) -> None:
         """End it with SIGTERM, after two seconds with SIGKILL; what it wrote can still be read."""
+        if self._stopping:
+            return
         self._stopping = True
         self._listen()
         try:
@@ -188,60 +190,78 @@ class LabProcess:
                         break
         finally:
             self._connection.close()
-            while self._output is not None and self._on_output(self._output):
+            while self._output is not None and self._take(self._output):
                 pass
             self._end()
 
     def _listen(self) -> None:
         if self._output is not None:
-            asyncio.get_running_loop().add_reader(self._output, self._on_output, self._output)
+            asyncio.get_running_loop().add_reader(self._output, self._take, self._output)
 
-    def _on_output(self, output: int) -> bool:
+    def _take(self, output: int) -> bool:
+        """Read what is there; whether there may be more."""
         try:
             chunk = os.read(output, _CHUNK)
         except BlockingIOError:
             return False
-        self._kept += chunk
-        self._news.set()
         if not chunk:
             self._end()
-        elif len(self._kept) > _HIGH_WATER and not self._stopping:
+            return False
+        *whole, self._rest = (self._rest + chunk).split(b"\n")
+        self._lines.extend(line + b"\n" for line in whole)
+        self._kept += sum(len(line) + 1 for line in whole)
+        if whole:
+            self._news.set()
+        if self._kept > _HIGH_WATER and not self._stopping:
             asyncio.get_running_loop().remove_reader(output)
-        return bool(chunk)
+        return True
 
     def _end(self) -> None:
-        if self._output is not None:
-            asyncio.get_running_loop().remove_reader(self._output)
-            os.close(self._output)
-            self._output = None
-            self._news.set()
+        if self._output is None:
+            return
+        asyncio.get_running_loop().remove_reader(self._output)
+        os.close(self._output)
+        self._output = None
+        if self._rest:
+            self._lines.append(self._rest)
+            self._kept += len(self._rest)
+        self._news.set()
 
 
 def attach(name: str, socket_path: Path, argv: Sequence[str]) -> int:
     """Run a command on a lab host with this process's own input, output and error; its exit status.
 
-    Ctrl-C goes to the command, and this process goes on until the command has ended.
+    For the main thread. Ctrl-C goes to the command, and this process waits on until the command has ended.
     """
     kept = {key: os.environ[key] for key in ("TERM", "HOME", "LANG") if key in os.environ}
     message = Request(tuple(argv), {**kept, **ENVIRONMENT}).encode()
     host = LabHost(name, socket_path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+
+        def forward(number: int, _frame: object) -> None:
+            with suppress(OSError):  # the command has just ended
+                connection.send(bytes([number]))
+
+        # Before the request is out there is nobody to give a Ctrl-C to, so it has to wait.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        handler = signal.getsignal(signal.SIGINT)
         try:
             connection.connect(str(socket_path))
             sent = socket.send_fds(connection, [message], [0, 1, 2])
             if sent < len(message):
                 connection.sendall(message[sent:])
-        except OSError as error:
-            raise host._gone(error) from None
-        while True:
+            signal.signal(signal.SIGINT, forward)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             try:
                 answer = connection.recv(STATUS.size, socket.MSG_WAITALL)
-            except KeyboardInterrupt:
-                connection.sendall(bytes([signal.SIGINT]))
             except ConnectionResetError:
-                return host._known(argv, None)
-            else:
-                return host._known(argv, _decode_status(answer))
+                answer = b""
+        except OSError as error:
+            raise host._gone(error) from None
+        finally:
+            signal.signal(signal.SIGINT, handler)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return host._known(argv, _decode_status(answer))
 
 
 def _decode_status(answer: bytes) -> int | None:

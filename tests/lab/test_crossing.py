@@ -1,0 +1,346 @@
+"""The seed scenario of the product page, value by value, on every engine and both families."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from lab.crossing import Bench
+
+import crossnet
+from crossnet.errors import PlanRefused, RolledBack
+from crossnet.lab.build import Lab
+from crossnet.netfilter import Engine
+from crossnet.spec import Spec
+from crossnet.verification import Result
+
+pytestmark = pytest.mark.lab
+
+ENGINES = list(Engine)
+
+
+@pytest.fixture
+def bench(lab_up: Callable[..., Lab]) -> Callable[..., Bench]:
+    def make(topology: str = "seed", *managed: str) -> Bench:
+        return Bench(lab_up(topology), managed or ("app", "gateway"))
+
+    return make
+
+
+def force(bench: Bench, engine: Engine) -> str:
+    """The spec words for an engine; legacy is chosen by a rule that is live there already."""
+    if engine is Engine.NFTABLES:
+        return "firewall: nftables"
+    command = "iptables-legacy" if engine is Engine.IPTABLES_LEGACY else "iptables-nft"
+    bench.check("gateway", f"{command} -w -A OUTPUT -d 192.0.2.77 -j ACCEPT")
+    return "firewall: iptables"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_seed_on_every_engine(bench: Callable[..., Bench], engine: Engine) -> None:
+    b = bench()
+    words = force(b, engine)
+    spec = b.spec(f"to: 10.0.44.0/24, {words}")
+    before = b.fingerprints()
+    assert not b.pings("app", "10.0.44.1")
+
+    applied = b.apply(spec)
+
+    assert applied.confirmed
+    assert {table.engine for _, table in applied.plan.tables} == {engine}
+    assert applied.verification
+    assert applied.verification.result is Result.REACHABLE
+    route = b.check("app", "ip route show 10.0.44.0/24").split()
+    assert route == ["10.0.44.0/24", "via", "10.0.43.101", "dev", "eth0", "proto", "143"]
+    assert b.check("gateway", "cat /proc/sys/net/ipv4/ip_forward") == "1\n"
+    assert "net.ipv4.ip_forward = 1" in b.check("gateway", "cat /etc/sysctl.d/99-zz-crossnet.conf")
+    assert "10.0.44.0/24 via 10.0.43.101" in b.check("app", "cat /etc/crossnet/routes")
+    assert b.pings("app", "10.0.44.1")
+    tracked = b.check("gateway", "conntrack -L -p icmp -s 10.0.43.15 2>/dev/null")
+    assert "dst=10.0.44.63" in tracked
+    (verdict,) = applied.verification.verdicts
+    assert str(verdict.translated_to) == "10.0.44.63"
+    assert verdict.admitted == 1
+
+    held = b.fingerprints()
+    again = b.apply(spec)
+    assert again.confirmed is None
+    assert again.plan.is_empty
+    assert b.differences(held) == []
+
+    assert b.undo(spec).confirmed
+    assert b.differences(before) == []
+    assert not b.pings("app", "10.0.44.1")
+    assert b.undo(spec).confirmed is None
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_seed_in_ipv6(bench: Callable[..., Bench], engine: Engine) -> None:
+    b = bench("seed-v6")
+    if engine.is_iptables:
+        command = "ip6tables-legacy" if engine is Engine.IPTABLES_LEGACY else "ip6tables-nft"
+        b.check("gateway", f"{command} -w -A OUTPUT -d 2001:db8::77 -j ACCEPT")
+    spec = b.spec(f"to: 'fd00:44::/64', firewall: {'iptables' if engine.is_iptables else 'nftables'}")
+    before = b.fingerprints()
+    assert not b.pings("app", "fd00:44::1")
+
+    applied = b.apply(spec)
+
+    assert {table.engine for _, table in applied.plan.tables} == {engine}
+    assert applied.verification
+    assert applied.verification.result is Result.REACHABLE
+    assert str(applied.verification.verdicts[0].translated_to) == "fd00:44::63"
+    assert b.pings("app", "fd00:44::1")
+    assert b.apply(spec).confirmed is None
+    b.undo(spec)
+    assert b.differences(before) == []
+
+
+def test_both_families_in_one_crossing(bench: Callable[..., Bench]) -> None:
+    b = bench("seed-dual")
+    spec = b.spec("to: [10.0.44.0/24, 'fd00:44::/64']")
+    before = b.fingerprints()
+    applied = b.apply(spec)
+    assert applied.verification
+    assert {v.result for v in applied.verification.verdicts} == {Result.REACHABLE}
+    assert b.pings("app", "10.0.44.1")
+    assert b.pings("app", "fd00:44::1")
+    assert b.apply(spec).confirmed is None
+    b.undo(spec)
+    assert b.differences(before) == []
+
+
+def test_destination_sees_the_promised_source(bench: Callable[..., Bench]) -> None:
+    b = bench()
+    b.apply(b.spec("to: 10.0.44.0/24, probe: icmp/10.0.44.1"))
+    b.check(
+        "target", "nc -l -n -v -p 8080 >/tmp/seen 2>&1 </dev/null & until ss -ltn | grep -q :8080; do :; done"
+    )
+    assert b.connects("app", "10.0.44.1", 8080)
+    assert "10.0.44.63" in b.check("target", "until grep received /tmp/seen; do :; done")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_allow_lets_only_that_traffic_through(bench: Callable[..., Bench], engine: Engine) -> None:
+    b = bench()
+    words = force(b, engine)
+    b.check("target", "for p in 443 8004 9000; do nc -l -k -n -p $p >/dev/null 2>&1 & done")
+    b.check("target", "until [ $(ss -Hltn | wc -l) -ge 3 ]; do :; done")
+    spec = b.spec(f"to: 10.0.44.0/24, allow: [tcp/443, tcp/8000-8010], probe: tcp/10.0.44.1:443, {words}")
+    applied = b.apply(spec)
+    assert applied.verification
+    assert applied.verification.result is Result.REACHABLE
+    assert b.connects("app", "10.0.44.1", 443)
+    assert b.connects("app", "10.0.44.1", 8004)
+    assert not b.connects("app", "10.0.44.1", 9000)
+    assert not b.pings("app", "10.0.44.1")
+    assert b.apply(spec).confirmed is None
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_fence_stops_everybody_else(bench: Callable[..., Bench], engine: Engine) -> None:
+    """A neighbour of the client, the business side, and the gateway's third interface; each with a route."""
+    b = bench("third-interface")
+    words = force(b, engine)
+    b.check("app", "ip addr add 10.0.43.99/24 dev eth0")  # a second host of the management network
+    b.check("target", "ip route add 10.0.43.0/24 via 10.0.44.63; ip route add 10.0.45.0/24 via 10.0.44.63")
+    spec = b.spec(f"to: 10.0.44.0/24, probe: icmp/10.0.44.1, {words}")
+    applied = b.apply(spec)
+    assert applied.verification
+    assert b.pings("app", "10.0.44.1")
+    assert not b.run("app", "ping -c 1 -W 1 -I 10.0.43.99 10.0.44.1").ok
+    assert not b.pings("target", "10.0.43.15")
+    assert not b.pings("outsider", "10.0.44.1")
+    assert not b.pings("outsider", "10.0.43.15")
+    assert not b.pings("target", "10.0.45.5")
+    (state,) = asyncio.run(crossnet.status(spec))
+    assert state.counters[0].fenced.packets >= 5
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_gateway_that_forwarded_before_keeps_others_traffic(
+    bench: Callable[..., Bench], engine: Engine
+) -> None:
+    b = bench("third-interface")
+    words = force(b, engine)
+    b.check("gateway", "sysctl -q -w net.ipv4.ip_forward=1")
+    b.check("target", "ip route add 10.0.45.0/24 via 10.0.44.63")
+    assert b.pings("outsider", "10.0.44.1")
+    before = b.fingerprints()
+    spec = b.spec(f"to: 10.0.44.0/24, {words}")
+    applied = b.apply(spec)
+    assert "fence-off" in {impact.code for impact in applied.plan.impacts}
+    assert b.pings("outsider", "10.0.44.1")
+    assert b.pings("target", "10.0.45.5")
+    assert b.pings("app", "10.0.44.1")
+    tracked = b.check("gateway", "conntrack -L -p icmp -s 10.0.45.5 2>/dev/null")
+    assert "dst=10.0.45.5" in tracked  # not translated
+    assert b.apply(spec).confirmed is None
+    b.undo(spec)
+    assert b.differences(before) == []
+    assert b.check("gateway", "cat /proc/sys/net/ipv4/ip_forward") == "1\n"
+
+
+def test_one_interface_that_does_not_forward_is_switched_on_and_back(bench: Callable[..., Bench]) -> None:
+    b = bench()
+    b.check("gateway", "sysctl -q -w net.ipv4.ip_forward=1 net.ipv4.conf.eth0.forwarding=0")
+    before = b.fingerprints()
+    spec = b.spec("to: 10.0.44.0/24")
+    assert b.apply(spec).verification
+    assert b.pings("app", "10.0.44.1")
+    assert b.apply(spec).confirmed is None
+    b.undo(spec)
+    assert b.differences(before) == []
+
+
+@pytest.mark.parametrize(
+    ("translate", "source"),
+    [("masquerade", "10.0.44.63"), ("{snat: 10.0.44.64}", "10.0.44.64"), ("snat", "10.0.44.63")],
+)
+def test_translations(bench: Callable[..., Bench], translate: str, source: str) -> None:
+    b = bench()
+    b.check("gateway", "ip addr add 10.0.44.64/24 dev eth0")
+    applied = b.apply(b.spec(f"to: 10.0.44.0/24, translate: {translate}"))
+    assert applied.verification
+    assert str(applied.verification.verdicts[0].translated_to) == source
+
+
+def test_translate_none_leaves_the_source_alone(bench: Callable[..., Bench]) -> None:
+    b = bench()
+    b.check("target", "ip route add 10.0.43.0/24 via 10.0.44.63")
+    applied = b.apply(b.spec("to: 10.0.44.0/24, translate: none"))
+    assert applied.verification
+    assert applied.verification.result is Result.REACHABLE
+    assert str(applied.verification.verdicts[0].translated_to) == "10.0.43.15"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_client_that_is_not_managed_is_admitted(bench: Callable[..., Bench], engine: Engine) -> None:
+    b = bench("seed", "gateway")
+    words = force(b, engine)
+    spec = b.spec(
+        f"crossings:\n  business: {{from: [10.0.43.15, 10.0.43.64/28], via: gateway, to: 10.0.44.0/24, {words}}}"
+    )
+    made = b.plan(spec)
+    told = [impact.text for impact in made.impacts if impact.code == "route-by-owner"]
+    assert any("ip route add 10.0.44.0/24 via 10.0.43.101" in text for text in told)
+    b.apply(spec)
+    b.check("app", "ip route add 10.0.44.0/24 via 10.0.43.101; ip addr add 10.0.43.70/24 dev eth0")
+    b.check("app", "ip addr add 10.0.43.80/24 dev eth0")
+    assert b.pings("app", "10.0.44.1")
+    assert b.run("app", "ping -c 1 -W 1 -I 10.0.43.70 10.0.44.1").ok
+    assert not b.run("app", "ping -c 1 -W 1 -I 10.0.43.80 10.0.44.1").ok
+    assert b.apply(spec).confirmed is None
+
+
+def test_mss_is_clamped_in_both_directions_where_the_path_is_narrower(bench: Callable[..., Bench]) -> None:
+    b = bench()
+    b.check("gateway", "ip link set eth0 mtu 1300")
+    b.check("target", "ip link set eth0 mtu 1300")
+    applied = b.apply(b.spec("to: 10.0.44.0/24"))
+    ((_, table),) = applied.plan.tables
+    assert table.table.chain("mangle")
+    b.check("target", "nc -l -k -n -p 80 >/dev/null 2>&1 & until ss -ltn | grep -q :80; do :; done")
+    # ss shows the MSS that each end agreed to: 1300 less 40 of IPv4 and TCP headers, or 12 less with timestamps.
+    b.check("app", "nc -n 10.0.44.1 80 </dev/zero >/dev/null 2>&1 & echo $! >/tmp/pid")
+    seen = b.check("app", "until ss -Htni dst 10.0.44.1 | grep mss:; do :; done; kill $(cat /tmp/pid)")
+    sizes = {int(word.removeprefix("mss:")) for word in seen.split() if word.startswith("mss:")}
+    assert sizes <= {1248, 1260}
+
+
+def test_what_is_there_already_is_adopted_and_left_by_undo(bench: Callable[..., Bench]) -> None:
+    b = bench()
+    b.check("app", "ip route add 10.0.44.0/24 via 10.0.43.101 dev eth0 proto static")
+    b.check("gateway", "sysctl -q -w net.ipv4.ip_forward=1")
+    before = b.fingerprints()
+    spec = b.spec("to: 10.0.44.0/24")
+    made = b.plan(spec)
+    adopted = {(host.host, item.kind) for host in made.hosts for item in host.adopted}
+    assert adopted == {("app", "route"), ("gateway", "sysctl")}
+    b.apply(spec)
+    assert b.pings("app", "10.0.44.1")
+    b.undo(spec)
+    assert b.differences(before) == []
+    assert "proto static" in b.check("app", "ip route show 10.0.44.0/24")
+
+
+def test_crossing_taken_out_of_the_spec_is_taken_back(bench: Callable[..., Bench]) -> None:
+    b = bench("third-interface")
+    both = """crossings:
+  business: {from: app, via: gateway, to: 10.0.44.0/24}
+  third: {from: app, via: gateway, to: 10.0.45.0/24}
+"""
+    one = "crossings:\n  business: {from: app, via: gateway, to: 10.0.44.0/24}\n"
+    before = b.fingerprints()
+    b.apply(b.spec(both))
+    assert b.pings("app", "10.0.44.1")
+    assert b.pings("app", "10.0.45.5")
+    b.apply(b.spec(one))
+    assert b.pings("app", "10.0.44.1")
+    assert not b.pings("app", "10.0.45.5")
+    assert b.check("app", "ip route show 10.0.45.0/24") == ""
+    b.undo(b.spec(one))
+    assert b.differences(before) == []
+
+
+def test_promise_of_the_spec_that_does_not_hold_is_rolled_back(bench: Callable[..., Bench]) -> None:
+    b = bench()
+    before = b.fingerprints()
+    spec = b.spec("to: 10.0.44.0/24, probe: icmp/10.0.44.77")
+    with pytest.raises(RolledBack, match="probe of the spec"):
+        b.apply(spec)
+    assert b.differences(before) == []
+
+
+@pytest.mark.parametrize("kind", ["table", "sysctl", "route"])
+def test_change_that_fails_is_rolled_back_everywhere(bench: Callable[..., Bench], kind: str) -> None:
+    """A tool on one host says no in the middle; the fault is proved to have been reached."""
+    b = bench()
+    host, tool = {"table": ("gateway", "nft"), "sysctl": ("gateway", "sysctl"), "route": ("app", "ip")}[kind]
+    refused = {"table": "-f", "sysctl": "-q", "route": "-4"}[kind]
+    before = b.fingerprints()
+    spec = b.spec("to: 10.0.44.0/24")
+    _break_tool(b, host, tool, refused)
+    with pytest.raises(RolledBack, match="broken on purpose"):
+        b.apply(spec)
+    assert b.run(host, "test -e /tmp/fault-reached").ok
+    assert b.differences(before) == []
+
+
+def _break_tool(b: Bench, host: str, tool: str, first: str) -> None:
+    """Put a tool before the real one that fails once, for its changing call only."""
+    script = f"""#!/bin/sh
+if [ "$1" = "{first}" ] && [ "$3" != show ] && [ ! -e /tmp/fault-reached ]; then
+    : > /tmp/fault-reached
+    echo broken on purpose >&2
+    exit 1
+fi
+exec /tmp/real-{tool} "$@"
+"""
+    b.check(host, f"place=$(readlink -f $(command -v {tool})); cp $place /tmp/real-{tool}")
+    b.check(host, f"cat > /tmp/{tool} <<'EOF'\n{script}EOF\nchmod 755 /tmp/{tool}")
+    b.check(host, f"mount --bind /tmp/{tool} $(readlink -f $(command -v {tool}))")
+
+
+def test_refusals_that_only_hosts_can_tell(bench: Callable[..., Bench]) -> None:
+    b = bench("two-gateways", "app", "gateway", "gateway-2")
+
+    def refused(spec: Spec) -> set[str]:
+        with pytest.raises(PlanRefused) as caught:
+            b.plan(spec)
+        return {refusal.code for refusal in caught.value.refusals}
+
+    assert refused(b.spec("to: 10.0.43.0/25")) == {"destination-on-link"}
+    assert refused(b.spec("to: 10.0.0.0/8")) == {"destination-contains-client-network"}
+    assert refused(b.spec("to: 10.0.44.0/24, next-hop: 10.9.9.9")) == {"next-hop-not-on-link"}
+    assert refused(b.spec("to: 10.0.44.0/24, translate: {snat: 10.0.44.99}")) == {"snat-address-not-local"}
+
+
+def test_overlapping_networks_are_ambiguous_until_the_spec_decides(bench: Callable[..., Bench]) -> None:
+    b = bench("overlap")
+    with pytest.raises(PlanRefused) as caught:
+        b.plan(b.spec("to: 192.0.2.0/24"))
+    assert {refusal.code for refusal in caught.value.refusals} >= {"ambiguous-ingress"} or {
+        refusal.code for refusal in caught.value.refusals
+    } >= {"no-route"}

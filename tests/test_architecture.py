@@ -1,0 +1,126 @@
+"""What a reviewer would have to remember: who may import whom, who may start processes, what is public."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import crossnet
+from crossnet.codes import CODES
+
+SOURCE = Path(crossnet.__file__).parent
+
+# Lower never imports higher; names on one line may import each other.
+LEVELS = (
+    {"errors", "values", "events", "codes"},
+    {"netfilter", "transport"},
+    {"spec", "specfile", "template", "facts", "lab"},
+    {"resources", "inventory"},
+    {"record"},
+    {"persistence"},
+    {"design"},
+    {"planning"},
+    {"verification"},
+    {"transaction"},
+    {"health"},
+    {"api"},
+    {"show"},
+    {"savedplan", "demo"},
+    {"cli"},
+    {"__main__"},
+)
+LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
+
+# The lab stands beside the pipeline: it may know how hosts are reached and named, nothing else.
+LAB_USES = {"lab", "transport", "values", "errors"}
+
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+
+def part_of(path: Path) -> str:
+    """The name in LEVELS that a module belongs to."""
+    first = path.relative_to(SOURCE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own_imports(path: Path) -> set[str]:
+    found = {name.split(".")[1] for name in imports(path) if name.startswith("crossnet.")}
+    return {name for name in found if name in LEVEL}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_lower_never_imports_higher(path: Path) -> None:
+    if path == SOURCE / "__init__.py":
+        return  # the front door: it imports the API late
+    part = part_of(path)
+    assert part in LEVEL, f"{part} has no level: add it to LEVELS"
+    higher = {name for name in own_imports(path) if LEVEL[name] > LEVEL[part]}
+    assert not higher, f"{part} imports {', '.join(sorted(higher))}, which stand above it"
+    if part == "lab":
+        assert own_imports(path) <= LAB_USES
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_every_module_says_what_it_is(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert ast.get_docstring(ast.parse(text)), f"{path} has no docstring"
+
+
+def test_only_transport_starts_processes_on_hosts() -> None:
+    """The lab starts its own machinery; everything that happens on a host goes through its transport."""
+    starters = {
+        part_of(path)
+        for path in MODULES
+        if re.search(r"\bsubprocess\b|create_subprocess|os\.(fork|exec|spawn|system)", path.read_text())
+    }
+    assert starters <= {"transport", "lab"}
+
+
+def test_the_library_never_prints() -> None:
+    for path in MODULES:
+        if part_of(path) in {"cli", "lab"}:
+            continue
+        calls = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+        assert not any(isinstance(call.func, ast.Name) and call.func.id == "print" for call in calls), path
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(crossnet.__all__) == [
+        "Applied",
+        "UndoPlan",
+        "__version__",
+        "apply",
+        "load",
+        "observe",
+        "plan",
+        "plan_undo",
+        "status",
+        "undo",
+        "verify",
+    ]
+    assert all(hasattr(crossnet, name) for name in crossnet.__all__)
+
+
+def test_every_code_that_can_be_given_is_explained() -> None:
+    given = set()
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+                name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+                if name in {"Refusal", "Impact", "_refusal"}:
+                    given.add(node.args[0].value)
+    assert given, "the search found no code at all"
+    assert given <= set(CODES), f"not explained: {sorted(given - set(CODES))}"
