@@ -191,6 +191,18 @@ CODES = {
             "Run `crossnet apply`, or on the client `ip route add NETWORK via NEXT-HOP dev INTERFACE`.",
         ),
         Code(
+            "src-route-other-next-hop",
+            "The client's route that wins uses another gateway or interface than the crossing's.",
+            "The client's main routing table, for the probe's destination.",
+            "Run `crossnet apply`; where a more specific route of somebody else wins, remove it.",
+        ),
+        Code(
+            "ip-forward-disabled",
+            "The gateway does not forward packets.",
+            "net.ipv4.ip_forward, or IPv6's net.ipv6.conf.all.forwarding, is 0 on the gateway.",
+            "Run `crossnet apply`, which also writes it for the next boot.",
+        ),
+        Code(
             "destination-port-closed",
             "The destination answers that nobody listens: the path is fine.",
             "A connection was refused.",

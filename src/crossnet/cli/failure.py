@@ -21,14 +21,17 @@ def run(cli: click.Group) -> int:
     except CrossnetError as error:
         _tell(error)
         return error.exit_code
-    except click.ClickException as error:
+    except click.UsageError as error:
         error.show()
+        return 1
+    except click.ClickException as error:
+        _tell(CrossnetError(error.message))
         return 1
     except (click.Abort, KeyboardInterrupt):
         click.echo("crossnet: interrupted", err=True)
         return 1
     except BrokenPipeError:
-        # Whoever read our output has gone (`crossnet plan | head`): nothing more to say, and no noise at exit.
+        # Whoever read our output has gone (`crossnet plan | head`): nothing to say, no noise at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:

@@ -74,7 +74,7 @@ def down(speech: Speech, name: str | None, everything: bool) -> None:
     from crossnet.lab import build
     from crossnet.show import json
 
-    names = list(build.remains()) if everything else [name or build.only().name]
+    names = list(build.names()) if everything else [name or build.only()]
     for one in names:
         asyncio.run(build.down(one))
     if speech.json:

@@ -26,7 +26,7 @@ from crossnet.resources.route import DEFAULT_METRIC
 from crossnet.spec import Crossing, Fence, Persist, Spec
 from crossnet.values import Address, Family, Network, family_of
 
-__all__ = ["Client", "Design", "Impact", "Passage", "design"]
+__all__ = ["FORWARDING", "Client", "Design", "Impact", "Passage", "design"]
 
 FORWARDING = {Family.V4: "net.ipv4.ip_forward", Family.V6: "net.ipv6.conf.all.forwarding"}
 
@@ -140,9 +140,10 @@ def _gateway(
             )
         )
     command = iptables_name(facts, engine, family) if engine.is_iptables else ""
+    waits = engine is Engine.IPTABLES_LEGACY and able.restore_waits
     crossings = len({passage.crossing.name for passage in passages})
     summary = f"{crossings} crossing{'s' if crossings > 1 else ''}, fence {'on' if fence else 'off'}"
-    resources: list[Resource] = [RuleTable(engine, family, table, summary, command, able.restore_waits)]
+    resources: list[Resource] = [RuleTable(engine, family, table, summary, command, waits)]
     if engine.is_iptables:
         resources += [Jump(engine, family, chain.name, command) for chain in table.chains]
     return [*resources, *_forwarding(facts, record, passages)]

@@ -128,7 +128,7 @@ def _firewall(host: str, answers: list[Answer], able: Capabilities) -> Firewall:
         if refused and not answer.ok:
             raise HostError(
                 host,
-                f"ran `{' '.join(question[4:]) or 'iptables-save'}`",
+                f"ran `{' '.join(question[4:]) or 'iptables-legacy-save'}`",
                 answer.text.strip().splitlines()[-1],
                 "crossnet needs root there: add `become: sudo` to the host, or connect as root.",
             )

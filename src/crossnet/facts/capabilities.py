@@ -40,7 +40,7 @@ SYSTEMD = "/run/systemd/system"
 
 # The first word is where the host keeps SYSTEMD, the others are TOOLS.
 # `iptables-restore -w` of 1.4.21 says "invalid option" and goes on with exit code 0 (measured), so its help
-# is asked instead of its exit code.
+# is asked instead of its exit code. The nft variant takes no lock and has no such option.
 READ = r"""
 [ -d "$1" ] && echo 'systemd yes'
 shift
@@ -50,7 +50,8 @@ done
 printf 'kernel %s\n' "$(uname -r)"
 if command -v iptables >/dev/null; then
     printf 'iptables %s\n' "$(iptables -V 2>/dev/null)"
-    case $(iptables-restore --help 2>&1) in *--wait*) echo 'wait yes' ;; esac
+    legacy=$(command -v iptables-legacy-restore || command -v iptables-restore)
+    case $("$legacy" --help 2>&1) in *--wait*) echo 'wait yes' ;; esac
 fi
 command -v nft >/dev/null && printf 'nft %s\n' "$(nft -v 2>/dev/null)"
 true

@@ -15,6 +15,12 @@ from crossnet.values import Family
 _ONLY_PLAIN = (
     "command -v {0}-legacy-save >/dev/null || command -v {0}-nft-save >/dev/null || exec {0}-save -c"
 )
+# Without the right to list the legacy tables (a user namespace without uid 0, for one) each is asked by name.
+_LEGACY = """
+command -v {0}-legacy-save >/dev/null || exit 0
+{0}-legacy-save -c 2>/dev/null && exit
+for table in raw mangle nat filter; do {0}-legacy-save -c -t $table || exit; done
+"""
 _IF_THERE = 'command -v "$1" >/dev/null || exit 0; exec "$@"'
 
 # What nftables calls the families; iptables' tables are of the same two.
@@ -62,7 +68,7 @@ def questions() -> list[tuple[str, ...]]:
     asked = [_if_there("nft", "-j", "list", "ruleset"), _if_there("ipset", "save")]
     for command in _COMMAND.values():
         asked += [
-            _if_there(f"{command}-legacy-save", "-c"),
+            ("sh", "-c", _LEGACY.format(command)),
             _if_there(f"{command}-nft-save", "-c"),
             ("sh", "-c", _ONLY_PLAIN.format(command)),
         ]

@@ -19,6 +19,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -60,6 +61,7 @@ def freshen() -> None:
 def boot(host: Host) -> None:
     """Bring up a host from inside its namespaces."""
     ip_batch(_network_lines(host))
+    _await_addresses(host)
     for key, value in host.sysctls:
         try:
             _place(key).write_text(value)
@@ -101,6 +103,22 @@ def _network_lines(host: Host) -> list[str]:
         device = f" dev {route.device}" if route.device is not None else ""
         lines.append(f"route add {route.destination}{via}{device}")
     return lines
+
+
+def _await_addresses(host: Host) -> None:
+    """Wait until the kernel has taken the IPv6 addresses into use, which it does in a worker of its own.
+
+    When forwarding is switched on in between, the subnet's anycast address is joined twice and left once
+    when it is switched off again (measured on 6.18; net/ipv6/addrconf.c: dev_forward_change and
+    __ipv6_ifa_notify), so that a host would not be as before.
+    """
+    addresses = [item for interface in host.interfaces for item in interface.addresses if item.version == 6]
+    missing = {f"{int(address.ip):032x} 80" for address in addresses}
+    deadline = time.monotonic() + PATIENCE
+    while missing and time.monotonic() < deadline:
+        routes = Path("/proc/net/ipv6_route").read_text()
+        missing = {line for line in missing if line not in routes}
+        time.sleep(0.001)
 
 
 def _place(key: str) -> Path:

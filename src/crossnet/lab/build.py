@@ -121,6 +121,25 @@ def running() -> tuple[Lab, ...]:
     return tuple(found)
 
 
+def names() -> tuple[str, ...]:
+    """The names of all labs of this user, those included that crashed and left something behind."""
+    base = _base(create=False)
+    return tuple(sorted(entry.name for entry in base.iterdir() if entry.is_dir())) if base.is_dir() else ()
+
+
+def only() -> str:
+    """The lab that is meant when none is named: the one of CROSSNET_LAB, else the only one there is."""
+    named = os.environ.get(ENVIRONMENT_NAME)
+    there = names()
+    if named:
+        return named
+    if len(there) == 1:
+        return there[0]
+    if not there:
+        raise LabError("no lab is up: bring one up with `crossnet lab up seed`")
+    raise LabError(f"several labs are up; name one of them: {', '.join(there)}")
+
+
 def find(host: str, lab: str | None = None) -> Place:
     """The host that `host`, `LAB/HOST` or a spec's `lab: HOST` means.
 

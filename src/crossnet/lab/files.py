@@ -19,7 +19,6 @@ from crossnet.lab import namespaces
 # What network tools, shells and the C library read; nothing secret, and nothing that configures this
 # machine's own network or firewall, because a lab host starts out unconfigured.
 _ETC = (
-    "alternatives",
     "bash.bashrc",
     "centos-release",
     "debian_version",
@@ -49,9 +48,9 @@ _ETC = (
 )
 
 
-def prepare(folder: Path, name: str) -> None:
-    """Make the files that a host keeps over reboots, in the lab's folder."""
-    etc = folder / "etc"
+def prepare(disk: Path, name: str) -> None:
+    """Make the files that a host keeps over reboots."""
+    etc = disk / "etc"
     etc.mkdir(parents=True)
     for entry in _ETC:
         source = Path("/etc") / entry
@@ -61,6 +60,7 @@ def prepare(folder: Path, name: str) -> None:
                 shutil.copytree(source, etc / entry, symlinks=True)
             else:
                 shutil.copy2(source, etc / entry, follow_symlinks=False)
+    _choose_programs(etc / "alternatives")
     (etc / "hostname").write_text(f"{name}\n")
     (etc / "hosts").write_text(f"127.0.0.1 localhost {name}\n::1 localhost {name}\n")
     (etc / "machine-id").write_text(f"{secrets.token_hex(16)}\n")
@@ -68,30 +68,44 @@ def prepare(folder: Path, name: str) -> None:
     (etc / "mtab").symlink_to("/proc/self/mounts")
     for empty in ("sysctl.d", "systemd/system/multi-user.target.wants", "systemd/network", "network"):
         (etc / empty).mkdir(parents=True)
-    (folder / "lib").mkdir()
+    (disk / "lib").mkdir()
 
 
-def switch_on(folder: Path) -> None:
+def _choose_programs(alternatives: Path) -> None:
+    """Copy which program stands behind a name such as iptables (update-alternatives(1)).
+
+    The folder also has a link for each manual page, hundreds of them, and these would take longer than
+    everything else that a lab is made of.
+    """
+    alternatives.mkdir()
+    with suppress(OSError):  # not every distribution has it
+        for link in Path("/etc/alternatives").iterdir():
+            target = link.readlink()
+            if target.parent.name in ("bin", "sbin"):
+                (alternatives / link.name).symlink_to(target)
+
+
+def switch_on(disk: Path) -> None:
     """Make what a host loses at every boot: empty /run and /tmp, and a new boot id."""
     for volatile in ("run", "tmp"):
-        shutil.rmtree(folder / volatile, ignore_errors=True)
+        shutil.rmtree(disk / volatile, ignore_errors=True)
     # Who has booted with systemd has this folder (sd_booted(3)); xtables.lock(8) is made beside it.
     for part in ("run/lock", "run/netns", "run/systemd/system", "tmp"):
-        (folder / part).mkdir(parents=True)
-    (folder / "tmp").chmod(0o1777)
-    boot_id = folder / "boot_id"
+        (disk / part).mkdir(parents=True)
+    (disk / "tmp").chmod(0o1777)
+    boot_id = disk / "boot_id"
     boot_id.unlink(missing_ok=True)
     boot_id.write_text(f"{uuid.uuid4()}\n")
     boot_id.chmod(0o444)
 
 
-def move_in(folder: Path) -> None:
+def move_in(disk: Path) -> None:
     """See the host's files instead of the machine's; for process 1 of a new pid namespace."""
     namespaces.unshare(namespaces.CLONE_NEWNS | namespaces.CLONE_NEWUTS)
     # One of the folders may hide the lab's own folder, so all are opened before the first is mounted.
     places = {"/etc": "etc", "/var/lib": "lib", "/run": "run", "/tmp": "tmp"}
-    opened = {place: os.open(folder / part, os.O_PATH) for place, part in places.items()}
-    boot_id = os.open(folder / "boot_id", os.O_PATH)
+    opened = {place: os.open(disk / part, os.O_PATH) for place, part in places.items()}
+    boot_id = os.open(disk / "boot_id", os.O_PATH)
     namespaces.read_only("/", recursive=True)
     for place, file in opened.items():
         namespaces.bind(f"/proc/self/fd/{file}", place)

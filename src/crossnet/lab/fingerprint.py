@@ -14,12 +14,18 @@ from crossnet.transport.batch import ask
 # Counts of what passes right now, not settings.
 _MOVING = "net.netfilter.nf_conntrack_count|net.ipv4.tcp_fastopen_key|stable_secret"
 
+# A lab without root may not list the legacy tables; each can be asked by name.
+_LEGACY = """
+command -v {0}-legacy-save >/dev/null || exit 0
+{0}-legacy-save 2>/dev/null || for table in raw mangle nat filter; do {0}-legacy-save -t $table; done
+"""
+
 _QUESTIONS = {
     "routes": "ip -4 route show table all; ip -6 route show table all",
     "policy rules": "ip -4 rule; ip -6 rule",
     "nftables": "! command -v nft >/dev/null || nft -j -s list ruleset",
-    "iptables-legacy": "! command -v iptables-legacy-save >/dev/null || iptables-legacy-save",
-    "ip6tables-legacy": "! command -v ip6tables-legacy-save >/dev/null || ip6tables-legacy-save",
+    "iptables-legacy": _LEGACY.format("iptables"),
+    "ip6tables-legacy": _LEGACY.format("ip6tables"),
     "ipsets": "! command -v ipset >/dev/null || ipset save",
     "sysctls": f"sysctl -a 2>/dev/null | grep '^net' | grep -vE '{_MOVING}'",
     "files": "find /etc /var/lib ! -type d -printf '%M %U:%G %p %l ' "

@@ -27,11 +27,11 @@ _GRACE = 2.0  # seconds between SIGTERM and SIGKILL for a command whose client w
 _LIMIT = 16 << 20  # bytes of one request; execve(2) takes 6 MB at most
 
 
-def live(host: Host, folder: Path, listener: socket.socket, report: int) -> NoReturn:
+def live(host: Host, disk: Path, console: Path, listener: socket.socket, report: int) -> NoReturn:
     """Be the host until killed; READY or what went wrong is written to `report`, which is then closed."""
     try:
-        _leave_supervisor(folder, {listener.fileno(), report})
-        files.move_in(folder)
+        _leave_supervisor(console, {listener.fileno(), report})
+        files.move_in(disk)
         socket.sethostname(host.name)
         boot(host)
         os.write(report, READY)
@@ -43,13 +43,13 @@ def live(host: Host, folder: Path, listener: socket.socket, report: int) -> NoRe
         os._exit(1)
 
 
-def _leave_supervisor(folder: Path, keep: set[int]) -> None:
+def _leave_supervisor(log: Path, keep: set[int]) -> None:
     os.setsid()
     os.chdir("/")
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
-    console = os.open(folder / "console.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    console = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for wanted, file in enumerate((nothing, console, console)):
         os.dup2(file, wanted)

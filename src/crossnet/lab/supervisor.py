@@ -32,7 +32,9 @@ from crossnet.lab.boot import freshen
 from crossnet.lab.switch import Switch
 from crossnet.lab.topology import Host, Topology, from_data
 
+CONSOLE = "console.log"
 CONTROL = "control"
+DISKS = "disks"
 PID = "supervisor.pid"
 TOPOLOGY = "topology.json"
 
@@ -57,10 +59,16 @@ class _Supervisor:
         self._networks: dict[str, int] = {}
 
     def build(self) -> None:
+        # Seen only in this process's mount namespace, so that it is gone with the lab, also after a crash;
+        # and sync(1) of a host's files costs nothing.
+        disks = self._folder / DISKS
+        disks.mkdir()
+        namespaces.mount_tmpfs(str(disks), 0o755)
         for network in self._topology.networks:
             self._switches[network.name] = Switch(network)
         for host in self._topology.hosts:
-            files.prepare(host_folder(self._folder, host.name), host.name)
+            host_folder(self._folder, host.name).mkdir(parents=True)
+            files.prepare(disks / host.name, host.name)
         self._bring_up(self._topology.hosts)
 
     def reboot(self, name: str) -> None:
@@ -117,7 +125,8 @@ class _Supervisor:
 
     def _start(self, host: Host) -> int:
         folder = host_folder(self._folder, host.name)
-        files.switch_on(folder)
+        disk = self._folder / DISKS / host.name
+        files.switch_on(disk)
         place = host_socket(self._folder, host.name)
         place.unlink(missing_ok=True)
         told, report = os.pipe()
@@ -127,7 +136,7 @@ class _Supervisor:
             with namespaces.inside(self._networks[host.name]):
                 pid = namespaces.fork_as_init()
                 if pid == 0:
-                    node.live(host, folder, listener, report)
+                    node.live(host, disk, folder / CONSOLE, listener, report)
         os.close(report)
         self._pids[host.name] = pid
         return told

@@ -12,11 +12,15 @@ from crossnet.values import Family
 FOLDER = "/etc/crossnet"
 SYSCTL_FILE = "/etc/sysctl.d/99-zz-crossnet.conf"
 UNIT = "crossnet.service"
-UNIT_FILE = f"/etc/systemd/system/{UNIT}"
+RULES_UNIT = "crossnet-rules.service"
 
 START = f"{FOLDER}/start"
 ROUTES = f"{FOLDER}/routes"
 NFT = f"{FOLDER}/rules.nft"
+
+
+def _unit_file(unit: str) -> str:
+    return f"/etc/systemd/system/{unit}"
 
 
 def _restore_file(family: Family) -> str:
@@ -29,21 +33,42 @@ def _ipset_file(family: Family) -> str:
 
 FILES = (
     SYSCTL_FILE,
-    UNIT_FILE,
     START,
     ROUTES,
     NFT,
     *(_restore_file(family) for family in Family),
     *(_ipset_file(family) for family in Family),
-    Service(UNIT).link,
+    *(path for unit in (UNIT, RULES_UNIT) for path in (_unit_file(unit), Service(unit).link)),
 )
+
+# systemd-sysctl switches forwarding on long before the network comes up. The rules are in place in between,
+# so that there is no moment at which a gateway forwards without its fence. Without default dependencies, as
+# nftables.service has it: cloud-init orders the network before sysinit.target.
+_RULES_UNIT_TEXT = f"""\
+[Unit]
+Description=crossnet: rules of its crossings, before the network is up
+Documentation=man:nft(8) man:iptables(8)
+DefaultDependencies=no
+Wants=network-pre.target
+Before=network-pre.target shutdown.target
+After=local-fs.target nftables.service iptables.service ip6tables.service netfilter-persistent.service
+Conflicts=shutdown.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh {START} rules
+
+[Install]
+WantedBy=multi-user.target
+"""
 
 # After everything that may flush rules, and again when one of them is restarted; order only, so that nothing
 # is started that the host would not start by itself. Routes need the interfaces up.
 _UNIT_TEXT = f"""\
 [Unit]
 Description=crossnet: routes, rules and settings of its crossings
-Documentation=man:ip-route(8) man:nft(8)
+Documentation=man:ip-route(8) man:nft(8) man:iptables(8)
 Wants=network-online.target
 After=network-online.target nftables.service iptables.service ip6tables.service
 After=netfilter-persistent.service firewalld.service ufw.service shorewall.service docker.service
@@ -64,16 +89,38 @@ WantedBy=multi-user.target
 def persistent(live: Sequence[Resource], crossings: Iterable[str]) -> tuple[Resource, ...]:
     """The files and the unit that bring `live` back at boot; nothing for nothing."""
     head = _head(crossings)
-    script: list[str] = []
-    files: list[File] = []
+    rules, files = _rules(live, head)
+    script = [*rules, '[ "${1-}" = rules ] && exit $failed']
 
     settings = [item for item in live if isinstance(item, Sysctl)]
     if settings:
-        lines = "".join(f"{_boot_name(item.name)} = {item.value}\n" for item in settings)
+        lines = "".join(f"{item.name} = {item.value}\n" for item in settings)
         files.append(_file(SYSCTL_FILE, head + lines))
-        # Once more here, because a later file or /etc/sysctl.conf may say otherwise.
+        # Once more at the end of the boot, because a later file or /etc/sysctl.conf may say otherwise.
         script.append(f"try sysctl -q -e -p {SYSCTL_FILE}")
 
+    routes = [item for item in live if isinstance(item, RouteResource)]
+    if routes:
+        lines = "".join(f"{restore_line(item.route)}\n" for item in routes)
+        files.append(_file(ROUTES, head + lines))
+        script.append(f"try ip -force -batch {ROUTES}")
+
+    if not files:
+        return ()
+    start = "#!/bin/sh\n" + head + 'failed=0\ntry() { "$@" || failed=1; }\n' + "\n".join(script)
+    files.append(_file(START, start + "\nexit $failed\n", mode=0o755))
+    units = {UNIT: _UNIT_TEXT, **({RULES_UNIT: _RULES_UNIT_TEXT} if rules else {})}
+    return (
+        *files,
+        *(_file(_unit_file(unit), head + text) for unit, text in units.items()),
+        *(Service(unit) for unit in units),
+    )
+
+
+def _rules(live: Sequence[Resource], head: str) -> tuple[list[str], list[File]]:
+    """The lines that load the rules, and the files that they load."""
+    script: list[str] = []
+    files: list[File] = []
     tables = [item for item in live if isinstance(item, RuleTable)]
     nft = "".join(_stdin(step) for item in tables if not item.engine.is_iptables for step in _steps(item))
     if nft:
@@ -88,19 +135,7 @@ def persistent(live: Sequence[Resource], crossings: Iterable[str]) -> tuple[Reso
         )
         # Once, and at the top, however often the unit is started.
         script.append(f"{delete} 2>/dev/null; try {insert}")
-
-    routes = [item for item in live if isinstance(item, RouteResource)]
-    if routes:
-        lines = "".join(f"{restore_line(item.route)}\n" for item in routes)
-        files.append(_file(ROUTES, head + lines))
-        script.append(f"try ip -force -batch {ROUTES}")
-
-    if not files:
-        return ()
-    start = "#!/bin/sh\n" + head + 'failed=0\ntry() { "$@" || failed=1; }\n' + "\n".join(script)
-    files.append(_file(START, start + "\nexit $failed\n", mode=0o755))
-    files.append(_file(UNIT_FILE, head + _UNIT_TEXT))
-    return (*files, Service(UNIT))
+    return script, files
 
 
 def _iptables(table: RuleTable, head: str, files: list[File]) -> list[str]:
@@ -127,11 +162,6 @@ def _stdin(step: Command) -> str:
 def _head(crossings: Iterable[str]) -> str:
     names = ", ".join(crossings)
     return f"# crossnet: {names}. Written by crossnet; `crossnet undo` removes it.\n"
-
-
-def _boot_name(name: str) -> str:
-    """The slash form, which sysctl.d(5) and sysctl(8) both read, where an interface name holds dots."""
-    return name.translate(str.maketrans("./", "/.")) if "/" in name else name
 
 
 def _file(path: str, text: str, mode: int = 0o644) -> File:

@@ -55,7 +55,8 @@ class RuleTable(Resource):
             text = write_table(new) if new else remove_table(TABLE_FAMILY[side.family])
             return (Command(("nft", "-f", "-"), text.encode()),)
         before, after = write_ipsets(old, new)
-        restore = (f"{side.command}-restore", "--noflush", *(("-w",) if side.waits else ()))
+        # `-w` takes the next word as seconds unless that is an option.
+        restore = (f"{side.command}-restore", *(("-w",) if side.waits else ()), "--noflush")
         return tuple(
             Command(argv, text.encode())
             for argv, text in (

@@ -10,7 +10,15 @@ from typing import Any
 from crossnet.api import Applied
 from crossnet.codes import Code
 from crossnet.design import Impact
-from crossnet.errors import CrossnetError, PlanRefused, SpecError
+from crossnet.errors import (
+    CrossnetError,
+    Locked,
+    PlanRefused,
+    RollbackNotProved,
+    RolledBack,
+    SpecError,
+    StalePlan,
+)
 from crossnet.facts import Facts
 from crossnet.health import CrossingStatus
 from crossnet.netfilter.iptables import rule_text as iptables_text
@@ -210,8 +218,17 @@ def code_data(code: Code) -> dict[str, Any]:
     return {"code": code.name, "meaning": code.meaning, "evidence": code.evidence, "fix": code.fix}
 
 
+_OUTCOMES: dict[type[CrossnetError], str] = {
+    RolledBack: "rolled-back",
+    RollbackNotProved: "rollback-not-proved",
+    Locked: "locked",
+    StalePlan: "stale",
+}
+
+
 def error_data(error: CrossnetError) -> dict[str, Any]:
     data: dict[str, Any] = {
+        "outcome": _OUTCOMES.get(type(error), "error"),
         "type": type(error).__name__,
         "exit_code": error.exit_code,
         "message": str(error),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from crossnet.transport import Host
@@ -31,7 +32,19 @@ class Entry:
     reply_to: Address
     replied: bool
     port: int | None
+    lifetime: int
     text: str
+
+    @property
+    def flow(self) -> str:
+        """What makes it the same flow: everything but its remaining seconds."""
+        return re.sub(r"^(\S+ \d+) \d+", r"\1", self.text)
+
+
+def fresh(before: Sequence[Entry], after: Sequence[Entry]) -> tuple[Entry, ...]:
+    """The entries that a flow in between made, or gave a new lease of life."""
+    known = {entry.flow: entry.lifetime for entry in before}
+    return tuple(entry for entry in after if entry.lifetime > known.get(entry.flow, -1))
 
 
 async def entries(gateway: Host, source: Address, probe: Probe) -> tuple[Entry, ...] | None:
@@ -55,6 +68,8 @@ def _parse(line: str) -> Entry | None:
     if len(sources) < 2 or len(destinations) < 2:
         return None
     words = line.split()
+    if words[0] in ("ipv4", "ipv6"):  # /proc/net/nf_conntrack begins with the family and its number
+        words = words[2:]
     protocol = next((word for word in words if word in ("icmp", "icmpv6", "tcp", "udp")), "")
     port = re.search(r"\bdport=(\d+)", line)
     return Entry(
@@ -64,5 +79,6 @@ def _parse(line: str) -> Entry | None:
         address(destinations[1]),
         "[UNREPLIED]" not in line,
         int(port.group(1)) if port else None,
+        int(words[2]) if words[2].isdecimal() else 0,
         " ".join(words),
     )

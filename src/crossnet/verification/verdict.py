@@ -1,0 +1,207 @@
+"""What the evidence of one flow says: pure, so that every case can be written down as a test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from crossnet.design import FORWARDING, Client, Passage
+from crossnet.facts import Facts
+from crossnet.facts.routes import matching
+from crossnet.values import Address, Probe, contains, host_network
+from crossnet.verification.conntrack import Entry
+from crossnet.verification.counters import Counters
+from crossnet.verification.probe import Reply, Sent
+
+
+class Result(StrEnum):
+    """The answer for one flow."""
+
+    REACHABLE = "reachable"
+    UNREACHABLE = "unreachable"
+    UNDETERMINED = "undetermined"
+
+
+@dataclass(frozen=True, slots=True)
+class Half:
+    """The request or the reply: what became of it, with the code and the sentence that say why."""
+
+    disposition: str
+    code: str | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One flow of one crossing; `demanded` is whether the spec itself names the probe."""
+
+    crossing: str
+    client: str
+    source: Address | None
+    probe: Probe | None
+    demanded: bool
+    result: Result
+    forward: Half
+    reply: Half
+    admitted: int | None = None
+    translated_to: Address | None = None
+    evidence: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """All verdicts, and what was read back different from what the spec asks for."""
+
+    verdicts: tuple[Verdict, ...]
+    differences: tuple[str, ...] = ()
+    result: Result = field(init=False)
+
+    def __post_init__(self) -> None:
+        results = {verdict.result for verdict in self.verdicts}
+        if self.differences or Result.UNREACHABLE in results:
+            result = Result.UNREACHABLE
+        elif Result.UNDETERMINED in results or not results:
+            result = Result.UNDETERMINED
+        else:
+            result = Result.REACHABLE
+        object.__setattr__(self, "result", result)
+
+    @property
+    def broken_promises(self) -> tuple[Verdict, ...]:
+        """Flows that the spec names and that do not pass: reason enough to roll back."""
+        return tuple(v for v in self.verdicts if v.demanded and v.result is Result.UNREACHABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen of one probe: at the client, and in the gateway's connection tracking (None: unknown)."""
+
+    client: Client
+    sent: Sent
+    tracked: tuple[Entry, ...] | None
+
+
+def judge(
+    passage: Passage,
+    seen: Seen,
+    before: Counters,
+    after: Counters,
+    facts: Mapping[str, Facts],
+    *,
+    demanded: bool,
+    note: str,
+) -> Verdict:
+    """One flow's verdict from what the client, the counters and connection tracking say."""
+    moved = after.admitted.packets - before.admitted.packets
+    fenced = after.fenced.packets - before.fenced.packets
+    entry = seen.tracked[-1] if seen.tracked else None
+    promised = _promised(passage, seen.sent.probe)
+    right = entry is not None and (promised is None or entry.reply_to == promised)
+    evidence = [
+        f"{passage.gateway}: the crossing's rule counted {moved} new flow{'s' if moved != 1 else ''}",
+        *([f"{passage.gateway}: the fence stopped {fenced} packets meanwhile"] if fenced else []),
+        *([f"{passage.gateway}: {entry.text}"] if entry else []),
+    ]
+    notes = [note] if note else []
+    if seen.tracked is None:
+        notes.append(f"{passage.gateway} has no conntrack tool: the translation could not be looked at")
+    forward, reply, result = _halves(passage, seen, moved, entry, right, promised, facts)
+    return Verdict(
+        crossing=passage.crossing.name,
+        client=seen.client.host or str(seen.client),
+        source=seen.client.network.network_address,
+        probe=seen.sent.probe,
+        demanded=demanded,
+        result=result,
+        forward=forward,
+        reply=reply,
+        admitted=moved,
+        translated_to=entry.reply_to if entry else None,
+        evidence=tuple(evidence),
+        notes=tuple(notes),
+    )
+
+
+def _promised(passage: Passage, probe: Probe) -> Address | None:
+    """The source that the destination should see; None where it depends on the moment (masquerade)."""
+    for network, source in passage.sources:
+        if contains(network, probe.destination):
+            return source
+    return None
+
+
+def _halves(
+    passage: Passage,
+    seen: Seen,
+    moved: int,
+    entry: Entry | None,
+    right: bool,
+    promised: Address | None,
+    facts: Mapping[str, Facts],
+) -> tuple[Half, Half, Result]:
+    sent = seen.sent
+    nothing = Half("not-sent")
+    if sent.reply is Reply.NOT_SENT:
+        return Half("not-sent", _not_sent_code(sent), sent.detail), nothing, Result.UNREACHABLE
+    answered = sent.reply in (Reply.ANSWERED, Reply.REFUSED) or (
+        sent.reply is Reply.UNKNOWN and entry is not None and entry.replied
+    )
+    if answered and moved > 0 and (right or seen.tracked is None):
+        code = "destination-port-closed" if sent.reply is Reply.REFUSED else None
+        return Half("delivered", code, sent.detail), Half("delivered"), Result.REACHABLE
+    if answered:
+        what = (
+            f"answered, but {passage.gateway} shows the source {entry.reply_to} instead of {promised}"
+            if entry and not right
+            else f"answered, but {passage.gateway} did not count it: it took another way"
+        )
+        return (
+            Half("undetermined", "static-dynamic-disagree", what),
+            Half("delivered"),
+            Result.UNDETERMINED,
+        )
+    if sent.reply is Reply.UNKNOWN:
+        half = Half("exits-observed-area" if entry else "undetermined")
+        return half, Half("undetermined", None, "no answer is promised by this protocol"), Result.UNDETERMINED
+    if moved > 0:
+        detail = f"{passage.gateway} let it pass towards {sent.probe.destination}; no reply came back"
+        return (
+            Half("exits-observed-area"),
+            Half("undetermined", "destination-silent", detail),
+            Result.UNREACHABLE,
+        )
+    return _why_not_counted(passage, seen, facts), nothing, Result.UNREACHABLE
+
+
+def _why_not_counted(passage: Passage, seen: Seen, facts: Mapping[str, Facts]) -> Half:
+    """What the facts alone explain of a flow that the gateway did not let through."""
+    client, target = seen.client, seen.sent.probe.destination
+    routes = matching(facts[client.host].routes, host_network(target)) if client.host else ()
+    if routes and (routes[0].via, routes[0].device) != (passage.next_hop, client.interface):
+        detail = f"{client.host} sends it another way: {routes[0]}"
+        return Half("undetermined", "src-route-other-next-hop", detail)
+    setting = FORWARDING[passage.family]
+    if facts[passage.gateway].sysctls.get(setting) == "0":
+        return Half("dropped", "ip-forward-disabled", f"{passage.gateway} does not forward: {setting} is 0")
+    detail = f"{passage.gateway} did not let a new flow pass: it did not arrive, or was stopped before"
+    return Half("undetermined", "lost-between", detail)
+
+
+def _not_sent_code(sent: Sent) -> str | None:
+    return "src-no-route" if "unreachable" in sent.detail else None
+
+
+def unsent(passage: Passage, client: Client | None, why: str) -> Verdict:
+    return Verdict(
+        crossing=passage.crossing.name,
+        client=str(client) if client else "",
+        source=client.network.network_address if client else None,
+        probe=None,
+        demanded=False,
+        result=Result.UNDETERMINED,
+        forward=Half("not-sent"),
+        reply=Half("not-sent"),
+        notes=(why,),
+    )

@@ -1,0 +1,61 @@
+"""What was applied comes back after a reboot, and only what was confirmed and not undone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from lab.crossing import Bench
+
+from crossnet.lab import build
+from crossnet.lab.build import Lab
+from crossnet.netfilter import Engine
+
+pytestmark = pytest.mark.lab
+
+
+def reboot(b: Bench) -> None:
+    for host in b.managed:
+        asyncio.run(build.reboot(b.lab, host))
+
+
+@pytest.mark.parametrize("engine", list(Engine))
+@pytest.mark.parametrize("topology", ["seed", "seed-v6"])
+def test_crossing_comes_back_after_a_reboot(
+    lab_up: Callable[..., Lab], engine: Engine, topology: str
+) -> None:
+    b = Bench(lab_up(topology))
+    target, to = ("10.0.44.1", "10.0.44.0/24") if topology == "seed" else ("fd00:44::1", "'fd00:44::/64'")
+    if engine is Engine.IPTABLES_LEGACY:
+        # `iptables` stands for the variant here: which one it is, is the host's choice of alternatives.
+        for plain in ("iptables", "ip6tables"):
+            b.check("gateway", f"ln -sf /usr/sbin/{plain}-legacy /etc/alternatives/{plain}")
+            b.check("gateway", f"ln -sf /usr/sbin/{plain}-legacy-restore /etc/alternatives/{plain}-restore")
+    spec = b.spec(f"to: {to}, firewall: {'iptables' if engine.is_iptables else 'nftables'}")
+    before = b.fingerprints()
+    applied = b.apply(spec)
+    assert {table.engine for _, table in applied.plan.tables} == {engine}
+
+    reboot(b)
+
+    assert b.pings("app", target, wait=4)
+    assert b.plan(spec).is_empty
+    b.undo(spec)
+    assert b.differences(before) == []
+    reboot(b)
+    assert b.differences(before) == []
+    assert not b.pings("app", target)
+
+
+def test_persist_none_is_gone_after_a_reboot(lab_up: Callable[..., Lab]) -> None:
+    b = Bench(lab_up("seed"))
+    spec = b.spec("to: 10.0.44.0/24, persist: none")
+    applied = b.apply(spec)
+    assert [impact.code for impact in applied.plan.impacts].count("not-persistent") == 2
+    assert b.pings("app", "10.0.44.1")
+    reboot(b)
+    assert not b.pings("app", "10.0.44.1")
+    assert not b.plan(spec).is_empty
+    b.apply(spec)
+    assert b.pings("app", "10.0.44.1")
