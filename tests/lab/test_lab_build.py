@@ -20,10 +20,10 @@ import pytest
 from crossnet.errors import HostError, LabError
 from crossnet.lab import build
 from crossnet.lab.build import Lab
-from crossnet.lab.topology import Host, Interface, Network, Topology, load
+from crossnet.lab.topology import Host, Interface, Network, Route, Topology, load
 from crossnet.transport import Completed
 from crossnet.transport.lab import LabHost
-from crossnet.values import network
+from crossnet.values import address, network
 
 pytestmark = pytest.mark.lab
 
@@ -249,10 +249,14 @@ def test_an_impossible_lab_says_why_and_leaves_nothing(
 ) -> None:
     name = lab_name()
     plain = Interface("eth0", "lan")
+    unreachable = Route(network("10.9.0.0/24"), address("10.8.0.1"))
     for host, said in (
         (Host("a", interfaces=(plain,), boot=("exit 7",)), "`exit 7` ended with 7"),
         (Host("a", interfaces=(plain,), sysctls=(("net.ipv4.no_such", "1"),)), "net.ipv4.no_such"),
-        (Host("a", interfaces=(plain, plain)), "link add name"),
+        (
+            Host("a", interfaces=(plain,), routes=(unreachable,)),
+            "`ip route add 10.9.0.0/24 via 10.8.0.1` fail",
+        ),
     ):
         with pytest.raises(LabError, match=said):
             asyncio.run(build.up(Topology("bad", "", (Network("lan"),), (host,)), name=name))

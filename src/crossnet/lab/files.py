@@ -79,7 +79,8 @@ def _choose_programs(alternatives: Path) -> None:
     """
     alternatives.mkdir()
     with suppress(OSError):  # not every distribution has it
-        for link in Path("/etc/alternatives").iterdir():
+        links = [entry for entry in Path("/etc/alternatives").iterdir() if entry.is_symlink()]
+        for link in links:
             target = link.readlink()
             if target.parent.name in ("bin", "sbin"):
                 (alternatives / link.name).symlink_to(target)

@@ -21,6 +21,7 @@ CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND = 1, 2, 4, 8, 4096
+_MNT_DETACH = 2
 
 # mount_setattr(2) has no wrapper in glibc before 2.36; since Linux 5.x new calls have one number everywhere.
 _SYS_MOUNT_SETATTR = 442
@@ -114,6 +115,10 @@ def mount_sysfs() -> None:
 
 def mount_tmpfs(target: str, mode: int) -> None:
     _mount("tmpfs", target, "tmpfs", _MS_NOSUID | _MS_NODEV, f"mode={mode:o}")
+
+
+def unmount(target: str) -> None:
+    _check(_libc.umount2(os.fsencode(target), _MNT_DETACH), f"unmounting {target}")
 
 
 def read_only(target: str, *, recursive: bool = False) -> None:

@@ -96,6 +96,9 @@ class _Supervisor:
         for pid in self._pids.values():
             os.waitpid(pid, 0)
         self._pids.clear()
+        disks = self._folder / DISKS
+        if disks.is_mount():  # a place where something is mounted cannot be removed
+            namespaces.unmount(str(disks))
         files.remove(self._folder)
 
     def _unplug(self, name: str) -> None:
