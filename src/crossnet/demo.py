@@ -145,8 +145,8 @@ class _Story:
         self._say(_indent(plan_text(made, paint=self._paint)))
         await api.undo(self._spec)
         after = await self._fingerprints()
-        self._say("   Routes, rules of every firewall engine, net.* settings and files, compared with")
-        self._say("   what they were at the beginning:")
+        self._say("   Routes, rules of every firewall engine, net.* settings and files, compared")
+        self._say("   with what they were at the beginning:")
         for host, old in before.items():
             changed = old.differences(after[host])
             said = self._paint("equal", "green") if not changed else self._paint("DIFFERENT", "red")

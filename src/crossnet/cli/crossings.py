@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from crossnet.cli.interrupt import run
 from crossnet.cli.options import SPEC_FILE, Speech, consent, speaking
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def init(speech: Speech, clients: tuple[str, ...], via: str | None, to: tuple[st
 @speaking()
 def plan(speech: Speech, out: str | None, detailed_exitcode: bool) -> int:
     """Show what would change on which host, and what that opens; changes nothing."""
-    made = asyncio.run(_make_plan(speech))
+    made = run(_make_plan(speech))
     if out is not None:
         from crossnet.savedplan import save
 
@@ -105,15 +105,15 @@ def apply(speech: Speech, planfile: str | None, yes: bool) -> int:
     if planfile is not None:
         from crossnet.savedplan import load
 
-        made = asyncio.run(load(Path(planfile), watch=speech.watch))
+        made = run(load(Path(planfile), watch=speech.watch))
     else:
-        made = asyncio.run(_make_plan(speech))
+        made = run(_make_plan(speech))
     if made.touched:
         if not speech.json:
             speech.say(text.plan_text(made, verbose=speech.verbose, paint=speech.paint))
         if not consent("Apply this plan?", yes=yes, command="crossnet apply"):
             raise click.ClickException("no consent: nothing was changed")
-    applied = asyncio.run(api.apply(made, watch=speech.watch))
+    applied = run(api.apply(made, watch=speech.watch))
     if speech.json:
         speech.say(json.document(json.applied_data(applied)))
     else:
@@ -135,7 +135,7 @@ def verify(speech: Speech, crossing: str | None) -> int:
     names = [one.name for one in spec.crossings]
     if crossing is not None and crossing not in names:
         raise click.ClickException(f"{speech.file} has no crossing {crossing!r}; it has: {', '.join(names)}")
-    found = asyncio.run(api.verify(spec, crossing=crossing, watch=speech.watch))
+    found = run(api.verify(spec, crossing=crossing, watch=speech.watch))
     if speech.json:
         speech.say(json.document(json.verification_data(found)))
     else:
@@ -151,7 +151,7 @@ def status(speech: Speech) -> int:
     from crossnet.health import State
     from crossnet.show import json, text
 
-    found = asyncio.run(api.status(speech.spec(), watch=speech.watch))
+    found = run(api.status(speech.spec(), watch=speech.watch))
     if speech.json:
         speech.say(json.document(json.status_data(found)))
     else:
@@ -168,13 +168,13 @@ def undo(speech: Speech, yes: bool) -> int:
     from crossnet.show import json, text
 
     spec = speech.spec()
-    made = asyncio.run(api.plan_undo(spec, watch=speech.watch))
+    made = run(api.plan_undo(spec, watch=speech.watch))
     if not made.is_empty:
         if not speech.json:
             speech.say(text.undo_plan_text(made, verbose=speech.verbose, paint=speech.paint))
         if not consent("Undo all this?", yes=yes, command="crossnet undo"):
             raise click.ClickException("no consent: nothing was changed")
-    applied = asyncio.run(api.undo(spec, watch=speech.watch))
+    applied = run(api.undo(spec, watch=speech.watch))
     if speech.json:
         speech.say(json.document(json.applied_data(applied)))
     else:

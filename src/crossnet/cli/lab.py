@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import click
 
+from crossnet.cli.interrupt import run
 from crossnet.cli.options import Speech, speaking
 
 
@@ -24,7 +24,7 @@ def demo(firewall: str, no_color: bool) -> None:
     from crossnet.show.paint import ansi, plain
 
     colour = sys.stdout.isatty() and not no_color and not os.environ.get("NO_COLOR")
-    asyncio.run(story.tell(click.echo, paint=ansi if colour else plain, firewall=firewall))
+    run(story.tell(click.echo, paint=ansi if colour else plain, firewall=firewall))
 
 
 @click.group()
@@ -49,7 +49,7 @@ def up(speech: Speech, topology: str, name: str | None, count: int | None, spec_
         raise click.ClickException(
             f"{spec_file} is there already, and is left as it is\n  Give another name."
         )
-    built = asyncio.run(build.up(loaded, name=name))
+    built = run(build.up(loaded, name=name))
     if spec_file is not None:
         Path(spec_file).write_text(topologies.spec_for(loaded), encoding="utf-8")
     if speech.json:
@@ -76,7 +76,7 @@ def down(speech: Speech, name: str | None, everything: bool) -> None:
 
     names = list(build.names()) if everything else [name or build.only()]
     for one in names:
-        asyncio.run(build.down(one))
+        run(build.down(one))
     if speech.json:
         speech.say(json.document({"down": names}))
     else:

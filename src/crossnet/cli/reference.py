@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import click
 
+from crossnet.cli.interrupt import run
 from crossnet.cli.options import Speech, speaking
 
 
@@ -25,7 +24,7 @@ def facts(speech: Speech, host: str | None) -> None:
         if host not in names:
             raise click.ClickException(f"{speech.file} has no host {host!r}; it has: {', '.join(names)}")
         spec = replace(spec, hosts=(spec.host(host),))
-    found = asyncio.run(api.observe(spec, watch=speech.watch))
+    found = run(api.observe(spec, watch=speech.watch))
     if speech.json:
         speech.say(json.document(json.facts_data(found)))
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -21,6 +22,10 @@ _STATES = {State.UP: "green", State.DEGRADED: "yellow", State.DRIFTED: "yellow",
 _RESULTS = {Result.REACHABLE: "green", Result.UNREACHABLE: "red", Result.UNDETERMINED: "yellow"}
 
 WIDTH = 80
+
+# Of one table or file in a verbose plan; the whole is in --json.
+MOST_LINES = 40
+LONGEST_LINE = 400
 
 
 # ---- plan ----------------------------------------------------------------------------------------
@@ -68,14 +73,25 @@ def _host(host: HostPlan, verbose: bool, paint: Paint) -> Iterator[str]:
 
 
 def _details(change: Change) -> Iterator[str]:
+    """Each step with what it is fed; for a table or file that changes, what becomes different in it."""
+    if change.have and change.want and change.resource.kind in ("table", "file"):
+        before, after = _content(change.inverse()), _content(change)
+        diff = difflib.unified_diff(before, after, lineterm="", n=1)
+        yield from (f"        {line}" for line in diff if not line.startswith(("---", "+++", "@@")))
+        return
     for step in change.steps:
         yield f"      {step}"
-        text = getattr(step, "stdin", b"") or getattr(step, "data", b"") or b""
-        lines = text.decode(errors="replace").splitlines()
-        for line in lines[:40]:
-            yield f"        | {line if len(line) <= 400 else line[:400] + ' …'}"
-        if len(lines) > 40:
-            yield f"        | … {len(lines) - 40} more lines"
+    lines = _content(change)
+    for line in lines[:MOST_LINES]:
+        yield f"        | {line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + ' …'}"
+    if len(lines) > MOST_LINES:
+        yield f"        | … {len(lines) - MOST_LINES} more lines"
+
+
+def _content(change: Change) -> list[str]:
+    """What the steps of a change are fed or write."""
+    fed = (getattr(step, "stdin", b"") or getattr(step, "data", b"") or b"" for step in change.steps)
+    return b"".join(fed).decode(errors="replace").splitlines()
 
 
 def _impact(impact: Impact) -> list[str]:
@@ -91,6 +107,8 @@ def _impact(impact: Impact) -> list[str]:
 
 def summary(plan: Plan) -> str:
     """The last line: `Plan: 4 to add, 1 to change, 0 to remove on 2 hosts.`"""
+    if plan.is_empty and plan.touched:
+        return f"No changes but in crossnet's own record on {', '.join(plan.touched)}."
     if plan.is_empty:
         return "No changes."
     counts = dict.fromkeys(SYMBOLS, 0)
