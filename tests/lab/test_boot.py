@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from lab.crossing import Bench
 
 from crossnet.lab import build
 from crossnet.lab.build import Lab
 from crossnet.netfilter import Engine
+from lab.crossing import Bench
 
 pytestmark = pytest.mark.lab
 

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from lab.crossing import Bench
 
 import crossnet
 from crossnet.errors import PlanRefused, RolledBack
@@ -14,6 +13,7 @@ from crossnet.lab.build import Lab
 from crossnet.netfilter import Engine
 from crossnet.spec import Spec
 from crossnet.verification import Result
+from lab.crossing import Bench
 
 pytestmark = pytest.mark.lab
 

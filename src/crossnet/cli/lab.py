@@ -49,9 +49,10 @@ def up(speech: Speech, topology: str, name: str | None, count: int | None, spec_
         raise click.ClickException(
             f"{spec_file} is there already, and is left as it is\n  Give another name."
         )
+    spec_text = topologies.spec_for(loaded) if spec_file is not None else ""
     built = run(build.up(loaded, name=name))
     if spec_file is not None:
-        Path(spec_file).write_text(topologies.spec_for(loaded), encoding="utf-8")
+        Path(spec_file).write_text(spec_text, encoding="utf-8")
     if speech.json:
         speech.say(json.document({"lab": built.name, "hosts": list(built.hosts)}))
         return

@@ -1,0 +1,50 @@
+"""`local: true`: crossnet runs on the gateway itself."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from lab.crossing import Bench
+
+import crossnet
+from crossnet.lab.build import Lab
+
+pytestmark = pytest.mark.lab
+
+SPEC = """\
+crossnet: 1
+hosts:
+  here: {local: true}
+crossings:
+  business:
+    from: 10.0.43.15
+    via: here
+    to: 10.0.44.0/24
+"""
+
+
+def test_gateway_is_the_machine_that_crossnet_runs_on(lab_up: Callable[..., Lab]) -> None:
+    b = Bench(lab_up("seed"))
+    source = Path(crossnet.__file__).parents[1]
+    path = os.pathsep.join([str(source), *(entry for entry in sys.path if "site-packages" in entry)])
+    b.check("gateway", f"cat > /tmp/crossnet.yaml <<'EOF'\n{SPEC}EOF")
+
+    def here(command: str) -> str:
+        words = (
+            f"cd /tmp && PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={path} {sys.executable} -m crossnet {command}"
+        )
+        return b.check("gateway", words)
+
+    before = b.fingerprints()
+    assert "Confirmed." in here("apply --yes")
+    assert "No changes." in here("apply --yes")
+    b.check("app", "ip route add 10.0.44.0/24 via 10.0.43.101")
+    assert b.pings("app", "10.0.44.1")
+    assert "up" in here("status")
+    b.check("app", "ip route del 10.0.44.0/24")
+    assert "Undone." in here("undo --yes")
+    assert b.differences(before) == []

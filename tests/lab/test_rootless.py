@@ -1,0 +1,65 @@
+"""Everything of the lab once more as an ordinary user with no capability at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.lab
+
+ORDINARY = 4242  # a user that owns nothing, and that no password file knows
+AGAIN = ("test_lab_build.py", "test_lab_transport.py", "test_crossing.py", "test_boot.py", "test_demo.py")
+TOP = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def checkout() -> Iterator[Path]:
+    """A copy that the user can read: where this checkout lies may be closed to others."""
+    work = Path(tempfile.mkdtemp(prefix="crossnet-rootless-", dir="/tmp"))
+    try:
+        unread = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(TOP / "src", work / "src", ignore=unread)
+        shutil.copytree(TOP / "tests" / "lab", work / "tests" / "lab", ignore=unread)
+        shutil.copy(TOP / "pyproject.toml", work)
+        work.chmod(0o755)
+        (work / "tmp").mkdir()
+        os.chown(work / "tmp", ORDINARY, ORDINARY)
+        yield work
+    finally:
+        shutil.rmtree(work)
+
+
+@pytest.mark.parametrize("file", AGAIN)
+def test_the_same_as_an_ordinary_user(lab_possible: None, checkout: Path, file: str) -> None:
+    if os.geteuid() != 0:
+        return  # this run is an ordinary user's already
+    as_user = [
+        *("setpriv", f"--reuid={ORDINARY}", f"--regid={ORDINARY}", "--clear-groups"),
+        *("--inh-caps=-all", "--bounding-set=-all"),
+    ]
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(checkout / "src"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    answer = subprocess.run(
+        [
+            *(*as_user, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+            *(f"--rootdir={checkout}", f"--basetemp={checkout}/tmp/pytest"),
+            str(checkout / "tests" / "lab" / file),
+        ],
+        env=environment,
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert " passed" in answer.stdout
+    assert " skipped" not in answer.stdout
