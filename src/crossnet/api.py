@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from crossnet import facts as facts_module
-from crossnet.errors import CrossnetError
+from crossnet.errors import CrossnetError, PlanRefused
 from crossnet.events import Event, Watcher, nobody
 from crossnet.facts import Facts
-from crossnet.health import CrossingStatus, crossing_status
+from crossnet.health import CrossingStatus, crossing_status, refused_status
 from crossnet.inventory import connect
 from crossnet.persistence import unit
 from crossnet.planning import Plan, make_plan, make_undo_plan
@@ -201,7 +201,11 @@ async def undo(spec: Spec, *, watch: Watcher = nobody) -> Applied:
 async def status(spec: Spec, *, watch: Watcher = nobody) -> tuple[CrossingStatus, ...]:
     """How each crossing stands; sends nothing and changes nothing."""
     facts = await _observe(hosts_of(spec), watch)
-    return crossing_status(make_plan(spec, facts), facts)
+    try:
+        made = make_plan(spec, facts)
+    except PlanRefused as refused:
+        return refused_status(spec, facts, refused)
+    return crossing_status(made, facts)
 
 
 async def _remember(found: Verification, made: Plan, hosts: Mapping[str, Host]) -> None:

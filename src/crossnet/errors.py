@@ -4,6 +4,7 @@ CrossnetError                 1  it could not be done; nothing was changed
 ├── SpecError                 1  what is written cannot be meant: file, line, column, nearest word
 ├── HostError                 1  a host cannot be reached or asked
 │   └── CommandFailed         1  a command on a host answered with an error
+├── HostsFailed               1  the same of several hosts at once
 ├── PlanRefused               1  the spec is fine, the hosts do not allow it; each refusal has a code
 ├── StalePlan                 1  the hosts moved since the plan was saved
 ├── Locked                    5  another transaction is under way on a host
@@ -69,6 +70,14 @@ class CommandFailed(HostError):
             f"exit code {returncode}: {stderr.strip() or 'no message'}",
             "Run it by hand on the host to see more.",
         )
+
+
+class HostsFailed(CrossnetError):
+    """What went wrong on several hosts, each with its own message."""
+
+    def __init__(self, errors: Sequence[CrossnetError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("\n".join(str(error) for error in errors))
 
 
 def _short(word: str, limit: int = 60) -> str:

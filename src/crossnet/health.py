@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from crossnet.design import Passage
+from crossnet.errors import PlanRefused
 from crossnet.facts import Facts
 from crossnet.planning import Plan
 from crossnet.record import VERIFIED, read_record
 from crossnet.resources import Change, File, RouteResource, RuleTable, Service
+from crossnet.spec import Spec
 from crossnet.transaction.journal import unfinished
 from crossnet.verification.counters import Counters, read_counters
 
@@ -45,6 +47,32 @@ def crossing_status(plan: Plan, facts: Mapping[str, Facts]) -> tuple[CrossingSta
         _status(crossing.name, [p for p in plan.passages if p.crossing.name == crossing.name], plan, facts)
         for crossing in plan.spec.crossings
     )
+
+
+def refused_status(
+    spec: Spec, facts: Mapping[str, Facts], refused: PlanRefused
+) -> tuple[CrossingStatus, ...]:
+    """The same where the hosts do not allow a plan any more, such as after an interface went down."""
+    found = []
+    for crossing in spec.crossings:
+        gateway = facts[crossing.via]
+        applied = crossing.name in read_record(gateway).crossings
+        own = [
+            refusal.message for refusal in refused.refusals if f"crossing {crossing.name}" == refusal.where
+        ]
+        others = [] if own else ["not judged: there is no plan for another crossing of this spec"]
+        verified = _last_verified(gateway).get(crossing.name, {})
+        found.append(
+            CrossingStatus(
+                crossing.name,
+                State.DEGRADED if applied else State.DOWN,
+                tuple(own or others),
+                (),
+                verified.get("time"),
+                verified.get("result"),
+            )
+        )
+    return tuple(found)
 
 
 def _status(name: str, passages: list[Passage], plan: Plan, facts: Mapping[str, Facts]) -> CrossingStatus:

@@ -32,7 +32,7 @@ def first_words() -> str:
     )
 
 
-@click.command()
+@click.command(short_help="Write a commented spec.")
 @click.option("--from", "clients", multiple=True, metavar="A", help="A client: what ssh takes, or a network.")
 @click.option("--via", metavar="B", help="The gateway: what ssh takes.")
 @click.option("--to", multiple=True, metavar="NET", help="A network that the clients shall reach.")
@@ -62,7 +62,7 @@ def init(speech: Speech, clients: tuple[str, ...], via: str | None, to: tuple[st
         speech.say(f"Wrote {speech.file}. Edit it, then run `crossnet plan`.")
 
 
-@click.command()
+@click.command(short_help="Show what would change, and what that opens.")
 @click.option("--out", metavar="FILE", help="Save the plan, for `crossnet apply FILE`.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there are changes.")
 @speaking()
@@ -93,7 +93,7 @@ def _show_plan(speech: Speech, made: Plan) -> None:
         speech.say(text.plan_text(made, verbose=speech.verbose, paint=speech.paint))
 
 
-@click.command()
+@click.command(short_help="Change the hosts, all or nothing, and verify.")
 @click.argument("planfile", required=False, metavar="[PLANFILE]")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @speaking()
@@ -122,7 +122,7 @@ def apply(speech: Speech, planfile: str | None, yes: bool) -> int:
     return 7 if applied.unwritten else 0
 
 
-@click.command()
+@click.command(short_help="Send a new flow and look at it on the gateway.")
 @click.argument("crossing", required=False)
 @speaking()
 def verify(speech: Speech, crossing: str | None) -> int:
@@ -143,7 +143,7 @@ def verify(speech: Speech, crossing: str | None) -> int:
     return 0 if found.result is Result.REACHABLE else 3
 
 
-@click.command()
+@click.command(short_help="Show how each crossing stands.")
 @speaking()
 def status(speech: Speech) -> int:
     """Show how each crossing stands: up, degraded, drifted or down."""
@@ -159,7 +159,7 @@ def status(speech: Speech) -> int:
     return 0 if all(status.state is State.UP for status in found) else 3
 
 
-@click.command()
+@click.command(short_help="Put every host back as it was before crossnet.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @speaking()
 def undo(speech: Speech, yes: bool) -> int:

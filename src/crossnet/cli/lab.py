@@ -10,7 +10,7 @@ from crossnet.cli.interrupt import run
 from crossnet.cli.options import Speech, speaking
 
 
-@click.command()
+@click.command(short_help="See the whole story on hosts of the lab.")
 @click.option(
     "--firewall", type=click.Choice(["auto", "nftables", "iptables"]), default="auto", help="Which engine."
 )
@@ -27,7 +27,7 @@ def demo(firewall: str, no_color: bool) -> None:
     run(story.tell(click.echo, paint=ansi if colour else plain, firewall=firewall))
 
 
-@click.group()
+@click.group(short_help="Hosts on this machine, to try and to test.")
 def lab() -> None:
     """Hosts in network namespaces on this machine, to try and to test."""
 

@@ -8,7 +8,7 @@ from crossnet.cli.interrupt import run
 from crossnet.cli.options import Speech, speaking
 
 
-@click.command()
+@click.command(short_help="Show what a host says about itself.")
 @click.argument("host", required=False)
 @speaking()
 def facts(speech: Speech, host: str | None) -> None:
@@ -31,7 +31,7 @@ def facts(speech: Speech, host: str | None) -> None:
         speech.say(text.facts_text(found, paint=speech.paint))
 
 
-@click.command()
+@click.command(short_help="Explain a code of a plan or a verdict.")
 @click.argument("code", required=False)
 @speaking(with_spec=False)
 def explain(speech: Speech, code: str | None) -> None:
@@ -56,7 +56,7 @@ def explain(speech: Speech, code: str | None) -> None:
     speech.say(json.document(json.code_data(one)) if speech.json else text.code_text(one, paint=speech.paint))
 
 
-@click.command()
+@click.command(short_help="Print the JSON Schema of the spec.")
 def schema() -> None:
     """Print the JSON Schema of the spec, for editors."""
     import json
@@ -66,7 +66,7 @@ def schema() -> None:
     click.echo(json.dumps(json_schema(), indent=2))
 
 
-@click.command()
+@click.command(short_help="Print the completion script of a shell.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print the completion script of a shell, e.g. for `eval "$(crossnet completion bash)"`."""
