@@ -12,7 +12,8 @@ from crossnet.design.conflicts import conflicts, gateway_settings
 from crossnet.design.engine import Choice, choose, iptables_name
 from crossnet.design.impacts import Impact, gateway_impacts, passage_impacts
 from crossnet.design.passage import Client, Passage
-from crossnet.design.resolve import Refused, resolve
+from crossnet.design.question import Refused
+from crossnet.design.resolve import resolve
 from crossnet.design.rules import Dialect, gateway_table
 from crossnet.errors import PlanRefused, Refusal
 from crossnet.facts import Facts

@@ -1,0 +1,210 @@
+"""The clients' side: where they arrive on the gateway, and the next hop that their routes need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from crossnet.design.passage import Client
+from crossnet.design.question import Question, Refused, addresses_of, devices_of
+from crossnet.errors import Refusal
+from crossnet.facts.links import Link, LinkAddress
+from crossnet.facts.routes import matching
+from crossnet.values import Address, Network, contains, family_of, host_network, overlap, show_network
+
+
+@dataclass(frozen=True, slots=True)
+class Approach:
+    """One way by which a client reaches the gateway."""
+
+    client: Client
+    ingress: str
+    next_hop: Address
+
+
+def approaches(q: Question) -> list[Approach]:
+    """How each client of the family reaches the gateway."""
+    _check_clients_networks(q)
+    found = [approach for entry in q.crossing.clients for approach in _approach(q, entry)]
+    if not found:
+        raise Refused(q.refusal("no-client-in-family", f"no client has an {q.family.label} address"))
+    return found
+
+
+def _check_clients_networks(q: Question) -> None:
+    """A destination that covers, or lies in, a network on which a client already stands."""
+    refusals = []
+    for name in (entry for entry in q.crossing.clients if isinstance(entry, str)):
+        for link in q.facts[name].links:
+            for item in link.of(q.family):
+                refusals += [
+                    _clash(q, name, link, item, network) for network in q.to if overlap(network, item.network)
+                ]
+    if refusals:
+        raise Refused(*refusals)
+
+
+def _clash(q: Question, name: str, link: Link, item: LinkAddress, network: Network) -> Refusal:
+    own = f"{name} {link.name} {item.address}/{item.prefix}"
+    if contains(item.network, network):
+        return q.refusal(
+            "destination-on-link",
+            f"{show_network(network)} is on-link for {own}: {name} reaches it without a gateway",
+            "Take it out of `to`, or take the client out of `from`.",
+        )
+    return q.refusal(
+        "destination-contains-client-network",
+        f"{network} contains {item.network}, the network of {own}: "
+        "the route would take over the client's own network, and the path crossnet works on",
+        "Name only the networks behind the gateway in `to`.",
+    )
+
+
+def _approach(q: Question, entry: str | Network) -> list[Approach]:
+    if isinstance(entry, str):
+        return [_managed(q, entry)]
+    return [_admitted(q, entry)] if family_of(entry) is q.family else []
+
+
+def _managed(q: Question, name: str) -> Approach:
+    """The one way of a managed client to the gateway."""
+    found = list(_shared_networks(q, name))
+    if not found:
+        raise Refused(_not_on_link(q, name))
+    ways = {(approach.client.interface, approach.ingress, approach.next_hop) for approach in found}
+    if len(ways) > 1:
+        raise Refused(
+            q.refusal(
+                "ambiguous-ingress",
+                f"{name} reaches {q.gateway.host} in more than one way",
+                "Say which one: `ingress: INTERFACE` or `next-hop: ADDRESS`.",
+                (
+                    f"ingress: {item.ingress}, next-hop: {item.next_hop}  (from {name} {item.client.interface})"
+                    for item in found
+                ),
+            )
+        )
+    return found[0]
+
+
+def _shared_networks(q: Question, name: str) -> Iterable[Approach]:
+    for link in q.facts[name].links:
+        stable = [item for item in link.of(q.family) if item.stable] or list(link.of(q.family))
+        several = len(link.of(q.family)) > 1
+        for item in stable:
+            # One next hop an ingress: its first address. The first address of the client that shares a
+            # network is the one that the kernel takes as source.
+            hops = dict(reversed(list(_next_hops(q, item))))
+            client = Client(host_network(item.address), name, link.name, several)
+            yield from (Approach(client, ingress, next_hop) for ingress, next_hop in hops.items())
+            if hops:
+                break
+
+
+def _next_hops(q: Question, client: LinkAddress) -> Iterable[tuple[str, Address]]:
+    """Ingress and next hop for a client's address, as far as the spec leaves them open."""
+    wanted = q.crossing.next_hop
+    if wanted is not None and family_of(wanted) is q.family and q.gateway.owner_of(wanted) is None:
+        # An address that moves between gateways, such as a VRRP one: only the client can tell.
+        if contains(client.network, wanted):
+            yield _ingress_towards(q, host_network(client.address)), wanted
+        return
+    for link in q.gateway.links:
+        if q.crossing.ingress not in (None, link.name):
+            continue
+        for item in link.of(q.family):
+            given = wanted if wanted is not None and family_of(wanted) is q.family else item.address
+            if item.address == given and contains(client.network, item.address):
+                yield link.name, item.address
+
+
+def _not_on_link(q: Question, name: str) -> Refusal:
+    wanted = q.crossing.next_hop
+    client = q.facts[name]
+    if wanted is not None:
+        message = f"next hop {wanted} is not on-link for {name}"
+    else:
+        where = f" on {q.crossing.ingress}" if q.crossing.ingress else ""
+        message = f"{q.gateway.host} has no {q.family.label} address{where} that is on-link for {name}"
+    return q.refusal(
+        "next-hop-not-on-link",
+        message,
+        f"Client and gateway need a network in common; the next hop is {q.gateway.host}'s address there.",
+        [*addresses_of(client, q.family), *addresses_of(q.gateway, q.family)],
+    )
+
+
+def _admitted(q: Question, network: Network) -> Approach:
+    """A client that crossnet does not manage: where its packets come in, and where its route must point."""
+    ingress = _ingress_towards(q, network)
+    link = q.gateway.link(ingress)
+    own = [item.address for item in link.of(q.family)] if link else []
+    given = q.crossing.next_hop
+    if given is not None and family_of(given) is q.family:
+        next_hop = given
+    elif own:
+        near = [address for address in own if link and _on_link_of(link, address, network)]
+        next_hop = (near or own)[0]
+    else:
+        raise Refused(
+            q.refusal(
+                "next-hop-not-on-link",
+                f"{q.gateway.host} {ingress} has no {q.family.label} address to be the next hop",
+            )
+        )
+    return Approach(Client(network), ingress, next_hop)
+
+
+def _ingress_towards(q: Question, network: Network) -> str:
+    if q.crossing.ingress is not None:
+        return q.crossing.ingress
+    found = matching(q.gateway.routes, network)
+    devices = sorted(devices_of(found))
+    if not devices:
+        raise Refused(
+            q.refusal(
+                "no-route-to-client",
+                f"{q.gateway.host} has no route to the client {show_network(network)}: "
+                "no reply would find its way back",
+                f"Give {q.gateway.host} a route to it, or take it out of `from`.",
+            )
+        )
+    if len(devices) > 1:
+        raise Refused(
+            q.refusal(
+                "ambiguous-ingress",
+                f"{q.gateway.host} reaches the client {show_network(network)} in more than one way",
+                "Say which one: `ingress: INTERFACE`.",
+                (f"ingress: {device}" for device in devices),
+            )
+        )
+    return devices[0]
+
+
+def one_ingress(q: Question, approaches: Sequence[Approach]) -> str:
+    """The one interface on which all clients arrive."""
+    given = q.crossing.ingress
+    if given is not None and q.gateway.link(given) is None:
+        raise Refused(
+            q.refusal(
+                "no-such-interface",
+                f"{q.gateway.host} has no interface {given}",
+                "Correct `ingress`.",
+                (link.name for link in q.gateway.links),
+            )
+        )
+    ways = sorted({(approach.ingress, str(approach.next_hop)) for approach in approaches})
+    if len({ingress for ingress, _ in ways}) > 1:
+        raise Refused(
+            q.refusal(
+                "ambiguous-ingress",
+                "the clients arrive on different interfaces of the gateway",
+                "Write one crossing for each, with its own `from`.",
+                (f"ingress: {ingress}, next-hop: {next_hop}" for ingress, next_hop in ways),
+            )
+        )
+    return approaches[0].ingress
+
+
+def _on_link_of(link: Link, own: Address, network: Network) -> bool:
+    return any(item.address == own and contains(item.network, network) for item in link.addresses)

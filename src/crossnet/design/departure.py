@@ -1,0 +1,127 @@
+"""The destinations' side: where the gateway leaves to them, and as whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from crossnet.design.question import Question, Refused, addresses_of, devices_of
+from crossnet.errors import Refusal
+from crossnet.facts.routes import Route, inside, matching
+from crossnet.spec import Translate
+from crossnet.values import Address, Network, contains, family_of, overlap, show_network
+
+
+def route(q: Question, network: Network) -> Route:
+    """The gateway's own route to a destination."""
+    routes = [route for route in q.gateway.routes if route.type != "local"]
+    if q.crossing.egress is not None:
+        routes = [route for route in routes if q.crossing.egress in devices_of([route])]
+    found = matching(routes, network)
+    if not found or not devices_of(found):
+        raise Refused(_no_route(q, network, found))
+    smaller = [route for route in inside(routes, network) if devices_of([route])]
+    devices = devices_of([*found, *smaller])
+    if len(devices) > 1:
+        raise Refused(
+            q.refusal(
+                "ambiguous-egress",
+                f"{q.gateway.host} reaches {show_network(network)} through more than one interface",
+                "Say which one: `egress: INTERFACE`.",
+                (
+                    f"egress: {device}  ({route})"
+                    for route in (*found, *smaller)
+                    for device in devices_of([route])
+                ),
+            )
+        )
+    return found[0]
+
+
+def _no_route(q: Question, network: Network, found: Sequence[Route]) -> Refusal:
+    through = f" through {q.crossing.egress}" if q.crossing.egress else ""
+    seen = f": {found[0]}" if found else ""
+    return q.refusal(
+        "no-route",
+        f"{q.gateway.host} itself has no route to {show_network(network)}{through}{seen}",
+        f"Give {q.gateway.host} a route to it first; a crossing goes only where its gateway can go.",
+    )
+
+
+def one_egress(q: Question, routes: Sequence[Route], ingress: str) -> str:
+    """The one interface by which the gateway leaves to every destination."""
+    devices = sorted(devices_of(routes))
+    if len(devices) > 1:
+        raise Refused(
+            q.refusal(
+                "ambiguous-egress",
+                "the destinations lie behind different interfaces of the gateway",
+                "Write one crossing for each, with its own `to`.",
+                (
+                    f"{show_network(network)}: egress {', '.join(sorted(devices_of([route])))}"
+                    for network, route in zip(q.to, routes, strict=True)
+                ),
+            )
+        )
+    egress = devices[0]
+    if egress == ingress and q.crossing.egress is None:
+        raise Refused(
+            q.refusal(
+                "same-interface",
+                f"{q.gateway.host} reaches the destination through {egress}, on which the clients arrive: "
+                "it does not stand in both networks",
+                f"Choose another gateway; if it is meant, write `egress: {egress}`.",
+                (str(route) for route in routes),
+            )
+        )
+    return egress
+
+
+def sources(q: Question, egress: str, routes: Sequence[Route]) -> tuple[tuple[Network, Address], ...]:
+    """The source address for each destination; none where nothing is translated to a fixed one."""
+    if q.crossing.translate is not Translate.SNAT:
+        return ()
+    given = q.crossing.snat_address
+    if given is not None and family_of(given) is q.family:
+        if q.gateway.owner_of(given) is None:
+            raise Refused(
+                q.refusal(
+                    "snat-address-not-local",
+                    f"{given} is not an address of {q.gateway.host}: replies to it would never come back",
+                    "Use one of the gateway's addresses, or leave `translate: snat` to choose.",
+                    addresses_of(q.gateway, q.family),
+                )
+            )
+        return tuple((network, given) for network in q.to)
+    return tuple(
+        (network, _source(q, egress, network, route)) for network, route in zip(q.to, routes, strict=True)
+    )
+
+
+def _source(q: Question, egress: str, network: Network, route: Route) -> Address:
+    """The egress's address inside the destination, else the one the kernel would use on that route."""
+    link = q.gateway.link(egress)
+    own = [item for item in link.of(q.family) if item.stable] if link else []
+    inside_it = [item.address for item in own if overlap(item.network, network)]
+    towards = [item.address for item in own if route.via and contains(item.network, route.via)]
+    choices = [
+        *inside_it,
+        *([route.source] if route.source else []),
+        *towards,
+        *(item.address for item in own),
+    ]
+    if not choices:
+        raise Refused(
+            q.refusal(
+                "no-source-address",
+                f"{q.gateway.host} {egress} has no {q.family.label} address to use as source",
+                "Give it one, or write `translate: none` if the destination has a way back.",
+            )
+        )
+    return choices[0]
+
+
+def needs_clamp(q: Question, ingress: str, egress: str, routes: Sequence[Route]) -> bool:
+    """Whether segments that fit one side of the gateway may be too large for the other."""
+    inner, outer = q.gateway.link(ingress), q.gateway.link(egress)
+    sizes = {link.mtu for link in (inner, outer) if link} | {route.mtu for route in routes if route.mtu}
+    return len(sizes) > 1
