@@ -172,6 +172,12 @@ CODES = {
             "Leave `persist: auto`; without systemd run `crossnet apply` after a reboot.",
         ),
         Code(
+            "engines-mixed",
+            "Rules of more than one firewall engine are live on the host, and a packet has to pass all of them.",
+            "nft, iptables-nft-save and iptables-legacy-save show rules of more than one.",
+            "Nothing has to be done; crossnet uses the one that already holds rules. Better keep to one.",
+        ),
+        Code(
             "others-may-drop",
             "A rule of somebody else can drop the crossing's packets; crossnet's accept does not override it.",
             "A chain at the forward hook whose policy is drop, or that has a rule that drops.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from crossnet.design import Design, Impact, Passage, design
+from crossnet.design import Choice, Design, Impact, Passage, design
 from crossnet.facts import Facts
 from crossnet.record import Owned, Record, read_record
 from crossnet.resources import Change, Resource, RuleTable
@@ -52,6 +52,7 @@ class Plan:
     hosts: tuple[HostPlan, ...]
     impacts: tuple[Impact, ...]
     wanted: Mapping[str, tuple[Resource, ...]]
+    engines: Mapping[str, Choice]
 
     @property
     def tables(self) -> tuple[tuple[str, RuleTable], ...]:
@@ -108,7 +109,7 @@ def make_plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
     """The plan that brings these hosts to what the spec asks for; PlanRefused says why there is none."""
     wanted = design(spec, facts)
     hosts = tuple(_host_plan(facts[name], wanted, spec) for name in _gateways_first(spec, facts))
-    return Plan(spec, wanted.passages, hosts, wanted.impacts, wanted.wanted)
+    return Plan(spec, wanted.passages, hosts, wanted.impacts, wanted.wanted, wanted.engines)
 
 
 def make_undo_plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
@@ -118,7 +119,7 @@ def make_undo_plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
         record = read_record(facts[name])
         changes = _restore(facts[name], record, keep=set())
         hosts.append(HostPlan(name, changes, (), record, Record()))
-    return Plan(spec, (), tuple(hosts), (), {})
+    return Plan(spec, (), tuple(hosts), (), {}, {})
 
 
 def _gateways_first(spec: Spec, facts: Mapping[str, Facts]) -> list[str]:

@@ -344,3 +344,47 @@ def test_overlapping_networks_are_ambiguous_until_the_spec_decides(bench: Callab
     assert {refusal.code for refusal in caught.value.refusals} >= {"ambiguous-ingress"} or {
         refusal.code for refusal in caught.value.refusals
     } >= {"no-route"}
+
+
+def test_both_engines_live_is_told_and_the_one_that_holds_rules_is_used(bench: Callable[..., Bench]) -> None:
+    b = bench()
+    b.check("gateway", "iptables-legacy -w -t nat -A POSTROUTING -s 192.0.2.0/24 -o eth0 -j MASQUERADE")
+    b.check("gateway", "nft 'add table inet theirs; add chain inet theirs c; add rule inet theirs c accept'")
+    before = b.fingerprints()
+    spec = b.spec("to: 10.0.44.0/24")
+    applied = b.apply(spec)
+    assert {table.engine for _, table in applied.plan.tables} == {Engine.IPTABLES_LEGACY}
+    assert "engines-mixed" in {impact.code for impact in applied.plan.impacts}
+    assert b.pings("app", "10.0.44.1")
+    b.undo(spec)
+    assert b.differences(before) == []
+
+
+def test_forward_chain_that_drops_is_entered_before_its_drop(bench: Callable[..., Bench]) -> None:
+    """As docker and others leave it: the FORWARD policy of iptables-nft drops."""
+    b = bench()
+    b.check("gateway", "iptables-nft -w -P FORWARD DROP")
+    before = b.fingerprints()
+    spec = b.spec("to: 10.0.44.0/24")
+    applied = b.apply(spec)
+    assert {table.engine for _, table in applied.plan.tables} == {Engine.IPTABLES_NFT}
+    assert b.pings("app", "10.0.44.1")
+    assert b.apply(spec).confirmed is None
+    b.undo(spec)
+    assert b.differences(before) == []
+
+
+def test_foreign_nft_chain_that_drops_is_told(bench: Callable[..., Bench]) -> None:
+    b = bench()
+    b.check(
+        "gateway",
+        "nft 'table inet theirs { chain f { type filter hook forward priority 0; policy drop; }; }'",
+    )
+    spec = b.spec("to: 10.0.44.0/24, probe: icmp/10.0.44.1")
+    made = b.plan(spec)
+    (told,) = [impact.text for impact in made.impacts if impact.code == "others-may-drop"]
+    assert "table inet theirs chain f" in told
+    before = b.fingerprints()
+    with pytest.raises(RolledBack):
+        b.apply(spec)
+    assert b.differences(before) == []

@@ -27,7 +27,7 @@ from crossnet.resources.route import DEFAULT_METRIC
 from crossnet.spec import Crossing, Fence, Persist, Spec
 from crossnet.values import Address, Family, Network, family_of
 
-__all__ = ["FORWARDING", "Client", "Design", "Impact", "Passage", "design"]
+__all__ = ["FORWARDING", "Choice", "Client", "Design", "Impact", "Passage", "design"]
 
 FORWARDING = {Family.V4: "net.ipv4.ip_forward", Family.V6: "net.ipv6.conf.all.forwarding"}
 

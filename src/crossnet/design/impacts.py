@@ -75,6 +75,14 @@ def gateway_impacts(
             host,
             f"already forwarded {family.label} before crossnet: others' traffic stays as it is",
         )
+    live = [engine for engine in Engine if facts.firewall.holds_rules(engine)]
+    if len(live) > 1:
+        yield Impact(
+            "engines-mixed",
+            host,
+            f"rules of {' and '.join(live)} are live together, and a packet has to pass all of them; "
+            f"crossnet's go to {choice.engine}: {choice.reason}",
+        )
     drops = _others_that_drop(facts, family, choice.engine)
     if drops:
         yield Impact(
@@ -97,15 +105,7 @@ def gateway_impacts(
 def _others_that_drop(facts: Facts, family: Family, engine: Engine) -> list[str]:
     """Foreign drops that crossnet's accept cannot come before: those of every other engine."""
     names = {Family.V4: ("ip", "inet"), Family.V6: ("ip6", "inet")}[family]
-    builtin = ("filter", "nat", "mangle", "raw", "security")
-    through_iptables = facts.firewall.of(Engine.IPTABLES_NFT, family)
-    tables = [
-        table
-        for table in facts.firewall.nft
-        # The tables of iptables-nft are read by its own tool.
-        if table.family in names
-        and not (through_iptables and table.family != "inet" and table.name in builtin)
-    ]
+    tables = [table for table in facts.firewall.native if table.family in names]
     for other in (Engine.IPTABLES_NFT, Engine.IPTABLES_LEGACY):
         if other is not engine:
             tables += facts.firewall.of(other, family)

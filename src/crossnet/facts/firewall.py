@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from crossnet.netfilter import Engine, Set, Table
 from crossnet.netfilter.iptables import parse_ipset_save, parse_save
 from crossnet.netfilter.nft import parse_ruleset
+from crossnet.netfilter.own import TABLE
 from crossnet.transport.batch import Answer
 from crossnet.values import Family
 
@@ -37,11 +38,24 @@ class Firewall:
     iptables: Mapping[tuple[Engine, Family], tuple[Table, ...]] = field(default_factory=dict)
     ipsets: tuple[Set, ...] = ()
 
+    @property
+    def native(self) -> tuple[Table, ...]:
+        """The tables of nftables proper: those that iptables-nft keeps there are read by its own tool."""
+        kept = {
+            (table.family, table.name)
+            for (engine, _), tables in self.iptables.items()
+            if engine is Engine.IPTABLES_NFT
+            for table in tables
+        }
+        return tuple(table for table in self.nft if (table.family, table.name) not in kept)
+
     def of(self, engine: Engine, family: Family) -> tuple[Table, ...]:
         return self.iptables.get((engine, family), ())
 
     def holds_rules(self, engine: Engine) -> bool:
-        """Whether a variant of iptables has rules or a policy that is not ACCEPT, crossnet's own left out."""
+        """Whether an engine has rules or a policy that is not accept, crossnet's own left out."""
+        if engine is Engine.NFTABLES:
+            return any(_in_use(table) for table in self.native if table.name != TABLE)
         return any(
             _in_use(table) for (of, _), tables in self.iptables.items() if of is engine for table in tables
         )

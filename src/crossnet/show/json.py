@@ -56,6 +56,7 @@ def plan_data(plan: Plan) -> dict[str, Any]:
         "hosts": [
             {
                 "host": host.host,
+                "engine": str(plan.engines[host.host].engine) if host.host in plan.engines else None,
                 "changes": [change_data(change) for change in host.changes],
                 "adopted": [{"kind": item.kind, "key": item.key} for item in host.adopted],
             }

@@ -37,7 +37,11 @@ def plan_text(plan: Plan, *, verbose: bool = False, paint: Paint = plain) -> str
     shown = sorted(plan.hosts, key=lambda host: _place(plan, host))
     for host in shown:
         if host.changes or (verbose and host.adopted):
-            lines += ["", paint(host.host, "bold"), *_host(host, verbose, paint)]
+            lines += ["", paint(host.host, "bold")]
+            if verbose and host.host in plan.engines:
+                choice = plan.engines[host.host]
+                lines.append(f"  engine    {choice.engine}: {choice.reason}")
+            lines += _host(host, verbose, paint)
     if plan.impacts and (plan.changes or verbose):
         lines += ["", "what it opens", *(line for impact in plan.impacts for line in _impact(impact))]
     return "\n".join([*lines, *([""] if lines else []), summary(plan)]).strip("\n")
