@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -16,6 +15,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Like `asyncio.run`, but only the first signal interrupts: a rollback is never cut by the second."""
+    import asyncio
+
     try:
         return asyncio.run(_interruptible(work))
     except asyncio.CancelledError:
@@ -23,6 +24,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _interruptible(work: Coroutine[Any, Any, T]) -> T:
+    import asyncio
+
     task = asyncio.ensure_future(work)
 
     def interrupt() -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import product
 
 from crossnet.design.passage import Passage
 from crossnet.facts.firewall import TABLE_FAMILY
@@ -33,7 +32,7 @@ from crossnet.netfilter import (
     Verdict,
 )
 from crossnet.netfilter.normal_form import in_order, join_ports
-from crossnet.netfilter.own import HOOKS, TABLE
+from crossnet.netfilter.own import HOOKS, TABLE, collapsed, networks_in_order
 from crossnet.spec import Translate
 from crossnet.values import Family, Network, Ports, Protocol, Traffic
 
@@ -58,54 +57,85 @@ class Dialect:
         return not self.engine.is_iptables or (members > 1 and self.has_ipset)
 
 
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Both ends of a passage as matches name them: the networks themselves, or sets that hold them."""
+
+    passage: Passage
+    sources: tuple[Network | NamedSet, ...]
+    destinations: tuple[Network | NamedSet, ...]
+    sets: tuple[Set, ...]
+
+
 def gateway_table(passages: Sequence[Passage], fence: bool, dialect: Dialect) -> Table:
     """crossnet's whole table of one family for these passages, in the order in which a packet meets it."""
-    family = passages[0].family
+    ends = [_ends(passage, dialect) for passage in passages]
     forward = [
         # First, so that an established packet never walks the rest.
-        *_established(passages, dialect),
-        *(rule for passage in passages for rule in _admit(passage, dialect)),
+        *_established(ends, dialect),
+        *(rule for each in ends for rule in _admit(each)),
         *([Rule((), Drop(), FENCE)] if fence else []),
     ]
-    translate = [rule for passage in passages for rule in _translate(passage, dialect)]
+    translate = [rule for each in ends for rule in _translate(each, dialect)]
     clamp = [rule for passage in passages if passage.clamp for rule in _clamp(passage)]
     chains = [Chain("forward", tuple(forward), HOOKS["forward"])]
     if translate:
         chains.append(Chain("postrouting", tuple(translate), HOOKS["postrouting"]))
     if clamp:
         chains.append(Chain("mangle", tuple(dict.fromkeys(clamp)), HOOKS["mangle"]))
-    return Table(
-        TABLE_FAMILY[family],
-        TABLE,
-        tuple(chains),
-        tuple(sorted((s for passage in passages for s in _sets(passage, dialect)), key=lambda s: s.name)),
-        tuple(sorted((m for passage in passages for m in _maps(passage, dialect)), key=lambda m: m.name)),
+    sets = sorted((each for one in ends for each in one.sets), key=lambda each: each.name)
+    maps = sorted(
+        (each for passage in passages for each in _maps(passage, dialect)), key=lambda each: each.name
     )
+    return Table(TABLE_FAMILY[passages[0].family], TABLE, tuple(chains), tuple(sets), tuple(maps))
+
+
+def _ends(passage: Passage, dialect: Dialect) -> Ends:
+    sources, held = _named("from", passage, (client.network for client in passage.clients), dialect)
+    destinations, holding = _named("to", passage, passage.destinations, dialect)
+    return Ends(passage, sources, destinations, (*held, *holding))
+
+
+def _named(
+    what: str, passage: Passage, networks: Iterable[Network], dialect: Dialect
+) -> tuple[tuple[Network | NamedSet, ...], tuple[Set, ...]]:
+    members = collapsed(networks)
+    if not dialect.named(len(members)):
+        return tuple(networks_in_order(members)), ()
+    name = _name(what, passage)
+    return (NamedSet(name),), (Set(name, members),)
+
+
+def _name(what: str, passage: Passage) -> str:
+    return f"{what}-{passage.crossing.name}"
+
+
+def _rule(matches: tuple[Match, ...], verdict: Verdict, comment: str = "") -> Rule:
+    return Rule(in_order(matches), verdict, comment)
 
 
 # ---- the filter ----------------------------------------------------------------------------------
 
 
-def _established(passages: Sequence[Passage], dialect: Dialect) -> Iterator[Rule]:
+def _established(ends: Sequence[Ends], dialect: Dialect) -> Iterator[Rule]:
     if not dialect.engine.is_iptables:
         # An accept in an own table never overrides a drop of somebody else (measured), so one rule serves all.
-        yield Rule((_ESTABLISHED,), Accept())
+        yield _rule((_ESTABLISHED,), Accept())
         return
     # In iptables the accept is final for the packet: it must not speak for others' flows.
-    for passage in passages:
-        for where in _where(passage, "clients", dialect):
-            yield _rule((*_way(passage), _endpoint("source", where), _ESTABLISHED), Accept())
-            yield _rule((*_way_back(passage), _endpoint("destination", where), _ESTABLISHED), Accept())
+    for each in ends:
+        for source in each.sources:
+            way, back = _way(each.passage), _way_back(each.passage)
+            yield _rule((*way, Endpoint("source", source), _ESTABLISHED), Accept())
+            yield _rule((*back, Endpoint("destination", source), _ESTABLISHED), Accept())
 
 
-def _admit(passage: Passage, dialect: Dialect) -> Iterator[Rule]:
-    for ends in _ends(passage, dialect):
-        for traffic in _traffic(passage):
-            yield _rule((*_way(passage), *ends, *traffic), Accept(), passage.crossing.name)
-
-
-def _rule(matches: tuple[Match, ...], verdict: Verdict, comment: str = "") -> Rule:
-    return Rule(in_order(matches), verdict, comment)
+def _admit(ends: Ends) -> Iterator[Rule]:
+    for source, destination in product(ends.sources, ends.destinations):
+        for traffic in _traffic(ends.passage):
+            between = (Endpoint("source", source), Endpoint("destination", destination))
+            matches = (*_way(ends.passage), *between, *traffic)
+            yield _rule(matches, Accept(), ends.passage.crossing.name)
 
 
 def _way(passage: Passage) -> tuple[Match, ...]:
@@ -114,16 +144,6 @@ def _way(passage: Passage) -> tuple[Match, ...]:
 
 def _way_back(passage: Passage) -> tuple[Match, ...]:
     return Interface("in", passage.egress), Interface("out", passage.ingress)
-
-
-def _ends(passage: Passage, dialect: Dialect) -> Iterator[tuple[Match, ...]]:
-    for client in _where(passage, "clients", dialect):
-        for destination in _where(passage, "destinations", dialect):
-            yield _endpoint("source", client), _endpoint("destination", destination)
-
-
-def _endpoint(side: Literal["source", "destination"], where: Network | NamedSet) -> Endpoint:
-    return Endpoint(side, where)
 
 
 def _traffic(passage: Passage) -> Iterator[tuple[Match, ...]]:
@@ -160,32 +180,30 @@ def _port_groups(entries: Iterable[Traffic]) -> Iterator[tuple[Ports, ...]]:
 # ---- translation ---------------------------------------------------------------------------------
 
 
-def _translate(passage: Passage, dialect: Dialect) -> Iterator[Rule]:
+def _translate(ends: Ends, dialect: Dialect) -> Iterator[Rule]:
+    passage = ends.passage
     if passage.crossing.translate is Translate.NONE:
         return
-    for verdict, destinations in _translations(passage, dialect):
-        for client in _where(passage, "clients", dialect):
-            for destination in destinations:
-                for traffic in _traffic(passage):
-                    # The ingress is unknown here: a packet that leaves has forgotten where it came in.
-                    ends = (_endpoint("source", client), _endpoint("destination", destination))
-                    out = Interface("out", passage.egress)
-                    yield _rule((out, *ends, *traffic), verdict, passage.crossing.name)
+    # The ingress is unknown here: a packet that leaves has forgotten where it came in.
+    out = Interface("out", passage.egress)
+    for verdict, destinations in _translations(ends, dialect):
+        for source, destination in product(ends.sources, destinations):
+            for traffic in _traffic(passage):
+                between = (Endpoint("source", source), Endpoint("destination", destination))
+                yield _rule((out, *between, *traffic), verdict, passage.crossing.name)
 
 
-def _translations(
-    passage: Passage, dialect: Dialect
-) -> Iterator[tuple[Verdict, Sequence[Network | NamedSet]]]:
+def _translations(ends: Ends, dialect: Dialect) -> Iterator[tuple[Verdict, Sequence[Network | NamedSet]]]:
     """What to do for which destinations: one map lookup in nftables, one rule an address in iptables."""
-    everywhere = list(_where(passage, "destinations", dialect))
+    passage = ends.passage
     if passage.crossing.translate is Translate.MASQUERADE:
-        yield Masquerade(), everywhere
+        yield Masquerade(), ends.destinations
     elif not dialect.engine.is_iptables:
-        yield SnatByDestination(_name("snat", passage)), everywhere
+        yield SnatByDestination(_name("snat", passage)), ends.destinations
     else:
         addresses = dict.fromkeys(source for _, source in passage.sources)
         if len(addresses) == 1:
-            yield Snat(next(iter(addresses))), everywhere
+            yield Snat(next(iter(addresses))), ends.destinations
             return
         for source in addresses:
             yield Snat(source), [network for network, own in passage.sources if own == source]
@@ -193,44 +211,9 @@ def _translations(
 
 def _clamp(passage: Passage) -> Iterator[Rule]:
     for way in (_way(passage), _way_back(passage)):
-        yield Rule((*way, L4Protocol("tcp"), SynOnly()), ClampMss())
-
-
-# ---- sets and maps -------------------------------------------------------------------------------
-
-
-def _name(what: str, passage: Passage) -> str:
-    return f"{what}-{passage.crossing.name}"
-
-
-def _networks(passage: Passage, what: Literal["clients", "destinations"]) -> tuple[Network, ...]:
-    if what == "destinations":
-        return collapse(passage.destinations)
-    return collapse(client.network for client in passage.clients)
-
-
-def _where(
-    passage: Passage, what: Literal["clients", "destinations"], dialect: Dialect
-) -> Iterator[Network | NamedSet]:
-    networks = _networks(passage, what)
-    if dialect.named(len(networks)):
-        yield NamedSet(_name("from" if what == "clients" else "to", passage))
-    else:
-        yield from networks
-
-
-def _sets(passage: Passage, dialect: Dialect) -> Iterator[Set]:
-    for what, name in (("clients", "from"), ("destinations", "to")):
-        networks = _networks(passage, "clients" if what == "clients" else "destinations")
-        if dialect.named(len(networks)):
-            yield Set(_name(name, passage), frozenset(networks))
+        yield _rule((*way, L4Protocol("tcp"), SynOnly()), ClampMss())
 
 
 def _maps(passage: Passage, dialect: Dialect) -> Iterator[Map]:
     if passage.sources and not dialect.engine.is_iptables:
         yield Map(_name("snat", passage), frozenset(passage.sources))
-
-
-def collapse(networks: Iterable[Network]) -> tuple[Network, ...]:
-    """The same addresses in the fewest networks; all of one family."""
-    return tuple(ipaddress.collapse_addresses(networks))  # type: ignore[type-var]  # typeshed wants one family

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 
 from crossnet.specfile import schema
 from crossnet.specfile.document import Finding, Node, Path, last_key, short
@@ -69,22 +69,21 @@ def _networks_are_apart(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_
 
 def _overlapping(key: str, items: Sequence[str | Network]) -> Iterator[_Remark]:
     networks = {item for item in items if not isinstance(item, str)}
+    lengths = sorted({network.prefixlen for network in networks}, reverse=True)
     for index, inner in enumerate(items):
         if isinstance(inner, str):
             continue
-        if outer := next((around for around in _around(inner, networks) if around in networks), None):
+        if outer := next((around for around in _around(inner, lengths) if around in networks), None):
             message = f"{_show(inner)} lies in {_show(outer)}, which is in the list as well: remove one"
             yield (key, index), message
 
 
-def _around(inner: Network, networks: Set[Network]) -> Iterator[Network]:
-    """The networks around this one, nearest first, that could be among these.
+def _around(inner: Network, lengths: Sequence[int]) -> Iterator[Network]:
+    """The networks of these prefix lengths around this one, nearest first.
 
     Asked for one by one, because comparing all pairs takes seconds for a list of thousands.
     """
-    for length in sorted({network.prefixlen for network in networks}, reverse=True):
-        if length < inner.prefixlen:
-            yield inner.supernet(new_prefix=length)
+    return (inner.supernet(new_prefix=length) for length in lengths if length < inner.prefixlen)
 
 
 def _destinations_are_elsewhere(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_Remark]:
