@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from crossnet import facts as facts_module
-from crossnet.errors import CrossnetError, PlanRefused
+from crossnet.errors import CrossnetError, PlanRefused, RollbackNotProved
 from crossnet.events import Event, Watcher, nobody
 from crossnet.facts import Facts
 from crossnet.health import CrossingStatus, crossing_status, refused_status
@@ -23,7 +23,7 @@ from crossnet.transaction import journal
 from crossnet.transaction.apply import Confirmed
 from crossnet.transaction.apply import apply as transact
 from crossnet.transaction.journal import Journal
-from crossnet.transaction.rollback import finish_all
+from crossnet.transaction.rollback import finish, unproved
 from crossnet.transport import Host, ShellHost
 from crossnet.verification import Verification, read_back
 from crossnet.verification import verify as check
@@ -93,7 +93,12 @@ def _first(several: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
-    """What would change on which host, and what that opens; PlanRefused says why there is no plan."""
+    """What would change on which host, and what that opens; PlanRefused says why there is no plan.
+
+    Locked when a transaction is under way or was not finished: its traces are no state to plan from.
+    """
+    for name, found in _unfinished(facts).items():
+        raise journal.locked(name, found)
     return make_plan(spec, facts)
 
 
@@ -158,26 +163,30 @@ class UndoPlan:
 
 
 async def plan_undo(spec: Spec, *, watch: Watcher = nobody) -> UndoPlan:
-    """What undo would do, by the hosts' own records and journals."""
+    """What undo would do, by the hosts' own records and journals; Locked when one is under way here."""
     facts = await _observe(hosts_of(spec), watch)
-    return UndoPlan(make_undo_plan(spec, facts), _unfinished(facts))
+    return UndoPlan(make_undo_plan(spec, facts), _abandoned(facts))
 
 
 def _unfinished(facts: Mapping[str, Facts]) -> dict[str, Journal]:
     return {name: found for name in facts if (found := journal.unfinished(facts[name]))}
 
 
-async def undo(spec: Spec, *, watch: Watcher = nobody) -> Applied:
-    """Every host as it was before crossnet; an abandoned transaction is put back first."""
-    hosts = hosts_of(spec)
-    facts = await _observe(hosts, watch)
+def _abandoned(facts: Mapping[str, Facts]) -> dict[str, Journal]:
+    """The unfinished transactions that nobody on this machine is still working on."""
     left = _unfinished(facts)
     for name, found in left.items():
         if found.is_running_here:
             raise journal.locked(name, found)
-    if left:
-        await finish_all(left, hosts, watch)
-        facts = await _observe(hosts, watch)
+    return left
+
+
+async def undo(spec: Spec, *, watch: Watcher = nobody) -> Applied:
+    """Every host as it was before crossnet; an abandoned transaction is put back first."""
+    hosts = hosts_of(spec)
+    facts = await _observe(hosts, watch)
+    if left := _abandoned(facts):
+        facts = await _finish(left, hosts, watch)
     made = make_undo_plan(spec, facts)
     if not made.touched:
         return Applied(made, None, None)
@@ -196,6 +205,24 @@ async def undo(spec: Spec, *, watch: Watcher = nobody) -> Applied:
         watch=watch,
     )
     return Applied(made, confirmed, None)
+
+
+async def _finish(left: Mapping[str, Journal], hosts: Mapping[str, Host], watch: Watcher) -> dict[str, Facts]:
+    """Put abandoned transactions back and prove it; the facts after that."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(finish(hosts[name], found, watch)) for name, found in left.items()]
+    facts = await _observe(hosts, watch)
+    wrong = [line for name, found in left.items() for line in unproved(found, facts[name])]
+    if wrong:
+        errors = [error for task in tasks for error in task.result()]
+        raise RollbackNotProved(
+            "Rollback not proved. Look at:\n  "
+            + "\n  ".join([*wrong, *errors])
+            + "\n  The journal stays on the host; `crossnet undo` tries again."
+        )
+    for name in left:
+        await journal.clear(hosts[name])
+    return await _observe(hosts, watch)
 
 
 async def status(spec: Spec, *, watch: Watcher = nobody) -> tuple[CrossingStatus, ...]:

@@ -135,7 +135,7 @@ class _Story:
         for host, table in made.tables:
             counters = read_counters(table, "business", facts[host])
             self._say(
-                f"   {host}: {counters.admitted.packets} new flows let through, "
+                f"   {host}: {counters.admitted.packets} packets of new flows let through, "
                 f"{counters.translated.packets} translated, {counters.fenced.packets} packets fenced"
             )
 

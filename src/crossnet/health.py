@@ -15,6 +15,7 @@ from crossnet.record import VERIFIED, read_record
 from crossnet.resources import Change, File, RouteResource, RuleTable, Service
 from crossnet.spec import Spec
 from crossnet.transaction.journal import unfinished
+from crossnet.verification import DRIFT
 from crossnet.verification.counters import Counters, read_counters
 
 
@@ -103,7 +104,7 @@ def _differences(passage: Passage, plan: Plan) -> Iterator[str]:
     hosts = {passage.gateway, *(client.host for client in passage.clients)}
     for host, change in plan.changes:
         if host in hosts and _concerns(change, passage, host):
-            yield f"{host}: {_word(change)} {change.resource.kind} {change.description}"
+            yield f"{host}: {DRIFT[change.action]} {change.resource.kind} {change.description}"
 
 
 def _concerns(change: Change, passage: Passage, host: str) -> bool:
@@ -113,10 +114,6 @@ def _concerns(change: Change, passage: Passage, host: str) -> bool:
     if isinstance(resource, RuleTable):
         return resource.family is passage.family
     return isinstance(resource, File | Service) or host == passage.gateway
-
-
-def _word(change: Change) -> str:
-    return {"create": "misses", "change": "differs in", "remove": "has a left-over"}[change.action]
 
 
 def _unwell(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[str]:

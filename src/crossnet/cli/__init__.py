@@ -8,13 +8,7 @@ import click
 
 import crossnet
 from crossnet.cli import crossings, lab, reference
-
-
-class Ordered(click.Group):
-    """Commands in the order in which a newcomer needs them, not of the alphabet."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
+from crossnet.cli.options import Ordered
 
 
 @click.group(

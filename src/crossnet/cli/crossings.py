@@ -68,7 +68,12 @@ def init(speech: Speech, clients: tuple[str, ...], via: str | None, to: tuple[st
 @speaking()
 def plan(speech: Speech, out: str | None, detailed_exitcode: bool) -> int:
     """Show what would change on which host, and what that opens; changes nothing."""
-    made = run(_make_plan(speech))
+    from crossnet.errors import Locked
+
+    try:
+        made = run(_make_plan(speech))
+    except Locked as error:
+        raise click.ClickException(str(error)) from None
     if out is not None:
         from crossnet.savedplan import save
 
@@ -103,6 +108,9 @@ def apply(speech: Speech, planfile: str | None, yes: bool) -> int:
     from crossnet.show import json, text
 
     if planfile is not None:
+        given = click.get_current_context().get_parameter_source("file")
+        if given is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError("a saved plan carries its spec: leave out -f, or leave out the plan")
         from crossnet.savedplan import load
 
         made = run(load(Path(planfile), watch=speech.watch))
@@ -111,7 +119,7 @@ def apply(speech: Speech, planfile: str | None, yes: bool) -> int:
     if made.touched:
         if not speech.json:
             speech.say(text.plan_text(made, verbose=speech.verbose, paint=speech.paint))
-        if not consent("Apply this plan?", yes=yes, command="crossnet apply"):
+        if not consent("Apply this plan?", speech, yes=yes, command="crossnet apply"):
             raise click.ClickException("no consent: nothing was changed")
     applied = run(api.apply(made, watch=speech.watch))
     if speech.json:
@@ -172,7 +180,7 @@ def undo(speech: Speech, yes: bool) -> int:
     if not made.is_empty:
         if not speech.json:
             speech.say(text.undo_plan_text(made, verbose=speech.verbose, paint=speech.paint))
-        if not consent("Undo all this?", yes=yes, command="crossnet undo"):
+        if not consent("Undo all this?", speech, yes=yes, command="crossnet undo"):
             raise click.ClickException("no consent: nothing was changed")
     applied = run(api.undo(spec, watch=speech.watch))
     if speech.json:

@@ -21,11 +21,10 @@ def run(cli: click.Group) -> int:
     except CrossnetError as error:
         _tell(error)
         return error.exit_code
-    except click.UsageError as error:
-        error.show()
-        return 1
     except click.ClickException as error:
-        _tell(CrossnetError(error.message))
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            click.echo(error.ctx.get_usage(), err=True)
+        _tell(CrossnetError(error.format_message()))
         return 1
     except (click.Abort, KeyboardInterrupt):
         click.echo("crossnet: interrupted", err=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from crossnet.cli.interrupt import run
-from crossnet.cli.options import Speech, speaking
+from crossnet.cli.options import SPEC_FILE, Ordered, Speech, speaking
 
 
 @click.command(short_help="See the whole story on hosts of the lab.")
@@ -27,7 +27,7 @@ def demo(firewall: str, no_color: bool) -> None:
     run(story.tell(click.echo, paint=ansi if colour else plain, firewall=firewall))
 
 
-@click.group(short_help="Hosts on this machine, to try and to test.")
+@click.group(cls=Ordered, short_help="Hosts on this machine, to try and to test.")
 def lab() -> None:
     """Hosts in network namespaces on this machine, to try and to test."""
 
@@ -49,16 +49,19 @@ def up(speech: Speech, topology: str, name: str | None, count: int | None, spec_
         raise click.ClickException(
             f"{spec_file} is there already, and is left as it is\n  Give another name."
         )
-    spec_text = topologies.spec_for(loaded) if spec_file is not None else ""
+    if spec_file is not None:
+        topologies.spec_for(loaded)  # refused before anything is built
     built = run(build.up(loaded, name=name))
     if spec_file is not None:
-        Path(spec_file).write_text(spec_text, encoding="utf-8")
+        named = built.name if built.name != loaded.name else None
+        Path(spec_file).write_text(topologies.spec_for(loaded, named), encoding="utf-8")
     if speech.json:
         speech.say(json.document({"lab": built.name, "hosts": list(built.hosts)}))
         return
     lines = [f"Lab {built.name} is up: {', '.join(built.hosts)}."]
     if spec_file is not None:
-        lines.append(f"Wrote {spec_file}: run `crossnet plan -f {spec_file}`.")
+        file = "" if spec_file == SPEC_FILE else f" -f {spec_file}"
+        lines.append(f"Wrote {spec_file}: run `crossnet plan{file}`.")
     else:
         lines.append(f"A host is `lab: {built.hosts[0]}` in a spec; --spec FILE writes one.")
     lines.append(f"Look around:  crossnet lab exec {built.hosts[0]} -- ip addr")

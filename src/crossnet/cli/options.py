@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 SPEC_FILE = "crossnet.yaml"
 
 
+class Ordered(click.Group):
+    """Commands in the order in which a newcomer needs them, not of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
 @dataclass(frozen=True, slots=True)
 class Speech:
     """How a command reads its spec and talks: file, JSON or text, colour, progress."""
@@ -84,14 +91,13 @@ def speaking(*, with_spec: bool = True) -> Callable[[Callable[..., Any]], Callab
     return decorate
 
 
-def consent(question: str, *, yes: bool, command: str) -> bool:
-    """Ask; only the word yes is consent. Without a terminal there is nobody to ask."""
+def consent(question: str, speech: Speech, *, yes: bool, command: str) -> bool:
+    """Ask; only the word yes is consent. Without a terminal, or with --json, there is nobody to ask."""
     if yes:
         return True
-    if not sys.stdin.isatty():
-        raise click.ClickException(
-            f"there is no terminal to ask for consent\n  Run `{command} --yes` if the plan is what you want."
-        )
+    if speech.json or not sys.stdin.isatty():
+        why = "with --json no question is asked" if speech.json else "there is no terminal to ask for consent"
+        raise click.ClickException(f"{why}\n  Run `{command} --yes` if that is what you want.")
     answer: str = click.prompt(
         f"\n{question} Only 'yes' is consent", default="", show_default=False, err=True
     )

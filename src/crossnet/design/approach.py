@@ -24,6 +24,16 @@ class Approach:
 
 def approaches(q: Question) -> list[Approach]:
     """How each client of the family reaches the gateway."""
+    given = q.crossing.ingress
+    if given is not None and q.gateway.link(given) is None:
+        raise Refused(
+            q.refusal(
+                "no-such-interface",
+                f"{q.gateway.host} has no interface {given}",
+                "Correct `ingress`.",
+                (link.name for link in q.gateway.links),
+            )
+        )
     _check_clients_networks(q)
     found = [approach for entry in q.crossing.clients for approach in _approach(q, entry)]
     if not found:
@@ -68,6 +78,14 @@ def _approach(q: Question, entry: str | Network) -> list[Approach]:
 
 def _managed(q: Question, name: str) -> Approach:
     """The one way of a managed client to the gateway."""
+    if not any(link.of(q.family) for link in q.facts[name].links):
+        raise Refused(
+            q.refusal(
+                "no-client-in-family",
+                f"{name} has no {q.family.label} address, and {show_network(q.to[0])} is {q.family.label}",
+                f"Give {name} one, or take that destination out of `to`.",
+            )
+        )
     found = list(_shared_networks(q, name))
     if not found:
         raise Refused(_not_on_link(q, name))
@@ -183,16 +201,6 @@ def _ingress_towards(q: Question, network: Network) -> str:
 
 def one_ingress(q: Question, approaches: Sequence[Approach]) -> str:
     """The one interface on which all clients arrive."""
-    given = q.crossing.ingress
-    if given is not None and q.gateway.link(given) is None:
-        raise Refused(
-            q.refusal(
-                "no-such-interface",
-                f"{q.gateway.host} has no interface {given}",
-                "Correct `ingress`.",
-                (link.name for link in q.gateway.links),
-            )
-        )
     ways = sorted({(approach.ingress, str(approach.next_hop)) for approach in approaches})
     if len({ingress for ingress, _ in ways}) > 1:
         raise Refused(

@@ -97,7 +97,7 @@ def _settings(one: Passage, other: Passage) -> Iterable[Refusal]:
             yield Refusal(
                 "settings-differ",
                 f"crossings {one.crossing.name} and {other.crossing.name}",
-                f"ask for `{key}: {mine}` and `{key}: {theirs}` on the same gateway {one.gateway}",
+                f"ask for `{key}: {mine}` and `{key}: {theirs}`, and share the gateway {one.gateway}",
                 f"Write the same `{key}` in both.",
             )
 

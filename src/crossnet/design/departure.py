@@ -28,9 +28,8 @@ def route(q: Question, network: Network) -> Route:
                 f"{q.gateway.host} reaches {show_network(network)} through more than one interface",
                 "Say which one: `egress: INTERFACE`.",
                 (
-                    f"egress: {device}  ({route})"
-                    for route in (*found, *smaller)
-                    for device in devices_of([route])
+                    f"egress: {device}  ({next(each for each in (*found, *smaller) if device in devices_of([each]))})"
+                    for device in sorted(devices)
                 ),
             )
         )

@@ -36,7 +36,7 @@ def passage_impacts(passage: Passage) -> Iterator[Impact]:
         yield Impact(
             "changes-source-identity",
             name,
-            f"{to} sees {passage.source_text}, not the client's own address",
+            f"the source that {to} gets to see is {passage.source_text}, not the client's own address",
         )
     else:
         yield Impact(

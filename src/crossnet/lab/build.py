@@ -124,7 +124,9 @@ def running() -> tuple[Lab, ...]:
 def names() -> tuple[str, ...]:
     """The names of all labs of this user, those included that crashed and left something behind."""
     base = _base(create=False)
-    return tuple(sorted(entry.name for entry in base.iterdir() if entry.is_dir())) if base.is_dir() else ()
+    if not base.is_dir():
+        return ()
+    return tuple(sorted(entry.name for entry in base.iterdir() if entry.is_dir() and entry.name[0] != "."))
 
 
 def only() -> str:

@@ -192,15 +192,16 @@ def to_data(topology: Topology) -> dict[str, Any]:
     }
 
 
-def spec_for(topology: Topology) -> str:
-    """A complete crossnet.yaml for this lab; LabError when the topology brings no crossing."""
+def spec_for(topology: Topology, lab: str | None = None) -> str:
+    """A complete crossnet.yaml for this topology, or for the lab of that name; LabError without a crossing."""
     if not topology.crossings:
         raise LabError(f"the topology {topology.name} has no `crossings`, so there is no spec for it")
     managed = [host for host in topology.hosts if host.role in ("client", "gateway")]
+    prefix = f"{lab}/" if lab is not None else ""
     width = max(len(host.name) for host in managed) + 1
     clients = ", ".join(host.name for host in managed if host.role == "client")
     lines = ["crossnet: 1", "", "hosts:"]
-    lines += [f"  {host.name + ':':<{width}} {{lab: {host.name}}}" for host in managed]
+    lines += [f"  {host.name + ':':<{width}} {{lab: {prefix}{host.name}}}" for host in managed]
     lines += ["", "crossings:"]
     body = topology.crossings.replace("{clients}", f"[{clients}]")
     lines += [f"  {line}" if line else "" for line in body.rstrip().splitlines()]

@@ -48,8 +48,10 @@ class File(Resource):
 
     def encode(self) -> Encoded:
         data = base64.b64encode(self.data).decode()
-        return {"path": self.path, "data": data, "mode": self.mode, "owner": self.owner}
+        return {"path": self.path, "data": data, "mode": f"{self.mode:04o}", "owner": self.owner}
 
     @classmethod
     def decode(cls, encoded: Encoded) -> Self:
-        return cls(encoded["path"], base64.b64decode(encoded["data"]), encoded["mode"], encoded["owner"])
+        return cls(
+            encoded["path"], base64.b64decode(encoded["data"]), int(encoded["mode"], 8), encoded["owner"]
+        )

@@ -94,6 +94,10 @@ class Resource(ABC):
     def encode(self) -> Encoded:
         """Itself as JSON, for the host's own record of what crossnet changed."""
 
+    def state(self) -> Encoded:
+        """What a journal keeps to prove later that the resource is as it was: here the same as `encode`."""
+        return self.encode()
+
     @classmethod
     @abstractmethod
     def decode(cls, encoded: Encoded) -> Self:

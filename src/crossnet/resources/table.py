@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
@@ -82,6 +83,11 @@ class RuleTable(Resource):
             "command": self.command,
             "waits": self.waits,
         }
+
+    def state(self) -> Encoded:
+        """Which table it is, and a digest of its rules."""
+        text = b"".join(getattr(step, "stdin", b"") for step in type(self).render(None, self))
+        return {**self.encode(), "rules": hashlib.sha256(text).hexdigest()}
 
     @classmethod
     def decode(cls, encoded: Encoded) -> Self:

@@ -42,7 +42,8 @@ def plan_text(plan: Plan, *, verbose: bool = False, paint: Paint = plain) -> str
                 choice = plan.engines[host.host]
                 lines.append(f"  engine    {choice.engine}: {choice.reason}")
             lines += _host(host, verbose, paint)
-    if plan.impacts and (plan.changes or verbose):
+    opens = any(change.resource.kind in ("table", "jump") for _, change in plan.changes)
+    if plan.impacts and (opens or verbose):
         lines += ["", "what it opens", *(line for impact in plan.impacts for line in _impact(impact))]
     return "\n".join([*lines, *([""] if lines else []), summary(plan)]).strip("\n")
 
@@ -52,10 +53,12 @@ def undo_plan_text(made: UndoPlan, *, verbose: bool = False, paint: Paint = plai
     lines = []
     for host, left in made.unfinished.items():
         lines.append(
-            f"{host}: transaction {left.transaction}, begun by {left.who} at {left.started}, was not finished: "
-            f"{left.begun} of {len(left.entries)} changes are put back first"
+            f"{host}: transaction {left.transaction} of {left.who}, {left.started}, was not finished:\n"
+            f"  {left.begun} of its {len(left.entries)} changes are put back first"
         )
-    return "\n".join([*lines, plan_text(made.plan, verbose=verbose, paint=paint)])
+    if made.plan.touched or not lines:
+        lines.append(plan_text(made.plan, verbose=verbose, paint=paint))
+    return "\n".join(lines)
 
 
 def _place(plan: Plan, host: HostPlan) -> int:
@@ -138,13 +141,18 @@ def applied_text(applied: Applied, *, paint: Paint = plain) -> str:
     lines.append(paint(f"Confirmed. Transaction {applied.confirmed.transaction}.", "green"))
     for error in applied.unwritten:
         lines.append(paint(f"Not written for the next boot: {error}", "yellow"))
+    if applied.unwritten:
+        lines.append("The crossing works until then. Run `crossnet apply` again when that is repaired.")
     return "\n".join(lines)
 
 
 def undone_text(applied: Applied, *, paint: Paint = plain) -> str:
     if applied.confirmed is None:
         return "No changes. Nothing of crossnet is on these hosts."
-    lines = [paint("Undone. Every host was read again and is as it was before crossnet.", "green")]
+    lines = [
+        paint("Undone. Every host was read again and is as it was before crossnet.", "green"),
+        f"Transaction {applied.confirmed.transaction}.",
+    ]
     for error in applied.unwritten:
         lines.append(paint(f"Not removed from the next boot: {error}", "yellow"))
     return "\n".join(lines)
@@ -184,14 +192,14 @@ def status_text(found: Sequence[CrossingStatus], *, paint: Paint = plain) -> str
     width = max((len(status.crossing) for status in found), default=0)
     lines: list[str] = []
     for status in found:
-        admitted = sum(counters.admitted.packets for counters in status.counters)
-        fenced = sum(counters.fenced.packets for counters in status.counters)
+        counted = ""
+        if status.counters:
+            admitted = sum(counters.admitted.packets for counters in status.counters)
+            fenced = sum(counters.fenced.packets for counters in status.counters)
+            counted = f"{admitted} packets of new flows, {fenced} fenced, "
         verified = f"{status.result} {status.verified}" if status.verified else "never"
         state = paint(f"{status.state:<8}", _STATES[status.state])
-        lines.append(
-            f"{status.crossing:<{width}}  {state}  {admitted} new flows, {fenced} packets fenced, "
-            f"verified: {verified}"
-        )
+        lines.append(f"{status.crossing:<{width}}  {state}  {counted}verified: {verified}")
         lines += [f"  {reason}" for reason in status.reasons]
     return "\n".join(lines)
 
@@ -214,7 +222,7 @@ def _facts(facts: Facts) -> Iterator[str]:
         rules = sum(len(chain.rules) for table in tables for chain in table.chains)
         if rules:
             yield f"  rules      {engine} IPv{family}: {rules}"
-    for table in facts.firewall.nft:
+    for table in facts.firewall.native:
         rules = sum(len(chain.rules) for chain in table.chains)
         yield f"  rules      nftables {table.family} {table.name}: {rules}"
     for link in facts.links:

@@ -19,20 +19,19 @@ from typing import Any
 from crossnet.errors import HostError, Locked
 from crossnet.facts import Facts
 from crossnet.record import FOLDER, JOURNAL, PROGRESS
-from crossnet.resources import Change, Step
+from crossnet.resources import KINDS, Change, Encoded, Resource, Step
 from crossnet.transaction.step import decode_step, encode_step
 from crossnet.transport import Host
 
 FORMAT = 1
 
-# `set -C` makes the shell open with O_EXCL: of two transactions one gets the file.
+# `set -C` makes the shell open with O_EXCL: of two transactions one gets the file. In a subshell, because a failed
+# redirection of a special builtin ends a POSIX shell (dash does so).
 _CREATE = r"""
 set -eu
 umask 077
 mkdir -p -m 700 -- "${1%/*}"
-set -C
-{ : > "$1"; } 2>/dev/null || { cat -- "$1"; exit 75; }
-set +C
+( set -C; : > "$1" ) 2>/dev/null || { cat -- "$1"; exit 75; }
 cat > "$1"
 sync "$1" 2>/dev/null || sync
 """
@@ -43,10 +42,17 @@ _CLEAR = 'rm -f -- "$1" "$2" && { rmdir -- "$3" 2>/dev/null || true; }'
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One change: what it is, and the steps that undo it."""
+    """One change: what it is, the steps that undo it, and the state in which they must leave the resource."""
 
     description: str
     undo: tuple[Step, ...]
+    resource: Resource
+    before: Encoded | None
+
+    def is_undone(self, facts: Facts) -> bool:
+        """Whether the host, read again, has the resource as it was before the change."""
+        now = self.resource.current(facts)
+        return (now.state() if now else None) == self.before
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,7 @@ class Journal:
     who: str
     machine: str
     process: int
+    process_start: int | None
     started: str
     entries: tuple[Entry, ...]
     begun: int = 0
@@ -64,21 +71,37 @@ class Journal:
     @property
     def is_running_here(self) -> bool:
         """Whether the process that began it is alive on this machine."""
-        if self.machine != machine_id():
+        if self.machine != machine_id() or self.process_start is None:
             return False
-        try:
-            os.kill(self.process, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            pass
-        return True
+        return _process_start(self.process) == self.process_start
 
 
 def new(transaction: str, changes: Sequence[Change]) -> Journal:
-    entries = tuple(Entry(change.description, change.inverse().steps) for change in changes)
+    entries = tuple(
+        Entry(
+            change.description,
+            change.inverse().steps,
+            change.resource,
+            change.have.state() if change.have else None,
+        )
+        for change in changes
+    )
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    return Journal(transaction, _who(), machine_id(), os.getpid(), started, entries)
+    process = os.getpid()
+    return Journal(transaction, _who(), machine_id(), process, _process_start(process), started, entries)
+
+
+def _process_start(process: int) -> int | None:
+    """When a process began, in clock ticks since the boot; None where there is no such process, or a dead one.
+
+    A process number alone is used again by others (proc_pid_stat(5): fields 3 and 22).
+    """
+    try:
+        with open(f"/proc/{process}/stat", encoding="ascii", errors="replace") as file:
+            state, *fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if state in "ZX" else int(fields[18])
 
 
 def _who() -> str:
@@ -141,9 +164,16 @@ def _encode(journal: Journal) -> bytes:
         "who": journal.who,
         "machine": journal.machine,
         "process": journal.process,
+        "process_start": journal.process_start,
         "started": journal.started,
         "entries": [
-            {"description": entry.description, "undo": [encode_step(step) for step in entry.undo]}
+            {
+                "description": entry.description,
+                "undo": [encode_step(step) for step in entry.undo],
+                "kind": entry.resource.kind,
+                "resource": entry.resource.encode(),
+                "before": entry.before,
+            }
             for entry in journal.entries
         ],
     }
@@ -155,7 +185,7 @@ def _decode(host: str, data: bytes) -> Journal:
     try:
         document: dict[str, Any] = json.loads(data)
     except ValueError:
-        return Journal("(torn)", "somebody", "", 0, "an unknown time", ())
+        return Journal("(torn)", "somebody", "", 0, None, "an unknown time", ())
     if document.get("format") != FORMAT:
         raise HostError(
             host,
@@ -168,9 +198,15 @@ def _decode(host: str, data: bytes) -> Journal:
         document["who"],
         document["machine"],
         document["process"],
+        document["process_start"],
         document["started"],
         tuple(
-            Entry(entry["description"], tuple(decode_step(step) for step in entry["undo"]))
+            Entry(
+                entry["description"],
+                tuple(decode_step(step) for step in entry["undo"]),
+                KINDS[entry["kind"]].decode(entry["resource"]),
+                entry["before"],
+            )
             for entry in document["entries"]
         ),
     )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 
 from crossnet.errors import CrossnetError
 from crossnet.events import Event, Watcher
 from crossnet.facts import Facts
 from crossnet.resources import Change
-from crossnet.transaction import journal
 from crossnet.transaction.journal import Journal
 from crossnet.transaction.step import perform
 from crossnet.transport import Host
@@ -44,7 +42,10 @@ def differences(begun: Sequence[Located], facts: Mapping[str, Facts]) -> list[st
 
 
 async def finish(host: Host, unfinished: Journal, watch: Watcher) -> list[str]:
-    """Put back what an abandoned transaction began on a host, from the host's own journal."""
+    """Put back what an abandoned transaction began on a host, from the host's own journal.
+
+    Returns what went wrong on the way; whether it is undone is for `unproved` to say.
+    """
     errors = []
     for entry in reversed(unfinished.entries[: unfinished.begun]):
         watch(Event(f"puts back {entry.description}", host.name))
@@ -53,12 +54,13 @@ async def finish(host: Host, unfinished: Journal, watch: Watcher) -> list[str]:
                 await perform(host, step)
             except CrossnetError as error:
                 errors.append(str(error))
-    await journal.clear(host)
     return errors
 
 
-async def finish_all(found: Mapping[str, Journal], hosts: Mapping[str, Host], watch: Watcher) -> list[str]:
-    """The same on every host that has a journal."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(finish(hosts[name], own, watch)) for name, own in found.items()]
-    return [error for task in tasks for error in task.result()]
+def unproved(unfinished: Journal, facts: Facts) -> list[str]:
+    """What of an abandoned transaction is still not as it was before it."""
+    return [
+        f"{facts.host}: {entry.resource.kind} {entry.resource.key} is not what it was before"
+        for entry in unfinished.entries[: unfinished.begun]
+        if not entry.is_undone(facts)
+    ]

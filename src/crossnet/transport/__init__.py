@@ -133,14 +133,21 @@ class ShellHost(ABC):
         answer = await self.run(["sh", "-c", _READ, "sh", str(self.locate(path))])
         if answer.returncode == 66:
             return None
-        return answer.check().stdout
+        return self._worked(answer, f"read {path}").stdout
 
     async def write(self, path: PurePosixPath, data: bytes | None, *, mode: int = 0o644) -> None:
         place = str(self.locate(path))
         if data is None:
-            (await self.run(["rm", "-f", "--", place])).check()
+            self._worked(await self.run(["rm", "-f", "--", place]), f"removed {path}")
         else:
-            (await self.run(["sh", "-c", _WRITE, "sh", place, f"{mode:o}"], stdin=data)).check()
+            answer = await self.run(["sh", "-c", _WRITE, "sh", place, f"{mode:o}"], stdin=data)
+            self._worked(answer, f"wrote {path}")
+
+    def _worked(self, answer: Completed, tried: str) -> Completed:
+        if not answer.ok:
+            seen = answer.error_text.strip() or f"exit code {answer.returncode}"
+            raise HostError(self.name, tried, seen, "Look at the rights there, and whether the disk is full.")
+        return answer
 
 
 class LocalProcess:

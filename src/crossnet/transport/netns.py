@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+from crossnet.errors import HostError
 from crossnet.transport import TIMEOUT, Completed, Process, ShellHost
 
 ROOT = PurePosixPath("/var/lib/crossnet/netns")
@@ -29,7 +30,16 @@ class Netns(ShellHost):
         return self._inner.locate(self._root / path.relative_to("/"))
 
     async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT) -> Completed:
-        return await self._inner.run([*self._prefix, *argv], stdin=stdin, timeout=timeout)
+        answer = await self._inner.run([*self._prefix, *argv], stdin=stdin, timeout=timeout)
+        # ip-netns(8) answers so before it starts the command, with the exit code that a command can have too.
+        if not answer.ok and b"Cannot open network namespace" in answer.stderr:
+            raise HostError(
+                self.name,
+                f"entered the network namespace {self._prefix[-1]}",
+                answer.error_text.strip(),
+                "`ip netns list` shows those that there are.",
+            )
+        return answer
 
     async def start(self, argv: Sequence[str]) -> Process:
         return await self._inner.start([*self._prefix, *argv])

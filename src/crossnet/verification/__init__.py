@@ -21,7 +21,10 @@ from crossnet.verification.counters import read_counters
 from crossnet.verification.probe import Reply, Sent, candidates, send
 from crossnet.verification.verdict import Half, Result, Seen, Verdict, Verification, judge, unsent
 
-__all__ = ["Half", "Result", "Verdict", "Verification", "read_back", "verify"]
+__all__ = ["DRIFT", "Half", "Result", "Verdict", "Verification", "read_back", "verify"]
+
+# What a host is found to have wrong, by what a plan would do about it.
+DRIFT = {"create": "misses", "change": "differs in", "remove": "has a left-over"}
 
 # A gateway answers for all its clients: this many are asked to send at the same time.
 AT_ONCE = 16
@@ -40,7 +43,7 @@ def read_back(plan: Plan, facts: Mapping[str, Facts], *, live_only: bool) -> tup
         if isinstance(change, Restoring) and have != change.want:
             wrong.append((host, Change(have, change.want)))
     return tuple(
-        f"{host}: {change.action} {change.resource.kind} {change.description}"
+        f"{host}: {DRIFT[change.action]} {change.resource.kind} {change.description}"
         for host, change in wrong
         if not (live_only and change.resource.kind in PERSISTENT)
     )

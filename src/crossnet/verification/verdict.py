@@ -49,6 +49,11 @@ class Verdict:
     evidence: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether the flow is known not to do what the spec promises; a UDP probe may just stay unanswered."""
+        return self.result is Result.UNREACHABLE or self.forward.code == "static-dynamic-disagree"
+
 
 @dataclass(frozen=True, slots=True)
 class Verification:
@@ -71,7 +76,7 @@ class Verification:
     @property
     def broken_promises(self) -> tuple[Verdict, ...]:
         """Flows that the spec names and that do not pass: reason enough to roll back."""
-        return tuple(v for v in self.verdicts if v.demanded and v.result is Result.UNREACHABLE)
+        return tuple(v for v in self.verdicts if v.demanded and v.is_broken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +105,7 @@ def judge(
     promised = _promised(passage, seen.sent.probe)
     right = entry is not None and (promised is None or entry.reply_to == promised)
     evidence = [
-        f"{passage.gateway}: the crossing's rule counted {moved} new flow{'s' if moved != 1 else ''}",
+        f"{passage.gateway}: the crossing's rule counted {moved} packet{'s' if moved != 1 else ''} of new flows",
         *([f"{passage.gateway}: the fence stopped {fenced} packets meanwhile"] if fenced else []),
         *([f"{passage.gateway}: {entry.text}"] if entry else []),
     ]
@@ -144,11 +149,13 @@ def _halves(
     sent = seen.sent
     nothing = Half("not-sent")
     if sent.reply is Reply.NOT_SENT:
-        return Half("not-sent", _not_sent_code(sent), sent.detail), nothing, Result.UNREACHABLE
+        return _not_sent(seen), nothing, Result.UNREACHABLE
     answered = sent.reply in (Reply.ANSWERED, Reply.REFUSED) or (
         sent.reply is Reply.UNKNOWN and entry is not None and entry.replied
     )
-    if answered and moved > 0 and (right or seen.tracked is None):
+    # A refused connection is forgotten at once: the kernel drops the entry with the reset (measured).
+    nothing_to_see = seen.tracked is None or (sent.reply is Reply.REFUSED and entry is None)
+    if answered and moved > 0 and (right or nothing_to_see):
         code = "destination-port-closed" if sent.reply is Reply.REFUSED else None
         return Half("delivered", code, sent.detail), Half("delivered"), Result.REACHABLE
     if answered:
@@ -189,14 +196,17 @@ def _why_not_counted(passage: Passage, seen: Seen, facts: Mapping[str, Facts]) -
     return Half("undetermined", "lost-between", detail)
 
 
-def _not_sent_code(sent: Sent) -> str | None:
-    return "src-no-route" if "unreachable" in sent.detail else None
+def _not_sent(seen: Seen) -> Half:
+    if "nreachable" in seen.sent.detail:
+        detail = f"{seen.client.host} has no route to {seen.sent.probe.destination}: network is unreachable"
+        return Half("not-sent", "src-no-route", detail)
+    return Half("not-sent", None, seen.sent.detail)
 
 
 def unsent(passage: Passage, client: Client | None, why: str) -> Verdict:
     return Verdict(
         crossing=passage.crossing.name,
-        client=str(client) if client else "",
+        client=(client.host or str(client)) if client else "the clients",
         source=client.network.network_address if client else None,
         probe=None,
         demanded=False,
