@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lab.crossing import Bench
 
 import crossnet
 from crossnet.lab.build import Lab
+from lab.crossing import Bench
 
 pytestmark = pytest.mark.lab
 
