@@ -31,6 +31,7 @@ def cli(context: click.Context) -> None:
 
 for command in (
     crossings.init,
+    crossings.connect,
     crossings.plan,
     crossings.apply,
     crossings.verify,

@@ -62,6 +62,38 @@ def init(speech: Speech, clients: tuple[str, ...], via: str | None, to: tuple[st
         speech.say(f"Wrote {speech.file}. Edit it, then run `crossnet plan`.")
 
 
+@click.command(short_help="The whole job without a spec file.")
+@click.argument("source", metavar="SRC")
+@click.option("--via", required=True, metavar="GW", help="The gateway: what ssh takes.")
+@click.option("--to", required=True, multiple=True, metavar="NET", help="A network that SRC shall reach.")
+@click.option("--save", metavar="FILE", help="Keep the spec, for status and undo later.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@speaking(with_spec=False)
+def connect(speech: Speech, source: str, via: str, to: tuple[str, ...], save: str | None, yes: bool) -> int:
+    """Let SRC reach NET through GW: plan, ask, apply, verify; no spec file needed.
+
+    SRC and GW are what ssh takes, such as root@10.0.43.15.
+    """
+    from crossnet import api, template
+    from crossnet.specfile import parse
+
+    if save is not None and Path(save).exists():
+        raise click.ClickException(f"{save} is there already, and is left as it is\n  Give another name.")
+    spec = parse(template.complete([source], via, to), save or "connect")
+
+    async def make() -> Plan:
+        return api.plan(spec, await api.observe(spec, watch=speech.watch))
+
+    code = _apply(speech, run(make()), yes=yes, command="crossnet connect …")
+    if save is not None:
+        Path(save).write_text(spec.source, encoding="utf-8")
+    if not speech.json:
+        file = save or "FILE"
+        said = f"Wrote {save}." if save else "Keep a spec to undo it later: run the same with --save FILE."
+        speech.say(f"{said} `crossnet status -f {file}`, `crossnet undo -f {file}`.")
+    return code
+
+
 @click.command(short_help="Show what would change, and what that opens.")
 @click.option("--out", metavar="FILE", help="Save the plan, for `crossnet apply FILE`.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there are changes.")
@@ -104,9 +136,6 @@ def _show_plan(speech: Speech, made: Plan) -> None:
 @speaking()
 def apply(speech: Speech, planfile: str | None, yes: bool) -> int:
     """Plan, ask, change the hosts all or nothing, verify, confirm, and write it for the next boot."""
-    from crossnet import api
-    from crossnet.show import json, text
-
     if planfile is not None:
         given = click.get_current_context().get_parameter_source("file")
         if given is click.core.ParameterSource.COMMANDLINE:
@@ -116,10 +145,18 @@ def apply(speech: Speech, planfile: str | None, yes: bool) -> int:
         made = run(load(Path(planfile), watch=speech.watch))
     else:
         made = run(_make_plan(speech))
+    return _apply(speech, made, yes=yes, command="crossnet apply")
+
+
+def _apply(speech: Speech, made: Plan, *, yes: bool, command: str) -> int:
+    """Show, ask, apply; the exit code."""
+    from crossnet import api
+    from crossnet.show import json, text
+
     if made.touched:
         if not speech.json:
             speech.say(text.plan_text(made, verbose=speech.verbose, paint=speech.paint))
-        if not consent("Apply this plan?", speech, yes=yes, command="crossnet apply"):
+        if not consent("Apply this plan?", speech, yes=yes, command=command):
             raise click.ClickException("no consent: nothing was changed")
     applied = run(api.apply(made, watch=speech.watch))
     if speech.json:
