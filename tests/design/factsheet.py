@@ -1,0 +1,189 @@
+"""Facts from a few lines of text, so that a case says only what matters to it.
+
+    app:
+      eth0 10.0.43.15/24
+      route default via 10.0.43.1 dev eth0
+    gateway:
+      eth1 10.0.43.101/24
+      eth0 10.0.44.63/24 mtu 1400
+      eth2 down
+      sysctl net.ipv4.ip_forward 1
+      boot /etc/sysctl.conf net.ipv4.ip_forward 0
+      tools ip sysctl nft
+      kernel 3.10
+
+The routes to the networks of the addresses are there by themselves, as the kernel makes them; so are
+the settings of a host that does not forward, and the tools of a current Debian.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from crossnet.facts import Facts, FileState
+from crossnet.facts.capabilities import TOOLS, Capabilities
+from crossnet.facts.firewall import Firewall
+from crossnet.facts.links import Link, LinkAddress
+from crossnet.facts.routes import Route, default_network
+from crossnet.facts.sysctls import BootSetting, interface_setting
+from crossnet.values import Address, Family, Network, address, network
+
+
+@dataclass
+class _Sheet:
+    links: list[Link] = field(default_factory=list)
+    routes: list[Route] = field(default_factory=list)
+    sysctls: dict[str, str] = field(default_factory=dict)
+    boot: list[BootSetting] = field(default_factory=list)
+    tools: frozenset[str] = frozenset(TOOLS)
+    kernel: tuple[int, ...] = (6, 1, 0)
+    systemd: bool = True
+    iptables_is_nft: bool = True
+
+
+def facts_from(text: str) -> dict[str, Facts]:
+    """The hosts of a whole sheet, by name."""
+    hosts: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        if line.strip() and not line.startswith((" ", "#")):
+            hosts[line.rstrip(":")] = current = []
+        elif line.strip() and not line.strip().startswith("#"):
+            current.append(line)
+    return {name: host_facts(name, "\n".join(lines)) for name, lines in hosts.items()}
+
+
+def host_facts(name: str, text: str, *, firewall: Firewall | None = None) -> Facts:
+    """One host of a sheet."""
+    sheet = _Sheet()
+    for line in text.splitlines():
+        words = line.split()
+        if words:
+            _read(sheet, words)
+    usual = {"net.ipv4.ip_forward": "0", "net.ipv4.conf.all.accept_redirects": "1"}
+    for interface in ("all", "default", *(link.name for link in sheet.links)):
+        usual[interface_setting(4, interface, "forwarding")] = "0"
+        usual[interface_setting(6, interface, "forwarding")] = "0"
+        usual[interface_setting(6, interface, "accept_ra")] = "1"
+    if sheet.sysctls.get("net.ipv4.ip_forward") == "1":
+        usual |= {name: "1" for name in usual if name.startswith("net.ipv4.conf.") and "forwarding" in name}
+    return Facts(
+        host=name,
+        links=tuple(sheet.links),
+        routes=(*_connected(sheet.links), *sheet.routes),
+        sysctls=usual | sheet.sysctls,
+        boot_settings=tuple(sheet.boot),
+        neighbours=(),
+        capabilities=Capabilities(
+            tools=sheet.tools,
+            kernel=sheet.kernel,
+            systemd=sheet.systemd,
+            iptables_is_nft=sheet.iptables_is_nft,
+            restore_waits=True,
+        ),
+        firewall=firewall or Firewall(),
+    )
+
+
+def with_files(facts: Facts, files: dict[str, FileState]) -> Facts:
+    return replace(facts, files={**facts.files, **files})
+
+
+def _read(sheet: _Sheet, words: list[str]) -> None:
+    match words:
+        case ["route", *rest]:
+            sheet.routes.append(route(" ".join(rest)))
+        case ["sysctl", name, value]:
+            sheet.sysctls[name] = value
+        case ["boot", file, name, value]:
+            sheet.boot.append(BootSetting(file, name, value))
+        case ["tools", *tools]:
+            sheet.tools = frozenset(tools)
+        case ["without", *tools]:
+            sheet.tools -= set(tools)
+        case ["kernel", version]:
+            sheet.kernel = tuple(int(number) for number in version.split("."))
+        case ["iptables", "legacy"]:
+            sheet.iptables_is_nft = False
+        case ["no", "systemd"]:
+            sheet.systemd = False
+        case [name, *rest]:
+            sheet.links.append(_link(name, rest))
+
+
+def _link(name: str, words: list[str]) -> Link:
+    left = iter(words)
+    mtu, up = 1500, True
+    addresses: list[LinkAddress] = []
+    for word in left:
+        if word == "mtu":
+            mtu = int(next(left))
+        elif word == "down":
+            up = False
+        elif word == "passing":
+            addresses[-1] = replace(addresses[-1], stable=False)
+        else:
+            own, _, prefix = word.partition("/")
+            addresses.append(LinkAddress(address(own), int(prefix)))
+    return Link(name, mtu, up, tuple(addresses))
+
+
+def _connected(links: Iterable[Link]) -> list[Route]:
+    return [
+        Route(item.network, device=link.name, source=item.address, protocol="kernel")
+        for link in links
+        for item in link.addresses
+    ]
+
+
+def route(text: str) -> Route:
+    """A route in the words of `ip route`: `10.1.0.0/16 via 10.0.44.1 dev eth0 proto static metric 5`."""
+    words = text.split()
+    kind = words.pop(0) if words[0] in ("blackhole", "unreachable", "prohibit") else "unicast"
+    target, *rest = words
+    rest, *hops = _split(rest, "nexthop")
+    given = dict(zip(rest[0::2], rest[1::2], strict=True))
+    via = address(given["via"]) if "via" in given else None
+    family = Family.V6 if ":" in text else Family.V4
+    return Route(
+        destination=default_network(family) if target == "default" else network(target),
+        via=via,
+        device=given.get("dev"),
+        source=address(given["src"]) if "src" in given else None,
+        protocol=given.get("proto", "boot"),
+        metric=int(given.get("metric", 1024 if family is Family.V6 else 0)),
+        table=given.get("table", "main"),
+        type=kind,
+        mtu=int(given["mtu"]) if "mtu" in given else None,
+        hops=tuple(_hop(hop) for hop in hops),
+    )
+
+
+def _split(words: list[str], at: str) -> list[list[str]]:
+    parts: list[list[str]] = [[]]
+    for word in words:
+        if word == at:
+            parts.append([])
+        else:
+            parts[-1].append(word)
+    return parts
+
+
+def _hop(words: list[str]) -> tuple[Address | None, str]:
+    given = dict(zip(words[0::2], words[1::2], strict=True))
+    return (address(given["via"]) if "via" in given else None), given["dev"]
+
+
+def networks(*texts: str) -> tuple[Network, ...]:
+    return tuple(network(text) for text in texts)
+
+
+SEED = """
+app:
+  eth0 10.0.43.15/24
+  route default via 10.0.43.1 dev eth0
+gateway:
+  eth1 10.0.43.101/24
+  eth0 10.0.44.63/24
+  route default via 10.0.44.254 dev eth0
+"""

@@ -1,0 +1,73 @@
+"""Every folder of `cases/` is a case: a spec, what the hosts answered, and what a user reads.
+
+The hosts are recordings of real ones (`app.json`, made from the lab) or a few lines (`hosts.txt`); the
+outcome is `plan.txt` (`crossnet plan -v`) or `refused.txt`. A new case is a folder and no code.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from crossnet.codes import CODES
+from crossnet.errors import PlanRefused
+from crossnet.facts import Facts
+from crossnet.planning import Plan, make_plan
+from crossnet.show.text import plan_text
+from crossnet.specfile import parse
+from design.factsheet import facts_from
+from facts.recorded import facts_in
+
+CASES = Path(__file__).parent / "cases"
+GOOD = sorted(path.parent for path in CASES.glob("*/plan.txt"))
+BAD = sorted(path.parent for path in CASES.glob("*/refused.txt"))
+
+
+def name(path: Path) -> str:
+    return path.name
+
+
+def facts(case: Path) -> Mapping[str, Facts]:
+    sheet = case / "hosts.txt"
+    if sheet.exists():
+        return facts_from(sheet.read_text(encoding="utf-8"))
+    return {path.stem: facts_in(path) for path in sorted(case.glob("*.json"))}
+
+
+def planned(case: Path) -> Plan:
+    return make_plan(parse((case / "spec.yaml").read_text(encoding="utf-8"), "crossnet.yaml"), facts(case))
+
+
+def golden(path: Path) -> str:
+    return path.read_text(encoding="utf-8").removesuffix("\n")
+
+
+@pytest.mark.parametrize("case", GOOD, ids=name)
+def test_plan(case: Path) -> None:
+    assert plan_text(planned(case), verbose=True) == golden(case / "plan.txt")
+
+
+@pytest.mark.parametrize("case", BAD, ids=name)
+def test_refusal(case: Path) -> None:
+    with pytest.raises(PlanRefused) as refused:
+        planned(case)
+    assert str(refused.value) == golden(case / "refused.txt")
+
+
+def codes_in(paths: list[Path], file: str) -> set[str]:
+    return {code for path in paths for code in re.findall(r"\[([a-z-]+)\]", (path / file).read_text())}
+
+
+def test_every_code_of_a_plan_has_its_case() -> None:
+    names = list(CODES)
+    opens = names.index("gains-reachability")
+    verify = names.index("src-no-route")
+    assert codes_in(BAD, "refused.txt") == set(names[:opens])
+    assert codes_in(GOOD, "plan.txt") == set(names[opens:verify])
+
+
+def test_every_case_has_an_outcome() -> None:
+    assert {path.parent for path in CASES.glob("*/spec.yaml")} == {*GOOD, *BAD}

@@ -1,0 +1,103 @@
+"""Crossings beside each other on one gateway: when they claim the same packets, and when they do not."""
+
+from __future__ import annotations
+
+import pytest
+
+from crossnet.errors import PlanRefused
+from crossnet.planning import Plan, make_plan
+from crossnet.specfile import parse
+from design.factsheet import SEED, facts_from
+
+HOSTS = "crossnet: 1\nhosts: {app: {lab: app}, gateway: {lab: gateway}}\n"
+
+
+def planned(*crossings: str, sheet: str = SEED) -> Plan:
+    lines = "".join(f"  c{number}: {{via: gateway, {one}}}\n" for number, one in enumerate(crossings))
+    return make_plan(parse(f"{HOSTS}crossings:\n{lines}", "crossnet.yaml"), facts_from(sheet))
+
+
+def refused(*crossings: str, sheet: str = SEED) -> set[str]:
+    with pytest.raises(PlanRefused) as caught:
+        planned(*crossings, sheet=sheet)
+    return {refusal.code for refusal in caught.value.refusals}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "apart"),
+    [
+        ("tcp/443", "tcp/443", False),
+        ("tcp/443", "udp/443", True),
+        ("tcp/443", "tcp", False),
+        ("tcp/443", "any", False),
+        ("icmp", "tcp", True),
+        ("icmp", "icmp", False),
+        ("tcp/8000-8010", "tcp/8010-8020", False),
+        ("tcp/8010", "tcp/8000-8010", False),
+        ("tcp/8000-8010", "tcp/8011-8020", True),
+        ("tcp/8000-8020", "tcp/8005", False),
+    ],
+)
+def test_the_same_way_for_different_traffic_is_fine(one: str, other: str, apart: bool) -> None:
+    crossings = [f"from: app, to: 10.0.44.0/24, allow: {allow}" for allow in (one, other)]
+    for pair in (crossings, crossings[::-1]):
+        if apart:
+            assert len(planned(*pair).passages) == 2
+        else:
+            assert refused(*pair) == {"crossings-overlap"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("from: app, to: 10.0.44.0/25", "from: app, to: 10.0.44.128/25"),
+        ("from: app, to: 10.0.44.0/24", "from: 10.0.43.64/28, to: 10.0.44.0/24"),
+        ("from: app, to: 10.0.44.0/24, fence: on", "from: 10.0.43.64/28, to: 10.0.44.0/24, fence: auto"),
+    ],
+)
+def test_different_destinations_or_clients_are_fine(one: str, other: str) -> None:
+    assert len(planned(one, other).passages) == 2
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "from: 10.0.43.0/28, to: 10.0.44.0/24",
+        "from: app, to: 10.0.44.9",
+        "from: app, to: 10.0.44.0/24, allow: tcp/443, translate: masquerade",
+    ],
+)
+def test_the_same_packets_are_refused(other: str) -> None:
+    assert refused("from: app, to: 10.0.44.0/24", other) == {"crossings-overlap"}
+
+
+@pytest.mark.parametrize(
+    ("key", "one", "other"),
+    [("firewall", "nftables", "iptables"), ("fence", "on", "off")],
+)
+def test_a_gateway_has_each_setting_once(key: str, one: str, other: str) -> None:
+    apart = ("from: app, to: 10.0.44.0/25", "from: app, to: 10.0.44.128/25")
+    assert refused(f"{apart[0]}, {key}: {one}", f"{apart[1]}, {key}: {other}") == {"settings-differ"}
+    for same in (one, other):
+        assert planned(f"{apart[0]}, {key}: {same}", f"{apart[1]}, {key}: auto").passages
+
+
+@pytest.mark.parametrize(
+    ("there", "free"),
+    [
+        ("route 10.0.44.0/24 via 10.0.43.101 dev eth0 proto static", True),  # the same way: adopted
+        ("route 10.0.44.0/24 via 10.0.43.7 dev eth0 proto 143", True),  # crossnet's own: replaced
+        ("route 10.0.44.0/24 via 10.0.43.7 dev eth0 table 100", True),
+        ("route 10.0.0.0/8 via 10.0.43.7 dev eth0", True),
+        ("route 10.0.44.0/24 via 10.0.43.7 dev eth0 proto static", False),
+        ("route 10.0.44.0/24 via 10.0.43.7 dev eth0 metric 500", False),
+        ("route blackhole 10.0.44.0/24", False),
+        ("route 10.0.44.0/24 nexthop via 10.0.43.7 dev eth0 nexthop via 10.0.43.101 dev eth0", False),
+    ],
+)
+def test_a_route_of_somebody_else_by_another_way(there: str, free: bool) -> None:
+    sheet = SEED.replace("gateway:", f"  {there}\ngateway:")
+    if free:
+        assert planned("from: app, to: 10.0.44.0/24", sheet=sheet).passages
+    else:
+        assert refused("from: app, to: 10.0.44.0/24", sheet=sheet) == {"route-in-use"}

@@ -1,0 +1,403 @@
+"""The rules of a gateway say the same in every dialect, whatever the crossings, and every engine can hold them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crossnet.design.passage import Client, Passage
+from crossnet.design.rules import Dialect, gateway_table
+from crossnet.netfilter import (
+    Accept,
+    DestinationPorts,
+    Drop,
+    Endpoint,
+    Engine,
+    Interface,
+    L4Protocol,
+    Masquerade,
+    Match,
+    NamedSet,
+    Rule,
+    Snat,
+    SnatByDestination,
+    State,
+    Table,
+)
+from crossnet.netfilter.iptables import write_chains, write_ipsets
+from crossnet.netfilter.nft import write_table
+from crossnet.netfilter.own import check_own
+from crossnet.spec import Crossing, Translate
+from crossnet.values import (
+    Address,
+    Family,
+    Network,
+    Ports,
+    Protocol,
+    Traffic,
+    address,
+    contains,
+    host_network,
+    network,
+    overlap,
+)
+from design.factsheet import networks
+
+NFT = Dialect(Engine.NFTABLES)
+IPSET = Dialect(Engine.IPTABLES_LEGACY)
+LINEAR = Dialect(Engine.IPTABLES_LEGACY, has_ipset=False)
+DIALECTS = (NFT, IPSET, LINEAR)
+
+
+# ---- packets, to say what rules do -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Packet:
+    """The first packet of a connection, or one of an established one."""
+
+    came: str
+    leaves: str
+    source: Address
+    destination: Address
+    protocol: str = "tcp"
+    port: int = 443
+    established: bool = False
+
+
+def matches(table: Table, match: Match, packet: Packet) -> bool:
+    match match:
+        case Interface(direction="in"):
+            return match.name == packet.came
+        case Interface():
+            return match.name == packet.leaves
+        case Endpoint():
+            end = packet.source if match.side == "source" else packet.destination
+            return any(contains(where, end) for where in _where(table, match))
+        case L4Protocol():
+            return match.name == packet.protocol
+        case DestinationPorts():
+            return any(ports.first <= packet.port <= ports.last for ports in match.ranges)
+        case State():
+            return packet.established
+        case _:
+            raise AssertionError(f"no crossing needs {match}")
+
+
+def _where(table: Table, match: Endpoint) -> tuple[Network, ...]:
+    if not isinstance(match.where, NamedSet):
+        return (match.where,)
+    (found,) = [each.members for each in table.sets if each.name == match.where.name]
+    return tuple(found)
+
+
+def first_rule(table: Table, chain: str, packet: Packet) -> Rule | None:
+    rules = found.rules if (found := table.chain(chain)) else ()
+    return next((rule for rule in rules if all(matches(table, m, packet) for m in rule.matches)), None)
+
+
+def passes(table: Table, packet: Packet) -> bool:
+    rule = first_rule(table, "forward", packet)
+    return rule is None or not isinstance(rule.verdict, Drop)
+
+
+def seen_as(table: Table, packet: Packet) -> Address | str:
+    """The source that the destination sees."""
+    rule = first_rule(table, "postrouting", packet)
+    match rule.verdict if rule else None:
+        case None:
+            return packet.source
+        case Masquerade():
+            return "the egress"
+        case Snat(address=source):
+            return source
+        case SnatByDestination(map=name):
+            (entries,) = [each.entries for each in table.maps if each.name == name]
+            (source,) = [value for where, value in entries if contains(where, packet.destination)]
+            return source
+        case verdict:
+            raise AssertionError(f"no translation: {verdict}")
+
+
+# ---- one passage, written down -----------------------------------------------------------------------
+
+
+def passage(
+    to: str = "10.0.44.0/24",
+    *,
+    clients: str = "10.0.43.15",
+    allow: str | None = None,
+    translate: Translate = Translate.SNAT,
+    sources: str = "10.0.44.63",
+    name: str = "business",
+) -> Passage:
+    own = networks(*to.split())
+    traffic = None if allow is None else tuple(Traffic.from_text(word) for word in allow.split())
+    addresses = [address(word) for word in sources.split()]
+    crossing = Crossing(name, networks(*clients.split()), "gateway", own, traffic, translate)
+    return Passage(
+        crossing=crossing,
+        family=Family.V4,
+        ingress="eth1",
+        egress="eth0",
+        next_hop=IPv4Address("10.0.43.101"),
+        clients=tuple(Client(each) for each in networks(*clients.split())),
+        destinations=own,
+        sources=tuple(zip(own, addresses * (len(own) // len(addresses)), strict=True))
+        if translate is Translate.SNAT
+        else (),
+    )
+
+
+def packet(source: str = "10.0.43.15", destination: str = "10.0.44.1", **more: str | int | bool) -> Packet:
+    plain = Packet("eth1", "eth0", address(source), address(destination))
+    return replace(plain, **more)  # type: ignore[arg-type]
+
+
+def rules_of(table: Table, chain: str = "forward") -> tuple[Rule, ...]:
+    found = table.chain(chain)
+    return found.rules if found else ()
+
+
+PORTS = [*range(1000, 1040, 2), *range(2000, 2100, 10)]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_more_ports_than_one_rule_can_hold(dialect: Dialect) -> None:
+    allow = " ".join([f"tcp/{port}" for port in PORTS] + ["tcp/8000-8010", "tcp/8005-8020", "udp/53"])
+    table = gateway_table([passage(allow=allow)], True, dialect)
+    check_own(table)
+    allowed = {*PORTS, *range(8000, 8021)}
+    for port in range(990, 8030):
+        assert passes(table, packet(port=port)) is (port in allowed)
+        assert (seen_as(table, packet(port=port)) == address("10.0.44.63")) is (port in allowed)
+    assert passes(table, packet(protocol="udp", port=53))
+    assert not passes(table, packet(protocol="udp", port=1000))
+    assert not passes(table, packet(protocol="icmp"))
+    for rule in rules_of(table):
+        for match in rule.matches:
+            if isinstance(match, DestinationPorts):
+                assert sum(1 if one.first == one.last else 2 for one in match.ranges) <= 15
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_whole_protocol_beside_one_of_its_ports(dialect: Dialect) -> None:
+    table = gateway_table([passage(allow="tcp/443 tcp icmp")], True, dialect)
+    assert passes(table, packet(port=22))
+    assert passes(table, packet(protocol="icmp"))
+    assert not passes(table, packet(protocol="udp", port=443))
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_each_destination_sees_its_own_source(dialect: Dialect) -> None:
+    one = passage("10.0.44.0/24 10.0.45.0/24 10.8.0.0/16", sources="10.0.44.63 10.0.45.63 10.0.44.63")
+    table = gateway_table([one], True, dialect)
+    check_own(table)
+    for target, source in (
+        ("10.0.44.9", "10.0.44.63"),
+        ("10.0.45.9", "10.0.45.63"),
+        ("10.8.7.6", "10.0.44.63"),
+    ):
+        assert seen_as(table, packet(destination=target)) == address(source)
+    assert seen_as(table, packet(destination="10.0.46.9")) == address("10.0.43.15")
+
+
+def test_nftables_looks_up_many_networks_in_one_rule() -> None:
+    clients = " ".join(f"10.0.43.{n}" for n in range(1, 200, 2))
+    table = gateway_table([passage(clients=clients)], True, NFT)
+    assert len(rules_of(table)) == 3  # established, the crossing, the fence
+    assert len(rules_of(table, "postrouting")) == 1
+    assert {each.name for each in table.sets} == {"from-business", "to-business"}
+
+
+def test_iptables_uses_a_set_for_several_networks_and_none_for_one() -> None:
+    alone = gateway_table([passage()], True, IPSET)
+    assert alone.sets == ()
+    many = gateway_table([passage(clients="10.0.43.15 10.0.43.17")], True, IPSET)
+    assert {each.name for each in many.sets} == {"from-business"}
+    assert len(rules_of(many)) == 4  # there and back, the crossing, the fence
+    without = gateway_table([passage("10.0.44.1 10.0.44.3", clients="10.0.43.15 10.0.43.17")], True, LINEAR)
+    assert without.sets == ()
+    assert len([rule for rule in rules_of(without) if rule.comment == "business"]) == 4
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_established_is_first_and_the_fence_is_last(dialect: Dialect) -> None:
+    table = gateway_table([passage(), passage("10.0.45.0/24", name="third")], True, dialect)
+    first, *_, last = rules_of(table)
+    assert any(isinstance(match, State) for match in first.matches)
+    assert (last.matches, last.verdict, last.comment) == ((), Drop(), "fence")
+    back = packet("10.0.44.1", "10.0.43.15", came="eth0", leaves="eth1")
+    assert not passes(table, back)
+    assert passes(table, replace(back, established=True))
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_without_a_fence_nothing_is_dropped(dialect: Dialect) -> None:
+    table = gateway_table([passage(allow="icmp")], False, dialect)
+    assert not any(isinstance(rule.verdict, Drop) for rule in rules_of(table))
+
+
+def test_iptables_accepts_established_packets_of_the_crossings_only() -> None:
+    """There an accept is final, also for the rules of others behind it."""
+    table = gateway_table([passage()], False, IPSET)
+    for stranger in (
+        packet("10.0.43.99", established=True),
+        packet("10.0.44.1", "10.0.43.99", came="eth0", leaves="eth1", established=True),
+        packet(leaves="eth2", established=True),
+    ):
+        assert first_rule(table, "forward", stranger) is None
+
+
+# ---- any passages --------------------------------------------------------------------------------------
+
+
+NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,19}", fullmatch=True)
+FAMILIES = st.sampled_from(Family)
+
+
+def some_networks(family: Family, base: str) -> st.SearchStrategy[tuple[Network, ...]]:
+    """Networks that do not overlap, as a spec has them: close together, so that they join and touch."""
+    bits = 32 if family is Family.V4 else 128
+    start = int(network(base).network_address)
+    one = st.builds(
+        lambda offset, size: network(
+            f"{type(network(base).network_address)(start + (offset >> size << size))}/{bits - size}"
+        ),
+        st.integers(0, 63),
+        st.integers(0, 4),
+    )
+    return st.lists(one, min_size=1, max_size=6).map(_apart)
+
+
+def _apart(found: list[Network]) -> tuple[Network, ...]:
+    kept: list[Network] = []
+    for each in found:
+        if not any(overlap(each, other) for other in kept):
+            kept.append(each)
+    return tuple(kept)
+
+
+PORT = st.integers(1, 65535)
+TRAFFIC = st.one_of(
+    st.just(Traffic(Protocol.ICMP)),
+    st.builds(Traffic, st.sampled_from([Protocol.TCP, Protocol.UDP])),
+    st.builds(
+        lambda protocol, one, other: Traffic(protocol, Ports(min(one, other), max(one, other))),
+        st.sampled_from([Protocol.TCP, Protocol.UDP]),
+        PORT,
+        st.one_of(PORT, st.integers(1, 100)),
+    ),
+)
+BASES = {
+    Family.V4: ("10.0.43.0/32", "10.0.44.0/32", "10.0.44.63", "10.0.44.64"),
+    Family.V6: ("fd00:43::/128", "fd00:44::/128", "fd00:44::63", "fd00:44::64"),
+}
+
+
+@st.composite
+def some_passages(draw: st.DrawFn) -> tuple[Passage, ...]:
+    family = draw(FAMILIES)
+    from_base, to_base, *own = BASES[family]
+    made = []
+    for name in draw(st.lists(NAMES, min_size=1, max_size=3, unique=True)):
+        clients = draw(some_networks(family, from_base))
+        to = draw(some_networks(family, to_base))
+        allow = draw(st.none() | st.lists(TRAFFIC, min_size=1, max_size=25, unique=True).map(tuple))
+        translate = draw(st.sampled_from(Translate))
+        sources = [address(draw(st.sampled_from(own))) for _ in to] if translate is Translate.SNAT else []
+        # A managed host may lie inside a network of `from`.
+        hosts = draw(st.sampled_from(["", "app"]))
+        inside = [Client(host_network(clients[0][0]), hosts, "eth0")] if hosts else []
+        made.append(
+            Passage(
+                crossing=Crossing(name, clients, "gateway", to, allow, translate),
+                family=family,
+                ingress="eth1",
+                egress=draw(st.sampled_from(["eth0", "eth0.100", "eth1"])),
+                next_hop=address("10.0.43.101"),
+                clients=(*inside, *(Client(each) for each in clients)),
+                destinations=to,
+                sources=tuple(zip(to, sources, strict=True)) if sources else (),
+                clamp=draw(st.booleans()),
+            )
+        )
+    return tuple(made)
+
+
+@given(some_passages(), st.booleans(), st.sampled_from(DIALECTS))
+@settings(max_examples=150, deadline=None)
+def test_every_table_can_be_written_by_its_engine(
+    passages: tuple[Passage, ...], fence: bool, dialect: Dialect
+) -> None:
+    table = gateway_table(passages, fence, dialect)
+    check_own(table)
+    if dialect.engine.is_iptables:
+        assert write_chains(None, table)
+        assert bool(write_ipsets(None, table)[0]) is bool(table.sets)
+    else:
+        assert "table" in write_table(table)
+
+
+@given(some_passages(), st.data())
+@settings(max_examples=150, deadline=None)
+def test_a_packet_passes_where_a_crossing_names_it_and_nowhere_else(
+    passages: tuple[Passage, ...], data: st.DataObject
+) -> None:
+    family = passages[0].family
+    from_base, to_base, *_ = BASES[family]
+    near = st.integers(0, 70)
+    one = Packet(
+        "eth1",
+        data.draw(st.sampled_from(["eth0", "eth0.100", "eth1", "eth2"])),
+        network(from_base)[0] + data.draw(near),
+        network(to_base)[0] + data.draw(near),
+        data.draw(st.sampled_from(["tcp", "udp", "icmp" if family is Family.V4 else "ipv6-icmp", "sctp"])),
+        data.draw(PORT | st.integers(1, 100)),
+    )
+    named = [each for each in passages if _names(each, one)]
+    for dialect in DIALECTS:
+        table = gateway_table(passages, True, dialect)
+        assert passes(table, one) is bool(named)
+        if len(named) == 1 and len([each for each in passages if _translates(each, one)]) <= 1:
+            assert seen_as(table, one) == _source(named[0], one)
+
+
+def _translates(passage: Passage, packet: Packet) -> bool:
+    return passage.crossing.translate is not Translate.NONE and _names(passage, packet)
+
+
+def _names(passage: Passage, packet: Packet) -> bool:
+    allow = passage.crossing.allow
+    protocol = packet.protocol.removeprefix("ipv6-")
+    return (
+        (packet.came, packet.leaves) == (passage.ingress, passage.egress)
+        and any(contains(client.network, packet.source) for client in passage.clients)
+        and any(contains(where, packet.destination) for where in passage.destinations)
+        and (
+            allow is None
+            or any(
+                entry.protocol == protocol
+                and (entry.ports is None or entry.ports.first <= packet.port <= entry.ports.last)
+                for entry in allow
+            )
+        )
+    )
+
+
+def _source(passage: Passage, packet: Packet) -> Address | str:
+    if passage.crossing.translate is Translate.NONE:
+        return packet.source
+    if passage.crossing.translate is Translate.MASQUERADE:
+        return "the egress"
+    (found,) = [source for where, source in passage.sources if contains(where, packet.destination)]
+    return found
+
+
+def test_the_rules_accept_or_drop_and_nothing_else() -> None:
+    table = gateway_table([passage()], True, NFT)
+    assert {type(rule.verdict) for rule in rules_of(table)} == {Accept, Drop}

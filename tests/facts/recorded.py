@@ -1,0 +1,114 @@
+"""A host on paper: it plays back what a real one answered, so that reading facts is tested without a host.
+
+A recording is one JSON object: the question as an operator would type it → the answer. JSON output is
+kept as JSON, any other output as a list of its lines; a question that is not there fails like a missing tool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from crossnet.api import READ
+from crossnet.errors import HostError
+from crossnet.facts import Facts, capabilities, firewall, observe, sysctls
+from crossnet.transport import TIMEOUT, Completed, Host, Process, ShellHost
+from crossnet.transport.batch import ask
+
+Recording = Mapping[str, Any]
+
+_SAVES = tuple(
+    f"{command}-{which}"
+    for command in ("iptables", "ip6tables")
+    for which in ("legacy-save", "nft-save", "save")
+)
+_NAMES = {
+    **dict(zip(firewall.questions(), ("nft -j list ruleset", "ipset save", *_SAVES), strict=True)),
+    ("sh", "-c", sysctls.READ): "sysctls",
+    ("sh", "-c", sysctls.READ_FILES): "sysctl files",
+}
+MISSING = 66
+
+
+def question_name(words: Sequence[str]) -> str:
+    """What a recording calls a question of `facts.observe`."""
+    if words[0] != "sh":
+        return " ".join(words)
+    if words[2] == capabilities.READ:
+        return "tools"
+    return _NAMES.get(tuple(words)) or f"file {words[-1]}"
+
+
+class Recorded(ShellHost):
+    """Answers a batch of questions from a recording, and nothing else."""
+
+    def __init__(self, name: str, recording: Recording) -> None:
+        self._name = name
+        self._recording = recording
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT) -> Completed:
+        _, _, _, _, boundary, *words = argv
+        said = []
+        while words:
+            count = int(words[0])
+            question, words = words[1 : count + 1], words[count + 1 :]
+            text, code = self._answer(question_name(question))
+            said.append(f"{text}\n{boundary} {code}\n")
+        return Completed(self._name, tuple(argv), 0, "".join(said).encode(), b"")
+
+    def _answer(self, name: str) -> tuple[str, int]:
+        answer = self._recording.get(name)
+        if answer is None:
+            return "", MISSING
+        if isinstance(answer, list) and all(isinstance(line, str) for line in answer):
+            return "".join(f"{line}\n" for line in answer), 0
+        return json.dumps(answer), 0
+
+    async def start(self, argv: Sequence[str]) -> Process:
+        raise HostError(self._name, "started a command", "it is only a recording", "Use a lab.")
+
+
+def facts_of(name: str, recording: Recording) -> Facts:
+    """The facts of a recorded host, read by the very code that reads a real one."""
+    return asyncio.run(observe(Recorded(name, recording), READ))
+
+
+def facts_in(path: Path) -> Facts:
+    """The same from a file; its name is the host's."""
+    return facts_of(path.stem, json.loads(path.read_text(encoding="utf-8")))
+
+
+async def record(host: Host) -> dict[str, Any]:
+    """A recording of a real host."""
+    taken: dict[str, Any] = {}
+
+    class Overheard(Recorded):
+        async def run(
+            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT
+        ) -> Completed:
+            _, _, _, _, _, *words = argv
+            questions = []
+            while words:
+                count = int(words[0])
+                questions.append(words[1 : count + 1])
+                words = words[count + 1 :]
+            for question, answer in zip(questions, await ask(host, questions), strict=True):
+                if answer.ok:
+                    taken[question_name(question)] = _kept(answer.text)
+            return await host.run(argv, stdin=stdin, timeout=timeout)
+
+    await observe(Overheard(host.name, {}), [PurePosixPath(path) for path in READ])
+    return taken
+
+
+def _kept(text: str) -> Any:
+    if text.startswith(("[", "{")):
+        return json.loads(text)
+    return text.splitlines()

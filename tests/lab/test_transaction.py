@@ -1,0 +1,251 @@
+"""A transaction when something goes wrong around it: it is refused, told truly, or finished later."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import crossnet
+from crossnet.errors import HostError, Locked, RolledBack, StalePlan
+from crossnet.health import State
+from crossnet.lab.build import Lab
+from crossnet.spec import Spec
+from lab.crossing import Bench
+from lab.test_commands import Desk
+
+pytestmark = pytest.mark.lab
+
+TO = "to: 10.0.44.0/24, persist: none"
+
+
+@pytest.fixture
+def bench(lab_up: Callable[..., Lab]) -> Bench:
+    return Bench(lab_up("seed"))
+
+
+@pytest.fixture
+def at_desk(bench: Bench, tmp_path: Path) -> Callable[[str], Desk]:
+    """A folder with a spec, from which the commands reach this lab."""
+
+    def sit_down(crossing: str) -> Desk:
+        desk = Desk(tmp_path, {"CROSSNET_LAB": bench.lab.name})
+        desk.write(crossing)
+        return desk
+
+    return sit_down
+
+
+def state(b: Bench, spec: Spec) -> State:
+    (found,) = asyncio.run(crossnet.status(spec))
+    return found.state
+
+
+def no_lock(b: Bench) -> bool:
+    return not any(b.run(host, "test -e /var/lib/crossnet/journal.json").ok for host in b.managed)
+
+
+def break_tool(b: Bench, host: str, tool: str, words: str) -> None:
+    """Put a tool before the real one that refuses calls with these words, until it is mended."""
+    script = f"""#!/bin/sh
+case " $* " in *" {words} "*) echo broken on purpose >&2; exit 1 ;; esac
+exec /tmp/real-{tool} "$@"
+"""
+    b.check(host, f"place=$(readlink -f $(command -v {tool})); cp $place /tmp/real-{tool}")
+    b.check(host, f"cat > /tmp/{tool} <<'EOF'\n{script}EOF\nchmod 755 /tmp/{tool}")
+    b.check(host, f"mount --bind /tmp/{tool} $(readlink -f $(command -v {tool}))")
+
+
+def mend_tool(b: Bench, host: str, tool: str) -> None:
+    b.check(host, f"umount $(readlink -f $(command -v {tool}))")
+
+
+@pytest.mark.parametrize(
+    "moved",
+    [
+        "sysctl -q -w net.ipv4.ip_forward=1",
+        "nft add table ip crossnet",
+        "ip addr flush dev eth0; ip addr add 10.0.44.62/24 dev eth0",
+    ],
+    ids=["setting", "table", "address"],
+)
+def test_a_host_that_moved_since_the_plan_is_found_inside_the_lock(bench: Bench, moved: str) -> None:
+    spec = bench.spec(TO)
+    plan = bench.plan(spec)
+    bench.check("gateway", moved)
+    held = bench.fingerprints()
+    with pytest.raises(StalePlan, match=r"stale.*\n.*Nothing was changed"):
+        asyncio.run(crossnet.apply(plan))
+    assert bench.differences(held) == []
+    assert no_lock(bench)
+    assert bench.apply(spec).confirmed
+
+
+def test_a_host_that_cannot_be_planned_any_more_is_refused_inside_the_lock(bench: Bench) -> None:
+    spec = bench.spec(TO)
+    plan = bench.plan(spec)
+    bench.check("gateway", "ip addr flush dev eth0")
+    held = bench.fingerprints()
+    with pytest.raises(crossnet.errors.PlanRefused, match="no-route"):
+        asyncio.run(crossnet.apply(plan))
+    assert bench.differences(held) == []
+    assert no_lock(bench)
+
+
+def test_a_host_that_is_gone_before_the_lock_leaves_none_on_the_others(bench: Bench) -> None:
+    spec = bench.spec(TO)
+    plan = bench.plan(spec)
+    before = bench.fingerprints()
+    break_tool(bench, "app", "mkdir", "/var/lib/crossnet")
+    with pytest.raises(HostError, match="broken on purpose"):
+        asyncio.run(crossnet.apply(plan))
+    assert no_lock(bench)
+    assert bench.differences(before) == []
+
+
+def test_what_cannot_be_written_for_the_next_boot_is_told_and_written_later(
+    bench: Bench, at_desk: Callable[[str], Desk]
+) -> None:
+    desk = at_desk("from: app, via: gateway, to: 10.0.44.0/24")
+    before = bench.fingerprints()
+    bench.check("gateway", "mkdir /etc/crossnet && mount --bind /etc/crossnet /etc/crossnet")
+    bench.check("gateway", "mount -o remount,bind,ro /etc/crossnet")
+
+    applied = desk.run("apply", "--yes")
+
+    assert applied.code == 7
+    assert "Confirmed. Transaction " in applied.out
+    assert "Not written for the next boot: gateway: " in applied.out
+    assert "/etc/crossnet" in applied.out
+    assert bench.pings("app", "10.0.44.1")
+    assert no_lock(bench)
+    drifted = desk.run("status")
+    assert drifted.code == 3
+    assert "gateway: misses file /etc/crossnet/start" in drifted.out
+
+    bench.check("gateway", "umount /etc/crossnet")
+    assert desk.run("apply", "--yes").code == 0
+    assert desk.run("status").code == 0
+    assert desk.run("undo", "--yes").code == 0
+    assert bench.differences(before) == []
+
+
+def test_a_roll_back_that_fails_says_what_to_look_at(bench: Bench, at_desk: Callable[[str], Desk]) -> None:
+    before = bench.fingerprints()
+    desk = at_desk("from: app, via: gateway, to: 10.0.44.0/24, probe: icmp/10.0.44.77")
+    break_tool(bench, "app", "ip", "route del")
+
+    failed = desk.run("apply", "--yes")
+
+    assert failed.code == 4
+    reason, _, look_at = failed.err.partition("Look at:")
+    assert "a probe of the spec does not pass" in reason
+    assert "Rollback not proved." in reason
+    assert "app: route 10.0.44.0/24 metric 0 is not what it was before" in look_at
+    assert "broken on purpose" in look_at
+    assert "gateway: " not in look_at  # that one is as it was
+    assert "crossnet undo" in look_at
+    assert bench.differences(before) != []
+
+    mend_tool(bench, "app", "ip")
+    assert desk.run("undo", "--yes").code == 0
+    assert bench.differences(before) == []
+
+
+@pytest.mark.parametrize("left", ["", '{"format": 1, "transaction": "ab'], ids=["empty", "half"])
+def test_a_journal_that_is_torn_had_changed_nothing_and_undo_takes_it_away(bench: Bench, left: str) -> None:
+    spec = bench.spec(TO)
+    before = bench.fingerprints()
+    bench.check(
+        "gateway", f"mkdir -m 700 /var/lib/crossnet && printf '%s' '{left}' > /var/lib/crossnet/journal.json"
+    )
+    with pytest.raises(Locked, match="was not finished"):
+        bench.apply(spec)
+    assert bench.undo(spec).confirmed is None
+    assert bench.differences(before) == []
+    assert bench.apply(spec).confirmed
+
+
+def test_a_journal_of_a_newer_crossnet_is_left_alone(bench: Bench) -> None:
+    spec = bench.spec(TO)
+    bench.check("gateway", "mkdir -m 700 /var/lib/crossnet")
+    bench.check("gateway", """echo '{"format": 2}' > /var/lib/crossnet/journal.json""")
+    held = bench.fingerprints()
+    with pytest.raises(
+        HostError, match=r"format 2, this crossnet reads 1\n.*version of crossnet that wrote it"
+    ):
+        bench.undo(spec)
+    assert bench.differences(held) == []
+
+
+def test_a_record_of_a_newer_crossnet_is_left_alone(bench: Bench) -> None:
+    spec = bench.spec(TO)
+    bench.apply(spec)
+    bench.check("gateway", """sed -i 's/"format": 1/"format": 2/' /var/lib/crossnet/applied.json""")
+    held = bench.fingerprints()
+    for act in (bench.plan, bench.undo, bench.verify):
+        with pytest.raises(HostError, match="it has format 2, this crossnet reads 1"):
+            act(spec)
+    assert bench.differences(held) == []
+
+
+def test_an_undo_that_fails_in_the_middle_leaves_the_crossing_up(bench: Bench) -> None:
+    spec = bench.spec(TO)
+    bench.apply(spec)
+    held = bench.fingerprints()
+    break_tool(bench, "gateway", "nft", "-f")
+    with pytest.raises(RolledBack, match="broken on purpose"):
+        bench.undo(spec)
+    assert bench.differences(held) == []
+    assert bench.pings("app", "10.0.44.1")
+    assert state(bench, spec) is State.UP
+
+
+def test_a_failed_change_of_a_standing_crossing_puts_the_old_one_back(bench: Bench) -> None:
+    old = bench.spec(TO)
+    bench.apply(old)
+    held = bench.fingerprints()
+    new = bench.spec(f"{TO}, allow: [icmp, tcp/443], probe: [icmp/10.0.44.1, icmp/10.0.44.77]")
+    with pytest.raises(RolledBack, match=r"10\.0\.44\.77"):
+        bench.apply(new)
+    assert bench.differences(held) == []
+    assert bench.plan(old).is_empty
+    assert state(bench, old) is State.UP
+
+
+def test_a_plan_without_changes_touches_no_host(bench: Bench) -> None:
+    spec = bench.spec(TO)
+    bench.apply(spec)
+    held = bench.fingerprints()
+    plan = bench.plan(spec)
+    assert plan.is_empty
+    assert asyncio.run(crossnet.apply(replace(plan))).confirmed is None
+    assert bench.differences(held) == []
+
+
+def test_what_an_operator_broke_is_mended_by_the_next_apply(bench: Bench) -> None:
+    """Each kind of drift on its own: told by the status, and put right."""
+    spec = bench.spec("to: 10.0.44.0/24")
+    before = bench.fingerprints()
+    bench.apply(spec)
+    held = bench.fingerprints()
+    for host, damage in (
+        ("app", "ip route replace 10.0.44.0/24 via 10.0.43.7 dev eth0 proto 143"),
+        ("app", "ip route del 10.0.44.0/24"),
+        ("gateway", "nft delete table ip crossnet"),
+        ("gateway", "nft insert rule ip crossnet forward counter drop"),
+        ("gateway", "nft flush set ip crossnet from-business"),
+        ("gateway", "sysctl -q -w net.ipv4.ip_forward=0"),
+        ("gateway", "echo >> /etc/sysctl.d/99-zz-crossnet.conf"),
+        ("gateway", "chmod 600 /etc/crossnet/start"),
+        ("app", "rm /etc/systemd/system/multi-user.target.wants/crossnet.service"),
+    ):
+        bench.check(host, damage)
+        assert state(bench, spec) is State.DRIFTED, damage
+        assert bench.apply(spec).confirmed, damage
+        assert [line for line in bench.differences(held) if "verified.json" not in line] == [], damage
+    bench.undo(spec)
+    assert bench.differences(before) == []

@@ -1,0 +1,230 @@
+"""A host in memory: it performs the steps of changes with the kernel's own side effects, and gives its facts.
+
+What `ip route`, `sysctl` and file writes do is done from the rendered steps, as the real tools would; the
+rule tables are put in place as values, with the one thing that iptables refuses: a chain that is jumped to
+cannot be removed. A step that a real host would refuse raises `StepRefused`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from crossnet.facts import Facts, FileState
+from crossnet.facts.firewall import TABLE_FAMILY, Firewall
+from crossnet.facts.routes import Route
+from crossnet.netfilter import Engine, Set, Table
+from crossnet.netfilter.ipset import set_name
+from crossnet.netfilter.iptables import parse_save, write_chains
+from crossnet.netfilter.iptables_own import PLACES
+from crossnet.planning import Plan
+from crossnet.record import APPLIED
+from crossnet.resources import Change, Command, Jump, Link, RuleTable, Step, Write
+from crossnet.values import Family
+from design.factsheet import route as read_route
+
+ROOT = "0:0"
+_OWN = tuple[Engine, Family]
+_Key = TypeVar("_Key")
+
+
+class StepRefused(Exception):
+    """A real host would have answered this step with an error."""
+
+
+@dataclass
+class FakeHost:
+    """The state that changes can touch; everything else of its facts stays."""
+
+    base: Facts
+    routes: list[Route]
+    sysctls: dict[str, str]
+    files: dict[str, FileState]
+    nft: dict[Family, Table]
+    chains: dict[_OWN, Table]
+    jumps: list[tuple[Engine, Family, str]]
+
+    @classmethod
+    def of(cls, facts: Facts) -> FakeHost:
+        return cls(facts, list(facts.routes), dict(facts.sysctls), dict(facts.files), {}, {}, [])
+
+    def facts(self) -> Facts:
+        return replace(
+            self.base,
+            routes=tuple(self.routes),
+            sysctls=dict(self.sysctls),
+            files=dict(self.files),
+            firewall=Firewall(nft=tuple(self.nft.values()), iptables=self._iptables(), ipsets=self._ipsets()),
+        )
+
+    def state(self) -> tuple[object, ...]:
+        """Everything that can be told from outside, in no order."""
+        return (
+            frozenset(self.routes),
+            dict(self.sysctls),
+            dict(self.files),
+            dict(self.nft),
+            dict(self.chains),
+            sorted(self.jumps),
+        )
+
+    # ---- changes ---------------------------------------------------------------------------------
+
+    def make(self, change: Change) -> None:
+        if isinstance(change.resource, RuleTable):
+            self._table(change.resource, change.want)
+        elif isinstance(change.resource, Jump):
+            self._jump(change.resource, change)
+        else:
+            for step in change.steps:
+                self.perform(step)
+
+    def perform(self, step: Step) -> None:
+        match step:
+            case Write(data=None):
+                self.files.pop(str(step.path), None)
+            case Write():
+                self.files[str(step.path)] = FileState(step.data or b"", step.mode, step.owner or ROOT)
+            case Link(target=None):
+                self.files.pop(str(step.path), None)
+            case Link():
+                self.files[str(step.path)] = FileState(b"", 0o777, "", step.target)
+            case Command(argv=("sysctl", "-q", "-w", *pairs)):
+                for pair in pairs:
+                    self._sysctl(*pair.split("="))
+            case Command(argv=("ip", _, "route", verb, *words)):
+                self._route(verb, read_route(" ".join(words)))
+            case _:
+                raise AssertionError(f"no tool for {step}")
+
+    def _sysctl(self, path: str, value: str) -> None:
+        name = path.translate(str.maketrans("./", "/."))
+        if name not in self.sysctls:
+            raise StepRefused(f"sysctl: cannot stat {name}")
+        if self.sysctls[name] == value:
+            return
+        self.sysctls[name] = value
+        # net/ipv4/devinet.c, net/ipv6/addrconf.c
+        if name == "net.ipv4.ip_forward":
+            self.sysctls["net.ipv4.conf.all.accept_redirects"] = "0" if value == "1" else "1"
+            self._every(4, value)
+        if name == "net.ipv6.conf.all.forwarding":
+            self._every(6, value)
+
+    def _every(self, family: int, value: str) -> None:
+        for name in self.sysctls:
+            if name.startswith(f"net.ipv{family}.conf.") and name.endswith(".forwarding"):
+                self.sysctls[name] = value
+
+    def _route(self, verb: str, wanted: Route) -> None:
+        same = [r for r in self.routes if _place(r) == _place(wanted)]
+        if verb == "del":
+            found = [
+                r
+                for r in same
+                if (r.via, r.device, r.protocol) == (wanted.via, wanted.device, wanted.protocol)
+            ]
+            if not found:
+                raise StepRefused(f"RTNETLINK answers: No such process: {wanted}")
+            self.routes.remove(found[0])
+            return
+        if verb == "add" and same:
+            raise StepRefused(f"RTNETLINK answers: File exists: {wanted}")
+        for one in same[:1]:
+            self.routes.remove(one)
+        self.routes.append(wanted)
+
+    def _table(self, resource: RuleTable, want: object) -> None:
+        new = want.table if isinstance(want, RuleTable) else None
+        if resource.engine is Engine.NFTABLES:
+            self._put(self.nft, resource.family, new)
+            return
+        place = (resource.engine, resource.family)
+        kept = {chain.name for chain in new.chains} if new else set()
+        left = [jump for jump in self.jumps if jump[:2] == place and jump[2] not in kept]
+        if left:
+            raise StepRefused(f"iptables-restore: the chain of {left[0]} is in use")
+        self._put(self.chains, place, new)
+
+    @staticmethod
+    def _put(tables: dict[_Key, Table], key: _Key, table: Table | None) -> None:
+        tables.pop(key, None)
+        if table is not None:
+            tables[key] = table
+
+    def _jump(self, jump: Jump, change: Change) -> None:
+        place = (jump.engine, jump.family, jump.chain)
+        if change.have is not None:
+            if place not in self.jumps:
+                raise StepRefused(f"iptables: no such rule: {place}")
+            self.jumps.remove(place)
+        if change.want is not None:
+            table = self.chains.get(place[:2])
+            if table is None or table.chain(jump.chain) is None:
+                raise StepRefused(f"iptables: no chain by that name: {place}")
+            self.jumps.append(place)
+
+    # ---- as the tools show it --------------------------------------------------------------------
+
+    def _iptables(self) -> Mapping[_OWN, tuple[Table, ...]]:
+        return {place: parse_save(self._saved(place), TABLE_FAMILY[place[1]]) for place in self.chains}
+
+    def _saved(self, place: _OWN) -> str:
+        """As iptables-save prints it: the built-in chains with the jumps, then the own ones."""
+        shown = []
+        for block in write_chains(None, self.chains[place]).split("COMMIT\n")[:-1]:
+            head, own, *rules = block.splitlines()
+            table = head.removeprefix("*")
+            (chain,) = [
+                name for name, at in PLACES.items() if (at.table, f":{at.chain} - [0:0]") == (table, own)
+            ]
+            at = PLACES[chain]
+            jump = f"-A {at.entered_from} -m comment --comment crossnet -j {at.chain}"
+            jumps = [jump] if (*place, chain) in self.jumps else []
+            shown += [head, f":{at.entered_from} ACCEPT [0:0]", own, *jumps, *rules, "COMMIT"]
+        return "".join(f"{line}\n" for line in shown)
+
+    def _ipsets(self) -> tuple[Set, ...]:
+        return tuple(
+            Set(set_name(TABLE_FAMILY[family], each.name), each.members)
+            for (_, family), table in self.chains.items()
+            for each in table.sets
+        )
+
+
+def _place(route: Route) -> tuple[object, ...]:
+    """What the kernel takes as the same place in its table."""
+    return (route.destination, route.metric, route.table)
+
+
+Hosts = Mapping[str, FakeHost]
+
+
+def hosts_of(facts: Mapping[str, Facts]) -> dict[str, FakeHost]:
+    return {name: FakeHost.of(one) for name, one in facts.items()}
+
+
+def facts_of(hosts: Hosts) -> dict[str, Facts]:
+    return {name: host.facts() for name, host in hosts.items()}
+
+
+def states(hosts: Hosts) -> dict[str, tuple[object, ...]]:
+    return {name: host.state() for name, host in hosts.items()}
+
+
+def make_all(changes: Iterable[tuple[str, Change]], hosts: Hosts) -> None:
+    for name, change in changes:
+        hosts[name].make(change)
+
+
+def carry_out(plan: Plan, hosts: Hosts) -> None:
+    """What a transaction does that goes well: the live changes, the records, then the files."""
+    make_all(plan.live(), hosts)
+    for host in plan.hosts:
+        files = hosts[host.host].files
+        if host.after.owned:
+            files[APPLIED] = FileState(host.after.to_json(), 0o600, ROOT)
+        else:
+            files.pop(APPLIED, None)
+    make_all(plan.persistent(), hosts)

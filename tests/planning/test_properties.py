@@ -1,0 +1,275 @@
+"""Whatever the hosts have and whatever the specs ask for: plans end, undo takes back, order holds."""
+
+from __future__ import annotations
+
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from crossnet.errors import PlanRefused, SpecError
+from crossnet.facts import FileState
+from crossnet.persistence.unit import SYSCTL_FILE
+from crossnet.planning import ORDER, PERSISTENT, Plan, Restoring, make_plan, make_undo_plan
+from crossnet.resources import Change
+from crossnet.spec import Spec
+from crossnet.specfile import parse
+from design.factsheet import facts_from, host_facts
+from planning.fakehost import FakeHost, Hosts, carry_out, facts_of, hosts_of, make_all, states
+
+WORLD = """
+app:
+  eth0 10.0.43.15/24 fd00:43::15/64
+web:
+  eth0 10.0.43.16/24 fd00:43::16/64
+gateway:
+  eth1 10.0.43.101/24 fd00:43::101/64
+  eth0 10.0.44.63/24 fd00:44::63/64
+  eth2.7 10.0.45.63/24
+other:
+  eth1 10.0.43.102/24
+  eth0 10.0.46.63/24
+"""
+# Each host may have some of these from somebody else before crossnet comes.
+FOUND = {
+    "app": (
+        "route 10.0.44.0/24 via 10.0.43.101 dev eth0 proto static",
+        "route 10.0.45.0/24 via 10.0.43.101 dev eth0 proto dhcp metric 100",
+    ),
+    "web": ("no systemd",),
+    "gateway": (
+        "sysctl net.ipv4.ip_forward 1",
+        "sysctl net.ipv4.conf.eth0.forwarding 0",
+        "sysctl net.ipv4.conf.eth2/7.forwarding 0",
+        "sysctl net.ipv6.conf.all.forwarding 1",
+        "tools ip sysctl iptables ip6tables ipset\n  iptables legacy",
+        "route default via fd00:44::1 dev eth0 proto ra",
+    ),
+    "other": ("sysctl net.ipv4.ip_forward 1", "tools ip sysctl iptables ip6tables\n  iptables legacy"),
+}
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> str:
+    """A sheet of hosts."""
+    lines = []
+    for line in WORLD.strip().splitlines():
+        lines.append(line)
+        if line.endswith(":"):
+            found = draw(st.lists(st.sampled_from(FOUND[line[:-1]]), unique=True))
+            lines += [f"  {one}" for one in found]
+    return "\n".join(lines)
+
+
+def crossing(name: str) -> st.SearchStrategy[str]:
+    return st.builds(
+        lambda clients, way, extra: f"  {name}: {{from: {clients}, {way}{extra}}}\n",
+        st.sampled_from(["app", "web", "[app, web]", "[app, 10.0.43.64/28]"]),
+        st.sampled_from(
+            [
+                "via: gateway, to: 10.0.44.0/24",
+                "via: gateway, to: [10.0.44.1, 10.0.44.7]",
+                "via: gateway, to: 10.0.45.0/24",
+                "via: gateway, to: 'fd00:44::/64'",
+                "via: gateway, to: [10.0.44.0/24, 'fd00:44::/64']",
+                "via: other, to: 10.0.46.0/24",
+            ]
+        ),
+        st.lists(
+            st.sampled_from(
+                [", allow: [icmp, tcp/443]", ", translate: masquerade", ", fence: on", ", persist: none"]
+            ),
+            unique=True,
+        ).map("".join),
+    )
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> str:
+    """The crossings of a spec."""
+    names = draw(st.lists(st.sampled_from(["one", "two", "three"]), min_size=1, unique=True))
+    return "".join(draw(crossing(name)) for name in names)
+
+
+HOSTS = "".join(f"  {name}: {{lab: {name}}}\n" for name in FOUND)
+
+
+def spec_of(crossings: str) -> Spec:
+    """Their spec; one that contradicts itself is no case."""
+    try:
+        return parse(f"crossnet: 1\nhosts:\n{HOSTS}crossings:\n{crossings}", "crossnet.yaml")
+    except SpecError:
+        assume(False)
+        raise
+
+
+def begin(world: str, *, foreign_file: bool = True) -> dict[str, FakeHost]:
+    """The hosts of a sheet; the gateway has a file of somebody else where crossnet will write its own."""
+    hosts = hosts_of(facts_from(world))
+    if foreign_file:
+        hosts["gateway"].files[SYSCTL_FILE] = FileState(b"net.ipv4.ip_forward = 0\n", 0o640, "0:4")
+    return hosts
+
+
+def planned(spec: Spec, hosts: Hosts) -> Plan:
+    """Their plan; a spec that these hosts do not allow is no case."""
+    try:
+        return make_plan(spec, facts_of(hosts))
+    except PlanRefused:
+        assume(False)
+        raise
+
+
+def applied(spec: Spec, hosts: Hosts) -> Plan:
+    plan = planned(spec, hosts)
+    carry_out(plan, hosts)
+    return plan
+
+
+def undone(spec: Spec, hosts: Hosts) -> Plan:
+    plan = make_undo_plan(spec, facts_of(hosts))
+    carry_out(plan, hosts)
+    return plan
+
+
+@given(worlds(), specs())
+@settings(max_examples=60, deadline=None)
+def test_a_second_plan_is_empty(world: str, crossings: str) -> None:
+    hosts, spec = begin(world), spec_of(crossings)
+    applied(spec, hosts)
+    again = planned(spec, hosts)
+    assert again.is_empty
+    assert again.touched == ()
+
+
+@given(worlds(), specs())
+@settings(max_examples=60, deadline=None)
+def test_undo_gives_every_host_back(world: str, crossings: str) -> None:
+    hosts, spec = begin(world), spec_of(crossings)
+    before = states(hosts)
+    applied(spec, hosts)
+    undone(spec, hosts)
+    assert states(hosts) == before
+    again = make_undo_plan(spec, facts_of(hosts))
+    assert again.touched == ()
+
+
+@given(worlds(), st.lists(specs(), min_size=2, max_size=4))
+@settings(max_examples=60, deadline=None)
+def test_the_last_spec_is_all_that_counts(world: str, texts: list[str]) -> None:
+    """A → B → A equals A alone, and undo still gives back what was there before all of them."""
+    hosts, alone = begin(world), begin(world)
+    several = [spec_of(text) for text in texts]
+    before = states(hosts)
+    for spec in several:
+        applied(spec, hosts)
+    applied(several[-1], alone)
+    assert states(hosts) == states(alone)
+    undone(several[-1], hosts)
+    assert states(hosts) == before
+
+
+@given(worlds(), specs(), specs())
+@settings(max_examples=60, deadline=None)
+def test_what_was_adopted_is_never_taken_away(world: str, first: str, second: str) -> None:
+    hosts, one, other = begin(world), spec_of(first), spec_of(second)
+    plan = applied(one, hosts)
+    adopted = {(host.host, item.kind, item.key) for host in plan.hosts for item in host.adopted}
+    for plan in (planned(other, hosts), make_undo_plan(one, facts_of(hosts))):
+        taken = {
+            (name, c.resource.kind, c.resource.key) for name, c in plan.changes if isinstance(c, Restoring)
+        }
+        assert not taken & adopted
+
+
+@given(worlds(), specs(), specs(), st.integers(0))
+@settings(max_examples=60, deadline=None)
+def test_a_roll_back_from_any_point_is_the_state_before(
+    world: str, first: str, second: str, stop: int
+) -> None:
+    hosts, one, other = begin(world), spec_of(first), spec_of(second)
+    applied(one, hosts)
+    before = states(hosts)
+    changes = planned(other, hosts).live()
+    begun = changes[: stop % (len(changes) + 1)]
+    make_all(begun, hosts)
+    make_all([(name, change.inverse()) for name, change in reversed(begun)], hosts)
+    assert states(hosts) == before
+
+
+@given(worlds(), specs(), specs())
+@settings(max_examples=60, deadline=None)
+def test_order_of_work(world: str, first: str, second: str) -> None:
+    hosts, one, other = begin(world), spec_of(first), spec_of(second)
+    applied(one, hosts)
+    moved = planned(other, hosts)
+    assert_order(moved.live())
+    assert_order(moved.persistent())
+    carry_out(moved, hosts)
+    undo = make_undo_plan(other, facts_of(hosts))
+    assert_order(undo.live())
+    assert all(_takes_away(change) for _, change in undo.changes)
+
+
+def assert_order(changes: tuple[tuple[str, Change], ...]) -> None:
+    away = [_takes_away(change) for _, change in changes]
+    assert away == sorted(away), "adds come before removes"
+    for name in {name for name, _ in changes}:
+        own = [change for host, change in changes if host == name]
+        adds = [ORDER[change.resource.kind] for change in own if not _takes_away(change)]
+        removes = [ORDER[change.resource.kind] for change in own if _takes_away(change)]
+        assert adds == sorted(adds)
+        assert removes == sorted(removes, reverse=True)
+
+
+def _takes_away(change: Change) -> bool:
+    return change.action == "remove" or isinstance(change, Restoring)
+
+
+def test_the_gateway_is_ready_before_a_client_sends() -> None:
+    facts = facts_from(WORLD)
+    spec = parse(
+        "crossnet: 1\nhosts: {app: {lab: app}, gateway: {lab: gateway}, web: {lab: web}, other: {lab: other}}\n"
+        "crossings: {business: {from: app, via: gateway, to: 10.0.44.0/24, firewall: iptables}}\n",
+        "crossnet.yaml",
+    )
+    kinds = [(name, change.resource.kind) for name, change in make_plan(spec, facts).live()]
+    assert list(dict.fromkeys(kinds)) == [
+        ("gateway", "table"),
+        ("gateway", "jump"),
+        ("gateway", "sysctl"),
+        ("app", "route"),
+    ]
+
+
+def test_nothing_for_the_next_boot_is_live() -> None:
+    facts = facts_from(WORLD)
+    spec = parse(
+        "crossnet: 1\nhosts: {app: {lab: app}, gateway: {lab: gateway}, web: {lab: web}, other: {lab: other}}\n"
+        "crossings: {business: {from: app, via: gateway, to: 10.0.44.0/24}}\n",
+        "crossnet.yaml",
+    )
+    plan = make_plan(spec, facts)
+    assert not {change.resource.kind for _, change in plan.live()} & PERSISTENT
+    assert {change.resource.kind for _, change in plan.persistent()} == PERSISTENT
+    assert len(plan.live()) + len(plan.persistent()) == len(plan.changes)
+
+
+def test_switching_forwarding_back_puts_back_what_it_disturbed() -> None:
+    """The kernel resets every interface's `forwarding` and flips `accept_redirects` (net/ipv4/devinet.c)."""
+    own = "eth1 10.0.43.101/24\neth0 10.0.44.63/24\neth2.7 10.9.0.1/24\nsysctl net.ipv4.conf.eth2/7.forwarding 1"
+    world = {
+        "app": host_facts("app", "eth0 10.0.43.15/24"),
+        "gateway": host_facts("gateway", own),
+    }
+    spec = parse(
+        "crossnet: 1\nhosts: {app: {lab: app}, gateway: {lab: gateway}}\n"
+        "crossings: {business: {from: app, via: gateway, to: 10.0.44.0/24}}\n",
+        "crossnet.yaml",
+    )
+    hosts = hosts_of(world)
+    before = dict(hosts["gateway"].sysctls)
+    applied(spec, hosts)
+    assert hosts["gateway"].sysctls["net.ipv4.conf.all.accept_redirects"] == "0"
+    assert hosts["gateway"].sysctls["net.ipv4.conf.eth1.forwarding"] == "1"
+    undone(spec, hosts)
+    assert hosts["gateway"].sysctls == before
+    assert before["net.ipv4.conf.eth2/7.forwarding"] == "1"

@@ -1,0 +1,157 @@
+"""Each kind of thing on a host: found, told apart, changed and put back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from crossnet.facts import Facts, FileState
+from crossnet.netfilter import Engine
+from crossnet.resources import (
+    Change,
+    Command,
+    File,
+    Jump,
+    Resource,
+    RouteResource,
+    RuleTable,
+    Service,
+    Sysctl,
+)
+from crossnet.resources.route import restore_line
+from crossnet.values import Family
+from design.factsheet import host_facts, route, with_files
+
+
+def run(change: Change) -> list[str]:
+    """The steps as an operator would type them."""
+    return [str(step) for step in change.steps]
+
+
+def host(*lines: str) -> Facts:
+    return host_facts("app", "\n".join(("eth0 10.0.43.15/24", *lines)))
+
+
+OWN = RouteResource(route("10.0.44.0/24 via 10.0.43.101 dev eth0 proto 143"))
+
+
+@pytest.mark.parametrize(
+    ("there", "found"),
+    [
+        ("route 10.0.44.0/24 via 10.0.43.101 dev eth0 proto 143", True),
+        ("route 10.0.44.0/24 via 10.0.43.101 dev eth0 proto static metric 100", True),
+        ("route 10.0.44.0/24 via 10.0.43.7 dev eth0 proto 143", False),
+        ("route 10.0.44.0/24 via 10.0.43.101 dev eth0 proto 143 src 10.0.43.15", False),
+    ],
+)
+def test_a_route_is_the_same_when_packets_go_the_same_way(there: str, found: bool) -> None:
+    have = OWN.current(host(there))
+    assert have is not None
+    assert OWN.satisfied_by(have) is found
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        "route 10.0.44.0/24 via 10.0.43.7 dev eth0 proto static",
+        "route 10.0.44.0/25 via 10.0.43.101 dev eth0 proto 143",
+        "route 10.0.44.0/24 via 10.0.43.101 dev eth0 proto 143 table 100",
+        "route blackhole 10.0.44.0/24",
+        "route 10.0.44.0/24 nexthop via 10.0.43.101 dev eth0 nexthop via 10.0.43.102 dev eth0",
+    ],
+)
+def test_the_route_of_somebody_else_is_not_the_own_one(there: str) -> None:
+    assert OWN.current(host(there)) is None
+
+
+def test_steps_of_a_route() -> None:
+    other = RouteResource(route("10.0.44.0/24 via 10.0.43.102 dev eth0 src 10.0.43.15 proto 143"))
+    assert run(Change(None, OWN)) == ["ip -4 route add 10.0.44.0/24 via 10.0.43.101 dev eth0 proto 143"]
+    assert run(Change(OWN, None)) == ["ip -4 route del 10.0.44.0/24 via 10.0.43.101 dev eth0 proto 143"]
+    assert run(Change(OWN, other)) == [
+        "ip -4 route replace 10.0.44.0/24 via 10.0.43.102 dev eth0 src 10.0.43.15 proto 143"
+    ]
+    assert run(Change(OWN, other).inverse()) == [
+        "ip -4 route replace 10.0.44.0/24 via 10.0.43.101 dev eth0 proto 143"
+    ]
+    six = RouteResource(route("fd00:44::/64 via fd00:43::101 dev eth0 proto 143 metric 1024"))
+    assert run(Change(None, six)) == [
+        "ip -6 route add fd00:44::/64 via fd00:43::101 dev eth0 proto 143 metric 1024"
+    ]
+    assert Change(OWN, other).description == (
+        "10.0.44.0/24 via 10.0.43.102 dev eth0 src 10.0.43.15  (was 10.0.44.0/24 via 10.0.43.101 dev eth0)"
+    )
+    assert Change(None, six).description == "fd00:44::/64 via fd00:43::101 dev eth0"
+    assert restore_line(six.route) == (
+        "route replace fd00:44::/64 via fd00:43::101 dev eth0 proto 143 metric 1024"
+    )
+
+
+def test_steps_of_a_setting() -> None:
+    """Slashes, because an interface name may hold dots; what the write disturbed follows it."""
+    facts = host_facts("gateway", "eth0.7 10.0.44.63/24\nsysctl net.ipv4.conf.eth0/7.rp_filter 1")
+    want = Sysctl("net.ipv4.ip_forward", "1")
+    have = want.current(facts)
+    assert isinstance(have, Sysctl)
+    assert run(Change(have, want)) == ["sysctl -q -w net/ipv4/ip_forward=1"]
+    assert run(Change(have, want).inverse()) == [
+        "sysctl -q -w net/ipv4/ip_forward=0 net/ipv4/conf/all/accept_redirects=1 "
+        "net/ipv4/conf/all/forwarding=0 net/ipv4/conf/default/forwarding=0 net/ipv4/conf/eth0.7/forwarding=0"
+    ]
+    assert Change(have, want).description == "net.ipv4.ip_forward  0 → 1"
+    assert Sysctl("net.ipv4.no_such", "1").current(facts) is None
+
+
+def test_steps_of_a_jump() -> None:
+    want = Jump(Engine.IPTABLES_LEGACY, Family.V4, "forward", "iptables-legacy")
+    low = replace(want, first=False)
+    insert = "iptables-legacy -w -t filter -I FORWARD 1 -m comment --comment crossnet -j CROSSNET-FORWARD"
+    delete = "iptables-legacy -w -t filter -D FORWARD -m comment --comment crossnet -j CROSSNET-FORWARD"
+    assert run(Change(None, want)) == [insert]
+    assert run(Change(low, want)) == [delete, insert]
+    assert run(Change(want, None)) == [delete]
+    assert not want.satisfied_by(low)
+    assert Change(low, want).description == "filter FORWARD → CROSSNET-FORWARD  (back to the top)"
+
+
+def test_a_file_is_the_same_with_its_bytes_and_mode() -> None:
+    want = File("/etc/x", b"text\n", 0o755)
+    facts = with_files(host_facts("app", ""), {"/etc/x": FileState(b"text\n", 0o644, "0:4")})
+    have = want.current(facts)
+    assert have == File("/etc/x", b"text\n", 0o644, "0:4")
+    assert not want.satisfied_by(have)
+    assert run(Change(have, want)) == ["write /etc/x"]
+    assert run(Change(want, None)) == ["remove /etc/x"]
+
+
+def test_a_unit_is_enabled_where_its_link_is() -> None:
+    want = Service("crossnet.service")
+    facts = host_facts("app", "")
+    assert want.current(facts) is None
+    linked = with_files(facts, {want.link: FileState(b"", 0o777, "", "/etc/systemd/system/crossnet.service")})
+    assert want.current(linked) == want
+    assert run(Change(None, want)) == [f"link {want.link} to /etc/systemd/system/crossnet.service"]
+    assert run(Change(want, None)) == [f"remove {want.link}"]
+
+
+@pytest.mark.parametrize("resource", [OWN, Sysctl("a.b", "1"), Service("x.service"), File("/x", b"")])
+def test_an_inverse_of_an_inverse_is_the_change(resource: Resource) -> None:
+    change = Change(resource, resource)
+    assert change.inverse().inverse() == change
+    assert Change(None, resource).action == "create"
+    assert Change(None, resource).inverse().action == "remove"
+    assert change.action == "change"
+
+
+def test_only_rules_are_never_adopted() -> None:
+    """Nobody but crossnet makes them; everything else may be there from somebody else."""
+    assert RuleTable.is_only_ours
+    assert Jump.is_only_ours
+    assert not any(kind.is_only_ours for kind in (RouteResource, Sysctl, File, Service))
+
+
+def test_steps_run_with_the_words_that_they_show() -> None:
+    (step,) = Change(None, OWN).steps
+    assert isinstance(step, Command)
+    assert step.argv[:3] == ("ip", "-4", "route")

@@ -1,0 +1,219 @@
+"""Many questions in one round trip, asked for real of this machine through every shell that it has."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crossnet.errors import HostError
+from crossnet.transport import TIMEOUT, Completed
+from crossnet.transport.batch import Answer, ask
+from crossnet.transport.local import Local
+from transport.shells import SHELLS, Through, through
+
+
+@pytest.fixture(params=SHELLS, ids=lambda shell: shell[0])
+def host(request: pytest.FixtureRequest) -> Through:
+    return through(request.param)
+
+
+def answers(host: Through, *questions: Sequence[str]) -> list[Answer]:
+    return asyncio.run(ask(host, questions))
+
+
+def script(text: str, *words: str) -> tuple[str, ...]:
+    return ("sh", "-c", text, "sh", *words)
+
+
+def test_answers_come_in_order_with_their_exit_codes(host: Through) -> None:
+    asked = [script(f"echo {number}; exit {number}") for number in (0, 3, 0, 255, 1)]
+    assert [answer.returncode for answer in answers(host, *asked)] == [0, 3, 0, 255, 1]
+    assert [answer.text.splitlines()[0] for answer in answers(host, *asked)] == ["0", "3", "0", "255", "1"]
+
+
+def test_no_questions(host: Through) -> None:
+    assert answers(host) == []
+
+
+def test_errors_are_told_only_where_a_question_failed(host: Through) -> None:
+    fine, failed, silent = answers(
+        host,
+        script("echo said; echo complaint >&2"),
+        script("echo said; echo complaint >&2; exit 1"),
+        script("exit 1"),
+    )
+    assert fine == Answer(0, "said\n")
+    assert failed.returncode == 1
+    assert failed.text == "said\ncomplaint\n"
+    assert (silent.returncode, silent.text.strip()) == (1, "")
+
+
+def test_a_command_that_is_not_there(host: Through) -> None:
+    missing, there = answers(host, ("no-such-command-anywhere", "-j"), ("echo", "after"))
+    assert missing.returncode == 127
+    assert "no-such-command-anywhere" in missing.text
+    assert there == Answer(0, "after\n")
+
+
+@pytest.mark.parametrize(
+    "output",
+    ["", "\n", "\n\n", "no newline at the end", "one\n", "one\n\n", "\nleading", "tab\there\n", "  blanks  "],
+)
+def test_output_comes_as_it_is(host: Through, output: str) -> None:
+    one, other = answers(host, ("printf", "%s", output), ("printf", "%s", output))
+    assert one == other == Answer(0, output)
+
+
+def test_output_that_is_no_text(host: Through) -> None:
+    """Bytes that are no UTF-8 are replaced, and nothing behind them is lost."""
+    binary, after = answers(host, script(r"printf '\377\376 \001\033[31m x'"), ("echo", "after"))
+    assert binary == Answer(0, "�� \x01\x1b[31m x")
+    assert after == Answer(0, "after\n")
+
+
+def test_a_big_answer_comes_whole(host: Through) -> None:
+    big, after = answers(
+        host, script("i=0; while [ $i -lt 40000 ]; do echo line $i; i=$((i+1)); done"), ("true",)
+    )
+    assert big.text == "".join(f"line {number}\n" for number in range(40000))
+    assert after.ok
+
+
+def test_a_question_cannot_read_what_was_sent_for_others(host: Through) -> None:
+    assert answers(host, ("cat",), ("echo", "after")) == [Answer(0, ""), Answer(0, "after\n")]
+
+
+def test_a_question_changes_nothing_for_the_next(host: Through, tmp_path: Path) -> None:
+    _, _, _, where, variables = answers(
+        host,
+        ("cd", str(tmp_path)),
+        ("set", "--", "a", "b"),
+        ("exit", "9"),
+        ("pwd",),
+        script('echo "${boundary-none} ${command-none} ${number-none}"'),
+    )
+    assert where.text != f"{tmp_path}\n"
+    assert variables.text == "none none none\n"
+
+
+def test_a_question_holds_nothing_of_the_script_open(host: Through) -> None:
+    """What a question leaves running in the background must not keep the answer from ending."""
+    (found,) = answers(host, script("for n in 3 4 5 6; do [ -e /proc/self/fd/$n ] && echo $n; done; true"))
+    assert "3" not in found.text.split()
+
+
+HOSTILE = [
+    "$(touch /tmp/crossnet-was-interpreted)",
+    "`touch /tmp/crossnet-was-interpreted`",
+    "; touch /tmp/crossnet-was-interpreted",
+    "' \" \\ $HOME ${PATH} *",
+    "a\nb\n",
+    "-n",
+    "--",
+    "",
+    " ",
+    "ü→語",
+    "3>&1",
+    "!history",
+    "%s %d \\n",
+    "\x01\x7f",
+]
+
+
+@pytest.mark.parametrize("word", HOSTILE, ids=repr)
+def test_a_word_is_never_interpreted(host: Through, word: str) -> None:
+    one, other = answers(host, ("printf", "%s|", word, word), script('printf "%s|" "$@"', word, "end"))
+    assert one == Answer(0, f"{word}|{word}|")
+    assert other == Answer(0, f"{word}|end|")
+    assert not Path("/tmp/crossnet-was-interpreted").exists()
+
+
+def test_more_than_nine_words(host: Through) -> None:
+    words = [str(number) for number in range(1, 25)]
+    (one,) = answers(host, ("echo", *words))
+    assert one.text.split() == words
+
+
+WORDS = st.lists(
+    st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8), max_size=6
+)
+
+
+@given(st.lists(WORDS, min_size=1, max_size=5))
+@settings(max_examples=60, deadline=None)
+def test_any_words(questions: list[list[str]]) -> None:
+    asked = [("printf", "%s\n", *words) if words else ("true",) for words in questions]
+    found = asyncio.run(ask(Local("here"), asked))
+    assert found == [Answer(0, "".join(f"{word}\n" for word in words)) for words in questions]
+
+
+# ---- what a host may say to lead astray -------------------------------------------------------------
+
+
+class Overheard(Local):
+    """Keeps the command that was run."""
+
+    argv: tuple[str, ...] = ()
+
+    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT) -> Completed:
+        self.argv = tuple(argv)
+        return await super().run(argv, stdin=stdin, timeout=timeout)
+
+
+def test_the_boundary_is_another_one_each_time_and_not_to_be_guessed() -> None:
+    host = Overheard("here")
+    seen = set()
+    for _ in range(5):
+        asyncio.run(ask(host, [("true",)]))
+        boundary = host.argv[4]
+        assert len(boundary) >= 16
+        seen.add(boundary)
+    assert len(seen) == 5
+
+
+def test_an_answer_that_looks_like_the_end_of_one() -> None:
+    text = "\n--crossnet-0123456789abcdef 0\n\n--crossnet- 0\n"
+    assert asyncio.run(ask(Local("here"), [("printf", "%s", text), ("echo", "b")])) == [
+        Answer(0, text),
+        Answer(0, "b\n"),
+    ]
+
+
+@pytest.mark.parametrize("said", [b"", b"sh: command not found\n", b"\n--crossnet-x 0\n"])
+def test_a_host_whose_sh_is_none_is_told(said: bytes) -> None:
+    class Broken(Local):
+        async def run(
+            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT
+        ) -> Completed:
+            return Completed("old", tuple(argv), 127, said, b"nologin: this account is closed\n")
+
+    with pytest.raises(HostError) as refused:
+        asyncio.run(ask(Broken("old"), [("true",), ("true",)]))
+    assert "asked 2 questions in one go" in str(refused.value)
+    assert "this account is closed" in str(refused.value)
+
+
+def test_a_host_that_stops_in_the_middle_is_an_error_not_half_an_answer() -> None:
+    class Cut(Local):
+        async def run(
+            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT
+        ) -> Completed:
+            whole = await super().run(argv, stdin=stdin, timeout=timeout)
+            return Completed("here", tuple(argv), 255, whole.stdout[:-3], b"connection lost")
+
+    with pytest.raises(HostError, match="connection lost"):
+        asyncio.run(ask(Cut("here"), [("echo", "a"), ("echo", "b")]))
+
+
+def test_what_is_written_in_the_script_is_posix() -> None:
+    """Only words that were given as words reach `eval`."""
+    host = Overheard("here")
+    asyncio.run(ask(host, [("echo", "$(id)")]))
+    assert "$(id)" not in host.argv[2]
+    assert shlex.join(host.argv[5:]) == "2 echo '$(id)'"

@@ -1,0 +1,245 @@
+"""This machine as a host: commands run to their end or are ended, files are there whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from crossnet.errors import CommandFailed, HostError
+from crossnet.transport import Completed, ShellHost
+from crossnet.transport.local import Local
+from transport.shells import SHELLS, through
+
+HERE = Local("here")
+
+
+@pytest.fixture(params=SHELLS, ids=lambda shell: shell[0])
+def host(request: pytest.FixtureRequest) -> ShellHost:
+    return through(request.param)
+
+
+def run(*argv: str, stdin: bytes = b"", timeout: float = 30) -> Completed:
+    return asyncio.run(HERE.run(argv, stdin=stdin, timeout=timeout))
+
+
+# ---- commands ------------------------------------------------------------------------------------
+
+
+def test_output_errors_and_exit_code_are_kept_apart() -> None:
+    done = run("sh", "-c", "cat; echo bad >&2; exit 7", stdin=b"\x00\xff in\n")
+    assert (done.returncode, done.stdout, done.stderr) == (7, b"\x00\xff in\n", b"bad\n")
+    assert not done.ok
+    assert (done.text, done.error_text) == ("\x00� in\n", "bad\n")
+
+
+def test_words_are_not_interpreted() -> None:
+    assert (
+        run("printf", "%s|", "$(id)", "`id`", "a b", "'", '"', "\n", "*", "").text
+        == "$(id)|`id`|a b|'|\"|\n|*||"
+    )
+
+
+def test_a_failed_command_says_what_ran_where_and_what_it_said() -> None:
+    with pytest.raises(CommandFailed) as failed:
+        run("sh", "-c", "echo no such thing >&2; exit 3").check()
+    assert str(failed.value) == (
+        "here: ran `sh -c echo no such thing >&2; exit 3`: exit code 3: no such thing\n"
+        "  Run it by hand on the host to see more."
+    )
+    assert (failed.value.returncode, failed.value.host) == (3, "here")
+    assert run("true").check().ok
+
+
+def test_a_command_that_is_not_there_is_127_as_in_a_shell() -> None:
+    done = run("no-such-command-anywhere")
+    assert done.returncode == 127
+    assert "no-such-command-anywhere: not found" in done.error_text
+
+
+def test_nothing_of_the_callers_environment_goes_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    monkeypatch.setenv("SECRET", "x")
+    monkeypatch.setenv("PATH", "/nowhere")
+    lines = dict(line.split("=", 1) for line in run("env").text.splitlines())
+    assert lines == {"LC_ALL": "C", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+
+
+def test_a_command_is_out_of_reach_of_the_terminals_interrupt() -> None:
+    """A Ctrl-C goes to the foreground group of the terminal: the command has a session of its own."""
+    assert int(run("sh", "-c", "ps -o sid= -p $$").text) != os.getsid(0)
+
+
+def test_much_input_that_nobody_reads_is_no_error() -> None:
+    assert run("true", stdin=b"x" * 1_000_000).ok
+
+
+def test_a_command_that_takes_too_long_is_ended_and_told(tmp_path: Path) -> None:
+    mark = tmp_path / "pid"
+    with pytest.raises(HostError, match=r"here: ran `sh -c .*: no answer within 1 s"):
+        run("sh", "-c", 'echo $$ > "$1"; exec sleep 600', "sh", str(mark), timeout=1)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(mark.read_text()), 0)
+
+
+def test_a_cancelled_command_is_ended(tmp_path: Path) -> None:
+    pipe = tmp_path / "pid"
+    os.mkfifo(pipe)
+
+    async def cancelled() -> int:
+        task = asyncio.create_task(HERE.run(["sh", "-c", 'echo $$ > "$1"; exec sleep 600', "sh", str(pipe)]))
+        pid = int(await asyncio.to_thread(pipe.read_text))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return pid
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(asyncio.run(cancelled()), 0)
+
+
+def test_a_running_command_gives_its_lines_until_it_is_stopped() -> None:
+    async def some() -> list[bytes]:
+        process = await HERE.start(["sh", "-c", "echo one; echo two; exec sleep 600"])
+        seen = []
+        async for line in process.lines():
+            seen.append(line)
+            if len(seen) == 2:
+                await process.stop()
+        await process.stop()
+        return seen
+
+    assert asyncio.run(some()) == [b"one\n", b"two\n"]
+
+
+# ---- files ---------------------------------------------------------------------------------------
+
+
+def write(host: ShellHost, path: Path, data: bytes | None, mode: int = 0o644) -> None:
+    asyncio.run(host.write(PurePosixPath(path), data, mode=mode))
+
+
+def read(host: ShellHost, path: Path) -> bytes | None:
+    return asyncio.run(host.read(PurePosixPath(path)))
+
+
+@pytest.mark.parametrize("data", [b"", b"text\n", b"no newline", b"\x00\xff\n\r" * 100, b"x" * 1_000_000])
+def test_what_is_written_is_read(host: ShellHost, tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "file"
+    write(host, path, data)
+    assert path.read_bytes() == data
+    assert read(host, path) == data
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644, 0o755, 0o4750])
+def test_mode(host: ShellHost, tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    path.chmod(0o777)
+    write(host, path, b"new", mode)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_the_file_is_another_one_and_nothing_is_left_beside_it(host: ShellHost, tmp_path: Path) -> None:
+    """Whoever has the old file open goes on reading the old one."""
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with open(path, "rb") as reader:
+        write(host, path, b"new")
+        assert reader.read() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_folders_are_made(host: ShellHost, tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "file"
+    write(host, path, b"x")
+    assert path.read_bytes() == b"x"
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o755
+
+
+@pytest.mark.parametrize("name", ["with blank", "-n", "--help", "$(id)", "a'b\"c", "new\nline", "*", "ü"])
+def test_any_name(host: ShellHost, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name / name
+    assert read(host, path) is None
+    write(host, path, b"x")
+    assert path.read_bytes() == read(host, path) == b"x"
+    write(host, path, None)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_an_absent_file(host: ShellHost, tmp_path: Path) -> None:
+    assert read(host, tmp_path / "none") is None
+    write(host, tmp_path / "none", None)
+    dangling = tmp_path / "dangling"
+    dangling.symlink_to(tmp_path / "none")
+    assert read(host, dangling) is None
+    write(host, dangling, None)
+    assert not dangling.is_symlink()
+
+
+def test_a_link_is_replaced_and_its_target_left_alone(host: ShellHost, tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_bytes(b"somebody else's")
+    link.symlink_to(target)
+    write(host, link, b"ours")
+    assert target.read_bytes() == b"somebody else's"
+    assert link.read_bytes() == b"ours"
+
+
+def test_what_cannot_be_written_or_read_is_told_and_leaves_nothing(host: ShellHost, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    (folder / "inside").mkdir(parents=True)
+    with pytest.raises(HostError):
+        read(host, folder)
+    (tmp_path / "plain").write_bytes(b"x")
+    with pytest.raises(HostError):
+        write(host, tmp_path / "plain" / "file", b"x")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["folder", "plain"]
+
+
+def test_a_reader_never_sees_half_a_file(host: ShellHost, tmp_path: Path) -> None:
+    """However often it is replaced: always one of the two, whole."""
+    path = tmp_path / "file"
+    one, other = b"a" * 200_000, b"b" * 200_000
+    write(host, path, one)
+
+    async def replaced_while_read() -> None:
+        async def writer() -> None:
+            for data in (other, one, other, one):
+                await host.write(PurePosixPath(path), data)
+
+        task = asyncio.create_task(writer())
+        while not task.done():
+            assert path.read_bytes() in (one, other)
+            await asyncio.sleep(0)
+        await task
+
+    asyncio.run(replaced_while_read())
+
+
+def test_a_write_that_fails_in_the_middle_leaves_the_old_file(host: ShellHost, small_disk: Path) -> None:
+    path = small_disk / "file"
+    path.write_bytes(b"old")
+    with pytest.raises(HostError, match="No space left"):
+        write(host, path, b"x" * 60_000)
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in small_disk.iterdir()] == ["file"]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 16 kB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16k", "none", place], capture_output=True, text=True
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"no small file system here: {mounted.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", place], check=True)
