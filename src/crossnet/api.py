@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -13,8 +14,8 @@ from crossnet import facts as facts_module
 from crossnet.errors import CrossnetError, PlanRefused, RollbackNotProved
 from crossnet.events import Event, Watcher, nobody
 from crossnet.facts import Facts
-from crossnet.health import CrossingStatus, crossing_status, refused_status
-from crossnet.inventory import connect
+from crossnet.health import CrossingStatus, crossing_status, parse_verified, refused_status
+from crossnet.inventory import connect, disconnect
 from crossnet.persistence import unit
 from crossnet.planning import Plan, make_plan, make_undo_plan
 from crossnet.record import FILES, VERIFIED, read_record
@@ -61,6 +62,16 @@ def hosts_of(spec: Spec) -> dict[str, Host]:
     return connect(spec, _lab_host)
 
 
+@asynccontextmanager
+async def _reached(spec: Spec) -> AsyncIterator[dict[str, Host]]:
+    """A way to each host; what was connected on the way is ended at the end."""
+    hosts = hosts_of(spec)
+    try:
+        yield hosts
+    finally:
+        await disconnect(hosts)
+
+
 def _lab_host(name: str, written: str) -> ShellHost:
     from crossnet.lab.build import find
     from crossnet.transport.lab import LabHost
@@ -70,7 +81,8 @@ def _lab_host(name: str, written: str) -> ShellHost:
 
 async def observe(spec: Spec, *, watch: Watcher = nobody) -> dict[str, Facts]:
     """What every host of a spec says about itself; read only."""
-    return await _observe(hosts_of(spec), watch)
+    async with _reached(spec) as hosts:
+        return await _observe(hosts, watch)
 
 
 async def _observe(hosts: Mapping[str, Host], watch: Watcher) -> dict[str, Facts]:
@@ -110,7 +122,11 @@ async def apply(made: Plan, *, watch: Watcher = nobody) -> Applied:
     """
     if not made.touched:
         return Applied(made, None, None)
-    hosts = hosts_of(made.spec)
+    async with _reached(made.spec) as hosts:
+        return await _apply(made, hosts, watch)
+
+
+async def _apply(made: Plan, hosts: Mapping[str, Host], watch: Watcher) -> Applied:
     held: list[Verification] = []
 
     async def prove() -> None:
@@ -139,7 +155,13 @@ async def apply(made: Plan, *, watch: Watcher = nobody) -> Applied:
 
 async def verify(spec: Spec, *, crossing: str | None = None, watch: Watcher = nobody) -> Verification:
     """Read back, send a new flow from each client, and look at it on the gateway."""
-    hosts = hosts_of(spec)
+    async with _reached(spec) as hosts:
+        return await _verify(spec, crossing, hosts, watch)
+
+
+async def _verify(
+    spec: Spec, crossing: str | None, hosts: Mapping[str, Host], watch: Watcher
+) -> Verification:
     facts = await _observe(hosts, watch)
     made = make_plan(spec, facts)
     if crossing is not None:
@@ -164,7 +186,7 @@ class UndoPlan:
 
 async def plan_undo(spec: Spec, *, watch: Watcher = nobody) -> UndoPlan:
     """What undo would do, by the hosts' own records and journals; Locked when one is under way here."""
-    facts = await _observe(hosts_of(spec), watch)
+    facts = await observe(spec, watch=watch)
     return UndoPlan(make_undo_plan(spec, facts), _abandoned(facts))
 
 
@@ -183,7 +205,11 @@ def _abandoned(facts: Mapping[str, Facts]) -> dict[str, Journal]:
 
 async def undo(spec: Spec, *, watch: Watcher = nobody) -> Applied:
     """Every host as it was before crossnet; an abandoned transaction is put back first."""
-    hosts = hosts_of(spec)
+    async with _reached(spec) as hosts:
+        return await _undo(spec, hosts, watch)
+
+
+async def _undo(spec: Spec, hosts: Mapping[str, Host], watch: Watcher) -> Applied:
     facts = await _observe(hosts, watch)
     if left := _abandoned(facts):
         facts = await _finish(left, hosts, watch)
@@ -209,12 +235,11 @@ async def undo(spec: Spec, *, watch: Watcher = nobody) -> Applied:
 
 async def _finish(left: Mapping[str, Journal], hosts: Mapping[str, Host], watch: Watcher) -> dict[str, Facts]:
     """Put abandoned transactions back and prove it; the facts after that."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(finish(hosts[name], found, watch)) for name, found in left.items()]
+    found = await asyncio.gather(*(finish(hosts[name], own, watch) for name, own in left.items()))
     facts = await _observe(hosts, watch)
-    wrong = [line for name, found in left.items() for line in unproved(found, facts[name])]
+    wrong = [line for name, own in left.items() for line in unproved(own, facts[name])]
     if wrong:
-        errors = [error for task in tasks for error in task.result()]
+        errors = [error for errors in found for error in errors]
         raise RollbackNotProved(
             "Rollback not proved. Look at:\n  "
             + "\n  ".join([*wrong, *errors])
@@ -227,7 +252,7 @@ async def _finish(left: Mapping[str, Journal], hosts: Mapping[str, Host], watch:
 
 async def status(spec: Spec, *, watch: Watcher = nobody) -> tuple[CrossingStatus, ...]:
     """How each crossing stands; sends nothing and changes nothing."""
-    facts = await _observe(hosts_of(spec), watch)
+    facts = await observe(spec, watch=watch)
     try:
         made = make_plan(spec, facts)
     except PlanRefused as refused:
@@ -247,7 +272,8 @@ async def _remember(found: Verification, made: Plan, hosts: Mapping[str, Host]) 
             entry = {"time": now, "result": str(worst)}
             by_gateway.setdefault(passage.gateway, {})[name] = entry
     for gateway, entries in by_gateway.items():
-        data = (json.dumps(entries) + "\n").encode()
+        held = parse_verified(await hosts[gateway].read(PurePosixPath(VERIFIED)))
+        data = (json.dumps({**held, **entries}) + "\n").encode()
         await hosts[gateway].write(PurePosixPath(VERIFIED), data, mode=0o600)
 
 

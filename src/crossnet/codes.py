@@ -64,7 +64,7 @@ CODES = {
         ),
         Code(
             "no-such-interface",
-            "`ingress` names an interface that the gateway does not have.",
+            "`ingress` or `egress` names an interface that the gateway does not have.",
             "The gateway's interfaces, listed as candidates.",
             "Correct the name.",
         ),

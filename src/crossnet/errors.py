@@ -63,10 +63,9 @@ class CommandFailed(HostError):
 
     def __init__(self, host: str, argv: Sequence[str], returncode: int, stderr: str) -> None:
         self.argv, self.returncode, self.stderr = tuple(argv), returncode, stderr
-        shown = argv[0] if len(argv) < 2 else " ".join(_short(word) for word in argv)
         super().__init__(
             host,
-            f"ran `{shown}`",
+            f"ran `{shown(argv)}`",
             f"exit code {returncode}: {stderr.strip() or 'no message'}",
             "Run it by hand on the host to see more.",
         )
@@ -78,6 +77,11 @@ class HostsFailed(CrossnetError):
     def __init__(self, errors: Sequence[CrossnetError]) -> None:
         self.errors = tuple(errors)
         super().__init__("\n".join(str(error) for error in errors))
+
+
+def shown(argv: Sequence[str]) -> str:
+    """A command for people: a script that is one of its words is cut to its beginning."""
+    return " ".join(_short(word) for word in argv)
 
 
 def _short(word: str, limit: int = 60) -> str:

@@ -84,7 +84,7 @@ def _status(name: str, passages: list[Passage], plan: Plan, facts: Mapping[str, 
     verified = _last_verified(facts[gateway]).get(name, {})
     failed = verified.get("result") == "unreachable"
     if not applied:
-        state, reasons = State.DOWN, ["not applied"]
+        state, reasons = State.DOWN, ["not applied", *unwell]
     elif differing:
         state, reasons = State.DRIFTED, list(dict.fromkeys(differing))
     elif unwell or failed:
@@ -135,8 +135,13 @@ def _unwell(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[str]:
 
 def _last_verified(facts: Facts) -> dict[str, dict[str, str]]:
     state = facts.files.get(VERIFIED)
+    return parse_verified(state.data if state else None)
+
+
+def parse_verified(data: bytes | None) -> dict[str, dict[str, str]]:
+    """Time and result of the last verification by crossing; nothing where the file is absent or damaged."""
     try:
-        found: dict[str, dict[str, str]] = json.loads(state.data) if state else {}
+        found = json.loads(data or b"{}")
     except ValueError:
         return {}
-    return found
+    return found if isinstance(found, dict) else {}

@@ -92,7 +92,10 @@ def _in_order(changes: Iterable[tuple[str, Change]]) -> tuple[tuple[str, Change]
     listed = list(changes)
     adding = [item for item in listed if item[1].action != "remove" and not _is_reset(item[1])]
     removing = [item for item in listed if item not in adding]
-    return (*adding, *reversed(removing))
+    # But a chain can go only when nothing jumps into it any more.
+    shrinking = {host for host, one in adding if one.resource.kind == "table" and one.have}
+    jumps = [item for item in removing if item[1].resource.kind == "jump" and item[0] in shrinking]
+    return (*jumps, *adding, *(item for item in reversed(removing) if item not in jumps))
 
 
 def _is_reset(change: Change) -> bool:
@@ -134,10 +137,11 @@ def _host_plan(facts: Facts, wanted: Design, spec: Spec) -> HostPlan:
     adopted: list[Resource] = []
     owned: list[Owned] = []
     for resource in resources:
-        have = resource.current(facts)
         known = record.find(resource)
+        ours = resource.ours(facts) if known else None
+        have = ours or resource.current(facts)
         if have is not None and resource.satisfied_by(have):
-            if known is None and not resource.is_only_ours:
+            if ours is None and not resource.is_only_ours:
                 adopted.append(have)
                 continue
         else:
@@ -161,7 +165,7 @@ def _restore(facts: Facts, record: Record, keep: set[tuple[str, str]]) -> tuple[
     for owned in record.owned:
         if owned.identity in keep:
             continue
-        have = owned.applied.current(facts)
+        have = owned.applied.ours(facts)
         if have is None and owned.original is None:
             continue
         if have is not None and owned.original is not None and have == owned.original:

@@ -18,6 +18,7 @@ from crossnet.show.json import FORMAT_VERSION, plan_data
 from crossnet.specfile import parse
 
 KIND = "crossnet-plan"
+_KEYS = {"format_version", "spec_file", "spec", "plan"}
 
 
 class SavedPlanError(CrossnetError):
@@ -33,6 +34,8 @@ def save(plan: Plan, path: Path) -> None:
         "spec": plan.spec.source,
         "plan": plan_data(plan),
     }
+    if path.is_dir() or not path.name:
+        raise SavedPlanError(f"cannot write the plan to {path}: it is a folder\n  Name a file.")
     aside = path.with_name(f".{path.name}.crossnet")
     try:
         with open(
@@ -55,9 +58,14 @@ async def load(path: Path, *, watch: Watcher = nobody) -> Plan:
         ) from None
     except ValueError as error:
         raise SavedPlanError(f"{path} is not a saved plan: {error}") from None
-    if not isinstance(document, dict) or document.get("kind") != KIND:
+    if not isinstance(document, dict) or document.get("kind") != KIND or not set(document) >= _KEYS:
         raise SavedPlanError(f"{path} is not a saved plan\n  `crossnet plan --out FILE` writes one.")
-    spec = parse(document["spec"], document["spec_file"])
+    version = str(document["format_version"])
+    if version.partition(".")[0] != FORMAT_VERSION.partition(".")[0]:
+        raise SavedPlanError(
+            f"{path} is a plan of format {version}, this crossnet reads {FORMAT_VERSION}\n  Make a new plan."
+        )
+    spec = parse(str(document["spec"]), str(document["spec_file"]))
     made = api.plan(spec, await api.observe(spec, watch=watch))
     if json.loads(json.dumps(plan_data(made))) != document["plan"]:
         raise StalePlan(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address
 
 import pytest
 from hypothesis import given, settings
@@ -47,6 +46,7 @@ from crossnet.values import (
 )
 from design.factsheet import networks
 
+NEXT_HOP = address("10.0.43.101")
 NFT = Dialect(Engine.NFTABLES)
 IPSET = Dialect(Engine.IPTABLES_LEGACY)
 LINEAR = Dialect(Engine.IPTABLES_LEGACY, has_ipset=False)
@@ -144,8 +144,7 @@ def passage(
         family=Family.V4,
         ingress="eth1",
         egress="eth0",
-        next_hop=IPv4Address("10.0.43.101"),
-        clients=tuple(Client(each) for each in networks(*clients.split())),
+        clients=tuple(Client(each, NEXT_HOP) for each in networks(*clients.split())),
         destinations=own,
         sources=tuple(zip(own, addresses * (len(own) // len(addresses)), strict=True))
         if translate is Translate.SNAT
@@ -312,15 +311,14 @@ def some_passages(draw: st.DrawFn) -> tuple[Passage, ...]:
         sources = [address(draw(st.sampled_from(own))) for _ in to] if translate is Translate.SNAT else []
         # A managed host may lie inside a network of `from`.
         hosts = draw(st.sampled_from(["", "app"]))
-        inside = [Client(host_network(clients[0][0]), hosts, "eth0")] if hosts else []
+        inside = [Client(host_network(clients[0][0]), NEXT_HOP, hosts, "eth0")] if hosts else []
         made.append(
             Passage(
                 crossing=Crossing(name, clients, "gateway", to, allow, translate),
                 family=family,
                 ingress="eth1",
                 egress=draw(st.sampled_from(["eth0", "eth0.100", "eth1"])),
-                next_hop=address("10.0.43.101"),
-                clients=(*inside, *(Client(each) for each in clients)),
+                clients=(*inside, *(Client(each, NEXT_HOP) for each in clients)),
                 destinations=to,
                 sources=tuple(zip(to, sources, strict=True)) if sources else (),
                 clamp=draw(st.booleans()),

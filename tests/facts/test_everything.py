@@ -44,6 +44,7 @@ def test_interfaces_with_their_state(gateway: Facts) -> None:
         "spare": (False, 1500),
         "eth0.100": (False, 1400),  # no carrier
         "ppp7": (False, 1500),
+        "lo": (True, 65536),  # it holds an address that the gateway may translate to
     }
     assert gateway.link("eth9") is None
 

@@ -298,7 +298,7 @@ def test_change_that_fails_is_rolled_back_everywhere(bench: Callable[..., Bench]
     """A tool on one host says no in the middle; the fault is proved to have been reached."""
     b = bench()
     host, tool = {"table": ("gateway", "nft"), "sysctl": ("gateway", "sysctl"), "route": ("app", "ip")}[kind]
-    refused = {"table": "-f", "sysctl": "-q", "route": "-4"}[kind]
+    refused = {"table": "-f", "sysctl": "-e", "route": "-4"}[kind]
     before = b.fingerprints()
     spec = b.spec("to: 10.0.44.0/24")
     _break_tool(b, host, tool, refused)

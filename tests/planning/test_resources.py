@@ -94,9 +94,9 @@ def test_steps_of_a_setting() -> None:
     want = Sysctl("net.ipv4.ip_forward", "1")
     have = want.current(facts)
     assert isinstance(have, Sysctl)
-    assert run(Change(have, want)) == ["sysctl -q -w net/ipv4/ip_forward=1"]
+    assert run(Change(have, want)) == ["sysctl -e -q -w net/ipv4/ip_forward=1"]
     assert run(Change(have, want).inverse()) == [
-        "sysctl -q -w net/ipv4/ip_forward=0 net/ipv4/conf/all/accept_redirects=1 "
+        "sysctl -e -q -w net/ipv4/ip_forward=0 net/ipv4/conf/all/accept_redirects=1 "
         "net/ipv4/conf/all/forwarding=0 net/ipv4/conf/default/forwarding=0 net/ipv4/conf/eth0.7/forwarding=0"
     ]
     assert Change(have, want).description == "net.ipv4.ip_forward  0 → 1"

@@ -15,6 +15,7 @@ from crossnet.errors import CommandFailed, CrossnetError, PlanRefused, Problem, 
 from crossnet.health import CrossingStatus, State
 from crossnet.netfilter import Counter
 from crossnet.planning import Plan, make_plan
+from crossnet.record import Record
 from crossnet.resources import Command
 from crossnet.show import json as as_json
 from crossnet.show import text
@@ -158,8 +159,9 @@ def test_status_adds_up_the_families() -> None:
 
 
 def test_an_undo_tells_what_was_left_unfinished(plan: Plan) -> None:
-    changes = [change for _, change in plan.changes]
-    begun = journal.new("0a1b2c3d", changes)
+    live = [change for _, change in plan.live()]
+    persistent = [change for _, change in plan.persistent()]
+    begun = journal.new("0a1b2c3d", live, persistent, Record())
     left = replace(begun, who="ops@desk", started="2026-01-02T03:04:05+00:00", begun=2)
     empty = replace(plan, hosts=(), passages=(), impacts=())
     shown = text.undo_plan_text(UndoPlan(empty, {"gateway": left}))
@@ -186,7 +188,8 @@ def test_the_plan_of_json_is_the_plan_of_the_text(plan: Plan) -> None:
         ]
         assert (told["have"] is None) is (change.have is None)
     (crossing,) = data["crossings"]
-    assert (crossing["ingress"], crossing["egress"], crossing["next_hop"]) == ("eth1", "eth0", "10.0.43.101")
+    assert (crossing["ingress"], crossing["egress"]) == ("eth1", "eth0")
+    assert crossing["clients"][0]["next_hop"] == "10.0.43.101"
     assert {impact["code"] for impact in data["impacts"]} == {impact.code for impact in plan.impacts}
 
 

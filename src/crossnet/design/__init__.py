@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from crossnet.design.conflicts import conflicts, gateway_settings
 from crossnet.design.engine import Choice, choose, iptables_name
-from crossnet.design.impacts import Impact, gateway_impacts, passage_impacts
+from crossnet.design.impacts import Impact, client_impacts, gateway_impacts, passage_impacts
 from crossnet.design.passage import Client, Passage
 from crossnet.design.question import Refused
 from crossnet.design.resolve import resolve
@@ -62,7 +62,11 @@ def design(spec: Spec, facts: Mapping[str, Facts]) -> Design:
     wanted: dict[str, list[Resource]] = {name: [] for name in facts}
     engines: dict[str, Choice] = {}
     fenced: set[tuple[str, Family]] = set()
-    impacts: list[Impact] = [impact for passage in passages for impact in passage_impacts(passage)]
+    impacts: list[Impact] = [
+        impact
+        for passage in passages
+        for impact in (*passage_impacts(passage), *client_impacts(passage, facts))
+    ]
     for name, own in _by_gateway(passages).items():
         settings = gateway_settings([passage.crossing for passage in own])
         choice = choose(facts[name], settings.firewall)
@@ -196,7 +200,7 @@ def _routes(passage: Passage, client: Client) -> list[Resource]:
         RouteResource(
             Route(
                 destination=network,
-                via=passage.next_hop,
+                via=client.next_hop,
                 device=client.interface,
                 source=source,
                 protocol=OWN_PROTOCOL,
@@ -225,4 +229,6 @@ def _persistence(
         return (), [
             Impact("not-persistent", facts.host, "lost at the next reboot: systemd does not run there")
         ]
-    return unit.persistent(live, (crossing.name for crossing in crossings)), []
+    # A route of somebody else that does the same is also theirs to bring back.
+    own = [item for item in live if not (isinstance(item, RouteResource) and item.is_theirs(facts))]
+    return unit.persistent(own, (crossing.name for crossing in crossings)), []

@@ -19,21 +19,13 @@ class Approach:
 
     client: Client
     ingress: str
-    next_hop: Address
 
 
 def approaches(q: Question) -> list[Approach]:
     """How each client of the family reaches the gateway."""
     given = q.crossing.ingress
     if given is not None and q.gateway.link(given) is None:
-        raise Refused(
-            q.refusal(
-                "no-such-interface",
-                f"{q.gateway.host} has no interface {given}",
-                "Correct `ingress`.",
-                (link.name for link in q.gateway.links),
-            )
-        )
+        raise Refused(q.no_such_interface("ingress", given))
     _check_clients_networks(q)
     found = [approach for entry in q.crossing.clients for approach in _approach(q, entry)]
     if not found:
@@ -89,7 +81,7 @@ def _managed(q: Question, name: str) -> Approach:
     found = list(_shared_networks(q, name))
     if not found:
         raise Refused(_not_on_link(q, name))
-    ways = {(approach.client.interface, approach.ingress, approach.next_hop) for approach in found}
+    ways = {(approach.client.interface, approach.ingress, approach.client.next_hop) for approach in found}
     if len(ways) > 1:
         raise Refused(
             q.refusal(
@@ -97,7 +89,7 @@ def _managed(q: Question, name: str) -> Approach:
                 f"{name} reaches {q.gateway.host} in more than one way",
                 "Say which one: `ingress: INTERFACE` or `next-hop: ADDRESS`.",
                 (
-                    f"ingress: {item.ingress}, next-hop: {item.next_hop}  (from {name} {item.client.interface})"
+                    f"ingress: {item.ingress}, next-hop: {item.client.next_hop}  (from {name} {item.client.interface})"
                     for item in found
                 ),
             )
@@ -113,8 +105,11 @@ def _shared_networks(q: Question, name: str) -> Iterable[Approach]:
             # One next hop an ingress: its first address. The first address of the client that shares a
             # network is the one that the kernel takes as source.
             hops = dict(reversed(list(_next_hops(q, item))))
-            client = Client(host_network(item.address), name, link.name, several)
-            yield from (Approach(client, ingress, next_hop) for ingress, next_hop in hops.items())
+            network = host_network(item.address)
+            yield from (
+                Approach(Client(network, next_hop, name, link.name, several), ingress)
+                for ingress, next_hop in hops.items()
+            )
             if hops:
                 break
 
@@ -170,7 +165,7 @@ def _admitted(q: Question, network: Network) -> Approach:
                 f"{q.gateway.host} {ingress} has no {q.family.label} address to be the next hop",
             )
         )
-    return Approach(Client(network), ingress, next_hop)
+    return Approach(Client(network, next_hop), ingress)
 
 
 def _ingress_towards(q: Question, network: Network) -> str:
@@ -201,7 +196,7 @@ def _ingress_towards(q: Question, network: Network) -> str:
 
 def one_ingress(q: Question, approaches: Sequence[Approach]) -> str:
     """The one interface on which all clients arrive."""
-    ways = sorted({(approach.ingress, str(approach.next_hop)) for approach in approaches})
+    ways = sorted({(approach.ingress, str(approach.client.next_hop)) for approach in approaches})
     if len({ingress for ingress, _ in ways}) > 1:
         raise Refused(
             q.refusal(

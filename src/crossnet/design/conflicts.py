@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 
-from crossnet.design.passage import Passage
+from crossnet.design.passage import Client, Passage
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
 from crossnet.facts.routes import MAIN, OWN_PROTOCOL, Route
@@ -46,22 +46,14 @@ def _overlap(one: Passage, other: Passage) -> Iterable[Refusal]:
     """Two crossings that claim the same packets; different traffic on the same way is fine."""
     if one.family is not other.family or one.crossing.name == other.crossing.name:
         return
-    same_way = (one.gateway, one.ingress, one.egress, one.next_hop, one.crossing.translate, one.sources) == (
-        other.gateway,
-        other.ingress,
-        other.egress,
-        other.next_hop,
-        other.crossing.translate,
-        other.sources,
-    )
-    if same_way and not _same_traffic(one.crossing.allow, other.crossing.allow):
+    if _way(one) == _way(other) and not _same_traffic(one.crossing.allow, other.crossing.allow):
         return
-    clients = [
-        client
-        for client in one.clients
-        if any(overlap(client.network, rival.network) for rival in other.clients)
+    clients = [mine for mine in one.clients if any(_same_client(mine, theirs) for theirs in other.clients)]
+    networks = [
+        max(mine, theirs, key=lambda network: network.prefixlen)
+        for mine, theirs in product(one.destinations, other.destinations)
+        if overlap(mine, theirs)
     ]
-    networks = [n for n in one.destinations if any(overlap(n, rival) for rival in other.destinations)]
     if clients and networks:
         yield Refusal(
             "crossings-overlap",
@@ -69,6 +61,16 @@ def _overlap(one: Passage, other: Passage) -> Iterable[Refusal]:
             f"both claim packets from {clients[0]} to {show_network(networks[0])}",
             "Merge them into one, or make their `from`, `to` or `allow` disjoint.",
         )
+
+
+def _same_client(one: Client, other: Client) -> bool:
+    """One host with two addresses still has one routing table."""
+    return overlap(one.network, other.network) or (one.host is not None and one.host == other.host)
+
+
+def _way(passage: Passage) -> tuple[object, ...]:
+    sources = frozenset(source for _, source in passage.sources)
+    return (passage.gateway, passage.ingress, passage.egress, passage.crossing.translate, sources)
 
 
 def _same_traffic(one: tuple[Traffic, ...] | None, other: tuple[Traffic, ...] | None) -> bool:
@@ -108,7 +110,7 @@ def _routes_in_use(passage: Passage, facts: Mapping[str, Facts]) -> Iterable[Ref
         if client.host is None:
             continue
         for route in facts[client.host].routes:
-            if route.destination in passage.destinations and _is_rival(route, passage, client.interface):
+            if route.destination in passage.destinations and _is_rival(route, client):
                 yield Refusal(
                     "route-in-use",
                     client.host,
@@ -117,7 +119,10 @@ def _routes_in_use(passage: Passage, facts: Mapping[str, Facts]) -> Iterable[Ref
                 )
 
 
-def _is_rival(route: Route, passage: Passage, interface: str | None) -> bool:
+def _is_rival(route: Route, client: Client) -> bool:
     if route.table != MAIN or route.protocol == OWN_PROTOCOL:
         return False
-    return (route.via, route.device) != (passage.next_hop, interface)
+    if (route.via, route.device) != (client.next_hop, client.interface):
+        return True
+    # The same way with a source of its own: the gateway would not know those packets.
+    return route.source not in (None, client.network.network_address)

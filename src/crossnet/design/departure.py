@@ -14,9 +14,17 @@ from crossnet.values import Address, Network, contains, family_of, overlap, show
 def route(q: Question, network: Network) -> Route:
     """The gateway's own route to a destination."""
     routes = [route for route in q.gateway.routes if route.type != "local"]
-    if q.crossing.egress is not None:
-        routes = [route for route in routes if q.crossing.egress in devices_of([route])]
     found = matching(routes, network)
+    given = q.crossing.egress
+    if given is not None and q.gateway.link(given) is None:
+        raise Refused(q.no_such_interface("egress", given))
+    if given is not None:
+        # Among equals the spec decides; where the kernel would go another way, no word of the spec changes that.
+        found = tuple(route for route in found if given in devices_of([route])) or found
+        if found and given not in devices_of(found):
+            raise Refused(_no_route(q, network, found))
+        if found:
+            return found[0]
     if not found or not devices_of(found):
         raise Refused(_no_route(q, network, found))
     smaller = [route for route in inside(routes, network) if devices_of([route])]

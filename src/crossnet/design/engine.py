@@ -32,23 +32,23 @@ def choose(facts: Facts, wanted: Firewall) -> Choice | Refusal:
     if wanted is Firewall.NFTABLES:
         if nft:
             return Choice(Engine.NFTABLES, "asked for by the spec")
-        return _refusal(
-            facts, "nftables", f"nft is missing or the kernel is older than 4.18; install {PACKAGES['nft']}"
-        )
+        return _refusal(facts, "nftables rules", f"install {PACKAGES['nft']}, or write `firewall: iptables`")
     if wanted is Firewall.IPTABLES:
         if variants:
             return _iptables(facts, variants, "asked for by the spec")
-        return _refusal(facts, "iptables", f"iptables is missing; install {PACKAGES['iptables']}")
+        return _refusal(
+            facts, "iptables rules", f"install {PACKAGES['iptables']}, or write `firewall: nftables`"
+        )
     if Engine.IPTABLES_LEGACY in variants and facts.firewall.holds_rules(Engine.IPTABLES_LEGACY):
         return _iptables(facts, variants, "legacy iptables rules are live")
     if Engine.IPTABLES_NFT in variants and _filters_forward(facts):
         # Only a rule in the same chain comes before a drop: an accept in an own table does not.
         return _iptables(facts, variants, "the FORWARD chain of iptables can drop")
     if nft:
-        return Choice(Engine.NFTABLES, "nft is there and nothing else holds rules")
+        return Choice(Engine.NFTABLES, "nft is there, and no iptables rule stands in its way")
     if variants:
         return _iptables(facts, variants, "nft is missing or too old")
-    return _refusal(facts, "rules", f"neither nft nor iptables is there; install {PACKAGES['nft']}")
+    return _refusal(facts, "rules", f"install {PACKAGES['nft']} or {PACKAGES['iptables']}")
 
 
 def iptables_name(facts: Facts, engine: Engine, family: Family) -> str:
@@ -84,4 +84,14 @@ def _filters_forward(facts: Facts) -> bool:
 
 
 def _refusal(facts: Facts, what: str, todo: str) -> Refusal:
-    return Refusal("no-firewall-engine", facts.host, f"cannot hold {what}", todo[0].upper() + todo[1:] + ".")
+    able = facts.capabilities
+    kernel = ".".join(str(number) for number in able.kernel)
+    there = [tool for tool in ("nft", "iptables") if able.has(tool)]
+    seen = f"{' and '.join(there) or 'neither nft nor iptables'} on kernel {kernel}"
+    needs = ", and nftables needs 4.18 beside iptables" if able.kernel < NAT_TOGETHER else ""
+    return Refusal(
+        "no-firewall-engine",
+        facts.host,
+        f"cannot hold {what}: it has {seen}{needs}",
+        todo[0].upper() + todo[1:] + ".",
+    )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from crossnet.design.engine import Choice
 from crossnet.design.passage import Passage
 from crossnet.facts import Facts
+from crossnet.facts.routes import inside
 from crossnet.facts.sysctls import overriding
 from crossnet.netfilter import Engine
 from crossnet.netfilter.others import may_drop_forwarded
@@ -47,9 +48,23 @@ def passage_impacts(passage: Passage) -> Iterator[Impact]:
     for client in passage.clients:
         if client.host is None:
             routes = "; ".join(
-                f"ip route add {network} via {passage.next_hop}" for network in passage.destinations
+                f"ip route add {network} via {client.next_hop}" for network in passage.destinations
             )
             yield Impact("route-by-owner", name, f"{client} is not managed; its owner adds: {routes}")
+
+
+def client_impacts(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[Impact]:
+    """Parts of a destination that a client already reaches otherwise, and goes on to."""
+    for client in passage.clients:
+        routes = facts[client.host].routes if client.host else ()
+        for network in passage.destinations:
+            for route in inside(routes, network):
+                if (route.via, route.device) != (client.next_hop, client.interface):
+                    yield Impact(
+                        "src-route-other-next-hop",
+                        client.host or "",
+                        f"goes on to reach {show_network(route.destination)} another way: {route}",
+                    )
 
 
 def gateway_impacts(

@@ -10,9 +10,13 @@ from crossnet.values import Address, Family, Network, show_network
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who may cross: a managed host with its address and interface, or a network crossnet only admits."""
+    """Who may cross: a managed host with its address and interface, or a network crossnet only admits.
+
+    `next_hop` is where its route points: the gateway's address on the client's own network.
+    """
 
     network: Network
+    next_hop: Address
     host: str | None = None
     interface: str | None = None
     several_addresses: bool = False
@@ -35,7 +39,6 @@ class Passage:
     family: Family
     ingress: str
     egress: str
-    next_hop: Address
     clients: tuple[Client, ...]
     destinations: tuple[Network, ...]
     sources: tuple[tuple[Network, Address], ...] = ()
@@ -44,6 +47,11 @@ class Passage:
     @property
     def gateway(self) -> str:
         return self.crossing.via
+
+    @property
+    def next_hops(self) -> tuple[Address, ...]:
+        """The gateway's addresses that the clients use, each once."""
+        return tuple(dict.fromkeys(client.next_hop for client in self.clients))
 
     @property
     def source_text(self) -> str:
@@ -56,8 +64,9 @@ class Passage:
         clients = ", ".join(str(client) for client in self.clients[:4])
         if len(self.clients) > 4:
             clients += f" and {len(self.clients) - 4} more"
+        via = ", ".join(str(next_hop) for next_hop in self.next_hops)
         to = ", ".join(show_network(network) for network in self.destinations)
         return (
-            f"crossing {self.crossing.name}: {clients} → {self.gateway} {self.ingress} {self.next_hop}"
+            f"crossing {self.crossing.name}: {clients} → {self.gateway} {self.ingress} {via}"
             f" ⇒ {self.egress}, source {self.source_text} → {to}"
         )

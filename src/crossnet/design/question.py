@@ -41,6 +41,14 @@ class Question:
     ) -> Refusal:
         return Refusal(code, f"crossing {self.crossing.name}", message, todo, tuple(candidates))
 
+    def no_such_interface(self, key: str, name: str) -> Refusal:
+        return self.refusal(
+            "no-such-interface",
+            f"{self.gateway.host} has no interface {name}",
+            f"Correct `{key}`.",
+            (link.name for link in self.gateway.links),
+        )
+
 
 def devices_of(routes: Iterable[Route]) -> set[str]:
     """Every interface that the routes may leave by; blackholes and the like have none."""

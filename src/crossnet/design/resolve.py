@@ -42,7 +42,6 @@ def _passage(q: Question) -> Passage:
         family=q.family,
         ingress=ingress,
         egress=egress,
-        next_hop=found[0].next_hop,
         clients=tuple(dict.fromkeys(approach.client for approach in found)),
         destinations=q.to,
         sources=sources(q, egress, routes),

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from crossnet.values import Address, Family, Network, address, contains, family_of, network
+from crossnet.values import Address, Family, Network, address, contains, family_of, host_network, network
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,10 +16,13 @@ class LinkAddress:
     address: Address
     prefix: int
     stable: bool = True
+    peer: Address | None = None
 
     @property
     def network(self) -> Network:
-        """The network that is on-link through this address."""
+        """The network that is on-link through this address; at a point-to-point link that is the peer."""
+        if self.peer is not None:
+            return host_network(self.peer)
         shift = self.address.max_prefixlen - self.prefix
         first = type(self.address)(int(self.address) >> shift << shift)
         return network(f"{first}/{self.prefix}")
@@ -43,28 +46,25 @@ class Link:
 
 
 def parse_links(answer: str) -> tuple[Link, ...]:
-    """The links of `ip -j addr`, loopback left out; only addresses of global scope are kept."""
+    """The links of `ip -j addr`; only addresses of global scope are kept, and a loopback only with such."""
     links = []
     for entry in json.loads(answer):
-        if not entry or "LOOPBACK" in entry.get("flags", ()):
+        if not entry:
             continue
         flags = entry.get("flags", ())
-        links.append(
-            Link(
-                name=entry["ifname"],
-                mtu=int(entry["mtu"]),
-                up="UP" in flags and "LOWER_UP" in flags,
-                addresses=tuple(
-                    _address(info)
-                    for info in entry.get("addr_info", ())
-                    if info and info.get("scope") == "global" and "local" in info
-                ),
-            )
+        addresses = tuple(
+            _address(info)
+            for info in entry.get("addr_info", ())
+            if info and info.get("scope") == "global" and "local" in info
         )
+        if addresses or "LOOPBACK" not in flags:
+            up = "UP" in flags and "LOWER_UP" in flags
+            links.append(Link(entry["ifname"], int(entry["mtu"]), up, addresses))
     return tuple(links)
 
 
 def _address(info: dict[str, Any]) -> LinkAddress:
     # ip-address(8): temporary addresses (RFC 8981) change by themselves, deprecated ones end soon.
     passing = info.get("temporary") or info.get("deprecated") or info.get("tentative")
-    return LinkAddress(address(info["local"]), int(info["prefixlen"]), stable=not passing)
+    peer = address(info["address"]) if "address" in info else None
+    return LinkAddress(address(info["local"]), int(info["prefixlen"]), not passing, peer)

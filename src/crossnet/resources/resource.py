@@ -76,6 +76,10 @@ class Resource(ABC):
     def current(self, facts: Facts) -> Self | None:
         """The same thing as the host has it now, with everything needed to put it back; None where absent."""
 
+    def ours(self, facts: Facts) -> Self | None:
+        """The same of what crossnet itself put there: an equal thing of somebody else does not count."""
+        return self.current(facts)
+
     def satisfied_by(self, have: Self) -> bool:
         """Whether what is there already does what this one would."""
         return self == have

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
-from crossnet.facts.routes import OWN_PROTOCOL, Route
+from crossnet.facts.routes import Route
 from crossnet.resources.resource import Command, Encoded, Resource, Step
 from crossnet.values import Family, address, family_of, network
 
@@ -27,18 +27,29 @@ class RouteResource(Resource):
 
     def current(self, facts: Facts) -> Self | None:
         """The route that does the same, else crossnet's own one to the same destination."""
-        same = [
-            route
-            for route in facts.routes
-            if route.table == self.route.table and route.destination == self.route.destination
-        ]
-        equal = [route for route in same if _way(route) == _way(self.route)]
-        own = [route for route in same if route.protocol == OWN_PROTOCOL]
-        found = equal or own
-        return type(self)(found[0]) if found else None
+        equal = [route for route in self._alike(facts) if self.satisfied_by(type(self)(route))]
+        return type(self)(equal[0]) if equal else self.ours(facts)
+
+    def ours(self, facts: Facts) -> Self | None:
+        """The route with this very protocol and metric, whichever way it goes."""
+        wanted = (self.route.protocol, self.route.metric)
+        own = [route for route in self._alike(facts) if (route.protocol, route.metric) == wanted]
+        return type(self)(own[0]) if own else None
+
+    def is_theirs(self, facts: Facts) -> bool:
+        """Whether a route of somebody else does it, and crossnet has none there."""
+        return self.ours(facts) is None and self.current(facts) is not None
+
+    def _alike(self, facts: Facts) -> list[Route]:
+        wanted = (self.route.table, self.route.destination)
+        return [route for route in facts.routes if (route.table, route.destination) == wanted]
 
     def satisfied_by(self, have: Self) -> bool:
-        return _way(self.route) == _way(have.route)
+        """Also by a route without a source in IPv4: the kernel takes the first address, as crossnet does."""
+        route = have.route
+        if route.source is None and family_of(route.destination) is Family.V4:
+            route = replace(route, source=self.route.source)
+        return _way(self.route) == _way(route)
 
     @classmethod
     def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:

@@ -42,7 +42,8 @@ class Sysctl(Resource):
         # sysctl(8) writes them in this order; the slashes let an interface name hold dots.
         pairs = ((want.name, want.value), *want.disturbed)
         words = (f"{name.translate(str.maketrans('./', '/.'))}={value}" for name, value in pairs)
-        return (Command(("sysctl", "-q", "-w", *words)),)
+        # -e: an interface that was there then may have gone, and its settings with it.
+        return (Command(("sysctl", "-e", "-q", "-w", *words)),)
 
     @classmethod
     def describe(cls, have: Self | None, want: Self | None) -> str:

@@ -41,12 +41,16 @@ def plan_data(plan: Plan) -> dict[str, Any]:
                 "crossing": passage.crossing.name,
                 "family": int(passage.family),
                 "clients": [
-                    {"host": client.host, "network": str(client.network), "interface": client.interface}
+                    {
+                        "host": client.host,
+                        "network": str(client.network),
+                        "interface": client.interface,
+                        "next_hop": str(client.next_hop),
+                    }
                     for client in passage.clients
                 ],
                 "gateway": passage.gateway,
                 "ingress": passage.ingress,
-                "next_hop": str(passage.next_hop),
                 "egress": passage.egress,
                 "source": passage.source_text,
                 "to": [str(network) for network in passage.destinations],

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any, TypeVar
 
 from crossnet.errors import CrossnetError, RollbackNotProved, RolledBack, StalePlan
 from crossnet.events import Event, Watcher
 from crossnet.facts import Facts
-from crossnet.planning import Plan
-from crossnet.record import APPLIED, VERIFIED
+from crossnet.planning import HostPlan, Plan
+from crossnet.record import APPLIED, VERIFIED, Record
 from crossnet.resources import Change
 from crossnet.transaction import journal
 from crossnet.transaction.rollback import Located, differences, roll_back
@@ -22,6 +23,8 @@ from crossnet.transport import Host
 Observe = Callable[[], Awaitable[Mapping[str, Facts]]]
 Replan = Callable[[Mapping[str, Facts]], Plan]
 Prove = Callable[[], Awaitable[None]]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +56,37 @@ async def apply(
         await compare(plan, observe, replan)
         await change(plan.live(), hosts, begun, watch)
         await prove()
-        await confirm(plan, hosts)
+        await uninterrupted(confirm(plan, hosts))
     except BaseException as cause:
         # Ctrl-C too: nobody may be left with half a change.
-        raise await give_up(cause, begun, plan, hosts, observe, watch) from cause
-    unwritten = await persist(plan, hosts, watch)
-    await unlock(plan.touched, hosts)
+        raise await uninterrupted(give_up(cause, begun, plan, hosts, observe, watch)) from cause
+    unwritten = await uninterrupted(settle(plan, hosts, watch))
     return Confirmed(transaction, plan, unwritten)
+
+
+async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, which goes on to its end whoever wants to stop."""
+    task = asyncio.ensure_future(work)
+    while True:
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise
 
 
 async def lock(transaction: str, plan: Plan, hosts: Mapping[str, Host], watch: Watcher) -> None:
     """Write the journal on every host, which keeps others out; on all of them or on none."""
     held: list[str] = []
     try:
-        for name in plan.touched:
-            watch(Event("writes its journal", name))
-            changes = [change for host, change in (*plan.live(), *plan.persistent()) if host == name]
-            await journal.begin(hosts[name], journal.new(transaction, changes))
-            held.append(name)
+        for host in (host for host in plan.hosts if host.host in plan.touched):
+            watch(Event("writes its journal", host.host))
+            live = [change for name, change in plan.live() if name == host.host]
+            persistent = [change for name, change in plan.persistent() if name == host.host]
+            await journal.begin(hosts[host.host], journal.new(transaction, live, persistent, host.after))
+            held.append(host.host)
     except BaseException:
-        await unlock(held, hosts)
+        await uninterrupted(unlock(held, hosts))
         raise
 
 
@@ -104,33 +118,55 @@ async def _make(one: Change, host: Host) -> None:
 
 
 async def confirm(plan: Plan, hosts: Mapping[str, Host]) -> None:
-    """From here on it holds: each host's record tells what crossnet owns there, and undo starts from it."""
+    """From here on it holds: whoever finds a journal that says so goes forward, not back."""
+    for name in plan.touched:
+        await journal.confirm(hosts[name])
+
+
+async def settle(plan: Plan, hosts: Mapping[str, Host], watch: Watcher) -> tuple[str, ...]:
+    """Write what the next boot needs and what crossnet owns now; an error takes nothing back, it is told."""
+    errors: list[str] = []
     for host in plan.hosts:
-        if not host.changes_record:
+        if host.host not in plan.touched:
             continue
-        if host.after.owned:
-            await hosts[host.host].write(PurePosixPath(APPLIED), host.after.to_json(), mode=0o600)
-        else:
-            await hosts[host.host].write(PurePosixPath(VERIFIED), None)
-            await hosts[host.host].write(PurePosixPath(APPLIED), None)
-
-
-async def persist(plan: Plan, hosts: Mapping[str, Host], watch: Watcher) -> tuple[str, ...]:
-    """Write what the next boot needs; an error here takes nothing back, it is told."""
-    errors = []
-    for name, one in plan.persistent():
-        watch(Event(f"{one.action}s {one.resource.kind} {one.description}", name))
+        own = [one for name, one in plan.persistent() if name == host.host]
+        failed = await persist(own, hosts[host.host], errors, watch)
         try:
-            await _make(one, hosts[name])
+            await write_record(host, failed, hosts[host.host])
+            await journal.clear(hosts[host.host])
         except CrossnetError as error:
             errors.append(str(error))
     return tuple(errors)
 
 
+async def persist(changes: Sequence[Change], host: Host, errors: list[str], watch: Watcher) -> list[Change]:
+    """Write the files for the next boot; the changes that failed."""
+    failed = []
+    for one in changes:
+        watch(Event(f"{one.action}s {one.resource.kind} {one.description}", host.name))
+        try:
+            await _make(one, host)
+        except CrossnetError as error:
+            errors.append(str(error))
+            failed.append(one)
+    return failed
+
+
+async def write_record(host: HostPlan, failed: Sequence[Change], place: Host) -> None:
+    """Each host's record tells what crossnet owns there, what could not be removed included."""
+    still = [owned for one in failed if one.want is None and (owned := host.before.find(one.resource))]
+    kept = Record(host.after.crossings, (*host.after.owned, *still))
+    if kept.same_as(host.before):
+        return
+    if not kept.owned:
+        await place.write(PurePosixPath(VERIFIED), None)
+    data = kept.to_json() if kept.owned else None
+    await place.write(PurePosixPath(APPLIED), data, mode=0o600)
+
+
 async def unlock(names: Sequence[str], hosts: Mapping[str, Host]) -> None:
-    async with asyncio.TaskGroup() as group:
-        for name in names:
-            group.create_task(journal.clear(hosts[name]))
+    for name in names:
+        await journal.clear(hosts[name])
 
 
 async def give_up(
@@ -151,23 +187,17 @@ async def give_up(
         left = differences(begun, await observe())
     except CrossnetError as error:
         left = [f"the hosts could not be read again: {error}"]
-    if left:
-        details = "\n  ".join([*left, *errors])
-        return RollbackNotProved(
-            f"{reason}\nRollback not proved. Look at:\n  {details}\n"
-            "  The journal stays on the host; `crossnet undo` tries again."
-        )
-    await _restore_records(plan, hosts)
-    await unlock(plan.touched, hosts)
-    return RolledBack(f"{reason}\nRolled back: every host was read again and is as it was before.")
-
-
-async def _restore_records(plan: Plan, hosts: Mapping[str, Host]) -> None:
-    """A confirmation that failed half-way may have written records of what is no more."""
-    for host in plan.hosts:
-        if host.changes_record:
-            data = host.before.to_json() if host.before.owned else None
-            await hosts[host.host].write(PurePosixPath(APPLIED), data, mode=0o600)
+    if not left:
+        try:
+            await unlock(plan.touched, hosts)
+            return RolledBack(f"{reason}\nRolled back: every host was read again and is as it was before.")
+        except CrossnetError as error:
+            left = [f"a journal could not be removed: {error}"]
+    details = "\n  ".join([*left, *errors])
+    return RollbackNotProved(
+        f"{reason}\nRollback not proved. Look at:\n  {details}\n"
+        "  The journal stays on the host; `crossnet undo` tries again."
+    )
 
 
 __all__ = ["Confirmed", "apply"]

@@ -18,46 +18,57 @@ from typing import Any
 
 from crossnet.errors import HostError, Locked
 from crossnet.facts import Facts
-from crossnet.record import FOLDER, JOURNAL, PROGRESS
+from crossnet.record import FOLDER, JOURNAL, PROGRESS, Record
 from crossnet.resources import KINDS, Change, Encoded, Resource, Step
 from crossnet.transaction.step import decode_step, encode_step
 from crossnet.transport import Host
 
 FORMAT = 1
 
-# `set -C` makes the shell open with O_EXCL: of two transactions one gets the file. In a subshell, because a failed
-# redirection of a special builtin ends a POSIX shell (dash does so).
+# Written aside and linked to its name: ln(1) gives it to one of two transactions, and never half of it.
 _CREATE = r"""
 set -eu
 umask 077
 mkdir -p -m 700 -- "${1%/*}"
-( set -C; : > "$1" ) 2>/dev/null || { cat -- "$1"; exit 75; }
-cat > "$1"
-sync "$1" 2>/dev/null || sync
+aside=${1%/*}/.journal.$$.crossnet
+trap 'rm -f -- "$aside"' EXIT
+cat > "$aside"
+sync "$aside" 2>/dev/null || sync
+ln -- "$aside" "$1" 2>/dev/null || { cat -- "$1"; exit 75; }
 """
 _HELD = 75  # sysexits.h: EX_TEMPFAIL
 
-_CLEAR = 'rm -f -- "$1" "$2" && { rmdir -- "$3" 2>/dev/null || true; }'
+# What a write that was cut short left aside goes too.
+_CLEAR = 'rm -f -- "$1" "$2" "$3"/.*.crossnet && { rmdir -- "$3" 2>/dev/null || true; }'
+
+CONFIRMED = "confirmed"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One change: what it is, the steps that undo it, and the state in which they must leave the resource."""
+    """One change: what it is, the steps that undo it, and the state in which they must leave the resource.
+
+    `do` are the steps that make it, kept for what is written only after the confirmation.
+    """
 
     description: str
     undo: tuple[Step, ...]
+    do: tuple[Step, ...]
     resource: Resource
     before: Encoded | None
 
     def is_undone(self, facts: Facts) -> bool:
         """Whether the host, read again, has the resource as it was before the change."""
-        now = self.resource.current(facts)
+        now = self.resource.ours(facts)
         return (now.state() if now else None) == self.before
 
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """An unfinished transaction as its host tells it; `begun` changes may have been done, the rest was not."""
+    """An unfinished transaction as its host tells it; `begun` changes may have been done, the rest was not.
+
+    Where it was `confirmed`, what is missing is done and not undone; `record` is then what crossnet owns.
+    """
 
     transaction: str
     who: str
@@ -66,7 +77,9 @@ class Journal:
     process_start: int | None
     started: str
     entries: tuple[Entry, ...]
+    record: str | None = None
     begun: int = 0
+    confirmed: bool = False
 
     @property
     def is_running_here(self) -> bool:
@@ -76,19 +89,22 @@ class Journal:
         return _process_start(self.process) == self.process_start
 
 
-def new(transaction: str, changes: Sequence[Change]) -> Journal:
-    entries = tuple(
-        Entry(
-            change.description,
-            change.inverse().steps,
-            change.resource,
-            change.have.state() if change.have else None,
-        )
-        for change in changes
+def new(transaction: str, live: Sequence[Change], persistent: Sequence[Change], record: Record) -> Journal:
+    entries = (
+        *(_entry(change, do=()) for change in live),
+        *(_entry(change, do=change.steps) for change in persistent),
     )
     started = datetime.now(UTC).isoformat(timespec="seconds")
+    text = record.to_json().decode() if record.owned else None
     process = os.getpid()
-    return Journal(transaction, _who(), machine_id(), process, _process_start(process), started, entries)
+    return Journal(
+        transaction, _who(), machine_id(), process, _process_start(process), started, entries, text
+    )
+
+
+def _entry(change: Change, do: tuple[Step, ...]) -> Entry:
+    before = change.have.state() if change.have else None
+    return Entry(change.description, change.inverse().steps, do, change.resource, before)
 
 
 def _process_start(process: int) -> int | None:
@@ -133,6 +149,11 @@ async def advance(host: Host, begun: int) -> None:
     await host.write(PurePosixPath(PROGRESS), f"{begun}\n".encode(), mode=0o600)
 
 
+async def confirm(host: Host) -> None:
+    """Make durable that the transaction holds."""
+    await host.write(PurePosixPath(PROGRESS), f"{CONFIRMED}\n".encode(), mode=0o600)
+
+
 async def clear(host: Host) -> None:
     """The transaction is over: its journal goes, and crossnet's folder with it when nothing is left there."""
     places = [str(host.locate(PurePosixPath(path))) for path in (JOURNAL, PROGRESS, FOLDER)]
@@ -145,8 +166,12 @@ def unfinished(facts: Facts) -> Journal | None:
     if state is None:
         return None
     progress = facts.files.get(PROGRESS)
-    begun = int(progress.data or b"0") if progress else 0
-    return replace(_decode(facts.host, state.data), begun=begun)
+    found = _decode(facts.host, state.data)
+    said = progress.data.decode(errors="replace").strip() if progress else "0"
+    if said == CONFIRMED:
+        return replace(found, begun=len(found.entries), confirmed=True)
+    # Whatever cannot be read may stand for all of it: undoing what was never done does no harm.
+    return replace(found, begun=int(said) if said.isdecimal() else len(found.entries))
 
 
 def locked(host: str, journal: Journal) -> Locked:
@@ -166,10 +191,12 @@ def _encode(journal: Journal) -> bytes:
         "process": journal.process,
         "process_start": journal.process_start,
         "started": journal.started,
+        "record": journal.record,
         "entries": [
             {
                 "description": entry.description,
                 "undo": [encode_step(step) for step in entry.undo],
+                "do": [encode_step(step) for step in entry.do],
                 "kind": entry.resource.kind,
                 "resource": entry.resource.encode(),
                 "before": entry.before,
@@ -204,9 +231,11 @@ def _decode(host: str, data: bytes) -> Journal:
             Entry(
                 entry["description"],
                 tuple(decode_step(step) for step in entry["undo"]),
+                tuple(decode_step(step) for step in entry["do"]),
                 KINDS[entry["kind"]].decode(entry["resource"]),
                 entry["before"],
             )
             for entry in document["entries"]
         ),
+        document["record"],
     )

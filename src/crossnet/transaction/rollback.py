@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 
 from crossnet.errors import CrossnetError
 from crossnet.events import Event, Watcher
 from crossnet.facts import Facts
+from crossnet.record import APPLIED
 from crossnet.resources import Change
 from crossnet.transaction.journal import Journal
 from crossnet.transaction.step import perform
@@ -35,30 +37,39 @@ def differences(begun: Sequence[Located], facts: Mapping[str, Facts]) -> list[st
     """Every resource that, read again, is not what it was before the transaction."""
     found = []
     for name, change in begun:
-        now = change.resource.current(facts[name])
+        now = change.resource.ours(facts[name])
         if now != change.have:
             found.append(f"{name}: {change.resource.kind} {change.resource.key} is not what it was before")
     return found
 
 
 async def finish(host: Host, unfinished: Journal, watch: Watcher) -> list[str]:
-    """Put back what an abandoned transaction began on a host, from the host's own journal.
+    """End an abandoned transaction from the host's own journal: forward where it was confirmed, else back.
 
     Returns what went wrong on the way; whether it is undone is for `unproved` to say.
     """
+    if unfinished.confirmed:
+        steps = [(entry, entry.do) for entry in unfinished.entries]
+    else:
+        steps = [(entry, entry.undo) for entry in reversed(unfinished.entries[: unfinished.begun])]
     errors = []
-    for entry in reversed(unfinished.entries[: unfinished.begun]):
-        watch(Event(f"puts back {entry.description}", host.name))
-        for step in entry.undo:
+    for entry, own in steps:
+        watch(Event(f"{'finishes' if unfinished.confirmed else 'puts back'} {entry.description}", host.name))
+        for step in own:
             try:
                 await perform(host, step)
             except CrossnetError as error:
                 errors.append(str(error))
+    if unfinished.confirmed:
+        record = unfinished.record.encode() if unfinished.record is not None else None
+        await host.write(PurePosixPath(APPLIED), record, mode=0o600)
     return errors
 
 
 def unproved(unfinished: Journal, facts: Facts) -> list[str]:
-    """What of an abandoned transaction is still not as it was before it."""
+    """What of an abandoned transaction is still not as it was before it; nothing where it was confirmed."""
+    if unfinished.confirmed:
+        return []
     return [
         f"{facts.host}: {entry.resource.kind} {entry.resource.key} is not what it was before"
         for entry in unfinished.entries[: unfinished.begun]

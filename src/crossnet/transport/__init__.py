@@ -7,13 +7,16 @@ A transport supplies how a command is started; reading and writing files is done
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Protocol
 
-from crossnet.errors import CommandFailed, HostError
+from crossnet.errors import CommandFailed, HostError, shown
 
 # No dependence on a login shell's profile; /sbin is missing from the PATH of ordinary users on Debian.
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -98,6 +101,7 @@ set -eu
 umask 077
 path=$1 mode=$2
 folder=${path%/*}
+if [ -d "$path" ]; then echo "$path is a folder" >&2; exit 1; fi
 [ -d "$folder" ] || mkdir -p -m 755 -- "$folder"
 aside=$folder/.${path##*/}.crossnet
 trap 'rm -f -- "$aside"' EXIT
@@ -108,6 +112,10 @@ mv -f -- "$aside" "$path"
 trap - EXIT
 sync "$folder" 2>/dev/null || sync
 """
+
+
+# With what a write that was cut short may have left beside it.
+_REMOVE = 'rm -f -- "$1" "${1%/*}/.${1##*/}.crossnet"'
 
 
 class ShellHost(ABC):
@@ -138,7 +146,7 @@ class ShellHost(ABC):
     async def write(self, path: PurePosixPath, data: bytes | None, *, mode: int = 0o644) -> None:
         place = str(self.locate(path))
         if data is None:
-            self._worked(await self.run(["rm", "-f", "--", place]), f"removed {path}")
+            self._worked(await self.run(["sh", "-c", _REMOVE, "sh", place]), f"removed {path}")
         else:
             answer = await self.run(["sh", "-c", _WRITE, "sh", place, f"{mode:o}"], stdin=data)
             self._worked(answer, f"wrote {path}")
@@ -182,21 +190,25 @@ async def run_here(name: str, argv: Sequence[str], *, stdin: bytes, timeout: flo
             env=ENVIRONMENT,
             start_new_session=True,  # a Ctrl-C at the terminal must not cut a command in the middle
         )
-    except FileNotFoundError:
-        return Completed(name, tuple(argv), 127, b"", f"{argv[0]}: not found".encode())
+    except OSError as error:
+        # As a shell would say it: 127 not found, 126 found and not to be run.
+        code, said = (127, "not found") if isinstance(error, FileNotFoundError) else (126, error.strerror)
+        return Completed(name, tuple(argv), code, b"", f"{argv[0]}: {said}".encode())
     try:
         async with asyncio.timeout(timeout):
             stdout, stderr = await child.communicate(stdin)
     except TimeoutError:
         raise HostError(
             name,
-            f"ran `{' '.join(argv[:3])}`",
+            f"ran `{shown(argv)}`",
             f"no answer within {timeout:g} s",
             "Look at the host's load and its locks.",
         ) from None
     finally:
         if child.returncode is None:
-            child.kill()
+            # With everything it started: a child of it that holds the pipe would keep us waiting.
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
             await child.wait()
     assert child.returncode is not None
     return Completed(name, tuple(argv), child.returncode, stdout, stderr)

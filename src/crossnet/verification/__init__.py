@@ -39,7 +39,7 @@ def read_back(plan: Plan, facts: Mapping[str, Facts], *, live_only: bool) -> tup
             if have is None or not wanted.satisfied_by(have):
                 wrong.append((host, Change(have, wanted)))
     for host, change in plan.changes:
-        have = change.resource.current(facts[host])
+        have = change.resource.ours(facts[host])
         if isinstance(change, Restoring) and have != change.want:
             wrong.append((host, Change(have, change.want)))
     return tuple(
@@ -88,13 +88,11 @@ async def _passage(
     before = read_counters(table, passage.crossing.name, start)
     verdicts = []
     for probe in probes:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(client, probe)) for client in senders]
+        found = await asyncio.gather(*(one(client, probe) for client in senders))
         now = await observe(hosts[passage.gateway], ())
         after = read_counters(table, passage.crossing.name, now)
         verdicts += [
-            judge(passage, task.result(), before, after, facts, demanded=demanded, note=note)
-            for task in tasks
+            judge(passage, seen, before, after, facts, demanded=demanded, note=note) for seen in found
         ]
         before = after
     return verdicts

@@ -186,7 +186,7 @@ def _why_not_counted(passage: Passage, seen: Seen, facts: Mapping[str, Facts]) -
     """What the facts alone explain of a flow that the gateway did not let through."""
     client, target = seen.client, seen.sent.probe.destination
     routes = matching(facts[client.host].routes, host_network(target)) if client.host else ()
-    if routes and (routes[0].via, routes[0].device) != (passage.next_hop, client.interface):
+    if routes and (routes[0].via, routes[0].device) != (client.next_hop, client.interface):
         detail = f"{client.host} sends it another way: {routes[0]}"
         return Half("undetermined", "src-route-other-next-hop", detail)
     setting = FORWARDING[passage.family]
