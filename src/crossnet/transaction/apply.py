@@ -6,14 +6,13 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 from crossnet.errors import CrossnetError, RollbackNotProved, RolledBack, StalePlan
 from crossnet.events import Event, Watcher
 from crossnet.facts import Facts
 from crossnet.planning import HostPlan, Plan
-from crossnet.record import APPLIED, VERIFIED, Record
+from crossnet.record import Record, write_record
 from crossnet.resources import Change
 from crossnet.transaction import journal
 from crossnet.transaction.rollback import Located, differences, roll_back
@@ -132,7 +131,7 @@ async def settle(plan: Plan, hosts: Mapping[str, Host], watch: Watcher) -> tuple
         own = [one for name, one in plan.persistent() if name == host.host]
         failed = await persist(own, hosts[host.host], errors, watch)
         try:
-            await write_record(host, failed, hosts[host.host])
+            await record(host, failed, hosts[host.host])
             await journal.clear(hosts[host.host])
         except CrossnetError as error:
             errors.append(str(error))
@@ -152,16 +151,12 @@ async def persist(changes: Sequence[Change], host: Host, errors: list[str], watc
     return failed
 
 
-async def write_record(host: HostPlan, failed: Sequence[Change], place: Host) -> None:
+async def record(host: HostPlan, failed: Sequence[Change], place: Host) -> None:
     """Each host's record tells what crossnet owns there, what could not be removed included."""
     still = [owned for one in failed if one.want is None and (owned := host.before.find(one.resource))]
     kept = Record(host.after.crossings, (*host.after.owned, *still))
-    if kept.same_as(host.before):
-        return
-    if not kept.owned:
-        await place.write(PurePosixPath(VERIFIED), None)
-    data = kept.to_json() if kept.owned else None
-    await place.write(PurePosixPath(APPLIED), data, mode=0o600)
+    if not kept.same_as(host.before):
+        await write_record(place, kept.to_json() if kept.owned else None)
 
 
 async def unlock(names: Sequence[str], hosts: Mapping[str, Host]) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
 
 from crossnet.errors import CrossnetError
 from crossnet.events import Event, Watcher
 from crossnet.facts import Facts
-from crossnet.record import APPLIED
+from crossnet.record import write_record
 from crossnet.resources import Change
 from crossnet.transaction.journal import Journal
 from crossnet.transaction.step import perform
@@ -62,7 +61,7 @@ async def finish(host: Host, unfinished: Journal, watch: Watcher) -> list[str]:
                 errors.append(str(error))
     if unfinished.confirmed:
         record = unfinished.record.encode() if unfinished.record is not None else None
-        await host.write(PurePosixPath(APPLIED), record, mode=0o600)
+        await write_record(host, record)
     return errors
 
 
