@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Protocol, runtime_checkable
 
-from crossnet.errors import HostError
+from crossnet.errors import Bug
 from crossnet.spec import HostSpec, Spec
 from crossnet.transport import Host, ShellHost
 from crossnet.transport.local import Local
@@ -15,7 +17,7 @@ FindLabHost = Callable[[str, str], ShellHost]
 
 
 def connect(spec: Spec, find_lab_host: FindLabHost) -> dict[str, Host]:
-    """Each host of the spec by its name; HostError where one cannot be reached in this version."""
+    """Each host of the spec by its name; nothing is opened yet. HostError where `ssh:` cannot be meant."""
     return {host.name: _connect(host, find_lab_host) for host in spec.hosts}
 
 
@@ -26,9 +28,21 @@ def _connect(host: HostSpec, find_lab_host: FindLabHost) -> Host:
         return Netns(Local(host.name, become=host.become), host.netns)
     if host.local:
         return Local(host.name, become=host.become)
-    raise HostError(
-        host.name,
-        f"would connect to ssh {host.ssh}",
-        "this version of crossnet does not speak SSH yet",
-        "Use `local: true`, `netns: NAME` or `lab: NAME`; SSH comes with the next version.",
-    )
+    if host.ssh is None:
+        raise Bug(f"the host {host.name} says no way to reach it")
+    from crossnet.transport.ssh import Ssh  # late: asyncssh takes longer to import than all of crossnet
+
+    return Ssh(host.name, host.ssh, become=host.become)
+
+
+@runtime_checkable
+class _Connected(Protocol):
+    async def close(self) -> None: ...
+
+
+async def disconnect(hosts: Mapping[str, Host]) -> None:
+    """End what stands between here and the hosts; a host that is used again is connected again."""
+    async with asyncio.TaskGroup() as group:
+        for host in hosts.values():
+            if isinstance(host, _Connected):
+                group.create_task(host.close())

@@ -1,0 +1,77 @@
+"""A host that `ssh` reaches: one connection, opened when it is first needed, shared by all commands and streams.
+
+It goes where `ssh` would go (~/.ssh/config, the agent, jump hosts) and trusts whom `ssh` would trust: the
+host's key is checked against known_hosts, always. Who `ssh` would ask about is refused with the fingerprint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from crossnet.errors import HostError
+from crossnet.transport import TIMEOUT, Completed, Process, ShellHost
+from crossnet.transport.ssh.connection import Connection, connect
+from crossnet.transport.ssh.destination import parse
+
+
+class Ssh(ShellHost):
+    """A host over SSH; with `become` each command runs through `sudo -n`. Belongs to one event loop."""
+
+    def __init__(self, name: str, destination: str, *, become: bool = False) -> None:
+        self._name = name
+        self._become = become
+        try:
+            self._destination = parse(destination)
+        except ValueError as error:
+            raise HostError(
+                name,
+                f"would connect to {destination!r} with SSH",
+                str(error),
+                "`ssh:` takes what `ssh` takes: an alias, user@host or ssh://user@host:port.",
+            ) from None
+        self._opening: asyncio.Task[Connection] | None = None
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT) -> Completed:
+        connection = await self._connected()
+        status, stdout, stderr = await connection.run(argv, stdin=stdin, timeout=timeout)
+        return Completed(self._name, tuple(argv), status, stdout, stderr)
+
+    async def start(self, argv: Sequence[str]) -> Process:
+        return await (await self._connected()).stream(argv)
+
+    async def close(self) -> None:
+        """End the connection; the next command opens a new one."""
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.cancel()  # nothing where it is done already
+            await asyncio.wait([opening])
+            await _close(opening)
+
+    async def _connected(self) -> Connection:
+        """The connection that stands, or a new one; whoever asks meanwhile waits for the same one."""
+        if self._opening is None or _is_over(self._opening):
+            self._opening = asyncio.create_task(self._open(self._opening))
+        # One of those who wait may be cancelled; the others still want it.
+        return await asyncio.shield(self._opening)
+
+    async def _open(self, lost: asyncio.Task[Connection] | None) -> Connection:
+        if lost is not None:
+            await _close(lost)  # of a way over jump hosts a part may still stand
+        return await connect(self._name, self._destination, become=self._become)
+
+
+def _is_over(opening: asyncio.Task[Connection]) -> bool:
+    """Whether it failed, or was lost later: then the next command tries once more."""
+    if not opening.done():
+        return False
+    return opening.cancelled() or opening.exception() is not None or opening.result().is_lost
+
+
+async def _close(opened: asyncio.Task[Connection]) -> None:
+    if not opened.cancelled() and opened.exception() is None:
+        await opened.result().close()

@@ -1,0 +1,249 @@
+"""One connection to a host, over its jump hosts, with its keys checked and its login shell tried."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+
+import asyncssh
+
+from crossnet.errors import HostError, shown
+from crossnet.transport.ssh import failures, leash, settings, shell
+from crossnet.transport.ssh.command import Command, Stream
+from crossnet.transport.ssh.destination import Destination
+from crossnet.transport.ssh.hostkeys import Witness
+from crossnet.transport.ssh.settings import LOGIN_TIMEOUT, Settings
+
+# sshd_config(5): MaxSessions is 10 unless the host says otherwise; what is more would be refused.
+SESSIONS = 10
+
+_AGAIN = 0.02  # seconds until a refused session is asked for again
+
+_KILL_GRACE = 3.0  # seconds
+
+_MOST_JUMPS = 8
+_CLOSE_GRACE = 2.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Hop:
+    settings: Settings
+    witness: Witness
+    connection: asyncssh.SSHClientConnection
+
+
+class Connection:
+    """A connection that stands; commands share it, each in a session of its own."""
+
+    def __init__(self, host: str, hops: Sequence[_Hop], *, become: bool) -> None:
+        self._host = host
+        self._hops = tuple(hops)  # the jump hosts first
+        self._become = become
+        self._places = asyncio.Semaphore(SESSIONS)
+        self._running = 0  # sessions
+
+    @property
+    def is_lost(self) -> bool:
+        return any(hop.witness.is_lost for hop in self._hops)
+
+    @property
+    def settings(self) -> Settings:
+        return self._hops[-1].settings
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: bytes, timeout: float, become: bool | None = None
+    ) -> tuple[int, bytes, bytes]:
+        """Exit status, standard output and error."""
+        become = self._become if become is None else become
+        mark = leash.mark()
+        text = self._line(argv, mark, len(stdin), become)
+        command = Command()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._enter()
+                try:
+                    await self._start(argv, text, command)
+                    if stdin:
+                        command.feed(stdin)
+                    await command.ended.wait()
+                finally:
+                    self._leave()
+        except TimeoutError:
+            over = await command.end(lambda: self._kill(mark, become))
+            raise HostError(
+                self._host,
+                f"ran `{shown(argv)}` as {self.settings} with SSH",
+                f"no answer within {timeout:g} s; it was ended" + ("" if over else ", or so it was asked to"),
+                "Look at the host's load and its locks.",
+            ) from None
+        except BaseException:
+            await command.end(lambda: self._kill(mark, become))
+            raise
+        if command.status is None:
+            raise self._cut(argv)
+        return command.status, bytes(command.stdout), bytes(command.stderr)
+
+    async def stream(self, argv: Sequence[str]) -> Stream:
+        mark = leash.mark()
+        text = self._line(argv, mark, 0, self._become)
+        stream = Stream(self._leave, lambda: self._kill(mark, self._become), lambda: self._cut(argv))
+        try:
+            async with asyncio.timeout(LOGIN_TIMEOUT):
+                await self._enter()
+        except TimeoutError:
+            raise HostError(
+                self._host,
+                f"would run `{shown(argv)}` as {self.settings} with SSH",
+                f"all {SESSIONS} sessions of the connection are in use",
+                "Stop a stream first.",
+            ) from None
+        try:
+            async with asyncio.timeout(LOGIN_TIMEOUT):
+                await self._start(argv, text, stream)
+        except BaseException as error:
+            await stream.end(lambda: self._kill(mark, self._become))
+            if stream.channel is None:
+                self._leave()
+            if isinstance(error, TimeoutError):
+                raise failures.not_started(self._host, self.settings, shown(argv), error) from None
+            raise
+        return stream
+
+    async def _kill(self, mark: str, become: bool) -> None:
+        """End a command whose own channel does not get through, from another session."""
+        command = Command()
+        text = leash.command_line(leash.hunt(mark), mark=leash.mark(), stdin=0, become=become)
+        with suppress(HostError, TimeoutError):
+            async with asyncio.timeout(_KILL_GRACE):
+                await self._start(["kill", mark], text, command)
+                await command.ended.wait()
+
+    async def close(self) -> None:
+        for hop in reversed(self._hops):
+            hop.connection.close()
+            try:
+                async with asyncio.timeout(_CLOSE_GRACE):
+                    await hop.connection.wait_closed()
+            except TimeoutError:
+                hop.connection.abort()
+
+    async def _enter(self) -> None:
+        await self._places.acquire()
+        self._running += 1
+
+    def _leave(self) -> None:
+        self._running -= 1
+        self._places.release()
+
+    def _line(self, argv: Sequence[str], mark: str, stdin: int, become: bool) -> str:
+        text = leash.command_line(argv, mark=mark, stdin=stdin, become=become)
+        if len(text.encode()) > leash.LONGEST:
+            raise HostError(
+                self._host,
+                f"would run `{shown(argv)}` as {self.settings} with SSH",
+                f"the command has {len(text.encode())} bytes, and Linux takes {leash.LONGEST} (execve(2))",
+                "Use fewer or shorter entries; please report it.",
+            )
+        return text
+
+    async def _start(self, argv: Sequence[str], text: str, command: Command) -> None:
+        """Open a session with a command in it; the caller bounds the time and has entered."""
+        while True:
+            try:
+                await self._hops[-1].connection.create_session(
+                    lambda: command, text, encoding=None, request_pty=False, env=None, send_env=None
+                )
+            except TimeoutError:
+                raise
+            except failures.RAISED as error:
+                if self.is_lost:
+                    raise self._cut(argv) from None
+                # Where other sessions are open it may be one too many: sshd counts one for a moment longer
+                # than it lives, and MaxSessions may be less than usual. Nothing was started, so this is no
+                # repetition.
+                if command.channel is None and self._running > 1:
+                    await asyncio.sleep(_AGAIN)
+                    continue
+                raise failures.not_started(self._host, self.settings, shown(argv), error) from None
+            return
+
+    def _cut(self, argv: Sequence[str]) -> HostError:
+        hop = next((hop for hop in self._hops if hop.witness.is_lost), self._hops[-1])
+        return failures.cut(self._host, hop.settings, hop.witness, shown(argv))
+
+
+async def connect(host: str, destination: Destination, *, become: bool) -> Connection:
+    """A connection that has been tried; HostError says why there is none."""
+    hops: list[_Hop] = []
+    async with AsyncExitStack() as undo:
+        undo.push_async_callback(_abort, hops)
+        await _reach(host, destination, hops, depth=0, jumps=None)
+        connection = Connection(host, hops, become=become)
+        await _try_out(host, connection, become)
+        undo.pop_all()
+    return connection
+
+
+async def _abort(hops: Sequence[_Hop]) -> None:
+    for hop in reversed(hops):
+        hop.connection.abort()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_GRACE):
+                await hop.connection.wait_closed()
+
+
+async def _reach(
+    host: str, destination: Destination, hops: list[_Hop], *, depth: int, jumps: Sequence[Destination] | None
+) -> None:
+    """Append the hops to a destination; `jumps` None: those that its own settings name.
+
+    As in ssh(1), the last jump host is reached through those before it, and only the first one's own
+    ProxyJump counts.
+    """
+    try:
+        found = await settings.read(destination)
+    except failures.RAISED as error:
+        raise failures.unreadable_settings(host, str(destination), error) from None
+    if depth > _MOST_JUMPS:
+        raise failures.unreadable_settings(host, str(destination), ValueError("ProxyJump leads in circles"))
+    for number, jump in enumerate(found.jumps if jumps is None else ()):
+        await _reach(host, jump, hops, depth=depth + 1, jumps=None if number == 0 else ())
+    hops.append(await _log_in(host, found, hops[-1] if hops else None))
+
+
+async def _log_in(host: str, found: Settings, before: _Hop | None) -> _Hop:
+    witness = Witness()
+    via = f" via {before.settings}" if before is not None else ""
+    try:
+        async with asyncio.timeout(found.connect_timeout) as limit:
+            loop = asyncio.get_running_loop()
+            witness.when_connected = lambda: limit.reschedule(loop.time() + LOGIN_TIMEOUT)
+            connection = await asyncssh.connect(
+                tunnel=before.connection if before is not None else None,
+                client_factory=lambda: witness,
+                **found.keywords,
+            )
+    except failures.RAISED as error:
+        raise await failures.not_connected(host, found, witness, via, error) from None
+    return _Hop(found, witness, connection)
+
+
+async def _try_out(host: str, connection: Connection, become: bool) -> None:
+    """Send words that only a POSIX shell passes on unchanged, also through sudo; in one round trip."""
+    words = shell.WORDS + secrets.token_hex(8)
+    ways = (False, True) if become else (False,)
+
+    async def answer(way: bool) -> shell.Answer:
+        argv = ["printf", "%s", words]
+        return shell.Answer(*await connection.run(argv, stdin=b"", timeout=LOGIN_TIMEOUT, become=way))
+
+    tasks = [asyncio.create_task(answer(way)) for way in ways]
+    try:
+        answers = await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+    shell.check(host, str(connection.settings), connection.settings.user, words, answers)
