@@ -81,6 +81,12 @@ CODES = {
             "Name only the networks behind the gateway in `to`.",
         ),
         Code(
+            "cuts-management-path",
+            "The client's new route would take over the way to the machine from which crossnet works on it.",
+            "The address from which the client sees the SSH connection come lies in `to`.",
+            "Take that address out of `to`, or run crossnet from another address.",
+        ),
+        Code(
             "snat-address-not-local",
             "The gateway would translate to an address that is not its own: replies would never come back.",
             "The gateway's addresses, listed as candidates.",

@@ -43,6 +43,7 @@ class Facts:
     capabilities: Capabilities
     firewall: Firewall
     files: Mapping[str, FileState] = field(default_factory=dict)
+    controller: Address | None = None  # where the host sees crossnet come from, over SSH
 
     def link(self, name: str) -> Link | None:
         return next((link for link in self.links if link.name == name), None)
@@ -103,6 +104,7 @@ async def observe(host: Host, files: Iterable[PurePosixPath]) -> Facts:
                 if answer.ok
             }
         ),
+        controller=await host.controller(),
     )
 
 

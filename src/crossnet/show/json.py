@@ -191,6 +191,7 @@ def _facts(name: str, facts: Facts) -> dict[str, Any]:
         "host": name,
         "kernel": ".".join(map(str, able.kernel)),
         "systemd": able.systemd,
+        "controller": str(facts.controller) if facts.controller else None,
         "tools": sorted(able.tools),
         "interfaces": [
             {

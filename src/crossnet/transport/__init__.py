@@ -17,6 +17,7 @@ from pathlib import PurePosixPath
 from typing import Protocol
 
 from crossnet.errors import CommandFailed, HostError, shown
+from crossnet.values import Address
 
 # No dependence on a login shell's profile; /sbin is missing from the PATH of ordinary users on Debian.
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -90,6 +91,10 @@ class Host(Protocol):
         """Replace a file in one instant, with its folders; None removes it."""
         ...
 
+    async def controller(self) -> Address | None:
+        """The address from which the host sees crossnet come; None where no network lies between."""
+        ...
+
 
 _READ = 'if [ -e "$1" ]; then cat -- "$1"; else exit 66; fi'
 
@@ -150,6 +155,9 @@ class ShellHost(ABC):
         else:
             answer = await self.run(["sh", "-c", _WRITE, "sh", place, f"{mode:o}"], stdin=data)
             self._worked(answer, f"wrote {path}")
+
+    async def controller(self) -> Address | None:
+        return None
 
     def _worked(self, answer: Completed, tried: str) -> Completed:
         if not answer.ok:

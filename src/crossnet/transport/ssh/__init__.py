@@ -13,6 +13,7 @@ from crossnet.errors import HostError
 from crossnet.transport import TIMEOUT, Completed, Process, ShellHost
 from crossnet.transport.ssh.connection import Connection, connect
 from crossnet.transport.ssh.destination import parse
+from crossnet.values import Address
 
 
 class Ssh(ShellHost):
@@ -43,6 +44,9 @@ class Ssh(ShellHost):
 
     async def start(self, argv: Sequence[str]) -> Process:
         return await (await self._connected()).stream(argv)
+
+    async def controller(self) -> Address | None:
+        return (await self._connected()).controller
 
     async def close(self) -> None:
         """End the connection; the next command opens a new one."""

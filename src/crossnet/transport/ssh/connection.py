@@ -16,6 +16,7 @@ from crossnet.transport.ssh.command import Command, Stream
 from crossnet.transport.ssh.destination import Destination
 from crossnet.transport.ssh.hostkeys import Witness
 from crossnet.transport.ssh.settings import LOGIN_TIMEOUT, Settings
+from crossnet.values import Address, address
 
 # sshd_config(5): MaxSessions is 10 unless the host says otherwise; what is more would be refused.
 SESSIONS = 10
@@ -44,6 +45,7 @@ class Connection:
         self._become = become
         self._places = asyncio.Semaphore(SESSIONS)
         self._running = 0  # sessions
+        self.controller: Address | None = None  # where the host sees the connection come from, once asked
 
     @property
     def is_lost(self) -> bool:
@@ -137,6 +139,22 @@ class Connection:
     def _leave(self) -> None:
         self._running -= 1
         self._places.release()
+
+    async def seen_from(self) -> Address | None:
+        """The client's address as the server has it in SSH_CONNECTION (ssh(1)); None where it does not say.
+
+        Asked without the clean environment of all other commands, which lacks just that.
+        """
+        command = Command()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOGIN_TIMEOUT):
+                await self._start(["printf"], 'printf %s "$SSH_CONNECTION"', command)
+                await command.ended.wait()
+        said = command.stdout.decode(errors="replace").split()
+        try:
+            return address(said[0]) if said else None
+        except ValueError:
+            return None
 
     def _line(self, argv: Sequence[str], mark: str, stdin: int, become: bool) -> str:
         text = leash.command_line(argv, mark=mark, stdin=stdin, become=become)
@@ -247,3 +265,4 @@ async def _try_out(host: str, connection: Connection, become: bool) -> None:
         for task in tasks:
             task.cancel()
     shell.check(host, str(connection.settings), connection.settings.user, words, answers)
+    connection.controller = await connection.seen_from()
