@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from crossnet import facts as facts_module
-from crossnet.errors import CrossnetError, PlanRefused, RollbackNotProved
+from crossnet.errors import CrossnetError, HostsFailed, PlanRefused, RollbackNotProved
 from crossnet.events import Event, Watcher, nobody
 from crossnet.facts import Facts
 from crossnet.health import CrossingStatus, crossing_status, parse_verified, refused_status
@@ -88,20 +88,16 @@ async def observe(spec: Spec, *, watch: Watcher = nobody) -> dict[str, Facts]:
 async def _observe(hosts: Mapping[str, Host], watch: Watcher) -> dict[str, Facts]:
     for name in hosts:
         watch(Event("reads facts", name))
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = {
-                name: group.create_task(facts_module.observe(host, READ)) for name, host in hosts.items()
-            }
-    except BaseExceptionGroup as several:
-        raise _first(several) from several
-    return {name: task.result() for name, task in tasks.items()}
-
-
-def _first(several: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error to show of several: one of crossnet's own, which says what to do."""
-    errors = [error for error in several.exceptions if isinstance(error, CrossnetError)]
-    return errors[0] if errors else several.exceptions[0]
+    # Each host is asked to the end, so that all that is wrong is told at once.
+    asked = (facts_module.observe(host, READ) for host in hosts.values())
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    errors = [answer for answer in answers if isinstance(answer, BaseException)]
+    own = [error for error in errors if isinstance(error, CrossnetError)]
+    if len(own) < len(errors):
+        raise next(error for error in errors if not isinstance(error, CrossnetError))
+    if own:
+        raise own[0] if len(own) == 1 else HostsFailed(own)
+    return {name: facts for name, facts in zip(hosts, answers, strict=True) if isinstance(facts, Facts)}
 
 
 def plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
@@ -149,7 +145,10 @@ async def _apply(made: Plan, hosts: Mapping[str, Host], watch: Watcher) -> Appli
         prove=prove,
         watch=watch,
     )
-    await _remember(held[-1], made, hosts)
+    try:
+        await _remember(held[-1], made, hosts)
+    except CrossnetError as error:  # it holds all the same, so it is told and no more
+        confirmed = replace(confirmed, unwritten=(*confirmed.unwritten, str(error)))
     return Applied(made, confirmed, held[-1])
 
 
