@@ -86,7 +86,7 @@ def _status(name: str, passages: list[Passage], plan: Plan, facts: Mapping[str, 
     if not applied:
         state, reasons = State.DOWN, ["not applied", *unwell]
     elif differing:
-        state, reasons = State.DRIFTED, list(dict.fromkeys(differing))
+        state, reasons = State.DRIFTED, [*dict.fromkeys(differing), *unwell]
     elif unwell or failed:
         state, reasons = State.DEGRADED, [*unwell, *(["the last verification failed"] if failed else [])]
     else:
@@ -130,7 +130,8 @@ def _unwell(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[str]:
     for host in {passage.gateway, *(client.host for client in passage.clients if client.host)}:
         left = unfinished(facts[host])
         if left:
-            yield f"{host}: transaction {left.transaction} of {left.who} was not finished"
+            state = "is under way" if left.is_running_here else "was not finished"
+            yield f"{host}: transaction {left.transaction} of {left.who} {state}"
 
 
 def _last_verified(facts: Facts) -> dict[str, dict[str, str]]:

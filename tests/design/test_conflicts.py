@@ -52,6 +52,7 @@ def test_the_same_way_for_different_traffic_is_fine(one: str, other: str, apart:
     [
         ("from: app, to: 10.0.44.0/25", "from: app, to: 10.0.44.128/25"),
         ("from: app, to: 10.0.44.0/24", "from: 10.0.43.64/28, to: 10.0.44.0/24"),
+        ("from: app, to: 10.0.44.0/24, allow: icmp", "from: app, to: 10.0.44.1, allow: tcp/443"),
         ("from: app, to: 10.0.44.0/24, fence: on", "from: 10.0.43.64/28, to: 10.0.44.0/24, fence: auto"),
     ],
 )
@@ -101,3 +102,20 @@ def test_a_route_of_somebody_else_by_another_way(there: str, free: bool) -> None
         assert planned("from: app, to: 10.0.44.0/24", sheet=sheet).passages
     else:
         assert refused("from: app, to: 10.0.44.0/24", sheet=sheet) == {"route-in-use"}
+
+
+@pytest.mark.parametrize(
+    ("there", "told"),
+    [
+        ("route 10.0.44.128/25 via 10.0.43.7 dev eth0", "10.0.44.128/25 another way"),
+        ("route 10.0.44.9 via 10.0.43.7 dev eth0", "10.0.44.9 another way"),
+        ("route 10.0.44.128/25 via 10.0.43.101 dev eth0", None),  # through the gateway all the same
+        ("route 10.0.44.128/25 via 10.0.43.7 dev eth0 table 100", None),
+    ],
+)
+def test_a_part_that_the_client_goes_on_to_reach_another_way_is_told(there: str, told: str | None) -> None:
+    """The route of somebody else is the longer one, so it stays in force beside crossnet's."""
+    made = planned("from: app, to: 10.0.44.0/24", sheet=SEED.replace("gateway:", f"  {there}\ngateway:"))
+    found = [impact.text for impact in made.impacts if impact.code == "src-route-other-next-hop"]
+    assert len(found) == (told is not None)
+    assert all(told in text for text in found if told)

@@ -63,6 +63,17 @@ def test_addresses_of_global_scope_and_whether_they_stay(gateway: Facts) -> None
     assert gateway.owner_of(address("10.0.44.64")) is None
 
 
+def test_an_address_that_the_loopback_holds_is_the_gateways_own(gateway: Facts) -> None:
+    assert gateway.owner_of(address("10.0.44.99")) is gateway.link("lo")
+
+
+def test_the_peer_of_a_point_to_point_link_is_on_link_and_nothing_else_is(gateway: Facts) -> None:
+    ppp7 = gateway.link("ppp7")
+    assert ppp7 is not None
+    assert ppp7.on_link(address("10.9.0.2")) is not None
+    assert ppp7.on_link(address("10.9.0.3")) is None
+
+
 @pytest.mark.parametrize(
     ("own", "prefix", "expected"),
     [

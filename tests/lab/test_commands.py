@@ -392,7 +392,29 @@ def test_a_saved_plan_is_stale_when_a_host_has_moved(site: Site) -> None:
     assert site.bench.differences(held) == []
 
 
-@pytest.mark.parametrize("content", [None, b"", b"{}", b"[]", b"7", b"\xff\xfe", b'{"kind": "other"}'])
+@pytest.mark.parametrize("folder", [".", "", "/", "plans"])
+def test_a_plan_is_not_saved_in_place_of_a_folder(site: Site, folder: str) -> None:
+    (site.desk.folder / "plans").mkdir()
+    ran = site.desk.run("plan", "--out", folder, "-q")
+    assert ran.code == 1
+    assert "cannot write the plan to " in ran.err
+    assert "it is a folder\n  Name a file." in ran.err
+    assert sorted(path.name for path in site.desk.folder.iterdir()) == ["crossnet.yaml", "plans"]
+
+
+def test_a_saved_plan_of_a_newer_crossnet_is_refused_with_both_numbers(site: Site) -> None:
+    assert site.desk.run("plan", "--out", "my.plan").code == 0
+    saved = site.desk.folder / "my.plan"
+    saved.write_text(json.dumps({**json.loads(saved.read_text()), "format_version": "2.0"}))
+    ran = site.desk.run("apply", "my.plan", "--yes")
+    assert (ran.code, ran.out) == (1, "")
+    assert "my.plan is a plan of format 2.0, this crossnet reads 1.0" in ran.err
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b"{}", b"[]", b"7", b"\xff\xfe", b'{"kind": "other"}', b'{"kind": "crossnet-plan"}'],
+)
 def test_what_is_no_saved_plan(desk: Desk, content: bytes | None) -> None:
     if content is not None:
         (desk.folder / "x").write_bytes(content)
@@ -565,16 +587,19 @@ def held(site: Site) -> Held:
 
 @dataclass(frozen=True)
 class Held:
-    """An apply that stands still at a certain step: a tool on the host waits there for ever, once."""
+    """An apply that stands still at a certain step: a tool on the host waits there, once, for `go_on`."""
 
     site: Site
 
     def until(self, host: str, tool: str, *words: str, command: str = "apply") -> subprocess.Popen[str]:
         """Start it, and come back when the step is under way."""
-        self.site.bench.check(host, f"mkfifo /tmp/reached && {_wait_once(tool, words)}")
+        self.site.bench.check(host, f"mkfifo /tmp/reached /tmp/go-on && {_wait_once(tool, words)}")
         process = self.site.desk.start(command, "--yes")
         self.site.bench.check(host, "cat /tmp/reached")
         return process
+
+    def go_on(self, host: str) -> None:
+        self.site.bench.check(host, "echo > /tmp/go-on")
 
 
 def _wait_once(tool: str, words: tuple[str, ...]) -> str:
@@ -584,7 +609,7 @@ case " $* " in
 *" {" ".join(words)} "*)
     if mkdir /tmp/held 2>/dev/null; then
         echo here > /tmp/reached
-        exec sleep 1000
+        read -r _ < /tmp/go-on
     fi ;;
 esac
 exec /tmp/real-{tool} "$@"
@@ -633,7 +658,10 @@ def test_a_controller_that_dies_in_the_middle_leaves_what_is_needed_to_undo(held
     assert "was not finished" in locked.err
     assert "crossnet undo" in locked.err
     assert bench.differences(left) == []
-    assert desk.run("status").code == 3
+    told = desk.run("status")
+    assert told.code == 3
+    for host in ("app", "gateway"):
+        assert re.search(rf"{host}: transaction [0-9a-f]{{8}} of \S+ was not finished", told.out)
 
     asked = desk.run("undo")
     assert asked.code == 1

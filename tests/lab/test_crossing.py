@@ -97,6 +97,21 @@ def test_seed_in_ipv6(bench: Callable[..., Bench], engine: Engine) -> None:
     assert b.differences(before) == []
 
 
+def test_rules_that_a_change_of_the_spec_needs_no_more_are_gone(bench: Callable[..., Bench]) -> None:
+    """iptables removes a chain only when nothing jumps there any more."""
+    b = bench()
+    words = force(b, Engine.IPTABLES_LEGACY)
+    b.check("target", "ip route add 10.0.43.0/24 via 10.0.44.63")
+    before = b.fingerprints()
+    b.apply(b.spec(f"to: 10.0.44.0/24, {words}"))
+    assert "crossnet" in b.check("gateway", "iptables-legacy-save -t nat")
+    spec = b.spec(f"to: 10.0.44.0/24, {words}, translate: none")
+    assert b.apply(spec).confirmed
+    assert "crossnet" not in b.check("gateway", "iptables-legacy-save -t nat")
+    b.undo(spec)
+    assert b.differences(before) == []
+
+
 def test_both_families_in_one_crossing(bench: Callable[..., Bench]) -> None:
     b = bench("seed-dual")
     spec = b.spec("to: [10.0.44.0/24, 'fd00:44::/64']")
@@ -265,6 +280,45 @@ def test_what_is_there_already_is_adopted_and_left_by_undo(bench: Callable[..., 
     assert "proto static" in b.check("app", "ip route show 10.0.44.0/24")
 
 
+def test_route_that_is_there_is_adopted_for_a_client_with_several_addresses_too(
+    bench: Callable[..., Bench],
+) -> None:
+    """crossnet's own would name a source, and the kernel takes no second route that differs only in that."""
+    b = bench()
+    b.check("app", "ip addr add 10.0.43.99/24 dev eth0")
+    b.check("app", "ip route add 10.0.44.0/24 via 10.0.43.101 dev eth0")
+    before = b.fingerprints()
+    spec = b.spec("to: 10.0.44.0/24")
+    applied = b.apply(spec)
+    assert applied.confirmed
+    assert ("app", "route") in {
+        (host.host, item.kind) for host in applied.plan.hosts for item in host.adopted
+    }
+    assert b.pings("app", "10.0.44.1")
+    b.undo(spec)
+    assert b.differences(before) == []
+
+
+@pytest.mark.parametrize(
+    ("topology", "ip", "destination", "next_hop"),
+    [
+        ("seed", "ip -4", "10.0.44.0/24", "10.0.43.101"),
+        ("seed-v6", "ip -6", "fd00:44::/64", "fd00:43::101"),
+    ],
+    ids=["v4", "v6"],
+)
+def test_undo_leaves_the_same_route_that_somebody_else_made_later(
+    bench: Callable[..., Bench], topology: str, ip: str, destination: str, next_hop: str
+) -> None:
+    b = bench(topology)
+    spec = b.spec(f"to: '{destination}'")
+    b.apply(spec)
+    b.check("app", f"{ip} route add {destination} via {next_hop} dev eth0 proto static metric 100")
+    b.undo(spec)
+    (left,) = b.check("app", f"{ip} route show {destination}").splitlines()
+    assert "proto static metric 100" in left
+
+
 def test_crossing_taken_out_of_the_spec_is_taken_back(bench: Callable[..., Bench]) -> None:
     b = bench("third-interface")
     both = """crossings:
@@ -282,6 +336,21 @@ def test_crossing_taken_out_of_the_spec_is_taken_back(bench: Callable[..., Bench
     assert b.check("app", "ip route show 10.0.45.0/24") == ""
     b.undo(b.spec(one))
     assert b.differences(before) == []
+
+
+def test_verifying_one_crossing_forgets_nothing_of_the_others(bench: Callable[..., Bench]) -> None:
+    b = bench("third-interface")
+    spec = b.spec("""crossings:
+  business: {from: app, via: gateway, to: 10.0.44.0/24}
+  third: {from: app, via: gateway, to: 10.0.45.0/24}
+""")
+    b.apply(spec)
+    before = {each.crossing: each.verified for each in asyncio.run(crossnet.status(spec))}
+    assert all(before.values())
+    asyncio.run(crossnet.verify(spec, crossing="business"))
+    after = {each.crossing: each.verified for each in asyncio.run(crossnet.status(spec))}
+    assert after["third"] == before["third"]
+    assert after["business"]
 
 
 def test_promise_of_the_spec_that_does_not_hold_is_rolled_back(bench: Callable[..., Bench]) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,15 +20,21 @@ AGAIN = ("test_lab_build.py", "test_lab_transport.py", "test_crossing.py", "test
 TOP = Path(__file__).parents[2]
 
 
-@pytest.fixture
+# What only the checks and other tests need, and what is large.
+UNNEEDED = ("mypy*", "ruff*", "pip*", "hypothesis*", "virtualenv*", "setuptools*", "__pycache__")
+
+
+@pytest.fixture(scope="module")
 def checkout() -> Iterator[Path]:
-    """A copy that the user can read: where this checkout lies may be closed to others."""
+    """A copy that the user can read: where this checkout and its packages lie may be closed to others."""
     work = Path(tempfile.mkdtemp(prefix="crossnet-rootless-", dir="/tmp"))
     try:
         unread = shutil.ignore_patterns("__pycache__")
         shutil.copytree(TOP / "src", work / "src", ignore=unread)
         shutil.copytree(TOP / "tests" / "lab", work / "tests" / "lab", ignore=unread)
         shutil.copy(TOP / "pyproject.toml", work)
+        packages = sysconfig.get_path("purelib")
+        shutil.copytree(packages, work / "packages", ignore=shutil.ignore_patterns(*UNNEEDED))
         work.chmod(0o755)
         (work / "tmp").mkdir()
         os.chown(work / "tmp", ORDINARY, ORDINARY)
@@ -44,14 +51,16 @@ def test_the_same_as_an_ordinary_user(lab_possible: None, checkout: Path, file: 
         *("setpriv", f"--reuid={ORDINARY}", f"--regid={ORDINARY}", "--clear-groups"),
         *("--inh-caps=-all", "--bounding-set=-all"),
     ]
+    # Not the interpreter of the venv, which may lie in a closed folder, but the one it was made from.
+    python = getattr(sys, "_base_executable", sys.executable)
     environment = {
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(checkout / "src"),
+        "PYTHONPATH": os.pathsep.join([str(checkout / "src"), str(checkout / "packages")]),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     answer = subprocess.run(
         [
-            *(*as_user, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+            *(*as_user, python, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
             *(f"--rootdir={checkout}", f"--basetemp={checkout}/tmp/pytest"),
             str(checkout / "tests" / "lab" / file),
         ],

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import crossnet
-from crossnet.errors import HostError, Locked, RolledBack, StalePlan
+from crossnet.errors import CrossnetError, HostError, Locked, RolledBack, StalePlan
 from crossnet.health import State
 from crossnet.lab.build import Lab
 from crossnet.spec import Spec
@@ -249,3 +249,75 @@ def test_what_an_operator_broke_is_mended_by_the_next_apply(bench: Bench) -> Non
         assert [line for line in bench.differences(held) if "verified.json" not in line] == [], damage
     bench.undo(spec)
     assert bench.differences(before) == []
+
+
+def test_a_full_disk_keeps_the_journal_out_and_leaves_no_lock(bench: Bench) -> None:
+    spec = bench.spec(TO)
+    bench.check("gateway", "mkdir /var/lib/crossnet && mount -t tmpfs -o size=4k none /var/lib/crossnet")
+    bench.check("gateway", "head -c 4096 /dev/zero > /var/lib/crossnet/ballast")
+    with pytest.raises(CrossnetError, match="No space left"):
+        bench.apply(spec)
+    bench.check("gateway", "rm /var/lib/crossnet/ballast && mount -o remount,size=1m /var/lib/crossnet")
+    assert bench.check("gateway", "ls -A /var/lib/crossnet") == ""
+    assert no_lock(bench)
+    assert bench.apply(spec).confirmed
+
+
+def test_a_journal_that_cannot_be_removed_is_told_and_takes_nothing_back(
+    bench: Bench, at_desk: Callable[[str], Desk]
+) -> None:
+    desk = at_desk(f"from: app, via: gateway, {TO}")
+    before = bench.fingerprints()
+    break_tool(bench, "app", "rm", "/var/lib/crossnet/journal.json")
+
+    applied = desk.run("apply", "--yes")
+
+    assert applied.code == 7
+    assert "Confirmed. Transaction " in applied.out
+    assert "broken on purpose" in applied.out
+    assert bench.pings("app", "10.0.44.1")
+
+    mend_tool(bench, "app", "rm")
+    assert desk.run("undo", "--yes").code == 0
+    assert bench.differences(before) == []
+
+
+def test_a_file_that_cannot_be_removed_is_told_and_removed_by_the_next_undo(bench: Bench) -> None:
+    spec = bench.spec("to: 10.0.44.0/24")
+    before = bench.fingerprints()
+    bench.apply(spec)
+    bench.check("app", "mount --bind /etc/crossnet/routes /etc/crossnet/routes")
+    (told,) = bench.undo(spec).unwritten
+    assert told.startswith("app: ")
+    assert "/etc/crossnet/routes" in told
+    bench.check("app", "umount /etc/crossnet/routes")
+    assert bench.undo(spec).confirmed
+    assert bench.differences(before) == []
+
+
+def test_a_probe_that_hangs_is_rolled_back_with_the_reason(bench: Bench) -> None:
+    before = bench.fingerprints()
+    bench.check("app", "printf '#!/bin/sh\\nexec sleep 1000\\n' > /tmp/ping; chmod 755 /tmp/ping")
+    bench.check("app", "mount --bind /tmp/ping $(readlink -f $(command -v ping))")
+    with pytest.raises(RolledBack, match=r"^app: ran .*ping.*: no answer within"):
+        bench.apply(bench.spec(f"{TO}, probe: icmp/10.0.44.1"))
+    assert bench.differences(before) == []
+
+
+def test_an_undo_after_an_interface_that_the_kernel_took_away(bench: Bench) -> None:
+    """The switch of forwarding remembers each interface's own; one that is gone has none to put back."""
+    bench.check("gateway", "ip link add veth7 type veth peer name veth8")
+    spec = bench.spec(TO)
+    bench.apply(spec)
+    bench.check("gateway", "ip link del veth7")
+    assert bench.undo(spec).confirmed
+    assert bench.check("gateway", "cat /proc/sys/net/ipv4/ip_forward") == "0\n"
+
+
+def test_a_gateway_whose_egress_goes_down_is_told_by_the_status(bench: Bench) -> None:
+    spec = bench.spec(TO)
+    bench.apply(spec)
+    bench.check("gateway", "ip link set eth0 down")
+    (found,) = asyncio.run(crossnet.status(spec))
+    assert found.state is State.DEGRADED
+    assert found.reasons == ("gateway itself has no route to 10.0.44.0/24",)

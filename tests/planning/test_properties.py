@@ -210,6 +210,14 @@ def test_order_of_work(world: str, first: str, second: str) -> None:
 
 
 def assert_order(changes: tuple[tuple[str, Change], ...]) -> None:
+    # A chain can go only when nothing jumps into it any more: such a jump goes before its table changes.
+    shrinking = {
+        host for host, change in changes if change.resource.kind == "table" and change.action == "change"
+    }
+    first = [item for item in changes if item[0] in shrinking and item[1].resource.kind == "jump"]
+    early = [item for item in first if _takes_away(item[1])]
+    assert list(changes[: len(early)]) == early
+    changes = changes[len(early) :]
     away = [_takes_away(change) for _, change in changes]
     assert away == sorted(away), "adds come before removes"
     for name in {name for name, _ in changes}:

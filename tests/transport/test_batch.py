@@ -211,6 +211,15 @@ def test_a_host_that_stops_in_the_middle_is_an_error_not_half_an_answer() -> Non
         asyncio.run(ask(Cut("here"), [("echo", "a"), ("echo", "b")]))
 
 
+def test_questions_that_take_too_long_are_told_without_the_script_that_asks_them() -> None:
+    with pytest.raises(HostError) as late:
+        asyncio.run(ask(Local("here"), [("sleep", "600")], timeout=0.3))
+    told = str(late.value)
+    assert "no answer within 0.3 s" in told
+    assert len(told.splitlines()) == 2
+    assert "eval" not in told
+
+
 def test_what_is_written_in_the_script_is_posix() -> None:
     """Only words that were given as words reach `eval`."""
     host = Overheard("here")

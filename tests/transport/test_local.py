@@ -6,6 +6,7 @@ import asyncio
 import os
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -62,6 +63,13 @@ def test_a_command_that_is_not_there_is_127_as_in_a_shell() -> None:
     assert "no-such-command-anywhere: not found" in done.error_text
 
 
+@pytest.mark.parametrize("command", ["/etc/passwd", "/", "/etc/passwd/x"], ids=["file", "folder", "below"])
+def test_a_command_that_cannot_be_executed_is_126_as_in_a_shell(command: str) -> None:
+    done = run(command)
+    assert done.returncode == 126
+    assert done.error_text.startswith(f"{command}: ")
+
+
 def test_nothing_of_the_callers_environment_goes_along(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
     monkeypatch.setenv("SECRET", "x")
@@ -85,6 +93,32 @@ def test_a_command_that_takes_too_long_is_ended_and_told(tmp_path: Path) -> None
         run("sh", "-c", 'echo $$ > "$1"; exec sleep 600', "sh", str(mark), timeout=1)
     with pytest.raises(ProcessLookupError):
         os.kill(int(mark.read_text()), 0)
+
+
+@pytest.mark.parametrize("output", ["", ">/dev/null 2>&1"], ids=["holds-our-pipe", "holds-nothing"])
+def test_a_command_that_takes_too_long_is_ended_with_all_that_it_started(tmp_path: Path, output: str) -> None:
+    mark = tmp_path / "pid"
+    script = f'sleep 600 {output} & echo $! > "$1"; wait'
+
+    async def too_long() -> None:
+        async with asyncio.timeout(20):  # a pipe that is still held would keep us here for the ten minutes
+            await HERE.run(["sh", "-c", script, "sh", str(mark)], timeout=0.5)
+
+    with pytest.raises(HostError, match="no answer within"):
+        asyncio.run(too_long())
+    child = Path("/proc") / mark.read_text().strip() / "stat"
+    deadline = time.monotonic() + 20
+    while _runs(child):
+        assert time.monotonic() < deadline, "what the command started goes on"
+        time.sleep(0.02)
+
+
+def _runs(stat: Path) -> bool:
+    """Whether a process is there and no zombie: whoever inherits it may be slow to take note of its end."""
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_a_cancelled_command_is_ended(tmp_path: Path) -> None:
@@ -200,6 +234,18 @@ def test_what_cannot_be_written_or_read_is_told_and_leaves_nothing(host: ShellHo
     with pytest.raises(HostError):
         write(host, tmp_path / "plain" / "file", b"x")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["folder", "plain"]
+
+
+def test_a_folder_is_not_written_into_when_it_stands_where_a_file_belongs(
+    host: ShellHost, tmp_path: Path
+) -> None:
+    """mv(1) moves into a folder that has the name of its target, and calls that a success."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(HostError, match="is a folder"):
+        write(host, folder, b"x")
+    assert list(folder.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_a_reader_never_sees_half_a_file(host: ShellHost, tmp_path: Path) -> None:

@@ -50,12 +50,15 @@ def plan_text(plan: Plan, *, verbose: bool = False, paint: Paint = plain) -> str
 
 def undo_plan_text(made: UndoPlan, *, verbose: bool = False, paint: Paint = plain) -> str:
     """What undo would do."""
-    lines = []
+    lines: list[str] = []
     for host, left in made.unfinished.items():
         lines.append(
-            f"{host}: transaction {left.transaction} of {left.who}, {left.started}, was not finished:\n"
-            f"  {left.begun} of its {len(left.entries)} changes are put back first"
+            f"{host}: transaction {left.transaction} of {left.who}, {left.started}, was not finished:"
         )
+        if left.confirmed:
+            lines.append("  it was confirmed, so what is missing is done first")
+        else:
+            lines.append(f"  {left.begun} of its {len(left.entries)} changes are put back first")
     if made.plan.touched or not lines:
         lines.append(plan_text(made.plan, verbose=verbose, paint=paint))
     return "\n".join(lines)
@@ -196,7 +199,7 @@ def status_text(found: Sequence[CrossingStatus], *, paint: Paint = plain) -> str
         if status.counters:
             admitted = sum(counters.admitted.packets for counters in status.counters)
             fenced = sum(counters.fenced.packets for counters in status.counters)
-            counted = f"{admitted} packets of new flows, {fenced} fenced, "
+            counted = f"{admitted} packet{'' if admitted == 1 else 's'} of new flows, {fenced} fenced, "
         verified = f"{status.result} {status.verified}" if status.verified else "never"
         state = paint(f"{status.state:<8}", _STATES[status.state])
         lines.append(f"{status.crossing:<{width}}  {state}  {counted}verified: {verified}")

@@ -1,0 +1,124 @@
+"""A command that is stopped or killed where it hurts: the next one finishes or puts back what it leaves."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from crossnet.lab.build import Lab
+from lab.crossing import Bench
+from lab.test_commands import CROSSING, Desk, Held, Site
+from lab.test_transaction import break_tool, mend_tool, no_lock
+
+pytestmark = pytest.mark.lab
+
+PROBE = ("app", "ping", "-n", "-q")
+WRITES_START = ("gateway", "mv", "-f", "--", "/etc/crossnet/.start.crossnet", "/etc/crossnet/start")
+REMOVES_START = ("gateway", "rm", "-f", "--", "/etc/crossnet/start")
+NOTES_PROGRESS = (
+    "gateway",
+    "mv",
+    "-f",
+    "--",
+    "/var/lib/crossnet/.progress.crossnet",
+    "/var/lib/crossnet/progress",
+)
+
+
+@pytest.fixture
+def held(tmp_path: Path, lab_up: Callable[..., Lab]) -> Held:
+    """The seed's hosts, and a spec for them that is written for the next boot."""
+    lab = lab_up("seed")
+    desk = Desk(tmp_path, {"CROSSNET_LAB": lab.name})
+    desk.write(CROSSING)
+    return Held(Site(desk, Bench(lab)))
+
+
+def killed_at(held: Held, *step: str, command: str = "apply") -> None:
+    host, tool, *words = step
+    with held.until(host, tool, *words, command=command) as process:
+        process.kill()
+        process.communicate(timeout=60)
+
+
+def test_an_undo_that_cannot_put_back_says_what_to_look_at_and_is_tried_again(held: Held) -> None:
+    desk, bench = held.site.desk, held.site.bench
+    before = bench.fingerprints()
+    killed_at(held, *PROBE)
+    break_tool(bench, "app", "ip", "route del")
+
+    failed = desk.run("undo", "--yes")
+
+    assert failed.code == 4
+    _, _, look_at = failed.err.partition("Rollback not proved. Look at:")
+    assert "app: route 10.0.44.0/24 metric 0 is not what it was before" in look_at
+    assert "broken on purpose" in look_at
+    assert "crossnet undo" in look_at
+    assert not no_lock(bench)
+
+    mend_tool(bench, "app", "ip")
+    assert desk.run("undo", "--yes").code == 0
+    assert bench.differences(before) == []
+
+
+def test_an_undo_that_dies_while_files_are_removed_is_finished_by_the_next(held: Held) -> None:
+    desk, bench = held.site.desk, held.site.bench
+    before = bench.fingerprints()
+    assert desk.run("apply", "--yes").code == 0
+    killed_at(held, *REMOVES_START, command="undo")
+    assert not no_lock(bench)
+    assert desk.run("undo", "--yes").code == 0
+    assert bench.differences(before) == []
+
+
+def test_an_apply_that_dies_while_files_are_written_can_be_undone(held: Held) -> None:
+    desk, bench = held.site.desk, held.site.bench
+    before = bench.fingerprints()
+    killed_at(held, *WRITES_START)
+    assert bench.pings("app", "10.0.44.1")
+    assert desk.run("undo", "--yes").code == 0
+    assert bench.differences(before) == []
+
+
+def test_an_interrupt_after_the_confirmation_does_not_stop_what_is_written_for_the_next_boot(
+    held: Held,
+) -> None:
+    desk, bench = held.site.desk, held.site.bench
+    host, tool, *words = WRITES_START
+    with held.until(host, tool, *words) as process:
+        process.send_signal(signal.SIGINT)
+        held.go_on(host)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "Confirmed. Transaction " in out
+    assert no_lock(bench)
+    assert desk.run("status").code == 0
+
+
+def test_an_interrupt_before_the_first_change_leaves_nothing(held: Held) -> None:
+    bench = held.site.bench
+    before = bench.fingerprints()
+    host, tool, *words = NOTES_PROGRESS
+    with held.until(host, tool, *words) as process:
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert err.endswith("crossnet: interrupted\n")
+    assert "Traceback" not in out + err
+    assert bench.run("gateway", "ls -A /var/lib/crossnet").text == ""
+    assert bench.differences(before) == []
+    assert held.site.desk.run("apply", "--yes").code == 0
+
+
+@pytest.mark.parametrize("left", ["", r"\0\0"], ids=["empty", "zeroes"])
+def test_a_power_cut_that_tears_the_progress_is_put_back_from_the_journal(held: Held, left: str) -> None:
+    """Then anything may have been begun: undoing what was never done does no harm."""
+    desk, bench = held.site.desk, held.site.bench
+    before = bench.fingerprints()
+    killed_at(held, *PROBE)
+    bench.check("gateway", f"printf '{left}' > /var/lib/crossnet/progress")
+    assert desk.run("undo", "--yes").code == 0
+    assert bench.differences(before) == []
