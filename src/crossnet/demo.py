@@ -102,7 +102,7 @@ class _Story:
     async def _plan_and_apply(self) -> None:
         self._chapter("What crossnet would do: `crossnet plan`")
         made = api.plan(self._spec, await api.observe(self._spec))
-        self._say(_indent(plan_text(made, paint=self._paint)))
+        self._say(_indent(plan_text(made, paint=self._paint, width=WIDTH - 3)))
         self._chapter("Do it, all or nothing: `crossnet apply`")
         applied = await api.apply(made, watch=lambda event: self._say(f"   {event.host}: {event.text}"))
         assert applied.confirmed is not None, "the lab was new, so there was something to do"
@@ -142,7 +142,7 @@ class _Story:
     async def _back_again(self, before: Mapping[str, Fingerprint]) -> None:
         self._chapter("Everything back: `crossnet undo`")
         made = make_undo_plan(self._spec, await api.observe(self._spec))
-        self._say(_indent(plan_text(made, paint=self._paint)))
+        self._say(_indent(plan_text(made, paint=self._paint, width=WIDTH - 3)))
         await api.undo(self._spec)
         after = await self._fingerprints()
         self._say("   Routes, rules of every firewall engine, net.* settings and files, compared")

@@ -31,7 +31,7 @@ LONGEST_LINE = 400
 # ---- plan ----------------------------------------------------------------------------------------
 
 
-def plan_text(plan: Plan, *, verbose: bool = False, paint: Paint = plain) -> str:
+def plan_text(plan: Plan, *, verbose: bool = False, paint: Paint = plain, width: int = WIDTH) -> str:
     """The plan as `crossnet plan` prints it; verbose shows what is adopted and every step."""
     lines = [str(passage) for passage in plan.passages]
     shown = sorted(plan.hosts, key=lambda host: _place(plan, host))
@@ -44,7 +44,7 @@ def plan_text(plan: Plan, *, verbose: bool = False, paint: Paint = plain) -> str
             lines += _host(host, verbose, paint)
     opens = any(change.resource.kind in ("table", "jump") for _, change in plan.changes)
     if plan.impacts and (opens or verbose):
-        lines += ["", "what it opens", *(line for impact in plan.impacts for line in _impact(impact))]
+        lines += ["", "what it opens", *(line for impact in plan.impacts for line in _impact(impact, width))]
     return "\n".join([*lines, *([""] if lines else []), summary(plan)]).strip("\n")
 
 
@@ -104,10 +104,10 @@ def _content(change: Change) -> list[str]:
     return b"".join(fed).decode(errors="replace").splitlines()
 
 
-def _impact(impact: Impact) -> list[str]:
+def _impact(impact: Impact, width: int) -> list[str]:
     return textwrap.wrap(
         f"{impact.where}: {impact.text}  [{impact.code}]",
-        width=WIDTH,
+        width=width,
         initial_indent="  ",
         subsequent_indent="      ",
         break_long_words=False,
