@@ -726,3 +726,18 @@ def test_asyncssh_is_not_imported_without_need() -> None:
     )
     path = os.pathsep.join(sys.path)
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": path})
+
+
+def test_connect_does_the_whole_job_without_a_spec_file(place: Place) -> None:
+    before = place.bench.fingerprints()
+    way = "root@10.0.43.15 --via ssh://root@10.0.43.101:2222 --to 10.0.44.0/24"
+    answer = place.crossnet(f"connect {way} --save /tmp/kept.yaml --yes")
+    assert answer.ok, answer.text + answer.error_text
+    assert "Confirmed." in answer.text
+    assert place.bench.pings("app", "10.0.44.1")
+    assert "up" in place.crossnet("status -f /tmp/kept.yaml").text
+    again = place.crossnet(f"connect {way} --save /tmp/kept.yaml --yes")
+    assert not again.ok
+    assert "is there already" in again.error_text
+    assert "Undone." in place.crossnet("undo -f /tmp/kept.yaml --yes").text
+    assert place.bench.differences(before) == []
