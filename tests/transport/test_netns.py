@@ -134,8 +134,14 @@ def test_a_namespace_that_is_not_there_is_told_by_name() -> None:
         "crossings: {business: {from: app, via: gateway, to: 10.0.44.0/24}}\n",
         "test.yaml",
     )
-    with pytest.raises(crossnet.errors.HostError, match="no-such-namespace"):
+    with pytest.raises(crossnet.errors.HostsFailed) as caught:
         planned(spec)
+    assert [error.host for error in caught.value.errors if isinstance(error, crossnet.errors.HostError)] == [
+        "app",
+        "gateway",
+    ]
+    assert str(caught.value).count("no-such-namespace") == 4
+    assert "ip netns list" in str(caught.value)
 
 
 def test_a_crossing_of_namespaces_and_back(names: Names) -> None:
