@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-import crossnet
 from crossnet.lab.build import Lab
 from lab.crossing import Bench
+from lab.elsewhere import PYTHON, python_path
 
 pytestmark = pytest.mark.lab
 
@@ -29,14 +26,11 @@ crossings:
 
 def test_gateway_is_the_machine_that_crossnet_runs_on(lab_up: Callable[..., Lab]) -> None:
     b = Bench(lab_up("seed"))
-    source = Path(crossnet.__file__).parents[1]
-    path = os.pathsep.join([str(source), *(entry for entry in sys.path if "site-packages" in entry)])
     b.check("gateway", f"cat > /tmp/crossnet.yaml <<'EOF'\n{SPEC}EOF")
 
     def here(command: str) -> str:
-        words = (
-            f"cd /tmp && PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={path} {sys.executable} -m crossnet {command}"
-        )
+        environment = f"PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={python_path()}"
+        words = f"cd /tmp && {environment} {PYTHON} -m crossnet {command}"
         return b.check("gateway", words)
 
     before = b.fingerprints()

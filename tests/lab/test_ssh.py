@@ -16,17 +16,16 @@ import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-import crossnet
 from crossnet.errors import LabError
 from crossnet.lab import build
 from crossnet.lab.topology import from_data
 from crossnet.transport import Completed
 from crossnet.transport.lab import LabHost
 from lab.crossing import Bench
+from lab.elsewhere import PYTHON, python_path
 
 pytestmark = pytest.mark.lab
 
@@ -150,22 +149,16 @@ class Place:
 
     def here(self, words: str, *, stdin: bytes = b"", more: str = "") -> Completed:
         """A command on the controller, with the user's home."""
-        path = os.pathsep.join(
-            [
-                str(Path(crossnet.__file__).parents[1]),
-                *(entry for entry in sys.path if "site-packages" in entry),
-            ]
-        )
-        environment = f"HOME=/tmp/home PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={path} {more}"
+        environment = f"HOME=/tmp/home PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={python_path()} {more}"
         return self.run("controller", f"cd /tmp && {environment} {words}", stdin=stdin)
 
     def crossnet(self, arguments: str) -> Completed:
-        return self.here(f"{sys.executable} -m crossnet {arguments}")
+        return self.here(f"{PYTHON} -m crossnet {arguments}")
 
     def python(self, code: str, *, more: str = "") -> str:
         """What a program prints that finds `Ssh`, and `work` as its main function."""
         body = PRELUDE + textwrap.dedent(code) + "\nasyncio.run(main(work))\n"
-        answer = self.here(f"{sys.executable} -W error -", stdin=body.encode(), more=more)
+        answer = self.here(f"{PYTHON} -W error -", stdin=body.encode(), more=more)
         assert answer.ok, answer.error_text
         assert not answer.error_text, answer.error_text
         return answer.text
