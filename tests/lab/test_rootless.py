@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterator
@@ -13,15 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from lab.elsewhere import PYTHON, UNNEEDED
+
 pytestmark = pytest.mark.lab
 
 ORDINARY = 4242  # a user that owns nothing, and that no password file knows
 AGAIN = ("test_lab_build.py", "test_lab_transport.py", "test_crossing.py", "test_boot.py", "test_demo.py")
 TOP = Path(__file__).parents[2]
-
-
-# What only the checks and other tests need, and what is large.
-UNNEEDED = ("mypy*", "ruff*", "pip*", "hypothesis*", "virtualenv*", "setuptools*", "__pycache__")
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +48,6 @@ def test_the_same_as_an_ordinary_user(lab_possible: None, checkout: Path, file: 
         *("setpriv", f"--reuid={ORDINARY}", f"--regid={ORDINARY}", "--clear-groups"),
         *("--inh-caps=-all", "--bounding-set=-all"),
     ]
-    # Not the interpreter of the venv, which may lie in a closed folder, but the one it was made from.
-    python = getattr(sys, "_base_executable", sys.executable)
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": os.pathsep.join([str(checkout / "src"), str(checkout / "packages")]),
@@ -60,7 +55,7 @@ def test_the_same_as_an_ordinary_user(lab_possible: None, checkout: Path, file: 
     }
     answer = subprocess.run(
         [
-            *(*as_user, python, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+            *(*as_user, PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
             *(f"--rootdir={checkout}", f"--basetemp={checkout}/tmp/pytest"),
             str(checkout / "tests" / "lab" / file),
         ],
