@@ -11,19 +11,42 @@ What the commands do, as functions; `docs/library.md` has an example that runs.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from crossnet.api import Applied, UndoPlan, apply, load, observe, plan, plan_undo, status, undo, verify
+    from crossnet.api import (
+        Applied,
+        Ended,
+        Guard,
+        UndoPlan,
+        apply,
+        confirm,
+        history,
+        load,
+        observe,
+        plan,
+        plan_undo,
+        recover,
+        rollback,
+        status,
+        undo,
+        verify,
+    )
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Applied",
+    "Ended",
+    "Guard",
     "UndoPlan",
     "__version__",
     "apply",
+    "confirm",
+    "history",
     "load",
     "observe",
     "plan",
     "plan_undo",
+    "recover",
+    "rollback",
     "status",
     "undo",
     "verify",

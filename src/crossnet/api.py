@@ -11,23 +11,29 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from crossnet import facts as facts_module
-from crossnet.errors import CrossnetError, HostsFailed, PlanRefused, RollbackNotProved
+from crossnet.errors import CrossnetError, HostsDisagree, HostsFailed, PlanRefused
 from crossnet.events import Event, Watcher, nobody
 from crossnet.facts import Facts
-from crossnet.health import CrossingStatus, crossing_status, parse_verified, refused_status
+from crossnet.health import CrossingStatus, crossing_status, last_verified, refused_status
 from crossnet.inventory import connect, disconnect
 from crossnet.persistence import unit
 from crossnet.planning import Plan, make_plan, make_undo_plan
 from crossnet.record import FILES, VERIFIED, read_record
 from crossnet.spec import Spec
-from crossnet.transaction import journal
+from crossnet.transaction import ending, journal
 from crossnet.transaction.apply import Confirmed
 from crossnet.transaction.apply import apply as transact
-from crossnet.transaction.journal import Journal
-from crossnet.transaction.rollback import finish, unproved
+from crossnet.transaction.ending import Open
+from crossnet.transaction.guard import Guard
+from crossnet.transaction.history import Past, read_history
+from crossnet.transaction.journal import CONFIRM, Journal
 from crossnet.transport import Host, ShellHost
 from crossnet.verification import Verification, read_back
 from crossnet.verification import verify as check
+
+UNDO = "undo"
+
+DEFAULT_GUARD = Guard()
 
 READ = tuple(PurePosixPath(path) for path in (*FILES, *unit.FILES))
 
@@ -110,22 +116,23 @@ def plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
     return make_plan(spec, facts)
 
 
-async def apply(made: Plan, *, watch: Watcher = nobody) -> Applied:
+async def apply(made: Plan, *, guard: Guard = DEFAULT_GUARD, watch: Watcher = nobody) -> Applied:
     """Bring the hosts to a plan: all or nothing, verified before it is confirmed.
 
-    Raises RolledBack (proved) or RollbackNotProved when it does not hold, StalePlan when the hosts moved
-    since the plan was made, Locked when another transaction is under way.
+    Each host puts itself back when `guard` is over and nobody has confirmed. Raises RolledBack (proved) or
+    RollbackNotProved when it does not hold, HostsDisagree when only some hosts hold it, StalePlan when the
+    hosts moved since the plan was made, Locked when another transaction is under way.
     """
     if not made.touched:
         return Applied(made, None, None)
     async with _reached(made.spec) as hosts:
-        return await _apply(made, hosts, watch)
+        return await _apply(made, hosts, guard, watch)
 
 
-async def _apply(made: Plan, hosts: Mapping[str, Host], watch: Watcher) -> Applied:
+async def _apply(made: Plan, hosts: Mapping[str, Host], guard: Guard, watch: Watcher) -> Applied:
     held: list[Verification] = []
 
-    async def prove() -> None:
+    async def prove() -> dict[str, bytes]:
         facts = await _observe(hosts, watch)
         found = await check(made, facts, hosts, watch, live_only=True)
         held.append(found)
@@ -136,19 +143,19 @@ async def _apply(made: Plan, hosts: Mapping[str, Host], watch: Watcher) -> Appli
                 f"{v.client} → {v.probe}: {v.forward.detail or v.reply.detail}" for v in found.broken_promises
             ]
             raise NotAsPromised("a probe of the spec does not pass:\n  " + "\n  ".join(lines))
+        return _verified(found, made, facts)
 
     confirmed = await transact(
         made,
         hosts,
+        what="apply " + ", ".join(crossing.name for crossing in made.spec.crossings),
+        guard=guard,
         observe=lambda: _observe(hosts, watch),
         replan=lambda facts: make_plan(made.spec, facts),
+        reconnect=lambda: disconnect(hosts),
         prove=prove,
         watch=watch,
     )
-    try:
-        await _remember(held[-1], made, hosts)
-    except CrossnetError as error:  # it holds all the same, so it is told and no more
-        confirmed = replace(confirmed, unwritten=(*confirmed.unwritten, str(error)))
     return Applied(made, confirmed, held[-1])
 
 
@@ -167,13 +174,14 @@ async def _verify(
         made = replace(made, passages=tuple(p for p in made.passages if p.crossing.name == crossing))
     found = await check(made, facts, hosts, watch)
     if all(read_record(facts[name]).owned for name in {p.gateway for p in made.passages}):
-        await _remember(found, made, hosts)
+        for name, data in _verified(found, made, facts).items():
+            await hosts[name].write(PurePosixPath(VERIFIED), data, mode=0o600)
     return found
 
 
 @dataclass(frozen=True, slots=True)
 class UndoPlan:
-    """What undo would give back, and the abandoned transactions that it would put back first."""
+    """What undo would give back, and the abandoned transactions that it would end first."""
 
     plan: Plan
     unfinished: Mapping[str, Journal]
@@ -184,69 +192,159 @@ class UndoPlan:
 
 
 async def plan_undo(spec: Spec, *, watch: Watcher = nobody) -> UndoPlan:
-    """What undo would do, by the hosts' own records and journals; Locked when one is under way here."""
+    """What undo would do, by the hosts' own records and journals; Locked when somebody else is at work."""
     facts = await observe(spec, watch=watch)
-    return UndoPlan(make_undo_plan(spec, facts), _abandoned(facts))
+    left = _unfinished(facts)
+    _abandoned(left)
+    return UndoPlan(make_undo_plan(spec, facts), left)
 
 
 def _unfinished(facts: Mapping[str, Facts]) -> dict[str, Journal]:
     return {name: found for name in facts if (found := journal.unfinished(facts[name]))}
 
 
-def _abandoned(facts: Mapping[str, Facts]) -> dict[str, Journal]:
-    """The unfinished transactions that nobody on this machine is still working on."""
-    left = _unfinished(facts)
+def _abandoned(left: Mapping[str, Journal]) -> None:
+    """Locked where somebody may still be at work."""
     for name, found in left.items():
-        if found.is_running_here:
+        if not found.is_abandoned:
             raise journal.locked(name, found)
-    return left
 
 
-async def undo(spec: Spec, *, watch: Watcher = nobody) -> Applied:
-    """Every host as it was before crossnet; an abandoned transaction is put back first."""
+async def undo(spec: Spec, *, guard: Guard = DEFAULT_GUARD, watch: Watcher = nobody) -> Applied:
+    """Every host as it was before crossnet; an abandoned transaction is ended first."""
     async with _reached(spec) as hosts:
-        return await _undo(spec, hosts, watch)
+        return await _undo(spec, hosts, guard, watch)
 
 
-async def _undo(spec: Spec, hosts: Mapping[str, Host], watch: Watcher) -> Applied:
+async def _undo(spec: Spec, hosts: Mapping[str, Host], guard: Guard, watch: Watcher) -> Applied:
     facts = await _observe(hosts, watch)
-    if left := _abandoned(facts):
-        facts = await _finish(left, hosts, watch)
+    left = _unfinished(facts)
+    _abandoned(left)
+    if left:
+        for found in await ending.find(facts, hosts):
+            await _end(found, hosts, watch)
+        facts = await _observe(hosts, watch)
     made = make_undo_plan(spec, facts)
     if not made.touched:
         return Applied(made, None, None)
 
-    async def prove() -> None:
+    async def prove() -> dict[str, bytes]:
         wrong = read_back(made, await _observe(hosts, watch), live_only=True)
         if wrong:
             raise NotAsPromised("after the undo, read again:\n  " + "\n  ".join(wrong))
+        return {}
 
     confirmed = await transact(
         made,
         hosts,
+        what=UNDO,
+        guard=guard,
         observe=lambda: _observe(hosts, watch),
         replan=lambda facts: make_undo_plan(spec, facts),
+        reconnect=lambda: disconnect(hosts),
         prove=prove,
         watch=watch,
     )
     return Applied(made, confirmed, None)
 
 
-async def _finish(left: Mapping[str, Journal], hosts: Mapping[str, Host], watch: Watcher) -> dict[str, Facts]:
-    """Put abandoned transactions back and prove it; the facts after that."""
-    found = await asyncio.gather(*(finish(hosts[name], own, watch) for name, own in left.items()))
-    facts = await _observe(hosts, watch)
-    wrong = [line for name, own in left.items() for line in unproved(own, facts[name])]
-    if wrong:
-        errors = [error for errors in found for error in errors]
-        raise RollbackNotProved(
-            "Rollback not proved. Look at:\n  "
-            + "\n  ".join([*wrong, *errors])
-            + "\n  The journal stays on the host; `crossnet undo` tries again."
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A transaction that was ended: confirmed or rolled back, and proved.
+
+    `unwritten` says what could not be written for the next boot, `went_back` which hosts had rolled back
+    what the others have confirmed.
+    """
+
+    transaction: str
+    what: str
+    is_confirmed: bool
+    unwritten: tuple[str, ...] = ()
+    went_back: tuple[str, ...] = ()
+
+
+async def _end(found: Open, hosts: Mapping[str, Host], watch: Watcher) -> Ended:
+    """Forward where one host has confirmed it, else back."""
+    if found.decision != CONFIRM:
+        await ending.roll_back(found, hosts, lambda: _observe(hosts, watch), watch)
+        return Ended(found.transaction, found.any.what, False)
+    unwritten, went_back = await ending.confirm(found, hosts, watch)
+    return Ended(found.transaction, found.any.what, True, unwritten, went_back)
+
+
+async def confirm(spec: Spec, transaction: str, *, watch: Watcher = nobody) -> Ended:
+    """Say from any machine that a transaction shall hold; HostsDisagree where a guard was faster."""
+    async with _reached(spec) as hosts:
+        found = await _find(transaction, hosts, watch)
+        if found.decision == journal.ROLLBACK:
+            raise CrossnetError(
+                f"transaction {transaction} is rolled back already, on {_names(found, journal.ROLLBACK)}\n"
+                "  `crossnet recover` puts the other hosts back as well."
+            )
+        unwritten, went_back = await ending.confirm(found, hosts, watch)
+    if went_back:
+        raise HostsDisagree(
+            f"transaction {transaction} is confirmed, but {', '.join(went_back)} went back before that\n"
+            "  `crossnet recover` brings the hosts together, from any machine."
         )
-    for name in left:
-        await journal.clear(hosts[name])
-    return await _observe(hosts, watch)
+    return Ended(transaction, found.any.what, True, unwritten)
+
+
+async def rollback(spec: Spec, transaction: str, *, watch: Watcher = nobody) -> Ended:
+    """Put every host of a transaction back from any machine, and prove it."""
+    async with _reached(spec) as hosts:
+        found = await _find(transaction, hosts, watch)
+        if found.decision == CONFIRM:
+            raise CrossnetError(
+                f"transaction {transaction} is confirmed already, on {_names(found, CONFIRM)}\n"
+                "  `crossnet recover` finishes it on the other hosts; `crossnet undo` takes it back."
+            )
+        await ending.roll_back(found, hosts, lambda: _observe(hosts, watch), watch)
+        return Ended(transaction, found.any.what, False)
+
+
+def _names(found: Open, decision: str) -> str:
+    held = [name for name, one in found.held.items() if one.decision == decision]
+    return ", ".join([*held, *(name for name, said in found.ended.items() if said == decision)])
+
+
+async def _find(transaction: str, hosts: Mapping[str, Host], watch: Watcher) -> Open:
+    found = await ending.find(await _observe(hosts, watch), hosts)
+    for one in found:
+        if one.transaction == transaction:
+            return one
+    past = [own for host in hosts.values() for own in await read_history(host)]
+    for over in past:
+        if over.transaction == transaction:
+            raise CrossnetError(
+                f"transaction {transaction} is over: {over.outcome} on {over.host} at {over.ended}\n"
+                "  `crossnet history` shows all."
+            )
+    held = ", ".join(one.transaction for one in found)
+    raise CrossnetError(
+        f"no host of the spec knows a transaction {transaction}\n"
+        f"  {f'Under way: {held}.' if held else 'None is under way.'} `crossnet history` shows those that ended."
+    )
+
+
+async def recover(spec: Spec, *, watch: Watcher = nobody) -> tuple[Ended, ...]:
+    """End whatever was left open on the hosts; Locked where whoever began it may still be at work."""
+    async with _reached(spec) as hosts:
+        facts = await _observe(hosts, watch)
+        found = await ending.find(facts, hosts)
+        for one in found:
+            if one.decision != CONFIRM:
+                _abandoned(one.held)
+        return tuple([await _end(one, hosts, watch) for one in found])
+
+
+async def history(spec: Spec) -> tuple[Past, ...]:
+    """The transactions that ended on the hosts, oldest first."""
+    async with _reached(spec) as hosts:
+        found = await asyncio.gather(*(read_history(host) for host in hosts.values()))
+    return tuple(
+        sorted((one for own in found for one in own), key=lambda one: (one.started, one.transaction))
+    )
 
 
 async def status(spec: Spec, *, watch: Watcher = nobody) -> tuple[CrossingStatus, ...]:
@@ -259,8 +357,8 @@ async def status(spec: Spec, *, watch: Watcher = nobody) -> tuple[CrossingStatus
     return crossing_status(made, facts)
 
 
-async def _remember(found: Verification, made: Plan, hosts: Mapping[str, Host]) -> None:
-    """Keep on each gateway when its crossings were last verified, for whoever asks for the status."""
+def _verified(found: Verification, made: Plan, facts: Mapping[str, Facts]) -> dict[str, bytes]:
+    """What each gateway keeps of when its crossings were last verified, for whoever asks for the status."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     by_gateway: dict[str, dict[str, dict[str, str]]] = {}
     for passage in made.passages:
@@ -270,20 +368,26 @@ async def _remember(found: Verification, made: Plan, hosts: Mapping[str, Host]) 
             worst = max(results, key=("reachable", "undetermined", "unreachable").index)
             entry = {"time": now, "result": str(worst)}
             by_gateway.setdefault(passage.gateway, {})[name] = entry
-    for gateway, entries in by_gateway.items():
-        held = parse_verified(await hosts[gateway].read(PurePosixPath(VERIFIED)))
-        data = (json.dumps({**held, **entries}) + "\n").encode()
-        await hosts[gateway].write(PurePosixPath(VERIFIED), data, mode=0o600)
+    return {
+        gateway: (json.dumps({**last_verified(facts[gateway]), **entries}) + "\n").encode()
+        for gateway, entries in by_gateway.items()
+    }
 
 
 __all__ = [
     "Applied",
+    "Ended",
+    "Guard",
     "UndoPlan",
     "apply",
+    "confirm",
+    "history",
     "load",
     "observe",
     "plan",
     "plan_undo",
+    "recover",
+    "rollback",
     "status",
     "undo",
     "verify",

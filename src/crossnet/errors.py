@@ -10,7 +10,8 @@ CrossnetError                 1  it could not be done; nothing was changed
 ├── Locked                    5  another transaction is under way on a host
 ├── ApplyFailed                  the transaction did not end confirmed
 │   ├── RolledBack            3  every host was read again and equals its old state
-│   └── RollbackNotProved     4  a host must be looked at
+│   ├── RollbackNotProved     4  a host must be looked at
+│   └── HostsDisagree         6  some hosts hold it, others went back: `crossnet recover`
 ├── LabError                  1  the lab on this machine cannot do it
 └── Bug                       1  crossnet's own mistake
 """
@@ -136,6 +137,12 @@ class RollbackNotProved(ApplyFailed):
     """The change failed, and at least one host could not be shown to equal what it was before."""
 
     exit_code = 4
+
+
+class HostsDisagree(ApplyFailed):
+    """Some hosts hold the transaction and others have rolled it back."""
+
+    exit_code = 6
 
 
 class LabError(CrossnetError):

@@ -62,7 +62,7 @@ def refused_status(
             refusal.message for refusal in refused.refusals if f"crossing {crossing.name}" == refusal.where
         ]
         others = [] if own else ["not judged: there is no plan for another crossing of this spec"]
-        verified = _last_verified(gateway).get(crossing.name, {})
+        verified = last_verified(gateway).get(crossing.name, {})
         found.append(
             CrossingStatus(
                 crossing.name,
@@ -81,7 +81,7 @@ def _status(name: str, passages: list[Passage], plan: Plan, facts: Mapping[str, 
     applied = name in read_record(facts[gateway]).crossings
     differing = [reason for passage in passages for reason in _differences(passage, plan)]
     unwell = list(dict.fromkeys(reason for passage in passages for reason in _unwell(passage, facts)))
-    verified = _last_verified(facts[gateway]).get(name, {})
+    verified = last_verified(facts[gateway]).get(name, {})
     failed = verified.get("result") == "unreachable"
     if not applied:
         state, reasons = State.DOWN, ["not applied", *unwell]
@@ -130,19 +130,15 @@ def _unwell(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[str]:
     for host in {passage.gateway, *(client.host for client in passage.clients if client.host)}:
         left = unfinished(facts[host])
         if left:
-            state = "is under way" if left.is_running_here else "was not finished"
+            state = "was not finished" if left.is_abandoned else "is under way"
             yield f"{host}: transaction {left.transaction} of {left.who} {state}"
 
 
-def _last_verified(facts: Facts) -> dict[str, dict[str, str]]:
-    state = facts.files.get(VERIFIED)
-    return parse_verified(state.data if state else None)
-
-
-def parse_verified(data: bytes | None) -> dict[str, dict[str, str]]:
+def last_verified(facts: Facts) -> dict[str, dict[str, str]]:
     """Time and result of the last verification by crossing; nothing where the file is absent or damaged."""
+    state = facts.files.get(VERIFIED)
     try:
-        found = json.loads(data or b"{}")
+        found = json.loads(state.data if state else b"{}")
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

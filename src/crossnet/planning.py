@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from crossnet.design import Choice, Design, Impact, Passage, design
 from crossnet.facts import Facts
+from crossnet.persistence.unit import BOOT_GUARD
 from crossnet.record import Owned, Record, read_record
 from crossnet.resources import Change, Resource, RuleTable
 from crossnet.spec import Spec
@@ -78,13 +79,29 @@ class Plan:
         return tuple(host.host for host in self.hosts if host.changes or host.changes_record)
 
     def live(self) -> tuple[tuple[str, Change], ...]:
-        """What is changed before the confirmation, in order: adds before removes, removes in reverse."""
-        changing = [item for item in self.changes if item[1].resource.kind not in PERSISTENT]
-        return _in_order(changing)
+        """What is changed before the confirmation, in order: adds before removes, removes in reverse.
+
+        On each host first what guards the change itself over a power cut.
+        """
+        guards = [item for item in self.changes if _lays_guard(item[1])]
+        ordered: list[tuple[str, Change]] = []
+        for item in _in_order([item for item in self.changes if not _is_persistent(item[1])]):
+            ordered += [guard for guard in guards if guard[0] == item[0] and guard not in ordered]
+            ordered.append(item)
+        return (*(guard for guard in guards if guard not in ordered), *ordered)
 
     def persistent(self) -> tuple[tuple[str, Change], ...]:
         """What is written for the next boot, after the confirmation."""
-        return _in_order([item for item in self.changes if item[1].resource.kind in PERSISTENT])
+        later = [item for item in self.changes if _is_persistent(item[1]) and not _lays_guard(item[1])]
+        return _in_order(later)
+
+
+def _is_persistent(change: Change) -> bool:
+    return change.resource.kind in PERSISTENT
+
+
+def _lays_guard(change: Change) -> bool:
+    return change.want is not None and (change.resource.kind, change.resource.key) in BOOT_GUARD
 
 
 def _in_order(changes: Iterable[tuple[str, Change]]) -> tuple[tuple[str, Change], ...]:

@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 from crossnet.errors import HostError
 from crossnet.facts import Facts
 from crossnet.resources import KINDS, Resource
-from crossnet.transport import Host
 
 FOLDER = "/var/lib/crossnet"
 APPLIED = f"{FOLDER}/applied.json"
-JOURNAL = f"{FOLDER}/journal.json"
-PROGRESS = f"{FOLDER}/progress"
 VERIFIED = f"{FOLDER}/verified.json"
+HISTORY = f"{FOLDER}/history"
 
-FILES = (APPLIED, JOURNAL, PROGRESS, VERIFIED)
+# Of the transaction under way; host.sh tells what is in which.
+TRANSACTION = f"{FOLDER}/transaction"
+JOURNAL = f"{TRANSACTION}/journal.json"
+BEGUN = f"{TRANSACTION}/step"
+DECISION = f"{TRANSACTION}/decision"
+DEADLINE = f"{TRANSACTION}/deadline"
+HOST_SCRIPT = f"{TRANSACTION}/host.sh"
+
+FILES = (APPLIED, VERIFIED, JOURNAL, BEGUN, DECISION, DEADLINE)
 
 FORMAT = 1
 
@@ -68,13 +73,6 @@ class Record:
             ],
         }
         return (json.dumps(document, indent=1) + "\n").encode()
-
-
-async def write_record(host: Host, data: bytes | None) -> None:
-    """Keep a record on its host; without one nothing of crossnet is there, so it was never verified either."""
-    if data is None:
-        await host.write(PurePosixPath(VERIFIED), None)
-    await host.write(PurePosixPath(APPLIED), data, mode=0o600)
 
 
 def read_record(facts: Facts) -> Record:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import PurePosixPath
-from typing import Any
 
 import pytest
 
@@ -13,8 +11,6 @@ from crossnet.facts import FileState
 from crossnet.netfilter import Engine, Table
 from crossnet.record import APPLIED, Owned, Record, read_record
 from crossnet.resources import KINDS, File, Jump, Resource, RouteResource, RuleTable, Service, Sysctl
-from crossnet.resources.resource import Write
-from crossnet.transaction.step import decode_step, encode_step
 from crossnet.values import Family
 from design.factsheet import host_facts, route, with_files
 
@@ -54,22 +50,6 @@ def test_a_record_says_the_same_when_it_is_read_again(resource: Resource) -> Non
         assert again.to_json() == written.to_json()
         # `==` leaves out what is no part of the identity; undo needs it all the same.
         assert repr(again) == repr(written)
-
-
-@pytest.mark.parametrize("resource", EVERY_KIND, ids=lambda one: f"{one.kind} {one.key}")
-def test_the_steps_of_a_journal_say_the_same_when_they_are_read_again(resource: Resource) -> None:
-    for step in (*type(resource).render(None, resource), *_removal(resource)):
-        again = decode_step(json.loads(json.dumps(encode_step(step))))
-        assert again == step
-
-
-def _removal(resource: Resource) -> tuple[Any, ...]:
-    return () if isinstance(resource, Sysctl) else type(resource).render(resource, None)
-
-
-def test_a_step_that_writes_an_empty_file_is_no_removal() -> None:
-    empty = Write(PurePosixPath("/etc/x"), b"", 0o600, "0:0")
-    assert decode_step(encode_step(empty)) == empty
 
 
 def test_no_record_is_an_empty_one() -> None:

@@ -15,7 +15,6 @@ from crossnet.errors import CommandFailed, CrossnetError, PlanRefused, Problem, 
 from crossnet.health import CrossingStatus, State
 from crossnet.netfilter import Counter
 from crossnet.planning import Plan, make_plan
-from crossnet.record import Record
 from crossnet.resources import Command
 from crossnet.show import json as as_json
 from crossnet.show import text
@@ -160,9 +159,9 @@ def test_status_adds_up_the_families() -> None:
 
 def test_an_undo_tells_what_was_left_unfinished(plan: Plan) -> None:
     live = [change for _, change in plan.live()]
-    persistent = [change for _, change in plan.persistent()]
-    begun = journal.new("0a1b2c3d", live, persistent, Record())
-    left = replace(begun, who="ops@desk", started="2026-01-02T03:04:05+00:00", begun=2)
+    begun = journal.new("0a1b2c3d", "apply business", ("gateway",))
+    entries = tuple(journal.entry(change) for change in live)
+    left = replace(begun, entries=entries, who="ops@desk", started="2026-01-02T03:04:05Z", begun=2)
     empty = replace(plan, hosts=(), passages=(), impacts=())
     shown = text.undo_plan_text(UndoPlan(empty, {"gateway": left}))
     for word in ("gateway: transaction 0a1b2c3d", "ops@desk", "2026-01-02T03:04:05", "was not finished"):

@@ -7,7 +7,7 @@ import sys
 import click
 
 import crossnet
-from crossnet.cli import crossings, lab, reference
+from crossnet.cli import crossings, lab, reference, transactions
 from crossnet.cli.options import Ordered
 
 
@@ -37,6 +37,10 @@ for command in (
     crossings.verify,
     crossings.status,
     crossings.undo,
+    transactions.confirm,
+    transactions.rollback,
+    transactions.recover,
+    transactions.history,
     reference.facts,
     reference.explain,
     lab.demo,

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from crossnet.cli.interrupt import run
-from crossnet.cli.options import SPEC_FILE, Speech, consent, speaking
+from crossnet.cli.options import SPEC_FILE, Speech, consent, guarding, speaking
 
 if TYPE_CHECKING:
+    from crossnet.api import Guard
     from crossnet.planning import Plan
 
 
@@ -68,8 +69,11 @@ def init(speech: Speech, clients: tuple[str, ...], via: str | None, to: tuple[st
 @click.option("--to", required=True, multiple=True, metavar="NET", help="A network that SRC shall reach.")
 @click.option("--save", metavar="FILE", help="Keep the spec, for status and undo later.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@guarding
 @speaking(with_spec=False)
-def connect(speech: Speech, source: str, via: str, to: tuple[str, ...], save: str | None, yes: bool) -> int:
+def connect(
+    speech: Speech, source: str, via: str, to: tuple[str, ...], save: str | None, yes: bool, guard: Guard
+) -> int:
     """Let SRC reach NET through GW: plan, ask, apply, verify; no spec file needed.
 
     SRC and GW are what ssh takes, such as root@10.0.43.15.
@@ -84,7 +88,7 @@ def connect(speech: Speech, source: str, via: str, to: tuple[str, ...], save: st
     async def make() -> Plan:
         return api.plan(spec, await api.observe(spec, watch=speech.watch))
 
-    code = _apply(speech, run(make()), yes=yes, command="crossnet connect …")
+    code = carry_out(speech, run(make()), guard, yes=yes, command="crossnet connect …")
     if save is not None:
         Path(save).write_text(spec.source, encoding="utf-8")
     if not speech.json:
@@ -133,8 +137,9 @@ def _show_plan(speech: Speech, made: Plan) -> None:
 @click.command(short_help="Change the hosts, all or nothing, and verify.")
 @click.argument("planfile", required=False, metavar="[PLANFILE]")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@guarding
 @speaking()
-def apply(speech: Speech, planfile: str | None, yes: bool) -> int:
+def apply(speech: Speech, planfile: str | None, yes: bool, guard: Guard) -> int:
     """Plan, ask, change the hosts all or nothing, verify, confirm, and write it for the next boot."""
     if planfile is not None:
         given = click.get_current_context().get_parameter_source("file")
@@ -145,10 +150,10 @@ def apply(speech: Speech, planfile: str | None, yes: bool) -> int:
         made = run(load(Path(planfile), watch=speech.watch))
     else:
         made = run(_make_plan(speech))
-    return _apply(speech, made, yes=yes, command="crossnet apply")
+    return carry_out(speech, made, guard, yes=yes, command="crossnet apply")
 
 
-def _apply(speech: Speech, made: Plan, *, yes: bool, command: str) -> int:
+def carry_out(speech: Speech, made: Plan, guard: Guard, *, yes: bool, command: str) -> int:
     """Show, ask, apply; the exit code."""
     from crossnet import api
     from crossnet.show import json, text
@@ -158,7 +163,7 @@ def _apply(speech: Speech, made: Plan, *, yes: bool, command: str) -> int:
             speech.say(text.plan_text(made, verbose=speech.verbose, paint=speech.paint))
         if not consent("Apply this plan?", speech, yes=yes, command=command):
             raise click.ClickException("no consent: nothing was changed")
-    applied = run(api.apply(made, watch=speech.watch))
+    applied = run(api.apply(made, guard=guard, watch=speech.watch))
     if speech.json:
         speech.say(json.document(json.applied_data(applied)))
     else:
@@ -206,8 +211,9 @@ def status(speech: Speech) -> int:
 
 @click.command(short_help="Put every host back as it was before crossnet.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@guarding
 @speaking()
-def undo(speech: Speech, yes: bool) -> int:
+def undo(speech: Speech, yes: bool, guard: Guard) -> int:
     """Put every host back as it was before crossnet."""
     from crossnet import api
     from crossnet.show import json, text
@@ -219,7 +225,7 @@ def undo(speech: Speech, yes: bool) -> int:
             speech.say(text.undo_plan_text(made, verbose=speech.verbose, paint=speech.paint))
         if not consent("Undo all this?", speech, yes=yes, command="crossnet undo"):
             raise click.ClickException("no consent: nothing was changed")
-    applied = run(api.undo(spec, watch=speech.watch))
+    applied = run(api.undo(spec, guard=guard, watch=speech.watch))
     if speech.json:
         speech.say(json.document(json.applied_data(applied)))
     else:

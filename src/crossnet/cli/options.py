@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -89,6 +90,52 @@ def speaking(*, with_spec: bool = True) -> Callable[[Callable[..., Any]], Callab
         return command
 
     return decorate
+
+
+def duration(value: str) -> int:
+    """Seconds, written as `90`, `90s` or `5m`."""
+    found = re.fullmatch(r"(\d{1,6})([sm]?)", value)
+    if found is None:
+        raise click.BadParameter(f"{value!r} is not a time: write 90s, or 5m")
+    return int(found[1]) * (60 if found[2] == "m" else 1)
+
+
+def guarding(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command that changes hosts the options of the guard, and its function a `Guard`."""
+
+    @click.option(
+        "--guard",
+        "seconds",
+        type=duration,
+        default="120s",
+        metavar="TIME",
+        help="How long a host waits before it puts itself back; 10s to 60m.  [default: 120s]",
+    )
+    @click.option(
+        "--confirm-within",
+        type=duration,
+        metavar="TIME",
+        help="Leave the last word to a person: `crossnet confirm TXN`.",
+    )
+    @click.option(
+        "--i-have-a-console",
+        "has_console",
+        is_flag=True,
+        help="Go on where no timer of the host is seen to go off.",
+    )
+    @functools.wraps(function)
+    def command(
+        *args: Any, seconds: int, confirm_within: int | None, has_console: bool, **kwargs: Any
+    ) -> Any:
+        from crossnet.transaction.guard import Guard
+
+        try:
+            guard = Guard(seconds, confirm_within, has_console)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+        return function(*args, guard=guard, **kwargs)
+
+    return command
 
 
 def consent(question: str, speech: Speech, *, yes: bool, command: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from types import MappingProxyType
+from typing import Any
 
 from crossnet.errors import HostError
 from crossnet.facts import capabilities, firewall, sysctls
@@ -44,6 +45,8 @@ class Facts:
     firewall: Firewall
     files: Mapping[str, FileState] = field(default_factory=dict)
     controller: Address | None = None  # where the host sees crossnet come from, over SSH
+    uptime: int = 0  # seconds since the host was started
+    boot: str = ""  # which start that was
 
     def link(self, name: str) -> Link | None:
         return next((link for link in self.links if link.name == name), None)
@@ -74,6 +77,7 @@ async def observe(host: Host, files: Iterable[PurePosixPath]) -> Facts:
         ("ip", "-j", "-4", "route", "show", "table", "all"),
         ("ip", "-j", "-6", "route", "show", "table", "all"),
         ("ip", "neigh"),
+        ("cat", "/proc/uptime", "/proc/sys/kernel/random/boot_id"),
         ("sh", "-c", sysctls.READ),
         ("sh", "-c", sysctls.READ_FILES),
         ("sh", "-c", capabilities.READ, "sh", systemd, *capabilities.TOOLS),
@@ -82,7 +86,7 @@ async def observe(host: Host, files: Iterable[PurePosixPath]) -> Facts:
     read = [("sh", "-c", _READ_FILE, "sh", place) for place in places]
     answers = await ask(host, [*fixed, *rules, *read])
     asked = len(fixed)
-    links, routes4, routes6, neighbours, settings, boot, tools = answers[:asked]
+    links, routes4, routes6, neighbours, started, settings, boot, tools = answers[:asked]
     able = capabilities.parse_capabilities(tools.text)
     return Facts(
         host=host.name,
@@ -105,6 +109,7 @@ async def observe(host: Host, files: Iterable[PurePosixPath]) -> Facts:
             }
         ),
         controller=await host.controller(),
+        **_started(started.text),
     )
 
 
@@ -140,6 +145,12 @@ def _firewall(host: str, answers: list[Answer], able: Capabilities) -> Firewall:
         raise HostError(
             host, "read the firewall rules", str(error), "Run the command by hand on the host to see more."
         ) from error
+
+
+def _started(answer: str) -> dict[str, Any]:
+    """From proc(5): seconds with a fraction, and the boot's own id."""
+    words = answer.split()
+    return {"uptime": int(float(words[0])), "boot": words[-1]} if len(words) > 1 else {}
 
 
 def _neighbours(answer: str) -> tuple[Address, ...]:

@@ -28,7 +28,8 @@ _QUESTIONS = {
     "ip6tables-legacy": _LEGACY.format("ip6tables"),
     "ipsets": "! command -v ipset >/dev/null || ipset save",
     "sysctls": f"sysctl -a 2>/dev/null | grep '^net' | grep -vE '{_MOVING}'",
-    "files": "find /etc /var/lib ! -type d -printf '%M %U:%G %p %l ' "
+    # What crossnet remembers of its transactions is a log: it stays, whatever becomes of them.
+    "files": "find /etc /var/lib ! -type d ! -path /var/lib/crossnet/history -printf '%M %U:%G %p %l ' "
     "\\( -type f -exec sha256sum -b {} \\; -o -printf '\\n' \\)",
 }
 

@@ -132,6 +132,18 @@ def delete_jump(chain: str) -> tuple[str, ...]:
     return ("-t", place.table, "-D", place.entered_from, *_jump(place))
 
 
+def check_jump(chain: str) -> tuple[str, ...]:
+    """The arguments that ask whether there is such a jump; iptables exits 1 when there is none."""
+    place = PLACES[chain]
+    return ("-t", place.table, "-C", place.entered_from, *_jump(place))
+
+
+def list_chain(chain: str) -> tuple[str, ...]:
+    """The arguments that list an own chain without counters; iptables exits 1 when there is none."""
+    place = PLACES[chain]
+    return ("-t", place.table, "-S", place.chain)
+
+
 def _jump(place: Place) -> tuple[str, ...]:
     return ("-m", "comment", "--comment", _TAG, "-j", place.chain)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from crossnet import record
 from crossnet.netfilter.iptables import delete_jump, insert_jump
 from crossnet.resources import Command, File, Jump, Resource, RouteResource, RuleTable, Service, Sysctl
 from crossnet.resources.route import restore_line
@@ -13,6 +14,7 @@ FOLDER = "/etc/crossnet"
 SYSCTL_FILE = "/etc/sysctl.d/99-zz-crossnet.conf"
 UNIT = "crossnet.service"
 RULES_UNIT = "crossnet-rules.service"
+RECOVER_UNIT = "crossnet-recover.service"
 
 START = f"{FOLDER}/start"
 ROUTES = f"{FOLDER}/routes"
@@ -38,8 +40,30 @@ FILES = (
     NFT,
     *(_restore_file(family) for family in Family),
     *(_ipset_file(family) for family in Family),
-    *(path for unit in (UNIT, RULES_UNIT) for path in (_unit_file(unit), Service(unit).link)),
+    *(path for unit in (UNIT, RULES_UNIT, RECOVER_UNIT) for path in (_unit_file(unit), Service(unit).link)),
 )
+
+# What ends a transaction that a power cut left open; the only thing that is written before a confirmation.
+BOOT_GUARD = frozenset({("file", _unit_file(RECOVER_UNIT)), ("service", RECOVER_UNIT)})
+
+# Before the rules are loaded: files that were not confirmed go, and those that were are completed.
+_RECOVER_UNIT_TEXT = f"""\
+[Unit]
+Description=crossnet: ends a transaction that was open when the host went down
+DefaultDependencies=no
+ConditionPathExists={record.HOST_SCRIPT}
+Wants=network-pre.target
+Before={RULES_UNIT} network-pre.target shutdown.target
+After=local-fs.target
+Conflicts=shutdown.target
+
+[Service]
+Type=oneshot
+ExecStart=/bin/sh {record.HOST_SCRIPT} recover
+
+[Install]
+WantedBy=multi-user.target
+"""
 
 # systemd-sysctl switches forwarding on long before the network comes up. The rules are in place in between,
 # so that there is no moment at which a gateway forwards without its fence. Without default dependencies, as
@@ -110,6 +134,7 @@ def persistent(live: Sequence[Resource], crossings: Iterable[str]) -> tuple[Reso
     start = "#!/bin/sh\n" + head + 'failed=0\ntry() { "$@" || failed=1; }\n' + "\n".join(script)
     files.append(_file(START, start + "\nexit $failed\n", mode=0o755))
     units = {UNIT: _UNIT_TEXT, **({RULES_UNIT: _RULES_UNIT_TEXT} if rules else {})}
+    units[RECOVER_UNIT] = _RECOVER_UNIT_TEXT
     return (
         *files,
         *(_file(_unit_file(unit), head + text) for unit, text in units.items()),

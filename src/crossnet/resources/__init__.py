@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from crossnet.resources.file import File
 from crossnet.resources.jump import Jump
-from crossnet.resources.resource import Change, Command, Encoded, Link, Resource, Step, Write
+from crossnet.resources.resource import Change, Command, Encoded, Link, Look, Resource, Step, Write
 from crossnet.resources.route import RouteResource
 from crossnet.resources.service import Service
 from crossnet.resources.sysctl import Sysctl
@@ -22,6 +22,7 @@ __all__ = [
     "File",
     "Jump",
     "Link",
+    "Look",
     "Resource",
     "RouteResource",
     "RuleTable",

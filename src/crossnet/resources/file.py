@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
-from crossnet.resources.resource import Encoded, Resource, Step, Write
+from crossnet.resources.resource import Encoded, Look, Resource, Step, Write
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,9 @@ class File(Resource):
 
     def satisfied_by(self, have: Self) -> bool:
         return (self.data, self.mode) == (have.data, have.mode)
+
+    def look(self) -> tuple[Look, ...]:
+        return (PurePosixPath(self.path),)
 
     @classmethod
     def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:

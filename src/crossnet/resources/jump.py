@@ -8,9 +8,9 @@ from typing import ClassVar, Self
 from crossnet.facts import Facts
 from crossnet.facts.firewall import TABLE_FAMILY
 from crossnet.netfilter import Engine
-from crossnet.netfilter.iptables import delete_jump, insert_jump, jump_positions
+from crossnet.netfilter.iptables import check_jump, delete_jump, insert_jump, jump_positions
 from crossnet.netfilter.iptables_own import PLACES
-from crossnet.resources.resource import Command, Encoded, Resource, Step
+from crossnet.resources.resource import Command, Encoded, Look, Resource, Step
 from crossnet.values import Family
 
 
@@ -40,6 +40,9 @@ class Jump(Resource):
         if not positions:
             return None
         return type(self)(self.engine, self.family, self.chain, self.command, positions[0] == 1)
+
+    def look(self) -> tuple[Look, ...]:
+        return (Command((self.command, "-w", *check_jump(self.chain))),)
 
     @classmethod
     def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:

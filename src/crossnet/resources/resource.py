@@ -58,6 +58,9 @@ class Link:
 
 Step = Command | Write | Link
 
+# What tells on the host itself how a resource is: the answer of a command, or what stands at a path.
+Look = Command | PurePosixPath
+
 
 class Resource(ABC):
     """One thing on one host that crossnet owns."""
@@ -83,6 +86,10 @@ class Resource(ABC):
     def satisfied_by(self, have: Self) -> bool:
         """Whether what is there already does what this one would."""
         return self == have
+
+    @abstractmethod
+    def look(self) -> tuple[Look, ...]:
+        """Where the host itself sees whether an undo has put it back; equal answers, equal states."""
 
     @classmethod
     @abstractmethod
@@ -135,6 +142,11 @@ class Change:
     @property
     def description(self) -> str:
         return type(self.resource).describe(self.have, self.want)
+
+    @property
+    def looks(self) -> tuple[Look, ...]:
+        sides = (side for side in (self.have, self.want) if side is not None)
+        return tuple(dict.fromkeys(look for side in sides for look in side.look()))
 
     def inverse(self) -> Change:
         return Change(self.want, self.have)

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 from crossnet.facts import Facts
 from crossnet.facts.routes import Route
-from crossnet.resources.resource import Command, Encoded, Resource, Step
+from crossnet.resources.resource import Command, Encoded, Look, Resource, Step
 from crossnet.values import Family, address, family_of, network
 
 # ipv6_route: the kernel gives an IPv6 route without a metric 1024 (IP6_RT_PRIO_USER); IPv4's default is 0.
@@ -50,6 +50,11 @@ class RouteResource(Resource):
         if route.source is None and family_of(route.destination) is Family.V4:
             route = replace(route, source=self.route.source)
         return _way(self.route) == _way(route)
+
+    def look(self) -> tuple[Look, ...]:
+        route = self.route
+        which = ("exact", str(route.destination), "proto", route.protocol)
+        return (Command(("ip", _family(self), "route", "show", *which)),)
 
     @classmethod
     def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
-from crossnet.resources.resource import Encoded, Link, Resource, Step
+from crossnet.resources.resource import Encoded, Link, Look, Resource, Step
 
 # systemd.unit(5): an enabled unit is a symbolic link in the folder of the target that wants it. Making the link
 # is what `systemctl enable` does, and needs no running manager.
@@ -31,6 +31,9 @@ class Service(Resource):
 
     def current(self, facts: Facts) -> Self | None:
         return type(self)(self.unit) if self.link in facts.files else None
+
+    def look(self) -> tuple[Look, ...]:
+        return (PurePosixPath(self.link),)
 
     @classmethod
     def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
-from crossnet.resources.resource import Command, Encoded, Resource, Step
+from crossnet.resources.resource import Command, Encoded, Look, Resource, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,16 @@ class Sysctl(Resource):
         )
         return type(self)(self.name, value, disturbed)
 
+    def look(self) -> tuple[Look, ...]:
+        names = (self.name, *(name for name, _ in self.disturbed))
+        return (Command(("sysctl", "-e", *(_path(name) for name in names))),)
+
     @classmethod
     def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:
         assert want is not None, "a setting is never absent"
-        # sysctl(8) writes them in this order; the slashes let an interface name hold dots.
+        # sysctl(8) writes them in this order.
         pairs = ((want.name, want.value), *want.disturbed)
-        words = (f"{name.translate(str.maketrans('./', '/.'))}={value}" for name, value in pairs)
+        words = (f"{_path(name)}={value}" for name, value in pairs)
         # -e: an interface that was there then may have gone, and its settings with it.
         return (Command(("sysctl", "-e", "-q", "-w", *words)),)
 
@@ -60,6 +64,11 @@ class Sysctl(Resource):
             encoded["value"],
             tuple((name, value) for name, value in encoded["disturbed"]),
         )
+
+
+def _path(name: str) -> str:
+    """The slashes let an interface name hold dots (sysctl.d(5))."""
+    return name.translate(str.maketrans("./", "/."))
 
 
 def _is_disturbed(written: str, other: str) -> bool:

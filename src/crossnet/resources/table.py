@@ -9,10 +9,10 @@ from typing import ClassVar, Self
 from crossnet.facts import Facts
 from crossnet.facts.firewall import TABLE_FAMILY
 from crossnet.netfilter import Engine, Table
-from crossnet.netfilter.iptables import own_table, write_chains, write_ipsets
+from crossnet.netfilter.iptables import list_chain, own_table, write_chains, write_ipsets
 from crossnet.netfilter.nft import remove_table, write_table
 from crossnet.netfilter.own import TABLE
-from crossnet.resources.resource import Command, Encoded, Resource, Step
+from crossnet.resources.resource import Command, Encoded, Look, Resource, Step
 from crossnet.values import Family
 
 
@@ -45,6 +45,11 @@ class RuleTable(Resource):
             tables = facts.firewall.of(self.engine, self.family)
             found = own_table(tables, facts.firewall.ipsets, TABLE_FAMILY[self.family])
         return replace(self, table=found) if found else None
+
+    def look(self) -> tuple[Look, ...]:
+        if self.engine is Engine.NFTABLES:
+            return (Command(("nft", "-s", "list", "table", TABLE_FAMILY[self.family], TABLE)),)
+        return tuple(Command((self.command, "-w", *list_chain(chain.name))) for chain in self.table.chains)
 
     @classmethod
     def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from crossnet.api import Applied
+from crossnet.api import Applied, Ended
 from crossnet.codes import Code
 from crossnet.design import Impact
 from crossnet.errors import (
     CrossnetError,
+    HostsDisagree,
     Locked,
     PlanRefused,
     RollbackNotProved,
@@ -25,6 +26,7 @@ from crossnet.netfilter.iptables import rule_text as iptables_text
 from crossnet.netfilter.nft import rule_text as nft_text
 from crossnet.planning import Plan
 from crossnet.resources import Change, Command, Resource, RuleTable, Step, Write
+from crossnet.transaction.history import Past
 from crossnet.verification import Half, Verdict, Verification
 
 FORMAT_VERSION = "1.0"
@@ -123,6 +125,38 @@ def applied_data(applied: Applied) -> dict[str, Any]:
         "hosts": [{"host": host.host, "changes": len(host.changes)} for host in applied.plan.hosts],
         "not_written": list(applied.unwritten),
         "verification": verification_data(applied.verification) if applied.verification else None,
+    }
+
+
+def ended_data(ended: Sequence[Ended]) -> dict[str, Any]:
+    return {
+        "transactions": [
+            {
+                "transaction": one.transaction,
+                "what": one.what,
+                "outcome": "confirmed" if one.is_confirmed else "rolled-back",
+                "not_written": list(one.unwritten),
+                "went_back": list(one.went_back),
+            }
+            for one in ended
+        ]
+    }
+
+
+def history_data(found: Sequence[Past]) -> dict[str, Any]:
+    return {
+        "transactions": [
+            {
+                "host": past.host,
+                "transaction": past.transaction,
+                "started": past.started,
+                "ended": past.ended,
+                "who": past.who,
+                "what": past.what,
+                "outcome": past.outcome.replace(", ", "-").replace(" ", "-"),
+            }
+            for past in found
+        ]
     }
 
 
@@ -227,6 +261,7 @@ def code_data(code: Code) -> dict[str, Any]:
 _OUTCOMES: dict[type[CrossnetError], str] = {
     RolledBack: "rolled-back",
     RollbackNotProved: "rollback-not-proved",
+    HostsDisagree: "hosts-disagree",
     Locked: "locked",
     StalePlan: "stale",
 }

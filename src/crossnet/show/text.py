@@ -6,7 +6,7 @@ import difflib
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from crossnet.api import Applied, UndoPlan
+from crossnet.api import Applied, Ended, UndoPlan
 from crossnet.codes import Code
 from crossnet.design import Impact
 from crossnet.facts import Facts
@@ -14,6 +14,7 @@ from crossnet.health import CrossingStatus, State
 from crossnet.planning import HostPlan, Plan
 from crossnet.resources import Change
 from crossnet.show.paint import Paint, plain
+from crossnet.transaction.history import Past
 from crossnet.verification import Result, Verdict, Verification
 
 SYMBOLS = {"create": "+", "change": "~", "remove": "-"}
@@ -55,7 +56,7 @@ def undo_plan_text(made: UndoPlan, *, verbose: bool = False, paint: Paint = plai
         lines.append(
             f"{host}: transaction {left.transaction} of {left.who}, {left.started}, was not finished:"
         )
-        if left.confirmed:
+        if left.decision == "confirm":
             lines.append("  it was confirmed, so what is missing is done first")
         else:
             lines.append(f"  {left.begun} of its {len(left.entries)} changes are put back first")
@@ -159,6 +160,36 @@ def undone_text(applied: Applied, *, paint: Paint = plain) -> str:
     for error in applied.unwritten:
         lines.append(paint(f"Not removed from the next boot: {error}", "yellow"))
     return "\n".join(lines)
+
+
+def ended_text(ended: Sequence[Ended], *, paint: Paint = plain) -> str:
+    """How transactions ended that were left open."""
+    if not ended:
+        return "Nothing to recover: no transaction is open on these hosts."
+    lines: list[str] = []
+    for one in ended:
+        name = f"Transaction {one.transaction} ({one.what})"
+        if one.is_confirmed:
+            lines.append(paint(f"Confirmed. {name}.", "green"))
+        else:
+            lines.append(
+                paint(f"Rolled back: every host was read again and is as it was before. {name}.", "yellow")
+            )
+        lines += [paint(f"Not written for the next boot: {error}", "yellow") for error in one.unwritten]
+        lines += [paint(f"{host} had gone back before that.", "yellow") for host in one.went_back]
+    return "\n".join(lines)
+
+
+def history_text(found: Sequence[Past]) -> str:
+    """Who, when, what and how it ended, a line for each transaction and host."""
+    if not found:
+        return "No transaction has ended on these hosts."
+    rows = [("started", "ended", "host", "transaction", "who", "what", "outcome")]
+    rows += [(p.started, p.ended, p.host, p.transaction, p.who, p.what, p.outcome) for p in found]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
 
 
 def verification_text(found: Verification, *, paint: Paint = plain) -> str:

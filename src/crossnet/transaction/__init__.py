@@ -1,1 +1,1 @@
-"""One apply over all hosts: it ends confirmed or rolled back."""
+"""One change of all hosts: it ends confirmed or rolled back."""

@@ -1,7 +1,7 @@
-"""What a transaction is about to do on a host, durable there before it is done.
+"""What a transaction is about to do on a host, kept there from before it begins until it has ended.
 
-The journal holds the steps that undo each change, already rendered, and how many changes were begun; so
-whoever finds it can put the host back without knowing the spec. It also keeps a second transaction out.
+The steps themselves lie beside it as host.sh needs them. Here is what whoever finds it has to know: who began
+it and where, which hosts belong to it, and the state in which every resource was, to prove a rollback.
 """
 
 from __future__ import annotations
@@ -13,47 +13,24 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import PurePosixPath
 from typing import Any
 
 from crossnet.errors import HostError, Locked
 from crossnet.facts import Facts
-from crossnet.record import FOLDER, JOURNAL, PROGRESS, Record
-from crossnet.resources import KINDS, Change, Encoded, Resource, Step
-from crossnet.transaction.step import decode_step, encode_step
-from crossnet.transport import Host
+from crossnet.record import BEGUN, DEADLINE, DECISION, JOURNAL
+from crossnet.resources import KINDS, Change, Encoded, Resource
 
-FORMAT = 1
+FORMAT = 2
 
-# Written aside and linked to its name: ln(1) gives it to one of two transactions, and never half of it.
-_CREATE = r"""
-set -eu
-umask 077
-mkdir -p -m 700 -- "${1%/*}"
-aside=${1%/*}/.journal.$$.crossnet
-trap 'rm -f -- "$aside"' EXIT
-cat > "$aside"
-sync "$aside" 2>/dev/null || sync
-ln -- "$aside" "$1" 2>/dev/null || { cat -- "$1"; exit 75; }
-"""
-_HELD = 75  # sysexits.h: EX_TEMPFAIL
-
-# What a write that was cut short left aside goes too.
-_CLEAR = 'rm -f -- "$1" "$2" "$3"/.*.crossnet && { rmdir -- "$3" 2>/dev/null || true; }'
-
-CONFIRMED = "confirmed"
+CONFIRM = "confirm"
+ROLLBACK = "rollback"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One change: what it is, the steps that undo it, and the state in which they must leave the resource.
-
-    `do` are the steps that make it, kept for what is written only after the confirmation.
-    """
+    """One change: what it is, and the state in which an undo must leave the resource."""
 
     description: str
-    undo: tuple[Step, ...]
-    do: tuple[Step, ...]
     resource: Resource
     before: Encoded | None
 
@@ -65,46 +42,57 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """An unfinished transaction as its host tells it; `begun` changes may have been done, the rest was not.
+    """A transaction as its host tells it; `group` are all its hosts by the names in the spec.
 
-    Where it was `confirmed`, what is missing is done and not undone; `record` is then what crossnet owns.
+    `begun` changes may have been done, the rest was not. `decision` is CONFIRM, ROLLBACK or nothing yet;
+    `left` are the seconds until the host decides by itself, 0 when it should have done so.
     """
 
     transaction: str
+    what: str
     who: str
     machine: str
     process: int
     process_start: int | None
     started: str
+    group: tuple[str, ...]
     entries: tuple[Entry, ...]
-    record: str | None = None
     begun: int = 0
-    confirmed: bool = False
+    decision: str = ""
+    left: int = 0
 
     @property
     def is_running_here(self) -> bool:
         """Whether the process that began it is alive on this machine."""
-        if self.machine != machine_id() or self.process_start is None:
-            return False
-        return _process_start(self.process) == self.process_start
+        return self.was_begun_here and _process_start(self.process) == self.process_start
+
+    @property
+    def was_begun_here(self) -> bool:
+        return self.machine == machine_id() and self.process_start is not None
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether nobody can be about to end it: it is decided, its time is over, or its process has died."""
+        return bool(self.decision) or self.left == 0 or (self.was_begun_here and not self.is_running_here)
+
+    @property
+    def audit(self) -> str:
+        """What the host's history will say of it, besides how it ended."""
+        return "\t".join((self.started, self.transaction, self.who, self.what))
 
 
-def new(transaction: str, live: Sequence[Change], persistent: Sequence[Change], record: Record) -> Journal:
-    entries = (
-        *(_entry(change, do=()) for change in live),
-        *(_entry(change, do=change.steps) for change in persistent),
-    )
-    started = datetime.now(UTC).isoformat(timespec="seconds")
-    text = record.to_json().decode() if record.owned else None
+def new(transaction: str, what: str, group: Sequence[str]) -> Journal:
+    """The journal of a transaction that this process begins; the entries differ from host to host."""
+    started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     process = os.getpid()
     return Journal(
-        transaction, _who(), machine_id(), process, _process_start(process), started, entries, text
+        transaction, what, _who(), machine_id(), process, _process_start(process), started, tuple(group), ()
     )
 
 
-def _entry(change: Change, do: tuple[Step, ...]) -> Entry:
+def entry(change: Change) -> Entry:
     before = change.have.state() if change.have else None
-    return Entry(change.description, change.inverse().steps, do, change.resource, before)
+    return Entry(f"{change.resource.kind} {change.description}", change.resource, before)
 
 
 def _process_start(process: int) -> int | None:
@@ -135,68 +123,60 @@ def machine_id() -> str:
         return file.read().strip()
 
 
-async def begin(host: Host, journal: Journal) -> None:
-    """Write the journal to its host; Locked when another transaction has one there."""
-    path = str(host.locate(PurePosixPath(JOURNAL)))
-    answer = await host.run(["sh", "-c", _CREATE, "sh", path], stdin=_encode(journal))
-    if answer.returncode == _HELD:
-        raise locked(host.name, _decode(host.name, answer.stdout))
-    answer.check()
-
-
-async def advance(host: Host, begun: int) -> None:
-    """Make durable that the next change is about to begin."""
-    await host.write(PurePosixPath(PROGRESS), f"{begun}\n".encode(), mode=0o600)
-
-
-async def confirm(host: Host) -> None:
-    """Make durable that the transaction holds."""
-    await host.write(PurePosixPath(PROGRESS), f"{CONFIRMED}\n".encode(), mode=0o600)
-
-
-async def clear(host: Host) -> None:
-    """The transaction is over: its journal goes, and crossnet's folder with it when nothing is left there."""
-    places = [str(host.locate(PurePosixPath(path))) for path in (JOURNAL, PROGRESS, FOLDER)]
-    (await host.run(["sh", "-c", _CLEAR, "sh", *places])).check()
-
-
 def unfinished(facts: Facts) -> Journal | None:
-    """The journal that an earlier transaction left on a host."""
+    """The transaction under way on a host, or what an earlier one left there."""
     state = facts.files.get(JOURNAL)
     if state is None:
         return None
-    progress = facts.files.get(PROGRESS)
-    found = _decode(facts.host, state.data)
-    said = progress.data.decode(errors="replace").strip() if progress else "0"
-    if said == CONFIRMED:
-        return replace(found, begun=len(found.entries), confirmed=True)
-    # Whatever cannot be read may stand for all of it: undoing what was never done does no harm.
-    return replace(found, begun=int(said) if said.isdecimal() else len(found.entries))
-
-
-def locked(host: str, journal: Journal) -> Locked:
-    state = "is under way" if journal.is_running_here else "was not finished"
-    return Locked(
-        f"{host}: transaction {journal.transaction}, begun by {journal.who} at {journal.started}, {state}\n"
-        "  Wait for it; if nobody runs it any more, `crossnet undo` puts the host back."
+    found = decode(facts.host, state.data)
+    begun, decision, deadline = (
+        held.data.decode(errors="replace") if (held := facts.files.get(path)) else ""
+        for path in (BEGUN, DECISION, DEADLINE)
+    )
+    return replace(
+        found,
+        begun=begun.count("\n"),
+        decision=decision.strip(),
+        left=_left(deadline, facts.uptime, facts.boot),
     )
 
 
-def _encode(journal: Journal) -> bytes:
+def _left(deadline: str, uptime: int, boot: str) -> int:
+    """Seconds until a deadline; one of another boot, or that cannot be understood, has passed."""
+    match deadline.split():
+        case [at, of] if of == boot and at.isdecimal():
+            return max(0, int(at) - uptime)
+    return 0
+
+
+def locked(host: str, journal: Journal) -> Locked:
+    """Why nothing else can begin on a host now, and what ends that."""
+    name = journal.transaction
+    said = f"{host}: transaction {name} ({journal.what}), begun by {journal.who} at {journal.started}, "
+    if journal.decision == CONFIRM:
+        return Locked(f"{said}is confirmed, but not finished\n  `crossnet recover` finishes it.")
+    if journal.is_abandoned:
+        return Locked(f"{said}was not finished\n  `crossnet recover` puts the hosts back.")
+    return Locked(
+        f"{said}is under way\n  Unless it is confirmed, the host puts itself back in {journal.left} s. "
+        f"`crossnet confirm {name}` or `crossnet rollback {name}` ends it now."
+    )
+
+
+def encode(journal: Journal) -> bytes:
     document = {
         "format": FORMAT,
         "transaction": journal.transaction,
+        "what": journal.what,
         "who": journal.who,
         "machine": journal.machine,
         "process": journal.process,
         "process_start": journal.process_start,
         "started": journal.started,
-        "record": journal.record,
+        "group": journal.group,
         "entries": [
             {
                 "description": entry.description,
-                "undo": [encode_step(step) for step in entry.undo],
-                "do": [encode_step(step) for step in entry.do],
                 "kind": entry.resource.kind,
                 "resource": entry.resource.encode(),
                 "before": entry.before,
@@ -207,35 +187,30 @@ def _encode(journal: Journal) -> bytes:
     return (json.dumps(document) + "\n").encode()
 
 
-def _decode(host: str, data: bytes) -> Journal:
-    """A file that is not whole is a transaction that had done nothing else yet."""
+def decode(host: str, data: bytes) -> Journal:
+    """The inverse of `encode`; HostError when another version wrote it, or it was damaged."""
     try:
         document: dict[str, Any] = json.loads(data)
-    except ValueError:
-        return Journal("(torn)", "somebody", "", 0, None, "an unknown time", ())
-    if document.get("format") != FORMAT:
+        if document["format"] != FORMAT:
+            raise ValueError(f"it has format {document['format']}, this crossnet reads {FORMAT}")
+        return Journal(
+            document["transaction"],
+            document["what"],
+            document["who"],
+            document["machine"],
+            document["process"],
+            document["process_start"],
+            document["started"],
+            tuple(document["group"]),
+            tuple(
+                Entry(one["description"], KINDS[one["kind"]].decode(one["resource"]), one["before"])
+                for one in document["entries"]
+            ),
+        )
+    except (ValueError, KeyError, TypeError) as error:
         raise HostError(
             host,
             f"read {JOURNAL}",
-            f"it has format {document.get('format')}, this crossnet reads {FORMAT}",
-            "Use the version of crossnet that wrote it.",
-        )
-    return Journal(
-        document["transaction"],
-        document["who"],
-        document["machine"],
-        document["process"],
-        document["process_start"],
-        document["started"],
-        tuple(
-            Entry(
-                entry["description"],
-                tuple(decode_step(step) for step in entry["undo"]),
-                tuple(decode_step(step) for step in entry["do"]),
-                KINDS[entry["kind"]].decode(entry["resource"]),
-                entry["before"],
-            )
-            for entry in document["entries"]
-        ),
-        document["record"],
-    )
+            f"cannot be understood: {error}",
+            "Use the version of crossnet that wrote it; the host puts itself back when its time is over.",
+        ) from error

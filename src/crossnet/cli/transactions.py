@@ -1,0 +1,92 @@
+"""confirm, rollback, recover, history: transactions as any machine sees them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from crossnet.cli.crossings import carry_out
+from crossnet.cli.interrupt import run
+from crossnet.cli.options import Speech, guarding, speaking
+
+if TYPE_CHECKING:
+    from crossnet.api import Ended, Guard
+    from crossnet.planning import Plan
+
+
+@click.command(short_help="Say that a transaction shall hold.")
+@click.argument("transaction", metavar="TXN")
+@speaking()
+def confirm(speech: Speech, transaction: str) -> int:
+    """Confirm a transaction that waits for it (`apply --confirm-within`), from any machine."""
+    from crossnet import api
+
+    return _tell(speech, [run(api.confirm(speech.spec(), transaction, watch=speech.watch))])
+
+
+@click.command(short_help="Put the hosts of a transaction back.")
+@click.argument("transaction", metavar="TXN")
+@speaking()
+def rollback(speech: Speech, transaction: str) -> int:
+    """Put every host of an open transaction back now, from any machine, and prove it."""
+    from crossnet import api
+
+    return _tell(speech, [run(api.rollback(speech.spec(), transaction, watch=speech.watch))])
+
+
+@click.command(short_help="End what was left open.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@guarding
+@speaking()
+def recover(speech: Speech, guard: Guard, yes: bool) -> int:
+    """End every transaction that was left open, from any machine.
+
+    What one host has confirmed is finished on all of them; else all go back. Where a host went back before
+    the others confirmed, the plan is made again for it, shown, and applied when you say yes.
+    """
+    from crossnet import api
+
+    spec = speech.spec()
+    ended = run(api.recover(spec, watch=speech.watch))
+    behind = [one for one in ended if one.went_back]
+    code = _tell(speech, ended)
+    if not behind:
+        return code
+    if behind[-1].what == api.UNDO:
+        made = run(api.plan_undo(spec, watch=speech.watch)).plan
+    else:
+
+        async def make() -> Plan:
+            return api.plan(spec, await api.observe(spec, watch=speech.watch))
+
+        made = run(make())
+    return carry_out(speech, made, guard, yes=yes, command="crossnet recover")
+
+
+@click.command(short_help="Show who changed what, when, and how it ended.")
+@speaking()
+def history(speech: Speech) -> None:
+    """Show the transactions that ended on the hosts: when, who, what, outcome; kept also after an undo."""
+    from crossnet import api
+    from crossnet.show import json, text
+
+    found = run(api.history(speech.spec()))
+    if speech.json:
+        speech.say(json.document(json.history_data(found)))
+    else:
+        speech.say(text.history_text(found))
+
+
+def _tell(speech: Speech, ended: list[Ended] | tuple[Ended, ...]) -> int:
+    from crossnet.show import json, text
+
+    if speech.json:
+        speech.say(json.document(json.ended_data(ended)))
+    else:
+        speech.say(text.ended_text(ended, paint=speech.paint))
+    if any(one.went_back for one in ended):
+        return 6
+    if any(one.unwritten for one in ended):
+        return 7
+    return 0 if all(one.is_confirmed for one in ended) else 3

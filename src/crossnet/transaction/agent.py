@@ -1,0 +1,226 @@
+"""host.sh on one host, for one transaction: each verb is one round trip."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import PurePosixPath
+
+from crossnet.errors import CommandFailed, CrossnetError, HostError
+from crossnet.facts.capabilities import PACKAGES
+from crossnet.record import FOLDER, HOST_SCRIPT
+from crossnet.resources import Change, Command
+from crossnet.transaction import journal
+from crossnet.transaction.history import read_history
+from crossnet.transport import Completed, Host
+
+# sysexits.h, as host.sh has them
+_LACKING, _FAILED, _HELD, _REFUSED = 69, 70, 75, 76
+
+_NO_SCRIPT = (2, 127)  # dash and busybox, bash: the file cannot be opened
+
+_ENDING = 200.0  # seconds: a bit more than host.sh waits for one that is stuck
+
+# Written aside and renamed: nobody ever runs half of it. It is read whole before it runs, by every shell.
+_PLACE = r"""
+set -eu
+umask 077
+script=$1 text=$2
+shift 2
+[ -d "${script%/*}" ] || mkdir -p -- "${script%/*}"
+if [ ! -s "$script" ]; then
+    printf %s "$text" >"$script.$$"
+    sync "$script.$$" 2>/dev/null || sync
+    mv -f -- "$script.$$" "$script"
+fi
+exec sh "$script" "$@"
+"""
+
+
+class Gone(CrossnetError):
+    """The host has decided already: `decision` is what, or nothing where it knows the transaction no more."""
+
+    def __init__(self, host: str, transaction: str, decision: str) -> None:
+        self.host, self.decision = host, decision
+        ended = {
+            journal.ROLLBACK: "is rolled back on the host",
+            journal.CONFIRM: "is confirmed on the host",
+        }.get(decision, "is over on the host, or its time is")
+        super().__init__(f"{host}: transaction {transaction} {ended}")
+
+
+class Refused(HostError):
+    """The host was reached and could not do it: asking again does not help."""
+
+
+class Unproved(Refused):
+    """No timer was seen to go off on the host while nobody was connected."""
+
+
+@cache
+def script_text() -> str:
+    return files("crossnet.transaction").joinpath("host.sh").read_text(encoding="utf-8")
+
+
+@cache
+def _script_name() -> str:
+    return f"host-{hashlib.sha256(script_text().encode()).hexdigest()[:16]}.sh"
+
+
+class Agent:
+    """What a host is told of one transaction; HostError where it cannot be reached or asked.
+
+    Whoever finds a transaction on a host calls the script that is kept with it: `found`.
+    """
+
+    def __init__(self, host: Host, transaction: str, *, found: bool = False) -> None:
+        self.host = host
+        self.transaction = transaction
+        place = HOST_SCRIPT if found else f"{FOLDER}/{_script_name()}"
+        self._script = str(host.locate(PurePosixPath(place)))
+
+    async def stage(self, bundle: bytes) -> bool:
+        """Take the host, on which nothing else is under way, and leave there what is to be done.
+
+        True when timers were started to see whether they go off without a connection; Locked when another
+        transaction is under way.
+        """
+        digest = hashlib.sha256(bundle).hexdigest()
+        words = ["sh", "-c", _PLACE, "sh", self._script, script_text(), "stage", self.transaction, digest]
+        answer = await self.host.run(words, stdin=bundle, timeout=60)
+        if answer.returncode == _HELD:
+            _, _, held = answer.stdout.partition(b"\n")
+            raise journal.locked(self.host.name, journal.decode(self.host.name, held))
+        self._check(answer, "began a transaction")
+        return "drilling" in answer.text.split()
+
+    async def arm(self, seconds: int, *, unproved: bool) -> tuple[str, ...]:
+        """Start the timers that were seen to go off; `unproved` starts one even so. The names of the timers."""
+        answer = await self._ask("arm", str(seconds), *(["unproved"] if unproved else []))
+        lines = [line.partition(" ") for line in answer.text.splitlines()]
+        said = {first: rest for first, _, rest in lines}
+        if answer.returncode == _LACKING:
+            raise Unproved(
+                self.host.name,
+                "started timers and closed the connection, to see whether they go off",
+                f"none did: {said.get('unproved', '').strip() or answer.error_text.strip() or 'no message'}",
+                "Nobody would put the host back if the change cut it off. With a console of the host at hand, "
+                "--i-have-a-console goes on.",
+            )
+        self._check(answer, "armed the guard")
+        return tuple(rest for first, _, rest in lines if first == "armed")
+
+    async def apply(self, upto: int, changes: Sequence[Change], timeout: float) -> None:
+        """Make the live changes up to that number; CommandFailed when a step says no."""
+        answer = await self._ask("apply", str(upto), timeout=timeout)
+        failures = _failures(answer.text)
+        if failures:
+            failed = failures[0]
+            step = changes[failed.change - 1].steps[failed.step - 1]
+            argv = step.argv if isinstance(step, Command) else (str(step),)
+            raise CommandFailed(self.host.name, argv, failed.code, failed.said)
+        self._check(answer, "made the changes")
+
+    async def extend(self, seconds: int) -> None:
+        self._check(await self._ask("extend", str(seconds)), "extended the guard's time")
+
+    async def commit(self) -> None:
+        """Decide that it holds; Gone when the host has decided otherwise."""
+        try:
+            self._check(await self._ask("commit"), "confirmed the transaction")
+        except Gone:
+            if await self.ended() != journal.CONFIRM:
+                raise
+
+    async def release(self, verified: bytes = b"") -> tuple[str, ...]:
+        """Write what the next boot needs, and end it; what could not be written."""
+        answer = await self._ask("release", stdin=verified, timeout=_ENDING)
+        errors = [
+            f"{self.host.name}: {failed.what}: {failed.said or f'exit code {failed.code}'}"
+            for failed in _failures(answer.text)
+        ]
+        try:
+            self._check(answer, "wrote what crossnet owns there")
+        except Gone:
+            if await self.ended() != journal.CONFIRM:  # else somebody, or a timer, was faster
+                raise
+        except Refused as error:
+            errors.append(str(error))
+        return tuple(errors)
+
+    async def rollback(self) -> str:
+        """Put the host back; what it found not to be as before, nothing when all is. Gone as in `commit`."""
+        answer = await self._ask("rollback", timeout=_ENDING)
+        dirty = [line for line in answer.text.splitlines() if line.startswith("dirty ")]
+        if answer.returncode == _FAILED and dirty:
+            return answer.text[answer.text.index("dirty ") + len("dirty ") :].strip()
+        self._check(answer, "rolled back")
+        return ""
+
+    async def left(self) -> int:
+        """The seconds until the host puts itself back; Gone when it is decided."""
+        answer = await self._ask("status")
+        self._check(answer, "asked for the transaction")
+        match answer.text.split():
+            case ["open", seconds]:
+                return int(seconds)
+            case [decision]:
+                raise Gone(self.host.name, self.transaction, decision)
+        raise Refused(self.host.name, "asked for the transaction", answer.text, "Look at its files there.")
+
+    async def ended(self) -> str:
+        """What was decided, by the host's history; nothing where the transaction changed nothing there."""
+        past = await read_history(self.host)
+        return next((one.decision for one in past if one.transaction == self.transaction), "")
+
+    async def _ask(self, verb: str, *words: str, stdin: bytes = b"", timeout: float = 30) -> Completed:
+        argv = ["sh", self._script, verb, self.transaction, *words]
+        return await self.host.run(argv, stdin=stdin, timeout=timeout)
+
+    def _check(self, answer: Completed, tried: str) -> None:
+        if answer.ok:
+            return
+        text = answer.text.strip()
+        last = text.splitlines()[-1].split() if text else []
+        if answer.returncode == _REFUSED:
+            decision = last[1] if last[1:2] in (["confirm"], ["rollback"]) else ""
+            raise Gone(self.host.name, self.transaction, decision)
+        if answer.returncode == _LACKING and last[:1] == ["lacks"]:
+            tool = last[1]
+            raise Refused(
+                self.host.name,
+                tried,
+                f"{tool}: not found",
+                f"Install {PACKAGES.get(tool, tool)} on the host.",
+            )
+        if answer.returncode in _NO_SCRIPT and not text:
+            raise Gone(self.host.name, self.transaction, "")  # with the last transaction the script goes too
+        seen = " ".join((text, answer.error_text.strip())).strip() or f"exit code {answer.returncode}"
+        raise Refused(self.host.name, tried, seen, "Look at the rights there, and whether the disk is full.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """A step that said no: which of which change, with what exit code, and what its tool had to say."""
+
+    change: int
+    step: int
+    code: int
+    what: str
+    said: str
+
+
+def _failures(text: str) -> list[_Failed]:
+    found: list[_Failed] = []
+    said: list[str] = []
+    for line in text.splitlines():
+        match line.split(maxsplit=4):
+            case ["failed", change, step, code, what]:
+                found.append(_Failed(int(change), int(step), int(code), what, "\n".join(said)))
+                said = []
+            case _:
+                said.append(line)
+    return found

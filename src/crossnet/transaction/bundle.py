@@ -1,0 +1,97 @@
+"""A host's part of a transaction as the files that host.sh works with, in one piece for one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import PurePosixPath
+
+from crossnet.errors import Bug
+from crossnet.planning import HostPlan
+from crossnet.record import Record
+from crossnet.resources import Change, Command, Link, Look, Service, Step, Write
+from crossnet.transaction.journal import Journal, encode
+
+Locate = Callable[[PurePosixPath], PurePosixPath]
+File = tuple[str, bytes]
+
+
+def bundle(
+    journal: Journal, host: HostPlan, live: Sequence[Change], persistent: Sequence[Change], locate: Locate
+) -> bytes:
+    """An index (a name and a size a line), an empty line, then the bytes of each file."""
+    files = [
+        ("journal.json", encode(journal)),
+        ("audit", f"{journal.audit}\n".encode()),
+        *_records(host, persistent),
+        ("services", "".join(f"{name}\n" for name in _services(persistent)).encode()),
+        *(file for number, one in enumerate(live, 1) for file in _live(f"live/{number:04}", one, locate)),
+        *(
+            file
+            for number, one in enumerate(persistent, 1)
+            for file in _later(f"persist/{number:04}", one, locate)
+        ),
+    ]
+    index = "".join(f"{name} {len(data)}\n" for name, data in files)
+    return f"{index}\n".encode() + b"".join(data for _, data in files)
+
+
+def _records(host: HostPlan, persistent: Sequence[Change]) -> Iterator[File]:
+    """What crossnet owns there afterwards: when all is written, and when something could not be removed."""
+    still = [owned for one in persistent if one.want is None and (owned := host.before.find(one.resource))]
+    unwritten = Record(host.after.crossings or host.before.crossings, (*host.after.owned, *still))
+    for name, record in (("written", host.after), ("unwritten", unwritten)):
+        if record.owned:
+            yield f"record.{name}", record.to_json()
+
+
+def _services(persistent: Sequence[Change]) -> Iterator[str]:
+    """The units that an interrupted boot has to start itself, because their files came too late for it."""
+    for one in persistent:
+        if isinstance(one.want, Service):
+            yield one.want.unit
+
+
+def _live(folder: str, change: Change, locate: Locate) -> Iterator[File]:
+    yield from _later(folder, change, locate)
+    yield from _steps(f"{folder}/undo", change.inverse().steps, locate)
+    for number, look in enumerate(change.looks, 1):
+        yield from _look(f"{folder}/look.{number:02}", look, locate)
+
+
+def _later(folder: str, change: Change, locate: Locate) -> Iterator[File]:
+    yield f"{folder}/what", _words(f"{change.resource.kind} {change.description}")
+    yield from _steps(f"{folder}/do", change.steps, locate)
+
+
+def _steps(place: str, steps: Sequence[Step], locate: Locate) -> Iterator[File]:
+    for number, step in enumerate(steps, 1):
+        yield from _step(f"{place}.{number:02}", step, locate)
+
+
+def _step(name: str, step: Step, locate: Locate) -> Iterator[File]:
+    match step:
+        case Command():
+            yield name, _words("run", *step.argv)
+            if step.stdin:
+                yield f"{name}.data", step.stdin
+        case Write(data=None) | Link(target=None):
+            yield name, _words("remove", str(locate(step.path)))
+        case Write():
+            assert step.data is not None
+            yield name, _words("write", str(locate(step.path)), f"{step.mode:o}", step.owner or "-")
+            yield f"{name}.data", step.data
+        case Link():
+            yield name, _words("link", str(locate(step.path)), str(step.target))
+
+
+def _look(name: str, look: Look, locate: Locate) -> Iterator[File]:
+    if isinstance(look, Command):
+        yield from _step(name, look, locate)
+    else:
+        yield name, _words("state", str(locate(look)))
+
+
+def _words(*words: str) -> bytes:
+    if any("\n" in word for word in words):
+        raise Bug(f"a step holds a line break: {words}")
+    return "".join(f"{word}\n" for word in words).encode()

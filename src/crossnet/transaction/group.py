@@ -1,0 +1,241 @@
+"""All hosts of a transaction together: what is asked of each, in which order, and what when one does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from crossnet.errors import CrossnetError, HostError, HostsDisagree, HostsFailed
+from crossnet.events import Event, Watcher
+from crossnet.inventory import disconnect
+from crossnet.planning import Plan
+from crossnet.resources import Change
+from crossnet.transaction import journal
+from crossnet.transaction.agent import Agent, Gone, Refused
+from crossnet.transaction.bundle import bundle
+from crossnet.transaction.guard import Guard
+from crossnet.transaction.journal import CONFIRM, Journal
+from crossnet.transport import Host
+
+T = TypeVar("T")
+
+ENOUGH = 30  # seconds that must be left to every guard when the decision is made
+EXTENSION = 60
+PATIENCE = 20  # seconds for which a host may be late with what its guard has to do
+AGAIN = 1.0
+
+
+class Group:
+    """The hosts that a plan touches; the first of them decides, the others follow."""
+
+    def __init__(
+        self, transaction: str, plan: Plan, hosts: Mapping[str, Host], guard: Guard, watch: Watcher
+    ) -> None:
+        self.is_changing = False
+        self.is_confirmed_somewhere = False
+        self._transaction = transaction
+        self._plan = plan
+        self._guard = guard
+        self._watch = watch
+        self._agents = {name: Agent(hosts[name], transaction) for name in plan.touched}
+        self._live = _by_host(plan.live())
+        self._persistent = _by_host(plan.persistent())
+        self._staged: list[str] = []
+        self._ends = 0.0  # by the loop's clock, the time at which every guard has gone off
+
+    async def stage(self, written: Journal) -> bool:
+        """Take every host, or none; True when timers were started there to see whether they go off.
+
+        The first one alone, then the others: of two controllers at the same time one gets them all.
+        """
+        first, *others = self._agents
+
+        async def take(name: str) -> bool:
+            self._watch(Event("leaves its journal", name))
+            host = next(host for host in self._plan.hosts if host.host == name)
+            live, persistent = self._live.get(name, []), self._persistent.get(name, [])
+            own = replace(written, entries=tuple(journal.entry(one) for one in live))
+            agent = self._agents[name]
+            self._staged.append(name)
+            return await agent.stage(bundle(own, host, live, persistent, agent.host.locate))
+
+        drilled = [await take(first)]
+        drilled += await _all(take(name) for name in others)
+        return any(drilled)
+
+    async def arm(self) -> None:
+        """Start the guard on every host."""
+
+        async def arm(name: str) -> None:
+            timers = await self._agents[name].arm(self._guard.seconds, unproved=self._guard.has_console)
+            self._watch(
+                Event(f"guards itself for {self._guard.seconds} s ({', '.join(timers) or 'nobody'})", name)
+            )
+
+        self._ends = self._now() + self._guard.seconds
+        await _all(arm(name) for name in self._agents)
+        self._ends = max(self._ends, self._now() + self._guard.seconds)
+
+    async def change(self) -> None:
+        """Make the live changes in the plan's order; hosts that only do the same do it at the same time."""
+        done = dict.fromkeys(self._live, 0)
+        for wave in waves(self._plan.live()):
+            self.is_changing = True
+            await _all(self._make(name, done[name], upto) for name, upto in wave.items())
+            done |= wave
+
+    async def _make(self, name: str, done: int, upto: int) -> None:
+        changes = self._live[name]
+        for one in changes[done:upto]:
+            self._watch(Event(f"{one.action}s {one.resource.kind} {one.description}", name))
+        await self._agents[name].apply(upto, changes, timeout=self._guard.seconds)
+
+    async def wait_for_person(self) -> None:
+        """With `confirm_within`, until somebody says `crossnet confirm`; Gone when the guard was faster."""
+        seconds = self._guard.confirm_within
+        if seconds is None:
+            return
+        await self._extend(seconds)
+        self._watch(Event(f"waits for `crossnet confirm {self._transaction}`, or puts the hosts back"))
+        first, *_ = self._agents.values()
+        told = seconds
+        while True:
+            try:
+                left = await first.left()
+            except Gone as gone:
+                if gone.decision == CONFIRM or await first.ended() == CONFIRM:
+                    return
+                raise
+            except HostError:
+                if self._now() > self._ends:
+                    raise
+                left = int(self._ends - self._now())
+            if left <= told - 10:
+                told = left
+                self._watch(Event(f"{left} s left for `crossnet confirm {self._transaction}`"))
+            await asyncio.sleep(AGAIN)
+
+    async def decide(self) -> None:
+        """The first host decides for all; whatever becomes of the answer, it is asked until it is known."""
+        if self._ends - self._now() < ENOUGH:
+            await self._extend(EXTENSION)
+        first, *_ = self._agents.values()
+        await self._until_known(first, first.commit)
+
+    async def confirm(self) -> None:
+        """The others follow; HostsDisagree when a guard was faster, or a host does not answer any more."""
+        _, *others = self._agents.values()
+        answers = await asyncio.gather(
+            *(self._until_known(agent, agent.commit) for agent in others), return_exceptions=True
+        )
+        lost = [str(answer) for answer in answers if isinstance(answer, CrossnetError)]
+        if lost:
+            raise HostsDisagree(
+                "Confirmed, but not on every host:\n  "
+                + "\n  ".join(lost)
+                + "\n  `crossnet recover` brings them together, from any machine."
+            )
+
+    async def release(self, proof: Mapping[str, bytes]) -> tuple[str, ...]:
+        """Write what the next boot needs and what crossnet owns now; an error takes nothing back, it is told."""
+
+        async def end(name: str) -> tuple[str, ...]:
+            persistent = self._persistent.get(name, [])
+            for one in persistent:
+                self._watch(Event(f"{one.action}s {one.resource.kind} {one.description}", name))
+            try:
+                return await self._agents[name].release(proof.get(name, b""))
+            except CrossnetError as error:
+                return (str(error),)
+
+        return tuple(error for errors in await _all(end(name) for name in self._agents) for error in errors)
+
+    async def roll_back(self) -> list[str]:
+        """Every host that was taken puts itself back; what is known not to be as before.
+
+        A host that does not answer is asked until its guard must have gone off, if it has something to put back.
+        """
+
+        async def back(name: str) -> list[str]:
+            agent = self._agents[name]
+            self._watch(Event("puts back what was changed", name))
+            try:
+                dirty = await self._until_known(agent, agent.rollback)
+            except Gone as gone:
+                decision = gone.decision or await agent.ended()
+                if decision == CONFIRM:
+                    self.is_confirmed_somewhere = True
+                return [f"{name}: it is confirmed there"] if decision == CONFIRM else []
+            except HostError as error:
+                return [str(error)] if self.is_changing else []
+            return [f"{name}: {line} is not what it was before" for line in dirty.splitlines()]
+
+        return [line for lines in await _all(back(name) for name in self._staged) for line in lines]
+
+    async def _extend(self, seconds: int) -> None:
+        await _all(agent.extend(seconds) for agent in self._agents.values())
+        self._ends = self._now() + seconds
+
+    async def _until_known(self, agent: Agent, ask: Callable[[], Awaitable[T]]) -> T:
+        """The answer, asked for again over a new connection while the host's guard may still decide."""
+        told = False
+        while True:
+            try:
+                return await ask()
+            except Refused:
+                raise
+            except HostError:
+                left = self._ends - self._now()
+                if left < -PATIENCE or not self.is_changing:
+                    raise
+                if not told and left > 0:
+                    told = True
+                    self._watch(
+                        Event(f"does not answer; it puts itself back in {left:.0f} s", agent.host.name)
+                    )
+                await disconnect({agent.host.name: agent.host})
+                await asyncio.sleep(AGAIN)
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+
+def waves(ordered: Sequence[tuple[str, Change]]) -> list[dict[str, int]]:
+    """How far each host goes, wave by wave; a wave begins when the one before is done.
+
+    Neighbours in the order that are of one kind and action do not wait for each other.
+    """
+    runs: list[tuple[dict[str, int], set[tuple[str, str]]]] = []
+    done: dict[str, int] = {}
+    for name, change in ordered:
+        done[name] = done.get(name, 0) + 1
+        kind = (change.resource.kind, change.action)
+        if runs and (set(runs[-1][0]) == {name} or runs[-1][1] == {kind}):
+            runs[-1][0][name] = done[name]
+            runs[-1][1].add(kind)
+        else:
+            runs.append(({name: done[name]}, {kind}))
+    return [upto for upto, _ in runs]
+
+
+def _by_host(ordered: Iterable[tuple[str, Change]]) -> dict[str, list[Change]]:
+    found: dict[str, list[Change]] = {}
+    for name, change in ordered:
+        found.setdefault(name, []).append(change)
+    return found
+
+
+async def _all(asked: Iterable[Awaitable[T]]) -> list[T]:
+    """Every answer; each host is asked to the end, so that all that is wrong is told at once."""
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    errors = [answer for answer in answers if isinstance(answer, BaseException)]
+    for error in errors:
+        if not isinstance(error, CrossnetError):
+            raise error
+    own = [error for error in errors if isinstance(error, CrossnetError)]
+    if own:
+        raise own[0] if len(own) == 1 else HostsFailed(own)
+    return [answer for answer in answers if not isinstance(answer, BaseException)]

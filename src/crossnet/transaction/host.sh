@@ -1,0 +1,633 @@
+#!/bin/sh
+# What crossnet runs on a host during a transaction, and what puts the host back when nobody confirms it.
+#
+# It needs a POSIX sh (tried with dash, bash and busybox), coreutils, flock and setsid. crossnet places it in
+# /var/lib/crossnet and calls it with a verb; the timers and the boot unit call it too. What it knows is in files:
+#
+#   transaction/  the one transaction under way: it appears in one instant, complete, and keeps others out
+#     id            which one it is: every verb is refused when it names another one
+#     live/NNN      a change: do.M, undo.M its steps; look.M commands whose answer tells its state, old.M that answer
+#     persist/NNN   a change that is made only after the confirmation
+#     step          the changes that were begun, a line each, written before they begin
+#     deadline      in seconds of uptime, with the boot to which these belong
+#     decision      `confirm` or `rollback`: a hard link, so that exactly one of them is ever made
+#     worker        the session that changes things now
+#     result        how it ended, when all is done but the cleaning up
+#   drill/        which timers were seen to go off here while nobody was connected
+#   history       one line for each transaction that ended
+#
+# A step is a file of words, one a line: what to do, then its arguments; NAME.data is what it is fed.
+
+set -u
+umask 077
+LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export LC_ALL PATH
+
+ROOT=${0%/*}
+ROOT=${ROOT%/transaction} # the boot unit calls the one that is kept with the transaction
+T=$ROOT/transaction
+
+# sysexits.h
+REFUSED=76 HELD=75 LACKING=69 FAILED=70
+
+UNARMED=60    # seconds for which a transaction keeps others out when no timer watches over it
+LONGEST=86400 # seconds: a deadline farther away than that was never written by crossnet
+SOON=5        # seconds for a timer to show that it runs
+STALE=15      # seconds after which a watcher that says nothing counts as dead
+PATIENCE=30   # seconds for one step of an undo
+STUCK=150     # seconds after which whoever ends a transaction counts as stuck
+AGAIN=30      # seconds until an undo that could not be proved is tried again
+TRIES=20
+
+# ---- time, processes, files ------------------------------------------------------------------------------
+
+uptime() { read -r up _ </proc/uptime && echo "${up%%.*}"; }
+
+boot() { cat /proc/sys/kernel/random/boot_id; }
+
+pause() { sleep 0.1 2>/dev/null || sleep 1; }
+
+is_due() { # FILE: whether the deadline in it has come; one that cannot be understood has
+    at='' of=''
+    read -r at of 2>/dev/null <"$1"
+    case $at in '' | 0* | *[!0-9]*) return 0 ;; esac
+    [ ${#at} -le 9 ] && [ "$of" = "$(boot)" ] || return 0
+    left=$((at - $(uptime)))
+    [ "$left" -le 0 ] || [ "$left" -gt "$LONGEST" ]
+}
+
+in_seconds() { echo "$(($(uptime) + $1)) $(boot)"; }
+
+# proc_pid_stat(5): what follows the name in brackets is state, parent, group, session … and, 20th, its start.
+words_of() { # PROCESS
+    line=''
+    read -r line 2>/dev/null <"/proc/$1/stat"
+    echo "${line##*) }"
+}
+
+session() { # PROCESS
+    # shellcheck disable=SC2046  # the words are wanted
+    set -- $(words_of "$1")
+    echo "${4-}"
+}
+
+start_of() { # PROCESS
+    # shellcheck disable=SC2046
+    set -- $(words_of "$1")
+    [ "${1-Z}" = Z ] || echo "${20-}"
+}
+
+myself() { echo "$(session $$) $(start_of "$(session $$)")"; }
+
+is_alive() { # FILE that holds a process and its start
+    process='' start=''
+    read -r process start 2>/dev/null <"$1"
+    [ -n "$start" ] && [ "$(start_of "$process")" = "$start" ]
+}
+
+# With all that it started: a tool that goes on alone would make its change after the undo of it.
+end_session() { # FILE that holds the leader and its start
+    leader='' start=''
+    read -r leader start 2>/dev/null <"$1"
+    case $leader in '' | *[!0-9]*) return 0 ;; esac
+    now=$(start_of "$leader")
+    # The number is free for others only when nobody of the session is left.
+    [ -z "$now" ] || [ "$now" = "$start" ] || return 0
+    [ "$leader" != "$(session $$)" ] || return 0
+    tries=0
+    while members=$(members_of "$leader") && [ -n "$members" ] && [ "$tries" -lt 50 ]; do
+        # shellcheck disable=SC2086
+        kill -KILL $members 2>/dev/null
+        tries=$((tries + 1))
+        pause
+    done
+}
+
+members_of() { # SESSION
+    for place in /proc/[0-9]*; do
+        # shellcheck disable=SC2046
+        set -- "$1" $(words_of "${place#/proc/}")
+        [ "${5-}" = "$1" ] && [ "$2" != Z ] && printf '%s ' "${place#/proc/}"
+    done
+    return 0
+}
+
+flush() { sync "$1" 2>/dev/null || sync; }
+
+keep() { # FILE: standard input, whole or not at all, also after a power cut
+    cat >"$1.aside" && flush "$1.aside" && mv -f -- "$1.aside" "$1" && flush "${1%/*}"
+}
+
+# One at a time ends transactions or begins them. The lock is on the folder itself, so that no file is left.
+# What is started under it does not inherit it (9<&-): a tool that hangs must not hold it.
+alone() {
+    exec 9<"$ROOT" || return 1
+    tries=0
+    until flock -n 9; do
+        tries=$((tries + 1))
+        [ "$tries" -lt $((STUCK * 10)) ] || { end_session "$T/worker" && tries=0; }
+        pause
+    done
+}
+
+note() { # for whoever reads the host's log
+    command -v logger >/dev/null && logger -t crossnet -- "$*" 9<&-
+    return 0
+}
+
+# ---- steps -----------------------------------------------------------------------------------------------
+
+perform() { # STEP
+    step=$1
+    set --
+    while IFS= read -r word; do set -- "$@" "$word"; done <"$step"
+    verb=$1
+    shift
+    case $verb in
+    run) feed "$step.data" "$@" ;;
+    write) put "$step.data" "$@" ;;
+    remove) take_away "$1" ;;
+    link) link "$1" "$2" ;;
+    state) state "$1" ;;
+    *) echo "$step: cannot be understood" >&2 && return 1 ;;
+    esac
+}
+
+# By pipe: under SELinux iptables may not open files of ours. `cat` must have read all of it before that.
+feed() { # DATA COMMAND…
+    if [ -e "$1" ]; then
+        data=$(cat -- "$1" && echo x) || return
+        shift
+        printf %s "${data%x}" | $BOUNDED "$@" 9<&-
+    else
+        shift
+        $BOUNDED "$@" </dev/null 9<&-
+    fi
+}
+
+put() { # DATA PATH MODE OWNER
+    folder=${2%/*}
+    aside=$folder/.${2##*/}.crossnet
+    [ ! -d "$2" ] || { echo "$2 is a folder" >&2 && return 1; }
+    [ -d "$folder" ] || (umask 022 && mkdir -p -- "$folder") || return
+    if cat -- "$1" >"$aside" && chmod "$3" "$aside" && { [ "$4" = - ] || chown "$4" "$aside"; } &&
+        flush "$aside" && mv -f -- "$aside" "$2"; then
+        flush "$folder"
+    else
+        rm -f -- "$aside"
+        return 1
+    fi
+}
+
+take_away() { # PATH, with what a write that was cut short left beside it, and a folder of our own with its last file
+    rm -f -- "$1" "${1%/*}/.${1##*/}.crossnet" || return
+    case ${1%/*} in */crossnet) rmdir -- "${1%/*}" 2>/dev/null ;; esac
+    return 0
+}
+
+link() { # PATH TARGET
+    [ -d "${1%/*}" ] || (umask 022 && mkdir -p -- "${1%/*}") || return
+    ln -sfn -- "$2" "$1" && flush "${1%/*}"
+}
+
+state() { # PATH
+    if [ -L "$1" ]; then readlink -- "$1"; else stat -c '%a %u:%g' -- "$1" && cksum <"$1"; fi
+}
+
+# The words sorted: a set is not listed in the same order twice.
+look() { # CHANGE: how the host has it now
+    for question in "$1"/look.*; do
+        case $question in *.data) continue ;; esac
+        [ -e "$question" ] || continue
+        answer=$(perform "$question" 2>/dev/null)
+        echo "$? $answer"
+    done | tr -s ' \t,{}' '\n' | sort
+}
+
+each() { # FOLDER: the changes in it, in order
+    for change in "$1"/[0-9]*; do
+        [ ! -d "$change" ] || echo "$change"
+    done
+}
+
+steps_of() { # CHANGE do|undo
+    for step in "$1/$2".*; do
+        case $step in *.data) ;; *) [ ! -e "$step" ] || echo "$step" ;; esac
+    done
+}
+
+# ---- the decision ----------------------------------------------------------------------------------------
+
+decision() {
+    said=''
+    read -r said 2>/dev/null <"$T/decision"
+    echo "$said"
+}
+
+decide() { # confirm|rollback: whether that is what was decided
+    ln -- "$T/$1" "$T/decision" 2>/dev/null && flush "$T"
+    [ "$(decision)" = "$1" ]
+}
+
+is_of_this_boot() {
+    _at='' of=''
+    read -r _at of 2>/dev/null <"$T/deadline"
+    [ "$of" = "$(boot)" ]
+}
+
+fence() { # TRANSACTION: whoever wakes up late finds another one here, or none
+    held=''
+    read -r held 2>/dev/null <"$T/id"
+    [ "$held" = "$1" ] || { echo "gone ${held:-none}" && exit $REFUSED; }
+}
+
+# ---- to begin --------------------------------------------------------------------------------------------
+
+stage() { # TRANSACTION CHECKSUM; the bundle comes as standard input
+    for tool in flock setsid sha256sum sync; do
+        command -v "$tool" >/dev/null || { clean && echo "lacks $tool" && exit $LACKING; }
+    done
+    alone
+    conclude_due
+    [ ! -d "$T" ] || { echo held && cat "$T/journal.json" && exit $HELD; }
+    if unpack "$1" "$2" && snapshot && sync && mv -- "$ROOT/new" "$T" && flush "$ROOT"; then
+        note "transaction $1 begins"
+        drill
+    else
+        rm -rf -- "$ROOT/new"
+        clean
+        exit $FAILED
+    fi
+}
+
+# An index (a name and a size a line), an empty line, then the bytes one after the other.
+unpack() { # TRANSACTION CHECKSUM
+    new=$ROOT/new
+    mkdir -- "$new" && cat >"$new/bundle" || return
+    sum=$(sha256sum <"$new/bundle")
+    [ "${sum%% *}" = "$2" ] || { echo "what arrived is not what was sent" >&2 && return 1; }
+    lines=$(sed -n '/^$/{=;q;}' "$new/bundle")
+    head -n "$lines" "$new/bundle" >"$new/index"
+    offset=$(wc -c <"$new/index")
+    while read -r name size; do
+        [ -n "$name" ] || break
+        [ -d "$new/${name%/*}" ] || [ "${name%/*}" = "$name" ] || mkdir -p -- "$new/${name%/*}" || return
+        tail -c "+$((offset + 1))" "$new/bundle" | head -c "$size" >"$new/$name"
+        [ "$(wc -c <"$new/$name")" -eq "$size" ] || return
+        offset=$((offset + size))
+    done <"$new/index"
+    rm -f -- "$new/bundle" "$new/index"
+    printf '%s\n' "$1" >"$new/id" && echo confirm >"$new/confirm" && echo rollback >"$new/rollback" &&
+        in_seconds $UNARMED >"$new/deadline" && : >"$new/step" && ln -- "$0" "$new/host.sh"
+}
+
+snapshot() {
+    for change in $(each "$ROOT/new/live"); do look "$change" >"$change/old" || return; done
+}
+
+# ---- the timers ------------------------------------------------------------------------------------------
+
+# With systemd as process 1 a transient timer goes off whatever becomes of the connection's processes.
+timer() { # UNIT SECONDS VERB ARGUMENT…
+    if [ ! -d /run/systemd/system ] || ! command -v systemd-run >/dev/null; then echo "no systemd" && return 1; fi
+    unit=$1 seconds=$2
+    shift 2
+    systemd-run --quiet --unit="$unit" --on-active="$seconds" --timer-property=AccuracySec=100ms \
+        /bin/sh "$0" "$@" 2>&1 9<&- </dev/null
+}
+
+detach() { # VERB ARGUMENT…: in a session of its own, with nothing of the connection's in its hands
+    setsid /bin/sh "$0" "$@" </dev/null >/dev/null 2>&1 9<&- &
+}
+
+proof_here() { echo "$(boot) ${0##*/} $(cat /proc/self/loginuid 2>/dev/null)"; }
+
+# Both timers go off for real, with a harmless mark, while the connection is closed.
+drill() {
+    [ ! -e "$ROOT/drill/proof" ] || [ "$(head -n 1 "$ROOT/drill/proof")" != "$(proof_here)" ] || return 0
+    rm -rf -- "$ROOT/drill"
+    mkdir -- "$ROOT/drill" || return
+    here=$(readlink /proc/self/ns/net)
+    timer "crossnet-drill-$$" 1 mark timer "$here" >"$ROOT/drill/timer.said" || : >"$ROOT/drill/timer.failed"
+    detach mark watch "$here"
+    echo drilling
+}
+
+mark() { # timer|watch NAMESPACE
+    [ "$1" = timer ] || sleep 1
+    [ "$(readlink /proc/self/ns/net)" = "$2" ] || exit
+    ! command -v nft >/dev/null || nft -f - </dev/null || exit
+    uptime >"$ROOT/drill/$1"
+}
+
+proved() { # the timers that went off; waits for one that may still do
+    if [ ! -e "$ROOT/drill/proof" ]; then
+        tries=0
+        until { [ -e "$ROOT/drill/timer" ] || [ -e "$ROOT/drill/timer.failed" ]; } && [ -e "$ROOT/drill/watch" ]; do
+            tries=$((tries + 1))
+            [ "$tries" -lt $((SOON * 10)) ] || break
+            pause
+        done
+        {
+            proof_here
+            for name in timer watch; do [ ! -e "$ROOT/drill/$name" ] || echo "$name"; done
+        } >"$ROOT/drill/proof.new"
+        [ "$(wc -l <"$ROOT/drill/proof.new")" -gt 1 ] || return 1
+        mv -f -- "$ROOT/drill/proof.new" "$ROOT/drill/proof"
+    fi
+    tail -n +2 "$ROOT/drill/proof"
+}
+
+arm() { # TRANSACTION SECONDS [unproved]
+    fence "$1"
+    timers=$(proved)
+    if [ -z "$timers" ]; then
+        echo "unproved $(tr '\n' ' ' 2>/dev/null <"$ROOT/drill/timer.said")"
+        [ "${3-}" = unproved ] && : >"$T/unguarded" || exit $LACKING
+        detach watch "$1"
+    fi
+    if [ -n "$(decision)" ] || ! in_seconds "$2" | keep "$T/deadline"; then
+        echo "gone $(decision)" && exit $REFUSED
+    fi
+    for name in $timers; do
+        case $name in
+        timer) start_timer "$1" "$2" || exit $LACKING ;;
+        watch) start_watch "$1" || exit $LACKING ;;
+        esac
+        echo "armed $name"
+    done
+}
+
+start_timer() { # TRANSACTION SECONDS
+    unit=crossnet-$1-$(wc -l 2>/dev/null <"$T/timers" || echo 0)
+    timer "$unit" "$2" expire "$1" && echo "$unit" >>"$T/timers"
+}
+
+start_watch() { # TRANSACTION
+    detach watch "$1"
+    tries=0
+    until [ -e "$T/heartbeat" ]; do
+        tries=$((tries + 1))
+        [ "$tries" -lt $((SOON * 10)) ] || return
+        pause
+    done
+}
+
+watch() { # TRANSACTION
+    echo -900 2>/dev/null >/proc/self/oom_score_adj
+    myself >"$T/watcher"
+    while is_here "$1"; do
+        uptime 2>/dev/null >"$T/heartbeat"
+        if is_due "$T/deadline" || [ "$(decision)" = rollback ]; then insist "$1"; fi
+        sleep 1
+    done
+}
+
+expire() { # TRANSACTION: a timer's time has come, unless it was extended
+    ! is_due "$T/deadline" || insist "$1"
+}
+
+insist() { # TRANSACTION
+    tries=0
+    while is_here "$1" && ! (conclude_alone "$1" >/dev/null) && is_here "$1"; do
+        tries=$((tries + 1))
+        [ "$tries" -lt $TRIES ] || exit
+        sleep $AGAIN
+    done
+}
+
+is_here() { [ "$(cat "$T/id" 2>/dev/null)" = "$1" ]; } # TRANSACTION
+
+is_guarded() { # whether one of the timers that were armed still stands
+    if [ -s "$T/timers" ] && systemctl --quiet is-active "$(tail -n 1 "$T/timers").timer" 2>/dev/null; then
+        return 0
+    fi
+    beat=0
+    read -r beat 2>/dev/null <"$T/heartbeat"
+    is_alive "$T/watcher" && [ $(($(uptime) - beat)) -le $STALE ]
+}
+
+disarm() {
+    if [ -e "$T/timers" ]; then
+        while read -r unit; do
+            systemctl stop "$unit.timer" 2>/dev/null 9<&-
+            systemctl reset-failed "$unit.timer" "$unit.service" 2>/dev/null 9<&-
+        done <"$T/timers"
+    fi
+    end_session "$T/watcher"
+}
+
+# ---- to change -------------------------------------------------------------------------------------------
+
+# In a session of its own: a connection that is cut must not end it in the middle of a step. What it says
+# goes to a file that has no name any more, so that nothing is left whoever is killed.
+apart() { # VERB ARGUMENT…
+    told=$ROOT/told.$$
+    if (: >"$told") 2>/dev/null; then
+        # shellcheck disable=SC2094
+        exec 7>"$told" 8<"$told"
+        rm -f -- "$told"
+    else
+        exec 7>/dev/null 8</dev/null
+    fi
+    setsid /bin/sh "$0" "$@" </dev/null >&7 2>&1 7>&- 8<&- 9<&- &
+    wait $!
+    code=$?
+    cat <&8
+    return $code
+}
+
+apply() { # TRANSACTION UPTO
+    fence "$1"
+    ! is_alive "$T/worker" || { echo "busy" && exit $HELD; }
+    apart work "$1" "$2"
+}
+
+work() { # TRANSACTION UPTO
+    # First this, then the look at the decision: whoever decides looks for workers only after that.
+    myself >"$T/worker" || exit $FAILED
+    number=0
+    for change in $(each "$T/live"); do
+        number=$((number + 1))
+        [ "$number" -le "$2" ] || break
+        [ "$number" -gt "$(wc -l <"$T/step")" ] || continue
+        fence "$1"
+        if [ -n "$(decision)" ] || is_due "$T/deadline"; then echo "gone $(decision)" && exit $REFUSED; fi
+        is_guarded || [ -e "$T/unguarded" ] || { echo unguarded && exit $LACKING; }
+        echo "$number" >>"$T/step" && flush "$T/step" || exit $FAILED
+        make "$change" || exit $FAILED
+    done
+}
+
+make() { # CHANGE
+    for step in $(steps_of "$1" 'do'); do
+        perform "$step" || { echo "failed ${1##*/} ${step##*.} $? $(cat "$1/what")" && return 1; }
+    done
+}
+
+extend() { # TRANSACTION SECONDS
+    fence "$1"
+    if [ -n "$(decision)" ] || is_due "$T/deadline" || ! is_guarded; then
+        echo "gone $(decision)" && exit $REFUSED
+    fi
+    in_seconds "$2" | keep "$T/deadline" || exit $FAILED
+    [ ! -s "$T/timers" ] || start_timer "$1" "$2" || exit $LACKING
+    echo extended
+}
+
+status() { # TRANSACTION: the seconds left, or what was decided
+    fence "$1"
+    is_due "$T/deadline" && left=0
+    if [ -z "$(decision)" ]; then echo "open $left"; else decision; fi
+}
+
+# ---- to end ----------------------------------------------------------------------------------------------
+
+commit() { # TRANSACTION
+    fence "$1"
+    if [ -z "$(decision)" ] && is_due "$T/deadline"; then
+        echo "late" && exit $REFUSED
+    fi
+    decide confirm || { echo "gone $(decision)" && exit $REFUSED; }
+    note "transaction $1 is confirmed"
+    echo confirmed
+}
+
+release() { # TRANSACTION; standard input is kept as verified.json
+    fence "$1"
+    [ "$(decision)" = confirm ] || { echo "gone $(decision)" && exit $REFUSED; }
+    cat >"$T/verified"
+    apart conclude "$1"
+}
+
+rollback() { # TRANSACTION
+    fence "$1"
+    decide rollback
+    [ "$(decision)" != confirm ] || { echo "gone confirm" && exit $REFUSED; }
+    apart conclude "$1"
+}
+
+recover() { # at boot, and for whoever asks: what an earlier boot left is ended, and what is due
+    [ -d "$ROOT" ] || exit 0
+    alone
+    conclude_due
+    clean
+}
+
+conclude_alone() { # TRANSACTION
+    alone
+    fence "$1"
+    conclude
+}
+
+conclude_due() {
+    rm -rf -- "$ROOT/new" "$ROOT"/told.* "$ROOT"/gone.*
+    if [ -d "$T" ] && { is_due "$T/deadline" || [ -e "$T/result" ]; }; then conclude >/dev/null; fi
+}
+
+conclude() { # what is still to be done, whoever died before
+    if [ ! -e "$T/result" ]; then
+        [ -n "$(decision)" ] || decide rollback
+        end_session "$T/worker"
+        myself 2>/dev/null >"$T/worker"
+        if [ "$(decision)" = confirm ]; then forward; else back; fi || return
+    fi
+    forget
+}
+
+back() {
+    BOUNDED=$(bounded)
+    for change in $(each "$T/live" | head -n "$(begun)" | sort -r); do
+        for step in $(steps_of "$change" undo); do
+            # Another boot never knew of the change: only what is on the disk has to go.
+            is_of_this_boot || [ "$(head -n 1 "$step")" != run ] || continue
+            perform "$step" 2>&1
+        done
+    done
+    left=$(! is_of_this_boot || dirty)
+    if [ -n "$left" ]; then
+        note "transaction $(cat "$T/id"): the rollback could not be proved"
+        printf 'dirty %s\n' "$left"
+        return $FAILED
+    fi
+    note "transaction $(cat "$T/id") is rolled back"
+    echo clean | keep "$T/result" || { echo "dirty the journal" && return $FAILED; }
+    echo clean
+}
+
+begun() { wc -l 2>/dev/null <"$T/step" || echo 0; }
+
+dirty() { # the changes that are not as they were
+    for change in $(each "$T/live"); do
+        [ "$(look "$change")" = "$(cat "$change/old")" ] || cat "$change/what"
+    done
+}
+
+forward() {
+    BOUNDED=$(bounded)
+    result=written
+    for change in $(each "$T/persist"); do make "$change" || result=unwritten; done
+    # What could not be removed is still crossnet's.
+    keep_or_remove "$T/record.$result" "$ROOT/applied.json" || return
+    if [ ! -e "$ROOT/applied.json" ]; then
+        take_away "$ROOT/verified.json"
+    elif [ -s "$T/verified" ]; then
+        keep "$ROOT/verified.json" <"$T/verified" || return
+    fi
+    if ! is_of_this_boot && [ -s "$T/services" ]; then
+        systemctl daemon-reload 9<&-
+        xargs systemctl --no-block start <"$T/services" 9<&-
+    fi
+    echo "$result" | keep "$T/result" || return
+    echo "$result"
+}
+
+keep_or_remove() { # FROM TO
+    if [ -e "$1" ]; then
+        cmp -s -- "$1" "$2" || keep "$2" <"$1"
+    else
+        take_away "$2"
+    fi
+}
+
+# timeout(1) of busybox had another syntax until 1.30.
+bounded() { ! timeout -s KILL 1 true 2>/dev/null || echo "timeout -s KILL $PATIENCE"; }
+
+forget() {
+    disarm
+    if [ "$(decision)" = confirm ] || [ -s "$T/step" ]; then
+        {
+            [ ! -e "$ROOT/history" ] || tail -n 499 "$ROOT/history"
+            printf '%s\t%s\t%s\t%s\n' "$(cat "$T/audit")" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$(decision)" "$(cat "$T/result")"
+        } | keep "$ROOT/history"
+    fi
+    mv -- "$T" "$ROOT/gone.$$" && flush "$ROOT"
+    rm -rf -- "$ROOT/gone.$$"
+    clean
+}
+
+clean() { # where nothing of crossnet is applied and nothing is under way, only the history stays
+    if [ ! -e "$ROOT/applied.json" ] && [ ! -d "$T" ]; then
+        rm -rf -- "$ROOT/drill" "$ROOT"/host-*.sh
+        rmdir -- "$ROOT" 2>/dev/null
+    fi
+    return 0
+}
+
+# ---- verbs -----------------------------------------------------------------------------------------------
+
+# The whole file is read before the first line of it runs: it may be removed or replaced meanwhile.
+main() {
+    BOUNDED=''
+    verb=$1
+    shift
+    case $verb in
+    conclude) conclude_alone "$@" ;;
+    stage | arm | apply | status | extend | commit | release | rollback | recover | expire) "$verb" "$@" ;;
+    mark | watch | work) "$verb" "$@" ;;
+    *) echo "crossnet: no verb $verb" >&2 && return 64 ;;
+    esac
+    exit
+}
+
+main "$@"
