@@ -32,6 +32,8 @@ class Ssh(ShellHost):
                 "`ssh:` takes what `ssh` takes: an alias, user@host or ssh://user@host:port.",
             ) from None
         self._opening: asyncio.Task[Connection] | None = None
+        self._tried = False  # whether the shell there is known to be one
+        self._controller: Address | None = None
 
     @property
     def name(self) -> str:
@@ -46,7 +48,8 @@ class Ssh(ShellHost):
         return await (await self._connected()).stream(argv)
 
     async def controller(self) -> Address | None:
-        return (await self._connected()).controller
+        await self._connected()
+        return self._controller
 
     async def close(self) -> None:
         """End the connection; the next command opens a new one."""
@@ -66,7 +69,10 @@ class Ssh(ShellHost):
     async def _open(self, lost: asyncio.Task[Connection] | None) -> Connection:
         if lost is not None:
             await _close(lost)  # of a way over jump hosts a part may still stand
-        return await connect(self._name, self._destination, become=self._become)
+        connection = await connect(self._name, self._destination, become=self._become, tried=self._tried)
+        if not self._tried:
+            self._tried, self._controller = True, connection.controller
+        return connection
 
 
 def _is_over(opening: asyncio.Task[Connection]) -> bool:

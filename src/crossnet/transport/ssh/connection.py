@@ -193,14 +193,15 @@ class Connection:
         return failures.cut(self._host, hop.settings, hop.witness, shown(argv))
 
 
-async def connect(host: str, destination: Destination, *, become: bool) -> Connection:
-    """A connection that has been tried; HostError says why there is none."""
+async def connect(host: str, destination: Destination, *, become: bool, tried: bool = False) -> Connection:
+    """A connection; HostError says why there is none. Unless it was `tried` before, the shell there is."""
     hops: list[_Hop] = []
     async with AsyncExitStack() as undo:
         undo.push_async_callback(_abort, hops)
         await _reach(host, destination, hops, depth=0, jumps=None)
         connection = Connection(host, hops, become=become)
-        await _try_out(host, connection, become)
+        if not tried:
+            await _try_out(host, connection, become)
         undo.pop_all()
     return connection
 
@@ -259,10 +260,12 @@ async def _try_out(host: str, connection: Connection, become: bool) -> None:
         return shell.Answer(*await connection.run(argv, stdin=b"", timeout=LOGIN_TIMEOUT, become=way))
 
     tasks = [asyncio.create_task(answer(way)) for way in ways]
+    where = asyncio.create_task(connection.seen_from())
     try:
         answers = await asyncio.gather(*tasks)
+        shell.check(host, str(connection.settings), connection.settings.user, words, answers)
+        connection.controller = await where
     finally:
-        for task in tasks:
+        for task in (*tasks, where):
             task.cancel()
-    shell.check(host, str(connection.settings), connection.settings.user, words, answers)
-    connection.controller = await connection.seen_from()
+        await asyncio.gather(*tasks, where, return_exceptions=True)
