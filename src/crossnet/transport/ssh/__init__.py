@@ -48,6 +48,9 @@ class Ssh(ShellHost):
     async def controller(self) -> Address | None:
         return (await self._connected()).controller
 
+    async def reached_at(self) -> Address | None:
+        return (await self._connected()).reached_at
+
     async def close(self) -> None:
         """End the connection; the next command opens a new one."""
         opening, self._opening = self._opening, None
