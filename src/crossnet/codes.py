@@ -81,12 +81,6 @@ CODES = {
             "Name only the networks behind the gateway in `to`.",
         ),
         Code(
-            "cuts-management-path",
-            "The client's new route would take over the way to the machine from which crossnet works on it.",
-            "The address from which the client sees the SSH connection come lies in `to`.",
-            "Take that address out of `to`, or run crossnet from another address.",
-        ),
-        Code(
             "snat-address-not-local",
             "The gateway would translate to an address that is not its own: replies would never come back.",
             "The gateway's addresses, listed as candidates.",
@@ -140,6 +134,13 @@ CODES = {
             "Flows that passed before the change and will not.",
             "The gateway forwarded before, and `fence: on` drops what no crossing names.",
             "Add crossings for what is needed, or leave `fence: auto`.",
+        ),
+        Code(
+            "touches-management-path",
+            "The change is on the way by which crossnet reaches a host, and could cut it; `!` marks it.",
+            "The address from which that host sees SSH come, and the routes and forwarding in between.",
+            "Nothing if it is meant: the host's guard puts it back when no new connection works. "
+            "Else take that address out of `to`, or work from another one.",
         ),
         Code(
             "opens-transit",

@@ -5,10 +5,11 @@ A plan is data. Showing it, saving it and applying it are the same value.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from crossnet.design import Choice, Design, Impact, Passage, design
+from crossnet.design.management import far_side_first, impacts, management_paths, touches
 from crossnet.facts import Facts
 from crossnet.persistence.unit import BOOT_GUARD
 from crossnet.record import Owned, Record, read_record
@@ -31,22 +32,35 @@ PERSISTENT = frozenset({"file", "service"})
 
 @dataclass(frozen=True, slots=True)
 class HostPlan:
-    """One host: what changes, what is used as it is, and crossnet's record there before and after."""
+    """One host: what changes, what is used as it is, and crossnet's record there before and after.
+
+    `touching` are those of the changes that touch the way on which crossnet reaches this or another host.
+    """
 
     host: str
     changes: tuple[Change, ...]
     adopted: tuple[Resource, ...]
     before: Record
     after: Record
+    touching: tuple[Change, ...] = ()
 
     @property
     def changes_record(self) -> bool:
         return not self.before.same_as(self.after)
 
+    def touches_last(self, change: Change) -> bool:
+        """Whether it waits for the others of its kind: only routes stand for themselves, in any order."""
+        return change.resource.kind == "route" and change in self.touching
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All hosts, gateways first; `passages` is empty when everything is undone."""
+    """All hosts, gateways first; `passages` is empty when everything is undone.
+
+    Among the gateways, and among the clients, those that touch the management path come last, and of these
+    the far side first. `guard_order` has all hosts in groups, the far side first: a host is reached through
+    hosts of later groups only, so its guard has to be shorter than theirs.
+    """
 
     spec: Spec
     passages: tuple[Passage, ...]
@@ -54,6 +68,7 @@ class Plan:
     impacts: tuple[Impact, ...]
     wanted: Mapping[str, tuple[Resource, ...]]
     engines: Mapping[str, Choice]
+    guard_order: tuple[tuple[str, ...], ...] = ()
 
     @property
     def tables(self) -> tuple[tuple[str, RuleTable], ...]:
@@ -78,14 +93,24 @@ class Plan:
         """The hosts that applying it would write to: crossnet's record there is part of what changes."""
         return tuple(host.host for host in self.hosts if host.changes or host.changes_record)
 
+    @property
+    def touching(self) -> tuple[str, ...]:
+        """The hosts on which a change touches the management path: their guard has to be proved first."""
+        return tuple(host.host for host in self.hosts if host.touching)
+
+    @property
+    def touches_management_path(self) -> bool:
+        return bool(self.touching)
+
     def live(self) -> tuple[tuple[str, Change], ...]:
         """What is changed before the confirmation, in order: adds before removes, removes in reverse.
 
-        On each host first what guards the change itself over a power cut.
+        Only what touches the management path is last both ways, within its class. On each host first what
+        guards the change itself over a power cut.
         """
         guards = [item for item in self.changes if _lays_guard(item[1])]
         ordered: list[tuple[str, Change]] = []
-        for item in _in_order([item for item in self.changes if not _is_persistent(item[1])]):
+        for item in self._in_order([item for item in self.changes if not _is_persistent(item[1])]):
             ordered += [guard for guard in guards if guard[0] == item[0] and guard not in ordered]
             ordered.append(item)
         return (*(guard for guard in guards if guard not in ordered), *ordered)
@@ -93,7 +118,24 @@ class Plan:
     def persistent(self) -> tuple[tuple[str, Change], ...]:
         """What is written for the next boot, after the confirmation."""
         later = [item for item in self.changes if _is_persistent(item[1]) and not _lays_guard(item[1])]
-        return _in_order(later)
+        return self._in_order(later)
+
+    def _in_order(self, changes: Sequence[tuple[str, Change]]) -> tuple[tuple[str, Change], ...]:
+        # Adds before removes: while traffic moves from one way to another, both stand.
+        adding = [item for item in changes if item[1].action != "remove" and not _is_reset(item[1])]
+        removing = [item for item in changes if item not in adding]
+        # But a chain can go only when nothing jumps into it any more.
+        shrinking = {host for host, one in adding if one.resource.kind == "table" and one.have}
+        jumps = [item for item in removing if item[1].resource.kind == "jump" and item[0] in shrinking]
+        left = [item for item in reversed(removing) if item not in jumps]
+        return (*jumps, *adding, *sorted(left, key=self._retreat))
+
+    def _retreat(self, item: tuple[str, Change]) -> tuple[bool, int, int, bool]:
+        """The place of a change that takes away: clients first, and on a host the last kind first."""
+        name, change = item
+        place, host = next((n, host) for n, host in enumerate(self.hosts) if host.host == name)
+        gateway = name in _gateways(self.spec)
+        return gateway, place, -ORDER[change.resource.kind], host.touches_last(change)
 
 
 def _is_persistent(change: Change) -> bool:
@@ -102,17 +144,6 @@ def _is_persistent(change: Change) -> bool:
 
 def _lays_guard(change: Change) -> bool:
     return change.want is not None and (change.resource.kind, change.resource.key) in BOOT_GUARD
-
-
-def _in_order(changes: Iterable[tuple[str, Change]]) -> tuple[tuple[str, Change], ...]:
-    # Adds before removes: while traffic moves from one way to another, both stand.
-    listed = list(changes)
-    adding = [item for item in listed if item[1].action != "remove" and not _is_reset(item[1])]
-    removing = [item for item in listed if item not in adding]
-    # But a chain can go only when nothing jumps into it any more.
-    shrinking = {host for host, one in adding if one.resource.kind == "table" and one.have}
-    jumps = [item for item in removing if item[1].resource.kind == "jump" and item[0] in shrinking]
-    return (*jumps, *adding, *(item for item in reversed(removing) if item not in jumps))
 
 
 def _is_reset(change: Change) -> bool:
@@ -128,23 +159,47 @@ class Restoring(Change):
 def make_plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
     """The plan that brings these hosts to what the spec asks for; PlanRefused says why there is none."""
     wanted = design(spec, facts)
-    hosts = tuple(_host_plan(facts[name], wanted, spec) for name in _gateways_first(spec, facts))
-    return Plan(spec, wanted.passages, hosts, wanted.impacts, wanted.wanted, wanted.engines)
+    hosts = [_host_plan(one, wanted, spec) for one in facts.values()]
+    made = Plan(spec, wanted.passages, tuple(hosts), wanted.impacts, wanted.wanted, wanted.engines)
+    return _with_management_path(made, facts)
 
 
 def make_undo_plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
     """The plan that puts every host back to what it was before crossnet, from the hosts' own records."""
     hosts = []
-    for name in _gateways_first(spec, facts):
-        record = read_record(facts[name])
-        changes = _restore(facts[name], record, keep=set())
-        hosts.append(HostPlan(name, changes, (), record, Record()))
-    return Plan(spec, (), tuple(hosts), (), {}, {})
+    for name, one in facts.items():
+        record = read_record(one)
+        hosts.append(HostPlan(name, _restore(one, record, keep=set()), (), record, Record()))
+    return _with_management_path(Plan(spec, (), tuple(hosts), (), {}, {}), facts)
 
 
-def _gateways_first(spec: Spec, facts: Mapping[str, Facts]) -> list[str]:
-    gateways = {crossing.via for crossing in spec.crossings}
-    return sorted(facts, key=lambda name: name not in gateways)
+def _with_management_path(plan: Plan, facts: Mapping[str, Facts]) -> Plan:
+    """The same with its hosts in order, and marks on what touches the way on which crossnet works."""
+    paths = management_paths(plan.spec, facts)
+    groups = far_side_first(facts, paths)
+    found: list[Impact] = []
+    hosts = []
+    for host in plan.hosts:
+        touched = tuple(touches(facts[host.host], host.changes, paths, plan.passages))
+        found += impacts(host.host, touched)
+        marked = [change for touch in touched for change in touch.changes]
+        touching = tuple(change for change in host.changes if change in marked)
+        hosts.append(_touching_last(replace(host, touching=touching)) if touching else host)
+    gateways = _gateways(plan.spec)
+    group = {name: n for n, names in enumerate(groups) for name in names}
+    hosts.sort(key=lambda host: (host.host not in gateways, bool(host.touching), group[host.host]))
+    return replace(plan, hosts=tuple(hosts), impacts=(*found, *plan.impacts), guard_order=groups)
+
+
+def _touching_last(host: HostPlan) -> HostPlan:
+    def place(change: Change) -> tuple[bool, int, bool]:
+        return _is_reset(change), ORDER[change.resource.kind], host.touches_last(change)
+
+    return replace(host, changes=tuple(sorted(host.changes, key=place)))
+
+
+def _gateways(spec: Spec) -> frozenset[str]:
+    return frozenset(crossing.via for crossing in spec.crossings)
 
 
 def _host_plan(facts: Facts, wanted: Design, spec: Spec) -> HostPlan:

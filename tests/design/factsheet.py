@@ -1,6 +1,7 @@
 """Facts from a few lines of text, so that a case says only what matters to it.
 
     app:
+      controller 10.0.99.5 at 10.0.43.15
       eth0 10.0.43.15/24
       route default via 10.0.43.1 dev eth0
     gateway:
@@ -40,6 +41,8 @@ class _Sheet:
     kernel: tuple[int, ...] = (6, 1, 0)
     systemd: bool = True
     iptables_is_nft: bool = True
+    controller: Address | None = None
+    reached_at: Address | None = None
 
 
 def facts_from(text: str) -> dict[str, Facts]:
@@ -82,6 +85,8 @@ def host_facts(name: str, text: str, *, firewall: Firewall | None = None) -> Fac
             restore_waits=True,
         ),
         firewall=firewall or Firewall(),
+        controller=sheet.controller,
+        reached_at=sheet.reached_at,
     )
 
 
@@ -105,6 +110,9 @@ def _read(sheet: _Sheet, words: list[str]) -> None:
             sheet.kernel = tuple(int(number) for number in version.split("."))
         case ["iptables", "legacy"]:
             sheet.iptables_is_nft = False
+        case ["controller", controller, *at]:
+            sheet.controller = address(controller)
+            sheet.reached_at = address(at[1]) if at else None
         case ["no", "systemd"]:
             sheet.systemd = False
         case [name, *rest]:
@@ -133,6 +141,7 @@ def _connected(links: Iterable[Link]) -> list[Route]:
         Route(item.network, device=link.name, source=item.address, protocol="kernel")
         for link in links
         for item in link.addresses
+        if item.prefix < item.address.max_prefixlen  # of a host address only the local table knows
     ]
 
 

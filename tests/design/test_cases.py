@@ -65,8 +65,7 @@ def test_every_code_of_a_plan_has_its_case() -> None:
     names = list(CODES)
     opens = names.index("gains-reachability")
     verify = names.index("src-no-route")
-    over_ssh = {"cuts-management-path"}  # test_management_path.py
-    assert codes_in(BAD, "refused.txt") == set(names[:opens]) - over_ssh
+    assert codes_in(BAD, "refused.txt") == set(names[:opens])
     assert codes_in(GOOD, "plan.txt") == set(names[opens:verify])
 
 

@@ -92,6 +92,38 @@ def test_each_code_is_explained_in_80_columns(code: object) -> None:
     assert shown.count("`") % 2 == 0
 
 
+BEHIND = SEED.replace("app:", "app:\n  controller 10.0.44.200 at 10.0.43.15").replace(
+    "gateway:", "gateway:\n  controller 10.0.44.200 at 10.0.44.63"
+)
+
+
+def test_what_touches_the_management_path_has_a_column_of_its_own_and_words() -> None:
+    """crossnet works from an address in the destination: the client's new route takes over the way back."""
+    made = make_plan(parse(SPEC, "crossnet.yaml"), facts_from(BEHIND))
+    shown = text.plan_text(made).splitlines()
+    assert "! + route   10.0.44.0/24 via 10.0.43.101 dev eth0" in shown
+    assert "  + table   crossnet: 1 crossing, fence on" in shown
+    place = shown.index("! touches the management path")
+    assert " ".join(line.strip() for line in shown[place + 1 : place + 4]) == (
+        "app: route 10.0.44.0/24 changes the way by which crossnet reaches app from 10.0.44.200; "
+        "the guard on app puts the change back unless a new connection works  [touches-management-path]"
+    )
+    assert place < shown.index("what it opens")
+    assert "[touches-management-path]" not in "".join(shown[shown.index("what it opens") :])
+
+
+def test_mark_is_told_where_nothing_is_opened() -> None:
+    made = make_plan(parse(SPEC, "crossnet.yaml"), facts_from(BEHIND))
+    routes = replace(made, hosts=tuple(host for host in made.hosts if host.host == "app"))
+    shown = text.plan_text(routes)
+    assert "! touches the management path" in shown
+    assert "what it opens" not in shown
+
+
+def test_no_mark_without_a_touch(plan: Plan) -> None:
+    assert "!" not in text.plan_text(plan)
+
+
 def test_summary_counts_and_agrees_in_number(plan: Plan) -> None:
     assert text.summary(plan) == "Plan: 2 to add, 1 to change, 0 to remove on 2 hosts."
     one = replace(plan, hosts=plan.hosts[:1])
@@ -190,6 +222,14 @@ def test_the_plan_of_json_is_the_plan_of_the_text(plan: Plan) -> None:
     assert (crossing["ingress"], crossing["egress"]) == ("eth1", "eth0")
     assert crossing["clients"][0]["next_hop"] == "10.0.43.101"
     assert {impact["code"] for impact in data["impacts"]} == {impact.code for impact in plan.impacts}
+
+
+def test_json_marks_what_touches_the_management_path(plan: Plan) -> None:
+    made = make_plan(parse(SPEC, "crossnet.yaml"), facts_from(BEHIND))
+    for one, touched in ((made, ["route"]), (plan, [])):
+        data = as_json.plan_data(one)
+        changes = [change for host in data["hosts"] for change in host["changes"]]
+        assert [change["kind"] for change in changes if change["touches_management_path"]] == touched
 
 
 def test_outcomes_of_an_apply(plan: Plan) -> None:

@@ -42,28 +42,8 @@ def _check_clients_networks(q: Question) -> None:
                 refusals += [
                     _clash(q, name, link, item, network) for network in q.to if overlap(network, item.network)
                 ]
-        controller = q.facts[name].controller
-        refusals += [_cut_off(q, name, controller, network) for network in q.to if _takes(q, name, network)]
     if refusals:
         raise Refused(*refusals)
-
-
-def _takes(q: Question, name: str, network: Network) -> bool:
-    """Whether a route to this network would decide about the host's answers to crossnet itself."""
-    controller = q.facts[name].controller
-    if controller is None or not contains(network, controller):
-        return False
-    now = matching(q.facts[name].routes, host_network(controller))
-    return not now or now[0].destination.prefixlen <= network.prefixlen
-
-
-def _cut_off(q: Question, name: str, controller: Address | None, network: Network) -> Refusal:
-    return q.refusal(
-        "cuts-management-path",
-        f"{show_network(network)} contains {controller}, from where crossnet works on {name}: "
-        f"the route would send {name}'s answers to the gateway and cut the connection",
-        "Take that address out of `to`, or work from another one.",
-    )
 
 
 def _clash(q: Question, name: str, link: Link, item: LinkAddress, network: Network) -> Refusal:

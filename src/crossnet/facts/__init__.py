@@ -45,6 +45,7 @@ class Facts:
     firewall: Firewall
     files: Mapping[str, FileState] = field(default_factory=dict)
     controller: Address | None = None  # where the host sees crossnet come from, over SSH
+    reached_at: Address | None = None  # and on which of its own addresses
     uptime: int = 0  # seconds since the host was started
     boot: str = ""  # which start that was
 
@@ -109,6 +110,7 @@ async def observe(host: Host, files: Iterable[PurePosixPath]) -> Facts:
             }
         ),
         controller=await host.controller(),
+        reached_at=await host.reached_at(),
         **_started(started.text),
     )
 

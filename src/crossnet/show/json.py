@@ -63,7 +63,10 @@ def plan_data(plan: Plan) -> dict[str, Any]:
             {
                 "host": host.host,
                 "engine": str(plan.engines[host.host].engine) if host.host in plan.engines else None,
-                "changes": [change_data(change) for change in host.changes],
+                "changes": [
+                    {**change_data(change), "touches_management_path": change in host.touching}
+                    for change in host.changes
+                ],
                 "adopted": [{"kind": item.kind, "key": item.key} for item in host.adopted],
             }
             for host in plan.hosts
@@ -226,6 +229,7 @@ def _facts(name: str, facts: Facts) -> dict[str, Any]:
         "kernel": ".".join(map(str, able.kernel)),
         "systemd": able.systemd,
         "controller": str(facts.controller) if facts.controller else None,
+        "reached_at": str(facts.reached_at) if facts.reached_at else None,
         "tools": sorted(able.tools),
         "interfaces": [
             {

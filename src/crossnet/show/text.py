@@ -18,6 +18,7 @@ from crossnet.transaction.history import Past
 from crossnet.verification import Result, Verdict, Verification
 
 SYMBOLS = {"create": "+", "change": "~", "remove": "-"}
+TOUCHES = "!"  # beside one of these: it touches the management path
 _COLOURS = {"create": "green", "change": "yellow", "remove": "red"}
 _STATES = {State.UP: "green", State.DEGRADED: "yellow", State.DRIFTED: "yellow", State.DOWN: "red"}
 _RESULTS = {Result.REACHABLE: "green", Result.UNREACHABLE: "red", Result.UNDETERMINED: "yellow"}
@@ -33,7 +34,10 @@ LONGEST_LINE = 400
 
 
 def plan_text(plan: Plan, *, verbose: bool = False, paint: Paint = plain, width: int = WIDTH) -> str:
-    """The plan as `crossnet plan` prints it; verbose shows what is adopted and every step."""
+    """The plan as `crossnet plan` prints it; verbose shows what is adopted and every step.
+
+    `!` stands in a column of its own, so that `+`, `~` and `-` still say what is done.
+    """
     lines = [str(passage) for passage in plan.passages]
     shown = sorted(plan.hosts, key=lambda host: _place(plan, host))
     for host in shown:
@@ -44,8 +48,13 @@ def plan_text(plan: Plan, *, verbose: bool = False, paint: Paint = plain, width:
                 lines.append(f"  engine    {choice.engine}: {choice.reason}")
             lines += _host(host, verbose, paint)
     opens = any(change.resource.kind in ("table", "jump") for _, change in plan.changes)
-    if plan.impacts and (opens or verbose):
-        lines += ["", "what it opens", *(line for impact in plan.impacts for line in _impact(impact, width))]
+    touching = [impact for impact in plan.impacts if impact.code == "touches-management-path"]
+    if touching:
+        title = f"{paint(TOUCHES, 'red')} touches the management path"
+        lines += ["", title, *(line for impact in touching for line in _impact(impact, width))]
+    opening = [impact for impact in plan.impacts if impact not in touching]
+    if opening and (opens or verbose):
+        lines += ["", "what it opens", *(line for impact in opening for line in _impact(impact, width))]
     return "\n".join([*lines, *([""] if lines else []), summary(plan)]).strip("\n")
 
 
@@ -74,7 +83,8 @@ def _host(host: HostPlan, verbose: bool, paint: Paint) -> Iterator[str]:
     rank = {kind: place for place, kind in enumerate(("route", "table", "jump", "sysctl", "file", "service"))}
     for change in sorted(host.changes, key=lambda change: rank[change.resource.kind]):
         symbol = paint(SYMBOLS[change.action], _COLOURS[change.action])
-        yield f"  {symbol} {change.resource.kind:<7} {change.description}"
+        mark = paint(TOUCHES, "red") if change in host.touching else " "
+        yield f"{mark} {symbol} {change.resource.kind:<7} {change.description}"
         if verbose:
             yield from _details(change)
     if verbose:

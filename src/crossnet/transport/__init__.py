@@ -95,6 +95,10 @@ class Host(Protocol):
         """The address from which the host sees crossnet come; None where no network lies between."""
         ...
 
+    async def reached_at(self) -> Address | None:
+        """The host's own address on which crossnet comes; None where no network lies between."""
+        ...
+
 
 _READ = 'if [ -e "$1" ]; then cat -- "$1"; else exit 66; fi'
 
@@ -157,6 +161,9 @@ class ShellHost(ABC):
             self._worked(answer, f"wrote {path}")
 
     async def controller(self) -> Address | None:
+        return None
+
+    async def reached_at(self) -> Address | None:
         return None
 
     def _worked(self, answer: Completed, tried: str) -> Completed:

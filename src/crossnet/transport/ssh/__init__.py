@@ -34,6 +34,7 @@ class Ssh(ShellHost):
         self._opening: asyncio.Task[Connection] | None = None
         self._tried = False  # whether the shell there is known to be one
         self._controller: Address | None = None
+        self._reached_at: Address | None = None
 
     @property
     def name(self) -> str:
@@ -50,6 +51,10 @@ class Ssh(ShellHost):
     async def controller(self) -> Address | None:
         await self._connected()
         return self._controller
+
+    async def reached_at(self) -> Address | None:
+        await self._connected()
+        return self._reached_at
 
     async def close(self) -> None:
         """End the connection; the next command opens a new one."""
@@ -71,7 +76,8 @@ class Ssh(ShellHost):
             await _close(lost)  # of a way over jump hosts a part may still stand
         connection = await connect(self._name, self._destination, become=self._become, tried=self._tried)
         if not self._tried:
-            self._tried, self._controller = True, connection.controller
+            self._tried = True
+            self._controller, self._reached_at = connection.controller, connection.reached_at
         return connection
 
 

@@ -46,6 +46,7 @@ class Connection:
         self._places = asyncio.Semaphore(SESSIONS)
         self._running = 0  # sessions
         self.controller: Address | None = None  # where the host sees the connection come from, once asked
+        self.reached_at: Address | None = None  # and its own address there
 
     @property
     def is_lost(self) -> bool:
@@ -140,8 +141,10 @@ class Connection:
         self._running -= 1
         self._places.release()
 
-    async def seen_from(self) -> Address | None:
-        """The client's address as the server has it in SSH_CONNECTION (ssh(1)); None where it does not say.
+    async def ends(self) -> tuple[Address | None, Address | None]:
+        """The client's and the server's address as the server has them in SSH_CONNECTION (ssh(1)).
+
+        None where it does not say.
 
         Asked without the clean environment of all other commands, which lacks just that.
         """
@@ -150,11 +153,11 @@ class Connection:
             async with asyncio.timeout(LOGIN_TIMEOUT):
                 await self._start(["printf"], 'printf %s "$SSH_CONNECTION"', command)
                 await command.ended.wait()
-        said = command.stdout.decode(errors="replace").split()
-        try:
-            return address(said[0]) if said else None
-        except ValueError:
-            return None
+        match command.stdout.decode(errors="replace").split():
+            case [client, _, server, _]:
+                with suppress(ValueError):
+                    return address(client), address(server)
+        return None, None
 
     def _line(self, argv: Sequence[str], mark: str, stdin: int, become: bool) -> str:
         text = leash.command_line(argv, mark=mark, stdin=stdin, become=become)
@@ -260,11 +263,11 @@ async def _try_out(host: str, connection: Connection, become: bool) -> None:
         return shell.Answer(*await connection.run(argv, stdin=b"", timeout=LOGIN_TIMEOUT, become=way))
 
     tasks = [asyncio.create_task(answer(way)) for way in ways]
-    where = asyncio.create_task(connection.seen_from())
+    where = asyncio.create_task(connection.ends())
     try:
         answers = await asyncio.gather(*tasks)
         shell.check(host, str(connection.settings), connection.settings.user, words, answers)
-        connection.controller = await where
+        connection.controller, connection.reached_at = await where
     finally:
         for task in (*tasks, where):
             task.cancel()

@@ -1,0 +1,332 @@
+"""The way on which crossnet itself works on a host, and the changes that touch it.
+
+Such a change is allowed, because only the host can tell whether it still answers afterwards: it is marked in
+the plan, made last, and the guard on the host takes it back when nobody gets through any more.
+
+What is known is what the hosts say of an SSH connection: from which address it comes (`Facts.controller`) and
+on which of their own it arrives (`Facts.reached_at`). A host of the lab, of a namespace or this machine is
+reached without a network, and has no such way. What cannot be known is taken as touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from crossnet.design.impacts import Impact
+from crossnet.design.passage import Passage
+from crossnet.design.question import devices_of
+from crossnet.facts import Facts
+from crossnet.facts.routes import Route, matching
+from crossnet.netfilter import Drop
+from crossnet.resources import Change, Jump, Resource, RouteResource, RuleTable, Sysctl
+from crossnet.spec import Spec, Translate
+from crossnet.values import Address, Family, contains, family_of, host_network, show_network
+
+
+@dataclass(frozen=True, slots=True)
+class ManagementPath:
+    """How crossnet reaches one host over SSH: from `controller`, as the host sees it, to one of `addresses`.
+
+    `controller` is None where the host does not tell. The rest are managed hosts on the way:
+
+    - `forwarders`: their forwarding carries it, because a route of the way points to an address of theirs;
+    - `holders`: the controller's address is theirs. crossnet runs there, or it is a jump host, or it
+      translates what comes from crossnet. As that last one cannot be told from the others, a holder that
+      forwards today is a forwarder as well, except where crossnet is known to run;
+    - `perhaps`: they forward today and stand between both ends, and nobody knows how the packets from the
+      controller come in.
+    """
+
+    host: str
+    controller: Address | None
+    addresses: tuple[Address, ...]
+    forwarders: frozenset[str] = frozenset()
+    holders: frozenset[str] = frozenset()
+    perhaps: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        return f"{self.host} from {self.controller}" if self.controller else self.host
+
+    @property
+    def through(self) -> frozenset[str]:
+        """The managed hosts without which crossnet would not reach this one."""
+        return self.forwarders | self.holders
+
+    def may_pass(self, host: str) -> bool:
+        return host == self.host or host in self.through or host in self.perhaps
+
+    def looked_up_on(self, host: str) -> tuple[Address, ...]:
+        """The addresses of the way whose route on `host` decides about it."""
+        if self.controller is None:
+            return ()
+        back = (self.controller,) if host == self.host or host in self.forwarders else ()
+        return (*back, *(self.addresses if host in self.through else ()))
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """Changes of one host that touch one management path, and how, in a sentence."""
+
+    changes: tuple[Change, ...]
+    text: str
+
+
+# ---- the ways ------------------------------------------------------------------------------------
+
+
+def management_paths(spec: Spec, facts: Mapping[str, Facts]) -> tuple[ManagementPath, ...]:
+    """The way to each host that crossnet reaches over SSH."""
+    owners: dict[Address, set[str]] = {}
+    for name, one in facts.items():
+        for link in one.links:
+            for item in link.addresses:
+                owners.setdefault(item.address, set()).add(name)
+    forwarding = {
+        family: frozenset(name for name, one in facts.items() if _forwards(one, family)) for family in Family
+    }
+    local = frozenset(host.name for host in spec.hosts if host.local)
+    over_ssh = {host.name for host in spec.hosts if host.ssh is not None}
+    among = _Hosts(facts, owners, forwarding, local)
+    return tuple(
+        among.path(one) for name, one in facts.items() if one.controller is not None or name in over_ssh
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Hosts:
+    """All managed hosts: whose an address is, who forwards today, and where crossnet runs without SSH."""
+
+    facts: Mapping[str, Facts]
+    owners: Mapping[Address, set[str]]
+    forwarding: Mapping[Family, frozenset[str]]
+    local: frozenset[str]
+
+    def path(self, here: Facts) -> ManagementPath:
+        controller = here.controller
+        if controller is None:
+            return ManagementPath(here.host, None, ())
+        family = family_of(controller)
+        own = tuple(item.address for link in here.links for item in link.of(family))
+        addresses = (here.reached_at,) if here.reached_at else own
+        holders = frozenset(self.owners.get(controller, ())) - {here.host}
+        passed = self.passed(here.host, controller).union(
+            *(self.passed(holder, address) for holder in holders for address in addresses)
+        )
+        translating = (holders & self.forwarding[family]) - self.local
+        forwarders = (passed - holders - {here.host}) | translating
+        perhaps = self.between(controller, addresses) - forwarders - holders - {here.host}
+        return ManagementPath(here.host, controller, addresses, forwarders, holders, perhaps)
+
+    def passed(self, start: str, target: Address) -> frozenset[str]:
+        """The hosts that packets from `start` to `target` pass, by the main tables."""
+        passed: set[str] = set()
+        todo = [start]
+        while todo:
+            here = self.facts[todo.pop()]
+            if here.owner_of(target):
+                continue
+            for route in matching(here.routes, host_network(target)):
+                for via in (route.via, *(via for via, _ in route.hops)):
+                    new = self.owners.get(via, set()) - passed - {start} if via else set()
+                    passed |= new
+                    todo += new
+        return frozenset(passed)
+
+    def between(self, controller: Address, addresses: Sequence[Address]) -> frozenset[str]:
+        """Those that forward, stand on the network of the addresses and reach the controller elsewhere."""
+        found = set()
+        for name in self.forwarding[family_of(controller)]:
+            links, routes = self.facts[name].links, self.facts[name].routes
+            near = {link.name for link in links if any(link.on_link(address) for address in addresses)}
+            if near and devices_of(matching(routes, host_network(controller))) - near:
+                found.add(name)
+        return frozenset(found)
+
+
+def _forwards(facts: Facts, family: Family) -> bool:
+    return any(value != "0" and _is_forwarding(name, family) for name, value in facts.sysctls.items())
+
+
+def _is_forwarding(name: str, family: Family) -> bool:
+    if family is Family.V4 and name == "net.ipv4.ip_forward":
+        return True
+    return name.startswith(f"net.ipv{family}.conf.") and name.endswith(".forwarding")
+
+
+def far_side_first(names: Iterable[str], paths: Iterable[ManagementPath]) -> tuple[tuple[str, ...], ...]:
+    """The hosts in groups, such that none is reached through a host of its own or an earlier group.
+
+    Where the facts go in circles (two hosts with one address, say) those left over are one last group.
+    """
+    through = {path.host: set(path.through) for path in paths}
+    left = list(names)
+    groups: list[tuple[str, ...]] = []
+    while left:
+        needed = set().union(*(through.get(name, set()) - {name} for name in left))
+        group = tuple(name for name in left if name not in needed) or tuple(left)
+        groups.append(group)
+        left = [name for name in left if name not in group]
+    return tuple(groups)
+
+
+# ---- what touches them ---------------------------------------------------------------------------
+
+
+def touches(
+    here: Facts, changes: Sequence[Change], paths: Iterable[ManagementPath], passages: Iterable[Passage] = ()
+) -> Iterator[Touch]:
+    """Which of a host's changes touch the management path of any host.
+
+    - A **route**, made, changed or taken away, that decides about an address of the way: it holds the address,
+      and no route that stays is more specific. crossnet's routes are in the main table, so where its answer
+      stays the same, so does that of any policy rules around it. On the host itself the address is the
+      controller's; on a forwarder both ends'; on a holder that of the host.
+    - **Rules and jumps** of a forwarder, and its forwarding switched **off**. Switched on it cuts nothing:
+      what was forwarded before still is. Nor do rules touch the way to the gateway itself, as crossnet has
+      none at the hooks for input and output; except for translation, see below.
+    - The same on a host that is only perhaps on the way, where the plan closes what was open: a fence that
+      was not there, or forwarding off where no fence was.
+    - **Translation** made on a gateway that stands in a network of `from` and answers the controller in `to`:
+      when connection tracking begins only now, the next packet of a standing connection looks new to it and
+      is translated, which ends the connection; new ones work (measured).
+    - **IPv6 forwarding and accept_ra** on a host whose way back was learned from a router advertisement, as
+      the kernel drops such routes when forwarding begins (ip-sysctl, accept_ra).
+    - **Any route** on a host reached over SSH that does not tell from where.
+
+    Files and units are no part of it: they are written after the confirmation, and what they will do at boot
+    is what was proved live.
+    """
+    passages = tuple(passages)
+    for path in (path for path in paths if path.may_pass(here.host)):
+        yield from _touches(here, changes, path, passages)
+
+
+def _touches(
+    here: Facts, changes: Sequence[Change], path: ManagementPath, passages: Sequence[Passage]
+) -> Iterator[Touch]:
+    reaches = f"the way by which crossnet reaches {path}"
+    if path.controller is None:
+        routes = tuple(change for change in changes if isinstance(change.resource, RouteResource))
+        if here.host == path.host and routes:
+            yield Touch(routes, f"{_names(routes, 'may change')} {reaches}, which does not tell from where")
+        return
+    if rerouting := _rerouting(here.routes, changes, path.looked_up_on(here.host)):
+        yield Touch(rerouting, f"{_names(rerouting, 'changes')} {reaches}")
+    family = family_of(path.controller)
+    filtering = tuple(change for change in changes if _is_filter(change, family))
+    if filtering and here.host in path.forwarders:
+        yield Touch(filtering, f"{reaches} leads through it")
+    if filtering and here.host in path.perhaps and _closes(filtering):
+        yield Touch(filtering, f"{reaches} may lead through it")
+    if here.host == path.host or here.host in path.forwarders:
+        back = matching(here.routes, host_network(path.controller))
+        learning = tuple(change for change in changes if _decides_about_learned(change, family))
+        if learning and any(route.protocol == "ra" for route in back):
+            yield Touch(learning, f"{reaches} was learned from a router advertisement")
+    if here.host == path.host and any(_translates_answers(path, passage) for passage in passages):
+        created = tuple(change for change in filtering if change.have is None)
+        if created:
+            yield Touch(created, f"its translation may end the connection that stands on {reaches}")
+
+
+def _rerouting(
+    routes: Iterable[Route], changes: Iterable[Change], targets: Iterable[Address]
+) -> tuple[Change, ...]:
+    """The changes of routes that may decide, at any moment while they are made, where a target is sent."""
+    sides = [
+        (change, side.route)
+        for change in changes
+        for side in _sides(change)
+        if isinstance(side, RouteResource)
+    ]
+    leaving = [change.have.route for change, _ in sides if isinstance(change.have, RouteResource)]
+    staying = [route for route in routes if route not in leaving]
+    found: list[Change] = []
+    for target in targets:
+        kept = matching(staying, host_network(target))
+        winning = [(change, route) for change, route in sides if _outdoes(route, kept, target)]
+        # The way that stays anyway, only said again.
+        if any(not _same_way(route, kept) for _, route in winning):
+            found += [change for change, _ in winning]
+    return tuple(change for change in changes if change in found)
+
+
+def _sides(change: Change) -> Iterator[Resource]:
+    yield from (side for side in (change.have, change.want) if side is not None)
+
+
+def _outdoes(route: Route, kept: Sequence[Route], target: Address) -> bool:
+    if not contains(route.destination, target):
+        return False
+    return not kept or _rank(route) >= _rank(kept[0])
+
+
+def _rank(route: Route) -> tuple[int, int]:
+    return route.destination.prefixlen, -route.metric
+
+
+def _same_way(route: Route, kept: Sequence[Route]) -> bool:
+    return [(one.via, one.device, one.hops) for one in kept] == [(route.via, route.device, route.hops)]
+
+
+def _names(changes: Iterable[Change], verb: str) -> str:
+    shown = [
+        show_network(c.resource.route.destination) for c in changes if isinstance(c.resource, RouteResource)
+    ]
+    if len(shown) == 1:
+        return f"route {shown[0]} {verb}"
+    return f"routes {', '.join(shown)} {verb.removesuffix('s')}"
+
+
+def _is_filter(change: Change, family: Family) -> bool:
+    """Whether it decides about what the host forwards, and may take something away from that."""
+    resource = change.resource
+    if isinstance(resource, RuleTable | Jump):
+        return resource.family is family
+    return (
+        _stops_forwarding(change) and isinstance(resource, Sysctl) and _is_forwarding(resource.name, family)
+    )
+
+
+def _stops_forwarding(change: Change) -> bool:
+    return isinstance(change.want, Sysctl) and change.want.value == "0"
+
+
+def _closes(filtering: Iterable[Change]) -> bool:
+    """Whether what no crossing names passes before the changes and not after."""
+    changes = list(filtering)
+    if any(_has_fence(change.have) for change in changes):
+        return False
+    return any(_has_fence(change.want) or _stops_forwarding(change) for change in changes)
+
+
+def _has_fence(resource: Resource | None) -> bool:
+    return isinstance(resource, RuleTable) and any(
+        isinstance(rule.verdict, Drop) for chain in resource.table.chains for rule in chain.rules
+    )
+
+
+def _decides_about_learned(change: Change, family: Family) -> bool:
+    resource = change.resource
+    if family is not Family.V6 or not isinstance(resource, Sysctl):
+        return False
+    return _is_forwarding(resource.name, family) or resource.name.endswith(".accept_ra")
+
+
+def _translates_answers(path: ManagementPath, passage: Passage) -> bool:
+    """Whether the gateway's own packets to the controller look like those of a client."""
+    return (
+        passage.gateway == path.host
+        and passage.crossing.translate is not Translate.NONE
+        and path.controller is not None
+        and any(contains(network, path.controller) for network in passage.destinations)
+        and any(contains(client.network, own) for client in passage.clients for own in path.addresses)
+    )
+
+
+def impacts(host: str, touched: Iterable[Touch]) -> Iterator[Impact]:
+    """What a mark in the plan means, in words."""
+    for touch in touched:
+        text = f"{touch.text}; the guard on {host} puts the change back unless a new connection works"
+        yield Impact("touches-management-path", host, text)
