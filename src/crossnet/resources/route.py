@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
 from crossnet.facts.routes import Route
 from crossnet.resources.resource import Command, Encoded, Resource, Step
-from crossnet.values import Family, address, family_of, network
+from crossnet.values import Family, Network, address, family_of, network
 
 # ipv6_route: the kernel gives an IPv6 route without a metric 1024 (IP6_RT_PRIO_USER); IPv4's default is 0.
 DEFAULT_METRIC = {Family.V4: 0, Family.V6: 1024}
@@ -50,6 +51,9 @@ class RouteResource(Resource):
         if route.source is None and family_of(route.destination) is Family.V4:
             route = replace(route, source=self.route.source)
         return _way(self.route) == _way(route)
+
+    def serves(self, family: Family, destinations: Collection[Network], *, on_gateway: bool) -> bool:
+        return self.route.destination in destinations
 
     @classmethod
     def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:

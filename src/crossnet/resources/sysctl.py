@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
 from crossnet.resources.resource import Command, Encoded, Resource, Step
+from crossnet.values import Family, Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,9 @@ class Sysctl(Resource):
             (name, facts.sysctls[name]) for name in sorted(facts.sysctls) if _is_disturbed(self.name, name)
         )
         return type(self)(self.name, value, disturbed)
+
+    def serves(self, family: Family, destinations: Collection[Network], *, on_gateway: bool) -> bool:
+        return on_gateway
 
     @classmethod
     def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:

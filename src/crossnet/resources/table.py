@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
@@ -13,7 +14,7 @@ from crossnet.netfilter.iptables import own_table, write_chains, write_ipsets
 from crossnet.netfilter.nft import remove_table, write_table
 from crossnet.netfilter.own import TABLE
 from crossnet.resources.resource import Command, Encoded, Resource, Step
-from crossnet.values import Family
+from crossnet.values import Family, Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,9 @@ class RuleTable(Resource):
             tables = facts.firewall.of(self.engine, self.family)
             found = own_table(tables, facts.firewall.ipsets, TABLE_FAMILY[self.family])
         return replace(self, table=found) if found else None
+
+    def serves(self, family: Family, destinations: Collection[Network], *, on_gateway: bool) -> bool:
+        return on_gateway and family is self.family
 
     @classmethod
     def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:
@@ -86,7 +90,7 @@ class RuleTable(Resource):
 
     def state(self) -> Encoded:
         """Which table it is, and a digest of its rules."""
-        text = b"".join(getattr(step, "stdin", b"") for step in type(self).render(None, self))
+        text = b"".join(step.content for step in type(self).render(None, self))
         return {**self.encode(), "rules": hashlib.sha256(text).hexdigest()}
 
     @classmethod
