@@ -12,7 +12,6 @@ from crossnet.errors import PlanRefused
 from crossnet.facts import Facts
 from crossnet.planning import Plan
 from crossnet.record import VERIFIED, read_record
-from crossnet.resources import Change, File, RouteResource, RuleTable, Service
 from crossnet.spec import Spec
 from crossnet.transaction.journal import unfinished
 from crossnet.verification import DRIFT
@@ -103,17 +102,11 @@ def _differences(passage: Passage, plan: Plan) -> Iterator[str]:
     """What a new plan would change for this crossing: the drift since it was applied."""
     hosts = {passage.gateway, *(client.host for client in passage.clients)}
     for host, change in plan.changes:
-        if host in hosts and _concerns(change, passage, host):
+        on_gateway = host == passage.gateway
+        if host in hosts and change.resource.serves(
+            passage.family, passage.destinations, on_gateway=on_gateway
+        ):
             yield f"{host}: {DRIFT[change.action]} {change.resource.kind} {change.description}"
-
-
-def _concerns(change: Change, passage: Passage, host: str) -> bool:
-    resource = change.resource
-    if isinstance(resource, RouteResource):
-        return resource.route.destination in passage.destinations
-    if isinstance(resource, RuleTable):
-        return resource.family is passage.family
-    return isinstance(resource, File | Service) or host == passage.gateway
 
 
 def _unwell(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[str]:

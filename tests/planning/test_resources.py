@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from crossnet.facts import Facts, FileState
-from crossnet.netfilter import Engine
+from crossnet.netfilter import Engine, Table
 from crossnet.resources import (
     Change,
     Command,
@@ -20,7 +20,7 @@ from crossnet.resources import (
     Sysctl,
 )
 from crossnet.resources.route import restore_line
-from crossnet.values import Family
+from crossnet.values import Family, network
 from design.factsheet import host_facts, route, with_files
 
 
@@ -155,3 +155,33 @@ def test_steps_run_with_the_words_that_they_show() -> None:
     (step,) = Change(None, OWN).steps
     assert isinstance(step, Command)
     assert step.argv[:3] == ("ip", "-4", "route")
+
+
+NFTABLES = Engine.NFTABLES
+
+
+@pytest.mark.parametrize(
+    ("resource", "served"),
+    [
+        (OWN, "44 on a client, 44 on the gateway"),
+        (File("/etc/crossnet/start", b""), "all"),
+        (Service("crossnet.service"), "all"),
+        (Sysctl("net.ipv4.ip_forward", "1"), "44 on the gateway, 45 on the gateway, IPv6 on the gateway"),
+        (RuleTable(NFTABLES, Family.V4, Table("ip", "crossnet", ())), "44 on the gateway, 45 on the gateway"),
+        (Jump(Engine.IPTABLES_NFT, Family.V6, "forward"), "IPv6 on the gateway"),
+    ],
+    ids=lambda value: value.kind if isinstance(value, Resource) else "",
+)
+def test_drift_is_told_of_the_crossings_that_stand_on_it(resource: Resource, served: str) -> None:
+    crossings = {
+        "44": (Family.V4, [network("10.0.44.0/24")]),
+        "45": (Family.V4, [network("10.0.45.0/24")]),
+        "IPv6": (Family.V6, [network("fd00:44::/64")]),
+    }
+    found = [
+        f"{name} {place}"
+        for place, on_gateway in (("on a client", False), ("on the gateway", True))
+        for name, (family, to) in crossings.items()
+        if resource.serves(family, to, on_gateway=on_gateway)
+    ]
+    assert found == served.split(", ") if served != "all" else len(found) == 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
@@ -11,7 +12,7 @@ from crossnet.netfilter import Engine
 from crossnet.netfilter.iptables import check_jump, delete_jump, insert_jump, jump_positions
 from crossnet.netfilter.iptables_own import PLACES
 from crossnet.resources.resource import Command, Encoded, Look, Resource, Step
-from crossnet.values import Family
+from crossnet.values import Family, Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,9 @@ class Jump(Resource):
 
     def look(self) -> tuple[Look, ...]:
         return (Command((self.command, "-w", *check_jump(self.chain))),)
+
+    def serves(self, family: Family, destinations: Collection[Network], *, on_gateway: bool) -> bool:
+        return on_gateway and family is self.family
 
     @classmethod
     def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:

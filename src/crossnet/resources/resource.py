@@ -8,12 +8,13 @@ diff, one undo and one read-back serve all kinds.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, ClassVar, Self
 
 from crossnet.facts import Facts
+from crossnet.values import Family, Network
 
 Encoded = Mapping[str, Any]  # a resource as JSON
 
@@ -24,6 +25,11 @@ class Command:
 
     argv: tuple[str, ...]
     stdin: bytes = b""
+
+    @property
+    def content(self) -> bytes:
+        """What the step gives to the host: here what the command is fed."""
+        return self.stdin
 
     def __str__(self) -> str:
         return " ".join(self.argv)
@@ -41,6 +47,10 @@ class Write:
     mode: int = 0o644
     owner: str | None = None
 
+    @property
+    def content(self) -> bytes:
+        return self.data or b""
+
     def __str__(self) -> str:
         return f"remove {self.path}" if self.data is None else f"write {self.path}"
 
@@ -51,6 +61,10 @@ class Link:
 
     path: PurePosixPath
     target: str | None
+
+    @property
+    def content(self) -> bytes:
+        return b""
 
     def __str__(self) -> str:
         return f"remove {self.path}" if self.target is None else f"link {self.path} to {self.target}"
@@ -90,6 +104,10 @@ class Resource(ABC):
     @abstractmethod
     def look(self) -> tuple[Look, ...]:
         """Where the host itself sees whether an undo has put it back; equal answers, equal states."""
+
+    def serves(self, family: Family, destinations: Collection[Network], *, on_gateway: bool) -> bool:
+        """Whether a crossing of this family to these destinations stands on it, on its gateway or on a client."""
+        return True
 
     @classmethod
     @abstractmethod

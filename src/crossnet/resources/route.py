@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
 from crossnet.facts.routes import Route
 from crossnet.resources.resource import Command, Encoded, Look, Resource, Step
-from crossnet.values import Family, address, family_of, network
+from crossnet.values import Family, Network, address, family_of, network
 
 # ipv6_route: the kernel gives an IPv6 route without a metric 1024 (IP6_RT_PRIO_USER); IPv4's default is 0.
 DEFAULT_METRIC = {Family.V4: 0, Family.V6: 1024}
@@ -55,6 +56,9 @@ class RouteResource(Resource):
         route = self.route
         which = ("exact", str(route.destination), "proto", route.protocol)
         return (Command(("ip", _family(self), "route", "show", *which)),)
+
+    def serves(self, family: Family, destinations: Collection[Network], *, on_gateway: bool) -> bool:
+        return self.route.destination in destinations
 
     @classmethod
     def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:

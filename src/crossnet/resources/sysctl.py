@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
 from crossnet.resources.resource import Command, Encoded, Look, Resource, Step
+from crossnet.values import Family, Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,9 @@ class Sysctl(Resource):
     def look(self) -> tuple[Look, ...]:
         names = (self.name, *(name for name, _ in self.disturbed))
         return (Command(("sysctl", "-e", *(_path(name) for name in names))),)
+
+    def serves(self, family: Family, destinations: Collection[Network], *, on_gateway: bool) -> bool:
+        return on_gateway
 
     @classmethod
     def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:

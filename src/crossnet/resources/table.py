@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
@@ -13,7 +14,7 @@ from crossnet.netfilter.iptables import list_chain, own_table, write_chains, wri
 from crossnet.netfilter.nft import remove_table, write_table
 from crossnet.netfilter.own import TABLE
 from crossnet.resources.resource import Command, Encoded, Look, Resource, Step
-from crossnet.values import Family
+from crossnet.values import Family, Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,9 @@ class RuleTable(Resource):
         if self.engine is Engine.NFTABLES:
             return (Command(("nft", "-s", "list", "table", TABLE_FAMILY[self.family], TABLE)),)
         return tuple(Command((self.command, "-w", *list_chain(chain.name))) for chain in self.table.chains)
+
+    def serves(self, family: Family, destinations: Collection[Network], *, on_gateway: bool) -> bool:
+        return on_gateway and family is self.family
 
     @classmethod
     def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:
@@ -91,7 +95,7 @@ class RuleTable(Resource):
 
     def state(self) -> Encoded:
         """Which table it is, and a digest of its rules."""
-        text = b"".join(getattr(step, "stdin", b"") for step in type(self).render(None, self))
+        text = b"".join(step.content for step in type(self).render(None, self))
         return {**self.encode(), "rules": hashlib.sha256(text).hexdigest()}
 
     @classmethod

@@ -94,25 +94,25 @@ def _host(host: HostPlan, verbose: bool, paint: Paint) -> Iterator[str]:
 
 
 def _details(change: Change) -> Iterator[str]:
-    """Each step with what it is fed; for a table or file that changes, what becomes different in it."""
-    if change.have and change.want and change.resource.kind in ("table", "file"):
-        before, after = _content(change.inverse()), _content(change)
+    """Each step with what it is fed; where content takes the place of another, what becomes different in it."""
+    after = _content(change)
+    before = _content(change.inverse()) if change.have and change.want else []
+    if before:
         diff = difflib.unified_diff(before, after, lineterm="", n=1)
         yield from (f"        {line}" for line in diff if not line.startswith(("---", "+++", "@@")))
         return
     for step in change.steps:
         yield f"      {step}"
-    lines = _content(change)
-    for line in lines[:MOST_LINES]:
+    for line in after[:MOST_LINES]:
         yield f"        | {line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + ' …'}"
-    if len(lines) > MOST_LINES:
-        yield f"        | … {len(lines) - MOST_LINES} more lines"
+    if len(after) > MOST_LINES:
+        yield f"        | … {len(after) - MOST_LINES} more lines"
 
 
 def _content(change: Change) -> list[str]:
     """What the steps of a change are fed or write."""
-    fed = (getattr(step, "stdin", b"") or getattr(step, "data", b"") or b"" for step in change.steps)
-    return b"".join(fed).decode(errors="replace").splitlines()
+    given = b"".join(step.content for step in change.steps)
+    return given.decode(errors="replace").splitlines()
 
 
 def _impact(impact: Impact, width: int) -> list[str]:

@@ -7,19 +7,21 @@ answered; the crossing's own counters moved by it; and connection tracking shows
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
-from crossnet.design import Client, Passage
 from crossnet.events import Event, Watcher
-from crossnet.facts import Facts, observe
+from crossnet.facts import Facts
 from crossnet.planning import PERSISTENT, Plan, Restoring
 from crossnet.resources import Change, RuleTable
 from crossnet.transport import Host
-from crossnet.values import Probe, Protocol, family_of
-from crossnet.verification.conntrack import entries, fresh
-from crossnet.verification.counters import read_counters
-from crossnet.verification.probe import Reply, Sent, candidates, send
-from crossnet.verification.verdict import Half, Result, Seen, Verdict, Verification, judge, unsent
+from crossnet.values import Family
+from crossnet.verification.choice import Choice, choose
+from crossnet.verification.conntrack import fresh
+from crossnet.verification.probe import Sent, send
+from crossnet.verification.reading import Flow, Reading, read
+from crossnet.verification.verdict import Half, Result, Round, Seen, Verdict, Verification, judge, unsent
 
 __all__ = ["DRIFT", "Half", "Result", "Verdict", "Verification", "read_back", "verify"]
 
@@ -57,108 +59,76 @@ async def verify(
     *,
     live_only: bool = False,
 ) -> Verification:
-    """Verify every passage of a plan; `facts` are fresh, and `live_only` before the files are written."""
+    """Verify every passage of a plan; `facts` are fresh, and `live_only` before the files are written.
+
+    A client sends all its probes with one command, after one more where it has to find a host that answers. A
+    gateway is read once before and once after.
+    """
+    choices = await choose(plan.passages, facts, hosts, watch)
+    rounds = iter(await _send([choice for choice in choices if choice.probes], plan, hosts, watch))
     verdicts: list[Verdict] = []
-    for passage in plan.passages:
-        verdicts += await _passage(passage, plan, facts, hosts, watch)
+    for choice in choices:
+        if not choice.probes:
+            verdicts += [unsent(choice.passage, client, choice.note) for client in choice.senders or (None,)]
+        elif (found := next(rounds)).is_clear:
+            verdicts += _judge(choice, found, facts)
+        else:
+            for one in choice.one_by_one():
+                (alone,) = await _send([one], plan, hosts, watch)
+                verdicts += _judge(one, alone, facts)
     return Verification(tuple(verdicts), read_back(plan, facts, live_only=live_only))
 
 
-async def _passage(
-    passage: Passage,
-    plan: Plan,
-    facts: Mapping[str, Facts],
-    hosts: Mapping[str, Host],
-    watch: Watcher,
-) -> list[Verdict]:
-    senders = [client for client in passage.clients if client.host is not None]
-    if not senders:
-        return [unsent(passage, None, "no client is a managed host: nobody can send a probe")]
-    probes, demanded, note = await _choose(passage, senders[0], facts, hosts, watch)
-    if not probes:
-        return [unsent(passage, client, note) for client in senders]
+def _judge(choice: Choice, found: Round, facts: Mapping[str, Facts]) -> list[Verdict]:
+    return [
+        judge(choice.passage, found, seen, facts, demanded=choice.demanded, note=choice.note)
+        for seen in found.seen
+    ]
+
+
+async def _send(
+    choices: Sequence[Choice], plan: Plan, hosts: Mapping[str, Host], watch: Watcher
+) -> list[Round]:
+    """Send everything at the same time, and read the gateways before and after; a round for each choice."""
+    flows = [choice.flows for choice in choices]
+    by_client, by_gateway = defaultdict[str, list[Flow]](list), defaultdict[str, list[Flow]](list)
+    for flow in chain.from_iterable(flows):
+        by_client[flow.client.host or ""].append(flow)
+        by_gateway[flow.passage.gateway].append(flow)
     gate = asyncio.Semaphore(AT_ONCE)
 
-    async def one(client: Client, probe: Probe) -> Seen:
+    async def reading(gateway: str, own: Sequence[Flow]) -> tuple[str, Reading]:
+        return gateway, await read(hosts[gateway], _tables(plan, own), own)
+
+    async def sending(client: str, own: Sequence[Flow]) -> list[tuple[Flow, Sent]]:
         async with gate:
-            return await _flow(passage, client, probe, hosts, watch)
+            for flow in own:
+                watch(Event(f"sends {flow.probe}", client))
+            return list(zip(own, await send(hosts[client], [flow.probe for flow in own]), strict=True))
 
-    table = _own_table(plan, passage)
-    start = await observe(hosts[passage.gateway], ())
-    before = read_counters(table, passage.crossing.name, start)
-    verdicts = []
-    for probe in probes:
-        found = await asyncio.gather(*(one(client, probe) for client in senders))
-        now = await observe(hosts[passage.gateway], ())
-        after = read_counters(table, passage.crossing.name, now)
-        verdicts += [
-            judge(passage, seen, before, after, facts, demanded=demanded, note=note) for seen in found
-        ]
-        before = after
-    return verdicts
+    before = dict(await asyncio.gather(*(reading(name, own) for name, own in by_gateway.items())))
+    answers = await asyncio.gather(*(sending(name, own) for name, own in by_client.items()))
+    after = dict(await asyncio.gather(*(reading(name, own) for name, own in by_gateway.items())))
+    sent = dict(chain.from_iterable(answers))
 
+    def seen(flow: Flow) -> Seen:
+        first, last = (each[flow.passage.gateway].tracked(flow) for each in (before, after))
+        tracked = None if first is None or last is None else fresh(first, last)
+        return Seen(flow.client, sent[flow], tracked)
 
-async def _choose(
-    passage: Passage,
-    client: Client,
-    facts: Mapping[str, Facts],
-    hosts: Mapping[str, Host],
-    watch: Watcher,
-) -> tuple[tuple[Probe, ...], bool, str]:
-    """The probes of the spec, else an echo to the first host of `to` that answers; with what to say of it."""
-    named = tuple(
-        probe for probe in passage.crossing.probes if family_of(probe.destination) is passage.family
-    )
-    if named:
-        return named, True, ""
-    allow = passage.crossing.allow
-    if allow is not None and not any(entry.protocol is Protocol.ICMP for entry in allow):
-        return (), False, "the spec names no `probe`, and `allow` admits no icmp to send one"
-    neighbours = facts[passage.gateway].neighbours
-    targets = [target for network in passage.destinations for target in candidates(network, neighbours)]
-    host = hosts[client.host or ""]
-    watch(Event(f"looks for a host in `to` that answers ({len(targets)} addresses)", host.name))
-    found = await _first_answer(host, [Probe(Protocol.ICMP, target) for target in targets[:AT_ONCE]])
-    if found.reply is Reply.ANSWERED:
-        return (found.probe,), False, f"the spec names no `probe`: {found.probe.destination} answered first"
-    if found.reply is Reply.NOT_SENT:
-        return (found.probe,), False, "the spec names no `probe`"
-    return (
-        (),
-        False,
-        f"the spec names no `probe`, and none of {len(targets)} addresses in `to` answered an echo",
-    )
+    return [
+        Round(
+            tuple(map(seen, own)),
+            before[choice.passage.gateway].counters(choice.passage),
+            after[choice.passage.gateway].counters(choice.passage),
+        )
+        for choice, own in zip(choices, flows, strict=True)
+    ]
 
 
-async def _first_answer(host: Host, probes: Sequence[Probe]) -> Sent:
-    """The first of these echoes that is answered, else what became of the last one."""
-    waiting = {asyncio.create_task(send(host, probe)) for probe in probes}
-    try:
-        while True:
-            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            last = [task.result() for task in done]
-            answered = [sent for sent in last if sent.reply is Reply.ANSWERED]
-            if answered or not waiting:
-                return (answered or last)[0]
-    finally:
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
-
-
-async def _flow(
-    passage: Passage, client: Client, probe: Probe, hosts: Mapping[str, Host], watch: Watcher
-) -> Seen:
-    host, gateway = hosts[client.host or ""], hosts[passage.gateway]
-    watch(Event(f"sends {probe}", host.name))
-    before = await entries(gateway, client.network.network_address, probe)
-    sent = await send(host, probe)
-    after = await entries(gateway, client.network.network_address, probe)
-    tracked = None if before is None or after is None else fresh(before, after)
-    return Seen(client, sent, tracked)
-
-
-def _own_table(plan: Plan, passage: Passage) -> RuleTable:
-    return next(
-        table for host, table in plan.tables if host == passage.gateway and table.family is passage.family
-    )
+def _tables(plan: Plan, flows: Sequence[Flow]) -> dict[Family, RuleTable]:
+    """crossnet's rules on the gateway of these flows as they should be, for each of their families."""
+    gateway, families = flows[0].passage.gateway, {flow.passage.family for flow in flows}
+    return {
+        table.family: table for host, table in plan.tables if host == gateway and table.family in families
+    }

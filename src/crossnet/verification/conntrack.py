@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from crossnet.transport import Host
-from crossnet.values import Address, Probe, Protocol, address
+from crossnet.values import Address, Family, Probe, Protocol, address
 
 # conntrack(8) asks over netlink; /proc/net/nf_conntrack says the same where the kernel still offers it.
+# What cannot be told is said, so that it is not taken for an empty table.
 _READ = r"""
+family=$1 wanted=$2
+shift 2
 if command -v conntrack >/dev/null; then
-    exec conntrack -L -f "$1" -s "$2" -d "$3" 2>/dev/null
-fi
-[ -r /proc/net/nf_conntrack ] || exit 70
-exec grep -F -- "src=$2 dst=$3 " /proc/net/nf_conntrack
+    for destination; do
+        conntrack -L -f "$family" -d "$destination" 2>/dev/null || echo cannot tell
+    done
+elif [ -r /proc/net/nf_conntrack ]; then
+    cat /proc/net/nf_conntrack
+else
+    echo cannot tell
+fi | grep -F -e "$wanted"
 """
-_NOT_THERE = 70
+_CANNOT_TELL = "cannot tell"
 
 _PROTOCOLS = {Protocol.ICMP: ("icmp", "icmpv6"), Protocol.TCP: ("tcp",), Protocol.UDP: ("udp",)}
+
+Ends = tuple[Address, Address]  # source and destination of the request
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +56,34 @@ def fresh(before: Sequence[Entry], after: Sequence[Entry]) -> tuple[Entry, ...]:
     return tuple(entry for entry in after if entry.lifetime > known.get(entry.flow, -1))
 
 
-async def entries(gateway: Host, source: Address, probe: Probe) -> tuple[Entry, ...] | None:
-    """The entries for a flow of this probe; None where the host cannot tell."""
-    family = f"ipv{probe.destination.version}"
-    answer = await gateway.run(["sh", "-c", _READ, "sh", family, str(source), str(probe.destination)])
-    if answer.returncode == _NOT_THERE:
+def question(family: Family, flows: Iterable[Ends]) -> tuple[str, ...]:
+    """The command that tells the entries from these sources to these destinations, and few others."""
+    pairs = list(flows)
+    # The file of /proc writes every digit of an IPv6 address.
+    wanted = {form for source, _ in pairs for form in (f"src={source} ", f"src={source.exploded} ")}
+    patterns = "\n".join((_CANNOT_TELL, *sorted(wanted)))
+    destinations = dict.fromkeys(str(destination) for _, destination in pairs)
+    return ("sh", "-c", _READ, "sh", f"ipv{family}", patterns, *destinations)
+
+
+def parse_entries(answer: str) -> dict[Ends, list[Entry]] | None:
+    """The entries of an answer to `question` by their ends; None where the host cannot tell."""
+    lines = answer.splitlines()
+    if _CANNOT_TELL in lines:
         return None
-    found = (_parse(line) for line in answer.text.splitlines())
+    found = defaultdict[Ends, list[Entry]](list)
+    for line in lines:
+        if entry := _parse(line):
+            found[entry.source, entry.destination].append(entry)
+    return found
+
+
+def of_probe(entries: Iterable[Entry], probe: Probe) -> tuple[Entry, ...]:
+    """Those of these entries that a flow of this probe can have made."""
     return tuple(
         entry
-        for entry in found
-        if entry and entry.protocol in _PROTOCOLS[probe.protocol] and entry.port == probe.port
+        for entry in entries
+        if entry.protocol in _PROTOCOLS[probe.protocol] and entry.port == probe.port
     )
 
 

@@ -1,12 +1,15 @@
-"""Send one new flow from a client, with what the client has."""
+"""Send new flows from a client, with what the client has; all at the same time and with one command."""
 
 from __future__ import annotations
 
+import re
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from crossnet.transport import Host
+from crossnet.errors import HostError
+from crossnet.transport import Completed, Host
 from crossnet.values import Address, Network, Probe, Protocol, contains, family_of
 
 # Address resolution gives up after about 3 s (measured), so that a shorter wait would call it silence.
@@ -32,47 +35,146 @@ class Sent:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What became of echoes to several addresses; `answered` is the first one that did."""
+
+    asked: tuple[Address, ...]
+    answered: Address | None
+    could_send: bool
+
+
+# After the seconds to wait and a boundary come three words for each task: `icmp ADDRESS -`, `tcp ADDRESS PORT`,
+# `udp ADDRESS PORT` or `first_of ADDRESSES -`. What a task says is printed in one piece when it is done, with the
+# boundary, its number and its exit code behind it; 70 says that there is no tool for it.
+_TASKS = r"""
+wait=$1 boundary=$2
+shift 2
+
 # ping(8): with -c and -w it sends one a second until one is answered or the deadline is over.
-_PING = 'exec ping -n -q -c 1 -w "$2" "$1"'
+icmp() {
+    command -v ping >/dev/null || return 70
+    ping -n -q -c 1 -w "$wait" "$1"
+}
 
-# A connection by bash where there is one, else by nc; 70 says that neither is there.
-_TCP = r"""
-if command -v bash >/dev/null && command -v timeout >/dev/null; then
-    exec timeout "$3" bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$1" "$2"
-fi
-command -v nc >/dev/null || exit 70
-exec nc -z -w "$3" "$1" "$2"
+# A connection by bash where there is one, else by nc.
+tcp() {
+    if command -v bash >/dev/null && command -v timeout >/dev/null; then
+        timeout "$wait" bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$1" "$2"
+    else
+        command -v nc >/dev/null || return 70
+        nc -z -w "$wait" "$1" "$2"
+    fi
+}
+
+udp() {
+    if command -v bash >/dev/null; then
+        bash -c 'printf crossnet >"/dev/udp/$0/$1"' "$1" "$2"
+    else
+        command -v nc >/dev/null || return 70
+        printf crossnet | nc -u -w 1 "$1" "$2"
+    fi
+}
+
+# The first answer ends the other pings: they would go on to send what the gateway then counts.
+first_of() {
+    command -v ping >/dev/null || return 70
+    {
+        for target in $1; do
+            ping -n -c 1 -w "$wait" "$target" 2>&1 &
+            echo "started $!"
+        done
+        wait
+    } | {
+        started= answer=
+        while read -r line; do
+            case $line in
+                "started "*) started="$started ${line#started }" ;;
+                *" bytes from "*) answer=${answer:-$line} ;;
+                *) [ -n "$answer" ] || echo "$line" ;;
+            esac
+            [ -z "$answer" ] || { kill $started 2>/dev/null; started=; }
+        done
+        [ -z "$answer" ] || echo "$answer"
+        [ -n "$answer" ]
+    }
+}
+
+number=0
+while [ $# -gt 0 ]; do
+    (
+        said=$("$1" "$2" "$3" 2>&1 </dev/null)
+        code=$?
+        printf '%s\n%s %s %s\n' "$said" "$boundary" "$number" "$code"
+    ) &
+    number=$((number + 1))
+    shift 3
+done
+wait
 """
-_UDP = r"""
-if command -v bash >/dev/null; then
-    exec bash -c 'printf crossnet >"/dev/udp/$0/$1"' "$1" "$2"
-fi
-command -v nc >/dev/null || exit 70
-printf crossnet | exec nc -u -w 1 "$1" "$2"
-"""
-_NO_TOOL = 70
+_NO_TOOL = (70, 127)
 
 
-async def send(host: Host, probe: Probe) -> Sent:
-    """Send a probe and say what came back."""
-    target = str(probe.destination)
-    if probe.protocol is Protocol.ICMP:
-        answer = await host.run(["sh", "-c", _PING, "sh", target, str(WAIT)], timeout=WAIT + 5)
-    else:
-        script = _TCP if probe.protocol is Protocol.TCP else _UDP
-        words = [target, str(probe.port), str(WAIT)]
-        answer = await host.run(["sh", "-c", script, "sh", *words], timeout=WAIT + 5)
-    said = (answer.error_text or answer.text).strip()
+async def send(host: Host, probes: Sequence[Probe]) -> list[Sent]:
+    """Send all probes at the same time and say what came back, in their order."""
+    answers = await _carry_out(
+        host,
+        [(str(probe.protocol), str(probe.destination), str(probe.port or "-")) for probe in probes],
+    )
+    return [_sent(host.name, probe, *answer) for probe, answer in zip(probes, answers, strict=True)]
+
+
+async def search(host: Host, groups: Sequence[Sequence[Address]]) -> list[Search]:
+    """Which address of each group is the first to answer an echo; all of them are asked at the same time."""
+    answers = await _carry_out(
+        host, [("first_of", " ".join(str(target) for target in group), "-") for group in groups]
+    )
+    return [_found(group, *answer) for group, answer in zip(groups, answers, strict=True)]
+
+
+async def _carry_out(host: Host, tasks: Sequence[tuple[str, str, str]]) -> list[tuple[int, str]]:
+    """Exit status and words of each task, with one command on the host."""
+    boundary = f"--crossnet-{secrets.token_hex(8)}"
+    words = [word for task in tasks for word in task]
+    completed = await host.run(["sh", "-c", _TASKS, "sh", str(WAIT), boundary, *words], timeout=WAIT + 5)
+    said = re.findall(rf"(.*?)\n{boundary} (\d+) (\d+)\n", completed.text, re.DOTALL)
+    answers = {int(number): (int(code), text.strip()) for text, number, code in said}
+    if len(answers) != len(tasks):
+        raise _incomplete(completed, len(tasks), len(answers))
+    return [answers[number] for number in range(len(tasks))]
+
+
+def _incomplete(completed: Completed, asked: int, answered: int) -> HostError:
+    return HostError(
+        completed.host,
+        f"sent {asked} probes",
+        f"got {answered} results, then: {completed.error_text.strip()[-300:] or 'nothing'}",
+        "Check that `sh` on the host is a POSIX shell and that the account may run commands.",
+    )
+
+
+def _sent(host: str, probe: Probe, code: int, said: str) -> Sent:
     detail = said.splitlines()[-1] if said else ""
-    if answer.returncode in (_NO_TOOL, 127):
-        return Sent(probe, Reply.NOT_SENT, f"no tool on {host.name} can send {probe}")
-    if "unreachable" in said and "etwork" in said and answer.returncode != 0:
-        return Sent(probe, Reply.NOT_SENT, detail)
-    if answer.ok:
+    if code in _NO_TOOL:
+        return Sent(probe, Reply.NOT_SENT, f"no tool on {host} can send {probe}")
+    if code == 0:
         return Sent(probe, Reply.UNKNOWN if probe.protocol is Protocol.UDP else Reply.ANSWERED)
+    if _no_way(said):
+        return Sent(probe, Reply.NOT_SENT, detail)
     if "refused" in said:
         return Sent(probe, Reply.REFUSED, detail)
     return Sent(probe, Reply.SILENT, detail)
+
+
+def _found(group: Sequence[Address], code: int, said: str) -> Search:
+    """ping(8) prints `64 bytes from ADDRESS: …` of an answer."""
+    answered = next((target for target in group if f" bytes from {target}: " in said), None)
+    return Search(tuple(group), answered, could_send=code not in _NO_TOOL and not _no_way(said))
+
+
+def _no_way(said: str) -> bool:
+    """Whether the client's kernel had no route for it."""
+    return "unreachable" in said and "etwork" in said
 
 
 def candidates(destination: Network, neighbours: Sequence[Address], most: int = 8) -> tuple[Address, ...]:

@@ -87,23 +87,72 @@ class Seen:
     sent: Sent
     tracked: tuple[Entry, ...] | None
 
+    @property
+    def entry(self) -> Entry | None:
+        return self.tracked[-1] if self.tracked else None
+
+    @property
+    def only_counted(self) -> bool:
+        """Whether nothing but a counter can tell that the gateway let it pass.
+
+        A refused connection is forgotten at once: the kernel drops the entry with the reset (measured).
+        """
+        return self.entry is None and (self.tracked is None or self.sent.reply is Reply.REFUSED)
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Flows of one passage that were sent at the same time, and the crossing's counters before and after."""
+
+    seen: tuple[Seen, ...]
+    before: Counters
+    after: Counters
+
+    @property
+    def admitted(self) -> int:
+        """Packets of new flows that the crossing's rule let through, of all these flows together."""
+        return self.after.admitted.packets - self.before.admitted.packets
+
+    @property
+    def fenced(self) -> int:
+        return self.after.fenced.packets - self.before.fenced.packets
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the counters say of each probe what they would say had it been sent alone.
+
+        They do not where they counted too little, and where a flow without an answer, which is sent again
+        and again, may have made up for one that was not counted.
+        """
+        if len({seen.sent.probe for seen in self.seen}) == 1:
+            return True
+        silent = any(seen.sent.reply is Reply.SILENT for seen in self.seen)
+        return self._all_counted and not (silent and any(seen.only_counted for seen in self.seen))
+
+    def let_pass(self, seen: Seen) -> bool:
+        """Whether the crossing's rule counted this flow."""
+        if self.admitted <= 0:
+            return False
+        if len(self.seen) == 1 or seen.entry is not None:
+            return True
+        if seen.sent.reply is Reply.SILENT:
+            return seen.tracked is None
+        return self._all_counted
+
+    @property
+    def _all_counted(self) -> bool:
+        """Whether there is a counted packet for each flow that must have passed to end as it did."""
+        passed = [
+            seen for seen in self.seen if seen.entry or seen.sent.reply not in (Reply.SILENT, Reply.NOT_SENT)
+        ]
+        return self.admitted >= len(passed)
+
 
 def judge(
-    passage: Passage,
-    seen: Seen,
-    before: Counters,
-    after: Counters,
-    facts: Mapping[str, Facts],
-    *,
-    demanded: bool,
-    note: str,
+    passage: Passage, found: Round, seen: Seen, facts: Mapping[str, Facts], *, demanded: bool, note: str
 ) -> Verdict:
     """One flow's verdict from what the client, the counters and connection tracking say."""
-    moved = after.admitted.packets - before.admitted.packets
-    fenced = after.fenced.packets - before.fenced.packets
-    entry = seen.tracked[-1] if seen.tracked else None
-    promised = _promised(passage, seen.sent.probe)
-    right = entry is not None and (promised is None or entry.reply_to == promised)
+    moved, fenced, entry = found.admitted, found.fenced, seen.entry
     evidence = [
         f"{passage.gateway}: the crossing's rule counted {moved} packet{'s' if moved != 1 else ''} of new flows",
         *([f"{passage.gateway}: the fence stopped {fenced} packets meanwhile"] if fenced else []),
@@ -112,7 +161,7 @@ def judge(
     notes = [note] if note else []
     if seen.tracked is None:
         notes.append(f"{passage.gateway} has no conntrack tool: the translation could not be looked at")
-    forward, reply, result = _halves(passage, seen, moved, entry, right, promised, facts)
+    forward, reply, result = _halves(passage, seen, found.let_pass(seen), facts)
     return Verdict(
         crossing=passage.crossing.name,
         client=seen.client.host or str(seen.client),
@@ -138,24 +187,18 @@ def _promised(passage: Passage, probe: Probe) -> Address | None:
 
 
 def _halves(
-    passage: Passage,
-    seen: Seen,
-    moved: int,
-    entry: Entry | None,
-    right: bool,
-    promised: Address | None,
-    facts: Mapping[str, Facts],
+    passage: Passage, seen: Seen, let_pass: bool, facts: Mapping[str, Facts]
 ) -> tuple[Half, Half, Result]:
-    sent = seen.sent
+    sent, entry = seen.sent, seen.entry
+    promised = _promised(passage, sent.probe)
+    right = entry is not None and (promised is None or entry.reply_to == promised)
     nothing = Half("not-sent")
     if sent.reply is Reply.NOT_SENT:
         return _not_sent(seen), nothing, Result.UNREACHABLE
     answered = sent.reply in (Reply.ANSWERED, Reply.REFUSED) or (
         sent.reply is Reply.UNKNOWN and entry is not None and entry.replied
     )
-    # A refused connection is forgotten at once: the kernel drops the entry with the reset (measured).
-    nothing_to_see = seen.tracked is None or (sent.reply is Reply.REFUSED and entry is None)
-    if answered and moved > 0 and (right or nothing_to_see):
+    if answered and let_pass and (right or seen.only_counted):
         code = "destination-port-closed" if sent.reply is Reply.REFUSED else None
         return Half("delivered", code, sent.detail), Half("delivered"), Result.REACHABLE
     if answered:
@@ -172,7 +215,7 @@ def _halves(
     if sent.reply is Reply.UNKNOWN:
         half = Half("exits-observed-area" if entry else "undetermined")
         return half, Half("undetermined", None, "no answer is promised by this protocol"), Result.UNDETERMINED
-    if moved > 0:
+    if let_pass:
         detail = f"{passage.gateway} let it pass towards {sent.probe.destination}; no reply came back"
         return (
             Half("exits-observed-area"),

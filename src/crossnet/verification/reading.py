@@ -1,0 +1,73 @@
+"""What a gateway says at one instant, in one command: its counters, and connection tracking of some flows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from crossnet.design import Client, Passage
+from crossnet.errors import HostError
+from crossnet.netfilter import Table
+from crossnet.resources import RuleTable
+from crossnet.transport import Host
+from crossnet.transport.batch import ask
+from crossnet.values import Family, Probe
+from crossnet.verification import conntrack, counters
+from crossnet.verification.conntrack import Ends, Entry
+from crossnet.verification.counters import Counters
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Flow:
+    """One probe of one client through a passage; two that are alike are still two."""
+
+    passage: Passage
+    client: Client
+    probe: Probe
+
+    @property
+    def ends(self) -> Ends:
+        return self.client.network.network_address, self.probe.destination
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The rules with their counters, and the tracked flows, by family; None: not there, and not known."""
+
+    tables: Mapping[Family, Table | None]
+    entries: Mapping[Family, Mapping[Ends, Sequence[Entry]] | None]
+
+    def counters(self, passage: Passage) -> Counters:
+        return counters.of_crossing(self.tables[passage.family], passage.crossing.name)
+
+    def tracked(self, flow: Flow) -> tuple[Entry, ...] | None:
+        """The entries of a flow; None where the gateway cannot tell."""
+        known = self.entries[flow.passage.family]
+        return None if known is None else conntrack.of_probe(known.get(flow.ends, ()), flow.probe)
+
+
+async def read(gateway: Host, tables: Mapping[Family, RuleTable], flows: Sequence[Flow]) -> Reading:
+    """Read a gateway; `tables` are its own rules as they should be, for each family of the flows."""
+    rules_of = [counters.question(table) for table in tables.values()]
+    flows_of = [
+        conntrack.question(family, [flow.ends for flow in flows if flow.passage.family is family])
+        for family in tables
+    ]
+    answers = await ask(gateway, [*rules_of, *flows_of])
+    rules, tracked = answers[: len(tables)], answers[len(tables) :]
+    try:
+        found = {
+            family: counters.parse_table(table, answer)
+            for (family, table), answer in zip(tables.items(), rules, strict=True)
+        }
+    except ValueError as error:
+        raise HostError(
+            gateway.name,
+            "read the counters of crossnet's rules",
+            str(error),
+            "Run the command by hand on the host to see more.",
+        ) from error
+    entries = {
+        family: conntrack.parse_entries(answer.text) for family, answer in zip(tables, tracked, strict=True)
+    }
+    return Reading(found, entries)
