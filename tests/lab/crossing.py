@@ -32,11 +32,11 @@ class Bench:
             crossing = f"crossings:\n  business: {{from: app, via: gateway, {crossing}}}\n"
         return parse(f"crossnet: 1\nhosts:\n{hosts}{crossing}", "test.yaml")
 
-    def run(self, host: str, command: str) -> Completed:
-        return asyncio.run(LabHost(host, self.lab.socket(host)).run(["sh", "-c", command]))
+    def run(self, host: str, command: str, *, stdin: bytes = b"") -> Completed:
+        return asyncio.run(LabHost(host, self.lab.socket(host)).run(["sh", "-c", command], stdin=stdin))
 
-    def check(self, host: str, command: str) -> str:
-        return self.run(host, command).check().text
+    def check(self, host: str, command: str, *, stdin: bytes = b"") -> str:
+        return self.run(host, command, stdin=stdin).check().text
 
     def plan(self, spec: Spec) -> Plan:
         return asyncio.run(_plan(spec))

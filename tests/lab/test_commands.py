@@ -565,7 +565,7 @@ def test_output_that_nobody_reads_to_the_end(site: Site) -> None:
 def test_progress_of_an_apply_names_each_step(site: Site) -> None:
     said = site.desk.run("apply", "--yes").err
     order = [
-        "… gateway: writes its journal",
+        "… gateway: leaves its journal",
         "… gateway: creates table crossnet: 1 crossing, fence on",
         "… gateway: changes sysctl net.ipv4.ip_forward  0 → 1",
         "… app: creates route 10.0.44.0/24 via 10.0.43.101 dev eth0",
@@ -656,7 +656,7 @@ def test_a_controller_that_dies_in_the_middle_leaves_what_is_needed_to_undo(held
     locked = desk.run("apply", "--yes")
     assert locked.code == 5
     assert "was not finished" in locked.err
-    assert "crossnet undo" in locked.err
+    assert "crossnet recover" in locked.err
     assert bench.differences(left) == []
     told = desk.run("status")
     assert told.code == 3

@@ -18,14 +18,7 @@ pytestmark = pytest.mark.lab
 PROBE = ("app", "ping", "-n", "-q")
 WRITES_START = ("gateway", "mv", "-f", "--", "/etc/crossnet/.start.crossnet", "/etc/crossnet/start")
 REMOVES_START = ("gateway", "rm", "-f", "--", "/etc/crossnet/start")
-NOTES_PROGRESS = (
-    "gateway",
-    "mv",
-    "-f",
-    "--",
-    "/var/lib/crossnet/.progress.crossnet",
-    "/var/lib/crossnet/progress",
-)
+ARMS = ("gateway", "sync", "/var/lib/crossnet/transaction/deadline.aside")
 
 
 @pytest.fixture
@@ -56,7 +49,7 @@ def test_an_undo_that_cannot_put_back_says_what_to_look_at_and_is_tried_again(he
     _, _, look_at = failed.err.partition("Rollback not proved. Look at:")
     assert "app: route 10.0.44.0/24 metric 0 is not what it was before" in look_at
     assert "broken on purpose" in look_at
-    assert "crossnet undo" in look_at
+    assert "crossnet recover" in look_at
     assert not no_lock(bench)
 
     mend_tool(bench, "app", "ip")
@@ -64,14 +57,18 @@ def test_an_undo_that_cannot_put_back_says_what_to_look_at_and_is_tried_again(he
     assert bench.differences(before) == []
 
 
-def test_an_undo_that_dies_while_files_are_removed_is_finished_by_the_next(held: Held) -> None:
+def test_an_undo_whose_controller_dies_while_files_are_removed_is_finished_by_the_host(
+    held: Held, eventually: Callable[..., None]
+) -> None:
     desk, bench = held.site.desk, held.site.bench
     before = bench.fingerprints()
     assert desk.run("apply", "--yes").code == 0
     killed_at(held, *REMOVES_START, command="undo")
     assert not no_lock(bench)
-    assert desk.run("undo", "--yes").code == 0
+    held.go_on("gateway")
+    eventually(lambda: no_lock(bench), "the hosts end what was confirmed")
     assert bench.differences(before) == []
+    assert "Nothing of crossnet" in desk.run("undo", "--yes").out
 
 
 def test_an_apply_that_dies_while_files_are_written_can_be_undone(held: Held) -> None:
@@ -79,6 +76,7 @@ def test_an_apply_that_dies_while_files_are_written_can_be_undone(held: Held) ->
     before = bench.fingerprints()
     killed_at(held, *WRITES_START)
     assert bench.pings("app", "10.0.44.1")
+    held.go_on("gateway")
     assert desk.run("undo", "--yes").code == 0
     assert bench.differences(before) == []
 
@@ -101,24 +99,24 @@ def test_an_interrupt_after_the_confirmation_does_not_stop_what_is_written_for_t
 def test_an_interrupt_before_the_first_change_leaves_nothing(held: Held) -> None:
     bench = held.site.bench
     before = bench.fingerprints()
-    host, tool, *words = NOTES_PROGRESS
+    host, tool, *words = ARMS
     with held.until(host, tool, *words) as process:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert err.endswith("crossnet: interrupted\n")
     assert "Traceback" not in out + err
-    assert bench.run("gateway", "ls -A /var/lib/crossnet").text == ""
+    assert not bench.run("gateway", "test -e /var/lib/crossnet").ok
     assert bench.differences(before) == []
     assert held.site.desk.run("apply", "--yes").code == 0
 
 
 @pytest.mark.parametrize("left", ["", r"\0\0"], ids=["empty", "zeroes"])
-def test_a_power_cut_that_tears_the_progress_is_put_back_from_the_journal(held: Held, left: str) -> None:
-    """Then anything may have been begun: undoing what was never done does no harm."""
-    desk, bench = held.site.desk, held.site.bench
+def test_a_deadline_that_is_torn_has_come(held: Held, left: str, eventually: Callable[..., None]) -> None:
+    bench = held.site.bench
     before = bench.fingerprints()
     killed_at(held, *PROBE)
-    bench.check("gateway", f"printf '{left}' > /var/lib/crossnet/progress")
-    assert desk.run("undo", "--yes").code == 0
+    bench.check("gateway", f"printf '{left}' > /var/lib/crossnet/transaction/deadline")
+    bench.check("app", f"printf '{left}' > /var/lib/crossnet/transaction/deadline")
+    eventually(lambda: no_lock(bench), "the watchers put the hosts back")
     assert bench.differences(before) == []

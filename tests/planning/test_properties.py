@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from crossnet.errors import PlanRefused, SpecError
 from crossnet.facts import FileState
-from crossnet.persistence.unit import SYSCTL_FILE
-from crossnet.persistence.unit import BOOT_GUARD
+from crossnet.persistence.unit import BOOT_GUARD, SYSCTL_FILE
 from crossnet.planning import ORDER, PERSISTENT, Plan, Restoring, make_plan, make_undo_plan
 from crossnet.resources import Change
 from crossnet.spec import Spec

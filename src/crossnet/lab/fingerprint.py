@@ -28,8 +28,9 @@ _QUESTIONS = {
     "ip6tables-legacy": _LEGACY.format("ip6tables"),
     "ipsets": "! command -v ipset >/dev/null || ipset save",
     "sysctls": f"sysctl -a 2>/dev/null | grep '^net' | grep -vE '{_MOVING}'",
-    # What crossnet remembers of its transactions is a log: it stays, whatever becomes of them.
-    "files": "find /etc /var/lib ! -type d ! -path /var/lib/crossnet/history -printf '%M %U:%G %p %l ' "
+    # What crossnet remembers of its transactions is a log, and a guard's heartbeat is no setting.
+    "files": "find /etc /var/lib ! -type d ! -path /var/lib/crossnet/history ! -name heartbeat "
+    "-printf '%M %U:%G %p %l ' "
     "\\( -type f -exec sha256sum -b {} \\; -o -printf '\\n' \\)",
 }
 

@@ -32,7 +32,8 @@ script=$1 text=$2
 shift 2
 [ -d "${script%/*}" ] || mkdir -p -- "${script%/*}"
 if [ ! -s "$script" ]; then
-    printf %s "$text" >"$script.$$"
+    trap 'rm -f -- "$script.$$"; rmdir -- "${script%/*}" 2>/dev/null' EXIT
+    printf %s "$text" | cat >"$script.$$"
     sync "$script.$$" 2>/dev/null || sync
     mv -f -- "$script.$$" "$script"
 fi
@@ -151,14 +152,13 @@ class Agent:
             errors.append(str(error))
         return tuple(errors)
 
-    async def rollback(self) -> str:
-        """Put the host back; what it found not to be as before, nothing when all is. Gone as in `commit`."""
+    async def rollback(self) -> tuple[str, ...]:
+        """Put the host back; what it says when it found something not to be as before. Gone as in `commit`."""
         answer = await self._ask("rollback", timeout=_ENDING)
-        dirty = [line for line in answer.text.splitlines() if line.startswith("dirty ")]
-        if answer.returncode == _FAILED and dirty:
-            return answer.text[answer.text.index("dirty ") + len("dirty ") :].strip()
+        if answer.returncode == _FAILED:
+            return tuple(f"{self.host.name}: {line}" for line in answer.text.splitlines())
         self._check(answer, "rolled back")
-        return ""
+        return ()
 
     async def left(self) -> int:
         """The seconds until the host puts itself back; Gone when it is decided."""

@@ -119,12 +119,11 @@ async def roll_back(
 async def _back(agent: Agent, watch: Watcher) -> list[str]:
     watch(Event(f"puts back transaction {agent.transaction}", agent.host.name))
     try:
-        dirty = await agent.rollback()
+        return list(await agent.rollback())
     except Gone as gone:
         if CONFIRM in (gone.decision, await agent.ended()):
             raise
         return []
-    return [f"{agent.host.name}: {line} is not what it was before" for line in dirty.splitlines()]
 
 
 def _in_order(found: Open) -> list[str]:

@@ -162,7 +162,7 @@ class Group:
             agent = self._agents[name]
             self._watch(Event("puts back what was changed", name))
             try:
-                dirty = await self._until_known(agent, agent.rollback)
+                return list(await self._until_known(agent, agent.rollback))
             except Gone as gone:
                 decision = gone.decision or await agent.ended()
                 if decision == CONFIRM:
@@ -170,7 +170,6 @@ class Group:
                 return [f"{name}: it is confirmed there"] if decision == CONFIRM else []
             except HostError as error:
                 return [str(error)] if self.is_changing else []
-            return [f"{name}: {line} is not what it was before" for line in dirty.splitlines()]
 
         return [line for lines in await _all(back(name) for name in self._staged) for line in lines]
 

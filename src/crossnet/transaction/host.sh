@@ -9,6 +9,7 @@
 #     live/NNN      a change: do.M, undo.M its steps; look.M commands whose answer tells its state, old.M that answer
 #     persist/NNN   a change that is made only after the confirmation
 #     step          the changes that were begun, a line each, written before they begin
+#     boot          the boot in which it began
 #     deadline      in seconds of uptime, with the boot to which these belong
 #     decision      `confirm` or `rollback`: a hard link, so that exactly one of them is ever made
 #     worker        the session that changes things now
@@ -35,7 +36,7 @@ LONGEST=86400 # seconds: a deadline farther away than that was never written by 
 SOON=5        # seconds for a timer to show that it runs
 STALE=15      # seconds after which a watcher that says nothing counts as dead
 PATIENCE=30   # seconds for one step of an undo
-STUCK=150     # seconds after which whoever ends a transaction counts as stuck
+STUCK=45      # seconds without a new step after which whoever ends a transaction counts as dead
 AGAIN=30      # seconds until an undo that could not be proved is tried again
 TRIES=20
 
@@ -122,10 +123,10 @@ keep() { # FILE: standard input, whole or not at all, also after a power cut
 # What is started under it does not inherit it (9<&-): a tool that hangs must not hold it.
 alone() {
     exec 9<"$ROOT" || return 1
-    tries=0
+    since=$(uptime)
     until flock -n 9; do
-        tries=$((tries + 1))
-        [ "$tries" -lt $((STUCK * 10)) ] || { end_session "$T/worker" && tries=0; }
+        [ ! -e "$T/ending" ] || read -r since 2>/dev/null <"$T/ending"
+        [ $(($(uptime) - since)) -lt $STUCK ] || end_session "$T/worker"
         pause
     done
 }
@@ -229,10 +230,10 @@ decide() { # confirm|rollback: whether that is what was decided
     [ "$(decision)" = "$1" ]
 }
 
-is_of_this_boot() {
-    _at='' of=''
-    read -r _at of 2>/dev/null <"$T/deadline"
-    [ "$of" = "$(boot)" ]
+is_of_this_boot() { # or may be: only what is known to be of another boot needs no undo
+    of=''
+    read -r of 2>/dev/null <"$T/boot"
+    case $of in ????????-????-????-????-????????????) [ "$of" = "$(boot)" ] ;; esac
 }
 
 fence() { # TRANSACTION: whoever wakes up late finds another one here, or none
@@ -278,7 +279,7 @@ unpack() { # TRANSACTION CHECKSUM
     done <"$new/index"
     rm -f -- "$new/bundle" "$new/index"
     printf '%s\n' "$1" >"$new/id" && echo confirm >"$new/confirm" && echo rollback >"$new/rollback" &&
-        in_seconds $UNARMED >"$new/deadline" && : >"$new/step" && ln -- "$0" "$new/host.sh"
+        boot >"$new/boot" && in_seconds $UNARMED >"$new/deadline" && : >"$new/step" && ln -- "$0" "$new/host.sh"
 }
 
 snapshot() {
@@ -316,7 +317,7 @@ drill() {
 mark() { # timer|watch NAMESPACE
     [ "$1" = timer ] || sleep 1
     [ "$(readlink /proc/self/ns/net)" = "$2" ] || exit
-    ! command -v nft >/dev/null || nft -f - </dev/null || exit
+    ! command -v nft >/dev/null || nft --file - </dev/null || exit
     uptime >"$ROOT/drill/$1"
 }
 
@@ -541,17 +542,18 @@ back() {
         for step in $(steps_of "$change" undo); do
             # Another boot never knew of the change: only what is on the disk has to go.
             is_of_this_boot || [ "$(head -n 1 "$step")" != run ] || continue
+            uptime 2>/dev/null >"$T/ending"
             perform "$step" 2>&1
         done
     done
     left=$(! is_of_this_boot || dirty)
     if [ -n "$left" ]; then
         note "transaction $(cat "$T/id"): the rollback could not be proved"
-        printf 'dirty %s\n' "$left"
+        echo "$left"
         return $FAILED
     fi
     note "transaction $(cat "$T/id") is rolled back"
-    echo clean | keep "$T/result" || { echo "dirty the journal" && return $FAILED; }
+    echo clean | keep "$T/result" || { echo "how it ended could not be written" && return $FAILED; }
     echo clean
 }
 
@@ -559,14 +561,17 @@ begun() { wc -l 2>/dev/null <"$T/step" || echo 0; }
 
 dirty() { # the changes that are not as they were
     for change in $(each "$T/live"); do
-        [ "$(look "$change")" = "$(cat "$change/old")" ] || cat "$change/what"
+        [ "$(look "$change")" = "$(cat "$change/old")" ] || echo "$(cat "$change/what") is not what it was before"
     done
 }
 
 forward() {
     BOUNDED=$(bounded)
     result=written
-    for change in $(each "$T/persist"); do make "$change" || result=unwritten; done
+    for change in $(each "$T/persist"); do
+        uptime >"$T/ending"
+        make "$change" || result=unwritten
+    done
     # What could not be removed is still crossnet's.
     keep_or_remove "$T/record.$result" "$ROOT/applied.json" || return
     if [ ! -e "$ROOT/applied.json" ]; then
