@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from crossnet import facts as facts_module
-from crossnet.errors import CrossnetError, HostsDisagree, HostsFailed, PlanRefused
+from crossnet.errors import CrossnetError, HostsDisagree, HostsFailed, PlanRefused, RolledBack
 from crossnet.events import Event, Watcher, nobody
 from crossnet.facts import Facts
 from crossnet.health import CrossingStatus, crossing_status, last_verified, refused_status
@@ -21,6 +21,7 @@ from crossnet.planning import Plan, make_plan, make_undo_plan
 from crossnet.record import FILES, VERIFIED, read_record
 from crossnet.spec import Spec
 from crossnet.transaction import ending, journal
+from crossnet.transaction.agent import Agent
 from crossnet.transaction.apply import Confirmed
 from crossnet.transaction.apply import apply as transact
 from crossnet.transaction.ending import Open
@@ -226,6 +227,7 @@ async def _undo(spec: Spec, hosts: Mapping[str, Host], guard: Guard, watch: Watc
         facts = await _observe(hosts, watch)
     made = make_undo_plan(spec, facts)
     if not made.touched:
+        await _sweep(hosts)
         return Applied(made, None, None)
 
     async def prove() -> dict[str, bytes]:
@@ -267,9 +269,9 @@ async def _end(found: Open, hosts: Mapping[str, Host], watch: Watcher) -> Ended:
     """Forward where one host has confirmed it, else back."""
     if found.decision != CONFIRM:
         await ending.roll_back(found, hosts, lambda: _observe(hosts, watch), watch)
-        return Ended(found.transaction, found.any.what, False)
+        return Ended(found.transaction, found.what, False)
     unwritten, went_back = await ending.confirm(found, hosts, watch)
-    return Ended(found.transaction, found.any.what, True, unwritten, went_back)
+    return Ended(found.transaction, found.what, True, unwritten, went_back)
 
 
 async def confirm(spec: Spec, transaction: str, *, watch: Watcher = nobody) -> Ended:
@@ -281,13 +283,19 @@ async def confirm(spec: Spec, transaction: str, *, watch: Watcher = nobody) -> E
                 f"transaction {transaction} is rolled back already, on {_names(found, journal.ROLLBACK)}\n"
                 "  `crossnet recover` puts the other hosts back as well."
             )
+        if not await ending.decide(found, hosts, watch):
+            await ending.roll_back(found, hosts, lambda: _observe(hosts, watch), watch)
+            raise RolledBack(
+                f"transaction {transaction}: its time was over before it was confirmed\n"
+                "Rolled back: every host was read again and is as it was before."
+            )
         unwritten, went_back = await ending.confirm(found, hosts, watch)
     if went_back:
         raise HostsDisagree(
             f"transaction {transaction} is confirmed, but {', '.join(went_back)} went back before that\n"
             "  `crossnet recover` brings the hosts together, from any machine."
         )
-    return Ended(transaction, found.any.what, True, unwritten)
+    return Ended(transaction, found.what, True, unwritten)
 
 
 async def rollback(spec: Spec, transaction: str, *, watch: Watcher = nobody) -> Ended:
@@ -300,7 +308,7 @@ async def rollback(spec: Spec, transaction: str, *, watch: Watcher = nobody) -> 
                 "  `crossnet recover` finishes it on the other hosts; `crossnet undo` takes it back."
             )
         await ending.roll_back(found, hosts, lambda: _observe(hosts, watch), watch)
-        return Ended(transaction, found.any.what, False)
+        return Ended(transaction, found.what, False)
 
 
 def _names(found: Open, decision: str) -> str:
@@ -335,7 +343,14 @@ async def recover(spec: Spec, *, watch: Watcher = nobody) -> tuple[Ended, ...]:
         for one in found:
             if one.decision != CONFIRM:
                 _abandoned(one.held)
-        return tuple([await _end(one, hosts, watch) for one in found])
+        ended = tuple([await _end(one, hosts, watch) for one in found])
+        await _sweep(hosts)
+    return ended
+
+
+async def _sweep(hosts: Mapping[str, Host]) -> None:
+    """Remove what a controller that died left on hosts before it could begin there."""
+    await asyncio.gather(*(Agent(host, "").sweep() for host in hosts.values()))
 
 
 async def history(spec: Spec) -> tuple[Past, ...]:

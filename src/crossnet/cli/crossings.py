@@ -215,6 +215,11 @@ def status(speech: Speech) -> int:
 @speaking()
 def undo(speech: Speech, yes: bool, guard: Guard) -> int:
     """Put every host back as it was before crossnet."""
+    return take_back(speech, guard, yes=yes, command="crossnet undo")
+
+
+def take_back(speech: Speech, guard: Guard, *, yes: bool, command: str) -> int:
+    """Show, ask, undo; the exit code."""
     from crossnet import api
     from crossnet.show import json, text
 
@@ -223,7 +228,7 @@ def undo(speech: Speech, yes: bool, guard: Guard) -> int:
     if not made.is_empty:
         if not speech.json:
             speech.say(text.undo_plan_text(made, verbose=speech.verbose, paint=speech.paint))
-        if not consent("Undo all this?", speech, yes=yes, command="crossnet undo"):
+        if not consent("Undo all this?", speech, yes=yes, command=command):
             raise click.ClickException("no consent: nothing was changed")
     applied = run(api.undo(spec, guard=guard, watch=speech.watch))
     if speech.json:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crossnet.cli.crossings import carry_out
+from crossnet.cli.crossings import carry_out, take_back
 from crossnet.cli.interrupt import run
 from crossnet.cli.options import Speech, guarding, speaking
 
@@ -54,14 +54,12 @@ def recover(speech: Speech, guard: Guard, yes: bool) -> int:
     if not behind:
         return code
     if behind[-1].what == api.UNDO:
-        made = run(api.plan_undo(spec, watch=speech.watch)).plan
-    else:
+        return take_back(speech, guard, yes=yes, command="crossnet recover")
 
-        async def make() -> Plan:
-            return api.plan(spec, await api.observe(spec, watch=speech.watch))
+    async def make() -> Plan:
+        return api.plan(spec, await api.observe(spec, watch=speech.watch))
 
-        made = run(make())
-    return carry_out(speech, made, guard, yes=yes, command="crossnet recover")
+    return carry_out(speech, run(make()), guard, yes=yes, command="crossnet recover")
 
 
 @click.command(short_help="Show who changed what, when, and how it ended.")

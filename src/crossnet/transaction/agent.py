@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import PurePosixPath
+from typing import TypeVar
 
 from crossnet.errors import CommandFailed, CrossnetError, HostError
+from crossnet.events import Event, Watcher
 from crossnet.facts.capabilities import PACKAGES
+from crossnet.inventory import disconnect
 from crossnet.record import FOLDER, HOST_SCRIPT
 from crossnet.resources import Change, Command
 from crossnet.transaction import journal
-from crossnet.transaction.history import read_history
+from crossnet.transaction.history import Past, read_history
 from crossnet.transport import Completed, Host
+
+T = TypeVar("T")
+
+AGAIN = 1.0  # seconds
+PATIENCE = 20  # seconds for which a host may be late with what its guard has to do
 
 # sysexits.h, as host.sh has them
 _LACKING, _FAILED, _HELD, _REFUSED = 69, 70, 75, 76
@@ -39,6 +48,8 @@ if [ ! -s "$script" ]; then
 fi
 exec sh "$script" "$@"
 """
+
+_WHERE_USED = '[ -d "${1%/*}" ] || exit 0\n'
 
 
 class Gone(CrossnetError):
@@ -145,9 +156,14 @@ class Agent:
         ]
         try:
             self._check(answer, "wrote what crossnet owns there")
-        except Gone:
-            if await self.ended() != journal.CONFIRM:  # else somebody, or a timer, was faster
+        except Gone:  # somebody, or a timer, was faster
+            past = await self._past()
+            if past is None or past.decision != journal.CONFIRM:
                 raise
+            if not past.is_written:
+                errors.append(
+                    f"{self.host.name}: not all of it could be written; `crossnet apply` tries again"
+                )
         except Refused as error:
             errors.append(str(error))
         return tuple(errors)
@@ -173,8 +189,17 @@ class Agent:
 
     async def ended(self) -> str:
         """What was decided, by the host's history; nothing where the transaction changed nothing there."""
+        past = await self._past()
+        return past.decision if past else ""
+
+    async def _past(self) -> Past | None:
         past = await read_history(self.host)
-        return next((one.decision for one in past if one.transaction == self.transaction), "")
+        return next((one for one in past if one.transaction == self.transaction), None)
+
+    async def sweep(self) -> None:
+        """End what is due on a host, and remove what is left of a transaction that never came to begin there."""
+        words = ["sh", "-c", _WHERE_USED + _PLACE, "sh", self._script, script_text(), "recover"]
+        self._check(await self.host.run(words, timeout=_ENDING), "removed what is left over")
 
     async def _ask(self, verb: str, *words: str, stdin: bytes = b"", timeout: float = 30) -> Completed:
         argv = ["sh", self._script, verb, self.transaction, *words]
@@ -200,6 +225,29 @@ class Agent:
             raise Gone(self.host.name, self.transaction, "")  # with the last transaction the script goes too
         seen = " ".join((text, answer.error_text.strip())).strip() or f"exit code {answer.returncode}"
         raise Refused(self.host.name, tried, seen, "Look at the rights there, and whether the disk is full.")
+
+
+async def insist(agent: Agent, ask: Callable[[], Awaitable[T]], *, until: float, watch: Watcher) -> T:
+    """The answer, asked for again over new connections until that time by the loop's clock.
+
+    Nobody knows what becomes of a message whose answer is lost: everything that is asked so may be asked twice.
+    """
+    now = asyncio.get_running_loop().time
+    told = False
+    while True:
+        try:
+            return await ask()
+        except Refused:
+            raise
+        except HostError:
+            left = until - now()
+            if left < 0:
+                raise
+            if not told:
+                told = True
+                watch(Event(f"does not answer; it is asked again for {left:.0f} s", agent.host.name))
+            await disconnect({agent.host.name: agent.host})
+            await asyncio.sleep(AGAIN)
 
 
 @dataclass(frozen=True, slots=True)

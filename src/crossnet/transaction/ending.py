@@ -6,14 +6,16 @@ What one host has confirmed is confirmed for all: the others follow. Else all of
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from crossnet.errors import CrossnetError, HostsDisagree, RollbackNotProved
+from crossnet.errors import CrossnetError, HostError, HostsDisagree, RollbackNotProved
 from crossnet.events import Event, Watcher
 from crossnet.facts import Facts
 from crossnet.transaction import journal
-from crossnet.transaction.agent import Agent, Gone
+from crossnet.transaction.agent import PATIENCE, Agent, Gone, insist
+from crossnet.transaction.history import Past, read_history
 from crossnet.transaction.journal import CONFIRM, ROLLBACK, Journal
 from crossnet.transaction.rollback import unproved
 from crossnet.transport import Host
@@ -21,20 +23,26 @@ from crossnet.transport import Host
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """A transaction that some hosts still hold, and what was decided on those that have ended it."""
+    """A transaction that some hosts still hold, and what was decided on those that have ended it.
+
+    Where no host holds it any more, the hosts have ended it differently.
+    """
 
     transaction: str
+    what: str
     held: Mapping[str, Journal]
     ended: Mapping[str, str]
 
     @property
-    def any(self) -> Journal:
-        return next(iter(self.held.values()))
-
-    @property
     def decision(self) -> str:
-        """What counts for all hosts: one that has confirmed has decided; nothing where none has."""
-        said = {*(one.decision for one in self.held.values()), *self.ended.values()}
+        """What counts for all hosts: one that has confirmed has decided; nothing where none has.
+
+        A host that does not hold it, and does not know how it ended, had changed nothing when it went back.
+        """
+        said = {
+            *(one.decision for one in self.held.values()),
+            *(end or ROLLBACK for end in self.ended.values()),
+        }
         return CONFIRM if CONFIRM in said else ROLLBACK if ROLLBACK in said else ""
 
     @property
@@ -43,46 +51,102 @@ class Open:
         if self.decision != CONFIRM:
             return ()
         back = [name for name, one in self.held.items() if one.decision == ROLLBACK]
-        return (*back, *(name for name, decision in self.ended.items() if decision == ROLLBACK))
+        return (*back, *(name for name, decision in self.ended.items() if decision != CONFIRM))
 
 
 async def find(facts: Mapping[str, Facts], hosts: Mapping[str, Host]) -> tuple[Open, ...]:
-    """Every transaction that a host of the spec holds; CrossnetError where one of its hosts is not in the spec."""
+    """Every transaction that a host of the spec holds, or that hosts have ended differently.
+
+    CrossnetError where a host of one is not in the spec.
+    """
+    histories = await asyncio.gather(*(read_history(hosts[name]) for name in facts))
+    past = dict(zip(facts, histories, strict=True))
     held: dict[str, dict[str, Journal]] = {}
     for name in facts:
         found = journal.unfinished(facts[name])
         if found is not None:
             held.setdefault(found.transaction, {})[name] = found
-    return tuple([await _open(transaction, own, hosts) for transaction, own in held.items()])
+    still = [_open(transaction, own, past) for transaction, own in held.items()]
+    return (*still, *(split for split in _splits(past) if split.transaction not in held))
 
 
-async def _open(transaction: str, held: Mapping[str, Journal], hosts: Mapping[str, Host]) -> Open:
-    group = next(iter(held.values())).group
-    if missing := [name for name in group if name not in hosts]:
+def _open(transaction: str, held: Mapping[str, Journal], past: Mapping[str, Sequence[Past]]) -> Open:
+    first = next(iter(held.values()))
+    if missing := [name for name in first.group if name not in past]:
         raise CrossnetError(
             f"transaction {transaction} also is on {', '.join(missing)}, and the spec names no such host\n"
             "  Use the spec with which it was begun, or one with these hosts in it."
         )
-    ended = {name: await Agent(hosts[name], transaction).ended() for name in group if name not in held}
-    return Open(transaction, held, ended)
+    decided = {
+        name: next((one.decision for one in past[name] if one.transaction == transaction), "")
+        for name in first.group
+        if name not in held
+    }
+    return Open(transaction, first.what, held, decided)
+
+
+def _splits(past: Mapping[str, Sequence[Past]]) -> Iterator[Open]:
+    """What the hosts ended differently; whatever came after it on one of them has settled it."""
+    last: dict[str, list[Past]] = {}
+    for own in past.values():
+        if own:
+            last.setdefault(own[-1].transaction, []).append(own[-1])
+    for transaction, ends in last.items():
+        decided = {one.host: one.decision for one in ends}
+        if len(set(decided.values())) > 1:
+            yield Open(transaction, ends[0].what, {}, decided)
+
+
+async def decide(found: Open, hosts: Mapping[str, Host], watch: Watcher) -> bool:
+    """Whether it holds from now on: the host decides that decided first when the transaction began.
+
+    HostsDisagree where that is not known, because the host does not answer any more.
+    """
+    if found.decision:
+        return found.decision == CONFIRM
+    first = _in_order(found)[0]
+    agent = Agent(hosts[first], found.transaction, found=True)
+    until = asyncio.get_running_loop().time() + found.held[first].left + PATIENCE
+    try:
+        return await insist(agent, lambda: _commit(agent), until=until, watch=watch)
+    except HostError as error:
+        raise HostsDisagree(
+            f"{error}\nWhether transaction {found.transaction} is confirmed is known only there\n"
+            "  `crossnet recover` brings the hosts together, from any machine."
+        ) from error
 
 
 async def confirm(
     found: Open, hosts: Mapping[str, Host], watch: Watcher
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Decide that it holds and end it on every host.
+    """End it as confirmed on every host, when one has decided so; HostsDisagree where a host does not answer.
 
     What could not be written for the next boot, and the hosts that had gone back: that is not taken back.
     """
     watch(Event(f"confirms transaction {found.transaction}"))
-    first, *others = (Agent(hosts[name], found.transaction, found=True) for name in _in_order(found))
-    # The first one decides, unless a host has decided already.
-    forward = [await _commit(first)] + await asyncio.gather(*(_commit(agent) for agent in others))
-    ended = await asyncio.gather(
-        *(agent.release() for agent, holds in zip((first, *others), forward, strict=True) if holds)
-    )
-    back = [agent.host.name for agent, holds in zip((first, *others), forward, strict=True) if not holds]
-    return tuple(error for own in ended for error in own), tuple(dict.fromkeys((*back, *found.went_back)))
+
+    async def end(agent: Agent) -> tuple[str, ...] | None:
+        return await agent.release() if await _commit(agent) else None
+
+    agents = [Agent(hosts[name], found.transaction, found=True) for name in _in_order(found)]
+    answers = await asyncio.gather(*(end(agent) for agent in agents), return_exceptions=True)
+    lost = [str(answer) for answer in answers if isinstance(answer, CrossnetError)]
+    if lost:
+        raise HostsDisagree(
+            "Confirmed, but not ended on every host:\n  "
+            + "\n  ".join(lost)
+            + "\n  `crossnet recover` brings them together, from any machine."
+        )
+    errors: list[str] = []
+    back: list[str] = []
+    for agent, answer in zip(agents, answers, strict=True):
+        if isinstance(answer, BaseException):
+            raise answer
+        if answer is None:
+            back.append(agent.host.name)
+        else:
+            errors += answer
+    return tuple(errors), tuple(dict.fromkeys((*back, *found.went_back)))
 
 
 async def _commit(agent: Agent) -> bool:
@@ -90,7 +154,8 @@ async def _commit(agent: Agent) -> bool:
     try:
         await agent.commit()
     except Gone:
-        await agent.rollback()
+        with suppress(Gone):
+            await agent.rollback()
         return False
     return True
 
@@ -106,8 +171,11 @@ async def roll_back(
     answers = await asyncio.gather(*(_back(agent, watch) for agent in agents), return_exceptions=True)
     left = [str(answer) for answer in answers if isinstance(answer, CrossnetError)]
     left += [line for lines in answers if isinstance(lines, list) for line in lines]
-    facts = await observe()
-    left += [line for name, own in found.held.items() for line in unproved(own, facts[name])]
+    try:
+        facts = await observe()
+        left += [line for name, own in found.held.items() for line in unproved(own, facts[name])]
+    except CrossnetError as error:
+        left.append(f"the hosts could not be read again: {error}")
     if any(isinstance(answer, Gone) for answer in answers):
         raise HostsDisagree("The hosts disagree:\n  " + "\n  ".join(left) + "\n  `crossnet recover` decides.")
     if left:
@@ -128,4 +196,5 @@ async def _back(agent: Agent, watch: Watcher) -> list[str]:
 
 def _in_order(found: Open) -> list[str]:
     """The host that decides first, as it was when the transaction began."""
-    return [name for name in found.any.group if name in found.held]
+    group = next((one.group for one in found.held.values()), ())
+    return [name for name in group if name in found.held]

@@ -9,11 +9,10 @@ from typing import TypeVar
 
 from crossnet.errors import CrossnetError, HostError, HostsDisagree, HostsFailed
 from crossnet.events import Event, Watcher
-from crossnet.inventory import disconnect
 from crossnet.planning import Plan
 from crossnet.resources import Change
 from crossnet.transaction import journal
-from crossnet.transaction.agent import Agent, Gone, Refused
+from crossnet.transaction.agent import AGAIN, PATIENCE, Agent, Gone, insist
 from crossnet.transaction.bundle import bundle
 from crossnet.transaction.guard import Guard
 from crossnet.transaction.journal import CONFIRM, Journal
@@ -23,8 +22,6 @@ T = TypeVar("T")
 
 ENOUGH = 30  # seconds that must be left to every guard when the decision is made
 EXTENSION = 60
-PATIENCE = 20  # seconds for which a host may be late with what its guard has to do
-AGAIN = 1.0
 
 
 class Group:
@@ -119,7 +116,8 @@ class Group:
 
     async def decide(self) -> None:
         """The first host decides for all; whatever becomes of the answer, it is asked until it is known."""
-        if self._ends - self._now() < ENOUGH:
+        # Where a person has decided there is nothing left to extend.
+        if self._guard.confirm_within is None and self._ends - self._now() < ENOUGH:
             await self._extend(EXTENSION)
         first, *_ = self._agents.values()
         await self._until_known(first, first.commit)
@@ -145,8 +143,9 @@ class Group:
             persistent = self._persistent.get(name, [])
             for one in persistent:
                 self._watch(Event(f"{one.action}s {one.resource.kind} {one.description}", name))
+            agent = self._agents[name]
             try:
-                return await self._agents[name].release(proof.get(name, b""))
+                return await self._until_known(agent, lambda: agent.release(proof.get(name, b"")))
             except CrossnetError as error:
                 return (str(error),)
 
@@ -161,13 +160,18 @@ class Group:
         async def back(name: str) -> list[str]:
             agent = self._agents[name]
             self._watch(Event("puts back what was changed", name))
+
+            async def end() -> list[str]:
+                try:
+                    return list(await agent.rollback())
+                except Gone as gone:
+                    if (gone.decision or await agent.ended()) != CONFIRM:
+                        return []
+                self.is_confirmed_somewhere = True
+                return [f"{name}: it is confirmed there"]
+
             try:
-                return list(await self._until_known(agent, agent.rollback))
-            except Gone as gone:
-                decision = gone.decision or await agent.ended()
-                if decision == CONFIRM:
-                    self.is_confirmed_somewhere = True
-                return [f"{name}: it is confirmed there"] if decision == CONFIRM else []
+                return await self._until_known(agent, end)
             except HostError as error:
                 return [str(error)] if self.is_changing else []
 
@@ -178,24 +182,9 @@ class Group:
         self._ends = self._now() + seconds
 
     async def _until_known(self, agent: Agent, ask: Callable[[], Awaitable[T]]) -> T:
-        """The answer, asked for again over a new connection while the host's guard may still decide."""
-        told = False
-        while True:
-            try:
-                return await ask()
-            except Refused:
-                raise
-            except HostError:
-                left = self._ends - self._now()
-                if left < -PATIENCE or not self.is_changing:
-                    raise
-                if not told and left > 0:
-                    told = True
-                    self._watch(
-                        Event(f"does not answer; it puts itself back in {left:.0f} s", agent.host.name)
-                    )
-                await disconnect({agent.host.name: agent.host})
-                await asyncio.sleep(AGAIN)
+        """The answer, asked for again while the host's guard may still decide."""
+        until = self._ends + PATIENCE if self.is_changing else self._now() - 1
+        return await insist(agent, ask, until=until, watch=self._watch)
 
     @staticmethod
     def _now() -> float:

@@ -26,13 +26,15 @@ class Past:
     result: str
 
     @property
+    def is_written(self) -> bool:
+        """Whether all of it is there for the next boot."""
+        return self.result == "written"
+
+    @property
     def outcome(self) -> str:
-        match self.decision, self.result:
-            case "confirm", "written":
-                return "confirmed"
-            case "confirm", _:
-                return "confirmed, not written for the next boot"
-        return "rolled back"
+        if self.decision != "confirm":
+            return "rolled back"
+        return "confirmed" if self.is_written else "confirmed, not written for the next boot"
 
 
 async def read_history(host: Host) -> tuple[Past, ...]:
