@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import os
 import subprocess
@@ -13,8 +14,9 @@ from contextlib import suppress
 import pytest
 
 from crossnet.errors import LabError
-from crossnet.lab import build, needs
+from crossnet.lab import build, image, needs
 from crossnet.lab.build import Lab
+from crossnet.lab.depth import Depth
 from crossnet.lab.topology import Topology, load
 from crossnet.transport import Completed
 from crossnet.transport.lab import LabHost
@@ -35,6 +37,17 @@ def lab_possible() -> None:
         missing(f"no namespaces here: {tried.stderr.strip()}{needs.hint()}")
 
 
+@pytest.fixture(scope="session")
+def machines_possible(lab_possible: None) -> None:
+    """Skip, with the reason, where no Debian can be booted; the first time of all makes its image."""
+    missing = pytest.fail if "CI" in os.environ else pytest.skip
+    try:
+        needs.check(Depth.MACHINE)
+        asyncio.run(image.make())
+    except LabError as error:
+        missing(str(error))
+
+
 @pytest.fixture
 def lab_name() -> Callable[[], str]:
     """Makes names that no other lab on this machine has."""
@@ -46,9 +59,11 @@ def lab_up(lab_possible: None, lab_name: Callable[[], str]) -> Iterator[Callable
     """`lab_up("seed")` or `lab_up(topology)` brings a lab up; all are taken down after the test."""
     made: list[Lab] = []
 
-    def bring_up(source: str | Topology = "seed", *, name: str | None = None) -> Lab:
+    def bring_up(
+        source: str | Topology = "seed", *, name: str | None = None, depth: Depth = Depth.LAB
+    ) -> Lab:
         topology = load(source) if isinstance(source, str) else source
-        lab = asyncio.run(build.up(topology, name=name or lab_name(), lifeline=True))
+        lab = asyncio.run(build.up(topology, depth=depth, name=name or lab_name(), lifeline=True))
         made.append(lab)
         return lab
 
@@ -56,6 +71,15 @@ def lab_up(lab_possible: None, lab_name: Callable[[], str]) -> Iterator[Callable
     for lab in made:
         with suppress(LabError):  # the test may have taken it down
             asyncio.run(build.down(lab.name))
+
+
+@pytest.fixture
+def machines_up(machines_possible: None, lab_up: Callable[..., Lab]) -> Callable[..., Lab]:
+    """Like `lab_up`, and each host is a Debian that boots its own systemd; mark the test `machine`.
+
+    `build.reboot` is a power cut, `systemctl reboot` on the host is a reboot; `journalctl -b -1` tells of before.
+    """
+    return functools.partial(lab_up, depth=Depth.MACHINE)
 
 
 @pytest.fixture

@@ -34,14 +34,29 @@ def lab() -> None:
 
 @lab.command("up")
 @click.argument("topology", default="seed")
+@click.option(
+    "--depth",
+    type=click.Choice(["lab", "machine"]),
+    default="lab",
+    help="machine: each host a Debian that boots its own systemd.",
+)
 @click.option("--name", help="The lab's name; default CROSSNET_LAB, else the topology's name.")
 @click.option("--count", type=click.IntRange(1, 1000), help="How many hosts a counted entry makes.")
 @click.option("--spec", "spec_file", metavar="FILE", help="Write a spec for this lab.")
 @speaking(with_spec=False)
-def up(speech: Speech, topology: str, name: str | None, count: int | None, spec_file: str | None) -> None:
+def up(
+    speech: Speech,
+    topology: str,
+    depth: str,
+    name: str | None,
+    count: int | None,
+    spec_file: str | None,
+) -> None:
     """Build a lab from a shipped topology (see `lab list`) or a file."""
-    from crossnet.lab import build
+    from crossnet.events import Event
+    from crossnet.lab import build, image
     from crossnet.lab import topology as topologies
+    from crossnet.lab.depth import Depth
     from crossnet.show import json
 
     loaded = topologies.load(topology, count=count)
@@ -51,12 +66,14 @@ def up(speech: Speech, topology: str, name: str | None, count: int | None, spec_
         )
     if spec_file is not None:
         topologies.spec_for(loaded)  # refused before anything is built
-    built = run(build.up(loaded, name=name))
+    if Depth(depth) is Depth.MACHINE and not image.is_made():
+        speech.watch(Event("making the Debian that the hosts are copies of; once, and it takes a minute"))
+    built = run(build.up(loaded, depth=Depth(depth), name=name))
     if spec_file is not None:
         named = built.name if built.name != loaded.name else None
         Path(spec_file).write_text(topologies.spec_for(loaded, named), encoding="utf-8")
     if speech.json:
-        speech.say(json.document({"lab": built.name, "hosts": list(built.hosts)}))
+        speech.say(json.document({"lab": built.name, "hosts": list(built.hosts), "depth": built.depth.value}))
         return
     lines = [f"Lab {built.name} is up: {', '.join(built.hosts)}."]
     if spec_file is not None:
@@ -93,16 +110,28 @@ def list_(speech: Speech) -> None:
     """List the labs that are up, and the topologies to build."""
     from crossnet.lab import build
     from crossnet.lab import topology as topologies
+    from crossnet.lab.depth import Depth
     from crossnet.show import json
 
     running = build.running()
     shipped = [topologies.load(name) for name in topologies.shipped()]
     if speech.json:
-        labs = [{"lab": one.name, "topology": one.topology.name, "hosts": list(one.hosts)} for one in running]
+        labs = [
+            {
+                "lab": one.name,
+                "topology": one.topology.name,
+                "hosts": list(one.hosts),
+                "depth": one.depth.value,
+            }
+            for one in running
+        ]
         known = [{"topology": one.name, "description": one.description} for one in shipped]
         speech.say(json.document({"labs": labs, "topologies": known}))
         return
-    lines = [f"{one.name}: {', '.join(one.hosts)}" for one in running] or ["No lab is up."]
+    lines = [
+        f"{one.name}: {', '.join(one.hosts)}{' (machines)' if one.depth is Depth.MACHINE else ''}"
+        for one in running
+    ] or ["No lab is up."]
     width = max(len(one.name) for one in shipped)
     lines += ["", "topologies for `crossnet lab up`:"]
     lines += [f"  {one.name:<{width}}  {one.description}" for one in shipped]

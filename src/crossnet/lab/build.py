@@ -22,13 +22,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crossnet.errors import LabError
-from crossnet.lab import files, needs
+from crossnet.lab import cgroups, files, image, needs
+from crossnet.lab.depth import Depth
 from crossnet.lab.supervisor import CONTROL, PID, TOPOLOGY, host_socket
 from crossnet.lab.topology import Topology, from_data, to_data
 from crossnet.transport import PATH
 
 ENVIRONMENT_NAME = "CROSSNET_LAB"
 
+_DEPTH = "depth"
 _LOCK = "lock"
 _LOG = "supervisor.log"
 _PATIENCE = 10.0  # seconds for a lab to end by itself before it is killed
@@ -48,6 +50,7 @@ class Lab:
     name: str
     topology: Topology
     folder: Path
+    depth: Depth = Depth.LAB
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -73,19 +76,24 @@ class Place:
         return f"{self.lab.name}/{self.host}"
 
 
-async def up(topology: Topology, *, name: str | None = None, lifeline: bool = False) -> Lab:
+async def up(
+    topology: Topology, *, depth: Depth = Depth.LAB, name: str | None = None, lifeline: bool = False
+) -> Lab:
     """Build a lab; when this returns, all its hosts have booted.
 
     Its name is `name`, else CROSSNET_LAB from the environment, else the topology's. With `lifeline` the
-    lab ends with this process, even if that is killed. LabError when the name is taken or the machine
-    cannot do it; then nothing is left behind.
+    lab ends with this process, even if that is killed. The first lab of machines has to make what they
+    are copies of (crossnet.lab.image). LabError when the name is taken or the machine cannot do it; then
+    nothing is left behind.
     """
     name = name or os.environ.get(ENVIRONMENT_NAME) or topology.name
     folder = _base(create=True) / _checked(name)
     longest = max((host_socket(folder, host.name) for host in topology.hosts), key=lambda p: len(str(p)))
     if len(os.fsencode(longest)) > _LONGEST_SOCKET:
         raise LabError(f"{longest} is too long for the path of a socket: choose a shorter name with --name")
-    needs.check()
+    needs.check(depth)
+    if depth is Depth.MACHINE:
+        await image.make()
     lock = _lock(folder)
     if lock is None:
         raise LabError(
@@ -98,7 +106,8 @@ async def up(topology: Topology, *, name: str | None = None, lifeline: bool = Fa
         try:
             _empty(folder)
             (folder / TOPOLOGY).write_text(json.dumps(to_data(topology)))
-            await _supervise(folder, lock, lifeline)
+            (folder / _DEPTH).write_text(depth.value)
+            await _supervise(folder, depth, lock, lifeline)
         finally:
             os.close(lock)  # the supervisor has inherited it
     except BaseException:
@@ -106,7 +115,7 @@ async def up(topology: Topology, *, name: str | None = None, lifeline: bool = Fa
         raise
     finally:
         os.close(watch)
-    return Lab(name, topology, folder)
+    return Lab(name, topology, folder, depth)
 
 
 def running() -> tuple[Lab, ...]:
@@ -117,7 +126,8 @@ def running() -> tuple[Lab, ...]:
         if _is_up(folder):
             with suppress(OSError, ValueError):  # it went down in this moment
                 data = json.loads((folder / TOPOLOGY).read_text())
-                found.append(Lab(folder.name, from_data(data, source=str(folder / TOPOLOGY)), folder))
+                topology = from_data(data, source=str(folder / TOPOLOGY))
+                found.append(Lab(folder.name, topology, folder, Depth((folder / _DEPTH).read_text())))
     return tuple(found)
 
 
@@ -187,7 +197,11 @@ async def down(name: str) -> None:
 
 
 async def reboot(lab: Lab, host: str) -> None:
-    """Pull a host's plug and switch it on again: /etc and /var/lib stay, everything else is as new."""
+    """Pull a host's plug and switch it on again: its files stay, everything else is as new.
+
+    When this returns, it has booted. Every process of it is killed at once, as by a power cut; but what
+    was written and not yet synced is not lost. Of a lab depth's files /etc and /var/lib stay.
+    """
     try:
         async with asyncio.timeout(_BOOT_PATIENCE):
             await _ask(lab.folder, {"do": "reboot", "host": lab.topology.host(host).name})
@@ -265,7 +279,7 @@ def _empty(folder: Path) -> None:
             entry.unlink()
 
 
-async def _supervise(folder: Path, lock: int, lifeline: bool) -> None:
+async def _supervise(folder: Path, depth: Depth, lock: int, lifeline: bool) -> None:
     """Start the supervisor, which inherits the lock, and wait until the lab is up."""
     log = os.open(folder / _LOG, os.O_WRONLY | os.O_CREAT, 0o600)
     told, ready = os.pipe()
@@ -279,7 +293,7 @@ async def _supervise(folder: Path, lock: int, lifeline: bool) -> None:
                 "-P",  # the current folder may hold any json.py
                 "-m",
                 "crossnet.lab.supervisor",
-                *(str(folder), str(ready), str(line)),
+                *(str(folder), depth.value, str(ready), str(line)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -379,6 +393,7 @@ def _remove(folder: Path, watch: int) -> bool:
             with suppress(BlockingIOError):
                 fcntl.flock(watch, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if _is_lock_of(folder, watch):
+                    cgroups.remove(folder.name)
                     files.remove(folder)
                 return True
             time.sleep(0.005)

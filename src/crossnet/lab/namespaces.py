@@ -1,7 +1,7 @@
 """The kernel's doors to namespaces and mounts that Python 3.11 does not have.
 
-Source: unshare(2), setns(2), mount(2), mount_setattr(2), namespaces(7). All of them act on the calling
-process, which must have one thread only.
+Source: unshare(2), setns(2), mount(2), mount_setattr(2), prctl(2), namespaces(7). All of them act on the
+calling process, which must have one thread only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from pathlib import Path
 from crossnet.errors import LabError
 
 CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 
@@ -26,6 +28,8 @@ _MNT_DETACH = 2
 # mount_setattr(2) has no wrapper in glibc before 2.36; since Linux 5.x new calls have one number everywhere.
 _SYS_MOUNT_SETATTR = 442
 _AT_FDCWD, _AT_RECURSIVE, _MOUNT_ATTR_RDONLY = -100, 0x8000, 1
+
+_PR_CAPBSET_DROP = 24
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -88,6 +92,19 @@ def fork_as_init() -> int:
         os.close(home)
 
 
+def enter(process: int, flags: int) -> None:
+    """Enter namespaces of the process of that pidfd; a pid namespace is entered by later children only."""
+    _check(_libc.setns(process, flags), "entering a machine's namespaces, which needs Linux 5.8")
+
+
+def give_up(capability: int) -> None:
+    """Take a capability from all programs that this process will execute (capabilities(7))."""
+    _check(
+        _libc.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0),
+        f"giving up capability {capability} with prctl(2)",
+    )
+
+
 def _mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
     _check(
         _libc.mount(
@@ -115,6 +132,21 @@ def mount_sysfs() -> None:
 
 def mount_tmpfs(target: str, mode: int) -> None:
     _mount("tmpfs", target, "tmpfs", _MS_NOSUID | _MS_NODEV, f"mode={mode:o}")
+
+
+def mount_cgroup2(target: str) -> None:
+    _mount("cgroup2", target, "cgroup2", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+
+
+def mount_overlay(lower: Path, upper: Path, work: Path, target: Path) -> None:
+    """See the files of `lower` at `target`; what is changed there is kept in `upper`."""
+    # Commas and colons have a meaning in the options, and a cache may lie in a folder of any name.
+    below = os.open(lower, os.O_PATH)
+    try:
+        options = f"lowerdir=/proc/self/fd/{below},upperdir={upper},workdir={work}"
+        _mount("overlay", str(target), "overlay", 0, options)
+    finally:
+        os.close(below)
 
 
 def unmount(target: str) -> None:

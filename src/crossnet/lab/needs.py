@@ -8,12 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from crossnet.errors import LabError
+from crossnet.lab import image
+from crossnet.lab.depth import Depth
 from crossnet.transport import PATH
 
 # A session of its own whose first process is nobody's child, so that a closed terminal does not end it.
 ENTER_SESSION = ("setsid", "--fork")
 
 _TOOLS = {"ip": "iproute2 (iproute on Red Hat)", "unshare": "util-linux", "setsid": "util-linux"}
+_MACHINE_TOOLS = {"systemd-nspawn": "systemd-container"}
+# The second is what debootstrap checks Debian's packages with.
+_IMAGE_TOOLS = {
+    "debootstrap": "debootstrap",
+    "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
+}
 
 # Where distributions let an ordinary user's namespaces be forbidden: the file, the value that forbids
 # them, what allows them. Debian's own patch; user_namespaces(7); Ubuntu 24.04's AppArmor.
@@ -28,11 +36,25 @@ _SWITCHES = (
 )
 
 
-def check() -> None:
-    """LabError when a program that building needs is missing."""
-    for tool, package in _TOOLS.items():
-        if shutil.which(tool, path=PATH) is None:
-            raise LabError(f"`{tool}` is not installed, and the lab needs it: install {package}")
+def check(depth: Depth = Depth.LAB) -> None:
+    """LabError when something is missing that building needs."""
+    wanted = dict(_TOOLS)
+    if depth is Depth.MACHINE:
+        if os.geteuid() != 0:
+            raise LabError("a lab of machines needs root: systemd-nspawn boots nothing for an ordinary user")
+        wanted |= _MACHINE_TOOLS
+        if not image.is_made():
+            wanted |= _IMAGE_TOOLS
+    missing = {name: package for name, package in wanted.items() if not _is_there(name)}
+    if missing:
+        named = ", ".join(f"`{name}`" for name in missing)
+        verb, them = ("is", "it") if len(missing) == 1 else ("are", "them")
+        packages = ", ".join(dict.fromkeys(missing.values()))
+        raise LabError(f"{named} {verb} not installed, and the lab needs {them}: install {packages}")
+
+
+def _is_there(name: str) -> bool:
+    return Path(name).exists() if name.startswith("/") else shutil.which(name, path=PATH) is not None
 
 
 def enter_namespaces() -> Sequence[str]:

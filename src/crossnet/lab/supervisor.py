@@ -1,11 +1,13 @@
 """The one process that is a lab: it holds the networks, forks the hosts, and ends everything.
 
-`python -m crossnet.lab.supervisor FOLDER READY LIFELINE`, started by crossnet.lab.build through
+`python -m crossnet.lab.supervisor FOLDER DEPTH READY LIFELINE`, started by crossnet.lab.build through
 unshare(1) as process 1 of a pid namespace of its own: when it dies, even by SIGKILL, the kernel kills
 every process of every host (pid_namespaces(7)), and with them go all other namespaces.
 
 FOLDER holds `topology.json`. READY and LIFELINE are numbers of open files. To READY it writes one line
 of JSON when the lab is up, or why it is not; when LIFELINE (-1: none) reaches its end, so does the lab.
+A machine that reboots itself is booted again, one that is switched off stays off.
+
 FOLDER/control takes one line of JSON per connection and gives one back:
 
     {"do": "down"}                     → nothing; the lab ends
@@ -27,8 +29,9 @@ from pathlib import Path
 from typing import Any
 
 from crossnet.errors import LabError
-from crossnet.lab import files, namespaces, node
+from crossnet.lab import cgroups, files, machine, namespaces, node
 from crossnet.lab.boot import freshen
+from crossnet.lab.depth import Depth
 from crossnet.lab.switch import Switch
 from crossnet.lab.topology import Host, Topology, from_data
 
@@ -51,9 +54,10 @@ def host_socket(lab: Path, host: str) -> Path:
 
 
 class _Supervisor:
-    def __init__(self, folder: Path, topology: Topology) -> None:
+    def __init__(self, folder: Path, topology: Topology, depth: Depth) -> None:
         self._folder = folder
         self._topology = topology
+        self._depth = depth
         self._switches: dict[str, Switch] = {}
         self._pids: dict[str, int] = {}
         self._networks: dict[str, int] = {}
@@ -68,7 +72,10 @@ class _Supervisor:
             self._switches[network.name] = Switch(network)
         for host in self._topology.hosts:
             host_folder(self._folder, host.name).mkdir(parents=True)
-            files.prepare(disks / host.name, host.name)
+            if self._depth is Depth.MACHINE:
+                machine.prepare(disks / host.name, host)
+            else:
+                files.prepare(disks / host.name, host.name)
         self._bring_up(self._topology.hosts)
 
     def reboot(self, name: str) -> None:
@@ -82,12 +89,17 @@ class _Supervisor:
         self._bring_up((host,))
 
     def collect(self) -> None:
-        """Note which hosts have died."""
+        """Note which hosts have died, and boot those again that wanted it."""
         with suppress(ChildProcessError):
-            while (ended := os.waitpid(-1, os.WNOHANG)[0]) != 0:
-                for name in [name for name, pid in self._pids.items() if pid == ended]:
+            while (ended := os.waitpid(-1, os.WNOHANG))[0] != 0:
+                for name in [name for name, pid in self._pids.items() if pid == ended[0]]:
                     del self._pids[name]
                     self._unplug(name)
+                    if os.waitstatus_to_exitcode(ended[1]) == machine.REBOOTED:
+                        # Nobody waits for it; what goes wrong stands in its console.
+                        host = self._topology.host(name)
+                        self._plug_in((host,))
+                        self._start(host, os.open(os.devnull, os.O_WRONLY))
 
     def end(self) -> None:
         """Kill all hosts and remove the lab's folder."""
@@ -99,6 +111,8 @@ class _Supervisor:
         disks = self._folder / DISKS
         if disks.is_mount():  # a place where something is mounted cannot be removed
             namespaces.unmount(str(disks))
+        if self._depth is Depth.MACHINE:
+            cgroups.remove(self._folder.name)
         files.remove(self._folder)
 
     def _unplug(self, name: str) -> None:
@@ -109,40 +123,48 @@ class _Supervisor:
             os.close(network)
 
     def _bring_up(self, hosts: tuple[Host, ...]) -> None:
-        for host in hosts:
-            self._networks[host.name] = network = namespaces.new_network()
-            with namespaces.inside(network):
-                freshen()
-        for switch in self._switches.values():
-            switch.plug(self._topology, [(host, self._networks[host.name]) for host in hosts])
+        self._plug_in(hosts)
         # All hosts boot at the same time, then all are waited for.
-        reports = {host.name: self._start(host) for host in hosts}
+        reports = {}
+        for host in hosts:
+            reports[host.name], report = os.pipe()
+            self._start(host, report)
         problems = []
-        for name, report in reports.items():
-            with open(report, "rb") as file:
+        for name, told in reports.items():
+            with open(told, "rb") as file:
                 said = file.read()
             if said != node.READY:
                 problems.append(f"{name} did not boot: {said.decode(errors='replace') or 'it died'}")
         if problems:
             raise LabError("\n".join(problems))
 
-    def _start(self, host: Host) -> int:
+    def _plug_in(self, hosts: tuple[Host, ...]) -> None:
+        for host in hosts:
+            self._networks[host.name] = network = namespaces.new_network()
+            with namespaces.inside(network):
+                freshen()
+        for switch in self._switches.values():
+            switch.plug(self._topology, [(host, self._networks[host.name]) for host in hosts])
+
+    def _start(self, host: Host, report: int) -> None:
+        """Switch a host on; it reports to that file, which is closed here."""
         folder = host_folder(self._folder, host.name)
         disk = self._folder / DISKS / host.name
-        files.switch_on(disk)
+        if self._depth is Depth.LAB:
+            files.switch_on(disk)
         place = host_socket(self._folder, host.name)
         place.unlink(missing_ok=True)
-        told, report = os.pipe()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
             listener.bind(str(place))
             listener.listen(512)
             with namespaces.inside(self._networks[host.name]):
                 pid = namespaces.fork_as_init()
                 if pid == 0:
+                    if self._depth is Depth.MACHINE:
+                        machine.live(host, disk, self._folder.name, folder / CONSOLE, listener, report)
                     node.live(host, disk, folder / CONSOLE, listener, report)
         os.close(report)
         self._pids[host.name] = pid
-        return told
 
     def serve(self, lifeline: int, ready: int) -> None:
         """Do what is asked until told to end."""
@@ -194,7 +216,7 @@ def _tell(ready: int, answer: dict[str, str]) -> None:
     os.close(ready)
 
 
-def main(folder: Path, ready: int, lifeline: int) -> None:
+def main(folder: Path, depth: Depth, ready: int, lifeline: int) -> None:
     os.umask(0o022)
     # The machine's /proc is still the one that is mounted, so this is the number by which a person or
     # `crossnet lab down` can kill this process; os.getpid() is 1 here.
@@ -205,7 +227,7 @@ def main(folder: Path, ready: int, lifeline: int) -> None:
         signal.signal(number, lambda number, frame: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.freeze()  # else the first collection in every host would write to, and so copy, all shared memory
-    supervisor = _Supervisor(folder, topology)
+    supervisor = _Supervisor(folder, topology, depth)
     try:
         supervisor.build()
         supervisor.serve(lifeline, ready)
@@ -218,4 +240,4 @@ def main(folder: Path, ready: int, lifeline: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), Depth(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))

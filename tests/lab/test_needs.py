@@ -1,0 +1,42 @@
+"""What the lab needs of this machine is told with the packages that have it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from crossnet.errors import LabError
+from crossnet.lab import image, needs
+from crossnet.lab.depth import Depth
+
+
+def test_missing_programs_are_told_with_their_packages(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "setsid").touch(0o755)
+    monkeypatch.setattr(needs, "PATH", str(tmp_path))
+    with pytest.raises(LabError) as caught:
+        needs.check()
+    assert str(caught.value) == (
+        "`ip`, `unshare` are not installed, and the lab needs them: "
+        "install iproute2 (iproute on Red Hat), util-linux"
+    )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="to anybody else it says that it needs root")
+def test_machines_need_debootstrap_only_for_the_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for program in ("ip", "unshare", "setsid"):
+        (tmp_path / program).touch(0o755)
+    monkeypatch.setattr(needs, "PATH", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(LabError, match=r"`systemd-nspawn`, `debootstrap`.*systemd-container, debootstrap"):
+        needs.check(Depth.MACHINE)
+    image.place().mkdir(parents=True)
+    with pytest.raises(LabError) as caught:
+        needs.check(Depth.MACHINE)
+    assert "systemd-nspawn" in str(caught.value)
+    assert "debootstrap" not in str(caught.value)
