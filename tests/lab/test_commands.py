@@ -591,10 +591,12 @@ class Held:
 
     site: Site
 
-    def until(self, host: str, tool: str, *words: str, command: str = "apply") -> subprocess.Popen[str]:
+    def until(
+        self, host: str, tool: str, *words: str, command: str = "apply", options: tuple[str, ...] = ()
+    ) -> subprocess.Popen[str]:
         """Start it, and come back when the step is under way."""
         self.site.bench.check(host, f"mkfifo /tmp/reached /tmp/go-on && {_wait_once(tool, words)}")
-        process = self.site.desk.start(command, "--yes")
+        process = self.site.desk.start(command, "--yes", *options)
         self.site.bench.check(host, "cat /tmp/reached")
         return process
 

@@ -1,0 +1,104 @@
+"""The guard where systemd runs: its timers are real ones, and a power cut in the middle boots the old state."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from crossnet.lab import build
+from crossnet.lab.build import Lab
+from lab.crossing import Bench
+from lab.test_commands import CROSSING, Desk, Held, Site
+from lab.test_transaction import no_lock
+
+pytestmark = pytest.mark.machine
+
+Eventually = Callable[..., None]
+
+ROUTE = ("app", "ip", "route", "add")
+RULES_FILE = ("gateway", "mv", "-f", "--", "/etc/crossnet/.rules.nft.crossnet", "/etc/crossnet/rules.nft")
+UNITS = "systemctl list-units --all --no-legend --plain 'crossnet-*' | grep -v -e '^crossnet-r' || true"
+
+
+@pytest.fixture
+def held(tmp_path: Path, machines_up: Callable[..., Lab]) -> Held:
+    lab = machines_up("seed")
+    desk = Desk(tmp_path, {"CROSSNET_LAB": lab.name})
+    desk.write(CROSSING)
+    return Held(Site(desk, Bench(lab)))
+
+
+def left_over(bench: Bench) -> list[str]:
+    """Units of a transaction, and processes of its script."""
+    found = []
+    for host in bench.managed:
+        found += [f"{host}: {line}" for line in bench.check(host, UNITS).splitlines()]
+        found += [
+            f"{host}: {line}"
+            for line in bench.run(host, "pgrep -af host-").text.splitlines()
+            if "pgrep" not in line
+        ]
+    return found
+
+
+def test_both_timers_are_proved_and_leave_nothing(held: Held) -> None:
+    desk, bench = held.site.desk, held.site.bench
+    before = bench.fingerprints()
+    applied = desk.run("apply", "--yes")
+    assert applied.code == 0, applied.err
+    for host in bench.managed:
+        assert f"… {host}: guards itself for 120 s (timer, watch)" in applied.err
+    assert left_over(bench) == []
+    assert desk.run("undo", "--yes").code == 0
+    assert left_over(bench) == []
+    assert bench.differences(before) == []
+
+
+@pytest.mark.parametrize("dead", ["watch", "timer"])
+def test_either_timer_alone_puts_the_host_back(held: Held, eventually: Eventually, dead: str) -> None:
+    bench = held.site.bench
+    before = bench.fingerprints()
+    with held.until(*ROUTE, options=("--guard", "15s")) as process:
+        process.kill()
+        process.communicate(timeout=60)
+    for host in bench.managed:
+        if dead == "watch":
+            bench.check(host, "read -r pid _ </var/lib/crossnet/transaction/watcher && kill -KILL -$pid")
+        else:
+            bench.check(host, "systemctl stop $(cat /var/lib/crossnet/transaction/timers).timer")
+    assert not no_lock(bench)
+    eventually(lambda: no_lock(bench), "the timer that is left puts the hosts back")
+    assert bench.differences(before) == []
+    assert left_over(bench) == []
+    assert "rolled back" in held.site.desk.run("history").out
+
+
+def test_a_power_cut_before_the_confirmation_boots_the_old_state(held: Held) -> None:
+    bench = held.site.bench
+    before = bench.fingerprints()
+    with held.until(*ROUTE) as process:
+        process.kill()
+        process.communicate(timeout=60)
+    for host in bench.managed:
+        asyncio.run(build.reboot(bench.lab, host))
+    assert no_lock(bench)
+    assert bench.differences(before) == []
+    assert held.site.desk.run("apply", "--yes").code == 0
+
+
+def test_a_power_cut_while_files_are_written_boots_the_new_state(held: Held, eventually: Eventually) -> None:
+    desk, bench = held.site.desk, held.site.bench
+    before = bench.fingerprints()
+    with held.until(*RULES_FILE) as process:
+        asyncio.run(build.reboot(bench.lab, "gateway"))
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+    eventually(lambda: no_lock(bench), "both hosts finish")
+    eventually(lambda: bench.pings("app", "10.0.44.1"), "the gateway's units have run")
+    assert desk.run("status").code == 0
+    assert desk.run("undo", "--yes").code == 0
+    assert bench.differences(before) == []
