@@ -1,5 +1,28 @@
-"""The labs of the lab tests."""
+"""The labs of the lab tests, and those in which controllers die."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from faults.controller import Ground, Grounds
 from lab.conftest import eventually, lab_name, lab_possible, lab_up, run_on
 
-__all__ = ["eventually", "lab_name", "lab_possible", "lab_up", "run_on"]
+__all__ = ["eventually", "ground", "grounds", "lab_name", "lab_possible", "lab_up", "run_on"]
+
+
+@pytest.fixture(scope="session")
+def grounds(lab_possible: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grounds]:
+    """Labs that are used again and again: to make one takes longer than to try a point on it."""
+    made = Grounds(tmp_path_factory.mktemp("grounds"))
+    yield made
+    made.down()
+
+
+@pytest.fixture
+def ground(grounds: Grounds) -> Iterator[Ground]:
+    """One of them; it is as it was again when the test has ended, or used no more."""
+    one = grounds.take()
+    yield one
+    grounds.give_back(one)

@@ -123,10 +123,13 @@ keep() { # FILE: standard input, whole or not at all, also after a power cut
 # What is started under it does not inherit it (9<&-): a tool that hangs must not hold it.
 alone() {
     exec 9<"$ROOT" || return 1
-    since=$(uptime)
+    since=$(uptime) seen=''
     until flock -n 9; do
-        [ ! -e "$T/ending" ] || read -r since 2>/dev/null <"$T/ending"
-        [ $(($(uptime) - since)) -lt $STUCK ] || end_session "$T/worker"
+        # Counted from when it last moved before our eyes: it may be empty just now, or of one who has died.
+        step=''
+        read -r step 2>/dev/null <"$T/ending"
+        [ "$step" = "$seen" ] || { seen=$step && since=$(uptime); }
+        [ $(($(uptime) - since)) -lt $STUCK ] || { end_session "$T/worker" && since=$(uptime); }
         pause
     done
 }

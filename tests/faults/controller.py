@@ -1,0 +1,299 @@
+"""An operator at a lab: runs crossnet as a process of its own, which may die or stand still at any message."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from crossnet.errors import LabError
+from crossnet.lab import build
+from crossnet.lab.topology import load
+from faults.oracle import OLD, Oracle, put_sentinels
+from lab.crossing import Bench
+
+PROGRAM = Path(__file__).with_name("controller_faulted.py")
+
+CROSSING = "from: app, via: gateway, to: 10.0.44.0/24, probe: icmp/10.0.44.1"
+SPEC = """crossnet: 1
+hosts: {{app: {{lab: {lab}/app}}, gateway: {{lab: {lab}/gateway}}}}
+crossings: {{business: {{{crossing}}}}}
+"""
+
+ELSEWHERE = "another machine"
+
+# iptables-nft leaves empty chains behind it, before which those of a later apply are no more listed.
+USED_BEFORE = "".join(
+    f"iptables -t {table} -A {chain} -j ACCEPT; iptables -t {table} -D {chain} -j ACCEPT; "
+    for table, chain in (("nat", "POSTROUTING"), ("mangle", "FORWARD"), ("filter", "INPUT"))
+)
+
+P = TypeVar("P")
+
+_numbers = itertools.count(1)
+
+_INHERITED = ("PATH", "HOME", "XDG_RUNTIME_DIR", "TMPDIR", "LANG", "PYTHONPATH")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What happens to a controller at its `number`-th message: `kill` or `stop`; before, during or after it."""
+
+    number: int
+    what: str = "kill"
+    when: str = "during"
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.when} {self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a run of crossnet ended; `messages` are those it began to send, as `number host subject`."""
+
+    code: int
+    out: str
+    err: str
+    messages: tuple[str, ...]
+    reached: bool
+
+    def number(self, host: str, subject: str) -> int:
+        """Which message was the first with that subject to that host."""
+        return next(n for n, line in enumerate(self.messages, 1) if line.split()[1:] == [host, subject])
+
+    def __str__(self) -> str:
+        last = self.messages[-1] if self.messages else "nothing"
+        return f"exit {self.code}, last message: {last}\n{self.out[-1500:]}\n{self.err[-2500:]}"
+
+
+class Running:
+    """A controller that runs, or stands still."""
+
+    def __init__(self, process: subprocess.Popen[str], told: Path) -> None:
+        self.process = process
+        self._told = told
+
+    @property
+    def lines(self) -> list[str]:
+        return self._told.read_text(encoding="utf-8").splitlines() if self._told.exists() else []
+
+    def until(self, condition: Callable[[], bool], what: str, patience: float = 60) -> None:
+        """Wait for something while it runs."""
+        deadline = time.monotonic() + patience
+        while not condition():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"never happened: {what}\n{self.end()}")
+            time.sleep(0.02)
+
+    def until_stopped(self) -> None:
+        """Wait until its fault is reached and it stands still."""
+
+        def stands() -> bool:
+            stat = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="utf-8")
+            return stat.rpartition(")")[2].split()[0] == "T"
+
+        self.until(lambda: "fault" in self.lines and stands(), "that it stands still")
+
+    def go_on(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    def until_sent(self, subject: str, count: int = 1) -> None:
+        def sent() -> bool:
+            return sum(line.endswith(f" {subject}") for line in self.lines) >= count
+
+        self.until(sent, f"the message {subject}")
+
+    def end(self, patience: float = 200) -> Ran:
+        try:
+            out, err = self.process.communicate(timeout=patience)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            out, err = self.process.communicate()
+            raise AssertionError(f"did not end within {patience:g} s:\n{out}\n{err}") from None
+        lines = self.lines
+        messages = tuple(line for line in lines if line != "fault")
+        ran = Ran(self.process.returncode, out, err, messages, "fault" in lines)
+        assert "Traceback" not in out + err, err
+        assert "mistake of crossnet" not in out + err, err
+        return ran
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Somebody with a spec for a lab, in a folder of their own."""
+
+    bench: Bench
+    folder: Path
+    machine: str | None = None
+
+    @classmethod
+    def of(cls, bench: Bench, folder: Path, crossing: str = CROSSING) -> Operator:
+        spec = SPEC.format(lab=bench.lab.name, crossing=crossing)
+        (folder / "crossnet.yaml").write_text(spec, encoding="utf-8")
+        return cls(bench, folder)
+
+    def elsewhere(self) -> Operator:
+        """The same person at another machine: nobody there knows whether the first one is still at work."""
+        return replace(self, machine=ELSEWHERE)
+
+    def start(self, *words: str, fault: Fault | None = None) -> Running:
+        told = self.folder / f"told-{next(_numbers)}"
+        environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        environment["CROSSNET_TOLD"] = str(told)
+        if fault is not None:
+            environment["CROSSNET_FAULT"] = str(fault)
+        if self.machine is not None:
+            environment["CROSSNET_MACHINE"] = self.machine
+        process = subprocess.Popen(
+            [sys.executable, str(PROGRAM), *words],
+            cwd=self.folder,
+            env=environment,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        return Running(process, told)
+
+    def run(self, *words: str, fault: Fault | None = None) -> Ran:
+        return self.start(*words, fault=fault).end()
+
+    def held(self) -> dict[str, str]:
+        """What each host that holds a transaction has decided about it; "" where it is open."""
+        asked = "cd /var/lib/crossnet/transaction && { cat decision 2>/dev/null || echo; }"
+        answers = {host: self.bench.run(host, asked) for host in self.bench.managed}
+        return {host: answer.text.strip() for host, answer in answers.items() if answer.ok}
+
+    def transaction(self) -> str:
+        return self.bench.check("gateway", "cat /var/lib/crossnet/transaction/id").strip()
+
+    def pass_time(self, *hosts: str) -> None:
+        """Let the time of the guard be over on these hosts, without waiting for it."""
+        for host in hosts:
+            self.bench.check(
+                host,
+                "cd /var/lib/crossnet/transaction && echo 1 $(cat /proc/sys/kernel/random/boot_id) >due && "
+                "mv due deadline",
+            )
+        deadline = time.monotonic() + 60
+        while set(hosts) & set(self.held()):
+            assert time.monotonic() < deadline, f"the guards did not go off: {self.held()}"
+            time.sleep(0.2)
+
+    def recovered(self, patience: float) -> Ran:
+        """Recover, as soon as that is let."""
+        deadline = time.monotonic() + patience
+        while (ran := self.run("recover", "--yes")).code == 5 and time.monotonic() < deadline:
+            time.sleep(1)
+        return ran
+
+    def until_over(self, patience: float) -> None:
+        """Wait until no host holds a transaction any more: the guards have gone off, nobody else did anything."""
+        deadline = time.monotonic() + patience
+        while held := self.held():
+            assert time.monotonic() < deadline, f"still held after {patience:g} s: {held}"
+            time.sleep(0.2)
+
+    def history(self) -> dict[str, list[str]]:
+        """The outcome of every transaction that ended on each host, oldest first."""
+        found: dict[str, list[str]] = {host: [] for host in self.bench.managed}
+        told = self.run("history", "--json")
+        assert told.code == 0, told
+        for one in json.loads(told.out)["transactions"]:
+            found[one["host"]].append(one["outcome"])
+        return found
+
+
+class Ground:
+    """The seed's hosts, with an operator, the things of others, and an oracle that knows OLD and NEW."""
+
+    def __init__(self, name: str, folder: Path, crossing: str = CROSSING) -> None:
+        folder.mkdir(parents=True)
+        self.bench = Bench(asyncio.run(build.up(load("seed"), name=name, lifeline=True)))
+        self.operator = Operator.of(self.bench, folder, crossing)
+        for host in self.bench.managed:
+            put_sentinels(self.bench, host)
+            self.bench.check(host, USED_BEFORE)
+        before = self.bench.fingerprints()
+        self.applied = self.carry_out("apply")
+        self.oracle = Oracle.at(self.bench, before)
+        self.undone = self.carry_out("undo")
+        self.alike(OLD)
+
+    def carry_out(self, *words: str) -> Ran:
+        ran = self.operator.run(*words, "--yes", "--guard", "10s")
+        assert ran.code == 0, ran
+        return ran
+
+    def alike(self, expected: str | None = None, told: object = "") -> str:
+        """OLD or NEW, the same on all hosts, with nothing left over."""
+        first, *others = self.bench.managed
+        state = self.oracle.check(first, expected, told=told)
+        for host in (*others, "target"):
+            self.oracle.check(host, state, told=told)
+        return state
+
+    def restore(self) -> None:
+        """OLD again, for the next point."""
+        if self.carry_out("undo").out != "":
+            self.alike(OLD)
+
+    def down(self) -> None:
+        with suppress(LabError):
+            asyncio.run(build.down(self.bench.lab.name))
+
+
+class Grounds:
+    """As many labs as points are tried at once: nearly all the time of a point is waiting for a guard."""
+
+    def __init__(self, folder: Path, crossing: str = CROSSING) -> None:
+        self._folder = folder
+        self._crossing = crossing
+        self._free: queue.SimpleQueue[Ground] = queue.SimpleQueue()
+        self._made: list[Ground] = []
+
+    def take(self) -> Ground:
+        try:
+            return self._free.get_nowait()
+        except queue.Empty:
+            name = f"t{os.getpid()}-f{next(_numbers)}"
+            ground = Ground(name, self._folder / name, self._crossing)
+            self._made.append(ground)
+            return ground
+
+    def give_back(self, ground: Ground) -> None:
+        """For the next one, as it was: one that a test failed on is not given back."""
+        ground.restore()
+        self._free.put(ground)
+
+    def down(self) -> None:
+        for ground in self._made:
+            ground.down()
+
+    def each(self, points: Iterable[P], attempt: Callable[[Ground, P], None], at_once: int) -> None:
+        """Try every point on some ground; all that fail are told together."""
+
+        def one(point: P) -> str:
+            ground = self.take()
+            try:
+                attempt(ground, point)
+                self.give_back(ground)
+            except Exception as error:
+                return f"---- {point}: {type(error).__name__}: {error}"
+            return ""
+
+        with ThreadPoolExecutor(at_once) as workers:
+            failed = [text for text in workers.map(one, points) if text]
+        assert not failed, f"{len(failed)} points failed\n" + "\n".join(failed)

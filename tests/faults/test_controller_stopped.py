@@ -1,0 +1,335 @@
+"""Controllers that stand still, that come at the same time, that wait for a person: what they tell is true."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from faults.controller import Fault, Ground, Running
+from faults.oracle import NEW, OLD, count
+
+pytestmark = pytest.mark.lab
+
+APPLY = ("apply", "--yes", "--guard", "10s")
+UNDO = ("undo", "--yes", "--guard", "10s")
+WAIT = ("apply", "--yes", "--guard", "10s", "--confirm-within")
+
+
+def stopped(ground: Ground, when: str, host: str, subject: str, *command: str) -> Running:
+    """A controller that stands still at a message."""
+    clean = ground.undone if command[:1] == ("undo",) else ground.applied
+    fault = Fault(clean.number(host, subject), "stop", when)
+    running = ground.operator.start(*(command or APPLY), fault=fault)
+    running.until_stopped()
+    return running
+
+
+def waiting(ground: Ground, seconds: int) -> Running:
+    """An apply that waits for a person."""
+    running = ground.operator.start(*WAIT, f"{seconds}s")
+    running.until_sent("status")
+    return running
+
+
+# ---- who wakes up late ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("when", "host", "subject"),
+    [("before", "app", "apply"), ("after", "app", "extend"), ("before", "gateway", "commit")],
+)
+def test_who_wakes_up_late_is_refused_and_says_so(ground: Ground, when: str, host: str, subject: str) -> None:
+    running = stopped(ground, when, host, subject)
+    ground.operator.pass_time("gateway", "app")
+    ground.alike(OLD)
+    running.go_on()
+    told = running.end()
+    assert told.code == 3, told
+    assert "Rolled back: every host was read again" in told.err
+    ground.alike(OLD)
+    count("controller wakes up late")
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_who_wakes_up_after_the_guards_at_any_message(ground: Ground, when: str) -> None:
+    """With the guards' real time; an apply that finds another one's there changes nothing of it."""
+    for number, line in enumerate(ground.applied.messages, 1):
+        subject = line.split()[2]
+        if subject in ("commit", "release"):
+            break
+        running = ground.operator.start(*APPLY, fault=Fault(number, "stop", when))
+        running.until_stopped()
+        ground.operator.elsewhere().recovered(90)
+        ground.alike(OLD, told=line)
+        other = ground.operator.elsewhere().run(*APPLY)
+        assert other.code == 0, f"{line}: {other}"
+        running.go_on()
+        told = running.end()
+        # Until the first change is made nothing has to be put back; one that had not yet planned finds nothing to do.
+        changed = "gateway apply" in " ".join(told.messages)
+        assert told.code in ((3, 4) if changed else (0, 1)), f"{line}: {told}"
+        if told.code != 0:
+            assert "Confirmed" not in told.out, told
+        ground.alike(NEW, told=f"{line}: {told}")
+        ground.restore()
+        count("controller wakes up late")
+
+
+def test_who_wakes_up_when_another_one_has_applied_changes_nothing(ground: Ground) -> None:
+    running = stopped(ground, "before", "gateway", "arm")
+    ended = ground.operator.run("rollback", ground.operator.transaction())
+    assert ended.code == 3, ended
+    assert ground.operator.elsewhere().run(*APPLY).code == 0
+    ground.alike(NEW)
+    running.go_on()
+    told = running.end()
+    assert told.code == 1, told
+    assert "is over on the host" in told.err
+    ground.alike(NEW)
+    count("controller wakes up late")
+
+
+def test_who_stands_still_is_not_taken_for_dead_on_the_same_machine(ground: Ground) -> None:
+    running = stopped(ground, "before", "app", "apply")
+    for operator in (ground.operator, ground.operator.elsewhere()):
+        refused = operator.run("recover", "--yes")
+        assert refused.code == 5, refused
+        assert "is under way" in refused.err
+    running.process.kill()
+    running.end()
+    assert ground.operator.elsewhere().run("recover", "--yes").code == 5
+    assert ground.operator.run("recover", "--yes").code == 3
+    ground.alike(OLD)
+
+
+# ---- hosts that ended it differently -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [APPLY, UNDO], ids=["apply", "undo"])
+@pytest.mark.parametrize("lives", [True, False], ids=["late", "killed"])
+def test_a_split_is_told_and_brought_together_from_another_machine(
+    ground: Ground, command: tuple[str, ...], lives: bool
+) -> None:
+    """One host confirmed, the guard of the other one was faster, and neither knows of it any more."""
+    if command is UNDO:
+        ground.carry_out("apply")
+    running = stopped(ground, "after", "gateway", "commit", *command)
+    ground.operator.pass_time("gateway", "app")
+    if lives:
+        running.go_on()
+        told = running.end()
+        assert told.code == 6, told
+        assert "crossnet recover" in told.err
+    else:
+        running.process.kill()
+        running.end()
+    was, other = (OLD, NEW) if command is APPLY else (NEW, OLD)
+    ground.oracle.check("app", was)
+    ground.oracle.check("gateway", other)
+    assert {host: past[-1] for host, past in ground.operator.history().items()} == {
+        "app": "rolled-back",
+        "gateway": "confirmed",
+    }
+    elsewhere = ground.operator.elsewhere()
+    asked = elsewhere.run("recover")
+    assert asked.code == 1, asked
+    assert "--yes" in asked.err
+    told = elsewhere.run("recover", "--yes")
+    assert told.code == 0, told
+    assert "app had gone back before that" in told.out
+    ground.alike(other)
+    assert "Nothing to recover" in elsewhere.run("recover", "--yes").out
+    count("hosts that ended it differently")
+
+
+def test_a_split_is_settled_by_an_undo_too(ground: Ground) -> None:
+    running = stopped(ground, "after", "gateway", "commit")
+    ground.operator.pass_time("gateway", "app")
+    running.process.kill()
+    running.end()
+    undone = ground.operator.elsewhere().run("undo", "--yes")
+    assert undone.code == 0, undone
+    ground.alike(OLD)
+    assert "Nothing to recover" in ground.operator.run("recover", "--yes").out
+    count("hosts that ended it differently")
+
+
+# ---- a person has the last word ------------------------------------------------------------------------------
+
+
+def test_a_person_confirms_from_another_machine(ground: Ground) -> None:
+    running = waiting(ground, 20)
+    confirmed = ground.operator.elsewhere().run("confirm", ground.operator.transaction())
+    assert confirmed.code == 0, confirmed
+    told = running.end()
+    assert told.code == 0, told
+    assert "Confirmed. Transaction " in told.out
+    ground.alike(NEW)
+    count("the last word of a person")
+
+
+def test_nobody_confirms(ground: Ground) -> None:
+    began = time.monotonic()
+    told = ground.operator.run(*WAIT, "10s")
+    assert told.code == 3, told
+    assert "Rolled back: every host was read again" in told.err
+    assert time.monotonic() - began > 10
+    ground.alike(OLD)
+    count("the last word of a person")
+
+
+def test_a_person_rolls_back_from_another_machine(ground: Ground) -> None:
+    running = waiting(ground, 60)
+    ended = ground.operator.elsewhere().run("rollback", ground.operator.transaction())
+    assert ended.code == 3, ended
+    told = running.end()
+    assert told.code == 3, told
+    ground.alike(OLD)
+    count("the last word of a person")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda n: n.name)
+def test_an_interrupt_while_it_waits_puts_the_hosts_back(ground: Ground, number: signal.Signals) -> None:
+    running = waiting(ground, 60)
+    running.process.send_signal(number)
+    running.process.send_signal(number)
+    told = running.end()
+    assert told.code == 3, told
+    assert told.err.endswith("is as it was before.\n")
+    ground.alike(OLD)
+    count("the last word of a person")
+
+
+def test_who_confirms_when_the_first_host_has_gone_back_takes_the_others_back(ground: Ground) -> None:
+    """Found as open, its time over before the word is said: then it holds nowhere."""
+    running = waiting(ground, 60)
+    transaction = ground.operator.transaction()
+    person = ground.operator.elsewhere()
+    fault = Fault(5, "stop", "before")
+    confirming = person.start("confirm", transaction, fault=fault)
+    confirming.until_stopped()
+    assert confirming.lines[-2].endswith("gateway commit"), confirming.lines
+    running.process.send_signal(signal.SIGSTOP)
+    ground.operator.pass_time("gateway")
+    assert list(ground.operator.held()) == ["app"]
+    confirming.go_on()
+    told = confirming.end()
+    assert told.code == 3, told
+    running.go_on()
+    assert running.end().code == 3
+    ground.alike(OLD)
+    count("the last word of a person")
+
+
+def test_who_confirms_and_is_killed_after_the_first_host(ground: Ground) -> None:
+    running = waiting(ground, 60)
+    fault = Fault(5, "kill", "after")
+    killed = ground.operator.elsewhere().run("confirm", ground.operator.transaction(), fault=fault)
+    assert killed.reached, killed
+    told = running.end()
+    assert told.code == 0, told
+    ground.alike(NEW)
+    count("controller killed: confirm")
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("when", ["before", "during", "after"])
+def test_confirm_killed_at_every_message(ground: Ground, when: str) -> None:
+    for number in range(1, 20):
+        waiting_one = waiting(ground, 60)
+        transaction = ground.operator.transaction()
+        person = ground.operator.elsewhere()
+        killed = person.run("confirm", transaction, fault=Fault(number, "kill", when))
+        if not killed.reached:
+            assert killed.code == 0, killed
+        elif not any(line.endswith("commit") for line in killed.messages):
+            again = person.run("confirm", transaction)
+            assert again.code == 0, f"{number}: {again}"
+        elif ground.operator.held() and not waiting_one.process.poll():
+            again = person.run("confirm", transaction)
+            assert again.code in (0, 1), f"{number}: {again}"  # 1: over already
+        told = waiting_one.end()
+        assert told.code == 0, f"{killed}\n{told}"
+        ground.alike(NEW, told=killed)
+        ground.restore()
+        if not killed.reached:
+            return
+        count("controller killed: confirm")
+    raise AssertionError("confirm never came to its end")
+
+
+@pytest.mark.parametrize("decided", [False, True], ids=["back", "forward"])
+def test_recover_killed_and_recovered(ground: Ground, decided: bool) -> None:
+    kill_recover(ground, decided, [Fault(5, "kill", "during"), Fault(6, "kill", "before")])
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("when", ["before", "during", "after"])
+@pytest.mark.parametrize("decided", [False, True], ids=["back", "forward"])
+def test_recover_killed_at_every_message(ground: Ground, decided: bool, when: str) -> None:
+    faults = [Fault(number, "kill", when) for number in range(1, 20)]
+    assert not kill_recover(ground, decided, faults)
+
+
+def kill_recover(ground: Ground, decided: bool, faults: list[Fault]) -> bool:
+    """Whether all of these were reached; each time a recover that is not killed ends it."""
+    for fault in faults:
+        when, host, subject = ("after", "gateway", "commit") if decided else ("after", "app", "apply")
+        died = Fault(ground.applied.number(host, subject), "kill", when)
+        assert ground.operator.run(*APPLY, fault=died).reached
+        killed = ground.operator.run("recover", "--yes", fault=fault)
+        told = ground.operator.run("recover", "--yes")
+        assert told.code in (0, 3), f"{killed}\n{told}"
+        ground.alike(NEW if decided else OLD, told=f"{killed}\n{told}")
+        if decided:
+            ground.restore()
+        if not killed.reached:
+            return False
+        count("controller killed: recover")
+    return True
+
+
+# ---- two at the same time ------------------------------------------------------------------------------------
+
+
+def at_once(ground: Ground, rounds: int, contenders: int) -> None:
+    number = ground.applied.number("gateway", "stage")
+    for _ in range(rounds):
+        operators = [ground.operator, *[ground.operator.elsewhere()] * (contenders - 1)]
+        running = [one.start(*APPLY, fault=Fault(number, "stop", "before")) for one in operators]
+        for one in running:
+            one.until_stopped()
+        for one in running:
+            one.go_on()
+        ended = [one.end() for one in running]
+        assert sorted(one.code for one in ended) == [0, *[5] * (contenders - 1)], "\n".join(map(str, ended))
+        for told in ended:
+            assert told.code == 0 or "crossnet confirm" in told.err or "recover" in told.err, told
+        ground.alike(NEW)
+        assert all(past[-1] == "confirmed" for past in ground.operator.history().values())
+        ground.restore()
+        count("controllers at the same time")
+
+
+def test_of_two_controllers_at_the_same_time_one_wins_and_the_other_changes_nothing(ground: Ground) -> None:
+    at_once(ground, 1, 2)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("contenders", [2, 3])
+def test_of_several_controllers_at_the_same_time_one_wins(ground: Ground, contenders: int) -> None:
+    at_once(ground, 8, contenders)
+
+
+def test_who_comes_while_another_one_changes_is_refused(ground: Ground) -> None:
+    running = stopped(ground, "before", "app", "arm")
+    late = [ground.operator.elsewhere().run(*words) for words in (APPLY, UNDO, ("plan",))]
+    assert [one.code for one in late] == [5, 5, 1], "\n".join(map(str, late))
+    assert all("is under way" in one.err for one in late)
+    running.go_on()
+    assert running.end().code == 0
+    ground.alike(NEW)
+    count("controllers at the same time", 3)
