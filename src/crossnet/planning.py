@@ -102,6 +102,10 @@ class Plan:
     def touches_management_path(self) -> bool:
         return bool(self.touching)
 
+    def touches(self, host: str, change: Change) -> bool:
+        """Whether this change on that host touches the management path."""
+        return any(change in one.touching for one in self.hosts if one.host == host)
+
     def live(self) -> tuple[tuple[str, Change], ...]:
         """What is changed before the confirmation, in order: adds before removes, removes in reverse.
 

@@ -237,7 +237,7 @@ async def insist(agent: Agent, ask: Callable[[], Awaitable[T]], *, until: float,
     while True:
         try:
             return await ask()
-        except Refused:
+        except (Refused, CommandFailed):
             raise
         except HostError:
             left = until - now()

@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from crossnet.errors import CrossnetError, HostError, HostsDisagree, HostsFailed
+from crossnet.errors import CommandFailed, CrossnetError, HostError, HostsDisagree, HostsFailed
 from crossnet.events import Event, Watcher
 from crossnet.planning import Plan
 from crossnet.resources import Change
 from crossnet.transaction import journal
-from crossnet.transaction.agent import AGAIN, PATIENCE, Agent, Gone, insist
+from crossnet.transaction.agent import AGAIN, PATIENCE, Agent, Gone, Refused, insist
 from crossnet.transaction.bundle import bundle
 from crossnet.transaction.guard import Guard
 from crossnet.transaction.journal import CONFIRM, Journal
@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 ENOUGH = 30  # seconds that must be left to every guard when the decision is made
 EXTENSION = 60
+LATER = 15  # seconds between the guards of two hosts of which one is reached over the other
+RECONNECT = 20  # seconds for a new connection where the one that stood was cut
 
 
 class Group:
@@ -40,6 +42,10 @@ class Group:
         self._live = _by_host(plan.live())
         self._persistent = _by_host(plan.persistent())
         self._staged: list[str] = []
+        # A host goes back before the one over which it is reached: else nobody hears how it ended.
+        self._later = dict.fromkeys(self._agents, 0) | {
+            name: depth * LATER for depth, names in enumerate(plan.guard_order) for name in names
+        }
         self._ends = 0.0  # by the loop's clock, the time at which every guard has gone off
 
     async def stage(self, written: Journal) -> bool:
@@ -66,19 +72,18 @@ class Group:
         """Start the guard on every host."""
 
         async def arm(name: str) -> None:
-            timers = await self._agents[name].arm(self._guard.seconds, unproved=self._guard.has_console)
-            self._watch(
-                Event(f"guards itself for {self._guard.seconds} s ({', '.join(timers) or 'nobody'})", name)
-            )
+            seconds = self._guard.seconds + self._later[name]
+            timers = await self._agents[name].arm(seconds, unproved=self._guard.has_console)
+            self._watch(Event(f"guards itself for {seconds} s ({', '.join(timers) or 'nobody'})", name))
 
         self._ends = self._now() + self._guard.seconds
         await _all(arm(name) for name in self._agents)
-        self._ends = max(self._ends, self._now() + self._guard.seconds)
+        self._ends = self._now() + self._guard.seconds + max(self._later.values())
 
     async def change(self) -> None:
         """Make the live changes in the plan's order; hosts that only do the same do it at the same time."""
         done = dict.fromkeys(self._live, 0)
-        for wave in waves(self._plan.live()):
+        for wave in waves(self._plan.live(), self._plan.touches):
             self.is_changing = True
             await _all(self._make(name, done[name], upto) for name, upto in wave.items())
             done |= wave
@@ -87,7 +92,19 @@ class Group:
         changes = self._live[name]
         for one in changes[done:upto]:
             self._watch(Event(f"{one.action}s {one.resource.kind} {one.description}", name))
-        await self._agents[name].apply(upto, changes, timeout=self._guard.seconds)
+        agent = self._agents[name]
+
+        def make() -> Awaitable[None]:
+            return agent.apply(upto, changes, timeout=self._guard.seconds)
+
+        try:
+            await make()
+        except (Refused, CommandFailed):
+            raise
+        except HostError:
+            # The change may have cut just the connection that stood: the host goes on, and tells it on another.
+            until = min(self._ends, self._now() + RECONNECT)
+            await insist(agent, make, until=until, watch=self._watch)
 
     async def wait_for_person(self) -> None:
         """With `confirm_within`, until somebody says `crossnet confirm`; Gone when the guard was faster."""
@@ -178,8 +195,8 @@ class Group:
         return [line for lines in await _all(back(name) for name in self._staged) for line in lines]
 
     async def _extend(self, seconds: int) -> None:
-        await _all(agent.extend(seconds) for agent in self._agents.values())
-        self._ends = self._now() + seconds
+        await _all(agent.extend(seconds + self._later[name]) for name, agent in self._agents.items())
+        self._ends = self._now() + seconds + max(self._later.values())
 
     async def _until_known(self, agent: Agent, ask: Callable[[], Awaitable[T]]) -> T:
         """The answer, asked for again while the host's guard may still decide."""
@@ -191,16 +208,20 @@ class Group:
         return asyncio.get_running_loop().time()
 
 
-def waves(ordered: Sequence[tuple[str, Change]]) -> list[dict[str, int]]:
+def waves(
+    ordered: Sequence[tuple[str, Change]], touches_management_path: Callable[[str, Change], bool]
+) -> list[dict[str, int]]:
     """How far each host goes, wave by wave; a wave begins when the one before is done.
 
-    Neighbours in the order that are of one kind and action do not wait for each other.
+    Neighbours in the order that are of one kind and action do not wait for each other, but one that touches
+    the management path waits for all before it.
     """
-    runs: list[tuple[dict[str, int], set[tuple[str, str]]]] = []
+    runs: list[tuple[dict[str, int], set[tuple[str, ...]]]] = []
     done: dict[str, int] = {}
     for name, change in ordered:
         done[name] = done.get(name, 0) + 1
-        kind = (change.resource.kind, change.action)
+        alone = (name,) if touches_management_path(name, change) else ()
+        kind = (change.resource.kind, change.action, *alone)
         if runs and (set(runs[-1][0]) == {name} or runs[-1][1] == {kind}):
             runs[-1][0][name] = done[name]
             runs[-1][1].add(kind)

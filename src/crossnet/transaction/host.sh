@@ -9,6 +9,7 @@
 #     live/NNN      a change: do.M, undo.M its steps; look.M commands whose answer tells its state, old.M that answer
 #     persist/NNN   a change that is made only after the confirmation
 #     step          the changes that were begun, a line each, written before they begin
+#     made, failed  those that were made, and what the one said that could not be
 #     boot          the boot in which it began
 #     deadline      in seconds of uptime, with the boot to which these belong
 #     decision      `confirm` or `rollback`: a hard link, so that exactly one of them is ever made
@@ -443,13 +444,15 @@ apart() { # VERB ARGUMENT…
 
 apply() { # TRANSACTION UPTO
     fence "$1"
-    ! is_alive "$T/worker" || { echo "busy" && exit $HELD; }
+    while is_alive "$T/worker"; do pause; done # an earlier call, whose answer was lost
     apart work "$1" "$2"
 }
 
 work() { # TRANSACTION UPTO
     # First this, then the look at the decision: whoever decides looks for workers only after that.
     myself >"$T/worker" || exit $FAILED
+    if [ -e "$T/failed" ]; then cat "$T/failed" && exit $FAILED; fi
+    [ "$(begun)" -eq "$(wc -l 2>/dev/null <"$T/made" || echo 0)" ] || { echo "a change was cut short" && exit $FAILED; }
     number=0
     for change in $(each "$T/live"); do
         number=$((number + 1))
@@ -459,7 +462,8 @@ work() { # TRANSACTION UPTO
         if [ -n "$(decision)" ] || is_due "$T/deadline"; then echo "gone $(decision)" && exit $REFUSED; fi
         is_guarded || [ -e "$T/unguarded" ] || { echo unguarded && exit $LACKING; }
         echo "$number" >>"$T/step" && flush "$T/step" || exit $FAILED
-        make "$change" || exit $FAILED
+        make "$change" >"$T/said" 2>&1 || { mv -f -- "$T/said" "$T/failed" && cat "$T/failed" && exit $FAILED; }
+        echo "$number" >>"$T/made" || exit $FAILED
     done
 }
 
