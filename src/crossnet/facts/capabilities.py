@@ -33,6 +33,10 @@ PACKAGES = {
     "ipset": "ipset",
     "conntrack": "conntrack (Debian, Ubuntu) or conntrack-tools (EL)",
     "ping": "iputils-ping (Debian, Ubuntu) or iputils (EL)",
+    "flock": "util-linux",
+    "setsid": "util-linux",
+    "sha256sum": "coreutils",
+    "sync": "coreutils",
 }
 
 # sd_booted(3): this folder exists exactly where systemd runs as process 1.

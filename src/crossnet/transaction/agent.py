@@ -60,7 +60,7 @@ class Gone(CrossnetError):
         ended = {
             journal.ROLLBACK: "is rolled back on the host",
             journal.CONFIRM: "is confirmed on the host",
-        }.get(decision, "is over on the host, or its time is")
+        }.get(decision, "is over on the host: somebody ended it, or nobody confirmed it in time")
         super().__init__(f"{host}: transaction {transaction} {ended}")
 
 

@@ -156,7 +156,9 @@ def locked(host: str, journal: Journal) -> Locked:
     if journal.decision == CONFIRM:
         return Locked(f"{said}is confirmed, but not finished\n  `crossnet recover` finishes it.")
     if journal.is_abandoned:
-        return Locked(f"{said}was not finished\n  `crossnet recover` puts the hosts back.")
+        waits = journal.begun and journal.left and not journal.decision
+        alone = f"The host puts itself back in {journal.left} s; " if waits else ""
+        return Locked(f"{said}was not finished\n  {alone}`crossnet recover` puts the hosts back now.")
     return Locked(
         f"{said}is under way\n  Unless it is confirmed, the host puts itself back in {journal.left} s. "
         f"`crossnet confirm {name}` or `crossnet rollback {name}` ends it now."
