@@ -1,4 +1,4 @@
-"""What the commands do, as functions: load, observe, plan, apply, verify, undo, status."""
+"""What the commands do, as functions."""
 
 from __future__ import annotations
 
@@ -112,9 +112,15 @@ def plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
 
     Locked when a transaction is under way or was not finished: its traces are no state to plan from.
     """
-    for name, found in _unfinished(facts).items():
-        raise journal.locked(name, found)
+    _closed(facts)
     return make_plan(spec, facts)
+
+
+def _closed(facts: Mapping[str, Facts]) -> None:
+    """Locked where a transaction is open."""
+    for name, found in _unfinished(facts).items():
+        if not found.is_void:
+            raise journal.locked(name, found)
 
 
 async def apply(made: Plan, *, guard: Guard = DEFAULT_GUARD, watch: Watcher = nobody) -> Applied:
@@ -170,6 +176,7 @@ async def _verify(
     spec: Spec, crossing: str | None, hosts: Mapping[str, Host], watch: Watcher
 ) -> Verification:
     facts = await _observe(hosts, watch)
+    _closed(facts)
     made = make_plan(spec, facts)
     if crossing is not None:
         made = replace(made, passages=tuple(p for p in made.passages if p.crossing.name == crossing))
@@ -255,7 +262,7 @@ class Ended:
     """A transaction that was ended: confirmed or rolled back, and proved.
 
     `unwritten` says what could not be written for the next boot, `went_back` which hosts had rolled back
-    what the others have confirmed.
+    what the others have confirmed, `was_begun` whether anything was changed at all.
     """
 
     transaction: str
@@ -263,13 +270,14 @@ class Ended:
     is_confirmed: bool
     unwritten: tuple[str, ...] = ()
     went_back: tuple[str, ...] = ()
+    was_begun: bool = True
 
 
 async def _end(found: Open, hosts: Mapping[str, Host], watch: Watcher) -> Ended:
     """Forward where one host has confirmed it, else back."""
     if found.decision != CONFIRM:
         await ending.roll_back(found, hosts, lambda: _observe(hosts, watch), watch)
-        return Ended(found.transaction, found.what, False)
+        return Ended(found.transaction, found.what, False, was_begun=found.was_begun)
     unwritten, went_back = await ending.confirm(found, hosts, watch)
     return Ended(found.transaction, found.what, True, unwritten, went_back)
 
@@ -322,12 +330,11 @@ async def _find(transaction: str, hosts: Mapping[str, Host], watch: Watcher) -> 
         if one.transaction == transaction:
             return one
     past = [own for host in hosts.values() for own in await read_history(host)]
-    for over in past:
-        if over.transaction == transaction:
-            raise CrossnetError(
-                f"transaction {transaction} is over: {over.outcome} on {over.host} at {over.ended}\n"
-                "  `crossnet history` shows all."
-            )
+    over = [f"{own.outcome} on {own.host} at {own.ended}" for own in past if own.transaction == transaction]
+    if over:
+        raise CrossnetError(
+            f"transaction {transaction} is over: {', '.join(over)}\n  `crossnet history` shows all."
+        )
     held = ", ".join(one.transaction for one in found)
     raise CrossnetError(
         f"no host of the spec knows a transaction {transaction}\n"
@@ -393,6 +400,7 @@ __all__ = [
     "Applied",
     "Ended",
     "Guard",
+    "Past",
     "UndoPlan",
     "apply",
     "confirm",

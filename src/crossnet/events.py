@@ -8,10 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happens now, in the user's words; `host` is empty when it concerns all."""
+    """Something that happens now, in the user's words; `host` is empty when it concerns all.
+
+    `asks` is whether somebody has to do something about it.
+    """
 
     text: str
     host: str = ""
+    asks: bool = False
 
 
 Watcher = Callable[[Event], None]

@@ -474,7 +474,7 @@ def test_the_life_of_a_crossing(site: Site) -> None:
     assert desk.run("verify").code == 3
     nothing = desk.run("undo", "--yes")
     assert nothing.code == 0
-    assert "No changes. Nothing of crossnet is on these hosts." in nothing.out
+    assert "No changes. Nothing of crossnet is applied on these hosts." in nothing.out
     assert bench.differences(before) == []
 
     applied = desk.run("apply", "--yes")

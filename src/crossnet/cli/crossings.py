@@ -13,6 +13,7 @@ from crossnet.cli.options import SPEC_FILE, Speech, consent, guarding, speaking
 if TYPE_CHECKING:
     from crossnet.api import Guard
     from crossnet.planning import Plan
+    from crossnet.spec import Spec
 
 
 def first_words() -> str:
@@ -79,6 +80,7 @@ def connect(
     SRC and GW are what ssh takes, such as root@10.0.43.15.
     """
     from crossnet import api, template
+    from crossnet.errors import ApplyFailed
     from crossnet.specfile import parse
 
     if save is not None and Path(save).exists():
@@ -88,14 +90,23 @@ def connect(
     async def make() -> Plan:
         return api.plan(spec, await api.observe(spec, watch=speech.watch))
 
-    code = carry_out(speech, run(make()), guard, yes=yes, command="crossnet connect …")
-    if save is not None:
-        Path(save).write_text(spec.source, encoding="utf-8")
+    made = run(make())
+    try:
+        code = carry_out(speech, made, guard, yes=yes, command="crossnet connect …")
+    except ApplyFailed:  # to look at it, or to `recover`, takes a spec as well
+        _save(spec, save)
+        raise
+    _save(spec, save)
     if not speech.json:
         file = save or "FILE"
         said = f"Wrote {save}." if save else "Keep a spec to undo it later: run the same with --save FILE."
         speech.say(f"{said} `crossnet status -f {file}`, `crossnet undo -f {file}`.")
     return code
+
+
+def _save(spec: Spec, file: str | None) -> None:
+    if file is not None:
+        Path(file).write_text(spec.source, encoding="utf-8")
 
 
 @click.command(short_help="Show what would change, and what that opens.")

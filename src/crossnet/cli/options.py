@@ -55,7 +55,7 @@ class Speech:
 
     def watch(self, event: Event) -> None:
         """Progress, on standard error, so that standard output stays parseable."""
-        if not self.quiet and not self.json:
+        if event.asks or not (self.quiet or self.json):
             host = f"{event.host}: " if event.host else ""
             click.echo(f"… {host}{event.text}", err=True)
 

@@ -50,9 +50,10 @@ def recover(speech: Speech, guard: Guard, yes: bool) -> int:
     spec = speech.spec()
     ended = run(api.recover(spec, watch=speech.watch))
     behind = [one for one in ended if one.went_back]
-    code = _tell(speech, ended)
     if not behind:
-        return code
+        return _tell(speech, ended)
+    if not speech.json:  # there it is one document: that of the change
+        _tell(speech, ended)
     if behind[-1].what == api.UNDO:
         return take_back(speech, guard, yes=yes, command="crossnet recover")
 
@@ -87,4 +88,4 @@ def _tell(speech: Speech, ended: list[Ended] | tuple[Ended, ...]) -> int:
         return 6
     if any(one.unwritten for one in ended):
         return 7
-    return 0 if all(one.is_confirmed for one in ended) else 3
+    return 0 if all(one.is_confirmed or not one.was_begun for one in ended) else 3

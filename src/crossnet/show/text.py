@@ -162,7 +162,7 @@ def applied_text(applied: Applied, *, paint: Paint = plain) -> str:
 
 def undone_text(applied: Applied, *, paint: Paint = plain) -> str:
     if applied.confirmed is None:
-        return "No changes. Nothing of crossnet is on these hosts."
+        return "No changes. Nothing of crossnet is applied on these hosts."
     lines = [
         paint("Undone. Every host was read again and is as it was before crossnet.", "green"),
         f"Transaction {applied.confirmed.transaction}.",
@@ -181,6 +181,8 @@ def ended_text(ended: Sequence[Ended], *, paint: Paint = plain) -> str:
         name = f"Transaction {one.transaction} ({one.what})"
         if one.is_confirmed:
             lines.append(paint(f"Confirmed. {name}.", "green"))
+        elif not one.was_begun:
+            lines.append(f"{name} had changed nothing, and is cleared away.")
         else:
             lines.append(
                 paint(f"Rolled back: every host was read again and is as it was before. {name}.", "yellow")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import PurePosixPath
@@ -104,8 +104,11 @@ class Agent:
         words = ["sh", "-c", _PLACE, "sh", self._script, script_text(), "stage", self.transaction, digest]
         answer = await self.host.run(words, stdin=bundle, timeout=60)
         if answer.returncode == _HELD:
-            _, _, held = answer.stdout.partition(b"\n")
-            raise journal.locked(self.host.name, journal.decode(self.host.name, held))
+            said, _, held = answer.stdout.partition(b"\n")
+            _, begun, left, *decision = said.decode().split()
+            found = journal.decode(self.host.name, held)
+            now = replace(found, begun=int(begun), left=int(left), decision="".join(decision))
+            raise journal.locked(self.host.name, now)
         self._check(answer, "began a transaction")
         return "drilling" in answer.text.split()
 
@@ -114,11 +117,11 @@ class Agent:
         answer = await self._ask("arm", str(seconds), *(["unproved"] if unproved else []))
         lines = [line.partition(" ") for line in answer.text.splitlines()]
         said = {first: rest for first, _, rest in lines}
-        if answer.returncode == _LACKING:
+        if answer.returncode == _LACKING and "unproved" in said:
             raise Unproved(
                 self.host.name,
                 "started timers and closed the connection, to see whether they go off",
-                f"none did: {said.get('unproved', '').strip() or answer.error_text.strip() or 'no message'}",
+                f"none did: {said['unproved'].strip() or answer.error_text.strip() or 'no message'}",
                 "Nobody would put the host back if the change cut it off. With a console of the host at hand, "
                 "--i-have-a-console goes on.",
             )
@@ -136,8 +139,9 @@ class Agent:
             raise CommandFailed(self.host.name, argv, failed.code, failed.said)
         self._check(answer, "made the changes")
 
-    async def extend(self, seconds: int) -> None:
-        self._check(await self._ask("extend", str(seconds)), "extended the guard's time")
+    async def extend(self, seconds: int, verified: bytes = b"") -> None:
+        """Give the guard more time; `verified` is kept for whoever confirms it."""
+        self._check(await self._ask("extend", str(seconds), stdin=verified), "extended the guard's time")
 
     async def commit(self) -> None:
         """Decide that it holds; Gone when the host has decided otherwise."""
@@ -223,6 +227,13 @@ class Agent:
             )
         if answer.returncode in _NO_SCRIPT and not text:
             raise Gone(self.host.name, self.transaction, "")  # with the last transaction the script goes too
+        if last == ["unguarded"]:
+            raise Refused(
+                self.host.name,
+                tried,
+                "none of the timers that were to put it back runs any more",
+                "See who ends processes and timers there.",
+            )
         seen = " ".join((text, answer.error_text.strip())).strip() or f"exit code {answer.returncode}"
         raise Refused(self.host.name, tried, seen, "Look at the rights there, and whether the disk is full.")
 

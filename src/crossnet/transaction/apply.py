@@ -62,7 +62,7 @@ async def apply(
         await group.change()
         await reconnect()
         proof = await prove()
-        await group.wait_for_person()
+        await group.wait_for_person(proof)
         await uninterrupted(group.decide())
     except BaseException as cause:
         # Ctrl-C too: nobody may be left with half a change.

@@ -46,6 +46,11 @@ class Open:
         return CONFIRM if CONFIRM in said else ROLLBACK if ROLLBACK in said else ""
 
     @property
+    def was_begun(self) -> bool:
+        """Whether anything was changed."""
+        return any(one.begun for one in self.held.values()) or any(self.ended.values())
+
+    @property
     def went_back(self) -> tuple[str, ...]:
         """The hosts that are rolled back although the transaction is confirmed."""
         if self.decision != CONFIRM:

@@ -106,13 +106,14 @@ class Group:
             until = min(self._ends, self._now() + RECONNECT)
             await insist(agent, make, until=until, watch=self._watch)
 
-    async def wait_for_person(self) -> None:
+    async def wait_for_person(self, proof: Mapping[str, bytes]) -> None:
         """With `confirm_within`, until somebody says `crossnet confirm`; Gone when the guard was faster."""
         seconds = self._guard.confirm_within
         if seconds is None:
             return
-        await self._extend(seconds)
-        self._watch(Event(f"waits for `crossnet confirm {self._transaction}`, or puts the hosts back"))
+        await self._extend(seconds, proof)
+        said = f"waits {seconds} s for `crossnet confirm {self._transaction}`, or puts the hosts back"
+        self._watch(Event(said, asks=True))
         first, *_ = self._agents.values()
         told = seconds
         while True:
@@ -123,9 +124,11 @@ class Group:
                     return
                 raise
             except HostError:
-                if self._now() > self._ends:
+                if self._now() > self._ends + PATIENCE:
                     raise
                 left = int(self._ends - self._now())
+            if self._now() > self._ends + PATIENCE:
+                raise CrossnetError("nobody has confirmed it, and no timer has put the hosts back")
             if left <= told - 10:
                 told = left
                 self._watch(Event(f"{left} s left for `crossnet confirm {self._transaction}`"))
@@ -135,7 +138,7 @@ class Group:
         """The first host decides for all; whatever becomes of the answer, it is asked until it is known."""
         # Where a person has decided there is nothing left to extend.
         if self._guard.confirm_within is None and self._ends - self._now() < ENOUGH:
-            await self._extend(EXTENSION)
+            await self._extend(EXTENSION, {})
         first, *_ = self._agents.values()
         await self._until_known(first, first.commit)
 
@@ -194,8 +197,11 @@ class Group:
 
         return [line for lines in await _all(back(name) for name in self._staged) for line in lines]
 
-    async def _extend(self, seconds: int) -> None:
-        await _all(agent.extend(seconds + self._later[name]) for name, agent in self._agents.items())
+    async def _extend(self, seconds: int, proof: Mapping[str, bytes]) -> None:
+        await _all(
+            agent.extend(seconds + self._later[name], proof.get(name, b""))
+            for name, agent in self._agents.items()
+        )
         self._ends = self._now() + seconds + max(self._later.values())
 
     async def _until_known(self, agent: Agent, ask: Callable[[], Awaitable[T]]) -> T:

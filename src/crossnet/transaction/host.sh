@@ -15,7 +15,7 @@
 #     decision      `confirm` or `rollback`: a hard link, so that exactly one of them is ever made
 #     worker        the session that changes things now
 #     result        how it ended, when all is done but the cleaning up
-#   drill/        which timers were seen to go off here while nobody was connected
+#   drill/        which timers were seen to go off here without the connection that started them
 #   history       one line for each transaction that ended
 #
 # A step is a file of words, one a line: what to do, then its arguments; NAME.data is what it is fed.
@@ -254,7 +254,7 @@ stage() { # TRANSACTION CHECKSUM; the bundle comes as standard input
     done
     alone
     conclude_due
-    [ ! -d "$T" ] || { echo held && cat "$T/journal.json" && exit $HELD; }
+    [ ! -d "$T" ] || { held && exit $HELD; }
     if unpack "$1" "$2" && snapshot && sync && mv -- "$ROOT/new" "$T" && flush "$ROOT"; then
         note "transaction $1 begins"
         drill
@@ -263,6 +263,12 @@ stage() { # TRANSACTION CHECKSUM; the bundle comes as standard input
         clean
         exit $FAILED
     fi
+}
+
+held() {
+    is_due "$T/deadline" && left=0
+    echo "held $(begun) $left $(decision)"
+    cat "$T/journal.json"
 }
 
 # An index (a name and a size a line), an empty line, then the bytes one after the other.
@@ -307,7 +313,7 @@ detach() { # VERB ARGUMENT…: in a session of its own, with nothing of the conn
 
 proof_here() { echo "$(boot) ${0##*/} $(cat /proc/self/loginuid 2>/dev/null)"; }
 
-# Both timers go off for real, with a harmless mark, while the connection is closed.
+# Both timers go off for real, with a harmless mark, when the connection that started them is closed.
 drill() {
     [ ! -e "$ROOT/drill/proof" ] || [ "$(head -n 1 "$ROOT/drill/proof")" != "$(proof_here)" ] || return 0
     rm -rf -- "$ROOT/drill"
@@ -473,12 +479,12 @@ make() { # CHANGE
     done
 }
 
-extend() { # TRANSACTION SECONDS
+extend() { # TRANSACTION SECONDS; standard input as for release
     fence "$1"
-    if [ -n "$(decision)" ] || is_due "$T/deadline" || ! is_guarded; then
+    if [ -n "$(decision)" ] || is_due "$T/deadline" || ! { is_guarded || [ -e "$T/unguarded" ]; }; then
         echo "gone $(decision)" && exit $REFUSED
     fi
-    in_seconds "$2" | keep "$T/deadline" || exit $FAILED
+    prove && in_seconds "$2" | keep "$T/deadline" || exit $FAILED
     [ ! -s "$T/timers" ] || start_timer "$1" "$2" || exit $LACKING
     echo extended
 }
@@ -501,10 +507,15 @@ commit() { # TRANSACTION
     echo confirmed
 }
 
+prove() { # standard input, unless it is empty, is what was seen to work
+    cat >"$T/verified.aside" || return
+    if [ -s "$T/verified.aside" ]; then mv -f -- "$T/verified.aside" "$T/verified"; fi
+}
+
 release() { # TRANSACTION; standard input is kept as verified.json
     fence "$1"
     [ "$(decision)" = confirm ] || { echo "gone $(decision)" && exit $REFUSED; }
-    cat >"$T/verified"
+    prove
     apart conclude "$1"
 }
 

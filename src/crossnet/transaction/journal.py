@@ -76,6 +76,11 @@ class Journal:
         return bool(self.decision) or self.left == 0 or (self.was_begun_here and not self.is_running_here)
 
     @property
+    def is_void(self) -> bool:
+        """Whether it has changed nothing and its time is over: the next one clears it away."""
+        return not self.decision and self.left == 0 and self.begun == 0
+
+    @property
     def audit(self) -> str:
         """What the host's history will say of it, besides how it ended."""
         return "\t".join((self.started, self.transaction, self.who, self.what))
