@@ -138,6 +138,7 @@ async def apply(made: Plan, *, guard: Guard = DEFAULT_GUARD, watch: Watcher = no
 
 async def _apply(made: Plan, hosts: Mapping[str, Host], guard: Guard, watch: Watcher) -> Applied:
     held: list[Verification] = []
+    proof: dict[str, bytes] = {}
 
     async def prove() -> dict[str, bytes]:
         facts = await _observe(hosts, watch)
@@ -150,7 +151,8 @@ async def _apply(made: Plan, hosts: Mapping[str, Host], guard: Guard, watch: Wat
                 f"{v.client} → {v.probe}: {v.forward.detail or v.reply.detail}" for v in found.broken_promises
             ]
             raise NotAsPromised("a probe of the spec does not pass:\n  " + "\n  ".join(lines))
-        return _verified(found, made, facts)
+        proof.update(_verified(found, made, facts))
+        return proof
 
     confirmed = await transact(
         made,
@@ -163,6 +165,10 @@ async def _apply(made: Plan, hosts: Mapping[str, Host], guard: Guard, watch: Wat
         prove=prove,
         watch=watch,
     )
+    try:
+        await _remember({name: data for name, data in proof.items() if name not in made.touched}, hosts)
+    except CrossnetError as error:  # it holds all the same, so it is told and no more
+        confirmed = replace(confirmed, unwritten=(*confirmed.unwritten, str(error)))
     return Applied(made, confirmed, held[-1])
 
 
@@ -182,8 +188,7 @@ async def _verify(
         made = replace(made, passages=tuple(p for p in made.passages if p.crossing.name == crossing))
     found = await check(made, facts, hosts, watch)
     if all(read_record(facts[name]).owned for name in {p.gateway for p in made.passages}):
-        for name, data in _verified(found, made, facts).items():
-            await hosts[name].write(PurePosixPath(VERIFIED), data, mode=0o600)
+        await _remember(_verified(found, made, facts), hosts)
     return found
 
 
@@ -377,6 +382,11 @@ async def status(spec: Spec, *, watch: Watcher = nobody) -> tuple[CrossingStatus
     except PlanRefused as refused:
         return refused_status(spec, facts, refused)
     return crossing_status(made, facts)
+
+
+async def _remember(verified: Mapping[str, bytes], hosts: Mapping[str, Host]) -> None:
+    for name, data in verified.items():
+        await hosts[name].write(PurePosixPath(VERIFIED), data, mode=0o600)
 
 
 def _verified(found: Verification, made: Plan, facts: Mapping[str, Facts]) -> dict[str, bytes]:

@@ -271,7 +271,7 @@ def test_a_probe_that_hangs_is_rolled_back_with_the_reason(bench: Bench) -> None
     before = bench.fingerprints()
     bench.check("app", "printf '#!/bin/sh\\nexec sleep 1000\\n' > /tmp/ping; chmod 755 /tmp/ping")
     bench.check("app", "mount --bind /tmp/ping $(readlink -f $(command -v ping))")
-    with pytest.raises(RolledBack, match=r"^app: ran .*ping.*: no answer within"):
+    with pytest.raises(RolledBack, match=r"^app: ran .*: no answer within"):
         bench.apply(bench.spec(f"{TO}, probe: icmp/10.0.44.1"))
     assert bench.differences(before) == []
 

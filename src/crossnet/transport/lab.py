@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from crossnet.errors import HostError
+from crossnet.errors import HostError, shown
 from crossnet.transport import ENVIRONMENT, TIMEOUT, Completed, Process, ShellHost
 
 LENGTH = struct.Struct("!I")
@@ -87,7 +87,7 @@ class LabHost(ShellHost):
                 except TimeoutError:
                     raise HostError(
                         self._name,
-                        f"ran `{' '.join(argv[:3])}`",
+                        f"ran `{shown(argv)}`",
                         f"no answer within {timeout:g} s",
                         "Look at the host's load and its locks.",
                     ) from None
