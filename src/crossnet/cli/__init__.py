@@ -8,6 +8,7 @@ import click
 
 import crossnet
 from crossnet.cli import crossings, lab, reference
+from crossnet.cli.export import export
 from crossnet.cli.options import Ordered
 
 
@@ -37,6 +38,7 @@ for command in (
     crossings.verify,
     crossings.status,
     crossings.undo,
+    export,
     reference.facts,
     reference.explain,
     lab.demo,
