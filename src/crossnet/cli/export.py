@@ -26,14 +26,18 @@ FORMATS = ("sh", "ansible", "nft", "iptables")
 @click.option("--out", metavar="PATH", help="Write there: a folder, or a file where there is one document.")
 @speaking()
 def export(speech: Speech, planfile: str | None, form: str, host: str | None, out: str | None) -> None:
-    """Write what apply would change as text, to be reviewed and run by your own means; changes nothing.
+    """Write what apply would do as text, to be reviewed and run by your own means.
 
     sh: a script for each host. ansible: a playbook. nft, iptables: the rules of the gateways alone.
     """
     from crossnet import export as exporting
+    from crossnet.errors import Locked
     from crossnet.show import json
 
-    made = run(_plan(speech, planfile))
+    try:
+        made = run(_plan(speech, planfile))
+    except Locked as error:
+        raise click.ClickException(str(error)) from None
     names = [one.name for one in made.spec.hosts]
     if host is not None and host not in names:
         raise click.ClickException(f"{made.spec.file} has no host {host!r}; it has: {', '.join(names)}")

@@ -7,6 +7,7 @@ Ansible's own business; for everything else the host is asked first, so what is 
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
@@ -17,7 +18,7 @@ from crossnet.export.work import Work
 from crossnet.export.yaml import Template, Value, block
 from crossnet.planning import Plan
 from crossnet.record import APPLIED, JOURNAL, VERIFIED
-from crossnet.resources import Change, Command, File, Link, Step, Write
+from crossnet.resources import Change, Command, File, Link, Resource, Step, Write
 from crossnet.spec import HostSpec
 from crossnet.transport import PATH
 from crossnet.transport.ssh.destination import parse
@@ -261,9 +262,13 @@ def _ready(work: Work, way: str) -> Iterator[Task]:
         }
 
 
+def _is_asked(change: Change) -> bool:
+    return any(isinstance(step, Command) for step in change.steps)
+
+
 def _ask(number: int, change: Change, work: Work, known: _Known) -> Iterator[Task]:
     """Ask how far a change is made; files and links Ansible itself compares."""
-    if not any(isinstance(step, Command) for step in change.steps):
+    if not _is_asked(change):
         return
     made, back = is_made(change, work.locate), is_back(change, work.locate)
     other = "" if change.resource.is_only_ours else f"elif {back.line}; then echo back; else echo other; "
@@ -279,53 +284,44 @@ def _ask(number: int, change: Change, work: Work, known: _Known) -> Iterator[Tas
 
 def _unmoved(work: Work) -> Iterator[Task]:
     """Stop, before anything is changed, where others changed what the plan was made from."""
+    numbered = list(enumerate(work.changes, 1))
     files = [change for change in work.changes if isinstance(change.resource, File)]
     if files:
+        paths = shlex.join(work.locate(change.resource.key) for change in files)
         yield {
             "name": "Look at the files",
-            "ansible.builtin.stat": {"path": Template("{{ item.path }}"), "checksum_algorithm": "sha256"},
-            "loop": [
-                {
-                    "path": work.locate(change.resource.key),
-                    "before": _file_digest(change.have),
-                    "after": _file_digest(change.want),
-                }
-                for change in files
-            ],
+            # Those that are not there are told on standard error, and are no failure.
+            "ansible.builtin.shell": {"cmd": f"sha256sum {paths} || true"},
             "register": "crossnet_files",
-        }
-        yield {
-            "name": "The files are as the plan found them",
-            "ansible.builtin.assert": {
-                "that": [
-                    "item.stat.checksum | default('absent') == item.item.before"
-                    " or (crossnet_begun and item.stat.checksum | default('absent') == item.item.after)"
-                ],
-                "fail_msg": "Nothing was changed. Make a new plan.",
-                "quiet": True,
-            },
-            "loop": Template("{{ crossnet_files.results }}"),
-            "loop_control": {"label": Template("{{ item.item.path }}")},
-            "vars": {"crossnet_begun": Template(f"{{{{ {_BEGUN} }}}}")},
+            **_ASKS,
         }
     asked = [
-        number
-        for number, change in enumerate(work.changes, 1)
-        if not change.resource.is_only_ours and any(isinstance(step, Command) for step in change.steps)
+        f"crossnet_{number}.stdout == 'back' or (crossnet_begun and crossnet_{number}.stdout == 'made')"
+        for number, change in numbered
+        if not change.resource.is_only_ours and _is_asked(change)
     ]
-    if asked:
+    found = [
+        f"{_is_so(one.have, one, work)} or (crossnet_begun and {_is_so(one.want, one, work)})"
+        for one in files
+    ]
+    if asked or found:
         yield {
-            "name": "Routes and settings are as the plan found them",
+            "name": "What others could change is as the plan found it",
             "ansible.builtin.assert": {
-                "that": [
-                    f"crossnet_{number}.stdout == 'back' or (crossnet_begun and crossnet_{number}.stdout == 'made')"
-                    for number in asked
-                ],
+                "that": [*asked, *found],
                 "fail_msg": "Nothing was changed. Make a new plan.",
                 "quiet": True,
             },
             "vars": {"crossnet_begun": Template(f"{{{{ {_BEGUN} }}}}")},
         }
+
+
+def _is_so(side: Resource | None, change: Change, work: Work) -> str:
+    """Whether sha256sum printed the line of this content, or none for the file where it is absent."""
+    line = f"  {work.locate(change.resource.key)}"
+    if isinstance(side, File):
+        return f"'{_digest(side.data)}{line}' in crossnet_files.stdout_lines"
+    return f"'{line}' not in crossnet_files.stdout"
 
 
 def _make(number: int, change: Change, work: Work, known: _Known) -> Iterator[Task]:
@@ -412,7 +408,3 @@ def _content(data: bytes, path: str, work: Work) -> str:
 
 def _digest(data: bytes | None) -> str:
     return "absent" if data is None else hashlib.sha256(data).hexdigest()
-
-
-def _file_digest(side: object) -> str:
-    return _digest(side.data if isinstance(side, File) else None)
