@@ -60,7 +60,7 @@ def test_what_looks_like_a_template_is_marked_unless_it_is_one() -> None:
 
 def plays(made: Plan) -> list[dict[str, Any]]:
     (document,) = export(made, Format.ANSIBLE)
-    assert document.name == "crossnet.yml"
+    assert document.name == "playbook.yml"
     found: list[dict[str, Any]] = read(document.text)
     return found
 

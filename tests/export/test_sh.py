@@ -17,7 +17,7 @@ from crossnet.export.work import Work, works
 from crossnet.planning import Plan
 from crossnet.resources import Change, File
 from crossnet.spec import HostSpec
-from export.plans import BUSINESS, HOSTS, ON_LEGACY, applied, plan, plan_on
+from export.plans import BUSINESS, ON_LEGACY, applied, plan, plan_on
 
 SHELLS = [["dash"], ["bash"], ["busybox", "sh"]]
 OTHER = "business: {from: [app, 10.0.43.64/28], via: gateway, to: [10.0.44.1, 10.0.44.7], translate: none}"
@@ -106,11 +106,11 @@ def test_header_says_what_for_whom_and_in_which_order() -> None:
 
 def test_hosts_that_only_lose_something_come_last() -> None:
     world = (
-        "app:\n  eth0 10.0.43.15/24\n"
         "gateway:\n  eth1 10.0.43.101/24\n  eth0 10.0.44.63/24\n"
+        "app:\n  eth0 10.0.43.15/24\n"
         "other:\n  eth1 10.0.43.102/24\n  eth0 10.0.44.64/24\n"
     )
-    hosts = f"{HOSTS}, other: {{ssh: other}}"
+    hosts = "gateway: {ssh: gw}, app: {ssh: app}, other: {ssh: other}"
     made = applied(BUSINESS, world=world, hosts=hosts)
     moved = plan_on(made, BUSINESS.replace("via: gateway", "via: other"), hosts=hosts)
     assert [work.name for work in works(moved)] == ["other", "app", "gateway"]

@@ -529,7 +529,7 @@ def test_command_writes_documents_where_they_are_wanted(tmp_path: Path, lab_up: 
     assert [each["file"] for each in one] == ["rules"]
     assert (tmp_path / "rules").stat().st_mode & 0o777 == 0o600
     into = desk.run("export", "--format", "ansible", "--out", "scripts")
-    assert into.out == "Wrote scripts/crossnet.yml.\n"
+    assert into.out == "Wrote scripts/playbook.yml.\n"
 
     nowhere = desk.run("export", "--format", "sh", "--out", "rules")
     assert nowhere.code == 1

@@ -42,7 +42,7 @@ def export(speech: Speech, planfile: str | None, form: str, host: str | None, ou
     if host is not None and host not in names:
         raise click.ClickException(f"{made.spec.file} has no host {host!r}; it has: {', '.join(names)}")
     documents = exporting.export(made, exporting.Format(form), host=host)
-    written = _write(documents, Path(out)) if out is not None else []
+    written = _write(documents, out) if out is not None else []
     if speech.json:
         speech.say(json.document(_data(form, documents, written)))
     elif written:
@@ -70,14 +70,15 @@ async def _plan(speech: Speech, planfile: str | None) -> Plan:
     return api.plan(spec, await api.observe(spec, watch=speech.watch))
 
 
-def _write(documents: Sequence[Document], out: Path) -> list[Path]:
+def _write(documents: Sequence[Document], out: str) -> list[Path]:
     """A folder gets each under its name; one document may have a name of its own. Only yours to read."""
+    place = Path(out)
     try:
-        if len(documents) == 1 and not out.is_dir():
-            paths = [out]
+        if len(documents) == 1 and not place.is_dir() and not out.endswith("/"):
+            paths = [place]
         else:
-            out.mkdir(mode=0o700, parents=True, exist_ok=True)
-            paths = [out / one.name for one in documents]
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            paths = [place / one.name for one in documents]
         for path, one in zip(paths, documents, strict=True):
             mode = 0o700 if one.executable else 0o600
             # Nothing is written through a link, and what stands there is replaced whole.

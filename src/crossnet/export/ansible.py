@@ -25,7 +25,7 @@ from crossnet.transport.ssh.destination import parse
 
 Task = dict[str, Value]
 
-NAME = "crossnet.yml"
+NAME = "playbook.yml"
 
 # What Ansible understands in place of a host's name.
 _GROUPS = frozenset({"all", "ungrouped", "localhost"})
