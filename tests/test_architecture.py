@@ -29,7 +29,7 @@ LEVELS = (
     {"health"},
     {"api"},
     {"show"},
-    {"savedplan", "demo"},
+    {"savedplan", "demo", "export"},
     {"cli"},
     {"__main__"},
 )

@@ -8,6 +8,7 @@ import click
 
 import crossnet
 from crossnet.cli import crossings, lab, reference, transactions
+from crossnet.cli.export import export
 from crossnet.cli.options import Ordered
 
 
@@ -41,6 +42,7 @@ for command in (
     transactions.rollback,
     transactions.recover,
     transactions.history,
+    export,
     reference.facts,
     reference.explain,
     lab.demo,

@@ -1,0 +1,106 @@
+"""export: the same changes for people who may not run crossnet on a host."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from crossnet.cli.interrupt import run
+from crossnet.cli.options import Speech, speaking
+
+if TYPE_CHECKING:
+    from crossnet.export import Document
+    from crossnet.planning import Plan
+
+FORMATS = ("sh", "ansible", "nft", "iptables")
+
+
+@click.command(short_help="Write the plan as a script, playbook or rules.")
+@click.argument("planfile", required=False, metavar="[PLANFILE]")
+@click.option("--format", "form", type=click.Choice(FORMATS), required=True, help="As what.")
+@click.option("--host", metavar="NAME", help="Only for this host.")
+@click.option("--out", metavar="PATH", help="Write there: a folder, or a file where there is one document.")
+@speaking()
+def export(speech: Speech, planfile: str | None, form: str, host: str | None, out: str | None) -> None:
+    """Write what apply would do as text, to be reviewed and run by your own means.
+
+    sh: a script for each host. ansible: a playbook. nft, iptables: the rules of the gateways alone.
+    """
+    from crossnet import export as exporting
+    from crossnet.errors import Locked
+    from crossnet.show import json
+
+    try:
+        made = run(_plan(speech, planfile))
+    except Locked as error:
+        raise click.ClickException(str(error)) from None
+    names = [one.name for one in made.spec.hosts]
+    if host is not None and host not in names:
+        raise click.ClickException(f"{made.spec.file} has no host {host!r}; it has: {', '.join(names)}")
+    documents = exporting.export(made, exporting.Format(form), host=host)
+    written = _write(documents, out) if out is not None else []
+    if speech.json:
+        speech.say(json.document(_data(form, documents, written)))
+    elif written:
+        speech.say("\n".join(f"Wrote {path}." for path in written))
+    elif len(documents) == 1:
+        click.echo(documents[0].text, nl=False)
+    else:
+        listed = ", ".join(one.name for one in documents)
+        raise click.ClickException(
+            f"there are {len(documents)} documents: {listed}\n"
+            "  Write them into a folder with --out FOLDER, or choose one host with --host NAME."
+        )
+
+
+async def _plan(speech: Speech, planfile: str | None) -> Plan:
+    from crossnet import api
+    from crossnet.savedplan import load
+
+    if planfile is not None:
+        given = click.get_current_context().get_parameter_source("file")
+        if given is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError("a saved plan carries its spec: leave out -f, or leave out the plan")
+        return await load(Path(planfile), watch=speech.watch)
+    spec = speech.spec()
+    return api.plan(spec, await api.observe(spec, watch=speech.watch))
+
+
+def _write(documents: Sequence[Document], out: str) -> list[Path]:
+    """A folder gets each under its name; one document may have a name of its own. Only yours to read."""
+    place = Path(out)
+    try:
+        if len(documents) == 1 and not place.is_dir() and not out.endswith("/"):
+            paths = [place]
+        else:
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            paths = [place / one.name for one in documents]
+        for path, one in zip(paths, documents, strict=True):
+            mode = 0o700 if one.executable else 0o600
+            # Nothing is written through a link, and what stands there is replaced whole.
+            aside = path.with_name(f".{path.name}.crossnet")
+            with open(
+                os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8"
+            ) as file:
+                file.write(one.text)
+            aside.replace(path)
+    except OSError as error:
+        raise click.ClickException(
+            f"cannot write to {out}: {error.strerror}\n  Name another place."
+        ) from None
+    return paths
+
+
+def _data(form: str, documents: Sequence[Document], written: Sequence[Path]) -> dict[str, object]:
+    files = dict(zip((one.name for one in documents), map(str, written), strict=False))
+    return {
+        "format": form,
+        "documents": [
+            {"name": one.name, "host": one.host, "file": files.get(one.name), "text": one.text}
+            for one in documents
+        ],
+    }

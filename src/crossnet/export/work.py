@@ -1,0 +1,82 @@
+"""A plan host by host: what is done there, in which order, and crossnet's record there on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from crossnet.planning import HostPlan, Plan
+from crossnet.record import Record
+from crossnet.resources import Change
+from crossnet.spec import HostSpec
+from crossnet.transport.netns import ROOT
+from crossnet.values import Address
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One host: its changes in the order in which they are made, and its record as the file holds it.
+
+    `during` is the record while changes are made: everything that is crossnet's before or after, so that
+    `crossnet undo` puts a host back on which only half was done. `addresses` are the host's own, of which it
+    has at least one. A record is None where there is no file.
+    """
+
+    host: HostSpec
+    changes: tuple[Change, ...]
+    before: bytes | None
+    during: bytes | None
+    after: bytes | None
+    addresses: tuple[Address, ...]
+
+    @property
+    def name(self) -> str:
+        return self.host.name
+
+    def locate(self, path: str) -> str:
+        """Where the host keeps a file: a namespace keeps its own below a folder of the machine."""
+        if self.host.netns is None:
+            return path
+        return str(ROOT / self.host.netns / PurePosixPath(path).relative_to("/"))
+
+
+def works(plan: Plan) -> tuple[Work, ...]:
+    """The hosts on which something changes, in the order of their first change.
+
+    That is the order of `apply`: what is added begins with the gateways, so that traffic is attracted last;
+    a gateway that only loses something comes after its clients.
+    """
+    ordered = (*plan.live(), *plan.persistent())
+    names = dict.fromkeys((*(name for name, _ in ordered), *plan.touched))
+    hosts = {host.host: host for host in plan.hosts}
+    return tuple(_work(plan, hosts[name], [one for at, one in ordered if at == name]) for name in names)
+
+
+def _work(plan: Plan, host: HostPlan, changes: Iterable[Change]) -> Work:
+    own = {(owned.applied.kind, owned.applied.key) for owned in host.after.owned}
+    leaving = tuple(owned for owned in host.before.owned if owned.identity not in own)
+    crossings = tuple(dict.fromkeys((*host.before.crossings, *host.after.crossings)))
+    during = Record(crossings, (*host.after.owned, *leaving))
+    return Work(
+        plan.spec.host(host.host),
+        tuple(changes),
+        _file(host.before),
+        _file(during),
+        _file(host.after),
+        tuple(dict.fromkeys(_addresses(plan, host.host))),
+    )
+
+
+def _file(record: Record) -> bytes | None:
+    return record.to_json() if record.owned else None
+
+
+def _addresses(plan: Plan, host: str) -> Iterable[Address]:
+    for passage in plan.passages:
+        if passage.gateway == host:
+            yield from passage.next_hops
+            yield from (source for _, source in passage.sources)
+        for client in passage.clients:
+            if client.host == host:
+                yield client.network.network_address
