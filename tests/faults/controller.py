@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -69,6 +69,13 @@ class Ran:
     messages: tuple[str, ...]
     reached: bool
 
+    @classmethod
+    def of(cls, code: int, out: str, err: str, told: Sequence[str]) -> Ran:
+        assert "Traceback" not in out + err, err
+        assert "mistake of crossnet" not in out + err, err
+        messages = tuple(line for line in told if line != "fault" and not line.startswith("process "))
+        return cls(code, out, err, messages, "fault" in told)
+
     def number(self, host: str, subject: str) -> int:
         """Which message was the first with that subject to that host."""
         return next(n for n, line in enumerate(self.messages, 1) if line.split()[1:] == [host, subject])
@@ -122,12 +129,7 @@ class Running:
             self.process.kill()
             out, err = self.process.communicate()
             raise AssertionError(f"did not end within {patience:g} s:\n{out}\n{err}") from None
-        lines = self.lines
-        messages = tuple(line for line in lines if line != "fault")
-        ran = Ran(self.process.returncode, out, err, messages, "fault" in lines)
-        assert "Traceback" not in out + err, err
-        assert "mistake of crossnet" not in out + err, err
-        return ran
+        return Ran.of(self.process.returncode, out, err, self.lines)
 
 
 @dataclass(frozen=True, slots=True)
