@@ -199,13 +199,21 @@ state() { # PATH
 }
 
 # The words sorted: a set is not listed in the same order twice.
-look() { # CHANGE: how the host has it now
+look() { # CHANGE: how the host has it now; fails when that cannot be seen
+    answers=$(answers "$1") && printf '%s\n' "$answers" | tr -s ' \t,{}' '\n' | sort
+}
+
+# A tool that fails tells whether there is no such thing, or only that it could not look.
+answers() { # CHANGE
     for question in "$1"/look.*; do
         case $question in *.data) continue ;; esac
         [ -e "$question" ] || continue
-        answer=$(perform "$question" 2>/dev/null)
-        echo "$? $answer"
-    done | tr -s ' \t,{}' '\n' | sort
+        answer=$(perform "$question" 2>/dev/null) || answer=$(perform "$question" 2>&1)
+        code=$?
+        [ $code -lt 124 ] || return # it was killed, or there is no such tool
+        [ $code -eq 0 ] || answer=${answer%%;*} # nft goes on with what else there is
+        echo "$code $answer"
+    done
 }
 
 each() { # FOLDER: the changes in it, in order
@@ -285,8 +293,12 @@ unpack() { # TRANSACTION CHECKSUM
         boot >"$new/boot" && in_seconds $UNARMED >"$new/deadline" && : >"$new/step" && ln -- "$0" "$new/host.sh"
 }
 
-snapshot() {
-    for change in $(each "$ROOT/new/live"); do look "$change" >"$change/old" || return; done
+snapshot() { # looked at twice: what does not look the same now would prove nothing later
+    for change in $(each "$ROOT/new/live"); do
+        if ! look "$change" >"$change/old" || ! is_as_before "$change"; then
+            echo "$(cat "$change/what"): how it is now cannot be seen" && return 1
+        fi
+    done
 }
 
 # ---- the timers ------------------------------------------------------------------------------------------
@@ -564,8 +576,12 @@ begun() { wc -l 2>/dev/null <"$T/step" || echo 0; }
 
 dirty() { # the changes that are not as they were
     for change in $(each "$T/live"); do
-        [ "$(look "$change")" = "$(cat "$change/old")" ] || echo "$(cat "$change/what") is not what it was before"
+        is_as_before "$change" || echo "$(cat "$change/what") is not what it was before"
     done
+}
+
+is_as_before() { # CHANGE
+    now=$(look "$1") && [ "$now" = "$(cat "$1/old")" ]
 }
 
 forward() {
