@@ -259,7 +259,10 @@ stage() { # TRANSACTION CHECKSUM; the bundle comes as standard input
     for tool in flock setsid sha256sum sync; do
         command -v "$tool" >/dev/null || { clean && echo "lacks $tool" && exit $LACKING; }
     done
+    # Who ends the last transaction meanwhile would take the script away, and the folder.
+    ln -- "$0" "$ROOT/begin.$$" || exit $FAILED
     alone
+    [ -e "$0" ] || ln -- "$ROOT/begin.$$" "$0"
     conclude_due
     [ ! -d "$T" ] || { echo held && cat "$T/journal.json" && exit $HELD; }
     if unpack "$1" "$2" && snapshot && sync && mv -- "$ROOT/new" "$T" && flush "$ROOT"; then
@@ -533,11 +536,11 @@ recover() { # at boot, and for whoever asks: what an earlier boot left is ended,
 conclude_alone() { # TRANSACTION
     alone
     fence "$1"
-    conclude
+    conclude && clean
 }
 
 conclude_due() {
-    rm -rf -- "$ROOT/new" "$ROOT"/told.* "$ROOT"/gone.*
+    rm -rf -- "$ROOT/new" "$ROOT"/begin.* "$ROOT"/told.* "$ROOT"/gone.*
     if [ -d "$T" ] && { is_due "$T/deadline" || [ -e "$T/result" ]; }; then conclude >/dev/null; fi
 }
 
@@ -627,7 +630,6 @@ forget() {
     fi
     mv -- "$T" "$ROOT/gone.$$" && flush "$ROOT"
     rm -rf -- "$ROOT/gone.$$"
-    clean
 }
 
 clean() { # where nothing of crossnet is applied and nothing is under way, only the history stays
