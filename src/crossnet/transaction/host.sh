@@ -236,10 +236,14 @@ decision() {
     echo "$said"
 }
 
-decide() { # confirm|rollback: whether that is what was decided
-    ln -- "$T/$1" "$T/decision" 2>/dev/null && flush "$T"
-    [ "$(decision)" = "$1" ]
-}
+decide() ( # TRANSACTION confirm|rollback: whether that is what was decided
+    # From within: another one may have come to stand in its place since somebody looked.
+    cd -- "$T" 2>/dev/null && is_here_in . "$1" || exit
+    ln -- "$2" decision 2>/dev/null && flush .
+    said=''
+    read -r said 2>/dev/null <decision
+    [ "$said" = "$2" ]
+)
 
 is_of_this_boot() { # or may be: only what is known to be of another boot needs no undo
     of=''
@@ -248,9 +252,13 @@ is_of_this_boot() { # or may be: only what is known to be of another boot needs 
 }
 
 fence() { # TRANSACTION: whoever wakes up late finds another one here, or none
+    is_here_in "$T" "$1" || { echo "gone ${held:-none}" && exit $REFUSED; }
+}
+
+is_here_in() { # FOLDER TRANSACTION
     held=''
-    read -r held 2>/dev/null <"$T/id"
-    [ "$held" = "$1" ] || { echo "gone ${held:-none}" && exit $REFUSED; }
+    read -r held 2>/dev/null <"$1/id"
+    [ "$held" = "$2" ]
 }
 
 # ---- to begin --------------------------------------------------------------------------------------------
@@ -415,7 +423,7 @@ insist() { # TRANSACTION
     done
 }
 
-is_here() { [ "$(cat "$T/id" 2>/dev/null)" = "$1" ]; } # TRANSACTION
+is_here() { is_here_in "$T" "$1"; } # TRANSACTION
 
 is_guarded() { # whether one of the timers that were armed still stands
     if [ -s "$T/timers" ] && systemctl --quiet is-active "$(tail -n 1 "$T/timers").timer" 2>/dev/null; then
@@ -507,7 +515,7 @@ commit() { # TRANSACTION
     if [ -z "$(decision)" ] && is_due "$T/deadline"; then
         echo "late" && exit $REFUSED
     fi
-    decide confirm || { echo "gone $(decision)" && exit $REFUSED; }
+    decide "$1" confirm || { fence "$1" && echo "gone $(decision)" && exit $REFUSED; }
     note "transaction $1 is confirmed"
     echo confirmed
 }
@@ -521,7 +529,7 @@ release() { # TRANSACTION; standard input is kept as verified.json
 
 rollback() { # TRANSACTION
     fence "$1"
-    decide rollback
+    decide "$1" rollback || fence "$1"
     [ "$(decision)" != confirm ] || { echo "gone confirm" && exit $REFUSED; }
     apart conclude "$1"
 }
@@ -546,7 +554,7 @@ conclude_due() {
 
 conclude() { # what is still to be done, whoever died before
     if [ ! -e "$T/result" ]; then
-        [ -n "$(decision)" ] || decide rollback
+        [ -n "$(decision)" ] || decide "$(cat "$T/id")" rollback
         end_session "$T/worker"
         myself 2>/dev/null >"$T/worker"
         if [ "$(decision)" = confirm ]; then forward; else back; fi || return
