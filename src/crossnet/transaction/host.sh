@@ -91,6 +91,7 @@ end_session() { # FILE that holds the leader and its start
     leader='' start=''
     read -r leader start 2>/dev/null <"$1"
     case $leader in '' | *[!0-9]*) return 0 ;; esac
+    is_of_this_boot || return 0
     now=$(start_of "$leader")
     # The number is free for others only when nobody of the session is left.
     [ -z "$now" ] || [ "$now" = "$start" ] || return 0
