@@ -573,7 +573,7 @@ back() {
             perform "$step" 2>&1
         done
     done
-    left=$(! is_of_this_boot || dirty)
+    left=$(dirty)
     if [ -n "$left" ]; then
         note "transaction $(cat "$T/id"): the rollback could not be proved"
         echo "$left"
@@ -588,6 +588,7 @@ begun() { wc -l 2>/dev/null <"$T/step" || echo 0; }
 
 dirty() { # the changes that are not as they were
     for change in $(each "$T/live"); do
+        is_of_this_boot || [ "$(head -n 1 "$change/look.01")" = state ] || continue
         is_as_before "$change" || echo "$(cat "$change/what") is not what it was before"
     done
 }
