@@ -374,9 +374,8 @@ arm() { # TRANSACTION SECONDS [unproved]
         [ "${3-}" = unproved ] && : >"$T/unguarded" || exit $LACKING
         detach watch "$1"
     fi
-    if [ -n "$(decision)" ] || ! in_seconds "$2" | keep "$T/deadline"; then
-        echo "gone $(decision)" && exit $REFUSED
-    fi
+    [ -z "$(decision)" ] || { echo "gone $(decision)" && exit $REFUSED; }
+    in_seconds "$2" | keep "$T/deadline" || exit $FAILED
     for name in $timers; do
         case $name in
         timer) start_timer "$1" "$2" || exit $LACKING ;;
