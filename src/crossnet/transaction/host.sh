@@ -117,7 +117,12 @@ members_of() { # SESSION
 flush() { sync "$1" 2>/dev/null || sync; }
 
 keep() { # FILE: standard input, whole or not at all, also after a power cut
-    cat >"$1.aside" && flush "$1.aside" && mv -f -- "$1.aside" "$1" && flush "${1%/*}"
+    if cat >"$1.aside" && flush "$1.aside" && mv -f -- "$1.aside" "$1"; then
+        flush "${1%/*}"
+    else
+        rm -f -- "$1.aside"
+        return 1
+    fi
 }
 
 # One at a time ends transactions or begins them. The lock is on the folder itself, so that no file is left.
@@ -523,7 +528,7 @@ commit() { # TRANSACTION
 release() { # TRANSACTION; standard input is kept as verified.json
     fence "$1"
     [ "$(decision)" = confirm ] || { echo "gone $(decision)" && exit $REFUSED; }
-    cat >"$T/verified"
+    keep "$T/verified"
     apart conclude "$1"
 }
 
