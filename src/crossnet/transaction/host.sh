@@ -245,7 +245,7 @@ decision() {
 decide() ( # TRANSACTION confirm|rollback: whether that is what was decided
     # From within: another one may have come to stand in its place since somebody looked.
     cd -- "$T" 2>/dev/null && is_here_in . "$1" || exit
-    ln -- "$2" decision 2>/dev/null && flush .
+    [ -e decision ] || { ln -- "$2" decision && flush .; }
     said=''
     read -r said 2>/dev/null <decision
     [ "$said" = "$2" ]
@@ -520,7 +520,11 @@ commit() { # TRANSACTION
     if [ -z "$(decision)" ] && is_due "$T/deadline"; then
         echo "late" && exit $REFUSED
     fi
-    decide "$1" confirm || { fence "$1" && echo "gone $(decision)" && exit $REFUSED; }
+    if ! decide "$1" confirm; then
+        fence "$1"
+        [ -n "$(decision)" ] || exit $FAILED
+        echo "gone $(decision)" && exit $REFUSED
+    fi
     note "transaction $1 is confirmed"
     echo confirmed
 }
