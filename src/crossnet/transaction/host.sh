@@ -478,11 +478,12 @@ apply() { # TRANSACTION UPTO
 work() { # TRANSACTION UPTO
     # First this, then the look at the decision: whoever decides looks for workers only after that.
     myself >"$T/worker" || exit $FAILED
+    [ -e "$T/step" ] || { echo "$T/step is missing" && exit $FAILED; }
     number=0
     for change in $(each "$T/live"); do
         number=$((number + 1))
         [ "$number" -le "$2" ] || break
-        [ "$number" -gt "$(wc -l <"$T/step")" ] || continue
+        [ "$number" -gt "$(begun)" ] || continue
         fence "$1"
         if [ -n "$(decision)" ] || is_due "$T/deadline"; then echo "gone $(decision)" && exit $REFUSED; fi
         is_guarded || [ -e "$T/unguarded" ] || { echo unguarded && exit $LACKING; }
@@ -592,7 +593,7 @@ back() {
     echo clean
 }
 
-begun() { wc -l 2>/dev/null <"$T/step" || echo 0; }
+begun() { if [ -e "$T/step" ]; then wc -l <"$T/step"; else each "$T/live" | wc -l; fi; }
 
 dirty() { # the changes that are not as they were
     for change in $(each "$T/live"); do
