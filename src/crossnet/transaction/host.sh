@@ -642,13 +642,22 @@ bounded() { ! timeout -s KILL 1 true 2>/dev/null || echo "timeout -s KILL $PATIE
 forget() {
     disarm
     if [ "$(decision)" = confirm ] || [ -s "$T/step" ]; then
-        {
-            [ ! -e "$ROOT/history" ] || tail -n 499 "$ROOT/history"
-            printf '%s\t%s\t%s\t%s\n' "$(cat "$T/audit")" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$(decision)" "$(cat "$T/result")"
-        } | keep "$ROOT/history"
+        remember
     fi
     mv -- "$T" "$ROOT/gone.$$" && flush "$ROOT"
     rm -rf -- "$ROOT/gone.$$"
+}
+
+remember() { # a line of the history, once, whoever was killed before
+    audit=$(cat "$T/audit") past=''
+    if [ -e "$ROOT/history" ]; then
+        past=$(tail -n 499 "$ROOT/history") || return
+        case $(tail -n 1 "$ROOT/history") in "$audit"*) return 0 ;; esac
+    fi
+    {
+        [ -z "$past" ] || printf '%s\n' "$past"
+        printf '%s\t%s\t%s\t%s\n' "$audit" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$(decision)" "$(cat "$T/result")"
+    } | keep "$ROOT/history"
 }
 
 clean() { # where nothing of crossnet is applied and nothing is under way, only the history stays
