@@ -114,7 +114,7 @@ members_of() { # SESSION
     return 0
 }
 
-flush() { sync "$1" 2>/dev/null || sync; }
+flush() { $BOUNDED sync "$1" 2>/dev/null || $BOUNDED sync; }
 
 keep() { # FILE: standard input, whole or not at all, also after a power cut
     if cat >"$1.aside" && flush "$1.aside" && mv -f -- "$1.aside" "$1"; then
@@ -141,8 +141,8 @@ alone() {
 }
 
 note() { # for whoever reads the host's log
-    command -v logger >/dev/null && logger -t crossnet -- "$*" 9<&-
-    return 0
+    command -v logger >/dev/null || return 0
+    $BOUNDED logger -t crossnet -- "$*" </dev/null >/dev/null 2>&1 7>&- 8<&- 9<&- &
 }
 
 # ---- steps -----------------------------------------------------------------------------------------------
@@ -442,8 +442,8 @@ is_guarded() { # whether one of the timers that were armed still stands
 disarm() {
     if [ -e "$T/timers" ]; then
         while read -r unit; do
-            systemctl stop "$unit.timer" 2>/dev/null 9<&-
-            systemctl reset-failed "$unit.timer" "$unit.service" 2>/dev/null 9<&-
+            $BOUNDED systemctl stop "$unit.timer" 2>/dev/null 9<&-
+            $BOUNDED systemctl reset-failed "$unit.timer" "$unit.service" 2>/dev/null 9<&-
         done <"$T/timers"
     fi
     end_session "$T/watcher"
@@ -573,7 +573,6 @@ conclude() { # what is still to be done, whoever died before
 }
 
 back() {
-    BOUNDED=$(bounded)
     for change in $(each "$T/live" | head -n "$(begun)" | sort -r); do
         for step in $(steps_of "$change" undo); do
             # Another boot never knew of the change: only what is on the disk has to go.
@@ -607,7 +606,6 @@ is_as_before() { # CHANGE
 }
 
 forward() {
-    BOUNDED=$(bounded)
     result=written
     for change in $(each "$T/persist"); do
         uptime >"$T/ending"
@@ -621,8 +619,8 @@ forward() {
         keep "$ROOT/verified.json" <"$T/verified" || return
     fi
     if ! is_of_this_boot && [ -s "$T/services" ]; then
-        systemctl daemon-reload 9<&-
-        xargs systemctl --no-block start <"$T/services" 9<&-
+        $BOUNDED systemctl daemon-reload 9<&-
+        $BOUNDED xargs systemctl --no-block start <"$T/services" 9<&-
     fi
     echo "$result" | keep "$T/result" || return
     echo "$result"
@@ -675,6 +673,8 @@ main() {
     BOUNDED=''
     verb=$1
     shift
+    # A change may take as long as its guard lets it.
+    [ "$verb" = work ] || BOUNDED=$(bounded)
     case $verb in
     conclude) conclude_alone "$@" ;;
     stage | arm | apply | status | extend | commit | release | rollback | recover | expire) "$verb" "$@" ;;
