@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -139,6 +139,7 @@ class Operator:
     bench: Bench
     folder: Path
     machine: str | None = None
+    started: list[Running] = field(default_factory=list)
 
     @classmethod
     def of(cls, bench: Bench, folder: Path, crossing: str = CROSSING) -> Operator:
@@ -167,7 +168,16 @@ class Operator:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        return Running(process, told)
+        self.started.append(Running(process, told))
+        return self.started[-1]
+
+    def end_all(self) -> None:
+        """Whatever a test that failed has left running."""
+        for one in self.started:
+            if one.process.poll() is None:
+                one.process.kill()
+            one.process.communicate()
+        self.started.clear()
 
     def run(self, *words: str, fault: Fault | None = None) -> Ran:
         return self.start(*words, fault=fault).end()
@@ -181,18 +191,29 @@ class Operator:
     def transaction(self) -> str:
         return self.bench.check("gateway", "cat /var/lib/crossnet/transaction/id").strip()
 
-    def pass_time(self, *hosts: str) -> None:
-        """Let the time of the guard be over on these hosts, without waiting for it."""
+    def let_pass(self, *hosts: str) -> None:
+        """Let the deadline of these hosts be in the past, without waiting for it."""
         for host in hosts:
             self.bench.check(
                 host,
                 "cd /var/lib/crossnet/transaction && echo 1 $(cat /proc/sys/kernel/random/boot_id) >due && "
                 "mv due deadline",
             )
+
+    def pass_time(self, *hosts: str) -> None:
+        """The same, until their guards have gone off."""
+        self.let_pass(*hosts)
         deadline = time.monotonic() + 60
         while set(hosts) & set(self.held()):
             assert time.monotonic() < deadline, f"the guards did not go off: {self.held()}"
             time.sleep(0.2)
+
+    def freeze_guards(self) -> None:
+        """Let the guards stand still."""
+        for host in self.bench.managed:
+            self.bench.check(
+                host, "read -r guard _ </var/lib/crossnet/transaction/watcher && kill -STOP $guard"
+            )
 
     def recovered(self, patience: float) -> Ran:
         """Recover, as soon as that is let."""
@@ -232,9 +253,10 @@ class Ground:
         self.applied = self.carry_out("apply")
         self.oracle = Oracle.at(self.bench, before)
         self.undone = self.carry_out("undo")
-        self.alike(OLD)
+        self._seen = self.alike(OLD)
 
     def carry_out(self, *words: str) -> Ran:
+        self._seen = ""
         ran = self.operator.run(*words, "--yes", "--guard", "10s")
         assert ran.code == 0, ran
         return ran
@@ -245,11 +267,14 @@ class Ground:
         state = self.oracle.check(first, expected, told=told)
         for host in (*others, "target"):
             self.oracle.check(host, state, told=told)
+        self._seen = state
         return state
 
     def restore(self) -> None:
         """OLD again, for the next point."""
-        if self.carry_out("undo").out != "":
+        self.operator.end_all()
+        if self._seen != OLD:
+            self.carry_out("undo")
             self.alike(OLD)
 
     def down(self) -> None:
