@@ -95,7 +95,7 @@ def test_header_says_what_for_whom_and_in_which_order() -> None:
     assert (gateway.name, app.name) == ("gateway.sh", "app.sh")
     assert "Order of the hosts: 1. gateway (this script), 2. app." in gateway.text
     assert "Order of the hosts: 1. gateway, 2. app (this script)." in app.text
-    assert "#    1. + table crossnet: 1 crossing, fence on\n" in gateway.text
+    assert "#    3. + table crossnet: 1 crossing, fence on\n" in gateway.text
     assert "[gains-reachability]" in app.text
     (number,) = {line for text in (gateway.text, app.text) for line in text.splitlines() if "Made by" in line}
     assert "from mine.yaml, plan " in number

@@ -21,8 +21,12 @@ def grounds(lab_possible: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture
-def ground(grounds: Grounds) -> Iterator[Ground]:
-    """One of them; it is as it was again when the test has ended, or used no more."""
+def ground(grounds: Grounds, request: pytest.FixtureRequest) -> Iterator[Ground]:
+    """One of them; when the test has ended it is as it was again, or used no more."""
+    failed = request.session.testsfailed
     one = grounds.take()
     yield one
-    grounds.give_back(one)
+    if request.session.testsfailed == failed:
+        grounds.give_back(one)
+    else:
+        one.operator.end_all()

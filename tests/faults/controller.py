@@ -11,10 +11,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -69,6 +69,13 @@ class Ran:
     messages: tuple[str, ...]
     reached: bool
 
+    @classmethod
+    def of(cls, code: int, out: str, err: str, told: Sequence[str]) -> Ran:
+        assert "Traceback" not in out + err, err
+        assert "mistake of crossnet" not in out + err, err
+        messages = tuple(line for line in told if line != "fault" and not line.startswith("process "))
+        return cls(code, out, err, messages, "fault" in told)
+
     def number(self, host: str, subject: str) -> int:
         """Which message was the first with that subject to that host."""
         return next(n for n, line in enumerate(self.messages, 1) if line.split()[1:] == [host, subject])
@@ -122,12 +129,7 @@ class Running:
             self.process.kill()
             out, err = self.process.communicate()
             raise AssertionError(f"did not end within {patience:g} s:\n{out}\n{err}") from None
-        lines = self.lines
-        messages = tuple(line for line in lines if line != "fault")
-        ran = Ran(self.process.returncode, out, err, messages, "fault" in lines)
-        assert "Traceback" not in out + err, err
-        assert "mistake of crossnet" not in out + err, err
-        return ran
+        return Ran.of(self.process.returncode, out, err, self.lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,7 @@ class Operator:
     bench: Bench
     folder: Path
     machine: str | None = None
+    started: list[Running] = field(default_factory=list)
 
     @classmethod
     def of(cls, bench: Bench, folder: Path, crossing: str = CROSSING) -> Operator:
@@ -165,7 +168,16 @@ class Operator:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        return Running(process, told)
+        self.started.append(Running(process, told))
+        return self.started[-1]
+
+    def end_all(self) -> None:
+        """Whatever a test that failed has left running."""
+        for one in self.started:
+            if one.process.poll() is None:
+                one.process.kill()
+            one.process.communicate()
+        self.started.clear()
 
     def run(self, *words: str, fault: Fault | None = None) -> Ran:
         return self.start(*words, fault=fault).end()
@@ -179,18 +191,29 @@ class Operator:
     def transaction(self) -> str:
         return self.bench.check("gateway", "cat /var/lib/crossnet/transaction/id").strip()
 
-    def pass_time(self, *hosts: str) -> None:
-        """Let the time of the guard be over on these hosts, without waiting for it."""
+    def let_pass(self, *hosts: str) -> None:
+        """Let the deadline of these hosts be in the past, without waiting for it."""
         for host in hosts:
             self.bench.check(
                 host,
                 "cd /var/lib/crossnet/transaction && echo 1 $(cat /proc/sys/kernel/random/boot_id) >due && "
                 "mv due deadline",
             )
+
+    def pass_time(self, *hosts: str) -> None:
+        """The same, until their guards have gone off."""
+        self.let_pass(*hosts)
         deadline = time.monotonic() + 60
         while set(hosts) & set(self.held()):
             assert time.monotonic() < deadline, f"the guards did not go off: {self.held()}"
             time.sleep(0.2)
+
+    def freeze_guards(self) -> None:
+        """Let the guards stand still."""
+        for host in self.bench.managed:
+            self.bench.check(
+                host, "read -r guard _ </var/lib/crossnet/transaction/watcher && kill -STOP $guard"
+            )
 
     def recovered(self, patience: float) -> Ran:
         """Recover, as soon as that is let."""
@@ -230,9 +253,10 @@ class Ground:
         self.applied = self.carry_out("apply")
         self.oracle = Oracle.at(self.bench, before)
         self.undone = self.carry_out("undo")
-        self.alike(OLD)
+        self._seen = self.alike(OLD)
 
     def carry_out(self, *words: str) -> Ran:
+        self._seen = ""
         ran = self.operator.run(*words, "--yes", "--guard", "10s")
         assert ran.code == 0, ran
         return ran
@@ -243,11 +267,14 @@ class Ground:
         state = self.oracle.check(first, expected, told=told)
         for host in (*others, "target"):
             self.oracle.check(host, state, told=told)
+        self._seen = state
         return state
 
     def restore(self) -> None:
         """OLD again, for the next point."""
-        if self.carry_out("undo").out != "":
+        self.operator.end_all()
+        if self._seen != OLD:
+            self.carry_out("undo")
             self.alike(OLD)
 
     def down(self) -> None:

@@ -4,7 +4,8 @@ It runs the command line on its arguments, as `crossnet` does. What happens to i
 
     CROSSNET_FAULT   `kill|stop before|during|after N`: at the N-th message, counted from 1 over all hosts.
                      Before it is sent, when it is sent and not yet answered, or when the answer is here.
-    CROSSNET_TOLD    a file: a line for each message as it begins, and `fault` when the fault is reached
+    CROSSNET_TOLD    a file: `process` and its number, a line for each message as it begins, and `fault` when
+                     the fault is reached
     CROSSNET_MACHINE what this machine says it is, to come from another one
 """
 
@@ -32,6 +33,7 @@ class Faulted:
         self._what, self._when, number = (os.environ.get("CROSSNET_FAULT") or "none before 0").split()
         self._number = int(number)
         self._sent = 0
+        self._tell(f"process {os.getpid()}")
 
     def of(self, verb: Verb) -> Verb:
         async def message(host: Any, argv: Any, **more: Any) -> Any:

@@ -11,6 +11,7 @@ from faults.controller import Fault, Ground, Running
 from faults.oracle import NEW, OLD, count
 
 pytestmark = pytest.mark.lab
+SLOW = pytest.mark.faults
 
 APPLY = ("apply", "--yes", "--guard", "10s")
 UNDO = ("undo", "--yes", "--guard", "10s")
@@ -38,7 +39,11 @@ def waiting(ground: Ground, seconds: int) -> Running:
 
 @pytest.mark.parametrize(
     ("when", "host", "subject"),
-    [("before", "app", "apply"), ("after", "app", "extend"), ("before", "gateway", "commit")],
+    [
+        ("before", "app", "apply"),
+        pytest.param("after", "app", "extend", marks=SLOW),
+        ("before", "gateway", "commit"),
+    ],
 )
 def test_who_wakes_up_late_is_refused_and_says_so(ground: Ground, when: str, host: str, subject: str) -> None:
     running = stopped(ground, when, host, subject)
@@ -52,7 +57,7 @@ def test_who_wakes_up_late_is_refused_and_says_so(ground: Ground, when: str, hos
     count("controller wakes up late")
 
 
-@pytest.mark.faults
+@SLOW
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_who_wakes_up_after_the_guards_at_any_message(ground: Ground, when: str) -> None:
     """With the guards' real time; an apply that finds another one's there changes nothing of it."""
@@ -92,8 +97,9 @@ def test_who_wakes_up_when_another_one_has_applied_changes_nothing(ground: Groun
     count("controller wakes up late")
 
 
+@SLOW
 def test_who_stands_still_is_not_taken_for_dead_on_the_same_machine(ground: Ground) -> None:
-    running = stopped(ground, "before", "app", "apply")
+    running = stopped(ground, "before", "app", "apply", "apply", "--yes", "--guard", "300s")
     for operator in (ground.operator, ground.operator.elsewhere()):
         refused = operator.run("recover", "--yes")
         assert refused.code == 5, refused
@@ -105,11 +111,47 @@ def test_who_stands_still_is_not_taken_for_dead_on_the_same_machine(ground: Grou
     ground.alike(OLD)
 
 
+@pytest.mark.parametrize("host", ["gateway", pytest.param("app", marks=SLOW)])
+def test_who_decides_second_is_refused(ground: Ground, host: str) -> None:
+    """The guard has decided, and has not yet done anything: what was decided stays so."""
+    running = stopped(ground, "before", "gateway", "commit")
+    ground.operator.freeze_guards()
+    ground.bench.check(host, "cd /var/lib/crossnet/transaction && ln rollback decision")
+    running.go_on()
+    told = running.end()
+    # The first host decides for all: with it all go back, without the other one the hosts disagree.
+    assert told.code == (3 if host == "gateway" else 6), told
+    if host == "app":
+        assert ground.operator.elsewhere().run("recover", "--yes").code == 0
+    ground.alike(OLD if host == "gateway" else NEW)
+    count("decision made twice")
+
+
+@SLOW
+def test_who_decides_after_the_deadline_is_refused(ground: Ground) -> None:
+    """Also where no guard was there to act on it."""
+    running = stopped(ground, "before", "gateway", "commit")
+    ground.operator.freeze_guards()
+    ground.operator.let_pass("gateway", "app")
+    running.go_on()
+    told = running.end()
+    assert told.code == 3, told
+    ground.alike(OLD)
+    count("decision made twice")
+
+
 # ---- hosts that ended it differently -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [APPLY, UNDO], ids=["apply", "undo"])
-@pytest.mark.parametrize("lives", [True, False], ids=["late", "killed"])
+@pytest.mark.parametrize(
+    ("command", "lives"),
+    [
+        pytest.param(APPLY, False, id="apply-killed"),
+        pytest.param(APPLY, True, id="apply-late", marks=SLOW),
+        pytest.param(UNDO, False, id="undo-killed", marks=SLOW),
+        pytest.param(UNDO, True, id="undo-late"),
+    ],
+)
 def test_a_split_is_told_and_brought_together_from_another_machine(
     ground: Ground, command: tuple[str, ...], lives: bool
 ) -> None:
@@ -145,6 +187,7 @@ def test_a_split_is_told_and_brought_together_from_another_machine(
     count("hosts that ended it differently")
 
 
+@SLOW
 def test_a_split_is_settled_by_an_undo_too(ground: Ground) -> None:
     running = stopped(ground, "after", "gateway", "commit")
     ground.operator.pass_time("gateway", "app")
@@ -191,7 +234,14 @@ def test_a_person_rolls_back_from_another_machine(ground: Ground) -> None:
     count("the last word of a person")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda n: n.name)
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGINT, id="SIGINT"),
+        pytest.param(signal.SIGTERM, id="SIGTERM", marks=SLOW),
+        pytest.param(signal.SIGHUP, id="SIGHUP", marks=SLOW),
+    ],
+)
 def test_an_interrupt_while_it_waits_puts_the_hosts_back(ground: Ground, number: signal.Signals) -> None:
     running = waiting(ground, 60)
     running.process.send_signal(number)
@@ -224,6 +274,7 @@ def test_who_confirms_when_the_first_host_has_gone_back_takes_the_others_back(gr
     count("the last word of a person")
 
 
+@SLOW
 def test_who_confirms_and_is_killed_after_the_first_host(ground: Ground) -> None:
     running = waiting(ground, 60)
     fault = Fault(5, "kill", "after")
@@ -235,7 +286,7 @@ def test_who_confirms_and_is_killed_after_the_first_host(ground: Ground) -> None
     count("controller killed: confirm")
 
 
-@pytest.mark.faults
+@SLOW
 @pytest.mark.parametrize("when", ["before", "during", "after"])
 def test_confirm_killed_at_every_message(ground: Ground, when: str) -> None:
     for number in range(1, 20):
@@ -261,12 +312,14 @@ def test_confirm_killed_at_every_message(ground: Ground, when: str) -> None:
     raise AssertionError("confirm never came to its end")
 
 
-@pytest.mark.parametrize("decided", [False, True], ids=["back", "forward"])
+@pytest.mark.parametrize(
+    "decided", [pytest.param(False, id="back", marks=SLOW), pytest.param(True, id="forward")]
+)
 def test_recover_killed_and_recovered(ground: Ground, decided: bool) -> None:
     kill_recover(ground, decided, [Fault(5, "kill", "during"), Fault(6, "kill", "before")])
 
 
-@pytest.mark.faults
+@SLOW
 @pytest.mark.parametrize("when", ["before", "during", "after"])
 @pytest.mark.parametrize("decided", [False, True], ids=["back", "forward"])
 def test_recover_killed_at_every_message(ground: Ground, decided: bool, when: str) -> None:
@@ -318,14 +371,15 @@ def test_of_two_controllers_at_the_same_time_one_wins_and_the_other_changes_noth
     at_once(ground, 1, 2)
 
 
-@pytest.mark.faults
+@SLOW
 @pytest.mark.parametrize("contenders", [2, 3])
 def test_of_several_controllers_at_the_same_time_one_wins(ground: Ground, contenders: int) -> None:
     at_once(ground, 8, contenders)
 
 
+@SLOW
 def test_who_comes_while_another_one_changes_is_refused(ground: Ground) -> None:
-    running = stopped(ground, "before", "app", "arm")
+    running = stopped(ground, "before", "app", "apply", "apply", "--yes", "--guard", "300s")
     late = [ground.operator.elsewhere().run(*words) for words in (APPLY, UNDO, ("plan",))]
     assert [one.code for one in late] == [5, 5, 1], "\n".join(map(str, late))
     assert all("is under way" in one.err for one in late)

@@ -92,6 +92,7 @@ end_session() { # FILE that holds the leader and its start
     leader='' start=''
     read -r leader start 2>/dev/null <"$1"
     case $leader in '' | *[!0-9]*) return 0 ;; esac
+    is_of_this_boot || return 0
     now=$(start_of "$leader")
     # The number is free for others only when nobody of the session is left.
     [ -z "$now" ] || [ "$now" = "$start" ] || return 0
@@ -114,10 +115,15 @@ members_of() { # SESSION
     return 0
 }
 
-flush() { sync "$1" 2>/dev/null || sync; }
+flush() { $BOUNDED sync "$1" 2>/dev/null || $BOUNDED sync; }
 
 keep() { # FILE: standard input, whole or not at all, also after a power cut
-    cat >"$1.aside" && flush "$1.aside" && mv -f -- "$1.aside" "$1" && flush "${1%/*}"
+    if cat >"$1.aside" && flush "$1.aside" && mv -f -- "$1.aside" "$1"; then
+        flush "${1%/*}"
+    else
+        rm -f -- "$1.aside"
+        return 1
+    fi
 }
 
 # One at a time ends transactions or begins them. The lock is on the folder itself, so that no file is left.
@@ -136,8 +142,8 @@ alone() {
 }
 
 note() { # for whoever reads the host's log
-    command -v logger >/dev/null && logger -t crossnet -- "$*" 9<&-
-    return 0
+    command -v logger >/dev/null || return 0
+    $BOUNDED logger -t crossnet -- "$*" </dev/null >/dev/null 2>&1 7>&- 8<&- 9<&- &
 }
 
 # ---- steps -----------------------------------------------------------------------------------------------
@@ -200,13 +206,21 @@ state() { # PATH
 }
 
 # The words sorted: a set is not listed in the same order twice.
-look() { # CHANGE: how the host has it now
+look() { # CHANGE: how the host has it now; fails when that cannot be seen
+    answers=$(answers "$1") && printf '%s\n' "$answers" | tr -s ' \t,{}' '\n' | sort
+}
+
+# A tool that fails tells whether there is no such thing, or only that it could not look.
+answers() { # CHANGE
     for question in "$1"/look.*; do
         case $question in *.data) continue ;; esac
         [ -e "$question" ] || continue
-        answer=$(perform "$question" 2>/dev/null)
-        echo "$? $answer"
-    done | tr -s ' \t,{}' '\n' | sort
+        answer=$(perform "$question" 2>/dev/null) || answer=$(perform "$question" 2>&1)
+        code=$?
+        [ $code -lt 124 ] || return # it was killed, or there is no such tool
+        [ $code -eq 0 ] || answer=${answer%%;*} # nft goes on with what else there is
+        echo "$code $answer"
+    done
 }
 
 each() { # FOLDER: the changes in it, in order
@@ -229,10 +243,14 @@ decision() {
     echo "$said"
 }
 
-decide() { # confirm|rollback: whether that is what was decided
-    ln -- "$T/$1" "$T/decision" 2>/dev/null && flush "$T"
-    [ "$(decision)" = "$1" ]
-}
+decide() ( # TRANSACTION confirm|rollback: whether that is what was decided
+    # From within: another one may have come to stand in its place since somebody looked.
+    cd -- "$T" 2>/dev/null && is_here_in . "$1" || exit
+    [ -e decision ] || { ln -- "$2" decision && flush .; }
+    said=''
+    read -r said 2>/dev/null <decision
+    [ "$said" = "$2" ]
+)
 
 is_of_this_boot() { # or may be: only what is known to be of another boot needs no undo
     of=''
@@ -241,9 +259,13 @@ is_of_this_boot() { # or may be: only what is known to be of another boot needs 
 }
 
 fence() { # TRANSACTION: whoever wakes up late finds another one here, or none
+    is_here_in "$T" "$1" || { echo "gone ${held:-none}" && exit $REFUSED; }
+}
+
+is_here_in() { # FOLDER TRANSACTION
     held=''
-    read -r held 2>/dev/null <"$T/id"
-    [ "$held" = "$1" ] || { echo "gone ${held:-none}" && exit $REFUSED; }
+    read -r held 2>/dev/null <"$1/id"
+    [ "$held" = "$2" ]
 }
 
 # ---- to begin --------------------------------------------------------------------------------------------
@@ -252,7 +274,10 @@ stage() { # TRANSACTION CHECKSUM; the bundle comes as standard input
     for tool in flock setsid sha256sum sync; do
         command -v "$tool" >/dev/null || { clean && echo "lacks $tool" && exit $LACKING; }
     done
+    # Who ends the last transaction meanwhile would take the script away, and the folder.
+    ln -- "$0" "$ROOT/begin.$$" || exit $FAILED
     alone
+    [ -e "$0" ] || ln -- "$ROOT/begin.$$" "$0"
     conclude_due
     [ ! -d "$T" ] || { held && exit $HELD; }
     if unpack "$1" "$2" && snapshot && sync && mv -- "$ROOT/new" "$T" && flush "$ROOT"; then
@@ -292,8 +317,12 @@ unpack() { # TRANSACTION CHECKSUM
         boot >"$new/boot" && in_seconds $UNARMED >"$new/deadline" && : >"$new/step" && ln -- "$0" "$new/host.sh"
 }
 
-snapshot() {
-    for change in $(each "$ROOT/new/live"); do look "$change" >"$change/old" || return; done
+snapshot() { # looked at twice: what does not look the same now would prove nothing later
+    for change in $(each "$ROOT/new/live"); do
+        if ! look "$change" >"$change/old" || ! is_as_before "$change"; then
+            echo "$(cat "$change/what"): how it is now cannot be seen" && return 1
+        fi
+    done
 }
 
 # ---- the timers ------------------------------------------------------------------------------------------
@@ -357,9 +386,8 @@ arm() { # TRANSACTION SECONDS [unproved]
         [ "${3-}" = unproved ] && : >"$T/unguarded" || exit $LACKING
         detach watch "$1"
     fi
-    if [ -n "$(decision)" ] || ! in_seconds "$2" | keep "$T/deadline"; then
-        echo "gone $(decision)" && exit $REFUSED
-    fi
+    [ -z "$(decision)" ] || { echo "gone $(decision)" && exit $REFUSED; }
+    in_seconds "$2" | keep "$T/deadline" || exit $FAILED
     for name in $timers; do
         case $name in
         timer) start_timer "$1" "$2" || exit $LACKING ;;
@@ -407,7 +435,7 @@ insist() { # TRANSACTION
     done
 }
 
-is_here() { [ "$(cat "$T/id" 2>/dev/null)" = "$1" ]; } # TRANSACTION
+is_here() { is_here_in "$T" "$1"; } # TRANSACTION
 
 is_guarded() { # whether one of the timers that were armed still stands
     if [ -s "$T/timers" ] && systemctl --quiet is-active "$(tail -n 1 "$T/timers").timer" 2>/dev/null; then
@@ -421,8 +449,8 @@ is_guarded() { # whether one of the timers that were armed still stands
 disarm() {
     if [ -e "$T/timers" ]; then
         while read -r unit; do
-            systemctl stop "$unit.timer" 2>/dev/null 9<&-
-            systemctl reset-failed "$unit.timer" "$unit.service" 2>/dev/null 9<&-
+            $BOUNDED systemctl stop "$unit.timer" 2>/dev/null 9<&-
+            $BOUNDED systemctl reset-failed "$unit.timer" "$unit.service" 2>/dev/null 9<&-
         done <"$T/timers"
     fi
     end_session "$T/watcher"
@@ -457,18 +485,19 @@ apply() { # TRANSACTION UPTO
 work() { # TRANSACTION UPTO
     # First this, then the look at the decision: whoever decides looks for workers only after that.
     myself >"$T/worker" || exit $FAILED
+    [ -e "$T/step" ] || { echo "$T/step is missing" && exit $FAILED; }
     if [ -e "$T/failed" ]; then cat "$T/failed" && exit $FAILED; fi
     [ "$(begun)" -eq "$(wc -l 2>/dev/null <"$T/made" || echo 0)" ] || { echo "a change was cut short" && exit $FAILED; }
     number=0
     for change in $(each "$T/live"); do
         number=$((number + 1))
         [ "$number" -le "$2" ] || break
-        [ "$number" -gt "$(wc -l <"$T/step")" ] || continue
+        [ "$number" -gt "$(begun)" ] || continue
         fence "$1"
         if [ -n "$(decision)" ] || is_due "$T/deadline"; then echo "gone $(decision)" && exit $REFUSED; fi
         is_guarded || [ -e "$T/unguarded" ] || { echo unguarded && exit $LACKING; }
         echo "$number" >>"$T/step" && flush "$T/step" || exit $FAILED
-        make "$change" >"$T/said" 2>&1 || { mv -f -- "$T/said" "$T/failed" && cat "$T/failed" && exit $FAILED; }
+        make "$change" >"$T/said" 2>&1 || { mv -f -- "$T/said" "$T/failed"; cat "$T/failed"; exit $FAILED; }
         echo "$number" >>"$T/made" || exit $FAILED
     done
 }
@@ -502,14 +531,21 @@ commit() { # TRANSACTION
     if [ -z "$(decision)" ] && is_due "$T/deadline"; then
         echo "late" && exit $REFUSED
     fi
-    decide confirm || { echo "gone $(decision)" && exit $REFUSED; }
+    if ! decide "$1" confirm; then
+        fence "$1"
+        [ -n "$(decision)" ] || exit $FAILED
+        echo "gone $(decision)" && exit $REFUSED
+    fi
     note "transaction $1 is confirmed"
     echo confirmed
 }
 
-prove() { # standard input, unless it is empty, is what was seen to work
-    cat >"$T/verified.aside" || return
-    if [ -s "$T/verified.aside" ]; then mv -f -- "$T/verified.aside" "$T/verified"; fi
+prove() { # standard input, unless it is empty, is what was seen to work; half of it is nothing
+    if cat >"$T/verified.aside" && [ -s "$T/verified.aside" ]; then
+        mv -f -- "$T/verified.aside" "$T/verified"
+    else
+        rm -f -- "$T/verified.aside"
+    fi
 }
 
 release() { # TRANSACTION; standard input is kept as verified.json
@@ -521,7 +557,7 @@ release() { # TRANSACTION; standard input is kept as verified.json
 
 rollback() { # TRANSACTION
     fence "$1"
-    decide rollback
+    decide "$1" rollback || fence "$1"
     [ "$(decision)" != confirm ] || { echo "gone confirm" && exit $REFUSED; }
     apart conclude "$1"
 }
@@ -536,17 +572,17 @@ recover() { # at boot, and for whoever asks: what an earlier boot left is ended,
 conclude_alone() { # TRANSACTION
     alone
     fence "$1"
-    conclude
+    conclude && clean
 }
 
 conclude_due() {
-    rm -rf -- "$ROOT/new" "$ROOT"/told.* "$ROOT"/gone.*
+    rm -rf -- "$ROOT/new" "$ROOT"/begin.* "$ROOT"/told.* "$ROOT"/gone.*
     if [ -d "$T" ] && { is_due "$T/deadline" || [ -e "$T/result" ]; }; then conclude >/dev/null; fi
 }
 
 conclude() { # what is still to be done, whoever died before
     if [ ! -e "$T/result" ]; then
-        [ -n "$(decision)" ] || decide rollback
+        [ -n "$(decision)" ] || decide "$(cat "$T/id")" rollback
         end_session "$T/worker"
         myself 2>/dev/null >"$T/worker"
         if [ "$(decision)" = confirm ]; then forward; else back; fi || return
@@ -555,7 +591,6 @@ conclude() { # what is still to be done, whoever died before
 }
 
 back() {
-    BOUNDED=$(bounded)
     for change in $(each "$T/live" | head -n "$(begun)" | sort -r); do
         for step in $(steps_of "$change" undo); do
             # Another boot never knew of the change: only what is on the disk has to go.
@@ -564,7 +599,7 @@ back() {
             perform "$step" 2>&1
         done
     done
-    left=$(! is_of_this_boot || dirty)
+    left=$(dirty)
     if [ -n "$left" ]; then
         note "transaction $(cat "$T/id"): the rollback could not be proved"
         echo "$left"
@@ -575,16 +610,20 @@ back() {
     echo clean
 }
 
-begun() { wc -l 2>/dev/null <"$T/step" || echo 0; }
+begun() { if [ -e "$T/step" ]; then wc -l <"$T/step"; else each "$T/live" | wc -l; fi; }
 
 dirty() { # the changes that are not as they were
     for change in $(each "$T/live"); do
-        [ "$(look "$change")" = "$(cat "$change/old")" ] || echo "$(cat "$change/what") is not what it was before"
+        is_of_this_boot || [ "$(head -n 1 "$change/look.01")" = state ] || continue
+        is_as_before "$change" || echo "$(cat "$change/what") is not what it was before"
     done
 }
 
+is_as_before() { # CHANGE
+    now=$(look "$1") && [ "$now" = "$(cat "$1/old")" ]
+}
+
 forward() {
-    BOUNDED=$(bounded)
     result=written
     for change in $(each "$T/persist"); do
         uptime >"$T/ending"
@@ -598,8 +637,8 @@ forward() {
         keep "$ROOT/verified.json" <"$T/verified" || return
     fi
     if ! is_of_this_boot && [ -s "$T/services" ]; then
-        systemctl daemon-reload 9<&-
-        xargs systemctl --no-block start <"$T/services" 9<&-
+        $BOUNDED systemctl daemon-reload 9<&-
+        $BOUNDED xargs systemctl --no-block start <"$T/services" 9<&-
     fi
     echo "$result" | keep "$T/result" || return
     echo "$result"
@@ -619,14 +658,22 @@ bounded() { ! timeout -s KILL 1 true 2>/dev/null || echo "timeout -s KILL $PATIE
 forget() {
     disarm
     if [ "$(decision)" = confirm ] || [ -s "$T/step" ]; then
-        {
-            [ ! -e "$ROOT/history" ] || tail -n 499 "$ROOT/history"
-            printf '%s\t%s\t%s\t%s\n' "$(cat "$T/audit")" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$(decision)" "$(cat "$T/result")"
-        } | keep "$ROOT/history"
+        remember
     fi
     mv -- "$T" "$ROOT/gone.$$" && flush "$ROOT"
     rm -rf -- "$ROOT/gone.$$"
-    clean
+}
+
+remember() { # a line of the history, once, whoever was killed before
+    audit=$(cat "$T/audit") past=''
+    if [ -e "$ROOT/history" ]; then
+        past=$(tail -n 499 "$ROOT/history") || return
+        case $(tail -n 1 "$ROOT/history") in "$audit"*) return 0 ;; esac
+    fi
+    {
+        [ -z "$past" ] || printf '%s\n' "$past"
+        printf '%s\t%s\t%s\t%s\n' "$audit" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$(decision)" "$(cat "$T/result")"
+    } | keep "$ROOT/history"
 }
 
 clean() { # where nothing of crossnet is applied and nothing is under way, only the history stays
@@ -644,6 +691,8 @@ main() {
     BOUNDED=''
     verb=$1
     shift
+    # A change may take as long as its guard lets it.
+    [ "$verb" = work ] || BOUNDED=$(bounded)
     case $verb in
     conclude) conclude_alone "$@" ;;
     stage | arm | apply | status | extend | commit | release | rollback | recover | expire) "$verb" "$@" ;;

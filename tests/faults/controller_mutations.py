@@ -1,0 +1,180 @@
+"""Take one safeguard away at a time, and see a test go red: a program, `controller_mutations.py [NAME…]`.
+
+It works on copies of the package; a mutation whose text is not found any more is an error.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src" / "crossnet"
+
+KILLED = "tests/faults/test_controller_killed.py::test_apply_killed_and_recovered"
+STOPPED = "tests/faults/test_controller_stopped.py::test_"
+LATE = f"{STOPPED}who_wakes_up_late_is_refused_and_says_so[before-gateway-commit]"
+UNDO = 'if change.resource.kind != {kind!r}:\n        yield from _steps(f"{{folder}}/undo"'
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """In `file`, `old` becomes `new`; then `test` must fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+def _undo_of(kind: str) -> Mutation:
+    return Mutation(
+        f"no undo of a {kind}",
+        "transaction/bundle.py",
+        'yield from _steps(f"{folder}/undo"',
+        UNDO.format(kind=kind),
+        LATE,
+    )
+
+
+MUTATIONS = (
+    *(_undo_of(kind) for kind in ("route", "sysctl", "table", "jump", "file", "service")),
+    Mutation(
+        "no taking of the folder",
+        "transaction/host.sh",
+        '[ ! -d "$T" ] || { echo held',
+        'rm -rf -- "$T"; [ ! -d "$T" ] || { echo held',
+        f"{STOPPED}who_comes_while_another_one_changes_is_refused",
+    ),
+    Mutation(
+        "no looking at the folder in one instant",
+        "transaction/host.sh",
+        "    until flock -n 9; do",
+        "    until true; do",
+        f"{STOPPED}of_several_controllers_at_the_same_time_one_wins",
+    ),
+    Mutation(
+        "no fencing by the transaction's id",
+        "transaction/host.sh",
+        '[ "$held" = "$1" ] || {',
+        "true || {",
+        f"{STOPPED}who_wakes_up_when_another_one_has_applied_changes_nothing",
+    ),
+    Mutation(
+        "a decision that can be made twice",
+        "transaction/host.sh",
+        'ln -- "$T/$1" "$T/decision" 2>/dev/null && flush "$T"',
+        'cat -- "$T/$1" >"$T/decision"',
+        f"{STOPPED}who_decides_second_is_refused",
+    ),
+    Mutation(
+        "a deadline that never comes",
+        "transaction/host.sh",
+        "    at='' of=''\n    read -r at of 2>/dev/null <\"$1\"",
+        '    return 1\n    read -r at of 2>/dev/null <"$1"',
+        LATE,
+    ),
+    Mutation(
+        "no watcher",
+        "transaction/host.sh",
+        'if is_due "$T/deadline" || [ "$(decision)" = rollback ]; then insist "$1"; fi',
+        ":",
+        LATE,
+    ),
+    Mutation(
+        "a commit after the deadline",
+        "transaction/host.sh",
+        'if [ -z "$(decision)" ] && is_due "$T/deadline"; then',
+        "if false; then",
+        f"{STOPPED}who_decides_after_the_deadline_is_refused",
+    ),
+    Mutation(
+        "the first host does not decide for the others",
+        "transaction/ending.py",
+        "return await insist(agent, lambda: _commit(agent), until=until, watch=watch)",
+        "await insist(agent, lambda: _commit(agent), until=until, watch=watch)\n        return True",
+        f"{STOPPED}who_confirms_when_the_first_host_has_gone_back_takes_the_others_back",
+    ),
+    Mutation(
+        "no look at how the hosts have ended it",
+        "transaction/ending.py",
+        "return (*still, *(split for split in _splits(past) if split.transaction not in held))",
+        "return tuple(still)",
+        f"{STOPPED}a_split_is_told_and_brought_together_from_another_machine",
+    ),
+    Mutation(
+        "nothing is swept",
+        "api.py",
+        'await asyncio.gather(*(Agent(host, "").sweep() for host in hosts.values()))',
+        "return",
+        f"{KILLED}[app-stage-during]",
+    ),
+    Mutation(
+        "a confirmed host does not count",
+        "transaction/ending.py",
+        'return CONFIRM if CONFIRM in said else ROLLBACK if ROLLBACK in said else ""',
+        "return ROLLBACK",
+        f"{KILLED}[gateway-commit-after]",
+    ),
+    Mutation(
+        "a rollback that is not waited for",
+        "transaction/group.py",
+        "return await self._until_known(agent, end)",
+        "return []",
+        "tests/faults/test_controller_cut.py::test_way_cut_at_some_messages",
+    ),
+    Mutation(
+        "a person's decision is made again",
+        "transaction/group.py",
+        "if self._guard.confirm_within is None and ",
+        "if ",
+        f"{STOPPED}a_person_confirms_from_another_machine",
+    ),
+)
+
+
+def goes_red(mutation: Mutation) -> bool:
+    with tempfile.TemporaryDirectory(prefix="crossnet-mutated-", dir="/var/tmp") as folder:
+        shutil.copytree(PACKAGE, Path(folder) / "crossnet", ignore=shutil.ignore_patterns("__pycache__"))
+        os.chmod(folder, 0o755)
+        place = Path(folder) / "crossnet" / mutation.file
+        text = place.read_text(encoding="utf-8")
+        if text.count(mutation.old) != 1:
+            raise SystemExit(f"{mutation.name}: found {text.count(mutation.old)} times in {mutation.file}")
+        place.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
+        words = ["-m", "pytest", "-q", "-x", "-m", "faults or not faults", "-p", "no:cacheprovider"]
+        ran = subprocess.run(
+            [sys.executable, *words, mutation.test],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": folder},
+            capture_output=True,
+            text=True,
+        )
+        if ran.returncode not in (0, 1):
+            raise SystemExit(f"{mutation.name}: pytest ended with {ran.returncode}\n{ran.stdout}{ran.stderr}")
+        return ran.returncode == 1
+
+
+def main(names: list[str]) -> int:
+    unseen = []
+    for mutation in MUTATIONS:
+        if names and mutation.name not in names:
+            continue
+        red = goes_red(mutation)
+        sys.stdout.write(
+            f"{'red' if red else 'GREEN'}\t{mutation.name}\t{mutation.test.rpartition('/')[2]}\n"
+        )
+        sys.stdout.flush()
+        if not red:
+            unseen.append(mutation.name)
+    return 1 if unseen else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
