@@ -56,7 +56,7 @@ async def apply(
     group = Group(transaction, plan, hosts, guard, watch)
     try:
         if await group.stage(journal.new(transaction, what, plan.touched)):
-            await reconnect()  # the fire drill: whether the timers go off while nobody is connected
+            await reconnect()  # the fire drill: whether the timers go off without this connection
         await compare(plan, observe, replan)
         await group.arm()
         await group.change()
@@ -67,8 +67,12 @@ async def apply(
     except BaseException as cause:
         # Ctrl-C too: nobody may be left with half a change.
         raise await uninterrupted(give_up(cause, group, plan, reconnect, observe)) from cause
-    await uninterrupted(group.confirm())
+    behind = await uninterrupted(group.confirm())
     unwritten = await uninterrupted(group.release(proof))
+    if behind:
+        raise HostsDisagree(
+            "Confirmed, but not on every host:\n  " + "\n  ".join([*behind, *unwritten]) + _RECOVER
+        )
     return Confirmed(transaction, plan, unwritten)
 
 
@@ -116,7 +120,7 @@ async def give_up(
     )
 
 
-_RECOVER = "\n  `crossnet recover` tries again, from any machine."
+_RECOVER = "\n  `crossnet recover` ends it, from any machine."
 
 
 def _reason(cause: BaseException) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from crossnet.errors import CommandFailed, CrossnetError, HostError, HostsDisagree, HostsFailed
+from crossnet.errors import CommandFailed, CrossnetError, HostError, HostsFailed
 from crossnet.events import Event, Watcher
 from crossnet.planning import Plan
 from crossnet.resources import Change
@@ -42,6 +42,7 @@ class Group:
         self._live = _by_host(plan.live())
         self._persistent = _by_host(plan.persistent())
         self._staged: list[str] = []
+        self._behind: set[str] = set()  # the hosts that do not hold what is confirmed
         # A host goes back before the one over which it is reached: else nobody hears how it ended.
         self._later = dict.fromkeys(self._agents, 0) | {
             name: depth * LATER for depth, names in enumerate(plan.guard_order) for name in names
@@ -142,19 +143,19 @@ class Group:
         first, *_ = self._agents.values()
         await self._until_known(first, first.commit)
 
-    async def confirm(self) -> None:
-        """The others follow; HostsDisagree when a guard was faster, or a host does not answer any more."""
+    async def confirm(self) -> list[str]:
+        """The others follow; what became of those whose guard was faster, or that do not answer any more."""
+
+        async def follow(agent: Agent) -> str:
+            try:
+                await self._until_known(agent, agent.commit)
+            except CrossnetError as error:
+                self._behind.add(agent.host.name)
+                return str(error)
+            return ""
+
         _, *others = self._agents.values()
-        answers = await asyncio.gather(
-            *(self._until_known(agent, agent.commit) for agent in others), return_exceptions=True
-        )
-        lost = [str(answer) for answer in answers if isinstance(answer, CrossnetError)]
-        if lost:
-            raise HostsDisagree(
-                "Confirmed, but not on every host:\n  "
-                + "\n  ".join(lost)
-                + "\n  `crossnet recover` brings them together, from any machine."
-            )
+        return [said for said in await _all(follow(agent) for agent in others) if said]
 
     async def release(self, proof: Mapping[str, bytes]) -> tuple[str, ...]:
         """Write what the next boot needs and what crossnet owns now; an error takes nothing back, it is told."""
@@ -169,7 +170,8 @@ class Group:
             except CrossnetError as error:
                 return (str(error),)
 
-        return tuple(error for errors in await _all(end(name) for name in self._agents) for error in errors)
+        holding = [name for name in self._agents if name not in self._behind]
+        return tuple(error for errors in await _all(end(name) for name in holding) for error in errors)
 
     async def roll_back(self) -> list[str]:
         """Every host that was taken puts itself back; what is known not to be as before.
