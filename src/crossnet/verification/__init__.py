@@ -31,6 +31,10 @@ DRIFT = {"create": "misses", "change": "differs in", "remove": "has a left-over"
 # A gateway answers for all its clients: this many are asked to send at the same time.
 AT_ONCE = 16
 
+# A gateway is read again while clients go on sending: it forgets a connection that was reset after 10 s, an
+# echo after 30 (nf_conntrack_tcp_timeout_close, nf_conntrack_icmp_timeout).
+READ_AGAIN = 6.0  # seconds
+
 
 def read_back(plan: Plan, facts: Mapping[str, Facts], *, live_only: bool) -> tuple[str, ...]:
     """Everything that the hosts, read again, have not as the plan wants it; empty when all is well."""
@@ -62,7 +66,7 @@ async def verify(
     """Verify every passage of a plan; `facts` are fresh, and `live_only` before the files are written.
 
     A client sends all its probes with one command, after one more where it has to find a host that answers. A
-    gateway is read once before and once after.
+    gateway is read once before and once after, and on the way where that takes long.
     """
     choices = await choose(plan.passages, facts, hosts, watch)
     rounds = iter(await _send([choice for choice in choices if choice.probes], plan, hosts, watch))
@@ -100,21 +104,37 @@ async def _send(
     async def reading(gateway: str, own: Sequence[Flow]) -> tuple[str, Reading]:
         return gateway, await read(hosts[gateway], _tables(plan, own), own)
 
+    async def readings() -> dict[str, Reading]:
+        return dict(await asyncio.gather(*(reading(name, own) for name, own in by_gateway.items())))
+
     async def sending(client: str, own: Sequence[Flow]) -> list[tuple[Flow, Sent]]:
         async with gate:
             for flow in own:
                 watch(Event(f"sends {flow.probe}", client))
             return list(zip(own, await send(hosts[client], [flow.probe for flow in own]), strict=True))
 
-    before = dict(await asyncio.gather(*(reading(name, own) for name, own in by_gateway.items())))
-    answers = await asyncio.gather(*(sending(name, own) for name, own in by_client.items()))
-    after = dict(await asyncio.gather(*(reading(name, own) for name, own in by_gateway.items())))
+    later: list[dict[str, Reading]] = []
+
+    async def read_again() -> None:
+        while True:
+            await asyncio.sleep(READ_AGAIN)
+            later.append(await readings())
+
+    before = await readings()
+    meanwhile = asyncio.create_task(read_again())
+    try:
+        answers = await asyncio.gather(*(sending(name, own) for name, own in by_client.items()))
+    finally:
+        meanwhile.cancel()
+        await asyncio.wait([meanwhile])
+    if not meanwhile.cancelled():
+        meanwhile.result()  # the gateway could not be read
+    later.append(after := await readings())
     sent = dict(chain.from_iterable(answers))
 
     def seen(flow: Flow) -> Seen:
-        first, last = (each[flow.passage.gateway].tracked(flow) for each in (before, after))
-        tracked = None if first is None or last is None else fresh(first, last)
-        return Seen(flow.client, sent[flow], tracked)
+        first, *others = (each[flow.passage.gateway].tracked(flow) for each in (before, *later))
+        return Seen(flow.client, sent[flow], fresh(first, others))
 
     return [
         Round(

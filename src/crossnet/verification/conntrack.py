@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from crossnet.values import Address, Family, Probe, Protocol, address
@@ -50,10 +50,23 @@ class Entry:
         return re.sub(r"^(\S+ \d+) \d+", r"\1", self.text)
 
 
-def fresh(before: Sequence[Entry], after: Sequence[Entry]) -> tuple[Entry, ...]:
-    """The entries that a flow in between made, or gave a new lease of life."""
+Tracked = tuple[Entry, ...] | None  # the entries of one flow; None where the gateway cannot tell
+
+
+def fresh(before: Tracked, after: Iterable[Tracked]) -> Tracked:
+    """The entries that a flow after `before` made, or gave a new lease of life; the latest is the last.
+
+    None where the gateway could not tell at one of these times.
+    """
+    found: list[Entry] = []
+    if before is None:
+        return None
     known = {entry.flow: entry.lifetime for entry in before}
-    return tuple(entry for entry in after if entry.lifetime > known.get(entry.flow, -1))
+    for entries in after:
+        if entries is None:
+            return None
+        found += [entry for entry in entries if entry.lifetime > known.get(entry.flow, -1)]
+    return tuple(found)
 
 
 def question(family: Family, flows: Iterable[Ends]) -> tuple[str, ...]:

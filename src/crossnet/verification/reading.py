@@ -13,7 +13,7 @@ from crossnet.transport import Host
 from crossnet.transport.batch import ask
 from crossnet.values import Family, Probe
 from crossnet.verification import conntrack, counters
-from crossnet.verification.conntrack import Ends, Entry
+from crossnet.verification.conntrack import Ends, Entry, Tracked
 from crossnet.verification.counters import Counters
 
 
@@ -40,8 +40,7 @@ class Reading:
     def counters(self, passage: Passage) -> Counters:
         return counters.of_crossing(self.tables[passage.family], passage.crossing.name)
 
-    def tracked(self, flow: Flow) -> tuple[Entry, ...] | None:
-        """The entries of a flow; None where the gateway cannot tell."""
+    def tracked(self, flow: Flow) -> Tracked:
         known = self.entries[flow.passage.family]
         return None if known is None else conntrack.of_probe(known.get(flow.ends, ()), flow.probe)
 

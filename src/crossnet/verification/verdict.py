@@ -10,7 +10,7 @@ from crossnet.design import FORWARDING, Client, Passage
 from crossnet.facts import Facts
 from crossnet.facts.routes import matching
 from crossnet.values import Address, Probe, contains, host_network
-from crossnet.verification.conntrack import Entry
+from crossnet.verification.conntrack import Entry, Tracked
 from crossnet.verification.counters import Counters
 from crossnet.verification.probe import Reply, Sent
 
@@ -85,7 +85,7 @@ class Seen:
 
     client: Client
     sent: Sent
-    tracked: tuple[Entry, ...] | None
+    tracked: Tracked
 
     @property
     def entry(self) -> Entry | None:
