@@ -13,9 +13,9 @@ from faults.oracle import NEW, OLD, count
 pytestmark = pytest.mark.lab
 SLOW = pytest.mark.faults
 
-APPLY = ("apply", "--yes", "--guard", "10s")
-UNDO = ("undo", "--yes", "--guard", "10s")
-WAIT = ("apply", "--yes", "--guard", "10s", "--confirm-within")
+APPLY = ("apply", "--yes", "--guard", "30s")
+UNDO = ("undo", "--yes", "--guard", "30s")
+WAIT = ("apply", "--yes", "--guard", "30s", "--confirm-within")
 
 
 def stopped(ground: Ground, when: str, host: str, subject: str, *command: str) -> Running:
