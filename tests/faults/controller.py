@@ -257,7 +257,7 @@ class Ground:
 
     def carry_out(self, *words: str) -> Ran:
         self._seen = ""
-        ran = self.operator.run(*words, "--yes", "--guard", "10s")
+        ran = self.operator.run(*words, "--yes", "--guard", "30s")
         assert ran.code == 0, ran
         return ran
 
@@ -269,6 +269,11 @@ class Ground:
             self.oracle.check(host, state, told=told)
         self._seen = state
         return state
+
+    def taken(self) -> Ground:
+        """Itself, for somebody who may do with it what they like."""
+        self._seen = ""
+        return self
 
     def restore(self) -> None:
         """OLD again, for the next point."""
@@ -293,12 +298,12 @@ class Grounds:
 
     def take(self) -> Ground:
         try:
-            return self._free.get_nowait()
+            return self._free.get_nowait().taken()
         except queue.Empty:
             name = f"t{os.getpid()}-f{next(_numbers)}"
             ground = Ground(name, self._folder / name, self._crossing)
             self._made.append(ground)
-            return ground
+            return ground.taken()
 
     def give_back(self, ground: Ground) -> None:
         """For the next one, as it was: one that a test failed on is not given back."""

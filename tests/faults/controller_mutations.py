@@ -62,15 +62,15 @@ MUTATIONS = (
     Mutation(
         "no fencing by the transaction's id",
         "transaction/host.sh",
-        '[ "$held" = "$1" ] || {',
-        "true || {",
-        f"{STOPPED}who_wakes_up_when_another_one_has_applied_changes_nothing",
+        '    held=\'\'\n    read -r held 2>/dev/null <"$1/id"\n    [ "$held" = "$2" ]',
+        '    held=$2\n    [ -d "$1" ]',
+        f"{STOPPED}who_wakes_up_while_another_one_waits_decides_nothing_for_it",
     ),
     Mutation(
         "a decision that can be made twice",
         "transaction/host.sh",
-        'ln -- "$T/$1" "$T/decision" 2>/dev/null && flush "$T"',
-        'cat -- "$T/$1" >"$T/decision"',
+        '[ -e decision ] || { ln -- "$2" decision && flush .; }',
+        'echo "$2" >decision',
         f"{STOPPED}who_decides_second_is_refused",
     ),
     Mutation(

@@ -146,7 +146,7 @@ class SshGround:
         return self.start(*words, machine=machine).end()
 
     def carry_out(self, *words: str) -> Ran:
-        ran = self.run(*words, "--yes", "--guard", "10s")
+        ran = self.run(*words, "--yes", "--guard", "30s")
         assert ran.code == 0, ran
         return ran
 

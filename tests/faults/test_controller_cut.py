@@ -19,7 +19,7 @@ from faults.oracle import NEW, OLD, count
 pytestmark = pytest.mark.lab
 
 AT_ONCE = 6
-GUARD = 10
+GUARD = 20
 EXTENDED = 60
 AFTER = 5  # seconds
 

@@ -90,7 +90,7 @@ def rounds(ground: Ground, times: int) -> None:
     died = Fault(ground.applied.number("app", "apply"), "kill", "after")
     for _ in range(times):
         with somebody_else(ground):
-            assert ground.operator.run("apply", "--yes", "--guard", "10s", fault=died).reached
+            assert ground.operator.run("apply", "--yes", "--guard", "30s", fault=died).reached
             back = ground.operator.run("recover", "--yes")
         assert back.code == 3, back
         ground.alike(OLD)

@@ -12,7 +12,7 @@ from faults.oracle import NEW, OLD, count
 pytestmark = pytest.mark.lab
 
 AT_ONCE = 6
-GUARD = 10  # seconds, the shortest that there is
+GUARD = 30  # seconds
 EXTENDED = 60  # seconds that every guard has when the decision is made
 UNARMED = 60  # seconds for which a host is kept where no guard was armed
 LATE = 25  # seconds more, on a machine that does many things

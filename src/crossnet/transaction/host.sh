@@ -43,9 +43,9 @@ TRIES=20
 
 # ---- time, processes, files ------------------------------------------------------------------------------
 
-uptime() { read -r up _ </proc/uptime && echo "${up%%.*}"; }
-
-boot() { cat /proc/sys/kernel/random/boot_id; }
+# What is asked for again and again is read into variables, without a subshell: of one that is killed, or that
+# cannot be started any more, an empty answer would be left.
+read_clock() { read -r now _ </proc/uptime && now=${now%%.*}; }
 
 pause() { sleep 0.1 2>/dev/null || sleep 1; }
 
@@ -53,12 +53,15 @@ is_due() { # FILE: whether the deadline in it has come; one that cannot be under
     at='' of=''
     read -r at of 2>/dev/null <"$1"
     case $at in '' | 0* | *[!0-9]*) return 0 ;; esac
-    [ ${#at} -le 9 ] && [ "$of" = "$(boot)" ] || return 0
-    left=$((at - $(uptime)))
+    [ ${#at} -le 9 ] && [ "$of" = "$BOOT" ] || return 0
+    read_clock
+    left=$((at - now))
     [ "$left" -le 0 ] || [ "$left" -gt "$LONGEST" ]
 }
 
-in_seconds() { echo "$(($(uptime) + $1)) $(boot)"; }
+in_seconds() { read_clock && echo "$((now + $1)) $BOOT"; }
+
+show_a_sign() { read_clock && echo "$now" 2>/dev/null >"$1"; } # FILE: that it goes on, for whoever watches it
 
 # proc_pid_stat(5): what follows the name in brackets is state, parent, group, session … and, 20th, its start.
 words_of() { # PROCESS
@@ -93,9 +96,9 @@ end_session() { # FILE that holds the leader and its start
     read -r leader start 2>/dev/null <"$1"
     case $leader in '' | *[!0-9]*) return 0 ;; esac
     is_of_this_boot || return 0
-    now=$(start_of "$leader")
+    began=$(start_of "$leader")
     # The number is free for others only when nobody of the session is left.
-    [ -z "$now" ] || [ "$now" = "$start" ] || return 0
+    [ -z "$began" ] || [ "$began" = "$start" ] || return 0
     [ "$leader" != "$(session $$)" ] || return 0
     tries=0
     while members=$(members_of "$leader") && [ -n "$members" ] && [ "$tries" -lt 50 ]; do
@@ -130,13 +133,15 @@ keep() { # FILE: standard input, whole or not at all, also after a power cut
 # What is started under it does not inherit it (9<&-): a tool that hangs must not hold it.
 alone() {
     exec 9<"$ROOT" || return 1
-    since=$(uptime) seen=''
+    read_clock
+    since=$now seen=''
     until flock -n 9; do
         # Counted from when it last moved before our eyes: it may be empty just now, or of one who has died.
         step=''
         read -r step 2>/dev/null <"$T/ending"
-        [ "$step" = "$seen" ] || { seen=$step && since=$(uptime); }
-        [ $(($(uptime) - since)) -lt $STUCK ] || { end_session "$T/worker" && since=$(uptime); }
+        read_clock
+        [ "$step" = "$seen" ] || { seen=$step && since=$now; }
+        [ $((now - since)) -lt $STUCK ] || { end_session "$T/worker" && since=$now; }
         pause
     done
 }
@@ -213,8 +218,7 @@ look() { # CHANGE: how the host has it now; fails when that cannot be seen
 # A tool that fails tells whether there is no such thing, or only that it could not look.
 answers() { # CHANGE
     for question in "$1"/look.*; do
-        case $question in *.data) continue ;; esac
-        [ -e "$question" ] || continue
+        is_step "$question" || continue
         answer=$(perform "$question" 2>/dev/null) || answer=$(perform "$question" 2>&1)
         code=$?
         [ $code -lt 124 ] || return # it was killed, or there is no such tool
@@ -223,39 +227,31 @@ answers() { # CHANGE
     done
 }
 
-each() { # FOLDER: the changes in it, in order
-    for change in "$1"/[0-9]*; do
-        [ ! -d "$change" ] || echo "$change"
-    done
-}
-
-steps_of() { # CHANGE do|undo
-    for step in "$1/$2".*; do
-        case $step in *.data) ;; *) [ ! -e "$step" ] || echo "$step" ;; esac
-    done
+is_step() { # FILE
+    case $1 in *.data) return 1 ;; esac
+    [ -e "$1" ]
 }
 
 # ---- the decision ----------------------------------------------------------------------------------------
 
-decision() {
+is_decided() { # [confirm|rollback]: whether anything was, or just that; `said` is what
     said=''
     read -r said 2>/dev/null <"$T/decision"
-    echo "$said"
+    [ -n "$said" ] && [ "$said" = "${1:-$said}" ]
 }
 
 decide() ( # TRANSACTION confirm|rollback: whether that is what was decided
     # From within: another one may have come to stand in its place since somebody looked.
     cd -- "$T" 2>/dev/null && is_here_in . "$1" || exit
-    [ -e decision ] || { ln -- "$2" decision && flush .; }
-    said=''
-    read -r said 2>/dev/null <decision
-    [ "$said" = "$2" ]
+    [ -e decision ] || ln -- "$2" decision
+    flush .
+    read -r made <decision && [ "$made" = "$2" ]
 )
 
 is_of_this_boot() { # or may be: only what is known to be of another boot needs no undo
     of=''
     read -r of 2>/dev/null <"$T/boot"
-    case $of in ????????-????-????-????-????????????) [ "$of" = "$(boot)" ] ;; esac
+    case $of in ????????-????-????-????-????????????) [ "$of" = "$BOOT" ] ;; esac
 }
 
 fence() { # TRANSACTION: whoever wakes up late finds another one here, or none
@@ -292,7 +288,9 @@ stage() { # TRANSACTION CHECKSUM; the bundle comes as standard input
 
 held() {
     is_due "$T/deadline" && left=0
-    echo "held $(begun) $left $(decision)"
+    count_begun
+    is_decided
+    echo "held $begun $left $said"
     cat "$T/journal.json"
 }
 
@@ -312,13 +310,15 @@ unpack() { # TRANSACTION CHECKSUM
         [ "$(wc -c <"$new/$name")" -eq "$size" ] || return
         offset=$((offset + size))
     done <"$new/index"
+    [ "$(wc -c <"$new/bundle")" -eq "$offset" ] || return
     rm -f -- "$new/bundle" "$new/index"
     printf '%s\n' "$1" >"$new/id" && echo confirm >"$new/confirm" && echo rollback >"$new/rollback" &&
-        boot >"$new/boot" && in_seconds $UNARMED >"$new/deadline" && : >"$new/step" && ln -- "$0" "$new/host.sh"
+        echo "$BOOT" >"$new/boot" && in_seconds $UNARMED >"$new/deadline" && : >"$new/step" && ln -- "$0" "$new/host.sh"
 }
 
 snapshot() { # looked at twice: what does not look the same now would prove nothing later
-    for change in $(each "$ROOT/new/live"); do
+    for change in "$ROOT"/new/live/[0-9]*; do
+        [ -d "$change" ] || continue
         if ! look "$change" >"$change/old" || ! is_as_before "$change"; then
             echo "$(cat "$change/what"): how it is now cannot be seen" && return 1
         fi
@@ -340,7 +340,7 @@ detach() { # VERB ARGUMENT…: in a session of its own, with nothing of the conn
     setsid /bin/sh "$0" "$@" </dev/null >/dev/null 2>&1 9<&- &
 }
 
-proof_here() { echo "$(boot) ${0##*/} $(cat /proc/self/loginuid 2>/dev/null)"; }
+proof_here() { echo "$BOOT ${0##*/} $(cat /proc/self/loginuid 2>/dev/null)"; }
 
 # Both timers go off for real, with a harmless mark, when the connection that started them is closed.
 drill() {
@@ -357,7 +357,7 @@ mark() { # timer|watch NAMESPACE
     [ "$1" = timer ] || sleep 1
     [ "$(readlink /proc/self/ns/net)" = "$2" ] || exit
     ! command -v nft >/dev/null || nft --file - </dev/null || exit
-    uptime >"$ROOT/drill/$1"
+    show_a_sign "$ROOT/drill/$1"
 }
 
 proved() { # the timers that went off; waits for one that may still do
@@ -386,7 +386,7 @@ arm() { # TRANSACTION SECONDS [unproved]
         [ "${3-}" = unproved ] && : >"$T/unguarded" || exit $LACKING
         detach watch "$1"
     fi
-    [ -z "$(decision)" ] || { echo "gone $(decision)" && exit $REFUSED; }
+    ! is_decided || { echo "gone $said" && exit $REFUSED; }
     in_seconds "$2" | keep "$T/deadline" || exit $FAILED
     for name in $timers; do
         case $name in
@@ -416,8 +416,8 @@ watch() { # TRANSACTION
     echo -900 2>/dev/null >/proc/self/oom_score_adj
     myself >"$T/watcher"
     while is_here "$1"; do
-        uptime 2>/dev/null >"$T/heartbeat"
-        if is_due "$T/deadline" || [ "$(decision)" = rollback ]; then insist "$1"; fi
+        show_a_sign "$T/heartbeat"
+        if is_due "$T/deadline" || is_decided rollback; then insist "$1"; fi
         sleep 1
     done
 }
@@ -443,7 +443,8 @@ is_guarded() { # whether one of the timers that were armed still stands
     fi
     beat=0
     read -r beat 2>/dev/null <"$T/heartbeat"
-    is_alive "$T/watcher" && [ $(($(uptime) - beat)) -le $STALE ]
+    read_clock
+    is_alive "$T/watcher" && [ $((now - beat)) -le $STALE ]
 }
 
 disarm() {
@@ -487,14 +488,16 @@ work() { # TRANSACTION UPTO
     myself >"$T/worker" || exit $FAILED
     [ -e "$T/step" ] || { echo "$T/step is missing" && exit $FAILED; }
     if [ -e "$T/failed" ]; then cat "$T/failed" && exit $FAILED; fi
-    [ "$(begun)" -eq "$(wc -l 2>/dev/null <"$T/made" || echo 0)" ] || { echo "a change was cut short" && exit $FAILED; }
+    count_begun
+    [ "$begun" -eq "$(wc -l 2>/dev/null <"$T/made" || echo 0)" ] || { echo "a change was cut short" && exit $FAILED; }
     number=0
-    for change in $(each "$T/live"); do
+    for change in "$T"/live/[0-9]*; do
+        [ -d "$change" ] || break
         number=$((number + 1))
         [ "$number" -le "$2" ] || break
-        [ "$number" -gt "$(begun)" ] || continue
+        [ "$number" -gt "$begun" ] || continue
         fence "$1"
-        if [ -n "$(decision)" ] || is_due "$T/deadline"; then echo "gone $(decision)" && exit $REFUSED; fi
+        if is_decided || is_due "$T/deadline"; then echo "gone $said" && exit $REFUSED; fi
         is_guarded || [ -e "$T/unguarded" ] || { echo unguarded && exit $LACKING; }
         echo "$number" >>"$T/step" && flush "$T/step" || exit $FAILED
         make "$change" >"$T/said" 2>&1 || { mv -f -- "$T/said" "$T/failed"; cat "$T/failed"; exit $FAILED; }
@@ -503,15 +506,15 @@ work() { # TRANSACTION UPTO
 }
 
 make() { # CHANGE
-    for step in $(steps_of "$1" 'do'); do
-        perform "$step" || { echo "failed ${1##*/} ${step##*.} $? $(cat "$1/what")" && return 1; }
+    for step in "$1"/do.*; do
+        ! is_step "$step" || perform "$step" || { echo "failed ${1##*/} ${step##*.} $? $(cat "$1/what")" && return 1; }
     done
 }
 
 extend() { # TRANSACTION SECONDS; standard input as for release
     fence "$1"
-    if [ -n "$(decision)" ] || is_due "$T/deadline" || ! { is_guarded || [ -e "$T/unguarded" ]; }; then
-        echo "gone $(decision)" && exit $REFUSED
+    if is_decided || is_due "$T/deadline" || ! { is_guarded || [ -e "$T/unguarded" ]; }; then
+        echo "gone $said" && exit $REFUSED
     fi
     prove && in_seconds "$2" | keep "$T/deadline" || exit $FAILED
     [ ! -s "$T/timers" ] || start_timer "$1" "$2" || exit $LACKING
@@ -521,20 +524,20 @@ extend() { # TRANSACTION SECONDS; standard input as for release
 status() { # TRANSACTION: the seconds left, or what was decided
     fence "$1"
     is_due "$T/deadline" && left=0
-    if [ -z "$(decision)" ]; then echo "open $left"; else decision; fi
+    if is_decided; then echo "$said"; else echo "open $left"; fi
 }
 
 # ---- to end ----------------------------------------------------------------------------------------------
 
 commit() { # TRANSACTION
     fence "$1"
-    if [ -z "$(decision)" ] && is_due "$T/deadline"; then
+    if ! is_decided && is_due "$T/deadline"; then
         echo "late" && exit $REFUSED
     fi
     if ! decide "$1" confirm; then
         fence "$1"
-        [ -n "$(decision)" ] || exit $FAILED
-        echo "gone $(decision)" && exit $REFUSED
+        is_decided || exit $FAILED
+        echo "gone $said" && exit $REFUSED
     fi
     note "transaction $1 is confirmed"
     echo confirmed
@@ -550,7 +553,7 @@ prove() { # standard input, unless it is empty, is what was seen to work; half o
 
 release() { # TRANSACTION; standard input is kept as verified.json
     fence "$1"
-    [ "$(decision)" = confirm ] || { echo "gone $(decision)" && exit $REFUSED; }
+    is_decided confirm || { echo "gone $said" && exit $REFUSED; }
     prove
     apart conclude "$1"
 }
@@ -558,7 +561,7 @@ release() { # TRANSACTION; standard input is kept as verified.json
 rollback() { # TRANSACTION
     fence "$1"
     decide "$1" rollback || fence "$1"
-    [ "$(decision)" != confirm ] || { echo "gone confirm" && exit $REFUSED; }
+    ! is_decided confirm || { echo "gone confirm" && exit $REFUSED; }
     apart conclude "$1"
 }
 
@@ -582,25 +585,33 @@ conclude_due() {
 
 conclude() { # what is still to be done, whoever died before
     if [ ! -e "$T/result" ]; then
-        [ -n "$(decision)" ] || decide "$(cat "$T/id")" rollback
+        is_here_in "$T" ''
+        is_decided || decide "$held" rollback
         end_session "$T/worker"
         myself 2>/dev/null >"$T/worker"
-        if [ "$(decision)" = confirm ]; then forward; else back; fi || return
+        if is_decided confirm; then forward; else back; fi || return
     fi
     forget
 }
 
 back() {
-    for change in $(each "$T/live" | head -n "$(begun)" | sort -r); do
-        for step in $(steps_of "$change" undo); do
+    count_begun
+    newest_first=''
+    for change in "$T"/live/[0-9]*; do
+        [ "$begun" -gt 0 ] || break
+        begun=$((begun - 1)) newest_first="$change $newest_first"
+    done
+    for change in $newest_first; do
+        for step in "$change"/undo.*; do
+            is_step "$step" || continue
             # Another boot never knew of the change: only what is on the disk has to go.
-            is_of_this_boot || [ "$(head -n 1 "$step")" != run ] || continue
-            uptime 2>/dev/null >"$T/ending"
+            read -r kind <"$step"
+            is_of_this_boot || [ "$kind" != run ] || continue
+            show_a_sign "$T/ending"
             perform "$step" 2>&1
         done
     done
-    left=$(dirty)
-    if [ -n "$left" ]; then
+    if ! left=$(dirty) || [ -n "$left" ]; then
         note "transaction $(cat "$T/id"): the rollback could not be proved"
         echo "$left"
         return $FAILED
@@ -610,23 +621,28 @@ back() {
     echo clean
 }
 
-begun() { if [ -e "$T/step" ]; then wc -l <"$T/step"; else each "$T/live" | wc -l; fi; }
+count_begun() { # all of them when it is not known
+    begun=0
+    [ -e "$T/step" ] || { begun=9999 && return; }
+    while read -r _; do begun=$((begun + 1)); done <"$T/step"
+}
 
 dirty() { # the changes that are not as they were
-    for change in $(each "$T/live"); do
+    for change in "$T"/live/[0-9]*; do
+        [ -d "$change" ] || continue
         is_of_this_boot || [ "$(head -n 1 "$change/look.01")" = state ] || continue
         is_as_before "$change" || echo "$(cat "$change/what") is not what it was before"
     done
 }
 
 is_as_before() { # CHANGE
-    now=$(look "$1") && [ "$now" = "$(cat "$1/old")" ]
+    view=$(look "$1") && [ "$view" = "$(cat "$1/old")" ]
 }
 
 forward() {
     result=written
-    for change in $(each "$T/persist"); do
-        uptime >"$T/ending"
+    for change in "$T"/persist/[0-9]*; do
+        show_a_sign "$T/ending"
         make "$change" || result=unwritten
     done
     # What could not be removed is still crossnet's.
@@ -657,7 +673,7 @@ bounded() { ! timeout -s KILL 1 true 2>/dev/null || echo "timeout -s KILL $PATIE
 
 forget() {
     disarm
-    if [ "$(decision)" = confirm ] || [ -s "$T/step" ]; then
+    if is_decided confirm || [ -s "$T/step" ]; then
         remember
     fi
     mv -- "$T" "$ROOT/gone.$$" && flush "$ROOT"
@@ -670,9 +686,10 @@ remember() { # a line of the history, once, whoever was killed before
         past=$(tail -n 499 "$ROOT/history") || return
         case $(tail -n 1 "$ROOT/history") in "$audit"*) return 0 ;; esac
     fi
+    is_decided
     {
         [ -z "$past" ] || printf '%s\n' "$past"
-        printf '%s\t%s\t%s\t%s\n' "$audit" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$(decision)" "$(cat "$T/result")"
+        printf '%s\t%s\t%s\t%s\n' "$audit" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$said" "$(cat "$T/result")"
     } | keep "$ROOT/history"
 }
 
@@ -691,6 +708,7 @@ main() {
     BOUNDED=''
     verb=$1
     shift
+    read -r BOOT </proc/sys/kernel/random/boot_id
     # A change may take as long as its guard lets it.
     [ "$verb" = work ] || BOUNDED=$(bounded)
     case $verb in
