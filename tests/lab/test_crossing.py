@@ -367,7 +367,7 @@ def test_change_that_fails_is_rolled_back_everywhere(bench: Callable[..., Bench]
     """A tool on one host says no in the middle; the fault is proved to have been reached."""
     b = bench()
     host, tool = {"table": ("gateway", "nft"), "sysctl": ("gateway", "sysctl"), "route": ("app", "ip")}[kind]
-    refused = {"table": "-f", "sysctl": "-e", "route": "-4"}[kind]
+    refused = {"table": "-f -", "sysctl": "-w", "route": "route add"}[kind]
     before = b.fingerprints()
     spec = b.spec("to: 10.0.44.0/24")
     _break_tool(b, host, tool, refused)
@@ -377,14 +377,15 @@ def test_change_that_fails_is_rolled_back_everywhere(bench: Callable[..., Bench]
     assert b.differences(before) == []
 
 
-def _break_tool(b: Bench, host: str, tool: str, first: str) -> None:
+def _break_tool(b: Bench, host: str, tool: str, words: str) -> None:
     """Put a tool before the real one that fails once, for its changing call only."""
     script = f"""#!/bin/sh
-if [ "$1" = "{first}" ] && [ "$3" != show ] && [ ! -e /tmp/fault-reached ]; then
-    : > /tmp/fault-reached
-    echo broken on purpose >&2
-    exit 1
-fi
+case " $* " in *" {words} "*)
+    if mkdir /tmp/fault-reached 2>/dev/null; then
+        echo broken on purpose >&2
+        exit 1
+    fi ;;
+esac
 exec /tmp/real-{tool} "$@"
 """
     b.check(host, f"place=$(readlink -f $(command -v {tool})); cp $place /tmp/real-{tool}")
