@@ -20,7 +20,7 @@ import sysconfig
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ HERE = Path(__file__).parent
 TOPOLOGY = HERE / "topologies" / "many.yaml"
 MEASURED = (HERE / "programs" / "measured.py").read_text(encoding="utf-8")
 
+CLIENTS = 100
 PROMISE = 200.0  # MB
 
 CONTROLLER, GATEWAY, TARGET = "controller", "gateway", "target"
@@ -188,8 +189,10 @@ def copied() -> Iterator[str]:
 
 
 @asynccontextmanager
-async def place_up() -> AsyncIterator[Place]:
-    topology = load(str(TOPOLOGY))
+async def place_up(clients: int = CLIENTS) -> AsyncIterator[Place]:
+    every = load(str(TOPOLOGY))
+    unused = {f"client-{number}" for number in range(clients + 1, CLIENTS + 1)}
+    topology = replace(every, hosts=tuple(host for host in every.hosts if host.name not in unused))
     addresses = {
         host.name: str(host.interfaces[0].addresses[0].ip) for host in topology.hosts if host.name != TARGET
     }
@@ -261,7 +264,7 @@ def main() -> None:
             }
         )
     memory = bar(f"controller below {PROMISE:g} MB", [one.peak_mb for one in ran[APPLY]], PROMISE)
-    data: dict[str, Any] = {"rounds": rounds, "clients": 100, "results": results, "bars": [memory]}
+    data: dict[str, Any] = {"rounds": rounds, "clients": CLIENTS, "results": results, "bars": [memory]}
     report(
         "many_hosts",
         ("100 clients over SSH", "seconds", f"× {LOOP}", "CPU s, controller", "peak MB"),
