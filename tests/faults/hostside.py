@@ -8,8 +8,10 @@ import itertools
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import Any, TypeVar
 
 from crossnet import api
 from crossnet.lab import build
+from crossnet.lab.build import Lab
 from crossnet.lab.topology import Topology, from_data, load, to_data
 from crossnet.planning import Plan
 from crossnet.spec import Spec
@@ -38,6 +41,8 @@ HEARTBEAT = f"{T}/heartbeat"
 
 A = TypeVar("A")
 
+_labs = itertools.count(1)
+
 _TRACER = Path(__file__).with_name("hostside_tracer.py").read_text(encoding="utf-8")
 _PLACE = 'umask 077; mkdir -p "${1%/*}"; [ -e "$1" ] || { cat >"$1.aside" && mv "$1.aside" "$1"; }'
 
@@ -50,6 +55,12 @@ for unit; do
     command=$(sed -n 's/^ExecStart=//p' "/etc/systemd/system/$unit") && $command
 done
 """
+
+
+CROSSINGS = {
+    "nftables": "to: 10.0.44.0/24, firewall: nftables",
+    "iptables": "to: 10.0.44.0/24, firewall: iptables",
+}
 
 
 @cache
@@ -93,8 +104,10 @@ class HostSide:
     host: str
     oracle: Oracle
     plans: Mapping[str, Plan]
+    spec: Spec
     log: list[str] = field(default_factory=list)
     transaction: str = ""
+    state: str = OLD
     _numbers: Any = field(default_factory=lambda: itertools.count(1))
 
     @classmethod
@@ -109,7 +122,7 @@ class HostSide:
         second = asyncio.run(api.plan_undo(spec)).plan
         bench.undo(spec)
         bench.check(host, f"rm -f {ROOT}/history")
-        side = cls(bench, host, oracle, {OLD: first, NEW: second})
+        side = cls(bench, host, oracle, {OLD: first, NEW: second}, spec)
         side.check(OLD)
         return side
 
@@ -143,6 +156,14 @@ class HostSide:
     def recover(self, **fault: Any) -> Completed:
         return self.verb("recover", **fault)
 
+    def expire(self, **fault: Any) -> Completed:
+        """As the timer of systemd calls it."""
+        return self.verb("expire", self.transaction, **fault)
+
+    def watch(self, *, prefix: Sequence[str] = ()) -> Completed:
+        """As `arm` calls it: in a session of its own."""
+        return self.verb("watch", self.transaction, prefix=[*prefix, "setsid", "--wait"])
+
     def begin(self, state: str, verbs: Sequence[str]) -> None:
         """A transaction from that state as far as these verbs lead, without a fault."""
         for verb in verbs:
@@ -155,6 +176,11 @@ class HostSide:
         other = NEW if state == OLD else OLD
         self.check(other)
         return other
+
+    def undo(self) -> None:
+        """By crossnet itself, which reads what is there."""
+        self.bench.undo(self.spec)
+        self.check(OLD)
 
     def verb(
         self, verb: str, *words: str, stdin: bytes = b"", prefix: Sequence[str] = (), timeout: float = 240
@@ -169,8 +195,11 @@ class HostSide:
     def killing(self, how: str, number: int, verb: Callable[..., Completed], *words: Any) -> Killed:
         """A verb that is killed at its N-th call; 0 lets it go on to its end."""
         answer = verb(*words, prefix=[PYTHON, "-I", "-S", "-c", _TRACER, how, str(number)])
-        told = (answer.error_text.strip().splitlines() or [""])[-1]
-        return Killed(answer, told)
+        # What goes on after the verb may say something later.
+        lines = answer.error_text.splitlines()
+        told = [line for line in lines if line.startswith(("reached ", "passed "))]
+        assert told, self.story()
+        return Killed(answer, told[-1])
 
     # ---- what happens to the host ----------------------------------------------------------------------
 
@@ -198,6 +227,17 @@ class HostSide:
             "read -r up _ </proc/uptime; up=${up%%.*}; "
             f"printf '%12.2f 0.00\\n' $((up + {seconds})) | dd of=/tmp/uptime conv=notrunc status=none"
         )
+
+    def kill_watcher(self) -> None:
+        """What a person does who ends every process that he does not know."""
+        self.check_run(f"read -r leader _ <{T}/watcher; kill -KILL $(ps -o pid= -s $leader)")
+
+    def has_watcher(self) -> bool:
+        return self.run(f'read -r leader _ <{T}/watcher && [ -n "$(ps -o pid= -s $leader)" ]').ok
+
+    def state_by_record(self) -> str:
+        """OLD or NEW by what crossnet itself says to have applied there."""
+        return NEW if self.run(f"test -e {ROOT}/applied.json").ok else OLD
 
     def shell(self, name: str) -> None:
         """What stands behind `sh` there: dash, bash or busybox."""
@@ -280,6 +320,31 @@ class HostSide:
         return bundle(written, part, live, later, there.locate)
 
 
+@contextmanager
+def sides_of(
+    crossing: str, number: int = 2, host: str = "gateway", *, own_clock: bool = True
+) -> Iterator[list[HostSide]]:
+    """The same host so many times, each in a lab of its own, OLD."""
+    labs: list[Lab] = []
+
+    def make() -> HostSide:
+        name = f"t{os.getpid()}-h{next(_labs)}"
+        lab = asyncio.run(build.up(with_sentinels(), name=name, lifeline=True))
+        labs.append(lab)
+        bench = Bench(lab)
+        side = HostSide.of(bench, bench.spec(crossing), host)
+        if own_clock:
+            side.own_clock()
+        return side
+
+    try:
+        with ThreadPoolExecutor(number) as pool:
+            yield [made.result() for made in [pool.submit(make) for _ in range(number)]]
+    finally:
+        for lab in labs:
+            asyncio.run(build.down(lab.name))
+
+
 def spread(count: int, wanted: int) -> list[int]:
     """About so many of the numbers from 1 to `count`, or all of them when everything is to be tried."""
     if is_everything() or count <= wanted:
@@ -294,12 +359,14 @@ def is_everything() -> bool:
 
 def on_each(sides: Sequence[HostSide], points: Iterable[A], attempt: Callable[[HostSide, A], None]) -> None:
     """Try the points on several hosts at the same time, each host one after the other."""
-    waiting = iter(list(points))
+    waiting = deque(points)
 
     def work(side: HostSide) -> None:
-        for point in waiting:
-            side.log.append(f"at {point}")
-            attempt(side, point)
+        with suppress(IndexError):
+            while True:
+                point = waiting.popleft()
+                side.log.append(f"at {point}")
+                attempt(side, point)
 
     with ThreadPoolExecutor(len(sides)) as pool:
         for done in [pool.submit(work, side) for side in sides]:

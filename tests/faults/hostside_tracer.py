@@ -159,6 +159,7 @@ def _start(command: list[str]) -> int:
     if process == 0:
         os.close(go)
         os.read(held, 1)
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # which Python ignores
         try:
             os.execvp(command[0], command)
         finally:

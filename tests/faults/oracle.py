@@ -48,7 +48,7 @@ done
 find /etc -name '*.crossnet' | sed 's/^/file /'
 [ ! -d /var/lib/crossnet ] || ls -A /var/lib/crossnet | sed 's/^/kept /'
 ls /var/lib/crossnet/drill 2>/dev/null | grep -v -e '^proof$' -e '^timer' -e '^watch$' | sed 's/^/file drill /'
-if [ -e /var/lib/crossnet/history ]; then cut -f 2 /var/lib/crossnet/history | uniq -d | sed 's/^/twice in the history /'; fi
+cut -f 2 /var/lib/crossnet/history 2>/dev/null | uniq -d | sed 's/^/twice in the history /'
 """
 
 
