@@ -111,8 +111,10 @@ end_session() { # FILE that holds the leader and its start
 
 members_of() { # SESSION
     for place in /proc/[0-9]*; do
-        # shellcheck disable=SC2046
-        set -- "$1" $(words_of "${place#/proc/}")
+        line=''
+        read -r line 2>/dev/null <"$place/stat"
+        # shellcheck disable=SC2086
+        set -- "$1" ${line##*) } # as words_of, without a process for each process
         [ "${5-}" = "$1" ] && [ "$2" != Z ] && printf '%s ' "${place#/proc/}"
     done
     return 0
