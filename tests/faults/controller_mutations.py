@@ -48,8 +48,8 @@ MUTATIONS = (
     Mutation(
         "no taking of the folder",
         "transaction/host.sh",
-        '[ ! -d "$T" ] || { echo held',
-        'rm -rf -- "$T"; [ ! -d "$T" ] || { echo held',
+        '[ ! -d "$T" ] || { held && exit $HELD; }',
+        'rm -rf -- "$T"',
         f"{STOPPED}who_comes_while_another_one_changes_is_refused",
     ),
     Mutation(
@@ -69,7 +69,7 @@ MUTATIONS = (
     Mutation(
         "a decision that can be made twice",
         "transaction/host.sh",
-        '[ -e decision ] || { ln -- "$2" decision && flush .; }',
+        '[ -e decision ] || ln -- "$2" decision',
         'echo "$2" >decision',
         f"{STOPPED}who_decides_second_is_refused",
     ),
@@ -83,14 +83,14 @@ MUTATIONS = (
     Mutation(
         "no watcher",
         "transaction/host.sh",
-        'if is_due "$T/deadline" || [ "$(decision)" = rollback ]; then insist "$1"; fi',
+        'if is_due "$T/deadline" || is_decided rollback; then insist "$1"; fi',
         ":",
         LATE,
     ),
     Mutation(
         "a commit after the deadline",
         "transaction/host.sh",
-        'if [ -z "$(decision)" ] && is_due "$T/deadline"; then',
+        'if ! is_decided && is_due "$T/deadline"; then',
         "if false; then",
         f"{STOPPED}who_decides_after_the_deadline_is_refused",
     ),

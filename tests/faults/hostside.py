@@ -128,15 +128,22 @@ class HostSide:
 
     # ---- what a controller says ------------------------------------------------------------------------
 
-    def stage(self, state: str, *, proved: bool = True, **fault: Any) -> Completed:
-        """A new transaction from that state; `proved` is whether its timers were seen to go off before."""
+    def stage(
+        self, state: str, *, proved: bool = True, placed: bool = False, data: bytes = b"", **fault: Any
+    ) -> Completed:
+        """A new transaction from that state.
+
+        `proved` is whether its timers were seen to go off before; `placed` is whether the script is there
+        already. Of the bundle only `data` arrives, when that is given.
+        """
         self.transaction = f"t{next(self._numbers):05}"
-        data = self._bundle(state)
-        self.place()
-        if proved:
-            self.prove()
-        digest = hashlib.sha256(data).hexdigest()
-        return self.verb("stage", self.transaction, digest, stdin=data, **fault)
+        whole = self.bundle(state)
+        if not placed:
+            self.place()
+            if proved:
+                self.prove()
+        digest = hashlib.sha256(whole).hexdigest()
+        return self.verb("stage", self.transaction, digest, stdin=data or whole, **fault)
 
     def arm(self, *more: str, **fault: Any) -> Completed:
         return self.verb("arm", self.transaction, str(GUARD), *more, **fault)
@@ -309,7 +316,7 @@ class HostSide:
     def steps(self) -> int:
         return int(self.check_run(f"ls -d {T}/live/* 2>/dev/null | wc -l"))
 
-    def _bundle(self, state: str) -> bytes:
+    def bundle(self, state: str) -> bytes:
         plan = self.plans[state]
         part = next(host for host in plan.hosts if host.host == self.host)
         live = [change for host, change in plan.live() if host == self.host]

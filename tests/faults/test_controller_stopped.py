@@ -246,6 +246,31 @@ def test_a_person_rolls_back_from_another_machine(ground: Ground) -> None:
     count("the last word of a person")
 
 
+# Somebody else ends the transaction, and takes the script away with it, between the fence and the ending.
+FASTER = r"""#!/bin/sh
+case " $* " in
+*" conclude "*)
+    ! mkdir /tmp/once 2>/dev/null ||
+        /tmp/real-setsid sh /var/lib/crossnet/transaction/host.sh conclude "$4" </dev/null >/dev/null 2>&1
+    ;;
+esac
+exec /tmp/real-setsid "$@"
+"""
+
+
+def test_who_ends_it_when_somebody_else_is_faster_tells_the_same(ground: Ground) -> None:
+    running = waiting(ground, 60)
+    place = ground.bench.check("gateway", "readlink -f $(command -v setsid)").strip()
+    ground.bench.check("gateway", f"cp {place} /tmp/real-setsid; cat >/tmp/setsid <<'END'\n{FASTER}END")
+    ground.bench.check("gateway", f"chmod 755 /tmp/setsid; mount --bind /tmp/setsid {place}")
+    running.process.send_signal(signal.SIGINT)
+    told = running.end()
+    ground.bench.check("gateway", f"umount {place}; rmdir /tmp/once")
+    assert told.code == 3, told
+    ground.alike(OLD)
+    count("the last word of a person")
+
+
 @pytest.mark.parametrize(
     "number",
     [

@@ -225,8 +225,9 @@ class Agent:
                 f"{tool}: not found",
                 f"Install {PACKAGES.get(tool, tool)} on the host.",
             )
-        if answer.returncode in _NO_SCRIPT and not text:
-            raise Gone(self.host.name, self.transaction, "")  # with the last transaction the script goes too
+        # With the last transaction the script goes too, also between two of its own steps: then its shell says so.
+        if answer.returncode in _NO_SCRIPT and (not text or self._script in text):
+            raise Gone(self.host.name, self.transaction, "")
         if last == ["unguarded"]:
             raise Refused(
                 self.host.name,

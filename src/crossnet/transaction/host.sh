@@ -214,17 +214,21 @@ state() { # PATH
 
 # The words sorted: a set is not listed in the same order twice.
 look() { # CHANGE: how the host has it now; fails when that cannot be seen
-    answers=$(answers "$1") && printf '%s\n' "$answers" | tr -s ' \t,{}' '\n' | sort
+    # iptables says in comments what else it has seen.
+    answers=$(answers "$1") && printf '%s\n' "$answers" | sed '/^#/d' | tr -s ' \t,{}' '\n' | sort
 }
 
 # A tool that fails tells whether there is no such thing, or only that it could not look.
 answers() { # CHANGE
     for question in "$1"/look.*; do
         is_step "$question" || continue
-        answer=$(perform "$question" 2>/dev/null) || answer=$(perform "$question" 2>&1)
+        answer=$(perform "$question" 2>/dev/null)
         code=$?
         [ $code -lt 124 ] || return # it was killed, or there is no such tool
-        [ $code -eq 0 ] || answer=${answer%%;*} # nft goes on with what else there is
+        if [ $code -ne 0 ]; then
+            answer=$(perform "$question" 2>&1)
+            answer=${answer%%;*} # nft goes on with what else there is
+        fi
         echo "$code $answer"
     done
 }
@@ -604,16 +608,21 @@ back() {
         begun=$((begun - 1)) newest_first="$change $newest_first"
     done
     for change in $newest_first; do
+        show_a_sign "$T/ending"
+        # Another boot never knew of the change: only what is on the disk has to go.
+        if is_of_this_boot; then by_command=yes; else by_command=no; fi
+        # An insert that is done again would be there twice.
+        [ -e "$change/undo.02" ] || ! is_as_before "$change" || by_command=no
         for step in "$change"/undo.*; do
             is_step "$step" || continue
-            # Another boot never knew of the change: only what is on the disk has to go.
             read -r kind <"$step"
-            is_of_this_boot || [ "$kind" != run ] || continue
+            [ "$kind" != run ] || [ "$by_command" = yes ] || continue
             show_a_sign "$T/ending"
             perform "$step" 2>&1
         done
     done
-    if ! left=$(dirty) || [ -n "$left" ]; then
+    # shellcheck disable=SC2086
+    if ! left=$(dirty $newest_first) || [ -n "$left" ]; then
         note "transaction $(cat "$T/id"): the rollback could not be proved"
         echo "$left"
         return $FAILED
@@ -629,9 +638,9 @@ count_begun() { # all of them when it is not known
     while read -r _; do begun=$((begun + 1)); done <"$T/step"
 }
 
-dirty() { # the changes that are not as they were
-    for change in "$T"/live/[0-9]*; do
-        [ -d "$change" ] || continue
+dirty() { # CHANGE…: those that are not as they were
+    for change; do
+        show_a_sign "$T/ending"
         is_of_this_boot || [ "$(head -n 1 "$change/look.01")" = state ] || continue
         is_as_before "$change" || echo "$(cat "$change/what") is not what it was before"
     done
