@@ -168,7 +168,7 @@ def _break(side: HostSide, point: Point) -> None:
         # What hangs in a change is ended by the guard, whose time is asked for below.
         short = point.kind == "hangs" and point.phase in ("stage", "apply")
         answer = _call(side, point.phase, 3 if short else 240)
-        said = answer.text.split()
+        said = answer.text.splitlines()
     except HostError:
         assert point.kind == "hangs", side.story()
         said = []
