@@ -50,7 +50,7 @@ MUTATIONS = (
         "transaction/host.sh",
         '[ ! -d "$T" ] || { held && exit $HELD; }',
         'rm -rf -- "$T"',
-        f"{STOPPED}who_comes_while_another_one_changes_is_refused",
+        f"{STOPPED}of_two_controllers_at_the_same_time_one_wins_and_the_other_changes_nothing",
     ),
     Mutation(
         "no looking at the folder in one instant",
@@ -123,11 +123,11 @@ MUTATIONS = (
         f"{KILLED}[gateway-commit-after]",
     ),
     Mutation(
-        "a rollback that is not waited for",
+        "no rollback by the controller",
         "transaction/group.py",
         "return await self._until_known(agent, end)",
         "return []",
-        "tests/faults/test_controller_cut.py::test_way_cut_at_some_messages",
+        f"{STOPPED}an_interrupt_while_it_waits_puts_the_hosts_back[SIGINT]",
     ),
     Mutation(
         "a person's decision is made again",

@@ -297,6 +297,18 @@ class HostSide:
         text = self.run(f"cat {ROOT}/history").text
         return [(line[1], line[-2], line[-1]) for line in (row.split("\t") for row in text.splitlines())]
 
+    def in_background(self, argv: Sequence[str], how: str, number: int, out: str) -> None:
+        """A command that has something done to it at its N-th call; `out` is what it says, `out.done` its end."""
+        traced = [PYTHON, "-I", "-S", "-c", _TRACER, how, str(number), *argv]
+        script = 'out=$1; shift; { "$@" >"$out" 2>&1; echo >"$out.done"; } </dev/null >/dev/null 2>&1 &'
+        self.words("sh", "-c", f'rm -f "$1.done"; {script}', "sh", out, *traced).check()
+
+    def write(self, path: str, data: bytes) -> None:
+        self.words("sh", "-c", 'cat >"$1"', "sh", path, stdin=data).check()
+
+    def words(self, *argv: str, stdin: bytes = b"", timeout: float = 60) -> Completed:
+        return self._run(argv, stdin, timeout)
+
     def run(self, command: str) -> Completed:
         return self._run(["sh", "-c", command])
 
@@ -329,9 +341,13 @@ class HostSide:
 
 @contextmanager
 def sides_of(
-    crossing: str, number: int = 2, host: str = "gateway", *, own_clock: bool = True
+    crossing: str,
+    number: int = 2,
+    *,
+    own_clock: bool = True,
+    prepare: Callable[[Bench], None] = lambda bench: None,
 ) -> Iterator[list[HostSide]]:
-    """The same host so many times, each in a lab of its own, OLD."""
+    """The gateway so many times, each in a lab of its own, OLD; `prepare` is done before it is looked at."""
     labs: list[Lab] = []
 
     def make() -> HostSide:
@@ -339,7 +355,8 @@ def sides_of(
         lab = asyncio.run(build.up(with_sentinels(), name=name, lifeline=True))
         labs.append(lab)
         bench = Bench(lab)
-        side = HostSide.of(bench, bench.spec(crossing), host)
+        prepare(bench)
+        side = HostSide.of(bench, bench.spec(crossing))
         if own_clock:
             side.own_clock()
         return side

@@ -23,7 +23,7 @@ _PATIENCE = 20.0  # seconds for processes to end by themselves: a watcher looks 
 SENTINELS = (
     "nft 'add table ip foreign; add chain ip foreign watch { type filter hook forward priority 10; }; "
     'add rule ip foreign watch ip daddr 192.0.2.1 counter drop comment "foreign"\'',
-    "iptables -N foreign; iptables -A foreign -d 192.0.2.2 -j DROP; iptables -I FORWARD -j foreign",
+    "iptables -N foreign; iptables -A foreign -d 192.0.2.2 -j DROP; iptables -A FORWARD -j foreign",
     "ip route add blackhole 192.0.2.0/24 proto static; ip rule add to 192.0.2.0/24 priority 777 table main",
     "sysctl -q -w net.ipv4.conf.all.log_martians=1",
     "mkdir -p /etc/sysctl.d; echo 'net.ipv4.conf.all.log_martians = 1' > /etc/sysctl.d/50-foreign.conf",

@@ -132,17 +132,20 @@ keep() { # FILE: standard input, whole or not at all, also after a power cut
 }
 
 # One at a time ends transactions or begins them. The lock is on the folder itself, so that no file is left.
-# What is started under it does not inherit it (9<&-): a tool that hangs must not hold it.
+# What is started under it does not inherit it (9<&-): a tool that hangs must not hold it. It fails where flock is
+# broken, or a holder cannot be killed: to put the host back is tried all the same.
 alone() {
     exec 9<"$ROOT" || return 1
     read_clock
-    since=$now seen=''
-    until flock -n 9; do
+    since=$now seen='' tries=0
+    until $BOUNDED flock -n 9; do
+        tries=$((tries + 1))
+        [ "$tries" -lt $((STUCK * 20)) ] || return
         # Counted from when it last moved before our eyes: it may be empty just now, or of one who has died.
         step=''
         read -r step 2>/dev/null <"$T/ending"
         read_clock
-        [ "$step" = "$seen" ] || { seen=$step && since=$now; }
+        [ "$step" = "$seen" ] || { seen=$step since=$now tries=0; }
         [ $((now - since)) -lt $STUCK ] || { end_session "$T/worker" && since=$now; }
         pause
     done
@@ -278,7 +281,7 @@ stage() { # TRANSACTION CHECKSUM; the bundle comes as standard input
     done
     # Who ends the last transaction meanwhile would take the script away, and the folder.
     ln -- "$0" "$ROOT/begin.$$" || exit $FAILED
-    alone
+    alone || { rm -f -- "$ROOT/begin.$$" && echo "another one is at work" && exit $FAILED; }
     [ -e "$0" ] || ln -- "$ROOT/begin.$$" "$0"
     conclude_due
     [ ! -d "$T" ] || { held && exit $HELD; }

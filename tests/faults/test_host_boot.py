@@ -1,0 +1,170 @@
+"""A host that loses its power at any moment: it boots OLD, or NEW when that was decided, and nothing is left over."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from faults.hostside import CROSSINGS, SYSTEMCTL, HostSide, T, on_each, sides_of, spread
+from faults.oracle import NEW, OLD, count
+from lab.crossing import Bench
+
+pytestmark = pytest.mark.lab
+
+VERBS = {
+    "stage": (),
+    "arm": ("stage",),
+    "apply": ("stage", "arm"),
+    "commit": ("stage", "arm", "apply"),
+    "release": ("stage", "arm", "apply", "commit"),
+    "rollback": ("stage", "arm", "apply"),
+}
+
+RECOVER = "/etc/systemd/system/multi-user.target.wants/crossnet-recover.service"
+
+
+def start_units(bench: Bench) -> None:
+    """After each boot `systemctl start` does on this host what it does on a real one."""
+    place = "/etc/systemd/system/multi-user.target.wants/0-systemctl.service"
+    for host in bench.managed:
+        for path, text in (
+            ("/var/lib/foreign/systemctl", SYSTEMCTL),
+            (
+                place,
+                "[Service]\nType=oneshot\nExecStart=/bin/sh -c '"
+                'mount --bind /var/lib/foreign/systemctl "$(readlink -f "$(command -v systemctl)")"\'\n',
+            ),
+        ):
+            bench.check(host, f"cat >{path} <<'END'\n{text}END\nchmod 755 {path}")
+
+
+@pytest.fixture(scope="module", params=list(CROSSINGS))
+def sides(request: pytest.FixtureRequest, lab_possible: None) -> Iterator[list[HostSide]]:
+    with sides_of(CROSSINGS[request.param], own_clock=False, prepare=start_units) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    "number", [pytest.param(2, id="few"), pytest.param(40, marks=pytest.mark.faults, id="many")]
+)
+@pytest.mark.parametrize("verb", list(VERBS))
+def test_power_lost_in_a_verb(sides: list[HostSide], verb: str, number: int) -> None:
+    calls = _calls(sides[0], verb)
+    with_unit = itertools.cycle([True, True, False])
+    points = [(verb, n, next(with_unit)) for n in spread(calls * 9 // 10, number)]
+    on_each(sides, points, _lose_power)
+    count(f"power lost: {verb}", len(points))
+
+
+def _calls(side: HostSide, verb: str) -> int:
+    side.begin(side.state, VERBS[verb])
+    killed = side.killing("self", 0, *_verb(side, verb))
+    if side.is_open():
+        side.rollback()
+        if side.is_open():
+            side.release()
+    side.state = side.state_by_record()
+    return killed.count
+
+
+def _verb(side: HostSide, verb: str) -> tuple[Any, ...]:
+    return (side.stage, side.state) if verb == "stage" else (getattr(side, verb),)
+
+
+def _lose_power(side: HostSide, point: tuple[str, int, bool]) -> None:
+    verb, number, with_unit = point
+    start = side.state
+    side.begin(start, VERBS[verb])
+    while True:
+        killed = side.killing("all", number, *_verb(side, verb))
+        if killed.reached or not side.is_open():
+            break
+        number = number * 9 // 10
+    side.log.append(f"  killed: {killed.told}")
+    confirmed = side.run(f"grep -qx confirm {T}/decision").ok
+    if not with_unit:
+        side.check_run(f"rm -f {RECOVER}")
+    side.reboot()
+    if not with_unit:
+        # Without it nobody ends the transaction, and without the decision nothing of it comes back.
+        if not confirmed and verb != "release":
+            assert side.state_by_record() == start, side.story()
+        side.place()
+        side.recover()
+        if start == NEW and not confirmed:
+            side.undo()
+            side.state = OLD
+            side.check(OLD)
+            return
+    # Before the unit is laid nothing was changed: then it is for the next one who asks.
+    assert not side.is_open() or not side.run(f"test -e {RECOVER}").ok, side.story()
+    expected = start
+    if confirmed or (verb == "release" and not confirmed):
+        expected = NEW if start == OLD else OLD
+    side.place()
+    side.recover()
+    side.check(expected)
+    side.state = expected
+
+
+def test_power_lost_between_the_changes(sides: list[HostSide]) -> None:
+    """After each change of the plan; the boot itself ends it, before anybody asks."""
+    side = sides[0]
+    side.begin(side.state, ("stage",))
+    steps = side.steps
+    side.rollback()
+    for upto in range(steps + 1):
+        side.begin(side.state, ("stage", "arm"))
+        assert side.apply(upto).ok, side.story()
+        side.reboot()
+        if upto == 0 and side.state == OLD:  # before the unit that ends it was laid
+            assert side.is_open()
+            side.recover()
+        assert not side.is_open(), side.story()
+        side.check(side.state)
+        count("power lost: between changes")
+
+
+def test_another_process_with_the_number_of_the_last_boot_is_left_alone(sides: list[HostSide]) -> None:
+    """The session that changed things has a number; after the boot it is that of a daemon whose parent has ended."""
+    side = sides[0]
+    side.begin(side.state, ("stage",))
+    side.check_run(f"rm -f {RECOVER}")
+    side.reboot()
+    number = side.check_run(
+        "setsid sh -c 'sleep 300 </dev/null >/dev/null 2>&1 & echo $$' && sleep 0.2"
+    ).strip()
+    side.check_run(f"echo '{number} 1' >{T}/worker; echo '{number} 1' >{T}/watcher")
+    side.recover()
+    assert not side.is_open(), side.story()
+    assert side.run(f"pkill -KILL -s {number} sleep").ok, "it was killed"
+    if side.state == NEW:
+        side.undo()
+        side.state = OLD
+    side.check(OLD)
+    count("foreign process")
+
+
+def test_files_that_cannot_be_removed_after_a_boot_are_told(sides: list[HostSide]) -> None:
+    side = sides[1]
+    if side.state == NEW:
+        side.undo()
+        side.state = OLD
+    side.begin(OLD, ("stage", "arm", "apply"))
+    # It is not run at this boot, so that the disk can be read only before it is.
+    side.check_run(f"mv {RECOVER} /var/lib/foreign/link")
+    side.reboot()
+    side.check_run(
+        "mount --bind /etc/systemd/system /etc/systemd/system; mount -o remount,bind,ro /etc/systemd/system"
+    )
+    answer = side.rollback()
+    assert not answer.ok
+    assert "crossnet-recover.service" in answer.text
+    assert side.is_open()
+    side.check_run("umount /etc/systemd/system; rm -f /var/lib/foreign/link")
+    side.recover()
+    side.check(OLD)
+    count("disk read only")
