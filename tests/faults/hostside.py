@@ -17,6 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
+
 from crossnet import api
 from crossnet.lab import build
 from crossnet.lab.build import Lab
@@ -61,6 +63,10 @@ CROSSINGS = {
     "nftables": "to: 10.0.44.0/24, firewall: nftables",
     "iptables": "to: 10.0.44.0/24, firewall: iptables",
 }
+
+
+# For fixtures; iptables takes as long again.
+ENGINES = ["nftables", pytest.param("iptables", marks=pytest.mark.faults)]
 
 
 @cache

@@ -100,9 +100,7 @@ def cut_for(ground: SshGround, is_cut: Callable[[], bool]) -> float:
     return time.monotonic() - since
 
 
-def test_change_that_cuts_its_own_way_is_put_back_by_the_host(
-    ground: Callable[..., SshGround], record_property: Callable[[str, object], None]
-) -> None:
+def test_change_that_cuts_its_own_way_is_put_back_by_the_host(ground: Callable[..., SshGround]) -> None:
     here = ground()
     here.learn()
     place = here.bench.check("app", "readlink -f $(command -v ip)").strip()
@@ -112,7 +110,6 @@ def test_change_that_cuts_its_own_way_is_put_back_by_the_host(
     seconds = cut_for(
         here, lambda: here.bench.run("app", "/tmp/real-ip route | grep -q blackhole.10.0.43.200").ok
     )
-    record_property("seconds cut off", f"{seconds:.1f}")
     assert seconds < GUARD + 5
     told = running.end()
     here.place.check("app", f"umount {place}")
@@ -123,7 +120,7 @@ def test_change_that_cuts_its_own_way_is_put_back_by_the_host(
 
 
 def test_route_to_the_controllers_own_network_is_put_back_by_the_host(
-    ground: Callable[..., SshGround], record_property: Callable[[str, object], None]
+    ground: Callable[..., SshGround],
 ) -> None:
     """The trap of the seed: what the client says to the controller goes by way of the gateway."""
     here = ground(SPEC, BEHIND_THE_ROUTER, SERVERS)
@@ -134,7 +131,6 @@ def test_route_to_the_controllers_own_network_is_put_back_by_the_host(
     before = here.bench.fingerprints()
     running = here.start(*APPLY)
     seconds = cut_for(here, lambda: "proto 143" in here.bench.check("app", "ip route show 10.0.99.0/24"))
-    record_property("seconds cut off", f"{seconds:.1f}")
     assert seconds < GUARD + 5
     told = running.end()
     assert told.code == 3, told

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from faults.hostside import CROSSINGS, SYSTEMCTL, HostSide, T, on_each, sides_of, spread
+from faults.hostside import CROSSINGS, ENGINES, SYSTEMCTL, HostSide, T, on_each, sides_of, spread
 from faults.oracle import NEW, OLD, count
 from lab.crossing import Bench
 
@@ -41,7 +41,7 @@ def start_units(bench: Bench) -> None:
             bench.check(host, f"cat >{path} <<'END'\n{text}END\nchmod 755 {path}")
 
 
-@pytest.fixture(scope="module", params=list(CROSSINGS))
+@pytest.fixture(scope="module", params=ENGINES)
 def sides(request: pytest.FixtureRequest, lab_possible: None) -> Iterator[list[HostSide]]:
     with sides_of(CROSSINGS[request.param], own_clock=False, prepare=start_units) as made:
         yield made

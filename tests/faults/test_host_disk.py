@@ -62,7 +62,10 @@ class Disk:
         )
 
 
-FOLDERS = (ROOT, "/etc/systemd/system", "/etc/sysctl.d")
+FOLDERS = [
+    ROOT,
+    *(pytest.param(place, marks=pytest.mark.faults) for place in ("/etc/systemd/system", "/etc/sysctl.d")),
+]
 
 
 @pytest.mark.parametrize("how", ["full", "read only"])
@@ -174,7 +177,7 @@ TORN = (
 )
 
 
-@pytest.mark.parametrize("torn", ["gone", "empty"])
+@pytest.mark.parametrize("torn", ["gone", pytest.param("empty", marks=pytest.mark.faults)])
 @pytest.mark.parametrize("name", [*TORN, "confirm", "rollback", "record.written", "live/0002/what"])
 def test_a_file_of_a_transaction_that_is_torn(side: HostSide, name: str, torn: str) -> None:
     if name == "step" and torn == "empty":
@@ -200,7 +203,8 @@ def test_an_undo_that_is_lost_is_told(side: HostSide, name: str) -> None:
     assert "is not what it was before" in answer.text
     assert side.is_open()
     side.check_run(f"mv /tmp/lost {T}/live/0003/{name}")
-    assert side.rollback().ok
+    side.rollback()  # or its guard was faster
+    assert not side.is_open(), side.story()
     side.check(OLD)
     count("file torn")
 

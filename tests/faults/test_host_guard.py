@@ -195,11 +195,11 @@ END
         setsid sh /tmp/foreign </dev/null >/tmp/foreign.log 2>&1 &
         """
     )
-    for _ in range(5):
+    for _ in range(3):
         side.begin(OLD, ("stage", "arm", "apply"))
         assert side.rollback().ok, side.story()
     side.check_run("echo >/tmp/enough")
     side.until(lambda: not side.run("test -e /tmp/enough").ok, "the end of the foreign loop")
     assert int(side.check_run("cat /tmp/rounds")) > 5
     assert not side.run("test -e /tmp/lost").ok, side.check_run("cat /tmp/lost /tmp/foreign.log")
-    count("foreign changes meanwhile", 5)
+    count("foreign changes meanwhile", 3)

@@ -254,7 +254,7 @@ decide() ( # TRANSACTION confirm|rollback: whether that is what was decided
     cd -- "$T" 2>/dev/null && is_here_in . "$1" || exit
     [ -e decision ] || ln -- "$2" decision
     flush .
-    read -r made <decision && [ "$made" = "$2" ]
+    read -r made 2>/dev/null <decision && [ "$made" = "$2" ]
 )
 
 is_of_this_boot() { # or may be: only what is known to be of another boot needs no undo
