@@ -183,8 +183,8 @@ def test_rules_that_somebody_changed_are_put_right_and_only_they(bench: Callable
     b.check("gateway", "nft flush chain ip crossnet forward")
     assert b.differences(held) != []
     told = b.run_script("gateway", scripts["gateway"]).check().text
-    assert "1 of 9: + table crossnet" in told
-    assert told.count("is so already") == 8
+    assert "3 of 11: + table crossnet" in told
+    assert told.count("is so already") == 10
     assert b.differences(held) == []
 
 
@@ -195,7 +195,7 @@ def test_rules_are_loaded_again_where_they_cannot_be_compared(bench: Callable[..
     held = b.fingerprints()
     b.check("gateway", "mount --bind /bin/false $(readlink -f $(command -v unshare))")
     told = b.run_script("gateway", scripts["gateway"]).check()
-    assert "1 of 9: + table crossnet" in told.text
+    assert "3 of 11: + table crossnet" in told.text
     assert told.text.endswith("Done.\n")
     assert b.differences(held) == []
 
@@ -209,23 +209,26 @@ def test_script_that_stops_halfway(bench: Callable[..., Outside], way: str) -> N
     applied = b.fingerprints()
     b.undo(spec)
     scripts = b.scripts(b.plan(spec))
-    b.check("gateway", "mount --bind /etc/systemd /etc/systemd && mount -o remount,bind,ro /etc/systemd")
+    b.check(
+        "gateway",
+        "mkdir -p /etc/crossnet && mount --bind /etc/crossnet /etc/crossnet && mount -o remount,bind,ro /etc/crossnet",
+    )
 
     stopped = b.run_script("gateway", scripts["gateway"])
 
     assert stopped.returncode == 4
-    assert "STOPPED: change 6 of 9 failed" in stopped.error_text
+    assert "STOPPED: change 5 of 11 failed" in stopped.error_text
     assert "Read-only file system" in stopped.error_text
     assert "run it with the word undo" in stopped.error_text
-    assert "7 of 9" not in stopped.text
+    assert "6 of 11" not in stopped.text
     assert not b.pings("app", "10.0.44.1")
-    b.check("gateway", "umount /etc/systemd")
+    b.check("gateway", "umount /etc/crossnet")
     if way == "the script goes on":
         b.make(scripts)
         assert b.others(applied) == []
     elif way == "the script goes back":
         told = b.run_script("gateway", scripts["gateway"], "undo").check().text
-        assert told.count("as before already") == 4
+        assert told.count("as before already") == 7
         assert b.differences(before) == []
     else:
         b.undo(spec)
@@ -245,7 +248,10 @@ def applied_otherwise(b: Outside) -> None:
 
 
 def unfinished(b: Outside) -> None:
-    b.check("gateway", "mkdir -p -m 700 /var/lib/crossnet && echo '{}' > /var/lib/crossnet/journal.json")
+    b.check(
+        "gateway",
+        "mkdir -p -m 700 /var/lib/crossnet/transaction && echo '{}' > /var/lib/crossnet/transaction/journal.json",
+    )
 
 
 @pytest.mark.parametrize(
