@@ -80,6 +80,7 @@ def test_who_wakes_up_after_the_guards_at_any_kind_of_message(ground: Ground) ->
         count("controller wakes up late")
 
 
+@SLOW
 def test_who_wakes_up_when_another_one_has_applied_changes_nothing(ground: Ground) -> None:
     running = stopped(ground, "before", "gateway", "arm")
     ended = ground.operator.run("rollback", ground.operator.transaction())
@@ -349,9 +350,8 @@ def test_confirm_killed_at_every_message(ground: Ground, when: str) -> None:
     raise AssertionError("confirm never came to its end")
 
 
-@pytest.mark.parametrize(
-    "decided", [pytest.param(False, id="back", marks=SLOW), pytest.param(True, id="forward")]
-)
+@SLOW
+@pytest.mark.parametrize("decided", [False, True], ids=["back", "forward"])
 def test_recover_killed_and_recovered(ground: Ground, decided: bool) -> None:
     kill_recover(ground, decided, [Fault(5, "kill", "during"), Fault(6, "kill", "before")])
 

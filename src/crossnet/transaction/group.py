@@ -200,11 +200,15 @@ class Group:
         return [line for lines in await _all(back(name) for name in self._staged) for line in lines]
 
     async def _extend(self, seconds: int, proof: Mapping[str, bytes]) -> None:
+        def ends() -> float:
+            return self._now() + seconds + max(self._later.values())
+
+        self._ends = max(self._ends, ends())  # where the answer is lost the host may have heard it
         await _all(
             agent.extend(seconds + self._later[name], proof.get(name, b""))
             for name, agent in self._agents.items()
         )
-        self._ends = self._now() + seconds + max(self._later.values())
+        self._ends = max(self._ends, ends())
 
     async def _until_known(self, agent: Agent, ask: Callable[[], Awaitable[T]]) -> T:
         """The answer, asked for again while the host's guard may still decide."""

@@ -577,6 +577,7 @@ rollback() { # TRANSACTION
 recover() { # at boot, and for whoever asks: what an earlier boot left is ended, and what is due
     [ -d "$ROOT" ] || exit 0
     alone
+    rm -f -- "$ROOT"/host-*.sh.* # of a controller that died while it placed this script
     conclude_due
     clean
 }
