@@ -52,8 +52,11 @@ TIMEOUT = 3600.0  # seconds for one command: what is slow is to be measured
 BUILDERS = 8
 
 # A lab host has an /etc, a /run and a /tmp of its own; what the client trusts is the key that this prints.
+# Its root has a home of its own too: bash reads ~/.bashrc before each command that comes over SSH, and what
+# the machine's root has in there would be measured.
 SERVE = r"""
 set -e
+sed -i 's|^root:.*|root:x:0:0:root:/tmp/sshd:/bin/bash|' /etc/passwd
 echo 'root:*:19000:0:99999:7:::' > /etc/shadow
 mkdir -p /run/sshd /tmp/sshd
 cd /tmp/sshd

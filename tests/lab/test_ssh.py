@@ -92,10 +92,11 @@ cat > authorized_keys
 /usr/sbin/sshd -f /tmp/sshd/config -E /tmp/sshd/log
 """
 
-# Users: the shell of each, and what its profile prints.
+# Users: the shell of each, and what its profile prints; root has none here of what the machine's root has.
 USERS = r"""
 set -e
 number=1500
+sed -i 's|^root:.*|root:x:0:0:root:/tmp/sshd:/bin/bash|' /etc/passwd
 echo 'root:*:19000:0:99999:7:::' > /etc/shadow
 chmod 600 /etc/shadow
 for pair in ops:/bin/sh noisy:/bin/bash fishy:/tmp/fishy nobash:/usr/sbin/nologin wheelless:/bin/sh; do
