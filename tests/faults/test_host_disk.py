@@ -193,6 +193,31 @@ def test_a_file_of_a_transaction_that_is_torn(side: HostSide, name: str, torn: s
     count("file torn")
 
 
+@pytest.mark.parametrize("state", [OLD, NEW])
+@pytest.mark.parametrize("engine", list(CROSSINGS))
+def test_what_was_begun_and_not_made_is_not_undone_twice(
+    side: HostSide, with_iptables: HostSide, engine: str, state: str
+) -> None:
+    """The step is written before it is made: whoever dies between leaves one that has nothing to undo."""
+    one = {"nftables": side, "iptables": with_iptables}[engine]
+    if state == NEW:
+        one.whole(OLD)
+    for made in range(0, 5, 2):
+        one.begin(state, ("stage", "arm"))
+        assert one.apply(made).ok
+        one.check_run(f"seq {one.steps} >{T}/step")
+        assert "clean" in one.rollback().text, one.story()
+        one.check(state)
+        count("change begun and not made")
+    # The next one begins where one was left that has nobody any more.
+    one.begin(state, ("stage",))
+    one.pass_time()
+    one.begin(state, ("stage",))
+    assert one.rollback().ok
+    if state == NEW:
+        one.undo()
+
+
 @pytest.mark.parametrize("name", ["undo.01", "old"])
 def test_an_undo_that_is_lost_is_told(side: HostSide, name: str) -> None:
     """Nobody can put it back then; the host must not say that it did."""
