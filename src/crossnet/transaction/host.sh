@@ -667,12 +667,23 @@ forward() {
     elif [ -s "$T/verified" ]; then
         keep "$ROOT/verified.json" <"$T/verified" || return
     fi
-    if ! is_of_this_boot && [ -s "$T/services" ]; then
+    is_of_this_boot || in_this_boot_too
+    echo "$result" | keep "$T/result" || return
+    echo "$result"
+}
+
+# Before all of it was written the host has booted what was there before the change, or a part of that: early in
+# a boot a setting, but no rule and no route yet.
+in_this_boot_too() {
+    for change in "$T"/live/[0-9]*; do
+        [ -d "$change" ] || break
+        show_a_sign "$T/ending"
+        ! is_as_before "$change" || make "$change" >/dev/null 2>&1
+    done
+    if [ -s "$T/services" ]; then
         $BOUNDED systemctl daemon-reload 9<&-
         $BOUNDED xargs systemctl --no-block start <"$T/services" 9<&-
     fi
-    echo "$result" | keep "$T/result" || return
-    echo "$result"
 }
 
 keep_or_remove() { # FROM TO
