@@ -200,6 +200,29 @@ def test_a_split_is_told_and_brought_together_from_another_machine(
     count("hosts that ended it differently")
 
 
+def test_a_split_is_seen_where_a_host_had_only_files_to_write(ground: Ground) -> None:
+    ground.carry_out("apply")
+    ground.bench.check("gateway", "sysctl -q -w net.ipv4.ip_forward=0")
+    ground.bench.check("app", "rm /etc/crossnet/routes")
+    clean = ground.carry_out("apply")
+    ground.bench.check("gateway", "sysctl -q -w net.ipv4.ip_forward=0")
+    ground.bench.check("app", "rm /etc/crossnet/routes")
+    running = ground.operator.start(*APPLY, fault=Fault(clean.number("gateway", "commit"), "stop", "after"))
+    running.until_stopped()
+    ground.operator.pass_time("gateway", "app")
+    running.process.kill()
+    running.end()
+    assert {host: past[-1] for host, past in ground.operator.history().items()} == {
+        "app": "rolled-back",
+        "gateway": "confirmed",
+    }
+    told = ground.operator.elsewhere().run("recover", "--yes")
+    assert told.code == 0, told
+    assert "app had gone back before that" in told.out
+    ground.alike(NEW)
+    count("hosts that ended it differently")
+
+
 @SLOW
 def test_a_split_is_settled_by_an_undo_too(ground: Ground) -> None:
     running = stopped(ground, "after", "gateway", "commit")

@@ -699,11 +699,15 @@ bounded() { ! timeout -s KILL 1 true 2>/dev/null || echo "timeout -s KILL $PATIE
 
 forget() {
     disarm
-    if is_decided confirm || [ -s "$T/step" ]; then
-        remember
-    fi
+    ! is_worth_a_line || remember
     mv -- "$T" "$ROOT/gone.$$" && flush "$ROOT"
     rm -rf -- "$ROOT/gone.$$"
+}
+
+# By its line alone others see that a host went back, also one that had nothing to change before the confirmation.
+is_worth_a_line() {
+    is_decided confirm || [ -s "$T/step" ] ||
+        { [ ! -e "$T/live" ] && { [ -e "$T/watcher" ] || [ -s "$T/timers" ]; }; }
 }
 
 remember() { # a line of the history, once, whoever was killed before
