@@ -740,3 +740,25 @@ def test_connect_does_the_whole_job_without_a_spec_file(place: Place) -> None:
     assert "is there already" in again.error_text
     assert "Undone." in place.crossnet("undo -f /tmp/kept.yaml --yes").text
     assert place.bench.differences(before) == []
+
+
+def test_connect_keeps_the_spec_from_before_the_first_change(place: Place) -> None:
+    """Killed at the first instant at which there is one: whoever is left with it can recover."""
+    before = place.bench.fingerprints()
+    way = "root@10.0.43.15 --via ssh://root@10.0.43.101:2222 --to 10.0.44.0/24 --save /tmp/kept-early.yaml"
+    refused = place.crossnet(f"connect {way.replace('/tmp/', '/tmp/none/')} --yes")
+    assert "/tmp/none/kept-early.yaml cannot be written: No such file or directory" in refused.error_text
+    assert place.bench.differences(before) == []
+    asked = place.crossnet(f"connect {way}")
+    assert not asked.ok
+    assert "there is no terminal to ask" in asked.error_text
+    assert not place.run("controller", "test -e /tmp/kept-early.yaml").ok
+
+    place.here(
+        f"{PYTHON} -m crossnet connect {way} --yes >/tmp/said 2>&1 & "
+        "until [ -s /tmp/kept-early.yaml ]; do kill -0 $! || exit; done; kill -KILL $!; wait $!"
+    )
+    assert "Confirmed." not in place.check("controller", "cat /tmp/said")
+    recovered = place.crossnet("recover -f /tmp/kept-early.yaml --yes")
+    assert "recover" in recovered.text.lower(), recovered.error_text
+    assert place.bench.differences(before) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +82,6 @@ def connect(
     SRC and GW are what ssh takes, such as root@10.0.43.15.
     """
     from crossnet import api, template
-    from crossnet.errors import ApplyFailed
     from crossnet.specfile import parse
 
     if save is not None and Path(save).exists():
@@ -91,12 +92,8 @@ def connect(
         return api.plan(spec, await api.observe(spec, watch=speech.watch))
 
     made = run(make())
-    try:
+    with _kept(spec, save):
         code = carry_out(speech, made, guard, yes=yes, command="crossnet connect …")
-    except ApplyFailed:  # to look at it, or to `recover`, takes a spec as well
-        _save(spec, save)
-        raise
-    _save(spec, save)
     if not speech.json:
         file = save or "FILE"
         said = f"Wrote {save}." if save else "Keep a spec to undo it later: run the same with --save FILE."
@@ -104,9 +101,28 @@ def connect(
     return code
 
 
-def _save(spec: Spec, file: str | None) -> None:
-    if file is not None:
-        Path(file).write_text(spec.source, encoding="utf-8")
+@contextmanager
+def _kept(spec: Spec, file: str | None) -> Iterator[None]:
+    """The spec in a file from before the first change, because to `recover` takes one; none where nothing changed."""
+    from crossnet.errors import ApplyFailed
+
+    if file is None:
+        yield
+        return
+    path = Path(file)
+    try:
+        path.write_text(spec.source, encoding="utf-8")
+    except OSError as error:
+        raise click.ClickException(
+            f"{file} cannot be written: {error.strerror}\n  Nothing was changed. Give another name."
+        ) from None
+    try:
+        yield
+    except ApplyFailed:
+        raise
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 @click.command(short_help="Show what would change, and what that opens.")
