@@ -18,6 +18,7 @@ PACKAGE = ROOT / "src" / "crossnet"
 
 KILLED = "tests/faults/test_controller_killed.py::test_apply_killed_and_recovered"
 STOPPED = "tests/faults/test_controller_stopped.py::test_"
+POWER = "tests/faults/test_host_power.py::test_cache_lost_in_a_verb"
 LATE = f"{STOPPED}who_wakes_up_late_is_refused_and_says_so[before-gateway-commit]"
 UNDO = 'if change.resource.kind != {kind!r}:\n        yield from _steps(f"{{folder}}/undo"'
 
@@ -55,7 +56,7 @@ MUTATIONS = (
     Mutation(
         "no looking at the folder in one instant",
         "transaction/host.sh",
-        "    until flock -n 9; do",
+        "    until $BOUNDED flock -n 9; do",
         "    until true; do",
         f"{STOPPED}of_several_controllers_at_the_same_time_one_wins",
     ),
@@ -135,6 +136,34 @@ MUTATIONS = (
         "if self._guard.confirm_within is None and ",
         "if ",
         f"{STOPPED}a_person_confirms_from_another_machine",
+    ),
+    Mutation(
+        "no flush of what a host remembers",
+        "transaction/host.sh",
+        '&& flush "$1.aside" && mv',
+        "&& mv",
+        f"{POWER}[nftables-release-few]",
+    ),
+    Mutation(
+        "no flush of a file in /etc",
+        "transaction/host.sh",
+        'flush "$aside" && mv',
+        "mv",
+        f"{POWER}[nftables-commit-few]",
+    ),
+    Mutation(
+        "no flush of the decision",
+        "transaction/host.sh",
+        "    flush .\n",
+        "",
+        f"{POWER}[nftables-commit-few]",
+    ),
+    Mutation(
+        "no flush of what was staged",
+        "transaction/host.sh",
+        "snapshot && sync && mv",
+        "snapshot && mv",
+        f"{POWER}[nftables-stage-few]",
     ),
 )
 

@@ -52,16 +52,16 @@ def sides(request: pytest.FixtureRequest, lab_possible: None) -> Iterator[list[H
 )
 @pytest.mark.parametrize("verb", list(VERBS))
 def test_power_lost_in_a_verb(sides: list[HostSide], verb: str, number: int) -> None:
-    calls = _calls(sides[0], verb)
+    calls = calls_of(sides[0], verb)
     with_unit = itertools.cycle([True, True, False])
     points = [(verb, n, next(with_unit)) for n in spread(calls * 9 // 10, number)]
     on_each(sides, points, _lose_power)
     count(f"power lost: {verb}", len(points))
 
 
-def _calls(side: HostSide, verb: str) -> int:
+def calls_of(side: HostSide, verb: str) -> int:
     side.begin(side.state, VERBS[verb])
-    killed = side.killing("self", 0, *_verb(side, verb))
+    killed = side.killing("self", 0, *words_of(side, verb))
     if side.is_open():
         side.rollback()
         if side.is_open():
@@ -70,7 +70,7 @@ def _calls(side: HostSide, verb: str) -> int:
     return killed.count
 
 
-def _verb(side: HostSide, verb: str) -> tuple[Any, ...]:
+def words_of(side: HostSide, verb: str) -> tuple[Any, ...]:
     return (side.stage, side.state) if verb == "stage" else (getattr(side, verb),)
 
 
@@ -79,7 +79,7 @@ def _lose_power(side: HostSide, point: tuple[str, int, bool]) -> None:
     start = side.state
     side.begin(start, VERBS[verb])
     while True:
-        killed = side.killing("all", number, *_verb(side, verb))
+        killed = side.killing("all", number, *words_of(side, verb))
         if killed.reached or not side.is_open():
             break
         number = number * 9 // 10

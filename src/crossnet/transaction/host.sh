@@ -726,7 +726,7 @@ remember() { # a line of the history, once, whoever was killed before
 clean() { # where nothing of crossnet is applied and nothing is under way, only the history stays
     if [ ! -e "$ROOT/applied.json" ] && [ ! -d "$T" ]; then
         rm -rf -- "$ROOT/drill" "$ROOT"/host-*.sh
-        rmdir -- "$ROOT" 2>/dev/null
+        rmdir -- "$ROOT" 2>/dev/null || flush "$ROOT"
     fi
     return 0
 }
