@@ -122,7 +122,8 @@ class Plan:
     def persistent(self) -> tuple[tuple[str, Change], ...]:
         """What is written for the next boot, after the confirmation."""
         later = [item for item in self.changes if _is_persistent(item[1]) and not _lays_guard(item[1])]
-        return self._in_order(later)
+        # What ends it when the power goes in the middle is removed when there is nothing else to remove.
+        return tuple(sorted(self._in_order(later), key=lambda item: _is_of_guard(item[1])))
 
     def _in_order(self, changes: Sequence[tuple[str, Change]]) -> tuple[tuple[str, Change], ...]:
         # Adds before removes: while traffic moves from one way to another, both stand.
@@ -147,7 +148,11 @@ def _is_persistent(change: Change) -> bool:
 
 
 def _lays_guard(change: Change) -> bool:
-    return change.want is not None and (change.resource.kind, change.resource.key) in BOOT_GUARD
+    return change.want is not None and _is_of_guard(change)
+
+
+def _is_of_guard(change: Change) -> bool:
+    return (change.resource.kind, change.resource.key) in BOOT_GUARD
 
 
 def _is_reset(change: Change) -> bool:

@@ -21,6 +21,7 @@ Eventually = Callable[..., None]
 
 ROUTE = ("app", "ip", "route", "add")
 RULES_FILE = ("gateway", "mv", "-f", "--", "/etc/crossnet/.rules.nft.crossnet", "/etc/crossnet/rules.nft")
+SETTINGS_FILE = ("gateway", "rm", "-f", "--", "/etc/sysctl.d/99-zz-crossnet.conf")
 UNITS = "systemctl list-units --all --no-legend --plain 'crossnet-*' | grep -v -e '^crossnet-r' || true"
 
 
@@ -101,4 +102,18 @@ def test_a_power_cut_while_files_are_written_boots_the_new_state(held: Held, eve
     eventually(lambda: bench.pings("app", "10.0.44.1"), "the gateway's units have run")
     assert desk.run("status").code == 0
     assert desk.run("undo", "--yes").code == 0
+    assert bench.differences(before) == []
+
+
+def test_a_power_cut_while_an_undo_removes_files_boots_the_old_state(held: Held, eventually: Eventually) -> None:
+    """The boot has read the settings before anything of crossnet runs."""
+    desk, bench = held.site.desk, held.site.bench
+    before = bench.fingerprints()
+    assert desk.run("apply", "--yes").code == 0
+    with held.until(*SETTINGS_FILE, command="undo") as process:
+        asyncio.run(build.reboot(bench.lab, "gateway"))
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+    eventually(lambda: no_lock(bench), "both hosts finish")
+    assert bench.check("gateway", "sysctl -n net.ipv4.ip_forward").strip() == "0"
     assert bench.differences(before) == []

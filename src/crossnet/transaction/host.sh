@@ -95,7 +95,7 @@ end_session() { # FILE that holds the leader and its start
     leader='' start=''
     read -r leader start 2>/dev/null <"$1"
     case $leader in '' | *[!0-9]*) return 0 ;; esac
-    is_of_this_boot || return 0
+    is_of_this_boot "${1%/*}" || return 0
     began=$(start_of "$leader")
     # The number is free for others only when nobody of the session is left.
     [ -z "$began" ] || [ "$began" = "$start" ] || return 0
@@ -257,9 +257,9 @@ decide() ( # TRANSACTION confirm|rollback: whether that is what was decided
     read -r made 2>/dev/null <decision && [ "$made" = "$2" ]
 )
 
-is_of_this_boot() { # or may be: only what is known to be of another boot needs no undo
+is_of_this_boot() { # [FOLDER] or may be: only what is known to be of another boot needs no undo
     of=''
-    read -r of 2>/dev/null <"$T/boot"
+    read -r of 2>/dev/null <"${1:-$T}/boot"
     case $of in ????????-????-????-????-????????????) [ "$of" = "$BOOT" ] ;; esac
 }
 
@@ -456,14 +456,14 @@ is_guarded() { # whether one of the timers that were armed still stands
     is_alive "$T/watcher" && [ $((now - beat)) -le $STALE ]
 }
 
-disarm() {
-    if [ -e "$T/timers" ]; then
+disarm() { # FOLDER of a transaction
+    if [ -e "$1/timers" ]; then
         while read -r unit; do
             $BOUNDED systemctl stop "$unit.timer" 2>/dev/null 9<&-
             $BOUNDED systemctl reset-failed "$unit.timer" "$unit.service" 2>/dev/null 9<&-
-        done <"$T/timers"
+        done <"$1/timers"
     fi
-    end_session "$T/watcher"
+    end_session "$1/watcher"
 }
 
 # ---- to change -------------------------------------------------------------------------------------------
@@ -589,6 +589,7 @@ conclude_alone() { # TRANSACTION
 }
 
 conclude_due() {
+    for gone in "$ROOT"/gone.*; do [ ! -d "$gone" ] || disarm "$gone"; done
     rm -rf -- "$ROOT/new" "$ROOT"/begin.* "$ROOT"/told.* "$ROOT"/gone.*
     if [ -d "$T" ] && { is_due "$T/deadline" || [ -e "$T/result" ]; }; then conclude >/dev/null; fi
 }
@@ -698,10 +699,12 @@ keep_or_remove() { # FROM TO
 bounded() { ! timeout -s KILL 1 true 2>/dev/null || echo "timeout -s KILL $PATIENCE"; }
 
 forget() {
-    disarm
     ! is_worth_a_line || remember
-    mv -- "$T" "$ROOT/gone.$$" && flush "$ROOT"
-    rm -rf -- "$ROOT/gone.$$"
+    gone=$ROOT/gone.$$
+    mv -- "$T" "$gone" && flush "$ROOT"
+    # Not before: whoever is killed here leaves timers that find nothing to do, and no transaction without timers.
+    disarm "$gone"
+    rm -rf -- "$gone"
 }
 
 # By its line alone others see that a host went back, also one that had nothing to change before the confirmation.
