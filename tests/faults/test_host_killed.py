@@ -22,7 +22,7 @@ VERBS = {
     "apply": (("stage", "arm"), ("guard", "rollback", "caller", "another")),
     "commit": (("stage", "arm", "apply"), ("guard", "again", "rollback", "caller", "another")),
     "release": (("stage", "arm", "apply", "commit"), ("guard", "again", "rollback", "caller", "another")),
-    "rollback": (("stage", "arm", "apply"), ("guard", "again", "caller", "another")),
+    "rollback": (("stage", "arm", "apply"), ("guard", "rollback", "caller", "another")),
     "watch": (("stage", "arm", "apply"), ("again", "rollback", "caller", "another")),
     "expire": (("stage", "arm", "apply"), ("guard", "rollback", "caller", "another")),
     "recover": (("stage", "arm", "apply"), ("rollback", "caller", "another")),

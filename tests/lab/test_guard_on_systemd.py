@@ -105,7 +105,9 @@ def test_a_power_cut_while_files_are_written_boots_the_new_state(held: Held, eve
     assert bench.differences(before) == []
 
 
-def test_a_power_cut_while_an_undo_removes_files_boots_the_old_state(held: Held, eventually: Eventually) -> None:
+def test_a_power_cut_while_an_undo_removes_files_boots_the_old_state(
+    held: Held, eventually: Eventually
+) -> None:
     """The boot has read the settings before anything of crossnet runs."""
     desk, bench = held.site.desk, held.site.bench
     before = bench.fingerprints()
