@@ -84,7 +84,7 @@ MUTATIONS = (
     Mutation(
         "no watcher",
         "transaction/host.sh",
-        'if is_due "$T/deadline" || is_decided rollback; then insist "$1"; fi',
+        'if is_due "$T/deadline" || is_decided rollback || [ -e "$T/result" ]; then insist "$1"; fi',
         ":",
         LATE,
     ),

@@ -128,7 +128,7 @@ def _try(sides: Sequence[HostSide], points: Sequence[Point]) -> None:
 
 def _counted(side: HostSide, tools: Sequence[str], phase: str) -> dict[str, int]:
     """How often each tool is called when nothing is wrong; those only that are called at all."""
-    side.begin(OLD, PHASES[phase])
+    _begin(side, phase)
     for tool in tools:
         _put(side, Point(phase, tool, "counts", 1, EVERY))
     _call(side, phase)
@@ -137,6 +137,13 @@ def _counted(side: HostSide, tools: Sequence[str], phase: str) -> dict[str, int]
     calls = {tool: int(side.check_run(f"cat /tmp/calls-{tool} 2>/dev/null | wc -l")) for tool in tools}
     _leave(side)
     return {tool: number for tool, number in calls.items() if number}
+
+
+def _begin(side: HostSide, phase: str) -> None:
+    side.begin(OLD, PHASES[phase])
+    if phase == "stage":  # the tools that place the script are not those of the script
+        side.place()
+        side.prove()
 
 
 def _put(side: HostSide, point: Point) -> None:
@@ -163,16 +170,14 @@ def _call(side: HostSide, phase: str, timeout: float = 240) -> Completed:
 
 
 def _break(side: HostSide, point: Point) -> None:
-    side.begin(OLD, PHASES[point.phase])
-    if point.phase == "stage":
-        side.place()
-        side.prove()
+    _begin(side, point.phase)
     _put(side, point)
     try:
         # What hangs in a change is ended by the guard, whose time is asked for below.
         short = point.kind == "hangs" and point.phase in ("stage", "apply")
         answer = _call(side, point.phase, 3 if short else 240)
-        said = answer.text.splitlines()
+        # One that could not clean up behind itself says so with its exit code, and is asked again below.
+        said = answer.text.splitlines() if answer.ok else []
     except HostError:
         assert point.kind == "hangs", side.story()
         said = []

@@ -426,7 +426,7 @@ watch() { # TRANSACTION
     myself >"$T/watcher"
     while is_here "$1"; do
         show_a_sign "$T/heartbeat"
-        if is_due "$T/deadline" || is_decided rollback; then insist "$1"; fi
+        if is_due "$T/deadline" || is_decided rollback || [ -e "$T/result" ]; then insist "$1"; fi
         sleep 1
     done
 }
@@ -701,7 +701,8 @@ bounded() { ! timeout -s KILL 1 true 2>/dev/null || echo "timeout -s KILL $PATIE
 forget() {
     ! is_worth_a_line || remember
     gone=$ROOT/gone.$$
-    mv -- "$T" "$gone" && flush "$ROOT"
+    mv -- "$T" "$gone" || return
+    flush "$ROOT"
     # Not before: whoever is killed here leaves timers that find nothing to do, and no transaction without timers.
     disarm "$gone"
     rm -rf -- "$gone"
