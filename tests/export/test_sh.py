@@ -18,6 +18,7 @@ from crossnet.planning import Plan
 from crossnet.resources import Change, File
 from crossnet.spec import HostSpec
 from export.plans import BUSINESS, ON_LEGACY, applied, plan, plan_on
+from lacking import lacking
 
 SHELLS = [["dash"], ["bash"], ["busybox", "sh"]]
 OTHER = "business: {from: [app, 10.0.43.64/28], via: gateway, to: [10.0.44.1, 10.0.44.7], translate: none}"
@@ -37,7 +38,7 @@ def scripts(made: Plan) -> list[Document]:
 @pytest.mark.parametrize("name", PLANS)
 def test_scripts_pass_shellcheck(name: str) -> None:
     if shutil.which("shellcheck") is None:
-        pytest.skip("shellcheck is not installed")
+        lacking("shellcheck is not installed")
     for one in scripts(PLANS[name]):
         for dialect in ("sh", "dash", "bash"):
             told = subprocess.run(

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from faults.controller import Ground, Grounds
-from lab.conftest import eventually, lab_name, lab_possible, lab_up, run_on
+from lab.conftest import eventually, lab_name, lab_possible, lab_up, run_on, sshd_possible
 
-__all__ = ["eventually", "ground", "grounds", "lab_name", "lab_possible", "lab_up", "run_on"]
+__all__ = ["eventually", "ground", "grounds", "lab_name", "lab_possible", "lab_up", "run_on", "sshd_possible"]
 
 
 @pytest.fixture(scope="session")

@@ -59,6 +59,16 @@ done
 """
 
 
+# What a controller has said before a verb.
+VERBS = {
+    "stage": (),
+    "arm": ("stage",),
+    "apply": ("stage", "arm"),
+    "commit": ("stage", "arm", "apply"),
+    "release": ("stage", "arm", "apply", "commit"),
+    "rollback": ("stage", "arm", "apply"),
+}
+
 CROSSINGS = {
     "nftables": "to: 10.0.44.0/24, firewall: nftables",
     "iptables": "to: 10.0.44.0/24, firewall: iptables",
@@ -343,6 +353,36 @@ class HostSide:
         written = replace(journal.new(self.transaction, "apply business", plan.touched), entries=entries)
         there = LabHost(self.host, self.bench.lab.socket(self.host))
         return bundle(written, part, live, later, there.locate)
+
+
+def calls_of(side: HostSide, verb: str) -> int:
+    side.begin(side.state, VERBS[verb])
+    killed = side.killing("self", 0, *words_of(side, verb))
+    if side.is_open():
+        side.rollback()
+        if side.is_open():
+            side.release()
+    side.state = side.state_by_record()
+    return killed.count
+
+
+def words_of(side: HostSide, verb: str) -> tuple[Any, ...]:
+    return (side.stage, side.state) if verb == "stage" else (getattr(side, verb),)
+
+
+def start_units(bench: Bench) -> None:
+    """After each boot `systemctl start` does on this host what it does on a real one."""
+    place = "/etc/systemd/system/multi-user.target.wants/0-systemctl.service"
+    for host in bench.managed:
+        for path, text in (
+            ("/var/lib/foreign/systemctl", SYSTEMCTL),
+            (
+                place,
+                "[Service]\nType=oneshot\nExecStart=/bin/sh -c '"
+                'mount --bind /var/lib/foreign/systemctl "$(readlink -f "$(command -v systemctl)")"\'\n',
+            ),
+        ):
+            bench.check(host, f"cat >{path} <<'END'\n{text}END\nchmod 755 {path}")
 
 
 @contextmanager

@@ -73,9 +73,7 @@ exec /tmp/real-ip "$@"
 
 
 @pytest.fixture
-def ground(lab_possible: None) -> Iterator[Callable[..., SshGround]]:
-    if os.geteuid() != 0:
-        pytest.skip("sshd that changes users needs root")
+def ground(sshd_possible: None) -> Iterator[Callable[..., SshGround]]:
     made: list[SshGround] = []
 
     def make(*more: object) -> SshGround:

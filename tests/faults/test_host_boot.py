@@ -4,41 +4,27 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from faults.hostside import CROSSINGS, ENGINES, SYSTEMCTL, HostSide, T, on_each, sides_of, spread
+from faults.hostside import (
+    CROSSINGS,
+    ENGINES,
+    VERBS,
+    HostSide,
+    T,
+    calls_of,
+    on_each,
+    sides_of,
+    spread,
+    start_units,
+    words_of,
+)
 from faults.oracle import NEW, OLD, count
-from lab.crossing import Bench
 
 pytestmark = pytest.mark.lab
 
-VERBS = {
-    "stage": (),
-    "arm": ("stage",),
-    "apply": ("stage", "arm"),
-    "commit": ("stage", "arm", "apply"),
-    "release": ("stage", "arm", "apply", "commit"),
-    "rollback": ("stage", "arm", "apply"),
-}
-
 RECOVER = "/etc/systemd/system/multi-user.target.wants/crossnet-recover.service"
-
-
-def start_units(bench: Bench) -> None:
-    """After each boot `systemctl start` does on this host what it does on a real one."""
-    place = "/etc/systemd/system/multi-user.target.wants/0-systemctl.service"
-    for host in bench.managed:
-        for path, text in (
-            ("/var/lib/foreign/systemctl", SYSTEMCTL),
-            (
-                place,
-                "[Service]\nType=oneshot\nExecStart=/bin/sh -c '"
-                'mount --bind /var/lib/foreign/systemctl "$(readlink -f "$(command -v systemctl)")"\'\n',
-            ),
-        ):
-            bench.check(host, f"cat >{path} <<'END'\n{text}END\nchmod 755 {path}")
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -57,21 +43,6 @@ def test_power_lost_in_a_verb(sides: list[HostSide], verb: str, number: int) -> 
     points = [(verb, n, next(with_unit)) for n in spread(calls * 9 // 10, number)]
     on_each(sides, points, _lose_power)
     count(f"power lost: {verb}", len(points))
-
-
-def calls_of(side: HostSide, verb: str) -> int:
-    side.begin(side.state, VERBS[verb])
-    killed = side.killing("self", 0, *words_of(side, verb))
-    if side.is_open():
-        side.rollback()
-        if side.is_open():
-            side.release()
-    side.state = side.state_by_record()
-    return killed.count
-
-
-def words_of(side: HostSide, verb: str) -> tuple[Any, ...]:
-    return (side.stage, side.state) if verb == "stage" else (getattr(side, verb),)
 
 
 def _lose_power(side: HostSide, point: tuple[str, int, bool]) -> None:

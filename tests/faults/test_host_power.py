@@ -15,9 +15,22 @@ from pathlib import Path
 import pytest
 
 from crossnet.lab.supervisor import DISKS, PID
-from faults.hostside import CROSSINGS, ENGINES, ROOT, HostSide, T, on_each, sides_of, spread
+from faults.hostside import (
+    CROSSINGS,
+    ENGINES,
+    ROOT,
+    VERBS,
+    HostSide,
+    T,
+    calls_of,
+    on_each,
+    sides_of,
+    spread,
+    start_units,
+    words_of,
+)
 from faults.oracle import NEW, OLD, count
-from faults.test_host_boot import VERBS, calls_of, start_units, words_of
+from lacking import lacking
 
 pytestmark = pytest.mark.lab
 
@@ -60,7 +73,7 @@ def disk_possible(tmp_path_factory: pytest.TempPathFactory) -> None:
         text=True,
     )
     if tried.returncode != 0:
-        pytest.skip(f"no ext4 in a file here: {tried.stderr.strip()}")
+        lacking(f"no ext4 in a file here: {tried.stderr.strip()}")
 
 
 @pytest.fixture(scope="module", params=ENGINES)

@@ -34,9 +34,8 @@ LEGACY = {4: "iptables-legacy -w -A OUTPUT -d 192.0.2.77", 6: "ip6tables-legacy 
 TARGETS = {4: "10.0.44.1", 6: "fd00:44::1"}
 NETWORKS = {4: "10.0.44.0/24", 6: "'fd00:44::/64'"}
 COUNTED = "{ nft -j list ruleset; iptables-legacy-save -c; } | grep -v '^#'"
-COUNTER = re.compile(
-    r'(?<="packets": )\d+|(?<="bytes": )\d+|(?<=\[)\d+(?=:\d+\])|(?<=:)\d+(?=\] -|\]$)', re.M
-)
+# Packets and bytes, as nft prints them in JSON and iptables-save in front of a rule.
+COUNTER = re.compile(r'"packets": (\d+), "bytes": (\d+)|\[(\d+):(\d+)\]')
 BESIDE = re.compile(r"files: .* /var/lib/crossnet/(?!applied\.json )")
 
 
@@ -49,7 +48,7 @@ def settled(one: Fingerprint) -> Fingerprint:
 
 def has_counted_on(before: str, after: str) -> bool:
     """Whether these are the same rules, handles and all, and no counter is less than it was."""
-    had, have = ([int(n) for n in COUNTER.findall(text)] for text in (before, after))
+    had, have = ([int(n) for found in COUNTER.findall(text) for n in found if n] for text in (before, after))
     return COUNTER.sub("", before) == COUNTER.sub("", after) and all(map(operator.le, had, have))
 
 

@@ -48,6 +48,7 @@ from crossnet.netfilter import (
 from crossnet.netfilter.normal_form import in_order, join_ports
 from crossnet.netfilter.own import HOOKS, check_own, collapsed
 from crossnet.values import Address, Network, Ports, network
+from lacking import lacking
 
 pytestmark = pytest.mark.lab
 
@@ -87,9 +88,9 @@ class Namespace:
 
 @pytest.fixture
 def namespace(tmp_path: Path) -> Iterator[Namespace]:
-    lacking = [tool for tool in TOOLS if shutil.which(tool, path="/usr/sbin:/usr/bin:/sbin:/bin") is None]
-    if lacking:
-        pytest.skip(f"not on this machine: {', '.join(lacking)}")
+    missing = [tool for tool in TOOLS if shutil.which(tool, path="/usr/sbin:/usr/bin:/sbin:/bin") is None]
+    if missing:
+        lacking(f"not on this machine: {', '.join(missing)}")
     # First the user, mapped: the network takes the owner of its /proc/net/ip_tables_names from that map.
     new = ("unshare", "--net") if IS_ROOT else ("unshare", "--user", "--map-root-user", "unshare", "--net")
     with subprocess.Popen(
@@ -98,7 +99,7 @@ def namespace(tmp_path: Path) -> Iterator[Namespace]:
         assert first.stdin is not None
         assert first.stdout is not None
         if first.stdout.readline() != "up\n":
-            pytest.skip("this kernel or this user may not make network namespaces")
+            lacking("this kernel or this user may not make network namespaces")
         users = () if IS_ROOT else ("--user", "--preserve-credentials")
         yield Namespace(("nsenter", "--target", str(first.pid), "--net", *users), tmp_path / "lock")
         first.stdin.close()

@@ -5,9 +5,8 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 
-import pytest
-
 from crossnet.transport import TIMEOUT, Completed, Process, ShellHost, run_here, start_here
+from lacking import lacking
 
 SHELLS = (("dash",), ("bash", "--posix"), ("busybox", "sh"))
 
@@ -32,5 +31,5 @@ class Through(ShellHost):
 
 def through(shell: Sequence[str]) -> Through:
     if shutil.which(shell[0]) is None:
-        pytest.skip(f"{shell[0]} is not installed")
+        lacking(f"{shell[0]} is not installed")
     return Through(shell)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,21 +50,28 @@ def init(speech: Speech, clients: tuple[str, ...], via: str | None, to: tuple[st
     if any(given) and not all(given):
         raise click.UsageError("--from, --via and --to belong together: give all three, or none")
     text = template.complete(clients, via, to) if via is not None else template.blank()
-    try:
-        with open(speech.file, "x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise click.ClickException(
-            f"{speech.file} is there already, and is left as it is\n  Give another name with -f FILE."
-        ) from None
-    except OSError as error:
-        raise click.ClickException(f"cannot write {speech.file}: {error.strerror}") from None
+    _write_new(speech.file, text, "-f")
     if speech.json:
         from crossnet.show import json
 
         speech.say(json.document({"file": speech.file}))
     else:
         speech.say(f"Wrote {speech.file}. Edit it, then run `crossnet plan`.")
+
+
+def _write_new(file: str, text: str, option: str) -> None:
+    """A new file with all of it, or none; `option` is where its name was given."""
+    try:
+        with open(file, "x", encoding="utf-8") as new:
+            new.write(text)
+    except FileExistsError:
+        raise click.ClickException(
+            f"{file} is there already, and is left as it is\n  Give another name with {option} FILE."
+        ) from None
+    except OSError as error:
+        with suppress(OSError):  # a part of it, on a disk that is full
+            os.unlink(file)
+        raise click.ClickException(f"cannot write {file}: {error.strerror}") from None
 
 
 @click.command(short_help="The whole job without a spec file.")
@@ -84,8 +92,6 @@ def connect(
     from crossnet import api, template
     from crossnet.specfile import parse
 
-    if save is not None and Path(save).exists():
-        raise click.ClickException(f"{save} is there already, and is left as it is\n  Give another name.")
     spec = parse(template.complete([source], via, to), save or "connect")
 
     async def make() -> Plan:
@@ -109,19 +115,13 @@ def _kept(spec: Spec, file: str | None) -> Iterator[None]:
     if file is None:
         yield
         return
-    path = Path(file)
-    try:
-        path.write_text(spec.source, encoding="utf-8")
-    except OSError as error:
-        raise click.ClickException(
-            f"{file} cannot be written: {error.strerror}\n  Nothing was changed. Give another name."
-        ) from None
+    _write_new(file, spec.source, "--save")
     try:
         yield
     except ApplyFailed:
         raise
     except BaseException:
-        path.unlink(missing_ok=True)
+        Path(file).unlink(missing_ok=True)
         raise
 
 

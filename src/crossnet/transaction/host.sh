@@ -589,7 +589,8 @@ conclude_alone() { # TRANSACTION
 }
 
 conclude_due() {
-    for gone in "$ROOT"/gone.*; do [ ! -d "$gone" ] || disarm "$gone"; done
+    # Of one whose removal has begun they are ended already, and without its boot nobody knows whose process that is.
+    for gone in "$ROOT"/gone.*; do [ ! -e "$gone/boot" ] || disarm "$gone"; done
     rm -rf -- "$ROOT/new" "$ROOT"/begin.* "$ROOT"/told.* "$ROOT"/gone.*
     if [ -d "$T" ] && { is_due "$T/deadline" || [ -e "$T/result" ]; }; then conclude >/dev/null; fi
 }

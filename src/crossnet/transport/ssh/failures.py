@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from contextlib import suppress
 
@@ -69,7 +70,9 @@ async def not_connected(
                 "Check that SSH listens on that port, and MaxStartups in its sshd_config(5).",
             )
         case OSError():
-            return failed(error.strerror or _line(error), f"Check the way to the host, and {by_hand}.")
+            # asyncio puts words of its own, with a tuple in them, in the place of the system's.
+            said = os.strerror(error.errno) if error.errno else _line(error)
+            return failed(said, f"Check the way to the host, and {by_hand}.")
         case _:
             return failed(_line(error), f"Check ~/.ssh/config, and {by_hand}.")
 
