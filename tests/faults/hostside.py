@@ -69,6 +69,13 @@ VERBS = {
     "rollback": ("stage", "arm", "apply"),
 }
 
+# A verb, and at how many of its calls it is hit.
+FEW_AND_MANY = [
+    pytest.param(verb, number, id=f"{verb}-{name}", marks=[pytest.mark.faults] * is_long)
+    for verb in VERBS
+    for number, name, is_long in ((2, "few", verb in ("arm", "apply", "rollback")), (40, "many", True))
+]
+
 CROSSINGS = {
     "nftables": "to: 10.0.44.0/24, firewall: nftables",
     "iptables": "to: 10.0.44.0/24, firewall: iptables",

@@ -68,7 +68,7 @@ ALL = tuple(
     )
 )
 SOME = (
-    Cut("app", "apply", "both", "after the guard"),
+    Cut("app", "apply", "both", "soon"),
     Cut("gateway", "commit", "out", "soon"),
 )
 

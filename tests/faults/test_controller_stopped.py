@@ -40,7 +40,7 @@ def waiting(ground: Ground, seconds: int) -> Running:
 @pytest.mark.parametrize(
     ("when", "host", "subject"),
     [
-        ("before", "app", "apply"),
+        pytest.param("before", "app", "apply", marks=SLOW),
         pytest.param("after", "app", "extend", marks=SLOW),
         ("before", "gateway", "commit"),
     ],
@@ -95,6 +95,7 @@ def test_who_wakes_up_when_another_one_has_applied_changes_nothing(ground: Groun
     count("controller wakes up late")
 
 
+@SLOW
 def test_who_wakes_up_while_another_one_waits_decides_nothing_for_it(ground: Ground) -> None:
     late = stopped(ground, "before", "gateway", "commit")
     ground.operator.pass_time("gateway", "app")
@@ -159,10 +160,10 @@ def test_who_decides_after_the_deadline_is_refused(ground: Ground) -> None:
 @pytest.mark.parametrize(
     ("command", "lives"),
     [
-        pytest.param(APPLY, False, id="apply-killed"),
-        pytest.param(APPLY, True, id="apply-late", marks=SLOW),
+        pytest.param(APPLY, False, id="apply-killed", marks=SLOW),
+        pytest.param(APPLY, True, id="apply-late"),
         pytest.param(UNDO, False, id="undo-killed", marks=SLOW),
-        pytest.param(UNDO, True, id="undo-late"),
+        pytest.param(UNDO, True, id="undo-late", marks=SLOW),
     ],
 )
 def test_a_split_is_told_and_brought_together_from_another_machine(

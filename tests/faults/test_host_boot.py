@@ -10,6 +10,7 @@ import pytest
 from faults.hostside import (
     CROSSINGS,
     ENGINES,
+    FEW_AND_MANY,
     VERBS,
     HostSide,
     T,
@@ -33,10 +34,7 @@ def sides(request: pytest.FixtureRequest, lab_possible: None) -> Iterator[list[H
         yield made
 
 
-@pytest.mark.parametrize(
-    "number", [pytest.param(2, id="few"), pytest.param(40, marks=pytest.mark.faults, id="many")]
-)
-@pytest.mark.parametrize("verb", list(VERBS))
+@pytest.mark.parametrize(("verb", "number"), FEW_AND_MANY)
 def test_power_lost_in_a_verb(sides: list[HostSide], verb: str, number: int) -> None:
     calls = calls_of(sides[0], verb)
     with_unit = itertools.cycle([True, True, False])

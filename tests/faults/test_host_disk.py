@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import Any
 
 import pytest
 
-from faults.hostside import CROSSINGS, ROOT, HostSide, T, sides_of
+from faults.hostside import CROSSINGS, ENGINES, ROOT, HostSide, T, sides_of
 from faults.oracle import NEW, OLD, count
 
 pytestmark = pytest.mark.lab
@@ -112,6 +113,7 @@ def test_a_disk_that_takes_nothing(side: HostSide, verb: str, folder: str, how: 
     count("disk full" if how == "full" else "disk read only")
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("verb", ["apply", "rollback"])
 def test_a_lock_of_iptables_that_somebody_holds(with_iptables: HostSide, verb: str) -> None:
     """For three seconds; both wait for it."""
@@ -128,6 +130,11 @@ def test_a_lock_of_iptables_that_somebody_holds(with_iptables: HostSide, verb: s
         assert side.rollback().ok, side.story()
     side.check(OLD)
     count("lock of iptables held")
+
+
+def _often(name: str, short: Collection[str]) -> Any:
+    """Those that stand for the others are tried each time."""
+    return name if name in short else pytest.param(name, marks=pytest.mark.faults)
 
 
 def deadlines() -> dict[str, str]:
@@ -149,7 +156,10 @@ def deadlines() -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("deadline", list(deadlines()))
+SHORT = ("empty", "too large", "another boot")
+
+
+@pytest.mark.parametrize("deadline", [_often(name, SHORT) for name in deadlines()])
 def test_a_deadline_that_is_no_deadline_has_come(side: HostSide, deadline: str) -> None:
     side.begin(OLD, ROLLED_BACK)
     text = deadlines()[deadline]
@@ -178,12 +188,14 @@ TORN = (
 
 
 NAMES = [*TORN, "confirm", "rollback", "record.written", "live/0002/what"]
+OFTEN = ("id", "boot", "step")
 
 
 @pytest.mark.parametrize(
     ("name", "torn"),
     [
-        *((name, "gone") for name in NAMES),
+        *((name, "gone") for name in OFTEN),
+        *(pytest.param(name, "gone", marks=pytest.mark.faults) for name in NAMES if name not in OFTEN),
         # An empty list of steps says that nothing was begun, and is no torn one.
         *(pytest.param(name, "empty", marks=pytest.mark.faults) for name in NAMES if name != "step"),
     ],
@@ -201,12 +213,12 @@ def test_a_file_of_a_transaction_that_is_torn(side: HostSide, name: str, torn: s
 
 
 @pytest.mark.parametrize("state", [OLD, NEW])
-@pytest.mark.parametrize("engine", list(CROSSINGS))
+@pytest.mark.parametrize("engine", ENGINES)
 def test_what_was_begun_and_not_made_is_not_undone_twice(
-    side: HostSide, with_iptables: HostSide, engine: str, state: str
+    request: pytest.FixtureRequest, engine: str, state: str
 ) -> None:
     """The step is written before it is made: whoever dies between leaves one that has nothing to undo."""
-    one = {"nftables": side, "iptables": with_iptables}[engine]
+    one: HostSide = request.getfixturevalue({"nftables": "side", "iptables": "with_iptables"}[engine])
     if state == NEW:
         one.whole(OLD)
     for made in range(0, 5, 2):

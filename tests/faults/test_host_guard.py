@@ -75,6 +75,7 @@ def test_a_host_that_ends_what_a_connection_started_has_no_guard(side: HostSide)
     count("guard not proved")
 
 
+@pytest.mark.faults
 def test_without_a_guard_only_who_has_a_console_goes_on(side: HostSide) -> None:
     side.stage(OLD, proved=False)
     side.check_run(KILL_ALL)
@@ -86,6 +87,7 @@ def test_without_a_guard_only_who_has_a_console_goes_on(side: HostSide) -> None:
     side.undo()
 
 
+@pytest.mark.faults
 def test_a_guard_in_another_network_is_none(side: HostSide) -> None:
     """It would put back the wrong host's routes."""
     side.shim("setsid", 'exec unshare -n /tmp/real-setsid "$@"')
@@ -122,7 +124,7 @@ def test_what_was_proved_before_a_boot_is_proved_again(side: HostSide) -> None:
     assert side.rollback().ok
 
 
-@pytest.mark.parametrize("timer", ["watch", "timer", "both"])
+@pytest.mark.parametrize("timer", ["watch", "timer", pytest.param("both", marks=pytest.mark.faults)])
 def test_each_timer_alone_puts_the_host_back(side: HostSide, timer: str) -> None:
     """Over the real time; where both are there they meet, and one of them does it."""
     if timer != "watch":

@@ -18,6 +18,7 @@ from crossnet.lab.supervisor import DISKS, PID
 from faults.hostside import (
     CROSSINGS,
     ENGINES,
+    FEW_AND_MANY,
     ROOT,
     VERBS,
     HostSide,
@@ -94,10 +95,7 @@ def lose_power(side: HostSide, folder: Path) -> None:
     side.reboot()
 
 
-@pytest.mark.parametrize(
-    "number", [pytest.param(2, id="few"), pytest.param(40, marks=pytest.mark.faults, id="many")]
-)
-@pytest.mark.parametrize("verb", list(VERBS))
+@pytest.mark.parametrize(("verb", "number"), FEW_AND_MANY)
 def test_cache_lost_in_a_verb(sides: list[HostSide], verb: str, number: int, tmp_path: Path) -> None:
     calls = calls_of(sides[0], verb)
     # The last of them is after its end.

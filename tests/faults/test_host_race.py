@@ -99,7 +99,7 @@ def test_a_commit_that_wakes_up_late_decides_nothing(side: HostSide) -> None:
     calls = side.killing("self", 0, side.commit).count
     side.release()
     side.undo()
-    for number in spread(calls, 6):
+    for number in spread(calls, 3):
         side.begin(OLD, ("stage", "arm", "apply"))
         late = side.transaction
         side.check_run("rm -f /tmp/stopped /tmp/late")

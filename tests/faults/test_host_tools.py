@@ -84,7 +84,13 @@ def tools(sides: list[HostSide]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "phase", [pytest.param("stage", marks=LONG), "apply", "rollback", pytest.param("release", marks=LONG)]
+    "phase",
+    [
+        pytest.param("stage", marks=LONG),
+        "apply",
+        pytest.param("rollback", marks=LONG),
+        pytest.param("release", marks=LONG),
+    ],
 )
 def test_a_tool_that_fails_or_says_so(sides: list[HostSide], tools: list[str], phase: str) -> None:
     points = []
