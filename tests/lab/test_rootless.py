@@ -28,7 +28,7 @@ def checkout() -> Iterator[Path]:
     try:
         unread = shutil.ignore_patterns("__pycache__")
         shutil.copytree(TOP / "src", work / "src", ignore=unread)
-        shutil.copytree(TOP / "tests" / "lab", work / "tests" / "lab", ignore=unread)
+        shutil.copytree(TOP / "tests", work / "tests", ignore=unread)
         shutil.copy(TOP / "pyproject.toml", work)
         packages = sysconfig.get_path("purelib")
         shutil.copytree(packages, work / "packages", ignore=shutil.ignore_patterns(*UNNEEDED))
