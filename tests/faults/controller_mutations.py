@@ -18,7 +18,8 @@ PACKAGE = ROOT / "src" / "crossnet"
 
 KILLED = "tests/faults/test_controller_killed.py::test_apply_killed_and_recovered"
 STOPPED = "tests/faults/test_controller_stopped.py::test_"
-POWER = "tests/faults/test_host_power.py::test_cache_lost_in_a_verb"
+POWER = "tests/faults/test_host_power.py::test_cache_lost_in_a_verb[nftables-btrfs-"
+OVER = "tests/faults/test_host_power.py::test_what_is_over_stays_over[nftables-btrfs]"
 LATE = f"{STOPPED}who_wakes_up_late_is_refused_and_says_so[before-gateway-commit]"
 UNDO = 'if change.resource.kind != {kind!r}:\n        yield from _steps(f"{{folder}}/undo"'
 
@@ -142,28 +143,77 @@ MUTATIONS = (
         "transaction/host.sh",
         '&& flush "$1.aside" && mv',
         "&& mv",
-        f"{POWER}[nftables-release-few]",
+        f"{POWER}release-few]",
+    ),
+    Mutation(
+        "no flush of the folder in which it remembers",
+        "transaction/host.sh",
+        'mv -f -- "$1.aside" "$1"; then\n        flush "${1%/*}"',
+        'mv -f -- "$1.aside" "$1"; then\n        :',
+        OVER,
     ),
     Mutation(
         "no flush of a file in /etc",
         "transaction/host.sh",
         'flush "$aside" && mv',
         "mv",
-        f"{POWER}[nftables-commit-few]",
+        f"{POWER}release-few]",
     ),
     Mutation(
-        "no flush of the decision",
+        "no flush of the folder of a file in /etc",
         "transaction/host.sh",
-        "    flush .\n",
-        "",
-        f"{POWER}[nftables-commit-few]",
+        'mv -f -- "$aside" "$2"; then\n        flush "$folder"',
+        'mv -f -- "$aside" "$2"; then\n        :',
+        OVER,
+    ),
+    Mutation(
+        "no flush of a removal",
+        "transaction/host.sh",
+        '[ ! -d "$folder" ] || flush "$folder"',
+        "return 0",
+        OVER,
+    ),
+    Mutation(
+        "no flush of a new folder",
+        "transaction/host.sh",
+        'mkdir -p -- "$1") && flush "${1%/*}/"',
+        'mkdir -p -- "$1")',
+        OVER,
+    ),
+    Mutation(
+        "no flush of a link",
+        "transaction/host.sh",
+        'ln -sfn -- "$2" "$1" && flush "${1%/*}"',
+        'ln -sfn -- "$2" "$1"',
+        OVER,
+    ),
+    Mutation(
+        "no flush of what was cleaned up",
+        "transaction/host.sh",
+        '    flush "$ROOT"\n    return 0',
+        "    return 0",
+        OVER,
     ),
     Mutation(
         "no flush of what was staged",
         "transaction/host.sh",
         "snapshot && sync && mv",
         "snapshot && mv",
-        f"{POWER}[nftables-stage-few]",
+        f"{POWER}stage-few]",
+    ),
+    Mutation(
+        "no flush of a step",
+        "transaction/host.sh",
+        'echo "$number" >>"$T/step" && flush "$T/step" || exit',
+        'echo "$number" >>"$T/step" || exit',
+        f"{POWER}apply-few]",
+    ),
+    Mutation(
+        "no flush of the decision",
+        "transaction/host.sh",
+        "    flush .\n",
+        "",
+        f"{POWER}commit-few]",
     ),
 )
 

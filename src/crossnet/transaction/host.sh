@@ -190,7 +190,7 @@ put() { # DATA PATH MODE OWNER
     folder=${2%/*}
     aside=$folder/.${2##*/}.crossnet
     [ ! -d "$2" ] || { echo "$2 is a folder" >&2 && return 1; }
-    [ -d "$folder" ] || (umask 022 && mkdir -p -- "$folder") || return
+    make_folder "$folder" || return
     if cat -- "$1" >"$aside" && chmod "$3" "$aside" && { [ "$4" = - ] || chown "$4" "$aside"; } &&
         flush "$aside" && mv -f -- "$aside" "$2"; then
         flush "$folder"
@@ -200,14 +200,21 @@ put() { # DATA PATH MODE OWNER
     fi
 }
 
+# Each removal is flushed before the next: btrfs may have lost one of them after a power cut, and kept a later one.
 take_away() { # PATH, with what a write that was cut short left beside it, and a folder of our own with its last file
-    rm -f -- "$1" "${1%/*}/.${1##*/}.crossnet" || return
-    case ${1%/*} in */crossnet) rmdir -- "${1%/*}" 2>/dev/null ;; esac
-    return 0
+    folder=${1%/*}
+    rm -f -- "$1" "$folder/.${1##*/}.crossnet" || return
+    case $folder in */crossnet) ! rmdir -- "$folder" 2>/dev/null || folder=${folder%/*} ;; esac
+    [ ! -d "$folder" ] || flush "$folder"
+}
+
+make_folder() { # PATH, and what is missing above it
+    [ ! -d "$1/" ] || return 0
+    make_folder "${1%/*}" && (umask 022 && mkdir -p -- "$1") && flush "${1%/*}/"
 }
 
 link() { # PATH TARGET
-    [ -d "${1%/*}" ] || (umask 022 && mkdir -p -- "${1%/*}") || return
+    make_folder "${1%/*}" || return
     ln -sfn -- "$2" "$1" && flush "${1%/*}"
 }
 
@@ -731,8 +738,9 @@ remember() { # a line of the history, once, whoever was killed before
 clean() { # where nothing of crossnet is applied and nothing is under way, only the history stays
     if [ ! -e "$ROOT/applied.json" ] && [ ! -d "$T" ]; then
         rm -rf -- "$ROOT/drill" "$ROOT"/host-*.sh
-        rmdir -- "$ROOT" 2>/dev/null || flush "$ROOT"
+        ! rmdir -- "$ROOT" 2>/dev/null || return 0
     fi
+    flush "$ROOT"
     return 0
 }
 
