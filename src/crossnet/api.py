@@ -22,7 +22,7 @@ from crossnet.record import FILES, VERIFIED, read_record
 from crossnet.spec import Spec
 from crossnet.transaction import ending, journal
 from crossnet.transaction.agent import Agent
-from crossnet.transaction.apply import Confirmed
+from crossnet.transaction.apply import Confirmed, Proof
 from crossnet.transaction.apply import apply as transact
 from crossnet.transaction.ending import Open
 from crossnet.transaction.guard import Guard
@@ -51,6 +51,11 @@ class Applied:
     def unwritten(self) -> tuple[str, ...]:
         """What could not be written for the next boot."""
         return self.confirmed.unwritten if self.confirmed else ()
+
+    @property
+    def meanwhile(self) -> tuple[str, ...]:
+        """What somebody else changed on the hosts while it ran; it was left alone."""
+        return self.confirmed.meanwhile if self.confirmed else ()
 
 
 class NotAsPromised(CrossnetError):
@@ -138,9 +143,9 @@ async def apply(made: Plan, *, guard: Guard = DEFAULT_GUARD, watch: Watcher = no
 
 async def _apply(made: Plan, hosts: Mapping[str, Host], guard: Guard, watch: Watcher) -> Applied:
     held: list[Verification] = []
-    proof: dict[str, bytes] = {}
+    kept: dict[str, bytes] = {}
 
-    async def prove() -> dict[str, bytes]:
+    async def prove() -> Proof:
         facts = await _observe(hosts, watch)
         found = await check(made, facts, hosts, watch, live_only=True)
         held.append(found)
@@ -151,8 +156,8 @@ async def _apply(made: Plan, hosts: Mapping[str, Host], guard: Guard, watch: Wat
                 f"{v.client} → {v.probe}: {v.forward.detail or v.reply.detail}" for v in found.broken_promises
             ]
             raise NotAsPromised("a probe of the spec does not pass:\n  " + "\n  ".join(lines))
-        proof.update(_verified(found, made, facts))
-        return proof
+        kept.update(_verified(found, made, facts))
+        return Proof(facts, kept)
 
     confirmed = await transact(
         made,
@@ -166,7 +171,7 @@ async def _apply(made: Plan, hosts: Mapping[str, Host], guard: Guard, watch: Wat
         watch=watch,
     )
     try:
-        await _remember({name: data for name, data in proof.items() if name not in made.touched}, hosts)
+        await _remember({name: data for name, data in kept.items() if name not in made.touched}, hosts)
     except CrossnetError as error:  # it holds all the same, so it is told and no more
         confirmed = replace(confirmed, unwritten=(*confirmed.unwritten, str(error)))
     return Applied(made, confirmed, held[-1])
@@ -242,11 +247,12 @@ async def _undo(spec: Spec, hosts: Mapping[str, Host], guard: Guard, watch: Watc
         await _sweep(hosts)
         return Applied(made, None, None)
 
-    async def prove() -> dict[str, bytes]:
-        wrong = read_back(made, await _observe(hosts, watch), live_only=True)
+    async def prove() -> Proof:
+        facts = await _observe(hosts, watch)
+        wrong = read_back(made, facts, live_only=True)
         if wrong:
             raise NotAsPromised("after the undo, read again:\n  " + "\n  ".join(wrong))
-        return {}
+        return Proof(facts)
 
     confirmed = await transact(
         made,

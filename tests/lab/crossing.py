@@ -42,10 +42,10 @@ class Bench:
         return asyncio.run(_plan(spec))
 
     def apply(self, spec: Spec) -> api.Applied:
-        return asyncio.run(_apply(spec))
+        return alone(asyncio.run(_apply(spec)))
 
     def undo(self, spec: Spec) -> api.Applied:
-        return asyncio.run(crossnet.undo(spec))
+        return alone(asyncio.run(crossnet.undo(spec)))
 
     def verify(self, spec: Spec) -> Verification:
         return asyncio.run(crossnet.verify(spec))
@@ -67,6 +67,12 @@ class Bench:
 
 async def _plan(spec: Spec) -> Plan:
     return crossnet.plan(spec, await crossnet.observe(spec))
+
+
+def alone(applied: api.Applied) -> api.Applied:
+    """In the lab nobody else changes anything, unless a test does."""
+    assert applied.meanwhile == ()
+    return applied
 
 
 async def _apply(spec: Spec) -> api.Applied:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,11 @@ import pytest
 
 import crossnet
 from crossnet.errors import CrossnetError, HostError, RolledBack, StalePlan
+from crossnet.events import Event
 from crossnet.health import State
 from crossnet.lab.build import Lab
+from crossnet.show import json
+from crossnet.show.text import applied_text
 from crossnet.spec import Spec
 from crossnet.transaction.agent import script_text
 from lab.crossing import Bench
@@ -205,6 +209,44 @@ def test_a_failed_change_of_a_standing_crossing_puts_the_old_one_back(bench: Ben
     assert bench.differences(held) == []
     assert bench.plan(old).is_empty
     assert state(bench, old) is State.UP
+
+
+BY_OTHERS = """
+ip route add 198.51.100.0/24 via 10.0.44.1
+ip route del 203.0.113.0/24 via 10.0.44.1
+nft add table inet others
+nft add chain inet others input "{ type filter hook input priority 5; policy drop; }"
+nft add rule inet others input accept
+iptables -A INPUT -s 192.0.2.7 -j DROP
+sysctl -q -w net.ipv4.conf.eth1.send_redirects=0
+"""
+
+
+def test_what_somebody_else_changes_meanwhile_is_told_and_left_alone(bench: Bench) -> None:
+    spec = bench.spec(TO)
+    bench.check("gateway", "ip route add 203.0.113.0/24 via 10.0.44.1")
+    plan = bench.plan(spec)
+
+    def interfere(event: Event) -> None:
+        if event.text.startswith("creates table"):
+            with ThreadPoolExecutor(1) as elsewhere:  # this one has an event loop already
+                elsewhere.submit(bench.check, "gateway", BY_OTHERS).result()
+
+    applied = asyncio.run(crossnet.apply(plan, watch=interfere))
+    assert applied.confirmed
+    engine = "iptables-nft ip filter INPUT"
+    assert applied.meanwhile == (
+        "gateway: + policy drop of nftables inet others input",
+        "gateway: + route 198.51.100.0/24 via 10.0.44.1 dev eth0",
+        f"gateway: + rule of {engine}: -s 192.0.2.7/32 -j DROP",
+        "gateway: + rule of nftables inet others input: accept",
+        "gateway: - route 203.0.113.0/24 via 10.0.44.1 dev eth0",
+        "gateway: ~ net.ipv4.conf.eth1.send_redirects  1 → 0",
+    )
+    assert "Meanwhile changed by somebody else, and left alone:\n  gateway: + policy" in applied_text(applied)
+    assert json.applied_data(applied)["changed_by_others"] == list(applied.meanwhile)
+    bench.undo(spec)
+    bench.check("gateway", "nft list chain inet others input; iptables -C INPUT -s 192.0.2.7 -j DROP")
 
 
 def test_a_plan_without_changes_touches_no_host(bench: Bench) -> None:

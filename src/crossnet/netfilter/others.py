@@ -44,7 +44,7 @@ def may_drop_forwarded(tables: Iterable[Table]) -> tuple[str, ...]:
                 _reach(table, chain, reached)
         for chain in reached.values():
             where = f"table {table.family} {table.name} chain {chain.name}"
-            lines += [f"{where}: rule {_text(table, rule)}" for rule in chain.rules if _may_drop(rule)]
+            lines += [f"{where}: rule {text_of(table, rule)}" for rule in chain.rules if _may_drop(rule)]
     return tuple(lines)
 
 
@@ -76,7 +76,7 @@ def _may_drop(rule: Rule) -> bool:
             return False
 
 
-def _text(table: Table, rule: Rule) -> str:
+def text_of(table: Table, rule: Rule) -> str:
     """In the words of the tool that most likely made the table."""
     if (
         table.family != "inet"

@@ -127,6 +127,7 @@ def applied_data(applied: Applied) -> dict[str, Any]:
         "outcome": "confirmed-not-persistent" if applied.unwritten else outcome,
         "hosts": [{"host": host.host, "changes": len(host.changes)} for host in applied.plan.hosts],
         "not_written": list(applied.unwritten),
+        "changed_by_others": list(applied.meanwhile),
         "verification": verification_data(applied.verification) if applied.verification else None,
     }
 

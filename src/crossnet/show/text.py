@@ -157,7 +157,7 @@ def applied_text(applied: Applied, *, paint: Paint = plain) -> str:
         lines.append(paint(f"Not written for the next boot: {error}", "yellow"))
     if applied.unwritten:
         lines.append("The crossing works until then. Run `crossnet apply` again when that is repaired.")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_meanwhile(applied, paint)])
 
 
 def undone_text(applied: Applied, *, paint: Paint = plain) -> str:
@@ -169,7 +169,13 @@ def undone_text(applied: Applied, *, paint: Paint = plain) -> str:
     ]
     for error in applied.unwritten:
         lines.append(paint(f"Not removed from the next boot: {error}", "yellow"))
-    return "\n".join(lines)
+    return "\n".join([*lines, *_meanwhile(applied, paint)])
+
+
+def _meanwhile(applied: Applied, paint: Paint) -> Iterator[str]:
+    if applied.meanwhile:
+        yield paint("Meanwhile changed by somebody else, and left alone:", "yellow")
+        yield from (f"  {line}" for line in applied.meanwhile)
 
 
 def ended_text(ended: Sequence[Ended], *, paint: Paint = plain) -> str:

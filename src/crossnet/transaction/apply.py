@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from crossnet.errors import CrossnetError, HostsDisagree, RollbackNotProved, RolledBack, StalePlan
@@ -13,6 +13,7 @@ from crossnet.events import Watcher
 from crossnet.facts import Facts
 from crossnet.planning import Plan
 from crossnet.transaction import journal
+from crossnet.transaction.foreign import changed_meanwhile
 from crossnet.transaction.group import Group
 from crossnet.transaction.guard import Guard
 from crossnet.transaction.rollback import differences
@@ -20,19 +21,32 @@ from crossnet.transport import Host
 
 Observe = Callable[[], Awaitable[Mapping[str, Facts]]]
 Replan = Callable[[Mapping[str, Facts]], Plan]
-Prove = Callable[[], Awaitable[Mapping[str, bytes]]]
+Prove = Callable[[], Awaitable["Proof"]]
 Reconnect = Callable[[], Awaitable[None]]
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
+class Proof:
+    """The hosts as they are after the live changes, and what each of them keeps of how that was proved."""
+
+    facts: Mapping[str, Facts]
+    kept: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Confirmed:
-    """A transaction that holds; `unwritten` says what could not be written for the next boot."""
+    """A transaction that holds.
+
+    `unwritten` says what could not be written for the next boot, `meanwhile` what somebody else changed while
+    it ran.
+    """
 
     transaction: str
     plan: Plan
     unwritten: tuple[str, ...] = ()
+    meanwhile: tuple[str, ...] = ()
 
 
 async def apply(
@@ -50,30 +64,30 @@ async def apply(
     """Bring the hosts to the plan; raises RolledBack or RollbackNotProved when that does not hold.
 
     `prove` is asked after the live changes, over new connections; it raises when they do not do what was
-    promised, and returns what each host keeps of the proof.
+    promised.
     """
     transaction = secrets.token_hex(4)
     group = Group(transaction, plan, hosts, guard, watch)
     try:
         if await group.stage(journal.new(transaction, what, plan.touched)):
             await reconnect()  # the fire drill: whether the timers go off without this connection
-        await compare(plan, observe, replan)
+        before = await compare(plan, observe, replan)
         await group.arm()
         await group.change()
         await reconnect()
         proof = await prove()
-        await group.wait_for_person(proof)
+        await group.wait_for_person(proof.kept)
         await uninterrupted(group.decide())
     except BaseException as cause:
         # Ctrl-C too: nobody may be left with half a change.
         raise await uninterrupted(give_up(cause, group, plan, reconnect, observe)) from cause
     behind = await uninterrupted(group.confirm())
-    unwritten = await uninterrupted(group.release(proof))
+    unwritten = await uninterrupted(group.release(proof.kept))
     if behind:
         raise HostsDisagree(
             "Confirmed, but not on every host:\n  " + "\n  ".join([*behind, *unwritten]) + _RECOVER
         )
-    return Confirmed(transaction, plan, unwritten)
+    return Confirmed(transaction, plan, unwritten, changed_meanwhile(plan, before, proof.facts))
 
 
 async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
@@ -87,13 +101,14 @@ async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
                 raise
 
 
-async def compare(plan: Plan, observe: Observe, replan: Replan) -> None:
-    """With the hosts taken they must still be what the plan was made from."""
-    now = replan(await observe())
-    if now.changes != plan.changes:
+async def compare(plan: Plan, observe: Observe, replan: Replan) -> Mapping[str, Facts]:
+    """The hosts, now that they are taken: they must still be what the plan was made from."""
+    facts = await observe()
+    if replan(facts).changes != plan.changes:
         raise StalePlan(
             "Saved plan is stale: the hosts changed since it was made\n  Nothing was changed. Make a new plan."
         )
+    return facts
 
 
 async def give_up(
@@ -128,4 +143,4 @@ def _reason(cause: BaseException) -> str:
     return "interrupted" if interrupted else str(cause)
 
 
-__all__ = ["Confirmed", "apply"]
+__all__ = ["Confirmed", "Proof", "apply"]

@@ -1,0 +1,74 @@
+"""What is not crossnet's on a host, and changed while a transaction ran."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+from crossnet.facts import Facts
+from crossnet.facts.firewall import is_own_chain, is_own_jump
+from crossnet.facts.routes import MAIN, OWN_PROTOCOL
+from crossnet.netfilter import Engine, Table
+from crossnet.netfilter.others import text_of
+from crossnet.netfilter.own import TABLE
+from crossnet.planning import Plan
+from crossnet.resources import Sysctl
+
+# The kernel fills it by itself from the addresses (ip-route(8)).
+_LOCAL = "local"
+# Counts connections, and decides about none.
+_COUNTS = "net.netfilter."
+
+
+def changed_meanwhile(plan: Plan, before: Mapping[str, Facts], after: Mapping[str, Facts]) -> tuple[str, ...]:
+    """`gateway: + route 10.9.0.0/16 via 10.0.44.1 dev eth0`: what came (`+`) and what went (`-`), on which host."""
+    return tuple(
+        f"{host.host}: {line}"
+        for host in plan.hosts
+        for line in _changed(before[host.host], after[host.host], _settings_of(plan, host.host))
+    )
+
+
+def _changed(before: Facts, after: Facts, settings: Collection[str]) -> Iterator[str]:
+    had, has = Counter(_routes_and_rules(before)), Counter(_routes_and_rules(after))
+    yield from (f"+ {line}" for line in sorted((has - had).elements()))
+    yield from (f"- {line}" for line in sorted((had - has).elements()))
+    for name in sorted(before.sysctls.keys() & after.sysctls.keys()):
+        value, now = before.sysctls[name], after.sysctls[name]
+        if value != now and name not in settings and not name.startswith(_COUNTS):
+            yield f"~ {name}  {value} → {now}"
+
+
+def _settings_of(plan: Plan, host: str) -> set[str]:
+    """Those that the plan changes, and those that the kernel changes with them."""
+    return {
+        name
+        for place, change in plan.changes
+        if place == host and isinstance(change.have, Sysctl)
+        for name in (change.have.name, *(name for name, _ in change.have.disturbed))
+    }
+
+
+def _routes_and_rules(facts: Facts) -> Iterator[str]:
+    for route in facts.routes:
+        if route.protocol != OWN_PROTOCOL and route.table != _LOCAL:
+            yield f"route {route}" + (f" table {route.table}" if route.table != MAIN else "")
+    firewall = facts.firewall
+    yield from _rules(Engine.NFTABLES, (table for table in firewall.native if table.name != TABLE))
+    for (engine, _), tables in firewall.iptables.items():
+        yield from _rules(engine, tables)
+
+
+def _rules(engine: Engine, tables: Iterable[Table]) -> Iterator[str]:
+    for table in tables:
+        for chain in table.chains:
+            place = f"{engine} {table.family} {table.name} {chain.name}"
+            if chain.hook and chain.hook.policy != "accept":
+                yield f"policy {chain.hook.policy} of {place}"
+            if not is_own_chain(chain.name):
+                for rule in chain.rules:
+                    if not is_own_jump(rule.comment):
+                        yield f"rule of {place}: {text_of(table, rule)}"
+
+
+__all__ = ["changed_meanwhile"]
