@@ -143,13 +143,6 @@ MUTATIONS = (
         "transaction/host.sh",
         '&& flush "$1.aside" && mv',
         "&& mv",
-        f"{POWER}release-few]",
-    ),
-    Mutation(
-        "no flush of the folder in which it remembers",
-        "transaction/host.sh",
-        'mv -f -- "$1.aside" "$1"; then\n        flush "${1%/*}"',
-        'mv -f -- "$1.aside" "$1"; then\n        :',
         OVER,
     ),
     Mutation(
@@ -157,13 +150,6 @@ MUTATIONS = (
         "transaction/host.sh",
         'flush "$aside" && mv',
         "mv",
-        f"{POWER}release-few]",
-    ),
-    Mutation(
-        "no flush of the folder of a file in /etc",
-        "transaction/host.sh",
-        'mv -f -- "$aside" "$2"; then\n        flush "$folder"',
-        'mv -f -- "$aside" "$2"; then\n        :',
         OVER,
     ),
     Mutation(
@@ -171,13 +157,6 @@ MUTATIONS = (
         "transaction/host.sh",
         '[ ! -d "$folder" ] || flush "$folder"',
         "return 0",
-        OVER,
-    ),
-    Mutation(
-        "no flush of a new folder",
-        "transaction/host.sh",
-        'mkdir -p -- "$1") && flush "${1%/*}/"',
-        'mkdir -p -- "$1")',
         OVER,
     ),
     Mutation(
@@ -199,7 +178,7 @@ MUTATIONS = (
         "transaction/host.sh",
         "snapshot && sync && mv",
         "snapshot && mv",
-        f"{POWER}stage-few]",
+        OVER,
     ),
     Mutation(
         "no flush of a step",

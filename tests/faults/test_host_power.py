@@ -1,7 +1,8 @@
 """A host whose disk has lost what was not flushed when the power went: OLD, or NEW where that was confirmed.
 
-The host's /etc and /var/lib lie on a file system of their own in a file. What the kernel has not written to that
-file at an instant is what a power cut takes: the file is copied then, and the host boots from the copy.
+The host's /etc and /var/lib are two file systems, each in a file: what is flushed in one takes nothing of the other
+with it. What the kernel has not written to these files at an instant is what a power cut takes: they are copied
+then, and the host boots from the copies.
 """
 
 from __future__ import annotations
@@ -56,30 +57,32 @@ FILE_SYSTEMS = {
     "xfs": FileSystem("mkfs.xfs -q", "300M", "loop,nouuid"),
 }
 
-ON_A_DISK = """
+ON_DISKS = """
 set -e
-truncate -s "$1" /tmp/disk
-$2 /tmp/disk
-mount -o "$3" /tmp/disk /mnt
-cp -a /etc /mnt/etc
-cp -a /var/lib /mnt/lib
-mount --bind /mnt/etc /etc
-mount --bind /mnt/lib /var/lib
-sync -f /mnt
+for folder in /etc /var/lib; do
+    disk=/tmp/${folder##*/}
+    truncate -s "$1" "$disk"
+    $2 "$disk"
+    mount -o "$3" "$disk" /mnt
+    cp -a "$folder/." /mnt
+    mount --move /mnt "$folder"
+    sync -f "$folder"
+done
 """
 
-# On the machine, in a mount namespace of its own: what the disk has kept becomes what the host boots from.
+# On the machine, in a mount namespace of its own: what the disks have kept becomes what the host boots from.
 WHAT_IS_LEFT = """
 set -e
 mkdir "$2/mnt"
-mount -o "$3" "$2/disk" "$2/mnt"
-[ ! -e "$2/mnt/etc/later" ] || { echo "not the copy was mounted" >&2; exit 1; }
 for folder in etc lib; do
+    mount -o "$3" "$2/$folder" "$2/mnt"
+    [ ! -e "$2/mnt/later" ] || { echo "not the copy was mounted" >&2; exit 1; }
     find "$1/$folder" -mindepth 1 -delete
-    cp -a "$2/mnt/$folder/." "$1/$folder"
+    cp -a "$2/mnt/." "$1/$folder"
+    umount "$2/mnt"
+    rm "$2/$folder"
 done
-umount "$2/mnt"
-rm -r "$2/mnt" "$2/disk"
+rmdir "$2/mnt"
 """
 
 
@@ -104,19 +107,19 @@ def sides(request: pytest.FixtureRequest, lab_possible: None) -> Iterator[list[H
         yield made
 
 
-def put_on_disk(side: HostSide, one: FileSystem) -> None:
-    """Everything before is on the disk; from then on nothing is but what is flushed."""
-    side.words("sh", "-c", ON_A_DISK, "sh", one.size, one.make, one.options).check()
+def put_on_disks(side: HostSide, one: FileSystem) -> None:
+    """Everything before is on the disks; from then on nothing is but what is flushed."""
+    side.words("sh", "-c", ON_DISKS, "sh", one.size, one.make, one.options).check()
 
 
 def lose_power(side: HostSide, one: FileSystem, folder: Path) -> None:
-    """Boot from what has reached the disk."""
+    """Boot from what has reached the disks."""
     lab = side.bench.lab.folder
     # The disks of a lab are mounted where only its supervisor sees them (proc_pid_root(5)).
     disk = Path(f"/proc/{(lab / PID).read_text()}/root/{lab / DISKS / side.host}")
     folder.mkdir()
-    subprocess.run(["cp", disk / "tmp/disk", folder], check=True)
-    side.check_run("touch /etc/later")
+    subprocess.run(["cp", disk / "tmp/etc", disk / "tmp/lib", folder], check=True)
+    side.check_run("touch /etc/later /var/lib/later")
     words = [str(disk), str(folder), one.options]
     subprocess.run(["unshare", "-m", "sh", "-c", WHAT_IS_LEFT, "sh", *words], check=True)
     side.reboot()
@@ -140,7 +143,7 @@ def test_cache_lost_in_a_verb(
 def _lose_cache(side: HostSide, one: FileSystem, verb: str, number: int, folder: Path) -> None:
     start = side.state
     other = NEW if start == OLD else OLD
-    put_on_disk(side, one)
+    put_on_disks(side, one)
     side.begin(start, VERBS[verb])
     killed = side.killing("all", number, *words_of(side, verb))
     side.log.append(f"  killed: {killed.told}")
@@ -163,7 +166,7 @@ def _lose_cache(side: HostSide, one: FileSystem, verb: str, number: int, folder:
 def test_what_is_over_stays_over(sides: list[HostSide], file_system: FileSystem, tmp_path: Path) -> None:
     side = sides[0]
     for _ in range(2):
-        put_on_disk(side, file_system)
+        put_on_disks(side, file_system)
         side.begin(side.state, ("stage", "arm", "apply", "commit", "release"))
         side.state = NEW if side.state == OLD else OLD
         had = side.history()
