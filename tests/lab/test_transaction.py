@@ -249,6 +249,25 @@ def test_what_somebody_else_changes_meanwhile_is_told_and_left_alone(bench: Benc
     bench.check("gateway", "nft list chain inet others input; iptables -C INPUT -s 192.0.2.7 -j DROP")
 
 
+TAKES_THE_SCRIPT_AWAY = """#!/bin/sh
+case "$*" in *begin.*) [ -e /tmp/taken ] || { : >/tmp/taken; rm -f /var/lib/crossnet/host-*.sh; } ;; esac
+exec /tmp/real-ln "$@"
+"""
+
+
+def test_a_script_that_the_end_of_the_last_transaction_takes_away_is_placed_again(bench: Bench) -> None:
+    bench.check(
+        "gateway",
+        "cp $(readlink -f $(command -v ln)) /tmp/real-ln; cat >/tmp/ln; chmod 755 /tmp/ln",
+        stdin=TAKES_THE_SCRIPT_AWAY.encode(),
+    )
+    bench.check("gateway", "mount --bind /tmp/ln $(readlink -f $(command -v ln))")
+    bench.apply(bench.spec(TO))
+    bench.check("gateway", "test -e /tmp/taken")
+    assert state(bench, bench.spec(TO)) is State.UP
+    assert no_lock(bench)
+
+
 def test_a_plan_without_changes_touches_no_host(bench: Bench) -> None:
     spec = bench.spec(TO)
     bench.apply(spec)

@@ -33,20 +33,27 @@ _NO_SCRIPT = (2, 127)  # dash and busybox, bash: the file cannot be opened
 
 _ENDING = 200.0  # seconds: a bit more than host.sh waits for one that is stuck
 
-# Written aside and renamed: nobody ever runs half of it. It is read whole before it runs, by every shell.
+# Written aside and renamed: nobody ever runs half of it. It is read whole before it runs, by every shell. Whoever
+# ends the last transaction at that instant takes it away (2: dash and busybox, 127: bash and the script itself).
 _PLACE = r"""
 set -eu
 umask 077
 script=$1 text=$2
 shift 2
-[ -d "${script%/*}" ] || mkdir -p -- "${script%/*}"
-if [ ! -s "$script" ]; then
-    trap 'rm -f -- "$script.$$"; rmdir -- "${script%/*}" 2>/dev/null' EXIT
-    printf %s "$text" | cat >"$script.$$"
-    sync "$script.$$" 2>/dev/null || sync
-    mv -f -- "$script.$$" "$script"
-fi
-exec sh "$script" "$@"
+for _ in 1 2 3; do
+    [ -d "${script%/*}" ] || mkdir -p -- "${script%/*}"
+    if [ ! -s "$script" ]; then
+        trap 'rm -f -- "$script.$$"; rmdir -- "${script%/*}" 2>/dev/null' EXIT
+        printf %s "$text" | cat >"$script.$$"
+        sync "$script.$$" 2>/dev/null || sync
+        mv -f -- "$script.$$" "$script"
+        trap - EXIT
+    fi
+    code=0
+    sh "$script" "$@" || code=$?
+    case $code in 2 | 127) ;; *) exit $code ;; esac
+done
+exit $code
 """
 
 _WHERE_USED = '[ -d "${1%/*}" ] || exit 0\n'

@@ -31,6 +31,7 @@ T=$ROOT/transaction
 
 # sysexits.h
 REFUSED=76 HELD=75 LACKING=69 FAILED=70
+GONE=127 # this script was taken away: what a shell says that does not find it
 
 UNARMED=60    # seconds for which a transaction keeps others out when no timer watches over it
 LONGEST=86400 # seconds: a deadline farther away than that was never written by crossnet
@@ -287,7 +288,7 @@ stage() { # TRANSACTION CHECKSUM; the bundle comes as standard input
         command -v "$tool" >/dev/null || { clean && echo "lacks $tool" && exit $LACKING; }
     done
     # Who ends the last transaction meanwhile would take the script away, and the folder.
-    ln -- "$0" "$ROOT/begin.$$" || exit $FAILED
+    ln -- "$0" "$ROOT/begin.$$" || { [ -e "$0" ] && exit $FAILED; exit $GONE; }
     alone || { rm -f -- "$ROOT/begin.$$" && echo "another one is at work" && exit $FAILED; }
     [ -e "$0" ] || ln -- "$ROOT/begin.$$" "$0"
     conclude_due
