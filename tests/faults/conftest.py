@@ -7,9 +7,20 @@ from collections.abc import Iterator
 import pytest
 
 from faults.controller import Ground, Grounds
+from faults.hostside import CROSSINGS, ENGINES, HostSide, sides_of, start_units
 from lab.conftest import eventually, lab_name, lab_possible, lab_up, run_on, sshd_possible
 
-__all__ = ["eventually", "ground", "grounds", "lab_name", "lab_possible", "lab_up", "run_on", "sshd_possible"]
+__all__ = [
+    "booting",
+    "eventually",
+    "ground",
+    "grounds",
+    "lab_name",
+    "lab_possible",
+    "lab_up",
+    "run_on",
+    "sshd_possible",
+]
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +29,13 @@ def grounds(lab_possible: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
     made = Grounds(tmp_path_factory.mktemp("grounds"))
     yield made
     made.down()
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def booting(request: pytest.FixtureRequest, lab_possible: None) -> Iterator[list[HostSide]]:
+    """Gateways that are rebooted, and start their units then."""
+    with sides_of(CROSSINGS[request.param], own_clock=False, prepare=start_units) as made:
+        yield made
 
 
 @pytest.fixture

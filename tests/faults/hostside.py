@@ -226,6 +226,26 @@ class HostSide:
         self.log.append(f"{verb} {words[0] if words else ''} → {answer.returncode} {said[:600]}")
         return answer
 
+    def begin_before(self, verb: str) -> None:
+        """All that a controller says before this verb."""
+        self.begin(self.state, VERBS[verb])
+
+    def killed_in(self, verb: str, number: int, how: str = "all") -> Killed:
+        """The verb killed at its N-th call, with all that it started or alone; 0 lets it go on to its end."""
+        words = (self.stage, self.state) if verb == "stage" else (getattr(self, verb),)
+        return self.killing(how, number, *words)
+
+    def calls_of(self, verb: str) -> int:
+        """How many calls the verb makes when nobody disturbs it."""
+        self.begin_before(verb)
+        killed = self.killed_in(verb, 0, "self")
+        if self.is_open():
+            self.rollback()
+            if self.is_open():
+                self.release()
+        self.state = self.state_by_record()
+        return killed.count
+
     def killing(self, how: str, number: int, verb: Callable[..., Completed], *words: Any) -> Killed:
         """A verb that is killed at its N-th call; 0 lets it go on to its end."""
         answer = verb(*words, prefix=[PYTHON, "-I", "-S", "-c", _TRACER, how, str(number)])
@@ -364,21 +384,6 @@ class HostSide:
         written = replace(journal.new(self.transaction, "apply business", plan.touched), entries=entries)
         there = LabHost(self.host, self.bench.lab.socket(self.host))
         return bundle(written, part, live, later, there.locate)
-
-
-def calls_of(side: HostSide, verb: str) -> int:
-    side.begin(side.state, VERBS[verb])
-    killed = side.killing("self", 0, *words_of(side, verb))
-    if side.is_open():
-        side.rollback()
-        if side.is_open():
-            side.release()
-    side.state = side.state_by_record()
-    return killed.count
-
-
-def words_of(side: HostSide, verb: str) -> tuple[Any, ...]:
-    return (side.stage, side.state) if verb == "stage" else (getattr(side, verb),)
 
 
 def start_units(bench: Bench) -> None:

@@ -3,24 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 
 import pytest
 
-from faults.hostside import (
-    CROSSINGS,
-    ENGINES,
-    FEW_AND_MANY,
-    VERBS,
-    HostSide,
-    T,
-    calls_of,
-    on_each,
-    sides_of,
-    spread,
-    start_units,
-    words_of,
-)
+from faults.hostside import FEW_AND_MANY, HostSide, T, on_each, spread
 from faults.oracle import NEW, OLD, count
 
 pytestmark = pytest.mark.lab
@@ -28,27 +14,21 @@ pytestmark = pytest.mark.lab
 RECOVER = "/etc/systemd/system/multi-user.target.wants/crossnet-recover.service"
 
 
-@pytest.fixture(scope="module", params=ENGINES)
-def sides(request: pytest.FixtureRequest, lab_possible: None) -> Iterator[list[HostSide]]:
-    with sides_of(CROSSINGS[request.param], own_clock=False, prepare=start_units) as made:
-        yield made
-
-
 @pytest.mark.parametrize(("verb", "number"), FEW_AND_MANY)
-def test_power_lost_in_a_verb(sides: list[HostSide], verb: str, number: int) -> None:
-    calls = calls_of(sides[0], verb)
+def test_power_lost_in_a_verb(booting: list[HostSide], verb: str, number: int) -> None:
+    calls = booting[0].calls_of(verb)
     with_unit = itertools.cycle([True, True, False])
     points = [(verb, n, next(with_unit)) for n in spread(calls * 9 // 10, number)]
-    on_each(sides, points, _lose_power)
+    on_each(booting, points, _lose_power)
     count(f"power lost: {verb}", len(points))
 
 
 def _lose_power(side: HostSide, point: tuple[str, int, bool]) -> None:
     verb, number, with_unit = point
     start = side.state
-    side.begin(start, VERBS[verb])
+    side.begin_before(verb)
     while True:
-        killed = side.killing("all", number, *words_of(side, verb))
+        killed = side.killed_in(verb, number)
         if killed.reached or not side.is_open():
             break
         number = number * 9 // 10
@@ -79,9 +59,9 @@ def _lose_power(side: HostSide, point: tuple[str, int, bool]) -> None:
     side.state = expected
 
 
-def test_power_lost_between_the_changes(sides: list[HostSide]) -> None:
+def test_power_lost_between_the_changes(booting: list[HostSide]) -> None:
     """After each change of the plan; the boot itself ends it, before anybody asks."""
-    side = sides[0]
+    side = booting[0]
     side.begin(side.state, ("stage",))
     steps = side.steps
     side.rollback()
@@ -99,9 +79,9 @@ def test_power_lost_between_the_changes(sides: list[HostSide]) -> None:
         count("power lost: between changes")
 
 
-def test_another_process_with_the_number_of_the_last_boot_is_left_alone(sides: list[HostSide]) -> None:
+def test_another_process_with_the_number_of_the_last_boot_is_left_alone(booting: list[HostSide]) -> None:
     """The session that changed things has a number; after the boot it is that of a daemon whose parent has ended."""
-    side = sides[0]
+    side = booting[0]
     side.begin(side.state, ("stage",))
     side.check_run(f"rm -f {RECOVER}")
     side.reboot()
@@ -119,8 +99,8 @@ def test_another_process_with_the_number_of_the_last_boot_is_left_alone(sides: l
     count("foreign process")
 
 
-def test_files_that_cannot_be_removed_after_a_boot_are_told(sides: list[HostSide]) -> None:
-    side = sides[1]
+def test_files_that_cannot_be_removed_after_a_boot_are_told(booting: list[HostSide]) -> None:
+    side = booting[1]
     if side.state == NEW:
         side.undo()
         side.state = OLD

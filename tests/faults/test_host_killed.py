@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from faults.hostside import CROSSINGS, ENGINES, HostSide, Killed, T, on_each, sides_of, spread
+from faults.hostside import CROSSINGS, ENGINES, HostSide, T, on_each, sides_of, spread
 from faults.oracle import NEW, OLD, count
 
 pytestmark = pytest.mark.lab
@@ -95,9 +95,9 @@ def _try(sides: list[HostSide], verb: str, number: int) -> None:
 def _clean(side: HostSide, verb: str) -> int:
     """How many calls the verb makes when nobody disturbs it; the host is OLD after that."""
     if side.state == NEW:
-        side.whole(NEW)
-    _begin(side, OLD, verb)
-    killed = _call(side, verb, OLD, "self", 0)
+        side.state = side.whole(NEW)
+    _begin(side, verb)
+    killed = side.killed_in(verb, 0, "self")
     assert killed.completed.ok, side.story()
     _end(side, "caller")
     if side.check() == NEW:
@@ -114,8 +114,8 @@ def _kill(side: HostSide, point: Point) -> None:
 
 def _killed(side: HostSide, point: Point) -> bool:
     start = side.state
-    _begin(side, start, point.verb)
-    killed = _call(side, point.verb, start, point.how, point.number)
+    _begin(side, point.verb)
+    killed = side.killed_in(point.verb, point.number, point.how)
     side.log.append(f"  killed: {killed.told}")
     decision = side.run(f"cat {T}/decision").text.strip()
     _end(side, point.ender)
@@ -139,17 +139,11 @@ def _killed(side: HostSide, point: Point) -> bool:
     return killed.reached
 
 
-def _begin(side: HostSide, start: str, verb: str) -> None:
-    side.begin(start, VERBS[verb][0])
+def _begin(side: HostSide, verb: str) -> None:
+    side.begin(side.state, VERBS[verb][0])
     if verb in ITS_TIME_HAS_COME:
         side.kill_watcher()
         side.pass_time()
-
-
-def _call(side: HostSide, verb: str, start: str, how: str, number: int) -> Killed:
-    if verb == "stage":
-        return side.killing(how, number, side.stage, start)
-    return side.killing(how, number, getattr(side, verb))
 
 
 def _end(side: HostSide, ender: str) -> None:

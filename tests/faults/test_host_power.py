@@ -8,26 +8,13 @@ then, and the host boots from the copies.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from crossnet.lab.supervisor import DISKS, PID
-from faults.hostside import (
-    CROSSINGS,
-    ENGINES,
-    FEW_AND_MANY,
-    VERBS,
-    HostSide,
-    calls_of,
-    on_each,
-    sides_of,
-    spread,
-    start_units,
-    words_of,
-)
+from faults.hostside import FEW_AND_MANY, HostSide, on_each, spread
 from faults.oracle import NEW, OLD, count
 from lacking import lacking
 
@@ -101,12 +88,6 @@ def file_system(request: pytest.FixtureRequest, tmp_path: Path) -> FileSystem:
     return one
 
 
-@pytest.fixture(scope="module", params=ENGINES)
-def sides(request: pytest.FixtureRequest, lab_possible: None) -> Iterator[list[HostSide]]:
-    with sides_of(CROSSINGS[request.param], own_clock=False, prepare=start_units) as made:
-        yield made
-
-
 def put_on_disks(side: HostSide, one: FileSystem) -> None:
     """Everything before is on the disks; from then on nothing is but what is flushed."""
     side.words("sh", "-c", ON_DISKS, "sh", one.size, one.make, one.options).check()
@@ -127,16 +108,16 @@ def lose_power(side: HostSide, one: FileSystem, folder: Path) -> None:
 
 @pytest.mark.parametrize(("verb", "number"), FEW_AND_MANY)
 def test_cache_lost_in_a_verb(
-    sides: list[HostSide], file_system: FileSystem, verb: str, number: int, tmp_path: Path
+    booting: list[HostSide], file_system: FileSystem, verb: str, number: int, tmp_path: Path
 ) -> None:
-    calls = calls_of(sides[0], verb)
+    calls = booting[0].calls_of(verb)
     # The last of them is after its end.
     points = [(verb, n) for n in (*spread(calls * 9 // 10, number), 2 * calls)]
 
     def attempt(side: HostSide, point: tuple[str, int]) -> None:
         _lose_cache(side, file_system, *point, tmp_path / "-".join(map(str, (side.bench.lab.name, *point))))
 
-    on_each(sides, points, attempt)
+    on_each(booting, points, attempt)
     count(f"power and cache lost: {verb}", len(points))
 
 
@@ -144,8 +125,8 @@ def _lose_cache(side: HostSide, one: FileSystem, verb: str, number: int, folder:
     start = side.state
     other = NEW if start == OLD else OLD
     put_on_disks(side, one)
-    side.begin(start, VERBS[verb])
-    killed = side.killing("all", number, *words_of(side, verb))
+    side.begin_before(verb)
+    killed = side.killed_in(verb, number)
     side.log.append(f"  killed: {killed.told}")
     lose_power(side, one, folder)
     if verb in ("release", "rollback") and not killed.reached:
@@ -163,8 +144,8 @@ def _lose_cache(side: HostSide, one: FileSystem, verb: str, number: int, folder:
     side.state = expected
 
 
-def test_what_is_over_stays_over(sides: list[HostSide], file_system: FileSystem, tmp_path: Path) -> None:
-    side = sides[0]
+def test_what_is_over_stays_over(booting: list[HostSide], file_system: FileSystem, tmp_path: Path) -> None:
+    side = booting[0]
     for _ in range(2):
         put_on_disks(side, file_system)
         side.begin(side.state, ("stage", "arm", "apply", "commit", "release"))

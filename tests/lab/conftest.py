@@ -51,7 +51,7 @@ def machines_possible(lab_possible: None) -> None:
 def sshd_possible(lab_possible: None) -> None:
     """Skip where sshd cannot be: it becomes the user who logs in, and for that it needs root."""
     if os.geteuid() != 0:
-        pytest.skip("sshd that changes users needs root")
+        lacking("sshd that changes users needs root")
 
 
 @pytest.fixture

@@ -12,6 +12,12 @@ from crossnet.lab import image, needs
 from crossnet.lab.depth import Depth
 
 
+def test_machines_need_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(LabError, match="needs root: systemd-nspawn boots nothing for an ordinary user"):
+        needs.check(Depth.MACHINE)
+
+
 def test_missing_programs_are_told_with_their_packages(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -25,13 +31,13 @@ def test_missing_programs_are_told_with_their_packages(
     )
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="to anybody else it says that it needs root")
 def test_machines_need_debootstrap_only_for_the_first(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for program in ("ip", "unshare", "setsid"):
         (tmp_path / program).touch(0o755)
     monkeypatch.setattr(needs, "PATH", str(tmp_path))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(LabError, match=r"`systemd-nspawn`, `debootstrap`.*systemd-container, debootstrap"):
         needs.check(Depth.MACHINE)

@@ -23,6 +23,7 @@ from crossnet.values import address
 from crossnet.verification import AT_ONCE, Result, Verdict, Verification, verify
 from crossnet.verification.probe import Search, search
 from lab.crossing import Bench
+from lacking import lacking
 from transport.shells import SHELLS
 
 pytestmark = pytest.mark.lab
@@ -109,7 +110,7 @@ def test_trips_where_a_crossing_has_both_families(lab_up: Callable[..., Lab], co
     b = Bench(lab_up("seed-dual"))
     if not conntrack:
         if not b.run("gateway", "test -e /proc/net/nf_conntrack").ok:
-            pytest.skip("this kernel has no /proc/net/nf_conntrack")
+            lacking("this kernel has no /proc/net/nf_conntrack")
         hide(b, "gateway", "conntrack")
     spec = b.spec("to: [10.0.44.0/24, 'fd00:44::/64']")
     b.apply(spec)

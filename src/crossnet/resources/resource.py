@@ -101,6 +101,11 @@ class Resource(ABC):
         """Whether what is there already does what this one would."""
         return self == have
 
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """The kernel settings that change with it."""
+        return ()
+
     @abstractmethod
     def look(self) -> tuple[Look, ...]:
         """Where the host itself sees whether an undo has put it back; equal answers, equal states."""

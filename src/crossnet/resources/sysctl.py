@@ -38,9 +38,12 @@ class Sysctl(Resource):
         )
         return type(self)(self.name, value, disturbed)
 
+    @property
+    def settings(self) -> tuple[str, ...]:
+        return (self.name, *(name for name, _ in self.disturbed))
+
     def look(self) -> tuple[Look, ...]:
-        names = (self.name, *(name for name, _ in self.disturbed))
-        return (Command(("sysctl", "-e", *(_path(name) for name in names))),)
+        return (Command(("sysctl", "-e", *(_path(name) for name in self.settings))),)
 
     def serves(self, family: Family, destinations: Collection[Network], *, on_gateway: bool) -> bool:
         return on_gateway

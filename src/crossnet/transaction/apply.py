@@ -21,7 +21,6 @@ from crossnet.transport import Host
 
 Observe = Callable[[], Awaitable[Mapping[str, Facts]]]
 Replan = Callable[[Mapping[str, Facts]], Plan]
-Prove = Callable[[], Awaitable["Proof"]]
 Reconnect = Callable[[], Awaitable[None]]
 
 T = TypeVar("T")
@@ -33,6 +32,9 @@ class Proof:
 
     facts: Mapping[str, Facts]
     kept: Mapping[str, bytes] = field(default_factory=dict)
+
+
+Prove = Callable[[], Awaitable[Proof]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from crossnet.netfilter import Engine, Table
 from crossnet.netfilter.others import text_of
 from crossnet.netfilter.own import TABLE
 from crossnet.planning import Plan
-from crossnet.resources import Sysctl
 
 # The kernel fills it by itself from the addresses (ip-route(8)).
 _LOCAL = "local"
@@ -23,9 +22,9 @@ _COUNTS = "net.netfilter."
 def changed_meanwhile(plan: Plan, before: Mapping[str, Facts], after: Mapping[str, Facts]) -> tuple[str, ...]:
     """`gateway: + route 10.9.0.0/16 via 10.0.44.1 dev eth0`: what came (`+`) and what went (`-`), on which host."""
     return tuple(
-        f"{host.host}: {line}"
-        for host in plan.hosts
-        for line in _changed(before[host.host], after[host.host], _settings_of(plan, host.host))
+        f"{host}: {line}"
+        for host in plan.touched
+        for line in _changed(before[host], after[host], _settings_of(plan, host))
     )
 
 
@@ -44,8 +43,10 @@ def _settings_of(plan: Plan, host: str) -> set[str]:
     return {
         name
         for place, change in plan.changes
-        if place == host and isinstance(change.have, Sysctl)
-        for name in (change.have.name, *(name for name, _ in change.have.disturbed))
+        if place == host
+        for side in (change.have, change.want)
+        if side is not None
+        for name in side.settings
     }
 
 
