@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from crossnet.export.document import Document, ExportError, comment, origin, story
 from crossnet.netfilter.iptables import delete_jump, insert_jump
 from crossnet.planning import Plan
-from crossnet.resources import Command, Jump, RuleTable
+from crossnet.resources import Jump, RuleTable
 from crossnet.specfile.words import listed
 
 
@@ -60,7 +60,7 @@ def _tables(plan: Plan, gateway: str) -> Iterator[RuleTable]:
 def _nft(plan: Plan, gateway: str) -> Iterator[Document]:
     """One file that puts crossnet's tables in place of those that are loaded."""
     name = f"{gateway}.nft"
-    texts = (_stdin(step) for table in _tables(plan, gateway) for step in RuleTable.render(None, table))
+    texts = (step.stdin.decode() for table in _tables(plan, gateway) for step in RuleTable.load(None, table))
     yield Document(name, "\n".join((_head(plan, gateway, f"nft -f {name}"), *texts)), gateway)
 
 
@@ -69,8 +69,7 @@ def _iptables(plan: Plan, gateway: str) -> Iterator[Document]:
     load: list[str] = []
     texts: list[tuple[str, str]] = []
     for table in _tables(plan, gateway):
-        for step in RuleTable.render(None, table):
-            assert isinstance(step, Command), "rules are loaded by a command"
+        for step in RuleTable.load(None, table):
             kind = "ipset" if step.argv[0] == "ipset" else "iptables"
             name = f"{gateway}.{kind}-{table.family.value}.rules"
             load.append(f"{shlex.join(step.argv)} <{name}")
@@ -91,8 +90,3 @@ def _iptables(plan: Plan, gateway: str) -> Iterator[Document]:
 
 def _check(jump: Jump) -> tuple[str, ...]:
     return tuple("-C" if word == "-D" else word for word in delete_jump(jump.chain))
-
-
-def _stdin(step: object) -> str:
-    assert isinstance(step, Command), "rules are loaded by a command"
-    return step.stdin.decode()

@@ -18,7 +18,6 @@ from crossnet.netfilter.iptables import delete_jump
 from crossnet.netfilter.own import TABLE
 from crossnet.resources import (
     Change,
-    Command,
     File,
     Jump,
     Resource,
@@ -151,7 +150,7 @@ def _table(table: RuleTable, there: bool) -> Test:
 
 
 def _text(table: RuleTable) -> bytes:
-    return b"".join(step.stdin for step in RuleTable.render(None, table) if isinstance(step, Command))
+    return b"".join(step.stdin for step in RuleTable.load(None, table))
 
 
 def _jump(jump: Jump, there: bool) -> Test:

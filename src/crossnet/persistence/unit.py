@@ -177,7 +177,7 @@ def _iptables(table: RuleTable, head: str, files: list[File]) -> list[str]:
 
 
 def _steps(table: RuleTable) -> list[Command]:
-    return [step for step in RuleTable.render(None, table) if isinstance(step, Command)]
+    return list(RuleTable.load(None, table))
 
 
 def _stdin(step: Command) -> str:

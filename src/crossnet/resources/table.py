@@ -57,6 +57,11 @@ class RuleTable(Resource):
 
     @classmethod
     def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:
+        return cls.load(have, want)
+
+    @classmethod
+    def load(cls, have: Self | None, want: Self | None) -> tuple[Command, ...]:
+        """The steps that put the rules of one in place of the other's, and nothing more."""
         side = want or have
         assert side is not None, "a change has at least one side"
         old = have.table if have else None
@@ -95,7 +100,7 @@ class RuleTable(Resource):
 
     def state(self) -> Encoded:
         """Which table it is, and a digest of its rules."""
-        text = b"".join(step.content for step in type(self).render(None, self))
+        text = b"".join(step.content for step in type(self).load(None, self))
         return {**self.encode(), "rules": hashlib.sha256(text).hexdigest()}
 
     @classmethod
