@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,8 @@ from crossnet.netfilter import (
     Drop,
     Endpoint,
     Engine,
+    FlowDirection,
+    FlowEnd,
     Interface,
     L4Protocol,
     Masquerade,
@@ -58,7 +61,7 @@ DIALECTS = (NFT, IPSET, LINEAR)
 
 @dataclass(frozen=True)
 class Packet:
-    """The first packet of a connection, or one of an established one."""
+    """A packet as connection tracking sees it; `about` is the destination, or source, of its flow's first packet."""
 
     came: str
     leaves: str
@@ -66,7 +69,9 @@ class Packet:
     destination: Address
     protocol: str = "tcp"
     port: int = 443
-    established: bool = False
+    state: str = "new"
+    way: str = "original"
+    about: Address | None = None
 
 
 def matches(table: Table, match: Match, packet: Packet) -> bool:
@@ -83,12 +88,18 @@ def matches(table: Table, match: Match, packet: Packet) -> bool:
         case DestinationPorts():
             return any(ports.first <= packet.port <= ports.last for ports in match.ranges)
         case State():
-            return packet.established
+            return packet.state in match.names
+        case FlowDirection():
+            return match.name == packet.way
+        case FlowEnd():
+            return packet.about is not None and any(
+                contains(each, packet.about) for each in _where(table, match)
+            )
         case _:
             raise AssertionError(f"no crossing needs {match}")
 
 
-def _where(table: Table, match: Endpoint) -> tuple[Network, ...]:
+def _where(table: Table, match: Endpoint | FlowEnd) -> tuple[Network, ...]:
     if not isinstance(match.where, NamedSet):
         return (match.where,)
     (found,) = [each.members for each in table.sets if each.name == match.where.name]
@@ -134,6 +145,8 @@ def passage(
     translate: Translate = Translate.SNAT,
     sources: str = "10.0.44.63",
     name: str = "business",
+    routed_clients: str = "",
+    routed_destinations: str = "",
 ) -> Passage:
     own = networks(*to.split())
     traffic = None if allow is None else tuple(Traffic.from_text(word) for word in allow.split())
@@ -149,12 +162,14 @@ def passage(
         sources=tuple(zip(own, addresses * (len(own) // len(addresses)), strict=True))
         if translate is Translate.SNAT
         else (),
+        routed_clients=networks(*routed_clients.split()),
+        routed_destinations=networks(*routed_destinations.split()),
     )
 
 
-def packet(source: str = "10.0.43.15", destination: str = "10.0.44.1", **more: str | int | bool) -> Packet:
+def packet(source: str = "10.0.43.15", destination: str = "10.0.44.1", **more: Any) -> Packet:
     plain = Packet("eth1", "eth0", address(source), address(destination))
-    return replace(plain, **more)  # type: ignore[arg-type]
+    return replace(plain, **more)
 
 
 def rules_of(table: Table, chain: str = "forward") -> tuple[Rule, ...]:
@@ -208,7 +223,7 @@ def test_each_destination_sees_its_own_source(dialect: Dialect) -> None:
 def test_nftables_looks_up_many_networks_in_one_rule() -> None:
     clients = " ".join(f"10.0.43.{n}" for n in range(1, 200, 2))
     table = gateway_table([passage(clients=clients)], True, NFT)
-    assert len(rules_of(table)) == 3  # established, the crossing, the fence
+    assert len(rules_of(table)) == 4  # established there and back, the crossing, the fence
     assert len(rules_of(table, "postrouting")) == 1
     assert {each.name for each in table.sets} == {"from-business", "to-business"}
 
@@ -230,9 +245,8 @@ def test_established_is_first_and_the_fence_is_last(dialect: Dialect) -> None:
     first, *_, last = rules_of(table)
     assert any(isinstance(match, State) for match in first.matches)
     assert (last.matches, last.verdict, last.comment) == ((), Drop(), "fence")
-    back = packet("10.0.44.1", "10.0.43.15", came="eth0", leaves="eth1")
-    assert not passes(table, back)
-    assert passes(table, replace(back, established=True))
+    assert not passes(table, back(state="new", way="original"))
+    assert passes(table, back())
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -241,15 +255,70 @@ def test_without_a_fence_nothing_is_dropped(dialect: Dialect) -> None:
     assert not any(isinstance(rule.verdict, Drop) for rule in rules_of(table))
 
 
-def test_iptables_accepts_established_packets_of_the_crossings_only() -> None:
-    """There an accept is final, also for the rules of others behind it."""
-    table = gateway_table([passage()], False, IPSET)
+def back(source: str = "10.0.44.1", destination: str = "10.0.43.15", **more: Any) -> Packet:
+    plain = packet(source, destination, came="eth0", leaves="eth1", state="established", way="reply")
+    return replace(plain, **more)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("fence", [True, False])
+def test_established_speaks_for_no_flow_but_those_of_the_crossing(dialect: Dialect, fence: bool) -> None:
+    """In iptables an accept is final, also for the rules of others behind it."""
+    two = passage("10.0.44.0/28 10.0.45.0/24", clients="10.0.43.15 10.0.43.77", translate=Translate.NONE)
+    table = gateway_table([two], fence, dialect)
+    for mine in (packet(state="established", port=1), back(), back(state="related")):
+        assert isinstance(rule := first_rule(table, "forward", mine), Rule)
+        assert isinstance(rule.verdict, Accept)
     for stranger in (
-        packet("10.0.43.99", established=True),
-        packet("10.0.44.1", "10.0.43.99", came="eth0", leaves="eth1", established=True),
-        packet(leaves="eth2", established=True),
+        packet("10.0.43.99", state="established"),
+        packet(destination="10.0.44.99", state="established"),
+        packet(came="eth2", state="established"),
+        packet(leaves="eth2", state="established"),
+        back(destination="10.0.43.99"),
+        back("10.0.44.99"),
+        back("10.0.46.1", state="related", protocol="icmp", about=address("10.0.44.1")),
+        back(came="eth2"),
+        back(leaves="eth2"),
+        back(way="original"),  # a flow that the destination began
     ):
-        assert first_rule(table, "forward", stranger) is None
+        rule = first_rule(table, "forward", stranger)
+        assert (rule and rule.verdict) == (Drop() if fence else None)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_routers_on_the_way_may_send_icmp_errors_about_what_lies_behind_them(dialect: Dialect) -> None:
+    one = passage("10.0.44.0/24 10.9.0.0/16", translate=Translate.NONE, routed_destinations="10.9.0.0/16")
+    table = gateway_table([one], True, dialect)
+    check_own(table)
+    error = back("192.0.2.1", state="related", protocol="icmp", about=address("10.9.0.1"))
+    assert passes(table, error)
+    for other in (
+        replace(error, about=address("10.0.44.1")),  # nobody stands between the gateway and that one
+        replace(error, protocol="tcp"),
+        replace(error, state="established"),
+        replace(error, way="original"),
+        replace(error, came="eth2"),
+        replace(error, destination=address("10.0.43.99")),
+    ):
+        assert not passes(table, other)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_routers_on_the_way_to_the_clients_may_send_icmp_errors_too(dialect: Dialect) -> None:
+    one = passage(clients="10.0.43.15 10.7.0.0/16", routed_clients="10.7.0.0/16")
+    table = gateway_table([one], True, dialect)
+    error = packet("192.0.2.1", state="related", protocol="icmp", about=address("10.7.0.1"))
+    assert passes(table, error)
+    assert not passes(table, replace(error, about=address("10.0.43.15")))
+    assert not passes(table, replace(error, destination=address("10.0.45.1")))
+
+
+def test_iptables_cannot_ask_in_a_set_of_which_flow_an_error_tells() -> None:
+    two = passage("10.8.0.0/16 10.10.0.0/16", routed_destinations="10.8.0.0/16 10.10.0.0/16")
+    table = gateway_table([two], True, IPSET)
+    error = back("192.0.2.1", state="related", protocol="icmp")
+    assert passes(table, error)
+    assert not passes(table, replace(error, destination=address("10.0.43.99")))
 
 
 # ---- any passages --------------------------------------------------------------------------------------
@@ -322,6 +391,8 @@ def some_passages(draw: st.DrawFn) -> tuple[Passage, ...]:
                 destinations=to,
                 sources=tuple(zip(to, sources, strict=True)) if sources else (),
                 clamp=draw(st.booleans()),
+                routed_clients=draw(st.sampled_from([(), clients, clients[:1]])),
+                routed_destinations=draw(st.sampled_from([(), to, to[:1]])),
             )
         )
     return tuple(made)

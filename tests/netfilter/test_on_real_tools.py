@@ -25,6 +25,8 @@ from crossnet.netfilter import (
     DestinationPorts,
     Drop,
     Endpoint,
+    FlowDirection,
+    FlowEnd,
     Interface,
     L4Protocol,
     Map,
@@ -475,7 +477,9 @@ SET_NAMES = st.from_regex(r"(?:from|to)-[A-Za-z0-9_.-]{1,20}", fullmatch=True)
 
 
 @st.composite
-def rules(draw: st.DrawFn, family: str, chain_name: str, sets: list[str], maps: list[str]) -> Rule:
+def rules(
+    draw: st.DrawFn, family: str, chain_name: str, sets: list[str], maps: list[str], *, nft: bool
+) -> Rule:
     matches: list[Match] = []
     for direction in ("in", "out"):
         # iptables knows no incoming interface after routing
@@ -497,6 +501,12 @@ def rules(draw: st.DrawFn, family: str, chain_name: str, sets: list[str], maps: 
     )
     if draw(st.booleans()):
         matches.append(State(draw(states)))
+    if draw(st.booleans()):
+        matches.append(FlowDirection(draw(st.sampled_from(("original", "reply")))))
+    if draw(st.booleans()):
+        # only nft compares the ends of a flow with a set
+        ends = networks(family) | st.sampled_from(sets).map(NamedSet) if sets and nft else networks(family)
+        matches.append(FlowEnd(draw(st.sampled_from(("source", "destination"))), draw(ends)))
     verdicts: list[Verdict] = [Accept(), Return(), Continue()]
     if chain_name == "forward":
         verdicts += [Drop(), Reject()]
@@ -530,7 +540,9 @@ def own_tables(draw: st.DrawFn, family: str, *, maps: bool) -> Table:
             name,
             tuple(
                 draw(
-                    st.lists(rules(family, name, names, [mapping.name for mapping in named_maps]), max_size=4)
+                    st.lists(
+                        rules(family, name, names, [each.name for each in named_maps], nft=maps), max_size=4
+                    )
                 )
             ),
             HOOKS[name],

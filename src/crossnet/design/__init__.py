@@ -31,8 +31,8 @@ __all__ = ["FORWARDING", "Choice", "Client", "Design", "Impact", "Passage", "des
 
 FORWARDING = {Family.V4: "net.ipv4.ip_forward", Family.V6: "net.ipv6.conf.all.forwarding"}
 
-# Without ipset a rule is needed for each pair of client and destination; more than this walks too long.
-MOST_LINEAR_RULES = 32
+# Without ipset each pair of client and destination needs three rules; more than this walks too long.
+MOST_LINEAR_RULES = 96
 
 
 @dataclass(frozen=True, slots=True)

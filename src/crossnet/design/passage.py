@@ -32,7 +32,8 @@ class Passage:
 
     `sources` gives the source address for each destination under `translate: snat`, else it is empty.
     `clamp` says that a TCP segment that fits the client's link may not fit the path behind the gateway,
-    or the other way round.
+    or the other way round. The routed ones are the parts of either side that the gateway reaches through
+    a router: only there somebody else than the two ends has reason to send an ICMP error.
     """
 
     crossing: Crossing
@@ -43,6 +44,8 @@ class Passage:
     destinations: tuple[Network, ...]
     sources: tuple[tuple[Network, Address], ...] = ()
     clamp: bool = False
+    routed_clients: tuple[Network, ...] = ()
+    routed_destinations: tuple[Network, ...] = ()
 
     @property
     def gateway(self) -> str:

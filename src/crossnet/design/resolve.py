@@ -6,7 +6,7 @@ the spec that decides, never guessed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from crossnet.design.approach import approaches, one_ingress
 from crossnet.design.departure import needs_clamp, one_egress, route, sources
@@ -14,8 +14,9 @@ from crossnet.design.passage import Passage
 from crossnet.design.question import Question, Refused
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
+from crossnet.facts.routes import beyond_routers
 from crossnet.spec import Crossing
-from crossnet.values import family_of
+from crossnet.values import Network, family_of
 
 
 def resolve(crossing: Crossing, facts: Mapping[str, Facts]) -> tuple[Passage, ...]:
@@ -37,13 +38,23 @@ def _passage(q: Question) -> Passage:
     ingress = one_ingress(q, found)
     routes = [route(q, network) for network in q.to]
     egress = one_egress(q, routes, ingress)
+    clients = tuple(dict.fromkeys(approach.client for approach in found))
+    # A managed client stands on a network of the gateway itself.
+    admitted = [client.network for client in clients if client.host is None]
     return Passage(
         crossing=q.crossing,
         family=q.family,
         ingress=ingress,
         egress=egress,
-        clients=tuple(dict.fromkeys(approach.client for approach in found)),
+        clients=clients,
         destinations=q.to,
         sources=sources(q, egress, routes),
         clamp=needs_clamp(q, ingress, egress, routes),
+        routed_clients=_beyond_routers(q, admitted),
+        routed_destinations=_beyond_routers(q, q.to),
     )
+
+
+def _beyond_routers(q: Question, networks: Iterable[Network]) -> tuple[Network, ...]:
+    routes = [route for route in q.gateway.routes if route.type != "local"]
+    return tuple(part for network in networks for part in beyond_routers(routes, network))

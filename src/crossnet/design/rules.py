@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Literal
 
 from crossnet.design.passage import Passage
 from crossnet.facts.firewall import TABLE_FAMILY
@@ -16,6 +17,8 @@ from crossnet.netfilter import (
     Drop,
     Endpoint,
     Engine,
+    FlowDirection,
+    FlowEnd,
     Interface,
     L4Protocol,
     Map,
@@ -40,6 +43,8 @@ FENCE = "fence"
 
 _ICMP = {Family.V4: "icmp", Family.V6: "ipv6-icmp"}
 _ESTABLISHED = State(frozenset({"established", "related"}))
+_RELATED = State(frozenset({"related"}))
+_ORIGINAL, _REPLY = FlowDirection("original"), FlowDirection("reply")
 
 # xt_multiport takes 15 ports a rule, a range counts as two.
 _MULTIPORT = 15
@@ -57,13 +62,21 @@ class Dialect:
         return not self.engine.is_iptables or (members > 1 and self.has_ipset)
 
 
+Named = tuple[Network | NamedSet, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """Both ends of a passage as matches name them: the networks themselves, or sets that hold them."""
+    """Both ends of a passage as matches name them: the networks themselves, or sets that hold them.
+
+    The routed ones are those parts of them that lie behind routers.
+    """
 
     passage: Passage
-    sources: tuple[Network | NamedSet, ...]
-    destinations: tuple[Network | NamedSet, ...]
+    sources: Named
+    destinations: Named
+    routed_sources: Named
+    routed_destinations: Named
     sets: tuple[Set, ...]
 
 
@@ -72,7 +85,8 @@ def gateway_table(passages: Sequence[Passage], fence: bool, dialect: Dialect) ->
     ends = [_ends(passage, dialect) for passage in passages]
     forward = [
         # First, so that an established packet never walks the rest.
-        *_established(ends, dialect),
+        *(rule for each in ends for rule in _established(each)),
+        *(rule for each in ends for rule in _errors_of_routers(each, dialect)),
         *(rule for each in ends for rule in _admit(each)),
         *([Rule((), Drop(), FENCE)] if fence else []),
     ]
@@ -91,19 +105,27 @@ def gateway_table(passages: Sequence[Passage], fence: bool, dialect: Dialect) ->
 
 
 def _ends(passage: Passage, dialect: Dialect) -> Ends:
-    sources, held = _named("from", passage, (client.network for client in passage.clients), dialect)
-    destinations, holding = _named("to", passage, passage.destinations, dialect)
-    return Ends(passage, sources, destinations, (*held, *holding))
+    clients = collapsed(client.network for client in passage.clients)
+    destinations = collapsed(passage.destinations)
+    sets: list[Set] = []
 
+    def named(what: str, members: frozenset[Network]) -> Named:
+        if not members or not dialect.named(len(members)):
+            return tuple(networks_in_order(members))
+        known = next((each for each in sets if each.members == members), None)
+        if known is None:
+            known = Set(_name(what, passage), members)
+            sets.append(known)
+        return (NamedSet(known.name),)
 
-def _named(
-    what: str, passage: Passage, networks: Iterable[Network], dialect: Dialect
-) -> tuple[tuple[Network | NamedSet, ...], tuple[Set, ...]]:
-    members = collapsed(networks)
-    if not dialect.named(len(members)):
-        return tuple(networks_in_order(members)), ()
-    name = _name(what, passage)
-    return (NamedSet(name),), (Set(name, members),)
+    return Ends(
+        passage,
+        named("from", clients),
+        named("to", destinations),
+        named("near", collapsed(passage.routed_clients)),
+        named("far", collapsed(passage.routed_destinations)),
+        tuple(sets),
+    )
 
 
 def _name(what: str, passage: Passage) -> str:
@@ -117,17 +139,35 @@ def _rule(matches: tuple[Match, ...], verdict: Verdict, comment: str = "") -> Ru
 # ---- the filter ----------------------------------------------------------------------------------
 
 
-def _established(ends: Sequence[Ends], dialect: Dialect) -> Iterator[Rule]:
-    if not dialect.engine.is_iptables:
-        # An accept in an own table never overrides a drop of somebody else (measured), so one rule serves all.
-        yield _rule((_ESTABLISHED,), Accept())
-        return
-    # In iptables the accept is final for the packet: it must not speak for others' flows.
-    for each in ends:
-        for source in each.sources:
-            way, back = _way(each.passage), _way_back(each.passage)
-            yield _rule((*way, Endpoint("source", source), _ESTABLISHED), Accept())
-            yield _rule((*back, Endpoint("destination", source), _ESTABLISHED), Accept())
+def _established(ends: Ends) -> Iterator[Rule]:
+    """There and back, between the ends, for flows that a client began: a state alone says nothing of these."""
+    for source, destination in product(ends.sources, ends.destinations):
+        there = (Endpoint("source", source), Endpoint("destination", destination), _ORIGINAL)
+        back = (Endpoint("source", destination), Endpoint("destination", source), _REPLY)
+        yield _rule((*_way(ends.passage), *there, _ESTABLISHED), Accept())
+        yield _rule((*_way_back(ends.passage), *back, _ESTABLISHED), Accept())
+
+
+def _errors_of_routers(ends: Ends, dialect: Dialect) -> Iterator[Rule]:
+    """ICMP errors about flows to or from what lies behind routers: each of these may send one.
+
+    Without them a path with a smaller MTU swallows large packets (RFC 1191, RFC 8201). They go to the other end.
+    """
+    icmp = L4Protocol(_ICMP[ends.passage.family])
+    way, back = _way(ends.passage), _way_back(ends.passage)
+    for far, source in product(ends.routed_destinations, ends.sources):
+        about = _flow_end("destination", far, dialect)
+        yield _rule((*back, Endpoint("destination", source), icmp, _RELATED, _REPLY, *about), Accept())
+    for near, destination in product(ends.routed_sources, ends.destinations):
+        about = _flow_end("source", near, dialect)
+        yield _rule((*way, Endpoint("destination", destination), icmp, _RELATED, _ORIGINAL, *about), Accept())
+
+
+def _flow_end(
+    side: Literal["source", "destination"], where: Network | NamedSet, dialect: Dialect
+) -> tuple[FlowEnd, ...]:
+    """Which flow it is about, where the engine can say that: iptables has no sets for the ends of a flow."""
+    return () if dialect.engine.is_iptables and isinstance(where, NamedSet) else (FlowEnd(side, where),)
 
 
 def _admit(ends: Ends) -> Iterator[Rule]:
@@ -193,7 +233,7 @@ def _translate(ends: Ends, dialect: Dialect) -> Iterator[Rule]:
                 yield _rule((out, *between, *traffic), verdict, passage.crossing.name)
 
 
-def _translations(ends: Ends, dialect: Dialect) -> Iterator[tuple[Verdict, Sequence[Network | NamedSet]]]:
+def _translations(ends: Ends, dialect: Dialect) -> Iterator[tuple[Verdict, Named]]:
     """What to do for which destinations: one map lookup in nftables, one rule an address in iptables."""
     passage = ends.passage
     if passage.crossing.translate is Translate.MASQUERADE:
@@ -206,7 +246,7 @@ def _translations(ends: Ends, dialect: Dialect) -> Iterator[tuple[Verdict, Seque
             yield Snat(next(iter(addresses))), ends.destinations
             return
         for source in addresses:
-            yield Snat(source), [network for network, own in passage.sources if own == source]
+            yield Snat(source), tuple(network for network, own in passage.sources if own == source)
 
 
 def _clamp(passage: Passage) -> Iterator[Rule]:

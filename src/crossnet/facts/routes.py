@@ -103,6 +103,27 @@ def inside(routes: Iterable[Route], target: Network) -> tuple[Route, ...]:
     )
 
 
+def beyond_routers(routes: Iterable[Route], target: Network) -> tuple[Network, ...]:
+    """The parts of `target` that the main table's routes reach through a router, by the longest prefix."""
+    found: list[Network] = []
+    known = list(routes)
+    smaller = sorted(inside(known, target), key=lambda route: (route.destination.prefixlen, -route.metric))
+    for route in (*matching(known, target), *smaller):
+        part = route.destination if contains(target, route.destination) else target
+        found = [rest for each in found for rest in _without(each, part)]
+        if route.via or any(via for via, _ in route.hops):
+            found.append(part)
+    return tuple(found)
+
+
+def _without(whole: Network, part: Network) -> tuple[Network, ...]:
+    if contains(part, whole):
+        return ()
+    if not contains(whole, part):
+        return (whole,)
+    return tuple(rest for half in whole.subnets() for rest in _without(half, part))
+
+
 def default_network(family: Family) -> Network:
     return network("0.0.0.0/0" if family is Family.V4 else "::/0")
 

@@ -77,6 +77,24 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
+class FlowDirection:
+    """The packet goes the way of its flow's first packet (`original`), or comes back (`reply`)."""
+
+    name: Literal["original", "reply"]
+
+
+@dataclass(frozen=True, slots=True)
+class FlowEnd:
+    """The first packet of the flow that this one belongs to went from or to a network or a named set.
+
+    An ICMP error belongs to the flow of which it tells, whoever sent it.
+    """
+
+    side: Literal["source", "destination"]
+    where: Network | NamedSet
+
+
+@dataclass(frozen=True, slots=True)
 class SynOnly:
     """The packet opens a TCP connection: of SYN and RST only SYN is set."""
 
@@ -88,7 +106,17 @@ class UnknownMatch:
     text: str
 
 
-Match = Interface | Endpoint | L4Protocol | DestinationPorts | State | SynOnly | UnknownMatch
+Match = (
+    Interface
+    | Endpoint
+    | L4Protocol
+    | DestinationPorts
+    | State
+    | FlowDirection
+    | FlowEnd
+    | SynOnly
+    | UnknownMatch
+)
 
 
 # ---- verdicts ------------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ from crossnet.netfilter import (
     DestinationPorts,
     Drop,
     Endpoint,
+    FlowDirection,
+    FlowEnd,
     Interface,
     Jump,
     L4Protocol,
@@ -144,6 +146,12 @@ def _match(option: _Option) -> Match | None:
         case ("state", "--state", (states,)) | ("conntrack", "--ctstate", (states,)):
             names = frozenset(states.lower().split(","))
             return State(names) if names <= STATES else None
+        case "conntrack", "--ctdir", ("ORIGINAL",):
+            return FlowDirection("original")
+        case "conntrack", "--ctdir", ("REPLY",):
+            return FlowDirection("reply")
+        case "conntrack", "--ctorigsrc" | "--ctorigdst" as name, (where,):
+            return FlowEnd("source" if name == "--ctorigsrc" else "destination", network(where))
         case "tcp", "--tcp-flags", (mask, "SYN") if set(mask.split(",")) == {"SYN", "RST"}:
             return SynOnly()
     return None

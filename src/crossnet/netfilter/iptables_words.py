@@ -12,6 +12,8 @@ from crossnet.netfilter import (
     DestinationPorts,
     Drop,
     Endpoint,
+    FlowDirection,
+    FlowEnd,
     Interface,
     Jump,
     L4Protocol,
@@ -81,6 +83,12 @@ def _match_text(match: Match) -> str:
             return f"-m multiport --dports {','.join(_ports_text(ports) for ports in ranges)}"
         case State(names=names):
             return f"-m conntrack --ctstate {','.join(sorted(name.upper() for name in names))}"
+        case FlowDirection(name=name):
+            return f"-m conntrack --ctdir {name.upper()}"
+        case FlowEnd(where=NamedSet(name=name)):
+            raise ValueError(f"iptables compares the ends of a flow with no set: {name}")
+        case FlowEnd(side=side, where=where):
+            return f"-m conntrack --ctorig{'src' if side == 'source' else 'dst'} {where}"
         case SynOnly():
             return "-m tcp --tcp-flags SYN,RST SYN"
         case UnknownMatch(text=text):

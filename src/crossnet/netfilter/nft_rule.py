@@ -19,6 +19,8 @@ from crossnet.netfilter import (
     DestinationPorts,
     Drop,
     Endpoint,
+    FlowDirection,
+    FlowEnd,
     Interface,
     Jump,
     L4Protocol,
@@ -194,6 +196,12 @@ def _plain_match(
             where = _where(right, around)
             if where is not None:
                 return Endpoint("source" if field == "saddr" else "destination", where, negated)
+        case {"ct": {"key": "direction"}} if right in ("original", "reply") and not negated:
+            return FlowDirection(right)
+        case {"ct": {"key": "ip saddr" | "ip daddr" | "ip6 saddr" | "ip6 daddr" as key, "dir": "original"}}:
+            where = _where(right, around)
+            if where is not None and not negated:
+                return FlowEnd("source" if key.endswith("saddr") else "destination", where)
         case {"payload": {"protocol": protocol, "field": "dport"}}:
             known = protocol in _WITH_PORTS or any(L4Protocol(name) in before for name in _WITH_PORTS)
             ranges = _port_ranges(right)

@@ -13,6 +13,8 @@ from crossnet.netfilter import (
     DestinationPorts,
     Drop,
     Endpoint,
+    FlowDirection,
+    FlowEnd,
     Hook,
     Interface,
     Jump,
@@ -37,6 +39,7 @@ from crossnet.netfilter.own import TABLE, check_own, networks_in_order
 from crossnet.values import Network, show_network
 
 _PER_LINE = 64
+_FIELDS = {"source": "saddr", "destination": "daddr"}
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9/_.-]*")
 
 
@@ -137,13 +140,8 @@ def _match_text(family: str, protocol: str, match: Match) -> str:
         case Interface(direction=direction, name=name, negated=negated):
             return f'{"iifname" if direction == "in" else "oifname"} {_not(negated)}"{name}"'
         case Endpoint(side=side, where=where, negated=negated):
-            if isinstance(where, NamedSet):
-                version = "ip6" if family == "ip6" else "ip"
-                # a set written inside a rule is called by its text (see nft_json.py)
-                named = f"@{where.name}" if _NAME.fullmatch(where.name) else where.name
-            else:
-                version, named = ("ip6" if where.version == 6 else "ip"), show_network(where)
-            return f"{version} {'saddr' if side == 'source' else 'daddr'} {_not(negated)}{named}"
+            version, named = _where_text(family, where)
+            return f"{version} {_FIELDS[side]} {_not(negated)}{named}"
         case L4Protocol(name=name, negated=negated):
             return f"meta l4proto {_not(negated)}{name}"
         case DestinationPorts(ranges=(only,)):
@@ -152,10 +150,24 @@ def _match_text(family: str, protocol: str, match: Match) -> str:
             return f"{protocol} dport {{ {', '.join(str(each) for each in ranges)} }}"
         case State(names=names):
             return f"ct state {','.join(sorted(names))}"
+        case FlowDirection(name=name):
+            return f"ct direction {name}"
+        case FlowEnd(side=side, where=where):
+            version, named = _where_text(family, where)
+            return f"ct original {version} {_FIELDS[side]} {named}"
         case SynOnly():
             return "tcp flags & (syn|rst) == syn"
         case UnknownMatch(text=text):
             return text
+
+
+def _where_text(family: str, where: Network | NamedSet) -> tuple[str, str]:
+    """The family as nft's words begin with it, and the network or the set."""
+    if isinstance(where, NamedSet):
+        # a set written inside a rule is called by its text (see nft_json.py)
+        named = f"@{where.name}" if _NAME.fullmatch(where.name) else where.name
+        return ("ip6" if family == "ip6" else "ip"), named
+    return ("ip6" if where.version == 6 else "ip"), show_network(where)
 
 
 def _not(negated: bool) -> str:

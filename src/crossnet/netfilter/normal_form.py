@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from crossnet.netfilter import (
     DestinationPorts,
     Endpoint,
+    FlowDirection,
+    FlowEnd,
     Interface,
     L4Protocol,
     Match,
@@ -75,10 +77,14 @@ def _rank(match: Match) -> int:
             return 7
         case State():
             return 8
-        case SynOnly():
+        case FlowDirection():
             return 9
+        case FlowEnd():
+            return 10 + (match.side == "destination")
+        case SynOnly():
+            return 12
         case UnknownMatch():
-            return 10
+            return 13
 
 
 def join_ports(ranges: Iterable[Ports]) -> tuple[Ports, ...]:

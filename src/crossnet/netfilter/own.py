@@ -18,6 +18,7 @@ from crossnet.netfilter import (
     DestinationPorts,
     Drop,
     Endpoint,
+    FlowEnd,
     Hook,
     Interface,
     L4Protocol,
@@ -71,7 +72,8 @@ _INTERFACE = re.compile(r"[^\s/:\"'\\!*+-][^\s/:\"'\\*+]{0,14}")
 def check_own(table: Table) -> None:
     """ValueError, naming the place, when a table could not be written by every engine and read back equal.
 
-    SnatByDestination and many ports are the exceptions: nftables has them, iptables refuses when it writes.
+    SnatByDestination, many ports and a FlowEnd in a set are the exceptions: nftables has them, iptables refuses
+    when it writes.
     """
     if table.name != TABLE or table.family not in _VERSIONS:
         raise ValueError(f"table {table.family} {table.name} is not crossnet's own")
@@ -141,6 +143,8 @@ def _kind(match: Match) -> tuple[object, ...]:
             return Interface, match.direction
         case Endpoint():
             return Endpoint, match.side, isinstance(match.where, NamedSet)
+        case FlowEnd():
+            return FlowEnd, match.side
         case _:
             return (type(match),)
 
@@ -150,10 +154,10 @@ def _check_match(table: Table, rule: Rule, match: Match) -> None:
         case Interface(name=name):
             if not _INTERFACE.fullmatch(name):
                 raise ValueError(f"the tools would read the interface name {name!r} as something else")
-        case Endpoint(where=NamedSet(name=name)):
+        case Endpoint(where=NamedSet(name=name)) | FlowEnd(where=NamedSet(name=name)):
             if not any(each.name == name for each in table.sets):
                 raise ValueError(f"no set {name} in the table")
-        case Endpoint(where=where):
+        case Endpoint(where=where) | FlowEnd(where=where):
             if isinstance(where, NamedSet) or where.version != _VERSIONS[table.family]:
                 raise ValueError(f"{where} is of another family than {table.family}")
             if where.prefixlen == 0:
