@@ -111,6 +111,19 @@ CODES = {
             "Remove that route if it is not needed, or take the destination out of `to`.",
         ),
         Code(
+            "record-of-another-version",
+            "Another version of crossnet has changed the host, and this one cannot read what was there before.",
+            "The format number in /var/lib/crossnet/applied.json.",
+            "Use that version, or undo with it before this one is used.",
+        ),
+        Code(
+            "forwarding-unknown",
+            "crossnet's record is lost where its rules let others pass, so it is not known whether the host "
+            "forwarded before crossnet. Left on, the host may be open; switched off, others may be cut off.",
+            "Forwarding is on, crossnet's rules have no fence, and no file of somebody else switches it on.",
+            "Decide it on the host: switch it off with `sysctl -w`, or write it into a file in /etc/sysctl.d.",
+        ),
+        Code(
             "no-firewall-engine",
             "The gateway cannot hold rules of the kind that is asked for.",
             "The tools and the kernel version of the gateway (`crossnet facts`).",
@@ -195,6 +208,22 @@ CODES = {
             "Another file sets the same kernel setting to another value, and is read later.",
             "/etc/sysctl.conf, or a file in a sysctl.d folder that sorts after crossnet's.",
             "Remove that line; until then `sysctl --system` by hand switches forwarding off.",
+        ),
+        Code(
+            "ends-crossing",
+            "Something that is applied on the host ends, and the spec at hand does not know it: "
+            "a crossing of another spec file, or one that was taken out of this one.",
+            "The host's record names a crossing that the spec does not have.",
+            "Where it is still needed, put it into this spec too: today one spec speaks for a whole host.",
+        ),
+        Code(
+            "unrecorded",
+            "What crossnet made stands on the host, and its record of what was there before is missing, damaged "
+            "or does not know all of it.",
+            "A table, chain, route with protocol 143, file or unit that only crossnet makes, and "
+            "/var/lib/crossnet/applied.json without it.",
+            "Put the record back from a backup where there is one. Else `crossnet apply` makes it anew and "
+            "`crossnet undo` removes what only crossnet makes; forwarding counts as off before crossnet.",
         ),
         # ---- what verify finds ----
         Code(

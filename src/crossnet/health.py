@@ -12,7 +12,7 @@ from crossnet.errors import PlanRefused
 from crossnet.facts import Facts
 from crossnet.planning import Plan
 from crossnet.record import VERIFIED, read_record
-from crossnet.spec import Spec
+from crossnet.spec import Crossing, Spec
 from crossnet.transaction.journal import unfinished
 from crossnet.verification import DRIFT
 from crossnet.verification.counters import Counters, read_counters
@@ -22,12 +22,14 @@ class State(StrEnum):
     """`down`: not applied, or nothing of it is left; `drifted`: applied, and a host differs since.
 
     `degraded`: as applied, but something it stands on is not well, or its last verification failed.
+    `unrecorded`: what crossnet made stands on a host, and the record of what was there before is lost there.
     """
 
     UP = "up"
     DEGRADED = "degraded"
     DRIFTED = "drifted"
     DOWN = "down"
+    UNRECORDED = "unrecorded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +58,21 @@ def refused_status(
     found = []
     for crossing in spec.crossings:
         gateway = facts[crossing.via]
-        applied = crossing.name in read_record(gateway).crossings
+        hosts = [name for name in facts if _touches(crossing, name)]
+        lost = [reason for name in hosts for reason in _lost(facts[name])]
         own = [
-            refusal.message for refusal in refused.refusals if f"crossing {crossing.name}" == refusal.where
+            refusal.message
+            for refusal in refused.refusals
+            if refusal.where in (f"crossing {crossing.name}", *hosts)
         ]
-        others = [] if own else ["not judged: there is no plan for another crossing of this spec"]
+        others = ["not judged: there is no plan for another crossing of this spec"]
+        state = State.DEGRADED if not lost and _is_applied(crossing.name, gateway) else State.DOWN
         verified = last_verified(gateway).get(crossing.name, {})
         found.append(
             CrossingStatus(
                 crossing.name,
-                State.DEGRADED if applied else State.DOWN,
-                tuple(own or others),
+                State.UNRECORDED if lost else state,
+                tuple(lost or own or others),
                 (),
                 verified.get("time"),
                 verified.get("result"),
@@ -77,12 +83,16 @@ def refused_status(
 
 def _status(name: str, passages: list[Passage], plan: Plan, facts: Mapping[str, Facts]) -> CrossingStatus:
     gateway = passages[0].gateway
-    applied = name in read_record(facts[gateway]).crossings
+    hosts = dict.fromkeys((gateway, *(c.host for p in passages for c in p.clients if c.host)))
+    lost = [reason for host in hosts for reason in _lost(facts[host])]
+    applied = _is_applied(name, facts[gateway])
     differing = [reason for passage in passages for reason in _differences(passage, plan)]
     unwell = list(dict.fromkeys(reason for passage in passages for reason in _unwell(passage, facts)))
     verified = last_verified(facts[gateway]).get(name, {})
     failed = verified.get("result") == "unreachable"
-    if not applied:
+    if lost:
+        state, reasons = State.UNRECORDED, [*lost, *dict.fromkeys(differing), *unwell]
+    elif not applied:
         state, reasons = State.DOWN, ["not applied", *unwell]
     elif differing:
         state, reasons = State.DRIFTED, [*dict.fromkeys(differing), *unwell]
@@ -96,6 +106,30 @@ def _status(name: str, passages: list[Passage], plan: Plan, facts: Mapping[str, 
         if host == gateway and table.family in {passage.family for passage in passages}
     )
     return CrossingStatus(name, state, tuple(reasons), counters, verified.get("time"), verified.get("result"))
+
+
+def _touches(crossing: Crossing, host: str) -> bool:
+    return crossing.via == host or host in crossing.clients
+
+
+def _is_applied(crossing: str, gateway: Facts) -> bool:
+    return crossing in read_record(gateway).crossings
+
+
+def _lost(facts: Facts) -> Iterator[str]:
+    """Why what crossnet made on a host is without its record; a transaction that is open explains it."""
+    if unfinished(facts):
+        return
+    try:
+        record = read_record(facts)
+    except PlanRefused as refused:
+        yield from (f"{facts.host}: {refusal.message}" for refusal in refused.refusals)
+        return
+    if record.lost:
+        yield (
+            f"{facts.host}: its record {record.lost}: what was there before crossnet is not known; "
+            "`crossnet plan` tells what apply would make of it"
+        )
 
 
 def _differences(passage: Passage, plan: Plan) -> Iterator[str]:

@@ -5,15 +5,17 @@ A plan is data. Showing it, saving it and applying it are the same value.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from crossnet.design import Choice, Design, Impact, Passage, design
 from crossnet.design.management import far_side_first, impacts, management_paths, touches
+from crossnet.errors import PlanRefused, Refusal
 from crossnet.facts import Facts
-from crossnet.persistence.unit import BOOT_GUARD
-from crossnet.record import Owned, Record, read_record
-from crossnet.resources import Change, Resource, RuleTable
+from crossnet.facts.sysctls import FORWARDING
+from crossnet.persistence.unit import BOOT_GUARD, SYSCTL_FILE
+from crossnet.record import Owned, Record, read_record, shown
+from crossnet.resources import Change, Resource, RuleTable, Sysctl
 from crossnet.spec import Spec
 
 # In which order changes are made; undo is this order reversed.
@@ -46,7 +48,7 @@ class HostPlan:
 
     @property
     def changes_record(self) -> bool:
-        return not self.before.same_as(self.after)
+        return bool(self.before.lost) or not self.before.same_as(self.after)
 
     def touches_last(self, change: Change) -> bool:
         """Whether it waits for the others of its kind: only routes stand for themselves, in any order."""
@@ -167,19 +169,93 @@ class Restoring(Change):
 
 def make_plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
     """The plan that brings these hosts to what the spec asks for; PlanRefused says why there is none."""
+    records = _records(facts)
     wanted = design(spec, facts)
-    hosts = [_host_plan(one, wanted, spec) for one in facts.values()]
-    made = Plan(spec, wanted.passages, tuple(hosts), wanted.impacts, wanted.wanted, wanted.engines)
+    hosts = [_host_plan(one, records[name], wanted, spec) for name, one in facts.items()]
+    kept = {name: {(item.kind, item.key) for item in items} for name, items in wanted.wanted.items()}
+    if refusals := [
+        refusal for name in facts for refusal in _unknown(facts[name], records[name], kept[name])
+    ]:
+        raise PlanRefused(refusals)
+    found = [impact for host in hosts for impact in _of_record(host, spec)]
+    made = Plan(spec, wanted.passages, tuple(hosts), (*found, *wanted.impacts), wanted.wanted, wanted.engines)
     return _with_management_path(made, facts)
 
 
 def make_undo_plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
     """The plan that puts every host back to what it was before crossnet, from the hosts' own records."""
-    hosts = []
+    records = _records(facts)
+    if refusals := [refusal for name in facts for refusal in _unknown(facts[name], records[name], set())]:
+        raise PlanRefused(refusals)
+    hosts = [
+        HostPlan(name, _restore(one, records[name], keep=set()), (), records[name], Record())
+        for name, one in facts.items()
+    ]
+    found = [impact for host in hosts for impact in _of_record(host, spec)]
+    return _with_management_path(Plan(spec, (), tuple(hosts), tuple(found), {}, {}), facts)
+
+
+def _records(facts: Mapping[str, Facts]) -> dict[str, Record]:
+    """The record of every host; PlanRefused with all that cannot be used."""
+    records: dict[str, Record] = {}
+    refusals: list[Refusal] = []
     for name, one in facts.items():
-        record = read_record(one)
-        hosts.append(HostPlan(name, _restore(one, record, keep=set()), (), record, Record()))
-    return _with_management_path(Plan(spec, (), tuple(hosts), (), {}, {}), facts)
+        try:
+            records[name] = read_record(one)
+        except PlanRefused as refused:
+            refusals += refused.refusals
+    if refusals:
+        raise PlanRefused(refusals)
+    return records
+
+
+def _unknown(facts: Facts, record: Record, keep: set[tuple[str, str]]) -> Iterator[Refusal]:
+    """What is to be given back, and nobody knows how it was; unless the host's own files say how it is to be."""
+    for owned in record.owned:
+        setting = owned.applied
+        if not owned.is_unknown or owned.identity in keep or not isinstance(setting, Sysctl):
+            continue
+        is_on = facts.sysctls.get(setting.name, "0") != "0"
+        others = [item for item in facts.boot_settings if item.file != SYSCTL_FILE]
+        if is_on and not any(item.name == setting.name and item.value != "0" for item in others):
+            yield Refusal(
+                "forwarding-unknown",
+                facts.host,
+                f"{setting.name} is on, its record of whether it was on before crossnet is lost, and crossnet's "
+                "own rules there keep nobody out: to leave it on may leave the host open, to switch it off may "
+                "cut off others",
+                f"Where nothing else needs it: `sysctl -w {setting.name}=0` on the host, then again. Where "
+                f"something does: write `{setting.name} = 1` into a file of its own in /etc/sysctl.d there.",
+            )
+
+
+def _of_record(host: HostPlan, spec: Spec) -> Iterator[Impact]:
+    """What the host's record says, or does not say any more, that whoever decides has to know."""
+    before = host.before
+    if before.rebuilt:
+        yield Impact("unrecorded", host.host, _what_is_lost(host))
+    kept = {crossing.name for crossing in spec.crossings} | set(host.after.crossings)
+    for name in before.crossings:
+        if name not in kept:
+            text = f"ends crossing {name}: it is applied there, and this spec has no crossing of that name"
+            yield Impact("ends-crossing", host.host, text)
+
+
+def _what_is_lost(host: HostPlan) -> str:
+    before = host.before
+    if before.lost:
+        made = [owned.applied for owned in before.owned if not owned.applied.is_never_absent]
+        known = shown(made) or "nothing"
+        text = f"its record {before.lost}; it is made anew from what crossnet alone makes there: {known}"
+    else:
+        text = "its record was lost once, and made anew"
+    taken = [owned.applied for owned in before.owned if owned.applied.is_never_absent]
+    names = " and ".join(one.key for one in taken if one.key in FORWARDING.values())
+    if not names:
+        return f"{text}. What stood in the place of its files before is not known"
+    off = any(change.resource.key in FORWARDING.values() for change in host.changes if not host.after.owned)
+    then = "it is switched off" if off else "it counts as off"
+    return f"{text}. Whether {names} was on before is not known: {then}"
 
 
 def _with_management_path(plan: Plan, facts: Mapping[str, Facts]) -> Plan:
@@ -211,8 +287,7 @@ def _gateways(spec: Spec) -> frozenset[str]:
     return frozenset(crossing.via for crossing in spec.crossings)
 
 
-def _host_plan(facts: Facts, wanted: Design, spec: Spec) -> HostPlan:
-    record = read_record(facts)
+def _host_plan(facts: Facts, record: Record, wanted: Design, spec: Spec) -> HostPlan:
     resources = sorted(wanted.wanted[facts.host], key=lambda resource: ORDER[resource.kind])
     changes: list[Change] = []
     adopted: list[Resource] = []
@@ -236,7 +311,7 @@ def _host_plan(facts: Facts, wanted: Design, spec: Spec) -> HostPlan:
         (*changes, *_restore(facts, record, keep)),
         tuple(adopted),
         record,
-        Record(crossings if owned else (), tuple(owned)),
+        Record(crossings, tuple(owned), record.rebuilt) if owned else Record(),
     )
 
 
@@ -247,9 +322,10 @@ def _restore(facts: Facts, record: Record, keep: set[tuple[str, str]]) -> tuple[
         if owned.identity in keep:
             continue
         have = owned.applied.ours(facts)
-        if have is None and owned.original is None:
+        original = owned.original
+        if original is not None and not original.has_place(facts):
+            original = None  # its interface is gone, and with it what could be given back
+        if have == original or owned.is_unknown:
             continue
-        if have is not None and owned.original is not None and have == owned.original:
-            continue
-        changes.append(Restoring(have, owned.original))
+        changes.append(Restoring(have, original))
     return tuple(sorted(changes, key=lambda change: ORDER[change.resource.kind]))

@@ -2,17 +2,23 @@
 
 The host is the state: any operator with access sees and undoes the same thing, and nothing on the
 machine of the operator who applied it is needed.
+
+Where the record is lost, crossnet's own things tell what they are, and nothing tells what was there before
+them. What would open the host if it were guessed wrong counts as closed.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from crossnet.errors import HostError
+from crossnet.errors import PlanRefused, Refusal
 from crossnet.facts import Facts
-from crossnet.resources import KINDS, Resource
+from crossnet.facts.sysctls import FORWARDING
+from crossnet.resources import KINDS, File, Jump, Resource, RouteResource, RuleTable, Sysctl
+from crossnet.values import Family
 
 FOLDER = "/var/lib/crossnet"
 APPLIED = f"{FOLDER}/applied.json"
@@ -34,7 +40,10 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Owned:
-    """One resource that crossnet changed: as it was before crossnet (None: absent), and as it was applied."""
+    """One resource that crossnet changed: as it was before crossnet, and as it was applied.
+
+    An original of None was absent; of what is never absent, such as a setting, it is not known.
+    """
 
     original: Resource | None
     applied: Resource
@@ -43,13 +52,24 @@ class Owned:
     def identity(self) -> tuple[str, str]:
         return (self.applied.kind, self.applied.key)
 
+    @property
+    def is_unknown(self) -> bool:
+        """Whether nobody knows what was there before."""
+        return self.original is None and self.applied.is_never_absent
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Everything crossnet owns on one host, and the names of the crossings it is for."""
+    """Everything crossnet owns on one host, and the names of the crossings it is for.
+
+    `rebuilt`: it was lost once, so of some things it is not known what was there before. `lost` is why it is
+    not on the host as it is here, nothing where it is.
+    """
 
     crossings: tuple[str, ...] = ()
     owned: tuple[Owned, ...] = ()
+    rebuilt: bool = False
+    lost: str = ""
 
     def find(self, resource: Resource) -> Owned | None:
         identity = (resource.kind, resource.key)
@@ -63,6 +83,7 @@ class Record:
         document = {
             "format": FORMAT,
             "crossings": list(self.crossings),
+            **({"rebuilt": True} if self.rebuilt else {}),
             "owned": [
                 {
                     "kind": owned.applied.kind,
@@ -75,26 +96,118 @@ class Record:
         return (json.dumps(document, indent=1) + "\n").encode()
 
 
+class _OtherFormat(Exception):
+    pass
+
+
 def read_record(facts: Facts) -> Record:
-    """The record of a host; HostError when it cannot be understood."""
+    """The record of a host, with what crossnet must have made there and the record does not know.
+
+    PlanRefused where another version of crossnet wrote it: that one knows what was there before.
+    """
     state = facts.files.get(APPLIED)
-    if state is None:
-        return Record()
-    try:
-        document = json.loads(state.data)
-        if document["format"] != FORMAT:
-            raise ValueError(f"it has format {document['format']}, this crossnet reads {FORMAT}")
-        return Record(tuple(document["crossings"]), tuple(_owned(entry) for entry in document["owned"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise HostError(
-            facts.host,
-            f"read {APPLIED}",
-            f"cannot be understood: {error}",
-            "Use the version of crossnet that wrote it, or move the file away to start over.",
-        ) from error
+    kept, lost = Record(), ""
+    if state is not None:
+        try:
+            kept = _decode(state.data)
+        except _OtherFormat as other:
+            raise PlanRefused(
+                [
+                    Refusal(
+                        "record-of-another-version",
+                        facts.host,
+                        f"{APPLIED} was written by another version of crossnet: {other}",
+                        "Use the version that wrote it: what was there before crossnet stands in this file alone.",
+                    )
+                ]
+            ) from other
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            lost = f"cannot be understood: {error}" if state.data.strip() else "is empty"
+    return _with_traces(facts, kept, lost)
+
+
+def _decode(data: bytes) -> Record:
+    document: dict[str, Any] = json.loads(data)
+    if not isinstance(document, dict):
+        raise ValueError("it is no JSON object")
+    found = document["format"]
+    if type(found) is int and found != FORMAT:
+        raise _OtherFormat(f"it has format {found}, this one reads {FORMAT}")
+    if type(found) is not int:
+        raise ValueError(f"its format is {found!r}")
+    crossings = document["crossings"]
+    if not isinstance(crossings, list) or not all(isinstance(name, str) for name in crossings):
+        raise ValueError("its crossings are no list of names")
+    owned = tuple(_owned(entry) for entry in document["owned"])
+    return Record(tuple(crossings), owned, document.get("rebuilt", False) is True)
 
 
 def _owned(entry: dict[str, Any]) -> Owned:
     kind = KINDS[entry["kind"]]
     original = entry["original"]
     return Owned(kind.decode(original) if original is not None else None, kind.decode(entry["applied"]))
+
+
+# ---- without it ----------------------------------------------------------------------------------
+
+
+def _with_traces(facts: Facts, kept: Record, lost: str) -> Record:
+    if BEGUN in facts.files and facts.files[BEGUN].data.strip():
+        return replace(kept, lost=lost)  # what stands there now, the journal of the open transaction explains
+    found = [trace for kind in KINDS.values() for trace in kind.traces(facts) if kept.find(trace) is None]
+    # Only gateways keep it, and only while something is applied.
+    leftover = VERIFIED in facts.files and APPLIED not in facts.files
+    if not (found or lost or leftover):
+        return kept
+    owned = [Owned(None, trace) for trace in found]
+    for family in Family:
+        if kept.find(Sysctl(FORWARDING[family], "1")) is None and _may_have_opened(
+            facts, family, kept, found
+        ):
+            owned += _forwarding(facts, family, found)
+    names = dict.fromkeys([*kept.crossings, *_crossings(found)])
+    why = lost or ("is missing" if APPLIED not in facts.files else f"does not know {shown(found)}")
+    return Record(tuple(names), (*kept.owned, *owned), rebuilt=True, lost=why)
+
+
+def _may_have_opened(facts: Facts, family: Family, kept: Record, found: Sequence[Resource]) -> bool:
+    """Whether it may be crossnet that made the host forward packets of this family."""
+    if any(_opens(one, family) for one in found):
+        # Where the record knows the rules and no setting, forwarding was on before.
+        return not any(_opens(own.applied, family) for own in kept.owned)
+    if kept.owned or any(_opens(one, other) for one in found for other in Family):
+        return False
+    # On a client there are routes, or the files that bring them back, and nothing of a gateway.
+    return VERIFIED in facts.files or not any(isinstance(one, RouteResource | File) for one in found)
+
+
+def _opens(trace: Resource, family: Family) -> bool:
+    """Whether only a gateway of this family has such a thing."""
+    match trace:
+        case RuleTable() | Jump():
+            return trace.family is family
+        case File():
+            return any(line.startswith(FORWARDING[family].encode()) for line in trace.data.splitlines())
+    return False
+
+
+def _forwarding(facts: Facts, family: Family, found: Iterable[Resource]) -> Iterator[Owned]:
+    """Off before crossnet, unless crossnet's rules stand and let others pass: then nobody knows."""
+    setting = Sysctl(FORWARDING[family], "1")
+    if facts.sysctls.get(setting.name, "0") == "0":
+        return
+    tables = [one for one in found if isinstance(one, RuleTable) and one.family is family]
+    lets_pass = any(table.table.chains for table in tables) and not any(table.holds_fence for table in tables)
+    yield Owned(None if lets_pass else Sysctl(setting.name, "0"), setting)
+
+
+def _crossings(found: Iterable[Resource]) -> Iterator[str]:
+    for one in found:
+        if isinstance(one, RuleTable | File):
+            yield from one.crossings
+
+
+def shown(resources: Sequence[Resource]) -> str:
+    """The first of them in words."""
+    first = ", ".join(f"{one.kind} {one.key}" for one in resources[:3])
+    return f"{first} and {len(resources) - 3} more" if len(resources) > 3 else first

@@ -10,6 +10,8 @@
       eth2 down
       sysctl net.ipv4.ip_forward 1
       boot /etc/sysctl.conf net.ipv4.ip_forward 0
+      file /var/lib/crossnet/applied.json {"format": 9}
+      rules of crossnet fenced
       tools ip sysctl nft
       kernel 3.10
 
@@ -28,6 +30,8 @@ from crossnet.facts.firewall import Firewall
 from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.routes import Route, default_network
 from crossnet.facts.sysctls import BootSetting, interface_setting
+from crossnet.netfilter import Accept, Chain, Drop, Rule, Table
+from crossnet.netfilter.own import HOOKS, TABLE
 from crossnet.values import Address, Family, Network, address, network
 
 
@@ -37,6 +41,8 @@ class _Sheet:
     routes: list[Route] = field(default_factory=list)
     sysctls: dict[str, str] = field(default_factory=dict)
     boot: list[BootSetting] = field(default_factory=list)
+    files: dict[str, FileState] = field(default_factory=dict)
+    nft: list[Table] = field(default_factory=list)
     tools: frozenset[str] = frozenset(TOOLS)
     kernel: tuple[int, ...] = (6, 1, 0)
     systemd: bool = True
@@ -84,7 +90,8 @@ def host_facts(name: str, text: str, *, firewall: Firewall | None = None) -> Fac
             iptables_is_nft=sheet.iptables_is_nft,
             restore_waits=True,
         ),
-        firewall=firewall or Firewall(),
+        firewall=firewall or Firewall(nft=tuple(sheet.nft)),
+        files=sheet.files,
         controller=sheet.controller,
         reached_at=sheet.reached_at,
     )
@@ -102,6 +109,14 @@ def _read(sheet: _Sheet, words: list[str]) -> None:
             sheet.sysctls[name] = value
         case ["boot", file, name, value]:
             sheet.boot.append(BootSetting(file, name, value))
+        case ["file", path, *text]:
+            sheet.files[path] = FileState(" ".join(text).encode(), 0o600, "0:0")
+        case ["rules", "of", "crossnet", fence]:
+            rules = [
+                Rule((), Accept(), "business"),
+                *([Rule((), Drop(), "fence")] if fence == "fenced" else []),
+            ]
+            sheet.nft.append(Table("ip", TABLE, (Chain("forward", tuple(rules), HOOKS["forward"]),)))
         case ["tools", *tools]:
             sheet.tools = frozenset(tools)
         case ["without", *tools]:

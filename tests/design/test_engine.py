@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from crossnet.design.engine import Choice, choose, iptables_name
+from crossnet.design.engine import Choice, choose
 from crossnet.errors import Refusal
 from crossnet.facts import Facts, firewall
 from crossnet.netfilter import Engine
@@ -132,4 +132,4 @@ def test_a_drop_in_ipv6_alone_decides_as_well() -> None:
 def test_what_the_host_calls_the_variant(tools: str, engine: Engine, family: Family, name: str) -> None:
     facts = host_facts("gateway", "")
     able = replace(facts.capabilities, tools=frozenset(tools.split()))
-    assert iptables_name(replace(facts, capabilities=able), engine, family) == name
+    assert replace(facts, capabilities=able).iptables(engine, family) == name

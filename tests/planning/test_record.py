@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from crossnet.errors import HostError
+from crossnet.errors import PlanRefused
 from crossnet.facts import FileState
 from crossnet.netfilter import Engine, Table
 from crossnet.record import APPLIED, Owned, Record, read_record
@@ -56,14 +56,15 @@ def test_no_record_is_an_empty_one() -> None:
     assert read_record(host_facts("gateway", "")) == Record()
 
 
-def test_a_record_of_a_newer_format_is_refused_with_both_numbers() -> None:
+@pytest.mark.parametrize("number", [-1, 0, 2, 99])
+def test_a_record_of_another_format_is_refused_with_both_numbers(number: int) -> None:
     document = json.loads(Record(("business",), (Owned(None, EVERY_KIND[0]),)).to_json())
-    with pytest.raises(HostError) as refused:
-        kept(json.dumps({**document, "format": 2}).encode())
+    with pytest.raises(PlanRefused) as refused:
+        kept(json.dumps({**document, "format": number}).encode())
     assert str(refused.value) == (
-        "gateway: read /var/lib/crossnet/applied.json: cannot be understood: "
-        "it has format 2, this crossnet reads 1\n"
-        "  Use the version of crossnet that wrote it, or move the file away to start over."
+        "gateway: /var/lib/crossnet/applied.json was written by another version of crossnet: "
+        f"it has format {number}, this one reads 1 [record-of-another-version]\n"
+        "  Use the version that wrote it: what was there before crossnet stands in this file alone."
     )
 
 
@@ -84,14 +85,101 @@ def test_a_record_of_a_newer_format_is_refused_with_both_numbers() -> None:
         b'{"format": 1, "crossings": [], "owned": [{"kind": "route", "original": null, "applied": {}}]}',
         b'{"format": 1, "crossings": [], "owned": [{"kind": "file", "original": null, "applied": 7}]}',
         b'{"format": 1, "crossings": 7, "owned": []}',
+        b'{"format": 1, "crossings": "business", "owned": []}',
+        b'{"format": true, "crossings": [], "owned": []}',
+        b'{"format": "1", "crossings": [], "owned": []}',
+        b"[" * 100_000,
     ],
 )
-def test_a_record_that_is_damaged_is_an_error_that_names_the_file(data: bytes) -> None:
-    with pytest.raises(HostError, match=r"gateway: read /var/lib/crossnet/applied\.json"):
-        kept(data)
+def test_a_record_that_is_damaged_is_lost_and_never_an_empty_one(data: bytes) -> None:
+    found = kept(data)
+    assert found.rebuilt
+    assert (
+        found.lost == ("cannot be understood" if data else "is empty") or "cannot be understood" in found.lost
+    )
 
 
 def test_unknown_keys_of_a_record_are_no_error() -> None:
     """A minor version may add some."""
     document = json.loads(Record(("business",), (Owned(None, EVERY_KIND[0]),)).to_json())
     assert kept(json.dumps({**document, "since": "today"}).encode()).crossings == ("business",)
+
+
+# ---- what crossnet made, without its record ----------------------------------------------------------
+
+FORWARDS = "sysctl net.ipv4.ip_forward 1\n"
+ON = Sysctl("net.ipv4.ip_forward", "1")
+SAYS_SO = b"#!/bin/sh\n# crossnet: business, third. Written by crossnet; `crossnet undo` removes it.\n"
+
+
+def test_a_host_without_traces_has_no_record_to_lose() -> None:
+    theirs = with_files(
+        host_facts("gateway", f"{FORWARDS} route 10.9.0.0/16 via 10.0.44.1 dev eth0 proto static"),
+        {"/etc/sysctl.d/99-zz-crossnet.conf": FileState(b"net.ipv4.ip_forward = 1\n", 0o644, "0:0")},
+    )
+    assert read_record(theirs) == Record()
+
+
+def test_fenced_rules_without_a_record_count_as_those_of_a_host_that_did_not_forward() -> None:
+    found = read_record(host_facts("gateway", f"{FORWARDS} rules of crossnet fenced"))
+    assert found.lost == "is missing"
+    assert found.crossings == ("business",)
+    assert [owned.applied.kind for owned in found.owned] == ["table", "sysctl"]
+    assert found.find(ON) == Owned(Sysctl("net.ipv4.ip_forward", "0"), ON)
+
+
+def test_rules_that_keep_nobody_out_do_not_tell_whether_the_host_forwarded() -> None:
+    found = read_record(host_facts("gateway", f"{FORWARDS} rules of crossnet open"))
+    assert found.find(ON) == Owned(None, ON)
+    again = kept(found.to_json())
+    assert again.find(ON) == Owned(None, ON)
+    assert again.rebuilt
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/etc/sysctl.d/99-zz-crossnet.conf", SAYS_SO + b"net.ipv4.ip_forward = 1\n"),
+        ("/var/lib/crossnet/verified.json", b"{}"),
+        ("/var/lib/crossnet/applied.json", b""),
+    ],
+    ids=["for the next boot", "verified", "emptied"],
+)
+def test_what_only_a_gateway_has_counts_where_the_rules_are_gone(path: str, text: bytes) -> None:
+    facts = with_files(host_facts("gateway", FORWARDS), {path: FileState(text, 0o644, "0:0")})
+    found = read_record(facts)
+    assert found.lost
+    assert found.find(ON) == Owned(Sysctl("net.ipv4.ip_forward", "0"), ON)
+    # The other family is none of it.
+    assert found.find(Sysctl("net.ipv6.conf.all.forwarding", "1")) is None
+
+
+def test_a_client_that_forwards_for_others_goes_on_to_do_so() -> None:
+    facts = with_files(
+        host_facts("app", f"{FORWARDS} route 10.0.44.0/24 via 10.0.43.101 dev eth0 proto 143"),
+        {
+            "/etc/crossnet/routes": FileState(SAYS_SO, 0o644, "0:0"),
+            "/etc/systemd/system/multi-user.target.wants/crossnet.service": FileState(
+                b"", 0o777, "", "/etc/systemd/system/crossnet.service"
+            ),
+        },
+    )
+    found = read_record(facts)
+    assert {owned.applied.kind for owned in found.owned} == {"route", "file", "service"}
+    assert found.crossings == ("business", "third")
+
+
+def test_a_record_that_knows_the_rules_is_believed_about_forwarding() -> None:
+    """Where it has no setting, forwarding was on before crossnet."""
+    rules = RuleTable(Engine.NFTABLES, Family.V4, Table("ip", "crossnet", ()))
+    facts = host_facts("gateway", f"{FORWARDS} rules of crossnet open")
+    written = Record(("business",), (Owned(None, rules),))
+    assert read_record(with_files(facts, {APPLIED: FileState(written.to_json(), 0o600, "0:0")})) == written
+
+
+def test_what_an_older_record_does_not_know_is_added_to_it() -> None:
+    written = Record(("business",), (Owned(None, EVERY_KIND[0]),))
+    facts = host_facts("gateway", f"{FORWARDS} rules of crossnet fenced")
+    found = read_record(with_files(facts, {APPLIED: FileState(written.to_json(), 0o600, "0:0")}))
+    assert found.lost == "does not know table nftables ip crossnet"
+    assert [owned.applied.kind for owned in found.owned] == ["route", "table", "sysctl"]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from crossnet.design.conflicts import conflicts, gateway_settings
-from crossnet.design.engine import Choice, choose, iptables_name
+from crossnet.design.engine import Choice, choose
 from crossnet.design.impacts import Impact, client_impacts, gateway_impacts, passage_impacts
 from crossnet.design.passage import Client, Passage
 from crossnet.design.question import Refused
@@ -18,7 +18,7 @@ from crossnet.design.rules import Dialect, gateway_table
 from crossnet.errors import PlanRefused, Refusal
 from crossnet.facts import Facts
 from crossnet.facts.routes import OWN_PROTOCOL, Route, default_network
-from crossnet.facts.sysctls import interface_setting
+from crossnet.facts.sysctls import FORWARDING, interface_setting
 from crossnet.netfilter import Engine
 from crossnet.persistence import unit
 from crossnet.record import Record, read_record
@@ -28,8 +28,6 @@ from crossnet.spec import Crossing, Fence, Persist, Spec
 from crossnet.values import Address, Family, Network, family_of
 
 __all__ = ["FORWARDING", "Choice", "Client", "Design", "Impact", "Passage", "design"]
-
-FORWARDING = {Family.V4: "net.ipv4.ip_forward", Family.V6: "net.ipv6.conf.all.forwarding"}
 
 # Without ipset each pair of client and destination needs three rules; more than this walks too long.
 MOST_LINEAR_RULES = 96
@@ -109,9 +107,14 @@ def design(spec: Spec, facts: Mapping[str, Facts]) -> Design:
 
 
 def forwarded_before(facts: Facts, record: Record, family: Family) -> bool:
-    """Whether the host forwarded packets before crossnet came, by its own record where there is one."""
+    """Whether the host forwarded packets before crossnet came, by its own record where there is one.
+
+    Where nobody knows, crossnet's own rules let others pass today, and go on to do so.
+    """
     setting = Sysctl(FORWARDING[family], "1")
     owned = record.find(setting)
+    if owned and owned.is_unknown:
+        return True
     before = owned.original if owned else setting.current(facts)
     return isinstance(before, Sysctl) and before.value != "0"
 
@@ -144,7 +147,7 @@ def _gateway(
                 "Install ipset on it, or use `firewall: nftables`.",
             )
         )
-    command = iptables_name(facts, engine, family) if engine.is_iptables else ""
+    command = facts.iptables(engine, family) if engine.is_iptables else ""
     waits = engine is Engine.IPTABLES_LEGACY and able.restore_waits
     crossings = len({passage.crossing.name for passage in passages})
     summary = f"{crossings} crossing{'s' if crossings > 1 else ''}, fence {'on' if fence else 'off'}"
@@ -167,7 +170,7 @@ def _forwarding(facts: Facts, record: Record, passages: Sequence[Passage]) -> li
         return wanted  # switching it on sets every interface
     for interface in interfaces:
         own = Sysctl(interface_setting(family, interface, "forwarding"), "1")
-        if facts.sysctls.get(own.name) == "0" or record.find(own):
+        if facts.sysctls.get(own.name) == "0" or (own.has_place(facts) and record.find(own)):
             wanted.append(own)
     return wanted
 
@@ -187,7 +190,7 @@ def _keep_advertised_routes(facts: Facts, record: Record) -> list[Resource]:
     for link in facts.links:
         setting = Sysctl(interface_setting(6, link.name, "accept_ra"), "2")
         needed = link.name in learned and facts.sysctls.get(setting.name) == "1"
-        if needed or record.find(setting):
+        if needed or (setting.has_place(facts) and record.find(setting)):
             wanted.append(setting)
     return wanted
 

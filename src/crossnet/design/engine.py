@@ -51,13 +51,6 @@ def choose(facts: Facts, wanted: Firewall) -> Choice | Refusal:
     return _refusal(facts, "rules", f"install {PACKAGES['nft']} or {PACKAGES['iptables']}")
 
 
-def iptables_name(facts: Facts, engine: Engine, family: Family) -> str:
-    """What this host calls that variant: `iptables-legacy`, or plain `iptables` where there is only one."""
-    plain = "iptables" if family is Family.V4 else "ip6tables"
-    named = f"{plain}-legacy" if engine is Engine.IPTABLES_LEGACY else f"{plain}-nft"
-    return named if facts.capabilities.has(named) else plain
-
-
 def _variants(facts: Facts) -> frozenset[Engine]:
     able = facts.capabilities
     found = set()

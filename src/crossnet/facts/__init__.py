@@ -16,6 +16,7 @@ from crossnet.facts.firewall import Firewall
 from crossnet.facts.links import Link, parse_links
 from crossnet.facts.routes import Route, parse_routes
 from crossnet.facts.sysctls import BootSetting
+from crossnet.netfilter import Engine
 from crossnet.transport import Host
 from crossnet.transport.batch import Answer, ask
 from crossnet.values import Address, Family, address
@@ -51,6 +52,12 @@ class Facts:
 
     def link(self, name: str) -> Link | None:
         return next((link for link in self.links if link.name == name), None)
+
+    def iptables(self, engine: Engine, family: Family) -> str:
+        """What this host calls that variant: `iptables-legacy`, or plain `iptables` where there is only one."""
+        plain = "iptables" if family is Family.V4 else "ip6tables"
+        named = f"{plain}-legacy" if engine is Engine.IPTABLES_LEGACY else f"{plain}-nft"
+        return named if self.capabilities.has(named) else plain
 
     def owner_of(self, wanted: Address) -> Link | None:
         """The interface that holds this address."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from crossnet.values import Family
+
 # What crossnet reads. `conf/*` holds one folder per interface and the two of all and default.
 PATTERNS = (
     "/proc/sys/net/ipv4/ip_forward",
@@ -20,6 +22,9 @@ PATTERNS = (
 
 # The patterns are this script's own, so that their globs are expanded by the host's shell.
 READ = f"grep -s '' {' '.join(PATTERNS)} /dev/null; true"
+
+# What makes a host forward the packets of others.
+FORWARDING = {Family.V4: "net.ipv4.ip_forward", Family.V6: "net.ipv6.conf.all.forwarding"}
 
 # sysctl.d(5), in the order in which systemd-sysctl and `sysctl --system` sort by file name.
 READ_FILES = (

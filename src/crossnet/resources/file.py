@@ -10,6 +10,9 @@ from typing import ClassVar, Self
 from crossnet.facts import Facts
 from crossnet.resources.resource import Encoded, Look, Resource, Step, Write
 
+# In the first line of each file that crossnet writes for others to read.
+SIGNATURE = b"Written by crossnet;"
+
 
 @dataclass(frozen=True, slots=True)
 class File(Resource):
@@ -24,6 +27,25 @@ class File(Resource):
     @property
     def key(self) -> str:
         return self.path
+
+    @property
+    def crossings(self) -> tuple[str, ...]:
+        """The crossings for which crossnet wrote it, by its first line."""
+        for line in self.data.splitlines()[:2]:
+            head, signature, _ = line.partition(SIGNATURE)
+            if signature:
+                names = head.decode(errors="replace").removeprefix("# crossnet:").strip(" .")
+                return tuple(name.strip() for name in names.split(",") if name.strip())
+        return ()
+
+    @classmethod
+    def traces(cls, facts: Facts) -> tuple[Self, ...]:
+        """The files whose beginning says so; behind `#!`, where there is one."""
+        return tuple(
+            cls(path, state.data, state.mode, state.owner)
+            for path, state in facts.files.items()
+            if state.target is None and any(SIGNATURE in line for line in state.data.splitlines()[:2])
+        )
 
     def current(self, facts: Facts) -> Self | None:
         state = facts.files.get(self.path)

@@ -35,6 +35,17 @@ class Jump(Resource):
     def key(self) -> str:
         return f"{self.engine} {TABLE_FAMILY[self.family]} {self.chain}"
 
+    @classmethod
+    def traces(cls, facts: Facts) -> tuple[Self, ...]:
+        all_there_could_be = (
+            cls(engine, family, chain, facts.iptables(engine, family))
+            for engine in Engine
+            if engine.is_iptables
+            for family in Family
+            for chain in PLACES
+        )
+        return tuple(found for jump in all_there_could_be if (found := jump.current(facts)) is not None)
+
     def current(self, facts: Facts) -> Self | None:
         tables = facts.firewall.of(self.engine, self.family)
         positions = jump_positions(tables, self.chain, TABLE_FAMILY[self.family])

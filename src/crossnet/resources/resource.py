@@ -83,6 +83,17 @@ class Resource(ABC):
 
     # Nobody but crossnet makes such a thing, so it is never adopted and there is no original to give back.
     is_only_ours: ClassVar[bool] = False
+    # It has some value as long as it has a place at all, so an original that is absent is one that is not known.
+    is_never_absent: ClassVar[bool] = False
+
+    @classmethod
+    def traces(cls, facts: Facts) -> tuple[Self, ...]:
+        """Those that crossnet must have made, by what they are alone: found without the host's record."""
+        return ()
+
+    def has_place(self, facts: Facts) -> bool:
+        """Whether the host still has where it could be; what belonged to an interface goes with it."""
+        return True
 
     @property
     @abstractmethod

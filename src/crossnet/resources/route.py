@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
-from crossnet.facts.routes import Route
+from crossnet.facts.routes import MAIN, OWN_PROTOCOL, Route
 from crossnet.resources.resource import Command, Encoded, Look, Resource, Step
 from crossnet.values import Family, Network, address, family_of, network
 
@@ -36,6 +36,15 @@ class RouteResource(Resource):
         wanted = (self.route.protocol, self.route.metric)
         own = [route for route in self._alike(facts) if (route.protocol, route.metric) == wanted]
         return type(self)(own[0]) if own else None
+
+    @classmethod
+    def traces(cls, facts: Facts) -> tuple[Self, ...]:
+        return tuple(
+            cls(route) for route in facts.routes if (route.protocol, route.table) == (OWN_PROTOCOL, MAIN)
+        )
+
+    def has_place(self, facts: Facts) -> bool:
+        return self.route.device is None or facts.link(self.route.device) is not None
 
     def is_theirs(self, facts: Facts) -> bool:
         """Whether a route of somebody else does it, and crossnet has none there."""

@@ -13,6 +13,8 @@ from crossnet.resources.resource import Encoded, Link, Look, Resource, Step
 # is what `systemctl enable` does, and needs no running manager.
 WANTS = "/etc/systemd/system/multi-user.target.wants"
 
+OWN = "crossnet"  # how the names of crossnet's own units begin
+
 
 @dataclass(frozen=True, slots=True)
 class Service(Resource):
@@ -28,6 +30,15 @@ class Service(Resource):
     @property
     def link(self) -> str:
         return f"{WANTS}/{self.unit}"
+
+    @classmethod
+    def traces(cls, facts: Facts) -> tuple[Self, ...]:
+        begins = f"{WANTS}/{OWN}"
+        return tuple(
+            cls(path.removeprefix(f"{WANTS}/"))
+            for path, state in facts.files.items()
+            if path.startswith(begins) and state.target is not None
+        )
 
     def current(self, facts: Facts) -> Self | None:
         return type(self)(self.unit) if self.link in facts.files else None

@@ -21,6 +21,7 @@ class Sysctl(Resource):
     """
 
     kind: ClassVar[str] = "sysctl"
+    is_never_absent: ClassVar[bool] = True
     name: str
     value: str
     disturbed: tuple[tuple[str, str], ...] = field(default=(), compare=False)
@@ -38,6 +39,9 @@ class Sysctl(Resource):
         )
         return type(self)(self.name, value, disturbed)
 
+    def has_place(self, facts: Facts) -> bool:
+        return self.name in facts.sysctls
+
     @property
     def settings(self) -> tuple[str, ...]:
         return (self.name, *(name for name, _ in self.disturbed))
@@ -50,7 +54,8 @@ class Sysctl(Resource):
 
     @classmethod
     def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:
-        assert want is not None, "a setting is never absent"
+        if want is None:
+            return ()  # it goes with its interface, and nobody can remove it
         # sysctl(8) writes them in this order.
         pairs = ((want.name, want.value), *want.disturbed)
         words = (f"{_path(name)}={value}" for name, value in pairs)
@@ -59,8 +64,9 @@ class Sysctl(Resource):
 
     @classmethod
     def describe(cls, have: Self | None, want: Self | None) -> str:
-        assert want is not None, "a setting is never absent"
-        return f"{want.name}  {have.value if have else '?'} → {want.value}"
+        side = want or have
+        assert side is not None, "a change has at least one side"
+        return f"{side.name}  {have.value if have else '?'} → {want.value if want else '?'}"
 
     def encode(self) -> Encoded:
         return {"name": self.name, "value": self.value, "disturbed": [list(pair) for pair in self.disturbed]}

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 
 from crossnet.facts import Facts
 from crossnet.facts.firewall import TABLE_FAMILY
-from crossnet.netfilter import Engine, Table
+from crossnet.netfilter import Accept, Drop, Engine, Table
 from crossnet.netfilter.iptables import list_chain, own_table, write_chains, write_ipsets
 from crossnet.netfilter.nft import remove_table, write_table
 from crossnet.netfilter.own import TABLE
@@ -37,6 +37,41 @@ class RuleTable(Resource):
     @property
     def key(self) -> str:
         return f"{self.engine} {TABLE_FAMILY[self.family]} {TABLE}"
+
+    @classmethod
+    def traces(cls, facts: Facts) -> tuple[Self, ...]:
+        return tuple(found for family in Family for found in cls._traces(facts, family))
+
+    @classmethod
+    def _traces(cls, facts: Facts, family: Family) -> list[Self]:
+        waits = facts.capabilities.restore_waits
+        could_be = [
+            cls(
+                engine,
+                family,
+                Table(TABLE_FAMILY[family], TABLE, ()),
+                command=facts.iptables(engine, family) if engine.is_iptables else "",
+                waits=engine is Engine.IPTABLES_LEGACY and waits,
+            )
+            for engine in Engine
+        ]
+        there = [found for one in could_be if (found := one.current(facts)) is not None]
+        # The sets are no engine's: where chains stand they are theirs, else of either.
+        with_chains = [one for one in there if one.table.chains or not one.engine.is_iptables]
+        return with_chains or there[:1]
+
+    @property
+    def holds_fence(self) -> bool:
+        """Whether it drops what no crossing names."""
+        forward = self.table.chain("forward")
+        return forward is not None and any(isinstance(rule.verdict, Drop) for rule in forward.rules)
+
+    @property
+    def crossings(self) -> tuple[str, ...]:
+        """The crossings whose packets it admits, by their names."""
+        forward = self.table.chain("forward")
+        admitting = (rule for rule in forward.rules if isinstance(rule.verdict, Accept)) if forward else ()
+        return tuple(dict.fromkeys(rule.comment for rule in admitting if rule.comment))
 
     def current(self, facts: Facts) -> Self | None:
         if self.engine is Engine.NFTABLES:

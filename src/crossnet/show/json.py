@@ -126,6 +126,7 @@ def applied_data(applied: Applied) -> dict[str, Any]:
         "transaction": applied.confirmed.transaction if applied.confirmed else None,
         "outcome": "confirmed-not-persistent" if applied.unwritten else outcome,
         "hosts": [{"host": host.host, "changes": len(host.changes)} for host in applied.plan.hosts],
+        "impacts": [_impact(impact) for impact in applied.plan.impacts],
         "not_written": list(applied.unwritten),
         "changed_by_others": list(applied.meanwhile),
         "verification": verification_data(applied.verification) if applied.verification else None,

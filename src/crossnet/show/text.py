@@ -20,10 +20,19 @@ from crossnet.verification import Result, Verdict, Verification
 SYMBOLS = {"create": "+", "change": "~", "remove": "-"}
 TOUCHES = "!"  # beside one of these: it touches the management path
 _COLOURS = {"create": "green", "change": "yellow", "remove": "red"}
-_STATES = {State.UP: "green", State.DEGRADED: "yellow", State.DRIFTED: "yellow", State.DOWN: "red"}
+_STATES = {
+    State.UP: "green",
+    State.DEGRADED: "yellow",
+    State.DRIFTED: "yellow",
+    State.DOWN: "red",
+    State.UNRECORDED: "red",
+}
 _RESULTS = {Result.REACHABLE: "green", Result.UNREACHABLE: "red", Result.UNDETERMINED: "yellow"}
 
 WIDTH = 80
+
+# What is told whatever the plan changes: a crossing that ends, a record that is not there.
+_LOSES = ("ends-crossing", "unrecorded")
 
 # Of one table or file in a verbose plan; the whole is in --json.
 MOST_LINES = 40
@@ -52,7 +61,11 @@ def plan_text(plan: Plan, *, verbose: bool = False, paint: Paint = plain, width:
     if touching:
         title = f"{paint(TOUCHES, 'red')} touches the management path"
         lines += ["", title, *(line for impact in touching for line in _impact(impact, width))]
-    opening = [impact for impact in plan.impacts if impact not in touching]
+    losing = [impact for impact in plan.impacts if impact.code in _LOSES]
+    if losing:
+        title = paint("what is lost", "red")
+        lines += ["", title, *(line for impact in losing for line in _impact(impact, width))]
+    opening = [impact for impact in plan.impacts if impact not in touching and impact not in losing]
     if opening and (opens or verbose):
         lines += ["", "what it opens", *(line for impact in opening for line in _impact(impact, width))]
     return "\n".join([*lines, *([""] if lines else []), summary(plan)]).strip("\n")
@@ -163,13 +176,26 @@ def applied_text(applied: Applied, *, paint: Paint = plain) -> str:
 def undone_text(applied: Applied, *, paint: Paint = plain) -> str:
     if applied.confirmed is None:
         return "No changes. Nothing of crossnet is applied on these hosts."
-    lines = [
-        paint("Undone. Every host was read again and is as it was before crossnet.", "green"),
-        f"Transaction {applied.confirmed.transaction}.",
-    ]
+    rebuilt = [host for host in applied.plan.hosts if host.before.rebuilt]
+    if rebuilt:
+        lines = [
+            paint("Undone. Every host was read again, and nothing of crossnet is left there.", "green"),
+            *(paint(f"{host.host}: {line}", "yellow") for host in rebuilt for line in _not_given_back(host)),
+        ]
+    else:
+        lines = [paint("Undone. Every host was read again and is as it was before crossnet.", "green")]
+    lines.append(f"Transaction {applied.confirmed.transaction}.")
     for error in applied.unwritten:
         lines.append(paint(f"Not removed from the next boot: {error}", "yellow"))
     return "\n".join([*lines, *_meanwhile(applied, paint)])
+
+
+def _not_given_back(host: HostPlan) -> Iterator[str]:
+    """What nobody knows any more, and what crossnet made of it."""
+    yield "its record had been lost: how all was there before crossnet is not known."
+    for change in host.changes:
+        if change.resource.is_never_absent:
+            yield f"{change.description}; where something else there needs it, set it again."
 
 
 def _meanwhile(applied: Applied, paint: Paint) -> Iterator[str]:

@@ -38,7 +38,8 @@ def bundle(
 def _records(host: HostPlan, persistent: Sequence[Change]) -> Iterator[File]:
     """What crossnet owns there afterwards: when all is written, and when something could not be removed."""
     still = [owned for one in persistent if one.want is None and (owned := host.before.find(one.resource))]
-    unwritten = Record(host.after.crossings or host.before.crossings, (*host.after.owned, *still))
+    crossings = host.after.crossings or host.before.crossings
+    unwritten = Record(crossings, (*host.after.owned, *still), host.before.rebuilt)
     for name, record in (("written", host.after), ("unwritten", unwritten)):
         if record.owned:
             yield f"record.{name}", record.to_json()

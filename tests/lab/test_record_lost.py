@@ -1,0 +1,152 @@
+"""A host whose record is lost: nothing opens it, nothing says that all is as before, and nobody is left alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+import crossnet
+from crossnet.errors import PlanRefused
+from crossnet.health import State
+from crossnet.lab.build import Lab
+from crossnet.record import APPLIED
+from crossnet.show.text import plan_text, undone_text
+from lab.crossing import Bench
+
+pytestmark = pytest.mark.lab
+
+ENGINES = pytest.mark.parametrize("engine", ["nftables", "iptables"])
+LOSSES = {
+    "removed": f"rm {APPLIED}",
+    "emptied": f": >{APPLIED}",
+    "garbage": f"head -c 300 /dev/urandom >{APPLIED}",
+    "truncated": f"head -c 40 {APPLIED} >{APPLIED}.cut && mv {APPLIED}.cut {APPLIED}",
+    "a list": f"echo '[1, 2]' >{APPLIED}",
+    "a link to nowhere": f"rm {APPLIED}; ln -s /nowhere {APPLIED}",
+}
+
+
+@pytest.fixture
+def bench(lab_up: Callable[..., Lab]) -> Bench:
+    """The seed, where `target` knows the way back to a neighbour of the client that no crossing names."""
+    made = Bench(lab_up("seed"))
+    made.check("target", "ip route add 10.0.43.0/24 via 10.0.44.63")
+    made.check("gateway", "ip addr add 10.0.46.1/24 dev eth1")
+    made.check("app", "ip addr add 10.0.46.2/24 dev eth0")
+    made.check("target", "ip route add 10.0.46.0/24 via 10.0.44.63")
+    return made
+
+
+def outsider_passes(b: Bench) -> bool:
+    """A packet of a source that no crossing names, straight through the gateway."""
+    return b.run("app", "ping -n -c 1 -W 1 -I 10.0.46.2 10.0.44.1").ok
+
+
+def forwards(b: Bench) -> str:
+    return b.check("gateway", "sysctl -n net.ipv4.ip_forward").strip()
+
+
+def state(b: Bench, spec: crossnet.Spec) -> tuple[State, str]:
+    (found,) = asyncio.run(crossnet.status(spec))
+    return found.state, " ".join(found.reasons)
+
+
+@ENGINES
+@pytest.mark.parametrize("loss", LOSSES)
+def test_an_apply_keeps_the_fence_and_an_undo_closes_the_gateway(
+    bench: Bench, loss: str, engine: str
+) -> None:
+    spec = bench.spec(f"to: 10.0.44.0/24, firewall: {engine}")
+    bench.apply(spec)
+    assert not outsider_passes(bench)
+    bench.check("gateway", LOSSES[loss])
+    found, why = state(bench, spec)
+    assert found is State.UNRECORDED
+    assert "gateway: its record " in why
+    assert "unrecorded" in plan_text(bench.plan(spec))
+    assert bench.apply(spec).confirmed
+    assert not outsider_passes(bench)
+    assert state(bench, spec)[0] is State.UP
+    said = undone_text(bench.undo(spec))
+    assert forwards(bench) == "0"
+    assert "as it was before crossnet" not in said
+    assert "gateway: its record had been lost" in said
+    assert "net.ipv4.ip_forward  1 → 0" in said
+
+
+@ENGINES
+@pytest.mark.parametrize("loss", ["removed", "garbage"])
+def test_an_undo_right_after_the_loss_leaves_nothing_of_crossnet(
+    bench: Bench, loss: str, engine: str
+) -> None:
+    spec = bench.spec(f"to: 10.0.44.0/24, firewall: {engine}")
+    bench.apply(spec)
+    for host in bench.managed:
+        bench.check(host, LOSSES[loss])
+    bench.undo(spec)
+    assert forwards(bench) == "0"
+    assert not bench.run("app", "ip route | grep 143").stdout
+    for host in bench.managed:
+        left = bench.check(
+            host,
+            "nft list ruleset; iptables-save; ipset save; find /etc /var/lib/crossnet -name '*crossnet*'",
+        )
+        assert not [
+            line for line in left.lower().splitlines() if "crossnet" in line and line != "/var/lib/crossnet"
+        ]
+    assert bench.undo(spec).confirmed is None
+
+
+@pytest.mark.parametrize("number", [0, 99])
+def test_a_record_of_another_version_is_left_to_that_one(bench: Bench, number: int) -> None:
+    spec = bench.spec("to: 10.0.44.0/24, persist: none")
+    bench.apply(spec)
+    bench.check("gateway", f'sed -i \'s/"format": 1/"format": {number}/\' {APPLIED}')
+    held = bench.fingerprints()
+    found, why = state(bench, spec)
+    assert (found, f"format {number}" in why) == (State.UNRECORDED, True)
+    for change in (bench.apply, bench.undo):
+        with pytest.raises(PlanRefused, match="record-of-another-version"):
+            change(spec)
+    assert bench.differences(held) == []
+    assert not outsider_passes(bench)
+
+
+def test_boot_files_alone_are_traces_too(bench: Bench) -> None:
+    """Rules and record are gone; what is left would bring forwarding back at the next boot."""
+    spec = bench.spec("to: 10.0.44.0/24")
+    bench.apply(spec)
+    bench.check("gateway", f"nft delete table ip crossnet; rm -r {APPLIED} /var/lib/crossnet/verified.json")
+    assert state(bench, spec)[0] is State.UNRECORDED
+    bench.undo(spec)
+    assert forwards(bench) == "0"
+    assert not bench.run("gateway", "ls /etc/crossnet /etc/sysctl.d/99-zz-crossnet.conf").stdout
+
+
+def test_a_client_that_lost_its_record_is_healed_and_undone(bench: Bench) -> None:
+    spec = bench.spec("to: 10.0.44.0/24, persist: none")
+    bench.apply(spec)
+    bench.check("app", f"rm {APPLIED}")
+    assert state(bench, spec)[0] is State.UNRECORDED
+    bench.apply(spec)
+    assert state(bench, spec)[0] is State.UP
+    bench.check("app", f"rm {APPLIED}")
+    bench.undo(spec)
+    assert not bench.check("app", "ip route show proto 143").strip()
+
+
+def test_where_the_rules_keep_nobody_out_an_undo_asks_what_shall_become_of_forwarding(bench: Bench) -> None:
+    bench.check("gateway", "sysctl -qw net.ipv4.ip_forward=1")
+    spec = bench.spec("to: 10.0.44.0/24, persist: none")
+    bench.apply(spec)
+    assert outsider_passes(bench)  # as before: the gateway forwarded for others already
+    bench.check("gateway", f"rm {APPLIED}")
+    bench.apply(spec)
+    assert outsider_passes(bench)
+    with pytest.raises(PlanRefused, match="forwarding-unknown"):
+        bench.undo(spec)
+    bench.check("gateway", "mkdir -p /etc/sysctl.d; echo net.ipv4.ip_forward=1 >/etc/sysctl.d/50-router.conf")
+    bench.undo(spec)
+    assert forwards(bench) == "1"
