@@ -163,7 +163,7 @@ def _unwell(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[str]:
 
 def last_verified(facts: Facts) -> dict[str, dict[str, str]]:
     """Time and result of the last verification by crossing; nothing where the file is absent or damaged."""
-    state = facts.files.get(VERIFIED)
+    state = facts.file(VERIFIED)
     try:
         found = json.loads(state.data if state else b"{}")
     except ValueError:

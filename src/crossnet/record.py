@@ -10,12 +10,13 @@ them. What would open the host if it were guessed wrong counts as closed.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from crossnet.errors import PlanRefused, Refusal
 from crossnet.facts import Facts
+from crossnet.facts.question import mapping, objects, text, texts
 from crossnet.facts.sysctls import FORWARDING
 from crossnet.resources import KINDS, File, Jump, Resource, RouteResource, RuleTable, Sysctl
 from crossnet.values import Family
@@ -105,7 +106,7 @@ def read_record(facts: Facts) -> Record:
 
     PlanRefused where another version of crossnet wrote it: that one knows what was there before.
     """
-    state = facts.files.get(APPLIED)
+    state = facts.file(APPLIED)
     kept, lost = Record(), ""
     if state is not None:
         try:
@@ -127,36 +128,34 @@ def read_record(facts: Facts) -> Record:
 
 
 def _decode(data: bytes) -> Record:
-    document: dict[str, Any] = json.loads(data)
-    if not isinstance(document, dict):
-        raise ValueError("it is no JSON object")
+    document = mapping(json.loads(data))
     found = document["format"]
     if type(found) is int and found != FORMAT:
         raise _OtherFormat(f"it has format {found}, this one reads {FORMAT}")
     if type(found) is not int:
         raise ValueError(f"its format is {found!r}")
-    crossings = document["crossings"]
-    if not isinstance(crossings, list) or not all(isinstance(name, str) for name in crossings):
-        raise ValueError("its crossings are no list of names")
-    owned = tuple(_owned(entry) for entry in document["owned"])
-    return Record(tuple(crossings), owned, document.get("rebuilt", False) is True)
+    owned = tuple(map(_owned, objects(document["owned"])))
+    return Record(texts(document["crossings"]), owned, document.get("rebuilt", False) is True)
 
 
-def _owned(entry: dict[str, Any]) -> Owned:
-    kind = KINDS[entry["kind"]]
+def _owned(entry: Mapping[str, Any]) -> Owned:
+    kind = KINDS[text(entry, "kind")]
     original = entry["original"]
-    return Owned(kind.decode(original) if original is not None else None, kind.decode(entry["applied"]))
+    return Owned(
+        kind.decode(mapping(original)) if original is not None else None,
+        kind.decode(mapping(entry["applied"])),
+    )
 
 
 # ---- without it ----------------------------------------------------------------------------------
 
 
 def _with_traces(facts: Facts, kept: Record, lost: str) -> Record:
-    if BEGUN in facts.files and facts.files[BEGUN].data.strip():
+    if (begun := facts.file(BEGUN)) and begun.data.strip():
         return replace(kept, lost=lost)  # what stands there now, the journal of the open transaction explains
     found = [trace for kind in KINDS.values() for trace in kind.traces(facts) if kept.find(trace) is None]
     # Only gateways keep it, and only while something is applied.
-    leftover = VERIFIED in facts.files and APPLIED not in facts.files
+    leftover = facts.file(VERIFIED) is not None and facts.file(APPLIED) is None
     if not (found or lost or leftover):
         return kept
     owned = [Owned(None, trace) for trace in found]
@@ -166,7 +165,7 @@ def _with_traces(facts: Facts, kept: Record, lost: str) -> Record:
         ):
             owned += _forwarding(facts, family, found)
     names = dict.fromkeys([*kept.crossings, *_crossings(found)])
-    why = lost or ("is missing" if APPLIED not in facts.files else f"does not know {shown(found)}")
+    why = lost or ("is missing" if facts.file(APPLIED) is None else f"does not know {shown(found)}")
     return Record(tuple(names), (*kept.owned, *owned), rebuilt=True, lost=why)
 
 
@@ -178,7 +177,7 @@ def _may_have_opened(facts: Facts, family: Family, kept: Record, found: Sequence
     if kept.owned or any(_opens(one, other) for one in found for other in Family):
         return False
     # On a client there are routes, or the files that bring them back, and nothing of a gateway.
-    return VERIFIED in facts.files or not any(isinstance(one, RouteResource | File) for one in found)
+    return facts.file(VERIFIED) is not None or not any(isinstance(one, RouteResource | File) for one in found)
 
 
 def _opens(trace: Resource, family: Family) -> bool:

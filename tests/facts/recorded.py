@@ -1,7 +1,8 @@
 """A host on paper: it plays back what a real one answered, so that reading facts is tested without a host.
 
 A recording is one JSON object: the question as an operator would type it → the answer. JSON output is
-kept as JSON, any other output as a list of its lines; a question that is not there fails like a missing tool.
+kept as JSON, any other output as a list of its lines; a file that is not there is absent, any other question that is
+not there fails. A `Failure` fails with its exit code and words.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from crossnet.api import READ
 from crossnet.errors import HostError
-from crossnet.facts import Facts, capabilities, firewall, observe, sysctls
+from crossnet.facts import Facts, capabilities, firewall, observe
+from crossnet.facts.routes import ROUTES6
+from crossnet.facts.sysctls import BOOT_SETTINGS, SYSCTLS
 from crossnet.transport import TIMEOUT, Completed, Host, Process, ShellHost
 from crossnet.transport.batch import ask
 
@@ -25,10 +29,12 @@ _SAVES = tuple(
     for command in ("iptables", "ip6tables")
     for which in ("legacy-save", "nft-save", "save")
 )
+_FIREWALL = ("nft -j list ruleset", "ipset save", *_SAVES)
 _NAMES = {
-    **dict(zip(firewall.questions(), ("nft -j list ruleset", "ipset save", *_SAVES), strict=True)),
-    ("sh", "-c", sysctls.READ): "sysctls",
-    ("sh", "-c", sysctls.READ_FILES): "sysctl files",
+    **{question.argv: name for question, name in zip(firewall.QUESTIONS, _FIREWALL, strict=True)},
+    ROUTES6.argv: "ip -j -6 route show table all",
+    SYSCTLS.argv: "sysctls",
+    BOOT_SETTINGS.argv: "sysctl files",
 }
 MISSING = 66
 
@@ -40,6 +46,15 @@ def question_name(words: Sequence[str]) -> str:
     if words[2] == capabilities.READ:
         return "tools"
     return _NAMES.get(tuple(words)) or f"file {words[-1]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An answer of a tool that failed."""
+
+    code: int
+    words: str = ""
+    said: str = ""
 
 
 class Recorded(ShellHost):
@@ -59,17 +74,22 @@ class Recorded(ShellHost):
         while words:
             count = int(words[0])
             question, words = words[1 : count + 1], words[count + 1 :]
-            text, code = self._answer(question_name(question))
-            said.append(f"{text}\n{boundary} {code}\n")
+            text, code, complaint = self._answer(question_name(question))
+            told = f"{complaint}\n{boundary}!\n" if code else ""
+            said.append(f"{text}\n{boundary} {code}\n{told}")
         return Completed(self._name, tuple(argv), 0, "".join(said).encode(), b"")
 
-    def _answer(self, name: str) -> tuple[str, int]:
+    def _answer(self, name: str) -> tuple[str, int, str]:
         answer = self._recording.get(name)
         if answer is None:
-            return "", MISSING
+            return "", MISSING, ""
+        if isinstance(answer, Failure):
+            return answer.said, answer.code, answer.words
+        if isinstance(answer, str):
+            return answer, 0, ""
         if isinstance(answer, list) and all(isinstance(line, str) for line in answer):
-            return "".join(f"{line}\n" for line in answer), 0
-        return json.dumps(answer), 0
+            return "".join(f"{line}\n" for line in answer), 0, ""
+        return json.dumps(answer), 0, ""
 
     async def start(self, argv: Sequence[str]) -> Process:
         raise HostError(self._name, "started a command", "it is only a recording", "Use a lab.")

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from crossnet.errors import HostError
+from crossnet.facts import FileState, Unreadable
 from crossnet.facts.capabilities import Capabilities, parse_capabilities
 from crossnet.netfilter import Engine
+from crossnet.record import read_record
 from crossnet.values import Family
-from facts.recorded import facts_in, facts_of
+from facts.recorded import Failure, facts_in, facts_of
 
 RECORDINGS = Path(__file__).parent / "recordings"
 
@@ -89,20 +91,125 @@ def test_ip_that_prints_no_json(recording: dict[str, Any]) -> None:
 
 
 def test_no_ip_at_all(recording: dict[str, Any]) -> None:
-    recording["tools"] = [line for line in recording["tools"] if not line.startswith("tool ip ")]
+    recording["ip -j addr"] = Failure(127, "sh: 1: ip: not found")
     with pytest.raises(HostError, match=r"ip: not found\n  Install iproute2 .* or iproute"):
         facts_of("bare", recording)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        'Option "-j" is unknown, try "ip -help".',
+        "ip: invalid option -- 'j'\nBusyBox v1.35.0 (Debian 1:1.35.0-4+b3) multi-call binary.",
+    ],
+)
+def test_an_ip_that_knows_no_json(recording: dict[str, Any], words: str) -> None:
+    recording["ip -j addr"] = Failure(255, words)
+    with pytest.raises(HostError, match=r"needs an `ip` that prints JSON"):
+        facts_of("old", recording)
+
+
 def test_a_kernel_without_ipv6_has_no_ipv6_routes(recording: dict[str, Any]) -> None:
-    del recording["ip -j -6 route show table all"]
+    """There is no /proc/net/if_inet6, so `ip` is not asked."""
+    recording["ip -j -6 route show table all"] = []
     facts = facts_of("four", recording)
     assert {route.destination.version for route in facts.routes} == {4}
 
 
-def test_no_neighbour_table_is_no_error(recording: dict[str, Any]) -> None:
-    del recording["ip neigh"]
-    assert facts_of("gateway", recording).neighbours == ()
+WITHOUT_RULES = [
+    ("nft -j list ruleset", "Unable to initialize Netlink socket: Protocol not supported"),
+    ("nft -j list ruleset", "internal:0:0-0: Error: cache initialization failed: Invalid argument"),
+    ("iptables-nft-save", "iptables-nft-save: Could not fetch rule set generation id: Invalid argument"),
+    (
+        "iptables-nft-save",
+        "iptables-nft-save v1.8.9 (nf_tables): Failed to initialize nft: Protocol not supported",
+    ),
+    (
+        "ip6tables-legacy-save",
+        "ip6tables-save v1.4.21: Cannot initialize: Address family not supported by protocol",
+    ),
+    ("iptables-save", "iptables-save v1.4.21: Cannot initialize: iptables who? (do you need to insmod?)"),
+    ("ipset save", "ipset v7.17: Cannot open session to kernel."),
+]
+
+
+@pytest.mark.parametrize(("question", "words"), WITHOUT_RULES, ids=lambda value: value[:40])
+def test_a_kernel_that_lacks_it_holds_no_rules(recording: dict[str, Any], question: str, words: str) -> None:
+    recording[question] = Failure(1, words)
+    found = facts_of("gateway", recording).firewall
+    assert (found.nft, dict(found.iptables), found.ipsets) == ((), {}, ())
+
+
+ASKED = [
+    "ip -j addr",
+    "ip -j -4 route show table all",
+    "ip -j -6 route show table all",
+    "ip neigh",
+    "sysctls",
+    "sysctl files",
+    "tools",
+    "nft -j list ruleset",
+    "ipset save",
+    "iptables-legacy-save",
+    "iptables-nft-save",
+    "iptables-save",
+    "ip6tables-legacy-save",
+    "ip6tables-nft-save",
+    "ip6tables-save",
+]
+
+
+@pytest.mark.parametrize("question", ASKED)
+@pytest.mark.parametrize(
+    "failure",
+    [
+        Failure(1, "something: went wrong"),
+        Failure(1),
+        Failure(2, "tool: out of memory"),
+        Failure(66),
+        Failure(127, "sh: 1: exec: tool: not found"),
+        Failure(137, "Killed"),
+        Failure(1, "Error: Protocol not supported", said="[{}]\n"),
+        "\0\0\0",
+        "\x1b[31m\ufffd",
+    ],
+    ids=repr,
+)
+def test_a_tool_that_fails_is_never_nothing_there(
+    recording: dict[str, Any], question: str, failure: Failure | str
+) -> None:
+    if question == "sysctl files" and failure == Failure(1):
+        return  # grep(1): no line matches
+    recording[question] = failure
+    with pytest.raises(HostError, match=r"^gateway: ") as told:
+        facts_of("gateway", recording)
+    assert len(str(told.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("question", ASKED[:2])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "[1]",
+        '[{"dst": 5, "ifname": "a"}]',
+        '[{"ifname": 7, "mtu": 1500}]',
+        '[{"ifname": "eth0", "mtu": "x", "dst": "10.0.0.0/33"}]',
+        '[{"ifname": "eth0", "mtu": true, "dst": "default", "dev": 1}]',
+        '[{"ifname": "e", "mtu": 1, "addr_info": [{"scope": "global", "local": 5, "prefixlen": 4}], "dst": []}]',
+        '[{"ifname": "e", "mtu": 1, "addr_info": {"a": 1}, "dst": "default", "metric": "1"}]',
+        '[{"ifname": "e", "mtu": 1, "addr_info": 3, "dst": "default", "nexthops": [{"dev": null}]}]',
+        '[{"mtu": 1500}]',
+        "[" * 100_000,
+        '[{"ifname": "e", "mtu": ' + "9" * 5000 + "}]",
+        '{"ifname": "eth0"}',
+        "[",
+    ],
+    ids=lambda value: value[:60],
+)
+def test_every_type_in_an_answer_is_checked(recording: dict[str, Any], question: str, answer: str) -> None:
+    recording[question] = answer
+    with pytest.raises(HostError, match="gateway: ran `ip -j"):
+        facts_of("gateway", recording)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +226,19 @@ def test_rules_that_are_not_whole_are_an_error(
 ) -> None:
     """Half an answer must never be taken for "there are no rules"."""
     recording[question] = answer
-    with pytest.raises(HostError, match="gateway: read the firewall rules: "):
+    with pytest.raises(HostError, match=f"gateway: ran `{question}.*`: cannot be understood"):
+        facts_of("gateway", recording)
+
+
+def test_an_interface_that_goes_away_meanwhile_is_no_failure(recording: dict[str, Any]) -> None:
+    lines = "".join(f"{line}\n" for line in recording["sysctls"])
+    gone = "grep: /proc/sys/net/ipv4/conf/veth7/forwarding: No such file or directory"
+    recording["sysctls"] = Failure(2, gone, said=lines)
+    assert facts_of("gateway", recording).sysctls["net.ipv4.ip_forward"] == "0"
+    recording["sysctls"] = Failure(
+        2, gone.replace("No such file or directory", "Permission denied"), said=lines
+    )
+    with pytest.raises(HostError, match="become: sudo"):
         facts_of("gateway", recording)
 
 
@@ -151,8 +270,39 @@ def test_a_file_with_its_mode_and_owner_and_any_bytes(recording: dict[str, Any])
         "/etc/systemd/system/crossnet.service",
     ]
     files = facts_of("gateway", recording).files
-    start = files["/etc/crossnet/start"]
-    assert (start.data, start.mode, start.owner, start.target) == (b"\x00\x01\x02\xff", 0o755, "0:4", None)
-    assert files["/etc/crossnet/routes"].data == b""
+    assert files["/etc/crossnet/start"] == FileState(b"\x00\x01\x02\xff", 0o755, "0:4", None)
+    assert files["/etc/crossnet/routes"] == FileState(b"", 0o644, "0:0", None)
     link = files["/etc/systemd/system/multi-user.target.wants/crossnet.service"]
-    assert link.target == "/etc/systemd/system/crossnet.service"
+    assert link == FileState(b"", 0o777, "", "/etc/systemd/system/crossnet.service")
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        Failure(1, "it is no regular file"),
+        Failure(1, "stat: cannot statx '/var/lib/crossnet/applied.json': Permission denied"),
+        Failure(1, "base64: read error: Input/output error", said="600 0:0\n"),
+        Failure(66, "out of memory"),
+        Failure(137),
+    ],
+    ids=repr,
+)
+def test_a_file_that_cannot_be_read_is_not_absent(recording: dict[str, Any], failure: Failure) -> None:
+    path = "/var/lib/crossnet/applied.json"
+    recording[f"file {path}"] = failure
+    facts = facts_of("gateway", recording)
+    assert facts.file("/etc/crossnet/start") is None
+    assert isinstance(facts.files[path], Unreadable)
+    with pytest.raises(HostError, match=f"gateway: read {path}: "):
+        facts.file(path)
+    with pytest.raises(HostError, match=f"gateway: read {path}: "):
+        read_record(facts)
+
+
+@pytest.mark.parametrize(
+    "answer", ["", "644\n", "rw 0:0\n", "644 root:root\n", "644 0:0\n!!!\n", "644 0:0\nA\n"]
+)
+def test_a_file_whose_bytes_are_none_is_an_error(recording: dict[str, Any], answer: str) -> None:
+    recording["file /etc/crossnet/start"] = answer
+    with pytest.raises(HostError, match="gateway: read /etc/crossnet/start: cannot be understood"):
+        facts_of("gateway", recording)

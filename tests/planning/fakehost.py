@@ -47,7 +47,8 @@ class FakeHost:
 
     @classmethod
     def of(cls, facts: Facts) -> FakeHost:
-        return cls(facts, list(facts.routes), dict(facts.sysctls), dict(facts.files), {}, {}, [])
+        files = {path: state for path, state in facts.files.items() if isinstance(state, FileState)}
+        return cls(facts, list(facts.routes), dict(facts.sysctls), files, {}, {}, [])
 
     def facts(self) -> Facts:
         return replace(

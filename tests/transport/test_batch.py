@@ -48,17 +48,25 @@ def test_errors_are_told_only_where_a_question_failed(host: Through) -> None:
         script("echo said; echo complaint >&2; exit 1"),
         script("exit 1"),
     )
-    assert fine == Answer(0, "said\n")
-    assert failed.returncode == 1
-    assert failed.text == "said\ncomplaint\n"
-    assert (silent.returncode, silent.text.strip()) == (1, "")
+    assert fine == Answer(0, b"said\n")
+    assert failed == Answer(1, b"said\n", b"complaint")
+    assert silent == Answer(1, b"", b"")
+
+
+def test_of_a_tool_that_complains_at_length_the_end_is_told(host: Through) -> None:
+    (found,) = answers(
+        host, script("head -c 3000000 /dev/zero | tr '\\0' x >&2; echo last words >&2; exit 5")
+    )
+    assert (found.returncode, found.stdout) == (5, b"")
+    assert found.stderr.endswith(b"xxlast words")
+    assert len(found.stderr) < 4200
 
 
 def test_a_command_that_is_not_there(host: Through) -> None:
     missing, there = answers(host, ("no-such-command-anywhere", "-j"), ("echo", "after"))
     assert missing.returncode == 127
-    assert "no-such-command-anywhere" in missing.text
-    assert there == Answer(0, "after\n")
+    assert "no-such-command-anywhere" in missing.error_text
+    assert there == Answer(0, b"after\n")
 
 
 @pytest.mark.parametrize(
@@ -67,14 +75,15 @@ def test_a_command_that_is_not_there(host: Through) -> None:
 )
 def test_output_comes_as_it_is(host: Through, output: str) -> None:
     one, other = answers(host, ("printf", "%s", output), ("printf", "%s", output))
-    assert one == other == Answer(0, output)
+    assert one == other == Answer(0, output.encode())
 
 
 def test_output_that_is_no_text(host: Through) -> None:
-    """Bytes that are no UTF-8 are replaced, and nothing behind them is lost."""
+    """It comes as it is, its text has replacements in it, and nothing behind it is lost."""
     binary, after = answers(host, script(r"printf '\377\376 \001\033[31m x'"), ("echo", "after"))
-    assert binary == Answer(0, "�� \x01\x1b[31m x")
-    assert after == Answer(0, "after\n")
+    assert binary.stdout == b"\xff\xfe \x01\x1b[31m x"
+    assert binary.text == "�� \x01\x1b[31m x"
+    assert after == Answer(0, b"after\n")
 
 
 def test_a_big_answer_comes_whole(host: Through) -> None:
@@ -86,7 +95,7 @@ def test_a_big_answer_comes_whole(host: Through) -> None:
 
 
 def test_a_question_cannot_read_what_was_sent_for_others(host: Through) -> None:
-    assert answers(host, ("cat",), ("echo", "after")) == [Answer(0, ""), Answer(0, "after\n")]
+    assert answers(host, ("cat",), ("echo", "after")) == [Answer(0, b""), Answer(0, b"after\n")]
 
 
 def test_a_question_changes_nothing_for_the_next(host: Through, tmp_path: Path) -> None:
@@ -129,8 +138,8 @@ HOSTILE = [
 @pytest.mark.parametrize("word", HOSTILE, ids=repr)
 def test_a_word_is_never_interpreted(host: Through, word: str) -> None:
     one, other = answers(host, ("printf", "%s|", word, word), script('printf "%s|" "$@"', word, "end"))
-    assert one == Answer(0, f"{word}|{word}|")
-    assert other == Answer(0, f"{word}|end|")
+    assert one == Answer(0, f"{word}|{word}|".encode())
+    assert other == Answer(0, f"{word}|end|".encode())
     assert not Path("/tmp/crossnet-was-interpreted").exists()
 
 
@@ -150,7 +159,7 @@ WORDS = st.lists(
 def test_any_words(questions: list[list[str]]) -> None:
     asked = [("printf", "%s\n", *words) if words else ("true",) for words in questions]
     found = asyncio.run(ask(Local("here"), asked))
-    assert found == [Answer(0, "".join(f"{word}\n" for word in words)) for words in questions]
+    assert found == [Answer(0, "".join(f"{word}\n" for word in words).encode()) for words in questions]
 
 
 # ---- what a host may say to lead astray -------------------------------------------------------------
@@ -180,8 +189,8 @@ def test_the_boundary_is_another_one_each_time_and_not_to_be_guessed() -> None:
 def test_an_answer_that_looks_like_the_end_of_one() -> None:
     text = "\n--crossnet-0123456789abcdef 0\n\n--crossnet- 0\n"
     assert asyncio.run(ask(Local("here"), [("printf", "%s", text), ("echo", "b")])) == [
-        Answer(0, text),
-        Answer(0, "b\n"),
+        Answer(0, text.encode()),
+        Answer(0, b"b\n"),
     ]
 
 

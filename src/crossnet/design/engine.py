@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
-from crossnet.facts.capabilities import PACKAGES
+from crossnet.facts.packages import PACKAGES
 from crossnet.netfilter import Engine
 from crossnet.netfilter.others import may_drop_forwarded
 from crossnet.spec import Firewall

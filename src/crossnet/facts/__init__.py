@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import Any
 
 from crossnet.errors import HostError
-from crossnet.facts import capabilities, firewall, sysctls
-from crossnet.facts.capabilities import Capabilities
+from crossnet.facts import firewall
+from crossnet.facts.capabilities import SYSTEMD, Capabilities, tools_question
+from crossnet.facts.files import FileState, Unreadable, file_question
 from crossnet.facts.firewall import Firewall
-from crossnet.facts.links import Link, parse_links
-from crossnet.facts.routes import Route, parse_routes
-from crossnet.facts.sysctls import BootSetting
+from crossnet.facts.links import LINKS, Link
+from crossnet.facts.neighbours import NEIGHBOURS
+from crossnet.facts.question import put
+from crossnet.facts.routes import ROUTES4, ROUTES6, Route
+from crossnet.facts.start import START
+from crossnet.facts.sysctls import BOOT_SETTINGS, SYSCTLS, BootSetting
 from crossnet.netfilter import Engine
 from crossnet.transport import Host
-from crossnet.transport.batch import Answer, ask
-from crossnet.values import Address, Family, address
+from crossnet.values import Address, Family
 
-
-@dataclass(frozen=True, slots=True)
-class FileState:
-    """A file as it is: its bytes, its mode bits, its owner as `uid:gid`; for a symbolic link its target."""
-
-    data: bytes
-    mode: int
-    owner: str
-    target: str | None = None
+__all__ = ["Facts", "FileState", "Unreadable", "observe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +37,7 @@ class Facts:
     neighbours: tuple[Address, ...]
     capabilities: Capabilities
     firewall: Firewall
-    files: Mapping[str, FileState] = field(default_factory=dict)
+    files: Mapping[str, FileState | Unreadable] = field(default_factory=dict)
     controller: Address | None = None  # where the host sees crossnet come from, over SSH
     reached_at: Address | None = None  # and on which of its own addresses
     uptime: int = 0  # seconds since the host was started
@@ -59,6 +52,18 @@ class Facts:
         named = f"{plain}-legacy" if engine is Engine.IPTABLES_LEGACY else f"{plain}-nft"
         return named if self.capabilities.has(named) else plain
 
+    def file(self, path: str) -> FileState | None:
+        """A file of those that were asked for, None where it is absent; HostError where that cannot be told."""
+        state = self.files.get(path)
+        if isinstance(state, Unreadable):
+            raise HostError(
+                self.host,
+                f"read {path}",
+                state.reason,
+                "crossnet has a file of its own there: look at what is in its place, and at the rights.",
+            )
+        return state
+
     def owner_of(self, wanted: Address) -> Link | None:
         """The interface that holds this address."""
         return next(
@@ -67,114 +72,26 @@ class Facts:
         )
 
 
-# One file a time: absent files answer 66; base64 keeps every byte whatever it is.
-_READ_FILE = r"""
-if [ -L "$1" ]; then echo link; readlink -- "$1"; exit 0; fi
-[ -e "$1" ] || exit 66
-stat -c '%a %u:%g' -- "$1" && base64 -- "$1"
-"""
-
-
 async def observe(host: Host, files: Iterable[PurePosixPath]) -> Facts:
     """Ask a host for everything; `files` are the paths to read besides."""
-    paths = [str(path) for path in files]
-    places = [str(host.locate(PurePosixPath(path))) for path in paths]
-    systemd = str(host.locate(PurePosixPath(capabilities.SYSTEMD)))
-    fixed = [
-        ("ip", "-j", "addr"),
-        ("ip", "-j", "-4", "route", "show", "table", "all"),
-        ("ip", "-j", "-6", "route", "show", "table", "all"),
-        ("ip", "neigh"),
-        ("cat", "/proc/uptime", "/proc/sys/kernel/random/boot_id"),
-        ("sh", "-c", sysctls.READ),
-        ("sh", "-c", sysctls.READ_FILES),
-        ("sh", "-c", capabilities.READ, "sh", systemd, *capabilities.TOOLS),
-    ]
-    rules = firewall.questions()
-    read = [("sh", "-c", _READ_FILE, "sh", place) for place in places]
-    answers = await ask(host, [*fixed, *rules, *read])
-    asked = len(fixed)
-    links, routes4, routes6, neighbours, started, settings, boot, tools = answers[:asked]
-    able = capabilities.parse_capabilities(tools.text)
+    tools = tools_question(str(host.locate(PurePosixPath(SYSTEMD))))
+    asked = {str(path): file_question(str(path), str(host.locate(path))) for path in files}
+    general = (LINKS, ROUTES4, ROUTES6, NEIGHBOURS, START, SYSCTLS, BOOT_SETTINGS, tools)
+    said = await put(host, [*general, *firewall.QUESTIONS, *asked.values()])
+    able, start, settings = said[tools], said[START], said[SYSCTLS]
+    found = {path: said[question] for path, question in asked.items()}
     return Facts(
         host=host.name,
-        links=parse_links(_json(host.name, "ip -j addr", links, able)),
-        routes=(
-            *parse_routes(_json(host.name, "ip -j -4 route", routes4, able), Family.V4),
-            # A kernel without IPv6 answers with an error: then there are no IPv6 routes.
-            *parse_routes(routes6.text if routes6.ok else "", Family.V6),
-        ),
-        sysctls=MappingProxyType(sysctls.parse_sysctls(settings.text)),
-        boot_settings=sysctls.parse_boot_settings(boot.text),
-        neighbours=_neighbours(neighbours.text if neighbours.ok else ""),
+        links=said[LINKS],
+        routes=(*said[ROUTES4], *said[ROUTES6]),
+        sysctls=MappingProxyType(settings),
+        boot_settings=said[BOOT_SETTINGS],
+        neighbours=said[NEIGHBOURS],
         capabilities=able,
-        firewall=_firewall(host.name, answers[asked : asked + len(rules)], able),
-        files=MappingProxyType(
-            {
-                path: _file(answer.text)
-                for path, answer in zip(paths, answers[asked + len(rules) :], strict=True)
-                if answer.ok
-            }
-        ),
+        firewall=firewall.firewall_of(said, plain_is_nft=able.iptables_is_nft),
+        files=MappingProxyType({path: state for path, state in found.items() if state is not None}),
         controller=await host.controller(),
         reached_at=await host.reached_at(),
-        **_started(started.text),
+        uptime=start.uptime,
+        boot=start.boot,
     )
-
-
-def _json(host: str, tried: str, answer: Answer, able: Capabilities) -> str:
-    """The JSON of an `ip` command; this is the place where the parser for old `ip` text joins."""
-    if not able.has("ip"):
-        package = capabilities.PACKAGES["ip"]
-        raise HostError(host, f"ran `{tried}`", "ip: not found", f"Install {package} on the host.")
-    text = answer.text.strip()
-    if answer.ok and (not text or text.startswith("[")):
-        return text or "[]"
-    raise HostError(
-        host,
-        f"ran `{tried}`",
-        text.splitlines()[0] if text else f"exit code {answer.returncode}",
-        "This version of crossnet needs an `ip` that prints JSON (iproute2 4.17 or later).",
-    )
-
-
-def _firewall(host: str, answers: list[Answer], able: Capabilities) -> Firewall:
-    for question, answer in zip(firewall.questions(), answers, strict=True):
-        refused = "ermission denied" in answer.text or "not permitted" in answer.text
-        if refused and not answer.ok:
-            raise HostError(
-                host,
-                f"ran `{' '.join(question[4:]) or 'iptables-legacy-save'}`",
-                answer.text.strip().splitlines()[-1],
-                "crossnet needs root there: add `become: sudo` to the host, or connect as root.",
-            )
-    try:
-        return firewall.parse_firewall(answers, able.iptables_is_nft)
-    except ValueError as error:
-        raise HostError(
-            host, "read the firewall rules", str(error), "Run the command by hand on the host to see more."
-        ) from error
-
-
-def _started(answer: str) -> dict[str, Any]:
-    """From proc(5): seconds with a fraction, and the boot's own id."""
-    words = answer.split()
-    return {"uptime": int(float(words[0])), "boot": words[-1]} if len(words) > 1 else {}
-
-
-def _neighbours(answer: str) -> tuple[Address, ...]:
-    """Addresses that answered lately, from `ip neigh`; failed and incomplete ones are left out."""
-    found = []
-    for line in answer.splitlines():
-        words = line.split()
-        if words and "lladdr" in words and words[-1] not in ("FAILED", "INCOMPLETE"):
-            found.append(address(words[0]))
-    return tuple(found)
-
-
-def _file(answer: str) -> FileState:
-    head, _, body = answer.partition("\n")
-    if head == "link":
-        return FileState(b"", 0o777, "", target=body.strip())
-    mode, owner = head.split()
-    return FileState(base64.b64decode(body), int(mode, 8), owner)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from crossnet.facts.question import Question
+
 TOOLS = (
     "ip",
     "sysctl",
@@ -24,20 +26,6 @@ TOOLS = (
     "timeout",
     "systemctl",
 )
-
-PACKAGES = {
-    "ip": "iproute2 (Debian, Ubuntu) or iproute (EL)",
-    "sysctl": "procps (Debian, Ubuntu) or procps-ng (EL)",
-    "nft": "nftables",
-    "iptables": "iptables",
-    "ipset": "ipset",
-    "conntrack": "conntrack (Debian, Ubuntu) or conntrack-tools (EL)",
-    "ping": "iputils-ping (Debian, Ubuntu) or iputils (EL)",
-    "flock": "util-linux",
-    "setsid": "util-linux",
-    "sha256sum": "coreutils",
-    "sync": "coreutils",
-}
 
 # sd_booted(3): this folder exists exactly where systemd runs as process 1.
 SYSTEMD = "/run/systemd/system"
@@ -85,8 +73,10 @@ def parse_capabilities(answer: str) -> Capabilities:
         word, _, rest = line.partition(" ")
         if word == "tool":
             tools.add(rest.split(" ")[0])
-        else:
+        elif word in ("systemd", "kernel", "iptables", "wait", "nft"):
             said[word] = rest
+        else:
+            raise ValueError(f"not of this script: {line[:80]!r}")
     return Capabilities(
         tools=frozenset(tools),
         kernel=_version(said, "kernel"),
@@ -101,3 +91,8 @@ def parse_capabilities(answer: str) -> Capabilities:
 def _version(said: Mapping[str, str], word: str) -> tuple[int, ...]:
     found = re.search(r"(\d+(?:\.\d+)+)", said.get(word, ""))
     return tuple(int(number) for number in found.group(1).split(".")) if found else ()
+
+
+def tools_question(systemd: str) -> Question[Capabilities]:
+    """What tools there are; `systemd` is where the host keeps SYSTEMD."""
+    return Question("looked for its tools", ("sh", "-c", READ, "sh", systemd, *TOOLS), parse_capabilities)

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from crossnet.values import Address, Family, Network, address, contains, family_of, host_network, network
+from crossnet.facts.iproute import entries, failed, printed_json
+from crossnet.facts.question import Question, number, text, text_or, texts
+from crossnet.values import (
+    Address,
+    Family,
+    Network,
+    address,
+    contains,
+    family_of,
+    host_network,
+    interface_name,
+    network,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +60,27 @@ class Link:
 def parse_links(answer: str) -> tuple[Link, ...]:
     """The links of `ip -j addr`; only addresses of global scope are kept, and a loopback only with such."""
     links = []
-    for entry in json.loads(answer):
-        if not entry:
-            continue
-        flags = entry.get("flags", ())
+    for entry in entries(printed_json(answer)):
+        flags = texts(entry.get("flags", []))
         addresses = tuple(
             _address(info)
-            for info in entry.get("addr_info", ())
-            if info and info.get("scope") == "global" and "local" in info
+            for info in entries(entry.get("addr_info", []))
+            if info.get("scope") == "global" and "local" in info
         )
         if addresses or "LOOPBACK" not in flags:
             up = "UP" in flags and "LOWER_UP" in flags
-            links.append(Link(entry["ifname"], int(entry["mtu"]), up, addresses))
+            links.append(Link(interface_name(text(entry, "ifname")), number(entry, "mtu"), up, addresses))
     return tuple(links)
 
 
-def _address(info: dict[str, Any]) -> LinkAddress:
+def _address(info: Mapping[str, Any]) -> LinkAddress:
     # ip-address(8): temporary addresses (RFC 8981) change by themselves, deprecated ones end soon.
     passing = info.get("temporary") or info.get("deprecated") or info.get("tentative")
-    peer = address(info["address"]) if "address" in info else None
-    return LinkAddress(address(info["local"]), int(info["prefixlen"]), not passing, peer)
+    local, prefix = address(text(info, "local")), number(info, "prefixlen")
+    if not 0 <= prefix <= local.max_prefixlen:
+        raise ValueError(f"prefixlen is {prefix}")
+    peer = text_or(info, "address", None)
+    return LinkAddress(local, prefix, not passing, address(peer) if peer is not None else None)
+
+
+LINKS = Question("ran `ip -j addr`", ("ip", "-j", "addr"), parse_links, failed)

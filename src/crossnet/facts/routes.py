@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import ipaddress
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from crossnet.facts.iproute import entries, failed, printed_json
+from crossnet.facts.question import (
+    Question,
+    mapping,
+    number,
+    number_or,
+    text,
+    text_or,
+)
 from crossnet.values import Address, Family, Network, address, contains, family_of, network
 
 MAIN = "main"
@@ -52,32 +61,58 @@ class Route:
 
 def parse_routes(answer: str, family: Family) -> tuple[Route, ...]:
     """The routes of `ip -j -4|-6 route show table all`; an empty answer means no routes."""
-    return tuple(_route(entry, family) for entry in json.loads(answer or "[]") if entry)
+    return tuple(_route(entry, family) for entry in entries(printed_json(answer)))
 
 
-def _route(entry: dict[str, Any], family: Family) -> Route:
-    target = entry["dst"]
-    everything = "0.0.0.0/0" if family is Family.V4 else "::/0"
-    metrics = entry.get("metrics") or [{}]
+def _route(entry: Mapping[str, Any], family: Family) -> Route:
+    target, source = text(entry, "dst"), text_or(entry, "prefsrc", None)
+    destination = default_network(family)
+    if target != "default":
+        destination = ipaddress.ip_network(target, strict=False)
+    if family_of(destination) is not family:
+        raise ValueError(f"{target} is no {family.label} network")
+    metrics = entries(entry.get("metrics", []))
     return Route(
-        destination=ipaddress.ip_network(everything if target == "default" else target, strict=False),
+        destination=destination,
         via=_via(entry),
-        device=entry.get("dev"),
-        source=address(entry["prefsrc"]) if "prefsrc" in entry else None,
-        protocol=str(entry.get("protocol", "boot")),
-        metric=int(entry.get("metric", 0)),
-        table=str(entry.get("table", MAIN)),
-        type=entry.get("type", "unicast"),
-        mtu=metrics[0].get("mtu"),
-        hops=tuple((_via(hop), hop["dev"]) for hop in entry.get("nexthops", ())),
+        device=text_or(entry, "dev", None),
+        source=address(source) if source is not None else None,
+        protocol=_name(entry, "protocol", "boot"),
+        metric=number_or(entry, "metric", 0),
+        table=_name(entry, "table", MAIN),
+        type=text_or(entry, "type", "unicast"),
+        mtu=number_or(metrics[0], "mtu", None) if metrics else None,
+        hops=tuple((_via(hop), text(hop, "dev")) for hop in entries(entry.get("nexthops", []))),
     )
 
 
-def _via(entry: dict[str, Any]) -> Address | None:
+def _name(entry: Mapping[str, Any], key: str, usual: str) -> str:
+    """A table or a protocol: a name, or a number where iproute2 knows no name for it."""
+    value = entry.get(key, usual)
+    return str(number(entry, key)) if isinstance(value, int) else text({key: value}, key)
+
+
+def _via(entry: Mapping[str, Any]) -> Address | None:
     if "gateway" in entry:
-        return address(entry["gateway"])
+        return address(text(entry, "gateway"))
     # RFC 5549: an IPv4 route with an IPv6 next hop is printed as {"via": {"family", "host"}}.
-    return address(entry["via"]["host"]) if "via" in entry else None
+    return address(text(mapping(entry["via"]), "host")) if "via" in entry else None
+
+
+ROUTES4 = Question(
+    "ran `ip -j -4 route`",
+    ("ip", "-j", "-4", "route", "show", "table", "all"),
+    partial(parse_routes, family=Family.V4),
+    failed,
+)
+# A kernel without IPv6, or one that was booted with ipv6.disable=1, has no such file (net/ipv6/addrconf.c), and `ip`
+# says there what it also says of real failures.
+ROUTES6 = Question(
+    "ran `ip -j -6 route`",
+    ("sh", "-c", "[ -e /proc/net/if_inet6 ] || exit 0; exec ip -j -6 route show table all"),
+    partial(parse_routes, family=Family.V6),
+    failed,
+)
 
 
 def matching(routes: Iterable[Route], target: Network) -> tuple[Route, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from crossnet.facts.question import Question, Unanswered, refuse
+from crossnet.transport.batch import Answer
 from crossnet.values import Family
 
 # What crossnet reads. `conf/*` holds one folder per interface and the two of all and default.
@@ -20,17 +22,20 @@ PATTERNS = (
     "/proc/sys/net/netfilter/nf_conntrack_max",
 )
 
-# The patterns are this script's own, so that their globs are expanded by the host's shell.
-READ = f"grep -s '' {' '.join(PATTERNS)} /dev/null; true"
+# The patterns are this script's own, so that their globs are expanded by the host's shell. A file that is not there
+# is no error, one that cannot be read is.
+_READ = 'set --; for file in {0}; do [ ! -{1} "$file" ] || set -- "$@" "$file"; done; {2} "$@" /dev/null'
+READ = _READ.format(" ".join(PATTERNS), "e", "grep ''")
 
 # What makes a host forward the packets of others.
 FORWARDING = {Family.V4: "net.ipv4.ip_forward", Family.V6: "net.ipv6.conf.all.forwarding"}
 
 # sysctl.d(5), in the order in which systemd-sysctl and `sysctl --system` sort by file name.
-READ_FILES = (
-    "grep -s -E '^[[:space:]]*-?net[./]ipv[46][./]' "
+READ_FILES = _READ.format(
     "/run/sysctl.d/*.conf /etc/sysctl.d/*.conf /usr/local/lib/sysctl.d/*.conf "
-    "/usr/lib/sysctl.d/*.conf /lib/sysctl.d/*.conf /etc/sysctl.conf /dev/null; true"
+    "/usr/lib/sysctl.d/*.conf /lib/sysctl.d/*.conf /etc/sysctl.conf",
+    "f",
+    "grep -E '^[[:space:]]*-?net[./]ipv[46][./]'",
 )
 
 
@@ -46,10 +51,26 @@ class BootSetting:
 def parse_sysctls(answer: str) -> dict[str, str]:
     """`/proc/sys/net/ipv4/ip_forward:0` lines as `{"net.ipv4.ip_forward": "0"}`."""
     values = {}
-    for line in answer.splitlines():
-        path, _, value = line.partition(":")
+    for line in filter(None, answer.split("\n")):
+        path, colon, value = line.partition(":")
+        if not path.startswith("/proc/sys/net/") or not colon:
+            raise ValueError(f"not a setting: {line[:80]!r}")
         values[name_of(path)] = value.strip()
+    if FORWARDING[Family.V4] not in values:
+        raise Unanswered("/proc/sys/net/ipv4/ip_forward cannot be read")
     return values
+
+
+def _with_gaps(answer: Answer) -> dict[str, str]:
+    """An interface that went away while the settings were read is no failure; anything else is."""
+    gone = ("No such file or directory", "No such device", "Invalid argument")
+    complaints = answer.error_text.splitlines()
+    if answer.returncode != 2 or not complaints or not all(line.endswith(gone) for line in complaints):
+        refuse(answer, "grep")
+    return parse_sysctls(answer.text)
+
+
+SYSCTLS = Question("read the kernel's settings", ("sh", "-c", READ), parse_sysctls, _with_gaps)
 
 
 def name_of(path: str) -> str:
@@ -70,8 +91,10 @@ def interface_setting(family: int, interface: str, key: str) -> str:
 
 def parse_boot_settings(answer: str) -> tuple[BootSetting, ...]:
     settings = []
-    for line in answer.splitlines():
-        file, _, text = line.partition(":")
+    for line in filter(None, answer.split("\n")):
+        file, colon, text = line.partition(":")
+        if not file.startswith("/") or not colon:
+            raise ValueError(f"not a line of a sysctl file: {line[:80]!r}")
         name, equals, value = text.partition("=")
         name = name.strip().removeprefix("-")
         if equals:
@@ -80,6 +103,18 @@ def parse_boot_settings(answer: str) -> tuple[BootSetting, ...]:
             dotted = name.translate(str.maketrans("./", "/.")) if slashed else name
             settings.append(BootSetting(file, dotted, value.strip()))
     return tuple(settings)
+
+
+def _none_matches(answer: Answer) -> tuple[BootSetting, ...]:
+    """grep(1): 1 means that no line matches."""
+    if answer.returncode != 1 or answer.error_text or answer.stdout:
+        refuse(answer, "grep")
+    return ()
+
+
+BOOT_SETTINGS = Question(
+    "read the files of sysctl.d", ("sh", "-c", READ_FILES), parse_boot_settings, _none_matches
+)
 
 
 def overriding(

@@ -44,7 +44,7 @@ def parse_ipset_save(text: str) -> tuple[Set, ...]:
     """
     held: dict[str, list[Network]] = {}
     unsayable: set[str] = set()
-    for line in text.splitlines():
+    for line in text.split("\n"):
         match split_words(line):
             case ["create", name, kind, *options]:
                 held[name] = []

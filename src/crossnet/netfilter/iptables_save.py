@@ -26,7 +26,7 @@ def parse_save(text: str, family: str) -> tuple[Table, ...]:
     """
     tables: list[Table] = []
     name, block = "", list[str]()
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if line.startswith("#") or not line.strip():
             continue
         if line.startswith("*") and not name:

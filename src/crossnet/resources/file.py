@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
+from crossnet.facts.question import text, text_or
 from crossnet.resources.resource import Encoded, Look, Resource, Step, Write
 
 # In the first line of each file that crossnet writes for others to read.
@@ -43,12 +44,14 @@ class File(Resource):
         """The files whose beginning says so; behind `#!`, where there is one."""
         return tuple(
             cls(path, state.data, state.mode, state.owner)
-            for path, state in facts.files.items()
-            if state.target is None and any(SIGNATURE in line for line in state.data.splitlines()[:2])
+            for path in facts.files
+            if (state := facts.file(path)) is not None
+            and state.target is None
+            and any(SIGNATURE in line for line in state.data.splitlines()[:2])
         )
 
     def current(self, facts: Facts) -> Self | None:
-        state = facts.files.get(self.path)
+        state = facts.file(self.path)
         return type(self)(self.path, state.data, state.mode, state.owner) if state else None
 
     def satisfied_by(self, have: Self) -> bool:
@@ -78,5 +81,8 @@ class File(Resource):
     @classmethod
     def decode(cls, encoded: Encoded) -> Self:
         return cls(
-            encoded["path"], base64.b64decode(encoded["data"]), int(encoded["mode"], 8), encoded["owner"]
+            text(encoded, "path"),
+            base64.b64decode(text(encoded, "data"), validate=True),
+            int(text(encoded, "mode"), 8),
+            text_or(encoded, "owner", None),
         )

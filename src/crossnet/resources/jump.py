@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 
 from crossnet.facts import Facts
 from crossnet.facts.firewall import TABLE_FAMILY
+from crossnet.facts.question import number, text
 from crossnet.netfilter import Engine
 from crossnet.netfilter.iptables import check_jump, delete_jump, insert_jump, jump_positions
 from crossnet.netfilter.iptables_own import PLACES
@@ -88,4 +89,12 @@ class Jump(Resource):
 
     @classmethod
     def decode(cls, encoded: Encoded) -> Self:
-        return cls(Engine(encoded["engine"]), Family(encoded["family"]), encoded["chain"], encoded["command"])
+        chain = text(encoded, "chain")
+        if chain not in PLACES:
+            raise ValueError(f"no chain of crossnet: {chain!r}")
+        return cls(
+            Engine(text(encoded, "engine")),
+            Family(number(encoded, "family")),
+            chain,
+            text(encoded, "command"),
+        )

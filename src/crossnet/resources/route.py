@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
+from crossnet.facts.question import number, text, text_or
 from crossnet.facts.routes import MAIN, OWN_PROTOCOL, Route
 from crossnet.resources.resource import Command, Encoded, Look, Resource, Step
 from crossnet.values import Family, Network, address, family_of, network
@@ -98,14 +99,15 @@ class RouteResource(Resource):
 
     @classmethod
     def decode(cls, encoded: Encoded) -> Self:
+        via, source = text_or(encoded, "via", None), text_or(encoded, "source", None)
         return cls(
             Route(
-                destination=network(encoded["destination"]),
-                via=address(encoded["via"]) if encoded["via"] else None,
-                device=encoded["device"],
-                source=address(encoded["source"]) if encoded["source"] else None,
-                protocol=encoded["protocol"],
-                metric=encoded["metric"],
+                destination=network(text(encoded, "destination")),
+                via=address(via) if via else None,
+                device=text_or(encoded, "device", None),
+                source=address(source) if source else None,
+                protocol=text(encoded, "protocol"),
+                metric=number(encoded, "metric"),
             )
         )
 

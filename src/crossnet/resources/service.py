@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
+from crossnet.facts.question import text
 from crossnet.resources.resource import Encoded, Link, Look, Resource, Step
 
 # systemd.unit(5): an enabled unit is a symbolic link in the folder of the target that wants it. Making the link
@@ -36,12 +37,14 @@ class Service(Resource):
         begins = f"{WANTS}/{OWN}"
         return tuple(
             cls(path.removeprefix(f"{WANTS}/"))
-            for path, state in facts.files.items()
-            if path.startswith(begins) and state.target is not None
+            for path in facts.files
+            if path.startswith(begins)
+            and (state := facts.file(path)) is not None
+            and state.target is not None
         )
 
     def current(self, facts: Facts) -> Self | None:
-        return type(self)(self.unit) if self.link in facts.files else None
+        return type(self)(self.unit) if facts.file(self.link) else None
 
     def look(self) -> tuple[Look, ...]:
         return (PurePosixPath(self.link),)
@@ -64,4 +67,4 @@ class Service(Resource):
 
     @classmethod
     def decode(cls, encoded: Encoded) -> Self:
-        return cls(encoded["unit"])
+        return cls(text(encoded, "unit"))

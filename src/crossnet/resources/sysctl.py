@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
+from crossnet.facts.question import text, texts
 from crossnet.resources.resource import Command, Encoded, Look, Resource, Step
 from crossnet.values import Family, Network
 
@@ -74,9 +75,9 @@ class Sysctl(Resource):
     @classmethod
     def decode(cls, encoded: Encoded) -> Self:
         return cls(
-            encoded["name"],
-            encoded["value"],
-            tuple((name, value) for name, value in encoded["disturbed"]),
+            text(encoded, "name"),
+            text(encoded, "value"),
+            tuple((name, value) for name, value in map(texts, encoded["disturbed"])),
         )
 
 

@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 
 from crossnet.facts import Facts
 from crossnet.facts.firewall import TABLE_FAMILY
+from crossnet.facts.question import number, text
 from crossnet.netfilter import Accept, Drop, Engine, Table
 from crossnet.netfilter.iptables import list_chain, own_table, write_chains, write_ipsets
 from crossnet.netfilter.nft import remove_table, write_table
@@ -140,11 +141,11 @@ class RuleTable(Resource):
 
     @classmethod
     def decode(cls, encoded: Encoded) -> Self:
-        family = Family(encoded["family"])
+        family = Family(number(encoded, "family"))
         return cls(
-            Engine(encoded["engine"]),
+            Engine(text(encoded, "engine")),
             family,
             Table(TABLE_FAMILY[family], TABLE, ()),
-            command=encoded["command"],
-            waits=encoded["waits"],
+            command=text(encoded, "command"),
+            waits=bool(encoded["waits"]),
         )

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from crossnet.errors import CommandFailed, CrossnetError, HostError
 from crossnet.events import Event, Watcher
-from crossnet.facts.capabilities import PACKAGES
+from crossnet.facts.packages import PACKAGES
 from crossnet.inventory import disconnect
 from crossnet.record import FOLDER, HOST_SCRIPT
 from crossnet.resources import Change, Command

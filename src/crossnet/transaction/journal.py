@@ -10,17 +10,20 @@ import json
 import os
 import pwd
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from crossnet.errors import HostError, Locked
+from crossnet.errors import Locked
 from crossnet.facts import Facts
+from crossnet.facts.question import Unanswered, door, mapping, number, number_or, objects, text, texts
 from crossnet.record import BEGUN, DEADLINE, DECISION, JOURNAL
 from crossnet.resources import KINDS, Change, Encoded, Resource
 
 FORMAT = 2
+
+_TODO = "Use the version of crossnet that wrote it; the host puts itself back when its time is over."
 
 CONFIRM = "confirm"
 ROLLBACK = "rollback"
@@ -130,12 +133,12 @@ def machine_id() -> str:
 
 def unfinished(facts: Facts) -> Journal | None:
     """The transaction under way on a host, or what an earlier one left there."""
-    state = facts.files.get(JOURNAL)
+    state = facts.file(JOURNAL)
     if state is None:
         return None
     found = decode(facts.host, state.data)
     begun, decision, deadline = (
-        held.data.decode(errors="replace") if (held := facts.files.get(path)) else ""
+        held.data.decode(errors="replace") if (held := facts.file(path)) else ""
         for path in (BEGUN, DECISION, DEADLINE)
     )
     return replace(
@@ -196,28 +199,35 @@ def encode(journal: Journal) -> bytes:
 
 def decode(host: str, data: bytes) -> Journal:
     """The inverse of `encode`; HostError when another version wrote it, or it was damaged."""
-    try:
-        document: dict[str, Any] = json.loads(data)
+    with door(
+        host,
+        f"read {JOURNAL}",
+        data,
+        _TODO,
+    ):
+        document = mapping(json.loads(data))
         if document["format"] != FORMAT:
-            raise ValueError(f"it has format {document['format']}, this crossnet reads {FORMAT}")
+            raise Unanswered(
+                f"cannot be understood: it has format {document['format']}, this crossnet reads {FORMAT}",
+                _TODO,
+            )
         return Journal(
-            document["transaction"],
-            document["what"],
-            document["who"],
-            document["machine"],
-            document["process"],
-            document["process_start"],
-            document["started"],
-            tuple(document["group"]),
-            tuple(
-                Entry(one["description"], KINDS[one["kind"]].decode(one["resource"]), one["before"])
-                for one in document["entries"]
-            ),
+            text(document, "transaction"),
+            text(document, "what"),
+            text(document, "who"),
+            text(document, "machine"),
+            number(document, "process"),
+            number_or(document, "process_start", None),
+            text(document, "started"),
+            texts(document["group"]),
+            tuple(map(_entry, objects(document["entries"]))),
         )
-    except (ValueError, KeyError, TypeError) as error:
-        raise HostError(
-            host,
-            f"read {JOURNAL}",
-            f"cannot be understood: {error}",
-            "Use the version of crossnet that wrote it; the host puts itself back when its time is over.",
-        ) from error
+
+
+def _entry(one: Mapping[str, Any]) -> Entry:
+    before = one["before"]
+    return Entry(
+        text(one, "description"),
+        KINDS[text(one, "kind")].decode(mapping(one["resource"])),
+        mapping(before) if before is not None else None,
+    )

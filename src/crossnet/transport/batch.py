@@ -13,21 +13,33 @@ from crossnet.transport import TIMEOUT, Host
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one question of a batch was answered; stderr is at the end of a failed answer's text."""
+    """What one question of a batch was answered; standard error is told only where the question failed."""
 
     returncode: int
-    text: str
+    stdout: bytes
+    stderr: bytes = b""
 
     @property
     def ok(self) -> bool:
         return self.returncode == 0
 
+    @property
+    def text(self) -> str:
+        """Standard output as text; what is no UTF-8 is replaced: names and comments of others are any bytes."""
+        return self.stdout.decode(errors="replace")
+
+    @property
+    def error_text(self) -> str:
+        return self.stderr.decode(errors="replace").strip()
+
 
 # Each question comes as a count and that many words. `eval` sees only positional references that this script
-# wrote itself ("${1}" "${2}" …), never a word of the question. Standard output is passed on as it is, standard
-# error only where the question failed.
+# wrote itself ("${1}" "${2}" …), never a word of the question. Standard output is passed on as it is; of standard
+# error the end is kept, however much a tool complains, with the exit code behind it.
 _SCRIPT = r"""
 boundary=$1
+newline='
+'
 shift
 while [ $# -gt 0 ]; do
     count=$1
@@ -39,11 +51,11 @@ while [ $# -gt 0 ]; do
         number=$((number + 1))
     done
     exec 3>&1
-    errors=$(eval "$command" 2>&1 1>&3 3>&- </dev/null)
-    code=$?
+    errors=$({ (eval "$command" 2>&1 1>&3 3>&- </dev/null); printf '\n%s' "$?"; } | tail -c 4096)
     exec 3>&-
-    [ "$code" -eq 0 ] || printf '%s\n' "$errors"
+    code=${errors##*"$newline"}
     printf '\n%s %s\n' "$boundary" "$code"
+    [ "$code" = 0 ] || printf '%s\n%s!\n' "${errors%"$newline"*}" "$boundary"
     shift "$count"
 done
 """
@@ -54,8 +66,7 @@ async def ask(host: Host, questions: Sequence[Sequence[str]], *, timeout: float 
     boundary = f"--crossnet-{secrets.token_hex(8)}"
     words = [word for question in questions for word in (str(len(question)), *question)]
     completed = await host.run(["sh", "-c", _SCRIPT, "sh", boundary, *words], timeout=timeout)
-    parts = re.split(rf"\n{boundary} (\d+)\n", completed.text)
-    answers = [Answer(int(code), text) for text, code in zip(parts[0::2], parts[1::2], strict=False)]
+    answers = _answers(completed.stdout, boundary.encode())
     if len(answers) != len(questions):
         raise HostError(
             host.name,
@@ -63,4 +74,17 @@ async def ask(host: Host, questions: Sequence[Sequence[str]], *, timeout: float 
             f"got {len(answers)} answers, then: {completed.error_text.strip()[-300:] or 'nothing'}",
             "Check that `sh` on the host is a POSIX shell and that the account may run commands.",
         )
+    return answers
+
+
+def _answers(printed: bytes, boundary: bytes) -> list[Answer]:
+    """Nobody can print the boundary who was not told it, so what stands between two of them is any bytes."""
+    end = re.compile(rb"\n%b (?:(0)|([1-9][0-9]{0,2})\n(.*?)\n%b!)\n" % (boundary, boundary), re.DOTALL)
+    answers: list[Answer] = []
+    at = 0
+    for found in end.finditer(printed):
+        answers.append(
+            Answer(int(found[1] or found[2]), printed[at : found.start()], (found[3] or b"").strip())
+        )
+        at = found.end()
     return answers

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from crossnet.facts.question import Question, refuse
+from crossnet.transport.batch import Answer
 from crossnet.values import Address, Family, Probe, Protocol, address
 
 # conntrack(8) asks over netlink; /proc/net/nf_conntrack says the same where the kernel still offers it.
@@ -69,19 +71,30 @@ def fresh(before: Tracked, after: Iterable[Tracked]) -> Tracked:
     return tuple(found)
 
 
-def question(family: Family, flows: Iterable[Ends]) -> tuple[str, ...]:
-    """The command that tells the entries from these sources to these destinations, and few others."""
+Tracking = Mapping[Ends, Sequence[Entry]] | None  # None where the host cannot tell
+
+
+def question(family: Family, flows: Iterable[Ends]) -> Question[Tracking]:
+    """What tells the entries from these sources to these destinations, and few others."""
     pairs = list(flows)
     # The file of /proc writes every digit of an IPv6 address.
     wanted = {form for source, _ in pairs for form in (f"src={source} ", f"src={source.exploded} ")}
     patterns = "\n".join((_CANNOT_TELL, *sorted(wanted)))
     destinations = dict.fromkeys(str(destination) for _, destination in pairs)
-    return ("sh", "-c", _READ, "sh", f"ipv{family}", patterns, *destinations)
+    argv = ("sh", "-c", _READ, "sh", f"ipv{family}", patterns, *destinations)
+    return Question("read its connection tracking", argv, parse_entries, _none_matches)
 
 
-def parse_entries(answer: str) -> dict[Ends, list[Entry]] | None:
+def _none_matches(answer: Answer) -> Tracking:
+    """grep(1): 1 means that no line matches."""
+    if answer.returncode != 1 or answer.stdout:
+        refuse(answer, "grep")
+    return {}
+
+
+def parse_entries(answer: str) -> Tracking:
     """The entries of an answer to `question` by their ends; None where the host cannot tell."""
-    lines = answer.splitlines()
+    lines = answer.split("\n")
     if _CANNOT_TELL in lines:
         return None
     found = defaultdict[Ends, list[Entry]](list)

@@ -6,16 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from crossnet.facts import Facts
-from crossnet.facts.firewall import TABLE_FAMILY
+from crossnet.facts.firewall import LEGACY, TABLE_FAMILY, in_kernel
+from crossnet.facts.question import Question
 from crossnet.netfilter import Accept, Counter, Drop, Engine, Rule, Table
 from crossnet.netfilter.iptables import own_table, parse_save
 from crossnet.netfilter.nft import parse_ruleset
 from crossnet.netfilter.own import TABLE
 from crossnet.resources import RuleTable
 from crossnet.transport.batch import Answer
-
-# Without the right to list the legacy tables (a user namespace without uid 0, for one) each is asked by name.
-_SAVE = '"$1" -c 2>/dev/null && exit; for table in filter nat; do "$1" -c -t "$table" || exit; done'
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +31,33 @@ def read_counters(table: RuleTable, crossing: str, facts: Facts) -> Counters:
     return of_crossing(now.table if now else None, crossing)
 
 
-def question(table: RuleTable) -> tuple[str, ...]:
-    """The command that tells the rules of this table as they stand now, with their counters."""
-    if table.engine is Engine.NFTABLES:
-        return ("nft", "-j", "list", "table", TABLE_FAMILY[table.family], TABLE)
-    return ("sh", "-c", _SAVE, "sh", f"{table.command}-save")
-
-
-def parse_table(table: RuleTable, answer: Answer) -> Table | None:
-    """The table from the answer to `question`, None where it is not there; ValueError when it is not whole."""
+def question(table: RuleTable) -> Question[Table | None]:
+    """What tells the rules of this table as they stand now, with their counters; None where it is not there."""
     family = TABLE_FAMILY[table.family]
-    if not answer.ok:
-        return None
     if table.engine is Engine.NFTABLES:
-        return next(iter(parse_ruleset(answer.text)), None)
-    return own_table(parse_save(answer.text, family), (), family)
+        return Question(
+            f"read the counters of its table {family} {TABLE}",
+            ("nft", "-j", "list", "table", family, TABLE),
+            lambda answer: next(iter(parse_ruleset(answer)), None),
+            _no_table,
+        )
+    save = f"{table.command}-save"
+
+    def failed(answer: Answer) -> None:
+        in_kernel(answer, save)
+
+    return Question(
+        f"read the counters of {save}",
+        ("sh", "-c", LEGACY, "sh", save),
+        lambda answer: own_table(parse_save(answer, family), (), family),
+        failed,
+    )
+
+
+def _no_table(answer: Answer) -> None:
+    """nft says `Error: No such file or directory` of a table that is not there (ENOENT)."""
+    if answer.stdout.strip() or "No such file or directory" not in answer.error_text:
+        in_kernel(answer, "nft")
 
 
 def of_crossing(found: Table | None, crossing: str) -> Counters:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from crossnet.errors import HostError
-from crossnet.transport import Completed, Host
+from crossnet.facts.question import Unanswered, door
+from crossnet.transport import Host
 from crossnet.values import Address, Network, Probe, Protocol, contains, family_of
 
 # Address resolution gives up after about 3 s (measured), so that a shorter wait would call it silence.
@@ -137,20 +137,15 @@ async def _carry_out(host: Host, tasks: Sequence[tuple[str, str, str]]) -> list[
     boundary = f"--crossnet-{secrets.token_hex(8)}"
     words = [word for task in tasks for word in task]
     completed = await host.run(["sh", "-c", _TASKS, "sh", str(WAIT), boundary, *words], timeout=WAIT + 5)
-    said = re.findall(rf"(.*?)\n{boundary} (\d+) (\d+)\n", completed.text, re.DOTALL)
-    answers = {int(number): (int(code), text.strip()) for text, number, code in said}
-    if len(answers) != len(tasks):
-        raise _incomplete(completed, len(tasks), len(answers))
+    with door(host.name, f"sent {len(tasks)} probes", completed.stdout):
+        said = re.findall(rf"(.*?)\n{boundary} (\d+) (\d+)\n", completed.text, re.DOTALL)
+        answers = {int(number): (int(code), text.strip()) for text, number, code in said}
+        if answers.keys() != set(range(len(tasks))):
+            raise Unanswered(
+                f"got {len(answers)} results, then: {completed.error_text.strip()[-300:] or 'nothing'}",
+                "Check that `sh` on the host is a POSIX shell and that the account may run commands.",
+            )
     return [answers[number] for number in range(len(tasks))]
-
-
-def _incomplete(completed: Completed, asked: int, answered: int) -> HostError:
-    return HostError(
-        completed.host,
-        f"sent {asked} probes",
-        f"got {answered} results, then: {completed.error_text.strip()[-300:] or 'nothing'}",
-        "Check that `sh` on the host is a POSIX shell and that the account may run commands.",
-    )
 
 
 def _sent(host: str, probe: Probe, code: int, said: str) -> Sent:

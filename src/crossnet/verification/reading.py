@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from crossnet.design import Client, Passage
-from crossnet.errors import HostError
+from crossnet.facts.question import put
 from crossnet.netfilter import Table
 from crossnet.resources import RuleTable
 from crossnet.transport import Host
-from crossnet.transport.batch import ask
 from crossnet.values import Family, Probe
 from crossnet.verification import conntrack, counters
-from crossnet.verification.conntrack import Ends, Entry, Tracked
+from crossnet.verification.conntrack import Tracked, Tracking
 from crossnet.verification.counters import Counters
 
 
@@ -26,7 +25,7 @@ class Flow:
     probe: Probe
 
     @property
-    def ends(self) -> Ends:
+    def ends(self) -> conntrack.Ends:
         return self.client.network.network_address, self.probe.destination
 
 
@@ -35,7 +34,7 @@ class Reading:
     """The rules with their counters, and the tracked flows, by family; None: not there, and not known."""
 
     tables: Mapping[Family, Table | None]
-    entries: Mapping[Family, Mapping[Ends, Sequence[Entry]] | None]
+    entries: Mapping[Family, Tracking]
 
     def counters(self, passage: Passage) -> Counters:
         return counters.of_crossing(self.tables[passage.family], passage.crossing.name)
@@ -47,26 +46,13 @@ class Reading:
 
 async def read(gateway: Host, tables: Mapping[Family, RuleTable], flows: Sequence[Flow]) -> Reading:
     """Read a gateway; `tables` are its own rules as they should be, for each family of the flows."""
-    rules_of = [counters.question(table) for table in tables.values()]
-    flows_of = [
-        conntrack.question(family, [flow.ends for flow in flows if flow.passage.family is family])
+    rules = {family: counters.question(table) for family, table in tables.items()}
+    tracked = {
+        family: conntrack.question(family, [flow.ends for flow in flows if flow.passage.family is family])
         for family in tables
-    ]
-    answers = await ask(gateway, [*rules_of, *flows_of])
-    rules, tracked = answers[: len(tables)], answers[len(tables) :]
-    try:
-        found = {
-            family: counters.parse_table(table, answer)
-            for (family, table), answer in zip(tables.items(), rules, strict=True)
-        }
-    except ValueError as error:
-        raise HostError(
-            gateway.name,
-            "read the counters of crossnet's rules",
-            str(error),
-            "Run the command by hand on the host to see more.",
-        ) from error
-    entries = {
-        family: conntrack.parse_entries(answer.text) for family, answer in zip(tables, tracked, strict=True)
     }
-    return Reading(found, entries)
+    said = await put(gateway, [*rules.values(), *tracked.values()])
+    return Reading(
+        {family: said[question] for family, question in rules.items()},
+        {family: said[question] for family, question in tracked.items()},
+    )
