@@ -21,6 +21,7 @@ STOPPED = "tests/faults/test_controller_stopped.py::test_"
 POWER = "tests/faults/test_host_power.py::test_cache_lost_in_a_verb[nftables-btrfs-"
 OVER = "tests/faults/test_host_power.py::test_what_is_over_stays_over[nftables-btrfs]"
 LATE = f"{STOPPED}who_wakes_up_late_is_refused_and_says_so[before-gateway-commit]"
+IN_TIME = "tests/lab/test_fence_in_time.py::test_nobody_passes_while_"
 UNDO = 'if change.resource.kind != {kind!r}:\n        yield from _steps(f"{{folder}}/undo"'
 
 
@@ -46,6 +47,28 @@ def _undo_of(kind: str) -> Mutation:
 
 
 MUTATIONS = (
+    Mutation(
+        "a jump is moved by delete and insert",
+        "resources/jump.py",
+        "        restore = restore_command(side.command, waits=side.waits)\n",
+        "        return (delete, insert)\n",
+        f"{IN_TIME}a_jump_is_moved[iptables-nft]",
+    ),
+    Mutation(
+        "the unit moves a jump by delete and insert",
+        "persistence/start.py",
+        '    } | "$1-restore" ${5:+"$5"} --noflush\n',
+        '    } >/dev/null; for how in -D -I; do "$1" -w -t "$2" $how "$3" '
+        '-m comment --comment crossnet -j "$4"; done\n',
+        f"{IN_TIME}a_jump_is_moved[iptables-legacy]",
+    ),
+    Mutation(
+        "rules that cannot be loaded do not close the gateway",
+        "persistence/start.py",
+        "[ $failed = 0 ] || close",
+        ":",
+        f"{IN_TIME}rules_are_loaded_again[nftables]",
+    ),
     *(_undo_of(kind) for kind in ("route", "sysctl", "table", "jump", "file", "service")),
     Mutation(
         "no taking of the folder",

@@ -415,6 +415,24 @@ def test_a_chain_with_its_jump_is_not_removed(host_iptables: Iptables) -> None:
     assert found.chain("forward") == want.chain("forward")
 
 
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_jump_is_moved_to_the_top(host_iptables: Iptables, times: int) -> None:
+    """What others put in front stays, and a jump that is not there any more changes nothing."""
+    host_iptables.write(None, gateway(host_iptables.family, maps=False))
+    for _ in range(times):
+        host_iptables.jump(iptables.insert_jump("forward"))
+        host_iptables.jump(("-I", "FORWARD", "-i", "eth9", "-j", "ACCEPT"))
+    restore = iptables.restore_command(host_iptables.command(""), waits=False)
+    host_iptables.namespace.run(*restore, text=iptables.move_jump("forward", times))
+    positions = iptables.jump_positions(host_iptables.tables(), "forward", host_iptables.family)
+    assert positions == (1,)
+    listed = host_iptables.namespace.run(host_iptables.command(""), "-S", "FORWARD")
+    assert listed.count("-i eth9 -j ACCEPT") == times
+    refused = host_iptables.namespace.attempt(*restore, text=iptables.move_jump("forward", 2))
+    assert refused.returncode != 0
+    assert host_iptables.namespace.run(host_iptables.command(""), "-S", "FORWARD") == listed
+
+
 def test_sets_cut_off_in_the_middle_are_written_again(host_iptables: Iptables) -> None:
     whole = gateway(host_iptables.family, maps=False)
     want = replace(whole, sets=(*whole.sets[:3], replace(whole.sets[3], members=whole.sets[2].members)))

@@ -109,10 +109,29 @@ def test_steps_of_a_jump() -> None:
     insert = "iptables-legacy -w -t filter -I FORWARD 1 -m comment --comment crossnet -j CROSSNET-FORWARD"
     delete = "iptables-legacy -w -t filter -D FORWARD -m comment --comment crossnet -j CROSSNET-FORWARD"
     assert run(Change(None, want)) == [insert]
-    assert run(Change(low, want)) == [delete, insert]
     assert run(Change(want, None)) == [delete]
+    assert run(Change(replace(low, times=2), None)) == [delete, delete]
     assert not want.satisfied_by(low)
     assert Change(low, want).description == "filter FORWARD → CROSSNET-FORWARD  (back to the top)"
+
+
+def test_a_jump_is_moved_in_one_instant() -> None:
+    want = Jump(Engine.IPTABLES_LEGACY, Family.V4, "forward", "iptables-legacy", waits=True)
+    low = replace(want, first=False, times=2)
+    (move,) = Change(low, want).steps
+    assert isinstance(move, Command)
+    assert move.argv == ("iptables-legacy-restore", "-w", "--noflush")
+    assert move.stdin.decode().splitlines() == [
+        "*filter",
+        "-D FORWARD -m comment --comment crossnet -j CROSSNET-FORWARD",
+        "-D FORWARD -m comment --comment crossnet -j CROSSNET-FORWARD",
+        "-I FORWARD -m comment --comment crossnet -j CROSSNET-FORWARD",
+        "COMMIT",
+    ]
+    # The way back needs only that it is there, and a host that sees it there does nothing.
+    insert = "iptables-legacy -w -t filter -I FORWARD 1 -m comment --comment crossnet -j CROSSNET-FORWARD"
+    assert run(Change(low, want).inverse()) == [insert]
+    assert not want.satisfied_by(replace(want, times=2))
 
 
 def test_a_file_is_the_same_with_its_bytes_and_mode() -> None:

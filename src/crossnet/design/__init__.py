@@ -94,7 +94,14 @@ def design(spec: Spec, facts: Mapping[str, Facts]) -> Design:
     for name in facts:
         live = tuple(dict.fromkeys(wanted[name]))
         crossings = [crossing for crossing in spec.crossings if _touches(crossing, name)]
-        keep, impact = _persistence(facts[name], live, crossings)
+        # Forwarding that was there before crossnet is not switched off when the fence goes: others live by it.
+        closing = [
+            Sysctl(FORWARDING[family], "1")
+            for family in Family
+            if (name, family) in fenced
+            and not forwarded_before(facts[name], read_record(facts[name]), family)
+        ]
+        keep, impact = _persistence(facts[name], live, crossings, closing)
         wanted[name] = [*live, *keep]
         impacts += impact
     return Design(
@@ -153,7 +160,7 @@ def _gateway(
     summary = f"{crossings} crossing{'s' if crossings > 1 else ''}, fence {'on' if fence else 'off'}"
     resources: list[Resource] = [RuleTable(engine, family, table, summary, command, waits)]
     if engine.is_iptables:
-        resources += [Jump(engine, family, chain.name, command) for chain in table.chains]
+        resources += [Jump(engine, family, chain.name, command, waits=waits) for chain in table.chains]
     return [*resources, *_forwarding(facts, record, passages)]
 
 
@@ -220,7 +227,7 @@ def _address(network: Network) -> Address:
 
 
 def _persistence(
-    facts: Facts, live: Sequence[Resource], crossings: Sequence[Crossing]
+    facts: Facts, live: Sequence[Resource], crossings: Sequence[Crossing], fenced: Sequence[Sysctl]
 ) -> tuple[tuple[Resource, ...], list[Impact]]:
     if not live:
         return (), []
@@ -234,4 +241,4 @@ def _persistence(
         ]
     # A route of somebody else that does the same is also theirs to bring back.
     own = [item for item in live if not (isinstance(item, RouteResource) and item.is_theirs(facts))]
-    return unit.persistent(own, (crossing.name for crossing in crossings)), []
+    return unit.persistent(own, (crossing.name for crossing in crossings), fenced), []

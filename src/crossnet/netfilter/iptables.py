@@ -7,7 +7,9 @@ from crossnet.netfilter.iptables_own import (
     insert_jump,
     jump_positions,
     list_chain,
+    move_jump,
     own_table,
+    restore_command,
     write_chains,
 )
 from crossnet.netfilter.iptables_save import parse_save
@@ -20,9 +22,11 @@ __all__ = [
     "insert_jump",
     "jump_positions",
     "list_chain",
+    "move_jump",
     "own_table",
     "parse_ipset_save",
     "parse_save",
+    "restore_command",
     "rule_text",
     "write_chains",
     "write_ipsets",

@@ -117,6 +117,12 @@ def _named_there(match: Match, family: str) -> Match:
     return match
 
 
+def restore_command(command: str, *, waits: bool) -> tuple[str, ...]:
+    """What takes the text of `write_chains` and `move_jump`; `command` is this host's name of the variant."""
+    # `-w` takes the next word as seconds unless that is an option.
+    return (f"{command}-restore", *(("-w",) if waits else ()), "--noflush")
+
+
 # ---- the jumps -----------------------------------------------------------------------------------
 
 
@@ -124,6 +130,18 @@ def insert_jump(chain: str) -> tuple[str, ...]:
     """The arguments that make iptables enter an own chain (`forward`, `postrouting`, `mangle`) first."""
     place = PLACES[chain]
     return ("-t", place.table, "-I", place.entered_from, "1", *_jump(place))
+
+
+def move_jump(chain: str, times: int) -> str:
+    """The text for one `iptables-restore --noflush` that makes `times` jumps the one that is entered first.
+
+    In one instant: between a delete and an insert of their own a packet would pass without crossnet's rules.
+    It fails, and changes nothing, when there are fewer.
+    """
+    place = PLACES[chain]
+    jump = " ".join((place.entered_from, *_jump(place)))
+    lines = (f"*{place.table}", *times * (f"-D {jump}",), f"-I {jump}", "COMMIT")
+    return "".join(f"{line}\n" for line in lines)
 
 
 def delete_jump(chain: str) -> tuple[str, ...]:

@@ -1,50 +1,43 @@
-"""Persistence that works on every systemd host: files in /etc/crossnet and a unit that loads them at boot."""
+"""Persistence that works on every systemd host: units that load the files in /etc/crossnet, at boot and after it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from crossnet import record
-from crossnet.netfilter.iptables import delete_jump, insert_jump
-from crossnet.resources import Command, File, Jump, Resource, RouteResource, RuleTable, Service, Sysctl
-from crossnet.resources.route import restore_line
-from crossnet.values import Family
+from crossnet.persistence import start
+from crossnet.persistence.start import SYSCTL_FILE
+from crossnet.resources import File, Resource, Service, Sysctl
 
-FOLDER = "/etc/crossnet"
-SYSCTL_FILE = "/etc/sysctl.d/99-zz-crossnet.conf"
+__all__ = ["BOOT_GUARD", "FILES", "SYSCTL_FILE", "persistent"]
+
 UNIT = "crossnet.service"
 RULES_UNIT = "crossnet-rules.service"
+CLOSE_UNIT = "crossnet-close.service"
 RECOVER_UNIT = "crossnet-recover.service"
-
-START = f"{FOLDER}/start"
-ROUTES = f"{FOLDER}/routes"
-NFT = f"{FOLDER}/rules.nft"
 
 
 def _unit_file(unit: str) -> str:
     return f"/etc/systemd/system/{unit}"
 
 
-def _restore_file(family: Family) -> str:
-    return f"{FOLDER}/iptables-{family.value}.rules"
-
-
-def _ipset_file(family: Family) -> str:
-    return f"{FOLDER}/ipset-{family.value}.rules"
-
-
 FILES = (
-    SYSCTL_FILE,
-    START,
-    ROUTES,
-    NFT,
-    *(_restore_file(family) for family in Family),
-    *(_ipset_file(family) for family in Family),
-    *(path for unit in (UNIT, RULES_UNIT, RECOVER_UNIT) for path in (_unit_file(unit), Service(unit).link)),
+    *start.FILES,
+    *(
+        path
+        for unit in (UNIT, RULES_UNIT, CLOSE_UNIT, RECOVER_UNIT)
+        for path in (_unit_file(unit), Service(unit).link)
+    ),
 )
 
 # What ends a transaction that a power cut left open; the only thing that is written before a confirmation.
 BOOT_GUARD = frozenset({("file", _unit_file(RECOVER_UNIT)), ("service", RECOVER_UNIT)})
+
+# Units whose start, stop, restart or reload may flush crossnet's rules: those that come before the network, and
+# those that come later in the boot. Not docker and libvirtd, which leave them: and docker sets a policy of DROP
+# where it finds forwarding off.
+_EARLY = "nftables.service iptables.service ip6tables.service netfilter-persistent.service"
+_LATE = "firewalld.service shorewall.service shorewall6.service"
 
 # Before the rules are loaded: files that were not confirmed go, and those that were are completed.
 _RECOVER_UNIT_TEXT = f"""\
@@ -65,9 +58,33 @@ ExecStart=/bin/sh {record.HOST_SCRIPT} recover
 WantedBy=multi-user.target
 """
 
+# A reload of a firewall flushes without stopping anything. systemd orders reloads as it orders starts (systemd:
+# src/core/job.c, job_is_runnable), so this one is done before the firewall's, and those of the units below after it.
+_CLOSE_UNIT_TEXT = f"""\
+[Unit]
+Description=crossnet: forwards nothing while a firewall loads its rules again
+DefaultDependencies=no
+Before={_EARLY}
+Before={_LATE}
+Before=shutdown.target
+Conflicts=shutdown.target
+ReloadPropagatedFrom={_EARLY}
+ReloadPropagatedFrom={_LATE}
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -c :
+ExecReload=/bin/sh {start.SCRIPT} close
+
+[Install]
+WantedBy=multi-user.target
+"""
+
 # systemd-sysctl switches forwarding on long before the network comes up. The rules are in place in between,
 # so that there is no moment at which a gateway forwards without its fence. Without default dependencies, as
-# nftables.service has it: cloud-init orders the network before sysinit.target.
+# nftables.service has it: cloud-init orders the network before sysinit.target. What is ordered after a firewall
+# is stopped before it, so the gateway is closed before its rules are flushed.
 _RULES_UNIT_TEXT = f"""\
 [Unit]
 Description=crossnet: rules of its crossings, before the network is up
@@ -75,119 +92,75 @@ Documentation=man:nft(8) man:iptables(8)
 DefaultDependencies=no
 Wants=network-pre.target
 Before=network-pre.target shutdown.target
-After=local-fs.target nftables.service iptables.service ip6tables.service netfilter-persistent.service
+After=local-fs.target {_EARLY}
 Conflicts=shutdown.target
+PartOf={_EARLY}
+ReloadPropagatedFrom={_EARLY}
 
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=/bin/sh {START} rules
-
+ExecStart=/bin/sh {start.SCRIPT} rules
+ExecReload=/bin/sh {start.SCRIPT} rules
+{{stop}}
 [Install]
 WantedBy=multi-user.target
 """
 
-# After everything that may flush rules, and again when one of them is restarted; order only, so that nothing
-# is started that the host would not start by itself. Routes need the interfaces up.
+# After everything that may flush rules, and again when one of them is restarted or reloaded; order only, so that
+# nothing is started that the host would not start by itself. Routes need the interfaces up.
 _UNIT_TEXT = f"""\
 [Unit]
 Description=crossnet: routes, rules and settings of its crossings
 Documentation=man:ip-route(8) man:nft(8) man:iptables(8)
 Wants=network-online.target
-After=network-online.target nftables.service iptables.service ip6tables.service
-After=netfilter-persistent.service firewalld.service ufw.service shorewall.service docker.service
-After=libvirtd.service
-PartOf=nftables.service iptables.service ip6tables.service netfilter-persistent.service
+After=network-online.target {RULES_UNIT}
+After={_EARLY}
+After={_LATE} ufw.service docker.service libvirtd.service
+PartOf={_EARLY}
+PartOf={_LATE}
+ReloadPropagatedFrom={_EARLY}
+ReloadPropagatedFrom={_LATE}
 
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=/bin/sh {START}
-ExecReload=/bin/sh {START}
-
+ExecStart=/bin/sh {start.SCRIPT}
+ExecReload=/bin/sh {start.SCRIPT}
+{{stop}}
 [Install]
 WantedBy=multi-user.target
 """
 
+_STOP = f"ExecStop=/bin/sh {start.SCRIPT} close\n"
 
-def persistent(live: Sequence[Resource], crossings: Iterable[str]) -> tuple[Resource, ...]:
-    """The files and the unit that bring `live` back at boot; nothing for nothing."""
+
+def persistent(
+    live: Sequence[Resource], crossings: Iterable[str], fenced: Collection[Sysctl] = ()
+) -> tuple[Resource, ...]:
+    """The files and the units that bring `live` back at boot; nothing for nothing.
+
+    `fenced` are the settings that switch forwarding on for the crossings alone: they are off whenever the fence
+    is not there.
+    """
     head = _head(crossings)
-    rules, files = _rules(live, head)
-    script = [*rules, '[ "${1-}" = rules ] && exit $failed']
-
-    settings = [item for item in live if isinstance(item, Sysctl)]
-    if settings:
-        lines = "".join(f"{item.name} = {item.value}\n" for item in settings)
-        files.append(_file(SYSCTL_FILE, head + lines))
-        # Once more at the end of the boot, because a later file or /etc/sysctl.conf may say otherwise.
-        script.append(f"try sysctl -q -e -p {SYSCTL_FILE}")
-
-    routes = [item for item in live if isinstance(item, RouteResource)]
-    if routes:
-        lines = "".join(f"{restore_line(item.route)}\n" for item in routes)
-        files.append(_file(ROUTES, head + lines))
-        script.append(f"try ip -force -batch {ROUTES}")
-
+    files, has_rules = start.script_and_files(live, fenced, head)
     if not files:
         return ()
-    start = "#!/bin/sh\n" + head + 'failed=0\ntry() { "$@" || failed=1; }\n' + "\n".join(script)
-    files.append(_file(START, start + "\nexit $failed\n", mode=0o755))
-    units = {UNIT: _UNIT_TEXT, **({RULES_UNIT: _RULES_UNIT_TEXT} if rules else {})}
+    stop = _STOP if fenced else ""
+    units = {UNIT: _UNIT_TEXT.format(stop=stop)}
+    if has_rules:
+        units[RULES_UNIT] = _RULES_UNIT_TEXT.format(stop=stop)
+    if fenced:
+        units[CLOSE_UNIT] = _CLOSE_UNIT_TEXT
     units[RECOVER_UNIT] = _RECOVER_UNIT_TEXT
     return (
         *files,
-        *(_file(_unit_file(unit), head + text) for unit, text in units.items()),
+        *(File(_unit_file(unit), (head + text).encode()) for unit, text in units.items()),
         *(Service(unit) for unit in units),
     )
-
-
-def _rules(live: Sequence[Resource], head: str) -> tuple[list[str], list[File]]:
-    """The lines that load the rules, and the files that they load."""
-    script: list[str] = []
-    files: list[File] = []
-    tables = [item for item in live if isinstance(item, RuleTable)]
-    nft = "".join(_stdin(step) for item in tables if not item.engine.is_iptables for step in _steps(item))
-    if nft:
-        files.append(_file(NFT, head + nft))
-        script.append(f"try nft -f {NFT}")
-    for table in (item for item in tables if item.engine.is_iptables):
-        script += _iptables(table, head, files)
-    for jump in (item for item in live if isinstance(item, Jump)):
-        delete, insert = (
-            " ".join((jump.command, "-w", *words))
-            for words in (delete_jump(jump.chain), insert_jump(jump.chain))
-        )
-        # Once, and at the top, however often the unit is started.
-        script.append(f"{delete} 2>/dev/null; try {insert}")
-    return script, files
-
-
-def _iptables(table: RuleTable, head: str, files: list[File]) -> list[str]:
-    lines = []
-    for step in _steps(table):
-        if step.argv[0] == "ipset":
-            path = _ipset_file(table.family)
-            lines.append(f"try ipset -exist -file {path} restore")
-        else:
-            path = _restore_file(table.family)
-            lines.append(f"try {' '.join(step.argv)} {path}")
-        files.append(_file(path, head + _stdin(step)))
-    return lines
-
-
-def _steps(table: RuleTable) -> list[Command]:
-    return list(RuleTable.load(None, table))
-
-
-def _stdin(step: Command) -> str:
-    return step.stdin.decode()
 
 
 def _head(crossings: Iterable[str]) -> str:
     names = ", ".join(crossings)
     return f"# crossnet: {names}. Written by crossnet; `crossnet undo` removes it.\n"
-
-
-def _file(path: str, text: str, mode: int = 0o644) -> File:
-    return File(path, text.encode(), mode)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
 from crossnet.facts.firewall import TABLE_FAMILY
 from crossnet.facts.question import number, text
 from crossnet.netfilter import Engine
-from crossnet.netfilter.iptables import check_jump, delete_jump, insert_jump, jump_positions
+from crossnet.netfilter.iptables import (
+    check_jump,
+    delete_jump,
+    insert_jump,
+    jump_positions,
+    move_jump,
+    restore_command,
+)
 from crossnet.netfilter.iptables_own import PLACES
 from crossnet.resources.resource import Command, Encoded, Look, Resource, Step
 from crossnet.values import Family, Network
@@ -20,8 +27,9 @@ from crossnet.values import Family, Network
 class Jump(Resource):
     """A jump from a built-in chain of iptables into an own chain (`forward`, `postrouting`, `mangle`).
 
-    `first` is whether it stands before every rule that could decide; `command` is this host's name of the
-    iptables variant.
+    `first` is whether it stands before every rule that could decide, `times` how often it stands there;
+    `command` is this host's name of the iptables variant, and `waits` is whether its iptables-restore can wait
+    for the xtables lock.
     """
 
     kind: ClassVar[str] = "jump"
@@ -31,6 +39,8 @@ class Jump(Resource):
     chain: str
     command: str = field(default="iptables", compare=False)
     first: bool = True
+    times: int = 1
+    waits: bool = field(default=False, compare=False)
 
     @property
     def key(self) -> str:
@@ -52,7 +62,7 @@ class Jump(Resource):
         positions = jump_positions(tables, self.chain, TABLE_FAMILY[self.family])
         if not positions:
             return None
-        return type(self)(self.engine, self.family, self.chain, self.command, positions[0] == 1)
+        return replace(self, first=positions[0] == 1, times=len(positions))
 
     def look(self) -> tuple[Look, ...]:
         return (Command((self.command, "-w", *check_jump(self.chain))),)
@@ -66,9 +76,13 @@ class Jump(Resource):
         assert side is not None, "a change has at least one side"
         insert = Command((side.command, "-w", *insert_jump(side.chain)))
         delete = Command((side.command, "-w", *delete_jump(side.chain)))
-        if want:
-            return (delete, insert) if have else (insert,)
-        return (delete,)
+        if want is None:
+            return (delete,) * side.times
+        if have is None or not want.first:
+            # Back where it stood before a move means only that it is there.
+            return (insert,)
+        restore = restore_command(side.command, waits=side.waits)
+        return (Command(restore, move_jump(side.chain, have.times).encode()),)
 
     @classmethod
     def describe(cls, have: Self | None, want: Self | None) -> str:

@@ -11,7 +11,7 @@ from crossnet.facts import Facts
 from crossnet.facts.firewall import TABLE_FAMILY
 from crossnet.facts.question import number, text
 from crossnet.netfilter import Accept, Drop, Engine, Table
-from crossnet.netfilter.iptables import list_chain, own_table, write_chains, write_ipsets
+from crossnet.netfilter.iptables import list_chain, own_table, restore_command, write_chains, write_ipsets
 from crossnet.netfilter.nft import remove_table, write_table
 from crossnet.netfilter.own import TABLE
 from crossnet.resources.resource import Command, Encoded, Look, Resource, Step
@@ -106,8 +106,7 @@ class RuleTable(Resource):
             text = write_table(new) if new else remove_table(TABLE_FAMILY[side.family])
             return (Command(("nft", "-f", "-"), text.encode()),)
         before, after = write_ipsets(old, new)
-        # `-w` takes the next word as seconds unless that is an option.
-        restore = (f"{side.command}-restore", *(("-w",) if side.waits else ()), "--noflush")
+        restore = restore_command(side.command, waits=side.waits)
         return tuple(
             Command(argv, text.encode())
             for argv, text in (

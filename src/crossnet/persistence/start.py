@@ -1,0 +1,142 @@
+"""The script that the units of crossnet run, and the files that it loads: rules, settings and routes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from crossnet.facts.sysctls import path_of
+from crossnet.netfilter.iptables_own import PLACES
+from crossnet.resources import Command, File, Jump, Resource, RouteResource, RuleTable, Sysctl
+from crossnet.resources.route import restore_line
+from crossnet.values import Family
+
+FOLDER = "/etc/crossnet"
+SYSCTL_FILE = "/etc/sysctl.d/99-zz-crossnet.conf"
+
+SCRIPT = f"{FOLDER}/start"
+ROUTES = f"{FOLDER}/routes"
+NFT = f"{FOLDER}/rules.nft"
+
+
+def _restore_file(family: Family) -> str:
+    return f"{FOLDER}/iptables-{family.value}.rules"
+
+
+def _ipset_file(family: Family) -> str:
+    return f"{FOLDER}/ipset-{family.value}.rules"
+
+
+FILES = (
+    SYSCTL_FILE,
+    SCRIPT,
+    ROUTES,
+    NFT,
+    *(_restore_file(family) for family in Family),
+    *(_ipset_file(family) for family in Family),
+)
+
+_TRY = """\
+failed=0
+try() { "$@" || failed=1; }"""
+
+# iptables-save of 1.4.7 quotes every comment. Somebody else may move a jump between the look and the change,
+# which then changes nothing.
+_ENTER = r"""
+# The jump, once and first in its chain; in one instant, so that no packet passes between an old and a new one.
+enter() { # COMMAND TABLE CHAIN OWN-CHAIN [-w]
+    listed=$("$1" -w -t "$2" -S "$3") || return
+    {
+        echo "*$2"
+        printf '%s\n' "$listed" |
+            sed -n "s/^-A \($3 -m comment --comment \"\{0,1\}crossnet\"\{0,1\} -j $4\) *\$/-D \1/p"
+        echo "-I $3 -m comment --comment crossnet -j $4"
+        echo COMMIT
+    } | "$1-restore" ${5:+"$5"} --noflush
+}"""
+
+# -e: a kernel that was started without IPv6 has no setting for it.
+_CLOSE = """
+# Without its fence it forwards nothing: before the rules go, and where they could not be loaded.
+close() {{ sysctl -e -q -w {settings}; }}
+if [ "${{1-}}" = close ]; then close; exit; fi
+"""
+
+
+def script_and_files(
+    live: Sequence[Resource], fenced: Collection[Sysctl], head: str
+) -> tuple[tuple[File, ...], bool]:
+    """The files that bring `live` back, the script among them, and whether they load rules; none for nothing.
+
+    `fenced` are the settings that switch forwarding on, and that are off whenever the fence is not there.
+    """
+    files: list[File] = []
+    rules = list(_rules(live, head, files))
+    script: list[str] = []
+    if any(isinstance(item, Jump) for item in live):
+        script.append(_ENTER if fenced else f"{_ENTER}\n")
+    if fenced:
+        paths = (path_of(item.name).removeprefix("/proc/sys/") for item in fenced)
+        script.append(_CLOSE.format(settings=" ".join(f"{path}=0" for path in paths)))
+    script += rules
+    if fenced:
+        script.append("[ $failed = 0 ] || close")
+    if rules:
+        script.append('[ "${1-}" != rules ] || exit $failed')
+
+    settings = [item for item in live if isinstance(item, Sysctl)]
+    if settings:
+        lines = "".join(f"{item.name} = {item.value}\n" for item in settings)
+        files.append(_file(SYSCTL_FILE, head + lines))
+        # Once more at the end of the boot, because a later file or /etc/sysctl.conf may say otherwise.
+        behind_fence = "[ $failed = 1 ] || " if fenced else ""
+        script.append(f"{behind_fence}try sysctl -q -e -p {SYSCTL_FILE}")
+
+    routes = [item for item in live if isinstance(item, RouteResource)]
+    if routes:
+        lines = "".join(f"{restore_line(item.route)}\n" for item in routes)
+        files.append(_file(ROUTES, head + lines))
+        script.append(f"try ip -force -batch {ROUTES}")
+
+    if files:
+        files.append(
+            _file(SCRIPT, "\n".join((f"#!/bin/sh\n{head}{_TRY}", *script, "exit $failed\n")), mode=0o755)
+        )
+    return tuple(files), bool(rules)
+
+
+def _rules(live: Sequence[Resource], head: str, files: list[File]) -> Iterator[str]:
+    """The lines that load the rules; what they load is added to the files."""
+    tables = [item for item in live if isinstance(item, RuleTable)]
+    nft = "".join(_stdin(step) for item in tables if not item.engine.is_iptables for step in _steps(item))
+    if nft:
+        files.append(_file(NFT, head + nft))
+        yield f"try nft -f {NFT}"
+    for table in (item for item in tables if item.engine.is_iptables):
+        for step in _steps(table):
+            if step.argv[0] == "ipset":
+                path = _ipset_file(table.family)
+                yield f"try ipset -exist -file {path} restore"
+            else:
+                path = _restore_file(table.family)
+                yield f"try {' '.join(step.argv)} {path}"
+            files.append(_file(path, head + _stdin(step)))
+    for jump in (item for item in live if isinstance(item, Jump)):
+        place = PLACES[jump.chain]
+        words = " ".join((jump.command, place.table, place.entered_from, place.chain, *_waits(jump)))
+        yield f"enter {words} || try enter {words}"
+
+
+def _waits(jump: Jump) -> tuple[str, ...]:
+    return ("-w",) if jump.waits else ()
+
+
+def _steps(table: RuleTable) -> list[Command]:
+    return list(RuleTable.load(None, table))
+
+
+def _stdin(step: Command) -> str:
+    return step.stdin.decode()
+
+
+def _file(path: str, text: str, mode: int = 0o644) -> File:
+    return File(path, text.encode(), mode)

@@ -1,0 +1,171 @@
+"""No instant without the fence: rules are loaded again, jumps moved and firewalls flushed under an outsider's fire."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from ipaddress import ip_interface, ip_network
+
+import pytest
+
+from crossnet.lab.build import Lab
+from crossnet.lab.topology import Host, Interface, Route, Topology, load
+from crossnet.netfilter import Engine
+from crossnet.spec import Spec
+from lab.crossing import Bench
+
+pytestmark = pytest.mark.lab
+
+START = "sh /etc/crossnet/start"
+TARGETS = ("10.0.44.1", "fd00:44::1")
+# Every millisecond a packet in each family; what it sent is said at its end. ping waits ten for an answer.
+GUN = """
+use Socket qw(:DEFAULT inet_pton pack_sockaddr_in6);
+socket($four, AF_INET, SOCK_DGRAM, 0); socket($six, AF_INET6, SOCK_DGRAM, 0);
+$to_four = pack_sockaddr_in(9, inet_pton(AF_INET, $ARGV[0]));
+$to_six = pack_sockaddr_in6(9, inet_pton(AF_INET6, $ARGV[1]));
+$SIG{TERM} = sub { $over = 1 };
+until ($over and $sent > 1000) {
+    $sent++ if send($four, "x", 0, $to_four);
+    $sent++ if send($six, "x", 0, $to_six);
+    select(undef, undef, undef, 0.001);
+}
+print "$sent\n";
+"""
+TO = "to: [10.0.44.0/24, 'fd00:44::/64']"
+
+
+def with_outsider() -> Topology:
+    """A neighbour of app who knows the way through the gateway; and the target knows the way back to both."""
+    topology = load("seed-dual")
+    addresses = tuple(ip_interface(each) for each in ("10.0.43.77/24", "fd00:43::77/64"))
+    routes = tuple(
+        Route(ip_network(to), ip_interface(via).ip)
+        for to, via in (("10.0.44.0/24", "10.0.43.101"), ("fd00:44::/64", "fd00:43::101"))
+    )
+    outsider = Host("outsider", "bystander", (Interface("eth0", "management", addresses),), routes)
+    back = tuple(
+        Route(ip_network(to), ip_interface(via).ip)
+        for to, via in (("10.0.43.0/24", "10.0.44.63"), ("fd00:43::/64", "fd00:44::63"))
+    )
+    hosts = tuple(
+        replace(host, routes=(*host.routes, *back)) if host.name == "target" else host
+        for host in topology.hosts
+    )
+    return replace(topology, hosts=(*hosts, outsider))
+
+
+@dataclass
+class Fire:
+    """An outsider's packets in both families, all the while; the target counts those that arrive."""
+
+    bench: Bench
+
+    def arrived(self) -> int:
+        listed = self.bench.check("target", "nft list table inet watch")
+        return sum(int(number) for number in re.findall(r"counter packets (\d+)", listed))
+
+    @contextmanager
+    def burning(self) -> Iterator[None]:
+        """At least 1,000 packets, and a failure when one of them arrives."""
+        self.bench.check(
+            "outsider", f"perl -e '{GUN}' {' '.join(TARGETS)} >/run/sent 2>&1 & echo $! >/run/gun"
+        )
+        before = self.arrived()
+        yield
+        gun = "gun=$(cat /run/gun) && kill $gun && while [ -e /proc/$gun ]; do sleep 0.05; done"
+        sent = self.bench.check("outsider", f"{gun}; cat /run/sent")
+        assert self.arrived() - before == 0, f"of {sent}"
+
+
+def under_fire(lab: Lab) -> Fire:
+    b = Bench(lab)
+    sources = ("ip saddr 10.0.43.77 counter", "ip6 saddr fd00:43::77 counter")
+    rules = "; ".join(sources)
+    b.check(
+        "target", f"nft 'table inet watch {{ chain in {{ type filter hook input priority 0; {rules}; }}; }}'"
+    )
+    return Fire(b)
+
+
+def applied(b: Bench, engine: Engine) -> Spec:
+    if engine is Engine.IPTABLES_LEGACY:
+        for plain in ("iptables", "ip6tables"):
+            b.check("gateway", f"ln -sf /usr/sbin/{plain}-legacy /etc/alternatives/{plain}")
+            b.check("gateway", f"ln -sf /usr/sbin/{plain}-legacy-restore /etc/alternatives/{plain}-restore")
+    spec = b.spec(f"{TO}, firewall: {'iptables' if engine.is_iptables else 'nftables'}")
+    b.apply(spec)
+    return spec
+
+
+def flush(engine: Engine) -> str:
+    """What the stop of a firewall's unit does, in both families."""
+    if engine is Engine.NFTABLES:
+        return "nft flush ruleset"
+    variant = engine.removeprefix("iptables")
+    tools = (
+        f"{name}{variant} -t {table} {does}"
+        for name in ("iptables", "ip6tables")
+        for table in ("filter", "nat", "mangle")
+        for does in ("-F", "-X")
+    )
+    return "\n".join(tools)
+
+
+@pytest.mark.parametrize("engine", list(Engine))
+def test_nobody_passes_while_rules_are_loaded_again(lab_up: Callable[..., Lab], engine: Engine) -> None:
+    fire = under_fire(lab_up(with_outsider()))
+    b = fire.bench
+    spec = applied(b, engine)
+    with fire.burning():
+        for _ in range(6):
+            b.check("gateway", START)
+            b.check("gateway", f"{START} rules")
+        # As a restart of a firewall's unit does it.
+        b.check("gateway", f"{START} close\n{flush(engine)}\nsleep 0.1\n{START}")
+        assert b.pings("app", TARGETS[0])
+        # As a boot does it whose rules cannot be loaded: nobody passes, so they need not be there.
+        b.check(
+            "gateway", "mv /etc/crossnet /etc/kept; mkdir /etc/crossnet; cp /etc/kept/start /etc/crossnet/"
+        )
+        assert not b.run("gateway", START).ok
+        b.check("gateway", flush(engine))
+        assert not b.pings("app", TARGETS[0])
+        b.check("gateway", f"rm -r /etc/crossnet; mv /etc/kept /etc/crossnet; {START}")
+    for target in TARGETS:
+        assert b.pings("app", target)
+    assert b.plan(spec).is_empty
+
+
+@pytest.mark.parametrize("engine", [Engine.IPTABLES_NFT, Engine.IPTABLES_LEGACY])
+def test_nobody_passes_while_a_jump_is_moved(lab_up: Callable[..., Lab], engine: Engine) -> None:
+    """Others put theirs in front again and again: the unit, and an apply, bring the jump back to the top."""
+    fire = under_fire(lab_up(with_outsider()))
+    b = fire.bench
+    spec = applied(b, engine)
+    variant = engine.removeprefix("iptables")
+    in_front = "\n".join(
+        f"{name}{variant} -w -I FORWARD -i eth9 -j RETURN" for name in ("iptables", "ip6tables")
+    )
+    with fire.burning():
+        for _ in range(8):
+            b.check("gateway", f"{in_front}\n{START} rules")
+        assert b.plan(spec).is_empty
+        b.check("gateway", in_front)
+        assert not b.plan(spec).is_empty
+        b.apply(spec)
+    listed = b.check("gateway", f"iptables{variant} -S FORWARD")
+    assert listed.count("CROSSNET-FORWARD") == 1
+    assert listed.count("-i eth9 -j RETURN") == 9
+    assert b.pings("app", TARGETS[0])
+
+
+def test_the_fire_would_arrive(lab_up: Callable[..., Lab]) -> None:
+    """What the other tests count is there to be counted: without the fence every packet arrives."""
+    fire = under_fire(lab_up(with_outsider()))
+    applied(fire.bench, Engine.NFTABLES)
+    fire.bench.check("gateway", "nft delete table ip crossnet; nft delete table ip6 crossnet")
+    with pytest.raises(AssertionError, match=r"of \d+"), fire.burning():
+        assert fire.bench.pings("outsider", TARGETS[0])
