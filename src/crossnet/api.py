@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
-from crossnet import facts as facts_module
-from crossnet.errors import CrossnetError, HostsDisagree, HostsFailed, PlanRefused, RolledBack
-from crossnet.events import Event, Watcher, nobody
+from crossnet.errors import CrossnetError, HostsDisagree, PlanRefused, RolledBack
+from crossnet.events import Watcher, nobody
 from crossnet.facts import Facts
-from crossnet.health import CrossingStatus, crossing_status, last_verified, refused_status
-from crossnet.inventory import connect, disconnect
-from crossnet.persistence import unit
+from crossnet.health import (
+    CrossingStatus,
+    crossing_status,
+    last_verified,
+    refused_status,
+    unknown_status,
+    unreached,
+    without,
+)
 from crossnet.planning import Plan, make_plan, make_undo_plan
-from crossnet.record import FILES, VERIFIED, read_record
+from crossnet.record import VERIFIED, read_record
+from crossnet.site import Site, reach
 from crossnet.spec import Spec
 from crossnet.transaction import ending, journal
 from crossnet.transaction.agent import Agent
@@ -28,15 +32,12 @@ from crossnet.transaction.ending import Open
 from crossnet.transaction.guard import Guard
 from crossnet.transaction.history import Past, read_history
 from crossnet.transaction.journal import CONFIRM, Journal
-from crossnet.transport import Host, ShellHost
-from crossnet.verification import Verification, read_back
+from crossnet.verification import Verification, not_judged, read_back
 from crossnet.verification import verify as check
 
 UNDO = "undo"
 
 DEFAULT_GUARD = Guard()
-
-READ = tuple(PurePosixPath(path) for path in (*FILES, *unit.FILES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,47 +70,10 @@ def load(path: str | Path) -> Spec:
     return load_file(path)
 
 
-def hosts_of(spec: Spec) -> dict[str, Host]:
-    """A way to each host of a spec."""
-    return connect(spec, _lab_host)
-
-
-@asynccontextmanager
-async def _reached(spec: Spec) -> AsyncIterator[dict[str, Host]]:
-    """A way to each host; what was connected on the way is ended at the end."""
-    hosts = hosts_of(spec)
-    try:
-        yield hosts
-    finally:
-        await disconnect(hosts)
-
-
-def _lab_host(name: str, written: str) -> ShellHost:
-    from crossnet.lab.build import find
-    from crossnet.transport.lab import LabHost
-
-    return LabHost(name, find(written).socket)
-
-
 async def observe(spec: Spec, *, watch: Watcher = nobody) -> dict[str, Facts]:
     """What every host of a spec says about itself; read only."""
-    async with _reached(spec) as hosts:
-        return await _observe(hosts, watch)
-
-
-async def _observe(hosts: Mapping[str, Host], watch: Watcher) -> dict[str, Facts]:
-    for name in hosts:
-        watch(Event("reads facts", name))
-    # Each host is asked to the end, so that all that is wrong is told at once.
-    asked = (facts_module.observe(host, READ) for host in hosts.values())
-    answers = await asyncio.gather(*asked, return_exceptions=True)
-    errors = [answer for answer in answers if isinstance(answer, BaseException)]
-    own = [error for error in errors if isinstance(error, CrossnetError)]
-    if len(own) < len(errors):
-        raise next(error for error in errors if not isinstance(error, CrossnetError))
-    if own:
-        raise own[0] if len(own) == 1 else HostsFailed(own)
-    return {name: facts for name, facts in zip(hosts, answers, strict=True) if isinstance(facts, Facts)}
+    async with reach(spec, watch=watch) as site:
+        return await site.observe()
 
 
 def plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
@@ -137,17 +101,17 @@ async def apply(made: Plan, *, guard: Guard = DEFAULT_GUARD, watch: Watcher = no
     """
     if not made.touched:
         return Applied(made, None, None)
-    async with _reached(made.spec) as hosts:
-        return await _apply(made, hosts, guard, watch)
+    async with reach(made.spec, watch=watch) as site:
+        return await _apply(made, site, guard)
 
 
-async def _apply(made: Plan, hosts: Mapping[str, Host], guard: Guard, watch: Watcher) -> Applied:
+async def _apply(made: Plan, site: Site, guard: Guard) -> Applied:
     held: list[Verification] = []
     kept: dict[str, bytes] = {}
 
     async def prove() -> Proof:
-        facts = await _observe(hosts, watch)
-        found = await check(made, facts, hosts, watch, live_only=True)
+        facts = await site.observe()
+        found = await check(made, facts, site, live_only=True)
         held.append(found)
         if found.differences:
             raise NotAsPromised("after the change, read again:\n  " + "\n  ".join(found.differences))
@@ -161,39 +125,46 @@ async def _apply(made: Plan, hosts: Mapping[str, Host], guard: Guard, watch: Wat
 
     confirmed = await transact(
         made,
-        hosts,
+        site,
         what="apply " + ", ".join(crossing.name for crossing in made.spec.crossings),
         guard=guard,
-        observe=lambda: _observe(hosts, watch),
         replan=lambda facts: make_plan(made.spec, facts),
-        reconnect=lambda: disconnect(hosts),
         prove=prove,
-        watch=watch,
     )
     try:
-        await _remember({name: data for name, data in kept.items() if name not in made.touched}, hosts)
+        await _remember({name: data for name, data in kept.items() if name not in made.touched}, site)
     except CrossnetError as error:  # it holds all the same, so it is told and no more
         confirmed = replace(confirmed, unwritten=(*confirmed.unwritten, str(error)))
     return Applied(made, confirmed, held[-1])
 
 
 async def verify(spec: Spec, *, crossing: str | None = None, watch: Watcher = nobody) -> Verification:
-    """Read back, send a new flow from each client, and look at it on the gateway."""
-    async with _reached(spec) as hosts:
-        return await _verify(spec, crossing, hosts, watch)
+    """Read back, send a new flow from each client, and look at it on the gateway.
+
+    Of a crossing with a host that cannot be reached the verdict is undetermined, and says why.
+    """
+    async with reach(spec, watch=watch) as site:
+        found = await site.look()
+        rest = without(spec, found.errors)
+        if found.errors and not rest.crossings:
+            found.all()
+        facts = {host.name: found.said[host.name] for host in rest.hosts}
+        verified = await _verify(rest, crossing, site.part(rest), facts)
+        gone = [
+            one.name for one in spec.crossings if one not in rest.crossings and crossing in (None, one.name)
+        ]
+        unknown = [not_judged(name, str(why)) for name in gone for why in unreached(spec, name, found.errors)]
+        return replace(verified, verdicts=(*verified.verdicts, *unknown))
 
 
-async def _verify(
-    spec: Spec, crossing: str | None, hosts: Mapping[str, Host], watch: Watcher
-) -> Verification:
-    facts = await _observe(hosts, watch)
+async def _verify(spec: Spec, crossing: str | None, site: Site, facts: Mapping[str, Facts]) -> Verification:
     _closed(facts)
     made = make_plan(spec, facts)
     if crossing is not None:
         made = replace(made, passages=tuple(p for p in made.passages if p.crossing.name == crossing))
-    found = await check(made, facts, hosts, watch)
+    found = await check(made, facts, site)
     if all(read_record(facts[name]).owned for name in {p.gateway for p in made.passages}):
-        await _remember(_verified(found, made, facts), hosts)
+        await _remember(_verified(found, made, facts), site)
     return found
 
 
@@ -230,25 +201,25 @@ def _abandoned(left: Mapping[str, Journal]) -> None:
 
 async def undo(spec: Spec, *, guard: Guard = DEFAULT_GUARD, watch: Watcher = nobody) -> Applied:
     """Every host as it was before crossnet; an abandoned transaction is ended first."""
-    async with _reached(spec) as hosts:
-        return await _undo(spec, hosts, guard, watch)
+    async with reach(spec, watch=watch) as site:
+        return await _undo(spec, site, guard)
 
 
-async def _undo(spec: Spec, hosts: Mapping[str, Host], guard: Guard, watch: Watcher) -> Applied:
-    facts = await _observe(hosts, watch)
+async def _undo(spec: Spec, site: Site, guard: Guard) -> Applied:
+    facts = await site.observe()
     left = _unfinished(facts)
     _abandoned(left)
     if left:
-        for found in await ending.find(facts, hosts):
-            await _end(found, hosts, watch)
-        facts = await _observe(hosts, watch)
+        for found in await ending.find(facts, site):
+            await _end(found, site)
+        facts = await site.observe()
     made = make_undo_plan(spec, facts)
     if not made.touched:
-        await _sweep(hosts)
+        await _sweep(site)
         return Applied(made, None, None)
 
     async def prove() -> Proof:
-        facts = await _observe(hosts, watch)
+        facts = await site.observe()
         wrong = read_back(made, facts, live_only=True)
         if wrong:
             raise NotAsPromised("after the undo, read again:\n  " + "\n  ".join(wrong))
@@ -256,14 +227,11 @@ async def _undo(spec: Spec, hosts: Mapping[str, Host], guard: Guard, watch: Watc
 
     confirmed = await transact(
         made,
-        hosts,
+        site,
         what=UNDO,
         guard=guard,
-        observe=lambda: _observe(hosts, watch),
         replan=lambda facts: make_undo_plan(spec, facts),
-        reconnect=lambda: disconnect(hosts),
         prove=prove,
-        watch=watch,
     )
     return Applied(made, confirmed, None)
 
@@ -284,31 +252,31 @@ class Ended:
     was_begun: bool = True
 
 
-async def _end(found: Open, hosts: Mapping[str, Host], watch: Watcher) -> Ended:
+async def _end(found: Open, site: Site) -> Ended:
     """Forward where one host has confirmed it, else back."""
     if found.decision != CONFIRM:
-        await ending.roll_back(found, hosts, lambda: _observe(hosts, watch), watch)
+        await ending.roll_back(found, site)
         return Ended(found.transaction, found.what, False, was_begun=found.was_begun)
-    unwritten, went_back = await ending.confirm(found, hosts, watch)
+    unwritten, went_back = await ending.confirm(found, site)
     return Ended(found.transaction, found.what, True, unwritten, went_back)
 
 
 async def confirm(spec: Spec, transaction: str, *, watch: Watcher = nobody) -> Ended:
     """Say from any machine that a transaction shall hold; HostsDisagree where a guard was faster."""
-    async with _reached(spec) as hosts:
-        found = await _find(transaction, hosts, watch)
+    async with reach(spec, watch=watch) as site:
+        found = await _find(transaction, site)
         if found.decision == journal.ROLLBACK:
             raise CrossnetError(
                 f"transaction {transaction} is rolled back already, on {_names(found, journal.ROLLBACK)}\n"
                 "  `crossnet recover` puts the other hosts back as well."
             )
-        if not await ending.decide(found, hosts, watch):
-            await ending.roll_back(found, hosts, lambda: _observe(hosts, watch), watch)
+        if not await ending.decide(found, site):
+            await ending.roll_back(found, site)
             raise RolledBack(
                 f"transaction {transaction}: its time was over before it was confirmed\n"
                 "Rolled back: every host was read again and is as it was before."
             )
-        unwritten, went_back = await ending.confirm(found, hosts, watch)
+        unwritten, went_back = await ending.confirm(found, site)
     if went_back:
         raise HostsDisagree(
             f"transaction {transaction} is confirmed, but {', '.join(went_back)} went back before that\n"
@@ -319,14 +287,14 @@ async def confirm(spec: Spec, transaction: str, *, watch: Watcher = nobody) -> E
 
 async def rollback(spec: Spec, transaction: str, *, watch: Watcher = nobody) -> Ended:
     """Put every host of a transaction back from any machine, and prove it."""
-    async with _reached(spec) as hosts:
-        found = await _find(transaction, hosts, watch)
+    async with reach(spec, watch=watch) as site:
+        found = await _find(transaction, site)
         if found.decision == CONFIRM:
             raise CrossnetError(
                 f"transaction {transaction} is confirmed already, on {_names(found, CONFIRM)}\n"
                 "  `crossnet recover` finishes it on the other hosts; `crossnet undo` takes it back."
             )
-        await ending.roll_back(found, hosts, lambda: _observe(hosts, watch), watch)
+        await ending.roll_back(found, site)
         return Ended(transaction, found.what, False)
 
 
@@ -335,12 +303,12 @@ def _names(found: Open, decision: str) -> str:
     return ", ".join([*held, *(name for name, said in found.ended.items() if said == decision)])
 
 
-async def _find(transaction: str, hosts: Mapping[str, Host], watch: Watcher) -> Open:
-    found = await ending.find(await _observe(hosts, watch), hosts)
+async def _find(transaction: str, site: Site) -> Open:
+    found = await ending.find(await site.observe(), site)
     for one in found:
         if one.transaction == transaction:
             return one
-    past = [own for host in hosts.values() for own in await read_history(host)]
+    past = [own for one in (await site.ask(read_history)).all().values() for own in one]
     over = [f"{own.outcome} on {own.host} at {own.ended}" for own in past if own.transaction == transaction]
     if over:
         raise CrossnetError(
@@ -355,34 +323,55 @@ async def _find(transaction: str, hosts: Mapping[str, Host], watch: Watcher) -> 
 
 async def recover(spec: Spec, *, watch: Watcher = nobody) -> tuple[Ended, ...]:
     """End whatever was left open on the hosts; Locked where whoever began it may still be at work."""
-    async with _reached(spec) as hosts:
-        facts = await _observe(hosts, watch)
-        found = await ending.find(facts, hosts)
+    async with reach(spec, watch=watch) as site:
+        facts = await site.observe()
+        found = await ending.find(facts, site)
         for one in found:
             if one.decision != CONFIRM:
                 _abandoned(one.held)
-        ended = tuple([await _end(one, hosts, watch) for one in found])
-        await _sweep(hosts)
+        ended = tuple([await _end(one, site) for one in found])
+        await _sweep(site)
     return ended
 
 
-async def _sweep(hosts: Mapping[str, Host]) -> None:
+async def _sweep(site: Site) -> None:
     """Remove what a controller that died left on hosts before it could begin there."""
-    await asyncio.gather(*(Agent(host, "").sweep() for host in hosts.values()))
+    (await site.ask(lambda host: Agent(host, "").sweep())).all()
 
 
-async def history(spec: Spec) -> tuple[Past, ...]:
-    """The transactions that ended on the hosts, oldest first."""
-    async with _reached(spec) as hosts:
-        found = await asyncio.gather(*(read_history(host) for host in hosts.values()))
+async def history(spec: Spec, *, watch: Watcher = nobody) -> tuple[Past, ...]:
+    """The transactions that ended on the hosts, oldest first; where one cannot be reached, its error."""
+    async with reach(spec, watch=watch) as site:
+        return in_order((await site.ask(read_history)).all())
+
+
+def in_order(histories: Mapping[str, tuple[Past, ...]]) -> tuple[Past, ...]:
+    """What several hosts remember, oldest first."""
     return tuple(
-        sorted((one for own in found for one in own), key=lambda one: (one.started, one.transaction))
+        sorted(
+            (one for own in histories.values() for one in own), key=lambda one: (one.started, one.transaction)
+        )
     )
 
 
 async def status(spec: Spec, *, watch: Watcher = nobody) -> tuple[CrossingStatus, ...]:
-    """How each crossing stands; sends nothing and changes nothing."""
-    facts = await observe(spec, watch=watch)
+    """How each crossing stands; sends nothing and changes nothing.
+
+    A crossing is `unknown` while one of its hosts cannot be reached. HostsFailed, or the error of the only host,
+    where none can.
+    """
+    async with reach(spec, watch=watch) as site:
+        found = await site.look()
+    if not found.said:
+        found.all()
+    rest, facts = without(spec, found.errors), found.said
+    known = {one.crossing: one for one in _status(rest, facts)} if rest.crossings else {}
+    return tuple(
+        known.get(one.name) or unknown_status(spec, one, facts, found.errors) for one in spec.crossings
+    )
+
+
+def _status(spec: Spec, facts: Mapping[str, Facts]) -> tuple[CrossingStatus, ...]:
     try:
         made = make_plan(spec, facts)
     except PlanRefused as refused:
@@ -390,9 +379,9 @@ async def status(spec: Spec, *, watch: Watcher = nobody) -> tuple[CrossingStatus
     return crossing_status(made, facts)
 
 
-async def _remember(verified: Mapping[str, bytes], hosts: Mapping[str, Host]) -> None:
+async def _remember(verified: Mapping[str, bytes], site: Site) -> None:
     for name, data in verified.items():
-        await hosts[name].write(PurePosixPath(VERIFIED), data, mode=0o600)
+        await site.hosts[name].write(PurePosixPath(VERIFIED), data, mode=0o600)
 
 
 def _verified(found: Verification, made: Plan, facts: Mapping[str, Facts]) -> dict[str, bytes]:
@@ -425,6 +414,7 @@ __all__ = [
     "observe",
     "plan",
     "plan_undo",
+    "reach",
     "recover",
     "rollback",
     "status",

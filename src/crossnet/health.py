@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from crossnet.design import Passage
-from crossnet.errors import PlanRefused
+from crossnet.errors import CrossnetError, PlanRefused
 from crossnet.facts import Facts
+from crossnet.facts.question import mapping, text
 from crossnet.planning import Plan
 from crossnet.record import VERIFIED, read_record
 from crossnet.spec import Crossing, Spec
@@ -22,6 +24,7 @@ class State(StrEnum):
     """`down`: not applied, or nothing of it is left; `drifted`: applied, and a host differs since.
 
     `degraded`: as applied, but something it stands on is not well, or its last verification failed.
+    `unknown`: one of its hosts cannot be reached, or one of those that it shares with such a crossing.
     `unrecorded`: what crossnet made stands on a host, and the record of what was there before is lost there.
     """
 
@@ -30,6 +33,7 @@ class State(StrEnum):
     DRIFTED = "drifted"
     DOWN = "down"
     UNRECORDED = "unrecorded"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,39 @@ def refused_status(
             )
         )
     return tuple(found)
+
+
+def without(spec: Spec, lost: Collection[str]) -> Spec:
+    """The spec without these hosts and all that cannot be judged without them.
+
+    That is every crossing on one of them, and whatever shares a host with such a crossing: what is applied
+    on a host is applied for all its crossings together.
+    """
+    gone, left = set(lost), list(spec.crossings)
+    while touched := [one for one in left if any(_touches(one, host) for host in gone)]:
+        left = [one for one in left if one not in touched]
+        gone |= {host.name for host in spec.hosts if any(_touches(one, host.name) for one in touched)}
+    hosts = tuple(host for host in spec.hosts if host.name not in gone)
+    return replace(spec, hosts=hosts, crossings=tuple(left))
+
+
+def unreached(spec: Spec, crossing: str, errors: Mapping[str, CrossnetError]) -> tuple[str, ...]:
+    """Why a crossing cannot be judged: each of its hosts that was not reached, else where such a one stands."""
+    (one,) = (one for one in spec.crossings if one.name == crossing)
+    own = tuple(str(error) for host, error in errors.items() if _touches(one, host))
+    return own or (f"not judged: it shares a host with a crossing that stands on {', '.join(errors)} too",)
+
+
+def unknown_status(
+    spec: Spec, crossing: Crossing, facts: Mapping[str, Facts], errors: Mapping[str, CrossnetError]
+) -> CrossingStatus:
+    """A crossing that cannot be judged, with what its gateway remembers where that was reached."""
+    gateway = facts.get(crossing.via)
+    verified = last_verified(gateway).get(crossing.name, {}) if gateway else {}
+    reasons = unreached(spec, crossing.name, errors)
+    return CrossingStatus(
+        crossing.name, State.UNKNOWN, reasons, (), verified.get("time"), verified.get("result")
+    )
 
 
 def _status(name: str, passages: list[Passage], plan: Plan, facts: Mapping[str, Facts]) -> CrossingStatus:
@@ -165,7 +202,12 @@ def last_verified(facts: Facts) -> dict[str, dict[str, str]]:
     """Time and result of the last verification by crossing; nothing where the file is absent or damaged."""
     state = facts.file(VERIFIED)
     try:
-        found = json.loads(state.data if state else b"{}")
-    except ValueError:
+        return {
+            name: _texts(one) for name, one in mapping(json.loads(state.data if state else b"{}")).items()
+        }
+    except (ValueError, KeyError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+
+
+def _texts(entry: Any) -> dict[str, str]:
+    return {key: text(mapping(entry), key) for key in ("time", "result")}

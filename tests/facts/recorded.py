@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from crossnet.api import READ
 from crossnet.errors import HostError
 from crossnet.facts import Facts, capabilities, firewall, observe
 from crossnet.facts.routes import ROUTES6
 from crossnet.facts.sysctls import BOOT_SETTINGS, SYSCTLS
+from crossnet.site import READ
 from crossnet.transport import TIMEOUT, Completed, Host, Process, ShellHost
 from crossnet.transport.batch import ask
 

@@ -136,7 +136,7 @@ MUTATIONS = (
     Mutation(
         "nothing is swept",
         "api.py",
-        'await asyncio.gather(*(Agent(host, "").sweep() for host in hosts.values()))',
+        '(await site.ask(lambda host: Agent(host, "").sweep())).all()',
         "return",
         f"{KILLED}[app-stage-during]",
     ),

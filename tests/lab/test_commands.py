@@ -710,3 +710,51 @@ def test_a_second_command_while_one_is_under_way_changes_nothing(held: Held) -> 
         process.communicate(timeout=60)
     assert process.returncode == 3
     assert bench.differences(before) == []
+
+
+# ---- hosts that cannot be reached --------------------------------------------------------------------
+
+TWO = """crossnet: 1
+hosts:
+  app: {lab: app}
+  gateway: {lab: gateway}
+  far: {lab: no-such/far}
+  away: {lab: no-such/away}
+crossings:
+  business: {from: app, via: gateway, to: 10.0.44.0/24, persist: none, probe: icmp/10.0.44.1}
+  other: {from: far, via: away, to: 10.0.99.0/24}
+  both: {from: app, via: away, to: 10.0.98.0/24}
+"""
+
+
+def test_a_host_that_cannot_be_reached_hides_no_other(site: Site) -> None:
+    assert site.desk.run("apply", "--yes").code == 0
+    (site.desk.folder / "crossnet.yaml").write_text(TWO, encoding="utf-8")
+    facts = site.desk.run("facts")
+    assert (facts.code, "10.0.43.101" in facts.out) == (1, True)
+    assert "no-such" in facts.err
+    history = site.desk.run("history", "--json")
+    assert history.code == 1
+    assert set(history.json["unreached"]) == {"far", "away"}  # type: ignore[call-overload]
+    assert {one["host"] for one in history.json["transactions"]} == {"app", "gateway"}  # type: ignore[attr-defined]
+    for command in ("plan", "apply"):
+        refused = site.desk.run(command)
+        assert (refused.code, refused.out) == (1, "")
+        assert refused.err.count("no-such") >= 2
+
+
+def test_status_and_verify_judge_what_stands_on_reached_hosts_alone(site: Site) -> None:
+    assert site.desk.run("apply", "--yes").code == 0
+    whole = TWO.replace("  both: {from: app, via: away, to: 10.0.98.0/24}\n", "")
+    (site.desk.folder / "crossnet.yaml").write_text(whole, encoding="utf-8")
+    status = site.desk.run("status", "--json")
+    states = {one["crossing"]: one["state"] for one in status.json["crossings"]}  # type: ignore[attr-defined]
+    assert (status.code, states) == (3, {"business": "up", "other": "unknown"})
+    verified = site.desk.run("verify")
+    assert verified.code == 3
+    assert re.search(r"^business: .* REACHABLE$", verified.out, re.M)
+    assert re.search(r"^other: .* UNDETERMINED$", verified.out, re.M)
+    # One that shares a host with it cannot be judged either, and is not called down.
+    (site.desk.folder / "crossnet.yaml").write_text(TWO, encoding="utf-8")
+    assert site.desk.run("status").out.count("unknown ") == 3
+    assert site.desk.run("verify").code == 1

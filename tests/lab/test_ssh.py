@@ -719,7 +719,7 @@ def test_half_of_the_input_is_never_taken_for_the_whole(place: Place) -> None:
 
 def test_asyncssh_is_not_imported_without_need() -> None:
     code = (
-        "import sys, crossnet.cli, crossnet.api, crossnet.inventory;"
+        "import sys, crossnet.cli, crossnet.api, crossnet.site;"
         "sys.exit('asyncssh' in sys.modules or 'cryptography' in sys.modules)"
     )
     path = os.pathsep.join(sys.path)

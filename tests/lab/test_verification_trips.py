@@ -16,6 +16,7 @@ import crossnet
 from crossnet.events import nobody
 from crossnet.lab.build import Lab
 from crossnet.lab.topology import from_data
+from crossnet.site import Site
 from crossnet.spec import Spec
 from crossnet.transport import TIMEOUT, Completed, Host
 from crossnet.transport.lab import LabHost
@@ -64,7 +65,7 @@ def verified(b: Bench, spec: Spec) -> tuple[Verification, Trips]:
 
     async def work() -> Verification:
         facts = await crossnet.observe(spec)
-        return await verify(crossnet.plan(spec, facts), facts, hosts, nobody)
+        return await verify(crossnet.plan(spec, facts), facts, Site(hosts, {}, nobody))
 
     return asyncio.run(work()), trips
 

@@ -6,13 +6,14 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from crossnet.errors import CrossnetError
     from crossnet.events import Event
     from crossnet.show.paint import Paint
     from crossnet.spec import Spec
@@ -52,6 +53,12 @@ class Speech:
     def say(self, text: str) -> None:
         """A result, on standard output."""
         click.echo(text, color=True)
+
+    def unreached(self, errors: Mapping[str, CrossnetError]) -> int:
+        """Tell why hosts are missing in a result; the exit code: 1 where one is."""
+        for error in errors.values():
+            click.echo(f"crossnet: {error}", err=True)
+        return 1 if errors else 0
 
     def watch(self, event: Event) -> None:
         """Progress, on standard error, so that standard output stays parseable."""

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from crossnet.cli.interrupt import run
 from crossnet.cli.options import Speech, speaking
 
+if TYPE_CHECKING:
+    from crossnet.facts import Facts
+    from crossnet.site import Answers
+
 
 @click.command(short_help="Show what a host says about itself.")
 @click.argument("host", required=False)
 @speaking()
-def facts(speech: Speech, host: str | None) -> None:
+def facts(speech: Speech, host: str | None) -> int:
     """Show what is known of a host, or of all hosts of the spec; read only."""
     from dataclasses import replace
 
@@ -24,11 +30,19 @@ def facts(speech: Speech, host: str | None) -> None:
         if host not in names:
             raise click.ClickException(f"{speech.file} has no host {host!r}; it has: {', '.join(names)}")
         spec = replace(spec, hosts=(spec.host(host),))
-    found = run(api.observe(spec, watch=speech.watch))
+
+    async def look() -> Answers[Facts]:
+        async with api.reach(spec, watch=speech.watch) as site:
+            return await site.look()
+
+    found = run(look())
+    if not found.said:
+        found.all()
     if speech.json:
-        speech.say(json.document(json.facts_data(found)))
+        speech.say(json.document({**json.facts_data(found.said), **json.unreached_data(found.errors)}))
     else:
-        speech.say(text.facts_text(found, paint=speech.paint))
+        speech.say(text.facts_text(found.said, paint=speech.paint))
+    return speech.unreached(found.errors)
 
 
 @click.command(short_help="Explain a code of a plan or a verdict.")

@@ -13,6 +13,8 @@ from crossnet.cli.options import Speech, guarding, speaking
 if TYPE_CHECKING:
     from crossnet.api import Ended, Guard
     from crossnet.planning import Plan
+    from crossnet.site import Answers
+    from crossnet.transaction.history import Past
 
 
 @click.command(short_help="Say that a transaction shall hold.")
@@ -65,16 +67,27 @@ def recover(speech: Speech, guard: Guard, yes: bool) -> int:
 
 @click.command(short_help="Show who changed what, when, and how it ended.")
 @speaking()
-def history(speech: Speech) -> None:
+def history(speech: Speech) -> int:
     """Show the transactions that ended on the hosts: when, who, what, outcome; kept also after an undo."""
     from crossnet import api
     from crossnet.show import json, text
+    from crossnet.transaction.history import read_history
 
-    found = run(api.history(speech.spec()))
+    spec = speech.spec()
+
+    async def ask() -> Answers[tuple[Past, ...]]:
+        async with api.reach(spec, watch=speech.watch) as site:
+            return await site.ask(read_history)
+
+    found = run(ask())
+    if not found.said:
+        found.all()
+    past = api.in_order(found.said)
     if speech.json:
-        speech.say(json.document(json.history_data(found)))
+        speech.say(json.document({**json.history_data(past), **json.unreached_data(found.errors)}))
     else:
-        speech.say(text.history_text(found))
+        speech.say(text.history_text(past))
+    return speech.unreached(found.errors)
 
 
 def _tell(speech: Speech, ended: list[Ended] | tuple[Ended, ...]) -> int:

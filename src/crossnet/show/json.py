@@ -220,6 +220,11 @@ def status_data(found: tuple[CrossingStatus, ...]) -> dict[str, Any]:
     }
 
 
+def unreached_data(errors: Mapping[str, CrossnetError]) -> dict[str, Any]:
+    """Why hosts are missing in a document; nothing where none is."""
+    return {"unreached": {host: str(error) for host, error in errors.items()}} if errors else {}
+
+
 def facts_data(found: Mapping[str, Facts]) -> dict[str, Any]:
     return {"hosts": [_facts(name, facts) for name, facts in found.items()]}
 

@@ -26,6 +26,7 @@ _STATES = {
     State.DRIFTED: "yellow",
     State.DOWN: "red",
     State.UNRECORDED: "red",
+    State.UNKNOWN: "yellow",
 }
 _RESULTS = {Result.REACHABLE: "green", Result.UNREACHABLE: "red", Result.UNDETERMINED: "yellow"}
 

@@ -14,9 +14,9 @@ from typing import TypeVar
 from crossnet.errors import CommandFailed, CrossnetError, HostError
 from crossnet.events import Event, Watcher
 from crossnet.facts.packages import PACKAGES
-from crossnet.inventory import disconnect
 from crossnet.record import FOLDER, HOST_SCRIPT
 from crossnet.resources import Change, Command
+from crossnet.site import disconnect
 from crossnet.transaction import journal
 from crossnet.transaction.history import Past, read_history
 from crossnet.transport import Completed, Host
@@ -265,7 +265,7 @@ async def insist(agent: Agent, ask: Callable[[], Awaitable[T]], *, until: float,
             if not told:
                 told = True
                 watch(Event(f"does not answer; it is asked again for {left:.0f} s", agent.host.name))
-            await disconnect({agent.host.name: agent.host})
+            await disconnect(agent.host)
             await asyncio.sleep(AGAIN)
 
 

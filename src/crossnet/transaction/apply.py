@@ -9,19 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from crossnet.errors import CrossnetError, HostsDisagree, RollbackNotProved, RolledBack, StalePlan
-from crossnet.events import Watcher
 from crossnet.facts import Facts
 from crossnet.planning import Plan
+from crossnet.site import Site
 from crossnet.transaction import journal
 from crossnet.transaction.foreign import changed_meanwhile
 from crossnet.transaction.group import Group
 from crossnet.transaction.guard import Guard
 from crossnet.transaction.rollback import differences
-from crossnet.transport import Host
 
-Observe = Callable[[], Awaitable[Mapping[str, Facts]]]
 Replan = Callable[[Mapping[str, Facts]], Plan]
-Reconnect = Callable[[], Awaitable[None]]
 
 T = TypeVar("T")
 
@@ -53,15 +50,12 @@ class Confirmed:
 
 async def apply(
     plan: Plan,
-    hosts: Mapping[str, Host],
+    site: Site,
     *,
     what: str,
     guard: Guard,
-    observe: Observe,
     replan: Replan,
-    reconnect: Reconnect,
     prove: Prove,
-    watch: Watcher,
 ) -> Confirmed:
     """Bring the hosts to the plan; raises RolledBack or RollbackNotProved when that does not hold.
 
@@ -69,20 +63,20 @@ async def apply(
     promised.
     """
     transaction = secrets.token_hex(4)
-    group = Group(transaction, plan, hosts, guard, watch)
+    group = Group(transaction, plan, site, guard)
     try:
         if await group.stage(journal.new(transaction, what, plan.touched)):
-            await reconnect()  # the fire drill: whether the timers go off without this connection
-        before = await compare(plan, observe, replan)
+            await site.reconnect()  # the fire drill: whether the timers go off without this connection
+        before = await compare(plan, site, replan)
         await group.arm()
         await group.change()
-        await reconnect()
+        await site.reconnect()
         proof = await prove()
         await group.wait_for_person(proof.kept)
         await uninterrupted(group.decide())
     except BaseException as cause:
         # Ctrl-C too: nobody may be left with half a change.
-        raise await uninterrupted(give_up(cause, group, plan, reconnect, observe)) from cause
+        raise await uninterrupted(give_up(cause, group, plan, site)) from cause
     behind = await uninterrupted(group.confirm())
     unwritten = await uninterrupted(group.release(proof.kept))
     if behind:
@@ -103,9 +97,9 @@ async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
                 raise
 
 
-async def compare(plan: Plan, observe: Observe, replan: Replan) -> Mapping[str, Facts]:
+async def compare(plan: Plan, site: Site, replan: Replan) -> Mapping[str, Facts]:
     """The hosts, now that they are taken: they must still be what the plan was made from."""
-    facts = await observe()
+    facts = await site.observe()
     if replan(facts).changes != plan.changes:
         raise StalePlan(
             "Saved plan is stale: the hosts changed since it was made\n  Nothing was changed. Make a new plan."
@@ -113,19 +107,17 @@ async def compare(plan: Plan, observe: Observe, replan: Replan) -> Mapping[str, 
     return facts
 
 
-async def give_up(
-    cause: BaseException, group: Group, plan: Plan, reconnect: Reconnect, observe: Observe
-) -> BaseException:
+async def give_up(cause: BaseException, group: Group, plan: Plan, site: Site) -> BaseException:
     """Put everything back, read it again, and say truly how it ended."""
     if group.is_changing:
-        await reconnect()  # the one that stands may be cut in one direction only
+        await site.reconnect()  # the one that stands may be cut in one direction only
     left = await group.roll_back()
     if group.is_confirmed_somewhere:
         return HostsDisagree(f"{_reason(cause)}\nThe hosts disagree:\n  " + "\n  ".join(left) + _RECOVER)
     if not group.is_changing:
         return cause
     try:
-        left += differences(plan.live(), await observe())
+        left += differences(plan.live(), await site.observe())
     except CrossnetError as error:
         left.append(f"the hosts could not be read again: {error}")
     if not left:

@@ -6,19 +6,19 @@ What one host has confirmed is confirmed for all: the others follow. Else all of
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from crossnet.errors import CrossnetError, HostError, HostsDisagree, RollbackNotProved
 from crossnet.events import Event, Watcher
 from crossnet.facts import Facts
+from crossnet.site import Site, settled
 from crossnet.transaction import journal
 from crossnet.transaction.agent import PATIENCE, Agent, Gone, insist
 from crossnet.transaction.history import Past, read_history
 from crossnet.transaction.journal import CONFIRM, ROLLBACK, Journal
 from crossnet.transaction.rollback import unproved
-from crossnet.transport import Host
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +59,12 @@ class Open:
         return (*back, *(name for name, decision in self.ended.items() if decision != CONFIRM))
 
 
-async def find(facts: Mapping[str, Facts], hosts: Mapping[str, Host]) -> tuple[Open, ...]:
+async def find(facts: Mapping[str, Facts], site: Site) -> tuple[Open, ...]:
     """Every transaction that a host of the spec holds, or that hosts have ended differently.
 
     CrossnetError where a host of one is not in the spec.
     """
-    histories = await asyncio.gather(*(read_history(hosts[name]) for name in facts))
-    past = dict(zip(facts, histories, strict=True))
+    past = (await site.ask(read_history)).all()
     held: dict[str, dict[str, Journal]] = {}
     for name in facts:
         found = journal.unfinished(facts[name])
@@ -102,7 +101,7 @@ def _splits(past: Mapping[str, Sequence[Past]]) -> Iterator[Open]:
             yield Open(transaction, ends[0].what, {}, decided)
 
 
-async def decide(found: Open, hosts: Mapping[str, Host], watch: Watcher) -> bool:
+async def decide(found: Open, site: Site) -> bool:
     """Whether it holds from now on: the host decides that decided first when the transaction began.
 
     HostsDisagree where that is not known, because the host does not answer any more.
@@ -110,10 +109,10 @@ async def decide(found: Open, hosts: Mapping[str, Host], watch: Watcher) -> bool
     if found.decision:
         return found.decision == CONFIRM
     first = _in_order(found)[0]
-    agent = Agent(hosts[first], found.transaction, found=True)
+    agent = Agent(site.hosts[first], found.transaction, found=True)
     until = asyncio.get_running_loop().time() + found.held[first].left + PATIENCE
     try:
-        return await insist(agent, lambda: _commit(agent), until=until, watch=watch)
+        return await insist(agent, lambda: _commit(agent), until=until, watch=site.watch)
     except HostError as error:
         raise HostsDisagree(
             f"{error}\nWhether transaction {found.transaction} is confirmed is known only there\n"
@@ -121,20 +120,18 @@ async def decide(found: Open, hosts: Mapping[str, Host], watch: Watcher) -> bool
         ) from error
 
 
-async def confirm(
-    found: Open, hosts: Mapping[str, Host], watch: Watcher
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+async def confirm(found: Open, site: Site) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """End it as confirmed on every host, when one has decided so; HostsDisagree where a host does not answer.
 
     What could not be written for the next boot, and the hosts that had gone back: that is not taken back.
     """
-    watch(Event(f"confirms transaction {found.transaction}"))
+    site.watch(Event(f"confirms transaction {found.transaction}"))
 
     async def end(agent: Agent) -> tuple[str, ...] | None:
         return await agent.release() if await _commit(agent) else None
 
-    agents = [Agent(hosts[name], found.transaction, found=True) for name in _in_order(found)]
-    answers = await asyncio.gather(*(end(agent) for agent in agents), return_exceptions=True)
+    agents = [Agent(site.hosts[name], found.transaction, found=True) for name in _in_order(found)]
+    answers = await settled(end(agent) for agent in agents)
     lost = [str(answer) for answer in answers if isinstance(answer, CrossnetError)]
     if lost:
         raise HostsDisagree(
@@ -145,11 +142,9 @@ async def confirm(
     errors: list[str] = []
     back: list[str] = []
     for agent, answer in zip(agents, answers, strict=True):
-        if isinstance(answer, BaseException):
-            raise answer
         if answer is None:
             back.append(agent.host.name)
-        else:
+        elif not isinstance(answer, CrossnetError):
             errors += answer
     return tuple(errors), tuple(dict.fromkeys((*back, *found.went_back)))
 
@@ -165,19 +160,14 @@ async def _commit(agent: Agent) -> bool:
     return True
 
 
-async def roll_back(
-    found: Open,
-    hosts: Mapping[str, Host],
-    observe: Callable[[], Awaitable[Mapping[str, Facts]]],
-    watch: Watcher,
-) -> None:
+async def roll_back(found: Open, site: Site) -> None:
     """Put every host of it back and prove it; RollbackNotProved, or HostsDisagree where one has confirmed it."""
-    agents = [Agent(hosts[name], found.transaction, found=True) for name in reversed(_in_order(found))]
-    answers = await asyncio.gather(*(_back(agent, watch) for agent in agents), return_exceptions=True)
+    agents = [Agent(site.hosts[name], found.transaction, found=True) for name in reversed(_in_order(found))]
+    answers = await settled(_back(agent, site.watch) for agent in agents)
     left = [str(answer) for answer in answers if isinstance(answer, CrossnetError)]
     left += [line for lines in answers if isinstance(lines, list) for line in lines]
     try:
-        facts = await observe()
+        facts = await site.observe()
         left += [line for name, own in found.held.items() for line in unproved(own, facts[name])]
     except CrossnetError as error:
         left.append(f"the hosts could not be read again: {error}")

@@ -7,16 +7,16 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from crossnet.errors import CommandFailed, CrossnetError, HostError, HostsFailed
-from crossnet.events import Event, Watcher
+from crossnet.errors import CommandFailed, CrossnetError, HostError
+from crossnet.events import Event
 from crossnet.planning import Plan
 from crossnet.resources import Change
+from crossnet.site import Site, together
 from crossnet.transaction import journal
 from crossnet.transaction.agent import AGAIN, PATIENCE, Agent, Gone, Refused, insist
 from crossnet.transaction.bundle import bundle
 from crossnet.transaction.guard import Guard
 from crossnet.transaction.journal import CONFIRM, Journal
-from crossnet.transport import Host
 
 T = TypeVar("T")
 
@@ -29,16 +29,14 @@ RECONNECT = 20  # seconds for a new connection where the one that stood was cut
 class Group:
     """The hosts that a plan touches; the first of them decides, the others follow."""
 
-    def __init__(
-        self, transaction: str, plan: Plan, hosts: Mapping[str, Host], guard: Guard, watch: Watcher
-    ) -> None:
+    def __init__(self, transaction: str, plan: Plan, site: Site, guard: Guard) -> None:
         self.is_changing = False
         self.is_confirmed_somewhere = False
         self._transaction = transaction
         self._plan = plan
         self._guard = guard
-        self._watch = watch
-        self._agents = {name: Agent(hosts[name], transaction) for name in plan.touched}
+        self._watch = site.watch
+        self._agents = {name: Agent(site.hosts[name], transaction) for name in plan.touched}
         self._live = _by_host(plan.live())
         self._persistent = _by_host(plan.persistent())
         self._staged: list[str] = []
@@ -66,7 +64,7 @@ class Group:
             return await agent.stage(bundle(own, host, live, persistent, agent.host.locate))
 
         drilled = [await take(first)]
-        drilled += await _all(take(name) for name in others)
+        drilled += await together(take(name) for name in others)
         return any(drilled)
 
     async def arm(self) -> None:
@@ -78,7 +76,7 @@ class Group:
             self._watch(Event(f"guards itself for {seconds} s ({', '.join(timers) or 'nobody'})", name))
 
         self._ends = self._now() + self._guard.seconds
-        await _all(arm(name) for name in self._agents)
+        await together(arm(name) for name in self._agents)
         self._ends = self._now() + self._guard.seconds + max(self._later.values())
 
     async def change(self) -> None:
@@ -86,7 +84,7 @@ class Group:
         done = dict.fromkeys(self._live, 0)
         for wave in waves(self._plan.live(), self._plan.touches):
             self.is_changing = True
-            await _all(self._make(name, done[name], upto) for name, upto in wave.items())
+            await together(self._make(name, done[name], upto) for name, upto in wave.items())
             done |= wave
 
     async def _make(self, name: str, done: int, upto: int) -> None:
@@ -155,7 +153,7 @@ class Group:
             return ""
 
         _, *others = self._agents.values()
-        return [said for said in await _all(follow(agent) for agent in others) if said]
+        return [said for said in await together(follow(agent) for agent in others) if said]
 
     async def release(self, proof: Mapping[str, bytes]) -> tuple[str, ...]:
         """Write what the next boot needs and what crossnet owns now; an error takes nothing back, it is told."""
@@ -171,7 +169,7 @@ class Group:
                 return (str(error),)
 
         holding = [name for name in self._agents if name not in self._behind]
-        return tuple(error for errors in await _all(end(name) for name in holding) for error in errors)
+        return tuple(error for errors in await together(end(name) for name in holding) for error in errors)
 
     async def roll_back(self) -> list[str]:
         """Every host that was taken puts itself back; what is known not to be as before.
@@ -197,14 +195,14 @@ class Group:
             except HostError as error:
                 return [str(error)] if self.is_changing else []
 
-        return [line for lines in await _all(back(name) for name in self._staged) for line in lines]
+        return [line for lines in await together(back(name) for name in self._staged) for line in lines]
 
     async def _extend(self, seconds: int, proof: Mapping[str, bytes]) -> None:
         def ends() -> float:
             return self._now() + seconds + max(self._later.values())
 
         self._ends = max(self._ends, ends())  # where the answer is lost the host may have heard it
-        await _all(
+        await together(
             agent.extend(seconds + self._later[name], proof.get(name, b""))
             for name, agent in self._agents.items()
         )
@@ -247,16 +245,3 @@ def _by_host(ordered: Iterable[tuple[str, Change]]) -> dict[str, list[Change]]:
     for name, change in ordered:
         found.setdefault(name, []).append(change)
     return found
-
-
-async def _all(asked: Iterable[Awaitable[T]]) -> list[T]:
-    """Every answer; each host is asked to the end, so that all that is wrong is told at once."""
-    answers = await asyncio.gather(*asked, return_exceptions=True)
-    errors = [answer for answer in answers if isinstance(answer, BaseException)]
-    for error in errors:
-        if not isinstance(error, CrossnetError):
-            raise error
-    own = [error for error in errors if isinstance(error, CrossnetError)]
-    if own:
-        raise own[0] if len(own) == 1 else HostsFailed(own)
-    return [answer for answer in answers if not isinstance(answer, BaseException)]

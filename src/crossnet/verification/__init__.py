@@ -11,19 +11,29 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
-from crossnet.events import Event, Watcher
+from crossnet.events import Event
 from crossnet.facts import Facts
 from crossnet.planning import PERSISTENT, Plan, Restoring
 from crossnet.resources import Change, RuleTable
-from crossnet.transport import Host
+from crossnet.site import Site, together
 from crossnet.values import Family
 from crossnet.verification.choice import Choice, choose
 from crossnet.verification.conntrack import fresh
 from crossnet.verification.probe import Sent, send
 from crossnet.verification.reading import Flow, Reading, read
-from crossnet.verification.verdict import Half, Result, Round, Seen, Verdict, Verification, judge, unsent
+from crossnet.verification.verdict import (
+    Half,
+    Result,
+    Round,
+    Seen,
+    Verdict,
+    Verification,
+    judge,
+    not_judged,
+    unsent,
+)
 
-__all__ = ["DRIFT", "Half", "Result", "Verdict", "Verification", "read_back", "verify"]
+__all__ = ["DRIFT", "Half", "Result", "Verdict", "Verification", "not_judged", "read_back", "verify"]
 
 # What a host is found to have wrong, by what a plan would do about it.
 DRIFT = {"create": "misses", "change": "differs in", "remove": "has a left-over"}
@@ -58,8 +68,7 @@ def read_back(plan: Plan, facts: Mapping[str, Facts], *, live_only: bool) -> tup
 async def verify(
     plan: Plan,
     facts: Mapping[str, Facts],
-    hosts: Mapping[str, Host],
-    watch: Watcher,
+    site: Site,
     *,
     live_only: bool = False,
 ) -> Verification:
@@ -68,8 +77,8 @@ async def verify(
     A client sends all its probes with one command, after one more where it has to find a host that answers. A
     gateway is read once before and once after, and on the way where that takes long.
     """
-    choices = await choose(plan.passages, facts, hosts, watch)
-    rounds = iter(await _send([choice for choice in choices if choice.probes], plan, hosts, watch))
+    choices = await choose(plan.passages, facts, site)
+    rounds = iter(await _send([choice for choice in choices if choice.probes], plan, site))
     verdicts: list[Verdict] = []
     for choice in choices:
         if not choice.probes:
@@ -78,7 +87,7 @@ async def verify(
             verdicts += _judge(choice, found, facts)
         else:
             for one in choice.one_by_one():
-                (alone,) = await _send([one], plan, hosts, watch)
+                (alone,) = await _send([one], plan, site)
                 verdicts += _judge(one, alone, facts)
     return Verification(tuple(verdicts), read_back(plan, facts, live_only=live_only))
 
@@ -90,9 +99,7 @@ def _judge(choice: Choice, found: Round, facts: Mapping[str, Facts]) -> list[Ver
     ]
 
 
-async def _send(
-    choices: Sequence[Choice], plan: Plan, hosts: Mapping[str, Host], watch: Watcher
-) -> list[Round]:
+async def _send(choices: Sequence[Choice], plan: Plan, site: Site) -> list[Round]:
     """Send everything at the same time, and read the gateways before and after; a round for each choice."""
     flows = [choice.flows for choice in choices]
     by_client, by_gateway = defaultdict[str, list[Flow]](list), defaultdict[str, list[Flow]](list)
@@ -102,16 +109,16 @@ async def _send(
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def reading(gateway: str, own: Sequence[Flow]) -> tuple[str, Reading]:
-        return gateway, await read(hosts[gateway], _tables(plan, own), own)
+        return gateway, await read(site.hosts[gateway], _tables(plan, own), own)
 
     async def readings() -> dict[str, Reading]:
-        return dict(await asyncio.gather(*(reading(name, own) for name, own in by_gateway.items())))
+        return dict(await together(reading(name, own) for name, own in by_gateway.items()))
 
     async def sending(client: str, own: Sequence[Flow]) -> list[tuple[Flow, Sent]]:
         async with gate:
             for flow in own:
-                watch(Event(f"sends {flow.probe}", client))
-            return list(zip(own, await send(hosts[client], [flow.probe for flow in own]), strict=True))
+                site.watch(Event(f"sends {flow.probe}", client))
+            return list(zip(own, await send(site.hosts[client], [flow.probe for flow in own]), strict=True))
 
     later: list[dict[str, Reading]] = []
 
@@ -123,7 +130,7 @@ async def _send(
     before = await readings()
     meanwhile = asyncio.create_task(read_again())
     try:
-        answers = await asyncio.gather(*(sending(name, own) for name, own in by_client.items()))
+        answers = await together(sending(name, own) for name, own in by_client.items())
     finally:
         meanwhile.cancel()
         await asyncio.wait([meanwhile])

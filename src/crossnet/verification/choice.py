@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from crossnet.design import Client, Passage
-from crossnet.events import Event, Watcher
+from crossnet.events import Event
 from crossnet.facts import Facts
+from crossnet.site import Site, together
 from crossnet.transport import Host
 from crossnet.values import Address, Family, Probe, Protocol, family_of
 from crossnet.verification.probe import Search, candidates, search
@@ -42,12 +42,10 @@ class Choice:
         return tuple(replace(self, probes=(probe,)) for probe in self.probes)
 
 
-async def choose(
-    passages: Sequence[Passage], facts: Mapping[str, Facts], hosts: Mapping[str, Host], watch: Watcher
-) -> list[Choice]:
+async def choose(passages: Sequence[Passage], facts: Mapping[str, Facts], site: Site) -> list[Choice]:
     """The choice for each passage; asks no host where the spec names the probes."""
     searching = [passage for passage in passages if _senders(passage) and _is_open(passage)]
-    found = await _search(searching, facts, hosts, watch)
+    found = await _search(searching, facts, site)
     return [_choice(passage, found.get(_key(passage))) for passage in passages]
 
 
@@ -73,9 +71,7 @@ def _choice(passage: Passage, found: Search | None) -> Choice:
     )
 
 
-async def _search(
-    passages: Iterable[Passage], facts: Mapping[str, Facts], hosts: Mapping[str, Host], watch: Watcher
-) -> dict[Key, Search]:
+async def _search(passages: Iterable[Passage], facts: Mapping[str, Facts], site: Site) -> dict[Key, Search]:
     """For each passage its first client looks for a host that answers: one command for all it looks for."""
     by_client: dict[str, list[Passage]] = {}
     for passage in passages:
@@ -84,11 +80,11 @@ async def _search(
     async def one(client: Host, some: Sequence[Passage]) -> list[tuple[Key, Search]]:
         groups = [_targets(passage, facts) for passage in some]
         for group in groups:
-            watch(Event(f"looks for a host in `to` that answers ({len(group)} addresses)", client.name))
+            site.watch(Event(f"looks for a host in `to` that answers ({len(group)} addresses)", client.name))
         found = await search(client, groups)
         return [(_key(passage), each) for passage, each in zip(some, found, strict=True)]
 
-    answers = await asyncio.gather(*(one(hosts[name], some) for name, some in by_client.items()))
+    answers = await together(one(site.hosts[name], some) for name, some in by_client.items())
     return dict(pair for pairs in answers for pair in pairs)
 
 

@@ -258,3 +258,18 @@ def unsent(passage: Passage, client: Client | None, why: str) -> Verdict:
         reply=Half("not-sent"),
         notes=(why,),
     )
+
+
+def not_judged(crossing: str, why: str) -> Verdict:
+    """The verdict on a crossing of which a host cannot be reached."""
+    return Verdict(
+        crossing=crossing,
+        client="the clients",
+        source=None,
+        probe=None,
+        demanded=False,
+        result=Result.UNDETERMINED,
+        forward=Half("not-sent"),
+        reply=Half("not-sent"),
+        notes=(why,),
+    )

@@ -1,0 +1,168 @@
+"""A site: the hosts of a spec as they were reached, asked together and over many calls.
+
+async with reach(spec) as site:
+    facts = await site.observe()
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+
+from crossnet import facts as facts_module
+from crossnet.errors import Bug, CrossnetError, HostsFailed
+from crossnet.events import Event, Watcher, nobody
+from crossnet.facts import Facts
+from crossnet.persistence import unit
+from crossnet.record import FILES
+from crossnet.spec import HostSpec, Spec
+from crossnet.transport import Host
+from crossnet.transport.local import Local
+from crossnet.transport.netns import Netns
+
+T = TypeVar("T")
+
+# The files that are read of every host.
+READ = tuple(PurePosixPath(path) for path in (*FILES, *unit.FILES))
+
+
+@dataclass(frozen=True, slots=True)
+class Answers(Generic[T]):
+    """What the hosts said, by their names, and why the others did not."""
+
+    said: Mapping[str, T]
+    errors: Mapping[str, CrossnetError]
+
+    def all(self) -> dict[str, T]:
+        """What every host said; where one did not, all errors at once."""
+        _raise(list(self.errors.values()))
+        return dict(self.said)
+
+
+class Site:
+    """Ways to the hosts of a spec; a host is connected when it is first asked."""
+
+    def __init__(self, hosts: Mapping[str, Host], lost: Mapping[str, CrossnetError], watch: Watcher) -> None:
+        self._hosts = hosts
+        self._lost = lost
+        self.watch = watch
+
+    @property
+    def hosts(self) -> Mapping[str, Host]:
+        """Every host; CrossnetError where there is no way to one."""
+        _raise(list(self._lost.values()))
+        return self._hosts
+
+    def part(self, spec: Spec) -> Site:
+        """The same ways to the hosts of a smaller spec."""
+        names = {host.name for host in spec.hosts}
+        hosts = {name: host for name, host in self._hosts.items() if name in names}
+        return Site(hosts, {name: error for name, error in self._lost.items() if name in names}, self.watch)
+
+    async def ask(self, work: Callable[[Host], Coroutine[Any, Any, T]]) -> Answers[T]:
+        """The same of all hosts at the same time, each to its end."""
+        answers = await settled(work(host) for host in self._hosts.values())
+        found = dict(zip(self._hosts, answers, strict=True))
+        errors = {name: said for name, said in found.items() if isinstance(said, CrossnetError)}
+        said = {name: said for name, said in found.items() if not isinstance(said, CrossnetError)}
+        return Answers(said, {**self._lost, **errors})
+
+    async def look(self) -> Answers[Facts]:
+        """What the hosts say about themselves, those that can be reached; read only."""
+        for name in self._hosts:
+            self.watch(Event("reads facts", name))
+        return await self.ask(lambda host: facts_module.observe(host, READ))
+
+    async def observe(self) -> dict[str, Facts]:
+        """What every host says about itself; where one cannot be reached, all errors at once."""
+        return (await self.look()).all()
+
+    async def reconnect(self) -> None:
+        """End what stands between here and the hosts: whoever is asked next is connected anew."""
+        await disconnect(*self._hosts.values())
+
+
+@asynccontextmanager
+async def reach(spec: Spec, *, watch: Watcher = nobody) -> AsyncIterator[Site]:
+    """The hosts of a spec; what was connected on the way is ended at the end."""
+    hosts: dict[str, Host] = {}
+    lost: dict[str, CrossnetError] = {}
+    for host in spec.hosts:
+        try:
+            hosts[host.name] = _way_to(host)
+        except CrossnetError as error:
+            lost[host.name] = error
+    try:
+        yield Site(hosts, lost, watch)
+    finally:
+        await disconnect(*hosts.values())
+
+
+def _way_to(host: HostSpec) -> Host:
+    """Nothing is opened yet. HostError where `ssh:` cannot be meant, LabError where there is no such lab."""
+    if host.lab is not None:
+        from crossnet.lab.build import find
+        from crossnet.transport.lab import LabHost
+
+        return LabHost(host.name, find(host.lab).socket)
+    if host.netns is not None:
+        return Netns(Local(host.name, become=host.become), host.netns)
+    if host.local:
+        return Local(host.name, become=host.become)
+    if host.ssh is None:
+        raise Bug(f"the host {host.name} says no way to reach it")
+    from crossnet.transport.ssh import Ssh  # late: asyncssh takes longer to import than all of crossnet
+
+    return Ssh(host.name, host.ssh, become=host.become)
+
+
+@runtime_checkable
+class _Connected(Protocol):
+    async def close(self) -> None: ...
+
+
+async def disconnect(*hosts: Host) -> None:
+    """End what stands between here and the hosts; a host that is used again is connected again."""
+    await together(host.close() for host in hosts if isinstance(host, _Connected))
+
+
+# ---- several at the same time --------------------------------------------------------------------------
+
+
+async def settled(works: Iterable[Coroutine[Any, Any, T]]) -> list[T | CrossnetError]:
+    """What became of each, in their order: none is left running, and none is cut short by the error of another.
+
+    An interrupt ends them all, and is over when they have ended.
+    """
+
+    async def outcome(work: Coroutine[Any, Any, T]) -> T | Exception:
+        try:
+            return await work
+        except Exception as error:
+            return error
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(outcome(work)) for work in works]
+    ended: list[T | CrossnetError] = []
+    for task in tasks:
+        result = task.result()
+        if isinstance(result, Exception) and not isinstance(result, CrossnetError):
+            raise result
+        ended.append(result)
+    return ended
+
+
+async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Every result, in order; where one fails, all errors at once, after all have ended."""
+    ended = await settled(works)
+    _raise([one for one in ended if isinstance(one, CrossnetError)])
+    return [one for one in ended if not isinstance(one, CrossnetError)]
+
+
+def _raise(errors: list[CrossnetError]) -> None:
+    if errors:
+        raise errors[0] if len(errors) == 1 else HostsFailed(errors)
