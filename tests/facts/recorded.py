@@ -19,7 +19,7 @@ from crossnet.facts import Facts, capabilities, firewall, observe
 from crossnet.facts.routes import ROUTES6
 from crossnet.facts.sysctls import BOOT_SETTINGS, SYSCTLS
 from crossnet.site import READ
-from crossnet.transport import TIMEOUT, Completed, Host, Process, ShellHost
+from crossnet.transport import LIMIT, TIMEOUT, Completed, Host, Process, ShellHost
 from crossnet.transport.batch import ask
 
 Recording = Mapping[str, Any]
@@ -68,7 +68,9 @@ class Recorded(ShellHost):
     def name(self) -> str:
         return self._name
 
-    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT) -> Completed:
+    async def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT, limit: int = LIMIT
+    ) -> Completed:
         _, _, _, _, boundary, *words = argv
         said = []
         while words:
@@ -111,7 +113,7 @@ async def record(host: Host) -> dict[str, Any]:
 
     class Overheard(Recorded):
         async def run(
-            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT
+            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT, limit: int = LIMIT
         ) -> Completed:
             _, _, _, _, _, *words = argv
             questions = []
@@ -122,7 +124,7 @@ async def record(host: Host) -> dict[str, Any]:
             for question, answer in zip(questions, await ask(host, questions), strict=True):
                 if answer.ok:
                     taken[question_name(question)] = _kept(answer.text)
-            return await host.run(argv, stdin=stdin, timeout=timeout)
+            return await host.run(argv, stdin=stdin, timeout=timeout, limit=limit)
 
     await observe(Overheard(host.name, {}), [PurePosixPath(path) for path in READ])
     return taken

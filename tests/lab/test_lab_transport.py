@@ -16,7 +16,7 @@ import pytest
 from crossnet.errors import HostError
 from crossnet.lab import build
 from crossnet.lab.build import Lab
-from crossnet.transport import Completed
+from crossnet.transport import Completed, lines
 from crossnet.transport.lab import LENGTH, LabHost, Request
 
 pytestmark = pytest.mark.lab
@@ -98,7 +98,7 @@ def test_a_stream_is_read_by_lines_and_stopped(lab_up: LabUp) -> None:
             ["sh", "-c", "trap 'echo bye; printf end; exit' TERM; echo one; while :; do sleep 0.02; done"]
         )
         seen = []
-        async for line in process.lines():
+        async for line in lines(process.output()):
             seen.append(line)
             await process.stop()
         return seen
@@ -111,13 +111,13 @@ def test_a_stream_may_be_bigger_than_what_is_kept(lab_up: LabUp) -> None:
 
     async def count() -> int:
         process = await app.start(["seq", "1000000"])
-        lines = 0
-        async for _ in process.lines():
-            lines += 1
-            if lines == 1:
+        seen = 0
+        async for _ in lines(process.output()):
+            seen += 1
+            if seen == 1:
                 await asyncio.sleep(0.1)  # a slow reader, for once: the command has to wait
         await process.stop()
-        return lines
+        return seen
 
     assert asyncio.run(count()) == 1_000_000
 
@@ -127,7 +127,7 @@ def test_a_deaf_stream_is_killed(lab_up: LabUp, run_on: RunOn) -> None:
 
     async def stop_it() -> None:
         process = await app_of(lab).start(["sh", "-c", "trap '' TERM; echo on; while :; do sleep 0.02; done"])
-        async for _ in process.lines():
+        async for _ in lines(process.output()):
             break
         await process.stop()
 

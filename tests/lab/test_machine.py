@@ -19,7 +19,7 @@ from crossnet.lab import build
 from crossnet.lab.build import Lab
 from crossnet.lab.depth import Depth
 from crossnet.lab.topology import Host, Interface, Network, Topology
-from crossnet.transport import Completed
+from crossnet.transport import Completed, lines
 from crossnet.transport.lab import LabHost
 from crossnet.verification import Result
 from lab.crossing import Bench
@@ -207,11 +207,11 @@ def test_commands_are_the_machines_own(machines_up: LabUp, run_on: RunOn) -> Non
     async def told_to_end() -> list[bytes]:
         script = "trap 'echo bye; exit' TERM; echo hello; while :; do sleep 0.1; done"
         process = await LabHost("app", lab.socket("app")).start(["sh", "-c", script])
-        lines = []
-        async for line in process.lines():
-            lines.append(line)
+        seen = []
+        async for line in lines(process.output()):
+            seen.append(line)
             await process.stop()
-        return lines
+        return seen
 
     assert asyncio.run(told_to_end()) == [b"hello\n", b"bye\n"]
     assert build.find(f"{lab.name}/app").lab.depth is Depth.MACHINE

@@ -124,6 +124,7 @@ chmod 440 /etc/sudoers
 PRELUDE = """\
 import asyncio, sys, time
 from crossnet.errors import HostError
+from crossnet.transport import lines
 from crossnet.transport.ssh import Ssh
 
 async def main(work):
@@ -378,8 +379,8 @@ def test_any_posix_sh(place: Place, shell: str) -> None:
     try:
         text = place.python(
             """
-            from crossnet.transport.ssh import command
-            command._STOP_GRACE, command._END_GRACE = 0.5, 1.5
+            from crossnet.transport import leash
+            leash._STOP_GRACE, leash._END_GRACE = 0.5, 1.5
             async def work():
                 host = Ssh("jump", "root@10.0.43.50")
                 big = bytes(range(256)) * 4000
@@ -388,7 +389,7 @@ def test_any_posix_sh(place: Place, shell: str) -> None:
                 assert (await host.run(["sh", "-c", "kill -SEGV $$"])).returncode == 139
                 for code in "", "trap '' TERM; ":
                     process = await host.start(["sh", "-c", code + "echo $$; sleep 60; sleep 61"])
-                    async for line in process.lines():
+                    async for line in lines(process.output()):
                         print(line.decode().strip())
                         break
                     began = time.monotonic()
@@ -416,17 +417,17 @@ def test_stream_is_ended_on_the_host_also_through_sudo(place: Place) -> None:
         async def work():
             host = Ssh("gateway", "gw", become=True)
             process = await host.start(["sh", "-c", "id -u; seq 200000; exec sleep 71"])
-            lines = process.lines()
-            print(await anext(lines))
+            said = lines(process.output())
+            print(await anext(said))
             await asyncio.sleep(0.5)
             await process.stop()
-            print(len([line async for line in lines]))
+            print(len([line async for line in said]))
             try:
                 await host.run(["sleep", "71"], stdin=bytes(8_000_000), timeout=1)
             except HostError as error:
                 assert "it was ended\\n" in str(error), error
             short = await host.start(["printf", "no end of line"])
-            print([line async for line in short.lines()])
+            print([line async for line in lines(short.output())])
             await short.stop()
             await host.close()
         """
@@ -654,7 +655,7 @@ def test_cut_in_the_middle_of_a_command(place: Place) -> None:
             except HostError as error:
                 print(error)
             try:
-                async for line in stream.lines():
+                async for line in lines(stream.output()):
                     pass
             except HostError as error:
                 print("stream:", error)

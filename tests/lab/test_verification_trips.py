@@ -18,7 +18,7 @@ from crossnet.lab.build import Lab
 from crossnet.lab.topology import from_data
 from crossnet.site import Site
 from crossnet.spec import Spec
-from crossnet.transport import TIMEOUT, Completed, Host
+from crossnet.transport import LIMIT, TIMEOUT, Completed, Host
 from crossnet.transport.lab import LabHost
 from crossnet.values import address
 from crossnet.verification import AT_ONCE, Result, Verdict, Verification, verify
@@ -48,13 +48,15 @@ class Counting(LabHost):
         super().__init__(name, lab.socket(name))
         self._trips = trips
 
-    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT) -> Completed:
+    async def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT, limit: int = LIMIT
+    ) -> Completed:
         trips = self._trips
         trips.by_host[self.name] += 1
         trips.running.add(self.name)
         trips.most_clients = max(trips.most_clients, len(trips.running - {"gateway"}))
         try:
-            return await super().run(argv, stdin=stdin, timeout=timeout)
+            return await super().run(argv, stdin=stdin, timeout=timeout, limit=limit)
         finally:
             trips.running.discard(self.name)
 
@@ -261,9 +263,11 @@ class OtherShell(LabHost):
         super().__init__(name, lab.socket(name))
         self._shell = shell
 
-    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT) -> Completed:
+    async def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT, limit: int = LIMIT
+    ) -> Completed:
         assert argv[0] == "sh"
-        return await super().run([*self._shell, *argv[1:]], stdin=stdin, timeout=timeout)
+        return await super().run([*self._shell, *argv[1:]], stdin=stdin, timeout=timeout, limit=limit)
 
 
 @pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])

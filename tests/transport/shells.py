@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 
-from crossnet.transport import TIMEOUT, Completed, Process, ShellHost, run_here, start_here
+from crossnet.transport import LIMIT, TIMEOUT, Completed, Process, ShellHost
+from crossnet.transport.child import run_here, start_here
 from lacking import lacking
 
 SHELLS = (("dash",), ("bash", "--posix"), ("busybox", "sh"))
@@ -22,8 +23,10 @@ class Through(ShellHost):
     def _argv(self, argv: Sequence[str]) -> list[str]:
         return [*self._shell, *argv[1:]] if argv[0] == "sh" else list(argv)
 
-    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT) -> Completed:
-        return await run_here(self.name, self._argv(argv), stdin=stdin, timeout=timeout)
+    async def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT, limit: int = LIMIT
+    ) -> Completed:
+        return await run_here(self.name, self._argv(argv), stdin=stdin, timeout=timeout, limit=limit)
 
     async def start(self, argv: Sequence[str]) -> Process:
         return await start_here(self._argv(argv))

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossnet.errors import HostError
-from crossnet.transport import TIMEOUT, Completed
+from crossnet.transport import LIMIT, TIMEOUT, Completed
 from crossnet.transport.batch import Answer, ask
 from crossnet.transport.local import Local
 from transport.shells import SHELLS, Through, through
@@ -170,9 +170,11 @@ class Overheard(Local):
 
     argv: tuple[str, ...] = ()
 
-    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT) -> Completed:
+    async def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT, limit: int = LIMIT
+    ) -> Completed:
         self.argv = tuple(argv)
-        return await super().run(argv, stdin=stdin, timeout=timeout)
+        return await super().run(argv, stdin=stdin, timeout=timeout, limit=limit)
 
 
 def test_the_boundary_is_another_one_each_time_and_not_to_be_guessed() -> None:
@@ -198,7 +200,7 @@ def test_an_answer_that_looks_like_the_end_of_one() -> None:
 def test_a_host_whose_sh_is_none_is_told(said: bytes) -> None:
     class Broken(Local):
         async def run(
-            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT
+            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT, limit: int = LIMIT
         ) -> Completed:
             return Completed("old", tuple(argv), 127, said, b"nologin: this account is closed\n")
 
@@ -211,9 +213,9 @@ def test_a_host_whose_sh_is_none_is_told(said: bytes) -> None:
 def test_a_host_that_stops_in_the_middle_is_an_error_not_half_an_answer() -> None:
     class Cut(Local):
         async def run(
-            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT
+            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT, limit: int = LIMIT
         ) -> Completed:
-            whole = await super().run(argv, stdin=stdin, timeout=timeout)
+            whole = await super().run(argv, stdin=stdin, timeout=timeout, limit=limit)
             return Completed("here", tuple(argv), 255, whole.stdout[:-3], b"connection lost")
 
     with pytest.raises(HostError, match="connection lost"):

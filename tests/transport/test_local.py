@@ -7,13 +7,15 @@ import os
 import stat
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
 from crossnet.errors import CommandFailed, HostError
-from crossnet.transport import Completed, ShellHost
+from crossnet.transport import ENVIRONMENT, Completed, ShellHost, lines
+from crossnet.transport.batch import ask
 from crossnet.transport.local import Local
 from lacking import lacking
 from transport.shells import SHELLS, through
@@ -142,7 +144,7 @@ def test_a_running_command_gives_its_lines_until_it_is_stopped() -> None:
     async def some() -> list[bytes]:
         process = await HERE.start(["sh", "-c", "echo one; echo two; exec sleep 600"])
         seen = []
-        async for line in process.lines():
+        async for line in lines(process.output()):
             seen.append(line)
             if len(seen) == 2:
                 await process.stop()
@@ -290,3 +292,155 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         lacking(f"no small file system here: {mounted.stderr.strip()}")
     yield place
     subprocess.run(["umount", place], check=True)
+
+
+# ---- what never stops printing --------------------------------------------------------------------
+
+FLOODS = {
+    "output": "exec cat /dev/zero",
+    "errors": "exec cat /dev/zero >&2",
+    "a-child-of-it": "cat /dev/zero & wait",
+}
+
+
+@pytest.mark.parametrize("script", FLOODS.values(), ids=FLOODS)
+def test_a_command_that_prints_without_end_is_ended_and_told(script: str) -> None:
+    with pytest.raises(HostError, match=r"here: ran `sh -c .*: it printed more than 2 MiB") as told:
+        asyncio.run(HERE.run(["sh", "-c", script], timeout=20, limit=2 * 2**20))
+    assert len(str(told.value)) < 600
+    assert not _children()
+
+
+def test_as_much_as_was_asked_for_comes_whole() -> None:
+    whole = asyncio.run(HERE.run(["head", "-c", "2000000", "/dev/zero"], limit=2_000_000))
+    assert len(whole.stdout) == 2_000_000
+
+
+def test_of_many_questions_the_one_that_floods_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_whole = Local.run
+
+    async def run_little(self: Local, *words: Any, **more: Any) -> Completed:
+        return await run_whole(self, *words, **{**more, "limit": 2**20})
+
+    monkeypatch.setattr(Local, "run", run_little)
+    with pytest.raises(HostError, match=r"^here: ran `cat /dev/zero`: it printed more than 1 MiB") as told:
+        asyncio.run(ask(HERE, [("echo", "a"), ("false",), ("cat", "/dev/zero"), ("echo", "b")]))
+    assert told.value.__context__ is None, "what was printed is kept with the error"
+
+
+def test_a_stream_without_end_is_held_back_and_the_end_of_its_errors_is_kept() -> None:
+    async def slow() -> tuple[int, bytes, int | None]:
+        process = await HERE.start(
+            ["sh", "-c", "yes complaint | head -c 1000000 >&2; echo last >&2; exec yes"]
+        )
+        taken = 0
+        async for chunk in process.output():
+            taken += len(chunk)
+            await asyncio.sleep(0.2)  # yes(1) would print a gigabyte meanwhile
+            if taken > 300_000:
+                break
+        await process.stop()
+        left = sum([len(chunk) async for chunk in process.output()])
+        return left, process.errors, process.status
+
+    left, errors, status = asyncio.run(slow())
+    assert left < 4 * 2**20
+    assert errors.endswith(b"complaint\nlast\n")
+    assert len(errors) <= 4096
+    assert status == 128 + 15
+
+
+def test_a_line_without_an_end_comes_in_pieces() -> None:
+    async def pieces() -> list[int]:
+        process = await HERE.start(["sh", "-c", "head -c 5000000 /dev/zero; echo; printf end"])
+        found = [len(line) async for line in lines(process.output())]
+        await process.stop()
+        return found
+
+    found = asyncio.run(pieces())
+    assert sum(found) == 5_000_004
+    assert max(found) < 2 * 2**20
+    assert found[-1] == 3
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: path.mkdir(), "it is no regular file"),
+        (os.mkfifo, "it is no regular file"),
+        (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
+        (lambda path: path.parent.rmdir() or path.parent.write_text(""), "Not a directory"),
+    ],
+    ids=["folder", "pipe", "circle", "below-a-file"],
+)
+def test_what_cannot_be_read_is_not_taken_for_absent(
+    host: ShellHost, tmp_path: Path, make: Callable[[Path], object], said: str
+) -> None:
+    path = tmp_path / "folder" / "file"
+    path.parent.mkdir()
+    make(path)
+    with pytest.raises(HostError, match=f"read {path}: .*{said}"):
+        asyncio.run(host.read(PurePosixPath(path)))
+
+
+def _children() -> list[str]:
+    found = subprocess.run(["pgrep", "-P", str(os.getpid())], capture_output=True, text=True, check=False)
+    return [
+        pid for pid in found.stdout.split() if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"cat")
+    ]
+
+
+# ---- sudo ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def as_sudo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program `sudo` that starts the command where it cannot be signalled: in a session of its own."""
+    sudo = tmp_path / "sudo"
+    sudo.write_text('#!/bin/sh\n[ "$1 $2" = "-n --" ] || exit 9\nshift 2\nsetsid "$@"\n')
+    sudo.chmod(0o755)
+    found = {**ENVIRONMENT, "PATH": f"{tmp_path}:{ENVIRONMENT['PATH']}"}
+    for module in ("leash", "child"):
+        monkeypatch.setattr(f"crossnet.transport.{module}.ENVIRONMENT", found)
+    return sudo
+
+
+def test_sudo_passes_on_input_output_and_status(as_sudo: Path) -> None:
+    big = bytes(range(256)) * 4000
+    for data in b"", b"\n", big:
+        done = asyncio.run(
+            Local("here", become=True).run(["sh", "-c", "cat; echo bad >&2; exit 7"], stdin=data)
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (7, data, b"bad\n")
+
+
+@pytest.mark.parametrize("script", ["sleep 600", "trap '' TERM; sleep 600; sleep 600"], ids=["plain", "deaf"])
+def test_what_sudo_has_started_is_ended_when_its_time_is_over(
+    as_sudo: Path, tmp_path: Path, script: str
+) -> None:
+    """Nobody but root may signal it: what stands beside it does."""
+    mark = tmp_path / "pid"
+    with pytest.raises(HostError, match="no answer within 1 s; it was ended"):
+        asyncio.run(
+            Local("here", become=True).run(
+                ["sh", "-c", f'echo $$ > "$1"; {script}', "sh", str(mark)], timeout=1
+            )
+        )
+    assert not _runs(Path(f"/proc/{mark.read_text().strip()}/stat"))
+
+
+def test_a_flood_through_sudo_is_ended(as_sudo: Path) -> None:
+    with pytest.raises(HostError, match="more than 1 MiB"):
+        asyncio.run(Local("here", become=True).run(["cat", "/dev/zero"], timeout=20, limit=2**20))
+
+
+def test_a_stream_through_sudo_is_stopped(as_sudo: Path) -> None:
+    async def some() -> tuple[bytes, int | None]:
+        process = await Local("here", become=True).start(["sh", "-c", "echo $$; exec sleep 600"])
+        first = await anext(process.output())
+        await process.stop()
+        return first, process.status
+
+    pid, status = asyncio.run(some())
+    assert status == 128 + 15
+    assert not _runs(Path(f"/proc/{int(pid)}/stat"))

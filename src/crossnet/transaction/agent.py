@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -14,6 +15,7 @@ from typing import TypeVar
 from crossnet.errors import CommandFailed, CrossnetError, HostError
 from crossnet.events import Event, Watcher
 from crossnet.facts.packages import PACKAGES
+from crossnet.facts.question import door
 from crossnet.record import FOLDER, HOST_SCRIPT
 from crossnet.resources import Change, Command
 from crossnet.site import disconnect
@@ -111,10 +113,11 @@ class Agent:
         words = ["sh", "-c", _PLACE, "sh", self._script, script_text(), "stage", self.transaction, digest]
         answer = await self.host.run(words, stdin=bundle, timeout=60)
         if answer.returncode == _HELD:
-            said, _, held = answer.stdout.partition(b"\n")
-            _, begun, left, *decision = said.decode().split()
-            found = journal.decode(self.host.name, held)
-            now = replace(found, begun=int(begun), left=int(left), decision="".join(decision))
+            with self._door(answer, "asked who holds it"):
+                said, _, held = answer.stdout.partition(b"\n")
+                _, begun, left, *decision = said.decode().split()
+                found = journal.decode(self.host.name, held)
+                now = replace(found, begun=int(begun), left=int(left), decision="".join(decision))
             raise journal.locked(self.host.name, now)
         self._check(answer, "began a transaction")
         return "drilling" in answer.text.split()
@@ -138,12 +141,13 @@ class Agent:
     async def apply(self, upto: int, changes: Sequence[Change], timeout: float) -> None:
         """Make the live changes up to that number; CommandFailed when a step says no."""
         answer = await self._ask("apply", str(upto), timeout=timeout)
-        failures = _failures(answer.text)
-        if failures:
-            failed = failures[0]
-            step = changes[failed.change - 1].steps[failed.step - 1]
-            argv = step.argv if isinstance(step, Command) else (str(step),)
-            raise CommandFailed(self.host.name, argv, failed.code, failed.said)
+        with self._door(answer, "made the changes"):
+            failures = _failures(answer.text)
+            if failures:
+                failed = failures[0]
+                step = changes[failed.change - 1].steps[failed.step - 1]
+                argv = step.argv if isinstance(step, Command) else (str(step),)
+                raise CommandFailed(self.host.name, argv, failed.code, failed.said)
         self._check(answer, "made the changes")
 
     async def extend(self, seconds: int, verified: bytes = b"") -> None:
@@ -161,10 +165,11 @@ class Agent:
     async def release(self, verified: bytes = b"") -> tuple[str, ...]:
         """Write what the next boot needs, and end it; what could not be written."""
         answer = await self._ask("release", stdin=verified, timeout=_ENDING)
-        errors = [
-            f"{self.host.name}: {failed.what}: {failed.said or f'exit code {failed.code}'}"
-            for failed in _failures(answer.text)
-        ]
+        with self._door(answer, "wrote what crossnet owns there"):
+            errors = [
+                f"{self.host.name}: {failed.what}: {failed.said or f'exit code {failed.code}'}"
+                for failed in _failures(answer.text)
+            ]
         try:
             self._check(answer, "wrote what crossnet owns there")
         except Gone:  # somebody, or a timer, was faster
@@ -191,12 +196,13 @@ class Agent:
         """The seconds until the host puts itself back; Gone when it is decided."""
         answer = await self._ask("status")
         self._check(answer, "asked for the transaction")
-        match answer.text.split():
-            case ["open", seconds]:
-                return int(seconds)
-            case [decision]:
-                raise Gone(self.host.name, self.transaction, decision)
-        raise Refused(self.host.name, "asked for the transaction", answer.text, "Look at its files there.")
+        with self._door(answer, "asked for the transaction"):
+            match answer.text.split():
+                case ["open", seconds]:
+                    return int(seconds)
+                case [journal.CONFIRM | journal.ROLLBACK as decision]:
+                    raise Gone(self.host.name, self.transaction, decision)
+            raise ValueError("it is neither open nor decided")
 
     async def ended(self) -> str:
         """What was decided, by the host's history; nothing where the transaction changed nothing there."""
@@ -216,7 +222,14 @@ class Agent:
         argv = ["sh", self._script, verb, self.transaction, *words]
         return await self.host.run(argv, stdin=stdin, timeout=timeout)
 
+    def _door(self, answer: Completed, tried: str) -> AbstractContextManager[None]:
+        return door(self.host.name, tried, answer.stdout)
+
     def _check(self, answer: Completed, tried: str) -> None:
+        with self._door(answer, tried):
+            self._means(answer, tried)
+
+    def _means(self, answer: Completed, tried: str) -> None:
         if answer.ok:
             return
         text = answer.text.strip()

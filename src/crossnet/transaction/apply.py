@@ -72,6 +72,7 @@ async def apply(
         await group.change()
         await site.reconnect()
         proof = await prove()
+        meanwhile = changed_meanwhile(plan, before, proof.facts)
         await group.wait_for_person(proof.kept)
         await uninterrupted(group.decide())
     except BaseException as cause:
@@ -83,7 +84,7 @@ async def apply(
         raise HostsDisagree(
             "Confirmed, but not on every host:\n  " + "\n  ".join([*behind, *unwritten]) + _RECOVER
         )
-    return Confirmed(transaction, plan, unwritten, changed_meanwhile(plan, before, proof.facts))
+    return Confirmed(transaction, plan, unwritten, meanwhile)
 
 
 async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
@@ -111,15 +112,18 @@ async def give_up(cause: BaseException, group: Group, plan: Plan, site: Site) ->
     """Put everything back, read it again, and say truly how it ended."""
     if group.is_changing:
         await site.reconnect()  # the one that stands may be cut in one direction only
-    left = await group.roll_back()
+    try:
+        left = await group.roll_back()
+    except Exception as error:  # whatever it is, the hosts may hold half of it
+        left = [_reason(error)]
     if group.is_confirmed_somewhere:
         return HostsDisagree(f"{_reason(cause)}\nThe hosts disagree:\n  " + "\n  ".join(left) + _RECOVER)
     if not group.is_changing:
         return cause
     try:
         left += differences(plan.live(), await site.observe())
-    except CrossnetError as error:
-        left.append(f"the hosts could not be read again: {error}")
+    except Exception as error:
+        left.append(f"the hosts could not be read again: {_reason(error)}")
     if not left:
         return RolledBack(
             f"{_reason(cause)}\nRolled back: every host was read again and is as it was before."
@@ -133,8 +137,12 @@ _RECOVER = "\n  `crossnet recover` ends it, from any machine."
 
 
 def _reason(cause: BaseException) -> str:
-    interrupted = isinstance(cause, asyncio.CancelledError | KeyboardInterrupt)
-    return "interrupted" if interrupted else str(cause)
+    match cause:
+        case asyncio.CancelledError() | KeyboardInterrupt():
+            return "interrupted"
+        case CrossnetError():
+            return str(cause)
+    return f"{type(cause).__name__}: {cause}"
 
 
 __all__ = ["Confirmed", "Proof", "apply"]

@@ -6,18 +6,27 @@ A transport supplies how a command is started; reading and writing files is done
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Protocol
 
-from crossnet.errors import CommandFailed, HostError, shown
+from crossnet.errors import CommandFailed, HostError
+from crossnet.transport.output import LIMIT, lines
 from crossnet.values import Address
+
+__all__ = [
+    "ENVIRONMENT",
+    "LIMIT",
+    "PATH",
+    "TIMEOUT",
+    "Completed",
+    "Host",
+    "Process",
+    "ShellHost",
+    "lines",
+]
 
 # No dependence on a login shell's profile; /sbin is missing from the PATH of ordinary users on Debian.
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -58,12 +67,22 @@ class Completed:
 class Process(Protocol):
     """A command that goes on running on a host, such as tcpdump or ping."""
 
-    def lines(self) -> AsyncIterator[bytes]:
-        """Its standard output, a line at a time, until it ends."""
+    @property
+    def status(self) -> int | None:
+        """Its exit status, 128 and the signal's number where one ended it; None while it runs."""
+        ...
+
+    @property
+    def errors(self) -> bytes:
+        """The end of what it has printed on standard error, at most 4 KiB."""
+        ...
+
+    def output(self) -> AsyncIterator[bytes]:
+        """Its standard output as it comes, until it ends; `lines` cuts it into lines."""
         ...
 
     async def stop(self) -> None:
-        """End it, and wait until it has ended."""
+        """End it with SIGTERM, after two seconds with SIGKILL; what it wrote can still be read."""
         ...
 
 
@@ -73,8 +92,11 @@ class Host(Protocol):
     @property
     def name(self) -> str: ...
 
-    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT) -> Completed:
-        """Run a command to its end; HostError when the host cannot be reached or time runs out."""
+    async def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT, limit: int = LIMIT
+    ) -> Completed:
+        """Run a command to its end; HostError when the host cannot be reached, time runs out, or it prints
+        more than `limit` bytes."""
         ...
 
     async def start(self, argv: Sequence[str]) -> Process: ...
@@ -100,7 +122,18 @@ class Host(Protocol):
         ...
 
 
-_READ = 'if [ -e "$1" ]; then cat -- "$1"; else exit 66; fi'
+# `[ -e ]` is also false where a folder may not be looked into or a disk fails: only the words for ENOENT count as
+# absent. What is no regular file (a pipe, say) would never end.
+_READ = r"""
+if [ ! -e "$1" ]; then
+    said=$(LC_ALL=C stat -L -- "$1" 2>&1)
+    case $said in *": No such file or directory") exit 66 ;; esac
+    echo "$said" >&2
+    exit 1
+fi
+[ -f "$1" ] || { echo "it is no regular file" >&2; exit 1; }
+exec cat -- "$1"
+"""
 
 # Written aside in the same folder and renamed, so that no reader ever sees half a file; synced before and
 # after the rename, so that a power cut leaves the old or the new one (rename(2), fsync(2)). Daemons glob
@@ -136,7 +169,7 @@ class ShellHost(ABC):
 
     @abstractmethod
     async def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT, limit: int = LIMIT
     ) -> Completed: ...
 
     @abstractmethod
@@ -171,71 +204,3 @@ class ShellHost(ABC):
             seen = answer.error_text.strip() or f"exit code {answer.returncode}"
             raise HostError(self.name, tried, seen, "Look at the rights there, and whether the disk is full.")
         return answer
-
-
-class LocalProcess:
-    """A running child of this machine as a `Process`."""
-
-    def __init__(self, child: asyncio.subprocess.Process) -> None:
-        self._child = child
-
-    async def lines(self) -> AsyncIterator[bytes]:
-        assert self._child.stdout is not None
-        async for line in self._child.stdout:
-            yield line
-
-    async def stop(self) -> None:
-        if self._child.returncode is None:
-            self._child.terminate()
-            try:
-                await asyncio.wait_for(self._child.wait(), 2)
-            except TimeoutError:
-                self._child.kill()
-        await self._child.wait()
-
-
-async def run_here(name: str, argv: Sequence[str], *, stdin: bytes, timeout: float) -> Completed:
-    """Run a command as a child of this process in a clean environment."""
-    try:
-        child = await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=ENVIRONMENT,
-            start_new_session=True,  # a Ctrl-C at the terminal must not cut a command in the middle
-        )
-    except OSError as error:
-        # As a shell would say it: 127 not found, 126 found and not to be run.
-        code, said = (127, "not found") if isinstance(error, FileNotFoundError) else (126, error.strerror)
-        return Completed(name, tuple(argv), code, b"", f"{argv[0]}: {said}".encode())
-    try:
-        async with asyncio.timeout(timeout):
-            stdout, stderr = await child.communicate(stdin)
-    except TimeoutError:
-        raise HostError(
-            name,
-            f"ran `{shown(argv)}`",
-            f"no answer within {timeout:g} s",
-            "Look at the host's load and its locks.",
-        ) from None
-    finally:
-        if child.returncode is None:
-            # With everything it started: a child of it that holds the pipe would keep us waiting.
-            with suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            await child.wait()
-    assert child.returncode is not None
-    return Completed(name, tuple(argv), child.returncode, stdout, stderr)
-
-
-async def start_here(argv: Sequence[str]) -> Process:
-    child = await asyncio.create_subprocess_exec(
-        *argv,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env=ENVIRONMENT,
-        start_new_session=True,
-    )
-    return LocalProcess(child)

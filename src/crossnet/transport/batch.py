@@ -7,8 +7,9 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crossnet.errors import HostError
+from crossnet.errors import HostError, shown
 from crossnet.transport import TIMEOUT, Host
+from crossnet.transport.output import Flood
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,15 @@ async def ask(host: Host, questions: Sequence[Sequence[str]], *, timeout: float 
     """The answers to `questions` (commands), in their order, with one command on the host."""
     boundary = f"--crossnet-{secrets.token_hex(8)}"
     words = [word for question in questions for word in (str(len(question)), *question)]
-    completed = await host.run(["sh", "-c", _SCRIPT, "sh", boundary, *words], timeout=timeout)
+    flooded: HostError | None = None
+    try:
+        completed = await host.run(["sh", "-c", _SCRIPT, "sh", boundary, *words], timeout=timeout)
+    except Flood as flood:
+        number = len(_answers(flood.printed, boundary.encode()))
+        tried = f"ran `{shown(questions[min(number, len(questions) - 1)])}`"
+        flooded = HostError(host.name, tried, flood.seen, flood.todo)
+    if flooded is not None:
+        raise flooded  # out here, so that what was printed is not kept with it
     answers = _answers(completed.stdout, boundary.encode())
     if len(answers) != len(questions):
         raise HostError(

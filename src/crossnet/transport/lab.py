@@ -15,21 +15,20 @@ import os
 import signal
 import socket
 import struct
-from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from crossnet.errors import HostError, shown
-from crossnet.transport import ENVIRONMENT, TIMEOUT, Completed, Process, ShellHost
+from crossnet.transport import ENVIRONMENT, LIMIT, TIMEOUT, Completed, Process, ShellHost
+from crossnet.transport.output import Flood, Output, Running, too_late
 
 LENGTH = struct.Struct("!I")
 STATUS = struct.Struct("!i")
 FILES = 3
 
 _CHUNK = 65536
-_HIGH_WATER = 1 << 20  # bytes of a stream kept for a slow reader before the command is made to wait
 _STOP_GRACE = 2.0  # seconds
 
 
@@ -65,49 +64,43 @@ class LabHost(ShellHost):
     def name(self) -> str:
         return self._name
 
-    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT) -> Completed:
+    async def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT, limit: int = LIMIT
+    ) -> Completed:
+        output = Output(limit)
+        try:
+            async with asyncio.timeout(timeout):
+                command = await self._start(argv, output, stdin)
+                try:
+                    is_whole = await output.is_whole()
+                finally:
+                    await command.close()
+        except TimeoutError:
+            raise too_late(self._name, argv, timeout) from None
+        if not is_whole:
+            raise Flood(self._name, f"ran `{shown(argv)}`", limit, output.all())
+        return Completed(
+            self._name, tuple(argv), self._known(argv, output.status), output.all(), output.errors
+        )
+
+    async def start(self, argv: Sequence[str]) -> Process:
+        output = Output()
+        command = await self._start(argv, output, b"")
+        return Running(output, command.stop)
+
+    async def _start(self, argv: Sequence[str], output: Output, stdin: bytes) -> _Command:
         theirs_in, ours_in = os.pipe()
         ours_out, theirs_out = os.pipe()
         ours_err, theirs_err = os.pipe()
         theirs = (theirs_in, theirs_out, theirs_err)
-        ours = [ours_in, ours_out, ours_err]
         try:
-            try:
-                connection = await self._ask(argv, theirs)
-            finally:
-                _close(theirs)
-            with connection:
-                try:
-                    async with asyncio.timeout(timeout), asyncio.TaskGroup() as tasks:
-                        tasks.create_task(_feed(ours_in, stdin))
-                        ours.remove(ours_in)
-                        stdout = tasks.create_task(_drain(ours_out))
-                        stderr = tasks.create_task(_drain(ours_err))
-                        status = tasks.create_task(_status(connection))
-                except TimeoutError:
-                    raise HostError(
-                        self._name,
-                        f"ran `{shown(argv)}`",
-                        f"no answer within {timeout:g} s",
-                        "Look at the host's load and its locks.",
-                    ) from None
-        finally:
-            _close(ours)
-        return Completed(
-            self._name, tuple(argv), self._known(argv, status.result()), stdout.result(), stderr.result()
-        )
-
-    async def start(self, argv: Sequence[str]) -> Process:
-        ours, theirs = os.pipe()
-        nothing = os.open(os.devnull, os.O_RDWR)
-        try:
-            connection = await self._ask(argv, (nothing, theirs, nothing))
+            connection = await self._ask(argv, theirs)
         except BaseException:
-            os.close(ours)
+            _close((ours_in, ours_out, ours_err))
             raise
         finally:
-            _close((nothing, theirs))
-        return LabProcess(connection, ours)
+            _close(theirs)
+        return _Command(connection, output, (ours_in, ours_out, ours_err), stdin)
 
     async def _ask(self, argv: Sequence[str], files: Sequence[int]) -> socket.socket:
         loop = asyncio.get_running_loop()
@@ -147,85 +140,64 @@ class LabHost(ShellHost):
         return status
 
 
-class LabProcess:
-    """A command that goes on running on a lab host."""
+class _Command:
+    """A command on a lab host, from the request to its status."""
 
-    def __init__(self, connection: socket.socket, output: int) -> None:
+    def __init__(
+        self, connection: socket.socket, output: Output, pipes: tuple[int, int, int], stdin: bytes
+    ) -> None:
         self._connection = connection
-        self._output: int | None = output
-        self._lines: deque[bytes] = deque()
-        self._rest = b""  # of a line that has not ended
-        self._kept = 0  # bytes in _lines
-        self._stopping = False
-        self._news = asyncio.Event()
-        os.set_blocking(output, False)
-        self._listen()
+        self._output = output
+        self._open = set(pipes)
+        self._go_on = asyncio.Event()
+        self._go_on.set()
+        output.pause, output.resume = self._go_on.clear, self._go_on.set
+        self._life = asyncio.create_task(self._live(pipes, stdin))
 
-    async def lines(self) -> AsyncIterator[bytes]:
-        while True:
-            if self._lines:
-                line = self._lines.popleft()
-                self._kept -= len(line)
-                yield line
-            elif self._output is None:
-                return
-            else:
-                self._news.clear()
-                self._listen()
-                await self._news.wait()
+    async def _live(self, pipes: tuple[int, int, int], stdin: bytes) -> None:
+        ours_in, ours_out, ours_err = pipes
+        always = asyncio.Event()
+        always.set()
+        status = None
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._feed(ours_in, stdin))
+                tasks.create_task(_drain(ours_out, self._output.take, self._go_on))
+                tasks.create_task(_drain(ours_err, self._output.complain, always))
+                answer = tasks.create_task(_status(self._connection))
+            status = answer.result()
+        finally:
+            self._shut(*self._open)
+            self._connection.close()
+            self._output.finish(status)
+
+    async def _feed(self, pipe: int, data: bytes) -> None:
+        await _write(pipe, data)
+        self._shut(pipe)
+
+    def _shut(self, *pipes: int) -> None:
+        for pipe in pipes:
+            self._open.discard(pipe)
+            os.close(pipe)
 
     async def stop(self) -> None:
-        """End it with SIGTERM, after two seconds with SIGKILL; what it wrote can still be read."""
-        if self._stopping:
-            return
-        self._stopping = True
-        self._listen()
-        try:
-            for number in (signal.SIGTERM, signal.SIGKILL):
-                with suppress(BrokenPipeError, ConnectionResetError):
-                    self._connection.send(bytes([number]))
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_STOP_GRACE):
-                        await _status(self._connection)
-                        break
-        finally:
-            self._connection.close()
-            while self._output is not None and self._take(self._output):
-                pass
-            self._end()
+        """End it with SIGTERM, after two seconds with SIGKILL, after two more let go of it."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(OSError):
+                self._connection.send(bytes([number]))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_STOP_GRACE):
+                    await self._output.ended.wait()
+                    break
+        await self.close()
 
-    def _listen(self) -> None:
-        if self._output is not None:
-            asyncio.get_running_loop().add_reader(self._output, self._take, self._output)
-
-    def _take(self, output: int) -> bool:
-        """Read what is there; whether there may be more."""
-        try:
-            chunk = os.read(output, _CHUNK)
-        except BlockingIOError:
-            return False
-        if not chunk:
-            self._end()
-            return False
-        *whole, self._rest = (self._rest + chunk).split(b"\n")
-        self._lines.extend(line + b"\n" for line in whole)
-        self._kept += sum(len(line) + 1 for line in whole)
-        if whole:
-            self._news.set()
-        if self._kept > _HIGH_WATER and not self._stopping:
-            asyncio.get_running_loop().remove_reader(output)
-        return True
-
-    def _end(self) -> None:
-        if self._output is None:
-            return
-        asyncio.get_running_loop().remove_reader(self._output)
-        os.close(self._output)
-        self._output = None
-        if self._rest:
-            self._lines.append(self._rest)
-            self._kept += len(self._rest)
-        self._news.set()
+    async def close(self) -> None:
+        """Closing the connection ends the command, where it has not ended."""
+        self._connection.close()
+        self._life.cancel()
+        await asyncio.wait([self._life])
+        self._shut(*self._open)  # of one that was cancelled before it began
+        self._output.finish(None)
 
 
 def attach(name: str, socket_path: Path, argv: Sequence[str]) -> int:
@@ -286,48 +258,44 @@ async def _status(connection: socket.socket) -> int | None:
     return _decode_status(answer)
 
 
-async def _feed(pipe: int, data: bytes) -> None:
-    """Write all of it, unless the command stops reading, and close."""
+async def _write(pipe: int, data: bytes) -> None:
+    """Write all of it, unless the command stops reading."""
     loop = asyncio.get_running_loop()
     left = memoryview(data)
     os.set_blocking(pipe, False)
-    try:
-        while left:
+    while left:
+        try:
+            left = left[os.write(pipe, left) :]
+        except BrokenPipeError:
+            return
+        except BlockingIOError:
+            ready = asyncio.Event()
+            loop.add_writer(pipe, ready.set)
             try:
-                left = left[os.write(pipe, left) :]
-            except BrokenPipeError:
-                return
-            except BlockingIOError:
-                ready = asyncio.Event()
-                loop.add_writer(pipe, ready.set)
-                try:
-                    await ready.wait()
-                finally:
-                    loop.remove_writer(pipe)
-    finally:
-        os.close(pipe)
+                await ready.wait()
+            finally:
+                loop.remove_writer(pipe)
 
 
-async def _drain(pipe: int) -> bytes:
-    """Everything until its end; the caller closes it."""
+async def _drain(pipe: int, take: Callable[[bytes], None], go_on: asyncio.Event) -> None:
+    """Everything until its end, when it may go on."""
     loop = asyncio.get_running_loop()
-    kept = bytearray()
-    ready = asyncio.Event()
     os.set_blocking(pipe, False)
-    loop.add_reader(pipe, ready.set)
-    try:
-        while True:
+    while True:
+        await go_on.wait()
+        ready = asyncio.Event()
+        loop.add_reader(pipe, ready.set)
+        try:
             await ready.wait()
-            ready.clear()
-            try:
-                chunk = os.read(pipe, _CHUNK)
-            except BlockingIOError:
-                continue  # the loop may say "readable" once more for what has been read already
-            if not chunk:
-                return bytes(kept)
-            kept += chunk
-    finally:
-        loop.remove_reader(pipe)
+        finally:
+            loop.remove_reader(pipe)
+        try:
+            chunk = os.read(pipe, _CHUNK)
+        except BlockingIOError:
+            continue  # the loop may say "readable" for what has been read already
+        if not chunk:
+            return
+        take(chunk)
 
 
 def _close(files: Sequence[int]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crossnet.transport import TIMEOUT, Completed, Process, ShellHost, run_here, start_here
+from crossnet.transport import LIMIT, TIMEOUT, Completed, Process, ShellHost
+from crossnet.transport.child import run_here, start_here
 
 
 class Local(ShellHost):
@@ -12,14 +13,18 @@ class Local(ShellHost):
 
     def __init__(self, name: str, *, become: bool = False) -> None:
         self._name = name
-        self._prefix = ("sudo", "-n", "--") if become else ()
+        self._become = become
 
     @property
     def name(self) -> str:
         return self._name
 
-    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT) -> Completed:
-        return await run_here(self._name, [*self._prefix, *argv], stdin=stdin, timeout=timeout)
+    async def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT, limit: int = LIMIT
+    ) -> Completed:
+        return await run_here(
+            self._name, argv, stdin=stdin, timeout=timeout, limit=limit, become=self._become
+        )
 
     async def start(self, argv: Sequence[str]) -> Process:
-        return await start_here([*self._prefix, *argv])
+        return await start_here(argv, become=self._become)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from crossnet.errors import HostError
-from crossnet.transport import TIMEOUT, Completed, Process, ShellHost
+from crossnet.transport import LIMIT, TIMEOUT, Completed, Process, ShellHost
 
 ROOT = PurePosixPath("/var/lib/crossnet/netns")
 
@@ -29,8 +29,10 @@ class Netns(ShellHost):
     def locate(self, path: PurePosixPath) -> PurePosixPath:
         return self._inner.locate(self._root / path.relative_to("/"))
 
-    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT) -> Completed:
-        answer = await self._inner.run([*self._prefix, *argv], stdin=stdin, timeout=timeout)
+    async def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT, limit: int = LIMIT
+    ) -> Completed:
+        answer = await self._inner.run([*self._prefix, *argv], stdin=stdin, timeout=timeout, limit=limit)
         # ip-netns(8) answers so before it starts the command, with the exit code that a command can have too.
         if not answer.ok and b"Cannot open network namespace" in answer.stderr:
             raise HostError(

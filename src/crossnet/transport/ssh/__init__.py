@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 
 from crossnet.errors import HostError
-from crossnet.transport import TIMEOUT, Completed, Process, ShellHost
+from crossnet.transport import LIMIT, TIMEOUT, Completed, Process, ShellHost
 from crossnet.transport.ssh.connection import Connection, connect
 from crossnet.transport.ssh.destination import parse
 from crossnet.values import Address
@@ -40,9 +40,11 @@ class Ssh(ShellHost):
     def name(self) -> str:
         return self._name
 
-    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT) -> Completed:
+    async def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT, limit: int = LIMIT
+    ) -> Completed:
         connection = await self._connected()
-        status, stdout, stderr = await connection.run(argv, stdin=stdin, timeout=timeout)
+        status, stdout, stderr = await connection.run(argv, stdin=stdin, timeout=timeout, limit=limit)
         return Completed(self._name, tuple(argv), status, stdout, stderr)
 
     async def start(self, argv: Sequence[str]) -> Process:

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import asyncssh
 
 from crossnet.errors import HostError, shown
-from crossnet.transport.ssh import failures, leash, settings, shell
-from crossnet.transport.ssh.command import Command, Stream
+from crossnet.transport import LIMIT, leash
+from crossnet.transport.output import Flood, Output, Running, too_late
+from crossnet.transport.ssh import failures, settings, shell
+from crossnet.transport.ssh.command import Command
 from crossnet.transport.ssh.destination import Destination
 from crossnet.transport.ssh.hostkeys import Witness
 from crossnet.transport.ssh.settings import LOGIN_TIMEOUT, Settings
@@ -24,6 +26,7 @@ SESSIONS = 10
 _AGAIN = 0.02  # seconds until a refused session is asked for again
 
 _KILL_GRACE = 3.0  # seconds
+_FEW = 2**16  # bytes of an answer that is a line
 
 _MOST_JUMPS = 8
 _CLOSE_GRACE = 2.0  # seconds
@@ -57,13 +60,19 @@ class Connection:
         return self._hops[-1].settings
 
     async def run(
-        self, argv: Sequence[str], *, stdin: bytes, timeout: float, become: bool | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes,
+        timeout: float,
+        limit: int = LIMIT,
+        become: bool | None = None,
     ) -> tuple[int, bytes, bytes]:
         """Exit status, standard output and error."""
         become = self._become if become is None else become
         mark = leash.mark()
         text = self._line(argv, mark, len(stdin), become)
-        command = Command()
+        command = Command(output := Output(limit))
         try:
             async with asyncio.timeout(timeout):
                 await self._enter()
@@ -71,28 +80,33 @@ class Connection:
                     await self._start(argv, text, command)
                     if stdin:
                         command.feed(stdin)
-                    await command.ended.wait()
+                    is_whole = await output.is_whole()
                 finally:
                     self._leave()
         except TimeoutError:
             over = await command.end(lambda: self._kill(mark, become))
-            raise HostError(
-                self._host,
-                f"ran `{shown(argv)}` as {self.settings} with SSH",
-                f"no answer within {timeout:g} s; it was ended" + ("" if over else ", or so it was asked to"),
-                "Look at the host's load and its locks.",
+            raise too_late(
+                self._host, argv, timeout, over=over, way=f" as {self.settings} with SSH"
             ) from None
         except BaseException:
             await command.end(lambda: self._kill(mark, become))
             raise
-        if command.status is None:
+        if not is_whole:
+            await command.end(lambda: self._kill(mark, become))
+            tried = f"ran `{shown(argv)}` as {self.settings} with SSH"
+            raise Flood(self._host, tried, limit, output.all())
+        if output.status is None:
             raise self._cut(argv)
-        return command.status, bytes(command.stdout), bytes(command.stderr)
+        return output.status, output.all(), output.errors
 
-    async def stream(self, argv: Sequence[str]) -> Stream:
+    async def stream(self, argv: Sequence[str]) -> Running:
         mark = leash.mark()
         text = self._line(argv, mark, 0, self._become)
-        stream = Stream(self._leave, lambda: self._kill(mark, self._become), lambda: self._cut(argv))
+        stream = Command(Output(), self._leave)
+
+        async def end() -> bool:
+            return await stream.end(lambda: self._kill(mark, self._become))
+
         try:
             async with asyncio.timeout(LOGIN_TIMEOUT):
                 await self._enter()
@@ -107,22 +121,22 @@ class Connection:
             async with asyncio.timeout(LOGIN_TIMEOUT):
                 await self._start(argv, text, stream)
         except BaseException as error:
-            await stream.end(lambda: self._kill(mark, self._become))
+            await end()
             if stream.channel is None:
                 self._leave()
             if isinstance(error, TimeoutError):
                 raise failures.not_started(self._host, self.settings, shown(argv), error) from None
             raise
-        return stream
+        return Running(stream.output, end, lambda: self._cut(argv))
 
     async def _kill(self, mark: str, become: bool) -> None:
         """End a command whose own channel does not get through, from another session."""
-        command = Command()
+        command = Command(Output(_FEW))
         text = leash.command_line(leash.hunt(mark), mark=leash.mark(), stdin=0, become=become)
         with suppress(HostError, TimeoutError):
             async with asyncio.timeout(_KILL_GRACE):
                 await self._start(["kill", mark], text, command)
-                await command.ended.wait()
+                await command.output.is_whole()
 
     async def close(self) -> None:
         for hop in reversed(self._hops):
@@ -148,12 +162,12 @@ class Connection:
 
         Asked without the clean environment of all other commands, which lacks just that.
         """
-        command = Command()
+        command = Command(Output(_FEW))
         with suppress(TimeoutError):
             async with asyncio.timeout(LOGIN_TIMEOUT):
                 await self._start(["printf"], 'printf %s "$SSH_CONNECTION"', command)
-                await command.ended.wait()
-        match command.stdout.decode(errors="replace").split():
+                await command.output.is_whole()
+        match command.output.all().decode(errors="replace").split():
             case [client, _, server, _]:
                 with suppress(ValueError):
                     return address(client), address(server)

@@ -1,4 +1,4 @@
-"""A command on the other side of SSH, and how it is ended there.
+"""A command that cannot be signalled from here, over SSH or behind sudo, and how it is ended there.
 
 sshd does not end a command whose channel is closed; its signals (RFC 4254, 6.9) came with OpenSSH 7.9, are
 refused to root (session.c: session_signal_req) and do not reach what sudo has started. So a small `sh` stays
@@ -10,16 +10,23 @@ through; then the command is looked up by a word in its command line and killed.
 A cut in the middle of the standard input must not look like its end: half a file would be put in place of
 the whole one. Therefore the command gets the end of its input only after a line behind the last byte has
 come; else it is killed.
+
+What sudo has started on this machine is root's: an ordinary user may not signal it (kill(2)), and ends it so too.
 """
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from crossnet.transport import ENVIRONMENT
 
 STOP = b"\n"
+
+_STOP_GRACE = 2.0  # seconds for SIGTERM
+_END_GRACE = 3.0  # for SIGKILL, which the leash sends a second after the end of its input
 
 # The `head` of busybox reads up to a buffer (4 KiB) more than it was asked for. The spaces may be lost in
 # there, the end of the line may not.
@@ -80,15 +87,53 @@ def mark() -> str:
     return f"crossnet-{secrets.token_hex(8)}"
 
 
-def command_line(argv: Sequence[str], *, mark: str, stdin: int, become: bool) -> str:
-    """The text that sshd gives to the login shell: `argv` on a leash, with `stdin` bytes of input.
+def words(argv: Sequence[str], *, mark: str, stdin: int, become: bool) -> list[str]:
+    """`argv` on a leash, with `stdin` bytes of input.
 
     No profile counts: the environment is complete, and sudo, which makes one of its own, is given it again.
     """
     clean = ["env", "-i", *(f"{key}={value}" for key, value in ENVIRONMENT.items())]
     sudo = ["sudo", "-n", "--", *clean] if become else []
-    words = [*clean, *sudo, "sh", "-c", _LEASH, mark, str(stdin), *argv]
-    return " ".join(["exec", *(_quoted(word) for word in words)])
+    return [*clean, *sudo, "sh", "-c", _LEASH, mark, str(stdin), *argv]
+
+
+def command_line(argv: Sequence[str], *, mark: str, stdin: int, become: bool) -> str:
+    """The same as the text that sshd gives to the login shell."""
+    leashed = words(argv, mark=mark, stdin=stdin, become=become)
+    return " ".join(["exec", *(_quoted(word) for word in leashed)])
+
+
+async def end(
+    ended: asyncio.Event,
+    *,
+    write: Callable[[bytes], None],
+    close: Callable[[], None],
+    kill: Callable[[], Awaitable[None]],
+    abort: Callable[[], None],
+) -> None:
+    """Make what is on a leash end, and wait; `abort` lets go of one that nothing has ended.
+
+    `kill` is another way to end it, for when its own input is clogged.
+    """
+    with suppress(OSError):
+        write(STOP)
+    if await within(ended, _STOP_GRACE):
+        return
+    with suppress(OSError):
+        close()
+    if await within(ended, _END_GRACE):
+        return
+    await kill()
+    if not await within(ended, _STOP_GRACE):
+        abort()
+
+
+async def within(ended: asyncio.Event, grace: float) -> bool:
+    """Whether it has ended after so many seconds."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(grace):
+            await ended.wait()
+    return ended.is_set()
 
 
 def hunt(mark: str) -> list[str]:
