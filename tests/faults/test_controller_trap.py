@@ -11,7 +11,8 @@ import pytest
 from faults.controller_over_ssh import SshGround
 from faults.oracle import OLD, count
 
-pytestmark = pytest.mark.lab
+# How soon a host is back is what is tried here.
+pytestmark = [pytest.mark.lab, pytest.mark.deadlines]
 
 GUARD = 10  # seconds
 APPLY = ("apply", "--yes", "--guard", f"{GUARD}s")

@@ -10,7 +10,8 @@ import pytest
 from faults.hostside import CROSSINGS, ROOT, HostSide, T, sides_of
 from faults.oracle import NEW, OLD, count
 
-pytestmark = pytest.mark.lab
+# The timers' own times are what is tried here.
+pytestmark = [pytest.mark.lab, pytest.mark.deadlines]
 
 # Whatever the connection started, in a session of its own or not.
 KILL_ALL = (

@@ -16,7 +16,8 @@ from faults.hostside import CROSSINGS, HostSide, T, sides_of, spread
 from faults.oracle import OLD, count
 from lab.elsewhere import PYTHON
 
-pytestmark = pytest.mark.lab
+# Two that come within milliseconds of each other.
+pytestmark = [pytest.mark.lab, pytest.mark.deadlines]
 
 RACE = Path(__file__).with_name("hostside_race.py").read_text(encoding="utf-8")
 FOLDER = "/var/lib/race/template"

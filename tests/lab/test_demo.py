@@ -16,7 +16,8 @@ import pytest
 
 from crossnet.lab import build
 
-pytestmark = pytest.mark.lab
+# One after the other: they look at which demos there are on the whole machine.
+pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("demo")]
 
 DEMO = [sys.executable, "-m", "crossnet", "demo"]
 
