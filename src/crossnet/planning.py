@@ -125,7 +125,8 @@ class Plan:
         """What is written for the next boot, after the confirmation."""
         later = [item for item in self.changes if _is_persistent(item[1]) and not _lays_guard(item[1])]
         # What ends it when the power goes in the middle is removed when there is nothing else to remove.
-        return tuple(sorted(self._in_order(later), key=lambda item: _is_of_guard(item[1])))
+        # And a unit is stopped when its file is gone: what it does when it is stopped is for whoever stops it.
+        return tuple(sorted(self._in_order(later), key=lambda item: (_is_of_guard(item[1]), _ends(item[1]))))
 
     def _in_order(self, changes: Sequence[tuple[str, Change]]) -> tuple[tuple[str, Change], ...]:
         # Adds before removes: while traffic moves from one way to another, both stand.
@@ -147,6 +148,10 @@ class Plan:
 
 def _is_persistent(change: Change) -> bool:
     return change.resource.kind in PERSISTENT
+
+
+def _ends(change: Change) -> bool:
+    return change.want is None and change.resource.kind == "service"
 
 
 def _lays_guard(change: Change) -> bool:

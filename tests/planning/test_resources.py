@@ -150,8 +150,31 @@ def test_a_unit_is_enabled_where_its_link_is() -> None:
     assert want.current(facts) is None
     linked = with_files(facts, {want.link: FileState(b"", 0o777, "", "/etc/systemd/system/crossnet.service")})
     assert want.current(linked) == want
-    assert run(Change(None, want)) == [f"link {want.link} to /etc/systemd/system/crossnet.service"]
-    assert run(Change(want, None)) == [f"remove {want.link}"]
+    link, start = run(Change(None, want))
+    assert link == f"link {want.link} to /etc/systemd/system/crossnet.service"
+    assert start.endswith('systemctl --no-block start "$1" sh crossnet.service')
+    link, stop = run(Change(want, None))
+    assert link == f"remove {want.link}"
+    assert 'systemctl --no-block stop "$1"' in stop
+    at_boot = Service("crossnet-recover.service", stays=False)
+    assert run(Change(None, at_boot)) == [
+        f"link {at_boot.link} to /etc/systemd/system/crossnet-recover.service"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("units", "satisfied"),
+    [(None, True), ({"crossnet.service": True}, True), ({"crossnet.service": False}, False), ({}, False)],
+)
+def test_a_unit_that_does_not_run_is_told_and_started(units: dict[str, bool] | None, satisfied: bool) -> None:
+    """Where systemd cannot be asked it counts as running."""
+    want = Service("crossnet.service")
+    link = FileState(b"", 0o777, "", "/etc/systemd/system/crossnet.service")
+    have = want.current(replace(with_files(host_facts("app", ""), {want.link: link}), units=units))
+    assert have is not None
+    assert want.satisfied_by(have) is satisfied
+    assert replace(want, stays=False).satisfied_by(have)
+    assert Change(have, want).description == "crossnet.service started  (it does not run)"
 
 
 @pytest.mark.parametrize("resource", [OWN, Sysctl("a.b", "1"), Service("x.service"), File("/x", b"")])

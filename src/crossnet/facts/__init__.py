@@ -18,6 +18,7 @@ from crossnet.facts.question import put
 from crossnet.facts.routes import ROUTES4, ROUTES6, Route
 from crossnet.facts.start import START
 from crossnet.facts.sysctls import BOOT_SETTINGS, SYSCTLS, BootSetting
+from crossnet.facts.units import UNITS
 from crossnet.netfilter import Engine
 from crossnet.transport import Host
 from crossnet.values import Address, Family
@@ -42,6 +43,9 @@ class Facts:
     reached_at: Address | None = None  # and on which of its own addresses
     uptime: int = 0  # seconds since the host was started
     boot: str = ""  # which start that was
+    units: Mapping[str, bool] | None = (
+        None  # whether each unit of crossnet runs; None where that is not known
+    )
 
     def link(self, name: str) -> Link | None:
         return next((link for link in self.links if link.name == name), None)
@@ -74,10 +78,13 @@ class Facts:
 
 async def observe(host: Host, files: Iterable[PurePosixPath]) -> Facts:
     """Ask a host for everything; `files` are the paths to read besides."""
-    tools = tools_question(str(host.locate(PurePosixPath(SYSTEMD))))
+    systemd = host.locate(PurePosixPath(SYSTEMD))
+    tools = tools_question(str(systemd))
     asked = {str(path): file_question(str(path), str(host.locate(path))) for path in files}
     general = (LINKS, ROUTES4, ROUTES6, NEIGHBOURS, START, SYSCTLS, BOOT_SETTINGS, tools)
-    said = await put(host, [*general, *firewall.QUESTIONS, *asked.values()])
+    # A namespace that keeps files of its own is not the one whose units systemd runs.
+    units = (UNITS,) if str(systemd) == SYSTEMD else ()
+    said = await put(host, [*general, *units, *firewall.QUESTIONS, *asked.values()])
     able, start, settings = said[tools], said[START], said[SYSCTLS]
     found = {path: said[question] for path, question in asked.items()}
     return Facts(
@@ -94,4 +101,5 @@ async def observe(host: Host, files: Iterable[PurePosixPath]) -> Facts:
         reached_at=await host.reached_at(),
         uptime=start.uptime,
         boot=start.boot,
+        units=said[UNITS] if units else None,
     )

@@ -54,11 +54,13 @@ enter() { # COMMAND TABLE CHAIN OWN-CHAIN [-w]
     } | "$1-restore" ${5:+"$5"} --noflush
 }"""
 
-# -e: a kernel that was started without IPv6 has no setting for it.
+# -e: a kernel that was started without IPv6 has no setting for it. systemd stops what is only half started with
+# SIGTERM, and without an ExecStop=.
 _CLOSE = """
 # Without its fence it forwards nothing: before the rules go, and where they could not be loaded.
 close() {{ sysctl -e -q -w {settings}; }}
 if [ "${{1-}}" = close ]; then close; exit; fi
+trap 'close; exit 1' TERM
 """
 
 

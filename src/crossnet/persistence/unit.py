@@ -58,11 +58,16 @@ ExecStart=/bin/sh {record.HOST_SCRIPT} recover
 WantedBy=multi-user.target
 """
 
-# A reload of a firewall flushes without stopping anything. systemd orders reloads as it orders starts (systemd:
-# src/core/job.c, job_is_runnable), so this one is done before the firewall's, and those of the units below after it.
+# StartLimitInterval=0 in all that follows: a firewall that is restarted five times in ten seconds must not leave the
+# gateway closed. It stands where systemd 219 looks for it, and later ones do too.
+
+# A reload of a firewall flushes without stopping anything. systemd orders reloads as it orders starts, and a stop goes
+# before either (systemd: src/core/job.c, job_compare): so this one comes before the firewall's, which waits until the
+# units below are stopped, and they are started when it is done. They are not reloaded themselves: systemd may begin
+# the next reload of the firewall while they still work on the last.
 _CLOSE_UNIT_TEXT = f"""\
 [Unit]
-Description=crossnet: forwards nothing while a firewall loads its rules again
+Description=crossnet: closes the gateway while a firewall loads its rules again
 DefaultDependencies=no
 Before={_EARLY}
 Before={_LATE}
@@ -74,8 +79,9 @@ ReloadPropagatedFrom={_LATE}
 [Service]
 Type=oneshot
 RemainAfterExit=yes
+StartLimitInterval=0
 ExecStart=/bin/sh -c :
-ExecReload=/bin/sh {start.SCRIPT} close
+ExecReload=/bin/sh -c "systemctl --no-block try-restart {RULES_UNIT} {UNIT}"
 
 [Install]
 WantedBy=multi-user.target
@@ -95,20 +101,19 @@ Before=network-pre.target shutdown.target
 After=local-fs.target {_EARLY}
 Conflicts=shutdown.target
 PartOf={_EARLY}
-ReloadPropagatedFrom={_EARLY}
 
 [Service]
 Type=oneshot
 RemainAfterExit=yes
+StartLimitInterval=0
 ExecStart=/bin/sh {start.SCRIPT} rules
-ExecReload=/bin/sh {start.SCRIPT} rules
 {{stop}}
 [Install]
 WantedBy=multi-user.target
 """
 
-# After everything that may flush rules, and again when one of them is restarted or reloaded; order only, so that
-# nothing is started that the host would not start by itself. Routes need the interfaces up.
+# After everything that may flush rules, and again when one of them is restarted; order only, so that nothing
+# is started that the host would not start by itself. Routes need the interfaces up.
 _UNIT_TEXT = f"""\
 [Unit]
 Description=crossnet: routes, rules and settings of its crossings
@@ -119,14 +124,12 @@ After={_EARLY}
 After={_LATE} ufw.service docker.service libvirtd.service
 PartOf={_EARLY}
 PartOf={_LATE}
-ReloadPropagatedFrom={_EARLY}
-ReloadPropagatedFrom={_LATE}
 
 [Service]
 Type=oneshot
 RemainAfterExit=yes
+StartLimitInterval=0
 ExecStart=/bin/sh {start.SCRIPT}
-ExecReload=/bin/sh {start.SCRIPT}
 {{stop}}
 [Install]
 WantedBy=multi-user.target
@@ -157,7 +160,7 @@ def persistent(
     return (
         *files,
         *(File(_unit_file(unit), (head + text).encode()) for unit, text in units.items()),
-        *(Service(unit) for unit in units),
+        *(Service(unit, stays=unit != RECOVER_UNIT) for unit in units),
     )
 
 

@@ -1,0 +1,30 @@
+"""Which of crossnet's own units systemd runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from crossnet.facts.question import Question
+
+# A oneshot unit with RemainAfterExit stays active; systemd.unit(5), org.freedesktop.systemd1(5).
+_RUNNING = frozenset({"active", "activating", "reloading"})
+
+# A pattern finds the units that are loaded; those that do not run are dropped from memory.
+_LIST = ("systemctl", "show", "-p", "Id", "-p", "ActiveState", "-p", "Job", "crossnet*.service")
+
+
+def parse_units(answer: str) -> Mapping[str, bool]:
+    """Whether a unit runs, or is about to, by its name."""
+    units = {}
+    for block in answer.split("\n\n"):
+        said = dict(line.partition("=")[::2] for line in block.splitlines() if line)
+        if said:
+            is_waited_for = said.get("Job", "0") not in ("", "0")
+            units[said["Id"]] = said["ActiveState"] in _RUNNING or is_waited_for
+    return units
+
+
+# Where systemd does not run as process 1, systemctl says so and fails: then nothing is known.
+UNITS: Question[Mapping[str, bool] | None] = Question(
+    "asked which units run", _LIST, parse_units, failed=lambda answer: None
+)

@@ -1,0 +1,36 @@
+"""Which units run, from what `systemctl show` prints."""
+
+from __future__ import annotations
+
+import pytest
+
+from crossnet.facts.units import parse_units
+
+# Of systemd 252: a unit that runs, one that waits for the network, one that was stopped and is still in memory.
+SHOWN = """\
+Id=crossnet-rules.service
+ActiveState=active
+
+Id=crossnet.service
+ActiveState=inactive
+Job=1234
+
+Id=crossnet-close.service
+ActiveState=inactive
+"""
+
+
+def test_units_run_or_are_about_to() -> None:
+    assert parse_units(SHOWN) == {
+        "crossnet-rules.service": True,
+        "crossnet.service": True,
+        "crossnet-close.service": False,
+    }
+    assert parse_units("") == {}
+    assert parse_units("\n") == {}
+    assert parse_units("Id=crossnet.service\nActiveState=failed\nJob=\n") == {"crossnet.service": False}
+
+
+def test_what_is_no_list_of_units_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        parse_units("nonsense\n")
