@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
-from crossnet.errors import CrossnetError, HostsDisagree, PlanRefused, RolledBack
-from crossnet.events import Watcher, nobody
+from crossnet.errors import CrossnetError, HostsDisagree, PlanRefused, RollbackNotProved, RolledBack
+from crossnet.events import Event, Watcher, nobody
 from crossnet.facts import Facts
 from crossnet.health import (
     CrossingStatus,
@@ -21,7 +21,7 @@ from crossnet.health import (
     without,
 )
 from crossnet.planning import Plan, make_plan, make_undo_plan
-from crossnet.record import VERIFIED, read_record
+from crossnet.record import TRANSACTION, VERIFIED, read_record
 from crossnet.site import Site, reach
 from crossnet.spec import Spec
 from crossnet.transaction import ending, journal
@@ -206,7 +206,7 @@ async def undo(spec: Spec, *, guard: Guard = DEFAULT_GUARD, watch: Watcher = nob
 
 
 async def _undo(spec: Spec, site: Site, guard: Guard) -> Applied:
-    facts = await site.observe()
+    facts, _ = await _end_unreadable(await site.observe(), site)
     left = _unfinished(facts)
     _abandoned(left)
     if left:
@@ -241,7 +241,8 @@ class Ended:
     """A transaction that was ended: confirmed or rolled back, and proved.
 
     `unwritten` says what could not be written for the next boot, `went_back` which hosts had rolled back
-    what the others have confirmed, `was_begun` whether anything was changed at all.
+    what the others have confirmed, `was_begun` whether anything was changed at all, `ended_by` the host that
+    ended by itself, and proved itself, what this version cannot read.
     """
 
     transaction: str
@@ -250,6 +251,7 @@ class Ended:
     unwritten: tuple[str, ...] = ()
     went_back: tuple[str, ...] = ()
     was_begun: bool = True
+    ended_by: str = ""
 
 
 async def _end(found: Open, site: Site) -> Ended:
@@ -324,14 +326,39 @@ async def _find(transaction: str, site: Site) -> Open:
 async def recover(spec: Spec, *, watch: Watcher = nobody) -> tuple[Ended, ...]:
     """End whatever was left open on the hosts; Locked where whoever began it may still be at work."""
     async with reach(spec, watch=watch) as site:
-        facts = await site.observe()
+        facts, others = await _end_unreadable(await site.observe(), site)
         found = await ending.find(facts, site)
         for one in found:
             if one.decision != CONFIRM:
                 _abandoned(one.held)
         ended = tuple([await _end(one, site) for one in found])
         await _sweep(site)
-    return ended
+    return (*others, *ended)
+
+
+async def _end_unreadable(facts: dict[str, Facts], site: Site) -> tuple[dict[str, Facts], tuple[Ended, ...]]:
+    """The hosts, when what another version left is ended by its own script there; Locked before its time is over."""
+    left = {name: found for name, found in _unfinished(facts).items() if found.unreadable}
+    if not left:
+        return facts, ()
+    _abandoned(left)
+    for name, found in left.items():
+        site.watch(Event(f"ends transaction {found.transaction} by the script that lies there with it", name))
+    await _sweep(site)
+    facts = await site.observe()
+    for name, found in left.items():
+        if journal.unfinished(facts[name]):
+            raise RollbackNotProved(
+                f"{name}: transaction {found.transaction} is open still, after the script that lies there with it "
+                f"was run to end it\n  {found.unreadable}\n  Look at {TRANSACTION} on the host."
+            )
+    ended = []
+    for name, found in left.items():
+        past = [one for one in await read_history(site.hosts[name]) if one.transaction == found.transaction]
+        confirmed = any(one.decision == CONFIRM for one in past)
+        what = past[-1].what if past else "of another version"
+        ended.append(Ended(found.transaction, what, confirmed, was_begun=bool(past), ended_by=name))
+    return facts, tuple(ended)
 
 
 async def _sweep(site: Site) -> None:

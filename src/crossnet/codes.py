@@ -111,6 +111,12 @@ CODES = {
             "Remove that route if it is not needed, or take the destination out of `to`.",
         ),
         Code(
+            "record-unreadable",
+            "Where crossnet keeps what was there before it, something stands that is no file, or that cannot be read.",
+            "/var/lib/crossnet/applied.json, read as root.",
+            "Put its file back in its place, or correct the rights.",
+        ),
+        Code(
             "record-of-another-version",
             "Another version of crossnet has changed the host, and this one cannot read what was there before.",
             "The format number in /var/lib/crossnet/applied.json.",

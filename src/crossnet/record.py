@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from crossnet.errors import PlanRefused, Refusal
-from crossnet.facts import Facts
+from crossnet.facts import Facts, Unreadable
 from crossnet.facts.question import mapping, objects, text, texts
 from crossnet.facts.sysctls import FORWARDING
 from crossnet.resources import KINDS, File, Jump, Resource, RouteResource, RuleTable, Sysctl
@@ -28,13 +28,14 @@ HISTORY = f"{FOLDER}/history"
 
 # Of the transaction under way; host.sh tells what is in which.
 TRANSACTION = f"{FOLDER}/transaction"
+IDENTITY = f"{TRANSACTION}/id"
 JOURNAL = f"{TRANSACTION}/journal.json"
 BEGUN = f"{TRANSACTION}/step"
 DECISION = f"{TRANSACTION}/decision"
 DEADLINE = f"{TRANSACTION}/deadline"
 HOST_SCRIPT = f"{TRANSACTION}/host.sh"
 
-FILES = (APPLIED, VERIFIED, JOURNAL, BEGUN, DECISION, DEADLINE)
+FILES = (APPLIED, VERIFIED, IDENTITY, JOURNAL, BEGUN, DECISION, DEADLINE)
 
 FORMAT = 1
 
@@ -106,8 +107,20 @@ def read_record(facts: Facts) -> Record:
 
     PlanRefused where another version of crossnet wrote it: that one knows what was there before.
     """
-    state = facts.file(APPLIED)
+    state = facts.files.get(APPLIED)
     kept, lost = Record(), ""
+    if isinstance(state, Unreadable):
+        raise PlanRefused(
+            [
+                Refusal(
+                    "record-unreadable",
+                    facts.host,
+                    f"{APPLIED} is there and cannot be read: {state.reason}",
+                    "Look at the rights, and at what stands in its place: what was there before crossnet stands in "
+                    "this file alone.",
+                )
+            ]
+        )
     if state is not None:
         try:
             kept = _decode(state.data)

@@ -18,7 +18,7 @@ from crossnet.errors import Bug, CrossnetError, HostsFailed
 from crossnet.events import Event, Watcher, nobody
 from crossnet.facts import Facts
 from crossnet.persistence import unit
-from crossnet.record import FILES
+from crossnet.record import FILES, FOLDER
 from crossnet.spec import HostSpec, Spec
 from crossnet.transport import Host
 from crossnet.transport.local import Local
@@ -75,7 +75,7 @@ class Site:
         """What the hosts say about themselves, those that can be reached; read only."""
         for name in self._hosts:
             self.watch(Event("reads facts", name))
-        return await self.ask(lambda host: facts_module.observe(host, READ))
+        return await self.ask(lambda host: facts_module.observe(host, READ, PurePosixPath(FOLDER)))
 
     async def observe(self) -> dict[str, Facts]:
         """What every host says about itself; where one cannot be reached, all errors at once."""

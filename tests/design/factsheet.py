@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from crossnet.facts import Facts, FileState
+from crossnet.facts import Facts, FileState, Unreadable
 from crossnet.facts.capabilities import TOOLS, Capabilities
 from crossnet.facts.firewall import Firewall
 from crossnet.facts.links import Link, LinkAddress
@@ -41,7 +41,7 @@ class _Sheet:
     routes: list[Route] = field(default_factory=list)
     sysctls: dict[str, str] = field(default_factory=dict)
     boot: list[BootSetting] = field(default_factory=list)
-    files: dict[str, FileState] = field(default_factory=dict)
+    files: dict[str, FileState | Unreadable] = field(default_factory=dict)
     nft: list[Table] = field(default_factory=list)
     tools: frozenset[str] = frozenset(TOOLS)
     kernel: tuple[int, ...] = (6, 1, 0)
@@ -111,6 +111,8 @@ def _read(sheet: _Sheet, words: list[str]) -> None:
             sheet.boot.append(BootSetting(file, name, value))
         case ["file", path, *text]:
             sheet.files[path] = FileState(" ".join(text).encode(), 0o600, "0:0")
+        case ["unreadable", path, *why]:
+            sheet.files[path] = Unreadable(" ".join(why))
         case ["rules", "of", "crossnet", fence]:
             rules = [
                 Rule((), Accept(), "business"),

@@ -12,6 +12,7 @@ from crossnet.facts import firewall
 from crossnet.facts.capabilities import SYSTEMD, Capabilities, tools_question
 from crossnet.facts.files import FileState, Unreadable, file_question
 from crossnet.facts.firewall import Firewall
+from crossnet.facts.folder import folder_question
 from crossnet.facts.links import LINKS, Link
 from crossnet.facts.neighbours import NEIGHBOURS
 from crossnet.facts.question import put
@@ -76,15 +77,19 @@ class Facts:
         )
 
 
-async def observe(host: Host, files: Iterable[PurePosixPath]) -> Facts:
-    """Ask a host for everything; `files` are the paths to read besides."""
+async def observe(host: Host, files: Iterable[PurePosixPath], own: PurePosixPath | None = None) -> Facts:
+    """Ask a host for everything; `files` are the paths to read besides.
+
+    `own` is the folder of which some are, and that must be crossnet's alone; HostError where it is not.
+    """
     systemd = host.locate(PurePosixPath(SYSTEMD))
     tools = tools_question(str(systemd))
     asked = {str(path): file_question(str(path), str(host.locate(path))) for path in files}
     general = (LINKS, ROUTES4, ROUTES6, NEIGHBOURS, START, SYSCTLS, BOOT_SETTINGS, tools)
     # A namespace that keeps files of its own is not the one whose units systemd runs.
     units = (UNITS,) if str(systemd) == SYSTEMD else ()
-    said = await put(host, [*general, *units, *firewall.QUESTIONS, *asked.values()])
+    whose = [folder_question(str(own), str(host.locate(own)))] if own else []
+    said = await put(host, [*whose, *general, *units, *firewall.QUESTIONS, *asked.values()])
     able, start, settings = said[tools], said[START], said[SYSCTLS]
     found = {path: said[question] for path, question in asked.items()}
     return Facts(

@@ -76,6 +76,9 @@ def undo_plan_text(made: UndoPlan, *, verbose: bool = False, paint: Paint = plai
     """What undo would do."""
     lines: list[str] = []
     for host, left in made.unfinished.items():
+        if left.unreadable:
+            lines.append(f"{host}: transaction {left.transaction} was not finished: it is ended first")
+            continue
         lines.append(
             f"{host}: transaction {left.transaction} of {left.who}, {left.started}, was not finished:"
         )
@@ -214,6 +217,9 @@ def ended_text(ended: Sequence[Ended], *, paint: Paint = plain) -> str:
         name = f"Transaction {one.transaction} ({one.what})"
         if one.is_confirmed:
             lines.append(paint(f"Confirmed. {name}.", "green"))
+        elif one.was_begun and one.ended_by:
+            said = f"{name}: {one.ended_by} has put itself back, by the script that lay there with it."
+            lines.append(paint(said, "yellow"))
         elif not one.was_begun:
             lines.append(f"{name} had changed nothing, and is cleared away.")
         else:

@@ -14,9 +14,10 @@ from typing import TypeVar
 
 from crossnet.errors import CommandFailed, CrossnetError, HostError
 from crossnet.events import Event, Watcher
+from crossnet.facts.folder import CHECK, TODO, UNSAFE, reason
 from crossnet.facts.packages import PACKAGES
 from crossnet.facts.question import door
-from crossnet.record import FOLDER, HOST_SCRIPT
+from crossnet.record import FOLDER
 from crossnet.resources import Change, Command
 from crossnet.site import disconnect
 from crossnet.transaction import journal
@@ -35,19 +36,40 @@ _NO_SCRIPT = (2, 127)  # dash and busybox, bash: the file cannot be opened
 
 _ENDING = 200.0  # seconds: a bit more than host.sh waits for one that is stuck
 
+_OWN_FOLDER = f"""
+set -eu
+umask 077
+folder=${{1%/*}}
+close_it() {{ chmod 700 -- "$1"; }}
+{CHECK}
+"""
+
+# The script that is kept with a transaction is one that was placed whole, or it is not run.
+_KEPT = r"""
+kept=$folder/transaction/host.sh
+[ -e "$kept" ] || exit 127
+if sum=$(sha256sum <"$kept") && cmp -s -- "$kept" "$folder/host-$(printf %.16s "$sum").sh"; then
+    shift 3
+    exec sh "$kept" "$@"
+fi
+"""
+
 # Written aside and renamed: nobody ever runs half of it. It is read whole before it runs, by every shell. Whoever
 # ends the last transaction at that instant takes it away (2: dash and busybox, 127: bash and the script itself).
 _PLACE = r"""
-set -eu
-umask 077
-script=$1 text=$2
-shift 2
+script=$1 digest=$2 text=$3
+shift 3
+command -v sha256sum >/dev/null || { echo "lacks sha256sum"; exit 69; }
+is_whole() { [ -f "$1" ] && [ ! -L "$1" ] && sum=$(sha256sum <"$1") && [ "${sum%% *}" = "$digest" ]; }
 for _ in 1 2 3; do
-    [ -d "${script%/*}" ] || mkdir -p -- "${script%/*}"
-    if [ ! -s "$script" ]; then
-        trap 'rm -f -- "$script.$$"; rmdir -- "${script%/*}" 2>/dev/null' EXIT
+    [ -d "$folder" ] || mkdir -p -- "$folder"
+    if ! is_whole "$script"; then
+        trap 'rm -f -- "$script.$$"; rmdir -- "$folder" 2>/dev/null' EXIT
         printf %s "$text" | cat >"$script.$$"
         sync "$script.$$" 2>/dev/null || sync
+        is_whole "$script.$$" || { echo "$script: half of it arrived"; exit 70; }
+        [ ! -L "$script" ] || rm -f -- "$script"
+        [ ! -d "$script" ] || { echo "$script is a folder"; exit 70; }
         mv -f -- "$script.$$" "$script"
         trap - EXIT
     fi
@@ -87,8 +109,12 @@ def script_text() -> str:
 
 
 @cache
+def _script_digest() -> str:
+    return hashlib.sha256(script_text().encode()).hexdigest()
+
+
 def _script_name() -> str:
-    return f"host-{hashlib.sha256(script_text().encode()).hexdigest()[:16]}.sh"
+    return f"host-{_script_digest()[:16]}.sh"
 
 
 class Agent:
@@ -100,8 +126,8 @@ class Agent:
     def __init__(self, host: Host, transaction: str, *, found: bool = False) -> None:
         self.host = host
         self.transaction = transaction
-        place = HOST_SCRIPT if found else f"{FOLDER}/{_script_name()}"
-        self._script = str(host.locate(PurePosixPath(place)))
+        self._found = found
+        self._script = str(host.locate(PurePosixPath(f"{FOLDER}/{_script_name()}")))
 
     async def stage(self, bundle: bytes) -> bool:
         """Take the host, on which nothing else is under way, and leave there what is to be done.
@@ -110,16 +136,16 @@ class Agent:
         transaction is under way.
         """
         digest = hashlib.sha256(bundle).hexdigest()
-        words = ["sh", "-c", _PLACE, "sh", self._script, script_text(), "stage", self.transaction, digest]
+        words = self._placed(_PLACE, "stage", self.transaction, digest)
         answer = await self.host.run(words, stdin=bundle, timeout=60)
         if answer.returncode == _HELD:
             with self._door(answer, "asked who holds it"):
                 said, _, held = answer.stdout.partition(b"\n")
                 _, begun, left, *decision = said.decode().split()
-                found = journal.decode(self.host.name, held)
+                found = journal.decode(held)
                 now = replace(found, begun=int(begun), left=int(left), decision="".join(decision))
             raise journal.locked(self.host.name, now)
-        self._check(answer, "began a transaction")
+        self._check(answer, "began a transaction", "staged")
         return "drilling" in answer.text.split()
 
     async def arm(self, seconds: int, *, unproved: bool) -> tuple[str, ...]:
@@ -135,7 +161,7 @@ class Agent:
                 "Nobody would put the host back if the change cut it off. With a console of the host at hand, "
                 "--i-have-a-console goes on.",
             )
-        self._check(answer, "armed the guard")
+        self._check(answer, "armed the guard", "armed", *(["unproved"] if unproved else []))
         return tuple(rest for first, _, rest in lines if first == "armed")
 
     async def apply(self, upto: int, changes: Sequence[Change], timeout: float) -> None:
@@ -148,16 +174,17 @@ class Agent:
                 step = changes[failed.change - 1].steps[failed.step - 1]
                 argv = step.argv if isinstance(step, Command) else (str(step),)
                 raise CommandFailed(self.host.name, argv, failed.code, failed.said)
-        self._check(answer, "made the changes")
+        self._check(answer, "made the changes", f"made {upto}")
 
     async def extend(self, seconds: int, verified: bytes = b"") -> None:
         """Give the guard more time; `verified` is kept for whoever confirms it."""
-        self._check(await self._ask("extend", str(seconds), stdin=verified), "extended the guard's time")
+        answer = await self._ask("extend", str(seconds), stdin=verified)
+        self._check(answer, "extended the guard's time", "extended")
 
     async def commit(self) -> None:
         """Decide that it holds; Gone when the host has decided otherwise."""
         try:
-            self._check(await self._ask("commit"), "confirmed the transaction")
+            self._check(await self._ask("commit"), "confirmed the transaction", "confirmed")
         except Gone:
             if await self.ended() != journal.CONFIRM:
                 raise
@@ -171,7 +198,7 @@ class Agent:
                 for failed in _failures(answer.text)
             ]
         try:
-            self._check(answer, "wrote what crossnet owns there")
+            self._check(answer, "wrote what crossnet owns there", "written", "unwritten")
         except Gone:  # somebody, or a timer, was faster
             past = await self._past()
             if past is None or past.decision != journal.CONFIRM:
@@ -188,8 +215,9 @@ class Agent:
         """Put the host back; what it says when it found something not to be as before. Gone as in `commit`."""
         answer = await self._ask("rollback", timeout=_ENDING)
         if answer.returncode == _FAILED:
-            return tuple(f"{self.host.name}: {line}" for line in answer.text.splitlines())
-        self._check(answer, "rolled back")
+            lines = answer.text.splitlines() or ["the rollback failed, and it does not say why"]
+            return tuple(f"{self.host.name}: {line}" for line in lines)
+        self._check(answer, "rolled back", "clean")
         return ()
 
     async def left(self) -> int:
@@ -215,22 +243,39 @@ class Agent:
 
     async def sweep(self) -> None:
         """End what is due on a host, and remove what is left of a transaction that never came to begin there."""
-        words = ["sh", "-c", _WHERE_USED + _PLACE, "sh", self._script, script_text(), "recover"]
+        words = self._placed(_WHERE_USED + _PLACE, "recover")
         self._check(await self.host.run(words, timeout=_ENDING), "removed what is left over")
 
     async def _ask(self, verb: str, *words: str, stdin: bytes = b"", timeout: float = 30) -> Completed:
         argv = ["sh", self._script, verb, self.transaction, *words]
+        if self._found:
+            argv = self._placed(_KEPT + _PLACE, verb, self.transaction, *words)
         return await self.host.run(argv, stdin=stdin, timeout=timeout)
+
+    def _placed(self, script: str, *words: str) -> list[str]:
+        """The script's verb, behind what makes sure that it is this very script which runs."""
+        return ["sh", "-c", _OWN_FOLDER + script, "sh", self._script, _script_digest(), script_text(), *words]
 
     def _door(self, answer: Completed, tried: str) -> AbstractContextManager[None]:
         return door(self.host.name, tried, answer.stdout)
 
-    def _check(self, answer: Completed, tried: str) -> None:
+    def _check(self, answer: Completed, tried: str, *signs: str) -> None:
+        """Whether it was done: one of `signs` begins a line of the answer, where any are told."""
         with self._door(answer, tried):
-            self._means(answer, tried)
+            self._means(answer, tried, signs)
 
-    def _means(self, answer: Completed, tried: str) -> None:
+    def _means(self, answer: Completed, tried: str, signs: Sequence[str]) -> None:
         if answer.ok:
+            # Exit code 0 alone may be of a shell, or of a relay, that has run nothing.
+            if signs and not any(
+                f"{line} ".startswith(f"{sign} ") for line in answer.text.splitlines() for sign in signs
+            ):
+                raise HostError(
+                    self.host.name,
+                    tried,
+                    f"exit code 0, but no word that it was done: {answer.text.strip()[:200] or 'an empty answer'}",
+                    "See what stands between crossnet and the `sh` of that host.",
+                )
             return
         text = answer.text.strip()
         last = text.splitlines()[-1].split() if text else []
@@ -248,6 +293,8 @@ class Agent:
         # With the last transaction the script goes too, also between two of its own steps: then its shell says so.
         if answer.returncode in _NO_SCRIPT and (not text or self._script in text):
             raise Gone(self.host.name, self.transaction, "")
+        if answer.returncode == UNSAFE and (why := reason(text)):
+            raise Refused(self.host.name, tried, why, TODO)
         if last == ["unguarded"]:
             raise Refused(
                 self.host.name,

@@ -62,12 +62,14 @@ class Open:
 async def find(facts: Mapping[str, Facts], site: Site) -> tuple[Open, ...]:
     """Every transaction that a host of the spec holds, or that hosts have ended differently.
 
-    CrossnetError where a host of one is not in the spec.
+    CrossnetError where a host of one is not in the spec, Locked where one cannot be read.
     """
     past = (await site.ask(read_history)).all()
     held: dict[str, dict[str, Journal]] = {}
     for name in facts:
         found = journal.unfinished(facts[name])
+        if found is not None and found.unreadable:
+            raise journal.locked(name, found)
         if found is not None:
             held.setdefault(found.transaction, {})[name] = found
     still = [_open(transaction, own, past) for transaction, own in held.items()]

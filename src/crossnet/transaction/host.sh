@@ -28,6 +28,7 @@ export LC_ALL PATH
 ROOT=${0%/*}
 ROOT=${ROOT%/transaction} # the boot unit calls the one that is kept with the transaction
 T=$ROOT/transaction
+export CROSSNET_WORKS_IN="$ROOT"
 
 # sysexits.h
 REFUSED=76 HELD=75 LACKING=69 FAILED=70
@@ -83,26 +84,38 @@ start_of() { # PROCESS
     [ "${1-Z}" = Z ] || echo "${20-}"
 }
 
-myself() { echo "$(session $$) $(start_of "$(session $$)")"; }
+# Process numbers mean nothing in another namespace of them: a container that shares this folder, say.
+numbers() { readlink /proc/self/ns/pid 2>/dev/null || echo none; }
 
-is_alive() { # FILE that holds a process and its start
-    process='' start=''
-    read -r process start 2>/dev/null <"$1"
-    [ -n "$start" ] && [ "$(start_of "$process")" = "$start" ]
+myself() { echo "$(session $$) $(start_of "$(session $$)") $(numbers)"; }
+
+is_alive() { # FILE that holds a process, its start and the namespace of its number
+    process='' start='' of=''
+    read -r process start of 2>/dev/null <"$1"
+    [ -n "$start" ] && [ "${of:-$(numbers)}" = "$(numbers)" ] && [ "$(start_of "$process")" = "$start" ]
+}
+
+is_out_of_sight() { # FILE as above
+    process='' start='' of=''
+    read -r process start of 2>/dev/null <"$1"
+    [ -n "$of" ] && [ "$of" != "$(numbers)" ]
 }
 
 # With all that it started: a tool that goes on alone would make its change after the undo of it.
-end_session() { # FILE that holds the leader and its start
-    leader='' start=''
-    read -r leader start 2>/dev/null <"$1"
-    case $leader in '' | *[!0-9]*) return 0 ;; esac
+end_session() { # FILE that holds the leader, its start and the namespace of its number
+    leader='' start='' of=''
+    read -r leader start of 2>/dev/null <"$1"
+    case $leader in '' | 0 | *[!0-9]*) return 0 ;; esac
     is_of_this_boot "${1%/*}" || return 0
+    [ "${of:-$(numbers)}" = "$(numbers)" ] || return 0
     began=$(start_of "$leader")
-    # The number is free for others only when nobody of the session is left.
     [ -z "$began" ] || [ "$began" = "$start" ] || return 0
     [ "$leader" != "$(session $$)" ] || return 0
+    # Of a session without its leader nobody knows whether the number was given away meanwhile, and to whom.
+    whose=anybody
+    [ -n "$began" ] || whose=ours
     tries=0
-    while members=$(members_of "$leader") && [ -n "$members" ] && [ "$tries" -lt 50 ]; do
+    while members=$(members_of "$leader" $whose) && [ -n "$members" ] && [ "$tries" -lt 50 ]; do
         # shellcheck disable=SC2086
         kill -KILL $members 2>/dev/null
         tries=$((tries + 1))
@@ -110,16 +123,20 @@ end_session() { # FILE that holds the leader and its start
     done
 }
 
-members_of() { # SESSION
+members_of() { # SESSION anybody|ours
     for place in /proc/[0-9]*; do
         line=''
         read -r line 2>/dev/null <"$place/stat"
         # shellcheck disable=SC2086
-        set -- "$1" ${line##*) } # as words_of, without a process for each process
-        [ "${5-}" = "$1" ] && [ "$2" != Z ] && printf '%s ' "${place#/proc/}"
+        set -- "$1" "$2" ${line##*) } # as words_of, without a process for each process
+        if [ "${6-}" != "$1" ] || [ "$3" = Z ]; then continue; fi
+        if [ "$2" = anybody ] || is_ours "$place"; then printf '%s ' "${place#/proc/}"; fi
     done
     return 0
 }
+
+# By what it was started with (proc_pid_environ(5)): whatever works for this folder carries its name.
+is_ours() { tr '\0' '\n' 2>/dev/null <"$1/environ" | grep -qxF "CROSSNET_WORKS_IN=$ROOT"; } # PLACE IN /proc
 
 flush() { $BOUNDED sync "$1" 2>/dev/null || $BOUNDED sync; }
 
@@ -287,6 +304,7 @@ stage() { # TRANSACTION CHECKSUM; the bundle comes as standard input
     for tool in flock setsid sha256sum sync; do
         command -v "$tool" >/dev/null || { clean && echo "lacks $tool" && exit $LACKING; }
     done
+    end_by_its_own
     # Who ends the last transaction meanwhile would take the script away, and the folder.
     ln -- "$0" "$ROOT/begin.$$" || { [ -e "$0" ] && exit $FAILED; exit $GONE; }
     alone || { rm -f -- "$ROOT/begin.$$" && echo "another one is at work" && exit $FAILED; }
@@ -296,6 +314,7 @@ stage() { # TRANSACTION CHECKSUM; the bundle comes as standard input
     if unpack "$1" "$2" && snapshot && sync && mv -- "$ROOT/new" "$T" && flush "$ROOT"; then
         note "transaction $1 begins"
         drill
+        echo staged
     else
         rm -rf -- "$ROOT/new"
         clean
@@ -350,7 +369,7 @@ timer() { # UNIT SECONDS VERB ARGUMENT…
     unit=$1 seconds=$2
     shift 2
     systemd-run --quiet --unit="$unit" --on-active="$seconds" --timer-property=AccuracySec=100ms \
-        /bin/sh "$0" "$@" 2>&1 9<&- </dev/null
+        --setenv=CROSSNET_WORKS_IN="$ROOT" /bin/sh "$0" "$@" 2>&1 9<&- </dev/null
 }
 
 detach() { # VERB ARGUMENT…: in a session of its own, with nothing of the connection's in its hands
@@ -461,7 +480,7 @@ is_guarded() { # whether one of the timers that were armed still stands
     beat=0
     read -r beat 2>/dev/null <"$T/heartbeat"
     read_clock
-    is_alive "$T/watcher" && [ $((now - beat)) -le $STALE ]
+    { is_alive "$T/watcher" || is_out_of_sight "$T/watcher"; } && [ $((now - beat)) -le $STALE ]
 }
 
 disarm() { # FOLDER of a transaction
@@ -497,7 +516,7 @@ apart() { # VERB ARGUMENT…
 apply() { # TRANSACTION UPTO
     fence "$1"
     while is_alive "$T/worker"; do pause; done # an earlier call, whose answer was lost
-    apart work "$1" "$2"
+    apart work "$1" "$2" && echo "made $2"
 }
 
 work() { # TRANSACTION UPTO
@@ -584,11 +603,22 @@ rollback() { # TRANSACTION
 
 recover() { # at boot, and for whoever asks: what an earlier boot left is ended, and what is due
     [ -d "$ROOT" ] || exit 0
+    end_by_its_own
     alone
     rm -f -- "$ROOT"/host-*.sh.* # of a controller that died while it placed this script
     conclude_due
     clean
 }
+
+# What another version has begun, that one knows to end when its time is over. Only the very script that was
+# placed for it is run; where it is not whole any more, this one ends it.
+is_anothers() {
+    [ -e "$T/host.sh" ] && ! cmp -s -- "$T/host.sh" "$0" || return
+    sum=$(sha256sum 2>/dev/null <"$T/host.sh")
+    cmp -s -- "$T/host.sh" "$ROOT/host-$(printf %.16s "$sum").sh"
+}
+
+end_by_its_own() { ! is_anothers || setsid /bin/sh "$T/host.sh" recover </dev/null >/dev/null 2>&1; }
 
 conclude_alone() { # TRANSACTION
     alone
@@ -600,7 +630,7 @@ conclude_due() {
     # Of one whose removal has begun they are ended already, and without its boot nobody knows whose process that is.
     for gone in "$ROOT"/gone.*; do [ ! -e "$gone/boot" ] || disarm "$gone"; done
     rm -rf -- "$ROOT/new" "$ROOT"/begin.* "$ROOT"/told.* "$ROOT"/gone.*
-    if [ -d "$T" ] && { is_due "$T/deadline" || [ -e "$T/result" ]; }; then conclude >/dev/null; fi
+    if [ -d "$T" ] && ! is_anothers && { is_due "$T/deadline" || [ -e "$T/result" ]; }; then conclude >/dev/null; fi
 }
 
 conclude() { # what is still to be done, whoever died before
@@ -611,6 +641,7 @@ conclude() { # what is still to be done, whoever died before
         myself 2>/dev/null >"$T/worker"
         if is_decided confirm; then forward; else back; fi || return
     fi
+    cat -- "$T/result"
     forget
 }
 
@@ -643,7 +674,6 @@ back() {
     fi
     note "transaction $(cat "$T/id") is rolled back"
     echo clean | keep "$T/result" || { echo "how it ended could not be written" && return $FAILED; }
-    echo clean
 }
 
 count_begun() { # all of them when it is not known
@@ -678,8 +708,7 @@ forward() {
         keep "$ROOT/verified.json" <"$T/verified" || return
     fi
     is_of_this_boot || in_this_boot_too
-    echo "$result" | keep "$T/result" || return
-    echo "$result"
+    echo "$result" | keep "$T/result"
 }
 
 # Before all of it was written the host has booted what was there before the change, or a part of that: early in

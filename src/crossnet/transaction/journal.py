@@ -16,14 +16,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from crossnet.errors import Locked
-from crossnet.facts import Facts
-from crossnet.facts.question import Unanswered, door, mapping, number, number_or, objects, text, texts
-from crossnet.record import BEGUN, DEADLINE, DECISION, JOURNAL
+from crossnet.facts import Facts, FileState
+from crossnet.facts.question import mapping, number, number_or, objects, text, texts
+from crossnet.record import BEGUN, DEADLINE, DECISION, IDENTITY, JOURNAL
 from crossnet.resources import KINDS, Change, Encoded, Resource
 
 FORMAT = 2
-
-_TODO = "Use the version of crossnet that wrote it; the host puts itself back when its time is over."
 
 CONFIRM = "confirm"
 ROLLBACK = "rollback"
@@ -49,6 +47,8 @@ class Journal:
 
     `begun` changes may have been done, the rest was not. `decision` is CONFIRM, ROLLBACK or nothing yet;
     `left` are the seconds until the host decides by itself, 0 when it should have done so.
+    `process` is that of the controller, and `machine` where such numbers mean the same, as `machine_id` has it.
+    `unreadable` is why nothing but its state is known, where another version wrote it or it is damaged.
     """
 
     transaction: str
@@ -63,19 +63,23 @@ class Journal:
     begun: int = 0
     decision: str = ""
     left: int = 0
+    unreadable: str = ""
 
     @property
     def is_running_here(self) -> bool:
-        """Whether the process that began it is alive on this machine."""
-        return self.was_begun_here and _process_start(self.process) == self.process_start
+        """Whether the process that began it may be alive on this machine."""
+        return self.was_begun_here and _is_alive(self.process, self.process_start)
 
     @property
     def was_begun_here(self) -> bool:
-        return self.machine == machine_id() and self.process_start is not None
+        """Whether its process can be seen from here: on this machine, not in another container."""
+        return bool(self.machine) and self.machine == machine_id() and self.process_start is not None
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether nobody can be about to end it: it is decided, its time is over, or its process has died."""
+        """Whether nobody can be about to end it: it is decided, its time is over, or its process is seen to be dead."""
+        if self.unreadable:
+            return self.left == 0
         return bool(self.decision) or self.left == 0 or (self.was_begun_here and not self.is_running_here)
 
     @property
@@ -104,16 +108,27 @@ def entry(change: Change) -> Entry:
 
 
 def _process_start(process: int) -> int | None:
-    """When a process began, in clock ticks since the boot; None where there is no such process, or a dead one.
+    """When a process began, in clock ticks since the boot; None where that cannot be seen, or it is dead.
 
     A process number alone is used again by others (proc_pid_stat(5): fields 3 and 22).
     """
     try:
         with open(f"/proc/{process}/stat", encoding="ascii", errors="replace") as file:
             state, *fields = file.read().rpartition(")")[2].split()
-    except OSError:
+        return None if state in "ZX" else int(fields[18])
+    except (OSError, ValueError, IndexError):
         return None
-    return None if state in "ZX" else int(fields[18])
+
+
+def _is_alive(process: int, start: int | None) -> bool:
+    """Whether that very process is alive, as far as anybody can tell: what is hidden (proc(5): hidepid) may be."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's, so it is there
+        return _process_start(process) in (None, start)
+    return _process_start(process) == start
 
 
 def _who() -> str:
@@ -126,23 +141,31 @@ def _who() -> str:
 
 
 def machine_id() -> str:
-    """This machine since it was started: a process number means nothing on another one, or after a reboot."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        return file.read().strip()
+    """Where a process number means the same as here: this start of this machine, and this namespace of processes.
+
+    Nothing where it cannot be told, as on macOS: then nobody's process can be seen.
+    """
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            boot = file.read().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except (OSError, ValueError):
+        return ""
 
 
 def unfinished(facts: Facts) -> Journal | None:
-    """The transaction under way on a host, or what an earlier one left there."""
-    state = facts.file(JOURNAL)
-    if state is None:
+    """The transaction under way on a host, or what an earlier one left there; also one of another version."""
+    if JOURNAL not in facts.files and IDENTITY not in facts.files:
         return None
-    found = decode(facts.host, state.data)
-    begun, decision, deadline = (
+    state = facts.files.get(JOURNAL)
+    found = decode(state.data if isinstance(state, FileState) else b"")
+    begun, decision, deadline, name = (
         held.data.decode(errors="replace") if (held := facts.file(path)) else ""
-        for path in (BEGUN, DECISION, DEADLINE)
+        for path in (BEGUN, DECISION, DEADLINE, IDENTITY)
     )
     return replace(
         found,
+        transaction=name.strip() or found.transaction,
         begun=begun.count("\n"),
         decision=decision.strip(),
         left=_left(deadline, facts.uptime, facts.boot),
@@ -160,6 +183,8 @@ def _left(deadline: str, uptime: int, boot: str) -> int:
 def locked(host: str, journal: Journal) -> Locked:
     """Why nothing else can begin on a host now, and what ends that."""
     name = journal.transaction
+    if journal.unreadable:
+        return Locked(_of_another(host, journal))
     said = f"{host}: transaction {name} ({journal.what}), begun by {journal.who} at {journal.started}, "
     if journal.decision == CONFIRM:
         return Locked(f"{said}is confirmed, but not finished\n  `crossnet recover` finishes it.")
@@ -171,6 +196,18 @@ def locked(host: str, journal: Journal) -> Locked:
         f"{said}is under way\n  Unless it is confirmed, the host puts itself back in {journal.left} s. "
         f"`crossnet confirm {name}` or `crossnet rollback {name}` ends it now."
     )
+
+
+def _of_another(host: str, journal: Journal) -> str:
+    """What is known of one that cannot be read."""
+    changes = "has begun no change" if not journal.begun else f"has begun {journal.begun} of its changes"
+    said = (
+        f"{host}: transaction {journal.transaction} is open there and {changes}; what it is about is not known: "
+        f"{journal.unreadable}"
+    )
+    if not journal.is_abandoned:
+        return f"{said}\n  Its time is over in {journal.left} s; then `crossnet recover` ends it."
+    return f"{said}\n  Its time is over: `crossnet recover` ends it, by the script that lies there with it."
 
 
 def encode(journal: Journal) -> bytes:
@@ -197,20 +234,12 @@ def encode(journal: Journal) -> bytes:
     return (json.dumps(document) + "\n").encode()
 
 
-def decode(host: str, data: bytes) -> Journal:
-    """The inverse of `encode`; HostError when another version wrote it, or it was damaged."""
-    with door(
-        host,
-        f"read {JOURNAL}",
-        data,
-        _TODO,
-    ):
+def decode(data: bytes) -> Journal:
+    """The inverse of `encode`; where another version wrote it, or it is damaged, `unreadable` says so."""
+    try:
         document = mapping(json.loads(data))
         if document["format"] != FORMAT:
-            raise Unanswered(
-                f"cannot be understood: it has format {document['format']}, this crossnet reads {FORMAT}",
-                _TODO,
-            )
+            raise ValueError(f"it has format {document['format']}, this crossnet reads {FORMAT}")
         return Journal(
             text(document, "transaction"),
             text(document, "what"),
@@ -222,6 +251,9 @@ def decode(host: str, data: bytes) -> Journal:
             texts(document["group"]),
             tuple(map(_entry, objects(document["entries"]))),
         )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        why = f"{JOURNAL} cannot be understood: {' '.join(str(error).split())[:200]}"
+        return Journal("of an unknown name", "", "", "", 0, None, "", (), (), unreadable=why)
 
 
 def _entry(one: Mapping[str, Any]) -> Entry:

@@ -1,0 +1,57 @@
+"""Whose the folder is in which a host keeps what crossnet reads and runs there."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from crossnet.facts.question import Question, Unanswered, refuse
+from crossnet.transport.batch import Answer
+
+UNSAFE = 77  # sysexits.h: EX_NOPERM
+
+TODO = (
+    "Nothing of it was used. If you know it to be crossnet's own: `chown root` and `chmod 0700` it. Else look who "
+    "made it, and move it away."
+)
+
+# What somebody else made, or may write to, would tell root what to do. `$folder` is looked at, and every `crossnet`
+# above it, as there is for a namespace; one that others may only read is given to `close_it`.
+CHECK = r"""
+refuse() { echo "unsafe $*"; exit 77; }
+place=$folder
+while [ -n "$place" ]; do
+    case $place in */crossnet)
+        [ ! -L "$place" ] || refuse "$place is a symbolic link"
+        if [ -e "$place" ]; then
+            [ -d "$place" ] || refuse "$place is no folder"
+            state=$(stat -c '%u %a' -- "$place") || exit
+            [ "${state% *}" = "$(id -u)" ] || refuse "$place belongs to user ${state% *}"
+            case ${state#* } in
+            700) ;;
+            *[2367]? | *[2367]) refuse "others may write to $place: its mode is ${state#* }" ;;
+            *) close_it "$place" ;;
+            esac
+        fi ;;
+    esac
+    place=${place%/*}
+done
+"""
+
+_LOOK = f"folder=$1; close_it() {{ :; }}; {CHECK}"
+
+
+def folder_question(path: str, place: str) -> Question[None]:
+    """Whether a folder, which the host keeps at `place`, is crossnet's alone, or not there; an error where not."""
+    return Question(f"looked whose {path} is", ("sh", "-c", _LOOK, "sh", place), lambda _: None, _failed)
+
+
+def reason(said: str) -> str:
+    """Why it is not, from what CHECK printed last."""
+    lines = said.strip().splitlines()
+    return lines[-1].removeprefix("unsafe ") if lines and lines[-1].startswith("unsafe ") else ""
+
+
+def _failed(answer: Answer) -> NoReturn:
+    if answer.returncode == UNSAFE and (why := reason(answer.text)):
+        raise Unanswered(why, TODO)
+    refuse(answer, "sh")

@@ -1,0 +1,83 @@
+"""An exit code alone proves nothing: a host has to say what it has done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from crossnet.errors import HostError
+from crossnet.transaction.agent import Agent, Refused
+from crossnet.transport import TIMEOUT, Completed, Process, ShellHost
+
+
+@dataclass
+class Says(ShellHost):
+    """A host that answers everything with the same."""
+
+    said: bytes = b""
+    code: int = 0
+
+    @property
+    def name(self) -> str:
+        return "gateway"
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT, limit: int = 0
+    ) -> Completed:
+        return Completed(self.name, tuple(argv), self.code, self.said, b"")
+
+    async def start(self, argv: Sequence[str]) -> Process:
+        raise AssertionError("nothing is started")
+
+
+VERBS: dict[str, Callable[[Agent], Awaitable[Any]]] = {
+    "stage": lambda agent: agent.stage(b""),
+    "arm": lambda agent: agent.arm(60, unproved=False),
+    "arm without proof": lambda agent: agent.arm(60, unproved=True),
+    "apply": lambda agent: agent.apply(3, (), 60),
+    "extend": lambda agent: agent.extend(60),
+    "commit": lambda agent: agent.commit(),
+    "release": lambda agent: agent.release(),
+    "rollback": lambda agent: agent.rollback(),
+    "status": lambda agent: agent.left(),
+}
+SIGNS = {
+    "stage": b"staged\n",
+    "arm": b"armed watch\n",
+    "arm without proof": b"unproved no systemd\n",
+    "apply": b"made 3\n",
+    "extend": b"extended\n",
+    "commit": b"confirmed\n",
+    "release": b"written\n",
+    "rollback": b"clean\n",
+    "status": b"open 7\n",
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(
+    "said", [b"", b"\n\n", b"Welcome to gateway\n", b"made 2\n", b"stagedness\n", b"\xff\x00\n"]
+)
+def test_no_word_of_it_is_no_yes(verb: str, said: bytes) -> None:
+    with pytest.raises(HostError):
+        asyncio.run(VERBS[verb](Agent(Says(said), "0ddba115")))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_its_own_word_is(verb: str) -> None:
+    asyncio.run(VERBS[verb](Agent(Says(SIGNS[verb]), "0ddba115")))  # type: ignore[arg-type]
+
+
+def test_a_rollback_that_fails_without_a_word_is_not_clean() -> None:
+    assert asyncio.run(Agent(Says(b"", 70), "0ddba115").rollback()) != ()
+
+
+def test_where_the_answer_may_be_lost_it_is_asked_again() -> None:
+    """Refused is for what the host itself has said no to."""
+    with pytest.raises(HostError) as unknown:
+        asyncio.run(Agent(Says(), "0ddba115").commit())
+    assert not isinstance(unknown.value, Refused)
