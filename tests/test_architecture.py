@@ -27,6 +27,7 @@ LEVELS = (
     {"planning"},
     {"verification"},
     {"transaction"},
+    {"exposure"},
     {"health"},
     {"api"},
     {"show"},

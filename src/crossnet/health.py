@@ -10,6 +10,7 @@ from typing import Any
 
 from crossnet.design import Passage
 from crossnet.errors import CrossnetError, PlanRefused
+from crossnet.exposure import Exposure, exposures
 from crossnet.facts import Facts
 from crossnet.facts.question import mapping, text
 from crossnet.planning import Plan
@@ -46,6 +47,7 @@ class CrossingStatus:
     counters: tuple[Counters, ...]
     verified: str | None
     result: str | None
+    exposures: tuple[Exposure, ...] = ()  # where its gateway is open for everybody; the first of the reasons
 
 
 def crossing_status(plan: Plan, facts: Mapping[str, Facts]) -> tuple[CrossingStatus, ...]:
@@ -72,14 +74,16 @@ def refused_status(
         others = ["not judged: there is no plan for another crossing of this spec"]
         state = State.DEGRADED if not lost and _is_applied(crossing.name, gateway) else State.DOWN
         verified = last_verified(gateway).get(crossing.name, {})
+        exposed = _exposures(spec, gateway)
         found.append(
             CrossingStatus(
                 crossing.name,
                 State.UNRECORDED if lost else state,
-                tuple(lost or own or others),
+                (*map(str, exposed), *(lost or own or others)),
                 (),
                 verified.get("time"),
                 verified.get("result"),
+                exposed,
             )
         )
     return tuple(found)
@@ -142,7 +146,19 @@ def _status(name: str, passages: list[Passage], plan: Plan, facts: Mapping[str, 
         for host, table in plan.tables
         if host == gateway and table.family in {passage.family for passage in passages}
     )
-    return CrossingStatus(name, state, tuple(reasons), counters, verified.get("time"), verified.get("result"))
+    exposed = _exposures(plan.spec, facts[gateway])
+    reasons = [*map(str, exposed), *reasons]
+    return CrossingStatus(
+        name, state, tuple(reasons), counters, verified.get("time"), verified.get("result"), exposed
+    )
+
+
+def _exposures(spec: Spec, gateway: Facts) -> tuple[Exposure, ...]:
+    """Of a gateway whose record can be read; one that cannot is told already."""
+    try:
+        return tuple(exposures(spec, gateway, read_record(gateway)))
+    except PlanRefused:
+        return ()
 
 
 def _touches(crossing: Crossing, host: str) -> bool:

@@ -205,6 +205,14 @@ def status_data(found: tuple[CrossingStatus, ...]) -> dict[str, Any]:
                 "crossing": status.crossing,
                 "state": str(status.state),
                 "reasons": list(status.reasons),
+                "open_for_everybody": [
+                    {
+                        "gateway": exposure.gateway,
+                        "family": int(exposure.family),
+                        "interfaces": list(exposure.interfaces),
+                    }
+                    for exposure in status.exposures
+                ],
                 "counters": {
                     name: {
                         "packets": sum(getattr(counters, name).packets for counters in status.counters),

@@ -285,7 +285,8 @@ def status_text(found: Sequence[CrossingStatus], *, paint: Paint = plain) -> str
         verified = f"{status.result} {status.verified}" if status.verified else "never"
         state = paint(f"{status.state:<8}", _STATES[status.state])
         lines.append(f"{status.crossing:<{width}}  {state}  {counted}verified: {verified}")
-        lines += [f"  {reason}" for reason in status.reasons]
+        urgent = {str(exposure) for exposure in status.exposures}
+        lines += [f"  {paint(reason, 'red') if reason in urgent else reason}" for reason in status.reasons]
     return "\n".join(lines)
 
 

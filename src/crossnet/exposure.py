@@ -1,0 +1,68 @@
+"""Whether a gateway forwards for everybody, although it was to have a fence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from crossnet.design import forwarded_before
+from crossnet.design.conflicts import gateway_settings
+from crossnet.facts import Facts
+from crossnet.facts.sysctls import FORWARDING, interface_setting
+from crossnet.record import Record
+from crossnet.resources import Jump, RuleTable, Sysctl
+from crossnet.spec import Fence, Spec
+from crossnet.values import Family
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """A gateway that is open for everybody in one family; `interfaces` are those whose packets it forwards."""
+
+    gateway: str
+    family: Family
+    interfaces: tuple[str, ...]
+
+    def __str__(self) -> str:
+        label, setting = self.family.label, FORWARDING[self.family]
+        return (
+            f"{self.gateway} is open for everybody: its fence for {label} is gone, and it forwards what comes in by "
+            f"{', '.join(self.interfaces)}. `crossnet apply` brings the fence back; "
+            f"`sysctl -w {setting}=0` on {self.gateway} closes it at once"
+        )
+
+
+def exposures(spec: Spec, facts: Facts, record: Record) -> Iterator[Exposure]:
+    """In which families a gateway is open; none where nothing of crossnet is recorded, or it asked for no fence."""
+    crossings = [one for one in spec.crossings if one.via == facts.host and one.name in record.crossings]
+    if not crossings:
+        return
+    fence = gateway_settings(crossings).fence
+    for family in Family:
+        is_ours = record.find(Sysctl(FORWARDING[family], "1")) or any(
+            isinstance(owned.applied, RuleTable) and owned.applied.family is family for owned in record.owned
+        )
+        wanted = fence is Fence.ON or (fence is Fence.AUTO and not forwarded_before(facts, record, family))
+        interfaces = tuple(_forwarding(facts, family))
+        if is_ours and wanted and interfaces and not _stands(facts, family):
+            yield Exposure(facts.host, family, interfaces)
+
+
+def _stands(facts: Facts, family: Family) -> bool:
+    """Whether a fence drops what is forwarded; with iptables it has to be entered too."""
+    return any(
+        table.family is family
+        and table.holds_fence
+        and (not table.engine.is_iptables or Jump(table.engine, family, "forward").current(facts) is not None)
+        for table in RuleTable.traces(facts)
+    )
+
+
+def _forwarding(facts: Facts, family: Family) -> Iterator[str]:
+    """The interfaces whose packets go on: IPv4 asks each of them, IPv6 only the host (net/ipv6/ip6_output.c)."""
+    for link in facts.links:
+        asked = (
+            interface_setting(4, link.name, "forwarding") if family is Family.V4 else FORWARDING[Family.V6]
+        )
+        if link.name != "lo" and facts.sysctls.get(asked, "0") != "0":
+            yield link.name

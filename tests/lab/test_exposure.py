@@ -1,0 +1,93 @@
+"""A gateway whose fence is gone while it forwards is said to be open for everybody, and what closes it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+import crossnet
+from crossnet.health import CrossingStatus, State
+from crossnet.lab.build import Lab
+from crossnet.netfilter import Engine
+from crossnet.show import json, text
+from crossnet.spec import Spec
+from crossnet.values import Family
+from lab.crossing import Bench
+from lab.test_fence_in_time import TO, applied, flush
+
+pytestmark = pytest.mark.lab
+
+BOTH = {Family.V4, Family.V6}
+OFF = "sysctl -q -w net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0"
+
+
+def status(spec: Spec) -> CrossingStatus:
+    (found,) = asyncio.run(crossnet.status(spec))
+    return found
+
+
+def damages(engine: Engine) -> dict[str, set[Family]]:
+    """What somebody does to the rules, and the families in which the gateway is open then."""
+    if engine is Engine.NFTABLES:
+        return {
+            "nft flush ruleset": BOTH,
+            "nft delete table ip crossnet": {Family.V4},
+            "nft flush chain ip6 crossnet forward": {Family.V6},
+        }
+    variant = engine.removeprefix("iptables")
+    jump = "FORWARD -m comment --comment crossnet -j CROSSNET-FORWARD"
+    return {
+        flush(engine): BOTH,
+        f"iptables{variant} -D {jump}": {Family.V4},
+        f"ip6tables{variant} -F CROSSNET-FORWARD": {Family.V6},
+    }
+
+
+@pytest.mark.parametrize("engine", list(Engine))
+def test_a_gateway_without_its_fence_is_open_for_everybody(
+    lab_up: Callable[..., Lab], engine: Engine
+) -> None:
+    b = Bench(lab_up("seed-dual"))
+    spec = applied(b, engine)
+    assert status(spec).exposures == ()
+    for damage, families in damages(engine).items():
+        b.check("gateway", damage)
+        found = status(spec)
+        assert found.state is State.DRIFTED
+        assert {exposure.family for exposure in found.exposures} == families, damage
+        assert all(set(exposure.interfaces) == {"eth0", "eth1"} for exposure in found.exposures)
+        b.check("gateway", OFF)  # as the message says
+        assert status(spec).exposures == ()
+        b.apply(spec)
+        assert status(spec).state is State.UP
+
+
+def test_it_is_told_to_people_and_to_programs(lab_up: Callable[..., Lab]) -> None:
+    """First of all, and by which interface; also where the hosts allow no plan any more."""
+    b = Bench(lab_up("seed-dual"))
+    spec = applied(b, Engine.NFTABLES)
+    b.check("gateway", "sysctl -q -w net.ipv4.conf.eth0.forwarding=0; nft delete table ip crossnet")
+    found = status(spec)
+    _, first, *_ = text.status_text([found]).splitlines()
+    assert first == (
+        "  gateway is open for everybody: its fence for IPv4 is gone, and it forwards what comes in by eth1. "
+        "`crossnet apply` brings the fence back; `sysctl -w net.ipv4.ip_forward=0` on gateway closes it at once"
+    )
+    (shown,) = json.status_data((found,))["crossings"]
+    assert shown["open_for_everybody"] == [{"gateway": "gateway", "family": 4, "interfaces": ["eth1"]}]
+    b.check("gateway", "ip address flush dev eth1")
+    refused = status(spec)
+    assert refused.exposures == found.exposures
+    assert refused.state is State.DEGRADED
+
+
+def test_no_alarm_where_no_fence_was_asked_for(lab_up: Callable[..., Lab]) -> None:
+    b = Bench(lab_up("seed-dual"))
+    b.check("gateway", "sysctl -q -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
+    spec = b.spec(f"{TO}, firewall: nftables")
+    b.apply(spec)
+    b.check("gateway", "nft flush ruleset")
+    found = status(spec)
+    assert (found.state, found.exposures) == (State.DRIFTED, ())
