@@ -168,6 +168,12 @@ CODES = {
             "Leave `fence: auto` or write `fence: on`.",
         ),
         Code(
+            "older-flows",
+            "Connections that began before the change keep their old fate: their translation, or that they pass.",
+            "The gateway forwards, and has no conntrack(8) that could end the tracked ones.",
+            "Install conntrack there before the change, or restart what holds old connections after it.",
+        ),
+        Code(
             "fence-off",
             "The gateway forwarded before crossnet, so crossnet drops nothing of others' traffic.",
             "net.ipv4.ip_forward (or IPv6's) was 1 before the first apply.",

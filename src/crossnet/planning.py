@@ -15,7 +15,7 @@ from crossnet.facts import Facts
 from crossnet.facts.sysctls import FORWARDING
 from crossnet.persistence.unit import BOOT_GUARD, SYSCTL_FILE
 from crossnet.record import Owned, Record, read_record, shown
-from crossnet.resources import Change, Resource, RuleTable, Sysctl
+from crossnet.resources import Change, EndFlows, Jump, Resource, RuleTable, Step, Sysctl
 from crossnet.spec import Spec
 
 # In which order changes are made; undo is this order reversed.
@@ -172,6 +172,17 @@ class Restoring(Change):
     """A change that gives a resource back as it was before crossnet."""
 
 
+@dataclass(frozen=True, slots=True)
+class Entering(Change):
+    """The last jump by which iptables enters new rules: from then on the flows are judged by them."""
+
+    rules: RuleTable
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return (*type(self.resource).render(self.have, self.want), *self.rules.entered)
+
+
 def make_plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
     """The plan that brings these hosts to what the spec asks for; PlanRefused says why there is none."""
     records = _records(facts)
@@ -183,6 +194,7 @@ def make_plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
     ]:
         raise PlanRefused(refusals)
     found = [impact for host in hosts for impact in _of_record(host, spec)]
+    found += [impact for host in hosts for impact in _older_flows(host, facts[host.host])]
     made = Plan(spec, wanted.passages, tuple(hosts), (*found, *wanted.impacts), wanted.wanted, wanted.engines)
     return _with_management_path(made, facts)
 
@@ -197,6 +209,7 @@ def make_undo_plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
         for name, one in facts.items()
     ]
     found = [impact for host in hosts for impact in _of_record(host, spec)]
+    found += [impact for host in hosts for impact in _older_flows(host, facts[host.host])]
     return _with_management_path(Plan(spec, (), tuple(hosts), tuple(found), {}, {}), facts)
 
 
@@ -313,11 +326,48 @@ def _host_plan(facts: Facts, record: Record, wanted: Design, spec: Spec) -> Host
     crossings = tuple(c.name for c in spec.crossings if c.via == facts.host or facts.host in c.clients)
     return HostPlan(
         facts.host,
-        (*changes, *_restore(facts, record, keep)),
+        (*_entering(changes, resources), *_restore(facts, record, keep)),
         tuple(adopted),
         record,
         Record(crossings, tuple(owned), record.rebuilt) if owned else Record(),
     )
+
+
+def _older_flows(host: HostPlan, facts: Facts) -> Iterator[Impact]:
+    """What cannot be ended there, although the change concerns it."""
+    if facts.capabilities.has("conntrack"):
+        return
+    settings = {item.want.name: item.want.value for item in host.changes if isinstance(item.want, Sysctl)}
+    for family, name in FORWARDING.items():
+        rules = [
+            item
+            for item in host.changes
+            if isinstance(item.resource, RuleTable | Jump) and item.resource.family is family
+        ]
+        # Where nothing is forwarded before, or after, no flow has an old fate to keep.
+        forwards = facts.sysctls.get(name) == "1" and settings.get(name) != "0"
+        if forwards and any(isinstance(step, EndFlows) for item in rules for step in item.steps):
+            yield Impact(
+                "older-flows",
+                host.host,
+                f"{family.label} connections that it forwards already keep their old fate until they end: "
+                "there is no conntrack to end those that the change concerns",
+            )
+
+
+def _entering(changes: Sequence[Change], resources: Sequence[Resource]) -> list[Change]:
+    last = {
+        change.want.family: change
+        for change in changes
+        if isinstance(change.want, Jump) and change.have is None
+    }
+    tables = {item.family: item for item in resources if isinstance(item, RuleTable)}
+    return [
+        Entering(None, change.want, tables[change.want.family])
+        if isinstance(change.want, Jump) and change is last.get(change.want.family)
+        else change
+        for change in changes
+    ]
 
 
 def _restore(facts: Facts, record: Record, keep: set[tuple[str, str]]) -> tuple[Change, ...]:

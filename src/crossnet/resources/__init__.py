@@ -8,7 +8,7 @@ from crossnet.resources.resource import Change, Command, Encoded, Link, Look, Re
 from crossnet.resources.route import RouteResource
 from crossnet.resources.service import Service
 from crossnet.resources.sysctl import Sysctl
-from crossnet.resources.table import RuleTable
+from crossnet.resources.table import EndFlows, RuleTable
 
 KINDS: dict[str, type[Resource]] = {
     kind.kind: kind for kind in (RuleTable, Jump, Sysctl, RouteResource, File, Service)
@@ -19,6 +19,7 @@ __all__ = [
     "Change",
     "Command",
     "Encoded",
+    "EndFlows",
     "File",
     "Jump",
     "Link",

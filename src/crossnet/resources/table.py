@@ -11,11 +11,30 @@ from crossnet.facts import Facts
 from crossnet.facts.firewall import TABLE_FAMILY
 from crossnet.facts.question import number, text
 from crossnet.netfilter import Accept, Drop, Engine, Table
+from crossnet.netfilter.flows import ending
 from crossnet.netfilter.iptables import list_chain, own_table, restore_command, write_chains, write_ipsets
 from crossnet.netfilter.nft import remove_table, write_table
 from crossnet.netfilter.own import TABLE
 from crossnet.resources.resource import Command, Encoded, Look, Resource, Step
 from crossnet.values import Family, Network
+
+
+@dataclass(frozen=True, slots=True)
+class EndFlows(Command):
+    """The step that ends the flows whose fate a change of the rules has changed."""
+
+    @property
+    def content(self) -> bytes:
+        """Nothing that would stay on the host."""
+        return b""
+
+    def __str__(self) -> str:
+        return "conntrack -D: the flows that keep their old fate otherwise"
+
+
+def _end_flows(have: RuleTable | None, want: RuleTable | None) -> tuple[Step, ...]:
+    script = ending(have.table if have else None, want.table if want else None)
+    return (EndFlows(("sh", "-s"), script.encode()),) if script else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +112,14 @@ class RuleTable(Resource):
 
     @classmethod
     def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:
-        return cls.load(have, want)
+        if want and have is None and want.engine.is_iptables:
+            return cls.load(have, want)  # no packet enters them yet: see `entered`
+        return (*cls.load(have, want), *_end_flows(have, want))
+
+    @property
+    def entered(self) -> tuple[Step, ...]:
+        """The steps once iptables enters the rules: only from then on are the flows judged by them."""
+        return _end_flows(None, self)
 
     @classmethod
     def load(cls, have: Self | None, want: Self | None) -> tuple[Command, ...]:

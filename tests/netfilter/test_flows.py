@@ -1,0 +1,193 @@
+"""Which tracked flows end with a change of the rules, by the real conntrack(8) in a network of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+
+import pytest
+
+from crossnet.design.passage import Client
+from crossnet.design.rules import Dialect, gateway_table
+from crossnet.netfilter import Engine, Table
+from crossnet.netfilter.flows import ending
+from crossnet.spec import Translate
+from crossnet.values import Family, address, network
+from design.test_rules import passage
+from lacking import lacking
+
+NFT, IPTABLES = Dialect(Engine.NFTABLES), Dialect(Engine.IPTABLES_LEGACY)
+ENTER = ("unshare", "--net") if os.geteuid() == 0 else ("unshare", "--map-root-user", "--net")
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+HERE = "ip link set lo up; for a in 10.0.43.101 10.0.44.63 10.0.44.64; do ip addr add $a/32 dev lo; done;"
+SIX = "ip addr add fd00:43::101/128 dev lo nodad; ip addr add fd00:44::63/128 dev lo nodad;"
+
+
+def flow(source: str, destination: str, *, seen: str = "", port: int = 443, protocol: str = "tcp") -> str:
+    """The words with which conntrack makes a flow; `seen` is the source that its destination sees."""
+    ends = f"-s {source} -d {destination} -r {destination} -q {seen or source}"
+    if protocol == "icmp":
+        return f"-p icmp {ends} --icmp-type 8 --icmp-code 0 --icmp-id {port} --timeout 100"
+    state = "--state ESTABLISHED " if protocol == "tcp" else ""
+    replies = f"--reply-port-src {port} --reply-port-dst 1234"
+    return f"-p {protocol} {ends} --sport 1234 --dport {port} {replies} {state}--timeout 100"
+
+
+def left(flows: list[str], have: Table | None, want: Table | None, *, path: str = PATH) -> list[str]:
+    """Those of the flows that the change of the rules leaves."""
+    if shutil.which("conntrack", path=PATH) is None:
+        lacking("conntrack is not on this machine")
+    make = "".join(f"conntrack -I {words} >/dev/null 2>&1 || exit 9;" for words in flows)
+    listing = "echo; echo ====; conntrack -L -f ipv4 2>/dev/null; conntrack -L -f ipv6 2>/dev/null"
+    script = f'{HERE} {SIX} {make} printf %s "$1" | PATH=$2 /bin/sh -s || exit 8; {listing}'
+    ran = subprocess.run(
+        (*ENTER, "sh", "-c", script, "sh", ending(have, want), path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    if ran.returncode == 1 and "unshare" in ran.stderr:
+        lacking(ran.stderr.strip())
+    assert ran.returncode == 0, ran
+    said, _, listed = ran.stdout.partition("====")
+    assert (said.strip(), ran.stderr) == ("", "")
+    still = [_ends(line) for line in listed.splitlines() if "src=" in line]
+    return [words for words in flows if _words_ends(words) in still]
+
+
+def _ends(line: str) -> tuple[str, ...]:
+    number = re.search(r"\b(?:dport|id)=(\d+)", line)
+    assert number
+    return (line.split()[0], *re.findall(r"\b(?:src|dst)=(\S+)", line), number.group(1))
+
+
+def _words_ends(words: str) -> tuple[str, ...]:
+    said = dict(re.findall(r"--?(\S+) (\S+)", words))
+    return (said["p"], said["s"], said["d"], said["r"], said["q"], said.get("dport") or said["icmp-id"])
+
+
+MINE = "10.0.43.15"
+UNTRANSLATED = flow(MINE, "10.0.44.1")
+TRANSLATED = flow(MINE, "10.0.44.1", seen="10.0.44.63", port=444)
+BY_UDP = flow(MINE, "10.0.44.9", port=514, protocol="udp")
+BY_ICMP = flow(MINE, "10.0.44.9", port=77, protocol="icmp")
+OTHERS = flow("10.0.43.77", "10.0.44.1")
+ELSEWHERE = flow(MINE, "10.0.99.1")
+BEGUN_THERE = flow("10.0.44.1", MINE)
+TO_GATEWAY = flow("10.0.43.77", "10.0.43.101", port=22)
+TO_ITS_OTHER_ADDRESS = flow(MINE, "10.0.44.63", port=22)
+FROM_GATEWAY = flow("10.0.44.63", "10.0.44.1", port=22)
+MULTICAST = flow("10.0.43.77", "224.0.0.251", port=5353, protocol="udp")
+ALL = [UNTRANSLATED, TRANSLATED, BY_UDP, BY_ICMP, OTHERS, ELSEWHERE, BEGUN_THERE]
+ALL += [TO_GATEWAY, TO_ITS_OTHER_ADDRESS, FROM_GATEWAY, MULTICAST]
+OWN = [TO_GATEWAY, TO_ITS_OTHER_ADDRESS, FROM_GATEWAY, MULTICAST]
+
+ENGINES = pytest.mark.parametrize("dialect", [NFT, IPTABLES])
+
+
+def without(*gone: str) -> list[str]:
+    return [each for each in ALL if each not in gone]
+
+
+@ENGINES
+def test_a_crossing_ends_the_flows_that_it_will_translate(dialect: Dialect) -> None:
+    want = gateway_table([passage()], False, dialect)
+    assert left(ALL, None, want) == without(UNTRANSLATED, BY_UDP, BY_ICMP)
+
+
+@ENGINES
+def test_a_fence_ends_what_is_forwarded_for_others(dialect: Dialect) -> None:
+    open_, fenced = (gateway_table([passage()], fence, dialect) for fence in (False, True))
+    # What the rules named before and after stays, also where it is translated by somebody else.
+    assert left(ALL, open_, fenced) == without(OTHERS, ELSEWHERE, BEGUN_THERE)
+    assert left(ALL, None, fenced) == [TRANSLATED, *OWN]
+
+
+def test_nothing_ends_where_a_fence_goes() -> None:
+    fenced, open_ = (gateway_table([passage()], fence, NFT) for fence in (True, False))
+    assert left(ALL, fenced, open_) == ALL
+
+
+@ENGINES
+def test_undo_ends_the_flows_of_the_crossings_and_no_others(dialect: Dialect) -> None:
+    have = gateway_table([passage()], True, dialect)
+    assert left(ALL, have, None) == without(UNTRANSLATED, TRANSLATED, BY_UDP, BY_ICMP)
+
+
+@ENGINES
+def test_who_is_taken_out_loses_the_flows(dialect: Dialect) -> None:
+    have = gateway_table([passage(clients="10.0.43.15 10.0.43.77")], True, dialect)
+    want = gateway_table([passage()], True, dialect)
+    assert left(ALL, have, want) == without(OTHERS)
+    narrower = gateway_table([passage("10.0.44.0/29")], True, dialect)
+    assert left(ALL, want, narrower) == without(BY_UDP, BY_ICMP)
+    allowed = gateway_table([passage(allow="tcp/443-450 icmp")], True, dialect)
+    assert left(ALL, want, allowed) == without(BY_UDP)
+    assert left(ALL, want, gateway_table([passage(allow="udp/500-600 tcp/1 tcp/443")], True, dialect)) == (
+        without(TRANSLATED, BY_ICMP)
+    )
+
+
+@ENGINES
+def test_another_translation_ends_what_has_the_old_one(dialect: Dialect) -> None:
+    have = gateway_table([passage(sources="10.0.44.64")], True, dialect)
+    want = gateway_table([passage()], True, dialect)
+    assert left([TRANSLATED, UNTRANSLATED, OTHERS], have, want) == [TRANSLATED, OTHERS]
+    none = gateway_table([passage(translate=Translate.NONE)], True, dialect)
+    assert left([TRANSLATED, UNTRANSLATED, OTHERS], want, none) == [UNTRANSLATED, OTHERS]
+    hidden = gateway_table([passage(translate=Translate.MASQUERADE)], True, dialect)
+    assert left([TRANSLATED, UNTRANSLATED, OTHERS], none, hidden) == [TRANSLATED, OTHERS]
+
+
+def test_another_crossing_leaves_the_first_one_alone() -> None:
+    one, two = passage(), passage("10.0.99.0/24", name="third", sources="10.0.43.101")
+    have, want = gateway_table([one], True, NFT), gateway_table([one, two], True, NFT)
+    assert left(ALL, have, want) == without(ELSEWHERE)
+    renamed = gateway_table([passage(name="other"), two], True, NFT)
+    assert left(ALL, want, renamed) == ALL
+
+
+def test_ipv6_addresses_are_compared_however_they_are_written() -> None:
+    v4 = passage()
+    want = gateway_table(
+        [
+            replace(
+                v4,
+                family=Family.V6,
+                clients=(Client(network("fd00:43::15"), address("fd00:43::101")),),
+                destinations=(network("fd00:44::/63"),),
+                sources=((network("fd00:44::/63"), address("fd00:44::63")),),
+            )
+        ],
+        True,
+        NFT,
+    )
+    flows = [
+        flow("fd00:43::15", "fd00:44::1"),
+        flow("fd00:43::15", "fd00:44:0:1::1", seen="fd00:44::63"),
+        flow("fd00:43::16", "fd00:44::1"),
+        flow("fd00:43::15", "fd00:44:0:2::1"),
+        flow("fd00:43::15", "fd00:43::101"),
+    ]
+    assert left(flows, None, want) == [flows[1], flows[4]]
+    assert left(flows, want, None) == flows[2:]
+
+
+def test_each_of_many_ends_and_their_neighbours_do_not() -> None:
+    many = [flow("10.0.43.77", f"10.0.44.{n}", port=1000 + n) for n in range(1, 60)]
+    kept = [flow(MINE, f"10.0.44.{n}", port=2000 + n) for n in range(1, 50)] + OWN
+    have = gateway_table([passage(clients="10.0.43.15 10.0.43.77")], True, NFT)
+    assert left(many + kept, have, gateway_table([passage()], True, NFT)) == kept
+
+
+def test_without_conntrack_nothing_happens_and_nothing_fails() -> None:
+    assert left(ALL, None, gateway_table([passage()], True, NFT), path="/nowhere") == ALL
+
+
+def test_nothing_is_looked_at_where_no_fate_changes() -> None:
+    table = gateway_table([passage()], True, NFT)
+    assert ending(table, table) == ""
+    assert ending(None, gateway_table([passage()], False, NFT)) != ""
