@@ -32,6 +32,7 @@ from crossnet.transaction.ending import Open
 from crossnet.transaction.guard import Guard
 from crossnet.transaction.history import Past, read_history
 from crossnet.transaction.journal import CONFIRM, Journal
+from crossnet.transaction.uninterrupted import told, uninterrupted
 from crossnet.verification import Verification, not_judged, read_back
 from crossnet.verification import verify as check
 
@@ -132,7 +133,8 @@ async def _apply(made: Plan, site: Site, guard: Guard) -> Applied:
         prove=prove,
     )
     try:
-        await _remember({name: data for name, data in kept.items() if name not in made.touched}, site)
+        others = {name: data for name, data in kept.items() if name not in made.touched}
+        await uninterrupted(told(_remember(others, site)))
     except CrossnetError as error:  # it holds all the same, so it is told and no more
         confirmed = replace(confirmed, unwritten=(*confirmed.unwritten, str(error)))
     return Applied(made, confirmed, held[-1])

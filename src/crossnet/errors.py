@@ -39,7 +39,8 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        where = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        file = self.file.replace("\n", "\\n")
+        where = f"{file}:{self.line}:{self.column}" if self.line else file
         return f"{where}: {self.message}"
 
 
@@ -56,7 +57,8 @@ class HostError(CrossnetError):
 
     def __init__(self, host: str, tried: str, seen: str, todo: str) -> None:
         self.host, self.tried, self.seen, self.todo = host, tried, seen, todo
-        super().__init__(f"{host}: {tried}: {seen}\n  {todo}")
+        # Further lines of what was seen are indented: what a host says never begins a line of ours.
+        super().__init__(f"{host}: {tried}: {indented(seen)}\n  {todo}")
 
 
 class CommandFailed(HostError):
@@ -78,6 +80,11 @@ class HostsFailed(CrossnetError):
     def __init__(self, errors: Sequence[CrossnetError]) -> None:
         self.errors = tuple(errors)
         super().__init__("\n".join(str(error) for error in errors))
+
+
+def indented(seen: str) -> str:
+    """Text of a host, of which only the first line stands where the text begins."""
+    return "\n    ".join(seen.splitlines())
 
 
 def shown(argv: Sequence[str]) -> str:

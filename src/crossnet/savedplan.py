@@ -7,17 +7,20 @@ somebody changed something, and it is refused as stale.
 from __future__ import annotations
 
 import json
-import os
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
-from crossnet import api
+from crossnet import api, localfile
 from crossnet.errors import CrossnetError, StalePlan
 from crossnet.events import Watcher, nobody
 from crossnet.planning import Plan
 from crossnet.show.json import FORMAT_VERSION, plan_data
+from crossnet.spec import Spec
 from crossnet.specfile import parse
 
 KIND = "crossnet-plan"
+LARGEST = 32 * 1024 * 1024  # bytes; 10,000 routes are 12 MB
 _KEYS = {"format_version", "spec_file", "spec", "plan"}
 
 
@@ -34,42 +37,58 @@ def save(plan: Plan, path: Path) -> None:
         "spec": plan.spec.source,
         "plan": plan_data(plan),
     }
-    if path.is_dir() or not path.name:
-        raise SavedPlanError(f"cannot write the plan to {path}: it is a folder\n  Name a file.")
-    aside = path.with_name(f".{path.name}.crossnet")
     try:
-        with open(
-            os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
-        ) as file:
-            json.dump(document, file, indent=1)
-        aside.replace(path)
+        localfile.replace([localfile.File(path, json.dumps(document, indent=1), 0o600)])
     except OSError as error:
-        raise SavedPlanError(f"cannot write the plan to {path}: {error.strerror}") from None
+        raise SavedPlanError(f"cannot write the plan to {path}: {error.strerror}\n  Name a file.") from None
 
 
-async def load(path: Path, *, watch: Watcher = nobody) -> Plan:
-    """The plan of a file, made anew; StalePlan when the hosts are not what it was made from."""
+@dataclass(frozen=True, slots=True)
+class SavedPlan:
+    """What a file holds: the spec, and the changes that were shown."""
+
+    path: Path
+    spec: Spec
+    shown: object
+
+
+def read(path: Path) -> SavedPlan:
+    """The plan of a file; SavedPlanError also when the file cannot be read."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        text = localfile.read(path, LARGEST).decode()
+    except (OSError, ValueError) as error:  # ValueError: no text, or a NUL byte in the path
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise SavedPlanError(
             f"cannot read the plan {path}: {reason}\n  `crossnet plan --out {path}` writes one."
         ) from None
-    except ValueError as error:
-        raise SavedPlanError(f"{path} is not a saved plan: {error}") from None
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        if path.suffix in (".yaml", ".yml"):
+            raise SavedPlanError(
+                f"{path} is not a saved plan\n  If it is a spec, give it with -f: `crossnet apply -f {path}`"
+            ) from None
+        reason = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+        raise SavedPlanError(f"{path} is not a saved plan: {reason}") from None
     if not isinstance(document, dict) or document.get("kind") != KIND or not set(document) >= _KEYS:
         raise SavedPlanError(f"{path} is not a saved plan\n  `crossnet plan --out FILE` writes one.")
-    version = str(document["format_version"])
+    version, file, text = (document[key] for key in ("format_version", "spec_file", "spec"))
+    sound = isinstance(version, str) and isinstance(file, str) and isinstance(text, str)
+    if not sound or not re.fullmatch(r"[0-9]{1,9}\.[0-9]{1,9}", version):
+        raise SavedPlanError(f"{path} is not a saved plan: it is damaged\n  Make a new plan.")
     if version.partition(".")[0] != FORMAT_VERSION.partition(".")[0]:
         raise SavedPlanError(
             f"{path} is a plan of format {version}, this crossnet reads {FORMAT_VERSION}\n  Make a new plan."
         )
-    spec = parse(str(document["spec"]), str(document["spec_file"]))
-    made = api.plan(spec, await api.observe(spec, watch=watch))
-    if json.loads(json.dumps(plan_data(made))) != document["plan"]:
+    return SavedPlan(path, parse(text, file), document["plan"])
+
+
+async def renew(saved: SavedPlan, *, watch: Watcher = nobody) -> Plan:
+    """The plan, made anew; StalePlan when the hosts are not what it was made from."""
+    made = api.plan(saved.spec, await api.observe(saved.spec, watch=watch))
+    if json.loads(json.dumps(plan_data(made))) != saved.shown:
         raise StalePlan(
-            f"Saved plan is stale: the hosts are not any more what {path} was made from\n"
+            f"Saved plan is stale: the hosts are not any more what {saved.path} was made from\n"
             "  Nothing was changed. Make a new plan with `crossnet plan --out FILE`."
         )
     return made

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from crossnet import facts as facts_module
 from crossnet.errors import Bug, CrossnetError, HostsFailed
-from crossnet.events import Event, Watcher, nobody
+from crossnet.events import Event, Watcher, nobody, without_a_say
 from crossnet.facts import Facts
 from crossnet.persistence import unit
 from crossnet.record import FILES, FOLDER
@@ -49,7 +49,7 @@ class Site:
     def __init__(self, hosts: Mapping[str, Host], lost: Mapping[str, CrossnetError], watch: Watcher) -> None:
         self._hosts = hosts
         self._lost = lost
-        self.watch = watch
+        self.watch = without_a_say(watch)
 
     @property
     def hosts(self) -> Mapping[str, Host]:
@@ -99,7 +99,8 @@ async def reach(spec: Spec, *, watch: Watcher = nobody) -> AsyncIterator[Site]:
     try:
         yield Site(hosts, lost, watch)
     finally:
-        await disconnect(*hosts.values())
+        with suppress(Exception):  # what was done and read is done and read
+            await disconnect(*hosts.values())
 
 
 def _way_to(host: HostSpec) -> Host:

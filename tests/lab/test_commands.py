@@ -592,11 +592,17 @@ class Held:
     site: Site
 
     def until(
-        self, host: str, tool: str, *words: str, command: str = "apply", options: tuple[str, ...] = ()
+        self,
+        host: str,
+        tool: str,
+        *words: str,
+        command: str = "apply",
+        options: tuple[str, ...] = (),
+        **streams: int,
     ) -> subprocess.Popen[str]:
         """Start it, and come back when the step is under way."""
         self.site.bench.check(host, f"mkfifo /tmp/reached /tmp/go-on && {_wait_once(tool, words)}")
-        process = self.site.desk.start(command, "--yes", *options)
+        process = self.site.desk.start(command, "--yes", *options, **streams)
         self.site.bench.check(host, "cat /tmp/reached")
         return process
 

@@ -18,7 +18,7 @@ from crossnet.planning import Plan, make_plan
 from crossnet.resources import Command
 from crossnet.show import json as as_json
 from crossnet.show import text
-from crossnet.show.paint import Paint, ansi, plain
+from crossnet.show.paint import Paint, marked, plain, printable
 from crossnet.specfile import parse
 from crossnet.transaction import journal
 from crossnet.transaction.apply import Confirmed
@@ -72,11 +72,11 @@ def status(state: State, *reasons: str) -> CrossingStatus:
 # ---- text ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("paint", [plain, ansi])
+@pytest.mark.parametrize("paint", [plain, marked])
 def test_colour_changes_no_word(plan: Plan, paint: Paint) -> None:
-    shown = text.plan_text(plan, verbose=True, paint=paint)
+    shown = printable(text.plan_text(plan, verbose=True, paint=paint))
     assert re.sub(r"\x1b\[\d+m", "", shown) == text.plan_text(plan, verbose=True)
-    assert ("\x1b" in shown) is (paint is ansi)
+    assert ("\x1b" in shown) is (paint is marked)
 
 
 def test_what_a_plan_opens_fits_80_columns(plan: Plan) -> None:

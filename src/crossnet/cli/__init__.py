@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import os
 
 import click
 
@@ -10,6 +10,7 @@ import crossnet
 from crossnet.cli import crossings, lab, reference, transactions
 from crossnet.cli.export import export
 from crossnet.cli.options import Ordered
+from crossnet.cli.printing import keep_numbers, printer
 
 
 @click.group(
@@ -27,7 +28,7 @@ def cli(context: click.Context) -> None:
     For your own hosts:  crossnet init, then plan, apply, verify; undo puts everything back.
     """
     if context.invoked_subcommand is None:
-        click.echo(crossings.first_words())
+        printer.out(crossings.first_words())
 
 
 for command in (
@@ -55,6 +56,8 @@ for command in (
 
 def main() -> None:
     """Run the command line; every error becomes a message and an exit code, never a traceback."""
+    keep_numbers()
     from crossnet.cli.failure import run
 
-    sys.exit(run(cli))
+    # Nothing that is left over, a flush, a thread that still asks a name server, changes the code or holds it up.
+    os._exit(run(cli))

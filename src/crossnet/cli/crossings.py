@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from crossnet.cli.interrupt import run
 from crossnet.cli.options import SPEC_FILE, Speech, consent, guarding, speaking
+from crossnet.cli.outcome import outcome
 
 if TYPE_CHECKING:
-    from crossnet.api import Guard
+    from crossnet.api import Applied, Guard
     from crossnet.planning import Plan
     from crossnet.spec import Spec
 
@@ -51,6 +51,7 @@ def init(speech: Speech, clients: tuple[str, ...], via: str | None, to: tuple[st
         raise click.UsageError("--from, --via and --to belong together: give all three, or none")
     text = template.complete(clients, via, to) if via is not None else template.blank()
     _write_new(speech.file, text, "-f")
+    outcome.settle(0)
     if speech.json:
         from crossnet.show import json
 
@@ -61,16 +62,15 @@ def init(speech: Speech, clients: tuple[str, ...], via: str | None, to: tuple[st
 
 def _write_new(file: str, text: str, option: str) -> None:
     """A new file with all of it, or none; `option` is where its name was given."""
+    from crossnet.localfile import create
+
     try:
-        with open(file, "x", encoding="utf-8") as new:
-            new.write(text)
+        create(file, text)
     except FileExistsError:
         raise click.ClickException(
             f"{file} is there already, and is left as it is\n  Give another name with {option} FILE."
         ) from None
     except OSError as error:
-        with suppress(OSError):  # a part of it, on a disk that is full
-            os.unlink(file)
         raise click.ClickException(f"cannot write {file}: {error.strerror}") from None
 
 
@@ -89,15 +89,12 @@ def connect(
 
     SRC and GW are what ssh takes, such as root@10.0.43.15.
     """
-    from crossnet import api, template
+    from crossnet import template
     from crossnet.specfile import parse
 
     spec = parse(template.complete([source], via, to), save or "connect")
 
-    async def make() -> Plan:
-        return api.plan(spec, await api.observe(spec, watch=speech.watch))
-
-    made = run(make())
+    made = run(make_plan(spec, speech))
     with _kept(spec, save):
         code = carry_out(speech, made, guard, yes=yes, command="crossnet connect …")
     if not speech.json:
@@ -110,18 +107,15 @@ def connect(
 @contextmanager
 def _kept(spec: Spec, file: str | None) -> Iterator[None]:
     """The spec in a file from before the first change, because to `recover` takes one; none where nothing changed."""
-    from crossnet.errors import ApplyFailed
-
     if file is None:
         yield
         return
     _write_new(file, spec.source, "--save")
     try:
         yield
-    except ApplyFailed:
-        raise
     except BaseException:
-        Path(file).unlink(missing_ok=True)
+        if outcome.code in (None, 1):
+            Path(file).unlink(missing_ok=True)
         raise
 
 
@@ -134,7 +128,7 @@ def plan(speech: Speech, out: str | None, detailed_exitcode: bool) -> int:
     from crossnet.errors import Locked
 
     try:
-        made = run(_make_plan(speech))
+        made = run(make_plan(speech.spec(), speech))
     except Locked as error:
         raise click.ClickException(str(error)) from None
     if out is not None:
@@ -145,10 +139,10 @@ def plan(speech: Speech, out: str | None, detailed_exitcode: bool) -> int:
     return 2 if detailed_exitcode and not made.is_empty else 0
 
 
-async def _make_plan(speech: Speech) -> Plan:
+async def make_plan(spec: Spec, speech: Speech) -> Plan:
+    """The plan of a spec that has been read: as long as that takes, any signal interrupts at once."""
     from crossnet import api
 
-    spec = speech.spec()
     return api.plan(spec, await api.observe(spec, watch=speech.watch))
 
 
@@ -168,16 +162,24 @@ def _show_plan(speech: Speech, made: Plan) -> None:
 @speaking()
 def apply(speech: Speech, planfile: str | None, yes: bool, guard: Guard) -> int:
     """Plan, ask, change the hosts all or nothing, verify, confirm, and write it for the next boot."""
-    if planfile is not None:
-        given = click.get_current_context().get_parameter_source("file")
-        if given is click.core.ParameterSource.COMMANDLINE:
-            raise click.UsageError("a saved plan carries its spec: leave out -f, or leave out the plan")
-        from crossnet.savedplan import load
-
-        made = run(load(Path(planfile), watch=speech.watch))
-    else:
-        made = run(_make_plan(speech))
+    made = run(planned(speech, planfile))
     return carry_out(speech, made, guard, yes=yes, command="crossnet apply")
+
+
+def planned(speech: Speech, planfile: str | None) -> Coroutine[Any, Any, Plan]:
+    """What makes the plan of the spec, or of a file that was saved; the file is read before it begins."""
+    if planfile is None:
+        return make_plan(speech.spec(), speech)
+    given = click.get_current_context().get_parameter_source("file")
+    if given is click.core.ParameterSource.COMMANDLINE:
+        raise click.UsageError("a saved plan carries its spec: leave out -f, or leave out the plan")
+    from crossnet import savedplan
+
+    return savedplan.renew(savedplan.read(Path(planfile)), watch=speech.watch)
+
+
+def _code(applied: Applied) -> int:
+    return 7 if applied.unwritten else 0
 
 
 def carry_out(speech: Speech, made: Plan, guard: Guard, *, yes: bool, command: str) -> int:
@@ -190,13 +192,13 @@ def carry_out(speech: Speech, made: Plan, guard: Guard, *, yes: bool, command: s
             speech.say(text.plan_text(made, verbose=speech.verbose, paint=speech.paint))
         if not consent("Apply this plan?", speech, yes=yes, command=command):
             raise click.ClickException("no consent: nothing was changed")
-    applied = run(api.apply(made, guard=guard, watch=speech.watch))
+    applied = run(api.apply(made, guard=guard, watch=speech.watch), _code)
     if speech.json:
         speech.say(json.document(json.applied_data(applied)))
     else:
         shown = text.applied_text(applied, paint=speech.paint)
         speech.say(f"\n{shown}" if applied.confirmed else shown)
-    return 7 if applied.unwritten else 0
+    return _code(applied)
 
 
 @click.command(short_help="Send a new flow and look at it on the gateway.")
@@ -257,9 +259,9 @@ def take_back(speech: Speech, guard: Guard, *, yes: bool, command: str) -> int:
             speech.say(text.undo_plan_text(made, verbose=speech.verbose, paint=speech.paint))
         if not consent("Undo all this?", speech, yes=yes, command=command):
             raise click.ClickException("no consent: nothing was changed")
-    applied = run(api.undo(spec, guard=guard, watch=speech.watch))
+    applied = run(api.undo(spec, guard=guard, watch=speech.watch), _code)
     if speech.json:
         speech.say(json.document(json.applied_data(applied)))
     else:
         speech.say(text.undone_text(applied, paint=speech.paint))
-    return 7 if applied.unwritten else 0
+    return _code(applied)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from crossnet.cli.crossings import planned
 from crossnet.cli.interrupt import run
 from crossnet.cli.options import Speech, speaking
+from crossnet.cli.outcome import outcome
+from crossnet.cli.printing import printer
 
 if TYPE_CHECKING:
     from crossnet.export import Document
-    from crossnet.planning import Plan
 
 FORMATS = ("sh", "ansible", "nft", "iptables")
 
@@ -35,7 +37,7 @@ def export(speech: Speech, planfile: str | None, form: str, host: str | None, ou
     from crossnet.show import json
 
     try:
-        made = run(_plan(speech, planfile))
+        made = run(planned(speech, planfile))
     except Locked as error:
         raise click.ClickException(str(error)) from None
     names = [one.name for one in made.spec.hosts]
@@ -43,12 +45,14 @@ def export(speech: Speech, planfile: str | None, form: str, host: str | None, ou
         raise click.ClickException(f"{made.spec.file} has no host {host!r}; it has: {', '.join(names)}")
     documents = exporting.export(made, exporting.Format(form), host=host)
     written = _write(documents, out) if out is not None else []
+    if written:
+        outcome.settle(0)
     if speech.json:
         speech.say(json.document(_data(form, documents, written)))
     elif written:
         speech.say("\n".join(f"Wrote {path}." for path in written))
     elif len(documents) == 1:
-        click.echo(documents[0].text, nl=False)
+        printer.out(documents[0].text, end="")
     else:
         listed = ", ".join(one.name for one in documents)
         raise click.ClickException(
@@ -57,38 +61,31 @@ def export(speech: Speech, planfile: str | None, form: str, host: str | None, ou
         )
 
 
-async def _plan(speech: Speech, planfile: str | None) -> Plan:
-    from crossnet import api
-    from crossnet.savedplan import load
-
-    if planfile is not None:
-        given = click.get_current_context().get_parameter_source("file")
-        if given is click.core.ParameterSource.COMMANDLINE:
-            raise click.UsageError("a saved plan carries its spec: leave out -f, or leave out the plan")
-        return await load(Path(planfile), watch=speech.watch)
-    spec = speech.spec()
-    return api.plan(spec, await api.observe(spec, watch=speech.watch))
-
-
 def _write(documents: Sequence[Document], out: str) -> list[Path]:
     """A folder gets each under its name; one document may have a name of its own. Only yours to read."""
+    from crossnet.localfile import File, replace
+
     place = Path(out)
+    made = False
     try:
         if len(documents) == 1 and not place.is_dir() and not out.endswith("/"):
             paths = [place]
         else:
+            if place.is_symlink():
+                raise OSError(0, "it is a link, which is not followed")
+            made = not place.is_dir()
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
             paths = [place / one.name for one in documents]
-        for path, one in zip(paths, documents, strict=True):
-            mode = 0o700 if one.executable else 0o600
-            # Nothing is written through a link, and what stands there is replaced whole.
-            aside = path.with_name(f".{path.name}.crossnet")
-            with open(
-                os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8"
-            ) as file:
-                file.write(one.text)
-            aside.replace(path)
+        replace(
+            [
+                File(path, one.text, 0o700 if one.executable else 0o600)
+                for path, one in zip(paths, documents, strict=True)
+            ]
+        )
     except OSError as error:
+        if made:
+            with suppress(OSError):
+                place.rmdir()
         raise click.ClickException(
             f"cannot write to {out}: {error.strerror}\n  Name another place."
         ) from None

@@ -2,52 +2,107 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from itertools import pairwise
 
 import click
 
+from crossnet.cli.interrupt import listener
+from crossnet.cli.outcome import outcome
+from crossnet.cli.printing import OUT, is_reader_gone, printer
 from crossnet.errors import CrossnetError
 
 # Set to see the traceback of a mistake of crossnet itself.
 TRACEBACK = "CROSSNET_TRACEBACK"
 
+_PATIENCE = 2.0  # seconds for the last words, on a terminal that stands still when somebody wants to stop
+
 
 def run(cli: click.Group) -> int:
     """The exit code of the command line; usage errors are 1, because 2 means only "changes pending"."""
+    listener.begin()
     try:
-        result = cli.main(prog_name="crossnet", standalone_mode=False)
-        sys.stdout.flush()
+        code = _run(cli)
+        printer.drain()
+        code = _after_the_words(code)
+        printer.drain()
+    except KeyboardInterrupt:
+        code = 1
+    listener.end()
+    printer.drain_within(_PATIENCE)
+    return code if outcome.code is None else outcome.code
+
+
+def _run(cli: click.Group) -> int:
+    try:
+        result = _heard(cli)
     except CrossnetError as error:
         _tell(error)
         return error.exit_code
     except click.ClickException as error:
         if isinstance(error, click.UsageError) and error.ctx is not None:
-            click.echo(error.ctx.get_usage(), err=True)
-        _tell(CrossnetError(error.format_message()))
+            printer.err(error.ctx.get_usage())
+        _tell(CrossnetError(error.format_message() + _hint(error)))
         return 1
     except (click.Abort, KeyboardInterrupt):
-        click.echo("crossnet: interrupted", err=True)
-        return 1
-    except BrokenPipeError:
-        # Whoever read our output has gone (`crossnet plan | head`): nothing to say, no noise at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        printer.err("crossnet: interrupted")
         return 1
     except Exception as error:
         if TRACEBACK in os.environ:
-            raise
-        click.echo(
+            import traceback
+
+            printer.err(traceback.format_exc())
+        printer.err(
             f"crossnet: this is a mistake of crossnet itself, not yours: {type(error).__name__}: {error}\n"
-            f"  Please report it with the output of the same command under {TRACEBACK}=1.",
-            err=True,
+            f"  Please report it with the output of the same command under {TRACEBACK}=1."
         )
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _heard(cli: click.Group) -> object:
+    """What the command gave; what click says by itself, such as the help, or a library, is printed where all is."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            return cli.main(prog_name="crossnet", standalone_mode=False)
+    except SystemExit as end:  # a shell asked for completions
+        return end.code
+    finally:
+        out.seek(0)
+        err.seek(0)
+        printer.out(out.read(), end="")
+        printer.err(err.read(), end="")
+
+
+def _after_the_words(code: int) -> int:
+    """A result that could not be written was not given; what was done is done all the same."""
+    lost = printer.lost(OUT)
+    if lost is None:
+        return code
+    if not is_reader_gone(lost):
+        printer.err(f"crossnet: standard output cannot be written: {lost.strerror}")
+    return 1
 
 
 def _tell(error: CrossnetError) -> None:
     if "--json" in sys.argv[1:]:
         from crossnet.show import json
 
-        click.echo(json.document(json.error_data(error)))
-    click.echo(f"crossnet: {error}", err=True)
+        printer.out(json.document(json.error_data(error)))
+    printer.err(f"crossnet: {error}")
+
+
+def _hint(error: click.ClickException) -> str:
+    """Where a spec stands among the words of a command that takes it with -f."""
+    if not isinstance(error, click.UsageError) or error.ctx is None:
+        return ""
+    if all(parameter.name != "file" for parameter in error.ctx.command.params):
+        return ""
+    for before, word in pairwise(sys.argv):
+        if word.endswith((".yaml", ".yml")) and not before.startswith("-"):
+            return f"\n  A spec is given with -f: `crossnet {error.ctx.info_name} -f {word}`"
+    return ""

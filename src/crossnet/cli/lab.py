@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 import click
 
 from crossnet.cli.interrupt import run
 from crossnet.cli.options import SPEC_FILE, Ordered, Speech, speaking
+from crossnet.cli.outcome import outcome
+from crossnet.cli.printing import printer
 
 
 @click.command(short_help="See the whole story on hosts of the lab.")
@@ -17,14 +19,11 @@ from crossnet.cli.options import SPEC_FILE, Ordered, Speech, speaking
 @click.option("--no-color", is_flag=True, help="Plain text.")
 def demo(firewall: str, no_color: bool) -> None:
     """Tell the whole story on hosts of the lab, start to end; leaves nothing behind."""
-    import os
-    import sys
-
     from crossnet import demo as story
-    from crossnet.show.paint import ansi, plain
+    from crossnet.show.paint import marked, plain
 
-    colour = sys.stdout.isatty() and not no_color and not os.environ.get("NO_COLOR")
-    run(story.tell(click.echo, paint=ansi if colour else plain, firewall=firewall))
+    colour = printer.has_colours(no_color=no_color)
+    run(story.tell(printer.out, paint=marked if colour else plain, firewall=firewall))
 
 
 @click.group(cls=Ordered, short_help="Hosts on this machine, to try and to test.")
@@ -57,10 +56,11 @@ def up(
     from crossnet.lab import build, image
     from crossnet.lab import topology as topologies
     from crossnet.lab.depth import Depth
+    from crossnet.localfile import create
     from crossnet.show import json
 
     loaded = topologies.load(topology, count=count)
-    if spec_file is not None and Path(spec_file).exists():
+    if spec_file is not None and os.path.lexists(spec_file):
         raise click.ClickException(
             f"{spec_file} is there already, and is left as it is\n  Give another name."
         )
@@ -71,7 +71,14 @@ def up(
     built = run(build.up(loaded, depth=Depth(depth), name=name))
     if spec_file is not None:
         named = built.name if built.name != loaded.name else None
-        Path(spec_file).write_text(topologies.spec_for(loaded, named), encoding="utf-8")
+        try:
+            create(spec_file, topologies.spec_for(loaded, named))
+        except OSError as error:
+            raise click.ClickException(
+                f"lab {built.name} is up, but {spec_file} cannot be written: {error.strerror}\n"
+                f"  `crossnet lab down {built.name}` takes it down."
+            ) from None
+    outcome.settle(0)
     if speech.json:
         speech.say(json.document({"lab": built.name, "hosts": list(built.hosts), "depth": built.depth.value}))
         return

@@ -5,12 +5,15 @@ from __future__ import annotations
 import functools
 import os
 import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from crossnet.cli.outcome import outcome
+from crossnet.cli.printing import ERR, printer
+from crossnet.show.visible import one_line
 
 if TYPE_CHECKING:
     from crossnet.errors import CrossnetError
@@ -40,9 +43,9 @@ class Speech:
 
     @property
     def paint(self) -> Paint:
-        from crossnet.show.paint import ansi, plain
+        from crossnet.show.paint import marked, plain
 
-        return ansi if self.colour else plain
+        return marked if self.colour else plain
 
     def spec(self) -> Spec:
         """The spec file; where there is none the error says what to do first."""
@@ -52,19 +55,20 @@ class Speech:
 
     def say(self, text: str) -> None:
         """A result, on standard output."""
-        click.echo(text, color=True)
+        printer.out(text)
 
     def unreached(self, errors: Mapping[str, CrossnetError]) -> int:
         """Tell why hosts are missing in a result; the exit code: 1 where one is."""
         for error in errors.values():
-            click.echo(f"crossnet: {error}", err=True)
+            printer.err(f"crossnet: {error}")
         return 1 if errors else 0
 
     def watch(self, event: Event) -> None:
         """Progress, on standard error, so that standard output stays parseable."""
+        outcome.see(event)
         if event.asks or not (self.quiet or self.json):
             host = f"{event.host}: " if event.host else ""
-            click.echo(f"… {host}{event.text}", err=True)
+            printer.err(f"… {one_line(host + event.text)}")
 
 
 def speaking(*, with_spec: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -81,7 +85,7 @@ def speaking(*, with_spec: bool = True) -> Callable[[Callable[..., Any]], Callab
         def command(
             *args: Any, as_json: bool, no_color: bool, quiet: bool, verbose: bool, **kwargs: Any
         ) -> Any:
-            colour = sys.stdout.isatty() and not no_color and not os.environ.get("NO_COLOR") and not as_json
+            colour = printer.has_colours(no_color=no_color) and not as_json
             file = kwargs.pop("file", SPEC_FILE)
             return function(Speech(file, as_json, colour, quiet, verbose), *args, **kwargs)
 
@@ -149,10 +153,17 @@ def consent(question: str, speech: Speech, *, yes: bool, command: str) -> bool:
     """Ask; only the word yes is consent. Without a terminal, or with --json, there is nobody to ask."""
     if yes:
         return True
-    if speech.json or not sys.stdin.isatty():
+    if speech.json or not os.isatty(0):
         why = "with --json no question is asked" if speech.json else "there is no terminal to ask for consent"
         raise click.ClickException(f"{why}\n  Run `{command} --yes` if that is what you want.")
-    answer: str = click.prompt(
-        f"\n{question} Only 'yes' is consent", default="", show_default=False, err=True
-    )
-    return answer.strip() == "yes"
+    printer.err(f"\n{question} Only 'yes' is consent: ", end="")
+    printer.drain()
+    return printer.lost(ERR) is None and _typed() == b"yes"
+
+
+def _typed() -> bytes:
+    """A line of the terminal; nothing where it is hung up."""
+    try:
+        return os.read(0, 1024).strip()
+    except OSError:
+        return b""

@@ -8,6 +8,7 @@ import click
 
 from crossnet.cli.interrupt import run
 from crossnet.cli.options import Speech, speaking
+from crossnet.cli.printing import printer
 
 if TYPE_CHECKING:
     from crossnet.facts import Facts
@@ -77,7 +78,7 @@ def schema() -> None:
 
     from crossnet.specfile import json_schema
 
-    click.echo(json.dumps(json_schema(), indent=2))
+    printer.out(json.dumps(json_schema(), indent=2))
 
 
 @click.command(short_help="Print the completion script of a shell.")
@@ -89,4 +90,4 @@ def completion(shell: str) -> None:
     root = click.get_current_context().find_root().command
     made = get_completion_class(shell)
     assert made is not None, "click completes these three shells"
-    click.echo(made(root, {}, "crossnet", "_CROSSNET_COMPLETE").source())
+    printer.out(made(root, {}, "crossnet", "_CROSSNET_COMPLETE").source())

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
-from crossnet.cli.crossings import carry_out, take_back
+from crossnet.cli.crossings import carry_out, make_plan, take_back
 from crossnet.cli.interrupt import run
 from crossnet.cli.options import Speech, guarding, speaking
 
 if TYPE_CHECKING:
     from crossnet.api import Ended, Guard
-    from crossnet.planning import Plan
     from crossnet.site import Answers
     from crossnet.transaction.history import Past
 
@@ -24,7 +24,8 @@ def confirm(speech: Speech, transaction: str) -> int:
     """Confirm a transaction that waits for it (`apply --confirm-within`), from any machine."""
     from crossnet import api
 
-    return _tell(speech, [run(api.confirm(speech.spec(), transaction, watch=speech.watch))])
+    work = api.confirm(speech.spec(), transaction, watch=speech.watch)
+    return _tell(speech, [run(work, lambda ended: _code([ended]))])
 
 
 @click.command(short_help="Put the hosts of a transaction back.")
@@ -34,7 +35,8 @@ def rollback(speech: Speech, transaction: str) -> int:
     """Put every host of an open transaction back now, from any machine, and prove it."""
     from crossnet import api
 
-    return _tell(speech, [run(api.rollback(speech.spec(), transaction, watch=speech.watch))])
+    work = api.rollback(speech.spec(), transaction, watch=speech.watch)
+    return _tell(speech, [run(work, lambda ended: _code([ended]))])
 
 
 @click.command(short_help="End what was left open.")
@@ -50,7 +52,7 @@ def recover(speech: Speech, guard: Guard, yes: bool) -> int:
     from crossnet import api
 
     spec = speech.spec()
-    ended = run(api.recover(spec, watch=speech.watch))
+    ended = run(api.recover(spec, watch=speech.watch), _code)
     behind = [one for one in ended if one.went_back]
     if not behind:
         return _tell(speech, ended)
@@ -58,11 +60,7 @@ def recover(speech: Speech, guard: Guard, yes: bool) -> int:
         _tell(speech, ended)
     if behind[-1].what == api.UNDO:
         return take_back(speech, guard, yes=yes, command="crossnet recover")
-
-    async def make() -> Plan:
-        return api.plan(spec, await api.observe(spec, watch=speech.watch))
-
-    return carry_out(speech, run(make()), guard, yes=yes, command="crossnet recover")
+    return carry_out(speech, run(make_plan(spec, speech)), guard, yes=yes, command="crossnet recover")
 
 
 @click.command(short_help="Show who changed what, when, and how it ended.")
@@ -90,13 +88,17 @@ def history(speech: Speech) -> int:
     return speech.unreached(found.errors)
 
 
-def _tell(speech: Speech, ended: list[Ended] | tuple[Ended, ...]) -> int:
+def _tell(speech: Speech, ended: Sequence[Ended]) -> int:
     from crossnet.show import json, text
 
     if speech.json:
         speech.say(json.document(json.ended_data(ended)))
     else:
         speech.say(text.ended_text(ended, paint=speech.paint))
+    return _code(ended)
+
+
+def _code(ended: Sequence[Ended]) -> int:
     if any(one.went_back for one in ended):
         return 6
     if any(one.unwritten for one in ended):

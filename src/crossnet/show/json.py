@@ -33,7 +33,9 @@ FORMAT_VERSION = "1.0"
 
 
 def document(content: Mapping[str, Any]) -> str:
-    return json.dumps({"format_version": FORMAT_VERSION, **content}, indent=2, ensure_ascii=False)
+    """The document as text; what a terminal would not print but obey stands as an escape of JSON."""
+    text = json.dumps({"format_version": FORMAT_VERSION, **content}, indent=2, ensure_ascii=False)
+    return "".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
 
 
 def plan_data(plan: Plan) -> dict[str, Any]:

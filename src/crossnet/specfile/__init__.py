@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crossnet import spec
+from crossnet import localfile, spec
 from crossnet.errors import Problem, SpecError
 from crossnet.spec import HostSpec, Spec
 from crossnet.specfile import document, meaning, schema, shape
@@ -20,6 +20,8 @@ from crossnet.specfile.document import Lines, Node
 from crossnet.specfile.schema import json_schema
 
 __all__ = ["json_schema", "load", "parse"]
+
+LARGEST = 1024 * 1024  # bytes; 10,000 networks are 200 KB
 
 
 def load(path: Path | str) -> Spec:
@@ -46,7 +48,7 @@ def parse(text: str, file: str) -> Spec:
 
 def _read(path: Path | str) -> str:
     try:
-        return Path(path).read_bytes().decode()
+        return localfile.read(path, LARGEST).decode()
     except UnicodeDecodeError as error:
         before = error.object[: error.start].decode()
         mark = Lines(before).mark(len(before))
@@ -57,7 +59,8 @@ def _read(path: Path | str) -> str:
     except IsADirectoryError:
         message = "this is a folder: name the spec file in it with `-f FILE`"
     except OSError as error:
-        message = f"the file cannot be read: {error.strerror}; check the path and its permissions"
+        todo = "; check the path and its permissions" if error.errno else ""  # else it is a limit of ours
+        message = f"the file cannot be read: {error.strerror}{todo}"
     except ValueError:  # a NUL byte in the path
         message = "this cannot be the name of a file: name the spec file with `-f FILE`"
     raise SpecError([Problem(str(path), 0, 0, message)])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
 
-from crossnet.errors import CrossnetError, HostsDisagree, RollbackNotProved, RolledBack, StalePlan
+from crossnet.errors import HostsDisagree, RollbackNotProved, RolledBack, StalePlan
 from crossnet.facts import Facts
 from crossnet.planning import Plan
 from crossnet.site import Site
@@ -17,10 +16,9 @@ from crossnet.transaction.foreign import changed_meanwhile
 from crossnet.transaction.group import Group
 from crossnet.transaction.guard import Guard
 from crossnet.transaction.rollback import differences
+from crossnet.transaction.uninterrupted import FAILURES, reason, uninterrupted
 
 Replan = Callable[[Mapping[str, Facts]], Plan]
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +85,6 @@ async def apply(
     return Confirmed(transaction, plan, unwritten, meanwhile)
 
 
-async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which goes on to its end whoever wants to stop."""
-    task = asyncio.ensure_future(work)
-    while True:
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if task.cancelled():
-                raise
-
-
 async def compare(plan: Plan, site: Site, replan: Replan) -> Mapping[str, Facts]:
     """The hosts, now that they are taken: they must still be what the plan was made from."""
     facts = await site.observe()
@@ -111,38 +98,25 @@ async def compare(plan: Plan, site: Site, replan: Replan) -> Mapping[str, Facts]
 async def give_up(cause: BaseException, group: Group, plan: Plan, site: Site) -> BaseException:
     """Put everything back, read it again, and say truly how it ended."""
     if group.is_changing:
-        await site.reconnect()  # the one that stands may be cut in one direction only
-    try:
-        left = await group.roll_back()
-    except Exception as error:  # whatever it is, the hosts may hold half of it
-        left = [_reason(error)]
+        with suppress(*FAILURES):
+            await site.reconnect()  # the one that stands may be cut in one direction only
+    left = await group.roll_back()
     if group.is_confirmed_somewhere:
-        return HostsDisagree(f"{_reason(cause)}\nThe hosts disagree:\n  " + "\n  ".join(left) + _RECOVER)
+        return HostsDisagree(f"{reason(cause)}\nThe hosts disagree:\n  " + "\n  ".join(left) + _RECOVER)
     if not group.is_changing:
         return cause
     try:
         left += differences(plan.live(), await site.observe())
-    except Exception as error:
-        left.append(f"the hosts could not be read again: {_reason(error)}")
+    except FAILURES as error:
+        left.append(f"the hosts could not be read again: {reason(error)}")
     if not left:
-        return RolledBack(
-            f"{_reason(cause)}\nRolled back: every host was read again and is as it was before."
-        )
+        return RolledBack(f"{reason(cause)}\nRolled back: every host was read again and is as it was before.")
     return RollbackNotProved(
-        f"{_reason(cause)}\nRollback not proved. Look at:\n  " + "\n  ".join(left) + _RECOVER
+        f"{reason(cause)}\nRollback not proved. Look at:\n  " + "\n  ".join(left) + _RECOVER
     )
 
 
 _RECOVER = "\n  `crossnet recover` ends it, from any machine."
-
-
-def _reason(cause: BaseException) -> str:
-    match cause:
-        case asyncio.CancelledError() | KeyboardInterrupt():
-            return "interrupted"
-        case CrossnetError():
-            return str(cause)
-    return f"{type(cause).__name__}: {cause}"
 
 
 __all__ = ["Confirmed", "Proof", "apply"]

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from crossnet.errors import CrossnetError, HostError, HostsDisagree, RollbackNotProved
-from crossnet.events import Event, Watcher
+from crossnet.events import Event, Phase, Watcher
 from crossnet.facts import Facts
 from crossnet.site import Site, settled
 from crossnet.transaction import journal
@@ -19,6 +19,7 @@ from crossnet.transaction.agent import PATIENCE, Agent, Gone, insist
 from crossnet.transaction.history import Past, read_history
 from crossnet.transaction.journal import CONFIRM, ROLLBACK, Journal
 from crossnet.transaction.rollback import unproved
+from crossnet.transaction.uninterrupted import FAILURES, reason, told, uninterrupted
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ async def decide(found: Open, site: Site) -> bool:
     agent = Agent(site.hosts[first], found.transaction, found=True)
     until = asyncio.get_running_loop().time() + found.held[first].left + PATIENCE
     try:
-        return await insist(agent, lambda: _commit(agent), until=until, watch=site.watch)
+        return await uninterrupted(insist(agent, lambda: _commit(agent), until=until, watch=site.watch))
     except HostError as error:
         raise HostsDisagree(
             f"{error}\nWhether transaction {found.transaction} is confirmed is known only there\n"
@@ -127,13 +128,17 @@ async def confirm(found: Open, site: Site) -> tuple[tuple[str, ...], tuple[str, 
 
     What could not be written for the next boot, and the hosts that had gone back: that is not taken back.
     """
-    site.watch(Event(f"confirms transaction {found.transaction}"))
+    return await uninterrupted(_confirm(found, site))
+
+
+async def _confirm(found: Open, site: Site) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    site.watch(Event(f"confirms transaction {found.transaction}", phase=Phase.CONFIRMED))
 
     async def end(agent: Agent) -> tuple[str, ...] | None:
         return await agent.release() if await _commit(agent) else None
 
     agents = [Agent(site.hosts[name], found.transaction, found=True) for name in _in_order(found)]
-    answers = await settled(end(agent) for agent in agents)
+    answers = await settled(told(end(agent)) for agent in agents)
     lost = [str(answer) for answer in answers if isinstance(answer, CrossnetError)]
     if lost:
         raise HostsDisagree(
@@ -164,15 +169,19 @@ async def _commit(agent: Agent) -> bool:
 
 async def roll_back(found: Open, site: Site) -> None:
     """Put every host of it back and prove it; RollbackNotProved, or HostsDisagree where one has confirmed it."""
+    await uninterrupted(_roll_back(found, site))
+
+
+async def _roll_back(found: Open, site: Site) -> None:
     agents = [Agent(site.hosts[name], found.transaction, found=True) for name in reversed(_in_order(found))]
-    answers = await settled(_back(agent, site.watch) for agent in agents)
+    answers = await settled(told(_back(agent, site.watch)) for agent in agents)
     left = [str(answer) for answer in answers if isinstance(answer, CrossnetError)]
     left += [line for lines in answers if isinstance(lines, list) for line in lines]
     try:
         facts = await site.observe()
         left += [line for name, own in found.held.items() for line in unproved(own, facts[name])]
-    except CrossnetError as error:
-        left.append(f"the hosts could not be read again: {error}")
+    except FAILURES as error:
+        left.append(f"the hosts could not be read again: {reason(error)}")
     if any(isinstance(answer, Gone) for answer in answers):
         raise HostsDisagree("The hosts disagree:\n  " + "\n  ".join(left) + "\n  `crossnet recover` decides.")
     if left:
@@ -182,7 +191,8 @@ async def roll_back(found: Open, site: Site) -> None:
 
 
 async def _back(agent: Agent, watch: Watcher) -> list[str]:
-    watch(Event(f"puts back transaction {agent.transaction}", agent.host.name))
+    said = f"puts back transaction {agent.transaction}"
+    watch(Event(said, agent.host.name, phase=Phase.BACK))
     try:
         return list(await agent.rollback())
     except Gone as gone:

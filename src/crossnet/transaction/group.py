@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from crossnet.errors import CommandFailed, CrossnetError, HostError
-from crossnet.events import Event
+from crossnet.events import Event, Phase
 from crossnet.planning import Plan
 from crossnet.resources import Change
 from crossnet.site import Site, together
@@ -17,6 +17,7 @@ from crossnet.transaction.agent import AGAIN, PATIENCE, Agent, Gone, Refused, in
 from crossnet.transaction.bundle import bundle
 from crossnet.transaction.guard import Guard
 from crossnet.transaction.journal import CONFIRM, Journal
+from crossnet.transaction.uninterrupted import FAILURES, reason
 
 T = TypeVar("T")
 
@@ -24,6 +25,9 @@ ENOUGH = 30  # seconds that must be left to every guard when the decision is mad
 EXTENSION = 60
 LATER = 15  # seconds between the guards of two hosts of which one is reached over the other
 RECONNECT = 20  # seconds for a new connection where the one that stood was cut
+
+_PUTS_BACK = "puts back what was changed", Phase.BACK
+_CLEARS_AWAY = "clears away what was prepared", Phase.BEFORE
 
 
 class Group:
@@ -55,7 +59,7 @@ class Group:
         first, *others = self._agents
 
         async def take(name: str) -> bool:
-            self._watch(Event("leaves its journal", name))
+            self._watch(Event("leaves its journal", name, phase=Phase.BEFORE))
             host = next(host for host in self._plan.hosts if host.host == name)
             live, persistent = self._live.get(name, []), self._persistent.get(name, [])
             own = replace(written, entries=tuple(journal.entry(one) for one in live))
@@ -90,7 +94,8 @@ class Group:
     async def _make(self, name: str, done: int, upto: int) -> None:
         changes = self._live[name]
         for one in changes[done:upto]:
-            self._watch(Event(f"{one.action}s {one.resource.kind} {one.description}", name))
+            said = f"{one.action}s {one.resource.kind} {one.description}"
+            self._watch(Event(said, name, phase=Phase.CHANGING))
         agent = self._agents[name]
 
         def make() -> Awaitable[None]:
@@ -140,6 +145,7 @@ class Group:
             await self._extend(EXTENSION, {})
         first, *_ = self._agents.values()
         await self._until_known(first, first.commit)
+        self._watch(Event("has decided for all: it holds", first.host.name, phase=Phase.CONFIRMED))
 
     async def confirm(self) -> list[str]:
         """The others follow; what became of those whose guard was faster, or that do not answer any more."""
@@ -147,9 +153,9 @@ class Group:
         async def follow(agent: Agent) -> str:
             try:
                 await self._until_known(agent, agent.commit)
-            except CrossnetError as error:
+            except FAILURES as error:
                 self._behind.add(agent.host.name)
-                return str(error)
+                return _told(agent, error)
             return ""
 
         _, *others = self._agents.values()
@@ -165,8 +171,8 @@ class Group:
             agent = self._agents[name]
             try:
                 return await self._until_known(agent, lambda: agent.release(proof.get(name, b"")))
-            except CrossnetError as error:
-                return (str(error),)
+            except FAILURES as error:
+                return (_told(agent, error),)
 
         holding = [name for name in self._agents if name not in self._behind]
         return tuple(error for errors in await together(end(name) for name in holding) for error in errors)
@@ -179,7 +185,8 @@ class Group:
 
         async def back(name: str) -> list[str]:
             agent = self._agents[name]
-            self._watch(Event("puts back what was changed", name))
+            said, phase = _PUTS_BACK if self.is_changing else _CLEARS_AWAY
+            self._watch(Event(said, name, phase=phase))
 
             async def end() -> list[str]:
                 try:
@@ -192,8 +199,8 @@ class Group:
 
             try:
                 return await self._until_known(agent, end)
-            except HostError as error:
-                return [str(error)] if self.is_changing else []
+            except FAILURES as error:
+                return [_told(agent, error)] if self.is_changing else []
 
         return [line for lines in await together(back(name) for name in self._staged) for line in lines]
 
@@ -245,3 +252,8 @@ def _by_host(ordered: Iterable[tuple[str, Change]]) -> dict[str, list[Change]]:
     for name, change in ordered:
         found.setdefault(name, []).append(change)
     return found
+
+
+def _told(agent: Agent, error: BaseException) -> str:
+    """What became of a host, which it names."""
+    return str(error) if isinstance(error, CrossnetError) else f"{agent.host.name}: {reason(error)}"
