@@ -12,6 +12,7 @@ from crossnet import specfile
 from crossnet.errors import Problem, SpecError
 from crossnet.specfile.document import plain_scalar
 from crossnet.specfile.schema import is_host_name, looks_like_address
+from crossnet.values import without_password
 
 
 def blank() -> str:
@@ -27,6 +28,11 @@ def complete(clients: Sequence[str], via: str, to: Sequence[str]) -> str:
     stays one in `from`, and its owner adds the route. The gateway is always a host, so its bare address
     is taken as what `ssh` takes. SpecError says what cannot be meant, without lines: there is no file yet.
     """
+    try:
+        for word in (*clients, via):
+            without_password(word)
+    except ValueError as error:
+        raise _refused(str(error)) from None
     unprintable = [word for word in (*clients, via, *to) if not word.isprintable()]
     if unprintable:
         raise _refused(*(f"{word!r} has characters that cannot be printed" for word in unprintable))

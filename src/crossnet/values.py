@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from urllib.parse import unquote
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -96,6 +97,16 @@ def interface_name(text: str) -> str:
     if text in (".", "..") or not _INTERFACE.fullmatch(text):
         raise ValueError(f"{text!r} is not an interface name: 1 to 15 characters without '/', ':' and blanks")
     return text
+
+
+def without_password(destination: str) -> str:
+    """What `ssh` takes, as it is; ValueError, which does not repeat it, where a password stands in it."""
+    user = destination.removeprefix("ssh://").rpartition("@")[0]
+    if ":" in unquote(user):
+        raise ValueError(
+            "there is a password before the @, and none is ever used: take it out, and log in with a key"
+        )
+    return destination
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -580,13 +580,14 @@ def test_unreachable(place: Place) -> None:
         place.check("jump", "nft delete table ip drops")
     place.config(CONFIG.replace("10.0.60.2", "10.0.60.1").replace("User root", "User root\n    Port 24"))
     assert (
-        "root@10.0.60.1 port 24 with SSH via root@10.0.43.50 port 22: the jump host does not get"
-        in place.ask("inner")
+        "root@10.0.60.1 port 24 with SSH via root@10.0.43.50 port 22: "
+        "the jump host root@10.0.43.50 port 22 does not get through" in place.ask("inner")
     )
     place.config("Host a\n    ProxyJump b\nHost b\n    ProxyJump a\n")
     assert "ProxyJump leads in circles" in place.ask("a")
     place.config("Port many\n")
-    assert "Invalid Port integer value: many" in place.ask("root@10.0.43.15")
+    said = place.ask("root@10.0.43.15")
+    assert "`ssh -G` says: /tmp/home/.ssh/config line 1: Bad port 'many'" in said, said
 
 
 def test_no_ssh_behind_the_port(place: Place) -> None:

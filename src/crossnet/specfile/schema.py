@@ -67,6 +67,14 @@ class _Text:
 
 
 @dataclass(frozen=True, slots=True)
+class _Destination(_Text):
+    """Annotation: a text that a password may stand in, which no message repeats."""
+
+    def read(self, value: object) -> object:
+        return _Text.read(self, values.without_password(value) if isinstance(value, str) else value)
+
+
+@dataclass(frozen=True, slots=True)
 class _Choice:
     """Annotation: one word of an enumeration."""
 
@@ -212,7 +220,7 @@ class Host(_Model):
 
     ssh: Annotated[
         str | None,
-        _Text("what `ssh` takes: an alias, user@host or ssh://user@host:port", r"[^\s-]\S*"),
+        _Destination("what `ssh` takes: an alias, user@host or ssh://user@host:port", r"[^\s-]\S*"),
     ] = Field(None, description="Reach the host with ssh: an alias, user@host or ssh://user@host:port.")
     local: Annotated[
         bool, _Only(True, "true (leave the key out where the host is reached in another way)")

@@ -27,7 +27,7 @@ class Ssh(ShellHost):
         except ValueError as error:
             raise HostError(
                 name,
-                f"would connect to {destination!r} with SSH",
+                "would connect with SSH",
                 str(error),
                 "`ssh:` takes what `ssh` takes: an alias, user@host or ssh://user@host:port.",
             ) from None

@@ -13,19 +13,17 @@ import asyncssh
 from crossnet.errors import HostError, shown
 from crossnet.transport import LIMIT, leash
 from crossnet.transport.output import Flood, Output, Running, too_late
-from crossnet.transport.ssh import failures, settings, shell
+from crossnet.transport.ssh import failures, proxy, settings, shell
 from crossnet.transport.ssh.command import Command
-from crossnet.transport.ssh.destination import Destination
-from crossnet.transport.ssh.hostkeys import Witness
+from crossnet.transport.ssh.destination import Destination, parse_jump
+from crossnet.transport.ssh.hostkeys import Witness, rsa_bits
+from crossnet.transport.ssh.places import Place, Places
+from crossnet.transport.ssh.proxy import Proxy
 from crossnet.transport.ssh.settings import LOGIN_TIMEOUT, Settings
 from crossnet.values import Address, address
 
-# sshd_config(5): MaxSessions is 10 unless the host says otherwise; what is more would be refused.
-SESSIONS = 10
-
-_AGAIN = 0.02  # seconds until a refused session is asked for again
-
 _KILL_GRACE = 3.0  # seconds
+_ANEW_GRACE = 10.0  # with a login of its own
 _FEW = 2**16  # bytes of an answer that is a line
 
 _MOST_JUMPS = 8
@@ -37,6 +35,7 @@ class _Hop:
     settings: Settings
     witness: Witness
     connection: asyncssh.SSHClientConnection
+    proxy: Proxy | None
 
 
 class Connection:
@@ -46,8 +45,7 @@ class Connection:
         self._host = host
         self._hops = tuple(hops)  # the jump hosts first
         self._become = become
-        self._places = asyncio.Semaphore(SESSIONS)
-        self._running = 0  # sessions
+        self._places = Places()
         self.controller: Address | None = None  # where the host sees the connection come from, once asked
         self.reached_at: Address | None = None  # and its own address there
 
@@ -73,16 +71,17 @@ class Connection:
         mark = leash.mark()
         text = self._line(argv, mark, len(stdin), become)
         command = Command(output := Output(limit))
+        place = Place(self._places)
         try:
             async with asyncio.timeout(timeout):
-                await self._enter()
-                try:
-                    await self._start(argv, text, command)
-                    if stdin:
-                        command.feed(stdin)
-                    is_whole = await output.is_whole()
-                finally:
-                    self._leave()
+                await place.enter()
+                await self._start(argv, text, command, place)
+                if stdin:
+                    command.feed(stdin)
+                is_whole = await output.is_whole()
+            if not is_whole:
+                tried = f"ran `{shown(argv)}` as {self.settings} with SSH"
+                raise Flood(self._host, tried, limit, output.all())
         except TimeoutError:
             over = await command.end(lambda: self._kill(mark, become))
             raise too_late(
@@ -91,10 +90,8 @@ class Connection:
         except BaseException:
             await command.end(lambda: self._kill(mark, become))
             raise
-        if not is_whole:
-            await command.end(lambda: self._kill(mark, become))
-            tried = f"ran `{shown(argv)}` as {self.settings} with SSH"
-            raise Flood(self._host, tried, limit, output.all())
+        finally:
+            place.leave()  # when its command has ended: until then sshd counts its session
         if output.status is None:
             raise self._cut(argv)
         return output.status, output.all(), output.errors
@@ -102,41 +99,48 @@ class Connection:
     async def stream(self, argv: Sequence[str]) -> Running:
         mark = leash.mark()
         text = self._line(argv, mark, 0, self._become)
-        stream = Command(Output(), self._leave)
+        place = Place(self._places)
+        stream = Command(Output(), place.leave)
 
         async def end() -> bool:
             return await stream.end(lambda: self._kill(mark, self._become))
 
         try:
             async with asyncio.timeout(LOGIN_TIMEOUT):
-                await self._enter()
+                await place.enter()
         except TimeoutError:
             raise HostError(
                 self._host,
                 f"would run `{shown(argv)}` as {self.settings} with SSH",
-                f"all {SESSIONS} sessions of the connection are in use",
-                "Stop a stream first.",
+                f"all sessions that the host permits on a connection ({self._places.most}) are in use",
+                "Stop a stream first; see MaxSessions in its sshd_config(5).",
             ) from None
         try:
             async with asyncio.timeout(LOGIN_TIMEOUT):
-                await self._start(argv, text, stream)
+                await self._start(argv, text, stream, place)
         except BaseException as error:
             await end()
             if stream.channel is None:
-                self._leave()
+                place.leave()
             if isinstance(error, TimeoutError):
                 raise failures.not_started(self._host, self.settings, shown(argv), error) from None
             raise
         return Running(stream.output, end, lambda: self._cut(argv))
 
     async def _kill(self, mark: str, become: bool) -> None:
-        """End a command whose own channel does not get through, from another session."""
-        command = Command(Output(_FEW))
+        """End a command whose own channel does not get through, from another session, or another connection."""
         text = leash.command_line(leash.hunt(mark), mark=leash.mark(), stdin=0, become=become)
-        with suppress(HostError, TimeoutError):
+        with suppress(TimeoutError, *failures.RAISED):
             async with asyncio.timeout(_KILL_GRACE):
-                await self._start(["kill", mark], text, command)
-                await command.output.is_whole()
+                await _run_to_its_end(self._hops[-1], text)
+                return
+        # Where the host permits no further session (MaxSessions).
+        hops: list[_Hop] = []
+        with suppress(HostError, TimeoutError, *failures.RAISED):
+            async with asyncio.timeout(_ANEW_GRACE):
+                await _reach(self._host, self.settings.destination, hops)
+                await _run_to_its_end(hops[-1], text)
+        await _abort(hops)
 
     async def close(self) -> None:
         for hop in reversed(self._hops):
@@ -146,14 +150,8 @@ class Connection:
                     await hop.connection.wait_closed()
             except TimeoutError:
                 hop.connection.abort()
-
-    async def _enter(self) -> None:
-        await self._places.acquire()
-        self._running += 1
-
-    def _leave(self) -> None:
-        self._running -= 1
-        self._places.release()
+            if hop.proxy is not None:
+                await hop.proxy.close()
 
     async def ends(self) -> tuple[Address | None, Address | None]:
         """The client's and the server's address as the server has them in SSH_CONNECTION (ssh(1)).
@@ -164,8 +162,8 @@ class Connection:
         """
         command = Command(Output(_FEW))
         with suppress(TimeoutError):
-            async with asyncio.timeout(LOGIN_TIMEOUT):
-                await self._start(["printf"], 'printf %s "$SSH_CONNECTION"', command)
+            async with asyncio.timeout(LOGIN_TIMEOUT), self._places.one() as place:
+                await self._start(["printf"], 'printf %s "$SSH_CONNECTION"', command, place)
                 await command.output.is_whole()
         match command.output.all().decode(errors="replace").split():
             case [client, _, server, _]:
@@ -184,23 +182,18 @@ class Connection:
             )
         return text
 
-    async def _start(self, argv: Sequence[str], text: str, command: Command) -> None:
-        """Open a session with a command in it; the caller bounds the time and has entered."""
+    async def _start(self, argv: Sequence[str], text: str, command: Command, place: Place) -> None:
+        """Open a session with a command in it; the caller bounds the time and has entered the place."""
         while True:
             try:
-                await self._hops[-1].connection.create_session(
-                    lambda: command, text, encoding=None, request_pty=False, env=None, send_env=None
-                )
+                await _open(self._hops[-1], text, command)
             except TimeoutError:
                 raise
-            except failures.RAISED as error:
+            except Exception as error:  # whatever asyncssh lets out
                 if self.is_lost:
                     raise self._cut(argv) from None
-                # Where other sessions are open it may be one too many: sshd counts one for a moment longer
-                # than it lives, and MaxSessions may be less than usual. Nothing was started, so this is no
-                # repetition.
-                if command.channel is None and self._running > 1:
-                    await asyncio.sleep(_AGAIN)
+                # Nothing was started, so to ask again is no repetition.
+                if command.channel is None and await place.again():
                     continue
                 raise failures.not_started(self._host, self.settings, shown(argv), error) from None
             return
@@ -215,12 +208,24 @@ async def connect(host: str, destination: Destination, *, become: bool, tried: b
     hops: list[_Hop] = []
     async with AsyncExitStack() as undo:
         undo.push_async_callback(_abort, hops)
-        await _reach(host, destination, hops, depth=0, jumps=None)
+        await _reach(host, destination, hops)
         connection = Connection(host, hops, become=become)
         if not tried:
             await _try_out(host, connection, become)
         undo.pop_all()
     return connection
+
+
+async def _open(hop: _Hop, text: str, command: Command) -> None:
+    await hop.connection.create_session(
+        lambda: command, text, encoding=None, request_pty=False, env=None, send_env=None
+    )
+
+
+async def _run_to_its_end(hop: _Hop, text: str) -> None:
+    command = Command(Output(_FEW))
+    await _open(hop, text, command)
+    await command.output.is_whole()
 
 
 async def _abort(hops: Sequence[_Hop]) -> None:
@@ -229,42 +234,64 @@ async def _abort(hops: Sequence[_Hop]) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_GRACE):
                 await hop.connection.wait_closed()
+        if hop.proxy is not None:
+            await hop.proxy.close()
 
 
 async def _reach(
-    host: str, destination: Destination, hops: list[_Hop], *, depth: int, jumps: Sequence[Destination] | None
+    host: str, destination: Destination, hops: list[_Hop], *, jumps: str | None = None, depth: int = 0
 ) -> None:
     """Append the hops to a destination; `jumps` None: those that its own settings name.
 
-    As in ssh(1), the last jump host is reached through those before it, and only the first one's own
+    As in ssh(1), the last jump host is reached through those before it (`ssh -J`), and only the first one's own
     ProxyJump counts.
     """
     try:
-        found = await settings.read(destination)
+        found = await settings.read(destination, jumps)
+        before, _, last = found.jumps.rpartition(",")
+        jump = parse_jump(last) if last else None
+        if jump is not None and depth >= _MOST_JUMPS:
+            raise ValueError("ProxyJump leads in circles")
     except failures.RAISED as error:
-        raise failures.unreadable_settings(host, str(destination), error) from None
-    if depth > _MOST_JUMPS:
-        raise failures.unreadable_settings(host, str(destination), ValueError("ProxyJump leads in circles"))
-    for number, jump in enumerate(found.jumps if jumps is None else ()):
-        await _reach(host, jump, hops, depth=depth + 1, jumps=None if number == 0 else ())
-    hops.append(await _log_in(host, found, hops[-1] if hops else None))
+        raise failures.unreadable_settings(host, destination, error, jump=depth > 0) from None
+    if jump is not None:
+        await _reach(host, jump, hops, jumps=before or None, depth=depth + 1)
+    hops.append(await _log_in(host, found, hops[-1] if hops else None, jump=depth > 0))
 
 
-async def _log_in(host: str, found: Settings, before: _Hop | None) -> _Hop:
+async def _log_in(host: str, found: Settings, before: _Hop | None, *, jump: bool) -> _Hop:
     witness = Witness()
-    via = f" via {before.settings}" if before is not None else ""
+    there: Proxy | None = None
     try:
         async with asyncio.timeout(found.connect_timeout) as limit:
             loop = asyncio.get_running_loop()
             witness.when_connected = lambda: limit.reschedule(loop.time() + LOGIN_TIMEOUT)
+            if found.proxy and before is None:
+                there = await proxy.start(found.proxy)
             connection = await asyncssh.connect(
                 tunnel=before.connection if before is not None else None,
+                sock=there.socket if there is not None else None,
                 client_factory=lambda: witness,
                 **found.keywords,
             )
-    except failures.RAISED as error:
-        raise await failures.not_connected(host, found, witness, via, error) from None
-    return _Hop(found, witness, connection)
+    except BaseException as error:
+        complaint = ""
+        if there is not None:
+            complaint = await there.complaint() if isinstance(error, Exception) else ""
+            await there.close()
+        if not isinstance(error, Exception):
+            raise
+        way = failures.Way(jump, before.settings if before is not None else None, complaint)
+        if before is not None and before.witness.is_lost:
+            raise failures.cut_before_login(host, found, way, before.witness) from None
+        raise await failures.not_connected(host, found, witness, way, error) from None
+    hop = _Hop(found, witness, connection, there)
+    key = connection.get_server_host_key()
+    if key is not None and 0 < rsa_bits(key.public_data) < found.least_rsa_bits:
+        await _abort([hop])
+        way = failures.Way(jump, before.settings if before is not None else None)
+        raise failures.short_host_key(host, found, way, rsa_bits(key.public_data))
+    return hop
 
 
 async def _try_out(host: str, connection: Connection, become: bool) -> None:

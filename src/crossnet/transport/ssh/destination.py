@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv6Address
+from ipaddress import ip_address
+from itertools import pairwise
 from urllib.parse import unquote
+
+from crossnet.values import without_password
 
 _SCHEME = "ssh://"
 
@@ -27,9 +30,10 @@ class Destination:
 
 def parse(text: str) -> Destination:
     """`alias`, `user@host` or `ssh://user@host:port`; ValueError says what is wrong and how to write it."""
+    without_password(text)
     if text.startswith(_SCHEME):
         user, host, port = _split(text.removeprefix(_SCHEME).removesuffix("/"), text)
-        return Destination(_host(host, text), unquote(user) if user else None, port)
+        return Destination(_host(host, text), _user(unquote(user), text), port)
     # ssh(1): the last @ separates, so that a user's name may hold one.
     user, _, host = text.rpartition("@")
     if ":" in host and not _is_ipv6(host):
@@ -38,15 +42,16 @@ def parse(text: str) -> Destination:
             f"`ssh` takes no port after a colon: write {_SCHEME}{user}{'@' if user else ''}"
             f"{bracketed(bare.strip('[]'))}:{port_text}, or an alias with `Port` in ~/.ssh/config"
         )
-    return Destination(_host(host, text), user or None)
+    return Destination(_host(host, text), _user(user, text))
 
 
 def parse_jump(text: str) -> Destination:
     """One host of `ProxyJump` in ssh_config(5): [user@]host[:port] or an ssh:// URI."""
     if text.startswith(_SCHEME):
         return parse(text)
+    without_password(text)
     user, host, port = _split(text, text)
-    return Destination(_host(host, text), user or None, port)
+    return Destination(_host(host, text), _user(user, text), port)
 
 
 def bracketed(host: str) -> str:
@@ -58,7 +63,7 @@ def _split(authority: str, text: str) -> tuple[str, str, int | None]:
     user, _, place = authority.rpartition("@")
     if place.startswith("["):
         host, closed, rest = place[1:].partition("]")
-        if not closed or not _is_ipv6(host) or rest[:1] not in ("", ":"):
+        if not closed or not _is_address(host) or rest[:1] not in ("", ":"):
             raise ValueError(f"{text!r}: an IPv6 address stands in brackets, such as [2001:db8::1]:22")
         return user, host, _port(rest[1:], text)
     host, _, port = place.partition(":")
@@ -75,16 +80,40 @@ def _port(digits: str, text: str) -> int | None:
     return int(digits)
 
 
+# What `ssh` refuses since 9.6 (ssh.c: valid_hostname, valid_ruser), since it would reach a shell through the tokens
+# of ProxyCommand and `Match exec`; a leading hyphen would be an option.
+_FOR_A_SHELL = "'`\"\\;&<>|(){}"
+
+
 def _host(host: str, text: str) -> str:
-    # A leading hyphen would be an option wherever the user repeats this name for `ssh` by hand.
-    if not host or host.startswith("-") or any(sign in "/ ,\\'\"" or not sign.isprintable() for sign in host):
+    if not host or any(sign in "/," or sign.isspace() for sign in host):
         raise ValueError(f"{text!r} names no host: write an alias, user@host or ssh://user@host:port")
+    if host.startswith("-") or any(sign in _FOR_A_SHELL + "$" or not sign.isprintable() for sign in host):
+        raise ValueError(
+            f"{text!r}: `ssh` refuses a host's name with a leading hyphen or a sign of the shell"
+        )
     return host
 
 
+def _user(user: str, text: str) -> str | None:
+    if user.startswith("-") or any(
+        sign in _FOR_A_SHELL.replace("\\", "") or not sign.isprintable() for sign in user
+    ):
+        raise ValueError(
+            f"{text!r}: `ssh` refuses a user's name with a leading hyphen or a sign of the shell"
+        )
+    if user.endswith("\\") or any(before.isspace() and sign == "-" for before, sign in pairwise(user)):
+        raise ValueError(f"{text!r}: `ssh` refuses a user's name with \\ at its end or an option in it")
+    return user or None
+
+
 def _is_ipv6(host: str) -> bool:
+    return ":" in host and _is_address(host)
+
+
+def _is_address(host: str) -> bool:
     try:
-        IPv6Address(host)
+        ip_address(host)
     except ValueError:
         return False
     return True

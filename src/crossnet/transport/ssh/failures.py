@@ -5,28 +5,47 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import suppress
+from dataclasses import dataclass
 
 import asyncssh
 
 from crossnet.errors import HostError
+from crossnet.transport.ssh.destination import Destination
 from crossnet.transport.ssh.hostkeys import Witness
-from crossnet.transport.ssh.settings import LOGIN_TIMEOUT, Settings
+from crossnet.transport.ssh.settings import LOGIN_TIMEOUT, Refusal, Settings
 
 # What asyncssh, the operating system and the reading of the user's files raise. KeyImportError and
 # ConfigParseError are ValueErrors.
 RAISED = (asyncssh.Error, OSError, ValueError, TimeoutError)
 
+_LONGEST = 300  # characters of what somebody else says
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a host was to be reached."""
+
+    is_jump: bool = False  # for the sake of another host
+    before: Settings | None = None  # the jump host before it
+    complaint: str = ""  # of its ProxyCommand
+
 
 async def not_connected(
-    host: str, settings: Settings, witness: Witness, via: str, error: Exception
+    host: str, settings: Settings, witness: Witness, way: Way, error: Exception
 ) -> HostError:
-    """Why there is no connection."""
-    tried = f"connected to {settings} with SSH{via}"
+    """Why there is no connection, whatever was raised."""
+    tried = _tried(settings, way)
     by_hand = f"`ssh {settings.destination}`"
 
     def failed(seen: str, todo: str) -> HostError:
         return HostError(host, tried, seen, todo)
 
+    if settings.proxy and not isinstance(error, asyncssh.HostKeyNotVerifiable | asyncssh.PermissionDenied):
+        said = f", and says {harmless(way.complaint)!r}" if way.complaint else ""
+        return failed(
+            f"the ProxyCommand `{harmless(settings.proxy)}` gives no connection ({_line(error)}){said}",
+            f"Run it by hand; see ProxyCommand in ssh_config(5), and {by_hand}.",
+        )
     match error:
         case asyncssh.HostKeyNotVerifiable():
             return failed(*_host_key(settings, witness, error))
@@ -37,9 +56,16 @@ async def not_connected(
             )
         case asyncssh.PermissionDenied():
             return failed(*await _not_let_in(settings, witness))
+        case asyncssh.ChannelOpenError() if error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED:
+            return failed(
+                f"the jump host {way.before} permits no way on: {_line(error)}",
+                "See AllowTcpForwarding, DisableForwarding and PermitOpen in its sshd_config(5), and what stands "
+                "before your key in its authorized_keys.",
+            )
         case asyncssh.ChannelOpenError():
             return failed(
-                f"the jump host does not get through to {settings.host} port {settings.port}: {_line(error)}",
+                f"the jump host {way.before} does not get through to {settings.host} port {settings.port}: "
+                f"{_line(error)}",
                 "Check from the jump host that it is reachable there, and AllowTcpForwarding in its sshd_config(5).",
             )
         case TimeoutError() if witness.connection is None:
@@ -58,6 +84,11 @@ async def not_connected(
                 f"the name {settings.host} is not resolved: {error.strerror}",
                 "Check its spelling, HostName in ~/.ssh/config, or write the address.",
             )
+        case UnicodeError():
+            return failed(
+                f"the name {harmless(settings.host)} cannot be resolved: {_line(error)}",
+                "A part of a name has 63 characters at most: check HostName in ~/.ssh/config, or write the address.",
+            )
         case ConnectionRefusedError():
             return failed(
                 "connection refused",
@@ -67,22 +98,58 @@ async def not_connected(
         case asyncssh.DisconnectError():
             return failed(
                 f"the other side ended the connection before the login: {_line(error)}",
-                "Check that SSH listens on that port, and MaxStartups in its sshd_config(5).",
+                "Check that SSH listens on that port, and MaxStartups and PerSourcePenalties in its sshd_config(5): "
+                "after failed logins an address may have to wait.",
             )
         case OSError():
             # asyncio puts words of its own, with a tuple in them, in the place of the system's.
             said = os.strerror(error.errno) if error.errno else _line(error)
             return failed(said, f"Check the way to the host, and {by_hand}.")
-        case _:
+        case ValueError():
             return failed(_line(error), f"Check ~/.ssh/config, and {by_hand}.")
+        case _:
+            return failed(
+                f"SSH ended with {_line(error)}", f"Check {by_hand}; where that works, please report this."
+            )
 
 
-def unreadable_settings(host: str, destination: str, error: Exception) -> HostError:
+def _tried(settings: Settings, way: Way) -> str:
+    role = "the jump host " if way.is_jump else ""
+    via = f" via {way.before}" if way.before is not None else ""
+    return f"connected to {role}{settings} with SSH{via}"
+
+
+def unreadable_settings(
+    host: str, destination: Destination, error: Exception, *, jump: bool = False
+) -> HostError:
+    """What stands in the user's files cannot be read, or cannot be honoured."""
     return HostError(
         host,
-        f"read how to connect to {destination}",
+        f"read how to connect to {'the jump host ' if jump else ''}{destination}",
         _line(error),
-        "Check ~/.ssh/config and /etc/ssh/ssh_config (ssh_config(5)).",
+        error.todo
+        if isinstance(error, Refusal)
+        else "Check ~/.ssh/config and /etc/ssh/ssh_config (ssh_config(5)).",
+    )
+
+
+def cut_before_login(host: str, settings: Settings, way: Way, jump: Witness) -> HostError:
+    """The connection to the jump host ended while the next host was logged in to."""
+    reason = _line(jump.lost) if jump.lost is not None else "ended by the other side"
+    return HostError(
+        host,
+        _tried(settings, way),
+        f"the connection to the jump host {way.before} was cut ({reason})",
+        "Look at the jump host, its load and the log of its sshd.",
+    )
+
+
+def short_host_key(host: str, settings: Settings, way: Way, bits: int) -> HostError:
+    return HostError(
+        host,
+        _tried(settings, way),
+        f"its RSA host key has {bits} bits, and RequiredRSASize asks for {settings.least_rsa_bits}",
+        "Give the host another key (ssh-keygen -A, HostKey in sshd_config(5)).",
     )
 
 
@@ -103,12 +170,18 @@ def not_started(host: str, settings: Settings, what: str, error: Exception) -> H
         host,
         f"would run `{what}` as {settings} with SSH",
         f"sshd opens no session for it: {_line(error)}",
-        "See MaxSessions, PermitTTY and ForceCommand in the host's sshd_config(5), and its log.",
+        "See MaxSessions (0 permits none), PermitTTY and ForceCommand in the host's sshd_config(5), and its log.",
     )
 
 
 def _host_key(settings: Settings, witness: Witness, error: Exception) -> tuple[str, str]:
     known = settings.known_hosts
+    if witness.key is not None and witness.key in known.keys:
+        return (
+            f"its host key is known, and another one for its address: {_shown(witness.key)} (CheckHostIP)",
+            "Somebody may have changed the name service, or the address was another machine's before: "
+            "`ssh-keygen -R ADDRESS` when you are sure.",
+        )
     if witness.key is not None and known.keys:
         return (
             f"its host key has changed: it shows {_shown(witness.key)}, known_hosts says {_listed(known.keys)}",
@@ -188,6 +261,11 @@ def _listed(keys: list[asyncssh.SSHKey]) -> str:
 
 
 def _line(error: Exception) -> str:
-    """The first line of what an error says."""
+    """The first line of what an error says; a stranger may have written it."""
     lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
+    return harmless(lines[0]) if lines else type(error).__name__
+
+
+def harmless(text: str) -> str:
+    """Nothing that a terminal would obey, and not much of it."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text[:_LONGEST])

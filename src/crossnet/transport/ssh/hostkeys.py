@@ -1,12 +1,12 @@
 """The known_hosts files, and what a host showed instead of what they say.
 
-Only the name counts, as with `CheckHostIP no`, the default of OpenSSH since 8.5: a machine whose address is
-known must not pass for another one that a forged answer of the name service has put there.
+The name counts: a machine whose address is known must not pass for another one that a forged answer of the name
+service has put there. With CheckHostIP, which OpenSSH has off since 8.5, what is known for the address has to agree.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,13 +14,27 @@ import asyncssh
 
 _Keys = list[asyncssh.SSHKey]
 
+_KRL = b"SSHKRL"  # PROTOCOL.krl
+
 
 class KnownHosts:
     """Finds a host's keys for asyncssh, and remembers them for the message when none of them was shown."""
 
-    def __init__(self, files: Sequence[Path], *, alias: str | None) -> None:
+    def __init__(
+        self,
+        files: Sequence[Path],
+        *,
+        alias: str | None,
+        revoked: Path | None = None,
+        also_address: bool = False,
+        signed_with: Collection[str] = (),
+    ) -> None:
+        """`signed_with`: the algorithms with which an authority may sign; empty: any."""
         self.files = tuple(files)
         self._alias = alias
+        self._also_address = also_address and alias is None
+        self._signed_with = frozenset(signed_with)
+        self._revoked_anywhere = _listed_keys(revoked) if revoked is not None else []
         self._asked: tuple[str, int | None] | None = None
         self.entry = ""  # how the host is called in these files
         self.keys: _Keys = []
@@ -30,7 +44,11 @@ class KnownHosts:
     def __call__(self, host: str, address: str, port: int | None) -> tuple[_Keys, _Keys, _Keys]:
         """What asyncssh calls before the key exchange."""
         self.look_up(host, port)
-        return self.keys, self.authorities, self.revoked
+        keys = self.keys
+        if self._also_address and address and address != host:
+            of_address, _, _ = self._found(address, port)
+            keys = [key for key in keys if not of_address or key in of_address]
+        return keys, self.authorities, self.revoked
 
     def look_up(self, host: str, port: int | None) -> None:
         """Trusted keys, trusted authorities and revoked keys of a host; `port` None: the usual one."""
@@ -39,17 +57,26 @@ class KnownHosts:
         if self._asked == (host, port):
             return
         self._asked = host, port
+        self.entry = _entry(host, port)
+        self.keys, authorities, revoked = self._found(host, port)
+        self.authorities = [key for key in authorities if self._may_sign(key)]
+        self.revoked = [*revoked, *self._revoked_anywhere]
+
+    def _found(self, host: str, port: int | None) -> tuple[_Keys, _Keys, _Keys]:
         host = host.lower()
-        self.entry = f"[{host}]:{port}" if port else host
+        entry = _entry(host, port)
         known = asyncssh.SSHKnownHosts()
-        for line in self._lines({host, self.entry}):
+        for line in self._lines({host, entry}):
             with suppress(ValueError):  # as ssh does: a line that is none says nothing
                 known.load(line)
-        found, plain = known.match(self.entry, "", None), known.match(host, "", None)
+        found, plain = known.match(entry, "", None), known.match(host, "", None)
         # As ssh does: where nothing is known for this port, what is known without a port counts.
         trusted = found if found[0] or found[1] else plain
-        self.keys, self.authorities = list(trusted[0]), list(trusted[1])
-        self.revoked = [*found[2], *plain[2]]
+        return list(trusted[0]), list(trusted[1]), [*found[2], *plain[2]]
+
+    def _may_sign(self, authority: asyncssh.SSHKey) -> bool:
+        kinds = {kind.decode() for kind in authority.sig_algorithms}
+        return not self._signed_with or not kinds.isdisjoint(self._signed_with)
 
     def _lines(self, names: set[str]) -> Iterator[str]:
         for file in self.files:
@@ -62,6 +89,40 @@ class KnownHosts:
                 # To read a key costs much more than to see that a line is about another host.
                 if any(sign in hosts for sign in "*?!|@") or not names.isdisjoint(hosts.lower().split(",")):
                     yield line
+
+
+def _entry(host: str, port: int | None) -> str:
+    return f"[{host.lower()}]:{port}" if port else host.lower()
+
+
+def _listed_keys(file: Path) -> _Keys:
+    """The keys of RevokedHostKeys; ValueError where it cannot be read, since ssh then refuses every key too."""
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise ValueError(f"RevokedHostKeys: {file} cannot be read: {error.strerror}") from None
+    if content.startswith(_KRL):
+        raise ValueError(
+            f"RevokedHostKeys: {file} is a list in the form of ssh-keygen -k; name one of plain keys"
+        )
+    lines = (line.strip() for line in content.splitlines())
+    try:
+        return [asyncssh.import_public_key(line) for line in lines if line and not line.startswith(b"#")]
+    except ValueError as error:
+        raise ValueError(f"RevokedHostKeys: {file} has a line that is no public key: {error}") from None
+
+
+def rsa_bits(public_data: bytes) -> int:
+    """The length of an RSA key from its public half (RFC 4253, 6.6), as RequiredRSASize has it; 0 for others."""
+    fields = []
+    while len(public_data) >= 4:
+        size = int.from_bytes(public_data[:4])
+        fields.append(public_data[4 : 4 + size])
+        public_data = public_data[4 + size :]
+    match fields:
+        case [b"ssh-rsa", _, modulus]:
+            return int.from_bytes(modulus).bit_length()
+    return 0
 
 
 class Witness(asyncssh.SSHClient):

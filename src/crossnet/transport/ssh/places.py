@@ -1,0 +1,74 @@
+"""The sessions of a connection: as many at a time as the host permits (MaxSessions in sshd_config(5))."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+# MaxSessions is 10 unless the host says otherwise; it does not tell, it refuses what is more.
+SESSIONS = 10
+
+_AGAIN = 0.02  # seconds until a refused session is asked for again
+_LINGERS = 2.0  # seconds for which sshd may count a session that has ended
+
+
+class Places:
+    """How many there are is learned from what is refused."""
+
+    def __init__(self) -> None:
+        self.most = SESSIONS
+        self.taken = 0
+        self.left: deque[float] = deque(maxlen=SESSIONS)  # when the last ones were given back
+        self.news = asyncio.Event()
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[Place]:
+        place = Place(self)
+        await place.enter()
+        try:
+            yield place
+        finally:
+            place.leave()
+
+
+class Place:
+    """One of them, once it is entered."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._held = False
+
+    async def enter(self) -> None:
+        while self._places.taken >= self._places.most:
+            self._places.news.clear()
+            await self._places.news.wait()
+        self._places.taken += 1
+        self._held = True
+
+    def leave(self) -> None:
+        """Give it back; nothing where it was not entered."""
+        if self._held:
+            self._held = False
+            self._places.taken -= 1
+            self._places.left.append(_now())
+            self._places.news.set()
+
+    async def again(self) -> bool:
+        """Whether to ask once more for a session that was refused; then there is room for it as far as we know."""
+        if any(_now() - moment < _LINGERS for moment in self._places.left):
+            await asyncio.sleep(_AGAIN)
+            return True
+        if self._places.taken == 1:
+            return False  # it was the only one
+        self._places.most = min(self._places.most, self._places.taken - 1)
+        self._places.taken -= 1
+        self._held = False
+        self._places.news.set()
+        await self.enter()
+        return True
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
