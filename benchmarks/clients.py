@@ -21,7 +21,7 @@ from benchmarks.wide import lab_up, spec_text
 from crossnet import api
 from crossnet.lab.build import Lab
 from crossnet.specfile import parse
-from crossnet.transport import TIMEOUT, Completed
+from crossnet.transport import LIMIT, TIMEOUT, Completed
 from crossnet.transport.lab import LabHost
 
 SIZES = (1, 1_000, 10_000)
@@ -65,10 +65,15 @@ async def whole_job(lab: Lab, clients: int, engine: str) -> Run:
     plain_run = LabHost.run
 
     async def recorded(
-        self: LabHost, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT
+        self: LabHost,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout: float = TIMEOUT,
+        limit: int = LIMIT,
     ) -> Completed:
         start = time.perf_counter()
-        answer = await plain_run(self, argv, stdin=stdin, timeout=timeout)
+        answer = await plain_run(self, argv, stdin=stdin, timeout=timeout, limit=limit)
         name = argv[0].replace("-nft", "").replace("-legacy", "")
         if self.name == "gateway" and name in LOADERS:
             run.commands[name] += 1

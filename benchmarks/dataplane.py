@@ -46,6 +46,7 @@ from benchmarks.wide import (
 from crossnet import api
 from crossnet.lab.build import Lab
 from crossnet.specfile import parse
+from crossnet.transport import lines
 
 MANY = 10_000
 TOLERANCE = 0.10
@@ -178,7 +179,7 @@ async def measure(rounds: int) -> dict[str, list[Slice]]:
             serve = (*PYTHON, ACCEPT, TARGET, str(PORT), str(CLOCK_PORT), str(cpu))
             server = await host(lab, "target").start(serve)
             stack.push_async_callback(server.stop)
-            async for line in server.lines():
+            async for line in lines(server.output()):
                 assert line == b"ready\n", line
                 break
             await ways[name].check()

@@ -123,6 +123,12 @@ CODES = {
             "Use that version, or undo with it before this one is used.",
         ),
         Code(
+            "foreign-in-own",
+            "Somebody else has written into crossnet's own rules, and what would be changed could not be put back.",
+            "A rule, set or chain in crossnet's table or chains that crossnet does not write.",
+            "Take it out by hand; a table or chain of another name may have it.",
+        ),
+        Code(
             "forwarding-unknown",
             "crossnet's record is lost where its rules let others pass, so it is not known whether the host "
             "forwarded before crossnet. Left on, the host may be open; switched off, others may be cut off.",

@@ -5,7 +5,7 @@ A plan is data. Showing it, saving it and applying it are the same value.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from crossnet.design import Choice, Design, Impact, Passage, design
@@ -189,9 +189,8 @@ def make_plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
     wanted = design(spec, facts)
     hosts = [_host_plan(one, records[name], wanted, spec) for name, one in facts.items()]
     kept = {name: {(item.kind, item.key) for item in items} for name, items in wanted.wanted.items()}
-    if refusals := [
-        refusal for name in facts for refusal in _unknown(facts[name], records[name], kept[name])
-    ]:
+    unknown = (refusal for name in facts for refusal in _unknown(facts[name], records[name], kept[name]))
+    if refusals := [*unknown, *_flawed(hosts)]:
         raise PlanRefused(refusals)
     found = [impact for host in hosts for impact in _of_record(host, spec)]
     found += [impact for host in hosts for impact in _older_flows(host, facts[host.host])]
@@ -202,12 +201,13 @@ def make_plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
 def make_undo_plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
     """The plan that puts every host back to what it was before crossnet, from the hosts' own records."""
     records = _records(facts)
-    if refusals := [refusal for name in facts for refusal in _unknown(facts[name], records[name], set())]:
-        raise PlanRefused(refusals)
     hosts = [
         HostPlan(name, _restore(one, records[name], keep=set()), (), records[name], Record())
         for name, one in facts.items()
     ]
+    unknown = (refusal for name in facts for refusal in _unknown(facts[name], records[name], set()))
+    if refusals := [*unknown, *_flawed(hosts)]:
+        raise PlanRefused(refusals)
     found = [impact for host in hosts for impact in _of_record(host, spec)]
     found += [impact for host in hosts for impact in _older_flows(host, facts[host.host])]
     return _with_management_path(Plan(spec, (), tuple(hosts), tuple(found), {}, {}), facts)
@@ -225,6 +225,20 @@ def _records(facts: Mapping[str, Facts]) -> dict[str, Record]:
     if refusals:
         raise PlanRefused(refusals)
     return records
+
+
+def _flawed(hosts: Iterable[HostPlan]) -> Iterator[Refusal]:
+    """What would be changed and could not be put back: somebody else has written into what is crossnet's."""
+    for host in hosts:
+        for change in host.changes:
+            if change.have is not None and (flaw := change.have.flaw):
+                yield Refusal(
+                    "foreign-in-own",
+                    host.host,
+                    f"{change.have.kind} {change.have.key} is not as crossnet writes it, so a rollback could not "
+                    f"put it back: {flaw}",
+                    "Take out what somebody else has put in there; a table or chain of another name may have it.",
+                )
 
 
 def _unknown(facts: Facts, record: Record, keep: set[tuple[str, str]]) -> Iterator[Refusal]:

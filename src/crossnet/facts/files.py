@@ -6,24 +6,16 @@ import base64
 from dataclasses import dataclass
 
 from crossnet.facts.question import Question
+from crossnet.transport import ABSENT, THERE
 from crossnet.transport.batch import Answer
 
 # More than any file of crossnet has, and little enough for one answer.
 LARGEST = 32 * 2**20
 
-_ABSENT = 66  # sysexits.h: EX_NOINPUT
-
-# One file a time; base64 keeps every byte whatever it is. `[ -e ]` is also false where a folder may not be looked
-# into or a disk fails, so only the words for ENOENT count as absent.
+# One file a time; base64 keeps every byte whatever it is.
 _READ = rf"""
 if [ -L "$1" ]; then echo link && exec readlink -- "$1"; fi
-if [ ! -e "$1" ]; then
-    said=$(stat -- "$1" 2>&1)
-    case $said in *": No such file or directory") exit {_ABSENT} ;; esac
-    echo "$said" >&2
-    exit 1
-fi
-[ -f "$1" ] || {{ echo "it is no regular file" >&2; exit 1; }}
+{THERE}
 size=$(stat -c %s -- "$1") || exit
 [ "$size" -le {LARGEST} ] || {{ echo "it has $size bytes" >&2; exit 1; }}
 stat -c '%a %u:%g' -- "$1" && base64 <"$1"
@@ -67,7 +59,7 @@ def _parse(answer: str) -> FileState:
 
 
 def _failed(answer: Answer) -> Unreadable | None:
-    if answer.returncode == _ABSENT and not answer.error_text:
+    if answer.returncode == ABSENT and not answer.error_text:
         return None
     lines = answer.error_text.splitlines()
     return Unreadable(lines[-1] if lines else f"exit code {answer.returncode} without a word")

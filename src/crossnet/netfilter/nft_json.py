@@ -40,7 +40,7 @@ def parse_ruleset(text: bytes | str) -> tuple[Table, ...]:
         for entry in document["nftables"]:
             ((kind, body),) = entry.items()
             if kind == "table":
-                printed[body["family"], body["name"]] = _Printed()
+                printed[_text(body, "family"), _text(body, "name")] = _Printed()
             elif kind in ("set", "map", "chain", "rule"):
                 _take(printed[body["family"], body["table"]], kind, body)
         return tuple(_table(family, name, each) for (family, name), each in printed.items())
@@ -51,28 +51,39 @@ def parse_ruleset(text: bytes | str) -> tuple[Table, ...]:
 def _take(table: _Printed, kind: str, body: Mapping[str, Any]) -> None:
     match kind:
         case "chain":
-            table.hooks[body["name"]] = _hook(body)
-            table.rules[body["name"]] = []
+            name = _text(body, "name")
+            table.hooks[name] = _hook(body)
+            table.rules[name] = []
         case "rule":
             table.rules[body["chain"]].append(body)
         case "set" if body["type"] in _ADDRESSES:
             members = _members(body.get("elem", []))
             if members is not None:
-                table.sets[body["name"]] = members
+                table.sets[_text(body, "name")] = members
         case "map" if body["type"] in _ADDRESSES and body["map"] == body["type"]:
             entries = _entries(body.get("elem", []))
             if entries is not None:
-                table.maps[body["name"]] = entries
+                table.maps[_text(body, "name")] = entries
 
 
 def _hook(body: Mapping[str, Any]) -> Hook | None:
     """The hook of a base chain. nft has no type mangle: it is `route`, or `filter` at the mangle priority."""
     if "hook" not in body:
         return None
-    kind, priority = body["type"], body["prio"]
+    kind, priority = _text(body, "type"), body["prio"]
+    if not isinstance(priority, int):
+        raise TypeError(f"prio is {priority!r}")
     if kind == "route" or (kind == "filter" and priority == -150):
         kind = "mangle"
-    return Hook(body["hook"], kind, priority, body.get("policy", "accept"))
+    policy = _text(body, "policy") if "policy" in body else "accept"
+    return Hook(_text(body, "hook"), kind, priority, policy)
+
+
+def _text(body: Mapping[str, Any], key: str) -> str:
+    value = body[key]
+    if not isinstance(value, str):
+        raise TypeError(f"{key} is {value!r}")
+    return value
 
 
 def _members(elements: list[Any]) -> frozenset[Network] | None:

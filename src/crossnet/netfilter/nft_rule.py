@@ -92,7 +92,10 @@ def parse_rule(printed: Mapping[str, Any], around: Surroundings) -> Rule:
             matches += [match for match in _match(body, matches, around) if match not in matches]
         elif key == "counter":
             if isinstance(body, dict):  # else the name of a counter object, which counts and no more
-                counter = Counter(body["packets"], body["bytes"])
+                packets, size = body["packets"], body["bytes"]
+                if not (isinstance(packets, int) and isinstance(size, int)):
+                    raise TypeError(f"a counter without numbers: {body}")
+                counter = Counter(packets, size)
         elif key == "xt":
             _compat(body, matches, acts)
         elif key in _VERDICTS or key in ("jump", "goto") or key in _ACTING:
@@ -101,7 +104,10 @@ def parse_rule(printed: Mapping[str, Any], around: Surroundings) -> Rule:
             matches.append(UnknownMatch(say(statement)))
             if key not in _MATCHING:
                 open_end = [say(statement)]
-    return Rule(in_order(matches), _only_verdict(acts, open_end), printed.get("comment", ""), counter)
+    comment = printed.get("comment", "")
+    if not isinstance(comment, str):
+        raise TypeError(f"a comment that is no text: {comment!r}")
+    return Rule(in_order(matches), _only_verdict(acts, open_end), comment, counter)
 
 
 def _only_verdict(acts: list[tuple[Verdict, str]], open_end: list[str]) -> Verdict:

@@ -113,6 +113,11 @@ class Resource(ABC):
         return self == have
 
     @property
+    def flaw(self) -> str:
+        """Why nobody could put it back once it is changed, because others have had a hand in it; else nothing."""
+        return ""
+
+    @property
     def settings(self) -> tuple[str, ...]:
         """The kernel settings that change with it."""
         return ()

@@ -160,9 +160,19 @@ class RuleTable(Resource):
         }
 
     def state(self) -> Encoded:
-        """Which table it is, and a digest of its rules."""
+        """Which table it is, and a digest of its rules; none where they are not as crossnet writes any."""
+        if self.flaw:
+            return {**self.encode(), "rules": None}
         text = b"".join(step.content for step in type(self).load(None, self))
         return {**self.encode(), "rules": hashlib.sha256(text).hexdigest()}
+
+    @property
+    def flaw(self) -> str:
+        try:
+            type(self).load(None, self)
+        except ValueError as error:
+            return str(error)
+        return ""
 
     @classmethod
     def decode(cls, encoded: Encoded) -> Self:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from crossnet.facts.question import Question, put, refuse
 from crossnet.record import HISTORY
-from crossnet.transport import Host
+from crossnet.transport import ABSENT, THERE, Host
+from crossnet.transport.batch import Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,24 @@ class Past:
         return "confirmed" if self.is_written else "confirmed, not written for the next boot"
 
 
+# host.sh keeps 500 lines; whatever else may have grown there, its end is what counts.
+_LARGEST = 2**20
+_READ = THERE + f'exec tail -c {_LARGEST} -- "$1"'
+
+
 async def read_history(host: Host) -> tuple[Past, ...]:
     """What the host remembers, oldest first; a line that cannot be read is left out."""
-    data = await host.read(PurePosixPath(HISTORY))
-    lines = (line.split("\t") for line in (data or b"").decode(errors="replace").splitlines())
-    return tuple(Past(host.name, *words) for words in lines if len(words) == 7)
+    place = str(host.locate(PurePosixPath(HISTORY)))
+
+    def parse(said: str) -> tuple[Past, ...]:
+        lines = (line.split("\t") for line in said.split("\n"))
+        return tuple(Past(host.name, *words) for words in lines if len(words) == 7)
+
+    question = Question(f"read {HISTORY}", ("sh", "-c", _READ, "sh", place), parse, _absent)
+    return (await put(host, [question]))[question]
+
+
+def _absent(answer: Answer) -> tuple[Past, ...]:
+    if answer.returncode != ABSENT or answer.error_text:
+        refuse(answer, "tail")
+    return ()

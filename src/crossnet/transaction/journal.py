@@ -172,10 +172,14 @@ def unfinished(facts: Facts) -> Journal | None:
     )
 
 
+# Digits of a deadline; what is longer crossnet never wrote, and counts as passed, as in host.sh.
+_LONGEST = 9
+
+
 def _left(deadline: str, uptime: int, boot: str) -> int:
     """Seconds until a deadline; one of another boot, or that cannot be understood, has passed."""
     match deadline.split():
-        case [at, of] if of == boot and at.isdecimal():
+        case [at, of] if of == boot and at.isdecimal() and len(at) <= _LONGEST:
             return max(0, int(at) - uptime)
     return 0
 

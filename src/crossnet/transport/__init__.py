@@ -17,9 +17,11 @@ from crossnet.transport.output import LIMIT, lines
 from crossnet.values import Address
 
 __all__ = [
+    "ABSENT",
     "ENVIRONMENT",
     "LIMIT",
     "PATH",
+    "THERE",
     "TIMEOUT",
     "Completed",
     "Host",
@@ -122,18 +124,21 @@ class Host(Protocol):
         ...
 
 
-# `[ -e ]` is also false where a folder may not be looked into or a disk fails: only the words for ENOENT count as
-# absent. What is no regular file (a pipe, say) would never end.
-_READ = r"""
+# The file "$1" is there, or 66 (sysexits.h: EX_NOINPUT) says that it is not. `[ -e ]` is also false where a folder
+# may not be looked into or a disk fails, so only the words for ENOENT count as absent. What is no regular file, such
+# as a pipe, would be read without an end.
+THERE = r"""
 if [ ! -e "$1" ]; then
-    said=$(LC_ALL=C stat -L -- "$1" 2>&1)
+    said=$(stat -L -- "$1" 2>&1)
     case $said in *": No such file or directory") exit 66 ;; esac
     echo "$said" >&2
     exit 1
 fi
 [ -f "$1" ] || { echo "it is no regular file" >&2; exit 1; }
-exec cat -- "$1"
 """
+ABSENT = 66
+
+_READ = THERE + 'exec cat -- "$1"'
 
 # Written aside in the same folder and renamed, so that no reader ever sees half a file; synced before and
 # after the rename, so that a power cut leaves the old or the new one (rename(2), fsync(2)). Daemons glob
@@ -181,7 +186,7 @@ class ShellHost(ABC):
 
     async def read(self, path: PurePosixPath) -> bytes | None:
         answer = await self.run(["sh", "-c", _READ, "sh", str(self.locate(path))])
-        if answer.returncode == 66:
+        if answer.returncode == ABSENT:
             return None
         return self._worked(answer, f"read {path}").stdout
 

@@ -1,0 +1,305 @@
+"""Any bytes as any answer, any exit code: a value, or an error that names the host; in facts and all that follows."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crossnet.errors import CrossnetError, HostError, PlanRefused
+from crossnet.facts import Facts, FileState
+from crossnet.facts.capabilities import tools_question
+from crossnet.facts.files import file_question
+from crossnet.facts.firewall import QUESTIONS
+from crossnet.facts.links import LINKS
+from crossnet.facts.neighbours import NEIGHBOURS
+from crossnet.facts.question import Question
+from crossnet.facts.routes import ROUTES4, ROUTES6
+from crossnet.facts.start import START
+from crossnet.facts.sysctls import BOOT_SETTINGS, SYSCTLS
+from crossnet.health import crossing_status, last_verified, refused_status
+from crossnet.planning import Plan, make_plan, make_undo_plan
+from crossnet.record import APPLIED, BEGUN, DEADLINE, DECISION, JOURNAL, VERIFIED, read_record
+from crossnet.show import json as show_json
+from crossnet.show import text as show_text
+from crossnet.spec import Spec
+from crossnet.specfile import parse
+from crossnet.transaction import journal
+from crossnet.transaction.agent import Agent
+from crossnet.transaction.bundle import bundle
+from crossnet.transaction.foreign import changed_meanwhile
+from crossnet.transaction.history import read_history
+from crossnet.transaction.rollback import differences, unproved
+from crossnet.transport import LIMIT, TIMEOUT, Completed, Process, ShellHost
+from crossnet.transport.batch import Answer
+from crossnet.values import Family, Probe, address
+from crossnet.verification import conntrack, counters, read_back
+from crossnet.verification.probe import search, send
+from facts.mutated import CODES, PIECES, changed_text, mutated
+from facts.recorded import Failure, facts_of, question_name
+
+CASES = Path(__file__).parents[1] / "design" / "cases"
+NAMES = ("seed", "applied", "dual", "engines-mixed", "forward-drops", "adopted")
+SEEDS = st.integers(0, 2**64)
+
+
+@cache
+def case(name: str) -> tuple[Spec, dict[str, dict[str, Any]], dict[str, Facts]]:
+    folder = CASES / name
+    spec = parse((folder / "spec.yaml").read_text(encoding="utf-8"), "crossnet.yaml")
+    recordings = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")}
+    return spec, recordings, {host: facts_of(host, recording) for host, recording in recordings.items()}
+
+
+def answer(changed: Any) -> Answer:
+    if isinstance(changed, Failure):
+        return Answer(changed.code, changed.said.encode(), changed.words.encode())
+    return Answer(0, changed.encode(errors="surrogatepass"))
+
+
+# ---- at the door -----------------------------------------------------------------------------------
+
+TRACKED = [
+    "tcp 6 118 TIME_WAIT src=10.0.43.15 dst=10.0.44.1 sport=4000 dport=443 src=10.0.44.1 dst=10.0.44.63 "
+    "sport=443 dport=4000 [ASSURED] mark=0 use=1",
+    "icmp 1 29 src=10.0.43.15 dst=10.0.44.1 type=8 code=0 id=7 [UNREPLIED] src=10.0.44.1 dst=10.0.44.63 "
+    "type=0 code=0 id=7 mark=0 use=1",
+    "cannot tell",
+]
+SAVED = ["*filter", ":FORWARD DROP [0:0]", "[7:420] -A FORWARD -i eth1 -j ACCEPT", "COMMIT"]
+
+
+@cache
+def asked() -> list[tuple[Question[Any], Any]]:
+    """Every question that a host is asked, each with what a real one answered."""
+    tools = tools_question("/run")
+    general: tuple[Question[Any], ...] = (
+        *(LINKS, ROUTES4, ROUTES6, NEIGHBOURS, START, SYSCTLS, BOOT_SETTINGS),
+        *(tools, *QUESTIONS),
+    )
+    found: list[tuple[Question[Any], Any]] = [
+        (question, recording.get(question_name(question.argv)))
+        for name in NAMES
+        for recording in case(name)[1].values()
+        for question in general
+    ]
+    flow = (address("10.0.43.15"), address("10.0.44.1"))
+    found += [(conntrack.question(Family.V4, [flow]), TRACKED)] * 8
+    for name in ("applied", "engines-mixed"):
+        spec, recordings, facts = case(name)
+        made = make_plan(spec, facts)
+        found += [
+            (question, recordings[host]["nft -j list ruleset"] if question.argv[0] == "nft" else SAVED)
+            for host, table in made.tables
+            for question in [counters.question(table)]
+        ] * 3
+    found += [(file_question("/etc/crossnet/start", "/x"), ["755 0:4", "AAEC/w=="])] * 4
+    return found
+
+
+@given(SEEDS)
+@settings(max_examples=16_000, deadline=None)
+def test_every_question(seed: int) -> None:
+    draw = Random(seed)
+    question, recorded = draw.choice(asked())
+    with suppress(HostError):
+        question.meaning("gateway", answer(mutated(draw, recorded)))
+
+
+# ---- what crossnet keeps on a host ---------------------------------------------------------------------
+
+
+@cache
+def kept() -> tuple[Spec, Facts, dict[str, Any]]:
+    spec, _, facts = case("applied")
+    gateway = facts["gateway"]
+    record = read_record(gateway)
+    entries = tuple(
+        journal.Entry(f"{own.applied.kind}", own.applied, own.original.state() if own.original else None)
+        for own in record.owned
+    )
+    written = journal.new("1234abcd", "apply", ("app", "gateway"))
+    own = {
+        JOURNAL: json.loads(journal.encode(replace(written, entries=entries))),
+        APPLIED: json.loads(record.to_json()),
+        VERIFIED: {"business": {"time": "2026-11-28T00:00:00Z", "result": "reachable"}},
+    }
+    return spec, gateway, own
+
+
+@given(SEEDS)
+@settings(max_examples=1_000, deadline=None)
+def test_every_file_of_crossnets_own(seed: int) -> None:
+    draw = Random(seed)
+    _, gateway, own = kept()
+    path = draw.choice(list(own))
+    said = answer(mutated(draw, own[path])).stdout
+    texts = {BEGUN: "1\n2\n", DECISION: "confirm\n", DEADLINE: "1000 5bd4a94a-d9a4-4d4b-a0a4-6a2c1b0f7c11\n"}
+    files = {name: changed_text(draw, text).encode(errors="replace") for name, text in texts.items()}
+    files |= {name: json.dumps(value).encode() for name, value in own.items()}
+    if draw.random() < 0.5:
+        files = {name: data for name, data in files.items() if name in (APPLIED, VERIFIED)}
+    files[path] = said
+    states = {name: FileState(data, 0o600, "0:0") for name, data in files.items()}
+    facts = replace(gateway, files=states)
+    with suppress(CrossnetError):
+        if found := journal.unfinished(facts):
+            journal.locked("gateway", found)
+            unproved(found, facts)
+    with suppress(CrossnetError):
+        read_record(facts).to_json()
+    assert all(isinstance(text, str) for one in last_verified(facts).values() for text in one.values())
+
+
+# ---- the verbs of a transaction, and of a verification ---------------------------------------------------
+
+
+class Saying(ShellHost):
+    """Gives this one answer to whatever it is told."""
+
+    name = "gateway"
+
+    def __init__(self, said: bytes, code: int, errors: bytes) -> None:
+        self._said = said, code, errors
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT, limit: int = LIMIT
+    ) -> Completed:
+        said, code, errors = self._said
+        boundary = next((word for word in argv if word.startswith("--crossnet-")), "").encode()
+        return Completed(self.name, tuple(argv), code, said.replace(b"BOUNDARY", boundary), errors)
+
+    async def start(self, argv: Sequence[str]) -> Process:
+        raise AssertionError
+
+
+@cache
+def changes() -> Sequence[Any]:
+    spec, _, facts = case("seed")
+    return [change for name, change in make_plan(spec, facts).live() if name == "gateway"]
+
+
+PROBE = Probe.from_text("icmp/10.0.44.1")
+VERBS: tuple[Callable[[Agent], Coroutine[Any, Any, object]], ...] = (
+    lambda agent: agent.stage(b"bundle"),
+    lambda agent: agent.arm(30, unproved=False),
+    lambda agent: agent.apply(2, changes(), 10),
+    lambda agent: agent.extend(30),
+    lambda agent: agent.commit(),
+    lambda agent: agent.release(),
+    lambda agent: agent.rollback(),
+    lambda agent: agent.left(),
+    lambda agent: agent.ended(),
+    lambda agent: agent.sweep(),
+    lambda agent: read_history(agent.host),
+    lambda agent: send(agent.host, [PROBE, PROBE]),
+    lambda agent: search(agent.host, [[PROBE.destination]]),
+)
+SAID = (
+    "open 30\n",
+    "confirm\n",
+    "rollback\n",
+    "gone confirm\n",
+    "gone \n",
+    "armed watch\narmed timer\n",
+    "drilling\n",
+    "confirmed\n",
+    "extended\n",
+    "written\n",
+    "clean\n",
+    "lacks flock\n",
+    "unguarded\n",
+    "unproved no systemd\n",
+    "No such file\nfailed 0001 01 2 route 10.0.44.0/24\n",
+    "failed 0009 07 1 sysctl x\n",
+    "held 1 30 confirm\n",
+    "held 1 30\n{}\n",
+    "\nBOUNDARY 0\n",
+    "2026-11-28T00:00:00Z\t1234abcd\tme@here\tapply\t2026-11-28T00:01:00Z\tconfirm\twritten\n\nBOUNDARY 0\n",
+    "said\nBOUNDARY 0 0\nsaid\nBOUNDARY 1 1\n",
+)
+
+
+@given(SEEDS)
+@settings(max_examples=1_500, deadline=None)
+def test_every_verb(seed: int) -> None:
+    draw = Random(seed)
+    said = draw.choice(SAID)
+    if draw.random() < 0.2:
+        _, _, own = kept()
+        said = f"held 1 30\n{answer(mutated(draw, own[JOURNAL])).text}"
+    if draw.random() < 0.8:
+        said = changed_text(draw, said)
+    host = Saying(said.encode(errors="replace"), draw.choice((0, 0, *CODES)), draw.choice(PIECES).encode())
+    with suppress(CrossnetError):
+        asyncio.run(draw.choice(VERBS)(Agent(host, "1234abcd")))
+
+
+# ---- everything that follows from facts ------------------------------------------------------------------
+
+
+def follow(spec: Spec, before: Mapping[str, Facts], facts: Mapping[str, Facts]) -> None:
+    """Every verb that reads these facts, with all that it shows."""
+    show_text.facts_text(facts)
+    show_json.document(show_json.facts_data(facts))
+    for one in facts.values():
+        journal.unfinished(one)
+    try:
+        made = make_plan(spec, facts)
+    except PlanRefused as refused:
+        show_text.status_text(refused_status(spec, facts, refused))
+    else:
+        prepare(made)
+        found = crossing_status(made, facts)
+        show_text.status_text(found)
+        show_json.document(show_json.status_data(found))
+    prepare(make_undo_plan(spec, facts))
+    old = make_plan(spec, before)
+    changed_meanwhile(old, before, facts)
+    read_back(old, facts, live_only=False)
+    differences(old.live(), facts)
+
+
+def prepare(plan: Plan) -> None:
+    """What is shown of a plan, and what an apply would leave on each host before it begins."""
+    show_text.plan_text(plan, verbose=True)
+    show_json.document(show_json.plan_data(plan))
+    written = journal.new("1234abcd", "apply", plan.touched)
+    for host in plan.hosts:
+        live = [change for name, change in plan.live() if name == host.host]
+        later = [change for name, change in plan.persistent() if name == host.host]
+        own = replace(written, entries=tuple(journal.entry(one) for one in live))
+        bundle(own, host, live, later, lambda path: path)
+
+
+@given(SEEDS)
+@settings(max_examples=1_500, deadline=None)
+def test_facts_and_all_that_follows(seed: int) -> None:
+    draw = Random(seed)
+    spec, recordings, facts = case(draw.choice(NAMES))
+    host = draw.choice(sorted(recordings))
+    recording = dict(recordings[host])
+    # Those of which not every change is an error.
+    question = draw.choice(sorted(set(recording) - {"tools", "sysctl files"}))
+    recording[question] = mutated(draw, recording[question])
+    with suppress(CrossnetError):
+        follow(spec, facts, {**facts, host: facts_of(host, recording)})
+
+
+def test_what_real_tools_said_is_understood() -> None:
+    """The tests above would be content with an error for whatever is said."""
+    spec, _, facts = case("applied")
+    follow(spec, facts, facts)
+    for question, recorded in asked():
+        lines = isinstance(recorded, list) and all(isinstance(line, str) for line in recorded)
+        said = "".join(f"{line}\n" for line in recorded) if lines else json.dumps(recorded)
+        question.meaning("gateway", Answer(0, said.encode()))
