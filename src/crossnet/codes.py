@@ -111,6 +111,12 @@ CODES = {
             "Remove that route if it is not needed, or take the destination out of `to`.",
         ),
         Code(
+            "same-machine",
+            "Two names of the spec lead to one machine.",
+            "The same boot id and the same network namespace (/proc/self/ns/net).",
+            "Name it once under `hosts:`.",
+        ),
+        Code(
             "record-unreadable",
             "Where crossnet keeps what was there before it, something stands that is no file, or that cannot be read.",
             "/var/lib/crossnet/applied.json, read as root.",

@@ -213,10 +213,26 @@ def make_undo_plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
     return _with_management_path(Plan(spec, (), tuple(hosts), tuple(found), {}, {}), facts)
 
 
+def _same_machine(facts: Mapping[str, Facts]) -> Iterator[Refusal]:
+    """Hosts that are one: it would be changed twice, and its transaction would lock out itself."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for name, one in facts.items():
+        if one.boot and one.network:
+            names.setdefault((one.boot, one.network), []).append(name)
+    for same in names.values():
+        if len(same) > 1:
+            yield Refusal(
+                "same-machine",
+                " and ".join(same),
+                "are one machine: the same start of it, and the same network namespace",
+                f"Name it once under `hosts:`, as `{same[0]}` for one, and use that name in every crossing.",
+            )
+
+
 def _records(facts: Mapping[str, Facts]) -> dict[str, Record]:
     """The record of every host; PlanRefused with all that cannot be used."""
     records: dict[str, Record] = {}
-    refusals: list[Refusal] = []
+    refusals = list(_same_machine(facts))
     for name, one in facts.items():
         try:
             records[name] = read_record(one)

@@ -49,6 +49,7 @@ class _Sheet:
     iptables_is_nft: bool = True
     controller: Address | None = None
     reached_at: Address | None = None
+    machine: tuple[str, str] = ("", "")
 
 
 def facts_from(text: str) -> dict[str, Facts]:
@@ -92,6 +93,8 @@ def host_facts(name: str, text: str, *, firewall: Firewall | None = None) -> Fac
         ),
         firewall=firewall or Firewall(nft=tuple(sheet.nft)),
         files=sheet.files,
+        boot=sheet.machine[0],
+        network=sheet.machine[1],
         controller=sheet.controller,
         reached_at=sheet.reached_at,
     )
@@ -111,6 +114,8 @@ def _read(sheet: _Sheet, words: list[str]) -> None:
             sheet.boot.append(BootSetting(file, name, value))
         case ["file", path, *text]:
             sheet.files[path] = FileState(" ".join(text).encode(), 0o600, "0:0")
+        case ["machine", boot, network]:
+            sheet.machine = (boot, network)
         case ["unreadable", path, *why]:
             sheet.files[path] = Unreadable(" ".join(why))
         case ["rules", "of", "crossnet", fence]:

@@ -8,11 +8,12 @@ from collections.abc import Callable
 import pytest
 
 import crossnet
-from crossnet.errors import PlanRefused
+from crossnet.errors import CrossnetError, PlanRefused
 from crossnet.health import State
 from crossnet.lab.build import Lab
 from crossnet.record import APPLIED
 from crossnet.show.text import plan_text, undone_text
+from crossnet.specfile import parse
 from lab.crossing import Bench
 
 pytestmark = pytest.mark.lab
@@ -150,3 +151,44 @@ def test_where_the_rules_keep_nobody_out_an_undo_asks_what_shall_become_of_forwa
     bench.check("gateway", "mkdir -p /etc/sysctl.d; echo net.ipv4.ip_forward=1 >/etc/sysctl.d/50-router.conf")
     bench.undo(spec)
     assert forwards(bench) == "1"
+
+
+# ---- what stood in crossnet's place, and what two names lead to --------------------------------------
+
+SETTINGS = "/etc/sysctl.d/99-zz-crossnet.conf"
+
+
+@pytest.mark.parametrize("target", ["../sysctl.conf", "/etc", "/nowhere/at all"])
+def test_a_link_in_the_place_of_a_file_is_given_back_as_it_was(bench: Bench, target: str) -> None:
+    bench.check("gateway", f"mkdir -p /etc/sysctl.d; ln -s '{target}' {SETTINGS}")
+    before = bench.fingerprints()
+    spec = bench.spec("to: 10.0.44.0/24")
+    bench.apply(spec)
+    assert bench.run("gateway", f"[ ! -L {SETTINGS} ] && grep net.ipv4.ip_forward {SETTINGS}").ok
+    bench.undo(spec)
+    assert bench.check("gateway", f"readlink {SETTINGS}") == f"{target}\n"
+    assert bench.differences(before) == []
+
+
+@pytest.mark.parametrize("made", ["mkdir", "mkfifo"])
+def test_what_is_no_file_in_the_place_of_one_is_told(bench: Bench, made: str) -> None:
+    bench.check("gateway", f"mkdir -p /etc/sysctl.d; {made} {SETTINGS}")
+    held = bench.fingerprints()
+    with pytest.raises(
+        CrossnetError, match=r"gateway: read /etc/sysctl\.d/99-zz-crossnet\.conf: it is no regular"
+    ):
+        bench.apply(bench.spec("to: 10.0.44.0/24"))
+    assert bench.differences(held) == []
+
+
+def test_two_names_of_one_machine_are_said_to_be_one(bench: Bench) -> None:
+    name = bench.lab.name
+    spec = parse(
+        f"crossnet: 1\nhosts: {{app: {{lab: {name}/app}}, gateway: {{lab: {name}/gateway}}, "
+        f"again: {{lab: {name}/gateway}}}}\n"
+        "crossings: {business: {from: app, via: gateway, to: 10.0.44.0/24}}\n",
+        "test.yaml",
+    )
+    for act in (bench.plan, bench.undo):
+        with pytest.raises(PlanRefused, match=r"gateway and again: are one machine.*\[same-machine\]"):
+            act(spec)

@@ -23,6 +23,7 @@ EVERY_KIND: list[Resource] = [
     Sysctl("net.ipv6.conf.eth0.accept_ra", "2"),
     File("/etc/crossnet/start", b"#!/bin/sh\n\x00\xff\n", 0o755, "0:0"),
     File("/etc/crossnet/routes", b""),
+    File("/etc/sysctl.d/99-zz-crossnet.conf", b"", 0o777, target="../sysctl.conf"),
     Service("crossnet.service"),
     Jump(Engine.IPTABLES_LEGACY, Family.V6, "mangle", "ip6tables-legacy"),
     RuleTable(Engine.NFTABLES, Family.V4, Table("ip", "crossnet", ())),

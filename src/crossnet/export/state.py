@@ -118,6 +118,8 @@ def _is(side: Resource | None, either: Resource, locate: Locate) -> Test:
         case Sysctl() as setting:
             pairs = ((setting.name, setting.value), *setting.disturbed)
             return _line("settings_are", *(f"{name.translate(_SLASHES)}={value}" for name, value in pairs))
+        case File(target=str() as target) as file if there:
+            return Test(f'[ "$(readlink {shlex.quote(locate(file.path))})" = {shlex.quote(target)} ]')
         case File() as file if there:
             return Test(shlex.join(("is_file", locate(file.path), f"{file.mode:o}")), file.data)
         case Service() as service if there:

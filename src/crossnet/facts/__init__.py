@@ -17,7 +17,7 @@ from crossnet.facts.links import LINKS, Link
 from crossnet.facts.neighbours import NEIGHBOURS
 from crossnet.facts.question import put
 from crossnet.facts.routes import ROUTES4, ROUTES6, Route
-from crossnet.facts.start import START
+from crossnet.facts.start import NETWORK, START
 from crossnet.facts.sysctls import BOOT_SETTINGS, SYSCTLS, BootSetting
 from crossnet.facts.units import UNITS
 from crossnet.netfilter import Engine
@@ -44,6 +44,7 @@ class Facts:
     reached_at: Address | None = None  # and on which of its own addresses
     uptime: int = 0  # seconds since the host was started
     boot: str = ""  # which start that was
+    network: str = ""  # its network namespace; nothing where that cannot be told
     units: Mapping[str, bool] | None = (
         None  # whether each unit of crossnet runs; None where that is not known
     )
@@ -85,7 +86,7 @@ async def observe(host: Host, files: Iterable[PurePosixPath], own: PurePosixPath
     systemd = host.locate(PurePosixPath(SYSTEMD))
     tools = tools_question(str(systemd))
     asked = {str(path): file_question(str(path), str(host.locate(path))) for path in files}
-    general = (LINKS, ROUTES4, ROUTES6, NEIGHBOURS, START, SYSCTLS, BOOT_SETTINGS, tools)
+    general = (LINKS, ROUTES4, ROUTES6, NEIGHBOURS, START, NETWORK, SYSCTLS, BOOT_SETTINGS, tools)
     # A namespace that keeps files of its own is not the one whose units systemd runs.
     units = (UNITS,) if str(systemd) == SYSTEMD else ()
     whose = [folder_question(str(own), str(host.locate(own)))] if own else []
@@ -106,5 +107,6 @@ async def observe(host: Host, files: Iterable[PurePosixPath], own: PurePosixPath
         reached_at=await host.reached_at(),
         uptime=start.uptime,
         boot=start.boot,
+        network=said[NETWORK],
         units=said[UNITS] if units else None,
     )

@@ -9,6 +9,8 @@ from crossnet.facts.question import Question
 
 _BOOT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
+_NETWORK = re.compile(r"net:\[[0-9]{1,20}\]")
+
 
 @dataclass(frozen=True, slots=True)
 class Start:
@@ -25,6 +27,18 @@ def parse_start(answer: str) -> Start:
         raise ValueError(f"no boot id: {boot[:40]!r}")
     return Start(int(float(seconds)), boot)
 
+
+def _parse_network(answer: str) -> str:
+    network = answer.strip()
+    if not _NETWORK.fullmatch(network):
+        raise ValueError(f"no network namespace: {network[:40]!r}")
+    return network
+
+
+# Two hosts of one start and one network namespace are one (namespaces(7)). Not told where /proc does not have it.
+NETWORK = Question(
+    "asked for its network namespace", ("readlink", "/proc/self/ns/net"), _parse_network, lambda _: ""
+)
 
 START = Question(
     "asked when it was started", ("cat", "/proc/uptime", "/proc/sys/kernel/random/boot_id"), parse_start

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 
 from crossnet.facts import Facts
 from crossnet.facts.question import text, text_or
-from crossnet.resources.resource import Encoded, Look, Resource, Step, Write
+from crossnet.resources.resource import Encoded, Link, Look, Resource, Step, Write
 
 # In the first line of each file that crossnet writes for others to read.
 SIGNATURE = b"Written by crossnet;"
@@ -17,13 +17,14 @@ SIGNATURE = b"Written by crossnet;"
 
 @dataclass(frozen=True, slots=True)
 class File(Resource):
-    """A file's bytes, mode and owner (`uid:gid`)."""
+    """A file's bytes, mode and owner (`uid:gid`); of a symbolic link its target, and nothing of these."""
 
     kind: ClassVar[str] = "file"
     path: str
     data: bytes
     mode: int = 0o644
     owner: str | None = None  # None: whoever crossnet is on that host
+    target: str | None = None
 
     @property
     def key(self) -> str:
@@ -52,10 +53,14 @@ class File(Resource):
 
     def current(self, facts: Facts) -> Self | None:
         state = facts.file(self.path)
-        return type(self)(self.path, state.data, state.mode, state.owner) if state else None
+        if state is None:
+            return None
+        if state.target is not None:
+            return type(self)(self.path, b"", 0o777, target=state.target)
+        return type(self)(self.path, state.data, state.mode, state.owner)
 
     def satisfied_by(self, have: Self) -> bool:
-        return (self.data, self.mode) == (have.data, have.mode)
+        return (self.data, self.mode, self.target) == (have.data, have.mode, have.target)
 
     def look(self) -> tuple[Look, ...]:
         return (PurePosixPath(self.path),)
@@ -66,17 +71,22 @@ class File(Resource):
         assert side is not None, "a change has at least one side"
         if want is None:
             return (Write(PurePosixPath(side.path), None),)
+        if want.target is not None:
+            return (Link(PurePosixPath(want.path), want.target),)
         return (Write(PurePosixPath(want.path), want.data, want.mode, want.owner),)
 
     @classmethod
     def describe(cls, have: Self | None, want: Self | None) -> str:
         side = want or have
         assert side is not None, "a change has at least one side"
+        if want is not None and have is not None and (want.target or have.target):
+            return f"{side.path}  ({_shown(have)} → {_shown(want)})"
         return side.path
 
     def encode(self) -> Encoded:
         data = base64.b64encode(self.data).decode()
-        return {"path": self.path, "data": data, "mode": f"{self.mode:04o}", "owner": self.owner}
+        mode = f"{self.mode:04o}"
+        return {"path": self.path, "data": data, "mode": mode, "owner": self.owner, "target": self.target}
 
     @classmethod
     def decode(cls, encoded: Encoded) -> Self:
@@ -85,4 +95,9 @@ class File(Resource):
             base64.b64decode(text(encoded, "data"), validate=True),
             int(text(encoded, "mode"), 8),
             text_or(encoded, "owner", None),
+            text_or(encoded, "target", None),
         )
+
+
+def _shown(file: File) -> str:
+    return f"a link to {file.target}" if file.target is not None else "a file"

@@ -207,10 +207,10 @@ feed() { # DATA COMMAND…
 put() { # DATA PATH MODE OWNER
     folder=${2%/*}
     aside=$folder/.${2##*/}.crossnet
-    [ ! -d "$2" ] || { echo "$2 is a folder" >&2 && return 1; }
+    if [ -d "$2" ] && [ ! -L "$2" ]; then echo "$2 is a folder" >&2 && return 1; fi
     make_folder "$folder" || return
     if cat -- "$1" >"$aside" && chmod "$3" "$aside" && { [ "$4" = - ] || chown "$4" "$aside"; } &&
-        flush "$aside" && mv -f -- "$aside" "$2"; then
+        flush "$aside" && { [ ! -d "$2" ] || rm -f -- "$2"; } && mv -f -- "$aside" "$2"; then
         flush "$folder"
     else
         rm -f -- "$aside"
@@ -233,6 +233,7 @@ make_folder() { # PATH, and what is missing above it
 
 link() { # PATH TARGET
     make_folder "${1%/*}" || return
+    if [ -d "$1" ] && [ ! -L "$1" ]; then echo "$1 is a folder" >&2 && return 1; fi
     ln -sfn -- "$2" "$1" && flush "${1%/*}"
 }
 
