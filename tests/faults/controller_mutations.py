@@ -22,6 +22,9 @@ POWER = "tests/faults/test_host_power.py::test_cache_lost_in_a_verb[nftables-btr
 OVER = "tests/faults/test_host_power.py::test_what_is_over_stays_over[nftables-btrfs]"
 LATE = f"{STOPPED}who_wakes_up_late_is_refused_and_says_so[before-gateway-commit]"
 IN_TIME = "tests/lab/test_fence_in_time.py::test_nobody_passes_while_"
+LOST = "tests/lab/test_record_lost.py::"
+OTHER = "tests/lab/test_other_version.py::test_"
+NUMBERS = "tests/lab/test_session_numbers.py::test_a_number_that_is_used_again_ends_nobody"
 UNDO = 'if change.resource.kind != {kind!r}:\n        yield from _steps(f"{{folder}}/undo"'
 
 
@@ -132,6 +135,62 @@ MUTATIONS = (
         "return (*still, *(split for split in _splits(past) if split.transaction not in held))",
         "return tuple(still)",
         f"{STOPPED}a_split_is_told_and_brought_together_from_another_machine",
+    ),
+    Mutation(
+        "what stands without a record is not seen",
+        "record.py",
+        "trace for kind in KINDS.values() for trace in kind.traces(facts) if kept.find(trace) is None",
+        "trace for kind in KINDS.values() for trace in kind.traces(facts) if False",
+        f"{LOST}test_an_apply_keeps_the_fence_and_an_undo_closes_the_gateway[removed-nftables]",
+    ),
+    Mutation(
+        "a damaged record is an empty one",
+        "record.py",
+        "return _with_traces(facts, kept, lost)",
+        "return kept",
+        f"{LOST}test_an_apply_keeps_the_fence_and_an_undo_closes_the_gateway[emptied-nftables]",
+    ),
+    Mutation(
+        "without its record forwarding was on before",
+        "record.py",
+        'yield Owned(None if lets_pass else Sysctl(setting.name, "0"), setting)',
+        "return",
+        f"{LOST}test_an_apply_keeps_the_fence_and_an_undo_closes_the_gateway[removed-nftables]",
+    ),
+    Mutation(
+        "exit code 0 is a yes",
+        "transaction/agent.py",
+        "if signs and not any(",
+        "if False and not any(",
+        "tests/planning/test_agent_answers.py",
+    ),
+    Mutation(
+        "the script is not compared with its name",
+        "transaction/agent.py",
+        """sum=$(sha256sum <"$1") && [ "${sum%% *}" = "$digest" ]; }""",
+        '[ -s "$1" ]; }',
+        f"{OTHER}what_stands_in_the_place_of_the_script_is_replaced_and_never_run[foreign]",
+    ),
+    Mutation(
+        "another version's transaction is ended by this one",
+        "transaction/host.sh",
+        'end_by_its_own() { ! is_anothers || setsid /bin/sh "$T/host.sh" recover </dev/null >/dev/null 2>&1; }',
+        "end_by_its_own() { :; }",
+        f"{OTHER}when_its_time_is_over_its_own_script_ends_it[recover]",
+    ),
+    Mutation(
+        "a session number is a session",
+        "transaction/host.sh",
+        '[ -n "$began" ] || whose=ours',
+        ":",
+        f"{NUMBERS}[worker-leader gone]",
+    ),
+    Mutation(
+        "the folder may be anybody's",
+        "facts/folder.py",
+        "case $place in */crossnet)",
+        "case $place in */nobody)",
+        f"{OTHER}a_folder_that_is_not_crossnets_alone_is_refused[owner]",
     ),
     Mutation(
         "nothing is swept",

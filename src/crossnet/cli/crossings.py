@@ -225,7 +225,7 @@ def verify(speech: Speech, crossing: str | None) -> int:
 @click.command(short_help="Show how each crossing stands.")
 @speaking()
 def status(speech: Speech) -> int:
-    """Show how each crossing stands: up, degraded, drifted or down."""
+    """Show how each crossing stands: up, degraded, drifted, down or unrecorded."""
     from crossnet import api
     from crossnet.health import State
     from crossnet.show import json, text
