@@ -66,6 +66,13 @@ MUTATIONS = (
         f"{IN_TIME}a_jump_is_moved[iptables-legacy]",
     ),
     Mutation(
+        "a unit that is stopped does not close the gateway",
+        "persistence/unit.py",
+        'stop = _STOP if fenced else ""',
+        'stop = ""',
+        f"{IN_TIME}rules_are_loaded_again[iptables-nft]",
+    ),
+    Mutation(
         "rules that cannot be loaded do not close the gateway",
         "persistence/start.py",
         "[ $failed = 0 ] || close",
