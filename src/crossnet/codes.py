@@ -69,6 +69,13 @@ CODES = {
             "Correct the name.",
         ),
         Code(
+            "unusable-interface-name",
+            "The crossing uses an interface whose name the host's tools would read as something else.",
+            "`iptables` takes `wan+` and `nft` takes `br*` for every interface that begins so; a name that begins "
+            "with `-` or `!`, or holds quotes or characters beyond ASCII, is not safe in rules and files.",
+            "Rename the interface on the host, or cross through another one.",
+        ),
+        Code(
             "destination-on-link",
             "The client already stands in the destination's network.",
             "The destination lies inside the network of one of the client's addresses.",

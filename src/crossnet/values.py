@@ -7,6 +7,7 @@ what is wrong in a network engineer's words, and the few values the standard lib
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
@@ -83,6 +84,42 @@ def overlap(one: Network, other: Network) -> bool:
     return contains(one, other) or contains(other, one)
 
 
+# Where nothing can be reached through a gateway, or from (RFC 6890 and what it refers to; RFC 3927, 7: nobody forwards
+# link-local packets). An IPv4-mapped address stands in programs, never on a wire (RFC 4291, 2.5.5.2).
+_NOWHERE: tuple[tuple[Network, str], ...] = tuple(
+    (ipaddress.ip_network(block), what)
+    for block, what in (
+        ("169.254.169.254/32", "the metadata service of a cloud, which each machine has to itself"),
+        ("127.0.0.0/8", "loopback: each host's own"),
+        ("::1/128", "loopback: each host's own"),
+        ("0.0.0.0/8", "no address of a host"),
+        ("::/128", "no address of a host"),
+        ("169.254.0.0/16", "link-local, which no gateway forwards"),
+        ("fe80::/10", "link-local, which no gateway forwards"),
+        ("224.0.0.0/4", "multicast"),
+        ("ff00::/8", "multicast"),
+        ("255.255.255.255/32", "the broadcast address"),
+        ("240.0.0.0/4", "reserved"),
+        ("::ffff:0:0/96", "IPv4 written as IPv6: write the IPv4 address"),
+    )
+)
+_TOGETHER: tuple[Network, ...] = (
+    *ipaddress.collapse_addresses(block for block, _ in _NOWHERE if isinstance(block, IPv4Network)),
+    *ipaddress.collapse_addresses(block for block, _ in _NOWHERE if isinstance(block, IPv6Network)),
+)
+LINK_LOCAL = (ipaddress.ip_network("169.254.0.0/16"), ipaddress.ip_network("fe80::/10"))
+
+
+def why_nowhere(value: Network) -> str:
+    """What a network is, all of whose addresses can be neither reached through a gateway nor come from a client.
+
+    Nothing where some of them can, such as 0.0.0.0/0.
+    """
+    if not any(contains(block, value) for block in _TOGETHER):
+        return ""
+    return next((what for block, what in _NOWHERE if contains(block, value)), "without an address of a host")
+
+
 def show_network(value: Network) -> str:
     """`10.0.44.0/24`, and a host network as its bare address."""
     return str(value.network_address) if value.prefixlen == value.max_prefixlen else str(value)
@@ -94,7 +131,7 @@ _INTERFACE = re.compile(r"[^/:\s]{1,15}")
 
 def interface_name(text: str) -> str:
     """A name that the kernel accepts for an interface, else ValueError."""
-    if text in (".", "..") or not _INTERFACE.fullmatch(text):
+    if text in (".", "..") or not _INTERFACE.fullmatch(text) or len(os.fsencode(text)) > 15:
         raise ValueError(f"{text!r} is not an interface name: 1 to 15 characters without '/', ':' and blanks")
     return text
 

@@ -18,6 +18,7 @@ PACKAGE = ROOT / "src" / "crossnet"
 
 KILLED = "tests/faults/test_controller_killed.py::test_apply_killed_and_recovered"
 STOPPED = "tests/faults/test_controller_stopped.py::test_"
+PRINTING = "tests/lab/test_printing_has_no_say.py::test_"
 POWER = "tests/faults/test_host_power.py::test_cache_lost_in_a_verb[nftables-btrfs-"
 OVER = "tests/faults/test_host_power.py::test_what_is_over_stays_over[nftables-btrfs]"
 LATE = f"{STOPPED}who_wakes_up_late_is_refused_and_says_so[before-gateway-commit]"
@@ -219,6 +220,27 @@ MUTATIONS = (
         "return await self._until_known(agent, end)",
         "return []",
         f"{STOPPED}an_interrupt_while_it_waits_puts_the_hosts_back[SIGINT]",
+    ),
+    Mutation(
+        "a watcher that raises is heard",
+        "site.py",
+        "self.watch = without_a_say(watch)",
+        "self.watch = watch",
+        f"{PRINTING}a_watcher_that_raises_has_no_say",
+    ),
+    Mutation(
+        "the words decide the code",
+        "cli/failure.py",
+        "return code if outcome.code is None else outcome.code",
+        "return code",
+        f"{PRINTING}nobody_who_reads_takes_nothing_back_and_hides_nothing",
+    ),
+    Mutation(
+        "what others say is printed as it is",
+        "show/paint.py",
+        "visible(text, frozenset(_MARKS.values()))",
+        "text",
+        "tests/cli/test_printing.py::test_words_of_the_command_line_are_told_harmlessly",
     ),
     Mutation(
         "a person's decision is made again",

@@ -15,6 +15,7 @@ from crossnet.design.question import Question, Refused
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
 from crossnet.facts.routes import beyond_routers
+from crossnet.netfilter.own import is_plain_interface
 from crossnet.spec import Crossing
 from crossnet.values import Network, family_of
 
@@ -39,6 +40,10 @@ def _passage(q: Question) -> Passage:
     routes = [route(q, network) for network in q.to]
     egress = one_egress(q, routes, ingress)
     clients = tuple(dict.fromkeys(approach.client for approach in found))
+    used = {(q.gateway.host, ingress), (q.gateway.host, egress)}
+    used |= {(client.host, client.interface) for client in clients if client.host and client.interface}
+    if unusable := [_unusable(q, host, name) for host, name in sorted(used) if not _is_usable(name)]:
+        raise Refused(*unusable)
     # A managed client stands on a network of the gateway itself.
     admitted = [client.network for client in clients if client.host is None]
     return Passage(
@@ -52,6 +57,25 @@ def _passage(q: Question) -> Passage:
         clamp=needs_clamp(q, ingress, egress, routes),
         routed_clients=_beyond_routers(q, admitted),
         routed_destinations=_beyond_routers(q, q.to),
+    )
+
+
+def _is_usable(name: str) -> bool:
+    return is_plain_interface(name) and name != "lo"
+
+
+def _unusable(q: Question, host: str, name: str) -> Refusal:
+    why = (
+        "the loopback"
+        if name == "lo"
+        else "a name that iptables, nft or a shell would read as something else"
+    )
+    return q.refusal(
+        "unusable-interface-name",
+        f"the crossing would go through {name!r} of {host}: {why}",
+        "Choose another interface, with `ingress` or `egress`."
+        if name == "lo"
+        else f"Rename it there (`ip link set dev OLD name NEW`), or choose another interface of {host}.",
     )
 
 

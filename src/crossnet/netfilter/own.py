@@ -69,6 +69,11 @@ _COMMENT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._:/,+-]{0,98}[A-Za-z0-9._:/,+-
 _INTERFACE = re.compile(r"[^\s/:\"'\\!*+-][^\s/:\"'\\*+]{0,14}")
 
 
+def is_plain_interface(name: str) -> bool:
+    """Whether each tool takes the name for that one interface: in a rule, as an argument, in a file."""
+    return name.isascii() and name.isprintable() and _INTERFACE.fullmatch(name) is not None
+
+
 def check_own(table: Table) -> None:
     """ValueError, naming the place, when a table could not be written by every engine and read back equal.
 
@@ -152,7 +157,7 @@ def _kind(match: Match) -> tuple[object, ...]:
 def _check_match(table: Table, rule: Rule, match: Match) -> None:
     match match:
         case Interface(name=name):
-            if not _INTERFACE.fullmatch(name):
+            if not is_plain_interface(name):
                 raise ValueError(f"the tools would read the interface name {name!r} as something else")
         case Endpoint(where=NamedSet(name=name)) | FlowEnd(where=NamedSet(name=name)):
             if not any(each.name == name for each in table.sets):

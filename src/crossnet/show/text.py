@@ -14,6 +14,7 @@ from crossnet.health import CrossingStatus, State
 from crossnet.planning import HostPlan, Plan
 from crossnet.resources import Change
 from crossnet.show.paint import Paint, plain
+from crossnet.show.visible import one_line
 from crossnet.transaction.history import Past
 from crossnet.verification import Result, Verdict, Verification
 
@@ -80,7 +81,8 @@ def undo_plan_text(made: UndoPlan, *, verbose: bool = False, paint: Paint = plai
             lines.append(f"{host}: transaction {left.transaction} was not finished: it is ended first")
             continue
         lines.append(
-            f"{host}: transaction {left.transaction} of {left.who}, {left.started}, was not finished:"
+            f"{host}: transaction {left.transaction} of {one_line(left.who)}, {one_line(left.started)}, "
+            "was not finished:"
         )
         if left.decision == "confirm":
             lines.append("  it was confirmed, so what is missing is done first")
@@ -235,8 +237,9 @@ def history_text(found: Sequence[Past]) -> str:
     """Who, when, what and how it ended, a line for each transaction and host."""
     if not found:
         return "No transaction has ended on these hosts."
-    rows = [("started", "ended", "host", "transaction", "who", "what", "outcome")]
-    rows += [(p.started, p.ended, p.host, p.transaction, p.who, p.what, p.outcome) for p in found]
+    told = [(p.started, p.ended, p.host, p.transaction, p.who, p.what, p.outcome) for p in found]
+    rows = [["started", "ended", "host", "transaction", "who", "what", "outcome"]]
+    rows += [[one_line(word) for word in row] for row in told]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in rows

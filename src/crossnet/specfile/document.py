@@ -36,6 +36,9 @@ Path = tuple[str | int, ...]
 # A spec needs five levels; the recursion below must end long before Python's own limit.
 _DEEPEST = 20
 
+# Of values, with what aliases and `<<` repeat: ten anchors are enough to say a billion.
+_MOST_VALUES = 50_000
+
 # YAML 1.2 and editors break lines here only; ruamel.yaml also at others, so its line numbers are not used.
 _LINE_BREAK = re.compile(r"\r\n|\n|\r")
 
@@ -80,6 +83,7 @@ class Node:
     mark: Mark
     items: tuple[Node, ...] = ()
     entries: Mapping[str, Entry] = field(default_factory=dict)
+    size: int = 1  # values in it, itself included, those of aliases each time
 
     def find(self, path: Path) -> Node:
         """The value at this path, or the innermost one around it that exists.
@@ -155,6 +159,7 @@ class _Composer:
         self._file = file
         self._anchors: dict[str, Node] = {}
         self._depth = 0
+        self._values = 0
         self._events: Iterator[Event] = iter(YAML(typ="safe", pure=True).parse(text))
         self._here = Mark(1, 1)
 
@@ -177,6 +182,7 @@ class _Composer:
     def _node(self, event: Event, path: Path) -> Node:
         if isinstance(event, AliasEvent):
             return self._alias(event)
+        self._count(1, self._start(event))
         self._refuse_tag(event)
         if isinstance(event, ScalarEvent):
             plain = event.style is None
@@ -191,7 +197,16 @@ class _Composer:
         mark = self._start(event)
         if event.anchor not in self._anchors:
             self._refuse(mark, f"*{event.anchor} refers to no anchor &{event.anchor} before it")
-        return replace(self._anchors[event.anchor], mark=mark)
+        meant = self._anchors[event.anchor]
+        self._count(meant.size, mark)
+        return replace(meant, mark=mark)
+
+    def _count(self, more: int, mark: Mark) -> None:
+        self._values += more
+        if self._values > _MOST_VALUES:
+            self._refuse(
+                mark, f"more than {_MOST_VALUES} values, with what aliases repeat: no spec has so many"
+            )
 
     def _refuse_tag(self, event: Event) -> None:
         if isinstance(event, ScalarEvent | SequenceStartEvent | MappingStartEvent) and event.ctag is not None:
@@ -214,7 +229,8 @@ class _Composer:
         items: list[Node] = []
         while not isinstance(event := self._next(), SequenceEndEvent):
             items.append(self._node(event, (*path, len(items))))
-        return Node([item.data for item in items], self._start(start), items=tuple(items))
+        size = 1 + sum(item.size for item in items)
+        return Node([item.data for item in items], self._start(start), items=tuple(items), size=size)
 
     def _mapping(self, start: MappingStartEvent, path: Path) -> Node:
         entries: dict[str, Entry] = {}
@@ -235,7 +251,8 @@ class _Composer:
             for name, entry in source.entries.items():
                 entries.setdefault(name, entry)
         data = {name: entry.node.data for name, entry in entries.items()}
-        return Node(data, self._start(start), entries=entries)
+        size = 1 + sum(1 + entry.node.size for entry in entries.values())
+        return Node(data, self._start(start), entries=entries, size=size)
 
     def _value(self, event: Event, path: Path, key: Mark) -> Node:
         node = self._node(event, path)

@@ -7,10 +7,24 @@ from collections.abc import Callable, Iterator, Sequence
 from crossnet.specfile import schema
 from crossnet.specfile.document import Finding, Node, Path, last_key, short
 from crossnet.specfile.words import listed, nearest
-from crossnet.values import Address, Network, Probe, Traffic, contains, family_of, overlap, show_network
+from crossnet.values import (
+    LINK_LOCAL,
+    Address,
+    Network,
+    Probe,
+    Traffic,
+    contains,
+    family_of,
+    host_network,
+    overlap,
+    show_network,
+    why_nowhere,
+)
 
 _Remark = tuple[Path, str]  # where in the crossing, what is wrong
 _Hosts = Sequence[str]
+
+_MOST_GUESSES = 20  # of a crossing's clients: to guess each of 10,000 among as many hosts takes minutes
 _Item = str | Network | Traffic | Probe | None  # None is the `any` of `allow`
 
 
@@ -34,17 +48,45 @@ def _gateway_is_a_host(crossing: schema.Crossing, hosts: _Hosts) -> Iterator[_Re
 
 
 def _clients_are_known(crossing: schema.Crossing, hosts: _Hosts) -> Iterator[_Remark]:
+    known = set(hosts)
+    guesses = iter(range(_MOST_GUESSES))
     for index, client in enumerate(crossing.clients):
         if not isinstance(client, str):
             continue
-        if client not in hosts:
-            yield ("from", index), f"{short(client)} is no address, no network and {_no_host(client, hosts)}"
+        if client not in known:
+            guess = hosts if next(guesses, None) is not None else ()
+            yield ("from", index), f"{short(client)} is no address, no network and {_no_host(client, guess)}"
         elif client == crossing.via:
             yield ("from", index), f"{short(client)} is the gateway itself: it needs no crossing"
 
 
 def _no_host(name: str, hosts: _Hosts) -> str:
     return f"no host of this file{nearest(name, hosts)}"
+
+
+def _addresses_are_of_hosts(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_Remark]:
+    for key, networks in (("from", crossing.clients), ("to", crossing.to)):
+        for index, network in enumerate(networks):
+            if not isinstance(network, str) and (what := why_nowhere(network)):
+                yield (key, index), f"{_show(network)} is {what}: no {_SIDES[key]}"
+    for index, probe in enumerate(crossing.probe):
+        if what := why_nowhere(host_network(probe.destination)):
+            yield ("probe", index), f"{probe.destination} is {what}: no destination"
+    # Link-local ones are used for the network between two gateways; whether it is so only the hosts can tell.
+    for path, address in (
+        (("next-hop",), crossing.next_hop),
+        (
+            ("translate", "snat"),
+            crossing.translate.snat if isinstance(crossing.translate, schema.SnatTo) else None,
+        ),
+    ):
+        if address is None or any(contains(network, address) for network in LINK_LOCAL):
+            continue
+        if what := why_nowhere(host_network(address)):
+            yield path, f"{address} is {what}: no address of a gateway"
+
+
+_SIDES = {"from": "client", "to": "destination"}
 
 
 def _nothing_twice(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_Remark]:
@@ -173,6 +215,7 @@ def _show(item: _Item) -> str:
 _RULES: tuple[Callable[[schema.Crossing, _Hosts], Iterator[_Remark]], ...] = (
     _gateway_is_a_host,
     _clients_are_known,
+    _addresses_are_of_hosts,
     _nothing_twice,
     _networks_are_apart,
     _destinations_are_elsewhere,
