@@ -81,7 +81,7 @@ async def not_connected(
             )
         case socket.gaierror():
             return failed(
-                f"the name {settings.host} is not resolved: {error.strerror}",
+                f"the name {settings.host} is not resolved: {harmless(str(error.strerror))}",
                 "Check its spelling, HostName in ~/.ssh/config, or write the address.",
             )
         case UnicodeError():
