@@ -299,6 +299,27 @@ MUTATIONS = (
         f"{POWER}apply-few]",
     ),
     Mutation(
+        "no limit of an answer",
+        "transport/output.py",
+        "self.is_too_much = True",
+        "pass",
+        "tests/transport/test_local.py::test_a_command_that_prints_without_end_is_ended_and_told[output]",
+    ),
+    Mutation(
+        "a file that cannot be read is absent",
+        "facts/files.py",
+        "    return Unreadable(lines[-1] if lines else",
+        "    return None if lines else Unreadable(",
+        "tests/facts/test_capabilities.py::test_a_file_that_cannot_be_read_is_not_absent",
+    ),
+    Mutation(
+        "a surprise in an answer gets through",
+        "facts/question.py",
+        "    except Exception as error:",
+        "    except OSError as error:",
+        "tests/facts/test_capabilities.py::test_every_type_in_an_answer_is_checked",
+    ),
+    Mutation(
         "no flush of the decision",
         "transaction/host.sh",
         "    flush .\n",
