@@ -149,7 +149,7 @@ MUTATIONS = (
         "record.py",
         "trace for kind in KINDS.values() for trace in kind.traces(facts) if kept.find(trace) is None",
         "trace for kind in KINDS.values() for trace in kind.traces(facts) if False",
-        f"{LOST}test_an_apply_keeps_the_fence_and_an_undo_closes_the_gateway[removed-nftables]",
+        f"{LOST}test_a_client_that_lost_its_record_is_healed_and_undone",
     ),
     Mutation(
         "a damaged record is an empty one",

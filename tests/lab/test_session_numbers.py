@@ -48,3 +48,26 @@ def test_a_number_that_is_used_again_ends_nobody(bench: Bench, worker: str, file
     asyncio.run(crossnet.recover(spec))
     assert not bench.run("gateway", f"ls -d {LEFT}").ok
     assert bench.run("gateway", "kill $(cat /tmp/left)").ok
+
+
+@pytest.mark.parametrize(
+    "mark", ["CROSSNET_WORKS_IN=/var/lib/crossnet", ""], ids=["leader gone", "leader alive"]
+)
+def test_what_a_transaction_left_running_is_ended(bench: Bench, mark: str) -> None:
+    """A tool that goes on alone would make its change after the undo of it."""
+    spec = bench.spec("to: 10.0.44.0/24, persist: none")
+    if mark:
+        bench.check("gateway", f"export {mark}; {LEADERLESS}")
+        leader = 'echo "$(cat /tmp/leader) 1 $(readlink /proc/self/ns/pid)"'
+    else:
+        alone = "setsid sh -c 'echo $$ >/tmp/left; exec sleep 1000' </dev/null >/dev/null 2>&1 &"
+        bench.check("gateway", f"rm -f /tmp/left; {alone} until [ -s /tmp/left ]; do sleep 0.1; done")
+        begun = '$(cut -d" " -f22 /proc/$(cat /tmp/left)/stat)'
+        leader = f'echo "$(cat /tmp/left) {begun} $(readlink /proc/self/ns/pid)"'
+    leave(bench, spec, due=True)
+    bench.check("gateway", f"{leader} >{LEFT}/worker")
+    asyncio.run(crossnet.recover(spec))
+    assert not bench.run("gateway", f"ls -d {LEFT}").ok
+    assert not bench.run(
+        "gateway", "read -r state </proc/$(cat /tmp/left)/stat && case $state in *' Z '*) false ;; esac"
+    ).ok

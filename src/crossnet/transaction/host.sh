@@ -90,24 +90,24 @@ numbers() { readlink /proc/self/ns/pid 2>/dev/null || echo none; }
 myself() { echo "$(session $$) $(start_of "$(session $$)") $(numbers)"; }
 
 is_alive() { # FILE that holds a process, its start and the namespace of its number
-    process='' start='' of=''
-    read -r process start of 2>/dev/null <"$1"
-    [ -n "$start" ] && [ "${of:-$(numbers)}" = "$(numbers)" ] && [ "$(start_of "$process")" = "$start" ]
+    process='' start='' space=''
+    read -r process start space 2>/dev/null <"$1"
+    [ -n "$start" ] && [ "${space:-$(numbers)}" = "$(numbers)" ] && [ "$(start_of "$process")" = "$start" ]
 }
 
 is_out_of_sight() { # FILE as above
-    process='' start='' of=''
-    read -r process start of 2>/dev/null <"$1"
-    [ -n "$of" ] && [ "$of" != "$(numbers)" ]
+    process='' start='' space=''
+    read -r process start space 2>/dev/null <"$1"
+    [ -n "$space" ] && [ "$space" != "$(numbers)" ]
 }
 
 # With all that it started: a tool that goes on alone would make its change after the undo of it.
 end_session() { # FILE that holds the leader, its start and the namespace of its number
-    leader='' start='' of=''
-    read -r leader start of 2>/dev/null <"$1"
+    leader='' start='' space=''
+    read -r leader start space 2>/dev/null <"$1"
     case $leader in '' | 0 | *[!0-9]*) return 0 ;; esac
     is_of_this_boot "${1%/*}" || return 0
-    [ "${of:-$(numbers)}" = "$(numbers)" ] || return 0
+    [ "${space:-$(numbers)}" = "$(numbers)" ] || return 0
     began=$(start_of "$leader")
     [ -z "$began" ] || [ "$began" = "$start" ] || return 0
     [ "$leader" != "$(session $$)" ] || return 0
