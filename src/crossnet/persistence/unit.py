@@ -64,7 +64,8 @@ WantedBy=multi-user.target
 # A reload of a firewall flushes without stopping anything. systemd orders reloads as it orders starts, and a stop goes
 # before either (systemd: src/core/job.c, job_compare): so this one comes before the firewall's, which waits until the
 # units below are stopped, and they are started when it is done. They are not reloaded themselves: systemd may begin
-# the next reload of the firewall while they still work on the last.
+# the next reload of the firewall while they still work on the last. Nor with try-restart, which passes over a unit
+# that is just being started (job_type_collapse), and that would then open what was flushed.
 _CLOSE_UNIT_TEXT = f"""\
 [Unit]
 Description=crossnet: closes the gateway while a firewall loads its rules again
@@ -81,7 +82,7 @@ Type=oneshot
 RemainAfterExit=yes
 StartLimitInterval=0
 ExecStart=/bin/sh -c :
-ExecReload=/bin/sh -c "systemctl --no-block try-restart {RULES_UNIT} {UNIT}"
+ExecReload=/bin/sh -c "systemctl --no-block restart {RULES_UNIT} {UNIT}"
 
 [Install]
 WantedBy=multi-user.target
