@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "crossnet"
 
 KILLED = "tests/faults/test_controller_killed.py::test_apply_killed_and_recovered"
+RULES = "tests/design/test_rules.py::test_"
 STOPPED = "tests/faults/test_controller_stopped.py::test_"
 PRINTING = "tests/lab/test_printing_has_no_say.py::test_"
 POWER = "tests/faults/test_host_power.py::test_cache_lost_in_a_verb[nftables-btrfs-"
@@ -81,6 +82,48 @@ MUTATIONS = (
         f"{IN_TIME}rules_are_loaded_again[nftables]",
     ),
     *(_undo_of(kind) for kind in ("route", "sysctl", "table", "jump", "file", "service")),
+    Mutation(
+        "an established packet from any interface",
+        "design/rules.py",
+        "yield _rule((*_way_back(ends.passage), *back, _ESTABLISHED), Accept())",
+        "yield _rule((*back, _ESTABLISHED), Accept())",
+        f"{RULES}established_speaks_for_no_flow_but_those_of_the_crossing",
+    ),
+    Mutation(
+        "an established packet from any destination",
+        "design/rules.py",
+        'back = (Endpoint("source", destination), Endpoint',
+        "back = (Endpoint",
+        f"{RULES}established_speaks_for_no_flow_but_those_of_the_crossing",
+    ),
+    Mutation(
+        "an established packet in either direction",
+        "design/rules.py",
+        'Endpoint("destination", source), _REPLY)',
+        'Endpoint("destination", source))',
+        f"{RULES}established_speaks_for_no_flow_but_those_of_the_crossing",
+    ),
+    Mutation(
+        "an ICMP error about any flow",
+        "design/rules.py",
+        "icmp, _RELATED, _REPLY, *about)",
+        "icmp, _RELATED, _REPLY)",
+        f"{RULES}routers_on_the_way_may_send_icmp_errors_about_what_lies_behind_them",
+    ),
+    Mutation(
+        "flows keep their old fate",
+        "resources/table.py",
+        "return (*cls.load(have, want), *_end_flows(have, want))",
+        "return cls.load(have, want)",
+        "tests/lab/test_crossing.py::test_a_flow_older_than_the_crossing_is_translated_and_an_outsiders_ends",
+    ),
+    Mutation(
+        "flows keep their old fate until iptables enters the rules",
+        "planning.py",
+        "(*type(self.resource).render(self.have, self.want), *self.rules.entered)",
+        "type(self.resource).render(self.have, self.want)",
+        "tests/lab/test_crossing.py::test_a_flow_older_than_the_crossing_is_translated_and_an_outsiders_ends",
+    ),
     Mutation(
         "no taking of the folder",
         "transaction/host.sh",

@@ -173,6 +173,47 @@ def test_fence_stops_everybody_else(bench: Callable[..., Bench], engine: Engine)
     assert state.counters[0].fenced.packets >= 5
 
 
+UDP_FLOW = """
+import socket, sys, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((sys.argv[1], 5514))
+while True:
+    try:
+        s.sendto(b"x", ("10.0.44.1", 514))
+    except OSError:
+        pass
+    time.sleep(0.02)
+"""
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_flow_older_than_the_crossing_is_translated_and_an_outsiders_ends(
+    bench: Callable[..., Bench], engine: Engine, eventually: Callable[..., None]
+) -> None:
+    b = bench("third-interface")
+    words = force(b, engine)
+    b.check("gateway", "sysctl -q -w net.ipv4.ip_forward=1")
+    # Somebody else's rule, without which the kernel tracks nothing.
+    track = "table ip theirs { chain f { type filter hook forward priority 0; ct state new counter; }; }"
+    b.check("gateway", f"nft '{track}'")
+    b.check("app", "ip route add 10.0.44.0/24 via 10.0.43.101 dev eth0")
+    for host, own in (("app", "10.0.43.15"), ("outsider", "10.0.45.5")):
+        b.check(host, "cat > /tmp/flow.py", stdin=UDP_FLOW.encode())
+        b.check(host, f"python3 /tmp/flow.py {own} >/dev/null 2>&1 </dev/null &")
+
+    def tracked(own: str) -> str:
+        return b.run("gateway", f"conntrack -L -p udp -s {own} 2>/dev/null").text
+
+    eventually(lambda: "dst=10.0.43.15" in tracked("10.0.43.15"), "the client's flow")
+    eventually(lambda: "dst=10.0.45.5" in tracked("10.0.45.5"), "the outsider's flow")
+    spec = b.spec(f"to: 10.0.44.0/24, fence: on, probe: icmp/10.0.44.1, {words}")
+    b.apply(spec)
+    assert "dst=10.0.44.63" in tracked("10.0.43.15")
+    assert tracked("10.0.45.5") == ""
+    b.undo(spec)
+    assert "dst=10.0.43.15" in tracked("10.0.43.15")  # it goes on, as before crossnet
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_gateway_that_forwarded_before_keeps_others_traffic(
     bench: Callable[..., Bench], engine: Engine
