@@ -14,7 +14,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import pytest
@@ -608,6 +608,108 @@ def test_login_shell_that_does_not_do(place: Place, user: str, told: str) -> Non
     said = place.ask(f"{user}@10.0.43.15")
     assert f"tried the login shell of {user}@10.0.43.15 port 22" in said
     assert told in said
+
+
+@pytest.mark.parametrize(
+    ("prints", "told"),
+    [
+        ("echo", "'\\n'"),
+        ("printf '  '", "'  '"),
+        (r"printf '\033]0;x\007'", r"'\x1b]0;x\x07'"),
+        (r"printf '\377\000no end of line'", "no end of line'"),
+        ("yes endless", "'endless'"),
+    ],
+    ids=["newline", "blanks", "escape", "binary", "endless"],
+)
+def test_profile_that_prints_anything_at_all(place: Place, prints: str, told: str) -> None:
+    place.check("app", "cat > /tmp/home/noisy/.bashrc", stdin=f"{prints}\n".encode())
+    try:
+        said = place.ask("noisy@10.0.43.15")
+        assert f"its profile prints even where no terminal is: {told}" in said or told in said, said
+        assert "its profile prints even where no terminal is" in said
+        assert "\x1b" not in said
+    finally:
+        place.check("app", "echo 'echo Welcome to this host' > /tmp/home/noisy/.bashrc")
+
+
+@contextmanager
+def sshd_with(place: Place, host: str, line: str) -> Iterator[None]:
+    """The sshd of a host with one more line in its configuration."""
+    reload = "kill -HUP $(cat /tmp/sshd/pid) && sleep 0.3"
+    place.check(
+        host, f"cp /tmp/sshd/config /tmp/sshd/old && echo {shlex.quote(line)} >> /tmp/sshd/config && {reload}"
+    )
+    try:
+        yield
+    finally:
+        place.check(host, f"mv /tmp/sshd/old /tmp/sshd/config && {reload}")
+
+
+def test_one_session_at_a_time_is_enough(place: Place) -> None:
+    with sshd_with(place, "app", "MaxSessions 1"), sshd_with(place, "gateway", "MaxSessions 1"):
+        text = place.python(
+            """
+            async def work():
+                host = Ssh("gateway", "gw", become=True)
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(host.run(["echo", str(n)])) for n in range(8)]
+                print(sum(int(task.result().text) for task in tasks))
+                try:
+                    await host.run(["sleep", "74"], stdin=bytes(8_000_000), timeout=1)
+                except HostError as error:
+                    assert "no answer within 1 s; it was ended\\n" in str(error), error
+                print((await host.run(["pgrep", "-f", "[s]leep 74"])).returncode)
+                await host.close()
+            """
+        )
+        assert text == "28\n1\n"
+        place.check("controller", "cat > /tmp/crossnet.yaml", stdin=SPEC.encode())
+        before = place.bench.fingerprints()
+        for command in ("apply --yes", "verify", "undo --yes"):
+            answer = place.crossnet(command)
+            assert answer.ok, answer.text + answer.error_text
+        assert place.bench.differences(before) == []
+    with sshd_with(place, "app", "MaxSessions 0"):
+        said = place.ask("root@10.0.43.15")
+        assert "sshd opens no session for it" in said
+        assert "MaxSessions (0 permits none)" in said
+
+
+def test_jump_host_that_permits_no_way_on(place: Place) -> None:
+    with sshd_with(place, "jump", "AllowTcpForwarding no"):
+        said = place.ask("inner")
+    assert "the jump host root@10.0.43.50 port 22 permits no way on" in said, said
+    place.known("")
+    said = place.ask("inner")
+    assert "connected to the jump host root@10.0.43.50 port 22 with SSH: its host key is not known" in said
+
+
+def test_proxy_command_in_a_shell(place: Place) -> None:
+    jump = "ProxyJump root@10.0.43.50"
+    place.config(CONFIG.replace(jump, "ProxyCommand nc $(echo 10.0.43.15) $((%p + 0))"))
+    place.known(f"10.0.60.2 {place.host_key('app')}\n")
+    assert place.ask("inner") == "root"
+    assert place.run("controller", "pgrep -f 'nc 10[.]0[.]43[.]15'").text == ""
+    place.config(CONFIG.replace(jump, "ProxyCommand echo no way to %h >&2; exit 3"))
+    said = place.ask("inner")
+    assert "the ProxyCommand `echo no way to 10.0.60.2 >&2; exit 3` gives no connection" in said
+    assert "and says 'no way to 10.0.60.2'" in said
+
+
+def test_revoked_in_a_file_of_its_own(place: Place) -> None:
+    place.check("controller", "cat > /tmp/home/revoked", stdin=f"{place.host_key('gateway')}\n".encode())
+    place.config("RevokedHostKeys ~/revoked\n" + CONFIG)
+    assert "its host key is refused: Host key is revoked" in place.ask("gw")
+    assert place.ask("root@10.0.43.15") == "root"
+
+
+def test_address_that_is_known_otherwise(place: Place) -> None:
+    place.check("controller", "echo 10.0.43.15 checked.example >> /etc/hosts")
+    place.config("CheckHostIP yes\n" + CONFIG)
+    place.known(f"checked.example {place.host_key('app')}\n10.0.43.15 {place.host_key('gateway')}\n")
+    assert "another one for its address" in place.ask("root@checked.example")
+    place.known(f"checked.example,10.0.43.15 {place.host_key('app')}\n")
+    assert place.ask("root@checked.example") == "root"
 
 
 def test_sudo_without_rights(place: Place) -> None:

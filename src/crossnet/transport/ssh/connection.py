@@ -301,7 +301,12 @@ async def _try_out(host: str, connection: Connection, become: bool) -> None:
 
     async def answer(way: bool) -> shell.Answer:
         argv = ["printf", "%s", words]
-        return shell.Answer(*await connection.run(argv, stdin=b"", timeout=LOGIN_TIMEOUT, become=way))
+        try:
+            return shell.Answer(
+                *await connection.run(argv, stdin=b"", timeout=LOGIN_TIMEOUT, limit=_FEW, become=way)
+            )
+        except Flood as flood:
+            return shell.Answer(None, flood.printed, b"")
 
     tasks = [asyncio.create_task(answer(way)) for way in ways]
     where = asyncio.create_task(connection.ends())

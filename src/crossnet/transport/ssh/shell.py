@@ -15,7 +15,7 @@ WORDS = "it's \"$HOME\" `id` \\\\ \\' ! * ~\n{a,b} "
 class Answer:
     """What printing the words gave."""
 
-    status: int
+    status: int | None  # None: it printed without an end
     stdout: bytes
     stderr: bytes
 
@@ -38,8 +38,9 @@ def check(host: str, place: str, user: str, words: str, answers: Sequence[Answer
 
 def _shell_trouble(user: str, words: str, answer: Answer) -> tuple[str, str]:
     text = answer.stdout.decode(errors="replace")
-    if text.endswith(words):
-        noise = text.removesuffix(words).strip().splitlines()[0][:200]
+    if text.endswith(words) or answer.status is None:
+        before = text.removesuffix(words)
+        noise = (before.strip().splitlines() or [before])[0][:200]
         return (
             f"its profile prints even where no terminal is: {noise!r}",
             f"Make the profile of {user} silent for commands: in ~/.bashrc, "
