@@ -24,7 +24,8 @@ from crossnet.transport.netns import ROOT, Netns
 from crossnet.verification import Result
 from lacking import lacking
 
-pytestmark = pytest.mark.lab
+# One after the other: whoever is last removes the folder in which the files of namespaces are.
+pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("netns")]
 
 WIRES = """
 ip -n {app} link add eth0 type veth peer name eth1 netns {gateway}
