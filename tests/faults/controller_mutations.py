@@ -27,6 +27,7 @@ IN_TIME = "tests/lab/test_fence_in_time.py::test_nobody_passes_while_"
 LOST = "tests/lab/test_record_lost.py::"
 OTHER = "tests/lab/test_other_version.py::test_"
 NUMBERS = "tests/lab/test_session_numbers.py::test_a_number_that_is_used_again_ends_nobody"
+SSH = "tests/transport/test_ssh_config.py::test_"
 UNDO = 'if change.resource.kind != {kind!r}:\n        yield from _steps(f"{{folder}}/undo"'
 
 
@@ -52,6 +53,27 @@ def _undo_of(kind: str) -> Mutation:
 
 
 MUTATIONS = (
+    Mutation(
+        "no look at RevokedHostKeys",
+        "transport/ssh/settings.py",
+        'if (file := says.get("revokedhostkeys")) else None',
+        "if (file := None) else None",
+        f"{SSH}what_is_the_same_makes_its_difference[RevokedHostKeys]",
+    ),
+    Mutation(
+        "no refusal of what asyncssh cannot honour",
+        "transport/ssh/settings.py",
+        "    _refuse(says)\n",
+        "",
+        f"{SSH}what_cannot_be_honoured_is_refused_by_its_name[KnownHostsCommand]",
+    ),
+    Mutation(
+        "no refusal of Match exec where ssh is missing",
+        "transport/ssh/plain_config.py",
+        'if criterion == "all":',
+        'if criterion in ("all", "exec", "true"):',
+        f"{SSH}without_ssh_what_only_ssh_can_tell_is_refused[Match exec true]",
+    ),
     Mutation(
         "a jump is moved by delete and insert",
         "resources/jump.py",
