@@ -31,6 +31,11 @@ def flow(source: str, destination: str, *, seen: str = "", port: int = 443, prot
     ends = f"-s {source} -d {destination} -r {destination} -q {seen or source}"
     if protocol == "icmp":
         return f"-p icmp {ends} --icmp-type 8 --icmp-code 0 --icmp-id {port} --timeout 100"
+    if protocol == "gre":
+        keys = f"--srckey {port} --dstkey {port} --reply-key-src {port} --reply-key-dst {port}"
+        return f"-p gre {ends} {keys} --timeout 100"
+    if protocol.isdigit():
+        return f"-p {protocol} {ends} --timeout 100"
     state = "--state ESTABLISHED " if protocol == "tcp" else ""
     replies = f"--reply-port-src {port} --reply-port-dst 1234"
     return f"-p {protocol} {ends} --sport 1234 --dport {port} {replies} {state}--timeout 100"
@@ -59,17 +64,23 @@ def left(flows: list[str], have: Table | None, want: Table | None, *, path: str 
 
 
 def _ends(line: str) -> tuple[str, ...]:
-    number = re.search(r"\b(?:dport|id)=(\d+)", line)
-    assert number
-    return (line.split()[0], *re.findall(r"\b(?:src|dst)=(\S+)", line), number.group(1))
+    name, number = line.split()[:2]
+    told = re.search(r"\b(?:dport|id|srckey)=(\w+)", line)
+    protocol = number if name == "unknown" else name
+    return (
+        protocol,
+        *re.findall(r"\b(?:src|dst)=(\S+)", line),
+        str(int(told.group(1), 0)) if told else "",
+    )
 
 
 def _words_ends(words: str) -> tuple[str, ...]:
     said = dict(re.findall(r"--?(\S+) (\S+)", words))
-    return (said["p"], said["s"], said["d"], said["r"], said["q"], said.get("dport") or said["icmp-id"])
+    number = next((said[each] for each in ("dport", "icmp-id", "srckey") if each in said), "")
+    return (said["p"], said["s"], said["d"], said["r"], said["q"], number)
 
 
-MINE = "10.0.43.15"
+MINE, OTHER = "10.0.43.15", "10.0.43.77"
 UNTRANSLATED = flow(MINE, "10.0.44.1")
 TRANSLATED = flow(MINE, "10.0.44.1", seen="10.0.44.63", port=444)
 BY_UDP = flow(MINE, "10.0.44.9", port=514, protocol="udp")
@@ -129,6 +140,21 @@ def test_who_is_taken_out_loses_the_flows(dialect: Dialect) -> None:
     assert left(ALL, want, gateway_table([passage(allow="udp/500-600 tcp/1 tcp/443")], True, dialect)) == (
         without(TRANSLATED, BY_ICMP)
     )
+
+
+@ENGINES
+@pytest.mark.parametrize("others", [0, 40])
+def test_a_protocol_without_ports_ends_beside_a_flow_that_stays(dialect: Dialect, others: int) -> None:
+    stays = [flow(MINE, "10.0.44.1", seen="10.0.44.63")]
+    esp, another = flow(MINE, "10.0.44.1", protocol="50"), flow(OTHER, "10.0.44.1", protocol="50")
+    gre = [flow(MINE, "10.0.44.1", port=key, protocol="gre") for key in (0, 7)]
+    many = [flow(MINE, f"10.0.44.{n}", protocol="udp") for n in range(2, 2 + others)]
+    have = gateway_table([passage(clients=f"{MINE} {OTHER}")], True, dialect)
+    want = gateway_table([passage(clients=f"{MINE} {OTHER}", allow="tcp/443")], True, dialect)
+    assert left([*stays, esp, *gre, *many], have, want) == stays
+    begun_elsewhere = [another, flow(OTHER, "10.0.44.1", port=7, protocol="gre")]
+    fewer = gateway_table([passage(clients=OTHER)], True, dialect)
+    assert left([esp, *gre, *begun_elsewhere], have, fewer) == begun_elsewhere
 
 
 @ENGINES

@@ -128,6 +128,7 @@ function exactly() {
         return " -p " protocol " --sport " field["sport"] " --dport " field["dport"]
     if (protocol ~ /^icmp/)
         return " -p " protocol part("type") part("code") part("id")
+    if (protocol == "gre") return " -p gre --srckey " field["srckey"] " --dstkey " field["dstkey"]
     return ""
 }
 $1 == "set" { put($2, $3, $4); next }
@@ -147,7 +148,7 @@ $1 == "local" || $1 == "broadcast" { if ($2 != "default") put("here", $2, ""); n
         keeps["-s " source]; keeps["-d " destination]; keeps[pair]
         next
     }
-    from[++n] = source; to[n] = destination; which[n] = exactly()
+    from[++n] = source; to[n] = destination; number[n] = $2; which[n] = exactly()
     if (!(source in sources)) { sources[source]; n_sources++ }
     if (!(destination in destinations)) { destinations[destination]; n_destinations++ }
 }
@@ -158,8 +159,7 @@ END {
         if (n > 16 && !((one == "-s" ? s : d) in keeps)) words = one == "-s" ? s : d
         else if (n > 16 && !((one == "-s" ? d : s) in keeps)) words = one == "-s" ? d : s
         else if ((n > 16 || which[i] == "") && !((from[i] " " to[i]) in keeps)) words = both
-        else if (which[i] == "") continue
-        else words = both which[i]
+        else words = both (which[i] == "" ? " -p " number[i] : which[i])
         if (!(words in said)) { said[words]; print words }
     }
 }' | while read -r words; do
