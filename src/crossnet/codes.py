@@ -193,6 +193,12 @@ CODES = {
             "Install conntrack there before the change, or restart what holds old connections after it.",
         ),
         Code(
+            "flows-offloaded",
+            "Somebody else's rule hands connections to a flowtable: their packets meet no rule of crossnet any more.",
+            "A rule that forwarded packets reach and that says `flow add` (FLOWOFFLOAD in iptables).",
+            "Take that rule out, or except the crossing's interfaces; then end the connections that it holds.",
+        ),
+        Code(
             "fence-off",
             "The gateway forwarded before crossnet, so crossnet drops nothing of others' traffic.",
             "net.ipv4.ip_forward (or IPv6's) was 1 before the first apply.",

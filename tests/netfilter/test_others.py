@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from crossnet.netfilter import Accept, Chain, Drop, Hook, Jump, Rule, Table, UnknownVerdict, iptables, nft
-from crossnet.netfilter.others import may_drop_forwarded
+from crossnet.netfilter.others import may_drop_forwarded, offload_forwarded
 from crossnet.netfilter.own import HOOKS
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -115,3 +116,36 @@ def test_unknown_verdicts_that_go_on_are_no_drop() -> None:
         assert may_drop_forwarded((filter_table(forward(Rule((), UnknownVerdict(text)))),)) == (), text
     for text in stops:
         assert may_drop_forwarded((filter_table(forward(Rule((), UnknownVerdict(text)))),)), text
+
+
+def test_rules_that_lead_past_every_other() -> None:
+    flow = {"flow": {"op": "add", "flowtable": "@fast"}}
+    chains: list[dict[str, object]] = [
+        {"name": "forward", "type": "filter", "hook": "forward", "prio": 0, "policy": "accept"},
+        {"name": "offload"},
+        {"name": "nobody-comes-here"},
+    ]
+    rules: list[dict[str, object]] = [
+        {"chain": "forward", "expr": [{"jump": {"target": "offload"}}]},
+        {"chain": "offload", "expr": [flow]},
+        {"chain": "nobody-comes-here", "expr": [flow]},
+    ]
+    ours = {"family": "inet", "table": "filter"}
+    printed = [
+        {"table": {"family": "inet", "name": "filter"}},
+        {"flowtable": {**ours, "name": "fast", "hook": "ingress", "prio": 0, "dev": ["eth0", "eth1"]}},
+        *({"chain": {**ours, **chain}} for chain in chains),
+        *({"rule": {**ours, **rule}} for rule in rules),
+    ]
+    (line,) = offload_forwarded(nft.parse_ruleset(json.dumps({"nftables": printed})))
+    assert line.startswith("table inet filter chain offload: rule flow")
+
+
+def test_iptables_of_a_router_that_offloads() -> None:
+    save = """*filter
+:FORWARD ACCEPT [0:0]
+-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j FLOWOFFLOAD --hw
+COMMIT
+"""
+    (line,) = offload_forwarded(iptables.parse_save(save, "ip"))
+    assert line.startswith("table ip filter chain FORWARD: rule ")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from crossnet.design.engine import Choice
@@ -10,8 +10,8 @@ from crossnet.design.passage import Passage
 from crossnet.facts import Facts
 from crossnet.facts.routes import inside
 from crossnet.facts.sysctls import overriding
-from crossnet.netfilter import Engine
-from crossnet.netfilter.others import may_drop_forwarded
+from crossnet.netfilter import Engine, Table
+from crossnet.netfilter.others import may_drop_forwarded, offload_forwarded
 from crossnet.persistence.unit import SYSCTL_FILE
 from crossnet.spec import Translate
 from crossnet.values import Family, show_network
@@ -105,6 +105,14 @@ def gateway_impacts(
             host,
             f"rules that crossnet does not own can drop the crossing's packets: {'; '.join(drops[:3])}",
         )
+    offloads = offload_forwarded(_others(facts, family, tuple(Engine)))
+    if offloads:
+        yield Impact(
+            "flows-offloaded",
+            host,
+            "connections that a rule of somebody else hands to a flowtable pass by crossnet's rules until they end, "
+            f"also those that a fence or an undo should stop: {'; '.join(offloads[:3])}",
+        )
     forwarding = (
         {"net.ipv4.ip_forward": "1"} if family is Family.V4 else {"net.ipv6.conf.all.forwarding": "1"}
     )
@@ -119,12 +127,19 @@ def gateway_impacts(
 
 def _others_that_drop(facts: Facts, family: Family, engine: Engine) -> list[str]:
     """Foreign drops that crossnet's accept cannot come before: those of every other engine."""
+    return list(
+        may_drop_forwarded(_others(facts, family, [other for other in Engine if other is not engine]))
+    )
+
+
+def _others(facts: Facts, family: Family, engines: Collection[Engine]) -> list[Table]:
+    """Every table that a forwarded packet may meet: nftables' own, and those of these engines."""
     names = {Family.V4: ("ip", "inet"), Family.V6: ("ip6", "inet")}[family]
     tables = [table for table in facts.firewall.native if table.family in names]
-    for other in (Engine.IPTABLES_NFT, Engine.IPTABLES_LEGACY):
-        if other is not engine:
-            tables += facts.firewall.of(other, family)
-    return list(may_drop_forwarded(tables))
+    for engine in engines:
+        if engine.is_iptables:
+            tables += facts.firewall.of(engine, family)
+    return tables
 
 
 def _clients(passage: Passage) -> str:

@@ -1,4 +1,4 @@
-"""Who else on a host may stop what crossnet forwards.
+"""Who else on a host may stop what crossnet forwards, or lead it past crossnet's rules.
 
 An accept in one base chain never overrides a drop in another at the same hook, whatever the priorities:
 so every drop at the forward hook that is not crossnet's is worth a line.
@@ -23,6 +23,8 @@ _GOES_ON = re.compile(
     r"|(?:snat|dnat|masquerade|redirect|notrack|dup|flow|secmark|ct helper|ct timeout|ct expectation)\b"
     r"|.+ set |.+ vmap \{"
 )
+# nftables' own statement; OpenWrt's target of iptables.
+_OFFLOADS = re.compile(r"flow\b|(?:-j |xt target )FLOWOFFLOAD\b")
 _ENDS = re.compile(r"\b(?:drop|reject|queue|synproxy|fwd|vmap @)")
 
 
@@ -34,18 +36,49 @@ def may_drop_forwarded(tables: Iterable[Table]) -> tuple[str, ...]:
     """
     lines: list[str] = []
     for table in tables:
-        if table.name == TABLE or table.family not in ("ip", "ip6", "inet"):
-            continue
-        reached: dict[str, Chain] = {}
-        for chain in table.chains:
-            if chain.hook is not None and chain.hook.name == "forward":
-                if chain.hook.policy == "drop":
-                    lines.append(f"table {table.family} {table.name} chain {chain.name}: policy drop")
-                _reach(table, chain, reached)
-        for chain in reached.values():
-            where = f"table {table.family} {table.name} chain {chain.name}"
-            lines += [f"{where}: rule {text_of(table, rule)}" for rule in chain.rules if _may_drop(rule)]
+        for chain in _forwarding(table):
+            if chain.hook is not None and chain.hook.policy == "drop":
+                lines.append(f"{_where(table, chain)}: policy drop")
+        for chain in _reached(table):
+            lines += [_line(table, chain, rule) for rule in chain.rules if _may_drop(rule)]
     return tuple(lines)
+
+
+def offload_forwarded(tables: Iterable[Table]) -> tuple[str, ...]:
+    """One line for each foreign rule that puts forwarded flows into a flowtable.
+
+    Their packets meet no further rule at the forward hook, crossnet's included (nft(8), FLOWTABLES).
+    """
+    return tuple(
+        _line(table, chain, rule)
+        for table in tables
+        for chain in _reached(table)
+        for rule in chain.rules
+        if isinstance(rule.verdict, UnknownVerdict) and _OFFLOADS.match(rule.verdict.text)
+    )
+
+
+def _line(table: Table, chain: Chain, rule: Rule) -> str:
+    return f"{_where(table, chain)}: rule {text_of(table, rule)}"
+
+
+def _where(table: Table, chain: Chain) -> str:
+    return f"table {table.family} {table.name} chain {chain.name}"
+
+
+def _forwarding(table: Table) -> tuple[Chain, ...]:
+    """The base chains of somebody else's table that forwarded packets come into."""
+    if table.name == TABLE or table.family not in ("ip", "ip6", "inet"):
+        return ()
+    return tuple(chain for chain in table.chains if chain.hook is not None and chain.hook.name == "forward")
+
+
+def _reached(table: Table) -> tuple[Chain, ...]:
+    """These and every chain that they lead to, each once."""
+    reached: dict[str, Chain] = {}
+    for chain in _forwarding(table):
+        _reach(table, chain, reached)
+    return tuple(reached.values())
 
 
 def _reach(table: Table, chain: Chain, reached: dict[str, Chain]) -> None:
