@@ -141,6 +141,39 @@ def test_nobody_passes_while_rules_are_loaded_again(lab_up: Callable[..., Lab], 
     assert b.plan(spec).is_empty
 
 
+# A tool that loads rules, and then takes its time.
+SLOW = """
+mkdir /run/slow
+printf '#!/bin/sh\\n%s "$@" || exit\\ntouch /run/loaded\\nsleep 0.3\\n' "$(command -v nft)" >/run/slow/nft
+chmod +x /run/slow/nft
+"""
+OVERTAKEN = """
+PATH=/run/slow:$PATH {start} &
+for _ in $(seq 500); do [ -e /run/loaded ] && break; sleep 0.01; done
+[ -e /run/loaded ] || exit
+{stop}
+{flush}
+wait
+"""
+
+
+def test_a_start_that_is_overtaken_does_not_open(lab_up: Callable[..., Lab]) -> None:
+    """A firewall is stopped when the rules are loaded already, and forwarding is not on yet."""
+    fire = under_fire(lab_up(with_outsider()))
+    b = fire.bench
+    spec = applied(b, Engine.NFTABLES)
+    b.check("gateway", SLOW)
+    with fire.burning():
+        b.check("gateway", STOP)
+        b.check("gateway", OVERTAKEN.format(start=START, stop=STOP, flush=flush(Engine.NFTABLES)))
+        assert not b.pings("app", TARGETS[0])
+        b.check("gateway", START)
+    for target in TARGETS:
+        assert b.pings("app", target)
+    assert b.plan(spec).is_empty
+    assert b.check("gateway", "find /run -name 'crossnet*'") == ""
+
+
 @pytest.mark.parametrize("engine", [Engine.IPTABLES_NFT, Engine.IPTABLES_LEGACY])
 def test_nobody_passes_while_a_jump_is_moved(lab_up: Callable[..., Lab], engine: Engine) -> None:
     """Others put theirs in front again and again: the unit, and an apply, bring the jump back to the top."""

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from ipaddress import ip_interface
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -180,6 +181,43 @@ def test_nobody_passes_while_a_firewall_is_restarted(
     assert (
         b.check("gateway", "sysctl -n net.ipv4.ip_forward") == "1\n"
     )  # nothing of crossnet closes it any more
+
+
+# What the start of crossnet's units finds first takes its time: after the rules are loaded, and before it opens.
+SLOW = """
+cd /usr/local/sbin
+printf '#!/bin/sh\\n/usr/sbin/nft "$@" || exit\\nsleep 0.1\\n' >nft
+printf '#!/bin/sh\\ncase $* in *-p*) sleep 0.1;; esac\\nexec /usr/sbin/sysctl "$@"\\n' >sysctl
+chmod +x nft sysctl
+"""
+# One after the other, the second at some moment in that start.
+OVERTAKING = """
+for pause in 0 .05 .1 .15 .2 .3; do
+    systemctl {verb} {firewall} && sleep $pause && systemctl {again} {firewall} && sleep $pause || exit
+done
+"""
+
+
+@pytest.mark.parametrize("firewall", ["nftables", "iptables"])
+def test_nobody_passes_while_a_restart_overtakes_the_last(
+    machines_up: LabUp, eventually: Eventually, firewall: str
+) -> None:
+    fire = under_fire(machines_up(with_outsider()))
+    b = fire.bench
+    with_firewall(b, firewall)
+    spec = b.spec(f"to: [10.0.44.0/24, 'fd00:44::/64'], firewall: {firewall}")
+    b.apply(spec)
+    b.check("gateway", SLOW)
+    for verb, again in product(("restart", "reload"), ("restart", "--no-block restart", "reload")):
+        with fire.burning():
+            b.check("gateway", OVERTAKING.format(verb=verb, firewall=firewall, again=again))
+            eventually(
+                lambda: all(b.pings("app", target) for target in TARGETS),
+                f"the crossing works after {verb} and {again}",
+            )
+            assert b.plan(spec).is_empty
+    assert b.check("gateway", "systemctl is-system-running") == "running\n"
+    assert b.check("gateway", "find /run -name 'crossnet.*'") == ""
 
 
 def test_rules_are_there_before_the_network(machines_up: LabUp) -> None:

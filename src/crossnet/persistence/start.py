@@ -16,6 +16,8 @@ SYSCTL_FILE = "/etc/sysctl.d/99-zz-crossnet.conf"
 SCRIPT = f"{FOLDER}/start"
 ROUTES = f"{FOLDER}/routes"
 NFT = f"{FOLDER}/rules.nft"
+LEAVE = "/run/crossnet.leave"
+UNIT = "crossnet.service"
 
 
 def _restore_file(family: Family) -> str:
@@ -55,13 +57,32 @@ enter() { # COMMAND TABLE CHAIN OWN-CHAIN [-w]
 }"""
 
 # -e: a kernel that was started without IPv6 has no setting for it. systemd stops what is only half started with
-# SIGTERM, and without an ExecStop=.
+# SIGTERM, and without an ExecStop=. Not every systemd does so when a firewall is restarted meanwhile (src/core/job.c,
+# job_type_collapse, until it counted what is activating as active): so a start notices itself that it was overtaken.
 _CLOSE = """
-# Without its fence it forwards nothing: before the rules go, and where they could not be loaded.
-close() {{ sysctl -e -q -w {settings}; }}
+# Without its fence it forwards nothing: before the rules go, and where they could not be loaded. Who closes takes
+# away the leave to open that was taken before: what was loaded since then may be flushed.
+leave={leave}
+exec 9<{folder}
+close() {{ flock -w 10 9; rm -f $leave; sysctl -e -q -w {settings}; }}
 if [ "${{1-}}" = close ]; then close; exit; fi
 trap 'close; exit 1' TERM
+[ "${{1-}}" = rules ] || echo $$ >$leave
 """
+
+_OPEN = f"""\
+if [ "${{1-}}" = rules ]; then
+    [ $failed = 0 ] || close
+    exit $failed
+fi
+flock -w 10 9
+if [ "$(cat $leave 2>/dev/null)" != $$ ]; then
+    # Closed while it was loading: once more, when whoever stopped the firewall has done with it.
+    exec systemctl --no-block restart {UNIT}
+fi
+if [ $failed = 0 ]; then try sysctl -q -e -p {SYSCTL_FILE}; else close; fi
+rm -f $leave
+flock -u 9"""
 
 
 def script_and_files(
@@ -78,11 +99,12 @@ def script_and_files(
         script.append(_ENTER if fenced else f"{_ENTER}\n")
     if fenced:
         paths = (path_of(item.name).removeprefix("/proc/sys/") for item in fenced)
-        script.append(_CLOSE.format(settings=" ".join(f"{path}=0" for path in paths)))
+        settings_off = " ".join(f"{path}=0" for path in paths)
+        script.append(_CLOSE.format(leave=LEAVE, folder=FOLDER, settings=settings_off))
     script += rules
     if fenced:
-        script.append("[ $failed = 0 ] || close")
-    if rules:
+        script.append(_OPEN)
+    elif rules:
         script.append('[ "${1-}" != rules ] || exit $failed')
 
     settings = [item for item in live if isinstance(item, Sysctl)]
@@ -90,8 +112,8 @@ def script_and_files(
         lines = "".join(f"{item.name} = {item.value}\n" for item in settings)
         files.append(_file(SYSCTL_FILE, head + lines))
         # Once more at the end of the boot, because a later file or /etc/sysctl.conf may say otherwise.
-        behind_fence = "[ $failed = 1 ] || " if fenced else ""
-        script.append(f"{behind_fence}try sysctl -q -e -p {SYSCTL_FILE}")
+        if not fenced:
+            script.append(f"try sysctl -q -e -p {SYSCTL_FILE}")
 
     routes = [item for item in live if isinstance(item, RouteResource)]
     if routes:

@@ -6,14 +6,14 @@ from collections.abc import Collection, Iterable, Sequence
 
 from crossnet import record
 from crossnet.persistence import start
-from crossnet.persistence.start import SYSCTL_FILE
+from crossnet.persistence.start import SYSCTL_FILE, UNIT
 from crossnet.resources import File, Resource, Service, Sysctl
 
 __all__ = ["BOOT_GUARD", "FILES", "SYSCTL_FILE", "persistent"]
 
-UNIT = "crossnet.service"
 RULES_UNIT = "crossnet-rules.service"
 CLOSE_UNIT = "crossnet-close.service"
+GATE_UNIT = "crossnet-gate.service"
 RECOVER_UNIT = "crossnet-recover.service"
 
 
@@ -25,7 +25,7 @@ FILES = (
     *start.FILES,
     *(
         path
-        for unit in (UNIT, RULES_UNIT, CLOSE_UNIT, RECOVER_UNIT)
+        for unit in (UNIT, RULES_UNIT, GATE_UNIT, CLOSE_UNIT, RECOVER_UNIT)
         for path in (_unit_file(unit), Service(unit).link)
     ),
 )
@@ -82,8 +82,33 @@ Type=oneshot
 RemainAfterExit=yes
 StartLimitInterval=0
 ExecStart=/bin/sh -c :
-ExecReload=/bin/sh -c "systemctl --no-block restart {RULES_UNIT} {UNIT}"
+ExecReload=/bin/sh -c "systemctl --no-block restart {RULES_UNIT} {GATE_UNIT} {UNIT}"
 
+[Install]
+WantedBy=multi-user.target
+"""
+
+# The start of the unit that opens the gateway takes a while, and in that while an older systemd does not stop it when
+# a firewall is restarted (job_type_collapse). This one has nothing to do at its start and is up before that begins: so
+# there is always one that is stopped before a firewall is, and the start that it overtakes does not open.
+_GATE_UNIT_TEXT = f"""\
+[Unit]
+Description=crossnet: closes the gateway before a firewall is stopped
+DefaultDependencies=no
+After=local-fs.target {RULES_UNIT}
+After={_EARLY}
+After={_LATE}
+Before=shutdown.target
+Conflicts=shutdown.target
+PartOf={_EARLY}
+PartOf={_LATE}
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+StartLimitInterval=0
+ExecStart=/bin/sh -c :
+{{stop}}
 [Install]
 WantedBy=multi-user.target
 """
@@ -125,7 +150,7 @@ After={_EARLY}
 After={_LATE} ufw.service docker.service libvirtd.service
 PartOf={_EARLY}
 PartOf={_LATE}
-
+{{gate}}
 [Service]
 Type=oneshot
 RemainAfterExit=yes
@@ -136,6 +161,7 @@ ExecStart=/bin/sh {start.SCRIPT}
 WantedBy=multi-user.target
 """
 
+_BEHIND_GATE = f"Requires={GATE_UNIT}\nAfter={GATE_UNIT}\n"
 _STOP = f"ExecStop=/bin/sh {start.SCRIPT} close\n"
 
 
@@ -152,10 +178,11 @@ def persistent(
     if not files:
         return ()
     stop = _STOP if fenced else ""
-    units = {UNIT: _UNIT_TEXT.format(stop=stop)}
+    units = {UNIT: _UNIT_TEXT.format(gate=_BEHIND_GATE if fenced else "", stop=stop)}
     if has_rules:
         units[RULES_UNIT] = _RULES_UNIT_TEXT.format(stop=stop)
     if fenced:
+        units[GATE_UNIT] = _GATE_UNIT_TEXT.format(stop=stop)
         units[CLOSE_UNIT] = _CLOSE_UNIT_TEXT
     units[RECOVER_UNIT] = _RECOVER_UNIT_TEXT
     return (
