@@ -138,12 +138,17 @@ def interface_name(text: str) -> str:
 
 def without_password(destination: str) -> str:
     """What `ssh` takes, as it is; ValueError, which does not repeat it, where a password stands in it."""
-    user = destination.removeprefix("ssh://").rpartition("@")[0]
-    if ":" in unquote(user):
-        raise ValueError(
-            "there is a password before the @, and none is ever used: take it out, and log in with a key"
-        )
+    if holds_password(destination):
+        raise ValueError(PASSWORD)
     return destination
+
+
+PASSWORD = "there is a password before the @, and none is ever used: take it out, and log in with a key"
+
+
+def holds_password(text: str) -> bool:
+    """Whether `ssh` would take it for a user with a password."""
+    return ":" in unquote(text.removeprefix("ssh://").rpartition("@")[0])
 
 
 @dataclass(frozen=True, slots=True, order=True)

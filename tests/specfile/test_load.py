@@ -55,6 +55,36 @@ def test_not_utf8(tmp_path: Path) -> None:
     assert str(refusal(path)) == f"{path}:2:9: byte 0xe9 is not UTF-8: save the file as UTF-8"
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "crossnet: 1\nhosts: {gateway: 'SECRET'}\n",
+        "crossnet: 1\nhosts: {gateway: {netns: 'SECRET', ssh: ['SECRET'], become: 'SECRET'}}\n",
+        "crossnet: 1\nhosts: {gateway: {lab: 'SECRET', 'SECRET': 1}, 'SECRET': {ssh: h}, 'SECRET': 'SECRET'}\n",
+        "crossnet: 1\nhosts: {g: {ssh: g}}\ncrossings: {c: {from: ['SECRET'], via: 'SECRET', to: 'SECRET'}}\n",
+        "crossnet: 1\nhosts: {g: {ssh: g}}\ncrossings: {c: {from: 'SECRET', to: ['SECRET'], fence: 'SECRET', "
+        "translate: {snat: 'SECRET'}, ingress: 'SECRET', next-hop: 'SECRET', allow: ['SECRET'], "
+        "probe: 'SECRET'}, 'SECRET': {}}\n",
+        "crossnet: 'SECRET'\nhosts: 'SECRET'\ncrossings: ['SECRET']\n'SECRET': 'SECRET'\n",
+        "'SECRET'",
+        "crossnet: 1\nhosts: {gateway: {ssh: 'SECRET\n",
+    ],
+)
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "ssh://root:hunter2@h",
+        "root:hunter2@h",
+        "ssh://root%3Ahunter2@h",
+        "root:hunter2 hunter2" + 40 * "x" + "@h",
+    ],
+)
+def test_a_password_is_not_repeated_wherever_it_stands(spec: str, secret: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        specfile.parse(spec.replace("SECRET", secret), "crossnet.yaml")
+    assert "hunter2" not in str(refused.value)
+
+
 def test_the_slow_imports_stay_behind_specfile() -> None:
     """`crossnet --help` must not wait for pydantic: nothing that the command line always needs imports it."""
     program = (

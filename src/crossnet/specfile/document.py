@@ -30,6 +30,7 @@ from ruamel.yaml.events import (
 from ruamel.yaml.reader import ReaderError
 
 from crossnet.errors import Problem, SpecError
+from crossnet.values import holds_password
 
 Path = tuple[str | int, ...]
 
@@ -357,5 +358,7 @@ def describe(data: object) -> str:
 
 
 def short(text: str, limit: int = 60) -> str:
-    """A text in quotes, cut where it would fill the screen."""
+    """A text in quotes, cut where it would fill the screen; no password is repeated."""
+    if holds_password(text):
+        return "a text with a password in it"
     return repr(text) if len(text) <= limit else repr(text[:limit] + "…")

@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from crossnet.specfile import schema
 from crossnet.specfile.document import Entry, Finding, Node, Path, last_key, short
 from crossnet.specfile.words import listed, nearest_word
+from crossnet.values import PASSWORD, holds_password
 
 
 def check(root: Node) -> tuple[schema.File, Node, list[Finding]]:
@@ -31,8 +32,14 @@ def _finding(detail: ErrorDetails, root: Node) -> Finding:
         return Finding(root.key_mark(loc), _unknown_key(loc))
     message = str(detail["ctx"]["error"])  # every other mistake is a ValueError of `schema`
     if loc[-1] == "[key]":
-        return Finding(root.key_mark(loc[:-1]), f"{loc[0]}: {message}")
-    return Finding(root.find(loc).mark, f"{_subject(loc)}: {message}")
+        return Finding(root.key_mark(loc[:-1]), f"{loc[0]}: {_discreet(message, loc[-2])}")
+    node = root.find(loc)
+    return Finding(node.mark, f"{_subject(loc)}: {_discreet(message, node.data)}")
+
+
+def _discreet(message: str, about: object) -> str:
+    """A message that may repeat what it is about, but no password, wherever somebody wrote one."""
+    return PASSWORD if isinstance(about, str) and holds_password(about) else message
 
 
 def _subject(path: Path) -> str:
