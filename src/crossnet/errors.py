@@ -108,8 +108,8 @@ class Refusal:
     candidates: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        listed = "".join(f"\n    {candidate}" for candidate in self.candidates)
-        return f"{self.where}: {self.message} [{self.code}]{listed}\n  {self.todo}"
+        listed = "".join(f"\n    {indented(candidate)}" for candidate in self.candidates)
+        return f"{self.where}: {indented(self.message)} [{self.code}]{listed}\n  {self.todo}"
 
 
 class PlanRefused(CrossnetError):

@@ -211,7 +211,8 @@ def _unwell(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[str]:
         left = unfinished(facts[host])
         if left:
             state = "was not finished" if left.is_abandoned else "is under way"
-            yield f"{host}: transaction {left.transaction} of {left.who} {state}"
+            whose = f" of {left.who}" if left.who else ""
+            yield f"{host}: transaction {left.transaction}{whose} {state}"
 
 
 def last_verified(facts: Facts) -> dict[str, dict[str, str]]:

@@ -165,7 +165,7 @@ def unfinished(facts: Facts) -> Journal | None:
     )
     return replace(
         found,
-        transaction=name.strip() or found.transaction,
+        transaction=_line(name) or found.transaction,
         begun=begun.count("\n"),
         decision=decision.strip(),
         left=_left(deadline, facts.uptime, facts.boot),
@@ -245,19 +245,24 @@ def decode(data: bytes) -> Journal:
         if document["format"] != FORMAT:
             raise ValueError(f"it has format {document['format']}, this crossnet reads {FORMAT}")
         return Journal(
-            text(document, "transaction"),
-            text(document, "what"),
-            text(document, "who"),
+            _line(text(document, "transaction")),
+            _line(text(document, "what")),
+            _line(text(document, "who")),
             text(document, "machine"),
             number(document, "process"),
             number_or(document, "process_start", None),
-            text(document, "started"),
-            texts(document["group"]),
+            _line(text(document, "started")),
+            tuple(map(_line, texts(document["group"]))),
             tuple(map(_entry, objects(document["entries"]))),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         why = f"{JOURNAL} cannot be understood: {' '.join(str(error).split())[:200]}"
         return Journal("of an unknown name", "", "", "", 0, None, "", (), (), unreadable=why)
+
+
+def _line(said: str) -> str:
+    """Words of somebody else, who does not begin a line of ours with them."""
+    return " ".join(said.split())
 
 
 def _entry(one: Mapping[str, Any]) -> Entry:
