@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from faults.controller import Ground, Grounds
+from faults.controller_mutations import MUTATIONS
 from faults.hostside import CROSSINGS, ENGINES, HostSide, sides_of, start_units
 from lab.conftest import eventually, lab_name, lab_possible, lab_up, run_on, sshd_possible
 
@@ -21,6 +23,24 @@ __all__ = [
     "run_on",
     "sshd_possible",
 ]
+
+
+FOLDER = Path(__file__).parent
+
+# Whoever takes a safeguard away sees one of these go red; the others take the faults at more points of the same.
+WITNESSES = frozenset(mutation.test for mutation in MUTATIONS)
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of the faults the witnesses of the mutations are tried each time, all of them by scripts/faults."""
+    for item in items:
+        if FOLDER in item.path.parents and not _is_witness(item.nodeid):
+            item.add_marker("faults")
+
+
+def _is_witness(name: str) -> bool:
+    return name in WITNESSES or name.partition("[")[0] in WITNESSES
 
 
 @pytest.fixture(scope="session")
