@@ -118,6 +118,7 @@ def test_plan_marks_nothing_where_the_way_back_stays(place: Place) -> None:
 
 
 def test_facts_tell_both_ends_of_the_connection(place: Place) -> None:
+    place.check("controller", "cat > /tmp/fine.yaml", stdin=(SPEC % "10.0.44.0/24").encode())
     told = json.loads(place.crossnet("facts -q --json -f /tmp/fine.yaml").check().text)
     assert {host["host"]: (host["controller"], host["reached_at"]) for host in told["hosts"]} == {
         "app": ("10.0.99.5", "10.0.43.15"),

@@ -414,6 +414,7 @@ def test_sudo_passes_on_input_output_and_status(as_sudo: Path) -> None:
         assert (done.returncode, done.stdout, done.stderr) == (7, data, b"bad\n")
 
 
+@pytest.mark.deadlines
 @pytest.mark.parametrize("script", ["sleep 600", "trap '' TERM; sleep 600; sleep 600"], ids=["plain", "deaf"])
 def test_what_sudo_has_started_is_ended_when_its_time_is_over(
     as_sudo: Path, tmp_path: Path, script: str
