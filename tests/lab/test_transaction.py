@@ -329,3 +329,17 @@ def test_a_gateway_whose_egress_goes_down_is_told_by_the_status(bench: Bench) ->
     (found,) = asyncio.run(crossnet.status(spec))
     assert found.state is State.DEGRADED
     assert found.reasons == ("gateway itself has no route to 10.0.44.0/24",)
+
+
+def test_what_nobody_confirms_in_time_ends_with_what_was_to_be_said(
+    bench: Bench, at_desk: Callable[[str], Desk]
+) -> None:
+    before = bench.fingerprints()
+    desk = at_desk("from: app, via: gateway, to: 10.0.44.0/24, persist: none")
+
+    ended = desk.run("apply", "--yes", "--confirm-within", "10s")
+
+    assert ended.code == 3
+    assert "nobody said `crossnet confirm " in ended.err
+    assert "` within 10 s, or somebody said `crossnet rollback " in ended.err
+    assert bench.differences(before) == []

@@ -111,7 +111,7 @@ class Group:
             await insist(agent, make, until=until, watch=self._watch)
 
     async def wait_for_person(self, proof: Mapping[str, bytes]) -> None:
-        """With `confirm_within`, until somebody says `crossnet confirm`; Gone when the guard was faster."""
+        """With `confirm_within`, until somebody says `crossnet confirm`; CrossnetError where nobody does in time."""
         seconds = self._guard.confirm_within
         if seconds is None:
             return
@@ -126,7 +126,10 @@ class Group:
             except Gone as gone:
                 if gone.decision == CONFIRM or await first.ended() == CONFIRM:
                     return
-                raise
+                raise CrossnetError(
+                    f"nobody said `crossnet confirm {self._transaction}` within {seconds} s,"
+                    f" or somebody said `crossnet rollback {self._transaction}`"
+                ) from None
             except HostError:
                 if self._now() > self._ends + PATIENCE:
                     raise
