@@ -22,6 +22,7 @@ from crossnet.specfile import parse
 KIND = "crossnet-plan"
 LARGEST = 32 * 1024 * 1024  # bytes; 10,000 routes are 12 MB
 _KEYS = {"format_version", "spec_file", "spec", "plan"}
+_OF_A_SPEC = (".yaml", ".yml")
 
 
 class SavedPlanError(CrossnetError):
@@ -52,22 +53,25 @@ class SavedPlan:
     shown: object
 
 
+def _instead(path: Path) -> str:
+    """What to type in place of a path that is no plan."""
+    if path.suffix in _OF_A_SPEC:
+        return f"If it is a spec, give it with -f: `crossnet apply -f {path}`"
+    return f"`crossnet plan --out {path}` writes one."
+
+
 def read(path: Path) -> SavedPlan:
     """The plan of a file; SavedPlanError also when the file cannot be read."""
     try:
         text = localfile.read(path, LARGEST).decode()
     except (OSError, ValueError) as error:  # ValueError: no text, or a NUL byte in the path
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise SavedPlanError(
-            f"cannot read the plan {path}: {reason}\n  `crossnet plan --out {path}` writes one."
-        ) from None
+        raise SavedPlanError(f"cannot read the plan {path}: {reason}\n  {_instead(path)}") from None
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        if path.suffix in (".yaml", ".yml"):
-            raise SavedPlanError(
-                f"{path} is not a saved plan\n  If it is a spec, give it with -f: `crossnet apply -f {path}`"
-            ) from None
+        if path.suffix in _OF_A_SPEC:
+            raise SavedPlanError(f"{path} is not a saved plan\n  {_instead(path)}") from None
         reason = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
         raise SavedPlanError(f"{path} is not a saved plan: {reason}") from None
     if not isinstance(document, dict) or document.get("kind") != KIND or not set(document) >= _KEYS:

@@ -411,6 +411,15 @@ def test_a_saved_plan_of_a_newer_crossnet_is_refused_with_both_numbers(site: Sit
     assert "my.plan is a plan of format 2.0, this crossnet reads 1.0" in ran.err
 
 
+@pytest.mark.parametrize("content", [None, b"crossnet: 1\n"], ids=["not there", "a spec"])
+def test_a_spec_in_place_of_a_plan_is_told_its_option(desk: Desk, content: bytes | None) -> None:
+    if content is not None:
+        (desk.folder / "mine.yaml").write_bytes(content)
+    ran = desk.run("apply", "mine.yaml", "--yes")
+    assert (ran.code, ran.out) == (1, "")
+    assert "If it is a spec, give it with -f: `crossnet apply -f mine.yaml`" in ran.err
+
+
 @pytest.mark.parametrize(
     "content",
     [None, b"", b"{}", b"[]", b"7", b"\xff\xfe", b'{"kind": "other"}', b'{"kind": "crossnet-plan"}'],
