@@ -156,7 +156,7 @@ async def verify(spec: Spec, *, crossing: str | None = None, watch: Watcher = no
             one.name for one in spec.crossings if one not in rest.crossings and crossing in (None, one.name)
         ]
         unknown = [not_judged(name, str(why)) for name in gone for why in unreached(spec, name, found.errors)]
-        return replace(verified, verdicts=(*verified.verdicts, *unknown))
+        return replace(verified, verdicts=(*verified.verdicts, *unknown), unreached=tuple(found.errors))
 
 
 async def _verify(spec: Spec, crossing: str | None, site: Site, facts: Mapping[str, Facts]) -> Verification:

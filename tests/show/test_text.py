@@ -23,7 +23,7 @@ from crossnet.specfile import parse
 from crossnet.transaction import journal
 from crossnet.transaction.apply import Confirmed
 from crossnet.values import Probe
-from crossnet.verification import Half, Result, Verdict, Verification
+from crossnet.verification import Half, Result, Verdict, Verification, not_judged
 from crossnet.verification.counters import Counters
 from design.factsheet import SEED, facts_from
 
@@ -154,6 +154,17 @@ def test_a_flow_that_does_not_pass_tells_code_and_cause() -> None:
         "read back: differs from the spec\n"
         "  app: create route 10.0.44.0/24"
     )
+
+
+def test_a_host_that_was_not_reached_was_not_read_back() -> None:
+    why = "gw2: connected to root@10.0.0.1 port 22 with SSH: connection refused\n  Nothing listens there."
+    found = Verification((REACHED, not_judged("other", why)), unreached=("gw2",))
+    told = text.verification_text(found).splitlines()
+    assert told[-3:] == [
+        "  gw2: connected to root@10.0.0.1 port 22 with SSH: connection refused",
+        "    Nothing listens there.",
+        "read back: equal to the spec on every host that was reached",
+    ]
 
 
 @pytest.mark.parametrize(

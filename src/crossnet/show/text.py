@@ -254,7 +254,8 @@ def verification_text(found: Verification, *, paint: Paint = plain) -> str:
     if found.differences:
         lines += ["read back: differs from the spec", *(f"  {text}" for text in found.differences)]
     else:
-        lines.append("read back: equal to the spec on every host")
+        where = "that was reached" if found.unreached else ""
+        lines.append(f"read back: equal to the spec on every host {where}".rstrip())
     return "\n".join(lines)
 
 
@@ -268,9 +269,14 @@ def _verdict(verdict: Verdict, paint: Paint) -> Iterator[str]:
             code = f"{half.code}: " if half.code else ""
             yield f"  {code}{half.detail}"
     for text in (*verdict.evidence, *verdict.notes):
-        yield from textwrap.wrap(
-            text, WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False
-        )
+        for number, line in enumerate(text.splitlines()):
+            yield from textwrap.wrap(
+                line.strip(),
+                WIDTH,
+                initial_indent="    " if number else "  ",
+                subsequent_indent="    ",
+                break_long_words=False,
+            )
 
 
 # ---- status --------------------------------------------------------------------------------------

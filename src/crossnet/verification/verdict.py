@@ -57,10 +57,11 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """All verdicts, and what was read back different from what the spec asks for."""
+    """All verdicts, what was read back different from what the spec asks for, and hosts that could not be read."""
 
     verdicts: tuple[Verdict, ...]
     differences: tuple[str, ...] = ()
+    unreached: tuple[str, ...] = ()
     result: Result = field(init=False)
 
     def __post_init__(self) -> None:
