@@ -414,6 +414,14 @@ def test_sudo_passes_on_input_output_and_status(as_sudo: Path) -> None:
         assert (done.returncode, done.stdout, done.stderr) == (7, data, b"bad\n")
 
 
+def test_a_sudo_that_refuses_is_told_with_what_it_must_permit(as_sudo: Path) -> None:
+    as_sudo.write_text("#!/bin/sh\necho 'sudo: a password is required' >&2\nexit 1\n")
+    with pytest.raises(HostError) as refused:
+        asyncio.run(ask(Local("here", become=True), [["true"]]))
+    assert "sudo: a password is required\n  Try `sudo -n true` there" in str(refused.value)
+    assert "POSIX shell" not in str(refused.value)
+
+
 @pytest.mark.deadlines
 @pytest.mark.parametrize("script", ["sleep 600", "trap '' TERM; sleep 600; sleep 600"], ids=["plain", "deaf"])
 def test_what_sudo_has_started_is_ended_when_its_time_is_over(

@@ -77,11 +77,14 @@ async def ask(host: Host, questions: Sequence[Sequence[str]], *, timeout: float 
         raise flooded  # out here, so that what was printed is not kept with it
     answers = _answers(completed.stdout, boundary.encode())
     if len(answers) != len(questions):
+        said = completed.error_text.strip()[-300:]
         raise HostError(
             host.name,
             f"asked {len(questions)} questions in one go",
-            f"got {len(answers)} answers, then: {completed.error_text.strip()[-300:] or 'nothing'}",
-            "Check that `sh` on the host is a POSIX shell and that the account may run commands.",
+            f"got {len(answers)} answers, then: {said or 'nothing'}",
+            "Try `sudo -n true` there as the same user: it must want no password and no terminal (NOPASSWD)."
+            if said.startswith("sudo: ")
+            else "Check that `sh` on the host is a POSIX shell and that the account may run commands.",
         )
     return answers
 
