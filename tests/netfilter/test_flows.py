@@ -7,13 +7,14 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from crossnet.design.passage import Client
 from crossnet.design.rules import Dialect, gateway_table
 from crossnet.netfilter import Engine, Table
-from crossnet.netfilter.flows import ending
+from crossnet.netfilter.flows import SECONDS, ending
 from crossnet.spec import Translate
 from crossnet.values import Family, address, network
 from design.test_rules import passage
@@ -207,6 +208,69 @@ def test_each_of_many_ends_and_their_neighbours_do_not() -> None:
     kept = [flow(MINE, f"10.0.44.{n}", port=2000 + n) for n in range(1, 50)] + OWN
     have = gateway_table([passage(clients="10.0.43.15 10.0.43.77")], True, NFT)
     assert left(many + kept, have, gateway_table([passage()], True, NFT)) == kept
+
+
+@pytest.fixture(params=["mawk", "gawk", "busybox awk"])
+def with_awk(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A PATH on which awk is this one."""
+    tool, *applet = request.param.split()
+    place = shutil.which(tool, path=PATH)
+    if place is None:
+        lacking(f"{tool} is not on this machine")
+    (tmp_path / "awk").write_text(f'#!/bin/sh\nexec {place} {" ".join(applet)} "$@"\n')
+    (tmp_path / "awk").chmod(0o755)
+    return f"{tmp_path}:{PATH}"
+
+
+def test_every_awk_says_the_same(with_awk: str) -> None:
+    have = gateway_table([passage()], True, NFT)
+    assert left(ALL, have, None, path=with_awk) == without(UNTRANSLATED, TRANSLATED, BY_UDP, BY_ICMP)
+    many = [flow("10.0.43.77", f"10.0.44.{n}", port=1000 + n) for n in range(1, 40)]
+    both = gateway_table([passage(clients="10.0.43.15 10.0.43.77")], True, NFT)
+    assert left([*many, *ALL], both, have, path=with_awk) == without(OTHERS)
+
+
+# Ten thousand clients with five flows each, one of them to where no crossing leads, so that nobody's address alone says
+# what ends. Read from standard input: the words of conntrack -R, and the script.
+_CROWD = r"""
+crowd='BEGIN { for (c = 0; c < 10000; c++) for (k = 0; k < 5; k++) {
+    s = "10.1." int(c / 250) "." (c % 250 + 1)
+    d = k < 4 ? "10.0.44." ((c + k * 37) % 250 + 1) : "10.9.9." (c % 250 + 1)
+    printf "-I -p tcp -s %s -d %s -r %s -q %s --sport %d --dport 443 --reply-port-src 443 --reply-port-dst %d", \
+        s, d, d, s, 2000 + k, 2000 + k
+    print " --state ESTABLISHED --timeout 1000"
+} }'
+ip link set lo up
+awk "$crowd" >"$1/flows" && conntrack -R "$1/flows" >"$1/said" 2>&1 || exit 9
+conntrack -I -p tcp -s 10.2.0.1 -d 10.0.44.1 -r 10.0.44.1 -q 10.2.0.1 --sport 1 --dport 443 --reply-port-src 443 \
+    --reply-port-dst 1 --state ESTABLISHED --timeout 1000 >"$1/said" 2>&1
+read -r before _ </proc/uptime
+PATH=$2 sh -s
+read -r after _ </proc/uptime
+echo "$before $after $(conntrack -C)"
+conntrack -L -s 10.2.0.1 2>"$1/said" | grep -c ESTABLISHED
+conntrack -L 2>"$1/said" | grep -c dst=10.9.9.
+"""
+
+
+def test_many_flows_of_many_clients_are_ended_in_bounded_time(tmp_path: Path, with_awk: str) -> None:
+    if os.geteuid() != 0:
+        lacking("a table of 50,000 flows takes root")
+    crowd = gateway_table([passage(clients="10.1.0.0/16")], False, NFT)
+    ran = subprocess.run(
+        (*ENTER, "sh", "-c", _CROWD, "sh", str(tmp_path), with_awk),
+        input=ending(None, crowd).encode(),
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    if ran.returncode == 9:
+        lacking("this conntrack loads no list of flows")
+    times, others, elsewhere = ran.stdout.decode().splitlines()
+    before, after, left_over = times.split()
+    assert float(after) - float(before) < 5 * SECONDS, ran.stderr  # to read the list takes time of its own
+    assert int(left_over) < 50_001
+    assert (others, elsewhere) == ("1", "10000")
 
 
 def test_without_conntrack_nothing_happens_and_nothing_fails() -> None:

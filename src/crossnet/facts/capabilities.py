@@ -20,6 +20,7 @@ TOOLS = (
     "ip6tables-legacy",
     "ipset",
     "conntrack",
+    "awk",
     "ping",
     "bash",
     "nc",

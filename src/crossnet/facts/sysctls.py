@@ -30,6 +30,9 @@ READ = _READ.format(" ".join(PATTERNS), "e", "grep ''")
 # What makes a host forward the packets of others.
 FORWARDING = {Family.V4: "net.ipv4.ip_forward", Family.V6: "net.ipv6.conf.all.forwarding"}
 
+# How many flows connection tracking knows right now.
+TRACKED = "net.netfilter.nf_conntrack_count"
+
 # sysctl.d(5), in the order in which systemd-sysctl and `sysctl --system` sort by file name.
 READ_FILES = _READ.format(
     "/run/sysctl.d/*.conf /etc/sysctl.d/*.conf /usr/local/lib/sysctl.d/*.conf "
