@@ -189,8 +189,15 @@ CODES = {
         Code(
             "older-flows",
             "Connections that began before the change keep their old fate: their translation, or that they pass.",
-            "The gateway forwards, and has no conntrack(8) that could end the tracked ones.",
-            "Install conntrack there before the change, or restart what holds old connections after it.",
+            "The gateway forwards, and has no conntrack(8) or no awk that could end the tracked ones; or it tracks so "
+            "many that not all may be ended in time.",
+            "Install what is missing there before the change, or restart what holds old connections after it.",
+        ),
+        Code(
+            "tables-stay",
+            "Empty tables of iptables stay after an undo, that were not there before crossnet.",
+            "The kernel keeps a table that iptables-legacy has used once; or iptables-nft is there, and no nft.",
+            "Nothing: they hold no rule, and are gone after the next boot.",
         ),
         Code(
             "flows-offloaded",

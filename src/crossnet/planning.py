@@ -12,7 +12,9 @@ from crossnet.design import Choice, Design, Impact, Passage, design
 from crossnet.design.management import far_side_first, impacts, management_paths, touches
 from crossnet.errors import PlanRefused, Refusal
 from crossnet.facts import Facts
-from crossnet.facts.sysctls import FORWARDING
+from crossnet.facts.sysctls import FORWARDING, TRACKED
+from crossnet.netfilter import Engine
+from crossnet.netfilter.flows import MANY, SECONDS
 from crossnet.persistence.unit import BOOT_GUARD, SYSCTL_FILE
 from crossnet.record import Owned, Record, read_record, shown
 from crossnet.resources import Change, EndFlows, Jump, Resource, RuleTable, Step, Sysctl
@@ -210,6 +212,7 @@ def make_undo_plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
         raise PlanRefused(refusals)
     found = [impact for host in hosts for impact in _of_record(host, spec)]
     found += [impact for host in hosts for impact in _older_flows(host, facts[host.host])]
+    found += [impact for host in hosts for impact in _staying_tables(host, facts[host.host])]
     return _with_management_path(Plan(spec, (), tuple(hosts), tuple(found), {}, {}), facts)
 
 
@@ -340,10 +343,12 @@ def _host_plan(facts: Facts, record: Record, wanted: Design, spec: Spec) -> Host
     changes: list[Change] = []
     adopted: list[Resource] = []
     owned: list[Owned] = []
-    for resource in resources:
-        known = record.find(resource)
+    for wanting in resources:
+        known = record.find(wanting)
+        applied = known.applied if known else None
+        resource = wanting.knowing(applied, facts)
         ours = resource.ours(facts) if known else None
-        have = ours or resource.current(facts)
+        have = ours.knowing(applied, facts) if ours else resource.current(facts)
         if have is not None and resource.satisfied_by(have):
             if ours is None and not resource.is_only_ours:
                 adopted.append(have)
@@ -365,7 +370,18 @@ def _host_plan(facts: Facts, record: Record, wanted: Design, spec: Spec) -> Host
 
 def _older_flows(host: HostPlan, facts: Facts) -> Iterator[Impact]:
     """What cannot be ended there, although the change concerns it."""
-    if facts.capabilities.has("conntrack"):
+    tools = facts.capabilities
+    count = facts.sysctls.get(TRACKED, "")
+    tracked = int(count) if count.isdecimal() and len(count) < 12 else 0
+    if lacking := [tool for tool in ("conntrack", "awk") if not tools.has(tool)]:
+        text = "keep their old fate until they end: there is no {} to end those that the change concerns"
+        text = text.format(" and no ".join(lacking))
+    elif tracked > MANY:
+        text = (
+            f"may keep their old fate until they end: {tracked:,} are tracked, and crossnet ends those that the "
+            f"change concerns for {SECONDS} seconds, the most at once first"
+        )
+    else:
         return
     settings = {item.want.name: item.want.value for item in host.changes if isinstance(item.want, Sysctl)}
     for family, name in FORWARDING.items():
@@ -380,9 +396,25 @@ def _older_flows(host: HostPlan, facts: Facts) -> Iterator[Impact]:
             yield Impact(
                 "older-flows",
                 host.host,
-                f"{family.label} connections that it forwards already keep their old fate until they end: "
-                "there is no conntrack to end those that the change concerns",
+                f"{family.label} connections that it forwards already {text}",
             )
+
+
+def _staying_tables(host: HostPlan, facts: Facts) -> Iterator[Impact]:
+    """What is there since crossnet's rules made it appear, and cannot be taken away with them."""
+    for change in host.changes:
+        table = change.have
+        if not isinstance(table, RuleTable) or not table.made:
+            continue
+        if table.engine is Engine.IPTABLES_LEGACY:
+            why = "the kernel keeps what was used once"
+        elif not facts.capabilities.has("nft"):
+            why = "there is no nft to remove them"
+        else:
+            continue
+        names = " and ".join((", ".join(table.made[:-1]), table.made[-1]) if table.made[:-1] else table.made)
+        text = f"{table.family.label} tables of iptables stay, empty, until the next boot: {names}; {why}"
+        yield Impact("tables-stay", host.host, text)
 
 
 def _entering(changes: Sequence[Change], resources: Sequence[Resource]) -> list[Change]:

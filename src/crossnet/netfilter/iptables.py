@@ -9,7 +9,9 @@ from crossnet.netfilter.iptables_own import (
     list_chain,
     move_jump,
     own_table,
+    remove_empty,
     restore_command,
+    tables_of,
     write_chains,
 )
 from crossnet.netfilter.iptables_save import parse_save
@@ -26,8 +28,10 @@ __all__ = [
     "own_table",
     "parse_ipset_save",
     "parse_save",
+    "remove_empty",
     "restore_command",
     "rule_text",
+    "tables_of",
     "write_chains",
     "write_ipsets",
 ]

@@ -123,6 +123,46 @@ def restore_command(command: str, *, waits: bool) -> tuple[str, ...]:
     return (f"{command}-restore", *(("-w",) if waits else ()), "--noflush")
 
 
+def tables_of(table: Table) -> tuple[str, ...]:
+    """The tables of iptables that hold the own chains; iptables makes each of them appear."""
+    return tuple(place.table for name, place in PLACES.items() if table.chain(name) is not None)
+
+
+# `iptables-nft -X` alone has the kernel refuse a chain that has got a rule meanwhile (NLM_F_NONREC; measured: nft 1.0.6
+# deletes it with its rules). Those that cannot remove a built-in chain leave all as it is. iptables-nft itself makes
+# the tables and chains again when somebody needs them.
+_REMOVE_EMPTY = r"""tool=$1 family=$2
+shift 2
+command -v nft >/dev/null || exit 0
+shown() { nft -s list table "$family" "$table" 2>/dev/null | grep -v '^#'; }
+for table; do
+    there=$(shown)
+    printf '%s
+' "$there" | grep -qvE "@NOTHING@" && continue
+    for chain in @CHAINS@; do
+        case $there in *"chain $chain {"*) "$tool" -t "$table" -X "$chain" >/dev/null 2>&1 ;; esac
+    done
+    [ "$(shown | tr -d ' 
+')" != "table$family$table{}" ] || nft delete table "$family" "$table"
+done
+exit 0
+"""
+_BUILT_IN = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
+# Every line of a table in which nobody has anything: built-in chains without a rule, that accept.
+_NOTHING = (
+    rf"^[[:space:]]*(table [a-z0-9]+ [a-z]+ \{{|chain ({'|'.join(_BUILT_IN)}) \{{|\}}|"
+    "type [a-z]+ hook [a-z]+ priority [^;]+; policy accept;)?$"
+)
+
+
+def remove_empty() -> str:
+    """The script that removes tables of iptables-nft in which nothing is.
+
+    Its arguments: this host's name of the variant, `ip` or `ip6`, the tables. It succeeds whatever it finds.
+    """
+    return _REMOVE_EMPTY.replace("@NOTHING@", _NOTHING).replace("@CHAINS@", " ".join(_BUILT_IN))
+
+
 # ---- the jumps -----------------------------------------------------------------------------------
 
 

@@ -112,6 +112,10 @@ class Resource(ABC):
         """Whether what is there already does what this one would."""
         return self == have
 
+    def knowing(self, before: Resource | None, facts: Facts) -> Self:
+        """The same with what its undo has to know of the host; `before` is it as crossnet applied it last."""
+        return self
+
     @property
     def flaw(self) -> str:
         """Why nobody could put it back once it is changed, because others have had a hand in it; else nothing."""

@@ -9,10 +9,19 @@ from typing import ClassVar, Self
 
 from crossnet.facts import Facts
 from crossnet.facts.firewall import TABLE_FAMILY
-from crossnet.facts.question import number, text
+from crossnet.facts.question import number, text, texts
 from crossnet.netfilter import Accept, Drop, Engine, Table
 from crossnet.netfilter.flows import ending
-from crossnet.netfilter.iptables import list_chain, own_table, restore_command, write_chains, write_ipsets
+from crossnet.netfilter.iptables import (
+    list_chain,
+    own_table,
+    remove_empty,
+    restore_command,
+    tables_of,
+    write_chains,
+    write_ipsets,
+)
+from crossnet.netfilter.iptables_own import PLACES
 from crossnet.netfilter.nft import remove_table, write_table
 from crossnet.netfilter.own import TABLE
 from crossnet.resources.resource import Command, Encoded, Look, Resource, Step
@@ -32,6 +41,31 @@ class EndFlows(Command):
         return "conntrack -D: the flows that keep their old fate otherwise"
 
 
+@dataclass(frozen=True, slots=True)
+class RemoveEmpty(Command):
+    """The step that removes iptables' own tables which are there since crossnet's rules needed them."""
+
+    @property
+    def content(self) -> bytes:
+        """Nothing that would stay on the host."""
+        return b""
+
+    def __str__(self) -> str:
+        *_, family, first = self.argv[: self.argv.index("--") + 4]
+        others = self.argv[self.argv.index("--") + 4 :]
+        return f"nft delete table {family} {', '.join((first, *others))}: where nothing is in there"
+
+
+def _remove_empty(have: RuleTable | None, want: RuleTable | None) -> tuple[Step, ...]:
+    if have is None or have.engine is not Engine.IPTABLES_NFT:
+        return ()
+    tables = [name for name in have.made if want is None or name not in want.made]
+    if not tables:
+        return ()
+    argv = ("sh", "-s", "--", have.command, TABLE_FAMILY[have.family], *tables)
+    return (RemoveEmpty(argv, remove_empty().encode()),)
+
+
 def _end_flows(have: RuleTable | None, want: RuleTable | None) -> tuple[Step, ...]:
     script = ending(have.table if have else None, want.table if want else None)
     return (EndFlows(("sh", "-s"), script.encode()),) if script else ()
@@ -42,7 +76,8 @@ class RuleTable(Resource):
     """All of crossnet's rules of one family, because rules are ordered: a single rule is no resource.
 
     `summary` is how a plan names the content; `command` is this host's name of the iptables variant, and
-    `waits` is whether its iptables-restore can wait for the xtables lock.
+    `waits` is whether its iptables-restore can wait for the xtables lock. `made` are the tables of iptables itself
+    (`filter`, `nat`, `mangle`) that were not there before crossnet's chains.
     """
 
     kind: ClassVar[str] = "table"
@@ -53,6 +88,7 @@ class RuleTable(Resource):
     summary: str = field(default="", compare=False)
     command: str = field(default="", compare=False)
     waits: bool = field(default=True, compare=False)
+    made: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def key(self) -> str:
@@ -102,6 +138,16 @@ class RuleTable(Resource):
             found = own_table(tables, facts.firewall.ipsets, TABLE_FAMILY[self.family])
         return replace(self, table=found) if found else None
 
+    def knowing(self, before: Resource | None, facts: Facts) -> Self:
+        if not self.engine.is_iptables:
+            return self
+        there = {table.name for table in facts.firewall.of(self.engine, self.family)}
+        if self.engine is Engine.IPTABLES_NFT:
+            there |= {table.name for table in facts.firewall.nft if table.family == TABLE_FAMILY[self.family]}
+        known = before.made if isinstance(before, RuleTable) else ()
+        needed = tables_of(self.table)
+        return replace(self, made=tuple(name for name in needed if name in known or name not in there))
+
     def look(self) -> tuple[Look, ...]:
         if self.engine is Engine.NFTABLES:
             return (Command(("nft", "-s", "list", "table", TABLE_FAMILY[self.family], TABLE)),)
@@ -114,7 +160,7 @@ class RuleTable(Resource):
     def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:
         if want and have is None and want.engine.is_iptables:
             return cls.load(have, want)  # no packet enters them yet: see `entered`
-        return (*cls.load(have, want), *_end_flows(have, want))
+        return (*cls.load(have, want), *_end_flows(have, want), *_remove_empty(have, want))
 
     @property
     def entered(self) -> tuple[Step, ...]:
@@ -157,14 +203,16 @@ class RuleTable(Resource):
             "family": int(self.family),
             "command": self.command,
             "waits": self.waits,
+            **({"made": list(self.made)} if self.made else {}),
         }
 
     def state(self) -> Encoded:
         """Which table it is, and a digest of its rules; none where they are not as crossnet writes any."""
+        which = replace(self, made=()).encode()
         if self.flaw:
-            return {**self.encode(), "rules": None}
+            return {**which, "rules": None}
         text = b"".join(step.content for step in type(self).load(None, self))
-        return {**self.encode(), "rules": hashlib.sha256(text).hexdigest()}
+        return {**which, "rules": hashlib.sha256(text).hexdigest()}
 
     @property
     def flaw(self) -> str:
@@ -177,10 +225,14 @@ class RuleTable(Resource):
     @classmethod
     def decode(cls, encoded: Encoded) -> Self:
         family = Family(number(encoded, "family"))
+        made = texts(encoded["made"]) if "made" in encoded else ()
+        if not set(made) <= {place.table for place in PLACES.values()}:
+            raise ValueError(f"no tables of iptables that crossnet uses: {made!r}")
         return cls(
             Engine(text(encoded, "engine")),
             family,
             Table(TABLE_FAMILY[family], TABLE, ()),
             command=text(encoded, "command"),
             waits=bool(encoded["waits"]),
+            made=made,
         )

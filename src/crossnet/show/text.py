@@ -67,9 +67,13 @@ def plan_text(plan: Plan, *, verbose: bool = False, paint: Paint = plain, width:
     if losing:
         title = paint("what is lost", "red")
         lines += ["", title, *(line for impact in losing for line in _impact(impact, width))]
-    opening = [impact for impact in plan.impacts if impact not in touching and impact not in losing]
+    staying = [impact for impact in plan.impacts if impact.code == "tables-stay"]
+    apart = (*touching, *losing, *staying)
+    opening = [impact for impact in plan.impacts if impact not in apart]
     if opening and (opens or verbose):
         lines += ["", "what it opens", *(line for impact in opening for line in _impact(impact, width))]
+    if staying:
+        lines += ["", "what stays", *(line for impact in staying for line in _impact(impact, width))]
     return "\n".join([*lines, *([""] if lines else []), summary(plan)]).strip("\n")
 
 
