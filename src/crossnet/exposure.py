@@ -33,8 +33,12 @@ class Exposure:
 
 
 def exposures(spec: Spec, facts: Facts, record: Record) -> Iterator[Exposure]:
-    """In which families a gateway is open; none where nothing of crossnet is recorded, or it asked for no fence."""
-    crossings = [one for one in spec.crossings if one.via == facts.host and one.name in record.crossings]
+    """In which families a gateway is open; none where nothing of crossnet is there, or it asked for no fence.
+
+    Where the record is lost, and the rules with it, nothing tells which crossings were applied: all may be.
+    """
+    own = [one for one in spec.crossings if one.via == facts.host]
+    crossings = [one for one in own if one.name in record.crossings or record.lost]
     if not crossings:
         return
     fence = gateway_settings(crossings).fence

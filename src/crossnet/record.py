@@ -204,12 +204,15 @@ def _opens(trace: Resource, family: Family) -> bool:
 
 
 def _forwarding(facts: Facts, family: Family, found: Iterable[Resource]) -> Iterator[Owned]:
-    """Off before crossnet, unless crossnet's rules stand and let others pass: then nobody knows."""
+    """Off before crossnet, unless crossnet's rules stand and let others pass: then nobody knows.
+
+    Rules that admit no crossing are not as crossnet leaves them: somebody flushed them, and a fence with them.
+    """
     setting = Sysctl(FORWARDING[family], "1")
     if facts.sysctls.get(setting.name, "0") == "0":
         return
     tables = [one for one in found if isinstance(one, RuleTable) and one.family is family]
-    lets_pass = any(table.table.chains for table in tables) and not any(table.holds_fence for table in tables)
+    lets_pass = any(table.crossings for table in tables) and not any(table.holds_fence for table in tables)
     yield Owned(None if lets_pass else Sysctl(setting.name, "0"), setting)
 
 

@@ -64,6 +64,26 @@ def test_a_gateway_without_its_fence_is_open_for_everybody(
         assert status(spec).state is State.UP
 
 
+@pytest.mark.parametrize("engine", [Engine.NFTABLES, Engine.IPTABLES_LEGACY])
+@pytest.mark.parametrize("end", ["apply", "undo"])
+def test_also_where_the_record_is_lost_with_it(lab_up: Callable[..., Lab], engine: Engine, end: str) -> None:
+    b = Bench(lab_up("seed-dual"))
+    spec = applied(b, engine)
+    for damage, families in list(damages(engine).items())[:: 2 if end == "apply" else -1]:
+        b.check("gateway", f"{damage}; rm /var/lib/crossnet/applied.json")
+        found = status(spec)
+        assert found.state is State.UNRECORDED
+        assert {exposure.family for exposure in found.exposures} == families, damage
+        if end == "undo":
+            break
+        b.apply(spec)
+        assert status(spec).state is State.UP
+    if end == "undo":
+        b.undo(spec)
+        asked = b.check("gateway", "sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding")
+        assert asked.split() == ["0", "0"]
+
+
 def test_it_is_told_to_people_and_to_programs(lab_up: Callable[..., Lab]) -> None:
     """First of all, and by which interface; also where the hosts allow no plan any more."""
     b = Bench(lab_up("seed-dual"))
