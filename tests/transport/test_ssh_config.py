@@ -358,6 +358,19 @@ def test_errors_are_told_as_ssh_tells_them(home: Path) -> None:
         meant(home, "Include more\n")
 
 
+def test_what_match_exec_complains_of_does_not_hide_the_mistake(home: Path) -> None:
+    config = home / ".ssh" / "config"
+    with pytest.raises(ValueError, match=re.escape(f"`ssh -G` says: {config} line 3: Bad port 'many'.")):
+        meant(home, 'Match exec "echo noise >&2"\nHost *\nPort many\n')
+
+
+def test_a_known_hosts_file_may_have_blanks_in_its_name(home: Path) -> None:
+    (home / "my known hosts").touch()
+    (home / "my").touch()
+    found = meant(home, f'UserKnownHostsFile "{home}/my known hosts" {home}/other {home}/my\n')
+    assert found.known_hosts.files[:3] == (home / "my known hosts", home / "other", home / "my")
+
+
 def test_match_exec_is_bounded(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(configuration, "_TIME", 0.5)
     with pytest.raises(ValueError, match="did not end within"):

@@ -7,6 +7,7 @@ import inspect
 import socket
 import sys
 from pathlib import Path
+from typing import cast
 
 import asyncssh
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from crossnet.errors import HostError
 from crossnet.transport.ssh import failures, settings
 from crossnet.transport.ssh.configuration import Configuration
+from crossnet.transport.ssh.connection import Connection, _Hop
 from crossnet.transport.ssh.destination import parse
 from crossnet.transport.ssh.hostkeys import Witness
 
@@ -90,3 +92,109 @@ def test_every_refusal_of_a_jump_host_names_it(code: int, there: settings.Settin
     told = str(asyncio.run(failures.not_connected("app", there, Witness(), way, error)))
     assert "the jump host ops@jump port 22 " in told
     assert ("permits no way on" in told) == (code == 1)
+
+
+@pytest.fixture
+def bastion(tmp_path: Path) -> settings.Settings:
+    values = {"user": ("root",), "hostname": ("10.0.43.50",)}
+    return settings.of(Configuration(parse("bastion"), values, str(tmp_path), str(tmp_path)))
+
+
+BASTION = "the jump host bastion (root@10.0.43.50 port 22)"
+
+
+def seen(host: settings.Settings, error: Exception, way: failures.Way, witness: Witness | None = None) -> str:
+    return str(asyncio.run(failures.not_connected("app", host, witness or Witness(), way, error)))
+
+
+def answered() -> Witness:
+    """Of a server that said its version."""
+
+    class Answered(Witness):
+        has_answered = True
+
+    return Answered()
+
+
+def test_a_jump_host_is_named_as_the_user_knows_it(
+    there: settings.Settings, bastion: settings.Settings
+) -> None:
+    behind = failures.Way(before=bastion)
+    assert f"{BASTION} permits no way on" in seen(there, asyncssh.ChannelOpenError(1, "no"), behind)
+    assert f"{BASTION} does not get through" in seen(there, asyncssh.ChannelOpenError(2, "no"), behind)
+    assert f"via {BASTION}" in seen(there, ConnectionRefusedError(), behind)
+    assert f"connected to {BASTION}" in seen(bastion, ConnectionRefusedError(), failures.Way(is_jump=True))
+
+
+def test_a_lost_jump_host_is_not_where_the_command_ran(
+    there: settings.Settings, bastion: settings.Settings
+) -> None:
+    told = str(failures.cut("app", there, Witness(), "true", bastion))
+    assert "ran `true` as ops@jump port 22" in told
+    assert f"the connection to {BASTION} was cut" in told
+    assert "the connection was cut" in str(failures.cut("app", there, Witness(), "true"))
+    before = failures.cut_before_login("app", there, failures.Way(before=bastion), bastion, Witness())
+    assert f"the connection to {BASTION} was cut" in str(before)
+
+
+def test_no_answer_behind_a_jump_host_is_looked_for_from_there(
+    there: settings.Settings, bastion: settings.Settings
+) -> None:
+    told = seen(there, TimeoutError(), failures.Way(before=bastion))
+    assert f"through {BASTION}" in told
+    assert "from the jump host" in told
+    assert "jump host" not in seen(there, TimeoutError(), failures.Way())
+
+
+def test_a_number_that_is_no_errno_is_not_explained(there: settings.Settings) -> None:
+    told = seen(there, OSError(-2, "Name or service not known"), failures.Way())
+    assert "Name or service not known" in told
+    assert "Unknown error" not in told
+
+
+def test_too_many_keys_are_told_as_that(there: settings.Settings) -> None:
+    error = asyncssh.ProtocolError("Too many authentication failures")
+    told = seen(there, error, failures.Way(), answered())
+    assert "MaxAuthTries" in told
+    assert "IdentitiesOnly" in told
+    assert "MaxStartups" not in told
+
+
+def test_a_proxy_command_is_blamed_until_a_server_answers(tmp_path: Path) -> None:
+    values = {"user": ("ops",), "proxycommand": ("nc -X 5 %h %p",)}
+    host = settings.of(Configuration(parse("app"), values, str(tmp_path), str(tmp_path)))
+    way = failures.Way(complaint="no way")
+    for error in (TimeoutError(), asyncssh.ConnectionLost("closed"), asyncssh.KeyExchangeFailed("none")):
+        told = seen(host, error, way)
+        assert "gives no connection" in told
+        assert "no way" in told
+    assert "no algorithm in common" in seen(host, asyncssh.KeyExchangeFailed("none"), way, answered())
+    assert "ended the connection" in seen(host, asyncssh.ConnectionLost("closed"), way, answered())
+    assert "no way" in seen(host, asyncssh.ConnectionLost("closed"), way, answered())
+
+
+def test_a_command_without_a_session_is_not_told_as_slow(there: settings.Settings) -> None:
+    """Streams hold every session that the host permits, so the command was never started."""
+    nothing_sent = cast(asyncssh.SSHClientConnection, None)
+
+    async def run() -> None:
+        made = Connection("app", [_Hop(there, Witness(), nothing_sent, None)], become=False)
+        made._places.most = made._places.taken = 1
+        await made.run(["true"], stdin=b"", timeout=0.05)
+
+    with pytest.raises(HostError) as told:
+        asyncio.run(run())
+    assert "all sessions that the host permits on a connection (1) are in use" in str(told.value)
+    assert "MaxSessions" in str(told.value)
+
+
+def test_a_command_whose_jump_host_is_lost_names_both(
+    there: settings.Settings, bastion: settings.Settings
+) -> None:
+    nothing_sent = cast(asyncssh.SSHClientConnection, None)
+    hops = [_Hop(host, Witness(), nothing_sent, None) for host in (bastion, there)]
+    for hop in hops:  # the end of a jump host's connection ends those over it
+        hop.witness.connection_lost(None)
+    told = str(Connection("app", hops, become=False)._cut(["true"]))
+    assert "ran `true` as ops@jump port 22" in told
+    assert f"the connection to {BASTION} was cut" in told

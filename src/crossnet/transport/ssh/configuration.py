@@ -30,6 +30,7 @@ SYSTEM_CONFIG = Path("/etc/ssh/ssh_config")
 
 _TIME = 30.0  # seconds for `ssh -G`, which may run commands of `Match exec` and ask a name service
 _MOST = 1 << 20  # bytes of its answer
+_COMPLAINT = re.compile(r" line \d+: ")  # of readconf.c
 _PIPES = 1.0  # seconds for the rest of it after its end
 _DEPTH = 16  # readconf.c: READCONF_MAX_DEPTH
 
@@ -177,9 +178,14 @@ async def _asked(argv: list[str]) -> tuple[int, str, str]:
         for reader in readers:
             reader.cancel()
     lines = complaint.decode(errors="replace").splitlines()
-    said = [line for line in lines if not line.startswith("Pseudo-terminal")]
     assert process.returncode is not None
-    return process.returncode, out.decode(errors="replace"), said[0] if said else ""
+    return process.returncode, out.decode(errors="replace"), complaint_of(lines)
+
+
+def complaint_of(lines: list[str]) -> str:
+    """The line in which `ssh` says what is wrong; a command of `Match exec` may have written before it."""
+    said = [line for line in lines if not line.startswith("Pseudo-terminal")]
+    return next((line for line in said if _COMPLAINT.search(line)), said[0] if said else "")
 
 
 async def _read(stream: asyncio.StreamReader, kept: bytearray) -> None:

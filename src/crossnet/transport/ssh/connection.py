@@ -83,6 +83,10 @@ class Connection:
                 tried = f"ran `{shown(argv)}` as {self.settings} with SSH"
                 raise Flood(self._host, tried, limit, output.all())
         except TimeoutError:
+            if not place.is_held:
+                raise failures.no_session_free(
+                    self._host, self.settings, shown(argv), self._places.most
+                ) from None
             over = await command.end(lambda: self._kill(mark, become))
             raise too_late(
                 self._host, argv, timeout, over=over, way=f" as {self.settings} with SSH"
@@ -109,11 +113,8 @@ class Connection:
             async with asyncio.timeout(LOGIN_TIMEOUT):
                 await place.enter()
         except TimeoutError:
-            raise HostError(
-                self._host,
-                f"would run `{shown(argv)}` as {self.settings} with SSH",
-                f"all sessions that the host permits on a connection ({self._places.most}) are in use",
-                "Stop a stream first; see MaxSessions in its sshd_config(5).",
+            raise failures.no_session_free(
+                self._host, self.settings, shown(argv), self._places.most
             ) from None
         try:
             async with asyncio.timeout(LOGIN_TIMEOUT):
@@ -199,8 +200,10 @@ class Connection:
             return
 
     def _cut(self, argv: Sequence[str]) -> HostError:
-        hop = next((hop for hop in self._hops if hop.witness.is_lost), self._hops[-1])
-        return failures.cut(self._host, hop.settings, hop.witness, shown(argv))
+        *jumps, last = self._hops
+        lost = next((hop for hop in jumps if hop.witness.is_lost), last)
+        jump = None if lost is last else lost.settings
+        return failures.cut(self._host, self.settings, lost.witness, shown(argv), jump)
 
 
 async def connect(host: str, destination: Destination, *, become: bool, tried: bool = False) -> Connection:
@@ -283,7 +286,7 @@ async def _log_in(host: str, found: Settings, before: _Hop | None, *, jump: bool
             raise
         way = failures.Way(jump, before.settings if before is not None else None, complaint)
         if before is not None and before.witness.is_lost:
-            raise failures.cut_before_login(host, found, way, before.witness) from None
+            raise failures.cut_before_login(host, found, way, before.settings, before.witness) from None
         raise await failures.not_connected(host, found, witness, way, error) from None
     hop = _Hop(found, witness, connection, there)
     key = connection.get_server_host_key()

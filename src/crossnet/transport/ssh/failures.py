@@ -40,8 +40,8 @@ async def not_connected(
     def failed(seen: str, todo: str) -> HostError:
         return HostError(host, tried, seen, todo)
 
-    if settings.proxy and not isinstance(error, asyncssh.HostKeyNotVerifiable | asyncssh.PermissionDenied):
-        said = f", and says {harmless(way.complaint)!r}" if way.complaint else ""
+    said = f", and says {harmless(way.complaint)!r}" if way.complaint else ""
+    if settings.proxy and not witness.has_answered:
         return failed(
             f"the ProxyCommand `{harmless(settings.proxy)}` gives no connection ({_line(error)}){said}",
             f"Run it by hand; see ProxyCommand in ssh_config(5), and {by_hand}.",
@@ -56,17 +56,25 @@ async def not_connected(
             )
         case asyncssh.PermissionDenied():
             return failed(*await _not_let_in(settings, witness))
-        case asyncssh.ChannelOpenError() if error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED:
+        case asyncssh.ChannelOpenError() if (
+            way.before is not None and error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED
+        ):
             return failed(
-                f"the jump host {way.before} permits no way on: {_line(error)}",
+                f"{_jump_host(way.before)} permits no way on: {_line(error)}",
                 "See AllowTcpForwarding, DisableForwarding and PermitOpen in its sshd_config(5), and what stands "
                 "before your key in its authorized_keys.",
             )
-        case asyncssh.ChannelOpenError():
+        case asyncssh.ChannelOpenError() if way.before is not None:
             return failed(
-                f"the jump host {way.before} does not get through to {settings.host} port {settings.port}: "
+                f"{_jump_host(way.before)} does not get through to {settings.host} port {settings.port}: "
                 f"{_line(error)}",
                 "Check from the jump host that it is reachable there, and AllowTcpForwarding in its sshd_config(5).",
+            )
+        case TimeoutError() if witness.connection is None and way.before is not None:
+            return failed(
+                f"no answer within {settings.connect_timeout:g} s through {_jump_host(way.before)}",
+                f"Check from the jump host that the host is up and that no firewall drops TCP from there to port "
+                f"{settings.port}; ConnectTimeout in ~/.ssh/config waits longer. By hand: {by_hand}.",
             )
         case TimeoutError() if witness.connection is None:
             return failed(
@@ -95,15 +103,22 @@ async def not_connected(
                 "Nothing listens there: check that sshd runs and on which port; write ssh://user@host:port "
                 "or Port in ~/.ssh/config for another one.",
             )
+        # auth.c of OpenSSH: the words of MaxAuthTries, with the code of a protocol error.
+        case asyncssh.DisconnectError() if "too many authentication failures" in error.reason.lower():
+            return failed(
+                f"the host ended the login: {_line(error)}",
+                "More keys were offered than MaxAuthTries in its sshd_config(5) permits: name the right one with "
+                "IdentityFile and IdentitiesOnly in ~/.ssh/config.",
+            )
         case asyncssh.DisconnectError():
             return failed(
-                f"the other side ended the connection before the login: {_line(error)}",
+                f"the other side ended the connection before the login: {_line(error)}{said}",
                 "Check that SSH listens on that port, and MaxStartups and PerSourcePenalties in its sshd_config(5): "
                 "after failed logins an address may have to wait.",
             )
         case OSError():
             # asyncio puts words of its own, with a tuple in them, in the place of the system's.
-            said = os.strerror(error.errno) if error.errno else _line(error)
+            said = os.strerror(error.errno) if error.errno and error.errno > 0 else _line(error)
             return failed(said, f"Check the way to the host, and {by_hand}.")
         case ValueError():
             return failed(_line(error), f"Check ~/.ssh/config, and {by_hand}.")
@@ -114,9 +129,15 @@ async def not_connected(
 
 
 def _tried(settings: Settings, way: Way) -> str:
-    role = "the jump host " if way.is_jump else ""
-    via = f" via {way.before}" if way.before is not None else ""
-    return f"connected to {role}{settings} with SSH{via}"
+    to = _jump_host(settings) if way.is_jump else settings
+    via = f" via {_jump_host(way.before)}" if way.before is not None else ""
+    return f"connected to {to} with SSH{via}"
+
+
+def _jump_host(settings: Settings) -> str:
+    """With the name that ProxyJump has for it, which the user knows it by."""
+    name = settings.destination.host
+    return f"the jump host {settings}" if name == settings.host else f"the jump host {name} ({settings})"
 
 
 def unreadable_settings(
@@ -133,13 +154,12 @@ def unreadable_settings(
     )
 
 
-def cut_before_login(host: str, settings: Settings, way: Way, jump: Witness) -> HostError:
-    """The connection to the jump host ended while the next host was logged in to."""
-    reason = _line(jump.lost) if jump.lost is not None else "ended by the other side"
+def cut_before_login(host: str, settings: Settings, way: Way, jump: Settings, seen: Witness) -> HostError:
+    """The connection to a jump host ended while a host behind it was logged in to."""
     return HostError(
         host,
         _tried(settings, way),
-        f"the connection to the jump host {way.before} was cut ({reason})",
+        f"the connection to {_jump_host(jump)} was cut ({_end(seen)})",
         "Look at the jump host, its load and the log of its sshd.",
     )
 
@@ -153,14 +173,29 @@ def short_host_key(host: str, settings: Settings, way: Way, bits: int) -> HostEr
     )
 
 
-def cut(host: str, settings: Settings, witness: Witness, what: str) -> HostError:
-    """The connection ended while a command ran; nobody knows how far that came, so it is never repeated."""
-    reason = _line(witness.lost) if witness.lost is not None else "ended by the other side"
+def cut(
+    host: str, settings: Settings, witness: Witness, what: str, jump: Settings | None = None
+) -> HostError:
+    """The connection ended while a command ran; nobody knows how far that came, so it is never repeated.
+
+    `witness` saw that end: of the connection to the `jump` host, where there is one.
+    """
+    which = "the connection" if jump is None else f"the connection to {_jump_host(jump)}"
     return HostError(
         host,
         f"ran `{what}` as {settings} with SSH",
-        f"the connection was cut ({reason}); whether the command did its work is not known",
+        f"{which} was cut ({_end(witness)}); whether the command did its work is not known",
         "The next command connects anew. Look at the host, then ask `crossnet status`.",
+    )
+
+
+def no_session_free(host: str, settings: Settings, what: str, most: int) -> HostError:
+    """All sessions of the connection are in use, so nothing was started."""
+    return HostError(
+        host,
+        f"would run `{what}` as {settings} with SSH",
+        f"all sessions that the host permits on a connection ({most}) are in use",
+        "Stop a stream first; see MaxSessions in its sshd_config(5).",
     )
 
 
@@ -250,6 +285,10 @@ async def _offered(settings: Settings) -> list[str]:
         with suppress(*RAISED):
             found.append(f"{file} ({asyncssh.read_public_key(f'{file}.pub').get_fingerprint()})")
     return found
+
+
+def _end(witness: Witness) -> str:
+    return _line(witness.lost) if witness.lost is not None else "ended by the other side"
 
 
 def _shown(key: asyncssh.SSHKey) -> str:

@@ -142,6 +142,11 @@ class Witness(asyncssh.SSHClient):
         self.connection = conn
         self.when_connected()
 
+    @property
+    def has_answered(self) -> bool:
+        """Whether an SSH server said its version; a connection over a ProxyCommand stands before that."""
+        return self.connection is not None and bool(self.connection.get_extra_info("server_version"))
+
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = exc
         self.is_lost = True

@@ -38,19 +38,19 @@ class Place:
 
     def __init__(self, places: Places) -> None:
         self._places = places
-        self._held = False
+        self.is_held = False
 
     async def enter(self) -> None:
         while self._places.taken >= self._places.most:
             self._places.news.clear()
             await self._places.news.wait()
         self._places.taken += 1
-        self._held = True
+        self.is_held = True
 
     def leave(self) -> None:
         """Give it back; nothing where it was not entered."""
-        if self._held:
-            self._held = False
+        if self.is_held:
+            self.is_held = False
             self._places.taken -= 1
             self._places.left.append(_now())
             self._places.news.set()
@@ -64,7 +64,7 @@ class Place:
             return False  # it was the only one
         self._places.most = min(self._places.most, self._places.taken - 1)
         self._places.taken -= 1
-        self._held = False
+        self.is_held = False
         self._places.news.set()
         await self.enter()
         return True

@@ -292,8 +292,21 @@ def _known_hosts_files(says: Configuration) -> tuple[Path, ...]:
     # `UserKnownHostsFile none` means no file of one's own. `ssh -G` prints names with a blank between them.
     own = says.values.get("userknownhostsfile", (_USER_KNOWN_HOSTS,))
     system = says.values.get("globalknownhostsfile", (_SYSTEM_KNOWN_HOSTS,))
-    names = [name for given in (*own, *system) for name in given.split() if name.lower() != "none"]
-    return tuple(map(says.file, names))
+    return tuple(file for given in (*own, *system) for file in _files_in(given, says))
+
+
+def _files_in(given: str, says: Configuration) -> list[Path]:
+    """The files of one line, whose quotes are lost: the longest names that are there, as a name may hold blanks."""
+    found = []
+    words = given.split(" ")
+    while words:
+        ends = range(len(words), 1, -1)
+        end = next((end for end in ends if says.file(" ".join(words[:end])).exists()), 1)
+        name = " ".join(words[:end])
+        if name and name.lower() != "none":
+            found.append(says.file(name))
+        words = words[end:]
+    return found
 
 
 def readable(file: Path) -> bool:
