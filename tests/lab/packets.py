@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import socket
 import struct
 import sys
@@ -96,8 +97,10 @@ def send(interface: str, mac: str, plan: str, count: str) -> None:
             wire.sendto(one, (interface, 0x86DD if one[0] >> 4 == 6 else 0x0800, 0, 0, link))
             sent += 1
             if sent % 20 == 0:
-                with open(count, "w", encoding="ascii") as file:
+                # Whole at every instant: the sender may be ended at any.
+                with open(f"{count}.new", "w", encoding="ascii") as file:
                     file.write(str(sent))
+                os.replace(f"{count}.new", count)
                 time.sleep(PAUSE)
 
 
