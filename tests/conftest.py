@@ -1,4 +1,7 @@
-"""The order of all tests: what needs no lab first, so that a plain mistake is told in the first minute."""
+"""The order of all tests: what needs no lab first, so that a plain mistake is told in the first minute.
+
+Then those that take minutes: begun last, they would be waited for alone.
+"""
 
 from __future__ import annotations
 
@@ -6,4 +9,10 @@ import pytest
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.get_closest_marker("lab") is not None)
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    if item.get_closest_marker("lab") is None:
+        return 0
+    return 2 if item.get_closest_marker("long") is None else 1

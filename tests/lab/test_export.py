@@ -444,6 +444,7 @@ def controller(place: Place) -> Controller:  # noqa: F811
     return Controller(place)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("firewall", ["nftables", "iptables"])
 def test_playbook_does_what_apply_does(controller: Controller, firewall: str) -> None:
     """In both families; with a file of another in the way, that Ansible could take for a template."""
