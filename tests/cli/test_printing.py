@@ -178,6 +178,7 @@ def reading(folder: Path, *words: str, before: Callable[[], object] | None = Non
     return process
 
 
+@pytest.mark.deadlines
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize(
     "words", [("plan", "-f", "slow.yaml"), ("apply", "slow.yaml"), ("status", "-f", "slow.yaml")]
