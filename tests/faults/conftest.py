@@ -35,12 +35,12 @@ WITNESSES = frozenset(mutation.test for mutation in MUTATIONS)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of the faults the witnesses of the mutations are tried each time, all of them by scripts/faults."""
     for item in items:
-        if FOLDER in item.path.parents and not _is_witness(item.nodeid):
+        if FOLDER not in item.path.parents:
+            continue
+        if item.nodeid in WITNESSES:  # however long it takes
+            item.own_markers[:] = [mark for mark in item.own_markers if mark.name != "faults"]
+        elif item.nodeid.partition("[")[0] not in WITNESSES:
             item.add_marker("faults")
-
-
-def _is_witness(name: str) -> bool:
-    return name in WITNESSES or name.partition("[")[0] in WITNESSES
 
 
 @pytest.fixture(scope="session")

@@ -165,7 +165,7 @@ MUTATIONS = (
         "transaction/host.sh",
         "    until $BOUNDED flock -n 9; do",
         "    until true; do",
-        f"{STOPPED}of_several_controllers_at_the_same_time_one_wins",
+        f"{STOPPED}of_several_controllers_at_the_same_time_one_wins[2]",
     ),
     Mutation(
         "no fencing by the transaction's id",
@@ -205,8 +205,9 @@ MUTATIONS = (
     Mutation(
         "the first host does not decide for the others",
         "transaction/ending.py",
-        "return await insist(agent, lambda: _commit(agent), until=until, watch=watch)",
-        "await insist(agent, lambda: _commit(agent), until=until, watch=watch)\n        return True",
+        "return await uninterrupted(insist(agent, lambda: _commit(agent), until=until, watch=site.watch))",
+        "await uninterrupted(insist(agent, lambda: _commit(agent), until=until, watch=site.watch))\n"
+        "        return True",
         f"{STOPPED}who_confirms_when_the_first_host_has_gone_back_takes_the_others_back",
     ),
     Mutation(
@@ -331,8 +332,8 @@ MUTATIONS = (
     Mutation(
         "no flush of a file in /etc",
         "transaction/host.sh",
-        'flush "$aside" && mv',
-        "mv",
+        'flush "$aside" && { [ ! -d',
+        "{ [ ! -d",
         OVER,
     ),
     Mutation(

@@ -1,0 +1,16 @@
+"""Each mutation still takes away what it names, and its witness is there."""
+
+from __future__ import annotations
+
+import pytest
+
+from faults.controller_mutations import MUTATIONS, PACKAGE, ROOT, Mutation
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+def test_a_mutation_finds_its_place_and_its_witness(mutation: Mutation) -> None:
+    text = (PACKAGE / mutation.file).read_text(encoding="utf-8")
+    assert text.count(mutation.old) == 1
+    file, _, name = mutation.test.partition("::")
+    if name:
+        assert f"def {name.partition('[')[0]}(" in (ROOT / file).read_text(encoding="utf-8")
