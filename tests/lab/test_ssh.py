@@ -580,7 +580,7 @@ def test_unreachable(place: Place) -> None:
         place.check("jump", "nft delete table ip drops")
     place.config(CONFIG.replace("10.0.60.2", "10.0.60.1").replace("User root", "User root\n    Port 24"))
     assert (
-        "root@10.0.60.1 port 24 with SSH via root@10.0.43.50 port 22: "
+        "root@10.0.60.1 port 24 with SSH via the jump host root@10.0.43.50 port 22: "
         "the jump host root@10.0.43.50 port 22 does not get through" in place.ask("inner")
     )
     place.config("Host a\n    ProxyJump b\nHost b\n    ProxyJump a\n")
