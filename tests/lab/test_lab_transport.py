@@ -146,12 +146,12 @@ def test_who_goes_away_takes_the_command_along_but_not_a_new_session(
     lab_up: LabUp, run_on: RunOn, eventually: Eventually
 ) -> None:
     lab = lab_up()
-    command = """setsid sleep 1001 >/dev/null 2>&1 &
+    command = """setsid sh -c 'touch /run/away; exec sleep 1001' >/dev/null 2>&1 &
         sh -c 'trap "" TERM; touch /run/on; while :; do sleep 0.02; done # deaf' & sleep 1000"""
 
     async def go_away() -> None:
         task = asyncio.create_task(app_of(lab).run(["sh", "-c", command]))
-        while not (await app_of(lab).run(["test", "-e", "/run/on"])).ok:
+        while not (await app_of(lab).run(["ls", "/run/on", "/run/away"])).ok:
             assert not task.done()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

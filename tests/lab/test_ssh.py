@@ -591,7 +591,11 @@ def test_unreachable(place: Place) -> None:
 
 
 def test_no_ssh_behind_the_port(place: Place) -> None:
-    place.check("app", "printf 'HTTP/1.0 400 no\\r\\n\\r\\n' | nc -N -l 8022 >/dev/null 2>&1 &")
+    place.check(
+        "app",
+        "printf 'HTTP/1.0 400 no\\r\\n\\r\\n' | nc -N -l 8022 >/dev/null 2>&1 & "
+        "until ss -Hltn | grep -q :8022; do kill -0 $! || exit; done",
+    )
     said = place.ask("ssh://root@10.0.43.15:8022")
     assert "ended the connection before the login" in said or "no algorithm" in said, said
 
