@@ -28,7 +28,7 @@ from crossnet.facts import Facts, FileState, Unreadable
 from crossnet.facts.capabilities import TOOLS, Capabilities
 from crossnet.facts.firewall import Firewall
 from crossnet.facts.links import Link, LinkAddress
-from crossnet.facts.routes import Route, default_network
+from crossnet.facts.routes import Hop, Route, default_network
 from crossnet.facts.sysctls import BootSetting, interface_setting
 from crossnet.netfilter import Accept, Chain, Drop, Rule, Table
 from crossnet.netfilter.own import HOOKS, TABLE
@@ -200,9 +200,9 @@ def _split(words: list[str], at: str) -> list[list[str]]:
     return parts
 
 
-def _hop(words: list[str]) -> tuple[Address | None, str]:
+def _hop(words: list[str]) -> Hop:
     given = dict(zip(words[0::2], words[1::2], strict=True))
-    return (address(given["via"]) if "via" in given else None), given["dev"]
+    return Hop(address(given["via"]) if "via" in given else None, given["dev"])
 
 
 def networks(*texts: str) -> tuple[Network, ...]:

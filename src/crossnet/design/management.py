@@ -127,7 +127,7 @@ class _Hosts:
             if here.owner_of(target):
                 continue
             for route in matching(here.routes, host_network(target)):
-                for via in (route.via, *(via for via, _ in route.hops)):
+                for via in (route.via, *(hop.via for hop in route.hops)):
                     new = self.owners.get(via, set()) - passed - {start} if via else set()
                     passed |= new
                     todo += new

@@ -54,7 +54,7 @@ def devices_of(routes: Iterable[Route]) -> set[str]:
     """Every interface that the routes may leave by; blackholes and the like have none."""
     usable = [route for route in routes if route.type == "unicast"]
     single = {route.device for route in usable if route.device}
-    return single | {device for route in usable for _, device in route.hops}
+    return single | {hop.device for route in usable for hop in route.hops}
 
 
 def addresses_of(facts: Facts, family: Family) -> list[str]:

@@ -15,6 +15,7 @@ from crossnet.facts.firewall import Firewall
 from crossnet.facts.folder import folder_question
 from crossnet.facts.links import LINKS, Link
 from crossnet.facts.neighbours import NEIGHBOURS
+from crossnet.facts.policy import PolicyRule
 from crossnet.facts.question import put
 from crossnet.facts.routes import ROUTES4, ROUTES6, Route
 from crossnet.facts.start import NETWORK, START
@@ -48,6 +49,7 @@ class Facts:
     units: Mapping[str, bool] | None = (
         None  # whether each unit of crossnet runs; None where that is not known
     )
+    policy_rules: tuple[PolicyRule, ...] = ()  # of both families, each in the order in which they are asked
 
     def link(self, name: str) -> Link | None:
         return next((link for link in self.links if link.name == name), None)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from crossnet.facts.question import Question, Said, refuse
-from crossnet.netfilter import Engine, Set, Table
+from crossnet.netfilter import Engine, Set, Table, foreign
 from crossnet.netfilter.iptables import parse_ipset_save, parse_save
 from crossnet.netfilter.nft import parse_ruleset
 from crossnet.netfilter.own import TABLE
@@ -65,6 +65,7 @@ class Firewall:
     nft: tuple[Table, ...] = ()
     iptables: Mapping[tuple[Engine, Family], tuple[Table, ...]] = field(default_factory=dict)
     ipsets: tuple[Set, ...] = ()
+    foreign: tuple[foreign.Table, ...] = ()  # whoever made them, in the form in which they can be walked
 
     @property
     def native(self) -> tuple[Table, ...]:

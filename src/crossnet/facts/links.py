@@ -23,12 +23,21 @@ from crossnet.values import (
 
 @dataclass(frozen=True, slots=True)
 class LinkAddress:
-    """One global address of an interface; `stable` is false for IPv6 privacy and deprecated addresses."""
+    """One global address of an interface; `stable` is false for IPv6 privacy and deprecated addresses.
+
+    `lifetime` is for how many seconds it is valid, None where it stays; `leased` that a server or a router
+    advertisement gave it, `advertised` that it was the latter.
+    """
 
     address: Address
     prefix: int
     stable: bool = True
     peer: Address | None = None
+    scope: str = "global"
+    lifetime: int | None = None
+    leased: bool = False
+    advertised: bool = False
+    noprefixroute: bool = False
 
     @property
     def network(self) -> Network:
@@ -42,12 +51,23 @@ class LinkAddress:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An interface; `up` means administratively up and with a carrier."""
+    """An interface; `up` means administratively up and with a carrier.
+
+    `kind` is veth, bridge, vlan, bond, vrf, tun, …, empty for hardware; `master` the bridge, bond or VRF that it
+    is a part of, `parent` the interface below a VLAN or the like, `table` the routing table of a VRF.
+    """
 
     name: str
     mtu: int
     up: bool
     addresses: tuple[LinkAddress, ...] = ()
+    kind: str = ""
+    master: str = ""
+    parent: str = ""
+    vlan: int | None = None
+    table: str = ""
+    group: str = "default"
+    flags: frozenset[str] = frozenset()
 
     def of(self, family: Family) -> tuple[LinkAddress, ...]:
         return tuple(item for item in self.addresses if family_of(item.address) is family)

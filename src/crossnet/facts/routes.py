@@ -26,10 +26,26 @@ OWN_PROTOCOL = "143"
 
 
 @dataclass(frozen=True, slots=True)
+class Hop:
+    """One next hop of a multipath route; `weight` counts from 1, and `dead` is what the kernel passes over."""
+
+    via: Address | None
+    device: str
+    weight: int = 1
+    onlink: bool = False
+    dead: bool = False
+    linkdown: bool = False
+    encap: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """One route; `protocol` and `table` are as `ip` prints them, `metric` 0 means none is set.
 
-    `hops` holds the next hops of a multipath route, which then has neither `via` nor `device`.
+    `hops` holds the next hops of a multipath route, which then has neither `via` nor `device`. `tos` and
+    `from_network` (IPv6) narrow the packets that it is for. `dead` and `linkdown` are told of a route whose
+    interface is down or has no carrier. `encap` is the tunnel's own words, `expires` seconds, `preference` that of
+    RFC 4191 (low, medium, high).
     """
 
     destination: Network
@@ -41,7 +57,17 @@ class Route:
     table: str = MAIN
     type: str = "unicast"
     mtu: int | None = None
-    hops: tuple[tuple[Address | None, str], ...] = ()
+    hops: tuple[Hop, ...] = ()
+    tos: int = 0
+    from_network: Network | None = None
+    onlink: bool = False
+    dead: bool = False
+    linkdown: bool = False
+    encap: str = ""
+    expires: int | None = None
+    preference: str = ""
+    realm: str = ""
+    nexthop: int | None = None  # the id of a nexthop object
 
     def __str__(self) -> str:
         target = "default" if self.destination.prefixlen == 0 else str(self.destination)
@@ -50,8 +76,8 @@ class Route:
             words += ["via", str(self.via)]
         if self.device:
             words += ["dev", self.device]
-        for via, device in self.hops:
-            words += ["nexthop", *(("via", str(via)) if via else ()), "dev", device]
+        for hop in self.hops:
+            words += ["nexthop", *(("via", str(hop.via)) if hop.via else ()), "dev", hop.device]
         if self.source:
             words += ["src", str(self.source)]
         if self.metric:
@@ -82,7 +108,7 @@ def _route(entry: Mapping[str, Any], family: Family) -> Route:
         table=_name(entry, "table", MAIN),
         type=text_or(entry, "type", "unicast"),
         mtu=number_or(metrics[0], "mtu", None) if metrics else None,
-        hops=tuple((_via(hop), text(hop, "dev")) for hop in entries(entry.get("nexthops", []))),
+        hops=tuple(Hop(_via(hop), text(hop, "dev")) for hop in entries(entry.get("nexthops", []))),
     )
 
 
@@ -146,7 +172,7 @@ def beyond_routers(routes: Iterable[Route], target: Network) -> tuple[Network, .
     for route in (*matching(known, target), *smaller):
         part = route.destination if contains(target, route.destination) else target
         found = [rest for each in found for rest in _without(each, part)]
-        if route.via or any(via for via, _ in route.hops):
+        if route.via or any(hop.via for hop in route.hops):
             found.append(part)
     return tuple(found)
 
