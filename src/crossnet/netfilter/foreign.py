@@ -11,7 +11,7 @@ tells what is not understood from what depends on the moment (a limit, a quota, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -36,7 +36,8 @@ class Field(StrEnum):
 
     A field that the packet does not have (a port of an ICMP packet, an IPv4 address of an IPv6 packet) fails
     every test, negated or not (nft_payload.c sets NFT_BREAK); parsers put the test of the family and of the
-    protocol in front, as the tools do.
+    protocol in front, as the tools do. Interfaces and bridge ports are always there: where a packet has none
+    (what the host itself sends came by none), the name is empty, and the kernel compares it like any other.
     """
 
     FAMILY = "family"  # 4 or 6; nft's meta nfproto
@@ -91,6 +92,17 @@ class Numbers:
 
     ranges: tuple[tuple[int, int], ...]
 
+    @classmethod
+    def of(cls, ranges: Iterable[tuple[int, int]]) -> Numbers:
+        """The numbers of these ranges, which may come in any order and overlap."""
+        joined: list[tuple[int, int]] = []
+        for first, last in sorted(ranges):
+            if joined and first <= joined[-1][1] + 1:
+                joined[-1] = (joined[-1][0], max(last, joined[-1][1]))
+            else:
+                joined.append((first, last))
+        return cls(tuple(joined))
+
 
 @dataclass(frozen=True, slots=True)
 class Names:
@@ -139,7 +151,11 @@ class Test:
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """One of these tests holds (`--ports` of multiport: source or destination)."""
+    """One of these tests holds (`--ports` of multiport: source or destination).
+
+    Negated: none of them does, and a test of a field that the packet does not have is one that does not hold. So
+    a negated set of ports (`! --match-set`, where xt_set.c turns round what the set said) holds for what has none.
+    """
 
     tests: tuple[Test, ...]
     negated: bool = False
@@ -247,7 +263,8 @@ class Translate:
 class Rewrite:
     """The field becomes (field AND NOT mask) XOR value; `value` None: something that cannot be known.
 
-    `source` is the field that is copied instead of a value (CONNMARK's save and restore).
+    `source` is the field that is copied instead of a value (CONNMARK's save and restore); where the packet has no
+    such field, nothing changes.
     """
 
     field: Field
@@ -263,7 +280,7 @@ class NoTrack:
 
 @dataclass(frozen=True, slots=True)
 class Tproxy:
-    """Given to a local socket, when there is one that listens."""
+    """Given to a local socket, when there is one that listens; else iptables drops it (xt_TPROXY.c), nft goes on."""
 
     text: str
 
