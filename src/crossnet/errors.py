@@ -18,15 +18,30 @@ CrossnetError                 1  it could not be done; nothing was changed
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
+
+# `user:password@`, also as a URL writes it: whatever an error repeats, somebody may have written one into it.
+_PASSWORD = re.compile(r"([^\s:/@]*)(:|%3[aA])(?!//)[^\s@]+@")
+
+
+def without_passwords(text: str) -> str:
+    """The text with `…` in the place of each password before an @."""
+    return _PASSWORD.sub(r"\1\2…@", text)
 
 
 class CrossnetError(Exception):
-    """Root of everything crossnet raises; `str()` is complete enough to be shown to a user as it is."""
+    """Root of everything crossnet raises; `str()` is complete enough to be shown to a user as it is.
+
+    No password that stands before an @ is repeated in it.
+    """
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_passwords(message))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -48,7 +63,10 @@ class SpecError(CrossnetError, ValueError):
     """All mistakes of a spec at once."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(sorted(problems))
+        self.problems = tuple(
+            replace(one, file=without_passwords(one.file), message=without_passwords(one.message))
+            for one in sorted(problems)
+        )
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
@@ -56,7 +74,8 @@ class HostError(CrossnetError):
     """A host cannot be reached or asked: what was tried, what was seen, what to do next."""
 
     def __init__(self, host: str, tried: str, seen: str, todo: str) -> None:
-        self.host, self.tried, self.seen, self.todo = host, tried, seen, todo
+        self.host = host
+        self.tried, self.seen, self.todo = map(without_passwords, (tried, seen, todo))
         # Further lines of what was seen are indented: what a host says never begins a line of ours.
         super().__init__(f"{host}: {tried}: {indented(seen)}\n  {todo}")
 

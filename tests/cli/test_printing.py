@@ -84,6 +84,31 @@ def test_words_of_the_command_line_are_told_harmlessly(tmp_path: Path, words: tu
     assert is_harmless(ran.stdout + ran.stderr)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("plan", "-f", "SECRET"),
+        ("plan", "--json", "-f", "SECRET"),
+        ("plan", "SECRET"),
+        ("apply", "SECRET"),
+        ("apply", "SECRET", "SECRET"),
+        ("init", "-f", "no/SECRET"),
+        ("init", "--from", "SECRET", "--via", "b", "--to", "10.0.44.0/24"),
+        ("explain", "SECRET"),
+        ("SECRET",),
+        ("connect", "SECRET", "--via", "b", "--to", "10.0.44.0/24", "--save", "SECRET"),
+    ],
+)
+@pytest.mark.parametrize("secret", ["ssh://root:hunter2@h", "root:hunter2@h"])
+def test_a_password_among_the_words_is_not_repeated(
+    tmp_path: Path, words: tuple[str, ...], secret: str
+) -> None:
+    ran = run(*(word.replace("SECRET", secret) for word in words), folder=tmp_path)
+    assert ran.returncode == 1
+    assert ran.stderr
+    assert b"hunter2" not in ran.stdout + ran.stderr
+
+
 def test_a_file_name_cannot_forge_a_line(tmp_path: Path) -> None:
     ran = run("plan", "-f", "x\ncrossnet: all is well", folder=tmp_path)
     assert b"\ncrossnet: all is well" not in ran.stderr

@@ -696,7 +696,7 @@ def test_proxy_command_in_a_shell(place: Place) -> None:
     assert place.run("controller", "pgrep -f 'nc 10[.]0[.]43[.]15'").text == ""
     place.config(CONFIG.replace(jump, "ProxyCommand echo no way to %h >&2; exit 3"))
     said = place.ask("inner")
-    assert "the ProxyCommand `echo no way to 10.0.60.2 >&2; exit 3` gives no connection" in said
+    assert "the ProxyCommand gives no connection" in said
     assert "and says 'no way to 10.0.60.2'" in said
 
 

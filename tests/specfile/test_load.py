@@ -68,6 +68,7 @@ def test_not_utf8(tmp_path: Path) -> None:
         "crossnet: 'SECRET'\nhosts: 'SECRET'\ncrossings: ['SECRET']\n'SECRET': 'SECRET'\n",
         "'SECRET'",
         "crossnet: 1\nhosts: {gateway: {ssh: 'SECRET\n",
+        "crossnet: 1\nhosts: {gateway: {ssh: *SECRET }}\n",
     ],
 )
 @pytest.mark.parametrize(
@@ -83,6 +84,16 @@ def test_a_password_is_not_repeated_wherever_it_stands(spec: str, secret: str) -
     with pytest.raises(SpecError) as refused:
         specfile.parse(spec.replace("SECRET", secret), "crossnet.yaml")
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "secret", ["ssh://root:hunter2@h", "root:hunter2@h/c.yaml", "ssh://root%3Ahunter2@h:22"]
+)
+def test_a_password_in_the_name_of_a_file_is_not_repeated(secret: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        specfile.load(secret)
+    assert "hunter2" not in f"{refused.value}{refused.value.problems}"
+    assert "there is no such file" in str(refused.value)
 
 
 def test_the_slow_imports_stay_behind_specfile() -> None:

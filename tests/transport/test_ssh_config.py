@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from crossnet.transport.ssh import configuration, settings
+from crossnet.errors import HostError
+from crossnet.transport.ssh import Ssh, configuration, settings
 from crossnet.transport.ssh.destination import parse
 from crossnet.transport.ssh.settings import REFUSED, Refusal, Settings
 
@@ -294,7 +295,7 @@ async def _values(home: Path, text: str) -> Mapping[str, tuple[str, ...]]:
 @pytest.mark.parametrize("keyword", [word for word in KEYWORDS if word in REFUSED])
 def test_what_cannot_be_honoured_is_refused_by_its_name(home: Path, keyword: str) -> None:
     more = "\nProxyCommand nc %h %p" if keyword == "ProxyUseFdpass" else ""
-    with pytest.raises(Refusal, match=f"`{keyword} ") as caught:
+    with pytest.raises(Refusal, match=f"`{keyword}` in your configuration") as caught:
         meant(home, f"Host web\n  {keyword} {OTHER[keyword]}{more}\n")
     assert caught.value.todo
     meant(home, f"Host another\n  {keyword} {OTHER[keyword]}{more}\n")
@@ -457,6 +458,28 @@ def test_without_ssh_what_only_ssh_can_tell_is_refused(no_ssh: Path, line: str) 
 def test_names_with_signs_of_the_shell_are_refused(destination: str) -> None:
     with pytest.raises(ValueError, match=r"`ssh` refuses|names no host"):
         parse(destination)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "HostName ops:geheim@10.0.0.1",
+        "HostName ssh://ops:geheim@10.0.0.1",
+        "User ops:geheim",
+        "ProxyJump ops:geheim@bastion",
+        "KnownHostsCommand /bin/lookup --token geheim",
+        "PKCS11Provider pkcs11:token=x?pin-value=geheim",
+    ],
+)
+def test_a_password_in_the_configuration_is_not_repeated(home: Path, line: str) -> None:
+    async def reach() -> None:
+        await Ssh("app", "web").run(["true"])
+
+    (home / ".ssh" / "config").write_text(f"Host web\n  {line}\n")
+    with pytest.raises(HostError) as caught:
+        asyncio.run(reach())
+    assert "geheim" not in str(caught.value)
+    assert "configuration" in str(caught.value) or "ssh_config" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,17 @@ def test_a_proxy_command_is_blamed_until_a_server_answers(tmp_path: Path) -> Non
     assert "no way" in seen(host, asyncssh.ConnectionLost("closed"), way, answered())
 
 
+def test_a_password_in_a_proxy_command_is_not_repeated(tmp_path: Path) -> None:
+    """However it stands in there, and where the command says it too."""
+    values = {"user": ("ops",), "proxycommand": ("sshpass -p geheim ssh -W %h:%p http://ops:geheim@proxy",)}
+    host = settings.of(Configuration(parse("app"), values, str(tmp_path), str(tmp_path)))
+    way = failures.Way(complaint="http://ops:geheim@proxy: no such host")
+    told = seen(host, ConnectionResetError("ssh://ops:geheim@proxy"), way)
+    assert "geheim" not in told
+    assert "http://ops:…@proxy: no such host" in told
+    assert "`ssh -G app` shows it" in told
+
+
 def test_a_command_without_a_session_is_not_told_as_slow(there: settings.Settings) -> None:
     """Streams hold every session that the host permits, so the command was never started."""
     nothing_sent = cast(asyncssh.SSHClientConnection, None)

@@ -197,7 +197,14 @@ class _Composer:
     def _alias(self, event: AliasEvent) -> Node:
         mark = self._start(event)
         if event.anchor not in self._anchors:
-            self._refuse(mark, f"*{event.anchor} refers to no anchor &{event.anchor} before it")
+            # What is no plain name may be a text that was to stand in quotes, with a password in it.
+            plain = re.fullmatch(r"[\w.-]+", event.anchor)
+            which = (
+                f"*{event.anchor} refers to no anchor &{event.anchor}"
+                if plain
+                else "this refers to no anchor"
+            )
+            self._refuse(mark, f"{which} before it")
         meant = self._anchors[event.anchor]
         self._count(meant.size, mark)
         return replace(meant, mark=mark)

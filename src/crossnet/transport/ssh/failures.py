@@ -43,8 +43,8 @@ async def not_connected(
     said = f", and says {harmless(way.complaint)!r}" if way.complaint else ""
     if settings.proxy and not witness.has_answered:
         return failed(
-            f"the ProxyCommand `{harmless(settings.proxy)}` gives no connection ({_line(error)}){said}",
-            f"Run it by hand; see ProxyCommand in ssh_config(5), and {by_hand}.",
+            f"the ProxyCommand gives no connection ({_line(error)}){said}",
+            f"Run it by hand: `ssh -G {settings.destination}` shows it, see ssh_config(5); and try {by_hand}.",
         )
     match error:
         case asyncssh.HostKeyNotVerifiable():

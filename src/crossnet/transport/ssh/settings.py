@@ -21,6 +21,7 @@ from crossnet.transport.ssh import configuration
 from crossnet.transport.ssh.configuration import Configuration
 from crossnet.transport.ssh.destination import Destination
 from crossnet.transport.ssh.hostkeys import KnownHosts, rsa_bits
+from crossnet.values import holds_password
 
 CONNECT_TIMEOUT = 10.0  # seconds until TCP stands, unless ConnectTimeout says otherwise
 LOGIN_TIMEOUT = 20.0  # for everything after that
@@ -100,6 +101,11 @@ async def read(destination: Destination, jumps: str | None = None) -> Settings:
 def of(says: Configuration) -> Settings:
     """Raises like `read`."""
     _refuse(says)
+    if holds_password(f"{says.user}@{says.host}"):
+        raise Refusal(
+            "a password stands in User or HostName of your configuration of SSH",
+            "None is ever used: take it out, and log in with a key.",
+        )
     jumps, proxy = says.get("proxyjump") or "", says.get("proxycommand") or ""
     least = int(says.get("requiredrsasize") or 0)
     known_hosts = KnownHosts(
@@ -179,7 +185,8 @@ def _refuse(says: Configuration) -> None:
             continue
         if keyword in _ONLY_WITH and not says.is_on(_ONLY_WITH[keyword]):
             continue
-        raise Refusal(f"`{keyword} {value}` in your configuration of SSH cannot be honoured", todo)
+        # Not with its value: in a command or a token's name a password may stand.
+        raise Refusal(f"`{keyword}` in your configuration of SSH cannot be honoured", todo)
 
 
 def _agent(says: Configuration) -> str:
