@@ -274,10 +274,16 @@ async def confirm(spec: Spec, transaction: str, *, watch: Watcher = nobody) -> E
                 f"transaction {transaction} is rolled back already, on {_names(found, journal.ROLLBACK)}\n"
                 "  `crossnet recover` puts the other hosts back as well."
             )
+        if not found.decision and not found.is_whole:
+            raise CrossnetError(
+                f"transaction {transaction} does not wait for a confirmation: not all of its changes are made\n"
+                f"  `crossnet rollback {transaction}` puts the hosts back."
+            )
         if not await ending.decide(found, site):
             await ending.roll_back(found, site)
             raise RolledBack(
-                f"transaction {transaction}: its time was over before it was confirmed\n"
+                f"transaction {transaction} was put back before it was confirmed: by whoever began it, by "
+                "`crossnet rollback`, or by the hosts when its time was over\n"
                 "Rolled back: every host was read again and is as it was before."
             )
         unwritten, went_back = await ending.confirm(found, site)
@@ -296,7 +302,7 @@ async def rollback(spec: Spec, transaction: str, *, watch: Watcher = nobody) -> 
         if found.decision == CONFIRM:
             raise CrossnetError(
                 f"transaction {transaction} is confirmed already, on {_names(found, CONFIRM)}\n"
-                "  `crossnet recover` finishes it on the other hosts; `crossnet undo` takes it back."
+                f"  `crossnet recover` finishes it on the other hosts; {_taken_back(found.what)}."
             )
         await ending.roll_back(found, site)
         return Ended(transaction, found.what, False)
@@ -313,16 +319,25 @@ async def _find(transaction: str, site: Site) -> Open:
         if one.transaction == transaction:
             return one
     past = [own for one in (await site.ask(read_history)).all().values() for own in one]
-    over = [f"{own.outcome} on {own.host} at {own.ended}" for own in past if own.transaction == transaction]
+    over = [own for own in past if own.transaction == transaction]
     if over:
+        ends = ", ".join(f"{own.outcome} on {own.host} at {own.ended}" for own in over)
+        holds = any(own.decision == CONFIRM for own in over)
+        todo = f"{_taken_back(over[0].what)}; " if holds else ""
         raise CrossnetError(
-            f"transaction {transaction} is over: {', '.join(over)}\n  `crossnet history` shows all."
+            f"transaction {transaction} is over: {ends}\n  {todo}`crossnet history` shows all."
         )
     held = ", ".join(one.transaction for one in found)
     raise CrossnetError(
         f"no host of the spec knows a transaction {transaction}\n"
-        f"  {f'Under way: {held}.' if held else 'None is under way.'} `crossnet history` shows those that ended."
+        f"  {f'Under way: {held}.' if held else 'None is under way.'} `crossnet history` shows those that ended; "
+        "one that ended before its first change is in no history."
     )
+
+
+def _taken_back(what: str) -> str:
+    """How a transaction is taken back that holds."""
+    return f"`crossnet {'apply' if what == UNDO else 'undo'}` takes it back"
 
 
 async def recover(spec: Spec, *, watch: Watcher = nobody) -> tuple[Ended, ...]:

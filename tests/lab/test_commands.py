@@ -180,7 +180,8 @@ def test_init_blank_is_a_spec_that_is_understood(desk: Desk) -> None:
 
 def test_init_complete(desk: Desk) -> None:
     words = ("--from", "root@web", "--from", "10.0.43.64/28", "--via", "ops@gw", "--to", "10.0.44.0/24")
-    assert desk.run("init", *words, "-f", "mine.yaml").code == 0
+    made = desk.run("init", *words, "-f", "mine.yaml")
+    assert made == Ran(0, "Wrote mine.yaml. Next: `crossnet plan -f mine.yaml`.\n", "")
     text = (desk.folder / "mine.yaml").read_text()
     for word in ("ssh: root@web", "ssh: ops@gw", "10.0.43.64/28", "to: 10.0.44.0/24"):
         assert word in text
@@ -723,6 +724,76 @@ def test_a_second_command_while_one_is_under_way_changes_nothing(held: Held) -> 
         assert bench.differences(during) == []
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert bench.differences(before) == []
+
+
+def transaction_of(desk: Desk) -> str:
+    found = re.search(r"transaction ([0-9a-f]{8}) of ", desk.run("status").out)
+    assert found
+    return found[1]
+
+
+@pytest.mark.parametrize("step", ["table", "route"])
+def test_half_a_change_cannot_be_confirmed(held: Held, step: str) -> None:
+    bench, desk = held.site.bench, held.site.desk
+    before = bench.fingerprints()
+    with held.until(*STEPS[step]) as process:
+        locked = desk.run("apply", "--yes")
+        assert locked.code == 5
+        transaction = transaction_of(desk)
+        assert f"`crossnet rollback {transaction}`" in locked.err
+        assert "crossnet confirm" not in locked.err
+        refused = desk.run("confirm", transaction)
+        assert refused.code == 1
+        assert "does not wait for a confirmation: not all of its changes are made" in refused.err
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert bench.differences(before) == []
+
+
+def test_a_transaction_that_ended_says_what_takes_it_back(site: Site) -> None:
+    desk = site.desk
+    for command, back in (("apply", "undo"), ("undo", "apply")):
+        ran = desk.run(command, "--yes", "--json").json
+        over = desk.run("rollback", str(ran["transaction"]))
+        assert over.code == 1
+        assert f"is over: confirmed on {'app' if 'app at' in over.err[:200] else 'gateway'} at " in over.err
+        assert f"\n  `crossnet {back}` takes it back; `crossnet history` shows all." in over.err
+
+
+def test_what_was_put_back_before_its_first_change_cannot_be_confirmed(held: Held) -> None:
+    desk = held.site.desk
+    with held.until("gateway", "sync", "/var/lib/crossnet/transaction/deadline.aside") as process:
+        transaction = transaction_of(desk)
+        assert desk.run("rollback", transaction).code == 3
+        late = desk.run("confirm", transaction)
+        process.kill()
+        process.communicate(timeout=60)
+    assert late.code == 1
+    assert f"no host of the spec knows a transaction {transaction}" in late.err
+    assert "before its first change is in no history" in late.err
+
+
+def test_what_is_put_back_while_it_is_confirmed_is_not_called_late(held: Held) -> None:
+    bench, desk = held.site.bench, held.site.desk
+    before = bench.fingerprints()
+    with desk.start("apply", "--yes", "--confirm-within", "5m") as process:
+        assert process.stderr
+        next(line for line in process.stderr if "waits 300 s" in line)
+        transaction = transaction_of(desk)
+        bench.check(
+            "gateway", f"mkfifo /tmp/reached /tmp/go-on && {_wait_once('ln', ('confirm', 'decision'))}"
+        )
+        with desk.start("confirm", transaction) as confirming:
+            bench.check("gateway", "cat /tmp/reached")
+            assert desk.run("rollback", transaction).code == 3
+            held.go_on("gateway")
+            _, said = confirming.communicate(timeout=60)
+        process.communicate(timeout=60)
+    assert confirming.returncode == 3
+    assert f"transaction {transaction} was put back before it was confirmed" in said
     assert process.returncode == 3
     assert bench.differences(before) == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,12 +53,14 @@ def init(speech: Speech, clients: tuple[str, ...], via: str | None, to: tuple[st
     text = template.complete(clients, via, to) if via is not None else template.blank()
     _write_new(speech.file, text, "-f")
     outcome.settle(0)
+    plan = "crossnet plan" if speech.file == SPEC_FILE else f"crossnet plan -f {shlex.quote(speech.file)}"
+    todo = f"Next: `{plan}`." if via is not None else f"Edit it, then run `{plan}`."
     if speech.json:
         from crossnet.show import json
 
         speech.say(json.document({"file": speech.file}))
     else:
-        speech.say(f"Wrote {speech.file}. Edit it, then run `crossnet plan`.")
+        speech.say(f"Wrote {speech.file}. {todo}")
 
 
 def _write_new(file: str, text: str, option: str) -> None:
@@ -225,7 +228,7 @@ def verify(speech: Speech, crossing: str | None) -> int:
 @click.command(short_help="Show how each crossing stands.")
 @speaking()
 def status(speech: Speech) -> int:
-    """Show how each crossing stands: up, degraded, drifted, down or unrecorded."""
+    """Show how each crossing stands: up, degraded, drifted, down, unrecorded or unknown."""
     from crossnet import api
     from crossnet.health import State
     from crossnet.show import json, text

@@ -52,6 +52,11 @@ class Open:
         return any(one.begun for one in self.held.values()) or any(self.ended.values())
 
     @property
+    def is_whole(self) -> bool:
+        """Whether every change that comes before the confirmation is made, on every host that holds it."""
+        return all(one.is_whole for one in self.held.values())
+
+    @property
     def went_back(self) -> tuple[str, ...]:
         """The hosts that are rolled back although the transaction is confirmed."""
         if self.decision != CONFIRM:

@@ -18,7 +18,7 @@ from typing import Any
 from crossnet.errors import Locked
 from crossnet.facts import Facts, FileState
 from crossnet.facts.question import mapping, number, number_or, objects, text, texts
-from crossnet.record import BEGUN, DEADLINE, DECISION, IDENTITY, JOURNAL
+from crossnet.record import BEGUN, DEADLINE, DECISION, IDENTITY, JOURNAL, MADE
 from crossnet.resources import KINDS, Change, Encoded, Resource
 
 FORMAT = 2
@@ -45,8 +45,8 @@ class Entry:
 class Journal:
     """A transaction as its host tells it; `group` are all its hosts by the names in the spec.
 
-    `begun` changes may have been done, the rest was not. `decision` is CONFIRM, ROLLBACK or nothing yet;
-    `left` are the seconds until the host decides by itself, 0 when it should have done so.
+    `begun` changes may have been done, `made` of them were, the rest was not. `decision` is CONFIRM, ROLLBACK or
+    nothing yet; `left` are the seconds until the host decides by itself, 0 when it should have done so.
     `process` is that of the controller, and `machine` where such numbers mean the same, as `machine_id` has it.
     `unreadable` is why nothing but its state is known, where another version wrote it or it is damaged.
     """
@@ -61,6 +61,7 @@ class Journal:
     group: tuple[str, ...]
     entries: tuple[Entry, ...]
     begun: int = 0
+    made: int = 0
     decision: str = ""
     left: int = 0
     unreadable: str = ""
@@ -81,6 +82,11 @@ class Journal:
         if self.unreadable:
             return self.left == 0
         return bool(self.decision) or self.left == 0 or (self.was_begun_here and not self.is_running_here)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every change that comes before the confirmation is made."""
+        return self.made == len(self.entries)
 
     @property
     def is_void(self) -> bool:
@@ -159,14 +165,15 @@ def unfinished(facts: Facts) -> Journal | None:
         return None
     state = facts.files.get(JOURNAL)
     found = decode(state.data if isinstance(state, FileState) else b"")
-    begun, decision, deadline, name = (
+    begun, made, decision, deadline, name = (
         held.data.decode(errors="replace") if (held := facts.file(path)) else ""
-        for path in (BEGUN, DECISION, DEADLINE, IDENTITY)
+        for path in (BEGUN, MADE, DECISION, DEADLINE, IDENTITY)
     )
     return replace(
         found,
         transaction=_line(name) or found.transaction,
         begun=begun.count("\n"),
+        made=made.count("\n"),
         decision=decision.strip(),
         left=_left(deadline, facts.uptime, facts.boot),
     )
@@ -196,9 +203,10 @@ def locked(host: str, journal: Journal) -> Locked:
         waits = journal.begun and journal.left and not journal.decision
         alone = f"The host puts itself back in {journal.left} s; " if waits else ""
         return Locked(f"{said}was not finished\n  {alone}`crossnet recover` puts the hosts back now.")
+    ends = f"`crossnet confirm {name}` or " if journal.is_whole else ""
     return Locked(
         f"{said}is under way\n  Unless it is confirmed, the host puts itself back in {journal.left} s. "
-        f"`crossnet confirm {name}` or `crossnet rollback {name}` ends it now."
+        f"{ends}`crossnet rollback {name}` ends it now."
     )
 
 
