@@ -102,10 +102,7 @@ def of(says: Configuration) -> Settings:
     """Raises like `read`."""
     _refuse(says)
     if holds_password(f"{says.user}@{says.host}"):
-        raise Refusal(
-            "a password stands in User or HostName of your configuration of SSH",
-            "None is ever used: take it out, and log in with a key.",
-        )
+        raise ValueError("in User or HostName stands a password, and none is ever used: log in with a key")
     jumps, proxy = says.get("proxyjump") or "", says.get("proxycommand") or ""
     least = int(says.get("requiredrsasize") or 0)
     known_hosts = KnownHosts(
