@@ -59,6 +59,7 @@ class Field(StrEnum):
     ICMP_CODE = "icmp-code"
     TCP_FLAGS = "tcp-flags"  # FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128
     FRAGMENT = "fragment"  # offset of the fragment in eight bytes; 0 for a whole packet and a first fragment
+    MORE_FRAGMENTS = "more-fragments"  # 1 in every fragment but the last; 0 for a whole packet
     DSCP = "dscp"
     ECN = "ecn"
     TTL = "ttl"  # and hop limit
@@ -161,6 +162,18 @@ class AnyOf:
     negated: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class ReversePath:
+    """The way back to the packet's source leads out by the interface by which it came (`loose`: by any).
+
+    `marked`: the route is looked up with the packet's mark. `fib saddr . iif oif exists`, iptables' rpfilter.
+    """
+
+    loose: bool = False
+    marked: bool = False
+    negated: bool = False
+
+
 class Why(StrEnum):
     NOT_UNDERSTOOD = "not-understood"
     DEPENDS_ON_THE_MOMENT = "depends-on-the-moment"
@@ -221,10 +234,18 @@ Verdict = Accept | Drop | Reject | Queue | Return | Continue | Jump
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An address with a port, or a port alone: what a map of translations gives where it is no address alone."""
+
+    addresses: Numbers | None
+    ports: Numbers
+
+
+@dataclass(frozen=True, slots=True)
 class Map:
     """Entries of keys (one value for each field) and what they give; the first that holds the packet counts."""
 
-    entries: tuple[tuple[tuple[Values, ...], Verdict | Numbers], ...]
+    entries: tuple[tuple[tuple[Values, ...], Verdict | Numbers | Endpoint], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +258,14 @@ class VerdictMap:
 
     fields: tuple[Field, ...]
     map: Map | Named
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of these verdicts, by chance or by a hash: nobody can say which (`numgen random mod 2 vmap { … }`)."""
+
+    verdicts: tuple[Verdict, ...]
+    text: str
 
 
 class Translation(StrEnum):
@@ -253,7 +282,8 @@ class Translate:
     """Network address translation, decided by the first packet of a flow; ends the nat hook for it.
 
     `addresses` and `ports` are what is chosen from, None where they stay. `fields` and `map` say the address
-    where it comes from a map (then `addresses` is None); a packet without an entry goes on with the next rule.
+    where it comes from a map (then `addresses` is None), or the port, or both, by what the map gives; a packet
+    without an entry goes on with the next rule.
     """
 
     kind: Translation
@@ -267,8 +297,8 @@ class Translate:
 class Rewrite:
     """The field becomes (field AND NOT mask) XOR value; `value` None: something that cannot be known.
 
-    `source` is the field that is copied instead of a value (CONNMARK's save and restore); where the packet has no
-    such field, nothing changes.
+    `source` is the field whose bits of the mask are copied instead of a value (CONNMARK's save and restore); where
+    the packet has no such field, nothing changes.
     """
 
     field: Field
@@ -303,8 +333,8 @@ class Unknown:
     text: str
 
 
-Action = Verdict | VerdictMap | Translate | Rewrite | NoTrack | Tproxy | Offload | Unknown
-Statement = Test | AnyOf | Perhaps | Action
+Action = Verdict | VerdictMap | Choice | Translate | Rewrite | NoTrack | Tproxy | Offload | Unknown
+Statement = Test | AnyOf | ReversePath | Perhaps | Action
 
 
 # ---- rules, chains, tables --------------------------------------------------------------------------
@@ -327,7 +357,8 @@ class Rule:
 class Hook:
     """Where the kernel enters a chain: `forward` …, `ingress`, `egress`; lower priorities come first.
 
-    `type` is filter, nat or route. `policy` is accept or drop. `devices` are those of an ingress or egress hook.
+    `type` is filter, nat or route. `policy` is accept or drop. `devices` are those of an ingress or egress hook,
+    none where the tool does not say them (nft 1.0.6 in JSON): it may be any.
     """
 
     name: str
