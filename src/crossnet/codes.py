@@ -160,6 +160,12 @@ CODES = {
             "ipset is not installed on the gateway, and the crossing needs many rules.",
             "Install ipset there, or use `firewall: nftables`.",
         ),
+        Code(
+            "policy-rule-diverts",
+            "A policy rule of somebody else leads packets of the crossing elsewhere, and nothing can come before it.",
+            "`ip rule` on the host: it has the priority 0 or 1, or too many rules would be needed.",
+            "Give that rule a higher priority number, or let it leave out the crossing's packets.",
+        ),
         # ---- what a plan opens, closes and changes ----
         Code(
             "gains-reachability",
@@ -246,6 +252,25 @@ CODES = {
             "A rule of somebody else can drop the crossing's packets; crossnet's accept does not override it.",
             "A chain at the forward hook whose policy is drop, or that has a rule that drops.",
             "Let the owner of that rule accept the crossing, in the owner's own tool.",
+        ),
+        Code(
+            "policy-rule-added",
+            "A policy rule of somebody else leads packets of the crossing elsewhere than the main table would; a rule "
+            "of crossnet's own comes before it.",
+            "`ip rule` on the host, and the routes of the table that the rule looks up.",
+            "Nothing has to be done. Packets that the other rule is for, to other destinations, go on as before.",
+        ),
+        Code(
+            "source-may-change",
+            "The source address is one that the gateway has only for a while.",
+            "The egress has it with a lifetime: by DHCP or by router advertisement.",
+            "Give the gateway a fixed address there, or write `translate: masquerade`.",
+        ),
+        Code(
+            "other-interface-answers",
+            "Another interface of the gateway answers ARP for the crossing's next hop.",
+            "Both have an address in one network, and arp_ignore and arp_filter are 0.",
+            "`sysctl -w net.ipv4.conf.INTERFACE.arp_ignore=1` for the other one, or put it into another network.",
         ),
         Code(
             "setting-overridden",

@@ -26,8 +26,9 @@ ORDER = {
     "jump": 1,  # iptables enters the chains only now, when they are whole
     "sysctl": 2,  # forwarding starts behind rules that already stand
     "route": 3,  # traffic is attracted last, when the way is open
-    "file": 4,  # nothing is written for the next boot before the change is confirmed
-    "service": 5,  # and the unit is enabled when its files are there
+    "ip-rule": 4,  # and what keeps it from being led elsewhere comes when its route is there
+    "file": 5,  # nothing is written for the next boot before the change is confirmed
+    "service": 6,  # and the unit is enabled when its files are there
 }
 
 # A reboot before the confirmation boots the old state, because nothing of these was written (03: finding 8).

@@ -18,7 +18,16 @@ from crossnet.errors import PlanRefused, Refusal
 from crossnet.facts import Facts, Unreadable
 from crossnet.facts.question import mapping, objects, text, texts
 from crossnet.facts.sysctls import FORWARDING
-from crossnet.resources import KINDS, File, Jump, Resource, RouteResource, RuleTable, Sysctl
+from crossnet.resources import (
+    KINDS,
+    File,
+    Jump,
+    PolicyRuleResource,
+    Resource,
+    RouteResource,
+    RuleTable,
+    Sysctl,
+)
 from crossnet.values import Family
 
 FOLDER = "/var/lib/crossnet"
@@ -191,7 +200,9 @@ def _may_have_opened(facts: Facts, family: Family, kept: Record, found: Sequence
     if kept.owned or any(_opens(one, other) for one in found for other in Family):
         return False
     # On a client there are routes, or the files that bring them back, and nothing of a gateway.
-    return facts.file(VERIFIED) is not None or not any(isinstance(one, RouteResource | File) for one in found)
+    return facts.file(VERIFIED) is not None or not any(
+        isinstance(one, RouteResource | PolicyRuleResource | File) for one in found
+    )
 
 
 def _opens(trace: Resource, family: Family) -> bool:

@@ -4,6 +4,7 @@
       controller 10.0.99.5 at 10.0.43.15
       eth0 10.0.43.15/24
       route default via 10.0.43.1 dev eth0
+      rule 5270: from all lookup 52
     gateway:
       eth1 10.0.43.101/24
       eth0 10.0.44.63/24 mtu 1400
@@ -28,6 +29,7 @@ from crossnet.facts import Facts, FileState, Unreadable
 from crossnet.facts.capabilities import TOOLS, Capabilities
 from crossnet.facts.firewall import Firewall
 from crossnet.facts.links import Link, LinkAddress
+from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import Hop, Route, default_network
 from crossnet.facts.sysctls import BootSetting, interface_setting
 from crossnet.netfilter import Accept, Chain, Drop, Rule, Table
@@ -39,6 +41,7 @@ from crossnet.values import Address, Family, Network, address, network
 class _Sheet:
     links: list[Link] = field(default_factory=list)
     routes: list[Route] = field(default_factory=list)
+    rules: list[PolicyRule] = field(default_factory=list)
     sysctls: dict[str, str] = field(default_factory=dict)
     boot: list[BootSetting] = field(default_factory=list)
     files: dict[str, FileState | Unreadable] = field(default_factory=dict)
@@ -97,6 +100,7 @@ def host_facts(name: str, text: str, *, firewall: Firewall | None = None) -> Fac
         network=sheet.machine[1],
         controller=sheet.controller,
         reached_at=sheet.reached_at,
+        policy_rules=(*_OF_EVERY_HOST, *sheet.rules),
     )
 
 
@@ -108,6 +112,8 @@ def _read(sheet: _Sheet, words: list[str]) -> None:
     match words:
         case ["route", *rest]:
             sheet.routes.append(route(" ".join(rest)))
+        case ["rule", priority, *rest]:
+            sheet.rules.append(_rule(int(priority.removesuffix(":")), rest))
         case ["sysctl", name, value]:
             sheet.sysctls[name] = value
         case ["boot", file, name, value]:
@@ -150,12 +156,47 @@ def _link(name: str, words: list[str]) -> Link:
             mtu = int(next(left))
         elif word == "down":
             up = False
+        elif word == "leased":
+            addresses[-1] = replace(addresses[-1], leased=True, lifetime=int(next(left)))
+        elif word == "advertised":
+            addresses[-1] = replace(addresses[-1], leased=True, advertised=True)
         elif word == "passing":
             addresses[-1] = replace(addresses[-1], stable=False)
         else:
             own, _, prefix = word.partition("/")
             addresses.append(LinkAddress(address(own), int(prefix)))
     return Link(name, mtu, up, tuple(addresses))
+
+
+_OF_EVERY_HOST = tuple(
+    PolicyRule(family, priority, table=table)
+    for family in Family
+    for priority, table in ((0, "local"), (32766, "main"), (32767, "default"))
+)
+
+
+def _rule(priority: int, words: list[str]) -> PolicyRule:
+    """A policy rule in the words of `ip rule`: `5270: from all to 10.44.0.0/16 iif eth1 lookup 52`."""
+    negated = words[0] == "not"
+    words = words[negated:]
+    ends = len(words) % 2 == 1  # the last word is an action
+    given = dict(zip(words[0::2], words[1::2], strict=False))
+    source, to = given.get("from", "all"), given.get("to")
+    mark, _, mask = given.get("fwmark", "0/0").partition("/")
+    return PolicyRule(
+        Family.V6 if ":" in f"{source}{to}" else Family.V4,
+        priority,
+        action=words[-1] if ends else "lookup",
+        table=given.get("lookup", ""),
+        negated=negated,
+        source=None if source == "all" else network(source),
+        destination=network(to) if to else None,
+        iif=given.get("iif", ""),
+        mark=int(mark, 0),
+        mark_mask=int(mask or "0xffffffff", 0),
+        protocol=given.get("ipproto", ""),
+        suppress_prefix=int(given["suppress_prefixlength"]) if "suppress_prefixlength" in given else None,
+    )
 
 
 def _connected(links: Iterable[Link]) -> list[Route]:

@@ -8,10 +8,21 @@ import pytest
 
 from crossnet.errors import PlanRefused
 from crossnet.facts import FileState
+from crossnet.facts.policy import PolicyRule
 from crossnet.netfilter import Engine, Table
 from crossnet.record import APPLIED, Owned, Record, read_record
-from crossnet.resources import KINDS, File, Jump, Resource, RouteResource, RuleTable, Service, Sysctl
-from crossnet.values import Family
+from crossnet.resources import (
+    KINDS,
+    File,
+    Jump,
+    PolicyRuleResource,
+    Resource,
+    RouteResource,
+    RuleTable,
+    Service,
+    Sysctl,
+)
+from crossnet.values import Family, network
 from design.factsheet import host_facts, route, with_files
 
 EVERY_KIND: list[Resource] = [
@@ -19,6 +30,19 @@ EVERY_KIND: list[Resource] = [
     RouteResource(route("10.0.44.0/24 via 10.0.43.101 dev eth0 src 10.0.43.15 proto static metric 7")),
     RouteResource(route("fd00:44::/64 via fd00:43::101 dev eth0.7 proto 143 metric 1024")),
     RouteResource(route("10.0.44.0/24 dev tun0 proto 143")),
+    PolicyRuleResource(
+        PolicyRule(Family.V4, 99, table="main", destination=network("10.0.44.0/24"), iif="lo")
+    ),
+    PolicyRuleResource(
+        PolicyRule(
+            Family.V6,
+            2,
+            table="main",
+            source=network("fd00:43::15/128"),
+            destination=network("fd00:44::/64"),
+            origin="143",
+        )
+    ),
     Sysctl("net.ipv4.ip_forward", "1", (("net.ipv4.conf.eth0/7.forwarding", "0"),)),
     Sysctl("net.ipv6.conf.eth0.accept_ra", "2"),
     File("/etc/crossnet/start", b"#!/bin/sh\n\x00\xff\n", 0o755, "0:0"),

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from crossnet.design.conflicts import conflicts, gateway_settings
 from crossnet.design.engine import Choice, choose
 from crossnet.design.impacts import Impact, client_impacts, gateway_impacts, passage_impacts
+from crossnet.design.own_rules import own_rules
 from crossnet.design.passage import Client, Passage
 from crossnet.design.question import Refused
 from crossnet.design.resolve import resolve
 from crossnet.design.rules import Dialect, gateway_table
 from crossnet.errors import PlanRefused, Refusal
 from crossnet.facts import Facts
-from crossnet.facts.routes import OWN_PROTOCOL, Route, default_network
+from crossnet.facts.routes import OWN_PROTOCOL, Route
 from crossnet.facts.sysctls import FORWARDING, interface_setting
 from crossnet.netfilter import Engine
 from crossnet.persistence import unit
@@ -88,6 +89,14 @@ def design(spec: Spec, facts: Mapping[str, Facts]) -> Design:
         for client in passage.clients:
             if client.host is not None:
                 wanted[client.host] += _routes(passage, client)
+        try:
+            rules, told = own_rules(passage, facts)
+        except Refused as refused:
+            refusals += refused.refusals
+            continue
+        impacts += told
+        for name, needed in rules.items():
+            wanted[name] += needed
     if refusals:
         raise PlanRefused(refusals)
 
@@ -171,7 +180,7 @@ def _forwarding(facts: Facts, record: Record, passages: Sequence[Passage]) -> li
     interfaces = sorted({name for passage in passages for name in (passage.ingress, passage.egress)})
     wanted: list[Resource] = []
     if family is Family.V6:
-        wanted += _keep_advertised_routes(facts, record)
+        wanted += _keep_advertised(facts, record)
     wanted.append(main)
     if facts.sysctls.get(main.name) == "0":
         return wanted  # switching it on sets every interface
@@ -182,17 +191,15 @@ def _forwarding(facts: Facts, record: Record, passages: Sequence[Passage]) -> li
     return wanted
 
 
-def _keep_advertised_routes(facts: Facts, record: Record) -> list[Resource]:
-    """Switching IPv6 forwarding on drops default routes learned from router advertisements.
+def _keep_advertised(facts: Facts, record: Record) -> list[Resource]:
+    """Switching IPv6 forwarding on drops default routes learned from router advertisements, and hears no more of them.
 
     Unless accept_ra is 2 (Documentation/networking/ip-sysctl, net/ipv6/addrconf.c): a gateway that
-    learned its own default route would lose it, and with it perhaps the operator.
+    learned its own default route would lose it, and its learned addresses and prefixes would run out: with
+    them perhaps the operator.
     """
-    learned = {
-        route.device
-        for route in facts.routes
-        if route.protocol == "ra" and route.destination == default_network(Family.V6) and route.device
-    }
+    learned = {route.device for route in facts.routes if route.protocol == "ra" and route.device}
+    learned |= {link.name for link in facts.links if any(item.advertised for item in link.of(Family.V6))}
     wanted: list[Resource] = []
     for link in facts.links:
         setting = Sysctl(interface_setting(6, link.name, "accept_ra"), "2")

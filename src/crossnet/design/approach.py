@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from crossnet.design.passage import Client
 from crossnet.design.question import Question, Refused, addresses_of, devices_of
 from crossnet.errors import Refusal
+from crossnet.facts import Facts
 from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.routes import matching
 from crossnet.values import Address, Network, contains, family_of, host_network, overlap, show_network
@@ -104,7 +105,7 @@ def _shared_networks(q: Question, name: str) -> Iterable[Approach]:
         for item in stable:
             # One next hop an ingress: its first address. The first address of the client that shares a
             # network is the one that the kernel takes as source.
-            hops = dict(reversed(list(_next_hops(q, item))))
+            hops = dict(reversed(list(_next_hops(q, name, link, item))))
             network = host_network(item.address)
             yield from (
                 Approach(Client(network, next_hop, name, link.name, several), ingress)
@@ -114,12 +115,12 @@ def _shared_networks(q: Question, name: str) -> Iterable[Approach]:
                 break
 
 
-def _next_hops(q: Question, client: LinkAddress) -> Iterable[tuple[str, Address]]:
-    """Ingress and next hop for a client's address, as far as the spec leaves them open."""
+def _next_hops(q: Question, name: str, near: Link, client: LinkAddress) -> Iterable[tuple[str, Address]]:
+    """Ingress and next hop for a client's address on one of its interfaces, as far as the spec leaves them open."""
     wanted = q.crossing.next_hop
     if wanted is not None and family_of(wanted) is q.family and q.gateway.owner_of(wanted) is None:
         # An address that moves between gateways, such as a VRRP one: only the client can tell.
-        if contains(client.network, wanted):
+        if _is_on_link(q.facts[name], near, client, wanted):
             yield _ingress_towards(q, host_network(client.address)), wanted
         return
     for link in q.gateway.links:
@@ -127,8 +128,20 @@ def _next_hops(q: Question, client: LinkAddress) -> Iterable[tuple[str, Address]
             continue
         for item in link.of(q.family):
             given = wanted if wanted is not None and family_of(wanted) is q.family else item.address
-            if item.address == given and contains(client.network, item.address):
+            if item.address == given and _is_on_link(q.facts[name], near, client, item.address):
                 yield link.name, item.address
+
+
+def _is_on_link(client: Facts, near: Link, own: LinkAddress, target: Address) -> bool:
+    """Whether the client reaches an address without a router, by this interface.
+
+    A cloud's host has an address without a network, and a route that says so (net/ipv4/fib_semantics.c asks the
+    routes, not the addresses, whether a next hop is on-link).
+    """
+    if contains(own.network, target):
+        return True
+    found = matching(client.routes, host_network(target))
+    return any((route.type, route.via, route.device) == ("unicast", None, near.name) for route in found)
 
 
 def _not_on_link(q: Question, name: str) -> Refusal:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from crossnet.design.passage import Client
+from crossnet.design.policy import Packets, deciding, rules_of_others
 from crossnet.design.question import Question, Refused, addresses_of, devices_of
 from crossnet.errors import Refusal
 from crossnet.facts.routes import Route, inside, matching
@@ -11,11 +13,14 @@ from crossnet.spec import Translate
 from crossnet.values import Address, Network, contains, family_of, overlap, show_network
 
 
-def route(q: Question, network: Network) -> Route:
-    """The gateway's own route to a destination."""
+def route(q: Question, network: Network, clients: Iterable[Client], ingress: str) -> Route:
+    """The gateway's own route to a destination, for what these clients send."""
     routes = [route for route in q.gateway.routes if route.type != "local"]
     found = matching(routes, network)
     given = q.crossing.egress
+    by_rules = _by_rules(q, network, clients, ingress)
+    if given is None or given in devices_of(by_rules):
+        found = by_rules or found
     if given is not None and q.gateway.link(given) is None:
         raise Refused(q.no_such_interface("egress", given))
     if given is not None:
@@ -42,6 +47,14 @@ def route(q: Question, network: Network) -> Route:
             )
         )
     return found[0]
+
+
+def _by_rules(q: Question, network: Network, clients: Iterable[Client], ingress: str) -> tuple[Route, ...]:
+    """The routes that the gateway's policy rules choose for the clients' packets; none where it has no such rules."""
+    if not rules_of_others(q.gateway):
+        return ()
+    chosen = (deciding(q.gateway, Packets(client.network, network, ingress)) for client in clients)
+    return tuple(dict.fromkeys(route for routes in chosen for route in routes))
 
 
 def _no_route(q: Question, network: Network, found: Sequence[Route]) -> Refusal:

@@ -9,12 +9,12 @@ from crossnet.design.engine import Choice
 from crossnet.design.passage import Passage
 from crossnet.facts import Facts
 from crossnet.facts.routes import inside
-from crossnet.facts.sysctls import overriding
+from crossnet.facts.sysctls import answers_for_others, overriding
 from crossnet.netfilter import Engine, Table
 from crossnet.netfilter.others import may_drop_forwarded, offload_forwarded
 from crossnet.persistence.unit import SYSCTL_FILE
 from crossnet.spec import Translate
-from crossnet.values import Family, show_network
+from crossnet.values import Family, contains, overlap, show_network
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,9 @@ def gateway_impacts(
             host,
             f"already forwarded {family.label} before crossnet: others' traffic stays as it is",
         )
+    for passage in passages:
+        yield from _leased_sources(facts, passage)
+        yield from _arp_elsewhere(facts, passage)
     live = [engine for engine in Engine if facts.firewall.holds_rules(engine)]
     if len(live) > 1:
         yield Impact(
@@ -123,6 +126,41 @@ def gateway_impacts(
             f"{setting.file} sets {setting.name} = {setting.value}, read after {SYSCTL_FILE}; "
             "crossnet's unit sets it again at boot, `sysctl --system` by hand would not",
         )
+
+
+def _leased_sources(facts: Facts, passage: Passage) -> Iterator[Impact]:
+    """A source address that the gateway has only for a while."""
+    link = facts.link(passage.egress)
+    leases = {item.address: item for item in link.of(passage.family) if item.leased} if link else {}
+    for source in dict.fromkeys(source for _, source in passage.sources):
+        if source in leases:
+            lifetime = leases[source].lifetime
+            until = f", valid for {lifetime} s" if lifetime is not None else ""
+            yield Impact(
+                "source-may-change",
+                facts.host,
+                f"the source {source} is a leased address of {passage.egress} (dynamic{until}): when the lease brings "
+                "another one, replies find no way back until the next apply; `translate: masquerade` follows it",
+            )
+
+
+def _arp_elsewhere(facts: Facts, passage: Passage) -> Iterator[Impact]:
+    """Other interfaces that answer for the next hop: what they draw comes in where the crossing admits nothing."""
+    if passage.family is not Family.V4:
+        return
+    own = facts.link(passage.ingress)
+    for next_hop in passage.next_hops:
+        wire = [item.network for item in own.of(Family.V4) if contains(item.network, next_hop)] if own else []
+        for link in facts.links:
+            beside = any(overlap(item.network, network) for item in link.of(Family.V4) for network in wire)
+            if link.name != passage.ingress and beside and answers_for_others(facts.sysctls, link.name):
+                yield Impact(
+                    "other-interface-answers",
+                    facts.host,
+                    f"{link.name} is in the same network as {passage.ingress} and answers ARP for {next_hop} too: "
+                    f"packets that come in by {link.name} are not the crossing's. Let it answer for its own addresses "
+                    f"only: `sysctl -w net.ipv4.conf.{link.name}.arp_ignore=1`",
+                )
 
 
 def _others_that_drop(facts: Facts, family: Family, engine: Engine) -> list[str]:

@@ -19,7 +19,7 @@ from crossnet.design.question import devices_of
 from crossnet.facts import Facts
 from crossnet.facts.routes import Route, matching
 from crossnet.netfilter import Drop
-from crossnet.resources import Change, Jump, Resource, RouteResource, RuleTable, Sysctl
+from crossnet.resources import Change, Jump, PolicyRuleResource, Resource, RouteResource, RuleTable, Sysctl
 from crossnet.spec import Spec, Translate
 from crossnet.values import Address, Family, contains, family_of, host_network, show_network
 
@@ -213,6 +213,8 @@ def _touches(
         return
     if rerouting := _rerouting(here.routes, changes, path.looked_up_on(here.host)):
         yield Touch(rerouting, f"{_names(rerouting, 'changes')} {reaches}")
+    if ruling := _looking_up(changes, path.looked_up_on(here.host)):
+        yield Touch(ruling, f"{_rules(ruling)} may change {reaches}")
     family = family_of(path.controller)
     filtering = tuple(change for change in changes if _is_filter(change, family))
     if filtering and here.host in path.forwarders:
@@ -250,6 +252,22 @@ def _rerouting(
         if any(not _same_way(route, kept) for _, route in winning):
             found += [change for change, _ in winning]
     return tuple(change for change in changes if change in found)
+
+
+def _looking_up(changes: Iterable[Change], targets: Iterable[Address]) -> tuple[Change, ...]:
+    """The changes of policy rules that a packet to a target can meet."""
+    wanted = tuple(targets)
+    return tuple(
+        change
+        for change in changes
+        if isinstance(change.resource, PolicyRuleResource)
+        and (to := change.resource.rule.destination) is not None
+        and any(contains(to, target) for target in wanted)
+    )
+
+
+def _rules(changes: Iterable[Change]) -> str:
+    return " and ".join(f"policy rule {change.description}" for change in changes)
 
 
 def _sides(change: Change) -> Iterator[Resource]:

@@ -6,18 +6,20 @@ the spec that decides, never guessed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from crossnet.design.approach import approaches, one_ingress
 from crossnet.design.departure import needs_clamp, one_egress, route, sources
-from crossnet.design.passage import Passage
-from crossnet.design.question import Question, Refused
+from crossnet.design.passage import Client, Passage
+from crossnet.design.policy import Packets, deciding
+from crossnet.design.question import Question, Refused, devices_of
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
 from crossnet.facts.routes import beyond_routers
+from crossnet.facts.sysctls import effective_rp_filter
 from crossnet.netfilter.own import is_plain_interface
 from crossnet.spec import Crossing
-from crossnet.values import Network, family_of
+from crossnet.values import Family, Network, family_of, show_network
 
 
 def resolve(crossing: Crossing, facts: Mapping[str, Facts]) -> tuple[Passage, ...]:
@@ -37,9 +39,11 @@ def resolve(crossing: Crossing, facts: Mapping[str, Facts]) -> tuple[Passage, ..
 def _passage(q: Question) -> Passage:
     found = approaches(q)
     ingress = one_ingress(q, found)
-    routes = [route(q, network) for network in q.to]
-    egress = one_egress(q, routes, ingress)
     clients = tuple(dict.fromkeys(approach.client for approach in found))
+    if astray := [refusal for client in clients for refusal in _way_back(q, client, ingress)]:
+        raise Refused(*astray)
+    routes = [route(q, network, clients, ingress) for network in q.to]
+    egress = one_egress(q, routes, ingress)
     used = {(q.gateway.host, ingress), (q.gateway.host, egress)}
     used |= {(client.host, client.interface) for client in clients if client.host and client.interface}
     if unusable := [_unusable(q, host, name) for host, name in sorted(used) if not _is_usable(name)]:
@@ -57,6 +61,27 @@ def _passage(q: Question) -> Passage:
         clamp=needs_clamp(q, ingress, egress, routes),
         routed_clients=_beyond_routers(q, admitted),
         routed_destinations=_beyond_routers(q, q.to),
+    )
+
+
+def _way_back(q: Question, client: Client, ingress: str) -> Iterator[Refusal]:
+    """Replies that would leave the gateway by another interface than the one the client's packets come in by."""
+    network = client.network
+    found = deciding(q.gateway, Packets(q.to[0], network, ""))
+    # Of several equal routes IPv4 takes the first (net/ipv4/fib_trie.c).
+    devices = devices_of(found[:1] if q.family is Family.V4 else found)
+    if not found or ingress in devices:
+        return
+    strict = effective_rp_filter(q.gateway.sysctls, ingress) == 1 and q.family is Family.V4
+    dropped = f", and rp_filter 1 on {ingress} drops what comes from it" if strict else ""
+    yield q.refusal(
+        "no-route-to-client",
+        f"the way back from {q.gateway.host} to the client {show_network(network)} is {found[0]}, not {ingress}: "
+        f"no reply would come back to it by the crossing{dropped}",
+        f"Give {q.gateway.host} a route to {show_network(network)} through {ingress}, "
+        f"or write `ingress: {min(devices)}`."
+        if devices
+        else f"Remove that route, or take {show_network(network)} out of `from`.",
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from crossnet.errors import Bug
 from crossnet.facts.firewall import TABLE_FAMILY
+from crossnet.facts.policy import PolicyRule
 from crossnet.netfilter.ipset import set_name
 from crossnet.netfilter.iptables import delete_jump
 from crossnet.netfilter.own import TABLE
@@ -20,12 +21,14 @@ from crossnet.resources import (
     Change,
     File,
     Jump,
+    PolicyRuleResource,
     Resource,
     RouteResource,
     RuleTable,
     Service,
     Sysctl,
 )
+from crossnet.resources.policy_rule import LISTED, printed
 from crossnet.values import family_of
 
 Locate = Callable[[str], str]
@@ -115,6 +118,8 @@ def _is(side: Resource | None, either: Resource, locate: Locate) -> Test:
             return _jump(jump, there)
         case RouteResource() as route:
             return _route(route, there)
+        case PolicyRuleResource(rule=rule):
+            return _policy_rule(rule, there)
         case Sysctl() as setting:
             pairs = ((setting.name, setting.value), *setting.disturbed)
             return _line("settings_are", *(f"{name.translate(_SLASHES)}={value}" for name, value in pairs))
@@ -162,6 +167,11 @@ def _jump(jump: Jump, there: bool) -> Test:
         return Test(f'[ "$({shown} 2>/dev/null)" = {shlex.quote(" ".join(("-A", chain, *rule)))} ]')
     known = f"{shlex.join((jump.command, '-w', option, name, '-C', chain, *rule))} >/dev/null 2>&1"
     return Test(known if there else f"! {known}")
+
+
+def _policy_rule(rule: PolicyRule, there: bool) -> Test:
+    listed = shlex.join(("sh", "-c", LISTED, "sh", f"-{rule.family.value}", str(rule.priority)))
+    return Test(f"{'' if there else '! '}{listed} | grep -qF {shlex.quote(printed(rule))}")
 
 
 def _route(resource: RouteResource, there: bool) -> Test:

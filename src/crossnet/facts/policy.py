@@ -39,7 +39,7 @@ class PolicyRule:
     suppress_prefix: int | None = None
     suppress_group: str = ""
     realm: str = ""
-    origin: str = "kernel"  # ip-rule's proto: who made it
+    origin: str = ""  # ip-rule's proto, who made it; nothing where the host's `ip` does not print it
     unknown: str = ""
 
     def __str__(self) -> str:

@@ -141,12 +141,12 @@ ROUTES6 = Question(
 )
 
 
-def matching(routes: Iterable[Route], target: Network) -> tuple[Route, ...]:
-    """The main table's routes that hold all of `target` and would win: longest prefix, then lowest metric.
+def matching(routes: Iterable[Route], target: Network, table: str = MAIN) -> tuple[Route, ...]:
+    """A table's routes that hold all of `target` and would win: longest prefix, then lowest metric.
 
     More than one only where the kernel itself holds equals. Policy rules are not walked.
     """
-    covering = [route for route in routes if route.table == MAIN and contains(route.destination, target)]
+    covering = [route for route in routes if route.table == table and contains(route.destination, target)]
     if not covering:
         return ()
     longest = max(route.destination.prefixlen for route in covering)
@@ -155,12 +155,12 @@ def matching(routes: Iterable[Route], target: Network) -> tuple[Route, ...]:
     return tuple(route for route in closest if route.metric == lowest)
 
 
-def inside(routes: Iterable[Route], target: Network) -> tuple[Route, ...]:
-    """The main table's routes to a smaller part of `target`."""
+def inside(routes: Iterable[Route], target: Network, table: str = MAIN) -> tuple[Route, ...]:
+    """A table's routes to a smaller part of `target`."""
     return tuple(
         route
         for route in routes
-        if route.table == MAIN and route.destination != target and contains(target, route.destination)
+        if route.table == table and route.destination != target and contains(target, route.destination)
     )
 
 

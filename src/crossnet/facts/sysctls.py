@@ -16,6 +16,8 @@ PATTERNS = (
     "/proc/sys/net/ipv4/conf/*/rp_filter",
     "/proc/sys/net/ipv4/conf/*/accept_redirects",
     "/proc/sys/net/ipv4/conf/*/send_redirects",
+    "/proc/sys/net/ipv4/conf/*/arp_ignore",
+    "/proc/sys/net/ipv4/conf/*/arp_filter",
     "/proc/sys/net/ipv6/conf/*/forwarding",
     "/proc/sys/net/ipv6/conf/*/accept_ra",
     "/proc/sys/net/netfilter/nf_conntrack_count",
@@ -90,6 +92,24 @@ def path_of(name: str) -> str:
 def interface_setting(family: int, interface: str, key: str) -> str:
     """`net.ipv4.conf.eth1.forwarding`, right for interface names with dots too."""
     return f"net.ipv{family}.conf.{interface.replace('.', '/')}.{key}"
+
+
+def effective_rp_filter(sysctls: Mapping[str, str], interface: str) -> int:
+    """0, 1 (strict) or 2 (loose): the larger of that of all and that of the interface (ip-sysctl, rp_filter)."""
+    return _larger(sysctls, interface, "rp_filter")
+
+
+def answers_for_others(sysctls: Mapping[str, str], interface: str) -> bool:
+    """Whether an interface answers ARP for an address of the host that another interface holds.
+
+    Where neither is known, it does, as the kernel does by itself (ip-sysctl, arp_ignore and arp_filter).
+    """
+    return _larger(sysctls, interface, "arp_ignore") == 0 and _larger(sysctls, interface, "arp_filter") == 0
+
+
+def _larger(sysctls: Mapping[str, str], interface: str, key: str) -> int:
+    names = (interface_setting(4, "all", key), interface_setting(4, interface, key))
+    return max(int(value) if (value := sysctls.get(name, "0")).isdecimal() else 0 for name in names)
 
 
 def parse_boot_settings(answer: str) -> tuple[BootSetting, ...]:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Iterator, Sequence
 
+from crossnet.facts.policy import PolicyRule
 from crossnet.facts.sysctls import path_of
 from crossnet.netfilter.iptables_own import PLACES
-from crossnet.resources import Command, File, Jump, Resource, RouteResource, RuleTable, Sysctl
+from crossnet.resources import (
+    Command,
+    File,
+    Jump,
+    PolicyRuleResource,
+    Resource,
+    RouteResource,
+    RuleTable,
+    Sysctl,
+    policy_rule,
+)
 from crossnet.resources.route import restore_line
 from crossnet.values import Family
 
@@ -54,6 +66,16 @@ enter() { # COMMAND TABLE CHAIN OWN-CHAIN [-w]
         echo "-I $3 -m comment --comment crossnet -j $4"
         echo COMMIT
     } | "$1-restore" ${5:+"$5"} --noflush
+}"""
+
+# Kernels before 4.17 take the same rule twice.
+_KEEP_RULE = """
+# A policy rule, once.
+keep_rule() { # FAMILY PRIORITY AS-LISTED WORDS…
+    family=$1 priority=$2 listed=$3
+    shift 3
+    ip "$family" rule | tr -s '[:blank:]' ' ' | grep "^$priority:" | grep -qF "$listed" ||
+        try ip "$family" rule add "$@"
 }"""
 
 # -e: a kernel that was started without IPv6 has no setting for it. systemd stops what is only half started with
@@ -121,11 +143,21 @@ def script_and_files(
         files.append(_file(ROUTES, head + lines))
         script.append(f"try ip -force -batch {ROUTES}")
 
+    policy = [item.rule for item in live if isinstance(item, PolicyRuleResource)]
+    if policy:
+        script += [_KEEP_RULE, *map(_keep_rule, policy)]
+
     if files:
         files.append(
             _file(SCRIPT, "\n".join((f"#!/bin/sh\n{head}{_TRY}", *script, "exit $failed\n")), mode=0o755)
         )
     return tuple(files), bool(rules)
+
+
+def _keep_rule(rule: PolicyRule) -> str:
+    words = shlex.join(policy_rule.words(rule))
+    listed = shlex.quote(policy_rule.printed(rule))
+    return f"keep_rule -{rule.family.value} {rule.priority} {listed} {words}"
 
 
 def _rules(live: Sequence[Resource], head: str, files: list[File]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from crossnet.resources.file import File
 from crossnet.resources.jump import Jump
+from crossnet.resources.policy_rule import PolicyRuleResource
 from crossnet.resources.resource import Change, Command, Encoded, Link, Look, Resource, Step, Write
 from crossnet.resources.route import RouteResource
 from crossnet.resources.service import Service
@@ -11,7 +12,7 @@ from crossnet.resources.sysctl import Sysctl
 from crossnet.resources.table import EndFlows, RuleTable
 
 KINDS: dict[str, type[Resource]] = {
-    kind.kind: kind for kind in (RuleTable, Jump, Sysctl, RouteResource, File, Service)
+    kind.kind: kind for kind in (RuleTable, Jump, Sysctl, RouteResource, PolicyRuleResource, File, Service)
 }
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Jump",
     "Link",
     "Look",
+    "PolicyRuleResource",
     "Resource",
     "RouteResource",
     "RuleTable",

@@ -1,0 +1,108 @@
+"""A policy rule that looks a crossing's packets up in the main table, before somebody else's leads them elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from crossnet.facts import Facts
+from crossnet.facts.policy import PolicyRule
+from crossnet.facts.question import number, text, text_or
+from crossnet.facts.routes import MAIN, OWN_PROTOCOL
+from crossnet.resources.resource import Command, Encoded, Look, Resource, Step
+from crossnet.values import Family, Network, network, show_network
+
+# All rules of one priority, in one spelling: iproute2 3.10 prints double blanks.
+LISTED = "ip \"$1\" rule | tr -s '[:blank:]' ' ' | grep \"^$2:\"; true"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRuleResource(Resource):
+    """One `ip rule` with crossnet's own selectors and priority; rules of others are never touched."""
+
+    kind: ClassVar[str] = "ip-rule"
+    rule: PolicyRule
+
+    @property
+    def key(self) -> str:
+        return f"{self.rule.family.label} {self.rule}"
+
+    def current(self, facts: Facts) -> Self | None:
+        return self if any(_same(self.rule, rule) for rule in facts.policy_rules) else None
+
+    @classmethod
+    def traces(cls, facts: Facts) -> tuple[Self, ...]:
+        return tuple(cls(rule) for rule in facts.policy_rules if rule.origin == OWN_PROTOCOL)
+
+    def look(self) -> tuple[Look, ...]:
+        return (Command(("sh", "-c", LISTED, "sh", _option(self.rule), str(self.rule.priority))),)
+
+    def serves(self, family: Family, destinations: Collection[Network], *, on_gateway: bool) -> bool:
+        return self.rule.destination in destinations or (on_gateway and self.rule.source in destinations)
+
+    @classmethod
+    def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:
+        side = want or have
+        assert side is not None, "a change has at least one side"
+        verb = "add" if want else "del"
+        return (Command(("ip", _option(side.rule), "rule", verb, *words(side.rule))),)
+
+    @classmethod
+    def describe(cls, have: Self | None, want: Self | None) -> str:
+        side = want or have
+        assert side is not None, "a change has at least one side"
+        return str(side.rule)
+
+    def encode(self) -> Encoded:
+        rule = self.rule
+        return {
+            "family": rule.family.value,
+            "priority": rule.priority,
+            "source": str(rule.source) if rule.source else None,
+            "destination": str(rule.destination) if rule.destination else None,
+            "iif": rule.iif,
+            "origin": rule.origin,
+        }
+
+    @classmethod
+    def decode(cls, encoded: Encoded) -> Self:
+        source, destination = text_or(encoded, "source", None), text_or(encoded, "destination", None)
+        return cls(
+            PolicyRule(
+                Family(number(encoded, "family")),
+                number(encoded, "priority"),
+                table=MAIN,
+                source=network(source) if source else None,
+                destination=network(destination) if destination else None,
+                iif=text(encoded, "iif"),
+                origin=text(encoded, "origin"),
+            )
+        )
+
+
+def words(rule: PolicyRule) -> tuple[str, ...]:
+    """What `ip rule add` and `del` take for it."""
+    chosen = ["pref", str(rule.priority)]
+    chosen += ["from", str(rule.source)] if rule.source else []
+    chosen += ["to", str(rule.destination)] if rule.destination else []
+    chosen += ["iif", rule.iif] if rule.iif else []
+    chosen += ["table", rule.table]
+    # Who made a rule the kernel keeps since 4.17 (net/core/fib_rules.c, FRA_PROTOCOL).
+    return (*chosen, *(("protocol", rule.origin) if rule.origin else ()))
+
+
+def printed(rule: PolicyRule) -> str:
+    """How `ip rule` begins the line, blanks made one."""
+    chosen = [f"{rule.priority}:", "from", show_network(rule.source) if rule.source else "all"]
+    chosen += ["to", show_network(rule.destination)] if rule.destination else []
+    chosen += ["iif", rule.iif] if rule.iif else []
+    return " ".join((*chosen, "lookup", rule.table))
+
+
+def _option(rule: PolicyRule) -> str:
+    return f"-{rule.family.value}"
+
+
+def _same(one: PolicyRule, other: PolicyRule) -> bool:
+    return (one.family, str(one)) == (other.family, str(other))
