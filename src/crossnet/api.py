@@ -15,6 +15,7 @@ from crossnet.health import (
     CrossingStatus,
     crossing_status,
     last_verified,
+    reached,
     refused_status,
     unknown_status,
     unreached,
@@ -401,26 +402,26 @@ def in_order(histories: Mapping[str, tuple[Past, ...]]) -> tuple[Past, ...]:
 async def status(spec: Spec, *, watch: Watcher = nobody) -> tuple[CrossingStatus, ...]:
     """How each crossing stands; sends nothing and changes nothing.
 
-    A crossing is `unknown` while one of its hosts cannot be reached. HostsFailed, or the error of the only host,
-    where none can.
+    A crossing is `unknown` while one of its hosts cannot be reached, or where it cannot be told from one that
+    stands on such a host too. HostsFailed, or the error of the only host, where none can.
     """
     async with reach(spec, watch=watch) as site:
         found = await site.look()
     if not found.said:
         found.all()
-    rest, facts = without(spec, found.errors), found.said
-    known = {one.crossing: one for one in _status(rest, facts)} if rest.crossings else {}
+    rest, facts = reached(spec, found.errors), found.said
+    known = {one.crossing: one for one in _status(rest, facts, spec)} if rest.crossings else {}
     return tuple(
         known.get(one.name) or unknown_status(spec, one, facts, found.errors) for one in spec.crossings
     )
 
 
-def _status(spec: Spec, facts: Mapping[str, Facts]) -> tuple[CrossingStatus, ...]:
+def _status(rest: Spec, facts: Mapping[str, Facts], whole: Spec) -> tuple[CrossingStatus, ...]:
     try:
-        made = make_plan(spec, facts)
+        made = make_plan(rest, facts)
     except PlanRefused as refused:
-        return refused_status(spec, facts, refused)
-    return crossing_status(made, facts)
+        return refused_status(rest, facts, refused)
+    return crossing_status(made, facts, [one for one in whole.crossings if one not in rest.crossings])
 
 
 async def _remember(verified: Mapping[str, bytes], site: Site) -> None:

@@ -25,7 +25,7 @@ class State(StrEnum):
     """`down`: not applied, or nothing of it is left; `drifted`: applied, and a host differs since.
 
     `degraded`: as applied, but something it stands on is not well, or its last verification failed.
-    `unknown`: one of its hosts cannot be reached, or one of those that it shares with such a crossing.
+    `unknown`: one of its hosts cannot be reached, or what it shares with such a crossing cannot be compared.
     `unrecorded`: what crossnet made stands on a host, and the record of what was there before is lost there.
     """
 
@@ -50,9 +50,14 @@ class CrossingStatus:
     exposures: tuple[Exposure, ...] = ()  # where its gateway is open for everybody; the first of the reasons
 
 
-def crossing_status(plan: Plan, facts: Mapping[str, Facts]) -> tuple[CrossingStatus, ...]:
+def crossing_status(
+    plan: Plan, facts: Mapping[str, Facts], beside: Collection[Crossing] = ()
+) -> tuple[CrossingStatus, ...]:
+    """How the crossings of a plan stand; `beside` are others of the spec that it had to leave out."""
     return tuple(
-        _status(crossing.name, [p for p in plan.passages if p.crossing.name == crossing.name], plan, facts)
+        _status(
+            crossing.name, [p for p in plan.passages if p.crossing.name == crossing.name], plan, facts, beside
+        )
         for crossing in plan.spec.crossings
     )
 
@@ -89,11 +94,17 @@ def refused_status(
     return tuple(found)
 
 
-def without(spec: Spec, lost: Collection[str]) -> Spec:
-    """The spec without these hosts and all that cannot be judged without them.
+def reached(spec: Spec, lost: Collection[str]) -> Spec:
+    """The spec without these hosts and the crossings on them."""
+    hosts = tuple(host for host in spec.hosts if host.name not in lost)
+    crossings = tuple(one for one in spec.crossings if not any(_touches(one, host) for host in lost))
+    return replace(spec, hosts=hosts, crossings=crossings)
 
-    That is every crossing on one of them, and whatever shares a host with such a crossing: what is applied
-    on a host is applied for all its crossings together.
+
+def without(spec: Spec, lost: Collection[str]) -> Spec:
+    """The same without all that shares a host with such a crossing.
+
+    What is applied on a host is applied for all its crossings together, so no plan for it can be whole.
     """
     gone, left = set(lost), list(spec.crossings)
     while touched := [one for one in left if any(_touches(one, host) for host in gone)]:
@@ -113,30 +124,51 @@ def unreached(spec: Spec, crossing: str, errors: Mapping[str, CrossnetError]) ->
 def unknown_status(
     spec: Spec, crossing: Crossing, facts: Mapping[str, Facts], errors: Mapping[str, CrossnetError]
 ) -> CrossingStatus:
-    """A crossing that cannot be judged, with what its gateway remembers where that was reached."""
+    """A crossing with a host that was not reached, and what the others say of it all the same."""
     gateway = facts.get(crossing.via)
-    verified = last_verified(gateway).get(crossing.name, {}) if gateway else {}
-    reasons = unreached(spec, crossing.name, errors)
+    lost = [reason for host, said in facts.items() if _touches(crossing, host) for reason in _lost(said)]
+    state, verified, exposed = (
+        State.UNRECORDED if lost else State.UNKNOWN,
+        dict[str, str](),
+        tuple[Exposure, ...](),
+    )
+    if gateway is not None:
+        verified, exposed = last_verified(gateway).get(crossing.name, {}), _exposures(spec, gateway)
+        if not lost and not _is_applied(crossing.name, gateway):
+            state, lost = State.DOWN, ["not applied"]
+    reasons = (*map(str, exposed), *lost, *unreached(spec, crossing.name, errors))
     return CrossingStatus(
-        crossing.name, State.UNKNOWN, reasons, (), verified.get("time"), verified.get("result")
+        crossing.name, state, reasons, (), verified.get("time"), verified.get("result"), exposed
     )
 
 
-def _status(name: str, passages: list[Passage], plan: Plan, facts: Mapping[str, Facts]) -> CrossingStatus:
+def _status(
+    name: str,
+    passages: list[Passage],
+    plan: Plan,
+    facts: Mapping[str, Facts],
+    beside: Collection[Crossing],
+) -> CrossingStatus:
     gateway = passages[0].gateway
     hosts = dict.fromkeys((gateway, *(c.host for p in passages for c in p.clients if c.host)))
     lost = [reason for host in hosts for reason in _lost(facts[host])]
     applied = _is_applied(name, facts[gateway])
-    differing = [reason for passage in passages for reason in _differences(passage, plan)]
+    shared = {host: one.name for host in hosts for one in beside if _touches(one, host)}
+    differing, open_ = _compared(passages, plan, facts, shared)
     unwell = list(dict.fromkeys(reason for passage in passages for reason in _unwell(passage, facts)))
     verified = last_verified(facts[gateway]).get(name, {})
     failed = verified.get("result") == "unreachable"
     if lost:
-        state, reasons = State.UNRECORDED, [*lost, *dict.fromkeys(differing), *unwell]
+        state, reasons = State.UNRECORDED, [*lost, *differing, *unwell]
     elif not applied:
         state, reasons = State.DOWN, ["not applied", *unwell]
     elif differing:
-        state, reasons = State.DRIFTED, [*dict.fromkeys(differing), *unwell]
+        state, reasons = State.DRIFTED, [*differing, *unwell]
+    elif open_:
+        state, reasons = (
+            State.UNKNOWN,
+            [*open_, *unwell, *(["the last verification failed"] if failed else [])],
+        )
     elif unwell or failed:
         state, reasons = State.DEGRADED, [*unwell, *(["the last verification failed"] if failed else [])]
     else:
@@ -185,15 +217,36 @@ def _lost(facts: Facts) -> Iterator[str]:
         )
 
 
-def _differences(passage: Passage, plan: Plan) -> Iterator[str]:
-    """What a new plan would change for this crossing: the drift since it was applied."""
-    hosts = {passage.gateway, *(client.host for client in passage.clients)}
-    for host, change in plan.changes:
-        on_gateway = host == passage.gateway
-        if host in hosts and change.resource.serves(
-            passage.family, passage.destinations, on_gateway=on_gateway
-        ):
-            yield f"{host}: {DRIFT[change.action]} {change.resource.kind} {change.description}"
+def _compared(
+    passages: Collection[Passage], plan: Plan, facts: Mapping[str, Facts], shared: Mapping[str, str]
+) -> tuple[list[str], list[str]]:
+    """What a new plan would change for this crossing, the drift since it was applied, and what nobody can say.
+
+    On a host that is `shared` with a crossing that the plan leaves out, what the plan does not want may be that
+    one's, and what is made of all crossings together is compared with what was applied, where that is recorded.
+    """
+    differing, unsaid = dict[str, None](), dict[str, None]()
+    for passage in passages:
+        hosts = {passage.gateway, *(client.host for client in passage.clients)}
+        for host, change in plan.changes:
+            one = change.resource
+            if host not in hosts or not one.serves(
+                passage.family, passage.destinations, on_gateway=host == passage.gateway
+            ):
+                continue
+            differs = f"{host}: {DRIFT[change.action]} {one.kind} {change.description}"
+            if host not in shared or (change.have is None and change.want is not None):
+                differing[differs] = None
+            elif one.is_of_all_crossings and change.want is not None:
+                owned, now = read_record(facts[host]).find(one), one.current(facts[host])
+                if owned is None or now is None or not owned.applied.satisfied_by(now):
+                    which = f"{one.kind} {one.key}"
+                    unsaid[
+                        f"{host}: {which} cannot be compared: crossing {shared[host]} has a part in it"
+                    ] = None
+            elif any(one.kind == want.kind and one.key == want.key for want in plan.wanted[host]):
+                differing[differs] = None
+    return list(differing), list(unsaid)
 
 
 def _unwell(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[str]:

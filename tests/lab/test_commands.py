@@ -840,7 +840,71 @@ def test_status_and_verify_judge_what_stands_on_reached_hosts_alone(site: Site) 
     assert verified.code == 3
     assert re.search(r"^business: .* REACHABLE$", verified.out, re.M)
     assert re.search(r"^other: .* UNDETERMINED$", verified.out, re.M)
-    # One that shares a host with it cannot be judged either, and is not called down.
+    # One that shares a client with it is judged by what it has for itself.
     (site.desk.folder / "crossnet.yaml").write_text(TWO, encoding="utf-8")
-    assert site.desk.run("status").out.count("unknown ") == 3
+    assert _states(site) == {"business": "up", "other": "unknown", "both": "unknown"}
+    site.bench.check("app", "ip route del 10.0.44.0/24")
+    assert _states(site) == {"business": "drifted", "other": "unknown", "both": "unknown"}
     assert site.desk.run("verify").code == 1
+
+
+def _states(site: Site) -> dict[str, str]:
+    ran = site.desk.run("status", "--json")
+    assert ran.code == 3
+    return {one["crossing"]: one["state"] for one in ran.json["crossings"]}  # type: ignore[attr-defined]
+
+
+CLIENT_IS_SHARED = """crossnet: 1
+hosts: {app: {lab: app}, one: {lab: gateway}, two: {lab: TWO}}
+crossings:
+  business: {from: app, via: one, to: 10.0.44.0/25}
+  other: {from: app, via: two, to: 10.0.44.128/25}
+"""
+GATEWAY_IS_SHARED = """crossnet: 1
+hosts: {app: {lab: app}, one: {lab: gateway}, two: {lab: TWO}}
+crossings:
+  business: {from: app, via: one, to: 10.0.44.0/24}
+  other: {from: two, via: one, to: 10.0.45.0/24}
+"""
+
+
+def shared(tmp_path: Path, lab: Lab, text: str, two: str) -> Site:
+    """Two crossings that were applied, and a spec in which the host of the second one cannot be reached."""
+    site = Site(Desk(tmp_path, {"CROSSNET_LAB": lab.name}), Bench(lab))
+    (tmp_path / "crossnet.yaml").write_text(text.replace("TWO", two), encoding="utf-8")
+    assert site.desk.run("apply", "--yes").code in (0, 8)
+    (tmp_path / "crossnet.yaml").write_text(text.replace("TWO", "no-such/host"), encoding="utf-8")
+    return site
+
+
+def test_beside_a_gateway_that_is_dead_a_crossing_is_judged(
+    tmp_path: Path, lab_up: Callable[..., Lab]
+) -> None:
+    """The client's files are made of both: they are compared with what was applied."""
+    site = shared(tmp_path, lab_up("two-gateways"), CLIENT_IS_SHARED, "gateway-2")
+    assert _states(site) == {"business": "up", "other": "unknown"}
+    site.bench.check("app", "echo >> /etc/crossnet/routes")
+    assert _states(site) == {"business": "unknown", "other": "unknown"}
+    said = site.desk.run("status").out
+    assert "app: file /etc/crossnet/routes cannot be compared: crossing other has a part in it" in said
+    site.bench.check("app", "ip route del 10.0.44.0/25")
+    assert _states(site) == {"business": "drifted", "other": "unknown"}
+
+
+def test_beside_a_client_that_is_dead_what_is_known_is_told(
+    tmp_path: Path, lab_up: Callable[..., Lab]
+) -> None:
+    """The gateway's rules are made of both, and nobody can tell whose is which."""
+    site = shared(tmp_path, lab_up("demo"), GATEWAY_IS_SHARED, "neighbour")
+    assert _states(site) == {"business": "unknown", "other": "unknown"}
+    said = site.desk.run("status").out
+    assert "one: table nftables ip crossnet cannot be compared: crossing other has a part in it" in said
+    assert re.search(r"business +unknown +\d+ packets? of new flows", said)
+    site.bench.check("gateway", "nft flush table ip crossnet")
+    assert site.desk.run("status").out.count("one is open for everybody") == 2
+    site.bench.check("app", "ip route del 10.0.44.0/24")
+    assert _states(site)["business"] == "drifted"
+    (tmp_path / "crossnet.yaml").write_text(
+        GATEWAY_IS_SHARED.replace("other:", "never:").replace("TWO", "no-such/host"), encoding="utf-8"
+    )
+    assert _states(site)["never"] == "down"

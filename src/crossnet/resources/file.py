@@ -20,6 +20,7 @@ class File(Resource):
     """A file's bytes, mode and owner (`uid:gid`); of a symbolic link its target, and nothing of these."""
 
     kind: ClassVar[str] = "file"
+    is_of_all_crossings: ClassVar[bool] = True
     path: str
     data: bytes
     mode: int = 0o644

@@ -83,6 +83,8 @@ class Resource(ABC):
 
     # Nobody but crossnet makes such a thing, so it is never adopted and there is no original to give back.
     is_only_ours: ClassVar[bool] = False
+    # It is made for all crossings of its host together, not one for each.
+    is_of_all_crossings: ClassVar[bool] = False
     # It has some value as long as it has a place at all, so an original that is absent is one that is not known.
     is_never_absent: ClassVar[bool] = False
 

@@ -82,6 +82,7 @@ class RuleTable(Resource):
 
     kind: ClassVar[str] = "table"
     is_only_ours: ClassVar[bool] = True
+    is_of_all_crossings: ClassVar[bool] = True
     engine: Engine
     family: Family
     table: Table
