@@ -149,13 +149,15 @@ def _read(sheet: _Sheet, words: list[str]) -> None:
 
 def _link(name: str, words: list[str]) -> Link:
     left = iter(words)
-    mtu, up = 1500, True
+    mtu, up, kind = 1500, True, ""
     addresses: list[LinkAddress] = []
     for word in left:
         if word == "mtu":
             mtu = int(next(left))
         elif word == "down":
             up = False
+        elif word == "bridge":
+            kind = word
         elif word == "leased":
             addresses[-1] = replace(addresses[-1], leased=True, lifetime=int(next(left)))
         elif word == "advertised":
@@ -165,7 +167,7 @@ def _link(name: str, words: list[str]) -> Link:
         else:
             own, _, prefix = word.partition("/")
             addresses.append(LinkAddress(address(own), int(prefix)))
-    return Link(name, mtu, up, tuple(addresses))
+    return Link(name, mtu, up, tuple(addresses), kind)
 
 
 _OF_EVERY_HOST = tuple(

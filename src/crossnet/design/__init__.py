@@ -21,6 +21,7 @@ from crossnet.facts import Facts
 from crossnet.facts.routes import OWN_PROTOCOL, Route
 from crossnet.facts.sysctls import FORWARDING, interface_setting
 from crossnet.netfilter import Engine
+from crossnet.netfilter.own import is_plain_interface
 from crossnet.persistence import unit
 from crossnet.record import Record, read_record
 from crossnet.resources import Jump, Resource, RouteResource, RuleTable, Sysctl
@@ -152,7 +153,7 @@ def _gateway(
     family = passages[0].family
     able = facts.capabilities
     dialect = Dialect(engine, able.has("ipset"))
-    table = gateway_table(passages, fence, dialect)
+    table = gateway_table(passages, fence, dialect, _bridges(facts, family))
     longest = max(len(chain.rules) for chain in table.chains)
     if engine.is_iptables and not dialect.has_ipset and longest > MOST_LINEAR_RULES:
         raise Refused(
@@ -171,6 +172,10 @@ def _gateway(
     if engine.is_iptables:
         resources += [Jump(engine, family, chain.name, command, waits=waits) for chain in table.chains]
     return [*resources, *_forwarding(facts, record, passages)]
+
+
+def _bridges(facts: Facts, family: Family) -> list[str]:
+    return [name for name in facts.bridges_filtered(family) if is_plain_interface(name)]
 
 
 def _forwarding(facts: Facts, record: Record, passages: Sequence[Passage]) -> list[Resource]:

@@ -25,6 +25,7 @@ from crossnet.netfilter import (
     Masquerade,
     Match,
     NamedSet,
+    Return,
     Rule,
     Set,
     Snat,
@@ -80,15 +81,21 @@ class Ends:
     sets: tuple[Set, ...]
 
 
-def gateway_table(passages: Sequence[Passage], fence: bool, dialect: Dialect) -> Table:
-    """crossnet's whole table of one family for these passages, in the order in which a packet meets it."""
+def gateway_table(
+    passages: Sequence[Passage], fence: bool, dialect: Dialect, bridges: Iterable[str] = ()
+) -> Table:
+    """crossnet's whole table of one family for these passages, in the order in which a packet meets it.
+
+    `bridges` are those whose frames meet the rules too (br_netfilter): they are carried and not forwarded, so the
+    fence is not for them.
+    """
     ends = [_ends(passage, dialect) for passage in passages]
     forward = [
         # First, so that an established packet never walks the rest.
         *(rule for each in ends for rule in _established(each)),
         *(rule for each in ends for rule in _errors_of_routers(each, dialect)),
         *(rule for each in ends for rule in _admit(each)),
-        *([Rule((), Drop(), FENCE)] if fence else []),
+        *([*map(_carried, bridges), Rule((), Drop(), FENCE)] if fence else []),
     ]
     translate = [rule for each in ends for rule in _translate(each, dialect)]
     clamp = [rule for passage in passages if passage.clamp for rule in _clamp(passage)]
@@ -130,6 +137,11 @@ def _ends(passage: Passage, dialect: Dialect) -> Ends:
 
 def _name(what: str, passage: Passage) -> str:
     return f"{what}-{passage.crossing.name}"
+
+
+def _carried(bridge: str) -> Rule:
+    """What a bridge carries from port to port looks as if it came in and left by the bridge itself."""
+    return _rule((Interface("in", bridge), Interface("out", bridge)), Return(), "bridged")
 
 
 def _rule(matches: tuple[Match, ...], verdict: Verdict, comment: str = "") -> Rule:

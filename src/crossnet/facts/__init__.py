@@ -28,6 +28,12 @@ from crossnet.values import Address, Family
 __all__ = ["Facts", "FileState", "Unreadable", "observe"]
 
 
+_BRIDGED = {
+    Family.V4: "net.bridge.bridge-nf-call-iptables",
+    Family.V6: "net.bridge.bridge-nf-call-ip6tables",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """Everything crossnet knows of one host at one instant."""
@@ -71,6 +77,13 @@ class Facts:
                 "crossnet has a file of its own there: look at what is in its place, and at the rights.",
             )
         return state
+
+    def bridges_filtered(self, family: Family) -> tuple[str, ...]:
+        """The bridges whose frames meet the rules for what is forwarded too (Documentation, br_netfilter)."""
+        setting = _BRIDGED[family]
+        if self.sysctls.get(setting, "0") == "0":
+            return ()
+        return tuple(link.name for link in self.links if link.kind == "bridge")
 
     def owner_of(self, wanted: Address) -> Link | None:
         """The interface that holds this address."""

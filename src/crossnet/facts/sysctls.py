@@ -20,6 +20,7 @@ PATTERNS = (
     "/proc/sys/net/ipv4/conf/*/arp_filter",
     "/proc/sys/net/ipv6/conf/*/forwarding",
     "/proc/sys/net/ipv6/conf/*/accept_ra",
+    "/proc/sys/net/bridge/bridge-nf-call-ip*tables",
     "/proc/sys/net/netfilter/nf_conntrack_count",
     "/proc/sys/net/netfilter/nf_conntrack_max",
 )
