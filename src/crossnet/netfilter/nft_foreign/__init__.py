@@ -1,0 +1,5 @@
+"""What nft tells of rules that somebody else made: `nft -j list ruleset` as tables of the form `foreign`."""
+
+from crossnet.netfilter.nft_foreign.ruleset import read_ruleset
+
+__all__ = ["read_ruleset"]

@@ -1,0 +1,193 @@
+"""`nft -j list ruleset` as tables, of which rules and sets are read when somebody asks for them.
+
+What is kept until then is the text and where each rule begins in it: decoded, 50,000 rules would be ten times as
+large.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from array import array
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
+
+from crossnet.netfilter.foreign import Chain, Hook, Map, NamedMap, Rule, Set, Table, Tool
+from crossnet.netfilter.nft_foreign.maps import given, kinds, pairs
+from crossnet.netfilter.nft_foreign.rule import read_rule
+from crossnet.netfilter.nft_foreign.values import NotUnderstood, members, row
+
+_BEGINNING = re.compile(r'\s*\{\s*"nftables"\s*:\s*\[')
+_BETWEEN = re.compile(r"[\s,]*")
+_DECODER = json.JSONDecoder(strict=False)  # a comment may hold any character
+# What an element or a whole set can have beside its value that lets it change or hold only now and then.
+_PASSING = frozenset({"timeout", "expires", "limit", "quota", "ct count"})
+
+T = TypeVar("T")
+
+
+class Lazily(Mapping[str, T], Generic[T]):
+    """Values by name, each made when it is asked for."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], T]]) -> None:
+        self._makers = makers
+        self._made: dict[str, T] = {}
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._made:
+            self._made[name] = self._makers[name]()
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
+@dataclass(slots=True)
+class _Printed:
+    """The objects of one table as they come by: hooks, and where the rules, sets and maps stand in the text."""
+
+    dormant: bool
+    hooks: dict[str, Hook | None] = field(default_factory=dict)
+    rules: dict[str, array[int]] = field(default_factory=dict)
+    sets: dict[str, int] = field(default_factory=dict)
+    maps: dict[str, int] = field(default_factory=dict)
+    changing: set[str] = field(default_factory=set)
+
+
+def read_ruleset(text: bytes | str) -> tuple[Table, ...]:
+    """Every table that nft sees on a host, in nft's order.
+
+    `text` is what `nft -j list ruleset` printed; ValueError where it is not, or was cut off. Rules, sets and maps are
+    read when they are asked for. What the words of one rule mean is never an error.
+    """
+    whole = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    printed: dict[tuple[str, str], _Printed] = {}
+    try:
+        for at, kind, body in _entries(whole):
+            if kind == "table":
+                printed[body["family"], body["name"]] = _Printed("dormant" in body.get("flags", ()))
+            elif kind in ("set", "map", "chain", "rule"):
+                _take(printed[body["family"], body["table"]], at, kind, body)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not what `nft -j list ruleset` prints: {error!r}") from error
+    return tuple(_table(family, name, each, whole) for (family, name), each in printed.items())
+
+
+def _entries(text: str) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
+    """Where each object stands, of which kind it is, and the object."""
+    start = _BEGINNING.match(text)
+    if start is None:
+        raise ValueError(f"not what `nft -j list ruleset` prints: {text[:80]!r}")
+    at = start.end()
+    while True:
+        at = _BETWEEN.match(text, at).end()  # type: ignore[union-attr]  # matches everywhere
+        if text.startswith("]", at):
+            return
+        entry, end = _DECODER.raw_decode(text, at)
+        ((kind, body),) = entry.items()
+        yield at, kind, body
+        at = end
+
+
+def _take(table: _Printed, at: int, kind: str, body: Mapping[str, Any]) -> None:
+    match kind:
+        case "chain":
+            table.hooks[body["name"]] = _hook(body)
+            table.rules.setdefault(body["name"], array("Q"))
+        case "rule":
+            table.rules.setdefault(body["chain"], array("Q")).append(at)
+            for statement in body["expr"]:
+                if isinstance(statement, dict) and ("set" in statement or "map" in statement):
+                    table.changing.update(_filled(statement))
+        case "set":
+            table.sets[body["name"]] = at
+        case "map":
+            table.maps[body["name"]] = at
+
+
+def _filled(statement: Mapping[str, Any]) -> Iterator[str]:
+    """The set or map that packets fill by this statement."""
+    for body in statement.values():
+        for where in (body.get("set"), body.get("map")) if isinstance(body, dict) else ():
+            if isinstance(where, str):
+                yield where.removeprefix("@")
+
+
+def _hook(body: Mapping[str, Any]) -> Hook | None:
+    if "hook" not in body:
+        return None
+    devices = body.get("dev", ())
+    return Hook(
+        str(body["hook"]),
+        str(body["type"]),
+        int(body["prio"]),
+        str(body.get("policy", "accept")),
+        (devices,) if isinstance(devices, str) else tuple(devices),
+    )
+
+
+# ---- what is read when somebody asks ----------------------------------------------------------------
+
+
+def _table(family: str, name: str, printed: _Printed, text: str) -> Table:
+    def rules(starts: array[int]) -> Callable[[], tuple[Rule, ...]]:
+        return lambda: tuple(read_rule(_body(text, start), family) for start in starts)
+
+    def a_set(start: int) -> Callable[[], Set]:
+        return lambda: _set(_body(text, start), family, printed.changing)
+
+    def a_map(start: int) -> Callable[[], NamedMap]:
+        return lambda: _named_map(_body(text, start), family, printed.changing)
+
+    return Table(
+        Tool.NFT,
+        family,
+        name,
+        MappingProxyType(
+            {
+                chain: Chain(chain, printed.hooks.get(chain), len(starts), rules(starts))
+                for chain, starts in printed.rules.items()
+            }
+        ),
+        Lazily({each: a_set(start) for each, start in printed.sets.items()}),
+        Lazily({each: a_map(start) for each, start in printed.maps.items()}),
+        printed.dormant,
+    )
+
+
+def _body(text: str, start: int) -> Mapping[str, Any]:
+    ((_, body),) = _DECODER.raw_decode(text, start)[0].items()
+    return body if isinstance(body, dict) else {}
+
+
+def _set(body: Mapping[str, Any], family: str, changing: set[str]) -> Set:
+    elements = body.get("elem", [])
+    try:
+        found = members(elements, kinds(body.get("type"), family))
+    except NotUnderstood:
+        found = None
+    return Set(body["name"], found, _is_settled(body, elements, changing))
+
+
+def _named_map(body: Mapping[str, Any], family: str, changing: set[str]) -> NamedMap:
+    elements = body.get("elem", [])
+    try:
+        types = kinds(body.get("type"), family)
+        found = Map(
+            tuple((row(key, types), given(value, body.get("map"), family)) for key, value in pairs(elements))
+        )
+    except NotUnderstood:
+        found = None
+    return NamedMap(body["name"], found, _is_settled(body, [key for key, _ in pairs(elements)], changing))
+
+
+def _is_settled(body: Mapping[str, Any], elements: list[Any], changing: set[str]) -> bool:
+    if body["name"] in changing or "dynamic" in body.get("flags", ()):
+        return False
+    parts = [each["elem"] for each in elements if isinstance(each, dict) and "elem" in each]
+    return not any(_PASSING & part.keys() for part in parts)
