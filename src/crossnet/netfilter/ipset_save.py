@@ -1,0 +1,453 @@
+"""`ipset save` as sets that rules ask: what each type compares of a packet, and with which values.
+
+Of a packet the set takes as many parts as its type has (`hash:ip,port`: address, then port), each from the side that
+the rule says (`src,dst`). From the kernel's net/netfilter/ipset/*.c, ipset(8), and `ipset test` of 7.17.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from ipaddress import ip_address
+from socket import AF_INET, AF_INET6, inet_pton
+
+from crossnet.netfilter.foreign import AnyOf, Field, Named, Names, Numbers, Rows, Set, Test, Values
+from crossnet.netfilter.xtables_names import ICMP, ICMP_TYPES, ICMPV6, ICMPV6_TYPES, PROTOCOLS
+from crossnet.netfilter.xtables_words import split_lines, split_words
+
+# Names before ipset 5, which every ipset still takes (and ipset 4 prints)
+_OLD_TYPES = {
+    "iphash": "hash:ip",
+    "iptree": "hash:ip",
+    "iptreemap": "hash:ip",
+    "ipmap": "bitmap:ip",
+    "macipmap": "bitmap:ip,mac",
+    "portmap": "bitmap:port",
+    "nethash": "hash:net",
+    "ipporthash": "hash:ip,port",
+    "ipportiphash": "hash:ip,port,ip",
+    "ipportnethash": "hash:ip,port,net",
+    "machash": "hash:mac",
+    "setlist": "list:set",
+}
+_CREATE = frozenset({"create", "-N", "--create", "new", "n"})
+_ADD = frozenset({"add", "-A", "--add", "a"})
+_COMMENT = re.compile(r' comment "[^"]*"')
+
+# ip_set_getport.c: these have ports; ICMP gives its type and code as one; all others count as port 0
+_WITH_PORTS = frozenset({6, 17, 132, 136})
+
+# Ranges of each part, or the name of an interface
+_Ranges = tuple[tuple[int, int], ...]
+_Row = tuple[_Ranges | str, ...]
+
+# Behind the name of an interface that is only the beginning of names; no name can have it
+_BEGINNING = "/"
+
+# Beyond this, exceptions (`nomatch`) in two dimensions are not worked out
+_MOST_EXCEPTIONS = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One column of a set: what of the packet it holds, and which of the rule's directions chooses the side."""
+
+    source: Field
+    destination: Field
+    direction: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class IpSet:
+    """A set of ipset, held as sets of the form: one for what has ports, one for ICMP, one for other protocols.
+
+    `dimension` is how many directions a rule must give. `family` is ip, ip6 or empty (both). `held` is None where
+    the members are not understood. A list names other sets in `lists` and holds nothing itself.
+    """
+
+    name: str
+    dimension: int
+    family: str
+    held: tuple[tuple[tuple[Side, ...], Set], ...] | None
+    settled: bool = True
+    lists: tuple[str, ...] | None = None
+
+    @property
+    def sets(self) -> tuple[Set, ...]:
+        """What stands in the table for it."""
+        if self.held is None or self.lists is not None:
+            return (Set(self.name, None, self.settled),)
+        return tuple(each for _, each in self.held)
+
+
+def parse_ipset_save(text: str, filled: AbstractSet[str] = frozenset()) -> dict[str, IpSet]:
+    """Every set that `ipset save` prints, of ipset 4 to 7; `filled` are those that rules of the host add to.
+
+    ValueError for a line that ipset does not print.
+    """
+    created: dict[str, tuple[str, list[str]]] = {}
+    members: dict[str, list[tuple[str, str]]] = {}
+    for line in split_lines(text):
+        verb, _, rest = line.partition(" ")
+        if verb in _ADD:
+            name, _, rest = rest.partition(" ")
+            if name in members:
+                member, _, options = rest.strip().partition(" ")
+                members[name].append((member, options))
+                continue
+        if verb in _CREATE:
+            words = split_words(rest)
+            if len(words) > 1:
+                created[words[0]] = (_OLD_TYPES.get(words[1], words[1]), words[2:])
+                members[words[0]] = []
+                continue
+        if verb in ("COMMIT", "") or verb.startswith("#") or not line.strip():
+            continue
+        raise ValueError(f"not a line of `ipset save`: {line!r}")
+    return {
+        name: _set(name, kind, options, members[name], name in filled)
+        for name, (kind, options) in created.items()
+    }
+
+
+def set_tests(
+    name: str, directions: Sequence[str], family: str, sets: Mapping[str, IpSet]
+) -> tuple[Test, ...] | None:
+    """The tests of which one holds when a packet is in the set; None where that cannot be said.
+
+    A set of the other family, and one with more parts than the rule gives directions, holds no packet
+    (ip_set_core.c: ip_set_test).
+    """
+    held = sets.get(name)
+    if held is None:
+        return None
+    if held.lists is not None:
+        tests: list[Test] = []
+        for each in held.lists:
+            found = set_tests(each, directions, family, sets)
+            if found is None or not held.settled:
+                return None
+            tests += found
+        return tuple(tests)
+    if held.family not in ("", family) or held.dimension > len(directions):
+        return ()
+    if held.held is None:
+        return None
+    return tuple(
+        Test(
+            tuple(
+                side.source if directions[side.direction] == "src" else side.destination for side in columns
+            ),
+            Named(each.name),
+        )
+        for columns, each in held.held
+    )
+
+
+def matches_set(tests: tuple[Test, ...], negated: bool) -> Test | AnyOf | None:
+    """The statement that one of the tests holds, or none; None where it says nothing.
+
+    xt_set.c turns round what the set answers, and to a packet without ports a set of ports answers no.
+    """
+    if negated and not tests:
+        return None
+    if len(tests) == 1 and not negated:
+        return tests[0]
+    return AnyOf(tests, negated)
+
+
+# ---- one set ----------------------------------------------------------------------------------------
+
+
+def _set(name: str, kind: str, options: list[str], members: list[tuple[str, str]], is_filled: bool) -> IpSet:
+    said = {
+        word.lstrip("-"): options[at + 1] if at + 1 < len(options) else "" for at, word in enumerate(options)
+    }
+    parts = tuple(kind.partition(":")[2].split(","))
+    settled = not is_filled and "forceadd" not in said
+    plain: list[tuple[str, bool]] = []
+    for member, text in members:
+        nomatch = False
+        if text:
+            words = _COMMENT.sub("", " " + text).split()
+            nomatch = "nomatch" in words
+            if "timeout" in words and words[words.index("timeout") + 1 :][:1] != ["0"]:
+                settled = False
+            if "wildcard" in words:
+                member += _BEGINNING
+        plain.append((member, nomatch))
+    if kind == "list:set":
+        return IpSet(name, 1, "", (), settled, tuple(member for member, _ in plain))
+    family = "" if parts in (("port",), ("mac",)) else "ip"
+    if "-6" in options or "inet6" in (said.get("family"), said.get("f")):
+        family = "ip6"
+    if kind.startswith("hash:ip") and "," not in kind:
+        # ipset 4's trees hold a time to live behind a comma
+        settled = settled and not any("," in member for member, _ in plain)
+        plain = [(member.partition(",")[0], nomatch) for member, nomatch in plain]
+    try:
+        held = _held(name, parts, family, said, plain, settled)
+    except (ValueError, OSError, KeyError):  # a member or an option in words that no ipset had yet
+        held = None
+    return IpSet(name, len(parts), family, held, settled)
+
+
+def _held(
+    name: str,
+    parts: tuple[str, ...],
+    family: str,
+    said: Mapping[str, str],
+    members: Iterable[tuple[str, bool]],
+    settled: bool,
+) -> tuple[tuple[tuple[Side, ...], Set], ...] | None:
+    if "mac" in parts or parts.count("port") > 1 or not set(parts) <= _READERS.keys():
+        return None
+    if parts == ("port",):
+        ports = Numbers.of(_ports(member) for member, _ in members)
+        both = (_sides("protocol", 0, family), _sides("port", 0, family))
+        return ((both, Set(name, Rows(((Numbers.of([(6, 6), (17, 17)]), ports),)), settled)),)
+    mask = _width(said, family)
+    readers = [_READERS[part](mask, said) for part in parts]
+    last = len(parts) - 1
+    shapes: dict[tuple[str, ...], list[tuple[_Row, bool]]] = {parts: []}
+    for member, nomatch in members:
+        row: list[_Ranges | str] = []
+        shape = parts
+        for part, read, text in zip(parts, readers, member.split(",", last), strict=True):
+            if part == "port":
+                at = parts.index("port")
+                kind, protocol, values = _protocol_ports(text)
+                shape = (*parts[:at], *kind, *parts[at + 1 :])
+                row.append(((protocol, protocol),))
+                row += values
+            elif part == "iface" and text.startswith("physdev:"):
+                shape = (*parts[:-1], "physdev")
+                row.append(text.removeprefix("physdev:"))
+            else:
+                row.append(read(text))
+        shapes.setdefault(shape, []).append((tuple(row), nomatch))
+    if "port" in parts:
+        at = parts.index("port")
+        rows = shapes.pop(parts)
+        shapes.setdefault((*parts[:at], "protocol", "port", *parts[at + 1 :]), rows)
+    held: list[tuple[tuple[Side, ...], Set]] = []
+    for shape, entries in shapes.items():
+        columns, suffix = _columns(shape, parts, family)
+        compared = _values(entries, shape)
+        if compared is None:
+            return None
+        if entries or not suffix:
+            held.append((columns, Set(name + suffix, compared, settled)))
+    return tuple(held)
+
+
+def _columns(shape: tuple[str, ...], parts: tuple[str, ...], family: str) -> tuple[tuple[Side, ...], str]:
+    """The columns of one shape of a set, and what is put behind the set's name to tell it from the others."""
+    directions = {"protocol": "port", "icmp-type": "port", "icmp-code": "port", "physdev": "iface"}
+    columns: list[Side] = []
+    addresses = (at for at, part in enumerate(parts) if part in ("ip", "net"))
+    for part in shape:
+        at = next(addresses) if part in ("ip", "net") else parts.index(directions.get(part, part))
+        columns.append(_sides(part, at, family))
+    if "physdev" in shape:
+        return tuple(columns), " (physdev)"
+    if "icmp-type" in shape:
+        return tuple(columns), " (icmp)"
+    return tuple(columns), " (no ports)" if "protocol" in shape and "port" not in shape else ""
+
+
+def _sides(part: str, direction: int, family: str) -> Side:
+    match part:
+        case "ip" | "net" if family == "ip6":
+            return Side(Field.SOURCE6, Field.DESTINATION6, direction)
+        case "ip" | "net":
+            return Side(Field.SOURCE4, Field.DESTINATION4, direction)
+        case "port":
+            return Side(Field.SOURCE_PORT, Field.DESTINATION_PORT, direction)
+        case "iface":
+            return Side(Field.IIF, Field.OIF, direction)
+        case "physdev":
+            return Side(Field.PHYS_IN, Field.PHYS_OUT, direction)
+        case _:
+            field = Field(part)  # protocol, icmp-type, icmp-code, mark: the same on both sides
+            return Side(field, field, direction)
+
+
+# ---- what a member says -----------------------------------------------------------------------------
+
+
+def _width(said: Mapping[str, str], family: str) -> tuple[int, int]:
+    """Bits of an address, and how many of them the set compares."""
+    bits = 128 if family == "ip6" else 32
+    if "bitmask" in said:
+        mask = int(ip_address(said["bitmask"]))
+        ones = bits - (mask ^ ((1 << bits) - 1)).bit_length()
+        if mask != ((1 << ones) - 1) << (bits - ones):
+            raise ValueError("a bit mask with holes")
+        return bits, ones
+    netmask = said.get("netmask", "")
+    if netmask.isdecimal():
+        return bits, int(netmask)
+    return bits, bits
+
+
+def _address(width: tuple[int, int], _: Mapping[str, str]) -> Callable[[str], _Ranges]:
+    bits, compared = width
+    family = AF_INET if bits == 32 else AF_INET6
+    one = (1 << (bits - compared)) - 1
+
+    def read(text: str) -> _Ranges:
+        network, slash, length = text.partition("/")
+        first_text, dash, last_text = network.partition("-")
+        first = int.from_bytes(inet_pton(family, first_text), "big")
+        if dash:
+            return ((first, int.from_bytes(inet_pton(family, last_text), "big")),)
+        host = (1 << (bits - int(length))) - 1 if slash else one
+        first &= ~host
+        return ((first, first | host),)
+
+    return read
+
+
+def _interface(_: tuple[int, int], __: Mapping[str, str]) -> Callable[[str], str]:
+    return lambda text: text
+
+
+def _mark(_: tuple[int, int], said: Mapping[str, str]) -> Callable[[str], _Ranges]:
+    mask = int(said["markmask"], 0) if "markmask" in said else 0xFFFFFFFF
+    low = mask ^ 0xFFFFFFFF
+    if low & (low + 1):
+        raise ValueError("a mark mask that is not of the upper bits")
+    return lambda text: ((int(text, 0), int(text, 0) | low),)
+
+
+def _protocol_ports(text: str) -> tuple[tuple[str, ...], int, list[_Ranges]]:
+    """`tcp:80`, `icmp:host-unreachable`, `vrrp:0`: the columns behind the protocol, and their values."""
+    name, colon, value = text.rpartition(":")
+    if not colon:
+        return ("protocol", "port"), 6, [(_ports(text),)]
+    protocol = int(name) if name.isdecimal() else PROTOCOLS[name.lower()]
+    if protocol in (ICMP, ICMPV6):
+        known = (ICMP_TYPES if protocol == ICMP else ICMPV6_TYPES).get(value.lower())
+        if known is None:
+            kind, _, code = value.partition("/")
+            known = int(kind), int(code or 0)
+        kind_number, code_number = known[0], known[1] or 0
+        return (
+            ("protocol", "icmp-type", "icmp-code"),
+            protocol,
+            [((kind_number, kind_number),), ((code_number, code_number),)],
+        )
+    if protocol in _WITH_PORTS:
+        return ("protocol", "port"), protocol, [(_ports(value),)]
+    if value != "0":
+        raise ValueError(f"a port of a protocol that ipset reads none of: {text}")
+    return ("protocol",), protocol, []
+
+
+def _ports(text: str) -> tuple[int, int]:
+    first, _, last = text.partition("-")
+    return int(first), int(last or first)
+
+
+_READERS: dict[str, Callable[[tuple[int, int], Mapping[str, str]], Callable[[str], _Ranges | str]]] = {
+    "ip": _address,
+    "net": _address,
+    "iface": _interface,
+    "mark": _mark,
+    "port": _interface,  # taken apart by _protocol_ports, because the protocol decides what it is
+}
+
+
+# ---- all members ------------------------------------------------------------------------------------
+
+
+def _values(entries: list[tuple[_Row, bool]], shape: tuple[str, ...]) -> Values | Rows | None:
+    rows = [row for row, _ in entries]
+    if any(nomatch for _, nomatch in entries):
+        without = _without_exceptions(entries, shape)
+        if without is None:
+            return None
+        rows = without
+    if len(shape) == 1:
+        return Numbers.of(ranges for row in rows for ranges in row[0])  # type: ignore[misc]
+    # what differs in one column only is one row: first of the last column, then of the first
+    for at in (len(shape) - 1, 0):
+        rows = _joined(rows, at)
+    return Rows(tuple(tuple(_column(part) for part in row) for row in rows))
+
+
+def _column(part: _Ranges | str) -> Values:
+    if isinstance(part, str):
+        return (
+            Names(frozenset(), frozenset({part[:-1]}))
+            if part.endswith(_BEGINNING)
+            else Names(frozenset({part}))
+        )
+    return Numbers(part)
+
+
+def _joined(rows: list[_Row], at: int) -> list[_Row]:
+    same: dict[tuple[object, ...], list[_Row]] = {}
+    for row in rows:
+        same.setdefault((*row[:at], *row[at + 1 :]), []).append(row)
+    joined: list[_Row] = []
+    for each in same.values():
+        if len(each) == 1 or isinstance(each[0][at], str):
+            joined += each
+            continue
+        ranges = Numbers.of(part for row in each for part in row[at]).ranges  # type: ignore[misc]
+        joined.append((*each[0][:at], ranges, *each[0][at + 1 :]))
+    return joined
+
+
+def _without_exceptions(entries: list[tuple[_Row, bool]], shape: tuple[str, ...]) -> list[_Row] | None:
+    """What is left when the longest prefix decides, as ip_set_hash_gen.h looks them up (mtype_test_cidrs)."""
+    nets = [at for at, part in enumerate(shape) if part == "net"]
+    groups: dict[tuple[object, ...], list[tuple[_Row, bool]]] = {}
+    for row, nomatch in entries:
+        if any(isinstance(part, str) and part.endswith(_BEGINNING) for part in row):
+            return None  # which of a name and its wildcard is found first depends on the hash
+        rest = tuple(part for at, part in enumerate(row) if at not in nets)
+        groups.setdefault(rest, []).append((row, nomatch))
+    left: list[_Row] = []
+    for group in groups.values():
+        excepted = sum(nomatch for _, nomatch in group)
+        if excepted * (len(group) - excepted) > _MOST_EXCEPTIONS:
+            return None
+        earlier: list[_Row] = []
+        for row, nomatch in sorted(group, key=lambda entry: [_size(entry[0][at]) for at in nets]):
+            if nomatch:
+                earlier.append(row)
+                continue
+            pieces = [row]
+            for other in earlier:
+                pieces = [piece for each in pieces for piece in _subtracted(each, other, nets)]
+            left += pieces
+    return left
+
+
+def _size(part: _Ranges | str) -> int:
+    assert not isinstance(part, str)
+    return part[0][1] - part[0][0]
+
+
+def _subtracted(row: _Row, other: _Row, nets: Sequence[int]) -> list[_Row]:
+    """The part of a row that is not in the other, which differs from it in the networks only."""
+    inside = row
+    pieces: list[_Row] = []
+    for at in nets:
+        mine, theirs = inside[at], other[at]
+        assert not isinstance(mine, str)
+        assert not isinstance(theirs, str)
+        (first, last), (low, high) = mine[0], theirs[0]
+        if high < first or last < low:
+            return [row]
+        if first < low:
+            pieces.append((*inside[:at], ((first, low - 1),), *inside[at + 1 :]))
+        if high < last:
+            pieces.append((*inside[:at], ((high + 1, last),), *inside[at + 1 :]))
+        inside = (*inside[:at], ((max(first, low), min(last, high)),), *inside[at + 1 :])
+    return pieces
