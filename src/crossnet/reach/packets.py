@@ -1,0 +1,424 @@
+"""Sets of packets: one packet and all packets are the same value, a binary decision diagram over the fields.
+
+A set is a function of the bits of a packet and of its flow. Addresses of both families share their bits (an IPv4
+address has the first 32), interfaces are numbered, and what a flow's first packet said (`CT_SOURCE4` and the like)
+stands beside what the packet says now, so that a translation is a relation between the two. Sets are equal exactly
+when they are the same node: comparing costs nothing.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
+from typing import TYPE_CHECKING, TypeAlias
+
+from crossnet.netfilter.foreign import Field, Names, Numbers, Rows, Values
+from crossnet.values import Address, Family, Network
+
+if TYPE_CHECKING:
+    from oxidd.bcdd import BCDDFunction
+
+Packets: TypeAlias = "BCDDFunction"
+
+ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
+WITH_PORTS = (6, 17, 33, 132, 136)  # tcp, udp, dccp, sctp, udplite
+
+INVALID, ESTABLISHED, RELATED, NEW, UNTRACKED = 1, 2, 4, 8, 64
+
+# Fields that share the variables of another one, because one packet has only one of them.
+_SAME = {
+    Field.SOURCE4: Field.SOURCE6,
+    Field.DESTINATION4: Field.DESTINATION6,
+    Field.CT_SOURCE4: Field.CT_SOURCE6,
+    Field.CT_DESTINATION4: Field.CT_DESTINATION6,
+    Field.CT_PROTOCOL: Field.PROTOCOL,
+    Field.ETHER_TYPE: Field.FAMILY,
+}
+_NARROW = frozenset({Field.SOURCE4, Field.DESTINATION4, Field.CT_SOURCE4, Field.CT_DESTINATION4})
+
+# The order of the variables: what decides first stands first, and what is compared stands together, bit by bit.
+_ORDER: tuple[tuple[tuple[Field, ...], int], ...] = (
+    ((Field.FAMILY,), 1),
+    ((Field.CT_STATE,), 7),
+    ((Field.CT_DIRECTION,), 1),
+    ((Field.IIF,), 16),
+    ((Field.OIF,), 16),
+    ((Field.PROTOCOL,), 8),
+    ((Field.FRAGMENT,), 13),
+    ((Field.MORE_FRAGMENTS,), 1),
+    ((Field.TCP_FLAGS,), 8),
+    ((Field.ICMP_TYPE,), 8),
+    ((Field.ICMP_CODE,), 8),
+    ((Field.DESTINATION_PORT, Field.CT_DESTINATION_PORT), 16),
+    ((Field.DESTINATION6, Field.CT_DESTINATION6), 128),
+    ((Field.SOURCE_PORT, Field.CT_SOURCE_PORT), 16),
+    ((Field.SOURCE6, Field.CT_SOURCE6), 128),
+    ((Field.MARK, Field.CT_MARK), 32),
+    ((Field.CT_STATUS,), 16),
+    ((Field.DSCP,), 6),
+    ((Field.ECN,), 2),
+    ((Field.TTL,), 8),
+    ((Field.LENGTH,), 16),
+    ((Field.PACKET_TYPE,), 3),
+)
+_WIDTH = {field: width for fields, width in _ORDER for field in fields}
+
+_NOW = (Field.SOURCE6, Field.DESTINATION6, Field.SOURCE_PORT, Field.DESTINATION_PORT)
+_FIRST = (Field.CT_SOURCE6, Field.CT_DESTINATION6, Field.CT_SOURCE_PORT, Field.CT_DESTINATION_PORT)
+
+_TURNED = {
+    Field.SOURCE6: Field.DESTINATION6,
+    Field.DESTINATION6: Field.SOURCE6,
+    Field.SOURCE_PORT: Field.DESTINATION_PORT,
+    Field.DESTINATION_PORT: Field.SOURCE_PORT,
+}
+
+# The nodes that a question may have: 32 million of them are about a gigabyte, touched only as they are used.
+_NODES, _CACHE = 32_000_000, 2_000_000
+
+
+def address_field(field: Field, family: Family) -> Field:
+    """`SOURCE4` or `SOURCE6`, for either of them."""
+    return Field(f"{field.value[:-1]}{family.value}")
+
+
+class Space:
+    """Everything that one question asks about; sets of different spaces have nothing to do with each other."""
+
+    def __init__(self) -> None:
+        from oxidd.bcdd import BCDDManager, BCDDSubstitution  # with its library it takes a while to load
+
+        self._substitution = BCDDSubstitution
+        self._manager = BCDDManager(_NODES, _CACHE, 1)
+        self.all: Packets = self._manager.true()
+        self.none: Packets = self._manager.false()
+        bits: dict[Field, list[Packets]] = {field: [] for field in _WIDTH}
+        for fields, width in _ORDER:
+            for _ in range(width):
+                for field in fields:
+                    (number,) = self._manager.add_vars(1)
+                    bits[field].append(self._manager.var(number))
+        self._request = self._bits = _with_shared(bits)
+        self._bytes: dict[tuple[Field, int, int], Packets] = {}
+        self._cubes: dict[tuple[Field, ...], Packets] = {}
+        self._made: dict[tuple[Field, Values], Packets] = {}
+        self._present: dict[Field, Packets] = {}
+        self._interfaces: dict[str, int] = {"": 0}
+        self.ipv4 = self.value(Field.FAMILY, 4)
+        self.ipv6 = ~self.ipv4
+        self.tracked = self.state(ESTABLISHED, RELATED, NEW)
+
+    def turned(self) -> Space:
+        """The same space as the answers see it: the source of an answer is where the request went.
+
+        A set is the same set in both, so a request's set is that of its answers without any work.
+        """
+        turned = copy(self)
+        turned._bits = _with_shared({field: self._bits[_TURNED.get(field, field)] for field in _WIDTH})
+        turned._bytes, turned._cubes, turned._made, turned._present = {}, {}, {}, {}
+        return turned
+
+    # ---- sets by what a field says ------------------------------------------------------------------
+
+    def knows(self, field: Field) -> bool:
+        """Whether sets can be told apart by this field."""
+        return field in self._bits
+
+    def family(self, family: Family) -> Packets:
+        return self.ipv4 if family is Family.V4 else self.ipv6
+
+    def state(self, *states: int) -> Packets:
+        """Those of which connection tracking says one of these."""
+        return self.any_of(self.value(Field.CT_STATE, each) for each in states)
+
+    def value(self, field: Field, value: int) -> Packets:
+        """Those whose field is this number."""
+        if field is Field.FAMILY:
+            return ~self._bits[field][0] if value == 4 else self._bits[field][0]
+        return self._tail(field, 0, value)
+
+    def interfaces(self, field: Field, names: Iterable[str]) -> Packets:
+        """Those whose interface is one of these; the empty name is no interface."""
+        numbers = sorted({self._interface(name) for name in names})
+        return self._ranges(field, [(number, number) for number in numbers])
+
+    def network(self, field: Field, network: Network) -> Packets:
+        """Those whose address lies in the network, of its family."""
+        family = Family(network.version)
+        width, bits = network.max_prefixlen, self._bits[address_field(field, family)]
+        found = self.all
+        number = int(network.network_address)
+        for index in reversed(range(network.prefixlen)):
+            bit = bits[index]
+            found &= bit if number >> (width - 1 - index) & 1 else ~bit
+        return found & self.family(family)
+
+    def address(self, field: Field, address: Address) -> Packets:
+        family = Family(address.version)
+        return self.value(address_field(field, family), int(address)) & self.family(family)
+
+    def among(self, fields: Sequence[Field], values: Values | Rows) -> Packets:
+        """Those whose fields are among the values; whether they have such fields is `present`."""
+        if isinstance(values, Rows):
+            rows = [self.every(map(self._among, fields, row)) for row in values.rows]
+            return self.any_of(rows)
+        (field,) = fields
+        return self._among(field, values)
+
+    def _among(self, field: Field, values: Values) -> Packets:
+        if isinstance(values, Names):
+            # Packets come and leave by interfaces that there are; rules may name many others.
+            return self.interfaces(field, {name for name in self._interfaces if _named(name, values)})
+        key = field, values
+        if key not in self._made:
+            self._made[key] = self._numbers(field, values)
+        return self._made[key]
+
+    def _numbers(self, field: Field, values: Numbers) -> Packets:
+        match field:
+            case Field.FAMILY:
+                return self.any_of(self.value(field, family) for family in (4, 6) if _holds(values, family))
+            case Field.ETHER_TYPE:
+                types = ((0x0800, self.ipv4), (0x86DD, self.ipv6))
+                return self.any_of(packets for number, packets in types if _holds(values, number))
+        return self._ranges(field, values.ranges)
+
+    def masked(self, field: Field, mask: int, values: Numbers) -> Packets:
+        """Those whose field, cut to the bits of the mask, is among the values."""
+        bits, width = self._bits[field], len(self._bits[field])
+        cut = [bit for index, bit in enumerate(bits) if not mask >> (width - 1 - index) & 1]
+        zero = self.every(~bit for bit in cut)
+        return (self._among(field, values) & zero).exists(self.every(cut))
+
+    def one_bit_of(self, field: Field, mask: int) -> Packets:
+        """Those whose field has one of these bits."""
+        bits, width = self._bits[field], len(self._bits[field])
+        return self.any_of(bit for index, bit in enumerate(bits) if mask >> (width - 1 - index) & 1)
+
+    def present(self, field: Field) -> Packets:
+        """Those that have such a field: others fail each test of it, negated or not."""
+        if field not in self._present:
+            self._present[field] = self._presence(field)
+        return self._present[field]
+
+    def _presence(self, field: Field) -> Packets:
+        found = self.all
+        if field.value.endswith("4"):
+            found &= self.ipv4
+        if field.value.endswith("6"):
+            found &= self.ipv6
+        if field.value.startswith("ct-") and field is not Field.CT_STATE:
+            found &= self.tracked
+        first = self.value(Field.FRAGMENT, 0)
+        match field:
+            case Field.SOURCE_PORT | Field.DESTINATION_PORT:
+                found &= first & self.any_of(self.value(Field.PROTOCOL, each) for each in WITH_PORTS)
+            case Field.ICMP_TYPE | Field.ICMP_CODE:
+                of4, of6 = self.value(Field.PROTOCOL, ICMP), self.value(Field.PROTOCOL, ICMP6)
+                found &= first & ((self.ipv4 & of4) | (self.ipv6 & of6))
+            case Field.TCP_FLAGS:
+                found &= first & self.value(Field.PROTOCOL, TCP)
+        return found
+
+    # ---- sets by other sets -------------------------------------------------------------------------
+
+    def any_of(self, sets: Iterable[Packets]) -> Packets:
+        return self._folded(list(sets), False)
+
+    def every(self, sets: Iterable[Packets]) -> Packets:
+        return self._folded(list(sets), True)
+
+    def _folded(self, sets: list[Packets], every: bool) -> Packets:
+        # In pairs: joining 50,000 one after the other copies the growing whole each time.
+        if not sets:
+            return self.all if every else self.none
+        while len(sets) > 1:
+            pairs = zip(sets[::2], sets[1::2], strict=False)
+            joined = [one & other if every else one | other for one, other in pairs]
+            sets = joined + sets[len(sets) // 2 * 2 :]
+        return sets[0]
+
+    # ---- what changes a packet ----------------------------------------------------------------------
+
+    def without(self, packets: Packets, *fields: Field) -> Packets:
+        """The same packets, with anything in these fields."""
+        return packets.exists(self._cube(fields))
+
+    def with_value(self, packets: Packets, field: Field, value: int) -> Packets:
+        """The same packets, with this number in the field."""
+        return self.without(packets, field) & self.value(field, value)
+
+    def with_interface(self, packets: Packets, field: Field, name: str) -> Packets:
+        return self.without(packets, field) & self.interfaces(field, (name,))
+
+    def rewritten(self, packets: Packets, field: Field, mask: int, value: int) -> Packets:
+        """The same packets after (field AND NOT mask) XOR value."""
+        width = len(self._bits[field])
+        for index, bit in enumerate(self._bits[field]):
+            place = 1 << (width - 1 - index)
+            if mask & place:
+                packets = packets.exists(bit) & (bit if value & place else ~bit)
+            elif value & place:
+                high, low = (packets & bit).exists(bit), (packets & ~bit).exists(bit)
+                packets = bit.ite(low, high)
+        return packets
+
+    def blurred(self, packets: Packets, field: Field, mask: int) -> Packets:
+        """The same packets, with anything in the bits of the mask."""
+        bits, width = self._bits[field], len(self._bits[field])
+        cut = [bit for index, bit in enumerate(bits) if mask >> (width - 1 - index) & 1]
+        return packets.exists(self.every(cut))
+
+    def copied(self, packets: Packets, field: Field, mask: int, source: Field) -> Packets:
+        """The same packets, with the bits of the mask copied from another field."""
+        width = len(self._bits[field])
+        for index, bit in enumerate(self._bits[field]):
+            if mask >> (width - 1 - index) & 1:
+                other = self._bits[source][index - width + len(self._bits[source])]
+                packets = packets.exists(bit) & bit.equiv(other)
+        return packets
+
+    def tied(self, packets: Packets) -> Packets:
+        """The same packets, of which connection tracking remembers the addresses and ports that they have now."""
+        first = self.without(packets, *_FIRST)
+        ports = self.every(map(self._same, _NOW[2:], _FIRST[2:]))
+        six = self.every(map(self._same, _NOW[:2], _FIRST[:2]))
+        four = self.every(map(self._same, map(_v4, _NOW[:2]), map(_v4, _FIRST[:2])))
+        return first & ports & self.ipv4.ite(four, six)
+
+    def _same(self, one: Field, other: Field) -> Packets:
+        pairs = zip(reversed(self._request[one]), reversed(self._request[other]), strict=True)
+        return self.every(bit.equiv(same) for bit, same in pairs)
+
+    def as_first(self, packets: Packets) -> Packets:
+        """What connection tracking remembers of these packets, as the packets that it remembers."""
+        return self._renamed(self.without(packets, *_NOW), dict(zip(_FIRST, _NOW, strict=True)))
+
+    def _renamed(self, packets: Packets, names: Mapping[Field, Field]) -> Packets:
+        pairs = [
+            (bit.node_var(), to)
+            for field, other in names.items()
+            for bit, to in zip(self._request[field], self._request[other], strict=True)
+        ]
+        substitution = self._substitution((number, to) for number, to in pairs if number is not None)
+        return packets.substitute(substitution)
+
+    # ---- what a set says ----------------------------------------------------------------------------
+
+    def values_of(self, packets: Packets, field: Field) -> list[int]:
+        """Every number that the field has in the set, in their order; only for fields of few values."""
+        bits = self._bits[field]
+        found: list[int] = []
+        waiting = [(0, 0, packets)]
+        while waiting:
+            index, number, rest = waiting.pop()
+            if not rest.satisfiable():
+                continue
+            if index == len(bits):
+                found.append(number)
+                continue
+            bit = bits[index]
+            waiting.append((index + 1, number * 2 + 1, rest & bit))
+            waiting.append((index + 1, number * 2, rest & ~bit))
+        return found
+
+    def common(self, packets: Packets, field: Field) -> tuple[int, int]:
+        """The leading bits that the field has in every packet of the set: their number, and how many they are."""
+        number = length = 0
+        for bit in self._bits[field]:
+            high, low = (packets & bit).satisfiable(), (packets & ~bit).satisfiable()
+            if high == low:
+                break
+            number, length = number * 2 + high, length + 1
+        return number, length
+
+    def one(self, packets: Packets, fields: Iterable[Field]) -> dict[Field, int]:
+        """One packet of the set, by these fields; what may be anything is 0 where that is possible."""
+        chosen: dict[Field, int] = {}
+        for field in fields:
+            number = 0
+            for bit in self._bits[field]:
+                low = packets & ~bit
+                packets = low if low.satisfiable() else packets & bit
+                number = number * 2 + (packets is not low)
+            chosen[field] = number
+        return chosen
+
+    def interface(self, number: int) -> str:
+        return next(name for name, known in self._interfaces.items() if known == number)
+
+    # ---- how sets are built -------------------------------------------------------------------------
+
+    def know_interfaces(self, names: Iterable[str]) -> None:
+        """Count these among the interfaces that there are: a pattern of names matches those that are known."""
+        for name in names:
+            self._interface(name)
+
+    def _interface(self, name: str) -> int:
+        return self._interfaces.setdefault(name, len(self._interfaces))
+
+    def _cube(self, fields: tuple[Field, ...]) -> Packets:
+        if fields not in self._cubes:
+            self._cubes[fields] = self.every(bit for field in fields for bit in reversed(self._bits[field]))
+        return self._cubes[fields]
+
+    def _tail(self, field: Field, index: int, value: int) -> Packets:
+        """Those whose bits from `index` on are those of the value."""
+        width = len(self._bits[field])
+        found, end = self.all, width
+        while end > index:
+            begin = max(index, end - 8 if end % 8 == 0 else end // 8 * 8)
+            part = value >> (width - end) & ((1 << (end - begin)) - 1)
+            found, end = self._byte(field, begin, end, part) & found, begin
+        return found
+
+    def _byte(self, field: Field, begin: int, end: int, value: int) -> Packets:
+        key = field, begin * 256 + end, value
+        if key not in self._bytes:
+            found = self.all
+            for index in reversed(range(begin, end)):
+                bit = self._bits[field][index]
+                found &= bit if value >> (end - 1 - index) & 1 else ~bit
+            self._bytes[key] = found
+        return self._bytes[key]
+
+    def _ranges(self, field: Field, ranges: Sequence[tuple[int, int]]) -> Packets:
+        """Those whose field is in one of the sorted, disjoint ranges."""
+        width = len(self._bits[field])
+        firsts = [first for first, _ in ranges]
+        lasts = [last for _, last in ranges]
+        bits = self._bits[field]
+
+        def build(index: int, begin: int) -> Packets:
+            # The part of the field's values whose leading `index` bits are those of `begin`.
+            end = begin + (1 << (width - index)) - 1
+            at = bisect_left(lasts, begin)
+            if at == len(lasts) or firsts[at] > end:
+                return self.none
+            if firsts[at] <= begin and lasts[at] >= end:
+                return self.all
+            if firsts[at] == lasts[at] and (at + 1 == len(firsts) or firsts[at + 1] > end):
+                return self._tail(field, index, firsts[at])
+            half = begin + (1 << (width - index - 1))
+            low, high = build(index + 1, begin), build(index + 1, half)
+            return low if low == high else bits[index].ite(high, low)
+
+        return build(0, 0)
+
+
+def _with_shared(bits: Mapping[Field, list[Packets]]) -> dict[Field, list[Packets]]:
+    shared = {field: bits[other][: 32 if field in _NARROW else None] for field, other in _SAME.items()}
+    return {**bits, **shared}
+
+
+def _v4(field: Field) -> Field:
+    return address_field(field, Family.V4)
+
+
+def _named(name: str, names: Names) -> bool:
+    return name in names.exact or any(name.startswith(prefix) for prefix in names.prefixes)
+
+
+def _holds(values: Numbers, number: int) -> bool:
+    return any(first <= number <= last for first, last in values.ranges)
