@@ -68,7 +68,7 @@ def read_rule(printed: Mapping[str, Any], family: str) -> Rule:
     comment = printed.get("comment")
     return Rule(
         tuple(statements),
-        " ".join(filter(None, map(say, expressions))),
+        " ".join(filter(None, map(_said, expressions))),
         comment if isinstance(comment, str) else "",
         counter,
     )
@@ -79,6 +79,11 @@ def _append(statements: list[Statement], further: Iterable[Statement]) -> None:
         said = isinstance(each, Test) and _IMPLIED_ONCE.issuperset(each.fields) and each in statements
         if not said:
             statements.append(each)
+
+
+def _said(expression: Any) -> str:
+    """In nft's words, without what was counted until now."""
+    return "counter" if _count(expression) else say(expression)
 
 
 def _count(expression: Any) -> Counter | None:
