@@ -1,5 +1,5 @@
 """What nft tells of rules that somebody else made: `nft -j list ruleset` as tables of the form `foreign`."""
 
-from crossnet.netfilter.nft_foreign.ruleset import read_ruleset
+from crossnet.netfilter.nft_foreign.ruleset import dormant_tables, read_ruleset
 
-__all__ = ["read_ruleset"]
+__all__ = ["dormant_tables", "read_ruleset"]

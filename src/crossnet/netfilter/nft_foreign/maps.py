@@ -24,7 +24,7 @@ from crossnet.netfilter.foreign import (
 from crossnet.netfilter.nft_foreign import values
 from crossnet.netfilter.nft_foreign.operands import Operand, operands
 from crossnet.netfilter.nft_foreign.values import KINDS, Kind, NotUnderstood, members, row
-from crossnet.netfilter.nft_words import say
+from crossnet.netfilter.nft_foreign.words import expression
 
 _VERDICTS: dict[str, Verdict] = {
     "accept": Accept(),
@@ -125,7 +125,7 @@ def has_entry(printed: Any, family: str) -> tuple[Statement, ...]:
             case _:
                 raise NotUnderstood
     except NotUnderstood as reason:
-        return (Perhaps(say({"map": printed}), reason.why),)
+        return (Perhaps(expression({"map": printed}), reason.why),)
 
 
 def named(data: Any) -> Named | None:

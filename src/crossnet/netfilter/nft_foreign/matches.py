@@ -10,7 +10,7 @@ from crossnet.netfilter.nft_foreign.fragments import fragments
 from crossnet.netfilter.nft_foreign.maps import fields_of, named
 from crossnet.netfilter.nft_foreign.operands import Operand, implied, operand
 from crossnet.netfilter.nft_foreign.values import NotUnderstood, is_negated, many, members, number
-from crossnet.netfilter.nft_words import say
+from crossnet.netfilter.nft_foreign.words import words
 
 
 def match(printed: Mapping[str, Any], family: str) -> tuple[Statement, ...]:
@@ -24,7 +24,7 @@ def match(printed: Mapping[str, Any], family: str) -> tuple[Statement, ...]:
             or _comparison(left, operator, right, family)
         )
     except NotUnderstood as reason:
-        return (*implied(left, family), Perhaps(say({"match": printed}), reason.why))
+        return (*implied(left, family), Perhaps(words({"match": printed}), reason.why))
 
 
 def _comparison(left: Any, operator: str, right: Any, family: str) -> tuple[Statement, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
@@ -19,8 +19,10 @@ from crossnet.netfilter.nft_foreign.maps import given, kinds, pairs
 from crossnet.netfilter.nft_foreign.rule import read_rule
 from crossnet.netfilter.nft_foreign.values import NotUnderstood, members, row
 
-_BEGINNING = re.compile(r'\s*\{\s*"nftables"\s*:\s*\[')
+_BEGINNING = re.compile(r'\s*\{\s*"nftables"\s*:\s*\[\s*')
 _BETWEEN = re.compile(r"[\s,]*")
+_END = re.compile(r"\]\s*\}\s*")
+_DORMANT = re.compile(r"^table (\S+) (\S+) \{[^\n]*\n\tflags [^\n]*\bdormant\b", re.MULTILINE)
 _DECODER = json.JSONDecoder(strict=False)  # a comment may hold any character
 # What an element or a whole set can have beside its value that lets it change or hold only now and then.
 _PASSING = frozenset({"timeout", "expires", "limit", "quota", "ct count"})
@@ -59,39 +61,59 @@ class _Printed:
     changing: set[str] = field(default_factory=set)
 
 
-def read_ruleset(text: bytes | str) -> tuple[Table, ...]:
+def read_ruleset(text: bytes | str, dormant: Collection[tuple[str, str]] = ()) -> tuple[Table, ...]:
     """Every table that nft sees on a host, in nft's order.
 
-    `text` is what `nft -j list ruleset` printed; ValueError where it is not, or was cut off. Rules, sets and maps are
-    read when they are asked for. What the words of one rule mean is never an error.
+    `text` is what `nft -j list ruleset` printed; ValueError where it is not, or was cut off. nft 1.0.6 does both with
+    the flags of a table (measured: a dangling pointer in their place, or the end of the text behind `"flags": `): so
+    `dormant` says the tables that its plain listing calls dormant, by family and name; and the text may be several
+    documents, of `nft -j list sets`, `maps`, `chains` and `chain`, which name no tables and have no flags.
+
+    Rules, sets and maps are read when they are asked for. What the words of one rule mean is never an error.
     """
     whole = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     printed: dict[tuple[str, str], _Printed] = {}
     try:
         for at, kind, body in _entries(whole):
             if kind == "table":
-                printed[body["family"], body["name"]] = _Printed("dormant" in body.get("flags", ()))
+                name = body["family"], body["name"]
+                printed[name] = _Printed("dormant" in body.get("flags", ()) or name in dormant)
             elif kind in ("set", "map", "chain", "rule"):
-                _take(printed[body["family"], body["table"]], at, kind, body)
+                name = body["family"], body["table"]
+                if name not in printed:
+                    printed[name] = _Printed(name in dormant)
+                _take(printed[name], at, kind, body)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not what `nft -j list ruleset` prints: {error!r}") from error
     return tuple(_table(family, name, each, whole) for (family, name), each in printed.items())
 
 
+def dormant_tables(listing: str) -> frozenset[tuple[str, str]]:
+    """The tables, by family and name, that nft's plain listing calls dormant: `nft list table …`, also terse."""
+    return frozenset((family, name) for family, name in _DORMANT.findall(listing))
+
+
 def _entries(text: str) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
     """Where each object stands, of which kind it is, and the object."""
-    start = _BEGINNING.match(text)
-    if start is None:
-        raise ValueError(f"not what `nft -j list ruleset` prints: {text[:80]!r}")
-    at = start.end()
-    while True:
-        at = _BETWEEN.match(text, at).end()  # type: ignore[union-attr]  # matches everywhere
-        if text.startswith("]", at):
-            return
-        entry, end = _DECODER.raw_decode(text, at)
-        ((kind, body),) = entry.items()
-        yield at, kind, body
-        at = end
+    at = 0
+    while at < len(text) or not text:
+        beginning = _BEGINNING.match(text, at)
+        if beginning is None:
+            raise ValueError(f"not what `nft -j list ruleset` prints: {text[at : at + 80]!r}")
+        at = beginning.end()
+        while not text.startswith("]", at):
+            entry, end = _DECODER.raw_decode(text, at)
+            ((kind, body),) = entry.items()
+            yield at, kind, body
+            at = _past(_BETWEEN, text, end)
+        at = _past(_END, text, at)
+
+
+def _past(pattern: re.Pattern[str], text: str, at: int) -> int:
+    found = pattern.match(text, at)
+    if found is None:
+        raise ValueError(f"not what `nft -j list ruleset` prints: {text[at : at + 80]!r}")
+    return found.end()
 
 
 def _take(table: _Printed, at: int, kind: str, body: Mapping[str, Any]) -> None:
