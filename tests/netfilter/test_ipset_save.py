@@ -68,6 +68,20 @@ def test_the_longest_prefix_decides_whether_a_member_is_an_exception() -> None:
     }
 
 
+def test_the_longest_prefix_decides_whatever_interface_it_is_for() -> None:
+    # ipset 7.17: `test s 10.1.0.1,eth0` is NOT in the set
+    assert held(
+        "hash:net,iface family inet", "10.0.0.0/15,eth0", "10.1.0.0/16,eth1", "10.1.0.0/17,eth1 nomatch"
+    ) == {
+        "s": Rows(
+            (
+                (four("10.0.0.0/16"), Names(frozenset({"eth0"}))),
+                (four("10.1.128.0/17"), Names(frozenset({"eth1"}))),
+            )
+        )
+    }
+
+
 def test_ports_belong_to_a_protocol() -> None:
     assert held("bitmap:port range 0-1024", "22", "80") == {
         "s": Rows(((Numbers(((6, 6), (17, 17))), ports(22, 80)),))
@@ -101,7 +115,10 @@ def test_ports_belong_to_a_protocol() -> None:
 
 def test_interfaces_marks_and_what_no_rule_can_say() -> None:
     assert held(
-        "hash:net,iface family inet", "10.0.0.0/8,eth0", "10.0.0.0/8,wan wildcard", "0.0.0.0/0,physdev:tap1"
+        "hash:net,iface family inet",
+        "10.0.0.0/8,eth0",
+        "10.0.0.0/8,wan wildcard",
+        "192.168.0.0/16,physdev:tap1",
     ) == {
         "s": Rows(
             (
@@ -109,7 +126,7 @@ def test_interfaces_marks_and_what_no_rule_can_say() -> None:
                 (four("10.0.0.0/8"), Names(frozenset(), frozenset({"wan"}))),
             )
         ),
-        "s (physdev)": Rows(((four("0.0.0.0/0"), Names(frozenset({"tap1"}))),)),
+        "s (physdev)": Rows(((four("192.168.0.0/16"), Names(frozenset({"tap1"}))),)),
     }
     assert held("hash:ip,mark family inet markmask 0xffffff00", "10.0.0.1,0x00000500") == {
         "s": Rows(((four("10.0.0.1/32"), ports((0x500, 0x5FF))),))

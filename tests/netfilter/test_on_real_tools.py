@@ -5,9 +5,6 @@ Written, listed, parsed: what comes back must equal what was wanted, and nothing
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
@@ -50,61 +47,21 @@ from crossnet.netfilter import (
 from crossnet.netfilter.normal_form import in_order, join_ports
 from crossnet.netfilter.own import HOOKS, check_own, collapsed
 from crossnet.values import Address, Network, Ports, network
-from lacking import lacking
+from netfilter.namespace import IS_ROOT, Namespace, new_namespace
 
 pytestmark = pytest.mark.lab
 
-IS_ROOT = os.geteuid() == 0
 # An ordinary user may not widen the socket buffer, and nft sends a whole file at once ("Message too long").
 MANY = 10_000 if IS_ROOT else 500
-
-TOOLS = ("unshare", "nsenter", "nft", "iptables-nft", "iptables-legacy", "ipset")
 
 
 # ---- a namespace ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Namespace:
-    """A network of its own, alive as long as its first process."""
-
-    enter: tuple[str, ...]
-    lock: Path
-
-    def run(self, *argv: str, text: str | None = None) -> str:
-        done = self.attempt(*argv, text=text)
-        assert done.returncode == 0, f"{argv}: {done.stderr}\n{text or ''}"
-        return done.stdout
-
-    def attempt(self, *argv: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
-        environment = {
-            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "LC_ALL": "C",
-            # an ordinary user may not open the lock in /run, and nobody else shares this namespace
-            "XTABLES_LOCKFILE": str(self.lock),
-        }
-        return subprocess.run(
-            (*self.enter, *argv), input=text, capture_output=True, text=True, env=environment, timeout=60
-        )
-
-
 @pytest.fixture
 def namespace(tmp_path: Path) -> Iterator[Namespace]:
-    missing = [tool for tool in TOOLS if shutil.which(tool, path="/usr/sbin:/usr/bin:/sbin:/bin") is None]
-    if missing:
-        lacking(f"not on this machine: {', '.join(missing)}")
-    # First the user, mapped: the network takes the owner of its /proc/net/ip_tables_names from that map.
-    new = ("unshare", "--net") if IS_ROOT else ("unshare", "--user", "--map-root-user", "unshare", "--net")
-    with subprocess.Popen(
-        (*new, "sh", "-c", "echo up; exec cat"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as first:
-        assert first.stdin is not None
-        assert first.stdout is not None
-        if first.stdout.readline() != "up\n":
-            lacking("this kernel or this user may not make network namespaces")
-        users = () if IS_ROOT else ("--user", "--preserve-credentials")
-        yield Namespace(("nsenter", "--target", str(first.pid), "--net", *users), tmp_path / "lock")
-        first.stdin.close()
+    with new_namespace(tmp_path / "lock") as each:
+        yield each
 
 
 # ---- the wanted tables ---------------------------------------------------------------------------

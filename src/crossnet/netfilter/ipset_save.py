@@ -42,6 +42,8 @@ _WITH_PORTS = frozenset({6, 17, 132, 136})
 # Ranges of each part, or the name of an interface
 _Ranges = tuple[tuple[int, int], ...]
 _Row = tuple[_Ranges | str, ...]
+_Entry = tuple[_Row, bool]  # true: an exception (`nomatch`)
+_Nets = Mapping[tuple[int, int], _Ranges]  # of each network what it decides
 
 # Behind the name of an interface that is only the beginning of names; no name can have it
 _BEGINNING = "/"
@@ -211,7 +213,7 @@ def _held(
     mask = _width(said, family)
     readers = [_READERS[part](mask, said) for part in parts]
     last = len(parts) - 1
-    shapes: dict[tuple[str, ...], list[tuple[_Row, bool]]] = {parts: []}
+    shapes: dict[tuple[str, ...], list[_Entry]] = {parts: []}
     for member, nomatch in members:
         row: list[_Ranges | str] = []
         shape = parts
@@ -232,10 +234,14 @@ def _held(
         at = parts.index("port")
         rows = shapes.pop(parts)
         shapes.setdefault((*parts[:at], "protocol", "port", *parts[at + 1 :]), rows)
+    # ip_set_hash_netiface.c: a network is looked up without its interface, and the longest prefix decides (multi)
+    nets: _Nets = {}
+    if "iface" in parts:
+        nets = _own_parts(_first(row[0]) for entries in shapes.values() for row, _ in entries)
     held: list[tuple[tuple[Side, ...], Set]] = []
     for shape, entries in shapes.items():
         columns, suffix = _columns(shape, parts, family)
-        compared = _values(entries, shape)
+        compared = _values(entries, shape, nets)
         if compared is None:
             return None
         if entries or not suffix:
@@ -364,13 +370,12 @@ _READERS: dict[str, Callable[[tuple[int, int], Mapping[str, str]], Callable[[str
 # ---- all members ------------------------------------------------------------------------------------
 
 
-def _values(entries: list[tuple[_Row, bool]], shape: tuple[str, ...]) -> Values | Rows | None:
-    rows = [row for row, _ in entries]
-    if any(nomatch for _, nomatch in entries):
-        without = _without_exceptions(entries, shape)
-        if without is None:
-            return None
-        rows = without
+def _values(entries: list[_Entry], shape: tuple[str, ...], nets: _Nets) -> Values | Rows | None:
+    rows: list[_Row] | None = [row for row, _ in entries]
+    if nets or any(nomatch for _, nomatch in entries):
+        rows = _decided(entries, shape, nets)
+    if rows is None:
+        return None
     if len(shape) == 1:
         return Numbers.of(ranges for row in rows for ranges in row[0])  # type: ignore[misc]
     # what differs in one column only is one row: first of the last column, then of the first
@@ -403,35 +408,74 @@ def _joined(rows: list[_Row], at: int) -> list[_Row]:
     return joined
 
 
-def _without_exceptions(entries: list[tuple[_Row, bool]], shape: tuple[str, ...]) -> list[_Row] | None:
-    """What is left when the longest prefix decides, as ip_set_hash_gen.h looks them up (mtype_test_cidrs)."""
-    nets = [at for at, part in enumerate(shape) if part == "net"]
-    groups: dict[tuple[object, ...], list[tuple[_Row, bool]]] = {}
+def _decided(entries: list[_Entry], shape: tuple[str, ...], nets: _Nets) -> list[_Row] | None:
+    """What is left of each row when the longest prefix decides, as ip_set_hash_gen.h looks them up.
+
+    With `nets` that is the longest of all these networks, else of those that are equal in all other parts.
+    """
+    columns = [at for at, part in enumerate(shape) if part == "net"]
+    groups: dict[tuple[object, ...], list[_Entry]] = {}
     for row, nomatch in entries:
-        if any(isinstance(part, str) and part.endswith(_BEGINNING) for part in row):
+        if nomatch and any(isinstance(part, str) and part.endswith(_BEGINNING) for part in row):
             return None  # which of a name and its wildcard is found first depends on the hash
-        rest = tuple(part for at, part in enumerate(row) if at not in nets)
+        rest = () if nets else tuple(part for at, part in enumerate(row) if at not in columns)
         groups.setdefault(rest, []).append((row, nomatch))
     left: list[_Row] = []
     for group in groups.values():
+        if len(columns) == 1:
+            (at,) = columns
+            own = nets or _own_parts(_first(row[at]) for row, _ in group)
+            for row, nomatch in group:
+                if not nomatch:
+                    left.append((*row[:at], own[_first(row[at])], *row[at + 1 :]))
+            continue
         excepted = sum(nomatch for _, nomatch in group)
         if excepted * (len(group) - excepted) > _MOST_EXCEPTIONS:
             return None
         earlier: list[_Row] = []
-        for row, nomatch in sorted(group, key=lambda entry: [_size(entry[0][at]) for at in nets]):
+        for row, nomatch in sorted(group, key=lambda entry: [_size(entry[0][at]) for at in columns]):
             if nomatch:
                 earlier.append(row)
                 continue
             pieces = [row]
             for other in earlier:
-                pieces = [piece for each in pieces for piece in _subtracted(each, other, nets)]
+                pieces = [piece for each in pieces for piece in _subtracted(each, other, columns)]
             left += pieces
-    return left
+    return [row for row in left if all(row)]
+
+
+def _own_parts(networks: Iterable[tuple[int, int]]) -> _Nets:
+    """Of each network what lies in no longer prefix of the others."""
+    own: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    around: list[tuple[int, int]] = []
+    free = 0  # the first number of the innermost network that is given to none yet
+    for network in sorted(set(networks), key=lambda each: (each[0], -each[1])):
+        own[network] = []
+        while around and around[-1][1] < network[0]:
+            outer = around.pop()
+            if free <= outer[1]:
+                own[outer].append((free, outer[1]))
+                free = outer[1] + 1
+        if around and free < network[0]:
+            own[around[-1]].append((free, network[0] - 1))
+        free = network[0]
+        around.append(network)
+    while around:
+        outer = around.pop()
+        if free <= outer[1]:
+            own[outer].append((free, outer[1]))
+            free = outer[1] + 1
+    return {network: tuple(ranges) for network, ranges in own.items()}
+
+
+def _first(part: _Ranges | str) -> tuple[int, int]:
+    assert not isinstance(part, str)
+    return part[0]
 
 
 def _size(part: _Ranges | str) -> int:
-    assert not isinstance(part, str)
-    return part[0][1] - part[0][0]
+    first, last = _first(part)
+    return last - first
 
 
 def _subtracted(row: _Row, other: _Row, nets: Sequence[int]) -> list[_Row]:
