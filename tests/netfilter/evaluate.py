@@ -120,10 +120,8 @@ class Walk:
                 return self._among(values, members)
             case Named(name=name):
                 return any(_in_row(values, key) for key, _ in self._map(where).entries)
-            case Rows(rows=rows):
-                return any(_in_row(values, row) for row in rows)
             case _:
-                return _in_row(values, (where,))
+                return is_among(values, where)
 
     def _map(self, of: Map | Named) -> Map:
         if isinstance(of, Map):
@@ -139,6 +137,11 @@ class Walk:
                 assert not isinstance(verdict, Numbers)
                 return verdict  # type: ignore[return-value]  # no translation is in a map of verdicts
         return None
+
+
+def is_among(values: list[int | str | None], held: Values | Rows) -> bool:
+    """Whether values, one for each field, are in one of the rows."""
+    return any(_in_row(values, row) for row in (held.rows if isinstance(held, Rows) else ((held,),)))
 
 
 def _in_row(values: list[int | str | None], row: tuple[Values, ...]) -> bool:

@@ -14,7 +14,7 @@ import pytest
 from beside import beside
 from crossnet.netfilter.foreign import Names, Numbers, Rows, Values
 from crossnet.netfilter.ipset_save import IpSet, parse_ipset_save
-from netfilter.evaluate import is_in
+from netfilter.evaluate import is_among
 from netfilter.namespace import Namespace, new_namespace
 
 pytestmark = pytest.mark.lab
@@ -144,7 +144,7 @@ def compare(namespace: Namespace, text: str, ipset: IpSet, chance: random.Random
     compared = [probe for probe in probes if probe.words in answers]
     for probe in compared:
         members = held.get(probe.shape)
-        mine = members is not None and is_in(list(probe.values), members)
+        mine = members is not None and is_among(list(probe.values), members)
         assert mine == answers[probe.words], (text, probe)
     assert {True, False} == {answers[probe.words] for probe in compared} or len(compared) < 8, text
     return len(compared)
@@ -170,7 +170,7 @@ def probes_of(ipset: IpSet, chance: random.Random) -> Iterator[Probe]:
 def probed(part: Values | Rows | None, column: list[int | str], chance: random.Random) -> int | str:
     """Mostly a value that is in the part, and else one beside it or of another member."""
     if chance.random() < 0.7:
-        return chance.choice([value for value in edges(part) if is_in([value], part)]) if part else 0
+        return chance.choice([value for value in edges(part) if is_among([value], part)]) if part else 0
     return chance.choice(column if chance.random() < 0.5 else edges(part))
 
 

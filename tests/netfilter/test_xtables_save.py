@@ -174,7 +174,7 @@ MATCHES: dict[str, list[Statement]] = {
         AnyOf((held(Field.DSCP, 4, mask=0x0F, negated=True), held(Field.ECN, 0, negated=True)))
     ],
     "-m ecn --ecn-ip-ect 3": [held(Field.ECN, 3)],
-    "-p tcp -m ecn ! --ecn-tcp-ece": [TCP, bits(Field.TCP_FLAGS, 0x40, negated=True)],
+    "-p tcp -m ecn ! --ecn-tcp-ece": [TCP, unknown("-m ecn ! --ecn-tcp-ece")],
     # ---- connection tracking, marks
     "-m conntrack --ctstate RELATED,ESTABLISHED": [bits(Field.CT_STATE, 6)],
     "-m state ! --state NEW": [bits(Field.CT_STATE, 8, negated=True)],
@@ -352,6 +352,15 @@ TRANSLATIONS: dict[str, tuple[str, Translate]] = {
 def test_a_translation_says_what_it_chooses_from(words: str) -> None:
     chain, wanted = TRANSLATIONS[words]
     assert statements(words, table="nat", chain=chain)[-1] == wanted
+
+
+def test_two_negated_ports_of_iptables_nft_may_be_one_comparison() -> None:
+    text = (
+        "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -p tcp -m tcp ! --sport 53 ! --dport 22 -j DROP\nCOMMIT\n"
+    )
+    read = {tool: parse_save(text, "ip", tool)[0].chains["FORWARD"].rules[0] for tool in Tool}
+    assert not [each for each in read[Tool.IPTABLES_LEGACY].statements if isinstance(each, Perhaps)]
+    assert unknown("-m tcp ! --sport 53 ! --dport 22") in read[Tool.IPTABLES_NFT].statements
 
 
 def test_netmap_in_a_chain_of_the_user_takes_the_end_of_the_hook_that_leads_there() -> None:

@@ -19,6 +19,7 @@ from crossnet.netfilter.foreign import (
     ReversePath,
     Statement,
     Test,
+    Tool,
     Why,
 )
 from crossnet.netfilter.ipset_save import matches_set, set_tests
@@ -116,6 +117,19 @@ def match_statements(module: Module, where: Surroundings, statements: list[State
             statements += known[option.name](option.negated, *option.values)
         except (ValueError, KeyError, OSError, TypeError):
             statements.append(_unknown(module, option))
+    if where.tool is Tool.IPTABLES_NFT and _compares_ports_as_one(module):
+        statements.append(_unknown(module))
+
+
+def _compares_ports_as_one(module: Module) -> bool:
+    """iptables-nft 1.8.9 makes `! --sport 53 ! --dport 22` one comparison of both ports: not this pair.
+
+    Other versions may mean what the words say, and all print it alike.
+    """
+    negated = {
+        option.name for option in module.options if option.negated and ":" not in "".join(option.values)
+    }
+    return {"--sport", "--dport"} <= negated
 
 
 def _unknown(module: Module, *options: Option) -> Perhaps:
@@ -284,10 +298,6 @@ def _tos(negated: bool, text: str) -> tuple[Statement, ...]:
         if bits
     ]
     return _all(negated, tests) if tests else ((_NEVER,) if negated else ())
-
-
-def _tcp_flag(bit: int) -> Callable[[bool], tuple[Statement, ...]]:
-    return lambda negated: (Test((Field.TCP_FLAGS,), Numbers(()), negated, any_bit=bit),)
 
 
 # ---- connection tracking and marks ------------------------------------------------------------------
@@ -553,8 +563,9 @@ _OPTIONS: dict[str, dict[str, _Reader]] = {
     "tos": {"--tos": _tos},
     "ecn": {
         "--ecn-ip-ect": _field(Field.ECN, 0, 3),
-        "--ecn-tcp-cwr": _tcp_flag(0x80),
-        "--ecn-tcp-ece": _tcp_flag(0x40),
+        # xt_ecn.c looks for a TCP header in a later fragment too, and finds what the sender put there
+        "--ecn-tcp-cwr": lambda *_: _not_said(),
+        "--ecn-tcp-ece": lambda *_: _not_said(),
     },
 }
 

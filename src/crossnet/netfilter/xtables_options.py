@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import NamedTuple
 
-from crossnet.netfilter.foreign import Field, Names, Numbers, Test
+from crossnet.netfilter.foreign import Field, Names, Numbers, Test, Tool
 from crossnet.netfilter.ipset_save import IpSet
 from crossnet.netfilter.iptables_words import join_words
 
@@ -49,8 +49,8 @@ class Surroundings:
     `reached_from` says from which built-in chains of the table a chain is reached.
     """
 
+    tool: Tool
     family: str
-    table: str
     chains: frozenset[str]
     sets: Mapping[str, IpSet]
     reached_from: Callable[[str], frozenset[str]]

@@ -107,8 +107,8 @@ class _Block:
 
     def table(self, tool: Tool, sets: Mapping[str, Set]) -> Table:
         surroundings = Surroundings(
+            tool,
             self.family,
-            self.name,
             frozenset(self.lines.keys() - _BUILT_IN),
             self.sets,
             self.reached_from,
