@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -271,6 +272,30 @@ def test_many_flows_of_many_clients_are_ended_in_bounded_time(tmp_path: Path, wi
     assert float(after) - float(before) < 5 * SECONDS, ran.stderr  # to read the list takes time of its own
     assert int(left_over) < 50_001
     assert (others, elsewhere) == ("1", "10000")
+
+
+@pytest.mark.deadlines
+def test_no_walk_of_the_list_begins_when_the_time_is_over(tmp_path: Path) -> None:
+    """With a conntrack that takes a second to delete: a change is not held up for as long as there are flows."""
+    line = "tcp 6 100 ESTABLISHED src={0} dst={1} sport=1 dport=443 src={1} dst={0} sport=443 dport=1 mark=0 use=1"
+    lines = [line.format(MINE, f"10.0.44.{number}") for number in range(1, 40)]
+    listed = "\n".join(
+        [*lines, line.format(MINE, "10.0.99.1")]
+    )  # one that stays, so that each ends by itself
+    (tmp_path / "flows").write_text(f"{listed}\n")
+    (tmp_path / "conntrack").write_text(
+        f'#!/bin/sh\n[ "$1" = -D ] || exec cat {tmp_path}/flows\necho "$*" >> {tmp_path}/walks; sleep 1\n'
+    )
+    (tmp_path / "conntrack").chmod(0o755)
+    script = ending(None, gateway_table([passage()], False, NFT))
+    began = time.monotonic()
+    subprocess.run(
+        ["sh", "-s"], input=script.encode(), env={"PATH": f"{tmp_path}:{PATH}"}, timeout=60, check=True
+    )
+    took = time.monotonic() - began
+    walks = (tmp_path / "walks").read_text().splitlines()
+    assert len(set(walks)) == len(walks) > 1
+    assert SECONDS - 2 <= took <= SECONDS + 2
 
 
 def test_without_conntrack_nothing_happens_and_nothing_fails() -> None:
