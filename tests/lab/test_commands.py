@@ -646,12 +646,16 @@ STEPS = {
 }
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_an_interrupt_in_the_middle_puts_everything_back(held: Held, step: str) -> None:
+@pytest.mark.parametrize(
+    ("step", "number"), [*((step, signal.SIGINT) for step in STEPS), ("route", signal.SIGHUP)]
+)
+def test_an_interrupt_in_the_middle_puts_everything_back(
+    held: Held, step: str, number: signal.Signals
+) -> None:
     bench = held.site.bench
     before = bench.fingerprints()
     with held.until(*STEPS[step]) as process:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 3
     assert "interrupted" in err

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,15 @@ from lab.test_commands import CROSSING, Desk, Held, Site
 from lab.test_transaction import break_tool, mend_tool, no_lock
 
 pytestmark = pytest.mark.lab
+
+
+@pytest.fixture(autouse=True)
+def no_nohup() -> Iterator[None]:
+    """Whoever runs the tests may have been started with nohup, and what they start inherits it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
 
 PROBE = ("app", "ping", "-n", "-q")
 WRITES_START = ("gateway", "mv", "-f", "--", "/etc/crossnet/.start.crossnet", "/etc/crossnet/start")
@@ -81,29 +90,35 @@ def test_an_apply_that_dies_while_files_are_written_can_be_undone(held: Held) ->
     assert bench.differences(before) == []
 
 
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGHUP])
 def test_an_interrupt_after_the_confirmation_does_not_stop_what_is_written_for_the_next_boot(
-    held: Held,
+    held: Held, first: signal.Signals
 ) -> None:
     desk, bench = held.site.desk, held.site.bench
     host, tool, *words = WRITES_START
     with held.until(host, tool, *words) as process:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(first)
+        process.send_signal(signal.SIGTERM)  # whoever does not want to wait is told the same
         held.go_on(host)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
+    assert err.count("it is confirmed, and is being finished; this takes a moment") == 2
     assert "Confirmed. Transaction " in out
     assert no_lock(bench)
     assert desk.run("status").code == 0
 
 
-def test_an_interrupt_before_the_first_change_leaves_nothing(held: Held) -> None:
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGHUP])
+def test_an_interrupt_before_the_first_change_leaves_nothing(held: Held, first: signal.Signals) -> None:
     bench = held.site.bench
     before = bench.fingerprints()
     host, tool, *words = ARMS
     with held.until(host, tool, *words) as process:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(first)
+        process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 1
+    assert "nothing was changed, and what was prepared is cleared away; this takes a moment" in err
     assert err.endswith("crossnet: interrupted\n")
     assert "Traceback" not in out + err
     assert not bench.run("gateway", "test -e /var/lib/crossnet").ok
