@@ -16,7 +16,9 @@ from typing import Any
 
 from crossnet.errors import HostError
 from crossnet.facts import Facts, capabilities, firewall, observe
-from crossnet.facts.routes import ROUTES6
+from crossnet.facts.links import LINKS
+from crossnet.facts.policy import RULES4, RULES6
+from crossnet.facts.routes import NEXTHOPS, ROUTES6
 from crossnet.facts.sysctls import BOOT_SETTINGS, SYSCTLS
 from crossnet.site import READ
 from crossnet.transport import LIMIT, TIMEOUT, Completed, Host, Process, ShellHost
@@ -32,7 +34,11 @@ _SAVES = tuple(
 _FIREWALL = ("nft -j list ruleset", "ipset save", *_SAVES)
 _NAMES = {
     **{question.argv: name for question, name in zip(firewall.QUESTIONS, _FIREWALL, strict=True)},
-    ROUTES6.argv: "ip -j -6 route show table all",
+    LINKS.argv: "ip addr",
+    ROUTES6.argv: "ip -6 route show table all",
+    NEXTHOPS.argv: "ip nexthop",
+    RULES4.argv: "ip -4 rule",
+    RULES6.argv: "ip -6 rule",
     SYSCTLS.argv: "sysctls",
     BOOT_SETTINGS.argv: "sysctl files",
 }

@@ -22,8 +22,9 @@ from crossnet.facts.files import file_question
 from crossnet.facts.firewall import QUESTIONS
 from crossnet.facts.links import LINKS
 from crossnet.facts.neighbours import NEIGHBOURS
+from crossnet.facts.policy import RULES4, RULES6
 from crossnet.facts.question import Question
-from crossnet.facts.routes import ROUTES4, ROUTES6
+from crossnet.facts.routes import NEXTHOPS, ROUTES4, ROUTES6
 from crossnet.facts.start import START
 from crossnet.facts.sysctls import BOOT_SETTINGS, SYSCTLS
 from crossnet.health import crossing_status, last_verified, refused_status
@@ -83,7 +84,7 @@ def asked() -> list[tuple[Question[Any], Any]]:
     """Every question that a host is asked, each with what a real one answered."""
     tools = tools_question("/run")
     general: tuple[Question[Any], ...] = (
-        *(LINKS, ROUTES4, ROUTES6, NEIGHBOURS, START, SYSCTLS, BOOT_SETTINGS),
+        *(LINKS, ROUTES4, ROUTES6, NEXTHOPS, RULES4, RULES6, NEIGHBOURS, START, SYSCTLS, BOOT_SETTINGS),
         *(tools, *QUESTIONS),
     )
     found: list[tuple[Question[Any], Any]] = [

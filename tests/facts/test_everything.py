@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
 from crossnet.facts import Facts
 from crossnet.facts.links import Link, LinkAddress, parse_links
+from crossnet.facts.neighbours import heard_of
 from crossnet.facts.routes import Route, inside, matching, parse_routes
 from crossnet.facts.sysctls import (
     BootSetting,
@@ -92,34 +92,28 @@ def test_network_of_an_address(own: str, prefix: int, expected: str) -> None:
 def test_temporary_and_tentative_addresses_do_not_stay() -> None:
     """RFC 8981 addresses change by themselves; printed by iproute2 as flags of their own."""
     (link,) = parse_links(
-        json.dumps(
-            [
-                {"ifname": "lo", "flags": ["LOOPBACK", "UP", "LOWER_UP"], "mtu": 65536, "addr_info": []},
-                {},
-                {
-                    "ifname": "eth0",
-                    "flags": ["BROADCAST", "UP", "LOWER_UP"],
-                    "mtu": 9000,
-                    "addr_info": [
-                        {},
-                        {"local": "fd00::1", "prefixlen": 64, "scope": "global", "temporary": True},
-                        {"local": "fd00::2", "prefixlen": 64, "scope": "global", "tentative": True},
-                        {"local": "fd00::3", "prefixlen": 64, "scope": "global", "mngtmpaddr": True},
-                        {"local": "fe80::3", "prefixlen": 64, "scope": "link"},
-                        {"local": "169.254.1.1", "prefixlen": 16, "scope": "link"},
-                    ],
-                },
-            ]
-        )
-    )
+        "1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN\n"
+        "2: eth0: <BROADCAST,UP,LOWER_UP> mtu 9000 qdisc noqueue state UP\n"
+        "    inet6 fd00::1/64 scope global temporary dynamic \n"
+        "       valid_lft 86395sec preferred_lft 14395sec\n"
+        "    inet6 fd00::2/64 scope global tentative \n"
+        "    inet6 fd00::3/64 scope global dynamic mngtmpaddr \n"
+        "    inet6 fe80::3/64 scope link \n"
+        "    inet 169.254.1.1/16 scope link eth0\n"
+    ).links
     assert link == Link(
         "eth0",
         9000,
         True,
         (
-            LinkAddress(address("fd00::1"), 64, stable=False),
+            LinkAddress(address("fd00::1"), 64, stable=False, leased=True, advertised=True),
             LinkAddress(address("fd00::2"), 64, stable=False),
-            LinkAddress(address("fd00::3"), 64),
+            LinkAddress(address("fd00::3"), 64, leased=True, advertised=True),
+        ),
+        flags=frozenset(("BROADCAST", "UP", "LOWER_UP")),
+        narrow=(
+            LinkAddress(address("fe80::3"), 64, scope="link"),
+            LinkAddress(address("169.254.1.1"), 16, scope="link"),
         ),
     )
 
@@ -181,12 +175,13 @@ def test_the_route_that_wins(gateway: Facts, target: str, wins: str) -> None:
 
 
 def test_the_lowest_metric_wins_and_equals_are_all_given() -> None:
-    text = json.dumps(
-        [
-            {"dst": "default", "gateway": "10.0.0.1", "dev": "a", "metric": 200},
-            {"dst": "default", "gateway": "10.0.0.2", "dev": "b", "metric": 100},
-            {"dst": "default", "gateway": "10.0.0.3", "dev": "c", "metric": 100, "tos": 4},
-        ]
+    """Not among them: what is for one type of service only, and what the kernel passes over."""
+    text = (
+        "default via 10.0.0.1 dev a metric 200 \n"
+        "default via 10.0.0.2 dev b metric 100 \n"
+        "default via 10.0.0.3 dev c metric 100 \n"
+        "default tos 0x04 via 10.0.0.4 dev d metric 1 \n"
+        "default via 10.0.0.5 dev e metric 2 dead linkdown \n"
     )
     routes = parse_routes(text, Family.V4)
     assert [r.device for r in matching(routes, network("10.9.0.0/16"))] == ["b", "c"]
@@ -201,7 +196,7 @@ def test_smaller_routes_inside_a_network(gateway: Facts) -> None:
 
 def test_no_routes_at_all() -> None:
     assert parse_routes("", Family.V6) == ()
-    assert parse_routes("[]", Family.V4) == ()
+    assert parse_routes("\n", Family.V4) == ()
 
 
 def test_every_route_is_of_its_family(gateway: Facts) -> None:
@@ -303,7 +298,8 @@ def test_files_that_undo_the_own_one(file: str, name: str, value: str, undoes: b
 
 def test_neighbours_that_answered(gateway: Facts) -> None:
     """One that did not answer is left out."""
-    assert {str(item) for item in gateway.neighbours} == {"10.0.44.1", "10.0.44.201", "10.0.43.15"}
+    assert {str(item) for item in heard_of(gateway.neighbours)} == {"10.0.44.1", "10.0.44.201", "10.0.43.15"}
+    assert {str(item.address): item.state for item in gateway.neighbours}["10.0.44.200"] == "INCOMPLETE"
 
 
 def test_nothing_is_loaded_and_no_file_is_there(gateway: Facts) -> None:

@@ -14,10 +14,10 @@ from crossnet.facts.files import FileState, Unreadable, file_question
 from crossnet.facts.firewall import Firewall
 from crossnet.facts.folder import folder_question
 from crossnet.facts.links import LINKS, Link
-from crossnet.facts.neighbours import NEIGHBOURS
-from crossnet.facts.policy import PolicyRule
+from crossnet.facts.neighbours import NEIGHBOURS, Neighbour
+from crossnet.facts.policy import RULES4, RULES6, PolicyRule, not_sure
 from crossnet.facts.question import put
-from crossnet.facts.routes import ROUTES4, ROUTES6, Route
+from crossnet.facts.routes import NEXTHOPS, ROUTES4, ROUTES6, Route, with_nexthops
 from crossnet.facts.start import NETWORK, START
 from crossnet.facts.sysctls import BOOT_SETTINGS, SYSCTLS, BootSetting
 from crossnet.facts.units import UNITS
@@ -43,7 +43,7 @@ class Facts:
     routes: tuple[Route, ...]
     sysctls: Mapping[str, str]
     boot_settings: tuple[BootSetting, ...]
-    neighbours: tuple[Address, ...]
+    neighbours: tuple[Neighbour, ...]
     capabilities: Capabilities
     firewall: Firewall
     files: Mapping[str, FileState | Unreadable] = field(default_factory=dict)
@@ -101,17 +101,19 @@ async def observe(host: Host, files: Iterable[PurePosixPath], own: PurePosixPath
     systemd = host.locate(PurePosixPath(SYSTEMD))
     tools = tools_question(str(systemd))
     asked = {str(path): file_question(str(path), str(host.locate(path))) for path in files}
-    general = (LINKS, ROUTES4, ROUTES6, NEIGHBOURS, START, NETWORK, SYSCTLS, BOOT_SETTINGS, tools)
+    paths = (LINKS, ROUTES4, ROUTES6, NEXTHOPS, RULES4, RULES6, NEIGHBOURS)
+    general = (*paths, START, NETWORK, SYSCTLS, BOOT_SETTINGS, tools)
     # A namespace that keeps files of its own is not the one whose units systemd runs.
     units = (UNITS,) if str(systemd) == SYSTEMD else ()
     whose = [folder_question(str(own), str(host.locate(own)))] if own else []
     said = await put(host, [*whose, *general, *units, *firewall.QUESTIONS, *asked.values()])
     able, start, settings = said[tools], said[START], said[SYSCTLS]
+    interfaces, rules = said[LINKS], (*said[RULES4], *said[RULES6])
     found = {path: said[question] for path, question in asked.items()}
     return Facts(
         host=host.name,
-        links=said[LINKS],
-        routes=(*said[ROUTES4], *said[ROUTES6]),
+        links=interfaces.links,
+        routes=with_nexthops((*said[ROUTES4], *said[ROUTES6]), said[NEXTHOPS]),
         sysctls=MappingProxyType(settings),
         boot_settings=said[BOOT_SETTINGS],
         neighbours=said[NEIGHBOURS],
@@ -124,4 +126,5 @@ async def observe(host: Host, files: Iterable[PurePosixPath], own: PurePosixPath
         boot=start.boot,
         network=said[NETWORK],
         units=said[UNITS] if units else None,
+        policy_rules=rules if interfaces.detailed else not_sure(rules),
     )

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from ipaddress import ip_network
+from typing import Any
 
-from crossnet.values import Family, Network, Ports
+from crossnet.facts.iproute import Words, dsfield, whole, words
+from crossnet.facts.question import Question, refuse
+from crossnet.transport.batch import Answer
+from crossnet.values import Family, Network, Ports, family_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,7 @@ class PolicyRule:
         words += ["sport", str(self.source_ports)] if self.source_ports else []
         words += ["dport", str(self.destination_ports)] if self.destination_ports else []
         words += ["uidrange", "{}-{}".format(*self.users)] if self.users else []
+        words += ["tun_id", str(self.tunnel)] if self.tunnel is not None else []
         words += [self.unknown] if self.unknown else []
         match self.action:
             case "lookup":
@@ -69,3 +77,135 @@ class PolicyRule:
         )
         words += ["suppress_ifgroup", self.suppress_group] if self.suppress_group else []
         return " ".join(words)
+
+
+_ENDS = frozenset(("nop", "blackhole", "unreachable", "prohibit"))
+
+
+def parse_rules(answer: str, family: Family) -> tuple[PolicyRule, ...]:
+    """What `ip -4|-6 rule` prints: `1001:	not from all fwmark 0x1/0xff lookup 1000`."""
+    return tuple(_rule(line, family) for line in answer.split("\n") if line)
+
+
+def _rule(line: str, family: Family) -> PolicyRule:
+    said = Words(words(line))
+    priority = whole(said.next().removesuffix(":"))
+    found: dict[str, Any] = {"action": ""}
+    unknown: list[str] = []
+    while said:
+        begun = said.at
+        try:
+            understood = _read(said, family, found)
+        except ValueError:
+            understood = False  # a key that is known, with a value that is not
+        if not understood:
+            unknown += said.left[begun : said.at]
+    if not found["action"]:
+        found["action"] = "nop"
+        unknown = unknown or ["without an action"]
+    return PolicyRule(family, priority, unknown=" ".join(unknown), **found)
+
+
+def _read(said: Words, family: Family, found: dict[str, Any]) -> bool:
+    """One selector or action; False where it is not known."""
+    match word := said.next():
+        case "not":
+            found["negated"] = True
+        case "from" | "to":
+            place = "source" if word == "from" else "destination"
+            found[place] = _network(said.next(), family)
+        case "tos" | "dsfield":
+            if (tos := dsfield(said.next())) is None:
+                return False
+            found["tos"] = tos
+        case "fwmark":
+            mark, slash, mask = said.next().partition("/")
+            found["mark"], found["mark_mask"] = int(mark, 16), int(mask, 16) if slash else 0xFFFFFFFF
+        case "iif" | "dev" | "oif":
+            found["oif" if word == "oif" else "iif"] = said.next()
+            said.skip("[detached]")  # no such interface now
+        case "ipproto":
+            found["protocol"] = said.next()
+        case "sport" | "dport":
+            place = "source_ports" if word == "sport" else "destination_ports"
+            found[place] = _ports(said.next())
+        case "uidrange":
+            first, _, last = said.next().partition("-")
+            found["users"] = (whole(first), whole(last))
+        case "tun_id":
+            found["tunnel"] = whole(said.next(), 2**64 - 1)
+        case "lookup" | "table":
+            table = said.next()
+            if table == "[l3mdev-table]":
+                found |= {"action": "lookup", "l3mdev": True}
+            elif table != "unspec":  # what busybox prints for no table at all
+                found |= {"action": "lookup", "table": table}
+        case "suppress_prefixlength":
+            found["suppress_prefix"] = whole(said.next())
+        case "suppress_ifgroup":
+            found["suppress_group"] = said.next()
+        case "realms" | "realm":
+            found["realm"] = said.next()
+        case "goto":
+            target = said.next()
+            found |= {"action": "goto", "target": None if target == "none" else whole(target)}
+            said.skip("[unresolved]")
+        case "proto" | "protocol":
+            found["origin"] = said.next()
+        case _ if word in _ENDS:
+            found["action"] = word
+        case _:
+            return False
+    return True
+
+
+def _network(word: str, family: Family) -> Network | None:
+    """None where it is every address; `0/8` is a network without an address."""
+    if word in ("all", "default", "any"):
+        return None
+    if word.startswith("0/"):
+        word = ("0.0.0.0" if family is Family.V4 else "::") + word[1:]
+    found = ip_network(word, strict=False)
+    if family_of(found) is not family:
+        raise ValueError(f"{word} is no {family.label} network")
+    return found
+
+
+def _ports(word: str) -> Ports:
+    first, dash, last = word.partition("-")
+    return Ports(whole(first), whole(last) if dash else whole(first))
+
+
+def not_sure(rules: Iterable[PolicyRule]) -> tuple[PolicyRule, ...]:
+    """The rules that a tool told which leaves out what it does not know, such as `not` (measured: busybox 1.35).
+
+    What matches all packets stands there in any case: the kernel's own rules are believed.
+    """
+    return tuple(
+        rule
+        if rule == PolicyRule(rule.family, rule.priority, table=rule.table)
+        else replace(rule, unknown=f"{rule.unknown} this ip does not tell all of a rule".lstrip())
+        for rule in rules
+    )
+
+
+def _without_tables(family: Family) -> tuple[PolicyRule, ...]:
+    """What a kernel does that has no policy rules (CONFIG_IP_MULTIPLE_TABLES)."""
+    return PolicyRule(family, 0, table="local"), PolicyRule(family, 32766, table="main")
+
+
+def _question(family: Family, script: str) -> Question[tuple[PolicyRule, ...]]:
+    def failed(answer: Answer) -> tuple[PolicyRule, ...]:
+        if answer.stdout.strip() or not any(words in answer.error_text for words in _NOT_IN_KERNEL):
+            refuse(answer, "ip")
+        return _without_tables(family)
+
+    parse = partial(parse_rules, family=family)
+    return Question(f"ran `ip -{family.value} rule`", ("sh", "-c", script), parse, failed)
+
+
+_NOT_IN_KERNEL = ("Operation not supported", "Address family not supported")
+
+RULES4 = _question(Family.V4, "exec ip -4 rule")
+# Of a kernel without IPv6 nothing is asked, as of its routes.
+RULES6 = _question(Family.V6, "[ -e /proc/net/if_inet6 ] || exit 0; exec ip -6 rule")

@@ -1,22 +1,17 @@
-"""Routes of all tables, from `ip -j route show table all`."""
+"""Routes of all tables, from what `ip route show table all` prints."""
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import socket
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
+from ipaddress import IPv4Network
 from typing import Any
 
-from crossnet.facts.iproute import entries, failed, printed_json
-from crossnet.facts.question import (
-    Question,
-    mapping,
-    number,
-    number_or,
-    text,
-    text_or,
-)
+from crossnet.facts.iproute import Words, dsfield, failed, unsigned, whole, words
+from crossnet.facts.question import Question
 from crossnet.values import Address, Family, Network, address, contains, family_of, network
 
 MAIN = "main"
@@ -45,7 +40,8 @@ class Route:
     `hops` holds the next hops of a multipath route, which then has neither `via` nor `device`. `tos` and
     `from_network` (IPv6) narrow the packets that it is for. `dead` and `linkdown` are told of a route whose
     interface is down or has no carrier. `encap` is the tunnel's own words, `expires` seconds, `preference` that of
-    RFC 4191 (low, medium, high).
+    RFC 4191 (low, medium, high). `unknown` are words that crossnet does not know, or what the tool did not tell:
+    for which packets the route is, or where they go, cannot be said then. A `protocol` of "" was not told.
     """
 
     destination: Network
@@ -64,10 +60,11 @@ class Route:
     dead: bool = False
     linkdown: bool = False
     encap: str = ""
-    expires: int | None = None
+    expires: int | None = field(default=None, compare=False)
     preference: str = ""
     realm: str = ""
     nexthop: int | None = None  # the id of a nexthop object
+    unknown: str = ""
 
     def __str__(self) -> str:
         target = "default" if self.destination.prefixlen == 0 else str(self.destination)
@@ -85,58 +82,280 @@ class Route:
         return " ".join(words)
 
 
+# rtnetlink(7), and iproute2's rt_names: what may stand in front of a destination.
+_WITH_A_WAY = frozenset(("unicast", "local", "broadcast", "anycast", "multicast"))
+_TYPES = _WITH_A_WAY | {"blackhole", "unreachable", "prohibit", "throw", "nat", "xresolve"}
+# Words of a route that say nothing of where a packet goes, by how many words follow; a `lock` may stand in between.
+_ASIDE = {
+    **dict.fromkeys(
+        ("scope", "error", "window", "rtt", "rttvar", "ssthresh", "cwnd", "advmss", "reordering"), 1
+    ),
+    **dict.fromkeys(("hoplimit", "initcwnd", "initrwnd", "features", "rto_min", "quickack", "congctl"), 1),
+    **dict.fromkeys(("fastopen_no_cookie", "uid", "mark", "iif", "ttl-propagate", "used", "users", "age"), 1),
+    **dict.fromkeys(("pervasive", "offload", "trap", "notify", "unresolved", "rt_offload", "rt_trap"), 0),
+    **dict.fromkeys(("offload_failed", "rt_offload_failed", "cache", "cloned"), 0),
+}
+
+
 def parse_routes(answer: str, family: Family) -> tuple[Route, ...]:
-    """The routes of `ip -j -4|-6 route show table all`; an empty answer means no routes."""
-    return tuple(_route(entry, family) for entry in entries(printed_json(answer)))
+    """The routes of `ip -4|-6 route show table all`, with or without `-o`; an empty answer means no routes.
+
+    Where no route at all has a protocol, the tool is one that prints none (busybox): it is "" then, not told.
+    """
+    usual = "boot" if " proto " in answer else ""
+    known: dict[str, _Behind] = {}  # 100,000 routes differ in little else
+    routes = []
+    for line in answer.replace("\n\t", "\\\t").split("\n"):
+        if not line:
+            continue
+        first, _, rest = line.lstrip(" ").partition(" ")
+        kind = "unicast"
+        if first in _TYPES:
+            kind = first
+            first, _, rest = rest.lstrip(" ").partition(" ")
+        if (said := known.get(rest)) is None:
+            said = known[rest] = _said(rest, usual, family)
+        before, after = said
+        routes.append(_make(_destination(first, family), *before, kind, *after))
+    return tuple(_whose_way_is_told(routes))
 
 
-def _route(entry: Mapping[str, Any], family: Family) -> Route:
-    target, source = text(entry, "dst"), text_or(entry, "prefsrc", None)
-    destination = default_network(family)
-    if target != "default":
-        destination = ipaddress.ip_network(target, strict=False)
-    if family_of(destination) is not family:
-        raise ValueError(f"{target} is no {family.label} network")
-    metrics = entries(entry.get("metrics", []))
-    return Route(
-        destination=destination,
-        via=_via(entry),
-        device=text_or(entry, "dev", None),
-        source=address(source) if source is not None else None,
-        protocol=_name(entry, "protocol", "boot"),
-        metric=number_or(entry, "metric", 0),
-        table=_name(entry, "table", MAIN),
-        type=text_or(entry, "type", "unicast"),
-        mtu=number_or(metrics[0], "mtu", None) if metrics else None,
-        hops=tuple(Hop(_via(hop), text(hop, "dev")) for hop in entries(entry.get("nexthops", []))),
+def _whose_way_is_told(routes: Iterable[Route]) -> Iterator[Route]:
+    """busybox prints no next hops of a multipath route, and nothing in their place."""
+    for route in routes:
+        if route.device is None and not route.hops and route.nexthop is None and route.type in _WITH_A_WAY:
+            yield replace(route, unknown=f"{route.unknown} no interface is told".lstrip())
+        else:
+            yield route
+
+
+# The fields of a Route behind its destination: those before its type, and those after.
+_Behind = tuple[tuple[Any, ...], tuple[Any, ...]]
+_make: Callable[..., Route] = Route
+
+
+def _said(line: str, usual: str, family: Family) -> _Behind:
+    first, *more = (Words(words(part)) for part in line.split("\\\t"))
+    via, device, source, protocol, metric, table = None, None, None, usual, 0, MAIN
+    mtu, tos, origin, expires, nexthop = None, 0, None, None, None
+    encap = preference = realm = ""
+    flags, unknown = set[str](), list[str]()
+    while first:
+        match word := first.next():
+            case "via":
+                via = _via(first)
+            case "dev":
+                device = first.next()
+            case "table":
+                table = first.next()
+            case "proto":
+                protocol = first.next()
+            case "src":
+                source = _address(first.next(), family)
+            case "metric":
+                metric = unsigned(first.next())
+            case "mtu":
+                first.skip("lock")
+                mtu = whole(first.next())
+            case "tos":
+                name = first.next()
+                if (number := dsfield(name)) is None:
+                    unknown += [word, name]
+                tos = number or 0
+            case "from":
+                origin = _destination(first.next(), family)
+            case "nhid":
+                nexthop = whole(first.next())
+            case "expires":
+                expires = whole(first.next().removesuffix("sec"))
+            case "pref":
+                preference = first.next()
+            case "realm" | "realms":
+                realm = first.next()
+            case "encap":
+                encap = _encap(first)
+            case "onlink" | "dead" | "linkdown":
+                flags.add(word)
+            case _:
+                unknown += _aside(word, first)
+    hops = tuple(_hop(hop) for hop in more if hop.skip("nexthop"))
+    before = (via, device, source, protocol, metric, table)
+    told = ("onlink" in flags, "dead" in flags, "linkdown" in flags)
+    return before, (
+        mtu,
+        hops,
+        tos,
+        origin,
+        *told,
+        encap,
+        expires,
+        preference,
+        realm,
+        nexthop,
+        " ".join(unknown),
     )
 
 
-def _name(entry: Mapping[str, Any], key: str, usual: str) -> str:
-    """A table or a protocol: a name, or a number where iproute2 knows no name for it."""
-    value = entry.get(key, usual)
-    return str(number(entry, key)) if isinstance(value, int) else text({key: value}, key)
+def _hop(said: Words) -> Hop:
+    via, device, weight, encap = None, "", 1, ""
+    flags = set[str]()
+    while said:
+        match word := said.next():
+            case "via":
+                via = _via(said)
+            case "dev":
+                device = said.next()
+            case "weight":
+                weight = whole(said.next())
+            case "encap":
+                encap = _encap(said)
+            case "realm" | "realms":
+                said.next()
+            case "onlink" | "dead" | "linkdown":
+                flags.add(word)
+            case _:
+                _aside(word, said)
+    return Hop(via, device, weight, "onlink" in flags, "dead" in flags, "linkdown" in flags, encap)
 
 
-def _via(entry: Mapping[str, Any]) -> Address | None:
-    if "gateway" in entry:
-        return address(text(entry, "gateway"))
-    # RFC 5549: an IPv4 route with an IPv6 next hop is printed as {"via": {"family", "host"}}.
-    return address(text(mapping(entry["via"]), "host")) if "via" in entry else None
+def _via(said: Words) -> Address:
+    """RFC 5549: the next hop of an IPv4 route may be an IPv6 one, whose family is then named (`via inet6 fe80::1`)."""
+    if said.peek() in ("inet", "inet6"):
+        said.next()
+    return address(said.next())
+
+
+def _encap(said: Words) -> str:
+    """A tunnel's own words: as far as the nexthop, the router or the interface of the route.
+
+    ip-route(8): `encap ip` has a `tos` of its own among its words, which stands before that of the route.
+    """
+    taken = [said.next()]
+    while said and said.peek() not in ("nhid", "via", "dev"):
+        if said.peek() == "tos" and ("tos" in taken or taken[0] not in ("ip", "ip6")):
+            break
+        taken.append(said.next())
+    return " ".join(taken)
+
+
+def _aside(word: str, said: Words) -> list[str]:
+    """Reads what follows a word that decides nothing; gives the word where it is not known."""
+    follow = _ASIDE.get(word)
+    if follow:
+        said.skip("lock")
+        said.next()
+    return [word] if follow is None else []
+
+
+def _destination(word: str, family: Family) -> Network:
+    if word == "default":
+        return default_network(family)
+    if family is Family.V4:
+        first, slash, length = word.partition("/")
+        if first.isdecimal():  # `0/8`: a network without an address
+            first = "0.0.0.0"
+        number = int.from_bytes(_ipv4(first, word), "big")
+        bits = whole(length, 32) if slash else 32
+        return IPv4Network((number >> 32 - bits << 32 - bits, bits))
+    found = ipaddress.ip_network(word, strict=False)
+    if family_of(found) is not family:
+        raise ValueError(f"{word} is no {family.label} network")
+    return found
+
+
+def _ipv4(text: str, word: str) -> bytes:
+    """inet_pton(3), which is ten times as fast as ipaddress, and as strict."""
+    try:
+        return socket.inet_pton(socket.AF_INET, text)
+    except (OSError, ValueError):
+        raise ValueError(f"{word[:60]!r} is no IPv4 network") from None
+
+
+def _address(word: str, family: Family) -> Address:
+    found = address(word)
+    if family_of(found) is not family:
+        raise ValueError(f"{word} is no {family.label} address")
+    return found
+
+
+# ---- nexthop objects ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Nexthop:
+    """A nexthop object (ip-nexthop(8)): one hop, a group of others by id and weight, or a blackhole."""
+
+    hop: Hop | None = None
+    group: tuple[tuple[int, int], ...] = ()
+    blackhole: bool = False
+
+
+def parse_nexthops(answer: str) -> Mapping[int, Nexthop]:
+    """What `ip nexthop` prints: `id 5 via 192.0.2.2 dev eth0 scope link`, `id 10 group 5/6,3`, `id 7 blackhole`."""
+    found = {}
+    for line in filter(None, answer.split("\n")):
+        said = Words(words(line))
+        if not said.skip("id"):
+            raise ValueError(f"no nexthop: {line[:80]!r}")
+        number = whole(said.next())
+        if said.skip("group"):
+            members = [member.partition(",") for member in said.next().split("/")]
+            group = tuple((whole(one), whole(weight) if comma else 1) for one, comma, weight in members)
+            found[number] = Nexthop(group=group)
+        elif said.skip("blackhole"):
+            found[number] = Nexthop(blackhole=True)
+        else:
+            found[number] = Nexthop(_hop(said))
+    return found
+
+
+def with_nexthops(routes: Iterable[Route], known: Mapping[int, Nexthop]) -> tuple[Route, ...]:
+    """The routes, each with what its nexthop object says where `ip` printed its id only."""
+    return tuple(_with_nexthop(route, known) if _is_id_only(route) else route for route in routes)
+
+
+def _is_id_only(route: Route) -> bool:
+    return route.nexthop is not None and route.device is None and not route.hops
+
+
+def _with_nexthop(route: Route, known: Mapping[int, Nexthop]) -> Route:
+    match known.get(route.nexthop or 0):
+        case Nexthop(blackhole=True):
+            return replace(route, type="blackhole")
+        case Nexthop(hop=Hop() as hop):
+            way = replace(route, via=hop.via, device=hop.device, encap=hop.encap, onlink=hop.onlink)
+            return replace(way, dead=hop.dead, linkdown=hop.linkdown)
+        case Nexthop(group=group) if all(one in known and known[one].hop for one, _ in group):
+            members = ((known[one].hop, weight) for one, weight in group)
+            return replace(route, hops=tuple(replace(hop, weight=weight) for hop, weight in members if hop))
+    return replace(route, unknown=f"{route.unknown} nhid {route.nexthop} is not told".lstrip())
 
 
 ROUTES4 = Question(
-    "ran `ip -j -4 route`",
-    ("ip", "-j", "-4", "route", "show", "table", "all"),
+    "ran `ip -4 route show table all`",
+    ("ip", "-4", "route", "show", "table", "all"),
     partial(parse_routes, family=Family.V4),
-    failed,
 )
 # A kernel without IPv6, or one that was booted with ipv6.disable=1, has no such file (net/ipv6/addrconf.c), and `ip`
 # says there what it also says of real failures.
 ROUTES6 = Question(
-    "ran `ip -j -6 route`",
-    ("sh", "-c", "[ -e /proc/net/if_inet6 ] || exit 0; exec ip -j -6 route show table all"),
+    "ran `ip -6 route show table all`",
+    ("sh", "-c", "[ -e /proc/net/if_inet6 ] || exit 0; exec ip -6 route show table all"),
     partial(parse_routes, family=Family.V6),
+    failed,
+)
+# Only without the compat mode does `ip` print less of a route than its nexthop object says (ip-sysctl of the kernel,
+# nexthop_compat_mode).
+NEXTHOPS: Question[Mapping[int, Nexthop]] = Question(
+    "ran `ip nexthop`",
+    (
+        "sh",
+        "-c",
+        "[ -r /proc/sys/net/ipv4/nexthop_compat_mode ] || exit 0\n"
+        'read -r compat </proc/sys/net/ipv4/nexthop_compat_mode; [ "$compat" = 0 ] || exit 0\n'
+        "exec ip nexthop",
+    ),
+    parse_nexthops,
     failed,
 )
 
@@ -146,7 +365,7 @@ def matching(routes: Iterable[Route], target: Network, table: str = MAIN) -> tup
 
     More than one only where the kernel itself holds equals. Policy rules are not walked.
     """
-    covering = [route for route in routes if route.table == table and contains(route.destination, target)]
+    covering = [route for route in _in_use(routes, table) if contains(route.destination, target)]
     if not covering:
         return ()
     longest = max(route.destination.prefixlen for route in covering)
@@ -159,8 +378,20 @@ def inside(routes: Iterable[Route], target: Network, table: str = MAIN) -> tuple
     """A table's routes to a smaller part of `target`."""
     return tuple(
         route
+        for route in _in_use(routes, table)
+        if route.destination != target and contains(target, route.destination)
+    )
+
+
+def _in_use(routes: Iterable[Route], table: str) -> Iterator[Route]:
+    """Those of a table that any packet may take: none for a type of service, or a source, of its own.
+
+    fib_select_path() and ip6_pol_route() of the kernel pass over what is dead.
+    """
+    return (
+        route
         for route in routes
-        if route.table == table and route.destination != target and contains(target, route.destination)
+        if route.table == table and not (route.tos or route.from_network or route.dead)
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from crossnet.design import Client, Passage
 from crossnet.events import Event
 from crossnet.facts import Facts
+from crossnet.facts.neighbours import heard_of
 from crossnet.site import Site, together
 from crossnet.transport import Host
 from crossnet.values import Address, Family, Probe, Protocol, family_of
@@ -89,7 +90,7 @@ async def _search(passages: Iterable[Passage], facts: Mapping[str, Facts], site:
 
 
 def _targets(passage: Passage, facts: Mapping[str, Facts]) -> tuple[Address, ...]:
-    neighbours = facts[passage.gateway].neighbours
+    neighbours = heard_of(facts[passage.gateway].neighbours)
     targets = [target for network in passage.destinations for target in candidates(network, neighbours)]
     return tuple(targets[:MOST_ECHOES])
 
