@@ -38,6 +38,10 @@ class Field(StrEnum):
     every test, negated or not (nft_payload.c sets NFT_BREAK); parsers put the test of the family and of the
     protocol in front, as the tools do. Interfaces and bridge ports are always there: where a packet has none
     (what the host itself sends came by none), the name is empty, and the kernel compares it like any other.
+
+    Of a later fragment nftables compares what stands where a whole packet has its ports, types and flags, but in the
+    newest kernels (measured on 6.18: nft_payload_fast_eval does not look at the offset). Where connection tracking
+    is used, no rule behind it sees a fragment.
     """
 
     FAMILY = "family"  # 4 or 6; nft's meta nfproto

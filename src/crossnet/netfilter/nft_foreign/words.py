@@ -77,6 +77,17 @@ def _statement(key: str, body: Any) -> str:
 
 
 def _match(left: Any, operator: str, right: Any) -> str:
+    match left, right:
+        # `tcp flags syn / syn,rst` of nft 1.0.6; a later one prints the mask with `|`
+        case {"&": [flags, [*mask]]}, str() | [*_] if operator in ("==", "!="):
+            said = (
+                expression(flags),
+                *(() if operator == "==" else ("!=",)),
+                expression(right),
+                "/",
+                expression(mask),
+            )
+            return " ".join(said)
     # nft leaves the operator out where no other could be meant: of flags it is `in`, of a set a lookup
     flags = isinstance(left, dict) and ("&" in left or left in _FLAGGED)
     implicit = operator == "in" or (operator == "==" and (not flags or _is_set(right)))
@@ -255,11 +266,19 @@ def expression(value: Any) -> str:
         case {"symhash": {"mod": modulus}}:
             return f"symhash mod {modulus}"
         case dict() if len(value) == 1 and (operator := next(iter(value))) in _OPERATORS:
-            return f" {operator} ".join(expression(item) for item in value[operator])
+            return f" {operator} ".join(
+                _value(item, [value]) if index and _is_mark(value) else _grouped(item)
+                for index, item in enumerate(value[operator])
+            )
         case dict():
             return " ".join(f"{key} {expression(inner)}".strip() for key, inner in value.items())
         case _:
             return str(value)
+
+
+def _grouped(operand: Any) -> str:
+    joined = isinstance(operand, dict) and "|" in operand
+    return f"({expression(operand)})" if joined else expression(operand)
 
 
 _VERDICTS = frozenset({"accept", "drop", "return", "continue", "jump", "goto", "queue"})
