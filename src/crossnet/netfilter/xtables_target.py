@@ -256,7 +256,7 @@ def _tos(options: list[Option], _: str, __: Surroundings) -> list[Action]:
     (option,) = options
     match option.name:
         case "--set-tos" if option.value.lower() in TOS_VALUES:
-            value, mask = TOS_VALUES[option.value.lower()], 0xFF
+            value, mask = TOS_VALUES[option.value.lower()], 0x3F
         case "--set-tos":
             value, mask = masked(option.value, 0xFF)
         case "--and-tos":
