@@ -16,7 +16,7 @@ from crossnet.facts.folder import folder_question
 from crossnet.facts.links import LINKS, Link
 from crossnet.facts.neighbours import NEIGHBOURS, Neighbour
 from crossnet.facts.policy import RULES4, RULES6, PolicyRule, not_sure
-from crossnet.facts.question import put
+from crossnet.facts.question import door, put
 from crossnet.facts.routes import NEXTHOPS, ROUTES4, ROUTES6, Route, with_nexthops
 from crossnet.facts.start import NETWORK, START
 from crossnet.facts.sysctls import BOOT_SETTINGS, SYSCTLS, BootSetting
@@ -109,6 +109,11 @@ async def observe(host: Host, files: Iterable[PurePosixPath], own: PurePosixPath
     said = await put(host, [*whose, *general, *units, *firewall.QUESTIONS, *asked.values()])
     able, start, settings = said[tools], said[START], said[SYSCTLS]
     interfaces, rules = said[LINKS], (*said[RULES4], *said[RULES6])
+    dormant = frozenset[tuple[str, str]]()
+    if firewall.flags_are_told(said):
+        dormant = (await put(host, [firewall.DORMANT]))[firewall.DORMANT]
+    with door(host.name, "read the rules of its firewall", b""):
+        rules_there = firewall.firewall_of(said, plain_is_nft=able.iptables_is_nft, dormant=dormant)
     found = {path: said[question] for path, question in asked.items()}
     return Facts(
         host=host.name,
@@ -118,7 +123,7 @@ async def observe(host: Host, files: Iterable[PurePosixPath], own: PurePosixPath
         boot_settings=said[BOOT_SETTINGS],
         neighbours=said[NEIGHBOURS],
         capabilities=able,
-        firewall=firewall.firewall_of(said, plain_is_nft=able.iptables_is_nft),
+        firewall=rules_there,
         files=MappingProxyType({path: state for path, state in found.items() if state is not None}),
         controller=await host.controller(),
         reached_at=await host.reached_at(),

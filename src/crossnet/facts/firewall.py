@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import re
+from collections import ChainMap
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from crossnet.facts.question import Question, Said, refuse
 from crossnet.netfilter import Engine, Set, Table, foreign
+from crossnet.netfilter.ipset_save import parse_ipset_save as read_sets
 from crossnet.netfilter.iptables import parse_ipset_save, parse_save
 from crossnet.netfilter.nft import parse_ruleset
+from crossnet.netfilter.nft_foreign import dormant_tables, read_ruleset
 from crossnet.netfilter.own import TABLE
+from crossnet.netfilter.xtables_save import filled_sets
+from crossnet.netfilter.xtables_save import parse_save as read_save
 from crossnet.transport.batch import Answer
 from crossnet.values import Family
 
@@ -120,25 +126,42 @@ def _none_of(tool: str) -> Callable[[Answer], tuple[()]]:
     return failed
 
 
-NFT: Question[tuple[Table, ...]] = Question(
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What a tool printed, and the tables in it in the form of those that crossnet writes."""
+
+    tables: tuple[Table, ...] = ()
+    text: str = ""
+
+
+NFT: Question[Listed] = Question(
     "ran `nft -j list ruleset`",
     ("sh", "-c", _NFT),
-    lambda answer: parse_ruleset(answer) if answer.strip() else (),
-    _none_of("nft"),
+    lambda answer: Listed(parse_ruleset(answer), answer) if answer.strip() else Listed(),
+    lambda answer: Listed(_none_of("nft")(answer)),
 )
-IPSETS: Question[tuple[Set, ...]] = Question(
+# nft 1.0.6 prints whatever bytes lie there in place of a table's flags (measured). Asked where a table has some.
+DORMANT: Question[frozenset[tuple[str, str]]] = Question(
+    "ran `nft -t list ruleset`", ("nft", "-t", "list", "ruleset"), dormant_tables
+)
+IPSETS: Question[tuple[tuple[Set, ...], str]] = Question(
     "ran `ipset save`",
     ("sh", "-c", _IF_THERE + 'exec "$@"', "sh", "ipset", "save"),
-    parse_ipset_save,
-    _none_of("ipset"),
+    lambda answer: (parse_ipset_save(answer), answer),
+    lambda answer: (_none_of("ipset")(answer), ""),
 )
 
 
-def _save(family: Family, variant: str, script: str, *words: str) -> Question[tuple[Table, ...]]:
+def _save(family: Family, variant: str, script: str, *words: str) -> Question[Listed]:
     tool = f"{_COMMAND[family]}-{variant}save"
     argv = ("sh", "-c", script, "sh", tool, *words)
     parse = partial(parse_save, family=TABLE_FAMILY[family])
-    return Question(f"ran `{tool} -c`", argv, parse, _none_of(tool))
+    return Question(
+        f"ran `{tool} -c`",
+        argv,
+        lambda answer: Listed(parse(answer), answer),
+        lambda answer: Listed(_none_of(tool)(answer)),
+    )
 
 
 # By family: the legacy variant, the nft variant, and the plain name where there is no other.
@@ -154,16 +177,86 @@ SAVES = {
 QUESTIONS: tuple[Question[Any], ...] = (NFT, IPSETS, *SAVES[Family.V4], *SAVES[Family.V6])
 
 
-def firewall_of(said: Said, *, plain_is_nft: bool) -> Firewall:
-    """The firewall from the answers to QUESTIONS."""
-    iptables: dict[tuple[Engine, Family], tuple[Table, ...]] = {}
+def flags_are_told(said: Said) -> bool:
+    """Whether a table of nft has flags: then its plain listing has to be asked whether it is dormant."""
+    return bool(_FLAGS.search(said[NFT].text))
+
+
+_FLAGS = re.compile(r'"table": \{[^}]*"flags"')
+
+
+def firewall_of(
+    said: Said, *, plain_is_nft: bool, dormant: Collection[tuple[str, str]] = frozenset()
+) -> Firewall:
+    """The firewall from the answers to QUESTIONS; `dormant` are the tables that DORMANT tells."""
+    listed: dict[tuple[Engine, Family], list[Listed]] = {}
     for family, (legacy, with_nft, plain) in SAVES.items():
         engine = Engine.IPTABLES_NFT if plain_is_nft else Engine.IPTABLES_LEGACY
-        iptables[Engine.IPTABLES_LEGACY, family] = said[legacy]
-        iptables[Engine.IPTABLES_NFT, family] = said[with_nft]
-        iptables[engine, family] += said[plain]
+        listed[Engine.IPTABLES_LEGACY, family] = [said[legacy]]
+        listed[Engine.IPTABLES_NFT, family] = [said[with_nft]]
+        listed[engine, family].append(said[plain])
+    tables = {key: tuple(table for each in some for table in each.tables) for key, some in listed.items()}
+    sets, sets_text = said[IPSETS]
     return Firewall(
-        nft=said[NFT],
-        iptables={key: tables for key, tables in iptables.items() if tables},
-        ipsets=said[IPSETS],
+        nft=said[NFT].tables,
+        iptables={key: some for key, some in tables.items() if some},
+        ipsets=sets,
+        foreign=_foreign(said[NFT].text, listed, sets_text, dormant),
     )
+
+
+def _foreign(
+    nft: str,
+    listed: Mapping[tuple[Engine, Family], Iterable[Listed]],
+    sets_text: str,
+    dormant: Collection[tuple[str, str]],
+) -> tuple[foreign.Table, ...]:
+    """Every table once, in the form of foreign rules."""
+    filled = frozenset(name for some in listed.values() for each in some for name in filled_sets(each.text))
+    sets = read_sets(sets_text, filled)
+    legacy: list[foreign.Table] = []
+    with_nft: dict[tuple[str, str], foreign.Table] = {}
+    for (engine, family), some in listed.items():
+        tool = foreign.Tool(engine)
+        for each in some:
+            for table in read_save(each.text, TABLE_FAMILY[family], tool, sets):
+                if tool is foreign.Tool.IPTABLES_NFT:
+                    with_nft[table.family, table.name] = table
+                else:
+                    legacy.append(table)
+    found = [
+        _together(table, with_nft.pop((table.family, table.name), None))
+        for table in (read_ruleset(nft, dormant) if nft else ())
+    ]
+    return (*found, *with_nft.values(), *legacy)
+
+
+# What nft has no words for, and iptables-nft has: a match or a target of xtables (nft's xt statement).
+_XT = re.compile(r"\bxt (?:match|target) ")
+
+
+def _together(table: foreign.Table, saved: foreign.Table | None) -> foreign.Table:
+    """One table of the kernel as nft and as iptables-nft print it.
+
+    nft prints every rule, but of a match or target of xtables only its name; iptables prints those, and a native
+    rule wrongly or not at all (measured: `ip saddr { … } drop` as `-j DROP`). So nft's chains count, and in them
+    iptables' words for the rules of which nft knows only a name: where both print as many rules.
+    """
+    if saved is None:
+        return table
+    chains = {
+        name: _with_words(chain, saved.chains[name]) if name in saved.chains else chain
+        for name, chain in table.chains.items()
+    }
+    return replace(table, chains=chains, sets=ChainMap({}, dict(saved.sets), dict(table.sets)))
+
+
+def _with_words(chain: foreign.Chain, saved: foreign.Chain) -> foreign.Chain:
+    if chain.count != saved.count:
+        return chain
+
+    def read() -> tuple[foreign.Rule, ...]:
+        pairs = zip(chain.rules, saved.rules, strict=True)
+        return tuple(other if _XT.search(rule.text) else rule for rule, other in pairs)
+
+    return replace(chain, read=read)

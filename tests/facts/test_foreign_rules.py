@@ -1,0 +1,105 @@
+"""All tables of a host in one form, where two tools tell of the same rules in the kernel."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crossnet.netfilter.foreign import Tool
+from facts.recorded import facts_of
+
+RECORDING = Path(__file__).parent / "recordings" / "everything.json"
+
+
+def chain(name: str, table: str = "filter", **hook: Any) -> dict[str, Any]:
+    return {"chain": {"family": "ip", "table": table, "name": name, "handle": 1, **hook}}
+
+
+def rule(*expressions: Any, table: str = "filter", name: str = "FORWARD") -> dict[str, Any]:
+    return {"rule": {"family": "ip", "table": table, "chain": name, "handle": 2, "expr": list(expressions)}}
+
+
+FORWARD: dict[str, Any] = {"type": "filter", "hook": "forward", "prio": 0, "policy": "accept"}
+LENGTH = {"xt": {"type": "match", "name": "length"}}
+SOURCES = {
+    "match": {
+        "op": "==",
+        "left": {"payload": {"protocol": "ip", "field": "saddr"}},
+        "right": {"set": ["10.0.0.5", "10.0.0.7"]},
+    }
+}
+# As nft 1.0.6 and iptables-nft-save 1.8.9 print one and the same chain.
+TOLD_BY_NFT = [chain("FORWARD", **FORWARD), rule(LENGTH, {"drop": None}), rule(SOURCES, {"drop": None})]
+TOLD_BY_IPTABLES = [
+    "*filter",
+    ":FORWARD ACCEPT [0:0]",
+    "[0:0] -A FORWARD -m length --length 100:200 -j DROP",
+    "[0:0] -A FORWARD -j DROP",
+    "COMMIT",
+]
+
+
+@pytest.fixture
+def recording() -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(RECORDING.read_text(encoding="utf-8"))
+    return read
+
+
+def with_nft(recording: dict[str, Any], *entries: dict[str, Any], flags: Any = None) -> dict[str, Any]:
+    filter_table = {
+        "table": {"family": "ip", "name": "filter", "handle": 1, **({"flags": flags} if flags else {})}
+    }
+    return {**recording, "nft -j list ruleset": {"nftables": [{"metainfo": {}}, filter_table, *entries]}}
+
+
+def words(recording: dict[str, Any]) -> dict[tuple[str, str, str, str], list[str]]:
+    return {
+        (table.tool, table.family, table.name, name): [rule.text for rule in each.rules]
+        for table in facts_of("gateway", recording).firewall.foreign
+        for name, each in table.chains.items()
+    }
+
+
+def test_the_tool_that_knows_a_rule_tells_it(recording: dict[str, Any]) -> None:
+    """iptables prints a native rule as `-j DROP` for everybody, nft of an extension of iptables only the name."""
+    told = {**with_nft(recording, *TOLD_BY_NFT), "iptables-nft-save": TOLD_BY_IPTABLES}
+    assert words(told) == {
+        (Tool.NFT, "ip", "filter", "FORWARD"): [
+            "-A FORWARD -m length --length 100:200 -j DROP",
+            "ip saddr { 10.0.0.5, 10.0.0.7 } drop",
+        ]
+    }
+
+
+def test_chains_of_which_one_tool_prints_less_are_those_of_nft(recording: dict[str, Any]) -> None:
+    less = [line for line in TOLD_BY_IPTABLES if not line.endswith("-A FORWARD -j DROP")]
+    told = {**with_nft(recording, *TOLD_BY_NFT), "iptables-nft-save": less}
+    ((place, rules),) = words(told).items()
+    assert place == (Tool.NFT, "ip", "filter", "FORWARD")
+    assert rules[1] == "ip saddr { 10.0.0.5, 10.0.0.7 } drop"
+    assert rules[0].startswith('xt match "length"')
+
+
+def test_a_native_chain_in_a_table_of_iptables_is_there(recording: dict[str, Any]) -> None:
+    told = with_nft(recording, chain("forward", **{**FORWARD, "policy": "drop"}))
+    assert words(told) == {(Tool.NFT, "ip", "filter", "forward"): []}
+
+
+def test_legacy_tables_are_there_beside_those_of_nft_and_without_nft(recording: dict[str, Any]) -> None:
+    legacy = {**recording, "iptables-legacy-save": TOLD_BY_IPTABLES, "iptables-nft-save": TOLD_BY_IPTABLES}
+    for nft in (recording["nft -j list ruleset"], ""):
+        told = words({**legacy, "nft -j list ruleset": nft})
+        assert [place[0] for place in told] == [Tool.IPTABLES_NFT, Tool.IPTABLES_LEGACY]
+        assert all(len(rules) == 2 for rules in told.values())
+
+
+@pytest.mark.parametrize("flags", ["x", ["dormant"]], ids=repr)
+def test_a_table_with_flags_is_asked_for_again(recording: dict[str, Any], flags: Any) -> None:
+    """nft 1.0.6 prints any bytes in the place of the flags."""
+    told = with_nft(recording, *TOLD_BY_NFT, flags=flags)
+    told["nft -t list ruleset"] = ["table ip filter {", "\tflags dormant", "\tchain FORWARD {", "\t}", "}"]
+    (table,) = facts_of("gateway", told).firewall.foreign
+    assert table.dormant
