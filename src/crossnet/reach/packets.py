@@ -75,7 +75,7 @@ _TURNED = {
 }
 
 # The nodes that a question may have: 32 million of them are about a gigabyte, touched only as they are used.
-_NODES, _CACHE = 32_000_000, 2_000_000
+_NODES, _CACHE = 32_000_000, 1 << 18
 
 
 def address_field(field: Field, family: Family) -> Field:
@@ -294,6 +294,37 @@ class Space:
     def as_first(self, packets: Packets) -> Packets:
         """What connection tracking remembers of these packets, as the packets that it remembers."""
         return self._renamed(self.without(packets, *_NOW), dict(zip(_FIRST, _NOW, strict=True)))
+
+    def unremembered(self, packets: Packets) -> Packets:
+        """The same packets, of which connection tracking knows nothing."""
+        return self.without(packets, *_FIRST)
+
+    def given_back(self, packets: Packets, field: Field) -> Packets:
+        """The same packets, with the address and port that the flow's first packet had on that side.
+
+        `field` is the side of the packet as this space sees it; the request's source is the answer's destination.
+        """
+        of_source = self._bits[field] is self._request[Field.SOURCE6]
+        sides = (0, 2) if of_source else (1, 3)
+        now, first = [_NOW[side] for side in sides], [_FIRST[side] for side in sides]
+        ports = self._same(now[1], first[1])
+        six, four = self._same(now[0], first[0]), self._same(_v4(now[0]), _v4(first[0]))
+        cut = [bit for side in now for bit in reversed(self._request[side])]
+        return packets.exists(self.every(cut)) & ports & self.ipv4.ite(four, six)
+
+    def aged(self, packets: Packets) -> Packets:
+        """The same packets with a time to live that is one less."""
+        if not self.depends(packets, Field.TTL):
+            return packets
+        found = self.none
+        for value in self.values_of(packets, Field.TTL):
+            part = packets & self.value(Field.TTL, value)
+            found |= self.with_value(part, Field.TTL, max(value - 1, 0))
+        return found
+
+    def depends(self, packets: Packets, field: Field) -> bool:
+        """Whether the field may not be anything in these packets."""
+        return self.without(packets, field) != packets
 
     def _renamed(self, packets: Packets, names: Mapping[Field, Field]) -> Packets:
         pairs = [

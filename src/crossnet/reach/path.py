@@ -1,0 +1,354 @@
+"""Over several hosts: a flow's request and its answer, or all that a crossing lets pass, from facts alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from crossnet.facts import Facts
+from crossnet.facts.links import Link
+from crossnet.netfilter.foreign import Field, Numbers
+from crossnet.reach.host import Blocker, HostWalk, Leaving, Passage
+from crossnet.reach.packets import ICMP, ICMP6, TCP, UDP, Packets, Space, address_field
+from crossnet.reach.rules import Effect, Here
+from crossnet.values import Address, Family, Network, Ports, Protocol, Traffic, contains, family_of
+
+# Further than this nothing is followed: it goes in circles.
+_HOSTS = 16
+
+_SYN, _ACK = 2, 16
+_LENGTH, _TTL = 60, 64
+
+# ip(7), ip_local_port_range: whence a program gets its port that asks for none.
+EPHEMERAL = Ports(32768, 60999)
+
+_PROTOCOL = {Protocol.TCP: TCP, Protocol.UDP: UDP}
+_ECHO = {Family.V4: (ICMP, 8, 0), Family.V6: (ICMP6, 128, 129)}
+
+
+class Disposition(StrEnum):
+    """How packets end; the words of docs/reference, of which static facts can give these."""
+
+    DELIVERED = "delivered"
+    DELIVERED_TO_SEGMENT = "delivered-to-segment"
+    DROPPED = "dropped"
+    REJECTED = "rejected"
+    CONSUMED_LOCALLY = "consumed-locally"
+    NOT_SENT = "not-sent"
+    UNDETERMINED = "undetermined"
+
+
+_REJECTING = frozenset({"filter-reject", "no-route", "route-unreachable", "route-prohibit", "ttl-expired"})
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked: packets that a host sends, or that come to it by `ingress`, and the answers to them.
+
+    `sources` are those that a program binds to, none where the host chooses; `source_ports` None is any port. Without
+    `traffic` everything is asked. `egress` says of a host by which interface a crossing leaves it: where it has no
+    route, the walk goes on as if it had one there.
+    """
+
+    host: str
+    destinations: tuple[Network, ...]
+    traffic: tuple[Traffic, ...] = ()
+    sources: tuple[Network, ...] = ()
+    source_ports: Ports | None = EPHEMERAL
+    egress: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    ingress: str = ""
+    length: int = _LENGTH
+
+
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """A rule that gives packets another address or port on their way."""
+
+    host: str
+    chain: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """The packets of one direction.
+
+    `whole` when they all end so; else some do, and others pass. `blockers` are everything that stops them or perhaps
+    does, in their order; the first that is `now` and `certain` is where they end.
+    """
+
+    disposition: Disposition
+    host: str
+    interface: str
+    whole: bool
+    blockers: tuple[Blocker, ...] = ()
+    translations: tuple[Translated, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """The answer: what becomes of the requests, and of the answers to those that arrive."""
+
+    request: Journey
+    reply: Journey
+
+    @property
+    def passes(self) -> bool | None:
+        """Whether it works for all that was asked; None where facts alone do not tell."""
+        ends = (self.request, self.reply)
+        if any(journey.disposition is Disposition.UNDETERMINED for journey in ends):
+            return None
+        good = (Disposition.DELIVERED, Disposition.DELIVERED_TO_SEGMENT)
+        return all(journey.disposition in good for journey in ends)
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A host that packets come to by an interface, or from itself without one, and what becomes of them there."""
+
+    host: str
+    interface: str
+    passage: Passage
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Packets at the end of what is known: taken by a host, or given to a segment by its interface."""
+
+    host: str
+    interface: str
+    taken: bool
+    here: Here
+
+
+def reach(asked: Asked, hosts: Mapping[str, Facts]) -> Reached:
+    """What can pass, and what decides it: of the packets that are asked, over the hosts whose facts are given."""
+    return reached(Walked(asked, hosts))
+
+
+def packets_of(space: Space, asked: Asked) -> Packets:
+    """The first packets of the flows that are asked, as their host is about to send them."""
+    families = {family_of(each) for each in asked.destinations}
+    found = space.any_of(space.network(Field.DESTINATION6, each) for each in asked.destinations)
+    if asked.sources:
+        found &= space.any_of(space.network(Field.SOURCE6, each) for each in asked.sources)
+    else:
+        found &= space.any_of(
+            space.family(family) & space.value(address_field(Field.SOURCE6, family), 0) for family in families
+        )
+    if asked.traffic:
+        found &= space.any_of(_traffic(space, each, family) for each in asked.traffic for family in families)
+    found = _first_of_a_flow(space, found, asked.length, answer=False)
+    if asked.source_ports is not None:
+        ports = Numbers(((asked.source_ports.first, asked.source_ports.last),))
+        found &= space.among((Field.SOURCE_PORT,), ports) | ~space.present(Field.SOURCE_PORT)
+    return found
+
+
+def _first_of_a_flow(space: Space, packets: Packets, length: int, *, answer: bool) -> Packets:
+    for each, value in (
+        *((Field.FRAGMENT, 0), (Field.MORE_FRAGMENTS, 0), (Field.MARK, 0), (Field.DSCP, 0), (Field.ECN, 0)),
+        *((Field.TTL, _TTL), (Field.LENGTH, length), (Field.PACKET_TYPE, 0)),
+    ):
+        packets = space.with_value(packets, each, value)
+    packets = space.without(packets, Field.TCP_FLAGS, Field.ICMP_TYPE, Field.ICMP_CODE, Field.CT_MARK)
+    flags = space.value(Field.TCP_FLAGS, _SYN | _ACK if answer else _SYN)
+    packets &= flags | ~space.value(Field.PROTOCOL, TCP)
+    for family, (protocol, request, reply) in _ECHO.items():
+        echo = space.value(Field.ICMP_TYPE, reply if answer else request) & space.value(Field.ICMP_CODE, 0)
+        packets &= echo | ~(space.family(family) & space.value(Field.PROTOCOL, protocol))
+    return packets
+
+
+def _traffic(space: Space, traffic: Traffic, family: Family) -> Packets:
+    protocol = _ECHO[family][0] if traffic.protocol is Protocol.ICMP else _PROTOCOL[traffic.protocol]
+    found = space.family(family) & space.value(Field.PROTOCOL, protocol)
+    if traffic.ports is not None:
+        found &= space.among((Field.DESTINATION_PORT,), Numbers(((traffic.ports.first, traffic.ports.last),)))
+    return found
+
+
+class Walked:
+    """A question walked: the hosts that requests and answers come to, in order, and where they end."""
+
+    def __init__(self, asked: Asked, hosts: Mapping[str, Facts]) -> None:
+        self.asked, self.hosts = asked, hosts
+        self.space = space = Space()
+        for facts in hosts.values():
+            space.know_interfaces(link.name for link in facts.links)
+        first = Here.of(packets_of(space, asked))
+        self.visits, self.ends = self.walk(space, [(asked.host, asked.ingress or None, first)], {})
+        flows: dict[str, Packets] = {}
+        for visit in self.visits:
+            flows[visit.host] = flows.get(visit.host, space.none) | visit.passage.flows
+        self.turned = space.turned()
+        arriving, self.missing = self.answers(self.turned, self.ends)
+        self.back, self.back_ends = self.walk(self.turned, arriving, flows)
+
+    def walk(
+        self, space: Space, waiting: list[tuple[str, str | None, Here]], flows: Mapping[str, Packets]
+    ) -> tuple[list[Visit], list[End]]:
+        """Follow packets from host to host; `flows` is what each remembers, where they are answers."""
+        visits: list[Visit] = []
+        ends: list[End] = []
+        while waiting and len(visits) < _HOSTS:
+            name, ingress, here = waiting.pop(0)
+            remembered = flows.get(name, space.none) if flows else None
+            expected = "" if flows else self.asked.egress.get(name, "")
+            host = HostWalk(self.hosts[name], space, flows=remembered, expected=expected)
+            passage = host.sent(here) if ingress is None else host.received(here, ingress)
+            visits.append(Visit(name, ingress or "", passage))
+            if passage.delivered:
+                ends.append(End(name, ingress or "lo", True, passage.delivered))
+            for leaving in passage.leaving:
+                following, rest = self._following(space, name, leaving)
+                waiting += following
+                if rest:
+                    ends.append(End(name, leaving.interface, False, rest))
+        return visits, ends
+
+    def _following(
+        self, space: Space, name: str, leaving: Leaving
+    ) -> tuple[list[tuple[str, str | None, Here]], Here]:
+        """The hosts that take what leaves, and what nobody takes whose facts are known."""
+        here = leaving.here
+        following: list[tuple[str, str | None, Here]] = []
+        for other, link, address in self._neighbours(name, leaving.interface):
+            if leaving.next_hop is not None:
+                if address == leaving.next_hop:
+                    return [(other, link, here)], Here.of(space.none)
+                continue
+            of = space.address(Field.DESTINATION6, address)
+            part = here.through(lambda packets, of=of: packets & of)  # type: ignore[misc]
+            if part:
+                following.append((other, link, part))
+                here = here.through(lambda packets, of=of: packets & ~of)  # type: ignore[misc]
+        return following, here
+
+    def _neighbours(self, name: str, interface: str) -> Iterable[tuple[str, str, Address]]:
+        """The addresses of other hosts that answer on the segment of an interface, and by which of theirs.
+
+        A host answers there for each address that it has, on whatever interface (arp_ignore of 0).
+        """
+        own = self.hosts[name].link(interface)
+        for other, facts in self.hosts.items():
+            if other == name or own is None:
+                continue
+            for link in facts.links:
+                if _one_segment(own, link):
+                    for each in facts.links:
+                        yield from ((other, link.name, item.address) for item in each.addresses)
+
+    def answers(
+        self, space: Space, ends: list[End]
+    ) -> tuple[list[tuple[str, str | None, Here]], tuple[Blocker, ...]]:
+        """The answers to what arrived, where they come in, and what would keep them from coming."""
+        arriving: list[tuple[str, str | None, Here]] = []
+        missing: list[Blocker] = []
+        for end in ends:
+            if end.taken and end.host == self.asked.host and not self.asked.ingress:
+                continue
+            here = end.here.through(
+                lambda packets: _first_of_a_flow(
+                    space, space.unremembered(packets), self.asked.length, answer=True
+                )
+            )
+            if end.taken:
+                arriving.append((end.host, None, here))
+                continue
+            here, blocker = self._from_segment(space, end, here)
+            missing += [blocker] if blocker else []
+            arriving.append((end.host, end.interface, here))
+        return arriving, tuple(missing)
+
+    def _from_segment(self, space: Space, end: End, here: Here) -> tuple[Here, Blocker | None]:
+        """Whoever is on the segment answers what it can: that it has a way back beyond it is not known."""
+        link = self.hosts[end.host].link(end.interface)
+        near = space.any_of(
+            space.network(Field.DESTINATION6, item.network) for item in (link.addresses if link else ())
+        )
+        far = here.through(lambda packets: packets & ~near)
+        if not far:
+            return here, None
+        words = "nothing gives it an address of that network, and whether there is a way back is not known"
+        blocker = Blocker(
+            "snat-missing",
+            end.host,
+            end.interface,
+            "postrouting",
+            words,
+            False,
+            far.may.satisfiable(),
+            packets=far.fixed,
+        )
+        return here, blocker
+
+
+def _one_segment(one: Link, other: Link) -> bool:
+    """Whether two interfaces seem to be on one wire: the network of one holds an address of the other."""
+    return any(
+        contains(mine.network, their.address) or contains(their.network, mine.address)
+        for mine in one.addresses
+        for their in other.addresses
+    )
+
+
+def reached(walked: Walked) -> Reached:
+    """What a walk means."""
+    client = "" if walked.asked.ingress else walked.asked.host
+    request = _journey(walked.visits, walked.ends, client)
+    reply = _journey(walked.back, walked.back_ends, "", walked.missing)
+    return Reached(request, reply)
+
+
+def _journey(visits: list[Visit], ends: list[End], client: str, missing: tuple[Blocker, ...] = ()) -> Journey:
+    """One direction, told in its order."""
+    blockers = (*missing, *(each for visit in visits for each in visit.passage.blockers))
+    decisions = [(visit.host, each) for visit in visits for each in visit.passage.decisions]
+    translations = tuple(
+        dict.fromkeys(
+            Translated(host, each.place.chain, each.text)
+            for host, each in decisions
+            if each.effect is Effect.TRANSLATES
+        )
+    )
+    doubts = tuple(dict.fromkeys(words for each in blockers for words in each.doubts))
+    arrives = any(end.here.may.satisfiable() for end in ends)
+    stopped = any(visit.passage.stopped.satisfiable() for visit in visits)
+    either = any((visit.passage.stopped & visit.passage.passed).satisfiable() for visit in visits)
+    doubtful = any(
+        visit.passage.passed.satisfiable()
+        and not (
+            visit.passage.delivered.may.satisfiable()
+            or any(leaving.here.may.satisfiable() for leaving in visit.passage.leaving)
+        )
+        for visit in visits
+    )
+    first = next((each for each in blockers if each.now), None)
+    rest = blockers, translations, doubts
+    last = next((end for end in ends if end.here.may.satisfiable()), ends[-1] if ends else None)
+    if not visits:
+        return Journey(Disposition.NOT_SENT, "", "", True, *rest)
+    if not stopped and last is not None and not missing:
+        return Journey(_good(last, client), last.host, last.interface, len(ends) == 1, *rest)
+    if first is None:
+        where = visits[-1]
+        return Journey(Disposition.NOT_SENT, where.host, where.interface, True, *rest)
+    if (either and (arrives or doubtful)) or (missing and arrives):
+        return Journey(Disposition.UNDETERMINED, first.host, first.interface, not arrives, *rest)
+    surely = next((each for each in blockers if each.now and each.certain), first)
+    bad = Disposition.REJECTED if surely.code in _REJECTING else Disposition.DROPPED
+    if surely.host == client and surely.hook == "output":
+        bad = Disposition.NOT_SENT
+    return Journey(bad, surely.host, surely.interface, not arrives, *rest)
+
+
+def _good(end: End, client: str) -> Disposition:
+    if not end.taken:
+        return Disposition.DELIVERED_TO_SEGMENT
+    if client and end.host == client:
+        return Disposition.CONSUMED_LOCALLY
+    return Disposition.DELIVERED

@@ -1,0 +1,28 @@
+"""A few of the random configurations of scripts/conformance: what reach says is what happens."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+from reach import conformance
+
+TOOLS = ("ip", "nft", "iptables-legacy-restore", "iptables-nft-restore")
+
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces by ip-netns, as root"),
+    pytest.mark.skipif(
+        not all(map(shutil.which, TOOLS)), reason=f"needs {', '.join(TOOLS)} to make rules of every kind"
+    ),
+]
+
+
+def test_what_reach_says_is_what_happens() -> None:
+    result = conformance.run(first=1, configurations=6, count=26)
+    assert not result.disagreements, "\n".join(result.disagreements)
+    assert result.packets == 6 * 26
+    assert result.delivered > 20, "too little passes for this to say anything"
+    assert result.undetermined <= result.packets * 0.1

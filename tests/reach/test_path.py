@@ -1,0 +1,174 @@
+"""The seed scenario from facts alone: what stops it, everything that does, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+from types import MappingProxyType
+
+from crossnet.facts import Facts
+from crossnet.facts.capabilities import Capabilities
+from crossnet.facts.firewall import Firewall
+from crossnet.facts.links import Link, LinkAddress
+from crossnet.facts.policy import PolicyRule
+from crossnet.facts.routes import Route
+from crossnet.netfilter import foreign
+from crossnet.netfilter.foreign import Tool
+from crossnet.netfilter.xtables_save import parse_save
+from crossnet.reach.path import Asked, Disposition, Reached, reach
+from crossnet.values import Family, Traffic
+
+TARGET = ip_network("10.0.44.1")
+SNAT = """*nat
+-A POSTROUTING -s 10.0.43.15/32 -d 10.0.44.0/24 -o eth0 -j SNAT --to-source 10.0.44.63
+COMMIT
+"""
+
+
+def link(name: str, *addresses: str) -> Link:
+    held = (each.split("/") for each in addresses)
+    return Link(name, 1500, True, tuple(LinkAddress(ip_address(at), int(prefix)) for at, prefix in held))
+
+
+def route(to: str, device: str, via: str | None = None, **more: object) -> Route:
+    return Route(ip_network(to), ip_address(via) if via else None, device, **more)  # type: ignore[arg-type]
+
+
+def facts(name: str, links: Iterable[Link], *routes: Route, **more: object) -> Facts:
+    on_link = [
+        Route(item.network, None, each.name, protocol="kernel") for each in links for item in each.addresses
+    ]
+    return Facts(
+        host=name,
+        links=tuple(links),
+        routes=(*on_link, *routes),
+        sysctls=MappingProxyType({"net.ipv4.ip_forward": "1"}),
+        boot_settings=(),
+        neighbours=(),
+        capabilities=Capabilities(frozenset(), (6, 1), False),
+        firewall=Firewall(),
+        **more,  # type: ignore[arg-type]
+    )
+
+
+APP = facts("app", (link("eth0", "10.0.43.15/24"),), route("10.0.44.0/24", "eth0", "10.0.43.101"))
+GATEWAY = facts("gateway", (link("eth1", "10.0.43.101/24"), link("eth0", "10.0.44.63/24")))
+
+
+def with_rules(facts: Facts, text: str) -> Facts:
+    tables: tuple[foreign.Table, ...] = parse_save(text, "ip", Tool.IPTABLES_LEGACY)
+    return replace(facts, firewall=Firewall(foreign=(*facts.firewall.foreign, *tables)))
+
+
+def asked(app: Facts, gateway: Facts, *traffic: str) -> Reached:
+    question = Asked(
+        "app",
+        (TARGET,),
+        tuple(map(Traffic.from_text, traffic)),
+        egress=MappingProxyType({"gateway": "eth0"}),
+    )
+    return reach(question, {"app": app, "gateway": gateway})
+
+
+def codes(reached: Reached) -> list[str]:
+    return [each.code for each in (*reached.request.blockers, *reached.reply.blockers)]
+
+
+def test_a_healthy_crossing_passes_there_and_back() -> None:
+    answer = asked(APP, with_rules(GATEWAY, SNAT), "tcp/443")
+    assert answer.passes
+    assert not codes(answer)
+    assert answer.request.disposition is Disposition.DELIVERED_TO_SEGMENT
+    assert (answer.request.host, answer.request.interface) == ("gateway", "eth0")
+    assert answer.reply.disposition is Disposition.DELIVERED
+    assert answer.reply.host == "app"
+    (translated,) = answer.request.translations
+    assert "--to-source 10.0.44.63" in translated.text
+
+
+def test_all_that_would_have_to_change_is_told_at_once() -> None:
+    off = replace(GATEWAY, sysctls=MappingProxyType({"net.ipv4.ip_forward": "0"}))
+    refusing = "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -p tcp -m tcp --dport 443 -j REJECT\nCOMMIT\n"
+    answer = asked(APP, with_rules(off, refusing), "tcp/443")
+    assert codes(answer) == [
+        "ip-forward-disabled",
+        "filter-reject",
+        "filter-policy-drop",
+        "snat-missing",
+        "ip-forward-disabled",
+        "filter-policy-drop",
+    ]
+    assert answer.passes is False
+    assert answer.request.disposition is Disposition.DROPPED
+    assert "--dport 443 -j REJECT" in answer.request.blockers[1].text
+    assert [each.now for each in answer.request.blockers] == [True, False, False]
+
+
+def test_without_a_route_nothing_is_sent_and_a_rule_of_the_client_is_named_as_its_own() -> None:
+    answer = asked(replace(APP, routes=APP.routes[:1]), GATEWAY, "icmp")
+    assert codes(answer) == ["src-no-route"]
+    assert answer.request.disposition is Disposition.NOT_SENT
+    dropping = with_rules(APP, "*filter\n-A OUTPUT -d 10.0.44.0/24 -j DROP\nCOMMIT\n")
+    answer = asked(dropping, with_rules(GATEWAY, SNAT), "icmp")
+    assert codes(answer) == ["src-output-filtered"]
+    assert answer.request.disposition is Disposition.NOT_SENT
+
+
+def test_of_all_packets_a_rule_stops_its_own_part() -> None:
+    dropping = "*filter\n-A FORWARD -p tcp -m tcp --dport 22 -j DROP\nCOMMIT\n"
+    answer = asked(APP, with_rules(with_rules(GATEWAY, SNAT), dropping))
+    assert codes(answer) == ["filter-rule-drop"]
+    assert answer.passes is False
+    assert answer.request.disposition is Disposition.DROPPED
+    assert not answer.request.whole
+    elsewhere = dropping.replace("22", "22 -s 192.0.2.0/24")
+    assert not codes(asked(APP, with_rules(with_rules(GATEWAY, SNAT), elsewhere)))
+
+
+def test_what_depends_on_the_moment_is_undetermined_and_named() -> None:
+    limited = "*filter\n-A FORWARD -m limit --limit 1/hour -j DROP\nCOMMIT\n"
+    answer = asked(APP, with_rules(with_rules(GATEWAY, SNAT), limited), "icmp")
+    assert answer.passes is None
+    assert answer.request.disposition is Disposition.UNDETERMINED
+    assert any("limit" in words for words in answer.request.doubts)
+
+
+def test_the_reply_needs_its_own_way_through_reverse_path_and_forwarding() -> None:
+    strict = {**GATEWAY.sysctls, "net.ipv4.conf.eth1.rp_filter": "1"}
+    led = (route("10.0.43.15/32", "eth0", "10.0.44.9"),)
+    gateway = with_rules(
+        replace(GATEWAY, sysctls=MappingProxyType(strict), routes=(*GATEWAY.routes, *led)), SNAT
+    )
+    answer = asked(APP, gateway, "icmp")
+    assert codes(answer) == ["reverse-path-filter"]
+    only_reply = {**GATEWAY.sysctls, "net.ipv4.conf.eth0.forwarding": "0"}
+    answer = asked(APP, with_rules(replace(GATEWAY, sysctls=MappingProxyType(only_reply)), SNAT), "icmp")
+    assert codes(answer) == ["interface-forwarding-disabled"]
+    assert answer.request.disposition is Disposition.DELIVERED_TO_SEGMENT
+    assert answer.reply.disposition is Disposition.DROPPED
+
+
+def test_a_policy_rule_leads_to_its_own_table() -> None:
+    rules = (
+        PolicyRule(Family.V4, 0, table="local"),
+        PolicyRule(Family.V4, 100, table="52", source=ip_network("10.0.43.0/24")),
+        PolicyRule(Family.V4, 32766, table="main"),
+    )
+    away = Route(ip_network("0.0.0.0/0"), None, None, table="52", type="blackhole")
+    gateway = replace(with_rules(GATEWAY, SNAT), policy_rules=rules, routes=(*GATEWAY.routes, away))
+    answer = asked(APP, gateway, "icmp")
+    assert codes(answer)[0] == "route-blackhole"
+    assert "blackhole default" in answer.request.blockers[0].text
+
+
+def test_packets_that_come_to_a_gateway_can_be_asked_without_their_client() -> None:
+    question = Asked(
+        "gateway", (TARGET,), (Traffic.from_text("icmp"),), (ip_network("10.0.43.0/29"),), ingress="eth1"
+    )
+    answer = reach(question, {"gateway": GATEWAY})
+    assert answer.request.disposition is Disposition.DELIVERED_TO_SEGMENT
+    assert codes(answer) == ["snat-missing"]
+    assert answer.passes is None
+    own = replace(question, sources=(ip_network("10.0.43.101"),))
+    assert codes(reach(own, {"gateway": GATEWAY}))[0] == "martian-source"
