@@ -15,7 +15,7 @@ Id=crossnet.service
 ActiveState=inactive
 Job=1234
 
-Id=crossnet-close.service
+Id=crossnet-close@nftables.service
 ActiveState=inactive
 """
 
@@ -24,7 +24,7 @@ def test_units_run_or_are_about_to() -> None:
     assert parse_units(SHOWN) == {
         "crossnet-rules.service": True,
         "crossnet.service": True,
-        "crossnet-close.service": False,
+        "crossnet-close@nftables.service": False,
     }
     assert parse_units("") == {}
     assert parse_units("\n") == {}

@@ -92,8 +92,8 @@ MUTATIONS = (
     Mutation(
         "a unit that is stopped does not close the gateway",
         "persistence/unit.py",
-        'stop = _STOP if fenced else ""',
-        'stop = ""',
+        'stop=_STOP if fenced else ""',
+        'stop=""',
         f"{IN_TIME}rules_are_loaded_again[iptables-nft]",
     ),
     Mutation(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -96,6 +97,7 @@ class Fire:
         assert min(sent) >= 500
         arrived = [now - then for now, then in zip(self.arrived(), before, strict=True)]
         assert arrived == [0, 0], f"of {sent}"
+        logging.getLogger(__name__).info("none of %s packets arrived", sum(sent))
 
 
 def under_fire(lab: Lab) -> Fire:

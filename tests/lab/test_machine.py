@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from ipaddress import ip_interface
-from itertools import product
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,6 @@ from crossnet.transport import Completed, lines
 from crossnet.transport.lab import LabHost
 from crossnet.verification import Result
 from lab.crossing import Bench
-from lab.test_fence_in_time import TARGETS, under_fire, with_outsider
 
 pytestmark = pytest.mark.machine
 
@@ -100,124 +98,6 @@ def test_a_crossing_comes_back_with_systemd(
         assert b.run(host, "systemctl list-unit-files --no-legend 'crossnet*'").text == ""
         assert b.check(host, "find /etc -name '*crossnet*'") == ""
     assert not b.pings("app", "10.0.44.1")
-
-
-# As iptables-services has it on EL: it is not in the image. Stopped it flushes all tables, reloaded it loads its own.
-IPTABLES_UNIT = """\
-[Unit]
-Before=network-pre.target shutdown.target
-Conflicts=shutdown.target
-DefaultDependencies=no
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-StartLimitInterval=0
-ExecStart=/bin/sh -c 'for x in iptables ip6tables; do $x-restore /etc/iptables.rules; done'
-ExecReload=/bin/sh -c 'for x in iptables ip6tables; do $x-restore /etc/iptables.rules; done'
-ExecStop=/bin/sh -c 'for x in iptables ip6tables; do for t in filter nat mangle; do $x -t $t -F; done; done'
-[Install]
-WantedBy=sysinit.target
-"""
-IPTABLES_RULES = "".join(
-    f"*{table}\n:{chain} ACCEPT [0:0]\nCOMMIT\n"
-    for table, chain in (("filter", "FORWARD"), ("nat", "POSTROUTING"), ("mangle", "FORWARD"))
-)
-
-
-def with_firewall(b: Bench, firewall: str) -> None:
-    """A firewall's unit on the gateway that flushes everything whenever it is started, stopped or reloaded."""
-    if firewall == "iptables":
-        b.check("gateway", "cat >/etc/systemd/system/iptables.service", stdin=IPTABLES_UNIT.encode())
-        b.check("gateway", "cat >/etc/iptables.rules", stdin=IPTABLES_RULES.encode())
-    else:
-        b.check("gateway", "mkdir -p /etc/systemd/system/nftables.service.d")
-        limit = b"[Service]\nStartLimitInterval=0\n"  # this test restarts it more often than an operator
-        b.check("gateway", "cat >/etc/systemd/system/nftables.service.d/often.conf", stdin=limit)
-    b.check("gateway", f"systemctl daemon-reload && systemctl enable --now {firewall}")
-
-
-@pytest.mark.parametrize("firewall", ["nftables", "iptables"])
-def test_nobody_passes_while_a_firewall_is_restarted(
-    machines_up: LabUp, eventually: Eventually, firewall: str
-) -> None:
-    fire = under_fire(machines_up(with_outsider()))
-    b = fire.bench
-    with_firewall(b, firewall)
-    crossing = f"to: [10.0.44.0/24, 'fd00:44::/64'], firewall: {firewall}"
-    spec = b.spec(crossing)
-
-    def works() -> bool:
-        return all(b.pings("app", target) for target in TARGETS)
-
-    with fire.burning():
-        b.apply(spec)
-        for verb in ("restart", "reload", "try-restart", "reload-or-restart"):
-            for _ in range(8):
-                b.check("gateway", f"systemctl {verb} {firewall}")
-            eventually(works, f"the crossing works after {verb}")
-        assert b.plan(spec).is_empty
-
-        b.check("gateway", f"systemctl stop {firewall}")
-        assert b.check("gateway", "sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding") == "0\n0\n"
-        assert not b.pings("app", TARGETS[0])
-        b.check("gateway", f"systemctl start {firewall} && systemctl start crossnet")
-        eventually(works, "the crossing works when the units are started")
-
-        b.check("gateway", f"systemctl stop {firewall}")
-        assert any("does not run" in change.description for _, change in b.plan(spec).changes)
-        b.apply(spec)
-        eventually(works, "the crossing works when it is applied again")
-        assert b.plan(spec).is_empty
-
-        for reboot in (restart, pull_the_plug):
-            reboot(b, eventually)
-            eventually(works, "the crossing works after a reboot")
-        b.undo(spec)
-    assert b.check("gateway", "systemctl list-units --no-legend 'crossnet*'") == ""
-    assert b.check("gateway", "find /etc -name '*crossnet*'") == ""
-    assert b.check("gateway", "systemctl is-system-running") == "running\n"
-    b.check("gateway", "sysctl -q -w net.ipv4.ip_forward=1")
-    b.check("gateway", f"systemctl restart {firewall}")
-    assert (
-        b.check("gateway", "sysctl -n net.ipv4.ip_forward") == "1\n"
-    )  # nothing of crossnet closes it any more
-
-
-# What the start of crossnet's units finds first takes its time: after the rules are loaded, and before it opens.
-SLOW = """
-cd /usr/local/sbin
-printf '#!/bin/sh\\n/usr/sbin/nft "$@" || exit\\nsleep 0.1\\n' >nft
-printf '#!/bin/sh\\ncase $* in *-p*) sleep 0.1;; esac\\nexec /usr/sbin/sysctl "$@"\\n' >sysctl
-chmod +x nft sysctl
-"""
-# One after the other, the second at some moment in that start.
-OVERTAKING = """
-for pause in 0 .05 .1 .15 .2 .3; do
-    systemctl {verb} {firewall} && sleep $pause && systemctl {again} {firewall} && sleep $pause || exit
-done
-"""
-
-
-@pytest.mark.parametrize("firewall", ["nftables", "iptables"])
-def test_nobody_passes_while_a_restart_overtakes_the_last(
-    machines_up: LabUp, eventually: Eventually, firewall: str
-) -> None:
-    fire = under_fire(machines_up(with_outsider()))
-    b = fire.bench
-    with_firewall(b, firewall)
-    spec = b.spec(f"to: [10.0.44.0/24, 'fd00:44::/64'], firewall: {firewall}")
-    b.apply(spec)
-    b.check("gateway", SLOW)
-    for verb, again in product(("restart", "reload"), ("restart", "--no-block restart", "reload")):
-        with fire.burning():
-            b.check("gateway", OVERTAKING.format(verb=verb, firewall=firewall, again=again))
-            eventually(
-                lambda: all(b.pings("app", target) for target in TARGETS),
-                f"the crossing works after {verb} and {again}",
-            )
-            assert b.plan(spec).is_empty
-    assert b.check("gateway", "systemctl is-system-running") == "running\n"
-    assert b.check("gateway", "find /run -name 'crossnet.*'") == ""
 
 
 def test_rules_are_there_before_the_network(machines_up: LabUp) -> None:

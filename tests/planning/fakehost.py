@@ -96,7 +96,7 @@ class FakeHost:
                     self._sysctl(*pair.split("="))
             case Command(argv=("ip", _, "route", verb, *words)):
                 self._route(verb, read_route(" ".join(words)))
-            case Command(argv=("sh", "-c", script, "sh", _)) if script.startswith("systemctl daemon-reload"):
+            case Command(argv=("sh", "-c", script, "sh", *_)) if script.startswith("systemctl daemon-reload"):
                 pass  # no systemd answers here
             case _:
                 raise AssertionError(f"no tool for {step}")

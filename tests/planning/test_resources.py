@@ -148,18 +148,49 @@ def test_a_unit_is_enabled_where_its_link_is() -> None:
     want = Service("crossnet.service")
     facts = host_facts("app", "")
     assert want.current(facts) is None
-    linked = with_files(facts, {want.link: FileState(b"", 0o777, "", "/etc/systemd/system/crossnet.service")})
+    (path,) = want.links
+    linked = with_files(facts, {path: FileState(b"", 0o777, "", "/etc/systemd/system/crossnet.service")})
     assert want.current(linked) == want
     link, start = run(Change(None, want))
-    assert link == f"link {want.link} to /etc/systemd/system/crossnet.service"
+    assert link == f"link {path} to /etc/systemd/system/crossnet.service"
     assert start.endswith('systemctl --no-block start "$1" sh crossnet.service')
     link, stop = run(Change(want, None))
-    assert link == f"remove {want.link}"
-    assert 'systemctl --no-block stop "$1"' in stop
+    assert link == f"remove {path}"
+    assert 'systemctl --no-block stop "$2"' in stop
+    assert stop.endswith("sh crossnet.service crossnet.service")
     at_boot = Service("crossnet-recover.service", stays=False)
-    assert run(Change(None, at_boot)) == [
-        f"link {at_boot.link} to /etc/systemd/system/crossnet-recover.service"
-    ]
+    (path,) = at_boot.links
+    assert run(Change(None, at_boot)) == [f"link {path} to /etc/systemd/system/crossnet-recover.service"]
+
+
+def test_a_template_is_enabled_beside_each_unit_that_wants_it() -> None:
+    want = Service("crossnet-close@.service", wanted_by=("a.service", "b.service"))
+    paths = [f"/etc/systemd/system/{x}.service.wants/crossnet-close@{x}.service" for x in "ab"]
+    template = "/etc/systemd/system/crossnet-close@.service"
+    *links, start = run(Change(None, want))
+    assert links == [f"link {path} to {template}" for path in paths]
+    assert start.endswith("sh crossnet-close@.service crossnet-close@a.service crossnet-close@b.service")
+    *links, stop = run(Change(want, None))
+    assert links == [f"remove {path}" for path in paths]
+    assert stop.endswith("sh crossnet-close@.service crossnet-*@*.service")
+    assert Service.decode(want.encode()) == want
+
+
+def test_a_template_that_lacks_a_link_is_told_and_found_without_a_record() -> None:
+    want = Service("crossnet-close@.service", wanted_by=("a.service", "b.service"))
+    facts = host_facts("app", "")
+    assert want.current(facts) is None
+    state = FileState(b"", 0o777, "", "/etc/systemd/system/crossnet-close@.service")
+    half = with_files(facts, {want.links[1]: state})
+    have = want.current(half)
+    assert have == replace(want, wanted_by=("b.service",))
+    assert not want.satisfied_by(have)
+    assert run(Change(want, have))[:2] == [f"link {want.links[1]} to {want.file}", f"remove {want.links[0]}"]
+    assert Service.traces(half) == (have,)
+    both = with_files(facts, dict.fromkeys(want.links, state))
+    assert Service.traces(both) == (want,)
+    # What is made of it runs as long as its firewall does.
+    assert want.satisfied_by(want.current(replace(both, units={})) or have)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +201,7 @@ def test_a_unit_that_does_not_run_is_told_and_started(units: dict[str, bool] | N
     """Where systemd cannot be asked it counts as running."""
     want = Service("crossnet.service")
     link = FileState(b"", 0o777, "", "/etc/systemd/system/crossnet.service")
-    have = want.current(replace(with_files(host_facts("app", ""), {want.link: link}), units=units))
+    have = want.current(replace(with_files(host_facts("app", ""), {want.links[0]: link}), units=units))
     assert have is not None
     assert want.satisfied_by(have) is satisfied
     assert replace(want, stays=False).satisfied_by(have)

@@ -18,7 +18,7 @@ from crossnet.export.work import Work
 from crossnet.export.yaml import Template, Value, block
 from crossnet.planning import Plan
 from crossnet.record import APPLIED, JOURNAL, VERIFIED
-from crossnet.resources import Change, Command, File, Link, Resource, Step, Write
+from crossnet.resources import Change, Command, File, Link, Resource, Step, Write, goes_with_its_last
 from crossnet.spec import HostSpec
 from crossnet.transport import PATH
 from crossnet.transport.ssh.destination import parse
@@ -369,7 +369,7 @@ def _step(name: str, number: int, step: Step, work: Work, known: _Known) -> Iter
 def _remove(name: str, path: str) -> Iterator[Task]:
     yield {"name": name, "ansible.builtin.file": {"path": path, "state": "absent"}}
     folder = PurePosixPath(path).parent
-    if folder.name == "crossnet":
+    if goes_with_its_last(folder):
         yield {
             "name": f"{folder} goes with its last file",
             "ansible.builtin.command": {"argv": ["rmdir", str(folder)], "removes": str(folder)},

@@ -12,7 +12,7 @@ from crossnet.export.state import Test, functions, is_back, is_made
 from crossnet.export.work import Work
 from crossnet.planning import Plan
 from crossnet.record import APPLIED, FOLDER, JOURNAL, VERIFIED
-from crossnet.resources import Change, Command, Step, Write
+from crossnet.resources import Change, Command, Step, Write, goes_with_its_last
 from crossnet.transport import PATH
 
 # What stands in a script as it is, because every editor, terminal and shell shows and keeps it alike.
@@ -234,7 +234,7 @@ def _step(step: Step, work: Work, texts: _Texts) -> Iterator[str]:
         yield f"ln -sfn {shlex.quote(step.target)} {path}"
     else:
         yield f"rm -f {path}"
-        if step.path.parent.name == "crossnet":  # a folder of crossnet's own goes with its last file
+        if goes_with_its_last(step.path.parent):
             yield f"{{ rmdir {folder} 2>/dev/null || :; }}"
 
 

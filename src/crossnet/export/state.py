@@ -128,9 +128,13 @@ def _is(side: Resource | None, either: Resource, locate: Locate) -> Test:
         case File() as file if there:
             return Test(shlex.join(("is_file", locate(file.path), f"{file.mode:o}")), file.data)
         case Service() as service if there:
-            target = shlex.quote(f"/etc/systemd/system/{service.unit}")
-            return Test(f'[ "$(readlink {shlex.quote(locate(service.link))})" = {target} ]')
-        case File(path=path) | Service(link=path):
+            return _all(
+                f'[ "$(readlink {shlex.quote(locate(link))})" = {shlex.quote(service.file)} ]'
+                for link in service.links
+            )
+        case Service() as service:
+            return _all(shlex.join(("is_absent", locate(link))) for link in service.links)
+        case File(path=path):
             return _line("is_absent", locate(path))
         case other:
             raise Bug(f"there is no test for a {other.kind}")
@@ -142,6 +146,10 @@ _SLASHES = str.maketrans("./", "/.")
 
 def _line(*words: str) -> Test:
     return Test(shlex.join(words))
+
+
+def _all(lines: Iterable[str]) -> Test:
+    return Test(" && ".join(lines))
 
 
 def _table(table: RuleTable, there: bool) -> Test:

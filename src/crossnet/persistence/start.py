@@ -49,6 +49,21 @@ FILES = (
     *(_ipset_file(family) for family in Family),
 )
 
+# Measured with firewalld 1.3.3: its flush comes when systemd has long ended its start, and its reload (ExecReload= only
+# sends a signal). firewall-cmd(1) ends with 0 when it runs, 251 when it runs and something failed, 252 when there was
+# no answer; D-Bus waits 25 s for one.
+_SETTLED = """\
+# firewalld tells systemd that it runs, or is reloaded, before it flushes the rules of iptables; it answers after it.
+settled() {
+    for _ in 1 2 3; do
+        systemctl --quiet is-active firewalld.service || return 0
+        firewall-cmd --state >/dev/null 2>&1
+        case $? in 0 | 251) return ;; esac
+    done
+    return 1
+}
+[ "${1-}" = rules ] || try settled"""
+
 _TRY = """\
 failed=0
 try() { "$@" || failed=1; }"""
@@ -87,10 +102,32 @@ _CLOSE = """
 leave={leave}
 exec 9<{folder}
 close() {{ flock -w 10 9; rm -f $leave; sysctl -e -q -w {settings}; }}
-if [ "${{1-}}" = close ]; then close; exit; fi
-trap 'close; exit 1' TERM
-[ "${{1-}}" = rules ] || echo $$ >$leave
-"""
+trap 'close; exit 1' TERM"""
+_STAYS_OPEN = """
+close() { :; } # it forwarded before crossnet"""
+
+_EVENTS = f"""\
+case ${{1-}} in
+    close)
+        close
+        exit
+        ;;
+    before) # a firewall, $2, is started or reloaded; it waits until what is queued here to be stopped has stopped
+        close
+        ! systemctl --quiet is-active {UNIT} || systemctl --no-block stop {UNIT}
+        exec systemctl --no-block restart "crossnet-gate@$2.service"
+        ;;
+    after) # it was started or reloaded; in rescue mode nothing of this is
+        ! systemctl show -p ActiveState -p Job multi-user.target | grep -q -e =active -e '^Job=[1-9]' ||
+            exec systemctl --no-block start {UNIT}
+        exit
+        ;;
+    stopped)
+        close
+        exec systemctl --no-block stop {UNIT}
+        ;;
+esac"""
+_TAKE_LEAVE = '[ "${1-}" = rules ] || echo $$ >$leave'
 
 _OPEN = f"""\
 if [ "${{1-}}" = rules ]; then
@@ -118,11 +155,16 @@ def script_and_files(
     rules = list(_rules(live, head, files))
     script: list[str] = []
     if any(isinstance(item, Jump) for item in live):
-        script.append(_ENTER if fenced else f"{_ENTER}\n")
+        script.append(_ENTER)
     if fenced:
         paths = (path_of(item.name).removeprefix("/proc/sys/") for item in fenced)
         settings_off = " ".join(f"{path}=0" for path in paths)
-        script.append(_CLOSE.format(leave=LEAVE, folder=FOLDER, settings=settings_off))
+        close = _CLOSE.format(leave=LEAVE, folder=FOLDER, settings=settings_off)
+        script += (close, _EVENTS, f"{_TAKE_LEAVE}\n")
+    elif rules:
+        script += (_STAYS_OPEN, f"{_EVENTS}\n")
+    if any(isinstance(item, Jump) for item in live):
+        script.append(f"{_SETTLED}\n")
     script += rules
     if fenced:
         script.append(_OPEN)

@@ -8,36 +8,41 @@ from crossnet import record
 from crossnet.persistence import start
 from crossnet.persistence.start import SYSCTL_FILE, UNIT
 from crossnet.resources import File, Resource, Service, Sysctl
+from crossnet.resources.service import unit_file
 
 __all__ = ["BOOT_GUARD", "FILES", "SYSCTL_FILE", "persistent"]
 
+CLOSE_UNIT = "crossnet-close@.service"
+GATE_UNIT = "crossnet-gate@.service"
 RULES_UNIT = "crossnet-rules.service"
-CLOSE_UNIT = "crossnet-close.service"
-GATE_UNIT = "crossnet-gate.service"
 RECOVER_UNIT = "crossnet-recover.service"
 
-
-def _unit_file(unit: str) -> str:
-    return f"/etc/systemd/system/{unit}"
-
-
-FILES = (
-    *start.FILES,
-    *(
-        path
-        for unit in (UNIT, RULES_UNIT, GATE_UNIT, CLOSE_UNIT, RECOVER_UNIT)
-        for path in (_unit_file(unit), Service(unit).link)
-    ),
-)
-
-# What ends a transaction that a power cut left open; the only thing that is written before a confirmation.
-BOOT_GUARD = frozenset({("file", _unit_file(RECOVER_UNIT)), ("service", RECOVER_UNIT)})
 
 # Units whose start, stop, restart or reload may flush crossnet's rules: those that come before the network, and
 # those that come later in the boot. Not docker and libvirtd, which leave them: and docker sets a policy of DROP
 # where it finds forwarding off.
 _EARLY = "nftables.service iptables.service ip6tables.service netfilter-persistent.service"
 _LATE = "firewalld.service shorewall.service shorewall6.service"
+
+# What is enabled, with what enables it and whether it is to run from now on; the gate comes with what closes.
+_SERVICES = {
+    service.unit: service
+    for service in (
+        Service(UNIT),
+        Service(RULES_UNIT),
+        Service(CLOSE_UNIT, wanted_by=(*_EARLY.split(), *_LATE.split())),
+        Service(RECOVER_UNIT, stays=False),
+    )
+}
+
+FILES = (
+    *start.FILES,
+    *(path for service in _SERVICES.values() for path in (service.file, *service.links)),
+    unit_file(GATE_UNIT),
+)
+
+# What ends a transaction that a power cut left open; the only thing that is written before a confirmation.
+BOOT_GUARD = frozenset({("file", unit_file(RECOVER_UNIT)), ("service", RECOVER_UNIT)})
 
 # Before the rules are loaded: files that were not confirmed go, and those that were are completed.
 _RECOVER_UNIT_TEXT = f"""\
@@ -61,62 +66,59 @@ WantedBy=multi-user.target
 # StartLimitInterval=0 in all that follows: a firewall that is restarted five times in ten seconds must not leave the
 # gateway closed. It stands where systemd 219 looks for it, and later ones do too.
 
-# A reload of a firewall flushes without stopping anything. systemd orders reloads as it orders starts, and a stop goes
-# before either (systemd: src/core/job.c, job_compare): so this one comes before the firewall's, which waits until the
-# units below are stopped, and they are started when it is done. They are not reloaded themselves: systemd may begin
-# the next reload of the firewall while they still work on the last. Nor with try-restart, which passes over a unit
-# that is just being started (job_type_collapse), and that would then open what was flushed.
+# One beside each firewall, and it runs as long as that one does: so it is started before the firewall is, whoever
+# starts it, and is there to be reloaded before the firewall is. Either way the firewall waits: systemd orders reloads
+# as it orders starts, and a stop goes before both (systemd: src/core/job.c, job_compare), so what is ordered after the
+# firewall has stopped by then. StopWhenUnneeded= and not PartOf=: it stops also when the firewall fails or ends by
+# itself, and not for a restart, which the gate sees. At boot it comes after what switches forwarding on. Without a job
+# of the firewall it has nothing to do: then it is started beside one that runs.
 _CLOSE_UNIT_TEXT = f"""\
 [Unit]
-Description=crossnet: closes the gateway while a firewall loads its rules again
+Description=crossnet: closes the gateway before %i is started or reloaded
 DefaultDependencies=no
-Before={_EARLY}
-Before={_LATE}
-Before=shutdown.target
+Wants={GATE_UNIT.replace("@", "@%i")}
+After=systemd-sysctl.service
+Before=%i.service shutdown.target
 Conflicts=shutdown.target
-ReloadPropagatedFrom={_EARLY}
-ReloadPropagatedFrom={_LATE}
+StopWhenUnneeded=yes
+ReloadPropagatedFrom=%i.service
 
 [Service]
 Type=oneshot
 RemainAfterExit=yes
 StartLimitInterval=0
-ExecStart=/bin/sh -c :
-ExecReload=/bin/sh -c "systemctl --no-block restart {RULES_UNIT} {GATE_UNIT} {UNIT}"
+ExecStart=/bin/sh -c "! systemctl show -p Job %i.service | grep -q '=[1-9]' || exec sh {start.SCRIPT} before %i"
+ExecReload=/bin/sh {start.SCRIPT} before %i
 
 [Install]
-WantedBy=multi-user.target
+WantedBy={_EARLY} {_LATE}
 """
 
-# The start of the unit that opens the gateway takes a while, and in that while an older systemd does not stop it when
-# a firewall is restarted (job_type_collapse). This one has nothing to do at its start and is up before that begins: so
-# there is always one that is stopped before a firewall is, and the start that it overtakes does not open.
+# One for each firewall, because firewalls are in conflict with each other: restarting firewalld stops nftables, and
+# systemd refuses to stop and to restart one and the same unit. Up before the unit that opens begins: that one takes a
+# while, and in that while an older systemd does not stop it when a firewall is restarted (job_type_collapse). It is
+# started again only where the host has it started at boot: not in rescue mode.
 _GATE_UNIT_TEXT = f"""\
 [Unit]
-Description=crossnet: closes the gateway before a firewall is stopped
+Description=crossnet: closes the gateway before %i is stopped, and opens it when it was started
 DefaultDependencies=no
-After=local-fs.target {RULES_UNIT}
-After={_EARLY}
+After=local-fs.target {_EARLY}
 After={_LATE}
-Before=shutdown.target
+Before={UNIT} shutdown.target
 Conflicts=shutdown.target
-PartOf={_EARLY}
-PartOf={_LATE}
+PartOf=%i.service
 
 [Service]
 Type=oneshot
 RemainAfterExit=yes
 StartLimitInterval=0
-ExecStart=/bin/sh -c :
-{{stop}}
-[Install]
-WantedBy=multi-user.target
+ExecStart=/bin/sh {start.SCRIPT} after
+ExecStop=/bin/sh {start.SCRIPT} stopped
 """
 
 # systemd-sysctl switches forwarding on long before the network comes up. The rules are in place in between,
 # so that there is no moment at which a gateway forwards without its fence. Without default dependencies, as
-# nftables.service has it: cloud-init orders the network before sysinit.target. What is ordered after a firewall
-# is stopped before it, so the gateway is closed before its rules are flushed.
+# nftables.service has it: cloud-init orders the network before sysinit.target.
 _RULES_UNIT_TEXT = f"""\
 [Unit]
 Description=crossnet: rules of its crossings, before the network is up
@@ -126,20 +128,19 @@ Wants=network-pre.target
 Before=network-pre.target shutdown.target
 After=local-fs.target {_EARLY}
 Conflicts=shutdown.target
-PartOf={_EARLY}
 
 [Service]
 Type=oneshot
 RemainAfterExit=yes
 StartLimitInterval=0
 ExecStart=/bin/sh {start.SCRIPT} rules
-{{stop}}
+
 [Install]
 WantedBy=multi-user.target
 """
 
-# After everything that may flush rules, and again when one of them is restarted; order only, so that nothing
-# is started that the host would not start by itself. Routes need the interfaces up.
+# After everything that may flush rules; order only, so that nothing is started that the host would not start by
+# itself. What is ordered after a firewall is stopped before it. Routes need the interfaces up.
 _UNIT_TEXT = f"""\
 [Unit]
 Description=crossnet: routes, rules and settings of its crossings
@@ -148,9 +149,7 @@ Wants=network-online.target
 After=network-online.target {RULES_UNIT}
 After={_EARLY}
 After={_LATE} ufw.service docker.service libvirtd.service
-PartOf={_EARLY}
-PartOf={_LATE}
-{{gate}}
+
 [Service]
 Type=oneshot
 RemainAfterExit=yes
@@ -161,7 +160,6 @@ ExecStart=/bin/sh {start.SCRIPT}
 WantedBy=multi-user.target
 """
 
-_BEHIND_GATE = f"Requires={GATE_UNIT}\nAfter={GATE_UNIT}\n"
 _STOP = f"ExecStop=/bin/sh {start.SCRIPT} close\n"
 
 
@@ -177,18 +175,14 @@ def persistent(
     files, has_rules = start.script_and_files(live, fenced, head)
     if not files:
         return ()
-    stop = _STOP if fenced else ""
-    units = {UNIT: _UNIT_TEXT.format(gate=_BEHIND_GATE if fenced else "", stop=stop)}
+    units = {UNIT: _UNIT_TEXT.format(stop=_STOP if fenced else "")}
     if has_rules:
-        units[RULES_UNIT] = _RULES_UNIT_TEXT.format(stop=stop)
-    if fenced:
-        units[GATE_UNIT] = _GATE_UNIT_TEXT.format(stop=stop)
-        units[CLOSE_UNIT] = _CLOSE_UNIT_TEXT
+        units |= {RULES_UNIT: _RULES_UNIT_TEXT, GATE_UNIT: _GATE_UNIT_TEXT, CLOSE_UNIT: _CLOSE_UNIT_TEXT}
     units[RECOVER_UNIT] = _RECOVER_UNIT_TEXT
     return (
         *files,
-        *(File(_unit_file(unit), (head + text).encode()) for unit, text in units.items()),
-        *(Service(unit, stays=unit != RECOVER_UNIT) for unit in units),
+        *(File(unit_file(unit), (head + text).encode()) for unit, text in units.items()),
+        *(_SERVICES[unit] for unit in units if unit in _SERVICES),
     )
 
 

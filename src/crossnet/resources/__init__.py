@@ -5,7 +5,17 @@ from __future__ import annotations
 from crossnet.resources.file import File
 from crossnet.resources.jump import Jump
 from crossnet.resources.policy_rule import PolicyRuleResource
-from crossnet.resources.resource import Change, Command, Encoded, Link, Look, Resource, Step, Write
+from crossnet.resources.resource import (
+    Change,
+    Command,
+    Encoded,
+    Link,
+    Look,
+    Resource,
+    Step,
+    Write,
+    goes_with_its_last,
+)
 from crossnet.resources.route import RouteResource
 from crossnet.resources.service import Service
 from crossnet.resources.sysctl import Sysctl
@@ -33,4 +43,5 @@ __all__ = [
     "Step",
     "Sysctl",
     "Write",
+    "goes_with_its_last",
 ]

@@ -72,6 +72,15 @@ class Link:
 
 Step = Command | Write | Link
 
+
+def goes_with_its_last(folder: PurePosixPath) -> bool:
+    """Whether a folder is removed with the last file in it: crossnet's own, and one that enables units.
+
+    systemctl(1) does the same with the latter when it disables a unit.
+    """
+    return folder.name == "crossnet" or folder.name.endswith(".service.wants")
+
+
 # What tells on the host itself how a resource is: the answer of a command, or what stands at a path.
 Look = Command | PurePosixPath
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
-from crossnet.facts.question import text
+from crossnet.facts.question import text, texts
 from crossnet.resources.resource import Command, Encoded, Link, Look, Resource, Step
 
-# systemd.unit(5): an enabled unit is a symbolic link in the folder of the target that wants it. Making the link
-# is what `systemctl enable` does, and needs no running manager.
-WANTS = "/etc/systemd/system/multi-user.target.wants"
+# systemd.unit(5): an enabled unit is a symbolic link in the folder of the unit that wants it. Making the link is
+# what `systemctl enable` does, and needs no running manager.
+UNITS = "/etc/systemd/system"
+BOOT = "multi-user.target"
+_LINK = re.compile(rf"{UNITS}/(?P<wants>[^/]+)\.wants/(?P<unit>crossnet[^/]*)")
 
 # Where no systemd answers, or the files are another one's, there is nothing to do. Not waited for: a unit may wait
 # for the network as long as it likes.
@@ -20,74 +23,121 @@ _START = (
     "systemctl daemon-reload 2>/dev/null || exit 0; "
     '[ ! -e "/etc/systemd/system/$1" ] || exec systemctl --no-block start "$1"'
 )
+# What is made of a template, and what that one wants, runs beside the unit that wants it.
+_START_BESIDE = (
+    "systemctl daemon-reload 2>/dev/null || exit 0; "
+    '[ -e "/etc/systemd/system/$1" ] || exit 0; shift; '
+    "for unit; do "
+    '! systemctl --quiet is-active "${unit#*@}" || systemctl --no-block start "$unit" || exit; '
+    "done"
+)
 # A unit that is stopped without its file runs nothing (systemd: src/core/service.c), so this ends no forwarding.
 _FORGET = (
     "systemctl daemon-reload 2>/dev/null || exit 0; "
-    '[ -e "/etc/systemd/system/$1" ] || systemctl --no-block stop "$1" 2>/dev/null || :'
+    '[ -e "/etc/systemd/system/$1" ] || systemctl --no-block stop "$2" 2>/dev/null || :'
 )
+_ALL_BESIDE = "crossnet-*@*.service"
 
-OWN = "crossnet"  # how the names of crossnet's own units begin
+
+def unit_file(unit: str) -> str:
+    """Where a unit or a template of crossnet's is."""
+    return f"{UNITS}/{unit}"
 
 
 @dataclass(frozen=True, slots=True)
 class Service(Resource):
-    """An enabled unit of /etc/systemd/system.
+    """An enabled unit of /etc/systemd/system, or a template that is enabled for each unit in `wanted_by`.
 
-    `stays` is whether it is to run from now on, not only at the next boot; `runs` is whether it does.
+    `stays` is whether it is to run from now on, not only at the next boot; `runs` is whether it does. What a
+    template makes runs as long as the unit beside which it does, so it always counts as running.
     """
 
     kind: ClassVar[str] = "service"
     unit: str
     stays: bool = field(default=True, compare=False)
     runs: bool = True
+    wanted_by: tuple[str, ...] = (BOOT,)
 
     @property
     def key(self) -> str:
         return self.unit
 
     @property
-    def link(self) -> str:
-        return f"{WANTS}/{self.unit}"
+    def file(self) -> str:
+        return unit_file(self.unit)
+
+    @property
+    def is_template(self) -> bool:
+        return "@." in self.unit
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Itself, or what is made of the template."""
+        return tuple(dict.fromkeys(map(self._unit_for, self.wanted_by)))
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        return tuple(f"{UNITS}/{wants}.wants/{self._unit_for(wants)}" for wants in self.wanted_by)
+
+    def _unit_for(self, wants: str) -> str:
+        return self.unit.replace("@.", f"@{wants.removesuffix('.service')}.")
 
     @classmethod
     def traces(cls, facts: Facts) -> tuple[Self, ...]:
-        begins = f"{WANTS}/{OWN}"
-        return tuple(
-            cls(path.removeprefix(f"{WANTS}/"))
-            for path in facts.files
-            if path.startswith(begins)
-            and (state := facts.file(path)) is not None
-            and state.target is not None
-        )
+        found: dict[str, list[str]] = {}
+        for path in facts.files:
+            match, state = _LINK.fullmatch(path), facts.file(path)
+            if match is not None and state is not None and state.target is not None:
+                found.setdefault(re.sub("@.*[.]", "@.", match["unit"]), []).append(match["wants"])
+        return tuple(cls(unit, wanted_by=tuple(wants)) for unit, wants in found.items())
 
     def current(self, facts: Facts) -> Self | None:
-        if facts.file(self.link) is None:
+        wants = zip(self.wanted_by, self.links, strict=True)
+        linked = tuple(unit for unit, link in wants if facts.file(link) is not None)
+        if not linked:
             return None
-        return replace(self, runs=facts.units is None or facts.units.get(self.unit, False))
+        runs = self.is_template or facts.units is None or facts.units.get(self.unit, False)
+        return replace(self, runs=runs, wanted_by=linked)
 
     def satisfied_by(self, have: Self) -> bool:
-        return self.unit == have.unit and (have.runs or not self.stays)
+        return (self.unit, self.wanted_by) == (have.unit, have.wanted_by) and (have.runs or not self.stays)
 
     def look(self) -> tuple[Look, ...]:
-        return (PurePosixPath(self.link),)
+        return tuple(map(PurePosixPath, self.links))
 
     @classmethod
     def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:
         side = want or have
         assert side is not None, "a change has at least one side"
-        link = Link(PurePosixPath(side.link), f"/etc/systemd/system/{side.unit}" if want else None)
-        command = Command(("sh", "-c", _START if want else _FORGET, "sh", side.unit))
-        return (link, command) if side.stays else (link,)
+        wanted, there = want.links if want else (), have.links if have else ()
+        links = (
+            *(Link(PurePosixPath(path), side.file) for path in wanted),
+            *(Link(PurePosixPath(path), None) for path in there if path not in wanted),
+        )
+        if not side.stays:
+            return links
+        if want is None:
+            return (*links, _run(_FORGET, side.unit, _ALL_BESIDE if side.is_template else side.unit))
+        if side.is_template:
+            return (*links, _run(_START_BESIDE, side.unit, *side.units))
+        return (*links, _run(_START, side.unit))
 
     @classmethod
     def describe(cls, have: Self | None, want: Self | None) -> str:
         side = want or have
         assert side is not None, "a change has at least one side"
+        if side.is_template:
+            return f"{side.unit} enabled with {len(side.wanted_by)} other units"
         return f"{side.unit} {'started  (it does not run)' if have and want else 'enabled at boot'}"
 
     def encode(self) -> Encoded:
-        return {"unit": self.unit, "stays": self.stays}
+        return {"unit": self.unit, "stays": self.stays, "wanted_by": list(self.wanted_by)}
 
     @classmethod
     def decode(cls, encoded: Encoded) -> Self:
-        return cls(text(encoded, "unit"), stays=bool(encoded.get("stays")))
+        wanted_by = texts(encoded["wanted_by"]) if "wanted_by" in encoded else (BOOT,)
+        return cls(text(encoded, "unit"), stays=bool(encoded.get("stays")), wanted_by=wanted_by)
+
+
+def _run(script: str, *words: str) -> Command:
+    return Command(("sh", "-c", script, "sh", *words))

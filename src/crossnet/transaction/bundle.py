@@ -49,7 +49,7 @@ def _services(persistent: Sequence[Change]) -> Iterator[str]:
     """The units that an interrupted boot has to start itself, because their files came too late for it."""
     for one in persistent:
         if isinstance(one.want, Service):
-            yield one.want.unit
+            yield from one.want.units
 
 
 def _live(folder: str, change: Change, locate: Locate) -> Iterator[File]:

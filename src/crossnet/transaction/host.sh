@@ -219,10 +219,10 @@ put() { # DATA PATH MODE OWNER
 }
 
 # Each removal is flushed before the next: btrfs may have lost one of them after a power cut, and kept a later one.
-take_away() { # PATH, with what a write that was cut short left beside it, and a folder of our own with its last file
+take_away() { # PATH, with what a write cut short left beside it, and a folder that has no other reason
     folder=${1%/*}
     rm -f -- "$1" "$folder/.${1##*/}.crossnet" || return
-    case $folder in */crossnet) ! rmdir -- "$folder" 2>/dev/null || folder=${folder%/*} ;; esac
+    case $folder in */crossnet | *.service.wants) ! rmdir -- "$folder" 2>/dev/null || folder=${folder%/*} ;; esac
     [ ! -d "$folder" ] || flush "$folder"
 }
 
