@@ -19,17 +19,23 @@ if TYPE_CHECKING:
 ETHER4, ETHER6, ETHER_ARP = 0x0800, 0x86DD, 0x0806
 ICMP, TCP, UDP, ICMP6, SCTP, OTHER = 1, 6, 17, 58, 132, 253
 V4 = (
-    "10.0.0.1",
-    "10.0.0.2",
-    "10.0.1.7",
-    "10.9.255.255",
-    "172.16.0.1",
-    "192.0.2.9",
-    "192.0.2.200",
-    "203.0.113.77",
+    *("10.0.0.1", "10.0.0.2", "10.0.1.7", "10.9.255.255"),
+    *("172.16.0.1", "192.0.2.9", "192.0.2.200", "203.0.113.77"),
 )
 V6 = ("fd00::1", "fd00::2", "fd00:0:0:1::7", "2001:db8::9", "2001:db8:ffff::1", "fd12:3456::77")
 PORTS = (1, 22, 53, 80, 81, 443, 1024, 8080, 65535)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What addresses and ports are drawn from."""
+
+    v4: tuple[str, ...] = V4
+    v6: tuple[str, ...] = V6
+    ports: tuple[int, ...] = PORTS
+
+
+POOL = Pool()
 FLAGS = (0x02, 0x12, 0x10, 0x11, 0x04, 0x14, 0x18, 0x03, 0x00, 0xC2, 0x29, 0xFF)
 ICMP_TYPES = ((0, 0), (8, 0), (3, 1), (3, 3), (3, 13), (11, 0), (5, 1))
 ICMP6_TYPES = ((128, 0), (129, 0), (1, 0), (1, 4), (2, 0), (3, 0), (135, 0))
@@ -44,7 +50,9 @@ class Drawn:
     fields: Packet
 
 
-def draw(number: int, chance: random.Random, interfaces: dict[str, str], *, later: bool) -> Drawn:
+def draw(
+    number: int, chance: random.Random, interfaces: dict[str, str], *, later: bool, pool: Pool = POOL
+) -> Drawn:
     """The frame of this number to one of the interfaces, which are given with their hardware addresses.
 
     There are first fragments among them, and with `later` others too.
@@ -54,7 +62,7 @@ def draw(number: int, chance: random.Random, interfaces: dict[str, str], *, late
     iif = chance.choice(sorted(interfaces))
     version = chance.choice((4, 6))
     protocol = chance.choice((TCP, TCP, UDP, UDP, ICMP if version == 4 else ICMP6, SCTP, OTHER))
-    source, destination = (chance.choice(V4 if version == 4 else V6) for _ in range(2))
+    source, destination = (chance.choice(pool.v4 if version == 4 else pool.v6) for _ in range(2))
     dscp, ecn = chance.choice((0, 0, 8, 10, 46, 63)), chance.choice((0, 1, 2, 3))
     ttl = chance.choice((2, 5, 64, 255))
     fields: Packet = {
@@ -74,7 +82,7 @@ def draw(number: int, chance: random.Random, interfaces: dict[str, str], *, late
     fields[Field.SOURCE4 if four else Field.SOURCE6] = int(ip_address(source))
     fields[Field.DESTINATION4 if four else Field.DESTINATION6] = int(ip_address(destination))
     ends = ip_address(source).packed + ip_address(destination).packed
-    transport, more_fields = _transport(protocol, chance, ends)
+    transport, more_fields = _transport(protocol, chance, pool.ports)
     transport += bytes(chance.choice((0, 0, 7, 200)))
     offset, more = chance.choice(((0, 0), (0, 0), (0, 1), *(((4, 1), (100, 0)) if later else ())))
     if more:
@@ -139,20 +147,20 @@ def udp4(
     return Drawn(iif, link + header, fields)
 
 
-def _transport(protocol: int, chance: random.Random, ends: bytes) -> tuple[bytes, Packet]:
+def _transport(protocol: int, chance: random.Random, ports: tuple[int, ...]) -> tuple[bytes, Packet]:
     from crossnet.netfilter.foreign import Field
 
-    source, destination = chance.choice(PORTS), chance.choice(PORTS)
-    ports: Packet = {Field.SOURCE_PORT: source, Field.DESTINATION_PORT: destination}
+    source, destination = chance.choice(ports), chance.choice(ports)
+    both: Packet = {Field.SOURCE_PORT: source, Field.DESTINATION_PORT: destination}
     match protocol:
         case 6:
             flags = chance.choice(FLAGS)
             header = struct.pack("!HHIIBBHHH", source, destination, 1, 2, 5 << 4, flags, 1000, 0, 0)
-            return header, ports | {Field.TCP_FLAGS: flags}
+            return header, both | {Field.TCP_FLAGS: flags}
         case 17:
-            return struct.pack("!HHHH", source, destination, 8, 0), ports
+            return struct.pack("!HHHH", source, destination, 8, 0), both
         case 132:
-            return struct.pack("!HHII", source, destination, 1, 0), ports
+            return struct.pack("!HHII", source, destination, 1, 0), both
         case 1 | 58:
             kind, code = chance.choice(ICMP_TYPES if protocol == ICMP else ICMP6_TYPES)
             return struct.pack("!BBHI", kind, code, 0, 0), {Field.ICMP_TYPE: kind, Field.ICMP_CODE: code}

@@ -6,37 +6,19 @@ as they were read says of the same packets.
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from crossnet.netfilter.foreign import Field, Table, Test
 from crossnet.netfilter.nft_foreign import read_ruleset
-from lacking import lacking
 from netfilter.evaluate import Packet, Walk
 from netfilter.frames import Drawn, arp, draw, udp4
+from netfilter.wire import Host, listing, send
 
 pytestmark = pytest.mark.lab
 
-FRAMES = Path(__file__).with_name("frames.py")
 SEED, PACKETS = 8, 600
-# Nothing but the test's own frames comes by: no address is made up, nobody asks for neighbours or routers.
-LINKS = """
-set -e
-for name in wan0 lan0; do
-    ip link add "$name" type veth peer name "to-$name"
-    for end in "$name" "to-$name"; do
-        ip link set "$end" addrgenmode none
-        ip link set "$end" up
-    done
-done
-"""
 BRIDGE = """
 set -e
 ip link add br0 type bridge mcast_snooping 0
@@ -54,48 +36,6 @@ for last in 2 3; do
     ip neighbour add "10.2.0.$last" lladdr 00:00:5e:00:53:01 dev lan0
 done
 """
-
-
-class Host:
-    """A network of its own in which frames arrive."""
-
-    def __init__(self) -> None:
-        new = ("unshare", "--net") if os.geteuid() == 0 else ("unshare", "--user", "--map-root-user", "--net")
-        self._first = subprocess.Popen(
-            (*new, "sh", "-c", "echo up; exec cat"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        assert self._first.stdout is not None
-        if self._first.stdout.readline() != "up\n":
-            lacking("this kernel or this user may not make network namespaces")
-        users = () if os.geteuid() == 0 else ("--user", "--preserve-credentials")
-        self._enter = ("nsenter", "--target", str(self._first.pid), "--net", *users)
-
-    def run(self, *argv: str, text: str = "") -> str:
-        done = subprocess.run((*self._enter, *argv), input=text, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, f"{argv}: {done.stderr}"
-        return done.stdout
-
-    def close(self) -> None:
-        self._first.communicate()
-
-    def hardware(self, name: str) -> str:
-        return self.run(
-            "sh", "-c", f"ip -o link show dev {name} | sed 's/.*ether \\([^ ]*\\).*/\\1/'"
-        ).strip()
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    missing = [tool for tool in ("unshare", "nsenter", "nft", "ip") if shutil.which(tool) is None]
-    if missing:
-        lacking(f"not on this machine: {', '.join(missing)}")
-    made = Host()
-    try:
-        made.run("sh", "-c", LINKS)
-        yield made
-    finally:
-        made.close()
-
 
 SETS = """
     set hosts { type ipv4_addr; flags interval; elements = { 10.0.0.1, 10.0.1.0/24, 192.0.2.9-192.0.2.200 }
@@ -280,19 +220,11 @@ def lines(text: str) -> list[str]:
     return [line for line in text.splitlines() if line.strip()]
 
 
-def send(host: Host, drawn: list[Drawn]) -> None:
-    host.run(
-        sys.executable, str(FRAMES), text="".join(f"to-{each.iif} {each.frame.hex()}\n" for each in drawn)
-    )
-
-
 def arrive(host: Host, ruleset: str, drawn: list[Drawn], chain: str) -> tuple[Walk, Table]:
     """Frames arrive at a host with these rules: what evaluation says of them, and the table as it was afterwards."""
     host.run("nft", "-f", "-", text=ruleset)
-    host.run(
-        sys.executable, str(FRAMES), text="".join(f"to-{each.iif} {each.frame.hex()}\n" for each in drawn)
-    )
-    (table,) = read_ruleset(host.run("nft", "-j", "list", "ruleset"))
+    send(host, drawn)
+    (table,) = read_ruleset(listing(host))
     walk = Walk(table)
     for each in drawn:
         walk.base(chain, dict(each.fields))
@@ -436,7 +368,7 @@ def test_packets_of_flows(host: Host) -> None:
         + base("ip", "filter hook prerouting priority -150", [*tests, *marking, after], sets=""),
     )
     send(host, drawn)
-    raw, table = read_ruleset(host.run("nft", "-j", "list", "ruleset"))
+    raw, table = read_ruleset(listing(host))
     assert raw.name == "raw"
     walk, tracked = Walk(table), Tracked()
     for each in drawn:

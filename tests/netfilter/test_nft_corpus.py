@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import collections
+import contextlib
+import itertools
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from beside import beside
-from crossnet.netfilter.foreign import Perhaps, Rule, Table, Unknown, Why
+from crossnet.netfilter.foreign import AnyOf, Field, Perhaps, Rule, Table, Test, Unknown, Why
 from crossnet.netfilter.nft_foreign import read_ruleset
 from lacking import lacking
+from netfilter.evaluate import Walk
+from netfilter.frames import POOL, Pool, draw
+from netfilter.wire import Host, listing, send
 
 # A namespace of its own for each file, with the interfaces that such files name.
 LOAD = """
@@ -76,7 +83,7 @@ def test_rulesets_of_real_hosts() -> None:
     unknown: collections.Counter[str] = collections.Counter()
     every = whole = loaded = 0
     for path in files:
-        listed = listing(path)
+        listed = loaded_listing(path)
         if listed is None:
             continue
         loaded += 1
@@ -96,7 +103,7 @@ def test_rulesets_of_real_hosts() -> None:
     assert whole >= 0.98 * every, unknown
 
 
-def listing(path: Path) -> tuple[str, str] | None:
+def loaded_listing(path: Path) -> tuple[str, str] | None:
     """What nft prints of the file's rules, as JSON and plainly."""
     new = ("unshare", "--net") if os.geteuid() == 0 else ("unshare", "--user", "--map-root-user", "--net")
     argv = (*new, "sh", "-c", LOAD, "sh", str(path))
@@ -136,3 +143,85 @@ def test_every_expression_of_nft_is_read() -> None:
         whole += not not_understood(rule)
     sys.stdout.write(f"{whole} of {every} rules\n")
     assert whole >= 0.57 * every
+
+
+# ---- and what the kernel makes of them ---------------------------------------------------------------
+
+SEED, FILES, PACKETS = 8, 15, 400
+# At the raw priority connection tracking has not seen a packet yet: it has no flow, and its state is invalid.
+RAW = {"type": "filter", "hook": "prerouting", "prio": -300, "policy": "accept"}
+
+
+@pytest.mark.lab
+def test_the_tests_of_real_hosts_hold_for_the_packets_that_the_kernel_counted(host: Host) -> None:
+    """Of some rulesets what each rule tests before it acts, with a counter behind, where packets at random arrive."""
+    chance = random.Random(SEED)
+    files = sorted((beside("corpus") / "nft" / "real").glob("*.nft"))
+    listed = [each for path in chance.sample(files, 3 * FILES) if (each := loaded_listing(path)) is not None]
+    cards = {name: host.hardware(name) for name in ("wan0", "lan0")}
+    for end in ("eth0", "wan", "lan", "wlan0", "ens3", "enp1s0"):
+        host.run("ip", "link", "add", end, "type", "veth", "peer", "name", f"{end}-peer")
+    compared = met = 0
+    for text, _ in listed[:FILES]:
+        # what came by the interface of such a host comes by ours
+        text = re.sub(r'("key": "iif(?:name)?"\}\}, "right": )"[^"@]*"', r'\1"wan0"', text)
+        host.run("nft", "flush", "ruleset")
+        host.run("nft", "-j", "-f", "-", text=json.dumps({"nftables": counting(json.loads(text))}))
+        drawn = [draw(number, chance, cards, later=False, pool=pool_of(text)) for number in range(PACKETS)]
+        drawn = [
+            each for each in drawn if not each.fields[Field.MORE_FRAGMENTS]
+        ]  # reassembly would keep them
+        send(host, drawn)
+        for table in read_ruleset(listing(host)):
+            walk = Walk(table)
+            seen = [
+                {**each.fields, Field.CT_STATE: 1}
+                for each in drawn
+                if table.family == "inet" or each.fields[Field.FAMILY] == (4 if table.family == "ip" else 6)
+            ]
+            for rule in table.chains["counting"].rules:
+                tests = [each for each in rule.statements if isinstance(each, Test | AnyOf)]
+                if len(tests) == len(rule.statements):
+                    holds = sum(all(walk.holds(test, packet) for test in tests) for packet in seen)
+                    assert rule.counter is not None
+                    assert holds == rule.counter.packets, rule.text
+                    compared += 1
+                    met += holds > 0
+    sys.stdout.write(f"{compared} rules compared, {met} of them met by a packet\n")
+    assert compared > 100
+    assert met > compared / 3
+
+
+def counting(document: Any) -> list[Any]:
+    """Commands that make the same tables and sets, with one chain of what the rules test, each with a counter."""
+    commands: list[Any] = []
+    for each in document["nftables"]:
+        ((kind, body),) = each.items()
+        if body.get("family") not in ("ip", "ip6", "inet"):
+            continue
+        if kind == "table":
+            place = {"family": body["family"], "table": body["name"]}
+            commands.append({"add": {"table": {"family": body["family"], "name": body["name"]}}})
+            commands.append({"add": {"chain": {**place, "name": "counting", **RAW}}})
+        elif kind == "set":
+            commands.append({"add": {"set": body}})
+        elif kind == "rule":
+            tests = list(
+                itertools.takewhile(lambda each: isinstance(each, dict) and "match" in each, body["expr"])
+            )
+            if tests and "fib" not in str(tests):
+                rule = {"family": body["family"], "table": body["table"], "chain": "counting"}
+                commands.append({"add": {"rule": {**rule, "expr": [*tests, {"counter": None}]}}})
+    return commands
+
+
+def pool_of(text: str) -> Pool:
+    """What the rules name, and what they do not; of addresses those that a host lets in from outside."""
+    found: dict[int, set[str]] = {4: set(POOL.v4), 6: set(POOL.v6)}
+    for word in re.findall(r'"([0-9a-f]+[.:][0-9a-f.:]+)"', text):
+        with contextlib.suppress(ValueError):
+            address = ip_address(word)
+            if not (address.is_loopback or address.is_unspecified or address.is_multicast):
+                found[address.version].add(word)
+    ports = {int(port) for port in re.findall(r'port"\}\}, "right": (\d+)', text)}
+    return Pool(tuple(sorted(found[4])), tuple(sorted(found[6])), tuple(sorted(ports | set(POOL.ports))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -147,6 +148,24 @@ def test_a_dormant_table_whose_flags_nft_prints_wrongly() -> None:
     assert dormant_tables(listing) == {("ip", "a")}
     text = ruleset(*({"table": {"family": "ip", "name": name, "flags": "ip"}} for name in "ac"))
     assert [each.dormant for each in read_ruleset(text, dormant_tables(listing))] == [True, False]
+
+
+def test_many_rules_cost_no_memory_until_they_are_asked_for() -> None:
+    some = {
+        "family": "ip",
+        "table": "t",
+        "chain": "c",
+        "expr": [match(IP_SOURCE, "10.0.0.1"), {"drop": None}],
+    }
+    text = ruleset({"table": {"family": "ip", "name": "t"}}, *({"rule": some} for _ in range(5000)))
+    tracemalloc.start()
+    try:
+        (read,) = read_ruleset(text)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert read.chains["c"].count == 5000
+    assert most < len(text) / 2
 
 
 def test_what_nft_tells_piece_by_piece() -> None:
