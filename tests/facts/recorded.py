@@ -78,14 +78,14 @@ class Recorded(ShellHost):
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT, limit: int = LIMIT
     ) -> Completed:
         _, _, _, _, boundary, *words = argv
-        said = []
+        said, complaints = [], [f"{boundary}\n"]
         while words:
             count = int(words[0])
             question, words = words[1 : count + 1], words[count + 1 :]
             text, code, complaint = self._answer(question_name(question))
-            told = f"{complaint}\n{boundary}!\n" if code else ""
-            said.append(f"{text}\n{boundary} {code}\n{told}")
-        return Completed(self._name, tuple(argv), 0, "".join(said).encode(), b"")
+            said.append(f"{text}\n{boundary} {code}\n")
+            complaints.append(f"{complaint}\n{boundary}\n")
+        return Completed(self._name, tuple(argv), 0, "".join(said).encode(), "".join(complaints).encode())
 
     def _answer(self, name: str) -> tuple[str, int, str]:
         answer = self._recording.get(name)

@@ -35,31 +35,29 @@ class Answer:
 
 
 # Each question comes as a count and that many words. `eval` sees only positional references that this script
-# wrote itself ("${1}" "${2}" …), never a word of the question. Standard output is passed on as it is; of standard
-# error the end is kept, however much a tool complains, with the exit code behind it.
+# wrote itself ("${1}" "${2}" …), never a word of the question. A question costs its host one process, which becomes
+# the command: both its outputs are passed on as they are, and the boundary stands in both of them behind it.
 _SCRIPT = r"""
 boundary=$1
-newline='
-'
 shift
+printf '%s\n' "$boundary" >&2
 while [ $# -gt 0 ]; do
     count=$1
     shift
     number=1
-    command=
+    command=exec
     while [ "$number" -le "$count" ]; do
         command="$command \"\${$number}\""
         number=$((number + 1))
     done
-    exec 3>&1
-    errors=$({ (eval "$command" 2>&1 1>&3 3>&- </dev/null); printf '\n%s' "$?"; } | tail -c 4096)
-    exec 3>&-
-    code=${errors##*"$newline"}
-    printf '\n%s %s\n' "$boundary" "$code"
-    [ "$code" = 0 ] || printf '%s\n%s!\n' "${errors%"$newline"*}" "$boundary"
+    (eval "$command" </dev/null)
+    printf '\n%s %s\n' "$boundary" "$?"
+    printf '\n%s\n' "$boundary" >&2
     shift "$count"
 done
 """
+
+_MOST = 4096  # bytes of what a question that failed has told
 
 
 async def ask(host: Host, questions: Sequence[Sequence[str]], *, timeout: float = TIMEOUT) -> list[Answer]:
@@ -70,14 +68,14 @@ async def ask(host: Host, questions: Sequence[Sequence[str]], *, timeout: float 
     try:
         completed = await host.run(["sh", "-c", _SCRIPT, "sh", boundary, *words], timeout=timeout)
     except Flood as flood:
-        number = len(_answers(flood.printed, boundary.encode()))
+        number = len(_answers(flood.printed, b"", boundary.encode()))
         tried = f"ran `{shown(questions[min(number, len(questions) - 1)])}`"
         flooded = HostError(host.name, tried, flood.seen, flood.todo)
     if flooded is not None:
         raise flooded  # out here, so that what was printed is not kept with it
-    answers = _answers(completed.stdout, boundary.encode())
+    answers = _answers(completed.stdout, completed.stderr, boundary.encode())
     if len(answers) != len(questions):
-        said = completed.error_text.strip()[-300:]
+        said = completed.error_text.rpartition(f"{boundary}\n")[2].strip()[-300:]
         raise HostError(
             host.name,
             f"asked {len(questions)} questions in one go",
@@ -89,14 +87,15 @@ async def ask(host: Host, questions: Sequence[Sequence[str]], *, timeout: float 
     return answers
 
 
-def _answers(printed: bytes, boundary: bytes) -> list[Answer]:
+def _answers(printed: bytes, complained: bytes, boundary: bytes) -> list[Answer]:
     """Nobody can print the boundary who was not told it, so what stands between two of them is any bytes."""
-    end = re.compile(rb"\n%b (?:(0)|([1-9][0-9]{0,2})\n(.*?)\n%b!)\n" % (boundary, boundary), re.DOTALL)
+    # What stands before the first one is not of a question: a login may have complained.
+    complaints = complained.split(boundary + b"\n")[1:]
     answers: list[Answer] = []
     at = 0
-    for found in end.finditer(printed):
-        answers.append(
-            Answer(int(found[1] or found[2]), printed[at : found.start()], (found[3] or b"").strip())
-        )
+    for found in re.finditer(rb"\n%b (0|[1-9][0-9]{0,2})\n" % boundary, printed):
+        code = int(found[1])
+        told = complaints[len(answers)] if code and len(answers) < len(complaints) else b""
+        answers.append(Answer(code, printed[at : found.start()], told[-_MOST:].strip()))
         at = found.end()
     return answers
