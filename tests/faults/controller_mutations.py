@@ -165,7 +165,7 @@ MUTATIONS = (
         "transaction/host.sh",
         "    until $BOUNDED flock -n 9; do",
         "    until true; do",
-        f"{STOPPED}of_several_controllers_at_the_same_time_one_wins[2]",
+        f"{STOPPED}who_comes_while_another_one_begins_or_ends_waits_for_its_turn",
     ),
     Mutation(
         "no fencing by the transaction's id",

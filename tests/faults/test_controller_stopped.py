@@ -438,6 +438,31 @@ def test_of_several_controllers_at_the_same_time_one_wins(ground: Ground, conten
     at_once(ground, 8, contenders)
 
 
+# As somebody who begins a transaction, or ends one, holds the folder.
+HOLD = """
+rm -f /tmp/held /tmp/enough
+setsid flock /var/lib/crossnet sh -c 'echo >/tmp/held; until [ -e /tmp/enough ]; do sleep 0.1; done' \\
+    </dev/null >/dev/null 2>&1 &
+until [ -e /tmp/held ]; do sleep 0.05; done
+"""
+
+
+def test_who_comes_while_another_one_begins_or_ends_waits_for_its_turn(ground: Ground) -> None:
+    running = stopped(ground, "before", "gateway", "stage")
+    ground.bench.check("gateway", HOLD)
+    running.go_on()
+    running.until(lambda: ground.bench.run("gateway", "ls /var/lib/crossnet/begin.*").ok, "that it comes")
+    for _ in range(20):
+        begun = ground.bench.run("gateway", "cd /var/lib/crossnet && ls -d new || ls -d transaction")
+        assert not begun.ok, begun.text
+        time.sleep(0.1)
+    ground.bench.check("gateway", "echo >/tmp/enough")
+    told = running.end()
+    assert told.code == 0, told
+    ground.alike(NEW)
+    count("controllers at the same time")
+
+
 @SLOW
 def test_who_comes_while_another_one_changes_is_refused(ground: Ground) -> None:
     running = stopped(ground, "before", "app", "apply", "apply", "--yes", "--guard", "300s")
