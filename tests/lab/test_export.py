@@ -47,7 +47,7 @@ NETWORKS = {4: "10.0.44.0/24", 6: "'fd00:44::/64'"}
 COUNTED = "{ nft -j list ruleset; iptables-legacy-save -c; } | grep -v '^#'"
 # Packets and bytes, as nft prints them in JSON and iptables-save in front of a rule.
 COUNTER = re.compile(r'"packets": (\d+), "bytes": (\d+)|\[(\d+):(\d+)\]')
-BESIDE = re.compile(r"files: .* /var/lib/crossnet/(?!applied\.json )")
+BESIDE = re.compile(r"(files|contents): .* /var/lib/crossnet/(?!applied\.json\b)")
 
 
 def settled(one: Fingerprint) -> Fingerprint:

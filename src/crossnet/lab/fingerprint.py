@@ -20,6 +20,9 @@ command -v {0}-legacy-save >/dev/null || exit 0
 {0}-legacy-save 2>/dev/null || for table in raw mangle nat filter; do {0}-legacy-save -t $table; done
 """
 
+# What crossnet remembers of its transactions is a log, and a guard's heartbeat is no setting.
+_FILES = "/etc /var/lib ! -type d ! -path /var/lib/crossnet/history ! -name heartbeat"
+
 _QUESTIONS = {
     "routes": "ip -4 route show table all; ip -6 route show table all",
     "policy rules": "ip -4 rule; ip -6 rule",
@@ -28,10 +31,8 @@ _QUESTIONS = {
     "ip6tables-legacy": _LEGACY.format("ip6tables"),
     "ipsets": "! command -v ipset >/dev/null || ipset save",
     "sysctls": f"sysctl -a 2>/dev/null | grep '^net' | grep -vE '{_MOVING}'",
-    # What crossnet remembers of its transactions is a log, and a guard's heartbeat is no setting.
-    "files": "find /etc /var/lib ! -type d ! -path /var/lib/crossnet/history ! -name heartbeat "
-    "-printf '%M %U:%G %p %l ' "
-    "\\( -type f -exec sha256sum -b {} \\; -o -printf '\\n' \\)",
+    "files": f"find {_FILES} -printf '%M %U:%G %p %l\\n'",
+    "contents": f"find {_FILES} -type f -exec sha256sum {{}} +",
 }
 
 
