@@ -1,11 +1,13 @@
 """What outsiders send, and who gets it: a program of the standard library alone, run on hosts of a lab.
 
     packets.py send IFACE MAC PLAN COUNT   packets to the gateway for ever; COUNT is the file with their number
-    packets.py watch IFACE SEEN            a line in SEEN for each packet of `send` that is addressed to this host
+    packets.py watch IFACE SEEN            a line in SEEN for each packet of `send` that is addressed to this host:
+                                           its shape, 4 or 6, and how it begins
     packets.py live SOURCE DESTINATION     a UDP flow from port 5514 to port 514 for ever
     packets.py echo ADDRESS                answers it
 
-PLAN holds a JSON list of [shape, source, destination, flow's source, flow's destination].
+PLAN holds a JSON list of [shape, source, destination, flow's source, flow's destination]; each packet carries a
+mark with its shape.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import socket
 import struct
 import sys
@@ -27,7 +30,7 @@ TCP = {"syn": 0x02, "syn-ack": 0x12, "ack": 0x10, "rst": 0x04}
 # type and code in each family: no route, too big, time exceeded
 ERRORS = {"unreachable": ((3, 1), (1, 0)), "too-big": ((3, 4), (2, 0)), "expired": ((11, 0), (3, 0))}
 SHAPES = (*TCP, "udp", "answer", "request", "echo", "fragment", "later-fragment", *ERRORS)
-PAUSE = 0.02
+PAUSE = 0.03
 
 
 def checksum(data: bytes) -> int:
@@ -68,20 +71,22 @@ def udp(source: str, destination: str, ports: tuple[int, int], data: bytes) -> b
 
 def packet(shape: str, source: str, destination: str, flow: tuple[str, str]) -> bytes:
     six = ":" in source
+    tag = f":{shape};".encode()
     icmp = 58 if six else 1
     if shape in TCP:
-        segment = struct.pack("!HHIIBBHHH", HERE, THERE, 1, 1, 5 << 4, TCP[shape], 4096, 0, 0) + MARK
+        segment = struct.pack("!HHIIBBHHH", HERE, THERE, 1, 1, 5 << 4, TCP[shape], 4096, 0, 0) + MARK + tag
         return ip(source, destination, 6, summed(source, destination, 6, segment, 16))
     if shape == "echo":
-        segment = struct.pack("!BBHHH", 128 if six else 8, 0, 0, 7, 7) + MARK
+        segment = struct.pack("!BBHHH", 128 if six else 8, 0, 0, 7, 7) + MARK + tag
         return ip(source, destination, icmp, summed(source, destination, icmp, segment, 2))
     if shape in ERRORS:
         kind, code = ERRORS[shape][six]
-        about = ip(*flow, 17, udp(*flow, (HERE, THERE) if flow[0] != source else (THERE, HERE), ERROR_MARK))
+        ports = (HERE, THERE) if flow[0] != source else (THERE, HERE)
+        about = ip(*flow, 17, udp(*flow, ports, ERROR_MARK + tag))
         segment = struct.pack("!BBHI", kind, code, 0, 1280) + about
         return ip(source, destination, icmp, summed(source, destination, icmp, segment, 2))
     ports = {"udp": (4000, 9), "answer": (THERE, HERE), "request": (HERE, THERE)}.get(shape, (4001, 9))
-    segment = udp(source, destination, ports, MARK + b"." * 23)
+    segment = udp(source, destination, ports, (MARK + tag).ljust(56, b"."))
     fragment = {"fragment": 0x2000, "later-fragment": 1}.get(shape, 0)
     return ip(source, destination, 17, segment, fragment)
 
@@ -111,7 +116,7 @@ def watch(interface: str, seen: str) -> None:
         with open(seen, "w", encoding="ascii", buffering=1) as file:
             for data in _addressed(wire):
                 if (ERROR_MARK in data or (MARK in data and not _is_error(data))) and not _is_redirect(data):
-                    file.write(f"{data[:64].hex()}\n")
+                    file.write(f"{_shape(data)} {data[0] >> 4} {data[:64].hex()}\n")
 
 
 def _addressed(wire: socket.socket) -> Iterator[bytes]:
@@ -119,6 +124,11 @@ def _addressed(wire: socket.socket) -> Iterator[bytes]:
         data, (_, _, kind, *_) = wire.recvfrom(4096)
         if kind == 0:  # packet(7): PACKET_HOST
             yield data
+
+
+def _shape(data: bytes) -> str:
+    found = re.search(rb"(?:%b|%b):([a-z-]+);" % (MARK, ERROR_MARK), data)
+    return found[1].decode() if found else "unknown"
 
 
 def _is_error(data: bytes) -> bool:

@@ -15,6 +15,7 @@ import pytest
 from crossnet.errors import RolledBack
 from crossnet.lab.build import Lab
 from crossnet.lab.topology import from_data
+from crossnet.netfilter import Engine
 from lab import packets
 from lab.crossing import Bench
 
@@ -135,8 +136,25 @@ class Field:
     def send(self) -> None:
         for host, (interface, _) in SENDERS.items():
             mac = self.b.check("gateway", f"cat /sys/class/net/{interface}/address").strip()
-            self.b.check(host, "cat > /tmp/plan.json", stdin=json.dumps(plan(host)).encode())
+            self.b.check(host, "rm -f /tmp/sent; cat > /tmp/plan.json", stdin=json.dumps(plan(host)).encode())
             self.start(host, f"send eth0 {mac} /tmp/plan.json /tmp/sent", name="send")
+
+    def until_all_are_sent(self) -> None:
+        """Each packet of each plan once more."""
+        for host in SENDERS:
+            count = "$(cat /tmp/sent 2>/dev/null || echo 0)"
+            self.b.check(
+                host,
+                f"wanted=$(({count} + {len(plan(host))})); until [ {count} -ge $wanted ]; do "
+                "kill -0 $(cat /tmp/send.pid) || exit; sleep 0.1; done",
+            )
+
+    def until_the_flow_lives(self, port: str = "[0-9]*") -> None:
+        """The client's, in both families, with answers that come back to this port of the gateway."""
+        for family, (app, target) in (("ipv4", _first(4)), ("ipv6", _first(6))):
+            way = f"src={app} dst={target} .*src={target} .*dport={port} .*ASSURED"
+            listed = f"conntrack -L -f {family} -p udp 2>/dev/null | grep -q '{way}'"
+            self.b.check("gateway", f"for _ in $(seq 200); do {listed} && exit; sleep 0.05; done; exit 1")
 
     def sent(self) -> dict[str, int]:
         """How many each has sent, and they end."""
@@ -153,56 +171,70 @@ class Field:
 
 
 @pytest.mark.parametrize(
-    ("engine", "rp_filter"), [("nftables", 0), ("iptables-legacy", 2)], ids=["nftables-0", "iptables-2"]
+    ("engine", "rp_filter"), [(Engine.NFTABLES, 0), (Engine.IPTABLES_NFT, 0), (Engine.IPTABLES_LEGACY, 2)]
 )
 def test_no_packet_of_an_outsider_arrives(
-    lab_up: Callable[..., Lab], engine: str, rp_filter: int, record_property: Callable[[str, object], None]
+    lab_up: Callable[..., Lab], engine: Engine, rp_filter: int, record_property: Callable[[str, object], None]
 ) -> None:
     b = Bench(lab_up(from_data(TOPOLOGY, source="outsiders")), ("app", "second", "gateway"))
     field = Field(b)
     for name in ("all", "eth0", "eth1", "eth2"):
         b.check("gateway", f"sysctl -q -w net.ipv4.conf.{name}.rp_filter={rp_filter}")
-    if engine != "nftables":
-        b.check("gateway", "iptables-legacy -w -A OUTPUT -d 192.0.2.77 -j ACCEPT")
-        b.check("gateway", "ip6tables-legacy -w -A OUTPUT -d 2001:db8::77 -j ACCEPT")
+    if engine.is_iptables:
+        variant = engine.removeprefix("iptables")
+        b.check("gateway", f"iptables{variant} -w -A OUTPUT -d 192.0.2.77 -j ACCEPT")
+        b.check("gateway", f"ip6tables{variant} -w -A OUTPUT -d 2001:db8::77 -j ACCEPT")
     for family, (app, target) in (("v4", _first(4)), ("v6", _first(6))):
         field.start("app", f"live {app} {target}", name=f"live-{family}")
         field.start("target", f"echo {target}", name=f"echo-{family}")
 
-    # Without a fence they arrive: at every host that the three can reach.
+    # Without a fence they arrive: at every host that the three can reach, and each shape at the target.
     b.check("gateway", "sysctl -q -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
     field.watch()
     field.send()
-    time.sleep(2.5)
+    field.until_all_are_sent()
+    field.until_all_are_sent()  # the first ones may wait in vain for the next hop's address
     field.sent()
-    assert set(field.arrived()) == set(HOSTS)
+    control = field.arrived()
+    assert set(control) == set(HOSTS)
+    shapes = {tuple(line.split()[:2]) for line in control["target"]}
+    assert shapes == set(itertools.product(packets.SHAPES, ("4", "6")))
     b.check(
         "gateway",
         "sysctl -q -w net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0; conntrack -F 2>/dev/null",
     )
 
-    words = f"via: gateway, firewall: {engine.partition('-')[0]}, fence: on"
+    words = f"via: gateway, firewall: {'iptables' if engine.is_iptables else 'nftables'}, fence: on"
     to = "10.0.44.0/26, 'fd00:44::/123'"
 
     def crossing(clients: str = "app", more: str = "", where: str = to) -> str:
         return f"crossings:\n  business: {{from: [{clients}], to: [{where}], {words}{more}}}\n"
 
     first = b.spec(crossing())
+    # It stands before they fire: one of their packets may take its port, and then they would miss it.
+    assert b.apply(first).confirmed
+    field.until_the_flow_lives("5514")
     before = field.reached()
     field.watch()
     field.send()
+    field.until_all_are_sent()
     for what, spec in (
-        ("apply", first),
         ("change", b.spec(crossing("app, second", ", allow: [icmp, tcp, udp]"))),
         ("shrink", first),
+        ("undo", None),
+        ("apply", first),
     ):
-        assert b.apply(spec).confirmed, what
-        assert b.pings("app", "10.0.44.1")
-        assert b.pings("app", "fd00:44::1")
+        applied = b.apply(spec) if spec else b.undo(first)
+        assert applied.confirmed, what
+        if spec:
+            assert {table.engine for _, table in applied.plan.tables} == {engine}
+            assert b.pings("app", "10.0.44.1")
+            assert b.pings("app", "fd00:44::1")
+            field.until_the_flow_lives()
     with pytest.raises(RolledBack):
         b.apply(b.spec(crossing("app, second", ", probe: icmp/10.0.44.9")))
     assert b.undo(first).confirmed
-    time.sleep(0.3)
+    field.until_all_are_sent()
     sent = field.sent()
     arrived = field.arrived()
 
