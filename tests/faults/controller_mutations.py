@@ -390,7 +390,7 @@ MUTATIONS = (
         "facts/question.py",
         "    except Exception as error:",
         "    except OSError as error:",
-        "tests/facts/test_capabilities.py::test_every_type_in_an_answer_is_checked",
+        "tests/facts/test_capabilities.py::test_every_value_in_an_answer_is_checked",
     ),
     Mutation(
         "no flush of the decision",
