@@ -18,7 +18,7 @@ from crossnet.netfilter.foreign import Field, Perhaps, Rule, Table, Tool, Unknow
 from crossnet.netfilter.ipset_save import parse_ipset_save
 from crossnet.netfilter.xtables_save import parse_save
 from netfilter.evaluate import Walk
-from netfilter.frames import ICMP6_TYPES, ICMP_TYPES, PORTS, V4, V6, Drawn, draw
+from netfilter.frames import ICMP6_TYPES, ICMP_TYPES, PORTS, V4, V6, Drawn, _checksum, _ip4, draw
 from netfilter.namespace import Namespace, new_namespace
 
 pytestmark = pytest.mark.lab
@@ -398,6 +398,126 @@ def counters(tool: Iptables, expected: int) -> list[int]:
 def packets_of(rule: Rule) -> int:
     assert rule.counter is not None
     return rule.counter.packets
+
+
+# ---- flows ------------------------------------------------------------------------------------------
+
+# An echo to the host itself, which it answers, and the same twice more; a reply that nobody asked for; one untracked.
+ECHO_ENDS = (int(ip_address("10.0.0.1")), int(ip_address("192.0.2.9")))
+SEEN_REPLY, CONFIRMED = 2, 8
+
+
+def flow_packet(
+    *, state: int, direction: int | None, status: int = 0, mark: int = 0
+) -> dict[Field, int | str]:
+    """The fields of one of these packets; without a direction it belongs to no flow."""
+    fields: dict[Field, int | str] = {Field.PROTOCOL: 1, Field.CT_STATE: state, Field.MARK: 0}
+    if direction is not None:
+        there, back = ECHO_ENDS
+        fields |= {
+            Field.CT_DIRECTION: direction,
+            Field.CT_STATUS: status,
+            Field.CT_PROTOCOL: 1,
+            Field.CT_MARK: mark,
+            Field.CT_SOURCE4: there,
+            Field.CT_DESTINATION4: back,
+            Field.CT_REPLY_SOURCE4: back,
+            Field.CT_REPLY_DESTINATION4: there,
+        }
+    return fields
+
+
+def of_flow(chance: random.Random) -> str:
+    states = ("NEW", "ESTABLISHED", "RELATED", "INVALID", "UNTRACKED", "SNAT", "DNAT")
+    kinds = (
+        lambda: (
+            f"-m conntrack {turn(chance)}--ctstate {','.join(chance.sample(states, chance.randrange(1, 4)))}"
+        ),
+        lambda: (
+            f"-m conntrack {turn(chance)}--ctstate {','.join(chance.sample(states[2:], 2))} --ctproto icmp"
+        ),
+        lambda: f"-m state {turn(chance)}--state {','.join(chance.sample(states[:5], 2))}",
+        lambda: f"-m conntrack --ctdir {chance.choice(('ORIGINAL', 'REPLY'))}",
+        lambda: (
+            f"-m conntrack {turn(chance)}--ctstatus {chance.choice(('NONE', 'SEEN_REPLY', 'CONFIRMED,EXPECTED'))}"
+        ),
+        lambda: f"-m conntrack {turn(chance)}--ctproto {chance.choice(('icmp', 'tcp'))}",
+        lambda: (
+            f"-m conntrack {turn(chance)}--ct{chance.choice(('orig', 'repl'))}{chance.choice(('src', 'dst'))} "
+            f"{chance.choice(('10.0.0.1', '10.0.0.0/8', '192.0.2.9', '0.0.0.0/0'))}"
+        ),
+        lambda: f"-m connmark {turn(chance)}--mark {chance.choice(('0', '0x5', '0x1/0x1'))}",
+    )
+    return " ".join(chance.choice(kinds)() for _ in range(chance.choice((1, 1, 2))))
+
+
+@pytest.mark.parametrize("variant", ["legacy", "nft"])
+def test_the_kernel_counts_flows_as_the_rules_say(namespace: Namespace, variant: str) -> None:
+    chance = random.Random(SEED)
+    tool = Iptables(namespace, "ip", variant)
+    links = links_up(namespace, "ip")
+    namespace.run("ip", "route", "add", "10.0.0.0/8", "dev", "in0")
+    namespace.run("ip", "neighbour", "add", "10.0.0.1", "lladdr", "00:00:5e:00:53:01", "dev", "in0")
+    lines = sorted({of_flow(chance) for _ in range(RULES)})
+
+    def write(part: list[str]) -> str:
+        rules = "".join(f"-A RANDOM {line}\n" for line in part)
+        jumps = "-A PREROUTING -i in0 -j RANDOM\n-A OUTPUT -o in0 -j RANDOM\n"
+        mark = "-A RANDOM -m conntrack --ctdir REPLY -j CONNMARK --set-mark 0x5\n"
+        raw = "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -s 10.0.0.2 -j CT --notrack\nCOMMIT\n"
+        chains = ":PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:RANDOM - [0:0]\n"
+        return f"{raw}*mangle\n{chains}{jumps}{mark}{rules}COMMIT\n"
+
+    taken = tool.load_what_it_takes(write, lines)
+    read = tool.tables()["mangle"].chains["RANDOM"].rules[1:]
+    understood = [
+        line
+        for line, rule in zip(taken, read, strict=True)
+        if not any(isinstance(each, Perhaps) for each in rule.statements)
+    ]
+    assert len(understood) >= 0.7 * len(lines)
+    assert tool.load(write(understood))
+    table = tool.tables()["mangle"]
+
+    namespace.run(
+        sys.executable, str(FRAMES), text="".join(f"to-in0 {echo(links['in0'], *each)}\n" for each in ECHOES)
+    )
+    walk = Walk(table)
+    for chain, packet in (
+        ("PREROUTING", flow_packet(state=8, direction=0)),
+        ("OUTPUT", flow_packet(state=2, direction=1, status=SEEN_REPLY | CONFIRMED)),
+        *(
+            (chain, flow_packet(state=2, direction=direction, status=SEEN_REPLY | CONFIRMED, mark=5))
+            for chain, direction in (("PREROUTING", 0), ("OUTPUT", 1)) * 2
+        ),
+        ("PREROUTING", flow_packet(state=1, direction=None)),
+        ("PREROUTING", flow_packet(state=64, direction=None)),
+    ):
+        walk.base(chain, {**packet, Field.IIF: "in0" if chain == "PREROUTING" else "", Field.OIF: "in0"})
+    for _ in range(50):
+        counted = tool.tables()["mangle"].chains
+        if sum(packets_of(counted[chain].rules[0]) for chain in ("PREROUTING", "OUTPUT")) >= 8:
+            break
+        time.sleep(0.1)
+    differ = [
+        f"{rule.text}: said {walk.met['RANDOM', at]}, counted {packets_of(rule)}"
+        for at, rule in enumerate(counted["RANDOM"].rules)
+        if walk.met["RANDOM", at] != packets_of(rule)
+    ]
+    assert not differ, differ
+    assert {packets_of(rule) for rule in counted["RANDOM"].rules} >= {0, 1, 2, 3, 5}
+
+
+# source, type: three echos of one flow, an answer to none, and an answer that raw takes away from tracking
+ECHOES = (*(("10.0.0.1", 8),) * 3, ("10.0.0.1", 0), ("10.0.0.2", 0))
+
+
+def echo(hardware: str, source: str, kind: int) -> str:
+    message = bytes((kind, 0, 0, 0, 0, 7 + (kind == 0), 0, 0))
+    message = message[:2] + _checksum(message).to_bytes(2, "big") + message[4:]
+    ends = ip_address(source).packed + ip_address(OWN["ip"]).packed
+    packet = _ip4(1, 1, ends, message, 0, 64, 0)
+    return hardware.replace(":", "") + "00005e0053010800" + packet.hex()
 
 
 # ---- words ------------------------------------------------------------------------------------------
