@@ -21,6 +21,7 @@ LEVELS = (
     {"spec", "specfile", "template", "facts", "lab"},
     {"reach"},
     {"resources"},
+    {"sealed"},
     {"record"},
     {"persistence"},
     {"site"},

@@ -28,6 +28,7 @@ from crossnet.resources import (
     RuleTable,
     Sysctl,
 )
+from crossnet.sealed import seal, unseal
 from crossnet.values import Family
 
 FOLDER = "/var/lib/crossnet"
@@ -105,7 +106,7 @@ class Record:
                 for owned in self.owned
             ],
         }
-        return (json.dumps(document, indent=1) + "\n").encode()
+        return seal(document, indent=1)
 
 
 class _OtherFormat(Exception):
@@ -157,6 +158,7 @@ def _decode(data: bytes) -> Record:
         raise _OtherFormat(f"it has format {found}, this one reads {FORMAT}")
     if type(found) is not int:
         raise ValueError(f"its format is {found!r}")
+    document = unseal(document)
     owned = tuple(map(_owned, objects(document["owned"])))
     return Record(texts(document["crossings"]), owned, document.get("rebuilt", False) is True)
 

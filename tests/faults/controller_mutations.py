@@ -232,6 +232,20 @@ MUTATIONS = (
         f"{LOST}test_an_apply_keeps_the_fence_and_an_undo_closes_the_gateway[emptied-nftables]",
     ),
     Mutation(
+        "a record that lost a part is believed",
+        "sealed.py",
+        "if checksum != _checksum(content):",
+        "if False:",
+        f"{LOST}test_what_is_left_of_a_record_opens_no_gateway[_cut_forwarding-nftables]",
+    ),
+    Mutation(
+        "a record without a checksum is believed",
+        "sealed.py",
+        "if checksum is None:",
+        "if checksum is None:\n        return content\n    if False:",
+        f"{LOST}test_what_is_left_of_a_record_opens_no_gateway[_cut_forwarding_and_checksum-nftables]",
+    ),
+    Mutation(
         "without its record forwarding was on before",
         "record.py",
         'yield Owned(None if lets_pass else Sysctl(setting.name, "0"), setting)',

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -75,6 +77,88 @@ def test_an_apply_keeps_the_fence_and_an_undo_closes_the_gateway(
     assert "as it was before crossnet" not in said
     assert "gateway: its record had been lost" in said
     assert "net.ipv4.ip_forward  1 → 0" in said
+
+
+# ---- a record that can be read and is not whole, in both families ------------------------------------
+
+FORWARDING = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
+Written = dict[str, Any]
+
+
+def _forwarding(record: Written) -> list[Written]:
+    return [one for one in record["owned"] if one["applied"].get("name") in FORWARDING]
+
+
+def _cut_forwarding(record: Written) -> None:
+    for one in _forwarding(record):
+        record["owned"].remove(one)
+
+
+def _say_it_was_on(record: Written) -> None:
+    for one in _forwarding(record):
+        one["original"]["value"] = "1"
+
+
+def _cut_the_end(record: Written) -> None:
+    del record["owned"][1:]
+
+
+def _cut_forwarding_and_checksum(record: Written) -> None:
+    _cut_forwarding(record)
+    del record["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("cut", "engine"),
+    [
+        (_cut_forwarding, "nftables"),
+        (_cut_forwarding, "iptables"),
+        (_say_it_was_on, "nftables"),
+        (_cut_the_end, "iptables"),
+        (_cut_forwarding_and_checksum, "nftables"),
+        (dict.clear, "iptables"),
+        (None, "nftables"),
+        (None, "iptables"),
+    ],
+)
+def test_what_is_left_of_a_record_opens_no_gateway(
+    lab_up: Callable[..., Lab], cut: Callable[[Written], None] | None, engine: str
+) -> None:
+    """Without its entries forwarding would have been on before: the fence would go, and forwarding stay."""
+    b = Bench(lab_up("seed-dual"))
+    for own, near, far in (
+        ("10.0.46.2", "10.0.43.15", "10.0.44.63"),
+        ("fd00:46::2", "fd00:43::15", "fd00:44::63"),
+    ):
+        b.check("app", f"ip addr add {own} dev lo")
+        b.check("gateway", f"ip route add {own} via {near}")
+        b.check("target", f"ip route add {own} via {far}")
+    before = b.fingerprints()
+
+    def passing() -> list[str]:
+        flows = (("10.0.46.2", "10.0.44.1"), ("fd00:46::2", "fd00:44::1"))
+        return [to for own, to in flows if b.run("app", f"ping -n -c 1 -W 1 -I {own} {to}").ok]
+
+    spec = b.spec(f"to: [10.0.44.0/24, 'fd00:44::/64'], firewall: {engine}")
+    b.apply(spec)
+    assert passing() == []
+    if cut is None:
+        b.check("gateway", f"rm {APPLIED}")
+    else:
+        record = json.loads(b.check("gateway", f"cat {APPLIED}"))
+        assert len(_forwarding(record)) == 2
+        cut(record)
+        b.check("gateway", f"cat >{APPLIED}", stdin=json.dumps(record).encode())
+    found, why = state(b, spec)
+    assert (found, "gateway: its record " in why) == (State.UNRECORDED, True)
+    assert b.apply(spec).confirmed
+    assert passing() == []
+    assert b.pings("app", "10.0.44.1")
+    assert b.pings("app", "fd00:44::1")
+    assert state(b, spec)[0] is State.UP
+    b.undo(spec)
+    assert b.check("gateway", f"sysctl -n {' '.join(FORWARDING)}").split() == ["0", "0"]
+    assert b.differences(before) == []
 
 
 @ENGINES

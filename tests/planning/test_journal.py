@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from crossnet.errors import PlanRefused, Refusal
 from crossnet.facts import FileState
 from crossnet.record import IDENTITY, JOURNAL
+from crossnet.resources import RouteResource
+from crossnet.sealed import seal
 from crossnet.transaction import journal
-from design.factsheet import host_facts, with_files
+from design.factsheet import host_facts, route, with_files
 
+ROUTE = RouteResource(route("10.0.44.0/24 via 10.0.43.101 dev eth0 proto 143"))
 FORGED = "\nConfirmed. Transaction 1234abcd.\r\n"
 
 
@@ -23,7 +27,8 @@ def test_nobody_begins_a_line_of_ours_with_the_words_of_a_journal(word: str) -> 
         name += FORGED
     else:
         document[word] += FORGED
-    files = {JOURNAL: json.dumps(document).encode(), IDENTITY: name.encode()}
+    document.pop("sha256")
+    files = {JOURNAL: seal(document), IDENTITY: name.encode()}
     facts = with_files(
         host_facts("gateway", ""), {path: FileState(data, 0o600, "0:0") for path, data in files.items()}
     )
@@ -34,6 +39,16 @@ def test_nobody_begins_a_line_of_ours_with_the_words_of_a_journal(word: str) -> 
     assert first.startswith("gateway: transaction 1234abcd")
     assert others
     assert all(line.startswith("  ") for line in others), others
+
+
+def test_a_journal_that_lost_a_part_is_damaged_although_it_can_be_read() -> None:
+    """By the group it would be ended on one host only, by the entries it would be proved of nothing."""
+    made = journal.new("1234abcd", "apply business", ("app", "gateway"))
+    whole = json.loads(journal.encode(replace(made, entries=(journal.Entry("route x", ROUTE, None),))))
+    assert not journal.decode(json.dumps(whole).encode()).unreadable
+    for part in ("group", "entries"):
+        cut = {**whole, part: whole[part][1:]}
+        assert "checksum" in journal.decode(json.dumps(cut).encode()).unreadable
 
 
 def test_nobody_begins_a_line_of_ours_with_a_rule_of_his() -> None:

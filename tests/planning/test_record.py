@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -22,6 +24,7 @@ from crossnet.resources import (
     Service,
     Sysctl,
 )
+from crossnet.sealed import seal
 from crossnet.values import Family, network
 from design.factsheet import host_facts, route, with_files
 
@@ -124,10 +127,54 @@ def test_a_record_that_is_damaged_is_lost_and_never_an_empty_one(data: bytes) ->
     )
 
 
+WHOLE = json.loads(
+    Record(
+        ("business",),
+        (Owned(None, EVERY_KIND[0]), Owned(Sysctl("net.ipv4.ip_forward", "0"), Sysctl("net.ipv4.ip_forward", "1"))),
+        rebuilt=True,
+    ).to_json()
+)
+
+
 def test_unknown_keys_of_a_record_are_no_error() -> None:
     """A minor version may add some."""
-    document = json.loads(Record(("business",), (Owned(None, EVERY_KIND[0]),)).to_json())
-    assert kept(json.dumps({**document, "since": "today"}).encode()).crossings == ("business",)
+    content = {key: value for key, value in WHOLE.items() if key != "sha256"}
+    assert kept(seal({**content, "since": "today"})).crossings == ("business",)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda record: record["owned"].pop(),
+        lambda record: record["owned"].pop(0),
+        lambda record: record["owned"].clear(),
+        lambda record: record["owned"].reverse(),
+        lambda record: record["owned"].append(record["owned"][0]),
+        lambda record: record["owned"][1].update(original=None),
+        lambda record: record["owned"][1]["original"].update(value="1"),
+        lambda record: record["crossings"].clear(),
+        lambda record: record.pop("rebuilt"),
+        lambda record: record.update(since="today"),
+        lambda record: record.update(sha256="0" * 64),
+        lambda record: record.update(sha256=None),
+        lambda record: record.update(sha256=["0"]),
+        lambda record: record.pop("sha256"),
+    ],
+)
+def test_a_record_that_lost_a_part_is_damaged_although_it_can_be_read(
+    change: Callable[[dict[str, Any]], object],
+) -> None:
+    record = json.loads(json.dumps(WHOLE))
+    assert kept(json.dumps(record).encode()).lost == ""
+    change(record)
+    found = kept(json.dumps(record).encode())
+    assert (found.rebuilt, found.owned) == (True, ())
+    assert "checksum" in found.lost
+
+
+def test_spaces_and_order_are_no_damage() -> None:
+    """Whoever looks at it with a tool may write it again."""
+    assert kept(json.dumps(WHOLE, sort_keys=True, separators=(",", ":")).encode()).lost == ""
 
 
 # ---- what crossnet made, without its record ----------------------------------------------------------

@@ -20,6 +20,7 @@ from crossnet.facts import Facts, FileState
 from crossnet.facts.question import mapping, number, number_or, objects, text, texts
 from crossnet.record import BEGUN, DEADLINE, DECISION, IDENTITY, JOURNAL, MADE
 from crossnet.resources import KINDS, Change, Encoded, Resource
+from crossnet.sealed import seal, unseal
 
 FORMAT = 2
 
@@ -243,7 +244,7 @@ def encode(journal: Journal) -> bytes:
             for entry in journal.entries
         ],
     }
-    return (json.dumps(document) + "\n").encode()
+    return seal(document)
 
 
 def decode(data: bytes) -> Journal:
@@ -252,6 +253,7 @@ def decode(data: bytes) -> Journal:
         document = mapping(json.loads(data))
         if document["format"] != FORMAT:
             raise ValueError(f"it has format {document['format']}, this crossnet reads {FORMAT}")
+        document = unseal(document)
         return Journal(
             _line(text(document, "transaction")),
             _line(text(document, "what")),
