@@ -349,9 +349,14 @@ async def recover(spec: Spec, *, watch: Watcher = nobody) -> tuple[Ended, ...]:
         for one in found:
             if one.decision != CONFIRM:
                 _abandoned(one.held)
-        ended = tuple([await _end(one, site) for one in found])
-        await _sweep(site)
-    return (*others, *ended)
+        ended = (*others, *[await _end(one, site) for one in found])
+        try:
+            await _sweep(site)
+        except CrossnetError as error:
+            if not ended:
+                raise
+            site.watch(Event(f"{error}"))  # what was ended is ended; the next transaction clears it away
+    return ended
 
 
 async def _end_unreadable(facts: dict[str, Facts], site: Site) -> tuple[dict[str, Facts], tuple[Ended, ...]]:

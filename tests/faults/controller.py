@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -21,10 +21,12 @@ from typing import TypeVar
 from crossnet.errors import LabError
 from crossnet.lab import build
 from crossnet.lab.topology import load
+from faults.controller_answered import Spoiled
 from faults.oracle import OLD, Oracle, put_sentinels
 from lab.crossing import Bench
 
 PROGRAM = Path(__file__).with_name("controller_faulted.py")
+ANSWERED = Path(__file__).with_name("controller_answered.py")
 
 CROSSING = "from: app, via: gateway, to: 10.0.44.0/24, probe: icmp/10.0.44.1"
 SPEC = """crossnet: 1
@@ -61,20 +63,26 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """How a run of crossnet ended; `messages` are those it began to send, as `number host subject`."""
+    """How a run of crossnet ended; `messages` are those it began to send, as `number host subject`.
+
+    `questions` says how many each of the messages had that are a batch, where the program tells it.
+    """
 
     code: int
     out: str
     err: str
     messages: tuple[str, ...]
     reached: bool
+    questions: Mapping[int, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, code: int, out: str, err: str, told: Sequence[str]) -> Ran:
         assert "Traceback" not in out + err, err
         assert "mistake of crossnet" not in out + err, err
-        messages = tuple(line for line in told if line != "fault" and not line.startswith("process "))
-        return cls(code, out, err, messages, "fault" in told)
+        messages = tuple(line for line in told if line.split()[0].isdecimal())
+        batches = (line.split() for line in told if line.startswith("questions "))
+        questions = {int(number): int(count) for _, number, count in batches}
+        return cls(code, out, err, messages, "fault" in told, questions)
 
     def number(self, host: str, subject: str) -> int:
         """Which message was the first with that subject to that host."""
@@ -139,6 +147,7 @@ class Operator:
     bench: Bench
     folder: Path
     machine: str | None = None
+    program: Path = PROGRAM
     started: list[Running] = field(default_factory=list)
 
     @classmethod
@@ -147,11 +156,15 @@ class Operator:
         (folder / "crossnet.yaml").write_text(spec, encoding="utf-8")
         return cls(bench, folder)
 
+    def answered(self) -> Operator:
+        """The same person, to whom a host says nonsense once."""
+        return replace(self, program=ANSWERED)
+
     def elsewhere(self) -> Operator:
         """The same person at another machine: nobody there knows whether the first one is still at work."""
         return replace(self, machine=ELSEWHERE)
 
-    def start(self, *words: str, fault: Fault | None = None) -> Running:
+    def start(self, *words: str, fault: Fault | Spoiled | None = None) -> Running:
         told = self.folder / f"told-{next(_numbers)}"
         environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         environment["CROSSNET_TOLD"] = str(told)
@@ -160,7 +173,7 @@ class Operator:
         if self.machine is not None:
             environment["CROSSNET_MACHINE"] = self.machine
         process = subprocess.Popen(
-            [sys.executable, str(PROGRAM), *words],
+            [sys.executable, str(self.program), *words],
             cwd=self.folder,
             env=environment,
             text=True,
@@ -179,7 +192,7 @@ class Operator:
             one.process.communicate()
         self.started.clear()
 
-    def run(self, *words: str, fault: Fault | None = None) -> Ran:
+    def run(self, *words: str, fault: Fault | Spoiled | None = None) -> Ran:
         return self.start(*words, fault=fault).end()
 
     def held(self) -> dict[str, str]:

@@ -26,6 +26,7 @@ LATE = f"{STOPPED}who_wakes_up_late_is_refused_and_says_so[before-gateway-commit
 IN_TIME = "tests/lab/test_fence_in_time.py::test_nobody_passes_while_"
 LOST = "tests/lab/test_record_lost.py::"
 OTHER = "tests/lab/test_other_version.py::test_"
+APART = "tests/lab/test_pid_namespaces.py::test_a_"
 NUMBERS = "tests/lab/test_session_numbers.py::test_a_number_that_is_used_again_ends_nobody"
 SSH = "tests/transport/test_ssh_config.py::test_"
 UNDO = 'if change.resource.kind != {kind!r}:\n        yield from _steps(f"{{folder}}/undo"'
@@ -279,6 +280,48 @@ MUTATIONS = (
         '[ -n "$began" ] || whose=ours',
         ":",
         f"{NUMBERS}[worker-leader gone]",
+    ),
+    Mutation(
+        "a session number of another container is a session here",
+        "transaction/host.sh",
+        """[ "${space:-$(numbers)}" = "$(numbers)" ] || return 0""",
+        ":",
+        f"{NUMBERS}[worker-another namespace]",
+    ),
+    Mutation(
+        "a process number means the same in every container",
+        "transaction/journal.py",
+        "return f\"{boot} {os.readlink('/proc/self/ns/pid')}\"",
+        "return boot",
+        f"{APART}controller_in_another_container_is_not_dead[the first]",
+    ),
+    Mutation(
+        "a watcher that cannot be seen is dead",
+        "transaction/host.sh",
+        '{ is_alive "$T/watcher" || is_out_of_sight "$T/watcher"; }',
+        'is_alive "$T/watcher"',
+        f"{APART}watcher_in_another_container_is_not_dead",
+    ),
+    Mutation(
+        "two names of a machine are two machines",
+        "planning.py",
+        "refusals = list(_same_machine(facts))",
+        "refusals: list[Refusal] = []",
+        f"{LOST}test_two_names_of_one_machine_are_said_to_be_one",
+    ),
+    Mutation(
+        "recover asks once",
+        "transaction/ending.py",
+        "return await insist(agent, ask, until=until, watch=site.watch)",
+        "return await ask()",
+        "tests/faults/test_controller_answered.py::test_nonsense_at_some_answers",
+    ),
+    Mutation(
+        "an exit code says what was decided",
+        "transaction/agent.py",
+        "if await self._decided() != journal.CONFIRM:",
+        "if True:",
+        "tests/planning/test_agent_answers.py::test_what_the_host_holds_as_decided_is_decided_whatever_it_said",
     ),
     Mutation(
         "the folder may be anybody's",

@@ -34,6 +34,8 @@ while kill -0 "$(cat /tmp/leader)" 2>/dev/null; do sleep 0.1; done
     [
         'echo "$(cat /tmp/leader) 1 $(readlink /proc/self/ns/pid)"',
         'echo "$(cat /tmp/leader) 1"',
+        "rm /tmp/left; setsid sh -c 'echo $$ >/tmp/left; exec sleep 1000' </dev/null >/dev/null 2>&1 & "
+        "until [ -s /tmp/left ]; do sleep 0.1; done; "
         'echo "$(cat /tmp/left) $(cut -d" " -f22 /proc/$(cat /tmp/left)/stat) pid:[1]"',
         "echo 0 1",
     ],

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from crossnet.errors import HostError
-from crossnet.transaction.agent import Agent, Refused
+from crossnet.transaction.agent import Agent, Gone, Refused
 from crossnet.transport import TIMEOUT, Completed, Process, ShellHost
 
 
@@ -81,3 +81,41 @@ def test_where_the_answer_may_be_lost_it_is_asked_again() -> None:
     with pytest.raises(HostError) as unknown:
         asyncio.run(Agent(Says(), "0ddba115").commit())
     assert not isinstance(unknown.value, Refused)
+
+
+@dataclass
+class Deciding(Says):
+    """A host that does what it is told, and answers nonsense to that alone."""
+
+    holds: bytes = b""
+    asked: tuple[str, ...] = ()
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT, limit: int = 0
+    ) -> Completed:
+        self.asked += tuple(word for word in argv if word in ("commit", "status"))
+        if "status" in argv:
+            return Completed(self.name, tuple(argv), 0, self.holds, b"")
+        return Completed(self.name, tuple(argv), self.code, self.said, b"")
+
+
+NONSENSE = pytest.mark.parametrize("code", [1, 2, 69, 70, 75, 76, 77, 126, 127, 137, 255])
+
+
+@NONSENSE
+def test_what_the_host_holds_as_decided_is_decided_whatever_it_said(code: int) -> None:
+    host = Deciding(code=code, holds=b"confirm\n")
+    asyncio.run(Agent(host, "0ddba115").commit())
+    assert host.asked == ("commit", "status")
+
+
+@NONSENSE
+def test_what_is_open_still_was_not_confirmed(code: int) -> None:
+    with pytest.raises((Gone, Refused)):
+        asyncio.run(Agent(Deciding(code=code, holds=b"open 30\n"), "0ddba115").commit())
+
+
+@NONSENSE
+def test_what_was_rolled_back_was_not_confirmed(code: int) -> None:
+    with pytest.raises((Gone, Refused)):
+        asyncio.run(Agent(Deciding(code=code, holds=b"rollback\n"), "0ddba115").commit())

@@ -130,7 +130,10 @@ def test_a_record_that_is_damaged_is_lost_and_never_an_empty_one(data: bytes) ->
 WHOLE = json.loads(
     Record(
         ("business",),
-        (Owned(None, EVERY_KIND[0]), Owned(Sysctl("net.ipv4.ip_forward", "0"), Sysctl("net.ipv4.ip_forward", "1"))),
+        (
+            Owned(None, EVERY_KIND[0]),
+            Owned(Sysctl("net.ipv4.ip_forward", "0"), Sysctl("net.ipv4.ip_forward", "1")),
+        ),
         rebuilt=True,
     ).to_json()
 )

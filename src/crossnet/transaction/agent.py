@@ -16,7 +16,7 @@ from crossnet.errors import CommandFailed, CrossnetError, HostError
 from crossnet.events import Event, Watcher
 from crossnet.facts.folder import CHECK, TODO, UNSAFE, reason
 from crossnet.facts.packages import PACKAGES
-from crossnet.facts.question import door
+from crossnet.facts.question import BY_HAND, door
 from crossnet.record import FOLDER
 from crossnet.resources import Change, Command
 from crossnet.site import disconnect
@@ -185,8 +185,9 @@ class Agent:
         """Decide that it holds; Gone when the host has decided otherwise."""
         try:
             self._check(await self._ask("commit"), "confirmed the transaction", "confirmed")
-        except Gone:
-            if await self.ended() != journal.CONFIRM:
+        except (Gone, Refused):
+            # What is not said in the script's own words may have been done all the same.
+            if await self._decided() != journal.CONFIRM:
                 raise
 
     async def release(self, verified: bytes = b"") -> tuple[str, ...]:
@@ -199,16 +200,17 @@ class Agent:
             ]
         try:
             self._check(answer, "wrote what crossnet owns there", "written", "unwritten")
-        except Gone:  # somebody, or a timer, was faster
+        except (Gone, Refused) as error:
             past = await self._past()
-            if past is None or past.decision != journal.CONFIRM:
+            if past is not None and past.decision == journal.CONFIRM:  # somebody, or a timer, was faster
+                if not past.is_written:
+                    errors.append(
+                        f"{self.host.name}: not all of it could be written; `crossnet apply` tries again"
+                    )
+            elif isinstance(error, Gone):
                 raise
-            if not past.is_written:
-                errors.append(
-                    f"{self.host.name}: not all of it could be written; `crossnet apply` tries again"
-                )
-        except Refused as error:
-            errors.append(str(error))
+            else:
+                errors.append(str(error))
         return tuple(errors)
 
     async def rollback(self) -> tuple[str, ...]:
@@ -237,6 +239,14 @@ class Agent:
         past = await self._past()
         return past.decision if past else ""
 
+    async def _decided(self) -> str:
+        """The same, also while the host still holds it; nothing where it is open."""
+        try:
+            await self.left()
+        except Gone as gone:
+            return gone.decision or await self.ended()
+        return ""
+
     async def _past(self) -> Past | None:
         past = await read_history(self.host)
         return next((one for one in past if one.transaction == self.transaction), None)
@@ -244,7 +254,12 @@ class Agent:
     async def sweep(self) -> None:
         """End what is due on a host, and remove what is left of a transaction that never came to begin there."""
         words = self._placed(_WHERE_USED + _PLACE, "recover")
-        self._check(await self.host.run(words, timeout=_ENDING), "removed what is left over")
+        answer = await self.host.run(words, timeout=_ENDING)
+        tried = "removed what is left over"
+        try:
+            self._check(answer, tried)
+        except Gone:  # it was asked for no transaction
+            raise HostError(self.host.name, tried, f"exit code {answer.returncode}", BY_HAND) from None
 
     async def _ask(self, verb: str, *words: str, stdin: bytes = b"", timeout: float = 30) -> Completed:
         argv = ["sh", self._script, verb, self.transaction, *words]

@@ -6,9 +6,11 @@ What one host has confirmed is confirmed for all: the others follow. Else all of
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from crossnet.errors import CrossnetError, HostError, HostsDisagree, RollbackNotProved
 from crossnet.events import Event, Phase, Watcher
@@ -20,6 +22,8 @@ from crossnet.transaction.history import Past, read_history
 from crossnet.transaction.journal import CONFIRM, ROLLBACK, Journal
 from crossnet.transaction.rollback import unproved
 from crossnet.transaction.uninterrupted import FAILURES, reason, told, uninterrupted
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +147,7 @@ async def _confirm(found: Open, site: Site) -> tuple[tuple[str, ...], tuple[str,
         return await agent.release() if await _commit(agent) else None
 
     agents = [Agent(site.hosts[name], found.transaction, found=True) for name in _in_order(found)]
-    answers = await settled(told(end(agent)) for agent in agents)
+    answers = await settled(told(_known(agent, partial(end, agent), site)) for agent in agents)
     lost = [str(answer) for answer in answers if isinstance(answer, CrossnetError)]
     if lost:
         raise HostsDisagree(
@@ -179,7 +183,7 @@ async def roll_back(found: Open, site: Site) -> None:
 
 async def _roll_back(found: Open, site: Site) -> None:
     agents = [Agent(site.hosts[name], found.transaction, found=True) for name in reversed(_in_order(found))]
-    answers = await settled(told(_back(agent, site.watch)) for agent in agents)
+    answers = await settled(told(_known(agent, partial(_back, agent, site.watch), site)) for agent in agents)
     left = [str(answer) for answer in answers if isinstance(answer, CrossnetError)]
     left += [line for lines in answers if isinstance(lines, list) for line in lines]
     try:
@@ -204,6 +208,12 @@ async def _back(agent: Agent, watch: Watcher) -> list[str]:
         if CONFIRM in (gone.decision, await agent.ended()):
             raise
         return []
+
+
+async def _known(agent: Agent, ask: Callable[[], Awaitable[T]], site: Site) -> T:
+    """The answer, asked for again where it was lost: every verb may be heard twice."""
+    until = asyncio.get_running_loop().time() + PATIENCE
+    return await insist(agent, ask, until=until, watch=site.watch)
 
 
 def _in_order(found: Open) -> list[str]:
