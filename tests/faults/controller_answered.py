@@ -94,7 +94,8 @@ class Messages:
                 else:
                     answer = await whole(spoiled, run, host, argv, more)
             if boundary:
-                self._tell(f"questions {number} {len(_answers(answer.stdout, boundary))}")
+                many = len(_answers(answer.stdout, b"", boundary))
+                self._tell(f"questions {number} {many}")
             return answer
 
         return message
@@ -124,7 +125,7 @@ async def whole(
 
 def within(spoiled: Spoiled, answer: Completed, boundary: bytes) -> Completed:
     """A batch, of which one answer is spoiled."""
-    answers = _answers(answer.stdout, boundary)
+    answers = _answers(answer.stdout, b"", boundary)
     one = answers[spoiled.answer - 1]
     answers[spoiled.answer - 1] = Answer(*spoil(spoiled, one.returncode, one.stdout))
     said = b"".join(_framed(each, boundary) for each in answers)
@@ -139,8 +140,7 @@ def spoil(spoiled: Spoiled, code: int, said: bytes) -> tuple[int, bytes]:
 
 
 def _framed(answer: Answer, boundary: bytes) -> bytes:
-    end = b"\n%b %d\n" % (boundary, answer.returncode)
-    return answer.stdout + end + (b"" if answer.ok else b"%b\n%b!\n" % (answer.stderr, boundary))
+    return b"%b\n%b %d\n" % (answer.stdout, boundary, answer.returncode)
 
 
 def subject(argv: Sequence[str]) -> str:
