@@ -33,7 +33,10 @@ class RouteResource(Resource):
         return type(self)(equal[0]) if equal else self.ours(facts)
 
     def ours(self, facts: Facts) -> Self | None:
-        """The route with this very protocol and metric, whichever way it goes."""
+        """The route with this very protocol and metric, whichever way it goes.
+
+        Where the host's `ip` tells no protocol (busybox), the one that goes this very way.
+        """
         wanted = (self.route.protocol, self.route.metric)
         own = [route for route in self._alike(facts) if (route.protocol, route.metric) == wanted]
         return type(self)(own[0]) if own else None
@@ -53,7 +56,16 @@ class RouteResource(Resource):
 
     def _alike(self, facts: Facts) -> list[Route]:
         wanted = (self.route.table, self.route.destination)
-        return [route for route in facts.routes if (route.table, route.destination) == wanted]
+        return [
+            replace(route, protocol=self.route.protocol) if self._may_be(route) else route
+            for route in facts.routes
+            if (route.table, route.destination) == wanted
+        ]
+
+    def _may_be(self, route: Route) -> bool:
+        """Whether a route whose protocol was not told is this one."""
+        way = (route.via, route.device, route.metric)
+        return not route.protocol and way == (self.route.via, self.route.device, self.route.metric)
 
     def satisfied_by(self, have: Self) -> bool:
         """Also by a route without a source in IPv4: the kernel takes the first address, as crossnet does."""

@@ -7,11 +7,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from crossnet.facts import Facts
 from crossnet.facts.firewall import is_own_chain, is_own_jump
-from crossnet.facts.routes import MAIN, OWN_PROTOCOL
+from crossnet.facts.routes import MAIN, OWN_PROTOCOL, Route
 from crossnet.netfilter import Engine, Table
 from crossnet.netfilter.others import text_of
 from crossnet.netfilter.own import TABLE
 from crossnet.planning import Plan
+from crossnet.resources import RouteResource
+from crossnet.values import Address, Network
 
 # The kernel fills it by itself from the addresses (ip-route(8)).
 _LOCAL = "local"
@@ -24,12 +26,12 @@ def changed_meanwhile(plan: Plan, before: Mapping[str, Facts], after: Mapping[st
     return tuple(
         f"{host}: {line}"
         for host in plan.touched
-        for line in _changed(before[host], after[host], _settings_of(plan, host))
+        for line in _changed(before[host], after[host], _settings_of(plan, host), _ways_of(plan, host))
     )
 
 
-def _changed(before: Facts, after: Facts, settings: Collection[str]) -> Iterator[str]:
-    had, has = Counter(_routes_and_rules(before)), Counter(_routes_and_rules(after))
+def _changed(before: Facts, after: Facts, settings: Collection[str], ways: Collection[_Way]) -> Iterator[str]:
+    had, has = Counter(_routes_and_rules(before, ways)), Counter(_routes_and_rules(after, ways))
     yield from (f"+ {line}" for line in sorted((has - had).elements()))
     yield from (f"- {line}" for line in sorted((had - has).elements()))
     for name in sorted(before.sysctls.keys() & after.sysctls.keys()):
@@ -50,9 +52,32 @@ def _settings_of(plan: Plan, host: str) -> set[str]:
     }
 
 
-def _routes_and_rules(facts: Facts) -> Iterator[str]:
+# Where a route goes, whoever made it.
+_Way = tuple[Network, Address | None, str | None, int]
+
+
+def _way(route: Route) -> _Way:
+    return route.destination, route.via, route.device, route.metric
+
+
+def _ways_of(plan: Plan, host: str) -> set[_Way]:
+    """Those of the routes that the plan changes: some tools do not tell whose a route is."""
+    return {
+        _way(side.route)
+        for place, change in plan.changes
+        if place == host
+        for side in (change.have, change.want)
+        if isinstance(side, RouteResource)
+    }
+
+
+def _is_own(route: Route, ways: Collection[_Way]) -> bool:
+    return route.protocol == OWN_PROTOCOL or (not route.protocol and _way(route) in ways)
+
+
+def _routes_and_rules(facts: Facts, ways: Collection[_Way]) -> Iterator[str]:
     for route in facts.routes:
-        if route.protocol != OWN_PROTOCOL and route.table != _LOCAL:
+        if not _is_own(route, ways) and route.table != _LOCAL:
             yield f"route {route}" + (f" table {route.table}" if route.table != MAIN else "")
     firewall = facts.firewall
     yield from _rules(Engine.NFTABLES, (table for table in firewall.native if table.name != TABLE))
