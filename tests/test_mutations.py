@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from faults.controller_mutations import MUTATIONS, PACKAGE, ROOT, Mutation
+from reach.mutations import MUTATIONS as OF_REACH
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+@pytest.mark.parametrize("mutation", [*MUTATIONS, *OF_REACH], ids=lambda mutation: mutation.name)
 def test_a_mutation_finds_its_place_and_its_witness(mutation: Mutation) -> None:
     text = (PACKAGE / mutation.file).read_text(encoding="utf-8")
     assert text.count(mutation.old) == 1

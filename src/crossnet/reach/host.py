@@ -474,7 +474,9 @@ class HostWalk:
         if way.type in ("local", "anycast"):
             return self._out(seen, "lo", None), self.none
         if way.type == "broadcast":
-            seen = self._block("destination-is-broadcast", str(way), seen, space.all, device, "output")
+            # A socket needs SO_BROADCAST; an answer of TCP is sent there without (measured).
+            must = space.all if self.flows is None else space.none
+            seen = self._block("destination-is-broadcast", str(way), seen, space.all, device, "output", must)
         return self.none, self._out(seen, device, way.hop.via if way.hop else None)
 
     def _again(self, here: Here) -> Here:

@@ -1,0 +1,83 @@
+"""Make reach wrong in one way at a time, and see the conformance test go red: a program, `mutations.py [NAME…]`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from faults.controller_mutations import Mutation, goes_red
+
+CONFORMANCE = "tests/reach/test_conformance.py::test_what_reach_says_is_what_happens"
+
+MUTATIONS = tuple(
+    Mutation(name, f"reach/{file}", old, new, CONFORMANCE)
+    for name, file, old, new in (
+        (
+            "chains in the reverse order of priority",
+            "host.py",
+            "for _, step in sorted(steps, key=lambda item: item[0]):",
+            "for _, step in sorted(steps, key=lambda item: -item[0]):",
+        ),
+        (
+            "translation behind the filter",
+            "rules.py",
+            '{"prerouting": -100, "output": -100, "input": 100, "postrouting": 100}',
+            '{"prerouting": 900, "output": 900, "input": -900, "postrouting": -900}',
+        ),
+        (
+            "the lower of two rp_filter counts",
+            "routing.py",
+            "strict = max(",
+            "strict = min(",
+        ),
+        (
+            "a table sees both families",
+            "rules.py",
+            'family = self.space.ipv4 if table.family == "ip" else self.space.ipv6',
+            "family = self.space.all",
+        ),
+        (
+            "no policy rule but the usual ones",
+            "routing.py",
+            "for rule in self.rules[family]:\n            for",
+            "for rule in _USUAL[family]:\n            for",
+        ),
+        (
+            "answers are not given back what their flow had",
+            "host.py",
+            "back = back.through(lambda packets: space.given_back(packets, sides))",
+            "pass",
+        ),
+        (
+            "accept ends every chain of the hook",
+            "rules.py",
+            "return self._all([others, *self._base(table, chain, seen).accepted]) if seen else here",
+            'return others if seen and chain.hook.policy == "drop" else here',
+        ),
+        (
+            "the shorter prefix wins",
+            "routing.py",
+            "key=lambda route: (-route.destination.prefixlen,",
+            "key=lambda route: (route.destination.prefixlen,",
+        ),
+    )
+)
+
+
+def main(names: list[str]) -> int:
+    unseen = 0
+    for mutation in MUTATIONS:
+        if names and mutation.name not in names:
+            continue
+        red = goes_red(mutation)
+        sys.stdout.write(f"{'red' if red else 'GREEN'}\t{mutation.name}\n")
+        sys.stdout.flush()
+        unseen += not red
+    return 1 if unseen else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
