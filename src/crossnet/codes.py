@@ -249,9 +249,25 @@ CODES = {
         ),
         Code(
             "others-may-drop",
-            "A rule of somebody else can drop the crossing's packets; crossnet's accept does not override it.",
-            "A chain at the forward hook whose policy is drop, or that has a rule that drops.",
-            "Let the owner of that rule accept the crossing, in the owner's own tool.",
+            "A rule or a setting of somebody else stops the crossing's packets, or can; crossnet's accept does not "
+            "override it.",
+            "The rules of every firewall and at every hook, the routes and the settings that these packets meet, on "
+            "the way there and back.",
+            "Let its owner accept the crossing, in the owner's own tool.",
+        ),
+        Code(
+            "others-translate",
+            "A rule of somebody else gives packets of the crossing another address or port.",
+            "The nat chains that these packets meet.",
+            "Let its owner leave out the crossing's clients or destinations, if it is not meant.",
+        ),
+        Code(
+            "not-tracked",
+            "A rule of somebody else keeps the crossing's packets from connection tracking; what is not tracked is not "
+            "translated.",
+            "A notrack rule, or a target CT or NOTRACK, that these packets meet before routing.",
+            "Let its owner leave out the crossing's clients and destinations; or write `translate: none` where the "
+            "destination has a way back.",
         ),
         Code(
             "policy-rule-added",

@@ -13,6 +13,7 @@
       boot /etc/sysctl.conf net.ipv4.ip_forward 0
       file /var/lib/crossnet/applied.json {"format": 9}
       rules of crossnet fenced
+      iptables raw -A PREROUTING -j NOTRACK
       tools ip sysctl nft
       kernel 3.10
 
@@ -22,7 +23,7 @@ the settings of a host that does not forward, and the tools of a current Debian.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from crossnet.facts import Facts, FileState, Unreadable
@@ -32,8 +33,9 @@ from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import Hop, Route, default_network
 from crossnet.facts.sysctls import BootSetting, interface_setting
-from crossnet.netfilter import Accept, Chain, Drop, Rule, Table
+from crossnet.netfilter import Accept, Chain, Drop, Rule, Table, foreign
 from crossnet.netfilter.own import HOOKS, TABLE
+from crossnet.netfilter.xtables_save import parse_save
 from crossnet.values import Address, Family, Network, address, network
 
 
@@ -46,6 +48,7 @@ class _Sheet:
     boot: list[BootSetting] = field(default_factory=list)
     files: dict[str, FileState | Unreadable] = field(default_factory=dict)
     nft: list[Table] = field(default_factory=list)
+    saved: dict[str, list[str]] = field(default_factory=dict)
     tools: frozenset[str] = frozenset(TOOLS)
     kernel: tuple[int, ...] = (6, 1, 0)
     systemd: bool = True
@@ -94,7 +97,7 @@ def host_facts(name: str, text: str, *, firewall: Firewall | None = None) -> Fac
             iptables_is_nft=sheet.iptables_is_nft,
             restore_waits=True,
         ),
-        firewall=firewall or Firewall(nft=tuple(sheet.nft)),
+        firewall=firewall or Firewall(nft=tuple(sheet.nft), foreign=_foreign(sheet.saved)),
         files=sheet.files,
         boot=sheet.machine[0],
         network=sheet.machine[1],
@@ -130,6 +133,8 @@ def _read(sheet: _Sheet, words: list[str]) -> None:
                 *([Rule((), Drop(), "fence")] if fence == "fenced" else []),
             ]
             sheet.nft.append(Table("ip", TABLE, (Chain("forward", tuple(rules), HOOKS["forward"]),)))
+        case ["iptables", table, "-A", chain, *rule]:
+            sheet.saved.setdefault(table, []).append(" ".join(("-A", chain, *rule)))
         case ["tools", *tools]:
             sheet.tools = frozenset(tools)
         case ["without", *tools]:
@@ -168,6 +173,16 @@ def _link(name: str, words: list[str]) -> Link:
             own, _, prefix = word.partition("/")
             addresses.append(LinkAddress(address(own), int(prefix)))
     return Link(name, mtu, up, tuple(addresses), kind)
+
+
+def _foreign(saved: Mapping[str, list[str]]) -> tuple[foreign.Table, ...]:
+    """The rules that others made with iptables."""
+    text = "".join("\n".join((f"*{table}", *rules, "COMMIT\n")) for table, rules in saved.items())
+    declared = {rule.split()[1] for rules in saved.values() for rule in rules}
+    chains = "".join(f":{chain} ACCEPT [0:0]\n" for chain in sorted(declared))
+    for table in saved:
+        text = text.replace(f"*{table}\n", f"*{table}\n{chains}")
+    return parse_save(text, "ip", foreign.Tool.IPTABLES_NFT, {})
 
 
 _OF_EVERY_HOST = tuple(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from crossnet.design.conflicts import conflicts, gateway_settings
 from crossnet.design.engine import Choice, choose
+from crossnet.design.foresight import as_applied, obstacles
 from crossnet.design.impacts import Impact, client_impacts, gateway_impacts, passage_impacts
 from crossnet.design.own_rules import own_rules
 from crossnet.design.passage import Client, Passage
@@ -101,6 +102,7 @@ def design(spec: Spec, facts: Mapping[str, Facts]) -> Design:
     if refusals:
         raise PlanRefused(refusals)
 
+    impacts += obstacles(passages, {name: as_applied(facts[name], wanted[name]) for name in facts})
     for name in facts:
         live = tuple(dict.fromkeys(wanted[name]))
         crossings = [crossing for crossing in spec.crossings if _touches(crossing, name)]

@@ -11,7 +11,7 @@ from crossnet.facts import Facts
 from crossnet.facts.routes import inside
 from crossnet.facts.sysctls import answers_for_others, overriding
 from crossnet.netfilter import Engine, Table
-from crossnet.netfilter.others import may_drop_forwarded, offload_forwarded
+from crossnet.netfilter.others import offload_forwarded
 from crossnet.persistence.unit import SYSCTL_FILE
 from crossnet.spec import Translate
 from crossnet.values import Family, contains, overlap, show_network
@@ -101,13 +101,6 @@ def gateway_impacts(
             f"rules of {' and '.join(live)} are live together, and a packet has to pass all of them; "
             f"crossnet's go to {choice.engine}: {choice.reason}",
         )
-    drops = _others_that_drop(facts, family, choice.engine)
-    if drops:
-        yield Impact(
-            "others-may-drop",
-            host,
-            f"rules that crossnet does not own can drop the crossing's packets: {'; '.join(drops[:3])}",
-        )
     offloads = offload_forwarded(_others(facts, family, tuple(Engine)))
     if offloads:
         yield Impact(
@@ -161,13 +154,6 @@ def _arp_elsewhere(facts: Facts, passage: Passage) -> Iterator[Impact]:
                     f"packets that come in by {link.name} are not the crossing's. Let it answer for its own addresses "
                     f"only: `sysctl -w net.ipv4.conf.{link.name}.arp_ignore=1`",
                 )
-
-
-def _others_that_drop(facts: Facts, family: Family, engine: Engine) -> list[str]:
-    """Foreign drops that crossnet's accept cannot come before: those of every other engine."""
-    return list(
-        may_drop_forwarded(_others(facts, family, [other for other in Engine if other is not engine]))
-    )
 
 
 def _others(facts: Facts, family: Family, engines: Collection[Engine]) -> list[Table]:

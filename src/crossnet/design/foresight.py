@@ -1,0 +1,161 @@
+"""What will become of a crossing's packets when the plan is applied, as far as the hosts' facts tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from crossnet.design.impacts import Impact
+from crossnet.design.passage import Passage
+from crossnet.facts import Facts
+from crossnet.facts.firewall import is_own_chain
+from crossnet.facts.sysctls import FORWARDING
+from crossnet.netfilter.own import TABLE
+from crossnet.netfilter.own_walked import with_own
+from crossnet.resources import PolicyRuleResource, Resource, RouteResource, RuleTable, Sysctl
+from crossnet.spec import Translate
+
+if TYPE_CHECKING:  # sets of packets are slow to import, and not every command asks for them
+    from crossnet.reach.host import Blocker
+    from crossnet.reach.path import Asked, Reached, Walked
+    from crossnet.reach.rules import Place
+
+Tell = Callable[[str, str], Impact]
+
+# Each managed client is walked for itself.
+MOST_CLIENTS = 8
+# Lines of one impact.
+MOST_RULES = 3
+
+
+def as_applied(facts: Facts, wanted: Iterable[Resource]) -> Facts:
+    """The facts of a host as they are when it has these resources, and none other of crossnet's own."""
+    live = list(wanted)
+    settings = dict(facts.sysctls)
+    for item in (item for item in live if isinstance(item, Sysctl)):
+        if item.name in FORWARDING.values() and settings.get(item.name) == "0":
+            # Switching it on switches it on for every interface (net/ipv4/devinet.c).
+            stem = item.name.split(".")[1]
+            settings |= {
+                name: "1"
+                for name in settings
+                if name.startswith(f"net.{stem}.conf.") and name.endswith(".forwarding")
+            }
+        settings[item.name] = item.value
+    tables = [(item.engine, item.table) for item in live if isinstance(item, RuleTable)]
+    routes = [item.route for item in live if isinstance(item, RouteResource)]
+    rules = [item.rule for item in live if isinstance(item, PolicyRuleResource)]
+    return replace(
+        facts,
+        sysctls=settings,
+        routes=tuple(dict.fromkeys((*facts.routes, *routes))),
+        policy_rules=tuple(dict.fromkeys((*facts.policy_rules, *rules))),
+        firewall=replace(facts.firewall, foreign=with_own(facts.firewall.foreign, tables)),
+    )
+
+
+def obstacles(passages: Sequence[Passage], facts: Mapping[str, Facts]) -> Iterator[Impact]:
+    """What others do with packets of the crossings, on hosts that are as the plan makes them."""
+    from crossnet.reach.path import Walked, reached
+
+    told: dict[tuple[Tell, str], dict[str, None]] = {}
+    for passage in passages:
+        for asked in _questions(passage):
+            walked = Walked(asked, {name: facts[name] for name in {asked.host, passage.gateway}})
+            for tell, host, words in _others(passage, walked, reached(walked)):
+                told.setdefault((tell, host), {})[words] = None
+    for (tell, host), lines in told.items():
+        rest = f" and {len(lines) - MOST_RULES} more" if len(lines) > MOST_RULES else ""
+        yield tell(host, "; ".join(list(lines)[:MOST_RULES]) + rest)
+
+
+def _others(passage: Passage, walked: Walked, answer: Reached) -> Iterator[tuple[Tell, str, str]]:
+    """What to tell, of which host, and the rule or setting that does it."""
+    from crossnet.reach.rules import Effect
+
+    tracked = True
+    for visit in (*walked.visits, *walked.back):
+        for decision in visit.passage.decisions:
+            if decision.effect is Effect.NOT_TRACKED and passage.crossing.translate is not Translate.NONE:
+                tracked = False
+                yield _keep_from_tracking, visit.host, _rule(decision.place, decision.text)
+            elif decision.effect is Effect.TRANSLATES and not _is_own(decision.place):
+                yield _translate, visit.host, _rule(decision.place, decision.text)
+    # That nothing is translated is what the spec asks for; the plan says what it needs then.
+    unasked = {
+        "destination-is-broadcast",
+        *(["snat-missing"] if passage.crossing.translate is Translate.NONE else []),
+    }
+    # What is not translated finds no way back, and every rule on that way says so again.
+    for blocker in (*answer.request.blockers, *(answer.reply.blockers if tracked else ())):
+        # To and from the gateway itself nothing is forwarded.
+        local = blocker.host == passage.gateway and blocker.hook in ("input", "output")
+        if not local and blocker.code not in unasked:
+            yield _stop if blocker.certain else _may_stop, blocker.host, _told(blocker)
+
+
+def _keep_from_tracking(host: str, rules: str) -> Impact:
+    why = "keep packets of the crossing from connection tracking (notrack), so they are not translated"
+    return Impact("not-tracked", host, f"rules that crossnet does not own {why}: {rules}")
+
+
+def _translate(host: str, rules: str) -> Impact:
+    return Impact(
+        "others-translate",
+        host,
+        f"rules that crossnet does not own translate packets of the crossing: {rules}",
+    )
+
+
+def _stop(host: str, rules: str) -> Impact:
+    return Impact(
+        "others-may-drop",
+        host,
+        f"rules and settings that crossnet does not own stop packets of the crossing: {rules}",
+    )
+
+
+def _may_stop(host: str, rules: str) -> Impact:
+    return Impact(
+        "others-may-drop",
+        host,
+        f"rules and settings that crossnet does not own can drop the crossing's packets: {rules}",
+    )
+
+
+def _is_own(place: Place) -> bool:
+    return place.table == TABLE or is_own_chain(place.chain)
+
+
+def _rule(place: Place, text: str) -> str:
+    what = text if text.startswith("policy ") else f"rule {text}"
+    return f"table {place.family} {place.table} chain {place.chain}: {what}"
+
+
+def _told(blocker: Blocker) -> str:
+    where = f"{blocker.hook} {blocker.interface}".strip()
+    words = _rule(blocker.place, blocker.text) if blocker.place else f"{where}: {blocker.text}"
+    return f"{words} ({blocker.code})" + (f" if {', '.join(blocker.doubts)}" if blocker.doubts else "")
+
+
+def _questions(passage: Passage) -> Iterator[Asked]:
+    """What clients send, a few managed ones each by itself; of all others, what comes from them to the gateway."""
+    from crossnet.reach.path import Asked
+
+    traffic = passage.crossing.allow or ()
+    egress = {passage.gateway: passage.egress}
+    walked = [client for client in passage.clients if client.host is not None][:MOST_CLIENTS]
+    for client in walked:
+        assert client.host is not None, "only managed clients are walked"
+        yield Asked(client.host, passage.destinations, traffic, egress=egress)
+    others = tuple(client.network for client in passage.clients if client not in walked)
+    if others:
+        yield Asked(
+            passage.gateway,
+            passage.destinations,
+            traffic,
+            sources=others,
+            ingress=passage.ingress,
+            egress=egress,
+        )
