@@ -12,6 +12,11 @@ import pytest
 from crossnet.api import Applied, UndoPlan
 from crossnet.codes import CODES
 from crossnet.errors import CommandFailed, CrossnetError, PlanRefused, Problem, Refusal, SpecError
+from crossnet.facts.links import Link, LinkAddress
+from crossnet.facts.managers import Manager
+from crossnet.facts.neighbours import Neighbour
+from crossnet.facts.policy import PolicyRule
+from crossnet.facts.routes import Route
 from crossnet.health import CrossingStatus, State
 from crossnet.netfilter import Counter
 from crossnet.planning import Plan, make_plan
@@ -22,7 +27,7 @@ from crossnet.show.paint import Paint, marked, plain, printable
 from crossnet.specfile import parse
 from crossnet.transaction import journal
 from crossnet.transaction.apply import Confirmed
-from crossnet.values import Probe
+from crossnet.values import Family, Probe, network
 from crossnet.verification import Half, Result, Verdict, Verification, not_judged
 from crossnet.verification.counters import Counters
 from design.factsheet import SEED, facts_from
@@ -294,6 +299,56 @@ def test_errors(error: CrossnetError, more: dict[str, object]) -> None:
     assert told["exit_code"] == 1
     assert told["type"] == type(error).__name__
     assert {key: told[key] for key in more} == more
+
+
+def test_facts_show_what_is_not_of_every_host() -> None:
+    facts = facts_from(SEED)["gateway"]
+    lease = LinkAddress(IPv4Address("10.9.0.7"), 24, leased=True)
+    more = (
+        Link("eth0.9", 1500, up=True, addresses=(lease,), kind="vlan", parent="eth0", vlan=9, master="red"),
+        Link("red", 1500, up=True, kind="vrf", table="77"),
+        Link("tun3", 1400, up=False, kind="tun"),
+    )
+    usual = PolicyRule(Family.V4, 32766, table="main", origin="kernel")
+    odd = (
+        PolicyRule(Family.V4, 100, source=network("10.9.0.0/24"), table="77"),
+        PolicyRule(Family.V6, 0, table="9"),
+    )
+    elsewhere = (
+        Route(network("10.8.0.0/16"), device="eth0", table="77"),
+        Route(network("10.9.0.7/32"), table="local"),
+    )
+    docker = Manager(
+        "docker", ("interface docker0", "chains DOCKER, DOCKER-USER of table ip filter", "unit docker")
+    )
+    changed = replace(
+        facts,
+        links=more,
+        policy_rules=(usual, *odd),
+        routes=elsewhere,
+        managers=(docker,),
+        neighbours=(Neighbour(IPv4Address("10.9.0.1"), "eth0.9", "FAILED"),),
+    )
+    shown = text.facts_text({"gateway": changed}).split("\n")
+    assert shown[3:-2] == [
+        "  manager    docker: interface docker0; chains DOCKER, DOCKER-USER of table ip",
+        "               filter; unit docker",
+        "  interface  eth0.9   up    mtu 1500   10.9.0.7/24 leased, vlan 9 on eth0, part of red",
+        "  interface  red      up    mtu 1500   vrf of table 77",
+        "  interface  tun3     down  mtu 1400   tun",
+        "  rule       100: from 10.9.0.0/24 lookup 77",
+        "  rule       IPv6 0: from all lookup 9",
+        "  route      table 77 10.8.0.0/16 dev eth0 proto 143",
+    ]
+    [told] = as_json.facts_data({"gateway": changed})["hosts"]
+    assert told["managers"] == [{"name": "docker", "evidence": list(docker.evidence)}]
+    assert told["neighbours"] == [
+        {"address": "10.9.0.1", "device": "eth0.9", "hardware": None, "state": "FAILED"}
+    ]
+    assert [rule["text"] for rule in told["policy_rules"]][1:] == [str(rule) for rule in odd]
+    vlan = told["interfaces"][0]
+    assert (vlan["kind"], vlan["parent"], vlan["vlan"], vlan["master"]) == ("vlan", "eth0", 9, "red")
+    assert vlan["leased"] == ["10.9.0.7"]
 
 
 def test_facts_of_json_are_those_of_the_text() -> None:

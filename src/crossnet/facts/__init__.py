@@ -14,6 +14,7 @@ from crossnet.facts.files import FileState, Unreadable, file_question
 from crossnet.facts.firewall import Firewall
 from crossnet.facts.folder import folder_question
 from crossnet.facts.links import LINKS, Link
+from crossnet.facts.managers import Manager, managers_of
 from crossnet.facts.neighbours import NEIGHBOURS, Neighbour
 from crossnet.facts.policy import RULES4, RULES6, PolicyRule, not_sure
 from crossnet.facts.question import door, put
@@ -53,9 +54,10 @@ class Facts:
     boot: str = ""  # which start that was
     network: str = ""  # its network namespace; nothing where that cannot be told
     units: Mapping[str, bool] | None = (
-        None  # whether each unit of crossnet runs; None where that is not known
+        None  # whether each unit of crossnet, or of a manager, runs; None where that is not known
     )
     policy_rules: tuple[PolicyRule, ...] = ()  # of both families, each in the order in which they are asked
+    managers: tuple[Manager, ...] = ()  # who else works there
 
     def link(self, name: str) -> Link | None:
         return next((link for link in self.links if link.name == name), None)
@@ -115,6 +117,7 @@ async def observe(host: Host, files: Iterable[PurePosixPath], own: PurePosixPath
     with door(host.name, "read the rules of its firewall", b""):
         rules_there = firewall.firewall_of(said, plain_is_nft=able.iptables_is_nft, dormant=dormant)
     found = {path: said[question] for path, question in asked.items()}
+    running = said[UNITS] if units else None
     return Facts(
         host=host.name,
         links=interfaces.links,
@@ -130,6 +133,7 @@ async def observe(host: Host, files: Iterable[PurePosixPath], own: PurePosixPath
         uptime=start.uptime,
         boot=start.boot,
         network=said[NETWORK],
-        units=said[UNITS] if units else None,
+        units=running,
         policy_rules=rules if interfaces.detailed else not_sure(rules),
+        managers=managers_of(interfaces.links, rules, rules_there.foreign, running),
     )

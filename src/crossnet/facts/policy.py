@@ -49,6 +49,13 @@ class PolicyRule:
     origin: str = ""  # ip-rule's proto, who made it; nothing where the host's `ip` does not print it
     unknown: str = ""
 
+    @property
+    def is_usual(self) -> bool:
+        """Whether every host has it: the kernel makes it by itself (fib_default_rules_init, fib6_rules_net_init)."""
+        return self == PolicyRule(self.family, self.priority, table=self.table, origin=self.origin) and (
+            (self.priority, self.table) in _USUAL
+        )
+
     def __str__(self) -> str:
         words = [f"{self.priority}:", *(["not"] if self.negated else [])]
         words += ["from", str(self.source) if self.source else "all"]
@@ -79,6 +86,7 @@ class PolicyRule:
         return " ".join(words)
 
 
+_USUAL = frozenset(((0, "local"), (32766, "main"), (32767, "default")))
 _ENDS = frozenset(("nop", "blackhole", "unreachable", "prohibit"))
 
 

@@ -1,16 +1,19 @@
-"""Which of crossnet's own units systemd runs."""
+"""Which units systemd runs, of crossnet's own and of those that manage a network."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from crossnet.facts.managers import SERVICES
 from crossnet.facts.question import Question
 
 # A oneshot unit with RemainAfterExit stays active; systemd.unit(5), org.freedesktop.systemd1(5).
 _RUNNING = frozenset({"active", "activating", "reloading"})
 
-# A pattern finds the units that are loaded; those that do not run are dropped from memory.
-_LIST = ("systemctl", "show", "-p", "Id", "-p", "ActiveState", "-p", "Job", "crossnet*.service")
+# A pattern finds the units that are loaded; those that do not run are dropped from memory. So systemd looks for no
+# file of a unit that is not there.
+_PATTERNS = ("crossnet*.service", *(name.replace(".", "[.]") for name in SERVICES))
+_LIST = ("systemctl", "show", "-p", "Id", "-p", "ActiveState", "-p", "Job", *_PATTERNS)
 
 
 def parse_units(answer: str) -> Mapping[str, bool]:

@@ -254,8 +254,23 @@ def _facts(name: str, facts: Facts) -> dict[str, Any]:
                 "up": link.up,
                 "mtu": link.mtu,
                 "addresses": [f"{item.address}/{item.prefix}" for item in link.addresses],
+                "leased": [str(item.address) for item in link.addresses if item.leased],
+                "kind": link.kind,
+                "master": link.master or None,
+                "parent": link.parent or None,
+                "vlan": link.vlan,
             }
             for link in facts.links
+        ],
+        "policy_rules": [
+            {
+                "family": int(rule.family),
+                "priority": rule.priority,
+                "action": rule.action,
+                "table": rule.table or None,
+                "text": str(rule),
+            }
+            for rule in facts.policy_rules
         ],
         "routes": [
             {
@@ -269,6 +284,18 @@ def _facts(name: str, facts: Facts) -> dict[str, Any]:
                 "type": route.type,
             }
             for route in facts.routes
+        ],
+        "neighbours": [
+            {
+                "address": str(neighbour.address),
+                "device": neighbour.device,
+                "hardware": neighbour.hardware or None,
+                "state": neighbour.state,
+            }
+            for neighbour in facts.neighbours
+        ],
+        "managers": [
+            {"name": manager.name, "evidence": list(manager.evidence)} for manager in facts.managers
         ],
         "sysctls": dict(facts.sysctls),
         "files": sorted(facts.files),

@@ -10,12 +10,14 @@ from crossnet.api import Applied, Ended, UndoPlan
 from crossnet.codes import Code
 from crossnet.design import Impact
 from crossnet.facts import Facts
+from crossnet.facts.links import Link, LinkAddress
 from crossnet.health import CrossingStatus, State
 from crossnet.planning import HostPlan, Plan
 from crossnet.resources import Change
 from crossnet.show.paint import Paint, plain
 from crossnet.show.visible import one_line
 from crossnet.transaction.history import Past
+from crossnet.values import Family
 from crossnet.verification import Result, Verdict, Verification
 
 SYMBOLS = {"create": "+", "change": "~", "remove": "-"}
@@ -327,15 +329,46 @@ def _facts(facts: Facts) -> Iterator[str]:
     for table in facts.firewall.native:
         rules = sum(len(chain.rules) for chain in table.chains)
         yield f"  rules      nftables {table.family} {table.name}: {rules}"
+    for manager in facts.managers:
+        yield from textwrap.wrap(
+            str(manager),
+            WIDTH,
+            initial_indent="  manager    ",
+            subsequent_indent=" " * 15,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
     for link in facts.links:
-        addresses = ", ".join(f"{item.address}/{item.prefix}" for item in link.addresses)
-        yield f"  interface  {link.name:<8} {'up' if link.up else 'down':<5} mtu {link.mtu:<6} {addresses}"
+        state = "up" if link.up else "down"
+        words = ", ".join([*map(_address, link.addresses), *_parts(link)])
+        yield f"  interface  {link.name:<8} {state:<5} mtu {link.mtu:<6} {words}".rstrip()
+    for rule in facts.policy_rules:
+        if not rule.is_usual:
+            yield f"  rule       {'' if rule.family is Family.V4 else 'IPv6 '}{rule}"
     for route in facts.routes:
-        if route.table == "main":
-            yield f"  route      {route} proto {route.protocol}"
+        if route.table != "local":
+            table = "" if route.table == "main" else f"table {route.table} "
+            yield f"  route      {table}{route} proto {route.protocol}"
     for name in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
         if name in facts.sysctls:
             yield f"  sysctl     {name} = {facts.sysctls[name]}"
+
+
+def _address(item: LinkAddress) -> str:
+    given = " advertised" if item.advertised else " leased" if item.leased else ""
+    return f"{item.address}/{item.prefix}{given}"
+
+
+def _parts(link: Link) -> Iterator[str]:
+    """What an interface is and belongs to; a veth is what a container's card is."""
+    if link.vlan is not None:
+        yield f"vlan {link.vlan} on {link.parent}"
+    elif link.kind == "vrf":
+        yield f"vrf of table {link.table}"
+    elif link.kind not in ("", "veth"):
+        yield link.kind + (f" on {link.parent}" if link.parent else "")
+    if link.master:
+        yield f"part of {link.master}"
 
 
 def _version(version: Iterable[int]) -> str:
