@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from ipaddress import ip_interface, ip_network
+from itertools import product
 
 import pytest
 
-from crossnet.lab.build import Lab
+from crossnet.lab.build import Lab, reboot
 from crossnet.lab.topology import Host, Interface, Route, Topology, load
 from crossnet.netfilter import Engine
 from crossnet.spec import Spec
@@ -110,12 +112,12 @@ def under_fire(lab: Lab) -> Fire:
     return Fire(b)
 
 
-def applied(b: Bench, engine: Engine) -> Spec:
+def applied(b: Bench, engine: Engine, to: str = TO) -> Spec:
     if engine is Engine.IPTABLES_LEGACY:
         for plain in ("iptables", "ip6tables"):
             b.check("gateway", f"ln -sf /usr/sbin/{plain}-legacy /etc/alternatives/{plain}")
             b.check("gateway", f"ln -sf /usr/sbin/{plain}-legacy-restore /etc/alternatives/{plain}-restore")
-    spec = b.spec(f"{TO}, firewall: {'iptables' if engine.is_iptables else 'nftables'}")
+    spec = b.spec(f"{to}, firewall: {'iptables' if engine.is_iptables else 'nftables'}")
     b.apply(spec)
     return spec
 
@@ -157,6 +159,50 @@ def test_nobody_passes_while_rules_are_loaded_again(lab_up: Callable[..., Lab], 
     for target in TARGETS:
         assert b.pings("app", target)
     assert b.plan(spec).is_empty
+
+
+# What a power cut, a full disk or a hand may leave of a file, without an error for the tool that loads it.
+SPOILED = {
+    "emptied": ": >{file}",
+    "without its fence": "sed -i '/{drop}/d' {file}",
+    "with one character more": "echo >>{file}",
+}
+
+
+@pytest.mark.parametrize("engine", [Engine.NFTABLES, Engine.IPTABLES_NFT])
+def test_a_file_that_is_not_as_it_was_written_opens_nothing_at_boot(
+    lab_up: Callable[..., Lab], engine: Engine
+) -> None:
+    b = Bench(lab_up(with_outsider()))
+    spec = applied(b, engine, "to: [10.0.44.1, 10.0.44.2, 'fd00:44::1', 'fd00:44::2']")
+    drop = "DROP" if engine.is_iptables else "drop"
+    files = b.check("gateway", "ls /etc/crossnet/*.* /etc/sysctl.d/99-zz-crossnet.conf").split()
+    assert len(files) == (5 if engine.is_iptables else 2)
+    for file, (name, spoil) in product(files, SPOILED.items()):
+        b.check("gateway", f"cp {file} /etc/kept; {spoil.format(file=file, drop=drop)}")
+        if b.run("gateway", f"cmp -s {file} /etc/kept").ok:
+            assert name == "without its fence"
+            continue
+        asyncio.run(reboot(b.lab, "gateway"))
+        if file.startswith("/etc/crossnet/"):
+            forwards = "cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding"
+            assert b.check("gateway", forwards) == "0\n0\n", (file, name)
+        assert not any(b.pings("outsider", target) for target in TARGETS)
+        started = b.run("gateway", START)
+        assert not started.ok
+        assert f"crossnet: {file} is not loaded: " in started.error_text
+        assert not b.plan(spec).is_empty
+        if name == "emptied":
+            b.apply(spec)
+        else:
+            b.check("gateway", f"cat /etc/kept >{file}; {START}")
+    assert b.pings("app", TARGETS[0], wait=4)
+    assert not b.pings("outsider", TARGETS[0])
+    assert b.plan(spec).is_empty
+    # A host that lost the tool that tells cannot tell, and stays closed.
+    b.check("gateway", "mkdir /run/lacks; ln -s /bin/false /run/lacks/sha256sum")
+    assert not b.run("gateway", f"PATH=/run/lacks:$PATH {START} rules").ok
+    assert b.check("gateway", "cat /proc/sys/net/ipv4/ip_forward") == "0\n"
 
 
 # A tool that loads rules, and then takes its time.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 from collections.abc import Collection, Iterator, Sequence
 
@@ -64,9 +65,22 @@ settled() {
 }
 [ "${1-}" = rules ] || try settled"""
 
+# sha256sum is in coreutils and in busybox; where it is gone nothing is loaded.
 _TRY = """\
 failed=0
-try() { "$@" || failed=1; }"""
+try() { "$@" || failed=1; }
+
+# Only what is as it was written: a file that was emptied or cut may load without an error, and lack the fence.
+load() { # FILE SHA256 COMMAND…
+    sum=$(sha256sum <"$1")
+    if [ "${sum%% *}" != "$2" ]; then
+        echo "crossnet: $1 is not loaded: sha256sum does not find in it what was written;" \\
+            "'crossnet apply' writes it again" >&2
+        return 1
+    fi
+    shift 2
+    "$@"
+}"""
 
 # iptables-save of 1.4.7 quotes every comment. Somebody else may move a jump between the look and the change,
 # which then changes nothing.
@@ -129,7 +143,9 @@ case ${{1-}} in
 esac"""
 _TAKE_LEAVE = '[ "${1-}" = rules ] || echo $$ >$leave'
 
-_OPEN = f"""\
+
+def _open(load_settings: str) -> str:
+    return f"""\
 if [ "${{1-}}" = rules ]; then
     [ $failed = 0 ] || close
     exit $failed
@@ -139,7 +155,7 @@ if [ "$(cat $leave 2>/dev/null)" != $$ ]; then
     # Closed while it was loading: once more, when whoever stopped the firewall has done with it.
     exec systemctl --no-block restart {UNIT}
 fi
-if [ $failed = 0 ]; then try sysctl -q -e -p {SYSCTL_FILE}; else close; fi
+if [ $failed = 0 ]; then {load_settings}; else close; fi
 rm -f $leave
 flock -u 9"""
 
@@ -166,24 +182,25 @@ def script_and_files(
     if any(isinstance(item, Jump) for item in live):
         script.append(f"{_SETTLED}\n")
     script += rules
-    if fenced:
-        script.append(_OPEN)
-    elif rules:
-        script.append('[ "${1-}" != rules ] || exit $failed')
 
     settings = [item for item in live if isinstance(item, Sysctl)]
     if settings:
         lines = "".join(f"{item.name} = {item.value}\n" for item in settings)
         files.append(_file(SYSCTL_FILE, head + lines))
-        # Once more at the end of the boot, because a later file or /etc/sysctl.conf may say otherwise.
-        if not fenced:
-            script.append(f"try sysctl -q -e -p {SYSCTL_FILE}")
+        load_settings = _load(files[-1], "sysctl", "-q", "-e", "-p", SYSCTL_FILE)
+    if fenced:
+        script.append(_open(load_settings))
+    elif rules:
+        script.append('[ "${1-}" != rules ] || exit $failed')
+    # Once more at the end of the boot, because a later file or /etc/sysctl.conf may say otherwise.
+    if settings and not fenced:
+        script.append(load_settings)
 
     routes = [item for item in live if isinstance(item, RouteResource)]
     if routes:
         lines = "".join(f"{restore_line(item.route)}\n" for item in routes)
         files.append(_file(ROUTES, head + lines))
-        script.append(f"try ip -force -batch {ROUTES}")
+        script.append(_load(files[-1], "ip", "-force", "-batch", ROUTES))
 
     policy = [item.rule for item in live if isinstance(item, PolicyRuleResource)]
     if policy:
@@ -208,20 +225,25 @@ def _rules(live: Sequence[Resource], head: str, files: list[File]) -> Iterator[s
     nft = "".join(_stdin(step) for item in tables if not item.engine.is_iptables for step in _steps(item))
     if nft:
         files.append(_file(NFT, head + nft))
-        yield f"try nft -f {NFT}"
+        yield _load(files[-1], "nft", "-f", NFT)
     for table in (item for item in tables if item.engine.is_iptables):
         for step in _steps(table):
             if step.argv[0] == "ipset":
                 path = _ipset_file(table.family)
-                yield f"try ipset -exist -file {path} restore"
+                argv: tuple[str, ...] = ("ipset", "-exist", "-file", path, "restore")
             else:
                 path = _restore_file(table.family)
-                yield f"try {' '.join(step.argv)} {path}"
+                argv = (*step.argv, path)
             files.append(_file(path, head + _stdin(step)))
+            yield _load(files[-1], *argv)
     for jump in (item for item in live if isinstance(item, Jump)):
         place = PLACES[jump.chain]
         words = " ".join((jump.command, place.table, place.entered_from, place.chain, *_waits(jump)))
         yield f"enter {words} || try enter {words}"
+
+
+def _load(file: File, *argv: str) -> str:
+    return f"try load {file.path} {hashlib.sha256(file.data).hexdigest()} {' '.join(argv)}"
 
 
 def _waits(jump: Jump) -> tuple[str, ...]:

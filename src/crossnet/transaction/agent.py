@@ -217,7 +217,7 @@ class Agent:
         """Put the host back; what it says when it found something not to be as before. Gone as in `commit`."""
         answer = await self._ask("rollback", timeout=_ENDING)
         if answer.returncode == _FAILED:
-            lines = answer.text.splitlines() or ["the rollback failed, and it does not say why"]
+            lines = answer.text.splitlines() or ["the roll-back failed, and it does not say why"]
             return tuple(f"{self.host.name}: {line}" for line in lines)
         self._check(answer, "rolled back", "clean")
         return ()

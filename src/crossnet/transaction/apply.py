@@ -1,4 +1,4 @@
-"""The page that is the product: stage, compare, arm, change, prove, confirm, release."""
+"""The page that is the product: stage, compare, arm, change, prove, decide, confirm, release."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What proves a rollback: the hosts, read again, are as they were before."""
+"""What proves a roll-back: the hosts, read again, are as they were before."""
 
 from __future__ import annotations
 
