@@ -223,6 +223,7 @@ def with_awk(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"{tmp_path}:{PATH}"
 
 
+@pytest.mark.deadlines  # the script stops after its seconds
 def test_every_awk_says_the_same(with_awk: str) -> None:
     have = gateway_table([passage()], True, NFT)
     assert left(ALL, have, None, path=with_awk) == without(UNTRANSLATED, TRANSLATED, BY_UDP, BY_ICMP)
@@ -254,6 +255,7 @@ conntrack -L 2>"$1/said" | grep -c dst=10.9.9.
 """
 
 
+@pytest.mark.deadlines
 def test_many_flows_of_many_clients_are_ended_in_bounded_time(tmp_path: Path, with_awk: str) -> None:
     if os.geteuid() != 0:
         lacking("a table of 50,000 flows takes root")
