@@ -421,7 +421,7 @@ def at_once(ground: Ground, rounds: int, contenders: int) -> None:
         ended = [one.end() for one in running]
         assert sorted(one.code for one in ended) == [0, *[5] * (contenders - 1)], "\n".join(map(str, ended))
         for told in ended:
-            assert told.code == 0 or "crossnet confirm" in told.err or "recover" in told.err, told
+            assert told.code == 0 or "crossnet rollback" in told.err or "recover" in told.err, told
         ground.alike(NEW)
         assert all(past[-1] == "confirmed" for past in ground.operator.history().values())
         ground.restore()
