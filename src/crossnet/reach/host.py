@@ -217,7 +217,8 @@ class HostWalk:
             steps.append((priority, lambda here, t=table, c=chain: self.walk.enter(t, c, here)))  # type: ignore[misc]
         if hook in ("prerouting", "output"):
             steps.append((_CONNTRACK, self._tracked))
-        steps.append((NAT_PRIORITY.get(hook, 0), lambda here: self._nat(hook, here)))
+        if hook in NAT_PRIORITY:
+            steps.append((NAT_PRIORITY[hook], lambda here: self._nat(hook, here)))
         for _, step in sorted(steps, key=lambda item: item[0]):
             if not here:
                 break
