@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from crossnet.design.passage import Client
-from crossnet.design.policy import Packets, deciding, rules_of_others
+from crossnet.design.policy import Packets, deciding
 from crossnet.design.question import Question, Refused, addresses_of, devices_of
 from crossnet.errors import Refusal
+from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import Route, inside, matching
 from crossnet.spec import Translate
 from crossnet.values import Address, Network, contains, family_of, overlap, show_network
 
 
-def route(q: Question, network: Network, clients: Iterable[Client], ingress: str) -> Route:
+def route(
+    q: Question, rules: Sequence[PolicyRule], network: Network, clients: Iterable[Client], ingress: str
+) -> Route:
     """The gateway's own route to a destination, for what these clients send."""
     routes = [route for route in q.gateway.routes if route.type != "local"]
     found = matching(routes, network)
     given = q.crossing.egress
-    by_rules = _by_rules(q, network, clients, ingress)
+    by_rules = _by_rules(q, rules, network, clients, ingress)
     if given is None or given in devices_of(by_rules):
         found = by_rules or found
     if given is not None and q.gateway.link(given) is None:
@@ -49,11 +52,13 @@ def route(q: Question, network: Network, clients: Iterable[Client], ingress: str
     return found[0]
 
 
-def _by_rules(q: Question, network: Network, clients: Iterable[Client], ingress: str) -> tuple[Route, ...]:
+def _by_rules(
+    q: Question, rules: Sequence[PolicyRule], network: Network, clients: Iterable[Client], ingress: str
+) -> tuple[Route, ...]:
     """The routes that the gateway's policy rules choose for the clients' packets; none where it has no such rules."""
-    if not rules_of_others(q.gateway):
+    if not rules:
         return ()
-    chosen = (deciding(q.gateway, Packets(client.network, network, ingress)) for client in clients)
+    chosen = (deciding(q.gateway, rules, Packets(client.network, network, ingress)) for client in clients)
     return tuple(dict.fromkeys(route for routes in chosen for route in routes))
 
 

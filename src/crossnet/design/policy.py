@@ -163,9 +163,9 @@ def rules_of_others(facts: Facts) -> tuple[PolicyRule, ...]:
     return () if all(str(rule) in _OF_EVERY_HOST for rule in rules) else rules
 
 
-def deciding(facts: Facts, packets: Packets) -> tuple[Route, ...]:
+def deciding(facts: Facts, rules: Sequence[PolicyRule], packets: Packets) -> tuple[Route, ...]:
     """The routes that the packets take by the host's rules; those of the main table where no other decides."""
-    for diversion in diversions(facts, rules_of_others(facts), packets):
+    for diversion in diversions(facts, rules, packets):
         if diversion.certain:
             return diversion.routes
     return matching([route for route in facts.routes if route.type != "local"], packets.destination)

@@ -6,15 +6,16 @@ the spec that decides, never guessed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from crossnet.design.approach import approaches, one_ingress
 from crossnet.design.departure import needs_clamp, one_egress, route, sources
 from crossnet.design.passage import Client, Passage
-from crossnet.design.policy import Packets, deciding
+from crossnet.design.policy import Packets, deciding, rules_of_others
 from crossnet.design.question import Question, Refused, devices_of
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
+from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import beyond_routers
 from crossnet.facts.sysctls import effective_rp_filter
 from crossnet.netfilter.own import is_plain_interface
@@ -40,9 +41,10 @@ def _passage(q: Question) -> Passage:
     found = approaches(q)
     ingress = one_ingress(q, found)
     clients = tuple(dict.fromkeys(approach.client for approach in found))
-    if astray := [refusal for client in clients for refusal in _way_back(q, client, ingress)]:
+    rules = rules_of_others(q.gateway)
+    if astray := [refusal for client in clients for refusal in _way_back(q, rules, client, ingress)]:
         raise Refused(*astray)
-    routes = [route(q, network, clients, ingress) for network in q.to]
+    routes = [route(q, rules, network, clients, ingress) for network in q.to]
     egress = one_egress(q, routes, ingress)
     used = {(q.gateway.host, ingress), (q.gateway.host, egress)}
     used |= {(client.host, client.interface) for client in clients if client.host and client.interface}
@@ -64,10 +66,10 @@ def _passage(q: Question) -> Passage:
     )
 
 
-def _way_back(q: Question, client: Client, ingress: str) -> Iterator[Refusal]:
+def _way_back(q: Question, rules: Sequence[PolicyRule], client: Client, ingress: str) -> Iterator[Refusal]:
     """Replies that would leave the gateway by another interface than the one the client's packets come in by."""
     network = client.network
-    found = deciding(q.gateway, Packets(q.to[0], network, ""))
+    found = deciding(q.gateway, rules, Packets(q.to[0], network, ""))
     # Of several equal routes IPv4 takes the first (net/ipv4/fib_trie.c).
     devices = devices_of(found[:1] if q.family is Family.V4 else found)
     if not found or ingress in devices:
