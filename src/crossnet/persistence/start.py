@@ -71,7 +71,7 @@ failed=0
 try() { "$@" || failed=1; }
 
 # Only what is as it was written: a file that was emptied or cut may load without an error, and lack the fence.
-load() { # FILE SHA256 COMMAND…
+load() { # FILE SHA256 COMMAND...
     sum=$(sha256sum <"$1")
     if [ "${sum%% *}" != "$2" ]; then
         echo "crossnet: $1 is not loaded: sha256sum does not find in it what was written;" \\
@@ -100,7 +100,7 @@ enter() { # COMMAND TABLE CHAIN OWN-CHAIN [-w]
 # Kernels before 4.17 take the same rule twice.
 _KEEP_RULE = """
 # A policy rule, once.
-keep_rule() { # FAMILY PRIORITY AS-LISTED WORDS…
+keep_rule() { # FAMILY PRIORITY AS-LISTED WORDS...
     family=$1 priority=$2 listed=$3
     shift 3
     ip "$family" rule | tr -s '[:blank:]' ' ' | grep "^$priority:" | grep -qF "$listed" ||
