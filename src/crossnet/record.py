@@ -178,7 +178,7 @@ def _owned(entry: Mapping[str, Any]) -> Owned:
 def _with_traces(facts: Facts, kept: Record, lost: str) -> Record:
     if (begun := facts.file(BEGUN)) and begun.data.strip():
         return replace(kept, lost=lost)  # what stands there now, the journal of the open transaction explains
-    found = [trace for kind in KINDS.values() for trace in kind.traces(facts) if kept.find(trace) is None]
+    found = [trace for kind in KINDS.values() for trace in kind.traces(facts) if not _knows(kept, trace)]
     # Only gateways keep it, and only while something is applied.
     leftover = facts.file(VERIFIED) is not None and facts.file(APPLIED) is None
     if not (found or lost or leftover):
@@ -192,6 +192,16 @@ def _with_traces(facts: Facts, kept: Record, lost: str) -> Record:
     names = dict.fromkeys([*kept.crossings, *_crossings(found)])
     why = lost or ("is missing" if facts.file(APPLIED) is None else f"does not know {shown(found)}")
     return Record(tuple(names), (*kept.owned, *owned), rebuilt=True, lost=why)
+
+
+def _knows(kept: Record, trace: Resource) -> bool:
+    """Whether the record has it; sets without chains are of the variant of iptables that it has."""
+    if kept.find(trace) is not None:
+        return True
+    if not isinstance(trace, RuleTable) or not trace.engine.is_iptables or trace.table.chains:
+        return False
+    tables = (own.applied for own in kept.owned if isinstance(own.applied, RuleTable))
+    return any(table.engine.is_iptables and table.family is trace.family for table in tables)
 
 
 def _may_have_opened(facts: Facts, family: Family, kept: Record, found: Sequence[Resource]) -> bool:

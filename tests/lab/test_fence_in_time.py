@@ -169,7 +169,7 @@ SPOILED = {
 }
 
 
-@pytest.mark.parametrize("engine", [Engine.NFTABLES, Engine.IPTABLES_NFT])
+@pytest.mark.parametrize("engine", list(Engine))
 def test_a_file_that_is_not_as_it_was_written_opens_nothing_at_boot(
     lab_up: Callable[..., Lab], engine: Engine
 ) -> None:
