@@ -106,6 +106,13 @@ MUTATIONS = (
         f"{IN_TIME}rules_are_loaded_again[nftables]",
     ),
     Mutation(
+        "what somebody else has ended is told as a disk that cannot be written to",
+        "transaction/host.sh",
+        '    fence "$1"\n    exit "$2"\n',
+        '    exit "$2"\n',
+        "tests/faults/test_host_guard.py::test_who_arms_what_somebody_ends_meanwhile_hears_just_that",
+    ),
+    Mutation(
         "a file that was emptied or cut is loaded at boot",
         "persistence/start.py",
         'if [ "${sum%% *}" != "$2" ]; then',

@@ -117,6 +117,20 @@ def test_a_host_without_a_tool_says_which(side: HostSide, tool: str) -> None:
     count("guard not proved")
 
 
+def test_who_arms_what_somebody_ends_meanwhile_hears_just_that(side: HostSide) -> None:
+    """Not that the disk may be full."""
+    side.stage(OLD)
+    # host.sh flushes the deadline that it has written; in that instant another controller rolls back.
+    rollback = f"sh {side.script('rollback')} rollback {side.transaction} >/dev/null 2>&1"
+    side.shim("sync", f'case "$*" in *deadline.aside) {rollback} ;; esac; exec "$real" "$@"')
+    try:
+        answer = side.arm()
+    finally:
+        side.mend("sync")
+    assert answer.returncode == 76, side.story()
+    assert answer.text.splitlines() == ["gone none"]
+
+
 def test_what_was_proved_before_a_boot_is_proved_again(side: HostSide) -> None:
     assert "drilling" not in side.stage(OLD).text
     side.check_run(f"sed -i '1s/^......../00000000/' {ROOT}/drill/proof; rm -r {T}")

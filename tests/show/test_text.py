@@ -205,6 +205,12 @@ def test_status_adds_up_the_families() -> None:
     assert second == "  not applied"
 
 
+def test_states_of_any_length_stand_in_a_column() -> None:
+    for states in ([State.UP, State.UNRECORDED], [State.UNRECORDED, State.DEGRADED], [State.UP, State.DRIFTED]):
+        lines = text.status_text([status(state) for state in states]).splitlines()
+        assert len({line.index(" packets of new flows") for line in lines}) == 1
+
+
 def test_an_undo_tells_what_was_left_unfinished(plan: Plan) -> None:
     live = [change for _, change in plan.live()]
     begun = journal.new("0a1b2c3d", "apply business", ("gateway",))

@@ -293,6 +293,7 @@ def _verdict(verdict: Verdict, paint: Paint) -> Iterator[str]:
 
 def status_text(found: Sequence[CrossingStatus], *, paint: Paint = plain) -> str:
     width = max((len(status.crossing) for status in found), default=0)
+    widest = max((8, *(len(status.state) for status in found)))  # all but `unrecorded` fit
     lines: list[str] = []
     for status in found:
         counted = ""
@@ -301,7 +302,7 @@ def status_text(found: Sequence[CrossingStatus], *, paint: Paint = plain) -> str
             fenced = sum(counters.fenced.packets for counters in status.counters)
             counted = f"{admitted} packet{'' if admitted == 1 else 's'} of new flows, {fenced} fenced, "
         verified = f"{status.result} {status.verified}" if status.verified else "never"
-        state = paint(f"{status.state:<8}", _STATES[status.state])
+        state = paint(f"{status.state:<{widest}}", _STATES[status.state])
         lines.append(f"{status.crossing:<{width}}  {state}  {counted}verified: {verified}")
         urgent = {str(exposure) for exposure in status.exposures}
         lines += [f"  {paint(reason, 'red') if reason in urgent else reason}" for reason in status.reasons]

@@ -293,6 +293,11 @@ fence() { # TRANSACTION: whoever wakes up late finds another one here, or none
     is_here_in "$T" "$1" || { echo "gone ${held:-none}" && exit $REFUSED; }
 }
 
+unable() { # TRANSACTION CODE: what somebody else has ended meanwhile cannot be written to any more
+    fence "$1"
+    exit "$2"
+}
+
 is_here_in() { # FOLDER TRANSACTION
     held=''
     read -r held 2>/dev/null <"$1/id"
@@ -424,11 +429,11 @@ arm() { # TRANSACTION SECONDS [unproved]
         detach watch "$1"
     fi
     ! is_decided || { echo "gone $said" && exit $REFUSED; }
-    in_seconds "$2" | keep "$T/deadline" || exit $FAILED
+    in_seconds "$2" | keep "$T/deadline" || unable "$1" $FAILED
     for name in $timers; do
         case $name in
-        timer) start_timer "$1" "$2" || exit $LACKING ;;
-        watch) start_watch "$1" || exit $LACKING ;;
+        timer) start_timer "$1" "$2" || unable "$1" $LACKING ;;
+        watch) start_watch "$1" || unable "$1" $LACKING ;;
         esac
         echo "armed $name"
     done
@@ -522,8 +527,8 @@ apply() { # TRANSACTION UPTO
 
 work() { # TRANSACTION UPTO
     # First this, then the look at the decision: whoever decides looks for workers only after that.
-    myself >"$T/worker" || exit $FAILED
-    [ -e "$T/step" ] || { echo "$T/step is missing" && exit $FAILED; }
+    myself >"$T/worker" || unable "$1" $FAILED
+    [ -e "$T/step" ] || { echo "$T/step is missing" && unable "$1" $FAILED; }
     if [ -e "$T/failed" ]; then cat "$T/failed" && exit $FAILED; fi
     count_begun
     [ "$begun" -eq "$(wc -l 2>/dev/null <"$T/made" || echo 0)" ] || { echo "a change was cut short" && exit $FAILED; }
@@ -536,9 +541,9 @@ work() { # TRANSACTION UPTO
         fence "$1"
         if is_decided || is_due "$T/deadline"; then echo "gone $said" && exit $REFUSED; fi
         is_guarded || [ -e "$T/unguarded" ] || { echo unguarded && exit $LACKING; }
-        echo "$number" >>"$T/step" && flush "$T/step" || exit $FAILED
-        make "$change" >"$T/said" 2>&1 || { mv -f -- "$T/said" "$T/failed"; cat "$T/failed"; exit $FAILED; }
-        echo "$number" >>"$T/made" || exit $FAILED
+        { echo "$number" >>"$T/step" && flush "$T/step"; } || unable "$1" $FAILED
+        make "$change" >"$T/said" 2>&1 || { fence "$1"; mv -f -- "$T/said" "$T/failed"; cat "$T/failed"; exit $FAILED; }
+        echo "$number" >>"$T/made" || unable "$1" $FAILED
     done
 }
 
@@ -553,8 +558,8 @@ extend() { # TRANSACTION SECONDS; standard input as for release
     if is_decided || is_due "$T/deadline" || ! { is_guarded || [ -e "$T/unguarded" ]; }; then
         echo "gone $said" && exit $REFUSED
     fi
-    prove && in_seconds "$2" | keep "$T/deadline" || exit $FAILED
-    [ ! -s "$T/timers" ] || start_timer "$1" "$2" || exit $LACKING
+    { prove && in_seconds "$2" | keep "$T/deadline"; } || unable "$1" $FAILED
+    [ ! -s "$T/timers" ] || start_timer "$1" "$2" || unable "$1" $LACKING
     echo extended
 }
 
