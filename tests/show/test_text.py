@@ -206,7 +206,11 @@ def test_status_adds_up_the_families() -> None:
 
 
 def test_states_of_any_length_stand_in_a_column() -> None:
-    for states in ([State.UP, State.UNRECORDED], [State.UNRECORDED, State.DEGRADED], [State.UP, State.DRIFTED]):
+    for states in (
+        [State.UP, State.UNRECORDED],
+        [State.UNRECORDED, State.DEGRADED],
+        [State.UP, State.DRIFTED],
+    ):
         lines = text.status_text([status(state) for state in states]).splitlines()
         assert len({line.index(" packets of new flows") for line in lines}) == 1
 
