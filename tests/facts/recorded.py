@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from crossnet.errors import HostError
-from crossnet.facts import Facts, capabilities, firewall, observe
+from crossnet.facts import Facts, capabilities, files, firewall, observe
 from crossnet.facts.links import LINKS
 from crossnet.facts.policy import RULES4, RULES6
 from crossnet.facts.routes import NEXTHOPS, ROUTES6
@@ -51,6 +51,8 @@ def question_name(words: Sequence[str]) -> str:
         return " ".join(words)
     if words[2] == capabilities.READ:
         return "tools"
+    if words[2] == files.READ:
+        return "files"
     return _NAMES.get(tuple(words)) or f"file {words[-1]}"
 
 
@@ -82,10 +84,20 @@ class Recorded(ShellHost):
         while words:
             count = int(words[0])
             question, words = words[1 : count + 1], words[count + 1 :]
-            text, code, complaint = self._answer(question_name(question))
+            name = question_name(question)
+            text, code, complaint = self._files(question) if name == "files" else self._answer(name)
             said.append(f"{text}\n{boundary} {code}\n")
             complaints.append(f"{complaint}\n{boundary}\n")
         return Completed(self._name, tuple(argv), 0, "".join(said).encode(), "".join(complaints).encode())
+
+    def _files(self, question: Sequence[str]) -> tuple[str, int, str]:
+        """All files in one answer, of which the recording has each by itself."""
+        boundary, *places = question[4:]
+        told = []
+        for place in places:
+            text, code, complaint = self._answer(f"file {place}")
+            told.append(f"{text}{complaint}\n{boundary} {code}\n")
+        return "".join(told), 0, ""
 
     def _answer(self, name: str) -> tuple[str, int, str]:
         answer = self._recording.get(name)

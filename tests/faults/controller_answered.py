@@ -19,7 +19,7 @@ from typing import Any
 
 from crossnet.errors import HostError
 from crossnet.transport import Completed
-from crossnet.transport.batch import Answer, _answers
+from crossnet.transport.batch import Answer, split
 from crossnet.transport.lab import LabHost
 
 Run = Callable[..., Coroutine[Any, Any, Completed]]
@@ -94,7 +94,7 @@ class Messages:
                 else:
                     answer = await whole(spoiled, run, host, argv, more)
             if boundary:
-                many = len(_answers(answer.stdout, b"", boundary))
+                many = len(split(answer.stdout, b"", boundary))
                 self._tell(f"questions {number} {many}")
             return answer
 
@@ -125,7 +125,7 @@ async def whole(
 
 def within(spoiled: Spoiled, answer: Completed, boundary: bytes) -> Completed:
     """A batch, of which one answer is spoiled."""
-    answers = _answers(answer.stdout, b"", boundary)
+    answers = split(answer.stdout, b"", boundary)
     one = answers[spoiled.answer - 1]
     answers[spoiled.answer - 1] = Answer(*spoil(spoiled, one.returncode, one.stdout))
     said = b"".join(_framed(each, boundary) for each in answers)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from crossnet.errors import HostError
 from crossnet.facts import firewall
 from crossnet.facts.capabilities import SYSTEMD, Capabilities, tools_question
-from crossnet.facts.files import FileState, Unreadable, file_question
+from crossnet.facts.files import FileState, Unreadable, files_question
 from crossnet.facts.firewall import Firewall
 from crossnet.facts.folder import folder_question
 from crossnet.facts.links import LINKS, Link
@@ -102,13 +102,13 @@ async def observe(host: Host, files: Iterable[PurePosixPath], own: PurePosixPath
     """
     systemd = host.locate(PurePosixPath(SYSTEMD))
     tools = tools_question(str(systemd))
-    asked = {str(path): file_question(str(path), str(host.locate(path))) for path in files}
+    asked = files_question({str(path): str(host.locate(path)) for path in files})
     paths = (LINKS, ROUTES4, ROUTES6, NEXTHOPS, RULES4, RULES6, NEIGHBOURS)
     general = (*paths, START, NETWORK, SYSCTLS, BOOT_SETTINGS, tools)
     # A namespace that keeps files of its own is not the one whose units systemd runs.
     units = (UNITS,) if str(systemd) == SYSTEMD else ()
     whose = [folder_question(str(own), str(host.locate(own)))] if own else []
-    said = await put(host, [*whose, *general, *units, *firewall.QUESTIONS, *asked.values()])
+    said = await put(host, [*whose, *general, *units, *firewall.QUESTIONS, asked.question])
     able, start, settings = said[tools], said[START], said[SYSCTLS]
     interfaces, rules = said[LINKS], (*said[RULES4], *said[RULES6])
     dormant = frozenset[tuple[str, str]]()
@@ -116,7 +116,7 @@ async def observe(host: Host, files: Iterable[PurePosixPath], own: PurePosixPath
         dormant = (await put(host, [firewall.DORMANT]))[firewall.DORMANT]
     with door(host.name, "read the rules of its firewall", b""):
         rules_there = firewall.firewall_of(said, plain_is_nft=able.iptables_is_nft, dormant=dormant)
-    found = {path: said[question] for path, question in asked.items()}
+    found = asked.found(host.name, said[asked.question])
     running = said[UNITS] if units else None
     return Facts(
         host=host.name,

@@ -38,9 +38,9 @@ READ = r"""
 [ -d "$1" ] && echo 'systemd yes'
 shift
 for tool; do
-    place=$(command -v -- "$tool") && printf 'tool %s %s\n' "$tool" "$place"
+    command -v -- "$tool" >/dev/null && printf 'tool %s\n' "$tool"
 done
-printf 'kernel %s\n' "$(uname -r)"
+printf 'kernel ' && uname -r
 if command -v iptables >/dev/null; then
     printf 'iptables %s\n' "$(iptables -V 2>/dev/null)"
     legacy=$(command -v iptables-legacy-restore || command -v iptables-restore)

@@ -3,22 +3,61 @@
 from __future__ import annotations
 
 import base64
+import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crossnet.facts.question import Question
 from crossnet.transport import ABSENT, THERE
-from crossnet.transport.batch import Answer
+from crossnet.transport.batch import Answer, split
 
 # More than any file of crossnet has, and little enough for one answer.
 LARGEST = 32 * 2**20
 
-# One file a time; base64 keeps every byte whatever it is.
-_READ = rf"""
+# base64 keeps every byte whatever it is.
+_ONE = rf"""
 if [ -L "$1" ]; then echo link && exec readlink -- "$1"; fi
 {THERE}
 size=$(stat -c %s -- "$1") || exit
 [ "$size" -le {LARGEST} ] || {{ echo "it has $size bytes" >&2; exit 1; }}
 stat -c '%a %u:%g' -- "$1" && base64 <"$1"
+"""
+
+# Most are absent, and whether they are is one question for all of them: as long as every one of them is told to be.
+# Else each is looked at by itself, as is what is there.
+READ = rf"""
+boundary=$1
+shift
+one() {{
+{_ONE}
+}}
+absent=' ' number=0 count=$#
+for file; do
+    number=$((number + 1))
+    [ -e "$file" ] || [ -L "$file" ] || {{ absent="$absent$number " && set -- "$@" "$file"; }}
+done
+said=$(shift "$count"; [ $# -eq 0 ] || stat -L -- "$@" 2>&1)
+left=$(($# - count))
+while read -r line; do
+    case $line in *': No such file or directory') left=$((left - 1)) ;; ?*) left=many ;; esac
+    [ "$left" != many ] || break
+done <<SAID
+$said
+SAID
+[ "$left" = 0 ] || absent=' '
+number=0
+for file; do
+    number=$((number + 1))
+    [ "$number" -le "$count" ] || break
+    case $absent in
+    *" $number "*) code={ABSENT} ;;
+    *)
+        (one "$file" 2>&1)
+        code=$?
+        ;;
+    esac
+    printf '\n%s %s\n' "$boundary" "$code"
+done
 """
 
 
@@ -42,9 +81,38 @@ class Unreadable:
 Found = FileState | Unreadable | None
 
 
-def file_question(path: str, place: str) -> Question[Found]:
-    """What stands at a path, which the host keeps at `place`; None where nothing does."""
-    return Question(f"read {path}", ("sh", "-c", _READ, "sh", place), _parse, _failed)
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The question for what stands at some paths, each with the place where the host keeps it."""
+
+    places: Mapping[str, str]
+    question: Question[tuple[Answer, ...]]
+
+    def found(self, host: str, answers: tuple[Answer, ...]) -> dict[str, Found]:
+        """What each file is, None where nothing is; HostError for an answer that it cannot mean."""
+        return {
+            path: file_question(path).meaning(host, answer)
+            for path, answer in zip(self.places, answers, strict=True)
+        }
+
+
+def file_question(path: str) -> Question[Found]:
+    """The part of that question which is about one path."""
+    return Question(f"read {path}", ("sh", "-c", _ONE), _parse, _failed)
+
+
+def files_question(places: Mapping[str, str]) -> Files:
+    """What stands at these paths, in one process for all that are absent."""
+    boundary = f"--file-{secrets.token_hex(8)}"
+
+    def parse(answer: str) -> tuple[Answer, ...]:
+        told = split(answer.encode(), b"", boundary.encode())
+        if len(told) != len(places):
+            raise ValueError(f"{len(told)} answers for {len(places)} files")
+        return tuple(one if one.ok else Answer(one.returncode, b"", one.stdout.strip()) for one in told)
+
+    words = ("sh", "-c", READ, "sh", boundary, *places.values())
+    return Files(places, Question("read the files of crossnet", words, parse))
 
 
 def _parse(answer: str) -> FileState:

@@ -68,12 +68,12 @@ async def ask(host: Host, questions: Sequence[Sequence[str]], *, timeout: float 
     try:
         completed = await host.run(["sh", "-c", _SCRIPT, "sh", boundary, *words], timeout=timeout)
     except Flood as flood:
-        number = len(_answers(flood.printed, b"", boundary.encode()))
+        number = len(split(flood.printed, b"", boundary.encode()))
         tried = f"ran `{shown(questions[min(number, len(questions) - 1)])}`"
         flooded = HostError(host.name, tried, flood.seen, flood.todo)
     if flooded is not None:
         raise flooded  # out here, so that what was printed is not kept with it
-    answers = _answers(completed.stdout, completed.stderr, boundary.encode())
+    answers = split(completed.stdout, completed.stderr, boundary.encode())
     if len(answers) != len(questions):
         said = completed.error_text.rpartition(f"{boundary}\n")[2].strip()[-300:]
         raise HostError(
@@ -87,8 +87,11 @@ async def ask(host: Host, questions: Sequence[Sequence[str]], *, timeout: float 
     return answers
 
 
-def _answers(printed: bytes, complained: bytes, boundary: bytes) -> list[Answer]:
-    """Nobody can print the boundary who was not told it, so what stands between two of them is any bytes."""
+def split(printed: bytes, complained: bytes, boundary: bytes) -> list[Answer]:
+    """The answers between boundaries, each of which tells an exit code.
+
+    Nobody can print the boundary who was not told it, so what stands between two of them is any bytes.
+    """
     # What stands before the first one is not of a question: a login may have complained.
     complaints = complained.split(boundary + b"\n")[1:]
     answers: list[Answer] = []
