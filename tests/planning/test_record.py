@@ -10,8 +10,10 @@ import pytest
 
 from crossnet.errors import PlanRefused
 from crossnet.facts import FileState
+from crossnet.facts.firewall import Firewall
 from crossnet.facts.policy import PolicyRule
 from crossnet.netfilter import Engine, Table
+from crossnet.netfilter.iptables import parse_ipset_save
 from crossnet.record import APPLIED, Owned, Record, read_record
 from crossnet.resources import (
     KINDS,
@@ -209,6 +211,19 @@ def test_rules_that_keep_nobody_out_do_not_tell_whether_the_host_forwarded() -> 
     again = kept(found.to_json())
     assert again.find(ON) == Owned(None, ON)
     assert again.rebuilt
+
+
+@pytest.mark.parametrize("engine", [Engine.IPTABLES_NFT, Engine.IPTABLES_LEGACY])
+def test_sets_without_chains_are_of_the_variant_that_the_record_has(engine: Engine) -> None:
+    """As after a boot that could not load the chains."""
+    sets = parse_ipset_save(
+        "create xnet4-to-business hash:net family inet\nadd xnet4-to-business 10.0.44.0/24\n"
+    )
+    facts = host_facts("gateway", "", firewall=Firewall(ipsets=sets))
+    assert read_record(facts).lost == "is missing"
+    record = Record(("business",), (Owned(None, RuleTable(engine, Family.V4, Table("ip", "crossnet", ()))),))
+    found = read_record(with_files(facts, {APPLIED: FileState(record.to_json(), 0o600, "0:0")}))
+    assert (found.owned, found.lost) == (record.owned, "")
 
 
 @pytest.mark.parametrize(
