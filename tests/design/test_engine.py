@@ -10,7 +10,8 @@ from crossnet.design.engine import Choice, choose
 from crossnet.errors import Refusal
 from crossnet.facts import Facts, firewall
 from crossnet.netfilter import Engine
-from crossnet.netfilter.iptables import parse_save
+from crossnet.netfilter.foreign import Tool
+from crossnet.netfilter.xtables_save import parse_save
 from crossnet.spec import Firewall
 from crossnet.values import Family
 from design.factsheet import host_facts
@@ -94,8 +95,8 @@ CASES = [
 
 def gateway(case: Case, family: Family = Family.V4) -> Facts:
     name = firewall.TABLE_FAMILY[family]
-    live = {(engine, family): parse_save(text, name) for engine, text in case.live.items() if text}
-    return host_facts("gateway", case.sheet, firewall=firewall.Firewall(iptables=live))
+    live = [table for engine, text in case.live.items() for table in parse_save(text, name, Tool(engine))]
+    return host_facts("gateway", case.sheet, firewall=firewall.Firewall(foreign=tuple(live)))
 
 
 @pytest.mark.parametrize("one", CASES, ids=lambda one: one.name)

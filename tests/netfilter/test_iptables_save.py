@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
@@ -119,7 +120,11 @@ WORDS: dict[str, Rule] = {
 
 
 def read(name: str, family: str = "ip") -> dict[str, Table]:
-    tables = iptables.parse_save((GOLDEN / name).read_text(), family)
+    """What stands there, as if somebody had put his rules of a built-in chain into one of crossnet's."""
+    text = (GOLDEN / name).read_text()
+    for chain in ("INPUT", "FORWARD", "POSTROUTING"):
+        text = re.sub(rf"(?m)^(:|(?:\[.*?\] )?-A ){chain}\b", rf"\g<1>CROSSNET-{chain}", text)
+    tables = iptables.parse_save(text, family)
     assert all(table.family == family for table in tables)
     return {table.name: table for table in tables}
 
@@ -138,14 +143,14 @@ def test_every_line_is_said_or_kept_in_iptables_words() -> None:
         line.removeprefix(prefix).strip() for line in filter_part.splitlines() if line.startswith(prefix)
     ]
     assert lines == list(WORDS)
-    found = rules(read("iptables-words.txt")["filter"], "FORWARD")
+    found = rules(read("iptables-words.txt")["filter"], "CROSSNET-FORWARD")
     for line, rule in zip(lines, found, strict=True):
         assert rule == WORDS[line], line
 
 
 def test_translations_that_do_more_than_the_form_says_are_unknown() -> None:
     tables = read("iptables-words.txt")
-    assert [rule.verdict for rule in rules(tables["nat"], "POSTROUTING")] == [
+    assert [rule.verdict for rule in rules(tables["nat"], "CROSSNET-POSTROUTING")] == [
         Masquerade(),
         UnknownVerdict("-j MASQUERADE --random"),
         Snat(IPv4Address("192.0.2.1")),
@@ -153,27 +158,36 @@ def test_translations_that_do_more_than_the_form_says_are_unknown() -> None:
         UnknownVerdict("-j SNAT --to-source 192.0.2.1-192.0.2.3"),
         UnknownVerdict("-j SNAT --to-source 192.0.2.1 --persistent"),
     ]
-    assert [rule.verdict for rule in rules(tables["mangle"], "FORWARD")] == [
+    assert [rule.verdict for rule in rules(tables["mangle"], "CROSSNET-FORWARD")] == [
         ClampMss(),
         UnknownVerdict("-j TCPMSS --set-mss 1400"),
     ]
 
 
-def test_built_in_chains_have_the_hooks_of_the_kernel() -> None:
-    hooks = {
-        (table.name, chain.name): chain.hook
-        for table in read("iptables-words.txt").values()
-        for chain in table.chains
-    }
-    assert hooks["raw", "PREROUTING"] == Hook("prerouting", "filter", -300)
-    assert hooks["mangle", "FORWARD"] == Hook("forward", "mangle", -150)
-    assert hooks["nat", "PREROUTING"] == Hook("prerouting", "nat", -100)
-    assert hooks["nat", "OUTPUT"] == Hook("output", "nat", -100)
-    assert hooks["nat", "INPUT"] == Hook("input", "nat", 100)
-    assert hooks["nat", "POSTROUTING"] == Hook("postrouting", "nat", 100)
-    assert hooks["filter", "FORWARD"] == Hook("forward", "filter", 0)
-    assert hooks["security", "FORWARD"] == Hook("forward", "filter", 50)
-    assert hooks["filter", "USER"] is None
+def test_in_a_chain_of_others_only_the_jump_into_an_own_one_is_read() -> None:
+    text = """*filter
+:INPUT ACCEPT [0:0]
+:FORWARD DROP [0:0]
+:THEIRS - [0:0]
+:CROSSNET-FORWARD - [0:0]
+[3:9] -A FORWARD -m nobody --knows "this\r\u2028\x85
+here" -j WHATEVER
+-A FORWARD -m
+[1:x] -A FORWARD
+[7:70] -A FORWARD -m comment --comment crossnet -j CROSSNET-FORWARD
+-A THEIRS -m
+-A nowhere -j DROP
+what is this
+COMMIT
+"""
+    (table,) = iptables.parse_save(text, "ip")
+    assert [chain.name for chain in table.chains] == ["INPUT", "FORWARD", "CROSSNET-FORWARD"]
+    *others, jump = rules(table, "FORWARD")
+    assert (jump, jump.counter) == (Rule((), Jump("CROSSNET-FORWARD"), "crossnet"), Counter(7, 70))
+    assert {type(rule.verdict) for rule in others} == {UnknownVerdict}
+    assert iptables.jump_positions((table,), "forward", "ip") == (len(others) + 1,)
+    hook = table.chains[1].hook
+    assert hook == Hook("forward", "filter", 0, "drop")
 
 
 GENERATIONS = (
@@ -187,19 +201,16 @@ GENERATIONS = (
 def test_three_generations_read_alike(name: str) -> None:
     tables = read(name)
     assert tables == read(GENERATIONS[0])
-    assert rules(tables["filter"], "FORWARD") == (
+    assert rules(tables["filter"], "CROSSNET-FORWARD") == (
         Rule((), Jump("CROSSNET-FWD"), "crossnet"),
         Rule(unknown("-m physdev --physdev-is-bridged"), Accept()),
         Rule(unknown("-m limit --limit 5/min"), Continue()),
         Rule((), Reject()),
     )
-    assert rules(tables["filter"], "INPUT")[1] == Rule(
+    assert rules(tables["filter"], "CROSSNET-INPUT")[1] == Rule(
         (Interface("in", "lo"),), Accept(), "quote \" and ' and \\ back"
     )
-    chain = tables["filter"].chain("FORWARD")
-    assert chain is not None
-    assert chain.hook == Hook("forward", "filter", 0, "drop")
-    assert rules(tables["nat"], "POSTROUTING")[0] == Rule(
+    assert rules(tables["nat"], "CROSSNET-POSTROUTING")[0] == Rule(
         (
             Interface("out", "eth1"),
             Endpoint("source", network("10.1.0.0/24")),
@@ -213,7 +224,7 @@ def test_three_generations_read_alike(name: str) -> None:
 def test_ip6tables() -> None:
     tables = read("ip6tables-legacy-1.8.9-save-c.txt", "ip6")
     icmp = L4Protocol("ipv6-icmp")
-    assert rules(tables["filter"], "FORWARD") == (
+    assert rules(tables["filter"], "CROSSNET-FORWARD") == (
         Rule(
             (
                 Interface("in", "eth0"),
@@ -226,16 +237,16 @@ def test_ip6tables() -> None:
         Rule((icmp, *unknown("-m icmp6 --icmpv6-type 128")), Accept()),
         Rule((), Reject()),
     )
-    assert [rule.verdict for rule in rules(tables["nat"], "POSTROUTING")] == [
+    assert [rule.verdict for rule in rules(tables["nat"], "CROSSNET-POSTROUTING")] == [
         Snat(IPv6Address("fd00:44::63")),
         UnknownVerdict("-j SNAT --to-source [fd00:44::63]:80"),
     ]
 
 
 def test_counters_are_read_and_may_be_missing() -> None:
-    text = "*filter\n:FORWARD DROP [9:9]\n[12:3456] -A FORWARD -j ACCEPT\n-A FORWARD\nCOMMIT\n"
+    text = "*filter\n:CROSSNET-FORWARD - [9:9]\n[12:3456] -A CROSSNET-FORWARD -j ACCEPT\n-A CROSSNET-FORWARD\nCOMMIT\n"
     (table,) = iptables.parse_save(text, "ip")
-    assert [rule.counter for rule in rules(table, "FORWARD")] == [Counter(12, 3456), None]
+    assert [rule.counter for rule in rules(table, "CROSSNET-FORWARD")] == [Counter(12, 3456), None]
 
 
 def test_a_host_that_has_used_no_table_has_none() -> None:
@@ -250,12 +261,9 @@ WHOLE = (GOLDEN / GENERATIONS[0]).read_text()
     [
         ("*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -j ACCEPT\n", "not whole"),
         (WHOLE[: WHOLE.rindex("COMMIT")], "not whole"),
-        (WHOLE.replace("COMMIT\n", "", 1), "not of iptables-save"),
-        ("iptables-save: Cannot initialize: oh no\n", "not of iptables-save"),
-        ("-A FORWARD -j ACCEPT\n", "not of iptables-save"),
-        ("*filter\n-A FORWARD -j ACCEPT\nCOMMIT\n", "not a rule"),
-        ("*filter\n:FORWARD ACCEPT [0:0]\n[1:x] -A FORWARD\nCOMMIT\n", "not a rule"),
-        ("*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -m\nCOMMIT\n", "too early"),
+        ("iptables-save: Cannot initialize: oh no\n", "not a line of iptables-save"),
+        ("-A FORWARD -j ACCEPT\n", "not a line of iptables-save"),
+        ("*filter\n:CROSSNET-FORWARD - [0:0]\n-A CROSSNET-FORWARD -m\nCOMMIT\n", "not a rule"),
     ],
 )
 def test_a_text_that_is_not_whole_is_refused(text: str, said: str) -> None:

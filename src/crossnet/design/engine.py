@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from crossnet.design.forwarded import may_drop
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
 from crossnet.facts.packages import PACKAGES
 from crossnet.netfilter import Engine
-from crossnet.netfilter.others import may_drop_forwarded
 from crossnet.spec import Firewall
-from crossnet.values import Family
 
 # An older kernel cannot mix nftables' NAT with that of iptables (nft wiki; linux 4.18).
 NAT_TOGETHER = (4, 18)
@@ -41,7 +40,7 @@ def choose(facts: Facts, wanted: Firewall) -> Choice | Refusal:
         )
     if Engine.IPTABLES_LEGACY in variants and facts.firewall.holds_rules(Engine.IPTABLES_LEGACY):
         return _iptables(facts, variants, "legacy iptables rules are live")
-    if Engine.IPTABLES_NFT in variants and _filters_forward(facts):
+    if Engine.IPTABLES_NFT in variants and may_drop(facts.firewall, Engine.IPTABLES_NFT):
         # Only a rule in the same chain comes before a drop: an accept in an own table does not.
         return _iptables(facts, variants, "the FORWARD chain of iptables can drop")
     if nft:
@@ -70,10 +69,6 @@ def _iptables(facts: Facts, variants: frozenset[Engine], reason: str) -> Choice:
     if len(live) == 2:
         return Choice(usual, f"{reason}; legacy and nft rules are both live, `iptables` here is this variant")
     return Choice(usual if usual in variants else min(variants), reason)
-
-
-def _filters_forward(facts: Facts) -> bool:
-    return any(may_drop_forwarded(facts.firewall.of(Engine.IPTABLES_NFT, family)) for family in Family)
 
 
 def _refusal(facts: Facts, what: str, todo: str) -> Refusal:

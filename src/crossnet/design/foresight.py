@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from crossnet.design.impacts import Impact
 from crossnet.design.passage import Passage
 from crossnet.facts import Facts
-from crossnet.facts.firewall import is_own_chain
 from crossnet.facts.sysctls import FORWARDING
+from crossnet.netfilter.iptables_own import is_own_chain
 from crossnet.netfilter.own import TABLE
 from crossnet.netfilter.own_walked import with_own
 from crossnet.resources import PolicyRuleResource, Resource, RouteResource, RuleTable, Sysctl

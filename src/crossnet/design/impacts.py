@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from crossnet.design.engine import Choice
+from crossnet.design.forwarded import offload_forwarded
 from crossnet.design.passage import Passage
 from crossnet.facts import Facts
 from crossnet.facts.routes import inside
 from crossnet.facts.sysctls import answers_for_others, overriding
-from crossnet.netfilter import Engine, Table
-from crossnet.netfilter.others import offload_forwarded
+from crossnet.netfilter import Engine
 from crossnet.persistence.unit import SYSCTL_FILE
 from crossnet.spec import Translate
 from crossnet.values import Family, contains, overlap, show_network
@@ -101,7 +101,7 @@ def gateway_impacts(
             f"rules of {' and '.join(live)} are live together, and a packet has to pass all of them; "
             f"crossnet's go to {choice.engine}: {choice.reason}",
         )
-    offloads = offload_forwarded(_others(facts, family, tuple(Engine)))
+    offloads = offload_forwarded(facts.firewall, family)
     if offloads:
         yield Impact(
             "flows-offloaded",
@@ -154,16 +154,6 @@ def _arp_elsewhere(facts: Facts, passage: Passage) -> Iterator[Impact]:
                     f"packets that come in by {link.name} are not the crossing's. Let it answer for its own addresses "
                     f"only: `sysctl -w net.ipv4.conf.{link.name}.arp_ignore=1`",
                 )
-
-
-def _others(facts: Facts, family: Family, engines: Collection[Engine]) -> list[Table]:
-    """Every table that a forwarded packet may meet: nftables' own, and those of these engines."""
-    names = {Family.V4: ("ip", "inet"), Family.V6: ("ip6", "inet")}[family]
-    tables = [table for table in facts.firewall.native if table.family in names]
-    for engine in engines:
-        if engine.is_iptables:
-            tables += facts.firewall.of(engine, family)
-    return tables
 
 
 def _clients(passage: Passage) -> str:

@@ -111,11 +111,10 @@ async def observe(host: Host, files: Iterable[PurePosixPath], own: PurePosixPath
     said = await put(host, [*whose, *general, *units, *firewall.QUESTIONS, asked.question])
     able, start, settings = said[tools], said[START], said[SYSCTLS]
     interfaces, rules = said[LINKS], (*said[RULES4], *said[RULES6])
-    dormant = frozenset[tuple[str, str]]()
-    if firewall.flags_are_told(said):
-        dormant = (await put(host, [firewall.DORMANT]))[firewall.DORMANT]
+    further = firewall.further(said)
+    more = await put(host, further) if further else said
     with door(host.name, "read the rules of its firewall", b""):
-        rules_there = firewall.firewall_of(said, plain_is_nft=able.iptables_is_nft, dormant=dormant)
+        rules_there = firewall.firewall_of(said, more, plain_is_nft=able.iptables_is_nft)
     found = asked.found(host.name, said[asked.question])
     running = said[UNITS] if units else None
     return Facts(

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections import ChainMap
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
 
-from crossnet.facts.question import Question, Said, refuse
-from crossnet.netfilter import Engine, Set, Table, foreign
+from crossnet.facts.question import Question, Said, Unanswered, refuse
+from crossnet.netfilter import Engine, Set, Table
+from crossnet.netfilter import foreign as form
 from crossnet.netfilter.ipset_save import parse_ipset_save as read_sets
 from crossnet.netfilter.iptables import parse_ipset_save, parse_save
-from crossnet.netfilter.nft import parse_ruleset
+from crossnet.netfilter.iptables_own import is_own_chain
 from crossnet.netfilter.nft_foreign import dormant_tables, read_ruleset
+from crossnet.netfilter.nft_json import OwnTables
 from crossnet.netfilter.own import TABLE
 from crossnet.netfilter.xtables_save import filled_sets
 from crossnet.netfilter.xtables_save import parse_save as read_save
@@ -27,10 +29,16 @@ command -v {0}-legacy-save >/dev/null || command -v {0}-nft-save >/dev/null && e
 command -v {0}-save >/dev/null || exit 0
 exec {0}-save -c
 """
-# Without the right to list the legacy tables (a user namespace without uid 0, for one) each is asked by name. There
-# the kernel loads no module: a table that does not exist is none.
+# The kernel makes a legacy table for whoever asks for it by name: so only where it says that it has some. Without the
+# right to see that (a user namespace without uid 0, for one) each is asked by name. There the kernel loads no module:
+# a table that does not exist is none.
 LEGACY = r"""
-"$1" -c 2>/dev/null && exit
+case $1 in ip6*) names=/proc/net/ip6_tables_names ;; *) names=/proc/net/ip_tables_names ;; esac
+if there=$(cat "$names" 2>/dev/null); then
+    [ -n "$there" ] || exit 0
+    exec "$1" -c
+fi
+[ -e /proc/net/dev ] && [ ! -e "$names" ] && exit 0
 for table in raw mangle nat filter; do
     "$1" -c -t $table 2>/dev/null && continue
     said=$("$1" -c -t $table 2>&1 >/dev/null)
@@ -45,6 +53,35 @@ nft -j list ruleset && exit
 code=$?
 rules=$(nft list ruleset) && [ -z "$rules" ] || exit $code
 """
+# What is left of a ruleset that nft cannot print as a whole: crossnet's own tables, and of the others each chain that
+# can be printed. One that cannot has a rule of which nobody knows what it does.
+_UNPRINTABLE = 65
+_PARTS = r"""
+for family in ip ip6; do
+    nft list table $family @TABLE@ >/dev/null 2>&1 || continue
+    said=$(nft -j list table $family @TABLE@) || {
+        echo "nft cannot print its table $family @TABLE@ as JSON" >&2
+        exit 1
+    }
+    printf '%s\n' "$said"
+done
+chains=$(nft -j list chains 2>/dev/null) && printf '%s\n' "$chains" || exit @UNPRINTABLE@
+for what in sets maps; do
+    said=$(nft -j list $what 2>/dev/null) && printf '%s\n' "$said"
+done
+nft list chains | while read -r word first second rest; do
+    case $word in
+        table) family=$first table=$second ;;
+        chain)
+            case $family,$table in ip,@TABLE@ | ip6,@TABLE@) continue ;; esac
+            said=$(nft -j list chain "$family" "$table" "$first" 2>/dev/null </dev/null) || said='{"nftables": [{"rule":
+{"family": "'$family'", "table": "'$table'", "chain": "'$first'", "expr": ["rules that nft cannot print"]}}]}'
+            printf '%s\n' "$said"
+            ;;
+    esac
+done
+""".replace("@TABLE@", TABLE).replace("@UNPRINTABLE@", str(_UNPRINTABLE))
+_SIGNALLED = 128  # POSIX sh: the exit code of a command that a signal ended is greater
 
 # What the tools say where the kernel has nothing for rules to be in, neither built in nor as a module (measured, and
 # nfnetlink.c, libiptc.c). Everything else that fails only could not look.
@@ -61,55 +98,62 @@ _NOT_IN_KERNEL = (
 # What nftables calls the families; iptables' tables are of the same two.
 TABLE_FAMILY = {Family.V4: "ip", Family.V6: "ip6"}
 
+T = TypeVar("T")
+
 _COMMAND = {Family.V4: "iptables", Family.V6: "ip6tables"}
 
 
 @dataclass(frozen=True, slots=True)
 class Firewall:
-    """All tables of a host; `iptables` is keyed by variant and family, and empty where nothing is loaded."""
+    """All tables of a host: crossnet's own rules as it wrote them, and everybody's in `foreign`.
+
+    `nft` are crossnet's own tables in nftables, `iptables` its chains by variant and family with the built-in chains
+    that enter them (every table that the variant has is there), `ipsets` its sets. `with_nft` are the tables, by
+    family and name, that iptables-nft keeps in nftables.
+    """
 
     nft: tuple[Table, ...] = ()
     iptables: Mapping[tuple[Engine, Family], tuple[Table, ...]] = field(default_factory=dict)
     ipsets: tuple[Set, ...] = ()
-    foreign: tuple[foreign.Table, ...] = ()  # whoever made them, in the form in which they can be walked
-
-    @property
-    def native(self) -> tuple[Table, ...]:
-        """The tables of nftables proper: those that iptables-nft keeps there are read by its own tool."""
-        kept = {
-            (table.family, table.name)
-            for (engine, _), tables in self.iptables.items()
-            if engine is Engine.IPTABLES_NFT
-            for table in tables
-        }
-        return tuple(table for table in self.nft if (table.family, table.name) not in kept)
+    foreign: tuple[form.Table, ...] = ()  # whoever made them, in the form in which they can be walked
+    with_nft: frozenset[tuple[str, str]] = frozenset()
 
     def of(self, engine: Engine, family: Family) -> tuple[Table, ...]:
         return self.iptables.get((engine, family), ())
 
+    def engine_of(self, table: form.Table, chain: form.Chain) -> Engine:
+        """Who holds a chain: iptables-nft only enters the built-in chains of its own tables."""
+        if table.tool is not form.Tool.NFT:
+            return Engine(table.tool)
+        theirs = (table.family, table.name) in self.with_nft
+        return Engine.IPTABLES_NFT if theirs and (not chain.hook or chain.name.isupper()) else Engine.NFTABLES
+
+    def others(self) -> Iterator[tuple[Engine, form.Table, form.Chain]]:
+        """Every chain that is not crossnet's, and who holds it; dormant tables too."""
+        for table in self.foreign:
+            if (table.tool, table.name) == (form.Tool.NFT, TABLE):
+                continue
+            for chain in table.chains.values():
+                engine = self.engine_of(table, chain)
+                if not (engine.is_iptables and is_own_chain(chain.name)):
+                    yield engine, table, chain
+
     def holds_rules(self, engine: Engine) -> bool:
         """Whether an engine has rules or a policy that is not accept, crossnet's own left out."""
-        if engine is Engine.NFTABLES:
-            return any(_in_use(table) for table in self.native if table.name != TABLE)
         return any(
-            _in_use(table) for (of, _), tables in self.iptables.items() if of is engine for table in tables
+            (chain.hook is not None and chain.hook.policy != "accept")
+            or any(not is_own_jump(rule) for rule in chain.rules)
+            for of, table, chain in self.others()
+            if of is engine and not table.dormant
         )
 
 
-def _in_use(table: Table) -> bool:
-    return any(
-        (chain.hook is not None and chain.hook.policy != "accept")
-        or (not is_own_chain(chain.name) and any(not is_own_jump(rule.comment) for rule in chain.rules))
-        for chain in table.chains
-    )
-
-
-def is_own_chain(name: str) -> bool:
-    return name.startswith("CROSSNET-")
-
-
-def is_own_jump(comment: str) -> bool:
-    return comment == "crossnet"
+def is_own_jump(rule: form.Rule) -> bool:
+    """Whether a rule is what crossnet puts into a chain of somebody else."""
+    match rule.statements:
+        case (form.Jump(chain=chain),) if is_own_chain(chain):
+            return rule.comment in ("", "crossnet")
+    return False
 
 
 def in_kernel(answer: Answer, tool: str) -> None:
@@ -118,51 +162,104 @@ def in_kernel(answer: Answer, tool: str) -> None:
         refuse(answer, tool)
 
 
-def _none_of(tool: str) -> Callable[[Answer], tuple[()]]:
-    def failed(answer: Answer) -> tuple[()]:
-        in_kernel(answer, tool)
-        return ()
-
-    return failed
+def _none_of(tool: str, answer: Answer) -> tuple[()]:
+    in_kernel(answer, tool)
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """What a tool printed, and the tables in it in the form of those that crossnet writes."""
+class Nft:
+    """What nft printed: crossnet's own tables, and all tables as foreign ones.
 
-    tables: tuple[Table, ...] = ()
-    text: str = ""
+    `flags` is whether tables have some, which nft 1.0.6 does not tell right; `reason` is why not all of it can be
+    read, empty where it can.
+    """
+
+    own: tuple[Table, ...] = ()
+    tables: tuple[form.Table, ...] = ()
+    flags: bool = False
+    reason: str = ""
 
 
-NFT: Question[Listed] = Question(
-    "ran `nft -j list ruleset`",
-    ("sh", "-c", _NFT),
-    lambda answer: Listed(parse_ruleset(answer), answer) if answer.strip() else Listed(),
-    lambda answer: Listed(_none_of("nft")(answer)),
-)
+def _printed(text: str) -> Nft:
+    if not text.strip():
+        return Nft()
+    own = OwnTables()
+    tables = read_ruleset(text, also=own.take)
+    return Nft(own.tables, tables, bool(_FLAGS.search(text)))
+
+
+def _ruleset(text: str) -> Nft:
+    try:
+        return _printed(text)
+    except ValueError as error:
+        if not text.startswith('{"nftables"'):
+            raise
+        return Nft(reason=str(error))
+
+
+def _no_ruleset(answer: Answer) -> Nft:
+    """Nothing where the kernel has no nftables; a reason where nft cannot print what is there; else an error."""
+    if answer.returncode > _SIGNALLED:
+        return Nft(reason=f"`nft -j list ruleset` was ended by signal {answer.returncode - _SIGNALLED}")
+    if "JSON" in answer.error_text or "invalid option" in answer.error_text:
+        return Nft(reason="this nft prints no JSON")
+    in_kernel(answer, "nft")
+    return Nft()
+
+
+def _no_parts(answer: Answer) -> Nft:
+    if answer.returncode != _UNPRINTABLE:
+        raise Unanswered(
+            answer.error_text or f"exit code {answer.returncode}", "Update nftables on the host."
+        )
+    found = _printed(answer.text)
+    return replace(found, tables=(*found.tables, _not_understood()))
+
+
+def _not_understood() -> form.Table:
+    """Tables of which nobody knows more than that they are there, as one that may do anything at every hook."""
+    rule = form.Rule((form.Unknown("rules that nft cannot print"),), "rules that nft cannot print")
+    hooks = ("prerouting", "input", "forward", "output", "postrouting")
+    chains = {hook: form.Chain(hook, form.Hook(hook, "filter", 0), 1, lambda: (rule,)) for hook in hooks}
+    return form.Table(form.Tool.NFT, "inet", "(not understood)", MappingProxyType(chains))
+
+
+_FLAGS = re.compile(r'"table": \{[^}]*"flags"')
+
+NFT: Question[Nft] = Question("ran `nft -j list ruleset`", ("sh", "-c", _NFT), _ruleset, _no_ruleset)
+# Asked where NFT has a reason.
+PARTS: Question[Nft] = Question("ran `nft -j list chain` for each", ("sh", "-c", _PARTS), _printed, _no_parts)
 # nft 1.0.6 prints whatever bytes lie there in place of a table's flags (measured). Asked where a table has some.
 DORMANT: Question[frozenset[tuple[str, str]]] = Question(
     "ran `nft -t list ruleset`", ("nft", "-t", "list", "ruleset"), dormant_tables
 )
-IPSETS: Question[tuple[tuple[Set, ...], str]] = Question(
-    "ran `ipset save`",
-    ("sh", "-c", _IF_THERE + 'exec "$@"', "sh", "ipset", "save"),
-    lambda answer: (parse_ipset_save(answer), answer),
-    lambda answer: (_none_of("ipset")(answer), ""),
-)
 
 
-def _save(family: Family, variant: str, script: str, *words: str) -> Question[Listed]:
+@dataclass(frozen=True, slots=True)
+class Saved(Generic[T]):
+    """What iptables-save or `ipset save` printed, and crossnet's own in it."""
+
+    text: str
+    own: tuple[T, ...]
+
+
+def _save(family: Family, variant: str, script: str, *words: str) -> Question[Saved[Table]]:
     tool = f"{_COMMAND[family]}-{variant}save"
-    argv = ("sh", "-c", script, "sh", tool, *words)
-    parse = partial(parse_save, family=TABLE_FAMILY[family])
     return Question(
         f"ran `{tool} -c`",
-        argv,
-        lambda answer: Listed(parse(answer), answer),
-        lambda answer: Listed(_none_of(tool)(answer)),
+        ("sh", "-c", script, "sh", tool, *words),
+        lambda answer: Saved(answer, parse_save(answer, TABLE_FAMILY[family])),
+        lambda answer: Saved("", _none_of(tool, answer)),
     )
 
+
+IPSETS: Question[Saved[Set]] = Question(
+    "ran `ipset save`",
+    ("sh", "-c", _IF_THERE + 'exec "$@"', "sh", "ipset", "save"),
+    lambda answer: Saved(answer, parse_ipset_save(answer)),
+    lambda answer: Saved("", _none_of("ipset", answer)),
+)
 
 # By family: the legacy variant, the nft variant, and the plain name where there is no other.
 SAVES = {
@@ -177,65 +274,57 @@ SAVES = {
 QUESTIONS: tuple[Question[Any], ...] = (NFT, IPSETS, *SAVES[Family.V4], *SAVES[Family.V6])
 
 
-def flags_are_told(said: Said) -> bool:
-    """Whether a table of nft has flags: then its plain listing has to be asked whether it is dormant."""
-    return bool(_FLAGS.search(said[NFT].text))
+def further(said: Said) -> tuple[Question[Any], ...]:
+    """What has to be asked besides, after the answers to QUESTIONS."""
+    nft = said[NFT]
+    return (*((PARTS,) if nft.reason else ()), *((DORMANT,) if nft.flags or nft.reason else ()))
 
 
-_FLAGS = re.compile(r'"table": \{[^}]*"flags"')
-
-
-def firewall_of(
-    said: Said, *, plain_is_nft: bool, dormant: Collection[tuple[str, str]] = frozenset()
-) -> Firewall:
-    """The firewall from the answers to QUESTIONS; `dormant` are the tables that DORMANT tells."""
-    listed: dict[tuple[Engine, Family], list[Listed]] = {}
+def firewall_of(said: Said, more: Said, *, plain_is_nft: bool) -> Firewall:
+    """The firewall from the answers to QUESTIONS, and those to what `further` names."""
+    asked = further(said)
+    nft = more[PARTS] if PARTS in asked else said[NFT]
+    dormant = more[DORMANT] if DORMANT in asked else frozenset()
+    found = [
+        replace(each, dormant=each.dormant or (each.family, each.name) in dormant) for each in nft.tables
+    ]
+    saved: dict[tuple[Engine, Family], list[Saved[Table]]] = {}
     for family, (legacy, with_nft, plain) in SAVES.items():
         engine = Engine.IPTABLES_NFT if plain_is_nft else Engine.IPTABLES_LEGACY
-        listed[Engine.IPTABLES_LEGACY, family] = [said[legacy]]
-        listed[Engine.IPTABLES_NFT, family] = [said[with_nft]]
-        listed[engine, family].append(said[plain])
-    tables = {key: tuple(table for each in some for table in each.tables) for key, some in listed.items()}
-    sets, sets_text = said[IPSETS]
-    return Firewall(
-        nft=said[NFT].tables,
-        iptables={key: some for key, some in tables.items() if some},
-        ipsets=sets,
-        foreign=_foreign(said[NFT].text, listed, sets_text, dormant),
-    )
-
-
-def _foreign(
-    nft: str,
-    listed: Mapping[tuple[Engine, Family], Iterable[Listed]],
-    sets_text: str,
-    dormant: Collection[tuple[str, str]],
-) -> tuple[foreign.Table, ...]:
-    """Every table once, in the form of foreign rules."""
-    filled = frozenset(name for some in listed.values() for each in some for name in filled_sets(each.text))
-    sets = read_sets(sets_text, filled)
-    legacy: list[foreign.Table] = []
-    with_nft: dict[tuple[str, str], foreign.Table] = {}
-    for (engine, family), some in listed.items():
-        tool = foreign.Tool(engine)
-        for each in some:
-            for table in read_save(each.text, TABLE_FAMILY[family], tool, sets):
-                if tool is foreign.Tool.IPTABLES_NFT:
-                    with_nft[table.family, table.name] = table
-                else:
-                    legacy.append(table)
-    found = [
-        _together(table, with_nft.pop((table.family, table.name), None))
-        for table in (read_ruleset(nft, dormant) if nft else ())
+        saved[Engine.IPTABLES_LEGACY, family] = [said[legacy]]
+        saved[Engine.IPTABLES_NFT, family] = [said[with_nft]]
+        saved[engine, family].append(said[plain])
+    tables = {key: tuple(table for each in some for table in each.own) for key, some in saved.items()}
+    filled = frozenset(name for some in saved.values() for each in some for name in filled_sets(each.text))
+    sets = read_sets(said[IPSETS].text, filled)
+    others = [
+        table
+        for (engine, family), some in saved.items()
+        for each in some
+        for table in read_save(each.text, TABLE_FAMILY[family], form.Tool(engine), sets)
     ]
-    return (*found, *with_nft.values(), *legacy)
+    from_nft = {(each.family, each.name): each for each in others if each.tool is form.Tool.IPTABLES_NFT}
+    kept = frozenset(
+        name for name, table in from_nft.items() if any(chain.hook for chain in table.chains.values())
+    )
+    return Firewall(
+        nft=nft.own,
+        iptables={key: some for key, some in tables.items() if some},
+        ipsets=said[IPSETS].own,
+        foreign=(
+            *(_together(table, from_nft.pop((table.family, table.name), None)) for table in found),
+            *from_nft.values(),
+            *(table for table in others if table.tool is form.Tool.IPTABLES_LEGACY),
+        ),
+        with_nft=kept,
+    )
 
 
 # What nft has no words for, and iptables-nft has: a match or a target of xtables (nft's xt statement).
 _XT = re.compile(r"\bxt (?:match|target) ")
 
 
-def _together(table: foreign.Table, saved: foreign.Table | None) -> foreign.Table:
+def _together(table: form.Table, saved: form.Table | None) -> form.Table:
     """One table of the kernel as nft and as iptables-nft print it.
 
     nft prints every rule, but of a match or target of xtables only its name; iptables prints those, and a native
@@ -251,11 +340,11 @@ def _together(table: foreign.Table, saved: foreign.Table | None) -> foreign.Tabl
     return replace(table, chains=chains, sets=ChainMap({}, dict(saved.sets), dict(table.sets)))
 
 
-def _with_words(chain: foreign.Chain, saved: foreign.Chain) -> foreign.Chain:
+def _with_words(chain: form.Chain, saved: form.Chain) -> form.Chain:
     if chain.count != saved.count:
         return chain
 
-    def read() -> tuple[foreign.Rule, ...]:
+    def read() -> tuple[form.Rule, ...]:
         pairs = zip(chain.rules, saved.rules, strict=True)
         return tuple(other if _XT.search(rule.text) else rule for rule, other in pairs)
 

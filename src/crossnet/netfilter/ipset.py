@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from crossnet.netfilter import Set, Table
 from crossnet.netfilter.iptables_words import split_words
 from crossnet.netfilter.own import check_own, collapsed, networks_in_order
+from crossnet.netfilter.xtables_words import split_lines
 from crossnet.values import Network, network, show_network
 
 # One size for all: `create -exist` takes a set as the same only with the same maxelem, which reserves
@@ -17,9 +18,17 @@ _NAME_LENGTH = 31  # IPSET_MAXNAMELEN 32 with the final NUL
 _ASIDE = "~"
 
 
+_PREFIX = "xnet"
+
+
 def _prefix(family: str) -> str:
     # Sets of both families share one name space; `from-` and the name of a crossing take up to 25 characters.
-    return "xnet4-" if family == "ip" else "xnet6-"
+    return f"{_PREFIX}4-" if family == "ip" else f"{_PREFIX}6-"
+
+
+def is_own_set(full: str) -> bool:
+    """Whether a set of ipset is crossnet's, by its name."""
+    return full.startswith((_prefix("ip"), _prefix("ip6")))
 
 
 def set_name(family: str, name: str) -> str:
@@ -37,15 +46,21 @@ def own_name(family: str, full: str) -> str | None:
 
 
 def parse_ipset_save(text: str) -> tuple[Set, ...]:
-    """The sets of addresses or networks that `ipset save` prints, sorted by name.
+    """crossnet's own sets in what `ipset save` prints, sorted by name.
 
-    Left out: every other type, sets with exceptions (`nomatch`) and those that mask addresses before they
-    compare. ValueError for a line that ipset does not print.
+    Left out: those of another type than crossnet's, with exceptions (`nomatch`) and those that mask addresses before
+    they compare. ValueError for a member that is no network.
     """
     held: dict[str, list[Network]] = {}
     unsayable: set[str] = set()
-    for line in text.split("\n"):
+    for line in split_lines(text):
+        if not line.startswith(("create ", "add ")) and line.strip():
+            raise ValueError(f"not a line of `ipset save`: {line!r}")
+        if _PREFIX not in line:
+            continue
         match split_words(line):
+            case [_, name, *_] if not is_own_set(name):
+                pass
             case ["create", name, kind, *options]:
                 held[name] = []
                 if kind not in ("hash:ip", "hash:net") or {"netmask", "bitmask"} & set(options):
@@ -54,10 +69,6 @@ def parse_ipset_save(text: str) -> tuple[Set, ...]:
                 unsayable.add(name)
             case ["add", name, member, *_] if name in held:
                 held[name].append(network(member))
-            case []:
-                pass
-            case _:
-                raise ValueError(f"not a line of `ipset save`: {line!r}")
     return tuple(
         Set(name, collapsed(members)) for name, members in sorted(held.items()) if name not in unsayable
     )

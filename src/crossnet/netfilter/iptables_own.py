@@ -16,6 +16,7 @@ from crossnet.netfilter.iptables_words import fits_multiport, join_words, match_
 from crossnet.netfilter.own import HOOKS, TABLE, check_own
 
 _TAG = "crossnet"
+OWN_PREFIX = "CROSSNET-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,11 @@ PLACES = {
     "postrouting": Place("nat", "POSTROUTING", "CROSSNET-POSTROUTING"),
     "mangle": Place("mangle", "FORWARD", "CROSSNET-FORWARD"),
 }
+
+
+def is_own_chain(name: str) -> bool:
+    """Whether a chain of iptables is crossnet's, by its name."""
+    return name.startswith(OWN_PREFIX)
 
 
 # ---- reading -------------------------------------------------------------------------------------

@@ -1,73 +1,89 @@
-"""`iptables-save -c` and `ip6tables-save -c` as tables of the form."""
+"""crossnet's own chains in `iptables-save -c` and `ip6tables-save -c`, as tables of the form."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
-from crossnet.netfilter import Chain, Counter, Hook, Rule, Table
+from crossnet.netfilter import Chain, Counter, Hook, Rule, Table, UnknownVerdict
+from crossnet.netfilter.iptables_own import OWN_PREFIX, is_own_chain
 from crossnet.netfilter.iptables_rule import parse_rule
+from crossnet.netfilter.xtables_words import split_lines
 
 # netfilter_ipv4.h: NF_IP_PRI_*; nat differs by hook (-100 before routing and for local output, else 100)
 _PRIORITIES = {"raw": -300, "mangle": -150, "filter": 0, "security": 50}
 _TYPES = {"mangle": "mangle", "nat": "nat"}
 _BUILT_IN = frozenset({"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"})
 
-_CHAIN = re.compile(r":(\S+) (\S+)(?: \[\d+:\d+\])?")
-_RULE = re.compile(r"(?:\[(\d+):(\d+)\] )?-A (\S+)(?: (.*))?")
+_CHAIN = re.compile(r":(\S+) +(\S+)(?: +\[\d+:\d+\])?\s*")
+_RULE = re.compile(r"(?:\[(\d+):(\d+)\] )?-A (\S+)(?: (.*))?", re.DOTALL)
+# A rule of somebody else: here it only has its place.
+_FOREIGN = Rule((), UnknownVerdict("of somebody else"))
 
 
 def parse_save(text: str, family: str) -> tuple[Table, ...]:
-    """Every table that one iptables of a host holds; `family` is `ip` or `ip6`, which the text does not say.
+    """crossnet's own chains in each table of iptables, and the built-in ones that enter them.
 
-    Takes the output of 1.4.21 to 1.8.9, legacy and nft, with or without `-c`. No text is no table: no
-    table has been used since boot. ValueError when a table has no COMMIT, for iptables-save can fail in the
-    middle and still exit 0, and when a line is none of iptables-save.
+    `family` is `ip` or `ip6`, which the text does not say. In a built-in chain every rule has its place, and only
+    those that name an own chain are read: the others have an unknown verdict. Takes the output of 1.4.21 to 1.8.9,
+    legacy and nft, with or without `-c`. ValueError when a table has no COMMIT, for iptables-save can fail in the
+    middle and still exit 0, and when a rule of an own chain is none of iptables-save.
     """
     tables: list[Table] = []
-    name, block = "", list[str]()
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.startswith("#") or not line.strip():
+    block: _Block | None = None
+    for line in split_lines(text):
+        if line.startswith(("-A ", "[")) and block is not None:
+            block.add(line)
+        elif line.startswith("#") or not line.strip():
             continue
-        if line.startswith("*") and not name:
-            name, block = line[1:].strip(), []
-        elif line.strip() == "COMMIT" and name:
-            tables.append(_table(family, name, block))
-            name = ""
-        elif name and line.startswith((":", "[", "-A ")):
-            block.append(line)
-        else:
-            raise ValueError(f"line {number} is not of iptables-save: {line!r}")
-    if name:
-        raise ValueError(f"table {name} is not whole: iptables-save ended before its COMMIT")
+        elif line.startswith("*") and block is None:
+            block = _Block(line[1:].strip())
+        elif line.strip() == "COMMIT" and block is not None:
+            tables.append(block.table(family))
+            block = None
+        elif block is None:
+            raise ValueError(f"not a line of iptables-save outside of its tables: {line!r}")
+        elif declared := _CHAIN.fullmatch(line):
+            block.declare(declared[1], declared[2])
+    if block is not None:
+        raise ValueError(f"table {block.name} is not whole: iptables-save ended before its COMMIT")
     return tuple(tables)
 
 
-def _table(family: str, name: str, block: list[str]) -> Table:
-    hooks: dict[str, Hook | None] = {}
-    rules: dict[str, list[Rule]] = {}
-    for line in block:
-        if declared := _CHAIN.fullmatch(line):
-            chain, policy = declared.groups()
-            hooks[chain] = _hook(name, chain, policy) if chain in _BUILT_IN else None
-            rules[chain] = []
-    user_chains = {chain for chain, hook in hooks.items() if hook is None}
-    for line in block:
-        if line.startswith(":"):
-            continue
+@dataclass(slots=True)
+class _Block:
+    """One table while its lines come."""
+
+    name: str
+    hooks: dict[str, Hook | None] = field(default_factory=dict)
+    rules: dict[str, list[Rule]] = field(default_factory=dict)
+    user_chains: set[str] = field(default_factory=set)
+
+    def declare(self, chain: str, policy: str) -> None:
+        if chain not in _BUILT_IN:
+            self.user_chains.add(chain)
+        if chain in _BUILT_IN or is_own_chain(chain):
+            self.hooks[chain] = _hook(self.name, chain, policy) if chain in _BUILT_IN else None
+            self.rules.setdefault(chain, [])
+
+    def add(self, line: str) -> None:
         parts = _RULE.fullmatch(line)
-        if parts is None or parts[3] not in rules:
-            raise ValueError(f"table {name}: not a rule of iptables-save: {line!r}")
-        try:
-            rule = parse_rule(parts[4] or "", user_chains)
-        except IndexError:
-            raise ValueError(f"table {name}: a rule that ends too early: {line!r}") from None
-        if parts[1] is not None:
-            rule = replace(rule, counter=Counter(int(parts[1]), int(parts[2])))
-        rules[parts[3]].append(rule)
-    return Table(
-        family, name, tuple(Chain(chain, tuple(held), hooks[chain]) for chain, held in rules.items())
-    )
+        if parts is None or parts[3] not in self.rules:
+            return
+        rule = _FOREIGN
+        if is_own_chain(parts[3]) or OWN_PREFIX in line:
+            try:
+                rule = parse_rule(parts[4] or "", self.user_chains)
+            except (IndexError, ValueError) as error:
+                if is_own_chain(parts[3]):
+                    raise ValueError(f"table {self.name}: not a rule of iptables-save: {line!r}") from error
+            if parts[1] is not None:
+                rule = replace(rule, counter=Counter(int(parts[1]), int(parts[2])))
+        self.rules[parts[3]].append(rule)
+
+    def table(self, family: str) -> Table:
+        chains = (Chain(chain, tuple(held), self.hooks[chain]) for chain, held in self.rules.items())
+        return Table(family, self.name, tuple(chains))
 
 
 def _hook(table: str, chain: str, policy: str) -> Hook:

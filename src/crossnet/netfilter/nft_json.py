@@ -1,18 +1,19 @@
-"""`nft -j list ruleset` as tables of the form."""
+"""crossnet's own tables in what `nft -j` prints, as tables of the form."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
 
 from crossnet.netfilter import Chain, Hook, Map, NamedSet, Set, Table
+from crossnet.netfilter.nft_foreign import read_ruleset
 from crossnet.netfilter.nft_rule import Surroundings, networks, parse_rule
-from crossnet.netfilter.own import collapsed
+from crossnet.netfilter.own import TABLE, collapsed
 from crossnet.values import Address, Network
 
+_FAMILIES = ("ip", "ip6")
 _ADDRESSES = ("ipv4_addr", "ipv6_addr")
 
 
@@ -26,26 +27,39 @@ class _Printed:
     rules: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
 
 
-def parse_ruleset(text: bytes | str) -> tuple[Table, ...]:
-    """Every table that nft sees on a host, crossnet's and foreign ones, in nft's order.
+class OwnTables:
+    """crossnet's own tables, from the objects that nft prints; what is of other tables is nothing here.
 
-    `text` is what `nft -j list ruleset` printed; ValueError when it is not. Sets and maps are sorted by
-    name. Left out of `sets` and `maps`: whatever is not a plain set of addresses or a map from address to
-    address (rules that use it have an unknown match or verdict then). A set that is written inside a
+    Sets and maps are sorted by name. Left out of `sets` and `maps`: whatever is not a plain set of addresses or a map
+    from address to address (rules that use it have an unknown match or verdict then). A set that is written inside a
     rule is a member of `sets` under its own text, `{ 10.0.0.1, 10.0.0.9 }`, which is no name to nft.
     """
-    document = json.loads(text)
-    printed: dict[tuple[str, str], _Printed] = {}
-    try:
-        for entry in document["nftables"]:
-            ((kind, body),) = entry.items()
-            if kind == "table":
-                printed[_text(body, "family"), _text(body, "name")] = _Printed()
-            elif kind in ("set", "map", "chain", "rule"):
-                _take(printed[body["family"], body["table"]], kind, body)
-        return tuple(_table(family, name, each) for (family, name), each in printed.items())
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"not what `nft -j list ruleset` prints: {error!r}") from error
+
+    def __init__(self) -> None:
+        self._printed: dict[str, _Printed] = {}
+
+    def take(self, kind: str, body: Mapping[str, Any]) -> None:
+        """One object: its kind, and what nft says of it; KeyError and TypeError where that is not nft's."""
+        if body.get("family") not in _FAMILIES or body.get("name" if kind == "table" else "table") != TABLE:
+            return
+        printed = self._printed.setdefault(body["family"], _Printed())
+        if kind in ("set", "map", "chain", "rule"):
+            _take(printed, kind, body)
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """Those of IPv4 and IPv6 that are there, in nft's order; ValueError where a rule is not as nft prints one."""
+        try:
+            return tuple(_table(family, TABLE, each) for family, each in self._printed.items())
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not what nft prints of crossnet's table: {error!r}") from error
+
+
+def parse_ruleset(text: bytes | str) -> tuple[Table, ...]:
+    """crossnet's own tables in what `nft -j list ruleset` or `list table` printed; ValueError when it is not."""
+    own = OwnTables()
+    read_ruleset(text, also=own.take)
+    return own.tables
 
 
 def _take(table: _Printed, kind: str, body: Mapping[str, Any]) -> None:
@@ -53,9 +67,9 @@ def _take(table: _Printed, kind: str, body: Mapping[str, Any]) -> None:
         case "chain":
             name = _text(body, "name")
             table.hooks[name] = _hook(body)
-            table.rules[name] = []
+            table.rules.setdefault(name, [])
         case "rule":
-            table.rules[body["chain"]].append(body)
+            table.rules.setdefault(body["chain"], []).append(body)
         case "set" if body["type"] in _ADDRESSES:
             members = _members(body.get("elem", []))
             if members is not None:

@@ -16,6 +16,7 @@ from crossnet.netfilter.foreign import (
     Jump,
     NoTrack,
     Numbers,
+    Offload,
     Queue,
     Reject,
     Return,
@@ -305,6 +306,7 @@ _VERDICTS: dict[str, Action] = {
 }
 
 _TARGETS: dict[str, Callable[[list[Option], str, Surroundings], list[Action]]] = {
+    "FLOWOFFLOAD": lambda options, chain, where: [Offload("")],  # OpenWrt's
     "REJECT": _reject,
     "NFQUEUE": _queue,
     "SNAT": _translate(Translation.SOURCE, "--to-source"),

@@ -12,6 +12,7 @@ from crossnet.facts.firewall import TABLE_FAMILY
 from crossnet.facts.question import number, text, texts
 from crossnet.netfilter import Accept, Drop, Engine, Table
 from crossnet.netfilter.flows import ending
+from crossnet.netfilter.foreign import Tool
 from crossnet.netfilter.iptables import (
     list_chain,
     own_table,
@@ -144,7 +145,9 @@ class RuleTable(Resource):
             return self
         there = {table.name for table in facts.firewall.of(self.engine, self.family)}
         if self.engine is Engine.IPTABLES_NFT:
-            there |= {table.name for table in facts.firewall.nft if table.family == TABLE_FAMILY[self.family]}
+            family = TABLE_FAMILY[self.family]
+            in_nft = (each for each in facts.firewall.foreign if each.tool is not Tool.IPTABLES_LEGACY)
+            there |= {table.name for table in in_nft if table.family == family}
         known = before.made if isinstance(before, RuleTable) else ()
         needed = tables_of(self.table)
         return replace(self, made=tuple(name for name in needed if name in known or name not in there))

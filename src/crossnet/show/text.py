@@ -10,8 +10,10 @@ from crossnet.api import Applied, Ended, UndoPlan
 from crossnet.codes import Code
 from crossnet.design import Impact
 from crossnet.facts import Facts
+from crossnet.facts.firewall import Firewall
 from crossnet.facts.links import Link, LinkAddress
 from crossnet.health import CrossingStatus, State
+from crossnet.netfilter import Engine
 from crossnet.planning import HostPlan, Plan
 from crossnet.resources import Change
 from crossnet.show.paint import Paint, plain
@@ -323,13 +325,7 @@ def _facts(facts: Facts) -> Iterator[str]:
     if able.iptables:
         engines.append(f"iptables {_version(able.iptables)} ({'nft' if able.iptables_is_nft else 'legacy'})")
     yield f"  firewall   {', '.join(engines) or 'none'}"
-    for (engine, family), tables in facts.firewall.iptables.items():
-        rules = sum(len(chain.rules) for table in tables for chain in table.chains)
-        if rules:
-            yield f"  rules      {engine} IPv{family}: {rules}"
-    for table in facts.firewall.native:
-        rules = sum(len(chain.rules) for chain in table.chains)
-        yield f"  rules      nftables {table.family} {table.name}: {rules}"
+    yield from _rules(facts.firewall)
     for manager in facts.managers:
         yield from textwrap.wrap(
             str(manager),
@@ -370,6 +366,22 @@ def _parts(link: Link) -> Iterator[str]:
         yield link.kind + (f" on {link.parent}" if link.parent else "")
     if link.master:
         yield f"part of {link.master}"
+
+
+def _rules(firewall: Firewall) -> Iterator[str]:
+    """How many rules each engine has, by family with iptables and by table with nftables."""
+    counts: dict[str, int] = {}
+    for table in firewall.foreign:
+        for chain in table.chains.values():
+            engine = firewall.engine_of(table, chain)
+            if engine.is_iptables:
+                where = f"{engine} IPv{4 if table.family == 'ip' else 6}"
+            else:
+                where = f"{engine} {table.family} {table.name}"
+            counts[where] = counts.get(where, 0) + chain.count
+    for where, count in counts.items():
+        if count or where.startswith(Engine.NFTABLES):
+            yield f"  rules      {where}: {count}"
 
 
 def _version(version: Iterable[int]) -> str:

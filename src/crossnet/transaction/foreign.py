@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from crossnet.facts import Facts
-from crossnet.facts.firewall import is_own_chain, is_own_jump
+from crossnet.facts.firewall import is_own_jump
 from crossnet.facts.routes import MAIN, OWN_PROTOCOL, Route
-from crossnet.netfilter import Engine, Table
-from crossnet.netfilter.others import text_of
-from crossnet.netfilter.own import TABLE
 from crossnet.planning import Plan
 from crossnet.resources import RouteResource
 from crossnet.values import Address, Network
@@ -79,22 +76,13 @@ def _routes_and_rules(facts: Facts, ways: Collection[_Way]) -> Iterator[str]:
     for route in facts.routes:
         if not _is_own(route, ways) and route.table != _LOCAL:
             yield f"route {route}" + (f" table {route.table}" if route.table != MAIN else "")
-    firewall = facts.firewall
-    yield from _rules(Engine.NFTABLES, (table for table in firewall.native if table.name != TABLE))
-    for (engine, _), tables in firewall.iptables.items():
-        yield from _rules(engine, tables)
-
-
-def _rules(engine: Engine, tables: Iterable[Table]) -> Iterator[str]:
-    for table in tables:
-        for chain in table.chains:
-            place = f"{engine} {table.family} {table.name} {chain.name}"
-            if chain.hook and chain.hook.policy != "accept":
-                yield f"policy {chain.hook.policy} of {place}"
-            if not is_own_chain(chain.name):
-                for rule in chain.rules:
-                    if not is_own_jump(rule.comment):
-                        yield f"rule of {place}: {text_of(table, rule)}"
+    for engine, table, chain in facts.firewall.others():
+        place = f"{engine} {table.family} {table.name} {chain.name}"
+        if chain.hook and chain.hook.policy != "accept":
+            yield f"policy {chain.hook.policy} of {place}"
+        for rule in chain.rules:
+            if not is_own_jump(rule):
+                yield f"rule of {place}: {rule.text.removeprefix(f'-A {chain.name} ')}"
 
 
 __all__ = ["changed_meanwhile"]

@@ -61,7 +61,11 @@ class _Printed:
     changing: set[str] = field(default_factory=set)
 
 
-def read_ruleset(text: bytes | str, dormant: Collection[tuple[str, str]] = ()) -> tuple[Table, ...]:
+def read_ruleset(
+    text: bytes | str,
+    dormant: Collection[tuple[str, str]] = (),
+    also: Callable[[str, Mapping[str, Any]], None] | None = None,
+) -> tuple[Table, ...]:
     """Every table that nft sees on a host, in nft's order.
 
     `text` is what `nft -j list ruleset` printed; ValueError where it is not, or was cut off. nft 1.0.6 does both with
@@ -69,12 +73,15 @@ def read_ruleset(text: bytes | str, dormant: Collection[tuple[str, str]] = ()) -
     `dormant` says the tables that its plain listing calls dormant, by family and name; and the text may be several
     documents, of `nft -j list sets`, `maps`, `chains` and `chain`, which name no tables and have no flags.
 
-    Rules, sets and maps are read when they are asked for. What the words of one rule mean is never an error.
+    Rules, sets and maps are read when they are asked for. What the words of one rule mean is never an error. `also`
+    is told the kind and the content of each object as it comes by.
     """
     whole = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     printed: dict[tuple[str, str], _Printed] = {}
     try:
         for at, kind, body in _entries(whole):
+            if also is not None:
+                also(kind, body)
             if kind == "table":
                 name = body["family"], body["name"]
                 printed[name] = _Printed("dormant" in body.get("flags", ()) or name in dormant)

@@ -1,0 +1,110 @@
+"""Who else on a host may stop what it forwards, or lead it past crossnet's rules."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from crossnet.facts.firewall import TABLE_FAMILY, Firewall
+from crossnet.netfilter import Engine
+from crossnet.netfilter.foreign import (
+    Chain,
+    Choice,
+    Drop,
+    Jump,
+    Map,
+    Offload,
+    Queue,
+    Reject,
+    Rule,
+    Statement,
+    Table,
+    Tproxy,
+    Unknown,
+    VerdictMap,
+)
+from crossnet.netfilter.iptables_own import is_own_chain
+from crossnet.values import Family
+
+
+def may_drop(firewall: Firewall, engine: Engine) -> bool:
+    """Whether a policy or rule of this engine may drop or reject a forwarded packet, whatever it is."""
+    return any(
+        chain.hook is not None and chain.hook.policy == "drop"
+        for family in Family
+        for _, chain in _forwarding(firewall, family, (engine,))
+    ) or any(
+        _rule_may_drop(table, rule)
+        for family in Family
+        for table, chain in _reached(firewall, family, (engine,))
+        for rule in chain.rules
+    )
+
+
+def offload_forwarded(firewall: Firewall, family: Family) -> tuple[str, ...]:
+    """One line for each foreign rule that puts forwarded flows into a flowtable.
+
+    Their packets meet no further rule at the forward hook, crossnet's included (nft(8), FLOWTABLES).
+    """
+    return tuple(
+        f"table {table.family} {table.name} chain {chain.name}: rule {rule.text.removeprefix(f'-A {chain.name} ')}"
+        for table, chain in _reached(firewall, family, tuple(Engine))
+        for rule in chain.rules
+        if any(isinstance(each, Offload) for each in rule.statements)
+    )
+
+
+def _forwarding(
+    firewall: Firewall, family: Family, engines: Collection[Engine]
+) -> Iterator[tuple[Table, Chain]]:
+    """The base chains of others that forwarded packets of this family come into."""
+    for engine, table, chain in firewall.others():
+        entered = table.family in (TABLE_FAMILY[family], "inet") and not table.dormant
+        if engine in engines and entered and chain.hook is not None and chain.hook.name == "forward":
+            yield table, chain
+
+
+def _reached(
+    firewall: Firewall, family: Family, engines: Collection[Engine]
+) -> Iterator[tuple[Table, Chain]]:
+    """These and every chain that they lead to, each once."""
+    seen: set[tuple[int, str]] = set()
+    todo = list(_forwarding(firewall, family, engines))
+    while todo:
+        table, chain = todo.pop(0)
+        if (id(table), chain.name) in seen or is_own_chain(chain.name):
+            continue
+        seen.add((id(table), chain.name))
+        yield table, chain
+        targets = {
+            each.chain: None
+            for rule in chain.rules
+            for each in _results(table, rule)
+            if isinstance(each, Jump)
+        }
+        todo += [(table, table.chains[target]) for target in targets if target in table.chains]
+
+
+def _rule_may_drop(table: Table, rule: Rule) -> bool:
+    return any(isinstance(each, Drop | Reject | Queue | Tproxy | Unknown) for each in _results(table, rule))
+
+
+def _results(table: Table, rule: Rule) -> Iterator[object]:
+    """What a rule does, that of its maps and choices too."""
+    for statement in rule.statements:
+        yield from _of_statement(table, statement)
+
+
+def _of_statement(table: Table, statement: Statement) -> Iterator[object]:
+    match statement:
+        case VerdictMap(map=Map() as given):
+            yield from (result for _, result in given.entries)
+        case VerdictMap(map=named):
+            held = table.maps.get(getattr(named, "name", ""))
+            if held is None or held.map is None or not held.settled:
+                yield Unknown("a map")
+            if held is not None and held.map is not None:
+                yield from (result for _, result in held.map.entries)
+        case Choice(verdicts=verdicts):
+            yield from verdicts
+        case _:
+            yield statement
