@@ -37,7 +37,7 @@ class _Traces:
     marks: tuple[int, int] | None = None  # the mark and the mask that they ask
 
 
-# Names from the sources of each program; those of docker 20.10, firewalld 1.3 and ufw 0.36 measured.
+# Names as the programs and the rules that were seen of them have them.
 _TRACES = {
     "docker": _Traces(
         links=r"docker0|br-[0-9a-f]{12}|docker_gwbridge",
