@@ -218,7 +218,8 @@ class Walk:
             if chain.hook is not None and chain.hook.name == hook and (chain.hook.type == "nat") is nat
         ]
         # Of equal priority, what was made last is entered first (nf_hook_entries_grow, measured); tools list it last.
-        return sorted(found[::-1], key=lambda item: item[0])
+        found.reverse()
+        return sorted(found, key=lambda item: item[0])
 
     def enter(self, table: Table, chain: Chain, here: Here) -> Here:
         """What goes on after one base chain that is no nat chain."""
