@@ -48,7 +48,7 @@ def question(table: RuleTable) -> Question[Table | None]:
 
     return Question(
         f"read the counters of {save}",
-        ("sh", "-c", LEGACY, "sh", save),
+        ("sh", "-c", LEGACY, "sh", save) if table.engine is Engine.IPTABLES_LEGACY else (save, "-c"),
         lambda answer: own_table(parse_save(answer, family), (), family),
         failed,
     )
