@@ -64,7 +64,10 @@ def read_rule(printed: Mapping[str, Any], family: str) -> Rule:
     for expression in expressions if isinstance(expressions, list) else ():
         text = words(expression)
         said.append(text)
-        _append(statements, _statements(expression, text, family))
+        try:
+            _append(statements, _statements(expression, text, family))
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+            statements.append(Unknown(text))  # no nft prints that
         counter = counter or _count(expression)
     comment = printed.get("comment")
     return Rule(tuple(statements), " ".join(said), comment if isinstance(comment, str) else "", counter)

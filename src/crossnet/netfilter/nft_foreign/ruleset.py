@@ -83,10 +83,10 @@ def read_ruleset(
             if also is not None:
                 also(kind, body)
             if kind == "table":
-                name = body["family"], body["name"]
+                name = _text(body, "family"), _text(body, "name")
                 printed[name] = _Printed("dormant" in body.get("flags", ()) or name in dormant)
             elif kind in ("set", "map", "chain", "rule"):
-                name = body["family"], body["table"]
+                name = _text(body, "family"), _text(body, "table")
                 if name not in printed:
                     printed[name] = _Printed(name in dormant)
                 _take(printed[name], at, kind, body)
@@ -126,17 +126,24 @@ def _past(pattern: re.Pattern[str], text: str, at: int) -> int:
 def _take(table: _Printed, at: int, kind: str, body: Mapping[str, Any]) -> None:
     match kind:
         case "chain":
-            table.hooks[body["name"]] = _hook(body)
-            table.rules.setdefault(body["name"], array("Q"))
+            table.hooks[_text(body, "name")] = _hook(body)
+            table.rules.setdefault(_text(body, "name"), array("Q"))
         case "rule":
-            table.rules.setdefault(body["chain"], array("Q")).append(at)
+            table.rules.setdefault(_text(body, "chain"), array("Q")).append(at)
             for statement in body["expr"]:
                 if isinstance(statement, dict) and ("set" in statement or "map" in statement):
                     table.changing.update(_filled(statement))
         case "set":
-            table.sets[body["name"]] = at
+            table.sets[_text(body, "name")] = at
         case "map":
-            table.maps[body["name"]] = at
+            table.maps[_text(body, "name")] = at
+
+
+def _text(body: Mapping[str, Any], key: str) -> str:
+    value = body[key]
+    if not isinstance(value, str):
+        raise TypeError(f"{key} is {value!r}")
+    return value
 
 
 def _filled(statement: Mapping[str, Any]) -> Iterator[str]:
@@ -156,7 +163,7 @@ def _hook(body: Mapping[str, Any]) -> Hook | None:
         str(body["type"]),
         int(body["prio"]),
         str(body.get("policy", "accept")),
-        (devices,) if isinstance(devices, str) else tuple(devices),
+        (devices,) if isinstance(devices, str) else tuple(map(str, devices)),
     )
 
 
@@ -194,25 +201,34 @@ def _body(text: str, start: int) -> Mapping[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
+# What no nft prints makes its parsers fail in any of these ways.
+_NONSENSE = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
+
+
 def _set(body: Mapping[str, Any], family: str, changing: set[str]) -> Set:
-    elements = body.get("elem", [])
     try:
-        found = members(elements, kinds(body.get("type"), family))
+        elements = body.get("elem", [])
+        settled = _is_settled(body, elements, changing)
+        return Set(body["name"], members(elements, kinds(body.get("type"), family)), settled)
     except NotUnderstood:
-        found = None
-    return Set(body["name"], found, _is_settled(body, elements, changing))
+        return Set(body["name"], None, settled)
+    except _NONSENSE:
+        return Set(body["name"], None, settled=False)
 
 
 def _named_map(body: Mapping[str, Any], family: str, changing: set[str]) -> NamedMap:
-    elements = body.get("elem", [])
     try:
+        elements = body.get("elem", [])
+        settled = _is_settled(body, [key for key, _ in pairs(elements)], changing)
         types = kinds(body.get("type"), family)
         found = Map(
             tuple((row(key, types), given(value, body.get("map"), family)) for key, value in pairs(elements))
         )
+        return NamedMap(body["name"], found, settled)
     except NotUnderstood:
-        found = None
-    return NamedMap(body["name"], found, _is_settled(body, [key for key, _ in pairs(elements)], changing))
+        return NamedMap(body["name"], None, settled)
+    except _NONSENSE:
+        return NamedMap(body["name"], None, settled=False)
 
 
 def _is_settled(body: Mapping[str, Any], elements: list[Any], changing: set[str]) -> bool:
