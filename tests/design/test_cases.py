@@ -58,7 +58,7 @@ def test_refusal(case: Path) -> None:
 
 
 def codes_in(paths: list[Path], file: str) -> set[str]:
-    return {code for path in paths for code in re.findall(r"\[([a-z-]+)\]", (path / file).read_text())}
+    return {code for path in paths for code in re.findall(r"\[([a-z][a-z-]+)\]", (path / file).read_text())}
 
 
 def test_every_code_of_a_plan_has_its_case() -> None:
