@@ -329,7 +329,8 @@ def _together(table: form.Table, saved: form.Table | None) -> form.Table:
 
     nft prints every rule, but of a match or target of xtables only its name; iptables prints those, and a native
     rule wrongly or not at all (measured: `ip saddr { … } drop` as `-j DROP`). So nft's chains count, and in them
-    iptables' words for the rules of which nft knows only a name: where both print as many rules.
+    iptables' words for the rules that both read alike, and for those of which nft knows only a name: where both
+    print as many rules.
     """
     if saved is None:
         return table
@@ -346,6 +347,9 @@ def _with_words(chain: form.Chain, saved: form.Chain) -> form.Chain:
 
     def read() -> tuple[form.Rule, ...]:
         pairs = zip(chain.rules, saved.rules, strict=True)
-        return tuple(other if _XT.search(rule.text) else rule for rule, other in pairs)
+        return tuple(
+            other if rule.statements == other.statements or _XT.search(rule.text) else rule
+            for rule, other in pairs
+        )
 
     return replace(chain, read=read)
