@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
@@ -26,6 +27,8 @@ def read(path: Path | str, limit: int, seconds: float = READING) -> bytes:
     answers: SimpleQueue[bytes | Exception] = SimpleQueue()
 
     def work() -> None:
+        # A signal that this thread takes would not wake the one that waits.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             with open(path, "rb") as file:
                 answers.put(file.read(limit + 1))
