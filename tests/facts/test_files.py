@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from crossnet.facts.files import FileState, Unreadable, files_question
+from lacking import lacking
 
 SHELLS = (("dash",), ("bash", "--posix"), ("busybox", "sh"))
 
@@ -18,7 +19,7 @@ SHELLS = (("dash",), ("bash", "--posix"), ("busybox", "sh"))
 def shell(request: pytest.FixtureRequest) -> tuple[str, ...]:
     words: tuple[str, ...] = request.param
     if shutil.which(words[0]) is None:
-        pytest.skip(f"{words[0]} is not installed")
+        lacking(f"{words[0]} is not installed")
     return words
 
 

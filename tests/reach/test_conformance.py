@@ -7,17 +7,20 @@ import shutil
 
 import pytest
 
+from lacking import lacking
 from reach import conformance
 
 TOOLS = ("ip", "nft", "iptables-legacy-restore", "iptables-nft-restore")
 
-pytestmark = [
-    pytest.mark.lab,
-    pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces by ip-netns, as root"),
-    pytest.mark.skipif(
-        not all(map(shutil.which, TOOLS)), reason=f"needs {', '.join(TOOLS)} to make rules of every kind"
-    ),
-]
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture(autouse=True)
+def possible() -> None:
+    if os.geteuid() != 0:
+        lacking("makes network namespaces by ip-netns, as root")
+    if not all(map(shutil.which, TOOLS)):
+        lacking(f"needs {', '.join(TOOLS)} to make rules of every kind")
 
 
 def test_what_reach_says_is_what_happens() -> None:

@@ -26,6 +26,7 @@ from crossnet.reach.routing import Routing
 from crossnet.transport.local import Local
 from crossnet.transport.netns import Netns
 from crossnet.values import Family
+from lacking import lacking
 
 STATES, QUERIES = 24, 15
 CARDS = ("a1", "a2", "a3")
@@ -65,7 +66,7 @@ def _sh(script: str) -> str:
 @pytest.fixture
 def namespace() -> Iterator[str]:
     if os.geteuid() != 0 or shutil.which("ip") is None:
-        pytest.skip("needs root and iproute2")
+        lacking("needs root and iproute2")
     name = f"route-get-{os.getpid()}"
     cards = "".join(
         f"ip -n {name} link add {card} type veth peer name f{card}\n"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from crossnet.design.impacts import Impact
 from crossnet.design.passage import Passage
 from crossnet.facts import Facts
+from crossnet.facts.routes import Route
 from crossnet.facts.sysctls import FORWARDING
 from crossnet.netfilter.iptables_own import is_own_chain
 from crossnet.netfilter.own import TABLE
@@ -30,7 +31,7 @@ MOST_RULES = 3
 
 
 def as_applied(facts: Facts, wanted: Iterable[Resource]) -> Facts:
-    """The facts of a host as they are when it has these resources, and none other of crossnet's own."""
+    """The facts of a host as they are when it has these resources, and no other rules of crossnet's own."""
     live = list(wanted)
     settings = dict(facts.sysctls)
     for item in (item for item in live if isinstance(item, Sysctl)):
@@ -46,13 +47,22 @@ def as_applied(facts: Facts, wanted: Iterable[Resource]) -> Facts:
     tables = [(item.engine, item.table) for item in live if isinstance(item, RuleTable)]
     routes = [item.route for item in live if isinstance(item, RouteResource)]
     rules = [item.rule for item in live if isinstance(item, PolicyRuleResource)]
+    # A route takes the place of one to the same destination with the same metric (ip-route(8), replace).
+    replaced = {_place(route) for route in routes}
     return replace(
         facts,
         sysctls=settings,
-        routes=tuple(dict.fromkeys((*facts.routes, *routes))),
-        policy_rules=tuple(dict.fromkeys((*facts.policy_rules, *rules))),
+        routes=(*(route for route in facts.routes if _place(route) not in replaced), *routes),
+        # Of equal priority the newest is asked last (net/core/fib_rules.c, fib_nl_newrule).
+        policy_rules=tuple(
+            sorted(dict.fromkeys((*facts.policy_rules, *rules)), key=lambda rule: rule.priority)
+        ),
         firewall=replace(facts.firewall, foreign=with_own(facts.firewall.foreign, tables)),
     )
+
+
+def _place(route: Route) -> tuple[object, ...]:
+    return route.table, route.destination, route.metric
 
 
 def obstacles(passages: Sequence[Passage], facts: Mapping[str, Facts]) -> Iterator[Impact]:

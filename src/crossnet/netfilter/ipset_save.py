@@ -14,7 +14,8 @@ from ipaddress import ip_address
 from socket import AF_INET, AF_INET6, inet_pton
 
 from crossnet.netfilter.foreign import AnyOf, Field, Named, Names, Numbers, Rows, Set, Test, Values
-from crossnet.netfilter.xtables_names import ICMP, ICMP_TYPES, ICMPV6, ICMPV6_TYPES, PROTOCOLS
+from crossnet.netfilter.protocol_names import PROTOCOLS
+from crossnet.netfilter.xtables_names import ICMP, ICMP_TYPES, ICMPV6, ICMPV6_TYPES
 from crossnet.netfilter.xtables_words import split_lines, split_words
 
 # Names before ipset 5, which every ipset still takes (and ipset 4 prints)

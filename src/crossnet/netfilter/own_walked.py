@@ -11,6 +11,7 @@ from crossnet.netfilter import Engine, foreign
 from crossnet.netfilter.foreign import Field, Names, Numbers, Statement, Tool
 from crossnet.netfilter.iptables_own import PLACES
 from crossnet.netfilter.own import TABLE
+from crossnet.netfilter.protocol_names import PROTOCOLS
 from crossnet.values import Network
 
 _TOOL = {
@@ -18,7 +19,6 @@ _TOOL = {
     Engine.IPTABLES_NFT: Tool.IPTABLES_NFT,
     Engine.IPTABLES_LEGACY: Tool.IPTABLES_LEGACY,
 }
-_PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "ipv6-icmp": 58}
 _STATES = {"invalid": 1, "established": 2, "related": 4, "new": 8, "untracked": 64}
 _ENDS = {
     ("ip", "source"): (Field.SOURCE4, Field.CT_SOURCE4),
@@ -150,7 +150,7 @@ def _test(family: str, match: own.Match) -> Statement:
         case own.FlowEnd(side=side, where=where):
             return foreign.Test((_ENDS[family, side][1],), _where(where))
         case own.L4Protocol(name=name, negated=negated):
-            return foreign.Test((Field.PROTOCOL,), _one(_PROTOCOLS[name]), negated)
+            return foreign.Test((Field.PROTOCOL,), _one(PROTOCOLS[name]), negated)
         case own.DestinationPorts(ranges=ranges):
             ports = Numbers.of((each.first, each.last) for each in ranges)
             return foreign.Test((Field.DESTINATION_PORT,), ports)

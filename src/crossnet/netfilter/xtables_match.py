@@ -24,6 +24,7 @@ from crossnet.netfilter.foreign import (
 )
 from crossnet.netfilter.ipset_save import matches_set, set_tests
 from crossnet.netfilter.iptables_words import join_words
+from crossnet.netfilter.protocol_names import PROTOCOLS
 from crossnet.netfilter.xtables_names import (
     ADDRESS_TYPES,
     CT_STATES,
@@ -33,7 +34,6 @@ from crossnet.netfilter.xtables_names import (
     ICMP_TYPES,
     ICMPV6_TYPES,
     PACKET_TYPES,
-    PROTOCOLS,
     TCP_FLAGS,
     TOS_VALUES,
 )

@@ -21,8 +21,8 @@ from crossnet.netfilter.foreign import (
     Unknown,
     Why,
 )
+from crossnet.netfilter.protocol_names import PROTOCOLS
 from crossnet.netfilter.xtables_match import IMPLIED, OPTION_NAMES, match_statements
-from crossnet.netfilter.xtables_names import PROTOCOLS
 from crossnet.netfilter.xtables_options import (
     Module,
     Option,

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from crossnet.netfilter.foreign import Names, Numbers, Rows, Values, Why
+from crossnet.netfilter.protocol_names import PROTOCOLS
 
 
 class NotUnderstood(Exception):
@@ -37,73 +38,6 @@ class Kind:
 
 # ---- the names that nft prints ----------------------------------------------------------------------
 
-_PROTOCOLS = {
-    # RFC 5237's registry as Debian's and Red Hat's /etc/protocols spell it; nft itself says icmpv6
-    "ip": 0,
-    "icmp": 1,
-    "igmp": 2,
-    "ggp": 3,
-    "ipencap": 4,
-    "ipv4": 4,
-    "st": 5,
-    "st2": 5,
-    "tcp": 6,
-    "cbt": 7,
-    "egp": 8,
-    "igp": 9,
-    "pup": 12,
-    "udp": 17,
-    "hmp": 20,
-    "xns-idp": 22,
-    "rdp": 27,
-    "iso-tp4": 29,
-    "dccp": 33,
-    "xtp": 36,
-    "ddp": 37,
-    "idpr-cmtp": 38,
-    "ipv6": 41,
-    "ipv6-route": 43,
-    "ipv6-frag": 44,
-    "idrp": 45,
-    "rsvp": 46,
-    "gre": 47,
-    "esp": 50,
-    "ipv6-crypt": 50,
-    "ah": 51,
-    "ipv6-auth": 51,
-    "skip": 57,
-    "icmpv6": 58,
-    "ipv6-icmp": 58,
-    "ipv6-nonxt": 59,
-    "ipv6-opts": 60,
-    "rspf": 73,
-    "vmtp": 81,
-    "eigrp": 88,
-    "ospf": 89,
-    "ospfigp": 89,
-    "ax.25": 93,
-    "ipip": 94,
-    "etherip": 97,
-    "encap": 98,
-    "pim": 103,
-    "ipcomp": 108,
-    "comp": 108,
-    "vrrp": 112,
-    "carp": 112,
-    "l2tp": 115,
-    "isis": 124,
-    "sctp": 132,
-    "fc": 133,
-    "mobility-header": 135,
-    "udplite": 136,
-    "mpls-in-ip": 137,
-    "manet": 138,
-    "hip": 139,
-    "shim6": 140,
-    "wesp": 141,
-    "rohc": 142,
-    "ethernet": 143,
-}
 _ICMP_TYPES = {
     "echo-reply": 0,
     "destination-unreachable": 3,
@@ -204,7 +138,7 @@ IPV6 = Kind(128)
 PORT = Kind(16)
 MARK = Kind(32)
 NAME = Kind(0)
-PROTOCOL = Kind(8, MappingProxyType(_PROTOCOLS))
+PROTOCOL = Kind(8, MappingProxyType(PROTOCOLS))
 ICMP_TYPE = Kind(8, MappingProxyType(_ICMP_TYPES))
 ICMPV6_TYPE = Kind(8, MappingProxyType(_ICMPV6_TYPES))
 ICMP_CODE = Kind(8, MappingProxyType(_ICMP_CODES))
