@@ -205,6 +205,19 @@ def test_a_file_that_is_not_as_it_was_written_opens_nothing_at_boot(
     assert b.check("gateway", "cat /proc/sys/net/ipv4/ip_forward") == "0\n"
 
 
+def test_a_start_script_that_was_emptied_opens_nothing_at_boot(lab_up: Callable[..., Lab]) -> None:
+    b = Bench(lab_up(with_outsider()))
+    spec = applied(b, Engine.NFTABLES, "to: [10.0.44.1, 10.0.44.2, 'fd00:44::1', 'fd00:44::2']")
+    b.check("gateway", f": >{START.removeprefix('sh ')}")
+    asyncio.run(reboot(b.lab, "gateway"))
+    forwards = "cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding"
+    assert b.check("gateway", forwards) == "0\n0\n"
+    assert not any(b.pings("outsider", target) for target in TARGETS)
+    b.apply(spec)
+    assert b.pings("app", TARGETS[0], wait=4)
+    assert not b.pings("outsider", TARGETS[0])
+
+
 # A tool that loads rules, and then takes its time.
 SLOW = """
 mkdir /run/slow

@@ -115,7 +115,7 @@ _CLOSE = """
 # away the leave to open that was taken before: what was loaded since then may be flushed.
 leave={leave}
 exec 9<{folder}
-close() {{ flock -w 10 9; rm -f $leave; sysctl -e -q -w {settings}; }}
+close() {{ flock -w 10 9; rm -f $leave; {switch_off}; }}
 trap 'close; exit 1' TERM"""
 _STAYS_OPEN = """
 close() { :; } # it forwarded before crossnet"""
@@ -173,9 +173,7 @@ def script_and_files(
     if any(isinstance(item, Jump) for item in live):
         script.append(_ENTER)
     if fenced:
-        paths = (path_of(item.name).removeprefix("/proc/sys/") for item in fenced)
-        settings_off = " ".join(f"{path}=0" for path in paths)
-        close = _CLOSE.format(leave=LEAVE, folder=FOLDER, settings=settings_off)
+        close = _CLOSE.format(leave=LEAVE, folder=FOLDER, switch_off=switch_off(fenced))
         script += (close, _EVENTS, f"{_TAKE_LEAVE}\n")
     elif rules:
         script += (_STAYS_OPEN, f"{_EVENTS}\n")
@@ -213,6 +211,17 @@ def script_and_files(
     return tuple(files), bool(rules)
 
 
+def switch_off(fenced: Collection[Sysctl]) -> str:
+    """The command that ends the forwarding that is there for the crossings alone."""
+    paths = (path_of(item.name).removeprefix("/proc/sys/") for item in fenced)
+    return f"sysctl -e -q -w {' '.join(f'{path}=0' for path in paths)}"
+
+
+def sha256_of(file: File) -> str:
+    """What `sha256sum` prints for the file while it is as it was written."""
+    return hashlib.sha256(file.data).hexdigest()
+
+
 def _keep_rule(rule: PolicyRule) -> str:
     words = shlex.join(policy_rule.words(rule))
     listed = shlex.quote(policy_rule.printed(rule))
@@ -243,7 +252,7 @@ def _rules(live: Sequence[Resource], head: str, files: list[File]) -> Iterator[s
 
 
 def _load(file: File, *argv: str) -> str:
-    return f"try load {file.path} {hashlib.sha256(file.data).hexdigest()} {' '.join(argv)}"
+    return f"try load {file.path} {sha256_of(file)} {' '.join(argv)}"
 
 
 def _waits(jump: Jump) -> tuple[str, ...]:

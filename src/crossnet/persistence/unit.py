@@ -116,9 +116,15 @@ ExecStart=/bin/sh {start.SCRIPT} after
 ExecStop=/bin/sh {start.SCRIPT} stopped
 """
 
+# A script that was emptied or cut loads no fence, and ends well.
+_AS_WRITTEN = f"""\
+ExecStart=/bin/sh -c "echo '{{sha256}}  {start.SCRIPT}' | sha256sum -c || {{{{ {{close}}; exit 1; }}}}"
+"""
+
 # systemd-sysctl switches forwarding on long before the network comes up. The rules are in place in between,
-# so that there is no moment at which a gateway forwards without its fence. Without default dependencies, as
-# nftables.service has it: cloud-init orders the network before sysinit.target.
+# so that there is no moment at which a gateway forwards without its fence; and where they cannot be loaded it is off
+# again before the network. Without default dependencies, as nftables.service has it: cloud-init orders the network
+# before sysinit.target.
 _RULES_UNIT_TEXT = f"""\
 [Unit]
 Description=crossnet: rules of its crossings, before the network is up
@@ -126,14 +132,14 @@ Documentation=man:nft(8) man:iptables(8)
 DefaultDependencies=no
 Wants=network-pre.target
 Before=network-pre.target shutdown.target
-After=local-fs.target {_EARLY}
+After=local-fs.target systemd-sysctl.service {_EARLY}
 Conflicts=shutdown.target
 
 [Service]
 Type=oneshot
 RemainAfterExit=yes
 StartLimitInterval=0
-ExecStart=/bin/sh {start.SCRIPT} rules
+{{as_written}}ExecStart=/bin/sh {start.SCRIPT} rules
 
 [Install]
 WantedBy=multi-user.target
@@ -177,7 +183,13 @@ def persistent(
         return ()
     units = {UNIT: _UNIT_TEXT.format(stop=_STOP if fenced else "")}
     if has_rules:
-        units |= {RULES_UNIT: _RULES_UNIT_TEXT, GATE_UNIT: _GATE_UNIT_TEXT, CLOSE_UNIT: _CLOSE_UNIT_TEXT}
+        sha256 = start.sha256_of(next(file for file in files if file.path == start.SCRIPT))
+        as_written = _AS_WRITTEN.format(sha256=sha256, close=start.switch_off(fenced)) if fenced else ""
+        units |= {
+            RULES_UNIT: _RULES_UNIT_TEXT.format(as_written=as_written),
+            GATE_UNIT: _GATE_UNIT_TEXT,
+            CLOSE_UNIT: _CLOSE_UNIT_TEXT,
+        }
     units[RECOVER_UNIT] = _RECOVER_UNIT_TEXT
     return (
         *files,
