@@ -25,8 +25,10 @@ from crossnet.netfilter.foreign import (
     Test,
     Tool,
 )
+from crossnet.reach.here import Here
+from crossnet.reach.matching import Local
 from crossnet.reach.packets import TCP, Packets, Space
-from crossnet.reach.rules import Here, Local, Walk
+from crossnet.reach.rules import Walk
 
 
 def one(field: Field, first: int, last: int | None = None) -> Test:

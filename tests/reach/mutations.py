@@ -47,7 +47,7 @@ MUTATIONS = tuple(
         ),
         (
             "answers are not given back what their flow had",
-            "host.py",
+            "tracking.py",
             "back = back.through(lambda packets: space.given_back(packets, sides))",
             "pass",
         ),

@@ -39,8 +39,10 @@ from crossnet.netfilter.foreign import (
     VerdictMap,
     Why,
 )
+from crossnet.reach.here import Here
+from crossnet.reach.matching import Local
 from crossnet.reach.packets import INVALID, NEW, TCP, UDP, UNTRACKED, Packets, Space
-from crossnet.reach.rules import Effect, Here, Local, Walk
+from crossnet.reach.rules import Effect, Walk
 from crossnet.values import Address, Family
 
 

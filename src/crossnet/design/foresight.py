@@ -18,7 +18,7 @@ from crossnet.resources import PolicyRuleResource, Resource, RouteResource, Rule
 from crossnet.spec import Translate
 
 if TYPE_CHECKING:  # sets of packets are slow to import, and not every command asks for them
-    from crossnet.reach.host import Blocker
+    from crossnet.reach.blockers import Blocker
     from crossnet.reach.path import Asked, Reached, Walked
     from crossnet.reach.rules import Place
 

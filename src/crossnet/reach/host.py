@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from crossnet.facts import Facts
-from crossnet.netfilter.foreign import AnyOf, Field, Numbers, ReversePath, Table, Test
-from crossnet.reach.packets import (
-    ESTABLISHED,
-    ICMP,
-    ICMP6,
-    INVALID,
-    NEW,
-    TCP,
-    UNTRACKED,
-    Packets,
-    Space,
-    address_field,
-)
+from crossnet.netfilter.foreign import Field, Numbers
+from crossnet.reach.blockers import Blocker, Blockers
+from crossnet.reach.here import Answer, Here
+from crossnet.reach.local import local_of
+from crossnet.reach.packets import INVALID, NEW, TCP, UDP, Packets, Space, address_field
 from crossnet.reach.routing import Led, Routing
-from crossnet.reach.rules import BLOCKS, NAT_PRIORITY, Answer, Decision, Effect, Here, Local, Place, Walk
-from crossnet.values import Address, Family, address, network
+from crossnet.reach.rules import NAT_PRIORITY, Decision, Walk
+from crossnet.reach.tracking import DNAT, Tracking
+from crossnet.values import Address, Family, network
 
 _CONNTRACK = -200
-_SNAT, _DNAT = 16, 32
-_SYN, _RST, _FIN, _ACK = 2, 4, 1, 16
-
-# What begins a flow (nf_conntrack_proto_icmp.c, _icmpv6.c); neighbour discovery is not tracked at all.
-_ASKING = {Family.V4: (ICMP, (8, 13, 15, 17)), Family.V6: (ICMP6, (128, 139))}
-_NOT_TRACKED6 = Numbers(((130, 137), (143, 143)))
-
 _NO_SOURCE = {
     Family.V4: tuple(map(network, ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "255.255.255.255/32"))),
     Family.V6: tuple(map(network, ("::/128", "::1/128", "ff00::/8"))),
@@ -41,34 +27,6 @@ _NO_DESTINATION = {
     Family.V6: tuple(map(network, ("::/128", "::1/128"))),
 }
 _LINK_LOCAL6 = network("fe80::/10")
-
-_FILTER_CODES = {
-    Effect.DROPS: "filter-rule-drop",
-    Effect.REJECTS: "filter-reject",
-    Effect.QUEUES: "queue-without-listener",
-    Effect.UNKNOWN: "filter-rule-drop",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Blocker:
-    """One thing that stops packets, or perhaps does, and would have to change.
-
-    `certain` when it surely stops what comes to it; `now` when packets come to it as things are, else they would
-    once what stands before it is taken away. `packets` are those that it concerns, as they are where it stands.
-    `text` is the rule, route or setting in its owner's words, `doubts` what could not be known.
-    """
-
-    code: str
-    host: str
-    interface: str
-    hook: str
-    text: str
-    certain: bool
-    now: bool
-    place: Place | None = None
-    doubts: tuple[str, ...] = ()
-    packets: Packets | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,25 +66,16 @@ class HostWalk:
         self, facts: Facts, space: Space, *, flows: Packets | None = None, expected: str = ""
     ) -> None:
         self.facts, self.space, self.expected = facts, space, expected
-        self.flows = None if flows is None else flows & space.tracked
         space.know_interfaces(link.name for link in facts.links)
         space.know_interfaces(("lo",))
         self.routing = Routing(facts, space)
-        bridges = [name for family in Family for name in facts.bridges_filtered(family)]
-        local = Local(
-            self._chosen,
-            self._typed,
-            self._link_types,
-            self._way_back,
-            space.interfaces(Field.IIF, bridges),
-        )
-        self.walk = Walk(space, facts.firewall.foreign, local)
-        self.none = self.walk.none
-        self.remembers = flows is not None or _asks_for_the_first(self.walk.tables)
-        self.blockers: list[Blocker] = []
-        self._stopped = self._doubtful = space.none
         self._hops: dict[str, list[tuple[Packets, Address | None]]] = {}
-        self._counted = 0
+        self.walk = Walk(space, facts.firewall.foreign, local_of(facts, space, self.routing, self._hops))
+        self.none = self.walk.none
+        self.tracking = Tracking(space, self.walk.tables, flows)
+        self.blockers = Blockers(facts.host, space, self.tracking.first)
+        self._block = self.blockers.block
+        self._decided = 0
         self._once = self.none, self.none
 
     # ---- directions ---------------------------------------------------------------------------------
@@ -148,13 +97,13 @@ class HostWalk:
         here = here.through(lambda packets: self._arrived(packets, ""))
         local, routed = self.none, self.none
         for family in Family:
-            part = here.passing(self._sure(space.family(family)))
+            part = here.passing(Answer.sure(space.family(family)))
             if part:
                 more_local, more = self._routed_out(part, family)
                 local, routed = local.joined(more_local), routed.joined(more)
         routed = self._hook("output", routed.joined(local), "")
         routed = self._again(routed)
-        by_lo = self._sure(space.interfaces(Field.OIF, ("lo",)))
+        by_lo = Answer.sure(space.interfaces(Field.OIF, ("lo",)))
         local, routed = routed.passing(by_lo), routed.failing(by_lo)
         return self._ended(routed, local)
 
@@ -172,7 +121,7 @@ class HostWalk:
         leaving: list[Leaving] = []
         for number in space.values_of(routed.fixed, Field.OIF):
             name = space.interface(number)
-            out = routed.passing(self._sure(space.interfaces(Field.OIF, (name,))))
+            out = routed.passing(Answer.sure(space.interfaces(Field.OIF, (name,))))
             link = self.facts.link(name)
             if link is not None and not link.up and name != "lo":
                 out = self._block("link-down", f"{name} is down", out, space.all, name)
@@ -183,10 +132,10 @@ class HostWalk:
         return Passage(
             tuple(leaving),
             delivered,
-            tuple(self.blockers),
+            tuple(self.blockers.found),
             tuple(self.walk.decisions),
-            self._stopped,
-            self._first(passed) | self._doubtful,
+            self.blockers.stopped,
+            self.tracking.first(passed) | self.blockers.doubtful,
             everything,
         )
 
@@ -204,7 +153,7 @@ class HostWalk:
         found = []
         for hop, packets in hops.items():
             to = self.space.without(packets, *keeping)
-            part = out.passing(self._sure(to))
+            part = out.passing(Answer.sure(to))
             if part:
                 found.append((hop, part))
         return found
@@ -216,99 +165,24 @@ class HostWalk:
         for priority, table, chain in self.walk.base_chains(hook):
             steps.append((priority, lambda here, t=table, c=chain: self.walk.enter(t, c, here)))  # type: ignore[misc]
         if hook in ("prerouting", "output"):
-            steps.append((_CONNTRACK, self._tracked))
+            steps.append((_CONNTRACK, self.tracking.seen))
         if hook in NAT_PRIORITY:
             steps.append((NAT_PRIORITY[hook], lambda here: self._nat(hook, here)))
         for _, step in sorted(steps, key=lambda item: item[0]):
             if not here:
                 break
             here = step(here)
-            self._count(hook, interface)
+            self.blockers.decided(self.walk.decisions[self._decided :], hook, interface)
+            self._decided = len(self.walk.decisions)
         return here
-
-    def _count(self, hook: str, interface: str) -> None:
-        """Take over what the walk has decided since."""
-        for decision in self.walk.decisions[self._counted :]:
-            if decision.effect not in BLOCKS:
-                continue
-            here = decision.here
-            self._stopped |= self._first(here.may)
-            if decision.effect in (Effect.UNKNOWN, Effect.QUEUES):
-                self._doubtful |= self._first(here.may)
-            code = _FILTER_CODES[decision.effect]
-            if decision.text == "policy drop" and decision.effect is Effect.DROPS:
-                code = "filter-policy-drop"
-            elif hook == "output":
-                code = "src-output-filtered"
-            self._add(code, decision.text, here, interface, hook, decision.place, decision.doubts)
-        self._counted = len(self.walk.decisions)
 
     def _nat(self, hook: str, here: Here) -> Here:
         space = self.space
-        new = self._sure(space.state(NEW) & space.value(Field.CT_DIRECTION, 0))
+        new = Answer.sure(space.state(NEW) & space.value(Field.CT_DIRECTION, 0))
         first, others = here.passing(new), here.failing(new)
         if first:
             first = self.walk.nat(hook, first)
-        if self.flows is None:
-            return first.joined(others)
-        # What a flow's first packet was given, its answers give back: the destination before routing, the source after.
-        bit = _SNAT if hook in ("prerouting", "output") else _DNAT
-        translated = self._sure(space.value(Field.CT_DIRECTION, 1) & space.one_bit_of(Field.CT_STATUS, bit))
-        back = others.passing(translated)
-        if back:
-            sides = Field.DESTINATION6 if bit == _SNAT else Field.SOURCE6
-            back = back.through(lambda packets: space.given_back(packets, sides))
-        return first.joined(others.failing(translated)).joined(back)
-
-    def _tracked(self, here: Here) -> Here:
-        """Connection tracking: what begins a flow, answers one, or is neither."""
-        space = self.space
-        unseen = self._sure(space.state(INVALID))
-        waiting, others = here.passing(unseen), here.failing(unseen)
-        answers = self.none
-        if self.flows is not None:
-            known = self._sure(space.without(self.flows, *_OF_THE_PACKET))
-            answers = waiting.passing(known)
-            waiting = waiting.failing(known)
-            remembered = space.without(self.flows, *_OF_THE_PACKET_AND_PLACE)
-            answers = answers.through(lambda packets: self._answering(packets, remembered))
-        nd = space.ipv6 & space.value(Field.PROTOCOL, ICMP6) & space.among((Field.ICMP_TYPE,), _NOT_TRACKED6)
-        untracked, waiting = waiting.passing(self._sure(nd)), waiting.failing(self._sure(nd))
-        untracked = untracked.through(lambda packets: space.with_value(packets, Field.CT_STATE, UNTRACKED))
-        begins = self._sure(self._beginning())
-        first = waiting.passing(begins).through(self._begun)
-        whole = others.joined(answers).joined(untracked)
-        return whole.joined(first).joined(waiting.failing(begins))
-
-    def _begun(self, packets: Packets) -> Packets:
-        space = self.space
-        packets = space.with_value(packets, Field.CT_STATE, NEW)
-        for each in (Field.CT_DIRECTION, Field.CT_STATUS):
-            packets = space.with_value(packets, each, 0)
-        if not space.depends(packets, Field.CT_MARK):
-            packets = packets & space.value(Field.CT_MARK, 0)
-        return space.tied(packets) if self.remembers else packets
-
-    def _answering(self, packets: Packets, remembered: Packets) -> Packets:
-        space = self.space
-        packets = space.without(packets, Field.CT_STATE, Field.CT_DIRECTION, Field.CT_MARK) & remembered
-        packets &= space.state(ESTABLISHED) & space.value(Field.CT_DIRECTION, 1)
-        return space.rewritten(packets, Field.CT_STATUS, bits := 2 | 8, bits)
-
-    def _beginning(self) -> Packets:
-        """Packets that begin a flow in the eyes of connection tracking."""
-        space = self.space
-        found = ~space.any_of(space.value(Field.PROTOCOL, each) for each in (ICMP, TCP, ICMP6))
-        for family, (protocol, types) in _ASKING.items():
-            of = space.value(Field.PROTOCOL, protocol)
-            asking = space.among((Field.ICMP_TYPE,), Numbers(tuple((each, each) for each in types)))
-            found |= of & space.family(family) & asking
-            other = space.family(Family.V6 if family is Family.V4 else Family.V4)
-            found |= of & other
-        flags = space.masked(
-            Field.TCP_FLAGS, _SYN | _ACK | _RST | _FIN, Numbers(((_SYN, _SYN), (_ACK, _ACK)))
-        )
-        return found | (space.value(Field.PROTOCOL, TCP) & flags)
+        return first.joined(self.tracking.given_back(hook, others))
 
     # ---- routes -------------------------------------------------------------------------------------
 
@@ -317,7 +191,7 @@ class HostWalk:
         space = self.space
         local = routed = self.none
         for family in Family:
-            part = here.passing(self._sure(space.family(family)))
+            part = here.passing(Answer.sure(space.family(family)))
             if not part:
                 continue
             part = self._without_martians(part, family, ingress)
@@ -431,7 +305,7 @@ class HostWalk:
         source = address_field(Field.SOURCE6, family)
         open_source = space.value(source, 0)
         chosen = self.none
-        without = here.passing(self._sure(open_source))
+        without = here.passing(Answer.sure(open_source))
         if without:
             for led, seen in self._led(without, family, "lo"):
                 if led.way.refusal:
@@ -442,15 +316,15 @@ class HostWalk:
                 number = int(source_address) if source_address else 0
                 given = seen.through(lambda packets, n=number: space.with_value(packets, source, n))  # type: ignore[misc]
                 # A socket that is connected is looked up again with its source (ip_route_connect); others are not.
-                again = self._sure(
-                    space.any_of(space.value(Field.PROTOCOL, each) for each in (TCP, 17)) & ~open_source
+                again = Answer.sure(
+                    space.any_of(space.value(Field.PROTOCOL, each) for each in (TCP, UDP)) & ~open_source
                 )
                 chosen = chosen.joined(given.passing(again))
                 local, out = self._one_way_out(led, given.failing(again))
                 self._once = (self._once[0].joined(local), self._once[1].joined(out))
         local, routed = self._once
         self._once = self.none, self.none
-        for led, seen in self._led(chosen.joined(here.failing(self._sure(open_source))), family, "lo"):
+        for led, seen in self._led(chosen.joined(here.failing(Answer.sure(open_source))), family, "lo"):
             more_local, more = self._one_way_out(led, seen)
             local, routed = local.joined(more_local), routed.joined(more)
         return local, routed
@@ -476,7 +350,7 @@ class HostWalk:
             return self._out(seen, "lo", None), self.none
         if way.type == "broadcast":
             # A socket needs SO_BROADCAST; an answer of TCP is sent there without (measured).
-            must = space.all if self.flows is None else space.none
+            must = space.all if self.tracking.flows is None else space.none
             seen = self._block("destination-is-broadcast", str(way), seen, space.all, device, "output", must)
         return self.none, self._out(seen, device, way.hop.via if way.hop else None)
 
@@ -487,185 +361,15 @@ class HostWalk:
             chain.hook is not None and chain.hook.type == "route"
             for _, _, chain in self.walk.base_chains("output")
         )
-        changed = (
-            space.one_bit_of(Field.CT_STATUS, _DNAT) & space.value(Field.CT_DIRECTION, 0) & space.tracked
-        )
+        changed = space.one_bit_of(Field.CT_STATUS, DNAT) & space.value(Field.CT_DIRECTION, 0) & space.tracked
         if rerouting:
             changed |= ~space.value(Field.MARK, 0)
-        moved, same = here.passing(self._sure(changed)), here.failing(self._sure(changed))
+        moved, same = here.passing(Answer.sure(changed)), here.failing(Answer.sure(changed))
         if not moved:
             return here
         for family in Family:
-            part = moved.passing(self._sure(space.family(family)))
+            part = moved.passing(Answer.sure(space.family(family)))
             for led, seen in self._led(part, family, "lo") if part else []:
                 local, out = self._one_way_out(led, seen)
                 same = same.joined(local).joined(out)
         return same
-
-    # ---- what rules ask of the host -----------------------------------------------------------------
-
-    def _chosen(self, name: str, family: Family, packets: Packets) -> Sequence[tuple[Packets, Address]]:
-        space = self.space
-        found: list[tuple[Packets, Address]] = []
-        if not name:  # REDIRECT of what the host itself sends
-            return [(packets, address("127.0.0.1" if family is Family.V4 else "::1"))]
-        for _, hop in self._hops.get(name, []) if self._hops else []:
-            if hop is not None:
-                towards = self.routing.address_of(name, family, hop)
-                return [(packets, towards)] if towards else []
-        link = self.facts.link(name)
-        rest = packets
-        for item in link.of(family) if link and self._hops.get(name) else ():
-            near = rest & space.network(Field.DESTINATION6, item.network)
-            if near.satisfiable():
-                found.append((near, item.address))
-                rest &= ~near
-        usual = self.routing.address_of(name, family, None)
-        if usual and rest.satisfiable():
-            found.append((rest, usual))
-        return found
-
-    def _typed(self, asked: Field, types: Numbers) -> Packets | None:
-        side = Field.SOURCE6 if asked is Field.SOURCE_TYPE else Field.DESTINATION6
-        return self.routing.typed(side, types)
-
-    def _link_types(self, types: Numbers) -> frozenset[str] | None:
-        numbers = {}
-        for link in self.facts.links:
-            number = 772 if link.name == "lo" or "LOOPBACK" in link.flags else _LINK_TYPES.get(link.kind)
-            if number is None:
-                return None
-            numbers[link.name] = number
-        return frozenset(
-            name
-            for name, number in numbers.items()
-            if any(first <= number <= last for first, last in types.ranges)
-        )
-
-    def _way_back(self, test: ReversePath, packets: Packets) -> tuple[Packets, Packets]:
-        space = self.space
-        must = can = space.none
-        for family in Family:
-            part = packets & space.family(family)
-            if not part.satisfiable():
-                continue
-            for led in self.routing.lookup(part, family, back=True, marked=test.marked):
-                if led.way.type != "unicast":
-                    continue
-                by = space.all if test.loose else space.interfaces(Field.IIF, (led.way.device,))
-                must, can = must | led.must & by, can | led.can & by
-        return (~can, ~must) if test.negated else (must, can)
-
-    # ---- blockers -----------------------------------------------------------------------------------
-
-    def _block(
-        self,
-        code: str,
-        text: str,
-        here: Here,
-        can: Packets,
-        interface: str,
-        hook: str = "",
-        must: Packets | None = None,
-    ) -> Here:
-        """Stop what is in `can`, surely what is in `must`; what goes on is as if it were not stopped."""
-        answer = Answer(can if must is None else must, can)
-        seen = here.passing(answer)
-        if not seen:
-            return here
-        self._stopped |= self._first(seen.may)
-        self._add(code, text, seen, interface, hook)
-        return Here(here.may & ~answer.must, here.fixed, here.surely)
-
-    def _add(
-        self,
-        code: str,
-        text: str,
-        here: Here,
-        interface: str,
-        hook: str,
-        place: Place | None = None,
-        doubts: tuple[str, ...] = (),
-    ) -> None:
-        # What stops packets as things are counts as they are; else as it would be.
-        now = here.may.satisfiable()
-        certain = here.surely.satisfiable() and not (here.may & ~here.surely).satisfiable()
-        self.blockers.append(
-            Blocker(code, self.facts.host, interface, hook, text, certain, now, place, doubts, here.fixed)
-        )
-
-    def _first(self, packets: Packets) -> Packets:
-        """The packets as they came."""
-        space = self.space
-        if self.remembers and self.flows is None:
-            asked = packets & space.tracked
-            packets = (packets & ~asked) | space.as_first(asked)
-        return space.without(packets, *_OF_THE_WAY)
-
-    def _sure(self, packets: Packets) -> Answer:
-        return Answer(packets, packets)
-
-
-# What a flow's packets differ in, beside what connection tracking tells them apart by.
-_OF_THE_PACKET_AND_PLACE = (
-    Field.IIF,
-    Field.OIF,
-    Field.TCP_FLAGS,
-    Field.ICMP_TYPE,
-    Field.ICMP_CODE,
-    Field.FRAGMENT,
-    Field.MORE_FRAGMENTS,
-    Field.MARK,
-    Field.DSCP,
-    Field.ECN,
-    Field.TTL,
-    Field.LENGTH,
-    Field.PACKET_TYPE,
-    Field.CT_STATE,
-    Field.CT_DIRECTION,
-)
-_OF_THE_PACKET = (
-    *_OF_THE_PACKET_AND_PLACE,
-    Field.CT_STATUS,
-    Field.CT_MARK,
-    Field.CT_SOURCE6,
-    Field.CT_DESTINATION6,
-    Field.CT_SOURCE_PORT,
-    Field.CT_DESTINATION_PORT,
-)
-
-# What changes on the way, beside what is translated.
-_OF_THE_WAY = (
-    *(Field.IIF, Field.OIF, Field.MARK, Field.TTL, Field.PACKET_TYPE, Field.CT_MARK),
-    *(Field.CT_STATE, Field.CT_DIRECTION, Field.CT_STATUS, Field.CT_SOURCE6, Field.CT_DESTINATION6),
-    *(Field.CT_SOURCE_PORT, Field.CT_DESTINATION_PORT),
-)
-
-_LINK_TYPES = {
-    "": 1,
-    "veth": 1,
-    "bridge": 1,
-    "vlan": 1,
-    "bond": 1,
-    "vrf": 1,
-    "dummy": 1,
-    "macvlan": 1,
-    "tun": 65534,
-}
-
-
-def _asks_for_the_first(tables: Iterable[Table]) -> bool:
-    """Whether a rule translates, or asks what a flow's first packet was."""
-    for table in tables:
-        for chain in table.chains.values():
-            if chain.hook is not None and chain.hook.type == "nat" and chain.count:
-                return True
-            for rule in chain.rules:
-                for statement in rule.statements:
-                    tests = statement.tests if isinstance(statement, AnyOf) else (statement,)
-                    for test in tests:
-                        if isinstance(test, Test) and any(
-                            each.value.startswith("ct-") for each in test.fields
-                        ):
-                            return True
-    return False

@@ -10,9 +10,11 @@ from types import MappingProxyType
 from crossnet.facts import Facts
 from crossnet.facts.links import Link
 from crossnet.netfilter.foreign import Field, Numbers
-from crossnet.reach.host import Blocker, HostWalk, Leaving, Passage
+from crossnet.reach.blockers import Blocker
+from crossnet.reach.here import Here
+from crossnet.reach.host import HostWalk, Leaving, Passage
 from crossnet.reach.packets import ICMP, ICMP6, TCP, UDP, Packets, Space, address_field
-from crossnet.reach.rules import Effect, Here
+from crossnet.reach.rules import Effect
 from crossnet.values import Address, Family, Network, Ports, Protocol, Traffic, contains, family_of
 
 # Further than this nothing is followed: it goes in circles.

@@ -1,0 +1,153 @@
+"""Connection tracking of one host: what begins a flow, what answers one, and what is given back to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from crossnet.netfilter.foreign import AnyOf, Field, Numbers, Table, Test
+from crossnet.reach.here import Answer, Here
+from crossnet.reach.packets import ESTABLISHED, ICMP, ICMP6, INVALID, NEW, TCP, UNTRACKED, Packets, Space
+from crossnet.values import Family
+
+_SNAT, DNAT = 16, 32
+_SYN, _RST, _FIN, _ACK = 2, 4, 1, 16
+
+# What begins a flow (nf_conntrack_proto_icmp.c, _icmpv6.c); neighbour discovery is not tracked at all.
+_ASKING = {Family.V4: (ICMP, (8, 13, 15, 17)), Family.V6: (ICMP6, (128, 139))}
+_NOT_TRACKED6 = Numbers(((130, 137), (143, 143)))
+
+# What a flow's packets differ in, beside what connection tracking tells them apart by.
+_OF_THE_PACKET_AND_PLACE = (
+    Field.IIF,
+    Field.OIF,
+    Field.TCP_FLAGS,
+    Field.ICMP_TYPE,
+    Field.ICMP_CODE,
+    Field.FRAGMENT,
+    Field.MORE_FRAGMENTS,
+    Field.MARK,
+    Field.DSCP,
+    Field.ECN,
+    Field.TTL,
+    Field.LENGTH,
+    Field.PACKET_TYPE,
+    Field.CT_STATE,
+    Field.CT_DIRECTION,
+)
+_OF_THE_PACKET = (
+    *_OF_THE_PACKET_AND_PLACE,
+    Field.CT_STATUS,
+    Field.CT_MARK,
+    Field.CT_SOURCE6,
+    Field.CT_DESTINATION6,
+    Field.CT_SOURCE_PORT,
+    Field.CT_DESTINATION_PORT,
+)
+
+# What changes on the way, beside what is translated.
+_OF_THE_WAY = (
+    *(Field.IIF, Field.OIF, Field.MARK, Field.TTL, Field.PACKET_TYPE, Field.CT_MARK),
+    *(Field.CT_STATE, Field.CT_DIRECTION, Field.CT_STATUS, Field.CT_SOURCE6, Field.CT_DESTINATION6),
+    *(Field.CT_SOURCE_PORT, Field.CT_DESTINATION_PORT),
+)
+
+
+class Tracking:
+    """What a host's connection tracking says of packets.
+
+    `flows` is what it remembers of requests where the packets are answers to them, else None.
+    """
+
+    def __init__(self, space: Space, tables: Iterable[Table], flows: Packets | None) -> None:
+        self.space = space
+        self.flows = None if flows is None else flows & space.tracked
+        self.remembers = flows is not None or _asks_for_the_first(tables)
+
+    def first(self, packets: Packets) -> Packets:
+        """The packets as they came."""
+        space = self.space
+        if self.remembers and self.flows is None:
+            asked = packets & space.tracked
+            packets = (packets & ~asked) | space.as_first(asked)
+        return space.without(packets, *_OF_THE_WAY)
+
+    def given_back(self, hook: str, here: Here) -> Here:
+        """Answers, with what the hook's translations gave to their flow's first packet taken back.
+
+        What the first packet was given, its answers give back: the destination before routing, the source after.
+        """
+        if self.flows is None:
+            return here
+        space = self.space
+        bit = _SNAT if hook in ("prerouting", "output") else DNAT
+        translated = Answer.sure(space.value(Field.CT_DIRECTION, 1) & space.one_bit_of(Field.CT_STATUS, bit))
+        back = here.passing(translated)
+        if back:
+            sides = Field.DESTINATION6 if bit == _SNAT else Field.SOURCE6
+            back = back.through(lambda packets: space.given_back(packets, sides))
+        return here.failing(translated).joined(back)
+
+    def seen(self, here: Here) -> Here:
+        """Connection tracking: what begins a flow, answers one, or is neither."""
+        space = self.space
+        unseen = Answer.sure(space.state(INVALID))
+        waiting, others = here.passing(unseen), here.failing(unseen)
+        answers = Here.of(space.none)
+        if self.flows is not None:
+            known = Answer.sure(space.without(self.flows, *_OF_THE_PACKET))
+            answers = waiting.passing(known)
+            waiting = waiting.failing(known)
+            remembered = space.without(self.flows, *_OF_THE_PACKET_AND_PLACE)
+            answers = answers.through(lambda packets: self._answering(packets, remembered))
+        nd = space.ipv6 & space.value(Field.PROTOCOL, ICMP6) & space.among((Field.ICMP_TYPE,), _NOT_TRACKED6)
+        untracked, waiting = waiting.passing(Answer.sure(nd)), waiting.failing(Answer.sure(nd))
+        untracked = untracked.through(lambda packets: space.with_value(packets, Field.CT_STATE, UNTRACKED))
+        begins = Answer.sure(_beginning(space))
+        first = waiting.passing(begins).through(self._begun)
+        whole = others.joined(answers).joined(untracked)
+        return whole.joined(first).joined(waiting.failing(begins))
+
+    def _begun(self, packets: Packets) -> Packets:
+        space = self.space
+        packets = space.with_value(packets, Field.CT_STATE, NEW)
+        for each in (Field.CT_DIRECTION, Field.CT_STATUS):
+            packets = space.with_value(packets, each, 0)
+        if not space.depends(packets, Field.CT_MARK):
+            packets = packets & space.value(Field.CT_MARK, 0)
+        return space.tied(packets) if self.remembers else packets
+
+    def _answering(self, packets: Packets, remembered: Packets) -> Packets:
+        space = self.space
+        packets = space.without(packets, Field.CT_STATE, Field.CT_DIRECTION, Field.CT_MARK) & remembered
+        packets &= space.state(ESTABLISHED) & space.value(Field.CT_DIRECTION, 1)
+        return space.rewritten(packets, Field.CT_STATUS, bits := 2 | 8, bits)
+
+
+def _beginning(space: Space) -> Packets:
+    """Packets that begin a flow in the eyes of connection tracking."""
+    found = ~space.any_of(space.value(Field.PROTOCOL, each) for each in (ICMP, TCP, ICMP6))
+    for family, (protocol, types) in _ASKING.items():
+        of = space.value(Field.PROTOCOL, protocol)
+        asking = space.among((Field.ICMP_TYPE,), Numbers(tuple((each, each) for each in types)))
+        found |= of & space.family(family) & asking
+        other = space.family(Family.V6 if family is Family.V4 else Family.V4)
+        found |= of & other
+    flags = space.masked(Field.TCP_FLAGS, _SYN | _ACK | _RST | _FIN, Numbers(((_SYN, _SYN), (_ACK, _ACK))))
+    return found | (space.value(Field.PROTOCOL, TCP) & flags)
+
+
+def _asks_for_the_first(tables: Iterable[Table]) -> bool:
+    """Whether a rule translates, or asks what a flow's first packet was."""
+    for table in tables:
+        for chain in table.chains.values():
+            if chain.hook is not None and chain.hook.type == "nat" and chain.count:
+                return True
+            for rule in chain.rules:
+                for statement in rule.statements:
+                    tests = statement.tests if isinstance(statement, AnyOf) else (statement,)
+                    for test in tests:
+                        if isinstance(test, Test) and any(
+                            each.value.startswith("ct-") for each in test.fields
+                        ):
+                            return True
+    return False
