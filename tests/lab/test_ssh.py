@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from cli.test_printing import is_harmless
 from crossnet.errors import LabError
 from crossnet.lab import build
 from crossnet.lab.topology import from_data
@@ -601,6 +602,41 @@ def test_no_ssh_behind_the_port(place: Place) -> None:
     )
     said = place.ask("ssh://root@10.0.43.15:8022")
     assert "ended the connection before the login" in said or "no algorithm" in said, said
+
+
+HOSTILE = r"\033[2J\033]0;x\007\302\233 2J\342\200\256\r"
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        rf"{HOSTILE}\nSSH-2.0-{HOSTILE}\n",  # lines before the version are allowed (RFC 4253, 4.2)
+        rf"SSH-2.0-a\r\n\0\0\0\074\004{HOSTILE * 8}",
+        # SSH_MSG_DISCONNECT with a description (RFC 4253, 11.1)
+        r"SSH-2.0-a\r\n\0\0\0\046\006\001\0\0\0\002\0\0\0\022\033[2J\033]0;x\007\302\233 2J---\0\0\0\0______",
+    ],
+    ids=["version", "nonsense", "disconnect"],
+)
+def test_what_a_stranger_says_reaches_no_terminal(place: Place, says: str) -> None:
+    place.check(
+        "app",
+        f"printf '{says}' | nc -N -l 8023 >/dev/null 2>&1 & "
+        "until ss -Hltn | grep -q :8023; do kill -0 $! || exit; done",
+    )
+    said = place.ask("ssh://root@10.0.43.15:8023")
+    assert said
+    assert is_harmless(said.encode()), said
+
+
+def test_a_banner_reaches_no_terminal(place: Place) -> None:
+    place.check("app", f"printf '{HOSTILE}\n%s' \"$(seq 20000)\" >/tmp/sshd/banner")
+    with sshd_with(place, "app", "Banner /tmp/sshd/banner"):
+        place.check("controller", "cat > /tmp/crossnet.yaml", stdin=SPEC.encode())
+        ran = place.crossnet("facts app -v")
+        assert ran.ok
+        assert is_harmless(ran.stdout + ran.stderr)
+        refused = place.ask("nobody@10.0.43.15")
+        assert is_harmless(refused.encode()), refused
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,11 @@ async def not_connected(
                 f"the name {settings.host} is not resolved: {harmless(str(error.strerror))}",
                 "Check its spelling, HostName in ~/.ssh/config, or write the address.",
             )
+        case UnicodeDecodeError():  # a name of the host's is encoded, what the other side says is decoded
+            return failed(
+                "what answers there does not speak SSH as it is written down: its words are not ASCII",
+                f"Check that sshd listens on that port, and {by_hand}.",
+            )
         case UnicodeError():
             return failed(
                 f"the name {harmless(settings.host)} cannot be resolved: {_line(error)}",
