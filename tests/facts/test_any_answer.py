@@ -259,8 +259,15 @@ def test_every_verb(seed: int) -> None:
 # ---- everything that follows from facts ------------------------------------------------------------------
 
 
-def follow(spec: Spec, before: Mapping[str, Facts], facts: Mapping[str, Facts]) -> None:
+@cache
+def planned(name: str) -> Plan:
+    spec, _, facts = case(name)
+    return make_plan(spec, facts)
+
+
+def follow(name: str, facts: Mapping[str, Facts]) -> None:
     """Every verb that reads these facts, with all that it shows."""
+    spec, _, before = case(name)
     show_text.facts_text(facts)
     show_json.document(show_json.facts_data(facts))
     for one in facts.values():
@@ -275,7 +282,7 @@ def follow(spec: Spec, before: Mapping[str, Facts], facts: Mapping[str, Facts]) 
         show_text.status_text(found)
         show_json.document(show_json.status_data(found))
     prepare(make_undo_plan(spec, facts))
-    old = make_plan(spec, before)
+    old = planned(name)
     changed_meanwhile(old, before, facts)
     read_back(old, facts, live_only=False)
     differences(old.live(), facts)
@@ -297,20 +304,20 @@ def prepare(plan: Plan) -> None:
 @settings(max_examples=1_500, deadline=None)
 def test_facts_and_all_that_follows(seed: int) -> None:
     draw = Random(seed)
-    spec, recordings, facts = case(draw.choice(NAMES))
+    name = draw.choice(NAMES)
+    _, recordings, facts = case(name)
     host = draw.choice(sorted(recordings))
     recording = dict(recordings[host])
     # Those of which not every change is an error.
     question = draw.choice(sorted(set(recording) - {"tools", "sysctl files"}))
     recording[question] = mutated(draw, recording[question])
     with suppress(CrossnetError):
-        follow(spec, facts, {**facts, host: facts_of(host, recording)})
+        follow(name, {**facts, host: facts_of(host, recording)})
 
 
 def test_what_real_tools_said_is_understood() -> None:
     """The tests above would be content with an error for whatever is said."""
-    spec, _, facts = case("applied")
-    follow(spec, facts, facts)
+    follow("applied", case("applied")[2])
     for question, recorded in asked():
         lines = isinstance(recorded, list) and all(isinstance(line, str) for line in recorded)
         said = "".join(f"{line}\n" for line in recorded) if lines else json.dumps(recorded)

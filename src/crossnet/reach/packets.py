@@ -357,12 +357,16 @@ class Space:
     def common(self, packets: Packets, field: Field) -> tuple[int, int]:
         """The leading bits that the field has in every packet of the set: their number, and how many they are."""
         number = length = 0
+        packets = self.without(packets, *(other for other in self._bits if not self._shares(other, field)))
         for bit in self._bits[field]:
             high, low = (packets & bit).satisfiable(), (packets & ~bit).satisfiable()
             if high == low:
                 break
             number, length = number * 2 + high, length + 1
         return number, length
+
+    def _shares(self, one: Field, other: Field) -> bool:
+        return self._bits[one][0] is self._bits[other][0]
 
     def one(self, packets: Packets, fields: Iterable[Field]) -> dict[Field, int]:
         """One packet of the set, by these fields; what may be anything is 0 where that is possible."""
