@@ -129,10 +129,11 @@ def messages(name: str, clean: Ran) -> Iterator[Spoiled]:
 
 
 def questions(name: str, clean: Ran) -> Iterator[Spoiled]:
-    """Every answer within a message that asks several questions, each spoiled in one of the ways."""
+    """Every third answer of a message that asks several questions, in the next scene the next ones."""
     ways = (*PRINTED, "code-1", "code-66", "code-127", "code-137")
+    first = list(SCENES).index(name) % 3 + 1
     for number, many in sorted(clean.questions.items()):
-        for answer in range(1, many + 1):
+        for answer in range(first, many + 1, 3):
             yield Spoiled(Random(f"{name} {number} {answer}").choice(ways), number, answer)
 
 

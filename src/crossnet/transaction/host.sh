@@ -345,17 +345,29 @@ unpack() { # TRANSACTION CHECKSUM
     lines=$(sed -n '/^$/{=;q;}' "$new/bundle")
     head -n "$lines" "$new/bundle" >"$new/index"
     offset=$(wc -c <"$new/index")
-    while read -r name size; do
-        [ -n "$name" ] || break
-        [ -d "$new/${name%/*}" ] || [ "${name%/*}" = "$name" ] || mkdir -p -- "$new/${name%/*}" || return
-        tail -c "+$((offset + 1))" "$new/bundle" | head -c "$size" >"$new/$name"
-        [ "$(wc -c <"$new/$name")" -eq "$size" ] || return
-        offset=$((offset + size))
-    done <"$new/index"
+    {
+        take "$offset" /dev/null || return
+        while read -r name size <&3; do
+            [ -n "$name" ] || break
+            [ -d "$new/${name%/*}" ] || [ "${name%/*}" = "$name" ] || mkdir -p -- "$new/${name%/*}" || return
+            take "$size" "$new/$name" || return
+            offset=$((offset + size))
+        done 3<"$new/index"
+    } <"$new/bundle"
     [ "$(wc -c <"$new/bundle")" -eq "$offset" ] || return
     rm -f -- "$new/bundle" "$new/index"
     printf '%s\n' "$1" >"$new/id" && echo confirm >"$new/confirm" && echo rollback >"$new/rollback" &&
         echo "$BOOT" >"$new/boot" && in_seconds $UNARMED >"$new/deadline" && : >"$new/step" && ln -- "$0" "$new/host.sh"
+}
+
+# One read: of a file, that brings all that is asked for.
+take() { # SIZE FILE: the next bytes of standard input
+    if [ "$1" -eq 0 ]; then
+        : >"$2"
+    else
+        counted=$(dd bs="$1" count=1 2>&1 >"$2") || { printf '%s\n' "${counted%%
+*}" >&2 && return 1; }
+    fi
 }
 
 snapshot() { # looked at twice: what does not look the same now would prove nothing later
