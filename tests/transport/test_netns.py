@@ -14,11 +14,13 @@ import pytest
 
 import crossnet
 from crossnet import api
+from crossnet.errors import HostError
 from crossnet.persistence import unit
 from crossnet.planning import Plan
 from crossnet.resources import Change
 from crossnet.spec import Spec
 from crossnet.specfile import parse
+from crossnet.transport import ENVIRONMENT
 from crossnet.transport.local import Local
 from crossnet.transport.netns import ROOT, Netns
 from crossnet.verification import Result
@@ -197,3 +199,27 @@ def _pings(names: Names) -> bool:
 def _network(names: Names) -> list[str]:
     script = "ip -4 route show table all; nft list ruleset; cat /proc/sys/net/ipv4/ip_forward"
     return [asyncio.run(namespace(name).run(["sh", "-c", script])).text for name in names.all]
+
+
+def test_what_sudo_has_started_in_a_namespace_is_ended(
+    names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Started where nobody but root may signal it: in a session of its own."""
+    sudo = tmp_path / "sudo"
+    sudo.write_text('#!/bin/sh\n[ "$1 $2" = "-n --" ] || exit 9\nshift 2\nsetsid "$@"\n')
+    sudo.chmod(0o755)
+    found = {**ENVIRONMENT, "PATH": f"{tmp_path}:{ENVIRONMENT['PATH']}"}
+    for module in ("leash", "child"):
+        monkeypatch.setattr(f"crossnet.transport.{module}.ENVIRONMENT", found)
+    host = Netns(Local("app", become=True), names.app)
+    addresses = asyncio.run(host.run(["ip", "-br", "-4", "addr"]))
+    assert "10.0.43.15/24" in addresses.text
+    mark = tmp_path / "pid"
+    with pytest.raises(HostError, match="no answer within 2 s; it was ended"):
+        asyncio.run(
+            host.run(["sh", "-c", 'echo $$ > "$1"; trap "" TERM; sleep 600', "sh", str(mark)], timeout=2)
+        )
+    left = subprocess.run(
+        ["ps", "-o", "stat=", "-p", mark.read_text().strip()], capture_output=True, text=True
+    )
+    assert left.stdout.strip() in ("", "Z", "Zs")  # whoever inherits it may be slow to take note of its end
