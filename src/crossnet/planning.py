@@ -20,20 +20,6 @@ from crossnet.record import Owned, Record, read_record, shown
 from crossnet.resources import Change, EndFlows, Jump, Resource, RuleTable, Step, Sysctl
 from crossnet.spec import Spec
 
-# In which order changes are made; undo is this order reversed.
-ORDER = {
-    "table": 0,  # what may pass and what may not is settled before anything can pass
-    "jump": 1,  # iptables enters the chains only now, when they are whole
-    "sysctl": 2,  # forwarding starts behind rules that already stand
-    "route": 3,  # traffic is attracted last, when the way is open
-    "ip-rule": 4,  # and what keeps it from being led elsewhere comes when its route is there
-    "file": 5,  # nothing is written for the next boot before the change is confirmed
-    "service": 6,  # and the unit is enabled when its files are there
-}
-
-# A reboot before the confirmation boots the old state, because nothing of these was written (03: finding 8).
-PERSISTENT = frozenset({"file", "service"})
-
 
 @dataclass(frozen=True, slots=True)
 class HostPlan:
@@ -54,8 +40,8 @@ class HostPlan:
         return bool(self.before.lost) or not self.before.same_as(self.after)
 
     def touches_last(self, change: Change) -> bool:
-        """Whether it waits for the others of its kind: only routes stand for themselves, in any order."""
-        return change.resource.kind == "route" and change in self.touching
+        """Whether it waits for the others of its kind: only what stands for itself can go in any order."""
+        return change.resource.stands_alone and change in self.touching
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +105,14 @@ class Plan:
         """
         guards = [item for item in self.changes if _lays_guard(item[1])]
         ordered: list[tuple[str, Change]] = []
-        for item in self._in_order([item for item in self.changes if not _is_persistent(item[1])]):
+        for item in self._in_order([item for item in self.changes if not item[1].resource.is_persistent]):
             ordered += [guard for guard in guards if guard[0] == item[0] and guard not in ordered]
             ordered.append(item)
         return (*(guard for guard in guards if guard not in ordered), *ordered)
 
     def persistent(self) -> tuple[tuple[str, Change], ...]:
         """What is written for the next boot, after the confirmation."""
-        later = [item for item in self.changes if _is_persistent(item[1]) and not _lays_guard(item[1])]
+        later = [item for item in self.changes if item[1].resource.is_persistent and not _lays_guard(item[1])]
         # What ends it when the power goes in the middle is removed when there is nothing else to remove.
         # And a unit is stopped when its file is gone: what it does when it is stopped is for whoever stops it.
         return tuple(sorted(self._in_order(later), key=lambda item: (_is_of_guard(item[1]), _ends(item[1]))))
@@ -146,11 +132,7 @@ class Plan:
         name, change = item
         place, host = next((n, host) for n, host in enumerate(self.hosts) if host.host == name)
         gateway = name in _gateways(self.spec)
-        return gateway, place, -ORDER[change.resource.kind], host.touches_last(change)
-
-
-def _is_persistent(change: Change) -> bool:
-    return change.resource.kind in PERSISTENT
+        return gateway, place, -change.resource.rank, host.touches_last(change)
 
 
 def _ends(change: Change) -> bool:
@@ -330,7 +312,7 @@ def _with_management_path(plan: Plan, facts: Mapping[str, Facts]) -> Plan:
 
 def _touching_last(host: HostPlan) -> HostPlan:
     def place(change: Change) -> tuple[bool, int, bool]:
-        return _is_reset(change), ORDER[change.resource.kind], host.touches_last(change)
+        return _is_reset(change), change.resource.rank, host.touches_last(change)
 
     return replace(host, changes=tuple(sorted(host.changes, key=place)))
 
@@ -340,7 +322,7 @@ def _gateways(spec: Spec) -> frozenset[str]:
 
 
 def _host_plan(facts: Facts, record: Record, wanted: Design, spec: Spec) -> HostPlan:
-    resources = sorted(wanted.wanted[facts.host], key=lambda resource: ORDER[resource.kind])
+    resources = sorted(wanted.wanted[facts.host], key=lambda resource: resource.rank)
     changes: list[Change] = []
     adopted: list[Resource] = []
     owned: list[Owned] = []
@@ -446,4 +428,4 @@ def _restore(facts: Facts, record: Record, keep: set[tuple[str, str]]) -> tuple[
         if have == original or owned.is_unknown:
             continue
         changes.append(Restoring(have, original))
-    return tuple(sorted(changes, key=lambda change: ORDER[change.resource.kind]))
+    return tuple(sorted(changes, key=lambda change: change.resource.rank))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from crossnet.facts import Facts
 from crossnet.facts.routes import matching
-from crossnet.planning import PERSISTENT, Plan, make_plan, make_undo_plan
+from crossnet.planning import Plan, make_plan, make_undo_plan
 from crossnet.spec import Spec
 from crossnet.specfile import parse
 from crossnet.values import Address, address, host_network
@@ -49,7 +49,7 @@ def order(plan: Plan) -> list[str]:
     return [
         f"{name} {change.resource.kind} {change.resource.key.split()[0]}"
         for name, change in plan.live()
-        if change.resource.kind not in PERSISTENT
+        if not change.resource.is_persistent
     ]
 
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from crossnet.errors import PlanRefused, SpecError
 from crossnet.facts import FileState
 from crossnet.persistence.unit import BOOT_GUARD, SYSCTL_FILE
-from crossnet.planning import ORDER, PERSISTENT, Plan, Restoring, make_plan, make_undo_plan
-from crossnet.resources import Change
+from crossnet.planning import Plan, Restoring, make_plan, make_undo_plan
+from crossnet.resources import KINDS, Change, File, Service
 from crossnet.spec import Spec
 from crossnet.specfile import parse
 from design.factsheet import facts_from, host_facts
@@ -211,7 +211,10 @@ def test_order_of_work(world: str, first: str, second: str) -> None:
 
 
 # The other way round, but for units: systemd forgets one only when its file is gone.
-RETREAT = {**ORDER, "file": ORDER["service"], "service": ORDER["file"]}
+RETREAT = {kind: resource.rank for kind, resource in KINDS.items()} | {
+    "file": Service.rank,
+    "service": File.rank,
+}
 
 
 def assert_order(changes: tuple[tuple[str, Change], ...]) -> None:
@@ -227,7 +230,7 @@ def assert_order(changes: tuple[tuple[str, Change], ...]) -> None:
     assert away == sorted(away), "adds come before removes"
     for name in {name for name, _ in changes}:
         own = [change for host, change in changes if host == name]
-        adds = [ORDER[change.resource.kind] for change in own if not _takes_away(change)]
+        adds = [change.resource.rank for change in own if not _takes_away(change)]
         removes = [RETREAT[change.resource.kind] for change in own if _takes_away(change)]
         assert adds == sorted(adds)
         assert removes == sorted(removes, reverse=True)
@@ -282,8 +285,8 @@ def test_nothing_but_the_guard_is_written_for_the_next_boot_before_the_confirmat
         "crossnet.yaml",
     )
     plan = make_plan(spec, facts)
-    assert not {change.resource.kind for _, change in unguarded(plan.live())} & PERSISTENT
-    assert {change.resource.kind for _, change in plan.persistent()} == PERSISTENT
+    assert not any(change.resource.is_persistent for _, change in unguarded(plan.live()))
+    assert {change.resource.kind for _, change in plan.persistent()} == {"file", "service"}
     assert len(plan.live()) + len(plan.persistent()) == len(plan.changes)
 
 

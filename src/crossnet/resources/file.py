@@ -20,6 +20,9 @@ class File(Resource):
     """A file's bytes, mode and owner (`uid:gid`); of a symbolic link its target, and nothing of these."""
 
     kind: ClassVar[str] = "file"
+    rank: ClassVar[int] = 5  # nothing is written for the next boot before the change is confirmed
+    place_shown: ClassVar[int] = 5
+    is_persistent: ClassVar[bool] = True
     is_of_all_crossings: ClassVar[bool] = True
     path: str
     data: bytes

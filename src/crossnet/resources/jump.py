@@ -33,6 +33,8 @@ class Jump(Resource):
     """
 
     kind: ClassVar[str] = "jump"
+    rank: ClassVar[int] = 1  # iptables enters the chains only when they are whole
+    place_shown: ClassVar[int] = 3
     is_only_ours: ClassVar[bool] = True
     engine: Engine
     family: Family

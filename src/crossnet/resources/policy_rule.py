@@ -22,6 +22,8 @@ class PolicyRuleResource(Resource):
     """One `ip rule` with crossnet's own selectors and priority; rules of others are never touched."""
 
     kind: ClassVar[str] = "ip-rule"
+    rank: ClassVar[int] = 4  # what keeps traffic from being led elsewhere comes when its route is there
+    place_shown: ClassVar[int] = 1
     rule: PolicyRule
 
     @property

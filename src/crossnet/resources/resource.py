@@ -90,6 +90,14 @@ class Resource(ABC):
 
     kind: ClassVar[str]
 
+    # Its place among the kinds of its host when they are made; undo is the order reversed.
+    rank: ClassVar[int]
+    # Its place in a plan, which an operator reads in another order than that of the work.
+    place_shown: ClassVar[int]
+    # It is for the next boot, so it is written after the confirmation: a reboot before it boots the old state.
+    is_persistent: ClassVar[bool] = False
+    # Each stands for itself, so that they can be changed in any order.
+    stands_alone: ClassVar[bool] = False
     # Nobody but crossnet makes such a thing, so it is never adopted and there is no original to give back.
     is_only_ours: ClassVar[bool] = False
     # It is made for all crossings of its host together, not one for each.

@@ -21,6 +21,9 @@ class RouteResource(Resource):
     """One route to one destination; a second route to the same destination is another one's, never touched."""
 
     kind: ClassVar[str] = "route"
+    rank: ClassVar[int] = 3  # traffic is attracted when the way is open
+    place_shown: ClassVar[int] = 0
+    stands_alone: ClassVar[bool] = True
     route: Route
 
     @property

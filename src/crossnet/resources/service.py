@@ -53,6 +53,9 @@ class Service(Resource):
     """
 
     kind: ClassVar[str] = "service"
+    rank: ClassVar[int] = 6  # a unit is enabled when its files are there
+    place_shown: ClassVar[int] = 6
+    is_persistent: ClassVar[bool] = True
     unit: str
     stays: bool = field(default=True, compare=False)
     runs: bool = True

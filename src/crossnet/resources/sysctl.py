@@ -22,6 +22,8 @@ class Sysctl(Resource):
     """
 
     kind: ClassVar[str] = "sysctl"
+    rank: ClassVar[int] = 2  # forwarding starts behind rules that already stand
+    place_shown: ClassVar[int] = 4
     is_never_absent: ClassVar[bool] = True
     name: str
     value: str

@@ -82,6 +82,8 @@ class RuleTable(Resource):
     """
 
     kind: ClassVar[str] = "table"
+    rank: ClassVar[int] = 0  # what may pass and what may not is settled before anything can pass
+    place_shown: ClassVar[int] = 2
     is_only_ours: ClassVar[bool] = True
     is_of_all_crossings: ClassVar[bool] = True
     engine: Engine

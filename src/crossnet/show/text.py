@@ -106,12 +106,7 @@ def _place(plan: Plan, host: HostPlan) -> int:
 
 
 def _host(host: HostPlan, verbose: bool, paint: Paint) -> Iterator[str]:
-    # Routes first, as an operator thinks of it; the order of work is another one (see planning.ORDER).
-    rank = {
-        kind: place
-        for place, kind in enumerate(("route", "ip-rule", "table", "jump", "sysctl", "file", "service"))
-    }
-    for change in sorted(host.changes, key=lambda change: rank[change.resource.kind]):
+    for change in sorted(host.changes, key=lambda change: change.resource.place_shown):
         symbol = paint(SYMBOLS[change.action], _COLOURS[change.action])
         mark = paint(TOUCHES, "red") if change in host.touching else " "
         yield f"{mark} {symbol} {change.resource.kind:<7} {change.description}"

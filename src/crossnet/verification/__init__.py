@@ -13,7 +13,7 @@ from itertools import chain
 
 from crossnet.events import Event
 from crossnet.facts import Facts
-from crossnet.planning import PERSISTENT, Plan, Restoring
+from crossnet.planning import Plan, Restoring
 from crossnet.resources import Change, RuleTable
 from crossnet.site import Site, together
 from crossnet.values import Family
@@ -61,7 +61,7 @@ def read_back(plan: Plan, facts: Mapping[str, Facts], *, live_only: bool) -> tup
     return tuple(
         f"{host}: {DRIFT[change.action]} {change.resource.kind} {change.description}"
         for host, change in wrong
-        if not (live_only and change.resource.kind in PERSISTENT)
+        if not (live_only and change.resource.is_persistent)
     )
 
 
