@@ -105,10 +105,25 @@ def test_a_question_changes_nothing_for_the_next(host: Through, tmp_path: Path) 
         ("set", "--", "a", "b"),
         ("exit", "9"),
         ("pwd",),
-        script('echo "${boundary-none} ${command-none} ${number-none}"'),
+        script('echo "${boundary-none} ${count-none} ${number-none} ${words-none} ${script-none}"'),
     )
     assert where.text != f"{tmp_path}\n"
-    assert variables.text == "none none none\n"
+    assert variables.text == "none none none none none\n"
+
+
+def test_a_script_is_run_by_the_shell_that_is_there_already(host: Through) -> None:
+    """One that ends, fails or has functions of its own changes nothing for the next, with and without words."""
+    one, failed, own, other = answers(
+        host,
+        ("sh", "-c", 'echo "$$ $#"'),
+        script("set -eu; false; echo never"),
+        script('question() { echo "own $1"; }; question "$2"', "a", "b c"),
+        script('echo "$$ $#"', "a", "b"),
+    )
+    assert (failed.returncode, failed.stdout) == (1, b"")
+    assert own.text == "own b c\n"
+    shell, count = one.text.split()
+    assert (count, other.text) == ("0", f"{shell} 2\n")
 
 
 def test_a_question_holds_nothing_of_the_script_open(host: Through) -> None:

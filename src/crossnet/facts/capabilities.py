@@ -40,11 +40,12 @@ shift
 for tool; do
     command -v -- "$tool" >/dev/null && printf 'tool %s\n' "$tool"
 done
-printf 'kernel ' && uname -r
+read -r kernel </proc/sys/kernel/osrelease && printf 'kernel %s\n' "$kernel"
 if command -v iptables >/dev/null; then
     printf 'iptables %s\n' "$(iptables -V 2>/dev/null)"
-    legacy=$(command -v iptables-legacy-restore || command -v iptables-restore)
-    case $("$legacy" --help 2>&1) in *--wait*) echo 'wait yes' ;; esac
+    restore=iptables-restore
+    command -v iptables-legacy-restore >/dev/null && restore=iptables-legacy-restore
+    case $("$restore" --help 2>&1) in *--wait*) echo 'wait yes' ;; esac
 fi
 command -v nft >/dev/null && printf 'nft %s\n' "$(nft -v 2>/dev/null)"
 true

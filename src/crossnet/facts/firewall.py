@@ -34,7 +34,7 @@ exec {0}-save -c
 # a table that does not exist is none.
 LEGACY = r"""
 case $1 in ip6*) names=/proc/net/ip6_tables_names ;; *) names=/proc/net/ip_tables_names ;; esac
-if there=$(cat "$names" 2>/dev/null); then
+if { read -r there || there=; } 2>/dev/null <"$names"; then
     [ -n "$there" ] || exit 0
     exec "$1" -c
 fi

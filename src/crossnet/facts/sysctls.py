@@ -31,10 +31,9 @@ PATTERNS = (
     "/proc/sys/net/netfilter/nf_conntrack_max",
 )
 
-# The patterns are this script's own, so that their globs are expanded by the host's shell. A file that is not there
-# is no error, one that cannot be read is.
-_READ = 'set --; for file in {0}; do [ ! -{1} "$file" ] || set -- "$@" "$file"; done; {2} "$@" /dev/null'
-READ = _READ.format(" ".join(PATTERNS), "e", "grep ''")
+# The patterns are this script's own, so that their globs are expanded by the host's shell. grep complains of those
+# that are not there, which is no error.
+READ = f"exec grep '' {' '.join(PATTERNS)} /dev/null"
 
 # What makes a host forward the packets of others.
 FORWARDING = {Family.V4: "net.ipv4.ip_forward", Family.V6: "net.ipv6.conf.all.forwarding"}
@@ -43,12 +42,16 @@ FORWARDING = {Family.V4: "net.ipv4.ip_forward", Family.V6: "net.ipv6.conf.all.fo
 TRACKED = "net.netfilter.nf_conntrack_count"
 
 # sysctl.d(5), in the order in which systemd-sysctl and `sysctl --system` sort by file name.
-READ_FILES = _READ.format(
-    "/run/sysctl.d/*.conf /etc/sysctl.d/*.conf /usr/local/lib/sysctl.d/*.conf "
-    "/usr/lib/sysctl.d/*.conf /lib/sysctl.d/*.conf /etc/sysctl.conf",
-    "f",
-    "grep -E '^[[:space:]]*-?net[./]ipv[46][./]'",
-)
+READ_FILES = r"""
+set --
+for file in /run/sysctl.d/*.conf /etc/sysctl.d/*.conf /usr/local/lib/sysctl.d/*.conf \
+    /usr/lib/sysctl.d/*.conf /lib/sysctl.d/*.conf /etc/sysctl.conf
+do
+    [ ! -f "$file" ] || set -- "$@" "$file"
+done
+[ $# -gt 0 ] || exit 1
+exec grep -E '^[[:space:]]*-?net[./]ipv[46][./]' "$@" /dev/null
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ def parse_sysctls(answer: str) -> dict[str, str]:
 
 
 def _with_gaps(answer: Answer) -> dict[str, str]:
-    """An interface that went away while the settings were read is no failure; anything else is."""
+    """What is not there, or went away with its interface meanwhile, is no failure; anything else is."""
     gone = ("No such file or directory", "No such device", "Invalid argument")
     complaints = answer.error_text.splitlines()
     if answer.returncode != 2 or not complaints or not all(line.endswith(gone) for line in complaints):

@@ -35,9 +35,19 @@ class Answer:
 
 
 # Each question comes as a count and that many words. `eval` sees only positional references that this script
-# wrote itself ("${1}" "${2}" …), never a word of the question. A question costs its host one process, which becomes
-# the command: both its outputs are passed on as they are, and the boundary stands in both of them behind it.
+# wrote itself ("${1}" "${2}" …), never a word of the question, but where the question is a script for `sh`. A question
+# costs its host one process, which becomes the command, or runs the script: another `sh` would cost as much as most
+# tools. Both outputs are passed on as they are, and the boundary stands in both of them behind it.
 _SCRIPT = r"""
+question() {
+    unset boundary count number words
+    [ "$1 $2" = "sh -c" ] || exec "$@"
+    script=$3
+    shift 3
+    [ $# -eq 0 ] || shift
+    eval "unset script
+$script"
+}
 boundary=$1
 shift
 printf '%s\n' "$boundary" >&2
@@ -45,12 +55,12 @@ while [ $# -gt 0 ]; do
     count=$1
     shift
     number=1
-    command=exec
+    words=
     while [ "$number" -le "$count" ]; do
-        command="$command \"\${$number}\""
+        words="$words \"\${$number}\""
         number=$((number + 1))
     done
-    (eval "$command" </dev/null)
+    (eval "question $words" </dev/null)
     printf '\n%s %s\n' "$boundary" "$?"
     printf '\n%s\n' "$boundary" >&2
     shift "$count"
