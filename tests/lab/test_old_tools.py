@@ -70,6 +70,24 @@ def test_a_promise_that_does_not_hold_is_rolled_back_with_old_tools(aged: Place)
     assert "CROSSNET" not in aged.check("gateway", "iptables-save")
 
 
+def test_a_rule_before_somebody_elses_is_made_read_again_and_undone_with_old_tools(aged: Place) -> None:
+    real = "/tmp/tools/real/bin/ip"
+    aged.check("controller", "cat > /tmp/crossnet.yaml", stdin=SPEC.encode())
+    aged.check("app", f"{real} link add ts0 type veth peer name ts1")
+    aged.check("app", f"{real} link set ts0 up; {real} link set ts1 up; {real} rule add pref 5270 lookup 52")
+    aged.check("app", f"{real} route add 10.0.44.0/24 dev ts0 table 52")
+    before = aged.check("app", f"{real} route; {real} rule")
+    try:
+        answer = aged.crossnet("apply --yes")
+        assert "Confirmed." in answer.text, answer.text + answer.error_text
+        assert "5269:\tfrom all to 10.0.44.0/24 iif lo lookup main" in aged.check("app", f"{real} rule")
+        assert "No changes." in aged.crossnet("apply --yes").text
+        assert "Undone." in aged.crossnet("undo --yes").text
+        assert aged.check("app", f"{real} route; {real} rule") == before
+    finally:
+        aged.check("app", f"{real} link del ts0; {real} rule del pref 5270")
+
+
 @pytest.mark.parametrize("words", ["-j addr", "-N route", "nexthop", "vrf show", "-c addr"])
 def test_the_played_ip_refuses_what_that_of_centos_7_refuses(place: Place, words: str) -> None:
     make_old(place.bench, "app")

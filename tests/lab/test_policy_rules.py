@@ -9,6 +9,7 @@ import pytest
 
 from crossnet.lab import build
 from crossnet.lab.build import Lab
+from crossnet.record import APPLIED
 from lab.crossing import Bench
 
 pytestmark = pytest.mark.lab
@@ -42,7 +43,7 @@ def test_a_client_whose_packets_a_rule_leads_elsewhere(
     assert b.pings("app", target)
     assert b.plan(spec).is_empty
     b.check("app", "sh /etc/crossnet/start; sh /etc/crossnet/start")
-    assert own(b, "app", family) == [first_of_all]
+    assert own(b, "app", family) == [f"{first_of_all} proto 143"]
     b.check("app", f"ip -{family} rule del pref 5269")
     assert not b.plan(spec).is_empty
     b.check("app", "sh /etc/crossnet/start")
@@ -55,7 +56,20 @@ def test_a_rule_of_crossnets_own_comes_back_at_boot(lab_up: Callable[..., Lab]) 
     b.check("app", ELSEWHERE.format(family=4, to="10.0.44.0/24"))
     b.apply(b.spec("to: 10.0.44.0/24"))
     asyncio.run(build.reboot(b.lab, "app"))
-    assert own(b, "app", 4) == ["5269: from all to 10.0.44.0/24 iif lo lookup main"]
+    assert own(b, "app", 4) == ["5269: from all to 10.0.44.0/24 iif lo lookup main proto 143"]
+
+
+def test_a_rule_of_crossnets_own_is_found_when_the_record_is_lost(lab_up: Callable[..., Lab]) -> None:
+    b = Bench(lab_up("seed"))
+    b.check("app", ELSEWHERE.format(family=4, to="10.0.44.0/24"))
+    spec = b.spec("to: 10.0.44.0/24")
+    before = b.fingerprints()
+    b.apply(spec)
+    for host in ("app", "gateway"):
+        b.check(host, f"rm {APPLIED}")
+    b.undo(spec)
+    assert own(b, "app", 4) == []
+    assert {place for place in b.differences(before) if "rule" in place} == set()
 
 
 def test_a_gateway_whose_rules_lead_requests_and_replies_elsewhere(lab_up: Callable[..., Lab]) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from crossnet.facts import Facts, FileState
+from crossnet.facts.policy import PolicyRule, not_sure, parse_rules
 from crossnet.netfilter import Engine, Table
 from crossnet.resources import (
     Change,
     Command,
     File,
     Jump,
+    PolicyRuleResource,
     Resource,
     RouteResource,
     RuleTable,
@@ -258,3 +263,40 @@ def test_drift_is_told_of_the_crossings_that_stand_on_it(resource: Resource, ser
         if resource.serves(family, to, on_gateway=on_gateway)
     ]
     assert found == served.split(", ") if served != "all" else len(found) == 6
+
+
+RULE = PolicyRule(Family.V4, 5269, table="main", destination=network("10.0.44.0/24"), iif="lo", origin="143")
+
+
+def test_a_policy_rule_is_there_though_the_tool_may_leave_out_words() -> None:
+    told = parse_rules("5269:\tfrom all to 10.0.44.0/24 iif lo lookup main\n", Family.V4)
+    facts = replace(host(), policy_rules=not_sure(told))
+    assert PolicyRuleResource(RULE).current(facts) == PolicyRuleResource(RULE)
+
+
+@pytest.mark.parametrize("code", [1, 2, 255])
+def test_an_ip_that_fails_does_not_say_that_a_policy_rule_is_gone(tmp_path: Path, code: int) -> None:
+    tool(tmp_path, "ip", f"exit {code}")
+    (look,) = PolicyRuleResource(RULE).look()
+    assert isinstance(look, Command)
+    assert ran(tmp_path, *look.argv).returncode == code
+
+
+def test_who_made_a_policy_rule_is_said_to_every_ip_that_takes_it(tmp_path: Path) -> None:
+    (step,) = PolicyRuleResource.render(None, PolicyRuleResource(RULE))
+    assert isinstance(step, Command)
+    words = "-4 rule add pref 5269 to 10.0.44.0/24 iif lo table main"
+    for help_text, ending in (("[ protocol PROTO ]", " protocol 143"), ("[ ipproto PROTOCOL ]", "")):
+        tool(tmp_path, "ip", f'[ "$*" != "rule help" ] || {{ echo "{help_text}" >&2; exit 255; }}; echo "$*"')
+        assert ran(tmp_path, *step.argv).stdout == f"{words}{ending}\n"
+
+
+def tool(folder: Path, name: str, script: str) -> None:
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def ran(tools: Path, *argv: str) -> subprocess.CompletedProcess[str]:
+    path = f"{tools}:{os.environ['PATH']}"
+    return subprocess.run(argv, capture_output=True, text=True, timeout=10, env={"PATH": path}, check=False)

@@ -42,7 +42,7 @@ def own_rules(
         if first.rule.priority < 2:  # 0 is the local table's, and comes before all others
             refusals.append(_refusal(passage, name, packets, first))
             continue
-        found.setdefault(name, {})[_before(here, first.rule, packets)] = None
+        found.setdefault(name, {})[_before(first.rule, packets)] = None
         impacts[Impact("policy-rule-added", name, _told(packets, first))] = None
     for name, needed in found.items():
         if len(needed) > MOST:
@@ -87,9 +87,8 @@ def _first_that_leads_off(
     return None
 
 
-def _before(here: Facts, rule: PolicyRule, packets: Packets) -> PolicyRule:
+def _before(rule: PolicyRule, packets: Packets) -> PolicyRule:
     own = packets.iif == OWN
-    knows_makers = any(rule.origin for rule in here.policy_rules)
     return PolicyRule(
         packets.family,
         rule.priority - 1,
@@ -99,7 +98,7 @@ def _before(here: Facts, rule: PolicyRule, packets: Packets) -> PolicyRule:
         source=None if own else packets.source,
         destination=packets.destination,
         iif=OWN if own else "",
-        origin=OWN_PROTOCOL if knows_makers else "",
+        origin=OWN_PROTOCOL,
     )
 
 

@@ -28,7 +28,7 @@ from crossnet.resources import (
     Service,
     Sysctl,
 )
-from crossnet.resources.policy_rule import LISTED, printed
+from crossnet.resources.policy_rule import LISTED
 from crossnet.values import family_of
 
 Locate = Callable[[str], str]
@@ -179,7 +179,8 @@ def _jump(jump: Jump, there: bool) -> Test:
 
 def _policy_rule(rule: PolicyRule, there: bool) -> Test:
     listed = shlex.join(("sh", "-c", LISTED, "sh", f"-{rule.family.value}", str(rule.priority)))
-    return Test(f"{'' if there else '! '}{listed} | grep -qF {shlex.quote(printed(rule))}")
+    found = f"""printf '%s\\n' "$rules" | grep -qF {shlex.quote(str(rule))}"""
+    return Test(f"rules=$({listed}) && {'' if there else '! '}{found}")
 
 
 def _route(resource: RouteResource, there: bool) -> Test:

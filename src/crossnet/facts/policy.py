@@ -11,7 +11,7 @@ from typing import Any
 from crossnet.facts.iproute import Words, dsfield, whole, words
 from crossnet.facts.question import Question, refuse
 from crossnet.transport.batch import Answer
-from crossnet.values import Family, Network, Ports, family_of
+from crossnet.values import Family, Network, Ports, family_of, show_network
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,10 @@ class PolicyRule:
         )
 
     def __str__(self) -> str:
+        """As `ip rule` prints it."""
         words = [f"{self.priority}:", *(["not"] if self.negated else [])]
-        words += ["from", str(self.source) if self.source else "all"]
-        words += ["to", str(self.destination)] if self.destination else []
+        words += ["from", show_network(self.source) if self.source else "all"]
+        words += ["to", show_network(self.destination)] if self.destination else []
         words += ["tos", hex(self.tos)] if self.tos else []
         if self.mark_mask:
             mask = "" if self.mark_mask == 0xFFFFFFFF else f"/{self.mark_mask:#x}"
@@ -184,6 +185,10 @@ def _ports(word: str) -> Ports:
     return Ports(whole(first), whole(last) if dash else whole(first))
 
 
+# What stands as unknown in a rule of which a tool may have left out a part.
+NOT_ALL_TOLD = "this ip does not tell all of a rule"
+
+
 def not_sure(rules: Iterable[PolicyRule]) -> tuple[PolicyRule, ...]:
     """The rules that a tool told which leaves out what it does not know, such as `not` (measured: busybox 1.35).
 
@@ -192,7 +197,7 @@ def not_sure(rules: Iterable[PolicyRule]) -> tuple[PolicyRule, ...]:
     return tuple(
         rule
         if rule == PolicyRule(rule.family, rule.priority, table=rule.table)
-        else replace(rule, unknown=f"{rule.unknown} this ip does not tell all of a rule".lstrip())
+        else replace(rule, unknown=f"{rule.unknown} {NOT_ALL_TOLD}".lstrip())
         for rule in rules
     )
 

@@ -98,14 +98,18 @@ enter() { # COMMAND TABLE CHAIN OWN-CHAIN [-w]
 }"""
 
 # Kernels before 4.17 take the same rule twice.
-_KEEP_RULE = """
+_KEEP_RULE = f"""
 # A policy rule, once.
-keep_rule() { # FAMILY PRIORITY AS-LISTED WORDS...
+keep_rule() {{ # FAMILY PRIORITY AS-LISTED WORDS...
     family=$1 priority=$2 listed=$3
     shift 3
-    ip "$family" rule | tr -s '[:blank:]' ' ' | grep "^$priority:" | grep -qF "$listed" ||
-        try ip "$family" rule add "$@"
-}"""
+    rules=$(ip "$family" rule) || {{ failed=1; return; }}
+    printf '%s\\n' "$rules" | tr -s '[:blank:]' ' ' | grep "^$priority:" | grep -qF "$listed" ||
+        try own_rule "$family" rule add "$@"
+}}
+own_rule() {{ # `ip` before iproute2 4.17 cannot keep who made it
+    {policy_rule.MARKED}
+}}"""
 
 # -e: a kernel that was started without IPv6 has no setting for it. systemd stops what is only half started with
 # SIGTERM, and without an ExecStop=. Not every systemd does so when a firewall is restarted meanwhile (src/core/job.c,
@@ -224,7 +228,7 @@ def sha256_of(file: File) -> str:
 
 def _keep_rule(rule: PolicyRule) -> str:
     words = shlex.join(policy_rule.words(rule))
-    listed = shlex.quote(policy_rule.printed(rule))
+    listed = shlex.quote(str(rule))
     return f"keep_rule -{rule.family.value} {rule.priority} {listed} {words}"
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
-from crossnet.facts.policy import PolicyRule
+from crossnet.facts.policy import NOT_ALL_TOLD, PolicyRule
 from crossnet.facts.question import number, text, text_or
 from crossnet.facts.routes import MAIN, OWN_PROTOCOL
 from crossnet.resources.resource import Command, Encoded, Look, Resource, Step
-from crossnet.values import Family, Network, network, show_network
+from crossnet.values import Family, Network, network
 
-# All rules of one priority, in one spelling: iproute2 3.10 prints double blanks.
-LISTED = "ip \"$1\" rule | tr -s '[:blank:]' ' ' | grep \"^$2:\"; true"
+# All rules of one priority, in one spelling: iproute2 3.10 prints double blanks. An `ip` that
+# fails has said nothing of them.
+LISTED = """said=$(ip "$1" rule) || exit; printf '%s\\n' "$said" | tr -s '[:blank:]' ' ' | grep "^$2:"; true"""
+
+# Who made a rule the kernel keeps since 4.17 (net/core/fib_rules.c, FRA_PROTOCOL); an older `ip` refuses the word.
+MARKED = f"""case $(ip rule help 2>&1) in *' protocol '*) set -- "$@" protocol {OWN_PROTOCOL} ;; esac; ip "$@\""""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class PolicyRuleResource(Resource):
         side = want or have
         assert side is not None, "a change has at least one side"
         verb = "add" if want else "del"
-        return (Command(("ip", _option(side.rule), "rule", verb, *words(side.rule))),)
+        return (Command(("sh", "-c", MARKED, "sh", _option(side.rule), "rule", verb, *words(side.rule))),)
 
     @classmethod
     def describe(cls, have: Self | None, want: Self | None) -> str:
@@ -84,27 +88,20 @@ class PolicyRuleResource(Resource):
 
 
 def words(rule: PolicyRule) -> tuple[str, ...]:
-    """What `ip rule add` and `del` take for it."""
+    """What `ip rule add` and `del` take for it; who made it is not among them."""
     chosen = ["pref", str(rule.priority)]
     chosen += ["from", str(rule.source)] if rule.source else []
     chosen += ["to", str(rule.destination)] if rule.destination else []
     chosen += ["iif", rule.iif] if rule.iif else []
-    chosen += ["table", rule.table]
-    # Who made a rule the kernel keeps since 4.17 (net/core/fib_rules.c, FRA_PROTOCOL).
-    return (*chosen, *(("protocol", rule.origin) if rule.origin else ()))
-
-
-def printed(rule: PolicyRule) -> str:
-    """How `ip rule` begins the line, blanks made one."""
-    chosen = [f"{rule.priority}:", "from", show_network(rule.source) if rule.source else "all"]
-    chosen += ["to", show_network(rule.destination)] if rule.destination else []
-    chosen += ["iif", rule.iif] if rule.iif else []
-    return " ".join((*chosen, "lookup", rule.table))
+    return (*chosen, "table", rule.table)
 
 
 def _option(rule: PolicyRule) -> str:
     return f"-{rule.family.value}"
 
 
-def _same(one: PolicyRule, other: PolicyRule) -> bool:
-    return (one.family, str(one)) == (other.family, str(other))
+def _same(own: PolicyRule, told: PolicyRule) -> bool:
+    """Whether a host has the rule: what its `ip` may leave out is none of the selectors that crossnet uses."""
+    if told.unknown == NOT_ALL_TOLD:
+        told = replace(told, unknown="")
+    return (own.family, str(own)) == (told.family, str(told))
