@@ -15,10 +15,14 @@ from crossnet.values import Family, Network, network
 
 # All rules of one priority, in one spelling: iproute2 3.10 prints double blanks. An `ip` that
 # fails has said nothing of them.
-LISTED = """said=$(ip "$1" rule) || exit; printf '%s\\n' "$said" | tr -s '[:blank:]' ' ' | grep "^$2:"; true"""
+LISTED = (
+    """said=$(ip "$1" rule) || exit; printf '%s\\n' "$said" | tr -s '[:blank:]' ' ' | grep "^$2:"; true"""
+)
 
 # Who made a rule the kernel keeps since 4.17 (net/core/fib_rules.c, FRA_PROTOCOL); an older `ip` refuses the word.
-MARKED = f"""case $(ip rule help 2>&1) in *' protocol '*) set -- "$@" protocol {OWN_PROTOCOL} ;; esac; ip "$@\""""
+MARKED = (
+    f"""case $(ip rule help 2>&1) in *' protocol '*) set -- "$@" protocol {OWN_PROTOCOL} ;; esac; ip "$@\""""
+)
 
 
 @dataclass(frozen=True, slots=True)
