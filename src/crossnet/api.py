@@ -6,8 +6,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path, PurePosixPath
 
+from crossnet.design import lookups
 from crossnet.errors import CrossnetError, HostsDisagree, PlanRefused, RollbackNotProved, RolledBack
 from crossnet.events import Event, Watcher, nobody
 from crossnet.facts import Facts
@@ -74,7 +76,7 @@ def load(path: str | Path) -> Spec:
 
 async def observe(spec: Spec, *, watch: Watcher = nobody) -> dict[str, Facts]:
     """What every host of a spec says about itself; read only."""
-    async with reach(spec, watch=watch) as site:
+    async with reach(spec, watch=watch, asking=partial(lookups, spec)) as site:
         return await site.observe()
 
 
@@ -103,7 +105,7 @@ async def apply(made: Plan, *, guard: Guard = DEFAULT_GUARD, watch: Watcher = no
     """
     if not made.touched:
         return Applied(made, None, None)
-    async with reach(made.spec, watch=watch) as site:
+    async with reach(made.spec, watch=watch, asking=partial(lookups, made.spec), asked=made.asked) as site:
         return await _apply(made, site, guard)
 
 
@@ -146,7 +148,7 @@ async def verify(spec: Spec, *, crossing: str | None = None, watch: Watcher = no
 
     Of a crossing with a host that cannot be reached the verdict is undetermined, and says why.
     """
-    async with reach(spec, watch=watch) as site:
+    async with reach(spec, watch=watch, asking=partial(lookups, spec)) as site:
         found = await site.look()
         rest = without(spec, found.errors)
         if found.errors and not rest.crossings:
@@ -410,7 +412,7 @@ async def status(spec: Spec, *, watch: Watcher = nobody) -> tuple[CrossingStatus
     A crossing is `unknown` while one of its hosts cannot be reached, or where it cannot be told from one that
     stands on such a host too. HostsFailed, or the error of the only host, where none can.
     """
-    async with reach(spec, watch=watch) as site:
+    async with reach(spec, watch=watch, asking=partial(lookups, spec)) as site:
         found = await site.look()
     if not found.said:
         found.all()

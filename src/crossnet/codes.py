@@ -277,6 +277,14 @@ CODES = {
             "Nothing has to be done. Packets that the other rule is for, to other destinations, go on as before.",
         ),
         Code(
+            "kernel-decides",
+            "The gateway's kernel sends the crossing's packets another way than its routes and rules, as its tools "
+            "tell them, say; the crossing goes the kernel's way.",
+            "`ip route get DESTINATION from CLIENT iif INGRESS` on the gateway, beside `ip route` and `ip rule`: an "
+            "`ip` that does not tell all of them, such as busybox of several next hops.",
+            "Nothing has to be done where that way is meant; else correct the gateway's routes.",
+        ),
+        Code(
             "source-may-change",
             "The source address is one that the gateway has only for a while.",
             "The egress has it with a lifetime: by DHCP or by router advertisement.",

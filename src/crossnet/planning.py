@@ -6,12 +6,12 @@ A plan is data. Showing it, saving it and applying it are the same value.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from crossnet.design import Choice, Design, Impact, Passage, design
 from crossnet.design.management import far_side_first, impacts, management_paths, touches
 from crossnet.errors import PlanRefused, Refusal
-from crossnet.facts import Facts
+from crossnet.facts import Facts, Lookup
 from crossnet.facts.sysctls import FORWARDING, TRACKED
 from crossnet.netfilter import Engine
 from crossnet.netfilter.flows import MANY, SECONDS
@@ -50,7 +50,8 @@ class Plan:
 
     Among the gateways, and among the clients, those that touch the management path come last, and of these
     the far side first. `guard_order` has all hosts in groups, the far side first: a host is reached through
-    hosts of later groups only, so its guard has to be shorter than theirs.
+    hosts of later groups only, so its guard has to be shorter than theirs. `asked` is what the hosts' kernels were
+    asked for it: whoever looks at the hosts again asks it with all the rest.
     """
 
     spec: Spec
@@ -60,6 +61,7 @@ class Plan:
     wanted: Mapping[str, tuple[Resource, ...]]
     engines: Mapping[str, Choice]
     guard_order: tuple[tuple[str, ...], ...] = ()
+    asked: Mapping[str, tuple[Lookup, ...]] = field(default_factory=dict)
 
     @property
     def tables(self) -> tuple[tuple[str, RuleTable], ...]:
@@ -179,7 +181,15 @@ def make_plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
         raise PlanRefused(refusals)
     found = [impact for host in hosts for impact in _of_record(host, spec)]
     found += [impact for host in hosts for impact in _older_flows(host, facts[host.host])]
-    made = Plan(spec, wanted.passages, tuple(hosts), (*found, *wanted.impacts), wanted.wanted, wanted.engines)
+    made = Plan(
+        spec,
+        wanted.passages,
+        tuple(hosts),
+        (*found, *wanted.impacts),
+        wanted.wanted,
+        wanted.engines,
+        asked={name: tuple(one.lookups) for name, one in facts.items()},
+    )
     return _with_management_path(made, facts)
 
 

@@ -11,12 +11,13 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mappin
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from crossnet import facts as facts_module
 from crossnet.errors import Bug, CrossnetError, HostsFailed
 from crossnet.events import Event, Watcher, nobody, without_a_say
-from crossnet.facts import Facts
+from crossnet.facts import Facts, Lookup
 from crossnet.persistence import unit
 from crossnet.record import FILES, FOLDER
 from crossnet.spec import HostSpec, Spec
@@ -25,6 +26,9 @@ from crossnet.transport.local import Local
 from crossnet.transport.netns import Netns
 
 T = TypeVar("T")
+
+# Which packets the kernel of each host is to be asked about, once it is known what the hosts are.
+Asking = Callable[[Mapping[str, Facts]], Mapping[str, tuple[Lookup, ...]]]
 
 # The files that are read of every host.
 READ = tuple(PurePosixPath(path) for path in (*FILES, *unit.FILES))
@@ -43,12 +47,30 @@ class Answers(Generic[T]):
         return dict(self.said)
 
 
-class Site:
-    """Ways to the hosts of a spec; a host is connected when it is first asked."""
+def asks_nothing(facts: Mapping[str, Facts]) -> Mapping[str, tuple[Lookup, ...]]:
+    """Of whoever needs no more than what the hosts say at first."""
+    return {}
 
-    def __init__(self, hosts: Mapping[str, Host], lost: Mapping[str, CrossnetError], watch: Watcher) -> None:
+
+class Site:
+    """Ways to the hosts of a spec; a host is connected when it is first asked.
+
+    `asking` says what the hosts' kernels are asked when a host was read, in a second round trip. What was asked once,
+    and what is in `asked`, is asked with all the rest the next time.
+    """
+
+    def __init__(
+        self,
+        hosts: Mapping[str, Host],
+        lost: Mapping[str, CrossnetError],
+        watch: Watcher,
+        asking: Asking = asks_nothing,
+        asked: Mapping[str, tuple[Lookup, ...]] = MappingProxyType({}),
+    ) -> None:
         self._hosts = hosts
         self._lost = lost
+        self._asking = asking
+        self._asked = asked
         self.watch = without_a_say(watch)
 
     @property
@@ -61,7 +83,8 @@ class Site:
         """The same ways to the hosts of a smaller spec."""
         names = {host.name for host in spec.hosts}
         hosts = {name: host for name, host in self._hosts.items() if name in names}
-        return Site(hosts, {name: error for name, error in self._lost.items() if name in names}, self.watch)
+        lost = {name: error for name, error in self._lost.items() if name in names}
+        return Site(hosts, lost, self.watch, self._asking, self._asked)
 
     async def ask(self, work: Callable[[Host], Coroutine[Any, Any, T]]) -> Answers[T]:
         """The same of all hosts at the same time, each to its end."""
@@ -71,15 +94,43 @@ class Site:
         said = {name: said for name, said in found.items() if not isinstance(said, CrossnetError)}
         return Answers(said, {**self._lost, **errors})
 
-    async def look(self) -> Answers[Facts]:
-        """What the hosts say about themselves, those that can be reached; read only."""
+    async def look(self, *, kernels: bool = True) -> Answers[Facts]:
+        """What the hosts say about themselves, those that can be reached; read only.
+
+        Without `kernels` what is open is not asked.
+        """
         for name in self._hosts:
             self.watch(Event("reads facts", name))
-        return await self.ask(lambda host: facts_module.observe(host, READ, PurePosixPath(FOLDER)))
+        found = await self.ask(
+            lambda host: facts_module.observe(
+                host, READ, PurePosixPath(FOLDER), self._asked.get(host.name, ())
+            )
+        )
+        return await self._with_lookups(found) if kernels else found
 
-    async def observe(self) -> dict[str, Facts]:
+    async def _with_lookups(self, found: Answers[Facts]) -> Answers[Facts]:
+        """The same, when the kernels were asked what is open; all hosts at the same time."""
+        self._asked = self._asking(found.said)
+        still = {
+            name: [lookup for lookup in lookups if lookup not in found.said[name].lookups]
+            for name, lookups in self._asked.items()
+        }
+        names = [name for name, lookups in still.items() if lookups]
+        answers = await settled(
+            facts_module.ask_kernel(self._hosts[name], found.said[name], still[name]) for name in names
+        )
+        said, errors = dict(found.said), dict(found.errors)
+        for name, answer in zip(names, answers, strict=True):
+            if isinstance(answer, CrossnetError):
+                del said[name]
+                errors[name] = answer
+            else:
+                said[name] = answer
+        return Answers(said, errors)
+
+    async def observe(self, *, kernels: bool = True) -> dict[str, Facts]:
         """What every host says about itself; where one cannot be reached, all errors at once."""
-        return (await self.look()).all()
+        return (await self.look(kernels=kernels)).all()
 
     async def reconnect(self) -> None:
         """End what stands between here and the hosts: whoever is asked next is connected anew."""
@@ -87,7 +138,13 @@ class Site:
 
 
 @asynccontextmanager
-async def reach(spec: Spec, *, watch: Watcher = nobody) -> AsyncIterator[Site]:
+async def reach(
+    spec: Spec,
+    *,
+    watch: Watcher = nobody,
+    asking: Asking = asks_nothing,
+    asked: Mapping[str, tuple[Lookup, ...]] = MappingProxyType({}),
+) -> AsyncIterator[Site]:
     """The hosts of a spec; what was connected on the way is ended at the end."""
     hosts: dict[str, Host] = {}
     lost: dict[str, CrossnetError] = {}
@@ -97,7 +154,7 @@ async def reach(spec: Spec, *, watch: Watcher = nobody) -> AsyncIterator[Site]:
         except CrossnetError as error:
             lost[host.name] = error
     try:
-        yield Site(hosts, lost, watch)
+        yield Site(hosts, lost, watch, asking, asked)
     finally:
         with suppress(Exception):  # what was done and read is done and read
             await disconnect(*hosts.values())

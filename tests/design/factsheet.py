@@ -16,6 +16,7 @@
       iptables raw -A PREROUTING -j NOTRACK
       tools ip sysctl nft
       kernel 3.10
+      asked 10.8.0.1 from 10.0.43.15 iif eth1: via 10.0.45.1 dev eth2
 
 The routes to the networks of the addresses are there by themselves, as the kernel makes them; so are
 the settings of a host that does not forward, and the tools of a current Debian.
@@ -30,6 +31,7 @@ from crossnet.facts import Facts, FileState, Unreadable
 from crossnet.facts.capabilities import TOOLS, Capabilities
 from crossnet.facts.firewall import Firewall
 from crossnet.facts.links import Link, LinkAddress
+from crossnet.facts.lookups import Answered, Lookup, parse_lookup
 from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import Hop, Route, default_network
 from crossnet.facts.sysctls import BootSetting, interface_setting
@@ -56,6 +58,7 @@ class _Sheet:
     controller: Address | None = None
     reached_at: Address | None = None
     machine: tuple[str, str] = ("", "")
+    lookups: dict[Lookup, Answered | None] = field(default_factory=dict)
 
 
 def facts_from(text: str) -> dict[str, Facts]:
@@ -104,6 +107,7 @@ def host_facts(name: str, text: str, *, firewall: Firewall | None = None) -> Fac
         controller=sheet.controller,
         reached_at=sheet.reached_at,
         policy_rules=(*_OF_EVERY_HOST, *sheet.rules),
+        lookups=sheet.lookups,
     )
 
 
@@ -143,6 +147,14 @@ def _read(sheet: _Sheet, words: list[str]) -> None:
             sheet.kernel = tuple(int(number) for number in version.split("."))
         case ["iptables", "legacy"]:
             sheet.iptables_is_nft = False
+        case ["asked", *rest]:
+            lookup = _lookup(" ".join(rest).partition(": ")[0].split())
+            said = " ".join(rest).partition(": ")[2]
+            sheet.lookups[lookup] = (
+                parse_lookup(f"{lookup.destination} {said}", lookup)
+                if "dev " in said
+                else Answered(error=said)
+            )
         case ["controller", controller, *at]:
             sheet.controller = address(controller)
             sheet.reached_at = address(at[1]) if at else None
@@ -190,6 +202,12 @@ _OF_EVERY_HOST = tuple(
     for family in Family
     for priority, table in ((0, "local"), (32766, "main"), (32767, "default"))
 )
+
+
+def _lookup(words: list[str]) -> Lookup:
+    target, *rest = words
+    given = dict(zip(rest[0::2], rest[1::2], strict=True))
+    return Lookup(address(target), address(given["from"]) if "from" in given else None, given.get("iif", ""))
 
 
 def _rule(priority: int, words: list[str]) -> PolicyRule:

@@ -8,10 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from crossnet.design.asking import lookups
 from crossnet.design.conflicts import conflicts, gateway_settings
 from crossnet.design.engine import Choice, choose
 from crossnet.design.foresight import as_applied, obstacles
-from crossnet.design.impacts import Impact, client_impacts, gateway_impacts, passage_impacts
+from crossnet.design.impacts import (
+    Impact,
+    client_impacts,
+    gateway_impacts,
+    kernel_impacts,
+    passage_impacts,
+)
+from crossnet.design.kernel import decided
 from crossnet.design.own_rules import own_rules
 from crossnet.design.passage import Client, Passage
 from crossnet.design.question import Refused
@@ -30,7 +38,7 @@ from crossnet.resources.route import DEFAULT_METRIC
 from crossnet.spec import Crossing, Fence, Persist, Spec
 from crossnet.values import Address, Family, Network, family_of
 
-__all__ = ["FORWARDING", "Choice", "Client", "Design", "Impact", "Passage", "design"]
+__all__ = ["FORWARDING", "Choice", "Client", "Design", "Impact", "Passage", "design", "lookups"]
 
 # Without ipset each pair of client and destination needs three rules; more than this walks too long.
 MOST_LINEAR_RULES = 96
@@ -66,7 +74,11 @@ def design(spec: Spec, facts: Mapping[str, Facts]) -> Design:
     impacts: list[Impact] = [
         impact
         for passage in passages
-        for impact in (*passage_impacts(passage), *client_impacts(passage, facts))
+        for impact in (
+            *passage_impacts(passage),
+            *client_impacts(passage, facts),
+            *kernel_impacts(passage, facts),
+        )
     ]
     for name, own in _by_gateway(passages).items():
         settings = gateway_settings([passage.crossing for passage in own])
@@ -102,7 +114,12 @@ def design(spec: Spec, facts: Mapping[str, Facts]) -> Design:
     if refusals:
         raise PlanRefused(refusals)
 
-    impacts += obstacles(passages, {name: as_applied(facts[name], wanted[name]) for name in facts})
+    by_kernel = {
+        name: [route for passage in own for route in decided(facts[name], passage)]
+        for name, own in _by_gateway(passages).items()
+    }
+    then = {name: as_applied(facts[name], wanted[name], by_kernel.get(name, ())) for name in facts}
+    impacts += obstacles(passages, then)
     for name in facts:
         live = tuple(dict.fromkeys(wanted[name]))
         crossings = [crossing for crossing in spec.crossings if _touches(crossing, name)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from crossnet.design.kernel import said, sample, towards
 from crossnet.design.passage import Client
 from crossnet.design.question import Question, Refused, addresses_of, devices_of
 from crossnet.errors import Refusal
@@ -79,9 +80,10 @@ def _managed(q: Question, name: str) -> Approach:
                 f"Give {name} one, or take that destination out of `to`.",
             )
         )
-    found = list(_shared_networks(q, name))
+    found = list(shared_networks(q, name))
     if not found:
         raise Refused(_not_on_link(q, name))
+    found = _as_the_kernel_goes(q.facts[name], found)
     ways = {(approach.client.interface, approach.ingress, approach.client.next_hop) for approach in found}
     if len(ways) > 1:
         raise Refused(
@@ -98,9 +100,25 @@ def _managed(q: Question, name: str) -> Approach:
     return found[0]
 
 
-def _shared_networks(q: Question, name: str) -> Iterable[Approach]:
+def _as_the_kernel_goes(client: Facts, ways: list[Approach]) -> list[Approach]:
+    """Of ways to one next hop by several interfaces, that by which the client's kernel goes there."""
+    goes = {}
+    for way in ways:
+        route = towards(client, way.client.next_hop)
+        if route is not None:
+            goes[way.client.next_hop] = route.device
+    kept = [
+        way for way in ways if goes.get(way.client.next_hop, way.client.interface) == way.client.interface
+    ]
+    return kept or ways
+
+
+def shared_networks(q: Question, name: str) -> Iterable[Approach]:
+    """Every way by which a managed client and the gateway are neighbours."""
     for link in q.facts[name].links:
         stable = [item for item in link.of(q.family) if item.stable] or list(link.of(q.family))
+        chosen = _sources(q, name, link)
+        stable.sort(key=lambda item: item.address not in chosen)
         several = len(link.of(q.family)) > 1
         for item in stable:
             # One next hop an ingress: its first address. The first address of the client that shares a
@@ -115,13 +133,21 @@ def _shared_networks(q: Question, name: str) -> Iterable[Approach]:
                 break
 
 
+def _sources(q: Question, name: str, near: Link) -> set[Address | None]:
+    """The sources that the client's kernel chooses towards the gateway by an interface."""
+    own = {item.address for link in q.gateway.links for item in link.of(q.family)}
+    own |= {q.crossing.next_hop} if q.crossing.next_hop is not None else set()
+    routes = [towards(q.facts[name], address) for address in own]
+    return {route.source for route in routes if route is not None and route.device == near.name}
+
+
 def _next_hops(q: Question, name: str, near: Link, client: LinkAddress) -> Iterable[tuple[str, Address]]:
     """Ingress and next hop for a client's address on one of its interfaces, as far as the spec leaves them open."""
     wanted = q.crossing.next_hop
     if wanted is not None and family_of(wanted) is q.family and q.gateway.owner_of(wanted) is None:
         # An address that moves between gateways, such as a VRRP one: only the client can tell.
         if _is_on_link(q.facts[name], near, client, wanted):
-            yield _ingress_towards(q, host_network(client.address)), wanted
+            yield ingress_towards(q, host_network(client.address)), wanted
         return
     for link in q.gateway.links:
         if q.crossing.ingress not in (None, link.name):
@@ -162,7 +188,7 @@ def _not_on_link(q: Question, name: str) -> Refusal:
 
 def _admitted(q: Question, network: Network) -> Approach:
     """A client that crossnet does not manage: where its packets come in, and where its route must point."""
-    ingress = _ingress_towards(q, network)
+    ingress = ingress_towards(q, network)
     link = q.gateway.link(ingress)
     own = [item.address for item in link.of(q.family)] if link else []
     given = q.crossing.next_hop
@@ -181,11 +207,10 @@ def _admitted(q: Question, network: Network) -> Approach:
     return Approach(Client(network, next_hop), ingress)
 
 
-def _ingress_towards(q: Question, network: Network) -> str:
+def ingress_towards(q: Question, network: Network) -> str:
     if q.crossing.ingress is not None:
         return q.crossing.ingress
-    found = matching(q.gateway.routes, network)
-    devices = sorted(devices_of(found))
+    devices = sorted(devices_of(matching(q.gateway.routes, network)) or _by_kernel(q.gateway, network))
     if not devices:
         raise Refused(
             q.refusal(
@@ -205,6 +230,13 @@ def _ingress_towards(q: Question, network: Network) -> str:
             )
         )
     return devices[0]
+
+
+def _by_kernel(gateway: Facts, network: Network) -> set[str]:
+    """By which interface the gateway's kernel goes to a client of which its routes tell no way."""
+    target = sample(gateway, network)
+    answer = said(gateway, target) if target is not None else None
+    return devices_of([answer.route]) if answer is not None and answer.route is not None else set()
 
 
 def one_ingress(q: Question, approaches: Sequence[Approach]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from crossnet.design.kernel import forwarded, source_towards
 from crossnet.design.passage import Client
 from crossnet.design.policy import Packets, deciding
 from crossnet.design.question import Question, Refused, addresses_of, devices_of
@@ -15,7 +16,7 @@ from crossnet.values import Address, Network, contains, family_of, overlap, show
 
 
 def route(
-    q: Question, rules: Sequence[PolicyRule], network: Network, clients: Iterable[Client], ingress: str
+    q: Question, rules: Sequence[PolicyRule], network: Network, clients: Sequence[Client], ingress: str
 ) -> Route:
     """The gateway's own route to a destination, for what these clients send."""
     routes = [route for route in q.gateway.routes if route.type != "local"]
@@ -24,13 +25,17 @@ def route(
     by_rules = _by_rules(q, rules, network, clients, ingress)
     if given is None or given in devices_of(by_rules):
         found = by_rules or found
+    by_kernel = [forwarded(q.gateway, rules, client.network, network, ingress) for client in clients]
+    if any(by_kernel):
+        others = found if None in by_kernel else ()
+        found = tuple(dict.fromkeys((*(route for route in by_kernel if route is not None), *others)))
     if given is not None and q.gateway.link(given) is None:
         raise Refused(q.no_such_interface("egress", given))
     if given is not None:
         # Among equals the spec decides; where the kernel would go another way, no word of the spec changes that.
         found = tuple(route for route in found if given in devices_of([route])) or found
         if found and given not in devices_of(found):
-            raise Refused(_no_route(q, network, found))
+            raise Refused(_no_route(q, network, found, by_kernel=any(by_kernel)))
         if found:
             return found[0]
     if not found or not devices_of(found):
@@ -62,9 +67,10 @@ def _by_rules(
     return tuple(dict.fromkeys(route for routes in chosen for route in routes))
 
 
-def _no_route(q: Question, network: Network, found: Sequence[Route]) -> Refusal:
+def _no_route(q: Question, network: Network, found: Sequence[Route], *, by_kernel: bool = False) -> Refusal:
     through = f" through {q.crossing.egress}" if q.crossing.egress else ""
-    seen = f": {found[0]}" if found else ""
+    who = " its kernel, asked with `ip route get`, takes" if by_kernel else ""
+    seen = f":{who} {found[0]}" if found else ""
     return q.refusal(
         "no-route",
         f"{q.gateway.host} itself has no route to {show_network(network)}{through}{seen}",
@@ -123,13 +129,26 @@ def sources(q: Question, egress: str, routes: Sequence[Route]) -> tuple[tuple[Ne
 
 
 def _source(q: Question, egress: str, network: Network, route: Route) -> Address:
-    """The egress's address inside the destination, else the one the kernel would use on that route."""
+    """The egress's address inside the destination, else the one that the kernel uses on that route.
+
+    Of several inside it, that which the kernel uses.
+    """
     link = q.gateway.link(egress)
     own = [item for item in link.of(q.family) if item.stable] if link else []
     inside_it = [item.address for item in own if overlap(item.network, network)]
     towards = [item.address for item in own if route.via and contains(item.network, route.via)]
+    chosen = source_towards(q.gateway, egress, network)
+    usable = [
+        link
+        for link in q.gateway.links
+        for item in link.of(q.family)
+        if item.stable and item.address == chosen
+    ]
+    by_kernel = [chosen] if chosen is not None and usable else []
     choices = [
+        *(chosen for chosen in by_kernel if chosen in inside_it),
         *inside_it,
+        *by_kernel,
         *([route.source] if route.source else []),
         *towards,
         *(item.address for item in own),

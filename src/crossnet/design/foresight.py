@@ -30,8 +30,11 @@ MOST_CLIENTS = 8
 MOST_RULES = 3
 
 
-def as_applied(facts: Facts, wanted: Iterable[Resource]) -> Facts:
-    """The facts of a host as they are when it has these resources, and no other rules of crossnet's own."""
+def as_applied(facts: Facts, wanted: Iterable[Resource], by_kernel: Iterable[Route] = ()) -> Facts:
+    """The facts of a host as they are when it has these resources, and no other rules of crossnet's own.
+
+    `by_kernel` are ways of which only its kernel tells.
+    """
     live = list(wanted)
     settings = dict(facts.sysctls)
     for item in (item for item in live if isinstance(item, Sysctl)):
@@ -45,7 +48,7 @@ def as_applied(facts: Facts, wanted: Iterable[Resource]) -> Facts:
             }
         settings[item.name] = item.value
     tables = [(item.engine, item.table) for item in live if isinstance(item, RuleTable)]
-    routes = [item.route for item in live if isinstance(item, RouteResource)]
+    routes = [*by_kernel, *(item.route for item in live if isinstance(item, RouteResource))]
     rules = [item.rule for item in live if isinstance(item, PolicyRuleResource)]
     # A route takes the place of one to the same destination with the same metric (ip-route(8), replace).
     replaced = {_place(route) for route in routes}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from crossnet.design.engine import Choice
 from crossnet.design.forwarded import may_drop_frames, offload_forwarded
+from crossnet.design.kernel import decided
 from crossnet.design.passage import Passage
 from crossnet.facts import Facts
 from crossnet.facts.routes import inside
@@ -65,6 +66,17 @@ def client_impacts(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[Imp
                         client.host or "",
                         f"goes on to reach {show_network(route.destination)} another way: {route}",
                     )
+
+
+def kernel_impacts(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[Impact]:
+    """Where the gateway's kernel says another way than its routes and rules."""
+    for route in decided(facts[passage.gateway], passage):
+        yield Impact(
+            "kernel-decides",
+            passage.gateway,
+            f"asked with `ip route get`, its kernel takes {route} for the crossing's packets; what follows from the "
+            "routes and rules that `ip` tells there is another",
+        )
 
 
 def gateway_impacts(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from crossnet.design.impacts import Impact
 from crossnet.design.passage import Passage
-from crossnet.design.policy import OWN, Diversion, Packets, diversions, rules_of_others
+from crossnet.design.policy import OWN, Diversion, Packets, deciding, diversions, rules_of_others
 from crossnet.design.question import Refused, devices_of
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
@@ -40,7 +40,12 @@ def own_rules(
         if first is None:
             continue
         if first.rule.priority < 2:  # 0 is the local table's, and comes before all others
-            refusals.append(_refusal(passage, name, packets, first))
+            refusals.append(_refusal(passage, name, packets, first, "no rule can come before it"))
+            continue
+        if name == passage.gateway and not _is_there(passage, here, packets):
+            refusals.append(
+                _refusal(passage, name, packets, first, "its main table has no other way for them")
+            )
             continue
         found.setdefault(name, {})[_before(first.rule, packets)] = None
         impacts[Impact("policy-rule-added", name, _told(packets, first))] = None
@@ -87,6 +92,12 @@ def _first_that_leads_off(
     return None
 
 
+def _is_there(passage: Passage, gateway: Facts, packets: Packets) -> bool:
+    """Whether the main table leads where a rule of crossnet's own would look the packets up."""
+    wanted = passage.egress if packets.iif == passage.ingress else passage.ingress
+    return wanted in devices_of(deciding(gateway, (), packets))
+
+
 def _before(rule: PolicyRule, packets: Packets) -> PolicyRule:
     own = packets.iif == OWN
     return PolicyRule(
@@ -113,11 +124,11 @@ def _shown(packets: Packets) -> str:
     return f"packets from {show_network(packets.source)} to {show_network(packets.destination)}"
 
 
-def _refusal(passage: Passage, host: str, packets: Packets, first: Diversion) -> Refusal:
+def _refusal(passage: Passage, host: str, packets: Packets, first: Diversion, why: str) -> Refusal:
     return Refusal(
         "policy-rule-diverts",
         f"crossing {passage.crossing.name}",
-        f"{first} of {host} leads {_shown(packets)} elsewhere, and no rule can come before it",
+        f"{first} of {host} leads {_shown(packets)} elsewhere, and {why}",
         f"Give it a higher priority number there (`ip rule`), or let it leave out {show_network(packets.destination)}.",
     )
 

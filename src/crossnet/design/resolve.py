@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from crossnet.design.approach import approaches, one_ingress
 from crossnet.design.departure import needs_clamp, one_egress, route, sources
+from crossnet.design.kernel import forwarded
 from crossnet.design.passage import Client, Passage
 from crossnet.design.policy import Packets, deciding, rules_of_others
 from crossnet.design.question import Question, Refused, devices_of
@@ -70,6 +71,10 @@ def _way_back(q: Question, rules: Sequence[PolicyRule], client: Client, ingress:
     """Replies that would leave the gateway by another interface than the one the client's packets come in by."""
     network = client.network
     found = deciding(q.gateway, rules, Packets(q.to[0], network, ""))
+    by_kernel = [forwarded(q.gateway, rules, q.to[0], network, link.name) for link in q.gateway.links]
+    others = tuple(dict.fromkeys(route for route in by_kernel if route is not None))
+    who = " (as its kernel says, asked with `ip route get`)" if others else ""
+    found = others or found
     # Of several equal routes IPv4 takes the first (net/ipv4/fib_trie.c).
     devices = devices_of(found[:1] if q.family is Family.V4 else found)
     if not found or ingress in devices:
@@ -78,7 +83,7 @@ def _way_back(q: Question, rules: Sequence[PolicyRule], client: Client, ingress:
     dropped = f", and rp_filter 1 on {ingress} drops what comes from it" if strict else ""
     yield q.refusal(
         "no-route-to-client",
-        f"the way back from {q.gateway.host} to the client {show_network(network)} is {found[0]}, not {ingress}: "
+        f"the way back from {q.gateway.host} to the client {show_network(network)} is {found[0]}{who}, not {ingress}: "
         f"no reply would come back to it by the crossing{dropped}",
         f"Give {q.gateway.host} a route to {show_network(network)} through {ingress}, "
         f"or write `ingress: {min(devices)}`."

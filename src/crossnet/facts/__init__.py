@@ -1,9 +1,12 @@
-"""What a host says about itself: read only, in one round trip, kept as frozen values."""
+"""What a host says about itself: read only, in one round trip, kept as frozen values.
+
+A second one asks the kernel where it sends packets, when it is known which packets matter.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from types import MappingProxyType
 
@@ -14,6 +17,7 @@ from crossnet.facts.files import FileState, Unreadable, files_question
 from crossnet.facts.firewall import Firewall
 from crossnet.facts.folder import folder_question
 from crossnet.facts.links import LINKS, Link
+from crossnet.facts.lookups import Answered, Lookup, question
 from crossnet.facts.managers import Manager, managers_of
 from crossnet.facts.neighbours import NEIGHBOURS, Neighbour
 from crossnet.facts.policy import RULES4, RULES6, PolicyRule, not_sure
@@ -26,7 +30,7 @@ from crossnet.netfilter import Engine
 from crossnet.transport import Host
 from crossnet.values import Address, Family
 
-__all__ = ["Facts", "FileState", "Unreadable", "observe"]
+__all__ = ["Answered", "Facts", "FileState", "Lookup", "Unreadable", "ask_kernel", "observe"]
 
 
 _BRIDGED = {
@@ -58,6 +62,9 @@ class Facts:
     )
     policy_rules: tuple[PolicyRule, ...] = ()  # of both families, each in the order in which they are asked
     managers: tuple[Manager, ...] = ()  # who else works there
+    lookups: Mapping[Lookup, Answered | None] = field(
+        default_factory=dict
+    )  # what the kernel was asked, and what it said; None where nobody could say
 
     def link(self, name: str) -> Link | None:
         return next((link for link in self.links if link.name == name), None)
@@ -95,10 +102,15 @@ class Facts:
         )
 
 
-async def observe(host: Host, files: Iterable[PurePosixPath], own: PurePosixPath | None = None) -> Facts:
-    """Ask a host for everything; `files` are the paths to read besides.
+async def observe(
+    host: Host,
+    files: Iterable[PurePosixPath],
+    own: PurePosixPath | None = None,
+    lookups: Iterable[Lookup] = (),
+) -> Facts:
+    """Ask a host for everything; `files` are the paths to read besides, `lookups` what to ask its kernel.
 
-    `own` is the folder of which some are, and that must be crossnet's alone; HostError where it is not.
+    `own` is the folder of which some files are, and that must be crossnet's alone; HostError where it is not.
     """
     systemd = host.locate(PurePosixPath(SYSTEMD))
     tools = tools_question(str(systemd))
@@ -108,7 +120,8 @@ async def observe(host: Host, files: Iterable[PurePosixPath], own: PurePosixPath
     # A namespace that keeps files of its own is not the one whose units systemd runs.
     units = (UNITS,) if str(systemd) == SYSTEMD else ()
     whose = [folder_question(str(own), str(host.locate(own)))] if own else []
-    said = await put(host, [*whose, *general, *units, *firewall.QUESTIONS, asked.question])
+    packets = {lookup: question(lookup) for lookup in lookups}
+    said = await put(host, [*whose, *general, *units, *firewall.QUESTIONS, asked.question, *packets.values()])
     able, start, settings = said[tools], said[START], said[SYSCTLS]
     interfaces, rules = said[LINKS], (*said[RULES4], *said[RULES6])
     further = firewall.further(said)
@@ -135,4 +148,13 @@ async def observe(host: Host, files: Iterable[PurePosixPath], own: PurePosixPath
         units=running,
         policy_rules=rules if interfaces.detailed else not_sure(rules),
         managers=managers_of(interfaces.links, rules, rules_there.foreign, running),
+        lookups=MappingProxyType({lookup: said[asked] for lookup, asked in packets.items()}),
     )
+
+
+async def ask_kernel(host: Host, facts: Facts, lookups: Iterable[Lookup]) -> Facts:
+    """The same facts with what the host's kernel says of these packets too."""
+    packets = {lookup: question(lookup) for lookup in lookups}
+    said = await put(host, list(packets.values()))
+    answers = {lookup: said[asked] for lookup, asked in packets.items()}
+    return replace(facts, lookups=MappingProxyType({**facts.lookups, **answers}))

@@ -106,7 +106,7 @@ async def give_up(cause: BaseException, group: Group, plan: Plan, site: Site) ->
     if not group.is_changing:
         return cause
     try:
-        left += differences(plan.live(), await site.observe())
+        left += differences(plan.live(), await site.observe(kernels=False))
     except FAILURES as error:
         left.append(f"the hosts could not be read again: {reason(error)}")
     if not left:
