@@ -89,7 +89,8 @@ def draw(
         transport = transport.ljust(-len(transport) // 8 * -8, b"\0")  # all but the last have whole eights
     fields |= {Field.FRAGMENT: offset, Field.MORE_FRAGMENTS: more}
     if not offset:
-        fields |= more_fields
+        first, second = struct.unpack("!HH", transport[:4])
+        fields |= more_fields | {Field.TH_SOURCE: first, Field.TH_DESTINATION: second}
     if four:
         payload = _ip4(number, protocol, ends, transport, dscp << 2 | ecn, ttl, more << 13 | offset)
     else:

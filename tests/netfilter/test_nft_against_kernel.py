@@ -108,6 +108,10 @@ meta l4proto != tcp
 meta l4proto { tcp, udp }
 meta l4proto { tcp, udp } th dport 53
 meta l4proto 253
+th dport 53
+th sport 0x0800
+th sport != 80
+th sport { 22, 0x0301 }
 meta l4proto . th dport @services
 ip protocol icmp
 ip protocol != tcp
@@ -115,6 +119,8 @@ ip protocol { tcp, 253 }
 ip6 nexthdr tcp
 ip6 nexthdr != tcp
 ip6 nexthdr { udp, ipv6-icmp }
+ether type ip
+ether type != ip
 icmp type echo-request
 icmp type != echo-request
 icmp type { echo-reply, destination-unreachable }
@@ -234,7 +240,8 @@ def arrive(host: Host, ruleset: str, drawn: list[Drawn], chain: str) -> tuple[Wa
 # Of a later fragment, kernels before 7.0 read the bytes that would be the header of the transport in a whole packet
 # (nft_payload_fast_eval), others nothing.
 TRANSPORT = frozenset(
-    {Field.SOURCE_PORT, Field.DESTINATION_PORT, Field.ICMP_TYPE, Field.ICMP_CODE, Field.TCP_FLAGS}
+    {Field.SOURCE_PORT, Field.DESTINATION_PORT, Field.TH_SOURCE, Field.TH_DESTINATION}
+    | {Field.ICMP_TYPE, Field.ICMP_CODE, Field.TCP_FLAGS}
 )
 
 

@@ -385,6 +385,25 @@ def test_a_way_back() -> None:
     )
 
 
+@pytest.mark.parametrize("field", ["type", "saddr"])
+def test_a_frame_has_a_header_where_it_came_by_an_ethernet(field: str) -> None:
+    """nft tests `meta iiftype ether` before, and does not print it; a bridge has nothing else."""
+    ethernet = Test((Field.IIF_TYPE,), one(1))
+    read = match({"payload": {"protocol": "ether", "field": field}}, "ip")
+    for family in ("ip", "inet", "netdev"):
+        first, then = statements(family, read)
+        assert first == ethernet
+        assert isinstance(then, Test if field == "type" else Perhaps)
+    assert len(statements("bridge", read)) == 1
+    assert statements("inet", match({"meta": {"key": "iiftype"}}, "ether"), read)[0] == ethernet
+    assert len(statements("inet", match({"meta": {"key": "iiftype"}}, "ether"), read)) == 2
+
+
+def test_a_port_of_any_protocol_is_what_stands_there() -> None:
+    read = match({"payload": {"protocol": "th", "field": "dport"}}, 53)
+    assert statements("ip", read) == (Test((Field.TH_DESTINATION,), one(53)),)
+
+
 @pytest.mark.parametrize("tunnel", ["gre", "vxlan", "geneve"])
 def test_an_inner_header_is_not_the_outer_one(tunnel: str) -> None:
     inner = {"payload": {"tunnel": tunnel, "protocol": "ip", "field": "saddr"}}
@@ -527,6 +546,26 @@ def test_marks(value: Any, expected: tuple[Rewrite, ...]) -> None:
     )
 
 
+def test_zones() -> None:
+    zone = {"ct": {"key": "zone"}}
+    assert statements("ip", {"mangle": {"key": zone, "value": 5}}) == (Rewrite(Field.CT_ZONE, 5, 0xFFFF),)
+    original = {"ct": {"key": "zone", "dir": "original"}}
+    assert statements("ip", {"mangle": {"key": original, "value": 5}}) == (Rewrite(Field.CT_ZONE, 0, 0xFFFF),)
+    mapped = {"map": {"key": {"meta": {"key": "iif"}}, "data": {"set": [["lo", 7]]}}}
+    card = Test((Field.IIF,), Names(frozenset({"lo"})))
+    assert statements("ip", {"mangle": {"key": zone, "value": mapped}}) == (
+        card,
+        Rewrite(Field.CT_ZONE, None, 0xFFFF),
+    )
+
+
+@pytest.mark.parametrize("name", ["SET", "INVENTED"])
+def test_a_target_of_iptables_of_which_only_the_name_is_known(name: str) -> None:
+    """SET can map a mark to the packet, which its name does not tell; LOG does nothing to it."""
+    assert statements("ip", {"xt": {"type": "target", "name": name}}) == (Unknown(f'xt target "{name}"'),)
+    assert statements("ip", {"xt": {"type": "target", "name": "LOG"}}) == ()
+
+
 def test_a_mark_from_a_map_ends_the_rule_for_what_the_map_does_not_hold() -> None:
     value = {"map": {"key": IP_SOURCE, "data": {"set": [["10.0.0.1", 5]]}}}
     assert statements("ip", {"mangle": {"key": MARK, "value": value}}) == (
@@ -596,6 +635,26 @@ def test_a_mark_from_a_map_ends_the_rule_for_what_the_map_does_not_hold() -> Non
 )
 def test_translations(expression: Any, expected: Translate) -> None:
     assert statements("ip", expression) == (expected,)
+
+
+@pytest.mark.parametrize("flags", ["random", "fully-random", ["random", "persistent"]])
+def test_a_source_at_random_gets_any_port(flags: Any) -> None:
+    anything = Numbers(((1, 65535),))
+    (masquerade,) = statements("ip", {"masquerade": {"flags": flags}})
+    assert masquerade == Translate(Translation.MASQUERADE, None, anything)
+    (snat,) = statements("ip", {"snat": {"addr": "10.0.0.1", "flags": flags}})
+    assert snat == Translate(Translation.SOURCE, one(ip4("10.0.0.1")), anything)
+    (ranged,) = statements("ip", {"snat": {"addr": "10.0.0.1", "port": 4000, "flags": flags}})
+    assert ranged == Translate(Translation.SOURCE, one(ip4("10.0.0.1")), one(4000))
+    mapped = {"map": {"key": IP_DESTINATION, "data": {"set": [["10.0.0.2", "10.0.0.1"]]}}}
+    (by_map,) = statements("ip", {"snat": {"addr": mapped, "flags": flags}})
+    assert isinstance(by_map, Translate)
+    assert by_map.ports == anything
+    # a destination keeps its port (nf_nat_l4proto_unique_tuple)
+    (dnat,) = statements("ip", {"dnat": {"addr": "10.0.0.1", "flags": flags}})
+    assert dnat == Translate(Translation.DESTINATION, one(ip4("10.0.0.1")))
+    (plain,) = statements("ip", {"masquerade": {"flags": "persistent"}})
+    assert plain == Translate(Translation.MASQUERADE)
 
 
 def test_a_translation_of_one_family_leaves_the_other() -> None:

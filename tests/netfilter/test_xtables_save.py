@@ -286,7 +286,10 @@ TARGETS: dict[str, list[Statement]] = {
     "-j CT --notrack": [NoTrack()],
     "-j NOTRACK": [NoTrack()],
     "-j CT --helper ftp": [],
-    "-j CT --zone 5": [Rewrite(Field.CT_STATE, None, 0xFF)],
+    "-j CT --zone 5": [Rewrite(Field.CT_ZONE, 5, 0xFFFF)],
+    "-j CT --zone-reply 0x7": [Rewrite(Field.CT_ZONE, 7, 0xFFFF)],
+    "-j CT --zone-orig 5": [Rewrite(Field.CT_ZONE, 0, 0xFFFF)],
+    "-j CT --zone mark": [Rewrite(Field.CT_ZONE, None, 0xFFFF, Field.MARK)],
     "-j TPROXY --on-port 3128 --on-ip 0.0.0.0 --tproxy-mark 0x1/0x1": [
         Tproxy("-j TPROXY --on-port 3128 --on-ip 0.0.0.0 --tproxy-mark 0x1/0x1")
     ],
@@ -331,6 +334,16 @@ TRANSLATIONS: dict[str, tuple[str, Translate]] = {
     "-j DNAT --to-destination 10.0.0.2:8080": (
         "PREROUTING",
         Translate(Translation.DESTINATION, addresses("10.0.0.2"), number(8080)),
+    ),
+    # at random is a source's port only, where no range is given
+    "-j DNAT --to-destination 10.0.0.2 --random": (
+        "PREROUTING",
+        Translate(Translation.DESTINATION, addresses("10.0.0.2")),
+    ),
+    "-p tcp -j REDIRECT --random": ("PREROUTING", Translate(Translation.REDIRECT)),
+    "-j MASQUERADE --random-fully": (
+        "POSTROUTING",
+        Translate(Translation.MASQUERADE, None, Numbers(((1, 65535),))),
     ),
     "-j DNAT --to-destination 10.0.0.2:1000-2000/3000": (
         "PREROUTING",
@@ -473,6 +486,13 @@ def test_every_built_in_chain_stands_at_its_hook() -> None:
         ("security", "FORWARD"): Hook("forward", "filter", 50),
         ("security", "OUTPUT"): Hook("output", "filter", 50),
     }
+
+
+def test_a_chain_that_somebody_made_stands_at_no_hook_whatever_its_name() -> None:
+    text = "*filter\n:FORWARD ACCEPT [0:0]\n:PREROUTING - [0:0]\n[0:0] -A FORWARD -j PREROUTING\nCOMMIT\n"
+    chains = tables(text)["filter"].chains
+    assert chains["PREROUTING"].hook is None
+    assert chains["FORWARD"].rules[0].statements == (Jump("PREROUTING"),)
 
 
 def test_a_rule_keeps_its_words_its_comments_and_its_counter() -> None:

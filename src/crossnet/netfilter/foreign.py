@@ -59,6 +59,8 @@ class Field(StrEnum):
     PROTOCOL = "protocol"  # of the transport: 1 icmp, 6 tcp, 17 udp, 58 icmpv6 …
     SOURCE_PORT = "source-port"
     DESTINATION_PORT = "destination-port"
+    TH_SOURCE = "th-sport"  # the first 16 bits of the transport's header, a port or not; nft's th sport
+    TH_DESTINATION = "th-dport"  # and the next 16
     ICMP_TYPE = "icmp-type"  # of icmp and of icmpv6
     ICMP_CODE = "icmp-code"
     TCP_FLAGS = "tcp-flags"  # FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128
@@ -76,6 +78,7 @@ class Field(StrEnum):
     CT_DIRECTION = "ct-direction"  # original 0, reply 1
     CT_STATUS = "ct-status"  # IPS_*: expected 1, seen-reply 2, assured 4, confirmed 8, snat 16, dnat 32 …
     CT_MARK = "ct-mark"
+    CT_ZONE = "ct-zone"  # flows are told apart by it, and an answer is looked up in its own; 0 where no rule says one
     CT_PROTOCOL = "ct-protocol"
     CT_SOURCE4 = "ct-source4"  # of the flow's first packet, before any translation
     CT_DESTINATION4 = "ct-destination4"

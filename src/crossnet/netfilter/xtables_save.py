@@ -100,16 +100,15 @@ class _Block:
             chain = chain or last
             self.lines.setdefault(chain, []).append(line)
             return chain
-        for each, lines in self.lines.items():
-            if each in _BUILT_IN:
-                lines.append(line)
+        for each in self._built_in:
+            self.lines[each].append(line)
         return ""
 
     def table(self, tool: Tool, sets: Mapping[str, Set]) -> Table:
         surroundings = Surroundings(
             tool,
             self.family,
-            frozenset(self.lines.keys() - _BUILT_IN),
+            frozenset(self.lines.keys() - self._built_in),
             self.sets,
             self.reached_from,
         )
@@ -119,8 +118,13 @@ class _Block:
         }
         return Table(tool, self.family, self.name, MappingProxyType(chains), sets)
 
+    @property
+    def _built_in(self) -> frozenset[str]:
+        """The chains that the kernel enters: a chain that somebody made may have the name of one, but no policy."""
+        return frozenset(each for each in self.lines.keys() & _BUILT_IN if self.policies.get(each) != "-")
+
     def _hook(self, chain: str) -> Hook | None:
-        if chain not in _BUILT_IN:
+        if chain not in self._built_in:
             return None
         if self.name == "nat":
             kind, priority = "nat", -100 if chain in _FIRST_NAT else 100
@@ -128,11 +132,10 @@ class _Block:
             # what mangle changes of a packet that the host sends is routed anew (iptable_mangle.c)
             kind = "route" if (self.name, chain) == ("mangle", "OUTPUT") else "filter"
             priority = _PRIORITIES.get(self.name, 0)
-        policy = self.policies.get(chain, "ACCEPT").lower()
-        return Hook(chain.lower(), kind, priority, "accept" if policy == "-" else policy)
+        return Hook(chain.lower(), kind, priority, self.policies.get(chain, "ACCEPT").lower())
 
     def reached_from(self, chain: str) -> frozenset[str]:
-        return self._reached.get(chain, frozenset()) | ({chain} & _BUILT_IN)
+        return self._reached.get(chain, frozenset()) | ({chain} & self._built_in)
 
     @cached_property
     def _reached(self) -> dict[str, frozenset[str]]:
@@ -141,7 +144,7 @@ class _Block:
             for chain, lines in self.lines.items()
         }
         reached: dict[str, set[str]] = {}
-        for built_in in self.lines.keys() & _BUILT_IN:
+        for built_in in self._built_in:
             seen: set[str] = set()
             todo = [built_in]
             while todo:

@@ -31,10 +31,11 @@ from crossnet.netfilter.xtables_names import DSCP_CLASSES, TOS_VALUES
 from crossnet.netfilter.xtables_options import Module, Option, Surroundings, masked, parse_address
 
 _EVERY_BIT = 0xFFFFFFFF
+ANY_ZONE = 0xFFFF
 _DESTINATION_CHAINS = frozenset({"PREROUTING", "OUTPUT"})
 
-# These go on with the next rule, and leave of the packet what rules look at.
-_SAYS_NOTHING = frozenset(
+# After these the packet goes on with the next rule, and is what it was for whatever rules look at.
+SAYS_NOTHING = frozenset(
     {
         "ACCOUNT",
         "AUDIT",
@@ -64,7 +65,7 @@ def target_actions(target: Module, chain: str, where: Surroundings) -> list[Acti
     verdict = _VERDICTS.get(name)
     if verdict is not None and not target.options:
         return [verdict]
-    if name in _SAYS_NOTHING:
+    if name in SAYS_NOTHING:
         return []
     read = _TARGETS.get(name)
     if read is not None:
@@ -92,7 +93,8 @@ def _queue(options: list[Option], _: str, __: Surroundings) -> list[Action]:
 
 # ---- translation ------------------------------------------------------------------------------------
 
-_ANY_PORT = Numbers(((1, 65535),))
+# What a source is given at random; a destination keeps its port then (nf_nat_core.c: nf_nat_l4proto_unique_tuple).
+ANY_PORT = Numbers(((1, 65535),))
 
 
 def _port_range(text: str) -> Numbers:
@@ -137,8 +139,8 @@ def _translate(
                 is_random = True
             elif option.name != "--persistent":
                 raise ValueError("an option of no iptables yet")
-        if ports is None and is_random:
-            ports = _ANY_PORT
+        if ports is None and is_random and kind is Translation.SOURCE:
+            ports = ANY_PORT
         return [Translate(kind, Numbers.of(ranges) if ranges else None, ports)]
 
     return read
@@ -151,7 +153,7 @@ def _with_ports(kind: Translation) -> Callable[[list[Option], str, Surroundings]
             if option.name == "--to-ports":
                 ports = _port_range(option.value)
             elif option.name in ("--random", "--random-fully"):
-                ports = ports or _ANY_PORT
+                ports = ports or (ANY_PORT if kind is Translation.MASQUERADE else None)
             else:
                 raise ValueError("an option of no iptables yet")
         return [Translate(kind, None, ports)]
@@ -230,14 +232,21 @@ def _ct(options: list[Option], _: str, __: Surroundings) -> list[Action]:
         match option.name:
             case "--notrack":
                 actions.append(NoTrack())
-            case "--zone" | "--zone-orig" | "--zone-reply":
-                # flows are looked up among those of the zone, so the state may be another
-                actions.append(Rewrite(Field.CT_STATE, None, 0xFF))
+            case "--zone" | "--zone-reply":
+                actions.append(_zone(option.value))
+            case "--zone-orig":  # its answers are of zone 0 as before, and looked up there too
+                actions.append(Rewrite(Field.CT_ZONE, 0, ANY_ZONE))
             case "--helper" | "--ctevents" | "--expevents" | "--timeout" | "--orig" | "--reply":
                 pass
             case _:
                 raise ValueError("an option of no iptables yet")
     return actions
+
+
+def _zone(text: str) -> Rewrite:
+    if text == "mark":
+        return Rewrite(Field.CT_ZONE, None, ANY_ZONE, Field.MARK)
+    return Rewrite(Field.CT_ZONE, int(text, 0), ANY_ZONE)
 
 
 def _tproxy(options: list[Option], _: str, __: Surroundings) -> list[Action]:

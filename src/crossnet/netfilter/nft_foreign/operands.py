@@ -92,6 +92,7 @@ def _flipped(within: Operand, bits: Any) -> Operand:
 # ---- what nft tests before --------------------------------------------------------------------------
 
 _ETHER_TYPES = {4: 0x0800, 6: 0x86DD}
+_ARPHRD_ETHER = 1
 
 
 def is_of_family(number: int, family: str) -> tuple[Test, ...]:
@@ -103,6 +104,13 @@ def is_of_family(number: int, family: str) -> tuple[Test, ...]:
             return (Test((Field.ETHER_TYPE,), Numbers(((_ETHER_TYPES[number],) * 2,))),)
         case _:
             return ()
+
+
+def has_ether_header(family: str) -> tuple[Test, ...]:
+    """The packet came by an Ethernet: nft asks that first but on a bridge, and what the host sends came by none."""
+    if family == "bridge":
+        return ()
+    return (Test((Field.IIF_TYPE,), Numbers(((_ARPHRD_ETHER,) * 2,))),)
 
 
 def is_of_protocol(number: int) -> tuple[Test, ...]:
@@ -128,6 +136,8 @@ def implied(printed: Any, family: str) -> tuple[Test, ...]:
                     return is_of_family(4 if protocol == "ip" else 6, family)
                 case "icmp" | "icmpv6":
                     return _is_icmp(protocol, family)
+                case "ether":
+                    return has_ether_header(family)
                 case _ if protocol in _PROTOCOLS:
                     return is_of_protocol(_PROTOCOLS[protocol])
         case {"concat": [*parts]}:
@@ -161,6 +171,7 @@ _IP6: Mapping[str, tuple[Field, Kind]] = MappingProxyType(
 )
 _IP6_HEADER = 40  # bytes, which `ip6 length` does not count
 _PORTS = {"sport": Field.SOURCE_PORT, "dport": Field.DESTINATION_PORT}
+_ANY_PROTOCOL = {"sport": Field.TH_SOURCE, "dport": Field.TH_DESTINATION}
 _ICMP: Mapping[tuple[str, str], tuple[Field, Kind]] = MappingProxyType(
     {
         ("icmp", "type"): (Field.ICMP_TYPE, values.ICMP_TYPE),
@@ -181,13 +192,13 @@ def _payload(protocol: str, name: str, family: str) -> Operand:
     if protocol in _WITH_PORTS and name in _PORTS:
         return Operand(_PORTS[name], values.PORT, is_of_protocol(_WITH_PORTS[protocol]))
     if protocol == "th" and name in _PORTS:
-        return Operand(_PORTS[name], values.PORT)
+        return Operand(_ANY_PROTOCOL[name], values.PORT)
     if (protocol, name) == ("tcp", "flags"):
         return Operand(Field.TCP_FLAGS, values.TCP_FLAGS, is_of_protocol(6))
     if (protocol, name) in _ICMP:
         return Operand(*_ICMP[protocol, name], _is_icmp(protocol, family))
     if (protocol, name) == ("ether", "type"):
-        return Operand(Field.ETHER_TYPE, values.ETHER_TYPE)
+        return Operand(Field.ETHER_TYPE, values.ETHER_TYPE, has_ether_header(family))
     raise NotUnderstood
 
 

@@ -9,6 +9,7 @@ from crossnet.netfilter.foreign import Field, Rewrite, Statement
 from crossnet.netfilter.nft_foreign.maps import has_entry
 from crossnet.netfilter.nft_foreign.operands import Operand, implied, is_of_protocol, operand
 from crossnet.netfilter.nft_foreign.values import NotUnderstood, number
+from crossnet.netfilter.xtables_target import ANY_ZONE
 
 # What may be written and is read by no test of this form, nor by the kernel when it forwards.
 _UNREAD_META = frozenset({"priority", "nftrace", "secmark"})
@@ -27,6 +28,8 @@ def rewrite(written: Any, value: Any, family: str) -> tuple[Statement, ...]:
             return _entry(value, family)
         case {"payload": {"protocol": protocol, "field": name}} if (protocol, name) in _UNREAD_HEADER:
             return (*implied(written, family), *_entry(value, family))
+        case {"ct": {"key": "zone", **direction}}:
+            return (*_entry(value, family), _zone(direction.get("dir"), value))
         case {"tcp option": _}:
             # no other packet has options (nft_exthdr.c breaks the rule)
             return (*is_of_protocol(6), *_entry(value, family))
@@ -34,6 +37,12 @@ def rewrite(written: Any, value: Any, family: str) -> tuple[Statement, ...]:
     if not into.is_whole:
         raise NotUnderstood
     return (*into.before, *_entry(value, family), *_written(into, value, family))
+
+
+def _zone(direction: Any, value: Any) -> Rewrite:
+    if direction == "original":  # its answers are of zone 0 as before, and looked up there too
+        return Rewrite(Field.CT_ZONE, 0, ANY_ZONE)
+    return Rewrite(Field.CT_ZONE, value if isinstance(value, int) else None, ANY_ZONE)
 
 
 def _entry(value: Any, family: str) -> tuple[Statement, ...]:

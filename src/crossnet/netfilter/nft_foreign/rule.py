@@ -39,6 +39,7 @@ from crossnet.netfilter.nft_foreign.rewrite import rewrite
 from crossnet.netfilter.nft_foreign.translation import translation
 from crossnet.netfilter.nft_foreign.values import NotUnderstood
 from crossnet.netfilter.nft_foreign.words import words
+from crossnet.netfilter.xtables_target import SAYS_NOTHING
 
 _VERDICTS = frozenset({"accept", "drop", "return", "jump", "goto"})
 # What counts, logs, copies or labels, and lets the packet be; `continue` is what happens anyway.
@@ -47,12 +48,7 @@ _SILENT = frozenset(
 )
 _AT_THE_MOMENT = frozenset({"limit", "quota", "ct count", "connlimit"})
 _TRANSLATIONS = frozenset({"snat", "dnat", "masquerade", "redirect"})
-# Targets of iptables after which the packet goes on as it was, but for what no test of this form reads.
-_SILENT_TARGETS = frozenset(
-    {"LOG", "NFLOG", "ULOG", "AUDIT", "TRACE", "TCPMSS", "CLASSIFY", "CHECKSUM", "TCPOPTSTRIP", "SECMARK"}
-    | {"CONNSECMARK", "TEE", "LED", "IDLETIMER", "RATEEST", "SET"}
-)
-_IMPLIED_ONCE = frozenset({Field.FAMILY, Field.ETHER_TYPE, Field.PROTOCOL})
+_IMPLIED_ONCE = frozenset({Field.FAMILY, Field.ETHER_TYPE, Field.PROTOCOL, Field.IIF_TYPE})
 
 
 def read_rule(printed: Mapping[str, Any], family: str) -> Rule:
@@ -218,7 +214,7 @@ def _element(operation: Any, element: Any, family: str, text: str) -> tuple[Stat
 
 def _compat(kind: Any, name: str, text: str) -> tuple[Statement, ...]:
     """A match or target of iptables, of which nft knows the name alone."""
-    if name == "comment" or name in _SILENT_TARGETS:
+    if name == "comment" or name in SAYS_NOTHING:
         return ()
     if kind == "match":
         return (Perhaps(text, Why.NOT_UNDERSTOOD),)
