@@ -104,7 +104,7 @@ def tcp(space: Space, to: int | None = None) -> Packets:
 
 
 def blockers(walk: Walk) -> list[str]:
-    dropping = (Effect.DROPS, Effect.REJECTS, Effect.UNKNOWN)
+    dropping = (Effect.DROPS, Effect.POLICY_DROPS, Effect.REJECTS, Effect.UNKNOWN)
     return [decision.text for decision in walk.decisions if decision.effect in dropping]
 
 

@@ -142,13 +142,20 @@ def _is_own(place: Place) -> bool:
 
 
 def _rule(place: Place, text: str) -> str:
-    what = text if text.startswith("policy ") else f"rule {text}"
-    return f"table {place.family} {place.table} chain {place.chain}: {what}"
+    return f"{_chain(place)}: rule {text}"
+
+
+def _chain(place: Place) -> str:
+    return f"table {place.family} {place.table} chain {place.chain}"
 
 
 def _told(blocker: Blocker) -> str:
-    where = f"{blocker.hook} {blocker.interface}".strip()
-    words = _rule(blocker.place, blocker.text) if blocker.place else f"{where}: {blocker.text}"
+    if blocker.place is None:
+        words = f"{blocker.hook} {blocker.interface}".strip() + f": {blocker.text}"
+    elif blocker.code == "filter-policy-drop":
+        words = f"{_chain(blocker.place)}: {blocker.text}"
+    else:
+        words = _rule(blocker.place, blocker.text)
     return f"{words} ({blocker.code})" + (f" if {', '.join(blocker.doubts)}" if blocker.doubts else "")
 
 

@@ -11,6 +11,7 @@ from crossnet.reach.rules import BLOCKS, Decision, Effect, Place
 
 _FILTER_CODES = {
     Effect.DROPS: "filter-rule-drop",
+    Effect.POLICY_DROPS: "filter-policy-drop",
     Effect.REJECTS: "filter-reject",
     Effect.QUEUES: "queue-without-listener",
     Effect.UNKNOWN: "filter-rule-drop",
@@ -95,8 +96,6 @@ class Blockers:
             if decision.effect in (Effect.UNKNOWN, Effect.QUEUES):
                 self.doubtful |= self._first(here.may)
             code = _FILTER_CODES[decision.effect]
-            if decision.text == "policy drop" and decision.effect is Effect.DROPS:
-                code = "filter-policy-drop"
-            elif hook == "output":
+            if hook == "output" and decision.effect is not Effect.POLICY_DROPS:
                 code = "src-output-filtered"
             self._add(code, decision.text, here, interface, hook, decision.place, decision.doubts)

@@ -43,7 +43,7 @@ class Passage:
     """What became of packets at one host; `stopped` and `passed` are those that perhaps are, as things are.
 
     A packet in only one of them surely is. Both speak of packets as they came; `flows` is what connection tracking
-    knows of them afterwards.
+    knows of them afterwards, `doubts` the words of what rules leave open.
     """
 
     leaving: tuple[Leaving, ...]
@@ -53,6 +53,7 @@ class Passage:
     stopped: Packets
     passed: Packets
     flows: Packets
+    doubts: tuple[str, ...] = ()
 
 
 class HostWalk:
@@ -112,7 +113,7 @@ class HostWalk:
         packets = space.with_interface(packets, Field.IIF, ingress)
         packets = space.with_interface(packets, Field.OIF, "")
         packets = space.without(packets, Field.CT_STATE, Field.CT_DIRECTION, Field.CT_STATUS)
-        packets = space.unremembered(packets)
+        packets = space.with_value(space.unremembered(packets), Field.CT_ZONE, 0)
         return packets & space.value(Field.CT_STATE, INVALID)
 
     def _ended(self, routed: Here, delivered: Here) -> Passage:
@@ -137,6 +138,7 @@ class HostWalk:
             self.blockers.stopped,
             self.tracking.first(passed) | self.blockers.doubtful,
             everything,
+            tuple(self.walk.doubts),
         )
 
     def _by_hop(self, name: str, out: Here) -> list[tuple[Address | None, Here]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from crossnet.netfilter.foreign import (
     AnyOf,
@@ -11,17 +12,19 @@ from crossnet.netfilter.foreign import (
     Field,
     Map,
     Named,
+    Names,
     Numbers,
     Perhaps,
     ReversePath,
     Rows,
     Table,
     Test,
+    Tool,
     Values,
     Verdict,
 )
 from crossnet.reach.here import Answer, Here
-from crossnet.reach.packets import Packets, Space
+from crossnet.reach.packets import Packets, Space, is_named
 from crossnet.reach.translation import Choose
 
 # What connection tracking expects of the answer, told by the request.
@@ -33,6 +36,9 @@ _ANSWERED = {
     Field.CT_REPLY_SOURCE_PORT: Field.DESTINATION_PORT,
     Field.CT_REPLY_DESTINATION_PORT: Field.SOURCE_PORT,
 }
+
+# What stands there is a port where the protocol has ports, and else nobody knows.
+_PORTS = {Field.TH_SOURCE: Field.SOURCE_PORT, Field.TH_DESTINATION: Field.DESTINATION_PORT}
 
 Result = Verdict | Numbers | Endpoint
 Entries = Sequence[tuple[tuple[Values, ...], Result]]
@@ -55,13 +61,21 @@ class Local:
     bridged: Packets
 
 
+# A host has one table of a tool, a family and a name.
+_Name: TypeAlias = tuple[Tool, str, str]
+
+
+def _name(table: Table) -> _Name:
+    return table.tool, table.family, table.name
+
+
 class Matching:
     """The tests of one host's rules, for the packets of one question."""
 
     def __init__(self, space: Space, local: Local) -> None:
         self.space, self.local = space, local
-        self._answers: dict[int, tuple[Answer, tuple[str, ...]]] = {}
-        self._sets: dict[tuple[int, str, tuple[Field, ...]], tuple[Packets, Packets]] = {}
+        self._answers: dict[tuple[_Name, Test | AnyOf | Perhaps], tuple[Answer, tuple[str, ...]]] = {}
+        self._sets: dict[tuple[_Name, str, tuple[Field, ...]], tuple[Packets, Packets]] = {}
 
     def answer(
         self, table: Table, test: Test | AnyOf | Perhaps | ReversePath, live: Here
@@ -69,9 +83,10 @@ class Matching:
         if isinstance(test, ReversePath):
             must, can = self.local.way_back(test, live.fixed)
             return Answer(must, can), ()
-        known = self._answers.get(id(test))
+        key = _name(table), test
+        known = self._answers.get(key)
         if known is None:
-            known = self._answers[id(test)] = self._asked(table, test)
+            known = self._answers[key] = self._asked(table, test)
         return known
 
     def _asked(self, table: Table, test: Test | AnyOf | Perhaps) -> tuple[Answer, tuple[str, ...]]:
@@ -122,11 +137,13 @@ class Matching:
                 return space.none, space.all, (f"{field_} is not known",)
             found = space.one_bit_of(field_, test.any_bit)
             return found, found, ()
-        if test.mask is not None and isinstance(values, Numbers) and space.knows(test.fields[0]):
+        if test.mask is not None and isinstance(values, Numbers):
+            if not space.knows(test.fields[0]):
+                return space.none, space.all, (f"{test.fields[0]} is not known",)
             found = space.masked(test.fields[0], test.mask, values)
             return found, found, ()
         if isinstance(test.values, Named):
-            key = id(table), test.values.name, test.fields
+            key = _name(table), test.values.name, test.fields
             if key not in self._sets:
                 self._sets[key] = self._rows(test.fields, values)
             must, can = self._sets[key]
@@ -166,8 +183,15 @@ class Matching:
                     side = Field.IIF if field_ is Field.IIF_TYPE else Field.OIF
                     found = space.interfaces(side, names)
                     return found, found
-            case ((Field.PHYS_IN | Field.PHYS_OUT), _):
-                return space.none, self.local.bridged
+            case ((Field.PHYS_IN | Field.PHYS_OUT), Names()):
+                # What came by no bridge came by no port of one: the name is empty.
+                bridged = self.local.bridged
+                return (~bridged, space.all) if is_named("", values) else (space.none, bridged)
+            case ((Field.TH_SOURCE | Field.TH_DESTINATION), Numbers()):
+                port = _PORTS[field_]
+                having = space.present(port)
+                found = space.among((port,), values)
+                return having & found, found | ~having
         return space.none, space.all
 
     def keys(

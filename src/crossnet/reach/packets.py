@@ -55,6 +55,7 @@ _ORDER: tuple[tuple[tuple[Field, ...], int], ...] = (
     ((Field.SOURCE_PORT, Field.CT_SOURCE_PORT), 16),
     ((Field.SOURCE6, Field.CT_SOURCE6), 128),
     ((Field.MARK, Field.CT_MARK), 32),
+    ((Field.CT_ZONE,), 16),
     ((Field.CT_STATUS,), 16),
     ((Field.DSCP,), 6),
     ((Field.ECN,), 2),
@@ -169,7 +170,7 @@ class Space:
     def _among(self, field: Field, values: Values) -> Packets:
         if isinstance(values, Names):
             # Packets come and leave by interfaces that there are; rules may name many others.
-            return self.interfaces(field, {name for name in self._interfaces if _named(name, values)})
+            return self.interfaces(field, {name for name in self._interfaces if is_named(name, values)})
         key = field, values
         if key not in self._made:
             self._made[key] = self._numbers(field, values)
@@ -208,7 +209,7 @@ class Space:
             found &= self.ipv4
         if field.value.endswith("6"):
             found &= self.ipv6
-        if field.value.startswith("ct-") and field is not Field.CT_STATE:
+        if field.value.startswith("ct-") and field not in (Field.CT_STATE, Field.CT_ZONE):
             found &= self.tracked
         first = self.value(Field.FRAGMENT, 0)
         match field:
@@ -451,7 +452,7 @@ def _v4(field: Field) -> Field:
     return address_field(field, Family.V4)
 
 
-def _named(name: str, names: Names) -> bool:
+def is_named(name: str, names: Names) -> bool:
     return name in names.exact or any(name.startswith(prefix) for prefix in names.prefixes)
 
 

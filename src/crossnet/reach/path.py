@@ -42,6 +42,7 @@ class Disposition(StrEnum):
     UNDETERMINED = "undetermined"
 
 
+_NOT_GIVEN_BACK = "reply-not-untranslated"
 _REJECTING = frozenset({"filter-reject", "no-route", "route-unreachable", "route-prohibit", "ttl-expired"})
 
 
@@ -188,7 +189,19 @@ class Walked:
             flows[visit.host] = flows.get(visit.host, space.none) | visit.passage.flows
         self.turned = space.turned()
         arriving, self.missing = self.answers(self.turned, self.ends)
-        self.back, self.back_ends = self.walk(self.turned, arriving, flows)
+        self.back, ends = self.walk(self.turned, arriving, flows)
+        self.back_ends = [end for end in ends if not self._astray(end)]
+        self.back += [self._taken(end) for end in ends if self._astray(end)]
+
+    def _astray(self, end: End) -> bool:
+        """Whether answers are taken by a host that has not asked."""
+        return end.taken and (end.host == self.asked.host) is bool(self.asked.ingress)
+
+    def _taken(self, end: End) -> Visit:
+        words = (
+            "answers come for an address of the host itself, and nothing gives them back what was translated"
+        )
+        return _stopping(self.turned, end.host, end.interface, _NOT_GIVEN_BACK, words, end.here)
 
     def walk(
         self, space: Space, waiting: list[tuple[str, str | None, Here]], flows: Mapping[str, Packets]
@@ -289,6 +302,15 @@ class Walked:
         return here, blocker
 
 
+def _stopping(space: Space, host: str, interface: str, code: str, words: str, here: Here) -> Visit:
+    """A visit of packets that end there."""
+    now = here.may.satisfiable()
+    certain = here.surely.satisfiable() and not (here.may & ~here.surely).satisfiable()
+    blocker = Blocker(code, host, interface, "prerouting", words, certain, now, packets=here.fixed)
+    nothing = Here.of(space.none)
+    return Visit(host, interface, Passage((), nothing, (blocker,), (), here.may, space.none, space.none))
+
+
 def _one_segment(one: Link, other: Link) -> bool:
     """Whether two interfaces seem to be on one wire: the network of one holds an address of the other."""
     return any(
@@ -317,7 +339,8 @@ def _journey(visits: list[Visit], ends: list[End], client: str, missing: tuple[B
             if each.effect is Effect.TRANSLATES
         )
     )
-    doubts = tuple(dict.fromkeys(words for each in blockers for words in each.doubts))
+    unknown = [each.doubts for each in blockers] + [visit.passage.doubts for visit in visits]
+    doubts = tuple(dict.fromkeys(words for each in unknown for words in each))
     arrives = any(end.here.may.satisfiable() for end in ends)
     stopped = any(visit.passage.stopped.satisfiable() for visit in visits)
     either = any((visit.passage.stopped & visit.passage.passed).satisfiable() for visit in visits)
@@ -343,6 +366,8 @@ def _journey(visits: list[Visit], ends: list[End], client: str, missing: tuple[B
         return Journey(Disposition.UNDETERMINED, first.host, first.interface, not arrives, *rest)
     surely = next((each for each in blockers if each.now and each.certain), first)
     bad = Disposition.REJECTED if surely.code in _REJECTING else Disposition.DROPPED
+    if surely.code == _NOT_GIVEN_BACK:
+        bad = Disposition.CONSUMED_LOCALLY
     if surely.host == client and surely.hook == "output":
         bad = Disposition.NOT_SENT
     return Journey(bad, surely.host, surely.interface, not arrives, *rest)

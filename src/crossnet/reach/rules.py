@@ -59,6 +59,7 @@ NAT_PRIORITY = {"prerouting": -100, "output": -100, "input": 100, "postrouting":
 
 class Effect(StrEnum):
     DROPS = "drops"
+    POLICY_DROPS = "policy-drops"  # what no rule of the chain has decided about
     REJECTS = "rejects"
     QUEUES = "queues"
     UNKNOWN = "unknown"
@@ -67,7 +68,7 @@ class Effect(StrEnum):
     NOT_TRACKED = "not-tracked"
 
 
-BLOCKS = frozenset({Effect.DROPS, Effect.REJECTS, Effect.QUEUES, Effect.UNKNOWN})
+BLOCKS = frozenset({Effect.DROPS, Effect.POLICY_DROPS, Effect.REJECTS, Effect.QUEUES, Effect.UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Place:
 class Decision:
     """What one rule, or a chain's policy, does with the packets that come to it.
 
-    `doubts` are the words of what could not be known on the way to it and in it.
+    `doubts` are the words of what could not be known in it, and where that is nothing, on the way to it.
     """
 
     place: Place
@@ -126,6 +127,7 @@ class Walk:
         self.local, self.matching = local, Matching(space, local)
         self.none = Here.of(space.none)
         self.decisions: list[Decision] = []
+        self.doubts: dict[str, None] = {}  # in their order, what could not be known of these packets
 
     # ---- hooks --------------------------------------------------------------------------------------
 
@@ -172,7 +174,7 @@ class Walk:
         self._chain(at, here)
         left = self._all(at.ended.returned)
         if left and chain.hook.policy == "drop":
-            self._decide(at, Effect.DROPS, left)
+            self._decide(at, Effect.POLICY_DROPS, left)
             left = self._stopped(left)
         at.ended.accepted.append(left)
         return at.ended
@@ -197,7 +199,8 @@ class Walk:
         for statement in rule.statements:
             if isinstance(statement, Test | AnyOf | Perhaps | ReversePath):
                 answer, doubts = self.matching.answer(at.table, statement, live)
-                at = replace(at, doubts=(*at.doubts, *doubts)) if doubts else at
+                if doubts and (live.fixed & can & answer.can & ~answer.must).satisfiable():
+                    at = self._doubting(at, *doubts)
                 must, can = must & answer.must, can & answer.can
                 if few and not (live.fixed & can).satisfiable():
                     return skipped.joined(live)
@@ -219,7 +222,7 @@ class Walk:
                     self._stop(at, statement, live)
                     return skipped.joined(live)
                 case Choice():
-                    at = replace(at, doubts=(*at.doubts, statement.text))
+                    at = self._doubting(at, statement.text)
                     for verdict in statement.verdicts:
                         skipped = skipped.joined(self._verdict(at, verdict, self._perhaps(live)))
                     return skipped
@@ -229,7 +232,7 @@ class Walk:
                 case Translate():
                     live = self._translated(at, statement, live)
                 case Rewrite():
-                    live = self._rewritten(statement, live)
+                    live = self._rewritten(at, statement, live)
                 case NoTrack():
                     live = self._untracked(at, live)
                 case Offload():
@@ -237,8 +240,7 @@ class Walk:
                 case _:
                     return skipped.joined(self._verdict(at, statement, live))
             only_tested = False
-        skipped, live = self._split(skipped, live, Answer(must, can))
-        return skipped.joined(live)
+        return skipped.joined(live)  # what fails the last tests goes on like what passes them
 
     def _split(self, skipped: Here, live: Here, answer: Answer) -> tuple[Here, Here]:
         if answer.must == self.space.all:
@@ -258,7 +260,7 @@ class Walk:
                 effect, words = Effect.QUEUES, "a program decides"
             case Unknown() | Tproxy():
                 effect, words = Effect.UNKNOWN, what.text
-        self._decide(replace(at, doubts=(*at.doubts, words)), effect, live)
+        self._decide(self._doubting(at, words), effect, live)
         at.ended.accepted.append(self._perhaps(live))
 
     def _verdict(self, at: _At, verdict: Verdict, live: Here) -> Here:
@@ -298,7 +300,7 @@ class Walk:
         following = self.none
         entries, settled = self.matching.entries(at.table, verdicts.map)
         if not settled:
-            at = replace(at, doubts=(*at.doubts, f"the map {_name(verdicts.map)} changes by itself"))
+            at = self._doubting(at, f"the map {_name(verdicts.map)} changes by itself")
         if entries is None:
             self._stop(at, Unknown(f"the map {_name(verdicts.map)} is not known"), live)
             return following, live
@@ -316,7 +318,15 @@ class Walk:
 
     def _decide(self, at: _At, effect: Effect, here: Here) -> None:
         place = Place(at.table.tool, at.table.family, at.table.name, at.chain.name, at.hook)
-        self.decisions.append(Decision(place, effect, at.text, here, tuple(dict.fromkeys(at.doubts))))
+        doubts = tuple(dict.fromkeys(at.doubts))
+        if not doubts and (here.fixed & ~here.surely).satisfiable():
+            doubts = tuple(self.doubts)
+        self.decisions.append(Decision(place, effect, at.text, here, doubts))
+
+    def _doubting(self, at: _At, *words: str) -> _At:
+        """The same, where this cannot be known: so all that comes of it cannot be, in later rules too."""
+        self.doubts |= dict.fromkeys(words)
+        return replace(at, doubts=(*at.doubts, *words))
 
     def _all(self, many: Sequence[Here]) -> Here:
         """All of these together."""
@@ -343,7 +353,7 @@ class Walk:
         if entries is None:
             side = Field.DESTINATION6 if destination else Field.SOURCE6
             words = f"the map {_name(translate.map)} is not known"
-            self._decide(replace(at, doubts=(*at.doubts, words)), Effect.TRANSLATES, live)
+            self._decide(self._doubting(at, words), Effect.TRANSLATES, live)
             anything = live.through(lambda packets: self.space.without(packets, side))
             at.ended.translated.append(self._perhaps(anything))
             return self._perhaps(live)
@@ -368,10 +378,19 @@ class Walk:
             given = self._perhaps(given)
         at.ended.translated.append(given)
 
-    def _rewritten(self, rewrite: Rewrite, live: Here) -> Here:
+    def _rewritten(self, at: _At, rewrite: Rewrite, live: Here) -> Here:
         space, field_ = self.space, rewrite.field
         if not space.knows(field_):
             return live
+        if field_ is Field.CT_ZONE:
+            # The first that says one counts, and only before connection tracking has seen it (xt_CT.c, nft_ct.c).
+            waiting = Answer.sure(space.state(INVALID) & space.value(field_, 0))
+            others, live = live.failing(waiting), live.passing(waiting)
+            return others.joined(self._changed(at, rewrite, live)) if live else others
+        return self._changed(at, rewrite, live)
+
+    def _changed(self, at: _At, rewrite: Rewrite, live: Here) -> Here:
+        space, field_ = self.space, rewrite.field
         if rewrite.source is not None and space.knows(rewrite.source):
             source, having = rewrite.source, space.present(rewrite.source)
             return live.through(
@@ -381,6 +400,7 @@ class Walk:
             )
         value = rewrite.value
         if value is None or rewrite.source is not None:
+            self._doubting(at, at.text)
             return self._perhaps(live.through(lambda packets: space.blurred(packets, field_, rewrite.mask)))
         return live.through(lambda packets: space.rewritten(packets, field_, rewrite.mask, value))
 

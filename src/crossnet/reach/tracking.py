@@ -48,7 +48,7 @@ _OF_THE_PACKET = (
 _OF_THE_WAY = (
     *(Field.IIF, Field.OIF, Field.MARK, Field.TTL, Field.PACKET_TYPE, Field.CT_MARK),
     *(Field.CT_STATE, Field.CT_DIRECTION, Field.CT_STATUS, Field.CT_SOURCE6, Field.CT_DESTINATION6),
-    *(Field.CT_SOURCE_PORT, Field.CT_DESTINATION_PORT),
+    *(Field.CT_SOURCE_PORT, Field.CT_DESTINATION_PORT, Field.CT_ZONE),
 )
 
 
@@ -80,7 +80,10 @@ class Tracking:
             return here
         space = self.space
         bit = _SNAT if hook in ("prerouting", "output") else DNAT
-        translated = Answer.sure(space.value(Field.CT_DIRECTION, 1) & space.one_bit_of(Field.CT_STATUS, bit))
+        answers = space.tracked & space.value(
+            Field.CT_DIRECTION, 1
+        )  # others have no flow, and nothing to be given back
+        translated = Answer.sure(answers & space.one_bit_of(Field.CT_STATUS, bit))
         back = here.passing(translated)
         if back:
             sides = Field.DESTINATION6 if bit == _SNAT else Field.SOURCE6

@@ -1,0 +1,137 @@
+"""Rules with a meaning of their own on the gateway, and packets through it: what reach says is what happens."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from ipaddress import ip_address
+
+import pytest
+
+from crossnet.values import Protocol
+from lacking import lacking
+from reach.conformance import FIRST_TAG, HOSTS, Configuration, Hosts, Sent, Watch, compare, send
+
+pytestmark = pytest.mark.lab
+
+TOOLS = ("ip", "nft", "iptables-legacy-restore")
+ROUTES = {
+    "app": ["route add default via 10.1.0.1", "-6 route add default via fd00:1::1"],
+    "gateway": ["route add 10.9.0.0/24 via 10.2.0.2"],
+    "target": ["route add 10.1.0.0/16 via 10.2.0.1", "-6 route add fd00:1::/64 via fd00:2::1"],
+}
+
+
+@pytest.fixture(autouse=True)
+def possible() -> None:
+    if os.geteuid() != 0:
+        lacking("makes network namespaces by ip-netns, as root")
+    if not all(map(shutil.which, TOOLS)):
+        lacking(f"needs {', '.join(TOOLS)}")
+
+
+def packets() -> list[Sent]:
+    wanted = [
+        (Protocol.ICMP, None, "10.2.0.2"),
+        (Protocol.ICMP, None, "fd00:2::2"),
+        (Protocol.TCP, 80, "10.9.0.1"),
+        (Protocol.UDP, 53, "10.9.0.1"),
+        (Protocol.UDP, 443, "10.2.0.2"),
+        (Protocol.TCP, 22, "fd00:2::2"),
+    ]
+    return [
+        Sent(FIRST_TAG + number, protocol, ip_address(to), port, None, laid=False)
+        for number, (protocol, port, to) in enumerate(wanted)
+    ]
+
+
+def watched(nft: str = "", legacy: str = "") -> tuple[list[str], int]:
+    """With these rules on the gateway: where reach and the kernel differ, and of how many packets reach cannot tell."""
+    made = {host: Configuration(ip=list(ROUTES[host])) for host in HOSTS}
+    made["gateway"].nft = nft
+    made["gateway"].sysctls = {"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "1"}
+    if legacy:
+        made["gateway"].legacy = {"ip": legacy}
+    sent = packets()
+    differences: list[str] = []
+    undetermined = 0
+    with Hosts(f"wh{os.getpid()}", made) as hosts:
+        facts = hosts.facts()
+        watch = Watch(hosts)
+        try:
+            send(hosts, watch, sent)
+        finally:
+            watch.close()
+        for each in sent:
+            found, unsure = compare(each, facts, watch)
+            differences += map(str, found)
+            undetermined += unsure
+    return differences, undetermined
+
+
+def forward(*rules: str) -> str:
+    return "table inet t {\nchain c {\ntype filter hook forward priority 0;\n" + "\n".join(rules) + "\n}\n}\n"
+
+
+ZONE = "*raw\n-A PREROUTING -i eth1 -j CT --zone{} 5\n{}COMMIT\n"
+NAT = "*nat\n-A POSTROUTING -o eth0 -j MASQUERADE\nCOMMIT\n"
+STATEFUL = (
+    "*filter\n-A FORWARD -i eth1 -j ACCEPT\n-A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT\n"
+    "-A FORWARD -j DROP\nCOMMIT\n"
+)
+
+CASES = {
+    "no frame was bridged": (
+        "",
+        "*filter\n-A FORWARD -p icmp -m physdev --physdev-is-bridged -j DROP\n"
+        "-A FORWARD -p tcp -m physdev ! --physdev-is-in -j DROP\n"
+        "-A FORWARD -p udp -m physdev ! --physdev-in eth9 -j DROP\nCOMMIT\n",
+    ),
+    "a chain by the name of a built-in one": (
+        "",
+        "*filter\n:PREROUTING - [0:0]\n-A PREROUTING -j DROP\n-A FORWARD -p udp -j PREROUTING\nCOMMIT\n",
+    ),
+    "a zone for both ways": ("", ZONE.format("", "-A PREROUTING -i eth0 -j CT --zone 5\n") + NAT + STATEFUL),
+    "a zone for one way": ("", ZONE.format("", "") + STATEFUL),
+    "a zone for one way, and a translation": ("", ZONE.format("", "") + NAT),
+    "a zone of the first packets": ("", ZONE.format("-orig", "") + NAT + STATEFUL),
+    "a zone of the answers that they are not in": ("", ZONE.format("-reply", "") + STATEFUL),
+    "a zone of the answers": (
+        "",
+        ZONE.format("-reply", "-A PREROUTING -i eth0 -j CT --zone 5\n") + NAT + STATEFUL,
+    ),
+    "a zone of nft, and only the first counts": (
+        "table ip z {\nchain c {\ntype filter hook prerouting priority -300;\n"
+        'iifname "eth1" ct zone set 5\niifname "eth1" ct zone set 6\niifname "eth0" ct zone set 5\n}\n}\n',
+        NAT + STATEFUL,
+    ),
+    "what counts in a limited log only": (
+        "",
+        "*filter\n-A FORWARD -m limit --limit 1/min -j LOG\n-A FORWARD -p udp -j DROP\nCOMMIT\n",
+    ),
+    "the frame's type of what came by an Ethernet": (
+        forward(
+            "ether type ip udp dport 53 drop", "ether type != ip tcp dport 80 drop", "ether type ip6 drop"
+        ),
+        "",
+    ),
+    "and of what the host sends": (
+        "table inet t {\nchain c {\ntype filter hook output priority 0;\nether type ip drop\n}\n}\n",
+        "",
+    ),
+    "ports of protocols that have them": (forward("meta l4proto { tcp, udp } th dport { 53, 80 } drop"), ""),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_reach_says_what_happens_and_is_sure_of_it(name: str) -> None:
+    differences, undetermined = watched(*CASES[name])
+    assert not differences, "\n".join(differences)
+    assert not undetermined
+
+
+def test_what_stands_in_place_of_ports_nobody_knows() -> None:
+    """The type and code of an echo are where others have their port (0x0800), and nft compares them."""
+    differences, undetermined = watched(forward("th sport 2048 drop"))
+    assert not differences, "\n".join(differences)
+    assert undetermined == 2, "the echos, and nothing that has ports"
