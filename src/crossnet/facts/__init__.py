@@ -41,17 +41,21 @@ _BRIDGED = {
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything crossnet knows of one host at one instant."""
+    """Everything crossnet knows of one host at one instant.
+
+    Its repr() leaves out what may be long: asyncio.run() makes that of what it returns, twice, and shows it to nobody
+    (Python 3.11: signal.getsignal() looks for the handler of SIGINT among the names of an enum).
+    """
 
     host: str
-    links: tuple[Link, ...]
-    routes: tuple[Route, ...]
-    sysctls: Mapping[str, str]
-    boot_settings: tuple[BootSetting, ...]
-    neighbours: tuple[Neighbour, ...]
+    links: tuple[Link, ...] = field(repr=False)
+    routes: tuple[Route, ...] = field(repr=False)
+    sysctls: Mapping[str, str] = field(repr=False)
+    boot_settings: tuple[BootSetting, ...] = field(repr=False)
+    neighbours: tuple[Neighbour, ...] = field(repr=False)
     capabilities: Capabilities
-    firewall: Firewall
-    files: Mapping[str, FileState | Unreadable] = field(default_factory=dict)
+    firewall: Firewall = field(repr=False)
+    files: Mapping[str, FileState | Unreadable] = field(default_factory=dict, repr=False)
     controller: Address | None = None  # where the host sees crossnet come from, over SSH
     reached_at: Address | None = None  # and on which of its own addresses
     uptime: int = 0  # seconds since the host was started
@@ -60,7 +64,8 @@ class Facts:
     units: Mapping[str, bool] | None = (
         None  # whether each unit of crossnet, or of a manager, runs; None where that is not known
     )
-    policy_rules: tuple[PolicyRule, ...] = ()  # of both families, each in the order in which they are asked
+    # of both families, each in the order in which they are asked
+    policy_rules: tuple[PolicyRule, ...] = field(default=(), repr=False)
     managers: tuple[Manager, ...] = ()  # who else works there
     lookups: Mapping[Lookup, Answered | None] = field(
         default_factory=dict
