@@ -98,6 +98,22 @@ def test_a_command_that_takes_too_long_is_ended_and_told(tmp_path: Path) -> None
         os.kill(int(mark.read_text()), 0)
 
 
+def test_an_answer_that_still_comes_in_is_waited_for() -> None:
+    """Eight parts of 300 kB, half a second apart: more time than was allowed, for as long as it is worth it."""
+    script = "for part in 1 2 3 4 5 6 7 8; do head -c 300000 /dev/zero; sleep 0.5; done"
+    start = time.monotonic()
+    answer = run("sh", "-c", script, timeout=3)
+    assert (answer.returncode, len(answer.stdout)) == (0, 2_400_000)
+    assert time.monotonic() - start > 3
+
+
+def test_a_command_that_prints_a_little_now_and_then_is_ended_in_time() -> None:
+    start = time.monotonic()
+    with pytest.raises(HostError, match=r"no answer within 0\.5 s; it was ended"):
+        run("sh", "-c", "while :; do echo still here; sleep 0.05; done", timeout=0.5)
+    assert time.monotonic() - start < 10
+
+
 @pytest.mark.parametrize("output", ["", ">/dev/null 2>&1"], ids=["holds-our-pipe", "holds-nothing"])
 def test_a_command_that_takes_too_long_is_ended_with_all_that_it_started(tmp_path: Path, output: str) -> None:
     mark = tmp_path / "pid"

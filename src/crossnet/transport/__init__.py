@@ -98,7 +98,10 @@ class Host(Protocol):
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT, limit: int = LIMIT
     ) -> Completed:
         """Run a command to its end; HostError when the host cannot be reached, time runs out, or it prints
-        more than `limit` bytes."""
+        more than `limit` bytes.
+
+        `timeout` is in seconds; what it prints gives it more, so that a long answer may come over a slow line.
+        """
         ...
 
     async def start(self, argv: Sequence[str]) -> Process: ...

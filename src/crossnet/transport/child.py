@@ -137,12 +137,12 @@ async def run_here(
         code, said = (127, "not found") if isinstance(error, FileNotFoundError) else (126, error.strerror)
         return Completed(name, tuple(argv), code, b"", f"{argv[0]}: {said}".encode())
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(timeout) as clock:
             child.feed(stdin)
-            is_whole = await output.is_whole()
+            is_whole = await output.is_whole(clock)
     except TimeoutError:
         over = await child.end()
-        raise too_late(name, argv, timeout, over=over) from None
+        raise too_late(name, argv, output.allowed(timeout), over=over) from None
     except BaseException:
         await child.end()
         raise

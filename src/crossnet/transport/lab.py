@@ -69,14 +69,14 @@ class LabHost(ShellHost):
     ) -> Completed:
         output = Output(limit)
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(timeout) as clock:
                 command = await self._start(argv, output, stdin)
                 try:
-                    is_whole = await output.is_whole()
+                    is_whole = await output.is_whole(clock)
                 finally:
                     await command.close()
         except TimeoutError:
-            raise too_late(self._name, argv, timeout) from None
+            raise too_late(self._name, argv, output.allowed(timeout)) from None
         if not is_whole:
             raise Flood(self._name, f"ran `{shown(argv)}`", limit, output.all())
         return Completed(

@@ -13,6 +13,7 @@ LIMIT = 64 * 2**20  # bytes of one answer, unless more is asked for
 _HIGH_WATER = 2**20  # bytes of a stream kept for a slow reader before the command is made to wait
 _TAIL = 4096  # bytes of a stream's standard error
 _LONGEST = 2**20  # bytes of one line
+_SLOWEST = 64 * 2**10  # bytes a second; an answer that comes faster is waited for, however long it is
 
 
 class Flood(HostError):
@@ -95,10 +96,20 @@ class Output:
     def errors(self) -> bytes:
         return bytes(self._errors)
 
-    async def is_whole(self) -> bool:
-        """When it has ended: True; when it prints more than the limit: False."""
+    def allowed(self, timeout: float) -> float:
+        """The seconds that it may take in all: these, and more, the more of it has come."""
+        return timeout + (self._kept + len(self._errors)) / _SLOWEST
+
+    async def is_whole(self, clock: asyncio.Timeout | None = None) -> bool:
+        """When it has ended: True; when it prints more than the limit: False.
+
+        `clock` is the timeout around it, which is put off with whatever comes.
+        """
+        end = clock.when() if clock is not None else None
         while not self.is_too_much and not self.ended.is_set():
             self._news.clear()
+            if clock is not None and end is not None:
+                clock.reschedule(self.allowed(end))
             await self._news.wait()
         return not self.is_too_much
 
@@ -190,6 +201,6 @@ def too_late(
     return HostError(
         host,
         f"ran `{shown(argv)}`{way}",
-        f"no answer within {timeout:g} s; {ended}",
+        f"no answer within {round(timeout, 1):g} s; {ended}",
         "Look at the host's load and its locks.",
     )

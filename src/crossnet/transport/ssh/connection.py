@@ -73,12 +73,12 @@ class Connection:
         command = Command(output := Output(limit))
         place = Place(self._places)
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(timeout) as clock:
                 await place.enter()
                 await self._start(argv, text, command, place)
                 if stdin:
                     command.feed(stdin)
-                is_whole = await output.is_whole()
+                is_whole = await output.is_whole(clock)
             if not is_whole:
                 tried = f"ran `{shown(argv)}` as {self.settings} with SSH"
                 raise Flood(self._host, tried, limit, output.all())
@@ -88,9 +88,8 @@ class Connection:
                     self._host, self.settings, shown(argv), self._places.most
                 ) from None
             over = await command.end(lambda: self._kill(mark, become))
-            raise too_late(
-                self._host, argv, timeout, over=over, way=f" as {self.settings} with SSH"
-            ) from None
+            way = f" as {self.settings} with SSH"
+            raise too_late(self._host, argv, output.allowed(timeout), over=over, way=way) from None
         except BaseException:
             await command.end(lambda: self._kill(mark, become))
             raise
