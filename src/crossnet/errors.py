@@ -24,12 +24,20 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 # `user:password@`, also as a URL writes it: whatever an error repeats, somebody may have written one into it.
-_PASSWORD = re.compile(r"([^\s:/@]*)(:|%3[aA])(?!//)[^\s@]+@")
+_PASSWORD = re.compile(r"(?::|%3[aA])(?!//)(?=\S)")
 
 
 def without_passwords(text: str) -> str:
     """The text with `…` in the place of each password before an @."""
-    return _PASSWORD.sub(r"\1\2…@", text)
+    *before, rest = text.split("@")
+    return "".join(f"{_hidden(part)}@" for part in before) + rest
+
+
+def _hidden(text: str) -> str:
+    """The text without what follows the first colon of its last word."""
+    word = len(text) - len(re.split(r"\s", text)[-1])
+    found = _PASSWORD.search(text, word)
+    return f"{text[: found.end()]}…" if found else text
 
 
 class CrossnetError(Exception):

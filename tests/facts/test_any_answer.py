@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -12,6 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -254,6 +256,25 @@ def test_every_verb(seed: int) -> None:
     host = Saying(said.encode(errors="replace"), draw.choice((0, 0, *CODES)), draw.choice(PIECES).encode())
     with suppress(CrossnetError):
         asyncio.run(draw.choice(VERBS)(Agent(host, "1234abcd")))
+
+
+@pytest.mark.parametrize("verb", range(len(VERBS)))
+@pytest.mark.parametrize(
+    "said", [b"x" * 2_000_000, b"\n" * 2_000_000, b":" * 2_000_000], ids=["word", "lines", "colons"]
+)
+def test_a_long_answer_is_not_looked_at_forever(verb: int, said: bytes) -> None:
+    """What takes a second of a short answer takes days of this one, wherever each place is searched from each place."""
+
+    def too_long(*_: object) -> None:
+        raise AssertionError("it is still looked at")
+
+    signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(300)
+    try:
+        with suppress(CrossnetError):
+            asyncio.run(VERBS[verb](Agent(Saying(said, 0, b""), "1234abcd")))
+    finally:
+        signal.alarm(0)
 
 
 # ---- everything that follows from facts ------------------------------------------------------------------

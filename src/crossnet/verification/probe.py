@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -138,14 +138,21 @@ async def _carry_out(host: Host, tasks: Sequence[tuple[str, str, str]]) -> list[
     words = [word for task in tasks for word in task]
     completed = await host.run(["sh", "-c", _TASKS, "sh", str(WAIT), boundary, *words], timeout=WAIT + 5)
     with door(host.name, f"sent {len(tasks)} probes", completed.stdout):
-        said = re.findall(rf"(.*?)\n{boundary} (\d+) (\d+)\n", completed.text, re.DOTALL)
-        answers = {int(number): (int(code), text.strip()) for text, number, code in said}
+        answers = dict(_answers(completed.text, boundary))
         if answers.keys() != set(range(len(tasks))):
             raise Unanswered(
                 f"got {len(answers)} results, then: {completed.error_text.strip()[-300:] or 'nothing'}",
                 "Check that `sh` on the host is a POSIX shell and that the account may run commands.",
             )
     return [answers[number] for number in range(len(tasks))]
+
+
+def _answers(printed: str, boundary: str) -> Iterator[tuple[int, tuple[int, str]]]:
+    """Each task's number, exit status and words; a search for the words too would take forever in a long answer."""
+    start = 0
+    for found in re.finditer(rf"\n{boundary} ([0-9]{{1,9}}) ([0-9]{{1,3}})\n", printed):
+        yield int(found[1]), (int(found[2]), printed[start : found.start()].strip())
+        start = found.end()
 
 
 def _sent(host: str, probe: Probe, code: int, said: str) -> Sent:
