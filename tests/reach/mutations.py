@@ -12,6 +12,9 @@ from faults.controller_mutations import Mutation, goes_red
 
 CONFORMANCE = "tests/reach/test_conformance.py::test_what_reach_says_is_what_happens"
 
+WAYS = "tests/reach/test_ip_route_get.py"
+PATH = "tests/reach/test_path.py"
+
 MUTATIONS = tuple(
     Mutation(name, f"reach/{file}", old, new, CONFORMANCE)
     for name, file, old, new in (
@@ -60,8 +63,55 @@ MUTATIONS = tuple(
         (
             "the shorter prefix wins",
             "routing.py",
-            "key=lambda route: (-route.destination.prefixlen,",
-            "key=lambda route: (route.destination.prefixlen,",
+            "return -route.destination.prefixlen,",
+            "return route.destination.prefixlen,",
+        ),
+    )
+) + tuple(
+    Mutation(name, f"reach/{file}", old, new, test)
+    for test, name, file, old, new in (
+        (
+            WAYS,
+            "a goto is followed whose rule is not there",
+            "routing.py",
+            "if rule.target in priorities and",
+            "if",
+        ),
+        (
+            WAYS,
+            "a route that refuses is suppressed",
+            "routing.py",
+            "if route.type in REFUSING:  #",
+            "if not route.type:  #",
+        ),
+        (
+            WAYS,
+            "the group of an interface is not asked",
+            "routing.py",
+            "return bool(rule.suppress_group) and",
+            "return False and",
+        ),
+        (
+            WAYS,
+            "of the traffic class of IPv6 three bits count",
+            "routing.py",
+            "bits = 0x7 if asked.family is Family.V4 else 0x3F",
+            "bits = 0x7",
+        ),
+        (
+            WAYS,
+            "the metric before the source of a route",
+            "routing.py",
+            "else _length(route.from_network)",
+            "else 0",
+        ),
+        (WAYS, "the router that is least preferred", "routing.py", "best = max(", "best = min("),
+        (
+            PATH,
+            "a route that is not told is none",
+            "routing.py",
+            "and not route.unknown else (None,))",
+            "else (None,))",
         ),
     )
 )

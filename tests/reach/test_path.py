@@ -12,7 +12,7 @@ from crossnet.facts.capabilities import Capabilities
 from crossnet.facts.firewall import Firewall
 from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.policy import PolicyRule
-from crossnet.facts.routes import Route
+from crossnet.facts.routes import Route, parse_routes
 from crossnet.netfilter import foreign
 from crossnet.netfilter.foreign import Tool
 from crossnet.netfilter.xtables_save import parse_save
@@ -160,6 +160,24 @@ def test_a_policy_rule_leads_to_its_own_table() -> None:
     answer = asked(APP, gateway, "icmp")
     assert codes(answer)[0] == "route-blackhole"
     assert "blackhole default" in answer.request.blockers[0].text
+
+
+def test_a_route_of_which_not_all_was_told_is_named_and_leaves_the_way_open() -> None:
+    # busybox 1.35 prints no next hops of a multipath route, and no interface in their place.
+    told = "default metric 5\n10.0.44.0/24 dev eth0 proto kernel scope link src 10.0.44.63\n"
+    hidden = next(iter(parse_routes(told, Family.V4)))
+    answer = asked(replace(APP, routes=(*APP.routes[:1], hidden)), with_rules(GATEWAY, SNAT), "icmp")
+    assert answer.request.disposition is Disposition.UNDETERMINED
+    assert "no interface is told" in " ".join(answer.request.doubts)
+    assert not any(each.certain for each in answer.request.blockers)
+    # A smaller one before the way that is told takes its packets perhaps.
+    smaller = replace(hidden, destination=ip_network("10.0.44.1"))
+    answer = asked(replace(APP, routes=(*APP.routes, smaller)), with_rules(GATEWAY, SNAT), "icmp")
+    assert answer.request.disposition is Disposition.UNDETERMINED
+    tunnelled = replace(APP.routes[1], encap="mpls 100")
+    answer = asked(replace(APP, routes=(*APP.routes[:1], tunnelled)), with_rules(GATEWAY, SNAT), "icmp")
+    assert answer.request.disposition is Disposition.UNDETERMINED
+    assert "mpls 100" in " ".join(answer.request.doubts)
 
 
 def test_packets_that_come_to_a_gateway_can_be_asked_without_their_client() -> None:

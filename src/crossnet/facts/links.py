@@ -43,11 +43,6 @@ class LinkAddress:
     label: str = ""
 
     @property
-    def virtual(self) -> bool:
-        """Whether it is a host's and no network's, as of a service on `lo`, or one that VRRP moves (keepalived(8))."""
-        return self.peer is None and self.prefix == self.address.max_prefixlen
-
-    @property
     def network(self) -> Network:
         """The network that is on-link through this address; at a point-to-point link that is the peer."""
         if self.peer is not None:

@@ -192,12 +192,10 @@ NOT_ALL_TOLD = "this ip does not tell all of a rule"
 def not_sure(rules: Iterable[PolicyRule]) -> tuple[PolicyRule, ...]:
     """The rules that a tool told which leaves out what it does not know, such as `not` (measured: busybox 1.35).
 
-    What matches all packets stands there in any case: the kernel's own rules are believed.
+    Where the kernel's own stand (0, 32766 and 32767), they are believed.
     """
     return tuple(
-        rule
-        if rule == PolicyRule(rule.family, rule.priority, table=rule.table)
-        else replace(rule, unknown=f"{rule.unknown} {NOT_ALL_TOLD}".lstrip())
+        rule if rule.is_usual else replace(rule, unknown=f"{rule.unknown} {NOT_ALL_TOLD}".lstrip())
         for rule in rules
     )
 

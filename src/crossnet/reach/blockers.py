@@ -48,7 +48,7 @@ class Blockers:
     def __init__(self, host: str, space: Space, first: Callable[[Packets], Packets]) -> None:
         self.host, self._first = host, first
         self.found: list[Blocker] = []
-        self.stopped = self.doubtful = space.none
+        self.stopped = self.doubtful = self._none = space.none
 
     def block(
         self,
@@ -59,6 +59,7 @@ class Blockers:
         interface: str,
         hook: str = "",
         must: Packets | None = None,
+        doubts: tuple[str, ...] = (),
     ) -> Here:
         """Stop what is in `can`, surely what is in `must`; what goes on is as if it were not stopped."""
         answer = Answer(can if must is None else must, can)
@@ -66,8 +67,16 @@ class Blockers:
         if not seen:
             return here
         self.stopped |= self._first(seen.may)
-        self._add(code, text, seen, interface, hook)
+        self._add(code, text, seen, interface, hook, doubts=doubts)
         return Here(here.may & ~answer.must, here.fixed, here.surely)
+
+    def lose(
+        self, code: str, text: str, here: Here, interface: str, hook: str, doubts: tuple[str, ...]
+    ) -> None:
+        """Give up packets of which is not known what becomes of them from here on."""
+        unsure = Here(here.may, here.fixed, self._none)
+        self.block(code, text, unsure, unsure.fixed, interface, hook, doubts=doubts)
+        self.doubtful |= self._first(here.may)
 
     def _add(
         self,

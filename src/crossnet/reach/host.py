@@ -43,7 +43,7 @@ class Passage:
     """What became of packets at one host; `stopped` and `passed` are those that perhaps are, as things are.
 
     A packet in only one of them surely is. Both speak of packets as they came; `flows` is what connection tracking
-    knows of them afterwards, `doubts` the words of what rules leave open.
+    knows of them afterwards, `doubts` the words of what rules and routes leave open.
     """
 
     leaving: tuple[Leaving, ...]
@@ -77,7 +77,7 @@ class HostWalk:
         self.blockers = Blockers(facts.host, space, self.tracking.first)
         self._block = self.blockers.block
         self._decided = 0
-        self._once = self.none, self.none
+        self._doubts: dict[str, None] = {}
 
     # ---- directions ---------------------------------------------------------------------------------
 
@@ -138,7 +138,7 @@ class HostWalk:
             self.blockers.stopped,
             self.tracking.first(passed) | self.blockers.doubtful,
             everything,
-            tuple(self.walk.doubts),
+            tuple(dict.fromkeys((*self.walk.doubts, *self._doubts))),
         )
 
     def _by_hop(self, name: str, out: Here) -> list[tuple[Address | None, Here]]:
@@ -212,8 +212,11 @@ class HostWalk:
             return self._right_source(seen, family, ingress, ""), self.none
         seen = self._forwarded(seen, family, ingress)
         device = way.device
+        if way.untold:
+            self._lost(led, seen, ingress, "route")
+            return self.none, self.none
         if way.refusal:
-            seen = self._block(way.refusal, str(way), seen, space.all, ingress, "route")
+            seen = self._block(way.refusal, str(way), seen, space.all, ingress, "route", doubts=led.doubts)
             device = self.expected
             if not device:
                 return self.none, self.none
@@ -223,8 +226,13 @@ class HostWalk:
         seen = self._fitting(seen, led, family, device)
         return self.none, self._out(seen, device, way.hop.via if way.hop else None)
 
+    def _lost(self, led: Led, seen: Here, interface: str, hook: str) -> None:
+        words = (led.way.untold, *led.doubts)
+        self.blockers.lose("route-not-told", str(led.way), seen, interface, hook, words)
+
     def _led(self, here: Here, family: Family, iif: str) -> list[tuple[Led, Here]]:
         found = self.routing.lookup(here.fixed, family, iif=iif)
+        self._doubts |= dict.fromkeys(words for led in found for words in led.doubts)
         return [(led, here.passing(Answer(led.must, led.can))) for led in found]
 
     def _out(self, here: Here, device: str, hop: Address | None) -> Here:
@@ -306,7 +314,7 @@ class HostWalk:
         space = self.space
         source = address_field(Field.SOURCE6, family)
         open_source = space.value(source, 0)
-        chosen = self.none
+        chosen = local = routed = self.none
         without = here.passing(Answer.sure(open_source))
         if without:
             for led, seen in self._led(without, family, "lo"):
@@ -322,10 +330,8 @@ class HostWalk:
                     space.any_of(space.value(Field.PROTOCOL, each) for each in (TCP, UDP)) & ~open_source
                 )
                 chosen = chosen.joined(given.passing(again))
-                local, out = self._one_way_out(led, given.failing(again))
-                self._once = (self._once[0].joined(local), self._once[1].joined(out))
-        local, routed = self._once
-        self._once = self.none, self.none
+                more_local, more = self._one_way_out(led, given.failing(again))
+                local, routed = local.joined(more_local), routed.joined(more)
         for led, seen in self._led(chosen.joined(here.failing(Answer.sure(open_source))), family, "lo"):
             more_local, more = self._one_way_out(led, seen)
             local, routed = local.joined(more_local), routed.joined(more)
@@ -342,9 +348,12 @@ class HostWalk:
         device = way.device
         if not seen:
             return self.none, self.none
+        if way.untold and way.type not in ("local", "anycast"):
+            self._lost(led, seen, "", "output")
+            return self.none, self.none
         if way.refusal:
             code = "src-no-route" if way.refusal == "no-route" else way.refusal
-            seen = self._block(code, str(way), seen, space.all, "", "output")
+            seen = self._block(code, str(way), seen, space.all, "", "output", doubts=led.doubts)
             device = self.expected
             if not device:
                 return self.none, self.none

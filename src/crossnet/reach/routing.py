@@ -6,16 +6,18 @@ net/core/fib_rules.c.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 
 from crossnet.facts import Facts
 from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import Hop, Route
-from crossnet.facts.sysctls import interface_setting
+from crossnet.facts.sysctls import FORWARDING, effective_rp_filter, interface_setting
 from crossnet.netfilter.foreign import Field, Numbers
+from crossnet.netfilter.protocol_names import PROTOCOLS
 from crossnet.reach.packets import Packets, Space, address_field
-from crossnet.values import Address, Family, family_of, network
+from crossnet.values import Address, Family, Network, family_of, network
 
 # What a kernel has before anybody adds a rule (fib_default_rules_init, fib6_rules_net_init).
 _USUAL = {
@@ -27,10 +29,13 @@ _USUAL = {
     Family.V6: (PolicyRule(Family.V6, 0, table="local"), PolicyRule(Family.V6, 32766, table="main")),
 }
 _TABLES = {"255": "local", "254": "main", "253": "default"}
-_PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "dccp": 33, "ipv6-icmp": 58, "icmpv6": 58, "sctp": 132}
+# RFC 4191, of which the higher wins; a route that says none is of the medium one.
+_PREFERENCES = {"low": 1, "medium": 2, "": 2, "high": 3}
 
 # Routes that end a lookup with an error.
 REFUSING = {"blackhole": "route-blackhole", "unreachable": "route-unreachable", "prohibit": "route-prohibit"}
+# Routes that need an interface.
+_WITH_A_WAY = frozenset(("unicast", "local", "broadcast", "anycast", "multicast"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +61,28 @@ class Way:
     def type(self) -> str:
         return self.route.type if self.route else ""
 
+    @property
+    def untold(self) -> str:
+        """Why it is not known where packets come that way."""
+        if self.route is None:
+            return ""
+        encap = self.hop.encap if self.hop else self.route.encap
+        if encap:
+            return f"packets go into a tunnel (encap {encap})"
+        return self.route.unknown if self.hop is None and self.type in _WITH_A_WAY else ""
+
     def __str__(self) -> str:
         return str(self.route or self.rule or "no route")
 
 
 @dataclass(frozen=True, slots=True)
 class Led:
-    """The packets that a lookup leads one way: surely, and perhaps."""
+    """The packets that a lookup leads one way, surely and perhaps, and the words of what leaves that open."""
 
     must: Packets
     can: Packets
     way: Way
+    doubts: tuple[str, ...] = ()
 
 
 class Routing:
@@ -74,17 +90,16 @@ class Routing:
 
     def __init__(self, facts: Facts, space: Space) -> None:
         self.facts, self.space = facts, space
-        self._tables: dict[tuple[str, Family], list[Route]] = {}
+        tables: dict[tuple[str, Family], list[Route]] = {}
         for route in facts.routes:
             key = _TABLES.get(route.table, route.table), family_of(route.destination)
-            self._tables.setdefault(key, []).append(route)
+            tables.setdefault(key, []).append(route)
         for family in Family:
-            if not self._tables.get(("local", family)):
-                self._tables["local", family] = list(_own_addresses(facts, family))
-        for routes in self._tables.values():
-            # fib_alias: the longer prefix first, then the narrower type of service, then the lower metric.
-            routes.sort(key=lambda route: (-route.destination.prefixlen, -route.tos, route.metric))
-        known = {family: [rule for rule in facts.policy_rules if rule.family is family] for family in Family}
+            if not tables.get(("local", family)):
+                tables["local", family] = list(_own_addresses(facts, family))
+        self._tables = {key: _in_order(routes, key[1]) for key, routes in tables.items()}
+        rules = sorted(facts.policy_rules, key=lambda rule: rule.priority)
+        known = {family: [rule for rule in rules if rule.family is family] for family in Family}
         self.rules = {family: known[family] or list(_USUAL[family]) for family in Family}
 
     def setting(self, family: Family, interface: str, key: str) -> str:
@@ -107,19 +122,20 @@ class Routing:
         family: Family,
         *,
         iif: str = "lo",
-        oif: str = "",
         back: bool = False,
         marked: bool = True,
     ) -> list[Led]:
         """Where the packets are led, or, with `back`, where answers to their sources would be.
 
-        `iif` is lo for what the host itself sends; with `oif` only routes by that interface count.
+        `iif` is lo for what the host itself sends.
         """
         space = self.space
-        asked = _Asked(space.turned() if back else space, family, iif, oif, marked)
+        asked = _Asked(space.turned() if back else space, family, iif, marked)
         found: list[Led] = []
+        doubts: dict[str, None] = {}
         must = can = packets
         waiting: dict[int, list[tuple[Packets, Packets]]] = {}
+        priorities = {rule.priority for rule in self.rules[family]}
         for rule in self.rules[family]:
             for more_must, more_can in waiting.pop(rule.priority, []):
                 must, can = must | more_must, can | more_can
@@ -127,92 +143,160 @@ class Routing:
                 continue
             holds, may = self._selected(rule, asked)
             hit_must, hit_can = must & holds, can & may
+            if not hit_can.satisfiable():
+                continue
+            if holds != may:
+                doubts[f"rule {rule}"] = None
             must, can = must & ~may, can & ~holds
             match rule.action:
                 case "lookup":
-                    left = self._looked_up(rule, asked, hit_must, hit_can, found)
-                case "goto" if rule.target is not None:
-                    waiting.setdefault(rule.target, []).append((hit_must, hit_can))
+                    left = self._looked_up(rule, asked, hit_must, hit_can, found, doubts)
+                case "goto" if rule.target in priorities and (rule.target or 0) > rule.priority:
+                    waiting.setdefault(rule.target or 0, []).append((hit_must, hit_can))
                     left = (space.none, space.none)
                 case "blackhole" | "unreachable" | "prohibit":
-                    found.append(Led(hit_must, hit_can, Way(rule=rule)))
+                    found.append(Led(hit_must, hit_can, Way(rule=rule), tuple(doubts)))
                     left = (space.none, space.none)
-                case _:
+                case _:  # also a goto whose target is not there: [unresolved]
                     left = (hit_must, hit_can)
             must, can = must | left[0], can | left[1]
-        found.append(Led(must, can, Way()))
-        return [led for led in found if led.can.satisfiable()]
+        assert not waiting, "a goto leads to a rule further on"
+        found.append(Led(must, can, Way(), tuple(doubts)))
+        return [
+            replace(led, doubts=()) if led.must == led.can else led for led in found if led.can.satisfiable()
+        ]
 
     def _looked_up(
-        self, rule: PolicyRule, asked: _Asked, must: Packets, can: Packets, found: list[Led]
+        self,
+        rule: PolicyRule,
+        asked: _Asked,
+        must: Packets,
+        can: Packets,
+        found: list[Led],
+        doubts: dict[str, None],
     ) -> tuple[Packets, Packets]:
         """What goes on with the next rule: what the table does not know, or knows only as the rule suppresses."""
         space = self.space
-        left_must = left_can = space.none
+        left = taken = space.none
         for led in self._of_table(self._table(rule, asked), asked, must, can, rule):
+            doubts |= dict.fromkeys(led.doubts)
             route = led.way.route
             suppressed = route is not None and self._suppressed(rule, led.way, route)
             if route is None or route.type == "throw" or suppressed:
-                left_must, left_can = left_must | led.must, left_can | led.can
+                left |= led.can
             else:
-                found.append(led)
-        return left_must, left_can
+                taken |= led.can
+                found.append(replace(led, doubts=tuple(doubts)))
+        return must & ~taken, left
+
+    def _of_host(self, family: Family) -> Iterator[Route]:
+        return chain.from_iterable(self._tables["local", family])
 
     def _table(self, rule: PolicyRule, asked: _Asked) -> str:
         if not rule.l3mdev:
             return _TABLES.get(rule.table, rule.table)
-        link = self.facts.link(asked.iif if asked.iif != "lo" else asked.oif)
+        link = self.facts.link(asked.iif)
         master = self.facts.link(link.master) if link and link.master else link
         return master.table if master and master.kind == "vrf" else ""
 
     def _suppressed(self, rule: PolicyRule, way: Way, route: Route) -> bool:
+        if route.type in REFUSING:  # only what was found without an error (fib_rules_lookup)
+            return False
         if rule.suppress_prefix is not None and route.destination.prefixlen <= rule.suppress_prefix:
             return True
-        link = self.facts.link(way.device)
+        # Of several next hops IPv4 asks the first (fib4_rule_suppress).
+        first = family_of(route.destination) is Family.V4 and route.hops
+        link = self.facts.link(route.hops[0].device if first else way.device)
         return bool(rule.suppress_group) and link is not None and link.group == rule.suppress_group
 
     def _of_table(
         self, table: str, asked: _Asked, must: Packets, can: Packets, rule: PolicyRule
     ) -> Iterator[Led]:
         space = asked.space
-        routes = self._tables.get((table, asked.family), [])
         side = address_field(Field.DESTINATION6, asked.family)
         number, length = space.common(can, side) if can.satisfiable() else (0, 0)
-        for route in routes:
+        for equals in self._tables.get((table, asked.family), []):
             if not can.satisfiable():
                 return
-            if not _overlaps(route, number, length):
+            first = equals[0]
+            if not _overlaps(first, number, length):
                 continue
-            hops = [hop for hop in self._hops(route) if not asked.oif or hop.device == asked.oif]
-            if route.dead or (
-                route.type in ("unicast", "local", "broadcast", "anycast", "multicast") and not hops
-            ):
+            taken = self._taken(equals, asked.family)
+            if not taken:
                 continue
-            part = space.network(Field.DESTINATION6, route.destination)
-            if route.tos:
-                part &= space.masked(Field.DSCP, 0x7, Numbers(((route.tos >> 2, route.tos >> 2),)))
-            if route.from_network is not None:
-                part &= space.network(Field.SOURCE6, route.from_network)
+            part = space.network(Field.DESTINATION6, first.destination)
+            if first.tos and asked.family is Family.V4:
+                part &= space.masked(Field.DSCP, 0x7, Numbers(((first.tos >> 2, first.tos >> 2),)))
+            if first.from_network is not None:
+                part &= space.network(Field.SOURCE6, first.from_network)
             hit_must, hit_can = must & part, can & part
             if not hit_can.satisfiable():
                 continue
-            must, can = must & ~part, can & ~part
-            if len(hops) > 1:
+            doubts = self._open(taken, asked.family)
+            must = must & ~part
+            if not doubts:
+                can = can & ~part
+            several = (f"which way of {first} is taken",) if len(taken) > 1 else ()
+            if doubts or several:
                 hit_must = space.none
-            for hop in hops or (None,):
-                yield Led(hit_must, hit_can, Way(route, hop, rule))
+            for route, hop in taken:
+                yield Led(hit_must, hit_can, Way(route, hop, rule), doubts + several)
         if can.satisfiable():
             yield Led(must, can, Way())
 
+    def _taken(self, equals: Sequence[Route], family: Family) -> list[tuple[Route, Hop | None]]:
+        """The routes and next hops of which one is taken, of routes that are for the same packets.
+
+        IPv4 takes the first that is alive. IPv6 takes the preferred one (RFC 4191, rt6_score_route), and by turns
+        those with a router, which are one route to it (rt6_qualify_for_ecmp), and those that are equal.
+        """
+        alive = [
+            (route, hop)
+            for route in equals
+            if not route.dead
+            for hop in self._hops(route)
+            or (() if route.type in _WITH_A_WAY and not route.unknown else (None,))
+        ]
+        if family is Family.V4 or len(alive) < 2:
+            return [way for way in alive if way[0] is alive[0][0]]
+        best = max(_PREFERENCES.get(route.preference, 2) for route, _ in alive)
+        preferred = [way for way in alive if _PREFERENCES.get(way[0].preference, 2) == best]
+        one_route = [(route, hop) for route, hop in alive if hop and hop.via and route.protocol != "ra"]
+        if any(way in one_route for way in preferred):
+            preferred += [way for way in one_route if way not in preferred]
+        return preferred
+
+    def _open(self, taken: Sequence[tuple[Route, Hop | None]], family: Family) -> tuple[str, ...]:
+        """Why these routes are perhaps not taken: what they say is not known, or a router of IPv6 did not answer.
+
+        A host that does not forward passes over such a router where there is another way (rt6_check_neigh).
+        """
+        doubts = [f"route {route}: {route.unknown}" for route, _ in taken if route.unknown]
+        if family is Family.V6 and self.facts.sysctls.get(FORWARDING[family], "0") == "0":
+            failed = {(each.address, each.device) for each in self.facts.neighbours if each.state == "FAILED"}
+            doubts += [
+                f"route {route}: {hop.via} did not answer"
+                for route, hop in taken
+                if hop and (hop.via, hop.device) in failed
+            ]
+        return tuple(dict.fromkeys(doubts))
+
     def _hops(self, route: Route) -> list[Hop]:
-        hops = route.hops or ((Hop(route.via, route.device),) if route.device else ())
-        return [hop for hop in hops if not hop.dead]
+        own = Hop(route.via, route.device or "", linkdown=route.linkdown, encap=route.encap)
+        hops = route.hops or ((own,) if route.device else ())
+        return [hop for hop in hops if not hop.dead and not self._passed_over(hop, route)]
+
+    def _passed_over(self, hop: Hop, route: Route) -> bool:
+        """Whether a hop without a carrier is none (ip-sysctl, ignore_routes_with_linkdown)."""
+        family = family_of(route.destination)
+        return hop.linkdown and self.setting(family, hop.device, "ignore_routes_with_linkdown") == "1"
 
     def _selected(self, rule: PolicyRule, asked: _Asked) -> tuple[Packets, Packets]:
         """The packets that a rule's selectors match: surely, and perhaps."""
         space, wanted = asked.space, asked.space.all
         perhaps = bool(rule.unknown)
-        if (rule.iif and rule.iif != asked.iif) or (rule.oif and rule.oif != asked.oif) or rule.tunnel:
+        # What a socket is bound to, and a tunnel's key, are asked of packets that have neither.
+        if (rule.iif and rule.iif != asked.iif) or rule.oif or rule.tunnel:
             wanted = space.none
         if rule.l3mdev and not self._table(rule, asked):
             wanted = space.none
@@ -227,9 +311,11 @@ class Routing:
             elif rule.mark & rule.mark_mask:
                 wanted = space.none
         if rule.tos:
-            wanted &= space.masked(Field.DSCP, 0x7, Numbers(((rule.tos >> 2, rule.tos >> 2),)))
+            # IPv4 compares three bits of the six, as RFC 1349 has them (fib_dscp_masked_match).
+            bits = 0x7 if asked.family is Family.V4 else 0x3F
+            wanted &= space.masked(Field.DSCP, bits, Numbers(((rule.tos >> 2, rule.tos >> 2),)))
         if rule.protocol:
-            number = _PROTOCOLS.get(rule.protocol, int(rule.protocol) if rule.protocol.isdecimal() else None)
+            number = PROTOCOLS.get(rule.protocol, int(rule.protocol) if rule.protocol.isdecimal() else None)
             perhaps = perhaps or number is None
             wanted &= space.all if number is None else space.value(Field.PROTOCOL, number)
         for field, ports in (
@@ -258,9 +344,9 @@ class Routing:
         `out` is the interface by which they would leave, empty where they are for the host itself.
         """
         space = self.space
-        strict = max(int(self.setting(Family.V4, each, "rp_filter") or 0) for each in ("all", ingress))
+        strict = effective_rp_filter(self.facts.sysctls, ingress)
         accept_local = self.either(ingress, "accept_local")
-        local = self._tables["local", Family.V4]
+        local = self._of_host(Family.V4)
         if strict == 0 and not (
             self.custom_rules(Family.V4) or any(route.protocol not in ("kernel", "2") for route in local)
         ):
@@ -324,7 +410,7 @@ class Routing:
         every = space.address(field, network("255.255.255.255/32").network_address)
         sets["broadcast"] = every | space.network(field, network("0.0.0.0/8"))
         for family in Family:
-            for route in self._tables["local", family]:
+            for route in self._of_host(family):
                 if route.type in names.values() and route.type != "multicast":
                     known = sets.get(route.type, space.none)
                     sets[route.type] = known | space.network(field, route.destination)
@@ -344,8 +430,30 @@ class _Asked:
     space: Space
     family: Family
     iif: str
-    oif: str
     marked: bool
+
+
+def _in_order(routes: Iterable[Route], family: Family) -> list[tuple[Route, ...]]:
+    """The routes of a table as a lookup meets them, those of IPv6 that are for the same packets together.
+
+    The longer prefix first, then the narrower type of service (fib_alias) or source (fib6_node_lookup_1), then the
+    lower metric.
+    """
+
+    def place(route: Route) -> tuple[int, int, int]:
+        narrower = route.tos if family is Family.V4 else _length(route.from_network)
+        return -route.destination.prefixlen, -narrower, route.metric
+
+    if family is Family.V4:
+        return [(route,) for route in sorted(routes, key=place)]
+    found: dict[tuple[object, ...], list[Route]] = {}
+    for route in sorted(routes, key=place):
+        found.setdefault((route.destination, route.from_network, route.metric), []).append(route)
+    return list(map(tuple, found.values()))
+
+
+def _length(network: Network | None) -> int:
+    return network.prefixlen if network else 0
 
 
 def _if_any(code: str, must: Packets, can: Packets, words: str) -> list[tuple[str, Packets, Packets, str]]:
