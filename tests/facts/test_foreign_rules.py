@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from crossnet.netfilter.foreign import Tool
+from crossnet.netfilter.foreign import Field, Named, Numbers, Test, Tool
+from crossnet.netfilter.nft_foreign import ruleset
 from facts.recorded import facts_of
 
 RECORDING = Path(__file__).parent / "recordings" / "everything.json"
@@ -86,6 +87,47 @@ def test_chains_of_which_one_tool_prints_less_are_those_of_nft(recording: dict[s
 def test_a_native_chain_in_a_table_of_iptables_is_there(recording: dict[str, Any]) -> None:
     told = with_nft(recording, chain("forward", **{**FORWARD, "policy": "drop"}))
     assert words(told) == {(Tool.NFT, "ip", "filter", "forward"): []}
+
+
+SETS = {"set": {"family": "ip", "table": "filter", "name": "people", "handle": 3, "type": "ipv4_addr"}}
+ONE = {"op": "==", "left": {"payload": {"protocol": "ip", "field": "saddr"}}, "right": "@people"}
+
+
+def test_a_set_of_nft_and_one_of_ipset_may_have_one_name(recording: dict[str, Any]) -> None:
+    told = {
+        **with_nft(
+            recording,
+            {"set": {**SETS["set"], "elem": ["10.0.0.1"]}},
+            chain("FORWARD", **FORWARD),
+            rule({"match": ONE}, {"drop": None}),
+            rule({"xt": {"type": "match", "name": "set"}}, {"drop": None}),
+        ),
+        "iptables-nft-save": [
+            *TOLD_BY_IPTABLES[:2],
+            "[0:0] -A FORWARD -j DROP",
+            "[0:0] -A FORWARD -m set --match-set people src -j DROP",
+            "COMMIT",
+        ],
+        "ipset save": ["create people hash:ip family inet", "add people 10.0.0.2"],
+    }
+    (table,) = facts_of("gateway", told).firewall.foreign
+    native, xt = (each.statements[0] for each in table.chains["FORWARD"].rules)
+    assert native == Test((Field.SOURCE4,), Named("people"))
+    assert xt == Test((Field.SOURCE4,), Named("people", ipset=True))
+    for held, last in ((table.sets, 1), (table.ipsets, 2)):
+        assert held["people"].members == Numbers(((0x0A000000 + last,) * 2,))
+
+
+def test_sets_of_a_table_that_two_tools_tell_are_read_when_somebody_asks(
+    recording: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {**with_nft(recording, SETS, *TOLD_BY_NFT), "iptables-nft-save": TOLD_BY_IPTABLES}
+    read: list[str] = []
+    monkeypatch.setattr(ruleset, "_set", lambda body, *_: read.append(body["name"]))
+    (table,) = facts_of("gateway", told).firewall.foreign
+    assert read == []
+    assert table.sets["people"] is None
+    assert read == ["people"]
 
 
 def test_legacy_tables_are_there_beside_those_of_nft_and_without_nft(recording: dict[str, Any]) -> None:

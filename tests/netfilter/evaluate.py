@@ -114,8 +114,8 @@ class Walk:
 
     def _among(self, values: list[int | str | None], where: Values | Rows | Named) -> bool:
         match where:
-            case Named(name=name) if name in self.table.sets:
-                members = self.table.sets[name].members
+            case Named(name=name) if name in (sets := self.table.ipsets if where.ipset else self.table.sets):
+                members = sets[name].members
                 assert members is not None, name
                 return self._among(values, members)
             case Named(name=name):

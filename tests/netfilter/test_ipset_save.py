@@ -158,7 +158,7 @@ def test_a_direction_chooses_the_side_of_each_part(directions: str) -> None:
     sets = parse_ipset_save(f"create s {create}\n")
     family = "ip6" if "inet6" in create else "ip"
     tests = set_tests("s", directions.split(","), family, sets)
-    assert tests == tuple(Test(each, Named("s")) for each in fields)
+    assert tests == tuple(Test(each, Named("s", ipset=True)) for each in fields)
 
 
 def test_a_set_holds_nothing_for_another_family_or_with_too_few_directions() -> None:
@@ -171,10 +171,10 @@ def test_a_set_holds_nothing_for_another_family_or_with_too_few_directions() -> 
 def test_a_list_holds_what_its_sets_hold() -> None:
     text = "create a hash:ip\ncreate b hash:ip,port\ncreate m hash:mac\ncreate l list:set size 8\nadd l a\nadd l b\n"
     sets = parse_ipset_save(text)
-    assert set_tests("l", ["dst"], "ip", sets) == (Test((Field.DESTINATION4,), Named("a")),)
+    assert set_tests("l", ["dst"], "ip", sets) == (Test((Field.DESTINATION4,), Named("a", ipset=True)),)
     assert set_tests("l", ["dst", "dst"], "ip", sets) == (
-        Test((Field.DESTINATION4,), Named("a")),
-        Test((Field.DESTINATION4, Field.PROTOCOL, Field.DESTINATION_PORT), Named("b")),
+        Test((Field.DESTINATION4,), Named("a", ipset=True)),
+        Test((Field.DESTINATION4, Field.PROTOCOL, Field.DESTINATION_PORT), Named("b", ipset=True)),
     )
     assert set_tests("l", ["dst"], "ip", parse_ipset_save(text + "add l m\n")) is None
 

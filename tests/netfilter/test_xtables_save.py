@@ -75,6 +75,10 @@ def name(field: Field, *exact: str, prefix: str = "", negated: bool = False) -> 
     return Test((field,), Names(frozenset(exact), frozenset({prefix} if prefix else ())), negated)
 
 
+def ipset(name: str) -> Named:
+    return Named(name, ipset=True)
+
+
 def unknown(text: str) -> Perhaps:
     return Perhaps(text, Why.NOT_UNDERSTOOD)
 
@@ -205,12 +209,12 @@ MATCHES: dict[str, list[Statement]] = {
     "-m addrtype --dst-type LOCAL --limit-iface-in": [
         unknown("-m addrtype --dst-type LOCAL --limit-iface-in")
     ],
-    "-m set --match-set people src": [Test((Field.SOURCE4,), Named("people"))],
-    "-m set ! --match-set people dst": [AnyOf((Test((Field.DESTINATION4,), Named("people")),), negated=True)],
-    "-m set --match-set people src,dst": [Test((Field.SOURCE4,), Named("people"))],
-    "-m set --match-set ports dst": [Test((Field.PROTOCOL, Field.DESTINATION_PORT), Named("ports"))],
+    "-m set --match-set people src": [Test((Field.SOURCE4,), ipset("people"))],
+    "-m set ! --match-set people dst": [AnyOf((Test((Field.DESTINATION4,), ipset("people")),), negated=True)],
+    "-m set --match-set people src,dst": [Test((Field.SOURCE4,), ipset("people"))],
+    "-m set --match-set ports dst": [Test((Field.PROTOCOL, Field.DESTINATION_PORT), ipset("ports"))],
     "-m set --match-set services src,dst": [
-        Test((Field.SOURCE4, Field.PROTOCOL, Field.DESTINATION_PORT), Named("services"))
+        Test((Field.SOURCE4, Field.PROTOCOL, Field.DESTINATION_PORT), ipset("services"))
     ],
     "-m set --match-set services src": [NEVER],
     "-m set ! --match-set services src": [],
@@ -218,8 +222,8 @@ MATCHES: dict[str, list[Statement]] = {
     "-m set --match-set all src": [
         AnyOf(
             (
-                Test((Field.SOURCE4,), Named("people")),
-                Test((Field.PROTOCOL, Field.SOURCE_PORT), Named("ports")),
+                Test((Field.SOURCE4,), ipset("people")),
+                Test((Field.PROTOCOL, Field.SOURCE_PORT), ipset("ports")),
             )
         )
     ],
@@ -228,7 +232,7 @@ MATCHES: dict[str, list[Statement]] = {
         unknown("-m set --match-set people src --return-nomatch")
     ],
     "-m set --match-set people src ! --update-counters --packets-gt 5": [
-        Test((Field.SOURCE4,), Named("people")),
+        Test((Field.SOURCE4,), ipset("people")),
         momentary("-m set --packets-gt 5"),
     ],
     # ---- others
@@ -577,6 +581,6 @@ def test_the_sets_that_rules_fill_are_known() -> None:
 
 
 def test_the_sets_of_the_host_stand_in_each_table() -> None:
-    sets = tables(WHOLE_TEXT)["filter"].sets
+    sets = tables(WHOLE_TEXT)["filter"].ipsets
     assert sets["people"].members == Numbers(((four("10.0.0.5"), four("10.0.0.5")),))
     assert sets["all"].members is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -338,7 +337,7 @@ def _together(table: form.Table, saved: form.Table | None) -> form.Table:
         name: _with_words(chain, saved.chains[name]) if name in saved.chains else chain
         for name, chain in table.chains.items()
     }
-    return replace(table, chains=chains, sets=ChainMap({}, dict(saved.sets), dict(table.sets)))
+    return replace(table, chains=chains, ipsets=saved.ipsets)
 
 
 def _with_words(chain: form.Chain, saved: form.Chain) -> form.Chain:

@@ -132,9 +132,10 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """The set or map of that name in the same table; with iptables an ipset."""
+    """The set or map of that name in the same table, or with `ipset` the set of ipset, which has names of its own."""
 
     name: str
+    ipset: bool = False
 
 
 # ---- tests ------------------------------------------------------------------------------------------
@@ -416,7 +417,10 @@ class NamedMap:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of one tool; `family` is ip, ip6, inet, arp, bridge or netdev. A dormant one is never entered."""
+    """A table of one tool; `family` is ip, ip6, inet, arp, bridge or netdev. A dormant one is never entered.
+
+    `sets` and `maps` are the table's own, `ipsets` those of the host where iptables has rules in the table.
+    """
 
     tool: Tool
     family: str
@@ -424,4 +428,5 @@ class Table:
     chains: Mapping[str, Chain]
     sets: Mapping[str, Set] = field(default_factory=lambda: MappingProxyType({}))
     maps: Mapping[str, NamedMap] = field(default_factory=lambda: MappingProxyType({}))
+    ipsets: Mapping[str, Set] = field(default_factory=lambda: MappingProxyType({}))
     dormant: bool = False

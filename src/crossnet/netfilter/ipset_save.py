@@ -143,7 +143,7 @@ def set_tests(
             tuple(
                 side.source if directions[side.direction] == "src" else side.destination for side in columns
             ),
-            Named(each.name),
+            Named(each.name, ipset=True),
         )
         for columns, each in held.held
     )

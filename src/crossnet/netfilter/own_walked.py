@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
+from typing import TypeVar
 
 from crossnet import netfilter as own
 from crossnet.netfilter import Engine, foreign
 from crossnet.netfilter.foreign import Field, Names, Numbers, Statement, Tool
 from crossnet.netfilter.iptables_own import PLACES
+from crossnet.netfilter.nft_foreign.ruleset import Lazily
 from crossnet.netfilter.own import TABLE
 from crossnet.netfilter.protocol_names import PROTOCOLS
 from crossnet.values import Network
+
+T = TypeVar("T")
 
 _TOOL = {
     Engine.NFTABLES: Tool.NFT,
@@ -90,13 +95,18 @@ def _enter(tables: list[foreign.Table], tool: Tool, table: own.Table, chain: own
     made = replace(
         here,
         chains=MappingProxyType(chains),
-        sets=MappingProxyType({**here.sets, **written.sets}),
-        maps=MappingProxyType({**here.maps, **written.maps}),
+        sets=_beside(written.sets, here.sets),
+        maps=_beside(written.maps, here.maps),
     )
     if into is None:
         tables.append(made)
     else:
         tables[into] = made
+
+
+def _beside(mine: Mapping[str, T], theirs: Mapping[str, T]) -> Mapping[str, T]:
+    """Both, of which none is read for that."""
+    return Lazily({name: partial(of.__getitem__, name) for of in (theirs, mine) for name in of})
 
 
 def _identity(table: foreign.Table) -> tuple[bool, str, str]:

@@ -116,7 +116,7 @@ class _Block:
             chain: Chain(chain, self._hook(chain), len(lines), partial(_read, lines, chain, surroundings))
             for chain, lines in self.lines.items()
         }
-        return Table(tool, self.family, self.name, MappingProxyType(chains), sets)
+        return Table(tool, self.family, self.name, MappingProxyType(chains), ipsets=sets)
 
     @property
     def _built_in(self) -> frozenset[str]:

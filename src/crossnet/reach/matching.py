@@ -75,7 +75,7 @@ class Matching:
     def __init__(self, space: Space, local: Local) -> None:
         self.space, self.local = space, local
         self._answers: dict[tuple[_Name, Test | AnyOf | Perhaps], tuple[Answer, tuple[str, ...]]] = {}
-        self._sets: dict[tuple[_Name, str, tuple[Field, ...]], tuple[Packets, Packets]] = {}
+        self._sets: dict[tuple[_Name, Named, tuple[Field, ...]], tuple[Packets, Packets]] = {}
 
     def answer(
         self, table: Table, test: Test | AnyOf | Perhaps | ReversePath, live: Here
@@ -123,7 +123,7 @@ class Matching:
         space = self.space
         values: Values | Rows
         if isinstance(test.values, Named):
-            named = table.sets.get(test.values.name)
+            named = (table.ipsets if test.values.ipset else table.sets).get(test.values.name)
             if named is None or named.members is None:
                 return space.none, space.all, (f"the set {test.values.name} is not known",)
             values = named.members
@@ -143,7 +143,7 @@ class Matching:
             found = space.masked(test.fields[0], test.mask, values)
             return found, found, ()
         if isinstance(test.values, Named):
-            key = _name(table), test.values.name, test.fields
+            key = _name(table), test.values, test.fields
             if key not in self._sets:
                 self._sets[key] = self._rows(test.fields, values)
             must, can = self._sets[key]

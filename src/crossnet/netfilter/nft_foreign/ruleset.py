@@ -192,7 +192,7 @@ def _table(family: str, name: str, printed: _Printed, text: str) -> Table:
         ),
         Lazily({each: a_set(start) for each, start in printed.sets.items()}),
         Lazily({each: a_map(start) for each, start in printed.maps.items()}),
-        printed.dormant,
+        dormant=printed.dormant,
     )
 
 
