@@ -34,8 +34,8 @@ CODES = {
         ),
         Code(
             "no-route",
-            "The gateway itself cannot go where the crossing should lead.",
-            "The gateway's main routing table has no route, or a blackhole, for the destination.",
+            "The gateway, or another host on the way, has no route to where packets should go.",
+            "The routing tables that its policy rules lead to have no route, or a blackhole, for the destination.",
             "Add the route on the gateway first: `ip route add NETWORK via ADDRESS dev INTERFACE`.",
         ),
         Code(
@@ -317,6 +317,170 @@ CODES = {
             "/var/lib/crossnet/applied.json without it.",
             "Put the record back from a backup where there is one. Else `crossnet apply` makes it anew and "
             "`crossnet undo` removes what only crossnet makes; forwarding counts as off before crossnet.",
+        ),
+        # ---- what stops packets on their way, or may: in brackets behind a rule, route or setting ----
+        Code(
+            "filter-rule-drop",
+            "A rule drops packets, or does something that can drop them.",
+            "The rules of the chain that is named, walked with these packets; behind `if` stands what could "
+            "not be known.",
+            "Place a rule that accepts before that very rule, in its owner's tool: firewalld, ufw, docker, "
+            "iptables or nft.",
+        ),
+        Code(
+            "filter-policy-drop",
+            "No rule of a chain accepts packets, and the chain's policy drops them.",
+            "The chain that is named, walked with these packets.",
+            "Accept them there: new ones on the way there, `ct state established,related` on the way back.",
+        ),
+        Code(
+            "filter-reject",
+            "A rule refuses packets, and tells their sender.",
+            "The rules of the chain that is named, walked with these packets.",
+            "Place a rule that accepts before that very rule, in its owner's tool.",
+        ),
+        Code(
+            "src-output-filtered",
+            "A rule of a host's own drops what it sends.",
+            "The rules at its output hook, walked with these packets.",
+            "Place a rule that accepts before that very rule, in its owner's tool.",
+        ),
+        Code(
+            "queue-without-listener",
+            "A rule gives packets to a program, which decides; without the program they are dropped.",
+            "A rule with `queue` or `NFQUEUE` meets these packets.",
+            "Start the program, add `bypass` to the rule, or let the rule leave out the crossing.",
+        ),
+        Code(
+            "link-down",
+            "An interface on the way is down.",
+            "The flags of the interface.",
+            "`ip link set INTERFACE up`; without a carrier look at the cable or the port. Its routes have to "
+            "be added again.",
+        ),
+        Code(
+            "next-hop-unresolved",
+            "The next hop did not answer when its address was last asked for.",
+            "The neighbour is FAILED in the list of neighbours.",
+            "`arping -I INTERFACE NEXT-HOP`; on the next hop look at the interface and its address.",
+        ),
+        Code(
+            "arp-not-answered",
+            "A host has the address that is asked for, and does not answer for it on that interface.",
+            "arp_ignore of the interface, and where the address is.",
+            "`sysctl -w net.ipv4.conf.INTERFACE.arp_ignore=0`, or give the interface an address of its own.",
+        ),
+        Code(
+            "destination-absent",
+            "Nobody may have the destination: it was asked for, and did not answer.",
+            "The neighbour is FAILED in the list of neighbours.",
+            "`arping -I INTERFACE DESTINATION`; correct the address, or start the host.",
+        ),
+        Code(
+            "destination-is-broadcast",
+            "The destination is a broadcast or multicast address, which is not forwarded.",
+            "The routes' type for it.",
+            "Name the addresses of hosts in `to`.",
+        ),
+        Code(
+            "interface-forwarding-disabled",
+            "An interface does not forward what comes in by it, though the host forwards.",
+            "net.ipv4.conf.INTERFACE.forwarding is 0.",
+            "`sysctl -w net.ipv4.conf.INTERFACE.forwarding=1`, and the same in /etc/sysctl.d.",
+        ),
+        Code(
+            "reverse-path-filter",
+            "A host drops packets whose source it would answer by another interface.",
+            "The greater of rp_filter of `all` and of the interface, and the route back to the source.",
+            "Give the host a route to the source by that interface, or `sysctl -w "
+            "net.ipv4.conf.INTERFACE.rp_filter=2`.",
+        ),
+        Code(
+            "martian-source",
+            "No packet can come from such a source: it is the host's own, of no host, or not to be forwarded.",
+            "The host's addresses and the routes' type for the source.",
+            "Remove the address from the host that should not have it, or give the sender another one.",
+        ),
+        Code(
+            "route-blackhole",
+            "A route of the type blackhole takes packets, and nobody is told.",
+            "The route that wins, and the policy rule that looks in its table.",
+            "`ip route del blackhole NETWORK`, or a more specific route beside it.",
+        ),
+        Code(
+            "route-unreachable",
+            "A route of the type unreachable takes packets, and their sender is told that the host cannot be "
+            "reached.",
+            "The route that wins, and the policy rule that looks in its table.",
+            "`ip route del unreachable NETWORK`, or a more specific route beside it.",
+        ),
+        Code(
+            "route-prohibit",
+            "A route or policy rule of the type prohibit takes packets, and their sender is told so.",
+            "The route that wins, or the policy rule.",
+            "`ip route del prohibit NETWORK`, `ip rule del pref NUMBER`, or a more specific route beside it.",
+        ),
+        Code(
+            "route-not-told",
+            "A route takes packets, and the host's tools do not tell all of it.",
+            "The route in the words of the host's `ip`, such as busybox of several next hops.",
+            "Ask the host by an `ip` of iproute2, or write that route with one next hop.",
+        ),
+        Code(
+            "forwarding-loop",
+            "Packets come to a host again, as they were.",
+            "The routes of the hosts that they pass.",
+            "Correct the route of the host that sends them back.",
+        ),
+        Code(
+            "ttl-expired",
+            "The time to live of packets is over at a host that should forward them.",
+            "A rule that sets it, or the number of hosts on the way.",
+            "Rule out a forwarding-loop; take out the rule that lowers it.",
+        ),
+        Code(
+            "mtu-exceeded",
+            "Packets are longer than what the interface or the route can carry.",
+            "The MTU of the link and of the route, against the packets' length.",
+            "`ip link set INTERFACE mtu NUMBER` where the network allows it, or clamp TCP's segments to the "
+            "path's MTU.",
+        ),
+        Code(
+            "conntrack-table-full",
+            "Connection tracking is full: what begins a flow is dropped.",
+            "net.netfilter.nf_conntrack_count has reached nf_conntrack_max.",
+            "`sysctl -w net.netfilter.nf_conntrack_max=NUMBER`, and the same in /etc/sysctl.d.",
+        ),
+        Code(
+            "tc-or-xdp-drop",
+            "A program or a filter at an interface sees packets before or after all rules, and may drop them.",
+            "XDP at the link, or a filter or classifier of tc; what it does is not read.",
+            "`tc filter show dev INTERFACE ingress`, `ip link set dev INTERFACE xdp off`; ask its owner.",
+        ),
+        Code(
+            "ipsec-policy-drop",
+            "An IPsec policy is for these packets, and may drop them or send them by another way.",
+            "`ip xfrm policy` on the host.",
+            "Let the IPsec configuration leave out the crossing.",
+        ),
+        Code(
+            "dnat-captures",
+            "A rule gives packets another destination before they are routed.",
+            "The rule that is named, walked with these packets.",
+            "Let its owner leave out the crossing's clients or destinations.",
+        ),
+        Code(
+            "snat-missing",
+            "Nothing gives packets a source that their destination can surely answer.",
+            "The source with which they leave is of none of the gateway's networks there.",
+            "Write `translate: snat`, or give the destination a route to the clients through the gateway.",
+        ),
+        Code(
+            "reply-not-untranslated",
+            "Answers come for an address of a host on the way, and nothing gives them the client's again.",
+            "A translated flow whose answers connection tracking does not see as its own: notrack, or another"
+            " zone.",
+            "Let the rule with `notrack` or a zone leave out the crossing, on both ways alike.",
         ),
         # ---- what verify finds ----
         Code(
