@@ -86,7 +86,14 @@ def plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
     Locked when a transaction is under way or was not finished: its traces are no state to plan from.
     """
     _closed(facts)
-    return make_plan(spec, facts)
+    return _passing(make_plan(spec, facts))
+
+
+def _passing(made: Plan) -> Plan:
+    """The plan; PlanRefused where nothing of a crossing would pass when it is applied."""
+    if made.stopped and made.touched:
+        raise PlanRefused(made.stopped)
+    return made
 
 
 def _closed(facts: Mapping[str, Facts]) -> None:
@@ -132,7 +139,7 @@ async def _apply(made: Plan, site: Site, guard: Guard) -> Applied:
         site,
         what="apply " + ", ".join(crossing.name for crossing in made.spec.crossings),
         guard=guard,
-        replan=lambda facts: make_plan(made.spec, facts),
+        replan=lambda facts: _passing(make_plan(made.spec, facts)),
         prove=prove,
     )
     try:

@@ -166,6 +166,14 @@ CODES = {
             "`ip rule` on the host: it has the priority 0 or 1, or too many rules would be needed.",
             "Give that rule a higher priority number, or let it leave out the crossing's packets.",
         ),
+        Code(
+            "nothing-passes",
+            "Nothing of the crossing would pass when the plan is applied: a rule, a route or a setting that crossnet "
+            "does not own surely stops all of it, and an accept of crossnet's does not override that.",
+            "The rules of every firewall and at every hook, the routes and the settings that its requests and answers "
+            "meet, as they would be then; every one that stops them is listed.",
+            "Let its owner accept the crossing, in the owner's own tool; then plan again. Nothing was changed.",
+        ),
         # ---- what a plan opens, closes and changes ----
         Code(
             "gains-reachability",

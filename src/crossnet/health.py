@@ -155,7 +155,12 @@ def _status(
     applied = _is_applied(name, facts[gateway])
     shared = {host: one.name for host in hosts for one in beside if _touches(one, host)}
     differing, open_ = _compared(passages, plan, facts, shared)
-    unwell = list(dict.fromkeys(reason for passage in passages for reason in _unwell(passage, facts)))
+    unwell = [
+        f"{refusal.message}: {'; '.join(refusal.candidates)}"
+        for refusal in plan.stopped
+        if refusal.where == f"crossing {name}"
+    ]
+    unwell += dict.fromkeys(reason for passage in passages for reason in _unwell(passage, facts))
     verified = last_verified(facts[gateway]).get(name, {})
     failed = verified.get("result") == "unreachable"
     if lost:

@@ -51,7 +51,8 @@ class Plan:
     Among the gateways, and among the clients, those that touch the management path come last, and of these
     the far side first. `guard_order` has all hosts in groups, the far side first: a host is reached through
     hosts of later groups only, so its guard has to be shorter than theirs. `asked` is what the hosts' kernels were
-    asked for it: whoever looks at the hosts again asks it with all the rest.
+    asked for it: whoever looks at the hosts again asks it with all the rest. `stopped` says of which crossings nothing
+    would pass when it is applied, and why.
     """
 
     spec: Spec
@@ -62,6 +63,7 @@ class Plan:
     engines: Mapping[str, Choice]
     guard_order: tuple[tuple[str, ...], ...] = ()
     asked: Mapping[str, tuple[Lookup, ...]] = field(default_factory=dict)
+    stopped: tuple[Refusal, ...] = ()
 
     @property
     def tables(self) -> tuple[tuple[str, RuleTable], ...]:
@@ -189,6 +191,7 @@ def make_plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
         wanted.wanted,
         wanted.engines,
         asked={name: tuple(one.lookups) for name, one in facts.items()},
+        stopped=wanted.stopped,
     )
     return _with_management_path(made, facts)
 

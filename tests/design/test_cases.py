@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from crossnet.api import plan
 from crossnet.codes import CODES
 from crossnet.errors import PlanRefused
 from crossnet.facts import Facts
-from crossnet.planning import Plan, make_plan
+from crossnet.planning import Plan
 from crossnet.show.text import plan_text
 from crossnet.specfile import parse
 from design.factsheet import facts_from
@@ -38,7 +39,7 @@ def facts(case: Path) -> Mapping[str, Facts]:
 
 
 def planned(case: Path) -> Plan:
-    return make_plan(parse((case / "spec.yaml").read_text(encoding="utf-8"), "crossnet.yaml"), facts(case))
+    return plan(parse((case / "spec.yaml").read_text(encoding="utf-8"), "crossnet.yaml"), facts(case))
 
 
 def golden(path: Path) -> str:

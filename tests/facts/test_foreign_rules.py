@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from crossnet.netfilter.foreign import Field, Named, Numbers, Test, Tool
+from crossnet.netfilter.foreign import Accept, Drop, Field, Named, Numbers, Perhaps, Test, Tool
 from crossnet.netfilter.nft_foreign import ruleset
 from facts.recorded import facts_of
 
@@ -145,3 +145,48 @@ def test_a_table_with_flags_is_asked_for_again(recording: dict[str, Any], flags:
     told["nft -t list ruleset"] = ["table ip filter {", "\tflags dormant", "\tchain FORWARD {", "\t}", "}"]
     (table,) = facts_of("gateway", told).firewall.foreign
     assert table.dormant
+
+
+# As nft 1.0.6 and iptables-nft-save 1.8.9 print a chain of iptables in which a native rule with a set stands.
+MIXED = """\
+table ip filter {
+	chain FORWARD {
+		type filter hook forward priority filter; policy drop;
+		ct state related,established counter packets 3 bytes 252 accept
+		ct state ! new counter packets 0 bytes 0 accept
+		ct state new ct original daddr 10.0.0.1 counter packets 0 bytes 0 accept
+		ip saddr { 10.0.0.5, 10.0.0.7 } drop
+	}
+}
+"""
+
+
+def test_a_table_that_iptables_prints_no_more_is_read_from_the_text_of_nft(recording: dict[str, Any]) -> None:
+    conntrack = {"xt": {"type": "match", "name": "conntrack"}}
+    recording["nft -j list ruleset"] = {
+        "nftables": [
+            {"table": {"family": "ip", "name": "filter", "handle": 1}},
+            chain("FORWARD", **(FORWARD | {"policy": "drop"})),
+            *(rule(conntrack, {"accept": None}) for _ in range(3)),
+            rule(SOURCES, {"drop": None}),
+        ]
+    }
+    recording["iptables-nft-save"] = ["# Table `filter' is incompatible, use 'nft' tool."]
+    recording["nft list ruleset"] = MIXED.split("\n")
+    found = facts_of("host", recording).firewall
+    [table] = [each for each in found.foreign if each.name == "filter"]
+    first, second, third, fourth = table.chains["FORWARD"].rules
+    assert first.statements == (Test((Field.CT_STATE,), Numbers(()), any_bit=2 | 4), Accept())
+    assert second.statements == (
+        Test((Field.CT_STATE,), Numbers(()), any_bit=8, negated=True),
+        Accept(),
+    )
+    assert isinstance(third.statements[0], Perhaps), "its text asks for more than a state"
+    assert fourth.statements[-1] == Drop()
+    assert first.text == "ct state related,established counter accept"
+    assert found.left_to_nft == {("ip", "filter")}
+    recording["nft list ruleset"] = MIXED.replace(
+        "\t\tct state ! new counter packets 0 bytes 0 accept\n", ""
+    ).split("\n")
+    [table] = [each for each in facts_of("host", recording).firewall.foreign if each.name == "filter"]
+    assert isinstance(table.chains["FORWARD"].rules[0].statements[0], Perhaps), "the lines are others"

@@ -9,6 +9,7 @@ import pytest
 
 import crossnet
 from crossnet.errors import PlanRefused, RolledBack
+from crossnet.health import State
 from crossnet.lab.build import Lab
 from crossnet.netfilter import Engine
 from crossnet.spec import Spec
@@ -485,11 +486,48 @@ def test_forward_chain_that_drops_is_entered_before_its_drop(bench: Callable[...
     assert b.differences(before) == []
 
 
-def test_foreign_nft_chain_that_drops_is_told(bench: Callable[..., Bench]) -> None:
+@pytest.mark.parametrize(
+    ("hook", "rule", "which"),
+    [
+        ("forward", "", "requests are stopped"),
+        ("forward", "ct state established drop", "answers are stopped"),
+        ("prerouting", "iifname eth1 ip daddr 10.0.44.0/24 drop", "requests are stopped"),
+    ],
+)
+def test_a_crossing_of_which_nothing_would_pass_is_refused(
+    bench: Callable[..., Bench], hook: str, rule: str, which: str
+) -> None:
     b = bench()
+    policy = "accept" if rule else "drop"
+    b.check(
+        "gateway",
+        f"nft 'table inet theirs {{ chain f {{ type filter hook {hook} priority 0; policy {policy}; {rule}; }}; }}'",
+    )
+    with pytest.raises(PlanRefused, match="table inet theirs chain f") as refused:
+        b.plan(b.spec("to: 10.0.44.0/24"))
+    assert "[nothing-passes]" in str(refused.value)
+    assert which in str(refused.value)
+
+
+def test_a_drop_that_comes_after_the_crossing_is_no_reason_not_to_look(bench: Callable[..., Bench]) -> None:
+    b = bench()
+    spec = b.spec("to: 10.0.44.0/24, probe: icmp/10.0.44.1")
+    b.apply(spec)
     b.check(
         "gateway",
         "nft 'table inet theirs { chain f { type filter hook forward priority 0; policy drop; }; }'",
+    )
+    assert b.verify(spec).result is Result.UNREACHABLE
+    [now] = asyncio.run(crossnet.status(spec))
+    assert now.state is State.DEGRADED
+    assert "table inet theirs chain f: policy drop" in now.reasons[0]
+
+
+def test_foreign_nft_chain_that_drops_the_probe_is_told(bench: Callable[..., Bench]) -> None:
+    b = bench()
+    b.check(
+        "gateway",
+        "nft 'table inet theirs { chain f { type filter hook forward priority 0; meta l4proto icmp drop; }; }'",
     )
     spec = b.spec("to: 10.0.44.0/24, probe: icmp/10.0.44.1")
     made = b.plan(spec)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from crossnet.design.asking import lookups
 from crossnet.design.conflicts import conflicts, gateway_settings
 from crossnet.design.engine import Choice, choose
-from crossnet.design.foresight import as_applied, obstacles
+from crossnet.design.foresight import as_applied, foresee
 from crossnet.design.impacts import (
     Impact,
     client_impacts,
@@ -46,13 +46,17 @@ MOST_LINEAR_RULES = 96
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """What should be: resources by host, in no order yet, with the passages they serve and what they open."""
+    """What should be: resources by host, in no order yet, with the passages they serve and what they open.
+
+    `stopped` is why nothing of a crossing would pass all the same.
+    """
 
     passages: tuple[Passage, ...]
     wanted: Mapping[str, tuple[Resource, ...]]
     fenced: frozenset[tuple[str, Family]]
     engines: Mapping[str, Choice]
     impacts: tuple[Impact, ...]
+    stopped: tuple[Refusal, ...] = ()
 
 
 def design(spec: Spec, facts: Mapping[str, Facts]) -> Design:
@@ -119,7 +123,8 @@ def design(spec: Spec, facts: Mapping[str, Facts]) -> Design:
         for name, own in _by_gateway(passages).items()
     }
     then = {name: as_applied(facts[name], wanted[name], by_kernel.get(name, ())) for name in facts}
-    impacts += obstacles(passages, then)
+    foreseen = foresee(passages, then)
+    impacts += foreseen.impacts
     for name in facts:
         live = tuple(dict.fromkeys(wanted[name]))
         crossings = [crossing for crossing in spec.crossings if _touches(crossing, name)]
@@ -139,6 +144,7 @@ def design(spec: Spec, facts: Mapping[str, Facts]) -> Design:
         fenced=frozenset(fenced),
         engines=engines,
         impacts=tuple(dict.fromkeys(impacts)),
+        stopped=foreseen.stopped,
     )
 
 

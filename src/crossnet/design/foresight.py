@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
 from crossnet.design.impacts import Impact
 from crossnet.design.passage import Passage
+from crossnet.errors import Refusal
 from crossnet.facts import Facts
 from crossnet.facts.routes import Route
 from crossnet.facts.sysctls import FORWARDING
@@ -16,6 +18,7 @@ from crossnet.netfilter.own import TABLE
 from crossnet.netfilter.own_walked import with_own
 from crossnet.resources import PolicyRuleResource, Resource, RouteResource, RuleTable, Sysctl
 from crossnet.spec import Translate
+from crossnet.values import Network, host_network
 
 if TYPE_CHECKING:  # sets of packets are slow to import, and not every command asks for them
     from crossnet.reach.blockers import Blocker
@@ -68,19 +71,85 @@ def _place(route: Route) -> tuple[object, ...]:
     return route.table, route.destination, route.metric
 
 
-def obstacles(passages: Sequence[Passage], facts: Mapping[str, Facts]) -> Iterator[Impact]:
-    """What others do with packets of the crossings, on hosts that are as the plan makes them."""
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What others do with packets of the crossings, and the crossings of which surely nothing passes."""
+
+    impacts: tuple[Impact, ...] = ()
+    stopped: tuple[Refusal, ...] = ()
+
+
+def foresee(passages: Sequence[Passage], facts: Mapping[str, Facts]) -> Foreseen:
+    """What becomes of the crossings' packets on hosts that are as the plan makes them."""
     from crossnet.reach.path import Walked, reached
 
     told: dict[tuple[Tell, str], dict[str, None]] = {}
+    refusals: list[Refusal] = []
     for passage in passages:
-        for asked in _questions(passage):
+        ends: list[tuple[str, tuple[Blocker, ...]]] = []
+        for asked in _questions(passage, facts):
             walked = Walked(asked, {name: facts[name] for name in {asked.host, passage.gateway}})
-            for tell, host, words in _others(passage, walked, reached(walked)):
+            answer = reached(walked)
+            ends.append(_end_of_all(answer))
+            for tell, host, words in _others(passage, walked, answer):
                 told.setdefault((tell, host), {})[words] = None
+        # What stops one client only is told; the crossing is there for the others.
+        if ends and all(blockers for _, blockers in ends):
+            refusals += [_refusal(passage, facts, which, blockers) for which, blockers in ends]
+    impacts = []
     for (tell, host), lines in told.items():
         rest = f" and {len(lines) - MOST_RULES} more" if len(lines) > MOST_RULES else ""
-        yield tell(host, "; ".join(list(lines)[:MOST_RULES]) + rest)
+        impacts.append(tell(host, "; ".join(list(lines)[:MOST_RULES]) + rest))
+    return Foreseen(tuple(impacts), tuple(dict.fromkeys(refusals)))
+
+
+# What a rule, a route or a setting does that stays; a link may come up, and a neighbour answer, at any moment.
+_STAYS = frozenset(
+    {
+        *("filter-rule-drop", "filter-policy-drop", "filter-reject", "src-output-filtered"),
+        *("reverse-path-filter", "martian-source"),
+        *("route-blackhole", "route-unreachable", "route-prohibit"),
+    }
+)
+
+
+def _end_of_all(answer: Reached) -> tuple[str, tuple[Blocker, ...]]:
+    """What surely stops all requests, or else all answers; nothing where some may pass."""
+    from crossnet.reach.path import Disposition
+
+    for which, journey in (("requests", answer.request), ("answers", answer.reply)):
+        bad = journey.disposition in (Disposition.DROPPED, Disposition.REJECTED, Disposition.NOT_SENT)
+        if journey.whole and bad:
+            # No spec means that a network's broadcast address be reached.
+            blockers = (each for each in journey.blockers if each.code != "destination-is-broadcast")
+            sure = tuple(each for each in blockers if each.now and each.certain)
+            stays = all(each.code in _STAYS and not (each.place and _is_own(each.place)) for each in sure)
+            return which, sure if stays else ()
+    return "", ()
+
+
+def _refusal(
+    passage: Passage, facts: Mapping[str, Facts], which: str, blockers: Sequence[Blocker]
+) -> Refusal:
+    host = blockers[0].host
+    there = ", ".join(manager.name for manager in facts[host].managers)
+    return Refusal(
+        "nothing-passes",
+        f"crossing {passage.crossing.name}",
+        f"nothing would pass: on {host} all {passage.family.label} {which} are stopped by what crossnet does not own",
+        f"Let its owner{f' (there work: {there})' if there else ''} accept the crossing, in the owner's own tool, or "
+        "take it away; an accept of crossnet's own does not override it.",
+        tuple(dict.fromkeys(f"{each.host}: {_told(each)}{_by_nft(each, facts)}" for each in blockers)),
+    )
+
+
+def _by_nft(blocker: Blocker, facts: Mapping[str, Facts]) -> str:
+    """What whoever goes there with iptables would only find out then."""
+    place = blocker.place
+    left = facts[blocker.host].firewall.left_to_nft
+    if place is None or (place.family, place.table) not in left:
+        return ""
+    return f"; to iptables the table `{place.table}' is incompatible, for a rule of nft's own stands in it: use nft"
 
 
 def _others(passage: Passage, walked: Walked, answer: Reached) -> Iterator[tuple[Tell, str, str]]:
@@ -159,23 +228,45 @@ def _told(blocker: Blocker) -> str:
     return f"{words} ({blocker.code})" + (f" if {', '.join(blocker.doubts)}" if blocker.doubts else "")
 
 
-def _questions(passage: Passage) -> Iterator[Asked]:
+def _questions(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[Asked]:
     """What clients send, a few managed ones each by itself; of all others, what comes from them to the gateway."""
     from crossnet.reach.path import Asked
 
     traffic = passage.crossing.allow or ()
+    destinations = tuple(_beyond(facts[passage.gateway], passage))
+    if not destinations:
+        return
     egress = {passage.gateway: passage.egress}
     walked = [client for client in passage.clients if client.host is not None][:MOST_CLIENTS]
     for client in walked:
         assert client.host is not None, "only managed clients are walked"
-        yield Asked(client.host, passage.destinations, traffic, egress=egress)
+        yield Asked(client.host, destinations, traffic, egress=egress)
     others = tuple(client.network for client in passage.clients if client not in walked)
     if others:
         yield Asked(
             passage.gateway,
-            passage.destinations,
+            destinations,
             traffic,
             sources=others,
             ingress=passage.ingress,
             egress=egress,
         )
+
+
+def _beyond(gateway: Facts, passage: Passage) -> Iterator[Network]:
+    """The destinations without what is for the gateway itself, which it does not forward."""
+    own = {item.address for link in gateway.links for item in link.of(passage.family)}
+    for network in passage.destinations:
+        parts: list[Network] = [network]
+        for address in own:
+            if address in network:
+                parts = [left for part in parts for left in _without(part, host_network(address))]
+        yield from parts
+
+
+def _without(part: Network, host: Network) -> tuple[Network, ...]:
+    if isinstance(part, IPv4Network) and isinstance(host, IPv4Network) and host.subnet_of(part):
+        return tuple(part.address_exclude(host))
+    if isinstance(part, IPv6Network) and isinstance(host, IPv6Network) and host.subnet_of(part):
+        return tuple(part.address_exclude(host))
+    return (part,)

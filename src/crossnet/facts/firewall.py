@@ -14,7 +14,13 @@ from crossnet.netfilter import foreign as form
 from crossnet.netfilter.ipset_save import parse_ipset_save as read_sets
 from crossnet.netfilter.iptables import parse_ipset_save, parse_save
 from crossnet.netfilter.iptables_own import is_own_chain
-from crossnet.netfilter.nft_foreign import dormant_tables, read_ruleset
+from crossnet.netfilter.nft_foreign import (
+    Lines,
+    dormant_tables,
+    read_ruleset,
+    rule_lines,
+    with_text,
+)
 from crossnet.netfilter.nft_json import OwnTables
 from crossnet.netfilter.own import TABLE
 from crossnet.netfilter.xtables_save import filled_sets
@@ -108,7 +114,7 @@ class Firewall:
 
     `nft` are crossnet's own tables in nftables, `iptables` its chains by variant and family with the built-in chains
     that enter them (every table that the variant has is there), `ipsets` its sets. `with_nft` are the tables, by
-    family and name, that iptables-nft keeps in nftables.
+    family and name, that iptables-nft keeps in nftables, `left_to_nft` those of them that it can change no more.
     """
 
     nft: tuple[Table, ...] = ()
@@ -116,6 +122,7 @@ class Firewall:
     ipsets: tuple[Set, ...] = ()
     foreign: tuple[form.Table, ...] = ()  # whoever made them, in the form in which they can be walked
     with_nft: frozenset[tuple[str, str]] = frozenset()
+    left_to_nft: frozenset[tuple[str, str]] = frozenset()
 
     def of(self, engine: Engine, family: Family) -> tuple[Table, ...]:
         return self.iptables.get((engine, family), ())
@@ -235,6 +242,14 @@ DORMANT: Question[frozenset[tuple[str, str]]] = Question(
 )
 
 
+# What nft's JSON does not tell of the matches of iptables, and its text does. Asked where iptables-nft prints a table
+# no more because a rule of nft's own stands in it; without an answer these matches are not understood.
+TEXT: Question[Lines] = Question(
+    "ran `nft list ruleset`", ("nft", "list", "ruleset"), rule_lines, lambda answer: {}
+)
+_INCOMPATIBLE = re.compile(r"^# Table `(\S+)' is incompatible, use 'nft' tool", re.MULTILINE)
+
+
 @dataclass(frozen=True, slots=True)
 class Saved(Generic[T]):
     """What iptables-save or `ipset save` printed, and crossnet's own in it."""
@@ -276,7 +291,22 @@ QUESTIONS: tuple[Question[Any], ...] = (NFT, IPSETS, *SAVES[Family.V4], *SAVES[F
 def further(said: Said) -> tuple[Question[Any], ...]:
     """What has to be asked besides, after the answers to QUESTIONS."""
     nft = said[NFT]
-    return (*((PARTS,) if nft.reason else ()), *((DORMANT,) if nft.flags or nft.reason else ()))
+    opaque = bool(nft.tables) and bool(_no_more_printed(said))
+    return (
+        *((PARTS,) if nft.reason else ()),
+        *((DORMANT,) if nft.flags or nft.reason else ()),
+        *((TEXT,) if opaque else ()),
+    )
+
+
+def _no_more_printed(said: Said) -> frozenset[tuple[str, str]]:
+    """The tables, by family and name, that iptables-nft gives up on because a rule of nft's own stands in them."""
+    return frozenset(
+        (TABLE_FAMILY[family], name)
+        for family, saves in SAVES.items()
+        for save in saves
+        for name in _INCOMPATIBLE.findall(said[save].text)
+    )
 
 
 def firewall_of(said: Said, more: Said, *, plain_is_nft: bool) -> Firewall:
@@ -284,8 +314,9 @@ def firewall_of(said: Said, more: Said, *, plain_is_nft: bool) -> Firewall:
     asked = further(said)
     nft = more[PARTS] if PARTS in asked else said[NFT]
     dormant = more[DORMANT] if DORMANT in asked else frozenset()
+    tables_there = with_text(nft.tables, more[TEXT]) if TEXT in asked else nft.tables
     found = [
-        replace(each, dormant=each.dormant or (each.family, each.name) in dormant) for each in nft.tables
+        replace(each, dormant=each.dormant or (each.family, each.name) in dormant) for each in tables_there
     ]
     saved: dict[tuple[Engine, Family], list[Saved[Table]]] = {}
     for family, (legacy, with_nft, plain) in SAVES.items():
@@ -316,6 +347,7 @@ def firewall_of(said: Said, more: Said, *, plain_is_nft: bool) -> Firewall:
             *(table for table in others if table.tool is form.Tool.IPTABLES_LEGACY),
         ),
         with_nft=kept,
+        left_to_nft=_no_more_printed(said),
     )
 
 
