@@ -1,16 +1,17 @@
-"""What can pass a gateway with many rules: one flow, and all packets.
+"""What it costs to say what can pass a gateway with many rules: one flow, and all packets.
 
-scripts/bench reach, or python -m benchmarks.reach [RULES]
+There is no peer: the kernel answers for a packet that it sees, and nothing else answers for all that there are.
 """
 
 from __future__ import annotations
 
 import random
 import resource
-import sys
 import time
 from collections.abc import Callable
 from types import MappingProxyType
+
+from benchmarks.measure import Spread, bar, in_alternation, options, report
 
 from crossnet.netfilter.foreign import (
     Accept,
@@ -29,6 +30,9 @@ from crossnet.reach.here import Here
 from crossnet.reach.matching import Local
 from crossnet.reach.packets import TCP, Packets, Space
 from crossnet.reach.rules import Walk
+
+RULES = 5_000
+PROMISES = {"one flow": 2.0, "all packets": 5.0}  # seconds
 
 
 def one(field: Field, first: int, last: int | None = None) -> Test:
@@ -55,34 +59,46 @@ def rules(count: int) -> tuple[Rule, ...]:
     return tuple(made)
 
 
-def seconds(work: Callable[[], object]) -> float:
-    begin = time.process_time()
-    work()
-    return time.process_time() - begin
-
-
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
-    made = rules(count)
-    chain = Chain("forward", Hook("forward", "filter", 0, "drop"), count, lambda: made)
+    chosen = options(__doc__, rounds=11, quick=3)
+    made = rules(RULES)
+    chain = Chain("forward", Hook("forward", "filter", 0, "drop"), RULES, lambda: made)
     table = Table(Tool.NFT, "ip", "filter", MappingProxyType({"forward": chain}))
 
-    def walk(packets: Callable[[Space], Packets]) -> None:
+    def seconds(packets: Callable[[Space], Packets]) -> float:
+        begin = time.process_time()
         space = Space()
         local = Local(
             lambda *_: (), lambda *_: None, lambda _: None, lambda *_: (space.none, space.all), space.none
         )
         Walk(space, [table], local).enter(table, chain, Here.of(packets(space)))
+        return time.process_time() - begin
 
     def flow(space: Space) -> Packets:
         known = {Field.SOURCE4: 10 << 24 | 5, Field.DESTINATION4: 11 << 24 | 7, Field.PROTOCOL: TCP}
         known |= {Field.DESTINATION_PORT: 443, Field.SOURCE_PORT: 40000, Field.FRAGMENT: 0}
         return space.every([space.ipv4, *(space.value(field, value) for field, value in known.items())])
 
-    print(f"{count} first-match rules")
-    print(f"  one flow     {seconds(lambda: walk(flow)):6.2f} s")
-    print(f"  all packets  {seconds(lambda: walk(lambda space: space.all)):6.2f} s")
-    print(f"  memory       {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024:6d} MB")
+    questions: dict[str, Callable[[Space], Packets]] = {
+        "one flow": flow,
+        "all packets": lambda space: space.all,
+    }
+    taken: dict[str, list[float]] = {name: [] for name in questions}
+    for name in in_alternation(chosen.rounds, tuple(questions)):
+        taken[name].append(seconds(questions[name]))
+    spreads = {name: Spread.of(values) for name, values in taken.items()}
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    report(
+        "reach",
+        (f"{RULES:,} rules, seconds of the processor", "", "MB"),
+        [(name, spread.show(2), str(memory)) for name, spread in spreads.items()],
+        {
+            "rules": RULES,
+            "seconds": {name: spread.data() for name, spread in spreads.items()},
+            "memory": memory,
+            "bars": [bar(name, taken[name], most) for name, most in PROMISES.items()],
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -28,4 +28,4 @@ def test_what_reach_says_is_what_happens() -> None:
     assert not result.disagreements, "\n".join(result.disagreements)
     assert result.packets == 12 * 26
     assert result.delivered > 40, "too little passes for this to say anything"
-    assert result.undetermined <= result.packets * 0.1
+    assert result.undetermined <= result.packets * 0.05
