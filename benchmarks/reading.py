@@ -15,8 +15,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from benchmarks.measure import Spread, bar, compiled, in_alternation, options, ratios, report
@@ -24,6 +25,7 @@ from benchmarks.measure import Spread, bar, compiled, in_alternation, options, r
 from crossnet.facts import observe
 from crossnet.lab import build
 from crossnet.lab.topology import load
+from crossnet.record import FOLDER
 from crossnet.site import READ
 from crossnet.transport.lab import LabHost
 from crossnet.transport.local import Local
@@ -33,6 +35,7 @@ TIMES, MORE = 2.0, 0.7  # of the bare tools' time, and seconds
 MEMORY, TIMES_MEMORY = 300.0, 2.0  # MB, of the bare tool's
 PLAN_PROMISE = 3.0
 MANY, ROUTES, PLANNED = 50_000, 100_000, 5_000
+AT_ONCE = 5  # readings between two looks at a clock that counts hundredths of a second
 
 SPEC = """crossnet: 1
 hosts: {{app: {{lab: {0}/app}}, gateway: {{lab: {0}/gateway}}}}
@@ -56,27 +59,28 @@ done
 """
 
 
-def _pairs(count: int) -> Iterator[tuple[int, str, str]]:
+def _pairs(count: int) -> Iterator[tuple[int, str, str, str]]:
+    """A number, two addresses, and what becomes of packets from one to the other."""
     chance = random.Random(5)
     for number in range(count):
         source, to = (
             f"10.{chance.randrange(99)}.{chance.randrange(256)}.{chance.randrange(256)}" for _ in range(2)
         )
-        yield number, source, to
+        yield number, source, to, ("accept", "drop")[number % 2]
 
 
 def iptables_rules(count: int) -> str:
     rules = (
-        f"-A FORWARD -s {source}/32 -d {to}/32 -p tcp -m tcp --dport {1 + number % 65535} -j ACCEPT"
-        for number, source, to in _pairs(count)
+        f"-A FORWARD -s {source}/32 -d {to}/32 -p tcp -m tcp --dport {1 + number % 65535} -j {verdict.upper()}"
+        for number, source, to, verdict in _pairs(count)
     )
     return "\n".join(("*filter", ":FORWARD ACCEPT [0:0]", *rules, "COMMIT", ""))
 
 
 def nft_rules(count: int) -> str:
     rules = (
-        f"ip saddr {source} ip daddr {to} tcp dport {1 + number % 65535} accept"
-        for number, source, to in _pairs(count)
+        f"ip saddr {source} ip daddr {to} tcp dport {1 + number % 65535} {verdict}"
+        for number, source, to, verdict in _pairs(count)
     )
     chain = "type filter hook forward priority 0;"
     return "\n".join(("table inet work {", "chain forward {", chain, *rules, "}", "}", ""))
@@ -106,16 +110,22 @@ PLAIN = next(iter(LOADED))
 def read_once() -> dict[str, float]:
     """One reading by crossnet, in a process that has done nothing else."""
     asyncio.run(observe(Local("here"), ()))  # what is imported late
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    before = [_cpu(resource.getrusage(one)) for one in who]
     start = time.perf_counter()
     asyncio.run(observe(Local("here"), READ))
     taken = time.perf_counter() - start
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    own, cpu = (_cpu(resource.getrusage(one)) - then for one, then in zip(who, before, strict=True))
     return {
         "seconds": taken,
-        "cpu": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        "own": own,
+        "cpu": cpu,
         "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
+
+
+def _cpu(usage: resource.struct_rusage) -> float:
+    return usage.ru_utime + usage.ru_stime
 
 
 def bare_once() -> dict[str, float]:
@@ -126,7 +136,7 @@ def bare_once() -> dict[str, float]:
     taken = time.perf_counter() - start
     if process.returncode:
         raise SystemExit(f"the bare tools ended with {process.returncode}")
-    return {"seconds": taken, "cpu": usage.ru_utime + usage.ru_stime, "memory": usage.ru_maxrss / 1024}
+    return {"seconds": taken, "own": 0.0, "cpu": _cpu(usage), "memory": usage.ru_maxrss / 1024}
 
 
 def inside(state: str, rounds: int) -> None:
@@ -152,12 +162,37 @@ def measured(state: str, rounds: int) -> dict[str, list[dict[str, float]]]:
     return found
 
 
-async def planned(rounds: int) -> list[float]:
-    """Seconds of `crossnet plan` for the seed, whose gateway has very many rules of somebody else."""
+@asynccontextmanager
+async def _seed() -> AsyncIterator[build.Lab]:
     lab = await build.up(load("seed"), name=f"bench-{os.getpid()}-reading", lifeline=True)
     try:
-        gateway = LabHost("gateway", lab.socket("gateway"))
-        done = await gateway.run(["iptables-legacy-restore"], stdin=iptables_rules(PLANNED).encode())
+        yield lab
+    finally:
+        await asyncio.shield(build.down(lab.name))
+
+
+async def lab_host(rounds: int) -> list[float]:
+    """CPU seconds that reading it costs a lab host: its process 1, and all that this has waited for (proc(5))."""
+    async with _seed() as lab:
+        host = LabHost("gateway", lab.socket("gateway"))
+
+        async def used() -> float:
+            stat = (await host.run(["cat", "/proc/1/stat"])).text.rpartition(")")[2].split()
+            return sum(map(int, stat[11:15])) / os.sysconf("SC_CLK_TCK")
+
+        taken = []
+        for _ in range(rounds):
+            before = await used()
+            for _ in range(AT_ONCE):
+                await observe(host, READ, PurePosixPath(FOLDER))
+            taken.append((await used() - before) / AT_ONCE)
+        return taken
+
+
+async def planned(rounds: int, loader: Sequence[str], rules: str) -> list[float]:
+    """Seconds of `crossnet plan` for the seed, whose gateway has very many rules of somebody else."""
+    async with _seed() as lab:
+        done = await LabHost("gateway", lab.socket("gateway")).run(loader, stdin=rules.encode())
         assert done.ok, done.error_text
         crossnet = Path(sys.executable).with_name("crossnet")
         with tempfile.NamedTemporaryFile("w", suffix=".yaml") as spec:
@@ -165,8 +200,6 @@ async def planned(rounds: int) -> list[float]:
             spec.flush()
             argv = [str(crossnet), "plan", "-q", "-f", spec.name]
             return [_seconds_of(argv) for _ in range(rounds)]
-    finally:
-        await asyncio.shield(build.down(lab.name))
 
 
 def _seconds_of(argv: list[str]) -> float:
@@ -201,7 +234,7 @@ def compare() -> None:
             spreads = {
                 (who, what): Spread.of(of(some, what))
                 for who, some in found.items()
-                for what in ("seconds", "cpu", "memory")
+                for what in ("seconds", "own", "cpu", "memory")
             }
             against = Spread.of(ratios(of(ours, "seconds"), of(bare, "seconds")))
             rows.append(
@@ -210,6 +243,7 @@ def compare() -> None:
                     spreads["crossnet", "seconds"].show(2),
                     spreads["bare", "seconds"].show(2),
                     against.show(1),
+                    f"{1000 * spreads['crossnet', 'own'].median:.0f}",
                     f"{1000 * spreads['crossnet', 'cpu'].median:.0f}",
                     f"{1000 * spreads['bare', 'cpu'].median:.0f}",
                     f"{spreads['crossnet', 'memory'].median:.0f}",
@@ -224,7 +258,6 @@ def compare() -> None:
                 }
             )
             if state == PLAIN:
-                bars.append(bar("CPU seconds of a plain host", of(ours, "cpu"), CPU_PROMISE))
                 continue
             beyond = [
                 one - TIMES * other
@@ -233,13 +266,28 @@ def compare() -> None:
             bars.append(bar(f"{state}: seconds beyond twice the bare tools'", beyond, MORE))
             most = max(MEMORY, TIMES_MEMORY * spreads["bare", "memory"].median)
             bars.append(bar(f"{state}: MB", of(ours, "memory"), most))
-        plan = asyncio.run(planned(chosen.rounds))
-    bars.append(bar(f"seconds of a plan on a gateway with {PLANNED:,} rules", plan, PLAN_PROMISE))
+        of_host = asyncio.run(lab_host(chosen.rounds))
+        plans = {
+            "iptables": asyncio.run(
+                planned(chosen.rounds, ("iptables-legacy-restore",), iptables_rules(PLANNED))
+            ),
+            "nft": asyncio.run(planned(chosen.rounds, ("nft", "-f", "-"), nft_rules(PLANNED))),
+        }
+    bars.append(bar("CPU seconds of a lab host", of_host, CPU_PROMISE))
+    for tool, taken in plans.items():
+        what = f"seconds of a plan on a gateway with {PLANNED:,} rules of {tool}"
+        bars.append(bar(what, taken, PLAN_PROMISE))
     report(
         "reading",
-        ("what it holds", "seconds", "bare tools", "ratio", "CPU ms", "bare", "MB", "bare"),
+        ("what it holds", "seconds", "bare tools", "ratio", "own CPU ms", "the host's", "bare", "MB", "bare"),
         rows,
-        {"rounds": chosen.rounds, "results": results, "plan_seconds": Spread.of(plan).data(), "bars": bars},
+        {
+            "rounds": chosen.rounds,
+            "results": results,
+            "lab_host_cpu": Spread.of(of_host).data(),
+            "plan_seconds": {tool: Spread.of(taken).data() for tool, taken in plans.items()},
+            "bars": bars,
+        },
     )
 
 
