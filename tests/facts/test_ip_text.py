@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from beside import beside
 from crossnet.facts.iproute import dsfield
@@ -16,7 +18,7 @@ from crossnet.facts.links import Link, LinkAddress, parse_links
 from crossnet.facts.neighbours import Neighbour, parse_neighbours
 from crossnet.facts.policy import PolicyRule, not_sure, parse_rules
 from crossnet.facts.routes import Hop, Nexthop, Route, parse_nexthops, parse_routes, with_nexthops
-from crossnet.values import Family, Ports, address, network
+from crossnet.values import Address, Family, Ports, address, network
 
 # ---- routes ----------------------------------------------------------------------------------------
 
@@ -145,6 +147,21 @@ def test_a_route_that_runs_out_says_when() -> None:
         "2001:db8:100::/48 via 2001:db8::2 dev eth0 metric 1024 expires 299sec", Family.V6
     )
     assert found.expires == 299
+
+
+@given(st.ip_addresses(), st.integers(0, 128), st.booleans())
+def test_any_destination_is_what_ipaddress_makes_of_it(first: Address, bits: int, is_whole: bool) -> None:
+    word = str(first) if is_whole else f"{first}/{min(bits, first.max_prefixlen)}"
+    (found,) = parse_routes(f"{word} via fe80::1 dev eth0 \n", Family(first.version))
+    assert found.destination == ipaddress.ip_network(word, strict=False)
+
+
+@pytest.mark.parametrize(
+    "word", ["fe80::1%eth0", "::/129", "::/-1", "1::2::3", "10.0.0.0/8", "0/8", "ü::", ""]
+)
+def test_what_is_no_ipv6_network_is_none(word: str) -> None:
+    with pytest.raises(ValueError, match="is (no|not|more) "):
+        parse_routes(f"unicast {word} dev eth0 \n", Family.V6)
 
 
 def test_a_protocol_that_is_not_printed_is_not_known() -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 from crossnet.facts.iproute import Words, dsfield, failed, unsigned, whole, words
@@ -250,25 +249,25 @@ def _aside(word: str, said: Words) -> list[str]:
 def _destination(word: str, family: Family) -> Network:
     if word == "default":
         return default_network(family)
+    first, slash, length = word.partition("/")
     if family is Family.V4:
-        first, slash, length = word.partition("/")
         if first.isdecimal():  # `0/8`: a network without an address
             first = "0.0.0.0"
-        number = int.from_bytes(_ipv4(first, word), "big")
+        number = _number(socket.AF_INET, first, word)
         bits = whole(length, 32) if slash else 32
         return IPv4Network((number >> 32 - bits << 32 - bits, bits))
-    found = ipaddress.ip_network(word, strict=False)
-    if family_of(found) is not family:
-        raise ValueError(f"{word} is no {family.label} network")
-    return found
+    number = _number(socket.AF_INET6, first, word)
+    bits = whole(length, 128) if slash else 128
+    return IPv6Network((number >> 128 - bits << 128 - bits, bits))
 
 
-def _ipv4(text: str, word: str) -> bytes:
+def _number(family: socket.AddressFamily, text: str, word: str) -> int:
     """inet_pton(3), which is ten times as fast as ipaddress, and as strict."""
     try:
-        return socket.inet_pton(socket.AF_INET, text)
+        return int.from_bytes(socket.inet_pton(family, text), "big")
     except (OSError, ValueError):
-        raise ValueError(f"{word[:60]!r} is no IPv4 network") from None
+        version = "IPv4" if family is socket.AF_INET else "IPv6"
+        raise ValueError(f"{word[:60]!r} is no {version} network") from None
 
 
 def _address(word: str, family: Family) -> Address:
