@@ -160,7 +160,7 @@ def test_any_destination_is_what_ipaddress_makes_of_it(first: Address, bits: int
     "word", ["fe80::1%eth0", "::/129", "::/-1", "1::2::3", "10.0.0.0/8", "0/8", "ü::", ""]
 )
 def test_what_is_no_ipv6_network_is_none(word: str) -> None:
-    with pytest.raises(ValueError, match="is (no|not|more) "):
+    with pytest.raises(ValueError, match=r"is (no|not|more) "):
         parse_routes(f"unicast {word} dev eth0 \n", Family.V6)
 
 
