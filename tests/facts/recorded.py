@@ -18,6 +18,7 @@ from crossnet.errors import HostError
 from crossnet.facts import Facts, capabilities, files, firewall, observe
 from crossnet.facts.links import LINKS
 from crossnet.facts.policy import RULES4, RULES6
+from crossnet.facts.programs import PROGRAMS
 from crossnet.facts.routes import NEXTHOPS, ROUTES6
 from crossnet.facts.sysctls import BOOT_SETTINGS, SYSCTLS
 from crossnet.site import READ
@@ -41,6 +42,7 @@ _NAMES = {
     RULES6.argv: "ip -6 rule",
     SYSCTLS.argv: "sysctls",
     BOOT_SETTINGS.argv: "sysctl files",
+    PROGRAMS.argv: "programs",
 }
 MISSING = 66
 

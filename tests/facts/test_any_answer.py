@@ -25,6 +25,7 @@ from crossnet.facts.firewall import QUESTIONS
 from crossnet.facts.links import LINKS
 from crossnet.facts.neighbours import NEIGHBOURS
 from crossnet.facts.policy import RULES4, RULES6
+from crossnet.facts.programs import PROGRAMS
 from crossnet.facts.question import Question
 from crossnet.facts.routes import NEXTHOPS, ROUTES4, ROUTES6
 from crossnet.facts.start import START
@@ -82,6 +83,14 @@ TRACKED = [
 SAVED = ["*filter", ":FORWARD DROP [0:0]", "[7:420] -A FORWARD -i eth1 -j ACCEPT", "COMMIT"]
 
 
+BESIDE = [
+    "qdisc noqueue 0: dev eth0 root refcnt 2 ",
+    "qdisc clsact ffff: dev eth0 parent ffff:fff1 ",
+    "src 10.0.0.0/24 dst 10.1.0.0/24 proto tcp dport 80 ",
+    "\tdir out action block priority 0 ptype main ",
+]
+
+
 @cache
 def asked() -> list[tuple[Question[Any], Any]]:
     """Every question that a host is asked, each with what a real one answered."""
@@ -96,6 +105,7 @@ def asked() -> list[tuple[Question[Any], Any]]:
         for recording in case(name)[1].values()
         for question in general
     ]
+    found += [(PROGRAMS, BESIDE)] * 8
     flow = (address("10.0.43.15"), address("10.0.44.1"))
     found += [(conntrack.question(Family.V4, [flow]), TRACKED)] * 8
     for name in ("applied", "engines-mixed"):

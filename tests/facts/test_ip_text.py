@@ -324,6 +324,7 @@ def test_interfaces_with_their_parts() -> None:
     }
     (eth0,) = (link for link in told.links if link.name == "eth0")
     assert (eth0.group, eth0.mtu, "UP" in eth0.flags) == ("uplinks", 1500, True)
+    assert [link.name for link in told.links if link.xdp] == ["eth0"]
     assert eth0.addresses == (
         LinkAddress(address("192.0.2.1"), 26, leased=True, noprefixroute=True),
         LinkAddress(address("192.0.2.9"), 26, secondary=True, label="eth0:1"),

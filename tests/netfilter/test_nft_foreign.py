@@ -41,7 +41,7 @@ from crossnet.netfilter.foreign import (
     VerdictMap,
     Why,
 )
-from crossnet.netfilter.nft_foreign import dormant_tables, read_ruleset
+from crossnet.netfilter.nft_foreign import devices_of, dormant_tables, read_ruleset
 
 FAMILY4 = Test((Field.FAMILY,), Numbers(((4, 4),)))
 FAMILY6 = Test((Field.FAMILY,), Numbers(((6, 6),)))
@@ -137,6 +137,16 @@ def test_every_hook_is_seen_with_its_priority_and_policy() -> None:
 )
 def test_a_dormant_table_is_seen_as_one(flags: Any, dormant: bool) -> None:
     assert table("inet", flags=flags).dormant is dormant
+
+
+def test_the_devices_of_chains_that_nft_leaves_out_of_json() -> None:
+    listing = (
+        'table netdev a {\n\tchain i {\n\t\ttype filter hook ingress device "eth0" priority filter; policy accept;\n'
+        "\t\tdrop\n\t}\n\n\tchain called {\n\t}\n}\n"
+        'table inet b {\n\tchain e {\n\t\ttype filter hook egress devices = { "eth1", "eth2" } priority 10; '
+        "policy drop;\n\t}\n\n\tchain f {\n\t\ttype filter hook forward priority filter; policy accept;\n\t}\n}\n"
+    )
+    assert devices_of(listing) == {("netdev", "a", "i"): ("eth0",), ("inet", "b", "e"): ("eth1", "eth2")}
 
 
 def test_a_dormant_table_whose_flags_nft_prints_wrongly() -> None:

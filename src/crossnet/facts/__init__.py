@@ -21,6 +21,7 @@ from crossnet.facts.lookups import Answered, Lookup, question
 from crossnet.facts.managers import Manager, managers_of
 from crossnet.facts.neighbours import NEIGHBOURS, Neighbour
 from crossnet.facts.policy import RULES4, RULES6, PolicyRule, not_sure
+from crossnet.facts.programs import PROGRAMS, IpsecPolicy
 from crossnet.facts.question import door, put
 from crossnet.facts.routes import NEXTHOPS, ROUTES4, ROUTES6, Route, with_nexthops
 from crossnet.facts.start import NETWORK, START
@@ -70,6 +71,9 @@ class Facts:
     lookups: Mapping[Lookup, Answered | None] = field(
         default_factory=dict
     )  # what the kernel was asked, and what it said; None where nobody could say
+    ipsec: tuple[IpsecPolicy, ...] = ()
+    # the qdiscs of tc that hold filters, by the device
+    classifiers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def link(self, name: str) -> Link | None:
         return next((link for link in self.links if link.name == name), None)
@@ -99,6 +103,12 @@ class Facts:
             return ()
         return tuple(link.name for link in self.links if link.kind == "bridge")
 
+    def programs(self, device: str, hook: str) -> tuple[str, ...]:
+        """What may take frames at a device, at `ingress` or `egress`, beside rules: in words of its tool."""
+        link, tc = self.link(device), self.classifiers.get(device, "")
+        xdp = f"an XDP program on {device}" if link is not None and link.xdp and hook == "ingress" else ""
+        return tuple(words for words in (xdp, "" if hook == "egress" and " ingress " in tc else tc) if words)
+
     def owner_of(self, wanted: Address) -> Link | None:
         """The interface that holds this address."""
         return next(
@@ -120,7 +130,7 @@ async def observe(
     systemd = host.locate(PurePosixPath(SYSTEMD))
     tools = tools_question(str(systemd))
     asked = files_question({str(path): str(host.locate(path)) for path in files})
-    paths = (LINKS, ROUTES4, ROUTES6, NEXTHOPS, RULES4, RULES6, NEIGHBOURS)
+    paths = (LINKS, ROUTES4, ROUTES6, NEXTHOPS, RULES4, RULES6, NEIGHBOURS, PROGRAMS)
     general = (*paths, START, NETWORK, SYSCTLS, BOOT_SETTINGS, tools)
     # A namespace that keeps files of its own is not the one whose units systemd runs.
     units = (UNITS,) if str(systemd) == SYSTEMD else ()
@@ -154,6 +164,8 @@ async def observe(
         policy_rules=rules if interfaces.detailed else not_sure(rules),
         managers=managers_of(interfaces.links, rules, rules_there.foreign, running),
         lookups=MappingProxyType({lookup: said[asked] for lookup, asked in packets.items()}),
+        ipsec=said[PROGRAMS].ipsec,
+        classifiers=said[PROGRAMS].classifiers,
     )
 
 

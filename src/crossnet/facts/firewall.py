@@ -16,6 +16,7 @@ from crossnet.netfilter.iptables import parse_ipset_save, parse_save
 from crossnet.netfilter.iptables_own import is_own_chain
 from crossnet.netfilter.nft_foreign import (
     Lines,
+    devices_of,
     dormant_tables,
     read_ruleset,
     rule_lines,
@@ -177,13 +178,13 @@ def _none_of(tool: str, answer: Answer) -> tuple[()]:
 class Nft:
     """What nft printed: crossnet's own tables, and all tables as foreign ones.
 
-    `flags` is whether tables have some, which nft 1.0.6 does not tell right; `reason` is why not all of it can be
-    read, empty where it can.
+    `untold` is whether tables have flags or devices, which nft 1.0.6 does not tell, or not right; `reason` is why not
+    all of it can be read, empty where it can.
     """
 
     own: tuple[Table, ...] = ()
     tables: tuple[form.Table, ...] = ()
-    flags: bool = False
+    untold: bool = False
     reason: str = ""
 
 
@@ -192,7 +193,7 @@ def _printed(text: str) -> Nft:
         return Nft()
     own = OwnTables()
     tables = read_ruleset(text, also=own.take)
-    return Nft(own.tables, tables, bool(_FLAGS.search(text)))
+    return Nft(own.tables, tables, bool(_UNTOLD.search(text)))
 
 
 def _ruleset(text: str) -> Nft:
@@ -231,14 +232,42 @@ def _not_understood() -> form.Table:
     return form.Table(form.Tool.NFT, "inet", "(not understood)", MappingProxyType(chains))
 
 
-_FLAGS = re.compile(r'"table": \{[^}]*"flags"')
+_UNTOLD = re.compile(r'"table": \{[^}]*"flags"|"hook": "(?:in|e)gress"(?![^}]*"dev")')
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What only nft's plain listing tells: tables that are dormant, and the devices of chains at ingress and egress."""
+
+    dormant: frozenset[tuple[str, str]] = frozenset()
+    devices: Mapping[tuple[str, str, str], tuple[str, ...]] = field(default_factory=dict)
+
+    def told(self, table: form.Table) -> form.Table:
+        """A table with what the listing says of it."""
+        chains = {
+            name: replace(
+                chain,
+                hook=replace(chain.hook, devices=self.devices[table.family, table.name, name]),
+            )
+            for name, chain in table.chains.items()
+            if chain.hook and not chain.hook.devices and (table.family, table.name, name) in self.devices
+        }
+        return replace(
+            table,
+            dormant=table.dormant or (table.family, table.name) in self.dormant,
+            chains={**table.chains, **chains} if chains else table.chains,
+        )
+
 
 NFT: Question[Nft] = Question("ran `nft -j list ruleset`", ("sh", "-c", _NFT), _ruleset, _no_ruleset)
 # Asked where NFT has a reason.
 PARTS: Question[Nft] = Question("ran `nft -j list chain` for each", ("sh", "-c", _PARTS), _printed, _no_parts)
-# nft 1.0.6 prints whatever bytes lie there in place of a table's flags (measured). Asked where a table has some.
-DORMANT: Question[frozenset[tuple[str, str]]] = Question(
-    "ran `nft -t list ruleset`", ("nft", "-t", "list", "ruleset"), dormant_tables
+# nft 1.0.6 prints whatever bytes lie there in place of a table's flags, and no devices (measured). Asked where a table
+# has flags, or a chain has devices.
+LISTING: Question[Listing] = Question(
+    "ran `nft -t list ruleset`",
+    ("nft", "-t", "list", "ruleset"),
+    lambda text: Listing(dormant_tables(text), devices_of(text)),
 )
 
 
@@ -294,7 +323,7 @@ def further(said: Said) -> tuple[Question[Any], ...]:
     opaque = bool(nft.tables) and bool(_no_more_printed(said))
     return (
         *((PARTS,) if nft.reason else ()),
-        *((DORMANT,) if nft.flags or nft.reason else ()),
+        *((LISTING,) if nft.untold or nft.reason else ()),
         *((TEXT,) if opaque else ()),
     )
 
@@ -313,11 +342,9 @@ def firewall_of(said: Said, more: Said, *, plain_is_nft: bool) -> Firewall:
     """The firewall from the answers to QUESTIONS, and those to what `further` names."""
     asked = further(said)
     nft = more[PARTS] if PARTS in asked else said[NFT]
-    dormant = more[DORMANT] if DORMANT in asked else frozenset()
+    listing = more[LISTING] if LISTING in asked else Listing()
     tables_there = with_text(nft.tables, more[TEXT]) if TEXT in asked else nft.tables
-    found = [
-        replace(each, dormant=each.dormant or (each.family, each.name) in dormant) for each in tables_there
-    ]
+    found = [listing.told(each) for each in tables_there]
     saved: dict[tuple[Engine, Family], list[Saved[Table]]] = {}
     for family, (legacy, with_nft, plain) in SAVES.items():
         engine = Engine.IPTABLES_NFT if plain_is_nft else Engine.IPTABLES_LEGACY

@@ -59,7 +59,7 @@ class Link:
     `kind` is veth, bridge, vlan, bond, vrf, tun, …, empty for hardware; `master` the bridge, bond or VRF that it
     is a part of, `parent` the interface below a VLAN or the like, `table` the routing table of a VRF. An `ip` that
     takes no `-d` (busybox) tells none of the kind, the VLAN and the table. `addresses` are those of global scope,
-    `narrow` the others.
+    `narrow` the others. `xdp` is whether a program of XDP sees its frames.
     """
 
     name: str
@@ -74,6 +74,7 @@ class Link:
     group: str = "default"
     flags: frozenset[str] = frozenset()
     narrow: tuple[LinkAddress, ...] = ()
+    xdp: bool = False
 
     def of(self, family: Family) -> tuple[LinkAddress, ...]:
         return tuple(item for item in self.addresses if family_of(item.address) is family)
@@ -94,7 +95,7 @@ class Interfaces:
 # `2: eth0@if7: <BROADCAST,UP> mtu 1500 …`, and `2: eth0    inet 10.0.44.63/24 …`, which is how `-o` begins it.
 _HEAD = re.compile(r"(\d+): (\S+): <([^>]*)>(.*)")
 _OF = re.compile(r"(\d+): (\S+)[ \t]+(inet6? .*)")
-# Words of the first line that have a value; what else stands there (`xdp`) stands alone.
+# Words of the first line that have a value; what else stands there (`xdp`, `xdpgeneric/id:7`) stands alone.
 _VALUED = frozenset(("mtu", "qdisc", "master", "state", "mode", "group", "qlen"))
 # The line below `link/ether …` begins with the kind, if there is one.
 _NO_KIND = re.compile(r"inet6? |alias |altname |vf |RX|TX|prog/|parentbus |\w+_slave |link/")
@@ -156,8 +157,8 @@ def _parted(word: str, names: set[str]) -> tuple[str, str]:
 def _valued(line: str) -> dict[str, str]:
     said, found = Words(words(line)), dict[str, str]()
     while said:
-        if (word := said.next()) in _VALUED:
-            found[word] = said.next()
+        word = said.next()
+        found[word] = said.next() if word in _VALUED else ""
     return found
 
 
@@ -186,6 +187,7 @@ def _link(told: _Told) -> Link:
         group=told.head.get("group", "default"),
         flags=told.flags,
         narrow=tuple(narrow),
+        xdp=any(word.startswith("xdp") for word in told.head),
     )
 
 

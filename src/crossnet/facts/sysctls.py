@@ -40,6 +40,8 @@ FORWARDING = {Family.V4: "net.ipv4.ip_forward", Family.V6: "net.ipv6.conf.all.fo
 
 # How many flows connection tracking knows right now.
 TRACKED = "net.netfilter.nf_conntrack_count"
+# And how many it can.
+MOST_TRACKED = "net.netfilter.nf_conntrack_max"
 
 # sysctl.d(5), in the order in which systemd-sysctl and `sysctl --system` sort by file name.
 READ_FILES = r"""
@@ -109,12 +111,17 @@ def effective_rp_filter(sysctls: Mapping[str, str], interface: str) -> int:
     return _larger(sysctls, interface, "rp_filter")
 
 
+def arp_ignore(sysctls: Mapping[str, str], interface: str) -> int:
+    """For which of its addresses an interface answers ARP: the larger of the two settings (ip-sysctl)."""
+    return _larger(sysctls, interface, "arp_ignore")
+
+
 def answers_for_others(sysctls: Mapping[str, str], interface: str) -> bool:
     """Whether an interface answers ARP for an address of the host that another interface holds.
 
     Where neither is known, it does, as the kernel does by itself (ip-sysctl, arp_ignore and arp_filter).
     """
-    return _larger(sysctls, interface, "arp_ignore") == 0 and _larger(sysctls, interface, "arp_filter") == 0
+    return arp_ignore(sysctls, interface) == 0 and _larger(sysctls, interface, "arp_filter") == 0
 
 
 def _larger(sysctls: Mapping[str, str], interface: str, key: str) -> int:

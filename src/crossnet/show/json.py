@@ -259,6 +259,11 @@ def _facts(name: str, facts: Facts) -> dict[str, Any]:
                 "master": link.master or None,
                 "parent": link.parent or None,
                 "vlan": link.vlan,
+                "programs": list(
+                    dict.fromkeys(
+                        words for hook in ("ingress", "egress") for words in facts.programs(link.name, hook)
+                    )
+                ),
             }
             for link in facts.links
         ],
@@ -294,6 +299,7 @@ def _facts(name: str, facts: Facts) -> dict[str, Any]:
             }
             for neighbour in facts.neighbours
         ],
+        "ipsec": [policy.text for policy in facts.ipsec],
         "managers": [
             {"name": manager.name, "evidence": list(manager.evidence)} for manager in facts.managers
         ],

@@ -334,6 +334,10 @@ def _facts(facts: Facts) -> Iterator[str]:
         state = "up" if link.up else "down"
         words = ", ".join([*map(_address, link.addresses), *_parts(link)])
         yield f"  interface  {link.name:<8} {state:<5} mtu {link.mtu:<6} {words}".rstrip()
+    for words in facts.classifiers.values():
+        yield f"  filter     {words}"
+    for policy in facts.ipsec:
+        yield f"  ipsec      {policy.text}"
     for rule in facts.policy_rules:
         if not rule.is_usual:
             yield f"  rule       {'' if rule.family is Family.V4 else 'IPv6 '}{rule}"
@@ -361,6 +365,8 @@ def _parts(link: Link) -> Iterator[str]:
         yield link.kind + (f" on {link.parent}" if link.parent else "")
     if link.master:
         yield f"part of {link.master}"
+    if link.xdp:
+        yield "with an XDP program"
 
 
 def _rules(firewall: Firewall) -> Iterator[str]:

@@ -23,6 +23,12 @@ _BEGINNING = re.compile(r'\s*\{\s*"nftables"\s*:\s*\[\s*')
 _BETWEEN = re.compile(r"[\s,]*")
 _END = re.compile(r"\]\s*\}\s*")
 _DORMANT = re.compile(r"^table (\S+) (\S+) \{[^\n]*\n\tflags [^\n]*\bdormant\b", re.MULTILINE)
+_HEADS = re.compile(
+    r"^(?:table (?P<family>\S+) (?P<table>\S+) \{|\tchain (?P<chain>\S+) \{"
+    r"|\t\ttype \S+ hook (?:in|e)gress devices?(?: =)? (?P<devices>\{[^}]*\}|\S+))",
+    re.MULTILINE,
+)
+_NAME = re.compile(r'[^\s{},"]+')
 _DECODER = json.JSONDecoder(strict=False)  # a comment may hold any character
 # What an element or a whole set can have beside its value that lets it change or hold only now and then.
 _PASSING = frozenset({"timeout", "expires", "limit", "quota", "ct count"})
@@ -98,6 +104,20 @@ def read_ruleset(
 def dormant_tables(listing: str) -> frozenset[tuple[str, str]]:
     """The tables, by family and name, that nft's plain listing calls dormant: `nft list table …`, also terse."""
     return frozenset((family, name) for family, name in _DORMANT.findall(listing))
+
+
+def devices_of(listing: str) -> Mapping[tuple[str, str, str], tuple[str, ...]]:
+    """The devices of chains at ingress and egress, by family, table and chain, in nft's plain listing."""
+    found: dict[tuple[str, str, str], tuple[str, ...]] = {}
+    family = table = chain = ""
+    for line in _HEADS.finditer(listing):
+        if line["family"]:
+            family, table = line["family"], line["table"]
+        elif line["chain"]:
+            chain = line["chain"]
+        else:
+            found[family, table, chain] = tuple(_NAME.findall(line["devices"]))
+    return found
 
 
 def _entries(text: str) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
