@@ -68,9 +68,7 @@ def main() -> None:
     def seconds(packets: Callable[[Space], Packets]) -> float:
         begin = time.process_time()
         space = Space()
-        local = Local(
-            lambda *_: (), lambda *_: None, lambda _: None, lambda *_: (space.none, space.all), space.none
-        )
+        local = Local(lambda *_: (), lambda *_: None, lambda _: None, lambda *_: (space.none, space.all))
         Walk(space, [table], local).enter(table, chain, Here.of(packets(space)))
         return time.process_time() - begin
 

@@ -42,7 +42,7 @@ from crossnet.netfilter.foreign import (
 from crossnet.reach.here import Here
 from crossnet.reach.matching import Local
 from crossnet.reach.packets import INVALID, NEW, TCP, UDP, UNTRACKED, Packets, Space
-from crossnet.reach.rules import Effect, Walk
+from crossnet.reach.rules import IP, Effect, Walk
 from crossnet.values import Address, Family
 
 
@@ -90,10 +90,10 @@ def walked(space: Space, packets: Packets, *tables: Table) -> tuple[Here, Walk]:
     def choose(_: str, __: Family, part: Packets) -> list[tuple[Packets, Address]]:
         return [(part, ip_address("192.0.2.9"))]
 
-    local = Local(choose, lambda *_: None, lambda _: None, lambda *_: (space.none, space.all), space.none)
+    local = Local(choose, lambda *_: None, lambda _: None, lambda *_: (space.none, space.all))
     walk = Walk(space, tables, local)
     here = Here.of(packets)
-    for _, of, each in walk.base_chains("forward"):
+    for _, of, each in walk.base_chains("forward", IP):
         here = walk.enter(of, each, here)
     return here, walk
 

@@ -164,9 +164,11 @@ def _others(passage: Passage, walked: Walked, answer: Reached) -> Iterator[tuple
                 yield _keep_from_tracking, visit.host, _rule(decision.place, decision.text)
             elif decision.effect is Effect.TRANSLATES and not _is_own(decision.place):
                 yield _translate, visit.host, _rule(decision.place, decision.text)
-    # That nothing is translated is what the spec asks for; the plan says what it needs then.
+    # That nothing is translated is what the spec asks for; the plan says what it needs then. Whether a destination is
+    # up is no matter of rules and settings.
     unasked = {
         "destination-is-broadcast",
+        "destination-absent",
         *(["snat-missing"] if passage.crossing.translate is Translate.NONE else []),
     }
     # What is not translated finds no way back, and every rule on that way says so again.
@@ -225,7 +227,8 @@ def _told(blocker: Blocker) -> str:
         words = f"{_chain(blocker.place)}: {blocker.text}"
     else:
         words = _rule(blocker.place, blocker.text)
-    return f"{words} ({blocker.code})" + (f" if {', '.join(blocker.doubts)}" if blocker.doubts else "")
+    doubts = [each for each in blocker.doubts if each != blocker.text]
+    return f"{words} ({blocker.code})" + (f" if {', '.join(doubts)}" if doubts else "")
 
 
 def _questions(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[Asked]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 
-from crossnet.facts import Facts
 from crossnet.facts.firewall import TABLE_FAMILY, Firewall
 from crossnet.netfilter import Engine
 from crossnet.netfilter.foreign import (
     Chain,
     Choice,
     Drop,
-    Hook,
     Jump,
     Map,
     Offload,
@@ -48,46 +46,11 @@ def offload_forwarded(firewall: Firewall, family: Family) -> tuple[str, ...]:
     Their packets meet no further rule at the forward hook, crossnet's included (nft(8), FLOWTABLES).
     """
     return tuple(
-        f"{_where(table, chain)}: rule {rule.text.removeprefix(f'-A {chain.name} ')}"
+        f"table {table.family} {table.name} chain {chain.name}: rule {rule.text.removeprefix(f'-A {chain.name} ')}"
         for table, chain in _reached(firewall, family, tuple(Engine))
         for rule in chain.rules
         if any(isinstance(each, Offload) for each in rule.statements)
     )
-
-
-def may_drop_frames(facts: Facts, interfaces: Collection[str]) -> tuple[str, ...]:
-    """One line for each foreign policy or rule that may drop what comes or goes by an interface, before or after IP.
-
-    At the hooks ingress and egress, and on a bridge that is one of the interfaces or has one as a port.
-    """
-    bridged = any(link.kind == "bridge" or link.master for link in facts.links if link.name in interfaces)
-    starts = [
-        (table, chain)
-        for _, table, chain in facts.firewall.others()
-        if chain.hook is not None
-        and not table.dormant
-        and (bridged if table.family == "bridge" else _is_at(chain.hook, interfaces))
-    ]
-    return tuple(
-        line
-        for table, chain in _led_to(starts)
-        for line in (
-            *([f"{_where(table, chain)}: policy drop"] if chain.hook and chain.hook.policy == "drop" else []),
-            *(
-                f"{_where(table, chain)}: rule {rule.text}"
-                for rule in chain.rules
-                if _rule_may_drop(table, rule)
-            ),
-        )
-    )
-
-
-def _is_at(hook: Hook, interfaces: Collection[str]) -> bool:
-    return hook.name in ("ingress", "egress") and (not hook.devices or bool({*hook.devices} & {*interfaces}))
-
-
-def _where(table: Table, chain: Chain) -> str:
-    return f"table {table.family} {table.name} chain {chain.name}"
 
 
 def _forwarding(
@@ -103,13 +66,9 @@ def _forwarding(
 def _reached(
     firewall: Firewall, family: Family, engines: Collection[Engine]
 ) -> Iterator[tuple[Table, Chain]]:
-    return _led_to(_forwarding(firewall, family, engines))
-
-
-def _led_to(starts: Iterable[tuple[Table, Chain]]) -> Iterator[tuple[Table, Chain]]:
     """These and every chain that they lead to, each once."""
     seen: set[tuple[int, str]] = set()
-    todo = list(starts)
+    todo = list(_forwarding(firewall, family, engines))
     while todo:
         table, chain = todo.pop(0)
         if (id(table), chain.name) in seen or is_own_chain(chain.name):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from crossnet.design.engine import Choice
-from crossnet.design.forwarded import may_drop_frames, offload_forwarded
+from crossnet.design.forwarded import offload_forwarded
 from crossnet.design.kernel import decided
 from crossnet.design.passage import Passage
 from crossnet.facts import Facts
@@ -112,14 +112,6 @@ def gateway_impacts(
             host,
             f"rules of {' and '.join(live)} are live together, and a packet has to pass all of them; "
             f"crossnet's go to {choice.engine}: {choice.reason}",
-        )
-    used = {name for passage in passages for name in (passage.ingress, passage.egress)}
-    if frames := may_drop_frames(facts, used):
-        yield Impact(
-            "others-may-drop",
-            host,
-            "rules of others before or after IP can drop the crossing's packets, and crossnet does not follow packets "
-            f"through them: {'; '.join(frames[:3])}",
         )
     offloads = offload_forwarded(facts.firewall, family)
     if offloads:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from crossnet.reach.here import Answer, Here
 from crossnet.reach.packets import Packets, Space
@@ -46,9 +46,9 @@ class Blockers:
     """
 
     def __init__(self, host: str, space: Space, first: Callable[[Packets], Packets]) -> None:
-        self.host, self._first = host, first
+        self.host, self._space, self._first = host, space, first
         self.found: list[Blocker] = []
-        self.stopped = self.doubtful = self._none = space.none
+        self.stopped = self.doubtful = space.none
 
     def block(
         self,
@@ -74,9 +74,15 @@ class Blockers:
         self, code: str, text: str, here: Here, interface: str, hook: str, doubts: tuple[str, ...]
     ) -> None:
         """Give up packets of which is not known what becomes of them from here on."""
-        unsure = Here(here.may, here.fixed, self._none)
+        unsure = Here(here.may, here.fixed, self._space.none)
         self.block(code, text, unsure, unsure.fixed, interface, hook, doubts=doubts)
         self.doubtful |= self._first(here.may)
+
+    def perhaps(self, code: str, text: str, here: Here, interface: str, hook: str) -> Here:
+        """Stop all of these perhaps: facts do not tell, and `text` says what of."""
+        return self.block(
+            code, text, here, self._space.all, interface, hook, self._space.none, doubts=(text,)
+        )
 
     def _add(
         self,
@@ -94,6 +100,21 @@ class Blockers:
         self.found.append(
             Blocker(code, self.host, interface, hook, text, certain, now, place, doubts, here.fixed)
         )
+
+    def doubt(self, passed: Packets) -> None:
+        """Take back that something stops packets for certain where the same packets, as they came, pass."""
+        self.found = [
+            replace(each, certain=False)
+            if each.certain
+            and each.packets is not None
+            and (self._first(each.packets) & passed).satisfiable()
+            else each
+            for each in self.found
+        ]
+
+    def doubt_since(self, before: int) -> None:
+        """Take back that the later of those found stop packets for certain: they are met by one of several ways."""
+        self.found[before:] = [replace(each, certain=False) for each in self.found[before:]]
 
     def decided(self, decisions: Iterable[Decision], hook: str, interface: str) -> None:
         """Take over what rules have decided."""

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from crossnet.facts import Facts
 from crossnet.netfilter.foreign import Field, Numbers
-from crossnet.reach.blockers import Blocker, Blockers
+from crossnet.reach.blockers import Blocker
+from crossnet.reach.frames import Frames
 from crossnet.reach.here import Answer, Here
+from crossnet.reach.hooks import Hooks
 from crossnet.reach.local import local_of
-from crossnet.reach.packets import INVALID, NEW, TCP, UDP, Packets, Space, address_field
+from crossnet.reach.packets import INVALID, TCP, UDP, Packets, Space, address_field
 from crossnet.reach.routing import Led, Routing
-from crossnet.reach.rules import NAT_PRIORITY, Decision, Walk
-from crossnet.reach.tracking import DNAT, Tracking
+from crossnet.reach.rules import IP, Decision
+from crossnet.reach.tracking import DNAT
 from crossnet.values import Address, Family, network
 
 _CONNTRACK = -200
+_PIECES = (Field.FRAGMENT, Field.MORE_FRAGMENTS, Field.LENGTH)
+
 _NO_SOURCE = {
     Family.V4: tuple(map(network, ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "255.255.255.255/32"))),
     Family.V6: tuple(map(network, ("::/128", "::1/128", "ff00::/8"))),
@@ -64,79 +67,140 @@ class HostWalk:
     """
 
     def __init__(
-        self, facts: Facts, space: Space, *, flows: Packets | None = None, expected: str = ""
+        self,
+        facts: Facts,
+        space: Space,
+        *,
+        flows: Packets | None = None,
+        expected: str = "",
+        dont_fragment: bool = False,
     ) -> None:
-        self.facts, self.space, self.expected = facts, space, expected
+        self.facts, self.space, self.expected, self.dont_fragment = facts, space, expected, dont_fragment
         space.know_interfaces(link.name for link in facts.links)
         space.know_interfaces(("lo",))
         self.routing = Routing(facts, space)
         self._hops: dict[str, list[tuple[Packets, Address | None]]] = {}
-        self.walk = Walk(space, facts.firewall.foreign, local_of(facts, space, self.routing, self._hops))
+        local = local_of(facts, space, self.routing, self._hops)
+        self.hooks = Hooks(facts, space, local, flows)
+        self.frames = Frames(facts, space, self.hooks)
+        self.walk, self.tracking, self.blockers = self.hooks.walk, self.hooks.tracking, self.hooks.blockers
         self.none = self.walk.none
-        self.tracking = Tracking(space, self.walk.tables, flows)
-        self.blockers = Blockers(facts.host, space, self.tracking.first)
-        self._block = self.blockers.block
-        self._decided = 0
+        self._block, self._perhaps = self.blockers.block, self.blockers.perhaps
+        self._in_pieces = False
+        self._shape: Packets | None = None  # of the pieces that leave again
         self._doubts: dict[str, None] = {}
 
     # ---- directions ---------------------------------------------------------------------------------
 
     def received(self, here: Here, ingress: str) -> Passage:
-        """What becomes of packets that come by an interface."""
-        space = self.space
-        here = here.through(lambda packets: self._arrived(packets, ingress))
+        """What becomes of packets that come by an interface; a port of a bridge or bond takes them up to it."""
+        here = self._arrived(here, ingress)
         link = self.facts.link(ingress)
-        if link is not None and not link.up and ingress != "lo":
-            here = self._block("link-down", f"{ingress} is down", here, space.all, ingress)
-        here = self._hook("prerouting", here, ingress)
+        master = self.facts.link(link.master) if link is not None and link.master else None
+        by = ""
+        if master is not None and master.kind != "vrf":
+            ingress, by = master.name, ingress
+        here = self.frames.up(here, ingress, by)
+        if any(ingress in self.facts.bridges_filtered(family) for family in self.tracking.families):
+            # What a bridge has put together, IP does not know to have been in pieces.
+            self._shape = None
         delivered, routed = self._routed_in(here, ingress)
         return self._ended(routed, self._input(delivered, ingress))
+
+    def bridged(self, here: Here, port: str) -> Passage:
+        """What becomes of frames for others that come by a port of a bridge."""
+        here = self._arrived(here, port)
+        link = self.facts.link(port)
+        parts = self.frames.past(here, port, link.master) if link is not None else []
+        return self._passed(
+            [Leaving(name, None, self._shaped(part, name)) for name, part in parts], self.none
+        )
 
     def sent(self, here: Here) -> Passage:
         """What becomes of packets that the host sends; a source of 0 is chosen by the host."""
         space = self.space
-        here = here.through(lambda packets: self._arrived(packets, ""))
+        here = self._arrived(here, "")
         local, routed = self.none, self.none
         for family in Family:
             part = here.passing(Answer.sure(space.family(family)))
             if part:
                 more_local, more = self._routed_out(part, family)
                 local, routed = local.joined(more_local), routed.joined(more)
-        routed = self._hook("output", routed.joined(local), "")
+        routed = self.hooks.ip("output", routed.joined(local), "")
         routed = self._again(routed)
         by_lo = Answer.sure(space.interfaces(Field.OIF, ("lo",)))
         local, routed = routed.passing(by_lo), routed.failing(by_lo)
         return self._ended(routed, local)
 
-    def _arrived(self, packets: Packets, ingress: str) -> Packets:
+    def _arrived(self, here: Here, ingress: str) -> Here:
         space = self.space
-        packets = space.with_interface(packets, Field.IIF, ingress)
-        packets = space.with_interface(packets, Field.OIF, "")
-        packets = space.without(packets, Field.CT_STATE, Field.CT_DIRECTION, Field.CT_STATUS)
-        packets = space.with_value(space.unremembered(packets), Field.CT_ZONE, 0)
-        return packets & space.value(Field.CT_STATE, INVALID)
+
+        def new(packets: Packets) -> Packets:
+            packets = space.with_interface(packets, Field.IIF, ingress)
+            for field in (Field.OIF, Field.PHYS_IN, Field.PHYS_OUT):
+                packets = space.with_interface(packets, field, "")
+            packets = space.without(packets, Field.CT_STATE, Field.CT_DIRECTION, Field.CT_STATUS)
+            packets = space.with_value(space.unremembered(packets), Field.CT_ZONE, 0)
+            return packets & space.value(Field.CT_STATE, INVALID)
+
+        here = here.through(new)
+        if (here.fixed & self.tracking.pieces).satisfiable():
+            self._in_pieces, self._shape = True, space.only(here.fixed, *_PIECES)
+        return self._standing(here, ingress)
+
+    def _standing(self, here: Here, name: str) -> Here:
+        link = self.facts.link(name)
+        if link is None or link.up or name == "lo":
+            return here
+        return self._block("link-down", f"{name} is down", here, self.space.all, name)
+
+    def _shaped(self, here: Here, device: str) -> Here:
+        """What came as fragments leaves as such, also what was put together on the way (ip_fragment)."""
+        shape, space = self._shape, self.space
+        if shape is not None:
+            return here.through(lambda packets: space.without(packets, *_PIECES) & shape)
+        link = self.facts.link(device)
+        if not self._in_pieces or link is None:
+            return here
+        fits = space.among((Field.LENGTH,), Numbers(((0, min(link.mtu, 65535)),)))
+        return here.through(lambda packets: packets & fits)
 
     def _ended(self, routed: Here, delivered: Here) -> Passage:
         space = self.space
-        routed = self._hook("postrouting", routed, "")
+        routed = self.hooks.ip("postrouting", routed, "")
         leaving: list[Leaving] = []
         for number in space.values_of(routed.fixed, Field.OIF):
             name = space.interface(number)
             out = routed.passing(Answer.sure(space.interfaces(Field.OIF, (name,))))
-            link = self.facts.link(name)
-            if link is not None and not link.up and name != "lo":
-                out = self._block("link-down", f"{name} is down", out, space.all, name)
+            out = self._shaped(self.frames.down(self._standing(out, name), name), name)
             for hop, part in self._by_hop(name, out):
-                leaving.append(Leaving(name, hop, part))
+                leaving.append(Leaving(name, hop, part if hop else self._answered(part, name)))
+        return self._passed(leaving, delivered)
+
+    def _answered(self, here: Here, device: str) -> Here:
+        """Destinations on the segment itself that did not answer when they were last asked."""
+        for known in self.facts.neighbours:
+            if known.device == device and known.state == "FAILED":
+                to = Answer.sure(self.space.address(Field.DESTINATION6, known.address))
+                words = f"{known.address} did not answer on {device} when it was last asked"
+                part = self._perhaps("destination-absent", words, here.passing(to), device, "")
+                here = here.failing(to).joined(part)
+        return here
+
+    def _passed(self, leaving: list[Leaving], delivered: Here) -> Passage:
+        space = self.space
         passed = delivered.may | space.any_of(each.here.may for each in leaving)
         everything = delivered.fixed | space.any_of(each.here.fixed for each in leaving)
+        passed = self.tracking.first(passed) | self.blockers.doubtful
+        if self.walk.chose:
+            self.blockers.doubt(passed)
         return Passage(
             tuple(leaving),
             delivered,
             tuple(self.blockers.found),
             tuple(self.walk.decisions),
             self.blockers.stopped,
-            self.tracking.first(passed) | self.blockers.doubtful,
+            passed,
             everything,
             tuple(dict.fromkeys((*self.walk.doubts, *self._doubts))),
         )
@@ -160,32 +224,6 @@ class HostWalk:
                 found.append((hop, part))
         return found
 
-    # ---- hooks --------------------------------------------------------------------------------------
-
-    def _hook(self, hook: str, here: Here, interface: str) -> Here:
-        steps: list[tuple[int, Callable[[Here], Here]]] = []
-        for priority, table, chain in self.walk.base_chains(hook):
-            steps.append((priority, lambda here, t=table, c=chain: self.walk.enter(t, c, here)))  # type: ignore[misc]
-        if hook in ("prerouting", "output"):
-            steps.append((_CONNTRACK, self.tracking.seen))
-        if hook in NAT_PRIORITY:
-            steps.append((NAT_PRIORITY[hook], lambda here: self._nat(hook, here)))
-        for _, step in sorted(steps, key=lambda item: item[0]):
-            if not here:
-                break
-            here = step(here)
-            self.blockers.decided(self.walk.decisions[self._decided :], hook, interface)
-            self._decided = len(self.walk.decisions)
-        return here
-
-    def _nat(self, hook: str, here: Here) -> Here:
-        space = self.space
-        new = Answer.sure(space.state(NEW) & space.value(Field.CT_DIRECTION, 0))
-        first, others = here.passing(new), here.failing(new)
-        if first:
-            first = self.walk.nat(hook, first)
-        return first.joined(self.tracking.given_back(hook, others))
-
     # ---- routes -------------------------------------------------------------------------------------
 
     def _routed_in(self, here: Here, ingress: str) -> tuple[Here, Here]:
@@ -200,7 +238,7 @@ class HostWalk:
             for led, seen in self._led(part, family, ingress):
                 more_local, more = self._one_way_in(led, seen, family, ingress)
                 local, routed = local.joined(more_local), routed.joined(more)
-        return local, self._hook("forward", routed, ingress)
+        return local, self.hooks.ip("forward", routed, ingress)
 
     def _one_way_in(self, led: Led, seen: Here, family: Family, ingress: str) -> tuple[Here, Here]:
         way, space = led.way, self.space
@@ -222,8 +260,10 @@ class HostWalk:
                 return self.none, self.none
         else:
             seen = self._right_source(seen, family, ingress, device)
+        seen = self._secured(seen, "fwd", ingress)
         seen = self._lived(seen, ingress)
         seen = self._fitting(seen, led, family, device)
+        seen = self._secured(seen, "out", device)
         return self.none, self._out(seen, device, way.hop.via if way.hop else None)
 
     def _lost(self, led: Led, seen: Here, interface: str, hook: str) -> None:
@@ -291,6 +331,8 @@ class HostWalk:
         return here.through(space.aged)
 
     def _fitting(self, here: Here, led: Led, family: Family, device: str) -> Here:
+        if self._in_pieces:
+            return here
         link = self.facts.link(device)
         route = led.way.route
         most = (route.mtu if route else None) or (link.mtu if link else 65535)
@@ -300,13 +342,28 @@ class HostWalk:
             else self.space.none
         )
         # Without DF an IPv4 packet is cut.
-        must = large if family is Family.V6 else self.space.none
+        must = large if family is Family.V6 or self.dont_fragment else self.space.none
         return self._block(
             "mtu-exceeded", f"the MTU of {device} is {most}", here, large, device, "forward", must
         )
 
     def _input(self, here: Here, ingress: str) -> Here:
-        return self._hook("input", here, ingress) if here else here
+        if not here:
+            return here
+        # IPv4 puts fragments together before its rules see them (ip_local_deliver), IPv6 behind.
+        here = self.tracking.reassembled(here, (Family.V4,)) if self._in_pieces else here
+        return self._secured(self.hooks.ip("input", here, ingress), "in", ingress)
+
+    def _secured(self, here: Here, direction: str, interface: str) -> Here:
+        """IPsec policies: whether there is a state for them, and what becomes of it, facts do not tell."""
+        for policy in self.facts.ipsec:
+            if policy.direction != direction:
+                continue
+            sides = ((Field.SOURCE6, policy.source), (Field.DESTINATION6, policy.destination))
+            of = Answer.sure(self.space.every(self.space.network(side, net) for side, net in sides))
+            part = self._perhaps("ipsec-policy-drop", policy.text, here.passing(of), interface, "route")
+            here = here.failing(of).joined(part)
+        return here
 
     # ---- what the host sends ------------------------------------------------------------------------
 
@@ -363,6 +420,7 @@ class HostWalk:
             # A socket needs SO_BROADCAST; an answer of TCP is sent there without (measured).
             must = space.all if self.tracking.flows is None else space.none
             seen = self._block("destination-is-broadcast", str(way), seen, space.all, device, "output", must)
+        seen = self._secured(seen, "out", device)
         return self.none, self._out(seen, device, way.hop.via if way.hop else None)
 
     def _again(self, here: Here) -> Here:
@@ -370,7 +428,7 @@ class HostWalk:
         space = self.space
         rerouting = any(
             chain.hook is not None and chain.hook.type == "route"
-            for _, _, chain in self.walk.base_chains("output")
+            for _, _, chain in self.walk.base_chains("output", IP)
         )
         changed = space.one_bit_of(Field.CT_STATUS, DNAT) & space.value(Field.CT_DIRECTION, 0) & space.tracked
         if rerouting:

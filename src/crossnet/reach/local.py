@@ -30,10 +30,7 @@ _LINK_TYPES = {
 def local_of(facts: Facts, space: Space, routing: Routing, hops: Hops) -> Local:
     """What a host answers to its rules; `hops` are the packets that were routed, by the interface they leave by."""
     host = _Host(facts, space, routing, hops)
-    bridges = [name for family in Family for name in facts.bridges_filtered(family)]
-    return Local(
-        host.chosen, host.typed, host.link_types, host.way_back, space.interfaces(Field.IIF, bridges)
-    )
+    return Local(host.chosen, host.typed, host.link_types, host.way_back)
 
 
 class _Host:

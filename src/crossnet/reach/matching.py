@@ -12,7 +12,6 @@ from crossnet.netfilter.foreign import (
     Field,
     Map,
     Named,
-    Names,
     Numbers,
     Perhaps,
     ReversePath,
@@ -24,7 +23,7 @@ from crossnet.netfilter.foreign import (
     Verdict,
 )
 from crossnet.reach.here import Answer, Here
-from crossnet.reach.packets import Packets, Space, is_named
+from crossnet.reach.packets import Packets, Space
 from crossnet.reach.translation import Choose
 
 # What connection tracking expects of the answer, told by the request.
@@ -50,15 +49,13 @@ class Local:
 
     `choose` gives the addresses of an interface that packets which leave (or came) by it can be given, `typed` the
     packets whose address is of a type (RTN_*), `link_types` the interfaces of an ARPHRD_* number, None where that
-    cannot be known; `way_back` of which of the packets a test of the way back holds, surely and perhaps; `bridged`
-    are those that perhaps came by a port of a bridge.
+    cannot be known; `way_back` of which of the packets a test of the way back holds, surely and perhaps.
     """
 
     choose: Choose
     typed: Callable[[Field, Numbers], Packets | None]
     link_types: Callable[[Numbers], frozenset[str] | None]
     way_back: Callable[[ReversePath, Packets], tuple[Packets, Packets]]
-    bridged: Packets
 
 
 # A host has one table of a tool, a family and a name.
@@ -74,7 +71,8 @@ class Matching:
 
     def __init__(self, space: Space, local: Local) -> None:
         self.space, self.local = space, local
-        self._answers: dict[tuple[_Name, Test | AnyOf | Perhaps], tuple[Answer, tuple[str, ...]]] = {}
+        self.later = False  # whether later fragments are among the packets
+        self._answers: dict[tuple[_Name, bool, Test | AnyOf | Perhaps], tuple[Answer, tuple[str, ...]]] = {}
         self._sets: dict[tuple[_Name, Named, tuple[Field, ...]], tuple[Packets, Packets]] = {}
 
     def answer(
@@ -83,7 +81,7 @@ class Matching:
         if isinstance(test, ReversePath):
             must, can = self.local.way_back(test, live.fixed)
             return Answer(must, can), ()
-        key = _name(table), test
+        key = _name(table), self.later, test
         known = self._answers.get(key)
         if known is None:
             known = self._answers[key] = self._asked(table, test)
@@ -116,7 +114,14 @@ class Matching:
         present = space.every(space.present(each) for each in fields if space.knows(each))
         if test.negated:
             must, can = ~can, ~must
-        return Answer(present & must, present & can), doubts
+        if not self.later or table.tool is Tool.IPTABLES_LEGACY:
+            return Answer(present & must, present & can), doubts
+        seeming = space.every(space.present(each, seeming=True) for each in fields if space.knows(each))
+        if seeming == present:
+            return Answer(present & must, present & can), doubts
+        # Not all kernels look whether a packet is a later fragment (measured on 6.18; nft_payload.c).
+        words = f"what stands in a later fragment in place of its {' and '.join(fields)}"
+        return Answer(present & must, (present & can) | (seeming & ~present)), (*doubts, words)
 
     def _matching(self, table: Table, test: Test) -> tuple[Packets, Packets, tuple[str, ...]]:
         """Those of which the test, were it not negated, holds: surely, perhaps, and what is in doubt."""
@@ -183,10 +188,6 @@ class Matching:
                     side = Field.IIF if field_ is Field.IIF_TYPE else Field.OIF
                     found = space.interfaces(side, names)
                     return found, found
-            case ((Field.PHYS_IN | Field.PHYS_OUT), Names()):
-                # What came by no bridge came by no port of one: the name is empty.
-                bridged = self.local.bridged
-                return (~bridged, space.all) if is_named("", values) else (space.none, bridged)
             case ((Field.TH_SOURCE | Field.TH_DESTINATION), Numbers()):
                 port = _PORTS[field_]
                 having = space.present(port)

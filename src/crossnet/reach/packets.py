@@ -44,6 +44,8 @@ _ORDER: tuple[tuple[tuple[Field, ...], int], ...] = (
     ((Field.CT_DIRECTION,), 1),
     ((Field.IIF,), 16),
     ((Field.OIF,), 16),
+    ((Field.PHYS_IN,), 16),
+    ((Field.PHYS_OUT,), 16),
     ((Field.PROTOCOL,), 8),
     ((Field.FRAGMENT,), 13),
     ((Field.MORE_FRAGMENTS,), 1),
@@ -104,7 +106,7 @@ class Space:
         self._bytes: dict[tuple[Field, int, int], Packets] = {}
         self._cubes: dict[tuple[Field, ...], Packets] = {}
         self._made: dict[tuple[Field, Values], Packets] = {}
-        self._present: dict[Field, Packets] = {}
+        self._present: dict[tuple[Field, bool], Packets] = {}
         self._interfaces: dict[str, int] = {"": 0}
         self.ipv4 = self.value(Field.FAMILY, 4)
         self.ipv6 = ~self.ipv4
@@ -197,13 +199,17 @@ class Space:
         bits, width = self._bits[field], len(self._bits[field])
         return self.any_of(bit for index, bit in enumerate(bits) if mask >> (width - 1 - index) & 1)
 
-    def present(self, field: Field) -> Packets:
-        """Those that have such a field: others fail each test of it, negated or not."""
-        if field not in self._present:
-            self._present[field] = self._presence(field)
-        return self._present[field]
+    def present(self, field: Field, *, seeming: bool = False) -> Packets:
+        """Those that have such a field: others fail each test of it, negated or not.
 
-    def _presence(self, field: Field) -> Packets:
+        `seeming` are those too that have something else in its place: later fragments.
+        """
+        key = field, seeming
+        if key not in self._present:
+            self._present[key] = self._presence(field, seeming)
+        return self._present[key]
+
+    def _presence(self, field: Field, seeming: bool) -> Packets:
         found = self.all
         if field.value.endswith("4"):
             found &= self.ipv4
@@ -211,7 +217,7 @@ class Space:
             found &= self.ipv6
         if field.value.startswith("ct-") and field not in (Field.CT_STATE, Field.CT_ZONE):
             found &= self.tracked
-        first = self.value(Field.FRAGMENT, 0)
+        first = self.all if seeming else self.value(Field.FRAGMENT, 0)
         match field:
             case Field.SOURCE_PORT | Field.DESTINATION_PORT:
                 found &= first & self.any_of(self.value(Field.PROTOCOL, each) for each in WITH_PORTS)
@@ -245,6 +251,11 @@ class Space:
     def without(self, packets: Packets, *fields: Field) -> Packets:
         """The same packets, with anything in these fields."""
         return packets.exists(self._cube(fields))
+
+    def only(self, packets: Packets, *fields: Field) -> Packets:
+        """Everything that has in these fields what some packet of the set has there."""
+        others = [field for field in _WIDTH if field not in fields]
+        return self.without(packets, *others)
 
     def with_value(self, packets: Packets, field: Field, value: int) -> Packets:
         """The same packets, with this number in the field."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import IPv4Address
 from types import MappingProxyType
 
 from crossnet.facts import Facts
 from crossnet.facts.links import Link
+from crossnet.facts.sysctls import arp_ignore
 from crossnet.netfilter.foreign import Field, Numbers
 from crossnet.reach.blockers import Blocker
-from crossnet.reach.here import Here
+from crossnet.reach.here import Answer, Here
 from crossnet.reach.host import HostWalk, Leaving, Passage
 from crossnet.reach.packets import ICMP, ICMP6, TCP, UDP, Packets, Space, address_field
 from crossnet.reach.rules import Effect
@@ -46,13 +48,22 @@ _NOT_GIVEN_BACK = "reply-not-untranslated"
 _REJECTING = frozenset({"filter-reject", "no-route", "route-unreachable", "route-prohibit", "ttl-expired"})
 
 
+class Piece(StrEnum):
+    """Whole packets, the first fragments of such, or those behind it."""
+
+    WHOLE = "whole"
+    FIRST = "first"
+    LATER = "later"
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What is asked: packets that a host sends, or that come to it by `ingress`, and the answers to them.
 
     `sources` are those that a program binds to, none where the host chooses; `source_ports` None is any port. Without
     `traffic` everything is asked. `egress` says of a host by which interface a crossing leaves it: where it has no
-    route, the walk goes on as if it had one there.
+    route, the walk goes on as if it had one there. `piece` asks of fragments of such packets, `dont_fragment` of
+    IPv4 packets with that flag, `bridged` of frames for others that come by `ingress`, a port of the host's bridge.
     """
 
     host: str
@@ -63,6 +74,9 @@ class Asked:
     egress: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     ingress: str = ""
     length: int = _LENGTH
+    piece: Piece = Piece.WHOLE
+    dont_fragment: bool = False
+    bridged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +159,15 @@ def packets_of(space: Space, asked: Asked) -> Packets:
     if asked.traffic:
         found &= space.any_of(_traffic(space, each, family) for each in asked.traffic for family in families)
     found = _first_of_a_flow(space, found, asked.length, answer=False)
+    match asked.piece:
+        case Piece.FIRST:
+            found = space.with_value(found, Field.MORE_FRAGMENTS, 1)
+        case Piece.LATER:
+            found = space.without(found, Field.FRAGMENT, Field.MORE_FRAGMENTS)
+            found &= ~space.value(Field.FRAGMENT, 0)
     if asked.source_ports is not None:
         ports = Numbers(((asked.source_ports.first, asked.source_ports.last),))
-        found &= space.among((Field.SOURCE_PORT,), ports) | ~space.present(Field.SOURCE_PORT)
+        found &= space.among((Field.SOURCE_PORT,), ports) | ~space.present(Field.SOURCE_PORT, seeming=True)
     return found
 
 
@@ -158,6 +178,10 @@ def _first_of_a_flow(space: Space, packets: Packets, length: int, *, answer: boo
     ):
         packets = space.with_value(packets, each, value)
     packets = space.without(packets, Field.TCP_FLAGS, Field.ICMP_TYPE, Field.ICMP_CODE, Field.CT_MARK)
+    if answer:
+        tcp = space.value(Field.PROTOCOL, TCP)
+        accepting = space.with_value(packets & tcp, Field.LENGTH, min(length, _LENGTH))
+        packets = accepting | (packets & ~tcp)
     flags = space.value(Field.TCP_FLAGS, _SYN | _ACK if answer else _SYN)
     packets &= flags | ~space.value(Field.PROTOCOL, TCP)
     for family, (protocol, request, reply) in _ECHO.items():
@@ -201,7 +225,7 @@ class Walked:
         words = (
             "answers come for an address of the host itself, and nothing gives them back what was translated"
         )
-        return _stopping(self.turned, end.host, end.interface, _NOT_GIVEN_BACK, words, end.here)
+        return _stopping(self.turned, end.host, end.interface, _NOT_GIVEN_BACK, words, end.here, "prerouting")
 
     def walk(
         self, space: Space, waiting: list[tuple[str, str | None, Here]], flows: Mapping[str, Packets]
@@ -209,24 +233,44 @@ class Walked:
         """Follow packets from host to host; `flows` is what each remembers, where they are answers."""
         visits: list[Visit] = []
         ends: list[End] = []
+        came: dict[tuple[str, str], Packets] = {}
         while waiting and len(visits) < _HOSTS:
             name, ingress, here = waiting.pop(0)
+            before = came.get((name, ingress or ""), space.none)
+            if again := here.passing(Answer.sure(before)):
+                words = f"the packets come to {name} by {ingress} again, as they were"
+                visits.append(_stopping(space, name, ingress or "", "forwarding-loop", words, again))
+                here = here.failing(Answer.sure(before))
+            if not here:
+                continue
+            came[name, ingress or ""] = before | space.without(here.fixed, *_OF_A_HOP)
             remembered = flows.get(name, space.none) if flows else None
             expected = "" if flows else self.asked.egress.get(name, "")
-            host = HostWalk(self.hosts[name], space, flows=remembered, expected=expected)
-            passage = host.sent(here) if ingress is None else host.received(here, ingress)
+            host = HostWalk(
+                self.hosts[name],
+                space,
+                flows=remembered,
+                expected=expected,
+                dont_fragment=self.asked.dont_fragment and not flows,
+            )
+            if ingress is None:
+                passage = host.sent(here)
+            elif self.asked.bridged and name == self.asked.host:
+                passage = host.bridged(here, ingress)
+            else:
+                passage = host.received(here, ingress)
             visits.append(Visit(name, ingress or "", passage))
             if passage.delivered:
                 ends.append(End(name, ingress or "lo", True, passage.delivered))
             for leaving in passage.leaving:
-                following, rest = self._following(space, name, leaving)
+                following, rest = self._following(space, name, leaving, visits)
                 waiting += following
                 if rest:
                     ends.append(End(name, leaving.interface, False, rest))
         return visits, ends
 
     def _following(
-        self, space: Space, name: str, leaving: Leaving
+        self, space: Space, name: str, leaving: Leaving, visits: list[Visit]
     ) -> tuple[list[tuple[str, str | None, Here]], Here]:
         """The hosts that take what leaves, and what nobody takes whose facts are known."""
         here = leaving.here
@@ -234,14 +278,41 @@ class Walked:
         for other, link, address in self._neighbours(name, leaving.interface):
             if leaving.next_hop is not None:
                 if address == leaving.next_hop:
+                    here = self._asked_for(space, name, leaving, other, link, address, here, visits)
                     return [(other, link, here)], Here.of(space.none)
                 continue
-            of = space.address(Field.DESTINATION6, address)
-            part = here.through(lambda packets, of=of: packets & of)  # type: ignore[misc]
-            if part:
+            of = Answer.sure(space.address(Field.DESTINATION6, address))
+            if part := here.passing(of):
+                part = self._asked_for(space, name, leaving, other, link, address, part, visits)
                 following.append((other, link, part))
-                here = here.through(lambda packets, of=of: packets & ~of)  # type: ignore[misc]
+                here = here.failing(of)
         return following, here
+
+    def _asked_for(
+        self,
+        space: Space,
+        name: str,
+        leaving: Leaving,
+        other: str,
+        link: str,
+        address: Address,
+        here: Here,
+        visits: list[Visit],
+    ) -> Here:
+        """What of the packets goes to a host that is asked for its address on an interface."""
+        if not isinstance(address, IPv4Address) or any(
+            known.address == address and known.device == leaving.interface and known.answered
+            for known in self.hosts[name].neighbours
+        ):
+            return here
+        facts = self.hosts[other]
+        ignore = arp_ignore(facts.sysctls, link)
+        owner = facts.owner_of(address)
+        if not (ignore == 8 or (ignore in (1, 2) and owner is not None and owner.name != link)):
+            return here
+        words = f"{link} does not answer ARP for {address}: arp_ignore = {ignore}"
+        visits.append(_stopping(space, other, link, "arp-not-answered", words, here))
+        return Here(space.none, here.fixed, here.surely)
 
     def _neighbours(self, name: str, interface: str) -> Iterable[tuple[str, str, Address]]:
         """The addresses of other hosts that answer on the segment of an interface, and by which of theirs.
@@ -281,6 +352,8 @@ class Walked:
 
     def _from_segment(self, space: Space, end: End, here: Here) -> tuple[Here, Blocker | None]:
         """Whoever is on the segment answers what it can: that it has a way back beyond it is not known."""
+        if self.asked.bridged:
+            return here, None
         link = self.hosts[end.host].link(end.interface)
         near = space.any_of(
             space.network(Field.DESTINATION6, item.network) for item in (link.addresses if link else ())
@@ -302,11 +375,21 @@ class Walked:
         return here, blocker
 
 
-def _stopping(space: Space, host: str, interface: str, code: str, words: str, here: Here) -> Visit:
-    """A visit of packets that end there."""
+# What each host on the way changes of a packet by itself
+_OF_A_HOP = (
+    *(Field.IIF, Field.OIF, Field.PHYS_IN, Field.PHYS_OUT, Field.TTL, Field.MARK, Field.PACKET_TYPE),
+    *(Field.CT_STATE, Field.CT_DIRECTION, Field.CT_STATUS, Field.CT_MARK, Field.CT_ZONE),
+    *(Field.CT_SOURCE6, Field.CT_DESTINATION6, Field.CT_SOURCE_PORT, Field.CT_DESTINATION_PORT),
+)
+
+
+def _stopping(
+    space: Space, host: str, interface: str, code: str, words: str, here: Here, hook: str = ""
+) -> Visit:
+    """A visit of packets that end before the host does anything with them."""
     now = here.may.satisfiable()
     certain = here.surely.satisfiable() and not (here.may & ~here.surely).satisfiable()
-    blocker = Blocker(code, host, interface, "prerouting", words, certain, now, packets=here.fixed)
+    blocker = Blocker(code, host, interface, hook, words, certain, now, packets=here.fixed)
     nothing = Here.of(space.none)
     return Visit(host, interface, Passage((), nothing, (blocker,), (), here.may, space.none, space.none))
 

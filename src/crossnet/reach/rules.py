@@ -6,7 +6,7 @@ drops, and tells all that would have to change.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
@@ -53,6 +53,9 @@ _DEPTH = 32
 
 _FEW = 2000  # nodes
 
+# The families of tables whose chains see packets of IP
+IP = ("ip", "ip6", "inet")
+
 # Where nat chains run, whatever their own priority: the kernel calls them from two hooks (nf_nat_core.c).
 NAT_PRIORITY = {"prerouting": -100, "output": -100, "input": 100, "postrouting": 100}
 
@@ -66,6 +69,7 @@ class Effect(StrEnum):
     ACCEPTS = "accepts"
     TRANSLATES = "translates"
     NOT_TRACKED = "not-tracked"
+    OFFLOADS = "offloads"  # what follows meets no rule
 
 
 BLOCKS = frozenset({Effect.DROPS, Effect.POLICY_DROPS, Effect.REJECTS, Effect.QUEUES, Effect.UNKNOWN})
@@ -126,17 +130,20 @@ class Walk:
         self.tables = [table for table in tables if not table.dormant]
         self.local, self.matching = local, Matching(space, local)
         self.none = Here.of(space.none)
+        self.chose = False  # whether one of several addresses, ports or ways was taken
         self.decisions: list[Decision] = []
         self.doubts: dict[str, None] = {}  # in their order, what could not be known of these packets
 
     # ---- hooks --------------------------------------------------------------------------------------
 
-    def base_chains(self, hook: str, nat: bool = False) -> list[tuple[int, Table, Chain]]:
-        """The base chains at a hook of IPv4 and IPv6, in the order in which the kernel enters them."""
+    def base_chains(
+        self, hook: str, families: Collection[str], nat: bool = False
+    ) -> list[tuple[int, Table, Chain]]:
+        """The base chains at a hook of tables of these families, in the order in which the kernel enters them."""
         found = [
             (chain.hook.priority, table, chain)
             for table in self.tables
-            if table.family in ("ip", "ip6", "inet")
+            if table.family in families
             for chain in table.chains.values()
             if chain.hook is not None and chain.hook.name == hook and (chain.hook.type == "nat") is nat
         ]
@@ -147,13 +154,14 @@ class Walk:
     def enter(self, table: Table, chain: Chain, here: Here) -> Here:
         """What goes on after one base chain that is no nat chain."""
         seen, others = self._of_family(table, here)
+        self.matching.later = (here.fixed & ~self.space.value(Field.FRAGMENT, 0)).satisfiable()
         return self._all([others, *self._base(table, chain, seen).accepted]) if seen else here
 
     def nat(self, hook: str, here: Here) -> Here:
         """What goes on after the nat chains: of the rules that translate a packet, the first counts."""
         waiting: Here = here
         done: list[Here] = []
-        for _, table, chain in self.base_chains(hook, nat=True):
+        for _, table, chain in self.base_chains(hook, IP, nat=True):
             seen, others = self._of_family(table, waiting)
             if seen:
                 ended = self._base(table, chain, seen)
@@ -162,7 +170,7 @@ class Walk:
         return self._all([waiting, *done])
 
     def _of_family(self, table: Table, here: Here) -> tuple[Here, Here]:
-        if table.family == "inet":
+        if table.family not in ("ip", "ip6"):
             return here, self.none
         family = self.space.ipv4 if table.family == "ip" else self.space.ipv6
         answer = Answer(family, family)
@@ -236,7 +244,7 @@ class Walk:
                 case NoTrack():
                     live = self._untracked(at, live)
                 case Offload():
-                    pass
+                    self._decide(at, Effect.OFFLOADS, live)
                 case _:
                     return skipped.joined(self._verdict(at, statement, live))
             only_tested = False
@@ -375,7 +383,7 @@ class Walk:
         netmap = translate.kind in (Translation.NETMAP_SOURCE, Translation.NETMAP_DESTINATION)
         chosen = (None if netmap else translate.addresses, translate.ports)
         if any(numbers is not None and not _single(numbers) for numbers in chosen):
-            given = self._perhaps(given)
+            self.chose = True
         at.ended.translated.append(given)
 
     def _rewritten(self, at: _At, rewrite: Rewrite, live: Here) -> Here:

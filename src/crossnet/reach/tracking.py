@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 
-from crossnet.netfilter.foreign import AnyOf, Field, Numbers, Table, Test
+from crossnet.facts.sysctls import MOST_TRACKED, TRACKED
+from crossnet.netfilter.foreign import (
+    AnyOf,
+    Field,
+    NoTrack,
+    Numbers,
+    Offload,
+    Rewrite,
+    Statement,
+    Table,
+    Test,
+    Translate,
+)
 from crossnet.reach.here import Answer, Here
 from crossnet.reach.packets import ESTABLISHED, ICMP, ICMP6, INVALID, NEW, TCP, UNTRACKED, Packets, Space
 from crossnet.values import Family
@@ -20,6 +33,8 @@ _NOT_TRACKED6 = Numbers(((130, 137), (143, 143)))
 _OF_THE_PACKET_AND_PLACE = (
     Field.IIF,
     Field.OIF,
+    Field.PHYS_IN,
+    Field.PHYS_OUT,
     Field.TCP_FLAGS,
     Field.ICMP_TYPE,
     Field.ICMP_CODE,
@@ -46,6 +61,7 @@ _OF_THE_PACKET = (
 
 # What changes on the way, beside what is translated.
 _OF_THE_WAY = (
+    *(Field.PHYS_IN, Field.PHYS_OUT, Field.FRAGMENT, Field.MORE_FRAGMENTS, Field.LENGTH),
     *(Field.IIF, Field.OIF, Field.MARK, Field.TTL, Field.PACKET_TYPE, Field.CT_MARK),
     *(Field.CT_STATE, Field.CT_DIRECTION, Field.CT_STATUS, Field.CT_SOURCE6, Field.CT_DESTINATION6),
     *(Field.CT_SOURCE_PORT, Field.CT_DESTINATION_PORT, Field.CT_ZONE),
@@ -58,8 +74,8 @@ class Tracking:
     `flows` is what it remembers of requests where the packets are answers to them, else None.
     """
 
-    def __init__(self, space: Space, tables: Iterable[Table], flows: Packets | None) -> None:
-        self.space = space
+    def __init__(self, space: Space, tables: Sequence[Table], flows: Packets | None) -> None:
+        self.space, self._tables = space, tables
         self.flows = None if flows is None else flows & space.tracked
         self.remembers = flows is not None or _asks_for_the_first(tables)
 
@@ -70,6 +86,43 @@ class Tracking:
             asked = packets & space.tracked
             packets = (packets & ~asked) | space.as_first(asked)
         return space.without(packets, *_OF_THE_WAY)
+
+    @cached_property
+    def families(self) -> frozenset[Family]:
+        """The families whose packets connection tracking sees: the kernel begins when a rule asks for it."""
+        found = {family for table in self._tables if _tracks(table) for family in _FAMILIES[table.family]}
+        return frozenset(found)
+
+    @cached_property
+    def pieces(self) -> Packets:
+        """Fragments, the first ones too."""
+        space = self.space
+        return ~(space.value(Field.FRAGMENT, 0) & space.value(Field.MORE_FRAGMENTS, 0))
+
+    def defragmented(self, here: Here) -> Here:
+        """Whole packets of those that are fragments (nf_defrag_ipv4, nf_defrag_ipv6), where a rule needs them."""
+        if not (here.fixed & self.pieces).satisfiable():
+            return here
+        return self.reassembled(here, self.families)
+
+    def reassembled(self, here: Here, families: Iterable[Family]) -> Here:
+        """Whole packets of the fragments of these families; how long they are is not known."""
+        space = self.space
+        pieces = self.pieces & space.any_of(map(space.family, families))
+
+        def whole(packets: Packets) -> Packets:
+            put = space.without(packets & pieces, Field.FRAGMENT, Field.MORE_FRAGMENTS, Field.LENGTH)
+            put &= space.value(Field.FRAGMENT, 0) & space.value(Field.MORE_FRAGMENTS, 0)
+            return (packets & ~pieces) | put
+
+        return here.through(whole)
+
+    def full(self, settings: Mapping[str, str]) -> str:
+        """The setting and the number that say that no further flow can be tracked; empty where one can."""
+        most = settings.get(MOST_TRACKED, "0")
+        now = settings.get(TRACKED, "0")
+        full = most.isdecimal() and now.isdecimal() and 0 < int(most) <= int(now)
+        return f"{TRACKED} is {now}, and {MOST_TRACKED} {most}" if full and self.families else ""
 
     def given_back(self, hook: str, here: Here) -> Here:
         """Answers, with what the hook's translations gave to their flow's first packet taken back.
@@ -139,6 +192,40 @@ def _beginning(space: Space) -> Packets:
     return found | (space.value(Field.PROTOCOL, TCP) & flags)
 
 
+# What the tables of a family have in their packets
+_FAMILIES = {
+    "ip": (Family.V4,),
+    "ip6": (Family.V6,),
+    **dict.fromkeys(("inet", "bridge", "netdev"), tuple(Family)),
+    "arp": (),
+}
+
+
+def _tracks(table: Table) -> bool:
+    """Whether a rule of a table makes the kernel track (nf_ct_netns_get)."""
+    return any(
+        (chain.hook is not None and chain.hook.type == "nat")
+        or any(
+            isinstance(each, NoTrack | Offload | Translate)
+            or (isinstance(each, Rewrite) and Field.CT_MARK in (each.field, each.source))
+            or any(field.value.startswith("ct-") for field in _fields(each))
+            for rule in chain.rules
+            for each in rule.statements
+        )
+        for chain in table.chains.values()
+    )
+
+
+def _fields(statement: Statement) -> Iterator[Field]:
+    """The fields that a statement tests."""
+    match statement:
+        case AnyOf():
+            for each in statement.tests:
+                yield from each.fields
+        case Test():
+            yield from statement.fields
+
+
 def _asks_for_the_first(tables: Iterable[Table]) -> bool:
     """Whether a rule translates, or asks what a flow's first packet was."""
     for table in tables:
@@ -147,10 +234,6 @@ def _asks_for_the_first(tables: Iterable[Table]) -> bool:
                 return True
             for rule in chain.rules:
                 for statement in rule.statements:
-                    tests = statement.tests if isinstance(statement, AnyOf) else (statement,)
-                    for test in tests:
-                        if isinstance(test, Test) and any(
-                            each.value.startswith("ct-") for each in test.fields
-                        ):
-                            return True
+                    if any(field.value.startswith("ct-") for field in _fields(statement)):
+                        return True
     return False
