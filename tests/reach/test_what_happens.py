@@ -10,7 +10,8 @@ import pytest
 
 from crossnet.values import Protocol
 from lacking import lacking
-from reach.conformance import FIRST_TAG, HOSTS, Configuration, Hosts, Sent, Watch, compare, send
+from reach.configurations import FIRST_TAG, HOSTS, Configuration, Sent
+from reach.conformance import Hosts, Watch, compare, send
 
 pytestmark = pytest.mark.lab
 
