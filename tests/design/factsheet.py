@@ -32,7 +32,7 @@ from crossnet.facts.capabilities import TOOLS, Capabilities
 from crossnet.facts.firewall import Firewall
 from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.lookups import Answered, Lookup, parse_lookup
-from crossnet.facts.policy import PolicyRule
+from crossnet.facts.policy import PolicyRule, parse_rules
 from crossnet.facts.routes import Hop, Route, default_network
 from crossnet.facts.sysctls import BootSetting, interface_setting
 from crossnet.netfilter import Accept, Chain, Drop, Rule, Table, foreign
@@ -212,26 +212,9 @@ def _lookup(words: list[str]) -> Lookup:
 
 def _rule(priority: int, words: list[str]) -> PolicyRule:
     """A policy rule in the words of `ip rule`: `5270: from all to 10.44.0.0/16 iif eth1 lookup 52`."""
-    negated = words[0] == "not"
-    words = words[negated:]
-    ends = len(words) % 2 == 1  # the last word is an action
-    given = dict(zip(words[0::2], words[1::2], strict=False))
-    source, to = given.get("from", "all"), given.get("to")
-    mark, _, mask = given.get("fwmark", "0/0").partition("/")
-    return PolicyRule(
-        Family.V6 if ":" in f"{source}{to}" else Family.V4,
-        priority,
-        action=words[-1] if ends else "lookup",
-        table=given.get("lookup", ""),
-        negated=negated,
-        source=None if source == "all" else network(source),
-        destination=network(to) if to else None,
-        iif=given.get("iif", ""),
-        mark=int(mark, 0),
-        mark_mask=int(mask or "0xffffffff", 0),
-        protocol=given.get("ipproto", ""),
-        suppress_prefix=int(given["suppress_prefixlength"]) if "suppress_prefixlength" in given else None,
-    )
+    line = " ".join(words)
+    (rule,) = parse_rules(f"{priority}:\t{line}", Family.V6 if ":" in line else Family.V4)
+    return rule
 
 
 def _connected(links: Iterable[Link]) -> list[Route]:

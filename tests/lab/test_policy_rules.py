@@ -87,6 +87,28 @@ def test_a_gateway_whose_rules_lead_requests_and_replies_elsewhere(lab_up: Calla
     assert b.differences(before) == []
 
 
+LEADING_ASTRAY = {
+    "behind a goto": "ip rule add pref 300 iif eth1 lookup 7; ip rule add pref 100 iif eth1 goto 300",
+    "behind a goto of some": "ip rule add pref 300 iif eth1 lookup 7; ip rule add pref 200 iif eth1 lookup 7;"
+    "ip rule add pref 100 iif eth1 ipproto icmp goto 300",
+    "by a mark": "ip rule add pref 90 fwmark 0x1/0xff lookup 7;"
+    "iptables -t mangle -A PREROUTING -s 10.0.43.0/24 -j MARK --set-mark 0x101",
+}
+
+
+@pytest.mark.parametrize("rules", LEADING_ASTRAY.values(), ids=LEADING_ASTRAY)
+def test_a_gateway_whose_rules_lead_requests_elsewhere(lab_up: Callable[..., Lab], rules: str) -> None:
+    b = Bench(lab_up("seed"))
+    b.check("gateway", f"ip route add blackhole default table 7; {rules}")
+    spec = b.spec("to: 10.0.44.0/24, egress: eth0")
+    before = b.fingerprints()
+    b.apply(spec)
+    assert b.pings("app", "10.0.44.1")
+    assert b.plan(spec).is_empty
+    b.undo(spec)
+    assert b.differences(before) == []
+
+
 def own(b: Bench, host: str, family: int) -> list[str]:
     """The policy rules that look a destination up in the main table."""
     listed = b.check(host, f"ip -{family} rule")

@@ -20,7 +20,7 @@ from crossnet.design.impacts import (
     passage_impacts,
 )
 from crossnet.design.kernel import decided
-from crossnet.design.own_rules import own_rules
+from crossnet.design.own_rules import rules_for
 from crossnet.design.passage import Client, Passage
 from crossnet.design.question import Refused
 from crossnet.design.resolve import resolve
@@ -107,8 +107,10 @@ def design(spec: Spec, facts: Mapping[str, Facts]) -> Design:
         for client in passage.clients:
             if client.host is not None:
                 wanted[client.host] += _routes(passage, client)
+    routed = {name: as_applied(facts[name], wanted[name]) for name in facts}
+    for passage in passages:
         try:
-            rules, told = own_rules(passage, facts)
+            rules, told = rules_for(passage, routed)
         except Refused as refused:
             refusals += refused.refusals
             continue

@@ -6,26 +6,24 @@ from collections.abc import Iterable, Sequence
 
 from crossnet.design.kernel import forwarded, source_towards
 from crossnet.design.passage import Client
-from crossnet.design.policy import Packets, deciding
+from crossnet.design.policy import Flow, Rules
 from crossnet.design.question import Question, Refused, addresses_of, devices_of
 from crossnet.errors import Refusal
-from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import Route, inside, matching
 from crossnet.spec import Translate
 from crossnet.values import Address, Network, contains, family_of, overlap, show_network
 
 
-def route(
-    q: Question, rules: Sequence[PolicyRule], network: Network, clients: Sequence[Client], ingress: str
-) -> Route:
+def route(q: Question, rules: Rules, network: Network, clients: Sequence[Client], ingress: str) -> Route:
     """The gateway's own route to a destination, for what these clients send."""
     routes = [route for route in q.gateway.routes if route.type != "local"]
-    found = matching(routes, network)
+    found, smaller = matching(routes, network), inside(routes, network)
     given = q.crossing.egress
-    by_rules = _by_rules(q, rules, network, clients, ingress)
-    if given is None or given in devices_of(by_rules):
-        found = by_rules or found
-    by_kernel = [forwarded(q.gateway, rules, client.network, network, ingress) for client in clients]
+    flows = [Flow(client.network, network, ingress) for client in clients] if rules else []
+    by_rules = _of_all(rules.deciding(flow) for flow in flows)
+    if by_rules and (given is None or given in devices_of(by_rules)):
+        found, smaller = by_rules, _of_all(rules.smaller(flow) for flow in flows)
+    by_kernel = [forwarded(rules, client.network, network, ingress) for client in clients]
     if any(by_kernel):
         others = found if None in by_kernel else ()
         found = tuple(dict.fromkeys((*(route for route in by_kernel if route is not None), *others)))
@@ -40,7 +38,6 @@ def route(
             return found[0]
     if not found or not devices_of(found):
         raise Refused(_no_route(q, network, found))
-    smaller = [route for route in inside(routes, network) if devices_of([route])]
     devices = devices_of([*found, *smaller])
     if len(devices) > 1:
         raise Refused(
@@ -57,14 +54,8 @@ def route(
     return found[0]
 
 
-def _by_rules(
-    q: Question, rules: Sequence[PolicyRule], network: Network, clients: Iterable[Client], ingress: str
-) -> tuple[Route, ...]:
-    """The routes that the gateway's policy rules choose for the clients' packets; none where it has no such rules."""
-    if not rules:
-        return ()
-    chosen = (deciding(q.gateway, rules, Packets(client.network, network, ingress)) for client in clients)
-    return tuple(dict.fromkeys(route for routes in chosen for route in routes))
+def _of_all(routes: Iterable[tuple[Route, ...]]) -> tuple[Route, ...]:
+    return tuple(dict.fromkeys(route for each in routes for route in each))
 
 
 def _no_route(q: Question, network: Network, found: Sequence[Route], *, by_kernel: bool = False) -> Refusal:

@@ -7,15 +7,13 @@ knows better where rules, next hops or sources are of a kind that its tools do n
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
 from crossnet.design.passage import Passage
-from crossnet.design.policy import Packets, deciding, rules_of_others
+from crossnet.design.policy import Flow, Rules
 from crossnet.design.question import devices_of
 from crossnet.facts import Answered, Facts, Lookup
-from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import MAIN, OWN_PROTOCOL, Route, inside
 from crossnet.record import read_record
 from crossnet.resources import PolicyRuleResource
@@ -90,14 +88,13 @@ def towards(facts: Facts, next_hop: Address) -> Route | None:
 # ---- on a gateway ----------------------------------------------------------------------------------
 
 
-def forwarded(
-    facts: Facts, rules: Sequence[PolicyRule], source: Network, destination: Network, iif: str
-) -> Route | None:
+def forwarded(rules: Rules, source: Network, destination: Network, iif: str) -> Route | None:
     """How a gateway's kernel forwards packets between two networks, where that is not what its routes and rules say.
 
     None where both agree; where it was not asked, or could not say; and where a rule of crossnet's own stands, which
     is what the kernel goes by then.
     """
+    facts = rules.facts
     if _has_own_rules(facts, family_of(destination)):
         return None
     target, own = sample(facts, destination), sample(facts, source)
@@ -109,7 +106,7 @@ def forwarded(
         answer = said(facts, target)
     if answer is None or answer.route is None or answer.route.type != "unicast":
         return None
-    known = deciding(facts, rules, Packets(source, destination, iif))
+    known = rules.deciding(Flow(source, destination, iif))
     # Of equal routes IPv4 has one that it takes; the hops of a route, and IPv6, it takes by turns for each flow.
     is_open = len(devices_of(known)) > 1 and family_of(destination) is Family.V4
     is_known = answer.route.device in devices_of(known)
@@ -120,9 +117,9 @@ def forwarded(
 
 def decided(facts: Facts, passage: Passage) -> tuple[Route, ...]:
     """The ways of a passage that only the gateway's kernel knows."""
-    rules = rules_of_others(facts)
+    rules = Rules(facts, (*(client.network for client in passage.clients), *passage.destinations))
     found = (
-        forwarded(facts, rules, client.network, network, passage.ingress)
+        forwarded(rules, client.network, network, passage.ingress)
         for client in passage.clients
         for network in passage.destinations
     )

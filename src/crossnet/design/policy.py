@@ -1,4 +1,4 @@
-"""Policy rules that lead a packet elsewhere than the main table would.
+"""Where policy rules lead a crossing's packets, as `reach` looks them up.
 
 A packet is looked up by the rules in the order of their priorities; the first whose table has a route for it
 decides (net/core/fib_rules.c, fib_rules_lookup). What crossnet adds stands in the main table, so a rule of
@@ -7,34 +7,38 @@ somebody else before it can make all of that worth nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from enum import Enum
+from itertools import groupby
+from typing import TYPE_CHECKING
 
 from crossnet.facts import Facts
 from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import MAIN, OWN_PROTOCOL, Route, inside, matching
+from crossnet.netfilter.foreign import Field
 from crossnet.record import read_record
 from crossnet.resources import PolicyRuleResource
-from crossnet.values import Family, Network, contains, family_of, overlap
+from crossnet.values import Family, Network, contains, family_of
 
-# What the kernel has without anybody's doing (net/ipv4/fib_rules.c, net/ipv6/fib6_rules.c).
-_LOCAL = "local"
-_TABLES = {"255": _LOCAL, "254": MAIN, "253": "default"}
-
-_OF_EVERY_HOST = (
-    "0: from all lookup local",
-    "32766: from all lookup main",
-    "32767: from all lookup default",
-)
+if TYPE_CHECKING:  # sets of packets are slow to import, and few hosts have rules of their own
+    from crossnet.reach.packets import Packets
+    from crossnet.reach.routing import Led, Way
 
 # The interface of packets that the host sends itself.
 OWN = "lo"
 
+_LOCAL = frozenset(("local", "255"))
+_IN_MAIN = frozenset((MAIN, "254"))
+# What a lookup asks of a packet beside its interface.
+_ASKED = (
+    *(Field.FAMILY, Field.SOURCE6, Field.DESTINATION6, Field.MARK, Field.DSCP),
+    *(Field.PROTOCOL, Field.SOURCE_PORT, Field.DESTINATION_PORT, Field.FRAGMENT),
+)
+
 
 @dataclass(frozen=True, slots=True)
-class Packets:
-    """What the lookup asks of them: from where to where, and by which interface they came (`lo`: its own)."""
+class Flow:
+    """Packets as a lookup asks of them: from where to where, and by which interface they came (`lo`: its own)."""
 
     source: Network
     destination: Network
@@ -45,127 +49,156 @@ class Packets:
         return family_of(self.destination)
 
 
-class Match(Enum):
-    NO = "no"
-    PARTLY = "partly"  # some of the packets, or it cannot be said
-    ALL = "all"
+class Rules:
+    """The policy rules of a host without crossnet's own; false where there are only those that every host has.
 
+    `networks` are all that is asked about: between them marks are looked for that the host's firewall sets.
+    """
 
-@dataclass(frozen=True, slots=True)
-class Diversion:
-    """A rule before the main table's, and the routes that some of the packets take by it; none where it ends them."""
+    def __init__(self, facts: Facts, networks: Iterable[Network]) -> None:
+        self.facts, self._networks = facts, tuple(networks)
+        record = read_record(facts)
+        rules = [
+            rule
+            for rule in sorted(facts.policy_rules, key=lambda rule: rule.priority)
+            if rule.origin != OWN_PROTOCOL and record.find(PolicyRuleResource(rule)) is None
+        ]
+        self._rules = [] if all(rule.is_usual for rule in rules) else rules
+        self._seen: dict[str, Packets] = {}
+        if self._rules:
+            from crossnet.reach.packets import Space
+            from crossnet.reach.routing import Routing
 
-    rule: PolicyRule
-    routes: tuple[Route, ...]
-    certain: bool
+            self._space = Space()
+            self._routing = Routing(facts, self._space)
 
-    def __str__(self) -> str:
-        by = f" ({self.routes[0]})" if self.routes else ""
-        return f"rule {self.rule}{by}"
+    def __bool__(self) -> bool:
+        return bool(self._rules)
 
+    # ---- the routes that decide ---------------------------------------------------------------------
 
-def diversions(facts: Facts, rules: Sequence[PolicyRule], packets: Packets) -> Iterator[Diversion]:
-    """The rules that lead some of the packets past the main table, up to the one that looks all of them up there."""
-    goes_on_at = 0
-    for rule in sorted(rules, key=lambda rule: rule.priority):
-        if rule.family is not packets.family or rule.priority < goes_on_at:
-            continue
-        match = _match(rule, packets)
-        if match is Match.NO or rule.action == "nop":
-            continue
-        if rule.action == "goto":
-            if match is Match.ALL and rule.target is not None:
-                goes_on_at = rule.target
-            continue
-        table = _table(facts, rule, packets)
-        found: tuple[Route, ...] = ()
-        if rule.action != "lookup":
-            covers = True
-        elif table == MAIN:
-            if match is Match.ALL and not _suppressed(rule, packets.destination.prefixlen):
-                return  # there is crossnet's route, for just these packets
-            continue
-        else:
-            found = _found(facts.routes, rule, table, packets.destination)
-            covers = any(contains(route.destination, packets.destination) for route in found)
-            if not found:
-                continue
-        certain = covers and match is Match.ALL
-        yield Diversion(rule, found, certain)
-        if certain:
-            return
+    def deciding(self, flow: Flow) -> tuple[Route, ...]:
+        """The routes for all of the destination that the packets take; those of the main table without rules.
 
+        A rule that takes only some of them, by what else they are, is passed over: one of crossnet's own can come
+        before it.
+        """
+        if not self:
+            routes = [route for route in self.facts.routes if route.type != "local"]
+            return matching(routes, flow.destination)
+        return tuple(route for route in self._taken(flow) if contains(route.destination, flow.destination))
 
-def _table(facts: Facts, rule: PolicyRule, packets: Packets) -> str:
-    """The table that the rule looks them up in; nothing where that is none for these packets."""
-    if not rule.l3mdev:
-        return _TABLES.get(rule.table, rule.table)
-    came = facts.link(packets.iif)
-    vrf = facts.link(came.master) if came and came.master else None
-    return vrf.table if vrf else ""
+    def smaller(self, flow: Flow) -> tuple[Route, ...]:
+        """The routes to smaller parts of the destination that packets to these take."""
+        if not self:
+            return inside([route for route in self.facts.routes if route.type != "local"], flow.destination)
+        return tuple(
+            route for route in self._taken(flow) if not contains(route.destination, flow.destination)
+        )
 
+    def _taken(self, flow: Flow) -> tuple[Route, ...]:
+        rules = list(self._rules)
+        found = self._led(flow, rules)
+        while (some := self._takes_some(found)) is not None:
+            rules.remove(some)
+            found = self._led(flow, rules)
+        return tuple(dict.fromkeys(led.way.route for led in found if led.way.route is not None))
 
-def _found(routes: Sequence[Route], rule: PolicyRule, table: str, target: Network) -> tuple[Route, ...]:
-    """The routes of a table that some of the packets take."""
-    if table in ("", _LOCAL):
-        return ()
-    held = (*matching(routes, target, table), *inside(routes, target, table))
-    return tuple(
-        route
-        for route in held
-        if route.type != "throw" and not _suppressed(rule, route.destination.prefixlen)
-    )
+    def _takes_some(self, found: list[Led]) -> PolicyRule | None:
+        """The first rule of which it is not the destination alone that decides whether it takes a packet."""
+        space = self._space
+        parts: list[tuple[PolicyRule | None, Packets]] = [
+            (rule, space.any_of(led.can for led in leds))
+            for rule, leds in groupby(found, key=lambda led: led.way.rule)
+        ]
+        for at, (rule, taken) in enumerate(parts):
+            rest = space.any_of(packets for _, packets in parts[at + 1 :])
+            to = space.only(taken, Field.DESTINATION6)
+            if rule is not None and ((taken & rest) | (rest & to)).satisfiable():
+                return rule
+        return None
 
+    # ---- rules that lead astray ---------------------------------------------------------------------
 
-def _suppressed(rule: PolicyRule, length: int) -> bool:
-    return rule.suppress_prefix is not None and length <= rule.suppress_prefix
+    def astray(
+        self, flow: Flow, is_right: Callable[[Way], bool], own: PolicyRule | None = None
+    ) -> Led | None:
+        """What the first rule does that leads some of the packets another way, once a rule of crossnet's own is there.
 
+        The main table leads nobody astray: there is crossnet's route, for just these packets.
+        """
+        if not self:
+            return None
+        rules = self._rules if own is None else sorted((*self._rules, own), key=lambda rule: rule.priority)
+        for led in self._led(flow, rules):
+            rule = led.way.rule
+            if rule is not None and rule.table not in _IN_MAIN and not is_right(led.way):
+                return led
+        return None
 
-def _match(rule: PolicyRule, packets: Packets) -> Match:
-    """Whether the rule's selectors hold for the packets, which carry no mark."""
-    answers = [
-        _lies_in(packets.source, rule.source),
-        _lies_in(packets.destination, rule.destination),
-        Match.ALL if rule.iif in ("", packets.iif) else Match.NO,
-        Match.NO if rule.oif else Match.ALL,  # asks for the interface that a socket is bound to
-        Match.ALL if 0 & rule.mark_mask == rule.mark else Match.NO,
-        Match.PARTLY if _narrows(rule) else Match.ALL,
-    ]
-    if Match.NO in answers:
-        found = Match.NO
-    else:
-        found = Match.PARTLY if Match.PARTLY in answers else Match.ALL
-    if not rule.negated:
-        return found
-    return {Match.NO: Match.ALL, Match.ALL: Match.NO}.get(found, Match.PARTLY)
+    def is_right_in_main(self, flow: Flow, is_right: Callable[[Way], bool]) -> bool:
+        """Whether the main table has a route for all of the destination that leads them the right way."""
+        main = PolicyRule(flow.family, 32766, table=MAIN)
+        return any(
+            is_right(led.way) and contains(led.way.route.destination, flow.destination)
+            for led in self._led(flow, [main])
+            if led.way.route is not None
+        )
 
+    def places_before(self, rule: PolicyRule) -> Iterator[int]:
+        """Where a rule may have its place to be asked before this one, the last first.
 
-def _narrows(rule: PolicyRule) -> bool:
-    """Whether it asks for what only some of the packets have, or for what is not understood."""
-    asked = (rule.tos, rule.protocol, rule.source_ports, rule.destination_ports, rule.users, rule.unknown)
-    return any(asked) or rule.tunnel is not None
+        What stands behind a goto is not asked of packets that it has taken along.
+        """
+        before = [
+            other.priority for other in self._rules if other.action == "goto" and other.family is rule.family
+        ]
+        for priority in sorted({rule.priority, *before}, reverse=True):
+            if 1 < priority <= rule.priority:
+                yield priority - 1
 
+    # ---- lookups ------------------------------------------------------------------------------------
 
-def _lies_in(part: Network, whole: Network | None) -> Match:
-    if whole is None or contains(whole, part):
-        return Match.ALL
-    return Match.PARTLY if overlap(whole, part) else Match.NO
+    def _led(self, flow: Flow, rules: Iterable[PolicyRule]) -> list[Led]:
+        routing = self._routing.with_rules(
+            flow.family, (rule for rule in rules if rule.family is flow.family)
+        )
+        found = routing.lookup(self._packets(flow), flow.family, iif=flow.iif)
+        return [led for led in found if led.way.rule is None or led.way.rule.table not in _LOCAL]
 
+    def _packets(self, flow: Flow) -> Packets:
+        space = self._space
+        packets = space.network(Field.SOURCE6, flow.source)
+        if flow.iif == OWN:
+            # A program that did not choose a source has none yet when the kernel looks first.
+            packets |= self._without_source(flow.family)
+        packets &= space.network(Field.DESTINATION6, flow.destination)
+        unmarked = packets & space.value(Field.MARK, 0)
+        if not any(rule.mark_mask for rule in self._rules):
+            return unmarked
+        return unmarked | (packets & self._marked(flow))
 
-def rules_of_others(facts: Facts) -> tuple[PolicyRule, ...]:
-    """The policy rules of a host without crossnet's own; none where there are only those that every host has."""
-    record = read_record(facts)
-    rules = tuple(
-        rule
-        for rule in facts.policy_rules
-        if rule.origin != OWN_PROTOCOL and record.find(PolicyRuleResource(rule)) is None
-    )
-    return () if all(str(rule) in _OF_EVERY_HOST for rule in rules) else rules
+    def _without_source(self, family: Family) -> Packets:
+        from crossnet.reach.packets import address_field
 
+        return self._space.value(address_field(Field.SOURCE6, family), 0) & self._space.family(family)
 
-def deciding(facts: Facts, rules: Sequence[PolicyRule], packets: Packets) -> tuple[Route, ...]:
-    """The routes that the packets take by the host's rules; those of the main table where no other decides."""
-    for diversion in diversions(facts, rules, packets):
-        if diversion.certain:
-            return diversion.routes
-    return matching([route for route in facts.routes if route.type != "local"], packets.destination)
+    def _marked(self, flow: Flow) -> Packets:
+        """The packets with the marks that the host's firewall gives them before it looks them up."""
+        if flow.iif not in self._seen:
+            from crossnet.reach.here import Here
+            from crossnet.reach.host import HostWalk
+
+            space = self._space
+            between = [each for each in self._networks if family_of(each) is flow.family]
+            come = space.any_of(space.network(Field.SOURCE6, each) for each in between)
+            come |= self._without_source(flow.family) if flow.iif == OWN else space.none
+            come &= space.any_of(space.network(Field.DESTINATION6, each) for each in between)
+            host = HostWalk(self.facts, space)
+            here = Here.of(come & space.value(Field.MARK, 0))
+            if flow.iif == OWN:
+                host.sent(here)
+            else:
+                host.received(here, flow.iif)
+            self._seen[flow.iif] = space.only(space.any_of(host.looked_up), *_ASKED)
+        return self._seen[flow.iif]

@@ -6,17 +6,16 @@ the spec that decides, never guessed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from crossnet.design.approach import approaches, one_ingress
 from crossnet.design.departure import needs_clamp, one_egress, route, sources
 from crossnet.design.kernel import forwarded
 from crossnet.design.passage import Client, Passage
-from crossnet.design.policy import Packets, deciding, rules_of_others
+from crossnet.design.policy import Flow, Rules
 from crossnet.design.question import Question, Refused, devices_of
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
-from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import beyond_routers
 from crossnet.facts.sysctls import effective_rp_filter
 from crossnet.netfilter.own import is_plain_interface
@@ -42,7 +41,7 @@ def _passage(q: Question) -> Passage:
     found = approaches(q)
     ingress = one_ingress(q, found)
     clients = tuple(dict.fromkeys(approach.client for approach in found))
-    rules = rules_of_others(q.gateway)
+    rules = Rules(q.gateway, (*(client.network for client in clients), *q.to))
     if astray := [refusal for client in clients for refusal in _way_back(q, rules, client, ingress)]:
         raise Refused(*astray)
     routes = [route(q, rules, network, clients, ingress) for network in q.to]
@@ -67,11 +66,11 @@ def _passage(q: Question) -> Passage:
     )
 
 
-def _way_back(q: Question, rules: Sequence[PolicyRule], client: Client, ingress: str) -> Iterator[Refusal]:
+def _way_back(q: Question, rules: Rules, client: Client, ingress: str) -> Iterator[Refusal]:
     """Replies that would leave the gateway by another interface than the one the client's packets come in by."""
     network = client.network
-    found = deciding(q.gateway, rules, Packets(q.to[0], network, ""))
-    by_kernel = [forwarded(q.gateway, rules, q.to[0], network, link.name) for link in q.gateway.links]
+    found = rules.deciding(Flow(q.to[0], network, ""))
+    by_kernel = [forwarded(rules, q.to[0], network, link.name) for link in q.gateway.links]
     others = tuple(dict.fromkeys(route for route in by_kernel if route is not None))
     who = " (as its kernel says, asked with `ip route get`)" if others else ""
     found = others or found

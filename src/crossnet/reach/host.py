@@ -89,6 +89,7 @@ class HostWalk:
         self._in_pieces = False
         self._shape: Packets | None = None  # of the pieces that leave again
         self._doubts: dict[str, None] = {}
+        self.looked_up: list[Packets] = []  # what came to each lookup, with the marks that it had then
 
     # ---- directions ---------------------------------------------------------------------------------
 
@@ -271,6 +272,7 @@ class HostWalk:
         self.blockers.lose("route-not-told", str(led.way), seen, interface, hook, words)
 
     def _led(self, here: Here, family: Family, iif: str) -> list[tuple[Led, Here]]:
+        self.looked_up.append(here.fixed)
         found = self.routing.lookup(here.fixed, family, iif=iif)
         self._doubts |= dict.fromkeys(words for led in found for words in led.doubts)
         return [(led, here.passing(Answer(led.must, led.can))) for led in found]

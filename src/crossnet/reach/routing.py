@@ -7,6 +7,7 @@ net/core/fib_rules.c.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -101,6 +102,12 @@ class Routing:
         rules = sorted(facts.policy_rules, key=lambda rule: rule.priority)
         known = {family: [rule for rule in rules if rule.family is family] for family in Family}
         self.rules = {family: known[family] or list(_USUAL[family]) for family in Family}
+
+    def with_rules(self, family: Family, rules: Iterable[PolicyRule]) -> Routing:
+        """The same routes, looked up by other rules."""
+        other = copy(self)
+        other.rules = {**self.rules, family: list(rules)}
+        return other
 
     def setting(self, family: Family, interface: str, key: str) -> str:
         return self.facts.sysctls.get(interface_setting(family, interface, key), "0")

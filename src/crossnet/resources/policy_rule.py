@@ -36,10 +36,10 @@ class PolicyRuleResource(Resource):
 
     @property
     def key(self) -> str:
-        return f"{self.rule.family.label} {self.rule}"
+        return f"{self.rule.family.label} {_told(self.rule)}"
 
     def current(self, facts: Facts) -> Self | None:
-        return self if any(_same(self.rule, rule) for rule in facts.policy_rules) else None
+        return self if any(type(self)(rule).key == self.key for rule in facts.policy_rules) else None
 
     @classmethod
     def traces(cls, facts: Facts) -> tuple[Self, ...]:
@@ -104,8 +104,6 @@ def _option(rule: PolicyRule) -> str:
     return f"-{rule.family.value}"
 
 
-def _same(own: PolicyRule, told: PolicyRule) -> bool:
-    """Whether a host has the rule: what its `ip` may leave out is none of the selectors that crossnet uses."""
-    if told.unknown == NOT_ALL_TOLD:
-        told = replace(told, unknown="")
-    return (own.family, str(own)) == (told.family, str(told))
+def _told(rule: PolicyRule) -> str:
+    """Which rule it is: what an `ip` may leave out is none of the selectors that crossnet uses."""
+    return str(replace(rule, unknown="") if rule.unknown == NOT_ALL_TOLD else rule)
