@@ -25,8 +25,9 @@ from crossnet.facts.routes import ROUTES4, ROUTES6
 from crossnet.facts.sysctls import FORWARDING
 from crossnet.netfilter.foreign import Field
 from crossnet.netfilter.protocol_names import PROTOCOLS
-from crossnet.reach.packets import Space
+from crossnet.reach.packets import Packets, Space
 from crossnet.reach.routing import Routing, Way
+from crossnet.reach.sources import Sources
 from crossnet.transport.local import Local
 from crossnet.transport.netns import Netns
 from crossnet.values import Family
@@ -59,10 +60,18 @@ NUMBERS = {
     Family.V4: Numbers(
         lambda number: f"10.{number}.0.",
         24,
-        ("10.9.0.0/16", "10.9.1.0/24", "10.9.1.7/32", "10.8.0.0/15", "default", "10.2.0.128/25"),
+        (
+            "10.9.0.0/16",
+            "10.9.1.0/24",
+            "10.9.1.7/32",
+            "10.8.0.0/15",
+            "default",
+            "10.2.0.128/25",
+            "10.2.1.128/25",
+        ),
         (
             *("10.9.1.7", "10.9.1.8", "10.9.2.1", "10.8.0.1", "10.2.0.1", "10.2.0.9", "10.2.0.200"),
-            *("10.3.0.255", "192.0.2.1"),
+            *("10.3.0.255", "192.0.2.1", "10.2.1.200"),
         ),
         ("10.1.0.5", "10.1.0.6", "10.2.0.7", "10.9.1.7"),
         ("from 10.1.0.0/24", "from 10.1.0.5", "from 10.9.0.0/16", "from all"),
@@ -75,7 +84,7 @@ NUMBERS = {
         ("fd00:9::/32", "fd00:9:1::/48", "fd00:9:1::7", "fd00:8::/31", "default", "fd00:2::8000/113"),
         (
             *("fd00:9:1::7", "fd00:9:1::8", "fd00:9:2::1", "fd00:8::1", "fd00:2::1", "fd00:2::9"),
-            *("fd00:2::8001", "fd00:3::", "2001:db8::1"),
+            *("fd00:2::8001", "fd00:3::", "2001:db8::1", "a000::1"),
         ),
         ("fd00:1::5", "fd00:1::6", "fd00:2::7", "fd00:9:1::7"),
         ("from fd00:1::/64", "from fd00:1::5", "from fd00:9::/32", "from all"),
@@ -92,6 +101,7 @@ POINTED = {
         "route add default via 10.2.0.2 dev a2\nroute add default via 10.3.0.2 dev a3 table 77\n"
         "rule add pref 100 lookup 77 suppress_ifgroup 9\n",
         "route add default via 10.2.0.2 dev a2\nrule add pref 100 goto 200\nrule add pref 300 {end}\n",
+        "route add 10.2.1.128/25 dev a2\n",
     ),
     Family.V6: (
         "route add default via fd00:2::2 dev a2\nroute add {end} default table 77\n"
@@ -153,6 +163,16 @@ def namespace() -> Iterator[str]:
         for card in CARDS
     )
     cards += f"ip -n {name} link set a3 group 9\n"
+    # Others to choose from: before and behind, in the same network and in one of their own.
+    for more in ("10.2.1.1/24 dev a2", "10.2.0.5/24 dev a2", "10.9.3.1/24 dev a3"):
+        cards += f"ip -n {name} addr add {more}\n"
+    for more in (
+        "2001:db8:1::1/64 dev a1",
+        "2001:db8:2::1/64 dev a2",
+        "fd00:2::77/128 dev a2",
+        "fd00:22::1/64 dev a2",
+    ):
+        cards += f"ip -n {name} addr add {more} nodad\n"
     settings = (
         "cd /proc/sys/net/ipv4; echo 1 >ip_forward; for file in conf/*/rp_filter; do echo 0 >$file; done; "
         "echo 1 >../ipv6/conf/all/forwarding"
@@ -235,8 +255,7 @@ def _of_the_kernel(line: str) -> str:
 TYPES = ("local", "broadcast", "anycast")
 
 
-def _of_reach(routing: Routing, space: Space, query: Query, family: Family) -> list[str]:
-    """What reach says, all that it holds possible."""
+def _packet(space: Space, query: Query, family: Family) -> Packets:
     known = {
         Field.MARK: query.mark,
         Field.PROTOCOL: PROTOCOLS[query.protocol],
@@ -246,7 +265,7 @@ def _of_reach(routing: Routing, space: Space, query: Query, family: Family) -> l
         Field.FRAGMENT: 0,
     }
     unset = "0.0.0.0" if family is Family.V4 else "::"
-    packet = space.every(
+    return space.every(
         [
             space.family(family),
             space.address(Field.DESTINATION6, ip_address(query.target)),
@@ -254,10 +273,25 @@ def _of_reach(routing: Routing, space: Space, query: Query, family: Family) -> l
             *(space.value(field, value) for field, value in known.items()),
         ]
     )
+
+
+def _of_reach(routing: Routing, space: Space, query: Query, family: Family) -> list[str]:
+    """What reach says, all that it holds possible."""
+    packet = _packet(space, query, family)
     found = routing.lookup(packet, family, iif=query.iif or "lo")
     assert len(found) == 1 or not any(led.must.satisfiable() for led in found)
     assert all(led.doubts for led in found if led.must != led.can)
     return [_words(led.way) for led in found]
+
+
+def _sources(routing: Routing, space: Space, query: Query, family: Family) -> set[str]:
+    """The addresses that reach holds possible for what a program sends that asked for none."""
+    sources = Sources(routing.facts, space)
+    packet = _packet(space, query, family)
+    found = routing.lookup(packet, family)
+    chosen = [each for led in found for each in sources.of_a_program(led.way, family, packet)]
+    assert all(each.certain for each in chosen)
+    return {str(each.address) for each in chosen}
 
 
 def _words(way: Way) -> str:
@@ -278,11 +312,12 @@ def test_the_way_of_a_packet_is_what_the_kernel_says(namespace: str, family: Fam
     reset = "".join(f"{ip} route flush table {table} proto boot 2>/dev/null;" for table in TABLES)
     usual = f"{ip} rule flush; {ip} rule add pref 32766 lookup main"
     usual += f"; {ip} rule add pref 0 lookup local" if family is Family.V6 else ""
-    pointed = [state.format(end=end) for state in POINTED[family] for end in ENDS]
+    pointed = list(dict.fromkeys(state.format(end=end) for state in POINTED[family] for end in ENDS))
+    plain = [Query(target, "", "", 0, 0, "udp", 9) for target in NUMBERS[family].targets]
     for seed in range(STATES + len(pointed)):
         chance = Random(seed)
         state = _state(chance, family) if seed < STATES else pointed[seed - STATES]
-        queries = [_query(chance, family) for _ in range(QUERIES)]
+        queries = [_query(chance, family) for _ in range(QUERIES)] + (plain if seed >= STATES else [])
         asked = "\n".join(f"{ip} route get {query} 2>&1 | head -n 1" for query in queries)
         script = f"exec 2>&1; {reset} {usual}\n{ip} -force -batch - <<STATE || :\n{state}STATE\necho asked\n{asked}"
         argv = ["ip", "netns", "exec", namespace, "sh", "-c", script]
@@ -293,13 +328,18 @@ def test_the_way_of_a_packet_is_what_the_kernel_says(namespace: str, family: Fam
             kernel, reach = _of_the_kernel(answer), _of_reach(routing, space, query, family)
             seen[kernel.split()[0]] += 1
             seen["open"] += len(reach) > 1
-            if kernel not in reach:
+            sources = set()
+            if not query.source and " src " in f"{answer} ":
+                sources = _sources(routing, space, query, family)
+                said = answer.split()
+                seen["source"] += 1
+            if kernel not in reach or (sources and said[said.index("src") + 1] not in sources):
                 rules = "\n".join(map(str, routing.rules[family]))
                 wrong.append(
-                    f"{answer} | state {seed}, {query}: kernel {kernel}, reach {reach}\n{state}{rules}"
+                    f"{answer} | state {seed}, {query}: kernel {kernel}, reach {reach} {sources}\n{state}{rules}"
                 )
     assert not wrong, f"{len(wrong)} of {seen.total()}: \n" + "\n\n".join(wrong[:3])
-    assert {"via", "dev", "local", *REFUSALS.values()} <= set(seen), seen
+    assert {"via", "dev", "local", "source", *REFUSALS.values()} <= set(seen), seen
     assert seen["open"] <= (0 if family is Family.V4 else seen.total() / 20), seen
 
 

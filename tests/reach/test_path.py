@@ -14,9 +14,9 @@ from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import Route, parse_routes
 from crossnet.netfilter import foreign
-from crossnet.netfilter.foreign import Tool
+from crossnet.netfilter.foreign import Field, Tool
 from crossnet.netfilter.xtables_save import parse_save
-from crossnet.reach.path import Asked, Disposition, Reached, reach
+from crossnet.reach.path import Asked, Disposition, Reached, Walked, reach
 from crossnet.values import Family, Traffic
 
 TARGET = ip_network("10.0.44.1")
@@ -160,6 +160,57 @@ def test_a_policy_rule_leads_to_its_own_table() -> None:
     answer = asked(APP, gateway, "icmp")
     assert codes(answer)[0] == "route-blackhole"
     assert "blackhole default" in answer.request.blockers[0].text
+
+
+TWO_ROUTERS = replace(
+    with_rules(GATEWAY, "*nat\n-A POSTROUTING -o eth0 -j MASQUERADE\nCOMMIT\n"),
+    links=(GATEWAY.links[0], link("eth0", "10.0.44.63/24", "192.0.2.5/28")),
+    policy_rules=(
+        PolicyRule(Family.V4, 0, table="local"),
+        PolicyRule(Family.V4, 100, table="7", source=ip_network("10.0.43.5")),
+        PolicyRule(Family.V4, 32766, table="main"),
+    ),
+    routes=(
+        *GATEWAY.routes,
+        route("192.0.2.0/28", "eth0", protocol="kernel"),
+        route("0.0.0.0/0", "eth0", "10.0.44.1"),
+        route("0.0.0.0/0", "eth0", "192.0.2.1", table="7"),
+    ),
+)
+
+
+def leaving(gateway: Facts, sources: str, *targets: str) -> dict[tuple[str, str], str]:
+    """The router and the new source of what a gateway forwards, by what it was."""
+    question = Asked("gateway", tuple(map(ip_network, targets)), (), (ip_network(sources),), ingress="eth1")
+    walked = Walked(question, {"gateway": gateway})
+    space, found = walked.space, {}
+    for each in walked.visits[0].passage.leaving:
+        for field in (Field.SOURCE4, Field.CT_SOURCE4, Field.CT_DESTINATION4):
+            assert len(space.values_of(each.here.fixed, field)) <= 2
+        for first in space.values_of(each.here.fixed, Field.CT_SOURCE4):
+            part = each.here.surely & space.value(Field.CT_SOURCE4, first)
+            for target in space.values_of(part, Field.CT_DESTINATION4):
+                (source,) = space.values_of(part & space.value(Field.CT_DESTINATION4, target), Field.SOURCE4)
+                key = str(ip_address(first)), str(ip_address(target))
+                assert key not in found
+                found[key] = f"{ip_address(source)} to {each.next_hop}"
+    return found
+
+
+def test_packets_are_told_apart_by_the_router_that_they_leave_to() -> None:
+    found = leaving(TWO_ROUTERS, "10.0.43.4/31", "198.51.100.1")
+    assert found == {
+        ("10.0.43.4", "198.51.100.1"): "10.0.44.63 to 10.0.44.1",
+        ("10.0.43.5", "198.51.100.1"): "192.0.2.5 to 192.0.2.1",
+    }
+
+
+def test_what_is_masqueraded_gets_the_address_near_its_own_next_hop() -> None:
+    found = leaving(TWO_ROUTERS, "10.0.43.4", "192.0.2.9", "198.51.100.1")
+    assert found == {
+        ("10.0.43.4", "192.0.2.9"): "192.0.2.5 to None",
+        ("10.0.43.4", "198.51.100.1"): "10.0.44.63 to 10.0.44.1",
+    }
 
 
 def test_a_route_of_which_not_all_was_told_is_named_and_leaves_the_way_open() -> None:

@@ -87,7 +87,7 @@ def table(*chains: Chain, family: str = "inet", **more: object) -> Table:
 
 
 def walked(space: Space, packets: Packets, *tables: Table) -> tuple[Here, Walk]:
-    def choose(_: str, __: Family, part: Packets) -> list[tuple[Packets, Address]]:
+    def choose(_: Translation, __: str, ___: Family, part: Packets) -> list[tuple[Packets, Address]]:
         return [(part, ip_address("192.0.2.9"))]
 
     local = Local(choose, lambda *_: None, lambda _: None, lambda *_: (space.none, space.all))

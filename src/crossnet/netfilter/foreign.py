@@ -48,6 +48,7 @@ class Field(StrEnum):
     ETHER_TYPE = "ether-type"  # 0x0800; nft's meta protocol
     IIF = "iif"  # name of the interface by which it came
     OIF = "oif"  # and by which it leaves
+    NEXT_HOP = "next-hop"  # the router to which it leaves
     IIF_TYPE = "iif-type"  # ARPHRD_*
     OIF_TYPE = "oif-type"
     PHYS_IN = "phys-in"  # port of the bridge by which it came (br_netfilter)

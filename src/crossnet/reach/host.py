@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
 
 from crossnet.facts import Facts
 from crossnet.netfilter.foreign import Field, Numbers
@@ -13,8 +12,9 @@ from crossnet.reach.here import Answer, Here
 from crossnet.reach.hooks import Hooks
 from crossnet.reach.local import local_of
 from crossnet.reach.packets import INVALID, TCP, UDP, Packets, Space, address_field
-from crossnet.reach.routing import Led, Routing
+from crossnet.reach.routing import Led, Routing, Way
 from crossnet.reach.rules import IP, Decision
+from crossnet.reach.sources import Sources
 from crossnet.reach.tracking import DNAT
 from crossnet.values import Address, Family, network
 
@@ -79,8 +79,8 @@ class HostWalk:
         space.know_interfaces(link.name for link in facts.links)
         space.know_interfaces(("lo",))
         self.routing = Routing(facts, space)
-        self._hops: dict[str, list[tuple[Packets, Address | None]]] = {}
-        local = local_of(facts, space, self.routing, self._hops)
+        self.sources = Sources(facts, space)
+        local = local_of(facts, space, self.routing, self.sources)
         self.hooks = Hooks(facts, space, local, flows)
         self.frames = Frames(facts, space, self.hooks)
         self.walk, self.tracking, self.blockers = self.hooks.walk, self.hooks.tracking, self.hooks.blockers
@@ -140,6 +140,7 @@ class HostWalk:
             packets = space.with_interface(packets, Field.IIF, ingress)
             for field in (Field.OIF, Field.PHYS_IN, Field.PHYS_OUT):
                 packets = space.with_interface(packets, field, "")
+            packets = space.with_next_hop(packets, None)
             packets = space.without(packets, Field.CT_STATE, Field.CT_DIRECTION, Field.CT_STATUS)
             packets = space.with_value(space.unremembered(packets), Field.CT_ZONE, 0)
             return packets & space.value(Field.CT_STATE, INVALID)
@@ -174,7 +175,8 @@ class HostWalk:
             name = space.interface(number)
             out = routed.passing(Answer.sure(space.interfaces(Field.OIF, (name,))))
             out = self._shaped(self.frames.down(self._standing(out, name), name), name)
-            for hop, part in self._by_hop(name, out):
+            for hop, towards in space.by_next_hop(out.fixed):
+                part = out.passing(Answer.sure(towards))
                 leaving.append(Leaving(name, hop, part if hop else self._answered(part, name)))
         return self._passed(leaving, delivered)
 
@@ -205,25 +207,6 @@ class HostWalk:
             everything,
             tuple(dict.fromkeys((*self.walk.doubts, *self._doubts))),
         )
-
-    def _by_hop(self, name: str, out: Here) -> list[tuple[Address | None, Here]]:
-        hops: dict[Address | None, Packets] = {}
-        for packets, hop in self._hops.get(name, []):
-            hops[hop] = hops.get(hop, self.space.none) | packets
-        if len(hops) == 1:
-            return [(hop, out) for hop in hops]
-        # Routes look at the destination, which nothing changes behind them: by it the parts are told apart.
-        side = Field.DESTINATION6
-        keeping = [
-            each for each in Field if self.space.knows(each) and each not in (side, Field.DESTINATION4)
-        ]
-        found = []
-        for hop, packets in hops.items():
-            to = self.space.without(packets, *keeping)
-            part = out.passing(Answer.sure(to))
-            if part:
-                found.append((hop, part))
-        return found
 
     # ---- routes -------------------------------------------------------------------------------------
 
@@ -278,7 +261,6 @@ class HostWalk:
         return [(led, here.passing(Answer(led.must, led.can))) for led in found]
 
     def _out(self, here: Here, device: str, hop: Address | None) -> Here:
-        self._hops.setdefault(device, []).append((here.fixed, hop))
         if hop is not None and any(
             known.address == hop and known.device == device and known.state == "FAILED"
             for known in self.facts.neighbours
@@ -287,7 +269,10 @@ class HostWalk:
             here = self._block(
                 "next-hop-unresolved", words, here, self.space.all, device, "", self.space.none
             )
-        return here.through(lambda packets: self.space.with_interface(packets, Field.OIF, device))
+        space = self.space
+        return here.through(
+            lambda packets: space.with_next_hop(space.with_interface(packets, Field.OIF, device), hop)
+        )
 
     def _without_martians(self, here: Here, family: Family, ingress: str) -> Here:
         space = self.space
@@ -375,19 +360,16 @@ class HostWalk:
         open_source = space.value(source, 0)
         chosen = local = routed = self.none
         without = here.passing(Answer.sure(open_source))
+        # A socket of IPv4 that is connected is looked up again with its source (ip_route_connect); others are not.
+        connected = space.any_of(space.value(Field.PROTOCOL, each) for each in (TCP, UDP)) & ~open_source
+        again = Answer.sure(connected if family is Family.V4 else space.none)
         if without:
             for led, seen in self._led(without, family, "lo"):
                 if led.way.refusal:
-                    chosen = chosen.joined(seen)  # refused once more below
+                    # IPv4 refuses it once more below, IPv6 looks again with a source (ip6_dst_lookup_tail).
+                    chosen = chosen.joined(self._given(Way(), family, seen) if family is Family.V6 else seen)
                     continue
-                near = self._target(seen.fixed, family)
-                source_address = self.routing.source_for(led.way, family, near)
-                number = int(source_address) if source_address else 0
-                given = seen.through(lambda packets, n=number: space.with_value(packets, source, n))  # type: ignore[misc]
-                # A socket that is connected is looked up again with its source (ip_route_connect); others are not.
-                again = Answer.sure(
-                    space.any_of(space.value(Field.PROTOCOL, each) for each in (TCP, UDP)) & ~open_source
-                )
+                given = self._given(led.way, family, seen)
                 chosen = chosen.joined(given.passing(again))
                 more_local, more = self._one_way_out(led, given.failing(again))
                 local, routed = local.joined(more_local), routed.joined(more)
@@ -396,11 +378,14 @@ class HostWalk:
             local, routed = local.joined(more_local), routed.joined(more)
         return local, routed
 
-    def _target(self, packets: Packets, family: Family) -> Address | None:
-        side = address_field(Field.DESTINATION6, family)
-        number, length = self.space.common(packets, side)
-        width = 32 if family is Family.V4 else 128
-        return (IPv4Address if family is Family.V4 else IPv6Address)(number << (width - length))
+    def _given(self, way: Way, family: Family, here: Here) -> Here:
+        """The packets with the source that the host chooses for them."""
+        space, side, given = self.space, address_field(Field.SOURCE6, family), self.none
+        for chosen in self.sources.of_a_program(way, family, here.fixed):
+            part = here.passing(Answer(chosen.packets if chosen.certain else space.none, chosen.packets))
+            number = int(chosen.address) if chosen.address else 0
+            given = given.joined(part.through(lambda packets, n=number: space.with_value(packets, side, n)))  # type: ignore[misc]
+        return given
 
     def _one_way_out(self, led: Led, seen: Here) -> tuple[Here, Here]:
         way, space = led.way, self.space

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from crossnet.facts import Facts
-from crossnet.netfilter.foreign import Field, Numbers, ReversePath
+from crossnet.netfilter.foreign import Field, Numbers, ReversePath, Translation
 from crossnet.reach.matching import Local
 from crossnet.reach.packets import Packets, Space
 from crossnet.reach.routing import Routing
+from crossnet.reach.sources import Sources
 from crossnet.values import Address, Family, address
-
-Hops = Mapping[str, Sequence[tuple[Packets, Address | None]]]
 
 # ARPHRD_* by the kind of an interface
 _LINK_TYPES = {
@@ -27,35 +26,28 @@ _LINK_TYPES = {
 }
 
 
-def local_of(facts: Facts, space: Space, routing: Routing, hops: Hops) -> Local:
-    """What a host answers to its rules; `hops` are the packets that were routed, by the interface they leave by."""
-    host = _Host(facts, space, routing, hops)
+def local_of(facts: Facts, space: Space, routing: Routing, sources: Sources) -> Local:
+    """What a host answers to its rules."""
+    host = _Host(facts, space, routing, sources)
     return Local(host.chosen, host.typed, host.link_types, host.way_back)
 
 
 class _Host:
-    def __init__(self, facts: Facts, space: Space, routing: Routing, hops: Hops) -> None:
-        self.facts, self.space, self.routing, self.hops = facts, space, routing, hops
+    def __init__(self, facts: Facts, space: Space, routing: Routing, sources: Sources) -> None:
+        self.facts, self.space, self.routing, self.sources = facts, space, routing, sources
 
-    def chosen(self, name: str, family: Family, packets: Packets) -> Sequence[tuple[Packets, Address]]:
-        space = self.space
+    def chosen(
+        self, translation: Translation, name: str, family: Family, packets: Packets
+    ) -> Sequence[tuple[Packets, Address]]:
+        if translation is Translation.REDIRECT:
+            if not name:  # of what the host itself sends
+                return [(packets, address("127.0.0.1" if family is Family.V4 else "::1"))]
+            first = self.sources.first_of(name, family)
+            return [(packets, first)] if first else []
         found: list[tuple[Packets, Address]] = []
-        if not name:  # REDIRECT of what the host itself sends
-            return [(packets, address("127.0.0.1" if family is Family.V4 else "::1"))]
-        for _, hop in self.hops.get(name, []) if self.hops else []:
-            if hop is not None:
-                towards = self.routing.address_of(name, family, hop)
-                return [(packets, towards)] if towards else []
-        link = self.facts.link(name)
-        rest = packets
-        for item in link.of(family) if link and self.hops.get(name) else ():
-            near = rest & space.network(Field.DESTINATION6, item.network)
-            if near.satisfiable():
-                found.append((near, item.address))
-                rest &= ~near
-        usual = self.routing.address_of(name, family, None)
-        if usual and rest.satisfiable():
-            found.append((rest, usual))
+        for hop, towards in self.space.by_next_hop(packets):
+            chosen = self.sources.masquerading(name, family, hop, packets & towards)
+            found += [(each.packets, each.address) for each in chosen if each.address]
         return found
 
     def typed(self, asked: Field, types: Numbers) -> Packets | None:

@@ -44,6 +44,7 @@ _ORDER: tuple[tuple[tuple[Field, ...], int], ...] = (
     ((Field.CT_DIRECTION,), 1),
     ((Field.IIF,), 16),
     ((Field.OIF,), 16),
+    ((Field.NEXT_HOP,), 16),
     ((Field.PHYS_IN,), 16),
     ((Field.PHYS_OUT,), 16),
     ((Field.PROTOCOL,), 8),
@@ -108,6 +109,7 @@ class Space:
         self._made: dict[tuple[Field, Values], Packets] = {}
         self._present: dict[tuple[Field, bool], Packets] = {}
         self._interfaces: dict[str, int] = {"": 0}
+        self._routers: dict[Address | None, int] = {None: 0}
         self.ipv4 = self.value(Field.FAMILY, 4)
         self.ipv6 = ~self.ipv4
         self.tracked = self.state(ESTABLISHED, RELATED, NEW)
@@ -263,6 +265,16 @@ class Space:
 
     def with_interface(self, packets: Packets, field: Field, name: str) -> Packets:
         return self.without(packets, field) & self.interfaces(field, (name,))
+
+    def with_next_hop(self, packets: Packets, router: Address | None) -> Packets:
+        """The same packets, on their way to this router; to none, to their destination itself."""
+        return self.with_value(packets, Field.NEXT_HOP, self._routers.setdefault(router, len(self._routers)))
+
+    def by_next_hop(self, packets: Packets) -> list[tuple[Address | None, Packets]]:
+        """The packets by the router that they are on their way to, and all those to it, whatever they are."""
+        routers = {number: router for router, number in self._routers.items()}
+        numbers = self.values_of(packets, Field.NEXT_HOP)
+        return [(routers[number], self.value(Field.NEXT_HOP, number)) for number in numbers]
 
     def rewritten(self, packets: Packets, field: Field, mask: int, value: int) -> Packets:
         """The same packets after (field AND NOT mask) XOR value."""

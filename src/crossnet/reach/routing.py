@@ -18,7 +18,7 @@ from crossnet.facts.sysctls import FORWARDING, effective_rp_filter, interface_se
 from crossnet.netfilter.foreign import Field, Numbers
 from crossnet.netfilter.protocol_names import PROTOCOLS
 from crossnet.reach.packets import Packets, Space, address_field
-from crossnet.values import Address, Family, Network, family_of, network
+from crossnet.values import Family, Network, family_of, network
 
 # What a kernel has before anybody adds a rule (fib_default_rules_init, fib6_rules_net_init).
 _USUAL = {
@@ -386,27 +386,6 @@ class Routing:
 
     # ---- addresses ----------------------------------------------------------------------------------
 
-    def source_for(self, way: Way, family: Family, target: Address | None) -> Address | None:
-        """The source that the host gives to what it sends that way (inet_select_addr, RFC 6724 in short)."""
-        if way.route is not None and way.route.source is not None:
-            return way.route.source
-        gateway = way.hop.via if way.hop and way.hop.via else None
-        return self.address_of(way.device, family, gateway or target)
-
-    def address_of(self, device: str, family: Family, near: Address | None) -> Address | None:
-        """The address of an interface that stands for it towards `near`; another one's where it has none."""
-        link = self.facts.link(device)
-        own = list(link.of(family)) if link else []
-        candidates = own or [item for other in self.facts.links for item in other.of(family)]
-        candidates = [item for item in candidates if not item.secondary] or candidates
-        if not candidates:
-            return None
-        if near is not None and family_of(near) is family:
-            for item in candidates:
-                if item.peer is None and near in item.network:
-                    return item.address
-        return candidates[0].address
-
     def typed(self, field: Field, types: Numbers) -> Packets:
         """Packets whose address is of one of the types by the local table (inet_addr_type, RTN_*)."""
         space = self.space
@@ -481,7 +460,7 @@ def _own_addresses(facts: Facts, family: Family) -> Iterable[Route]:
     for link in facts.links:
         for item in link.of(family):
             own = network(f"{item.address}")
-            yield Route(own, device=link.name, table="local", type="local", protocol="kernel")
+            yield Route(own, None, link.name, item.address, "kernel", table="local", type="local")
             if family is Family.V4 and item.prefix < 31 and item.peer is None:
                 last = network(f"{item.network.broadcast_address}")
                 yield Route(last, device=link.name, table="local", type="broadcast", protocol="kernel")

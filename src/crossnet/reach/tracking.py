@@ -33,6 +33,7 @@ _NOT_TRACKED6 = Numbers(((130, 137), (143, 143)))
 _OF_THE_PACKET_AND_PLACE = (
     Field.IIF,
     Field.OIF,
+    Field.NEXT_HOP,
     Field.PHYS_IN,
     Field.PHYS_OUT,
     Field.TCP_FLAGS,
@@ -62,7 +63,7 @@ _OF_THE_PACKET = (
 # What changes on the way, beside what is translated.
 _OF_THE_WAY = (
     *(Field.PHYS_IN, Field.PHYS_OUT, Field.FRAGMENT, Field.MORE_FRAGMENTS, Field.LENGTH),
-    *(Field.IIF, Field.OIF, Field.MARK, Field.TTL, Field.PACKET_TYPE, Field.CT_MARK),
+    *(Field.IIF, Field.OIF, Field.NEXT_HOP, Field.MARK, Field.TTL, Field.PACKET_TYPE, Field.CT_MARK),
     *(Field.CT_STATE, Field.CT_DIRECTION, Field.CT_STATUS, Field.CT_SOURCE6, Field.CT_DESTINATION6),
     *(Field.CT_SOURCE_PORT, Field.CT_DESTINATION_PORT, Field.CT_ZONE),
 )

@@ -9,8 +9,8 @@ from crossnet.netfilter.foreign import Field, Translate, Translation
 from crossnet.reach.packets import Packets, Space, address_field
 from crossnet.values import Address, Family
 
-# The addresses of an interface that packets which leave (or came) by it can be given.
-Choose: TypeAlias = Callable[[str, Family, Packets], Sequence[tuple[Packets, Address]]]
+# The addresses of an interface that packets which leave by it (masquerade) or came by it (redirect) can be given.
+Choose: TypeAlias = Callable[[Translation, str, Family, Packets], Sequence[tuple[Packets, Address]]]
 
 DESTINATION = frozenset({Translation.DESTINATION, Translation.REDIRECT, Translation.NETMAP_DESTINATION})
 _NAT_STATUS = {True: 32, False: 16}  # IPS_DST_NAT, IPS_SRC_NAT
@@ -44,7 +44,7 @@ def _readdressed(
             for number in space.values_of(packets, by):
                 name = space.interface(number)
                 leaving = packets & space.interfaces(by, (name,))
-                for part, address in choose(name, family, leaving):
+                for part, address in choose(translate.kind, name, family, leaving):
                     found |= space.with_value(part, side, int(address))
             return found
         case Translation.NETMAP_SOURCE | Translation.NETMAP_DESTINATION if translate.addresses:
