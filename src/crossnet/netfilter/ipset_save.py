@@ -211,30 +211,7 @@ def _held(
         ports = Numbers.of(_ports(member) for member, _ in members)
         both = (_sides("protocol", 0, family), _sides("port", 0, family))
         return ((both, Set(name, Rows(((Numbers.of([(6, 6), (17, 17)]), ports),)), settled)),)
-    mask = _width(said, family)
-    readers = [_READERS[part](mask, said) for part in parts]
-    last = len(parts) - 1
-    shapes: dict[tuple[str, ...], list[_Entry]] = {parts: []}
-    for member, nomatch in members:
-        row: list[_Ranges | str] = []
-        shape = parts
-        for part, read, text in zip(parts, readers, member.split(",", last), strict=True):
-            if part == "port":
-                at = parts.index("port")
-                kind, protocol, values = _protocol_ports(text)
-                shape = (*parts[:at], *kind, *parts[at + 1 :])
-                row.append(((protocol, protocol),))
-                row += values
-            elif part == "iface" and text.startswith("physdev:"):
-                shape = (*parts[:-1], "physdev")
-                row.append(text.removeprefix("physdev:"))
-            else:
-                row.append(read(text))
-        shapes.setdefault(shape, []).append((tuple(row), nomatch))
-    if "port" in parts:
-        at = parts.index("port")
-        rows = shapes.pop(parts)
-        shapes.setdefault((*parts[:at], "protocol", "port", *parts[at + 1 :]), rows)
+    shapes = _by_shape(parts, _width(said, family), said, members)
     # ip_set_hash_netiface.c: a network is looked up without its interface, and the longest prefix decides (multi)
     nets: _Nets = {}
     if "iface" in parts:
@@ -248,6 +225,44 @@ def _held(
         if entries or not suffix:
             held.append((columns, Set(name + suffix, compared, settled)))
     return tuple(held)
+
+
+def _by_shape(
+    parts: tuple[str, ...],
+    width: tuple[int, int],
+    said: Mapping[str, str],
+    members: Iterable[tuple[str, bool]],
+) -> dict[tuple[str, ...], list[_Entry]]:
+    """The members by what they compare of a packet: ports, a type and a code, or the protocol alone.
+
+    What the set's type says is there also where no member is of it.
+    """
+    usual = _for_port(parts, ("protocol", "port")) if "port" in parts else parts
+    readers = [_READERS[part](width, said) for part in parts]
+    last = len(parts) - 1
+    shapes: dict[tuple[str, ...], list[_Entry]] = {}
+    for member, nomatch in members:
+        row: list[_Ranges | str] = []
+        shape = parts
+        for part, read, text in zip(parts, readers, member.split(",", last), strict=True):
+            if part == "port":
+                kind, protocol, values = _protocol_ports(text)
+                shape = _for_port(parts, kind)
+                row.append(((protocol, protocol),))
+                row += values
+            elif part == "iface" and text.startswith("physdev:"):
+                shape = (*parts[:-1], "physdev")
+                row.append(text.removeprefix("physdev:"))
+            else:
+                row.append(read(text))
+        shapes.setdefault(shape, []).append((tuple(row), nomatch))
+    shapes.setdefault(usual, [])
+    return shapes
+
+
+def _for_port(parts: tuple[str, ...], columns: tuple[str, ...]) -> tuple[str, ...]:
+    at = parts.index("port")
+    return (*parts[:at], *columns, *parts[at + 1 :])
 
 
 def _columns(shape: tuple[str, ...], parts: tuple[str, ...], family: str) -> tuple[tuple[Side, ...], str]:

@@ -61,6 +61,9 @@ _OWN = {
     "--set-counters": "-c",
 }
 
+# Before iptables 1.4.3 `!` stood behind these.
+_NEGATED_BEHIND = frozenset({"-s", "-d", "-i", "-o", "-p"})
+
 # Their value is one word, whatever it begins with: iptables prints it without quotes when it is harmless.
 _ONE_WORD = frozenset(
     {
@@ -95,78 +98,101 @@ def read_rule(line: str, chain: str, where: Surroundings) -> Rule:
     words = split_words(text)
     if len(words) < 2 or words[0] != "-A" or words[1] != chain:
         return Rule((Unknown(text),), text, "", counter)
-    statements, comment = _statements(words, chain, where)
-    if statements is None:
-        return Rule((Unknown(text),), text, comment, counter)
-    return Rule(tuple(statements), text, comment, counter)
+    taken = _Line(words, where)
+    is_whole = taken.read()
+    comment = " ".join(taken.comments)
+    return Rule(taken.statements(chain) if is_whole else (Unknown(text),), text, comment, counter)
 
 
-def _statements(words: list[str], chain: str, where: Surroundings) -> tuple[list[Statement] | None, str]:
-    own: list[Statement] = []
-    modules: list[Module] = []
-    target: Module | None = None
-    current: Module | None = None
-    protocol = ""
-    comments: list[str] = []
-    negated = False
-    at, count = 2, len(words)
-    while at < count:
-        word = words[at]
-        at += 1
-        if word == "!" and not isinstance(word, Quoted):
-            negated = True
-            continue
-        short = _OWN.get(word)
-        if short is None:
-            if word[:1] != "-" or isinstance(word, Quoted):
-                return None, " ".join(comments)  # a word that belongs to nothing
-            if (taken := _taken_apart(word)) is not None:
-                words[at - 1 : at] = taken
-                count += 1
-                at -= 1
-                continue
-            values, negated, at = _values(words, at, count, word, negated)
-            owner = _owner(word, current, modules, target, protocol)
-            if owner is None:
-                owner = Module(IMPLIED.get(protocol, ""), [])
-                modules.append(owner)
-            current = owner
-            if word == "--comment" and owner.name == "comment":
-                comments += values
-            else:
-                owner.options.append(Option(word, values, negated))
-        elif short == "-f":
-            own.append(Test((Field.FRAGMENT,), _WHOLE if negated else _LATER))
-        else:
-            if at < count and words[at] == "!" and short in "-s-d-i-o-p":
-                negated, at = True, at + 1
-            if at >= count:
-                return None, " ".join(comments)
-            value = words[at]
-            at += 1
-            if short == "-m":
-                current = Module(value, [])
-                modules.append(current)
-            elif short in ("-j", "-g"):
-                target = current = Module(value, [], goto=short == "-g")
-            elif short == "-c":
-                at += 1
-            else:
-                if short == "-p":
-                    protocol = value.lower()
-                test = _own_test(short, value, negated, where.family)
-                if test is not None:
-                    own.append(test)
+class _Line:
+    """The words of one rule, taken from left to right: iptables' own options, its matches, its target."""
+
+    __slots__ = ("at", "comments", "current", "modules", "protocol", "target", "tests", "where", "words")
+
+    def __init__(self, words: list[str], where: Surroundings) -> None:
+        self.words, self.where, self.at = words, where, 2  # behind `-A CHAIN`
+        self.tests: list[Statement] = []
+        self.modules: list[Module] = []
+        self.target: Module | None = None
+        self.current: Module | None = None  # what was named last
+        self.protocol = ""
+        self.comments: list[str] = []
+
+    def read(self) -> bool:
+        """Take all of them; false where a word belongs to nothing, or a value is missing."""
         negated = False
-    for module in modules:
-        match_statements(module, where, own)
-    if target is not None:
-        own += target_actions(target, chain, where)
-    return own, " ".join(comments)
+        while self.at < len(self.words):
+            word = self.words[self.at]
+            self.at += 1
+            if word == "!" and not isinstance(word, Quoted):
+                negated = True
+                continue
+            if not self._take(word, negated):
+                return False
+            negated = False
+        return True
+
+    def _take(self, word: str, negated: bool) -> bool:
+        own = _OWN.get(word)
+        return self._option(word, negated) if own is None else self._own(own, negated)
+
+    def statements(self, chain: str) -> tuple[Statement, ...]:
+        """What the whole line says, in the order in which the kernel looks at it."""
+        statements = self.tests
+        for module in self.modules:
+            match_statements(module, self.where, statements)
+        if self.target is not None:
+            statements += target_actions(self.target, chain, self.where)
+        return tuple(statements)
+
+    def _own(self, option: str, negated: bool) -> bool:
+        if option == "-f":
+            self.tests.append(Test((Field.FRAGMENT,), _WHOLE if negated else _LATER))
+            return True
+        if option in _NEGATED_BEHIND and self.words[self.at : self.at + 1] == ["!"]:
+            negated, self.at = True, self.at + 1
+        if self.at >= len(self.words):
+            return False
+        value = self.words[self.at]
+        self.at += 1
+        match option:
+            case "-m":
+                self.current = Module(value, [])
+                self.modules.append(self.current)
+            case "-j" | "-g":
+                self.target = self.current = Module(value, [], goto=option == "-g")
+            case "-c":
+                self.at += 1
+            case _:
+                if option == "-p":
+                    self.protocol = value.lower()
+                test = _own_test(option, value, negated, self.where.family)
+                if test is not None:
+                    self.tests.append(test)
+        return True
+
+    def _option(self, name: str, negated: bool) -> bool:
+        if name[:1] != "-" or isinstance(name, Quoted):
+            return False
+        if (parts := _taken_apart(name)) is not None:
+            self.words[self.at - 1 : self.at] = parts
+            return self._take(parts[0], negated)
+        values, negated, self.at = _values(self.words, self.at, name, negated)
+        owner = _owner(name, self.current, self.modules, self.target, self.protocol)
+        if owner is None:
+            owner = Module(IMPLIED.get(self.protocol, ""), [])
+            self.modules.append(owner)
+        self.current = owner
+        if name == "--comment" and owner.name == "comment":
+            self.comments += values
+        else:
+            owner.options.append(Option(name, values, negated))
+        return True
 
 
-def _values(words: list[str], at: int, count: int, name: str, negated: bool) -> tuple[list[str], bool, int]:
+def _values(words: list[str], at: int, name: str, negated: bool) -> tuple[list[str], bool, int]:
     """The values behind an option, whether it is negated, and where they end."""
+    count = len(words)
     if at + 1 < count and words[at] == "!" and words[at + 1][:1] != "-":
         negated, at = True, at + 1
     if name in _ONE_WORD:
