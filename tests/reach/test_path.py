@@ -241,3 +241,23 @@ def test_packets_that_come_to_a_gateway_can_be_asked_without_their_client() -> N
     assert answer.passes is None
     own = replace(question, sources=(ip_network("10.0.43.101"),))
     assert codes(reach(own, {"gateway": GATEWAY}))[0] == "martian-source"
+
+
+def test_rules_that_the_packets_cannot_meet_are_not_even_read() -> None:
+    def nobody() -> tuple[foreign.Rule, ...]:
+        raise AssertionError("nobody asked")
+
+    def unread(family: str, name: str, hook: foreign.Hook | None) -> foreign.Table:
+        return foreign.Table(Tool.NFT, family, f"of-{family}", {name: foreign.Chain(name, hook, 9, nobody)})
+
+    forward = foreign.Hook("forward", "filter", 0)
+    tables = (
+        unread("ip6", "forward", forward),
+        unread("ip", "spare", None),
+        unread("arp", "input", foreign.Hook("input", "filter", 0)),
+        unread("netdev", "other", foreign.Hook("ingress", "filter", 0, devices=("eth7",))),
+    )
+    for nat in ("", SNAT):
+        gateway = with_rules(replace(GATEWAY, firewall=Firewall(foreign=tables)), nat)
+        answer = asked(APP, gateway, "tcp/443")
+        assert answer.request.disposition is Disposition.DELIVERED_TO_SEGMENT

@@ -102,7 +102,8 @@ class HostWalk:
         if master is not None and master.kind != "vrf":
             ingress, by = master.name, ingress
         here = self.frames.up(here, ingress, by)
-        if any(ingress in self.facts.bridges_filtered(family) for family in self.tracking.families):
+        bridged = [family for family in Family if ingress in self.facts.bridges_filtered(family)]
+        if bridged and self.tracking.families.intersection(bridged):
             # What a bridge has put together, IP does not know to have been in pieces.
             self._shape = None
         delivered, routed = self._routed_in(here, ingress)

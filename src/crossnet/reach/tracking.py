@@ -8,15 +8,21 @@ from functools import cached_property
 from crossnet.facts.sysctls import MOST_TRACKED, TRACKED
 from crossnet.netfilter.foreign import (
     AnyOf,
+    Choice,
     Field,
+    Jump,
+    Map,
+    Named,
     NoTrack,
     Numbers,
     Offload,
     Rewrite,
+    Rule,
     Statement,
     Table,
     Test,
     Translate,
+    VerdictMap,
 )
 from crossnet.reach.here import Answer, Here
 from crossnet.reach.packets import ESTABLISHED, ICMP, ICMP6, INVALID, NEW, TCP, UNTRACKED, Packets, Space
@@ -78,15 +84,27 @@ class Tracking:
     def __init__(self, space: Space, tables: Sequence[Table], flows: Packets | None) -> None:
         self.space, self._tables = space, tables
         self.flows = None if flows is None else flows & space.tracked
-        self.remembers = flows is not None or _asks_for_the_first(tables)
+        self._asking: dict[Family, bool] = {}
 
     def first(self, packets: Packets) -> Packets:
         """The packets as they came."""
         space = self.space
-        if self.remembers and self.flows is None:
-            asked = packets & space.tracked
+        if self.flows is None:
+            asked = packets & space.tracked & self._remembered(packets)
             packets = (packets & ~asked) | space.as_first(asked)
         return space.without(packets, *_OF_THE_WAY)
+
+    def _remembered(self, packets: Packets) -> Packets:
+        """Those of whose flows the first packet counts; rules are read for the families that are among the packets."""
+        space, found = self.space, self.space.none
+        for family in Family:
+            if not (packets & space.family(family)).satisfiable():
+                continue
+            if family not in self._asking:
+                self._asking[family] = self.flows is not None or _asks_for_the_first(self._tables, family)
+            if self._asking[family]:
+                found |= space.family(family)
+        return found
 
     @cached_property
     def families(self) -> frozenset[Family]:
@@ -171,7 +189,8 @@ class Tracking:
             packets = space.with_value(packets, each, 0)
         if not space.depends(packets, Field.CT_MARK):
             packets = packets & space.value(Field.CT_MARK, 0)
-        return space.tied(packets) if self.remembers else packets
+        remembered = self._remembered(packets)
+        return (packets & ~remembered) | space.tied(packets & remembered)
 
     def _answering(self, packets: Packets, remembered: Packets) -> Packets:
         space = self.space
@@ -192,6 +211,8 @@ def _beginning(space: Space) -> Packets:
     flags = space.masked(Field.TCP_FLAGS, _SYN | _ACK | _RST | _FIN, Numbers(((_SYN, _SYN), (_ACK, _ACK))))
     return found | (space.value(Field.PROTOCOL, TCP) & flags)
 
+
+_HOOKS = frozenset({"prerouting", "input", "forward", "output", "postrouting"})
 
 # What the tables of a family have in their packets
 _FAMILIES = {
@@ -227,14 +248,49 @@ def _fields(statement: Statement) -> Iterator[Field]:
             yield from statement.fields
 
 
-def _asks_for_the_first(tables: Iterable[Table]) -> bool:
-    """Whether a rule translates, or asks what a flow's first packet was."""
-    for table in tables:
-        for chain in table.chains.values():
-            if chain.hook is not None and chain.hook.type == "nat" and chain.count:
-                return True
-            for rule in chain.rules:
-                for statement in rule.statements:
-                    if any(field.value.startswith("ct-") for field in _fields(statement)):
-                        return True
-    return False
+def _asks_for_the_first(tables: Iterable[Table], family: Family) -> bool:
+    """Whether a rule translates packets of a family, or asks what a flow's first packet was."""
+    entered = [table for table in tables if family in _FAMILIES[table.family] and table.family != "netdev"]
+    if any(
+        chain.hook is not None and chain.hook.type == "nat" and chain.count
+        for table in entered
+        for chain in table.chains.values()
+    ):
+        return True
+    return any(
+        field.value.startswith("ct-")
+        for table in entered
+        for rule in _rules(table)
+        for statement in rule.statements
+        for field in _fields(statement)
+    )
+
+
+def _rules(table: Table) -> Iterator[Rule]:
+    """The rules that packets of IP can come to; others are not even read."""
+    waiting = [chain for chain in table.chains.values() if chain.hook and chain.hook.name in _HOOKS]
+    known = {chain.name for chain in waiting}
+    while waiting:
+        for rule in waiting.pop().rules:
+            yield rule
+            for name in {
+                each for statement in rule.statements for each in _targets(table, statement)
+            } - known:
+                known.add(name)
+                if name in table.chains:
+                    waiting.append(table.chains[name])
+
+
+def _targets(table: Table, statement: Statement) -> Iterator[str]:
+    """The chains to which a statement may lead."""
+    match statement:
+        case Jump():
+            yield statement.chain
+        case Choice():
+            yield from (each.chain for each in statement.verdicts if isinstance(each, Jump))
+        case VerdictMap():
+            held = statement.map
+            if isinstance(held, Named):
+                named = table.maps.get(held.name)
+                held = named.map if named is not None and named.map is not None else Map(())
+            yield from (given.chain for _, given in held.entries if isinstance(given, Jump))
