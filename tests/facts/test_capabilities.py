@@ -139,33 +139,24 @@ ASKED = [
     "sysctls",
     "sysctl files",
     "tools",
-    "nft -j list ruleset",
-    "ipset save",
-    "iptables-legacy-save",
-    "iptables-nft-save",
-    "iptables-save",
-    "ip6tables-legacy-save",
-    "ip6tables-nft-save",
-    "ip6tables-save",
+]
+
+
+FAILURES = [
+    Failure(1, "something: went wrong"),
+    Failure(1),
+    Failure(2, "tool: out of memory"),
+    Failure(66),
+    Failure(127, "sh: 1: exec: tool: not found"),
+    Failure(137, "Killed"),
+    Failure(1, "Error: Protocol not supported", said="[{}]\n"),
+    "\0\0\0",
+    "\x1b[31m\ufffd",
 ]
 
 
 @pytest.mark.parametrize("question", ASKED)
-@pytest.mark.parametrize(
-    "failure",
-    [
-        Failure(1, "something: went wrong"),
-        Failure(1),
-        Failure(2, "tool: out of memory"),
-        Failure(66),
-        Failure(127, "sh: 1: exec: tool: not found"),
-        Failure(137, "Killed"),
-        Failure(1, "Error: Protocol not supported", said="[{}]\n"),
-        "\0\0\0",
-        "\x1b[31m\ufffd",
-    ],
-    ids=repr,
-)
+@pytest.mark.parametrize("failure", FAILURES, ids=repr)
 def test_a_tool_that_fails_is_never_nothing_there(
     recording: dict[str, Any], question: str, failure: Failure | str
 ) -> None:
@@ -206,22 +197,54 @@ def test_every_value_in_an_answer_is_checked(recording: dict[str, Any], question
         facts_of("gateway", recording)
 
 
+HOLDERS = {
+    "nft -j list ruleset": (Engine.NFTABLES,),
+    "ipset save": (Engine.IPTABLES_NFT, Engine.IPTABLES_LEGACY),
+    "iptables-legacy-save": (Engine.IPTABLES_LEGACY,),
+    "iptables-nft-save": (Engine.IPTABLES_NFT,),
+    "iptables-save": (Engine.IPTABLES_NFT,),
+    "ip6tables-legacy-save": (Engine.IPTABLES_LEGACY,),
+    "ip6tables-nft-save": (Engine.IPTABLES_NFT,),
+    "ip6tables-save": (Engine.IPTABLES_NFT,),
+}
+HALVES = [
+    ("iptables-legacy-save", ["*filter", ":INPUT ACCEPT [0:0]"]),
+    ("ip6tables-nft-save", ["what is this"]),
+    ("ipset save", ["what is this"]),
+    ("nft -j list ruleset", ["what is this"]),
+]
+
+
 @pytest.mark.parametrize(
     ("question", "answer"),
-    [
-        ("iptables-legacy-save", ["*filter", ":INPUT ACCEPT [0:0]"]),
-        ("ip6tables-nft-save", ["what is this"]),
-        ("ipset save", ["what is this"]),
-        ("nft -j list ruleset", ["what is this"]),
-    ],
+    [*((question, failure) for question in HOLDERS for failure in FAILURES), *HALVES],
+    ids=repr,
 )
-def test_rules_that_are_not_whole_are_an_error(
-    recording: dict[str, Any], question: str, answer: list[str]
+def test_rules_that_cannot_be_read_are_not_understood_and_the_host_is_none_the_less_read(
+    recording: dict[str, Any], question: str, answer: Failure | str | list[str]
 ) -> None:
-    """Half an answer must never be taken for "there are no rules"."""
+    """No answer, or half of one, must never be taken for "there are no rules"."""
     recording[question] = answer
-    with pytest.raises(HostError, match=f"gateway: ran `{question}.*`: cannot be understood"):
+    facts = facts_of("gateway", recording)
+    assert facts.firewall.unusable.keys() == set(HOLDERS[question])
+    for engine in HOLDERS[question]:
+        assert facts.firewall.holds_rules(engine) is (question != "ipset save")
+        with pytest.raises(HostError, match=f"gateway: read crossnet's own rules in {engine}: ."):
+            facts.readable(engine)
+
+
+@pytest.mark.parametrize("question", HOLDERS)
+def test_rules_that_only_root_may_read_are_an_error(recording: dict[str, Any], question: str) -> None:
+    recording[question] = Failure(1, "Permission denied (you must be root)")
+    with pytest.raises(HostError, match="become: sudo"):
         facts_of("gateway", recording)
+
+
+def test_an_nft_without_json_and_without_rules_is_not_for_crossnet(recording: dict[str, Any]) -> None:
+    recording["nft -j list ruleset"] = Failure(64, "nft: invalid option -- 'j'")
+    firewall = facts_of("gateway", recording).firewall
+    assert firewall.foreign == ()
+    assert firewall.unusable == {Engine.NFTABLES: "this nft prints no JSON"}
 
 
 def test_an_interface_that_goes_away_meanwhile_is_no_failure(recording: dict[str, Any]) -> None:

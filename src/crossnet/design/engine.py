@@ -26,7 +26,7 @@ class Choice:
 def choose(facts: Facts, wanted: Firewall) -> Choice | Refusal:
     """The engine for a gateway; a refusal where the host cannot serve what the spec asks for."""
     able = facts.capabilities
-    nft = able.has("nft") and able.kernel >= NAT_TOGETHER
+    nft = able.has("nft") and able.kernel >= NAT_TOGETHER and Engine.NFTABLES not in facts.firewall.unusable
     variants = _variants(facts)
     if wanted is Firewall.NFTABLES:
         if nft:
@@ -57,7 +57,7 @@ def _variants(facts: Facts) -> frozenset[Engine]:
         found.add(Engine.IPTABLES_LEGACY)
     if able.has("iptables-nft") or (able.has("iptables") and able.iptables_is_nft):
         found.add(Engine.IPTABLES_NFT)
-    return frozenset(found)
+    return frozenset(found - facts.firewall.unusable.keys())
 
 
 def _iptables(facts: Facts, variants: frozenset[Engine], reason: str) -> Choice:
@@ -77,9 +77,10 @@ def _refusal(facts: Facts, what: str, todo: str) -> Refusal:
     there = [tool for tool in ("nft", "iptables") if able.has(tool)]
     seen = f"{' and '.join(there) or 'neither nft nor iptables'} on kernel {kernel}"
     needs = ", and nftables needs 4.18 beside iptables" if able.kernel < NAT_TOGETHER else ""
+    unusable = "".join(f"; {engine}: {reason}" for engine, reason in facts.firewall.unusable.items())
     return Refusal(
         "no-firewall-engine",
         facts.host,
-        f"cannot hold {what}: it has {seen}{needs}",
+        f"cannot hold {what}: it has {seen}{needs}{unusable}",
         todo[0].upper() + todo[1:] + ".",
     )

@@ -84,6 +84,17 @@ class Facts:
         named = f"{plain}-legacy" if engine is Engine.IPTABLES_LEGACY else f"{plain}-nft"
         return named if self.capabilities.has(named) else plain
 
+    def readable(self, engine: Engine) -> Firewall:
+        """The firewall, for whoever looks for crossnet's own rules in it; HostError where they cannot be read."""
+        if reason := self.firewall.unusable.get(engine):
+            raise HostError(
+                self.host,
+                f"read crossnet's own rules in {engine}",
+                reason,
+                "Mend the tool, or install it anew; until then nothing of these rules is known.",
+            )
+        return self.firewall
+
     def file(self, path: str) -> FileState | None:
         """A file of those that were asked for, None where it is absent; HostError where that cannot be told."""
         state = self.files.get(path)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
@@ -53,25 +54,33 @@ done
 """
 _IF_THERE = 'command -v "$1" >/dev/null || exit 0\n'
 # An nft without JSON (before 0.9, or built so) can still say that there are no rules.
+_NO_JSON = 64
 _NFT = """
 command -v nft >/dev/null || exit 0
 nft -j list ruleset && exit
 code=$?
-rules=$(nft list ruleset) && [ -z "$rules" ] || exit $code
-"""
+rules=$(nft list ruleset) && [ -z "$rules" ] && exit @NO_JSON@
+exit $code
+""".replace("@NO_JSON@", str(_NO_JSON))
 # What is left of a ruleset that nft cannot print as a whole: crossnet's own tables, and of the others each chain that
 # can be printed. One that cannot has a rule of which nobody knows what it does.
 _UNPRINTABLE = 65
-_PARTS = r"""
+_OWN_UNPRINTABLE = 67
+_PARTS = (
+    r"""
 for family in ip ip6; do
     nft list table $family @TABLE@ >/dev/null 2>&1 || continue
     said=$(nft -j list table $family @TABLE@) || {
         echo "nft cannot print its table $family @TABLE@ as JSON" >&2
-        exit 1
+        exit @OWN@
     }
     printf '%s\n' "$said"
 done
-chains=$(nft -j list chains 2>/dev/null) && printf '%s\n' "$chains" || exit @UNPRINTABLE@
+chains=$(nft -j list chains 2>/dev/null) || {
+    nft list tables
+    exit @UNPRINTABLE@
+}
+printf '%s\n' "$chains"
 for what in sets maps; do
     said=$(nft -j list $what 2>/dev/null) && printf '%s\n' "$said"
 done
@@ -86,7 +95,58 @@ nft list chains | while read -r word first second rest; do
             ;;
     esac
 done
-""".replace("@TABLE@", TABLE).replace("@UNPRINTABLE@", str(_UNPRINTABLE))
+""".replace("@TABLE@", TABLE)
+    .replace("@UNPRINTABLE@", str(_UNPRINTABLE))
+    .replace("@OWN@", str(_OWN_UNPRINTABLE))
+)
+# The same of an iptables: one rule whose extension is missing ends iptables-save in the middle of its table. So each
+# table by itself, and of one that is not whole each chain, and of such a chain each rule; what is printed of a rule
+# before its extension is kept, and what the tool says of it stands in the place of its target. iptables-nft prints
+# empty chains of a table that is not there.
+_PIECES = r"""
+set -f
+save=$1 tool=${1%-save}
+case $1 in ip6*) names=/proc/net/ip6_tables_names ;; *) names=/proc/net/ip_tables_names ;; esac
+with_nft=
+case $("$tool" -V 2>/dev/null) in *nf_tables*) with_nft=yes ;; esac
+if [ "$with_nft" ]; then
+    tables='raw mangle nat filter security'
+else
+    tables=$(cat "$names" 2>/dev/null) || tables='raw mangle nat filter'
+fi
+listed() { "$tool" -w -t "$table" -v -S "$@" 2>/dev/null; }
+for table in $tables; do
+    if said=$("$save" -c -t "$table" 2>/dev/null) && printf '%s\n' "$said" | grep -qx COMMIT; then
+        if [ ! "$with_nft" ] || printf '%s\n' "$said" | grep -qE '^(\[|-A |:[^ ]+ (-|DROP) )'; then
+            printf '%s\n' "$said"
+        fi
+        continue
+    fi
+    case $said in *"
+:"*) ;; *) echo "its table $table cannot be listed" >&2 && exit 1 ;; esac
+    printf '%s\n' "$said" | grep '^[*:]'
+    for chain in $(printf '%s\n' "$said" | sed -n 's/^:\([^ ]*\) .*/\1/p'); do
+        rules=$(listed "$chain") && {
+            printf '%s\n' "$rules" | grep '^-A '
+            continue
+        }
+        number=0
+        while number=$((number + 1)) && [ $number -le @MOST@ ]; do
+            if rule=$(listed "$chain" $number); then
+                [ -n "$rule" ] || break
+                printf '%s\n' "$rule"
+                continue
+            fi
+            why=$("$tool" -w -t "$table" -S "$chain" $number 2>&1 >/dev/null | sed '/^#/d; s/["\\]//g; q')
+            printf '%s -j "%s"\n' "${rule:--A $chain}" "${why:-a rule that cannot be read}"
+        done
+        [ $number -le @MOST@ ] || printf '%s\n' "-A $chain -j \"rules behind the first @MOST@\""
+    done
+    echo COMMIT
+done
+""".replace("@MOST@", "1000")
+_PRINTS_NO_JSON = "this nft prints no JSON"
+_MOST = 200  # characters of what a tool says of its failure
 _SIGNALLED = 128  # POSIX sh: the exit code of a command that a signal ended is greater
 
 # What the tools say where the kernel has nothing for rules to be in, neither built in nor as a module (measured, and
@@ -116,6 +176,7 @@ class Firewall:
     `nft` are crossnet's own tables in nftables, `iptables` its chains by variant and family with the built-in chains
     that enter them (every table that the variant has is there), `ipsets` its sets. `with_nft` are the tables, by
     family and name, that iptables-nft keeps in nftables, `left_to_nft` those of them that it can change no more.
+    `unusable` is where crossnet's own rules could not be read back, and why: nothing is known of them there.
     """
 
     nft: tuple[Table, ...] = ()
@@ -124,6 +185,7 @@ class Firewall:
     foreign: tuple[form.Table, ...] = ()  # whoever made them, in the form in which they can be walked
     with_nft: frozenset[tuple[str, str]] = frozenset()
     left_to_nft: frozenset[tuple[str, str]] = frozenset()
+    unusable: Mapping[Engine, str] = field(default_factory=dict)
 
     def of(self, engine: Engine, family: Family) -> tuple[Table, ...]:
         return self.iptables.get((engine, family), ())
@@ -163,15 +225,25 @@ def is_own_jump(rule: form.Rule) -> bool:
     return False
 
 
+def _is_in_kernel(answer: Answer) -> bool:
+    """False where the tool tells that the kernel has no such firewall at all."""
+    return bool(answer.stdout.strip()) or not any(words in answer.error_text for words in _NOT_IN_KERNEL)
+
+
 def in_kernel(answer: Answer, tool: str) -> None:
     """Nothing where the kernel has no such firewall at all; else the error that the tool told."""
-    if answer.stdout.strip() or not any(words in answer.error_text for words in _NOT_IN_KERNEL):
+    if _is_in_kernel(answer):
         refuse(answer, tool)
 
 
-def _none_of(tool: str, answer: Answer) -> tuple[()]:
-    in_kernel(answer, tool)
-    return ()
+def _reason(answer: Answer, tool: str) -> str:
+    """Why the rules could not be read, in the tool's words; an error where only the right to do so is missing."""
+    if any(word in answer.error_text for word in ("ermission denied", "not permitted")):
+        refuse(answer, tool)
+    if answer.returncode > _SIGNALLED:
+        return f"{tool} was ended by signal {answer.returncode - _SIGNALLED}"
+    lines = [line for line in answer.error_text.splitlines() if not line.startswith("#")]
+    return lines[0][:_MOST] if lines else f"{tool} failed with exit code {answer.returncode} and no word"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,13 +251,16 @@ class Nft:
     """What nft printed: crossnet's own tables, and all tables as foreign ones.
 
     `untold` is whether tables have flags or devices, which nft 1.0.6 does not tell, or not right; `reason` is why not
-    all of it can be read, empty where it can.
+    all of it can be read, `unusable` why crossnet could not read its own tables: each empty where it can. `unprinted`
+    are the tables of which only family and name are known.
     """
 
     own: tuple[Table, ...] = ()
     tables: tuple[form.Table, ...] = ()
     untold: bool = False
     reason: str = ""
+    unusable: str = ""
+    unprinted: tuple[tuple[str, str], ...] = ()
 
 
 def _printed(text: str) -> Nft:
@@ -199,39 +274,47 @@ def _printed(text: str) -> Nft:
 def _ruleset(text: str) -> Nft:
     try:
         return _printed(text)
-    except ValueError as error:
-        if not text.startswith('{"nftables"'):
-            raise
-        return Nft(reason=str(error))
+    except (ValueError, RecursionError) as error:
+        return Nft(reason=f"what nft printed cannot be understood: {error}")
 
 
 def _no_ruleset(answer: Answer) -> Nft:
-    """Nothing where the kernel has no nftables; a reason where nft cannot print what is there; else an error."""
-    if answer.returncode > _SIGNALLED:
-        return Nft(reason=f"`nft -j list ruleset` was ended by signal {answer.returncode - _SIGNALLED}")
+    """Nothing where the kernel has no nftables; a reason where nft cannot print what is there."""
+    if answer.returncode == _NO_JSON:
+        return Nft(unusable=_PRINTS_NO_JSON)
+    if not _is_in_kernel(answer):
+        return Nft(unusable="the kernel has no nftables")
     if "JSON" in answer.error_text or "invalid option" in answer.error_text:
-        return Nft(reason="this nft prints no JSON")
-    in_kernel(answer, "nft")
-    return Nft()
+        return Nft(reason=_PRINTS_NO_JSON)
+    return Nft(reason=_reason(answer, "nft"))
+
+
+def _parts(text: str) -> Nft:
+    try:
+        return _printed(text)
+    except (ValueError, RecursionError) as error:
+        return Nft(unusable=f"what nft printed cannot be understood: {error}")
 
 
 def _no_parts(answer: Answer) -> Nft:
+    if answer.returncode == _OWN_UNPRINTABLE:
+        raise Unanswered(answer.error_text, "Update nftables on the host.")
     if answer.returncode != _UNPRINTABLE:
-        raise Unanswered(
-            answer.error_text or f"exit code {answer.returncode}", "Update nftables on the host."
-        )
-    found = _printed(answer.text)
-    return replace(found, tables=(*found.tables, _not_understood()))
+        return Nft(unusable=_reason(answer, "nft"))
+    names = tuple(dict.fromkeys(_TABLE.findall(answer.text)))
+    found = _parts(_TABLE.sub("", answer.text))
+    return replace(found, unusable="this nft does not list its chains as JSON", unprinted=names)
 
 
-def _not_understood() -> form.Table:
-    """Tables of which nobody knows more than that they are there, as one that may do anything at every hook."""
-    rule = form.Rule((form.Unknown("rules that nft cannot print"),), "rules that nft cannot print")
+def _not_understood(tool: form.Tool, family: str, reason: str, name: str = "") -> form.Table:
+    """Rules that could not be read, as a table that may do anything at every hook; its name where that is known."""
+    rule = form.Rule((form.Unknown(reason),), reason)
     hooks = ("prerouting", "input", "forward", "output", "postrouting")
     chains = {hook: form.Chain(hook, form.Hook(hook, "filter", 0), 1, lambda: (rule,)) for hook in hooks}
-    return form.Table(form.Tool.NFT, "inet", "(not understood)", MappingProxyType(chains))
+    return form.Table(tool, family, name, MappingProxyType(chains), read=False)
 
 
+_TABLE = re.compile(r"^table (\S+) (\S+)$\n?", re.MULTILINE)
 _UNTOLD = re.compile(r'"table": \{[^}]*"flags"|"hook": "(?:in|e)gress"(?![^}]*"dev")')
 
 
@@ -261,13 +344,14 @@ class Listing:
 
 NFT: Question[Nft] = Question("ran `nft -j list ruleset`", ("sh", "-c", _NFT), _ruleset, _no_ruleset)
 # Asked where NFT has a reason.
-PARTS: Question[Nft] = Question("ran `nft -j list chain` for each", ("sh", "-c", _PARTS), _printed, _no_parts)
+PARTS: Question[Nft] = Question("ran `nft -j list chain` for each", ("sh", "-c", _PARTS), _parts, _no_parts)
 # nft 1.0.6 prints whatever bytes lie there in place of a table's flags, and no devices (measured). Asked where a table
-# has flags, or a chain has devices.
+# has flags, or a chain has devices; without an answer none is dormant, and a chain may be of any device.
 LISTING: Question[Listing] = Question(
     "ran `nft -t list ruleset`",
     ("nft", "-t", "list", "ruleset"),
     lambda text: Listing(dormant_tables(text), devices_of(text)),
+    lambda answer: Listing(),
 )
 
 
@@ -281,10 +365,22 @@ _INCOMPATIBLE = re.compile(r"^# Table `(\S+)' is incompatible, use 'nft' tool", 
 
 @dataclass(frozen=True, slots=True)
 class Saved(Generic[T]):
-    """What iptables-save or `ipset save` printed, and crossnet's own in it."""
+    """What iptables-save or `ipset save` printed, and crossnet's own in it; `reason` is why it could not be read."""
 
-    text: str
-    own: tuple[T, ...]
+    text: str = ""
+    own: tuple[T, ...] = ()
+    reason: str = ""
+
+
+def _saved(parse: Callable[[str], tuple[T, ...]], text: str) -> Saved[T]:
+    try:
+        return Saved(text, parse(text))
+    except ValueError as error:
+        return Saved(reason=str(error))
+
+
+def _not_saved(tool: str, answer: Answer) -> Saved[Any]:
+    return Saved(reason=_reason(answer, tool)) if _is_in_kernel(answer) else Saved()
 
 
 def _save(family: Family, variant: str, script: str, *words: str) -> Question[Saved[Table]]:
@@ -292,16 +388,16 @@ def _save(family: Family, variant: str, script: str, *words: str) -> Question[Sa
     return Question(
         f"ran `{tool} -c`",
         ("sh", "-c", script, "sh", tool, *words),
-        lambda answer: Saved(answer, parse_save(answer, TABLE_FAMILY[family])),
-        lambda answer: Saved("", _none_of(tool, answer)),
+        partial(_saved, partial(parse_save, family=TABLE_FAMILY[family])),
+        partial(_not_saved, tool),
     )
 
 
 IPSETS: Question[Saved[Set]] = Question(
     "ran `ipset save`",
     ("sh", "-c", _IF_THERE + 'exec "$@"', "sh", "ipset", "save"),
-    lambda answer: Saved(answer, parse_ipset_save(answer)),
-    lambda answer: Saved("", _none_of("ipset", answer)),
+    partial(_saved, parse_ipset_save),
+    partial(_not_saved, "ipset"),
 )
 
 # By family: the legacy variant, the nft variant, and the plain name where there is no other.
@@ -312,6 +408,12 @@ SAVES = {
         _save(family, "", _ONLY_PLAIN.format(command)),
     )
     for family, command in _COMMAND.items()
+}
+# Asked in place of one of SAVES that has a reason.
+PIECES = {
+    whole: _save(family, variant, _PIECES)
+    for family, saves in SAVES.items()
+    for whole, variant in zip(saves, ("legacy-", "nft-", ""), strict=True)
 }
 
 QUESTIONS: tuple[Question[Any], ...] = (NFT, IPSETS, *SAVES[Family.V4], *SAVES[Family.V6])
@@ -325,6 +427,7 @@ def further(said: Said) -> tuple[Question[Any], ...]:
         *((PARTS,) if nft.reason else ()),
         *((LISTING,) if nft.untold or nft.reason else ()),
         *((TEXT,) if opaque else ()),
+        *(pieces for whole, pieces in PIECES.items() if said[whole].reason),
     )
 
 
@@ -346,14 +449,19 @@ def firewall_of(said: Said, more: Said, *, plain_is_nft: bool) -> Firewall:
     tables_there = with_text(nft.tables, more[TEXT]) if TEXT in asked else nft.tables
     found = [listing.told(each) for each in tables_there]
     saved: dict[tuple[Engine, Family], list[Saved[Table]]] = {}
-    for family, (legacy, with_nft, plain) in SAVES.items():
+    for family, saves in SAVES.items():
+        legacy, with_nft, plain = (
+            more[PIECES[each]] if PIECES[each] in asked else said[each] for each in saves
+        )
         engine = Engine.IPTABLES_NFT if plain_is_nft else Engine.IPTABLES_LEGACY
-        saved[Engine.IPTABLES_LEGACY, family] = [said[legacy]]
-        saved[Engine.IPTABLES_NFT, family] = [said[with_nft]]
-        saved[engine, family].append(said[plain])
+        saved[Engine.IPTABLES_LEGACY, family] = [legacy]
+        saved[Engine.IPTABLES_NFT, family] = [with_nft]
+        saved[engine, family].append(plain)
+    ipsets = said[IPSETS]
+    unread = {key: each.reason for key, some in saved.items() for each in some if each.reason}
     tables = {key: tuple(table for each in some for table in each.own) for key, some in saved.items()}
     filled = frozenset(name for some in saved.values() for each in some for name in filled_sets(each.text))
-    sets = read_sets(said[IPSETS].text, filled)
+    sets = read_sets(ipsets.text, filled)
     others = [
         table
         for (engine, family), some in saved.items()
@@ -364,17 +472,34 @@ def firewall_of(said: Said, more: Said, *, plain_is_nft: bool) -> Firewall:
     kept = frozenset(
         name for name, table in from_nft.items() if any(chain.hook for chain in table.chains.values())
     )
+    unprinted = [
+        _not_understood(form.Tool.NFT, family, said[NFT].reason, name)
+        for family, name in nft.unprinted
+        if (family, name) not in from_nft  # that one iptables has printed
+    ]
+    if PARTS in asked and nft.unusable and not nft.unprinted:
+        unprinted.append(_not_understood(form.Tool.NFT, "inet", said[NFT].reason))
     return Firewall(
         nft=nft.own,
         iptables={key: some for key, some in tables.items() if some},
-        ipsets=said[IPSETS].own,
+        ipsets=ipsets.own,
         foreign=(
             *(_together(table, from_nft.pop((table.family, table.name), None)) for table in found),
             *from_nft.values(),
+            *unprinted,
             *(table for table in others if table.tool is form.Tool.IPTABLES_LEGACY),
+            *(
+                _not_understood(form.Tool(engine), TABLE_FAMILY[family], reason)
+                for (engine, family), reason in unread.items()
+            ),
         ),
         with_nft=kept,
         left_to_nft=_no_more_printed(said),
+        unusable={
+            **({Engine.NFTABLES: nft.unusable} if nft.unusable else {}),
+            **({engine: ipsets.reason for engine in Engine if engine.is_iptables} if ipsets.reason else {}),
+            **{engine: reason for (engine, _), reason in unread.items()},
+        },
     )
 
 
@@ -406,8 +531,17 @@ def _with_words(chain: form.Chain, saved: form.Chain) -> form.Chain:
     def read() -> tuple[form.Rule, ...]:
         pairs = zip(chain.rules, saved.rules, strict=True)
         return tuple(
-            other if rule.statements == other.statements or _XT.search(rule.text) else rule
+            other
+            if rule.statements == other.statements or (_XT.search(rule.text) and not _is_less(other, rule))
+            else rule
             for rule, other in pairs
         )
 
     return replace(chain, read=read)
+
+
+def _is_less(other: form.Rule, rule: form.Rule) -> bool:
+    """Whether iptables cannot read what a rule does, and nft can: the extension of a match is missing there."""
+    return any(isinstance(each, form.Unknown) for each in other.statements) and not any(
+        isinstance(each, form.Unknown) for each in rule.statements
+    )

@@ -421,6 +421,7 @@ class Table:
     """A table of one tool; `family` is ip, ip6, inet, arp, bridge or netdev. A dormant one is never entered.
 
     `sets` and `maps` are the table's own, `ipsets` those of the host where iptables has rules in the table.
+    Of one that is not `read` nobody knows the chains: one at each hook stands for them, that may do anything.
     """
 
     tool: Tool
@@ -431,3 +432,4 @@ class Table:
     maps: Mapping[str, NamedMap] = field(default_factory=lambda: MappingProxyType({}))
     ipsets: Mapping[str, Set] = field(default_factory=lambda: MappingProxyType({}))
     dormant: bool = False
+    read: bool = True

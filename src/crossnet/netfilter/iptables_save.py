@@ -16,6 +16,7 @@ _TYPES = {"mangle": "mangle", "nat": "nat"}
 _BUILT_IN = frozenset({"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"})
 
 _CHAIN = re.compile(r":(\S+) +(\S+)(?: +\[\d+:\d+\])?\s*")
+_LISTED = re.compile(r" -c (\d+) (\d+)(?= |$)")  # as `iptables -v -S` prints it
 _RULE = re.compile(r"(?:\[(\d+):(\d+)\] )?-A (\S+)(?: (.*))?", re.DOTALL)
 # A rule of somebody else: here it only has its place.
 _FOREIGN = Rule((), UnknownVerdict("of somebody else"))
@@ -26,8 +27,9 @@ def parse_save(text: str, family: str) -> tuple[Table, ...]:
 
     `family` is `ip` or `ip6`, which the text does not say. In a built-in chain every rule has its place, and only
     those that name an own chain are read: the others have an unknown verdict. Takes the output of 1.4.21 to 1.8.9,
-    legacy and nft, with or without `-c`. ValueError when a table has no COMMIT, for iptables-save can fail in the
-    middle and still exit 0, and when a rule of an own chain is none of iptables-save.
+    legacy and nft, with or without `-c`, and rules as `iptables -v -S` lists them. ValueError when a table has no
+    COMMIT, for iptables-save can fail in the middle and still exit 0, and when a rule of an own chain is none of
+    iptables-save.
     """
     tables: list[Table] = []
     block: _Block | None = None
@@ -72,13 +74,16 @@ class _Block:
             return
         rule = _FOREIGN
         if is_own_chain(parts[3]) or OWN_PREFIX in line:
+            words, counted = parts[4] or "", (parts[1], parts[2])
+            if parts[1] is None and (listed := _LISTED.search(words)):
+                words, counted = words[: listed.start()] + words[listed.end() :], (listed[1], listed[2])
             try:
-                rule = parse_rule(parts[4] or "", self.user_chains)
+                rule = parse_rule(words.lstrip(" "), self.user_chains)
             except (IndexError, ValueError) as error:
                 if is_own_chain(parts[3]):
                     raise ValueError(f"table {self.name}: not a rule of iptables-save: {line!r}") from error
-            if parts[1] is not None:
-                rule = replace(rule, counter=Counter(int(parts[1]), int(parts[2])))
+            if counted[0] is not None:
+                rule = replace(rule, counter=Counter(int(counted[0]), int(counted[1])))
         self.rules[parts[3]].append(rule)
 
     def table(self, family: str) -> Table:

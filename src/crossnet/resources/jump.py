@@ -53,14 +53,14 @@ class Jump(Resource):
         all_there_could_be = (
             cls(engine, family, chain, facts.iptables(engine, family))
             for engine in Engine
-            if engine.is_iptables
+            if engine.is_iptables and engine not in facts.firewall.unusable
             for family in Family
             for chain in PLACES
         )
         return tuple(found for jump in all_there_could_be if (found := jump.current(facts)) is not None)
 
     def current(self, facts: Facts) -> Self | None:
-        tables = facts.firewall.of(self.engine, self.family)
+        tables = facts.readable(self.engine).of(self.engine, self.family)
         positions = jump_positions(tables, self.chain, TABLE_FAMILY[self.family])
         if not positions:
             return None

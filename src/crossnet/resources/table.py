@@ -114,6 +114,7 @@ class RuleTable(Resource):
                 waits=engine is Engine.IPTABLES_LEGACY and waits,
             )
             for engine in Engine
+            if engine not in facts.firewall.unusable
         ]
         there = [found for one in could_be if (found := one.current(facts)) is not None]
         # The sets are no engine's: where chains stand they are theirs, else of either.
@@ -134,12 +135,13 @@ class RuleTable(Resource):
         return tuple(dict.fromkeys(rule.comment for rule in admitting if rule.comment))
 
     def current(self, facts: Facts) -> Self | None:
+        firewall = facts.readable(self.engine)
         if self.engine is Engine.NFTABLES:
             wanted = (TABLE_FAMILY[self.family], TABLE)
-            found = next((t for t in facts.firewall.nft if (t.family, t.name) == wanted), None)
+            found = next((t for t in firewall.nft if (t.family, t.name) == wanted), None)
         else:
-            tables = facts.firewall.of(self.engine, self.family)
-            found = own_table(tables, facts.firewall.ipsets, TABLE_FAMILY[self.family])
+            tables = firewall.of(self.engine, self.family)
+            found = own_table(tables, firewall.ipsets, TABLE_FAMILY[self.family])
         return replace(self, table=found) if found else None
 
     def knowing(self, before: Resource | None, facts: Facts) -> Self:

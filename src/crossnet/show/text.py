@@ -14,6 +14,7 @@ from crossnet.facts.firewall import Firewall
 from crossnet.facts.links import Link, LinkAddress
 from crossnet.health import CrossingStatus, State
 from crossnet.netfilter import Engine
+from crossnet.netfilter.foreign import Chain, Perhaps, Rule, Unknown, Why
 from crossnet.planning import HostPlan, Plan
 from crossnet.resources import Change
 from crossnet.show.paint import Paint, plain
@@ -370,19 +371,45 @@ def _parts(link: Link) -> Iterator[str]:
 
 
 def _rules(firewall: Firewall) -> Iterator[str]:
-    """How many rules each engine has, by family with iptables and by table with nftables."""
+    """How many rules each engine has, by family with iptables and by table with nftables; and which nobody can read."""
     counts: dict[str, int] = {}
+    strange: dict[str, list[str]] = {}
     for table in firewall.foreign:
         for chain in table.chains.values():
             engine = firewall.engine_of(table, chain)
             if engine.is_iptables:
                 where = f"{engine} IPv{4 if table.family == 'ip' else 6}"
+                place = f"{table.name} {chain.name}"
             else:
-                where = f"{engine} {table.family} {table.name}"
+                where = f"{engine} {table.family} {table.name}" if table.name else str(engine)
+                place = chain.name
+            lines = strange.setdefault(where, [])
+            texts = [one_line(rule.text.removeprefix(f"-A {chain.name} ")) for rule in _strange(chain)]
+            if not table.read:
+                lines[:] = [f"not understood, any of them: {texts[0]}"]
+                continue
             counts[where] = counts.get(where, 0) + chain.count
-    for where, count in counts.items():
-        if count or where.startswith(Engine.NFTABLES):
-            yield f"  rules      {where}: {count}"
+            if texts:
+                more = f" (and {len(texts) - 1} more)" if texts[1:] else ""
+                lines.append(f"not understood in {place}: {texts[0]}{more}")
+    for where, lines in strange.items():
+        count = counts.get(where)
+        if count or lines or where.startswith(Engine.NFTABLES):
+            yield f"  rules      {where}{'' if count is None else f': {count}'}"
+        for line in lines:
+            yield from textwrap.wrap(
+                line, WIDTH, initial_indent=" " * 13, subsequent_indent=" " * 15, break_long_words=False
+            )
+
+
+def _strange(chain: Chain) -> Iterator[Rule]:
+    """The rules that do something, or ask for something, that is not understood."""
+    for rule in chain.rules:
+        if any(
+            isinstance(each, Unknown) or (isinstance(each, Perhaps) and each.why is Why.NOT_UNDERSTOOD)
+            for each in rule.statements
+        ):
+            yield rule
 
 
 def _version(version: Iterable[int]) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from crossnet.facts import Facts
-from crossnet.facts.firewall import LEGACY, TABLE_FAMILY, in_kernel
+from crossnet.facts.firewall import TABLE_FAMILY, in_kernel
 from crossnet.facts.question import Question
 from crossnet.netfilter import Accept, Counter, Drop, Engine, Rule, Table
 from crossnet.netfilter.iptables import own_table, parse_save
+from crossnet.netfilter.iptables_own import PLACES
 from crossnet.netfilter.nft import parse_ruleset
 from crossnet.netfilter.own import TABLE
 from crossnet.resources import RuleTable
@@ -41,17 +42,39 @@ def question(table: RuleTable) -> Question[Table | None]:
             lambda answer: next(iter(parse_ruleset(answer)), None),
             _no_table,
         )
-    save = f"{table.command}-save"
-
-    def failed(answer: Answer) -> None:
-        in_kernel(answer, save)
-
+    places = [PLACES[chain.name] for chain in table.table.chains]
+    words = (word for place in places for word in (place.table, place.chain))
     return Question(
-        f"read the counters of {save}",
-        ("sh", "-c", LEGACY, "sh", save) if table.engine is Engine.IPTABLES_LEGACY else (save, "-c"),
+        f"listed its chains with {table.command}",
+        ("sh", "-c", _LIST, "sh", table.command, *words),
         lambda answer: own_table(parse_save(answer, family), (), family),
-        failed,
     )
+
+
+# Nobody else's rules are read: there may be many, and some that this iptables cannot print. iptables-legacy makes a
+# table for whoever asks for it, so not one that the kernel does not name.
+_LIST = r"""
+tool=$1 names=
+shift
+case $("$tool" -V) in
+*nf_tables*) ;;
+*) case $tool in ip6*) names=/proc/net/ip6_tables_names ;; *) names=/proc/net/ip_tables_names ;; esac ;;
+esac
+while [ $# -gt 1 ]; do
+    table=$1 chain=$2
+    shift 2
+    [ ! -r "$names" ] || grep -qx "$table" "$names" || continue
+    if said=$("$tool" -w -t "$table" -v -S "$chain" 2>&1); then
+        printf '*%s\n:%s - [0:0]\n' "$table" "$chain"
+        printf '%s\n' "$said" | grep '^-A '
+        echo COMMIT
+        continue
+    fi
+    case $said in *"No chain/target/match by that name"* | *"does not exist"*) continue ;; esac
+    echo "$said" >&2
+    exit 1
+done
+"""
 
 
 def _no_table(answer: Answer) -> None:
