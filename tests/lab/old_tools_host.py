@@ -1,4 +1,4 @@
-"""A lab host with other tools than today's: those of CentOS 7, or those of busybox and little else.
+"""A lab host with other tools than today's: those of CentOS 7, those of busybox and little else, or even less.
 
 Its /usr/sbin and /usr/bin become folders of links to the tools that it is to have; the machine's own are kept beside
 them, where only the played ones look.
@@ -38,6 +38,7 @@ cp $folder/played/ip $folder/sbin/ip
 ln -sf ../sbin/ip $folder/bin/ip
 """
 _BUSYBOX = r"""
+cp -p /etc/passwd $folder/passwd
 sed -i 's|:/bin/bash$|:/bin/sh|' /etc/passwd
 busybox=$folder/real/bin/busybox
 for applet in $($busybox --list); do
@@ -48,6 +49,10 @@ for name in iptables iptables-save iptables-restore ip6tables ip6tables-save ip6
     ln -sf $folder/real/sbin/xtables-nft-multi "$folder/sbin/$name"
 done
 """
+_BARE = r"""
+for name in timeout awk gawk mawk tac nohup; do rm -f "$folder/sbin/$name" "$folder/bin/$name"; done
+rmdir /run/systemd/system
+"""
 _PUT = r"""
 mount --bind $folder/sbin /usr/sbin
 mount --bind $folder/bin /usr/bin
@@ -55,11 +60,13 @@ mount --bind $folder/bin /usr/bin
 # rmdir takes away nothing that is still the machine's.
 _AWAY = r"""
 set -e
+mkdir -p /run/systemd/system
 umount -l /usr/bin /usr/sbin
 cd /tmp/tools
+[ ! -e passwd ] || cat passwd >/etc/passwd
 umount -l real/sbin real/bin  # this very shell runs from there
 rmdir real/sbin real/bin real
-rm -r sbin bin played
+rm -rf sbin bin played passwd
 """
 _MISSING = (
     "nft ipset conntrack ip timeout systemctl "
@@ -78,6 +85,11 @@ def make_old(bench: Bench, host: str) -> None:
 def make_busybox(bench: Bench, host: str) -> None:
     """Every applet of busybox in place of the tool, iptables, and no shell but its own."""
     bench.check(host, f"set -- '{_MISSING} bash'\n{_MAKE}{_BUSYBOX}{_PUT}", stdin=_played())
+
+
+def make_bare(bench: Bench, host: str) -> None:
+    """As a small router has it: the applets of busybox but for timeout and awk, and no systemd."""
+    bench.check(host, f"set -- '{_MISSING} bash'\n{_MAKE}{_BUSYBOX}{_BARE}{_PUT}", stdin=_played())
 
 
 def make_new(bench: Bench, host: str) -> None:

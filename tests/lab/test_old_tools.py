@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from lab.crossing import Bench
-from lab.old_tools_host import make_busybox, make_new, make_old
-from lab.test_ssh import SPEC, Place, lab_with_sshd, place
+from lab.elsewhere import PYTHON
+from lab.old_tools_host import make_bare, make_busybox, make_new, make_old
+from lab.test_ssh import CONFIG, SPEC, Place, lab_with_sshd, place
 
 pytestmark = pytest.mark.lab
 
@@ -21,11 +23,22 @@ HOSTS = ("app", "gateway")
 @pytest.fixture(params=[make_old, make_busybox], ids=["centos-7", "busybox"])
 def aged(place: Place, request: pytest.FixtureRequest) -> Iterator[Place]:
     """Client and gateway with other tools, until the test ends."""
-    make: Callable[[Bench, str], None] = request.param
+    yield from with_tools(place, request.param)
+
+
+@pytest.fixture(params=[make_old, make_bare], ids=["centos-7", "bare"])
+def least(place: Place, request: pytest.FixtureRequest) -> Iterator[Place]:
+    """Client and gateway without `timeout`; one kind of them has systemd's folder and bash, the other busybox only."""
+    yield from with_tools(place, request.param)
+
+
+def with_tools(place: Place, make: Callable[[Bench, str], None]) -> Iterator[Place]:
+    before = place.bench.fingerprints()
     for host in HOSTS:
         make(place.bench, host)
     yield place
     with_today(place)
+    assert place.bench.differences(before) == []
 
 
 def with_today(place: Place) -> None:
@@ -86,6 +99,56 @@ def test_a_rule_before_somebody_elses_is_made_read_again_and_undone_with_old_too
         assert aged.check("app", f"{real} route; {real} rule") == before
     finally:
         aged.check("app", f"{real} link del ts0; {real} rule del pref 5270")
+
+
+def test_hosts_go_back_themselves_when_the_controller_dies(least: Place) -> None:
+    least.check("controller", "cat > /tmp/crossnet.yaml", stdin=SPEC.encode())
+    least.check("controller", "rm -f /tmp/said")
+    waiting = least.here(
+        f"setsid {PYTHON} -m crossnet apply --yes --guard 20s --confirm-within 10s >/tmp/said 2>&1 & echo $!"
+    )
+    least.check("controller", "until grep 'waits 10 s' /tmp/said; do sleep 0.2; done")
+    assert least.bench.pings("app", "10.0.44.1")
+    least.check("controller", f"kill -KILL -{waiting.text.strip()}")
+    until_over(least)
+    assert not least.bench.pings("app", "10.0.44.1")
+    for host in HOSTS:
+        (line,) = least.check(host, "tail -n 1 /var/lib/crossnet/history").splitlines()
+        assert line.endswith("\trollback\tclean")
+
+
+def test_hosts_go_back_when_nobody_confirms(least: Place) -> None:
+    least.check("controller", "cat > /tmp/crossnet.yaml", stdin=SPEC.encode())
+    ended = least.crossnet("apply --yes --guard 20s --confirm-within 10s")
+    assert ended.returncode == 3
+    assert "nobody said `crossnet confirm " in ended.error_text
+    assert "Rolled back: every host was read again and is as it was before." in ended.text + ended.error_text
+
+
+def test_a_change_that_cuts_the_controller_off_is_put_back(least: Place) -> None:
+    """Its second address is behind a route of app's that the crossing's own, more narrow one takes over."""
+    least.check("controller", "ip addr add 10.0.77.5/32 dev lo")
+    least.check("app", "ip route add 10.0.77.0/28 via 10.0.43.200 dev eth0")
+    least.config(f"Host 10.0.43.15\n    BindAddress 10.0.77.5\n{CONFIG}")
+    spec = SPEC.replace("to: 10.0.44.0/24", "to: [10.0.44.0/24, 10.0.77.0/29]")
+    least.check("controller", "cat > /tmp/crossnet.yaml", stdin=spec.encode())
+    try:
+        ended = least.crossnet("apply --yes --guard 20s")
+        assert ended.returncode == 3, ended.text + ended.error_text
+        assert "! + route   10.0.77.0/29 via 10.0.43.101 dev eth0" in ended.text
+        assert "Rolled back: every host was read again and is as it was before." in ended.error_text
+        assert "10.0.77.0/29" not in least.check("app", "ip route")
+    finally:
+        least.check("controller", "ip addr del 10.0.77.5/32 dev lo")
+        least.check("app", "ip route del 10.0.77.0/28")
+
+
+def until_over(place: Place) -> None:
+    """Until no transaction is under way any more, which the guards see to; they have two times their seconds."""
+    since = time.monotonic()
+    while any(place.run(host, "test -d /var/lib/crossnet/transaction").ok for host in HOSTS):
+        assert time.monotonic() - since < 60
+        time.sleep(0.5)
 
 
 @pytest.mark.parametrize("words", ["-j addr", "-N route", "nexthop", "vrf show", "-c addr"])
