@@ -293,6 +293,15 @@ CODES = {
             "Nothing has to be done where that way is meant; else correct the gateway's routes.",
         ),
         Code(
+            "kernel-refuses",
+            "The gateway's kernel says that it would not forward the crossing's packets, and its routes and rules show "
+            "no reason.",
+            "The error of `ip route get DESTINATION from CLIENT iif INGRESS` on the gateway. `Invalid argument` and "
+            "`Invalid cross-device link` are a source that rp_filter, or an address of the gateway itself, rules out.",
+            "Run it there by hand; look at rp_filter of the ingress, and at where the gateway's way back to the client "
+            "leads.",
+        ),
+        Code(
             "source-may-change",
             "The source address is one that the gateway has only for a while.",
             "The egress has it with a lifetime: by DHCP or by router advertisement.",

@@ -172,6 +172,39 @@ def test_the_source_is_the_one_that_the_kernel_chooses(lab_up: Callable[..., Lab
     assert b.pings("app", "10.0.44.1")
 
 
+@pytest.mark.parametrize("action", ["prohibit", "unreachable", "blackhole"])
+def test_a_rule_that_ends_the_way_to_the_next_hop_is_refused_before_anything_is_changed(
+    lab_up: Callable[..., Lab], action: str
+) -> None:
+    b = Bench(lab_up("seed"))
+    b.check("app", f"ip rule add pref 50 to 10.0.43.101 {action}")
+    tried = b.run("app", "ip route add 10.0.44.0/24 via 10.0.43.101 dev eth0")
+    assert "invalid gateway" in tried.error_text
+    with pytest.raises(PlanRefused, match=f"rule 50: from all to 10.0.43.101 {action} of app"):
+        b.plan(b.spec(TO))
+
+
+def test_ipv6_chooses_among_its_addresses_as_the_kernel_does(lab_up: Callable[..., Lab]) -> None:
+    b = Bench(lab_up("seed-v6"))
+    b.check("target", "ip addr add fd00:4444::1/128 dev lo; ip route add fd00:4444:0:1::/64 dev eth0")
+    for host, address in (
+        ("gateway", "fd00:44::aaaa"),
+        ("gateway", "fd00:4444:0:1::7"),
+        ("app", "fd00:43::7"),
+    ):
+        b.check(host, f"ip addr add {address}/64 dev eth0 nodad")
+    b.check("gateway", "ip route add fd00:4444::/64 via fd00:44::1")
+    spec = b.spec("to: 'fd00:4444::/64', probe: icmp/fd00:4444::1")
+    said = b.check("gateway", "ip -6 route get fd00:4444::2").split()
+    [passage] = b.plan(spec).passages
+    assert [str(source) for _, source in passage.sources] == [said[said.index("src") + 1]]
+    hop = b.check("app", f"ip -6 route get {passage.clients[0].next_hop}").split()
+    assert str(passage.clients[0].network.network_address) == hop[hop.index("src") + 1]
+    b.apply(spec)
+    assert b.pings("app", "fd00:4444::1")
+    assert b.plan(spec).is_empty
+
+
 def test_asking_the_kernel_costs_one_round_trip_of_the_first_look_and_none_of_an_apply(
     lab_up: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from crossnet.design.engine import Choice
 from crossnet.design.forwarded import offload_forwarded
-from crossnet.design.kernel import decided
+from crossnet.design.kernel import decided, refused
 from crossnet.design.passage import Passage
 from crossnet.facts import Facts
 from crossnet.facts.routes import inside
@@ -69,13 +69,19 @@ def client_impacts(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[Imp
 
 
 def kernel_impacts(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[Impact]:
-    """Where the gateway's kernel says another way than its routes and rules."""
+    """Where the gateway's kernel says something else than its routes and rules."""
     for route in decided(facts[passage.gateway], passage):
         yield Impact(
             "kernel-decides",
             passage.gateway,
             f"asked with `ip route get`, its kernel takes {route} for the crossing's packets; what follows from the "
             "routes and rules that `ip` tells there is another",
+        )
+    for lookup, error in refused(facts[passage.gateway], passage):
+        yield Impact(
+            "kernel-refuses",
+            passage.gateway,
+            f"its kernel answers `{lookup}` with {error!r}, and its routes and rules show no reason",
         )
 
 

@@ -7,6 +7,7 @@ knows better where rules, next hops or sources are of a kind that its tools do n
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 
@@ -15,6 +16,7 @@ from crossnet.design.policy import Flow, Rules
 from crossnet.design.question import devices_of
 from crossnet.facts import Answered, Facts, Lookup
 from crossnet.facts.routes import MAIN, OWN_PROTOCOL, Route, inside
+from crossnet.facts.sysctls import FORWARDING, interface_setting
 from crossnet.record import read_record
 from crossnet.resources import PolicyRuleResource
 from crossnet.values import Address, Family, Network, address, contains, family_of, overlap
@@ -117,13 +119,46 @@ def forwarded(rules: Rules, source: Network, destination: Network, iif: str) -> 
 
 def decided(facts: Facts, passage: Passage) -> tuple[Route, ...]:
     """The ways of a passage that only the gateway's kernel knows."""
-    rules = Rules(facts, (*(client.network for client in passage.clients), *passage.destinations))
+    rules = _rules(facts, passage)
     found = (
         forwarded(rules, client.network, network, passage.ingress)
         for client in passage.clients
         for network in passage.destinations
     )
     return tuple(dict.fromkeys(route for route in found if route is not None))
+
+
+def _rules(facts: Facts, passage: Passage) -> Rules:
+    return Rules(facts, (*(client.network for client in passage.clients), *passage.destinations))
+
+
+def refused(facts: Facts, passage: Passage) -> Iterator[tuple[Lookup, str]]:
+    """Packets of a passage that a gateway's kernel refuses to forward, where its routes and rules show no reason.
+
+    A host that does not forward yet refuses all of them. Where a rule may lead some elsewhere, the kernel speaks of one
+    packet only, and the reason may be that rule.
+    """
+    if _has_own_rules(facts, passage.family) or not _forwards(facts, passage):
+        return
+    rules = _rules(facts, passage)
+    for client in passage.clients:
+        for network in passage.destinations:
+            target, own = sample(facts, network), sample(facts, client.network)
+            if target is None or own is None:
+                continue
+            answer = said(facts, target, own, passage.ingress)
+            if answer is None or not answer.error:
+                continue
+            flow = Flow(client.network, network, passage.ingress)
+            if rules.astray(flow, lambda way: way.device == passage.egress) is None:
+                yield Lookup(target, own, passage.ingress), answer.error
+
+
+def _forwards(facts: Facts, passage: Passage) -> bool:
+    """Whether it forwards already what comes in by the ingress (IPv6 asks the setting for all)."""
+    name = FORWARDING[passage.family]
+    own = interface_setting(4, passage.ingress, "forwarding") if passage.family is Family.V4 else name
+    return facts.sysctls.get(own, facts.sysctls.get(name, "0")) != "0"
 
 
 def source_towards(facts: Facts, egress: str, destination: Network) -> Address | None:

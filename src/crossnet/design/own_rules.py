@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from crossnet.design.impacts import Impact
+from crossnet.design.kernel import said
 from crossnet.design.passage import Passage
 from crossnet.design.policy import OWN, Flow, Rules
 from crossnet.design.question import Refused
@@ -17,7 +18,7 @@ from crossnet.facts import Facts
 from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import MAIN, OWN_PROTOCOL
 from crossnet.resources import PolicyRuleResource
-from crossnet.values import show_network
+from crossnet.values import Family, host_network, show_network
 
 if TYPE_CHECKING:
     from crossnet.reach.routing import Led, Way
@@ -51,12 +52,37 @@ def rules_for(
             continue
         found.setdefault(name, {})[own] = None
         impacts[Impact("policy-rule-added", name, _told(flow, first))] = None
+    refusals += _without_next_hop(passage, facts, rules)
     for name, needed in found.items():
         if len(needed) > MOST:
             refusals.append(_too_many(passage, name, len(needed)))
     if refusals:
         raise Refused(*dict.fromkeys(refusals))
     return {name: tuple(map(PolicyRuleResource, needed)) for name, needed in found.items()}, tuple(impacts)
+
+
+def _without_next_hop(
+    passage: Passage, facts: Mapping[str, Facts], rules: Mapping[str, Rules]
+) -> Iterator[Refusal]:
+    """Clients on which a rule ends the way to their next hop: IPv4 takes no route through it then.
+
+    "Nexthop has invalid gateway" (net/ipv4/fib_semantics.c, fib_check_nh; measured); IPv6 takes it, and a table that
+    the rule looks up counts for neither.
+    """
+    if passage.family is not Family.V4:
+        return
+    for client in passage.clients:
+        if client.host is None:
+            continue
+        answer = said(facts[client.host], client.next_hop)
+        if answer is not None and answer.route is not None:
+            continue  # the kernel knows better
+        flow = Flow(client.network, host_network(client.next_hop), OWN)
+        ends = rules[client.host].astray(flow, lambda way: way.route is not None)
+        # The kernel asks of no packet, so it has no source.
+        if ends is not None and ends.must.satisfiable() and ends.way.rule and not ends.way.rule.source:
+            why = "the kernel takes no route through a next hop to which a rule ends the way"
+            yield _refusal(passage, client.host, flow, ends, why)
 
 
 def _hosts(passage: Passage) -> Iterator[str]:
