@@ -278,6 +278,13 @@ CODES = {
             "destination has a way back.",
         ),
         Code(
+            "leaves-elsewhere",
+            "The gateway sends some of the crossing's packets, or of the answers, out by another interface than the "
+            "crossing's, where crossnet's own rules let nothing pass.",
+            "The gateway's routes to smaller networks, its policy rules, and rules that translate or mark packets.",
+            "Take these destinations out of `to`, or give them a crossing of their own; or correct the route.",
+        ),
+        Code(
             "policy-rule-added",
             "A policy rule of somebody else leads packets of the crossing elsewhere than the main table would; a rule "
             "of crossnet's own comes before it.",

@@ -246,6 +246,7 @@ def route(text: str) -> Route:
         type=kind,
         mtu=int(given["mtu"]) if "mtu" in given else None,
         hops=tuple(_hop(hop) for hop in hops),
+        tos=int(given.get("tos", "0"), 0),
     )
 
 

@@ -1,78 +1,51 @@
-"""What a plan says of crossings with many clients, and when nothing of them would pass."""
+"""Hosts as they will be: what a plan takes away again is not walked any more."""
 
 from __future__ import annotations
 
-import pytest
+from crossnet.design.foresight import as_applied
+from crossnet.facts import FileState
+from crossnet.facts.routes import OWN_PROTOCOL
+from crossnet.record import APPLIED, Owned, Record
+from crossnet.resources import RouteResource, Sysctl
+from design.factsheet import host_facts, route, with_files
 
-from crossnet.api import plan
-from crossnet.design.foresight import MOST_CLIENTS
-from crossnet.errors import PlanRefused
-from crossnet.planning import Plan
-from crossnet.specfile import parse
-from design.factsheet import facts_from
-
-GATEWAY = """
-gateway:
-  eth1 10.0.43.101/24
-  eth0 10.0.44.63/24
-"""
+OURS = "10.7.0.0/16 via 10.0.43.101 dev eth0 proto 143"
 
 
-def planned(rules: dict[str, str], clients: int, admitted: str = "") -> Plan:
-    """The seed with so many clients, and rules of iptables on some of the hosts."""
-    names = [f"c{number}" for number in range(clients)]
-    sheet = GATEWAY + rules.get("gateway", "")
-    for number, name in enumerate(names):
-        sheet += f"\n{name}:\n  eth0 10.0.43.{number + 10}/24\n{rules.get(name, '')}"
-    hosts = "".join(f"  {name}: {{lab: {name}}}\n" for name in ("gateway", *names))
-    entries = ", ".join([*names, *([admitted] if admitted else [])])
-    crossing = f"{{from: [{entries}], via: gateway, to: 10.0.44.0/24, persist: none, firewall: nftables}}"
-    text = f"crossnet: 1\nhosts:\n{hosts}crossings:\n  business: {crossing}\n"
-    return plan(parse(text, "crossnet.yaml"), facts_from(sheet))
+def test_own_routes_and_rules_that_the_plan_no_longer_wants_are_gone() -> None:
+    facts = host_facts(
+        "app",
+        f"eth0 10.0.43.15/24\nroute {OURS}\nroute 10.8.0.0/16 via 10.0.43.101 dev eth0 proto 143\n"
+        "route 10.7.0.0/16 via 10.0.43.1 dev eth0 metric 50\n"
+        "rule 5269: from all to 10.7.0.0/16 iif lo lookup main proto 143\nrule 5270: from all lookup 52",
+    )
+    then = as_applied(facts, [RouteResource(route("10.8.0.0/16 via 10.0.43.101 dev eth0 proto 143"))])
+    assert [str(each) for each in then.routes if each.protocol != "kernel"] == [
+        "10.7.0.0/16 via 10.0.43.1 dev eth0 metric 50",
+        "10.8.0.0/16 via 10.0.43.101 dev eth0",
+    ]
+    assert [rule.priority for rule in then.policy_rules if rule.origin == OWN_PROTOCOL] == []
+    assert [rule.priority for rule in then.policy_rules if not rule.is_usual] == [5270]
 
 
-def told(made: Plan) -> set[str]:
-    return {impact.where for impact in made.impacts if impact.code == "others-may-drop"}
+def test_what_stood_there_before_comes_back() -> None:
+    forwarding = "net.ipv4.ip_forward"
+    record = Record(
+        ("business",),
+        (
+            Owned(RouteResource(route("10.7.0.0/16 via 10.0.43.1 dev eth0")), RouteResource(route(OURS))),
+            Owned(Sysctl(forwarding, "0"), Sysctl(forwarding, "1")),
+        ),
+    )
+    facts = host_facts("app", f"eth0 10.0.43.15/24\nroute {OURS}\nsysctl {forwarding} 1")
+    facts = with_files(facts, {APPLIED: FileState(record.to_json(), 0o600, "0:0")})
+    then = as_applied(facts, [])
+    assert "10.7.0.0/16 via 10.0.43.1 dev eth0" in map(str, then.routes)
+    assert "10.7.0.0/16 via 10.0.43.101 dev eth0" not in map(str, then.routes)
+    assert then.sysctls[forwarding] == "0"
 
 
-FEW, MANY = 2, MOST_CLIENTS + 2
-OUT = "  iptables filter -A OUTPUT -d 10.0.44.0/24 -j DROP\n"
-IN = "  iptables filter -A INPUT -s 10.0.44.0/24 -p tcp -j DROP\n"
-FORWARD = "  iptables filter -A FORWARD -d 10.0.44.0/24 -j DROP\n"
-
-
-@pytest.mark.parametrize("clients", [FEW, MANY])
-def test_what_stops_one_client_is_told_and_the_others_have_their_crossing(clients: int) -> None:
-    last = f"c{clients - 1}"
-    made = planned({last: OUT, "c0": IN}, clients)
-    assert told(made) == {last, "c0"}
-    [one] = [impact for impact in made.impacts if impact.where == last and impact.code == "others-may-drop"]
-    assert "-A OUTPUT -d 10.0.44.0/24 -j DROP" in one.text
-
-
-@pytest.mark.parametrize("clients", [FEW, MANY])
-def test_nothing_passes_where_all_clients_or_their_gateway_are_stopped(clients: int) -> None:
-    with pytest.raises(PlanRefused, match=r"on gateway all IPv4 requests are stopped") as refused:
-        planned({"gateway": FORWARD}, clients)
-    assert len(refused.value.refusals) == 1
-    every = {f"c{number}": OUT for number in range(clients)}
-    with pytest.raises(PlanRefused, match=r"on c0 all IPv4 requests are stopped"):
-        planned(every, clients)
-    assert told(planned(every, clients, admitted="10.0.43.0/28")) >= {"c0"}
-
-
-def test_nothing_is_refused_for_what_stops_a_part_or_what_may_not_stay() -> None:
-    for rule in (
-        "-A FORWARD -d 10.0.44.0/25 -j DROP",
-        "-A FORWARD -p tcp -j DROP",
-        "-A FORWARD -m limit --limit 1/s -j DROP",
-        "-A FORWARD -m mystery -j DROP",
-    ):
-        assert told(planned({"gateway": f"  iptables filter {rule}\n"}, FEW)) == {"gateway"}, rule
-    made = planned({}, FEW)
-    assert not told(made)
-
-
-def test_what_is_for_the_gateway_itself_is_not_forwarded() -> None:
-    made = planned({"gateway": "  iptables filter -A FORWARD -d 10.0.44.63/32 -j DROP\n"}, FEW)
-    assert not told(made)
+def test_a_route_for_some_packets_stays_beside_one_for_all() -> None:
+    facts = host_facts("app", "eth0 10.0.43.15/24\nroute 10.7.0.0/16 via 10.0.43.1 dev eth0 tos 0x10")
+    then = as_applied(facts, [RouteResource(route(OURS))])
+    assert [each.tos for each in then.routes if each.destination == route(OURS).destination] == [16, 0]

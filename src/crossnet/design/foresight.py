@@ -16,6 +16,7 @@ from crossnet.facts.sysctls import FORWARDING
 from crossnet.netfilter.iptables_own import is_own_chain
 from crossnet.netfilter.own import TABLE
 from crossnet.netfilter.own_walked import with_own
+from crossnet.record import read_record
 from crossnet.resources import PolicyRuleResource, Resource, RouteResource, RuleTable, Sysctl
 from crossnet.spec import Translate
 from crossnet.values import Network, host_network
@@ -23,6 +24,7 @@ from crossnet.values import Network, host_network
 if TYPE_CHECKING:  # sets of packets are slow to import, and not every command asks for them
     from crossnet.reach.blockers import Blocker
     from crossnet.reach.path import Asked, Reached, Walked
+    from crossnet.reach.routing import Way
     from crossnet.reach.rules import Place
 
 Tell = Callable[[str, str], Impact]
@@ -35,12 +37,20 @@ MOST_RULES = 3
 
 
 def as_applied(facts: Facts, wanted: Iterable[Resource], by_kernel: Iterable[Route] = ()) -> Facts:
-    """The facts of a host as they are when it has these resources, and no other rules of crossnet's own.
+    """The facts of a host as they are when it has these resources, and nothing else of crossnet's own.
 
     `by_kernel` are ways of which only its kernel tells.
     """
     live = list(wanted)
     settings = dict(facts.sysctls)
+    staying = {_identity(item) for item in live}
+    gone = [owned for owned in read_record(facts).owned if owned.identity not in staying]
+    routes = list(by_kernel)
+    for owned in gone:
+        if isinstance(owned.original, Sysctl):
+            settings[owned.original.name] = owned.original.value
+        elif isinstance(owned.original, RouteResource):
+            routes.append(owned.original.route)
     for item in (item for item in live if isinstance(item, Sysctl)):
         if item.name in FORWARDING.values() and settings.get(item.name) == "0":
             # Switching it on switches it on for every interface (net/ipv4/devinet.c).
@@ -52,24 +62,38 @@ def as_applied(facts: Facts, wanted: Iterable[Resource], by_kernel: Iterable[Rou
             }
         settings[item.name] = item.value
     tables = [(item.engine, item.table) for item in live if isinstance(item, RuleTable)]
-    routes = [*by_kernel, *(item.route for item in live if isinstance(item, RouteResource))]
+    routes += [item.route for item in live if isinstance(item, RouteResource)]
     rules = [item.rule for item in live if isinstance(item, PolicyRuleResource)]
     # A route takes the place of one to the same destination with the same metric (ip-route(8), replace).
     replaced = {_place(route) for route in routes}
+    kept = [
+        route for route in facts.routes if not any(_is_route(owned.applied, route, facts) for owned in gone)
+    ]
+    going = {owned.identity for owned in gone}
+    others = [rule for rule in facts.policy_rules if _identity(PolicyRuleResource(rule)) not in going]
     return replace(
         facts,
         sysctls=settings,
-        routes=(*(route for route in facts.routes if _place(route) not in replaced), *routes),
+        routes=(*(route for route in kept if _place(route) not in replaced), *routes),
         # Of equal priority the newest is asked last (net/core/fib_rules.c, fib_nl_newrule).
-        policy_rules=tuple(
-            sorted(dict.fromkeys((*facts.policy_rules, *rules)), key=lambda rule: rule.priority)
-        ),
+        policy_rules=tuple(sorted(dict.fromkeys((*others, *rules)), key=lambda rule: rule.priority)),
         firewall=replace(facts.firewall, foreign=with_own(facts.firewall.foreign, tables)),
     )
 
 
 def _place(route: Route) -> tuple[object, ...]:
-    return route.table, route.destination, route.metric
+    return route.table, route.destination, route.metric, route.tos, route.from_network
+
+
+def _is_route(own: Resource, route: Route, facts: Facts) -> bool:
+    """Whether a route of the host is this one of crossnet's own."""
+    if not isinstance(own, RouteResource) or own.route.destination != route.destination:
+        return False
+    return own.ours(replace(facts, routes=(route,))) is not None
+
+
+def _identity(resource: Resource) -> tuple[str, str]:
+    return resource.kind, resource.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +200,7 @@ def _others(
                 yield _keep_from_tracking, visit.host, _rule(decision.place, decision.text)
             elif decision.effect is Effect.TRANSLATES and not _is_own(decision.place):
                 yield _translate, visit.host, _rule(decision.place, decision.text)
+    yield from _elsewhere(passage, walked)
     # That nothing is translated is what the spec asks for; the plan says what it needs then. Whether a destination is
     # up is no matter of rules and settings.
     unasked = {
@@ -187,8 +212,31 @@ def _others(
     for blocker in (*answer.request.blockers, *(answer.reply.blockers if tracked else ())):
         # To and from the gateway itself nothing is forwarded.
         local = blocker.host == passage.gateway and blocker.hook in ("input", "output")
-        if not local and blocker.code not in unasked:
+        # What crossnet's own fence stops leaves elsewhere, and that is told, or others have changed it.
+        own = blocker.place is not None and _is_own(blocker.place)
+        # Of what leaves elsewhere it is told that it does.
+        stray = blocker.code == "snat-missing" and blocker.interface != passage.egress
+        if not (local or own or stray) and blocker.code not in unasked:
             yield _stop if blocker.certain else _may_stop, blocker.host, _told(blocker)
+
+
+def _elsewhere(passage: Passage, walked: Walked) -> Iterator[tuple[Tell, str, str]]:
+    """Where the gateway does not send them by the crossing's interface, and the route or rule by which it does not."""
+    for visits, meant in ((walked.visits, passage.egress), (walked.back, passage.ingress)):
+        for visit in (visit for visit in visits if visit.host == passage.gateway):
+            astray = {each.interface for each in visit.passage.leaving if each.here} - {meant, "lo"}
+            for way in visit.passage.ways:
+                if way.device in astray:
+                    yield _leave, passage.gateway, f"by {way.device} and not by {meant}: {_way(way)}"
+
+
+def _way(way: Way) -> str:
+    by = f" (rule {way.rule})" if way.rule and not way.rule.is_usual else ""
+    return f"{way}{by}"
+
+
+def _leave(host: str, ways: str) -> Impact:
+    return Impact("leaves-elsewhere", host, f"packets of the crossing leave it elsewhere, {ways}")
 
 
 def _keep_from_tracking(host: str, rules: str) -> Impact:

@@ -46,7 +46,7 @@ class Passage:
     """What became of packets at one host; `stopped` and `passed` are those that perhaps are, as things are.
 
     A packet in only one of them surely is. Both speak of packets as they came; `flows` is what connection tracking
-    knows of them afterwards, `doubts` the words of what rules and routes leave open.
+    knows of them afterwards, `doubts` the words of what rules and routes leave open, `ways` all that lookups led to.
     """
 
     leaving: tuple[Leaving, ...]
@@ -57,6 +57,7 @@ class Passage:
     passed: Packets
     flows: Packets
     doubts: tuple[str, ...] = ()
+    ways: tuple[Way, ...] = ()
 
 
 class HostWalk:
@@ -89,6 +90,7 @@ class HostWalk:
         self._in_pieces = False
         self._shape: Packets | None = None  # of the pieces that leave again
         self._doubts: dict[str, None] = {}
+        self._ways: dict[Way, None] = {}
         self.looked_up: list[Packets] = []  # what came to each lookup, with the marks that it had then
 
     # ---- directions ---------------------------------------------------------------------------------
@@ -207,6 +209,7 @@ class HostWalk:
             passed,
             everything,
             tuple(dict.fromkeys((*self.walk.doubts, *self._doubts))),
+            tuple(self._ways),
         )
 
     # ---- routes -------------------------------------------------------------------------------------
@@ -259,6 +262,7 @@ class HostWalk:
         self.looked_up.append(here.fixed)
         found = self.routing.lookup(here.fixed, family, iif=iif)
         self._doubts |= dict.fromkeys(words for led in found for words in led.doubts)
+        self._ways |= dict.fromkeys(led.way for led in found)
         return [(led, here.passing(Answer(led.must, led.can))) for led in found]
 
     def _out(self, here: Here, device: str, hop: Address | None) -> Here:
