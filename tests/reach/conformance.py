@@ -553,7 +553,8 @@ def _compare_switch(
     for each in watch.requests.get(sent.tag, set()):
         if each.host == "app" and not sent.laid:
             source = ip_address(each.source)
-    seen = {each for each in requests if each.host == "switch"}
+    # What the gateway sends back to app comes by the other port.
+    seen = {each for each in requests if (each.host, each.interface) == ("switch", "p1")}
     if source is None:  # app has sent nothing
         return True, False
     passing, unsure = True, False
@@ -576,7 +577,7 @@ def _compare_switch(
             continue
         unsure = _compare(sent, "switched request", walked.space, visits, part, found, ports)
         passing = bool(part)
-        back = {each for each in replies if each.host == "switch"}
+        back = {each for each in replies if (each.host, each.interface) == ("switch", "p0")}
         answer = str(sent.destination), str(source), sent.port or 0
         came = any(
             (each.host, each.interface) == ("gateway", "eth1")

@@ -275,18 +275,32 @@ class Walked:
         """The hosts that take what leaves, and what nobody takes whose facts are known."""
         here = leaving.here
         following: list[tuple[str, str | None, Here]] = []
+        # Of several interfaces of a host on one segment, one that answers for the address is found.
+        found: dict[Address, tuple[str, str]] = {}
         for other, link, address in self._neighbours(name, leaving.interface):
+            if leaving.next_hop is None or address == leaving.next_hop:
+                at = found.setdefault(address, (other, link))
+                if self._silent(*at, address) and not self._silent(other, link, address):
+                    found[address] = other, link
+        for address, (other, link) in found.items():
             if leaving.next_hop is not None:
-                if address == leaving.next_hop:
-                    here = self._asked_for(space, name, leaving, other, link, address, here, visits)
-                    return [(other, link, here)], Here.of(space.none)
-                continue
+                here = self._asked_for(space, name, leaving, other, link, address, here, visits)
+                return [(other, link, here)], Here.of(space.none)
             of = Answer.sure(space.address(Field.DESTINATION6, address))
             if part := here.passing(of):
                 part = self._asked_for(space, name, leaving, other, link, address, part, visits)
                 following.append((other, link, part))
                 here = here.failing(of)
         return following, here
+
+    def _silent(self, host: str, interface: str, address: Address) -> str:
+        """Why an interface does not answer ARP for an address of its host; nothing where it does."""
+        facts = self.hosts[host]
+        ignore = arp_ignore(facts.sysctls, interface) if isinstance(address, IPv4Address) else 0
+        owner = facts.owner_of(address)
+        if ignore == 8 or (ignore in (1, 2) and owner is not None and owner.name != interface):
+            return f"{interface} does not answer ARP for {address}: arp_ignore = {ignore}"
+        return ""
 
     def _asked_for(
         self,
@@ -300,17 +314,12 @@ class Walked:
         visits: list[Visit],
     ) -> Here:
         """What of the packets goes to a host that is asked for its address on an interface."""
-        if not isinstance(address, IPv4Address) or any(
+        words = self._silent(other, link, address)
+        if not words or any(
             known.address == address and known.device == leaving.interface and known.answered
             for known in self.hosts[name].neighbours
         ):
             return here
-        facts = self.hosts[other]
-        ignore = arp_ignore(facts.sysctls, link)
-        owner = facts.owner_of(address)
-        if not (ignore == 8 or (ignore in (1, 2) and owner is not None and owner.name != link)):
-            return here
-        words = f"{link} does not answer ARP for {address}: arp_ignore = {ignore}"
         visits.append(_stopping(space, other, link, "arp-not-answered", words, here))
         return Here(space.none, here.fixed, here.surely)
 
