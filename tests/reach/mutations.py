@@ -14,13 +14,14 @@ CONFORMANCE = "tests/reach/test_conformance.py::test_what_reach_says_is_what_hap
 
 WAYS = "tests/reach/test_ip_route_get.py"
 PATH = "tests/reach/test_path.py"
+BESIDE = "tests/reach/test_beside_ip.py"
 
 MUTATIONS = tuple(
     Mutation(name, f"reach/{file}", old, new, CONFORMANCE)
     for name, file, old, new in (
         (
             "chains in the reverse order of priority",
-            "host.py",
+            "hooks.py",
             "for _, step in sorted(steps, key=lambda item: item[0]):",
             "for _, step in sorted(steps, key=lambda item: -item[0]):",
         ),
@@ -133,6 +134,48 @@ MUTATIONS = tuple(
             "packets.py",
             "self._routers.setdefault(router, len(self._routers))",
             "0",
+        ),
+        (
+            BESIDE,
+            "no chain of a device is entered",
+            "hooks.py",
+            "if name in devices or not devices:",
+            "if not devices:",
+        ),
+        (
+            BESIDE,
+            "no chain of a bridge is entered",
+            "hooks.py",
+            'self.walk.base_chains(hook, ("bridge",))',
+            "[]",
+        ),
+        (
+            BESIDE,
+            "br_netfilter calls the chains of IP whatever it is told",
+            "hooks.py",
+            "if bridge in self.facts.bridges_filtered(family)]",
+            "if bridge]",
+        ),
+        (
+            BESIDE,
+            "fragments stay as they are",
+            "tracking.py",
+            "return self.reassembled(here, self.families)",
+            "return here",
+        ),
+        (
+            BESIDE,
+            "a later fragment has what stands in place of its ports in no kernel",
+            "matching.py",
+            "if not self.later or",
+            "if True or",
+        ),
+        (
+            BESIDE,
+            "of several sources the first counts",
+            "rules.py",
+            "self.chose = True",
+            "given = self._perhaps(given)",
         ),
         (
             PATH,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 from crossnet.facts import Facts
 from crossnet.facts.links import Link
@@ -10,7 +11,7 @@ from crossnet.netfilter.foreign import Field, Numbers
 from crossnet.reach.here import Answer, Here
 from crossnet.reach.hooks import Hooks
 from crossnet.reach.packets import Packets, Space
-from crossnet.reach.tracking import DNAT
+from crossnet.reach.tracking import DNAT, fields_of
 from crossnet.values import Family
 
 # Interfaces that are made of others: `ip link` names those at the other side, as their master.
@@ -181,8 +182,41 @@ class Frames:
     def _perhaps(self, here: Here) -> Here:
         return Here(here.may, here.fixed, self.space.none)
 
+    def _unlike(self, names: list[str]) -> list[str]:
+        """Of these interfaces one for each sort that something can tell from the others: a host may have hundreds."""
+        if len(names) == 1 or self._ports_are_named:
+            return names
+        walk = self.hooks.walk
+        chains = [
+            chain.hook.devices
+            for hook in ("ingress", "egress")
+            for _, _, chain in walk.base_chains(hook, ("netdev", "inet"))
+            if chain.hook is not None
+        ]
+        sorts: dict[object, str] = {}
+        for name in names:
+            link = self.facts.link(name)
+            programs = tuple(self.facts.programs(name, hook) for hook in ("ingress", "egress"))
+            at = tuple(number for number, devices in enumerate(chains) if name in devices)
+            sorts.setdefault((link.mtu if link else 0, at, bool(programs[0] or programs[1])), name)
+        return list(sorts.values())
+
+    @cached_property
+    def _ports_are_named(self) -> bool:
+        """Whether a rule of a bridge or of br_netfilter can tell one port from another."""
+        tables = self.hooks.walk.tables
+        return any(table.family == "bridge" for table in tables) or any(
+            field in (Field.PHYS_IN, Field.PHYS_OUT)
+            for table in tables
+            for chain in table.chains.values()
+            for rule in chain.rules
+            for statement in rule.statements
+            for field in fields_of(statement)
+        )
+
     def _by_one_of(self, names: list[str], through: Callable[[str], Here]) -> Here:
         """What comes through by one of these, of which nobody knows which: for certain, what does by each."""
+        names = self._unlike(names)
         if len(names) == 1:
             return through(names[0])
         space, blockers = self.space, self.hooks.blockers

@@ -230,7 +230,7 @@ def _tracks(table: Table) -> bool:
         or any(
             isinstance(each, NoTrack | Offload | Translate)
             or (isinstance(each, Rewrite) and Field.CT_MARK in (each.field, each.source))
-            or any(field.value.startswith("ct-") for field in _fields(each))
+            or any(field.value.startswith("ct-") for field in fields_of(each))
             for rule in chain.rules
             for each in rule.statements
         )
@@ -238,7 +238,7 @@ def _tracks(table: Table) -> bool:
     )
 
 
-def _fields(statement: Statement) -> Iterator[Field]:
+def fields_of(statement: Statement) -> Iterator[Field]:
     """The fields that a statement tests."""
     match statement:
         case AnyOf():
@@ -262,7 +262,7 @@ def _asks_for_the_first(tables: Iterable[Table], family: Family) -> bool:
         for table in entered
         for rule in _rules(table)
         for statement in rule.statements
-        for field in _fields(statement)
+        for field in fields_of(statement)
     )
 
 
