@@ -34,8 +34,8 @@ MUTATIONS = tuple(
         (
             "the lower of two rp_filter counts",
             "routing.py",
-            "strict = max(",
-            "strict = min(",
+            "strict = effective_rp_filter(self.facts.sysctls, ingress)",
+            'strict = min(int(self.setting(Family.V4, each, "rp_filter")) for each in ("all", ingress))',
         ),
         (
             "a table sees both families",
