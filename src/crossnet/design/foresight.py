@@ -216,7 +216,9 @@ def _others(
         own = blocker.place is not None and _is_own(blocker.place)
         # Of what leaves elsewhere it is told that it does.
         stray = blocker.code == "snat-missing" and blocker.interface != passage.egress
-        if not (local or own or stray) and blocker.code not in unasked:
+        # So of a route's own MTU; a bridge drops without a word.
+        answered = blocker.code == "mtu-exceeded" and blocker.hook == "forward"
+        if not (local or own or stray or answered) and blocker.code not in unasked:
             yield _stop if blocker.certain else _may_stop, blocker.host, _told(blocker)
 
 
@@ -300,11 +302,14 @@ def _questions(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[tuple[A
     if not destinations:
         return
     egress = {passage.gateway: passage.egress}
+    # What is longer the gateway answers with an ICMP error, and the sender makes it shorter.
+    links = [facts[passage.gateway].link(name) for name in (passage.ingress, passage.egress)]
+    longest = min(link.mtu for link in links if link is not None)
     managed = [client.host for client in passage.clients if client.host is not None]
     few = len(managed) <= MOST_CLIENTS
     for name in managed:
         hosts = (name, passage.gateway) if few else (name,)
-        yield Asked(name, destinations, traffic, egress=egress), hosts
+        yield Asked(name, destinations, traffic, egress=egress, longest=longest), hosts
     others = tuple(client.network for client in passage.clients if client.host is None or not few)
     if others:
         asked = Asked(
@@ -314,6 +319,7 @@ def _questions(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[tuple[A
             sources=others,
             ingress=passage.ingress,
             egress=egress,
+            longest=longest,
         )
         yield asked, (passage.gateway,)
 

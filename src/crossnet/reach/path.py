@@ -61,9 +61,10 @@ class Asked:
     """What is asked: packets that a host sends, or that come to it by `ingress`, and the answers to them.
 
     `sources` are those that a program binds to, none where the host chooses; `source_ports` None is any port. Without
-    `traffic` everything is asked. `egress` says of a host by which interface a crossing leaves it: where it has no
-    route, the walk goes on as if it had one there. `piece` asks of fragments of such packets, `dont_fragment` of
-    IPv4 packets with that flag, `bridged` of frames for others that come by `ingress`, a port of the host's bridge.
+    `traffic` everything is asked, with `longest` packets of all lengths up to it. `egress` says of a host by which
+    interface a crossing leaves it: where it has no route, the walk goes on as if it had one there. `piece` asks of
+    fragments of such packets, `dont_fragment` of IPv4 packets with that flag, `bridged` of frames for others that come
+    by `ingress`, a port of the host's bridge.
     """
 
     host: str
@@ -74,9 +75,14 @@ class Asked:
     egress: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     ingress: str = ""
     length: int = _LENGTH
+    longest: int = 0
     piece: Piece = Piece.WHOLE
     dont_fragment: bool = False
     bridged: bool = False
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        return self.length, max(self.length, self.longest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +164,7 @@ def packets_of(space: Space, asked: Asked) -> Packets:
         )
     if asked.traffic:
         found &= space.any_of(_traffic(space, each, family) for each in asked.traffic for family in families)
-    found = _first_of_a_flow(space, found, asked.length, answer=False)
+    found = _first_of_a_flow(space, found, asked.lengths, answer=False)
     match asked.piece:
         case Piece.FIRST:
             found = space.with_value(found, Field.MORE_FRAGMENTS, 1)
@@ -171,16 +177,18 @@ def packets_of(space: Space, asked: Asked) -> Packets:
     return found
 
 
-def _first_of_a_flow(space: Space, packets: Packets, length: int, *, answer: bool) -> Packets:
+def _first_of_a_flow(space: Space, packets: Packets, lengths: tuple[int, int], *, answer: bool) -> Packets:
+    shortest, longest = lengths
     for each, value in (
         *((Field.FRAGMENT, 0), (Field.MORE_FRAGMENTS, 0), (Field.MARK, 0), (Field.DSCP, 0), (Field.ECN, 0)),
-        *((Field.TTL, _TTL), (Field.LENGTH, length), (Field.PACKET_TYPE, 0)),
+        *((Field.TTL, _TTL), (Field.PACKET_TYPE, 0)),
     ):
         packets = space.with_value(packets, each, value)
+    packets = space.without(packets, Field.LENGTH) & space.among((Field.LENGTH,), Numbers((lengths,)))
     packets = space.without(packets, Field.TCP_FLAGS, Field.ICMP_TYPE, Field.ICMP_CODE, Field.CT_MARK)
-    if answer:
+    if answer and shortest == longest:
         tcp = space.value(Field.PROTOCOL, TCP)
-        accepting = space.with_value(packets & tcp, Field.LENGTH, min(length, _LENGTH))
+        accepting = space.with_value(packets & tcp, Field.LENGTH, min(longest, _LENGTH))
         packets = accepting | (packets & ~tcp)
     flags = space.value(Field.TCP_FLAGS, _SYN | _ACK if answer else _SYN)
     packets &= flags | ~space.value(Field.PROTOCOL, TCP)
@@ -348,7 +356,7 @@ class Walked:
                 continue
             here = end.here.through(
                 lambda packets: _first_of_a_flow(
-                    space, space.unremembered(packets), self.asked.length, answer=True
+                    space, space.unremembered(packets), self.asked.lengths, answer=True
                 )
             )
             if end.taken:
