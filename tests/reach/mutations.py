@@ -14,6 +14,7 @@ CONFORMANCE = "tests/reach/test_conformance.py::test_what_reach_says_is_what_hap
 
 WAYS = "tests/reach/test_ip_route_get.py"
 PATH = "tests/reach/test_path.py"
+RULES = "tests/reach/test_what_happens.py"
 BESIDE = "tests/reach/test_beside_ip.py"
 
 MUTATIONS = tuple(
@@ -21,9 +22,9 @@ MUTATIONS = tuple(
     for name, file, old, new in (
         (
             "chains in the reverse order of priority",
-            "hooks.py",
-            "for _, step in sorted(steps, key=lambda item: item[0]):",
-            "for _, step in sorted(steps, key=lambda item: -item[0]):",
+            "order.py",
+            "sorted(steps, key=_priority)",
+            "sorted(steps, key=lambda step: -step.priority)",
         ),
         (
             "translation behind the filter",
@@ -176,6 +177,34 @@ MUTATIONS = tuple(
             "rules.py",
             "self.chose = True",
             "given = self._perhaps(given)",
+        ),
+        (
+            RULES,
+            "of two tools at one priority the first that was read comes first",
+            "order.py",
+            "if not others or",
+            "if others or not others or",
+        ),
+        (
+            RULES,
+            "a zone is none",
+            "rules.py",
+            "if field_ is Field.CT_ZONE:",
+            "if field_ is Field.CT_ZONE:\n            return live",
+        ),
+        (
+            RULES,
+            "what has no flow is given back what some flow had",
+            "tracking.py",
+            "answers = space.tracked & space.value(Field.CT_DIRECTION, 1)",
+            "answers = space.value(Field.CT_DIRECTION, 1)",
+        ),
+        (
+            RULES,
+            "what stands in place of ports is no port",
+            "matching.py",
+            "return having & found, found | ~having",
+            "return having & found, having & found",
         ),
         (
             PATH,

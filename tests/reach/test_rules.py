@@ -247,7 +247,9 @@ def test_the_first_rule_that_translates_counts_and_the_flow_remembers_what_it_wa
     leaving = space.with_interface(tcp(space) & source, Field.OIF, "eth1")
     packets = space.tied(space.with_value(leaving, Field.CT_STATUS, 0))
     _, walk = walked(space, packets, table(snat, masquerade))
-    here = walk.nat("postrouting", Here.of(packets))
+    here = Here.of(packets)
+    for _, of, each in walk.base_chains("postrouting", IP, nat=True):
+        here = walk.translate(of, each, here)
     to22 = here.may & space.value(Field.DESTINATION_PORT, 22)
     others = here.may & ~space.value(Field.DESTINATION_PORT, 22)
     assert space.without(to22, Field.SOURCE4) & space.address(Field.SOURCE4, ip_address("10.0.44.63")) == to22

@@ -136,3 +136,40 @@ def test_what_stands_in_place_of_ports_nobody_knows() -> None:
     differences, undetermined = watched(forward("th sport 2048 drop"))
     assert not differences, "\n".join(differences)
     assert undetermined == 2, "the echos, and nothing that has ports"
+
+
+MARKS = "*mangle\n-A PREROUTING -p udp -j MARK --set-mark 1\nCOMMIT\n"
+TRANSLATES = "*nat\n-A PREROUTING -p udp -m udp --dport 53 -j DNAT --to-destination 10.9.0.2\nCOMMIT\n"
+
+
+def at_priority(priority: int, rule: str, hook: str = "prerouting", kind: str = "filter") -> str:
+    return f"table ip p {{\nchain c {{\ntype {kind} hook {hook} priority {priority};\n{rule}\n}}\n}}\n"
+
+
+@pytest.mark.parametrize(
+    ("nft", "legacy", "open_ones"),
+    [
+        # two tools at one priority, of which one reads what the other writes
+        (at_priority(-150, "meta mark 1 drop"), MARKS, 2),
+        (at_priority(-150, "ip ttl 1 drop"), MARKS, 0),
+        (at_priority(-149, "meta mark 1 drop"), MARKS, 0),
+        (
+            at_priority(-300, "ip protocol udp notrack"),
+            "*raw\n-A PREROUTING -p tcp -j DROP\nCOMMIT\n" + NAT,
+            0,
+        ),
+        # at the priority of connection tracking and of translation
+        (at_priority(-200, "ct state new ip protocol udp drop"), NAT, 2),
+        (at_priority(-200, "ip protocol udp drop"), NAT, 0),
+        (at_priority(-100, "ip daddr 10.9.0.2 drop"), TRANSLATES, 1),
+        # two translations of which the first counts
+        (at_priority(-100, "udp dport 53 dnat to 10.3.0.2", kind="nat"), TRANSLATES, 1),
+        (at_priority(-100, "tcp dport 22 dnat to 10.3.0.2", kind="nat"), TRANSLATES, 0),
+    ],
+)
+def test_of_two_at_one_priority_nobody_knows_which_is_first_and_sometimes_it_counts(
+    nft: str, legacy: str, open_ones: int
+) -> None:
+    differences, undetermined = watched(nft, legacy)
+    assert not differences, "\n".join(differences)
+    assert undetermined == open_ones

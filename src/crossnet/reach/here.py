@@ -44,6 +44,14 @@ class Here:
             return self.through(lambda packets: packets & ~test.can)
         return Here(self.may & ~test.must, self.fixed & ~test.must, self.surely & ~test.can)
 
+    def perhaps(self) -> Here:
+        """The same, of which none comes for certain."""
+        return Here(self.may, self.fixed, self.surely & ~self.surely)
+
+    def either(self, other: Here) -> Here:
+        """These or those, and nobody can say which."""
+        return Here(self.may | other.may, self.fixed | other.fixed, self.surely & other.surely)
+
     def joined(self, other: Here) -> Here:
         if other.fixed == self.fixed and other.may == self.may and other.surely == self.surely:
             return self

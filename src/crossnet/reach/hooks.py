@@ -7,12 +7,14 @@ under br_netfilter so do the chains of IP.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from crossnet.facts import Facts
-from crossnet.netfilter.foreign import Chain, Field, Table
+from crossnet.netfilter.foreign import Chain, Field, Table, Tool
 from crossnet.reach.blockers import Blockers
 from crossnet.reach.here import Answer, Here
 from crossnet.reach.matching import Local
+from crossnet.reach.order import Step, by_priority, entered
 from crossnet.reach.packets import NEW, Packets, Space
 from crossnet.reach.rules import IP, NAT_PRIORITY, Walk
 from crossnet.reach.tracking import Tracking
@@ -21,8 +23,6 @@ from crossnet.values import Family
 _DEFRAGMENT, _CONNTRACK = -400, -200  # NF_IP_PRI_*
 # Where br_netfilter calls the chains of IP: NF_BR_PRI_BRNF, and NF_BR_PRI_LAST behind the bridge's own postrouting.
 _BRIDGED = {"prerouting": 0, "forward": 0, "postrouting": 1 << 31}
-
-_Step = tuple[int, Callable[[Here], Here]]
 
 
 class Hooks:
@@ -39,10 +39,11 @@ class Hooks:
         """The chains of IPv4 and IPv6, connection tracking and translation among them."""
         steps = self._chains(self.walk.base_chains(hook, IP))
         if hook in ("prerouting", "output"):
-            steps.append((_DEFRAGMENT, self.tracking.defragmented))
-            steps.append((_CONNTRACK, lambda here: self._tracked(here, interface)))
+            steps.append(Step(_DEFRAGMENT, "defragmentation", self.tracking.defragmented, changes=True))
+            tracked = partial(self._tracked, interface)
+            steps.append(Step(_CONNTRACK, "connection tracking", tracked, changes=True))
         if hook in NAT_PRIORITY:
-            steps.append((NAT_PRIORITY[hook], lambda here: self._nat(hook, here)))
+            steps.append(Step(NAT_PRIORITY[hook], "translation", partial(self._nat, hook), changes=True))
         return self._entered(steps, here, hook, interface)
 
     def device(self, hook: str, here: Here, name: str) -> Here:
@@ -70,20 +71,20 @@ class Hooks:
                 part = here.passing(Answer.sure(taken))
                 return here.failing(Answer.sure(taken)).joined(inner(part)) if part else here
 
-            steps.append((_BRIDGED[hook], up))
+            steps.append(Step(_BRIDGED[hook], "br_netfilter", up, changes=True))
         return self._entered(steps, here, f"bridge {hook}", port)
 
-    def _chains(self, chains: Iterable[tuple[int, Table, Chain]]) -> list[_Step]:
+    def _chains(self, chains: Iterable[tuple[int, Table, Chain]]) -> list[Step]:
         return [
-            (priority, lambda here, t=table, c=chain: self.walk.enter(t, c, here))  # type: ignore[misc]
+            Step(priority, _maker(table), partial(self.walk.enter, table, chain))
             for priority, table, chain in chains
         ]
 
-    def _entered(self, steps: list[_Step], here: Here, hook: str, interface: str) -> Here:
-        for _, step in sorted(steps, key=lambda item: item[0]):
+    def _entered(self, steps: list[Step], here: Here, hook: str, interface: str) -> Here:
+        for together in by_priority(steps):
             if not here:
                 break
-            here = step(here)
+            here = entered(self.walk, together, here, hook)
             self.blockers.decided(self.walk.decisions[self._decided :], hook, interface)
             self._decided = len(self.walk.decisions)
         return here
@@ -94,7 +95,7 @@ class Hooks:
             here = self.blockers.perhaps("tc-or-xdp-drop", words, here, name, hook)
         return here
 
-    def _tracked(self, here: Here, interface: str) -> Here:
+    def _tracked(self, interface: str, here: Here) -> Here:
         here = self.tracking.seen(here)
         full = self.tracking.full(self.facts.sysctls)
         if not full:
@@ -109,5 +110,16 @@ class Hooks:
         new = Answer.sure(space.state(NEW) & space.value(Field.CT_DIRECTION, 0))
         first, others = here.passing(new), here.failing(new)
         if first:
-            first = self.walk.nat(hook, first)
+            chains = self.walk.base_chains(hook, IP, nat=True)
+            steps = [
+                Step(priority, _maker(table), partial(self.walk.translate, table, chain))
+                for priority, table, chain in chains
+            ]
+            for together in by_priority(steps):
+                first = entered(self.walk, together, first, f"the translation at {hook}")
         return first.joined(self.tracking.given_back(hook, others))
+
+
+def _maker(table: Table) -> str:
+    """Whose list has the table in the order in which it was made: iptables-nft's tables are in that of nft."""
+    return str(Tool.IPTABLES_LEGACY if table.tool is Tool.IPTABLES_LEGACY else Tool.NFT)

@@ -45,8 +45,8 @@ from crossnet.netfilter.foreign import (
 )
 from crossnet.reach.here import Answer, Here
 from crossnet.reach.matching import Local, Matching, by_result
-from crossnet.reach.packets import INVALID, UNTRACKED, Space
-from crossnet.reach.translation import DESTINATION, translated
+from crossnet.reach.packets import INVALID, UNTRACKED, Packets, Space
+from crossnet.reach.translation import DESTINATION, NAT_STATUS, translated
 
 # A jump deeper than this is refused by the kernel (NFT_JUMP_STACK_SIZE is 16).
 _DEPTH = 32
@@ -58,6 +58,10 @@ IP = ("ip", "ip6", "inet")
 
 # Where nat chains run, whatever their own priority: the kernel calls them from two hooks (nf_nat_core.c).
 NAT_PRIORITY = {"prerouting": -100, "output": -100, "input": 100, "postrouting": 100}
+
+
+# What a packet's flow says when a translation of the hook was chosen for it (IPS_DST_NAT, IPS_SRC_NAT)
+_TRANSLATED = {"prerouting": 32, "output": 32, "input": 16, "postrouting": 16}
 
 
 class Effect(StrEnum):
@@ -132,6 +136,7 @@ class Walk:
         self.none = Here.of(space.none)
         self.chose = False  # whether one of several addresses, ports or ways was taken
         self.decisions: list[Decision] = []
+        self.changes = 0  # how often a rule has changed what others see
         self.doubts: dict[str, None] = {}  # in their order, what could not be known of these packets
 
     # ---- hooks --------------------------------------------------------------------------------------
@@ -147,7 +152,7 @@ class Walk:
             for chain in table.chains.values()
             if chain.hook is not None and chain.hook.name == hook and (chain.hook.type == "nat") is nat
         ]
-        # Of equal priority, what was made last is entered first (nf_hook_entries_grow, measured); tools list it last.
+        # Of equal priority, what was made last is entered first (nf_hook_entries_grow, measured); a tool lists it last.
         found.reverse()
         return sorted(found, key=lambda item: item[0])
 
@@ -157,17 +162,15 @@ class Walk:
         self.matching.later = (here.fixed & ~self.space.value(Field.FRAGMENT, 0)).satisfiable()
         return self._all([others, *self._base(table, chain, seen).accepted]) if seen else here
 
-    def nat(self, hook: str, here: Here) -> Here:
-        """What goes on after the nat chains: of the rules that translate a packet, the first counts."""
-        waiting: Here = here
-        done: list[Here] = []
-        for _, table, chain in self.base_chains(hook, IP, nat=True):
-            seen, others = self._of_family(table, waiting)
-            if seen:
-                ended = self._base(table, chain, seen)
-                waiting = self._all([others, *ended.accepted])
-                done += ended.translated
-        return self._all([waiting, *done])
+    def translate(self, table: Table, chain: Chain, here: Here) -> Here:
+        """What goes on after one nat chain: of the rules that translate a packet, the first counts."""
+        assert chain.hook is not None
+        done = Answer.sure(self.space.one_bit_of(Field.CT_STATUS, _TRANSLATED[chain.hook.name]))
+        seen, others = self._of_family(table, here.failing(done))
+        if not seen:
+            return here
+        ended = self._base(table, chain, seen)
+        return self._all([here.passing(done), others, *ended.accepted, *ended.translated])
 
     def _of_family(self, table: Table, here: Here) -> tuple[Here, Here]:
         if table.family not in ("ip", "ip6"):
@@ -362,7 +365,7 @@ class Walk:
             side = Field.DESTINATION6 if destination else Field.SOURCE6
             words = f"the map {_name(translate.map)} is not known"
             self._decide(self._doubting(at, words), Effect.TRANSLATES, live)
-            anything = live.through(lambda packets: self.space.without(packets, side))
+            anything = live.through(lambda packets: self._readdressed(packets, side, destination))
             at.ended.translated.append(self._perhaps(anything))
             return self._perhaps(live)
         rest = live
@@ -377,8 +380,13 @@ class Walk:
                 self._leave(at, replace(translate, addresses=given), found)
         return rest
 
+    def _readdressed(self, packets: Packets, side: Field, destination: bool) -> Packets:
+        space, bit = self.space, NAT_STATUS[destination]
+        return space.rewritten(space.without(packets, side), Field.CT_STATUS, bit, bit)
+
     def _leave(self, at: _At, translate: Translate, live: Here) -> None:
         self._decide(at, Effect.TRANSLATES, live)
+        self.changes += 1
         given = live.through(partial(translated, self.space, self.local.choose, translate))
         netmap = translate.kind in (Translation.NETMAP_SOURCE, Translation.NETMAP_DESTINATION)
         chosen = (None if netmap else translate.addresses, translate.ports)
@@ -390,6 +398,7 @@ class Walk:
         space, field_ = self.space, rewrite.field
         if not space.knows(field_):
             return live
+        self.changes += 1
         if field_ is Field.CT_ZONE:
             # The first that says one counts, and only before connection tracking has seen it (xt_CT.c, nft_ct.c).
             waiting = Answer.sure(space.state(INVALID) & space.value(field_, 0))
@@ -419,6 +428,7 @@ class Walk:
         if not unseen_here:
             return live
         self._decide(at, Effect.NOT_TRACKED, unseen_here)
+        self.changes += 1
         untracked = unseen_here.through(
             lambda packets: self.space.with_value(packets, Field.CT_STATE, UNTRACKED)
         )

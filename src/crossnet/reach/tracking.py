@@ -152,9 +152,8 @@ class Tracking:
             return here
         space = self.space
         bit = _SNAT if hook in ("prerouting", "output") else DNAT
-        answers = space.tracked & space.value(
-            Field.CT_DIRECTION, 1
-        )  # others have no flow, and nothing to be given back
+        # What has no flow has nothing to be given back.
+        answers = space.tracked & space.value(Field.CT_DIRECTION, 1)
         translated = Answer.sure(answers & space.one_bit_of(Field.CT_STATUS, bit))
         back = here.passing(translated)
         if back:

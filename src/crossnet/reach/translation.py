@@ -13,7 +13,7 @@ from crossnet.values import Address, Family
 Choose: TypeAlias = Callable[[Translation, str, Family, Packets], Sequence[tuple[Packets, Address]]]
 
 DESTINATION = frozenset({Translation.DESTINATION, Translation.REDIRECT, Translation.NETMAP_DESTINATION})
-_NAT_STATUS = {True: 32, False: 16}  # IPS_DST_NAT, IPS_SRC_NAT
+NAT_STATUS = {True: 32, False: 16}  # IPS_DST_NAT, IPS_SRC_NAT
 
 
 def translated(space: Space, choose: Choose, translate: Translate, packets: Packets) -> Packets:
@@ -29,7 +29,7 @@ def translated(space: Space, choose: Choose, translate: Translate, packets: Pack
         having = found & space.present(port)
         given = space.without(having, port) & space.among((port,), translate.ports)
         found = (found & ~space.present(port)) | given
-    return space.rewritten(found, Field.CT_STATUS, bit := _NAT_STATUS[destination], bit)
+    return space.rewritten(found, Field.CT_STATUS, bit := NAT_STATUS[destination], bit)
 
 
 def _readdressed(
