@@ -36,7 +36,8 @@ def is_plain(facts: Facts, family: Family) -> bool:
     if any(overlap(one, other) for at, one in enumerate(own) for other in own[:at]):
         return False
     main = [route for route in facts.routes if route.table == MAIN and family_of(route.destination) is family]
-    places = Counter((route.destination, route.metric) for route in main if not _is_of_one_link(route))
+    shared = main if family is Family.V4 else [route for route in main if not _is_of_one_link(route)]
+    places = Counter((route.destination, route.metric) for route in shared)
     return all(_is_understood(route) for route in main) and all(count == 1 for count in places.values())
 
 
