@@ -37,9 +37,12 @@ SYSTEMD = "/run/systemd/system"
 READ = r"""
 [ -d "$1" ] && echo 'systemd yes'
 shift
+tools=
 for tool; do
-    command -v -- "$tool" >/dev/null && printf 'tool %s\n' "$tool"
-done
+    command -v -- "$tool" && tools="${tools}tool $tool
+"
+done >/dev/null
+printf %s "$tools"
 read -r kernel </proc/sys/kernel/osrelease && printf 'kernel %s\n' "$kernel"
 if command -v iptables >/dev/null; then
     printf 'iptables %s\n' "$(iptables -V 2>/dev/null)"

@@ -25,20 +25,22 @@ stat -c '%a %u:%g' -- "$1" && base64 <"$1"
 
 # Most are absent, and whether they are is one question for all of them: as long as every one of them is told to be.
 # Else each is looked at by itself, as is what is there. It is cat that is asked, for stat loads what SELinux needs, and
-# costs twice as much.
+# costs twice as much; `eval` sees only positional references that this script wrote itself.
 READ = rf"""
 boundary=$1
 shift
 one() {{
 {_ONE}
 }}
-absent=' ' number=0 count=$#
+absent=' ' words= left=0 number=0
 for file; do
     number=$((number + 1))
-    [ -e "$file" ] || [ -L "$file" ] || {{ absent="$absent$number " && set -- "$@" "$file"; }}
+    [ -e "$file" ] || [ -L "$file" ] || {{
+        absent="$absent$number " words="$words \"\${{$number}}\""
+        left=$((left + 1))
+    }}
 done
-said=$(shift "$count"; [ $# -eq 0 ] || exec cat -- "$@" 2>&1)
-left=$(($# - count))
+said=$([ -z "$words" ] || eval "exec cat -- $words" 2>&1)
 IFS='
 '
 set -f
@@ -46,19 +48,22 @@ for line in $said; do
     case $line in *': No such file or directory') left=$((left - 1)) ;; *) absent=' ' ;; esac
 done
 [ "$left" = 0 ] || absent=' '
-number=0
+number=0 told=
 for file; do
     number=$((number + 1))
-    [ "$number" -le "$count" ] || break
     case $absent in
     *" $number "*) code={ABSENT} ;;
     *)
+        printf %s "$told" && told=
         (one "$file" 2>&1)
         code=$?
         ;;
     esac
-    printf '\n%s %s\n' "$boundary" "$code"
+    told="$told
+$boundary $code
+"
 done
+printf %s "$told"
 """
 
 
