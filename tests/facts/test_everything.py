@@ -94,6 +94,7 @@ def test_temporary_and_tentative_addresses_do_not_stay() -> None:
     (link,) = parse_links(
         "1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN\n"
         "2: eth0: <BROADCAST,UP,LOWER_UP> mtu 9000 qdisc noqueue state UP\n"
+        "    link/ether 02:00:00:00:00:02 brd ff:ff:ff:ff:ff:ff\n"
         "    inet6 fd00::1/64 scope global temporary dynamic \n"
         "       valid_lft 86395sec preferred_lft 14395sec\n"
         "    inet6 fd00::2/64 scope global tentative \n"

@@ -16,6 +16,7 @@ WAYS = "tests/reach/test_ip_route_get.py"
 PATH = "tests/reach/test_path.py"
 RULES = "tests/reach/test_what_happens.py"
 BESIDE = "tests/reach/test_beside_ip.py"
+INTERFACES = "tests/reach/test_interfaces.py"
 
 MUTATIONS = tuple(
     Mutation(name, f"reach/{file}", old, new, CONFORMANCE)
@@ -205,6 +206,35 @@ MUTATIONS = tuple(
             "matching.py",
             "return having & found, found | ~having",
             "return having & found, having & found",
+        ),
+        (
+            INTERFACES,
+            "an address that two hosts have makes a wire",
+            "path.py",
+            "if mine.address not in both and their.address not in both",
+            "",
+        ),
+        (
+            INTERFACES,
+            "what comes by a port of a VRF did not come by it",
+            "host.py",
+            "if vrf and vrf != ingress:",
+            "if not here:",
+        ),
+        (
+            INTERFACES,
+            "a host whose forwarding is not told forwards",
+            "host.py",
+            "if own not in settings and whole not in settings:",
+            "if not here:",
+        ),
+        (INTERFACES, "circles are followed as long as they turn", "path.py", "_TIMES = 8", "_TIMES = 99"),
+        (
+            INTERFACES,
+            "of IPv6 the local table tells the type of every address",
+            "routing.py",
+            'if wanted <= {"local", "anycast", "multicast"} and',
+            "if wanted and",
         ),
         (
             PATH,

@@ -59,7 +59,8 @@ class Link:
     `kind` is veth, bridge, vlan, bond, vrf, tun, …, empty for hardware; `master` the bridge, bond or VRF that it
     is a part of, `parent` the interface below a VLAN or the like, `table` the routing table of a VRF. An `ip` that
     takes no `-d` (busybox) tells none of the kind, the VLAN and the table. `addresses` are those of global scope,
-    `narrow` the others. `xdp` is whether a program of XDP sees its frames.
+    `narrow` the others. `xdp` is whether a program of XDP sees its frames, `hardware_type` what `ip` prints behind
+    `link/`: ether, none, loopback, …
     """
 
     name: str
@@ -75,6 +76,7 @@ class Link:
     flags: frozenset[str] = frozenset()
     narrow: tuple[LinkAddress, ...] = ()
     xdp: bool = False
+    hardware_type: str = "ether"
 
     def of(self, family: Family) -> tuple[LinkAddress, ...]:
         return tuple(item for item in self.addresses if family_of(item.address) is family)
@@ -187,8 +189,14 @@ def _link(told: _Told) -> Link:
         group=told.head.get("group", "default"),
         flags=told.flags,
         narrow=tuple(narrow),
+        hardware_type=_hardware_type(lines),
         xdp=any(word.startswith("xdp") for word in told.head),
     )
+
+
+def _hardware_type(lines: list[str]) -> str:
+    first = words(lines[0])[:1] if lines else []
+    return first[0].removeprefix("link/") if first and first[0].startswith("link/") else ""
 
 
 def _behind(details: list[str], word: str) -> str:

@@ -46,6 +46,10 @@ class Hooks:
             steps.append(Step(NAT_PRIORITY[hook], "translation", partial(self._nat, hook), changes=True))
         return self._entered(steps, here, hook, interface)
 
+    def chains(self, hook: str, here: Here, interface: str) -> Here:
+        """Only the chains that filter: for what connection tracking has seen at this hook already."""
+        return self._entered(self._chains(self.walk.base_chains(hook, IP)), here, hook, interface)
+
     def device(self, hook: str, here: Here, name: str) -> Here:
         """What stands at a device: `ingress` before everything else, `egress` behind it (Linux 5.16)."""
         here = self._programs(hook, here, name) if hook == "ingress" else here

@@ -29,6 +29,7 @@ _NO_DESTINATION = {
     Family.V4: tuple(map(network, ("0.0.0.0/8", "127.0.0.0/8"))),
     Family.V6: tuple(map(network, ("::/128", "::1/128"))),
 }
+_LOOPBACK = network("127.0.0.0/8")
 _LINK_LOCAL6 = network("fe80::/10")
 
 
@@ -108,6 +109,11 @@ class HostWalk:
         if bridged and self.tracking.families.intersection(bridged):
             # What a bridge has put together, IP does not know to have been in pieces.
             self._shape = None
+        vrf = self.routing.domain(ingress)
+        if vrf and vrf != ingress:
+            # From here on it came by the VRF, and meets the hook again as such (vrf_ip_rcv).
+            here = here.through(lambda packets: self.space.with_interface(packets, Field.IIF, vrf))
+            here, ingress = self.hooks.chains("prerouting", here, vrf), vrf
         delivered, routed = self._routed_in(here, ingress)
         return self._ended(routed, self._input(delivered, ingress))
 
@@ -283,16 +289,21 @@ class HostWalk:
         space = self.space
         if ingress == "lo":
             return here
-        bad = space.any_of(space.network(Field.SOURCE6, each) for each in _NO_SOURCE[family])
+        own = _LOOPBACK if self.routing.either(ingress, "route_localnet") else None
+        no_source = (each for each in _NO_SOURCE[family] if each != own)
+        no_destination = (each for each in _NO_DESTINATION[family] if each != own)
+        bad = space.any_of(space.network(Field.SOURCE6, each) for each in no_source)
         here = self._block("martian-source", "no host has such a source", here, bad, ingress, "route")
-        nowhere = space.any_of(space.network(Field.DESTINATION6, each) for each in _NO_DESTINATION[family])
+        nowhere = space.any_of(space.network(Field.DESTINATION6, each) for each in no_destination)
         return self._block("no-route", "no host has such a destination", here, nowhere, ingress, "route")
 
     def _forwarded(self, here: Here, family: Family, ingress: str) -> Here:
         settings = self.facts.sysctls
         if family is Family.V6:
             name = "net.ipv6.conf.all.forwarding"
-            if settings.get(name, "1") == "0":
+            if name not in settings:
+                here = self._perhaps("ip-forward-disabled", f"{name} is not told", here, ingress, "forward")
+            elif settings[name] == "0":
                 return self._block(
                     "ip-forward-disabled", f"{name} = 0", here, self.space.all, ingress, "forward"
                 )
@@ -302,7 +313,9 @@ class HostWalk:
             )
         whole = "net.ipv4.ip_forward"
         own = f"net.ipv4.conf.{ingress.replace('.', '/')}.forwarding"
-        if settings.get(own, settings.get(whole, "0")) != "0":
+        if own not in settings and whole not in settings:
+            return self._perhaps("ip-forward-disabled", f"{whole} is not told", here, ingress, "forward")
+        if settings.get(own, settings.get(whole)) != "0":
             return here
         off = settings.get(whole, "0") == "0"
         code = "ip-forward-disabled" if off else "interface-forwarding-disabled"

@@ -12,17 +12,22 @@ from crossnet.reach.routing import Routing
 from crossnet.reach.sources import Sources
 from crossnet.values import Address, Family, address
 
-# ARPHRD_* by the kind of an interface
-_LINK_TYPES = {
-    "": 1,
-    "veth": 1,
-    "bridge": 1,
-    "vlan": 1,
-    "bond": 1,
-    "vrf": 1,
-    "dummy": 1,
-    "macvlan": 1,
-    "tun": 65534,
+# ARPHRD_* (linux/if_arp.h) by the word that `ip` has for it (ll_types of iproute2); others it prints as `[519]`.
+_HARDWARE = {
+    "ether": 1,
+    "infiniband": 32,
+    "ppp": 512,
+    "can": 280,
+    "ipip": 768,
+    "tunnel": 768,
+    "tunnel6": 769,
+    "loopback": 772,
+    "sit": 776,
+    "gre": 778,
+    "ieee802.11": 801,
+    "gre6": 823,
+    "none": 65534,
+    "void": 65535,
 }
 
 
@@ -50,14 +55,15 @@ class _Host:
             found += [(each.packets, each.address) for each in chosen if each.address]
         return found
 
-    def typed(self, asked: Field, types: Numbers) -> Packets | None:
+    def typed(self, asked: Field, types: Numbers) -> tuple[Packets, Packets]:
         side = Field.SOURCE6 if asked is Field.SOURCE_TYPE else Field.DESTINATION6
         return self.routing.typed(side, types)
 
     def link_types(self, types: Numbers) -> frozenset[str] | None:
-        numbers = {}
+        numbers = {"lo": _HARDWARE["loopback"]}
         for link in self.facts.links:
-            number = 772 if link.name == "lo" or "LOOPBACK" in link.flags else _LINK_TYPES.get(link.kind)
+            word = link.hardware_type.strip("[]")
+            number = int(word) if word.isdecimal() else _HARDWARE.get(word)
             if number is None:
                 return None
             numbers[link.name] = number
@@ -77,6 +83,7 @@ class _Host:
             for led in self.routing.lookup(part, family, back=True, marked=test.marked):
                 if led.way.type != "unicast":
                     continue
-                by = space.all if test.loose else space.interfaces(Field.IIF, (led.way.device,))
+                by = space.interfaces(Field.IIF, (led.way.device,)) if led.way.hop else space.all
+                by = space.all if test.loose else by
                 must, can = must | led.must & by, can | led.can & by
         return (~can, ~must) if test.negated else (must, can)

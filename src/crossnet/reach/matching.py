@@ -53,7 +53,7 @@ class Local:
     """
 
     choose: Choose
-    typed: Callable[[Field, Numbers], Packets | None]
+    typed: Callable[[Field, Numbers], tuple[Packets, Packets] | None]
     link_types: Callable[[Numbers], frozenset[str] | None]
     way_back: Callable[[ReversePath, Packets], tuple[Packets, Packets]]
 
@@ -181,7 +181,7 @@ class Matching:
             case ((Field.SOURCE_TYPE | Field.DESTINATION_TYPE), Numbers()):
                 typed = self.local.typed(field_, values)
                 if typed is not None:
-                    return typed, typed
+                    return typed
             case ((Field.IIF_TYPE | Field.OIF_TYPE), Numbers()):
                 names = self.local.link_types(values)
                 if names is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -19,8 +20,8 @@ from crossnet.reach.packets import ICMP, ICMP6, TCP, UDP, Packets, Space, addres
 from crossnet.reach.rules import Effect
 from crossnet.values import Address, Family, Network, Ports, Protocol, Traffic, contains, family_of
 
-# Further than this nothing is followed: it goes in circles.
-_HOSTS = 16
+# How often packets that are changed on their way are followed to one interface.
+_TIMES = 8
 
 _SYN, _ACK = 2, 16
 _LENGTH, _TTL = 60, 64
@@ -242,7 +243,8 @@ class Walked:
         visits: list[Visit] = []
         ends: list[End] = []
         came: dict[tuple[str, str], Packets] = {}
-        while waiting and len(visits) < _HOSTS:
+        times: Counter[tuple[str, str]] = Counter()
+        while waiting:
             name, ingress, here = waiting.pop(0)
             before = came.get((name, ingress or ""), space.none)
             if again := here.passing(Answer.sure(before)):
@@ -250,6 +252,12 @@ class Walked:
                 visits.append(_stopping(space, name, ingress or "", "forwarding-loop", words, again))
                 here = here.failing(Answer.sure(before))
             if not here:
+                continue
+            times[name, ingress or ""] += 1
+            if times[name, ingress or ""] > _TIMES:
+                words = f"packets come to {name} by {ingress} time and again, and are not followed further"
+                unsure = Here(here.may, here.fixed, space.none)
+                visits.append(_stopping(space, name, ingress or "", "forwarding-loop", words, unsure))
                 continue
             came[name, ingress or ""] = before | space.without(here.fixed, *_OF_A_HOP)
             remembered = flows.get(name, space.none) if flows else None
@@ -394,7 +402,16 @@ class Walked:
 
 # What each host on the way changes of a packet by itself
 _OF_A_HOP = (
-    *(Field.IIF, Field.OIF, Field.PHYS_IN, Field.PHYS_OUT, Field.TTL, Field.MARK, Field.PACKET_TYPE),
+    *(
+        Field.IIF,
+        Field.OIF,
+        Field.NEXT_HOP,
+        Field.PHYS_IN,
+        Field.PHYS_OUT,
+        Field.TTL,
+        Field.MARK,
+        Field.PACKET_TYPE,
+    ),
     *(Field.CT_STATE, Field.CT_DIRECTION, Field.CT_STATUS, Field.CT_MARK, Field.CT_ZONE),
     *(Field.CT_SOURCE6, Field.CT_DESTINATION6, Field.CT_SOURCE_PORT, Field.CT_DESTINATION_PORT),
 )
@@ -406,17 +423,23 @@ def _stopping(
     """A visit of packets that end before the host does anything with them."""
     now = here.may.satisfiable()
     certain = here.surely.satisfiable() and not (here.may & ~here.surely).satisfiable()
+    passed = here.may & ~here.surely
     blocker = Blocker(code, host, interface, hook, words, certain, now, packets=here.fixed)
     nothing = Here.of(space.none)
-    return Visit(host, interface, Passage((), nothing, (blocker,), (), here.may, space.none, space.none))
+    return Visit(host, interface, Passage((), nothing, (blocker,), (), here.may, passed, space.none))
 
 
 def _one_segment(one: Link, other: Link) -> bool:
-    """Whether two interfaces seem to be on one wire: the network of one holds an address of the other."""
+    """Whether two interfaces seem to be on one wire: the network of one holds an address of the other.
+
+    An address that both have proves nothing: docker0 is 172.17.0.1 on every host, and two on a wire would collide.
+    """
+    both = {item.address for item in one.addresses} & {item.address for item in other.addresses}
     return any(
         contains(mine.network, their.address) or contains(their.network, mine.address)
         for mine in one.addresses
         for their in other.addresses
+        if mine.address not in both and their.address not in both
     )
 
 

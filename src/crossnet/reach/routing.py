@@ -35,6 +35,8 @@ _PREFERENCES = {"low": 1, "medium": 2, "": 2, "high": 3}
 
 # Routes that end a lookup with an error.
 REFUSING = {"blackhole": "route-blackhole", "unreachable": "route-unreachable", "prohibit": "route-prohibit"}
+# And as what they count where a rule asks for the type of an address; an address that nobody knows is unreachable.
+REFUSED = {**{code: kind for kind, code in REFUSING.items()}, "no-route": "unreachable"}
 # Routes that need an interface.
 _WITH_A_WAY = frozenset(("unicast", "local", "broadcast", "anycast", "multicast"))
 
@@ -112,9 +114,15 @@ class Routing:
     def setting(self, family: Family, interface: str, key: str) -> str:
         return self.facts.sysctls.get(interface_setting(family, interface, key), "0")
 
-    def either(self, interface: str, key: str) -> bool:
-        """A setting of IPv4 that counts when it is set for all or for the interface."""
-        return any(self.setting(Family.V4, each, key) not in ("", "0") for each in ("all", interface))
+    def either(self, interface: str, key: str, family: Family = Family.V4) -> bool:
+        """A setting that counts when it is set for all or for the interface."""
+        return any(self.setting(family, each, key) not in ("", "0") for each in ("all", interface))
+
+    def domain(self, interface: str) -> str:
+        """The VRF that an interface is a part of, or is; none where it is neither."""
+        link = self.facts.link(interface)
+        master = self.facts.link(link.master) if link and link.master else link
+        return master.name if master and master.kind == "vrf" else ""
 
     def custom_rules(self, family: Family) -> bool:
         """Whether somebody has added a rule or taken one away."""
@@ -129,15 +137,16 @@ class Routing:
         family: Family,
         *,
         iif: str = "lo",
+        domain: str = "",
         back: bool = False,
         marked: bool = True,
     ) -> list[Led]:
         """Where the packets are led, or, with `back`, where answers to their sources would be.
 
-        `iif` is lo for what the host itself sends.
+        `iif` is lo for what the host itself sends, `domain` the VRF whose table is asked.
         """
         space = self.space
-        asked = _Asked(space.turned() if back else space, family, iif, marked)
+        asked = _Asked(space.turned() if back else space, family, iif, domain or self.domain(iif), marked)
         found: list[Led] = []
         doubts: dict[str, None] = {}
         must = can = packets
@@ -202,9 +211,8 @@ class Routing:
     def _table(self, rule: PolicyRule, asked: _Asked) -> str:
         if not rule.l3mdev:
             return _TABLES.get(rule.table, rule.table)
-        link = self.facts.link(asked.iif)
-        master = self.facts.link(link.master) if link and link.master else link
-        return master.table if master and master.kind == "vrf" else ""
+        vrf = self.facts.link(asked.domain)
+        return _TABLES.get(vrf.table, vrf.table) if vrf else ""
 
     def _suppressed(self, rule: PolicyRule, way: Way, route: Route) -> bool:
         if route.type in REFUSING:  # only what was found without an error (fib_rules_lookup)
@@ -295,8 +303,9 @@ class Routing:
 
     def _passed_over(self, hop: Hop, route: Route) -> bool:
         """Whether a hop without a carrier is none (ip-sysctl, ignore_routes_with_linkdown)."""
-        family = family_of(route.destination)
-        return hop.linkdown and self.setting(family, hop.device, "ignore_routes_with_linkdown") == "1"
+        return hop.linkdown and self.either(
+            hop.device, "ignore_routes_with_linkdown", family_of(route.destination)
+        )
 
     def _selected(self, rule: PolicyRule, asked: _Asked) -> tuple[Packets, Packets]:
         """The packets that a rule's selectors match: surely, and perhaps."""
@@ -369,7 +378,8 @@ class Routing:
         found: list[tuple[str, Packets, Packets, str]] = []
         link = self.facts.link(ingress)
         addressed = link is not None and bool(link.of(Family.V4))
-        for led in self.lookup(packets, Family.V4, iif=out or "lo", back=True, marked=marked):
+        domain = self.domain(ingress)
+        for led in self.lookup(packets, Family.V4, iif=out or "lo", domain=domain, back=True, marked=marked):
             way = led.way
             if way.refusal or way.route is None:
                 if strict:
@@ -378,7 +388,9 @@ class Routing:
             if way.type != "unicast" and not (way.type == "local" and accept_local):
                 found += _if_any("martian-source", led.must, led.can, str(way))
                 continue
-            if ingress in {hop.device for hop in self._hops(way.route)}:
+            devices = {hop.device for hop in self._hops(way.route)}
+            # What comes by a port of a VRF came by the VRF (fib_info_nh_uses_dev).
+            if ingress in devices | set(map(self.domain, devices)):
                 continue
             if strict == 1 or (strict and not addressed):
                 found += _if_any("reverse-path-filter", led.must, led.can, str(way))
@@ -386,29 +398,66 @@ class Routing:
 
     # ---- addresses ----------------------------------------------------------------------------------
 
-    def typed(self, field: Field, types: Numbers) -> Packets:
-        """Packets whose address is of one of the types by the local table (inet_addr_type, RTN_*)."""
+    def typed(self, field: Field, types: Numbers) -> tuple[Packets, Packets]:
+        """Packets whose address is of one of the types (RTN_*): surely, and perhaps.
+
+        IPv4 asks the local table only (inet_addr_type); IPv6 looks up the way to the address (nft_fib6_eval_type).
+        """
+        four = self._typed4(field, types) & self.space.ipv4
+        must, can = self._typed6(field, types)
+        return four | must, four | can
+
+    def _typed4(self, field: Field, types: Numbers) -> Packets:
         space = self.space
-        names = {2: "local", 3: "broadcast", 4: "anycast", 5: "multicast"}
-        sets: dict[str, Packets] = {}
-        multicast = (network("224.0.0.0/4"), network("ff00::/8"))
-        sets["multicast"] = space.any_of(space.network(field, each) for each in multicast)
         every = space.address(field, network("255.255.255.255/32").network_address)
-        sets["broadcast"] = every | space.network(field, network("0.0.0.0/8"))
-        for family in Family:
-            for route in self._of_host(family):
-                if route.type in names.values() and route.type != "multicast":
-                    known = sets.get(route.type, space.none)
-                    sets[route.type] = known | space.network(field, route.destination)
-        rest = ~space.any_of(sets.values())
-        wanted = [
-            sets.get(name, space.none)
-            for number, name in names.items()
-            if any(first <= number <= last for first, last in types.ranges)
-        ]
-        if any(first <= 1 <= last for first, last in types.ranges):
-            wanted.append(rest)
-        return space.any_of(wanted)
+        found = {
+            "multicast": space.network(field, network("224.0.0.0/4")),
+            "broadcast": every | space.network(field, network("0.0.0.0/8")),
+        }
+        for route in self._of_host(Family.V4):
+            if route.type in _TYPES and route.type not in ("unicast", "multicast"):
+                known = found.get(route.type, space.none)
+                found[route.type] = known | space.network(field, route.destination)
+        found["unicast"] = ~space.any_of(found.values())
+        return space.any_of(found[kind] for kind in _named(types) if kind in found)
+
+    def _typed6(self, field: Field, types: Numbers) -> tuple[Packets, Packets]:
+        space, wanted = self.space, _named(types)
+        many = space.network(field, network("ff00::/8"))
+        found = many if "multicast" in wanted else space.none
+        single, first = space.ipv6 & ~many, self.rules[Family.V6][0]
+        if wanted <= {"local", "anycast", "multicast"} and first.is_usual and first.table == "local":
+            # The host's own addresses are asked before everything else.
+            own = [route for route in self._of_host(Family.V6) if route.type in wanted]
+            found |= single & space.any_of(space.network(field, route.destination) for route in own)
+            return found, found
+        must = can = found
+        for led in self.lookup(single, Family.V6, back=field is Field.SOURCE6, marked=False):
+            if (REFUSED.get(led.way.refusal) or led.way.type) in wanted:
+                must, can = must | led.must, can | led.can
+        return must, can
+
+
+# RTN_* of rtnetlink(7).
+_TYPES = {
+    "unicast": 1,
+    "local": 2,
+    "broadcast": 3,
+    "anycast": 4,
+    "multicast": 5,
+    "blackhole": 6,
+    "unreachable": 7,
+    "prohibit": 8,
+    "throw": 9,
+}
+
+
+def _named(types: Numbers) -> set[str]:
+    return {
+        name
+        for name, number in _TYPES.items()
+        if any(first <= number <= last for first, last in types.ranges)
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,6 +465,7 @@ class _Asked:
     space: Space
     family: Family
     iif: str
+    domain: str
     marked: bool
 
 
