@@ -149,6 +149,17 @@ def test_the_reply_needs_its_own_way_through_reverse_path_and_forwarding() -> No
     assert answer.reply.disposition is Disposition.DROPPED
 
 
+def test_a_mark_ends_with_its_host() -> None:
+    marking = (
+        "*mangle\n-A POSTROUTING -j MARK --set-mark 1\n-A POSTROUTING -j CONNMARK --set-mark 1\nCOMMIT\n"
+    )
+    dropping = (
+        "*filter\n-A FORWARD -m mark --mark 1 -j DROP\n-A FORWARD -m connmark --mark 1 -j DROP\nCOMMIT\n"
+    )
+    gateway = with_rules(with_rules(GATEWAY, SNAT), dropping)
+    assert asked(with_rules(APP, marking), gateway, "icmp").passes
+
+
 def test_a_policy_rule_leads_to_its_own_table() -> None:
     rules = (
         PolicyRule(Family.V4, 0, table="local"),

@@ -104,9 +104,13 @@ class HostWalk:
         by = ""
         if master is not None and master.kind != "vrf":
             ingress, by = master.name, ingress
+        pieces = here.fixed & self.tracking.pieces
         here = self.frames.up(here, ingress, by)
-        bridged = [family for family in Family if ingress in self.facts.bridges_filtered(family)]
-        if bridged and self.tracking.families.intersection(bridged):
+        if self._in_pieces and all(
+            ingress in self.facts.bridges_filtered(family) and family in self.tracking.families
+            for family in Family
+            if (pieces & self.space.family(family)).satisfiable()
+        ):
             # What a bridge has put together, IP does not know to have been in pieces.
             self._shape = None
         vrf = self.routing.domain(ingress)
@@ -150,7 +154,10 @@ class HostWalk:
             for field in (Field.OIF, Field.PHYS_IN, Field.PHYS_OUT):
                 packets = space.with_interface(packets, field, "")
             packets = space.with_next_hop(packets, None)
+            # No wire carries a mark.
+            packets = space.with_value(packets, Field.MARK, 0) if ingress else packets
             packets = space.without(packets, Field.CT_STATE, Field.CT_DIRECTION, Field.CT_STATUS)
+            packets = space.without(packets, Field.CT_MARK)
             packets = space.with_value(space.unremembered(packets), Field.CT_ZONE, 0)
             return packets & space.value(Field.CT_STATE, INVALID)
 
