@@ -63,13 +63,11 @@ def state(chance: Random) -> str:
 
 def queries(chance: Random) -> list[Query]:
     """Requests, and the answers to them."""
-    ports = {
-        "protocol": chance.choice(("udp", "tcp")),
-        "port": chance.choice((9, 53)),
-        "tos": chance.choice((0, 8)),
-    }
-    there = Query(TARGET, CLIENT, "a1", mark=0, **ports)
-    return [there, Query(CLIENT, TARGET, "a2", mark=0, **ports)]
+    protocol, port, tos = chance.choice(("udp", "tcp")), chance.choice((9, 53)), chance.choice((0, 8))
+    return [
+        Query(TARGET, CLIENT, "a1", 0, tos, protocol, port),
+        Query(CLIENT, TARGET, "a2", 0, tos, protocol, port),
+    ]
 
 
 def test_own_rules_keep_packets_on_their_way_among_any_of_others(namespace: str) -> None:
