@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -23,21 +24,27 @@ HOSTS = ("app", "gateway")
 @pytest.fixture(params=[make_old, make_busybox], ids=["centos-7", "busybox"])
 def aged(place: Place, request: pytest.FixtureRequest) -> Iterator[Place]:
     """Client and gateway with other tools, until the test ends."""
-    yield from with_tools(place, request.param)
+    with tools_of(place, request.param):
+        yield place
 
 
 @pytest.fixture(params=[make_old, make_bare], ids=["centos-7", "bare"])
 def least(place: Place, request: pytest.FixtureRequest) -> Iterator[Place]:
     """Client and gateway without `timeout`; one kind of them has systemd's folder and bash, the other busybox only."""
-    yield from with_tools(place, request.param)
+    with tools_of(place, request.param):
+        yield place
 
 
-def with_tools(place: Place, make: Callable[[Bench, str], None]) -> Iterator[Place]:
+@contextmanager
+def tools_of(place: Place, make: Callable[[Bench, str], None]) -> Iterator[None]:
+    """Other tools on client and gateway; with today's again, both are as they were before."""
     before = place.bench.fingerprints()
-    for host in HOSTS:
-        make(place.bench, host)
-    yield place
-    with_today(place)
+    try:
+        for host in HOSTS:
+            make(place.bench, host)
+        yield
+    finally:
+        with_today(place)
     assert place.bench.differences(before) == []
 
 
@@ -47,27 +54,69 @@ def with_today(place: Place) -> None:
             make_new(place.bench, host)
 
 
-def test_seed_with_old_tools_ends_as_with_todays(aged: Place) -> None:
-    aged.check("controller", "cat > /tmp/crossnet.yaml", stdin=SPEC.encode())
-    routes = {host: aged.check(host, "ip route; ip rule") for host in HOSTS}
-    for command, expected in (
-        ("plan", "Plan:"),
-        ("apply --yes", "Confirmed."),
-        ("verify", "10.0.44.1"),
-        ("status", "up"),
-        ("apply --yes", "No changes."),
-    ):
-        answer = aged.crossnet(command)
+def outcome(place: Place) -> tuple[object, ...]:
+    """The seed scenario from the first plan to the undo, as a user sees it, and what it makes of the hosts."""
+    spec = SPEC.replace("probe: ", "firewall: iptables, probe: ")
+    place.check("controller", "cat > /tmp/crossnet.yaml", stdin=spec.encode())
+    routes = {host: place.check(host, "ip route; ip rule") for host in HOSTS}
+    planned = place.crossnet("plan -q").check().text
+    for command, expected in (("apply --yes", "Confirmed."), ("verify", "10.0.44.1"), ("status", "up")):
+        answer = place.crossnet(command)
         assert answer.ok, answer.text + answer.error_text
         assert expected in answer.text, answer.text
         assert "somebody else" not in answer.text
-    assert aged.bench.pings("app", "10.0.44.1")
-    told = json.loads(aged.crossnet("facts --json").check().text)
+    assert place.bench.pings("app", "10.0.44.1")
+    rules = [line.split("] ")[-1] for line in place.check("gateway", "iptables-save").splitlines()]
+    own = sorted((line for line in rules if "CROSSNET" in line), key=lambda line: line.split()[:2])
+    route = " ".join(place.check("app", "ip route show 10.0.44.0/24").split())
+    assert "No changes." in place.crossnet("apply --yes").text
+    told = json.loads(place.crossnet("facts --json").check().text)
     assert {host["host"] for host in told["hosts"]} == set(HOSTS)
-    answer = aged.crossnet("undo --yes")
-    assert answer.ok, answer.text + answer.error_text
-    assert {host: aged.check(host, "ip route; ip rule") for host in HOSTS} == routes
-    assert not aged.bench.pings("app", "10.0.44.1")
+    undone = place.crossnet("undo -q --yes")
+    assert undone.ok, undone.text + undone.error_text
+    assert {host: place.check(host, "ip route; ip rule") for host in HOSTS} == routes
+    assert not place.bench.pings("app", "10.0.44.1")
+    forwards = place.check("gateway", "cat /proc/sys/net/ipv4/ip_forward")
+    files = place.check("gateway", "ls /etc/crossnet /var/lib/crossnet 2>/dev/null; true")
+    return planned, own, route.split(" proto")[0], forwards, files
+
+
+def test_seed_ends_alike_whatever_the_tools(place: Place) -> None:
+    """The plan word for word, every rule, the route, and nothing that is left."""
+    todays = outcome(place)
+    for make in (make_old, make_busybox):
+        with tools_of(place, make):
+            assert outcome(place) == todays
+
+
+def test_a_route_of_crossnets_own_goes_another_way_where_the_tool_tells_of_none_whose_it_is(
+    place: Place,
+) -> None:
+    """busybox prints no protocol of a route: which is crossnet's own is known by its record."""
+    place.check("controller", "cat > /tmp/crossnet.yaml", stdin=SPEC.encode())
+    with tools_of(place, make_busybox):
+        assert "Confirmed." in place.crossnet("apply --yes").text
+        place.check("gateway", "ip addr del 10.0.43.101/24 dev eth1; ip addr add 10.0.43.102/24 dev eth1")
+        place.config(CONFIG.replace("10.0.43.101", "10.0.43.102"))
+        place.known(f"10.0.43.15 {place.host_key('app')}\n[10.0.43.102]:2222 {place.host_key('gateway')}\n")
+        try:
+            moved = place.crossnet("apply --yes")
+            assert "Confirmed." in moved.text, moved.text + moved.error_text
+            route = (
+                "~ route   10.0.44.0/24 via 10.0.43.102 dev eth0  (was 10.0.44.0/24 via 10.0.43.101 dev eth0)"
+            )
+            assert route in moved.text
+            assert place.check("app", "ip route show 10.0.44.0/24").split()[:3] == [
+                "10.0.44.0/24",
+                "via",
+                "10.0.43.102",
+            ]
+            assert "Undone." in place.crossnet("undo --yes").text
+        finally:
+            place.check(
+                "gateway",
+                "ip addr del 10.0.43.102/24 dev eth1; ip addr add 10.0.43.101/24 dev eth1",
+            )
 
 
 def test_a_promise_that_does_not_hold_is_rolled_back_with_old_tools(aged: Place) -> None:

@@ -70,6 +70,17 @@ def test_the_route_of_somebody_else_is_not_the_own_one(there: str) -> None:
     assert OWN.current(host(there)) is None
 
 
+def test_an_own_route_is_found_by_its_record_where_the_tool_tells_no_protocol() -> None:
+    """busybox prints none: by its way alone an own route that is to go another way would be somebody else's."""
+    before = RouteResource(route("10.0.44.0/24 via 10.0.43.7 dev eth0 proto 143"))
+    told = host("route 10.0.44.0/24 via 10.0.43.7 dev eth0")
+    facts = replace(told, routes=tuple(replace(each, protocol="") for each in told.routes))
+    assert OWN.ours(facts) is None
+    assert OWN.knowing(before, facts).ours(facts) == before
+    elsewhere = RouteResource(route("10.0.44.0/24 via 10.0.43.8 dev eth0 proto 143"))
+    assert OWN.knowing(elsewhere, facts).ours(facts) is None
+
+
 def test_steps_of_a_route() -> None:
     other = RouteResource(route("10.0.44.0/24 via 10.0.43.102 dev eth0 src 10.0.43.15 proto 143"))
     assert run(Change(None, OWN)) == ["ip -4 route add 10.0.44.0/24 via 10.0.43.101 dev eth0 proto 143"]

@@ -10,6 +10,8 @@ from crossnet.design.passage import Client, Passage
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
 from crossnet.facts.routes import MAIN, OWN_PROTOCOL, Route
+from crossnet.record import Record, read_record
+from crossnet.resources import RouteResource
 from crossnet.spec import Crossing, Fence, Firewall, Persist
 from crossnet.values import Ports, Traffic, overlap, show_network
 
@@ -109,18 +111,33 @@ def _routes_in_use(passage: Passage, facts: Mapping[str, Facts]) -> Iterable[Ref
     for client in passage.clients:
         if client.host is None:
             continue
+        record = read_record(facts[client.host])
         for route in facts[client.host].routes:
-            if route.destination in passage.destinations and _is_rival(route, client):
+            if route.destination not in passage.destinations or _is_own(route, record):
+                continue
+            if _is_rival(route, client):
+                maker = f" proto {route.protocol}" if route.protocol else ""
                 yield Refusal(
                     "route-in-use",
                     client.host,
-                    f"already has a route to {route.destination} by another way: {route} proto {route.protocol}",
+                    f"already has a route to {route.destination} by another way: {route}{maker}",
                     "Remove it if it is not needed, or take this destination out of `to`.",
                 )
 
 
+def _is_own(route: Route, record: Record) -> bool:
+    """Whether crossnet made it; where the host's `ip` does not say who did (busybox), its record says so."""
+    if route.protocol:
+        return route.protocol == OWN_PROTOCOL
+    owned = record.find(RouteResource(route))
+    if owned is None or not isinstance(owned.applied, RouteResource):
+        return False
+    own = owned.applied.route
+    return (route.via, route.device) == (own.via, own.device)
+
+
 def _is_rival(route: Route, client: Client) -> bool:
-    if route.table != MAIN or route.protocol == OWN_PROTOCOL:
+    if route.table != MAIN:
         return False
     if (route.via, route.device) != (client.next_hop, client.interface):
         return True

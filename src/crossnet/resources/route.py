@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
@@ -18,13 +18,17 @@ DEFAULT_METRIC = {Family.V4: 0, Family.V6: 1024}
 
 @dataclass(frozen=True, slots=True)
 class RouteResource(Resource):
-    """One route to one destination; a second route to the same destination is another one's, never touched."""
+    """One route to one destination; a second route to the same destination is another one's, never touched.
+
+    `applied` is the way that it went when crossnet made it last, as its record has it.
+    """
 
     kind: ClassVar[str] = "route"
     rank: ClassVar[int] = 3  # traffic is attracted when the way is open
     place_shown: ClassVar[int] = 0
     stands_alone: ClassVar[bool] = True
     route: Route
+    applied: Route | None = field(default=None, compare=False)
 
     @property
     def key(self) -> str:
@@ -38,7 +42,7 @@ class RouteResource(Resource):
     def ours(self, facts: Facts) -> Self | None:
         """The route with this very protocol and metric, whichever way it goes.
 
-        Where the host's `ip` tells no protocol (busybox), the one that goes this very way.
+        Where the host's `ip` tells no protocol (busybox), the one that goes this very way, or the way of the record.
         """
         wanted = (self.route.protocol, self.route.metric)
         own = [route for route in self._alike(facts) if (route.protocol, route.metric) == wanted]
@@ -67,8 +71,14 @@ class RouteResource(Resource):
 
     def _may_be(self, route: Route) -> bool:
         """Whether a route whose protocol was not told is this one."""
-        way = (route.via, route.device, route.metric)
-        return not route.protocol and way == (self.route.via, self.route.device, self.route.metric)
+        return not route.protocol and any(
+            (route.via, route.device, route.metric) == (own.via, own.device, own.metric)
+            for own in (self.route, self.applied)
+            if own is not None
+        )
+
+    def knowing(self, before: Resource | None, facts: Facts) -> Self:
+        return replace(self, applied=before.route) if isinstance(before, RouteResource) else self
 
     def satisfied_by(self, have: Self) -> bool:
         """Also by a route without a source in IPv4: the kernel takes the first address, as crossnet does."""

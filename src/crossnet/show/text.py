@@ -345,7 +345,7 @@ def _facts(facts: Facts) -> Iterator[str]:
     for route in facts.routes:
         if route.table != "local":
             where = "" if route.table == "main" else f"table {route.table} "
-            yield f"  route      {where}{route} proto {route.protocol}"
+            yield f"  route      {where}{route}" + (f" proto {route.protocol}" if route.protocol else "")
     for name in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
         if name in facts.sysctls:
             yield f"  sysctl     {name} = {facts.sysctls[name]}"
