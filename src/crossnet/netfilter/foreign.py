@@ -184,6 +184,8 @@ class ReversePath:
 
 
 class Why(StrEnum):
+    """Whether more could be known if this reader knew more words, or by nobody before the packet comes."""
+
     NOT_UNDERSTOOD = "not-understood"
     DEPENDS_ON_THE_MOMENT = "depends-on-the-moment"
 
@@ -206,7 +208,7 @@ class Accept:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    pass
+    """The packet ends here, and nobody is told."""
 
 
 @dataclass(frozen=True, slots=True)

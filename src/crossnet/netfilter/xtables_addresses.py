@@ -12,6 +12,8 @@ from crossnet.netfilter.xtables_reading import all_of
 
 
 def address_range(four: Field, six: Field) -> Callable[[bool, str], tuple[Statement, ...]]:
+    """A reader of `FIRST-LAST` or one address, as a test of the field that its family has."""
+
     def read(negated: bool, text: str) -> tuple[Statement, ...]:
         first, dash, last = text.partition("-")
         low, high = parse_address(first), parse_address(last if dash else first)

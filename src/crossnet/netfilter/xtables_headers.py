@@ -101,8 +101,8 @@ def _icmp_type(negated: bool, text: str, names: dict[str, tuple[int, int | None]
     return all_of(negated, _icmp_type_of(text, names is ICMPV6_TYPES))
 
 
-def field(field: Field, first: int, last: int) -> Callable[[bool, str], tuple[Statement, ...]]:
-    """A test of a number or a range of one field; `first` and `last` are what it can be."""
+def number_of(field: Field, first: int, last: int) -> Callable[[bool, str], tuple[Statement, ...]]:
+    """A reader of a number or a range of one field; `first` and `last` are what it can be."""
 
     def read(negated: bool, text: str) -> tuple[Statement, ...]:
         low, high = parse_range(text, last)
@@ -111,7 +111,9 @@ def field(field: Field, first: int, last: int) -> Callable[[bool, str], tuple[St
     return read
 
 
-def less(field: Field) -> Callable[[bool, str], tuple[Statement, ...]]:
+def less_than(field: Field) -> Callable[[bool, str], tuple[Statement, ...]]:
+    """A reader of a number that the field's is below (`--ttl-lt`)."""
+
     def read(negated: bool, text: str) -> tuple[Statement, ...]:
         most = int(text, 0) - 1
         return (Test((field,), Numbers(((0, most),) if most >= 0 else ()), negated),)
@@ -119,7 +121,9 @@ def less(field: Field) -> Callable[[bool, str], tuple[Statement, ...]]:
     return read
 
 
-def more(field: Field) -> Callable[[bool, str], tuple[Statement, ...]]:
+def more_than(field: Field) -> Callable[[bool, str], tuple[Statement, ...]]:
+    """A reader of a number that the field's, of one byte, is above (`--ttl-gt`)."""
+
     def read(negated: bool, text: str) -> tuple[Statement, ...]:
         least = int(text, 0) + 1
         return (Test((field,), Numbers(((least, 255),) if least <= 255 else ()), negated),)

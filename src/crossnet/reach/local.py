@@ -38,6 +38,8 @@ def local_of(facts: Facts, space: Space, routing: Routing, sources: Sources) -> 
 
 
 class _Host:
+    """What `Local` asks, answered from the facts of one host and the ways that its packets were led."""
+
     def __init__(self, facts: Facts, space: Space, routing: Routing, sources: Sources) -> None:
         self.facts, self.space, self.routing, self.sources = facts, space, routing, sources
 

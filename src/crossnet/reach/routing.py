@@ -504,7 +504,10 @@ def _overlaps(route: Route, number: int, length: int) -> bool:
 
 
 def _own_addresses(facts: Facts, family: Family) -> Iterable[Route]:
-    """The local table of a host whose routes do not tell it."""
+    """The local table as the kernel makes it from addresses, for a host whose routes do not tell it: a guess.
+
+    Routes that somebody else put there, or took away, are not in it.
+    """
     loopback = network("127.0.0.0/8" if family is Family.V4 else "::1/128")
     yield Route(loopback, device="lo", table="local", type="local", protocol="kernel")
     for link in facts.links:

@@ -13,6 +13,7 @@ from functools import partial
 
 from crossnet.netfilter.foreign import (
     Accept,
+    Action,
     AnyOf,
     Chain,
     Choice,
@@ -210,7 +211,7 @@ class Walk:
         for statement in rule.statements:
             if isinstance(statement, Test | AnyOf | Perhaps | ReversePath):
                 answer, doubts = self.matching.answer(at.table, statement, live)
-                if doubts and (live.fixed & can & answer.can & ~answer.must).satisfiable():
+                if doubts and (answer.can & ~answer.must & can & live.fixed).satisfiable():
                     at = self._doubting(at, *doubts)
                 must, can = must & answer.must, can & answer.can
                 if few and not (live.fixed & can).satisfiable():
@@ -218,40 +219,51 @@ class Walk:
                 continue
             answer, must, can = Answer(must, can), self.space.all, self.space.all
             if only_tested and isinstance(statement, Drop | Reject | Queue | Unknown | Tproxy):
-                live = before.passing(answer)
-                if not live:
-                    return before
-                self._stop(at, statement, live)
-                # Without the rule all would go on, surely those too that it perhaps drops.
-                may = before.may if isinstance(statement, Unknown | Tproxy) else before.may & ~answer.must
-                return Here(may, before.fixed, before.surely)
+                return self._stopping(at, statement, before, answer)
             skipped, live = self._split(skipped, live, answer)
             if not live:
                 return skipped
-            match statement:
-                case Unknown() | Tproxy():
-                    self._stop(at, statement, live)
-                    return skipped.joined(live)
-                case Choice():
-                    at = self._doubting(at, statement.text)
-                    for verdict in statement.verdicts:
-                        skipped = skipped.joined(self._verdict(at, verdict, self._perhaps(live)))
-                    return skipped
-                case VerdictMap():
-                    following, live = self._mapped(at, statement, live)
-                    skipped = skipped.joined(following)
-                case Translate():
-                    live = self._translated(at, statement, live)
-                case Rewrite():
-                    live = self._rewritten(at, statement, live)
-                case NoTrack():
-                    live = self._untracked(at, live)
-                case Offload():
-                    self._decide(at, Effect.OFFLOADS, live)
-                case _:
-                    return skipped.joined(self._verdict(at, statement, live))
-            only_tested = False
+            following, live = self._acted(at, statement, live)
+            skipped, only_tested = skipped.joined(following), False
         return skipped.joined(live)  # what fails the last tests goes on like what passes them
+
+    def _stopping(
+        self, at: _At, what: Drop | Reject | Queue | Unknown | Tproxy, before: Here, answer: Answer
+    ) -> Here:
+        """What goes on behind a rule that does nothing but stop packets."""
+        live = before.passing(answer)
+        if not live:
+            return before
+        self._stop(at, what, live)
+        # Without the rule all would go on, surely those too that it perhaps drops.
+        may = before.may if isinstance(what, Unknown | Tproxy) else before.may & ~answer.must
+        return Here(may, before.fixed, before.surely)
+
+    def _acted(self, at: _At, action: Action, live: Here) -> tuple[Here, Here]:
+        """What goes on with the next rule, and what goes on in this one."""
+        match action:
+            case Unknown() | Tproxy():
+                self._stop(at, action, live)
+                return live, self.none
+            case Choice():
+                at = self._doubting(at, action.text)
+                open_ = self._perhaps(live)
+                return self._all(
+                    [self._verdict(at, verdict, open_) for verdict in action.verdicts]
+                ), self.none
+            case VerdictMap():
+                return self._mapped(at, action, live)
+            case Translate():
+                return self.none, self._translated(at, action, live)
+            case Rewrite():
+                return self.none, self._rewritten(at, action, live)
+            case NoTrack():
+                return self.none, self._untracked(at, live)
+            case Offload():
+                self._decide(at, Effect.OFFLOADS, live)
+                return self.none, live
+            case _:
+                return self._verdict(at, action, live), self.none
 
     def _split(self, skipped: Here, live: Here, answer: Answer) -> tuple[Here, Here]:
         if answer.must == self.space.all:
