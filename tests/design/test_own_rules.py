@@ -51,9 +51,12 @@ def state(chance: Random) -> str:
         for line in lines
     ]
     for priority in (100, 200, 300, 400):
-        some = (("from all", "from 10.1.0.0/24", "not from 10.1.0.5"), ("", "iif a1", "to 10.9.1.0/24"))
-        some = (*some, ("", "", "ipproto udp", "dport 53", "tos 0x8", "fwmark 0x5"))
-        said = " ".join(word for each in some if (word := chance.choice(each)))
+        selectors: list[tuple[str, ...]] = [
+            ("from all", "from 10.1.0.0/24", "not from 10.1.0.5"),
+            ("", "iif a1", "to 10.9.1.0/24"),
+            ("", "", "ipproto udp", "dport 53", "tos 0x8", "fwmark 0x5"),
+        ]
+        said = " ".join(word for some in selectors if (word := chance.choice(some)))
         ahead = chance.choice([each for each in (200, 300, 400, 32766) if each > priority])
         actions = ("lookup 77", "lookup 78", "prohibit", "lookup main suppress_prefixlength 0")
         action = chance.choice((*actions, f"goto {ahead}", f"goto {ahead}"))
