@@ -172,6 +172,26 @@ def test_the_source_is_the_one_that_the_kernel_chooses(lab_up: Callable[..., Lab
     assert b.pings("app", "10.0.44.1")
 
 
+@pytest.mark.parametrize("selector", ["ipproto udp", "fwmark 0x1"])
+def test_a_rule_that_takes_only_the_packet_that_the_kernel_is_asked_of_or_all_but_it(
+    lab_up: Callable[..., Lab], selector: str
+) -> None:
+    b = Bench(lab_up("seed"))
+    b.check(
+        "gateway",
+        "sysctl -qw net.ipv4.ip_forward=1; ip link add eth9 type veth peer name far9; ip link set eth9 up;"
+        f"ip link set far9 up; ip rule add pref 100 {selector} lookup 7; ip route add default dev eth9 table 7;"
+        "nft 'table ip m { chain p { type filter hook prerouting priority -150;"
+        " ip saddr 10.0.43.0/24 meta mark set 1; }; }'",
+    )
+    spec = b.spec(f"{TO}, egress: eth0")
+    [passage] = b.plan(spec).passages
+    assert passage.egress == "eth0"
+    b.apply(spec)
+    assert b.pings("app", "10.0.44.1")
+    assert b.plan(spec).is_empty
+
+
 @pytest.mark.parametrize("action", ["prohibit", "unreachable", "blackhole"])
 def test_a_rule_that_ends_the_way_to_the_next_hop_is_refused_before_anything_is_changed(
     lab_up: Callable[..., Lab], action: str

@@ -109,11 +109,14 @@ def forwarded(rules: Rules, source: Network, destination: Network, iif: str) -> 
         answer = said(facts, target)
     if answer is None or answer.route is None or answer.route.type != "unicast":
         return None
-    known = rules.deciding(Flow(source, destination, iif))
+    flow = Flow(source, destination, iif)
+    known = rules.deciding(flow)
     # Of equal routes IPv4 has one that it takes; the hops of a route, and IPv6, it takes by turns for each flow.
     is_open = len(devices_of(known)) > 1 and family_of(destination) is Family.V4
-    is_known = answer.route.device in devices_of(known)
-    if is_known and not (is_open and not any(route.hops for route in known)):
+    if is_open and not any(route.hops for route in known) and answer.route.device in devices_of(known):
+        return replace(answer.route, destination=destination)
+    # The kernel was asked of one packet, without a mark and of UDP: where a rule takes some, it does not speak for all.
+    if answer.route.device in devices_of((*known, *rules.possible(flow))):
         return None
     return replace(answer.route, destination=destination)
 

@@ -88,6 +88,13 @@ class Rules:
             return matching(routes, flow.destination)
         return tuple(route for route in self._taken(flow) if contains(route.destination, flow.destination))
 
+    def possible(self, flow: Flow) -> tuple[Route, ...]:
+        """Every route that some of the packets take, by whatever rule."""
+        if not self:
+            return self.deciding(flow)
+        led = self._led(flow, self._rules)
+        return tuple(dict.fromkeys(each.way.route for each in led if each.way.route is not None))
+
     def smaller(self, flow: Flow) -> tuple[Route, ...]:
         """The routes to smaller parts of the destination that packets to these take."""
         if not self:
