@@ -275,6 +275,16 @@ def test_what_is_larger_than_the_next_link_is_dropped_where_it_must_not_be_cut()
     assert reach(replace(question, length=1300, dont_fragment=True), hosts).passes
 
 
+def test_a_rule_by_length_stops_its_part_for_certain() -> None:
+    long = Test((Field.LENGTH,), Numbers(((1001, 65535),)))
+    gateway = with_chain(HEALTHY, "ip", at("forward"), long, Drop())
+    question = Asked("app", (TARGET,), (Traffic.from_text("icmp"),), longest=1400)
+    answer = reach(question, {"app": APP, "gateway": gateway})
+    assert answer.request.disposition is Disposition.DROPPED
+    assert not answer.request.whole
+    assert answer.request.blockers[0].certain
+
+
 # ---- fragments --------------------------------------------------------------------------------------
 
 

@@ -15,12 +15,10 @@ from crossnet.reach.packets import INVALID, TCP, UDP, Packets, Space, address_fi
 from crossnet.reach.routing import Led, Routing, Way
 from crossnet.reach.rules import IP, Decision
 from crossnet.reach.sources import Sources
-from crossnet.reach.tracking import DNAT
+from crossnet.reach.tracking import DNAT, OF_PIECES
 from crossnet.values import Address, Family, network
 
 _CONNTRACK = -200
-_PIECES = (Field.FRAGMENT, Field.MORE_FRAGMENTS, Field.LENGTH)
-
 _NO_SOURCE = {
     Family.V4: tuple(map(network, ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "255.255.255.255/32"))),
     Family.V6: tuple(map(network, ("::/128", "::1/128", "ff00::/8"))),
@@ -88,7 +86,6 @@ class HostWalk:
         self.walk, self.tracking, self.blockers = self.hooks.walk, self.hooks.tracking, self.hooks.blockers
         self.none = self.walk.none
         self._block, self._perhaps = self.blockers.block, self.blockers.perhaps
-        self._in_pieces = False
         self._shape: Packets | None = None  # of the pieces that leave again
         self._doubts: dict[str, None] = {}
         self._ways: dict[Way, None] = {}
@@ -106,7 +103,7 @@ class HostWalk:
             ingress, by = master.name, ingress
         pieces = here.fixed & self.tracking.pieces
         here = self.frames.up(here, ingress, by)
-        if self._in_pieces and all(
+        if self.tracking.in_pieces and all(
             ingress in self.facts.bridges_filtered(family) and family in self.tracking.families
             for family in Family
             if (pieces & self.space.family(family)).satisfiable()
@@ -163,7 +160,7 @@ class HostWalk:
 
         here = here.through(new)
         if (here.fixed & self.tracking.pieces).satisfiable():
-            self._in_pieces, self._shape = True, space.only(here.fixed, *_PIECES)
+            self.tracking.in_pieces, self._shape = True, space.only(here.fixed, *OF_PIECES)
         return self._standing(here, ingress)
 
     def _standing(self, here: Here, name: str) -> Here:
@@ -176,9 +173,9 @@ class HostWalk:
         """What came as fragments leaves as such, also what was put together on the way (ip_fragment)."""
         shape, space = self._shape, self.space
         if shape is not None:
-            return here.through(lambda packets: space.without(packets, *_PIECES) & shape)
+            return here.through(lambda packets: space.without(packets, *OF_PIECES) & shape)
         link = self.facts.link(device)
-        if not self._in_pieces or link is None:
+        if not self.tracking.in_pieces or link is None:
             return here
         fits = space.among((Field.LENGTH,), Numbers(((0, min(link.mtu, 65535)),)))
         return here.through(lambda packets: packets & fits)
@@ -343,7 +340,7 @@ class HostWalk:
         return here.through(space.aged)
 
     def _fitting(self, here: Here, led: Led, family: Family, device: str) -> Here:
-        if self._in_pieces:
+        if self.tracking.in_pieces:
             return here
         link = self.facts.link(device)
         route = led.way.route
@@ -363,7 +360,7 @@ class HostWalk:
         if not here:
             return here
         # IPv4 puts fragments together before its rules see them (ip_local_deliver), IPv6 behind.
-        here = self.tracking.reassembled(here, (Family.V4,)) if self._in_pieces else here
+        here = self.tracking.reassembled(here, (Family.V4,)) if self.tracking.in_pieces else here
         return self._secured(self.hooks.ip("input", here, ingress), "in", ingress)
 
     def _secured(self, here: Here, direction: str, interface: str) -> Here:

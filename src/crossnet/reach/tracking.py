@@ -66,9 +66,12 @@ _OF_THE_PACKET = (
     Field.CT_DESTINATION_PORT,
 )
 
+# What tells pieces of a packet from a whole one
+OF_PIECES = (Field.FRAGMENT, Field.MORE_FRAGMENTS, Field.LENGTH)
+
 # What changes on the way, beside what is translated.
 _OF_THE_WAY = (
-    *(Field.PHYS_IN, Field.PHYS_OUT, Field.FRAGMENT, Field.MORE_FRAGMENTS, Field.LENGTH),
+    *(Field.PHYS_IN, Field.PHYS_OUT),
     *(Field.IIF, Field.OIF, Field.NEXT_HOP, Field.MARK, Field.TTL, Field.PACKET_TYPE, Field.CT_MARK),
     *(Field.CT_STATE, Field.CT_DIRECTION, Field.CT_STATUS, Field.CT_SOURCE6, Field.CT_DESTINATION6),
     *(Field.CT_SOURCE_PORT, Field.CT_DESTINATION_PORT, Field.CT_ZONE),
@@ -78,12 +81,14 @@ _OF_THE_WAY = (
 class Tracking:
     """What a host's connection tracking says of packets.
 
-    `flows` is what it remembers of requests where the packets are answers to them, else None.
+    `flows` is what it remembers of requests where the packets are answers to them, else None. `in_pieces` is whether
+    fragments came, which it puts together.
     """
 
     def __init__(self, space: Space, tables: Sequence[Table], flows: Packets | None) -> None:
         self.space, self._tables = space, tables
         self.flows = None if flows is None else flows & space.tracked
+        self.in_pieces = False
         self._asking: dict[Family, bool] = {}
 
     def first(self, packets: Packets) -> Packets:
@@ -92,7 +97,7 @@ class Tracking:
         if self.flows is None:
             asked = packets & space.tracked & self._remembered(packets)
             packets = (packets & ~asked) | space.as_first(asked)
-        return space.without(packets, *_OF_THE_WAY)
+        return space.without(packets, *_OF_THE_WAY, *(OF_PIECES if self.in_pieces else ()))
 
     def _remembered(self, packets: Packets) -> Packets:
         """Those of whose flows the first packet counts; rules are read for the families that are among the packets."""
@@ -130,7 +135,7 @@ class Tracking:
         pieces = self.pieces & space.any_of(map(space.family, families))
 
         def whole(packets: Packets) -> Packets:
-            put = space.without(packets & pieces, Field.FRAGMENT, Field.MORE_FRAGMENTS, Field.LENGTH)
+            put = space.without(packets & pieces, *OF_PIECES)
             put &= space.value(Field.FRAGMENT, 0) & space.value(Field.MORE_FRAGMENTS, 0)
             return (packets & ~pieces) | put
 
