@@ -9,7 +9,7 @@ import pytest
 from crossnet.design.engine import Choice, choose
 from crossnet.errors import Refusal
 from crossnet.facts import Facts, firewall
-from crossnet.netfilter import Engine
+from crossnet.netfilter import TABLE_FAMILY, Engine
 from crossnet.netfilter.foreign import Tool
 from crossnet.netfilter.xtables_save import parse_save
 from crossnet.spec import Firewall
@@ -94,7 +94,7 @@ CASES = [
 
 
 def gateway(case: Case, family: Family = Family.V4) -> Facts:
-    name = firewall.TABLE_FAMILY[family]
+    name = TABLE_FAMILY[family]
     live = [table for engine, text in case.live.items() for table in parse_save(text, name, Tool(engine))]
     return host_facts("gateway", case.sheet, firewall=firewall.Firewall(foreign=tuple(live)))
 

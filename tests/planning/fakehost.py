@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from crossnet.facts import Facts, FileState
-from crossnet.facts.firewall import TABLE_FAMILY, Firewall
+from crossnet.facts.firewall import Firewall
 from crossnet.facts.routes import Route
-from crossnet.netfilter import Engine, Set, Table
+from crossnet.netfilter import TABLE_FAMILY, Engine, Set, Table
 from crossnet.netfilter.ipset import set_name
 from crossnet.netfilter.iptables import parse_save, write_chains
 from crossnet.netfilter.iptables_own import PLACES

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from crossnet.facts.firewall import TABLE_FAMILY, Firewall
-from crossnet.netfilter import Engine
+from crossnet.facts.firewall import Firewall
+from crossnet.netfilter import TABLE_FAMILY, Engine
 from crossnet.netfilter.foreign import (
     Chain,
     Choice,

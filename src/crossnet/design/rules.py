@@ -8,8 +8,8 @@ from itertools import product
 from typing import Literal
 
 from crossnet.design.passage import Passage
-from crossnet.facts.firewall import TABLE_FAMILY
 from crossnet.netfilter import (
+    TABLE_FAMILY,
     Accept,
     Chain,
     ClampMss,

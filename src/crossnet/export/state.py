@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from crossnet.errors import Bug
-from crossnet.facts.firewall import TABLE_FAMILY
 from crossnet.facts.policy import PolicyRule
+from crossnet.netfilter import TABLE_FAMILY
 from crossnet.netfilter.ipset import set_name
 from crossnet.netfilter.iptables import delete_jump
 from crossnet.netfilter.own import TABLE

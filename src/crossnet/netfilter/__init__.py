@@ -11,7 +11,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-from crossnet.values import Address, Network, Ports
+from crossnet.values import Address, Family, Network, Ports
+
+# What nftables calls the families; iptables' tables are of the same two.
+TABLE_FAMILY = {Family.V4: "ip", Family.V6: "ip6"}
 
 
 class Engine(StrEnum):

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
-from crossnet.facts.firewall import TABLE_FAMILY
 from crossnet.facts.question import number, text
-from crossnet.netfilter import Engine
+from crossnet.netfilter import TABLE_FAMILY, Engine
 from crossnet.netfilter.iptables import (
     check_jump,
     delete_jump,

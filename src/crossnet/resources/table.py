@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
-from crossnet.facts.firewall import TABLE_FAMILY
 from crossnet.facts.question import number, text, texts
-from crossnet.netfilter import Accept, Drop, Engine, Table
+from crossnet.netfilter import TABLE_FAMILY, Accept, Drop, Engine, Table
 from crossnet.netfilter.flows import ending
 from crossnet.netfilter.foreign import Tool
 from crossnet.netfilter.iptables import (

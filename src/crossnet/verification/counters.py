@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from crossnet.facts import Facts
-from crossnet.facts.firewall import TABLE_FAMILY, in_kernel
 from crossnet.facts.question import Question
-from crossnet.netfilter import Accept, Counter, Drop, Engine, Rule, Table
+from crossnet.facts.tool_failures import in_kernel
+from crossnet.netfilter import TABLE_FAMILY, Accept, Counter, Drop, Engine, Rule, Table
 from crossnet.netfilter.iptables import own_table, parse_save
 from crossnet.netfilter.iptables_own import PLACES
 from crossnet.netfilter.nft import parse_ruleset
