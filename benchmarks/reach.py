@@ -27,7 +27,7 @@ from crossnet.netfilter.foreign import (
     Tool,
 )
 from crossnet.reach.here import Here
-from crossnet.reach.matching import Local
+from crossnet.reach.matching import OfHost
 from crossnet.reach.packets import TCP, Packets, Space
 from crossnet.reach.rules import Walk
 
@@ -68,7 +68,7 @@ def main() -> None:
     def seconds(packets: Callable[[Space], Packets]) -> float:
         begin = time.process_time()
         space = Space()
-        local = Local(lambda *_: (), lambda *_: None, lambda _: None, lambda *_: (space.none, space.all))
+        local = OfHost(lambda *_: (), lambda *_: None, lambda _: None, lambda *_: (space.none, space.all))
         Walk(space, [table], local).enter(table, chain, Here.of(packets(space)))
         return time.process_time() - begin
 

@@ -24,7 +24,11 @@ from design.factsheet import facts_from
 from facts.recorded import facts_in
 
 CASES = Path(__file__).parent / "cases"
-VERBOSE = ("seed", "old-gateway", "policy-rule-on-the-client")  # nftables, iptables, and a policy rule at boot
+VERBOSE = (
+    "seed",
+    "old-gateway",
+    "policy-rule-on-the-client",
+)  # nftables, iptables, and a policy rule at boot
 GOOD = sorted(path.parent for path in CASES.glob("*/plan.txt"))
 BAD = sorted(path.parent for path in CASES.glob("*/refused.txt"))
 

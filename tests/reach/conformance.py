@@ -524,14 +524,14 @@ def _compare_pieces(
     tables = [table for table in hosts["gateway"].firewall.foreign if not table.dormant]
     together = Family.V4 in Tracking(walks[Piece.FIRST].space, tables, None).families
     passing = [
-        any(leaving.here.may.satisfiable() for leaving in each.visits[0].passage.leaving)
+        any(leaving.here.may.satisfiable() for leaving in each.visits[0].outcome.leaving)
         for each in walks.values()
     ]
     unsure = any(map(_unsure, (each.visits[0] for each in walks.values())))
     for piece, walked in walks.items():
         tracking = Tracking(walked.space, tables, None)
         visits = [] if together and not all(passing) else walked.visits[:1]
-        left = [leaving.here.may for visit in visits for leaving in visit.passage.leaving]
+        left = [leaving.here.may for visit in visits for leaving in visit.outcome.leaving]
         whole = not any((packets & tracking.pieces).satisfiable() for packets in left)
         shape = Piece.WHOLE if whole else piece
         seen = {each for each in requests if each.piece is shape and each.host == "gateway"}
@@ -603,7 +603,7 @@ def _compare(
     expected = [
         (visit.host, leaving.interface, leaving.here.may)
         for visit in visits
-        for leaving in visit.passage.leaving
+        for leaving in visit.outcome.leaving
         if leaving.here.may.satisfiable() and leaving.interface != "lo"
     ]
     side = Field.SOURCE_PORT if "reply" in name else Field.DESTINATION_PORT
@@ -631,9 +631,9 @@ def _compare(
 
 def _unsure(visit: Visit) -> bool:
     """Whether facts do not tell what becomes of the packets at a host, or by which of several ways they leave it."""
-    passage = visit.passage
-    ways = [each for each in passage.leaving if each.here.may.satisfiable()]
-    return (passage.stopped & passage.passed).satisfiable() or len(ways) > 1
+    outcome = visit.outcome
+    ways = [each for each in outcome.leaving if each.here.may.satisfiable()]
+    return (outcome.stopped & outcome.passed).satisfiable() or len(ways) > 1
 
 
 def _as(space: Space, seen: Seen, side: Field, ports: bool) -> Packets:

@@ -225,7 +225,7 @@ def test_a_flow_that_a_flowtable_takes_is_told() -> None:
     gateway = with_chain(HEALTHY, "ip", at("forward"), Offload("fast"))
     question = Asked("app", (TARGET,), (Traffic.from_text("icmp"),))
     walked = Walked(question, {"app": APP, "gateway": gateway})
-    effects = [each.effect for visit in walked.visits for each in visit.passage.decisions]
+    effects = [each.effect for visit in walked.visits for each in visit.outcome.decisions]
     assert Effect.OFFLOADS in effects
 
 

@@ -195,7 +195,7 @@ def leaving(gateway: Facts, sources: str, *targets: str) -> dict[tuple[str, str]
     question = Asked("gateway", tuple(map(ip_network, targets)), (), (ip_network(sources),), ingress="eth1")
     walked = Walked(question, {"gateway": gateway})
     space, found = walked.space, {}
-    for each in walked.visits[0].passage.leaving:
+    for each in walked.visits[0].outcome.leaving:
         for field in (Field.SOURCE4, Field.CT_SOURCE4, Field.CT_DESTINATION4):
             assert len(space.values_of(each.here.fixed, field)) <= 2
         for first in space.values_of(each.here.fixed, Field.CT_SOURCE4):

@@ -40,7 +40,7 @@ from crossnet.netfilter.foreign import (
     Why,
 )
 from crossnet.reach.here import Here
-from crossnet.reach.matching import Local
+from crossnet.reach.matching import OfHost
 from crossnet.reach.packets import INVALID, NEW, TCP, UDP, UNTRACKED, Packets, Space
 from crossnet.reach.rules import IP, Effect, Walk
 from crossnet.values import Address, Family
@@ -90,7 +90,7 @@ def walked(space: Space, packets: Packets, *tables: Table) -> tuple[Here, Walk]:
     def choose(_: Translation, __: str, ___: Family, part: Packets) -> list[tuple[Packets, Address]]:
         return [(part, ip_address("192.0.2.9"))]
 
-    local = Local(choose, lambda *_: None, lambda _: None, lambda *_: (space.none, space.all))
+    local = OfHost(choose, lambda *_: None, lambda _: None, lambda *_: (space.none, space.all))
     walk = Walk(space, tables, local)
     here = Here.of(packets)
     for _, of, each in walk.base_chains("forward", IP):

@@ -194,7 +194,7 @@ def _others(
 
     tracked = True
     for visit in (*walked.visits, *walked.back):
-        for decision in visit.passage.decisions:
+        for decision in visit.outcome.decisions:
             if decision.effect is Effect.NOT_TRACKED and passage.crossing.translate is not Translate.NONE:
                 tracked = False
                 yield _keep_from_tracking, visit.host, _rule(decision.place, decision.text)
@@ -226,8 +226,8 @@ def _elsewhere(passage: Passage, walked: Walked) -> Iterator[tuple[Tell, str, st
     """Where the gateway does not send them by the crossing's interface, and the route or rule by which it does not."""
     for visits, meant in ((walked.visits, passage.egress), (walked.back, passage.ingress)):
         for visit in (visit for visit in visits if visit.host == passage.gateway):
-            astray = {each.interface for each in visit.passage.leaving if each.here} - {meant, "lo"}
-            for way in visit.passage.ways:
+            astray = {each.interface for each in visit.outcome.leaving if each.here} - {meant, "lo"}
+            for way in visit.outcome.ways:
                 if way.device in astray:
                     yield _leave, passage.gateway, f"by {way.device} and not by {meant}: {_way(way)}"
 

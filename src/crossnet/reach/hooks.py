@@ -13,7 +13,7 @@ from crossnet.facts import Facts
 from crossnet.netfilter.foreign import Chain, Field, Table, Tool
 from crossnet.reach.blockers import Blockers
 from crossnet.reach.here import Answer, Here
-from crossnet.reach.matching import Local
+from crossnet.reach.matching import OfHost
 from crossnet.reach.order import Step, by_priority, entered
 from crossnet.reach.packets import NEW, Packets, Space
 from crossnet.reach.rules import IP, NAT_PRIORITY, Walk
@@ -28,7 +28,7 @@ _BRIDGED = {"prerouting": 0, "forward": 0, "postrouting": 1 << 31}
 class Hooks:
     """Every hook of one host; `flows` is what it remembers of requests, where answers come to it."""
 
-    def __init__(self, facts: Facts, space: Space, local: Local, flows: Packets | None) -> None:
+    def __init__(self, facts: Facts, space: Space, local: OfHost, flows: Packets | None) -> None:
         self.facts, self.space = facts, space
         self.walk = Walk(space, facts.firewall.foreign, local)
         self.tracking = Tracking(space, self.walk.tables, flows)

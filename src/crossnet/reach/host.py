@@ -41,7 +41,7 @@ class Leaving:
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
+class Outcome:
     """What became of packets at one host; `stopped` and `passed` are those that perhaps are, as things are.
 
     A packet in only one of them surely is. Both speak of packets as they came; `flows` is what connection tracking
@@ -93,7 +93,7 @@ class HostWalk:
 
     # ---- directions ---------------------------------------------------------------------------------
 
-    def received(self, here: Here, ingress: str) -> Passage:
+    def received(self, here: Here, ingress: str) -> Outcome:
         """What becomes of packets that come by an interface; a port of a bridge or bond takes them up to it."""
         here = self._arrived(here, ingress)
         link = self.facts.link(ingress)
@@ -118,7 +118,7 @@ class HostWalk:
         delivered, routed = self._routed_in(here, ingress)
         return self._ended(routed, self._input(delivered, ingress))
 
-    def bridged(self, here: Here, port: str) -> Passage:
+    def bridged(self, here: Here, port: str) -> Outcome:
         """What becomes of frames for others that come by a port of a bridge."""
         here = self._arrived(here, port)
         link = self.facts.link(port)
@@ -127,7 +127,7 @@ class HostWalk:
             [Leaving(name, None, self._shaped(part, name)) for name, part in parts], self.none
         )
 
-    def sent(self, here: Here) -> Passage:
+    def sent(self, here: Here) -> Outcome:
         """What becomes of packets that the host sends; a source of 0 is chosen by the host."""
         space = self.space
         here = self._arrived(here, "")
@@ -180,7 +180,7 @@ class HostWalk:
         fits = space.among((Field.LENGTH,), Numbers(((0, min(link.mtu, 65535)),)))
         return here.through(lambda packets: packets & fits)
 
-    def _ended(self, routed: Here, delivered: Here) -> Passage:
+    def _ended(self, routed: Here, delivered: Here) -> Outcome:
         space = self.space
         routed = self.hooks.ip("postrouting", routed, "")
         leaving: list[Leaving] = []
@@ -203,14 +203,14 @@ class HostWalk:
                 here = here.failing(to).joined(part)
         return here
 
-    def _passed(self, leaving: list[Leaving], delivered: Here) -> Passage:
+    def _passed(self, leaving: list[Leaving], delivered: Here) -> Outcome:
         space = self.space
         passed = delivered.may | space.any_of(each.here.may for each in leaving)
         everything = delivered.fixed | space.any_of(each.here.fixed for each in leaving)
         passed = self.tracking.first(passed) | self.blockers.doubtful
         if self.walk.chose:
             self.blockers.doubt(passed)
-        return Passage(
+        return Outcome(
             tuple(leaving),
             delivered,
             tuple(self.blockers.found),

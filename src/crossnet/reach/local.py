@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from crossnet.facts import Facts
 from crossnet.netfilter.foreign import Field, Numbers, ReversePath, Translation
-from crossnet.reach.matching import Local
+from crossnet.reach.matching import OfHost
 from crossnet.reach.packets import Packets, Space
 from crossnet.reach.routing import Routing
 from crossnet.reach.sources import Sources
@@ -31,14 +31,14 @@ _HARDWARE = {
 }
 
 
-def local_of(facts: Facts, space: Space, routing: Routing, sources: Sources) -> Local:
+def local_of(facts: Facts, space: Space, routing: Routing, sources: Sources) -> OfHost:
     """What a host answers to its rules."""
     host = _Host(facts, space, routing, sources)
-    return Local(host.chosen, host.typed, host.link_types, host.way_back)
+    return OfHost(host.chosen, host.typed, host.link_types, host.way_back)
 
 
 class _Host:
-    """What `Local` asks, answered from the facts of one host and the ways that its packets were led."""
+    """What `OfHost` asks, answered from the facts of one host and the ways that its packets were led."""
 
     def __init__(self, facts: Facts, space: Space, routing: Routing, sources: Sources) -> None:
         self.facts, self.space, self.routing, self.sources = facts, space, routing, sources

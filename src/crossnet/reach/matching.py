@@ -44,7 +44,7 @@ Entries = Sequence[tuple[tuple[Values, ...], Result]]
 
 
 @dataclass(frozen=True, slots=True)
-class Local:
+class OfHost:
     """What a rule asks of the host itself.
 
     `choose` gives the addresses of an interface that packets which leave (or came) by it can be given, `typed` the
@@ -69,7 +69,7 @@ def _name(table: Table) -> _Name:
 class Matching:
     """The tests of one host's rules, for the packets of one question."""
 
-    def __init__(self, space: Space, local: Local) -> None:
+    def __init__(self, space: Space, local: OfHost) -> None:
         self.space, self.local = space, local
         self.later = False  # whether later fragments are among the packets
         self._answers: dict[tuple[_Name, bool, Test | AnyOf | Perhaps], tuple[Answer, tuple[str, ...]]] = {}

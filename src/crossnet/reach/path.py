@@ -15,7 +15,7 @@ from crossnet.facts.sysctls import arp_ignore
 from crossnet.netfilter.foreign import Field, Numbers
 from crossnet.reach.blockers import Blocker
 from crossnet.reach.here import Answer, Here
-from crossnet.reach.host import HostWalk, Leaving, Passage
+from crossnet.reach.host import HostWalk, Leaving, Outcome
 from crossnet.reach.packets import ICMP, ICMP6, TCP, UDP, Packets, Space, address_field
 from crossnet.reach.rules import Effect
 from crossnet.values import Address, Family, Network, Ports, Protocol, Traffic, contains, family_of
@@ -135,7 +135,7 @@ class Visit:
 
     host: str
     interface: str
-    passage: Passage
+    outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +219,7 @@ class Walked:
         self.visits, self.ends = self.walk(space, [(asked.host, asked.ingress or None, first)], {})
         flows: dict[str, Packets] = {}
         for visit in self.visits:
-            flows[visit.host] = flows.get(visit.host, space.none) | visit.passage.flows
+            flows[visit.host] = flows.get(visit.host, space.none) | visit.outcome.flows
         self.turned = space.turned()
         arriving, self.missing = self.answers(self.turned, self.ends)
         self.back, ends = self.walk(self.turned, arriving, flows)
@@ -270,15 +270,15 @@ class Walked:
                 dont_fragment=self.asked.dont_fragment and not flows,
             )
             if ingress is None:
-                passage = host.sent(here)
+                outcome = host.sent(here)
             elif self.asked.bridged and name == self.asked.host:
-                passage = host.bridged(here, ingress)
+                outcome = host.bridged(here, ingress)
             else:
-                passage = host.received(here, ingress)
-            visits.append(Visit(name, ingress or "", passage))
-            if passage.delivered:
-                ends.append(End(name, ingress or "lo", True, passage.delivered))
-            for leaving in passage.leaving:
+                outcome = host.received(here, ingress)
+            visits.append(Visit(name, ingress or "", outcome))
+            if outcome.delivered:
+                ends.append(End(name, ingress or "lo", True, outcome.delivered))
+            for leaving in outcome.leaving:
                 following, rest = self._following(space, name, leaving, visits)
                 waiting += following
                 if rest:
@@ -426,7 +426,7 @@ def _stopping(
     passed = here.may & ~here.surely
     blocker = Blocker(code, host, interface, hook, words, certain, now, packets=here.fixed)
     nothing = Here.of(space.none)
-    return Visit(host, interface, Passage((), nothing, (blocker,), (), here.may, passed, space.none))
+    return Visit(host, interface, Outcome((), nothing, (blocker,), (), here.may, passed, space.none))
 
 
 def _one_segment(one: Link, other: Link) -> bool:
@@ -453,8 +453,8 @@ def reached(walked: Walked) -> Reached:
 
 def _journey(visits: list[Visit], ends: list[End], client: str, missing: tuple[Blocker, ...] = ()) -> Journey:
     """One direction, told in its order."""
-    blockers = (*missing, *(each for visit in visits for each in visit.passage.blockers))
-    decisions = [(visit.host, each) for visit in visits for each in visit.passage.decisions]
+    blockers = (*missing, *(each for visit in visits for each in visit.outcome.blockers))
+    decisions = [(visit.host, each) for visit in visits for each in visit.outcome.decisions]
     translations = tuple(
         dict.fromkeys(
             Translated(host, each.place.chain, each.text)
@@ -462,16 +462,16 @@ def _journey(visits: list[Visit], ends: list[End], client: str, missing: tuple[B
             if each.effect is Effect.TRANSLATES
         )
     )
-    unknown = [each.doubts for each in blockers] + [visit.passage.doubts for visit in visits]
+    unknown = [each.doubts for each in blockers] + [visit.outcome.doubts for visit in visits]
     doubts = tuple(dict.fromkeys(words for each in unknown for words in each))
     arrives = any(end.here.may.satisfiable() for end in ends)
-    stopped = any(visit.passage.stopped.satisfiable() for visit in visits)
-    either = any((visit.passage.stopped & visit.passage.passed).satisfiable() for visit in visits)
+    stopped = any(visit.outcome.stopped.satisfiable() for visit in visits)
+    either = any((visit.outcome.stopped & visit.outcome.passed).satisfiable() for visit in visits)
     doubtful = any(
-        visit.passage.passed.satisfiable()
+        visit.outcome.passed.satisfiable()
         and not (
-            visit.passage.delivered.may.satisfiable()
-            or any(leaving.here.may.satisfiable() for leaving in visit.passage.leaving)
+            visit.outcome.delivered.may.satisfiable()
+            or any(leaving.here.may.satisfiable() for leaving in visit.outcome.leaving)
         )
         for visit in visits
     )

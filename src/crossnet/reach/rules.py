@@ -45,7 +45,7 @@ from crossnet.netfilter.foreign import (
     VerdictMap,
 )
 from crossnet.reach.here import Answer, Here
-from crossnet.reach.matching import Local, Matching, by_result
+from crossnet.reach.matching import Matching, OfHost, by_result
 from crossnet.reach.packets import INVALID, UNTRACKED, Packets, Space
 from crossnet.reach.translation import DESTINATION, NAT_STATUS, translated
 
@@ -130,7 +130,7 @@ class _At:
 class Walk:
     """One host's rules, walked with the packets of one question."""
 
-    def __init__(self, space: Space, tables: Iterable[Table], local: Local) -> None:
+    def __init__(self, space: Space, tables: Iterable[Table], local: OfHost) -> None:
         self.space = space
         self.tables = [table for table in tables if not table.dormant]
         self.local, self.matching = local, Matching(space, local)
