@@ -76,6 +76,13 @@ CODES = {
             "Rename the interface on the host, or cross through another one.",
         ),
         Code(
+            "interface-in-vrf",
+            "The crossing would come or leave by an interface that is a part of a VRF.",
+            "The kernel forwards what comes by such an interface as if it came by the VRF, so that rules which name "
+            "the interface never match it.",
+            "Cross through interfaces that are in no VRF, or take the interface out of it.",
+        ),
+        Code(
             "destination-on-link",
             "The client already stands in the destination's network.",
             "The destination lies inside the network of one of the client's addresses.",

@@ -5,6 +5,7 @@
       eth0 10.0.43.15/24
       route default via 10.0.43.1 dev eth0
       rule 5270: from all lookup 52
+      told 10.9.0.0/16 metric 10
     gateway:
       eth1 10.0.43.101/24
       eth0 10.0.44.63/24 mtu 1400
@@ -33,7 +34,7 @@ from crossnet.facts.firewall import Firewall
 from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.lookups import Answered, Lookup, parse_lookup
 from crossnet.facts.policy import PolicyRule, parse_rules
-from crossnet.facts.routes import Hop, Route, default_network
+from crossnet.facts.routes import Hop, Route, default_network, parse_routes
 from crossnet.facts.sysctls import BootSetting, interface_setting
 from crossnet.netfilter import Accept, Chain, Drop, Rule, Table, foreign
 from crossnet.netfilter.own import HOOKS, TABLE
@@ -119,6 +120,8 @@ def _read(sheet: _Sheet, words: list[str]) -> None:
     match words:
         case ["route", *rest]:
             sheet.routes.append(route(" ".join(rest)))
+        case ["told", *rest]:  # in the words of an `ip` that tells less, busybox's
+            sheet.routes += parse_routes(" ".join(rest) + "\n", Family.V4)
         case ["rule", priority, *rest]:
             sheet.rules.append(_rule(int(priority.removesuffix(":")), rest))
         case ["sysctl", name, value]:
@@ -166,7 +169,7 @@ def _read(sheet: _Sheet, words: list[str]) -> None:
 
 def _link(name: str, words: list[str]) -> Link:
     left = iter(words)
-    mtu, up, kind = 1500, True, ""
+    mtu, up, kind, master, table = 1500, True, "", "", ""
     addresses: list[LinkAddress] = []
     for word in left:
         if word == "mtu":
@@ -175,6 +178,10 @@ def _link(name: str, words: list[str]) -> Link:
             up = False
         elif word == "bridge":
             kind = word
+        elif word == "vrf":
+            kind, table = word, next(left)
+        elif word == "master":
+            master = next(left)
         elif word == "leased":
             addresses[-1] = replace(addresses[-1], leased=True, lifetime=int(next(left)))
         elif word == "advertised":
@@ -184,7 +191,7 @@ def _link(name: str, words: list[str]) -> Link:
         else:
             own, _, prefix = word.partition("/")
             addresses.append(LinkAddress(address(own), int(prefix)))
-    return Link(name, mtu, up, tuple(addresses), kind)
+    return Link(name, mtu, up, tuple(addresses), kind, master, table=table)
 
 
 def _foreign(saved: Mapping[str, list[str]]) -> tuple[foreign.Table, ...]:

@@ -212,10 +212,12 @@ def ingress_towards(q: Question, network: Network) -> str:
         return q.crossing.ingress
     devices = sorted(devices_of(matching(q.gateway.routes, network)) or _by_kernel(q.gateway, network))
     if not devices:
+        untold = [route for route in matching(q.gateway.routes, network) if route.unknown]
+        whole = f" that its `ip` tells whole ({untold[0]}: {untold[0].unknown})" if untold else ""
         raise Refused(
             q.refusal(
                 "no-route-to-client",
-                f"{q.gateway.host} has no route to the client {show_network(network)}: "
+                f"{q.gateway.host} has no route to the client {show_network(network)}{whole}: "
                 "no reply would find its way back",
                 f"Give {q.gateway.host} a route to it, or take it out of `from`.",
             )

@@ -59,6 +59,13 @@ def _of_all(routes: Iterable[tuple[Route, ...]]) -> tuple[Route, ...]:
 
 
 def _no_route(q: Question, network: Network, found: Sequence[Route], *, by_kernel: bool = False) -> Refusal:
+    if untold := [route for route in found if route.unknown]:
+        return q.refusal(
+            "no-route",
+            f"the route of {q.gateway.host} to {show_network(network)} is not told whole by its `ip`: {untold[0]} "
+            f"({untold[0].unknown})",
+            f"Install iproute2 on {q.gateway.host}, or give it a route to {show_network(network)} with one next hop.",
+        )
     through = f" through {q.crossing.egress}" if q.crossing.egress else ""
     who = " its kernel, asked with `ip route get`, takes" if by_kernel else ""
     seen = f":{who} {found[0]}" if found else ""

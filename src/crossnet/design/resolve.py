@@ -50,6 +50,8 @@ def _passage(q: Question) -> Passage:
     used |= {(client.host, client.interface) for client in clients if client.host and client.interface}
     if unusable := [_unusable(q, host, name) for host, name in sorted(used) if not _is_usable(name)]:
         raise Refused(*unusable)
+    if parts := [refusal for name in dict.fromkeys((ingress, egress)) for refusal in _in_a_vrf(q, name)]:
+        raise Refused(*parts)
     # A managed client stands on a network of the gateway itself.
     admitted = [client.network for client in clients if client.host is None]
     return Passage(
@@ -108,6 +110,20 @@ def _unusable(q: Question, host: str, name: str) -> Refusal:
         if name == "lo"
         else f"Rename it there (`ip link set dev OLD name NEW`), or choose another interface of {host}.",
     )
+
+
+def _in_a_vrf(q: Question, name: str) -> Iterator[Refusal]:
+    """What comes by a port of a VRF meets the rules as if it had come by the VRF (drivers/net/vrf.c, vrf_ip_rcv)."""
+    link = q.gateway.link(name)
+    vrf = q.gateway.link(link.master) if link and link.master else None
+    if vrf is not None and vrf.kind == "vrf":
+        yield q.refusal(
+            "interface-in-vrf",
+            f"{name} of {q.gateway.host} is a part of the VRF {vrf.name}: crossnet's rules name interfaces, and what "
+            f"comes by {name} is forwarded as if it came by {vrf.name}",
+            f"Choose interfaces of {q.gateway.host} that are in no VRF, or take {name} out of it "
+            f"(`ip link set dev {name} nomaster`).",
+        )
 
 
 def _beyond_routers(q: Question, networks: Iterable[Network]) -> tuple[Network, ...]:
