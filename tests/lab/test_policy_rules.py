@@ -109,6 +109,21 @@ def test_a_gateway_whose_rules_lead_requests_elsewhere(lab_up: Callable[..., Lab
     assert b.differences(before) == []
 
 
+def test_a_client_whose_firewall_marks_what_it_sends(lab_up: Callable[..., Lab]) -> None:
+    b = Bench(lab_up("seed"))
+    b.check(
+        "app",
+        "ip route add blackhole default table 7; ip rule add pref 90 fwmark 1 lookup 7;"
+        "iptables -t mangle -A OUTPUT -p icmp -j MARK --set-mark 1",
+    )
+    spec = b.spec("to: 10.0.44.0/24")
+    b.apply(spec)
+    assert b.pings("app", "10.0.44.1")
+    b.check("app", "ip rule del pref 89")
+    assert not b.pings("app", "10.0.44.1")
+    b.undo(spec)
+
+
 def own(b: Bench, host: str, family: int) -> list[str]:
     """The policy rules that look a destination up in the main table."""
     listed = b.check(host, f"ip -{family} rule")
