@@ -119,6 +119,22 @@ def test_a_route_of_crossnets_own_goes_another_way_where_the_tool_tells_of_none_
             )
 
 
+def test_exported_scripts_do_and_undo_it_with_the_least_tools(least: Place) -> None:
+    least.check("controller", "cat > /tmp/crossnet.yaml", stdin=SPEC.encode())
+    least.check("controller", "rm -rf /tmp/out")
+    least.crossnet("export -q --format sh --out /tmp/out").check()
+    scripts = {host: least.check("controller", f"cat /tmp/out/{host}.sh") for host in reversed(HOSTS)}
+    for host, script in scripts.items():
+        least.check(host, "cat > /tmp/change.sh; sh /tmp/change.sh", stdin=script.encode())
+    assert least.bench.pings("app", "10.0.44.1")
+    assert "No changes." in least.crossnet("plan -q").check().text
+    for host in HOSTS:
+        assert "All of it is made already" in least.check(host, "sh /tmp/change.sh")
+        assert "is as it was when" in least.check(host, "sh /tmp/change.sh undo; rm /tmp/change.sh")
+    assert "10.0.44.0/24" not in least.check("app", "ip route")
+    assert not least.bench.pings("app", "10.0.44.1")
+
+
 def test_a_promise_that_does_not_hold_is_rolled_back_with_old_tools(aged: Place) -> None:
     broken = SPEC.replace("icmp/10.0.44.1", "icmp/10.0.44.200")
     aged.check("controller", "cat > /tmp/crossnet.yaml", stdin=broken.encode())

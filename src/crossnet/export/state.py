@@ -7,6 +7,7 @@ Where no namespace can be made they count as different, and are loaded again, wh
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -184,11 +185,24 @@ def _policy_rule(rule: PolicyRule, there: bool) -> Test:
 
 
 def _route(resource: RouteResource, there: bool) -> Test:
+    """By what `ip` prints: of 3.10 it cannot be asked for a metric, and of busybox for nothing but the destination.
+
+    Another one's route to the same network has another metric, or another protocol where `ip` prints one.
+    """
     route = resource.route
-    words = ["ip", f"-{family_of(route.destination).value}", "route", "show", str(route.destination)]
+    wanted: list[tuple[str, object]] = []
     if there:
-        ways = (("via", route.via), ("dev", route.device), ("src", route.source))
-        words += [word for name, way in ways if way for word in (name, str(way))]
-    # Another one's route to the same network has another protocol or metric.
-    words += ["proto", route.protocol, "metric", str(route.metric)]
-    return Test(f"{'' if there else '! '}{shlex.join(words)} | grep -q .")
+        wanted += [("via", route.via), ("dev", route.device), ("src", route.source)]
+    wanted += [("metric", route.metric or None)]
+    lines = ["s/$/ /", f"/ proto /{{/ proto {_pattern(route.protocol)} /!d;}}"]
+    lines += [f"/ {name} {_pattern(str(value))} /!d" for name, value in wanted if value is not None]
+    lines += [] if route.metric else ["/ metric /d"]
+    words = ["ip", f"-{family_of(route.destination).value}", "route", "show", str(route.destination)]
+    return Test(
+        f"{'' if there else '! '}{shlex.join(words)} | sed {shlex.quote('; '.join(lines))} | grep -q ."
+    )
+
+
+def _pattern(word: str) -> str:
+    """A basic regular expression that matches this very word."""
+    return re.sub(r"[].[*^$/\\]", r"\\\g<0>", word)
