@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 import pytest
 
+from crossnet.netfilter import ipset_save
 from crossnet.netfilter.foreign import Field, Named, Names, Numbers, Rows, Set, Test
-from crossnet.netfilter.ipset_save import IpSet, parse_ipset_save, set_tests
+from crossnet.netfilter.ipset_save import Held, IpSet, parse_ipset_save, set_tests
 
 
 def four(*texts: str) -> Numbers:
@@ -234,3 +236,24 @@ def test_a_line_end_in_a_comment_ends_no_line() -> None:
 def test_a_line_that_no_ipset_prints_is_told() -> None:
     with pytest.raises(ValueError, match="Kernel error"):
         parse_ipset_save("ipset v7.17: Kernel error received: Operation not permitted\n")
+
+
+def test_members_are_read_when_somebody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    whole = ipset_save._set
+
+    def noting(name: str, *rest: Any) -> IpSet:
+        read.append(name)
+        return whole(name, *rest)
+
+    monkeypatch.setattr(ipset_save, "_set", noting)
+    sets = parse_ipset_save(
+        "create a hash:ip\nadd a 10.0.0.1\ncreate b hash:ip,port\nadd b 10.0.0.1,icmp:8/0\n"
+    )
+    assert (list(sets), read) == (["a", "b"], [])
+    held = Held(sets)
+    assert held["b (icmp)"].members is not None
+    assert read == ["b"]
+    assert held.get("c") is None
+    assert held.get("b (physdev)") is None
+    assert sorted(held) == ["a", "b", "b (icmp)"]

@@ -11,13 +11,16 @@ tells what is not understood from what depends on the moment (a limit, a quota, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from types import MappingProxyType
+from typing import Generic, TypeVar
 
 from crossnet.netfilter import Counter
+
+T = TypeVar("T")
 
 
 class Tool(StrEnum):
@@ -435,3 +438,22 @@ class Table:
     ipsets: Mapping[str, Set] = field(default_factory=lambda: MappingProxyType({}))
     dormant: bool = False
     read: bool = True
+
+
+class Lazily(Mapping[str, T], Generic[T]):
+    """Values by name, each made when it is asked for."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], T]]) -> None:
+        self._makers = makers
+        self._made: dict[str, T] = {}
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._made:
+            self._made[name] = self._makers[name]()
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)

@@ -7,13 +7,14 @@ the rule says (`src,dst`). From the kernel's net/netfilter/ipset/*.c, ipset(8), 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from socket import AF_INET, AF_INET6, inet_pton
 
-from crossnet.netfilter.foreign import AnyOf, Field, Named, Names, Numbers, Rows, Set, Test, Values
+from crossnet.netfilter.foreign import AnyOf, Field, Lazily, Named, Names, Numbers, Rows, Set, Test, Values
 from crossnet.netfilter.protocol_names import PROTOCOLS
 from crossnet.netfilter.xtables_names import ICMP, ICMP_TYPES, ICMPV6, ICMPV6_TYPES
 from crossnet.netfilter.xtables_words import split_lines, split_words
@@ -85,20 +86,20 @@ class IpSet:
         return tuple(each for _, each in self.held)
 
 
-def parse_ipset_save(text: str, filled: AbstractSet[str] = frozenset()) -> dict[str, IpSet]:
+def parse_ipset_save(text: str, filled: AbstractSet[str] = frozenset()) -> Mapping[str, IpSet]:
     """Every set that `ipset save` prints, of ipset 4 to 7; `filled` are those that rules of the host add to.
 
-    ValueError for a line that ipset does not print.
+    The lines are only sorted to their sets; what the members of one say is read when somebody asks for it. ValueError
+    for a line that ipset does not print.
     """
     created: dict[str, tuple[str, list[str]]] = {}
-    members: dict[str, list[tuple[str, str]]] = {}
+    members: dict[str, list[str]] = {}
     for line in split_lines(text):
         verb, _, rest = line.partition(" ")
         if verb in _ADD:
             name, _, rest = rest.partition(" ")
             if name in members:
-                member, _, options = rest.strip().partition(" ")
-                members[name].append((member, options))
+                members[name].append(rest)
                 continue
         if verb in _CREATE:
             words = split_words(rest)
@@ -109,10 +110,30 @@ def parse_ipset_save(text: str, filled: AbstractSet[str] = frozenset()) -> dict[
         if verb in ("COMMIT", "") or verb.startswith("#") or not line.strip():
             continue
         raise ValueError(f"not a line of `ipset save`: {line!r}")
-    return {
-        name: _set(name, kind, options, members[name], name in filled)
-        for name, (kind, options) in created.items()
-    }
+    return Lazily(
+        {
+            name: partial(_set, name, kind, options, members[name], name in filled)
+            for name, (kind, options) in created.items()
+        }
+    )
+
+
+class Held(Mapping[str, Set]):
+    """What stands in a table for the ipsets of a host, by name: read when somebody asks for it."""
+
+    def __init__(self, sets: Mapping[str, IpSet]) -> None:
+        self._sets = sets
+
+    def __getitem__(self, name: str) -> Set:
+        # Behind a blank stands which part of the ipset it is; no ipset has one in its name.
+        ipset = self._sets[name.partition(" ")[0]]
+        return {each.name: each for each in ipset.sets}[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return (each.name for ipset in self._sets.values() for each in ipset.sets)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def set_tests(
@@ -164,14 +185,15 @@ def matches_set(tests: tuple[Test, ...], negated: bool) -> Test | AnyOf | None:
 # ---- one set ----------------------------------------------------------------------------------------
 
 
-def _set(name: str, kind: str, options: list[str], members: list[tuple[str, str]], is_filled: bool) -> IpSet:
+def _set(name: str, kind: str, options: list[str], members: list[str], is_filled: bool) -> IpSet:
     said = {
         word.lstrip("-"): options[at + 1] if at + 1 < len(options) else "" for at, word in enumerate(options)
     }
     parts = tuple(kind.partition(":")[2].split(","))
     settled = not is_filled and "forceadd" not in said
     plain: list[tuple[str, bool]] = []
-    for member, text in members:
+    for line in members:
+        member, _, text = line.strip().partition(" ")
         nomatch = False
         if text:
             words = _COMMENT.sub("", " " + text).split()

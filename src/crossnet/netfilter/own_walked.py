@@ -10,9 +10,8 @@ from typing import TypeVar
 
 from crossnet import netfilter as own
 from crossnet.netfilter import Engine, foreign
-from crossnet.netfilter.foreign import Field, Names, Numbers, Statement, Tool
+from crossnet.netfilter.foreign import Field, Lazily, Names, Numbers, Statement, Tool
 from crossnet.netfilter.iptables_own import PLACES
-from crossnet.netfilter.nft_foreign.ruleset import Lazily
 from crossnet.netfilter.own import TABLE
 from crossnet.netfilter.protocol_names import PROTOCOLS
 from crossnet.values import Network

@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from types import MappingProxyType
 
 from crossnet.netfilter.foreign import Chain, Hook, Rule, Set, Table, Tool
-from crossnet.netfilter.ipset_save import IpSet
+from crossnet.netfilter.ipset_save import Held, IpSet
 from crossnet.netfilter.xtables_options import Surroundings
 from crossnet.netfilter.xtables_rule import read_rule
 from crossnet.netfilter.xtables_words import split_lines
@@ -38,7 +38,7 @@ def parse_save(
     rule of a chain that nobody declared, becomes an unknown rule of its own.
     """
     tables: list[Table] = []
-    held = MappingProxyType({each.name: each for ipset in sets.values() for each in ipset.sets})
+    held = Held(sets)
     block: _Block | None = None
     last = ""
     for line in split_lines(text):

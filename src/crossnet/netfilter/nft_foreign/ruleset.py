@@ -12,9 +12,9 @@ from array import array
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-from crossnet.netfilter.foreign import Chain, Hook, Map, NamedMap, Rule, Set, Table, Tool
+from crossnet.netfilter.foreign import Chain, Hook, Lazily, Map, NamedMap, Rule, Set, Table, Tool
 from crossnet.netfilter.nft_foreign.maps import given, kinds, pairs
 from crossnet.netfilter.nft_foreign.rule import read_rule
 from crossnet.netfilter.nft_foreign.values import NotUnderstood, members, row
@@ -32,27 +32,6 @@ _NAME = re.compile(r'[^\s{},"]+')
 _DECODER = json.JSONDecoder(strict=False)  # a comment may hold any character
 # What an element or a whole set can have beside its value that lets it change or hold only now and then.
 _PASSING = frozenset({"timeout", "expires", "limit", "quota", "ct count"})
-
-T = TypeVar("T")
-
-
-class Lazily(Mapping[str, T], Generic[T]):
-    """Values by name, each made when it is asked for."""
-
-    def __init__(self, makers: Mapping[str, Callable[[], T]]) -> None:
-        self._makers = makers
-        self._made: dict[str, T] = {}
-
-    def __getitem__(self, name: str) -> T:
-        if name not in self._made:
-            self._made[name] = self._makers[name]()
-        return self._made[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._makers)
-
-    def __len__(self) -> int:
-        return len(self._makers)
 
 
 @dataclass(slots=True)
