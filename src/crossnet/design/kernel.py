@@ -98,7 +98,7 @@ def forwarded(rules: Rules, source: Network, destination: Network, iif: str) -> 
     is what the kernel goes by then.
     """
     facts = rules.facts
-    if _has_own_rules(facts, family_of(destination)):
+    if not facts.lookups or _has_own_rules(facts, family_of(destination)):
         return None
     target, own = sample(facts, destination), sample(facts, source)
     if target is None or own is None:
@@ -142,7 +142,7 @@ def refused(facts: Facts, passage: Passage) -> Iterator[tuple[Lookup, str]]:
     A host that does not forward yet refuses all of them. Where a rule may lead some elsewhere, the kernel speaks of one
     packet only, and the reason may be that rule.
     """
-    if _has_own_rules(facts, passage.family) or not _forwards(facts, passage):
+    if not facts.lookups or _has_own_rules(facts, passage.family) or not _forwards(facts, passage):
         return
     rules = _rules(facts, passage)
     for client in passage.clients:
