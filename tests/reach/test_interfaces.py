@@ -12,7 +12,7 @@ from crossnet.facts import Facts
 from crossnet.facts.links import Link, parse_links
 from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import parse_routes
-from crossnet.netfilter.foreign import Field, Numbers
+from crossnet.netfilter.foreign import Field, Numbers, Table, Tool
 from crossnet.reach.local import local_of
 from crossnet.reach.packets import Space
 from crossnet.reach.path import Asked, Disposition, reach
@@ -131,6 +131,13 @@ def test_a_setting_of_forwarding_that_is_not_told_leaves_the_answer_open(family:
         hosts["gateway"] = replace(gateway, sysctls=MappingProxyType({name: value}))
         answer = reach(Asked("app", (ip_network(f"{far}1"),), ICMP), hosts).request
         assert [each.code for each in answer.blockers] == code
+
+
+def test_a_table_of_a_family_that_nobody_knows_sees_no_packets() -> None:
+    of_another = Table(Tool.NFT, "another", "t", MappingProxyType({}))
+    known = with_rules(GATEWAY, SNAT)
+    strange = replace(known, firewall=replace(known.firewall, foreign=(of_another, *known.firewall.foreign)))
+    assert asked(APP, strange, "icmp").passes
 
 
 def test_loopback_addresses_from_outside_pass_where_the_setting_lets_them() -> None:

@@ -114,7 +114,9 @@ class Tracking:
     @cached_property
     def families(self) -> frozenset[Family]:
         """The families whose packets connection tracking sees: the kernel begins when a rule asks for it."""
-        found = {family for table in self._tables if _tracks(table) for family in _FAMILIES[table.family]}
+        found = {
+            family for table in self._tables if _tracks(table) for family in _FAMILIES.get(table.family, ())
+        }
         return frozenset(found)
 
     @cached_property
@@ -218,7 +220,7 @@ def _beginning(space: Space) -> Packets:
 
 _HOOKS = frozenset({"prerouting", "input", "forward", "output", "postrouting"})
 
-# What the tables of a family have in their packets
+# What the tables of a family have in their packets; one that is not known has nothing that is IP.
 _FAMILIES = {
     "ip": (Family.V4,),
     "ip6": (Family.V6,),
@@ -254,7 +256,9 @@ def fields_of(statement: Statement) -> Iterator[Field]:
 
 def _asks_for_the_first(tables: Iterable[Table], family: Family) -> bool:
     """Whether a rule translates packets of a family, or asks what a flow's first packet was."""
-    entered = [table for table in tables if family in _FAMILIES[table.family] and table.family != "netdev"]
+    entered = [
+        table for table in tables if family in _FAMILIES.get(table.family, ()) and table.family != "netdev"
+    ]
     if any(
         chain.hook is not None and chain.hook.type == "nat" and chain.count
         for table in entered
