@@ -148,6 +148,18 @@ def test_a_promise_that_does_not_hold_is_rolled_back_with_old_tools(aged: Place)
     assert "CROSSNET" not in aged.check("gateway", "iptables-save")
 
 
+def test_silence_is_told_as_silence_with_old_tools(aged: Place) -> None:
+    """And not as a host that does not answer: by itself ping of busybox waits for longer than the host is given."""
+    aged.check("controller", "cat > /tmp/crossnet.yaml", stdin=SPEC.encode())
+    aged.check("target", "iptables -A INPUT -p icmp -j DROP")
+    answer = aged.crossnet("apply --yes")
+    aged.check("target", "iptables -D INPUT -p icmp -j DROP")
+    told = answer.text + answer.error_text
+    assert not answer.ok, told
+    assert "no answer within" not in told, told
+    assert "Rolled back: every host was read again and is as it was before." in told, told
+
+
 def test_a_rule_before_somebody_elses_is_made_read_again_and_undone_with_old_tools(aged: Place) -> None:
     real = "/tmp/tools/real/bin/ip"
     aged.check("controller", "cat > /tmp/crossnet.yaml", stdin=SPEC.encode())
