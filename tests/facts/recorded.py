@@ -17,6 +17,7 @@ from typing import Any
 from crossnet.errors import HostError
 from crossnet.facts import Facts, capabilities, files, firewall, observe
 from crossnet.facts.links import LINKS
+from crossnet.facts.nft import LISTING
 from crossnet.facts.policy import RULES4, RULES6
 from crossnet.facts.programs import PROGRAMS
 from crossnet.facts.routes import NEXTHOPS, ROUTES6
@@ -43,6 +44,7 @@ _NAMES = {
     SYSCTLS.argv: "sysctls",
     BOOT_SETTINGS.argv: "sysctl files",
     PROGRAMS.argv: "programs",
+    LISTING.argv: "nft -t list ruleset",
 }
 MISSING = 66
 

@@ -46,7 +46,8 @@ printf '%s\n' "$chains"
 for what in sets maps; do
     said=$(nft -j list $what 2>/dev/null) && printf '%s\n' "$said"
 done
-nft list chains | while read -r word first second rest; do
+listed=$(nft list chains) || exit @UNPRINTABLE@
+printf '%s\n' "$listed" | while read -r word first second rest; do
     case $word in
         table) family=$first table=$second ;;
         chain)
@@ -156,10 +157,11 @@ NFT: Question[Nft] = Question("ran `nft -j list ruleset`", ("sh", "-c", _NFT), _
 # Asked where NFT has a reason.
 PARTS: Question[Nft] = Question("ran `nft -j list chain` for each", ("sh", "-c", _PARTS), _parts, _no_parts)
 # nft 1.0.6 prints whatever bytes lie there in place of a table's flags, and no devices (measured). Asked where a table
-# has flags, or a chain has devices; without an answer none is dormant, and a chain may be of any device.
+# has flags, or a chain has devices; without an answer none is dormant, and a chain may be of any device. nft 0.9.0 has
+# no -t.
 LISTING: Question[Listing] = Question(
     "ran `nft -t list ruleset`",
-    ("nft", "-t", "list", "ruleset"),
+    ("sh", "-c", "nft -t list ruleset 2>/dev/null || exec nft list ruleset"),
     lambda text: Listing(dormant_tables(text), devices_of(text)),
     lambda answer: Listing(),
 )
