@@ -171,7 +171,7 @@ async def verify(spec: Spec, *, crossing: str | None = None, watch: Watcher = no
 
 async def _verify(spec: Spec, crossing: str | None, site: Site, facts: Mapping[str, Facts]) -> Verification:
     _closed(facts)
-    made = make_plan(spec, facts)
+    made = make_plan(spec, facts, moves=False)
     if crossing is not None:
         made = replace(made, passages=tuple(p for p in made.passages if p.crossing.name == crossing))
     found = await check(made, facts, site)
@@ -432,7 +432,7 @@ async def status(spec: Spec, *, watch: Watcher = nobody) -> tuple[CrossingStatus
 
 def _status(rest: Spec, facts: Mapping[str, Facts], whole: Spec) -> tuple[CrossingStatus, ...]:
     try:
-        made = make_plan(rest, facts)
+        made = make_plan(rest, facts, moves=False)
     except PlanRefused as refused:
         return refused_status(rest, facts, refused)
     return crossing_status(made, facts, [one for one in whole.crossings if one not in rest.crossings])

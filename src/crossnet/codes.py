@@ -279,10 +279,10 @@ CODES = {
         Code(
             "not-tracked",
             "A rule of somebody else keeps the crossing's packets from connection tracking; what is not tracked is not "
-            "translated.",
+            "translated, and with `translate: none` the fence stops its answers too, which nothing tells apart.",
             "A notrack rule, or a target CT or NOTRACK, that these packets meet before routing.",
-            "Let its owner leave out the crossing's clients and destinations; or write `translate: none` where the "
-            "destination has a way back.",
+            "Let its owner leave out the crossing's clients and destinations. `translate: none` alone does not help: "
+            "the answers pass only with `fence: off` beside it, which lets all others pass too.",
         ),
         Code(
             "leaves-elsewhere",

@@ -39,7 +39,10 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CrossingStatus:
-    """One crossing, with the reasons for anything that is not `up`; the counters are of all its families."""
+    """One crossing, with the reasons for anything that is not `up`; the counters are of all its families.
+
+    The last of the reasons, whatever the state, are what others do with some of its packets, or can.
+    """
 
     crossing: str
     state: State
@@ -160,6 +163,11 @@ def _status(
         for refusal in plan.stopped
         if refusal.where == f"crossing {name}"
     ]
+    if better := plan.engines[gateway].better:
+        unwell.append(
+            f"{gateway}: crossnet's rules are in {plan.engines[gateway].engine}, and {better.reason}: `crossnet apply` "
+            f"moves them to {better.engine}, before what drops there"
+        )
     unwell += dict.fromkeys(reason for passage in passages for reason in _unwell(passage, facts))
     verified = last_verified(facts[gateway]).get(name, {})
     failed = verified.get("result") == "unreachable"
@@ -183,6 +191,10 @@ def _status(
         for host, table in plan.tables
         if host == gateway and table.family in {passage.family for passage in passages}
     )
+    if not any(refusal.where == f"crossing {name}" for refusal in plan.stopped):
+        # Of some packets only, or perhaps: so it may be meant, and the crossing stands as it was applied.
+        others = (impact for impact in plan.impacts if name in impact.crossings)
+        reasons = [*reasons, *(f"{impact.where}: {impact.text}" for impact in others)]
     exposed = _exposures(plan.spec, facts[gateway])
     reasons = [*map(str, exposed), *reasons]
     return CrossingStatus(

@@ -172,10 +172,14 @@ class Entering(Change):
         return (*type(self.resource).render(self.have, self.want), *self.rules.entered)
 
 
-def make_plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
-    """The plan that brings these hosts to what the spec asks for; PlanRefused says why there is none."""
+def make_plan(spec: Spec, facts: Mapping[str, Facts], *, moves: bool = True) -> Plan:
+    """The plan that brings these hosts to what the spec asks for; PlanRefused says why there is none.
+
+    `moves` is whether rules that are applied may go to another engine: what came after them may ask for that. A look at
+    what was applied leaves them where they are.
+    """
     records = _records(facts)
-    wanted = design(spec, facts)
+    wanted = design(spec, facts, moves=moves)
     hosts = [_host_plan(one, records[name], wanted, spec) for name, one in facts.items()]
     kept = {name: {(item.kind, item.key) for item in items} for name, items in wanted.wanted.items()}
     unknown = (refusal for name in facts for refusal in _unknown(facts[name], records[name], kept[name]))

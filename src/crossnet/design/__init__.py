@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from crossnet.design.asking import lookups
 from crossnet.design.conflicts import conflicts, gateway_settings
 from crossnet.design.engine import Choice, choose
-from crossnet.design.foresight import as_applied, foresee
+from crossnet.design.foresight import Obstacle, as_applied, foresee, obstacles
 from crossnet.design.impacts import (
     Impact,
     client_impacts,
@@ -38,7 +38,19 @@ from crossnet.resources.route import DEFAULT_METRIC
 from crossnet.spec import Crossing, Fence, Persist, Spec
 from crossnet.values import Address, Family, Network, family_of
 
-__all__ = ["FORWARDING", "Choice", "Client", "Design", "Impact", "Passage", "design", "lookups"]
+__all__ = [
+    "FORWARDING",
+    "Choice",
+    "Client",
+    "Design",
+    "Impact",
+    "Obstacle",
+    "Passage",
+    "design",
+    "lookups",
+    "obstacles",
+    "then",
+]
 
 # Without ipset each pair of client and destination needs three rules; more than this walks too long.
 MOST_LINEAR_RULES = 96
@@ -59,8 +71,11 @@ class Design:
     stopped: tuple[Refusal, ...] = ()
 
 
-def design(spec: Spec, facts: Mapping[str, Facts]) -> Design:
-    """The resources that the spec's crossings need on these hosts; PlanRefused with every reason at once."""
+def design(spec: Spec, facts: Mapping[str, Facts], *, moves: bool = True) -> Design:
+    """The resources that the spec's crossings need on these hosts; PlanRefused with every reason at once.
+
+    `moves` is whether rules that are applied may go to another engine than the one they stand in.
+    """
     refusals: list[Refusal] = []
     passages: list[Passage] = []
     for crossing in spec.crossings:
@@ -86,12 +101,12 @@ def design(spec: Spec, facts: Mapping[str, Facts]) -> Design:
     ]
     for name, own in _by_gateway(passages).items():
         settings = gateway_settings([passage.crossing for passage in own])
-        choice = choose(facts[name], settings.firewall)
+        record = read_record(facts[name])
+        choice = choose(facts[name], settings.firewall, _applied_engine(record), moves=moves)
         if isinstance(choice, Refusal):
             refusals.append(choice)
             continue
         engines[name] = choice
-        record = read_record(facts[name])
         for family in sorted({passage.family for passage in own}):
             group = [passage for passage in own if passage.family is family]
             was_on = forwarded_before(facts[name], record, family)
@@ -120,12 +135,7 @@ def design(spec: Spec, facts: Mapping[str, Facts]) -> Design:
     if refusals:
         raise PlanRefused(refusals)
 
-    by_kernel = {
-        name: [route for passage in own for route in decided(facts[name], passage)]
-        for name, own in _by_gateway(passages).items()
-    }
-    then = {name: as_applied(facts[name], wanted[name], by_kernel.get(name, ())) for name in facts}
-    foreseen = foresee(passages, then)
+    foreseen = foresee(passages, then(passages, facts, wanted))
     impacts += foreseen.impacts
     for name in facts:
         live = tuple(dict.fromkeys(wanted[name]))
@@ -150,6 +160,17 @@ def design(spec: Spec, facts: Mapping[str, Facts]) -> Design:
     )
 
 
+def then(
+    passages: Iterable[Passage], facts: Mapping[str, Facts], wanted: Mapping[str, Iterable[Resource]]
+) -> dict[str, Facts]:
+    """The facts of the hosts as they are when each has what is wanted there."""
+    by_kernel = {
+        name: [route for passage in own for route in decided(facts[name], passage)]
+        for name, own in _by_gateway(passages).items()
+    }
+    return {name: as_applied(facts[name], wanted[name], by_kernel.get(name, ())) for name in facts}
+
+
 def forwarded_before(facts: Facts, record: Record, family: Family) -> bool:
     """Whether the host forwarded packets before crossnet came, by its own record where there is one.
 
@@ -161,6 +182,12 @@ def forwarded_before(facts: Facts, record: Record, family: Family) -> bool:
         return True
     before = owned.original if owned else setting.current(facts)
     return isinstance(before, Sysctl) and before.value != "0"
+
+
+def _applied_engine(record: Record) -> Engine | None:
+    """The engine that holds crossnet's rules, by the record of what was applied; None where there are none."""
+    tables = (owned.applied for owned in record.owned if isinstance(owned.applied, RuleTable))
+    return next((table.engine for table in tables), None)
 
 
 def _by_gateway(passages: Iterable[Passage]) -> dict[str, list[Passage]]:

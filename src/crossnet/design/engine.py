@@ -17,16 +17,36 @@ NAT_TOGETHER = (4, 18)
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The engine, and why it was chosen."""
+    """The engine, and why it was chosen; `better` is where a new plan would move rules that stand there."""
 
     engine: Engine
     reason: str
+    better: Choice | None = None
 
 
-def choose(facts: Facts, wanted: Firewall) -> Choice | Refusal:
-    """The engine for a gateway; a refusal where the host cannot serve what the spec asks for."""
-    able = facts.capabilities
-    nft = able.has("nft") and able.kernel >= NAT_TOGETHER and Engine.NFTABLES not in facts.firewall.unusable
+def choose(
+    facts: Facts, wanted: Firewall, applied: Engine | None = None, *, moves: bool = True
+) -> Choice | Refusal:
+    """The engine for a gateway; a refusal where the host cannot serve what the spec asks for.
+
+    Rules that are `applied` stay in their engine, as long as it does and the spec lets them; but where one of iptables
+    has come to drop what is forwarded they move before that drop, unless nothing moves, as for a look at what stands.
+    """
+    choice = _new(facts, wanted)
+    if isinstance(choice, Refusal) or applied is None or choice.engine is applied:
+        return choice
+    asked_for = wanted is Firewall.AUTO or (wanted is Firewall.IPTABLES and applied.is_iptables)
+    if not asked_for or not (applied in _variants(facts) or (applied is Engine.NFTABLES and _has_nft(facts))):
+        return choice
+    needed = choice.engine.is_iptables and may_drop(facts.firewall, choice.engine)
+    if needed and moves:
+        return choice
+    return Choice(applied, "it holds crossnet's rules already", choice if needed else None)
+
+
+def _new(facts: Facts, wanted: Firewall) -> Choice | Refusal:
+    """The engine where no rules of crossnet's own stand yet."""
+    nft = _has_nft(facts)
     variants = _variants(facts)
     if wanted is Firewall.NFTABLES:
         if nft:
@@ -48,6 +68,11 @@ def choose(facts: Facts, wanted: Firewall) -> Choice | Refusal:
     if variants:
         return _iptables(facts, variants, "nft is missing or too old")
     return _refusal(facts, "rules", f"install {PACKAGES['nft']} or {PACKAGES['iptables']}")
+
+
+def _has_nft(facts: Facts) -> bool:
+    able = facts.capabilities
+    return able.has("nft") and able.kernel >= NAT_TOGETHER and Engine.NFTABLES not in facts.firewall.unusable
 
 
 def _variants(facts: Facts) -> frozenset[Engine]:

@@ -19,7 +19,7 @@ from crossnet.netfilter.own_walked import with_own
 from crossnet.record import read_record
 from crossnet.resources import PolicyRuleResource, Resource, RouteResource, RuleTable, Sysctl
 from crossnet.spec import Translate
-from crossnet.values import Network, host_network
+from crossnet.values import Network, Ports, Probe, Traffic, host_network
 
 if TYPE_CHECKING:  # sets of packets are slow to import, and not every command asks for them
     from crossnet.reach.blockers import Blocker
@@ -104,6 +104,57 @@ class Foreseen:
     stopped: tuple[Refusal, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """What stops a flow, its request or else the answer, in its owner's words; `sure` when it surely does."""
+
+    host: str
+    code: str
+    text: str
+    sure: bool
+    on_the_way_back: bool
+
+    def __str__(self) -> str:
+        return f"{self.host}: {self.text}"
+
+
+def obstacles(
+    passage: Passage, client: str, facts: Mapping[str, Facts], probe: Probe | None = None
+) -> tuple[Obstacle, ...]:
+    """What of others stands in the way of a managed client, on it or on the gateway: of one flow, else of any.
+
+    The facts are those of hosts as crossnet makes them. What surely stops it comes first.
+    """
+    from crossnet.reach.path import Asked, Walked, reached
+
+    if probe is None:
+        destinations = tuple(_beyond(facts[passage.gateway], passage))
+        traffic = passage.crossing.allow or ()
+    else:
+        destinations = (host_network(probe.destination),)
+        traffic = (Traffic(probe.protocol, Ports(probe.port, probe.port) if probe.port else None),)
+    if not destinations:
+        return ()
+    asked = Asked(client, destinations, traffic, egress={passage.gateway: passage.egress})
+    walked = Walked(asked, {name: facts[name] for name in dict.fromkeys((client, passage.gateway))})
+    answer = reached(walked)
+    found = [
+        Obstacle(
+            each.host,
+            each.code,
+            _told(each),
+            each.certain and each.now,
+            any(each is one for one in answer.reply.blockers),
+        )
+        for each in _blocking(passage, walked, answer, whole=True)
+    ]
+    others = [
+        Obstacle(host, tell(host, words).code, words, sure=False, on_the_way_back=False)
+        for tell, host, words in _otherwise(passage, walked, answer)
+    ]
+    return tuple(sorted(dict.fromkeys((*found, *others)), key=lambda each: not each.sure))
+
+
 # Which direction is stopped, and by what.
 _End = tuple[str, "tuple[Blocker, ...]"]
 
@@ -113,6 +164,7 @@ def foresee(passages: Sequence[Passage], facts: Mapping[str, Facts]) -> Foreseen
     from crossnet.reach.path import Walked, reached
 
     told: dict[tuple[Tell, str], dict[str, None]] = {}
+    concerned: dict[tuple[Tell, str], set[str]] = {}
     refusals: list[Refusal] = []
     for passage in passages:
         over_gateway: list[_End] = []
@@ -124,6 +176,7 @@ def foresee(passages: Sequence[Passage], facts: Mapping[str, Facts]) -> Foreseen
             (over_gateway if whole else alone).append(_end_of_all(answer))
             for tell, host, words in _others(passage, walked, answer, whole=whole):
                 told.setdefault((tell, host), {})[words] = None
+                concerned.setdefault((tell, host), set()).add(passage.crossing.name)
         # What stops one client only is told; the crossing is there for the others.
         admits = any(client.host is None for client in passage.clients)
         for ends in (over_gateway, [] if admits else alone):
@@ -133,7 +186,8 @@ def foresee(passages: Sequence[Passage], facts: Mapping[str, Facts]) -> Foreseen
     impacts = []
     for (tell, host), lines in told.items():
         rest = f" and {len(lines) - MOST_RULES} more" if len(lines) > MOST_RULES else ""
-        impacts.append(tell(host, "; ".join(list(lines)[:MOST_RULES]) + rest))
+        impact = tell(host, "; ".join(list(lines)[:MOST_RULES]) + rest)
+        impacts.append(replace(impact, crossings=frozenset(concerned[tell, host])))
     return Foreseen(tuple(impacts), tuple(dict.fromkeys(refusals)))
 
 
@@ -190,17 +244,53 @@ def _others(
     passage: Passage, walked: Walked, answer: Reached, *, whole: bool
 ) -> Iterator[tuple[Tell, str, str]]:
     """What to tell, of which host, and the rule or setting that does it; `whole` where the gateway was walked too."""
+    yield from _otherwise(passage, walked, answer)
+    for blocker in _blocking(passage, walked, answer, whole=whole):
+        yield _stop if blocker.certain else _may_stop, blocker.host, _told(blocker)
+
+
+def _otherwise(passage: Passage, walked: Walked, answer: Reached) -> Iterator[tuple[Tell, str, str]]:
+    """What does something else with packets than to stop them."""
     from crossnet.reach.rules import Effect
 
-    tracked = True
+    fenced = any(
+        blocker.place is not None and _is_own(blocker.place)
+        for journey in (answer.request, answer.reply)
+        for blocker in journey.blockers
+    )
+    for host, rule in _untracked(walked):
+        if passage.crossing.translate is not Translate.NONE:
+            yield _keep_from_tracking, host, rule
+        elif fenced:
+            yield _keep_from_fence, host, rule
     for visit in (*walked.visits, *walked.back):
         for decision in visit.outcome.decisions:
-            if decision.effect is Effect.NOT_TRACKED and passage.crossing.translate is not Translate.NONE:
-                tracked = False
-                yield _keep_from_tracking, visit.host, _rule(decision.place, decision.text)
-            elif decision.effect is Effect.TRANSLATES and not _is_own(decision.place):
+            if decision.effect is Effect.TRANSLATES and not _is_own(decision.place):
                 yield _translate, visit.host, _rule(decision.place, decision.text)
     yield from _elsewhere(passage, walked)
+
+
+def _blocking(passage: Passage, walked: Walked, answer: Reached, *, whole: bool) -> Iterator[Blocker]:
+    """What of others stops packets, or perhaps does."""
+    # What is not translated finds no way back, and every rule on that way says so again.
+    lost = passage.crossing.translate is not Translate.NONE and any(_untracked(walked))
+    for blocker in (*answer.request.blockers, *(() if lost else answer.reply.blockers)):
+        if _concerns(passage, blocker, whole=whole):
+            yield blocker
+
+
+def _untracked(walked: Walked) -> Iterator[tuple[str, str]]:
+    """The rules that keep packets from connection tracking, with their hosts."""
+    from crossnet.reach.rules import Effect
+
+    for visit in (*walked.visits, *walked.back):
+        for decision in visit.outcome.decisions:
+            if decision.effect is Effect.NOT_TRACKED:
+                yield visit.host, _rule(decision.place, decision.text)
+
+
+def _concerns(passage: Passage, blocker: Blocker, *, whole: bool) -> bool:
+    """Whether it is a matter of rules and settings of others what the blocker does to a crossing's packets."""
     # That nothing is translated is what the spec asks for; the plan says what it needs then. Whether a destination is
     # up is no matter of rules and settings.
     unasked = {
@@ -208,18 +298,15 @@ def _others(
         "destination-absent",
         *(["snat-missing"] if passage.crossing.translate is Translate.NONE or not whole else []),
     }
-    # What is not translated finds no way back, and every rule on that way says so again.
-    for blocker in (*answer.request.blockers, *(answer.reply.blockers if tracked else ())):
-        # To and from the gateway itself nothing is forwarded.
-        local = blocker.host == passage.gateway and blocker.hook in ("input", "output")
-        # What crossnet's own fence stops leaves elsewhere, and that is told, or others have changed it.
-        own = blocker.place is not None and _is_own(blocker.place)
-        # Of what leaves elsewhere it is told that it does.
-        stray = blocker.code == "snat-missing" and blocker.interface != passage.egress
-        # So of a route's own MTU; a bridge drops without a word.
-        answered = blocker.code == "mtu-exceeded" and blocker.hook == "forward"
-        if not (local or own or stray or answered) and blocker.code not in unasked:
-            yield _stop if blocker.certain else _may_stop, blocker.host, _told(blocker)
+    # To and from the gateway itself nothing is forwarded.
+    local = blocker.host == passage.gateway and blocker.hook in ("input", "output")
+    # What crossnet's own fence stops leaves elsewhere, and that is told, or others have changed it.
+    own = blocker.place is not None and _is_own(blocker.place)
+    # Of what leaves elsewhere it is told that it does.
+    stray = blocker.code == "snat-missing" and blocker.interface != passage.egress
+    # So of a route's own MTU; a bridge drops without a word.
+    answered = blocker.code == "mtu-exceeded" and blocker.hook == "forward"
+    return not (local or own or stray or answered) and blocker.code not in unasked
 
 
 def _elsewhere(passage: Passage, walked: Walked) -> Iterator[tuple[Tell, str, str]]:
@@ -244,6 +331,15 @@ def _leave(host: str, ways: str) -> Impact:
 def _keep_from_tracking(host: str, rules: str) -> Impact:
     why = "keep packets of the crossing from connection tracking (notrack), so they are not translated"
     return Impact("not-tracked", host, f"rules that crossnet does not own {why}: {rules}")
+
+
+def _keep_from_fence(host: str, rules: str) -> Impact:
+    return Impact(
+        "not-tracked",
+        host,
+        "rules that crossnet does not own keep packets of the crossing from connection tracking (notrack); of what is "
+        f"not tracked crossnet's own rules know no answers, and the fence stops them: {rules}",
+    )
 
 
 def _translate(host: str, rules: str) -> Impact:

@@ -20,11 +20,15 @@ from crossnet.values import Family, contains, overlap, show_network
 
 @dataclass(frozen=True, slots=True)
 class Impact:
-    """One consequence: its code, the host or crossing it concerns, and a sentence."""
+    """One consequence: its code, the host or crossing it concerns, and a sentence.
+
+    `crossings` are those of whose packets it tells what others do with them.
+    """
 
     code: str
     where: str
     text: str
+    crossings: frozenset[str] = frozenset()
 
 
 def passage_impacts(passage: Passage) -> Iterator[Impact]:

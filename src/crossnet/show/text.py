@@ -41,6 +41,18 @@ WIDTH = 80
 # What is told whatever the plan changes: a crossing that ends, a record that is not there.
 _LOSES = ("ends-crossing", "unrecorded")
 
+# What may keep a crossing from working, and no change of the plan is the reason of.
+_HINDERS = (
+    *("others-may-drop", "others-translate", "not-tracked", "leaves-elsewhere", "flows-offloaded"),
+    *(
+        "kernel-decides",
+        "kernel-refuses",
+        "source-may-change",
+        "other-interface-answers",
+        "setting-overridden",
+    ),
+)
+
 # Of one table or file in a verbose plan; the whole is in --json.
 MOST_LINES = 40
 LONGEST_LINE = 400
@@ -77,6 +89,8 @@ def plan_text(plan: Plan, *, verbose: bool = False, paint: Paint = plain, width:
     opening = [impact for impact in plan.impacts if impact not in apart]
     if opening and (opens or verbose):
         lines += ["", "what it opens", *(line for impact in opening for line in _impact(impact, width))]
+    elif hindering := [impact for impact in opening if impact.code in _HINDERS]:
+        lines += ["", "what to know", *(line for impact in hindering for line in _impact(impact, width))]
     if staying:
         lines += ["", "what stays", *(line for impact in staying for line in _impact(impact, width))]
     return "\n".join([*lines, *([""] if lines else []), summary(plan)]).strip("\n")

@@ -9,17 +9,19 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 
+from crossnet.design import Client, Obstacle, Passage, obstacles, then
 from crossnet.events import Event
 from crossnet.facts import Facts
 from crossnet.planning import Plan, Restoring
 from crossnet.resources import Change, RuleTable
 from crossnet.site import Site, together
-from crossnet.values import Family
+from crossnet.values import Family, Probe
 from crossnet.verification.choice import Choice, choose
 from crossnet.verification.conntrack import fresh
-from crossnet.verification.probe import Sent, send
+from crossnet.verification.probe import Reply, Sent, send
 from crossnet.verification.reading import Flow, Reading, read
 from crossnet.verification.verdict import (
     Half,
@@ -40,6 +42,10 @@ DRIFT = {"create": "misses", "change": "differs in", "remove": "has a left-over"
 
 # A gateway answers for all its clients: this many are asked to send at the same time.
 AT_ONCE = 16
+
+# Of so many flows of a round without an answer it is looked up what stops them, each for itself; what stops those on
+# the gateway may stop the others too. With 5,000 rules one takes a second or two, and the guard's time runs.
+MOST_EXPLAINED = 4
 
 # A gateway is read again while clients go on sending: it forgets a connection that was reset after 10 s, an
 # echo after 30 (nf_conntrack_tcp_timeout_close, nf_conntrack_icmp_timeout).
@@ -82,21 +88,63 @@ async def verify(
     verdicts: list[Verdict] = []
     for choice in choices:
         if not choice.probes:
-            verdicts += [unsent(choice.passage, client, choice.note) for client in choice.senders or (None,)]
+            verdicts += [
+                unsent(choice.passage, client, choice.note, _obstacles(plan, choice.passage, client, facts))
+                for client in choice.senders or (None,)
+            ]
         elif (found := next(rounds)).is_clear:
-            verdicts += _judge(choice, found, facts)
+            verdicts += _judge(choice, found, plan, facts)
         else:
             for one in choice.one_by_one():
                 (alone,) = await _send([one], plan, site)
-                verdicts += _judge(one, alone, facts)
+                verdicts += _judge(one, alone, plan, facts)
     return Verification(tuple(verdicts), read_back(plan, facts, live_only=live_only))
 
 
-def _judge(choice: Choice, found: Round, facts: Mapping[str, Facts]) -> list[Verdict]:
-    return [
-        judge(choice.passage, found, seen, facts, demanded=choice.demanded, note=choice.note)
-        for seen in found.seen
-    ]
+def _judge(choice: Choice, found: Round, plan: Plan, facts: Mapping[str, Facts]) -> list[Verdict]:
+    passage, verdicts = choice.passage, []
+    explained: list[tuple[Probe, tuple[Obstacle, ...]]] = []
+    for seen in found.seen:
+        in_the_way: tuple[Obstacle, ...] = ()
+        probe = seen.sent.probe
+        # Sets of packets are slow to import, and of what was answered there is nothing to explain.
+        if seen.sent.reply in (Reply.SILENT, Reply.REFUSED, Reply.NOT_SENT):
+            if len(explained) < MOST_EXPLAINED:
+                in_the_way = _obstacles(plan, passage, seen.client, facts, probe)
+                explained.append((probe, in_the_way))
+            else:
+                in_the_way = tuple(
+                    dict.fromkeys(
+                        replace(each, sure=False)
+                        for of, some in explained
+                        for each in some
+                        if of == probe and each.host == passage.gateway
+                    )
+                )
+        verdicts.append(
+            judge(
+                passage,
+                found,
+                seen,
+                facts,
+                demanded=choice.demanded,
+                note=choice.note,
+                obstacles=in_the_way,
+            )
+        )
+    return verdicts
+
+
+def _obstacles(
+    plan: Plan,
+    passage: Passage,
+    client: Client | None,
+    facts: Mapping[str, Facts],
+    probe: Probe | None = None,
+) -> tuple[Obstacle, ...]:
+    if client is None or client.host is None:
+        return ()
+    return obstacles(passage, client.host, then([passage], facts, plan.wanted), probe)
 
 
 async def _send(choices: Sequence[Choice], plan: Plan, site: Site) -> list[Round]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from crossnet.design import FORWARDING, Client, Passage
+from crossnet.design import FORWARDING, Client, Obstacle, Passage
 from crossnet.facts import Facts
 from crossnet.facts.routes import matching
 from crossnet.values import Address, Probe, contains, host_network
@@ -150,9 +150,20 @@ class Round:
 
 
 def judge(
-    passage: Passage, found: Round, seen: Seen, facts: Mapping[str, Facts], *, demanded: bool, note: str
+    passage: Passage,
+    found: Round,
+    seen: Seen,
+    facts: Mapping[str, Facts],
+    *,
+    demanded: bool,
+    note: str,
+    obstacles: Sequence[Obstacle] = (),
 ) -> Verdict:
-    """One flow's verdict from what the client, the counters and connection tracking say."""
+    """One flow's verdict from what the client, the counters and connection tracking say.
+
+    `obstacles` are what the facts know of that stops it on the client or the gateway: as long as there is one, nothing
+    is said of the destination.
+    """
     moved, fenced, entry = found.admitted, found.fenced, seen.entry
     evidence = [
         f"{passage.gateway}: the crossing's rule counted {moved} packet{'s' if moved != 1 else ''} of new flows",
@@ -162,7 +173,7 @@ def judge(
     notes = [note] if note else []
     if seen.tracked is None:
         notes.append(f"{passage.gateway} has no conntrack tool: the translation could not be looked at")
-    forward, reply, result = _halves(passage, seen, found.let_pass(seen), facts)
+    forward, reply, result = _halves(passage, seen, found.let_pass(seen), facts, obstacles)
     return Verdict(
         crossing=passage.crossing.name,
         client=seen.client.host or str(seen.client),
@@ -188,14 +199,24 @@ def _promised(passage: Passage, probe: Probe) -> Address | None:
 
 
 def _halves(
-    passage: Passage, seen: Seen, let_pass: bool, facts: Mapping[str, Facts]
+    passage: Passage,
+    seen: Seen,
+    let_pass: bool,
+    facts: Mapping[str, Facts],
+    obstacles: Sequence[Obstacle],
 ) -> tuple[Half, Half, Result]:
     sent, entry = seen.sent, seen.entry
     promised = _promised(passage, sent.probe)
     right = entry is not None and (promised is None or entry.reply_to == promised)
     nothing = Half("not-sent")
     if sent.reply is Reply.NOT_SENT:
-        return _not_sent(seen), nothing, Result.UNREACHABLE
+        return _named(_not_sent(seen), obstacles), nothing, Result.UNREACHABLE
+    # Somebody refuses it, and that need not be the destination.
+    refusing = [each for each in obstacles if each.code in _REFUSING and not each.on_the_way_back]
+    if sent.reply is Reply.REFUSED and refusing and not (entry and entry.replied):
+        if refusing[0].sure:
+            return _named(Half("rejected"), refusing), nothing, Result.UNREACHABLE
+        return _named(Half("undetermined", None, sent.detail), refusing), nothing, Result.UNDETERMINED
     answered = sent.reply in (Reply.ANSWERED, Reply.REFUSED) or (
         sent.reply is Reply.UNKNOWN and entry is not None and entry.replied
     )
@@ -216,14 +237,39 @@ def _halves(
     if sent.reply is Reply.UNKNOWN:
         half = Half("exits-observed-area" if entry else "undetermined")
         return half, Half("undetermined", None, "no answer is promised by this protocol"), Result.UNDETERMINED
-    if let_pass:
-        detail = f"{passage.gateway} let it pass towards {sent.probe.destination}; no reply came back"
-        return (
-            Half("exits-observed-area"),
-            Half("undetermined", "destination-silent", detail),
-            Result.UNREACHABLE,
-        )
-    return _why_not_counted(passage, seen, facts), nothing, Result.UNREACHABLE
+    if not let_pass:
+        why = _why_not_counted(passage, seen, facts)
+        return _named(why, obstacles) if why.code == "lost-between" else why, nothing, Result.UNREACHABLE
+    detail = f"{passage.gateway} let it pass towards {sent.probe.destination}; no reply came back"
+    forward = Half("exits-observed-area")
+    if not obstacles:
+        return forward, Half("undetermined", "destination-silent", detail), Result.UNREACHABLE
+    if obstacles[0].sure and not obstacles[0].on_the_way_back:
+        return _named(Half("dropped"), obstacles), nothing, Result.UNREACHABLE
+    return forward, _named(Half("undetermined", None, detail), obstacles), Result.UNREACHABLE
+
+
+# What tells the sender that its packets are not wanted.
+_REFUSING = frozenset(("filter-reject", "route-unreachable", "route-prohibit"))
+# Obstacles in one sentence.
+_MOST = 3
+
+
+def _named(half: Half, obstacles: Sequence[Obstacle]) -> Half:
+    """The same, laid to what stands in the way where there is something; what surely stops it stands alone."""
+    if not obstacles:
+        return half
+    sure = [each for each in obstacles if each.sure]
+    told = "; ".join(map(str, (sure or obstacles)[:_MOST]))
+    more = len(sure or obstacles) - _MOST
+    rest = f" and {more} more" if more > 0 else ""
+    if sure:
+        stopped = half.disposition if half.disposition in ("not-sent", "rejected") else "dropped"
+        return Half(stopped, sure[0].code, f"stopped by what crossnet does not own: {told}{rest}")
+    before = f"{half.detail}; " if half.detail else ""
+    return Half(
+        half.disposition, obstacles[0].code, f"{before}what crossnet does not own can stop it: {told}{rest}"
+    )
 
 
 def _why_not_counted(passage: Passage, seen: Seen, facts: Mapping[str, Facts]) -> Half:
@@ -247,7 +293,9 @@ def _not_sent(seen: Seen) -> Half:
     return Half("not-sent", None, seen.sent.detail)
 
 
-def unsent(passage: Passage, client: Client | None, why: str) -> Verdict:
+def unsent(passage: Passage, client: Client | None, why: str, obstacles: Sequence[Obstacle] = ()) -> Verdict:
+    """The verdict on a client that sent nothing; `obstacles` are what would stand in the way of anything."""
+    found = _named(Half("not-sent"), obstacles)
     return Verdict(
         crossing=passage.crossing.name,
         client=(client.host or str(client)) if client else "the clients",
@@ -255,7 +303,7 @@ def unsent(passage: Passage, client: Client | None, why: str) -> Verdict:
         probe=None,
         demanded=False,
         result=Result.UNDETERMINED,
-        forward=Half("not-sent"),
+        forward=found,
         reply=Half("not-sent"),
         notes=(why,),
     )

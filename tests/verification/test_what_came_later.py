@@ -1,0 +1,206 @@
+"""Rules and settings of others that came after an apply: status and verdicts name them, and nobody else is blamed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from crossnet.api import plan
+from crossnet.design import obstacles, then
+from crossnet.facts import Facts
+from crossnet.facts.firewall import Firewall
+from crossnet.health import CrossingStatus, State, crossing_status
+from crossnet.netfilter import Counter, Engine, foreign
+from crossnet.netfilter.xtables_save import parse_save
+from crossnet.planning import make_plan
+from crossnet.resources import RuleTable
+from crossnet.show.text import plan_text
+from crossnet.spec import Spec
+from crossnet.specfile import parse
+from crossnet.values import Probe
+from crossnet.verification import Half, Result, Verdict
+from crossnet.verification.counters import Counters
+from crossnet.verification.probe import Reply, Sent
+from crossnet.verification.verdict import Round, Seen, judge, unsent
+from design.factsheet import SEED, facts_from
+from planning.fakehost import carry_out, facts_of, hosts_of
+
+TOOLS = "\n  tools ip sysctl nft iptables iptables-nft conntrack awk"
+PROBE = Probe.from_text("tcp/10.0.44.1:443")
+ONE, NONE = Counter(1, 60), Counter(0, 0)
+
+
+def spec(more: str = "") -> Spec:
+    hosts = "crossnet: 1\nhosts: {app: {lab: app}, gateway: {lab: gateway}}\n"
+    crossing = f"{{from: app, via: gateway, to: 10.0.44.0/24, persist: none{more}}}"
+    return parse(f"{hosts}crossings: {{business: {crossing}}}", "crossnet.yaml")
+
+
+def applied(more: str = "") -> dict[str, Facts]:
+    """The hosts after the crossing was applied."""
+    hosts = hosts_of(facts_from(SEED + TOOLS))
+    carry_out(plan(spec(more), facts_of(hosts)), hosts)
+    return facts_of(hosts)
+
+
+def with_rules(facts: dict[str, Facts], host: str, save: str) -> dict[str, Facts]:
+    """The same with these rules of iptables-nft on one of the hosts."""
+    tables = parse_save(save, "ip", foreign.Tool.IPTABLES_NFT, {})
+    return {**facts, host: replace(facts[host], firewall=_beside(facts[host].firewall, tables))}
+
+
+def _beside(firewall: Firewall, tables: tuple[foreign.Table, ...]) -> Firewall:
+    with_nft = frozenset((table.family, table.name) for table in tables)
+    return replace(firewall, foreign=(*firewall.foreign, *tables), with_nft=with_nft)
+
+
+def rules(*lines: str, table: str = "filter", policy: str = "ACCEPT") -> str:
+    hook = "FORWARD" if table == "filter" else "POSTROUTING"
+    return "\n".join((f"*{table}", f":{hook} {policy} [0:0]", ":OUTPUT ACCEPT [0:0]", *lines, "COMMIT\n"))
+
+
+DROPS = rules(policy="DROP")
+
+
+# ---- status --------------------------------------------------------------------------------------
+
+
+def status(facts: dict[str, Facts], more: str = "") -> CrossingStatus:
+    (found,) = crossing_status(make_plan(spec(more), facts, moves=False), facts)
+    return found
+
+
+def test_the_status_of_what_nobody_touched_is_up() -> None:
+    assert (status(applied()).state, status(applied()).reasons) == (State.UP, ())
+
+
+def test_a_policy_that_drops_later_is_named_and_the_rules_are_where_they_were() -> None:
+    facts = with_rules(applied(), "gateway", DROPS)
+    found = status(facts)
+    told = "\n".join(found.reasons)
+    assert found.state is State.DEGRADED
+    assert "table ip filter chain FORWARD: policy drop (filter-policy-drop)" in told
+    assert "`crossnet apply` moves them to iptables-nft" in told
+    for word in ("misses", "left-over", "differs"):
+        assert word not in told
+    changed = [change.resource for _, change in make_plan(spec(), facts).changes]
+    engines = {each.engine for each in changed if isinstance(each, RuleTable)}
+    assert engines == {Engine.NFTABLES, Engine.IPTABLES_NFT}
+
+
+def test_a_drop_of_some_that_came_later_is_named() -> None:
+    forced = ", firewall: nftables"
+    found = status(with_rules(applied(forced), "gateway", rules("-A FORWARD -p tcp -j DROP")), forced)
+    assert "table ip filter chain FORWARD: rule -A FORWARD -p tcp -j DROP (filter-rule-drop)" in "\n".join(
+        found.reasons
+    )
+    assert found.state is State.UP
+
+
+def test_rules_stay_in_the_engine_that_has_them_when_the_reason_for_it_is_gone() -> None:
+    hosts = hosts_of(facts_from(SEED + TOOLS))
+    before = with_rules(facts_of(hosts), "gateway", DROPS)
+    carry_out(plan(spec(), before), hosts)
+    after = facts_of(hosts)
+    assert make_plan(spec(), after).is_empty
+    assert status(after).state is State.UP
+    assert not make_plan(spec(", firewall: nftables"), after).is_empty
+    assert status(after, ", firewall: nftables").state is State.DRIFTED
+
+
+def test_a_plan_without_changes_tells_what_stops_packets_all_the_same() -> None:
+    forced = ", firewall: nftables"
+    facts = with_rules(applied(forced), "gateway", rules("-A FORWARD -p tcp -j DROP"))
+    shown = plan_text(make_plan(spec(forced), facts))
+    assert shown.endswith("No changes.")
+    assert "-A FORWARD -p tcp -j DROP" in " ".join(shown.split())
+    assert "[others-may-drop]" in shown
+    assert "gains-reachability" not in shown
+
+
+# ---- verdicts ------------------------------------------------------------------------------------
+
+
+def verdict(facts: dict[str, Facts], reply: Reply, *, counted: bool = True, probe: Probe = PROBE) -> Verdict:
+    made = make_plan(spec(), facts, moves=False)
+    (passage,) = made.passages
+    (client,) = passage.clients
+    seen = Seen(client, Sent(probe, reply, "as the tool said"), ())
+    moved = Counters(ONE if counted else NONE, NONE, NONE)
+    found = Round((seen,), Counters(NONE, NONE, NONE), moved)
+    in_the_way = obstacles(passage, "app", then([passage], facts, made.wanted), probe)
+    return judge(passage, found, seen, facts, demanded=True, note="", obstacles=in_the_way)
+
+
+def test_a_destination_that_nothing_stops_is_silent_itself() -> None:
+    found = verdict(applied(), Reply.SILENT)
+    assert (found.result, found.reply.code) == (Result.UNREACHABLE, "destination-silent")
+
+
+@pytest.mark.parametrize("counted", [True, False])
+@pytest.mark.parametrize(
+    ("host", "line"),
+    [
+        ("gateway", "-A FORWARD -s 10.0.43.15/32 -j DROP"),
+        ("gateway", "-A FORWARD -o eth0 -p tcp --dport 443 -j DROP"),
+        ("app", "-A OUTPUT -d 10.0.44.0/24 -j DROP"),
+    ],
+)
+def test_a_rule_that_surely_drops_the_request_is_named(host: str, line: str, counted: bool) -> None:
+    found = verdict(with_rules(applied(), host, rules(line)), Reply.SILENT, counted=counted)
+    assert found.result is Result.UNREACHABLE
+    code = "filter-rule-drop" if host == "gateway" else "src-output-filtered"
+    assert (found.forward.disposition, found.forward.code) == ("dropped", code)
+    assert f"{host}: table ip filter" in found.forward.detail
+    assert line.partition(" ")[2].partition(" ")[2] in found.forward.detail
+    assert found.reply.code is None
+
+
+def test_a_rule_that_drops_the_answer_is_named() -> None:
+    line = "-A FORWARD -i eth0 -o eth1 -j DROP"
+    found = verdict(with_rules(applied(), "gateway", rules(line)), Reply.SILENT)
+    assert found.forward == Half("exits-observed-area")
+    assert (found.reply.disposition, found.reply.code) == ("dropped", "filter-rule-drop")
+    assert "-i eth0 -o eth1 -j DROP" in found.reply.detail
+
+
+def test_a_rule_that_perhaps_drops_it_is_named_as_such() -> None:
+    line = "-A FORWARD -p tcp -m limit --limit 5/sec -j DROP"
+    found = verdict(with_rules(applied(), "gateway", rules(line)), Reply.SILENT)
+    assert (found.reply.disposition, found.reply.code) == ("undetermined", "filter-rule-drop")
+    assert "what crossnet does not own can stop it: gateway: table ip filter" in found.reply.detail
+
+
+def test_a_rule_that_cannot_meet_the_flow_is_not_named() -> None:
+    line = "-A FORWARD -p udp -j DROP"
+    assert (
+        verdict(with_rules(applied(), "gateway", rules(line)), Reply.SILENT).reply.code
+        == "destination-silent"
+    )
+
+
+def test_a_rule_that_refuses_is_no_closed_port() -> None:
+    refused = with_rules(applied(), "gateway", rules("-A FORWARD -p tcp -j REJECT --reject-with tcp-reset"))
+    found = verdict(refused, Reply.REFUSED)
+    assert (found.result, found.forward.disposition) == (Result.UNREACHABLE, "rejected")
+    assert found.forward.code == "filter-reject"
+    assert verdict(applied(), Reply.REFUSED).forward.code == "destination-port-closed"
+
+
+def test_what_surely_stops_it_is_told_before_what_may() -> None:
+    lines = ("-A FORWARD -m limit --limit 5/sec -j DROP", "-A FORWARD -s 10.0.43.15/32 -j DROP")
+    found = verdict(with_rules(applied(), "gateway", rules(*lines)), Reply.SILENT)
+    assert "-s 10.0.43.15/32 -j DROP" in found.forward.detail
+    assert "limit" not in found.forward.detail
+
+
+def test_where_nothing_answers_a_search_what_stops_it_is_named() -> None:
+    facts = with_rules(applied(), "gateway", DROPS)
+    made = make_plan(spec(), facts, moves=False)
+    (passage,) = made.passages
+    (client,) = passage.clients
+    found = unsent(
+        passage, client, "nothing answered", obstacles(passage, "app", then([passage], facts, made.wanted))
+    )
+    assert (found.result, found.forward.code) == (Result.UNDETERMINED, "filter-policy-drop")
