@@ -83,7 +83,8 @@ def _managed(q: Question, name: str) -> Approach:
     found = list(shared_networks(q, name))
     if not found:
         raise Refused(_not_on_link(q, name))
-    found = _as_the_kernel_goes(q.facts[name], found)
+    alive = [way for way in found if _has_carrier(q, name, way)]
+    found = _as_the_kernel_goes(q.facts[name], alive or found)
     ways = {(approach.client.interface, approach.ingress, approach.client.next_hop) for approach in found}
     if len(ways) > 1:
         raise Refused(
@@ -98,6 +99,12 @@ def _managed(q: Question, name: str) -> Approach:
             )
         )
     return found[0]
+
+
+def _has_carrier(q: Question, name: str, way: Approach) -> bool:
+    """Whether both ends of a way are up: a bridge of containers of which none runs, for one, leads nowhere."""
+    ends = (q.facts[name].link(way.client.interface or ""), q.gateway.link(way.ingress))
+    return all(link is not None and link.up for link in ends)
 
 
 def _as_the_kernel_goes(client: Facts, ways: list[Approach]) -> list[Approach]:
@@ -159,11 +166,13 @@ def _next_hops(q: Question, name: str, near: Link, client: LinkAddress) -> Itera
 
 
 def _is_on_link(client: Facts, near: Link, own: LinkAddress, target: Address) -> bool:
-    """Whether the client reaches an address without a router, by this interface.
+    """Whether the client reaches an address without a router, by this interface; its own it does not leave for.
 
     A cloud's host has an address without a network, and a route that says so (net/ipv4/fib_semantics.c asks the
     routes, not the addresses, whether a next hop is on-link).
     """
+    if client.owner_of(target) is not None:
+        return False
     if contains(own.network, target):
         return True
     found = matching(client.routes, host_network(target))

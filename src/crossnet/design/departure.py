@@ -78,6 +78,8 @@ def _no_route(q: Question, network: Network, found: Sequence[Route], *, by_kerne
 
 def one_egress(q: Question, routes: Sequence[Route], ingress: str) -> str:
     """The one interface by which the gateway leaves to every destination."""
+    if q.crossing.egress is not None and all(q.crossing.egress in devices_of([route]) for route in routes):
+        return q.crossing.egress  # a route of several next hops may leave by others too
     devices = sorted(devices_of(routes))
     if len(devices) > 1:
         raise Refused(
@@ -92,7 +94,7 @@ def one_egress(q: Question, routes: Sequence[Route], ingress: str) -> str:
             )
         )
     egress = devices[0]
-    if egress == ingress and q.crossing.egress is None:
+    if egress == ingress:
         raise Refused(
             q.refusal(
                 "same-interface",
