@@ -5,6 +5,7 @@
       eth0 10.0.43.15/24
       route default via 10.0.43.1 dev eth0
       rule 5270: from all lookup 52
+      no rule 0
       told 10.9.0.0/16 metric 10
     gateway:
       eth1 10.0.43.101/24
@@ -47,6 +48,7 @@ class _Sheet:
     links: list[Link] = field(default_factory=list)
     routes: list[Route] = field(default_factory=list)
     rules: list[PolicyRule] = field(default_factory=list)
+    taken_away: set[int] = field(default_factory=set)
     sysctls: dict[str, str] = field(default_factory=dict)
     boot: list[BootSetting] = field(default_factory=list)
     files: dict[str, FileState | Unreadable] = field(default_factory=dict)
@@ -107,7 +109,10 @@ def host_facts(name: str, text: str, *, firewall: Firewall | None = None) -> Fac
         network=sheet.machine[1],
         controller=sheet.controller,
         reached_at=sheet.reached_at,
-        policy_rules=(*_OF_EVERY_HOST, *sheet.rules),
+        policy_rules=(
+            *(rule for rule in _OF_EVERY_HOST if rule.priority not in sheet.taken_away),
+            *sheet.rules,
+        ),
         lookups=sheet.lookups,
     )
 
@@ -122,6 +127,8 @@ def _read(sheet: _Sheet, words: list[str]) -> None:
             sheet.routes.append(route(" ".join(rest)))
         case ["told", *rest]:  # in the words of an `ip` that tells less, busybox's
             sheet.routes += parse_routes(" ".join(rest) + "\n", Family.V4)
+        case ["no", "rule", priority]:
+            sheet.taken_away.add(int(priority))
         case ["rule", priority, *rest]:
             sheet.rules.append(_rule(int(priority.removesuffix(":")), rest))
         case ["sysctl", name, value]:

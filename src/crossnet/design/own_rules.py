@@ -47,8 +47,8 @@ def rules_for(
             refusals.append(_refusal(passage, name, flow, first, "its main table has no other way for them"))
             continue
         own = _before(rules[name], first, flow, is_right)
-        if own is None:
-            refusals.append(_refusal(passage, name, flow, first, "no rule can come before it"))
+        if isinstance(own, str):
+            refusals.append(_refusal(passage, name, flow, first, own))
             continue
         found.setdefault(name, {})[own] = None
         impacts[Impact("policy-rule-added", name, _told(flow, first))] = None
@@ -111,24 +111,31 @@ def _flows(passage: Passage) -> Iterator[tuple[str, Flow, Callable[[Way], bool]]
             yield passage.gateway, Flow(network, client.network, passage.egress), returns
 
 
-def _before(rules: Rules, first: Led, flow: Flow, is_right: Callable[[Way], bool]) -> PolicyRule | None:
-    """A rule for just these packets, at the last place where no other is asked before it that leads them astray."""
-    own = flow.iif == OWN
+def _before(rules: Rules, first: Led, flow: Flow, is_right: Callable[[Way], bool]) -> PolicyRule | str:
+    """A rule for just these packets, at the last place where no other is asked before it that leads them astray.
+
+    Or why there is none.
+    """
+    own, why = flow.iif == OWN, "no rule can come before it"
     for place in rules.places_before(first.way.rule) if first.way.rule else ():
         rule = PolicyRule(
             flow.family,
             place,
             table=MAIN,
-            # A program that did not choose a source has none yet when the kernel looks first; and the check of the
-            # way back (rp_filter) asks as if the packet came by no interface (net/ipv4/fib_frontend.c).
+            # A program that did not choose a source has none yet when the kernel looks first.
             source=None if own else flow.source,
             destination=flow.destination,
-            iif=OWN if own else "",
+            # What the host sends itself is none of the crossing's. The check of the way back (rp_filter) asks as if an
+            # answer came by the interface that the packet leaves by (net/ipv4/fib_frontend.c, __fib_validate_source).
+            iif=flow.iif,
             origin=OWN_PROTOCOL,
         )
-        if rules.astray(flow, is_right, rule) is None:
+        if rules.astray(flow, is_right, rule) is not None:
+            continue
+        if not rules.takes_from_local(flow, rule):
             return rule
-    return None
+        why = "a rule before it would also take what is for the host itself: its `lookup local` is asked later"
+    return why
 
 
 def _words(first: Led) -> str:

@@ -18,7 +18,7 @@ from crossnet.facts.routes import MAIN, OWN_PROTOCOL, Route, inside, matching
 from crossnet.netfilter.foreign import Field
 from crossnet.record import read_record
 from crossnet.resources import PolicyRuleResource
-from crossnet.values import Family, Network, contains, family_of
+from crossnet.values import Family, Network, contains, family_of, host_network
 
 if TYPE_CHECKING:  # sets of packets are slow to import, and few hosts have rules of their own
     from crossnet.reach.packets import Packets
@@ -152,6 +152,17 @@ class Rules:
             if led.way.route is not None
         )
 
+    def takes_from_local(self, flow: Flow, own: PolicyRule) -> bool:
+        """Whether a rule of crossnet's own takes packets to addresses of the host itself, as which they are known now.
+
+        The rule that looks them up may stand anywhere (the kernel's documentation of VRFs moves it behind others).
+        """
+        now, then = self._rules, sorted((*self._rules, own), key=lambda rule: rule.priority)
+        return (self._for_itself(flow, now) & ~self._for_itself(flow, then)).satisfiable()
+
+    def _for_itself(self, flow: Flow, rules: Iterable[PolicyRule]) -> Packets:
+        return self._space.any_of(led.can for led in self._looked_up(flow, rules) if _is_local(led))
+
     def places_before(self, rule: PolicyRule) -> Iterator[int]:
         """Where a rule may have its place to be asked before this one, the last first.
 
@@ -167,11 +178,13 @@ class Rules:
     # ---- lookups ------------------------------------------------------------------------------------
 
     def _led(self, flow: Flow, rules: Iterable[PolicyRule]) -> list[Led]:
+        return [led for led in self._looked_up(flow, rules) if not _is_local(led)]
+
+    def _looked_up(self, flow: Flow, rules: Iterable[PolicyRule]) -> list[Led]:
         routing = self._routing.with_rules(
             flow.family, (rule for rule in rules if rule.family is flow.family)
         )
-        found = routing.lookup(self._packets(flow), flow.family, iif=flow.iif)
-        return [led for led in found if led.way.rule is None or led.way.rule.table not in _LOCAL]
+        return routing.lookup(self._packets(flow), flow.family, iif=flow.iif)
 
     def _packets(self, flow: Flow) -> Packets:
         space = self._space
@@ -179,11 +192,21 @@ class Rules:
         if flow.iif == OWN:
             # A program that did not choose a source has none yet when the kernel looks first.
             packets |= self._without_source(flow.family)
+        else:
+            # What comes in with a source of the host's own is no crossing's: the kernel drops it (net/ipv4/route.c,
+            # ip_route_input_slow).
+            packets &= ~self._own(Field.SOURCE6, flow.family)
         packets &= space.network(Field.DESTINATION6, flow.destination)
         unmarked = packets & space.value(Field.MARK, 0)
         if not any(rule.mark_mask for rule in self._rules):
             return unmarked
         return unmarked | (packets & self._marked(flow))
+
+    def _own(self, side: Field, family: Family) -> Packets:
+        """What has an address of the host's own on this side."""
+        space = self._space
+        own = (item.address for link in self.facts.links for item in link.of(family))
+        return space.any_of(space.network(side, host_network(address)) for address in own)
 
     def _without_source(self, family: Family) -> Packets:
         from crossnet.reach.packets import address_field
@@ -209,3 +232,7 @@ class Rules:
                 host.received(here, flow.iif)
             self._seen[flow.iif] = space.only(space.any_of(host.looked_up), *_ASKED)
         return self._seen[flow.iif]
+
+
+def _is_local(led: Led) -> bool:
+    return led.way.rule is not None and led.way.rule.table in _LOCAL
