@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from crossnet.design.kernel import forwarded, source_towards
 from crossnet.design.passage import Client
-from crossnet.design.policy import Flow, Rules
+from crossnet.design.policy import Flow, Rules, knows_nearer
 from crossnet.design.question import Question, Refused, addresses_of, devices_of
 from crossnet.errors import Refusal
-from crossnet.facts.routes import Route, inside, matching
+from crossnet.facts.routes import Hop, Route, inside, matching
 from crossnet.spec import Translate
 from crossnet.values import Address, Network, contains, family_of, overlap, show_network
 
@@ -21,7 +21,7 @@ def route(q: Question, rules: Rules, network: Network, clients: Sequence[Client]
     given = q.crossing.egress
     flows = [Flow(client.network, network, ingress) for client in clients] if rules else []
     by_rules = _of_all(rules.deciding(flow) for flow in flows)
-    if by_rules and (given is None or given in devices_of(by_rules)):
+    if by_rules and (given is None or given in devices_of(by_rules)) and not _nearer(found, by_rules):
         found, smaller = by_rules, _of_all(rules.smaller(flow) for flow in flows)
     by_kernel = [forwarded(rules, client.network, network, ingress) for client in clients]
     if any(by_kernel):
@@ -52,6 +52,13 @@ def route(q: Question, rules: Rules, network: Network, clients: Sequence[Client]
             )
         )
     return found[0]
+
+
+def _nearer(main: Sequence[Route], by_rules: Sequence[Route]) -> bool:
+    """Whether a rule leads out by the interface of the main table's narrower routes, only to another next hop."""
+    hops = [(route, Hop(route.via, route.device)) for route in by_rules if route.device]
+    same = devices_of(main) == devices_of(by_rules)
+    return same and any(knows_nearer(main, route, hop) for route, hop in hops)
 
 
 def _of_all(routes: Iterable[tuple[Route, ...]]) -> tuple[Route, ...]:

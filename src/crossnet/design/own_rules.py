@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from crossnet.design.impacts import Impact
 from crossnet.design.kernel import said
 from crossnet.design.passage import Passage
-from crossnet.design.policy import OWN, Flow, Rules
+from crossnet.design.policy import OWN, Flow, Rules, knows_nearer
 from crossnet.design.question import Refused
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
 from crossnet.facts.policy import PolicyRule
-from crossnet.facts.routes import MAIN, OWN_PROTOCOL
+from crossnet.facts.routes import MAIN, OWN_PROTOCOL, matching
 from crossnet.resources import PolicyRuleResource
-from crossnet.values import Family, host_network, show_network
+from crossnet.values import Family, Network, host_network, show_network
 
 if TYPE_CHECKING:
     from crossnet.reach.routing import Led, Way
@@ -39,7 +39,7 @@ def rules_for(
     refusals: list[Refusal] = []
     networks = (*(client.network for client in passage.clients), *passage.destinations)
     rules = {name: Rules(facts[name], networks) for name in {passage.gateway, *_hosts(passage)}}
-    for name, flow, is_right in _flows(passage):
+    for name, flow, is_right in _flows(passage, facts):
         first = rules[name].astray(flow, is_right)
         if first is None:
             continue
@@ -89,14 +89,14 @@ def _hosts(passage: Passage) -> Iterator[str]:
     yield from (client.host for client in passage.clients if client.host is not None)
 
 
-def _flows(passage: Passage) -> Iterator[tuple[str, Flow, Callable[[Way], bool]]]:
+def _flows(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[tuple[str, Flow, Callable[[Way], bool]]]:
     """Whose lookups decide about the passage, for which packets, and the way that they should take."""
 
-    def leaves(way: Way) -> bool:
-        return way.device == passage.egress
+    gateway = facts[passage.gateway]
 
-    def returns(way: Way) -> bool:
-        return way.device == passage.ingress
+    def through(device: str, network: Network) -> Callable[[Way], bool]:
+        known = matching(gateway.routes, network)
+        return lambda way: way.device == device and not knows_nearer(known, way.route, way.hop)
 
     for client in passage.clients:
         for network in passage.destinations:
@@ -107,8 +107,10 @@ def _flows(passage: Passage) -> Iterator[tuple[str, Flow, Callable[[Way], bool]]
                     Flow(client.network, network, OWN),
                     lambda way, hop=hop: way.hop is not None and (way.hop.via, way.hop.device) == hop,  # type: ignore[misc]
                 )
-            yield passage.gateway, Flow(client.network, network, passage.ingress), leaves
-            yield passage.gateway, Flow(network, client.network, passage.egress), returns
+            leaving = Flow(client.network, network, passage.ingress)
+            yield passage.gateway, leaving, through(passage.egress, network)
+            returning = Flow(network, client.network, passage.egress)
+            yield passage.gateway, returning, through(passage.ingress, client.network)
 
 
 def _before(rules: Rules, first: Led, flow: Flow, is_right: Callable[[Way], bool]) -> PolicyRule | str:
@@ -134,7 +136,9 @@ def _before(rules: Rules, first: Led, flow: Flow, is_right: Callable[[Way], bool
             continue
         if not rules.takes_from_local(flow, rule):
             return rule
-        why = "a rule before it would also take what is for the host itself: its `lookup local` is asked later"
+        why = (
+            "a rule before it would also take what is for the host itself: its `lookup local` is asked later"
+        )
     return why
 
 

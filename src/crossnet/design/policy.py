@@ -7,14 +7,14 @@ somebody else before it can make all of that worth nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from crossnet.facts import Facts
 from crossnet.facts.policy import PolicyRule
-from crossnet.facts.routes import MAIN, OWN_PROTOCOL, Route, inside, matching
+from crossnet.facts.routes import MAIN, OWN_PROTOCOL, Hop, Route, inside, matching
 from crossnet.netfilter.foreign import Field
 from crossnet.record import read_record
 from crossnet.resources import PolicyRuleResource
@@ -232,6 +232,20 @@ class Rules:
                 host.received(here, flow.iif)
             self._seen[flow.iif] = space.only(space.any_of(host.looked_up), *_ASKED)
         return self._seen[flow.iif]
+
+
+def knows_nearer(main: Sequence[Route], route: Route | None, hop: Hop | None) -> bool:
+    """Whether the main table's routes to a destination are narrower than the one that a rule leads to, by another hop.
+
+    A default route of a table that knows no networks, not even those on its interfaces, is no choice of a router for
+    them; a route that is as narrow is.
+    """
+    if route is None or hop is None or not main:
+        return False
+    ways = {(each.via, each.device) for each in main} | {
+        (h.via, h.device) for each in main for h in each.hops
+    }
+    return route.destination.prefixlen < main[0].destination.prefixlen and (hop.via, hop.device) not in ways
 
 
 def _is_local(led: Led) -> bool:

@@ -16,7 +16,7 @@ from crossnet.design.policy import Flow, Rules
 from crossnet.design.question import Question, Refused, devices_of
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
-from crossnet.facts.routes import beyond_routers
+from crossnet.facts.routes import beyond_routers, matching
 from crossnet.facts.sysctls import effective_rp_filter
 from crossnet.netfilter.own import is_plain_interface
 from crossnet.spec import Crossing
@@ -80,12 +80,18 @@ def _way_back(q: Question, rules: Rules, client: Client, ingress: str) -> Iterat
     devices = devices_of(found[:1] if q.family is Family.V4 else found)
     if not found or ingress in devices:
         return
+    by = ""
+    if rules and not others:
+        first = rules.astray(Flow(q.to[0], network, ""), lambda way: way.device == ingress)
+        if first is not None and ingress in devices_of(matching(q.gateway.routes, network)):
+            return  # a rule of crossnet's own comes before it, or the plan is refused with its words
+        by = f" (rule {first.way.rule})" if first is not None else ""
     strict = effective_rp_filter(q.gateway.sysctls, ingress) == 1 and q.family is Family.V4
     dropped = f", and rp_filter 1 on {ingress} drops what comes from it" if strict else ""
     yield q.refusal(
         "no-route-to-client",
-        f"the way back from {q.gateway.host} to the client {show_network(network)} is {found[0]}{who}, not {ingress}: "
-        f"no reply would come back to it by the crossing{dropped}",
+        f"the way back from {q.gateway.host} to the client {show_network(network)} is {found[0]}{by}{who}, "
+        f"not {ingress}: no reply would come back to it by the crossing{dropped}",
         f"Give {q.gateway.host} a route to {show_network(network)} through {ingress}, "
         f"or write `ingress: {min(devices)}`."
         if devices
