@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
 from crossnet.design.foresight import as_applied
+from crossnet.design.forwarded import arp_filters
 from crossnet.facts import FileState
+from crossnet.facts.firewall import Firewall
 from crossnet.facts.routes import OWN_PROTOCOL
+from crossnet.netfilter.nft_foreign import read_ruleset
+from crossnet.planning import make_plan
 from crossnet.record import APPLIED, Owned, Record
 from crossnet.resources import RouteResource, Sysctl
-from design.factsheet import host_facts, route, with_files
+from crossnet.specfile import parse
+from design.factsheet import SEED, facts_from, host_facts, route, with_files
 
+SPEC = """crossnet: 1
+hosts: {app: {lab: app}, gateway: {lab: gateway}}
+crossings: {business: {from: app, via: gateway, to: 10.0.44.0/24, persist: none}}
+"""
 OURS = "10.7.0.0/16 via 10.0.43.101 dev eth0 proto 143"
 
 
@@ -49,3 +64,63 @@ def test_a_route_for_some_packets_stays_beside_one_for_all() -> None:
     facts = host_facts("app", "eth0 10.0.43.15/24\nroute 10.7.0.0/16 via 10.0.43.1 dev eth0 tos 0x10")
     then = as_applied(facts, [RouteResource(route(OURS))])
     assert [each.tos for each in then.routes if each.destination == route(OURS).destination] == [16, 0]
+
+
+def arp_rule(*statements: dict[str, Any], chain: str = "input") -> dict[str, Any]:
+    return {
+        "rule": {"family": "arp", "table": "filter", "chain": chain, "handle": 1, "expr": list(statements)}
+    }
+
+
+def by_interface(name: str, op: str = "==") -> dict[str, Any]:
+    return {"match": {"op": op, "left": {"meta": {"key": "iifname"}}, "right": name}}
+
+
+ARP_REQUEST = {
+    "match": {"op": "==", "left": {"payload": {"protocol": "arp", "field": "operation"}}, "right": "request"}
+}
+DROP: dict[str, Any] = {"drop": None}
+
+
+@pytest.mark.parametrize(
+    ("policy", "rules", "told"),
+    [
+        ("accept", [], []),
+        ("drop", [], ["policy drop"]),
+        ("accept", [arp_rule({"accept": None})], []),
+        ("accept", [arp_rule(DROP)], ["chain input: rule drop"]),
+        ("accept", [arp_rule(ARP_REQUEST, DROP)], ["rule arp operation request drop"]),
+        ("accept", [arp_rule(by_interface("eth0"), DROP)], ['rule iifname "eth0" drop']),
+        ("accept", [arp_rule(by_interface("eth9"), DROP)], []),
+        ("accept", [arp_rule(by_interface("eth0", "!="), DROP)], ["drop"]),  # so for eth1
+        (
+            "accept",
+            [arp_rule({"jump": {"target": "more"}}), arp_rule(DROP, chain="more")],
+            ["chain more: rule"],
+        ),
+    ],
+)
+def test_what_may_drop_arp_on_the_crossings_interfaces(
+    policy: str, rules: list[dict[str, Any]], told: list[str]
+) -> None:
+    base: dict[str, Any] = {"type": "filter", "hook": "input", "prio": 0, "policy": policy}
+    ruleset: list[dict[str, Any]] = [
+        {"metainfo": {"json_schema_version": 1}},
+        {"table": {"family": "arp", "name": "filter", "handle": 1}},
+        {"chain": {"family": "arp", "table": "filter", "name": "input", "handle": 1, **base}},
+        {"chain": {"family": "arp", "table": "filter", "name": "more", "handle": 2}},
+        *rules,
+    ]
+    firewall = Firewall(foreign=read_ruleset(json.dumps({"nftables": ruleset})))
+    found = list(arp_filters(firewall, {"eth0", "eth1"}))
+    assert len(found) == len(told)
+    assert all(words in line and "table arp filter" in line for words, line in zip(told, found, strict=True))
+
+    facts = facts_from(SEED)
+    for host in facts:
+        theirs = {**facts, host: replace(facts[host], firewall=firewall)}
+        made = make_plan(parse(SPEC, "crossnet.yaml"), theirs)
+        impacts = [impact for impact in made.impacts if impact.code == "others-may-drop"]
+        links = {link.name for link in facts[host].links}
+        assert [impact.where for impact in impacts] == [host] * any(arp_filters(firewall, links))
+        assert made.stopped == ()

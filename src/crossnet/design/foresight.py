@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
+from crossnet.design.forwarded import arp_filters
 from crossnet.design.impacts import Impact
 from crossnet.design.passage import Passage
 from crossnet.errors import Refusal
@@ -19,7 +20,7 @@ from crossnet.netfilter.own_walked import with_own
 from crossnet.record import read_record
 from crossnet.resources import PolicyRuleResource, Resource, RouteResource, RuleTable, Sysctl
 from crossnet.spec import Translate
-from crossnet.values import Network, Ports, Probe, Traffic, host_network
+from crossnet.values import Family, Network, Ports, Probe, Traffic, host_network
 
 if TYPE_CHECKING:  # sets of packets are slow to import, and not every command asks for them
     from crossnet.reach.blockers import Blocker
@@ -268,6 +269,7 @@ def _otherwise(passage: Passage, walked: Walked, answer: Reached) -> Iterator[tu
             if decision.effect is Effect.TRANSLATES and not _is_own(decision.place):
                 yield _translate, visit.host, _rule(decision.place, decision.text)
     yield from _elsewhere(passage, walked)
+    yield from _unheard(passage, walked)
 
 
 def _blocking(passage: Passage, walked: Walked, answer: Reached, *, whole: bool) -> Iterator[Blocker]:
@@ -319,6 +321,18 @@ def _elsewhere(passage: Passage, walked: Walked) -> Iterator[tuple[Tell, str, st
                     yield _leave, passage.gateway, f"by {way.device} and not by {meant}: {_way(way)}"
 
 
+def _unheard(passage: Passage, walked: Walked) -> Iterator[tuple[Tell, str, str]]:
+    """What may keep a neighbour of the crossing from being found."""
+    if passage.family is not Family.V4:
+        return
+    for name, facts in walked.hosts.items():
+        interfaces = {client.interface for client in passage.clients if client.host == name}
+        if name == passage.gateway:
+            interfaces |= {passage.ingress, passage.egress}
+        for line in arp_filters(facts.firewall, {each for each in interfaces if each}):
+            yield _may_stop_arp, name, line
+
+
 def _way(way: Way) -> str:
     by = f" (rule {way.rule})" if way.rule and not way.rule.is_usual else ""
     return f"{way}{by}"
@@ -363,6 +377,14 @@ def _may_stop(host: str, rules: str) -> Impact:
         "others-may-drop",
         host,
         f"rules and settings that crossnet does not own can drop the crossing's packets: {rules}",
+    )
+
+
+def _may_stop_arp(host: str, rules: str) -> Impact:
+    return Impact(
+        "others-may-drop",
+        host,
+        f"rules that crossnet does not own can drop ARP, without which no neighbour of the crossing is found: {rules}",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from crossnet.facts.firewall import Firewall
 from crossnet.netfilter import TABLE_FAMILY, Engine
@@ -10,14 +10,17 @@ from crossnet.netfilter.foreign import (
     Chain,
     Choice,
     Drop,
+    Field,
     Jump,
     Map,
+    Names,
     Offload,
     Queue,
     Reject,
     Rule,
     Statement,
     Table,
+    Test,
     Tproxy,
     Unknown,
     VerdictMap,
@@ -35,7 +38,7 @@ def may_drop(firewall: Firewall, engine: Engine) -> bool:
     ) or any(
         _rule_may_drop(table, rule)
         for family in Family
-        for table, chain in _reached(firewall, family, (engine,))
+        for table, chain in _reached(_forwarding(firewall, family, (engine,)))
         for rule in chain.rules
     )
 
@@ -46,11 +49,47 @@ def offload_forwarded(firewall: Firewall, family: Family) -> tuple[str, ...]:
     Their packets meet no further rule at the forward hook, crossnet's included (nft(8), FLOWTABLES).
     """
     return tuple(
-        f"table {table.family} {table.name} chain {chain.name}: rule {rule.text.removeprefix(f'-A {chain.name} ')}"
-        for table, chain in _reached(firewall, family, tuple(Engine))
+        f"{_place(table, chain)}: rule {rule.text.removeprefix(f'-A {chain.name} ')}"
+        for table, chain in _reached(_forwarding(firewall, family, tuple(Engine)))
         for rule in chain.rules
         if any(isinstance(each, Offload) for each in rule.statements)
     )
+
+
+def arp_filters(firewall: Firewall, interfaces: Collection[str]) -> Iterator[str]:
+    """A line for each policy and rule of others that may drop ARP on one of these interfaces (family `arp` of nft).
+
+    Without ARP a neighbour is not found: whatever the rules of IP say, nothing comes to it.
+    """
+    bases = [
+        (table, chain)
+        for _, table, chain in firewall.others()
+        if table.family == "arp" and not table.dormant and chain.hook is not None
+    ]
+    for table, chain in bases:
+        if chain.hook is not None and chain.hook.policy == "drop":
+            yield f"{_place(table, chain)}: policy drop"
+    for table, chain in _reached(bases):
+        for rule in chain.rules:
+            if _rule_may_drop(table, rule) and not _is_for_others(rule, interfaces):
+                yield f"{_place(table, chain)}: rule {rule.text}"
+
+
+def _is_for_others(rule: Rule, interfaces: Collection[str]) -> bool:
+    """Whether a rule is for other interfaces than these."""
+    for each in rule.statements:
+        if isinstance(each, Test) and each.fields in ((Field.IIF,), (Field.OIF,)):
+            names = each.values
+            if isinstance(names, Names) and not any(
+                (name in names.exact or name.startswith(tuple(names.prefixes))) is not each.negated
+                for name in interfaces
+            ):
+                return True
+    return False
+
+
+def _place(table: Table, chain: Chain) -> str:
+    return f"table {table.family} {table.name} chain {chain.name}"
 
 
 def _forwarding(
@@ -63,12 +102,10 @@ def _forwarding(
             yield table, chain
 
 
-def _reached(
-    firewall: Firewall, family: Family, engines: Collection[Engine]
-) -> Iterator[tuple[Table, Chain]]:
-    """These and every chain that they lead to, each once."""
+def _reached(bases: Iterable[tuple[Table, Chain]]) -> Iterator[tuple[Table, Chain]]:
+    """These chains and every one that they lead to, each once."""
     seen: set[tuple[int, str]] = set()
-    todo = list(_forwarding(firewall, family, engines))
+    todo = list(bases)
     while todo:
         table, chain = todo.pop(0)
         if (id(table), chain.name) in seen or is_own_chain(chain.name):
