@@ -64,11 +64,27 @@ def _policy(selector: list[str], lines: Iterable[str]) -> IpsecPolicy | None:
     return None
 
 
-# Asked only where the part of the kernel is there: its module, or a kernel without modules, of which nobody can tell.
+# Each costs the host a process and may load a module, so they are asked only where the part of the kernel can be there.
+# Built in, it has no folder in /sys/module. Of xfrm_user the kernel has a socket for NETLINK_XFRM (6) then, which are
+# listed by their protocol (netlink(7), net/netlink/af_netlink.c); af_key sets policies without it. Of sch_ingress there
+# is a file where it is a module that nobody has loaded; without one nobody can tell.
 _SCRIPT = r"""
-there() { [ -d "/sys/module/$1" ] || [ ! -e /proc/modules ]; }
-there sch_ingress && tc qdisc show 2>/dev/null
-there xfrm_user && ip xfrm policy 2>/dev/null
+xfrm() {
+    [ -e /proc/net/netlink ] && [ ! -e /proc/net/pfkey ] || return 0
+    while read -r _ protocol _; do
+        case $protocol in 6) return 0 ;; [789] | 1?) return 1 ;; esac
+    done </proc/net/netlink
+    return 1
+}
+ingress() {
+    [ ! -d /sys/module/sch_ingress ] && [ -e /proc/modules ] || return 0
+    read -r release </proc/sys/kernel/osrelease || return 0
+    for file in "/lib/modules/$release/kernel/net/sched/sch_ingress.ko"*; do
+        [ ! -e "$file" ] || return 1
+    done
+}
+ingress && tc qdisc show 2>/dev/null
+xfrm && ip xfrm policy 2>/dev/null
 true
 """
 
