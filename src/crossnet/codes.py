@@ -301,7 +301,7 @@ CODES = {
         Code(
             "kernel-decides",
             "The gateway's kernel sends the crossing's packets another way than its routes and rules, as its tools "
-            "tell them, say; the crossing goes the kernel's way.",
+            "tell them, say, or one of several that are as good by them; the crossing goes the kernel's way.",
             "`ip route get DESTINATION from CLIENT iif INGRESS` on the gateway, beside `ip route` and `ip rule`: an "
             "`ip` that does not tell all of them, such as busybox of several next hops.",
             "Nothing has to be done where that way is meant; else correct the gateway's routes.",
@@ -317,9 +317,11 @@ CODES = {
         ),
         Code(
             "source-may-change",
-            "The source address is one that the gateway has only for a while.",
-            "The egress has it with a lifetime: by DHCP or by router advertisement.",
-            "Give the gateway a fixed address there, or write `translate: masquerade`.",
+            "The source address is one that the gateway may have only for a while.",
+            "An interface has it with a lifetime, by DHCP or by router advertisement; or as VRRP and cluster managers "
+            "add it: on a macvlan, or as a host address (/32, /128) beside others.",
+            "Give the gateway a fixed address there and write it as `translate: {snat: ADDRESS}`; a lease "
+            "`translate: masquerade` follows.",
         ),
         Code(
             "other-interface-answers",

@@ -176,7 +176,7 @@ def _read(sheet: _Sheet, words: list[str]) -> None:
 
 def _link(name: str, words: list[str]) -> Link:
     left = iter(words)
-    mtu, up, kind, master, table = 1500, True, "", "", ""
+    mtu, up, kind, master, parent, table = 1500, True, "", "", "", ""
     addresses: list[LinkAddress] = []
     for word in left:
         if word == "mtu":
@@ -185,6 +185,8 @@ def _link(name: str, words: list[str]) -> Link:
             up = False
         elif word == "bridge":
             kind = word
+        elif word == "macvlan":
+            kind, parent = word, next(left)
         elif word == "vrf":
             kind, table = word, next(left)
         elif word == "master":
@@ -198,7 +200,7 @@ def _link(name: str, words: list[str]) -> Link:
         else:
             own, _, prefix = word.partition("/")
             addresses.append(LinkAddress(address(own), int(prefix)))
-    return Link(name, mtu, up, tuple(addresses), kind, master, table=table)
+    return Link(name, mtu, up, tuple(addresses), kind, master, parent, table=table)
 
 
 def _foreign(saved: Mapping[str, list[str]]) -> tuple[foreign.Table, ...]:

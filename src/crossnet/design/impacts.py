@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 from crossnet.design.engine import Choice
 from crossnet.design.forwarded import offload_forwarded
-from crossnet.design.kernel import decided, refused
+from crossnet.design.kernel import decided, is_among_equals, refused
 from crossnet.design.passage import Passage
 from crossnet.facts import Facts
+from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.routes import inside
 from crossnet.facts.sysctls import answers_for_others, overriding
 from crossnet.netfilter import Engine
 from crossnet.persistence.unit import SYSCTL_FILE
 from crossnet.spec import Translate
-from crossnet.values import Family, contains, overlap, show_network
+from crossnet.values import Family, contains, family_of, overlap, show_network
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +75,17 @@ def client_impacts(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[Imp
 
 def kernel_impacts(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[Impact]:
     """Where the gateway's kernel says something else than its routes and rules."""
-    for route in decided(facts[passage.gateway], passage):
+    gateway = facts[passage.gateway]
+    for route in decided(gateway, passage):
+        told = (
+            "its routes tell several ways that are as good, and the first of them counts"
+            if is_among_equals(gateway, passage, route)
+            else "what follows from the routes and rules that `ip` tells there is another"
+        )
         yield Impact(
             "kernel-decides",
             passage.gateway,
-            f"asked with `ip route get`, its kernel takes {route} for the crossing's packets; what follows from the "
-            "routes and rules that `ip` tells there is another",
+            f"asked with `ip route get`, its kernel takes {route} for the crossing's packets; {told}",
         )
     for lookup, error in refused(facts[passage.gateway], passage):
         yield Impact(
@@ -113,7 +119,7 @@ def gateway_impacts(
             f"already forwarded {family.label} before crossnet: others' traffic stays as it is",
         )
     for passage in passages:
-        yield from _leased_sources(facts, passage)
+        yield from _passing_sources(facts, passage)
         yield from _arp_elsewhere(facts, passage)
     live = [engine for engine in Engine if facts.firewall.holds_rules(engine)]
     if len(live) > 1:
@@ -143,20 +149,40 @@ def gateway_impacts(
         )
 
 
-def _leased_sources(facts: Facts, passage: Passage) -> Iterator[Impact]:
+def _passing_sources(facts: Facts, passage: Passage) -> Iterator[Impact]:
     """A source address that the gateway has only for a while."""
-    link = facts.link(passage.egress)
-    leases = {item.address: item for item in link.of(passage.family) if item.leased} if link else {}
     for source in dict.fromkeys(source for _, source in passage.sources):
-        if source in leases:
-            lifetime = leases[source].lifetime
-            until = f", valid for {lifetime} s" if lifetime is not None else ""
-            yield Impact(
-                "source-may-change",
-                facts.host,
-                f"the source {source} is a leased address of {passage.egress} (dynamic{until}): when the lease brings "
-                "another one, replies find no way back until the next apply; `translate: masquerade` follows it",
-            )
+        for link in facts.links:
+            for item in link.of(passage.family):
+                if item.address == source and (why := _why_it_goes(facts, link, item)):
+                    yield Impact("source-may-change", facts.host, f"the source {source} is {why}")
+
+
+def _why_it_goes(facts: Facts, link: Link, own: LinkAddress) -> str:
+    """What an address of an interface is that may not stay there, and what to do; nothing where it stays."""
+    if own.leased:
+        until = f", valid for {own.lifetime} s" if own.lifetime is not None else ""
+        return (
+            f"a leased address of {link.name} (dynamic{until}): when the lease brings another one, replies find no way "
+            "back until the next apply; `translate: masquerade` follows it"
+        )
+    staying = [item for item in link.of(family_of(own.address)) if not _is_of_one_host(item)]
+    if link.kind in ("macvlan", "macvtap") and (parent := facts.link(link.parent)):
+        what = f"an address of {link.name}, a {link.kind} on {parent.name}, as VRRP makes them"
+        staying = [item for item in parent.of(family_of(own.address)) if not _is_of_one_host(item)]
+    elif _is_of_one_host(own) and staying:
+        what = f"a host address (/{own.prefix}) of {link.name} beside others, as VRRP and cluster managers add them"
+    else:
+        return ""
+    fixed = next((item.address for item in staying if item.stable and not item.leased), None)
+    instead = (
+        f"`translate: {{snat: {fixed}}}` stays here" if fixed else "an address that stays here is better"
+    )
+    return f"{what}: when it moves to another host, the replies go there; {instead}"
+
+
+def _is_of_one_host(item: LinkAddress) -> bool:
+    return item.prefix == item.address.max_prefixlen
 
 
 def _arp_elsewhere(facts: Facts, passage: Passage) -> Iterator[Impact]:

@@ -132,6 +132,15 @@ def decided(facts: Facts, passage: Passage) -> tuple[Route, ...]:
     return tuple(dict.fromkeys(route for route in found if route is not None))
 
 
+def is_among_equals(facts: Facts, passage: Passage, route: Route) -> bool:
+    """Whether routes and rules tell the way that the kernel takes too, and another that is as good."""
+    rules = _rules(facts, passage)
+    return any(
+        route.device in devices_of(rules.deciding(Flow(client.network, route.destination, passage.ingress)))
+        for client in passage.clients
+    )
+
+
 def _rules(facts: Facts, passage: Passage) -> Rules:
     return Rules(facts, (*(client.network for client in passage.clients), *passage.destinations))
 
