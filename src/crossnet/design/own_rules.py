@@ -12,11 +12,12 @@ from crossnet.design.impacts import Impact
 from crossnet.design.kernel import said
 from crossnet.design.passage import Passage
 from crossnet.design.policy import OWN, Flow, Rules, knows_nearer
-from crossnet.design.question import Refused
+from crossnet.design.question import Refused, devices_of
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
 from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import MAIN, OWN_PROTOCOL, matching
+from crossnet.facts.sysctls import effective_rp_filter
 from crossnet.resources import PolicyRuleResource
 from crossnet.values import Family, Network, host_network, show_network
 
@@ -53,6 +54,7 @@ def rules_for(
         found.setdefault(name, {})[own] = None
         impacts[Impact("policy-rule-added", name, _told(flow, first))] = None
     refusals += _without_next_hop(passage, facts, rules)
+    refusals += _without_answer(passage, facts, rules[passage.gateway])
     for name, needed in found.items():
         if len(needed) > MOST:
             refusals.append(_too_many(passage, name, len(needed)))
@@ -83,6 +85,35 @@ def _without_next_hop(
         if ends is not None and ends.must.satisfiable() and ends.way.rule and not ends.way.rule.source:
             why = "the kernel takes no route through a next hop to which a rule ends the way"
             yield _refusal(passage, client.host, flow, ends, why)
+
+
+def _without_answer(passage: Passage, facts: Mapping[str, Facts], rules: Rules) -> Iterator[Refusal]:
+    """Clients to whom the gateway does not say who has their next hop: its check of the way back drops the question.
+
+    To ARP the check asks as for any packet to the host itself: as if the answer were its own (net/ipv4/arp.c,
+    arp_process; measured). A rule for that would lead the gateway's own packets, which are none of the crossing's.
+    """
+    strictness = effective_rp_filter(facts[passage.gateway].sysctls, passage.ingress)
+    if passage.family is not Family.V4 or not strictness:
+        return
+
+    def is_right(way: Way) -> bool:
+        known = devices_of([way.route]) if way.route is not None else set()
+        return passage.ingress in known or (strictness > 1 and bool(known))
+
+    for client in passage.clients:
+        if client.host is None:
+            continue
+        flow = Flow(host_network(client.next_hop), client.network, OWN)
+        astray = rules.astray(flow, is_right)
+        if (
+            astray is not None
+            and astray.must.satisfiable()
+            and astray.way.rule
+            and not astray.way.rule.mark_mask
+        ):
+            why = f"rp_filter {strictness} on {passage.ingress} drops the client's ARP then: it does not find its next hop"
+            yield _refusal(passage, passage.gateway, flow, astray, why)
 
 
 def _hosts(passage: Passage) -> Iterator[str]:
