@@ -233,6 +233,22 @@ def test_rules_that_cannot_be_read_are_not_understood_and_the_host_is_none_the_l
             facts.readable(engine)
 
 
+@pytest.mark.parametrize("printed", [[], ["*filter", ":INPUT ACCEPT [0:0]", "COMMIT"]], ids=["none", "one"])
+def test_a_tool_that_is_silent_about_a_table_of_the_kernel_is_not_believed(
+    recording: dict[str, Any], printed: list[str]
+) -> None:
+    named = [f"# in the kernel: {table}" for table in ("filter", "nat")]
+    recording["iptables-legacy-save"] = [*named, *printed]
+    facts = facts_of("gateway", recording)
+    assert facts.firewall.unusable.keys() == {Engine.IPTABLES_LEGACY}
+    assert facts.firewall.holds_rules(Engine.IPTABLES_LEGACY)
+
+    recording["iptables-legacy-save"] = [*named, *SAVED, "*nat", ":PREROUTING ACCEPT [0:0]", "COMMIT"]
+    found = facts_of("gateway", recording).firewall
+    assert found.unusable == {}
+    assert [table.name for table in found.of(Engine.IPTABLES_LEGACY, Family.V4)] == ["filter", "nat"]
+
+
 @pytest.mark.parametrize("question", HOLDERS)
 def test_rules_that_only_root_may_read_are_an_error(recording: dict[str, Any], question: str) -> None:
     recording[question] = Failure(1, "Permission denied (you must be root)")

@@ -138,3 +138,15 @@ def test_an_nft_that_aborts(bench: Bench) -> None:
     shown = " ".join(facts_text({"gateway": facts}).split())
     assert "rules nftables ip own: 3 not understood in odd: rules that nft cannot print" in shown
     assert carries_and_goes(bench)
+
+
+def test_an_iptables_that_prints_nothing_hides_no_rules(bench: Bench) -> None:
+    bench.check("gateway", "iptables-legacy -A FORWARD -s 10.0.43.77 -j DROP")
+    bench.check(
+        "gateway",
+        "printf '#!/bin/sh\\n' >/tmp/silent; chmod 755 /tmp/silent; "
+        "mount --bind /tmp/silent $(command -v iptables-legacy-save)",
+    )
+    firewall = gateway_of(bench).firewall
+    assert firewall.holds_rules(Engine.IPTABLES_LEGACY)
+    assert "table filter" in firewall.unusable[Engine.IPTABLES_LEGACY]

@@ -28,6 +28,7 @@ LEGACY = r"""
 case $1 in ip6*) names=/proc/net/ip6_tables_names ;; *) names=/proc/net/ip_tables_names ;; esac
 if { read -r there || there=; } 2>/dev/null <"$names"; then
     [ -n "$there" ] || exit 0
+    while read -r there; do printf '# in the kernel: %s\n' "$there"; done <"$names"
     exec "$1" -c
 fi
 [ -e /proc/net/dev ] && [ ! -e "$names" ] && exit 0
@@ -88,6 +89,7 @@ _COMMAND = {Family.V4: "iptables", Family.V6: "ip6tables"}
 
 T = TypeVar("T")
 
+_NAMED = re.compile(r"(?:# in the kernel: .*\n)*")
 _INCOMPATIBLE = re.compile(r"^# Table `(\S+)' is incompatible, use 'nft' tool", re.MULTILINE)
 
 
@@ -101,10 +103,19 @@ class Saved(Generic[T]):
 
 
 def _saved(parse: Callable[[str], tuple[T, ...]], text: str) -> Saved[T]:
+    for table in _named_by_the_kernel(text):
+        if f"\n*{table}\n" not in text:
+            return Saved(reason=f"the kernel has a table {table}, of which nothing is printed")
     try:
         return Saved(text, parse(text))
     except ValueError as error:
         return Saved(reason=str(error))
+
+
+def _named_by_the_kernel(text: str) -> list[str]:
+    """The tables that LEGACY says are there: a tool that prints nothing must not pass for a host without rules."""
+    named = _NAMED.match(text)
+    return [line.rpartition(" ")[2] for line in named[0].splitlines()] if named else []
 
 
 def _not_saved(tool: str, answer: Answer) -> Saved[Any]:
