@@ -112,7 +112,10 @@ def _without_answer(passage: Passage, facts: Mapping[str, Facts], rules: Rules) 
             and astray.way.rule
             and not astray.way.rule.mark_mask
         ):
-            why = f"rp_filter {strictness} on {passage.ingress} drops the client's ARP then: it does not find its next hop"
+            why = (
+                f"rp_filter {strictness} on {passage.ingress} drops the client's ARP then: it does not find its "
+                "next hop"
+            )
             yield _refusal(passage, passage.gateway, flow, astray, why)
 
 
