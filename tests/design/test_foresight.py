@@ -124,3 +124,35 @@ def test_what_may_drop_arp_on_the_crossings_interfaces(
         links = {link.name for link in facts[host].links}
         assert [impact.where for impact in impacts] == [host] * any(arp_filters(firewall, links))
         assert made.stopped == ()
+
+
+def told(rule: str, more: str = "") -> list[str]:
+    """What a plan tells of this rule on the gateway, with the code before it."""
+    wanted = parse(SPEC.replace("persist: none", f"persist: none{more}"), "crossnet.yaml")
+    made = make_plan(wanted, facts_from(f"{SEED}  iptables {rule}"))
+    words = rule.partition(" -A ")[2]
+    assert made.stopped == ()
+    return [f"{each.code}: {each.text}" for each in made.impacts if words in each.text]
+
+
+def test_a_redirect_is_told_as_what_keeps_packets_from_the_destination() -> None:
+    redirect = "nat -A PREROUTING -p tcp -j REDIRECT --to-ports 3128"
+    (words,) = told(redirect)
+    assert words.startswith("others-translate: ")
+    assert "to a program of this host itself, so these do not reach the destination" in words
+    (words,) = told("nat -A PREROUTING -p tcp -j DNAT --to-destination 10.0.44.9")
+    assert "do not reach the destination" not in words
+
+
+@pytest.mark.parametrize("translate", ["snat", "none"])
+def test_a_zone_of_one_side_is_named(translate: str) -> None:
+    (words,) = told("raw -A PREROUTING -i eth1 -j CT --zone 5", f", translate: {translate}")
+    assert words.startswith("others-may-drop: ")
+    assert "in another" in words
+
+
+def test_what_a_rule_does_is_no_condition_for_it() -> None:
+    (words,) = told("mangle -A PREROUTING -p tcp -j TPROXY --on-port 7893 --tproxy-mark 0x1/0x1")
+    assert words.count("-j TPROXY") == 1
+    (words,) = told("mangle -A FORWARD -p tcp -m limit --limit 5/sec -j DROP")
+    assert words.endswith(" if -m limit --limit 5/sec")

@@ -14,6 +14,8 @@ from crossnet.errors import Refusal
 from crossnet.facts import Facts
 from crossnet.facts.routes import Route
 from crossnet.facts.sysctls import FORWARDING
+from crossnet.netfilter.foreign import Field, Rewrite, Translation
+from crossnet.netfilter.foreign import Translate as Translated
 from crossnet.netfilter.iptables_own import is_own_chain
 from crossnet.netfilter.own import TABLE
 from crossnet.netfilter.own_walked import with_own
@@ -26,7 +28,7 @@ if TYPE_CHECKING:  # sets of packets are slow to import, and not every command a
     from crossnet.reach.blockers import Blocker
     from crossnet.reach.path import Asked, Reached, Walked
     from crossnet.reach.routing import Way
-    from crossnet.reach.rules import Place
+    from crossnet.reach.rules import Decision, Place
 
 Tell = Callable[[str, str], Impact]
 
@@ -143,7 +145,7 @@ def obstacles(
         Obstacle(
             each.host,
             each.code,
-            _told(each),
+            _told(each) + _zones(walked.hosts[each.host], each),
             each.certain and each.now,
             any(each is one for one in answer.reply.blockers),
         )
@@ -247,27 +249,26 @@ def _others(
     """What to tell, of which host, and the rule or setting that does it; `whole` where the gateway was walked too."""
     yield from _otherwise(passage, walked, answer)
     for blocker in _blocking(passage, walked, answer, whole=whole):
-        yield _stop if blocker.certain else _may_stop, blocker.host, _told(blocker)
+        words = _told(blocker) + _zones(walked.hosts[blocker.host], blocker)
+        yield _stop if blocker.certain else _may_stop, blocker.host, words
 
 
 def _otherwise(passage: Passage, walked: Walked, answer: Reached) -> Iterator[tuple[Tell, str, str]]:
     """What does something else with packets than to stop them."""
     from crossnet.reach.rules import Effect
 
-    fenced = any(
-        blocker.place is not None and _is_own(blocker.place)
-        for journey in (answer.request, answer.reply)
-        for blocker in journey.blockers
-    )
-    for host, rule in _untracked(walked):
-        if passage.crossing.translate is not Translate.NONE:
-            yield _keep_from_tracking, host, rule
-        elif fenced:
-            yield _keep_from_fence, host, rule
+    untracked = tuple(_untracked(walked))
+    if passage.crossing.translate is not Translate.NONE:
+        yield from ((_keep_from_tracking, host, rule) for host, rule in untracked)
+    elif any(each.place is not None and _is_own(each.place) for each in answer.reply.blockers):
+        yield from ((_keep_from_fence, host, rule) for host, rule in untracked)
+        zones = [] if untracked else _zone_rules(walked.hosts[passage.gateway])
+        yield from ((_put_in_zones, passage.gateway, rule) for rule in zones)
     for visit in (*walked.visits, *walked.back):
         for decision in visit.outcome.decisions:
             if decision.effect is Effect.TRANSLATES and not _is_own(decision.place):
-                yield _translate, visit.host, _rule(decision.place, decision.text)
+                taken = _redirects(walked.hosts[visit.host], decision)
+                yield _take if taken else _translate, visit.host, _rule(decision.place, decision.text)
     yield from _elsewhere(passage, walked)
     yield from _unheard(passage, walked)
 
@@ -279,6 +280,38 @@ def _blocking(passage: Passage, walked: Walked, answer: Reached, *, whole: bool)
     for blocker in (*answer.request.blockers, *(() if lost else answer.reply.blockers)):
         if _concerns(passage, blocker, whole=whole):
             yield blocker
+
+
+def _redirects(facts: Facts, decision: Decision) -> bool:
+    """Whether a rule that translates gives packets to the host itself."""
+    place = decision.place
+    return any(
+        isinstance(each, Translated) and each.kind is Translation.REDIRECT
+        for _, table, chain in facts.firewall.others()
+        if (table.family, table.name, chain.name) == (place.family, place.table, place.chain)
+        for rule in chain.rules
+        if rule.text == decision.text
+        for each in rule.statements
+    )
+
+
+def _zones(facts: Facts, blocker: Blocker) -> str:
+    """Why an answer may find no request that it is one to: it may be looked up in another zone than that one's."""
+    rules = _zone_rules(facts) if blocker.code == "reply-not-untranslated" else []
+    more = f" and {len(rules) - MOST_RULES} more" if len(rules) > MOST_RULES else ""
+    return (
+        f", as they may be looked up in another zone: {'; '.join(rules[:MOST_RULES])}{more}" if rules else ""
+    )
+
+
+def _zone_rules(facts: Facts) -> list[str]:
+    """The rules of others that say a zone of connection tracking."""
+    return [
+        f"table {table.family} {table.name} chain {chain.name}: rule {rule.text}"
+        for _, table, chain in facts.firewall.others()
+        for rule in chain.rules
+        if any(isinstance(each, Rewrite) and each.field is Field.CT_ZONE for each in rule.statements)
+    ]
 
 
 def _untracked(walked: Walked) -> Iterator[tuple[str, str]]:
@@ -356,6 +389,15 @@ def _keep_from_fence(host: str, rules: str) -> Impact:
     )
 
 
+def _put_in_zones(host: str, rules: str) -> Impact:
+    return Impact(
+        "others-may-drop",
+        host,
+        "rules that crossnet does not own say a zone of connection tracking; in another one than the request's nothing "
+        f"knows an answer as such, and the fence stops it: {rules}",
+    )
+
+
 def _translate(host: str, rules: str) -> Impact:
     return Impact(
         "others-translate",
@@ -377,6 +419,15 @@ def _may_stop(host: str, rules: str) -> Impact:
         "others-may-drop",
         host,
         f"rules and settings that crossnet does not own can drop the crossing's packets: {rules}",
+    )
+
+
+def _take(host: str, rules: str) -> Impact:
+    return Impact(
+        "others-translate",
+        host,
+        "rules that crossnet does not own give packets of the crossing to a program of this host itself, so these do "
+        f"not reach the destination: {rules}",
     )
 
 
@@ -407,7 +458,8 @@ def _told(blocker: Blocker) -> str:
         words = f"{_chain(blocker.place)}: {blocker.text}"
     else:
         words = _rule(blocker.place, blocker.text)
-    doubts = [each for each in blocker.doubts if each != blocker.text]
+    # What ends the rule is what it does, and no condition for that.
+    doubts = [each for each in blocker.doubts if not blocker.text.endswith(each)]
     return f"{words} ({blocker.code})" + (f" if {', '.join(doubts)}" if doubts else "")
 
 
