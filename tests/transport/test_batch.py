@@ -246,6 +246,21 @@ def test_questions_that_take_too_long_are_told_without_the_script_that_asks_them
     assert "eval" not in told
 
 
+def test_of_many_questions_the_one_that_hangs_is_named(host: Through) -> None:
+    asked = [("echo", "a"), script("echo half; sleep 600"), ("echo", "b")]
+    with pytest.raises(
+        HostError, match=r"^here: ran `sh -c echo half; sleep 600 sh`: no answer within 0.5 s;"
+    ):
+        asyncio.run(ask(host, asked, timeout=0.5))
+    with pytest.raises(HostError, match=r"^here: thought hard: no answer within"):
+        asyncio.run(ask(host, asked, tried=("said a", "thought hard", "said b"), timeout=0.5))
+
+
+def test_what_a_question_leaves_running_is_told(host: Through) -> None:
+    with pytest.raises(HostError, match=r"asked 2 questions in one go: all were answered, but something"):
+        asyncio.run(ask(host, [script("sleep 600 & echo a"), ("echo", "b")], timeout=0.5))
+
+
 def test_what_is_written_in_the_script_is_posix() -> None:
     """Only words that were given as words reach `eval`."""
     host = Overheard("here")

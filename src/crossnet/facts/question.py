@@ -105,7 +105,8 @@ class Said:
 
 async def put(host: Host, questions: Sequence[Question[Any]], *, timeout: float = TIMEOUT) -> Said:
     """Ask a host all of it in one round trip; HostError where one of the answers is none."""
-    answers = await ask(host, [question.argv for question in questions], timeout=timeout)
+    argvs, tried = [question.argv for question in questions], [question.tried for question in questions]
+    answers = await ask(host, argvs, tried=tried, timeout=timeout)
     return Said({q: q.meaning(host.name, answer) for q, answer in zip(questions, answers, strict=True)})
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from crossnet.errors import HostError, shown
 from crossnet.transport import TIMEOUT, Host
-from crossnet.transport.output import Flood
+from crossnet.transport.output import Unfinished
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +70,31 @@ done
 _MOST = 4096  # bytes of what a question that failed has told
 
 
-async def ask(host: Host, questions: Sequence[Sequence[str]], *, timeout: float = TIMEOUT) -> list[Answer]:
-    """The answers to `questions` (commands), in their order, with one command on the host."""
+async def ask(
+    host: Host, questions: Sequence[Sequence[str]], *, tried: Sequence[str] = (), timeout: float = TIMEOUT
+) -> list[Answer]:
+    """The answers to `questions` (commands), in their order, with one command on the host.
+
+    `tried` is what an error says of each, instead of the command.
+    """
     boundary = f"--crossnet-{secrets.token_hex(8)}"
     words = [word for question in questions for word in (str(len(question)), *question)]
-    flooded: HostError | None = None
+    without: HostError | None = None
     try:
         completed = await host.run(["sh", "-c", _SCRIPT, "sh", boundary, *words], timeout=timeout)
-    except Flood as flood:
-        number = len(split(flood.printed, b"", boundary.encode()))
-        tried = f"ran `{shown(questions[min(number, len(questions) - 1)])}`"
-        flooded = HostError(host.name, tried, flood.seen, flood.todo)
-    if flooded is not None:
-        raise flooded  # out here, so that what was printed is not kept with it
+    except Unfinished as error:
+        number = len(split(error.printed, b"", boundary.encode()))
+        if number < len(questions):
+            doing = tried[number] if tried else f"ran `{shown(questions[number])}`"
+            without = HostError(host.name, doing, error.seen, error.todo)
+        else:
+            doing = f"asked {len(questions)} questions in one go"
+            seen = f"all were answered, but something that one of them started goes on; {error.seen}"
+            without = HostError(
+                host.name, doing, seen, "Look for what its tools leave running in the background."
+            )
+    if without is not None:
+        raise without  # out here, so that what was printed is not kept with it
     answers = split(completed.stdout, completed.stderr, boundary.encode())
     if len(answers) != len(questions):
         said = completed.error_text.rpartition(f"{boundary}\n")[2].strip()[-300:]

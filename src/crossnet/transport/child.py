@@ -11,7 +11,7 @@ from contextlib import suppress
 from crossnet.errors import shown
 from crossnet.transport import ENVIRONMENT, LIMIT, Completed, Process
 from crossnet.transport import leash as leashes
-from crossnet.transport.output import Flood, Output, Running, too_late
+from crossnet.transport.output import Flood, Output, Running, TooLate
 
 _GRACE = 2.0  # seconds
 
@@ -142,7 +142,7 @@ async def run_here(
             is_whole = await output.is_whole(clock)
     except TimeoutError:
         over = await child.end()
-        raise too_late(name, argv, output.allowed(timeout), over=over) from None
+        raise TooLate(name, argv, output, timeout, over=over) from None
     except BaseException:
         await child.end()
         raise

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from crossnet.errors import HostError, shown
 from crossnet.transport import ENVIRONMENT, LIMIT, TIMEOUT, Completed, Process, ShellHost
-from crossnet.transport.output import Flood, Output, Running, too_late
+from crossnet.transport.output import Flood, Output, Running, TooLate
 
 LENGTH = struct.Struct("!I")
 STATUS = struct.Struct("!i")
@@ -76,7 +76,7 @@ class LabHost(ShellHost):
                 finally:
                     await command.close()
         except TimeoutError:
-            raise too_late(self._name, argv, output.allowed(timeout)) from None
+            raise TooLate(self._name, argv, output, timeout) from None
         if not is_whole:
             raise Flood(self._name, f"ran `{shown(argv)}`", limit, output.all())
         return Completed(

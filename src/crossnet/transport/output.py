@@ -16,11 +16,18 @@ _LONGEST = 2**20  # bytes of one line
 _SLOWEST = 64 * 2**10  # bytes a second; an answer that comes faster is waited for, however long it is
 
 
-class Flood(HostError):
-    """A command printed more than was agreed, and was ended; `printed` is what came before."""
+class Unfinished(HostError):
+    """A command that was ended before its end; `printed` is what came before."""
+
+    def __init__(self, host: str, tried: str, seen: str, todo: str, printed: bytes) -> None:
+        self.printed = printed
+        super().__init__(host, tried, seen, todo)
+
+
+class Flood(Unfinished):
+    """A command printed more than was agreed."""
 
     def __init__(self, host: str, tried: str, limit: int, printed: bytes) -> None:
-        self.printed = printed
         begins = printed[:60].decode(errors="replace").strip().splitlines()
         super().__init__(
             host,
@@ -28,6 +35,30 @@ class Flood(HostError):
             f"it printed more than {limit // 2**20} MiB, which begin with {begins[0] if begins else ''!r}, "
             "and was ended",
             "Look at what it prints there: no answer is meant to be that long.",
+            printed,
+        )
+
+
+class TooLate(Unfinished):
+    """A command did not end in time; `over` is whether it was seen to end, `way` how it was run."""
+
+    def __init__(
+        self,
+        host: str,
+        argv: Sequence[str],
+        output: Output,
+        timeout: float,
+        *,
+        over: bool = True,
+        way: str = "",
+    ) -> None:
+        ended = "it was ended" if over else "it was asked to end, and nobody has seen it end"
+        super().__init__(
+            host,
+            f"ran `{shown(argv)}`{way}",
+            f"no answer within {round(output.allowed(timeout), 1):g} s; {ended}",
+            "Look at the host's load and its locks.",
+            output.all(),
         )
 
 
@@ -191,16 +222,3 @@ async def lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             rest = b""
     if rest:
         yield rest
-
-
-def too_late(
-    host: str, argv: Sequence[str], timeout: float, *, over: bool = True, way: str = ""
-) -> HostError:
-    """The error of a command that did not end in time; `over` is whether it was seen to end, `way` how it was run."""
-    ended = "it was ended" if over else "it was asked to end, and nobody has seen it end"
-    return HostError(
-        host,
-        f"ran `{shown(argv)}`{way}",
-        f"no answer within {round(timeout, 1):g} s; {ended}",
-        "Look at the host's load and its locks.",
-    )

@@ -12,7 +12,7 @@ import asyncssh
 
 from crossnet.errors import HostError, shown
 from crossnet.transport import LIMIT, leash
-from crossnet.transport.output import Flood, Output, Running, too_late
+from crossnet.transport.output import Flood, Output, Running, TooLate
 from crossnet.transport.ssh import failures, proxy, settings, shell
 from crossnet.transport.ssh.command import Command
 from crossnet.transport.ssh.destination import Destination, parse_jump
@@ -89,7 +89,7 @@ class Connection:
                 ) from None
             over = await command.end(lambda: self._kill(mark, become))
             way = f" as {self.settings} with SSH"
-            raise too_late(self._host, argv, output.allowed(timeout), over=over, way=way) from None
+            raise TooLate(self._host, argv, output, timeout, over=over, way=way) from None
         except BaseException:
             await command.end(lambda: self._kill(mark, become))
             raise
