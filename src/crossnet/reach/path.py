@@ -242,10 +242,12 @@ class Walked:
         """Follow packets from host to host; `flows` is what each remembers, where they are answers."""
         visits: list[Visit] = []
         ends: list[End] = []
-        came: dict[tuple[str, str], Packets] = {}
         times: Counter[tuple[str, str]] = Counter()
-        while waiting:
-            name, ingress, here = waiting.pop(0)
+        # With each, what came where on its own way: ways that part and meet again are no loop.
+        left: list[tuple[tuple[str, str | None, Here], Mapping[tuple[str, str], Packets]]]
+        left = [(each, {}) for each in waiting]
+        while left:
+            (name, ingress, here), came = left.pop(0)
             before = came.get((name, ingress or ""), space.none)
             if again := here.passing(Answer.sure(before)):
                 words = f"the packets come to {name} by {ingress} again, as they were"
@@ -259,7 +261,7 @@ class Walked:
                 unsure = Here(here.may, here.fixed, space.none)
                 visits.append(_stopping(space, name, ingress or "", "forwarding-loop", words, unsure))
                 continue
-            came[name, ingress or ""] = before | space.without(here.fixed, *_OF_A_HOP)
+            came = {**came, (name, ingress or ""): before | space.without(here.fixed, *_OF_A_HOP)}
             remembered = flows.get(name, space.none) if flows else None
             expected = "" if flows else self.asked.egress.get(name, "")
             host = HostWalk(
@@ -280,7 +282,7 @@ class Walked:
                 ends.append(End(name, ingress or "lo", True, outcome.delivered))
             for leaving in outcome.leaving:
                 following, rest = self._following(space, name, leaving, visits)
-                waiting += following
+                left += ((each, came) for each in following)
                 if rest:
                     ends.append(End(name, leaving.interface, False, rest))
         return visits, ends
