@@ -129,3 +129,29 @@ def own(b: Bench, host: str, family: int) -> list[str]:
     listed = b.check(host, f"ip -{family} rule")
     lines = [" ".join(line.split()) for line in listed.splitlines()]
     return [line for line in lines if " to " in line and "lookup main" in line]
+
+
+def test_the_way_back_of_a_gateway_that_a_rule_leads_elsewhere(lab_up: Callable[..., Lab]) -> None:
+    b = Bench(lab_up("seed"))
+    b.check("gateway", ELSEWHERE.format(family=4, to="10.0.43.0/24"))
+    spec = b.spec("to: 10.0.44.0/24")
+    before = b.fingerprints()
+    own_traffic = b.check("gateway", "ip route get 10.0.43.15 from 10.0.44.63")
+    b.apply(spec)
+    assert b.pings("app", "10.0.44.1")
+    assert own(b, "gateway", 4) == ["5269: from 10.0.44.0/24 to 10.0.43.15 iif eth0 lookup main proto 143"]
+    assert b.check("gateway", "ip route get 10.0.43.15 from 10.0.44.63") == own_traffic
+    b.undo(spec)
+    assert b.differences(before) == []
+
+
+def test_a_gateway_whose_rules_ask_a_router_for_what_is_near(lab_up: Callable[..., Lab]) -> None:
+    b = Bench(lab_up("seed"))
+    b.check(
+        "gateway",
+        "ip rule add pref 100 iif eth1 lookup 100; ip route add default via 10.0.44.254 dev eth0 table 100",
+    )
+    spec = b.spec("to: 10.0.44.0/24")
+    b.apply(spec)
+    assert b.pings("app", "10.0.44.1")
+    b.undo(spec)
