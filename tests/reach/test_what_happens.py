@@ -74,6 +74,10 @@ def forward(*rules: str) -> str:
     return "table inet t {\nchain c {\ntype filter hook forward priority 0;\n" + "\n".join(rules) + "\n}\n}\n"
 
 
+def at_nat(rule: str, policy: str = "") -> str:
+    return f"table ip n {{\nchain c {{\ntype nat hook prerouting priority -100; {policy}\n{rule}\n}}\n}}\n"
+
+
 ZONE = "*raw\n-A PREROUTING -i eth1 -j CT --zone{} 5\n{}COMMIT\n"
 NAT = "*nat\n-A POSTROUTING -o eth0 -j MASQUERADE\nCOMMIT\n"
 STATEFUL = (
@@ -106,6 +110,17 @@ CASES = {
         'iifname "eth1" ct zone set 5\niifname "eth1" ct zone set 6\niifname "eth0" ct zone set 5\n}\n}\n',
         NAT + STATEFUL,
     ),
+    "a chain of translation where nothing makes the kernel track": (at_nat("udp dport 53 drop"), ""),
+    "its policy": (at_nat("", "policy drop;"), ""),
+    "and a rule that keeps packets from being tracked": (
+        at_nat("udp dport 53 drop"),
+        "*raw\n-A PREROUTING -p tcp --dport 1 -j CT --notrack\nCOMMIT\n",
+    ),
+    "where a map of states does": (
+        at_nat("udp dport 53 drop") + forward("ct state vmap { new : accept }"),
+        "",
+    ),
+    "where another chain does": (at_nat("udp dport 53 drop"), NAT),
     "what counts in a limited log only": (
         "",
         "*filter\n-A FORWARD -m limit --limit 1/min -j LOG\n-A FORWARD -p udp -j DROP\nCOMMIT\n",

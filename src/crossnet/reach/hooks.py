@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from crossnet.facts import Facts
+from crossnet.facts.sysctls import TRACKED
 from crossnet.netfilter.foreign import Chain, Field, Table, Tool
 from crossnet.reach.blockers import Blockers
 from crossnet.reach.here import Answer, Here
@@ -19,6 +20,9 @@ from crossnet.reach.packets import NEW, Packets, Space
 from crossnet.reach.rules import IP, NAT_PRIORITY, Walk
 from crossnet.reach.tracking import Tracking
 from crossnet.values import Family
+
+# Before, the kernel tracks all packets where something could translate them.
+_TRACKS_WHEN_ASKED = (4, 10)
 
 _DEFRAGMENT, _CONNTRACK = -400, -200  # NF_IP_PRI_*
 # Where br_netfilter calls the chains of IP: NF_BR_PRI_BRNF, and NF_BR_PRI_LAST behind the bridge's own postrouting.
@@ -31,7 +35,13 @@ class Hooks:
     def __init__(self, facts: Facts, space: Space, local: OfHost, flows: Packets | None) -> None:
         self.facts, self.space = facts, space
         self.walk = Walk(space, facts.firewall.foreign, local)
-        self.tracking = Tracking(space, self.walk.tables, flows)
+        self.tracking = Tracking(
+            space,
+            self.walk.tables,
+            flows,
+            counted=facts.sysctls.get(TRACKED, ""),
+            always=facts.capabilities.kernel < _TRACKS_WHEN_ASKED,
+        )
         self.blockers = Blockers(facts.host, space, self.tracking.first)
         self._decided = 0
 
@@ -113,15 +123,29 @@ class Hooks:
         space = self.space
         new = Answer.sure(space.state(NEW) & space.value(Field.CT_DIRECTION, 0))
         first, others = here.passing(new), here.failing(new)
-        if first:
-            chains = self.walk.base_chains(hook, IP, nat=True)
-            steps = [
-                Step(priority, _maker(table), partial(self.walk.translate, table, chain))
-                for priority, table, chain in chains
-            ]
-            for together in by_priority(steps):
-                first = entered(self.walk, together, first, f"the translation at {hook}")
+        chains = self.walk.base_chains(hook, IP, nat=True)
+        for family in Family if chains else ():
+            of = Answer.sure(space.family(family))
+            part = first.passing(of)
+            # What connection tracking does not see is not translated, and does not enter these chains.
+            if not part or (sees := self.tracking.sees(family)) is False:
+                continue
+            if sees is None:
+                self.walk.doubts["whether the kernel tracks connections here"] = None
+                part = part.either(self._translated(hook, chains, part.perhaps()))
+            else:
+                part = self._translated(hook, chains, part)
+            first = first.failing(of).joined(part)
         return first.joined(self.tracking.given_back(hook, others))
+
+    def _translated(self, hook: str, chains: Iterable[tuple[int, Table, Chain]], here: Here) -> Here:
+        steps = [
+            Step(priority, _maker(table), partial(self.walk.translate, table, chain))
+            for priority, table, chain in chains
+        ]
+        for together in by_priority(steps):
+            here = entered(self.walk, together, here, f"the translation at {hook}")
+        return here
 
 
 def _maker(table: Table) -> str:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 from crossnet.facts.sysctls import MOST_TRACKED, TRACKED
 from crossnet.netfilter.foreign import (
     AnyOf,
+    Chain,
     Choice,
     Field,
     Jump,
     Map,
     Named,
-    NoTrack,
     Numbers,
     Offload,
+    Perhaps,
     Rewrite,
     Rule,
     Statement,
     Table,
     Test,
     Translate,
+    Unknown,
     VerdictMap,
 )
 from crossnet.reach.here import Answer, Here
@@ -82,11 +84,22 @@ class Tracking:
     """What a host's connection tracking says of packets.
 
     `flows` is what it remembers of requests where the packets are answers to them, else None. `in_pieces` is whether
-    fragments came, which it puts together.
+    fragments came, which it puts together. `counted` is how many flows it has, empty where that is not known, and
+    `always` whether it sees all packets where a chain translates, without being asked.
     """
 
-    def __init__(self, space: Space, tables: Sequence[Table], flows: Packets | None) -> None:
+    def __init__(
+        self,
+        space: Space,
+        tables: Sequence[Table],
+        flows: Packets | None,
+        *,
+        counted: str = "",
+        always: bool = False,
+    ) -> None:
         self.space, self._tables = space, tables
+        self._counted, self._always = counted, always
+        self._sees: dict[Family, bool | None] = {}
         self.flows = None if flows is None else flows & space.tracked
         self.in_pieces = False
         self._asking: dict[Family, bool] = {}
@@ -111,13 +124,34 @@ class Tracking:
                 found |= space.family(family)
         return found
 
-    @cached_property
+    @property
     def families(self) -> frozenset[Family]:
         """The families whose packets connection tracking sees: the kernel begins when a rule asks for it."""
-        found = {
-            family for table in self._tables if _tracks(table) for family in _FAMILIES.get(table.family, ())
-        }
-        return frozenset(found)
+        return frozenset(filter(self.sees, Family))
+
+    @property
+    def perhaps(self) -> frozenset[Family]:
+        """The families whose packets it perhaps sees: a rule is not understood, or it has flows already."""
+        return frozenset(family for family in Family if self.sees(family) is None)
+
+    def sees(self, family: Family) -> bool | None:
+        """Whether connection tracking sees a family's packets; None where nobody knows."""
+        if family not in self._sees:
+            sees: bool | None = self._have(family, _asks)
+            if not sees and (self._counted not in ("", "0") or self._have(family, _is_in_doubt)):
+                sees = None
+            self._sees[family] = sees
+        return self._sees[family]
+
+    def _have(self, family: Family, tells: Callable[[Statement], bool]) -> bool:
+        """Whether a family has a rule of which a statement tells so."""
+        tables = [table for table in self._tables if family in _FAMILIES.get(table.family, ())]
+        chains = [chain for table in tables for chain in table.chains.values()]
+        if self._always and any(map(_translates, chains)):
+            return True
+        # The chains of translation tell most often, and other rules need not be read then.
+        chains.sort(key=lambda chain: not _translates(chain))
+        return any(tells(each) for chain in chains for rule in chain.rules for each in rule.statements)
 
     @cached_property
     def pieces(self) -> Packets:
@@ -129,7 +163,8 @@ class Tracking:
         """Whole packets of those that are fragments (nf_defrag_ipv4, nf_defrag_ipv6), where a rule needs them."""
         if not (here.fixed & self.pieces).satisfiable():
             return here
-        return self.reassembled(here, self.families)
+        here = self.reassembled(here, self.families)
+        return here.either(self.reassembled(here, self.perhaps)) if self.perhaps else here
 
     def reassembled(self, here: Here, families: Iterable[Family]) -> Here:
         """Whole packets of the fragments of these families; how long they are is not known."""
@@ -229,19 +264,25 @@ _FAMILIES = {
 }
 
 
-def _tracks(table: Table) -> bool:
-    """Whether a rule of a table makes the kernel track (nf_ct_netns_get)."""
-    return any(
-        (chain.hook is not None and chain.hook.type == "nat")
-        or any(
-            isinstance(each, NoTrack | Offload | Translate)
-            or (isinstance(each, Rewrite) and Field.CT_MARK in (each.field, each.source))
-            or any(field.value.startswith("ct-") for field in fields_of(each))
-            for rule in chain.rules
-            for each in rule.statements
-        )
-        for chain in table.chains.values()
-    )
+def _translates(chain: Chain) -> bool:
+    return chain.hook is not None and chain.hook.type == "nat"
+
+
+def _asks(statement: Statement) -> bool:
+    """Whether a statement makes the kernel track (nf_ct_netns_get); `notrack` and a chain of type nat do not."""
+    match statement:
+        case Offload() | Translate():
+            return True
+        case Rewrite():
+            return any(
+                isinstance(each, Field) and each.value.startswith("ct-")
+                for each in (statement.field, statement.source)
+            )
+    return any(field.value.startswith("ct-") for field in fields_of(statement))
+
+
+def _is_in_doubt(statement: Statement) -> bool:
+    return isinstance(statement, Perhaps | Unknown)
 
 
 def fields_of(statement: Statement) -> Iterator[Field]:
@@ -250,7 +291,7 @@ def fields_of(statement: Statement) -> Iterator[Field]:
         case AnyOf():
             for each in statement.tests:
                 yield from each.fields
-        case Test():
+        case Test() | VerdictMap():
             yield from statement.fields
 
 
