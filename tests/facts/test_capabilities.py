@@ -97,8 +97,21 @@ def test_no_ip_at_all(recording: dict[str, Any]) -> None:
         facts_of("bare", recording)
 
 
+@pytest.mark.parametrize("family", [4, 6])
+def test_an_ip_that_prints_no_routes_of_a_host_with_addresses_is_not_believed(
+    recording: dict[str, Any], family: int
+) -> None:
+    question = f"ip -{family} route show table all"
+    recording[question] = []
+    with pytest.raises(HostError, match=rf"^gateway: ran `{question}`: it printed no route, and \w+ has the"):
+        facts_of("gateway", recording)
+    recording["ip addr"] = [line.replace(",UP", "") for line in recording["ip addr"]]
+    assert {route.destination.version for route in facts_of("gateway", recording).routes} == {10 - family}
+
+
 def test_a_kernel_without_ipv6_has_no_ipv6_routes(recording: dict[str, Any]) -> None:
     """There is no /proc/net/if_inet6, so `ip` is not asked."""
+    recording["ip addr"] = [line for line in recording["ip addr"] if "inet6" not in line]
     recording["ip -6 route show table all"] = []
     facts = facts_of("four", recording)
     assert {route.destination.version for route in facts.routes} == {4}

@@ -23,7 +23,7 @@ from crossnet.facts.neighbours import NEIGHBOURS, Neighbour
 from crossnet.facts.policy import RULES4, RULES6, PolicyRule, not_sure
 from crossnet.facts.programs import PROGRAMS, IpsecPolicy
 from crossnet.facts.question import door, put
-from crossnet.facts.routes import NEXTHOPS, ROUTES4, ROUTES6, Route, with_nexthops
+from crossnet.facts.routes import NEXTHOPS, ROUTES4, ROUTES6, Route, not_silent, with_nexthops
 from crossnet.facts.start import NETWORK, START
 from crossnet.facts.sysctls import BOOT_SETTINGS, SYSCTLS, BootSetting
 from crossnet.facts.units import UNITS
@@ -150,6 +150,9 @@ async def observe(
     said = await put(host, [*whose, *general, *units, *firewall.QUESTIONS, asked.question, *packets.values()])
     able, start, settings = said[tools], said[START], said[SYSCTLS]
     interfaces, rules = said[LINKS], (*said[RULES4], *said[RULES6])
+    for family, routes in ((Family.V4, ROUTES4), (Family.V6, ROUTES6)):
+        with door(host.name, routes.tried, b""):
+            not_silent(said[routes], interfaces.links, family)
     further = firewall.further(said)
     more = await put(host, further) if further else said
     with door(host.name, "read the rules of its firewall", b""):

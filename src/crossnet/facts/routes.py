@@ -10,7 +10,8 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 from crossnet.facts.iproute import Words, dsfield, failed, unsigned, whole, words
-from crossnet.facts.question import Question
+from crossnet.facts.links import Link
+from crossnet.facts.question import Question, Unanswered
 from crossnet.values import Address, Family, Network, address, contains, family_of, network
 
 MAIN = "main"
@@ -328,6 +329,20 @@ def _with_nexthop(route: Route, known: Mapping[int, Nexthop]) -> Route:
             members = ((known[one].hop, weight) for one, weight in group)
             return replace(route, hops=tuple(replace(hop, weight=weight) for hop, weight in members if hop))
     return replace(route, unknown=f"{route.unknown} nhid {route.nexthop} is not told".lstrip())
+
+
+def not_silent(routes: Iterable[Route], links: Iterable[Link], family: Family) -> None:
+    """Unanswered where no route was printed of a host that must have some: to its own addresses.
+
+    The kernel has one to each address of an interface that is up (fib_add_ifaddr, addrconf.c); to one of IPv6 when
+    nobody else was found to hold it.
+    """
+    if any(True for _ in routes):
+        return
+    for link in links:
+        for item in (*link.addresses, *link.narrow):
+            if "UP" in link.flags and item.stable and family_of(item.address) is family:
+                raise Unanswered(f"it printed no route, and {link.name} has the address {item.address}")
 
 
 ROUTES4 = Question(
