@@ -235,17 +235,18 @@ class Rules:
 
 
 def knows_nearer(main: Sequence[Route], route: Route | None, hop: Hop | None) -> bool:
-    """Whether the main table's routes to a destination are narrower than the one that a rule leads to, by another hop.
+    """Whether the main table's routes to a destination are narrower than that which a rule leads to, by another router.
 
     A default route of a table that knows no networks, not even those on its interfaces, is no choice of a router for
-    them; a route that is as narrow is.
+    them; a route that is as narrow is, and another interface.
     """
     if route is None or hop is None or not main:
         return False
-    ways = {(each.via, each.device) for each in main} | {
-        (h.via, h.device) for each in main for h in each.hops
+    ways = {(each.device, each.via) for each in main} | {
+        (h.device, h.via) for each in main for h in each.hops
     }
-    return route.destination.prefixlen < main[0].destination.prefixlen and (hop.via, hop.device) not in ways
+    other = hop.device in {device for device, _ in ways} and (hop.device, hop.via) not in ways
+    return other and route.destination.prefixlen < main[0].destination.prefixlen
 
 
 def _is_local(led: Led) -> bool:
