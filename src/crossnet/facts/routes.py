@@ -331,13 +331,13 @@ def _with_nexthop(route: Route, known: Mapping[int, Nexthop]) -> Route:
     return replace(route, unknown=f"{route.unknown} nhid {route.nexthop} is not told".lstrip())
 
 
-def not_silent(routes: Iterable[Route], links: Iterable[Link], family: Family) -> None:
+def not_silent(routes: tuple[Route, ...], links: Iterable[Link], family: Family) -> None:
     """Unanswered where no route was printed of a host that must have some: to its own addresses.
 
     The kernel has one to each address of an interface that is up (fib_add_ifaddr, addrconf.c); to one of IPv6 when
     nobody else was found to hold it.
     """
-    if any(True for _ in routes):
+    if routes:
         return
     for link in links:
         for item in (*link.addresses, *link.narrow):
