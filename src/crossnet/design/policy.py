@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from crossnet.facts import Facts
 from crossnet.facts.policy import PolicyRule
@@ -23,6 +22,8 @@ from crossnet.values import Family, Network, contains, family_of, host_network
 if TYPE_CHECKING:  # sets of packets are slow to import, and few hosts have rules of their own
     from crossnet.reach.packets import Packets
     from crossnet.reach.routing import Led, Way
+
+    _Counts: TypeAlias = Callable[[PolicyRule, Packets, Packets], bool]
 
 # The interface of packets that the host sends itself.
 OWN = "lo"
@@ -104,26 +105,15 @@ class Rules:
         )
 
     def _taken(self, flow: Flow) -> tuple[Route, ...]:
-        rules = list(self._rules)
-        found = self._led(flow, rules)
-        while (some := self._takes_some(found)) is not None:
-            rules.remove(some)
-            found = self._led(flow, rules)
+        found = self._led(flow, self._rules, self._takes_all)
         return tuple(dict.fromkeys(led.way.route for led in found if led.way.route is not None))
 
-    def _takes_some(self, found: list[Led]) -> PolicyRule | None:
-        """The first rule of which it is not the destination alone that decides whether it takes a packet."""
-        space = self._space
-        parts: list[tuple[PolicyRule | None, Packets]] = [
-            (rule, space.any_of(led.can for led in leds))
-            for rule, leds in groupby(found, key=lambda led: led.way.rule)
-        ]
-        for at, (rule, taken) in enumerate(parts):
-            rest = space.any_of(packets for _, packets in parts[at + 1 :])
-            to = space.only(taken, Field.DESTINATION6)
-            if rule is not None and ((taken & rest) | (rest & to)).satisfiable():
-                return rule
-        return None
+    def _takes_all(self, rule: PolicyRule, taken: Packets, left: Packets) -> bool:
+        """Whether it is the destination alone that decides which packets a rule takes."""
+        if rule.table in _LOCAL:
+            return True
+        to = self._space.only(taken, Field.DESTINATION6)
+        return not ((taken & left) | (left & to)).satisfiable()
 
     # ---- rules that lead astray ---------------------------------------------------------------------
 
@@ -177,14 +167,14 @@ class Rules:
 
     # ---- lookups ------------------------------------------------------------------------------------
 
-    def _led(self, flow: Flow, rules: Iterable[PolicyRule]) -> list[Led]:
-        return [led for led in self._looked_up(flow, rules) if not _is_local(led)]
+    def _led(self, flow: Flow, rules: Iterable[PolicyRule], counts: _Counts | None = None) -> list[Led]:
+        return [led for led in self._looked_up(flow, rules, counts) if not _is_local(led)]
 
-    def _looked_up(self, flow: Flow, rules: Iterable[PolicyRule]) -> list[Led]:
+    def _looked_up(self, flow: Flow, rules: Iterable[PolicyRule], counts: _Counts | None = None) -> list[Led]:
         routing = self._routing.with_rules(
             flow.family, (rule for rule in rules if rule.family is flow.family)
         )
-        return routing.lookup(self._packets(flow), flow.family, iif=flow.iif)
+        return routing.lookup(self._packets(flow), flow.family, iif=flow.iif, counts=counts)
 
     def _packets(self, flow: Flow) -> Packets:
         space = self._space

@@ -6,7 +6,7 @@ net/core/fib_rules.c.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -140,10 +140,12 @@ class Routing:
         domain: str = "",
         back: bool = False,
         marked: bool = True,
+        counts: Callable[[PolicyRule, Packets, Packets], bool] | None = None,
     ) -> list[Led]:
         """Where the packets are led, or, with `back`, where answers to their sources would be.
 
-        `iif` is lo for what the host itself sends, `domain` the VRF whose table is asked.
+        `iif` is lo for what the host itself sends, `domain` the VRF whose table is asked. A rule is passed over if
+        `counts` says no of it, of what it takes, and of what it leaves to the rules behind it.
         """
         space = self.space
         asked = _Asked(space.turned() if back else space, family, iif, domain or self.domain(iif), marked)
@@ -161,6 +163,7 @@ class Routing:
             hit_must, hit_can = must & holds, can & may
             if not hit_can.satisfiable():
                 continue
+            before, known, told = (must, can), dict(doubts), len(found)
             if holds != may:
                 doubts[f"rule {rule}"] = None
             must, can = must & ~may, can & ~holds
@@ -176,6 +179,12 @@ class Routing:
                 case _:  # also a goto whose target is not there: [unresolved]
                     left = (hit_must, hit_can)
             must, can = must | left[0], can | left[1]
+            if counts is not None and told < len(found):
+                taken = space.any_of(led.can for led in found[told:])
+                elsewhere = space.any_of(more for each in waiting.values() for _, more in each)
+                if not counts(rule, taken, can | elsewhere):
+                    (must, can), doubts = before, known
+                    del found[told:]
         assert not waiting, "a goto leads to a rule further on"
         found.append(Led(must, can, Way(), tuple(doubts)))
         return [
