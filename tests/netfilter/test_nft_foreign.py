@@ -133,6 +133,26 @@ def test_every_hook_is_seen_with_its_priority_and_policy() -> None:
 
 
 @pytest.mark.parametrize(
+    "priority", ["1e999", "-1e999", "NaN", "0.5", "null", '"filter"', "[]", "4294967296"]
+)
+def test_a_chain_with_a_priority_that_is_none_may_do_anything_and_others_are_read(priority: str) -> None:
+    base = {"name": "c", "type": "filter", "hook": "forward", "prio": "@", "policy": "accept"}
+    objects: list[dict[str, Any]] = [
+        {"chain": {"family": "ip", "table": "t", **base}},
+        {"rule": {"family": "ip", "table": "t", "chain": "c", "expr": [{"accept": None}]}},
+        {"chain": {"family": "ip", "table": "t", **base, "name": "other", "prio": -5}},
+    ]
+    (read,) = read_ruleset(ruleset(*objects).replace('"@"', priority))
+    (only,) = read.chains["c"].rules
+    assert isinstance(only.statements[0], Unknown)
+    assert read.chains["c"].hook == Hook("forward", "filter", 0, "accept")
+    assert (read.chains["other"].hook, read.chains["other"].rules) == (
+        Hook("forward", "filter", -5, "accept"),
+        (),
+    )
+
+
+@pytest.mark.parametrize(
     ("flags", "dormant"), [("dormant", True), (["dormant", "owner"], True), ("owner", False)]
 )
 def test_a_dormant_table_is_seen_as_one(flags: Any, dormant: bool) -> None:

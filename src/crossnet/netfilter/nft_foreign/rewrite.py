@@ -111,11 +111,11 @@ def _bits(value: Any, into: Operand, family: str) -> _Bits:
         case {"^": [left, right]}:
             one, other = _constant_last(_bits(left, into, family), _bits(right, into, family))
             return _Bits(one.kept, one.turned ^ other.turned)
-        case {"<<": [left, int(places)]}:
+        case {"<<": [left, int(places)]} if 0 <= places <= into.kind.bits:
             shifted = _bits(left, into, family)
             if not shifted.kept:
                 return _Bits({}, shifted.turned << places & into.kind.highest)
-        case {">>": [left, int(places)]}:
+        case {">>": [left, int(places)]} if 0 <= places <= into.kind.bits:
             shifted = _bits(left, into, family)
             if not shifted.kept:
                 return _Bits({}, shifted.turned >> places)

@@ -62,7 +62,7 @@ def read_rule(printed: Mapping[str, Any], family: str) -> Rule:
         said.append(text)
         try:
             _append(statements, _statements(expression, text, family))
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError):
             statements.append(Unknown(text))  # no nft prints that
         counter = counter or _count(expression)
     comment = printed.get("comment")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from crossnet.netfilter.foreign import Chain, Hook, Lazily, Map, NamedMap, Rule, Set, Table, Tool
+from crossnet.netfilter.foreign import Chain, Hook, Lazily, Map, NamedMap, Rule, Set, Table, Tool, Unknown
 from crossnet.netfilter.nft_foreign.maps import given, kinds, pairs
 from crossnet.netfilter.nft_foreign.rule import read_rule
 from crossnet.netfilter.nft_foreign.values import NotUnderstood, members, row
@@ -29,6 +29,7 @@ _HEADS = re.compile(
     re.MULTILINE,
 )
 _NAME = re.compile(r'[^\s{},"]+')
+_FARTHEST = 2**31  # a priority is a number of 32 bits (struct nf_hook_ops)
 _DECODER = json.JSONDecoder(strict=False)  # a comment may hold any character
 # What an element or a whole set can have beside its value that lets it change or hold only now and then.
 _PASSING = frozenset({"timeout", "expires", "limit", "quota", "ct count"})
@@ -40,6 +41,9 @@ class _Printed:
 
     dormant: bool
     hooks: dict[str, Hook | None] = field(default_factory=dict)
+    unplaced: dict[str, str] = field(
+        default_factory=dict
+    )  # chains of which nobody knows when they are entered
     rules: dict[str, array[int]] = field(default_factory=dict)
     sets: dict[str, int] = field(default_factory=dict)
     maps: dict[str, int] = field(default_factory=dict)
@@ -125,8 +129,11 @@ def _past(pattern: re.Pattern[str], text: str, at: int) -> int:
 def _take(table: _Printed, at: int, kind: str, body: Mapping[str, Any]) -> None:
     match kind:
         case "chain":
-            table.hooks[_text(body, "name")] = _hook(body)
-            table.rules.setdefault(_text(body, "name"), array("Q"))
+            name = _text(body, "name")
+            table.hooks[name] = _hook(body)
+            if "hook" in body and not _is_priority(body["prio"]):
+                table.unplaced[name] = f"the priority {body['prio']!r}"
+            table.rules.setdefault(name, array("Q"))
         case "rule":
             table.rules.setdefault(_text(body, "chain"), array("Q")).append(at)
             for statement in body["expr"]:
@@ -153,6 +160,10 @@ def _filled(statement: Mapping[str, Any]) -> Iterator[str]:
                 yield where.removeprefix("@")
 
 
+def _is_priority(value: Any) -> bool:
+    return isinstance(value, int) and abs(value) <= _FARTHEST
+
+
 def _hook(body: Mapping[str, Any]) -> Hook | None:
     if "hook" not in body:
         return None
@@ -160,7 +171,7 @@ def _hook(body: Mapping[str, Any]) -> Hook | None:
     return Hook(
         str(body["hook"]),
         str(body["type"]),
-        int(body["prio"]),
+        body["prio"] if _is_priority(body["prio"]) else 0,
         str(body.get("policy", "accept")),
         (devices,) if isinstance(devices, str) else tuple(map(str, devices)),
     )
@@ -173,6 +184,12 @@ def _table(family: str, name: str, printed: _Printed, text: str) -> Table:
     def rules(starts: array[int]) -> Callable[[], tuple[Rule, ...]]:
         return lambda: tuple(read_rule(_body(text, start), family) for start in starts)
 
+    def chain(name: str, starts: array[int]) -> Chain:
+        hook, why = printed.hooks.get(name), printed.unplaced.get(name)
+        if why is not None:
+            return Chain(name, hook, 1, lambda: (Rule((Unknown(why),), why),))
+        return Chain(name, hook, len(starts), rules(starts))
+
     def a_set(start: int) -> Callable[[], Set]:
         return lambda: _set(_body(text, start), family, printed.changing)
 
@@ -183,12 +200,7 @@ def _table(family: str, name: str, printed: _Printed, text: str) -> Table:
         Tool.NFT,
         family,
         name,
-        MappingProxyType(
-            {
-                chain: Chain(chain, printed.hooks.get(chain), len(starts), rules(starts))
-                for chain, starts in printed.rules.items()
-            }
-        ),
+        MappingProxyType({name: chain(name, starts) for name, starts in printed.rules.items()}),
         Lazily({each: a_set(start) for each, start in printed.sets.items()}),
         Lazily({each: a_map(start) for each, start in printed.maps.items()}),
         dormant=printed.dormant,
@@ -201,7 +213,7 @@ def _body(text: str, start: int) -> Mapping[str, Any]:
 
 
 # What no nft prints makes its parsers fail in any of these ways.
-_NONSENSE = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
+_NONSENSE = (ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError)
 
 
 def _set(body: Mapping[str, Any], family: str, changing: set[str]) -> Set:
