@@ -22,7 +22,9 @@ def route(q: Question, rules: Rules, network: Network, clients: Sequence[Client]
     flows = [Flow(client.network, network, ingress) for client in clients] if rules else []
     by_rules = _of_all(rules.deciding(flow) for flow in flows)
     if by_rules and (given is None or given in devices_of(by_rules)) and not _nearer(found, by_rules):
-        found, smaller = by_rules, _of_all(rules.smaller(flow) for flow in flows)
+        # A narrower route that leads out elsewhere, to a network of the gateway's own say, may be meant as well.
+        near = () if given is not None else tuple(each for each in found if _is_narrower(each, by_rules))
+        found, smaller = (*by_rules, *near), _of_all(rules.smaller(flow) for flow in flows)
     by_kernel = [forwarded(rules, client.network, network, ingress) for client in clients]
     if any(by_kernel):
         others = found if None in by_kernel else ()
@@ -59,6 +61,10 @@ def _nearer(main: Sequence[Route], by_rules: Sequence[Route]) -> bool:
     hops = [(route, Hop(route.via, route.device)) for route in by_rules if route.device]
     same = devices_of(main) == devices_of(by_rules)
     return same and any(knows_nearer(main, route, hop) for route, hop in hops)
+
+
+def _is_narrower(route: Route, others: Sequence[Route]) -> bool:
+    return all(route.destination.prefixlen > other.destination.prefixlen for other in others)
 
 
 def _of_all(routes: Iterable[tuple[Route, ...]]) -> tuple[Route, ...]:
