@@ -288,6 +288,19 @@ def test_an_interface_that_goes_away_meanwhile_is_no_failure(recording: dict[str
         facts_of("gateway", recording)
 
 
+@pytest.mark.parametrize("value", ["\0\x1b[1m", "banana", "", "1 2", "\u0661", "1\r", "9" * 5000])
+@pytest.mark.parametrize("setting", ["ip_forward", "conf/eth0/rp_filter"])
+def test_a_setting_that_is_no_number_decides_nothing(
+    recording: dict[str, Any], setting: str, value: str
+) -> None:
+    path = f"/proc/sys/net/ipv4/{setting}:"
+    lines = [line for line in recording["sysctls"] if not line.startswith(path)]
+    recording["sysctls"] = [*lines, f"{path}{value}"]
+    with pytest.raises(HostError, match="gateway: read the kernel's settings: cannot be understood") as told:
+        facts_of("gateway", recording)
+    assert "which is no number" in str(told.value)
+
+
 SAVED = ["*filter", ":FORWARD DROP [0:0]", "[7:420] -A FORWARD -i eth1 -j ACCEPT", "COMMIT"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -30,6 +31,9 @@ PATTERNS = (
     "/proc/sys/net/netfilter/nf_conntrack_count",
     "/proc/sys/net/netfilter/nf_conntrack_max",
 )
+
+# All of them are numbers (proc_dointvec), some of which may be negative.
+_NUMBER = re.compile(r"-?[0-9]{1,19}")
 
 # The patterns are this script's own, so that their globs are expanded by the host's shell. grep complains of those
 # that are not there, which is no error.
@@ -72,7 +76,9 @@ def parse_sysctls(answer: str) -> dict[str, str]:
         path, colon, value = line.partition(":")
         if not path.startswith("/proc/sys/net/") or not colon:
             raise ValueError(f"not a setting: {line[:80]!r}")
-        values[name_of(path)] = value.strip()
+        if not _NUMBER.fullmatch(value):
+            raise ValueError(f"{name_of(path)[:80]} is {value[:40]!r}, which is no number")
+        values[name_of(path)] = value
     if FORWARDING[Family.V4] not in values:
         raise Unanswered("/proc/sys/net/ipv4/ip_forward cannot be read")
     return values
