@@ -29,7 +29,7 @@ from crossnet.site import Site, reach
 from crossnet.spec import Spec
 from crossnet.transaction import ending, journal
 from crossnet.transaction.agent import Agent
-from crossnet.transaction.apply import Confirmed, Proof
+from crossnet.transaction.apply import Confirmed, NotAsPromised, Proof
 from crossnet.transaction.apply import apply as transact
 from crossnet.transaction.ending import Open
 from crossnet.transaction.guard import Guard
@@ -61,10 +61,6 @@ class Applied:
     def meanwhile(self) -> tuple[str, ...]:
         """What somebody else changed on the hosts while it ran; it was left alone."""
         return self.confirmed.meanwhile if self.confirmed else ()
-
-
-class NotAsPromised(CrossnetError):
-    """After the change a host differs from the plan, or a probe that the spec names does not pass."""
 
 
 def load(path: str | Path) -> Spec:
@@ -125,12 +121,18 @@ async def _apply(made: Plan, site: Site, guard: Guard) -> Applied:
         found = await check(made, facts, site, live_only=True)
         held.append(found)
         if found.differences:
-            raise NotAsPromised("after the change, read again:\n  " + "\n  ".join(found.differences))
+            raise NotAsPromised(
+                "after the change, read again:\n  " + "\n  ".join(found.differences),
+                "Find out who changes it, then apply again",
+            )
         if found.broken_promises:
             lines = [
                 f"{v.client} → {v.probe}: {v.forward.detail or v.reply.detail}" for v in found.broken_promises
             ]
-            raise NotAsPromised("a probe of the spec does not pass:\n  " + "\n  ".join(lines))
+            raise NotAsPromised(
+                "a probe of the spec does not pass:\n  " + "\n  ".join(lines),
+                "Remove the cause, or name another probe, then apply again",
+            )
         kept.update(_verified(found, made, facts))
         return Proof(facts, kept)
 
@@ -234,7 +236,10 @@ async def _undo(spec: Spec, site: Site, guard: Guard) -> Applied:
         facts = await site.observe()
         wrong = read_back(made, facts, live_only=True)
         if wrong:
-            raise NotAsPromised("after the undo, read again:\n  " + "\n  ".join(wrong))
+            raise NotAsPromised(
+                "after the undo, read again:\n  " + "\n  ".join(wrong),
+                "Find out who changes it, then undo again",
+            )
         return Proof(facts)
 
     confirmed = await transact(
@@ -294,7 +299,8 @@ async def confirm(spec: Spec, transaction: str, *, watch: Watcher = nobody) -> E
             raise RolledBack(
                 f"transaction {transaction} was put back before it was confirmed: by whoever began it, by "
                 "`crossnet rollback`, or by the hosts when its time was over\n"
-                "Rolled back: every host was read again and is as it was before."
+                "Rolled back: every host was read again and is as it was before.\n"
+                "  Run it again, and confirm in time; nothing is left to clean up."
             )
         unwritten, went_back = await ending.confirm(found, site)
     if went_back:

@@ -399,8 +399,9 @@ def test_promise_of_the_spec_that_does_not_hold_is_rolled_back(bench: Callable[.
     b = bench()
     before = b.fingerprints()
     spec = b.spec("to: 10.0.44.0/24, probe: icmp/10.0.44.77")
-    with pytest.raises(RolledBack, match="probe of the spec"):
+    with pytest.raises(RolledBack, match="probe of the spec") as told:
         b.apply(spec)
+    assert "name another probe" in str(told.value).splitlines()[-1]
     assert b.differences(before) == []
 
 

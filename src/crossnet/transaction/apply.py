@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from crossnet.errors import HostsDisagree, RollbackNotProved, RolledBack, StalePlan
+from crossnet.errors import CrossnetError, HostsDisagree, RollbackNotProved, RolledBack, StalePlan
 from crossnet.facts import Facts
 from crossnet.planning import Plan
 from crossnet.site import Site
@@ -27,6 +27,17 @@ class Proof:
 
     facts: Mapping[str, Facts]
     kept: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class NotAsPromised(CrossnetError):
+    """After the change a host differs from the plan, or a probe that the spec names does not pass.
+
+    `todo` is what to do once everything is put back.
+    """
+
+    def __init__(self, message: str, todo: str) -> None:
+        super().__init__(message)
+        self.todo = todo
 
 
 Prove = Callable[[], Awaitable[Proof]]
@@ -57,8 +68,8 @@ async def apply(
 ) -> Confirmed:
     """Bring the hosts to the plan; raises RolledBack or RollbackNotProved when that does not hold.
 
-    `prove` is asked after the live changes, over new connections; it raises when they do not do what was
-    promised.
+    `prove` is asked after the live changes, over new connections; it raises NotAsPromised when they do not
+    do what was promised.
     """
     transaction = secrets.token_hex(4)
     group = Group(transaction, plan, site, guard)
@@ -110,7 +121,11 @@ async def give_up(cause: BaseException, group: Group, plan: Plan, site: Site) ->
     except FAILURES as error:
         left.append(f"the hosts could not be read again: {reason(error)}")
     if not left:
-        return RolledBack(f"{reason(cause)}\nRolled back: every host was read again and is as it was before.")
+        todo = cause.todo if isinstance(cause, NotAsPromised) else "Remove the cause, then run it again"
+        return RolledBack(
+            f"{reason(cause)}\nRolled back: every host was read again and is as it was before.\n"
+            f"  {todo}; nothing is left to clean up."
+        )
     return RollbackNotProved(
         f"{reason(cause)}\nRollback not proved. Look at:\n  " + "\n  ".join(left) + _RECOVER
     )
@@ -119,4 +134,4 @@ async def give_up(cause: BaseException, group: Group, plan: Plan, site: Site) ->
 _RECOVER = "\n  `crossnet recover` ends it, from any machine."
 
 
-__all__ = ["Confirmed", "Proof", "apply"]
+__all__ = ["Confirmed", "NotAsPromised", "Proof", "apply"]
