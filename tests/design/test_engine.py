@@ -67,8 +67,8 @@ def case(
 CASES = [
     case("nothing-live", DEBIAN, NFTABLES, "no iptables rule stands in its way"),
     case("empty-tables-are-nothing", DEBIAN, NFTABLES, "no iptables rule", legacy=ACCEPT, nft=ACCEPT),
-    case("legacy-live", DEBIAN, LEGACY, "legacy iptables rules are live", legacy=INPUT_RULE),
-    case("legacy-policy-live", DEBIAN, LEGACY, "legacy iptables rules are live", legacy=FORWARD_DROPS),
+    case("legacy-live", DEBIAN, LEGACY, "it already holds rules", legacy=INPUT_RULE),
+    case("legacy-policy-live", DEBIAN, LEGACY, "it already holds rules", legacy=FORWARD_DROPS),
     case("nft-variant-that-cannot-drop", DEBIAN, NFTABLES, "no iptables rule", nft=INPUT_RULE),
     case("nft-variant-policy-drop", DEBIAN, WITH_NFT, "FORWARD chain of iptables can drop", nft=FORWARD_DROPS),
     case("nft-variant-rejects", DEBIAN, WITH_NFT, "FORWARD chain of iptables can drop", nft=FORWARD_REJECTS),

@@ -59,7 +59,7 @@ def _new(facts: Facts, wanted: Firewall) -> Choice | Refusal:
             facts, "iptables rules", f"install {PACKAGES['iptables']}, or write `firewall: nftables`"
         )
     if Engine.IPTABLES_LEGACY in variants and facts.firewall.holds_rules(Engine.IPTABLES_LEGACY):
-        return _iptables(facts, variants, "legacy iptables rules are live")
+        return _iptables(facts, variants)
     if Engine.IPTABLES_NFT in variants and may_drop(facts.firewall, Engine.IPTABLES_NFT):
         # Only a rule in the same chain comes before a drop: an accept in an own table does not.
         return _iptables(facts, variants, "the FORWARD chain of iptables can drop")
@@ -85,14 +85,15 @@ def _variants(facts: Facts) -> frozenset[Engine]:
     return frozenset(found - facts.firewall.unusable.keys())
 
 
-def _iptables(facts: Facts, variants: frozenset[Engine], reason: str) -> Choice:
+def _iptables(facts: Facts, variants: frozenset[Engine], reason: str = "") -> Choice:
     """The variant that already holds rules; where both or none do, what the host calls `iptables`."""
     live = [engine for engine in sorted(variants) if facts.firewall.holds_rules(engine)]
     usual = Engine.IPTABLES_NFT if facts.capabilities.iptables_is_nft else Engine.IPTABLES_LEGACY
+    before = f"{reason}; " if reason else ""
     if len(live) == 1:
-        return Choice(live[0], f"{reason}; this variant already holds rules")
+        return Choice(live[0], f"{before}it already holds rules")
     if len(live) == 2:
-        return Choice(usual, f"{reason}; legacy and nft rules are both live, `iptables` here is this variant")
+        return Choice(usual, f"{before}legacy and nft rules are both live, `iptables` here is this one")
     return Choice(usual if usual in variants else min(variants), reason)
 
 

@@ -126,8 +126,8 @@ def gateway_impacts(
         yield Impact(
             "engines-mixed",
             host,
-            f"rules of {' and '.join(live)} are live together, and a packet has to pass all of them; "
-            f"crossnet's go to {choice.engine}: {choice.reason}",
+            f"rules of {', '.join(live[:-1])} and {live[-1]} are live together, and a packet has to pass all of "
+            f"them; crossnet uses {choice.engine}: {choice.reason}",
         )
     offloads = offload_forwarded(facts.firewall, family)
     if offloads:
@@ -162,6 +162,11 @@ def _why_it_goes(facts: Facts, link: Link, own: LinkAddress) -> str:
     """What an address of an interface is that may not stay there, and what to do; nothing where it stays."""
     if own.leased:
         until = f", valid for {own.lifetime} s" if own.lifetime is not None else ""
+        if own.advertised:
+            return (
+                f"an address of {link.name} from router advertisements (dynamic{until}): when another prefix is "
+                "advertised, replies find no way back until the next apply; `translate: masquerade` follows it"
+            )
         return (
             f"a leased address of {link.name} (dynamic{until}): when the lease brings another one, replies find no way "
             "back until the next apply; `translate: masquerade` follows it"

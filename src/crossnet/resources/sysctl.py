@@ -69,7 +69,9 @@ class Sysctl(Resource):
     def describe(cls, have: Self | None, want: Self | None) -> str:
         side = want or have
         assert side is not None, "a change has at least one side"
-        return f"{side.name}  {have.value if have else '?'} → {want.value if want else '?'}"
+        heard = want is not None and want.value == "2" and want.name.endswith(".accept_ra")
+        why = ", so that forwarding does not let what routers advertise expire" if heard else ""
+        return f"{side.name}  {have.value if have else '?'} → {want.value if want else '?'}{why}"
 
     def encode(self) -> Encoded:
         return {"name": self.name, "value": self.value, "disturbed": [list(pair) for pair in self.disturbed]}
