@@ -183,9 +183,14 @@ def _words(first: Led) -> str:
 
 def _told(flow: Flow, first: Led) -> str:
     return (
-        f"{_words(first)} leads {_shown(flow)} elsewhere; a rule of crossnet's own before it looks them up in "
+        f"{_words(first)} {_does(first, flow)}; a rule of crossnet's own before it looks them up in "
         "the main table"
     )
+
+
+def _does(first: Led, flow: Flow) -> str:
+    refuses = first.way.rule is not None and first.way.rule.action in ("blackhole", "prohibit", "unreachable")
+    return f"refuses {_shown(flow)}" if refuses else f"leads {_shown(flow)} elsewhere"
 
 
 def _shown(flow: Flow) -> str:
@@ -196,7 +201,7 @@ def _refusal(passage: Passage, host: str, flow: Flow, first: Led, why: str) -> R
     return Refusal(
         "policy-rule-diverts",
         f"crossing {passage.crossing.name}",
-        f"{_words(first)} of {host} leads {_shown(flow)} elsewhere, and {why}",
+        f"{_words(first)} of {host} {_does(first, flow)}, and {why}",
         f"Give it a higher priority number there (`ip rule`), or let it leave out {show_network(flow.destination)}.",
     )
 
