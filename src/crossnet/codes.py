@@ -487,7 +487,7 @@ CODES = {
         Code(
             "tc-or-xdp-drop",
             "A program or a filter at an interface sees packets before or after all rules, and may drop them.",
-            "XDP at the link, or a filter or classifier of tc; what it does is not read.",
+            "XDP at the link, a filter or classifier of tc, or a queue that drops; what it does is not read.",
             "`tc filter show dev INTERFACE ingress`, `ip link set dev INTERFACE xdp off`; ask its owner.",
         ),
         Code(

@@ -116,6 +116,7 @@ def test_temporary_and_tentative_addresses_do_not_stay() -> None:
             LinkAddress(address("fe80::3"), 64, scope="link"),
             LinkAddress(address("169.254.1.1"), 16, scope="link"),
         ),
+        qdisc="noqueue",
     )
 
 

@@ -185,6 +185,21 @@ def test_an_ipsec_policy_may_drop_what_it_is_for(direction: str, stops: bool) ->
     assert asked(APP, replace(HEALTHY, ipsec=(policy("192.0.2.0/24"),)), "icmp").passes
 
 
+TAKING = ("", "noqueue", "noop", "mq", "fq_codel", "fq", "pfifo_fast", "cake", "htb")
+DROPPING = ("blackhole", "tbf", "netem", "hfsc", "prio", "plug", "of-tomorrow")
+
+
+@pytest.mark.parametrize(
+    ("kind", "stops"), [*((kind, False) for kind in TAKING), *((kind, True) for kind in DROPPING)]
+)
+def test_a_queue_of_tc_may_drop_what_is_sent_through_it(kind: str, stops: bool) -> None:
+    queued = tuple(replace(each, qdisc=kind) if each.name == "eth0" else each for each in HEALTHY.links)
+    answer = asked(APP, replace(HEALTHY, links=queued), "icmp")
+    assert (answer.passes is None) is stops
+    assert ("tc-or-xdp-drop" in codes(answer)) is stops
+    assert not stops or any(kind in words for words in answer.request.doubts)
+
+
 def test_ipsec_policies_are_read_as_ip_prints_them() -> None:
     told = parse_programs(
         "qdisc clsact ffff: dev eth0 parent ffff:fff1 \n"

@@ -21,7 +21,7 @@ from crossnet.facts.lookups import Answered, Lookup, question
 from crossnet.facts.managers import Manager, managers_of
 from crossnet.facts.neighbours import NEIGHBOURS, Neighbour
 from crossnet.facts.policy import RULES4, RULES6, PolicyRule, not_sure
-from crossnet.facts.programs import PROGRAMS, IpsecPolicy
+from crossnet.facts.programs import PROGRAMS, IpsecPolicy, dropping_queue
 from crossnet.facts.question import door, put
 from crossnet.facts.routes import NEXTHOPS, ROUTES4, ROUTES6, Route, not_silent, with_nexthops
 from crossnet.facts.start import NETWORK, START
@@ -118,7 +118,11 @@ class Facts:
         """What may take frames at a device, at `ingress` or `egress`, beside rules: in words of its tool."""
         link, tc = self.link(device), self.classifiers.get(device, "")
         xdp = f"an XDP program on {device}" if link is not None and link.xdp and hook == "ingress" else ""
-        return tuple(words for words in (xdp, "" if hook == "egress" and " ingress " in tc else tc) if words)
+        tc = "" if hook == "egress" and " ingress " in tc else tc
+        queue = ""
+        if link is not None and hook == "egress" and dropping_queue(link.qdisc):
+            queue = f"tc qdisc {link.qdisc} dev {device}"
+        return tuple(words for words in (xdp, tc, queue) if words)
 
     def owner_of(self, wanted: Address) -> Link | None:
         """The interface that holds this address."""

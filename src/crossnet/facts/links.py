@@ -60,7 +60,7 @@ class Link:
     is a part of, `parent` the interface below a VLAN or the like, `table` the routing table of a VRF. An `ip` that
     takes no `-d` (busybox) tells none of the kind, the VLAN and the table. `addresses` are those of global scope,
     `narrow` the others. `xdp` is whether a program of XDP sees its frames, `hardware_type` what `ip` prints behind
-    `link/`: ether, none, loopback, …
+    `link/`: ether, none, loopback, …; `qdisc` the kind of the queue that it sends through (tc(8)).
     """
 
     name: str
@@ -77,6 +77,7 @@ class Link:
     narrow: tuple[LinkAddress, ...] = ()
     xdp: bool = False
     hardware_type: str = "ether"
+    qdisc: str = ""
 
     def of(self, family: Family) -> tuple[LinkAddress, ...]:
         return tuple(item for item in self.addresses if family_of(item.address) is family)
@@ -190,6 +191,7 @@ def _link(told: _Told) -> Link:
         flags=told.flags,
         narrow=tuple(narrow),
         hardware_type=_hardware_type(lines),
+        qdisc=told.head.get("qdisc", ""),
         xdp=any(word.startswith("xdp") for word in told.head),
     )
 

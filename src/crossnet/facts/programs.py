@@ -10,6 +10,18 @@ from crossnet.facts.iproute import Words, records, words
 from crossnet.facts.question import Question
 from crossnet.values import Network, network
 
+# The queues of tc (tc(8)) that take what fits: those that kernels and distributions set by themselves, and their like.
+# Any other drops by its nature, or by filters that stand in it, which are not read. `noop` is one of an interface
+# that is down.
+_TAKING = frozenset(
+    ("noqueue", "noop", "mq", "mqprio", "pfifo_fast", "pfifo", "bfifo", "pfifo_head_drop", "fq", "fq_codel")
+) | {"fq_pie", "codel", "pie", "sfq", "cake", "htb", "red", "dualpi2"}
+
+
+def dropping_queue(kind: str) -> bool:
+    """Whether a queue of this kind may drop packets though it is not full."""
+    return bool(kind) and kind not in _TAKING
+
 
 @dataclass(frozen=True, slots=True)
 class IpsecPolicy:
