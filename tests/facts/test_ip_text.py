@@ -16,8 +16,9 @@ from beside import beside
 from crossnet.facts.iproute import dsfield
 from crossnet.facts.links import Link, LinkAddress, parse_links
 from crossnet.facts.neighbours import Neighbour, parse_neighbours
-from crossnet.facts.policy import PolicyRule, not_sure, parse_rules
+from crossnet.facts.policy import NOT_TOLD, RULES6, PolicyRule, not_sure, parse_rules, told_rules
 from crossnet.facts.routes import Hop, Nexthop, Route, parse_nexthops, parse_routes, with_nexthops
+from crossnet.transport.batch import Answer
 from crossnet.values import Address, Family, Ports, address, network
 
 # ---- routes ----------------------------------------------------------------------------------------
@@ -577,3 +578,36 @@ def test_a_type_of_service_by_name() -> None:
         *(0x10, 0xB8, 0x98, 0xC0, 0x10),
         None,
     ]
+
+
+LOCAL, MAIN_TABLE = "0:\tfrom all lookup local\n", "32766:\tfrom all lookup main\n"
+OWN_RULE = "7:\tfrom all lookup 7\n"
+
+
+@pytest.mark.parametrize(
+    ("family", "answer", "in_doubt"),
+    [
+        (Family.V4, "", ["local", "main"]),  # a broken tool, or a host that routes nothing
+        (Family.V4, LOCAL, []),
+        (Family.V4, OWN_RULE, []),
+        (Family.V4, LOCAL + MAIN_TABLE, []),
+        (Family.V6, "", ["local", "main"]),
+        (Family.V6, LOCAL, ["main"]),  # `ip -6 rule flush`
+        (Family.V6, MAIN_TABLE, ["local"]),
+        (Family.V6, LOCAL + MAIN_TABLE, []),
+        (Family.V6, LOCAL + OWN_RULE, []),  # somebody has added one, and since then the rules count
+    ],
+)
+def test_usual_rules_that_were_not_told_are_in_doubt_and_not_taken_for_told(
+    family: Family, answer: str, in_doubt: list[str]
+) -> None:
+    rules = told_rules(answer, family)
+    assert [rule.table for rule in rules if rule.unknown == NOT_TOLD] == in_doubt
+    assert all(rule.is_usual for rule in rules if rule.unknown)
+    assert [rule for rule in rules if not rule.unknown] == list(parse_rules(answer, family))
+
+
+def test_a_kernel_without_ipv6_has_the_usual_rules_of_it_without_a_doubt() -> None:
+    assert RULES6.failed is not None
+    nothing = RULES6.failed(Answer(1, b"", b"Address family not supported\n"))
+    assert [(rule.table, rule.unknown) for rule in nothing] == [("local", ""), ("main", "")]

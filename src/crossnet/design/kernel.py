@@ -27,7 +27,7 @@ _TRIED = 64
 
 def is_plain(facts: Facts, family: Family) -> bool:
     """Whether all of a host's routing in a family is one table of understood routes, and one address an interface."""
-    if not all(rule.is_usual for rule in facts.policy_rules if rule.family is family):
+    if not all(rule.is_usual and not rule.unknown for rule in facts.policy_rules if rule.family is family):
         return False
     links = [link for link in facts.links if link.of(family)]
     if any(link.kind == "vrf" for link in facts.links) or any(len(link.of(family)) > 1 for link in links):

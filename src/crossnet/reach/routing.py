@@ -103,6 +103,7 @@ class Routing:
         self._tables = {key: _in_order(routes, key[1]) for key, routes in tables.items()}
         rules = sorted(facts.policy_rules, key=lambda rule: rule.priority)
         known = {family: [rule for rule in rules if rule.family is family] for family in Family}
+        # Facts tell at least one of a family that the kernel has (`told_rules`).
         self.rules = {family: known[family] or list(_USUAL[family]) for family in Family}
 
     def with_rules(self, family: Family, rules: Iterable[PolicyRule]) -> Routing:
@@ -435,7 +436,11 @@ class Routing:
         many = space.network(field, network("ff00::/8"))
         found = many if "multicast" in wanted else space.none
         single, first = space.ipv6 & ~many, self.rules[Family.V6][0]
-        if wanted <= {"local", "anycast", "multicast"} and first.is_usual and first.table == "local":
+        if (
+            wanted <= {"local", "anycast", "multicast"}
+            and first.is_usual
+            and (first.table, first.unknown) == ("local", "")
+        ):
             # The host's own addresses are asked before everything else.
             own = [route for route in self._of_host(Family.V6) if route.type in wanted]
             found |= single & space.any_of(space.network(field, route.destination) for route in own)

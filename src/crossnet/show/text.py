@@ -354,7 +354,7 @@ def _facts(facts: Facts) -> Iterator[str]:
     for policy in facts.ipsec:
         yield f"  ipsec      {policy.text}"
     for rule in facts.policy_rules:
-        if not rule.is_usual:
+        if not rule.is_usual or rule.unknown:
             yield f"  rule       {'' if rule.family is Family.V4 else 'IPv6 '}{rule}"
     for route in facts.routes:
         if route.table != "local":
