@@ -386,8 +386,8 @@ CODES = {
         ),
         Code(
             "link-down",
-            "An interface on the way is down.",
-            "The flags of the interface.",
+            "An interface on the way is down, or IPv6 is off at it.",
+            "The flags of the interface, its disable_ipv6, and an MTU below 1280.",
             "`ip link set INTERFACE up`; without a carrier look at the cable or the port. Its routes have to "
             "be added again.",
         ),

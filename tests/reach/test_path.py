@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from types import MappingProxyType
+
+import pytest
 
 from crossnet.facts import Facts
 from crossnet.facts.capabilities import Capabilities
@@ -16,6 +18,9 @@ from crossnet.facts.routes import Route, parse_routes
 from crossnet.netfilter import foreign
 from crossnet.netfilter.foreign import Field, Tool
 from crossnet.netfilter.xtables_save import parse_save
+from crossnet.reach.here import Here
+from crossnet.reach.host import HostWalk
+from crossnet.reach.packets import Space
 from crossnet.reach.path import Asked, Disposition, Reached, Walked, reach
 from crossnet.values import Family, Traffic
 
@@ -272,3 +277,29 @@ def test_rules_that_the_packets_cannot_meet_are_not_even_read() -> None:
         gateway = with_rules(replace(GATEWAY, firewall=Firewall(foreign=tables)), nat)
         answer = asked(APP, gateway, "tcp/443")
         assert answer.request.disposition is Disposition.DELIVERED_TO_SEGMENT
+
+
+@pytest.mark.parametrize(
+    ("settings", "mtu", "stopped"),
+    [
+        ({}, 1500, False),
+        ({"net.ipv6.conf.eth1.disable_ipv6": "0"}, 1280, False),
+        ({"net.ipv6.conf.eth1.disable_ipv6": "1"}, 1500, True),
+        ({"net.ipv6.conf.eth0.disable_ipv6": "1"}, 1500, True),
+        ({}, 1279, True),
+    ],
+)
+def test_ipv6_goes_where_both_interfaces_let_it(settings: Mapping[str, str], mtu: int, stopped: bool) -> None:
+    came = replace(link("eth1", "fd00:1::1/64"), mtu=mtu)
+    gateway = facts("gateway", (came, link("eth0", "fd00:2::1/64")))
+    gateway = replace(gateway, sysctls={"net.ipv6.conf.all.forwarding": "1", **settings})
+    space = Space()
+    packets = space.network(Field.SOURCE6, ip_network("fd00:1::/64")) & space.network(
+        Field.DESTINATION6, ip_network("fd00:2::2/128")
+    )
+    packets &= space.value(Field.TTL, 64) & space.value(Field.LENGTH, 100) & space.value(Field.PACKET_TYPE, 0)
+    found = HostWalk(gateway, space).received(Here.of(packets), "eth1")
+    assert [(each.code, each.certain) for each in found.blockers if each.code == "link-down"] == (
+        [("link-down", True)] if stopped else []
+    )
+    assert found.passed.satisfiable() is not stopped

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 
@@ -46,11 +48,15 @@ def packets() -> list[Sent]:
     ]
 
 
-def watched(nft: str = "", legacy: str = "") -> tuple[list[str], int]:
+def watched(
+    nft: str = "", legacy: str = "", ip: Iterable[str] = (), sysctls: Mapping[str, str] | None = None
+) -> tuple[list[str], int]:
     """With these rules on the gateway: where reach and the kernel differ, and of how many packets reach cannot tell."""
     made = {host: Configuration(ip=list(ROUTES[host])) for host in HOSTS}
     made["gateway"].nft = nft
     made["gateway"].sysctls = {"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "1"}
+    made["gateway"].sysctls |= sysctls or {}
+    made["gateway"].ip += ip
     if legacy:
         made["gateway"].legacy = {"ip": legacy}
     sent = packets()
@@ -76,6 +82,10 @@ def forward(*rules: str) -> str:
 
 def at_nat(rule: str, policy: str = "") -> str:
     return f"table ip n {{\nchain c {{\ntype nat hook prerouting priority -100; {policy}\n{rule}\n}}\n}}\n"
+
+
+def at_priority(priority: int, rule: str, hook: str = "prerouting", kind: str = "filter") -> str:
+    return f"table ip p {{\nchain c {{\ntype {kind} hook {hook} priority {priority};\n{rule}\n}}\n}}\n"
 
 
 ZONE = "*raw\n-A PREROUTING -i eth1 -j CT --zone{} 5\n{}COMMIT\n"
@@ -121,6 +131,8 @@ CASES = {
         "",
     ),
     "where another chain does": (at_nat("udp dport 53 drop"), NAT),
+    "packets made those of others": (at_priority(-50, "udp dport 53 meta pkttype set other"), ""),
+    "packets made those of many": (at_priority(-50, "meta l4proto tcp meta pkttype set multicast"), ""),
     "what counts in a limited log only": (
         "",
         "*filter\n-A FORWARD -m limit --limit 1/min -j LOG\n-A FORWARD -p udp -j DROP\nCOMMIT\n",
@@ -153,12 +165,34 @@ def test_what_stands_in_place_of_ports_nobody_knows() -> None:
     assert undetermined == 2, "the echos, and nothing that has ports"
 
 
+def test_what_stands_in_place_of_ports_of_a_flow_nobody_knows() -> None:
+    differences, undetermined = watched(
+        legacy="*filter\n-A FORWARD -m conntrack --ctorigdstport 8 -j DROP\nCOMMIT\n"
+    )
+    assert not differences, "\n".join(differences)
+    assert undetermined == 1, "the echo, and nothing that has ports"
+
+
+ALL_OFF = {"net.ipv6.conf.all.forwarding": "0"}
+
+
+def test_an_interface_that_forwards_by_itself_does_so() -> None:
+    if not Path("/proc/sys/net/ipv6/conf/all/force_forwarding").exists():
+        lacking("a kernel with force_forwarding (Linux 6.17)")
+    forced = {**ALL_OFF, **{f"net.ipv6.conf.{name}.force_forwarding": "1" for name in ("eth0", "eth1")}}
+    differences, undetermined = watched(sysctls=forced)
+    assert not differences, "\n".join(differences)
+    assert not undetermined
+
+
+def test_where_no_neighbour_is_asked_for_nobody_knows_who_hears() -> None:
+    differences, undetermined = watched(ip=("link set eth0 arp off",))
+    assert not differences, "\n".join(differences)
+    assert undetermined
+
+
 MARKS = "*mangle\n-A PREROUTING -p udp -j MARK --set-mark 1\nCOMMIT\n"
 TRANSLATES = "*nat\n-A PREROUTING -p udp -m udp --dport 53 -j DNAT --to-destination 10.9.0.2\nCOMMIT\n"
-
-
-def at_priority(priority: int, rule: str, hook: str = "prerouting", kind: str = "filter") -> str:
-    return f"table ip p {{\nchain c {{\ntype {kind} hook {hook} priority {priority};\n{rule}\n}}\n}}\n"
 
 
 @pytest.mark.parametrize(

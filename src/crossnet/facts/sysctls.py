@@ -24,6 +24,8 @@ PATTERNS = (
     "/proc/sys/net/ipv4/conf/*/route_localnet",
     "/proc/sys/net/ipv4/conf/*/ignore_routes_with_linkdown",
     "/proc/sys/net/ipv6/conf/*/forwarding",
+    "/proc/sys/net/ipv6/conf/*/force_forwarding",
+    "/proc/sys/net/ipv6/conf/*/disable_ipv6",
     "/proc/sys/net/ipv6/conf/*/accept_ra",
     "/proc/sys/net/ipv6/conf/*/autoconf",
     "/proc/sys/net/ipv6/conf/*/ignore_routes_with_linkdown",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from crossnet.facts import Facts
+from crossnet.facts.links import Link
+from crossnet.facts.sysctls import interface_setting
 from crossnet.netfilter.foreign import Field, Numbers
 from crossnet.reach.blockers import Blocker
 from crossnet.reach.frames import Frames
@@ -27,8 +29,17 @@ _NO_DESTINATION = {
     Family.V4: tuple(map(network, ("0.0.0.0/8", "127.0.0.0/8"))),
     Family.V6: tuple(map(network, ("::/128", "::1/128"))),
 }
+_LEAST_MTU6 = 1280  # IPV6_MIN_MTU: below, the kernel takes IPv6 away from the interface
 _LOOPBACK = network("127.0.0.0/8")
 _LINK_LOCAL6 = network("fe80::/10")
+
+
+# Interfaces with addresses of Ethernet that reach their other end without them.
+_WITHOUT_NEIGHBOURS = frozenset(("dummy", "ipvlan", "ipvtap", "vrf"))
+
+
+def _asks_for_neighbours(link: Link) -> bool:
+    return link.hardware_type == "ether" and link.kind not in _WITHOUT_NEIGHBOURS
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +113,7 @@ class HostWalk:
         if master is not None and master.kind != "vrf":
             ingress, by = master.name, ingress
         pieces = here.fixed & self.tracking.pieces
-        here = self.frames.up(here, ingress, by)
+        here = self._with_ipv6(self.frames.up(here, ingress, by), ingress, "route")
         if self.tracking.in_pieces and all(
             ingress in self.facts.bridges_filtered(family) and family in self.tracking.families
             for family in Family
@@ -169,6 +180,18 @@ class HostWalk:
             return here
         return self._block("link-down", f"{name} is down", here, self.space.all, name)
 
+    def _with_ipv6(self, here: Here, name: str, hook: str) -> Here:
+        """What an interface takes and sends: none of IPv6 where that is off (ip6_rcv_core, ip6_output)."""
+        link = self.facts.link(name)
+        if link is None or name == "lo":
+            return here
+        off = self.routing.setting(Family.V6, name, "disable_ipv6") not in ("", "0")
+        if not off and link.mtu >= _LEAST_MTU6:
+            return here
+        setting = f"{interface_setting(Family.V6, name, 'disable_ipv6')} = 1"
+        words = setting if off else f"the MTU of {name} is {link.mtu}, and IPv6 needs {_LEAST_MTU6}"
+        return self._block("link-down", words, here, self.space.ipv6, name, hook)
+
     def _shaped(self, here: Here, device: str) -> Here:
         """What came as fragments leaves as such, also what was put together on the way (ip_fragment)."""
         shape, space = self._shape, self.space
@@ -187,7 +210,8 @@ class HostWalk:
         for number in space.values_of(routed.fixed, Field.OIF):
             name = space.interface(number)
             out = routed.passing(Answer.sure(space.interfaces(Field.OIF, (name,))))
-            out = self._shaped(self.frames.down(self._standing(out, name), name), name)
+            out = self._with_ipv6(self._standing(out, name), name, "postrouting")
+            out = self._shaped(self.frames.down(out, name), name)
             for hop, towards in space.by_next_hop(out.fixed):
                 part = out.passing(Answer.sure(towards))
                 leaving.append(Leaving(name, hop, part if hop else self._answered(part, name)))
@@ -247,6 +271,7 @@ class HostWalk:
         if kind in ("local", "anycast"):
             return self._right_source(seen, family, ingress, ""), self.none
         seen = self._forwarded(seen, family, ingress)
+        seen = self._for_others(seen, ingress, "forward", space.all)
         device = way.device
         if way.untold:
             self._lost(led, seen, ingress, "route")
@@ -284,6 +309,10 @@ class HostWalk:
             here = self._block(
                 "next-hop-unresolved", words, here, self.space.all, device, "", self.space.none
             )
+        link = self.facts.link(device)
+        if link is not None and "NOARP" in link.flags and _asks_for_neighbours(link):
+            words = f"{device} asks for no addresses of neighbours (NOARP) and sends frames to its own"
+            here = self._perhaps("next-hop-unresolved", words, here, device, "")
         space = self.space
         return here.through(
             lambda packets: space.with_next_hop(space.with_interface(packets, Field.OIF, device), hop)
@@ -307,7 +336,7 @@ class HostWalk:
             name = "net.ipv6.conf.all.forwarding"
             if name not in settings:
                 here = self._perhaps("ip-forward-disabled", f"{name} is not told", here, ingress, "forward")
-            elif settings[name] == "0":
+            elif settings[name] == "0" and self.routing.setting(family, ingress, "force_forwarding") == "0":
                 return self._block(
                     "ip-forward-disabled", f"{name} = 0", here, self.space.all, ingress, "forward"
                 )
@@ -324,6 +353,12 @@ class HostWalk:
         off = settings.get(whole, "0") == "0"
         code = "ip-forward-disabled" if off else "interface-forwarding-disabled"
         return self._block(code, f"{whole if off else own} = 0", here, self.space.all, ingress, "forward")
+
+    def _for_others(self, here: Here, ingress: str, hook: str, must: Packets) -> Here:
+        """What a rule made a packet of another host or of many: IP forwards none, and TCP takes none."""
+        others = ~self.space.value(Field.PACKET_TYPE, 0)
+        words = "a rule made its packet type one of others (meta pkttype)"
+        return self._block("filter-rule-drop", words, here, others, ingress, hook, must & others)
 
     def _right_source(self, here: Here, family: Family, ingress: str, out: str) -> Here:
         if family is Family.V6 or ingress == "lo":
@@ -361,7 +396,9 @@ class HostWalk:
             return here
         # IPv4 puts fragments together before its rules see them (ip_local_deliver), IPv6 behind.
         here = self.tracking.reassembled(here, (Family.V4,)) if self.tracking.in_pieces else here
-        return self._secured(self.hooks.ip("input", here, ingress), "in", ingress)
+        here = self._secured(self.hooks.ip("input", here, ingress), "in", ingress)
+        # Of others than TCP it depends on what takes them.
+        return self._for_others(here, ingress, "input", self.space.value(Field.PROTOCOL, TCP))
 
     def _secured(self, here: Here, direction: str, interface: str) -> Here:
         """IPsec policies: whether there is a state for them, and what becomes of it, facts do not tell."""

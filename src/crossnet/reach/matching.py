@@ -23,7 +23,7 @@ from crossnet.netfilter.foreign import (
     Verdict,
 )
 from crossnet.reach.here import Answer, Here
-from crossnet.reach.packets import Packets, Space
+from crossnet.reach.packets import WITH_PORTS, Packets, Space
 from crossnet.reach.translation import Choose
 
 # What connection tracking expects of the answer, told by the request.
@@ -38,6 +38,13 @@ _ANSWERED = {
 
 # What stands there is a port where the protocol has ports, and else nobody knows.
 _PORTS = {Field.TH_SOURCE: Field.SOURCE_PORT, Field.TH_DESTINATION: Field.DESTINATION_PORT}
+
+_PORTS_OF_FLOWS = frozenset(
+    (
+        *(Field.CT_SOURCE_PORT, Field.CT_DESTINATION_PORT),
+        *(Field.CT_REPLY_SOURCE_PORT, Field.CT_REPLY_DESTINATION_PORT),
+    )
+)
 
 Result = Verdict | Numbers | Endpoint
 Entries = Sequence[tuple[tuple[Values, ...], Result]]
@@ -102,11 +109,22 @@ class Matching:
                 return self._tested(table, test)
 
     def _tested(self, table: Table, test: Test) -> tuple[Answer, tuple[str, ...]]:
+        answer, doubts = self._as_if_with_ports(table, test)
+        if not _PORTS_OF_FLOWS.intersection(test.fields):
+            return answer, doubts
+        # Connection tracking has something in place of ports too, of ICMP the id, type and code (nf_conntrack_tuple).
+        space = self.space
+        having = space.any_of(space.value(Field.PROTOCOL, each) for each in WITH_PORTS)
+        can = (answer.can & having) | (space.tracked & ~having)
+        words = "what connection tracking has in place of ports"
+        return Answer(answer.must & having, can), (*doubts, words)
+
+    def _as_if_with_ports(self, table: Table, test: Test) -> tuple[Answer, tuple[str, ...]]:
         space = self.space
         fields = tuple(_ANSWERED.get(each, each) for each in test.fields)
         if fields != test.fields:
             # What is expected of the answer is the reverse of the request as it stands, until an answer comes.
-            answer, doubts = self._tested(table, replace(test, fields=fields))
+            answer, doubts = self._as_if_with_ports(table, replace(test, fields=fields))
             answers = space.value(Field.CT_DIRECTION, 1)
             known = space.tracked & ~answers
             return Answer(answer.must & known, (answer.can & known) | (space.tracked & answers)), doubts
