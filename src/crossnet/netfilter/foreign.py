@@ -115,6 +115,10 @@ class Numbers:
                 joined.append((first, last))
         return cls(tuple(joined))
 
+    @property
+    def is_single(self) -> bool:
+        return len(self.ranges) == 1 and self.ranges[0][0] == self.ranges[0][1]
+
 
 @dataclass(frozen=True, slots=True)
 class Names:
@@ -122,6 +126,10 @@ class Names:
 
     exact: frozenset[str]
     prefixes: frozenset[str] = frozenset()
+
+    @property
+    def is_single(self) -> bool:
+        return len(self.exact) == 1 and not self.prefixes
 
 
 Values = Numbers | Names

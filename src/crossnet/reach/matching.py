@@ -234,7 +234,14 @@ class Matching:
 
 
 def by_result(entries: Entries) -> list[tuple[Result, list[tuple[Values, ...]]]]:
-    """Neighbouring entries that give the same, together."""
+    """Entries that give the same, together: all of them where keys cannot overlap, else neighbouring ones."""
+    if len({keys for keys, _ in entries}) == len(entries) and all(
+        value.is_single for keys, _ in entries for value in keys
+    ):
+        together: dict[Result, list[tuple[Values, ...]]] = {}
+        for keys, result in entries:
+            together.setdefault(result, []).append(keys)
+        return list(together.items())
     found: list[tuple[Result, list[tuple[Values, ...]]]] = []
     for keys, result in entries:
         if found and found[-1][0] == result:

@@ -402,7 +402,7 @@ class Walk:
         given = live.through(partial(translated, self.space, self.local.choose, translate))
         netmap = translate.kind in (Translation.NETMAP_SOURCE, Translation.NETMAP_DESTINATION)
         chosen = (None if netmap else translate.addresses, translate.ports)
-        if any(numbers is not None and not _single(numbers) for numbers in chosen):
+        if any(numbers is not None and not numbers.is_single for numbers in chosen):
             self.chose = True
         at.ended.translated.append(given)
 
@@ -449,7 +449,3 @@ class Walk:
 
 def _name(named: Map | Named | None) -> str:
     return named.name if isinstance(named, Named) else ""
-
-
-def _single(numbers: Numbers) -> bool:
-    return len(numbers.ranges) == 1 and numbers.ranges[0][0] == numbers.ranges[0][1]
