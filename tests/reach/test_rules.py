@@ -175,6 +175,41 @@ def test_a_verdict_map_ends_the_rule_for_what_it_does_not_hold(space: Space) -> 
     assert here.fixed == tcp(space)
 
 
+def test_a_verdict_map_of_which_the_verdicts_alternate_gives_each_its_own(space: Space) -> None:
+    verdicts = Map(tuple(((numbers(each),), (Drop(), Accept())[each % 2]) for each in range(22, 90)))
+    here, walk = walked(space, tcp(space), table(base([VerdictMap((Field.DESTINATION_PORT,), verdicts)])))
+    assert here.may == tcp(space) & ~space.among((Field.DESTINATION_PORT,), numbers(*range(22, 90, 2)))
+    assert len(walk.decisions) == 2
+
+
+def test_of_keys_that_overlap_the_first_counts(space: Space) -> None:
+    many = Numbers(((20, 30),))
+    verdicts = Map((((numbers(22),), Accept()), ((many,), Drop()), ((numbers(25),), Accept())))
+    here, _ = walked(space, tcp(space), table(base([VerdictMap((Field.DESTINATION_PORT,), verdicts)])))
+    assert here.may == tcp(space) & ~space.among((Field.DESTINATION_PORT,), many) | tcp(space, 22)
+
+
+def marking(count: int) -> Table:
+    """Every port gets a mark of its own, of bits that have nothing to do with each other."""
+    given = [(number * 0x9E3779B1 & 0xFFFFFFFF, number * 0x85EBCA6B & 0xFFFFFFFF) for number in range(count)]
+    setting: list[list[Statement]] = [
+        [port(at), Rewrite(Field.MARK, value, mask)] for at, (value, mask) in enumerate(given)
+    ]
+    return table(base(*setting, [port(1), mark(given[1][0]), Drop()]))
+
+
+def test_marks_beyond_number_are_not_followed_and_that_is_said(space: Space) -> None:
+    unmarked = tcp(space) & space.value(Field.MARK, 0)
+    _, walk = walked(space, unmarked, marking(40))
+    assert not walk.doubts
+    here, walk = walked(space, unmarked, marking(2000))
+    assert list(walk.doubts) == ["base0 gives more marks than are followed"]
+    assert space.without(here.may, Field.MARK) == tcp(space)
+    (decision,) = walk.decisions
+    assert not decision.here.surely.satisfiable()
+    assert decision.doubts == tuple(walk.doubts)
+
+
 def test_a_verdict_by_chance_is_each_of_them_perhaps(space: Space) -> None:
     here, walk = walked(space, tcp(space), table(base([Choice((Drop(), Accept()), "numgen random")])))
     assert here.may == tcp(space)

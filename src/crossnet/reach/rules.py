@@ -53,6 +53,8 @@ from crossnet.reach.translation import DESTINATION, NAT_STATUS, translated
 _DEPTH = 32
 
 _FEW = 2000  # nodes
+# Nodes of the marks alone: hosts have some dozens of marks, of a few hundred nodes; each product of masks adds others.
+_MARKS = 5000
 
 # The families of tables whose chains see packets of IP
 IP = ("ip", "ip6", "inet")
@@ -138,6 +140,7 @@ class Walk:
         self.chose = False  # whether one of several addresses, ports or ways was taken
         self.decisions: list[Decision] = []
         self.changes = 0  # how often a rule has changed what others see
+        self._given_up: set[Field] = set()  # what is not followed any more, because it says too much
         self.doubts: dict[str, None] = {}  # in their order, what could not be known of these packets
 
     # ---- hooks --------------------------------------------------------------------------------------
@@ -195,12 +198,14 @@ class Walk:
 
     def _chain(self, at: _At, here: Here) -> None:
         # Few packets seldom meet a rule's first test: then what else the rule asks need not be built.
-        few = True
+        few, changes = True, self.changes
         for number, rule in enumerate(at.chain.rules):
             if not here:
                 return
             if few and number % 32 == 0:
                 few = here.fixed.node_count() < _FEW
+            if self.changes - changes >= 32:
+                here, changes = self._with_few_marks(at, here), self.changes
             here = self._rule(replace(at, text=rule.text), rule, here, few)
         at.ended.returned.append(here)
 
@@ -420,6 +425,8 @@ class Walk:
 
     def _changed(self, at: _At, rewrite: Rewrite, live: Here) -> Here:
         space, field_ = self.space, rewrite.field
+        if field_ in self._given_up:
+            return self._perhaps(live.through(partial(self._unknown, field_)))
         if rewrite.source is not None and space.knows(rewrite.source):
             source, having = rewrite.source, space.present(rewrite.source)
             return live.through(
@@ -432,6 +439,18 @@ class Walk:
             self._doubting(at, at.text)
             return self._perhaps(live.through(lambda packets: space.blurred(packets, field_, rewrite.mask)))
         return live.through(lambda packets: space.rewritten(packets, field_, rewrite.mask, value))
+
+    def _with_few_marks(self, at: _At, here: Here) -> Here:
+        """The same packets; where their marks have become too many to follow, nobody knows the marks."""
+        for field_ in (Field.MARK, Field.CT_MARK):
+            if field_ not in self._given_up and self.space.only(here.fixed, field_).node_count() > _MARKS:
+                self._doubting(at, f"{at.chain.name} gives more {field_}s than are followed")
+                self._given_up.add(field_)
+                here = self._perhaps(here.through(partial(self._unknown, field_)))
+        return here
+
+    def _unknown(self, field_: Field, packets: Packets) -> Packets:
+        return self.space.without(packets, field_)
 
     def _untracked(self, at: _At, live: Here) -> Here:
         # A packet that connection tracking has seen stays tracked (nft_ct.c, xt_CT.c).
