@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from crossnet.design.foresight import as_applied
-from crossnet.design.forwarded import arp_filters
+from crossnet.design.forwarded import arp_filters, named
 from crossnet.facts import FileState
 from crossnet.facts.firewall import Firewall
 from crossnet.facts.routes import OWN_PROTOCOL
+from crossnet.netfilter.foreign import Tool
 from crossnet.netfilter.nft_foreign import read_ruleset
 from crossnet.planning import make_plan
 from crossnet.record import APPLIED, Owned, Record
@@ -126,10 +127,10 @@ def test_what_may_drop_arp_on_the_crossings_interfaces(
         assert made.stopped == ()
 
 
-def told(rule: str, more: str = "") -> list[str]:
+def told(rule: str, more: str = "", before: str = "") -> list[str]:
     """What a plan tells of this rule on the gateway, with the code before it."""
     wanted = parse(SPEC.replace("persist: none", f"persist: none{more}"), "crossnet.yaml")
-    made = make_plan(wanted, facts_from(f"{SEED}  iptables {rule}"))
+    made = make_plan(wanted, facts_from(f"{SEED}{before}  iptables {rule}"))
     words = rule.partition(" -A ")[2]
     assert made.stopped == ()
     return [f"{each.code}: {each.text}" for each in made.impacts if words in each.text]
@@ -155,4 +156,25 @@ def test_what_a_rule_does_is_no_condition_for_it() -> None:
     (words,) = told("mangle -A PREROUTING -p tcp -j TPROXY --on-port 7893 --tproxy-mark 0x1/0x1")
     assert words.count("-j TPROXY") == 1
     (words,) = told("mangle -A FORWARD -p tcp -m limit --limit 5/sec -j DROP")
-    assert words.endswith(" if -m limit --limit 5/sec")
+    assert words.count("-m limit --limit 5/sec") == 1
+    assert "depends on" not in words
+
+
+def test_a_condition_of_an_earlier_rule_is_told_as_what_it_depends_on() -> None:
+    earlier = "mangle -A FORWARD -p tcp -m limit --limit 5/sec -j ACCEPT"
+    (words,) = told("mangle -A FORWARD -p tcp -j DROP", before=f"  iptables {earlier}\n")
+    assert "can drop" in words
+    drop = "iptables-nft mangle FORWARD: rule -A FORWARD -p tcp -j DROP (filter-rule-drop)"
+    assert words.endswith(f"{drop}, depends on: -m limit --limit 5/sec")
+
+
+@pytest.mark.parametrize(
+    ("tool", "family", "words"),
+    [
+        (Tool.NFT, "ip6", "table ip6 filter chain FORWARD"),
+        (Tool.IPTABLES_LEGACY, "ip", "iptables-legacy filter FORWARD"),
+        (Tool.IPTABLES_NFT, "ip6", "ip6tables-nft filter FORWARD"),
+    ],
+)
+def test_a_chain_is_named_in_the_words_of_its_tool(tool: Tool, family: str, words: str) -> None:
+    assert named(tool, family, "filter", "FORWARD") == words

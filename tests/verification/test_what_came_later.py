@@ -80,7 +80,7 @@ def test_a_policy_that_drops_later_is_named_and_the_rules_are_where_they_were() 
     found = status(facts)
     told = "\n".join(found.reasons)
     assert found.state is State.DEGRADED
-    assert "table ip filter chain FORWARD: policy drop (filter-policy-drop)" in told
+    assert "iptables-nft filter FORWARD: policy DROP (filter-policy-drop)" in told
     assert "`crossnet apply` moves them to iptables-nft" in told
     for word in ("misses", "left-over", "differs"):
         assert word not in told
@@ -92,7 +92,7 @@ def test_a_policy_that_drops_later_is_named_and_the_rules_are_where_they_were() 
 def test_a_drop_of_some_that_came_later_is_named() -> None:
     forced = ", firewall: nftables"
     found = status(with_rules(applied(forced), "gateway", rules("-A FORWARD -p tcp -j DROP")), forced)
-    assert "table ip filter chain FORWARD: rule -A FORWARD -p tcp -j DROP (filter-rule-drop)" in "\n".join(
+    assert "iptables-nft filter FORWARD: rule -A FORWARD -p tcp -j DROP (filter-rule-drop)" in "\n".join(
         found.reasons
     )
     assert found.state is State.UP
@@ -152,7 +152,7 @@ def test_a_rule_that_surely_drops_the_request_is_named(host: str, line: str, cou
     assert found.result is Result.UNREACHABLE
     code = "filter-rule-drop" if host == "gateway" else "src-output-filtered"
     assert (found.forward.disposition, found.forward.code) == ("dropped", code)
-    assert f"{host}: table ip filter" in found.forward.detail
+    assert f"{host}: iptables-nft filter" in found.forward.detail
     assert line.partition(" ")[2].partition(" ")[2] in found.forward.detail
     assert found.reply.code is None
 
@@ -169,7 +169,7 @@ def test_a_rule_that_perhaps_drops_it_is_named_as_such() -> None:
     line = "-A FORWARD -p tcp -m limit --limit 5/sec -j DROP"
     found = verdict(with_rules(applied(), "gateway", rules(line)), Reply.SILENT)
     assert (found.reply.disposition, found.reply.code) == ("undetermined", "filter-rule-drop")
-    assert "what crossnet does not own can stop it: gateway: table ip filter" in found.reply.detail
+    assert "what crossnet does not own can stop it: gateway: iptables-nft filter" in found.reply.detail
 
 
 def test_a_rule_that_cannot_meet_the_flow_is_not_named() -> None:

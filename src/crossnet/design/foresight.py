@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
-from crossnet.design.forwarded import arp_filters
+from crossnet.design.forwarded import arp_filters, named
 from crossnet.design.impacts import Impact
 from crossnet.design.passage import Passage
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
 from crossnet.facts.routes import Route
 from crossnet.facts.sysctls import FORWARDING
-from crossnet.netfilter.foreign import Field, Rewrite, Translation
+from crossnet.netfilter.foreign import Field, Rewrite, Tool, Translation
 from crossnet.netfilter.foreign import Translate as Translated
 from crossnet.netfilter.iptables_own import is_own_chain
 from crossnet.netfilter.own import TABLE
@@ -307,7 +307,7 @@ def _zones(facts: Facts, blocker: Blocker) -> str:
 def _zone_rules(facts: Facts) -> list[str]:
     """The rules of others that say a zone of connection tracking."""
     return [
-        f"table {table.family} {table.name} chain {chain.name}: rule {rule.text}"
+        f"{named(table.tool, table.family, table.name, chain.name)}: rule {rule.text}"
         for _, table, chain in facts.firewall.others()
         for rule in chain.rules
         if any(isinstance(each, Rewrite) and each.field is Field.CT_ZONE for each in rule.statements)
@@ -410,7 +410,7 @@ def _stop(host: str, rules: str) -> Impact:
     return Impact(
         "others-may-drop",
         host,
-        f"rules and settings that crossnet does not own stop packets of the crossing: {rules}",
+        f"rules, routes and settings that crossnet does not own stop packets of the crossing: {rules}",
     )
 
 
@@ -418,7 +418,7 @@ def _may_stop(host: str, rules: str) -> Impact:
     return Impact(
         "others-may-drop",
         host,
-        f"rules and settings that crossnet does not own can drop the crossing's packets: {rules}",
+        f"rules, routes and settings that crossnet does not own can drop the crossing's packets: {rules}",
     )
 
 
@@ -448,19 +448,19 @@ def _rule(place: Place, text: str) -> str:
 
 
 def _chain(place: Place) -> str:
-    return f"table {place.family} {place.table} chain {place.chain}"
+    return named(place.tool, place.family, place.table, place.chain)
 
 
 def _told(blocker: Blocker) -> str:
     if blocker.place is None:
         words = f"{blocker.hook} {blocker.interface}".strip() + f": {blocker.text}"
     elif blocker.code == "filter-policy-drop":
-        words = f"{_chain(blocker.place)}: {blocker.text}"
+        words = f"{_chain(blocker.place)}: policy {'drop' if blocker.place.tool is Tool.NFT else 'DROP'}"
     else:
         words = _rule(blocker.place, blocker.text)
-    # What ends the rule is what it does, and no condition for that.
-    doubts = [each for each in blocker.doubts if not blocker.text.endswith(each)]
-    return f"{words} ({blocker.code})" + (f" if {', '.join(doubts)}" if doubts else "")
+    # What stands in the rule is read there; the rest is what earlier rules ask for, or what is not known.
+    doubts = [each for each in blocker.doubts if each not in blocker.text]
+    return f"{words} ({blocker.code})" + (f", depends on: {', '.join(doubts)}" if doubts else "")
 
 
 def _questions(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[tuple[Asked, tuple[str, ...]]]:

@@ -21,12 +21,20 @@ from crossnet.netfilter.foreign import (
     Statement,
     Table,
     Test,
+    Tool,
     Tproxy,
     Unknown,
     VerdictMap,
 )
 from crossnet.netfilter.iptables_own import is_own_chain
 from crossnet.values import Family
+
+
+def named(tool: Tool, family: str, table: str, chain: str) -> str:
+    """A chain in the words of its tool, and the tool where it is one of iptables, of which two may be live."""
+    if tool is Tool.NFT:
+        return f"table {family} {table} chain {chain}"
+    return f"{tool.replace('iptables', 'ip6tables') if family == 'ip6' else tool} {table} {chain}"
 
 
 def may_drop(firewall: Firewall, engine: Engine) -> bool:
@@ -49,7 +57,7 @@ def offload_forwarded(firewall: Firewall, family: Family) -> tuple[str, ...]:
     Their packets meet no further rule at the forward hook, crossnet's included (nft(8), FLOWTABLES).
     """
     return tuple(
-        f"{_place(table, chain)}: rule {rule.text.removeprefix(f'-A {chain.name} ')}"
+        f"{named(table.tool, table.family, table.name, chain.name)}: rule {rule.text.removeprefix(f'-A {chain.name} ')}"
         for table, chain in _reached(_forwarding(firewall, family, tuple(Engine)))
         for rule in chain.rules
         if any(isinstance(each, Offload) for each in rule.statements)
@@ -68,11 +76,11 @@ def arp_filters(firewall: Firewall, interfaces: Collection[str]) -> Iterator[str
     ]
     for table, chain in bases:
         if chain.hook is not None and chain.hook.policy == "drop":
-            yield f"{_place(table, chain)}: policy drop"
+            yield f"{named(table.tool, table.family, table.name, chain.name)}: policy drop"
     for table, chain in _reached(bases):
         for rule in chain.rules:
             if _rule_may_drop(table, rule) and not _is_for_others(rule, interfaces):
-                yield f"{_place(table, chain)}: rule {rule.text}"
+                yield f"{named(table.tool, table.family, table.name, chain.name)}: rule {rule.text}"
 
 
 def _is_for_others(rule: Rule, interfaces: Collection[str]) -> bool:
@@ -86,10 +94,6 @@ def _is_for_others(rule: Rule, interfaces: Collection[str]) -> bool:
             ):
                 return True
     return False
-
-
-def _place(table: Table, chain: Chain) -> str:
-    return f"table {table.family} {table.name} chain {chain.name}"
 
 
 def _forwarding(
