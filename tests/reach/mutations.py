@@ -162,7 +162,7 @@ MUTATIONS = tuple(
             BESIDE,
             "fragments stay as they are",
             "tracking.py",
-            "return self.reassembled(here, self.families)",
+            "here = self.reassembled(here, self.families)",
             "return here",
         ),
         (
@@ -233,8 +233,8 @@ MUTATIONS = tuple(
             INTERFACES,
             "of IPv6 the local table tells the type of every address",
             "routing.py",
-            'if wanted <= {"local", "anycast", "multicast"} and',
-            "if wanted and",
+            'wanted <= {"local", "anycast", "multicast"}',
+            "wanted",
         ),
         (
             PATH,
