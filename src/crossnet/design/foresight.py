@@ -184,7 +184,7 @@ def foresee(passages: Sequence[Passage], facts: Mapping[str, Facts]) -> Foreseen
         admits = any(client.host is None for client in passage.clients)
         for ends in (over_gateway, [] if admits else alone):
             if ends and all(blockers for _, blockers in ends):
-                refusals += [_refusal(passage, facts, which, blockers) for which, blockers in ends]
+                refusals.append(_refusal(passage, facts, ends))
                 break
     impacts = []
     for (tell, host), lines in told.items():
@@ -219,19 +219,46 @@ def _end_of_all(answer: Reached) -> _End:
     return "", ()
 
 
-def _refusal(
-    passage: Passage, facts: Mapping[str, Facts], which: str, blockers: Sequence[Blocker]
-) -> Refusal:
-    host = blockers[0].host
-    there = ", ".join(manager.name for manager in facts[host].managers)
+def _refusal(passage: Passage, facts: Mapping[str, Facts], ends: Sequence[_End]) -> Refusal:
+    blockers = tuple(dict.fromkeys(each for _, found in ends for each in found))
+    hosts = list(dict.fromkeys(each.host for each in blockers))
+    which = " or ".join(dict.fromkeys(which for which, _ in ends))
+    deleted = {each: _deleting(each, facts) for each in blockers}
+    todo = [
+        f"take the route away where it is not meant: on {at.host} `{line}`"
+        for at, line in deleted.items()
+        if line
+    ]
+    if not all(deleted.values()):
+        there = ", ".join(dict.fromkeys(manager.name for host in hosts for manager in facts[host].managers))
+        todo.append(
+            f"let its owner{f' (there work: {there})' if there else ''} accept the crossing, in the owner's own tool, "
+            "or take it away; an accept of crossnet's own does not override it"
+        )
+    lines = dict.fromkeys(todo)
     return Refusal(
         "nothing-passes",
         f"crossing {passage.crossing.name}",
-        f"nothing would pass: on {host} all {passage.family.label} {which} are stopped by what crossnet does not own",
-        f"Let its owner{f' (there work: {there})' if there else ''} accept the crossing, in the owner's own tool, or "
-        "take it away; an accept of crossnet's own does not override it.",
+        f"nothing would pass: all {passage.family.label} {which} are stopped, on {_listed(hosts)}, by what crossnet "
+        "does not own",
+        " ".join(f"{line[0].upper()}{line[1:]}." for line in lines),
         tuple(dict.fromkeys(f"{each.host}: {_told(each)}{_by_nft(each, facts)}" for each in blockers)),
     )
+
+
+def _listed(hosts: Sequence[str]) -> str:
+    if len(hosts) > MOST_RULES:
+        return f"{', '.join(hosts[:MOST_RULES])} and {len(hosts) - MOST_RULES} more"
+    return " and ".join(filter(None, (", ".join(hosts[:-1]), hosts[-1])))
+
+
+def _deleting(blocker: Blocker, facts: Mapping[str, Facts]) -> str:
+    """The command that takes a route away which refuses packets; nothing where it is something else that does."""
+    for route in facts[blocker.host].routes if blocker.place is None else ():
+        if blocker.code == f"route-{route.type}" and str(route) == blocker.text:
+            table = "" if route.table == "main" else f" table {route.table}"
+            return f"ip {'-6 ' if route.destination.version == 6 else ''}route del {route}{table}"
+    return ""
 
 
 def _by_nft(blocker: Blocker, facts: Mapping[str, Facts]) -> str:
@@ -452,7 +479,11 @@ def _chain(place: Place) -> str:
 
 
 def _told(blocker: Blocker) -> str:
-    if blocker.place is None:
+    kind = blocker.code.removeprefix("route-")
+    if blocker.place is None and blocker.text.startswith(f"{kind} "):
+        came = f", for what comes in by {blocker.interface}" if blocker.interface else ""
+        words = f"its route {blocker.text}{came}"
+    elif blocker.place is None:
         words = f"{blocker.hook} {blocker.interface}".strip() + f": {blocker.text}"
     elif blocker.code == "filter-policy-drop":
         words = f"{_chain(blocker.place)}: policy {'drop' if blocker.place.tool is Tool.NFT else 'DROP'}"
