@@ -172,6 +172,16 @@ def test_a_rule_that_perhaps_drops_it_is_named_as_such() -> None:
     assert "what crossnet does not own can stop it: gateway: iptables-nft filter" in found.reply.detail
 
 
+def test_a_flow_that_is_not_tracked_is_told_as_not_translated_and_not_as_stopped() -> None:
+    facts = with_rules(
+        applied(), "gateway", "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -j NOTRACK\nCOMMIT\n"
+    )
+    found = verdict(facts, Reply.SILENT)
+    assert found.reply.code == "not-tracked"
+    assert "(notrack), so it was not translated" in found.reply.detail
+    assert "can stop it" not in found.reply.detail
+
+
 def test_a_rule_that_cannot_meet_the_flow_is_not_named() -> None:
     line = "-A FORWARD -p udp -j DROP"
     assert (

@@ -251,6 +251,9 @@ def _halves(
 
 # What tells the sender that its packets are not wanted.
 _REFUSING = frozenset(("filter-reject", "route-unreachable", "route-prohibit"))
+_UNTRACKED = (
+    "connection tracking did not see it (notrack), so it was not translated and no answer is known as one"
+)
 # Obstacles in one sentence.
 _MOST = 3
 
@@ -267,9 +270,9 @@ def _named(half: Half, obstacles: Sequence[Obstacle]) -> Half:
         stopped = half.disposition if half.disposition in ("not-sent", "rejected") else "dropped"
         return Half(stopped, sure[0].code, f"stopped by what crossnet does not own: {told}{rest}")
     before = f"{half.detail}; " if half.detail else ""
-    return Half(
-        half.disposition, obstacles[0].code, f"{before}what crossnet does not own can stop it: {told}{rest}"
-    )
+    untracked = all(each.code == "not-tracked" for each in obstacles)
+    how = _UNTRACKED if untracked else "what crossnet does not own can stop it"
+    return Half(half.disposition, obstacles[0].code, f"{before}{how}: {told}{rest}")
 
 
 def _why_not_counted(passage: Passage, seen: Seen, facts: Mapping[str, Facts]) -> Half:
