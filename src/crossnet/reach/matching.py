@@ -46,6 +46,16 @@ _PORTS_OF_FLOWS = frozenset(
     )
 )
 
+_IN_PLAIN_WORDS = {
+    Field.TH_SOURCE: "what a protocol without ports has in the place of the source port",
+    Field.TH_DESTINATION: "what a protocol without ports has in the place of the destination port",
+}
+
+
+def _unknown(field_: Field) -> str:
+    return f"{_IN_PLAIN_WORDS.get(field_, field_)}, which is not known"
+
+
 Result = Verdict | Numbers | Endpoint
 Entries = Sequence[tuple[tuple[Values, ...], Result]]
 
@@ -148,21 +158,21 @@ class Matching:
         if isinstance(test.values, Named):
             named = (table.ipsets if test.values.ipset else table.sets).get(test.values.name)
             if named is None or named.members is None:
-                return space.none, space.all, (f"the set {test.values.name} is not known",)
+                return space.none, space.all, (f"the set {test.values.name}, which is not known",)
             values = named.members
             if not named.settled:
-                return space.none, space.all, (f"the set {test.values.name} changes by itself",)
+                return space.none, space.all, (f"the set {test.values.name}, which changes by itself",)
         else:
             values = test.values
         if test.any_bit is not None:
             (field_,) = test.fields
             if not space.knows(field_):
-                return space.none, space.all, (f"{field_} is not known",)
+                return space.none, space.all, (_unknown(field_),)
             found = space.one_bit_of(field_, test.any_bit)
             return found, found, ()
         if test.mask is not None and isinstance(values, Numbers):
             if not space.knows(test.fields[0]):
-                return space.none, space.all, (f"{test.fields[0]} is not known",)
+                return space.none, space.all, (_unknown(test.fields[0]),)
             found = space.masked(test.fields[0], test.mask, values)
             return found, found, ()
         if isinstance(test.values, Named):
@@ -172,9 +182,7 @@ class Matching:
             must, can = self._sets[key]
         else:
             must, can = self._rows(test.fields, values)
-        unknown = tuple(
-            f"{each} is not known" for each in test.fields if must != can and not space.knows(each)
-        )
+        unknown = tuple(_unknown(each) for each in test.fields if must != can and not space.knows(each))
         return must, can, unknown
 
     def _rows(self, fields: tuple[Field, ...], values: Values | Rows) -> tuple[Packets, Packets]:
