@@ -179,6 +179,10 @@ async def _verify(spec: Spec, crossing: str | None, site: Site, facts: Mapping[s
     found = await check(made, facts, site)
     if all(read_record(facts[name]).owned for name in {p.gateway for p in made.passages}):
         await _remember(_verified(found, made, facts), site)
+    records = [read_record(facts[host.host]) for host in made.hosts]
+    if found.differences and not any(record.owned or record.lost for record in records):
+        lines = (f"{one.name}: not applied: `crossnet apply`" for one in spec.crossings)
+        return replace(found, differences=tuple(lines))
     return found
 
 

@@ -395,6 +395,11 @@ def test_verifying_one_crossing_forgets_nothing_of_the_others(bench: Callable[..
     assert after["business"]
 
 
+def test_what_was_never_applied_is_told_in_one_line(bench: Callable[..., Bench]) -> None:
+    found = asyncio.run(crossnet.verify(bench().spec("to: 10.0.44.0/24")))
+    assert found.differences == ("business: not applied: `crossnet apply`",)
+
+
 def test_promise_of_the_spec_that_does_not_hold_is_rolled_back(bench: Callable[..., Bench]) -> None:
     b = bench()
     before = b.fingerprints()
