@@ -121,10 +121,10 @@ async def give_up(cause: BaseException, group: Group, plan: Plan, site: Site) ->
     except FAILURES as error:
         left.append(f"the hosts could not be read again: {reason(error)}")
     if not left:
-        todo = cause.todo if isinstance(cause, NotAsPromised) else "Remove the cause, then run it again"
+        # Other failures say themselves what to do, and nobody has to after Ctrl-C.
+        todo = f"\n  {cause.todo}; nothing is left to clean up." if isinstance(cause, NotAsPromised) else ""
         return RolledBack(
-            f"{reason(cause)}\nRolled back: every host was read again and is as it was before.\n"
-            f"  {todo}; nothing is left to clean up."
+            f"{reason(cause)}\nRolled back: every host was read again and is as it was before.{todo}"
         )
     return RollbackNotProved(
         f"{reason(cause)}\nRollback not proved. Look at:\n  " + "\n  ".join(left) + _RECOVER
