@@ -185,7 +185,7 @@ def test_a_refusal_by_the_gateway_itself_is_not_hidden_by_what_else_passed(
     assert told == {
         "icmp/10.0.44.1": (Result.REACHABLE, None),
         "tcp/10.0.44.1:80": (Result.REACHABLE, "destination-port-closed"),
-        "tcp/10.0.44.1:443": (Result.UNDETERMINED, "static-dynamic-disagree"),
+        "tcp/10.0.44.1:443": (Result.UNREACHABLE, "filter-reject"),
     }
     assert any("has no conntrack tool" in note for note in found.verdicts[0].notes) is not conntrack
 
@@ -207,7 +207,7 @@ def test_what_is_stopped_is_told_from_what_is_not_answered(
     assert told == {
         "icmp/10.0.44.1": (Result.REACHABLE, None),
         "tcp/10.0.44.1:80": (Result.UNREACHABLE, "destination-silent"),
-        "tcp/10.0.44.1:443": (Result.UNREACHABLE, "lost-between"),
+        "tcp/10.0.44.1:443": (Result.UNREACHABLE, "filter-rule-drop"),
     }
 
 
