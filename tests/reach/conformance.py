@@ -630,10 +630,13 @@ def _compare(
 
 
 def _unsure(visit: Visit) -> bool:
-    """Whether facts do not tell what becomes of the packets at a host, or by which of several ways they leave it."""
+    """Whether facts do not tell what becomes of the packet at a host, or by which of several ways it leaves it.
+
+    It is one packet: where one of the sources that it may have passes and another is stopped, either may happen.
+    """
     outcome = visit.outcome
     ways = [each for each in outcome.leaving if each.here.may.satisfiable()]
-    return (outcome.stopped & outcome.passed).satisfiable() or len(ways) > 1
+    return (outcome.stopped.satisfiable() and outcome.passed.satisfiable()) or len(ways) > 1
 
 
 def _as(space: Space, seen: Seen, side: Field, ports: bool) -> Packets:
