@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from crossnet.design.foresight import as_applied
+from crossnet.design.applied import as_applied
 from crossnet.design.forwarded import arp_filters, named
 from crossnet.facts import FileState
 from crossnet.facts.firewall import Firewall

@@ -26,8 +26,9 @@ from ipaddress import IPv4Address, ip_address, ip_network
 
 from crossnet.facts import Facts, observe
 from crossnet.netfilter.foreign import Field
+from crossnet.reach.asked import Asked, Piece
 from crossnet.reach.packets import Packets, Space, address_field
-from crossnet.reach.path import Asked, Piece, Visit, Walked
+from crossnet.reach.path import Visit, Walked
 from crossnet.reach.tracking import Tracking
 from crossnet.transport.local import Local
 from crossnet.transport.netns import Netns
@@ -669,12 +670,8 @@ class Result:
     disagreements: list[str] = field(default_factory=list)
 
 
-def one_configuration(seed: int, count: int, result: Result) -> None:
-    chance = Chance(seed)
-    made = {host: configuration(chance, host) for host in HOSTS}
-    if chance.often(0.25):
-        made["switch"] = switch(Chance(seed, ("p0", "p1", "br0")))
-    sent = packets_to_send(chance, count, FIRST_TAG + (seed * 61) % 20000)
+def happened(made: dict[str, Configuration], sent: list[Sent]) -> tuple[dict[str, Facts], Watch]:
+    """The facts of hosts that are made so, and what was seen when these packets were sent."""
     with Hosts(f"cnf{os.getpid()}", made) as hosts:
         facts = hosts.facts()
         watch = Watch(hosts)
@@ -682,6 +679,16 @@ def one_configuration(seed: int, count: int, result: Result) -> None:
             send(hosts, watch, sent)
         finally:
             watch.close()
+    return facts, watch
+
+
+def one_configuration(seed: int, count: int, result: Result) -> None:
+    chance = Chance(seed)
+    made = {host: configuration(chance, host) for host in HOSTS}
+    if chance.often(0.25):
+        made["switch"] = switch(Chance(seed, ("p0", "p1", "br0")))
+    sent = packets_to_send(chance, count, FIRST_TAG + (seed * 61) % 20000)
+    facts, watch = happened(made, sent)
     result.configurations += 1
     for each in sent:
         found, unsure = compare(each, facts, watch)

@@ -232,7 +232,7 @@ MUTATIONS = tuple(
         (
             INTERFACES,
             "of IPv6 the local table tells the type of every address",
-            "routing.py",
+            "address_types.py",
             'wanted <= {"local", "anycast", "multicast"}',
             "wanted",
         ),

@@ -30,7 +30,8 @@ from crossnet.netfilter.foreign import (
     Translate,
     Translation,
 )
-from crossnet.reach.path import Asked, Disposition, Piece, Reached, Walked, reach
+from crossnet.reach.asked import Asked, Piece
+from crossnet.reach.path import Disposition, Reached, Walked, reach
 from crossnet.reach.rules import Effect
 from crossnet.values import Traffic
 from reach.test_path import APP, GATEWAY, SNAT, TARGET, asked, codes, link, route, with_rules

@@ -13,9 +13,11 @@ from crossnet.facts.links import Link, parse_links
 from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import parse_routes
 from crossnet.netfilter.foreign import Field, Numbers, Table, Tool
+from crossnet.reach.address_types import typed
+from crossnet.reach.asked import Asked
 from crossnet.reach.local import local_of
 from crossnet.reach.packets import Space
-from crossnet.reach.path import Asked, Disposition, reach
+from crossnet.reach.path import Disposition, reach
 from crossnet.reach.routing import Routing
 from crossnet.reach.sources import Sources
 from crossnet.values import Family, Traffic
@@ -186,6 +188,6 @@ def test_the_type_of_an_address_of_ipv6_is_that_of_the_way_to_it() -> None:
     ):
         packet = space.address(Field.SOURCE6, ip_address(address))
         for kind in range(1, 10):
-            must, can = routing.typed(Field.SOURCE6, Numbers(((kind, kind),)))
+            must, can = typed(routing, Field.SOURCE6, Numbers(((kind, kind),)))
             assert must == can
             assert (packet & must).satisfiable() is (kind == number), (address, kind)

@@ -18,10 +18,11 @@ from crossnet.facts.routes import Route, parse_routes
 from crossnet.netfilter import foreign
 from crossnet.netfilter.foreign import Field, Tool
 from crossnet.netfilter.xtables_save import parse_save
+from crossnet.reach.asked import Asked
 from crossnet.reach.here import Here
 from crossnet.reach.host import HostWalk
 from crossnet.reach.packets import Space
-from crossnet.reach.path import Asked, Disposition, Reached, Walked, reach
+from crossnet.reach.path import Disposition, Reached, Walked, reach
 from crossnet.values import Family, Traffic
 
 TARGET = ip_network("10.0.44.1")

@@ -13,7 +13,7 @@ import pytest
 from crossnet.values import Protocol
 from lacking import lacking
 from reach.configurations import FIRST_TAG, HOSTS, Configuration, Sent
-from reach.conformance import Hosts, Watch, compare, send
+from reach.conformance import compare, happened
 
 pytestmark = pytest.mark.lab
 
@@ -62,17 +62,11 @@ def watched(
     sent = packets()
     differences: list[str] = []
     undetermined = 0
-    with Hosts(f"wh{os.getpid()}", made) as hosts:
-        facts = hosts.facts()
-        watch = Watch(hosts)
-        try:
-            send(hosts, watch, sent)
-        finally:
-            watch.close()
-        for each in sent:
-            found, unsure = compare(each, facts, watch)
-            differences += map(str, found)
-            undetermined += unsure
+    facts, watch = happened(made, sent)
+    for each in sent:
+        found, unsure = compare(each, facts, watch)
+        differences += map(str, found)
+        undetermined += unsure
     return differences, undetermined
 
 

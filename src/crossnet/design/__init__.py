@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from crossnet.design.applied import as_applied
 from crossnet.design.asking import lookups
 from crossnet.design.conflicts import conflicts, gateway_settings
 from crossnet.design.engine import Choice, choose
-from crossnet.design.foresight import Obstacle, as_applied, foresee, obstacles
+from crossnet.design.foresight import Obstacle, foresee, obstacles
 from crossnet.design.impacts import (
     Impact,
     client_impacts,

@@ -2,101 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
 from crossnet.design.forwarded import arp_filters, named
 from crossnet.design.impacts import Impact
+from crossnet.design.others import (
+    Tell,
+    is_own,
+    keep_from_fence,
+    keep_from_tracking,
+    leave,
+    may_stop,
+    may_stop_arp,
+    put_in_zones,
+    rule_of,
+    stop,
+    take,
+    told_of,
+    translate,
+    way_of,
+)
 from crossnet.design.passage import Passage
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
-from crossnet.facts.routes import Route
-from crossnet.facts.sysctls import FORWARDING
-from crossnet.netfilter.foreign import Field, Rewrite, Tool, Translation
+from crossnet.netfilter.foreign import Field, Rewrite, Translation
 from crossnet.netfilter.foreign import Translate as Translated
-from crossnet.netfilter.iptables_own import is_own_chain
-from crossnet.netfilter.own import TABLE
-from crossnet.netfilter.own_walked import with_own
-from crossnet.record import read_record
-from crossnet.resources import PolicyRuleResource, Resource, RouteResource, RuleTable, Sysctl
 from crossnet.spec import Translate
 from crossnet.values import Family, Network, Ports, Probe, Traffic, host_network
 
 if TYPE_CHECKING:  # sets of packets are slow to import, and not every command asks for them
+    from crossnet.reach.asked import Asked
     from crossnet.reach.blockers import Blocker
-    from crossnet.reach.path import Asked, Reached, Walked
-    from crossnet.reach.routing import Way
-    from crossnet.reach.rules import Decision, Place
-
-Tell = Callable[[str, str], Impact]
+    from crossnet.reach.path import Reached, Walked
+    from crossnet.reach.rules import Decision
 
 # So many managed clients are walked with the gateway, each for itself. Of more each is walked alone, as far as its own
 # segment (about 10 ms of CPU, measured), and the gateway once for all of them: its rules may be many.
 MOST_CLIENTS = 8
 # Lines of one impact.
 MOST_RULES = 3
-
-
-def as_applied(facts: Facts, wanted: Iterable[Resource], by_kernel: Iterable[Route] = ()) -> Facts:
-    """The facts of a host as they are when it has these resources, and nothing else of crossnet's own.
-
-    `by_kernel` are ways of which only its kernel tells.
-    """
-    live = list(wanted)
-    settings = dict(facts.sysctls)
-    staying = {_identity(item) for item in live}
-    gone = [owned for owned in read_record(facts).owned if owned.identity not in staying]
-    routes = list(by_kernel)
-    for owned in gone:
-        if isinstance(owned.original, Sysctl):
-            settings[owned.original.name] = owned.original.value
-        elif isinstance(owned.original, RouteResource):
-            routes.append(owned.original.route)
-    for item in (item for item in live if isinstance(item, Sysctl)):
-        if item.name in FORWARDING.values() and settings.get(item.name) == "0":
-            # Switching it on switches it on for every interface (net/ipv4/devinet.c).
-            stem = item.name.split(".")[1]
-            settings |= {
-                name: "1"
-                for name in settings
-                if name.startswith(f"net.{stem}.conf.") and name.endswith(".forwarding")
-            }
-        settings[item.name] = item.value
-    tables = [(item.engine, item.table) for item in live if isinstance(item, RuleTable)]
-    routes += [item.route for item in live if isinstance(item, RouteResource)]
-    rules = [item.rule for item in live if isinstance(item, PolicyRuleResource)]
-    # A route takes the place of one to the same destination with the same metric (ip-route(8), replace).
-    replaced = {_place(route) for route in routes}
-    kept = [
-        route for route in facts.routes if not any(_is_route(owned.applied, route, facts) for owned in gone)
-    ]
-    going = {owned.identity for owned in gone}
-    others = [rule for rule in facts.policy_rules if _identity(PolicyRuleResource(rule)) not in going]
-    return replace(
-        facts,
-        sysctls=settings,
-        routes=(*(route for route in kept if _place(route) not in replaced), *routes),
-        # Of equal priority the newest is asked last (net/core/fib_rules.c, fib_nl_newrule).
-        policy_rules=tuple(sorted(dict.fromkeys((*others, *rules)), key=lambda rule: rule.priority)),
-        firewall=replace(facts.firewall, foreign=with_own(facts.firewall.foreign, tables)),
-    )
-
-
-def _place(route: Route) -> tuple[object, ...]:
-    return route.table, route.destination, route.metric, route.tos, route.from_network
-
-
-def _is_route(own: Resource, route: Route, facts: Facts) -> bool:
-    """Whether a route of the host is this one of crossnet's own."""
-    if not isinstance(own, RouteResource) or own.route.destination != route.destination:
-        return False
-    return own.ours(replace(facts, routes=(route,))) is not None
-
-
-def _identity(resource: Resource) -> tuple[str, str]:
-    return resource.kind, resource.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +75,8 @@ def obstacles(
 
     The facts are those of hosts as crossnet makes them. What surely stops it comes first.
     """
-    from crossnet.reach.path import Asked, Walked, reached
+    from crossnet.reach.asked import Asked
+    from crossnet.reach.path import Walked, reached
 
     if probe is None:
         destinations = tuple(_beyond(facts[passage.gateway], passage))
@@ -145,7 +93,7 @@ def obstacles(
         Obstacle(
             each.host,
             each.code,
-            _told(each) + _zones(walked.hosts[each.host], each),
+            told_of(each) + _zones(walked.hosts[each.host], each),
             each.certain and each.now,
             any(each is one for one in answer.reply.blockers),
         )
@@ -214,7 +162,7 @@ def _end_of_all(answer: Reached) -> _End:
             # No spec means that a network's broadcast address be reached.
             blockers = (each for each in journey.blockers if each.code != "destination-is-broadcast")
             sure = tuple(each for each in blockers if each.now and each.certain)
-            stays = all(each.code in _STAYS and not (each.place and _is_own(each.place)) for each in sure)
+            stays = all(each.code in _STAYS and not (each.place and is_own(each.place)) for each in sure)
             return which, sure if stays else ()
     return "", ()
 
@@ -242,7 +190,7 @@ def _refusal(passage: Passage, facts: Mapping[str, Facts], ends: Sequence[_End])
         f"nothing would pass: all {passage.family.label} {which} are stopped, on {_listed(hosts)}, by what crossnet "
         "does not own",
         " ".join(f"{line[0].upper()}{line[1:]}." for line in lines),
-        tuple(dict.fromkeys(f"{each.host}: {_told(each)}{_by_nft(each, facts)}" for each in blockers)),
+        tuple(dict.fromkeys(f"{each.host}: {told_of(each)}{_by_nft(each, facts)}" for each in blockers)),
     )
 
 
@@ -276,8 +224,8 @@ def _others(
     """What to tell, of which host, and the rule or setting that does it; `whole` where the gateway was walked too."""
     yield from _otherwise(passage, walked, answer)
     for blocker in _blocking(passage, walked, answer, whole=whole):
-        words = _told(blocker) + _zones(walked.hosts[blocker.host], blocker)
-        yield _stop if blocker.certain else _may_stop, blocker.host, words
+        words = told_of(blocker) + _zones(walked.hosts[blocker.host], blocker)
+        yield stop if blocker.certain else may_stop, blocker.host, words
 
 
 def _otherwise(passage: Passage, walked: Walked, answer: Reached) -> Iterator[tuple[Tell, str, str]]:
@@ -286,16 +234,16 @@ def _otherwise(passage: Passage, walked: Walked, answer: Reached) -> Iterator[tu
 
     untracked = tuple(_untracked(walked))
     if passage.crossing.translate is not Translate.NONE:
-        yield from ((_keep_from_tracking, host, rule) for host, rule in untracked)
-    elif any(each.place is not None and _is_own(each.place) for each in answer.reply.blockers):
-        yield from ((_keep_from_fence, host, rule) for host, rule in untracked)
+        yield from ((keep_from_tracking, host, rule) for host, rule in untracked)
+    elif any(each.place is not None and is_own(each.place) for each in answer.reply.blockers):
+        yield from ((keep_from_fence, host, rule) for host, rule in untracked)
         zones = [] if untracked else _zone_rules(walked.hosts[passage.gateway])
-        yield from ((_put_in_zones, passage.gateway, rule) for rule in zones)
+        yield from ((put_in_zones, passage.gateway, rule) for rule in zones)
     for visit in (*walked.visits, *walked.back):
         for decision in visit.outcome.decisions:
-            if decision.effect is Effect.TRANSLATES and not _is_own(decision.place):
+            if decision.effect is Effect.TRANSLATES and not is_own(decision.place):
                 taken = _redirects(walked.hosts[visit.host], decision)
-                yield _take if taken else _translate, visit.host, _rule(decision.place, decision.text)
+                yield take if taken else translate, visit.host, rule_of(decision.place, decision.text)
     yield from _elsewhere(passage, walked)
     yield from _unheard(passage, walked)
 
@@ -348,7 +296,7 @@ def _untracked(walked: Walked) -> Iterator[tuple[str, str]]:
     for visit in (*walked.visits, *walked.back):
         for decision in visit.outcome.decisions:
             if decision.effect is Effect.NOT_TRACKED:
-                yield visit.host, _rule(decision.place, decision.text)
+                yield visit.host, rule_of(decision.place, decision.text)
 
 
 def _concerns(passage: Passage, blocker: Blocker, *, whole: bool) -> bool:
@@ -363,7 +311,7 @@ def _concerns(passage: Passage, blocker: Blocker, *, whole: bool) -> bool:
     # To and from the gateway itself nothing is forwarded.
     local = blocker.host == passage.gateway and blocker.hook in ("input", "output")
     # What crossnet's own fence stops leaves elsewhere, and that is told, or others have changed it.
-    own = blocker.place is not None and _is_own(blocker.place)
+    own = blocker.place is not None and is_own(blocker.place)
     # Of what leaves elsewhere it is told that it does.
     stray = blocker.code == "snat-missing" and blocker.interface != passage.egress
     # So of a route's own MTU; a bridge drops without a word.
@@ -378,7 +326,7 @@ def _elsewhere(passage: Passage, walked: Walked) -> Iterator[tuple[Tell, str, st
             astray = {each.interface for each in visit.outcome.leaving if each.here} - {meant, "lo"}
             for way in visit.outcome.ways:
                 if way.device in astray:
-                    yield _leave, passage.gateway, f"by {way.device} and not by {meant}: {_way(way)}"
+                    yield leave, passage.gateway, f"by {way.device} and not by {meant}: {way_of(way)}"
 
 
 def _unheard(passage: Passage, walked: Walked) -> Iterator[tuple[Tell, str, str]]:
@@ -390,113 +338,12 @@ def _unheard(passage: Passage, walked: Walked) -> Iterator[tuple[Tell, str, str]
         if name == passage.gateway:
             interfaces |= {passage.ingress, passage.egress}
         for line in arp_filters(facts.firewall, {each for each in interfaces if each}):
-            yield _may_stop_arp, name, line
-
-
-def _way(way: Way) -> str:
-    by = f" (rule {way.rule})" if way.rule and not way.rule.is_usual else ""
-    return f"{way}{by}"
-
-
-def _leave(host: str, ways: str) -> Impact:
-    return Impact("leaves-elsewhere", host, f"packets of the crossing leave it elsewhere, {ways}")
-
-
-def _keep_from_tracking(host: str, rules: str) -> Impact:
-    why = "keep packets of the crossing from connection tracking (notrack), so they are not translated"
-    return Impact("not-tracked", host, f"rules that crossnet does not own {why}: {rules}")
-
-
-def _keep_from_fence(host: str, rules: str) -> Impact:
-    return Impact(
-        "not-tracked",
-        host,
-        "rules that crossnet does not own keep packets of the crossing from connection tracking (notrack); of what is "
-        f"not tracked crossnet's own rules know no answers, and the fence stops them: {rules}",
-    )
-
-
-def _put_in_zones(host: str, rules: str) -> Impact:
-    return Impact(
-        "others-may-drop",
-        host,
-        "rules that crossnet does not own say a zone of connection tracking; in another one than the request's nothing "
-        f"knows an answer as such, and the fence stops it: {rules}",
-    )
-
-
-def _translate(host: str, rules: str) -> Impact:
-    return Impact(
-        "others-translate",
-        host,
-        f"rules that crossnet does not own translate packets of the crossing: {rules}",
-    )
-
-
-def _stop(host: str, rules: str) -> Impact:
-    return Impact(
-        "others-may-drop",
-        host,
-        f"rules, routes and settings that crossnet does not own stop packets of the crossing: {rules}",
-    )
-
-
-def _may_stop(host: str, rules: str) -> Impact:
-    return Impact(
-        "others-may-drop",
-        host,
-        f"rules, routes and settings that crossnet does not own can drop the crossing's packets: {rules}",
-    )
-
-
-def _take(host: str, rules: str) -> Impact:
-    return Impact(
-        "others-translate",
-        host,
-        "rules that crossnet does not own give packets of the crossing to a program of this host itself, so these do "
-        f"not reach the destination: {rules}",
-    )
-
-
-def _may_stop_arp(host: str, rules: str) -> Impact:
-    return Impact(
-        "others-may-drop",
-        host,
-        f"rules that crossnet does not own can drop ARP, without which no neighbour of the crossing is found: {rules}",
-    )
-
-
-def _is_own(place: Place) -> bool:
-    return place.table == TABLE or is_own_chain(place.chain)
-
-
-def _rule(place: Place, text: str) -> str:
-    return f"{_chain(place)}: rule {text}"
-
-
-def _chain(place: Place) -> str:
-    return named(place.tool, place.family, place.table, place.chain)
-
-
-def _told(blocker: Blocker) -> str:
-    kind = blocker.code.removeprefix("route-")
-    if blocker.place is None and blocker.text.startswith(f"{kind} "):
-        came = f", for what comes in by {blocker.interface}" if blocker.interface else ""
-        words = f"its route {blocker.text}{came}"
-    elif blocker.place is None:
-        words = f"{blocker.hook} {blocker.interface}".strip() + f": {blocker.text}"
-    elif blocker.code == "filter-policy-drop":
-        words = f"{_chain(blocker.place)}: policy {'drop' if blocker.place.tool is Tool.NFT else 'DROP'}"
-    else:
-        words = _rule(blocker.place, blocker.text)
-    # What stands in the rule is read there; the rest is what earlier rules ask for, or what is not known.
-    doubts = [each for each in blocker.doubts if each not in blocker.text]
-    return f"{words} ({blocker.code})" + (f", depends on: {', '.join(doubts)}" if doubts else "")
+            yield may_stop_arp, name, line
 
 
 def _questions(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[tuple[Asked, tuple[str, ...]]]:
     """What clients send, and which hosts it is walked over."""
-    from crossnet.reach.path import Asked
+    from crossnet.reach.asked import Asked
 
     traffic = passage.crossing.allow or ()
     destinations = tuple(_beyond(facts[passage.gateway], passage))

@@ -14,7 +14,8 @@ from functools import partial
 from ipaddress import ip_address
 from socket import AF_INET, AF_INET6, inet_pton
 
-from crossnet.netfilter.foreign import AnyOf, Field, Lazily, Named, Names, Numbers, Rows, Set, Test, Values
+from crossnet.netfilter.foreign import AnyOf, Field, Lazily, Named, Numbers, Rows, Set, Test
+from crossnet.netfilter.ipset_values import BEGINNING, Entry, Nets, Ranges, first_of, own_parts, values_of
 from crossnet.netfilter.protocol_names import PROTOCOLS
 from crossnet.netfilter.xtables_names import ICMP, ICMP_TYPES, ICMPV6, ICMPV6_TYPES
 from crossnet.netfilter.xtables_words import split_lines, split_words
@@ -40,18 +41,6 @@ _COMMENT = re.compile(r' comment "[^"]*"')
 
 # ip_set_getport.c: these have ports; ICMP gives its type and code as one; all others count as port 0
 _WITH_PORTS = frozenset({6, 17, 132, 136})
-
-# Ranges of each part, or the name of an interface
-_Ranges = tuple[tuple[int, int], ...]
-_Row = tuple[_Ranges | str, ...]
-_Entry = tuple[_Row, bool]  # true: an exception (`nomatch`)
-_Nets = Mapping[tuple[int, int], _Ranges]  # of each network what it decides
-
-# Behind the name of an interface that is only the beginning of names; no name can have it
-_BEGINNING = "/"
-
-# Beyond this, exceptions (`nomatch`) in two dimensions are not worked out
-_MOST_EXCEPTIONS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +190,7 @@ def _set(name: str, kind: str, options: list[str], members: list[str], is_filled
             if "timeout" in words and words[words.index("timeout") + 1 :][:1] != ["0"]:
                 settled = False
             if "wildcard" in words:
-                member += _BEGINNING
+                member += BEGINNING
         plain.append((member, nomatch))
     if kind == "list:set":
         return IpSet(name, 1, "", (), settled, tuple(member for member, _ in plain))
@@ -235,13 +224,13 @@ def _held(
         return ((both, Set(name, Rows(((Numbers.of([(6, 6), (17, 17)]), ports),)), settled)),)
     shapes = _by_shape(parts, _width(said, family), said, members)
     # ip_set_hash_netiface.c: a network is looked up without its interface, and the longest prefix decides (multi)
-    nets: _Nets = {}
+    nets: Nets = {}
     if "iface" in parts:
-        nets = _own_parts(_first(row[0]) for entries in shapes.values() for row, _ in entries)
+        nets = own_parts(first_of(row[0]) for entries in shapes.values() for row, _ in entries)
     held: list[tuple[tuple[Side, ...], Set]] = []
     for shape, entries in shapes.items():
         columns, suffix = _columns(shape, parts, family)
-        compared = _values(entries, shape, nets)
+        compared = values_of(entries, shape, nets)
         if compared is None:
             return None
         if entries or not suffix:
@@ -254,7 +243,7 @@ def _by_shape(
     width: tuple[int, int],
     said: Mapping[str, str],
     members: Iterable[tuple[str, bool]],
-) -> dict[tuple[str, ...], list[_Entry]]:
+) -> dict[tuple[str, ...], list[Entry]]:
     """The members by what they compare of a packet: ports, a type and a code, or the protocol alone.
 
     What the set's type says is there also where no member is of it.
@@ -262,9 +251,9 @@ def _by_shape(
     usual = _for_port(parts, ("protocol", "port")) if "port" in parts else parts
     readers = [_READERS[part](width, said) for part in parts]
     last = len(parts) - 1
-    shapes: dict[tuple[str, ...], list[_Entry]] = {}
+    shapes: dict[tuple[str, ...], list[Entry]] = {}
     for member, nomatch in members:
-        row: list[_Ranges | str] = []
+        row: list[Ranges | str] = []
         shape = parts
         for part, read, text in zip(parts, readers, member.split(",", last), strict=True):
             if part == "port":
@@ -337,12 +326,12 @@ def _width(said: Mapping[str, str], family: str) -> tuple[int, int]:
     return bits, bits
 
 
-def _address(width: tuple[int, int], _: Mapping[str, str]) -> Callable[[str], _Ranges]:
+def _address(width: tuple[int, int], _: Mapping[str, str]) -> Callable[[str], Ranges]:
     bits, compared = width
     family = AF_INET if bits == 32 else AF_INET6
     one = (1 << (bits - compared)) - 1
 
-    def read(text: str) -> _Ranges:
+    def read(text: str) -> Ranges:
         network, slash, length = text.partition("/")
         first_text, dash, last_text = network.partition("-")
         first = int.from_bytes(inet_pton(family, first_text), "big")
@@ -359,7 +348,7 @@ def _interface(_: tuple[int, int], __: Mapping[str, str]) -> Callable[[str], str
     return lambda text: text
 
 
-def _mark(_: tuple[int, int], said: Mapping[str, str]) -> Callable[[str], _Ranges]:
+def _mark(_: tuple[int, int], said: Mapping[str, str]) -> Callable[[str], Ranges]:
     mask = int(said["markmask"], 0) if "markmask" in said else 0xFFFFFFFF
     low = mask ^ 0xFFFFFFFF
     if low & (low + 1):
@@ -367,7 +356,7 @@ def _mark(_: tuple[int, int], said: Mapping[str, str]) -> Callable[[str], _Range
     return lambda text: ((int(text, 0), int(text, 0) | low),)
 
 
-def _protocol_ports(text: str) -> tuple[tuple[str, ...], int, list[_Ranges]]:
+def _protocol_ports(text: str) -> tuple[tuple[str, ...], int, list[Ranges]]:
     """`tcp:80`, `icmp:host-unreachable`, `vrrp:0`: the columns behind the protocol, and their values."""
     name, colon, value = text.rpartition(":")
     if not colon:
@@ -396,140 +385,10 @@ def _ports(text: str) -> tuple[int, int]:
     return int(first), int(last or first)
 
 
-_READERS: dict[str, Callable[[tuple[int, int], Mapping[str, str]], Callable[[str], _Ranges | str]]] = {
+_READERS: dict[str, Callable[[tuple[int, int], Mapping[str, str]], Callable[[str], Ranges | str]]] = {
     "ip": _address,
     "net": _address,
     "iface": _interface,
     "mark": _mark,
     "port": _interface,  # taken apart by _protocol_ports, because the protocol decides what it is
 }
-
-
-# ---- all members ------------------------------------------------------------------------------------
-
-
-def _values(entries: list[_Entry], shape: tuple[str, ...], nets: _Nets) -> Values | Rows | None:
-    rows: list[_Row] | None = [row for row, _ in entries]
-    if nets or any(nomatch for _, nomatch in entries):
-        rows = _decided(entries, shape, nets)
-    if rows is None:
-        return None
-    if len(shape) == 1:
-        return Numbers.of(ranges for row in rows for ranges in row[0])  # type: ignore[misc]
-    # what differs in one column only is one row: first of the last column, then of the first
-    for at in (len(shape) - 1, 0):
-        rows = _joined(rows, at)
-    return Rows(tuple(tuple(_column(part) for part in row) for row in rows))
-
-
-def _column(part: _Ranges | str) -> Values:
-    if isinstance(part, str):
-        return (
-            Names(frozenset(), frozenset({part[:-1]}))
-            if part.endswith(_BEGINNING)
-            else Names(frozenset({part}))
-        )
-    return Numbers(part)
-
-
-def _joined(rows: list[_Row], at: int) -> list[_Row]:
-    same: dict[tuple[object, ...], list[_Row]] = {}
-    for row in rows:
-        same.setdefault((*row[:at], *row[at + 1 :]), []).append(row)
-    joined: list[_Row] = []
-    for each in same.values():
-        if len(each) == 1 or isinstance(each[0][at], str):
-            joined += each
-            continue
-        ranges = Numbers.of(part for row in each for part in row[at]).ranges  # type: ignore[misc]
-        joined.append((*each[0][:at], ranges, *each[0][at + 1 :]))
-    return joined
-
-
-def _decided(entries: list[_Entry], shape: tuple[str, ...], nets: _Nets) -> list[_Row] | None:
-    """What is left of each row when the longest prefix decides, as ip_set_hash_gen.h looks them up.
-
-    With `nets` that is the longest of all these networks, else of those that are equal in all other parts.
-    """
-    columns = [at for at, part in enumerate(shape) if part == "net"]
-    groups: dict[tuple[object, ...], list[_Entry]] = {}
-    for row, nomatch in entries:
-        if nomatch and any(isinstance(part, str) and part.endswith(_BEGINNING) for part in row):
-            return None  # which of a name and its wildcard is found first depends on the hash
-        rest = () if nets else tuple(part for at, part in enumerate(row) if at not in columns)
-        groups.setdefault(rest, []).append((row, nomatch))
-    left: list[_Row] = []
-    for group in groups.values():
-        if len(columns) == 1:
-            (at,) = columns
-            own = nets or _own_parts(_first(row[at]) for row, _ in group)
-            for row, nomatch in group:
-                if not nomatch:
-                    left.append((*row[:at], own[_first(row[at])], *row[at + 1 :]))
-            continue
-        excepted = sum(nomatch for _, nomatch in group)
-        if excepted * (len(group) - excepted) > _MOST_EXCEPTIONS:
-            return None
-        earlier: list[_Row] = []
-        for row, nomatch in sorted(group, key=lambda entry: [_size(entry[0][at]) for at in columns]):
-            if nomatch:
-                earlier.append(row)
-                continue
-            pieces = [row]
-            for other in earlier:
-                pieces = [piece for each in pieces for piece in _subtracted(each, other, columns)]
-            left += pieces
-    return [row for row in left if all(row)]
-
-
-def _own_parts(networks: Iterable[tuple[int, int]]) -> _Nets:
-    """Of each network what lies in no longer prefix of the others."""
-    own: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    around: list[tuple[int, int]] = []
-    free = 0  # the first number of the innermost network that is given to none yet
-    for network in sorted(set(networks), key=lambda each: (each[0], -each[1])):
-        own[network] = []
-        while around and around[-1][1] < network[0]:
-            outer = around.pop()
-            if free <= outer[1]:
-                own[outer].append((free, outer[1]))
-                free = outer[1] + 1
-        if around and free < network[0]:
-            own[around[-1]].append((free, network[0] - 1))
-        free = network[0]
-        around.append(network)
-    while around:
-        outer = around.pop()
-        if free <= outer[1]:
-            own[outer].append((free, outer[1]))
-            free = outer[1] + 1
-    return {network: tuple(ranges) for network, ranges in own.items()}
-
-
-def _first(part: _Ranges | str) -> tuple[int, int]:
-    assert not isinstance(part, str)
-    return part[0]
-
-
-def _size(part: _Ranges | str) -> int:
-    first, last = _first(part)
-    return last - first
-
-
-def _subtracted(row: _Row, other: _Row, nets: Sequence[int]) -> list[_Row]:
-    """The part of a row that is not in the other, which differs from it in the networks only."""
-    inside = row
-    pieces: list[_Row] = []
-    for at in nets:
-        mine, theirs = inside[at], other[at]
-        assert not isinstance(mine, str)
-        assert not isinstance(theirs, str)
-        (first, last), (low, high) = mine[0], theirs[0]
-        if high < first or last < low:
-            return [row]
-        if first < low:
-            pieces.append((*inside[:at], ((first, low - 1),), *inside[at + 1 :]))
-        if high < last:
-            pieces.append((*inside[:at], ((high + 1, last),), *inside[at + 1 :]))
-        inside = (*inside[:at], ((max(first, low), min(last, high)),), *inside[at + 1 :])
-    return pieces

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from crossnet.netfilter.address_types import ADDRESS_TYPES
 from crossnet.netfilter.foreign import Field, Numbers, Perhaps, Statement, Test, Why
 from crossnet.netfilter.ipset_save import matches_set, set_tests
-from crossnet.netfilter.xtables_names import ADDRESS_TYPES
 from crossnet.netfilter.xtables_options import Option, Surroundings, parse_address
 from crossnet.netfilter.xtables_reading import all_of
 
@@ -32,7 +32,7 @@ _UNICAST6 = ((1, (0xFFFF << 32) - 1), (0x10000 << 32, (0xFF << 120) - 1))
 def address_type(options: list[Option], where: Surroundings) -> list[Statement]:
     statements: list[Statement] = []
     for option in options:
-        types = {ADDRESS_TYPES[name] for name in option.value.upper().split(",")}
+        types = {ADDRESS_TYPES[name] for name in option.value.lower().split(",")}
         is_source = {"--src-type": True, "--dst-type": False}[option.name]
         if where.family == "ip":
             field = Field.SOURCE_TYPE if is_source else Field.DESTINATION_TYPE
@@ -46,16 +46,16 @@ def _address_type6(types: set[int], is_source: bool) -> list[Test]:
     """xt_addrtype.c: match_type6(): what the address alone says, and then what the routes say of it."""
     address = Field.SOURCE6 if is_source else Field.DESTINATION6
     tests: list[Test] = []
-    if ADDRESS_TYPES["MULTICAST"] in types:
+    if ADDRESS_TYPES["multicast"] in types:
         tests.append(Test((address,), Numbers((_MULTICAST6,))))
-    if ADDRESS_TYPES["UNICAST"] in types:
+    if ADDRESS_TYPES["unicast"] in types:
         tests.append(Test((address,), Numbers(_UNICAST6)))
-    if ADDRESS_TYPES["UNSPEC"] in types:
+    if ADDRESS_TYPES["unspec"] in types:
         tests.append(Test((address,), Numbers(((0, 0),))))
-    routed: set[int] = types & {ADDRESS_TYPES["LOCAL"], ADDRESS_TYPES["ANYCAST"]}
-    if ADDRESS_TYPES["UNREACHABLE"] in types:  # RTF_REJECT: every route that refuses
-        routed |= {ADDRESS_TYPES[name] for name in ("BLACKHOLE", "UNREACHABLE", "PROHIBIT", "THROW")}
-    if routed or ADDRESS_TYPES["PROHIBIT"] in types:
+    routed: set[int] = types & {ADDRESS_TYPES["local"], ADDRESS_TYPES["anycast"]}
+    if ADDRESS_TYPES["unreachable"] in types:  # RTF_REJECT: every route that refuses
+        routed |= {ADDRESS_TYPES[name] for name in ("blackhole", "unreachable", "prohibit", "throw")}
+    if routed or ADDRESS_TYPES["prohibit"] in types:
         field = Field.SOURCE_TYPE if is_source else Field.DESTINATION_TYPE
         tests.append(Test((field,), Numbers.of((each, each) for each in routed)))
     return tests

@@ -104,22 +104,6 @@ CT_STATES: dict[str, int] = {"INVALID": 1, "ESTABLISHED": 2, "RELATED": 4, "NEW"
 CT_STATUS: dict[str, int] = {"NONE": 0, "EXPECTED": 1, "SEEN_REPLY": 2, "ASSURED": 4, "CONFIRMED": 8}
 CT_TRANSLATED: dict[str, int] = {"SNAT": 16, "DNAT": 32}
 
-# rtnetlink.h: RTN_*
-ADDRESS_TYPES: dict[str, int] = {
-    "UNSPEC": 0,
-    "UNICAST": 1,
-    "LOCAL": 2,
-    "BROADCAST": 3,
-    "ANYCAST": 4,
-    "MULTICAST": 5,
-    "BLACKHOLE": 6,
-    "UNREACHABLE": 7,
-    "PROHIBIT": 8,
-    "THROW": 9,
-    "NAT": 10,
-    "XRESOLVE": 11,
-}
-
 # if_packet.h: PACKET_*
 PACKET_TYPES: dict[str, int] = {"unicast": 0, "host": 0, "broadcast": 1, "multicast": 2, "otherhost": 3}
 

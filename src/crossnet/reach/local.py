@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from crossnet.facts import Facts
 from crossnet.netfilter.foreign import Field, Numbers, ReversePath, Translation
+from crossnet.reach.address_types import typed
 from crossnet.reach.matching import OfHost
 from crossnet.reach.packets import Packets, Space
 from crossnet.reach.routing import Routing
@@ -59,7 +60,7 @@ class _Host:
 
     def typed(self, asked: Field, types: Numbers) -> tuple[Packets, Packets]:
         side = Field.SOURCE6 if asked is Field.SOURCE_TYPE else Field.DESTINATION6
-        return self.routing.typed(side, types)
+        return typed(self.routing, side, types)
 
     def link_types(self, types: Numbers) -> frozenset[str] | None:
         numbers = {"lo": _HARDWARE["loopback"]}

@@ -215,7 +215,7 @@ class Routing:
                 found.append(replace(led, doubts=tuple(doubts)))
         return must & ~taken, left
 
-    def _of_host(self, family: Family) -> Iterator[Route]:
+    def of_host(self, family: Family) -> Iterator[Route]:
         return chain.from_iterable(self._tables["local", family])
 
     def _table(self, rule: PolicyRule, asked: _Asked) -> str:
@@ -372,7 +372,7 @@ class Routing:
         space = self.space
         strict = effective_rp_filter(self.facts.sysctls, ingress)
         accept_local = self.either(ingress, "accept_local")
-        local = self._of_host(Family.V4)
+        local = self.of_host(Family.V4)
         if strict == 0 and not (
             self.custom_rules(Family.V4) or any(route.protocol not in ("kernel", "2") for route in local)
         ):
@@ -405,73 +405,6 @@ class Routing:
             if strict == 1 or (strict and not addressed):
                 found += _if_any("reverse-path-filter", led.must, led.can, str(way))
         return found
-
-    # ---- addresses ----------------------------------------------------------------------------------
-
-    def typed(self, field: Field, types: Numbers) -> tuple[Packets, Packets]:
-        """Packets whose address is of one of the types (RTN_*): surely, and perhaps.
-
-        IPv4 asks the local table only (inet_addr_type); IPv6 looks up the way to the address (nft_fib6_eval_type).
-        """
-        four = self._typed4(field, types) & self.space.ipv4
-        must, can = self._typed6(field, types)
-        return four | must, four | can
-
-    def _typed4(self, field: Field, types: Numbers) -> Packets:
-        space = self.space
-        every = space.address(field, network("255.255.255.255/32").network_address)
-        found = {
-            "multicast": space.network(field, network("224.0.0.0/4")),
-            "broadcast": every | space.network(field, network("0.0.0.0/8")),
-        }
-        for route in self._of_host(Family.V4):
-            if route.type in _TYPES and route.type not in ("unicast", "multicast"):
-                known = found.get(route.type, space.none)
-                found[route.type] = known | space.network(field, route.destination)
-        found["unicast"] = ~space.any_of(found.values())
-        return space.any_of(found[kind] for kind in _named(types) if kind in found)
-
-    def _typed6(self, field: Field, types: Numbers) -> tuple[Packets, Packets]:
-        space, wanted = self.space, _named(types)
-        many = space.network(field, network("ff00::/8"))
-        found = many if "multicast" in wanted else space.none
-        single, first = space.ipv6 & ~many, self.rules[Family.V6][0]
-        if (
-            wanted <= {"local", "anycast", "multicast"}
-            and first.is_usual
-            and (first.table, first.unknown) == ("local", "")
-        ):
-            # The host's own addresses are asked before everything else.
-            own = [route for route in self._of_host(Family.V6) if route.type in wanted]
-            found |= single & space.any_of(space.network(field, route.destination) for route in own)
-            return found, found
-        must = can = found
-        for led in self.lookup(single, Family.V6, back=field is Field.SOURCE6, marked=False):
-            if (REFUSED.get(led.way.refusal) or led.way.type) in wanted:
-                must, can = must | led.must, can | led.can
-        return must, can
-
-
-# RTN_* of rtnetlink(7).
-_TYPES = {
-    "unicast": 1,
-    "local": 2,
-    "broadcast": 3,
-    "anycast": 4,
-    "multicast": 5,
-    "blackhole": 6,
-    "unreachable": 7,
-    "prohibit": 8,
-    "throw": 9,
-}
-
-
-def _named(types: Numbers) -> set[str]:
-    return {
-        name
-        for name, number in _TYPES.items()
-        if any(first <= number <= last for first, last in types.ranges)
-    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from crossnet.netfilter.address_types import ADDRESS_TYPES
 from crossnet.netfilter.foreign import Names, Numbers, Rows, Values, Why
 from crossnet.netfilter.protocol_names import PROTOCOLS
 
@@ -103,17 +104,6 @@ _DSCP = {
     "va": 0x2C,
     "ef": 0x2E,
 }
-_ADDRESS_TYPES = {
-    "unspec": 0,
-    "unicast": 1,
-    "local": 2,
-    "broadcast": 3,
-    "anycast": 4,
-    "multicast": 5,
-    "blackhole": 6,
-    "unreachable": 7,
-    "prohibit": 8,
-}
 _LINK_TYPES = {
     "ether": 1,
     "ppp": 0x200,
@@ -163,7 +153,7 @@ ETHER_TYPE = Kind(
 )
 LINK_TYPE = Kind(16, MappingProxyType(_LINK_TYPES))
 PACKET_TYPE = Kind(8, MappingProxyType({"host": 0, "unicast": 0, "broadcast": 1, "multicast": 2, "other": 3}))
-ADDRESS_TYPE = Kind(32, MappingProxyType(_ADDRESS_TYPES))
+ADDRESS_TYPE = Kind(32, MappingProxyType(ADDRESS_TYPES))
 DSCP = Kind(6, MappingProxyType(_DSCP))
 ECN = Kind(2, MappingProxyType({"not-ect": 0, "ect1": 1, "ect0": 2, "ce": 3}))
 BYTE = Kind(8)

@@ -1,0 +1,73 @@
+"""A host as it will be when the plan is applied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from crossnet.facts import Facts
+from crossnet.facts.routes import Route
+from crossnet.facts.sysctls import FORWARDING
+from crossnet.netfilter.own_walked import with_own
+from crossnet.record import read_record
+from crossnet.resources import PolicyRuleResource, Resource, RouteResource, RuleTable, Sysctl
+
+
+def as_applied(facts: Facts, wanted: Iterable[Resource], by_kernel: Iterable[Route] = ()) -> Facts:
+    """The facts of a host as they are when it has these resources, and nothing else of crossnet's own.
+
+    `by_kernel` are ways of which only its kernel tells.
+    """
+    live = list(wanted)
+    settings = dict(facts.sysctls)
+    staying = {_identity(item) for item in live}
+    gone = [owned for owned in read_record(facts).owned if owned.identity not in staying]
+    routes = list(by_kernel)
+    for owned in gone:
+        if isinstance(owned.original, Sysctl):
+            settings[owned.original.name] = owned.original.value
+        elif isinstance(owned.original, RouteResource):
+            routes.append(owned.original.route)
+    for item in (item for item in live if isinstance(item, Sysctl)):
+        if item.name in FORWARDING.values() and settings.get(item.name) == "0":
+            # Switching it on switches it on for every interface (net/ipv4/devinet.c).
+            stem = item.name.split(".")[1]
+            settings |= {
+                name: "1"
+                for name in settings
+                if name.startswith(f"net.{stem}.conf.") and name.endswith(".forwarding")
+            }
+        settings[item.name] = item.value
+    tables = [(item.engine, item.table) for item in live if isinstance(item, RuleTable)]
+    routes += [item.route for item in live if isinstance(item, RouteResource)]
+    rules = [item.rule for item in live if isinstance(item, PolicyRuleResource)]
+    # A route takes the place of one to the same destination with the same metric (ip-route(8), replace).
+    replaced = {_place(route) for route in routes}
+    kept = [
+        route for route in facts.routes if not any(_is_route(owned.applied, route, facts) for owned in gone)
+    ]
+    going = {owned.identity for owned in gone}
+    others = [rule for rule in facts.policy_rules if _identity(PolicyRuleResource(rule)) not in going]
+    return replace(
+        facts,
+        sysctls=settings,
+        routes=(*(route for route in kept if _place(route) not in replaced), *routes),
+        # Of equal priority the newest is asked last (net/core/fib_rules.c, fib_nl_newrule).
+        policy_rules=tuple(sorted(dict.fromkeys((*others, *rules)), key=lambda rule: rule.priority)),
+        firewall=replace(facts.firewall, foreign=with_own(facts.firewall.foreign, tables)),
+    )
+
+
+def _place(route: Route) -> tuple[object, ...]:
+    return route.table, route.destination, route.metric, route.tos, route.from_network
+
+
+def _is_route(own: Resource, route: Route, facts: Facts) -> bool:
+    """Whether a route of the host is this one of crossnet's own."""
+    if not isinstance(own, RouteResource) or own.route.destination != route.destination:
+        return False
+    return own.ours(replace(facts, routes=(route,))) is not None
+
+
+def _identity(resource: Resource) -> tuple[str, str]:
+    return resource.kind, resource.key
