@@ -179,7 +179,8 @@ CODES = {
             "does not own surely stops all of it, and an accept of crossnet's does not override that.",
             "The rules of every firewall and at every hook, the routes and the settings that its requests and answers "
             "meet, as they would be then; every one that stops them is listed.",
-            "Let its owner accept the crossing, in the owner's own tool; then plan again. Nothing was changed.",
+            "Let its owner accept the crossing, in the owner's own tool, or take a route away that is not meant; then "
+            "plan again. Nothing was changed.",
         ),
         # ---- what a plan opens, closes and changes ----
         Code(

@@ -348,7 +348,7 @@ def test_facts_show_what_is_not_of_every_host() -> None:
         "  interface  tun3     down  mtu 1400   tun",
         "  rule       100: from 10.9.0.0/24 lookup 77",
         "  rule       IPv6 0: from all lookup 9",
-        "  route      table 77 10.8.0.0/16 dev eth0 proto 143",
+        "  route      10.8.0.0/16 dev eth0 table 77 proto 143",
     ]
     [told] = as_json.facts_data({"gateway": changed})["hosts"]
     assert told["managers"] == [{"name": "docker", "evidence": list(docker.evidence)}]

@@ -48,7 +48,7 @@ def route(q: Question, rules: Rules, network: Network, clients: Sequence[Client]
                 f"{q.gateway.host} reaches {show_network(network)} through more than one interface",
                 "Say which one: `egress: INTERFACE`.",
                 (
-                    f"egress: {device}  ({next(each for each in (*found, *smaller) if device in devices_of([each]))})"
+                    f"egress: {device}  ({_first_by(device, (*found, *smaller)).with_table})"
                     for device in sorted(devices)
                 ),
             )
@@ -87,6 +87,10 @@ def _no_route(q: Question, network: Network, found: Sequence[Route], *, by_kerne
         f"{q.gateway.host} itself has no route to {show_network(network)}{through}{seen}",
         f"Give {q.gateway.host} a route to it first; a crossing goes only where its gateway can go.",
     )
+
+
+def _first_by(device: str, routes: Iterable[Route]) -> Route:
+    return next(route for route in routes if device in devices_of([route]))
 
 
 def one_egress(q: Question, routes: Sequence[Route], ingress: str) -> str:

@@ -204,8 +204,7 @@ def _deleting(blocker: Blocker, facts: Mapping[str, Facts]) -> str:
     """The command that takes a route away which refuses packets; nothing where it is something else that does."""
     for route in facts[blocker.host].routes if blocker.place is None else ():
         if blocker.code == f"route-{route.type}" and str(route) == blocker.text:
-            table = "" if route.table == "main" else f" table {route.table}"
-            return f"ip {'-6 ' if route.destination.version == 6 else ''}route del {route}{table}"
+            return f"ip {'-6 ' if route.destination.version == 6 else ''}route del {route.with_table}"
     return ""
 
 

@@ -81,6 +81,11 @@ class Route:
             words += ["metric", str(self.metric)]
         return " ".join(words)
 
+    @property
+    def with_table(self) -> str:
+        """The route in words, with its table where that is not main."""
+        return str(self) + (f" table {self.table}" if self.table != MAIN else "")
+
 
 # rtnetlink(7), and iproute2's rt_names: what may stand in front of a destination.
 _WITH_A_WAY = frozenset(("unicast", "local", "broadcast", "anycast", "multicast"))

@@ -358,8 +358,7 @@ def _facts(facts: Facts) -> Iterator[str]:
             yield f"  rule       {'' if rule.family is Family.V4 else 'IPv6 '}{rule}"
     for route in facts.routes:
         if route.table != "local":
-            where = "" if route.table == "main" else f"table {route.table} "
-            yield f"  route      {where}{route}" + (f" proto {route.protocol}" if route.protocol else "")
+            yield f"  route      {route.with_table}" + (f" proto {route.protocol}" if route.protocol else "")
     for name in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
         if name in facts.sysctls:
             yield f"  sysctl     {name} = {facts.sysctls[name]}"

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 from crossnet.facts import Facts
 from crossnet.facts.firewall import is_own_jump
-from crossnet.facts.routes import MAIN, OWN_PROTOCOL, Route
+from crossnet.facts.routes import OWN_PROTOCOL, Route
 from crossnet.planning import Plan
 from crossnet.resources import RouteResource
 from crossnet.values import Address, Network
@@ -75,7 +75,7 @@ def _is_own(route: Route, ways: Collection[_Way]) -> bool:
 def _routes_and_rules(facts: Facts, ways: Collection[_Way]) -> Iterator[str]:
     for route in facts.routes:
         if not _is_own(route, ways) and route.table != _LOCAL:
-            yield f"route {route}" + (f" table {route.table}" if route.table != MAIN else "")
+            yield f"route {route.with_table}"
     for engine, table, chain in facts.firewall.others():
         place = f"{engine} {table.family} {table.name} {chain.name}"
         if chain.hook and chain.hook.policy != "accept":
