@@ -1,6 +1,7 @@
 """What the user asks for.
 
     crossnet: 1
+    name: business                      # default: the file's name without .yaml
     hosts:
       app:      {ssh: root@10.0.43.15}
       gateway:  {ssh: ops@10.0.43.101, become: sudo}
@@ -87,10 +88,14 @@ class Crossing:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A whole spec file; `source` is its text and `file` its name, so that a saved plan can carry it."""
+    """A whole spec file; `source` is its text and `file` its name, so that a saved plan can carry it.
+
+    `name` says on a gateway whose crossings these are, among those of other specs.
+    """
 
     file: str
     source: str
+    name: str
     hosts: tuple[HostSpec, ...]
     crossings: tuple[Crossing, ...]
 

@@ -108,6 +108,7 @@ def _write(
 ) -> str:
     lines = [
         _explained("crossnet: 1", "the version of this format"),
+        _explained("# name: business", "whose crossings these are on a gateway; else the file's name"),
         "",
         _explained("hosts:", "what crossnet manages, and how to reach it"),
     ]

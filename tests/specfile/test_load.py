@@ -30,6 +30,31 @@ def test_load(path: Path | str) -> None:
     assert [host.name for host in spec.hosts] == ["app", "gateway"]
 
 
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("crossnet.yaml", "crossnet"),
+        ("specs/business.yaml", "business"),
+        ("/srv/business.v2.yml", "business.v2"),
+        ("business", "business"),
+        ("/dev/shm/business.yaml", "business"),
+        ("/dev/fd/63", "crossnet"),
+        ("/dev/stdin", "crossnet"),
+        ("/proc/self/fd/0", "crossnet"),
+        ("", "crossnet"),
+    ],
+)
+def test_the_name_of_the_file_is_that_of_the_spec(file: str, name: str) -> None:
+    assert specfile.parse(SEED.read_text(), file).name == name
+
+
+@pytest.mark.parametrize("file", ["the business.yaml", "业务.yaml", ".yaml", "-f", 41 * "b"])
+def test_a_file_whose_name_is_none_of_a_spec(file: str) -> None:
+    with pytest.raises(SpecError, match=r":1:1: a spec is called as its file, and '.*' cannot be its name"):
+        specfile.parse(SEED.read_text(), file)
+    assert specfile.parse(SEED.read_text() + "name: business\n", file).name == "business"
+
+
 def test_missing(tmp_path: Path) -> None:
     problem = refusal(tmp_path / "crossnet.yaml")
     assert (problem.line, problem.column) == (0, 0)

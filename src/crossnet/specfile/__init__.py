@@ -15,8 +15,8 @@ from pathlib import Path
 from crossnet import localfile, spec
 from crossnet.errors import Problem, SpecError
 from crossnet.spec import HostSpec, Spec
-from crossnet.specfile import document, meaning, schema, shape
-from crossnet.specfile.document import Lines, Node
+from crossnet.specfile import document, meaning, naming, schema, shape
+from crossnet.specfile.document import Finding, Lines, Node
 from crossnet.specfile.schema import json_schema
 
 __all__ = ["json_schema", "load", "parse"]
@@ -35,12 +35,16 @@ def parse(text: str, file: str) -> Spec:
     _refuse_newer_format(root, file)
     draft, sound, misshapen = shape.check(root)
     findings += misshapen + meaning.check(draft, sound, tuple(root.section("hosts")))
+    name = draft.name or naming.from_file(file)
+    if not naming.is_name(name) and "name" not in root.entries:
+        findings.append(Finding(root.mark, naming.needed(name)))
     if findings:
         # An anchored part is checked wherever it is used, but its mistake was made once.
         raise SpecError([Problem(file, *mark, message) for mark, message in set(findings)])
     return Spec(
         file=file,
         source=text,
+        name=name,
         hosts=tuple(_host(name, host) for name, host in draft.hosts.items()),
         crossings=tuple(_crossing(name, crossing) for name, crossing in draft.crossings.items()),
     )

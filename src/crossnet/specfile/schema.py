@@ -20,6 +20,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from crossnet import values
 from crossnet.spec import FORMAT, Fence, Firewall, Persist, Translate
+from crossnet.specfile import naming
 from crossnet.specfile.document import describe, short
 from crossnet.specfile.words import listed, nearest
 from crossnet.values import Address, Network, Probe, Traffic
@@ -351,6 +352,10 @@ class File(_Model):
 
     crossnet: Annotated[int, _Only(FORMAT, f"the format of this file, the number {FORMAT}")] = Field(
         FORMAT, description="The version of this format."
+    )
+    name: Annotated[str, _Text(f"a spec's name: {naming.MEANS}", naming.NAME)] = Field(
+        "",
+        description="Whose crossings these are on a gateway; by default the file's name without .yaml.",
     )
     hosts: Annotated[
         dict[HostName, Annotated[Host, _Table("how to reach the host, such as {ssh: root@10.0.43.15}")]],

@@ -1,0 +1,36 @@
+"""What a spec is called on the hosts, where its crossings stand beside those of other specs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePath
+
+from crossnet.specfile.document import short
+
+LONGEST = 40
+NAME = rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST - 1}}}"
+MEANS = f"up to {LONGEST} letters, digits, dots, `_` and `-`, the first a letter or digit"
+
+# Of a spec that has no file of its own: it came through a pipe, or from the command line.
+NAMELESS = "crossnet"
+_PIPES = re.compile(r"/dev/(stdin$|fd/)|/proc/")
+
+
+def is_name(word: str) -> bool:
+    return re.fullmatch(NAME, word) is not None
+
+
+def from_file(file: str) -> str:
+    """`business` of `specs/business.yaml`; not always a name that a spec can have."""
+    if not file or _PIPES.match(file):
+        return NAMELESS
+    name = PurePath(file).name
+    return re.sub(r"\.ya?ml$", "", name)
+
+
+def needed(stem: str) -> str:
+    """What to say of a file whose own name cannot be that of its spec."""
+    return (
+        f"a spec is called as its file, and {short(stem)} cannot be its name ({MEANS}): "
+        "give it one, such as `name: business`"
+    )
