@@ -12,13 +12,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
-from crossnet.export.document import Document, ExportError, comment, described, origin, story
-from crossnet.export.state import functions, is_back, is_made
+from crossnet.export.document import Document, ExportError, comment, described, functions, origin, story
 from crossnet.export.work import Work
 from crossnet.export.yaml import Template, Value, block
 from crossnet.planning import Plan
 from crossnet.record import APPLIED, JOURNAL, VERIFIED
-from crossnet.resources import Change, Command, File, Link, Resource, Step, Write, goes_with_its_last
+from crossnet.resources import Change, Command, Link, Step, Write, goes_with_its_last
 from crossnet.spec import HostSpec
 from crossnet.transport import PATH
 from crossnet.transport.ssh.destination import parse
@@ -270,7 +269,7 @@ def _ask(number: int, change: Change, work: Work, known: _Known) -> Iterator[Tas
     """Ask how far a change is made; files and links Ansible itself compares."""
     if not _is_asked(change):
         return
-    made, back = is_made(change, work.locate), is_back(change, work.locate)
+    made, back = change.is_made(work.locate), change.inverse().is_made(work.locate)
     other = "" if change.resource.is_only_ours else f"elif {back.line}; then echo back; else echo other; "
     line = f"if {made.line}; then echo made; {other}fi\n"
     used = functions((made, back) if other else (made,))
@@ -285,13 +284,13 @@ def _ask(number: int, change: Change, work: Work, known: _Known) -> Iterator[Tas
 def _unmoved(work: Work) -> Iterator[Task]:
     """Stop, before anything is changed, where others changed what the plan was made from."""
     numbered = list(enumerate(work.changes, 1))
-    files = [change for change in work.changes if isinstance(change.resource, File)]
+    files = [(change, paths) for change in work.changes if (paths := _written(change))]
     if files:
-        paths = shlex.join(work.locate(change.resource.key) for change in files)
+        named = shlex.join(work.locate(path) for _, paths in files for path in paths)
         yield {
             "name": "Look at the files",
             # Those that are not there are told on standard error, and are no failure.
-            "ansible.builtin.shell": {"cmd": f"sha256sum {paths} || true"},
+            "ansible.builtin.shell": {"cmd": f"sha256sum {named} || true"},
             "register": "crossnet_files",
             **_ASKS,
         }
@@ -300,10 +299,7 @@ def _unmoved(work: Work) -> Iterator[Task]:
         for number, change in numbered
         if not change.resource.is_only_ours and _is_asked(change)
     ]
-    found = [
-        f"{_is_so(one.have, one, work)} or (crossnet_begun and {_is_so(one.want, one, work)})"
-        for one in files
-    ]
+    found = [f"{_is_so(one.inverse(), work)} or (crossnet_begun and {_is_so(one, work)})" for one, _ in files]
     if asked or found:
         yield {
             "name": "What others could change is as the plan found it",
@@ -316,14 +312,26 @@ def _unmoved(work: Work) -> Iterator[Task]:
         }
 
 
-def _is_so(side: Resource | None, change: Change, work: Work) -> str:
-    """Whether sha256sum printed the line of this content, or none for the file where it is absent."""
-    line = f"  {work.locate(change.resource.key)}"
-    if isinstance(side, File) and side.target is not None:
-        return "true"  # sha256sum looks at what a link points to
-    if isinstance(side, File):
-        return f"'{_digest(side.data)}{line}' in crossnet_files.stdout_lines"
-    return f"'{line}' not in crossnet_files.stdout"
+def _written(change: Change) -> tuple[str, ...]:
+    """The files of a change that Ansible itself compares, and not a test."""
+    if _is_asked(change):
+        return ()
+    both = (*change.steps, *change.inverse().steps)
+    return tuple(dict.fromkeys(str(step.path) for step in both if isinstance(step, Write)))
+
+
+def _is_so(change: Change, work: Work) -> str:
+    """Whether sha256sum printed the line of the content that a change makes, or none for a file that it removes."""
+    return " and ".join(_stands(step, work) for step in change.steps)
+
+
+def _stands(step: Step, work: Work) -> str:
+    if isinstance(step, Write):
+        line = f"  {work.locate(str(step.path))}"
+        if step.data is not None:
+            return f"'{_digest(step.data)}{line}' in crossnet_files.stdout_lines"
+        return f"'{line}' not in crossnet_files.stdout"
+    return "true"  # sha256sum looks at what a link points to
 
 
 def _make(number: int, change: Change, work: Work, known: _Known) -> Iterator[Task]:

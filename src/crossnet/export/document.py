@@ -12,7 +12,7 @@ from pathlib import PurePath
 import crossnet
 from crossnet.errors import CrossnetError
 from crossnet.planning import Plan
-from crossnet.resources import Change
+from crossnet.resources import Change, Test
 from crossnet.show.json import plan_data
 from crossnet.show.text import SYMBOLS
 
@@ -66,6 +66,11 @@ def story(plan: Plan) -> Iterator[str]:
 def described(change: Change) -> str:
     """A change in one line, as the plan shows it."""
     return f"{SYMBOLS[change.action]} {change.resource.kind} {change.description}"
+
+
+def functions(tests: Iterable[Test]) -> str:
+    """The functions of sh that the tests call, each once."""
+    return "".join(dict.fromkeys(function for test in tests for function in test.functions))
 
 
 def printable(line: str) -> str:

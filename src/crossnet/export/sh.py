@@ -7,12 +7,11 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
-from crossnet.export.document import Document, comment, described, origin, printable, story
-from crossnet.export.state import Test, functions, is_back, is_made
+from crossnet.export.document import Document, comment, described, functions, origin, printable, story
 from crossnet.export.work import Work
 from crossnet.planning import Plan
 from crossnet.record import APPLIED, FOLDER, JOURNAL, VERIFIED
-from crossnet.resources import Change, Command, Step, Write, goes_with_its_last
+from crossnet.resources import Change, Command, Step, Test, Write, goes_with_its_last, is_absent
 from crossnet.transport import PATH
 
 # What stands in a script as it is, because every editor, terminal and shell shows and keeps it alike.
@@ -136,14 +135,15 @@ main "$@" </dev/null
 def script(plan: Plan, work: Work, todo: Sequence[Work]) -> Document:
     """The script of one host; `todo` are all hosts of the plan in their order."""
     texts = _Texts()
-    tests = [test(change, work.locate) for change in work.changes for test in (is_made, is_back)]
+    both = [way for change in work.changes for way in (change, change.inverse())]
+    tests = [way.is_made(work.locate) for way in both]
     parts = (
         "#!/bin/sh\n",
         comment(_head(plan, work, todo)),
         _SETTINGS.format(path=PATH),
         _variables(work),
         _COMMON,
-        functions((*tests, Test("is_absent"))),
+        functions((*tests, is_absent(APPLIED))),
         *(_change(number, change, work, texts) for number, change in enumerate(work.changes, 1)),
         _record(work, texts),
         _names(work),
@@ -200,8 +200,8 @@ def _variables(work: Work) -> str:
 
 
 def _change(number: int, change: Change, work: Work, texts: _Texts) -> str:
-    made = texts.feed(is_made(change, work.locate))
-    back = texts.feed(is_back(change, work.locate))
+    made = texts.feed(change.is_made(work.locate))
+    back = texts.feed(change.inverse().is_made(work.locate))
     make = _steps(change.steps, work, texts)
     undo = _steps(change.inverse().steps, work, texts)
     return "".join(

@@ -10,11 +10,14 @@ from crossnet.resources.resource import (
     Command,
     Encoded,
     Link,
+    Locate,
     Look,
     Resource,
     Step,
+    Test,
     Write,
     goes_with_its_last,
+    is_absent,
 )
 from crossnet.resources.route import RouteResource
 from crossnet.resources.service import Service
@@ -34,6 +37,7 @@ __all__ = [
     "File",
     "Jump",
     "Link",
+    "Locate",
     "Look",
     "PolicyRuleResource",
     "Resource",
@@ -42,6 +46,8 @@ __all__ = [
     "Service",
     "Step",
     "Sysctl",
+    "Test",
     "Write",
     "goes_with_its_last",
+    "is_absent",
 ]

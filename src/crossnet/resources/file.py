@@ -9,10 +9,26 @@ from typing import ClassVar, Self
 
 from crossnet.facts import Facts
 from crossnet.facts.question import text, text_or
-from crossnet.resources.resource import Encoded, Link, Look, Resource, Step, Write
+from crossnet.resources.resource import (
+    Encoded,
+    Link,
+    Locate,
+    Look,
+    Resource,
+    Step,
+    Test,
+    Write,
+    is_absent,
+    is_link,
+)
 
 # In the first line of each file that crossnet writes for others to read.
 SIGNATURE = b"Written by crossnet;"
+
+_IS_FILE = """
+# is_file PATH MODE: whether the file has this mode, and what is on standard input
+is_file() { cmp -s - "$1" && [ "$(stat -c %a "$1")" = "$2" ]; }
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +84,14 @@ class File(Resource):
 
     def look(self) -> tuple[Look, ...]:
         return (PurePosixPath(self.path),)
+
+    def holds(self, locate: Locate) -> Test:
+        if self.target is not None:
+            return is_link(locate(self.path), self.target)
+        return Test.of("is_file", locate(self.path), f"{self.mode:o}", stdin=self.data, function=_IS_FILE)
+
+    def lacks(self, locate: Locate) -> Test:
+        return is_absent(locate(self.path))
 
     @classmethod
     def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
@@ -18,7 +19,7 @@ from crossnet.netfilter.iptables import (
     restore_command,
 )
 from crossnet.netfilter.iptables_own import PLACES
-from crossnet.resources.resource import Command, Encoded, Look, Resource, Step
+from crossnet.resources.resource import Command, Encoded, Locate, Look, Resource, Step, Test
 from crossnet.values import Family, Network
 
 
@@ -67,6 +68,20 @@ class Jump(Resource):
 
     def look(self) -> tuple[Look, ...]:
         return (Command((self.command, "-w", *check_jump(self.chain))),)
+
+    def holds(self, locate: Locate) -> Test:
+        if not self.first:
+            return Test(self._known)
+        option, name, _, chain, *rule = delete_jump(self.chain)
+        shown = shlex.join((self.command, "-w", option, name, "-S", chain, "1"))
+        return Test(f'[ "$({shown} 2>/dev/null)" = {shlex.quote(" ".join(("-A", chain, *rule)))} ]')
+
+    def lacks(self, locate: Locate) -> Test:
+        return Test(f"! {self._known}")
+
+    @property
+    def _known(self) -> str:
+        return f"{shlex.join((self.command, '-w', *check_jump(self.chain)))} >/dev/null 2>&1"
 
     def serves(self, family: Family, destinations: Collection[Network], *, on_gateway: bool) -> bool:
         return on_gateway and family is self.family

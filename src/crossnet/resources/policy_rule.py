@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
@@ -10,7 +11,7 @@ from crossnet.facts import Facts
 from crossnet.facts.policy import NOT_ALL_TOLD, PolicyRule
 from crossnet.facts.question import number, text, text_or
 from crossnet.facts.routes import MAIN, OWN_PROTOCOL
-from crossnet.resources.resource import Command, Encoded, Look, Resource, Step
+from crossnet.resources.resource import Command, Encoded, Locate, Look, Resource, Step, Test
 from crossnet.values import Family, Network, network
 
 # All rules of one priority, in one spelling: iproute2 3.10 prints double blanks. An `ip` that
@@ -46,7 +47,21 @@ class PolicyRuleResource(Resource):
         return tuple(cls(rule) for rule in facts.policy_rules if rule.origin == OWN_PROTOCOL)
 
     def look(self) -> tuple[Look, ...]:
-        return (Command(("sh", "-c", LISTED, "sh", _option(self.rule), str(self.rule.priority))),)
+        return (Command(self._listing),)
+
+    def holds(self, locate: Locate) -> Test:
+        return Test(f"rules=$({shlex.join(self._listing)}) && {self._found}")
+
+    def lacks(self, locate: Locate) -> Test:
+        return Test(f"rules=$({shlex.join(self._listing)}) && ! {self._found}")
+
+    @property
+    def _listing(self) -> tuple[str, ...]:
+        return ("sh", "-c", LISTED, "sh", _option(self.rule), str(self.rule.priority))
+
+    @property
+    def _found(self) -> str:
+        return f"""printf '%s\\n' "$rules" | grep -qF {shlex.quote(str(self.rule))}"""
 
     def serves(self, family: Family, destinations: Collection[Network], *, on_gateway: bool) -> bool:
         return self.rule.destination in destinations or (on_gateway and self.rule.source in destinations)

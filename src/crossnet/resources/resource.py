@@ -7,8 +7,9 @@ diff, one undo and one read-back serve all kinds.
 
 from __future__ import annotations
 
+import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, ClassVar, Self
@@ -84,6 +85,49 @@ def goes_with_its_last(folder: PurePosixPath) -> bool:
 # What tells on the host itself how a resource is: the answer of a command, or what stands at a path.
 Look = Command | PurePosixPath
 
+# Where a host keeps a file: a namespace has its own below a folder of the machine.
+Locate = Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """A line of sh that ends well when something is so; `stdin` is what it reads, None where it reads nothing.
+
+    `functions` are the functions of sh that it calls, each as its text.
+    """
+
+    line: str
+    stdin: bytes | None = None
+    functions: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, *words: str, stdin: bytes | None = None, function: str = "") -> Self:
+        """One command; `function` is its text where it is one of these."""
+        return cls(shlex.join(words), stdin, (function,) if function else ())
+
+
+IS_ABSENT = """
+# is_absent PATH: whether nothing has this name
+is_absent() { [ ! -e "$1" ] && [ ! -L "$1" ]; }
+"""
+
+
+def is_absent(path: str) -> Test:
+    """Whether nothing has this name."""
+    return Test.of("is_absent", path, function=IS_ABSENT)
+
+
+def is_link(path: str, target: str) -> Test:
+    """Whether this name is a symbolic link to there."""
+    return Test(f'[ "$(readlink {shlex.quote(path)})" = {shlex.quote(target)} ]')
+
+
+def both(tests: Iterable[Test]) -> Test:
+    """Whether all of this is so, of tests that read nothing."""
+    several = tuple(tests)
+    functions = dict.fromkeys(function for test in several for function in test.functions)
+    return Test(" && ".join(test.line for test in several), functions=tuple(functions))
+
 
 class Resource(ABC):
     """One thing on one host that crossnet owns."""
@@ -149,6 +193,14 @@ class Resource(ABC):
     def look(self) -> tuple[Look, ...]:
         """Where the host itself sees whether an undo has put it back; equal answers, equal states."""
 
+    @abstractmethod
+    def holds(self, locate: Locate) -> Test:
+        """Whether the host has it, asked there in sh: what makes a script that can be run twice."""
+
+    @abstractmethod
+    def lacks(self, locate: Locate) -> Test:
+        """Whether the host has no such thing, asked in the same way."""
+
     def serves(self, family: Family, destinations: Collection[Network], *, on_gateway: bool) -> bool:
         """Whether a crossing of this family to these destinations stands on it, on its gateway or on a client."""
         return True
@@ -209,6 +261,10 @@ class Change:
     def looks(self) -> tuple[Look, ...]:
         sides = (side for side in (self.have, self.want) if side is not None)
         return tuple(dict.fromkeys(look for side in sides for look in side.look()))
+
+    def is_made(self, locate: Locate) -> Test:
+        """Whether the host has what the change makes."""
+        return self.want.holds(locate) if self.want else self.resource.lacks(locate)
 
     def inverse(self) -> Change:
         return Change(self.want, self.have)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
@@ -9,7 +11,7 @@ from typing import ClassVar, Self
 from crossnet.facts import Facts
 from crossnet.facts.question import number, text, text_or
 from crossnet.facts.routes import MAIN, OWN_PROTOCOL, Route
-from crossnet.resources.resource import Command, Encoded, Look, Resource, Step
+from crossnet.resources.resource import Command, Encoded, Locate, Look, Resource, Step, Test
 from crossnet.values import Family, Network, address, family_of, network
 
 # ipv6_route: the kernel gives an IPv6 route without a metric 1024 (IP6_RT_PRIO_USER); IPv4's default is 0.
@@ -92,6 +94,27 @@ class RouteResource(Resource):
         which = ("exact", str(route.destination), "proto", route.protocol)
         return (Command(("ip", _family(self), "route", "show", *which)),)
 
+    def holds(self, locate: Locate) -> Test:
+        route = self.route
+        return Test(self._listed(("via", route.via), ("dev", route.device), ("src", route.source)))
+
+    def lacks(self, locate: Locate) -> Test:
+        return Test(f"! {self._listed()}")
+
+    def _listed(self, *wanted: tuple[str, object]) -> str:
+        """Whether it is there, with these words.
+
+        By what `ip` prints: of 3.10 it cannot be asked for a metric, and of busybox for nothing but the destination.
+        Another one's route to the same network has another metric, or another protocol where `ip` prints one.
+        """
+        route = self.route
+        lines = ["s/$/ /", f"/ proto /{{/ proto {_pattern(route.protocol)} /!d;}}"]
+        pairs = (*wanted, ("metric", route.metric or None))
+        lines += [f"/ {name} {_pattern(str(value))} /!d" for name, value in pairs if value is not None]
+        lines += [] if route.metric else ["/ metric /d"]
+        words = ("ip", _family(self), "route", "show", str(route.destination))
+        return f"{shlex.join(words)} | sed {shlex.quote('; '.join(lines))} | grep -q ."
+
     def serves(self, family: Family, destinations: Collection[Network], *, on_gateway: bool) -> bool:
         return self.route.destination in destinations
 
@@ -140,6 +163,11 @@ class RouteResource(Resource):
 def _way(route: Route) -> tuple[object, ...]:
     """What decides where packets go and which source they carry; who set the route does not."""
     return (route.destination, route.via, route.device, route.source, route.type, route.hops)
+
+
+def _pattern(word: str) -> str:
+    """A basic regular expression that matches this very word."""
+    return re.sub(r"[].[*^$/\\]", r"\\\g<0>", word)
 
 
 def _family(resource: RouteResource) -> str:

@@ -9,7 +9,19 @@ from typing import ClassVar, Self
 
 from crossnet.facts import Facts
 from crossnet.facts.question import text, texts
-from crossnet.resources.resource import Command, Encoded, Link, Look, Resource, Step
+from crossnet.resources.resource import (
+    Command,
+    Encoded,
+    Link,
+    Locate,
+    Look,
+    Resource,
+    Step,
+    Test,
+    both,
+    is_absent,
+    is_link,
+)
 
 # systemd.unit(5): an enabled unit is a symbolic link in the folder of the unit that wants it. Making the link is
 # what `systemctl enable` does, and needs no running manager.
@@ -107,6 +119,12 @@ class Service(Resource):
 
     def look(self) -> tuple[Look, ...]:
         return tuple(map(PurePosixPath, self.links))
+
+    def holds(self, locate: Locate) -> Test:
+        return both(is_link(locate(link), self.file) for link in self.links)
+
+    def lacks(self, locate: Locate) -> Test:
+        return both(is_absent(locate(link)) for link in self.links)
 
     @classmethod
     def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:

@@ -8,8 +8,18 @@ from typing import ClassVar, Self
 
 from crossnet.facts import Facts
 from crossnet.facts.question import text, texts
-from crossnet.resources.resource import Command, Encoded, Look, Resource, Step
+from crossnet.resources.resource import Command, Encoded, Locate, Look, Resource, Step, Test
 from crossnet.values import Family, Network
+
+_SETTINGS_ARE = """
+# settings_are NAME=VALUE...: whether they are; one of an interface that has gone does not count
+settings_are() {
+    for setting; do
+        value=$(sysctl -n "${setting%%=*}" 2>/dev/null) || continue
+        [ "$value" = "${setting#*=}" ] || return
+    done
+}
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,17 @@ class Sysctl(Resource):
     def look(self) -> tuple[Look, ...]:
         return (Command(("sysctl", "-e", *(_path(name) for name in self.settings))),)
 
+    def holds(self, locate: Locate) -> Test:
+        return Test.of("settings_are", *self._pairs, function=_SETTINGS_ARE)
+
+    def lacks(self, locate: Locate) -> Test:
+        return self.holds(locate)  # it goes with its interface, and nobody can remove it
+
+    @property
+    def _pairs(self) -> tuple[str, ...]:
+        """In the order in which sysctl(8) writes them."""
+        return tuple(f"{_path(name)}={value}" for name, value in ((self.name, self.value), *self.disturbed))
+
     def serves(self, family: Family, destinations: Collection[Network], *, on_gateway: bool) -> bool:
         return on_gateway
 
@@ -59,11 +80,8 @@ class Sysctl(Resource):
     def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:
         if want is None:
             return ()  # it goes with its interface, and nobody can remove it
-        # sysctl(8) writes them in this order.
-        pairs = ((want.name, want.value), *want.disturbed)
-        words = (f"{_path(name)}={value}" for name, value in pairs)
         # -e: an interface that was there then may have gone, and its settings with it.
-        return (Command(("sysctl", "-e", "-q", "-w", *words)),)
+        return (Command(("sysctl", "-e", "-q", "-w", *want._pairs)),)
 
     @classmethod
     def describe(cls, have: Self | None, want: Self | None) -> str:

@@ -12,6 +12,7 @@ from crossnet.facts.question import number, text, texts
 from crossnet.netfilter import TABLE_FAMILY, Accept, Drop, Engine, Table
 from crossnet.netfilter.flows import ending
 from crossnet.netfilter.foreign import Tool
+from crossnet.netfilter.ipset import set_name
 from crossnet.netfilter.iptables import (
     list_chain,
     own_table,
@@ -24,8 +25,42 @@ from crossnet.netfilter.iptables import (
 from crossnet.netfilter.iptables_own import PLACES
 from crossnet.netfilter.nft import remove_table, write_table
 from crossnet.netfilter.own import TABLE
-from crossnet.resources.resource import Command, Encoded, Look, Resource, Step
+from crossnet.resources.resource import Command, Encoded, Locate, Look, Resource, Step, Test
 from crossnet.values import Family, Network
+
+# Rules are compared by how this host's own tools print them, wherever that differs by version: the wanted ones are
+# loaded in a network namespace that ends at once. Where no namespace can be made they count as different, and are
+# loaded again, which does no harm.
+_SAME_NFT = r"""
+# same_nft FAMILY: whether the rules on standard input are those that are loaded
+same_nft() {
+    # shellcheck disable=SC2016   # for the shell inside
+    wanted=$(unshare -n sh -c 'nft -f - && nft -s list table "$1" crossnet' sh "$1" 2>/dev/null) || return
+    [ "$wanted" = "$(nft -s list table "$1" crossnet 2>/dev/null)" ]
+}
+"""
+_SAME_IPTABLES = r"""
+# same_iptables COMMAND SETS: whether the ipsets (SETS-...) and rules on standard input are those that are loaded
+same_iptables() {
+    # shellcheck disable=SC2016   # for the shell inside
+    load='text=$(cat)
+        sets=$(printf "%s\n" "$text" | sed "/^\*/,\$d")
+        [ -z "$sets" ] || printf "%s\n" "$sets" | ipset restore || exit
+        printf "%s\n" "$text" | sed -n "/^\*/,\$p" | "$1-restore" --noflush || exit'
+    # shellcheck disable=SC2016
+    list='"$1-save" | grep -e "^-A CROSSNET-"
+        if command -v ipset >/dev/null; then ipset save | grep "^add $2-" | sort; fi'
+    wanted=$(unshare -n sh -c "$load; $list" sh "$1" "$2" 2>/dev/null)
+    [ -n "$wanted" ] && [ "$wanted" = "$(sh -c "$list" sh "$1" "$2" 2>/dev/null)" ]
+}
+"""
+_NO_IPTABLES = r"""
+# no_iptables COMMAND SETS: whether there are no chains of crossnet and no ipsets (SETS-...)
+no_iptables() {
+    ! "$1-save" 2>/dev/null | grep -q '^:CROSSNET-' &&
+        ! { command -v ipset >/dev/null && ipset list -n | grep -q "^$2-"; }
+}
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +194,22 @@ class RuleTable(Resource):
         if self.engine is Engine.NFTABLES:
             return (Command(("nft", "-s", "list", "table", TABLE_FAMILY[self.family], TABLE)),)
         return tuple(Command((self.command, "-w", *list_chain(chain.name))) for chain in self.table.chains)
+
+    def holds(self, locate: Locate) -> Test:
+        family, text = TABLE_FAMILY[self.family], b"".join(step.stdin for step in type(self).load(None, self))
+        if not self.engine.is_iptables:
+            return Test.of("same_nft", family, stdin=text, function=_SAME_NFT)
+        return Test.of("same_iptables", self.command, self._sets, stdin=text, function=_SAME_IPTABLES)
+
+    def lacks(self, locate: Locate) -> Test:
+        if not self.engine.is_iptables:
+            return Test(f"! nft list table {TABLE_FAMILY[self.family]} {TABLE} >/dev/null 2>&1")
+        return Test.of("no_iptables", self.command, self._sets, function=_NO_IPTABLES)
+
+    @property
+    def _sets(self) -> str:
+        """How the names of its ipsets begin."""
+        return set_name(TABLE_FAMILY[self.family], "").removesuffix("-")
 
     def serves(self, family: Family, destinations: Collection[Network], *, on_gateway: bool) -> bool:
         return on_gateway and family is self.family
