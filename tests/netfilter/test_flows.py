@@ -308,3 +308,12 @@ def test_nothing_is_looked_at_where_no_fate_changes() -> None:
     table = gateway_table([passage()], True, NFT)
     assert ending(table, table) == ""
     assert ending(None, gateway_table([passage()], False, NFT)) != ""
+
+
+def test_the_words_for_many_sources_are_the_same_in_every_process() -> None:
+    """A saved plan holds them, and is stale where they differ."""
+    to = " ".join(f"10.0.{n}.0/24" for n in range(60, 90))
+    script = ending(None, gateway_table([passage(to)], True, NFT))
+    pairs = [line for line in script.splitlines() if line.startswith("set ") and line.endswith(" 10.0.44.63")]
+    assert len(pairs) == 30
+    assert pairs == sorted(pairs)

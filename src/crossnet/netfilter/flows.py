@@ -225,7 +225,8 @@ def _side(table: Table | None, sets: dict[object, tuple[str, Iterable[str]]]) ->
                 yield f"snat {_flow(table, rule, sets)} {_MASQUERADE}"
             case SnatByDestination(map=name):
                 entries = next((each.entries for each in table.maps if each.name == name), frozenset())
-                to = _number(("map", entries), (f"{show_network(n)} {a}" for n, a in entries), sets)
+                shown = sorted(f"{show_network(network)} {address}" for network, address in entries)
+                to = _number(("map", entries), shown, sets)
                 yield f"snat {_flow(table, rule, sets, to)} -"
             case _:
                 pass
