@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from crossnet.design import lookups
 from crossnet.errors import CrossnetError, HostsDisagree, PlanRefused, RollbackNotProved, RolledBack
-from crossnet.events import Event, Watcher, nobody
+from crossnet.events import Event, Kind, Watcher, nobody
 from crossnet.facts import Facts
 from crossnet.health import (
     CrossingStatus,
@@ -374,7 +374,8 @@ async def recover(spec: Spec, *, watch: Watcher = nobody) -> tuple[Ended, ...]:
         except CrossnetError as error:
             if not ended:
                 raise
-            site.watch(Event(f"{error}"))  # what was ended is ended; the next transaction clears it away
+            # What was ended is ended; the next transaction clears it away.
+            site.watch(Event(Kind.LEFT_OVER, error=str(error)))
     return ended
 
 
@@ -385,7 +386,7 @@ async def _end_unreadable(facts: dict[str, Facts], site: Site) -> tuple[dict[str
         return facts, ()
     _abandoned(left)
     for name, found in left.items():
-        site.watch(Event(f"ends transaction {found.transaction} by the script that lies there with it", name))
+        site.watch(Event(Kind.ENDED_BY_OTHER_SCRIPT, name, transaction=found.transaction))
     await _sweep(site)
     facts = await site.observe()
     for name, found in left.items():

@@ -8,11 +8,13 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 
 from crossnet import api
+from crossnet.events import Event, Kind
 from crossnet.lab import build
 from crossnet.lab.fingerprint import Fingerprint, fingerprint
 from crossnet.lab.topology import load
 from crossnet.planning import make_undo_plan
 from crossnet.show.paint import Paint, plain
+from crossnet.show.progress import event_text
 from crossnet.show.text import WIDTH, plan_text
 from crossnet.spec import Spec
 from crossnet.specfile import parse
@@ -104,9 +106,13 @@ class _Story:
         made = api.plan(self._spec, await api.observe(self._spec))
         self._say(_indent(plan_text(made, paint=self._paint, width=WIDTH - 3)))
         self._chapter("Do it, all or nothing: `crossnet apply`")
-        applied = await api.apply(made, watch=lambda event: self._say(f"   {event.host}: {event.text}"))
+        applied = await api.apply(made, watch=self._watch)
         assert applied.confirmed is not None, "the lab was new, so there was something to do"
         self._say(self._paint(f"   Confirmed. Transaction {applied.confirmed.transaction}.", "green"))
+
+    def _watch(self, event: Event) -> None:
+        if event.kind is not Kind.DONE:
+            self._say(f"   {event_text(event)}")
 
     async def _it_works(self) -> None:
         self._chapter("app reaches the business network")

@@ -17,15 +17,66 @@ class Phase(StrEnum):
     CONFIRMED = "confirmed, and being finished"
 
 
+class Kind(StrEnum):
+    """What happens; the values are the words of `--json-events`.
+
+    `step-done` says that a host has done its part in the step that `Event.step` names.
+    """
+
+    READS = "reads-facts"
+    STAGES = "leaves-journal"
+    GUARDED = "guarded"
+    CHANGES = "changes"
+    SEARCHES = "looks-for-destination"
+    PROBES = "sends-probe"
+    WAITS = "waits-for-confirmation"
+    TIME_LEFT = "time-left-for-confirmation"
+    DECIDED = "decided"
+    PERSISTS = "persists"
+    ROLLS_BACK = "rolls-back"
+    CLEARS_AWAY = "clears-away"
+    CONFIRMS = "confirms"
+    ENDED_BY_OTHER_SCRIPT = "ended-by-its-own-script"
+    ASKS_AGAIN = "asks-again"
+    LEFT_OVER = "left-over"
+    MAKES_IMAGE = "makes-image"
+    DONE = "step-done"
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A change in words: `create`, `change` or `remove`; the kind of resource; which one; what becomes of it."""
+
+    action: str
+    kind: str
+    key: str
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happens now, in the user's words; `host` is empty when it concerns all.
+    """Something that happens now; `host` is empty when it concerns all.
+
+    `change` is what is made, or written for the next boot. `seconds` are those of the guard, of a person who has the
+    last word, or for which a host is asked again. `hosts` counts those that take part in a step, `done` those that
+    have done their part; `step` is given with `Kind.DONE`. `timers` are those that guard a host, `probe` is what is
+    sent, `addresses` how many are tried, `error` why something was left over.
 
     `asks` is whether somebody has to do something about it; `phase` is given where a transaction comes to a new one.
     """
 
-    text: str
+    kind: Kind
     host: str = ""
+    change: Described | None = None
+    seconds: int | None = None
+    transaction: str = ""
+    step: Kind | None = None
+    done: int | None = None
+    hosts: int | None = None
+    timers: tuple[str, ...] = ()
+    probe: str = ""
+    addresses: int | None = None
+    error: str = ""
     asks: bool = False
     phase: Phase | None = None
 
@@ -35,6 +86,18 @@ Watcher = Callable[[Event], None]
 
 def nobody(event: Event) -> None:
     """The watcher of those who do not want to watch."""
+
+
+class Tally:
+    """How many of the hosts that take part in a step have done their part."""
+
+    def __init__(self, watch: Watcher, step: Kind, hosts: int) -> None:
+        self.hosts = hosts
+        self._watch, self._step, self._done = watch, step, 0
+
+    def done(self, host: str) -> None:
+        self._done += 1
+        self._watch(Event(Kind.DONE, host, step=self._step, done=self._done, hosts=self.hosts))
 
 
 def without_a_say(watch: Watcher) -> Watcher:

@@ -16,7 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from crossnet import facts as facts_module
 from crossnet.errors import Bug, CrossnetError, HostsFailed
-from crossnet.events import Event, Watcher, nobody, without_a_say
+from crossnet.events import Event, Kind, Tally, Watcher, nobody, without_a_say
 from crossnet.facts import Facts, Lookup
 from crossnet.persistence import unit
 from crossnet.record import FILES, FOLDER
@@ -99,13 +99,17 @@ class Site:
 
         Without `kernels` what is open is not asked.
         """
+        tally = Tally(self.watch, Kind.READS, len(self._hosts))
         for name in self._hosts:
-            self.watch(Event("reads facts", name))
-        found = await self.ask(
-            lambda host: facts_module.observe(
-                host, READ, PurePosixPath(FOLDER), self._asked.get(host.name, ())
-            )
-        )
+            self.watch(Event(Kind.READS, name, hosts=tally.hosts))
+
+        async def read(host: Host) -> Facts:
+            lookups = self._asked.get(host.name, ())
+            facts = await facts_module.observe(host, READ, PurePosixPath(FOLDER), lookups)
+            tally.done(host.name)
+            return facts
+
+        found = await self.ask(read)
         return await self._with_lookups(found) if kernels else found
 
     async def _with_lookups(self, found: Answers[Facts]) -> Answers[Facts]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -227,3 +228,80 @@ def test_who_was_started_with_nohup_is_not_hung_up_on(tmp_path: Path) -> None:
             process.wait(timeout=1)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=10) == 1
+
+
+# ---- progress --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("plan",),
+        ("plan", "-f", HOSTILE),
+        ("plan", "--no-such-option"),
+        ("apply", "--guard", "1s"),
+        ("explain", "no-such-code"),
+        ("no-such-command",),
+        ("status", "--json"),
+    ],
+)
+def test_for_programs_standard_error_is_a_json_object_a_line(tmp_path: Path, words: tuple[str, ...]) -> None:
+    ran = run(*words, "--json-events", folder=tmp_path)
+    assert ran.returncode == 1
+    said = [json.loads(line) for line in ran.stderr.decode().splitlines()]
+    assert said[-1]["event"] == "error"
+    assert said[-1]["exit_code"] == 1
+    assert all(next(iter(one)) == "format_version" for one in said)
+    assert is_harmless(ran.stderr)
+
+
+MOVES = r"""
+import sys
+from crossnet.cli.printing import printer
+printer.move("1/2 hosts  app: reads facts" + "\x1b[2J\n" + "x" * 200)
+printer.drain()
+printer.err("a word beside it")
+printer.out("half a ", end="")
+printer.move("")
+printer.out("result")
+printer.drain()
+"""
+
+
+def test_the_line_that_moves_leaves_nothing_behind() -> None:
+    ours, theirs = pty.openpty()
+    env = {**os.environ, "TERM": "vt100", "LC_ALL": "C.UTF-8"}
+    with subprocess.Popen([sys.executable, "-c", MOVES], stdout=theirs, stderr=theirs, env=env) as process:
+        os.close(theirs)
+        seen = b""
+        while chunk := _read(ours):
+            seen += chunk
+    os.close(ours)
+    assert process.returncode == 0
+    told = seen.decode()
+    assert r"1/2 hosts  app: reads facts\x1b[2J xxx" in told
+    assert "\x1b" not in told
+    assert shown(told) == ["a word beside it", "half a result"]
+
+
+def _read(number: int) -> bytes:
+    try:
+        return os.read(number, 4096)
+    except OSError:  # EIO: the other side has gone
+        return b""
+
+
+def shown(told: str, columns: int = 80) -> list[str]:
+    """What a terminal shows in the end; it must not have wrapped."""
+    lines = [""]
+    column = 0
+    for letter in told:
+        if letter == "\r":
+            column = 0
+        elif letter == "\n":
+            lines.append("")
+        else:
+            lines[-1] = lines[-1][:column].ljust(column) + letter + lines[-1][column + 1 :]
+            column += 1
+            assert column < columns
+    return [line.rstrip() for line in lines if line.strip()]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +20,7 @@ import crossnet
 from crossnet.errors import RolledBack
 from crossnet.events import Event
 from crossnet.lab.build import Lab
+from crossnet.show.progress import event_text
 from crossnet.specfile import parse
 from lab.crossing import Bench
 from lab.test_commands import CROSSING, SPEC, STEPS, Desk, Held, Site
@@ -118,6 +121,44 @@ def test_a_terminal_that_stands_still_does_not_hold_up_the_hosts(
         process.wait(timeout=60)
 
 
+def test_in_a_terminal_progress_is_one_line_that_goes(held: Held) -> None:
+    ours, theirs = pty.openpty()
+    words = ("-m", "crossnet", "apply", "--yes")
+    environment = {**os.environ, **held.site.desk.environment, "TERM": "vt100"}
+    with subprocess.Popen(
+        [sys.executable, *words], cwd=held.site.desk.folder, env=environment, stdout=theirs, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        with os.fdopen(ours, "rb", buffering=0) as terminal:
+            seen = b""
+            while chunk := _read(terminal.fileno()):
+                seen += chunk
+    assert process.returncode == 0
+    told = seen.decode()
+    assert re.search(r"\r… \d+ s  1/2 hosts  \w+: leaves its journal", told)
+    assert re.search(r"\r… \d+ s  2/2 hosts  ", told)
+    stays = [line.rpartition("\r")[2] for line in told.split("\r\n")]
+    assert not [line for line in stays if line.startswith("…")], "no event has a line of its own"
+    assert "Confirmed. Transaction " in stays[-2]
+
+
+def test_events_for_programs_are_a_json_object_a_line(held: Held) -> None:
+    desk, bench = held.site.desk, held.site.bench
+    break_tool(bench, "app", "ip", "route add")
+    ran = desk.run("apply", "--yes", "--json-events")
+    assert ran.code == 3
+    said = [json.loads(line) for line in ran.err.splitlines()]
+    assert all(next(iter(one)) == "format_version" for one in said)
+    kinds = list(dict.fromkeys(one["event"] for one in said if one["event"] != "step-done"))
+    assert kinds == ["reads-facts", "leaves-journal", "guarded", "changes", "rolls-back", "error"]
+    over = [one for one in said if one["event"] == "step-done" and one["step"] == "leaves-journal"]
+    assert [(one["done"], one["hosts"]) for one in over] == [(1, 2), (2, 2)]
+    assert said[-1]["outcome"] == "rolled-back"
+    asked = desk.run("apply", "--json-events")
+    assert asked.code == 1
+    assert "with --json-events no question is asked" in json.loads(asked.err.splitlines()[-1])["message"]
+
+
 def test_an_interrupt_of_words_that_nobody_reads_keeps_the_code(
     held: Held, eventually: Callable[..., None]
 ) -> None:
@@ -188,7 +229,7 @@ def test_a_watcher_that_raises_has_no_say(
     told: list[str] = []
 
     def watch(event: Event) -> None:
-        raise raised(event.text)
+        raise raised(event_text(event))
 
     async def work() -> str:
         loop = asyncio.get_running_loop()
@@ -206,9 +247,9 @@ def test_a_watcher_that_raises_has_no_say(
     if breaks:
         assert "Rolled back: every host was read again" in said
         assert "broken on purpose" in said
-        assert "puts back what was changed" in told
+        assert "gateway: puts back what was changed" in told
         assert bench.differences(before) == []
     else:
         assert said == "holds"
         assert bench.pings("app", "10.0.44.1")
-    assert "leaves its journal" in told
+    assert "gateway: leaves its journal" in told

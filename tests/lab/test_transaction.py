@@ -201,7 +201,7 @@ def test_what_somebody_else_changes_meanwhile_is_told_and_left_alone(bench: Benc
     plan = bench.plan(spec)
 
     def interfere(event: Event) -> None:
-        if event.text.startswith("creates table"):
+        if event.change and (event.change.action, event.change.kind) == ("create", "table"):
             with ThreadPoolExecutor(1) as elsewhere:  # this one has an event loop already
                 elsewhere.submit(bench.check, "gateway", BY_OTHERS).result()
 

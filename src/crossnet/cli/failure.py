@@ -13,6 +13,7 @@ import click
 from crossnet.cli.interrupt import listener
 from crossnet.cli.outcome import outcome
 from crossnet.cli.printing import OUT, is_reader_gone, printer
+from crossnet.cli.progress import say, tell
 from crossnet.errors import CrossnetError
 
 # Set to see the traceback of a mistake of crossnet itself.
@@ -44,18 +45,18 @@ def _run(cli: click.Group) -> int:
         return error.exit_code
     except click.ClickException as error:
         if isinstance(error, click.UsageError) and error.ctx is not None:
-            printer.err(error.ctx.get_usage())
+            say(error.ctx.get_usage())
         _tell(CrossnetError(error.format_message() + _hint(error)))
         return 1
     except (click.Abort, KeyboardInterrupt):
-        printer.err("crossnet: interrupted")
+        say("crossnet: interrupted")
         return 1
     except Exception as error:
         if TRACEBACK in os.environ:
             import traceback
 
-            printer.err(traceback.format_exc())
-        printer.err(
+            say(traceback.format_exc())
+        say(
             f"crossnet: this is a mistake of crossnet itself, not yours: {type(error).__name__}: {error}\n"
             f"  Please report it with the output of the same command under {TRACEBACK}=1."
         )
@@ -75,7 +76,8 @@ def _heard(cli: click.Group) -> object:
         out.seek(0)
         err.seek(0)
         printer.out(out.read(), end="")
-        printer.err(err.read(), end="")
+        if said := err.read():
+            say(said.removesuffix("\n"))
 
 
 def _after_the_words(code: int) -> int:
@@ -84,7 +86,7 @@ def _after_the_words(code: int) -> int:
     if lost is None:
         return code
     if not is_reader_gone(lost):
-        printer.err(f"crossnet: standard output cannot be written: {lost.strerror}")
+        say(f"crossnet: standard output cannot be written: {lost.strerror}")
     return 1
 
 
@@ -93,7 +95,7 @@ def _tell(error: CrossnetError) -> None:
         from crossnet.show import json
 
         printer.out(json.document(json.error_data(error)))
-    printer.err(f"crossnet: {error}")
+    tell(error)
 
 
 def _hint(error: click.ClickException) -> str:

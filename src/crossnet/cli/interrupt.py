@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from crossnet.cli.outcome import outcome
 from crossnet.cli.printing import printer
+from crossnet.cli.progress import say
 from crossnet.errors import CrossnetError
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _interrupt(task: asyncio.Task[Any]) -> None:
     }
     if outcome.phase in (Phase.BACK, Phase.CONFIRMED) or task.cancelling():
         if outcome.phase is not None:
-            printer.err(f"crossnet: {under_way[outcome.phase]}; this takes a moment")
+            say(f"crossnet: {under_way[outcome.phase]}; this takes a moment")
     else:
         task.cancel()
 
@@ -91,6 +92,8 @@ def run(work: Coroutine[Any, Any, T], code: Callable[[T], int] | None = None) ->
             return runner.run(listener.around(_settling(work, code) if code is not None else work))
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
+    finally:
+        printer.move("")
 
 
 async def _settling(work: Coroutine[Any, Any, T], code: Callable[[T], int]) -> T:

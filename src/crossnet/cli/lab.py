@@ -52,7 +52,7 @@ def up(
     spec_file: str | None,
 ) -> None:
     """Build a lab from a shipped topology (see `lab list`) or a file."""
-    from crossnet.events import Event
+    from crossnet.events import Event, Kind
     from crossnet.lab import build, image
     from crossnet.lab import topology as topologies
     from crossnet.lab.depth import Depth
@@ -67,7 +67,7 @@ def up(
     if spec_file is not None:
         topologies.spec_for(loaded)  # refused before anything is built
     if Depth(depth) is Depth.MACHINE and not image.is_made():
-        speech.watch(Event("making the Debian that the hosts are copies of; once, and it takes a minute"))
+        speech.watch(Event(Kind.MAKES_IMAGE))
     built = run(build.up(loaded, depth=Depth(depth), name=name))
     if spec_file is not None:
         named = built.name if built.name != loaded.name else None

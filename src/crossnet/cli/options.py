@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crossnet.cli.outcome import outcome
 from crossnet.cli.printing import ERR, printer
-from crossnet.show.visible import one_line
+from crossnet.cli.progress import EVENTS, Progress, tell, wants_events
 
 if TYPE_CHECKING:
     from crossnet.errors import CrossnetError
@@ -38,8 +37,8 @@ class Speech:
     file: str
     json: bool
     colour: bool
-    quiet: bool
     verbose: bool
+    progress: Progress
 
     @property
     def paint(self) -> Paint:
@@ -60,15 +59,12 @@ class Speech:
     def unreached(self, errors: Mapping[str, CrossnetError]) -> int:
         """Tell why hosts are missing in a result; the exit code: 1 where one is."""
         for error in errors.values():
-            printer.err(f"crossnet: {error}")
+            tell(error)
         return 1 if errors else 0
 
     def watch(self, event: Event) -> None:
         """Progress, on standard error, so that standard output stays parseable."""
-        outcome.see(event)
-        if event.asks or not (self.quiet or self.json):
-            host = f"{event.host}: " if event.host else ""
-            printer.err(f"… {one_line(host + event.text)}")
+        self.progress.see(event)
 
 
 def speaking(*, with_spec: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -79,6 +75,12 @@ def speaking(*, with_spec: bool = True) -> Callable[[Callable[..., Any]], Callab
         @click.option(
             "--no-color", is_flag=True, help="Plain text; NO_COLOR in the environment does the same."
         )
+        @click.option(
+            EVENTS,
+            is_flag=True,
+            expose_value=False,
+            help="Progress as JSON, an object a line, on standard error.",
+        )
         @click.option("-q", "--quiet", is_flag=True, help="No progress on standard error.")
         @click.option("-v", "--verbose", is_flag=True, help="More detail.")
         @functools.wraps(function)
@@ -87,7 +89,8 @@ def speaking(*, with_spec: bool = True) -> Callable[[Callable[..., Any]], Callab
         ) -> Any:
             colour = printer.has_colours(no_color=no_color) and not as_json
             file = kwargs.pop("file", SPEC_FILE)
-            return function(Speech(file, as_json, colour, quiet, verbose), *args, **kwargs)
+            progress = Progress(quiet=quiet or as_json, verbose=verbose)
+            return function(Speech(file, as_json, colour, verbose, progress), *args, **kwargs)
 
         if with_spec:
             command = click.option(
@@ -153,8 +156,9 @@ def consent(question: str, speech: Speech, *, yes: bool, command: str) -> bool:
     """Ask; only the word yes is consent. Without a terminal, or with --json, there is nobody to ask."""
     if yes:
         return True
-    if speech.json or not os.isatty(0):
-        why = "with --json no question is asked" if speech.json else "there is no terminal to ask for consent"
+    silent = "--json" if speech.json else EVENTS if wants_events() else ""
+    if silent or not os.isatty(0):
+        why = f"with {silent} no question is asked" if silent else "there is no terminal to ask for consent"
         raise click.ClickException(f"{why}\n  Run `{command} --yes` if that is what you want.")
     printer.err(f"\n{question} Only 'yes' is consent: ", end="")
     printer.drain()

@@ -14,29 +14,56 @@ import select
 import signal
 import sys
 import time
-from queue import Queue
+from queue import Empty, Queue
 from threading import Thread
 
 from crossnet.show.paint import printable
+from crossnet.show.visible import cut
 
 OUT, ERR = 1, 2
 
 _ESCAPED = "crossnet.escaped"
 
 
+_TICK = 1.0  # seconds between two looks of the line that moves
+
+
 class Printer:
-    """Standard output for results, standard error for progress and errors."""
+    """Standard output for results, standard error for progress and errors.
+
+    In a terminal progress may be one line that moves: it is drawn below all that is printed, and told anew each second.
+    """
 
     def __init__(self) -> None:
         self._lost: dict[int, OSError] = {}
         self._lines: Queue[tuple[int, bytes]] = Queue()
         self._thread: Thread | None = None
+        self._moving = ""
+        self._drawn = 0  # columns that the line takes now
+        self._is_in_line = False  # what was printed last has no end of its line yet
+        self._began = time.monotonic()
 
     def out(self, text: str, *, end: str = "\n") -> None:
         self._put(OUT, text + end)
 
     def err(self, text: str, *, end: str = "\n") -> None:
         self._put(ERR, text + end)
+
+    @property
+    def seconds(self) -> float:
+        """For how long the command runs."""
+        return time.monotonic() - self._began
+
+    @staticmethod
+    def can_move() -> bool:
+        """Whether standard error is a terminal on which a line can be drawn again."""
+        return os.isatty(ERR) and os.environ.get("TERM", "dumb") != "dumb"
+
+    def move(self, text: str) -> None:
+        """From now on this is the line that moves; without a text there is none."""
+        if text or self._moving:
+            self._moving = text
+            self._put(ERR, "")
 
     @staticmethod
     def has_colours(*, no_color: bool) -> bool:
@@ -60,22 +87,62 @@ class Printer:
         if self._thread is None:
             self._thread = Thread(target=self._write, name="printer", daemon=True)
             self._thread.start()
-        stream = sys.__stdout__ if number == OUT else sys.__stderr__
-        encoding = stream.encoding if stream is not None else "utf-8"
-        self._lines.put((number, printable(text).encode(encoding, _ESCAPED)))
+        self._lines.put((number, printable(text).encode(_encoding(number), _ESCAPED)))
 
     def _write(self) -> None:
         # Signals are the main thread's: one that came here would not wake it.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         while True:
-            number, left = self._lines.get()
             try:
-                while left and number not in self._lost:
-                    left = left[_write_some(number, left) :]
-            except OSError as error:
-                self._lost[number] = error
-            finally:
-                self._lines.task_done()
+                number, left = self._lines.get(timeout=_TICK if self._moving else None)
+            except Empty:
+                if not self._is_in_line:
+                    self._draw()
+                continue
+            if left and self._drawn:
+                self._write_all(ERR, self._erased())
+            self._write_all(number, left)
+            if left:
+                self._is_in_line = not left.endswith(b"\n")
+            if self._lines.empty() and not self._is_in_line:
+                self._draw()
+            self._lines.task_done()
+
+    def _write_all(self, number: int, left: bytes) -> None:
+        try:
+            while left and number not in self._lost:
+                left = left[_write_some(number, left) :]
+        except OSError as error:
+            self._lost[number] = error
+
+    def _draw(self) -> None:
+        """The line that moves as it is now, in the place of what it was."""
+        text = printable(self._moving).replace("\n", " ").replace("\t", " ")
+        old = self._erased()
+        if text:
+            encoding = _encoding(ERR)
+            told = f"… {self.seconds:.0f} s  {text}".encode(encoding, _ESCAPED).decode(encoding)
+            text = cut(told, _columns() - 1)
+            self._drawn = 2 * len(text)  # no letter takes more than two columns
+        self._write_all(ERR, old + text.encode(_encoding(ERR), _ESCAPED))
+
+    def _erased(self) -> bytes:
+        r"""What takes the line away: blanks, because not every terminal knows how to erase."""
+        columns = min(self._drawn, _columns() - 1)
+        self._drawn = 0
+        return b"\r" + b" " * columns + b"\r" if columns > 0 else b""
+
+
+def _encoding(number: int) -> str:
+    stream = sys.__stdout__ if number == OUT else sys.__stderr__
+    return stream.encoding if stream is not None else "utf-8"
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(ERR).columns or 80
+    except OSError:
+        return 80
 
 
 def _write_some(number: int, left: bytes) -> int:

@@ -35,6 +35,15 @@ FORMAT_VERSION = "1.0"
 def document(content: Mapping[str, Any]) -> str:
     """The document as text; what a terminal would not print but obey stands as an escape of JSON."""
     text = json.dumps({"format_version": FORMAT_VERSION, **content}, indent=2, ensure_ascii=False)
+    return _harmless(text)
+
+
+def line(content: Mapping[str, Any]) -> str:
+    """The same in one line."""
+    return _harmless(json.dumps({"format_version": FORMAT_VERSION, **content}, ensure_ascii=False))
+
+
+def _harmless(text: str) -> str:
     return "".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Set
 
 _OWN = frozenset("\n\t")
@@ -22,6 +23,16 @@ def visible(text: str, also: Set[str] = frozenset()) -> str:
 def one_line(text: str) -> str:
     r"""The same of a text that has to stay one line: nobody else begins a line of ours."""
     return visible(text).replace("\n", r"\n")
+
+
+def cut(text: str, columns: int) -> str:
+    """As much of a line as so many columns of a terminal hold, where some letters of East Asia take two."""
+    width = 0
+    for place, letter in enumerate(text):
+        width += 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        if width > columns:
+            return text[:place]
+    return text
 
 
 def _escaped(one: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import TypeVar
 
 from crossnet.errors import CommandFailed, CrossnetError, HostError
-from crossnet.events import Event, Watcher
+from crossnet.events import Event, Kind, Watcher
 from crossnet.facts.folder import CHECK, TODO, UNSAFE, reason
 from crossnet.facts.packages import PACKAGES
 from crossnet.facts.question import BY_HAND, door
@@ -339,7 +339,7 @@ async def insist(agent: Agent, ask: Callable[[], Awaitable[T]], *, until: float,
                 raise
             if not told:
                 told = True
-                watch(Event(f"does not answer; it is asked again for {left:.0f} s", agent.host.name))
+                watch(Event(Kind.ASKS_AGAIN, agent.host.name, seconds=round(left)))
             await disconnect(agent.host)
             await asyncio.sleep(AGAIN)
 

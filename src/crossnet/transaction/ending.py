@@ -13,7 +13,7 @@ from functools import partial
 from typing import TypeVar
 
 from crossnet.errors import CrossnetError, HostError, HostsDisagree, RollbackNotProved
-from crossnet.events import Event, Phase, Watcher
+from crossnet.events import Event, Kind, Phase, Watcher
 from crossnet.facts import Facts
 from crossnet.site import Site, settled
 from crossnet.transaction import journal
@@ -141,7 +141,7 @@ async def confirm(found: Open, site: Site) -> tuple[tuple[str, ...], tuple[str, 
 
 
 async def _confirm(found: Open, site: Site) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    site.watch(Event(f"confirms transaction {found.transaction}", phase=Phase.CONFIRMED))
+    site.watch(Event(Kind.CONFIRMS, transaction=found.transaction, phase=Phase.CONFIRMED))
 
     async def end(agent: Agent) -> tuple[str, ...] | None:
         return await agent.release() if await _commit(agent) else None
@@ -200,8 +200,7 @@ async def _roll_back(found: Open, site: Site) -> None:
 
 
 async def _back(agent: Agent, watch: Watcher) -> list[str]:
-    said = f"puts back transaction {agent.transaction}"
-    watch(Event(said, agent.host.name, phase=Phase.BACK))
+    watch(Event(Kind.ROLLS_BACK, agent.host.name, transaction=agent.transaction, phase=Phase.BACK))
     try:
         return list(await agent.rollback())
     except Gone as gone:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from crossnet.errors import CommandFailed, CrossnetError, HostError
-from crossnet.events import Event, Phase
+from crossnet.events import Described, Event, Kind, Phase, Tally
 from crossnet.planning import Plan
 from crossnet.resources import Change
 from crossnet.site import Site, together
@@ -26,8 +26,8 @@ EXTENSION = 60
 LATER = 15  # seconds between the guards of two hosts of which one is reached over the other
 RECONNECT = 20  # seconds for a new connection where the one that stood was cut
 
-_PUTS_BACK = "puts back what was changed", Phase.BACK
-_CLEARS_AWAY = "clears away what was prepared", Phase.BEFORE
+_PUTS_BACK = Kind.ROLLS_BACK, Phase.BACK
+_CLEARS_AWAY = Kind.CLEARS_AWAY, Phase.BEFORE
 
 
 class Group:
@@ -57,15 +57,18 @@ class Group:
         The first one alone, then the others: of two controllers at the same time one gets them all.
         """
         first, *others = self._agents
+        tally = Tally(self._watch, Kind.STAGES, len(self._agents))
 
         async def take(name: str) -> bool:
-            self._watch(Event("leaves its journal", name, phase=Phase.BEFORE))
+            self._watch(Event(Kind.STAGES, name, hosts=tally.hosts, phase=Phase.BEFORE))
             host = next(host for host in self._plan.hosts if host.host == name)
             live, persistent = self._live.get(name, []), self._persistent.get(name, [])
             own = replace(written, entries=tuple(journal.entry(one) for one in live))
             agent = self._agents[name]
             self._staged.append(name)
-            return await agent.stage(bundle(own, host, live, persistent, agent.host.locate))
+            drills = await agent.stage(bundle(own, host, live, persistent, agent.host.locate))
+            tally.done(name)
+            return drills
 
         drilled = [await take(first)]
         drilled += await together(take(name) for name in others)
@@ -73,11 +76,13 @@ class Group:
 
     async def arm(self) -> None:
         """Start the guard on every host."""
+        tally = Tally(self._watch, Kind.GUARDED, len(self._agents))
 
         async def arm(name: str) -> None:
             seconds = self._guard.seconds + self._later[name]
             timers = await self._agents[name].arm(seconds, unproved=self._guard.has_console)
-            self._watch(Event(f"guards itself for {seconds} s ({', '.join(timers) or 'nobody'})", name))
+            self._watch(Event(Kind.GUARDED, name, seconds=seconds, timers=timers, hosts=tally.hosts))
+            tally.done(name)
 
         self._ends = self._now() + self._guard.seconds
         await together(arm(name) for name in self._agents)
@@ -86,16 +91,17 @@ class Group:
     async def change(self) -> None:
         """Make the live changes in the plan's order; hosts that only do the same do it at the same time."""
         done = dict.fromkeys(self._live, 0)
+        tally = Tally(self._watch, Kind.CHANGES, len(self._live))
         for wave in waves(self._plan.live(), self._plan.touches):
             self.is_changing = True
-            await together(self._make(name, done[name], upto) for name, upto in wave.items())
+            await together(self._make(name, done[name], upto, tally) for name, upto in wave.items())
             done |= wave
 
-    async def _make(self, name: str, done: int, upto: int) -> None:
+    async def _make(self, name: str, done: int, upto: int, tally: Tally) -> None:
         changes = self._live[name]
         for one in changes[done:upto]:
-            said = f"{one.action}s {one.resource.kind} {one.description}"
-            self._watch(Event(said, name, phase=Phase.CHANGING))
+            event = Event(Kind.CHANGES, name, _described(one), hosts=tally.hosts, phase=Phase.CHANGING)
+            self._watch(event)
         agent = self._agents[name]
 
         def make() -> Awaitable[None]:
@@ -109,6 +115,8 @@ class Group:
             # The change may have cut just the connection that stood: the host goes on, and tells it on another.
             until = min(self._ends, self._now() + RECONNECT)
             await insist(agent, make, until=until, watch=self._watch)
+        if upto == len(changes):
+            tally.done(name)
 
     async def wait_for_person(self, proof: Mapping[str, bytes]) -> None:
         """With `confirm_within`, until somebody says `crossnet confirm`; CrossnetError where nobody does in time."""
@@ -116,8 +124,7 @@ class Group:
         if seconds is None:
             return
         await self._extend(seconds, proof)
-        said = f"waits {seconds} s for `crossnet confirm {self._transaction}`, or puts the hosts back"
-        self._watch(Event(said, asks=True))
+        self._watch(Event(Kind.WAITS, seconds=seconds, transaction=self._transaction, asks=True))
         first, *_ = self._agents.values()
         told = seconds
         while True:
@@ -138,7 +145,7 @@ class Group:
                 raise CrossnetError("nobody has confirmed it, and no timer has put the hosts back")
             if left <= told - 10:
                 told = left
-                self._watch(Event(f"{left} s left for `crossnet confirm {self._transaction}`"))
+                self._watch(Event(Kind.TIME_LEFT, seconds=left, transaction=self._transaction))
             await asyncio.sleep(AGAIN)
 
     async def decide(self) -> None:
@@ -148,7 +155,7 @@ class Group:
             await self._extend(EXTENSION, {})
         first, *_ = self._agents.values()
         await self._until_known(first, first.commit)
-        self._watch(Event("has decided for all: it holds", first.host.name, phase=Phase.CONFIRMED))
+        self._watch(Event(Kind.DECIDED, first.host.name, phase=Phase.CONFIRMED))
 
     async def confirm(self) -> list[str]:
         """The others follow; what became of those whose guard was faster, or that do not answer any more."""
@@ -166,18 +173,20 @@ class Group:
 
     async def release(self, proof: Mapping[str, bytes]) -> tuple[str, ...]:
         """Write what the next boot needs and what crossnet owns now; an error takes nothing back, it is told."""
+        holding = [name for name in self._agents if name not in self._behind]
+        tally = Tally(self._watch, Kind.PERSISTS, len(holding))
 
         async def end(name: str) -> tuple[str, ...]:
-            persistent = self._persistent.get(name, [])
-            for one in persistent:
-                self._watch(Event(f"{one.action}s {one.resource.kind} {one.description}", name))
+            for one in self._persistent.get(name, []):
+                self._watch(Event(Kind.PERSISTS, name, _described(one), hosts=tally.hosts))
             agent = self._agents[name]
             try:
-                return await self._until_known(agent, lambda: agent.release(proof.get(name, b"")))
+                unwritten = await self._until_known(agent, lambda: agent.release(proof.get(name, b"")))
             except FAILURES as error:
                 return (_told(agent, error),)
+            tally.done(name)
+            return unwritten
 
-        holding = [name for name in self._agents if name not in self._behind]
         return tuple(error for errors in await together(end(name) for name in holding) for error in errors)
 
     async def roll_back(self) -> list[str]:
@@ -186,10 +195,12 @@ class Group:
         A host that does not answer is asked until its guard must have gone off, if it has something to put back.
         """
 
+        kind, phase = _PUTS_BACK if self.is_changing else _CLEARS_AWAY
+        tally = Tally(self._watch, kind, len(self._staged))
+
         async def back(name: str) -> list[str]:
             agent = self._agents[name]
-            said, phase = _PUTS_BACK if self.is_changing else _CLEARS_AWAY
-            self._watch(Event(said, name, phase=phase))
+            self._watch(Event(kind, name, hosts=tally.hosts, phase=phase))
 
             async def end() -> list[str]:
                 try:
@@ -201,9 +212,11 @@ class Group:
                 return [f"{name}: it is confirmed there"]
 
             try:
-                return await self._until_known(agent, end)
+                left = await self._until_known(agent, end)
             except FAILURES as error:
                 return [_told(agent, error)] if self.is_changing else []
+            tally.done(name)
+            return left
 
         return [line for lines in await together(back(name) for name in self._staged) for line in lines]
 
@@ -248,6 +261,10 @@ def waves(
         else:
             runs.append(({name: done[name]}, {kind}))
     return [upto for upto, _ in runs]
+
+
+def _described(change: Change) -> Described:
+    return Described(change.action, change.resource.kind, change.resource.key, change.description)
 
 
 def _by_host(ordered: Iterable[tuple[str, Change]]) -> dict[str, list[Change]]:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import chain
 
 from crossnet.design import Client, Obstacle, Passage, obstacles, then
-from crossnet.events import Event
+from crossnet.events import Event, Kind
 from crossnet.facts import Facts
 from crossnet.planning import Plan, Restoring
 from crossnet.resources import Change, RuleTable
@@ -165,7 +165,7 @@ async def _send(choices: Sequence[Choice], plan: Plan, site: Site) -> list[Round
     async def sending(client: str, own: Sequence[Flow]) -> list[tuple[Flow, Sent]]:
         async with gate:
             for flow in own:
-                site.watch(Event(f"sends {flow.probe}", client))
+                site.watch(Event(Kind.PROBES, client, probe=str(flow.probe)))
             return list(zip(own, await send(site.hosts[client], [flow.probe for flow in own]), strict=True))
 
     later: list[dict[str, Reading]] = []

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from crossnet.design import Client, Passage
-from crossnet.events import Event
+from crossnet.events import Event, Kind
 from crossnet.facts import Facts
 from crossnet.facts.neighbours import heard_of
 from crossnet.site import Site, together
@@ -81,7 +81,7 @@ async def _search(passages: Iterable[Passage], facts: Mapping[str, Facts], site:
     async def one(client: Host, some: Sequence[Passage]) -> list[tuple[Key, Search]]:
         groups = [_targets(passage, facts) for passage in some]
         for group in groups:
-            site.watch(Event(f"looks for a host in `to` that answers ({len(group)} addresses)", client.name))
+            site.watch(Event(Kind.SEARCHES, client.name, addresses=len(group)))
         found = await search(client, groups)
         return [(_key(passage), each) for passage, each in zip(some, found, strict=True)]
 

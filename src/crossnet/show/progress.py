@@ -1,0 +1,121 @@
+"""What happens now, as text and as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crossnet.events import Event, Kind
+from crossnet.show.json import line
+from crossnet.show.visible import one_line
+
+
+def event_text(event: Event) -> str:
+    """An event in the user's words, in one line, with the host that it concerns; nothing where a step is only over."""
+    said = _said(event)
+    return one_line(f"{event.host}: {said}" if event.host and said else said)
+
+
+def _said(event: Event) -> str:
+    match event.kind:
+        case Kind.READS:
+            return "reads facts"
+        case Kind.STAGES:
+            return "leaves its journal"
+        case Kind.GUARDED:
+            return f"guards itself for {event.seconds} s ({', '.join(event.timers) or 'nobody'})"
+        case Kind.CHANGES | Kind.PERSISTS:
+            change = event.change
+            return f"{change.action}s {change.kind} {change.text}" if change else ""
+        case Kind.SEARCHES:
+            return f"looks for a host in `to` that answers ({event.addresses} addresses)"
+        case Kind.PROBES:
+            return f"sends {event.probe}"
+        case Kind.WAITS:
+            return f"waits {event.seconds} s for {_confirm(event)}, or puts the hosts back"
+        case Kind.TIME_LEFT:
+            return f"{event.seconds} s left for {_confirm(event)}"
+        case Kind.DECIDED:
+            return "has decided for all: it holds"
+        case Kind.ROLLS_BACK:
+            return (
+                f"puts back {f'transaction {event.transaction}' if event.transaction else 'what was changed'}"
+            )
+        case Kind.CLEARS_AWAY:
+            return "clears away what was prepared"
+        case Kind.CONFIRMS:
+            return f"confirms transaction {event.transaction}"
+        case Kind.ENDED_BY_OTHER_SCRIPT:
+            return f"ends transaction {event.transaction} by the script that lies there with it"
+        case Kind.ASKS_AGAIN:
+            return f"does not answer; it is asked again for {event.seconds} s"
+        case Kind.LEFT_OVER:
+            return event.error
+        case Kind.MAKES_IMAGE:
+            return "making the Debian that the hosts are copies of; once, and it takes a minute"
+        case Kind.DONE:
+            return ""
+
+
+def _confirm(event: Event) -> str:
+    return f"`crossnet confirm {event.transaction}`"
+
+
+def event_line(event: Event, at: float) -> str:
+    """An event as one line of JSON; `at` are the seconds since the command began."""
+    return line({"event": str(event.kind), "at": round(at, 3), **_data(event)})
+
+
+def said_line(text: str, at: float) -> str:
+    """A word of crossnet that is no event, as one line of JSON."""
+    return line({"event": "said", "at": round(at, 3), "text": text})
+
+
+def error_line(data: dict[str, Any], at: float) -> str:
+    """An error as one line of JSON, with the same keys as in a document."""
+    return line({"event": "error", "at": round(at, 3), **data["error"]})
+
+
+def _data(event: Event) -> dict[str, Any]:
+    change = event.change
+    given = {
+        "host": event.host,
+        "change": change
+        and {"action": change.action, "kind": change.kind, "key": change.key, "text": change.text},
+        "seconds": event.seconds,
+        "transaction": event.transaction,
+        "step": event.step and str(event.step),
+        "done": event.done,
+        "hosts": event.hosts,
+        "timers": list(event.timers),
+        "probe": event.probe,
+        "addresses": event.addresses,
+        "error": event.error,
+        "phase": event.phase and event.phase.name.lower(),
+    }
+    return {key: value for key, value in given.items() if value not in (None, "", [])}
+
+
+# What has to be read again when the next step has begun: it stays a line of its own in a terminal too.
+_STAYS = (Kind.WAITS, Kind.ASKS_AGAIN, Kind.LEFT_OVER)
+
+
+def stays(event: Event) -> bool:
+    return event.kind in _STAYS
+
+
+class Line:
+    """The line that moves: how many of all hosts have done the step that goes on, and what was begun last."""
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._step: Kind | None = None
+        self._done = self._hosts = 0
+
+    def after(self, event: Event) -> str:
+        if event.kind is Kind.DONE:
+            self._step, self._done, self._hosts = event.step, event.done or 0, event.hosts or 0
+        else:
+            self._text = event_text(event)
+            if event.kind is not self._step:
+                self._step, self._done, self._hosts = event.kind, 0, event.hosts or 0
+        return f"{self._done}/{self._hosts} hosts  {self._text}" if self._hosts else self._text
