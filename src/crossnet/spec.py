@@ -9,7 +9,7 @@
       business:
         from: app                       # host names, addresses, networks
         via: gateway
-        to: 10.0.44.0/24                # networks or addresses
+        to: 10.0.44.0/24                # networks or addresses, or {networks: […], except: […]}
         allow: [icmp, tcp/443]          # default: any
         translate: snat                 # snat | masquerade | none | {snat: 10.0.44.63}
 
@@ -22,7 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from crossnet.values import Address, Network, Probe, Traffic
+from crossnet.values import Address, Family, Network, Probe, Traffic, family_of, show_network, together
 
 FORMAT = 1
 
@@ -67,7 +67,8 @@ class Crossing:
     """One declared need: clients reach destinations through a gateway.
 
     `clients` holds host names (str) and networks; `allow` is None for any traffic; `snat_address` is
-    given only with `translate: {snat: ADDR}`; None elsewhere means "discover it".
+    given only with `translate: {snat: ADDR}`; None elsewhere means "discover it". `to` holds the networks
+    without those that the user excepts, which are in `excepted`.
     """
 
     name: str
@@ -84,6 +85,19 @@ class Crossing:
     persist: Persist = Persist.AUTO
     fence: Fence = Fence.AUTO
     probes: tuple[Probe, ...] = ()
+    excepted: tuple[Network, ...] = ()
+
+    def networks(self, family: Family) -> tuple[Network, ...]:
+        """The networks of a family as the user named them, the excepted ones with them."""
+        to = tuple(network for network in self.to if family_of(network) is family)
+        excepted = [network for network in self.excepted if family_of(network) is family]
+        return together([*to, *excepted]) if excepted else to
+
+    def shown(self, family: Family) -> str:
+        """`10.0.0.0/8 except 10.0.5.0/24`: the destinations of a family in the user's words."""
+        to = ", ".join(map(show_network, self.networks(family)))
+        excepted = [show_network(network) for network in self.excepted if family_of(network) is family]
+        return f"{to} except {', '.join(excepted)}" if excepted else to
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -82,6 +83,48 @@ def contains(outer: Network, inner: Network | Address) -> bool:
 
 def overlap(one: Network, other: Network) -> bool:
     return contains(one, other) or contains(other, one)
+
+
+def together(networks: Iterable[Network]) -> tuple[Network, ...]:
+    """The fewest networks that hold the same addresses, IPv4 first."""
+    held = tuple(networks)
+    return (
+        *ipaddress.collapse_addresses(network for network in held if isinstance(network, IPv4Network)),
+        *ipaddress.collapse_addresses(network for network in held if isinstance(network, IPv6Network)),
+    )
+
+
+def without(networks: Iterable[Network], excepted: Iterable[Network]) -> tuple[Network, ...]:
+    """The fewest networks that hold what these hold and the excepted do not, IPv4 first."""
+    held, gone = together(networks), together(excepted)
+    left: list[Network] = []
+    for kind in (IPv4Address, IPv6Address):
+        spans, holes = (_spans(some, kind) for some in (held, gone))
+        for first, last in _apart(spans, holes):
+            left += ipaddress.summarize_address_range(kind(first), kind(last))
+    return tuple(left)
+
+
+def _spans(networks: Iterable[Network], kind: type[Address]) -> list[tuple[int, int]]:
+    """First and last address of each network of a family."""
+    own = [network for network in networks if isinstance(network.network_address, kind)]
+    return [(int(each.network_address), int(each.broadcast_address)) for each in own]
+
+
+def _apart(spans: Iterable[tuple[int, int]], holes: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """What is left of the spans without the holes; both are in order, and neither overlap themselves."""
+    at = 0
+    for first, last in spans:
+        while at < len(holes) and holes[at][0] <= last:
+            begin, end = holes[at]
+            if first < begin:
+                yield first, begin - 1
+            first = max(first, end + 1)
+            if end > last:
+                break  # it reaches into the next one
+            at += 1
+        if first <= last:
+            yield first, last
 
 
 # Where nothing can be reached through a gateway, or from (RFC 6890 and what it refers to; RFC 3927, 7: nobody forwards

@@ -19,6 +19,8 @@ KEYS = [
     *Host.key_names(),
     *Crossing.key_names(),
     "snat",
+    "networks",
+    "except",
     "<<",
     "app",
     "gateway",

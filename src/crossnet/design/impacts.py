@@ -34,7 +34,7 @@ class Impact:
 
 def passage_impacts(passage: Passage) -> Iterator[Impact]:
     name = f"crossing {passage.crossing.name}"
-    to = ", ".join(show_network(network) for network in passage.destinations)
+    to = passage.crossing.shown(passage.family)
     allow = passage.crossing.allow
     traffic = "any traffic" if allow is None else ", ".join(str(entry) for entry in allow)
     clients = _clients(passage)

@@ -68,7 +68,7 @@ class Passage:
         if len(self.clients) > 4:
             clients += f" and {len(self.clients) - 4} more"
         via = ", ".join(str(next_hop) for next_hop in self.next_hops)
-        to = ", ".join(show_network(network) for network in self.destinations)
+        to = self.crossing.shown(self.family)
         return (
             f"crossing {self.crossing.name}: {clients} → {self.gateway} {self.ingress} {via}"
             f" ⇒ {self.egress}, source {self.source_text} → {to}"

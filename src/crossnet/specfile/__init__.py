@@ -100,7 +100,7 @@ def _crossing(name: str, draft: schema.Crossing) -> spec.Crossing:
         name=name,
         clients=draft.clients,
         via=draft.via,
-        to=draft.to,
+        to=schema.destinations(draft),
         allow=schema.permitted(draft),
         translate=spec.Translate.SNAT if isinstance(translate, schema.SnatTo) else translate,
         snat_address=translate.snat if isinstance(translate, schema.SnatTo) else None,
@@ -111,4 +111,5 @@ def _crossing(name: str, draft: schema.Crossing) -> spec.Crossing:
         persist=draft.persist,
         fence=draft.fence,
         probes=draft.probe,
+        excepted=schema.excepted(draft),
     )

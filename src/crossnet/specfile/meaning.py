@@ -16,9 +16,9 @@ from crossnet.values import (
     contains,
     family_of,
     host_network,
-    overlap,
     show_network,
     why_nowhere,
+    without,
 )
 
 _Remark = tuple[Path, str]  # where in the crossing, what is wrong
@@ -65,10 +65,14 @@ def _no_host(name: str, hosts: _Hosts) -> str:
 
 
 def _addresses_are_of_hosts(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_Remark]:
-    for key, networks in (("from", crossing.clients), ("to", crossing.to)):
+    sides: tuple[tuple[Path, Sequence[str | Network], str], ...] = (
+        (("from",), crossing.clients, "client"),
+        (_to(crossing), schema.named(crossing), "destination"),
+    )
+    for path, networks, side in sides:
         for index, network in enumerate(networks):
             if not isinstance(network, str) and (what := why_nowhere(network)):
-                yield (key, index), f"{_show(network)} is {what}: no {_SIDES[key]}"
+                yield (*path, index), f"{_show(network)} is {what}: no {side}"
     for index, probe in enumerate(crossing.probe):
         if what := why_nowhere(host_network(probe.destination)):
             yield ("probe", index), f"{probe.destination} is {what}: no destination"
@@ -86,30 +90,37 @@ def _addresses_are_of_hosts(crossing: schema.Crossing, _hosts: _Hosts) -> Iterat
             yield path, f"{address} is {what}: no address of a gateway"
 
 
-_SIDES = {"from": "client", "to": "destination"}
+def _to(crossing: schema.Crossing) -> Path:
+    """Where the networks of `to` stand."""
+    return ("to", "networks") if isinstance(crossing.to, schema.Excepting) else ("to",)
 
 
 def _nothing_twice(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_Remark]:
-    yield from _repeated("from", crossing.clients)
-    yield from _repeated("to", crossing.to)
-    yield from _repeated("allow", crossing.allow)
-    yield from _repeated("probe", crossing.probe)
+    yield from _repeated(("from",), crossing.clients)
+    yield from _repeated(_to(crossing), schema.named(crossing))
+    yield from _repeated(_EXCEPT, schema.excepted(crossing))
+    yield from _repeated(("allow",), crossing.allow)
+    yield from _repeated(("probe",), crossing.probe)
 
 
-def _repeated(key: str, items: Sequence[_Item]) -> Iterator[_Remark]:
+_EXCEPT = ("to", "except")
+
+
+def _repeated(path: Path, items: Sequence[_Item]) -> Iterator[_Remark]:
     seen: set[_Item] = set()
     for index, item in enumerate(items):
         if item in seen:
-            yield (key, index), f"{_show(item)} is given twice"
+            yield (*path, index), f"{_show(item)} is given twice"
         seen.add(item)
 
 
 def _networks_are_apart(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_Remark]:
-    yield from _overlapping("from", crossing.clients)
-    yield from _overlapping("to", crossing.to)
+    yield from _overlapping(("from",), crossing.clients)
+    yield from _overlapping(_to(crossing), schema.named(crossing))
+    yield from _overlapping(_EXCEPT, schema.excepted(crossing))
 
 
-def _overlapping(key: str, items: Sequence[str | Network]) -> Iterator[_Remark]:
+def _overlapping(path: Path, items: Sequence[str | Network]) -> Iterator[_Remark]:
     networks = {item for item in items if not isinstance(item, str)}
     lengths = sorted({network.prefixlen for network in networks}, reverse=True)
     for index, inner in enumerate(items):
@@ -117,7 +128,23 @@ def _overlapping(key: str, items: Sequence[str | Network]) -> Iterator[_Remark]:
             continue
         if outer := next((around for around in _around(inner, lengths) if around in networks), None):
             message = f"{_show(inner)} lies in {_show(outer)}, which is in the list as well: remove one"
-            yield (key, index), message
+            yield (*path, index), message
+
+
+def _exceptions_leave_something(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_Remark]:
+    networks = schema.named(crossing)
+    outside = False
+    for index, part in enumerate(schema.excepted(crossing) if networks else ()):
+        if any(contains(network, part) for network in networks):
+            continue
+        outside = True
+        if inner := [_show(network) for network in networks if contains(part, network)]:
+            message = f"{_show(part)} is larger than {listed(inner)} in `networks`: take that out there"
+        else:
+            message = f"{_show(part)} lies in none of `networks` ({listed([*map(_show, networks)])})"
+        yield (*_EXCEPT, index), message
+    if networks and not outside and not schema.destinations(crossing):
+        yield _EXCEPT, "nothing is left of `networks`"
 
 
 def _around(inner: Network, lengths: Sequence[int]) -> Iterator[Network]:
@@ -129,12 +156,14 @@ def _around(inner: Network, lengths: Sequence[int]) -> Iterator[Network]:
 
 
 def _destinations_are_elsewhere(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_Remark]:
-    for index, network in enumerate(crossing.to):
+    """That a larger network holds a client is told by the hosts: its own routes may be the longer ones."""
+    gone = schema.excepted(crossing)
+    for index, network in enumerate(schema.named(crossing)):
         for client in _unmanaged(crossing):
-            if overlap(network, client):
+            if contains(client, network) and without([network], gone):
                 yield (
-                    ("to", index),
-                    f"{_show(network)} overlaps the client {_show(client)}: it cannot be on both sides",
+                    (*_to(crossing), index),
+                    f"{_show(network)} lies in the client {_show(client)}: it cannot be on both sides",
                 )
 
 
@@ -156,16 +185,12 @@ def _next_hop_fits(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_Remar
         return
     if other := _other_family(address, crossing):
         yield ("next-hop",), f"{address} is {family_of(address).label}, but {other}"
-    for network in crossing.to:
-        if contains(network, address):
-            yield (
-                ("next-hop",),
-                f"{address} lies in the destination {_show(network)}: it must be on the clients' side",
-            )
+    if any(network == host_network(address) for network in schema.named(crossing)):
+        yield ("next-hop",), f"{address} is a destination: it must be on the clients' side"
 
 
 def _other_family(value: Address | Network, crossing: schema.Crossing) -> str | None:
-    families = {family_of(network) for network in crossing.to}
+    families = {family_of(network) for network in schema.named(crossing)}
     if not families or family_of(value) in families:
         return None
     return f"`to` has only {families.pop().label}"
@@ -174,9 +199,12 @@ def _other_family(value: Address | Network, crossing: schema.Crossing) -> str | 
 def _probes_can_pass(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_Remark]:
     allow = schema.permitted(crossing)
     for index, probe in enumerate(crossing.probe):
-        if crossing.to and not any(contains(network, probe.destination) for network in crossing.to):
-            destinations = listed([_show(network) for network in crossing.to])
-            yield ("probe", index), f"{probe.destination} does not lie in `to` ({destinations})"
+        target, named = probe.destination, schema.named(crossing)
+        if named and not any(contains(network, target) for network in named):
+            yield ("probe", index), f"{target} does not lie in `to` ({listed([*map(_show, named)])})"
+        for part in schema.excepted(crossing):
+            if contains(part, target):
+                yield ("probe", index), f"{target} lies in {_show(part)}, which `to` excepts"
         if allow is not None and not any(_permits(traffic, probe) for traffic in allow):
             entries = listed([str(traffic) for traffic in allow])
             yield ("probe", index), f"{probe} is not permitted by `allow` ({entries})"
@@ -218,6 +246,7 @@ _RULES: tuple[Callable[[schema.Crossing, _Hosts], Iterator[_Remark]], ...] = (
     _addresses_are_of_hosts,
     _nothing_twice,
     _networks_are_apart,
+    _exceptions_leave_something,
     _destinations_are_elsewhere,
     _clients_speak_the_destinations_family,
     _snat_address_fits,

@@ -14,7 +14,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    TypeAdapter,
+)
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
@@ -268,6 +275,45 @@ class _WordOrSnatTo:
         return {"oneOf": [self.word.__get_pydantic_json_schema__(core, handler), handler(core)]}
 
 
+_DESTINATION = "a network such as 10.0.44.0/24"
+_Networks = Annotated[
+    tuple[Annotated[Network, _Text(_DESTINATION, _NETWORK, values.network)], ...], _OneOrList(_DESTINATION)
+]
+
+
+class Excepting(_Model):
+    """`to: {networks: [10.0.0.0/8], except: [10.0.5.0/24]}`."""
+
+    model_config = ConfigDict(json_schema_extra={"required": ["networks", "except"]})
+    required = ("networks", "except")
+
+    networks: _Networks = Field((), description="The networks or addresses that the clients reach.")
+    excepted: _Networks = Field(
+        (),
+        alias="except",
+        description="Parts of these that the clients go on to reach as they do without it.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _NetworksOrExcepting:
+    """Annotation: networks, or a mapping that excepts some."""
+
+    networks: ClassVar[TypeAdapter[tuple[Network, ...]]] = TypeAdapter(_Networks)
+
+    def __get_pydantic_core_schema__(self, _source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def read(value: object, excepting: core_schema.ValidatorFunctionWrapHandler) -> object:
+            mapped = isinstance(value, dict) and value
+            return excepting(value) if mapped else self.networks.validate_python(value)
+
+        return core_schema.no_info_wrap_validator_function(read, handler(Excepting))
+
+    def __get_pydantic_json_schema__(
+        self, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"oneOf": [*self.networks.json_schema()["oneOf"], handler(core)]}
+
+
 def _any_stands_alone(schema: dict[str, Any]) -> None:
     traffic = {"type": "string", "pattern": f"^{_TRAFFIC}$"}
     schema["oneOf"][1]["items"] = traffic
@@ -290,10 +336,9 @@ class Crossing(_Model):
     via: Annotated[str, _Text("the name of a host", _HOST, _host_name)] = Field(
         "", description="The host that stands in both networks: the gateway."
     )
-    to: Annotated[
-        tuple[Annotated[Network, _Text("a network such as 10.0.44.0/24", _NETWORK, values.network)], ...],
-        _OneOrList("a network such as 10.0.44.0/24"),
-    ] = Field((), description="The networks or addresses that the clients reach.")
+    to: Annotated[tuple[Network, ...] | Excepting, _NetworksOrExcepting()] = Field(
+        (), description="The networks or addresses that the clients reach."
+    )
     allow: Annotated[
         tuple[
             Annotated[
@@ -367,6 +412,21 @@ class File(_Model):
     ] = Field({}, description="The needs: which clients reach which destinations through which gateway.")
 
 
+def named(crossing: Crossing) -> tuple[Network, ...]:
+    """The networks that `to` names, with those that it excepts."""
+    return crossing.to.networks if isinstance(crossing.to, Excepting) else crossing.to
+
+
+def excepted(crossing: Crossing) -> tuple[Network, ...]:
+    return crossing.to.excepted if isinstance(crossing.to, Excepting) else ()
+
+
+def destinations(crossing: Crossing) -> tuple[Network, ...]:
+    """What the clients reach by the crossing: as it is written where nothing is excepted."""
+    gone = excepted(crossing)
+    return values.without(named(crossing), gone) if gone else named(crossing)
+
+
 def permitted(crossing: Crossing) -> tuple[Traffic, ...] | None:
     """What `allow` permits; None is any traffic."""
     allow = tuple(traffic for traffic in crossing.allow if traffic is not None)
@@ -386,6 +446,8 @@ def model_at(path: Sequence[str | int]) -> type[_Model]:
             return Host
         case ("crossings", _):
             return Crossing
+        case ("crossings", _, "to"):
+            return Excepting
         case _:
             return SnatTo
 

@@ -103,6 +103,9 @@ def _incomplete(root: Node) -> Iterator[Finding]:
         yield from _ways(host, f"host {short(name)}")
     for name, crossing in _named(root, "crossings"):
         yield from _missing(crossing, f"crossing {short(name)}", schema.Crossing)
+        to = crossing.entries.get("to")
+        if to is not None and to.node.entries:
+            yield from _missing(to.node, f"`to` of crossing {short(name)}", schema.Excepting)
 
 
 def _named(root: Node, section: str) -> Iterator[tuple[str, Node]]:
@@ -112,7 +115,9 @@ def _named(root: Node, section: str) -> Iterator[tuple[str, Node]]:
             yield name, entry.node
 
 
-def _missing(node: Node, subject: str, model: type[schema.File | schema.Crossing]) -> Iterator[Finding]:
+def _missing(
+    node: Node, subject: str, model: type[schema.File | schema.Crossing | schema.Excepting]
+) -> Iterator[Finding]:
     missing = [key for key in model.required if key not in _meant(node.entries, model.key_names())]
     if missing:
         yield Finding(node.mark, f"{subject} lacks {listed(missing)}")
