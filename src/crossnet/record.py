@@ -10,7 +10,7 @@ them. What would open the host if it were guessed wrong counts as closed.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -89,8 +89,20 @@ class Record:
         return next((owned for owned in self.owned if owned.identity == identity), None)
 
     def same_as(self, other: Record) -> bool:
-        """Whether both would be written alike: a record keeps of a rule table only which one it is."""
-        return self.to_json() == other.to_json()
+        """Whether both would be written alike, as far as both tell it: 0.1.0 kept no rules of a table."""
+        untold = {owned.identity for owned in self.owned if _is_untold(owned.applied)}
+        return self.to_json() == other._without_rules_of(untold).to_json()
+
+    def _without_rules_of(self, tables: Collection[tuple[str, str]]) -> Record:
+        return replace(
+            self,
+            owned=tuple(
+                replace(owned, applied=replace(owned.applied, is_known=False))
+                if tables and isinstance(owned.applied, RuleTable) and owned.identity in tables
+                else owned
+                for owned in self.owned
+            ),
+        )
 
     def to_json(self) -> bytes:
         document = {
@@ -107,6 +119,10 @@ class Record:
             ],
         }
         return seal(document, indent=1)
+
+
+def _is_untold(resource: Resource) -> bool:
+    return isinstance(resource, RuleTable) and not resource.is_known
 
 
 class _OtherFormat(Exception):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
-from crossnet.facts.question import number, text
+from crossnet.facts.question import number, number_or, text
 from crossnet.netfilter import TABLE_FAMILY, Engine
 from crossnet.netfilter.iptables import (
     check_jump,
@@ -111,6 +111,14 @@ class Jump(Resource):
 
     def encode(self) -> Encoded:
         return {
+            **self.state(),
+            **({} if self.first else {"first": False}),
+            **({} if self.times == 1 else {"times": self.times}),
+        }
+
+    def state(self) -> Encoded:
+        """That it is there: more than that is not put back."""
+        return {
             "engine": str(self.engine),
             "family": int(self.family),
             "chain": self.chain,
@@ -127,4 +135,6 @@ class Jump(Resource):
             Family(number(encoded, "family")),
             chain,
             text(encoded, "command"),
+            first=encoded.get("first", True) is True,
+            times=number_or(encoded, "times", 1),
         )

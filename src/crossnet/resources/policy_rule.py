@@ -9,10 +9,10 @@ from typing import ClassVar, Self
 
 from crossnet.facts import Facts
 from crossnet.facts.policy import NOT_ALL_TOLD, PolicyRule
-from crossnet.facts.question import number, text, text_or
 from crossnet.facts.routes import MAIN, OWN_PROTOCOL
+from crossnet.resources.encoding import decode_fields, encode_fields
 from crossnet.resources.resource import Command, Encoded, Locate, Look, Resource, Step, Test
-from crossnet.values import Family, Network, network
+from crossnet.values import Family, Network
 
 # All rules of one priority, in one spelling: iproute2 3.10 prints double blanks. An `ip` that
 # fails has said nothing of them.
@@ -84,26 +84,18 @@ class PolicyRuleResource(Resource):
         return {
             "family": rule.family.value,
             "priority": rule.priority,
+            "table": rule.table,
             "source": str(rule.source) if rule.source else None,
             "destination": str(rule.destination) if rule.destination else None,
             "iif": rule.iif,
             "origin": rule.origin,
+            **encode_fields(rule),
         }
 
     @classmethod
     def decode(cls, encoded: Encoded) -> Self:
-        source, destination = text_or(encoded, "source", None), text_or(encoded, "destination", None)
-        return cls(
-            PolicyRule(
-                Family(number(encoded, "family")),
-                number(encoded, "priority"),
-                table=MAIN,
-                source=network(source) if source else None,
-                destination=network(destination) if destination else None,
-                iif=text(encoded, "iif"),
-                origin=text(encoded, "origin"),
-            )
-        )
+        """Also one that was written when the table was always main."""
+        return cls(decode_fields(PolicyRule, {"table": MAIN, **encoded}))
 
 
 def words(rule: PolicyRule) -> tuple[str, ...]:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
-from crossnet.facts.question import number, text, text_or
 from crossnet.facts.routes import MAIN, OWN_PROTOCOL, Route
+from crossnet.resources.encoding import decode_fields, encode_fields
 from crossnet.resources.resource import Command, Encoded, Locate, Look, Resource, Step, Test
-from crossnet.values import Family, Network, address, family_of, network
+from crossnet.values import Family, Network, family_of
 
 # ipv6_route: the kernel gives an IPv6 route without a metric 1024 (IP6_RT_PRIO_USER); IPv4's default is 0.
 DEFAULT_METRIC = {Family.V4: 0, Family.V6: 1024}
@@ -135,6 +135,10 @@ class RouteResource(Resource):
         return f"{shown}  (was {_shown(have.route)})" if have and want else shown
 
     def encode(self) -> Encoded:
+        return {**self.state(), **encode_fields(self.route)}
+
+    def state(self) -> Encoded:
+        """What an undo puts back: the way, and nothing that the kernel tells of it at the moment."""
         route = self.route
         return {
             "destination": str(route.destination),
@@ -147,17 +151,7 @@ class RouteResource(Resource):
 
     @classmethod
     def decode(cls, encoded: Encoded) -> Self:
-        via, source = text_or(encoded, "via", None), text_or(encoded, "source", None)
-        return cls(
-            Route(
-                destination=network(text(encoded, "destination")),
-                via=address(via) if via else None,
-                device=text_or(encoded, "device", None),
-                source=address(source) if source else None,
-                protocol=text(encoded, "protocol"),
-                metric=number(encoded, "metric"),
-            )
-        )
+        return cls(decode_fields(Route, encoded))
 
 
 def _way(route: Route) -> tuple[object, ...]:

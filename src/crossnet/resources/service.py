@@ -152,12 +152,17 @@ class Service(Resource):
         return f"{side.unit} {'started  (it does not run)' if have and want else 'enabled at boot'}"
 
     def encode(self) -> Encoded:
+        return {**self.state(), **({} if self.runs else {"runs": False})}
+
+    def state(self) -> Encoded:
+        """Whether it is enabled, and by whom: it is started and stopped with that."""
         return {"unit": self.unit, "stays": self.stays, "wanted_by": list(self.wanted_by)}
 
     @classmethod
     def decode(cls, encoded: Encoded) -> Self:
         wanted_by = texts(encoded["wanted_by"]) if "wanted_by" in encoded else (BOOT,)
-        return cls(text(encoded, "unit"), stays=bool(encoded.get("stays")), wanted_by=wanted_by)
+        runs = encoded.get("runs", True) is True
+        return cls(text(encoded, "unit"), stays=bool(encoded.get("stays")), runs=runs, wanted_by=wanted_by)
 
 
 def _run(script: str, *words: str) -> Command:

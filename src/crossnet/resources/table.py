@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
-from crossnet.facts.question import number, text, texts
+from crossnet.facts.question import mapping, number, text, text_or, texts
 from crossnet.netfilter import TABLE_FAMILY, Accept, Drop, Engine, Table
 from crossnet.netfilter.flows import ending
 from crossnet.netfilter.foreign import Tool
@@ -25,6 +25,7 @@ from crossnet.netfilter.iptables import (
 from crossnet.netfilter.iptables_own import PLACES
 from crossnet.netfilter.nft import remove_table, write_table
 from crossnet.netfilter.own import TABLE
+from crossnet.resources.encoding import decode_fields, encode_fields
 from crossnet.resources.resource import Command, Encoded, Locate, Look, Resource, Step, Test
 from crossnet.values import Family, Network
 
@@ -112,7 +113,8 @@ class RuleTable(Resource):
 
     `summary` is how a plan names the content; `command` is this host's name of the iptables variant, and
     `waits` is whether its iptables-restore can wait for the xtables lock. `made` are the tables of iptables itself
-    (`filter`, `nat`, `mangle`) that were not there before crossnet's chains.
+    (`filter`, `nat`, `mangle`) that were not there before crossnet's chains. `is_known` is false of one of which
+    only a record of 0.1.0 tells: that keeps none of its rules, and `table` is empty.
     """
 
     kind: ClassVar[str] = "table"
@@ -127,6 +129,7 @@ class RuleTable(Resource):
     command: str = field(default="", compare=False)
     waits: bool = field(default=True, compare=False)
     made: tuple[str, ...] = field(default=(), compare=False)
+    is_known: bool = field(default=True, compare=False)
 
     @property
     def key(self) -> str:
@@ -176,7 +179,7 @@ class RuleTable(Resource):
         else:
             tables = firewall.of(self.engine, self.family)
             found = own_table(tables, firewall.ipsets, TABLE_FAMILY[self.family])
-        return replace(self, table=found) if found else None
+        return replace(self, table=found, is_known=True) if found else None
 
     def knowing(self, before: Resource | None, facts: Facts) -> Self:
         if not self.engine.is_iptables:
@@ -255,22 +258,25 @@ class RuleTable(Resource):
         return f"{name}: {side.summary}" if want else name
 
     def encode(self) -> Encoded:
-        """Only which table it is: before crossnet there was none, so there are no rules to put back."""
+        told = {"summary": self.summary, "content": encode_fields(self.table)} if self.is_known else {}
+        return {**self.which, **({"made": list(self.made)} if self.made else {}), **told}
+
+    @property
+    def which(self) -> Encoded:
+        """Only which table it is."""
         return {
             "engine": str(self.engine),
             "family": int(self.family),
             "command": self.command,
             "waits": self.waits,
-            **({"made": list(self.made)} if self.made else {}),
         }
 
     def state(self) -> Encoded:
         """Which table it is, and a digest of its rules; none where they are not as crossnet writes any."""
-        which = replace(self, made=()).encode()
         if self.flaw:
-            return {**which, "rules": None}
+            return {**self.which, "rules": None}
         text = b"".join(step.content for step in type(self).load(None, self))
-        return {**which, "rules": hashlib.sha256(text).hexdigest()}
+        return {**self.which, "rules": hashlib.sha256(text).hexdigest()}
 
     @property
     def flaw(self) -> str:
@@ -286,11 +292,15 @@ class RuleTable(Resource):
         made = texts(encoded["made"]) if "made" in encoded else ()
         if not set(made) <= {place.table for place in PLACES.values()}:
             raise ValueError(f"no tables of iptables that crossnet uses: {made!r}")
+        content = encoded.get("content")
+        nothing = Table(TABLE_FAMILY[family], TABLE, ())
         return cls(
             Engine(text(encoded, "engine")),
             family,
-            Table(TABLE_FAMILY[family], TABLE, ()),
-            command=text(encoded, "command"),
-            waits=bool(encoded["waits"]),
-            made=made,
+            nothing if content is None else decode_fields(Table, mapping(content)),
+            text_or(encoded, "summary", ""),
+            text(encoded, "command"),
+            bool(encoded["waits"]),
+            made,
+            is_known=content is not None,
         )

@@ -101,7 +101,8 @@ def _side(resource: Resource | None) -> Any:
     if isinstance(resource, RuleTable):
         table, text = resource.table, iptables_text
         return {
-            **resource.encode(),
+            **resource.which,
+            **({"made": list(resource.made)} if resource.made else {}),
             "chains": {
                 chain.name: [
                     text(rule) if resource.engine.is_iptables else nft_text(table.family, rule)
