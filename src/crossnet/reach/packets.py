@@ -74,14 +74,18 @@ _NOW = (Field.SOURCE6, Field.DESTINATION6, Field.SOURCE_PORT, Field.DESTINATION_
 _FIRST = (Field.CT_SOURCE6, Field.CT_DESTINATION6, Field.CT_SOURCE_PORT, Field.CT_DESTINATION_PORT)
 
 _TURNED = {
+    Field.SOURCE4: Field.DESTINATION4,
+    Field.DESTINATION4: Field.SOURCE4,
     Field.SOURCE6: Field.DESTINATION6,
     Field.DESTINATION6: Field.SOURCE6,
     Field.SOURCE_PORT: Field.DESTINATION_PORT,
     Field.DESTINATION_PORT: Field.SOURCE_PORT,
 }
 
-# The nodes that a question may have: 32 million of them are about a gigabyte, touched only as they are used.
+# The nodes that questions may have: 32 million of them are about a gigabyte, touched only as they are used.
 _NODES, _CACHE = 32_000_000, 1 << 18
+# What questions before left behind is worth less than its memory when there are more nodes than this: some 10 MB.
+_LEFT = 300_000
 
 
 def address_field(field: Field, family: Family) -> Field:
@@ -89,25 +93,75 @@ def address_field(field: Field, family: Family) -> Field:
     return Field(f"{field.value[:-1]}{family.value}")
 
 
-class Space:
-    """Everything that one question asks about; sets of different spaces have nothing to do with each other."""
+class _Diagrams:
+    """The variables of all fields, and the sets that each question needs: made for the first, found by the next."""
 
     def __init__(self) -> None:
         from oxidd.bcdd import BCDDManager, BCDDSubstitution  # with its library it takes a while to load
 
-        self._substitution = BCDDSubstitution
-        self._manager = BCDDManager(_NODES, _CACHE, 1)
-        self.all: Packets = self._manager.true()
-        self.none: Packets = self._manager.false()
+        self.substitution = BCDDSubstitution
+        self.manager = BCDDManager(_NODES, _CACHE, 1)
+        self.all: Packets = self.manager.true()
+        self.none: Packets = self.manager.false()
         bits: dict[Field, list[Packets]] = {field: [] for field in _WIDTH}
-        for fields, width in _ORDER:
-            for _ in range(width):
-                for field in fields:
-                    (number,) = self._manager.add_vars(1)
-                    bits[field].append(self._manager.var(number))
-        self._request = self._bits = _with_shared(bits)
-        self._bytes: dict[tuple[Field, int, int], Packets] = {}
-        self._cubes: dict[tuple[Field, ...], Packets] = {}
+        several = [fields for fields, width in _ORDER for _ in range(width)]
+        numbers = iter(self.manager.add_vars(sum(map(len, several))))
+        for field in (field for fields in several for field in fields):
+            bits[field].append(self.manager.var(next(numbers)))
+        shared = {field: bits[other][: 32 if field in _NARROW else None] for field, other in _SAME.items()}
+        self.bits = {**bits, **shared}
+        self.bytes: dict[tuple[Field, int, int], Packets] = {}
+        self.cubes: dict[tuple[Field, ...], Packets] = {}
+        self.same: dict[tuple[Field, Field], Packets] = {}
+
+    def cube(self, fields: tuple[Field, ...]) -> Packets:
+        """All bits of the fields, for `exists`."""
+        if fields not in self.cubes:
+            bits = {bit.node_level() or 0: bit for field in fields for bit in self.bits[field]}
+            found = self.all
+            for level in sorted(bits, reverse=True):  # on top of all that is there a bit costs nothing
+                found &= bits[level]
+            self.cubes[fields] = found
+        return self.cubes[fields]
+
+    def byte(self, field: Field, begin: int, end: int, value: int) -> Packets:
+        """Those whose bits from `begin` to before `end` are these."""
+        key = field, begin * 256 + end, value
+        if key not in self.bytes:
+            found = self.all
+            for index in reversed(range(begin, end)):
+                bit = self.bits[field][index]
+                found &= bit if value >> (end - 1 - index) & 1 else ~bit
+            self.bytes[key] = found
+        return self.bytes[key]
+
+    def equal(self, one: Field, other: Field) -> Packets:
+        """Those that have the same in both fields."""
+        if (one, other) not in self.same:
+            found = self.all
+            for bit, same in zip(reversed(self.bits[one]), reversed(self.bits[other]), strict=True):
+                found &= bit.equiv(same)
+            self.same[one, other] = found
+        return self.same[one, other]
+
+
+_diagrams: list[_Diagrams] = []
+
+
+def _shared_diagrams() -> _Diagrams:
+    if not _diagrams or _diagrams[0].manager.approx_num_inner_nodes() > _LEFT:
+        _diagrams[:] = [_Diagrams()]  # those of before go with the last space that has them
+    return _diagrams[0]
+
+
+class Space:
+    """Everything that one question asks about; sets of different spaces have nothing to do with each other."""
+
+    def __init__(self) -> None:
+        self._diagrams = diagrams = _shared_diagrams()
+        self.all, self.none = diagrams.all, diagrams.none
+        self._bits = diagrams.bits
+        self._turned: Mapping[Field, Field] = {}
         self._made: dict[tuple[Field, Values], Packets] = {}
         self._present: dict[tuple[Field, bool], Packets] = {}
         self._interfaces: dict[str, int] = {"": 0}
@@ -122,8 +176,9 @@ class Space:
         A set is the same set in both, so a request's set is that of its answers without any work.
         """
         turned = copy(self)
-        turned._bits = _with_shared({field: self._bits[_TURNED.get(field, field)] for field in _WIDTH})
-        turned._bytes, turned._cubes, turned._made, turned._present = {}, {}, {}, {}
+        turned._turned = {} if self._turned else _TURNED
+        turned._bits = {field: self._bits[_TURNED.get(field, field)] for field in self._bits}
+        turned._made, turned._present = {}, {}
         return turned
 
     # ---- sets by what a field says ------------------------------------------------------------------
@@ -143,7 +198,7 @@ class Space:
         """Those whose field is this number."""
         if field is Field.FAMILY:
             return ~self._bits[field][0] if value == 4 else self._bits[field][0]
-        return self._tail(field, 0, value)
+        return self._part(field, 0, len(self._bits[field]), value)
 
     def interfaces(self, field: Field, names: Iterable[str]) -> Packets:
         """Those whose interface is one of these; the empty name is no interface."""
@@ -153,13 +208,8 @@ class Space:
     def network(self, field: Field, network: Network) -> Packets:
         """Those whose address lies in the network, of its family."""
         family = Family(network.version)
-        width, bits = network.max_prefixlen, self._bits[address_field(field, family)]
-        found = self.all
-        number = int(network.network_address)
-        for index in reversed(range(network.prefixlen)):
-            bit = bits[index]
-            found &= bit if number >> (width - 1 - index) & 1 else ~bit
-        return found & self.family(family)
+        field, number = address_field(field, family), int(network.network_address)
+        return self._part(field, 0, network.prefixlen, number) & self.family(family)
 
     def address(self, field: Field, address: Address) -> Packets:
         family = Family(address.version)
@@ -283,15 +333,17 @@ class Space:
 
     def rewritten(self, packets: Packets, field: Field, mask: int, value: int) -> Packets:
         """The same packets after (field AND NOT mask) XOR value."""
-        width = len(self._bits[field])
-        for index, bit in enumerate(self._bits[field]):
+        bits, width = self._bits[field], len(self._bits[field])
+        given = self.all
+        for index in reversed(range(width)):
             place = 1 << (width - 1 - index)
             if mask & place:
-                packets = packets.exists(bit) & (bit if value & place else ~bit)
+                given &= bits[index] if value & place else ~bits[index]
             elif value & place:
+                bit = bits[index]
                 high, low = (packets & bit).exists(bit), (packets & ~bit).exists(bit)
                 packets = bit.ite(low, high)
-        return packets
+        return self.blurred(packets, field, mask) & given
 
     def blurred(self, packets: Packets, field: Field, mask: int) -> Packets:
         """The same packets, with anything in the bits of the mask."""
@@ -311,14 +363,10 @@ class Space:
     def tied(self, packets: Packets) -> Packets:
         """The same packets, of which connection tracking remembers the addresses and ports that they have now."""
         first = self.without(packets, *_FIRST)
-        ports = self.every(map(self._same, _NOW[2:], _FIRST[2:]))
-        six = self.every(map(self._same, _NOW[:2], _FIRST[:2]))
-        four = self.every(map(self._same, map(_v4, _NOW[:2]), map(_v4, _FIRST[:2])))
+        ports = self.every(map(self._diagrams.equal, _NOW[2:], _FIRST[2:]))
+        six = self.every(map(self._diagrams.equal, _NOW[:2], _FIRST[:2]))
+        four = self.every(map(self._diagrams.equal, map(_v4, _NOW[:2]), map(_v4, _FIRST[:2])))
         return first & ports & self.ipv4.ite(four, six)
-
-    def _same(self, one: Field, other: Field) -> Packets:
-        pairs = zip(reversed(self._request[one]), reversed(self._request[other]), strict=True)
-        return self.every(bit.equiv(same) for bit, same in pairs)
 
     def as_first(self, packets: Packets) -> Packets:
         """What connection tracking remembers of these packets, as the packets that it remembers."""
@@ -333,13 +381,12 @@ class Space:
 
         `field` is the side of the packet as this space sees it; the request's source is the answer's destination.
         """
-        of_source = self._bits[field] is self._request[Field.SOURCE6]
+        of_source = self._bits[field] is self._diagrams.bits[Field.SOURCE6]
         sides = (0, 2) if of_source else (1, 3)
         now, first = [_NOW[side] for side in sides], [_FIRST[side] for side in sides]
-        ports = self._same(now[1], first[1])
-        six, four = self._same(now[0], first[0]), self._same(_v4(now[0]), _v4(first[0]))
-        cut = [bit for side in now for bit in reversed(self._request[side])]
-        return packets.exists(self.every(cut)) & ports & self.ipv4.ite(four, six)
+        ports = self._diagrams.equal(now[1], first[1])
+        six, four = self._diagrams.equal(now[0], first[0]), self._diagrams.equal(_v4(now[0]), _v4(first[0]))
+        return packets.exists(self._diagrams.cube((now[0], now[1]))) & ports & self.ipv4.ite(four, six)
 
     def aged(self, packets: Packets) -> Packets:
         """The same packets with a time to live that is one less."""
@@ -359,9 +406,9 @@ class Space:
         pairs = [
             (bit.node_var(), to)
             for field, other in names.items()
-            for bit, to in zip(self._request[field], self._request[other], strict=True)
+            for bit, to in zip(self._diagrams.bits[field], self._diagrams.bits[other], strict=True)
         ]
-        substitution = self._substitution((number, to) for number, to in pairs if number is not None)
+        substitution = self._diagrams.substitution((number, to) for number, to in pairs if number is not None)
         return packets.substitute(substitution)
 
     # ---- what a set says ----------------------------------------------------------------------------
@@ -422,30 +469,18 @@ class Space:
     def _interface(self, name: str) -> int:
         return self._interfaces.setdefault(name, len(self._interfaces))
 
-    def _cube(self, fields: tuple[Field, ...]) -> Packets:
-        if fields not in self._cubes:
-            self._cubes[fields] = self.every(bit for field in fields for bit in reversed(self._bits[field]))
-        return self._cubes[fields]
+    def _cube(self, fields: Iterable[Field]) -> Packets:
+        return self._diagrams.cube(tuple(self._turned.get(field, field) for field in fields))
 
-    def _tail(self, field: Field, index: int, value: int) -> Packets:
-        """Those whose bits from `index` on are those of the value."""
-        width = len(self._bits[field])
-        found, end = self.all, width
-        while end > index:
-            begin = max(index, end - 8 if end % 8 == 0 else end // 8 * 8)
-            part = value >> (width - end) & ((1 << (end - begin)) - 1)
-            found, end = self._byte(field, begin, end, part) & found, begin
+    def _part(self, field: Field, begin: int, end: int, value: int) -> Packets:
+        """Those whose bits from `begin` to before `end` are those of the value."""
+        width, now = len(self._bits[field]), self._turned.get(field, field)
+        found = self.all
+        while end > begin:
+            first = max(begin, (end - 1) // 8 * 8)
+            part = value >> (width - end) & ((1 << (end - first)) - 1)
+            found, end = self._diagrams.byte(now, first, end, part) & found, first
         return found
-
-    def _byte(self, field: Field, begin: int, end: int, value: int) -> Packets:
-        key = field, begin * 256 + end, value
-        if key not in self._bytes:
-            found = self.all
-            for index in reversed(range(begin, end)):
-                bit = self._bits[field][index]
-                found &= bit if value >> (end - 1 - index) & 1 else ~bit
-            self._bytes[key] = found
-        return self._bytes[key]
 
     def _ranges(self, field: Field, ranges: Sequence[tuple[int, int]]) -> Packets:
         """Those whose field is in one of the sorted, disjoint ranges."""
@@ -463,17 +498,12 @@ class Space:
             if firsts[at] <= begin and lasts[at] >= end:
                 return self.all
             if firsts[at] == lasts[at] and (at + 1 == len(firsts) or firsts[at + 1] > end):
-                return self._tail(field, index, firsts[at])
+                return self._part(field, index, width, firsts[at])
             half = begin + (1 << (width - index - 1))
             low, high = build(index + 1, begin), build(index + 1, half)
             return low if low == high else bits[index].ite(high, low)
 
         return build(0, 0)
-
-
-def _with_shared(bits: Mapping[Field, list[Packets]]) -> dict[Field, list[Packets]]:
-    shared = {field: bits[other][: 32 if field in _NARROW else None] for field, other in _SAME.items()}
-    return {**bits, **shared}
 
 
 def _v4(field: Field) -> Field:

@@ -44,7 +44,12 @@ def line(content: Mapping[str, Any]) -> str:
 
 
 def _harmless(text: str) -> str:
-    return "".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
+    lines = text.split("\n")
+    return "\n".join(each if each.isprintable() else "".join(map(_printable, each)) for each in lines)
+
+
+def _printable(one: str) -> str:
+    return one if one.isprintable() else json.dumps(one)[1:-1]
 
 
 def plan_data(plan: Plan) -> dict[str, Any]:
