@@ -27,6 +27,7 @@ LEVELS = (
     {"site"},
     {"design"},
     {"planning"},
+    {"opening"},
     {"verification"},
     {"transaction"},
     {"exposure"},

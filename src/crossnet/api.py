@@ -23,6 +23,7 @@ from crossnet.health import (
     unreached,
     without,
 )
+from crossnet.opening import told_opening
 from crossnet.planning import Plan, make_plan, make_undo_plan
 from crossnet.record import TRANSACTION, VERIFIED, read_record
 from crossnet.site import Site, reach
@@ -82,7 +83,7 @@ def plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
     Locked when a transaction is under way or was not finished: its traces are no state to plan from.
     """
     _closed(facts)
-    return _passing(make_plan(spec, facts))
+    return told_opening(_passing(make_plan(spec, facts)), facts)
 
 
 def _passing(made: Plan) -> Plan:
@@ -203,7 +204,7 @@ async def plan_undo(spec: Spec, *, watch: Watcher = nobody) -> UndoPlan:
     facts = await observe(spec, watch=watch)
     left = _unfinished(facts)
     _abandoned(left)
-    return UndoPlan(make_undo_plan(spec, facts), left)
+    return UndoPlan(told_opening(make_undo_plan(spec, facts), facts), left)
 
 
 def _unfinished(facts: Mapping[str, Facts]) -> dict[str, Journal]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from crossnet.design import Choice, Design, Impact, Passage, design
+from crossnet.design.flows import FlowChange
 from crossnet.design.management import far_side_first, impacts, management_paths, touches
 from crossnet.errors import PlanRefused, Refusal
 from crossnet.facts import Facts, Lookup
@@ -52,7 +53,7 @@ class Plan:
     the far side first. `guard_order` has all hosts in groups, the far side first: a host is reached through
     hosts of later groups only, so its guard has to be shorter than theirs. `asked` is what the hosts' kernels were
     asked for it: whoever looks at the hosts again asks it with all the rest. `stopped` says of which crossings nothing
-    would pass when it is applied, and why.
+    would pass when it is applied, and why. `opening` is what it opens and closes, where somebody is to be told.
     """
 
     spec: Spec
@@ -64,6 +65,7 @@ class Plan:
     guard_order: tuple[tuple[str, ...], ...] = ()
     asked: Mapping[str, tuple[Lookup, ...]] = field(default_factory=dict)
     stopped: tuple[Refusal, ...] = ()
+    opening: tuple[FlowChange, ...] = ()
 
     @property
     def tables(self) -> tuple[tuple[str, RuleTable], ...]:

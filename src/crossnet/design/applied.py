@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from crossnet.facts import Facts
@@ -25,19 +25,12 @@ def as_applied(facts: Facts, wanted: Iterable[Resource], by_kernel: Iterable[Rou
     routes = list(by_kernel)
     for owned in gone:
         if isinstance(owned.original, Sysctl):
-            settings[owned.original.name] = owned.original.value
+            settings |= _set(owned.original, settings)
         elif isinstance(owned.original, RouteResource):
             routes.append(owned.original.route)
-    for item in (item for item in live if isinstance(item, Sysctl)):
-        if item.name in FORWARDING.values() and settings.get(item.name) == "0":
-            # Switching it on switches it on for every interface (net/ipv4/devinet.c).
-            stem = item.name.split(".")[1]
-            settings |= {
-                name: "1"
-                for name in settings
-                if name.startswith(f"net.{stem}.conf.") and name.endswith(".forwarding")
-            }
-        settings[item.name] = item.value
+    for item in live:
+        if isinstance(item, Sysctl):
+            settings |= _set(item, settings)
     tables = [(item.engine, item.table) for item in live if isinstance(item, RuleTable)]
     routes += [item.route for item in live if isinstance(item, RouteResource)]
     rules = [item.rule for item in live if isinstance(item, PolicyRuleResource)]
@@ -56,6 +49,17 @@ def as_applied(facts: Facts, wanted: Iterable[Resource], by_kernel: Iterable[Rou
         policy_rules=tuple(sorted(dict.fromkeys((*others, *rules)), key=lambda rule: rule.priority)),
         firewall=replace(facts.firewall, foreign=with_own(facts.firewall.foreign, tables)),
     )
+
+
+def _set(item: Sysctl, settings: Mapping[str, str]) -> dict[str, str]:
+    """What changes with a setting: forwarding for all is forwarding on each interface (net/ipv4/devinet.c)."""
+    if item.name not in FORWARDING.values() or settings.get(item.name) == item.value:
+        return {item.name: item.value}
+    stem = item.name.split(".")[1]
+    every = (
+        name for name in settings if name.startswith(f"net.{stem}.conf.") and name.endswith(".forwarding")
+    )
+    return {**dict.fromkeys(every, item.value), item.name: item.value}
 
 
 def _place(route: Route) -> tuple[object, ...]:

@@ -430,6 +430,27 @@ class Space:
             waiting.append((index + 1, number * 2, rest & ~bit))
         return found
 
+    def ranges_of(self, packets: Packets, field: Field, most: int) -> tuple[tuple[int, int], ...]:
+        """Every number that the field has in the set, as sorted ranges: one more than `most` where there are more."""
+        bits = self._bits[field]
+        wider = next(other for other in _WIDTH if self._shares(other, field))
+        rest = self.only(packets, wider).exists(self.every(self._bits[wider][len(bits) :]))
+        found: list[tuple[int, int]] = []
+        waiting = [(0, 0, rest)]
+        while waiting and len(found) <= most:
+            index, number, rest = waiting.pop()
+            if rest == self.all:
+                width = len(bits) - index
+                first, last = number << width, (number + 1 << width) - 1
+                if found and found[-1][1] + 1 == first:
+                    first = found.pop()[0]
+                found.append((first, last))
+            elif rest.satisfiable():
+                bit = bits[index]
+                waiting.append((index + 1, number * 2 + 1, (rest & bit).exists(bit)))
+                waiting.append((index + 1, number * 2, (rest & ~bit).exists(bit)))
+        return tuple(found)
+
     def common(self, packets: Packets, field: Field) -> tuple[int, int]:
         """The leading bits that the field has in every packet of the set: their number, and how many they are."""
         number = length = 0

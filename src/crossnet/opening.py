@@ -1,0 +1,318 @@
+"""What a plan opens and what it closes: the flows that pass the hosts as it makes them, against those that pass today.
+
+Of crossnet's own rules that is exact: a crossing is a product of clients, destinations and traffic. What a gateway
+forwards besides, because it forwards for everybody, `reach` tells from the rules and routes of others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import groupby
+from types import MappingProxyType
+
+from crossnet.design import then
+from crossnet.design.admitted import Admitted, admitted
+from crossnet.design.flows import (
+    ANY,
+    Effect,
+    FlowChange,
+    Flows,
+    Span,
+    addresses,
+    as_allow,
+    difference,
+    merged,
+    networks,
+    traffic_words,
+)
+from crossnet.facts import Facts
+from crossnet.facts.routes import MAIN
+from crossnet.facts.sysctls import FORWARDING, interface_setting
+from crossnet.planning import HostPlan, Plan
+from crossnet.resources import Jump, Resource, RouteResource, RuleTable
+from crossnet.values import Address, Family, Network, host_network, show_network
+
+# So many interfaces of a gateway are looked at one by one where it begins or ends to forward for everybody.
+MOST_INTERFACES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """The hosts before the plan, or after it.
+
+    `unrouted` are clients without a route through the gateway that crossnet gives or gave them, and to where.
+    """
+
+    facts: Mapping[str, Facts]
+    rules: Mapping[tuple[str, Family], Admitted]
+    unrouted: tuple[tuple[Family, Span, Span], ...]
+
+    def forwards(self, host: str, family: Family, ingress: str) -> bool:
+        settings = self.facts[host].sysctls
+        whole = settings.get(FORWARDING[family], "0")
+        own = settings.get(interface_setting(family, ingress, "forwarding"), whole)
+        return (own if family is Family.V4 else whole) != "0"
+
+    def stands(self, host: str, family: Family) -> Admitted:
+        return self.rules.get((host, family), Admitted())
+
+    def forwards_for_all(self, host: str, family: Family, ingress: str) -> bool:
+        return self.forwards(host, family, ingress) and not self.stands(host, family).fenced
+
+    def flows(self) -> tuple[Flows, ...]:
+        """What crossnet's own rules let pass."""
+        found = (each for own in self.rules.values() for each in own.flows)
+        return self.routed(each for each in found if self.forwards(each.gateway, each.family, each.ingress))
+
+    def routed(self, flows: Iterable[Flows]) -> tuple[Flows, ...]:
+        """Without those of clients that lack a route for them."""
+        found = tuple(flows)
+        for family, sources, destinations in self.unrouted:
+            ways = {each.way: each for each in found if each.family is family}
+            lacking = [
+                replace(one, sources=sources, destinations=destinations, traffic=ANY) for one in ways.values()
+            ]
+            found = difference(found, lacking)
+        return found
+
+    def carries(self, host: str, family: Family) -> frozenset[str]:
+        """The bridges whose frames meet the rules, and pass crossnet's."""
+        own = self.stands(host, family)
+        bridges = frozenset(self.facts[host].bridges_filtered(family))
+        return bridges & own.bridges if own.fenced else bridges
+
+
+def told_opening(plan: Plan, facts: Mapping[str, Facts]) -> Plan:
+    """The plan, with what it opens and closes."""
+    return replace(plan, opening=tuple(dict.fromkeys(opening(plan, facts))))
+
+
+def opening(plan: Plan, facts: Mapping[str, Facts]) -> tuple[FlowChange, ...]:
+    """What a plan opens, closes and leaves; nothing of a plan that changes nothing."""
+    if not plan.changes:
+        return ()
+    made = {host.host: _made(host) for host in plan.hosts}
+    gateways = {
+        item.address for name in _gateways(plan) for link in facts[name].links for item in link.addresses
+    }
+    found = {host.host: _found(host, facts[host.host]) for host in plan.hosts}
+    applied = then(plan.passages, facts, made)
+    before = _Side(facts, _rules(facts, found), tuple(_unrouted(plan, facts, gateways)))
+    after = _Side(applied, _rules(facts, made), tuple(_unrouted(plan, applied, gateways)))
+    return (*_of_crossings(plan, before, after), *_of_others(before, after))
+
+
+def _gateways(plan: Plan) -> Iterator[str]:
+    for host in plan.hosts:
+        if any(isinstance(owned.applied, RuleTable) for owned in (*host.before.owned, *host.after.owned)):
+            yield host.host
+
+
+def _made(host: HostPlan) -> tuple[Resource, ...]:
+    """What is there of crossnet when the plan is applied."""
+    return (*host.adopted, *(owned.applied for owned in host.after.owned))
+
+
+def _found(host: HostPlan, facts: Facts) -> tuple[Resource, ...]:
+    """What is there of crossnet's rules today."""
+    rules = (owned.applied for owned in host.before.owned if isinstance(owned.applied, RuleTable | Jump))
+    return tuple(found for each in rules if (found := each.current(facts)) is not None)
+
+
+def _rules(
+    facts: Mapping[str, Facts], resources: Mapping[str, Iterable[Resource]]
+) -> dict[tuple[str, Family], Admitted]:
+    """What crossnet's rules let pass on each gateway: those of iptables only where it enters them."""
+    found: dict[tuple[str, Family], Admitted] = {}
+    for name in facts:
+        here = tuple(resources.get(name, ()))
+        entered = {
+            (each.engine, each.family) for each in here if isinstance(each, Jump) and each.chain == "forward"
+        }
+        for each in here:
+            if isinstance(each, RuleTable) and (
+                not each.engine.is_iptables or (each.engine, each.family) in entered
+            ):
+                found[name, each.family] = admitted(name, each.family, each.table)
+    return found
+
+
+def _unrouted(
+    plan: Plan, facts: Mapping[str, Facts], gateways: set[Address]
+) -> Iterator[tuple[Family, Span, Span]]:
+    """The addresses of clients, and where they have no route to through a gateway, of all that the plan changes."""
+    for host in plan.hosts:
+        ways = [(change.have, change.want) for change in host.changes if change.resource.kind == "route"]
+        concerned = {
+            side.route.destination for way in ways for side in way if isinstance(side, RouteResource)
+        }
+        leading = [
+            route.destination
+            for route in facts[host.host].routes
+            if route.via in gateways and route.table == MAIN
+        ]
+        for family in Family:
+            there = addresses(each for each in leading if each.version == family)
+            lacking = addresses(each for each in concerned if each.version == family) - there
+            if lacking:
+                own = (item.address for link in facts[host.host].links for item in link.of(family))
+                yield family, addresses(map(host_network, own)), lacking
+
+
+# ---- crossings -----------------------------------------------------------------------------------
+
+
+def _of_crossings(plan: Plan, before: _Side, after: _Side) -> Iterator[FlowChange]:
+    old, new = before.flows(), after.flows()
+    anyway, unsure = _anyway(difference(new, old), before)
+    old = (*old, *anyway)
+    still, doubtful = _anyway(difference(old, new), after)
+    new = (*new, *still)
+    hindered = {
+        name for impact in plan.impacts if impact.code == "others-may-drop" for name in impact.crossings
+    }
+    names = _Names(plan, before.facts)
+    for each in merged(difference(new, old)):
+        certain = each.crossing not in hindered and not any(each.both(one) for one in unsure)
+        yield names.told(Effect.OPENS, each, certain=certain)
+    for each in merged(difference(old, new)):
+        yield names.told(Effect.CLOSES, each, certain=not any(each.both(one) for one in doubtful))
+    for was in dict.fromkeys((each.crossing, each.seen_as) for each in old):
+        known = [each for each in old if (each.crossing, each.seen_as) == was]
+        for each in merged(part for one in new for other in known if (part := one.both(other))):
+            yield replace(names.told(Effect.STAYS, each), was=was[0], seen_before=was[1])
+
+
+def _anyway(flows: Iterable[Flows], side: _Side) -> tuple[list[Flows], list[Flows]]:
+    """Those that pass without a crossing too, as the gateway forwards for everybody; and those that perhaps do."""
+    from crossnet.reach.asked import Asked
+    from crossnet.reach.transit import forwards
+
+    passing: list[Flows] = []
+    perhaps: list[Flows] = []
+    for each in side.routed(merged(flows)):
+        if not side.forwards_for_all(each.gateway, each.family, each.ingress):
+            continue
+        asked = Asked(
+            each.gateway,
+            networks(each.destinations, each.family),
+            as_allow(each.traffic, each.family) or (),
+            sources=networks(each.sources, each.family),
+            ingress=each.ingress,
+        )
+        told = forwards(side.facts[each.gateway], asked, each.egress)
+        if told is not False:
+            (passing if told else perhaps).append(replace(each, crossing="", seen_as=()))
+    return passing, perhaps
+
+
+class _Names:
+    """What people call the ends of flows: networks as specs have them, and addresses by the hosts that have them."""
+
+    def __init__(self, plan: Plan, facts: Mapping[str, Facts]) -> None:
+        self._clients = {
+            client.network: str(client) for passage in plan.passages for client in passage.clients
+        }
+        self._to = {to: show_network(to) for passage in plan.passages for to in passage.destinations}
+        own = (
+            (name, item.address)
+            for name, one in facts.items()
+            for link in one.links
+            for item in link.addresses
+        )
+        self._hosts = {host_network(address): f"{name} {address}" for name, address in own}
+
+    def told(self, effect: Effect, flows: Flows, *, certain: bool = True) -> FlowChange:
+        return FlowChange(
+            effect,
+            flows.gateway,
+            flows.family,
+            flows.ingress,
+            flows.egress,
+            _named(flows.sources, flows.family, self._clients, self._hosts),
+            _named(flows.destinations, flows.family, self._to),
+            traffic_words(flows.traffic, flows.family),
+            flows.crossing,
+            flows.seen_as,
+            certain=certain,
+        )
+
+
+def _named(
+    span: Span,
+    family: Family,
+    names: Mapping[Network, str],
+    hosts: Mapping[Network, str] = MappingProxyType({}),
+) -> tuple[str, ...]:
+    """What is named whole in these numbers, the wider first; and the rest, of which single addresses have names too."""
+    known: list[Network] = []
+    mine = sorted((each for each in names if each.version == family), key=lambda each: each.prefixlen)
+    for _, alike in groupby(mine, key=lambda each: each.prefixlen):
+        told = addresses(known)
+        known += [each for each in alike if _holds(span, each) and not _holds(told, each)]
+    left = span - addresses(known)
+    single = [
+        each for each in hosts if each.version == family and left.holds(*2 * (int(each.network_address),))
+    ]
+    if addresses(single) == left:
+        known, left, names = [*known, *single], Span(), {**names, **hosts}
+    wanted = set(known)
+    return (
+        *(name for each, name in names.items() if each in wanted),
+        *map(show_network, networks(left, family)),
+    )
+
+
+def _holds(span: Span, network: Network) -> bool:
+    return span.holds(int(network.network_address), int(network.broadcast_address))
+
+
+# ---- everybody else ------------------------------------------------------------------------------
+
+
+def _of_others(before: _Side, after: _Side) -> Iterator[FlowChange]:
+    for name in before.facts:
+        for family in Family:
+            yield from _transit(name, family, before, after)
+            for effect, some, others in ((Effect.OPENS, after, before), (Effect.CLOSES, before, after)):
+                for bridge in sorted(some.carries(name, family) - others.carries(name, family)):
+                    yield _for_all(effect, name, family, bridge, bridge)
+
+
+def _transit(name: str, family: Family, before: _Side, after: _Side) -> Iterator[FlowChange]:
+    """What it begins or ends to forward for everybody: on one side nothing, on the other what `reach` tells."""
+    links = [link for link in before.facts[name].links if link.name != "lo" and not link.master and link.up]
+    moving = [
+        link.name
+        for link in links
+        if before.forwards_for_all(name, family, link.name) != after.forwards_for_all(name, family, link.name)
+    ]
+    if not moving:
+        return
+    from crossnet.reach.transit import forwarded
+
+    for ingress in moving[:MOST_INTERFACES]:
+        opens = after.forwards_for_all(name, family, ingress)
+        side, effect = (after, Effect.OPENS) if opens else (before, Effect.CLOSES)
+        for each in forwarded(side.facts[name], family, ingress):
+            sources, destinations, traffic = (
+                Span(part) if part is not None else None
+                for part in (each.sources, each.destinations, each.traffic)
+            )
+            yield replace(
+                _for_all(effect, name, family, ingress, each.egress),
+                clients=tuple(map(show_network, networks(sources, family))) if sources else (),
+                to=tuple(map(show_network, networks(destinations, family))) if destinations else (),
+                traffic=traffic_words(traffic or ANY, family),
+                exact=each.exact,
+                certain=each.certain,
+            )
+    for ingress in moving[MOST_INTERFACES:]:
+        opens = after.forwards_for_all(name, family, ingress)
+        effect = Effect.OPENS if opens else Effect.CLOSES
+        yield replace(_for_all(effect, name, family, ingress, ""), exact=False, certain=False)
+
+
+def _for_all(effect: Effect, gateway: str, family: Family, ingress: str, egress: str) -> FlowChange:
+    return FlowChange(effect, gateway, family, ingress, egress, (), (), traffic_words(ANY, family))

@@ -1,0 +1,127 @@
+"""What a host forwards of new flows that come in by an interface, whoever sends them.
+
+It is judged against what its routes lead on: what the same host would forward if it had no rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from crossnet.facts import Facts
+from crossnet.facts.routes import default_network
+from crossnet.netfilter.foreign import Field
+from crossnet.reach.asked import Asked, packets_of
+from crossnet.reach.here import Here
+from crossnet.reach.host import HostWalk
+from crossnet.reach.packets import WITH_PORTS, Packets, Space, address_field
+from crossnet.values import Family
+
+Ranges = tuple[tuple[int, int], ...]
+
+# Of addresses, or of ports, in so many pieces a person reads no more.
+MOST_RANGES = 64
+_PORTS = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """What a host forwards from one interface to another: numbers of addresses, and of protocol * 65536 + port.
+
+    None is what routes lead there, whatever it is. `exact` is whether all packets of these three pass, `certain`
+    whether facts alone tell.
+    """
+
+    ingress: str
+    egress: str
+    sources: Ranges | None = None
+    destinations: Ranges | None = None
+    traffic: Ranges | None = None
+    exact: bool = True
+    certain: bool = True
+
+    @property
+    def is_all(self) -> bool:
+        return self.exact and self.sources is self.destinations is self.traffic is None
+
+
+def forwarded(facts: Facts, family: Family, ingress: str) -> tuple[Forwarded, ...]:
+    """What passes from this interface to each other one, of all that anybody can send there."""
+    everybody = default_network(family)
+    asked = Asked(facts.host, (everybody,), sources=(everybody,), ingress=ingress)
+    space, led, passing = _walked(facts, asked)
+    return tuple(
+        _told(space, family, (ingress, egress), here, led[egress].may if egress in led else space.none)
+        for egress, here in passing.items()
+        if egress not in (ingress, "lo") and here.may.satisfiable()
+    )
+
+
+def forwards(facts: Facts, asked: Asked, egress: str) -> bool | None:
+    """Whether all packets that are asked, and that routes lead there, leave by an interface.
+
+    False also where only some of them do; None where facts alone do not tell.
+    """
+    _, led, passing = _walked(facts, asked)
+    meant, here = led.get(egress), passing.get(egress)
+    if meant is None or here is None or (meant.may & ~here.may).satisfiable():
+        return False
+    return None if (meant.may & ~here.surely).satisfiable() else True
+
+
+@dataclass(frozen=True, slots=True)
+class _Passing:
+    """Packets as they came, of which perhaps each, and surely some, leave by an interface."""
+
+    may: Packets
+    surely: Packets
+
+
+def _walked(facts: Facts, asked: Asked) -> tuple[Space, dict[str, _Passing], dict[str, _Passing]]:
+    """What leaves by each interface: where there are no rules, and with all that there are."""
+    space = Space()
+    packets = packets_of(space, asked)
+    bare = replace(facts, firewall=replace(facts.firewall, foreign=()))
+    return (
+        space,
+        _leaving(bare, space, packets, asked.ingress),
+        _leaving(facts, space, packets, asked.ingress),
+    )
+
+
+def _leaving(facts: Facts, space: Space, packets: Packets, ingress: str) -> dict[str, _Passing]:
+    walk = HostWalk(facts, space)
+    outcome = walk.received(Here.of(packets), ingress)
+    found: dict[str, _Passing] = {}
+    for each in outcome.leaving:
+        may, surely = (
+            walk.tracking.first(part) for part in (each.here.may, each.here.may & each.here.surely)
+        )
+        known = found.get(each.interface, _Passing(space.none, space.none))
+        found[each.interface] = _Passing(known.may | may, known.surely | (surely & ~outcome.stopped))
+    return found
+
+
+def _told(space: Space, family: Family, way: tuple[str, str], here: _Passing, led: Packets) -> Forwarded:
+    source, destination = (address_field(each, family) for each in (Field.SOURCE6, Field.DESTINATION6))
+    parts = [(Field.SOURCE6,), (Field.DESTINATION6,), (Field.PROTOCOL, Field.DESTINATION_PORT)]
+    bounds = [space.only(here.may, *fields) for fields in parts]
+    narrower = [bound != space.only(led, *fields) for bound, fields in zip(bounds, parts, strict=True)]
+    exact = space.every(bounds) & (led | here.may) == here.may
+    certain = here.may == here.surely
+    sources = space.ranges_of(here.may, source, MOST_RANGES) if narrower[0] else None
+    destinations = space.ranges_of(here.may, destination, MOST_RANGES) if narrower[1] else None
+    traffic = tuple(_traffic(space, here.may)) if narrower[2] else None
+    if any(len(each) > MOST_RANGES for each in (sources, destinations, traffic) if each is not None):
+        return Forwarded(*way, exact=False, certain=certain)
+    return Forwarded(*way, sources, destinations, traffic, exact, certain)
+
+
+def _traffic(space: Space, packets: Packets) -> Iterator[tuple[int, int]]:
+    for first, last in space.ranges_of(packets, Field.PROTOCOL, MOST_RANGES):
+        for number in range(first, last + 1):
+            ports: Ranges = ((0, _PORTS - 1),)
+            if number in WITH_PORTS:
+                of_it = packets & space.value(Field.PROTOCOL, number)
+                ports = space.ranges_of(of_it, Field.DESTINATION_PORT, MOST_RANGES)
+            yield from ((number * _PORTS + low, number * _PORTS + high) for low, high in ports)
