@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from typing import Any, ClassVar, Self
 
 from crossnet.facts import Facts
+from crossnet.facts.routes import Route
 from crossnet.values import Family, Network
 
 Encoded = Mapping[str, Any]  # a resource as JSON
@@ -185,6 +186,16 @@ class Resource(ABC):
         return ""
 
     @property
+    def starts(self) -> tuple[str, ...]:
+        """The units that it has started at a boot; one that came before its files were written has to start them."""
+        return ()
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """The routes that the host has with it."""
+        return ()
+
+    @property
     def settings(self) -> tuple[str, ...]:
         """The kernel settings that change with it."""
         return ()
@@ -214,6 +225,15 @@ class Resource(ABC):
     @abstractmethod
     def describe(cls, have: Self | None, want: Self | None) -> str:
         """The change in one line, as the plan shows it."""
+
+    @property
+    def found(self) -> str:
+        """How a plan names it where it is used as it is."""
+        return self.key
+
+    def shown(self) -> Encoded:
+        """Itself with all that it holds, for programs that read a plan: here the same as `encode`."""
+        return self.encode()
 
     @abstractmethod
     def encode(self) -> Encoded:

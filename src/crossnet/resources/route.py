@@ -79,6 +79,10 @@ class RouteResource(Resource):
             if own is not None
         )
 
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        return (self.route,)
+
     def knowing(self, before: Resource | None, facts: Facts) -> Self:
         return replace(self, applied=before.route) if isinstance(before, RouteResource) else self
 

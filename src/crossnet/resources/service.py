@@ -91,6 +91,10 @@ class Service(Resource):
         return tuple(dict.fromkeys(map(self._unit_for, self.wanted_by)))
 
     @property
+    def starts(self) -> tuple[str, ...]:
+        return self.units
+
+    @property
     def links(self) -> tuple[str, ...]:
         return tuple(f"{UNITS}/{wants}.wants/{self._unit_for(wants)}" for wants in self.wanted_by)
 

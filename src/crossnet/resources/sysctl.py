@@ -91,6 +91,10 @@ class Sysctl(Resource):
         why = ", so that forwarding does not let what routers advertise expire" if heard else ""
         return f"{side.name}  {have.value if have else '?'} → {want.value if want else '?'}{why}"
 
+    @property
+    def found(self) -> str:
+        return type(self).describe(self, self)
+
     def encode(self) -> Encoded:
         return {"name": self.name, "value": self.value, "disturbed": [list(pair) for pair in self.disturbed]}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
@@ -22,8 +23,12 @@ from crossnet.netfilter.iptables import (
     write_chains,
     write_ipsets,
 )
+from crossnet.netfilter.iptables import (
+    rule_text as iptables_text,
+)
 from crossnet.netfilter.iptables_own import PLACES
 from crossnet.netfilter.nft import remove_table, write_table
+from crossnet.netfilter.nft import rule_text as nft_text
 from crossnet.netfilter.own import TABLE
 from crossnet.resources.encoding import decode_fields, encode_fields
 from crossnet.resources.resource import Command, Encoded, Locate, Look, Resource, Step, Test
@@ -256,6 +261,23 @@ class RuleTable(Resource):
         assert side is not None, "a change has at least one side"
         name = TABLE if side.family is Family.V4 else f"{TABLE} (IPv6)"
         return f"{name}: {side.summary}" if want else name
+
+    def shown(self) -> Encoded:
+        """With its chains, sets and maps, each rule in the words of its tool."""
+        table, in_words = (
+            self.table,
+            iptables_text if self.engine.is_iptables else partial(nft_text, self.table.family),
+        )
+        return {
+            **self.which,
+            **({"made": list(self.made)} if self.made else {}),
+            "chains": {chain.name: [in_words(rule) for rule in chain.rules] for chain in table.chains},
+            "sets": {each.name: sorted(str(member) for member in each.members) for each in table.sets},
+            "maps": {
+                each.name: {str(network): str(address) for network, address in sorted(each.entries, key=str)}
+                for each in table.maps
+            },
+        }
 
     def encode(self) -> Encoded:
         told = {"summary": self.summary, "content": encode_fields(self.table)} if self.is_known else {}

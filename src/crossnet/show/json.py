@@ -22,10 +22,8 @@ from crossnet.errors import (
 )
 from crossnet.facts import Facts
 from crossnet.health import CrossingStatus
-from crossnet.netfilter.iptables import rule_text as iptables_text
-from crossnet.netfilter.nft import rule_text as nft_text
 from crossnet.planning import Plan
-from crossnet.resources import Change, Command, Resource, RuleTable, Step, Write
+from crossnet.resources import Change, Command, Step, Write
 from crossnet.transaction.history import Past
 from crossnet.verification import Half, Verdict, Verification
 
@@ -96,32 +94,10 @@ def change_data(change: Change) -> dict[str, Any]:
         "kind": change.resource.kind,
         "action": change.action,
         "key": change.resource.key,
-        "have": _side(change.have),
-        "want": _side(change.want),
+        "have": change.have.shown() if change.have else None,
+        "want": change.want.shown() if change.want else None,
         "steps": [_step(step) for step in change.steps],
     }
-
-
-def _side(resource: Resource | None) -> Any:
-    if isinstance(resource, RuleTable):
-        table, text = resource.table, iptables_text
-        return {
-            **resource.which,
-            **({"made": list(resource.made)} if resource.made else {}),
-            "chains": {
-                chain.name: [
-                    text(rule) if resource.engine.is_iptables else nft_text(table.family, rule)
-                    for rule in chain.rules
-                ]
-                for chain in table.chains
-            },
-            "sets": {each.name: sorted(str(member) for member in each.members) for each in table.sets},
-            "maps": {
-                each.name: {str(network): str(address) for network, address in sorted(each.entries, key=str)}
-                for each in table.maps
-            },
-        }
-    return resource.encode() if resource else None
 
 
 def _step(step: Step) -> dict[str, Any]:

@@ -129,8 +129,7 @@ def _host(host: HostPlan, verbose: bool, paint: Paint) -> Iterator[str]:
             yield from _details(change)
     if verbose:
         for resource in host.adopted:
-            shown = type(resource).describe(resource, resource) if resource.kind == "sysctl" else resource.key
-            yield f"  = {resource.kind:<7} {shown}  (adopted: it is there already, undo leaves it)"
+            yield f"  = {resource.kind:<7} {resource.found}  (adopted: it is there already, undo leaves it)"
 
 
 def _details(change: Change) -> Iterator[str]:

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from crossnet.errors import Bug
 from crossnet.planning import HostPlan
 from crossnet.record import Record
-from crossnet.resources import Change, Command, Link, Look, Service, Step, Write
+from crossnet.resources import Change, Command, Link, Look, Step, Write
 from crossnet.transaction.journal import Journal, encode
 
 Locate = Callable[[PurePosixPath], PurePosixPath]
@@ -48,8 +48,8 @@ def _records(host: HostPlan, persistent: Sequence[Change]) -> Iterator[File]:
 def _services(persistent: Sequence[Change]) -> Iterator[str]:
     """The units that an interrupted boot has to start itself, because their files came too late for it."""
     for one in persistent:
-        if isinstance(one.want, Service):
-            yield from one.want.units
+        if one.want is not None:
+            yield from one.want.starts
 
 
 def _live(folder: str, change: Change, locate: Locate) -> Iterator[File]:

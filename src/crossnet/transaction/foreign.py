@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from crossnet.facts import Facts
 from crossnet.facts.firewall import is_own_jump
 from crossnet.facts.routes import OWN_PROTOCOL, Route
 from crossnet.planning import Plan
-from crossnet.resources import RouteResource
+from crossnet.resources import Resource
 from crossnet.values import Address, Network
 
 # The kernel fills it by itself from the addresses (ip-route(8)).
@@ -23,30 +23,27 @@ def changed_meanwhile(plan: Plan, before: Mapping[str, Facts], after: Mapping[st
     return tuple(
         f"{host}: {line}"
         for host in plan.touched
-        for line in _changed(before[host], after[host], _settings_of(plan, host), _ways_of(plan, host))
+        for line in _changed(before[host], after[host], _sides(plan, host))
     )
 
 
-def _changed(before: Facts, after: Facts, settings: Collection[str], ways: Collection[_Way]) -> Iterator[str]:
+def _changed(before: Facts, after: Facts, changed: Sequence[Resource]) -> Iterator[str]:
+    # Some tools do not tell whose a route is.
+    ways = {_way(route) for side in changed for route in side.routes}
     had, has = Counter(_routes_and_rules(before, ways)), Counter(_routes_and_rules(after, ways))
     yield from (f"+ {line}" for line in sorted((has - had).elements()))
     yield from (f"- {line}" for line in sorted((had - has).elements()))
+    settings = {name for side in changed for name in side.settings}
     for name in sorted(before.sysctls.keys() & after.sysctls.keys()):
         value, now = before.sysctls[name], after.sysctls[name]
         if value != now and name not in settings and not name.startswith(_COUNTS):
             yield f"~ {name}  {value} → {now}"
 
 
-def _settings_of(plan: Plan, host: str) -> set[str]:
-    """Those that the plan changes, and those that the kernel changes with them."""
-    return {
-        name
-        for place, change in plan.changes
-        if place == host
-        for side in (change.have, change.want)
-        if side is not None
-        for name in side.settings
-    }
+def _sides(plan: Plan, host: str) -> tuple[Resource, ...]:
+    """What the plan changes there, as it is before and after."""
+    changes = (change for place, change in plan.changes if place == host)
+    return tuple(side for one in changes for side in (one.have, one.want) if side is not None)
 
 
 # Where a route goes, whoever made it.
@@ -55,17 +52,6 @@ _Way = tuple[Network, Address | None, str | None, int]
 
 def _way(route: Route) -> _Way:
     return route.destination, route.via, route.device, route.metric
-
-
-def _ways_of(plan: Plan, host: str) -> set[_Way]:
-    """Those of the routes that the plan changes: some tools do not tell whose a route is."""
-    return {
-        _way(side.route)
-        for place, change in plan.changes
-        if place == host
-        for side in (change.have, change.want)
-        if isinstance(side, RouteResource)
-    }
 
 
 def _is_own(route: Route, ways: Collection[_Way]) -> bool:
