@@ -18,8 +18,8 @@ from crossnet.design.passage import Passage
 from crossnet.design.question import devices_of
 from crossnet.facts import Facts
 from crossnet.facts.routes import Route, matching
-from crossnet.netfilter import Drop
-from crossnet.resources import Change, Jump, PolicyRuleResource, Resource, RouteResource, RuleTable, Sysctl
+from crossnet.facts.sysctls import is_forwarding
+from crossnet.resources import Change, Resource
 from crossnet.spec import Spec, Translate
 from crossnet.values import Address, Family, contains, family_of, host_network, show_network
 
@@ -145,13 +145,7 @@ class _Hosts:
 
 
 def _forwards(facts: Facts, family: Family) -> bool:
-    return any(value != "0" and _is_forwarding(name, family) for name, value in facts.sysctls.items())
-
-
-def _is_forwarding(name: str, family: Family) -> bool:
-    if family is Family.V4 and name == "net.ipv4.ip_forward":
-        return True
-    return name.startswith(f"net.ipv{family}.conf.") and name.endswith(".forwarding")
+    return any(value != "0" and is_forwarding(name, family) for name, value in facts.sysctls.items())
 
 
 def far_side_first(names: Iterable[str], paths: Iterable[ManagementPath]) -> tuple[tuple[str, ...], ...]:
@@ -207,7 +201,7 @@ def _touches(
 ) -> Iterator[Touch]:
     reaches = f"the way by which crossnet reaches {path}"
     if path.controller is None:
-        routes = tuple(change for change in changes if isinstance(change.resource, RouteResource))
+        routes = tuple(change for change in changes if change.resource.routes)
         if here.host == path.host and routes:
             yield Touch(routes, f"{_names(routes, 'may change')} {reaches}, which does not tell from where")
         return
@@ -216,14 +210,14 @@ def _touches(
     if ruling := _looking_up(changes, path.looked_up_on(here.host)):
         yield Touch(ruling, f"{_rules(ruling)} may change {reaches}")
     family = family_of(path.controller)
-    filtering = tuple(change for change in changes if _is_filter(change, family))
+    filtering = tuple(change for change in changes if change.resource.decides(family))
     if filtering and here.host in path.forwarders:
         yield Touch(filtering, f"{reaches} leads through it")
     if filtering and here.host in path.perhaps and _closes(filtering):
         yield Touch(filtering, f"{reaches} may lead through it")
     if here.host == path.host or here.host in path.forwarders:
         back = matching(here.routes, host_network(path.controller))
-        learning = tuple(change for change in changes if _decides_about_learned(change, family))
+        learning = tuple(change for change in changes if change.resource.ages_routes(family))
         if learning and any(route.protocol == "ra" for route in back):
             yield Touch(learning, f"{reaches} was learned from a router advertisement")
     if here.host == path.host and any(_translates_answers(path, passage) for passage in passages):
@@ -236,13 +230,8 @@ def _rerouting(
     routes: Iterable[Route], changes: Iterable[Change], targets: Iterable[Address]
 ) -> tuple[Change, ...]:
     """The changes of routes that may decide, at any moment while they are made, where a target is sent."""
-    sides = [
-        (change, side.route)
-        for change in changes
-        for side in _sides(change)
-        if isinstance(side, RouteResource)
-    ]
-    leaving = [change.have.route for change, _ in sides if isinstance(change.have, RouteResource)]
+    sides = [(change, route) for change in changes for side in _sides(change) for route in side.routes]
+    leaving = [route for change in changes if change.have is not None for route in change.have.routes]
     staying = [route for route in routes if route not in leaving]
     found: list[Change] = []
     for target in targets:
@@ -257,13 +246,7 @@ def _rerouting(
 def _looking_up(changes: Iterable[Change], targets: Iterable[Address]) -> tuple[Change, ...]:
     """The changes of policy rules that a packet to a target can meet."""
     wanted = tuple(targets)
-    return tuple(
-        change
-        for change in changes
-        if isinstance(change.resource, PolicyRuleResource)
-        and (to := change.resource.rule.destination) is not None
-        and any(contains(to, target) for target in wanted)
-    )
+    return tuple(change for change in changes if any(change.resource.diverts(target) for target in wanted))
 
 
 def _rules(changes: Iterable[Change]) -> str:
@@ -289,47 +272,18 @@ def _same_way(route: Route, kept: Sequence[Route]) -> bool:
 
 
 def _names(changes: Iterable[Change], verb: str) -> str:
-    shown = [
-        show_network(c.resource.route.destination) for c in changes if isinstance(c.resource, RouteResource)
-    ]
+    shown = [show_network(route.destination) for change in changes for route in change.resource.routes]
     if len(shown) == 1:
         return f"route {shown[0]} {verb}"
     return f"routes {', '.join(shown)} {verb.removesuffix('s')}"
 
 
-def _is_filter(change: Change, family: Family) -> bool:
-    """Whether it decides about what the host forwards, and may take something away from that."""
-    resource = change.resource
-    if isinstance(resource, RuleTable | Jump):
-        return resource.family is family
-    return (
-        _stops_forwarding(change) and isinstance(resource, Sysctl) and _is_forwarding(resource.name, family)
-    )
-
-
-def _stops_forwarding(change: Change) -> bool:
-    return isinstance(change.want, Sysctl) and change.want.value == "0"
-
-
 def _closes(filtering: Iterable[Change]) -> bool:
     """Whether what no crossing names passes before the changes and not after."""
     changes = list(filtering)
-    if any(_has_fence(change.have) for change in changes):
+    if any(change.have is not None and change.have.closes for change in changes):
         return False
-    return any(_has_fence(change.want) or _stops_forwarding(change) for change in changes)
-
-
-def _has_fence(resource: Resource | None) -> bool:
-    return isinstance(resource, RuleTable) and any(
-        isinstance(rule.verdict, Drop) for chain in resource.table.chains for rule in chain.rules
-    )
-
-
-def _decides_about_learned(change: Change, family: Family) -> bool:
-    resource = change.resource
-    if family is not Family.V6 or not isinstance(resource, Sysctl):
-        return False
-    return _is_forwarding(resource.name, family) or resource.name.endswith(".accept_ra")
+    return any(change.want is not None and change.want.closes for change in changes)
 
 
 def _translates_answers(path: ManagementPath, passage: Passage) -> bool:

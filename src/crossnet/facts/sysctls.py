@@ -114,6 +114,13 @@ def interface_setting(family: int, interface: str, key: str) -> str:
     return f"net.ipv{family}.conf.{interface.replace('.', '/')}.{key}"
 
 
+def is_forwarding(name: str, family: Family) -> bool:
+    """Whether a setting says, of the host or of an interface, whether packets of this family go on."""
+    if family is Family.V4 and name == "net.ipv4.ip_forward":
+        return True
+    return name.startswith(f"net.ipv{family}.conf.") and name.endswith(".forwarding")
+
+
 def effective_rp_filter(sysctls: Mapping[str, str], interface: str) -> int:
     """0, 1 (strict) or 2 (loose): the larger of that of all and that of the interface (ip-sysctl, rp_filter)."""
     return _larger(sysctls, interface, "rp_filter")

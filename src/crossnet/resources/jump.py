@@ -66,6 +66,9 @@ class Jump(Resource):
             return None
         return replace(self, first=positions[0] == 1, times=len(positions))
 
+    def decides(self, family: Family) -> bool:
+        return family is self.family
+
     def look(self) -> tuple[Look, ...]:
         return (Command((self.command, "-w", *check_jump(self.chain))),)
 

@@ -12,7 +12,7 @@ from crossnet.facts.policy import NOT_ALL_TOLD, PolicyRule
 from crossnet.facts.routes import MAIN, OWN_PROTOCOL
 from crossnet.resources.encoding import decode_fields, encode_fields
 from crossnet.resources.resource import Command, Encoded, Locate, Look, Resource, Step, Test
-from crossnet.values import Family, Network
+from crossnet.values import Address, Family, Network, contains
 
 # All rules of one priority, in one spelling: iproute2 3.10 prints double blanks. An `ip` that
 # fails has said nothing of them.
@@ -45,6 +45,9 @@ class PolicyRuleResource(Resource):
     @classmethod
     def traces(cls, facts: Facts) -> tuple[Self, ...]:
         return tuple(cls(rule) for rule in facts.policy_rules if rule.origin == OWN_PROTOCOL)
+
+    def diverts(self, target: Address) -> bool:
+        return self.rule.destination is not None and contains(self.rule.destination, target)
 
     def look(self) -> tuple[Look, ...]:
         return (Command(self._listing),)

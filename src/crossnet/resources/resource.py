@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self
 
 from crossnet.facts import Facts
 from crossnet.facts.routes import Route
-from crossnet.values import Family, Network
+from crossnet.values import Address, Family, Network
 
 Encoded = Mapping[str, Any]  # a resource as JSON
 
@@ -194,6 +194,23 @@ class Resource(ABC):
     def routes(self) -> tuple[Route, ...]:
         """The routes that the host has with it."""
         return ()
+
+    def diverts(self, target: Address) -> bool:
+        """Whether it may lead packets to this address elsewhere than the routes of its host say."""
+        return False
+
+    def decides(self, family: Family) -> bool:
+        """Whether what its host forwards in this family is let through or not by it."""
+        return False
+
+    @property
+    def closes(self) -> bool:
+        """Whether with it nothing passes that no crossing names."""
+        return False
+
+    def ages_routes(self, family: Family) -> bool:
+        """Whether a change of it may let routes of this family expire that a router advertised."""
+        return False
 
     @property
     def settings(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 
 from crossnet.facts import Facts
 from crossnet.facts.question import text, texts
+from crossnet.facts.sysctls import is_forwarding
 from crossnet.resources.resource import Command, Encoded, Locate, Look, Resource, Step, Test
 from crossnet.values import Family, Network
 
@@ -54,6 +55,18 @@ class Sysctl(Resource):
 
     def has_place(self, facts: Facts) -> bool:
         return self.name in facts.sysctls
+
+    def decides(self, family: Family) -> bool:
+        """Where it is on, it lets through what the rules let through, and takes nothing away."""
+        return self.closes and is_forwarding(self.name, family)
+
+    @property
+    def closes(self) -> bool:
+        return self.value == "0" and any(is_forwarding(self.name, family) for family in Family)
+
+    def ages_routes(self, family: Family) -> bool:
+        """The kernel drops them when forwarding begins (ip-sysctl, accept_ra)."""
+        return family is Family.V6 and (is_forwarding(self.name, family) or self.name.endswith(".accept_ra"))
 
     @property
     def settings(self) -> tuple[str, ...]:

@@ -163,6 +163,13 @@ class RuleTable(Resource):
         with_chains = [one for one in there if one.table.chains or not one.engine.is_iptables]
         return with_chains or there[:1]
 
+    def decides(self, family: Family) -> bool:
+        return family is self.family
+
+    @property
+    def closes(self) -> bool:
+        return self.holds_fence
+
     @property
     def holds_fence(self) -> bool:
         """Whether it drops what no crossing names."""
