@@ -27,9 +27,9 @@ from crossnet.values import Family, Network
 class Jump(Resource):
     """A jump from a built-in chain of iptables into an own chain (`forward`, `postrouting`, `mangle`).
 
-    `first` is whether it stands before every rule that could decide, `times` how often it stands there;
-    `command` is this host's name of the iptables variant, and `waits` is whether its iptables-restore can wait
-    for the xtables lock.
+    `first` is whether it stands before every rule that decides about what the chain is for, `times` how often it
+    stands there; `command` is this host's name of the iptables variant, and `waits` is whether its iptables-restore
+    can wait for the xtables lock.
     """
 
     kind: ClassVar[str] = "jump"
@@ -64,7 +64,12 @@ class Jump(Resource):
         positions = jump_positions(tables, self.chain, TABLE_FAMILY[self.family])
         if not positions:
             return None
-        return replace(self, first=positions[0] == 1, times=len(positions))
+        return replace(self, first=positions[0] == 1 or not self._is_late(facts), times=len(positions))
+
+    def _is_late(self, facts: Facts) -> bool:
+        from crossnet.reach.front import decides_in_front  # sets of packets are slow to import
+
+        return decides_in_front(facts, self.engine, self.family, self.chain)
 
     def decides(self, family: Family) -> bool:
         return family is self.family

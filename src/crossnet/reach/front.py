@@ -1,0 +1,129 @@
+"""Whether what stands in front of crossnet's rules, in a chain of somebody else, decides about their packets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import takewhile
+from types import MappingProxyType
+
+from crossnet.facts import Facts
+from crossnet.netfilter import TABLE_FAMILY, Engine
+from crossnet.netfilter.foreign import (
+    Accept,
+    AnyOf,
+    Chain,
+    Hook,
+    Jump,
+    Names,
+    Perhaps,
+    Return,
+    Rule,
+    Statement,
+    Table,
+    Test,
+    Tool,
+    Translate,
+)
+from crossnet.netfilter.iptables_own import PLACES, Place
+from crossnet.reach.here import Here
+from crossnet.reach.host import HostWalk
+from crossnet.reach.packets import Space
+from crossnet.values import Family
+
+
+def decides_in_front(facts: Facts, engine: Engine, family: Family, chain: str) -> bool:
+    """Whether a rule before the jump into an own chain of iptables ends the walk of packets that are for that chain.
+
+    Then its place matters: what is accepted there meets no fence, what is dropped there is not admitted. True as well
+    where the rules cannot be walked.
+    """
+    place = PLACES[chain]
+    table = _table(facts, engine, family, place)
+    entered = table.chains.get(place.entered_from) if table else None
+    own = table.chains.get(place.chain) if table else None
+    if table is None or entered is None or own is None:
+        return True
+    front = list(takewhile(lambda rule: not _enters(rule, place), entered.rules))
+    if len(front) == len(entered.rules):
+        return True
+    space = Space()
+    walk = HostWalk(facts, space).walk
+    # One that is not there today may come tomorrow, and nobody looks then.
+    space.know_interfaces(_interfaces(table, front, set()))
+    walk.enter(table, _chain(place.chain, map(_taken, own.rules)), Here.of(space.family(family)))
+    theirs = space.any_of(decision.here.fixed for decision in walk.decisions)
+    walk.decisions.clear()
+    walk.enter(_ending(table), _chain(place.entered_from, map(_left, front)), Here.of(theirs))
+    return any(decision.here for decision in walk.decisions)
+
+
+def _table(facts: Facts, engine: Engine, family: Family, place: Place) -> Table | None:
+    """iptables-nft has its tables beside those of nft, and legacy its own."""
+    for table in facts.firewall.foreign:
+        is_legacy = table.tool is Tool.IPTABLES_LEGACY
+        if (table.family, table.name) == (TABLE_FAMILY[family], place.table) and (
+            is_legacy is (engine is Engine.IPTABLES_LEGACY)
+        ):
+            return table
+    return None
+
+
+def _enters(rule: Rule, place: Place) -> bool:
+    return rule.statements == (Jump(place.chain),)
+
+
+def _chain(name: str, rules: Iterable[Rule]) -> Chain:
+    held = tuple(rules)
+    return Chain(name, Hook("forward", "filter", 0), len(held), lambda: held)
+
+
+def _taken(rule: Rule) -> Rule:
+    """The same that takes whatever it is for, where it only counts or changes it."""
+    tests = tuple(each for each in rule.statements if isinstance(each, Test | AnyOf | Perhaps))
+    return replace(rule, statements=(*tests, Accept()))
+
+
+def _ending(table: Table) -> Table:
+    """The same where every translation ends the walk, as in the kernel it does."""
+    chains = {
+        name: Chain(name, chain.hook, chain.count, partial(_ended_rules, chain))
+        for name, chain in table.chains.items()
+    }
+    return replace(table, chains=MappingProxyType(chains))
+
+
+def _ended_rules(chain: Chain) -> tuple[Rule, ...]:
+    return tuple(map(_ended, chain.rules))
+
+
+def _ended(rule: Rule) -> Rule:
+    return replace(rule, statements=tuple(map(_end, rule.statements)))
+
+
+def _left(rule: Rule) -> Rule:
+    """The same in the chain that is entered: whoever leaves it, or does not come back, does not come to the jump."""
+    ended = _ended(rule)
+    leaves = (Accept() if _leaves(each) else each for each in ended.statements)
+    return replace(ended, statements=tuple(leaves))
+
+
+def _interfaces(table: Table, rules: Iterable[Rule], seen: set[str]) -> Iterator[str]:
+    """Those that rules name, and the chains to which they lead."""
+    for rule in rules:
+        for each in rule.statements:
+            if isinstance(each, Test) and isinstance(each.values, Names):
+                yield from each.values.exact
+                yield from (f"{prefix}0" for prefix in each.values.prefixes)
+            elif isinstance(each, Jump) and each.chain in table.chains and each.chain not in seen:
+                seen.add(each.chain)
+                yield from _interfaces(table, table.chains[each.chain].rules, seen)
+
+
+def _leaves(statement: Statement) -> bool:
+    return isinstance(statement, Return) or (isinstance(statement, Jump) and statement.goto)
+
+
+def _end(statement: Statement) -> Statement:
+    return Accept() if isinstance(statement, Translate) else statement
