@@ -26,6 +26,7 @@ LEVELS = (
     {"persistence"},
     {"site"},
     {"design"},
+    {"dependents"},
     {"planning"},
     {"opening"},
     {"verification"},

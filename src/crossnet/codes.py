@@ -222,6 +222,27 @@ CODES = {
             "Nothing: they hold no rule, and are gone after the next boot.",
         ),
         Code(
+            "forwarding-stays",
+            "Forwarding, which crossnet switched on, is left on when its last crossing leaves the host: others have "
+            "come to live on it, or the host's own files switch it on.",
+            "Interfaces of containers, machines and tunnels, and rules that accept or translate forwarded packets, "
+            "that were not there when crossnet came, and that let something pass; files of sysctl.d.",
+            "Nothing where they need it. Else `sysctl -w net.ipv4.ip_forward=0` (or "
+            "`net.ipv6.conf.all.forwarding=0`).",
+        ),
+        Code(
+            "earlier-boot",
+            "A setting is given back as the host's own files set it at boot, and not as it was live before crossnet.",
+            "The boot id in the record is not the host's, and a file of sysctl.d sets another value.",
+            "Nothing; `sysctl -w` sets what is wanted now.",
+        ),
+        Code(
+            "other-at-boot",
+            "Forwarding is something else after the next boot than after this change.",
+            "The files of sysctl.d without crossnet's own, which goes with the last crossing.",
+            "Write what is wanted into a file of its own in /etc/sysctl.d.",
+        ),
+        Code(
             "flows-offloaded",
             "Somebody else's rule hands connections to a flowtable: their packets meet no rule of crossnet any more.",
             "A rule that forwarded packets reach and that says `flow add` (FLOWOFFLOAD in iptables).",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from crossnet.dependents import fenced
 from crossnet.design import Passage
 from crossnet.errors import CrossnetError, PlanRefused
 from crossnet.exposure import Exposure, exposures
@@ -195,6 +196,8 @@ def _status(
         # Of some packets only, or perhaps: so it may be meant, and the crossing stands as it was applied.
         others = (impact for impact in plan.impacts if name in impact.crossings)
         reasons = [*reasons, *(f"{impact.where}: {impact.text}" for impact in others)]
+    if not lost:
+        reasons += fenced(facts[gateway], read_record(facts[gateway]))
     exposed = _exposures(plan.spec, facts[gateway])
     reasons = [*map(str, exposed), *reasons]
     return CrossingStatus(

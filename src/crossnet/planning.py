@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from crossnet import dependents
+from crossnet.dependents import Parting
 from crossnet.design import Choice, Design, Impact, Passage, design
 from crossnet.design.flows import FlowChange
 from crossnet.design.management import far_side_first, impacts, management_paths, touches
@@ -182,13 +184,15 @@ def make_plan(spec: Spec, facts: Mapping[str, Facts], *, moves: bool = True) -> 
     """
     records = _records(facts)
     wanted = design(spec, facts, moves=moves)
-    hosts = [_host_plan(one, records[name], wanted, spec) for name, one in facts.items()]
     kept = {name: {(item.kind, item.key) for item in items} for name, items in wanted.wanted.items()}
+    partings = {name: dependents.parting(one, records[name], kept[name]) for name, one in facts.items()}
+    hosts = [_host_plan(one, records[name], wanted, spec, partings[name]) for name, one in facts.items()]
     unknown = (refusal for name in facts for refusal in _unknown(facts[name], records[name], kept[name]))
     if refusals := [*unknown, *_flawed(hosts)]:
         raise PlanRefused(refusals)
     found = [impact for host in hosts for impact in _of_record(host, spec)]
     found += [impact for host in hosts for impact in _older_flows(host, facts[host.host])]
+    found += [impact for name in facts for impact in partings[name].impacts]
     made = Plan(
         spec,
         wanted.passages,
@@ -205,8 +209,9 @@ def make_plan(spec: Spec, facts: Mapping[str, Facts], *, moves: bool = True) -> 
 def make_undo_plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
     """The plan that puts every host back to what it was before crossnet, from the hosts' own records."""
     records = _records(facts)
+    partings = {name: dependents.parting(one, records[name], set()) for name, one in facts.items()}
     hosts = [
-        HostPlan(name, _restore(one, records[name], keep=set()), (), records[name], Record())
+        HostPlan(name, _restore(one, records[name], set(), partings[name]), (), records[name], Record())
         for name, one in facts.items()
     ]
     unknown = (refusal for name in facts for refusal in _unknown(facts[name], records[name], set()))
@@ -215,6 +220,7 @@ def make_undo_plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
     found = [impact for host in hosts for impact in _of_record(host, spec)]
     found += [impact for host in hosts for impact in _older_flows(host, facts[host.host])]
     found += [impact for host in hosts for impact in _staying_tables(host, facts[host.host])]
+    found += [impact for name in facts for impact in partings[name].impacts]
     return _with_management_path(Plan(spec, (), tuple(hosts), tuple(found), {}, {}), facts)
 
 
@@ -340,7 +346,7 @@ def _gateways(spec: Spec) -> frozenset[str]:
     return frozenset(crossing.via for crossing in spec.crossings)
 
 
-def _host_plan(facts: Facts, record: Record, wanted: Design, spec: Spec) -> HostPlan:
+def _host_plan(facts: Facts, record: Record, wanted: Design, spec: Spec, leaving: Parting) -> HostPlan:
     resources = sorted(wanted.wanted[facts.host], key=lambda resource: resource.rank)
     changes: list[Change] = []
     adopted: list[Resource] = []
@@ -357,13 +363,17 @@ def _host_plan(facts: Facts, record: Record, wanted: Design, spec: Spec) -> Host
                 continue
         else:
             changes.append(Change(have, resource))
-        before = None if resource.is_only_ours else have
-        owned.append(Owned(known.original if known else before, resource))
+        if known:
+            owned.append(replace(known, applied=resource))
+        else:
+            original = None if resource.is_only_ours else have
+            boot = facts.boot if original is not None and not original.is_persistent else ""
+            owned.append(Owned(original, resource, boot, dependents.before(resource, facts)))
     keep = {(resource.kind, resource.key) for resource in resources}
     crossings = tuple(c.name for c in spec.crossings if c.via == facts.host or facts.host in c.clients)
     return HostPlan(
         facts.host,
-        (*_entering(changes, resources), *_restore(facts, record, keep)),
+        (*_entering(changes, resources), *_restore(facts, record, keep, leaving)),
         tuple(adopted),
         record,
         Record(crossings, tuple(owned), record.rebuilt) if owned else Record(),
@@ -434,14 +444,16 @@ def _entering(changes: Sequence[Change], resources: Sequence[Resource]) -> list[
     ]
 
 
-def _restore(facts: Facts, record: Record, keep: set[tuple[str, str]]) -> tuple[Change, ...]:
+def _restore(
+    facts: Facts, record: Record, keep: set[tuple[str, str]], leaving: Parting
+) -> tuple[Change, ...]:
     """What gives back everything that the record holds and nobody wants any more."""
     changes = []
     for owned in record.owned:
-        if owned.identity in keep:
+        if owned.identity in keep or owned.identity in leaving.stays:
             continue
         have = owned.applied.ours(facts)
-        original = owned.original
+        original = leaving.original(owned)
         if original is not None and not original.has_place(facts):
             original = None  # its interface is gone, and with it what could be given back
         if have == original or owned.is_unknown:

@@ -16,7 +16,7 @@ from typing import Any
 
 from crossnet.errors import PlanRefused, Refusal
 from crossnet.facts import Facts, Unreadable
-from crossnet.facts.question import mapping, objects, text, texts
+from crossnet.facts.question import mapping, objects, text, text_or, texts
 from crossnet.facts.sysctls import FORWARDING
 from crossnet.resources import (
     KINDS,
@@ -55,11 +55,15 @@ FORMAT = 1
 class Owned:
     """One resource that crossnet changed: as it was before crossnet, and as it was applied.
 
-    An original of None was absent; of what is never absent, such as a setting, it is not known.
+    An original of None was absent; of what is never absent, such as a setting, it is not known. `boot` is the start of
+    the host in which the original was live, nothing where that is not known; `others` what others had there then that
+    is of no use without it, each in words.
     """
 
     original: Resource | None
     applied: Resource
+    boot: str = ""
+    others: tuple[str, ...] = ()
 
     @property
     def identity(self) -> tuple[str, str]:
@@ -114,6 +118,8 @@ class Record:
                     "kind": owned.applied.kind,
                     "original": owned.original.encode() if owned.original else None,
                     "applied": owned.applied.encode(),
+                    **({"boot": owned.boot} if owned.boot else {}),
+                    **({"others": list(owned.others)} if owned.others else {}),
                 }
                 for owned in self.owned
             ],
@@ -185,6 +191,8 @@ def _owned(entry: Mapping[str, Any]) -> Owned:
     return Owned(
         kind.decode(mapping(original)) if original is not None else None,
         kind.decode(mapping(entry["applied"])),
+        text_or(entry, "boot", ""),
+        texts(entry.get("others", [])),
     )
 
 

@@ -183,7 +183,7 @@ def _link(name: str, words: list[str]) -> Link:
             mtu = int(next(left))
         elif word == "down":
             up = False
-        elif word == "bridge":
+        elif word in ("bridge", "veth"):
             kind = word
         elif word == "macvlan":
             kind, parent = word, next(left)

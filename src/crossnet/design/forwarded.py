@@ -1,12 +1,14 @@
-"""Who else on a host may stop what it forwards, or lead it past crossnet's rules."""
+"""Who else on a host may stop what it forwards, lead it past crossnet's rules, or has rules that are for it alone."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator
 
 from crossnet.facts.firewall import Firewall
 from crossnet.netfilter import TABLE_FAMILY, Engine
 from crossnet.netfilter.foreign import (
+    Accept,
     Chain,
     Choice,
     Drop,
@@ -14,6 +16,7 @@ from crossnet.netfilter.foreign import (
     Jump,
     Map,
     Names,
+    Numbers,
     Offload,
     Queue,
     Reject,
@@ -23,11 +26,23 @@ from crossnet.netfilter.foreign import (
     Test,
     Tool,
     Tproxy,
+    Translate,
+    Translation,
     Unknown,
     VerdictMap,
 )
 from crossnet.netfilter.iptables_own import is_own_chain
-from crossnet.values import Family
+from crossnet.values import Address, Family
+
+# What says of a forwarded packet whose it is.
+_WHO = frozenset(
+    {
+        *(Field.IIF, Field.OIF, Field.PHYS_IN, Field.PHYS_OUT, Field.MARK),
+        *(Field.SOURCE4, Field.DESTINATION4, Field.SOURCE6, Field.DESTINATION6),
+    }
+)
+# firewalld lets packets pass within each zone, whether anybody needs it or not (firewalld.zone(5), `forward`).
+_OF_EVERY_ZONE = re.compile(r"(filter_)?FWD[IO]?_.+")
 
 
 def named(tool: Tool, family: str, table: str, chain: str) -> str:
@@ -57,11 +72,69 @@ def offload_forwarded(firewall: Firewall, family: Family) -> tuple[str, ...]:
     Their packets meet no further rule at the forward hook, crossnet's included (nft(8), FLOWTABLES).
     """
     return tuple(
-        f"{named(table.tool, table.family, table.name, chain.name)}: rule {rule.text.removeprefix(f'-A {chain.name} ')}"
+        _line(table, chain, rule)
         for table, chain in _reached(_forwarding(firewall, family, tuple(Engine)))
         for rule in chain.rules
         if any(isinstance(each, Offload) for each in rule.statements)
     )
+
+
+def rules_for_forwarded(firewall: Firewall, family: Family, own: Collection[Address]) -> Iterator[str]:
+    """A line for each rule of others that is there for forwarded packets: lets some pass by name, or translates them.
+
+    `own` are the host's addresses: what is translated to one of these is not forwarded.
+    """
+    for table, chain in _reached(_forwarding(firewall, family, tuple(Engine))):
+        for rule in () if _OF_EVERY_ZONE.fullmatch(chain.name) else chain.rules:
+            accepts = any(isinstance(each, Accept) for each in _results(table, rule))
+            if accepts and _is_of(family, rule) and _says_whose(rule):
+                yield _line(table, chain, rule)
+    for hook in ("prerouting", "postrouting"):
+        for table, chain in _reached(_at(hook, firewall, family, tuple(Engine))):
+            for rule in chain.rules:
+                if _is_of(family, rule) and any(
+                    isinstance(each, Translate) and _forwards(each, own) for each in rule.statements
+                ):
+                    yield _line(table, chain, rule)
+
+
+def _line(table: Table, chain: Chain, rule: Rule) -> str:
+    text = rule.text.removeprefix(f"-A {chain.name} ")
+    return f"{named(table.tool, table.family, table.name, chain.name)}: rule {text}"
+
+
+def _is_of(family: Family, rule: Rule) -> bool:
+    """Whether a rule may be for packets of a family; of a table of both it says for which."""
+    number = int(family.value)
+    return not any(
+        isinstance(each, Test)
+        and each.fields == (Field.FAMILY,)
+        and isinstance(each.values, Numbers)
+        and any(first <= number <= last for first, last in each.values.ranges) is each.negated
+        for each in rule.statements
+    )
+
+
+def _says_whose(rule: Rule) -> bool:
+    tests = [each for each in rule.statements if isinstance(each, Test)]
+    # Nothing that is forwarded came by the loopback.
+    local = any(each.fields == (Field.IIF,) and each.values == Names(frozenset({"lo"})) for each in tests)
+    return not local and any(field in _WHO for each in tests for field in each.fields)
+
+
+def _forwards(each: Translate, own: Collection[Address]) -> bool:
+    if each.kind is Translation.REDIRECT:
+        return False
+    if each.kind is not Translation.DESTINATION or each.addresses is None:
+        return True
+    numbers = {int(address) for address in own}
+    return not all(
+        first == last and (first in numbers or _is_loopback(first)) for first, last in each.addresses.ranges
+    )
+
+
+def _is_loopback(number: int) -> bool:
+    return number == 1 or number >> 24 == 127
 
 
 def arp_filters(firewall: Firewall, interfaces: Collection[str]) -> Iterator[str]:
@@ -100,9 +173,16 @@ def _forwarding(
     firewall: Firewall, family: Family, engines: Collection[Engine]
 ) -> Iterator[tuple[Table, Chain]]:
     """The base chains of others that forwarded packets of this family come into."""
+    return _at("forward", firewall, family, engines)
+
+
+def _at(
+    hook: str, firewall: Firewall, family: Family, engines: Collection[Engine]
+) -> Iterator[tuple[Table, Chain]]:
+    """The base chains of others at a hook."""
     for engine, table, chain in firewall.others():
         entered = table.family in (TABLE_FAMILY[family], "inet") and not table.dormant
-        if engine in engines and entered and chain.hook is not None and chain.hook.name == "forward":
+        if engine in engines and entered and chain.hook is not None and chain.hook.name == hook:
             yield table, chain
 
 

@@ -107,6 +107,11 @@ def managers_of(
     return tuple(found)
 
 
+def manager_of(link: Link) -> str:
+    """Whose an interface is, as its name and kind tell; nothing where they do not."""
+    return next((name for name, traces in _TRACES.items() if any(_links(traces, (link,)))), "")
+
+
 def _links(traces: _Traces, links: Iterable[Link]) -> Iterator[str]:
     for link in links:
         is_its_kind = not traces.bridges or link.kind in ("", "bridge")  # busybox tells no kind

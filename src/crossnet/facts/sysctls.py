@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from crossnet.facts.question import Question, Unanswered, refuse
 from crossnet.transport.batch import Answer
@@ -184,3 +185,33 @@ def overriding(
         and wanted.get(item.name, item.value) != item.value
         and (item.file == "/etc/sysctl.conf" or item.file.rpartition("/")[2] > own_name)
     )
+
+
+# sysctl.d(5): of two files with one name that of the first of these folders counts, and the other is not read.
+_FOLDERS = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d")
+# Two names of one setting (net/ipv4/devinet.c).
+_SAME = {"net.ipv4.ip_forward": "net.ipv4.conf.all.forwarding"}
+
+
+def at_boot(settings: tuple[BootSetting, ...], name: str, *, systemd: bool) -> BootSetting | None:
+    """The line by which the files give a setting its value at boot; None where they say nothing of it.
+
+    systemd-sysctl takes the files by their names and does not read /etc/sysctl.conf, others read that last.
+    """
+    counting: dict[str, str] = {}
+    for folder in _FOLDERS:
+        for item in settings:
+            head, _, base = item.file.rpartition("/")
+            if head == folder:
+                counting.setdefault(base, item.file)
+    files = [file for _, file in sorted(counting.items())]
+    if not systemd:
+        files.append("/etc/sysctl.conf")
+    names = (name, _SAME.get(name, name))
+    lines = [item for file in files for item in settings if item.file == file and _sets(item, names)]
+    explicit = [item for item in lines if item.name in names]
+    return next(reversed(explicit or lines), None)
+
+
+def _sets(item: BootSetting, names: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, item.name) for name in names)

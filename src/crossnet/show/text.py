@@ -41,6 +41,9 @@ WIDTH = 80
 # What is told whatever the plan changes: a crossing that ends, a record that is not there.
 _LOSES = ("ends-crossing", "unrecorded")
 
+# What is not given back, or not for longer than until the next boot.
+_STAYS = ("tables-stay", "forwarding-stays", "earlier-boot", "other-at-boot")
+
 # What may keep a crossing from working, and no change of the plan is the reason of.
 _HINDERS = (
     *("others-may-drop", "others-translate", "not-tracked", "leaves-elsewhere", "flows-offloaded"),
@@ -84,7 +87,7 @@ def plan_text(plan: Plan, *, verbose: bool = False, paint: Paint = plain, width:
     if losing:
         title = paint("what is lost", "red")
         lines += ["", title, *(line for impact in losing for line in _impact(impact, width))]
-    staying = [impact for impact in plan.impacts if impact.code == "tables-stay"]
+    staying = [impact for impact in plan.impacts if impact.code in _STAYS]
     apart = (*touching, *losing, *staying)
     opening = [impact for impact in plan.impacts if impact not in apart]
     if opening and (opens or verbose):
@@ -207,6 +210,17 @@ def undone_text(applied: Applied, *, paint: Paint = plain) -> str:
         lines = [
             paint("Undone. Every host was read again, and nothing of crossnet is left there.", "green"),
             *(paint(f"{host.host}: {line}", "yellow") for host in rebuilt for line in _not_given_back(host)),
+        ]
+    elif staying := [
+        each for each in applied.plan.impacts if each.code in ("forwarding-stays", "earlier-boot")
+    ]:
+        hosts = " and ".join(dict.fromkeys(each.where for each in staying))
+        lines = [
+            paint("Undone. Every host was read again, and nothing of crossnet is left there.", "green"),
+            paint(
+                f"{hosts} is not in all as it was before crossnet: the plan above says what stays, and why.",
+                "yellow",
+            ),
         ]
     else:
         lines = [paint("Undone. Every host was read again and is as it was before crossnet.", "green")]
