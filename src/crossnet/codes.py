@@ -90,9 +90,17 @@ CODES = {
         ),
         Code(
             "destination-contains-client-network",
-            "The route would take over the client's own network, and the path on which crossnet works.",
-            "The destination contains the network of one of the client's addresses.",
-            "Name only the networks behind the gateway in `to`.",
+            "The route would take over a network on the clients' own side.",
+            "The destination contains the network of one of the client's addresses, and the client has no longer route "
+            "to it; or it contains an unmanaged client, and the gateway has no longer route to that. A longer one "
+            "decides, and then the destination may be as large as you like.",
+            "Leave it out: `to: {networks: …, except: …}`.",
+        ),
+        Code(
+            "management-path-taken",
+            "A route to larger networks than the client's own would take along the way on which crossnet works.",
+            "The address from which crossnet reaches a host lies in `to`, and the host has no longer route to it.",
+            "Leave that address out: `to: {networks: …, except: …}`.",
         ),
         Code(
             "snat-address-not-local",

@@ -12,7 +12,7 @@ from crossnet import dependents
 from crossnet.dependents import Parting
 from crossnet.design import Choice, Design, Impact, Passage, design
 from crossnet.design.flows import FlowChange
-from crossnet.design.management import far_side_first, impacts, management_paths, touches
+from crossnet.design.management import cut, far_side_first, impacts, management_paths, touches
 from crossnet.errors import PlanRefused, Refusal
 from crossnet.facts import Facts, Lookup
 from crossnet.facts.sysctls import FORWARDING, TRACKED
@@ -322,13 +322,17 @@ def _with_management_path(plan: Plan, facts: Mapping[str, Facts]) -> Plan:
     paths = management_paths(plan.spec, facts)
     groups = far_side_first(facts, paths)
     found: list[Impact] = []
+    refusals: list[Refusal] = []
     hosts = []
     for host in plan.hosts:
         touched = tuple(touches(facts[host.host], host.changes, paths, plan.passages))
+        refusals += cut(facts[host.host], touched, paths, plan.passages)
         found += impacts(host.host, touched)
         marked = [change for touch in touched for change in touch.changes]
         touching = tuple(change for change in host.changes if change in marked)
         hosts.append(_touching_last(replace(host, touching=touching)) if touching else host)
+    if refusals:
+        raise PlanRefused(refusals)
     gateways = _gateways(plan.spec)
     group = {name: n for n, names in enumerate(groups) for name in names}
     hosts.sort(key=lambda host: (host.host not in gateways, bool(host.touching), group[host.host]))

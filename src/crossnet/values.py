@@ -150,6 +150,7 @@ _TOGETHER: tuple[Network, ...] = (
     *ipaddress.collapse_addresses(block for block, _ in _NOWHERE if isinstance(block, IPv4Network)),
     *ipaddress.collapse_addresses(block for block, _ in _NOWHERE if isinstance(block, IPv6Network)),
 )
+NOWHERE = _TOGETHER  # the same without the reasons
 LINK_LOCAL = (ipaddress.ip_network("169.254.0.0/16"), ipaddress.ip_network("fe80::/10"))
 
 

@@ -130,10 +130,39 @@ def test_host_that_is_reached_without_a_network() -> None:
     assert "app route 10.0.99.0/24" not in marked(plan)
 
 
-def test_own_network_of_the_client_is_refused_as_before() -> None:
+@pytest.mark.parametrize(
+    ("to", "app", "taken"),
+    [
+        ("10.0.0.0/8", f"controller 10.0.99.5 at 10.0.43.15; {DEFAULT}", "10.0.0.0/8"),
+        ("10.0.0.0/8", "controller 10.0.99.5 at 10.0.43.15", "10.0.0.0/8"),  # policy rules may have a way
+        ("10.0.0.0/8", DEFAULT, "10.0.0.0/8"),  # it does not tell from where
+        ("[0.0.0.0/1, 128.0.0.0/1]", f"controller 192.0.2.5 at 10.0.43.15; {DEFAULT}", "128.0.0.0/1"),
+        ("0.0.0.0/0", "controller 192.0.2.5 at 10.0.43.15", "0.0.0.0/0"),
+        # On-link, behind a longer route, left out, elsewhere: it stays.
+        ("10.0.0.0/8", f"{NEAR} at 10.0.43.15; {DEFAULT}", None),
+        ("0.0.0.0/0", f"{NEAR} at 10.0.43.15", None),
+        (
+            "10.0.0.0/8",
+            "controller 10.0.99.5 at 10.0.43.15; route 10.0.99.0/24 via 10.0.43.1 dev eth0",
+            None,
+        ),
+        (
+            "{networks: 10.0.0.0/8, except: 10.0.99.0/24}",
+            f"controller 10.0.99.5 at 10.0.43.15; {DEFAULT}",
+            None,
+        ),
+        ("10.0.0.0/8", f"controller 192.0.2.5 at 10.0.43.15; {DEFAULT}", None),
+    ],
+)
+def test_larger_networks_do_not_take_the_way_along(to: str, app: str, taken: str | None) -> None:
+    crossing = f"from: app, to: {to}"
+    if taken is None:
+        assert not planned(crossing, app=app, gateway=NEAR).touching
+        return
     with pytest.raises(PlanRefused) as caught:
-        planned("from: app, to: 10.0.0.0/8", app="controller 10.0.99.5 at 10.0.43.15")
-    assert {refusal.code for refusal in caught.value.refusals} == {"destination-contains-client-network"}
+        planned(crossing, app=app, gateway=NEAR)
+    assert {refusal.code for refusal in caught.value.refusals} == {"management-path-taken"}
+    assert f"a route to {taken} " in str(caught.value)
 
 
 # ---- where crossnet runs, and jump hosts ---------------------------------------------------------

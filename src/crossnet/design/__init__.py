@@ -21,6 +21,7 @@ from crossnet.design.impacts import (
     passage_impacts,
 )
 from crossnet.design.kernel import decided
+from crossnet.design.longer import routed
 from crossnet.design.own_rules import rules_for
 from crossnet.design.passage import Client, Passage
 from crossnet.design.question import Refused
@@ -37,7 +38,7 @@ from crossnet.record import Record, read_record
 from crossnet.resources import Jump, Resource, RouteResource, RuleTable, Sysctl
 from crossnet.resources.route import DEFAULT_METRIC
 from crossnet.spec import Crossing, Fence, Persist, Spec
-from crossnet.values import Address, Family, Network, family_of
+from crossnet.values import Address, Family, Network
 
 __all__ = [
     "FORWARDING",
@@ -122,7 +123,7 @@ def design(spec: Spec, facts: Mapping[str, Facts], *, moves: bool = True) -> Des
     for passage in passages:
         for client in passage.clients:
             if client.host is not None:
-                wanted[client.host] += _routes(passage, client)
+                wanted[client.host] += _routes(passage, client, facts[client.host])
     routed = {name: as_applied(facts[name], wanted[name]) for name in facts}
     for passage in passages:
         try:
@@ -269,7 +270,7 @@ def _keep_advertised(facts: Facts, record: Record) -> list[Resource]:
     return wanted
 
 
-def _routes(passage: Passage, client: Client) -> list[Resource]:
+def _routes(passage: Passage, client: Client, facts: Facts) -> list[Resource]:
     metric = DEFAULT_METRIC[passage.family]
     # With several addresses the kernel may choose one that the gateway does not admit.
     source = _address(client.network) if client.several_addresses else None
@@ -284,8 +285,7 @@ def _routes(passage: Passage, client: Client) -> list[Resource]:
                 metric=metric,
             )
         )
-        for network in passage.destinations
-        if family_of(network) is passage.family
+        for network in routed(facts, passage.crossing, passage.family)
     ]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from crossnet.design.kernel import said, sample, towards
+from crossnet.design.longer import keeps_its_network
 from crossnet.design.passage import Client
 from crossnet.design.question import Question, Refused, addresses_of, devices_of
 from crossnet.errors import Refusal
@@ -42,7 +43,13 @@ def _check_clients_networks(q: Question) -> None:
         for link in q.facts[name].links:
             for item in link.of(q.family):
                 refusals += [
-                    _clash(q, name, link, item, network) for network in q.to if overlap(network, item.network)
+                    _clash(q, name, link, item, network)
+                    for network in q.to
+                    if overlap(network, item.network)
+                    and (
+                        contains(item.network, network)
+                        or not keeps_its_network(q.facts[name], link, item, network)
+                    )
                 ]
     if refusals:
         raise Refused(*refusals)
@@ -58,9 +65,9 @@ def _clash(q: Question, name: str, link: Link, item: LinkAddress, network: Netwo
         )
     return q.refusal(
         "destination-contains-client-network",
-        f"{network} contains {item.network}, the network of {own}: "
-        "the route would take over the client's own network, and the path crossnet works on",
-        "Name only the networks behind the gateway in `to`.",
+        f"{network} contains {item.network}, the network of {own}, to which {name} has no longer route: "
+        "the crossing's would take it over",
+        f"Leave it out: `except: {item.network}`.",
     )
 
 
@@ -197,6 +204,8 @@ def _not_on_link(q: Question, name: str) -> Refusal:
 
 def _admitted(q: Question, network: Network) -> Approach:
     """A client that crossnet does not manage: where its packets come in, and where its route must point."""
+    if both := _on_both_sides(q, network):
+        raise Refused(both)
     ingress = ingress_towards(q, network)
     link = q.gateway.link(ingress)
     own = [item.address for item in link.of(q.family)] if link else []
@@ -214,6 +223,21 @@ def _admitted(q: Question, network: Network) -> Approach:
             )
         )
     return Approach(Client(network, next_hop), ingress)
+
+
+def _on_both_sides(q: Question, client: Network) -> Refusal | None:
+    """A destination that holds the client, to which the gateway knows no nearer way than to the destination."""
+    found = matching(q.gateway.routes, client)
+    for network in q.to:
+        nearer = any(route.destination.prefixlen > network.prefixlen for route in found)
+        if contains(network, client) and not nearer:
+            return q.refusal(
+                "destination-contains-client-network",
+                f"{show_network(network)} contains the client {show_network(client)}, to which {q.gateway.host} has no "
+                "longer route: it cannot be on both sides",
+                f"Leave it out: `except: {show_network(client)}`.",
+            )
+    return None
 
 
 def ingress_towards(q: Question, network: Network) -> str:

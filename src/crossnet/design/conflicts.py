@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 
+from crossnet.design.longer import is_own, routed
 from crossnet.design.passage import Client, Passage
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
-from crossnet.facts.routes import MAIN, OWN_PROTOCOL, Route
-from crossnet.record import Record, read_record
-from crossnet.resources import RouteResource
+from crossnet.facts.routes import MAIN, Route
+from crossnet.record import read_record
 from crossnet.spec import Crossing, Fence, Firewall, Persist
 from crossnet.values import Ports, Traffic, overlap, show_network
 
@@ -112,8 +112,9 @@ def _routes_in_use(passage: Passage, facts: Mapping[str, Facts]) -> Iterable[Ref
         if client.host is None:
             continue
         record = read_record(facts[client.host])
+        to = frozenset(routed(facts[client.host], passage.crossing, passage.family))
         for route in facts[client.host].routes:
-            if route.destination not in passage.destinations or _is_own(route, record):
+            if route.destination not in to or is_own(route, record):
                 continue
             if _is_rival(route, client):
                 maker = f" proto {route.protocol}" if route.protocol else ""
@@ -121,19 +122,10 @@ def _routes_in_use(passage: Passage, facts: Mapping[str, Facts]) -> Iterable[Ref
                     "route-in-use",
                     client.host,
                     f"already has a route to {route.destination} by another way: {route}{maker}",
-                    "Remove it if it is not needed, or take this destination out of `to`.",
+                    "Remove it if it is not needed, or take this destination out of `to`."
+                    if route.destination.prefixlen
+                    else "Remove it if it is not needed, or name the networks behind the gateway in `to`.",
                 )
-
-
-def _is_own(route: Route, record: Record) -> bool:
-    """Whether crossnet made it; where the host's `ip` does not say who did (busybox), its record says so."""
-    if route.protocol:
-        return route.protocol == OWN_PROTOCOL
-    owned = record.find(RouteResource(route))
-    if owned is None or not isinstance(owned.applied, RouteResource):
-        return False
-    own = owned.applied.route
-    return (route.via, route.device) == (own.via, own.device)
 
 
 def _is_rival(route: Route, client: Client) -> bool:

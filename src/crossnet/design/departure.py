@@ -18,6 +18,7 @@ def route(q: Question, rules: Rules, network: Network, clients: Sequence[Client]
     """The gateway's own route to a destination, for what these clients send."""
     routes = [route for route in q.gateway.routes if route.type != "local"]
     found, smaller = matching(routes, network), inside(routes, network)
+    smaller = _not_of_clients(q, smaller, clients, ingress)
     given = q.crossing.egress
     flows = [Flow(client.network, network, ingress) for client in clients] if rules else []
     by_rules = _of_all(rules.deciding(flow) for flow in flows)
@@ -25,6 +26,7 @@ def route(q: Question, rules: Rules, network: Network, clients: Sequence[Client]
         # A narrower route that leads out elsewhere, to a network of the gateway's own say, may be meant as well.
         near = () if given is not None else tuple(each for each in found if _is_narrower(each, by_rules))
         found, smaller = (*by_rules, *near), _of_all(rules.smaller(flow) for flow in flows)
+        smaller = _not_of_clients(q, smaller, clients, ingress)
     by_kernel = [forwarded(rules, client.network, network, ingress) for client in clients]
     if any(by_kernel):
         others = found if None in by_kernel else ()
@@ -54,6 +56,23 @@ def route(q: Question, rules: Rules, network: Network, clients: Sequence[Client]
             )
         )
     return found[0]
+
+
+def _not_of_clients(
+    q: Question, routes: Sequence[Route], clients: Sequence[Client], ingress: str
+) -> tuple[Route, ...]:
+    """Those to smaller parts without the networks on the clients' side, which are no destinations.
+
+    Nor are the link-local ones, of which IPv6 has one an interface.
+    """
+    link = q.gateway.link(ingress)
+    near = {item.network for item in link.of(q.family)} if link else set()
+
+    def is_theirs(route: Route) -> bool:
+        theirs = route.destination in near or any(contains(route.destination, one.network) for one in clients)
+        return route.device == ingress and theirs
+
+    return tuple(route for route in routes if not (is_theirs(route) or route.destination.is_link_local))
 
 
 def _nearer(main: Sequence[Route], by_rules: Sequence[Route]) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
 from crossnet.design.forwarded import arp_filters, named
@@ -31,7 +30,7 @@ from crossnet.facts import Facts
 from crossnet.netfilter.foreign import Field, Rewrite, Translation
 from crossnet.netfilter.foreign import Translate as Translated
 from crossnet.spec import Translate
-from crossnet.values import Family, Network, Ports, Probe, Traffic, host_network
+from crossnet.values import NOWHERE, Family, Network, Ports, Probe, Traffic, contains, host_network, without
 
 if TYPE_CHECKING:  # sets of packets are slow to import, and not every command asks for them
     from crossnet.reach.asked import Asked
@@ -79,7 +78,7 @@ def obstacles(
     from crossnet.reach.path import Walked, reached
 
     if probe is None:
-        destinations = tuple(_beyond(facts[passage.gateway], passage))
+        destinations = _beyond(facts[passage.gateway], passage)
         traffic = passage.crossing.allow or ()
     else:
         destinations = (host_network(probe.destination),)
@@ -345,7 +344,7 @@ def _questions(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[tuple[A
     from crossnet.reach.asked import Asked
 
     traffic = passage.crossing.allow or ()
-    destinations = tuple(_beyond(facts[passage.gateway], passage))
+    destinations = _beyond(facts[passage.gateway], passage)
     if not destinations:
         return
     egress = {passage.gateway: passage.egress}
@@ -371,20 +370,18 @@ def _questions(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[tuple[A
         yield asked, (passage.gateway,)
 
 
-def _beyond(gateway: Facts, passage: Passage) -> Iterator[Network]:
-    """The destinations without what is for the gateway itself, which it does not forward."""
-    own = {item.address for link in gateway.links for item in link.of(passage.family)}
-    for network in passage.destinations:
-        parts: list[Network] = [network]
-        for address in own:
-            if address in network:
-                parts = [left for part in parts for left in _without(part, host_network(address))]
-        yield from parts
+def _beyond(gateway: Facts, passage: Passage) -> tuple[Network, ...]:
+    """The destinations without what nobody sends through the gateway.
+
+    That is what is for the gateway itself, what the clients have on their own side of it, and what no host is.
+    """
+    own = [host_network(item.address) for link in gateway.links for item in link.of(passage.family)]
+    ingress = gateway.link(passage.ingress)
+    near = [item.network for item in ingress.of(passage.family)] if ingress else []
+    near += [client.network for client in passage.clients]
+    larger = [part for part in (*near, *NOWHERE) if _is_part(part, passage)]
+    return without(passage.destinations, (*own, *larger))
 
 
-def _without(part: Network, host: Network) -> tuple[Network, ...]:
-    if isinstance(part, IPv4Network) and isinstance(host, IPv4Network) and host.subnet_of(part):
-        return tuple(part.address_exclude(host))
-    if isinstance(part, IPv6Network) and isinstance(host, IPv6Network) and host.subnet_of(part):
-        return tuple(part.address_exclude(host))
-    return (part,)
+def _is_part(part: Network, passage: Passage) -> bool:
+    return any(contains(network, part) and network != part for network in passage.destinations)

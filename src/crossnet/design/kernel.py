@@ -19,10 +19,18 @@ from crossnet.facts.routes import MAIN, OWN_PROTOCOL, Route, inside
 from crossnet.facts.sysctls import FORWARDING, interface_setting
 from crossnet.record import read_record
 from crossnet.resources import PolicyRuleResource
-from crossnet.values import Address, Family, Network, address, contains, family_of, overlap
-
-# Addresses of a network that are tried for one that stands for all of it.
-_TRIED = 64
+from crossnet.values import (
+    NOWHERE,
+    Address,
+    Family,
+    Network,
+    address,
+    contains,
+    family_of,
+    host_network,
+    overlap,
+    without,
+)
 
 
 def is_plain(facts: Facts, family: Family) -> bool:
@@ -63,13 +71,18 @@ def sample(facts: Facts, network: Network) -> Address | None:
     smaller = [
         route.destination for table in (MAIN, "local") for route in inside(facts.routes, network, table)
     ]
-    smaller = [part for part in smaller if part.prefixlen > network.prefixlen]
-    hosts = islice(network.hosts(), _TRIED) if network.num_addresses > 1 else iter([network.network_address])
-    for found in hosts:
-        candidate = address(str(found))
-        if facts.owner_of(candidate) is None and not any(contains(part, candidate) for part in smaller):
-            return candidate
+    own = [host_network(item.address) for link in facts.links for item in link.of(family_of(network))]
+    ends = (network.network_address, network.broadcast_address) if network.num_addresses > 2 else ()
+    for part in without([network], (*smaller, *own, *(NOWHERE if _is_wide(network) else ()))):
+        for candidate in islice(part, len(ends) + 1):
+            if candidate not in ends:
+                return address(str(candidate))
     return None
+
+
+def _is_wide(network: Network) -> bool:
+    """Whether some of it is no address of a host."""
+    return any(contains(network, part) and part != network for part in NOWHERE)
 
 
 def said(facts: Facts, destination: Address, source: Address | None = None, iif: str = "") -> Answered | None:

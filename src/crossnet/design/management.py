@@ -14,14 +14,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from crossnet.design.impacts import Impact
+from crossnet.design.longer import routed
 from crossnet.design.passage import Passage
 from crossnet.design.question import devices_of
+from crossnet.errors import Refusal
 from crossnet.facts import Facts
 from crossnet.facts.routes import Route, matching
 from crossnet.facts.sysctls import is_forwarding
 from crossnet.resources import Change, Resource
 from crossnet.spec import Spec, Translate
-from crossnet.values import Address, Family, contains, family_of, host_network, show_network
+from crossnet.values import Address, Family, Network, contains, family_of, host_network, show_network
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +297,63 @@ def _translates_answers(path: ManagementPath, passage: Passage) -> bool:
         and any(contains(network, path.controller) for network in passage.destinations)
         and any(contains(client.network, own) for client in passage.clients for own in path.addresses)
     )
+
+
+def cut(
+    here: Facts, touched: Iterable[Touch], paths: Iterable[ManagementPath], passages: Iterable[Passage]
+) -> Iterator[Refusal]:
+    """Routes to larger networks than a client's own that would take the way along by which crossnet reaches a host.
+
+    To a network that somebody names for itself, such a route is made and guarded. That one of these many holds the
+    address from which crossnet works nobody has to know.
+    """
+    touched = tuple(touched)
+    larger = {
+        network: passage for passage in (passages if touched else ()) for network in _larger(here, passage)
+    }
+    made = {
+        route.destination: None for touch in touched for change in touch.changes for route in _made(change)
+    }
+    for network in (network for network in made if network in larger):
+        to = show_network(network)
+        taken = [
+            (path, target)
+            for path in paths
+            for target in (path.looked_up_on(here.host) if path.may_pass(here.host) else ())
+            if contains(network, target)
+        ]
+        if not taken:
+            yield Refusal(
+                "management-path-taken",
+                here.host,
+                f"a route to {to} may take along the way by which crossnet reaches it, and it does not tell from "
+                "where that is",
+                "Name smaller networks in `to`, or log in to it as root: `sudo` may hide where ssh comes from.",
+            )
+        for path, target in taken:
+            yield Refusal(
+                "management-path-taken",
+                here.host,
+                f"a route to {to} would take along the way by which crossnet reaches {path}, through "
+                f"{larger[network].gateway}",
+                f"Leave it out: `except: {target}`, or the network that it lies in.",
+            )
+
+
+def _made(change: Change) -> tuple[Route, ...]:
+    return change.want.routes if change.want is not None else ()
+
+
+def _larger(here: Facts, passage: Passage) -> tuple[Network, ...]:
+    """The networks to which a client gets routes, where one of them holds a network that it stands in."""
+    if all(client.host != here.host for client in passage.clients):
+        return ()
+    own = [item.network for link in here.links for item in link.of(passage.family)]
+    networks = passage.crossing.networks(passage.family)
+    holding = any(
+        network.prefixlen == 0 or any(contains(network, one) for one in own) for network in networks
+    )
+    return routed(here, passage.crossing, passage.family) if holding else ()
 
 
 def impacts(host: str, touched: Iterable[Touch]) -> Iterator[Impact]:

@@ -145,7 +145,16 @@ def _carried(bridge: str) -> Rule:
 
 
 def _rule(matches: tuple[Match, ...], verdict: Verdict, comment: str = "") -> Rule:
-    return Rule(in_order(matches), verdict, comment)
+    return Rule(in_order(match for match in matches if not _is_of_all(match)), verdict, comment)
+
+
+def _is_of_all(match: Match) -> bool:
+    """Whether a match by an address takes every one: iptables would not print it back."""
+    return (
+        isinstance(match, Endpoint | FlowEnd)
+        and not isinstance(match.where, NamedSet)
+        and match.where.prefixlen == 0
+    )
 
 
 # ---- the filter ----------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from crossnet.facts import Facts
 from crossnet.facts.routes import MAIN, OWN_PROTOCOL, Route
 from crossnet.resources.encoding import decode_fields, encode_fields
 from crossnet.resources.resource import Command, Encoded, Locate, Look, Resource, Step, Test
-from crossnet.values import Family, Network, family_of
+from crossnet.values import Family, Network, family_of, overlap
 
 # ipv6_route: the kernel gives an IPv6 route without a metric 1024 (IP6_RT_PRIO_USER); IPv4's default is 0.
 DEFAULT_METRIC = {Family.V4: 0, Family.V6: 1024}
@@ -120,7 +120,9 @@ class RouteResource(Resource):
         return f"{shlex.join(words)} | sed {shlex.quote('; '.join(lines))} | grep -q ."
 
     def serves(self, family: Family, destinations: Collection[Network], *, on_gateway: bool) -> bool:
-        return self.route.destination in destinations
+        own = self.route.destination
+        # A route to larger networks than the crossing's serves it too, where others are excepted.
+        return own in destinations or any(overlap(own, network) for network in destinations)
 
     @classmethod
     def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:

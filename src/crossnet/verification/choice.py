@@ -9,9 +9,10 @@ from crossnet.design import Client, Passage
 from crossnet.events import Event, Kind
 from crossnet.facts import Facts
 from crossnet.facts.neighbours import heard_of
+from crossnet.facts.routes import inside
 from crossnet.site import Site, together
 from crossnet.transport import Host
-from crossnet.values import Address, Family, Probe, Protocol, family_of
+from crossnet.values import NOWHERE, Address, Family, Probe, Protocol, contains, family_of
 from crossnet.verification.probe import Search, candidates, search
 from crossnet.verification.reading import Flow
 
@@ -65,6 +66,8 @@ def _choice(passage: Passage, found: Search | None) -> Choice:
     if found.answered is not None:
         probe = Probe(Protocol.ICMP, found.answered)
         return choice((probe,), f"the spec names no `probe`: {found.answered} answered first")
+    if not found.asked:
+        return choice((), "the spec names no `probe`, and no host is known behind the gateway to look for")
     if not found.could_send:
         return choice((Probe(Protocol.ICMP, found.asked[0]),), "the spec names no `probe`")
     return choice(
@@ -90,9 +93,23 @@ async def _search(passages: Iterable[Passage], facts: Mapping[str, Facts], site:
 
 
 def _targets(passage: Passage, facts: Mapping[str, Facts]) -> tuple[Address, ...]:
-    neighbours = heard_of(facts[passage.gateway].neighbours)
-    targets = [target for network in passage.destinations for target in candidates(network, neighbours)]
-    return tuple(targets[:MOST_ECHOES])
+    """Where the crossing leads through the gateway: not what its client reaches by longer routes of its own."""
+    sender = _senders(passage)[0]
+    networks = passage.crossing.networks(passage.family)
+    longer = (route for network in networks for route in inside(facts[sender.host or ""].routes, network))
+    beside = [
+        route.destination
+        for route in longer
+        if (route.via, route.device) != (sender.next_hop, sender.interface)
+    ]
+    apart = (*beside, *passage.crossing.excepted, *NOWHERE)
+
+    def is_beyond(target: Address) -> bool:
+        return not any(contains(part, target) for part in apart)
+
+    neighbours = tuple(filter(is_beyond, heard_of(facts[passage.gateway].neighbours)))
+    targets = [target for network in networks for target in candidates(network, neighbours)]
+    return tuple(filter(is_beyond, targets))[:MOST_ECHOES]
 
 
 def _senders(passage: Passage) -> tuple[Client, ...]:
