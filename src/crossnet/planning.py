@@ -16,11 +16,10 @@ from crossnet.design.management import cut, far_side_first, impacts, management_
 from crossnet.errors import PlanRefused, Refusal
 from crossnet.facts import Facts, Lookup
 from crossnet.facts.sysctls import FORWARDING, TRACKED
-from crossnet.netfilter import Engine
 from crossnet.netfilter.flows import MANY, SECONDS
-from crossnet.persistence.unit import BOOT_GUARD, SYSCTL_FILE
+from crossnet.persistence.unit import SYSCTL_FILE
 from crossnet.record import Owned, Record, read_record, shown
-from crossnet.resources import Change, EndFlows, Jump, Resource, RuleTable, Step, Sysctl
+from crossnet.resources import KINDS, Change, EndFlows, Phase, Resource, RuleTable
 from crossnet.spec import Spec
 
 
@@ -113,7 +112,7 @@ class Plan:
         """
         guards = [item for item in self.changes if _lays_guard(item[1])]
         ordered: list[tuple[str, Change]] = []
-        for item in self._in_order([item for item in self.changes if not item[1].resource.is_persistent]):
+        for item in self._in_order([one for one in self.changes if not one[1].resource.is_persistent]):
             ordered += [guard for guard in guards if guard[0] == item[0] and guard not in ordered]
             ordered.append(item)
         return (*(guard for guard in guards if guard not in ordered), *ordered)
@@ -121,19 +120,20 @@ class Plan:
     def persistent(self) -> tuple[tuple[str, Change], ...]:
         """What is written for the next boot, after the confirmation."""
         later = [item for item in self.changes if item[1].resource.is_persistent and not _lays_guard(item[1])]
-        # What ends it when the power goes in the middle is removed when there is nothing else to remove.
-        # And a unit is stopped when its file is gone: what it does when it is stopped is for whoever stops it.
-        return tuple(sorted(self._in_order(later), key=lambda item: (_is_of_guard(item[1]), _ends(item[1]))))
+        return tuple(sorted(self._in_order(later), key=lambda item: _leaves(item[1])))
 
     def _in_order(self, changes: Sequence[tuple[str, Change]]) -> tuple[tuple[str, Change], ...]:
         # Adds before removes: while traffic moves from one way to another, both stand.
         adding = [item for item in changes if item[1].action != "remove" and not _is_reset(item[1])]
         removing = [item for item in changes if item not in adding]
-        # But a chain can go only when nothing jumps into it any more.
-        shrinking = {host for host, one in adding if one.resource.kind == "table" and one.have}
-        jumps = [item for item in removing if item[1].resource.kind == "jump" and item[0] in shrinking]
-        left = [item for item in reversed(removing) if item not in jumps]
-        return (*jumps, *adding, *sorted(left, key=self._retreat))
+        changing = {(host, one.resource.kind) for host, one in adding if one.have is not None}
+        first = [
+            (host, one)
+            for host, one in removing
+            if any((host, kind) in changing for kind in one.resource.holds_up)
+        ]
+        left = [item for item in reversed(removing) if item not in first]
+        return (*first, *adding, *sorted(left, key=self._retreat))
 
     def _retreat(self, item: tuple[str, Change]) -> tuple[bool, int, int, bool]:
         """The place of a change that takes away: clients first, and on a host the last kind first."""
@@ -143,16 +143,13 @@ class Plan:
         return gateway, place, -change.resource.rank, host.touches_last(change)
 
 
-def _ends(change: Change) -> bool:
-    return change.want is None and change.resource.kind == "service"
+def _leaves(change: Change) -> tuple[bool, bool]:
+    """What ends it when the power goes in the middle is removed when there is nothing else to remove."""
+    return change.resource.phase is Phase.GUARD, change.want is None and change.resource.goes_last
 
 
 def _lays_guard(change: Change) -> bool:
-    return change.want is not None and _is_of_guard(change)
-
-
-def _is_of_guard(change: Change) -> bool:
-    return (change.resource.kind, change.resource.key) in BOOT_GUARD
+    return change.want is not None and change.resource.phase is Phase.GUARD
 
 
 def _is_reset(change: Change) -> bool:
@@ -163,17 +160,6 @@ def _is_reset(change: Change) -> bool:
 @dataclass(frozen=True, slots=True)
 class Restoring(Change):
     """A change that gives a resource back as it was before crossnet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entering(Change):
-    """The last jump by which iptables enters new rules: from then on the flows are judged by them."""
-
-    rules: RuleTable
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        return (*type(self.resource).render(self.have, self.want), *self.rules.entered)
 
 
 def make_plan(spec: Spec, facts: Mapping[str, Facts], *, moves: bool = True) -> Plan:
@@ -219,7 +205,7 @@ def make_undo_plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
         raise PlanRefused(refusals)
     found = [impact for host in hosts for impact in _of_record(host, spec)]
     found += [impact for host in hosts for impact in _older_flows(host, facts[host.host])]
-    found += [impact for host in hosts for impact in _staying_tables(host, facts[host.host])]
+    found += [impact for host in hosts for impact in _staying(host, facts[host.host])]
     found += [impact for name in facts for impact in partings[name].impacts]
     return _with_management_path(Plan(spec, (), tuple(hosts), tuple(found), {}, {}), facts)
 
@@ -271,20 +257,21 @@ def _flawed(hosts: Iterable[HostPlan]) -> Iterator[Refusal]:
 def _unknown(facts: Facts, record: Record, keep: set[tuple[str, str]]) -> Iterator[Refusal]:
     """What is to be given back, and nobody knows how it was; unless the host's own files say how it is to be."""
     for owned in record.owned:
-        setting = owned.applied
-        if not owned.is_unknown or owned.identity in keep or not isinstance(setting, Sysctl):
+        if not owned.is_unknown or owned.identity in keep:
             continue
-        is_on = facts.sysctls.get(setting.name, "0") != "0"
         others = [item for item in facts.boot_settings if item.file != SYSCTL_FILE]
-        if is_on and not any(item.name == setting.name and item.value != "0" for item in others):
+        for name in owned.applied.values:
+            is_on = facts.sysctls.get(name, "0") != "0"
+            if not is_on or any(item.name == name and item.value != "0" for item in others):
+                continue
             yield Refusal(
                 "forwarding-unknown",
                 facts.host,
-                f"{setting.name} is on, its record of whether it was on before crossnet is lost, and crossnet's "
+                f"{name} is on, its record of whether it was on before crossnet is lost, and crossnet's "
                 "own rules there keep nobody out: to leave it on may leave the host open, to switch it off may "
                 "cut off others",
-                f"Where nothing else needs it: `sysctl -w {setting.name}=0` on the host, then again. Where "
-                f"something does: write `{setting.name} = 1` into a file of its own in /etc/sysctl.d there.",
+                f"Where nothing else needs it: `sysctl -w {name}=0` on the host, then again. Where "
+                f"something does: write `{name} = 1` into a file of its own in /etc/sysctl.d there.",
             )
 
 
@@ -377,7 +364,7 @@ def _host_plan(facts: Facts, record: Record, wanted: Design, spec: Spec, leaving
     crossings = tuple(c.name for c in spec.crossings if c.via == facts.host or facts.host in c.clients)
     return HostPlan(
         facts.host,
-        (*_entering(changes, resources), *_restore(facts, record, keep, leaving)),
+        (*_joined(changes, resources), *_restore(facts, record, keep, leaving)),
         tuple(adopted),
         record,
         Record(crossings, tuple(owned), record.rebuilt) if owned else Record(),
@@ -399,16 +386,17 @@ def _older_flows(host: HostPlan, facts: Facts) -> Iterator[Impact]:
         )
     else:
         return
-    settings = {item.want.name: item.want.value for item in host.changes if isinstance(item.want, Sysctl)}
+    settings = {
+        name: value
+        for change in host.changes
+        if change.want is not None
+        for name, value in change.want.values.items()
+    }
     for family, name in FORWARDING.items():
-        rules = [
-            item
-            for item in host.changes
-            if isinstance(item.resource, RuleTable | Jump) and item.resource.family is family
-        ]
+        rules = [change for change in host.changes if change.resource.decides(family)]
         # Where nothing is forwarded before, or after, no flow has an old fate to keep.
         forwards = facts.sysctls.get(name) == "1" and settings.get(name) != "0"
-        if forwards and any(isinstance(step, EndFlows) for item in rules for step in item.steps):
+        if forwards and any(isinstance(step, EndFlows) for change in rules for step in change.steps):
             yield Impact(
                 "older-flows",
                 host.host,
@@ -416,36 +404,18 @@ def _older_flows(host: HostPlan, facts: Facts) -> Iterator[Impact]:
             )
 
 
-def _staying_tables(host: HostPlan, facts: Facts) -> Iterator[Impact]:
-    """What is there since crossnet's rules made it appear, and cannot be taken away with them."""
+def _staying(host: HostPlan, facts: Facts) -> Iterator[Impact]:
+    """What cannot be taken away with what made it appear."""
     for change in host.changes:
-        table = change.have
-        if not isinstance(table, RuleTable) or not table.made:
-            continue
-        if table.engine is Engine.IPTABLES_LEGACY:
-            why = "the kernel keeps what was used once"
-        elif not facts.capabilities.has("nft"):
-            why = "there is no nft to remove them"
-        else:
-            continue
-        names = " and ".join((", ".join(table.made[:-1]), table.made[-1]) if table.made[:-1] else table.made)
-        text = f"{table.family.label} tables of iptables stay, empty, until the next boot: {names}; {why}"
-        yield Impact("tables-stay", host.host, text)
+        have = change.have
+        if have is not None and (text := type(have).leaves_behind(have, change.want, facts)):
+            yield Impact("tables-stay", host.host, text)
 
 
-def _entering(changes: Sequence[Change], resources: Sequence[Resource]) -> list[Change]:
-    last = {
-        change.want.family: change
-        for change in changes
-        if isinstance(change.want, Jump) and change.have is None
-    }
-    tables = {item.family: item for item in resources if isinstance(item, RuleTable)}
-    return [
-        Entering(None, change.want, tables[change.want.family])
-        if isinstance(change.want, Jump) and change is last.get(change.want.family)
-        else change
-        for change in changes
-    ]
+def _joined(changes: Sequence[Change], resources: Sequence[Resource]) -> Sequence[Change]:
+    for kind in KINDS.values():
+        changes = kind.joined(changes, resources)
+    return changes
 
 
 def _restore(

@@ -164,7 +164,7 @@ MUTATIONS = (
     ),
     Mutation(
         "flows keep their old fate until iptables enters the rules",
-        "planning.py",
+        "resources/jump.py",
         "(*type(self.resource).render(self.have, self.want), *self.rules.entered)",
         "type(self.resource).render(self.have, self.want)",
         "tests/lab/test_crossing.py::test_a_flow_older_than_the_crossing_is_translated_and_an_outsiders_ends",

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from crossnet.errors import PlanRefused, SpecError
 from crossnet.facts import FileState
-from crossnet.persistence.unit import BOOT_GUARD, SYSCTL_FILE
+from crossnet.persistence.unit import SYSCTL_FILE
 from crossnet.planning import Plan, Restoring, make_plan, make_undo_plan
-from crossnet.resources import KINDS, Change, File, Service
+from crossnet.resources import KINDS, Change, File, Phase, Service
 from crossnet.spec import Spec
 from crossnet.specfile import parse
 from design.factsheet import facts_from, host_facts
@@ -259,7 +259,7 @@ def test_the_gateway_is_ready_before_a_client_sends() -> None:
 def before_the_guard_goes(plan: Plan) -> tuple[tuple[str, Change], ...]:
     """Something must end it at the boot when the power goes, until there is nothing else left to remove."""
     later = plan.persistent()
-    rest = tuple(item for item in later if (item[1].resource.kind, item[1].resource.key) not in BOOT_GUARD)
+    rest = tuple(item for item in later if item[1].resource.phase is not Phase.GUARD)
     assert later[: len(rest)] == rest
     return rest
 
@@ -269,7 +269,7 @@ def unguarded(changes: tuple[tuple[str, Change], ...]) -> tuple[tuple[str, Chang
     seen: set[str] = set()
     rest = []
     for host, change in changes:
-        if (change.resource.kind, change.resource.key) in BOOT_GUARD:
+        if change.resource.phase is Phase.GUARD:
             assert host not in seen, f"{host} is changed before it is guarded"
         else:
             seen.add(host)
@@ -285,7 +285,7 @@ def test_nothing_but_the_guard_is_written_for_the_next_boot_before_the_confirmat
         "crossnet.yaml",
     )
     plan = make_plan(spec, facts)
-    assert not any(change.resource.is_persistent for _, change in unguarded(plan.live()))
+    assert not any(change.resource.phase is Phase.PERSISTENT for _, change in unguarded(plan.live()))
     assert {change.resource.kind for _, change in plan.persistent()} == {"file", "service"}
     assert len(plan.live()) + len(plan.persistent()) == len(plan.changes)
 

@@ -8,14 +8,13 @@ from crossnet import record
 from crossnet.persistence import start
 from crossnet.persistence.start import SYSCTL_FILE, UNIT
 from crossnet.resources import File, Resource, Service, Sysctl
-from crossnet.resources.service import unit_file
+from crossnet.resources.service import GUARD_UNIT, unit_file
 
-__all__ = ["BOOT_GUARD", "FILES", "SYSCTL_FILE", "persistent"]
+__all__ = ["FILES", "SYSCTL_FILE", "persistent"]
 
 CLOSE_UNIT = "crossnet-close@.service"
 GATE_UNIT = "crossnet-gate@.service"
 RULES_UNIT = "crossnet-rules.service"
-RECOVER_UNIT = "crossnet-recover.service"
 
 
 # Units whose start, stop, restart or reload may flush crossnet's rules: those that come before the network, and
@@ -31,7 +30,7 @@ _SERVICES = {
         Service(UNIT),
         Service(RULES_UNIT),
         Service(CLOSE_UNIT, wanted_by=(*_EARLY.split(), *_LATE.split())),
-        Service(RECOVER_UNIT, stays=False),
+        Service(GUARD_UNIT, stays=False),
     )
 }
 
@@ -40,9 +39,6 @@ FILES = (
     *(path for service in _SERVICES.values() for path in (service.file, *service.links)),
     unit_file(GATE_UNIT),
 )
-
-# What ends a transaction that a power cut left open; the only thing that is written before a confirmation.
-BOOT_GUARD = frozenset({("file", unit_file(RECOVER_UNIT)), ("service", RECOVER_UNIT)})
 
 # Before the rules are loaded: files that were not confirmed go, and those that were are completed.
 _RECOVER_UNIT_TEXT = f"""\
@@ -190,7 +186,7 @@ def persistent(
             GATE_UNIT: _GATE_UNIT_TEXT,
             CLOSE_UNIT: _CLOSE_UNIT_TEXT,
         }
-    units[RECOVER_UNIT] = _RECOVER_UNIT_TEXT
+    units[GUARD_UNIT] = _RECOVER_UNIT_TEXT
     return (
         *files,
         *(File(unit_file(unit), (head + text).encode()) for unit, text in units.items()),

@@ -14,6 +14,7 @@ from crossnet.resources.resource import (
     Link,
     Locate,
     Look,
+    Phase,
     Resource,
     Step,
     Test,
@@ -21,6 +22,7 @@ from crossnet.resources.resource import (
     is_absent,
     is_link,
 )
+from crossnet.resources.service import GUARD_UNIT, unit_file
 
 # In the first line of each file that crossnet writes for others to read.
 SIGNATURE = b"Written by crossnet;"
@@ -38,7 +40,6 @@ class File(Resource):
     kind: ClassVar[str] = "file"
     rank: ClassVar[int] = 5  # nothing is written for the next boot before the change is confirmed
     place_shown: ClassVar[int] = 5
-    is_persistent: ClassVar[bool] = True
     is_of_all_crossings: ClassVar[bool] = True
     path: str
     data: bytes
@@ -49,6 +50,10 @@ class File(Resource):
     @property
     def key(self) -> str:
         return self.path
+
+    @property
+    def phase(self) -> Phase:
+        return Phase.GUARD if self.path == unit_file(GUARD_UNIT) else Phase.PERSISTENT
 
     @property
     def crossings(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
@@ -19,7 +19,8 @@ from crossnet.netfilter.iptables import (
     restore_command,
 )
 from crossnet.netfilter.iptables_own import PLACES
-from crossnet.resources.resource import Command, Encoded, Locate, Look, Resource, Step, Test
+from crossnet.resources.resource import Change, Command, Encoded, Locate, Look, Resource, Step, Test
+from crossnet.resources.table import RuleTable
 from crossnet.values import Family, Network
 
 
@@ -36,6 +37,7 @@ class Jump(Resource):
     rank: ClassVar[int] = 1  # iptables enters the chains only when they are whole
     place_shown: ClassVar[int] = 3
     is_only_ours: ClassVar[bool] = True
+    holds_up: ClassVar[frozenset[str]] = frozenset({RuleTable.kind})  # no chain goes that is jumped into
     engine: Engine
     family: Family
     chain: str
@@ -73,6 +75,19 @@ class Jump(Resource):
 
     def decides(self, family: Family) -> bool:
         return family is self.family
+
+    @classmethod
+    def joined(cls, changes: Sequence[Change], wanted: Sequence[Resource]) -> list[Change]:
+        """The last new jump of a family ends the flows whose fate the rules behind it change."""
+        new = {one.want.family: one for one in changes if isinstance(one.want, Jump) and one.have is None}
+        last = list(new.values())
+        tables = {item.family: item for item in wanted if isinstance(item, RuleTable)}
+        return [
+            Entering(None, one.want, tables[one.want.family])
+            if isinstance(one.want, Jump) and one in last
+            else one
+            for one in changes
+        ]
 
     def look(self) -> tuple[Look, ...]:
         return (Command((self.command, "-w", *check_jump(self.chain))),)
@@ -146,3 +161,14 @@ class Jump(Resource):
             first=encoded.get("first", True) is True,
             times=number_or(encoded, "times", 1),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Entering(Change):
+    """The last jump by which iptables enters new rules: from then on the flows are judged by them."""
+
+    rules: RuleTable
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return (*type(self.resource).render(self.have, self.want), *self.rules.entered)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Any, ClassVar, Self
 
@@ -130,6 +131,14 @@ def both(tests: Iterable[Test]) -> Test:
     return Test(" && ".join(test.line for test in several), functions=tuple(functions))
 
 
+class Phase(StrEnum):
+    """When a change is made."""
+
+    GUARD = "guard"  # before any other on its host, and taken away after all: it ends a change that loses its power
+    LIVE = "live"  # before the confirmation
+    PERSISTENT = "persistent"  # after it, for the next boot: a reboot before that boots the old state
+
+
 class Resource(ABC):
     """One thing on one host that crossnet owns."""
 
@@ -139,8 +148,10 @@ class Resource(ABC):
     rank: ClassVar[int]
     # Its place in a plan, which an operator reads in another order than that of the work.
     place_shown: ClassVar[int]
-    # It is for the next boot, so it is written after the confirmation: a reboot before it boots the old state.
-    is_persistent: ClassVar[bool] = False
+    # Kinds of which none on its host can change as long as it is to go and has not gone.
+    holds_up: ClassVar[frozenset[str]] = frozenset()
+    # Its end is what ends the work of the others, so it is taken away when they have gone.
+    goes_last: ClassVar[bool] = False
     # Each stands for itself, so that they can be changed in any order.
     stands_alone: ClassVar[bool] = False
     # Nobody but crossnet makes such a thing, so it is never adopted and there is no original to give back.
@@ -158,6 +169,21 @@ class Resource(ABC):
     def has_place(self, facts: Facts) -> bool:
         """Whether the host still has where it could be; what belonged to an interface goes with it."""
         return True
+
+    @property
+    def phase(self) -> Phase:
+        """When it is changed."""
+        return Phase.LIVE
+
+    @property
+    def is_persistent(self) -> bool:
+        """Whether it is for the next boot, and outlives this one."""
+        return self.phase is not Phase.LIVE
+
+    @classmethod
+    def joined(cls, changes: Sequence[Change], wanted: Sequence[Resource]) -> list[Change]:
+        """The changes of a host that wants these resources, with what only together with others has to be done."""
+        return list(changes)
 
     @property
     @abstractmethod
@@ -211,6 +237,16 @@ class Resource(ABC):
     def ages_routes(self, family: Family) -> bool:
         """Whether a change of it may let routes of this family expire that a router advertised."""
         return False
+
+    @property
+    def values(self) -> Mapping[str, str]:
+        """The kernel settings that it is itself, each with its value."""
+        return {}
+
+    @classmethod
+    def leaves_behind(cls, have: Self, want: Self | None, facts: Facts) -> str:
+        """What of it cannot be taken away, and why; nothing where all of it can."""
+        return ""
 
     @property
     def settings(self) -> tuple[str, ...]:

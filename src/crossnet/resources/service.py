@@ -15,6 +15,7 @@ from crossnet.resources.resource import (
     Link,
     Locate,
     Look,
+    Phase,
     Resource,
     Step,
     Test,
@@ -27,6 +28,8 @@ from crossnet.resources.resource import (
 # what `systemctl enable` does, and needs no running manager.
 UNITS = "/etc/systemd/system"
 BOOT = "multi-user.target"
+# What ends at boot a transaction that a power cut left open; the only thing that is written before a confirmation.
+GUARD_UNIT = "crossnet-recover.service"
 _LINK = re.compile(rf"{UNITS}/(?P<wants>[^/]+)\.wants/(?P<unit>crossnet[^/]*)")
 
 # Where no systemd answers, or the files are another one's, there is nothing to do. Not waited for: a unit may wait
@@ -67,7 +70,7 @@ class Service(Resource):
     kind: ClassVar[str] = "service"
     rank: ClassVar[int] = 6  # a unit is enabled when its files are there
     place_shown: ClassVar[int] = 6
-    is_persistent: ClassVar[bool] = True
+    goes_last: ClassVar[bool] = True  # what it does when it is stopped is for whoever stops it
     unit: str
     stays: bool = field(default=True, compare=False)
     runs: bool = True
@@ -76,6 +79,10 @@ class Service(Resource):
     @property
     def key(self) -> str:
         return self.unit
+
+    @property
+    def phase(self) -> Phase:
+        return Phase.GUARD if self.unit == GUARD_UNIT else Phase.PERSISTENT
 
     @property
     def file(self) -> str:

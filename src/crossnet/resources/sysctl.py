@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
@@ -67,6 +67,10 @@ class Sysctl(Resource):
     def ages_routes(self, family: Family) -> bool:
         """The kernel drops them when forwarding begins (ip-sysctl, accept_ra)."""
         return family is Family.V6 and (is_forwarding(self.name, family) or self.name.endswith(".accept_ra"))
+
+    @property
+    def values(self) -> Mapping[str, str]:
+        return {self.name: self.value}
 
     @property
     def settings(self) -> tuple[str, ...]:

@@ -205,6 +205,21 @@ class RuleTable(Resource):
         needed = tables_of(self.table)
         return replace(self, made=tuple(name for name in needed if name in known or name not in there))
 
+    @classmethod
+    def leaves_behind(cls, have: Self, want: Self | None, facts: Facts) -> str:
+        """What is there since the rules made it appear."""
+        made = tuple(name for name in have.made if want is None or name not in want.made)
+        if not made:
+            return ""
+        if have.engine is Engine.IPTABLES_LEGACY:
+            why = "the kernel keeps what was used once"
+        elif not facts.capabilities.has("nft"):
+            why = "there is no nft to remove them"
+        else:
+            return ""
+        names = " and ".join((", ".join(made[:-1]), made[-1]) if made[:-1] else made)
+        return f"{have.family.label} tables of iptables stay, empty, until the next boot: {names}; {why}"
+
     def look(self) -> tuple[Look, ...]:
         if self.engine is Engine.NFTABLES:
             return (Command(("nft", "-s", "list", "table", TABLE_FAMILY[self.family], TABLE)),)
