@@ -251,6 +251,15 @@ CODES = {
             "Write what is wanted into a file of its own in /etc/sysctl.d.",
         ),
         Code(
+            "in-saved-rules",
+            "crossnet's own rules or sets stand in a file from which the host loads rules at boot: somebody saved them "
+            "with the host's own.",
+            "Names of crossnet's chains, sets and tables in the files of netfilter-persistent, iptables-services, "
+            "ipset, nftables and the like.",
+            "Take the lines with these names out of the file, or save the rules again after an undo. Where it has the "
+            "rules of others that change by themselves (docker, fail2ban), better do the first.",
+        ),
+        Code(
             "flows-offloaded",
             "Somebody else's rule hands connections to a flowtable: their packets meet no rule of crossnet any more.",
             "A rule that forwarded packets reach and that says `flow add` (FLOWOFFLOAD in iptables).",

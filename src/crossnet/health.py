@@ -198,6 +198,8 @@ def _status(
         reasons = [*reasons, *(f"{impact.where}: {impact.text}" for impact in others)]
     if not lost:
         reasons += fenced(facts[gateway], read_record(facts[gateway]))
+    saved = (each for each in plan.impacts if (each.code, each.where) == ("in-saved-rules", gateway))
+    reasons += (f"{each.where}: {each.text}" for each in saved)
     exposed = _exposures(plan.spec, facts[gateway])
     reasons = [*map(str, exposed), *reasons]
     return CrossingStatus(

@@ -13,6 +13,7 @@ from crossnet.dependents import Parting
 from crossnet.design import Choice, Design, Impact, Passage, design
 from crossnet.design.flows import FlowChange
 from crossnet.design.management import cut, far_side_first, impacts, management_paths, touches
+from crossnet.design.saved import saved_rules
 from crossnet.errors import PlanRefused, Refusal
 from crossnet.facts import Facts, Lookup
 from crossnet.facts.sysctls import FORWARDING, TRACKED
@@ -179,6 +180,9 @@ def make_plan(spec: Spec, facts: Mapping[str, Facts], *, moves: bool = True) -> 
     found = [impact for host in hosts for impact in _of_record(host, spec)]
     found += [impact for host in hosts for impact in _older_flows(host, facts[host.host])]
     found += [impact for name in facts for impact in partings[name].impacts]
+    found += [
+        impact for host in hosts for impact in saved_rules(facts[host.host], leaving=not host.after.owned)
+    ]
     made = Plan(
         spec,
         wanted.passages,
@@ -207,6 +211,9 @@ def make_undo_plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
     found += [impact for host in hosts for impact in _older_flows(host, facts[host.host])]
     found += [impact for host in hosts for impact in _staying(host, facts[host.host])]
     found += [impact for name in facts for impact in partings[name].impacts]
+    found += [
+        impact for host in hosts for impact in saved_rules(facts[host.host], leaving=not host.after.owned)
+    ]
     return _with_management_path(Plan(spec, (), tuple(hosts), tuple(found), {}, {}), facts)
 
 

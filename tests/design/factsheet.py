@@ -15,6 +15,7 @@
       boot /etc/sysctl.conf net.ipv4.ip_forward 0
       file /var/lib/crossnet/applied.json {"format": 9}
       rules of crossnet fenced
+      saved /etc/iptables/rules.v4 CROSSNET-FORWARD xnet4-from-business
       iptables raw -A PREROUTING -j NOTRACK
       tools ip sysctl nft
       kernel 3.10
@@ -36,6 +37,7 @@ from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.lookups import Answered, Lookup, parse_lookup
 from crossnet.facts.policy import PolicyRule, parse_rules
 from crossnet.facts.routes import Hop, Route, default_network, parse_routes
+from crossnet.facts.saved import SavedRules
 from crossnet.facts.sysctls import BootSetting, interface_setting
 from crossnet.netfilter import Accept, Chain, Drop, Rule, Table, foreign
 from crossnet.netfilter.own import HOOKS, TABLE
@@ -54,6 +56,7 @@ class _Sheet:
     files: dict[str, FileState | Unreadable] = field(default_factory=dict)
     nft: list[Table] = field(default_factory=list)
     saved: dict[str, list[str]] = field(default_factory=dict)
+    saved_rules: list[SavedRules] = field(default_factory=list)
     tools: frozenset[str] = frozenset(TOOLS)
     kernel: tuple[int, ...] = (6, 1, 0)
     systemd: bool = True
@@ -114,6 +117,7 @@ def host_facts(name: str, text: str, *, firewall: Firewall | None = None) -> Fac
             *sheet.rules,
         ),
         lookups=sheet.lookups,
+        saved=tuple(sheet.saved_rules),
     )
 
 
@@ -139,6 +143,8 @@ def _read(sheet: _Sheet, words: list[str]) -> None:
             sheet.files[path] = FileState(" ".join(text).encode(), 0o600, "0:0")
         case ["machine", boot, network]:
             sheet.machine = (boot, network)
+        case ["saved", path, *names]:
+            sheet.saved_rules.append(SavedRules(path, tuple(each.replace("_", " ") for each in names)))
         case ["unreadable", path, *why]:
             sheet.files[path] = Unreadable(" ".join(why))
         case ["rules", "of", "crossnet", fence]:

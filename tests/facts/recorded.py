@@ -21,6 +21,7 @@ from crossnet.facts.nft import LISTING
 from crossnet.facts.policy import RULES4, RULES6
 from crossnet.facts.programs import PROGRAMS
 from crossnet.facts.routes import NEXTHOPS, ROUTES6
+from crossnet.facts.saved import SAVED
 from crossnet.facts.sysctls import BOOT_SETTINGS, SYSCTLS
 from crossnet.site import READ
 from crossnet.transport import LIMIT, TIMEOUT, Completed, Host, Process, ShellHost
@@ -44,6 +45,7 @@ _NAMES = {
     SYSCTLS.argv: "sysctls",
     BOOT_SETTINGS.argv: "sysctl files",
     PROGRAMS.argv: "programs",
+    SAVED.argv: "saved rules",
     LISTING.argv: "nft -t list ruleset",
 }
 MISSING = 66

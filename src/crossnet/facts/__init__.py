@@ -24,6 +24,7 @@ from crossnet.facts.policy import RULES4, RULES6, PolicyRule, not_sure
 from crossnet.facts.programs import PROGRAMS, IpsecPolicy, dropping_queue
 from crossnet.facts.question import door, put
 from crossnet.facts.routes import NEXTHOPS, ROUTES4, ROUTES6, Route, not_silent, with_nexthops
+from crossnet.facts.saved import SAVED, SavedRules
 from crossnet.facts.start import NETWORK, START
 from crossnet.facts.sysctls import BOOT_SETTINGS, SYSCTLS, BootSetting
 from crossnet.facts.units import UNITS
@@ -74,6 +75,9 @@ class Facts:
     ipsec: tuple[IpsecPolicy, ...] = ()
     # the qdiscs of tc that hold filters, by the device
     classifiers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    saved: tuple[
+        SavedRules, ...
+    ] = ()  # files that the host loads at boot and that have rules of crossnet's own
 
     def link(self, name: str) -> Link | None:
         return next((link for link in self.links if link.name == name), None)
@@ -146,7 +150,7 @@ async def observe(
     tools = tools_question(str(systemd))
     asked = files_question({str(path): str(host.locate(path)) for path in files})
     paths = (LINKS, ROUTES4, ROUTES6, NEXTHOPS, RULES4, RULES6, NEIGHBOURS, PROGRAMS)
-    general = (*paths, START, NETWORK, SYSCTLS, BOOT_SETTINGS, tools)
+    general = (*paths, START, NETWORK, SYSCTLS, BOOT_SETTINGS, SAVED, tools)
     # A namespace that keeps files of its own is not the one whose units systemd runs.
     units = (UNITS,) if str(systemd) == SYSTEMD else ()
     whose = [folder_question(str(own), str(host.locate(own)))] if own else []
@@ -184,6 +188,7 @@ async def observe(
         lookups=MappingProxyType({lookup: said[asked] for lookup, asked in packets.items()}),
         ipsec=said[PROGRAMS].ipsec,
         classifiers=said[PROGRAMS].classifiers,
+        saved=said[SAVED],
     )
 
 
