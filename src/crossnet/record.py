@@ -20,11 +20,7 @@ from crossnet.facts.question import mapping, objects, text, text_or, texts
 from crossnet.facts.sysctls import FORWARDING
 from crossnet.resources import (
     KINDS,
-    File,
-    Jump,
-    PolicyRuleResource,
     Resource,
-    RouteResource,
     RuleTable,
     Sysctl,
 )
@@ -219,36 +215,19 @@ def _with_traces(facts: Facts, kept: Record, lost: str) -> Record:
 
 
 def _knows(kept: Record, trace: Resource) -> bool:
-    """Whether the record has it; sets without chains are of the variant of iptables that it has."""
-    if kept.find(trace) is not None:
-        return True
-    if not isinstance(trace, RuleTable) or not trace.engine.is_iptables or trace.table.chains:
-        return False
-    tables = (own.applied for own in kept.owned if isinstance(own.applied, RuleTable))
-    return any(table.engine.is_iptables and table.family is trace.family for table in tables)
+    """Whether the record has it, or what it is left of."""
+    return kept.find(trace) is not None or any(trace.is_what_is_left_of(own.applied) for own in kept.owned)
 
 
 def _may_have_opened(facts: Facts, family: Family, kept: Record, found: Sequence[Resource]) -> bool:
     """Whether it may be crossnet that made the host forward packets of this family."""
-    if any(_opens(one, family) for one in found):
+    if any(one.opens(family) for one in found):
         # Where the record knows the rules and no setting, forwarding was on before.
-        return not any(_opens(own.applied, family) for own in kept.owned)
-    if kept.owned or any(_opens(one, other) for one in found for other in Family):
+        return not any(own.applied.opens(family) for own in kept.owned)
+    if kept.owned or any(one.opens(other) for one in found for other in Family):
         return False
     # On a client there are routes, or the files that bring them back, and nothing of a gateway.
-    return facts.file(VERIFIED) is not None or not any(
-        isinstance(one, RouteResource | PolicyRuleResource | File) for one in found
-    )
-
-
-def _opens(trace: Resource, family: Family) -> bool:
-    """Whether only a gateway of this family has such a thing."""
-    match trace:
-        case RuleTable() | Jump():
-            return trace.family is family
-        case File():
-            return any(line.startswith(FORWARDING[family].encode()) for line in trace.data.splitlines())
-    return False
+    return facts.file(VERIFIED) is not None or not any(one.clients_have for one in found)
 
 
 def _forwarding(facts: Facts, family: Family, found: Iterable[Resource]) -> Iterator[Owned]:
@@ -259,15 +238,14 @@ def _forwarding(facts: Facts, family: Family, found: Iterable[Resource]) -> Iter
     setting = Sysctl(FORWARDING[family], "1")
     if facts.sysctls.get(setting.name, "0") == "0":
         return
-    tables = [one for one in found if isinstance(one, RuleTable) and one.family is family]
-    lets_pass = any(table.crossings for table in tables) and not any(table.holds_fence for table in tables)
+    rules = [one for one in found if one.decides(family)]
+    lets_pass = any(one.crossings for one in rules) and not any(one.closes for one in rules)
     yield Owned(None if lets_pass else Sysctl(setting.name, "0"), setting)
 
 
 def _crossings(found: Iterable[Resource]) -> Iterator[str]:
     for one in found:
-        if isinstance(one, RuleTable | File):
-            yield from one.crossings
+        yield from one.crossings
 
 
 def shown(resources: Sequence[Resource]) -> str:

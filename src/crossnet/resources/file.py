@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 
 from crossnet.facts import Facts
 from crossnet.facts.question import text, text_or
+from crossnet.facts.sysctls import FORWARDING
 from crossnet.resources.resource import (
     Encoded,
     Link,
@@ -23,6 +24,7 @@ from crossnet.resources.resource import (
     is_link,
 )
 from crossnet.resources.service import GUARD_UNIT, unit_file
+from crossnet.values import Family
 
 # In the first line of each file that crossnet writes for others to read.
 SIGNATURE = b"Written by crossnet;"
@@ -40,6 +42,7 @@ class File(Resource):
     kind: ClassVar[str] = "file"
     rank: ClassVar[int] = 5  # nothing is written for the next boot before the change is confirmed
     place_shown: ClassVar[int] = 5
+    clients_have: ClassVar[bool] = True
     is_of_all_crossings: ClassVar[bool] = True
     path: str
     data: bytes
@@ -64,6 +67,9 @@ class File(Resource):
                 names = head.decode(errors="replace").removeprefix("# crossnet:").strip(" .")
                 return tuple(name.strip() for name in names.split(",") if name.strip())
         return ()
+
+    def opens(self, family: Family) -> bool:
+        return any(line.startswith(FORWARDING[family].encode()) for line in self.data.splitlines())
 
     @classmethod
     def traces(cls, facts: Facts) -> tuple[Self, ...]:

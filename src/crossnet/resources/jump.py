@@ -89,6 +89,9 @@ class Jump(Resource):
             for one in changes
         ]
 
+    def opens(self, family: Family) -> bool:
+        return family is self.family
+
     def look(self) -> tuple[Look, ...]:
         return (Command((self.command, "-w", *check_jump(self.chain))),)
 

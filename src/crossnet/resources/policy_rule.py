@@ -33,6 +33,7 @@ class PolicyRuleResource(Resource):
     kind: ClassVar[str] = "ip-rule"
     rank: ClassVar[int] = 4  # what keeps traffic from being led elsewhere comes when its route is there
     place_shown: ClassVar[int] = 1
+    clients_have: ClassVar[bool] = True
     rule: PolicyRule
 
     @property

@@ -156,6 +156,8 @@ class Resource(ABC):
     stands_alone: ClassVar[bool] = False
     # Nobody but crossnet makes such a thing, so it is never adopted and there is no original to give back.
     is_only_ours: ClassVar[bool] = False
+    # A client may have one, which tells that its host need be no gateway.
+    clients_have: ClassVar[bool] = False
     # It is made for all crossings of its host together, not one for each.
     is_of_all_crossings: ClassVar[bool] = False
     # It has some value as long as it has a place at all, so an original that is absent is one that is not known.
@@ -165,6 +167,19 @@ class Resource(ABC):
     def traces(cls, facts: Facts) -> tuple[Self, ...]:
         """Those that crossnet must have made, by what they are alone: found without the host's record."""
         return ()
+
+    @property
+    def crossings(self) -> tuple[str, ...]:
+        """The names of the crossings for which it is there, where it tells them itself."""
+        return ()
+
+    def opens(self, family: Family) -> bool:
+        """Whether only a gateway has such a thing, whose forwarding of this family crossnet may have begun."""
+        return False
+
+    def is_what_is_left_of(self, known: Resource) -> bool:
+        """Whether, found without a record, it is this one that a record has, although it looks like another."""
+        return False
 
     def has_place(self, facts: Facts) -> bool:
         """Whether the host still has where it could be; what belonged to an interface goes with it."""

@@ -28,6 +28,7 @@ class RouteResource(Resource):
     kind: ClassVar[str] = "route"
     rank: ClassVar[int] = 3  # traffic is attracted when the way is open
     place_shown: ClassVar[int] = 0
+    clients_have: ClassVar[bool] = True
     stands_alone: ClassVar[bool] = True
     route: Route
     applied: Route | None = field(default=None, compare=False)

@@ -183,6 +183,19 @@ class RuleTable(Resource):
         admitting = (rule for rule in forward.rules if isinstance(rule.verdict, Accept)) if forward else ()
         return tuple(dict.fromkeys(rule.comment for rule in admitting if rule.comment))
 
+    def opens(self, family: Family) -> bool:
+        return family is self.family
+
+    def is_what_is_left_of(self, known: Resource) -> bool:
+        """Sets without chains are no variant's of iptables."""
+        return (
+            isinstance(known, RuleTable)
+            and self.engine.is_iptables
+            and not self.table.chains
+            and known.engine.is_iptables
+            and known.family is self.family
+        )
+
     def current(self, facts: Facts) -> Self | None:
         firewall = facts.readable(self.engine)
         if self.engine is Engine.NFTABLES:
