@@ -100,20 +100,24 @@ def _closed(facts: Mapping[str, Facts]) -> None:
             raise journal.locked(name, found)
 
 
-async def apply(made: Plan, *, guard: Guard = DEFAULT_GUARD, watch: Watcher = nobody) -> Applied:
+async def apply(
+    made: Plan, *, guard: Guard = DEFAULT_GUARD, message: str = "", watch: Watcher = nobody
+) -> Applied:
     """Bring the hosts to a plan: all or nothing, verified before it is confirmed.
 
     Each host puts itself back when `guard` is over and nobody has confirmed. Raises RolledBack (proved) or
     RollbackNotProved when it does not hold, HostsDisagree when only some hosts hold it, StalePlan when the
-    hosts moved since the plan was made, Locked when another transaction is under way.
+    hosts moved since the plan was made, Locked when another transaction is under way. `message` is one line that the
+    hosts keep of why it was done; ValueError where it is none.
     """
+    journal.checked(message)
     if not made.touched:
         return Applied(made, None, None)
     async with reach(made.spec, watch=watch, asking=partial(lookups, made.spec), asked=made.asked) as site:
-        return await _apply(made, site, guard)
+        return await _apply(made, site, guard, message)
 
 
-async def _apply(made: Plan, site: Site, guard: Guard) -> Applied:
+async def _apply(made: Plan, site: Site, guard: Guard, message: str) -> Applied:
     held: list[Verification] = []
     kept: dict[str, bytes] = {}
 
@@ -141,6 +145,8 @@ async def _apply(made: Plan, site: Site, guard: Guard) -> Applied:
         made,
         site,
         what="apply " + ", ".join(crossing.name for crossing in made.spec.crossings),
+        crossings=[crossing.name for crossing in made.spec.crossings],
+        message=message,
         guard=guard,
         replan=lambda facts: _passing(make_plan(made.spec, facts)),
         prove=prove,
@@ -218,19 +224,22 @@ def _abandoned(left: Mapping[str, Journal]) -> None:
             raise journal.locked(name, found)
 
 
-async def undo(spec: Spec, *, guard: Guard = DEFAULT_GUARD, watch: Watcher = nobody) -> Applied:
-    """Every host as it was before crossnet; an abandoned transaction is ended first."""
+async def undo(
+    spec: Spec, *, guard: Guard = DEFAULT_GUARD, message: str = "", watch: Watcher = nobody
+) -> Applied:
+    """Every host as it was before crossnet; an abandoned transaction is ended first. `message` as for `apply`."""
+    journal.checked(message)
     async with reach(spec, watch=watch) as site:
-        return await _undo(spec, site, guard)
+        return await _undo(spec, site, guard, message)
 
 
-async def _undo(spec: Spec, site: Site, guard: Guard) -> Applied:
+async def _undo(spec: Spec, site: Site, guard: Guard, message: str) -> Applied:
     facts, _ = await _end_unreadable(await site.observe(), site)
     left = _unfinished(facts)
     _abandoned(left)
     if left:
         for found in await ending.find(facts, site):
-            await _end(found, site)
+            await _end(found, site, UNDO)
         facts = await site.observe()
     made = make_undo_plan(spec, facts)
     if not made.touched:
@@ -251,6 +260,8 @@ async def _undo(spec: Spec, site: Site, guard: Guard) -> Applied:
         made,
         site,
         what=UNDO,
+        crossings=list(dict.fromkeys(name for host in made.hosts for name in host.before.crossings)),
+        message=message,
         guard=guard,
         replan=lambda facts: make_undo_plan(spec, facts),
         prove=prove,
@@ -276,10 +287,10 @@ class Ended:
     ended_by: str = ""
 
 
-async def _end(found: Open, site: Site) -> Ended:
+async def _end(found: Open, site: Site, command: str) -> Ended:
     """Forward where one host has confirmed it, else back."""
     if found.decision != CONFIRM:
-        await ending.roll_back(found, site)
+        await ending.roll_back(found, site, _said(command))
         return Ended(found.transaction, found.what, False, was_begun=found.was_begun)
     unwritten, went_back = await ending.confirm(found, site)
     return Ended(found.transaction, found.what, True, unwritten, went_back)
@@ -300,7 +311,7 @@ async def confirm(spec: Spec, transaction: str, *, watch: Watcher = nobody) -> E
                 f"  `crossnet rollback {transaction}` puts the hosts back."
             )
         if not await ending.decide(found, site):
-            await ending.roll_back(found, site)
+            await ending.roll_back(found, site, _said("confirm"))
             raise RolledBack(
                 f"transaction {transaction} was put back before it was confirmed: by whoever began it, by "
                 "`crossnet rollback`, or by the hosts when its time was over\n"
@@ -325,8 +336,13 @@ async def rollback(spec: Spec, transaction: str, *, watch: Watcher = nobody) -> 
                 f"transaction {transaction} is confirmed already, on {_names(found, CONFIRM)}\n"
                 f"  `crossnet recover` finishes it on the other hosts; {_taken_back(found.what)}."
             )
-        await ending.roll_back(found, site)
+        await ending.roll_back(found, site, _said("rollback"))
         return Ended(transaction, found.what, False)
+
+
+def _said(command: str) -> str:
+    """Why a transaction was rolled back that somebody else had begun."""
+    return f"{journal.who()} said `crossnet {command}`"
 
 
 def _names(found: Open, decision: str) -> str:
@@ -369,7 +385,7 @@ async def recover(spec: Spec, *, watch: Watcher = nobody) -> tuple[Ended, ...]:
         for one in found:
             if one.decision != CONFIRM:
                 _abandoned(one.held)
-        ended = (*others, *[await _end(one, site) for one in found])
+        ended = (*others, *[await _end(one, site, "recover") for one in found])
         try:
             await _sweep(site)
         except CrossnetError as error:

@@ -362,8 +362,8 @@ MUTATIONS = (
     Mutation(
         "no rollback by the controller",
         "transaction/group.py",
-        "return await self._until_known(agent, end)",
-        "return []",
+        "left = await self._until_known(agent, end)",
+        "left = []",
         f"{STOPPED}an_interrupt_while_it_waits_puts_the_hosts_back[SIGINT]",
     ),
     Mutation(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crossnet.cli.interrupt import run
-from crossnet.cli.options import SPEC_FILE, Speech, consent, guarding, speaking
+from crossnet.cli.options import SPEC_FILE, Speech, consent, guarding, noted, speaking
 from crossnet.cli.outcome import outcome
 
 if TYPE_CHECKING:
@@ -83,10 +83,18 @@ def _write_new(file: str, text: str, option: str) -> None:
 @click.option("--to", required=True, multiple=True, metavar="NET", help="A network that SRC shall reach.")
 @click.option("--save", metavar="FILE", help="Keep the spec, for status and undo later.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@noted
 @guarding
 @speaking(with_spec=False)
 def connect(
-    speech: Speech, source: str, via: str, to: tuple[str, ...], save: str | None, yes: bool, guard: Guard
+    speech: Speech,
+    source: str,
+    via: str,
+    to: tuple[str, ...],
+    save: str | None,
+    yes: bool,
+    message: str,
+    guard: Guard,
 ) -> int:
     """Let SRC reach NET through GW: plan, ask, apply, verify; no spec file needed.
 
@@ -99,7 +107,7 @@ def connect(
 
     made = run(make_plan(spec, speech))
     with _kept(spec, save):
-        code = carry_out(speech, made, guard, yes=yes, command="crossnet connect …")
+        code = carry_out(speech, made, guard, yes=yes, message=message, command="crossnet connect …")
     if not speech.json:
         file = save or "FILE"
         said = f"Wrote {save}." if save else "Keep a spec to undo it later: run the same with --save FILE."
@@ -161,12 +169,13 @@ def _show_plan(speech: Speech, made: Plan) -> None:
 @click.command(short_help="Change the hosts, all or nothing, and verify.")
 @click.argument("planfile", required=False, metavar="[PLANFILE]")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@noted
 @guarding
 @speaking()
-def apply(speech: Speech, planfile: str | None, yes: bool, guard: Guard) -> int:
+def apply(speech: Speech, planfile: str | None, yes: bool, message: str, guard: Guard) -> int:
     """Plan, ask, change the hosts all or nothing, verify, confirm, and write it for the next boot."""
     made = run(planned(speech, planfile))
-    return carry_out(speech, made, guard, yes=yes, command="crossnet apply")
+    return carry_out(speech, made, guard, yes=yes, message=message, command="crossnet apply")
 
 
 def planned(speech: Speech, planfile: str | None) -> Coroutine[Any, Any, Plan]:
@@ -185,7 +194,7 @@ def _code(applied: Applied) -> int:
     return 7 if applied.unwritten else 0
 
 
-def carry_out(speech: Speech, made: Plan, guard: Guard, *, yes: bool, command: str) -> int:
+def carry_out(speech: Speech, made: Plan, guard: Guard, *, yes: bool, command: str, message: str = "") -> int:
     """Show, ask, apply; the exit code."""
     from crossnet import api
     from crossnet.show import json, text
@@ -195,7 +204,7 @@ def carry_out(speech: Speech, made: Plan, guard: Guard, *, yes: bool, command: s
             speech.say(text.plan_text(made, verbose=speech.verbose, paint=speech.paint))
         if not consent("Apply this plan?", speech, yes=yes, command=command):
             raise click.ClickException("no consent: nothing was changed")
-    applied = run(api.apply(made, guard=guard, watch=speech.watch), _code)
+    applied = run(api.apply(made, guard=guard, message=message, watch=speech.watch), _code)
     if speech.json:
         speech.say(json.document(json.applied_data(applied)))
     else:
@@ -243,14 +252,15 @@ def status(speech: Speech) -> int:
 
 @click.command(short_help="Put every host back as it was before crossnet.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@noted
 @guarding
 @speaking()
-def undo(speech: Speech, yes: bool, guard: Guard) -> int:
+def undo(speech: Speech, yes: bool, message: str, guard: Guard) -> int:
     """Put every host back as it was before crossnet."""
-    return take_back(speech, guard, yes=yes, command="crossnet undo")
+    return take_back(speech, guard, yes=yes, message=message, command="crossnet undo")
 
 
-def take_back(speech: Speech, guard: Guard, *, yes: bool, command: str) -> int:
+def take_back(speech: Speech, guard: Guard, *, yes: bool, command: str, message: str = "") -> int:
     """Show, ask, undo; the exit code."""
     from crossnet import api
     from crossnet.show import json, text
@@ -262,7 +272,7 @@ def take_back(speech: Speech, guard: Guard, *, yes: bool, command: str) -> int:
             speech.say(text.undo_plan_text(made, verbose=speech.verbose, paint=speech.paint))
         if not consent("Undo all this?", speech, yes=yes, command=command):
             raise click.ClickException("no consent: nothing was changed")
-    applied = run(api.undo(spec, guard=guard, watch=speech.watch), _code)
+    applied = run(api.undo(spec, guard=guard, message=message, watch=speech.watch), _code)
     if speech.json:
         speech.say(json.document(json.applied_data(applied)))
     else:

@@ -152,6 +152,47 @@ def guarding(function: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def noted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command that changes hosts the option of a message."""
+    return click.option(
+        "--message",
+        default="",
+        callback=lambda _, __, value: _message(value),
+        metavar="TEXT",
+        help="A line for the history of the hosts: a ticket, a reason.",
+    )(function)
+
+
+def _message(value: str) -> str:
+    if value:
+        from crossnet.transaction.journal import checked
+
+        try:
+            return checked(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+    return ""
+
+
+def moment(value: str) -> str:
+    """A time in UTC as hosts write it, given as one (`2026-12-24`, `2026-12-24T18:00`) or as one ago (`90m`, `7d`)."""
+    from datetime import UTC, datetime, timedelta
+
+    ago = re.fullmatch(r"(\d{1,5})([smhd])", value)
+    try:
+        if ago is not None:
+            units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+            at = datetime.now(UTC) - timedelta(**{units[ago[2]]: int(ago[1])})
+        else:
+            at = datetime.fromisoformat(value)
+            at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise click.BadParameter(
+            f"{value!r} is no time: write 90m, 7d, 2026-12-24 or 2026-12-24T18:00"
+        ) from None
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def consent(question: str, speech: Speech, *, yes: bool, command: str) -> bool:
     """Ask; only the word yes is consent. Without a terminal, or with --json, there is nobody to ask."""
     if yes:

@@ -9,12 +9,16 @@ import click
 
 from crossnet.cli.crossings import carry_out, make_plan, take_back
 from crossnet.cli.interrupt import run
-from crossnet.cli.options import Speech, guarding, speaking
+from crossnet.cli.options import Speech, guarding, moment, speaking
 
 if TYPE_CHECKING:
     from crossnet.api import Ended, Guard
     from crossnet.site import Answers
     from crossnet.transaction.history import Past
+
+
+# How transactions end, in the words of `history`, and as the hosts write it.
+_DECISIONS = {"confirmed": "confirm", "rolled-back": "rollback"}
 
 
 @click.command(short_help="Say that a transaction shall hold.")
@@ -64,14 +68,26 @@ def recover(speech: Speech, guard: Guard, yes: bool) -> int:
 
 
 @click.command(short_help="Show who changed what, when, and how it ended.")
+@click.option("--host", "hosts", multiple=True, metavar="NAME", help="Only of this host; may be repeated.")
+@click.option("--crossing", metavar="NAME", help="Only what was about this crossing.")
+@click.option("--since", type=moment, metavar="TIME", help="Only what ended since: 90m, 7d, 2026-12-24.")
+@click.option("--outcome", type=click.Choice(list(_DECISIONS)), help="Only what ended so.")
 @speaking()
-def history(speech: Speech) -> int:
-    """Show the transactions that ended on the hosts: when, who, what, outcome; kept also after an undo."""
+def history(
+    speech: Speech, hosts: tuple[str, ...], crossing: str | None, since: str | None, outcome: str | None
+) -> int:
+    """Show the transactions that ended on the hosts: when, who, what, outcome and why; kept also after an undo."""
+    from dataclasses import replace
+
     from crossnet import api
     from crossnet.show import json, text
-    from crossnet.transaction.history import read_history
+    from crossnet.transaction.history import chosen, read_history
 
     spec = speech.spec()
+    names = [one.name for one in spec.hosts]
+    if unknown := [name for name in hosts if name not in names]:
+        raise click.ClickException(f"{speech.file} has no host {unknown[0]!r}; it has: {', '.join(names)}")
+    spec = replace(spec, hosts=tuple(one for one in spec.hosts if not hosts or one.name in hosts))
 
     async def ask() -> Answers[tuple[Past, ...]]:
         async with api.reach(spec, watch=speech.watch) as site:
@@ -80,11 +96,12 @@ def history(speech: Speech) -> int:
     found = run(ask())
     if not found.said:
         found.all()
-    past = api.in_order(found.said)
+    decision = _DECISIONS.get(outcome or "")
+    past = chosen(api.in_order(found.said), crossing=crossing, since=since or "", decision=decision)
     if speech.json:
         speech.say(json.document({**json.history_data(past), **json.unreached_data(found.errors)}))
     else:
-        speech.say(text.history_text(past))
+        speech.say(text.history_text(past, whole=not (crossing or since or outcome)))
     return speech.unreached(found.errors)
 
 

@@ -152,6 +152,9 @@ def history_data(found: Sequence[Past]) -> dict[str, Any]:
                 "who": past.who,
                 "what": past.what,
                 "outcome": past.outcome.replace(", ", "-").replace(" ", "-"),
+                "why": past.why or None,
+                "message": past.message or None,
+                "crossings": list(past.crossings),
             }
             for past in found
         ]

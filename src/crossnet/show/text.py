@@ -267,17 +267,27 @@ def ended_text(ended: Sequence[Ended], *, paint: Paint = plain) -> str:
     return "\n".join(lines)
 
 
-def history_text(found: Sequence[Past]) -> str:
-    """Who, when, what and how it ended, a line for each transaction and host."""
+def history_text(found: Sequence[Past], *, whole: bool = True) -> str:
+    """Who, when, what and how it ended, a line for each transaction and host; messages where there are any.
+
+    Not `whole` where only some were asked for.
+    """
     if not found:
-        return "No transaction has ended on these hosts."
-    told = [(p.started, p.ended, p.host, p.transaction, p.who, p.what, p.outcome) for p in found]
-    rows = [["started", "ended", "host", "transaction", "who", "what", "outcome"]]
-    rows += [[one_line(word) for word in row] for row in told]
+        return "No transaction has ended on these hosts." if whole else "No such transaction on these hosts."
+    names = ["started", "ended", "host", "transaction", "who", "what", "message", "outcome"]
+    rows = [names, *([one_line(word) for word in _past(one)] for one in found)]
+    if not any(one.message for one in found):
+        place = names.index("message")
+        rows = [row[:place] + row[place + 1 :] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
+
+
+def _past(one: Past) -> list[str]:
+    outcome = f"{one.outcome}: {one.why}" if one.why else one.outcome
+    return [one.started, one.ended, one.host, one.transaction, one.who, one.what, one.message, outcome]
 
 
 def verification_text(found: Verification, *, paint: Paint = plain) -> str:

@@ -213,9 +213,12 @@ class Agent:
                 errors.append(str(error))
         return tuple(errors)
 
-    async def rollback(self) -> tuple[str, ...]:
-        """Put the host back; what it says when it found something not to be as before. Gone as in `commit`."""
-        answer = await self._ask("rollback", timeout=_ENDING)
+    async def rollback(self, why: str = "") -> tuple[str, ...]:
+        """Put the host back; what it says when it found something not to be as before. Gone as in `commit`.
+
+        `why` is kept in the host's history, unless somebody else has asked for the same before.
+        """
+        answer = await self._ask("rollback", *([why] if why else []), timeout=_ENDING)
         if answer.returncode == _FAILED:
             lines = answer.text.splitlines() or ["the roll-back failed, and it does not say why"]
             return tuple(f"{self.host.name}: {line}" for line in lines)

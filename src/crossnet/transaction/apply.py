@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ from crossnet.transaction.foreign import changed_meanwhile
 from crossnet.transaction.group import Group
 from crossnet.transaction.guard import Guard
 from crossnet.transaction.rollback import differences
-from crossnet.transaction.uninterrupted import FAILURES, reason, uninterrupted
+from crossnet.transaction.uninterrupted import FAILURES, in_short, reason, uninterrupted
 
 Replan = Callable[[Mapping[str, Facts]], Plan]
 
@@ -62,19 +62,22 @@ async def apply(
     site: Site,
     *,
     what: str,
+    crossings: Sequence[str],
+    message: str,
     guard: Guard,
     replan: Replan,
     prove: Prove,
 ) -> Confirmed:
     """Bring the hosts to the plan; raises RolledBack or RollbackNotProved when that does not hold.
 
-    `prove` is asked after the live changes, over new connections; it raises NotAsPromised when they do not
-    do what was promised.
+    `what`, `crossings` and `message` are what journals and histories say of it. `prove` is asked after the live
+    changes, over new connections; it raises NotAsPromised when they do not do what was promised.
     """
     transaction = secrets.token_hex(4)
+    written = journal.new(transaction, what, plan.touched, message=message, crossings=crossings)
     group = Group(transaction, plan, site, guard)
     try:
-        if await group.stage(journal.new(transaction, what, plan.touched)):
+        if await group.stage(written):
             await site.reconnect()  # the fire drill: whether the timers go off without this connection
         before = await compare(plan, site, replan)
         await group.arm()
@@ -111,7 +114,7 @@ async def give_up(cause: BaseException, group: Group, plan: Plan, site: Site) ->
     if group.is_changing:
         with suppress(*FAILURES):
             await site.reconnect()  # the one that stands may be cut in one direction only
-    left = await group.roll_back()
+    left = await group.roll_back(in_short(cause))
     if group.is_confirmed_somewhere:
         return HostsDisagree(f"{reason(cause)}\nThe hosts disagree:\n  " + "\n  ".join(left) + _RECOVER)
     if not group.is_changing:

@@ -176,14 +176,19 @@ async def _commit(agent: Agent) -> bool:
     return True
 
 
-async def roll_back(found: Open, site: Site) -> None:
-    """Put every host of it back and prove it; RollbackNotProved, or HostsDisagree where one has confirmed it."""
-    await uninterrupted(_roll_back(found, site))
+async def roll_back(found: Open, site: Site, why: str) -> None:
+    """Put every host of it back and prove it; RollbackNotProved, or HostsDisagree where one has confirmed it.
+
+    `why` is kept in their histories.
+    """
+    await uninterrupted(_roll_back(found, site, why))
 
 
-async def _roll_back(found: Open, site: Site) -> None:
+async def _roll_back(found: Open, site: Site, why: str) -> None:
     agents = [Agent(site.hosts[name], found.transaction, found=True) for name in reversed(_in_order(found))]
-    answers = await settled(told(_known(agent, partial(_back, agent, site.watch), site)) for agent in agents)
+    answers = await settled(
+        told(_known(agent, partial(_back, agent, site.watch, why), site)) for agent in agents
+    )
     left = [str(answer) for answer in answers if isinstance(answer, CrossnetError)]
     left += [line for lines in answers if isinstance(lines, list) for line in lines]
     try:
@@ -199,10 +204,10 @@ async def _roll_back(found: Open, site: Site) -> None:
         )
 
 
-async def _back(agent: Agent, watch: Watcher) -> list[str]:
+async def _back(agent: Agent, watch: Watcher, why: str) -> list[str]:
     watch(Event(Kind.ROLLS_BACK, agent.host.name, transaction=agent.transaction, phase=Phase.BACK))
     try:
-        return list(await agent.rollback())
+        return list(await agent.rollback(why))
     except Gone as gone:
         if CONFIRM in (gone.decision, await agent.ended()):
             raise

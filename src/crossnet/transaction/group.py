@@ -189,8 +189,8 @@ class Group:
 
         return tuple(error for errors in await together(end(name) for name in holding) for error in errors)
 
-    async def roll_back(self) -> list[str]:
-        """Every host that was taken puts itself back; what is known not to be as before.
+    async def roll_back(self, why: str) -> list[str]:
+        """Every host that was taken puts itself back, and keeps why; what is known not to be as before.
 
         A host that does not answer is asked until its guard must have gone off, if it has something to put back.
         """
@@ -204,7 +204,7 @@ class Group:
 
             async def end() -> list[str]:
                 try:
-                    return list(await agent.rollback())
+                    return list(await agent.rollback(why))
                 except Gone as gone:
                     if (gone.decision or await agent.ended()) != CONFIRM:
                         return []

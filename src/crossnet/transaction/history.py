@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePosixPath
 
 from crossnet.facts.question import Question, put, refuse
@@ -15,7 +17,9 @@ from crossnet.transport.batch import Answer
 class Past:
     """A transaction that ended; times in UTC by the clocks of the controller and of the host.
 
-    `decision` is `confirm` or `rollback`; `result` is `written`, `unwritten` or `clean`.
+    `decision` is `confirm` or `rollback`; `result` is `written`, `unwritten` or `clean`. `message` is what was said
+    about it when it began, `crossings` are those that it is about, `why` is why it was rolled back: each is empty
+    where the host does not know it.
     """
 
     host: str
@@ -26,6 +30,9 @@ class Past:
     ended: str
     decision: str
     result: str
+    message: str = ""
+    crossings: tuple[str, ...] = ()
+    why: str = ""
 
     @property
     def is_written(self) -> bool:
@@ -47,13 +54,38 @@ _READ = THERE + f'exec tail -c {_LARGEST} -- "$1"'
 async def read_history(host: Host) -> tuple[Past, ...]:
     """What the host remembers, oldest first; a line that cannot be read is left out."""
     place = str(host.locate(PurePosixPath(HISTORY)))
-
-    def parse(said: str) -> tuple[Past, ...]:
-        lines = (line.split("\t") for line in said.split("\n"))
-        return tuple(Past(host.name, *words) for words in lines if len(words) == 7)
-
-    question = Question(f"read {HISTORY}", ("sh", "-c", _READ, "sh", place), parse, _absent)
+    command = ("sh", "-c", _READ, "sh", place)
+    question = Question(f"read {HISTORY}", command, partial(remembered, host.name), _absent)
     return (await put(host, [question]))[question]
+
+
+def remembered(host: str, said: str) -> tuple[Past, ...]:
+    """The lines of a host's history."""
+    return tuple(past for line in said.split("\n") if (past := _past(host, line.split("\t"))))
+
+
+def _past(host: str, words: list[str]) -> Past | None:
+    match words:
+        case [started, transaction, who, what, ended, decision, result]:  # by a crossnet that kept no reasons
+            return Past(host, started, transaction, who, what, ended, decision, result)
+        case [started, transaction, who, what, *about, ended, why, decision, result] if len(about) in (0, 2):
+            message, crossings = about or ("", "")
+            about_which = tuple(crossings.split(",")) if crossings else ()
+            return Past(
+                host, started, transaction, who, what, ended, decision, result, message, about_which, why
+            )
+    return None
+
+
+def chosen(
+    found: Iterable[Past], *, crossing: str | None = None, since: str = "", decision: str | None = None
+) -> tuple[Past, ...]:
+    """Those about a crossing, that ended since then (in UTC, as the hosts write it), and that were decided so."""
+    return tuple(
+        past
+        for past in found
+        if crossing in (None, *past.crossings) and past.ended >= since and decision in (None, past.decision)
+    )
 
 
 def _absent(answer: Answer) -> tuple[Past, ...]:

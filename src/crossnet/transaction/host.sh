@@ -13,6 +13,7 @@
 #     boot          the boot in which it began
 #     deadline      in seconds of uptime, with the boot to which these belong
 #     decision      `confirm` or `rollback`: a hard link, so that exactly one of them is ever made
+#     why           why whoever asked first for the roll-back did so, for the history
 #     worker        the session that changes things now
 #     result        how it ended, when all is done but the cleaning up
 #   drill/        which timers were seen to go off here without the connection that started them
@@ -275,9 +276,11 @@ is_decided() { # [confirm|rollback]: whether anything was, or just that; `said` 
     [ -n "$said" ] && [ "$said" = "${1:-$said}" ]
 }
 
-decide() ( # TRANSACTION confirm|rollback: whether that is what was decided
+decide() ( # TRANSACTION confirm|rollback [WHY]: whether that is what was decided
     # From within: another one may have come to stand in its place since somebody looked.
     cd -- "$T" 2>/dev/null && is_here_in . "$1" || exit
+    # The first one who asks says why; it is for people, so that nothing depends on it.
+    [ -z "${3-}" ] || [ -e decision ] || (set -C && printf '%s\n' "$3" >why) 2>/dev/null
     [ -e decision ] || ln -- "$2" decision
     flush .
     read -r made 2>/dev/null <decision && [ "$made" = "$2" ]
@@ -612,9 +615,9 @@ release() { # TRANSACTION; standard input is kept as verified.json
     apart conclude "$1"
 }
 
-rollback() { # TRANSACTION
+rollback() { # TRANSACTION [WHY]
     fence "$1"
-    decide "$1" rollback || fence "$1"
+    decide "$1" rollback "${2-}" || fence "$1"
     ! is_decided confirm || { echo "gone confirm" && exit $REFUSED; }
     apart conclude "$1"
 }
@@ -654,13 +657,21 @@ conclude_due() {
 conclude() { # what is still to be done, whoever died before
     if [ ! -e "$T/result" ]; then
         is_here_in "$T" ''
-        is_decided || decide "$held" rollback
+        is_decided || decide "$held" rollback "$(why_by_itself)"
         end_session "$T/worker"
         myself 2>/dev/null >"$T/worker"
         if is_decided confirm; then forward; else back; fi || return
     fi
     cat -- "$T/result"
     forget
+}
+
+why_by_itself() { # why a host puts itself back
+    if is_of_this_boot; then
+        echo "nobody confirmed it in time"
+    else
+        echo "the host was started anew before it was confirmed"
+    fi
 }
 
 back() {
@@ -776,10 +787,12 @@ remember() { # a line of the history, once, whoever was killed before
         past=$(tail -n 499 "$ROOT/history") || return
         case $(tail -n 1 "$ROOT/history") in "$audit"*) return 0 ;; esac
     fi
+    why=''
+    ! is_decided rollback || read -r why 2>/dev/null <"$T/why"
     is_decided
     {
         [ -z "$past" ] || printf '%s\n' "$past"
-        printf '%s\t%s\t%s\t%s\n' "$audit" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$said" "$(cat "$T/result")"
+        printf '%s\t%s\t%s\t%s\t%s\n' "$audit" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$why" "$said" "$(cat "$T/result")"
     } | keep "$ROOT/history"
 }
 

@@ -24,6 +24,8 @@ from crossnet.sealed import seal, unseal
 
 FORMAT = 2
 
+LONGEST_MESSAGE = 200  # characters
+
 CONFIRM = "confirm"
 ROLLBACK = "rollback"
 
@@ -46,8 +48,9 @@ class Entry:
 class Journal:
     """A transaction as its host tells it; `group` are all its hosts by the names in the spec.
 
-    `begun` changes may have been done, `made` of them were, the rest was not. `decision` is CONFIRM, ROLLBACK or
-    nothing yet; `left` are the seconds until the host decides by itself, 0 when it should have done so.
+    `message` is what was said about it when it began, `crossings` are those that it is about. `begun` changes may have
+    been done, `made` of them were, the rest was not. `decision` is CONFIRM, ROLLBACK or nothing yet; `left` are the
+    seconds until the host decides by itself, 0 when it should have done so.
     `process` is that of the controller, and `machine` where such numbers mean the same, as `machine_id` has it.
     `unreadable` is why nothing but its state is known, where another version wrote it or it is damaged.
     """
@@ -61,6 +64,8 @@ class Journal:
     started: str
     group: tuple[str, ...]
     entries: tuple[Entry, ...]
+    message: str = ""
+    crossings: tuple[str, ...] = ()
     begun: int = 0
     made: int = 0
     decision: str = ""
@@ -97,16 +102,41 @@ class Journal:
     @property
     def audit(self) -> str:
         """What the host's history will say of it, besides how it ended."""
-        return "\t".join((self.started, self.transaction, self.who, self.what))
+        about = (self.message, ",".join(self.crossings))
+        return "\t".join((self.started, self.transaction, self.who, self.what, *about))
 
 
-def new(transaction: str, what: str, group: Sequence[str]) -> Journal:
-    """The journal of a transaction that this process begins; the entries differ from host to host."""
+def new(
+    transaction: str, what: str, group: Sequence[str], *, message: str = "", crossings: Sequence[str] = ()
+) -> Journal:
+    """The journal of a transaction that this process begins; the entries differ from host to host.
+
+    ValueError where `message` is no line that can be kept.
+    """
     started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     process = os.getpid()
     return Journal(
-        transaction, what, _who(), machine_id(), process, _process_start(process), started, tuple(group), ()
+        transaction,
+        what,
+        who(),
+        machine_id(),
+        process,
+        _process_start(process),
+        started,
+        tuple(group),
+        (),
+        checked(message),
+        tuple(crossings),
     )
+
+
+def checked(message: str) -> str:
+    """The message; ValueError where it is longer than a line of a history holds, or no line."""
+    if len(message) > LONGEST_MESSAGE:
+        raise ValueError(f"a message has at most {LONGEST_MESSAGE} characters, not {len(message)}")
+    if not message.isprintable():
+        raise ValueError("a message is one line of printable characters")
+    return message.strip()
 
 
 def entry(change: Change) -> Entry:
@@ -138,13 +168,13 @@ def _is_alive(process: int, start: int | None) -> bool:
     return _process_start(process) == start
 
 
-def _who() -> str:
+def who() -> str:
     """The person behind the process, where the machine knows a name for the number."""
     try:
         user = os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         user = f"uid {os.getuid()}"
-    return f"{user}@{socket.gethostname()}"
+    return _line(f"{user}@{socket.gethostname()}")
 
 
 def machine_id() -> str:
@@ -197,7 +227,8 @@ def locked(host: str, journal: Journal) -> Locked:
     name = journal.transaction
     if journal.unreadable:
         return Locked(_of_another(host, journal))
-    said = f"{host}: transaction {name} ({journal.what}), begun by {journal.who} at {journal.started}, "
+    about = f"{journal.what}, {journal.message}" if journal.message else journal.what
+    said = f"{host}: transaction {name} ({about}), begun by {journal.who} at {journal.started}, "
     if journal.decision == CONFIRM:
         return Locked(f"{said}is confirmed, but not finished\n  `crossnet recover` finishes it.")
     if journal.is_abandoned:
@@ -234,6 +265,8 @@ def encode(journal: Journal) -> bytes:
         "process_start": journal.process_start,
         "started": journal.started,
         "group": journal.group,
+        "message": journal.message,
+        "crossings": journal.crossings,
         "entries": [
             {
                 "description": entry.description,
@@ -264,6 +297,8 @@ def decode(data: bytes) -> Journal:
             _line(text(document, "started")),
             tuple(map(_line, texts(document["group"]))),
             tuple(map(_entry, objects(document["entries"]))),
+            _line(text(document, "message")) if "message" in document else "",
+            tuple(map(_line, texts(document.get("crossings", [])))),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         why = f"{JOURNAL} cannot be understood: {' '.join(str(error).split())[:200]}"

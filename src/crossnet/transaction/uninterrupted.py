@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from crossnet.errors import Bug, CrossnetError
+from crossnet.errors import Bug, CrossnetError, HostError, HostsFailed
 
 T = TypeVar("T")
 
@@ -34,6 +34,21 @@ async def told(work: Coroutine[Any, Any, T]) -> T:
         raise
     except FAILURES as error:
         raise CrossnetError(reason(error)) from error
+
+
+_LONGEST = 300  # characters of why something ended, where one line of a history has to hold it
+
+
+def in_short(cause: BaseException) -> str:
+    """The same in one line, without what to do about it."""
+    match cause:
+        case HostError():
+            said = f"{cause.host}: {cause.tried}: {cause.seen}"
+        case HostsFailed():
+            said = "; ".join(map(in_short, cause.errors))
+        case _:
+            said = reason(cause)
+    return " ".join(said.split())[:_LONGEST]
 
 
 def reason(cause: BaseException) -> str:
