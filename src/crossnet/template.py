@@ -2,38 +2,74 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from crossnet import specfile
 from crossnet.errors import Problem, SpecError
 from crossnet.specfile.document import plain_scalar
-from crossnet.specfile.schema import is_host_name, looks_like_address
+from crossnet.specfile.schema import LONGEST_NAME, is_crossing_name, is_host_name, looks_like_address
 from crossnet.values import without_password
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What somebody needs, in the words that a command line has for it; each word is checked as a spec's are.
+
+    `snat` is the source address that the destinations get to see, `name` that of the crossing. `become` is for the
+    hosts to which one does not log in as root.
+    """
+
+    clients: tuple[str, ...]
+    via: str
+    to: tuple[str, ...]
+    excepted: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    probe: tuple[str, ...] = ()
+    become: bool = False
+    ingress: str | None = None
+    egress: str | None = None
+    next_hop: str | None = None
+    snat: str | None = None
+    name: str | None = None
+
+    def keys(self) -> dict[str, str]:
+        """The optional keys of its crossing, each with what a spec says there."""
+        one = {"ingress": self.ingress, "egress": self.egress, "next-hop": self.next_hop}
+        several = {"allow": self.allow, "probe": self.probe}
+        return {
+            **{key: _one_or_list(words) for key, words in several.items() if words},
+            **{key: _scalar(word) for key, word in one.items() if word is not None},
+            **({"translate": f"{{snat: {_scalar(self.snat)}}}"} if self.snat is not None else {}),
+        }
 
 
 def blank() -> str:
     """A spec to be changed by hand; it holds the addresses of the documentation's example."""
     hosts = {"app": "root@10.0.43.15", "gateway": "root@10.0.43.101"}
-    return _write(hosts, "business", ["app"], "gateway", ["10.0.44.0/24"])
+    return _write(hosts, "business", ["app"], "gateway", "10.0.44.0/24", {}, frozenset())
 
 
-def complete(clients: Sequence[str], via: str, to: Sequence[str]) -> str:
-    """A spec for these clients, this gateway and these networks.
+def complete(need: Need) -> str:
+    """A spec for a need.
 
     What `ssh` takes (`root@10.0.43.15`, an alias) becomes a host of the spec; an address or a network
     stays one in `from`, and its owner adds the route. The gateway is always a host, so its bare address
     is taken as what `ssh` takes. SpecError says what cannot be meant, without lines: there is no file yet.
     """
+    clients, via = need.clients, need.via
     try:
         for word in (*clients, via):
             without_password(word)
     except ValueError as error:
         raise _refused(str(error)) from None
-    unprintable = [word for word in (*clients, via, *to) if not word.isprintable()]
+    words = (*clients, via, *need.to, *need.excepted, *need.keys().values(), need.name or "")
+    unprintable = [word for word in words if not word.isprintable()]
     if unprintable:
         raise _refused(*(f"{word!r} has characters that cannot be printed" for word in unprintable))
     if "/" in via and not _only_ssh_takes(via):
@@ -43,13 +79,48 @@ def complete(clients: Sequence[str], via: str, to: Sequence[str]) -> str:
         if _only_ssh_takes(client) or not looks_like_address(client):
             names.setdefault(client, _name(client, "client", names.values()))
     names.setdefault(via, _name(via, "gateway", names.values()))
-    hosts = {name: target for target, name in names.items()}
-    text = _write(hosts, "main", [names.get(client, client) for client in clients], names[via], to)
+    to = _one_or_list(need.to)
+    text = _write(
+        {name: target for target, name in names.items()},
+        need.name if need.name is not None else _of_its_ends(need),
+        [names.get(client, client) for client in clients],
+        names[via],
+        f"{{networks: {to}, except: {_one_or_list(need.excepted)}}}" if need.excepted else to,
+        need.keys(),
+        frozenset(names[target] for target in names if need.become and not _as_root(target)),
+    )
     try:
         specfile.parse(text, "")
     except SpecError as error:
         raise _refused(*{problem.message for problem in error.problems}) from None
     return text
+
+
+def _of_its_ends(need: Need) -> str:
+    """`app-to-10.0.44.0-24`: a name for the crossing that no other has, and that is the same each time.
+
+    The gateway is no part of it: by another one the same clients reach the same networks all the same.
+    """
+    said = f"{'-'.join(map(_end, need.clients))}-to-{'-'.join(need.to)}".lower()
+    plain = re.sub("[/:]", "-", said)
+    plain = plain if re.match("[a-z]", plain) else f"from-{plain}"
+    if is_crossing_name(plain):
+        return plain
+    digest = hashlib.sha256("\n".join((*need.clients, "", *need.to)).encode()).hexdigest()
+    return f"{re.sub('[^a-z0-9.]+', '-', plain)[: LONGEST_NAME - 9]}.{digest[:8]}"
+
+
+def _end(client: str) -> str:
+    """A machine with its port, or a network."""
+    if not _only_ssh_takes(client):
+        return client
+    _, _, behind = client.rpartition("@")
+    return behind.removeprefix("ssh://").strip("[]").replace("]", "")
+
+
+def _as_root(target: str) -> bool:
+    """Whether one logs in as root there, as far as the words tell it."""
+    return target.removeprefix("ssh://").rpartition("@")[0] == "root"
 
 
 def _refused(*messages: str) -> SpecError:
@@ -104,7 +175,13 @@ _OPTIONAL_FOR_A_CROSSING = (
 
 
 def _write(
-    hosts: Mapping[str, str], crossing: str, clients: Sequence[str], via: str, to: Sequence[str]
+    hosts: Mapping[str, str],
+    crossing: str,
+    clients: Sequence[str],
+    via: str,
+    to: str,
+    given: Mapping[str, str],
+    becoming: Collection[str],
 ) -> str:
     lines = [
         _explained("crossnet: 1", "the version of this format"),
@@ -117,17 +194,21 @@ def _write(
             f"  {_scalar(name)}:",
             _explained(f"    ssh: {_scalar(target)}", "an alias, user@host or ssh://user@host:port"),
         ]
+        if name in becoming:
+            lines.append(_explained("    become: sudo", "run as root through `sudo -n`"))
     lines += [_explained(f"    # {key}", why) for key, why in _OPTIONAL_FOR_A_HOST]
     lines += [
         "",
         "crossings:",
-        _explained(f"  {crossing}:", "a name of your choice"),
+        _explained(f"  {_scalar(crossing)}:", "a name of your choice"),
         _explained(f"    from: {_one_or_list(clients)}", "host names, addresses, networks; one or a list"),
         _explained(f"    via: {_scalar(via)}", "the host that stands in both networks"),
-        _explained(f"    to: {_one_or_list(to)}", "networks or addresses; one or a list"),
+        _explained(f"    to: {to}", "networks or addresses; one or a list"),
         "    # Everything below is optional; what is left out is discovered and shown in the plan.",
     ]
-    lines += [_explained(f"    # {key}", why) for key, why in _OPTIONAL_FOR_A_CROSSING]
+    for line, why in _OPTIONAL_FOR_A_CROSSING:
+        key = line.partition(":")[0]
+        lines.append(_explained(f"    {key}: {given[key]}" if key in given else f"    # {line}", why))
     return _HEAD + "\n".join(lines) + "\n"
 
 

@@ -876,9 +876,12 @@ def test_asyncssh_is_not_imported_without_need() -> None:
 def test_connect_does_the_whole_job_without_a_spec_file(place: Place) -> None:
     before = place.bench.fingerprints()
     way = "root@10.0.43.15 --via ssh://root@10.0.43.101:2222 --to 10.0.44.0/24"
-    answer = place.crossnet(f"connect {way} --save /tmp/kept.yaml --yes")
+    how = "--allow icmp --allow tcp/443 --probe icmp/10.0.44.1 --egress eth0 --snat 10.0.44.63"
+    answer = place.crossnet(f"connect {way} {how} --save /tmp/kept.yaml --yes")
     assert answer.ok, answer.text + answer.error_text
     assert "Confirmed." in answer.text
+    assert "crossing from-10.0.43.15-to-10.0.44.0-24: " in answer.text
+    assert "No changes." in place.crossnet("plan -f /tmp/kept.yaml").text
     assert place.bench.pings("app", "10.0.44.1")
     assert "up" in place.crossnet("status -f /tmp/kept.yaml").text
     again = place.crossnet(f"connect {way} --save /tmp/kept.yaml --yes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,20 +11,22 @@ from hypothesis import strategies as st
 
 from crossnet import specfile, template
 from crossnet.errors import SpecError
-from crossnet.spec import HostSpec, Spec
-from crossnet.specfile.schema import Crossing, Host
-from crossnet.values import network
+from crossnet.spec import Crossing, HostSpec, Spec
+from crossnet.specfile import schema
+from crossnet.values import Family, Ports, Probe, Protocol, Traffic, address, network
 
 OPTIONAL = [line for line in template.blank().splitlines() if re.match(r" +# [a-z-]+: ", line)]
 
 
-def complete(clients: list[str], via: str, to: list[str]) -> Spec:
-    return specfile.parse(template.complete(clients, via, to), "crossnet.yaml")
+def complete(clients: list[str], via: str, to: list[str], **how: Any) -> Spec:
+    return specfile.parse(
+        template.complete(template.Need(tuple(clients), via, tuple(to), **how)), "crossnet.yaml"
+    )
 
 
 def refusal(clients: list[str], via: str, to: list[str]) -> str:
     with pytest.raises(SpecError) as refused:
-        template.complete(clients, via, to)
+        complete(clients, via, to)
     return str(refused.value)
 
 
@@ -36,7 +39,7 @@ def test_blank_loads() -> None:
 
 def test_every_key_is_explained() -> None:
     explained = re.findall(r"^ +(?:# )?([a-z-]+): .*  # \w", template.blank(), re.MULTILINE)
-    assert {*Host.key_names(), *Crossing.key_names()} <= {*explained}
+    assert {*schema.Host.key_names(), *schema.Crossing.key_names()} <= {*explained}
 
 
 @pytest.mark.parametrize("line", OPTIONAL, ids=lambda line: line.split()[1])
@@ -150,3 +153,76 @@ def test_no_input_breaks_the_file(client: str, via: str) -> None:
         return
     assert told.startswith("command line: ")
     assert "YAML" not in told
+
+
+def test_everything_that_can_be_said_of_a_crossing() -> None:
+    spec = complete(
+        ["app"],
+        "ops@gw",
+        ["10.0.0.0/8", "fd00:44::/64"],
+        excepted=("10.0.5.0/24",),
+        allow=("icmp", "tcp/443", "tcp/8000-8010"),
+        probe=("tcp/[fd00:44::1]:443",),
+        become=True,
+        ingress="eth1",
+        egress="ens3.44",
+        next_hop="10.0.43.101",
+        snat="10.0.44.63",
+        name="business",
+    )
+    (crossing,) = spec.crossings
+    assert crossing == Crossing(
+        "business",
+        ("app",),
+        "gw",
+        crossing.to,
+        (
+            Traffic(Protocol.ICMP),
+            Traffic(Protocol.TCP, Ports(443, 443)),
+            Traffic(Protocol.TCP, Ports(8000, 8010)),
+        ),
+        snat_address=address("10.0.44.63"),
+        ingress="eth1",
+        egress="ens3.44",
+        next_hop=address("10.0.43.101"),
+        probes=(Probe.from_text("tcp/[fd00:44::1]:443"),),
+        excepted=(network("10.0.5.0/24"),),
+    )
+    assert crossing.networks(Family.V4) == (network("10.0.0.0/8"),)
+    assert [host.become for host in spec.hosts] == [True, True]
+
+
+def test_sudo_is_not_for_hosts_where_one_is_root() -> None:
+    spec = complete(["root@10.0.43.15", "ssh://root@web"], "ops@gw", ["10.0.44.0/24"], become=True)
+    assert [host.become for host in spec.hosts] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("clients", "to", "name"),
+    [
+        (["app"], ["10.0.44.0/24"], "app-to-10.0.44.0-24"),
+        (["root@app"], ["10.0.44.0/24"], "app-to-10.0.44.0-24"),
+        (["root@10.0.43.15"], ["10.0.44.0/24"], "from-10.0.43.15-to-10.0.44.0-24"),
+        (["root@10.0.43.16"], ["10.0.44.0/24"], "from-10.0.43.16-to-10.0.44.0-24"),
+        (["ssh://root@app:2222"], ["10.0.44.7"], "app-2222-to-10.0.44.7"),
+        (["ssh://app:2222"], ["10.0.44.7"], "app-2222-to-10.0.44.7"),
+        (["ssh://[fd00::1]"], ["fd00:44::/64"], "fd00--1-to-fd00-44---64"),
+        (["10.0.43.0/24"], ["10.0.44.7"], "from-10.0.43.0-24-to-10.0.44.7"),
+        (["app"], ["10.0.44.0/24", "10.0.45.7"], "app-to-10.0.44.0-24-10.0.45.7"),
+    ],
+)
+def test_a_crossing_is_called_as_its_ends(clients: list[str], to: list[str], name: str) -> None:
+    assert [one.name for one in complete(clients, "gw", to).crossings] == [name]
+
+
+def test_names_that_are_too_long_or_strange_differ_all_the_same() -> None:
+    ends = [
+        (["a-host-with-a-long-name.example.org"], ["10.0.44.0/24"]),
+        (["a-host-with-a-long-name.example.org"], ["10.0.45.0/24"]),
+        (["a_host"], ["10.0.44.0/24"]),
+        (["a-host"], ["10.0.44.0/24"]),
+        (["app"], [f"10.0.{number}.0/24" for number in range(100)]),
+    ]
+    names = [complete(clients, "gw", to).crossings[0].name for clients, to in ends]
+    assert len(set(names)) == len(names)
+    assert all(len(name) <= 40 for name in names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crossnet.cli.interrupt import run
+from crossnet.cli.need import needing, words
 from crossnet.cli.options import SPEC_FILE, Speech, consent, guarding, noted, speaking
 from crossnet.cli.outcome import outcome
 
@@ -42,15 +43,18 @@ def first_words() -> str:
 @click.option("--from", "clients", multiple=True, metavar="A", help="A client: what ssh takes, or a network.")
 @click.option("--via", metavar="B", help="The gateway: what ssh takes.")
 @click.option("--to", multiple=True, metavar="NET", help="A network that the clients shall reach.")
+@needing
 @speaking()
-def init(speech: Speech, clients: tuple[str, ...], via: str | None, to: tuple[str, ...]) -> None:
+def init(
+    speech: Speech, clients: tuple[str, ...], via: str | None, to: tuple[str, ...], how: Mapping[str, Any]
+) -> None:
     """Write a commented spec; with --from, --via and --to a complete one."""
     from crossnet import template
 
     given = (bool(clients), via is not None, bool(to))
-    if any(given) and not all(given):
+    if (any(given) or how) and not all(given):
         raise click.UsageError("--from, --via and --to belong together: give all three, or none")
-    text = template.complete(clients, via, to) if via is not None else template.blank()
+    text = template.complete(template.Need(clients, via, to, **how)) if via is not None else template.blank()
     _write_new(speech.file, text, "-f")
     outcome.settle(0)
     plan = "crossnet plan" if speech.file == SPEC_FILE else f"crossnet plan -f {shlex.quote(speech.file)}"
@@ -83,6 +87,7 @@ def _write_new(file: str, text: str, option: str) -> None:
 @click.option("--to", required=True, multiple=True, metavar="NET", help="A network that SRC shall reach.")
 @click.option("--save", metavar="FILE", help="Keep the spec, for status and undo later.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@needing
 @noted
 @guarding
 @speaking(with_spec=False)
@@ -95,6 +100,7 @@ def connect(
     yes: bool,
     message: str,
     guard: Guard,
+    how: Mapping[str, Any],
 ) -> int:
     """Let SRC reach NET through GW: plan, ask, apply, verify; no spec file needed.
 
@@ -103,15 +109,22 @@ def connect(
     from crossnet import template
     from crossnet.specfile import parse
 
-    spec = parse(template.complete([source], via, to), save or "connect")
+    spec = parse(template.complete(template.Need((source,), via, to, **how)), save or "")
 
     made = run(make_plan(spec, speech))
     with _kept(spec, save):
         code = carry_out(speech, made, guard, yes=yes, message=message, command="crossnet connect …")
     if not speech.json:
-        file = save or "FILE"
-        said = f"Wrote {save}." if save else "Keep a spec to undo it later: run the same with --save FILE."
-        speech.say(f"{said} `crossnet status -f {file}`, `crossnet undo -f {file}`.")
+        if save is not None:
+            file = shlex.quote(save)
+            speech.say(f"Wrote {save}. `crossnet status -f {file}`, `crossnet undo -f {file}`.")
+        else:
+            ends = ["--from", source, "--via", via, *(word for one in to for word in ("--to", one))]
+            keep = shlex.join(["crossnet", "init", *ends, *words(how)])
+            speech.say(
+                f"To look at it later, or take it back: `{keep}` writes it as a spec, for `crossnet status` and "
+                "`crossnet undo`."
+            )
     return code
 
 

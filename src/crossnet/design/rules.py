@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -62,6 +63,9 @@ class Dialect:
         """Whether so many networks become a named set instead of matches."""
         return not self.engine.is_iptables or (members > 1 and self.has_ipset)
 
+
+# With what it is of, and with what ipset sets before it.
+_LONGEST = 20
 
 Named = tuple[Network | NamedSet, ...]
 
@@ -136,7 +140,11 @@ def _ends(passage: Passage, dialect: Dialect) -> Ends:
 
 
 def _name(what: str, passage: Passage) -> str:
-    return f"{what}-{passage.crossing.name}"
+    """Of a set; a long one is cut, because a name of ipset has at most 31 characters."""
+    name = passage.crossing.name
+    if len(name) <= _LONGEST:
+        return f"{what}-{name}"
+    return f"{what}-{name[:11]}.{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _carried(bridge: str) -> Rule:

@@ -37,7 +37,8 @@ LONGEST = 255  # no text of a spec is longer: not even a host's full name (RFC 1
 # Written in the common part of Python's and ECMA-262's regular expressions, because editors read them.
 _HOST = r"(?![0-9.]+$)[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 _LAB_HOST = r"([A-Za-z0-9][A-Za-z0-9._-]{0,62}/)?[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
-_CROSSING = r"[a-z][a-z0-9-]{0,19}"
+LONGEST_NAME = 40  # of a crossing
+_CROSSING = rf"[a-z][a-z0-9.-]{{0,{LONGEST_NAME - 1}}}"
 _ADDRESS = r"[0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*"
 _NETWORK = rf"({_ADDRESS})(/[0-9.]+)?"
 _PORTS = r"[0-9]{1,5}"
@@ -183,6 +184,10 @@ def is_host_name(word: str) -> bool:
     return re.fullmatch(_HOST, word) is not None
 
 
+def is_crossing_name(word: str) -> bool:
+    return re.fullmatch(_CROSSING, word) is not None
+
+
 def _host_name(text: str) -> str:
     if looks_like_address(text):
         raise ValueError(f"{text!r} looks like an address: a host needs a name, such as app")
@@ -203,7 +208,11 @@ _INTERFACE = _Text("an interface name such as eth0", r"(?!\.{1,2}$)[^/:\s]{1,15}
 
 HostName = Annotated[str, _ANY_HOST]
 CrossingName = Annotated[
-    str, _Text("a crossing's name: a small letter, then up to 19 small letters, digits and `-`", _CROSSING)
+    str,
+    _Text(
+        f"a crossing's name: a small letter, then up to {LONGEST_NAME - 1} small letters, digits, dots and `-`",
+        _CROSSING,
+    ),
 ]
 
 

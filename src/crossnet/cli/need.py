@@ -1,0 +1,50 @@
+"""The options that say what a crossing is without a spec: those of `connect` and `init`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+_OPTIONS = (
+    click.option("--except", "excepted", multiple=True, metavar="NET", help="A part of NET to leave out."),
+    click.option(
+        "--allow", multiple=True, metavar="A", help="icmp, tcp/443, udp/53 …; any traffic without it."
+    ),
+    click.option("--probe", multiple=True, metavar="P", help="What has to answer: tcp/10.0.44.10:443."),
+    click.option("--become", is_flag=True, help="`sudo -n` on hosts where the login is not root."),
+    click.option("--ingress", metavar="IF", help="The gateway's interface that faces the clients."),
+    click.option("--egress", metavar="IF", help="The gateway's interface that faces the destinations."),
+    click.option("--next-hop", metavar="ADDR", help="The gateway's address on the clients' network."),
+    click.option("--snat", metavar="ADDR", help="The source address that the destinations get to see."),
+    click.option(
+        "--name", metavar="NAME", help="What the crossing is called; made from its ends without it."
+    ),
+)
+_NAMES = ("excepted", "allow", "probe", "become", "ingress", "egress", "next_hop", "snat", "name")
+
+
+def needing(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command these options, and its function those that were given as `how`: fields of `template.Need`."""
+
+    @functools.wraps(function)
+    def command(*args: Any, **kwargs: Any) -> Any:
+        given = {name: kwargs.pop(name) for name in _NAMES}
+        how = {name: one for name, one in given.items() if one not in (None, (), False)}
+        return function(*args, how=how, **kwargs)
+
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def words(how: Mapping[str, Any]) -> list[str]:
+    """The options as they are typed."""
+    said: list[str] = []
+    for name, given in how.items():
+        option = "--except" if name == "excepted" else f"--{name.replace('_', '-')}"
+        values = given if isinstance(given, tuple) else (given,)
+        said += [word for one in values for word in ((option,) if one is True else (option, str(one)))]
+    return said
