@@ -12,6 +12,7 @@ from crossnet.events import Event, Kind
 from crossnet.lab import build
 from crossnet.lab.fingerprint import Fingerprint, fingerprint
 from crossnet.lab.topology import load
+from crossnet.opening import told_opening
 from crossnet.planning import make_undo_plan
 from crossnet.show.paint import Paint, plain
 from crossnet.show.progress import event_text
@@ -147,7 +148,8 @@ class _Story:
 
     async def _back_again(self, before: Mapping[str, Fingerprint]) -> None:
         self._chapter("Everything back: `crossnet undo`")
-        made = make_undo_plan(self._spec, await api.observe(self._spec))
+        facts = await api.observe(self._spec)
+        made = told_opening(make_undo_plan(self._spec, facts), facts)
         self._say(_indent(plan_text(made, paint=self._paint, width=WIDTH - 3)))
         await api.undo(self._spec)
         after = await self._fingerprints()

@@ -215,6 +215,11 @@ class _Names:
             client.network: str(client) for passage in plan.passages for client in passage.clients
         }
         self._to = {to: show_network(to) for passage in plan.passages for to in passage.destinations}
+        self._excepting = {
+            addresses(passage.destinations): passage.crossing.shown(passage.family)
+            for passage in plan.passages
+            if passage.crossing.excepted
+        }
         own = (
             (name, item.address)
             for name, one in facts.items()
@@ -231,12 +236,16 @@ class _Names:
             flows.ingress,
             flows.egress,
             _named(flows.sources, flows.family, self._clients, self._hosts),
-            _named(flows.destinations, flows.family, self._to),
+            self._named_to(flows),
             traffic_words(flows.traffic, flows.family),
             flows.crossing,
             flows.seen_as,
             certain=certain,
         )
+
+    def _named_to(self, flows: Flows) -> tuple[str, ...]:
+        words = self._excepting.get(flows.destinations)
+        return (words,) if words else _named(flows.destinations, flows.family, self._to)
 
 
 def _named(

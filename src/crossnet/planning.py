@@ -55,7 +55,8 @@ class Plan:
     the far side first. `guard_order` has all hosts in groups, the far side first: a host is reached through
     hosts of later groups only, so its guard has to be shorter than theirs. `asked` is what the hosts' kernels were
     asked for it: whoever looks at the hosts again asks it with all the rest. `stopped` says of which crossings nothing
-    would pass when it is applied, and why. `opening` is what it opens and closes, where somebody is to be told.
+    would pass when it is applied, and why. `opening` is what it opens and closes, None where nobody has
+    asked for that.
     """
 
     spec: Spec
@@ -67,7 +68,7 @@ class Plan:
     guard_order: tuple[tuple[str, ...], ...] = ()
     asked: Mapping[str, tuple[Lookup, ...]] = field(default_factory=dict)
     stopped: tuple[Refusal, ...] = ()
-    opening: tuple[FlowChange, ...] = ()
+    opening: tuple[FlowChange, ...] | None = None
 
     @property
     def tables(self) -> tuple[tuple[str, RuleTable], ...]:

@@ -22,6 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from crossnet.several import first_of
 from crossnet.values import Address, Family, Network, Probe, Traffic, family_of, show_network, together
 
 FORMAT = 1
@@ -93,11 +94,11 @@ class Crossing:
         excepted = [network for network in self.excepted if family_of(network) is family]
         return together([*to, *excepted]) if excepted else to
 
-    def shown(self, family: Family) -> str:
-        """`10.0.0.0/8 except 10.0.5.0/24`: the destinations of a family in the user's words."""
-        to = ", ".join(map(show_network, self.networks(family)))
+    def shown(self, family: Family, most: int | None = None) -> str:
+        """`10.0.0.0/8 except 10.0.5.0/24`: the destinations of a family in the user's words, or the first of them."""
+        to = first_of([*map(show_network, self.networks(family))], most)
         excepted = [show_network(network) for network in self.excepted if family_of(network) is family]
-        return f"{to} except {', '.join(excepted)}" if excepted else to
+        return f"{to} except {first_of(excepted, most)}" if excepted else to
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,10 @@ gateway
   + table   crossnet: 1 crossing, fence on
   ~ sysctl  net.ipv4.ip_forward  0 → 1
 
-what it opens
+  opens   app 10.0.43.15 → 10.0.44.0/24: any traffic, seen there as 10.0.44.63
+  closes  nothing
+
+what to know
 """
 LAST = "\nPlan: 2 to add, 1 to change, 0 to remove on 2 hosts.\n"
 
@@ -303,14 +306,9 @@ def test_plan_reads_as_the_product_page_says(site: Site) -> None:
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.startswith(PLAN)
     assert ran.out.endswith(LAST)
-    opens = ran.out.removeprefix(PLAN).removesuffix(LAST)
-    assert re.findall(r"\[([a-z-]+)\]", opens) == [
-        "gains-reachability",
-        "changes-source-identity",
-        "not-persistent",
-        "not-persistent",
-    ]
-    assert all(line.startswith("  ") and len(line) <= 80 for line in opens.splitlines())
+    rest = ran.out.removeprefix(PLAN).removesuffix(LAST)
+    assert re.findall(r"\[([a-z-]+)\]", rest) == ["not-persistent"]
+    assert all(line.startswith("  ") and len(line) <= 80 for line in rest.splitlines())
     told = site.desk.run("plan")
     assert told.out == ran.out  # progress goes to the other stream
     assert "… app: reads facts" in told.err

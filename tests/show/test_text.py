@@ -10,7 +10,9 @@ from ipaddress import IPv4Address
 import pytest
 
 from crossnet.api import Applied, UndoPlan
+from crossnet.api import plan as planned
 from crossnet.codes import CODES
+from crossnet.design.flows import Effect, FlowChange
 from crossnet.errors import CommandFailed, CrossnetError, PlanRefused, Problem, Refusal, SpecError
 from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.managers import Manager
@@ -23,6 +25,7 @@ from crossnet.planning import Plan, make_plan
 from crossnet.resources import Command
 from crossnet.show import json as as_json
 from crossnet.show import text
+from crossnet.show.opening import opening_lines
 from crossnet.show.paint import Paint, marked, plain, printable
 from crossnet.specfile import parse
 from crossnet.transaction import journal
@@ -84,9 +87,92 @@ def test_colour_changes_no_word(plan: Plan, paint: Paint) -> None:
     assert ("\x1b" in shown) is (paint is marked)
 
 
-def test_what_a_plan_opens_fits_80_columns(plan: Plan) -> None:
-    _, _, opens = text.plan_text(plan).partition("what it opens\n")
+WIDE = """crossnet: 1
+hosts: {%s, gateway: {lab: gateway}}
+crossings: {business: {from: [%s], via: gateway, to: [%s], allow: [icmp, tcp/443]}}
+"""
+
+
+def wide(clients: int, destinations: int) -> Plan:
+    """Equal clients and many destinations."""
+    names = [f"app{number:02}" for number in range(1, clients + 1)]
+    to = ", ".join(f"10.9.{number}.0/28" for number in range(destinations))
+    spec = WIDE % (", ".join(f"{name}: {{lab: {name}}}" for name in names), ", ".join(names), to)
+    sheet = "".join(f"{name}:\n  eth0 10.0.43.{number}/24\n" for number, name in enumerate(names, 1))
+    sheet += "gateway:\n  eth1 10.0.43.101/24\n  eth0 10.0.44.63/24\n  route default via 10.0.44.1 dev eth0\n"
+    return planned(parse(spec, "crossnet.yaml"), facts_from(sheet))
+
+
+def test_what_a_plan_opens_fits_80_columns() -> None:
+    _, _, opens = text.plan_text(wide(3, 3)).partition("  opens ")
     assert max(len(line) for line in opens.splitlines()) <= 80
+
+
+def test_housekeeping_is_one_line_that_v_unfolds() -> None:
+    made = wide(1, 1)
+    shown, unfolded = text.plan_text(made), text.plan_text(made, verbose=True)
+    assert "/etc/crossnet/" not in shown
+    for host in made.hosts:
+        kept = [change for change in host.changes if change.resource.is_persistent]
+        assert f"  + {len(kept)} files and units for the next boot" in shown.splitlines()
+        assert all(change.resource.key in unfolded for change in kept)
+    assert "for the next boot" not in unfolded
+
+
+def test_long_lists_are_short_in_text_and_whole_in_json() -> None:
+    made = wide(1, 40)
+    shown = text.plan_text(made)
+    assert shown.count("  + route   10.9.") == text.MOST_ALIKE - 1
+    assert f"  + route   and {40 - text.MOST_ALIKE + 1} more" in shown
+    assert "10.9.0.0/28, 10.9.1.0/28, 10.9.2.0/28 and 37 more: icmp, tcp/443" in " ".join(shown.split())
+    assert text.plan_text(made, verbose=True).count("  + route   10.9.") == 40
+    data = as_json.plan_data(made)
+    assert [len(opened["to"]) for opened in data["opening"]] == [40]
+    changes = [change for host in data["hosts"] for change in host["changes"]]
+    assert sum(change["kind"] == "route" for change in changes) == 40
+
+
+def test_equal_clients_are_told_once() -> None:
+    shown = text.plan_text(wide(20, 1)).splitlines()
+    assert shown.count("app01, app02, app03 and 17 more") == 1
+    assert sum("route   10.9.0.0/28" in line for line in shown) == 1
+    opened = "  opens   app01 10.0.43.1, app02 10.0.43.2, app03 10.0.43.3 and 17 more →"
+    assert opened in shown
+    assert len(as_json.plan_data(wide(20, 1))["opening"][0]["from"]) == 20
+
+
+def test_the_same_impact_of_many_hosts_is_told_once() -> None:
+    facts = facts_from(SEED.replace("gateway:", "web:\n  eth0 10.0.43.16/24\ngateway:"))
+    spec = SPEC.replace("{app: {lab: app}", "{app: {lab: app}, web: {lab: web}").replace(
+        "from: app", "from: [app, web]"
+    )
+    shown = text.plan_text(planned(parse(spec, "crossnet.yaml"), facts))
+    assert shown.count("[not-persistent]") == 1
+    assert "  app, web, gateway: lost at the next reboot" in shown
+
+
+def test_what_nobody_asked_for_is_not_said_to_be_nothing(plan: Plan) -> None:
+    assert "opens" not in text.plan_text(plan)
+    assert as_json.plan_data(plan)["opening"] is None
+
+
+def test_everybody_is_told_in_few_words() -> None:
+    def way(ingress: str, egress: str, **more: object) -> FlowChange:
+        change = FlowChange(Effect.CLOSES, "gateway", Family.V4, ingress, egress, (), (), "any traffic")
+        return replace(change, **more)  # type: ignore[arg-type]
+
+    names = ("eth0", "eth1", "eth2")
+    mesh = [way(one, other) for one in names for other in names if one != other]
+    part = way("eth0", "docker0", to=("172.17.0.2",), traffic="tcp/80")
+    some = way("eth1", "docker0", exact=False, certain=False)
+    assert opening_lines([*mesh, way("docker0", "eth0"), part, some, way("br0", "br0")], 200) == [
+        "  opens   nothing",
+        "  closes  everybody between eth0, eth1 and eth2 of gateway: any IPv4 traffic",
+        "          everybody from docker0 to eth0 of gateway: any IPv4 traffic",
+        "          eth0 → docker0 of gateway: tcp/80 to 172.17.0.2",
+        "          eth1 → docker0 of gateway: some IPv4 traffic; how much of it others let pass is unknown",
+        "          frames that bridge br0 of gateway carries: any IPv4 traffic",
+    ]
 
 
 @pytest.mark.parametrize("code", CODES.values(), ids=lambda code: code.name)
@@ -113,8 +199,8 @@ def test_what_touches_the_management_path_has_a_column_of_its_own_and_words() ->
         "app: route 10.0.44.0/24 changes the way by which crossnet reaches app from 10.0.44.200; "
         "the guard on app puts the change back unless a new connection works  [touches-management-path]"
     )
-    assert place < shown.index("what it opens")
-    assert "[touches-management-path]" not in "".join(shown[shown.index("what it opens") :])
+    assert place < shown.index("what to know")
+    assert "[touches-management-path]" not in "".join(shown[shown.index("what to know") :])
 
 
 def test_mark_is_told_where_nothing_is_opened() -> None:
@@ -122,7 +208,7 @@ def test_mark_is_told_where_nothing_is_opened() -> None:
     routes = replace(made, hosts=tuple(host for host in made.hosts if host.host == "app"))
     shown = text.plan_text(routes)
     assert "! touches the management path" in shown
-    assert "what it opens" not in shown
+    assert "what to know" not in shown
 
 
 def test_no_mark_without_a_touch(plan: Plan) -> None:

@@ -116,7 +116,7 @@ def test_a_plan_without_changes_tells_what_stops_packets_all_the_same() -> None:
     assert shown.endswith("No changes.")
     assert "-A FORWARD -p tcp -j DROP" in " ".join(shown.split())
     assert "[others-may-drop]" in shown
-    assert "gains-reachability" not in shown
+    assert "opens" not in shown
 
 
 # ---- verdicts ------------------------------------------------------------------------------------

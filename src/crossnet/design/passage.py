@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from crossnet.several import MOST_NAMES, first_of
 from crossnet.spec import Crossing, Translate
 from crossnet.values import Address, Family, Network, show_network
 
@@ -64,11 +65,9 @@ class Passage:
         return ", ".join(found) or "unchanged"
 
     def __str__(self) -> str:
-        clients = ", ".join(str(client) for client in self.clients[:4])
-        if len(self.clients) > 4:
-            clients += f" and {len(self.clients) - 4} more"
+        clients = first_of([*map(str, self.clients)])
         via = ", ".join(str(next_hop) for next_hop in self.next_hops)
-        to = self.crossing.shown(self.family)
+        to = self.crossing.shown(self.family, MOST_NAMES)
         return (
             f"crossing {self.crossing.name}: {clients} → {self.gateway} {self.ingress} {via}"
             f" ⇒ {self.egress}, source {self.source_text} → {to}"

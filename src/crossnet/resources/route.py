@@ -141,6 +141,10 @@ class RouteResource(Resource):
         shown = _shown(side.route)
         return f"{shown}  (was {_shown(have.route)})" if have and want else shown
 
+    @property
+    def found(self) -> str:
+        return _shown(self.route)
+
     def encode(self) -> Encoded:
         return {**self.state(), **encode_fields(self.route)}
 

@@ -110,7 +110,7 @@ class Sysctl(Resource):
 
     @property
     def found(self) -> str:
-        return type(self).describe(self, self)
+        return f"{self.name} = {self.value}"
 
     def encode(self) -> Encoded:
         return {"name": self.name, "value": self.value, "disturbed": [list(pair) for pair in self.disturbed]}

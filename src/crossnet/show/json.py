@@ -24,6 +24,7 @@ from crossnet.facts import Facts
 from crossnet.health import CrossingStatus
 from crossnet.planning import Plan
 from crossnet.resources import Change, Command, Step, Write
+from crossnet.show.opening import opening_data
 from crossnet.transaction.history import Past
 from crossnet.verification import Half, Verdict, Verification
 
@@ -86,6 +87,7 @@ def plan_data(plan: Plan) -> dict[str, Any]:
             for host in plan.hosts
         ],
         "impacts": [_impact(impact) for impact in plan.impacts],
+        "opening": None if plan.opening is None else opening_data(plan.opening),
     }
 
 

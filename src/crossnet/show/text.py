@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 
 from crossnet.api import Applied, Ended, UndoPlan
 from crossnet.codes import Code
@@ -17,6 +18,8 @@ from crossnet.netfilter import Engine
 from crossnet.netfilter.foreign import Chain, Perhaps, Rule, Unknown, Why
 from crossnet.planning import HostPlan, Plan
 from crossnet.resources import Change
+from crossnet.several import MOST_NAMES, first_of
+from crossnet.show.opening import opening_lines
 from crossnet.show.paint import Paint, plain
 from crossnet.show.visible import one_line
 from crossnet.transaction.history import Past
@@ -56,6 +59,18 @@ _HINDERS = (
     ),
 )
 
+# What the lines about what opens and closes tell already.
+_OPENS = ("gains-reachability", "changes-source-identity")
+
+_TOUCHING = "touches the management path"
+_LOST = "what is lost"
+_KNOW = "what to know"
+_STAYING = "what stays"
+
+# Of one kind on one host, and of one impact, in a plan that is not verbose.
+MOST_ALIKE = 8
+MOST_OF_IMPACT = 12
+
 # Of one table or file in a verbose plan; the whole is in --json.
 MOST_LINES = 40
 LONGEST_LINE = 400
@@ -65,38 +80,56 @@ LONGEST_LINE = 400
 
 
 def plan_text(plan: Plan, *, verbose: bool = False, paint: Paint = plain, width: int = WIDTH) -> str:
-    """The plan as `crossnet plan` prints it; verbose shows what is adopted and every step.
+    """The plan as `crossnet plan` prints it; verbose unfolds what is for the next boot, long lists and every step.
 
     `!` stands in a column of its own, so that `+`, `~` and `-` still say what is done.
     """
     lines = [str(passage) for passage in plan.passages]
-    shown = sorted(plan.hosts, key=lambda host: _place(plan, host))
-    for host in shown:
-        if host.changes or (verbose and host.adopted):
-            lines += ["", paint(host.host, "bold")]
-            if verbose and host.host in plan.engines:
-                choice = plan.engines[host.host]
-                lines.append(f"  engine    {choice.engine}: {choice.reason}")
-            lines += _host(host, verbose, paint)
-    opens = any(change.resource.kind in ("table", "jump") for _, change in plan.changes)
-    touching = [impact for impact in plan.impacts if impact.code == "touches-management-path"]
-    if touching:
-        title = f"{paint(TOUCHES, 'red')} touches the management path"
-        lines += ["", title, *(line for impact in touching for line in _impact(impact, width))]
-    losing = [impact for impact in plan.impacts if impact.code in _LOSES]
-    if losing:
-        title = paint("what is lost", "red")
-        lines += ["", title, *(line for impact in losing for line in _impact(impact, width))]
-    staying = [impact for impact in plan.impacts if impact.code in _STAYS]
-    apart = (*touching, *losing, *staying)
-    opening = [impact for impact in plan.impacts if impact not in apart]
-    if opening and (opens or verbose):
-        lines += ["", "what it opens", *(line for impact in opening for line in _impact(impact, width))]
-    elif hindering := [impact for impact in opening if impact.code in _HINDERS]:
-        lines += ["", "what to know", *(line for impact in hindering for line in _impact(impact, width))]
-    if staying:
-        lines += ["", "what stays", *(line for impact in staying for line in _impact(impact, width))]
+    for names, told in _hosts(plan, verbose, paint):
+        lines += ["", paint(first_of(names), "bold"), *told]
+    if plan.changes and plan.opening is not None:
+        lines += ["", *opening_lines(plan.opening, width, verbose=verbose)]
+    parts = _rest(plan, verbose)
+    for title, impacts in parts.items():
+        if impacts:
+            mark, colour = _TITLES.get(title, ("", ""))
+            shown = f"{paint(mark, 'red')} {title}" if mark else paint(title, colour) if colour else title
+            lines += [
+                "",
+                shown,
+                *(line for impact in _alike(impacts, verbose) for line in _impact(impact, width, verbose)),
+            ]
     return "\n".join([*lines, *([""] if lines else []), summary(plan)]).strip("\n")
+
+
+_TITLES = {_TOUCHING: (TOUCHES, ""), _LOST: ("", "red")}
+
+
+def _rest(plan: Plan, verbose: bool) -> dict[str, list[Impact]]:
+    """What there is to know beside what opens and closes, by the titles under which it stands."""
+    parts: dict[str, list[Impact]] = {_TOUCHING: [], _LOST: [], _KNOW: [], _STAYING: []}
+    by_rules = verbose or any(change.resource.kind in ("table", "jump") for _, change in plan.changes)
+    for impact in plan.impacts:
+        title = _KNOW
+        if impact.code == "touches-management-path":
+            title = _TOUCHING
+        elif impact.code in _LOSES:
+            title = _LOST
+        elif impact.code in _STAYS:
+            title = _STAYING
+        elif impact.code in _OPENS or not (by_rules or impact.code in _HINDERS):
+            continue
+        parts[title].append(impact)
+    return parts
+
+
+def _alike(impacts: Sequence[Impact], verbose: bool) -> Iterator[Impact]:
+    """The same of several hosts told once, with their names."""
+    alike: dict[tuple[str, str], dict[str, None]] = {}
+    for impact in impacts:
+        alike.setdefault((impact.code, impact.text), {})[impact.where] = None
+    for (code, text), names in alike.items():
+        yield Impact(code, first_of(list(names), None if verbose else MOST_NAMES), text)
 
 
 def undo_plan_text(made: UndoPlan, *, verbose: bool = False, paint: Paint = plain) -> str:
@@ -119,20 +152,62 @@ def undo_plan_text(made: UndoPlan, *, verbose: bool = False, paint: Paint = plai
     return "\n".join(lines)
 
 
+def _hosts(plan: Plan, verbose: bool, paint: Paint) -> Iterator[tuple[list[str], list[str]]]:
+    """What is done on each host; hosts of which it is the same stand together."""
+    found: list[tuple[list[str], list[str]]] = []
+    if plan.is_empty and not verbose:
+        return iter(found)
+    for host in sorted(plan.hosts, key=lambda host: _place(plan, host)):
+        told = list(_host(plan, host, verbose, paint))
+        alike = next((names for names, lines in found if lines == told), None) if not verbose else None
+        if alike is not None:
+            alike.append(host.host)
+        elif told:
+            found.append(([host.host], told))
+    return iter(found)
+
+
 def _place(plan: Plan, host: HostPlan) -> int:
     return [spec.name for spec in plan.spec.hosts].index(host.host)
 
 
-def _host(host: HostPlan, verbose: bool, paint: Paint) -> Iterator[str]:
-    for change in sorted(host.changes, key=lambda change: change.resource.place_shown):
-        symbol = paint(SYMBOLS[change.action], _COLOURS[change.action])
-        mark = paint(TOUCHES, "red") if change in host.touching else " "
-        yield f"{mark} {symbol} {change.resource.kind:<7} {change.description}"
-        if verbose:
-            yield from _details(change)
-    if verbose:
-        for resource in host.adopted:
-            yield f"  = {resource.kind:<7} {resource.found}  (adopted: it is there already, undo leaves it)"
+def _host(plan: Plan, host: HostPlan, verbose: bool, paint: Paint) -> Iterator[str]:
+    if verbose and host.host in plan.engines and (host.changes or host.adopted):
+        choice = plan.engines[host.host]
+        yield f"  engine    {choice.engine}: {choice.reason}"
+    changes = sorted(host.changes, key=lambda change: change.resource.place_shown)
+    for_boot = [one for one in changes if one.resource.is_persistent and one not in host.touching]
+    folded = for_boot if len(for_boot) > 1 and not verbose else []
+    for kind, alike in groupby(
+        (one for one in changes if one not in folded), key=lambda one: one.resource.kind
+    ):
+        several = list(alike)
+        shown = several if verbose or len(several) <= MOST_ALIKE else several[: MOST_ALIKE - 1]
+        for change in shown:
+            symbol = paint(SYMBOLS[change.action], _COLOURS[change.action])
+            mark = paint(TOUCHES, "red") if change in host.touching else " "
+            yield f"{mark} {symbol} {kind:<7} {change.description}"
+            if verbose:
+                yield from _details(change)
+        yield from _more(several[len(shown) :], host, paint)
+    for action, symbol in SYMBOLS.items():
+        if count := sum(change.action == action for change in folded):
+            noun = "files and units" if count > 1 else "file or unit"
+            yield f"  {paint(symbol, _COLOURS[action])} {count} {noun} for the next boot"
+    shown_adopted = host.adopted[: None if verbose or len(host.adopted) <= MOST_ALIKE else MOST_ALIKE - 1]
+    for resource in shown_adopted:
+        yield f"  = {resource.kind:<7} {resource.found}  (adopted: it is there already, undo leaves it)"
+    if more := len(host.adopted) - len(shown_adopted):
+        yield f"  = {'':<7} and {more:,} more that are adopted"
+
+
+def _more(left: Sequence[Change], host: HostPlan, paint: Paint) -> Iterator[str]:
+    """How many more of a kind there are, by what is done with them."""
+    for action, symbol in SYMBOLS.items():
+        some = [change for change in left if change.action == action]
+        if some:
+            mark = paint(TOUCHES, "red") if any(change in host.touching for change in some) else " "
+            yield f"{mark} {paint(symbol, _COLOURS[action])} {some[0].resource.kind:<7} and {len(some):,} more"
 
 
 def _details(change: Change) -> Iterator[str]:
@@ -157,8 +232,8 @@ def _content(change: Change) -> list[str]:
     return given.decode(errors="replace").splitlines()
 
 
-def _impact(impact: Impact, width: int) -> list[str]:
-    return textwrap.wrap(
+def _impact(impact: Impact, width: int, verbose: bool) -> list[str]:
+    lines = textwrap.wrap(
         f"{impact.where}: {impact.text}  [{impact.code}]",
         width=width,
         initial_indent="  ",
@@ -166,6 +241,12 @@ def _impact(impact: Impact, width: int) -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
+    if verbose or len(lines) <= MOST_OF_IMPACT:
+        return lines
+    return [
+        *lines[:MOST_OF_IMPACT],
+        f"      … {len(lines) - MOST_OF_IMPACT:,} more lines with -v  [{impact.code}]",
+    ]
 
 
 def summary(plan: Plan) -> str:
