@@ -230,6 +230,13 @@ CODES = {
             "Nothing: they hold no rule, and are gone after the next boot.",
         ),
         Code(
+            "tool-missing",
+            "A host has no tool for what the plan needs: a change cannot begin there, or nothing can be sent that "
+            "proves the crossing.",
+            "The tools that are found on the host (`crossnet facts`).",
+            "Install the package that is named.",
+        ),
+        Code(
             "forwarding-stays",
             "Forwarding, which crossnet switched on, is left on when its last crossing leaves the host: others have "
             "come to live on it, or the host's own files switch it on.",

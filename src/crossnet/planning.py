@@ -12,6 +12,7 @@ from crossnet import dependents
 from crossnet.dependents import Parting
 from crossnet.design import Choice, Design, Impact, Passage, design
 from crossnet.design.flows import FlowChange
+from crossnet.design.lacking import lacking_for_a_change
 from crossnet.design.management import cut, far_side_first, impacts, management_paths, touches
 from crossnet.design.saved import saved_rules
 from crossnet.errors import PlanRefused, Refusal
@@ -182,6 +183,12 @@ def make_plan(spec: Spec, facts: Mapping[str, Facts], *, moves: bool = True) -> 
     found += [impact for host in hosts for impact in _older_flows(host, facts[host.host])]
     found += [impact for name in facts for impact in partings[name].impacts]
     found += [
+        impact
+        for host in hosts
+        if host.changes or host.changes_record
+        for impact in lacking_for_a_change(facts[host.host])
+    ]
+    found += [
         impact for host in hosts for impact in saved_rules(facts[host.host], leaving=not host.after.owned)
     ]
     made = Plan(
@@ -212,6 +219,12 @@ def make_undo_plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
     found += [impact for host in hosts for impact in _older_flows(host, facts[host.host])]
     found += [impact for host in hosts for impact in _staying(host, facts[host.host])]
     found += [impact for name in facts for impact in partings[name].impacts]
+    found += [
+        impact
+        for host in hosts
+        if host.changes or host.changes_record
+        for impact in lacking_for_a_change(facts[host.host])
+    ]
     found += [
         impact for host in hosts for impact in saved_rules(facts[host.host], leaving=not host.after.owned)
     ]

@@ -30,6 +30,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from crossnet.design.lacking import NEEDED
 from crossnet.facts import Facts, FileState, Unreadable
 from crossnet.facts.capabilities import TOOLS, Capabilities
 from crossnet.facts.firewall import Firewall
@@ -156,7 +157,7 @@ def _read(sheet: _Sheet, words: list[str]) -> None:
         case ["iptables", table, "-A", chain, *rule]:
             sheet.saved.setdefault(table, []).append(" ".join(("-A", chain, *rule)))
         case ["tools", *tools]:
-            sheet.tools = frozenset(tools)
+            sheet.tools = frozenset((*tools, *NEEDED))
         case ["without", *tools]:
             sheet.tools -= set(tools)
         case ["kernel", version]:

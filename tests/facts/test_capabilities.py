@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import pytest
 from crossnet.errors import HostError, PlanRefused
 from crossnet.facts import FileState, Unreadable
 from crossnet.facts.capabilities import Capabilities, parse_capabilities
+from crossnet.facts.iptables import PIECES, SAVES
 from crossnet.netfilter import Engine
 from crossnet.record import read_record
+from crossnet.transport.batch import Answer
 from crossnet.values import Family
 from facts.recorded import Failure, facts_in, facts_of
 
@@ -365,3 +368,50 @@ def test_a_file_whose_bytes_are_none_is_an_error(recording: dict[str, Any], answ
     recording["file /etc/crossnet/start"] = answer
     with pytest.raises(HostError, match="gateway: read /etc/crossnet/start: cannot be understood"):
         facts_of("gateway", recording)
+
+
+@pytest.mark.parametrize(
+    ("names", "plain", "expected"),
+    [
+        (None, None, ""),
+        ("", None, ""),
+        (
+            "filter\nnat\n",
+            None,
+            "the kernel holds tables of iptables-legacy (filter nat), and no tool there lists their rules",
+        ),
+        (
+            "nat\n",
+            "v1.8.9 (nf_tables)",
+            "the kernel holds tables of iptables-legacy (nat), and no tool there lists their rules",
+        ),
+        ("nat\n", "v1.8.9 (legacy)", ""),
+        ("nat\n", "v1.4.21", ""),
+    ],
+)
+def test_rules_that_act_and_that_no_tool_lists_are_not_taken_for_none(
+    tmp_path: Path, names: str | None, plain: str | None, expected: str
+) -> None:
+    tools = {"iptables": f"echo 'iptables {plain}'", "iptables-save": ":"} if plain else {}
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    for tool in ("cat", "sh"):
+        (bin_folder / tool).symlink_to(f"/bin/{tool}")
+    for tool, text in tools.items():
+        (bin_folder / tool).write_text(f"#!/bin/sh\n{text}\n")
+        (bin_folder / tool).chmod(0o755)
+    if names is not None:
+        (tmp_path / "ip_tables_names").write_text(names)
+    legacy, *_ = SAVES[Family.V4]
+    for question in (legacy, PIECES[legacy]):
+        script = question.argv[2].replace("/proc/net/", f"{tmp_path}/")
+        ran = subprocess.run(
+            ["/bin/sh", "-c", script, *question.argv[3:]],
+            env={"PATH": str(bin_folder)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        answer = Answer(ran.returncode, ran.stdout.encode(), ran.stderr.encode())
+        saved = question.meaning("gateway", answer)
+        assert (saved.reason, saved.text) == (expected, "")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from crossnet.facts.programs import PROGRAMS
+from crossnet.facts.programs import PROGRAMS, parse_programs
 from transport.shells import SHELLS, through
 
 BOTH = "ingress, ipsec"
@@ -18,8 +18,8 @@ NETLINK = "sk               Eth Pid        Groups   Rmem\n{}"
 SOCKET = "00000000f6c8a7f3 {:<3} {:<10} 00000000 0\n"
 
 
-def asked(shell: tuple[str, ...], root: Path, there: dict[str, str]) -> str:
-    """Which of the tools the script runs on a host that has these files."""
+def asked(shell: tuple[str, ...], root: Path, there: dict[str, str], *, plain: bool = False) -> str:
+    """Which of the tools the script runs on a host that has these files; `plain`, what it prints."""
     through(shell)
     for path, text in {"sys/module/ipv6/x": "", "bin/tc": "echo ingress", "bin/ip": "echo ipsec"}.items():
         there.setdefault(path, text)
@@ -37,7 +37,7 @@ def asked(shell: tuple[str, ...], root: Path, there: dict[str, str]) -> str:
         check=True,
     )
     assert ran.stderr == ""
-    return ", ".join(ran.stdout.split())
+    return ran.stdout if plain else ", ".join(ran.stdout.split())
 
 
 MODULE = "lib/modules/6.1.0-9/kernel/net/sched/sch_ingress.ko.xz"
@@ -70,3 +70,28 @@ def test_the_host_is_asked_where_the_kernel_may_have_it(
 ) -> None:
     there = {path: text for path, text in {**PLAIN, **changed}.items() if text is not None}
     assert asked(shell, tmp_path, there) == expected
+
+
+QDISCS = "qdisc {0} ffff: dev eth0 parent ffff:fff1{1}\nqdisc fq_codel 0: dev eth1 root refcnt 2"
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+@pytest.mark.parametrize(
+    ("kind", "more", "filters", "expected"),
+    [
+        ("clsact", "", "", {}),
+        ("ingress", "", "", {}),
+        ("clsact", "", "filter protocol all pref 1 bpf chain 0", {"eth0": "tc qdisc clsact dev eth0"}),
+        ("ingress", "", "filter protocol ip pref 1 u32", {"eth0": "tc qdisc ingress dev eth0"}),
+        ("clsact", " ingress_block 1", "", {"eth0": "tc qdisc clsact dev eth0"}),
+        ("clsact", "", "Error: not known", {"eth0": "tc qdisc clsact dev eth0"}),
+    ],
+)
+def test_a_hook_of_tc_without_a_filter_does_nothing(
+    shell: tuple[str, ...], tmp_path: Path, kind: str, more: str, filters: str, expected: dict[str, str]
+) -> None:
+    listed = "\n".join(f"echo '{line}'" for line in QDISCS.format(kind, more).splitlines())
+    says = f"[ -z '{filters}' ] || echo '{filters}'"
+    there = {"bin/tc": f"case $1 in qdisc) {listed} ;; filter) {says} ;; esac", "proc/net/pfkey": ""}
+    told = asked(shell, tmp_path, {**there, "bin/ip": ":"}, plain=True)
+    assert parse_programs(told).classifiers == expected

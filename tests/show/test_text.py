@@ -447,6 +447,18 @@ def test_facts_show_what_is_not_of_every_host() -> None:
     assert vlan["leased"] == ["10.9.0.7"]
 
 
+def test_of_many_routes_the_first_are_shown_and_all_are_counted() -> None:
+    sheet = SEED + "".join(
+        f"  route 10.{n // 250}.{n % 250}.0/24 via 10.0.44.254 dev eth0\n" for n in range(3000)
+    )
+    facts = facts_from(sheet)
+    shown = text.facts_text(facts).split("\n")
+    assert sum("  route " in line for line in shown) < 50
+    assert "  route      … 2,963 more, 3,003 in all: --json has them" in shown
+    [_, told] = as_json.facts_data(facts)["hosts"]
+    assert len(told["routes"]) == 3003
+
+
 def test_facts_of_json_are_those_of_the_text() -> None:
     facts = facts_from(SEED)
     shown = text.facts_text(facts)

@@ -21,6 +21,7 @@ from crossnet.design.impacts import (
     passage_impacts,
 )
 from crossnet.design.kernel import decided
+from crossnet.design.lacking import lacking_for_probes
 from crossnet.design.longer import routed
 from crossnet.design.own_rules import rules_for
 from crossnet.design.passage import Client, Passage
@@ -137,6 +138,7 @@ def design(spec: Spec, facts: Mapping[str, Facts], *, moves: bool = True) -> Des
     if refusals:
         raise PlanRefused(refusals)
 
+    impacts += lacking_for_probes(passages, facts)
     foreseen = foresee(passages, then(passages, facts, wanted))
     impacts += foreseen.impacts
     for name in facts:

@@ -25,6 +25,10 @@ TOOLS = (
     "bash",
     "nc",
     "timeout",
+    "flock",
+    "setsid",
+    "sha256sum",
+    "sync",
     "systemctl",
 )
 

@@ -38,6 +38,18 @@ for table in raw mangle nat filter; do
     case $said in *"does not exist"*) ;; *) echo "$said" >&2 && exit 1 ;; esac
 done
 """
+# Tables that the kernel holds for a variant of which the host has no tool: its rules act, and nobody can list them.
+_UNLISTED = r"""
+if ! command -v "$1" >/dev/null; then
+    tool=${1%-legacy-save}
+    case $1 in ip6*) names=/proc/net/ip6_tables_names ;; *) names=/proc/net/ip_tables_names ;; esac
+    { [ "$tool" != "$1" ] && read -r there <"$names"; } 2>/dev/null || exit 0
+    # Where there is only one iptables, that one may be of this variant.
+    ! command -v "$tool-save" >/dev/null || case $("$tool" -V 2>/dev/null) in *nf_tables*) ;; *) exit 0 ;; esac
+    echo "the kernel holds tables of $tool-legacy ($(echo $(cat "$names"))), and no tool there lists their rules" >&2
+    exit 1
+fi
+"""
 _IF_THERE = 'command -v "$1" >/dev/null || exit 0\n'
 # The same of an iptables: one rule whose extension is missing ends iptables-save in the middle of its table. So each
 # table by itself, and of one that is not whole each chain, and of such a chain each rule; what is printed of a rule
@@ -142,7 +154,7 @@ IPSETS: Question[Saved[Set]] = Question(
 # By family: the legacy variant, the nft variant, and the plain name where there is no other.
 SAVES = {
     family: (
-        _save(family, "legacy-", _IF_THERE + LEGACY),
+        _save(family, "legacy-", _UNLISTED + LEGACY),
         _save(family, "nft-", _IF_THERE + 'exec "$@"', "-c"),
         _save(family, "", _ONLY_PLAIN.format(command)),
     )
@@ -150,7 +162,7 @@ SAVES = {
 }
 # Asked in place of one of SAVES that has a reason.
 PIECES = {
-    whole: _save(family, variant, _PIECES)
+    whole: _save(family, variant, _UNLISTED + _PIECES)
     for family, saves in SAVES.items()
     for whole, variant in zip(saves, ("legacy-", "nft-", ""), strict=True)
 }

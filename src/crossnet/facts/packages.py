@@ -8,6 +8,7 @@ PACKAGES = {
     "ipset": "ipset",
     "conntrack": "conntrack (Debian, Ubuntu) or conntrack-tools (EL)",
     "ping": "iputils-ping (Debian, Ubuntu) or iputils (EL)",
+    "nc": "netcat-openbsd (Debian, Ubuntu) or nmap-ncat (EL)",
     "flock": "util-linux",
     "setsid": "util-linux",
     "sha256sum": "coreutils",

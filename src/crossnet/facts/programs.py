@@ -45,7 +45,7 @@ class Programs:
 
 
 def parse_programs(answer: str) -> Programs:
-    """What `tc qdisc show` and behind it `ip xfrm policy` print."""
+    """What `tc qdisc show` prints, then `empty eth0` for each of those that hold no filter, and `ip xfrm policy`."""
     policies, classifiers = list[IpsecPolicy](), dict[str, str]()
     for first, *lines in records(answer):
         said = words(first)
@@ -53,6 +53,8 @@ def parse_programs(answer: str) -> Programs:
             if said[1] in ("clsact", "ingress") and "dev" in said:
                 device = said[said.index("dev") + 1]
                 classifiers[device] = f"tc qdisc {said[1]} dev {device}"
+        elif said[:1] == ["empty"]:
+            classifiers.pop(said[1], None)
         elif said[:1] == ["src"]:
             policy = _policy(said, lines)
             policies += [policy] if policy else []
@@ -95,7 +97,18 @@ ingress() {
         [ ! -e "$file" ] || return 1
     done
 }
-ingress && tc qdisc show 2>/dev/null
+# A clsact or ingress that holds no filter does nothing; of a block that is shared (tc(8)) others tell.
+none() { said=$(tc filter show dev "$device" "$@" 2>&1 | head -n 1) && [ -z "$said" ]; }
+ingress && told=$(tc qdisc show 2>/dev/null) && {
+    printf '%s\n' "$told"
+    printf '%s\n' "$told" | while read -r _ kind _ _ device rest; do
+        case "$kind $rest" in
+        *_block*) ;;
+        clsact*) none ingress && none egress && printf 'empty %s\n' "$device" ;;
+        ingress*) none parent ffff: && printf 'empty %s\n' "$device" ;;
+        esac
+    done
+}
 xfrm && ip xfrm policy 2>/dev/null
 true
 """

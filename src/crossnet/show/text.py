@@ -56,6 +56,7 @@ _HINDERS = (
         "source-may-change",
         "other-interface-answers",
         "setting-overridden",
+        "tool-missing",
     ),
 )
 
@@ -71,7 +72,7 @@ _STAYING = "what stays"
 MOST_ALIKE = 8
 MOST_OF_IMPACT = 12
 
-# Of one table or file in a verbose plan; the whole is in --json.
+# Of one table or file in a verbose plan, and of one kind of facts; the whole is in --json.
 MOST_LINES = 40
 LONGEST_LINE = 400
 
@@ -449,23 +450,32 @@ def _facts(facts: Facts) -> Iterator[str]:
             break_long_words=False,
             break_on_hyphens=False,
         )
-    for link in facts.links:
-        state = "up" if link.up else "down"
-        words = ", ".join([*map(_address, link.addresses), *_parts(link)])
-        yield f"  interface  {link.name:<8} {state:<5} mtu {link.mtu:<6} {words}".rstrip()
-    for words in facts.classifiers.values():
-        yield f"  filter     {words}"
-    for policy in facts.ipsec:
-        yield f"  ipsec      {policy.text}"
-    for rule in facts.policy_rules:
-        if not rule.is_usual or rule.unknown:
-            yield f"  rule       {'' if rule.family is Family.V4 else 'IPv6 '}{rule}"
-    for route in facts.routes:
-        if route.table != "local":
-            yield f"  route      {route.with_table}" + (f" proto {route.protocol}" if route.protocol else "")
+    yield from _first("interface", list(map(_interface, facts.links)))
+    yield from _first("filter", list(facts.classifiers.values()))
+    yield from _first("ipsec", [policy.text for policy in facts.ipsec])
+    rules = [rule for rule in facts.policy_rules if not rule.is_usual or rule.unknown]
+    yield from _first("rule", [f"{'' if rule.family is Family.V4 else 'IPv6 '}{rule}" for rule in rules])
+    routes = [route for route in facts.routes if route.table != "local"]
+    protocols = (f" proto {route.protocol}" if route.protocol else "" for route in routes)
+    yield from _first(
+        "route", [route.with_table + each for route, each in zip(routes, protocols, strict=True)]
+    )
     for name in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
         if name in facts.sysctls:
             yield f"  sysctl     {name} = {facts.sysctls[name]}"
+
+
+def _first(what: str, lines: Sequence[str]) -> Iterator[str]:
+    """The lines of one kind, of many the first."""
+    yield from (f"  {what:<10} {line}" for line in lines[:MOST_LINES])
+    if len(lines) > MOST_LINES:
+        yield f"  {what:<10} … {len(lines) - MOST_LINES:,} more, {len(lines):,} in all: --json has them"
+
+
+def _interface(link: Link) -> str:
+    state = "up" if link.up else "down"
+    words = ", ".join([*map(_address, link.addresses), *_parts(link)])
+    return f"{link.name:<8} {state:<5} mtu {link.mtu:<6} {words}".rstrip()
 
 
 def _address(item: LinkAddress) -> str:
