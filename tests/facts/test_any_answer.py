@@ -40,6 +40,7 @@ from crossnet.spec import Spec
 from crossnet.specfile import parse
 from crossnet.transaction import journal
 from crossnet.transaction.agent import Agent
+from crossnet.transaction.batches import batched
 from crossnet.transaction.bundle import bundle
 from crossnet.transaction.foreign import changed_meanwhile
 from crossnet.transaction.history import read_history
@@ -216,7 +217,7 @@ PROBE = Probe.from_text("icmp/10.0.44.1")
 VERBS: tuple[Callable[[Agent], Coroutine[Any, Any, object]], ...] = (
     lambda agent: agent.stage(b"bundle"),
     lambda agent: agent.arm(30, unproved=False),
-    lambda agent: agent.apply(2, changes(), 10),
+    lambda agent: agent.apply(2, batched(changes()), 10),
     lambda agent: agent.extend(30),
     lambda agent: agent.commit(),
     lambda agent: agent.release(),
@@ -332,7 +333,7 @@ def prepare(plan: Plan) -> None:
         live = [change for name, change in plan.live() if name == host.host]
         later = [change for name, change in plan.persistent() if name == host.host]
         own = replace(written, entries=tuple(journal.entry(one) for one in live))
-        bundle(own, host, live, later, lambda path: path)
+        bundle(own, host, batched(live), later, lambda path: path)
 
 
 @given(SEEDS)

@@ -439,8 +439,8 @@ MUTATIONS = (
     Mutation(
         "no flush of a step",
         "transaction/host.sh",
-        '{ echo "$number" >>"$T/step" && flush "$T/step"; } || unable',
-        '{ echo "$number" >>"$T/step"; } || unable',
+        '{ count_up >>"$T/step" && flush "$T/step"; } || unable',
+        '{ count_up >>"$T/step"; } || unable',
         f"{POWER}apply-few]",
     ),
     Mutation(

@@ -27,6 +27,7 @@ from crossnet.planning import Plan
 from crossnet.spec import Spec
 from crossnet.transaction import journal
 from crossnet.transaction.agent import script_text
+from crossnet.transaction.batches import batched
 from crossnet.transaction.bundle import bundle
 from crossnet.transport import Completed
 from crossnet.transport.lab import LabHost
@@ -373,7 +374,7 @@ class HostSide:
 
     @property
     def steps(self) -> int:
-        return int(self.check_run(f"ls -d {T}/live/* 2>/dev/null | wc -l"))
+        return int(self.check_run(f"ls {T}/live 2>/dev/null | tail -n 1") or 0)
 
     def bundle(self, state: str) -> bytes:
         plan = self.plans[state]
@@ -383,7 +384,7 @@ class HostSide:
         entries = tuple(journal.entry(change) for change in live)
         written = replace(journal.new(self.transaction, "apply business", plan.touched), entries=entries)
         there = LabHost(self.host, self.bench.lab.socket(self.host))
-        return bundle(written, part, live, later, there.locate)
+        return bundle(written, part, batched(live), later, there.locate)
 
 
 def start_units(bench: Bench) -> None:

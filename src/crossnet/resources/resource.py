@@ -87,6 +87,20 @@ def goes_with_its_last(folder: PurePosixPath) -> bool:
 # What tells on the host itself how a resource is: the answer of a command, or what stands at a path.
 Look = Command | PurePosixPath
 
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A change as one line for a tool that reads many: neighbours with the same tool and look are one step.
+
+    `tool` is told `stop` at the first line that fails, for an undo `go-on`: of what it takes back not all may be
+    there. It says then `Command failed -:` and the number of the line. `look` answers for all of them.
+    """
+
+    tool: tuple[str, ...]
+    text: str
+    look: Look
+
+
 # Where a host keeps a file: a namespace has its own below a folder of the machine.
 Locate = Callable[[str], str]
 
@@ -290,6 +304,11 @@ class Resource(ABC):
         """The steps from one state to the other, in either direction."""
 
     @classmethod
+    def line(cls, have: Self | None, want: Self | None) -> Line | None:
+        """The one step from one state to the other as a line among others; None where it is made for itself."""
+        return None
+
+    @classmethod
     @abstractmethod
     def describe(cls, have: Self | None, want: Self | None) -> str:
         """The change in one line, as the plan shows it."""
@@ -340,6 +359,10 @@ class Change:
     @property
     def steps(self) -> tuple[Step, ...]:
         return type(self.resource).render(self.have, self.want)
+
+    @property
+    def line(self) -> Line | None:
+        return type(self.resource).line(self.have, self.want)
 
     @property
     def description(self) -> str:

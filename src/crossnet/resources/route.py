@@ -11,11 +11,23 @@ from typing import ClassVar, Self
 from crossnet.facts import Facts
 from crossnet.facts.routes import MAIN, OWN_PROTOCOL, Route
 from crossnet.resources.encoding import decode_fields, encode_fields
-from crossnet.resources.resource import Command, Encoded, Locate, Look, Resource, Step, Test
+from crossnet.resources.resource import Command, Encoded, Line, Locate, Look, Resource, Step, Test
 from crossnet.values import Family, Network, family_of, overlap
 
 # ipv6_route: the kernel gives an IPv6 route without a metric 1024 (IP6_RT_PRIO_USER); IPv4's default is 0.
 DEFAULT_METRIC = {Family.V4: 0, Family.V6: 1024}
+
+# The lines on standard input, each what follows `ip -4` or `ip -6`; `stop` at the first that fails, or `go-on`.
+# iproute2 has -batch on CentOS 7 too, and takes an empty file without a word; busybox has none.
+_MANY = (
+    'if ip -batch /dev/null >/dev/null 2>&1; then [ "$2" = stop ] || exec ip "$1" -force -batch -; '
+    'exec ip "$1" -batch -; fi; set -f; number=0 code=0; '
+    "while read -r line; do number=$((number + 1)); "
+    'ip "$1" $line </dev/null || { code=$?; echo "Command failed -:$number" >&2; [ "$2" != stop ] || break; }; '
+    "done; exit $code"
+)
+# `ip -batch` reads quotes, backslashes and comments in what it is given.
+_PLAIN = re.compile(r"[\w.:/@+-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +145,18 @@ class RouteResource(Resource):
         # `replace` is one step without a gap, and takes the place of an own route with the same metric only.
         verb = "add" if have is None else "replace"
         return (Command(("ip", _family(want), "route", verb, *_words(want.route))),)
+
+    @classmethod
+    def line(cls, have: Self | None, want: Self | None) -> Line | None:
+        (step,) = cls.render(have, want)
+        assert isinstance(step, Command)
+        _, family, *words = step.argv
+        protocols = {side.route.protocol for side in (have, want) if side is not None}
+        # Routes of this protocol nobody else makes, so that all of them are what the host looks at.
+        if protocols != {OWN_PROTOCOL} or not all(map(_PLAIN.fullmatch, words)):
+            return None
+        look = Command(("ip", family, "route", "show", "proto", OWN_PROTOCOL))
+        return Line(("sh", "-c", _MANY, "sh", family), " ".join(words), look)
 
     @classmethod
     def describe(cls, have: Self | None, want: Self | None) -> str:

@@ -18,9 +18,9 @@ from crossnet.facts.folder import CHECK, TODO, UNSAFE, reason
 from crossnet.facts.packages import PACKAGES
 from crossnet.facts.question import BY_HAND, door
 from crossnet.record import FOLDER
-from crossnet.resources import Change, Command
 from crossnet.site import disconnect
 from crossnet.transaction import journal
+from crossnet.transaction.batches import Batch
 from crossnet.transaction.history import Past, read_history
 from crossnet.transport import Completed, Host
 
@@ -164,15 +164,15 @@ class Agent:
         self._check(answer, "armed the guard", "armed", *(["unproved"] if unproved else []))
         return tuple(rest for first, _, rest in lines if first == "armed")
 
-    async def apply(self, upto: int, changes: Sequence[Change], timeout: float) -> None:
-        """Make the live changes up to that number; CommandFailed when a step says no."""
+    async def apply(self, upto: int, batches: Sequence[Batch], timeout: float) -> None:
+        """Make the live changes up to that number, of all batches; CommandFailed when a step says no."""
         answer = await self._ask("apply", str(upto), timeout=timeout)
         with self._door(answer, "made the changes"):
             failures = _failures(answer.text)
             if failures:
                 failed = failures[0]
-                step = changes[failed.change - 1].steps[failed.step - 1]
-                argv = step.argv if isinstance(step, Command) else (str(step),)
+                batch = next(one for one in batches if one.last == failed.change)
+                argv = batch.failing(failed.step, failed.said)
                 raise CommandFailed(self.host.name, argv, failed.code, failed.said)
         self._check(answer, "made the changes", f"made {upto}")
 

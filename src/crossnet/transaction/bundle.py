@@ -9,6 +9,7 @@ from crossnet.errors import Bug
 from crossnet.planning import HostPlan
 from crossnet.record import Record
 from crossnet.resources import Change, Command, Link, Look, Step, Write
+from crossnet.transaction.batches import Batch, batched
 from crossnet.transaction.journal import Journal, encode
 
 Locate = Callable[[PurePosixPath], PurePosixPath]
@@ -16,7 +17,7 @@ File = tuple[str, bytes]
 
 
 def bundle(
-    journal: Journal, host: HostPlan, live: Sequence[Change], persistent: Sequence[Change], locate: Locate
+    journal: Journal, host: HostPlan, live: Sequence[Batch], persistent: Sequence[Change], locate: Locate
 ) -> bytes:
     """An index (a name and a size a line), an empty line, then the bytes of each file."""
     files = [
@@ -24,11 +25,12 @@ def bundle(
         ("audit", f"{journal.audit}\n".encode()),
         *_records(host, persistent),
         ("services", "".join(f"{name}\n" for name in _services(persistent)).encode()),
-        *(file for number, one in enumerate(live, 1) for file in _live(f"live/{number:04}", one, locate)),
+        *(file for one in live for file in _live(f"live/{_place(one, live)}", one, locate)),
         *(
             file
-            for number, one in enumerate(persistent, 1)
-            for file in _later(f"persist/{number:04}", one, locate)
+            for later in [batched(persistent)]
+            for one in later
+            for file in _later(f"persist/{_place(one, later)}", one, locate)
         ),
     ]
     index = "".join(f"{name} {len(data)}\n" for name, data in files)
@@ -52,16 +54,21 @@ def _services(persistent: Sequence[Change]) -> Iterator[str]:
             yield from one.want.starts
 
 
-def _live(folder: str, change: Change, locate: Locate) -> Iterator[File]:
-    yield from _later(folder, change, locate)
-    yield from _steps(f"{folder}/undo", change.inverse().steps, locate)
-    for number, look in enumerate(change.looks, 1):
+def _place(batch: Batch, batches: Sequence[Batch]) -> str:
+    """Its number, as wide as the highest: a shell sorts names and not numbers."""
+    return f"{batch.last:0{max(4, len(str(batches[-1].last)))}}"
+
+
+def _live(folder: str, batch: Batch, locate: Locate) -> Iterator[File]:
+    yield from _later(folder, batch, locate)
+    yield from _steps(f"{folder}/undo", batch.undo, locate)
+    for number, look in enumerate(batch.looks, 1):
         yield from _look(f"{folder}/look.{number:02}", look, locate)
 
 
-def _later(folder: str, change: Change, locate: Locate) -> Iterator[File]:
-    yield f"{folder}/what", _words(f"{change.resource.kind} {change.description}")
-    yield from _steps(f"{folder}/do", change.steps, locate)
+def _later(folder: str, batch: Batch, locate: Locate) -> Iterator[File]:
+    yield f"{folder}/what", _words(batch.what)
+    yield from _steps(f"{folder}/do", batch.steps, locate)
 
 
 def _steps(place: str, steps: Sequence[Step], locate: Locate) -> Iterator[File]:

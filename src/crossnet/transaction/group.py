@@ -14,6 +14,7 @@ from crossnet.resources import Change
 from crossnet.site import Site, together
 from crossnet.transaction import journal
 from crossnet.transaction.agent import AGAIN, PATIENCE, Agent, Gone, Refused, insist
+from crossnet.transaction.batches import batched
 from crossnet.transaction.bundle import bundle
 from crossnet.transaction.guard import Guard
 from crossnet.transaction.journal import CONFIRM, Journal
@@ -41,7 +42,13 @@ class Group:
         self._guard = guard
         self._watch = site.watch
         self._agents = {name: Agent(site.hosts[name], transaction) for name in plan.touched}
-        self._live = _by_host(plan.live())
+        live = plan.live()
+        self._waves = waves(live, plan.touches)
+        self._live = _by_host(live)
+        self._batches = {
+            name: batched(changes, [wave[name] for wave in self._waves if name in wave])
+            for name, changes in self._live.items()
+        }
         self._persistent = _by_host(plan.persistent())
         self._staged: list[str] = []
         self._behind: set[str] = set()  # the hosts that do not hold what is confirmed
@@ -66,7 +73,8 @@ class Group:
             own = replace(written, entries=tuple(journal.entry(one) for one in live))
             agent = self._agents[name]
             self._staged.append(name)
-            drills = await agent.stage(bundle(own, host, live, persistent, agent.host.locate))
+            batches = self._batches.get(name, ())
+            drills = await agent.stage(bundle(own, host, batches, persistent, agent.host.locate))
             tally.done(name)
             return drills
 
@@ -92,7 +100,7 @@ class Group:
         """Make the live changes in the plan's order; hosts that only do the same do it at the same time."""
         done = dict.fromkeys(self._live, 0)
         tally = Tally(self._watch, Kind.CHANGES, len(self._live))
-        for wave in waves(self._plan.live(), self._plan.touches):
+        for wave in self._waves:
             self.is_changing = True
             await together(self._make(name, done[name], upto, tally) for name, upto in wave.items())
             done |= wave
@@ -105,7 +113,7 @@ class Group:
         agent = self._agents[name]
 
         def make() -> Awaitable[None]:
-            return agent.apply(upto, changes, timeout=self._guard.seconds)
+            return agent.apply(upto, self._batches[name], timeout=self._guard.seconds)
 
         try:
             await make()

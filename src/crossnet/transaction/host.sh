@@ -6,8 +6,9 @@
 #
 #   transaction/  the one transaction under way: it appears in one instant, complete, and keeps others out
 #     id            which one it is: every verb is refused when it names another one
-#     live/NNN      a change: do.M, undo.M its steps; look.M commands whose answer tells its state, old.M that answer
-#     persist/NNN   a change that is made only after the confirmation
+#     live/NNN      the changes up to this number, mostly one: do.M, undo.M their steps; look.M commands whose answer
+#                   tells their state, old.M that answer
+#     persist/NNN   changes that are made only after the confirmation
 #     step          the changes that were begun, a line each, written before they begin
 #     made, failed  those that were made, and what the one said that could not be
 #     boot          the boot in which it began
@@ -547,18 +548,31 @@ work() { # TRANSACTION UPTO
     if [ -e "$T/failed" ]; then cat "$T/failed" && exit $FAILED; fi
     count_begun
     [ "$begun" -eq "$(wc -l 2>/dev/null <"$T/made" || echo 0)" ] || { echo "a change was cut short" && exit $FAILED; }
-    number=0
     for change in "$T"/live/[0-9]*; do
         [ -d "$change" ] || break
-        number=$((number + 1))
-        [ "$number" -le "$2" ] || break
-        [ "$number" -gt "$begun" ] || continue
+        number_of "$change"
+        [ "$last" -le "$2" ] || break
+        [ "$last" -gt "$begun" ] || continue
         fence "$1"
         if is_decided || is_due "$T/deadline"; then echo "gone $said" && exit $REFUSED; fi
         is_guarded || [ -e "$T/unguarded" ] || { echo unguarded && exit $LACKING; }
-        { echo "$number" >>"$T/step" && flush "$T/step"; } || unable "$1" $FAILED
+        { count_up >>"$T/step" && flush "$T/step"; } || unable "$1" $FAILED
         make "$change" >"$T/said" 2>&1 || { fence "$1"; mv -f -- "$T/said" "$T/failed"; cat "$T/failed"; exit $FAILED; }
-        echo "$number" >>"$T/made" || unable "$1" $FAILED
+        count_up >>"$T/made" || unable "$1" $FAILED
+        begun=$last
+    done
+}
+
+number_of() { # CHANGE: that of the last one in it
+    last=${1##*/}
+    last=${last#"${last%%[!0]*}"}
+}
+
+count_up() { # the numbers of what begins now
+    number=$begun
+    while [ "$number" -lt "$last" ]; do
+        number=$((number + 1))
+        echo "$number" || return
     done
 }
 
@@ -676,10 +690,11 @@ why_by_itself() { # why a host puts itself back
 
 back() {
     count_begun
-    newest_first=''
+    newest_first='' last=0
     for change in "$T"/live/[0-9]*; do
-        [ "$begun" -gt 0 ] || break
-        begun=$((begun - 1)) newest_first="$change $newest_first"
+        [ "$last" -lt "$begun" ] || break
+        newest_first="$change $newest_first"
+        number_of "$change"
     done
     for change in $newest_first; do
         show_a_sign "$T/ending"
@@ -707,7 +722,7 @@ back() {
 
 count_begun() { # all of them when it is not known
     begun=0
-    [ -e "$T/step" ] || { begun=9999 && return; }
+    [ -e "$T/step" ] || { begun=999999 && return; }
     while read -r _; do begun=$((begun + 1)); done <"$T/step"
 }
 
