@@ -8,7 +8,9 @@ import click
 
 import crossnet
 from crossnet.cli import crossings, lab, reference, transactions
+from crossnet.cli.completion import completing
 from crossnet.cli.export import export
+from crossnet.cli.hints import hints
 from crossnet.cli.options import Ordered
 from crossnet.cli.printing import keep_numbers, printer
 
@@ -52,6 +54,9 @@ for command in (
     reference.completion,
 ):
     cli.add_command(command)
+
+hints.commands = {name for name, one in cli.commands.items() if any("-f" in each.opts for each in one.params)}
+completing(cli.commands.values())
 
 
 def main() -> None:

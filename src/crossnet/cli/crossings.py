@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from crossnet.cli.hints import hints
 from crossnet.cli.interrupt import run
 from crossnet.cli.need import needing, words
 from crossnet.cli.options import SPEC_FILE, Speech, consent, guarding, noted, speaking
@@ -57,8 +58,7 @@ def init(
     text = template.complete(template.Need(clients, via, to, **how)) if via is not None else template.blank()
     _write_new(speech.file, text, "-f")
     outcome.settle(0)
-    plan = "crossnet plan" if speech.file == SPEC_FILE else f"crossnet plan -f {shlex.quote(speech.file)}"
-    todo = f"Next: `{plan}`." if via is not None else f"Edit it, then run `{plan}`."
+    todo = "Next: `crossnet plan`." if via is not None else "Edit it, then run `crossnet plan`."
     if speech.json:
         from crossnet.show import json
 
@@ -110,14 +110,14 @@ def connect(
     from crossnet.specfile import parse
 
     spec = parse(template.complete(template.Need((source,), via, to, **how)), save or "")
+    hints.file = spec.file
 
     made = run(make_plan(spec, speech))
     with _kept(spec, save):
         code = carry_out(speech, made, guard, yes=yes, message=message, command="crossnet connect …")
     if not speech.json:
         if save is not None:
-            file = shlex.quote(save)
-            speech.say(f"Wrote {save}. `crossnet status -f {file}`, `crossnet undo -f {file}`.")
+            speech.say(f"Wrote {save}. `crossnet status`, `crossnet undo`.")
         else:
             ends = ["--from", source, "--via", via, *(word for one in to for word in ("--to", one))]
             keep = shlex.join(["crossnet", "init", *ends, *words(how)])
@@ -200,7 +200,9 @@ def planned(speech: Speech, planfile: str | None) -> Coroutine[Any, Any, Plan]:
         raise click.UsageError("a saved plan carries its spec: leave out -f, or leave out the plan")
     from crossnet import savedplan
 
-    return savedplan.renew(savedplan.read(Path(planfile)), watch=speech.watch)
+    saved = savedplan.read(Path(planfile))
+    hints.file = saved.spec.file
+    return savedplan.renew(saved, watch=speech.watch)
 
 
 def _code(applied: Applied) -> int:

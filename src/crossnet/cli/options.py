@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from crossnet.cli.hints import USUAL_FILE, hints
 from crossnet.cli.printing import ERR, printer
 from crossnet.cli.progress import EVENTS, Progress, tell, wants_events
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from crossnet.show.paint import Paint
     from crossnet.spec import Spec
 
-SPEC_FILE = "crossnet.yaml"
+SPEC_FILE = USUAL_FILE
 
 
 class Ordered(click.Group):
@@ -54,7 +55,7 @@ class Speech:
 
     def say(self, text: str) -> None:
         """A result, on standard output."""
-        printer.out(text)
+        printer.out(text if self.json else hints.own(text))
 
     def unreached(self, errors: Mapping[str, CrossnetError]) -> int:
         """Tell why hosts are missing in a result; the exit code: 1 where one is."""
@@ -89,6 +90,7 @@ def speaking(*, with_spec: bool = True) -> Callable[[Callable[..., Any]], Callab
         ) -> Any:
             colour = printer.has_colours(no_color=no_color) and not as_json
             file = kwargs.pop("file", SPEC_FILE)
+            hints.file = file
             progress = Progress(quiet=quiet or as_json, verbose=verbose)
             return function(Speech(file, as_json, colour, verbose, progress), *args, **kwargs)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from crossnet.cli.hints import hints
 from crossnet.cli.outcome import outcome
 from crossnet.cli.printing import printer
 
@@ -38,7 +39,7 @@ def tell(error: CrossnetError) -> None:
 
         printer.err(error_line(error_data(error), printer.seconds))
     else:
-        printer.err(f"crossnet: {error}")
+        printer.err(f"crossnet: {hints.own(str(error))}")
 
 
 class Progress:

@@ -19,7 +19,7 @@ from crossnet.specfile import document, meaning, naming, schema, shape
 from crossnet.specfile.document import Finding, Lines, Node
 from crossnet.specfile.schema import json_schema
 
-__all__ = ["json_schema", "load", "parse"]
+__all__ = ["json_schema", "load", "names", "parse"]
 
 LARGEST = 1024 * 1024  # bytes; 10,000 networks are 200 KB
 
@@ -48,6 +48,15 @@ def parse(text: str, file: str) -> Spec:
         hosts=tuple(_host(name, host) for name, host in draft.hosts.items()),
         crossings=tuple(_crossing(name, crossing) for name, crossing in draft.crossings.items()),
     )
+
+
+def names(path: Path | str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The hosts and the crossings of a file, as far as it can be read, whatever is wrong with the rest."""
+    try:
+        root, _ = document.read(_read(path), str(path))
+    except SpecError:
+        return (), ()
+    return tuple(root.section("hosts")), tuple(root.section("crossings"))
 
 
 def _read(path: Path | str) -> str:

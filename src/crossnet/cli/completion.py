@@ -1,0 +1,87 @@
+"""What a shell offers for a word: the hosts and crossings of the spec, files, codes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import click
+from click.types import StringParamType
+
+from crossnet.cli.hints import USUAL_FILE
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+_Words = Callable[[click.Context], Iterable[str]]
+
+
+class _Word(StringParamType):
+    """A text, with what may stand there; all that is typed is taken, and judged by the command."""
+
+    def __init__(self, words: _Words) -> None:
+        self._words = words
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(word) for word in self._words(ctx) if word.startswith(incomplete)]
+
+
+class _File(StringParamType):
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="file")]
+
+
+def _hosts(ctx: click.Context) -> Iterable[str]:
+    from crossnet.specfile import names
+
+    return names(_file(ctx))[0]
+
+
+def _crossings(ctx: click.Context) -> Iterable[str]:
+    from crossnet.specfile import names
+
+    return names(_file(ctx))[1]
+
+
+def _codes(_ctx: click.Context) -> Iterable[str]:
+    from crossnet.codes import CODES
+
+    return CODES
+
+
+def _file(ctx: click.Context) -> str:
+    """The spec that the words before this one name."""
+    return str(ctx.params.get("file") or USUAL_FILE)
+
+
+# By what an argument is called, or an option is written.
+_TYPES: dict[str, StringParamType] = {
+    **dict.fromkeys(("host", "hosts", "--host"), _Word(_hosts)),
+    **dict.fromkeys(("crossing", "--crossing"), _Word(_crossings)),
+    "code": _Word(_codes),
+    **dict.fromkeys(("planfile", "--file", "--out", "--save"), _File()),
+}
+
+
+def completing(commands: Iterable[click.Command]) -> None:
+    """Give every parameter of these commands that takes such a word what a shell offers there."""
+    for command in commands:
+        for param in command.params:
+            for called in _called(param):
+                if param.type is click.STRING and called in _TYPES:
+                    param.type = _TYPES[called]
+
+
+def _called(param: click.Parameter) -> Iterator[str]:
+    if isinstance(param, click.Option):
+        yield from param.opts
+    elif param.name is not None:
+        yield param.name

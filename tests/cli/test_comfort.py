@@ -1,0 +1,89 @@
+"""What a shell offers, and what messages advise: with the user's own spec."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.shell_completion import ShellComplete
+
+from crossnet.cli import cli
+from crossnet.cli.hints import Hints
+
+SPEC = """crossnet: 1
+hosts: {app: {lab: app}, gateway: {lab: gateway}, gateway-2: {lab: gateway, sudo: yes}}
+crossings:
+  business: {from: app, via: gateway, to: 10.0.44.0/24}
+  bus-2: {from: app, via: nobody, to: 10.0.44.1/24}
+"""
+
+
+def offered(words: list[str], incomplete: str) -> list[tuple[str, str]]:
+    made = ShellComplete(cli, {}, "crossnet", "_CROSSNET_COMPLETE").get_completions(words, incomplete)
+    return [(item.type, item.value) for item in made]
+
+
+@pytest.mark.parametrize(
+    ("words", "incomplete", "names"),
+    [
+        (["facts"], "", ["app", "gateway", "gateway-2"]),
+        (["facts"], "gate", ["gateway", "gateway-2"]),
+        (["export", "--host"], "a", ["app"]),
+        (["verify"], "bus", ["business", "bus-2"]),
+        (["verify"], "x", []),
+        (["explain"], "no-route-", ["no-route-to-client"]),
+        (["completion"], "z", ["zsh"]),
+    ],
+)
+def test_names_of_the_spec_are_offered_whatever_is_wrong_with_it(
+    words: list[str], incomplete: str, names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "crossnet.yaml").write_text(SPEC)
+    assert offered(words, incomplete) == [("plain", name) for name in names]
+
+
+def test_the_spec_that_is_meant_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.yaml").write_text(SPEC)
+    assert offered(["verify", "-f", "my.yaml"], "") == [("plain", "business"), ("plain", "bus-2")]
+    assert offered(["verify"], "") == []
+    (tmp_path / "my.yaml").write_text("no: [yaml")
+    assert offered(["verify", "-f", "my.yaml"], "") == []
+
+
+@pytest.mark.parametrize("words", [["plan", "-f"], ["plan", "--out"], ["apply"], ["connect", "--save"]])
+def test_files_are_offered_by_the_shell(words: list[str]) -> None:
+    assert offered(words, "my") == [("file", "my")]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "own"),
+    [
+        ("my.yaml", "`crossnet recover` ends it.", "`crossnet recover -f my.yaml` ends it."),
+        ("my.yaml", "`crossnet confirm 1a2b`", "`crossnet confirm -f my.yaml 1a2b`"),
+        (
+            "my.yaml",
+            "`crossnet apply --yes`, `crossnet undo`",
+            "`crossnet apply -f my.yaml --yes`, `crossnet undo -f my.yaml`",
+        ),
+        ("my spec.yaml", "`crossnet plan`", "`crossnet plan -f 'my spec.yaml'`"),
+        ("my.yaml", "`crossnet plan -f other.yaml`", "`crossnet plan -f other.yaml`"),
+        (
+            "my.yaml",
+            "`crossnet explain no-route`, `crossnet lab up`",
+            "`crossnet explain no-route`, `crossnet lab up`",
+        ),
+        ("crossnet.yaml", "`crossnet recover`", "`crossnet recover`"),
+        ("", "`crossnet recover`", "`crossnet recover`"),
+        ("x\n`rm -rf`\x1b.yaml", "`crossnet plan`", "`crossnet plan -f 'x\\n`rm -rf`\\x1b.yaml'`"),
+        ("root:secret@h.yaml", "`crossnet plan`", "`crossnet plan`"),
+    ],
+)
+def test_advice_is_about_the_users_own_spec(file: str, text: str, own: str) -> None:
+    hints = Hints()
+    hints.commands = {
+        name for name, one in cli.commands.items() if any("-f" in each.opts for each in one.params)
+    }
+    hints.file = file
+    assert hints.own(text) == own
