@@ -28,7 +28,7 @@ LEVELS = (
     {"design"},
     {"dependents"},
     {"planning"},
-    {"opening"},
+    {"opening", "moved"},
     {"verification"},
     {"transaction"},
     {"exposure"},

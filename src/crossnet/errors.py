@@ -148,7 +148,12 @@ class PlanRefused(CrossnetError):
 
 
 class StalePlan(CrossnetError):
-    """The hosts are not any more what the saved plan was made from."""
+    """The hosts are not any more what the plan was made from; `moved` says what moved, each with its host."""
+
+    def __init__(self, message: str, moved: Sequence[str] = (), todo: str = "Make a new plan") -> None:
+        self.moved = tuple(map(without_passwords, moved))
+        lines = "".join(f"\n    {line}" for line in self.moved)
+        super().__init__(f"{message}{':' if lines else ''}{lines}\n  Nothing was changed. {todo}.")
 
 
 class Locked(CrossnetError):

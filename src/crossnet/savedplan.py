@@ -14,6 +14,7 @@ from pathlib import Path
 from crossnet import api, localfile
 from crossnet.errors import CrossnetError, StalePlan
 from crossnet.events import Watcher, nobody
+from crossnet.moved import moved_in_documents
 from crossnet.planning import Plan
 from crossnet.show.json import FORMAT_VERSION, plan_data
 from crossnet.spec import Spec
@@ -90,9 +91,11 @@ def read(path: Path) -> SavedPlan:
 async def renew(saved: SavedPlan, *, watch: Watcher = nobody) -> Plan:
     """The plan, made anew; StalePlan when the hosts are not what it was made from."""
     made = api.plan(saved.spec, await api.observe(saved.spec, watch=watch))
-    if json.loads(json.dumps(plan_data(made))) != saved.shown:
+    now = json.loads(json.dumps(plan_data(made)))
+    if now != saved.shown:
         raise StalePlan(
-            f"Saved plan is stale: the hosts are not any more what {saved.path} was made from\n"
-            "  Nothing was changed. Make a new plan with `crossnet plan --out FILE`."
+            f"Saved plan is stale: the hosts are not any more what {saved.path} was made from",
+            moved_in_documents(saved.shown, now),
+            "Make a new plan with `crossnet plan --out FILE`",
         )
     return made

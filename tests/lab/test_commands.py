@@ -388,6 +388,7 @@ def test_a_saved_plan_is_stale_when_a_host_has_moved(site: Site) -> None:
     ran = site.desk.run("apply", "my.plan", "--yes")
     assert ran.code == 1
     assert "Saved plan is stale" in ran.err
+    assert "gateway: sysctl net.ipv4.ip_forward is as wanted by now: value 0 → 1" in ran.err
     assert site.bench.differences(held) == []
 
 

@@ -328,6 +328,8 @@ def error_data(error: CrossnetError) -> dict[str, Any]:
         data["problems"] = [
             {"file": p.file, "line": p.line, "column": p.column, "message": p.message} for p in error.problems
         ]
+    if isinstance(error, StalePlan):
+        data["moved"] = list(error.moved)
     if isinstance(error, PlanRefused):
         data["refusals"] = [
             {

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from crossnet.errors import CrossnetError, HostsDisagree, RollbackNotProved, RolledBack, StalePlan
 from crossnet.facts import Facts
+from crossnet.moved import moved
 from crossnet.planning import Plan
 from crossnet.site import Site
 from crossnet.transaction import journal
@@ -102,10 +103,9 @@ async def apply(
 async def compare(plan: Plan, site: Site, replan: Replan) -> Mapping[str, Facts]:
     """The hosts, now that they are taken: they must still be what the plan was made from."""
     facts = await site.observe()
-    if replan(facts).changes != plan.changes:
-        raise StalePlan(
-            "Saved plan is stale: the hosts changed since it was made\n  Nothing was changed. Make a new plan."
-        )
+    now = replan(facts)
+    if now.changes != plan.changes:
+        raise StalePlan("The plan is stale, because the hosts moved since it was made", moved(plan, now))
     return facts
 
 

@@ -1,0 +1,119 @@
+"""What a stale plan says has moved."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from crossnet.api import plan
+from crossnet.errors import StalePlan
+from crossnet.moved import MOST_LINES, moved, moved_in_documents
+from crossnet.planning import Plan
+from crossnet.show.json import error_data, plan_data
+from crossnet.specfile import parse
+from design.factsheet import facts_from
+from planning.fakehost import FakeHost, carry_out, facts_of, hosts_of
+
+HOSTS = """
+app:
+  eth0 10.0.43.15/24
+gateway:
+  eth1 10.0.43.101/24
+  eth0 10.0.44.63/24
+"""
+SPEC = """crossnet: 1
+hosts: {app: {lab: app}, gateway: {lab: gateway}}
+crossings: {business: {from: app, via: gateway, to: [10.0.44.0/25, 10.0.44.128/25], persist: none}}
+"""
+Hosts = dict[str, FakeHost]
+
+
+def planned(hosts: Hosts) -> Plan:
+    return plan(parse(SPEC, "crossnet.yaml"), facts_of(hosts))
+
+
+def forward(hosts: Hosts) -> None:
+    hosts["gateway"].sysctls["net.ipv4.ip_forward"] = "1"
+
+
+def lose_a_route(hosts: Hosts) -> None:
+    hosts["app"].routes = [each for each in hosts["app"].routes if str(each.destination) != "10.0.44.128/25"]
+
+
+def stop_forwarding(hosts: Hosts) -> None:
+    hosts["gateway"].sysctls["net.ipv4.ip_forward"] = "0"
+
+
+def lose_the_rules(hosts: Hosts) -> None:
+    hosts["gateway"].nft.clear()
+
+
+@pytest.mark.parametrize(
+    ("is_applied", "move", "told"),
+    [
+        (False, forward, "gateway: sysctl net.ipv4.ip_forward is as wanted by now: value 0 → 1"),
+        (True, lose_a_route, "app: route 10.0.44.128/25 metric 0 is not there any more"),
+        (True, stop_forwarding, "gateway: sysctl net.ipv4.ip_forward is another by now: value 1 → 0"),
+        (True, lose_the_rules, "gateway: table nftables ip crossnet is not there any more"),
+    ],
+)
+def test_what_moved_is_told_with_its_host(is_applied: bool, move: Callable[[Hosts], None], told: str) -> None:
+    hosts = hosts_of(facts_from(HOSTS))
+    if is_applied:
+        carry_out(planned(hosts), hosts)
+    before = planned(hosts)
+    move(hosts)
+    now = planned(hosts)
+    assert told in moved(before, now)
+    documents = [json.loads(json.dumps(plan_data(one))) for one in (before, now)]
+    assert told in moved_in_documents(documents[0], documents[1])
+    assert moved(before, before) == ()
+    assert moved_in_documents(documents[0], documents[0]) == ()
+
+
+def test_what_came_by_another_way_is_told() -> None:
+    """The same changes, and another consequence: somebody's rule has come that stops the packets."""
+    facts = facts_from(HOSTS)
+    dropping = facts_from(HOSTS + "  iptables raw -A PREROUTING -p tcp --dport 22 -j DROP\n")
+    spec = parse(SPEC.replace("persist", "firewall: nftables, persist"), "crossnet.yaml")
+    before, now = (json.loads(json.dumps(plan_data(plan(spec, one)))) for one in (facts, dropping))
+    (told, *_) = moved_in_documents(before, now)
+    assert told.startswith("by now: gateway: rules")
+    assert "--dport 22" in told
+
+
+def test_a_plan_that_somebody_wrote_himself_is_no_traceback() -> None:
+    now = plan_data(planned(hosts_of(facts_from(HOSTS))))
+    documents: list[object] = [
+        None,
+        [],
+        "x",
+        {},
+        {"hosts": 1, "crossings": 2},
+        {"hosts": [{}], "crossings": [{}]},
+    ]
+    for document in documents:
+        assert isinstance(moved_in_documents(document, now), tuple)
+
+
+def test_much_is_told_in_few_lines() -> None:
+    changes = [{"kind": "route", "key": f"10.9.{n}.0/24", "have": None, "want": {}} for n in range(100)]
+    empty: dict[str, object] = {
+        "hosts": [{"host": "app", "changes": []}],
+        "crossings": [],
+        "impacts": [],
+        "opening": None,
+    }
+    told = moved_in_documents(empty, {**empty, "hosts": [{"host": "app", "changes": changes}]})
+    assert len(told) == MOST_LINES
+    assert told[-1] == f"and {100 - MOST_LINES + 1} more"
+
+
+def test_a_stale_plan_says_what_to_do_and_programs_read_what_moved() -> None:
+    stale = StalePlan("The plan is stale", ["gateway: route x is there by now"])
+    assert str(stale) == (
+        "The plan is stale:\n    gateway: route x is there by now\n  Nothing was changed. Make a new plan."
+    )
+    assert error_data(stale)["error"]["moved"] == ["gateway: route x is there by now"]
