@@ -92,7 +92,7 @@ def opening(plan: Plan, facts: Mapping[str, Facts]) -> tuple[FlowChange, ...]:
     """What a plan opens, closes and leaves; nothing of a plan that changes nothing."""
     if not plan.changes:
         return ()
-    made = {host.host: _made(host) for host in plan.hosts}
+    made = {host.host: _made(host, facts[host.host]) for host in plan.hosts}
     gateways = {
         item.address for name in _gateways(plan) for link in facts[name].links for item in link.addresses
     }
@@ -109,9 +109,13 @@ def _gateways(plan: Plan) -> Iterator[str]:
             yield host.host
 
 
-def _made(host: HostPlan) -> tuple[Resource, ...]:
-    """What is there of crossnet when the plan is applied."""
-    return (*host.adopted, *(owned.applied for owned in host.after.owned))
+def _made(host: HostPlan, facts: Facts) -> tuple[Resource, ...]:
+    """What is there of crossnet when the plan is applied, and what it gives back or leaves as it is."""
+    own = tuple(owned.applied for owned in host.after.owned)
+    given = tuple(change.want for change in host.changes if change.want is not None)
+    touched = {(each.kind, each.key) for each in (*own, *(change.resource for change in host.changes))}
+    left = (owned.applied.current(facts) for owned in host.before.owned if owned.identity not in touched)
+    return tuple(dict.fromkeys((*host.adopted, *given, *own, *(each for each in left if each is not None))))
 
 
 def _found(host: HostPlan, facts: Facts) -> tuple[Resource, ...]:

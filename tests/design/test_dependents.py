@@ -10,13 +10,17 @@ from crossnet.dependents import fenced, parting
 from crossnet.facts import Facts, FileState
 from crossnet.facts.managers import managers_of
 from crossnet.facts.sysctls import FORWARDING, BootSetting, at_boot
+from crossnet.opening import told_opening
 from crossnet.persistence.unit import SYSCTL_FILE
 from crossnet.planning import make_plan, make_undo_plan
 from crossnet.record import APPLIED, Record, read_record
 from crossnet.resources import Sysctl
+from crossnet.show.text import plan_text
+from crossnet.spec import Fence, Persist
 from crossnet.specfile import parse
 from crossnet.values import Family
 from design.factsheet import host_facts, with_files
+from planning.fakehost import carry_out, facts_of, hosts_of
 
 SPEC = parse(
     """
@@ -169,6 +173,19 @@ def test_what_the_next_boot_brings_is_told_where_it_is_something_else() -> None:
             "crossnet's fence is not there any more"
         )
     }
+
+
+def test_what_opens_and_closes_counts_with_forwarding_that_stays() -> None:
+    fenced = replace(SPEC, crossings=(replace(SPEC.crossings[0], fence=Fence.ON, persist=Persist.NONE),))
+    hosts = hosts_of({"app": host_facts("app", APP), "gateway": gateway()})
+    carry_out(make_plan(fenced, facts_of(hosts)), hosts)
+    facts, docker = facts_of(hosts), gateway(DOCKER)
+    own = facts["gateway"]
+    rules = replace(own.firewall, foreign=(*own.firewall.foreign, *docker.firewall.foreign))
+    facts["gateway"] = replace(own, links=docker.links, routes=docker.routes, firewall=rules)
+    shown = plan_text(told_opening(make_undo_plan(fenced, facts), facts)).splitlines()
+    assert "  opens   everybody between docker0, eth0 and eth1 of gateway: any IPv4 traffic" in shown
+    assert "  closes  app 10.0.43.15 → 10.0.44.0/24: any traffic, seen there as 10.0.44.63" in shown
 
 
 def test_status_names_whom_the_fence_stops() -> None:
