@@ -67,10 +67,14 @@ def _by_host(plan: Plan) -> dict[str, list[_Change]]:
 
 
 def _changes(before: _Changes, now: _Changes) -> Iterator[str]:
+    """What is another on the hosts; what is to be another follows from that, and is told where it is all there is."""
+    lines: dict[bool, list[str]] = {True: [], False: []}
     for host in dict.fromkeys((*before, *now)):
         for old, new in _pairs(before.get(host, ()), now.get(host, ()), ("kind", "key")):
             which = old or new
-            yield f"{host}: {which['kind']} {which['key']} {_told(old, new)}"
+            follows = bool(old and new and old["have"] == new["have"])
+            lines[follows].append(f"{host}: {which['kind']} {which['key']} {_told(old, new)}")
+    yield from lines[False] or lines[True]
 
 
 def _pairs(

@@ -99,7 +99,9 @@ def test_a_plan_that_somebody_wrote_himself_is_no_traceback() -> None:
 
 
 def test_much_is_told_in_few_lines() -> None:
-    changes = [{"kind": "route", "key": f"10.9.{n}.0/24", "have": None, "want": {}} for n in range(100)]
+    changes: list[dict[str, object]] = [
+        {"kind": "route", "key": f"10.9.{n}.0/24", "have": None, "want": {}} for n in range(100)
+    ]
     empty: dict[str, object] = {
         "hosts": [{"host": "app", "changes": []}],
         "crossings": [],
