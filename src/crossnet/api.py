@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 from crossnet.design import lookups
-from crossnet.errors import CrossnetError, HostsDisagree, PlanRefused, RollbackNotProved, RolledBack
+from crossnet.errors import (
+    CrossnetError,
+    HostsDisagree,
+    PlanRefused,
+    RollbackNotProved,
+    RolledBack,
+    StalePlan,
+)
 from crossnet.events import Event, Kind, Watcher, nobody
 from crossnet.facts import Facts
 from crossnet.health import (
@@ -37,7 +44,7 @@ from crossnet.transaction.guard import Guard
 from crossnet.transaction.history import Past, read_history
 from crossnet.transaction.journal import CONFIRM, Journal
 from crossnet.transaction.uninterrupted import told, uninterrupted
-from crossnet.verification import Verification, not_judged, read_back
+from crossnet.verification import Result, Verdict, Verification, not_judged, read_back
 from crossnet.verification import verify as check
 
 UNDO = "undo"
@@ -47,7 +54,10 @@ DEFAULT_GUARD = Guard()
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A confirmed transaction with the verification that earned it; None when there was nothing to do."""
+    """A confirmed transaction with the verification that earned it; None where nothing had to be changed.
+
+    Where nothing had to be changed for an apply, what stands was verified all the same.
+    """
 
     plan: Plan
     confirmed: Confirmed | None
@@ -57,6 +67,11 @@ class Applied:
     def unwritten(self) -> tuple[str, ...]:
         """What could not be written for the next boot."""
         return self.confirmed.unwritten if self.confirmed else ()
+
+    @property
+    def unproved(self) -> tuple[Verdict, ...]:
+        """The flows of which no answer came back through the crossing."""
+        return self.verification.unproved if self.verification else ()
 
     @property
     def meanwhile(self) -> tuple[str, ...]:
@@ -109,12 +124,25 @@ async def apply(
     RollbackNotProved when it does not hold, HostsDisagree when only some hosts hold it, StalePlan when the
     hosts moved since the plan was made, Locked when another transaction is under way. `message` is one line that the
     hosts keep of why it was done; ValueError where it is none.
+
+    Where there is nothing to change the hosts are read back all the same, and the probes sent.
     """
     journal.checked(message)
-    if not made.touched:
-        return Applied(made, None, None)
     async with reach(made.spec, watch=watch, asking=partial(lookups, made.spec), asked=made.asked) as site:
-        return await _apply(made, site, guard, message)
+        return await (_apply(made, site, guard, message) if made.touched else _prove(made, site))
+
+
+async def _prove(made: Plan, site: Site) -> Applied:
+    """What stands already, verified; nothing is written but how that ended, where it ended otherwise than last time."""
+    facts = await site.observe()
+    _closed(facts)
+    now = make_plan(made.spec, facts)
+    if now.touched:
+        raise StalePlan("The hosts changed since the plan was made\n  Nothing was changed. Make a new plan.")
+    found = await check(now, facts, site)
+    kept = _verified(found, now, facts)
+    await _remember({name: data for name, data in kept.items() if _ends_otherwise(facts[name], data)}, site)
+    return Applied(now, None, found)
 
 
 async def _apply(made: Plan, site: Site, guard: Guard, message: str) -> Applied:
@@ -130,14 +158,8 @@ async def _apply(made: Plan, site: Site, guard: Guard, message: str) -> Applied:
                 "after the change, read again:\n  " + "\n  ".join(found.differences),
                 "Find out who changes it, then apply again",
             )
-        if found.broken_promises:
-            lines = [
-                f"{v.client} → {v.probe}: {v.forward.detail or v.reply.detail}" for v in found.broken_promises
-            ]
-            raise NotAsPromised(
-                "a probe of the spec does not pass:\n  " + "\n  ".join(lines),
-                "Remove the cause, or name another probe, then apply again",
-            )
+        if found.refuted:
+            raise _refuted(found.refuted)
         kept.update(_verified(found, made, facts))
         return Proof(facts, kept)
 
@@ -157,6 +179,16 @@ async def _apply(made: Plan, site: Site, guard: Guard, message: str) -> Applied:
     except CrossnetError as error:  # it holds all the same, so it is told and no more
         confirmed = replace(confirmed, unwritten=(*confirmed.unwritten, str(error)))
     return Applied(made, confirmed, held[-1])
+
+
+def _refuted(verdicts: Sequence[Verdict]) -> NotAsPromised:
+    named = [verdict for verdict in verdicts if verdict.demanded]
+    what = (
+        "a probe of the spec does not pass" if named else "a new flow was seen not to get through the gateway"
+    )
+    lines = "\n  ".join(verdict.why for verdict in verdicts)
+    todo = "Remove the cause, or name another probe" if named else "Remove the cause"
+    return NotAsPromised(f"{what}:\n  {lines}", f"{todo}, then apply again")
 
 
 async def verify(spec: Spec, *, crossing: str | None = None, watch: Watcher = nobody) -> Verification:
@@ -477,15 +509,34 @@ def _verified(found: Verification, made: Plan, facts: Mapping[str, Facts]) -> di
     by_gateway: dict[str, dict[str, dict[str, str]]] = {}
     for passage in made.passages:
         name = passage.crossing.name
-        results = [verdict.result for verdict in found.verdicts if verdict.crossing == name]
-        if results:
-            worst = max(results, key=("reachable", "undetermined", "unreachable").index)
-            entry = {"time": now, "result": str(worst)}
+        if verdicts := [verdict for verdict in found.verdicts if verdict.crossing == name]:
+            worst = max(verdicts, key=lambda one: (one.stopped, _WORSE.index(one.result)))
+            entry = {"time": now, "result": str(worst.result), "end": _end_of(worst)}
+            if worst.result is not Result.REACHABLE:
+                entry["why"] = worst.why
             by_gateway.setdefault(passage.gateway, {})[name] = entry
     return {
         gateway: (json.dumps({**last_verified(facts[gateway]), **entries}) + "\n").encode()
         for gateway, entries in by_gateway.items()
     }
+
+
+_WORSE = (Result.REACHABLE, Result.UNDETERMINED, Result.UNREACHABLE)
+
+
+def _end_of(verdict: Verdict) -> str:
+    if verdict.stopped:
+        return "stopped"
+    return "proved" if verdict.result is Result.REACHABLE else "unproved"
+
+
+def _ends_otherwise(facts: Facts, kept: bytes) -> bool:
+    """Whether what a gateway would keep says something else of a crossing than what it keeps."""
+
+    def ends(entries: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str | None, str | None]]:
+        return {name: (one.get("result"), one.get("end")) for name, one in entries.items()}
+
+    return ends(last_verified(facts)) != ends(json.loads(kept))
 
 
 __all__ = [

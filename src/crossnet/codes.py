@@ -588,19 +588,35 @@ CODES = {
         ),
         Code(
             "destination-silent",
-            "The gateway let the flow pass, and no reply came back.",
-            "The crossing's counter moved; the client got no answer.",
+            "The flow left the gateway as the spec promises, and no reply came back there.",
+            "The crossing's counter moved, connection tracking knows the flow and no answer to it, whoever it is sent "
+            "to has answered ARP, and nothing on the gateway or the client is known to stop it.",
             "Check that the destination is up, answers this probe and knows the way back to the source.",
         ),
         Code(
             "lost-between",
             "The client sent, and the gateway's rule for the crossing did not see a new flow.",
-            "The crossing's counter did not move.",
+            "The crossing's counter did not move, and connection tracking has no such flow.",
             "Look at the client's route, at what lies between, and at other rules on the gateway.",
         ),
         Code(
+            "stopped-on-gateway",
+            "The gateway admitted the flow, and it did not get as far as leaving the gateway.",
+            "The crossing's counters, and connection tracking, which knows a flow only when it has passed all rules; "
+            "or the interface to the destination sent nothing.",
+            "Look at rules of others behind crossnet's own on the gateway, also in postrouting and tc; let their owner "
+            "accept the crossing.",
+        ),
+        Code(
+            "reply-lost",
+            "The destination answers: the answer came back to the gateway, and did not reach the client.",
+            "Connection tracking has seen the reply, and the client has not.",
+            "Look at rules of others on the gateway for the way back, at what lies between gateway and client, and at "
+            "the client's own rules.",
+        ),
+        Code(
             "static-dynamic-disagree",
-            "The flow is answered, but not in the way the spec promises.",
+            "The flow passes, but not in the way the spec promises.",
             "The crossing's counter did not move, or connection tracking shows another source.",
             "Look at the client's routes and at other translation rules on the gateway.",
         ),

@@ -25,12 +25,14 @@ from crossnet.verification.counters import Counters, read_counters
 class State(StrEnum):
     """`down`: not applied, or nothing of it is left; `drifted`: applied, and a host differs since.
 
-    `degraded`: as applied, but something it stands on is not well, or its last verification failed.
+    `degraded`: as applied, but something it stands on is not well, or a flow was seen not to get through the gateway.
+    `unproved`: as applied, and no answer has come back through it yet, or not to the last probe.
     `unknown`: one of its hosts cannot be reached, or what it shares with such a crossing cannot be compared.
     `unrecorded`: what crossnet made stands on a host, and the record of what was there before is lost there.
     """
 
     UP = "up"
+    UNPROVED = "unproved"
     DEGRADED = "degraded"
     DRIFTED = "drifted"
     DOWN = "down"
@@ -171,7 +173,8 @@ def _status(
         )
     unwell += dict.fromkeys(reason for passage in passages for reason in _unwell(passage, facts))
     verified = last_verified(facts[gateway]).get(name, {})
-    failed = verified.get("result") == "unreachable"
+    proved, why = _proof(verified)
+    failed = [why] if proved is State.DEGRADED else []
     if lost:
         state, reasons = State.UNRECORDED, [*lost, *differing, *unwell]
     elif not applied:
@@ -179,14 +182,11 @@ def _status(
     elif differing:
         state, reasons = State.DRIFTED, [*differing, *unwell]
     elif open_:
-        state, reasons = (
-            State.UNKNOWN,
-            [*open_, *unwell, *(["the last verification failed"] if failed else [])],
-        )
+        state, reasons = State.UNKNOWN, [*open_, *unwell, *failed]
     elif unwell or failed:
-        state, reasons = State.DEGRADED, [*unwell, *(["the last verification failed"] if failed else [])]
+        state, reasons = State.DEGRADED, [*unwell, *failed]
     else:
-        state, reasons = State.UP, []
+        state, reasons = proved, [why] if why else []
     counters = tuple(
         read_counters(table, name, facts[gateway])
         for host, table in plan.tables
@@ -290,8 +290,23 @@ def _unwell(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[str]:
             yield f"{host}: transaction {left.transaction}{whose} {state}"
 
 
+def _proof(verified: Mapping[str, str]) -> tuple[State, str]:
+    """What the last verification says of a crossing that is as it was applied, and why."""
+    why = f": {verified['why']}" if verified.get("why") else ""
+    if verified.get("result") == "reachable":
+        return State.UP, ""
+    if verified.get("end") == "stopped":
+        return State.DEGRADED, f"the last verification failed{why}"
+    if not verified:
+        return State.UNPROVED, "never verified: `crossnet verify` sends a probe through it"
+    return State.UNPROVED, f"not proved end to end{why}"
+
+
 def last_verified(facts: Facts) -> dict[str, dict[str, str]]:
-    """Time and result of the last verification by crossing; nothing where the file is absent or damaged."""
+    """The last verification by crossing; nothing where the file is absent or damaged.
+
+    `time` and `result`; `end` is `proved`, `unproved` or `stopped`, and `why` a sentence where it is not proved.
+    """
     state = facts.file(VERIFIED)
     try:
         return {
@@ -302,4 +317,6 @@ def last_verified(facts: Facts) -> dict[str, dict[str, str]]:
 
 
 def _texts(entry: Any) -> dict[str, str]:
-    return {key: text(mapping(entry), key) for key in ("time", "result")}
+    said = mapping(entry)
+    later = (key for key in ("end", "why") if key in said)  # 0.1.0 wrote neither
+    return {key: text(said, key) for key in ("time", "result", *later)}

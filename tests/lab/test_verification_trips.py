@@ -206,7 +206,7 @@ def test_what_is_stopped_is_told_from_what_is_not_answered(
     told = {probe: (one.result, one.forward.code or one.reply.code) for probe, one in flows(found).items()}
     assert told == {
         "icmp/10.0.44.1": (Result.REACHABLE, None),
-        "tcp/10.0.44.1:80": (Result.UNREACHABLE, "destination-silent"),
+        "tcp/10.0.44.1:80": (Result.UNREACHABLE, "destination-silent" if conntrack else None),
         "tcp/10.0.44.1:443": (Result.UNREACHABLE, "filter-rule-drop"),
     }
 
@@ -233,13 +233,14 @@ def test_no_route_and_no_answer_at_all(lab_up: Callable[..., Lab]) -> None:
     b.check("target", "ip link set eth0 down")
     found, _ = verified(b, b.spec("to: 10.0.44.96/29"))
     (one,) = found.verdicts
-    assert one.result is Result.UNDETERMINED
+    assert (one.result, one.forward.code, one.stopped) == (Result.UNREACHABLE, "destination-absent", False)
     assert "none of 7 addresses in `to` answered an echo" in one.notes[0]
     b.check("app", "ip route del default; ip route del 10.0.44.0/24")
     (one,) = verified(b, b.spec("to: 10.0.44.0/24"))[0].verdicts
     assert (one.result, one.forward.code) == (Result.UNREACHABLE, "src-no-route")
     hide(b, "app", "ping")
     (one,) = verified(b, b.spec("to: 10.0.44.0/24"))[0].verdicts
+    assert one.result is Result.UNDETERMINED
     assert one.forward.detail.startswith("no tool on app can send icmp/10.0.44.")
 
 

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from crossnet.api import plan
 from crossnet.design import obstacles, then
-from crossnet.facts import Facts
+from crossnet.facts import Facts, FileState
 from crossnet.facts.firewall import Firewall
 from crossnet.health import CrossingStatus, State, crossing_status
 from crossnet.netfilter import Counter, Engine, foreign
 from crossnet.netfilter.xtables_save import parse_save
 from crossnet.planning import make_plan
+from crossnet.record import VERIFIED
 from crossnet.resources import RuleTable
 from crossnet.show.text import plan_text
 from crossnet.spec import Spec
 from crossnet.specfile import parse
 from crossnet.values import Probe
-from crossnet.verification import Half, Result, Verdict
+from crossnet.verification import Half, HowFar, Result, Verdict
+from crossnet.verification.conntrack import Entry
 from crossnet.verification.counters import Counters
+from crossnet.verification.evidence import Round, Seen
 from crossnet.verification.probe import Reply, Sent
-from crossnet.verification.verdict import Round, Seen, judge, unsent
+from crossnet.verification.verdict import judge, unsent
 from design.factsheet import SEED, facts_from
 from planning.fakehost import carry_out, facts_of, hosts_of
+from verification.entries import LEFT
 
 TOOLS = "\n  tools ip sysctl nft iptables iptables-nft conntrack awk"
 PROBE = Probe.from_text("tcp/10.0.44.1:443")
@@ -38,10 +43,18 @@ def spec(more: str = "") -> Spec:
 
 
 def applied(more: str = "") -> dict[str, Facts]:
-    """The hosts after the crossing was applied."""
+    """The hosts after the crossing was applied and proved."""
     hosts = hosts_of(facts_from(SEED + TOOLS))
     carry_out(plan(spec(more), facts_of(hosts)), hosts)
-    return facts_of(hosts)
+    return verified(facts_of(hosts), result="reachable", end="proved")
+
+
+def verified(facts: dict[str, Facts], **said: str) -> dict[str, Facts]:
+    """The same when that is what the gateway keeps of its last verification."""
+    kept = json.dumps({"business": {"time": "2026-01-02T03:04:05+00:00", **said}}).encode()
+    gateway = facts["gateway"]
+    state = FileState(kept, 0o600, "0:0")
+    return {**facts, "gateway": replace(gateway, files={**gateway.files, VERIFIED: state})}
 
 
 def with_rules(facts: dict[str, Facts], host: str, save: str) -> dict[str, Facts]:
@@ -75,6 +88,33 @@ def test_the_status_of_what_nobody_touched_is_up() -> None:
     assert (status(applied()).state, status(applied()).reasons) == (State.UP, ())
 
 
+@pytest.mark.parametrize(
+    ("said", "state", "told"),
+    [
+        (
+            {"result": "unreachable", "end": "unproved", "why": "no reply"},
+            State.UNPROVED,
+            "end to end: no reply",
+        ),
+        ({"result": "undetermined", "end": "unproved"}, State.UNPROVED, "not proved end to end"),
+        ({"result": "unreachable", "end": "stopped", "why": "a rule"}, State.DEGRADED, "failed: a rule"),
+        ({"result": "unreachable"}, State.UNPROVED, "not proved end to end"),  # 0.1.0 said no more
+    ],
+)
+def test_the_status_of_what_was_not_proved_is_not_up(said: dict[str, str], state: State, told: str) -> None:
+    found = status(verified(applied(), **said))
+    assert found.state is state
+    assert any(told in reason for reason in found.reasons)
+
+
+def test_what_nobody_has_ever_verified_is_not_proved() -> None:
+    hosts = hosts_of(facts_from(SEED + TOOLS))
+    carry_out(plan(spec(), facts_of(hosts)), hosts)
+    found = status(facts_of(hosts))
+    assert found.state is State.UNPROVED
+    assert "never verified" in found.reasons[0]
+
+
 def test_a_policy_that_drops_later_is_named_and_the_rules_are_where_they_were() -> None:
     facts = with_rules(applied(), "gateway", DROPS)
     found = status(facts)
@@ -102,7 +142,7 @@ def test_rules_stay_in_the_engine_that_has_them_when_the_reason_for_it_is_gone()
     hosts = hosts_of(facts_from(SEED + TOOLS))
     before = with_rules(facts_of(hosts), "gateway", DROPS)
     carry_out(plan(spec(), before), hosts)
-    after = facts_of(hosts)
+    after = verified(facts_of(hosts), result="reachable", end="proved")
     assert make_plan(spec(), after).is_empty
     assert status(after).state is State.UP
     assert not make_plan(spec(", firewall: nftables"), after).is_empty
@@ -122,19 +162,27 @@ def test_a_plan_without_changes_tells_what_stops_packets_all_the_same() -> None:
 # ---- verdicts ------------------------------------------------------------------------------------
 
 
-def verdict(facts: dict[str, Facts], reply: Reply, *, counted: bool = True, probe: Probe = PROBE) -> Verdict:
+def verdict(
+    facts: dict[str, Facts],
+    reply: Reply,
+    *,
+    counted: bool = True,
+    probe: Probe = PROBE,
+    tracked: tuple[Entry, ...] = (),
+) -> Verdict:
     made = make_plan(spec(), facts, moves=False)
     (passage,) = made.passages
     (client,) = passage.clients
-    seen = Seen(client, Sent(probe, reply, "as the tool said"), ())
-    moved = Counters(ONE if counted else NONE, NONE, NONE)
+    seen = Seen(client, Sent(probe, reply, "as the tool said"), tracked)
+    translated = tracked or reply in (Reply.ANSWERED, Reply.REFUSED)
+    moved = Counters(ONE if counted else NONE, ONE if counted and translated else NONE, NONE)
     found = Round((seen,), Counters(NONE, NONE, NONE), moved)
     in_the_way = obstacles(passage, "app", then([passage], facts, made.wanted), probe)
     return judge(passage, found, seen, facts, demanded=True, note="", obstacles=in_the_way)
 
 
 def test_a_destination_that_nothing_stops_is_silent_itself() -> None:
-    found = verdict(applied(), Reply.SILENT)
+    found = verdict(applied(), Reply.SILENT, tracked=LEFT)
     assert (found.result, found.reply.code) == (Result.UNREACHABLE, "destination-silent")
 
 
@@ -159,7 +207,7 @@ def test_a_rule_that_surely_drops_the_request_is_named(host: str, line: str, cou
 
 def test_a_rule_that_drops_the_answer_is_named() -> None:
     line = "-A FORWARD -i eth0 -o eth1 -j DROP"
-    found = verdict(with_rules(applied(), "gateway", rules(line)), Reply.SILENT)
+    found = verdict(with_rules(applied(), "gateway", rules(line)), Reply.SILENT, tracked=LEFT)
     assert found.forward == Half("exits-observed-area")
     assert (found.reply.disposition, found.reply.code) == ("dropped", "filter-rule-drop")
     assert "-i eth0 -o eth1 -j DROP" in found.reply.detail
@@ -168,8 +216,15 @@ def test_a_rule_that_drops_the_answer_is_named() -> None:
 def test_a_rule_that_perhaps_drops_it_is_named_as_such() -> None:
     line = "-A FORWARD -p tcp -m limit --limit 5/sec -j DROP"
     found = verdict(with_rules(applied(), "gateway", rules(line)), Reply.SILENT)
-    assert (found.reply.disposition, found.reply.code) == ("undetermined", "filter-rule-drop")
-    assert "what crossnet does not own can stop it: gateway: iptables-nft filter" in found.reply.detail
+    assert (found.forward.disposition, found.forward.code) == ("dropped", "filter-rule-drop")
+    assert "what crossnet does not own can stop it: gateway: iptables-nft filter" in found.forward.detail
+
+
+def test_a_rule_that_the_flow_has_passed_is_not_named() -> None:
+    line = "-A FORWARD -p tcp -m limit --limit 5/sec -j DROP"
+    found = verdict(with_rules(applied(), "gateway", rules(line)), Reply.SILENT, tracked=LEFT)
+    assert "limit" not in found.forward.detail
+    assert found.how_far is HowFar.LEFT
 
 
 def test_a_flow_that_is_not_tracked_is_told_as_not_translated_and_not_as_stopped() -> None:
@@ -177,17 +232,15 @@ def test_a_flow_that_is_not_tracked_is_told_as_not_translated_and_not_as_stopped
         applied(), "gateway", "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -j NOTRACK\nCOMMIT\n"
     )
     found = verdict(facts, Reply.SILENT)
-    assert found.reply.code == "not-tracked"
-    assert "(notrack), so it was not translated" in found.reply.detail
-    assert "can stop it" not in found.reply.detail
+    assert found.forward.code == "not-tracked"
+    assert "(notrack), so it was not translated" in found.forward.detail
+    assert "can stop it" not in found.forward.detail
 
 
 def test_a_rule_that_cannot_meet_the_flow_is_not_named() -> None:
     line = "-A FORWARD -p udp -j DROP"
-    assert (
-        verdict(with_rules(applied(), "gateway", rules(line)), Reply.SILENT).reply.code
-        == "destination-silent"
-    )
+    facts = with_rules(applied(), "gateway", rules(line))
+    assert verdict(facts, Reply.SILENT, tracked=LEFT).reply.code == "destination-silent"
 
 
 def test_a_rule_that_refuses_is_no_closed_port() -> None:

@@ -206,7 +206,9 @@ def planned(speech: Speech, planfile: str | None) -> Coroutine[Any, Any, Plan]:
 
 
 def _code(applied: Applied) -> int:
-    return 7 if applied.unwritten else 0
+    if applied.unwritten:
+        return 7
+    return 8 if applied.unproved else 0
 
 
 def carry_out(speech: Speech, made: Plan, guard: Guard, *, yes: bool, command: str, message: str = "") -> int:
@@ -252,7 +254,7 @@ def verify(speech: Speech, crossing: str | None) -> int:
 @click.command(short_help="Show how each crossing stands.")
 @speaking()
 def status(speech: Speech) -> int:
-    """Show how each crossing stands: up, degraded, drifted, down, unrecorded or unknown."""
+    """Show how each crossing stands: up, unproved, degraded, drifted, down, unrecorded or unknown."""
     from crossnet import api
     from crossnet.health import State
     from crossnet.show import json, text

@@ -116,16 +116,24 @@ def _impact(impact: Impact) -> dict[str, Any]:
 
 
 def applied_data(applied: Applied) -> dict[str, Any]:
-    outcome = "unchanged" if applied.confirmed is None else "confirmed"
     return {
         "transaction": applied.confirmed.transaction if applied.confirmed else None,
-        "outcome": "confirmed-not-persistent" if applied.unwritten else outcome,
+        "outcome": _outcome(applied),
+        "proved": not applied.unproved if applied.verification else None,
         "hosts": [{"host": host.host, "changes": len(host.changes)} for host in applied.plan.hosts],
         "impacts": [_impact(impact) for impact in applied.plan.impacts],
         "not_written": list(applied.unwritten),
         "changed_by_others": list(applied.meanwhile),
         "verification": verification_data(applied.verification) if applied.verification else None,
     }
+
+
+def _outcome(applied: Applied) -> str:
+    if applied.confirmed is None:
+        return "unchanged"
+    if applied.unwritten:
+        return "confirmed-not-persistent"
+    return "confirmed-not-proved" if applied.unproved else "confirmed"
 
 
 def ended_data(ended: Sequence[Ended]) -> dict[str, Any]:
@@ -183,6 +191,8 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
             "port": probe.port if probe else None,
         },
         "result": str(verdict.result),
+        "how_far": str(verdict.how_far),
+        "stopped": verdict.stopped,
         "forward": _half(verdict.forward),
         "reply": _half(verdict.reply),
         "translated_to": str(verdict.translated_to) if verdict.translated_to else None,

@@ -31,6 +31,7 @@ TOUCHES = "!"  # beside one of these: it touches the management path
 _COLOURS = {"create": "green", "change": "yellow", "remove": "red"}
 _STATES = {
     State.UP: "green",
+    State.UNPROVED: "yellow",
     State.DEGRADED: "yellow",
     State.DRIFTED: "yellow",
     State.DOWN: "red",
@@ -271,12 +272,19 @@ def summary(plan: Plan) -> str:
 
 def applied_text(applied: Applied, *, paint: Paint = plain) -> str:
     """How an apply ended."""
-    if applied.confirmed is None:
-        return "No changes."
     lines: list[str] = []
     if applied.verification:
         lines += [verification_text(applied.verification, paint=paint), ""]
-    lines.append(paint(f"Confirmed. Transaction {applied.confirmed.transaction}.", "green"))
+    if applied.unproved:
+        lines += [paint("Not proved end to end:", "yellow"), *(f"  {one.why}" for one in applied.unproved)]
+    if applied.confirmed is None:
+        return "\n".join([*lines, "No changes."])
+    if applied.unproved:
+        lines.append("It stays as it is. `crossnet verify` sends the probes again.")
+        said = f"Confirmed, not proved end to end. Transaction {applied.confirmed.transaction}."
+        lines.append(paint(said, "yellow"))
+    else:
+        lines.append(paint(f"Confirmed. Transaction {applied.confirmed.transaction}.", "green"))
     for error in applied.unwritten:
         lines.append(paint(f"Not written for the next boot: {error}", "yellow"))
     if applied.unwritten:

@@ -1,7 +1,8 @@
 """Does the crossing do what it promises? Read back, send a new flow, look at it on the gateway.
 
-In this version the evidence is: nothing differs from what was applied; a new flow of the client is
-answered; the crossing's own counters moved by it; and connection tracking shows the promised source.
+The evidence is: nothing differs from what was applied; a new flow of the client is answered; the crossing's own
+counters moved by it; and connection tracking shows the promised source. Of a flow without an answer these say how far
+it came, together with where client and gateway send it and what the interface there has sent.
 """
 
 from __future__ import annotations
@@ -14,20 +15,21 @@ from itertools import chain
 
 from crossnet.design import Client, Obstacle, Passage, obstacles, then
 from crossnet.events import Event, Kind
-from crossnet.facts import Facts
+from crossnet.facts import Facts, Lookup
 from crossnet.planning import Plan, Restoring
 from crossnet.resources import Change, RuleTable
 from crossnet.site import Site, together
 from crossnet.values import Family, Probe
 from crossnet.verification.choice import Choice, choose
 from crossnet.verification.conntrack import fresh
+from crossnet.verification.evidence import Round, Seen
+from crossnet.verification.onward import Onward, look
 from crossnet.verification.probe import Reply, Sent, send
 from crossnet.verification.reading import Flow, Reading, read
 from crossnet.verification.verdict import (
     Half,
+    HowFar,
     Result,
-    Round,
-    Seen,
     Verdict,
     Verification,
     judge,
@@ -35,7 +37,17 @@ from crossnet.verification.verdict import (
     unsent,
 )
 
-__all__ = ["DRIFT", "Half", "Result", "Verdict", "Verification", "not_judged", "read_back", "verify"]
+__all__ = [
+    "DRIFT",
+    "Half",
+    "HowFar",
+    "Result",
+    "Verdict",
+    "Verification",
+    "not_judged",
+    "read_back",
+    "verify",
+]
 
 # What a host is found to have wrong, by what a plan would do about it.
 DRIFT = {"create": "misses", "change": "differs in", "remove": "has a left-over"}
@@ -50,6 +62,9 @@ MOST_EXPLAINED = 4
 # A gateway is read again while clients go on sending: it forgets a connection that was reset after 10 s, an
 # echo after 30 (nf_conntrack_tcp_timeout_close, nf_conntrack_icmp_timeout).
 READ_AGAIN = 6.0  # seconds
+
+# What is sent without waiting for an answer may be on its way to the gateway still.
+ON_ITS_WAY = 1.0  # seconds
 
 
 def read_back(plan: Plan, facts: Mapping[str, Facts], *, live_only: bool) -> tuple[str, ...]:
@@ -108,7 +123,7 @@ def _judge(choice: Choice, found: Round, plan: Plan, facts: Mapping[str, Facts])
         in_the_way: tuple[Obstacle, ...] = ()
         probe = seen.sent.probe
         # Sets of packets are slow to import, and of what was answered there is nothing to explain.
-        if seen.sent.reply in (Reply.SILENT, Reply.REFUSED, Reply.NOT_SENT):
+        if seen.is_open or seen.sent.reply in (Reply.REFUSED, Reply.NOT_SENT):
             if len(explained) < MOST_EXPLAINED:
                 in_the_way = _obstacles(plan, passage, seen.client, facts, probe)
                 explained.append((probe, in_the_way))
@@ -191,14 +206,57 @@ async def _send(choices: Sequence[Choice], plan: Plan, site: Site) -> list[Round
         first, *others = (each[flow.passage.gateway].tracked(flow) for each in (before, *later))
         return Seen(flow.client, sent[flow], fresh(first, others))
 
+    if any(each.reply is Reply.UNKNOWN and not seen(flow).tracked for flow, each in sent.items()):
+        await asyncio.sleep(ON_ITS_WAY)
+        later.append(after := await readings())
+    found = {flow: seen(flow) for flow in sent}
+    lost = [flow for flow, each in found.items() if each.is_open and not (each.tracked and not each.waited)]
+    onward = await _look(lost, site)
+
+    def told(flow: Flow) -> Seen:
+        gateway, device = flow.passage.gateway, flow.passage.egress
+        at = onward.get((gateway, _at_gateway(flow)))
+        if at is not None:
+            device = at.device or device
+            counts = [each[gateway].sent.get(device) for each in (before, after)]
+            moved = counts[1] - counts[0] if counts[0] is not None and counts[1] is not None else None
+            at = replace(at, sent=moved)
+        at_client = onward.get((flow.client.host or "", _at_client(flow)))
+        return replace(found[flow], at_client=at_client, at_gateway=at)
+
     return [
         Round(
-            tuple(map(seen, own)),
+            tuple(map(told, own)),
             before[choice.passage.gateway].counters(choice.passage),
             after[choice.passage.gateway].counters(choice.passage),
         )
         for choice, own in zip(choices, flows, strict=True)
     ]
+
+
+async def _look(flows: Sequence[Flow], site: Site) -> dict[tuple[str, Lookup], Onward]:
+    """Where client and gateway send these flows now, of the first few of each."""
+    asked = defaultdict[str, list[Lookup]](list)
+    for flow in flows:
+        for host, lookup in (
+            (flow.client.host or "", _at_client(flow)),
+            (flow.passage.gateway, _at_gateway(flow)),
+        ):
+            if len(asked[host]) < MOST_EXPLAINED and lookup not in asked[host]:
+                asked[host].append(lookup)
+
+    async def of(host: str, lookups: Sequence[Lookup]) -> list[tuple[tuple[str, Lookup], Onward]]:
+        return [((host, lookup), found) for lookup, found in (await look(site.hosts[host], lookups)).items()]
+
+    return dict(chain.from_iterable(await together(of(host, lookups) for host, lookups in asked.items())))
+
+
+def _at_client(flow: Flow) -> Lookup:
+    return Lookup(flow.probe.destination)
+
+
+def _at_gateway(flow: Flow) -> Lookup:
+    return Lookup(flow.probe.destination, flow.client.network.network_address, flow.passage.ingress)
 
 
 def _tables(plan: Plan, flows: Sequence[Flow]) -> dict[Family, RuleTable]:

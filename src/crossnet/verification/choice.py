@@ -68,11 +68,10 @@ def _choice(passage: Passage, found: Search | None) -> Choice:
         return choice((probe,), f"the spec names no `probe`: {found.answered} answered first")
     if not found.asked:
         return choice((), "the spec names no `probe`, and no host is known behind the gateway to look for")
-    if not found.could_send:
-        return choice((Probe(Protocol.ICMP, found.asked[0]),), "the spec names no `probe`")
-    return choice(
-        (), f"the spec names no `probe`, and none of {len(found.asked)} addresses in `to` answered an echo"
-    )
+    note = "the spec names no `probe`"
+    if found.could_send:
+        note += f", and none of {len(found.asked)} addresses in `to` answered an echo"
+    return choice((Probe(Protocol.ICMP, found.asked[0]),), note)
 
 
 async def _search(passages: Iterable[Passage], facts: Mapping[str, Facts], site: Site) -> dict[Key, Search]:
@@ -103,11 +102,13 @@ def _targets(passage: Passage, facts: Mapping[str, Facts]) -> tuple[Address, ...
         if (route.via, route.device) != (sender.next_hop, sender.interface)
     ]
     apart = (*beside, *passage.crossing.excepted, *NOWHERE)
+    gateway = facts[passage.gateway]
 
     def is_beyond(target: Address) -> bool:
-        return not any(contains(part, target) for part in apart)
+        # What the gateway has itself it would answer itself, and forward nothing.
+        return gateway.owner_of(target) is None and not any(contains(part, target) for part in apart)
 
-    neighbours = tuple(filter(is_beyond, heard_of(facts[passage.gateway].neighbours)))
+    neighbours = tuple(filter(is_beyond, heard_of(gateway.neighbours)))
     targets = [target for network in networks for target in candidates(network, neighbours)]
     return tuple(filter(is_beyond, targets))[:MOST_ECHOES]
 

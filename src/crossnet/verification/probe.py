@@ -22,7 +22,8 @@ class Reply(StrEnum):
     ANSWERED = "answered"
     REFUSED = "refused"  # an answer too: the path works, nobody listens
     SILENT = "silent"
-    NOT_SENT = "not-sent"
+    NOT_SENT = "not-sent"  # the client's kernel had no way for it, or its own rules did not let it out
+    NO_TOOL = "no-tool"  # nothing on the client can send it, or may
     UNKNOWN = "unknown"  # sent; this protocol promises no answer
 
 
@@ -159,10 +160,12 @@ def _answers(printed: str, boundary: str) -> Iterator[tuple[int, tuple[int, str]
 def _sent(host: str, probe: Probe, code: int, said: str) -> Sent:
     detail = said.splitlines()[-1] if said else ""
     if code in _NO_TOOL:
-        return Sent(probe, Reply.NOT_SENT, f"no tool on {host} can send {probe}")
+        return Sent(probe, Reply.NO_TOOL, f"no tool on {host} can send {probe}")
     if code == 0:
         return Sent(probe, Reply.UNKNOWN if probe.protocol is Protocol.UDP else Reply.ANSWERED)
-    if _no_way(said):
+    if _no_right(said):
+        return Sent(probe, Reply.NO_TOOL, f"crossnet's account on {host} may not send {probe}: {detail}")
+    if _no_way(said) or _not_let_out(said):
         return Sent(probe, Reply.NOT_SENT, detail)
     if "refused" in said:
         return Sent(probe, Reply.REFUSED, detail)
@@ -172,12 +175,23 @@ def _sent(host: str, probe: Probe, code: int, said: str) -> Sent:
 def _found(group: Sequence[Address], code: int, said: str) -> Search:
     """ping(8) prints `64 bytes from ADDRESS: …` of an answer."""
     answered = next((target for target in group if f" bytes from {target}: " in said), None)
-    return Search(tuple(group), answered, could_send=code not in _NO_TOOL and not _no_way(said))
+    could_send = code not in _NO_TOOL and not any(what(said) for what in (_no_way, _no_right, _not_let_out))
+    return Search(tuple(group), answered, could_send)
 
 
 def _no_way(said: str) -> bool:
     """Whether the client's kernel had no route for it."""
     return "unreachable" in said and "etwork" in said
+
+
+def _no_right(said: str) -> bool:
+    """Whether the account may not open a raw socket: the words of iputils' ping and of busybox's."""
+    return "socket: Operation not permitted" in said or "are you root?" in said
+
+
+def _not_let_out(said: str) -> bool:
+    """Whether a rule at the client's output hook dropped it: who sends hears of that as EPERM."""
+    return "Operation not permitted" in said
 
 
 def candidates(destination: Network, neighbours: Sequence[Address], most: int = 8) -> tuple[Address, ...]:

@@ -14,6 +14,7 @@ from crossnet.values import Family, Probe
 from crossnet.verification import conntrack, counters
 from crossnet.verification.conntrack import Tracked, Tracking
 from crossnet.verification.counters import Counters
+from crossnet.verification.onward import SENT
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,10 +32,14 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The rules with their counters, and the tracked flows, by family; None: not there, and not known."""
+    """The rules with their counters, and the tracked flows, by family; None: not there, and not known.
+
+    `sent` are the packets that each interface has sent.
+    """
 
     tables: Mapping[Family, Table | None]
     entries: Mapping[Family, Tracking]
+    sent: Mapping[str, int]
 
     def counters(self, passage: Passage) -> Counters:
         return counters.of_crossing(self.tables[passage.family], passage.crossing.name)
@@ -51,8 +56,9 @@ async def read(gateway: Host, tables: Mapping[Family, RuleTable], flows: Sequenc
         family: conntrack.question(family, [flow.ends for flow in flows if flow.passage.family is family])
         for family in tables
     }
-    said = await put(gateway, [*rules.values(), *tracked.values()])
+    said = await put(gateway, [*rules.values(), *tracked.values(), SENT])
     return Reading(
         {family: said[question] for family, question in rules.items()},
         {family: said[question] for family, question in tracked.items()},
+        said[SENT],
     )

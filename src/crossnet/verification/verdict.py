@@ -8,11 +8,12 @@ from enum import StrEnum
 
 from crossnet.design import FORWARDING, Client, Obstacle, Passage
 from crossnet.facts import Facts
-from crossnet.facts.routes import matching
+from crossnet.facts.routes import Route, matching
+from crossnet.spec import Translate
 from crossnet.values import Address, Probe, contains, host_network
-from crossnet.verification.conntrack import Entry, Tracked
-from crossnet.verification.counters import Counters
-from crossnet.verification.probe import Reply, Sent
+from crossnet.verification.conntrack import Entry
+from crossnet.verification.evidence import Round, Seen
+from crossnet.verification.probe import Reply
 
 
 class Result(StrEnum):
@@ -21,6 +22,19 @@ class Result(StrEnum):
     REACHABLE = "reachable"
     UNREACHABLE = "unreachable"
     UNDETERMINED = "undetermined"
+
+
+class HowFar(StrEnum):
+    """The last place of its way at which a flow was seen."""
+
+    NOT_SENT = "not-sent"
+    SENT = "sent"
+    ADMITTED = "admitted"
+    TRANSLATED = "translated"
+    LEFT = "left"
+    CAME_BACK = "came-back"  # the answer, to the gateway
+    ANSWERED = "answered"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +48,11 @@ class Half:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One flow of one crossing; `demanded` is whether the spec itself names the probe."""
+    """One flow of one crossing; `demanded` is whether the spec itself names the probe.
+
+    `stopped` is whether it was seen not to get as far as leaving the gateway: a place that was looked at behind
+    `how_far` has not seen it. A place that could not be looked at says nothing.
+    """
 
     crossing: str
     client: str
@@ -48,11 +66,25 @@ class Verdict:
     translated_to: Address | None = None
     evidence: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    how_far: HowFar = HowFar.UNKNOWN
+    stopped: bool = False
 
     @property
     def is_broken(self) -> bool:
         """Whether the flow is known not to do what the spec promises; a UDP probe may just stay unanswered."""
         return self.result is Result.UNREACHABLE or self.forward.code == "static-dynamic-disagree"
+
+    @property
+    def is_refuted(self) -> bool:
+        """Whether a change that was made for it does not hold: reason enough to roll back."""
+        return self.stopped or (self.demanded and self.is_broken)
+
+    @property
+    def why(self) -> str:
+        """How far it came and why not further, in one line."""
+        told = self.forward.detail or self.reply.detail or "; ".join(self.notes)
+        to = f" → {self.probe}" if self.probe else ""
+        return f"{self.client}{to}: {told or self.result}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,78 +107,14 @@ class Verification:
         object.__setattr__(self, "result", result)
 
     @property
-    def broken_promises(self) -> tuple[Verdict, ...]:
-        """Flows that the spec names and that do not pass: reason enough to roll back."""
-        return tuple(v for v in self.verdicts if v.demanded and v.is_broken)
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What was seen of one probe: at the client, and in the gateway's connection tracking (None: unknown)."""
-
-    client: Client
-    sent: Sent
-    tracked: Tracked
+    def refuted(self) -> tuple[Verdict, ...]:
+        """Flows that do not pass, and have to."""
+        return tuple(verdict for verdict in self.verdicts if verdict.is_refuted)
 
     @property
-    def entry(self) -> Entry | None:
-        return self.tracked[-1] if self.tracked else None
-
-    @property
-    def only_counted(self) -> bool:
-        """Whether nothing but a counter can tell that the gateway let it pass.
-
-        A refused connection is forgotten at once: the kernel drops the entry with the reset (measured).
-        """
-        return self.entry is None and (self.tracked is None or self.sent.reply is Reply.REFUSED)
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """Flows of one passage that were sent at the same time, and the crossing's counters before and after."""
-
-    seen: tuple[Seen, ...]
-    before: Counters
-    after: Counters
-
-    @property
-    def admitted(self) -> int:
-        """Packets of new flows that the crossing's rule let through, of all these flows together."""
-        return self.after.admitted.packets - self.before.admitted.packets
-
-    @property
-    def fenced(self) -> int:
-        return self.after.fenced.packets - self.before.fenced.packets
-
-    @property
-    def is_clear(self) -> bool:
-        """Whether the counters say of each probe what they would say had it been sent alone.
-
-        They do not where they counted too little, and where a flow without an answer, which is sent again
-        and again, may have made up for one that was not counted.
-        """
-        if len({seen.sent.probe for seen in self.seen}) == 1:
-            return True
-        silent = any(seen.sent.reply is Reply.SILENT for seen in self.seen)
-        return self._all_counted and not (silent and any(seen.only_counted for seen in self.seen))
-
-    def let_pass(self, seen: Seen) -> bool:
-        """Whether the crossing's rule counted this flow."""
-        if self.admitted <= 0:
-            return False
-        if len(self.seen) == 1 or seen.entry is not None:
-            return True
-        if seen.sent.reply is Reply.SILENT:
-            return seen.tracked is None
-        return self._all_counted
-
-    @property
-    def _all_counted(self) -> bool:
-        """Whether there is a counted packet for each flow that must have passed to end as it did."""
-        passed = [
-            seen for seen in self.seen if seen.entry or seen.sent.reply not in (Reply.SILENT, Reply.NOT_SENT)
-        ]
-        return self.admitted >= len(passed)
+    def unproved(self) -> tuple[Verdict, ...]:
+        """Flows of which no answer came back through the crossing."""
+        return tuple(verdict for verdict in self.verdicts if verdict.result is not Result.REACHABLE)
 
 
 def judge(
@@ -161,33 +129,220 @@ def judge(
 ) -> Verdict:
     """One flow's verdict from what the client, the counters and connection tracking say.
 
-    `obstacles` are what the facts know of that stops it on the client or the gateway: as long as there is one, nothing
-    is said of the destination.
+    `obstacles` are what the facts know of that stops it on the client or the gateway. Nothing is said of the
+    destination as long as one of the two may have stopped it.
     """
     moved, fenced, entry = found.admitted, found.fenced, seen.entry
+    at = seen.at_gateway
     evidence = [
         f"{passage.gateway}: the crossing's rule counted {moved} packet{'s' if moved != 1 else ''} of new flows",
         *([f"{passage.gateway}: the fence stopped {fenced} packets meanwhile"] if fenced else []),
         *([f"{passage.gateway}: {entry.text}"] if entry else []),
+        *(
+            [f"{passage.gateway}: sends it {at.answered.route}"]
+            if at and at.answered and at.answered.route
+            else []
+        ),
     ]
     notes = [note] if note else []
     if seen.tracked is None:
         notes.append(f"{passage.gateway} has no conntrack tool: the translation could not be looked at")
-    forward, reply, result = _halves(passage, seen, found.let_pass(seen), facts, obstacles)
+    end = _end(passage, found, seen, facts, obstacles)
     return Verdict(
         crossing=passage.crossing.name,
         client=seen.client.host or str(seen.client),
         source=seen.client.network.network_address,
         probe=seen.sent.probe,
         demanded=demanded,
-        result=result,
-        forward=forward,
-        reply=reply,
+        result=end.result,
+        forward=end.forward,
+        reply=end.reply,
         admitted=moved,
         translated_to=entry.reply_to if entry else None,
         evidence=tuple(evidence),
         notes=tuple(notes),
+        how_far=end.how_far,
+        stopped=end.stopped,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """How a flow ended."""
+
+    how_far: HowFar
+    result: Result
+    forward: Half
+    reply: Half = Half("not-sent")
+    stopped: bool = False
+
+
+# What tells the sender that its packets are not wanted.
+_REFUSING = frozenset(("filter-reject", "route-unreachable", "route-prohibit"))
+# What may stop packets behind all rules, where connection tracking knows them already: also by stopping ARP.
+_BEHIND_RULES = frozenset(("tc-or-xdp-drop", "ipsec-policy-drop", "others-may-drop"))
+_UNTRACKED = (
+    "connection tracking did not see it (notrack), so it was not translated and no answer is known as one"
+)
+# Obstacles in one sentence.
+_MOST = 3
+
+
+def _end(
+    passage: Passage, found: Round, seen: Seen, facts: Mapping[str, Facts], obstacles: Sequence[Obstacle]
+) -> _End:
+    sent, entry, gateway = seen.sent, seen.entry, passage.gateway
+    ahead = [each for each in obstacles if not each.on_the_way_back]
+    if sent.reply is Reply.NO_TOOL:
+        return _End(HowFar.UNKNOWN, Result.UNDETERMINED, Half("not-sent", None, sent.detail))
+    if sent.reply is Reply.NOT_SENT:
+        return _stopped(HowFar.NOT_SENT, _named(_not_sent(seen), ahead))
+    let_pass = found.let_pass(seen)
+    refused = sent.reply is Reply.REFUSED
+    if refused and not (entry and entry.replied):
+        # Somebody refuses it, and that need not be the destination.
+        refusing = [each for each in ahead if each.code in _REFUSING]
+        if refusing and refusing[0].sure:
+            how_far = HowFar.ADMITTED if let_pass else HowFar.SENT
+            return _stopped(how_far, _named(Half("rejected"), refusing))
+        if let_pass and _translates(passage) and not found.translates(seen):
+            detail = f"{gateway} admitted it, and it was refused there before it was translated"
+            return _stopped(HowFar.ADMITTED, _named(Half("rejected", "stopped-on-gateway", detail), refusing))
+        if refusing and not let_pass:
+            detail = f"{_client(seen)} sent it, and it was refused before {gateway} admitted it"
+            return _stopped(HowFar.SENT, _named(Half("rejected", "lost-between", detail), refusing))
+        if refusing and not _translates(passage):
+            half = _named(Half("undetermined", None, sent.detail), refusing)
+            return _End(HowFar.ADMITTED, Result.UNDETERMINED, half)
+    if not seen.is_open:
+        return _answered(passage, found, seen, facts, let_pass)
+    if entry is not None:
+        return _tracked(passage, seen, entry, let_pass, obstacles)
+    return _untracked(passage, found, seen, facts, ahead)
+
+
+def _answered(passage: Passage, found: Round, seen: Seen, facts: Mapping[str, Facts], let_pass: bool) -> _End:
+    """Something came back; whether it was by the crossing, and as it promises."""
+    sent, entry, gateway = seen.sent, seen.entry, passage.gateway
+    if let_pass and entry is None and not seen.only_counted:
+        as_promised = not _translates(passage) or found.translates(seen)
+    else:
+        as_promised = entry is None or _as_promised(passage, seen, entry)
+    if let_pass and as_promised:
+        code = "destination-port-closed" if sent.reply is Reply.REFUSED else None
+        half = Half("delivered", code, sent.detail if code else "")
+        return _End(HowFar.ANSWERED, Result.REACHABLE, half, Half("delivered"))
+    if facts[gateway].owner_of(sent.probe.destination) is not None:
+        what = f"answered by {gateway} itself, which has the address {sent.probe.destination}: nothing is forwarded"
+    elif not let_pass:
+        what = f"answered, but {gateway} did not count it: it took another way"
+    elif entry is not None:
+        what = (
+            f"answered, but {gateway} shows the source {entry.reply_to} instead of "
+            f"{_promised(passage, sent.probe) or 'one of its own'}"
+        )
+    else:
+        what = f"answered, but {gateway} did not translate it"
+    half = Half("undetermined", "static-dynamic-disagree", what)
+    return _End(HowFar.ANSWERED, Result.UNDETERMINED, half, Half("delivered"))
+
+
+def _tracked(
+    passage: Passage, seen: Seen, entry: Entry, let_pass: bool, obstacles: Sequence[Obstacle]
+) -> _End:
+    """No answer, of a flow that connection tracking knows: it has passed all rules (nf_conntrack_confirm)."""
+    gateway, at = passage.gateway, seen.at_gateway
+    back = [each for each in obstacles if each.on_the_way_back]
+    ahead = [each for each in obstacles if each.host == gateway and not each.on_the_way_back]
+    behind = [each for each in ahead if each.code in _BEHIND_RULES]
+    device = at.device if at and at.device else passage.egress
+    if not let_pass:
+        detail = f"it passes {gateway}, by {device}, and not by the crossing's rule"
+        return _stopped(HowFar.SENT, Half("undetermined", "static-dynamic-disagree", detail))
+    if not _as_promised(passage, seen, entry):
+        promised = _promised(passage, seen.sent.probe) or "one of its own"
+        detail = f"{gateway} admitted it and sends it on from {entry.reply_to} instead of {promised}"
+        return _stopped(HowFar.ADMITTED, Half("undetermined", "static-dynamic-disagree", detail))
+    as_whom = f" as {entry.reply_to}" if _translates(passage) else ""
+    if entry.replied:
+        detail = f"the answer came back to {gateway} and did not reach {_client(seen)}"
+        half = _named(Half("lost-between", "reply-lost", detail), back)
+        return _End(HowFar.CAME_BACK, Result.UNREACHABLE, Half("delivered"), half)
+    passed = HowFar.TRANSLATED if _translates(passage) else HowFar.ADMITTED
+    done = "admitted and translated" if _translates(passage) else "admitted"
+    if seen.waited and at is not None and at.sent == 0:
+        detail = f"{gateway} {done} it, and {device} sent nothing at all meanwhile"
+        return _stopped(passed, _named(Half("dropped", "stopped-on-gateway", detail), behind))
+    if seen.waited and at is not None and at.unresolved is not None:
+        asked = f"{gateway} {done} it, asked for {at.unresolved} on {device}, and nobody answered there"
+        if at.router is not None:
+            return _stopped(passed, _named(Half("dropped", "next-hop-unresolved", asked), behind))
+        # No host may be up at that address, and the crossing be as it should.
+        half = _named(Half("exits-observed-area", "destination-absent", asked), behind)
+        return _End(passed, Result.UNREACHABLE, half)
+    if not seen.waited:
+        half = Half("undetermined", None, "no answer is promised by this protocol")
+        return _End(HowFar.LEFT, Result.UNDETERMINED, Half("exits-observed-area"), half)
+    left = Half("exits-observed-area")
+    if possible := [*behind, *back]:
+        detail = f"{gateway} {done} it and sent it towards {seen.sent.probe.destination}; no reply came back"
+        return _End(
+            HowFar.LEFT, Result.UNREACHABLE, left, _named(Half("undetermined", None, detail), possible)
+        )
+    detail = (
+        f"it left {gateway} by {device}{as_whom} for {seen.sent.probe.destination}; no reply came back there"
+    )
+    return _End(HowFar.LEFT, Result.UNREACHABLE, left, Half("undetermined", "destination-silent", detail))
+
+
+def _untracked(
+    passage: Passage, found: Round, seen: Seen, facts: Mapping[str, Facts], ahead: Sequence[Obstacle]
+) -> _End:
+    """No answer, of a flow that connection tracking does not know, or of which it cannot be asked."""
+    gateway, probe = passage.gateway, seen.sent.probe
+    admitted = found.may_have_admitted(seen)
+    sure = [each for each in ahead if each.sure]
+    if admitted is False:
+        why = _why_not_counted(passage, seen, facts)
+        how_far = HowFar.NOT_SENT if sure and sure[0].code == "src-output-filtered" else HowFar.SENT
+        return _stopped(how_far, _named(why, ahead) if why.code == "lost-between" else why)
+    if sure and sure[0].host != gateway:
+        return _stopped(HowFar.SENT, _named(Half("dropped"), sure))  # what was counted was somebody else's
+    here = [each for each in ahead if each.host == gateway]
+    translated = _translates(passage) and found.translates(seen)
+    passed = HowFar.TRANSLATED if translated else HowFar.ADMITTED
+    done = "admitted and translated" if translated else "admitted"
+    if seen.tracked is None:
+        detail = f"{gateway} {done} it; whether it left is not known, for connection tracking cannot be asked"
+        if _translates(passage) and not translated and admitted:
+            detail = f"{gateway} admitted it, and did not translate it"
+            return _stopped(passed, _named(Half("dropped", "stopped-on-gateway", detail), here))
+        if sure:
+            return _stopped(passed, _named(Half("dropped", None, f"{gateway} {done} it"), here))
+        half = _named(Half("undetermined", None, f"{detail}; no reply came to {_client(seen)}"), here)
+        return _End(HowFar.UNKNOWN, Result.UNREACHABLE, Half("undetermined"), half)
+    if any(each.code == "not-tracked" for each in here) and not _translates(passage):
+        detail = f"{gateway} admitted {probe}; no reply came back"
+        half = _named(Half("undetermined", None, detail), here)
+        return _End(HowFar.UNKNOWN, Result.UNREACHABLE, Half("undetermined"), half)
+    if admitted is None:
+        detail = f"{gateway} did not send it on: it did not arrive there, or was stopped there"
+        return _stopped(HowFar.SENT, _named(Half("undetermined", "lost-between", detail), ahead))
+    not_done = "did not send it on" if translated or not _translates(passage) else "did not translate it"
+    detail = f"{gateway} {done} it, and {not_done}"
+    return _stopped(passed, _named(Half("dropped", "stopped-on-gateway", detail), here))
+
+
+def _stopped(how_far: HowFar, forward: Half) -> _End:
+    return _End(how_far, Result.UNREACHABLE, forward, stopped=True)
+
+
+def _client(seen: Seen) -> str:
+    return seen.client.host or str(seen.client)
+
+
+def _translates(passage: Passage) -> bool:
+    return passage.crossing.translate is not Translate.NONE
 
 
 def _promised(passage: Passage, probe: Probe) -> Address | None:
@@ -198,64 +353,11 @@ def _promised(passage: Passage, probe: Probe) -> Address | None:
     return None
 
 
-def _halves(
-    passage: Passage,
-    seen: Seen,
-    let_pass: bool,
-    facts: Mapping[str, Facts],
-    obstacles: Sequence[Obstacle],
-) -> tuple[Half, Half, Result]:
-    sent, entry = seen.sent, seen.entry
-    promised = _promised(passage, sent.probe)
-    right = entry is not None and (promised is None or entry.reply_to == promised)
-    nothing = Half("not-sent")
-    if sent.reply is Reply.NOT_SENT:
-        return _named(_not_sent(seen), obstacles), nothing, Result.UNREACHABLE
-    # Somebody refuses it, and that need not be the destination.
-    refusing = [each for each in obstacles if each.code in _REFUSING and not each.on_the_way_back]
-    if sent.reply is Reply.REFUSED and refusing and not (entry and entry.replied):
-        if refusing[0].sure:
-            return _named(Half("rejected"), refusing), nothing, Result.UNREACHABLE
-        return _named(Half("undetermined", None, sent.detail), refusing), nothing, Result.UNDETERMINED
-    answered = sent.reply in (Reply.ANSWERED, Reply.REFUSED) or (
-        sent.reply is Reply.UNKNOWN and entry is not None and entry.replied
-    )
-    if answered and let_pass and (right or seen.only_counted):
-        code = "destination-port-closed" if sent.reply is Reply.REFUSED else None
-        return Half("delivered", code, sent.detail), Half("delivered"), Result.REACHABLE
-    if answered:
-        what = (
-            f"answered, but {passage.gateway} shows the source {entry.reply_to} instead of {promised}"
-            if entry and not right
-            else f"answered, but {passage.gateway} did not count it: it took another way"
-        )
-        return (
-            Half("undetermined", "static-dynamic-disagree", what),
-            Half("delivered"),
-            Result.UNDETERMINED,
-        )
-    if sent.reply is Reply.UNKNOWN:
-        half = Half("exits-observed-area" if entry else "undetermined")
-        return half, Half("undetermined", None, "no answer is promised by this protocol"), Result.UNDETERMINED
-    if not let_pass:
-        why = _why_not_counted(passage, seen, facts)
-        return _named(why, obstacles) if why.code == "lost-between" else why, nothing, Result.UNREACHABLE
-    detail = f"{passage.gateway} let it pass towards {sent.probe.destination}; no reply came back"
-    forward = Half("exits-observed-area")
-    if not obstacles:
-        return forward, Half("undetermined", "destination-silent", detail), Result.UNREACHABLE
-    if obstacles[0].sure and not obstacles[0].on_the_way_back:
-        return _named(Half("dropped"), obstacles), nothing, Result.UNREACHABLE
-    return forward, _named(Half("undetermined", None, detail), obstacles), Result.UNREACHABLE
-
-
-# What tells the sender that its packets are not wanted.
-_REFUSING = frozenset(("filter-reject", "route-unreachable", "route-prohibit"))
-_UNTRACKED = (
-    "connection tracking did not see it (notrack), so it was not translated and no answer is known as one"
-)
-# Obstacles in one sentence.
-_MOST = 3
+def _as_promised(passage: Passage, seen: Seen, entry: Entry) -> bool:
+    promised = _promised(passage, seen.sent.probe)
+    if promised is not None:
+        return entry.reply_to == promised
+    return not _translates(passage) or entry.reply_to != seen.client.network.network_address
 
 
 def _named(half: Half, obstacles: Sequence[Obstacle]) -> Half:
@@ -266,34 +368,56 @@ def _named(half: Half, obstacles: Sequence[Obstacle]) -> Half:
     told = "; ".join(map(str, (sure or obstacles)[:_MOST]))
     more = len(sure or obstacles) - _MOST
     rest = f" and {more} more" if more > 0 else ""
+    before = f"{half.detail}; " if half.detail else ""
     if sure:
         stopped = half.disposition if half.disposition in ("not-sent", "rejected") else "dropped"
-        return Half(stopped, sure[0].code, f"stopped by what crossnet does not own: {told}{rest}")
-    before = f"{half.detail}; " if half.detail else ""
+        return Half(stopped, sure[0].code, f"{before}stopped by what crossnet does not own: {told}{rest}")
     untracked = all(each.code == "not-tracked" for each in obstacles)
     how = _UNTRACKED if untracked else "what crossnet does not own can stop it"
     return Half(half.disposition, obstacles[0].code, f"{before}{how}: {told}{rest}")
 
 
 def _why_not_counted(passage: Passage, seen: Seen, facts: Mapping[str, Facts]) -> Half:
-    """What the facts alone explain of a flow that the gateway did not let through."""
-    client, target = seen.client, seen.sent.probe.destination
-    routes = matching(facts[client.host].routes, host_network(target)) if client.host else ()
-    if routes and (routes[0].via, routes[0].device) != (client.next_hop, client.interface):
-        detail = f"{client.host} sends it another way: {routes[0]}"
+    """What explains a flow that the client sent, and that the gateway's rule did not count."""
+    client, gateway, target = seen.client, passage.gateway, seen.sent.probe.destination
+    route = _route_of(seen, facts)
+    if route is not None and (route.via, route.device) != (client.next_hop, client.interface):
+        detail = f"{client.host} sends it another way: {route}"
         return Half("undetermined", "src-route-other-next-hop", detail)
     setting = FORWARDING[passage.family]
-    if facts[passage.gateway].sysctls.get(setting) == "0":
-        return Half("dropped", "ip-forward-disabled", f"{passage.gateway} does not forward: {setting} is 0")
-    detail = f"{passage.gateway} did not let a new flow pass: it did not arrive, or was stopped before"
+    if facts[gateway].sysctls.get(setting) == "0":
+        return Half("dropped", "ip-forward-disabled", f"{gateway} does not forward: {setting} is 0")
+    if facts[gateway].owner_of(target) is not None:
+        detail = f"{target} is an address of {gateway} itself, which forwards nothing to itself"
+        return Half("undetermined", "lost-between", detail)
+    at = seen.at_client
+    if at is not None and at.unresolved is not None:
+        detail = f"{client.host} asked for {at.unresolved} on {at.device}, and nobody answered there"
+        return Half("dropped", "next-hop-unresolved", detail)
+    refused = seen.at_gateway.answered.error if seen.at_gateway and seen.at_gateway.answered else ""
+    asked = f"; asked with `ip route get`, the kernel of {gateway} refuses it: {refused}" if refused else ""
+    detail = (
+        f"{client.host} sent it by {client.interface}, and {gateway} did not admit it: it did not arrive by "
+        f"{passage.ingress}, or was stopped before the crossing's rule{asked}"
+    )
     return Half("undetermined", "lost-between", detail)
+
+
+def _route_of(seen: Seen, facts: Mapping[str, Facts]) -> Route | None:
+    """The way that the client takes, by its kernel where that was asked."""
+    if seen.at_client and seen.at_client.answered and seen.at_client.answered.route:
+        return seen.at_client.answered.route
+    if seen.client.host is None:
+        return None
+    routes = matching(facts[seen.client.host].routes, host_network(seen.sent.probe.destination))
+    return routes[0] if routes else None
 
 
 def _not_sent(seen: Seen) -> Half:
     if "nreachable" in seen.sent.detail:
         detail = f"{seen.client.host} has no route to {seen.sent.probe.destination}: network is unreachable"
         return Half("not-sent", "src-no-route", detail)
-    return Half("not-sent", None, seen.sent.detail)
+    return Half("not-sent", "src-output-filtered", f"{_client(seen)} did not let it out: {seen.sent.detail}")
 
 
 def unsent(passage: Passage, client: Client | None, why: str, obstacles: Sequence[Obstacle] = ()) -> Verdict:

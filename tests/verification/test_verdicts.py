@@ -1,0 +1,296 @@
+"""What is said of one flow, by everything that can have been seen of it: how far it came, and who is not blamed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from itertools import product
+
+import pytest
+
+from crossnet.design import Client, Obstacle, Passage
+from crossnet.facts import Facts
+from crossnet.facts.lookups import Answered
+from crossnet.facts.neighbours import Neighbour
+from crossnet.facts.routes import Route
+from crossnet.netfilter import Counter
+from crossnet.planning import make_plan
+from crossnet.specfile import parse
+from crossnet.values import Probe, address, network
+from crossnet.verification import HowFar, Result, Verdict
+from crossnet.verification.conntrack import Tracked
+from crossnet.verification.counters import Counters
+from crossnet.verification.evidence import Round, Seen
+from crossnet.verification.onward import Onward
+from crossnet.verification.probe import Reply, Sent
+from crossnet.verification.verdict import judge
+from design.factsheet import SEED, facts_from
+from verification.entries import LEFT, entry
+
+PROBE = Probe.from_text("tcp/10.0.44.1:443")
+NONE, ONE = Counter(0, 0), Counter(1, 60)
+
+
+def _facts() -> dict[str, Facts]:
+    found = facts_from(SEED)
+    gateway = found["gateway"]
+    return {**found, "gateway": replace(gateway, sysctls={**gateway.sysctls, "net.ipv4.ip_forward": "1"})}
+
+
+FACTS = _facts()
+
+
+@cache
+def _passage(translate: str) -> Passage:
+    spec = parse(
+        "crossnet: 1\nhosts: {app: {lab: app}, gateway: {lab: gateway}}\n"
+        f"crossings: {{business: {{from: app, via: gateway, to: 10.0.44.0/24, translate: {translate}}}}}",
+        "crossnet.yaml",
+    )
+    (passage,) = make_plan(spec, FACTS).passages
+    return passage
+
+
+OVER_GATEWAY = Onward(Answered(Route(network("10.0.44.1/32"), address("10.0.43.101"), "eth0")))
+
+
+def towards(state: str = "REACHABLE", *, via: str | None = None, sent: int | None = 3) -> Onward:
+    """Where the gateway sends it, and what became of asking for the neighbour there."""
+    hop = address(via) if via else None
+    route = Route(network("10.0.44.1/32"), hop, "eth0")
+    hardware = "02:00:00:00:00:01" if state == "REACHABLE" else ""
+    return Onward(Answered(route), Neighbour(hop or PROBE.destination, "eth0", state, hardware), sent)
+
+
+def judged(
+    reply: Reply,
+    *,
+    admitted: bool = True,
+    translated: bool = True,
+    tracked: Tracked = (),
+    at_gateway: Onward | None = None,
+    at_client: Onward | None = None,
+    obstacles: tuple[Obstacle, ...] = (),
+    translate: str = "snat",
+    demanded: bool = False,
+) -> Verdict:
+    passage = _passage(translate)
+    (client,) = passage.clients
+    sent = Sent(PROBE, reply, "as the tool said")
+    seen = Seen(client, sent, tracked, at_client or OVER_GATEWAY, at_gateway or towards())
+    after = Counters(ONE if admitted else NONE, ONE if translated else NONE, NONE)
+    found = Round((seen,), Counters(NONE, NONE, NONE), after)
+    return judge(passage, found, seen, FACTS, demanded=demanded, note="", obstacles=obstacles)
+
+
+def blames_destination(found: Verdict) -> bool:
+    return {found.forward.code, found.reply.code} & {"destination-silent", "destination-absent"} != set()
+
+
+# ---- everything that can have been seen ------------------------------------------------------------
+
+RULE = Obstacle("gateway", "filter-rule-drop", "iptables-nft filter FORWARD: rule -j DROP", False, False)
+OWN_RULE = Obstacle("app", "src-output-filtered", "iptables-nft filter OUTPUT: rule -j DROP", True, False)
+BACK = Obstacle(
+    "gateway", "filter-rule-drop", "iptables-nft filter FORWARD: rule -i eth0 -j DROP", False, True
+)
+PROGRAM = Obstacle("gateway", "tc-or-xdp-drop", "a filter of tc at eth0 egress", False, False)
+
+TRACKED: dict[str, Tracked] = {
+    "unknown": None,
+    "no entry": (),
+    "entry": LEFT,
+    "wrong source": entry("10.0.43.15"),
+    "replied": entry(replied=True),
+}
+ONWARD = {
+    "sent": towards(),
+    "nothing sent": towards(sent=0),
+    "nobody there": towards("FAILED"),
+    "no router": towards("FAILED", via="10.0.44.254"),
+    "not known": Onward(None),
+}
+OBSTACLES: dict[str, tuple[Obstacle, ...]] = {
+    "none": (),
+    "rule": (RULE,),
+    "own rule": (OWN_RULE,),
+    "back": (BACK,),
+    "program": (PROGRAM,),
+}
+
+
+@pytest.mark.parametrize("translate", ["snat", "masquerade", "none"])
+@pytest.mark.parametrize("reply", list(Reply))
+def test_nobody_behind_is_blamed_where_it_may_have_been_stopped_before(reply: Reply, translate: str) -> None:
+    """The destination is blamed only of what surely left, with nothing known that may have kept the answer."""
+    for admitted, translated, tracked, onward, obstacles in product(
+        (True, False), (True, False), TRACKED, ONWARD, OBSTACLES
+    ):
+        found = judged(
+            reply,
+            admitted=admitted,
+            translated=translated and translate != "none",
+            tracked=TRACKED[tracked],
+            at_gateway=ONWARD[onward],
+            obstacles=OBSTACLES[obstacles],
+            translate=translate,
+        )
+        case = (reply, admitted, translated, tracked, onward, obstacles, found)
+        seen_leaving = admitted and tracked in ("entry", "wrong source") and onward != "nothing sent"
+        if blames_destination(found):
+            assert seen_leaving, case
+            assert not found.stopped, case
+            absent = "destination-absent" in (found.forward.code, found.reply.code)
+            assert obstacles not in (("program",) if absent else ("back", "program")), case
+        if found.stopped:
+            assert found.result is Result.UNREACHABLE, case
+            assert found.how_far in (HowFar.NOT_SENT, HowFar.SENT, HowFar.ADMITTED, HowFar.TRANSLATED), case
+            assert found.forward.code or found.forward.detail, case
+        if found.result is Result.REACHABLE:
+            assert admitted, case
+            assert found.how_far is HowFar.ANSWERED, case
+            assert tracked != "wrong source" or translate == "none", case
+        if reply is Reply.SILENT:
+            assert found.result is Result.UNREACHABLE, case
+        if reply is Reply.NO_TOOL:
+            assert (found.result, found.stopped) == (Result.UNDETERMINED, False), case
+
+
+# ---- the places ------------------------------------------------------------------------------------
+
+
+def test_what_was_not_counted_was_stopped_before_the_crossing() -> None:
+    found = judged(Reply.SILENT, admitted=False, translated=False)
+    assert (found.how_far, found.stopped, found.forward.code) == (HowFar.SENT, True, "lost-between")
+    assert "app sent it by eth0, and gateway did not admit it" in found.forward.detail
+
+
+def test_a_rule_of_the_clients_own_is_told_of_what_never_came() -> None:
+    found = judged(Reply.SILENT, admitted=False, translated=False, obstacles=(OWN_RULE,))
+    assert (found.how_far, found.forward.code) == (HowFar.NOT_SENT, "src-output-filtered")
+    assert "app: iptables-nft filter OUTPUT" in found.forward.detail
+
+
+def test_a_gateway_that_the_client_cannot_find_is_told() -> None:
+    route = Route(network("10.0.44.1/32"), address("10.0.43.101"), "eth0")
+    lost = Onward(Answered(route), Neighbour(address("10.0.43.101"), "eth0", "FAILED"))
+    found = judged(Reply.SILENT, admitted=False, translated=False, at_client=lost)
+    assert (found.stopped, found.forward.code) == (True, "next-hop-unresolved")
+    assert "app asked for 10.0.43.101 on eth0" in found.forward.detail
+
+
+def test_another_way_of_the_clients_kernel_is_told() -> None:
+    away = Onward(Answered(Route(network("10.0.44.1/32"), address("10.0.43.1"), "eth0")))
+    found = judged(Reply.SILENT, admitted=False, translated=False, at_client=away)
+    assert found.forward.code == "src-route-other-next-hop"
+
+
+def test_what_the_gateways_kernel_refuses_is_told() -> None:
+    refused = Onward(Answered(error="Invalid argument"))
+    found = judged(Reply.SILENT, admitted=False, translated=False, at_gateway=refused)
+    assert found.forward.detail.endswith("the kernel of gateway refuses it: Invalid argument")
+
+
+@pytest.mark.parametrize(
+    ("translate", "translated", "how_far", "told"),
+    [
+        ("snat", False, HowFar.ADMITTED, "admitted it, and did not translate it"),
+        ("snat", True, HowFar.TRANSLATED, "admitted and translated it, and did not send it on"),
+        ("masquerade", True, HowFar.TRANSLATED, "admitted and translated it, and did not send it on"),
+        ("none", False, HowFar.ADMITTED, "admitted it, and did not send it on"),
+    ],
+)
+def test_what_connection_tracking_does_not_know_was_stopped_on_the_gateway(
+    translate: str, translated: bool, how_far: HowFar, told: str
+) -> None:
+    found = judged(Reply.SILENT, translated=translated, translate=translate)
+    assert (found.how_far, found.stopped, found.forward.code) == (how_far, True, "stopped-on-gateway")
+    assert told in found.forward.detail
+
+
+def test_what_leaves_with_another_source_is_not_what_was_promised() -> None:
+    found = judged(Reply.SILENT, translated=False, tracked=entry("10.0.43.15"))
+    assert (found.stopped, found.forward.code) == (True, "static-dynamic-disagree")
+    assert "from 10.0.43.15 instead of 10.0.44.63" in found.forward.detail
+
+
+@pytest.mark.parametrize("obstacles", [(), (PROGRAM,)])
+def test_where_the_interface_sent_nothing_nothing_left(obstacles: tuple[Obstacle, ...]) -> None:
+    found = judged(Reply.SILENT, tracked=LEFT, at_gateway=towards(sent=0), obstacles=obstacles)
+    assert (found.how_far, found.stopped) == (HowFar.TRANSLATED, True)
+    assert "eth0 sent nothing at all meanwhile" in found.forward.detail
+    assert ("a filter of tc" in found.forward.detail) is bool(obstacles)
+
+
+def test_a_router_that_cannot_be_found_stops_it_and_an_absent_host_does_not() -> None:
+    router = judged(Reply.SILENT, tracked=LEFT, at_gateway=towards("FAILED", via="10.0.44.254"))
+    assert (router.stopped, router.forward.code) == (True, "next-hop-unresolved")
+    assert "asked for 10.0.44.254 on eth0, and nobody answered there" in router.forward.detail
+    absent = judged(Reply.SILENT, tracked=LEFT, at_gateway=towards("INCOMPLETE"))
+    assert (absent.stopped, absent.forward.code) == (False, "destination-absent")
+
+
+def test_what_left_and_got_no_answer_is_not_proved_and_not_refuted() -> None:
+    found = judged(Reply.SILENT, tracked=LEFT)
+    assert (found.how_far, found.stopped, found.is_refuted) == (HowFar.LEFT, False, False)
+    assert found.reply.code == "destination-silent"
+    assert "left gateway by eth0 as 10.0.44.63 for 10.0.44.1" in found.why
+    assert judged(Reply.SILENT, tracked=LEFT, demanded=True).is_refuted
+
+
+def test_an_answer_that_came_back_to_the_gateway_clears_the_destination() -> None:
+    found = judged(Reply.SILENT, tracked=entry(replied=True))
+    assert (found.how_far, found.stopped) == (HowFar.CAME_BACK, False)
+    assert (found.forward.disposition, found.reply.code) == ("delivered", "reply-lost")
+    named = judged(Reply.SILENT, tracked=entry(replied=True), obstacles=(BACK,))
+    assert "-i eth0 -j DROP" in named.reply.detail
+
+
+@pytest.mark.parametrize("tracked", [None, ()])
+def test_a_refusal_before_the_translation_is_the_gateways_own(tracked: Tracked) -> None:
+    found = judged(Reply.REFUSED, translated=False, tracked=tracked)
+    assert (found.result, found.stopped) == (Result.UNREACHABLE, True)
+    assert (found.forward.disposition, found.how_far) == ("rejected", HowFar.ADMITTED)
+    assert judged(Reply.REFUSED, tracked=tracked).forward.code == "destination-port-closed"
+
+
+def test_what_cannot_be_looked_at_is_neither_proved_nor_refuted() -> None:
+    for reply, tracked in ((Reply.NO_TOOL, ()), (Reply.SILENT, None)):
+        found = judged(reply, tracked=tracked)
+        assert (found.how_far, found.stopped, blames_destination(found)) == (HowFar.UNKNOWN, False, False)
+        assert found.result is not Result.REACHABLE
+
+
+def test_udp_that_left_is_not_proved_and_is_no_broken_promise() -> None:
+    left = judged(Reply.UNKNOWN, tracked=LEFT, demanded=True)
+    assert (left.how_far, left.result, left.is_refuted) == (HowFar.LEFT, Result.UNDETERMINED, False)
+    stopped = judged(Reply.UNKNOWN, admitted=False, translated=False, demanded=True)
+    assert (stopped.how_far, stopped.is_refuted) == (HowFar.SENT, True)
+    assert judged(Reply.UNKNOWN, tracked=entry(replied=True)).result is Result.REACHABLE
+
+
+def test_an_answer_of_the_gateway_itself_is_no_answer_through_it() -> None:
+    passage = _passage("snat")
+    (client,) = passage.clients
+    own = Probe.from_text("icmp/10.0.44.63")
+    seen = Seen(client, Sent(own, Reply.ANSWERED), ())
+    found = Round((seen,), Counters(NONE, NONE, NONE), Counters(NONE, NONE, NONE))
+    verdict = judge(passage, found, seen, FACTS, demanded=False, note="")
+    assert verdict.result is Result.UNDETERMINED
+    assert "answered by gateway itself" in verdict.forward.detail
+
+
+# ---- several flows at the same time ----------------------------------------------------------------
+
+
+def test_of_several_flows_the_ones_without_an_entry_were_stopped() -> None:
+    passage = _passage("snat")
+    (client,) = passage.clients
+    other = Client(network("10.0.43.16/32"), client.next_hop, "app", "eth0")
+    lost = Seen(other, Sent(PROBE, Reply.SILENT), (), at_gateway=towards())
+    passed = Seen(client, Sent(PROBE, Reply.ANSWERED), entry(replied=True))
+    found = Round((passed, lost), Counters(NONE, NONE, NONE), Counters(ONE, ONE, NONE))
+    verdicts = [judge(passage, found, seen, FACTS, demanded=False, note="") for seen in found.seen]
+    assert [verdict.result for verdict in verdicts] == [Result.REACHABLE, Result.UNREACHABLE]
+    assert verdicts[1].stopped
+    assert "did not arrive there, or was stopped there" in verdicts[1].forward.detail
