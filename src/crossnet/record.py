@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from crossnet.errors import PlanRefused, Refusal
-from crossnet.facts import Facts, Unreadable
+from crossnet.facts import Facts, FileState, Unreadable
 from crossnet.facts.question import mapping, objects, text, text_or, texts
 from crossnet.facts.sysctls import FORWARDING
 from crossnet.resources import (
@@ -131,6 +131,9 @@ class _OtherFormat(Exception):
     pass
 
 
+_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+
+
 def read_record(facts: Facts) -> Record:
     """The record of a host, with what crossnet must have made there and the record does not know.
 
@@ -164,9 +167,22 @@ def read_record(facts: Facts) -> Record:
                     )
                 ]
             ) from other
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except _DAMAGED as error:
             lost = f"cannot be understood: {error}" if state.data.strip() else "is empty"
     return _with_traces(facts, kept, lost)
+
+
+def paths_of(facts: Facts) -> tuple[str, ...]:
+    """The files that the host's own record names; none of one that cannot be understood."""
+    state = facts.files.get(APPLIED)
+    if not isinstance(state, FileState):
+        return ()
+    try:
+        entries = objects(mapping(json.loads(state.data))["owned"])
+        owned = [_owned(entry) for entry in entries if KINDS[text(entry, "kind")].is_in_files]
+    except _DAMAGED:
+        return ()
+    return tuple(dict.fromkeys(path for one in owned for path in one.applied.paths))
 
 
 def _decode(data: bytes) -> Record:

@@ -19,7 +19,8 @@ from crossnet.errors import Bug, CrossnetError, HostsFailed
 from crossnet.events import Event, Kind, Tally, Watcher, nobody, without_a_say
 from crossnet.facts import Facts, Lookup
 from crossnet.persistence import unit
-from crossnet.record import FILES, FOLDER
+from crossnet.record import FILES, FOLDER, paths_of
+from crossnet.resources import KINDS
 from crossnet.spec import HostSpec, Spec
 from crossnet.transport import Host
 from crossnet.transport.local import Local
@@ -32,6 +33,7 @@ Asking = Callable[[Mapping[str, Facts]], Mapping[str, tuple[Lookup, ...]]]
 
 # The files that are read of every host.
 READ = tuple(PurePosixPath(path) for path in (*FILES, *unit.FILES))
+_READ = frozenset(READ)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,10 @@ class Site:
 
         async def read(host: Host) -> Facts:
             lookups = self._asked.get(host.name, ())
-            facts = await facts_module.observe(host, READ, PurePosixPath(FOLDER), lookups)
+            questions = [question for kind in KINDS.values() for question in kind.questions]
+            facts = await facts_module.observe(host, READ, PurePosixPath(FOLDER), lookups, questions)
+            if more := tuple(path for path in paths_of(facts) if PurePosixPath(path) not in _READ):
+                facts = await facts_module.read_more(host, facts, more)
             tally.done(host.name)
             return facts
 

@@ -7,6 +7,7 @@ cannot be removed. A step that a real host would refuse raises `StepRefused`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -20,7 +21,7 @@ from crossnet.netfilter.iptables import parse_save, write_chains
 from crossnet.netfilter.iptables_own import PLACES
 from crossnet.planning import Plan
 from crossnet.record import APPLIED
-from crossnet.resources import Change, Command, Jump, Link, RuleTable, Step, Write
+from crossnet.resources import Change, Command, Jump, Link, RuleTable, Splice, Step, Write
 from crossnet.values import Family
 from design.factsheet import route as read_route
 
@@ -91,6 +92,8 @@ class FakeHost:
                 self.files.pop(str(step.path), None)
             case Link():
                 self.files[str(step.path)] = FileState(b"", 0o777, "", step.target)
+            case Splice():
+                self._splice(step)
             case Command(argv=("sysctl", "-e", "-q", "-w", *pairs)):
                 for pair in pairs:
                     self._sysctl(*pair.split("="))
@@ -100,6 +103,21 @@ class FakeHost:
                 pass  # no systemd answers here
             case _:
                 raise AssertionError(f"no tool for {step}")
+
+    def _splice(self, step: Splice) -> None:
+        place = str(step.path)
+        state = self.files.get(place)
+        if _digest(state) == step.after:
+            return
+        if _digest(state) != step.before:
+            raise StepRefused(f"{place} was changed by somebody else")
+        if step.after is None:
+            del self.files[place]
+            return
+        known = state or FileState(b"", step.mode, ROOT)
+        data = known.data[: step.offset] + step.data + known.data[step.offset + step.length :]
+        assert hashlib.sha256(data).hexdigest() == step.after
+        self.files[place] = replace(known, data=data)
 
     def _sysctl(self, path: str, value: str) -> None:
         name = path.translate(str.maketrans("./", "/."))
@@ -194,6 +212,10 @@ class FakeHost:
             for (_, family), table in self.chains.items()
             for each in table.sets
         )
+
+
+def _digest(state: FileState | None) -> str | None:
+    return None if state is None else hashlib.sha256(state.data).hexdigest()
 
 
 def _place(route: Route) -> tuple[object, ...]:

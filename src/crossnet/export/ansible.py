@@ -13,11 +13,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from crossnet.export.document import Document, ExportError, comment, described, functions, origin, story
+from crossnet.export.splice import spliced
 from crossnet.export.work import Work
 from crossnet.export.yaml import Template, Value, block
 from crossnet.planning import Plan
 from crossnet.record import APPLIED, JOURNAL, VERIFIED
-from crossnet.resources import Change, Command, Link, Step, Write, goes_with_its_last
+from crossnet.resources import Change, Command, Link, Splice, Step, Write, goes_with_its_last
 from crossnet.spec import HostSpec
 from crossnet.transport import PATH
 from crossnet.transport.ssh.destination import parse
@@ -262,7 +263,7 @@ def _ready(work: Work, way: str) -> Iterator[Task]:
 
 
 def _is_asked(change: Change) -> bool:
-    return any(isinstance(step, Command) for step in change.steps)
+    return any(isinstance(step, Command | Splice) for step in change.steps)
 
 
 def _ask(number: int, change: Change, work: Work, known: _Known) -> Iterator[Task]:
@@ -345,6 +346,18 @@ def _step(name: str, number: int, step: Step, work: Work, known: _Known) -> Iter
             yield {
                 "name": name,
                 "ansible.builtin.command": {"argv": list(step.argv), **known.text(step.stdin)},
+                "when": f"crossnet_{number}.stdout != 'made'",
+                "changed_when": True,
+            }
+        case Splice():
+            line = spliced(step, work.locate)
+            _content(step.data, str(step.path), work)
+            yield {
+                "name": name,
+                "ansible.builtin.shell": {
+                    "cmd": f"{functions((line,)).lstrip()}{line.line}\n",
+                    **(known.text(line.stdin) or {"stdin": ""}),
+                },
                 "when": f"crossnet_{number}.stdout != 'made'",
                 "changed_when": True,
             }

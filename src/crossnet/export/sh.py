@@ -8,10 +8,11 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
 from crossnet.export.document import Document, comment, described, functions, origin, printable, story
+from crossnet.export.splice import spliced
 from crossnet.export.work import Work
 from crossnet.planning import Plan
 from crossnet.record import APPLIED, FOLDER, JOURNAL, VERIFIED
-from crossnet.resources import Change, Command, Step, Test, Write, goes_with_its_last, is_absent
+from crossnet.resources import Change, Command, Splice, Step, Test, Write, goes_with_its_last, is_absent
 from crossnet.transport import PATH
 
 # What stands in a script as it is, because every editor, terminal and shell shows and keeps it alike.
@@ -136,14 +137,15 @@ def script(plan: Plan, work: Work, todo: Sequence[Work]) -> Document:
     """The script of one host; `todo` are all hosts of the plan in their order."""
     texts = _Texts()
     both = [way for change in work.changes for way in (change, change.inverse())]
-    tests = [way.is_made(work.locate) for way in both]
+    lines = [way.is_made(work.locate) for way in both]
+    lines += [spliced(step, work.locate) for way in both for step in way.steps if isinstance(step, Splice)]
     parts = (
         "#!/bin/sh\n",
         comment(_head(plan, work, todo)),
         _SETTINGS.format(path=PATH),
         _variables(work),
         _COMMON,
-        functions((*tests, is_absent(APPLIED))),
+        functions((*lines, is_absent(APPLIED))),
         *(_change(number, change, work, texts) for number, change in enumerate(work.changes, 1)),
         _record(work, texts),
         _names(work),
@@ -224,6 +226,10 @@ def _steps(steps: Iterable[Step], work: Work, texts: _Texts) -> str:
 def _step(step: Step, work: Work, texts: _Texts) -> Iterator[str]:
     if isinstance(step, Command):
         yield texts.feed(Test(shlex.join(step.argv), step.stdin or None))
+        return
+    if isinstance(step, Splice):
+        line = spliced(step, work.locate)
+        yield texts.feed(line) if line.stdin else f"{line.line} </dev/null"
         return
     path, folder = (shlex.quote(work.locate(str(place))) for place in (step.path, step.path.parent))
     if isinstance(step, Write) and step.data is not None:

@@ -5,10 +5,11 @@ A second one asks the kernel where it sends packets, when it is known which pack
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from types import MappingProxyType
+from typing import Any
 
 from crossnet.errors import HostError
 from crossnet.facts import firewall
@@ -22,7 +23,7 @@ from crossnet.facts.managers import Manager, managers_of
 from crossnet.facts.neighbours import NEIGHBOURS, Neighbour
 from crossnet.facts.policy import RULES4, RULES6, PolicyRule, not_sure
 from crossnet.facts.programs import PROGRAMS, IpsecPolicy, dropping_queue
-from crossnet.facts.question import door, put
+from crossnet.facts.question import Question, door, put
 from crossnet.facts.routes import NEXTHOPS, ROUTES4, ROUTES6, Route, not_silent, with_nexthops
 from crossnet.facts.saved import SAVED, SavedRules
 from crossnet.facts.start import NETWORK, START
@@ -32,7 +33,7 @@ from crossnet.netfilter import Engine
 from crossnet.transport import Host
 from crossnet.values import Address, Family
 
-__all__ = ["Answered", "Facts", "FileState", "Lookup", "Unreadable", "ask_kernel", "observe"]
+__all__ = ["Answered", "Facts", "FileState", "Lookup", "Unreadable", "ask_kernel", "observe", "read_more"]
 
 
 _BRIDGED = {
@@ -72,6 +73,8 @@ class Facts:
     lookups: Mapping[Lookup, Answered | None] = field(
         default_factory=dict
     )  # what the kernel was asked, and what it said; None where nobody could say
+    # what was asked for one kind of resource alone
+    answers: Mapping[Question[Any], Any] = field(default_factory=dict, repr=False)
     ipsec: tuple[IpsecPolicy, ...] = ()
     # the qdiscs of tc that hold filters, by the device
     classifiers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -141,8 +144,11 @@ async def observe(
     files: Iterable[PurePosixPath],
     own: PurePosixPath | None = None,
     lookups: Iterable[Lookup] = (),
+    questions: Sequence[Question[Any]] = (),
 ) -> Facts:
     """Ask a host for everything; `files` are the paths to read besides, `lookups` what to ask its kernel.
+
+    `questions` are what somebody wants to know besides all that.
 
     `own` is the folder of which some files are, and that must be crossnet's alone; HostError where it is not.
     """
@@ -155,7 +161,9 @@ async def observe(
     units = (UNITS,) if str(systemd) == SYSTEMD else ()
     whose = [folder_question(str(own), str(host.locate(own)))] if own else []
     packets = {lookup: question(lookup) for lookup in lookups}
-    said = await put(host, [*whose, *general, *units, *firewall.QUESTIONS, asked.question, *packets.values()])
+    said = await put(
+        host, [*whose, *general, *units, *firewall.QUESTIONS, asked.question, *packets.values(), *questions]
+    )
     able, start, settings = said[tools], said[START], said[SYSCTLS]
     interfaces, rules = said[LINKS], (*said[RULES4], *said[RULES6])
     for family, routes in ((Family.V4, ROUTES4), (Family.V6, ROUTES6)):
@@ -186,10 +194,19 @@ async def observe(
         policy_rules=rules if interfaces.detailed else not_sure(rules),
         managers=managers_of(interfaces.links, rules, rules_there.foreign, running),
         lookups=MappingProxyType({lookup: said[asked] for lookup, asked in packets.items()}),
+        answers=MappingProxyType({question: said[question] for question in questions}),
         ipsec=said[PROGRAMS].ipsec,
         classifiers=said[PROGRAMS].classifiers,
         saved=said[SAVED],
     )
+
+
+async def read_more(host: Host, facts: Facts, files: Iterable[str]) -> Facts:
+    """The same facts with what stands at these paths too."""
+    asked = files_question({path: str(host.locate(PurePosixPath(path))) for path in files})
+    found = asked.found(host.name, (await put(host, [asked.question]))[asked.question])
+    there = {path: state for path, state in found.items() if state is not None}
+    return replace(facts, files=MappingProxyType({**facts.files, **there}))
 
 
 async def ask_kernel(host: Host, facts: Facts, lookups: Iterable[Lookup]) -> Facts:

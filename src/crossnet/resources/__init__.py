@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from crossnet.resources.file import File
 from crossnet.resources.jump import Jump
+from crossnet.resources.lines import Lines
 from crossnet.resources.policy_rule import PolicyRuleResource
 from crossnet.resources.resource import (
     Change,
@@ -15,6 +16,7 @@ from crossnet.resources.resource import (
     Look,
     Phase,
     Resource,
+    Splice,
     Step,
     Test,
     Write,
@@ -27,7 +29,8 @@ from crossnet.resources.sysctl import Sysctl
 from crossnet.resources.table import EndFlows, RuleTable
 
 KINDS: dict[str, type[Resource]] = {
-    kind.kind: kind for kind in (RuleTable, Jump, Sysctl, RouteResource, PolicyRuleResource, File, Service)
+    kind.kind: kind
+    for kind in (RuleTable, Jump, Sysctl, RouteResource, PolicyRuleResource, File, Lines, Service)
 }
 
 __all__ = [
@@ -39,6 +42,7 @@ __all__ = [
     "File",
     "Jump",
     "Line",
+    "Lines",
     "Link",
     "Locate",
     "Look",
@@ -48,6 +52,7 @@ __all__ = [
     "RouteResource",
     "RuleTable",
     "Service",
+    "Splice",
     "Step",
     "Sysctl",
     "Test",

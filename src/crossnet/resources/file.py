@@ -43,6 +43,7 @@ class File(Resource):
     rank: ClassVar[int] = 5  # nothing is written for the next boot before the change is confirmed
     place_shown: ClassVar[int] = 5
     clients_have: ClassVar[bool] = True
+    is_in_files: ClassVar[bool] = True
     is_of_all_crossings: ClassVar[bool] = True
     path: str
     data: bytes
@@ -53,6 +54,10 @@ class File(Resource):
     @property
     def key(self) -> str:
         return self.path
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return (self.path,)
 
     @property
     def phase(self) -> Phase:

@@ -7,6 +7,7 @@ diff, one undo and one read-back serve all kinds.
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -16,6 +17,7 @@ from pathlib import PurePosixPath
 from typing import Any, ClassVar, Self
 
 from crossnet.facts import Facts
+from crossnet.facts.question import Question
 from crossnet.facts.routes import Route
 from crossnet.values import Address, Family, Network
 
@@ -73,7 +75,49 @@ class Link:
         return f"remove {self.path}" if self.target is None else f"link {self.path} to {self.target}"
 
 
-Step = Command | Write | Link
+@dataclass(frozen=True, slots=True)
+class Splice:
+    """A step that changes a part of a file that others keep: at `offset` its `length` bytes become `data`.
+
+    It does nothing, and fails, unless the bytes of the whole file have the digest `before`, or none where there was
+    none; where they have `after`, it is done already. So what anybody else changes meanwhile is never lost, and
+    nothing of the file but its own part is told. The file keeps its mode and owner; a new one has `mode`.
+    """
+
+    path: PurePosixPath
+    offset: int
+    length: int
+    data: bytes
+    before: str | None
+    after: str | None
+    mode: int = 0o644
+
+    @classmethod
+    def between(cls, path: PurePosixPath, before: bytes | None, after: bytes | None) -> Self:
+        """The step from one content to the other; None is no file at all."""
+        old, new = before or b"", after or b""
+        most = min(len(old), len(new))
+        offset = next((at for at in range(most) if old[at] != new[at]), most)
+        same = next((at for at in range(most - offset) if old[-1 - at] != new[-1 - at]), most - offset)
+        end = len(new) - same
+        return cls(path, offset, len(old) - same - offset, new[offset:end], _sha256(before), _sha256(after))
+
+    @property
+    def content(self) -> bytes:
+        return self.data
+
+    def __str__(self) -> str:
+        if self.after is None:
+            return f"remove {self.path}, which is empty again"
+        done = f"write {len(self.data)} bytes into" if self.data else f"take {self.length} bytes out of"
+        return f"{done} {self.path}, unless somebody else has changed it"
+
+
+def _sha256(data: bytes | None) -> str | None:
+    return None if data is None else hashlib.sha256(data).hexdigest()
+
+
+Step = Command | Write | Link | Splice
 
 
 def goes_with_its_last(folder: PurePosixPath) -> bool:
@@ -158,6 +202,8 @@ class Resource(ABC):
 
     kind: ClassVar[str]
 
+    # What a host is asked to find such things, besides what it is asked anyway: see `Facts.answers`.
+    questions: ClassVar[tuple[Question[Any], ...]] = ()
     # Its place among the kinds of its host when they are made; undo is the order reversed.
     rank: ClassVar[int]
     # Its place in a plan, which an operator reads in another order than that of the work.
@@ -172,6 +218,8 @@ class Resource(ABC):
     is_only_ours: ClassVar[bool] = False
     # A client may have one, which tells that its host need be no gateway.
     clients_have: ClassVar[bool] = False
+    # Its host keeps it in files, see `paths`.
+    is_in_files: ClassVar[bool] = False
     # It is made for all crossings of its host together, not one for each.
     is_of_all_crossings: ClassVar[bool] = False
     # It has some value as long as it has a place at all, so an original that is absent is one that is not known.
@@ -239,6 +287,11 @@ class Resource(ABC):
     def flaw(self) -> str:
         """Why nobody could put it back once it is changed, because others have had a hand in it; else nothing."""
         return ""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files in which it stands, to be read of a host whose record has it."""
+        return ()
 
     @property
     def starts(self) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from crossnet.errors import (
 from crossnet.facts import Facts
 from crossnet.health import CrossingStatus
 from crossnet.planning import Plan
-from crossnet.resources import Change, Command, Step, Write
+from crossnet.resources import Change, Command, Splice, Step, Write
 from crossnet.show.opening import opening_data
 from crossnet.transaction.history import Past
 from crossnet.verification import Half, Verdict, Verification
@@ -108,6 +108,9 @@ def _step(step: Step) -> dict[str, Any]:
     if isinstance(step, Write):
         data = None if step.data is None else base64.b64encode(step.data).decode()
         return {"write": str(step.path), "data": data, "mode": f"{step.mode:04o}"}
+    if isinstance(step, Splice):
+        part = {"offset": step.offset, "length": step.length, "data": base64.b64encode(step.data).decode()}
+        return {"splice": str(step.path), **part, "before": step.before, "after": step.after}
     return {"link": str(step.path), "target": step.target}
 
 

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from crossnet.errors import Bug
 from crossnet.planning import HostPlan
 from crossnet.record import Record
-from crossnet.resources import Change, Command, Link, Look, Step, Write
+from crossnet.resources import Change, Command, Link, Look, Splice, Step, Write
 from crossnet.transaction.batches import Batch, batched
 from crossnet.transaction.journal import Journal, encode
 
@@ -61,17 +61,17 @@ def _place(batch: Batch, batches: Sequence[Batch]) -> str:
 
 def _live(folder: str, batch: Batch, locate: Locate) -> Iterator[File]:
     yield from _later(folder, batch, locate)
-    yield from _steps(f"{folder}/undo", batch.undo, locate)
+    yield from steps_as_files(f"{folder}/undo", batch.undo, locate)
     for number, look in enumerate(batch.looks, 1):
         yield from _look(f"{folder}/look.{number:02}", look, locate)
 
 
 def _later(folder: str, batch: Batch, locate: Locate) -> Iterator[File]:
     yield f"{folder}/what", _words(batch.what)
-    yield from _steps(f"{folder}/do", batch.steps, locate)
+    yield from steps_as_files(f"{folder}/do", batch.steps, locate)
 
 
-def _steps(place: str, steps: Sequence[Step], locate: Locate) -> Iterator[File]:
+def steps_as_files(place: str, steps: Sequence[Step], locate: Locate) -> Iterator[File]:
     for number, step in enumerate(steps, 1):
         yield from _step(f"{place}.{number:02}", step, locate)
 
@@ -87,6 +87,11 @@ def _step(name: str, step: Step, locate: Locate) -> Iterator[File]:
         case Write():
             assert step.data is not None
             yield name, _words("write", str(locate(step.path)), f"{step.mode:o}", step.owner or "-")
+            yield f"{name}.data", step.data
+        case Splice():
+            digests = (step.before or "absent", step.after or "absent")
+            part = (str(step.offset), str(step.length), f"{step.mode:o}")
+            yield name, _words("splice", str(locate(step.path)), *digests, *part)
             yield f"{name}.data", step.data
         case Link():
             yield name, _words("link", str(locate(step.path)), str(step.target))

@@ -187,6 +187,7 @@ perform() { # STEP
     case $verb in
     run) feed "$step.data" "$@" ;;
     write) put "$step.data" "$@" ;;
+    splice) splice "$step.data" "$@" ;;
     remove) take_away "$1" ;;
     link) link "$1" "$2" ;;
     state) state "$1" ;;
@@ -218,6 +219,38 @@ put() { # DATA PATH MODE OWNER
         rm -f -- "$aside"
         return 1
     fi
+}
+
+# A part of a file that others keep; it is left as it is where it is not what it was when it was read.
+splice() { # DATA PATH BEFORE AFTER OFFSET LENGTH MODE; both are digests of the whole file, or `absent`
+    folder=${2%/*}
+    aside=$folder/.${2##*/}.crossnet
+    found=$(digest "$2") || { echo "$2 cannot be read as a file" >&2 && return 1; }
+    [ "$found" != "$4" ] || return 0
+    [ "$found" = "$3" ] || { echo "$2 was changed by somebody else since it was read" >&2 && return 1; }
+    if [ "$4" = absent ]; then take_away "$2" && return; fi
+    make_folder "$folder" || return
+    # With whatever else the file carries: its owner, its context of SELinux.
+    if {
+        if [ "$found" = absent ]; then : >"$aside" && chmod "$7" "$aside"; else cp -a -- "$2" "$aside"; fi
+    } && {
+        if [ "$found" = absent ]; then
+            cat -- "$1"
+        else
+            head -c "$5" <"$2" && cat -- "$1" && tail -c +$(($5 + $6 + 1)) <"$2"
+        fi
+    } >"$aside" && [ "$(digest "$aside")" = "$4" ] && flush "$aside" && [ "$(digest "$2")" = "$found" ] &&
+        mv -f -- "$aside" "$2"; then
+        flush "$folder"
+    else
+        rm -f -- "$aside"
+        return 1
+    fi
+}
+
+digest() { # PATH
+    if [ ! -e "$1" ] && [ ! -L "$1" ]; then echo absent && return; fi
+    [ -f "$1" ] && [ ! -L "$1" ] && sum=$(sha256sum <"$1") && echo "${sum%% *}"
 }
 
 # Each removal is flushed before the next: btrfs may have lost one of them after a power cut, and kept a later one.

@@ -1,0 +1,210 @@
+"""Lines in a file that others keep: exactly these bytes, put there once and taken out again, and nothing else of it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+from typing import ClassVar, Self
+
+from crossnet.facts import Facts, FileState
+from crossnet.facts.question import text
+from crossnet.resources.file import SIGNATURE
+from crossnet.resources.resource import Encoded, Locate, Look, Phase, Resource, Splice, Step, Test
+
+_HAS_DIGEST = """
+# has_digest PATH SHA256: whether the bytes of the file have it; without a second word, whether it is not there
+has_digest() {
+    if [ -z "${2-}" ]; then [ ! -e "$1" ] && [ ! -L "$1" ] && return; fi
+    [ -f "$1" ] && [ ! -L "$1" ] && [ "$(sha256sum <"$1")" = "$2  -" ]
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Lines(Resource):
+    """All of crossnet's lines in one file of somebody else, together and at its end; the rest of it is never touched.
+
+    They are found again by their bytes, wherever they stand by then. `made` is whether the file was not there before
+    them: it goes with them where it is empty again. `ended` is whether the line before them had no end, which it got
+    for them and loses with them. `applied` are the lines as they were applied last, `file` is the file as it was read.
+    """
+
+    kind: ClassVar[str] = "lines"
+    rank: ClassVar[int] = 5  # with the files
+    place_shown: ClassVar[int] = 5
+    is_of_all_crossings: ClassVar[bool] = True
+    clients_have: ClassVar[bool] = True
+    is_in_files: ClassVar[bool] = True
+    path: str
+    entry: bytes
+    made: bool = False
+    ended: bool = False
+    applied: bytes | None = field(default=None, compare=False)
+    file: FileState | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.entry.strip() or not self.entry.endswith(b"\n") or b"\0" in self.entry:
+            raise ValueError(f"{self.path}: an entry is one or more whole lines: {self.entry[:60]!r}")
+        if SIGNATURE in self.entry:
+            raise ValueError(
+                f"{self.path}: an entry that says so would make the file crossnet's: {self.entry[:60]!r}"
+            )
+
+    @property
+    def phase(self) -> Phase:
+        return Phase.PERSISTENT
+
+    @property
+    def key(self) -> str:
+        return self.path
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return (self.path,)
+
+    def current(self, facts: Facts) -> Self | None:
+        """These lines, else those that were applied last."""
+        file = facts.file(self.path)
+        if file is None:
+            return None
+        if file.target is not None:
+            return replace(self, file=file)
+        for entry in (self.entry, self.applied):
+            if entry is not None and _places(file.data, entry):
+                return replace(self, entry=entry, file=file)
+        return None
+
+    def ours(self, facts: Facts) -> Self | None:
+        """Also what is left of them: the longest of their lines is nobody else's."""
+        file = facts.file(self.path)
+        found = self.current(facts)
+        if found is not None or file is None:
+            return found
+        longest = max((self.applied or self.entry).splitlines(keepends=True), key=len)
+        return replace(self, file=file) if _places(file.data, longest) else None
+
+    def knowing(self, before: Resource | None, facts: Facts) -> Self:
+        file = facts.file(self.path)
+        data = file.data if file else b""
+        known = before if isinstance(before, Lines) else None
+        if known is not None and _places(data, known.entry):
+            return replace(self, made=known.made, ended=known.ended, applied=known.entry, file=file)
+        return replace(
+            self,
+            made=file is None or (known is not None and known.made),
+            ended=bool(data) and not data.endswith(b"\n"),
+            applied=known.entry if known else None,
+            file=file,
+        )
+
+    def satisfied_by(self, have: Self) -> bool:
+        return self.entry == have.entry and not have.flaw
+
+    @property
+    def flaw(self) -> str:
+        if self.file is None:
+            return ""
+        if self.file.target is not None:
+            return f"it is a link to {self.file.target}"
+        times = len(_places(self.file.data, self.entry))
+        if times == 1:
+            return ""
+        return f"its lines stand there {times} times" if times else "somebody has edited its lines"
+
+    def look(self) -> tuple[Look, ...]:
+        return (PurePosixPath(self.path),)
+
+    def holds(self, locate: Locate) -> Test:
+        return self._has(self._with, locate)
+
+    def lacks(self, locate: Locate) -> Test:
+        return self._has(self._without, locate)
+
+    def _has(self, data: bytes | None, locate: Locate) -> Test:
+        digest = _digest(data)
+        return Test.of("has_digest", locate(self.path), *([digest] if digest else []), function=_HAS_DIGEST)
+
+    @classmethod
+    def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:
+        side = want or have
+        assert side is not None, "a change has at least one side"
+        before = have._with if have else side._without
+        after = want._with if want else side._without
+        return (Splice.between(PurePosixPath(side.path), before, after),)
+
+    @property
+    def _with(self) -> bytes:
+        """The file when it has these lines: where those stood that were applied last, else at its end."""
+        data = self.file.data if self.file else b""
+        for entry in (self.entry, self.applied):
+            if entry is not None and (places := _places(data, entry)):
+                start, end = places[0]
+                return data[:start] + self.entry + data[end:] if entry != self.entry else data
+        return data + (b"\n" if self.ended else b"") + self.entry
+
+    @property
+    def _without(self) -> bytes | None:
+        """The file when it has none; None where there is no such file then."""
+        if self.file is None:
+            return None
+        data = self.file.data
+        for entry in (self.entry, self.applied):
+            if entry is not None and (places := _places(data, entry)):
+                start, end = places[0]
+                head, tail = data[:start], data[end:]
+                # What came behind them since then stands on a line of its own.
+                left = head.removesuffix(b"\n") if self.ended and not tail else head + tail
+                return left if left or not self.made else None
+        return data
+
+    @classmethod
+    def describe(cls, have: Self | None, want: Self | None) -> str:
+        side = want or have
+        assert side is not None, "a change has at least one side"
+        count = side.entry.count(b"\n")
+        return f"{side.path}: {count} line{'s' if count != 1 else ''}"
+
+    def shown(self) -> Encoded:
+        """With the digest of the file as it was read."""
+        return {**self.encode(), "file": _digest(self.file.data if self.file else None)}
+
+    def encode(self) -> Encoded:
+        return {
+            **self.state(),
+            **({"made": True} if self.made else {}),
+            **({"ended": True} if self.ended else {}),
+        }
+
+    def state(self) -> Encoded:
+        """That they are there: the rest of the file is for others to change."""
+        return {"path": self.path, "entry": base64.b64encode(self.entry).decode()}
+
+    @classmethod
+    def decode(cls, encoded: Encoded) -> Self:
+        return cls(
+            text(encoded, "path"),
+            base64.b64decode(text(encoded, "entry"), validate=True),
+            made=encoded.get("made") is True,
+            ended=encoded.get("ended") is True,
+        )
+
+
+def _digest(data: bytes | None) -> str | None:
+    return None if data is None else hashlib.sha256(data).hexdigest()
+
+
+def _places(data: bytes, entry: bytes) -> tuple[tuple[int, int], ...]:
+    """From where to where these lines stand in a file; the last line of one may lack its end."""
+    return tuple(_found(data, entry))
+
+
+def _found(data: bytes, entry: bytes) -> Iterator[tuple[int, int]]:
+    ended = data if data.endswith(b"\n") else data + b"\n"
+    start = ended.find(entry)
+    while start != -1:
+        if start == 0 or ended[start - 1 : start] == b"\n":
+            yield start, min(start + len(entry), len(data))
+        start = ended.find(entry, start + 1)
