@@ -18,7 +18,7 @@ from crossnet.cli.printing import printer
 if TYPE_CHECKING:
     from crossnet.export import Document
 
-FORMATS = ("sh", "ansible", "nft", "iptables")
+FORMATS = ("sh", "ansible", "nft", "iptables", "ticket")
 
 
 @click.command(short_help="Write the plan as a script, playbook or rules.")
@@ -30,7 +30,8 @@ FORMATS = ("sh", "ansible", "nft", "iptables")
 def export(speech: Speech, planfile: str | None, form: str, host: str | None, out: str | None) -> None:
     """Write what apply would do as text, to be reviewed and run by your own means.
 
-    sh: a script for each host. ansible: a playbook. nft, iptables: the rules of the gateways alone.
+    sh: a script for each host. ansible: a playbook. nft, iptables: the rules of the gateways alone. ticket: one page
+    with the commands a person would type, and their undo.
     """
     from crossnet import export as exporting
     from crossnet.errors import Locked

@@ -314,6 +314,7 @@ def cut(
     made = {
         route.destination: None for touch in touched for change in touch.changes for route in _made(change)
     }
+    untold: dict[str, None] = {}
     for network in (network for network in made if network in larger):
         to = show_network(network)
         taken = [
@@ -323,13 +324,8 @@ def cut(
             if contains(network, target)
         ]
         if not taken:
-            yield Refusal(
-                "management-path-taken",
-                here.host,
-                f"a route to {to} may take along the way by which crossnet reaches it, and it does not tell from "
-                "where that is",
-                "Name smaller networks in `to`, or log in to it as root: `sudo` may hide where ssh comes from.",
-            )
+            shown = larger[network].crossing.shown(larger[network].family)
+            untold[shown] = None
         for path, target in taken:
             yield Refusal(
                 "management-path-taken",
@@ -338,6 +334,14 @@ def cut(
                 f"{larger[network].gateway}",
                 f"Leave it out: `except: {target}`, or the network that it lies in.",
             )
+    for shown in untold:
+        yield Refusal(
+            "management-path-taken",
+            here.host,
+            f"routes to {shown} may take along the way by which crossnet reaches it, and its SSH server does not tell "
+            "from where that is (SSH_CONNECTION)",
+            "Name smaller networks in `to`.",
+        )
 
 
 def _made(change: Change) -> tuple[Route, ...]:

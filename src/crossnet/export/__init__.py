@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from crossnet.export import ansible, rules, sh
+from crossnet.export import ansible, rules, sh, ticket
 from crossnet.export.document import Document, ExportError
 from crossnet.export.work import works
 from crossnet.planning import Plan
@@ -21,13 +21,15 @@ class Format(StrEnum):
     ANSIBLE = "ansible"
     NFT = "nft"
     IPTABLES = "iptables"
+    TICKET = "ticket"
 
 
 def export(plan: Plan, wanted: Format, *, host: str | None = None) -> tuple[Document, ...]:
     """The documents of a plan, of one host where it is named; ExportError says why there is none.
 
     `sh`: a script for each host, in the order in which they are to be run. `ansible`: one playbook. `nft` and
-    `iptables`: the rules of the gateways as they should be, whether or not they have to change.
+    `iptables`: the rules of the gateways as they should be, whether or not they have to change. `ticket`: one page with
+    the commands that a person would type, and those that take them back.
     """
     if wanted in (Format.NFT, Format.IPTABLES):
         return rules.documents(plan, iptables=wanted is Format.IPTABLES, host=host)
@@ -43,6 +45,8 @@ def export(plan: Plan, wanted: Format, *, host: str | None = None) -> tuple[Docu
         raise ExportError(f"nothing changes on {host}; the plan changes: {names}\n  Name one of these.")
     if wanted is Format.ANSIBLE:
         return (ansible.playbook(plan, chosen),)
+    if wanted is Format.TICKET:
+        return (ticket.page(plan, chosen),)
     return tuple(sh.script(plan, work, todo) for work in chosen)
 
 
