@@ -44,6 +44,7 @@ from crossnet.transaction.batches import batched
 from crossnet.transaction.bundle import bundle
 from crossnet.transaction.foreign import changed_meanwhile
 from crossnet.transaction.history import read_history
+from crossnet.transaction.participant import Part
 from crossnet.transaction.rollback import differences, unproved
 from crossnet.transport import LIMIT, TIMEOUT, Completed, Process, ShellHost
 from crossnet.transport.batch import Answer
@@ -208,20 +209,29 @@ class Saying(ShellHost):
 
 
 @cache
-def changes() -> Sequence[Any]:
+def part() -> Part:
     spec, _, facts = case("seed")
-    return [change for name, change in make_plan(spec, facts).live() if name == "gateway"]
+    made = make_plan(spec, facts)
+    host = next(host for host in made.hosts if host.host == "gateway")
+    live = tuple(change for name, change in made.live() if name == "gateway")
+    return Part(journal.new("0ddba115", "apply", ("gateway",)), host, live, ())
+
+
+async def change(agent: Agent, given: Part) -> None:
+    with suppress(CrossnetError):
+        await agent.stage(given)  # so that it knows what it may hear of
+    await agent.change(2, 10)
 
 
 PROBE = Probe.from_text("icmp/10.0.44.1")
 VERBS: tuple[Callable[[Agent], Coroutine[Any, Any, object]], ...] = (
-    lambda agent: agent.stage(b"bundle"),
+    lambda agent: agent.stage(part()),
     lambda agent: agent.arm(30, unproved=False),
-    lambda agent: agent.apply(2, batched(changes()), 10),
+    lambda agent: change(agent, part()),
     lambda agent: agent.extend(30),
-    lambda agent: agent.commit(),
-    lambda agent: agent.release(),
-    lambda agent: agent.rollback(),
+    lambda agent: agent.confirm(),
+    lambda agent: agent.finish(),
+    lambda agent: agent.roll_back(),
     lambda agent: agent.left(),
     lambda agent: agent.ended(),
     lambda agent: agent.sweep(),

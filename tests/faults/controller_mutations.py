@@ -362,7 +362,7 @@ MUTATIONS = (
     Mutation(
         "no rollback by the controller",
         "transaction/group.py",
-        "left = await self._until_known(agent, end)",
+        "left = await self._until_known(member, end)",
         "left = []",
         f"{STOPPED}an_interrupt_while_it_waits_puts_the_hosts_back[SIGINT]",
     ),

@@ -14,8 +14,7 @@ from crossnet.lab.build import Lab
 from crossnet.spec import Spec
 from crossnet.transaction import journal
 from crossnet.transaction.agent import Agent, script_text
-from crossnet.transaction.batches import batched
-from crossnet.transaction.bundle import bundle
+from crossnet.transaction.participant import Part
 from crossnet.transport.lab import LabHost
 from lab.crossing import Bench
 
@@ -48,7 +47,7 @@ def leave(b: Bench, spec: Spec, *, due: bool, document: str = '{"format": 99}', 
     gateway = LabHost("gateway", b.lab.socket("gateway"))
     written = journal.new(TRANSACTION, "apply business", ("gateway",))
     agent = Agent(gateway, TRANSACTION)
-    if asyncio.run(agent.stage(bundle(written, host, batched(live), [], gateway.locate))):
+    if asyncio.run(agent.stage(Part(written, host, tuple(live), ()))):
         b.check("gateway", f"until [ -e {FOLDER}/drill/watch ]; do sleep 0.1; done")
     b.check("gateway", f"rm {FOLDER}/host-*.sh; cat >{PLACED}; chmod 600 {PLACED}", stdin=OTHER.encode())
     b.check("gateway", f"ln -f {PLACED} {LEFT}/host.sh")

@@ -10,7 +10,11 @@ from typing import Any
 import pytest
 
 from crossnet.errors import HostError
-from crossnet.transaction.agent import Agent, Gone, Refused
+from crossnet.planning import HostPlan
+from crossnet.record import Record
+from crossnet.transaction import journal
+from crossnet.transaction.agent import Agent
+from crossnet.transaction.participant import Gone, Part, Refused
 from crossnet.transport import TIMEOUT, Completed, Process, ShellHost
 
 
@@ -34,26 +38,30 @@ class Says(ShellHost):
         raise AssertionError("nothing is started")
 
 
+PART = Part(
+    journal.new("0ddba115", "apply", ("gateway",)), HostPlan("gateway", (), (), Record(), Record()), (), ()
+)
+
 VERBS: dict[str, Callable[[Agent], Awaitable[Any]]] = {
-    "stage": lambda agent: agent.stage(b""),
+    "stage": lambda agent: agent.stage(PART),
     "arm": lambda agent: agent.arm(60, unproved=False),
     "arm without proof": lambda agent: agent.arm(60, unproved=True),
-    "apply": lambda agent: agent.apply(3, (), 60),
+    "change": lambda agent: agent.change(3, 60),
     "extend": lambda agent: agent.extend(60),
-    "commit": lambda agent: agent.commit(),
-    "release": lambda agent: agent.release(),
-    "rollback": lambda agent: agent.rollback(),
+    "confirm": lambda agent: agent.confirm(),
+    "finish": lambda agent: agent.finish(),
+    "roll back": lambda agent: agent.roll_back(),
     "status": lambda agent: agent.left(),
 }
 SIGNS = {
     "stage": b"staged\n",
     "arm": b"armed watch\n",
     "arm without proof": b"unproved no systemd\n",
-    "apply": b"made 3\n",
+    "change": b"made 3\n",
     "extend": b"extended\n",
-    "commit": b"confirmed\n",
-    "release": b"written\n",
-    "rollback": b"clean\n",
+    "confirm": b"confirmed\n",
+    "finish": b"written\n",
+    "roll back": b"clean\n",
     "status": b"open 7\n",
 }
 
@@ -73,13 +81,13 @@ def test_its_own_word_is(verb: str) -> None:
 
 
 def test_a_rollback_that_fails_without_a_word_is_not_clean() -> None:
-    assert asyncio.run(Agent(Says(b"", 70), "0ddba115").rollback()) != ()
+    assert asyncio.run(Agent(Says(b"", 70), "0ddba115").roll_back()) != ()
 
 
 def test_where_the_answer_may_be_lost_it_is_asked_again() -> None:
     """Refused is for what the host itself has said no to."""
     with pytest.raises(HostError) as unknown:
-        asyncio.run(Agent(Says(), "0ddba115").commit())
+        asyncio.run(Agent(Says(), "0ddba115").confirm())
     assert not isinstance(unknown.value, Refused)
 
 
@@ -105,17 +113,17 @@ NONSENSE = pytest.mark.parametrize("code", [1, 2, 69, 70, 75, 76, 77, 126, 127, 
 @NONSENSE
 def test_what_the_host_holds_as_decided_is_decided_whatever_it_said(code: int) -> None:
     host = Deciding(code=code, holds=b"confirm\n")
-    asyncio.run(Agent(host, "0ddba115").commit())
+    asyncio.run(Agent(host, "0ddba115").confirm())
     assert host.asked == ("commit", "status")
 
 
 @NONSENSE
 def test_what_is_open_still_was_not_confirmed(code: int) -> None:
     with pytest.raises((Gone, Refused)):
-        asyncio.run(Agent(Deciding(code=code, holds=b"open 30\n"), "0ddba115").commit())
+        asyncio.run(Agent(Deciding(code=code, holds=b"open 30\n"), "0ddba115").confirm())
 
 
 @NONSENSE
 def test_what_was_rolled_back_was_not_confirmed(code: int) -> None:
     with pytest.raises((Gone, Refused)):
-        asyncio.run(Agent(Deciding(code=code, holds=b"rollback\n"), "0ddba115").commit())
+        asyncio.run(Agent(Deciding(code=code, holds=b"rollback\n"), "0ddba115").confirm())

@@ -253,6 +253,11 @@ class Resource(ABC):
         return Phase.LIVE
 
     @property
+    def changed_by(self) -> str:
+        """The name of the participant of a transaction that changes it for its host; nothing where the host does."""
+        return ""
+
+    @property
     def is_persistent(self) -> bool:
         """Whether it is for the next boot, and outlives this one."""
         return self.phase is not Phase.LIVE

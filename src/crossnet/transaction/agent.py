@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import PurePosixPath
 from typing import TypeVar
 
-from crossnet.errors import CommandFailed, CrossnetError, HostError
+from crossnet.errors import CommandFailed, HostError
 from crossnet.events import Event, Kind, Watcher
 from crossnet.facts.folder import CHECK, TODO, UNSAFE, reason
 from crossnet.facts.packages import PACKAGES
@@ -20,8 +20,10 @@ from crossnet.facts.question import BY_HAND, door
 from crossnet.record import FOLDER
 from crossnet.site import disconnect
 from crossnet.transaction import journal
-from crossnet.transaction.batches import Batch
+from crossnet.transaction.batches import Batch, batched
+from crossnet.transaction.bundle import bundle
 from crossnet.transaction.history import Past, read_history
+from crossnet.transaction.participant import Gone, Part, Participant, Refused
 from crossnet.transport import Completed, Host
 
 T = TypeVar("T")
@@ -83,22 +85,6 @@ exit $code
 _WHERE_USED = '[ -d "${1%/*}" ] || exit 0\n'
 
 
-class Gone(CrossnetError):
-    """The host has decided already: `decision` is what, or nothing where it knows the transaction no more."""
-
-    def __init__(self, host: str, transaction: str, decision: str) -> None:
-        self.host, self.decision = host, decision
-        ended = {
-            journal.ROLLBACK: "is rolled back on the host",
-            journal.CONFIRM: "is confirmed on the host",
-        }.get(decision, "is over on the host: somebody ended it, or nobody confirmed it in time")
-        super().__init__(f"{host}: transaction {transaction} {ended}")
-
-
-class Refused(HostError):
-    """The host was reached and could not do it: asking again does not help."""
-
-
 class Unproved(Refused):
     """No timer was seen to go off on the host while nobody was connected."""
 
@@ -117,7 +103,7 @@ def _script_name() -> str:
     return f"host-{_script_digest()[:16]}.sh"
 
 
-class Agent:
+class Agent(Participant):
     """What a host is told of one transaction; HostError where it cannot be reached or asked.
 
     Whoever finds a transaction on a host calls the script that is kept with it: `found`.
@@ -126,18 +112,28 @@ class Agent:
     def __init__(self, host: Host, transaction: str, *, found: bool = False) -> None:
         self.host = host
         self.transaction = transaction
+        self._batches: tuple[Batch, ...] = ()
         self._found = found
         self._script = str(host.locate(PurePosixPath(f"{FOLDER}/{_script_name()}")))
 
-    async def stage(self, bundle: bytes) -> bool:
+    @property
+    def name(self) -> str:
+        return self.host.name
+
+    async def reconnect(self) -> None:
+        await disconnect(self.host)
+
+    async def stage(self, part: Part) -> bool:
         """Take the host, on which nothing else is under way, and leave there what is to be done.
 
         True when timers were started to see whether they go off without a connection; Locked when another
         transaction is under way.
         """
-        digest = hashlib.sha256(bundle).hexdigest()
+        self._batches = batched(part.live, part.stops)
+        packed = bundle(part.journal, part.host, self._batches, part.persistent, self.host.locate)
+        digest = hashlib.sha256(packed).hexdigest()
         words = self._placed(_PLACE, "stage", self.transaction, digest)
-        answer = await self.host.run(words, stdin=bundle, timeout=60)
+        answer = await self.host.run(words, stdin=packed, timeout=60)
         if answer.returncode == _HELD:
             with self._door(answer, "asked who holds it"):
                 said, _, held = answer.stdout.partition(b"\n")
@@ -164,14 +160,14 @@ class Agent:
         self._check(answer, "armed the guard", "armed", *(["unproved"] if unproved else []))
         return tuple(rest for first, _, rest in lines if first == "armed")
 
-    async def apply(self, upto: int, batches: Sequence[Batch], timeout: float) -> None:
+    async def change(self, upto: int, timeout: float) -> None:
         """Make the live changes up to that number, of all batches; CommandFailed when a step says no."""
         answer = await self._ask("apply", str(upto), timeout=timeout)
         with self._door(answer, "made the changes"):
             failures = _failures(answer.text)
             if failures:
                 failed = failures[0]
-                batch = next(one for one in batches if one.last == failed.change)
+                batch = next(one for one in self._batches if one.last == failed.change)
                 argv = batch.failing(failed.step, failed.said)
                 raise CommandFailed(self.host.name, argv, failed.code, failed.said)
         self._check(answer, "made the changes", f"made {upto}")
@@ -181,7 +177,7 @@ class Agent:
         answer = await self._ask("extend", str(seconds), stdin=verified)
         self._check(answer, "extended the guard's time", "extended")
 
-    async def commit(self) -> None:
+    async def confirm(self) -> None:
         """Decide that it holds; Gone when the host has decided otherwise."""
         try:
             self._check(await self._ask("commit"), "confirmed the transaction", "confirmed")
@@ -190,7 +186,7 @@ class Agent:
             if await self._decided() != journal.CONFIRM:
                 raise
 
-    async def release(self, verified: bytes = b"") -> tuple[str, ...]:
+    async def finish(self, verified: bytes = b"") -> tuple[str, ...]:
         """Write what the next boot needs, and end it; what could not be written."""
         answer = await self._ask("release", stdin=verified, timeout=_ENDING)
         with self._door(answer, "wrote what crossnet owns there"):
@@ -213,8 +209,8 @@ class Agent:
                 errors.append(str(error))
         return tuple(errors)
 
-    async def rollback(self, why: str = "") -> tuple[str, ...]:
-        """Put the host back; what it says when it found something not to be as before. Gone as in `commit`.
+    async def roll_back(self, why: str = "") -> tuple[str, ...]:
+        """Put the host back; what it says when it found something not to be as before. Gone as in `confirm`.
 
         `why` is kept in the host's history, unless somebody else has asked for the same before.
         """
@@ -324,7 +320,7 @@ class Agent:
         raise Refused(self.host.name, tried, seen, "Look at the rights there, and whether the disk is full.")
 
 
-async def insist(agent: Agent, ask: Callable[[], Awaitable[T]], *, until: float, watch: Watcher) -> T:
+async def insist(one: Participant, ask: Callable[[], Awaitable[T]], *, until: float, watch: Watcher) -> T:
     """The answer, asked for again over new connections until that time by the loop's clock.
 
     Nobody knows what becomes of a message whose answer is lost: everything that is asked so may be asked twice.
@@ -342,8 +338,8 @@ async def insist(agent: Agent, ask: Callable[[], Awaitable[T]], *, until: float,
                 raise
             if not told:
                 told = True
-                watch(Event(Kind.ASKS_AGAIN, agent.host.name, seconds=round(left)))
-            await disconnect(agent.host)
+                watch(Event(Kind.ASKS_AGAIN, one.name, seconds=round(left)))
+            await one.reconnect()
             await asyncio.sleep(AGAIN)
 
 

@@ -1,4 +1,4 @@
-"""The page that is the product: stage, compare, arm, change, prove, decide, confirm, release."""
+"""The page that is the product: stage, compare, arm, change, prove, decide, confirm, finish."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ async def apply(
         # Ctrl-C too: nobody may be left with half a change.
         raise await uninterrupted(give_up(cause, group, plan, site)) from cause
     behind = await uninterrupted(group.confirm())
-    unwritten = await uninterrupted(group.release(proof.kept))
+    unwritten = await uninterrupted(group.finish(proof.kept))
     if behind:
         raise HostsDisagree(
             "Confirmed, but not on every host:\n  " + "\n  ".join([*behind, *unwritten]) + _RECOVER

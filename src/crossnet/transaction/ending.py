@@ -17,9 +17,10 @@ from crossnet.events import Event, Kind, Phase, Watcher
 from crossnet.facts import Facts
 from crossnet.site import Site, settled
 from crossnet.transaction import journal
-from crossnet.transaction.agent import PATIENCE, Agent, Gone, insist
+from crossnet.transaction.agent import PATIENCE, Agent, insist
 from crossnet.transaction.history import Past, read_history
 from crossnet.transaction.journal import CONFIRM, ROLLBACK, Journal
+from crossnet.transaction.participant import Gone
 from crossnet.transaction.rollback import unproved
 from crossnet.transaction.uninterrupted import FAILURES, reason, told, uninterrupted
 
@@ -144,7 +145,7 @@ async def _confirm(found: Open, site: Site) -> tuple[tuple[str, ...], tuple[str,
     site.watch(Event(Kind.CONFIRMS, transaction=found.transaction, phase=Phase.CONFIRMED))
 
     async def end(agent: Agent) -> tuple[str, ...] | None:
-        return await agent.release() if await _commit(agent) else None
+        return await agent.finish() if await _commit(agent) else None
 
     agents = [Agent(site.hosts[name], found.transaction, found=True) for name in _in_order(found)]
     answers = await settled(told(_known(agent, partial(end, agent), site)) for agent in agents)
@@ -159,7 +160,7 @@ async def _confirm(found: Open, site: Site) -> tuple[tuple[str, ...], tuple[str,
     back: list[str] = []
     for agent, answer in zip(agents, answers, strict=True):
         if answer is None:
-            back.append(agent.host.name)
+            back.append(agent.name)
         elif not isinstance(answer, CrossnetError):
             errors += answer
     return tuple(errors), tuple(dict.fromkeys((*back, *found.went_back)))
@@ -168,10 +169,10 @@ async def _confirm(found: Open, site: Site) -> tuple[tuple[str, ...], tuple[str,
 async def _commit(agent: Agent) -> bool:
     """Whether it holds on the host; where not, the host is put back to the end."""
     try:
-        await agent.commit()
+        await agent.confirm()
     except Gone:
         with suppress(Gone):
-            await agent.rollback()
+            await agent.roll_back()
         return False
     return True
 
@@ -205,9 +206,9 @@ async def _roll_back(found: Open, site: Site, why: str) -> None:
 
 
 async def _back(agent: Agent, watch: Watcher, why: str) -> list[str]:
-    watch(Event(Kind.ROLLS_BACK, agent.host.name, transaction=agent.transaction, phase=Phase.BACK))
+    watch(Event(Kind.ROLLS_BACK, agent.name, transaction=agent.transaction, phase=Phase.BACK))
     try:
-        return list(await agent.rollback(why))
+        return list(await agent.roll_back(why))
     except Gone as gone:
         if CONFIRM in (gone.decision, await agent.ended()):
             raise

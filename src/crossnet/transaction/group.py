@@ -1,23 +1,22 @@
-"""All hosts of a transaction together: what is asked of each, in which order, and what when one does not answer."""
+"""All participants together: what is asked of each, in which order, and what when one does not answer."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from crossnet.errors import CommandFailed, CrossnetError, HostError
+from crossnet.errors import Bug, CommandFailed, CrossnetError, HostError
 from crossnet.events import Described, Event, Kind, Phase, Tally
 from crossnet.planning import Plan
 from crossnet.resources import Change
 from crossnet.site import Site, together
 from crossnet.transaction import journal
-from crossnet.transaction.agent import AGAIN, PATIENCE, Agent, Gone, Refused, insist
-from crossnet.transaction.batches import batched
-from crossnet.transaction.bundle import bundle
+from crossnet.transaction.agent import AGAIN, PATIENCE, Agent, insist
 from crossnet.transaction.guard import Guard
 from crossnet.transaction.journal import CONFIRM, Journal
+from crossnet.transaction.participant import PARTICIPANTS, Gone, Part, Participant, Refused
 from crossnet.transaction.uninterrupted import FAILURES, reason
 
 T = TypeVar("T")
@@ -32,7 +31,7 @@ _CLEARS_AWAY = Kind.CLEARS_AWAY, Phase.BEFORE
 
 
 class Group:
-    """The hosts that a plan touches; the first of them decides, the others follow."""
+    """The hosts that a plan touches, and who changes things for them; the first host decides, the others follow."""
 
     def __init__(self, transaction: str, plan: Plan, site: Site, guard: Guard) -> None:
         self.is_changing = False
@@ -41,59 +40,60 @@ class Group:
         self._plan = plan
         self._guard = guard
         self._watch = site.watch
-        self._agents = {name: Agent(site.hosts[name], transaction) for name in plan.touched}
+        self._members = _members(transaction, plan, site)
         live = plan.live()
-        self._waves = waves(live, plan.touches)
-        self._live = _by_host(live)
-        self._batches = {
-            name: batched(changes, [wave[name] for wave in self._waves if name in wave])
-            for name, changes in self._live.items()
-        }
-        self._persistent = _by_host(plan.persistent())
+        self._waves = waves([(_whose(host, one), one, plan.touches(host, one)) for host, one in live])
+        self._live = _by_member(live)
+        self._persistent = _by_member(plan.persistent())
         self._staged: list[str] = []
-        self._behind: set[str] = set()  # the hosts that do not hold what is confirmed
+        self._behind: set[str] = set()  # those that do not hold what is confirmed
         # A host goes back before the one over which it is reached: else nobody hears how it ended.
-        self._later = dict.fromkeys(self._agents, 0) | {
+        self._later = dict.fromkeys(self._members, 0) | {
             name: depth * LATER for depth, names in enumerate(plan.guard_order) for name in names
         }
         self._ends = 0.0  # by the loop's clock, the time at which every guard has gone off
 
     async def stage(self, written: Journal) -> bool:
-        """Take every host, or none; True when timers were started there to see whether they go off.
+        """Take all of them, or none; True when timers were started there to see whether they go off.
 
-        The first one alone, then the others: of two controllers at the same time one gets them all.
+        The first one alone, then the others: of two controllers at the same time one gets them all. A keeper before
+        those who journal there.
         """
-        first, *others = self._agents
-        tally = Tally(self._watch, Kind.STAGES, len(self._agents))
+        first, *others = self._members
+        kept = [name for name in others if self._members[name].keeper]
+        tally = Tally(self._watch, Kind.STAGES, len(self._members))
 
         async def take(name: str) -> bool:
             self._watch(Event(Kind.STAGES, name, hosts=tally.hosts, phase=Phase.BEFORE))
-            host = next(host for host in self._plan.hosts if host.host == name)
-            live, persistent = self._live.get(name, []), self._persistent.get(name, [])
+            member = self._members[name]
+            host = next(host for host in self._plan.hosts if host.host == (member.keeper or name))
+            live, persistent = tuple(self._live.get(name, ())), tuple(self._persistent.get(name, ()))
             own = replace(written, entries=tuple(journal.entry(one) for one in live))
-            agent = self._agents[name]
             self._staged.append(name)
-            batches = self._batches.get(name, ())
-            drills = await agent.stage(bundle(own, host, batches, persistent, agent.host.locate))
+            stops = tuple(wave[name] for wave in self._waves if name in wave)
+            drills = await member.stage(Part(own, host, live, persistent, stops))
             tally.done(name)
             return drills
 
         drilled = [await take(first)]
-        drilled += await together(take(name) for name in others)
+        drilled += await together(take(name) for name in others if name not in kept)
+        drilled += await together(take(name) for name in kept)
         return any(drilled)
 
     async def arm(self) -> None:
-        """Start the guard on every host."""
-        tally = Tally(self._watch, Kind.GUARDED, len(self._agents))
+        """Start the guard of each that has one."""
+        tally = Tally(self._watch, Kind.GUARDED, len(self._members))
 
         async def arm(name: str) -> None:
             seconds = self._guard.seconds + self._later[name]
-            timers = await self._agents[name].arm(seconds, unproved=self._guard.has_console)
-            self._watch(Event(Kind.GUARDED, name, seconds=seconds, timers=timers, hosts=tally.hosts))
+            member = self._members[name]
+            timers = await member.arm(seconds, unproved=self._guard.has_console)
+            if timers or not member.keeper:
+                self._watch(Event(Kind.GUARDED, name, seconds=seconds, timers=timers, hosts=tally.hosts))
             tally.done(name)
 
         self._ends = self._now() + self._guard.seconds
-        await together(arm(name) for name in self._agents)
+        await together(arm(name) for name in self._members)
         self._ends = self._now() + self._guard.seconds + max(self._later.values())
 
     async def change(self) -> None:
@@ -110,10 +110,10 @@ class Group:
         for one in changes[done:upto]:
             event = Event(Kind.CHANGES, name, _described(one), hosts=tally.hosts, phase=Phase.CHANGING)
             self._watch(event)
-        agent = self._agents[name]
+        member = self._members[name]
 
         def make() -> Awaitable[None]:
-            return agent.apply(upto, self._batches[name], timeout=self._guard.seconds)
+            return member.change(upto, timeout=self._guard.seconds)
 
         try:
             await make()
@@ -122,7 +122,7 @@ class Group:
         except HostError:
             # The change may have cut just the connection that stood: the host goes on, and tells it on another.
             until = min(self._ends, self._now() + RECONNECT)
-            await insist(agent, make, until=until, watch=self._watch)
+            await insist(member, make, until=until, watch=self._watch)
         if upto == len(changes):
             tally.done(name)
 
@@ -133,7 +133,7 @@ class Group:
             return
         await self._extend(seconds, proof)
         self._watch(Event(Kind.WAITS, seconds=seconds, transaction=self._transaction, asks=True))
-        first, *_ = self._agents.values()
+        first, *_ = self._members.values()
         told = seconds
         while True:
             try:
@@ -161,72 +161,85 @@ class Group:
         # Where a person has decided there is nothing left to extend.
         if self._guard.confirm_within is None and self._ends - self._now() < ENOUGH:
             await self._extend(EXTENSION, {})
-        first, *_ = self._agents.values()
-        await self._until_known(first, first.commit)
-        self._watch(Event(Kind.DECIDED, first.host.name, phase=Phase.CONFIRMED))
+        first, *_ = self._members.values()
+        await self._until_known(first, first.confirm)
+        self._watch(Event(Kind.DECIDED, first.name, phase=Phase.CONFIRMED))
 
     async def confirm(self) -> list[str]:
         """The others follow; what became of those whose guard was faster, or that do not answer any more."""
 
-        async def follow(agent: Agent) -> str:
+        async def follow(one: Participant) -> str:
             try:
-                await self._until_known(agent, agent.commit)
+                await self._until_known(one, one.confirm)
             except FAILURES as error:
-                self._behind.add(agent.host.name)
-                return _told(agent, error)
+                self._behind.add(one.name)
+                return _told(one, error)
             return ""
 
-        _, *others = self._agents.values()
-        return [said for said in await together(follow(agent) for agent in others) if said]
+        _, *others = self._members.values()
+        return [said for said in await together(follow(one) for one in others) if said]
 
-    async def release(self, proof: Mapping[str, bytes]) -> tuple[str, ...]:
+    async def finish(self, proof: Mapping[str, bytes]) -> tuple[str, ...]:
         """Write what the next boot needs and what crossnet owns now; an error takes nothing back, it is told."""
-        holding = [name for name in self._agents if name not in self._behind]
+        holding = [name for name in self._members if name not in self._behind]
         tally = Tally(self._watch, Kind.PERSISTS, len(holding))
 
         async def end(name: str) -> tuple[str, ...]:
             for one in self._persistent.get(name, []):
                 self._watch(Event(Kind.PERSISTS, name, _described(one), hosts=tally.hosts))
-            agent = self._agents[name]
+            member = self._members[name]
             try:
-                unwritten = await self._until_known(agent, lambda: agent.release(proof.get(name, b"")))
+                unwritten = await self._until_known(member, lambda: member.finish(proof.get(name, b"")))
             except FAILURES as error:
-                return (_told(agent, error),)
+                return (_told(member, error),)
             tally.done(name)
             return unwritten
 
-        return tuple(error for errors in await together(end(name) for name in holding) for error in errors)
+        return tuple(await self._to_their_end(holding, end))
 
     async def roll_back(self, why: str) -> list[str]:
-        """Every host that was taken puts itself back, and keeps why; what is known not to be as before.
+        """All that were taken put themselves back, and keep why; what is known not to be as before.
 
-        A host that does not answer is asked until its guard must have gone off, if it has something to put back.
+        One that does not answer is asked until its guard must have gone off, if it has something to put back.
         """
 
         kind, phase = _PUTS_BACK if self.is_changing else _CLEARS_AWAY
         tally = Tally(self._watch, kind, len(self._staged))
 
         async def back(name: str) -> list[str]:
-            agent = self._agents[name]
+            member = self._members[name]
             self._watch(Event(kind, name, hosts=tally.hosts, phase=phase))
 
             async def end() -> list[str]:
                 try:
-                    return list(await agent.rollback(why))
+                    return list(await member.roll_back(why))
                 except Gone as gone:
-                    if (gone.decision or await agent.ended()) != CONFIRM:
+                    if (gone.decision or await member.ended()) != CONFIRM:
                         return []
                 self.is_confirmed_somewhere = True
                 return [f"{name}: it is confirmed there"]
 
             try:
-                left = await self._until_known(agent, end)
+                left = await self._until_known(member, end)
             except FAILURES as error:
-                return [_told(agent, error)] if self.is_changing else []
+                return [_told(member, error)] if self.is_changing else []
             tally.done(name)
             return left
 
-        return [line for lines in await together(back(name) for name in self._staged) for line in lines]
+        return await self._to_their_end(self._staged, back)
+
+    async def _to_their_end(
+        self, names: Sequence[str], end: Callable[[str], Coroutine[Any, Any, Iterable[str]]]
+    ) -> list[str]:
+        """What all of them said, at the same time, but a keeper after those who journal there: it forgets that too."""
+
+        async def after_kept(name: str) -> list[str]:
+            kept = [one for one in names if self._members[one].keeper == name]
+            said = await together(end(one) for one in kept)
+            return [line for lines in (*said, await end(name)) for line in lines]
+
+        free = [name for name in names if self._members[name].keeper not in names]
+        return [line for lines in await together(after_kept(name) for name in free) for line in lines]
 
     async def _extend(self, seconds: int, proof: Mapping[str, bytes]) -> None:
         def ends() -> float:
@@ -234,34 +247,32 @@ class Group:
 
         self._ends = max(self._ends, ends())  # where the answer is lost the host may have heard it
         await together(
-            agent.extend(seconds + self._later[name], proof.get(name, b""))
-            for name, agent in self._agents.items()
+            member.extend(seconds + self._later[name], proof.get(name, b""))
+            for name, member in self._members.items()
         )
         self._ends = max(self._ends, ends())
 
-    async def _until_known(self, agent: Agent, ask: Callable[[], Awaitable[T]]) -> T:
+    async def _until_known(self, one: Participant, ask: Callable[[], Awaitable[T]]) -> T:
         """The answer, asked for again while the host's guard may still decide."""
         until = self._ends + PATIENCE if self.is_changing else self._now() - 1
-        return await insist(agent, ask, until=until, watch=self._watch)
+        return await insist(one, ask, until=until, watch=self._watch)
 
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
 
 
-def waves(
-    ordered: Sequence[tuple[str, Change]], touches_management_path: Callable[[str, Change], bool]
-) -> list[dict[str, int]]:
-    """How far each host goes, wave by wave; a wave begins when the one before is done.
+def waves(ordered: Sequence[tuple[str, Change, bool]]) -> list[dict[str, int]]:
+    """How far each participant goes, wave by wave; a wave begins when the one before is done.
 
     Neighbours in the order that are of one kind and action do not wait for each other, but one that touches
-    the management path waits for all before it.
+    the management path, which is the third of its words, waits for all before it.
     """
     runs: list[tuple[dict[str, int], set[tuple[str, ...]]]] = []
     done: dict[str, int] = {}
-    for name, change in ordered:
+    for name, change, touches_management_path in ordered:
         done[name] = done.get(name, 0) + 1
-        alone = (name,) if touches_management_path(name, change) else ()
+        alone = (name,) if touches_management_path else ()
         kind = (change.resource.kind, change.action, *alone)
         if runs and (set(runs[-1][0]) == {name} or runs[-1][1] == {kind}):
             runs[-1][0][name] = done[name]
@@ -275,13 +286,30 @@ def _described(change: Change) -> Described:
     return Described(change.action, change.resource.kind, change.resource.key, change.description)
 
 
-def _by_host(ordered: Iterable[tuple[str, Change]]) -> dict[str, list[Change]]:
-    found: dict[str, list[Change]] = {}
-    for name, change in ordered:
-        found.setdefault(name, []).append(change)
+def _members(transaction: str, plan: Plan, site: Site) -> dict[str, Participant]:
+    """The hosts first: one of them decides, and they are the keepers of the others."""
+    found: dict[str, Participant] = {name: Agent(site.hosts[name], transaction) for name in plan.touched}
+    for host, change in plan.changes:
+        name, kind = _whose(host, change), change.resource.kind
+        if name not in found:
+            if kind not in PARTICIPANTS:
+                raise Bug(f"nobody takes part in a transaction who changes a {kind} for {host}")
+            found[name] = PARTICIPANTS[kind](name, transaction, site.hosts[host])
     return found
 
 
-def _told(agent: Agent, error: BaseException) -> str:
-    """What became of a host, which it names."""
-    return str(error) if isinstance(error, CrossnetError) else f"{agent.host.name}: {reason(error)}"
+def _whose(host: str, change: Change) -> str:
+    """The participant that makes a change: its host, unless the resource says who."""
+    return change.resource.changed_by or host
+
+
+def _by_member(ordered: Iterable[tuple[str, Change]]) -> dict[str, list[Change]]:
+    found: dict[str, list[Change]] = {}
+    for host, change in ordered:
+        found.setdefault(_whose(host, change), []).append(change)
+    return found
+
+
+def _told(one: Participant, error: BaseException) -> str:
+    """What became of one, which it names."""
+    return str(error) if isinstance(error, CrossnetError) else f"{one.name}: {reason(error)}"
