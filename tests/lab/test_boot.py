@@ -59,3 +59,29 @@ def test_persist_none_is_gone_after_a_reboot(lab_up: Callable[..., Lab]) -> None
     assert not b.plan(spec).is_empty
     b.apply(spec)
     assert b.pings("app", "10.0.44.1")
+
+
+def test_a_route_that_is_used_as_it_is_comes_back_too_and_stays_its_owners(
+    lab_up: Callable[..., Lab],
+) -> None:
+    """Nothing but the running host had it; undo takes away what brings it back, and not the route."""
+    b = Bench(lab_up("seed"))
+    b.check("app", "ip route add 10.0.44.0/24 via 10.0.43.101 dev eth0 proto static mtu 1400")
+    before = b.fingerprints()
+    spec = b.spec("to: 10.0.44.0/24")
+    applied = b.apply(spec)
+    assert {item.kind for host in applied.plan.hosts if host.host == "app" for item in host.adopted} == {
+        "route"
+    }
+
+    reboot(b)
+
+    assert b.check("app", "ip route show 10.0.44.0/24").split() == (
+        ["10.0.44.0/24", "via", "10.0.43.101", "dev", "eth0", "proto", "static", "mtu", "1400"]
+    )
+    assert b.pings("app", "10.0.44.1", wait=4)
+    assert b.plan(spec).is_empty
+    b.undo(spec)
+    assert b.differences(before) == []
+    reboot(b)
+    assert b.check("app", "ip route show 10.0.44.0/24") == ""

@@ -308,6 +308,16 @@ def _persistence(
         return (), [
             Impact("not-persistent", facts.host, "lost at the next reboot: systemd does not run there")
         ]
-    # A route of somebody else that does the same is also theirs to bring back.
-    own = [item for item in live if not (isinstance(item, RouteResource) and item.is_theirs(facts))]
-    return unit.persistent(own, (crossing.name for crossing in crossings), fenced), []
+    lasting = [each for item in live if (each := _lasting(item, facts)) is not None]
+    return unit.persistent(lasting, (crossing.name for crossing in crossings), fenced), []
+
+
+def _lasting(item: Resource, facts: Facts) -> Resource | None:
+    """What is to be there after a boot: of a route of somebody else that does the same, that one.
+
+    Nothing where a daemon or a server gives the route, which brings it back itself, and may take it away.
+    """
+    if not isinstance(item, RouteResource) or not item.is_theirs(facts):
+        return item
+    theirs = item.current(facts)
+    return theirs if isinstance(theirs, RouteResource) and theirs.is_by_hand else None

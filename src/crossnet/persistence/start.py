@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Collection, Iterator, Sequence
 
 from crossnet.facts.policy import PolicyRule
+from crossnet.facts.routes import OWN_PROTOCOL
 from crossnet.facts.sysctls import path_of
 from crossnet.netfilter.iptables_own import PLACES
 from crossnet.resources import (
@@ -20,7 +21,7 @@ from crossnet.resources import (
     Sysctl,
     policy_rule,
 )
-from crossnet.resources.route import restore_line
+from crossnet.resources.route import keep_words, restore_line
 from crossnet.values import Family
 
 FOLDER = "/etc/crossnet"
@@ -31,6 +32,16 @@ ROUTES = f"{FOLDER}/routes"
 NFT = f"{FOLDER}/rules.nft"
 LEAVE = "/run/crossnet.leave"
 UNIT = "crossnet.service"
+
+
+# Whoever made it may bring it back himself, at any time of the boot.
+_KEEP_ROUTE = """
+# A route of somebody else that a crossing uses, where nobody has brought it back.
+keep_route() { # FAMILY DESTINATION WORDS...
+    family=$1
+    shift
+    [ -n "$(ip "$family" route show exact "$1")" ] || try ip "$family" route add "$@"
+}"""
 
 
 def _restore_file(family: Family) -> str:
@@ -199,6 +210,10 @@ def script_and_files(
         script.append(load_settings)
 
     routes = [item for item in live if isinstance(item, RouteResource)]
+    theirs = [item for item in routes if item.route.protocol != OWN_PROTOCOL]
+    if theirs:
+        script += [_KEEP_ROUTE, *(f"keep_route {keep_words(item.route)}" for item in theirs)]
+    routes = [item for item in routes if item not in theirs]
     if routes:
         lines = "".join(f"{restore_line(item.route)}\n" for item in routes)
         files.append(_file(ROUTES, head + lines))
@@ -208,7 +223,7 @@ def script_and_files(
     if policy:
         script += [_KEEP_RULE, *map(_keep_rule, policy)]
 
-    if files:
+    if files or theirs:
         files.append(
             _file(SCRIPT, "\n".join((f"#!/bin/sh\n{head}{_TRY}", *script, "exit $failed\n")), mode=0o755)
         )

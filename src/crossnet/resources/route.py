@@ -76,6 +76,11 @@ class RouteResource(Resource):
         """Whether a route of somebody else does it, and crossnet has none there."""
         return self.ours(facts) is None and self.current(facts) is not None
 
+    @property
+    def is_by_hand(self) -> bool:
+        """Whether somebody set it, with `ip` or in a file: no daemon, no server and no router's advertisement."""
+        return self.route.protocol in ("", "boot", "static")
+
     def _alike(self, facts: Facts) -> list[Route]:
         wanted = (self.route.table, self.route.destination)
         return [
@@ -221,6 +226,17 @@ def _shown(route: Route) -> str:
     text = str(route)
     usual = DEFAULT_METRIC[family_of(route.destination)]
     return text.removesuffix(f" metric {usual}") if usual else text
+
+
+def keep_words(route: Route) -> str:
+    """The family, the destination and the rest of a route of somebody else, as words for a shell."""
+    words = _words(route)
+    if not route.protocol:  # busybox tells none, and `ip` makes it `boot`
+        place = words.index("proto")
+        words = (*words[:place], *words[place + 2 :])
+    return shlex.join(
+        (f"-{family_of(route.destination).value}", *words, *(("mtu", str(route.mtu)) if route.mtu else ()))
+    )
 
 
 def restore_line(route: Route) -> str:
