@@ -30,7 +30,7 @@ OTHER = "tests/lab/test_other_version.py::test_"
 APART = "tests/lab/test_pid_namespaces.py::test_a_"
 NUMBERS = "tests/lab/test_session_numbers.py::test_a_number_that_is_used_again_ends_nobody"
 SSH = "tests/transport/test_ssh_config.py::test_"
-UNDO = 'if change.resource.kind != {kind!r}:\n        yield from _steps(f"{{folder}}/undo"'
+UNDO = 'if batch.changes[0].resource.kind != {kind!r}:\n        yield from steps_as_files(f"{{folder}}/undo"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def _undo_of(kind: str) -> Mutation:
     return Mutation(
         f"no undo of a {kind}",
         "transaction/bundle.py",
-        'yield from _steps(f"{folder}/undo"',
+        'yield from steps_as_files(f"{folder}/undo"',
         UNDO.format(kind=kind),
         LATE,
     )
