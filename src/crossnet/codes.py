@@ -297,6 +297,12 @@ CODES = {
             "Its owner adds the printed route.",
         ),
         Code(
+            "next-hop-elsewhere",
+            "The next hop is no address of the gateway: the clients' packets go to whoever has it.",
+            "The gateway's addresses, those of the other hosts of the spec, and the clients' neighbours.",
+            "Correct `next-hop`; an address that moves between gateways comes to this one by itself.",
+        ),
+        Code(
             "not-persistent",
             "What was applied is lost at the next reboot.",
             "`persist: none`, or systemd does not run on the host.",

@@ -176,10 +176,17 @@ def _of_crossings(plan: Plan, before: _Side, after: _Side) -> Iterator[FlowChang
     hindered = {
         name for impact in plan.impacts if impact.code == "others-may-drop" for name in impact.crossings
     }
+    seen_otherwise = {
+        name
+        for impact in plan.impacts
+        if impact.code in ("not-tracked", "others-translate")
+        for name in impact.crossings
+    }
     names = _Names(plan, before.facts)
     for each in merged(difference(new, old)):
         certain = each.crossing not in hindered and not any(each.both(one) for one in unsure)
-        yield names.told(Effect.OPENS, each, certain=certain)
+        told = names.told(Effect.OPENS, each, certain=certain)
+        yield replace(told, by_others=bool(each.seen_as) and each.crossing in seen_otherwise)
     for each in merged(difference(old, new)):
         yield names.told(Effect.CLOSES, each, certain=not any(each.both(one) for one in doubtful))
     for was in dict.fromkeys((each.crossing, each.seen_as) for each in old):

@@ -11,6 +11,7 @@
       eth1 10.0.43.101/24
       eth0 10.0.44.63/24 mtu 1400
       eth2 down
+      eth3 10.0.46.63/24 off
       sysctl net.ipv4.ip_forward 1
       boot /etc/sysctl.conf net.ipv4.ip_forward 0
       file /var/lib/crossnet/applied.json {"format": 9}
@@ -183,13 +184,14 @@ def _read(sheet: _Sheet, words: list[str]) -> None:
 
 def _link(name: str, words: list[str]) -> Link:
     left = iter(words)
+    flags = frozenset({"UP", "LOWER_UP"})
     mtu, up, kind, master, parent, table = 1500, True, "", "", "", ""
     addresses: list[LinkAddress] = []
     for word in left:
         if word == "mtu":
             mtu = int(next(left))
-        elif word == "down":
-            up = False
+        elif word in ("down", "off"):
+            up, flags = False, frozenset({"UP"}) if word == "down" else frozenset()
         elif word in ("bridge", "veth"):
             kind = word
         elif word == "macvlan":
@@ -207,7 +209,7 @@ def _link(name: str, words: list[str]) -> Link:
         else:
             own, _, prefix = word.partition("/")
             addresses.append(LinkAddress(address(own), int(prefix)))
-    return Link(name, mtu, up, tuple(addresses), kind, master, parent, table=table)
+    return Link(name, mtu, up, tuple(addresses), kind, master, parent, table=table, flags=flags)
 
 
 def _foreign(saved: Mapping[str, list[str]]) -> tuple[foreign.Table, ...]:
@@ -244,6 +246,7 @@ def _connected(links: Iterable[Link]) -> list[Route]:
     return [
         Route(item.network, device=link.name, source=item.address, protocol="kernel")
         for link in links
+        if "UP" in link.flags
         for item in link.addresses
         if item.prefix < item.address.max_prefixlen  # of a host address only the local table knows
     ]

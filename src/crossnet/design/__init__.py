@@ -5,8 +5,8 @@ Pure: nothing here asks a host or changes one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from crossnet.design.applied import as_applied
 from crossnet.design.asking import lookups
@@ -140,7 +140,7 @@ def design(spec: Spec, facts: Mapping[str, Facts], *, moves: bool = True) -> Des
 
     impacts += lacking_for_probes(passages, facts)
     foreseen = foresee(passages, then(passages, facts, wanted))
-    impacts += foreseen.impacts
+    impacts = [*_as_foreseen(impacts, foreseen.impacts), *foreseen.impacts]
     for name in facts:
         live = tuple(dict.fromkeys(wanted[name]))
         crossings = [crossing for crossing in spec.crossings if _touches(crossing, name)]
@@ -162,6 +162,17 @@ def design(spec: Spec, facts: Mapping[str, Facts], *, moves: bool = True) -> Des
         impacts=tuple(dict.fromkeys(impacts)),
         stopped=foreseen.stopped,
     )
+
+
+def _as_foreseen(impacts: Iterable[Impact], foreseen: Iterable[Impact]) -> Iterator[Impact]:
+    """What is said of the source that destinations get to see, where rules of others have a say in it."""
+    codes = ("not-tracked", "others-translate")
+    others = {f"crossing {name}" for each in foreseen if each.code in codes for name in each.crossings}
+    for each in impacts:
+        if each.code == "changes-source-identity" and each.where in others:
+            yield replace(each, text=f"{each.text}, where rules of others do not decide that")
+        else:
+            yield each
 
 
 def then(

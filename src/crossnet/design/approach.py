@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from crossnet.design.kernel import said, sample, towards
 from crossnet.design.longer import keeps_its_network
 from crossnet.design.passage import Client
-from crossnet.design.question import Question, Refused, addresses_of, devices_of
+from crossnet.design.question import Question, Refused, addresses_of, devices_of, each_of
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
 from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.routes import matching
-from crossnet.values import Address, Network, contains, family_of, host_network, overlap, show_network
+from crossnet.values import Address, Family, Network, contains, family_of, host_network, overlap, show_network
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,9 @@ def approaches(q: Question) -> list[Approach]:
     if given is not None and q.gateway.link(given) is None:
         raise Refused(q.no_such_interface("ingress", given))
     _check_clients_networks(q)
-    found = [approach for entry in q.crossing.clients for approach in _approach(q, entry)]
+    found = [
+        approach for own in each_of(q.crossing.clients, lambda entry: _approach(q, entry)) for approach in own
+    ]
     if not found:
         raise Refused(q.refusal("no-client-in-family", f"no client has an {q.family.label} address"))
     return found
@@ -194,6 +196,24 @@ def _not_on_link(q: Question, name: str) -> Refusal:
     else:
         where = f" on {q.crossing.ingress}" if q.crossing.ingress else ""
         message = f"{q.gateway.host} has no {q.family.label} address{where} that is on-link for {name}"
+    alone = [
+        (link, own, hop)
+        for link in client.links
+        for own in link.of(q.family)
+        if own.prefix == own.address.max_prefixlen
+        for gate in q.gateway.links
+        for hop in gate.of(q.family)
+        if contains(hop.network, own.address) and wanted in (None, hop.address)
+    ]
+    if alone:
+        link, own, hop = alone[0]
+        add = "ip -6 route add" if q.family is Family.V6 else "ip route add"
+        return q.refusal(
+            "next-hop-not-on-link",
+            f"{message}: {name}'s {own.address}/{own.prefix} is an address without a network, and no route says that "
+            f"{hop.address} is on its link",
+            f"Give it the network, or a route: `{add} {hop.address} dev {link.name}` on {name}.",
+        )
     return q.refusal(
         "next-hop-not-on-link",
         message,

@@ -9,6 +9,7 @@ from crossnet.design.passage import Client
 from crossnet.design.policy import Flow, Rules, knows_nearer
 from crossnet.design.question import Question, Refused, addresses_of, devices_of
 from crossnet.errors import Refusal
+from crossnet.facts.links import Link
 from crossnet.facts.routes import Hop, Route, inside, matching
 from crossnet.spec import Translate
 from crossnet.values import Address, Network, contains, family_of, overlap, show_network
@@ -42,17 +43,27 @@ def route(q: Question, rules: Rules, network: Network, clients: Sequence[Client]
             return found[0]
     if not found or not devices_of(found):
         raise Refused(_no_route(q, network, found))
-    devices = devices_of([*found, *smaller])
-    if len(devices) > 1:
+    devices = devices_of(found)
+    apart = [each for each in smaller if not devices_of([each]) <= devices]
+    if len(devices) > 1 or apart:
+        ways = [
+            f"egress: {device}  ({_first_by(device, found).with_table})"
+            for device in (sorted(devices) if len(devices) > 1 else ())
+        ]
+        parts = [
+            f"{show_network(each.destination)} leaves by {', '.join(sorted(devices_of([each])))}  ({each.with_table})"
+            for each in apart
+        ]
+        todo = ["Say which one: `egress: INTERFACE`."] if ways else []
+        if parts:
+            first = show_network(apart[0].destination)
+            todo.append(f"Leave the smaller part out, `except: {first}`, and give it a crossing of its own.")
         raise Refused(
             q.refusal(
                 "ambiguous-egress",
                 f"{q.gateway.host} reaches {show_network(network)} through more than one interface",
-                "Say which one: `egress: INTERFACE`.",
-                (
-                    f"egress: {device}  ({_first_by(device, (*found, *smaller)).with_table})"
-                    for device in sorted(devices)
-                ),
+                " ".join(todo),
+                (*ways, *parts),
             )
         )
     return found[0]
@@ -98,6 +109,12 @@ def _no_route(q: Question, network: Network, found: Sequence[Route], *, by_kerne
             f"({untold[0].unknown})",
             f"Install iproute2 on {q.gateway.host}, or give it a route to {show_network(network)} with one next hop.",
         )
+    if down := down_towards(q, network):
+        return q.refusal(
+            "no-route",
+            f"{q.gateway.host} itself has no route to {show_network(network)}: {_is_down(down, q)}",
+            _set_up(q, down),
+        )
     through = f" through {q.crossing.egress}" if q.crossing.egress else ""
     who = " its kernel, asked with `ip route get`, takes" if by_kernel else ""
     seen = f":{who} {found[0]}" if found else ""
@@ -108,11 +125,33 @@ def _no_route(q: Question, network: Network, found: Sequence[Route], *, by_kerne
     )
 
 
+def down_towards(q: Question, network: Network) -> Link | None:
+    """An interface of the gateway that stands in a destination's network and is down: its routes are gone with it."""
+    for link in q.gateway.links:
+        if not link.up and any(overlap(item.network, network) for item in link.of(q.family)):
+            return link
+    return None
+
+
+def _is_down(link: Link, q: Question) -> str:
+    own = ", ".join(f"{item.address}/{item.prefix}" for item in link.of(q.family))
+    return f"its {link.name}, with {own}, is down"
+
+
+def _set_up(q: Question, link: Link) -> str:
+    return (
+        f"Set it up: `ip link set {link.name} up` on {q.gateway.host}; where it has no carrier, look at the cable or "
+        "at the port."
+    )
+
+
 def _first_by(device: str, routes: Iterable[Route]) -> Route:
     return next(route for route in routes if device in devices_of([route]))
 
 
-def one_egress(q: Question, routes: Sequence[Route], ingress: str) -> str:
+def one_egress(
+    q: Question, rules: Rules, routes: Sequence[Route], clients: Sequence[Client], ingress: str
+) -> str:
     """The one interface by which the gateway leaves to every destination."""
     if q.crossing.egress is not None and all(q.crossing.egress in devices_of([route]) for route in routes):
         return q.crossing.egress  # a route of several next hops may leave by others too
@@ -131,16 +170,40 @@ def one_egress(q: Question, routes: Sequence[Route], ingress: str) -> str:
         )
     egress = devices[0]
     if egress == ingress:
-        raise Refused(
-            q.refusal(
-                "same-interface",
-                f"{q.gateway.host} reaches the destination through {egress}, on which the clients arrive: "
-                "it does not stand in both networks",
-                f"Choose another gateway; if it is meant, write `egress: {egress}`.",
-                (str(route) for route in routes),
-            )
-        )
+        raise Refused(_same_interface(q, rules, routes, clients, ingress))
     return egress
+
+
+def _same_interface(
+    q: Question, rules: Rules, routes: Sequence[Route], clients: Sequence[Client], ingress: str
+) -> Refusal:
+    """Why packets would leave where they came in: an interface that is down, a policy rule, or that is how it is."""
+    flows = zip(q.to, routes, strict=True)
+    by = [rules.leading(Flow(clients[0].network, network, ingress), route) for network, route in flows]
+    ways = [
+        f"{route.with_table} (rule {rule})" if rule is not None else str(route)
+        for route, rule in zip(routes, by, strict=True)
+    ]
+    meant = f"if it is meant, write `egress: {ingress}`."
+    arrive = f"{q.gateway.host} reaches the destination through {ingress}, on which the clients arrive"
+    down = next((link for network in q.to if (link := down_towards(q, network)) is not None), None)
+    if down is not None:
+        return q.refusal(
+            "same-interface", f"{arrive}: {_is_down(down, q)}", f"{_set_up(q, down)[:-1]}; {meant}", ways
+        )
+    if any(by):
+        return q.refusal(
+            "same-interface",
+            f"{arrive}: a policy rule leads there",
+            f"Let that rule leave out the crossing's packets, or take it away; {meant}",
+            ways,
+        )
+    return q.refusal(
+        "same-interface",
+        f"{arrive}: it does not stand in both networks",
+        f"Choose another gateway; {meant}",
+        ways,
+    )
 
 
 def sources(q: Question, egress: str, routes: Sequence[Route]) -> tuple[tuple[Network, Address], ...]:

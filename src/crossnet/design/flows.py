@@ -260,9 +260,10 @@ class FlowChange:
 
     `crossing` is by which they pass, nothing where the gateway forwards them for everybody; `clients` and `to` are then
     empty where it is anybody, and anything. `seen_as` is whom the destinations see, nothing where it is the client
-    itself. Of flows that stay, `was` is under which name and `seen_before` as whom they passed until now. `exact` is
-    whether it is all flows of these clients, destinations and this traffic; `certain` whether facts alone tell.
-    Between two ports of a bridge, `ingress` and `egress` are the bridge.
+    itself; `by_others` whether rules of others decide that for some of them. Of flows that stay, `was` is under which
+    name and `seen_before` as whom they passed until now. `exact` is whether it is all flows of these clients,
+    destinations and this traffic; `certain` whether facts alone tell. Between two ports of a bridge, `ingress` and
+    `egress` are the bridge.
     """
 
     effect: Effect
@@ -277,5 +278,6 @@ class FlowChange:
     seen_as: tuple[str, ...] = ()
     was: str = ""
     seen_before: tuple[str, ...] = ()
+    by_others: bool = False
     exact: bool = True
     certain: bool = True

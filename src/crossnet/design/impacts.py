@@ -16,7 +16,7 @@ from crossnet.facts.sysctls import answers_for_others, overriding
 from crossnet.netfilter import Engine
 from crossnet.persistence.unit import SYSCTL_FILE
 from crossnet.spec import Translate
-from crossnet.values import Family, contains, family_of, overlap, show_network
+from crossnet.values import Address, Family, contains, family_of, overlap, show_network
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,7 @@ def passage_impacts(passage: Passage) -> Iterator[Impact]:
 
 def client_impacts(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[Impact]:
     """Parts of a destination that a client already reaches otherwise, and goes on to."""
+    yield from _elsewhere(passage, facts)
     for client in passage.clients:
         routes = facts[client.host].routes if client.host else ()
         for network in passage.destinations:
@@ -71,6 +72,35 @@ def client_impacts(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[Imp
                         client.host or "",
                         f"goes on to reach {show_network(route.destination)} another way: {route}",
                     )
+
+
+def _elsewhere(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[Impact]:
+    """A next hop that the gateway does not have: another host has it, or nobody."""
+    for hop in dict.fromkeys(client.next_hop for client in passage.clients):
+        if facts[passage.gateway].owner_of(hop) is not None:
+            continue
+        others = [name for name, one in facts.items() if one.owner_of(hop) is not None]
+        silent = [
+            client.host
+            for client in passage.clients
+            if client.host and client.next_hop == hop and _is_silent(facts[client.host], hop)
+        ]
+        whose = (
+            f"it is an address of {others[0]}"
+            if others
+            else "an address that moves, as VRRP has them, may be meant"
+        )
+        lost = f", and nobody answered when {silent[0]} last asked for it" if silent and not others else ""
+        yield Impact(
+            "next-hop-elsewhere",
+            f"crossing {passage.crossing.name}",
+            f"the next hop {hop} is no address of {passage.gateway}: {whose}{lost}. Until {passage.gateway} has it the "
+            "clients' packets do not come there",
+        )
+
+
+def _is_silent(facts: Facts, address: Address) -> bool:
+    return any(each.address == address and each.state == "FAILED" for each in facts.neighbours)
 
 
 def kernel_impacts(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[Impact]:
@@ -119,6 +149,7 @@ def gateway_impacts(
             f"already forwarded {family.label} before crossnet: others' traffic stays as it is",
         )
     for passage in passages:
+        yield from _instead(facts, passage)
         yield from _passing_sources(facts, passage)
         yield from _arp_elsewhere(facts, passage)
     live = [engine for engine in Engine if facts.firewall.holds_rules(engine)]
@@ -147,6 +178,20 @@ def gateway_impacts(
             f"{setting.file} sets {setting.name} = {setting.value}, read after {SYSCTL_FILE}; "
             "crossnet's unit sets it again at boot, `sysctl --system` by hand would not",
         )
+
+
+def _instead(facts: Facts, passage: Passage) -> Iterator[Impact]:
+    """An interface that stands in a destination's network, and is down: its routes went with it."""
+    for link in facts.links:
+        own = [item for item in link.of(passage.family) if not link.up and link.name != passage.egress]
+        for item in own:
+            if any(overlap(item.network, network) for network in passage.destinations):
+                yield Impact(
+                    "leaves-elsewhere",
+                    facts.host,
+                    f"packets of the crossing leave it by {passage.egress}, as its {link.name}, with "
+                    f"{item.address}/{item.prefix}, is down",
+                )
 
 
 def _passing_sources(facts: Facts, passage: Passage) -> Iterator[Impact]:

@@ -111,7 +111,8 @@ def told_of(blocker: Blocker) -> str:
         came = f", for what comes in by {blocker.interface}" if blocker.interface else ""
         words = f"its route {blocker.text}{came}"
     elif blocker.place is None:
-        words = f"{blocker.hook} {blocker.interface}".strip() + f": {blocker.text}"
+        at = f"{blocker.hook} {blocker.interface}".strip()
+        words = blocker.text if blocker.text.startswith(f"{at} ") else f"{at}: {blocker.text}"
     elif blocker.code == "filter-policy-drop":
         words = f"{_chain(blocker.place)}: policy {'drop' if blocker.place.tool is Tool.NFT else 'DROP'}"
     else:

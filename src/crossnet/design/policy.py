@@ -89,6 +89,14 @@ class Rules:
             return matching(routes, flow.destination)
         return tuple(route for route in self._taken(flow) if contains(route.destination, flow.destination))
 
+    def leading(self, flow: Flow, route: Route) -> PolicyRule | None:
+        """The rule, none of every host's, by which packets come to a route; None where there is none."""
+        for led in self._led(flow, self._rules) if self else ():
+            rule = led.way.rule
+            if led.way.route == route and rule is not None and not rule.is_usual:
+                return rule
+        return None
+
     def possible(self, flow: Flow) -> tuple[Route, ...]:
         """Every route that some of the packets take, by whatever rule."""
         if not self:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
 from crossnet.facts.routes import Route
 from crossnet.spec import Crossing
 from crossnet.values import Family, Network, family_of
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Refused(Exception):
@@ -18,6 +22,20 @@ class Refused(Exception):
     def __init__(self, *refusals: Refusal) -> None:
         self.refusals = refusals
         super().__init__(*refusals)
+
+
+def each_of(items: Iterable[T], work: Callable[[T], U]) -> list[U]:
+    """What comes of each; Refused with the refusals of all of which nothing does, so that they are told at once."""
+    found: list[U] = []
+    refusals: list[Refusal] = []
+    for item in items:
+        try:
+            found.append(work(item))
+        except Refused as refused:
+            refusals += refused.refusals
+    if refusals:
+        raise Refused(*dict.fromkeys(refusals))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

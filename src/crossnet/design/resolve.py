@@ -7,13 +7,14 @@ the spec that decides, never guessed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
-from crossnet.design.approach import approaches, one_ingress
+from crossnet.design.approach import approaches, one_ingress, shared_networks
 from crossnet.design.departure import needs_clamp, one_egress, route, sources
 from crossnet.design.kernel import forwarded
 from crossnet.design.passage import Client, Passage
 from crossnet.design.policy import Flow, Rules
-from crossnet.design.question import Question, Refused, devices_of
+from crossnet.design.question import Question, Refused, devices_of, each_of
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
 from crossnet.facts.routes import beyond_routers, matching
@@ -44,8 +45,8 @@ def _passage(q: Question) -> Passage:
     rules = Rules(q.gateway, (*(client.network for client in clients), *q.to))
     if astray := [refusal for client in clients for refusal in _way_back(q, rules, client, ingress)]:
         raise Refused(*astray)
-    routes = [route(q, rules, network, clients, ingress) for network in q.to]
-    egress = one_egress(q, routes, ingress)
+    routes = each_of(q.to, lambda network: route(q, rules, network, clients, ingress))
+    egress = one_egress(q, rules, routes, clients, ingress)
     used = {(q.gateway.host, ingress), (q.gateway.host, egress)}
     used |= {(client.host, client.interface) for client in clients if client.host and client.interface}
     if unusable := [_unusable(q, host, name) for host, name in sorted(used) if not _is_usable(name)]:
@@ -92,11 +93,19 @@ def _way_back(q: Question, rules: Rules, client: Client, ingress: str) -> Iterat
         "no-route-to-client",
         f"the way back from {q.gateway.host} to the client {show_network(network)} is {found[0]}{by}{who}, "
         f"not {ingress}: no reply would come back to it by the crossing{dropped}",
-        f"Give {q.gateway.host} a route to {show_network(network)} through {ingress}, "
-        f"or write `ingress: {min(devices)}`."
+        f"Give {q.gateway.host} a route to {show_network(network)} through {ingress}{_by_another(q, client, devices)}."
         if devices
         else f"Remove that route, or take {show_network(network)} out of `from`.",
     )
+
+
+def _by_another(q: Question, client: Client, devices: Iterable[str]) -> str:
+    """That the clients may be let in there instead, where they can come there at all."""
+    open_ = replace(q, crossing=replace(q.crossing, ingress=None))
+    for device in sorted(devices):
+        if client.host is None or any(way.ingress == device for way in shared_networks(open_, client.host)):
+            return f", or write `ingress: {device}`"
+    return ""
 
 
 def _is_usable(name: str) -> bool:

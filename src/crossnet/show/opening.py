@@ -69,7 +69,9 @@ def _crossing(opening: Sequence[FlowChange], change: FlowChange) -> str:
 
 def _seen(change: FlowChange) -> Iterator[str]:
     if change.seen_as:
-        yield f"seen there as {joined(change.seen_as)}"
+        yield f"seen there as {joined(change.seen_as)}" + (
+            " where rules of others do not decide that" if change.by_others else ""
+        )
 
 
 def _stays(change: FlowChange) -> Iterator[str]:
@@ -159,6 +161,7 @@ def opening_data(changes: Iterable[FlowChange]) -> list[dict[str, Any]]:
             "to": list(change.to),
             "traffic": change.traffic,
             "seen_as": list(change.seen_as),
+            "seen_as_by_others": change.by_others,
             "before": (
                 {"crossing": change.was or None, "seen_as": list(change.seen_before)}
                 if change.effect is Effect.STAYS

@@ -58,6 +58,7 @@ _HINDERS = (
         "other-interface-answers",
         "setting-overridden",
         "tool-missing",
+        "next-hop-elsewhere",
     ),
 )
 
