@@ -58,7 +58,7 @@ class Parting:
 def before(resource: Resource, facts: Facts) -> tuple[str, ...]:
     """What others have on a host that is of no use while this is off: what its record keeps of that time."""
     for family, name in FORWARDING.items():
-        if isinstance(resource, Sysctl) and resource.name == name:
+        if name in resource.values:
             return tuple(dict.fromkeys(_declared(facts, family)))
     return ()
 

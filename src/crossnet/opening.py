@@ -30,7 +30,7 @@ from crossnet.facts import Facts
 from crossnet.facts.routes import MAIN
 from crossnet.facts.sysctls import FORWARDING, interface_setting
 from crossnet.planning import HostPlan, Plan
-from crossnet.resources import Jump, Resource, RouteResource, RuleTable
+from crossnet.resources import Jump, Resource, RuleTable
 from crossnet.values import Address, Family, Network, host_network, show_network
 
 # So many interfaces of a gateway are looked at one by one where it begins or ends to forward for everybody.
@@ -147,10 +147,8 @@ def _unrouted(
 ) -> Iterator[tuple[Family, Span, Span]]:
     """The addresses of clients, and where they have no route to through a gateway, of all that the plan changes."""
     for host in plan.hosts:
-        ways = [(change.have, change.want) for change in host.changes if change.resource.kind == "route"]
-        concerned = {
-            side.route.destination for way in ways for side in way if isinstance(side, RouteResource)
-        }
+        sides = (side for change in host.changes for side in (change.have, change.want) if side is not None)
+        concerned = {route.destination for side in sides for route in side.routes}
         leading = [
             route.destination
             for route in facts[host.host].routes

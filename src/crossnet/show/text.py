@@ -111,7 +111,9 @@ _TITLES = {_TOUCHING: (TOUCHES, ""), _LOST: ("", "red")}
 def _rest(plan: Plan, verbose: bool) -> dict[str, list[Impact]]:
     """What there is to know beside what opens and closes, by the titles under which it stands."""
     parts: dict[str, list[Impact]] = {_TOUCHING: [], _LOST: [], _KNOW: [], _STAYING: []}
-    by_rules = verbose or any(change.resource.kind in ("table", "jump") for _, change in plan.changes)
+    by_rules = verbose or any(
+        change.resource.decides(family) for _, change in plan.changes for family in Family
+    )
     for impact in plan.impacts:
         title = _KNOW
         if impact.code == "touches-management-path":
