@@ -29,6 +29,7 @@ LEVELS = (
     {"dependents"},
     {"planning"},
     {"opening", "moved"},
+    {"drift"},
     {"verification"},
     {"transaction"},
     {"exposure"},

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from crossnet.dependents import fenced
 from crossnet.design import Passage
+from crossnet.design.today import today
+from crossnet.drift import Drift, Pending, drifted, not_applied, pending
 from crossnet.errors import CrossnetError, PlanRefused
 from crossnet.exposure import Exposure, exposures
 from crossnet.facts import Facts
 from crossnet.facts.question import mapping, text
 from crossnet.planning import Plan
 from crossnet.record import VERIFIED, read_record
+from crossnet.resources import Resource
 from crossnet.spec import Crossing, Spec
-from crossnet.transaction.journal import unfinished
-from crossnet.verification import DRIFT
+from crossnet.transaction.journal import Journal, unfinished
 from crossnet.verification.counters import Counters, read_counters
 
 
 class State(StrEnum):
-    """`down`: not applied, or nothing of it is left; `drifted`: applied, and a host differs since.
+    """`down`: not applied; `drifted`: a host is not any more as it was applied, whatever the spec says by now.
 
+    `pending`: the hosts are as they were applied, and the spec asks for something else by now.
     `degraded`: as applied, but something it stands on is not well, or a flow was seen not to get through the gateway.
     `unproved`: as applied, and no answer has come back through it yet, or not to the last probe.
     `unknown`: one of its hosts cannot be reached, or what it shares with such a crossing cannot be compared.
@@ -33,6 +36,7 @@ class State(StrEnum):
 
     UP = "up"
     UNPROVED = "unproved"
+    PENDING = "pending"
     DEGRADED = "degraded"
     DRIFTED = "drifted"
     DOWN = "down"
@@ -83,14 +87,16 @@ def refused_status(
             if refusal.where in (f"crossing {crossing.name}", *hosts)
         ]
         others = ["not judged: there is no plan for another crossing of this spec"]
+        differs = [] if lost else [line for name in hosts for line in _drift_of(facts[name])]
         state = State.DEGRADED if not lost and _is_applied(crossing.name, gateway) else State.DOWN
+        state = State.DRIFTED if differs and state is State.DEGRADED else state
         verified = last_verified(gateway).get(crossing.name, {})
         exposed = _exposures(spec, gateway)
         found.append(
             CrossingStatus(
                 crossing.name,
                 State.UNRECORDED if lost else state,
-                (*map(str, exposed), *(lost or own or others)),
+                (*map(str, exposed), *(lost or [*differs, *(own or others)])),
                 (),
                 verified.get("time"),
                 verified.get("result"),
@@ -98,6 +104,12 @@ def refused_status(
             )
         )
     return tuple(found)
+
+
+def _drift_of(facts: Facts) -> Iterator[str]:
+    """What differs from what was applied there; an open transaction explains it."""
+    if not unfinished(facts):
+        yield from (line for each in drifted(facts, read_record(facts)) for line in each.lines)
 
 
 def reached(spec: Spec, lost: Collection[str]) -> Spec:
@@ -160,7 +172,8 @@ def _status(
     lost = [reason for host in hosts for reason in _lost(facts[host])]
     applied = _is_applied(name, facts[gateway])
     shared = {host: one.name for host in hosts for one in beside if _touches(one, host)}
-    differing, open_ = _compared(passages, plan, facts, shared)
+    compared = _compared(passages, plan, facts, shared)
+    differing = [*compared.drift, *compared.means]
     unwell = [
         f"{refusal.message}: {'; '.join(refusal.candidates)}"
         for refusal in plan.stopped
@@ -174,17 +187,19 @@ def _status(
     unwell += dict.fromkeys(reason for passage in passages for reason in _unwell(passage, facts))
     verified = last_verified(facts[gateway]).get(name, {})
     proved, why = _proof(verified)
-    failed = [why] if proved is State.DEGRADED else []
+    unwell += [why] if proved is State.DEGRADED else []
     if lost:
-        state, reasons = State.UNRECORDED, [*lost, *differing, *unwell]
+        state, reasons = State.UNRECORDED, [*lost, *differing, *compared.pending, *unwell]
     elif not applied:
         state, reasons = State.DOWN, ["not applied", *unwell]
     elif differing:
-        state, reasons = State.DRIFTED, [*differing, *unwell]
-    elif open_:
-        state, reasons = State.UNKNOWN, [*open_, *unwell, *failed]
-    elif unwell or failed:
-        state, reasons = State.DEGRADED, [*unwell, *failed]
+        state, reasons = State.DRIFTED, [*differing, *compared.pending, *unwell]
+    elif compared.unsaid:
+        state, reasons = State.UNKNOWN, [*compared.unsaid, *compared.pending, *unwell]
+    elif compared.pending:
+        state, reasons = State.PENDING, [*compared.pending, *unwell]
+    elif unwell:
+        state, reasons = State.DEGRADED, [*unwell]
     else:
         state, reasons = proved, [why] if why else []
     counters = tuple(
@@ -239,36 +254,77 @@ def _lost(facts: Facts) -> Iterator[str]:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """What differs from what was applied, what it means, what the spec asks for besides, and what nobody can say."""
+
+    drift: tuple[str, ...]
+    means: tuple[str, ...]
+    pending: tuple[str, ...]
+    unsaid: tuple[str, ...]
+
+
 def _compared(
     passages: Collection[Passage], plan: Plan, facts: Mapping[str, Facts], shared: Mapping[str, str]
-) -> tuple[list[str], list[str]]:
-    """What a new plan would change for this crossing, the drift since it was applied, and what nobody can say.
+) -> _Compared:
+    """The hosts of a crossing against their records, and the plan against the records.
 
     On a host that is `shared` with a crossing that the plan leaves out, what the plan does not want may be that
-    one's, and what is made of all crossings together is compared with what was applied, where that is recorded.
+    one's, and what is made of all crossings together no plan can tell.
     """
-    differing, unsaid = dict[str, None](), dict[str, None]()
-    for passage in passages:
-        hosts = {passage.gateway, *(client.host for client in passage.clients)}
-        for host, change in plan.changes:
-            one = change.resource
-            if host not in hosts or not one.serves(
-                passage.family, passage.destinations, on_gateway=host == passage.gateway
-            ):
+    hosts = {passage.gateway for passage in passages}
+    hosts |= {client.host for passage in passages for client in passage.clients if client.host}
+
+    def concerns(host: str, resource: Resource) -> bool:
+        """What serves none of the crossings there, such as a route to where one led before, is told of all."""
+        return _serves(passages, host, resource) or not _serves(plan.passages, host, resource)
+
+    drift, asked, unsaid = list[Drift](), list[Pending](), list[str]()
+    for one in plan.hosts:
+        host = one.host
+        if host not in hosts or unfinished(facts[host]):
+            continue  # what differs there, the open transaction explains
+        drift += (each for each in drifted(facts[host], one.before) if concerns(host, each.applied))
+        for each in pending(one):
+            if not concerns(host, each.resource):
                 continue
-            differs = f"{host}: {DRIFT[change.action]} {one.kind} {change.description}"
-            if host not in shared or (change.have is None and change.want is not None):
-                differing[differs] = None
-            elif one.is_of_all_crossings and change.want is not None:
-                owned, now = read_record(facts[host]).find(one), one.current(facts[host])
-                if owned is None or now is None or not owned.applied.satisfied_by(now):
-                    which = f"{one.kind} {one.key}"
-                    unsaid[
+            if host not in shared:
+                (drift if isinstance(each, Drift) else asked).append(each)  # type: ignore[arg-type]
+            elif each.resource.is_of_all_crossings:
+                if isinstance(each, Drift):
+                    which = f"{each.resource.kind} {each.resource.key}"
+                    unsaid.append(
                         f"{host}: {which} cannot be compared: crossing {shared[host]} has a part in it"
-                    ] = None
-            elif any(one.kind == want.kind and one.key == want.key for want in plan.wanted[host]):
-                differing[differs] = None
-    return list(differing), list(unsaid)
+                    )
+            elif isinstance(each, Pending) and each.change.want is not None:
+                asked.append(each)
+    return _Compared(
+        tuple(dict.fromkeys(line for each in drift for line in each.lines)),
+        # Where something else is asked for by now, the passages are not those that were applied.
+        () if asked else tuple(_meaning(drift, passages, facts)),
+        tuple(not_applied(asked)),
+        tuple(dict.fromkeys(unsaid)),
+    )
+
+
+def _meaning(
+    drift: Collection[Drift], passages: Iterable[Passage], facts: Mapping[str, Facts]
+) -> Iterator[str]:
+    if not drift:
+        return
+    if all(each.applied.is_persistent for each in drift):
+        yield "it works as it was applied until the next boot, which may not bring it back so"
+        return
+    passes = (words for passage in passages for words in today(passage, facts))
+    yield from (f"so {words}" for words in dict.fromkeys(passes))
+
+
+def _serves(passages: Iterable[Passage], host: str, resource: Resource) -> bool:
+    return any(
+        resource.serves(passage.family, passage.destinations, on_gateway=host == passage.gateway)
+        for passage in passages
+        if host == passage.gateway or any(client.host == host for client in passage.clients)
+    )
 
 
 def _unwell(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[str]:
@@ -285,9 +341,20 @@ def _unwell(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[str]:
     for host in {passage.gateway, *(client.host for client in passage.clients if client.host)}:
         left = unfinished(facts[host])
         if left:
-            state = "was not finished" if left.is_abandoned else "is under way"
-            whose = f" of {left.who}" if left.who else ""
-            yield f"{host}: transaction {left.transaction}{whose} {state}"
+            yield f"{host}: {_open(left)}"
+
+
+def _open(left: Journal) -> str:
+    """A transaction that is open, and how long its window is for whoever has the last word."""
+    transaction = f"transaction {left.transaction}" + (f" of {left.who}" if left.who else "")
+    if left.is_abandoned:
+        return f"{transaction} was not finished"
+    if left.is_whole and not left.unreadable:
+        return (
+            f"{transaction} is made and not confirmed: it waits {left.left} s for "
+            f"`crossnet confirm {left.transaction}`, then the host puts it back"
+        )
+    return f"{transaction} is under way"
 
 
 def _proof(verified: Mapping[str, str]) -> tuple[State, str]:

@@ -90,7 +90,7 @@ class Record:
 
     def same_as(self, other: Record) -> bool:
         """Whether both would be written alike, as far as both tell it: 0.1.0 kept no rules of a table."""
-        untold = {owned.identity for owned in self.owned if _is_untold(owned.applied)}
+        untold = {owned.identity for owned in self.owned if is_untold(owned.applied)}
         return self.to_json() == other._without_rules_of(untold).to_json()
 
     def _without_rules_of(self, tables: Collection[tuple[str, str]]) -> Record:
@@ -123,7 +123,8 @@ class Record:
         return seal(document, indent=1)
 
 
-def _is_untold(resource: Resource) -> bool:
+def is_untold(resource: Resource) -> bool:
+    """Whether a record keeps only which one it is, as 0.1.0 did of rules."""
     return isinstance(resource, RuleTable) and not resource.is_known
 
 

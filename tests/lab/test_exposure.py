@@ -100,7 +100,7 @@ def test_it_is_told_to_people_and_to_programs(lab_up: Callable[..., Lab]) -> Non
     b.check("gateway", "ip address flush dev eth1")
     refused = status(spec)
     assert refused.exposures == found.exposures
-    assert refused.state is State.DEGRADED
+    assert refused.state is State.DRIFTED
 
 
 def test_no_alarm_where_no_fence_was_asked_for(lab_up: Callable[..., Lab]) -> None:

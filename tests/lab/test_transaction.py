@@ -129,7 +129,7 @@ def test_what_cannot_be_written_for_the_next_boot_is_told_and_written_later(
     assert no_lock(bench)
     drifted = desk.run("status")
     assert drifted.code == 3
-    assert "gateway: misses file /etc/crossnet/start" in drifted.out
+    assert "gateway: file /etc/crossnet/start" in drifted.out
 
     bench.check("gateway", "umount /etc/crossnet")
     assert desk.run("apply", "--yes").code == 0

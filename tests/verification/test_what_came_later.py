@@ -146,7 +146,7 @@ def test_rules_stay_in_the_engine_that_has_them_when_the_reason_for_it_is_gone()
     assert make_plan(spec(), after).is_empty
     assert status(after).state is State.UP
     assert not make_plan(spec(", firewall: nftables"), after).is_empty
-    assert status(after, ", firewall: nftables").state is State.DRIFTED
+    assert status(after, ", firewall: nftables").state is State.PENDING
 
 
 def test_a_plan_without_changes_tells_what_stops_packets_all_the_same() -> None:

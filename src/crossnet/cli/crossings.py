@@ -254,7 +254,7 @@ def verify(speech: Speech, crossing: str | None) -> int:
 @click.command(short_help="Show how each crossing stands.")
 @speaking()
 def status(speech: Speech) -> int:
-    """Show how each crossing stands: up, unproved, degraded, drifted, down, unrecorded or unknown."""
+    """Show how each crossing stands: up, unproved, pending, degraded, drifted or down, and why."""
     from crossnet import api
     from crossnet.health import State
     from crossnet.show import json, text

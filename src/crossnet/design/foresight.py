@@ -119,7 +119,7 @@ def foresee(passages: Sequence[Passage], facts: Mapping[str, Facts]) -> Foreseen
     for passage in passages:
         over_gateway: list[_End] = []
         alone: list[_End] = []
-        for asked, names in _questions(passage, facts):
+        for asked, names in questions(passage, facts):
             walked = Walked(asked, {name: facts[name] for name in names})
             answer = reached(walked)
             whole = passage.gateway in names
@@ -339,7 +339,7 @@ def _unheard(passage: Passage, walked: Walked) -> Iterator[tuple[Tell, str, str]
             yield may_stop_arp, name, line
 
 
-def _questions(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[tuple[Asked, tuple[str, ...]]]:
+def questions(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[tuple[Asked, tuple[str, ...]]]:
     """What clients send, and which hosts it is walked over."""
     from crossnet.reach.asked import Asked
 

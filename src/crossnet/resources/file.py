@@ -98,6 +98,18 @@ class File(Resource):
     def satisfied_by(self, have: Self) -> bool:
         return (self.data, self.mode, self.target) == (have.data, have.mode, have.target)
 
+    def differences(self, now: Self | None) -> tuple[str, ...]:
+        if now is None:
+            return (f"file {self.path} was removed",)
+        if now.target is not None or self.target is not None:
+            return (f"file {self.path} is {_shown(now)}, was applied as {_shown(self)}",)
+        found = []
+        if now.data != self.data:
+            found.append(f"file {self.path} was edited: it says something else than was applied")
+        if now.mode != self.mode:
+            found.append(f"file {self.path} has mode {now.mode:04o}, was applied with {self.mode:04o}")
+        return tuple(found)
+
     def look(self) -> tuple[Look, ...]:
         return (PurePosixPath(self.path),)
 

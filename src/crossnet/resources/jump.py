@@ -92,6 +92,17 @@ class Jump(Resource):
     def opens(self, family: Family) -> bool:
         return family is self.family
 
+    def differences(self, now: Self | None) -> tuple[str, ...]:
+        jump = f"jump {type(self).describe(self, None)}"
+        if now is None:
+            return (f"{jump} was removed",)
+        found = (
+            [] if now.first else [f"{jump} stands behind rules that decide before it, was applied at the top"]
+        )
+        if now.times != self.times:
+            found.append(f"{jump} stands there {now.times} times, was applied once")
+        return tuple(found)
+
     def look(self) -> tuple[Look, ...]:
         return (Command((self.command, "-w", *check_jump(self.chain))),)
 

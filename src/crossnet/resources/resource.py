@@ -284,6 +284,16 @@ class Resource(ABC):
         """Whether what is there already does what this one would."""
         return self == have
 
+    def differences(self, now: Self | None) -> tuple[str, ...]:
+        """How the host differs from this, as it was applied, in words with a direction; None is absence."""
+        if now is None:
+            return (f"{self.kind} {type(self).describe(self, None)} was removed",)
+        return (f"{self.kind} {type(self).describe(now, self)}",)
+
+    def without(self, facts: Facts) -> tuple[str, ...]:
+        """What of the host it is made for is there no more: it stands, and does not do what it was to do."""
+        return ()
+
     def knowing(self, before: Resource | None, facts: Facts) -> Self:
         """The same with what its undo has to know of the host; `before` is it as crossnet applied it last."""
         return self

@@ -128,6 +128,15 @@ class Service(Resource):
     def satisfied_by(self, have: Self) -> bool:
         return (self.unit, self.wanted_by) == (have.unit, have.wanted_by) and (have.runs or not self.stays)
 
+    def differences(self, now: Self | None) -> tuple[str, ...]:
+        if now is None:
+            return (f"service {self.unit} is not enabled any more",)
+        missing = [wants for wants in self.wanted_by if wants not in now.wanted_by]
+        found = [f"service {self.unit} is not enabled with {', '.join(missing)} any more"] if missing else []
+        if self.stays and not now.runs:
+            found.append(f"service {self.unit} does not run")
+        return tuple(found)
+
     def look(self) -> tuple[Look, ...]:
         return tuple(map(PurePosixPath, self.links))
 

@@ -68,6 +68,11 @@ class Sysctl(Resource):
         """The kernel drops them when forwarding begins (ip-sysctl, accept_ra)."""
         return family is Family.V6 and (is_forwarding(self.name, family) or self.name.endswith(".accept_ra"))
 
+    def differences(self, now: Self | None) -> tuple[str, ...]:
+        if now is None:
+            return (f"{self.name} is not there any more: its interface has gone",)
+        return (f"{self.name} is {now.value}, was applied as {self.value}",)
+
     @property
     def values(self) -> Mapping[str, str]:
         return {self.name: self.value}

@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 
 from crossnet.facts import Facts
 from crossnet.facts.question import mapping, number, text, text_or, texts
-from crossnet.netfilter import TABLE_FAMILY, Accept, Drop, Engine, Table
+from crossnet.netfilter import TABLE_FAMILY, Accept, Drop, Engine, Interface, Snat, Table
 from crossnet.netfilter.flows import ending
 from crossnet.netfilter.foreign import Tool
 from crossnet.netfilter.ipset import set_name
@@ -30,6 +30,7 @@ from crossnet.netfilter.iptables_own import PLACES
 from crossnet.netfilter.nft import remove_table, write_table
 from crossnet.netfilter.nft import rule_text as nft_text
 from crossnet.netfilter.own import TABLE
+from crossnet.netfilter.own_difference import differences
 from crossnet.resources.encoding import decode_fields, encode_fields
 from crossnet.resources.resource import Command, Encoded, Locate, Look, Resource, Step, Test
 from crossnet.values import Family, Network
@@ -205,6 +206,30 @@ class RuleTable(Resource):
             tables = firewall.of(self.engine, self.family)
             found = own_table(tables, firewall.ipsets, TABLE_FAMILY[self.family])
         return replace(self, table=found, is_known=True) if found else None
+
+    def differences(self, now: Self | None) -> tuple[str, ...]:
+        table = f"table {type(self).describe(self, None)}"
+        if now is None:
+            return (f"{table} was removed, with all of its rules",)
+        family = TABLE_FAMILY[self.family]
+        text = iptables_text if self.engine.is_iptables else partial(nft_text, family)
+        return tuple(f"{table}: {words}" for words in differences(self.table, now.table, text))
+
+    def without(self, facts: Facts) -> tuple[str, ...]:
+        table = f"table {type(self).describe(self, None)}"
+        rules = [rule for chain in self.table.chains for rule in chain.rules]
+        names = {match.name: None for rule in rules for match in rule.matches if isinstance(match, Interface)}
+        sources = {
+            **{rule.verdict.address: None for rule in rules if isinstance(rule.verdict, Snat)},
+            **{address: None for each in self.table.maps for _, address in each.entries},
+        }
+        gone = [name for name in names if facts.link(name) is None]
+        own = {item.address for link in facts.links for item in (*link.addresses, *link.narrow)}
+        lost = sorted((each for each in sources if each not in own), key=int)
+        return (
+            *(f"{table} is for {name}, and there is no interface of that name any more" for name in gone),
+            *(f"{table} gives the source {each}, which is no address of the host any more" for each in lost),
+        )
 
     def knowing(self, before: Resource | None, facts: Facts) -> Self:
         if not self.engine.is_iptables:

@@ -32,6 +32,7 @@ _COLOURS = {"create": "green", "change": "yellow", "remove": "red"}
 _STATES = {
     State.UP: "green",
     State.UNPROVED: "yellow",
+    State.PENDING: "yellow",
     State.DEGRADED: "yellow",
     State.DRIFTED: "yellow",
     State.DOWN: "red",

@@ -14,6 +14,7 @@ from dataclasses import replace
 from itertools import chain
 
 from crossnet.design import Client, Obstacle, Passage, obstacles, then
+from crossnet.drift import Pending, drifted, not_applied, pending
 from crossnet.events import Event, Kind
 from crossnet.facts import Facts, Lookup
 from crossnet.planning import Plan, Restoring
@@ -38,7 +39,6 @@ from crossnet.verification.verdict import (
 )
 
 __all__ = [
-    "DRIFT",
     "Half",
     "HowFar",
     "Result",
@@ -48,9 +48,6 @@ __all__ = [
     "read_back",
     "verify",
 ]
-
-# What a host is found to have wrong, by what a plan would do about it.
-DRIFT = {"create": "misses", "change": "differs in", "remove": "has a left-over"}
 
 # A gateway answers for all its clients: this many are asked to send at the same time.
 AT_ONCE = 16
@@ -69,21 +66,38 @@ ON_ITS_WAY = 1.0  # seconds
 
 def read_back(plan: Plan, facts: Mapping[str, Facts], *, live_only: bool) -> tuple[str, ...]:
     """Everything that the hosts, read again, have not as the plan wants it; empty when all is well."""
-    wrong = []
+    wrong: list[str] = []
     for host, resources in plan.wanted.items():
         for wanted in resources:
             have = wanted.current(facts[host])
-            if have is None or not wanted.satisfied_by(have):
-                wrong.append((host, Change(have, wanted)))
+            if live_only and wanted.is_persistent:
+                continue
+            if have is None:
+                change = Change(None, wanted)
+                wrong.append(f"{host}: {wanted.kind} {change.description} is not there")
+            elif not wanted.satisfied_by(have):
+                wrong += (f"{host}: {words}" for words in wanted.differences(have))
     for host, change in plan.changes:
         have = change.resource.ours(facts[host])
         if isinstance(change, Restoring) and have != change.want:
-            wrong.append((host, Change(have, change.want)))
-    return tuple(
-        f"{host}: {DRIFT[change.action]} {change.resource.kind} {change.description}"
-        for host, change in wrong
-        if not (live_only and change.resource.is_persistent)
-    )
+            left = Change(have, change.want)
+            if not (live_only and left.resource.is_persistent):
+                wrong.append(f"{host}: is not as it was before: {left.resource.kind} {left.description}")
+    return tuple(wrong)
+
+
+def compared(plan: Plan, facts: Mapping[str, Facts]) -> tuple[str, ...]:
+    """What the hosts have not as it was applied, and what the plan asks for besides; nothing when all is well."""
+    found = dict[str, None]()
+    asked: list[Pending] = []
+    for one in plan.hosts:
+        found |= dict.fromkeys(line for each in drifted(facts[one.host], one.before) for line in each.lines)
+        for each in pending(one):
+            if isinstance(each, Pending):
+                asked.append(each)
+            else:
+                found |= dict.fromkeys(each.lines)
+    return (*found, *not_applied(asked))
 
 
 async def verify(
@@ -113,7 +127,8 @@ async def verify(
             for one in choice.one_by_one():
                 (alone,) = await _send([one], plan, site)
                 verdicts += _judge(one, alone, plan, facts)
-    return Verification(tuple(verdicts), read_back(plan, facts, live_only=live_only))
+    differences = read_back(plan, facts, live_only=True) if live_only else compared(plan, facts)
+    return Verification(tuple(verdicts), differences)
 
 
 def _judge(choice: Choice, found: Round, plan: Plan, facts: Mapping[str, Facts]) -> list[Verdict]:

@@ -1,0 +1,96 @@
+"""Two questions, kept apart: *drift* is a host against its record, *pending* is a plan against the record.
+
+What somebody changed on a host since it was applied is drift, whatever the spec says by now. What the spec says by
+now and nobody has applied is pending, however well the host is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from crossnet.facts import Facts
+from crossnet.planning import HostPlan
+from crossnet.record import Record, is_untold
+from crossnet.resources import Change, Resource
+
+_VERBS = {"create": "add", "change": "change", "remove": "remove"}
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One thing of crossnet's on a host that is not as it was applied; `words` say in which direction."""
+
+    host: str
+    applied: Resource
+    words: tuple[str, ...]
+
+    @property
+    def resource(self) -> Resource:
+        return self.applied
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        return tuple(f"{self.host}: {words}" for words in self.words)
+
+
+def drifted(facts: Facts, record: Record) -> Iterator[Drift]:
+    """What a host has not any more, or otherwise, of what its record says was applied there.
+
+    Of a table of which a record of 0.1.0 keeps no rules nothing is said: see `pending`.
+    """
+    for owned in record.owned:
+        applied = owned.applied.knowing(owned.applied, facts)
+        if is_untold(applied):
+            continue
+        now = applied.current(facts)
+        words = () if now is not None and applied.satisfied_by(now) else applied.differences(now)
+        if words := (*words, *applied.without(facts)):
+            yield Drift(facts.host, applied, words)
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What a plan would change on a host that is as it was applied, or never had it."""
+
+    host: str
+    change: Change
+
+    @property
+    def resource(self) -> Resource:
+        return self.change.resource
+
+    def __str__(self) -> str:
+        change = self.change
+        return f"{self.host}: not applied yet: {_VERBS[change.action]} {change.resource.kind} {change.description}"
+
+
+def pending(host: HostPlan) -> Iterator[Pending | Drift]:
+    """What the plan asks for and the record does not have, or otherwise.
+
+    Where the record does not tell what was applied (0.1.0 kept no rules of a table), what differs from the plan counts
+    as drift.
+    """
+    for change in host.changes:
+        owned = host.before.find(change.resource)
+        if owned is not None and change.want is not None and is_untold(owned.applied):
+            yield Drift(host.host, change.want, change.want.differences(change.have))
+        elif owned is None or change.want is None or owned.applied != change.want:
+            yield Pending(host.host, change)
+
+
+def not_applied(found: Iterable[Pending]) -> Iterator[str]:
+    """A line each, and one of a host for all that is written for the next boot beside it."""
+    later = dict[str, list[Pending]]()
+    live = set[str]()
+    for each in found:
+        if each.resource.is_persistent:
+            later.setdefault(each.host, []).append(each)
+        else:
+            live.add(each.host)
+            yield str(each)
+    for host, some in later.items():
+        if host in live and len(some) > 1:
+            yield f"{host}: not applied yet: {len(some)} files and units for the next boot"
+        else:
+            yield from map(str, some)

@@ -1,0 +1,111 @@
+"""What has become of crossnet's own table since it was applied, in words with a direction."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+
+from crossnet.netfilter import Accept, Chain, Drop, Rule, Table
+
+_SHOWN = 2
+
+
+def differences(applied: Table, now: Table, text: Callable[[Rule], str]) -> Iterator[str]:
+    """What was taken out, then what was put in; `text` is a rule in its tool's words."""
+    lost, more, moved = Counter[Rule](), Counter[Rule](), False
+    for name in dict.fromkeys((*_names(applied.chains), *_names(now.chains))):
+        had, has = _rules(applied, name), _rules(now, name)
+        lost += Counter(had) - Counter(has)
+        more += Counter(has) - Counter(had)
+        moved = moved or (Counter(had) == Counter(has) and had != has)
+        yield from _entered(applied.chain(name), now.chain(name))
+    yield from _taken_out(lost)
+    for what, had_members, has_members in (
+        ("set", _sets(applied), _sets(now)),
+        ("map", _maps(applied), _maps(now)),
+    ):
+        for name in dict.fromkeys((*had_members, *has_members)):
+            yield from _members(what, name, had_members.get(name), has_members.get(name))
+    if more:
+        yield f"somebody put in {_some(more.elements(), text, 'rule')}"
+    if moved:
+        yield "its rules stand in another order"
+
+
+def _taken_out(lost: Counter[Rule]) -> Iterator[str]:
+    """A fence and the crossings by their names; of the rest only how much it is."""
+    others = 0
+    admitted, translated = Counter[str](), Counter[str]()
+    for rule, times in lost.items():
+        if isinstance(rule.verdict, Drop):
+            yield "its fence was removed"
+        elif not rule.comment:
+            others += times
+        elif isinstance(rule.verdict, Accept):
+            admitted[rule.comment] += times
+        else:
+            translated[rule.comment] += times
+    for name in dict.fromkeys((*admitted, *translated)):
+        if admitted[name]:
+            yield f"{_removed(admitted[name])} by which crossing {name} is admitted"
+        if translated[name]:
+            yield f"{_removed(translated[name])} by which crossing {name} is translated"
+    if others:
+        yield f"{_removed(others)} for packets of open flows"
+
+
+def _removed(times: int) -> str:
+    return "a rule was removed" if times == 1 else f"{times} rules were removed"
+
+
+def _entered(had: Chain | None, has: Chain | None) -> Iterator[str]:
+    if had is None and has is not None:
+        yield f"somebody put in the chain {has.name}"
+    elif had is not None and has is None:
+        yield f"the chain {had.name} was removed"
+    elif had is not None and has is not None and had.hook != has.hook:
+        yield f"the chain {had.name} is entered elsewhere, or with another policy"
+
+
+def _members(what: str, name: str, had: dict[str, None] | None, has: dict[str, None] | None) -> Iterator[str]:
+    if has is None:
+        yield f"the {what} {name} was removed"
+    elif had is None:
+        yield f"somebody put in the {what} {name}"
+    else:
+        if lost := [member for member in had if member not in has]:
+            yield f"{_some(lost, str, 'network')} {_was(lost)} taken out of the {what} {name}"
+        if more := [member for member in has if member not in had]:
+            yield f"{_some(more, str, 'network')} {_was(more)} put into the {what} {name}"
+
+
+def _was(some: list[str]) -> str:
+    return "was" if len(some) == 1 else "were"
+
+
+def _some(items: Iterable[object], text: Callable[..., str], what: str) -> str:
+    held = list(items)
+    first = ", ".join(text(item) for item in held[:_SHOWN])
+    if len(held) <= _SHOWN:
+        return f"the {what} {first}" if what == "rule" and len(held) == 1 else first
+    return f"{first} and {len(held) - _SHOWN} more"
+
+
+def _names(chains: Iterable[Chain]) -> Iterator[str]:
+    return (chain.name for chain in chains)
+
+
+def _rules(table: Table, name: str) -> tuple[Rule, ...]:
+    chain = table.chain(name)
+    return chain.rules if chain else ()
+
+
+def _sets(table: Table) -> dict[str, dict[str, None]]:
+    return {each.name: dict.fromkeys(sorted(map(str, each.members))) for each in table.sets}
+
+
+def _maps(table: Table) -> dict[str, dict[str, None]]:
+    return {
+        each.name: dict.fromkeys(sorted(f"{network} → {address}" for network, address in each.entries))
+        for each in table.maps
+    }

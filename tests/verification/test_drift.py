@@ -1,0 +1,261 @@
+"""Drift is a host against its record, pending a plan against the record; both say what, in which direction, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from crossnet.api import plan
+from crossnet.facts import Facts, FileState
+from crossnet.health import CrossingStatus, State, crossing_status
+from crossnet.netfilter import Drop, Engine, Rule, Table
+from crossnet.netfilter.own_walked import with_own
+from crossnet.planning import make_plan
+from crossnet.record import APPLIED, VERIFIED, Owned, Record, read_record
+from crossnet.resources import RuleTable
+from crossnet.specfile import parse
+from crossnet.values import address
+from crossnet.verification import compared
+from design.factsheet import SEED, facts_from, with_files
+from planning.fakehost import carry_out, facts_of, hosts_of
+
+SEED_HOSTS = f"{SEED}\n  tools ip sysctl nft iptables iptables-nft conntrack awk systemctl"
+ROUTE = "route 10.0.44.0/24 via 10.0.43.101 dev eth0"
+TABLE = "gateway: table crossnet"
+OPEN = (
+    "gateway is open for everybody: its fence for IPv4 is gone, and it forwards what comes in by eth1, eth0. "
+    "`crossnet apply` brings the fence back; `sysctl -w net.ipv4.ip_forward=0` on gateway closes it at once"
+)
+NOT_ADMITTED = "so what app sends ends on gateway: crossnet's own rules there do not admit it any more"
+UNTRANSLATED = "so what app sends leaves gateway with its own source, and nobody there may know a way back"
+UNTIL_BOOT = "it works as it was applied until the next boot, which may not bring it back so"
+Hosts = dict[str, Facts]
+
+
+def asked(more: str = "", to: str = "10.0.44.0/24") -> str:
+    hosts = "crossnet: 1\nhosts: {app: {lab: app}, gateway: {lab: gateway}}\n"
+    return f"{hosts}crossings: {{business: {{from: app, via: gateway, to: {to}{more}}}}}"
+
+
+def applied() -> Hosts:
+    hosts = hosts_of(facts_from(SEED_HOSTS))
+    carry_out(plan(parse(asked(), "crossnet.yaml"), facts_of(hosts)), hosts)
+    found = facts_of(hosts)
+    proved = b'{"business": {"time": "2026-11-28T12:00:00+00:00", "result": "reachable", "end": "proved"}}'
+    found["gateway"] = with_files(found["gateway"], {VERIFIED: FileState(proved, 0o600, "0:0")})
+    # A host tells crossnet's own rules among everybody's.
+    return rules(lambda table: table)(found)
+
+
+def status(facts: Hosts, text: str = "") -> CrossingStatus:
+    made = make_plan(parse(text or asked(), "crossnet.yaml"), facts, moves=False)
+    (found,) = crossing_status(made, facts)
+    # verify tells the same in the same words, but for what it means
+    told = compared(made, facts)
+    assert [reason for reason in found.reasons if reason in told] == list(told)
+    return found
+
+
+def on(host: str, change: Callable[[Facts], Facts]) -> Callable[[Hosts], Hosts]:
+    return lambda hosts: {**hosts, host: change(hosts[host])}
+
+
+def rules(change: Callable[[Table], Table | None]) -> Callable[[Hosts], Hosts]:
+    """Somebody's hand in crossnet's table."""
+
+    def changed(facts: Facts) -> Facts:
+        tables = tuple(table for each in facts.firewall.nft if (table := change(each)) is not None)
+        walked = with_own(facts.firewall.foreign, [(Engine.NFTABLES, table) for table in tables])
+        return replace(facts, firewall=replace(facts.firewall, nft=tables, foreign=walked))
+
+    return on("gateway", changed)
+
+
+def chain(name: str, change: Callable[[tuple[Rule, ...]], tuple[Rule, ...]]) -> Callable[[Hosts], Hosts]:
+    return rules(
+        lambda table: replace(
+            table,
+            chains=tuple(
+                replace(each, rules=change(each.rules)) if each.name == name else each
+                for each in table.chains
+            ),
+        )
+    )
+
+
+def file(path: str, mode: int | None) -> Callable[[Hosts], Hosts]:
+    def changed(facts: Facts) -> Facts:
+        state = facts.file(path)
+        assert state is not None
+        left = {name: each for name, each in facts.files.items() if name != path}
+        return replace(facts, files=left if mode is None else {**left, path: replace(state, mode=mode)})
+
+    return on("gateway", changed)
+
+
+def renamed(facts: Facts) -> Facts:
+    return replace(
+        facts,
+        links=tuple(
+            replace(
+                link,
+                addresses=tuple(replace(item, address=address("10.0.44.70")) for item in link.addresses),
+            )
+            if link.name == "eth0"
+            else link
+            for link in facts.links
+        ),
+    )
+
+
+def _switched(facts: Facts) -> Iterator[str]:
+    """What the kernel sets with net.ipv4.ip_forward."""
+    return (name for name in facts.sysctls if name.startswith("net.ipv4.") and "forward" in name)
+
+
+DRIFTS: dict[str, tuple[Callable[[Hosts], Hosts], list[str]]] = {
+    "the route is gone": (
+        on("app", lambda facts: replace(facts, routes=tuple(r for r in facts.routes if r.protocol != "143"))),
+        [f"app: {ROUTE} was removed", "so what app sends for 10.0.44.0/24 does not go to gateway"],
+    ),
+    "the route goes elsewhere": (
+        on(
+            "app",
+            lambda facts: replace(
+                facts,
+                routes=tuple(
+                    replace(r, via=address("10.0.43.7")) if r.protocol == "143" else r for r in facts.routes
+                ),
+            ),
+        ),
+        [
+            f"app: route 10.0.44.0/24 via 10.0.43.7 dev eth0, was applied as {ROUTE.removeprefix('route ')}",
+            "so what app sends for 10.0.44.0/24 does not go to gateway",
+        ],
+    ),
+    "forwarding is off": (
+        on(
+            "gateway",
+            lambda facts: replace(facts, sysctls={**facts.sysctls, **dict.fromkeys(_switched(facts), "0")}),
+        ),
+        [
+            "gateway: net.ipv4.ip_forward is 0, was applied as 1",
+            "so what app sends ends on gateway: forward eth1: net.ipv4.ip_forward = 0 (ip-forward-disabled)",
+        ],
+    ),
+    "the table is gone": (
+        rules(lambda table: None),
+        [OPEN, f"{TABLE} was removed, with all of its rules", UNTRANSLATED],
+    ),
+    "the table is flushed": (
+        rules(lambda table: replace(table, chains=tuple(replace(one, rules=()) for one in table.chains))),
+        [
+            OPEN,
+            f"{TABLE}: its fence was removed",
+            f"{TABLE}: a rule was removed by which crossing business is admitted",
+            f"{TABLE}: a rule was removed by which crossing business is translated",
+            f"{TABLE}: 2 rules were removed for packets of open flows",
+            UNTRANSLATED,
+        ],
+    ),
+    "nobody is admitted": (
+        chain("forward", lambda old: tuple(rule for rule in old if rule.comment != "business")),
+        [f"{TABLE}: a rule was removed by which crossing business is admitted", NOT_ADMITTED],
+    ),
+    "the fence is gone": (
+        chain("forward", lambda old: old[:-1]),
+        [OPEN, f"{TABLE}: its fence was removed"],
+    ),
+    "nothing is translated": (
+        chain("postrouting", lambda old: ()),
+        [f"{TABLE}: a rule was removed by which crossing business is translated", UNTRANSLATED],
+    ),
+    "a rule was put in": (
+        chain("forward", lambda old: (Rule((), Drop(), "mine"), *old)),
+        [f"{TABLE}: somebody put in the rule drop", NOT_ADMITTED],
+    ),
+    "the order is another": (
+        chain("forward", lambda old: tuple(reversed(old))),
+        [f"{TABLE}: its rules stand in another order", NOT_ADMITTED],
+    ),
+    "a set was emptied": (
+        rules(
+            lambda table: replace(
+                table,
+                sets=tuple(
+                    replace(each, members=frozenset()) if each.name == "to-business" else each
+                    for each in table.sets
+                ),
+            )
+        ),
+        [f"{TABLE}: 10.0.44.0/24 was taken out of the set to-business", NOT_ADMITTED],
+    ),
+    "a file has another mode": (
+        file("/etc/crossnet/start", 0o600),
+        ["gateway: file /etc/crossnet/start has mode 0600, was applied with 0755", UNTIL_BOOT],
+    ),
+    "a file is gone": (
+        file("/etc/crossnet/start", None),
+        ["gateway: file /etc/crossnet/start was removed", UNTIL_BOOT],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DRIFTS)
+def test_what_somebody_changed_is_told_with_its_direction_and_what_it_means(name: str) -> None:
+    change, reasons = DRIFTS[name]
+    found = status(change(applied()))
+    assert (found.state, list(found.reasons)) == (State.DRIFTED, reasons)
+
+
+def test_nothing_differs_from_what_was_just_applied() -> None:
+    found = status(applied())
+    assert (found.state, found.reasons) == (State.UP, ())
+
+
+@pytest.mark.parametrize("edit", [asked(", allow: tcp/443"), asked(to="[10.0.44.0/24, 10.0.45.0/24]")])
+def test_what_the_spec_asks_for_since_is_pending_and_no_drift(edit: str) -> None:
+    found = status(applied(), edit)
+    assert found.state is State.PENDING
+    assert "gateway: not applied yet: change table crossnet: 1 crossing, fence on" in found.reasons
+    assert "gateway: not applied yet: 3 files and units for the next boot" in found.reasons
+    assert all("not applied yet" in reason for reason in found.reasons)
+
+
+def test_a_drift_is_told_though_the_spec_asks_for_something_else_since() -> None:
+    change, _ = DRIFTS["forwarding is off"]
+    found = status(change(applied()), asked(", allow: tcp/443"))
+    assert found.state is State.DRIFTED
+    assert found.reasons[0] == "gateway: net.ipv4.ip_forward is 0, was applied as 1"
+    assert "gateway: not applied yet: change table crossnet: 1 crossing, fence on" in found.reasons
+
+
+def test_an_address_that_the_rules_give_and_nobody_has_any_more_is_drift() -> None:
+    found = status(on("gateway", renamed)(applied()))
+    assert found.state is State.DRIFTED
+    assert (
+        found.reasons[0] == f"{TABLE} gives the source 10.0.44.63, which is no address of the host any more"
+    )
+
+
+def test_rules_that_an_older_record_does_not_tell_are_compared_with_the_plan() -> None:
+    """0.1.0 kept only which table it is."""
+    facts = applied()
+    kept = read_record(facts["gateway"])
+    owned = tuple(
+        Owned(one.original, replace(one.applied, is_known=False, table=Table("ip", "crossnet", ())))
+        if isinstance(one.applied, RuleTable)
+        else one
+        for one in kept.owned
+    )
+    state = facts["gateway"].file(APPLIED)
+    assert state is not None
+    older = replace(state, data=Record(kept.crossings, owned).to_json())
+    facts = {**facts, "gateway": with_files(facts["gateway"], {APPLIED: older})}
+    assert status(facts).state is State.UP
+    assert make_plan(parse(asked(), "crossnet.yaml"), facts).touched == ()
+    change, reasons = DRIFTS["nobody is admitted"]
+    found = status(change(facts))
+    assert (found.state, list(found.reasons)) == (State.DRIFTED, reasons)
