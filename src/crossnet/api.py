@@ -44,8 +44,10 @@ from crossnet.transaction.guard import Guard
 from crossnet.transaction.history import Past, read_history
 from crossnet.transaction.journal import CONFIRM, Journal
 from crossnet.transaction.uninterrupted import told, uninterrupted
+from crossnet.values import Probe
 from crossnet.verification import Result, Verdict, Verification, not_judged, read_back
 from crossnet.verification import verify as check
+from crossnet.verification.carried import carrying
 
 UNDO = "undo"
 
@@ -191,8 +193,18 @@ def _refuted(verdicts: Sequence[Verdict]) -> NotAsPromised:
     return NotAsPromised(f"{what}:\n  {lines}", f"{todo}, then apply again")
 
 
-async def verify(spec: Spec, *, crossing: str | None = None, watch: Watcher = nobody) -> Verification:
+async def verify(
+    spec: Spec,
+    *,
+    crossing: str | None = None,
+    client: str | None = None,
+    probe: Probe | None = None,
+    watch: Watcher = nobody,
+) -> Verification:
     """Read back, send a new flow from each client, and look at it on the gateway.
+
+    With `client`, a host of the spec, or `probe` that flow is tried and no other; CrossnetError where no crossing
+    carries it. How it ended is not kept for the status then.
 
     Of a crossing with a host that cannot be reached the verdict is undetermined, and says why.
     """
@@ -202,21 +214,31 @@ async def verify(spec: Spec, *, crossing: str | None = None, watch: Watcher = no
         if found.errors and not rest.crossings:
             found.all()
         facts = {host.name: found.said[host.name] for host in rest.hosts}
-        verified = await _verify(rest, crossing, site.part(rest), facts)
-        gone = [
-            one.name for one in spec.crossings if one not in rest.crossings and crossing in (None, one.name)
-        ]
+        one_flow = client is not None or probe is not None
+        verified = await _verify(rest, crossing, site.part(rest), facts, client, probe)
+        left_out = [] if one_flow else [one.name for one in spec.crossings if one not in rest.crossings]
+        gone = [name for name in left_out if crossing in (None, name)]
         unknown = [not_judged(name, str(why)) for name in gone for why in unreached(spec, name, found.errors)]
         return replace(verified, verdicts=(*verified.verdicts, *unknown), unreached=tuple(found.errors))
 
 
-async def _verify(spec: Spec, crossing: str | None, site: Site, facts: Mapping[str, Facts]) -> Verification:
+async def _verify(
+    spec: Spec,
+    crossing: str | None,
+    site: Site,
+    facts: Mapping[str, Facts],
+    client: str | None,
+    probe: Probe | None,
+) -> Verification:
     _closed(facts)
     made = make_plan(spec, facts, moves=False)
     if crossing is not None:
         made = replace(made, passages=tuple(p for p in made.passages if p.crossing.name == crossing))
+    one_flow = client is not None or probe is not None
+    if one_flow:
+        made = replace(made, passages=carrying(made.passages, client, probe))
     found = await check(made, facts, site)
-    if all(read_record(facts[name]).owned for name in {p.gateway for p in made.passages}):
+    if not one_flow and all(read_record(facts[name]).owned for name in {p.gateway for p in made.passages}):
         await _remember(_verified(found, made, facts), site)
     records = [read_record(facts[host.host]) for host in made.hosts]
     if found.differences and not any(record.owned or record.lost for record in records):

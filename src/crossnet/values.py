@@ -232,6 +232,13 @@ class Traffic:
             raise ValueError(f"{rest!r} in {text!r} is not a port or a range of ports")
         return cls(protocol, Ports(int(first), int(last) if dash else int(first)))
 
+    def admits(self, probe: Probe) -> bool:
+        if self.protocol is not probe.protocol:
+            return False
+        if self.ports is None or probe.port is None:
+            return True
+        return self.ports.first <= probe.port <= self.ports.last
+
     def __str__(self) -> str:
         return f"{self.protocol}/{self.ports}" if self.ports else str(self.protocol)
 

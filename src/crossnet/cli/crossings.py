@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from crossnet.api import Applied, Guard
     from crossnet.planning import Plan
     from crossnet.spec import Spec
+    from crossnet.values import Probe
 
 
 def first_words() -> str:
@@ -232,9 +233,14 @@ def carry_out(speech: Speech, made: Plan, guard: Guard, *, yes: bool, command: s
 
 @click.command(short_help="Send a new flow and look at it on the gateway.")
 @click.argument("crossing", required=False)
+@click.option("--from", "client", metavar="CLIENT", help="Only from this host of the spec.")
+@click.option("--to", metavar="PROBE", help="This flow, such as tcp/10.0.44.10:443, and not the spec's.")
 @speaking()
-def verify(speech: Speech, crossing: str | None) -> int:
-    """Read back, send a new flow from each client, and look at it on the gateway."""
+def verify(speech: Speech, crossing: str | None, client: str | None, to: str | None) -> int:
+    """Read back, send a new flow from each client, and look at it on the gateway.
+
+    With --from and --to any flow of a crossing is tried.
+    """
     from crossnet import api
     from crossnet.show import json, text
     from crossnet.verification import Result
@@ -243,12 +249,24 @@ def verify(speech: Speech, crossing: str | None) -> int:
     names = [one.name for one in spec.crossings]
     if crossing is not None and crossing not in names:
         raise click.ClickException(f"{speech.file} has no crossing {crossing!r}; it has: {', '.join(names)}")
-    found = run(api.verify(spec, crossing=crossing, watch=speech.watch))
+    if client is not None and client not in (hosts := [host.name for host in spec.hosts]):
+        raise click.ClickException(f"{speech.file} has no host {client!r}; it has: {', '.join(hosts)}")
+    probe = _probe(to) if to is not None else None
+    found = run(api.verify(spec, crossing=crossing, client=client, probe=probe, watch=speech.watch))
     if speech.json:
         speech.say(json.document(json.verification_data(found)))
     else:
         speech.say(text.verification_text(found, paint=speech.paint))
     return 0 if found.result is Result.REACHABLE else 3
+
+
+def _probe(text: str) -> Probe:
+    from crossnet.values import Probe
+
+    try:
+        return Probe.from_text(text)
+    except ValueError as error:
+        raise click.UsageError(f"--to: {error}") from None
 
 
 @click.command(short_help="Show how each crossing stands.")

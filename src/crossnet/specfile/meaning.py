@@ -205,17 +205,9 @@ def _probes_can_pass(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_Rem
         for part in schema.excepted(crossing):
             if contains(part, target):
                 yield ("probe", index), f"{target} lies in {_show(part)}, which `to` excepts"
-        if allow is not None and not any(_permits(traffic, probe) for traffic in allow):
+        if allow is not None and not any(traffic.admits(probe) for traffic in allow):
             entries = listed([str(traffic) for traffic in allow])
             yield ("probe", index), f"{probe} is not permitted by `allow` ({entries})"
-
-
-def _permits(traffic: Traffic, probe: Probe) -> bool:
-    if traffic.protocol is not probe.protocol:
-        return False
-    if traffic.ports is None or probe.port is None:
-        return True
-    return traffic.ports.first <= probe.port <= traffic.ports.last
 
 
 def _any_stands_alone(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_Remark]:
