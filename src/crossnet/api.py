@@ -30,11 +30,12 @@ from crossnet.health import (
     unreached,
     without,
 )
+from crossnet.joining import joining, same_machines
 from crossnet.opening import told_opening
-from crossnet.planning import Plan, make_plan, make_undo_plan
-from crossnet.record import TRANSACTION, VERIFIED, read_record
-from crossnet.site import Site, reach
-from crossnet.spec import Spec
+from crossnet.planning import OWN_CROSSINGS, Plan, Undo, make_plan, make_undo_plan
+from crossnet.record import TRANSACTION, VERIFIED, Record, read_record
+from crossnet.site import Answers, Site, reach
+from crossnet.spec import USUAL_NAME, HostSpec, Spec
 from crossnet.transaction import ending, journal
 from crossnet.transaction.agent import Agent
 from crossnet.transaction.apply import Confirmed, NotAsPromised, Proof
@@ -92,6 +93,46 @@ async def observe(spec: Spec, *, watch: Watcher = nobody) -> dict[str, Facts]:
     """What every host of a spec says about itself; read only."""
     async with reach(spec, watch=watch, asking=partial(lookups, spec)) as site:
         return await site.observe()
+
+
+async def survey(
+    spec: Spec, *, every_spec: bool = False, forgotten: str = "", watch: Watcher = nobody
+) -> tuple[Spec, dict[str, Facts]]:
+    """The same, with the hosts that left the spec and keep something of it; the spec then has them too.
+
+    With `every_spec` also the hosts of all that stands on one of them; never the one that is `forgotten`.
+    """
+    facts = await observe(spec, watch=watch)
+    left_out = {forgotten}
+    while new := [host for host in joining(spec, facts, every_spec=every_spec) if host.name not in left_out]:
+        wider = replace(spec, hosts=(*spec.hosts, *new))
+        names = [host.name for host in new]
+        try:
+            facts = await observe(wider, watch=watch)
+        except CrossnetError as error:
+            raise CrossnetError(
+                f"{error}\n  {', '.join(names)} left spec {spec.name}, and something of it stands there. Where such a "
+                "host never comes back: `crossnet forget HOST`."
+            ) from error
+        left_out |= set(names)
+        known = same_machines(facts, names)
+        facts = {name: one for name, one in facts.items() if name not in known}
+        spec = replace(wider, hosts=tuple(host for host in wider.hosts if host.name not in known))
+    return spec, facts
+
+
+async def carried(hosts: Sequence[HostSpec], *, watch: Watcher = nobody) -> Answers[Record]:
+    """What hosts say that they carry, from themselves alone; why those do not that were not reached."""
+    spec = Spec(file="", source="", name=USUAL_NAME, hosts=tuple(hosts), crossings=(), is_whole=False)
+    async with reach(spec, watch=watch) as site:
+        found = await site.look(kernels=False)
+    said, errors = dict[str, Record](), dict(found.errors)
+    for name, facts in found.said.items():
+        try:
+            said[name] = read_record(facts)
+        except PlanRefused as refused:
+            errors[name] = refused
+    return Answers(said, errors)
 
 
 def plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
@@ -238,10 +279,11 @@ async def _verify(
     if one_flow:
         made = replace(made, passages=carrying(made.passages, client, probe))
     found = await check(made, facts, site)
-    if not one_flow and all(read_record(facts[name]).owned for name in {p.gateway for p in made.passages}):
+    records = {name: read_record(one) for name, one in facts.items()}
+    if not one_flow and all(records[one.gateway].standing(one.crossing.label) for one in made.passages):
         await _remember(_verified(found, made, facts), site)
-    records = [read_record(facts[host.host]) for host in made.hosts]
-    if found.differences and not any(record.owned or record.lost for record in records):
+    own = [record.standing(one.label) for record in records.values() for one in spec.crossings]
+    if found.differences and not any(own) and not any(record.lost for record in records.values()):
         lines = (f"{one.name}: not applied: `crossnet apply`" for one in spec.crossings)
         return replace(found, differences=tuple(lines))
     return found
@@ -259,12 +301,44 @@ class UndoPlan:
         return not self.plan.touched and not self.unfinished
 
 
-async def plan_undo(spec: Spec, *, watch: Watcher = nobody) -> UndoPlan:
+async def plan_undo(spec: Spec, what: Undo = OWN_CROSSINGS, *, watch: Watcher = nobody) -> UndoPlan:
     """What undo would do, by the hosts' own records and journals; Locked when somebody else is at work."""
-    facts = await observe(spec, watch=watch)
+    spec, facts = await survey(spec, every_spec=what.all, watch=watch)
     left = _unfinished(facts)
     _abandoned(left)
-    return UndoPlan(told_opening(make_undo_plan(spec, facts), facts), left)
+    if not left:
+        _is_there(spec, what, facts)
+    return UndoPlan(told_opening(make_undo_plan(spec, facts, what), facts), left)
+
+
+def _is_there(spec: Spec, what: Undo, facts: Mapping[str, Facts]) -> None:
+    """CrossnetError where a crossing, or a host, is named of which nothing stands."""
+    standing = [one for facts_of in facts.values() for one in read_record(facts_of).crossings]
+    if not what.all:
+        standing = [one for one in standing if one.spec in ("", spec.name)]
+    crossings = sorted({one.crossing for one in standing})
+    hosts = sorted(
+        {host for one in standing for host in (one.host, *(each.name for each in one.hosts))} - {""}
+    )
+    for asked, kind, there in ((what.crossing, "crossing", crossings), (what.host, "host", hosts)):
+        if asked is not None and standing and asked not in there:
+            raise CrossnetError(f"nothing stands of {kind} {asked}\n  There stands: {', '.join(there)}.")
+
+
+async def plan_forget(spec: Spec, host: str, *, watch: Watcher = nobody) -> UndoPlan:
+    """What would be taken back of a host that never comes back: on the others, nothing is asked of it.
+
+    A gateway takes its crossings with it, a client only its own part.
+    """
+    others = replace(spec, hosts=tuple(one for one in spec.hosts if one.name != host))
+    if not others.hosts:
+        raise CrossnetError(f"{host} is the only host of spec {spec.name}: there is no other to forget it on")
+    others, facts = await survey(others, forgotten=host, watch=watch)
+    left = _unfinished(facts)
+    _abandoned(left)
+    what = Undo(host=host)
+    _is_there(spec, what, facts)
+    return UndoPlan(told_opening(make_undo_plan(others, facts, what), facts), left)
 
 
 def _unfinished(facts: Mapping[str, Facts]) -> dict[str, Journal]:
@@ -279,15 +353,24 @@ def _abandoned(left: Mapping[str, Journal]) -> None:
 
 
 async def undo(
-    spec: Spec, *, guard: Guard = DEFAULT_GUARD, message: str = "", watch: Watcher = nobody
+    spec: Spec,
+    what: Undo = OWN_CROSSINGS,
+    *,
+    guard: Guard = DEFAULT_GUARD,
+    message: str = "",
+    watch: Watcher = nobody,
 ) -> Applied:
-    """Every host as it was before crossnet; an abandoned transaction is ended first. `message` as for `apply`."""
+    """Crossings taken back, with the last of them every host as it was before crossnet.
+
+    An abandoned transaction is ended first. The spec is that of the plan, with the hosts that left it. `message` as
+    for `apply`.
+    """
     journal.checked(message)
     async with reach(spec, watch=watch) as site:
-        return await _undo(spec, site, guard, message)
+        return await _undo(spec, what, site, guard, message)
 
 
-async def _undo(spec: Spec, site: Site, guard: Guard, message: str) -> Applied:
+async def _undo(spec: Spec, what: Undo, site: Site, guard: Guard, message: str) -> Applied:
     facts, _ = await _end_unreadable(await site.observe(), site)
     left = _unfinished(facts)
     _abandoned(left)
@@ -295,7 +378,7 @@ async def _undo(spec: Spec, site: Site, guard: Guard, message: str) -> Applied:
         for found in await ending.find(facts, site):
             await _end(found, site, UNDO)
         facts = await site.observe()
-    made = make_undo_plan(spec, facts)
+    made = make_undo_plan(spec, facts, what)
     if not made.touched:
         await _sweep(site)
         return Applied(made, None, None)
@@ -314,10 +397,10 @@ async def _undo(spec: Spec, site: Site, guard: Guard, message: str) -> Applied:
         made,
         site,
         what=UNDO,
-        crossings=list(dict.fromkeys(name for host in made.hosts for name in host.before.crossings)),
+        crossings=list(dict.fromkeys(one.crossing for host in made.hosts for one in host.ended)),
         message=message,
         guard=guard,
-        replan=lambda facts: make_undo_plan(spec, facts),
+        replan=lambda facts: make_undo_plan(spec, facts, what),
         prove=prove,
     )
     return Applied(made, confirmed, None)
@@ -530,13 +613,13 @@ def _verified(found: Verification, made: Plan, facts: Mapping[str, Facts]) -> di
     now = datetime.now(UTC).isoformat(timespec="seconds")
     by_gateway: dict[str, dict[str, dict[str, str]]] = {}
     for passage in made.passages:
-        name = passage.crossing.name
+        name, label = passage.crossing.name, passage.crossing.label
         if verdicts := [verdict for verdict in found.verdicts if verdict.crossing == name]:
             worst = max(verdicts, key=lambda one: (one.stopped, _WORSE.index(one.result)))
             entry = {"time": now, "result": str(worst.result), "end": _end_of(worst)}
             if worst.result is not Result.REACHABLE:
                 entry["why"] = worst.why
-            by_gateway.setdefault(passage.gateway, {})[name] = entry
+            by_gateway.setdefault(passage.gateway, {})[label] = entry
     return {
         gateway: (json.dumps({**last_verified(facts[gateway]), **entries}) + "\n").encode()
         for gateway, entries in by_gateway.items()
@@ -566,18 +649,22 @@ __all__ = [
     "Ended",
     "Guard",
     "Past",
+    "Undo",
     "UndoPlan",
     "apply",
+    "carried",
     "confirm",
     "history",
     "load",
     "observe",
     "plan",
+    "plan_forget",
     "plan_undo",
     "reach",
     "recover",
     "rollback",
     "status",
+    "survey",
     "undo",
     "verify",
 ]

@@ -38,7 +38,9 @@ def exposures(spec: Spec, facts: Facts, record: Record) -> Iterator[Exposure]:
     Where the record is lost, and the rules with it, nothing tells which crossings were applied: all may be.
     """
     own = [one for one in spec.crossings if one.via == facts.host]
-    crossings = [one for one in own if one.name in record.crossings or record.lost]
+    asked = [one for one in own if record.lost or record.standing(one.label)]
+    others = (each for one in record.crossings if one.spec != spec.name for each in one.carried[:1])
+    crossings = [*asked, *(each.crossing for each in others)] if asked else []
     if not crossings:
         return
     fence = gateway_settings(crossings).fence

@@ -88,9 +88,9 @@ def refused_status(
         ]
         others = ["not judged: there is no plan for another crossing of this spec"]
         differs = [] if lost else [line for name in hosts for line in _drift_of(facts[name])]
-        state = State.DEGRADED if not lost and _is_applied(crossing.name, gateway) else State.DOWN
+        state = State.DEGRADED if not lost and _is_applied(crossing, gateway) else State.DOWN
         state = State.DRIFTED if differs and state is State.DEGRADED else state
-        verified = last_verified(gateway).get(crossing.name, {})
+        verified = last_verified(gateway).get(crossing.label, {})
         exposed = _exposures(spec, gateway)
         found.append(
             CrossingStatus(
@@ -151,8 +151,8 @@ def unknown_status(
         tuple[Exposure, ...](),
     )
     if gateway is not None:
-        verified, exposed = last_verified(gateway).get(crossing.name, {}), _exposures(spec, gateway)
-        if not lost and not _is_applied(crossing.name, gateway):
+        verified, exposed = last_verified(gateway).get(crossing.label, {}), _exposures(spec, gateway)
+        if not lost and not _is_applied(crossing, gateway):
             state, lost = State.DOWN, ["not applied"]
     reasons = (*map(str, exposed), *lost, *unreached(spec, crossing.name, errors))
     return CrossingStatus(
@@ -167,10 +167,10 @@ def _status(
     facts: Mapping[str, Facts],
     beside: Collection[Crossing],
 ) -> CrossingStatus:
-    gateway = passages[0].gateway
+    gateway, label = passages[0].gateway, passages[0].crossing.label
     hosts = dict.fromkeys((gateway, *(c.host for p in passages for c in p.clients if c.host)))
     lost = [reason for host in hosts for reason in _lost(facts[host])]
-    applied = _is_applied(name, facts[gateway])
+    applied = _is_applied(passages[0].crossing, facts[gateway])
     shared = {host: one.name for host in hosts for one in beside if _touches(one, host)}
     compared = _compared(passages, plan, facts, shared)
     differing = [*compared.drift, *compared.means]
@@ -185,7 +185,7 @@ def _status(
             f"moves them to {better.engine}, before what drops there"
         )
     unwell += dict.fromkeys(reason for passage in passages for reason in _unwell(passage, facts))
-    verified = last_verified(facts[gateway]).get(name, {})
+    verified = last_verified(facts[gateway]).get(label, {})
     proved, why = _proof(verified)
     unwell += [why] if proved is State.DEGRADED else []
     if lost:
@@ -203,7 +203,7 @@ def _status(
     else:
         state, reasons = proved, [why] if why else []
     counters = tuple(
-        read_counters(table, name, facts[gateway])
+        read_counters(table, label, facts[gateway])
         for host, table in plan.tables
         if host == gateway and table.family in {passage.family for passage in passages}
     )
@@ -234,8 +234,8 @@ def _touches(crossing: Crossing, host: str) -> bool:
     return crossing.via == host or host in crossing.clients
 
 
-def _is_applied(crossing: str, gateway: Facts) -> bool:
-    return crossing in read_record(gateway).crossings
+def _is_applied(crossing: Crossing, gateway: Facts) -> bool:
+    return read_record(gateway).standing(crossing.label) is not None
 
 
 def _lost(facts: Facts) -> Iterator[str]:

@@ -23,6 +23,7 @@ from crossnet.persistence.unit import SYSCTL_FILE
 from crossnet.record import Owned, Record, read_record, shown
 from crossnet.resources import KINDS, Change, EndFlows, Phase, Resource, RuleTable
 from crossnet.spec import Spec
+from crossnet.standing import Stamp, Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,11 @@ class HostPlan:
     @property
     def changes_record(self) -> bool:
         return bool(self.before.lost) or not self.before.same_as(self.after)
+
+    @property
+    def ended(self) -> tuple[Standing, ...]:
+        """The crossings that stand there before and not after."""
+        return tuple(one for one in self.before.crossings if self.after.standing(one.label) is None)
 
     def touches_last(self, change: Change) -> bool:
         """Whether it waits for the others of its kind: only what stands for itself can go in any order."""
@@ -84,6 +90,15 @@ class Plan:
     @property
     def changes(self) -> tuple[tuple[str, Change], ...]:
         return tuple((host.host, change) for host in self.hosts for change in host.changes)
+
+    @property
+    def kept(self) -> tuple[Standing, ...]:
+        """What stands on these hosts and stays: crossings of other specs, and of its own where an undo leaves some."""
+        own = {passage.crossing.label for passage in self.passages}
+        found = {
+            one.label: one for host in self.hosts for one in host.after.crossings if one.label not in own
+        }
+        return tuple(found.values())
 
     @property
     def is_empty(self) -> bool:
@@ -161,6 +176,31 @@ def _is_reset(change: Change) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Undo:
+    """Which crossings an undo takes back: those of its spec, else one of them, those of one host, or all there are."""
+
+    crossing: str | None = None
+    host: str | None = None
+    all: bool = False
+
+    def leaves(self, standing: Standing, spec: Spec) -> Standing | None:
+        """What is left of a crossing; None where it is taken back."""
+        is_own = standing.spec in ("", spec.name) and (
+            spec.is_whole or any(one.name == standing.crossing for one in spec.crossings)
+        )
+        if not (self.all or is_own) or self.crossing not in (None, standing.crossing):
+            return standing
+        if self.host is None or self.host in (standing.gateway, ""):
+            return None
+        if self.host == standing.host:
+            return None
+        return standing.without_client(self.host)
+
+
+OWN_CROSSINGS = Undo()
+
+
+@dataclass(frozen=True, slots=True)
 class Restoring(Change):
     """A change that gives a resource back as it was before crossnet."""
 
@@ -172,15 +212,41 @@ def make_plan(spec: Spec, facts: Mapping[str, Facts], *, moves: bool = True) -> 
     what was applied leaves them where they are.
     """
     records = _records(facts)
-    wanted = design(spec, facts, moves=moves)
+    beside = {
+        name: tuple(each for each in one.crossings if is_beside(each, spec)) for name, one in records.items()
+    }
+    return _plan(spec, facts, records, design(spec, facts, beside, moves=moves))
+
+
+def is_beside(standing: Standing, spec: Spec) -> bool:
+    """Whether a crossing that stands on a host stays there when the spec is applied: it is none of its own.
+
+    What is known by its name alone cannot stay: rules are made of what crossings need.
+    """
+    if not standing.is_known:
+        return False
+    if standing.spec != spec.name:
+        return True
+    return not spec.is_whole and all(one.name != standing.crossing for one in spec.crossings)
+
+
+def _plan(
+    spec: Spec,
+    facts: Mapping[str, Facts],
+    records: Mapping[str, Record],
+    wanted: Design,
+    *,
+    is_undo: bool = False,
+) -> Plan:
     kept = {name: {(item.kind, item.key) for item in items} for name, items in wanted.wanted.items()}
     partings = {name: dependents.parting(one, records[name], kept[name]) for name, one in facts.items()}
-    hosts = [_host_plan(one, records[name], wanted, spec, partings[name]) for name, one in facts.items()]
+    hosts = [_host_plan(one, records[name], wanted, partings[name]) for name, one in facts.items()]
     unknown = (refusal for name in facts for refusal in _unknown(facts[name], records[name], kept[name]))
     if refusals := [*unknown, *_flawed(hosts)]:
         raise PlanRefused(refusals)
-    found = [impact for host in hosts for impact in _of_record(host, spec)]
+    found = [impact for host in hosts for impact in _of_record(host, spec, is_undo=is_undo)]
     found += [impact for host in hosts for impact in _older_flows(host, facts[host.host])]
+    found += [impact for host in hosts for impact in _staying(host, facts[host.host])]
     found += [impact for name in facts for impact in partings[name].impacts]
     found += [
         impact
@@ -204,31 +270,18 @@ def make_plan(spec: Spec, facts: Mapping[str, Facts], *, moves: bool = True) -> 
     return _with_management_path(made, facts)
 
 
-def make_undo_plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
-    """The plan that puts every host back to what it was before crossnet, from the hosts' own records."""
+def make_undo_plan(spec: Spec, facts: Mapping[str, Facts], what: Undo = OWN_CROSSINGS) -> Plan:
+    """The plan that takes crossings back, from the hosts' own records.
+
+    With its last crossing a host is as it was before crossnet.
+    """
     records = _records(facts)
-    partings = {name: dependents.parting(one, records[name], set()) for name, one in facts.items()}
-    hosts = [
-        HostPlan(name, _restore(one, records[name], set(), partings[name]), (), records[name], Record())
-        for name, one in facts.items()
-    ]
-    unknown = (refusal for name in facts for refusal in _unknown(facts[name], records[name], set()))
-    if refusals := [*unknown, *_flawed(hosts)]:
-        raise PlanRefused(refusals)
-    found = [impact for host in hosts for impact in _of_record(host, spec)]
-    found += [impact for host in hosts for impact in _older_flows(host, facts[host.host])]
-    found += [impact for host in hosts for impact in _staying(host, facts[host.host])]
-    found += [impact for name in facts for impact in partings[name].impacts]
-    found += [
-        impact
-        for host in hosts
-        if host.changes or host.changes_record
-        for impact in lacking_for_a_change(facts[host.host])
-    ]
-    found += [
-        impact for host in hosts for impact in saved_rules(facts[host.host], leaving=not host.after.owned)
-    ]
-    return _with_management_path(Plan(spec, (), tuple(hosts), tuple(found), {}, {}), facts)
+    beside = {
+        name: tuple(left for each in one.crossings if (left := what.leaves(each, spec)) and left.is_known)
+        for name, one in records.items()
+    }
+    nothing = design(replace(spec, crossings=()), facts, beside, moves=False)
+    return _plan(spec, facts, records, nothing, is_undo=True)
 
 
 def _same_machine(facts: Mapping[str, Facts]) -> Iterator[Refusal]:
@@ -296,16 +349,29 @@ def _unknown(facts: Facts, record: Record, keep: set[tuple[str, str]]) -> Iterat
             )
 
 
-def _of_record(host: HostPlan, spec: Spec) -> Iterator[Impact]:
+def _of_record(host: HostPlan, spec: Spec, *, is_undo: bool) -> Iterator[Impact]:
     """What the host's record says, or does not say any more, that whoever decides has to know."""
     before = host.before
     if before.rebuilt:
         yield Impact("unrecorded", host.host, _what_is_lost(host))
-    kept = {crossing.name for crossing in spec.crossings} | set(host.after.crossings)
-    for name in before.crossings:
-        if name not in kept:
-            text = f"ends crossing {name}: it is applied there, and this spec has no crossing of that name"
-            yield Impact("ends-crossing", host.host, text)
+    for one in host.ended:
+        asked = one.spec in ("", spec.name) and any(each.name == one.crossing for each in spec.crossings)
+        if not (is_undo and asked):
+            yield Impact("ends-crossing", host.host, _why_it_ends(one, spec))
+
+
+def _why_it_ends(standing: Standing, spec: Spec) -> str:
+    ends = f"ends crossing {standing.label}"
+    if standing.spec in ("", spec.name):
+        return f"{ends}: it is applied there, and this spec has no crossing of that name"
+    if standing.is_known:
+        return f"{ends}, of another spec: {_applied(standing.stamp)}"
+    return f"{ends}, of another spec: what it needs is not known. Apply spec {standing.spec} again afterwards"
+
+
+def _applied(stamp: Stamp) -> str:
+    said = f" ({stamp.message})" if stamp.message else ""
+    return f"applied by {stamp.who} at {stamp.when}{said}"
 
 
 def _what_is_lost(host: HostPlan) -> str:
@@ -358,13 +424,17 @@ def _gateways(spec: Spec) -> frozenset[str]:
     return frozenset(crossing.via for crossing in spec.crossings)
 
 
-def _host_plan(facts: Facts, record: Record, wanted: Design, spec: Spec, leaving: Parting) -> HostPlan:
+def _host_plan(facts: Facts, record: Record, wanted: Design, leaving: Parting) -> HostPlan:
     resources = sorted(wanted.wanted[facts.host], key=lambda resource: resource.rank)
     changes: list[Change] = []
     adopted: list[Resource] = []
     owned: list[Owned] = []
+    left_alone = wanted.left_alone.get(facts.host, frozenset())
     for wanting in resources:
         known = record.find(wanting)
+        if known is not None and known.identity in left_alone:
+            owned.append(known)
+            continue
         applied = known.applied if known else None
         resource = wanting.knowing(applied, facts)
         ours = resource.ours(facts) if known else None
@@ -382,14 +452,23 @@ def _host_plan(facts: Facts, record: Record, wanted: Design, spec: Spec, leaving
             boot = facts.boot if original is not None and not original.is_persistent else ""
             owned.append(Owned(original, resource, boot, dependents.before(resource, facts)))
     keep = {(resource.kind, resource.key) for resource in resources}
-    crossings = tuple(c.name for c in spec.crossings if c.via == facts.host or facts.host in c.clients)
+    before = {one.label: one for one in record.crossings}
+    crossings = tuple(
+        was if (was := before.get(one.label)) is not None and was.same_as(one) else one
+        for one in wanted.crossings.get(facts.host, ())
+    )
     return HostPlan(
         facts.host,
         (*_joined(changes, resources), *_restore(facts, record, keep, leaving)),
         tuple(adopted),
         record,
-        Record(crossings, tuple(owned), record.rebuilt) if owned else Record(),
+        Record(crossings, tuple(sorted(owned, key=_place)), record.rebuilt if owned else False),
     )
+
+
+def _place(owned: Owned) -> tuple[int, str, str]:
+    """In a record, whichever spec was applied last."""
+    return owned.applied.rank, *owned.identity
 
 
 def _older_flows(host: HostPlan, facts: Facts) -> Iterator[Impact]:

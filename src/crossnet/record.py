@@ -10,7 +10,7 @@ them. What would open the host if it were guessed wrong counts as closed.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +25,8 @@ from crossnet.resources import (
     Sysctl,
 )
 from crossnet.sealed import seal, unseal
+from crossnet.spec import USUAL_NAME
+from crossnet.standing import Stamp, Standing
 from crossnet.values import Family
 
 FOLDER = "/var/lib/crossnet"
@@ -44,7 +46,8 @@ HOST_SCRIPT = f"{TRANSACTION}/host.sh"
 
 FILES = (APPLIED, VERIFIED, IDENTITY, JOURNAL, BEGUN, MADE, DECISION, DEADLINE)
 
-FORMAT = 1
+FORMAT = 2
+_OF_0_1_0 = 1  # of the crossings it has the names alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +76,13 @@ class Owned:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Everything crossnet owns on one host, and the names of the crossings it is for.
+    """Everything crossnet owns on one host, and the crossings it is for.
 
     `rebuilt`: it was lost once, so of some things it is not known what was there before. `lost` is why it is
     not on the host as it is here, nothing where it is.
     """
 
-    crossings: tuple[str, ...] = ()
+    crossings: tuple[Standing, ...] = ()
     owned: tuple[Owned, ...] = ()
     rebuilt: bool = False
     lost: str = ""
@@ -88,26 +91,36 @@ class Record:
         identity = (resource.kind, resource.key)
         return next((owned for owned in self.owned if owned.identity == identity), None)
 
-    def same_as(self, other: Record) -> bool:
-        """Whether both would be written alike, as far as both tell it: 0.1.0 kept no rules of a table."""
-        untold = {owned.identity for owned in self.owned if is_untold(owned.applied)}
-        return self.to_json() == other._without_rules_of(untold).to_json()
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing of crossnet is there; then no file keeps it."""
+        return not self.owned and not self.crossings
 
-    def _without_rules_of(self, tables: Collection[tuple[str, str]]) -> Record:
+    def standing(self, label: str) -> Standing | None:
+        """The crossing of this name; one without the name of its spec is anybody's."""
+        name = label.rpartition("/")[2]
+        alike = (one for one in self.crossings if one.label == label)
+        return next(
+            alike, next((one for one in self.crossings if not one.spec and one.crossing == name), None)
+        )
+
+    def same_as(self, other: Record) -> bool:
+        """Whether both would be written alike, but for who applied what."""
+        return self.stamped(Stamp(), anew=True).to_json() == other.stamped(Stamp(), anew=True).to_json()
+
+    def stamped(self, stamp: Stamp, *, anew: bool = False) -> Record:
+        """The same where what nobody has applied yet is applied by this one; `anew`, all of it."""
         return replace(
             self,
-            owned=tuple(
-                replace(owned, applied=replace(owned.applied, is_known=False))
-                if tables and isinstance(owned.applied, RuleTable) and owned.identity in tables
-                else owned
-                for owned in self.owned
+            crossings=tuple(
+                replace(one, stamp=stamp) if anew or not one.stamp.when else one for one in self.crossings
             ),
         )
 
     def to_json(self) -> bytes:
         document = {
             "format": FORMAT,
-            "crossings": list(self.crossings),
+            "crossings": [one.encode() for one in self.crossings],
             **({"rebuilt": True} if self.rebuilt else {}),
             "owned": [
                 {
@@ -189,13 +202,18 @@ def paths_of(facts: Facts) -> tuple[str, ...]:
 def _decode(data: bytes) -> Record:
     document = mapping(json.loads(data))
     found = document["format"]
-    if type(found) is int and found != FORMAT:
+    if type(found) is int and found not in (_OF_0_1_0, FORMAT):
         raise _OtherFormat(f"it has format {found}, this one reads {FORMAT}")
     if type(found) is not int:
         raise ValueError(f"its format is {found!r}")
     document = unseal(document)
     owned = tuple(map(_owned, objects(document["owned"])))
-    return Record(texts(document["crossings"]), owned, document.get("rebuilt", False) is True)
+    crossings = (
+        tuple(Standing("", name) for name in texts(document["crossings"]))
+        if found == _OF_0_1_0
+        else tuple(map(Standing.decode, objects(document["crossings"])))
+    )
+    return Record(crossings, owned, document.get("rebuilt", False) is True)
 
 
 def _owned(entry: Mapping[str, Any]) -> Owned:
@@ -226,9 +244,16 @@ def _with_traces(facts: Facts, kept: Record, lost: str) -> Record:
             facts, family, kept, found
         ):
             owned += _forwarding(facts, family, found)
-    names = dict.fromkeys([*kept.crossings, *_crossings(found)])
+    known = {one.label for one in kept.crossings}
+    traced = (_standing(name) for name in dict.fromkeys(_crossings(found)) if name not in known)
     why = lost or ("is missing" if facts.file(APPLIED) is None else f"does not know {shown(found)}")
-    return Record(tuple(names), (*kept.owned, *owned), rebuilt=True, lost=why)
+    return Record((*kept.crossings, *traced), (*kept.owned, *owned), rebuilt=True, lost=why)
+
+
+def _standing(label: str) -> Standing:
+    """A crossing of which nothing but its name was found."""
+    spec, _, name = label.rpartition("/")
+    return Standing(spec or USUAL_NAME, name)
 
 
 def _knows(kept: Record, trace: Resource) -> bool:

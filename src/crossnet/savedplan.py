@@ -90,7 +90,7 @@ def read(path: Path) -> SavedPlan:
 
 async def renew(saved: SavedPlan, *, watch: Watcher = nobody) -> Plan:
     """The plan, made anew; StalePlan when the hosts are not what it was made from."""
-    made = api.plan(saved.spec, await api.observe(saved.spec, watch=watch))
+    made = api.plan(*await api.survey(saved.spec, watch=watch))
     now = json.loads(json.dumps(plan_data(made)))
     if now != saved.shown:
         raise StalePlan(

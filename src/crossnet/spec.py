@@ -27,6 +27,9 @@ from crossnet.values import Address, Family, Network, Probe, Traffic, family_of,
 
 FORMAT = 1
 
+# The spec that the file crossnet.yaml, or no file, is.
+USUAL_NAME = "crossnet"
+
 
 @dataclass(frozen=True, slots=True)
 class HostSpec:
@@ -69,7 +72,8 @@ class Crossing:
 
     `clients` holds host names (str) and networks; `allow` is None for any traffic; `snat_address` is
     given only with `translate: {snat: ADDR}`; None elsewhere means "discover it". `to` holds the networks
-    without those that the user excepts, which are in `excepted`.
+    without those that the user excepts, which are in `excepted`. `spec` is the name of the spec that it
+    stands in.
     """
 
     name: str
@@ -87,6 +91,12 @@ class Crossing:
     fence: Fence = Fence.AUTO
     probes: tuple[Probe, ...] = ()
     excepted: tuple[Network, ...] = ()
+    spec: str = USUAL_NAME
+
+    @property
+    def label(self) -> str:
+        """Its name among the crossings of all specs, as a gateway's rules carry it."""
+        return label(self.spec, self.name)
 
     def networks(self, family: Family) -> tuple[Network, ...]:
         """The networks of a family as the user named them, the excepted ones with them."""
@@ -101,11 +111,17 @@ class Crossing:
         return f"{to} except {first_of(excepted, most)}" if excepted else to
 
 
+def label(spec: str, crossing: str) -> str:
+    """What a crossing is called beside those of other specs."""
+    return crossing if spec in ("", USUAL_NAME) else f"{spec}/{crossing}"
+
+
 @dataclass(frozen=True, slots=True)
 class Spec:
     """A whole spec file; `source` is its text and `file` its name, so that a saved plan can carry it.
 
-    `name` says on a gateway whose crossings these are, among those of other specs.
+    `name` says on a gateway whose crossings these are, among those of other specs. `is_whole` is whether these are all
+    that are: what stands under its name and is not among them goes.
     """
 
     file: str
@@ -113,6 +129,7 @@ class Spec:
     name: str
     hosts: tuple[HostSpec, ...]
     crossings: tuple[Crossing, ...]
+    is_whole: bool = True
 
     def host(self, name: str) -> HostSpec:
         return next(host for host in self.hosts if host.name == name)

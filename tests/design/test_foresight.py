@@ -19,6 +19,7 @@ from crossnet.planning import make_plan
 from crossnet.record import APPLIED, Owned, Record
 from crossnet.resources import RouteResource, Sysctl
 from crossnet.specfile import parse
+from crossnet.standing import Standing
 from design.factsheet import SEED, facts_from, host_facts, route, with_files
 
 SPEC = """crossnet: 1
@@ -47,7 +48,7 @@ def test_own_routes_and_rules_that_the_plan_no_longer_wants_are_gone() -> None:
 def test_what_stood_there_before_comes_back() -> None:
     forwarding = "net.ipv4.ip_forward"
     record = Record(
-        ("business",),
+        (Standing("crossnet", "business"),),
         (
             Owned(RouteResource(route("10.7.0.0/16 via 10.0.43.1 dev eth0")), RouteResource(route(OURS))),
             Owned(Sysctl(forwarding, "0"), Sysctl(forwarding, "1")),

@@ -8,10 +8,10 @@ from ipaddress import ip_address, ip_network
 from random import Random
 
 from crossnet.design.own_rules import rules_for
-from crossnet.design.passage import Client, Passage
 from crossnet.design.question import Refused
 from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import MAIN
+from crossnet.passage import Client, Passage
 from crossnet.reach.packets import Space
 from crossnet.reach.routing import Routing
 from crossnet.resources.policy_rule import words

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossnet.design.passage import Client, Passage
 from crossnet.design.rules import Dialect, gateway_table
 from crossnet.netfilter import (
     Accept,
@@ -33,6 +32,7 @@ from crossnet.netfilter import (
 from crossnet.netfilter.iptables import write_chains, write_ipsets
 from crossnet.netfilter.nft import write_table
 from crossnet.netfilter.own import check_own
+from crossnet.passage import Client, Passage
 from crossnet.spec import Crossing, Translate
 from crossnet.values import (
     Address,

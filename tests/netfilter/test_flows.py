@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from crossnet.design.passage import Client
 from crossnet.design.rules import Dialect, gateway_table
 from crossnet.netfilter import Engine, Table
 from crossnet.netfilter.flows import SECONDS, ending
+from crossnet.passage import Client
 from crossnet.spec import Translate
 from crossnet.values import Family, address, network
 from design.test_rules import passage

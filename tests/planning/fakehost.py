@@ -248,7 +248,7 @@ def carry_out(plan: Plan, hosts: Hosts) -> None:
     make_all(plan.live(), hosts)
     for host in plan.hosts:
         files = hosts[host.host].files
-        if host.after.owned:
+        if not host.after.is_empty:
             files[APPLIED] = FileState(host.after.to_json(), 0o600, ROOT)
         else:
             files.pop(APPLIED, None)

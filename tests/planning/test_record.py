@@ -19,6 +19,7 @@ from crossnet.resources import (
     KINDS,
     File,
     Jump,
+    Lines,
     PolicyRuleResource,
     Resource,
     RouteResource,
@@ -27,8 +28,11 @@ from crossnet.resources import (
     Sysctl,
 )
 from crossnet.sealed import seal
+from crossnet.standing import Standing
 from crossnet.values import Family, network
 from design.factsheet import host_facts, route, with_files
+
+BUSINESS, THIRD = Standing("crossnet", "business"), Standing("crossnet", "third")
 
 EVERY_KIND: list[Resource] = [
     RouteResource(route("10.0.44.0/24 via 10.0.43.101 dev eth0 proto 143")),
@@ -54,6 +58,7 @@ EVERY_KIND: list[Resource] = [
     File("/etc/crossnet/routes", b""),
     File("/etc/sysctl.d/99-zz-crossnet.conf", b"", 0o777, target="../sysctl.conf"),
     Service("crossnet.service"),
+    Lines("/etc/sysconfig/network-scripts/route-eth0", b"10.0.44.0/24 via 10.0.43.101\n", made=True),
     Jump(Engine.IPTABLES_LEGACY, Family.V6, "mangle", "ip6tables-legacy"),
     RuleTable(Engine.NFTABLES, Family.V4, Table("ip", "crossnet", ())),
     RuleTable(Engine.IPTABLES_NFT, Family.V6, Table("ip6", "crossnet", ()), "", "ip6tables-nft", False),
@@ -73,7 +78,7 @@ def test_every_kind_is_here() -> None:
 @pytest.mark.parametrize("resource", EVERY_KIND, ids=lambda one: f"{one.kind} {one.key}")
 def test_a_record_says_the_same_when_it_is_read_again(resource: Resource) -> None:
     for original in (None, resource):
-        written = Record(("business", "third"), (Owned(original, resource),))
+        written = Record((BUSINESS, THIRD), (Owned(original, resource),))
         again = kept(written.to_json())
         assert again == written
         assert again.same_as(written)
@@ -86,14 +91,14 @@ def test_no_record_is_an_empty_one() -> None:
     assert read_record(host_facts("gateway", "")) == Record()
 
 
-@pytest.mark.parametrize("number", [-1, 0, 2, 99])
+@pytest.mark.parametrize("number", [-1, 0, 3, 99])
 def test_a_record_of_another_format_is_refused_with_both_numbers(number: int) -> None:
-    document = json.loads(Record(("business",), (Owned(None, EVERY_KIND[0]),)).to_json())
+    document = json.loads(Record((BUSINESS,), (Owned(None, EVERY_KIND[0]),)).to_json())
     with pytest.raises(PlanRefused) as refused:
         kept(json.dumps({**document, "format": number}).encode())
     assert str(refused.value) == (
         "gateway: /var/lib/crossnet/applied.json was written by another version of crossnet: "
-        f"it has format {number}, this one reads 1 [record-of-another-version]\n"
+        f"it has format {number}, this one reads 2 [record-of-another-version]\n"
         "  Use the version that wrote it: what was there before crossnet stands in this file alone."
     )
 
@@ -131,7 +136,7 @@ def test_a_record_that_is_damaged_is_lost_and_never_an_empty_one(data: bytes) ->
 
 WHOLE = json.loads(
     Record(
-        ("business",),
+        (BUSINESS,),
         (
             Owned(None, EVERY_KIND[0]),
             Owned(Sysctl("net.ipv4.ip_forward", "0"), Sysctl("net.ipv4.ip_forward", "1")),
@@ -144,7 +149,7 @@ WHOLE = json.loads(
 def test_unknown_keys_of_a_record_are_no_error() -> None:
     """A minor version may add some."""
     content = {key: value for key, value in WHOLE.items() if key != "sha256"}
-    assert kept(seal({**content, "since": "today"})).crossings == ("business",)
+    assert kept(seal({**content, "since": "today"})).crossings == (BUSINESS,)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +205,7 @@ def test_a_host_without_traces_has_no_record_to_lose() -> None:
 def test_fenced_rules_without_a_record_count_as_those_of_a_host_that_did_not_forward() -> None:
     found = read_record(host_facts("gateway", f"{FORWARDS} rules of crossnet fenced"))
     assert found.lost == "is missing"
-    assert found.crossings == ("business",)
+    assert found.crossings == (BUSINESS,)
     assert [owned.applied.kind for owned in found.owned] == ["table", "sysctl"]
     assert found.find(ON) == Owned(Sysctl("net.ipv4.ip_forward", "0"), ON)
 
@@ -221,7 +226,7 @@ def test_sets_without_chains_are_of_the_variant_that_the_record_has(engine: Engi
     )
     facts = host_facts("gateway", "", firewall=Firewall(ipsets=sets))
     assert read_record(facts).lost == "is missing"
-    record = Record(("business",), (Owned(None, RuleTable(engine, Family.V4, Table("ip", "crossnet", ()))),))
+    record = Record((BUSINESS,), (Owned(None, RuleTable(engine, Family.V4, Table("ip", "crossnet", ()))),))
     found = read_record(with_files(facts, {APPLIED: FileState(record.to_json(), 0o600, "0:0")}))
     assert (found.owned, found.lost) == (record.owned, "")
 
@@ -256,19 +261,19 @@ def test_a_client_that_forwards_for_others_goes_on_to_do_so() -> None:
     )
     found = read_record(facts)
     assert {owned.applied.kind for owned in found.owned} == {"route", "file", "service"}
-    assert found.crossings == ("business", "third")
+    assert found.crossings == (BUSINESS, THIRD)
 
 
 def test_a_record_that_knows_the_rules_is_believed_about_forwarding() -> None:
     """Where it has no setting, forwarding was on before crossnet."""
     rules = RuleTable(Engine.NFTABLES, Family.V4, Table("ip", "crossnet", ()))
     facts = host_facts("gateway", f"{FORWARDS} rules of crossnet open")
-    written = Record(("business",), (Owned(None, rules),))
+    written = Record((BUSINESS,), (Owned(None, rules),))
     assert read_record(with_files(facts, {APPLIED: FileState(written.to_json(), 0o600, "0:0")})) == written
 
 
 def test_what_an_older_record_does_not_know_is_added_to_it() -> None:
-    written = Record(("business",), (Owned(None, EVERY_KIND[0]),))
+    written = Record((BUSINESS,), (Owned(None, EVERY_KIND[0]),))
     facts = host_facts("gateway", f"{FORWARDS} rules of crossnet fenced")
     found = read_record(with_files(facts, {APPLIED: FileState(written.to_json(), 0o600, "0:0")}))
     assert found.lost == "does not know table nftables ip crossnet"

@@ -17,7 +17,7 @@ from crossnet.cli.options import SPEC_FILE, Speech, consent, guarding, noted, sp
 from crossnet.cli.outcome import outcome
 
 if TYPE_CHECKING:
-    from crossnet.api import Applied, Guard
+    from crossnet.api import Applied, Guard, Undo, UndoPlan
     from crossnet.planning import Plan
     from crossnet.spec import Spec
     from crossnet.values import Probe
@@ -107,10 +107,13 @@ def connect(
 
     SRC and GW are what ssh takes, such as root@10.0.43.15.
     """
+    from dataclasses import replace
+
     from crossnet import template
     from crossnet.specfile import parse
 
     spec = parse(template.complete(template.Need((source,), via, to, **how)), save or "")
+    spec = replace(spec, is_whole=save is not None)  # without a file it adds to what stands
     hints.file = spec.file
 
     made = run(make_plan(spec, speech))
@@ -168,7 +171,7 @@ async def make_plan(spec: Spec, speech: Speech) -> Plan:
     """The plan of a spec that has been read: as long as that takes, any signal interrupts at once."""
     from crossnet import api
 
-    return api.plan(spec, await api.observe(spec, watch=speech.watch))
+    return api.plan(*await api.survey(spec, watch=speech.watch))
 
 
 def _show_plan(speech: Speech, made: Plan) -> None:
@@ -285,29 +288,89 @@ def status(speech: Speech) -> int:
     return 0 if all(status.state is State.UP for status in found) else 3
 
 
-@click.command(short_help="Put every host back as it was before crossnet.")
+@click.command(short_help="Take the crossings of a spec back.")
+@click.option("--crossing", metavar="NAME", help="Only this one.")
+@click.option("--host", metavar="NAME", help="Only on this host; with a gateway its crossings go everywhere.")
+@click.option("--all", "every", is_flag=True, help="The crossings of every spec that stand on these hosts.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @noted
 @guarding
 @speaking()
-def undo(speech: Speech, yes: bool, message: str, guard: Guard) -> int:
-    """Put every host back as it was before crossnet."""
-    return take_back(speech, guard, yes=yes, message=message, command="crossnet undo")
+def undo(
+    speech: Speech, crossing: str | None, host: str | None, every: bool, yes: bool, message: str, guard: Guard
+) -> int:
+    """Take the crossings of the spec back.
+
+    With the last one of all specs a host is as it was before crossnet.
+    """
+    from crossnet.api import Undo
+
+    what = Undo(crossing, host, every)
+    return take_back(speech, guard, yes=yes, message=message, command="crossnet undo", what=what)
 
 
-def take_back(speech: Speech, guard: Guard, *, yes: bool, command: str, message: str = "") -> int:
+@click.command(short_help="Give up a host that never comes back.")
+@click.argument("host", metavar="HOST")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@noted
+@guarding
+@speaking()
+def forget(speech: Speech, host: str, yes: bool, message: str, guard: Guard) -> int:
+    """Take what stands for a host back on the others; the host itself is not asked, and keeps what it has."""
+    from crossnet import api
+    from crossnet.api import Undo
+
+    spec = speech.spec()
+    made = run(api.plan_forget(spec, host, watch=speech.watch))
+    code = _carry_out_undo(
+        speech,
+        made,
+        Undo(host=host),
+        guard,
+        yes=yes,
+        message=message,
+        command=f"crossnet forget {host}",
+        ask=f"Forget {host}?",
+    )
+    if not speech.json:
+        from crossnet.show.standing import forgotten_text
+
+        speech.say(forgotten_text(spec, host, made))
+    return code
+
+
+def take_back(
+    speech: Speech, guard: Guard, *, yes: bool, command: str, message: str = "", what: Undo | None = None
+) -> int:
     """Show, ask, undo; the exit code."""
+    from crossnet import api
+
+    asked = what or api.Undo()
+    made = run(api.plan_undo(speech.spec(), asked, watch=speech.watch))
+    ask = "Undo all this?"
+    return _carry_out_undo(speech, made, asked, guard, yes=yes, message=message, command=command, ask=ask)
+
+
+def _carry_out_undo(
+    speech: Speech,
+    made: UndoPlan,
+    what: Undo,
+    guard: Guard,
+    *,
+    yes: bool,
+    message: str,
+    command: str,
+    ask: str,
+) -> int:
     from crossnet import api
     from crossnet.show import json, text
 
-    spec = speech.spec()
-    made = run(api.plan_undo(spec, watch=speech.watch))
     if not made.is_empty:
         if not speech.json:
             speech.say(text.undo_plan_text(made, verbose=speech.verbose, paint=speech.paint))
-        if not consent("Undo all this?", speech, yes=yes, command=command):
+        if not consent(ask, speech, yes=yes, command=command):
             raise click.ClickException("no consent: nothing was changed")
-    applied = run(api.undo(spec, guard=guard, message=message, watch=speech.watch), _code)
+    applied = run(api.undo(made.plan.spec, what, guard=guard, message=message, watch=speech.watch), _code)
     if speech.json:
         speech.say(json.document(json.applied_data(applied)))
     else:

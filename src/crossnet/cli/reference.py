@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -43,6 +44,33 @@ def facts(speech: Speech, host: str | None) -> int:
         speech.say(json.document({**json.facts_data(found.said), **json.unreached_data(found.errors)}))
     else:
         speech.say(text.facts_text(found.said, paint=speech.paint))
+    return speech.unreached(found.errors)
+
+
+@click.command("list", short_help="Show which crossings a host carries.")
+@click.argument("hosts", nargs=-1, required=True, metavar="HOST...")
+@click.option("--become", is_flag=True, help="Read as root, through `sudo -n`, on a host that no spec names.")
+@speaking()
+def list_hosts(speech: Speech, hosts: tuple[str, ...], become: bool) -> int:
+    """Show which crossings hosts carry, by what they say themselves; no spec is needed.
+
+    HOST is a host of the spec where there is one, else what ssh takes.
+    """
+    from crossnet import api
+    from crossnet.show import json
+    from crossnet.show.standing import carried_text
+    from crossnet.spec import HostSpec
+
+    known = {one.name: one for one in speech.spec().hosts} if Path(speech.file).exists() else {}
+    found = run(
+        api.carried(
+            [known.get(host) or HostSpec(host, ssh=host, become=become) for host in hosts], watch=speech.watch
+        )
+    )
+    if speech.json:
+        speech.say(json.document({**json.carried_data(found.said), **json.unreached_data(found.errors)}))
+    elif found.said:
+        speech.say(carried_text(found.said, paint=speech.paint))
     return speech.unreached(found.errors)
 
 

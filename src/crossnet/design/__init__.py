@@ -6,7 +6,8 @@ Pure: nothing here asks a host or changes one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from crossnet.design.applied import as_applied
 from crossnet.design.asking import lookups
@@ -24,7 +25,6 @@ from crossnet.design.kernel import decided
 from crossnet.design.lacking import lacking_for_probes
 from crossnet.design.longer import routed
 from crossnet.design.own_rules import rules_for
-from crossnet.design.passage import Client, Passage
 from crossnet.design.question import Refused
 from crossnet.design.resolve import resolve
 from crossnet.design.rules import Dialect, gateway_table
@@ -34,11 +34,14 @@ from crossnet.facts.routes import OWN_PROTOCOL, Route
 from crossnet.facts.sysctls import FORWARDING, interface_setting
 from crossnet.netfilter import Engine
 from crossnet.netfilter.own import is_plain_interface
+from crossnet.passage import Client, Passage
 from crossnet.persistence import unit
 from crossnet.record import Record, read_record
 from crossnet.resources import Jump, Resource, RouteResource, RuleTable, Sysctl
 from crossnet.resources.route import DEFAULT_METRIC
 from crossnet.spec import Crossing, Fence, Persist, Spec
+from crossnet.standing import Identity, Standing
+from crossnet.standing import of as standing_of
 from crossnet.values import Address, Family, Network
 
 __all__ = [
@@ -63,7 +66,8 @@ MOST_LINEAR_RULES = 96
 class Design:
     """What should be: resources by host, in no order yet, with the passages they serve and what they open.
 
-    `stopped` is why nothing of a crossing would pass all the same.
+    `stopped` is why nothing of a crossing would pass all the same. `crossings` are what each host is to keep of them,
+    those of other specs among them; `left_alone` is what these alone need there.
     """
 
     passages: tuple[Passage, ...]
@@ -72,12 +76,21 @@ class Design:
     engines: Mapping[str, Choice]
     impacts: tuple[Impact, ...]
     stopped: tuple[Refusal, ...] = ()
+    crossings: Mapping[str, tuple[Standing, ...]] = field(default_factory=dict)
+    left_alone: Mapping[str, frozenset[Identity]] = field(default_factory=dict)
 
 
-def design(spec: Spec, facts: Mapping[str, Facts], *, moves: bool = True) -> Design:
+def design(
+    spec: Spec,
+    facts: Mapping[str, Facts],
+    beside: Mapping[str, Sequence[Standing]] = MappingProxyType({}),
+    *,
+    moves: bool = True,
+) -> Design:
     """The resources that the spec's crossings need on these hosts; PlanRefused with every reason at once.
 
-    `moves` is whether rules that are applied may go to another engine than the one they stand in.
+    `beside` are the crossings that stand on each host and stay, as its record has them: rules are made of all
+    together. `moves` is whether rules that are applied may go to another engine than the one they stand in.
     """
     refusals: list[Refusal] = []
     passages: list[Passage] = []
@@ -86,11 +99,15 @@ def design(spec: Spec, facts: Mapping[str, Facts], *, moves: bool = True) -> Des
             passages += resolve(crossing, facts)
         except Refused as refused:
             refusals += refused.refusals
-    refusals += conflicts(passages, facts)
+    refusals += conflicts(passages, facts, beside)
     if refusals:
         raise PlanRefused(refusals)
 
-    wanted: dict[str, list[Resource]] = {name: [] for name in facts}
+    records = {name: read_record(one) for name, one in facts.items()}
+    wanted: dict[str, list[Resource]] = {
+        name: [*_needed(records[name], beside.get(name, ()))] for name in facts
+    }
+    theirs = {name: frozenset(map(_identity, wanted[name])) for name in facts}
     engines: dict[str, Choice] = {}
     fenced: set[tuple[str, Family]] = set()
     impacts: list[Impact] = [
@@ -102,9 +119,10 @@ def design(spec: Spec, facts: Mapping[str, Facts], *, moves: bool = True) -> Des
             *kernel_impacts(passage, facts),
         )
     ]
-    for name, own in _by_gateway(passages).items():
+    own_passages = _by_gateway(passages)
+    for name, own in _carried(passages, beside).items():
         settings = gateway_settings([passage.crossing for passage in own])
-        record = read_record(facts[name])
+        record = records[name]
         choice = choose(facts[name], settings.firewall, _applied_engine(record), moves=moves)
         if isinstance(choice, Refusal):
             refusals.append(choice)
@@ -116,15 +134,24 @@ def design(spec: Spec, facts: Mapping[str, Facts], *, moves: bool = True) -> Des
             fence = settings.fence is Fence.ON or (settings.fence is Fence.AUTO and not was_on)
             if fence:
                 fenced.add((name, family))
-            impacts += gateway_impacts(facts[name], group, fence, was_on, choice)
+            if mine := [passage for passage in own_passages.get(name, ()) if passage.family is family]:
+                impacts += gateway_impacts(facts[name], mine, fence, was_on, choice)
             try:
                 wanted[name] += _gateway(facts[name], record, group, fence, choice.engine)
             except Refused as refused:
                 refusals += refused.refusals
+    needs: dict[tuple[str, str], dict[Identity, None]] = {}
+
+    def need(passage: Passage, host: str, resources: Sequence[Resource]) -> None:
+        wanted[host] += resources
+        needs.setdefault((passage.crossing.label, host), {}).update(
+            dict.fromkeys(_identity(one) for one in resources)
+        )
+
     for passage in passages:
         for client in passage.clients:
             if client.host is not None:
-                wanted[client.host] += _routes(passage, client, facts[client.host])
+                need(passage, client.host, _routes(passage, client, facts[client.host]))
     routed = {name: as_applied(facts[name], wanted[name]) for name in facts}
     for passage in passages:
         try:
@@ -134,24 +161,25 @@ def design(spec: Spec, facts: Mapping[str, Facts], *, moves: bool = True) -> Des
             continue
         impacts += told
         for name, needed in rules.items():
-            wanted[name] += needed
+            need(passage, name, needed)
     if refusals:
         raise PlanRefused(refusals)
 
     impacts += lacking_for_probes(passages, facts)
     foreseen = foresee(passages, then(passages, facts, wanted))
     impacts = [*_as_foreseen(impacts, foreseen.impacts), *foreseen.impacts]
+    standing = _standing(spec, passages, needs, beside, facts)
     for name in facts:
-        live = tuple(dict.fromkeys(wanted[name]))
-        crossings = [crossing for crossing in spec.crossings if _touches(crossing, name)]
+        live = tuple({_identity(one): one for one in wanted[name]}.values())
+        crossings = [passage.crossing for one in standing[name] for passage in one.passages[:1]]
         # Forwarding that was there before crossnet is not switched off when the fence goes: others live by it.
         closing = [
             Sysctl(FORWARDING[family], "1")
             for family in Family
-            if (name, family) in fenced
-            and not forwarded_before(facts[name], read_record(facts[name]), family)
+            if (name, family) in fenced and not forwarded_before(facts[name], records[name], family)
         ]
-        keep, impact = _persistence(facts[name], live, crossings, closing)
+        ordered = sorted(live, key=lambda one: (one.rank, one.key))
+        keep, impact = _persistence(facts[name], ordered, crossings, closing)
         wanted[name] = [*live, *keep]
         impacts += impact
     return Design(
@@ -161,6 +189,11 @@ def design(spec: Spec, facts: Mapping[str, Facts], *, moves: bool = True) -> Des
         engines=engines,
         impacts=tuple(dict.fromkeys(impacts)),
         stopped=foreseen.stopped,
+        crossings=standing,
+        left_alone={
+            name: theirs[name] - {one for (_, host), own in needs.items() if host == name for one in own}
+            for name in facts
+        },
     )
 
 
@@ -173,6 +206,51 @@ def _as_foreseen(impacts: Iterable[Impact], foreseen: Iterable[Impact]) -> Itera
             yield replace(each, text=f"{each.text}, where rules of others do not decide that")
         else:
             yield each
+
+
+def _needed(record: Record, beside: Iterable[Standing]) -> Iterator[Resource]:
+    """What is there for crossings that stay, and for each of them alone: as it was applied."""
+    asked = {identity for one in beside for identity in one.needs}
+    return (owned.applied for owned in record.owned if owned.identity in asked)
+
+
+def _carried(
+    passages: Iterable[Passage], beside: Mapping[str, Sequence[Standing]]
+) -> dict[str, list[Passage]]:
+    """What each gateway carries: what stays there, and then what is asked for."""
+    found = {name: [one for each in own for one in each.on(name)] for name, own in beside.items()}
+    for passage in passages:
+        found.setdefault(passage.gateway, []).append(passage)
+    # By their names, so that the rules are the same whichever of the specs was applied last.
+    return {
+        name: sorted(own, key=lambda one: (one.crossing.label, one.family))
+        for name, own in found.items()
+        if own
+    }
+
+
+def _standing(
+    spec: Spec,
+    passages: Sequence[Passage],
+    needs: Mapping[tuple[str, str], Iterable[Identity]],
+    beside: Mapping[str, Sequence[Standing]],
+    facts: Mapping[str, Facts],
+) -> dict[str, tuple[Standing, ...]]:
+    """What each host is to keep of the crossings."""
+    found = {name: list(beside.get(name, ())) for name in facts}
+    for crossing in spec.crossings:
+        hosts = [host for host in spec.hosts if _touches(crossing, host.name)]
+        resolved = [one for one in passages if one.crossing is crossing]
+        for host in hosts:
+            made = standing_of(spec.name, crossing.name, host.name, resolved, hosts)
+            asked = needs.get((crossing.label, host.name), ())
+            if made.is_known:
+                found[host.name].append(replace(made, needs=tuple(sorted(asked))))
+    return {name: tuple(sorted(own, key=lambda one: one.label)) for name, own in found.items()}
+
+
+def _identity(resource: Resource) -> Identity:
+    return resource.kind, resource.key
 
 
 def then(
@@ -235,7 +313,7 @@ def _gateway(
         )
     command = facts.iptables(engine, family) if engine.is_iptables else ""
     waits = engine is Engine.IPTABLES_LEGACY and able.restore_waits
-    crossings = len({passage.crossing.name for passage in passages})
+    crossings = len({passage.crossing.label for passage in passages})
     summary = f"{crossings} crossing{'s' if crossings > 1 else ''}, fence {'on' if fence else 'off'}"
     resources: list[Resource] = [RuleTable(engine, family, table, summary, command, waits)]
     if engine.is_iptables:
@@ -320,7 +398,7 @@ def _persistence(
             Impact("not-persistent", facts.host, "lost at the next reboot: systemd does not run there")
         ]
     lasting = [each for item in live if (each := _lasting(item, facts)) is not None]
-    return unit.persistent(lasting, (crossing.name for crossing in crossings), fenced), []
+    return unit.persistent(lasting, (crossing.label for crossing in crossings), fenced), []
 
 
 def _lasting(item: Resource, facts: Facts) -> Resource | None:

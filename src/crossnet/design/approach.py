@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from crossnet.design.kernel import said, sample, towards
 from crossnet.design.longer import keeps_its_network
-from crossnet.design.passage import Client
 from crossnet.design.question import Question, Refused, addresses_of, devices_of, each_of
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
 from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.routes import matching
+from crossnet.passage import Client
 from crossnet.values import Address, Family, Network, contains, family_of, host_network, overlap, show_network
 
 

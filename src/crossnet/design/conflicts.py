@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 
 from crossnet.design.longer import is_own, routed
-from crossnet.design.passage import Client, Passage
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
 from crossnet.facts.routes import MAIN, Route
+from crossnet.passage import Client, Passage
 from crossnet.record import read_record
 from crossnet.spec import Crossing, Fence, Firewall, Persist
+from crossnet.standing import Standing
 from crossnet.values import Ports, Traffic, overlap, show_network
 
 
@@ -34,19 +35,41 @@ def gateway_settings(crossings: Sequence[Crossing]) -> GatewaySettings:
     )
 
 
-def conflicts(passages: Sequence[Passage], facts: Mapping[str, Facts]) -> list[Refusal]:
-    """Every reason why these passages cannot stand side by side on these hosts."""
+def conflicts(
+    passages: Sequence[Passage], facts: Mapping[str, Facts], beside: Mapping[str, Sequence[Standing]]
+) -> list[Refusal]:
+    """Every reason why these passages cannot stand side by side on these hosts, with what stands there and stays."""
     refusals = []
-    for one, other in combinations(passages, 2):
+    for one, other in (*combinations(passages, 2), *_with_standing(passages, beside)):
         refusals += [*_overlap(one, other), *_settings(one, other)]
     for passage in passages:
         refusals += _routes_in_use(passage, facts)
     return list(dict.fromkeys(refusals))
 
 
+def _with_standing(
+    passages: Sequence[Passage], beside: Mapping[str, Sequence[Standing]]
+) -> Iterator[tuple[Passage, Passage]]:
+    """Each passage with each that stands on one of its hosts: on its gateway, or for one of its clients."""
+    for passage in passages:
+        clients = {client.host for client in passage.clients if client.host is not None}
+        for name, standing in beside.items():
+            for one in standing:
+                if name == passage.gateway:
+                    yield from ((passage, other) for other in one.on(name))
+                elif name in clients:
+                    # By the same next hop it is the same gateway, which tells itself what goes together.
+                    others = (
+                        each
+                        for each in one.of_client(name)
+                        if not set(each.next_hops) & set(passage.next_hops)
+                    )
+                    yield from ((passage, other) for other in others)
+
+
 def _overlap(one: Passage, other: Passage) -> Iterable[Refusal]:
     """Two crossings that claim the same packets; different traffic on the same way is fine."""
-    if one.family is not other.family or one.crossing.name == other.crossing.name:
+    if one.family is not other.family or one.crossing.label == other.crossing.label:
         return
     if _way(one) == _way(other) and not _same_traffic(one.crossing.allow, other.crossing.allow):
         return
@@ -59,7 +82,7 @@ def _overlap(one: Passage, other: Passage) -> Iterable[Refusal]:
     if clients and networks:
         yield Refusal(
             "crossings-overlap",
-            f"crossings {one.crossing.name} and {other.crossing.name}",
+            f"crossings {one.crossing.label} and {other.crossing.label}",
             f"both claim packets from {clients[0]} to {show_network(networks[0])}",
             "Merge them into one, or make their `from`, `to` or `allow` disjoint.",
         )
@@ -89,7 +112,7 @@ def _ports_meet(one: Ports | None, other: Ports | None) -> bool:
 
 def _settings(one: Passage, other: Passage) -> Iterable[Refusal]:
     """A gateway has one engine, one fence and one way to survive a reboot."""
-    if one.gateway != other.gateway or one.crossing.name == other.crossing.name:
+    if one.gateway != other.gateway or one.crossing.label == other.crossing.label:
         return
     pairs = {
         "firewall": (one.crossing.firewall, other.crossing.firewall),
@@ -100,7 +123,7 @@ def _settings(one: Passage, other: Passage) -> Iterable[Refusal]:
         if mine != theirs and "auto" not in (mine, theirs):
             yield Refusal(
                 "settings-differ",
-                f"crossings {one.crossing.name} and {other.crossing.name}",
+                f"crossings {one.crossing.label} and {other.crossing.label}",
                 f"ask for `{key}: {mine}` and `{key}: {theirs}`, and share the gateway {one.gateway}",
                 f"Write the same `{key}` in both.",
             )

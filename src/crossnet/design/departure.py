@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from crossnet.design.kernel import forwarded, source_towards
-from crossnet.design.passage import Client
 from crossnet.design.policy import Flow, Rules, knows_nearer
 from crossnet.design.question import Question, Refused, addresses_of, devices_of
 from crossnet.errors import Refusal
 from crossnet.facts.links import Link
 from crossnet.facts.routes import Hop, Route, inside, matching
+from crossnet.passage import Client
 from crossnet.spec import Translate
 from crossnet.values import Address, Network, contains, family_of, overlap, show_network
 

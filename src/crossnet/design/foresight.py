@@ -24,11 +24,11 @@ from crossnet.design.others import (
     translate,
     way_of,
 )
-from crossnet.design.passage import Passage
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
 from crossnet.netfilter.foreign import Field, Rewrite, Translation
 from crossnet.netfilter.foreign import Translate as Translated
+from crossnet.passage import Passage
 from crossnet.spec import Translate
 from crossnet.values import NOWHERE, Family, Network, Ports, Probe, Traffic, contains, host_network, without
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from crossnet.design.engine import Choice
 from crossnet.design.forwarded import offload_forwarded
 from crossnet.design.kernel import decided, is_among_equals, refused
-from crossnet.design.passage import Passage
 from crossnet.facts import Facts
 from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.routes import inside
 from crossnet.facts.sysctls import answers_for_others, overriding
 from crossnet.netfilter import Engine
+from crossnet.passage import Passage
 from crossnet.persistence.unit import SYSCTL_FILE
 from crossnet.spec import Translate
 from crossnet.values import Address, Family, contains, family_of, overlap, show_network

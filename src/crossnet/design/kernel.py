@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 
-from crossnet.design.passage import Passage
 from crossnet.design.policy import Flow, Rules
 from crossnet.design.question import devices_of
 from crossnet.facts import Answered, Facts, Lookup
 from crossnet.facts.routes import MAIN, OWN_PROTOCOL, Route, inside
 from crossnet.facts.sysctls import FORWARDING, interface_setting
+from crossnet.passage import Passage
 from crossnet.record import read_record
 from crossnet.resources import PolicyRuleResource
 from crossnet.values import (

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from crossnet.design.impacts import Impact
-from crossnet.design.passage import Passage
 from crossnet.facts import Facts
 from crossnet.facts.packages import PACKAGES
+from crossnet.passage import Passage
 from crossnet.values import Protocol, family_of
 
 # What a transaction runs on every host that it changes (transaction/host.sh).

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 from crossnet.design.impacts import Impact
 from crossnet.design.longer import routed
-from crossnet.design.passage import Passage
 from crossnet.design.question import devices_of
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
 from crossnet.facts.routes import Route, matching
 from crossnet.facts.sysctls import is_forwarding
+from crossnet.passage import Passage
 from crossnet.resources import Change, Resource
 from crossnet.spec import Spec, Translate
 from crossnet.values import Address, Family, Network, contains, family_of, host_network, show_network

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from crossnet.design.impacts import Impact
 from crossnet.design.kernel import said
-from crossnet.design.passage import Passage
 from crossnet.design.policy import OWN, Flow, Rules, knows_nearer
 from crossnet.design.question import Refused, devices_of
 from crossnet.errors import Refusal
@@ -18,6 +17,7 @@ from crossnet.facts import Facts
 from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import MAIN, OWN_PROTOCOL, matching
 from crossnet.facts.sysctls import effective_rp_filter
+from crossnet.passage import Passage
 from crossnet.resources import PolicyRuleResource
 from crossnet.values import Family, Network, host_network, show_network
 

@@ -12,7 +12,6 @@ from dataclasses import replace
 from crossnet.design.approach import approaches, one_ingress, shared_networks
 from crossnet.design.departure import needs_clamp, one_egress, route, sources
 from crossnet.design.kernel import forwarded
-from crossnet.design.passage import Client, Passage
 from crossnet.design.policy import Flow, Rules
 from crossnet.design.question import Question, Refused, devices_of, each_of
 from crossnet.errors import Refusal
@@ -20,6 +19,7 @@ from crossnet.facts import Facts
 from crossnet.facts.routes import beyond_routers, matching
 from crossnet.facts.sysctls import effective_rp_filter
 from crossnet.netfilter.own import is_plain_interface
+from crossnet.passage import Client, Passage
 from crossnet.spec import Crossing
 from crossnet.values import Family, Network, family_of, show_network
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
-from crossnet.design.passage import Passage
 from crossnet.netfilter import (
     TABLE_FAMILY,
     Accept,
@@ -38,6 +37,7 @@ from crossnet.netfilter import (
 )
 from crossnet.netfilter.normal_form import in_order, join_ports
 from crossnet.netfilter.own import HOOKS, TABLE, collapsed, networks_in_order
+from crossnet.passage import Passage
 from crossnet.spec import Translate
 from crossnet.values import Family, Network, Ports, Protocol, Traffic
 
@@ -141,10 +141,10 @@ def _ends(passage: Passage, dialect: Dialect) -> Ends:
 
 def _name(what: str, passage: Passage) -> str:
     """Of a set; a long one is cut, because a name of ipset has at most 31 characters."""
-    name = passage.crossing.name
-    if len(name) <= _LONGEST:
+    name, label = passage.crossing.name, passage.crossing.label
+    if label == name and len(name) <= _LONGEST:
         return f"{what}-{name}"
-    return f"{what}-{name[:11]}.{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return f"{what}-{name[:11]}.{hashlib.sha256(label.encode()).hexdigest()[:8]}"
 
 
 def _carried(bridge: str) -> Rule:
@@ -204,7 +204,7 @@ def _admit(ends: Ends) -> Iterator[Rule]:
         for traffic in _traffic(ends.passage):
             between = (Endpoint("source", source), Endpoint("destination", destination))
             matches = (*_way(ends.passage), *between, *traffic)
-            yield _rule(matches, Accept(), ends.passage.crossing.name)
+            yield _rule(matches, Accept(), ends.passage.crossing.label)
 
 
 def _way(passage: Passage) -> tuple[Match, ...]:
@@ -259,7 +259,7 @@ def _translate(ends: Ends, dialect: Dialect) -> Iterator[Rule]:
         for source, destination in product(ends.sources, destinations):
             for traffic in _traffic(passage):
                 between = (Endpoint("source", source), Endpoint("destination", destination))
-                yield _rule((out, *between, *traffic), verdict, passage.crossing.name)
+                yield _rule((out, *between, *traffic), verdict, passage.crossing.label)
 
 
 def _translations(ends: Ends, dialect: Dialect) -> Iterator[tuple[Verdict, Named]]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from crossnet.design.foresight import questions
 from crossnet.design.others import is_own, told_of
-from crossnet.design.passage import Passage
 from crossnet.facts import Facts
+from crossnet.passage import Passage
 from crossnet.spec import Translate
 
 if TYPE_CHECKING:  # sets of packets are slow to import, and not every command asks for them

@@ -69,7 +69,7 @@ def _work(plan: Plan, host: HostPlan, changes: Iterable[Change]) -> Work:
 
 
 def _file(record: Record) -> bytes | None:
-    return record.to_json() if record.owned and not record.lost else None
+    return record.to_json() if not record.is_empty and not record.lost else None
 
 
 def _addresses(plan: Plan, host: str) -> Iterable[Address]:

@@ -22,9 +22,12 @@ from crossnet.errors import (
 )
 from crossnet.facts import Facts
 from crossnet.health import CrossingStatus
+from crossnet.passage import Passage
 from crossnet.planning import Plan
+from crossnet.record import Record
 from crossnet.resources import Change, Command, Splice, Step, Write
 from crossnet.show.opening import opening_data
+from crossnet.standing import Standing
 from crossnet.transaction.history import Past
 from crossnet.verification import Half, Verdict, Verification
 
@@ -86,8 +89,57 @@ def plan_data(plan: Plan) -> dict[str, Any]:
             }
             for host in plan.hosts
         ],
+        "kept": [standing_data(one) for one in plan.kept],
         "impacts": [_impact(impact) for impact in plan.impacts],
         "opening": None if plan.opening is None else opening_data(plan.opening),
+    }
+
+
+def standing_data(one: Standing) -> dict[str, Any]:
+    return {
+        "spec": one.spec,
+        "crossing": one.crossing,
+        "who": one.stamp.who,
+        "when": one.stamp.when,
+        "from": one.stamp.source,
+        "message": one.stamp.message,
+    }
+
+
+def carried_data(found: Mapping[str, Record]) -> dict[str, Any]:
+    return {
+        "hosts": [
+            {
+                "host": host,
+                "lost": record.lost or None,
+                "crossings": [
+                    {
+                        **standing_data(one),
+                        "role": "gateway" if one.carried else "client" if one.passages else None,
+                        "paths": [_carried(passage) for passage in one.passages],
+                    }
+                    for one in record.crossings
+                ],
+            }
+            for host, record in found.items()
+        ]
+    }
+
+
+def _carried(passage: Passage) -> dict[str, Any]:
+    allow = passage.crossing.allow
+    return {
+        "family": int(passage.family),
+        "gateway": passage.gateway,
+        "ingress": passage.ingress,
+        "egress": passage.egress,
+        "clients": [
+            {"host": client.host, "network": str(client.network), "next_hop": str(client.next_hop)}
+            for client in passage.clients
+        ],
+        "to": [str(network) for network in passage.destinations],
+        "allow": [str(one) for one in allow] if allow is not None else ["any"],
+        "source": passage.source_text,
     }
 
 

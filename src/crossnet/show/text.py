@@ -21,6 +21,7 @@ from crossnet.resources import Change
 from crossnet.several import MOST_NAMES, first_of
 from crossnet.show.opening import opening_lines
 from crossnet.show.paint import Paint, plain
+from crossnet.show.standing import kept_text, named
 from crossnet.show.visible import one_line
 from crossnet.transaction.history import Past
 from crossnet.values import Family
@@ -89,6 +90,8 @@ def plan_text(plan: Plan, *, verbose: bool = False, paint: Paint = plain, width:
     `!` stands in a column of its own, so that `+`, `~` and `-` still say what is done.
     """
     lines = [str(passage) for passage in plan.passages]
+    if plan.touched and plan.kept:
+        lines += ["", "what is kept", *(f"  {kept_text(one)}" for one in plan.kept)]
     for names, told in _hosts(plan, verbose, paint):
         lines += ["", paint(first_of(names), "bold"), *told]
     if plan.changes and plan.opening is not None:
@@ -316,6 +319,9 @@ def undone_text(applied: Applied, *, paint: Paint = plain) -> str:
                 "yellow",
             ),
         ]
+    elif kept := applied.plan.kept:
+        named = "; ".join(named(one) for one in kept[:3]) + (f" and {len(kept) - 3} more" if kept[3:] else "")
+        lines = [paint(f"Undone. Every host was read again; what stands there still: {named}.", "green")]
     else:
         lines = [paint("Undone. Every host was read again and is as it was before crossnet.", "green")]
     lines.append(f"Transaction {applied.confirmed.transaction}.")

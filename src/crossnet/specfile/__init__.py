@@ -46,7 +46,7 @@ def parse(text: str, file: str) -> Spec:
         source=text,
         name=name,
         hosts=tuple(_host(name, host) for name, host in draft.hosts.items()),
-        crossings=tuple(_crossing(name, crossing) for name, crossing in draft.crossings.items()),
+        crossings=tuple(_crossing(name, each, one) for each, one in draft.crossings.items()),
     )
 
 
@@ -103,7 +103,7 @@ def _host(name: str, draft: schema.Host) -> HostSpec:
     )
 
 
-def _crossing(name: str, draft: schema.Crossing) -> spec.Crossing:
+def _crossing(of: str, name: str, draft: schema.Crossing) -> spec.Crossing:
     translate = draft.translate
     return spec.Crossing(
         name=name,
@@ -121,4 +121,5 @@ def _crossing(name: str, draft: schema.Crossing) -> spec.Crossing:
         fence=draft.fence,
         probes=draft.probe,
         excepted=schema.excepted(draft),
+        spec=of,
     )

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import PurePath
 
+from crossnet.spec import USUAL_NAME
 from crossnet.specfile.document import short
 
 LONGEST = 40
 NAME = rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST - 1}}}"
 MEANS = f"up to {LONGEST} letters, digits, dots, `_` and `-`, the first a letter or digit"
 
-# Of a spec that has no file of its own: it came through a pipe, or from the command line.
-NAMELESS = "crossnet"
 _PIPES = re.compile(r"/dev/(stdin$|fd/)|/proc/")
 
 
@@ -21,9 +20,12 @@ def is_name(word: str) -> bool:
 
 
 def from_file(file: str) -> str:
-    """`business` of `specs/business.yaml`; not always a name that a spec can have."""
+    """`business` of `specs/business.yaml`; not always a name that a spec can have.
+
+    What came through a pipe has no file of its own.
+    """
     if not file or _PIPES.match(file):
-        return NAMELESS
+        return USUAL_NAME
     name = PurePath(file).name
     return re.sub(r"\.ya?ml$", "", name)
 

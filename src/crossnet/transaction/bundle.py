@@ -10,7 +10,7 @@ from crossnet.planning import HostPlan
 from crossnet.record import Record
 from crossnet.resources import Change, Command, Link, Look, Splice, Step, Write
 from crossnet.transaction.batches import Batch, batched
-from crossnet.transaction.journal import Journal, encode
+from crossnet.transaction.journal import Journal, encode, stamp_of
 
 Locate = Callable[[PurePosixPath], PurePosixPath]
 File = tuple[str, bytes]
@@ -23,7 +23,7 @@ def bundle(
     files = [
         ("journal.json", encode(journal)),
         ("audit", f"{journal.audit}\n".encode()),
-        *_records(host, persistent),
+        *_records(journal, host, persistent),
         ("services", "".join(f"{name}\n" for name in _services(persistent)).encode()),
         *(file for one in live for file in _live(f"live/{_place(one, live)}", one, locate)),
         *(
@@ -37,14 +37,16 @@ def bundle(
     return f"{index}\n".encode() + b"".join(data for _, data in files)
 
 
-def _records(host: HostPlan, persistent: Sequence[Change]) -> Iterator[File]:
+def _records(journal: Journal, host: HostPlan, persistent: Sequence[Change]) -> Iterator[File]:
     """What crossnet owns there afterwards: when all is written, and when something could not be removed."""
     still = [owned for one in persistent if one.want is None and (owned := host.before.find(one.resource))]
     crossings = host.after.crossings or host.before.crossings
+    stamp = stamp_of(journal)
     unwritten = Record(crossings, (*host.after.owned, *still), host.before.rebuilt)
-    for name, record in (("written", host.after), ("unwritten", unwritten)):
-        if record.owned:
-            yield f"record.{name}", record.to_json()
+    if not host.after.is_empty:
+        yield "record.written", host.after.stamped(stamp).to_json()
+    if unwritten.owned:
+        yield "record.unwritten", unwritten.stamped(stamp).to_json()
 
 
 def _services(persistent: Sequence[Change]) -> Iterator[str]:

@@ -21,6 +21,7 @@ from crossnet.facts.question import mapping, number, number_or, objects, text, t
 from crossnet.record import BEGUN, DEADLINE, DECISION, IDENTITY, JOURNAL, MADE
 from crossnet.resources import KINDS, Change, Encoded, Resource
 from crossnet.sealed import seal, unseal
+from crossnet.standing import Stamp
 
 FORMAT = 2
 
@@ -137,6 +138,12 @@ def checked(message: str) -> str:
     if not message.isprintable():
         raise ValueError("a message is one line of printable characters")
     return message.strip()
+
+
+def stamp_of(journal: Journal) -> Stamp:
+    """What the record of a host keeps of who changed it."""
+    who, _, source = journal.who.rpartition("@")
+    return Stamp(who, journal.started, source, journal.message)
 
 
 def entry(change: Change) -> Entry:

@@ -42,7 +42,7 @@ class Reading:
     sent: Mapping[str, int]
 
     def counters(self, passage: Passage) -> Counters:
-        return counters.of_crossing(self.tables[passage.family], passage.crossing.name)
+        return counters.of_crossing(self.tables[passage.family], passage.crossing.label)
 
     def tracked(self, flow: Flow) -> Tracked:
         known = self.entries[flow.passage.family]

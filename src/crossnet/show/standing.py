@@ -1,0 +1,75 @@
+"""What hosts carry: crossings as they stand, who applied them, and what stays where nobody is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from crossnet.api import UndoPlan
+from crossnet.passage import Passage
+from crossnet.record import Record
+from crossnet.show.paint import Paint, plain
+from crossnet.show.visible import one_line
+from crossnet.spec import Spec
+from crossnet.standing import Stamp, Standing
+from crossnet.values import show_network
+
+
+def kept_text(one: Standing) -> str:
+    """A crossing that stands, and who applied it."""
+    return f"{named(one)}, applied by {_who(one.stamp)}"
+
+
+def named(one: Standing) -> str:
+    return f"crossing {one.crossing} of spec {one.spec}"
+
+
+def _who(stamp: Stamp) -> str:
+    """`ops from desk, 2026-11-28T09:00:00Z: CHG0012345`, as far as that is known."""
+    source = f" from {stamp.source}" if stamp.source else ""
+    said = f": {stamp.message}" if stamp.message else ""
+    return one_line(
+        f"{stamp.who or 'nobody knows whom'}{source}{f', {stamp.when}' if stamp.when else ''}{said}"
+    )
+
+
+def carried_text(found: Mapping[str, Record], *, paint: Paint = plain) -> str:
+    """What hosts carry, by their own records."""
+    lines: list[str] = []
+    for host, record in found.items():
+        lines += [paint(host, "bold") if record.crossings else f"{host}: carries no crossing"]
+        if record.lost:
+            lines.append(f"  its record {one_line(record.lost)}")
+        for one in record.crossings:
+            role = "gateway" if one.carried else "client" if one.passages else "what it needs is not known"
+            lines.append(f"  {one_line(named(one) if one.spec else f'crossing {one.crossing}')}  ({role})")
+            lines += [f"    {one_line(_way(each))}" for each in one.passages]
+            lines.append(f"    applied by {_who(one.stamp)}")
+    return "\n".join(lines)
+
+
+def _way(passage: Passage) -> str:
+    allow = passage.crossing.allow
+    traffic = "any traffic" if allow is None else ", ".join(map(str, allow))
+    return f"{str(passage).partition(': ')[2]}: {traffic}"
+
+
+def forgotten_text(spec: Spec, host: str, made: UndoPlan) -> str:
+    """What stays on a host that was not asked."""
+    lines = [f"Nothing was asked of {host}. What crossnet made there stays there, should it come back:"]
+    before = {one.label: one for each in made.plan.hosts for one in each.before.crossings}
+    for one in before.values():
+        if host == one.gateway:
+            lines.append(f"  {named(one)}: its rules, forwarding, and the files and units for its boot")
+        for passage in one.passages:
+            for client in passage.clients:
+                if client.host == host:
+                    to = ", ".join(show_network(network) for network in passage.destinations[:4])
+                    more = (
+                        f" and {len(passage.destinations) - 4} more" if len(passage.destinations) > 4 else ""
+                    )
+                    lines.append(
+                        f"  {named(one)}: its route to {to}{more} via {client.next_hop}, also at its boot"
+                    )
+    if any(one.name == host for one in spec.hosts):
+        lines.append(f"Take {host} out of the spec: the next apply would ask it again.")
+    return "\n".join(map(one_line, lines))

@@ -1,0 +1,257 @@
+"""A crossing as it stands on a host: what was applied there for it, by whom, when and from where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from crossnet import values
+from crossnet.facts.question import number, objects, text, text_or, texts
+from crossnet.passage import Client, Passage
+from crossnet.spec import Crossing, Fence, Firewall, HostSpec, Persist, Translate, label
+from crossnet.values import Family, Traffic, interface_name
+
+Encoded = Mapping[str, Any]
+Identity = tuple[str, str]  # of a resource: its kind and key
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Who applied something, when, from which machine, and what they said of it."""
+
+    who: str = ""
+    when: str = ""
+    source: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a host keeps of a crossing: its packets as they were resolved, and what was made for it alone.
+
+    `host` is what its spec calls this host, `hosts` are all that it manages. On a client the passages are that client's
+    own. Without passages nothing but the name is known: crossnet 0.1.0 kept no more, and traces tell no more.
+    """
+
+    spec: str
+    crossing: str
+    host: str = ""
+    passages: tuple[Passage, ...] = ()
+    needs: tuple[Identity, ...] = ()
+    hosts: tuple[HostSpec, ...] = ()
+    stamp: Stamp = Stamp()
+
+    @property
+    def label(self) -> str:
+        """Its name among the crossings of all specs."""
+        return label(self.spec, self.crossing)
+
+    @property
+    def is_known(self) -> bool:
+        return bool(self.passages)
+
+    @property
+    def carried(self) -> tuple[Passage, ...]:
+        """Its packets that this host carries as a gateway."""
+        return tuple(one for one in self.passages if one.gateway == self.host)
+
+    @property
+    def gateway(self) -> str:
+        """What its spec calls its gateway."""
+        return next((one.gateway for one in self.passages), "")
+
+    def same_as(self, other: Standing | None) -> bool:
+        """Whether both say the same, whoever applied them."""
+        return other is not None and replace(self, stamp=other.stamp) == other
+
+    def on(self, host: str) -> tuple[Passage, ...]:
+        """Its packets where the host that carries them is called so, and nothing is known of its clients' names."""
+        return tuple(
+            replace(
+                one,
+                crossing=replace(one.crossing, via=host),
+                clients=tuple(replace(client, host=None) for client in one.clients),
+            )
+            for one in self.carried
+        )
+
+    def of_client(self, host: str) -> tuple[Passage, ...]:
+        """Its packets of this host where it is a client, under the name that it has here.
+
+        The gateway is another host of another spec, whatever it is called there.
+        """
+        return tuple(
+            replace(
+                one,
+                crossing=replace(one.crossing, via=f"{self.label} {one.gateway}"),
+                clients=tuple(replace(client, host=host) for client in one.clients),
+            )
+            for one in self.passages
+            if one.gateway != self.host
+        )
+
+    def without_client(self, client: str) -> Standing | None:
+        """The same when a managed client is taken out; None where nobody is left."""
+        left = [
+            replace(one, clients=tuple(each for each in one.clients if each.host != client))
+            for one in self.passages
+        ]
+        kept = tuple(one for one in left if one.clients)
+        hosts = tuple(one for one in self.hosts if one.name != client)
+        return replace(self, passages=kept, hosts=hosts) if kept else None
+
+    def encode(self) -> Encoded:
+        """Itself as JSON."""
+        return {
+            "spec": self.spec,
+            "crossing": self.crossing,
+            "host": self.host,
+            **{key: said for key, said in _stamp(self.stamp).items() if said},
+            "passages": [_passage(one) for one in self.passages],
+            "needs": [list(one) for one in self.needs],
+            "hosts": [_host(one) for one in self.hosts],
+        }
+
+    @classmethod
+    def decode(cls, encoded: Encoded) -> Standing:
+        """The inverse of `encode`; ValueError, KeyError or TypeError where it is none."""
+        spec, crossing = text(encoded, "spec"), text(encoded, "crossing")
+        return cls(
+            spec,
+            crossing,
+            text(encoded, "host"),
+            tuple(_read_passage(spec, crossing, one) for one in objects(encoded["passages"])),
+            tuple(_identity(one) for one in encoded["needs"]),
+            tuple(_read_host(one) for one in objects(encoded["hosts"])),
+            Stamp(*(text_or(encoded, key, "") for key in ("who", "when", "source", "message"))),
+        )
+
+
+def of(spec: str, name: str, host: str, passages: Iterable[Passage], hosts: Iterable[HostSpec]) -> Standing:
+    """What a host is to keep of a crossing of which these are the passages: a client only of its own packets."""
+    own = []
+    for one in passages:
+        if one.gateway != host:
+            one = replace(one, clients=tuple(each for each in one.clients if each.host == host))
+        if one.clients:
+            own.append(replace(one, crossing=_as_kept(one)))
+    return Standing(spec, name, host, tuple(own), hosts=tuple(hosts))
+
+
+def _as_kept(passage: Passage) -> Crossing:
+    """Of a crossing what the rules of its passages are made of, and what holds for their gateway."""
+    asked = passage.crossing
+    return Crossing(
+        name=asked.name,
+        clients=tuple(each.host or each.network for each in passage.clients),
+        via=asked.via,
+        to=passage.destinations,
+        allow=asked.allow,
+        translate=asked.translate,
+        firewall=asked.firewall,
+        persist=asked.persist,
+        fence=asked.fence,
+        excepted=asked.excepted,
+        spec=asked.spec,
+    )
+
+
+def _stamp(stamp: Stamp) -> dict[str, str]:
+    return {"who": stamp.who, "when": stamp.when, "source": stamp.source, "message": stamp.message}
+
+
+def _identity(said: Any) -> Identity:
+    kind, key = texts(said)
+    return kind, key
+
+
+def _host(host: HostSpec) -> Encoded:
+    ways = {"ssh": host.ssh, "netns": host.netns, "lab": host.lab}
+    given = {way: said for way, said in ways.items() if said is not None}
+    flags = {flag: True for flag in ("local", "become") if getattr(host, flag)}
+    return {"name": host.name, **given, **flags}
+
+
+def _read_host(said: Mapping[str, Any]) -> HostSpec:
+    ways = {way: text(said, way) for way in ("ssh", "netns", "lab") if way in said}
+    return HostSpec(
+        text(said, "name"), **ways, local=said.get("local") is True, become=said.get("become") is True
+    )
+
+
+def _passage(one: Passage) -> Encoded:
+    asked = one.crossing
+    return {
+        "family": int(one.family),
+        "via": asked.via,
+        "ingress": one.ingress,
+        "egress": one.egress,
+        "clients": [_client(each) for each in one.clients],
+        "to": [str(network) for network in one.destinations],
+        **({"except": [str(network) for network in asked.excepted]} if asked.excepted else {}),
+        **({"allow": [str(each) for each in asked.allow]} if asked.allow is not None else {}),
+        "translate": str(asked.translate),
+        "sources": [[str(network), str(source)] for network, source in one.sources],
+        "clamp": one.clamp,
+        "routed_clients": [str(network) for network in one.routed_clients],
+        "routed_to": [str(network) for network in one.routed_destinations],
+        "firewall": str(asked.firewall),
+        "persist": str(asked.persist),
+        "fence": str(asked.fence),
+    }
+
+
+def _read_passage(spec: str, crossing: str, said: Mapping[str, Any]) -> Passage:
+    clients = tuple(_read_client(each) for each in objects(said["clients"]))
+    to = tuple(map(values.network, texts(said["to"])))
+    return Passage(
+        crossing=Crossing(
+            name=crossing,
+            clients=tuple(each.host or each.network for each in clients),
+            via=text(said, "via"),
+            to=to,
+            allow=tuple(map(Traffic.from_text, texts(said["allow"]))) if "allow" in said else None,
+            translate=Translate(text(said, "translate")),
+            firewall=Firewall(text(said, "firewall")),
+            persist=Persist(text(said, "persist")),
+            fence=Fence(text(said, "fence")),
+            excepted=tuple(map(values.network, texts(said.get("except", [])))),
+            spec=spec,
+        ),
+        family=Family(number(said, "family")),
+        ingress=interface_name(text(said, "ingress")),
+        egress=interface_name(text(said, "egress")),
+        clients=clients,
+        destinations=to,
+        sources=tuple(
+            (values.network(network), values.address(source))
+            for network, source in map(texts, said["sources"])
+        ),
+        clamp=said["clamp"] is True,
+        routed_clients=tuple(map(values.network, texts(said["routed_clients"]))),
+        routed_destinations=tuple(map(values.network, texts(said["routed_to"]))),
+    )
+
+
+def _client(client: Client) -> Encoded:
+    return {
+        "network": str(client.network),
+        "next_hop": str(client.next_hop),
+        **({"host": client.host} if client.host is not None else {}),
+        **({"interface": client.interface} if client.interface is not None else {}),
+        **({"several_addresses": True} if client.several_addresses else {}),
+    }
+
+
+def _read_client(said: Mapping[str, Any]) -> Client:
+    return Client(
+        values.network(text(said, "network")),
+        values.address(text(said, "next_hop")),
+        text(said, "host") if "host" in said else None,
+        interface_name(text(said, "interface")) if "interface" in said else None,
+        said.get("several_addresses") is True,
+    )
+
+
+__all__ = ["Identity", "Stamp", "Standing", "of"]

@@ -1,0 +1,227 @@
+"""Several specs over the same hosts: each changes what is its own, and the hosts have what all of them say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crossnet.errors import PlanRefused
+from crossnet.planning import Plan, Undo, make_plan, make_undo_plan
+from crossnet.record import APPLIED, read_record
+from crossnet.resources import RuleTable
+from crossnet.spec import Spec
+from crossnet.specfile import parse
+from design.factsheet import facts_from
+from planning.fakehost import FakeHost, Hosts, carry_out, facts_of, hosts_of, states
+from planning.test_properties import HOSTS, WORLD, worlds
+
+BUSINESS = "business: {from: app, via: gateway, to: 10.0.44.0/24}"
+STORAGE = "storage: {from: [app, web], via: gateway, to: 10.0.45.0/24, allow: [tcp/2049]}"
+OWN = Undo()
+SIX = "six: {from: app, via: gateway, to: 'fd00:44::/64'}"
+
+
+def spec(name: str, *crossings: str) -> Spec:
+    lines = "".join(f"  {one}\n" for one in crossings)
+    return parse(f"crossnet: 1\nhosts:\n{HOSTS}crossings:\n{lines}", f"{name}.yaml")
+
+
+def begun() -> dict[str, FakeHost]:
+    return hosts_of(facts_from(WORLD))
+
+
+def applied(asked: Spec, hosts: Hosts) -> Plan:
+    made = make_plan(asked, facts_of(hosts))
+    carry_out(made, hosts)
+    return made
+
+
+def undone(asked: Spec, hosts: Hosts, what: Undo = OWN) -> Plan:
+    made = make_undo_plan(asked, facts_of(hosts), what)
+    carry_out(made, hosts)
+    return made
+
+
+def standing(hosts: Hosts, host: str = "gateway") -> list[str]:
+    return [one.label for one in read_record(facts_of(hosts)[host]).crossings]
+
+
+def admitted(hosts: Hosts) -> set[str]:
+    """The crossings that the gateway's rules let through."""
+    facts = facts_of(hosts)["gateway"]
+    return {name for table in RuleTable.traces(facts) for name in table.crossings}
+
+
+def without_records(hosts: Hosts) -> dict[str, tuple[object, ...]]:
+    shorn = {
+        name: replace(host, files={path: state for path, state in host.files.items() if path != APPLIED})
+        for name, host in hosts.items()
+    }
+    return states(shorn)
+
+
+def test_a_second_spec_leaves_the_crossings_of_the_first() -> None:
+    hosts = begun()
+    applied(spec("office", BUSINESS), hosts)
+    second = applied(spec("backup", STORAGE), hosts)
+    assert admitted(hosts) == {"office/business", "backup/storage"}
+    assert standing(hosts) == standing(hosts, "app") == ["backup/storage", "office/business"]
+    assert standing(hosts, "web") == ["backup/storage"]
+    routes = {str(route.destination) for route in hosts["app"].routes}
+    assert {"10.0.44.0/24", "10.0.45.0/24"} <= routes
+    assert [change.action for host, change in second.changes if change.resource.kind == "table"] == ["change"]
+    for again in (spec("office", BUSINESS), spec("backup", STORAGE)):
+        assert make_plan(again, facts_of(hosts)).touched == ()
+
+
+def test_undo_takes_back_its_own_spec_and_the_last_one_the_rest() -> None:
+    hosts = begun()
+    before = states(hosts)
+    applied(spec("office", BUSINESS), hosts)
+    alone = without_records(hosts)
+    applied(spec("backup", STORAGE), hosts)
+    undone(spec("backup", STORAGE), hosts)
+    assert without_records(hosts) == alone
+    undone(spec("backup", STORAGE), hosts)
+    assert without_records(hosts) == alone
+    undone(spec("office", BUSINESS), hosts)
+    assert states(hosts) == before
+
+
+def test_the_same_name_in_two_specs_is_two_crossings() -> None:
+    hosts = begun()
+    applied(spec("one", BUSINESS), hosts)
+    applied(spec("two", "business: {from: web, via: gateway, to: 10.0.45.0/24}"), hosts)
+    assert admitted(hosts) == {"one/business", "two/business"}
+    undone(spec("one", BUSINESS), hosts)
+    assert admitted(hosts) == {"two/business"}
+
+
+def test_what_two_specs_claim_differently_is_refused_as_within_one() -> None:
+    hosts = begun()
+    applied(spec("office", BUSINESS), hosts)
+    with pytest.raises(PlanRefused) as refused:
+        make_plan(spec("lab", BUSINESS.replace("}", ", translate: none}")), facts_of(hosts))
+    assert "office/business" in str(refused.value)
+    assert [one.code for one in refused.value.refusals] == ["crossings-overlap"]
+
+
+def test_another_way_of_a_client_to_what_another_spec_leads_elsewhere_is_refused() -> None:
+    hosts = begun()
+    applied(spec("office", BUSINESS), hosts)
+    away = parse(
+        "crossnet: 1\nhosts: {a: {lab: app}, o: {lab: other}}\n"
+        "crossings: {way: {from: a, via: o, to: 10.0.44.0/24}}\n",
+        "away.yaml",
+    )
+    facts = facts_from(WORLD.replace("eth0 10.0.46.63/24", "eth0 10.0.44.64/24"))
+    hosts["other"] = FakeHost.of(facts["other"])
+    mine = {"a": replace(facts_of(hosts)["app"], host="a"), "o": replace(facts_of(hosts)["other"], host="o")}
+    with pytest.raises(PlanRefused) as refused:
+        make_plan(away, mine)
+    assert "crossings-overlap" in [one.code for one in refused.value.refusals]
+
+
+def test_a_fence_that_another_spec_asks_for_otherwise_is_refused() -> None:
+    hosts = begun()
+    applied(spec("office", BUSINESS.replace("}", ", fence: on}")), hosts)
+    with pytest.raises(PlanRefused) as refused:
+        make_plan(spec("backup", STORAGE.replace("}", ", fence: off}")), facts_of(hosts))
+    assert [one.code for one in refused.value.refusals] == ["settings-differ"]
+
+
+def test_one_crossing_is_taken_back() -> None:
+    hosts = begun()
+    applied(spec("office", BUSINESS, STORAGE), hosts)
+    undone(spec("office", BUSINESS, STORAGE), hosts, Undo(crossing="storage"))
+    assert admitted(hosts) == {"office/business"}
+    assert standing(hosts, "web") == []
+    assert APPLIED not in hosts["web"].files
+    alone = begun()
+    applied(spec("office", BUSINESS), alone)
+    assert without_records(hosts) == without_records(alone)
+
+
+def test_one_client_is_taken_back() -> None:
+    hosts = begun()
+    applied(spec("office", STORAGE), hosts)
+    undone(spec("office", STORAGE), hosts, Undo(host="web"))
+    alone = begun()
+    applied(spec("office", STORAGE.replace("[app, web]", "app")), alone)
+    assert without_records(hosts) == without_records(alone)
+    assert APPLIED not in hosts["web"].files
+
+
+def test_with_its_gateway_a_crossing_goes_everywhere() -> None:
+    hosts = begun()
+    before = states(hosts)
+    applied(spec("office", BUSINESS, STORAGE), hosts)
+    undone(spec("office", BUSINESS, STORAGE), hosts, Undo(host="gateway"))
+    assert states(hosts) == before
+
+
+def test_all_is_the_crossings_of_every_spec() -> None:
+    hosts = begun()
+    before = states(hosts)
+    applied(spec("office", BUSINESS), hosts)
+    applied(spec("backup", STORAGE), hosts)
+    made = undone(spec("office", BUSINESS), hosts, Undo(all=True))
+    assert states(hosts) == before
+    assert any("backup/storage" in impact.text for impact in made.impacts)
+
+
+def test_a_client_that_left_its_crossing_keeps_nothing() -> None:
+    hosts = begun()
+    applied(spec("office", STORAGE), hosts)
+    applied(spec("office", STORAGE.replace("[app, web]", "app")), hosts)
+    assert APPLIED not in hosts["web"].files
+    assert "10.0.45.0/24" not in {str(route.destination) for route in hosts["web"].routes}
+
+
+SPECS = st.sampled_from(
+    [
+        spec("office", BUSINESS),
+        spec("office", BUSINESS.replace("app", "[app, web]"), SIX),
+        spec("backup", STORAGE),
+        spec("backup", STORAGE.replace("storage", "renamed")),
+        spec("backup", STORAGE.replace("[app, web]", "web")),
+        spec("crossnet", "ping: {from: web, via: gateway, to: 10.0.44.1, allow: icmp}"),
+        spec("elsewhere", "away: {from: app, via: other, to: 10.0.46.0/24, translate: masquerade}"),
+    ]
+)
+
+
+@given(worlds(), st.lists(st.tuples(st.sampled_from(["apply", "undo"]), SPECS), min_size=2, max_size=7))
+@settings(max_examples=40, deadline=None)
+def test_whatever_comes_first_the_hosts_have_what_the_standing_specs_say(
+    world: str, steps: list[tuple[str, Spec]]
+) -> None:
+    hosts = hosts_of(facts_from(world))
+    before = states(hosts)
+    stand: dict[str, Spec] = {}
+    for what, asked in steps:
+        if what == "undo":
+            undone(asked, hosts)
+            stand.pop(asked.name, None)
+            continue
+        try:
+            applied(asked, hosts)
+        except PlanRefused:
+            continue
+        stand[asked.name] = asked
+    names = {f"{one.name}/{each.name}" for one in stand.values() for each in one.crossings}
+    assert {
+        f"{each.spec}/{each.crossing}"
+        for host in hosts
+        for each in read_record(facts_of(hosts)[host]).crossings
+    } <= names
+    fresh = hosts_of(facts_from(world))
+    for name in sorted(stand):
+        applied(stand[name], fresh)
+    assert without_records(hosts) == without_records(fresh)
+    for asked in stand.values():
+        undone(asked, hosts)
+    assert states(hosts) == before
