@@ -33,8 +33,9 @@ def parse(text: str, file: str) -> Spec:
     """The spec in this text; `file` is what mistakes are reported under. SpecError holds all of them."""
     root, findings = document.read(text, file)
     _refuse_newer_format(root, file)
-    draft, sound, misshapen = shape.check(root)
-    findings += misshapen + meaning.check(draft, sound, tuple(root.section("hosts")))
+    sound, misshapen = shape.check(root)
+    draft = sound.says
+    findings += misshapen + meaning.check(sound)
     name = draft.name or naming.from_file(file)
     if not naming.is_name(name) and "name" not in root.entries:
         findings.append(Finding(root.mark, naming.needed(name)))

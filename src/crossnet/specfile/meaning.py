@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from crossnet.specfile import schema
-from crossnet.specfile.document import Finding, Node, Path, last_key, short
+from crossnet.specfile.document import Finding, Path, last_key, short
+from crossnet.specfile.shape import Sound
 from crossnet.specfile.words import listed, nearest
 from crossnet.values import (
     LINK_LOCAL,
@@ -28,17 +29,14 @@ _MOST_GUESSES = 20  # of a crossing's clients: to guess each of 10,000 among as 
 _Item = str | Network | Traffic | Probe | None  # None is the `any` of `allow`
 
 
-def check(draft: schema.File, sound: Node, hosts: Sequence[str]) -> list[Finding]:
-    """All contradictions in these crossings; keys that are absent from the draft contradict nothing.
-
-    `sound` is the part of the file that the draft was made from; `hosts` names all hosts of the file,
-    because one that is itself described wrongly is still a host.
-    """
+def check(sound: Sound) -> list[Finding]:
+    """All contradictions in these crossings; keys that are absent from the draft contradict nothing."""
     return [
-        Finding(sound.find(("crossings", name, *path)).mark, f"{last_key(path)}: {message}")
-        for name, crossing in draft.crossings.items()
-        for rule in _RULES
-        for path, message in rule(crossing, hosts)
+        Finding(sound.root.find(("crossings", name, *path)).mark, f"{last_key(path)}: {message}")
+        for name, crossing in sound.says.crossings.items()
+        for rule, needs in _RULES
+        if needs is None or (name, needs) not in sound.cut
+        for path, message in rule(crossing, sound.hosts)
     ]
 
 
@@ -196,15 +194,20 @@ def _other_family(value: Address | Network, crossing: schema.Crossing) -> str | 
     return f"`to` has only {families.pop().label}"
 
 
-def _probes_can_pass(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_Remark]:
-    allow = schema.permitted(crossing)
+def _probes_lie_in_to(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_Remark]:
+    named = schema.named(crossing)
     for index, probe in enumerate(crossing.probe):
-        target, named = probe.destination, schema.named(crossing)
+        target = probe.destination
         if named and not any(contains(network, target) for network in named):
             yield ("probe", index), f"{target} does not lie in `to` ({listed([*map(_show, named)])})"
         for part in schema.excepted(crossing):
             if contains(part, target):
                 yield ("probe", index), f"{target} lies in {_show(part)}, which `to` excepts"
+
+
+def _probes_are_permitted(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_Remark]:
+    allow = schema.permitted(crossing)
+    for index, probe in enumerate(crossing.probe):
         if allow is not None and not any(traffic.admits(probe) for traffic in allow):
             entries = listed([str(traffic) for traffic in allow])
             yield ("probe", index), f"{probe} is not permitted by `allow` ({entries})"
@@ -232,17 +235,19 @@ def _show(item: _Item) -> str:
             return show_network(item)
 
 
-_RULES: tuple[Callable[[schema.Crossing, _Hosts], Iterator[_Remark]], ...] = (
-    _gateway_is_a_host,
-    _clients_are_known,
-    _addresses_are_of_hosts,
-    _nothing_twice,
-    _networks_are_apart,
-    _exceptions_leave_something,
-    _destinations_are_elsewhere,
-    _clients_speak_the_destinations_family,
-    _snat_address_fits,
-    _next_hop_fits,
-    _probes_can_pass,
-    _any_stands_alone,
+# Each with the key of which it has to know all.
+_RULES: tuple[tuple[Callable[[schema.Crossing, _Hosts], Iterator[_Remark]], str | None], ...] = (
+    (_gateway_is_a_host, None),
+    (_clients_are_known, None),
+    (_addresses_are_of_hosts, None),
+    (_nothing_twice, None),
+    (_networks_are_apart, None),
+    (_exceptions_leave_something, "to"),
+    (_destinations_are_elsewhere, "to"),
+    (_clients_speak_the_destinations_family, "to"),
+    (_snat_address_fits, "to"),
+    (_next_hop_fits, "to"),
+    (_probes_lie_in_to, "to"),
+    (_probes_are_permitted, "allow"),
+    (_any_stands_alone, None),
 )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -14,16 +15,81 @@ from crossnet.specfile.words import listed, nearest_word
 from crossnet.values import PASSWORD, holds_password
 
 
-def check(root: Node) -> tuple[schema.File, Node, list[Finding]]:
-    """What the sound part of the file says, that part itself, and all mistakes in the shape of the rest."""
-    findings = list(_incomplete(root))
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """The part of a file without mistakes in its shape: what it says, and where.
+
+    `hosts` names all hosts of the file, because one that is itself described wrongly is still a host. `cut` are the
+    keys of crossings that lack some of what is written there: what is left of a list tells what is wrong with that,
+    and nothing of what it holds in all.
+    """
+
+    says: schema.File
+    root: Node
+    hosts: tuple[str, ...]
+    cut: frozenset[tuple[str, str]] = frozenset()
+
+
+def check(root: Node) -> tuple[Sound, list[Finding]]:
+    """The sound part of the file, and all mistakes in the shape of the rest.
+
+    A misspelt key counts as the one that was meant, and a crossing with a name that is none as one with another name.
+    """
+    findings: list[Finding] = []
+    root = _as_meant(root, (), findings)
+    findings += _incomplete(root)
+    hosts = tuple(root.section("hosts"))
     try:
-        return schema.File.model_validate(root.data), root, findings
+        return Sound(schema.File.model_validate(root.data), root, hosts), findings
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
     findings += [_finding(detail, root) for detail in details]
-    sound = _without_keys(root, {_part(detail["loc"]) for detail in details})
-    return schema.File.model_validate(sound.data), sound, findings
+    locs = [detail["loc"] for detail in details]
+    of_names = {loc for loc in locs if loc[0] == "crossings" and loc[2:] == ("[key]",)}
+    misnamed = {str(loc[1]) for loc in of_names}
+    parts = {_part(loc) for loc in locs if loc not in of_names}
+    names = dict(_other_names(root, misnamed))
+    sound = _renamed(_without_keys(root, parts), names)
+    cut = {(names.get(str(loc[1]), str(loc[1])), str(loc[2])) for loc in locs if len(loc) > 3}
+    return Sound(schema.File.model_validate(sound.data), sound, hosts, frozenset(cut)), findings
+
+
+def _as_meant(node: Node, path: Path, findings: list[Finding]) -> Node:
+    """The mapping with its misspelt keys as they were meant, and those of the mappings in it."""
+    entries: dict[str, Entry] = {}
+    free = path in (("hosts",), ("crossings",))  # names of one's own
+    known = [] if free else schema.model_at(path).key_names()
+    for key, entry in node.entries.items():
+        near = None if free or key in known or key in schema.KEYS_NOT_YET else nearest_word(key, known)
+        meant = key if near is None or near in node.entries or near in entries else near
+        if meant != key:
+            findings.append(Finding(entry.key, _unknown(key, near)))
+        inner = (*path, meant)
+        goes_on = len(inner) < 3 or (inner[0] == "crossings" and inner[2:] == ("to",))
+        made = _as_meant(entry.node, inner, findings) if goes_on and entry.node.entries else entry.node
+        entries[meant] = replace(entry, node=made)
+    data = {name: entry.node.data for name, entry in entries.items()}
+    return replace(node, entries=entries, data=data)
+
+
+def _other_names(root: Node, misnamed: Collection[str]) -> Iterator[tuple[str, str]]:
+    taken = root.section("crossings")
+    free = (f"c{number}" for number in count() if f"c{number}" not in taken)
+    return zip(misnamed, free, strict=False)
+
+
+def _renamed(root: Node, names: Mapping[str, str]) -> Node:
+    """The file with other names for these crossings."""
+    if not names or "crossings" not in root.entries:
+        return root
+    section = root.entries["crossings"]
+    crossings = {names.get(name, name): entry for name, entry in section.node.entries.items()}
+    data = {name: entry.node.data for name, entry in crossings.items()}
+    entries = {
+        **root.entries,
+        "crossings": replace(section, node=replace(section.node, entries=crossings, data=data)),
+    }
+    return replace(root, entries=entries, data={name: entry.node.data for name, entry in entries.items()})
 
 
 def _finding(detail: ErrorDetails, root: Node) -> Finding:
@@ -58,13 +124,16 @@ def _unknown_key(path: Path) -> str:
     if key in schema.KEYS_NOT_YET:
         return f"key {key!r} is not in this version yet"
     keys = schema.model_at(path[:-1]).key_names()
-    near = nearest_word(key, keys)
+    return _unknown(key, nearest_word(key, keys), keys)
+
+
+def _unknown(key: str, near: str | None, keys: Sequence[str] = ()) -> str:
     hint = f"did you mean {near!r}?" if near else f"the keys here are {listed(keys)}"
     return f"unknown key {short(key)}: {hint}"
 
 
-# Half of one of these lists is still sound by itself; half of `to` or `allow` would make others look wrong.
-_SOUND_BY_ITEM = ("from", "probe")
+# Half of one of these lists is still sound by itself.
+_SOUND_BY_ITEM = ("from", "to", "allow", "probe")
 
 
 def _part(loc: Path) -> Path:
@@ -118,7 +187,7 @@ def _named(root: Node, section: str) -> Iterator[tuple[str, Node]]:
 def _missing(
     node: Node, subject: str, model: type[schema.File | schema.Crossing | schema.Excepting]
 ) -> Iterator[Finding]:
-    missing = [key for key in model.required if key not in _meant(node.entries, model.key_names())]
+    missing = [key for key in model.required if key not in node.entries]
     if missing:
         yield Finding(node.mark, f"{subject} lacks {listed(missing)}")
 
@@ -128,10 +197,5 @@ def _ways(node: Node, subject: str) -> Iterator[Finding]:
     if len(ways) > 1:
         mark = node.entries[ways[1]].key
         yield Finding(mark, f"{subject} has {listed(ways)}: exactly one way to reach it is needed")
-    elif not _meant(node.entries, schema.Host.key_names()) & set(schema.WAYS):
+    elif not ways:
         yield Finding(node.mark, f"{subject} lacks a way to reach it: {listed(schema.WAYS, 'or')}")
-
-
-def _meant(keys: Mapping[str, object], known: list[str]) -> set[str]:
-    """The keys that are there or were meant: what is misspelt is not missing as well."""
-    return {key if key in known else nearest_word(key, known) or key for key in keys}
