@@ -137,7 +137,7 @@ def test_drift_is_read_back_and_told(hosts: Mapping[str, FakeHost]) -> None:
     made = applied(hosts)
     assert read_back(made, facts_of(hosts), live_only=False) == ()
     hosts["app"].files[PATH] = ANOTHERS
-    told = f"app: differs in motd Welcome. → {WORDS.words}"
+    told = f"app: motd Welcome., was applied as {WORDS.words}"
     assert read_back(made, facts_of(hosts), live_only=True) == (told,)
     again = facts_of(hosts)
     (status,) = crossing_status(make_plan(spec(), again), again)

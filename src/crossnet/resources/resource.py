@@ -288,7 +288,8 @@ class Resource(ABC):
         """How the host differs from this, as it was applied, in words with a direction; None is absence."""
         if now is None:
             return (f"{self.kind} {type(self).describe(self, None)} was removed",)
-        return (f"{self.kind} {type(self).describe(now, self)}",)
+        told = type(self).describe
+        return (f"{self.kind} {told(None, now)}, was applied as {told(None, self)}",)
 
     def without(self, facts: Facts) -> tuple[str, ...]:
         """What of the host it is made for is there no more: it stands, and does not do what it was to do."""

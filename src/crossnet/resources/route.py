@@ -111,11 +111,6 @@ class RouteResource(Resource):
             route = replace(route, source=self.route.source)
         return _way(self.route) == _way(route)
 
-    def differences(self, now: Self | None) -> tuple[str, ...]:
-        if now is None:
-            return (f"route {_shown(self.route)} was removed",)
-        return (f"route {_shown(now.route)}, was applied as {_shown(self.route)}",)
-
     def look(self) -> tuple[Look, ...]:
         route = self.route
         which = ("exact", str(route.destination), "proto", route.protocol)
