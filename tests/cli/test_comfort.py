@@ -31,6 +31,7 @@ def offered(words: list[str], incomplete: str) -> list[tuple[str, str]]:
         (["export", "--host"], "a", ["app"]),
         (["verify"], "bus", ["business", "bus-2"]),
         (["verify"], "x", []),
+        (["verify", "--from"], "a", ["app"]),
         (["explain"], "no-route-", ["no-route-to-client"]),
         (["completion"], "z", ["zsh"]),
     ],

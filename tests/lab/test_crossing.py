@@ -543,3 +543,39 @@ def test_foreign_nft_chain_that_drops_the_probe_is_told(bench: Callable[..., Ben
     with pytest.raises(RolledBack):
         b.apply(spec)
     assert b.differences(before) == []
+
+
+@pytest.mark.parametrize("engine", [Engine.NFTABLES, Engine.IPTABLES_NFT])
+def test_everything_through_the_gateway(bench: Callable[..., Bench], engine: Engine) -> None:
+    """A default route for a client that has none: its own network stays what it is."""
+    b = bench()
+    b.check("app", "ip route del default")
+    spec = b.spec(f"to: 0.0.0.0/0, probe: icmp/10.0.44.1, {force(b, engine)}")
+    before = b.fingerprints()
+    applied = b.apply(spec)
+    assert applied.verification
+    assert applied.verification.result is Result.REACHABLE
+    assert b.check("app", "ip route show default").split()[:3] == ["default", "via", "10.0.43.101"]
+    assert b.pings("app", "10.0.43.101")
+    assert b.apply(spec).plan.is_empty
+    assert b.undo(spec).confirmed
+    assert b.differences(before) == []
+
+
+@pytest.mark.parametrize("engine", [Engine.NFTABLES, Engine.IPTABLES_NFT])
+def test_an_exception_goes_on_as_before(bench: Callable[..., Bench], engine: Engine) -> None:
+    b = bench()
+    b.check("target", "ip address add 10.0.44.2/24 dev eth0")
+    spec = b.spec(f"to: {{networks: 10.0.44.0/24, except: 10.0.44.1}}, {force(b, engine)}")
+    before = b.fingerprints()
+    assert b.apply(spec).confirmed
+    assert b.pings("app", "10.0.44.2")
+    assert b.check("app", "ip route get 10.0.44.1").split()[:3] == ["10.0.44.1", "via", "10.0.43.1"]
+    b.check("app", "ip route add 10.0.44.1 via 10.0.43.101")
+    assert not b.pings("app", "10.0.44.1"), "who goes to the gateway all the same is not let through"
+    # It has a longer route of its own now, so one to the whole network is enough.
+    b.apply(spec)
+    assert b.check("app", "ip route show proto 143").split()[:3] == ["10.0.44.0/24", "via", "10.0.43.101"]
+    b.check("app", "ip route del 10.0.44.1")
+    assert b.undo(spec).confirmed
+    assert b.differences(before) == []

@@ -78,6 +78,8 @@ def completing(commands: Iterable[click.Command]) -> None:
             for called in _called(param):
                 if param.type is click.STRING and called in _TYPES:
                     param.type = _TYPES[called]
+                elif param.type is click.STRING and called == "--from" and not param.multiple:
+                    param.type = _TYPES["--host"]  # `init` makes its hosts, and takes several
 
 
 def _called(param: click.Parameter) -> Iterator[str]:
