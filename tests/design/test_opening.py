@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crossnet import opening
 from crossnet.api import plan
 from crossnet.design.flows import FlowChange, Flows, Span, difference, merged
 from crossnet.facts import Facts
@@ -280,6 +281,14 @@ def test_many_interfaces_are_not_all_looked_at() -> None:
     sheet = ROUTER + "".join(f"  eth{number} 10.1.{number}.1/24\n" for number in range(3, 40))
     made = first_plan(sheet, spec("one: from: app, to: 10.0.44.0/24, fence: on"))
     assert "closes eth39> * > *: any traffic [] part unknown" in lines(made)
+
+
+def test_many_rules_are_not_all_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "MOST_RULES", 11)
+    made = first_plan(DOCKER, spec("one: from: app, to: 10.0.44.0/24, fence: on"))
+    told = [each for each in lines(made) if each.startswith("closes")]
+    assert sum(each.endswith("unknown") for each in told) == 1
+    assert any(each.startswith("closes eth1>eth0") for each in told)
 
 
 # ---- exact, and quick ----------------------------------------------------------------------------

@@ -5,7 +5,7 @@ It is judged against what its routes lead on: what the same host would forward i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from crossnet.facts import Facts
@@ -45,16 +45,17 @@ class Forwarded:
         return self.exact and self.sources is self.destinations is self.traffic is None
 
 
-def forwarded(facts: Facts, family: Family, ingress: str) -> tuple[Forwarded, ...]:
-    """What passes from this interface to each other one, of all that anybody can send there."""
+def forwarded(facts: Facts, family: Family, ingresses: Iterable[str]) -> Iterator[Forwarded]:
+    """What passes from each of these interfaces to each other one, of all that anybody can send there."""
     everybody = default_network(family)
-    asked = Asked(facts.host, (everybody,), sources=(everybody,), ingress=ingress)
-    space, led, passing = _walked(facts, asked)
-    return tuple(
-        _told(space, family, (ingress, egress), here, led[egress].may if egress in led else space.none)
-        for egress, here in passing.items()
-        if egress not in (ingress, "lo") and here.may.satisfiable()
-    )
+    space = Space()  # one for all: what the rules of a host ask is built once
+    for ingress in ingresses:
+        asked = Asked(facts.host, (everybody,), sources=(everybody,), ingress=ingress)
+        led, passing = _walked(space, facts, asked)
+        for egress, here in passing.items():
+            if egress not in (ingress, "lo") and here.may.satisfiable():
+                along_routes = led[egress].may if egress in led else space.none
+                yield _told(space, family, (ingress, egress), here, along_routes)
 
 
 def forwards(facts: Facts, asked: Asked, egress: str) -> bool | None:
@@ -62,7 +63,7 @@ def forwards(facts: Facts, asked: Asked, egress: str) -> bool | None:
 
     False also where only some of them do; None where facts alone do not tell.
     """
-    _, led, passing = _walked(facts, asked)
+    led, passing = _walked(Space(), facts, asked)
     meant, here = led.get(egress), passing.get(egress)
     if meant is None or here is None or (meant.may & ~here.may).satisfiable():
         return False
@@ -77,16 +78,11 @@ class _Passing:
     surely: Packets
 
 
-def _walked(facts: Facts, asked: Asked) -> tuple[Space, dict[str, _Passing], dict[str, _Passing]]:
+def _walked(space: Space, facts: Facts, asked: Asked) -> tuple[dict[str, _Passing], dict[str, _Passing]]:
     """What leaves by each interface: where there are no rules, and with all that there are."""
-    space = Space()
     packets = packets_of(space, asked)
     bare = replace(facts, firewall=replace(facts.firewall, foreign=()))
-    return (
-        space,
-        _leaving(bare, space, packets, asked.ingress),
-        _leaving(facts, space, packets, asked.ingress),
-    )
+    return _leaving(bare, space, packets, asked.ingress), _leaving(facts, space, packets, asked.ingress)
 
 
 def _leaving(facts: Facts, space: Space, packets: Packets, ingress: str) -> dict[str, _Passing]:

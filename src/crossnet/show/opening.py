@@ -110,7 +110,7 @@ def _everybody(changes: Sequence[FlowChange]) -> Iterator[str]:
         unknown = [each.ingress for each in here if not each.egress]
         if unknown:
             what = f"{family.label} that comes in by {first_of(unknown)} of {gateway}"
-            yield f"{what}: unknown; so many interfaces are not looked at one by one"
+            yield f"{what}: unknown; it has more interfaces and rules than are looked at for that"
 
 
 def _is_all(change: FlowChange) -> bool:
