@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, ClassVar, Self
 
@@ -26,8 +27,10 @@ from crossnet.resources.resource import Test as HostTest
 from crossnet.show import json as show_json
 from crossnet.show import text
 from crossnet.site import Site, reach
+from crossnet.transaction import journal
 from crossnet.transaction.apply import Confirmed, NotAsPromised, Proof
 from crossnet.transaction.apply import apply as transact
+from crossnet.transaction.group import Group
 from crossnet.transaction.guard import Guard
 from crossnet.transaction.participant import PARTICIPANTS, Gone, Part, Participant, Refused
 from crossnet.transport import Host
@@ -296,6 +299,37 @@ def test_it_goes_back_with_the_hosts(
     assert bench.differences(before) == []
     for host in ("app", "gateway"):
         assert not bench.run(host, f"test -e {TRANSACTION}").ok
+
+
+async def left_open(bench: Bench, transaction: str) -> None:
+    """A transaction of which every change is made, and nobody comes back to it."""
+    spec = bench.spec(CROSSING)
+    async with reach(spec, asking=partial(lookups, spec)) as site:
+        made = with_port(make_plan(spec, await site.observe()))
+        group = Group(transaction, made, site, Guard(60))
+        await group.stage(journal.new(transaction, "apply business", made.touched))
+        await site.reconnect()
+        await group.arm()
+        await group.change()
+
+
+@pytest.mark.parametrize("ends", ["confirm", "rollback"])
+def test_whoever_ends_it_elsewhere_ends_its_part(bench: Bench, ends: str) -> None:
+    before = bench.fingerprints()
+    asyncio.run(left_open(bench, "0ddba115"))
+    assert ports == {"eth1": "10.0.44.0/24"}
+    Cloud.said.clear()
+    spec = bench.spec(CROSSING)
+    if ends == "rollback":
+        asyncio.run(api.rollback(spec, "0ddba115"))
+        assert Cloud.said == ["roll back"]
+    else:
+        assert asyncio.run(api.confirm(spec, "0ddba115")).is_confirmed
+        assert Cloud.said == ["confirm", "finish"]
+        assert ports == {"eth1": "10.0.44.0/24"}
+        bench.undo(spec)
+    assert ports == {"eth1": "10.0.43.101"}
+    assert bench.differences(before) == []
 
 
 def test_a_host_that_fails_takes_it_back_too(bench: Bench) -> None:

@@ -20,7 +20,7 @@ from crossnet.transaction import journal
 from crossnet.transaction.agent import PATIENCE, Agent, insist
 from crossnet.transaction.history import Past, read_history
 from crossnet.transaction.journal import CONFIRM, ROLLBACK, Journal
-from crossnet.transaction.participant import Gone
+from crossnet.transaction.participant import Gone, Participant, participant
 from crossnet.transaction.rollback import unproved
 from crossnet.transaction.uninterrupted import FAILURES, reason, told, uninterrupted
 
@@ -125,7 +125,8 @@ async def decide(found: Open, site: Site) -> bool:
     agent = Agent(site.hosts[first], found.transaction, found=True)
     until = asyncio.get_running_loop().time() + found.held[first].left + PATIENCE
     try:
-        return await uninterrupted(insist(agent, lambda: _commit(agent), until=until, watch=site.watch))
+        kept = _kept_by(first, found, site)
+        return await uninterrupted(insist(agent, lambda: _commit(agent, kept), until=until, watch=site.watch))
     except HostError as error:
         raise HostsDisagree(
             f"{error}\nWhether transaction {found.transaction} is confirmed is known only there\n"
@@ -145,7 +146,13 @@ async def _confirm(found: Open, site: Site) -> tuple[tuple[str, ...], tuple[str,
     site.watch(Event(Kind.CONFIRMS, transaction=found.transaction, phase=Phase.CONFIRMED))
 
     async def end(agent: Agent) -> tuple[str, ...] | None:
-        return await agent.finish() if await _commit(agent) else None
+        kept = _kept_by(agent.name, found, site)
+        if not await _commit(agent, kept):
+            return None
+        for one in kept:
+            await one.confirm()
+        unwritten = [line for one in kept for line in await one.finish()]
+        return (*unwritten, *await agent.finish())
 
     agents = [Agent(site.hosts[name], found.transaction, found=True) for name in _in_order(found)]
     answers = await settled(told(_known(agent, partial(end, agent), site)) for agent in agents)
@@ -166,11 +173,13 @@ async def _confirm(found: Open, site: Site) -> tuple[tuple[str, ...], tuple[str,
     return tuple(errors), tuple(dict.fromkeys((*back, *found.went_back)))
 
 
-async def _commit(agent: Agent) -> bool:
-    """Whether it holds on the host; where not, the host is put back to the end."""
+async def _commit(agent: Agent, kept: Sequence[Participant]) -> bool:
+    """Whether it holds on the host; where not, the host is put back to the end, and who journals there before it."""
     try:
         await agent.confirm()
     except Gone:
+        for one in kept:
+            await one.roll_back()
         with suppress(Gone):
             await agent.roll_back()
         return False
@@ -188,7 +197,8 @@ async def roll_back(found: Open, site: Site, why: str) -> None:
 async def _roll_back(found: Open, site: Site, why: str) -> None:
     agents = [Agent(site.hosts[name], found.transaction, found=True) for name in reversed(_in_order(found))]
     answers = await settled(
-        told(_known(agent, partial(_back, agent, site.watch, why), site)) for agent in agents
+        told(_known(agent, partial(_back, agent, _kept_by(agent.name, found, site), site.watch, why), site))
+        for agent in agents
     )
     left = [str(answer) for answer in answers if isinstance(answer, CrossnetError)]
     left += [line for lines in answers if isinstance(lines, list) for line in lines]
@@ -205,10 +215,19 @@ async def _roll_back(found: Open, site: Site, why: str) -> None:
         )
 
 
-async def _back(agent: Agent, watch: Watcher, why: str) -> list[str]:
+def _kept_by(host: str, found: Open, site: Site) -> tuple[Participant, ...]:
+    """Those that journal on a host."""
+    return tuple(
+        participant(other.kind, other.name, found.transaction, site.hosts[host])
+        for other in found.held[host].others
+    )
+
+
+async def _back(agent: Agent, kept: Sequence[Participant], watch: Watcher, why: str) -> list[str]:
     watch(Event(Kind.ROLLS_BACK, agent.name, transaction=agent.transaction, phase=Phase.BACK))
     try:
-        return list(await agent.roll_back(why))
+        left = [line for one in kept for line in await one.roll_back(why)]
+        return [*left, *await agent.roll_back(why)]
     except Gone as gone:
         if CONFIRM in (gone.decision, await agent.ended()):
             raise

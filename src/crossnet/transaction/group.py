@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from crossnet.errors import Bug, CommandFailed, CrossnetError, HostError
+from crossnet.errors import CommandFailed, CrossnetError, HostError
 from crossnet.events import Described, Event, Kind, Phase, Tally
 from crossnet.planning import Plan
 from crossnet.resources import Change
@@ -15,8 +15,8 @@ from crossnet.site import Site, together
 from crossnet.transaction import journal
 from crossnet.transaction.agent import AGAIN, PATIENCE, Agent, insist
 from crossnet.transaction.guard import Guard
-from crossnet.transaction.journal import CONFIRM, Journal
-from crossnet.transaction.participant import PARTICIPANTS, Gone, Part, Participant, Refused
+from crossnet.transaction.journal import CONFIRM, Journal, Other
+from crossnet.transaction.participant import Gone, Part, Participant, Refused, participant
 from crossnet.transaction.uninterrupted import FAILURES, reason
 
 T = TypeVar("T")
@@ -68,7 +68,7 @@ class Group:
             member = self._members[name]
             host = next(host for host in self._plan.hosts if host.host == (member.keeper or name))
             live, persistent = tuple(self._live.get(name, ())), tuple(self._persistent.get(name, ()))
-            own = replace(written, entries=tuple(journal.entry(one) for one in live))
+            own = replace(written, entries=tuple(map(journal.entry, live)), others=self._kept_by(name))
             self._staged.append(name)
             stops = tuple(wave[name] for wave in self._waves if name in wave)
             drills = await member.stage(Part(own, host, live, persistent, stops))
@@ -211,6 +211,8 @@ class Group:
             self._watch(Event(kind, name, hosts=tally.hosts, phase=phase))
 
             async def end() -> list[str]:
+                if member.keeper and await self._is_confirmed(member.keeper):
+                    return []
                 try:
                     return list(await member.roll_back(why))
                 except Gone as gone:
@@ -227,6 +229,22 @@ class Group:
             return left
 
         return await self._to_their_end(self._staged, back)
+
+    async def _is_confirmed(self, name: str) -> bool:
+        """Whether it holds there: then what was made for that host stays as well."""
+        member = self._members[name]
+        try:
+            await member.left()
+        except Gone as gone:
+            return CONFIRM in (gone.decision, await member.ended())
+        return False
+
+    def _kept_by(self, host: str) -> tuple[Other, ...]:
+        """What a host's journal says of those that journal there."""
+        kept = [(name, self._live[name]) for name in self._live if self._members[name].keeper == host]
+        return tuple(
+            Other(name, live[0].resource.kind, tuple(map(journal.entry, live))) for name, live in kept
+        )
 
     async def _to_their_end(
         self, names: Sequence[str], end: Callable[[str], Coroutine[Any, Any, Iterable[str]]]
@@ -290,11 +308,9 @@ def _members(transaction: str, plan: Plan, site: Site) -> dict[str, Participant]
     """The hosts first: one of them decides, and they are the keepers of the others."""
     found: dict[str, Participant] = {name: Agent(site.hosts[name], transaction) for name in plan.touched}
     for host, change in plan.changes:
-        name, kind = _whose(host, change), change.resource.kind
+        name = _whose(host, change)
         if name not in found:
-            if kind not in PARTICIPANTS:
-                raise Bug(f"nobody takes part in a transaction who changes a {kind} for {host}")
-            found[name] = PARTICIPANTS[kind](name, transaction, site.hosts[host])
+            found[name] = participant(change.resource.kind, name, transaction, site.hosts[host])
     return found
 
 

@@ -46,12 +46,22 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Other:
+    """A participant that journals on a host, with the kind of resource that it changes; and its live changes."""
+
+    name: str
+    kind: str
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Journal:
     """A transaction as its host tells it; `group` are all its hosts by the names in the spec.
 
-    `message` is what was said about it when it began, `crossings` are those that it is about. `begun` changes may have
-    been done, `made` of them were, the rest was not. `decision` is CONFIRM, ROLLBACK or nothing yet; `left` are the
-    seconds until the host decides by itself, 0 when it should have done so.
+    `message` is what was said about it when it began, `crossings` are those that it is about, `others` are those that
+    journal on this host. `begun` changes may have been done, `made` of them were, the rest was not. `decision` is
+    CONFIRM, ROLLBACK or nothing yet; `left` are the seconds until the host decides by itself, 0 when it should have
+    done so.
     `process` is that of the controller, and `machine` where such numbers mean the same, as `machine_id` has it.
     `unreadable` is why nothing but its state is known, where another version wrote it or it is damaged.
     """
@@ -67,6 +77,7 @@ class Journal:
     entries: tuple[Entry, ...]
     message: str = ""
     crossings: tuple[str, ...] = ()
+    others: tuple[Other, ...] = ()
     begun: int = 0
     made: int = 0
     decision: str = ""
@@ -274,17 +285,22 @@ def encode(journal: Journal) -> bytes:
         "group": journal.group,
         "message": journal.message,
         "crossings": journal.crossings,
-        "entries": [
-            {
-                "description": entry.description,
-                "kind": entry.resource.kind,
-                "resource": entry.resource.encode(),
-                "before": entry.before,
-            }
-            for entry in journal.entries
+        "entries": [_entry_data(entry) for entry in journal.entries],
+        "others": [
+            {"name": one.name, "kind": one.kind, "entries": [_entry_data(entry) for entry in one.entries]}
+            for one in journal.others
         ],
     }
     return seal(document)
+
+
+def _entry_data(entry: Entry) -> Mapping[str, Any]:
+    return {
+        "description": entry.description,
+        "kind": entry.resource.kind,
+        "resource": entry.resource.encode(),
+        "before": entry.before,
+    }
 
 
 def decode(data: bytes) -> Journal:
@@ -306,10 +322,17 @@ def decode(data: bytes) -> Journal:
             tuple(map(_entry, objects(document["entries"]))),
             _line(text(document, "message")) if "message" in document else "",
             tuple(map(_line, texts(document.get("crossings", [])))),
+            tuple(map(_other, objects(document.get("others", [])))),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         why = f"{JOURNAL} cannot be understood: {' '.join(str(error).split())[:200]}"
         return Journal("of an unknown name", "", "", "", 0, None, "", (), (), unreadable=why)
+
+
+def _other(one: Mapping[str, Any]) -> Other:
+    kind = text(one, "kind")
+    KINDS[kind]  # a kind that is not known is a journal that cannot be understood
+    return Other(_line(text(one, "name")), kind, tuple(map(_entry, objects(one["entries"]))))
 
 
 def _line(said: str) -> str:

@@ -2,7 +2,8 @@
 
 A host puts itself back when nobody confirms; `agent` is what it is told. What has no guard of its own, because it is
 changed through a service far away, has a keeper: the host for which it is changed. It journals there before it does
-anything, and comes to its end before the keeper forgets the transaction.
+anything, and comes to its end before the keeper forgets the transaction. Whoever finds the transaction on the keeper
+makes it anew, by what the keeper's journal says of it, and ends it by its own journal there.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from crossnet.errors import CrossnetError, HostError
+from crossnet.errors import Bug, CrossnetError, HostError
 from crossnet.planning import HostPlan
 from crossnet.resources import Change
 from crossnet.transaction.journal import CONFIRM, ROLLBACK, Journal
@@ -110,3 +111,10 @@ class Participant(ABC):
 # Who changes what no host changes itself, by the kind of resource: what makes one of its name, for a transaction,
 # with the keeper.
 PARTICIPANTS: dict[str, Callable[[str, str, Host], Participant]] = {}
+
+
+def participant(kind: str, name: str, transaction: str, keeper: Host) -> Participant:
+    """The participant of that name that changes this kind of resource."""
+    if kind not in PARTICIPANTS:
+        raise Bug(f"nobody takes part in a transaction who changes a {kind} for {keeper.name}")
+    return PARTICIPANTS[kind](name, transaction, keeper)

@@ -24,6 +24,6 @@ def unproved(found: Journal, facts: Facts) -> list[str]:
     """The same of a transaction that was found on a host."""
     return [
         f"{facts.host}: {entry.resource.kind} {entry.resource.key} is not what it was before"
-        for entry in found.entries
+        for entry in (*found.entries, *(entry for other in found.others for entry in other.entries))
         if not entry.is_undone(facts)
     ]
