@@ -29,6 +29,7 @@ from crossnet.design.flows import (
 from crossnet.facts import Facts
 from crossnet.facts.routes import MAIN
 from crossnet.facts.sysctls import FORWARDING, interface_setting
+from crossnet.passage import Passage
 from crossnet.planning import HostPlan, Plan
 from crossnet.resources import Jump, Resource, RuleTable
 from crossnet.values import Address, Family, Network, host_network, show_network
@@ -173,15 +174,8 @@ def _of_crossings(plan: Plan, before: _Side, after: _Side) -> Iterator[FlowChang
     old = (*old, *anyway)
     still, doubtful = _anyway(difference(old, new), after)
     new = (*new, *still)
-    hindered = {
-        name for impact in plan.impacts if impact.code == "others-may-drop" for name in impact.crossings
-    }
-    seen_otherwise = {
-        name
-        for impact in plan.impacts
-        if impact.code in ("not-tracked", "others-translate")
-        for name in impact.crossings
-    }
+    hindered = _concerned(plan, "others-may-drop")
+    seen_otherwise = _concerned(plan, "not-tracked", "others-translate")
     names = _Names(plan, before.facts)
     for each in merged(difference(new, old)):
         certain = each.crossing not in hindered and not any(each.both(one) for one in unsure)
@@ -193,6 +187,12 @@ def _of_crossings(plan: Plan, before: _Side, after: _Side) -> Iterator[FlowChang
         known = [each for each in old if (each.crossing, each.seen_as) == was]
         for each in merged(part for one in new for other in known if (part := one.both(other))):
             yield replace(names.told(Effect.STAYS, each), was=was[0], seen_before=was[1])
+
+
+def _concerned(plan: Plan, *codes: str) -> set[str]:
+    """The crossings of the plan with whose packets others do such things."""
+    names = {name for impact in plan.impacts if impact.code in codes for name in impact.crossings}
+    return {passage.crossing.label for passage in plan.passages if passage.crossing.name in names}
 
 
 def _anyway(flows: Iterable[Flows], side: _Side) -> tuple[list[Flows], list[Flows]]:
@@ -218,17 +218,23 @@ def _anyway(flows: Iterable[Flows], side: _Side) -> tuple[list[Flows], list[Flow
     return passing, perhaps
 
 
+def _standing(plan: Plan) -> Iterator[Passage]:
+    """The packets of all crossings that the hosts keep, before and after, in the words of whoever applied them."""
+    for host in plan.hosts:
+        for one in (*host.after.crossings, *host.before.crossings):
+            yield from one.carried
+
+
 class _Names:
     """What people call the ends of flows: networks as specs have them, and addresses by the hosts that have them."""
 
     def __init__(self, plan: Plan, facts: Mapping[str, Facts]) -> None:
-        self._clients = {
-            client.network: str(client) for passage in plan.passages for client in passage.clients
-        }
-        self._to = {to: show_network(to) for passage in plan.passages for to in passage.destinations}
+        passages = (*plan.passages, *_standing(plan))
+        self._clients = {client.network: str(client) for passage in passages for client in passage.clients}
+        self._to = {to: show_network(to) for passage in passages for to in passage.destinations}
         self._excepting = {
             addresses(passage.destinations): passage.crossing.shown(passage.family)
-            for passage in plan.passages
+            for passage in passages
             if passage.crossing.excepted
         }
         own = (

@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossnet.errors import PlanRefused
+from crossnet.opening import told_opening
 from crossnet.planning import Plan, Undo, make_plan, make_undo_plan
 from crossnet.record import APPLIED, read_record
 from crossnet.resources import RuleTable
+from crossnet.show.text import plan_text
 from crossnet.spec import Spec
 from crossnet.specfile import parse
 from design.factsheet import facts_from
@@ -225,3 +227,28 @@ def test_whatever_comes_first_the_hosts_have_what_the_standing_specs_say(
     for asked in stand.values():
         undone(asked, hosts)
     assert states(hosts) == before
+
+
+def test_a_plan_opens_and_closes_for_its_own_spec_only() -> None:
+    """What the other spec's crossings let pass stays, in their own words, and is told as kept."""
+    hosts = begun()
+    applied(spec("office", BUSINESS), hosts)
+    facts = facts_of(hosts)
+    made = told_opening(make_plan(spec("backup", STORAGE), facts), facts)
+    assert [(each.effect, each.crossing, each.clients, each.to) for each in made.opening or ()] == [
+        ("opens", "backup/storage", ("app 10.0.43.15", "web 10.0.43.16"), ("10.0.45.0/24",)),
+        ("stays", "office/business", ("app 10.0.43.15",), ("10.0.44.0/24",)),
+    ]
+    shown = plan_text(made)
+    assert "  crossing business of spec office, applied by" in shown
+    assert "  stays" not in shown
+    carry_out(made, hosts)
+    facts = facts_of(hosts)
+    back = told_opening(make_undo_plan(spec("backup", STORAGE), facts, OWN), facts)
+    assert [(each.effect, each.crossing, each.traffic) for each in back.opening or ()] == [
+        ("closes", "backup/storage", "tcp/2049"),
+        ("stays", "office/business", "any traffic"),
+    ]
+    assert "closes  app 10.0.43.15, web 10.0.43.16 → 10.0.45.0/24: tcp/2049" in " ".join(
+        plan_text(back).split(" ")
+    )

@@ -281,3 +281,9 @@ class FlowChange:
     by_others: bool = False
     exact: bool = True
     certain: bool = True
+
+    @property
+    def is_as_before(self) -> bool:
+        """Whether nothing about these flows changes."""
+        before = self.was, self.seen_before
+        return self.effect is Effect.STAYS and before == (self.crossing, self.seen_as)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from crossnet.api import Applied, Ended, UndoPlan
 from crossnet.codes import Code
 from crossnet.design import Impact
+from crossnet.design.flows import FlowChange
 from crossnet.facts import Facts
 from crossnet.facts.firewall import Firewall
 from crossnet.facts.links import Link, LinkAddress
@@ -95,7 +97,7 @@ def plan_text(plan: Plan, *, verbose: bool = False, paint: Paint = plain, width:
     for names, told in _hosts(plan, verbose, paint):
         lines += ["", paint(first_of(names), "bold"), *told]
     if plan.changes and plan.opening is not None:
-        lines += ["", *opening_lines(plan.opening, width, verbose=verbose)]
+        lines += ["", *opening_lines(_told_opening(plan), width, verbose=verbose)]
     parts = _rest(plan, verbose)
     for title, impacts in parts.items():
         if impacts:
@@ -107,6 +109,16 @@ def plan_text(plan: Plan, *, verbose: bool = False, paint: Paint = plain, width:
                 *(line for impact in _alike(impacts, verbose) for line in _impact(impact, width, verbose)),
             ]
     return "\n".join([*lines, *([""] if lines else []), summary(plan)]).strip("\n")
+
+
+def _told_opening(plan: Plan) -> list[FlowChange]:
+    """What opens and closes: crossings of the plan's own spec by their names alone, and without what is only kept."""
+    kept, own = {one.label for one in plan.kept}, f"{plan.spec.name}/"
+    return [
+        replace(each, crossing=each.crossing.removeprefix(own), was=each.was.removeprefix(own))
+        for each in plan.opening or ()
+        if each.crossing not in kept or not each.is_as_before
+    ]
 
 
 _TITLES = {_TOUCHING: (TOUCHES, ""), _LOST: ("", "red")}
