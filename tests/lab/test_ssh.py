@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -888,6 +889,29 @@ def test_connect_does_the_whole_job_without_a_spec_file(place: Place) -> None:
     assert not again.ok
     assert "is there already" in again.error_text
     assert "Undone." in place.crossnet("undo -f /tmp/kept.yaml --yes").text
+    assert place.bench.differences(before) == []
+
+
+def test_connect_without_a_file_adds_and_can_be_taken_back(place: Place) -> None:
+    before = place.bench.fingerprints()
+    place.check("target", "ip address add 10.0.44.2/24 dev eth0")
+    way = "root@10.0.43.15 --via ssh://root@10.0.43.101:2222 --to 10.0.44.{} --allow icmp --probe icmp/10.0.44.{}"
+    for last in (1, 2):
+        answer = place.crossnet(f"connect {way.format(last, last)} --yes")
+        assert answer.ok, answer.text + answer.error_text
+        assert place.bench.pings("app", f"10.0.44.{last}")
+    assert place.bench.pings("app", "10.0.44.1"), "the second need leaves the first as it is"
+    advised = re.findall("`(crossnet [^`]*)`", answer.text)
+    listed, init, undo = advised[-3:]
+    assert "10.0.44.1" in place.crossnet(listed.removeprefix("crossnet ")).text
+    for command in (init, f"{undo} --yes"):
+        done = place.crossnet(f"{command.removeprefix('crossnet ')} -f /tmp/crossnet.yaml")
+        assert done.ok, done.text + done.error_text
+    assert not place.bench.pings("app", "10.0.44.2")
+    assert place.bench.pings("app", "10.0.44.1")
+    assert place.crossnet("undo --all --yes -f /tmp/crossnet.yaml").ok
+    place.check("target", "ip address del 10.0.44.2/24 dev eth0")
+    place.run("controller", "rm /tmp/crossnet.yaml")
     assert place.bench.differences(before) == []
 
 

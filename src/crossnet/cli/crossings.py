@@ -125,9 +125,10 @@ def connect(
         else:
             ends = ["--from", source, "--via", via, *(word for one in to for word in ("--to", one))]
             keep = shlex.join(["crossnet", "init", *ends, *words(how)])
+            (crossing,) = spec.crossings
             speech.say(
-                f"To look at it later, or take it back: `{keep}` writes it as a spec, for `crossnet status` and "
-                "`crossnet undo`."
+                f"`{shlex.join(['crossnet', 'list', via])}` shows it later. To take it back: `{keep}` writes it as a "
+                f"spec, then `crossnet undo --crossing {crossing.name}`."
             )
     return code
 
