@@ -210,7 +210,7 @@ async def _apply(made: Plan, site: Site, guard: Guard, message: str) -> Applied:
         made,
         site,
         what="apply " + ", ".join(crossing.name for crossing in made.spec.crossings),
-        crossings=[crossing.name for crossing in made.spec.crossings],
+        crossings=[*dict.fromkeys([*(one.label for one in made.spec.crossings), *_ended(made)])],
         message=message,
         guard=guard,
         replan=lambda facts: _passing(make_plan(made.spec, facts)),
@@ -397,13 +397,18 @@ async def _undo(spec: Spec, what: Undo, site: Site, guard: Guard, message: str) 
         made,
         site,
         what=UNDO,
-        crossings=list(dict.fromkeys(one.crossing for host in made.hosts for one in host.ended)),
+        crossings=[*dict.fromkeys(_ended(made))],
         message=message,
         guard=guard,
         replan=lambda facts: make_undo_plan(spec, facts, what),
         prove=prove,
     )
     return Applied(made, confirmed, None)
+
+
+def _ended(made: Plan) -> list[str]:
+    """The crossings that end with a plan, as they are called among those of all specs."""
+    return [one.label for host in made.hosts for one in host.ended]
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,10 @@ def test_messages_and_reasons_are_kept_and_chosen(held: Held) -> None:
     assert [line.split()[2] for line in ran.out.splitlines()[1:]] == ["app"] * 3
     assert "  CHG0012345 für Anna  confirmed" in ran.out
     assert re.search(r"rolled back: app: ran .* broken on purpose", ran.out)
+    desk.write(f"{CROSSING}, persist: none", name="orders.yaml")
+    assert told(desk, "-f", "orders.yaml", "--crossing", "business") == [], (
+        "another spec has another `business`"
+    )
     nothing = desk.run("history", "--crossing", "other", "-q")
     assert nothing.out == "No such transaction on these hosts.\n"
     for wrong in (("--host", "ap"), ("--since", "soon"), ("--outcome", "odd")):

@@ -81,6 +81,7 @@ def history(
 
     from crossnet import api
     from crossnet.show import json, text
+    from crossnet.spec import label
     from crossnet.transaction.history import chosen, read_history
 
     spec = speech.spec()
@@ -97,7 +98,8 @@ def history(
     if not found.said:
         found.all()
     decision = _DECISIONS.get(outcome or "")
-    past = chosen(api.in_order(found.said), crossing=crossing, since=since or "", decision=decision)
+    named = label(spec.name, crossing) if crossing and "/" not in crossing else crossing
+    past = chosen(api.in_order(found.said), crossing=named, since=since or "", decision=decision)
     if speech.json:
         speech.say(json.document({**json.history_data(past), **json.unreached_data(found.errors)}))
     else:
