@@ -63,19 +63,19 @@ class Plan:
     hosts of later groups only, so its guard has to be shorter than theirs. `asked` is what the hosts' kernels were
     asked for it: whoever looks at the hosts again asks it with all the rest. `stopped` says of which crossings nothing
     would pass when it is applied, and why. `opening` is what it opens and closes, None where nobody has
-    asked for that.
+    asked for that. Its repr() leaves out what may be long, as that of Facts does.
     """
 
-    spec: Spec
-    passages: tuple[Passage, ...]
-    hosts: tuple[HostPlan, ...]
-    impacts: tuple[Impact, ...]
-    wanted: Mapping[str, tuple[Resource, ...]]
+    spec: Spec = field(repr=False)
+    passages: tuple[Passage, ...] = field(repr=False)
+    hosts: tuple[HostPlan, ...] = field(repr=False)
+    impacts: tuple[Impact, ...] = field(repr=False)
+    wanted: Mapping[str, tuple[Resource, ...]] = field(repr=False)
     engines: Mapping[str, Choice]
     guard_order: tuple[tuple[str, ...], ...] = ()
-    asked: Mapping[str, tuple[Lookup, ...]] = field(default_factory=dict)
+    asked: Mapping[str, tuple[Lookup, ...]] = field(default_factory=dict, repr=False)
     stopped: tuple[Refusal, ...] = ()
-    opening: tuple[FlowChange, ...] | None = None
+    opening: tuple[FlowChange, ...] | None = field(default=None, repr=False)
 
     @property
     def tables(self) -> tuple[tuple[str, RuleTable], ...]:
@@ -130,10 +130,13 @@ class Plan:
         """
         guards = [item for item in self.changes if _lays_guard(item[1])]
         ordered: list[tuple[str, Change]] = []
+        guarded: set[str] = set()
         for item in self._in_order([one for one in self.changes if not one[1].resource.is_persistent]):
-            ordered += [guard for guard in guards if guard[0] == item[0] and guard not in ordered]
+            if item[0] not in guarded:
+                guarded.add(item[0])
+                ordered += [guard for guard in guards if guard[0] == item[0]]
             ordered.append(item)
-        return (*(guard for guard in guards if guard not in ordered), *ordered)
+        return (*(guard for guard in guards if guard[0] not in guarded), *ordered)
 
     def persistent(self) -> tuple[tuple[str, Change], ...]:
         """What is written for the next boot, after the confirmation."""
@@ -142,15 +145,15 @@ class Plan:
 
     def _in_order(self, changes: Sequence[tuple[str, Change]]) -> tuple[tuple[str, Change], ...]:
         # Adds before removes: while traffic moves from one way to another, both stand.
-        adding = [item for item in changes if item[1].action != "remove" and not _is_reset(item[1])]
-        removing = [item for item in changes if item not in adding]
+        adding = [item for item in changes if not _takes_away(item[1])]
+        removing = [item for item in changes if _takes_away(item[1])]
         changing = {(host, one.resource.kind) for host, one in adding if one.have is not None}
-        first = [
-            (host, one)
-            for host, one in removing
-            if any((host, kind) in changing for kind in one.resource.holds_up)
-        ]
-        left = [item for item in reversed(removing) if item not in first]
+
+        def is_first(item: tuple[str, Change]) -> bool:
+            return any((item[0], kind) in changing for kind in item[1].resource.holds_up)
+
+        first = [item for item in removing if is_first(item)]
+        left = [item for item in reversed(removing) if not is_first(item)]
         return (*first, *adding, *sorted(left, key=self._retreat))
 
     def _retreat(self, item: tuple[str, Change]) -> tuple[bool, int, int, bool]:
@@ -170,9 +173,9 @@ def _lays_guard(change: Change) -> bool:
     return change.want is not None and change.resource.phase is Phase.GUARD
 
 
-def _is_reset(change: Change) -> bool:
+def _takes_away(change: Change) -> bool:
     """A setting that goes back to its original is part of taking away, although it is never absent."""
-    return isinstance(change, Restoring)
+    return change.action == "remove" or isinstance(change, Restoring)
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,7 +418,7 @@ def _with_management_path(plan: Plan, facts: Mapping[str, Facts]) -> Plan:
 
 def _touching_last(host: HostPlan) -> HostPlan:
     def place(change: Change) -> tuple[bool, int, bool]:
-        return _is_reset(change), change.resource.rank, host.touches_last(change)
+        return _takes_away(change), change.resource.rank, host.touches_last(change)
 
     return replace(host, changes=tuple(sorted(host.changes, key=place)))
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from crossnet.errors import PlanRefused, Refusal
@@ -86,10 +86,14 @@ class Record:
     owned: tuple[Owned, ...] = ()
     rebuilt: bool = False
     lost: str = ""
+    _by_identity: dict[tuple[str, str], Owned] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def find(self, resource: Resource) -> Owned | None:
-        identity = (resource.kind, resource.key)
-        return next((owned for owned in self.owned if owned.identity == identity), None)
+        if not self._by_identity:
+            self._by_identity.update({owned.identity: owned for owned in reversed(self.owned)})
+        return self._by_identity.get((resource.kind, resource.key))
 
     @property
     def is_empty(self) -> bool:
@@ -153,6 +157,10 @@ def read_record(facts: Facts) -> Record:
 
     PlanRefused where another version of crossnet wrote it: that one knows what was there before.
     """
+    return facts.derived(_read)
+
+
+def _read(facts: Facts) -> Record:
     state = facts.files.get(APPLIED)
     kept, lost = Record(), ""
     if isinstance(state, Unreadable):

@@ -11,6 +11,7 @@ from crossnet.facts.sysctls import FORWARDING
 from crossnet.netfilter.own_walked import with_own
 from crossnet.record import read_record
 from crossnet.resources import PolicyRuleResource, Resource, RouteResource, RuleTable, Sysctl
+from crossnet.values import Network
 
 
 def as_applied(facts: Facts, wanted: Iterable[Resource], by_kernel: Iterable[Route] = ()) -> Facts:
@@ -36,8 +37,14 @@ def as_applied(facts: Facts, wanted: Iterable[Resource], by_kernel: Iterable[Rou
     rules = [item.rule for item in live if isinstance(item, PolicyRuleResource)]
     # A route takes the place of one to the same destination with the same metric (ip-route(8), replace).
     replaced = {_place(route) for route in routes}
+    leaving: dict[Network, list[RouteResource]] = {}
+    for owned in gone:
+        if isinstance(owned.applied, RouteResource):
+            leaving.setdefault(owned.applied.route.destination, []).append(owned.applied)
     kept = [
-        route for route in facts.routes if not any(_is_route(owned.applied, route, facts) for owned in gone)
+        route
+        for route in facts.routes
+        if not any(_is_route(own, route, facts) for own in leaving.get(route.destination, ()))
     ]
     going = {owned.identity for owned in gone}
     others = [rule for rule in facts.policy_rules if _identity(PolicyRuleResource(rule)) not in going]
@@ -66,10 +73,8 @@ def _place(route: Route) -> tuple[object, ...]:
     return route.table, route.destination, route.metric, route.tos, route.from_network
 
 
-def _is_route(own: Resource, route: Route, facts: Facts) -> bool:
-    """Whether a route of the host is this one of crossnet's own."""
-    if not isinstance(own, RouteResource) or own.route.destination != route.destination:
-        return False
+def _is_route(own: RouteResource, route: Route, facts: Facts) -> bool:
+    """Whether a route of the host to the same destination is this one of crossnet's own."""
     return own.ours(replace(facts, routes=(route,))) is not None
 
 

@@ -189,7 +189,7 @@ def _forwards(facts: Facts, passage: Passage) -> bool:
 
 def source_towards(facts: Facts, egress: str, destination: Network) -> Address | None:
     """The source that a gateway's kernel chooses towards a destination by its egress; None where nobody can say."""
-    target = sample(facts, destination)
+    target = sample(facts, destination) if facts.lookups else None
     answer = said(facts, target) if target is not None else None
     if answer is None or answer.route is None or answer.route.device != egress:
         return None

@@ -5,11 +5,11 @@ A second one asks the kernel where it sends packets, when it is known which pack
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from crossnet.errors import HostError
 from crossnet.facts import firewall
@@ -24,17 +24,18 @@ from crossnet.facts.neighbours import NEIGHBOURS, Neighbour
 from crossnet.facts.policy import RULES4, RULES6, PolicyRule, not_sure
 from crossnet.facts.programs import PROGRAMS, IpsecPolicy, dropping_queue
 from crossnet.facts.question import Question, door, put
-from crossnet.facts.routes import NEXTHOPS, ROUTES4, ROUTES6, Route, not_silent, with_nexthops
+from crossnet.facts.routes import NEXTHOPS, ROUTES4, ROUTES6, Route, Routes, not_silent, with_nexthops
 from crossnet.facts.saved import SAVED, SavedRules
 from crossnet.facts.start import NETWORK, START
 from crossnet.facts.sysctls import BOOT_SETTINGS, SYSCTLS, BootSetting
 from crossnet.facts.units import UNITS
 from crossnet.netfilter import Engine
 from crossnet.transport import Host
-from crossnet.values import Address, Family
+from crossnet.values import Address, Family, Network
 
 __all__ = ["Answered", "Facts", "FileState", "Lookup", "Unreadable", "ask_kernel", "observe", "read_more"]
 
+T = TypeVar("T")
 
 _BRIDGED = {
     Family.V4: "net.bridge.bridge-nf-call-iptables",
@@ -81,6 +82,26 @@ class Facts:
     saved: tuple[
         SavedRules, ...
     ] = ()  # files that the host loads at boot and that have rules of crossnet's own
+
+    _derived: dict[Callable[[Facts], Any], Any] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.routes, Routes):
+            object.__setattr__(self, "routes", Routes(self.routes))
+
+    def derived(self, what: Callable[[Facts], T]) -> T:
+        """What follows from these facts alone, worked out once, however often it is asked for."""
+        if what not in self._derived:
+            self._derived[what] = what(self)
+        found: T = self._derived[what]
+        return found
+
+    def routes_to(self, destination: Network) -> tuple[Route, ...]:
+        """The routes of all tables to this very destination."""
+        assert isinstance(self.routes, Routes)
+        return self.routes.to(destination)
 
     def link(self, name: str) -> Link | None:
         return next((link for link in self.links if link.name == name), None)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
@@ -379,12 +380,64 @@ NEXTHOPS: Question[Mapping[int, Nexthop]] = Question(
 )
 
 
+class Routes(tuple[Route, ...]):
+    """The routes of a host, of which those to a network are found without a look at all the others."""
+
+    def to(self, destination: Network) -> tuple[Route, ...]:
+        """Those to this very destination, in whatever table."""
+        return self._at([destination])
+
+    def around(self, target: Network) -> tuple[Route, ...]:
+        """Those to a network that holds the target, or is it."""
+        return self._at(
+            target.supernet(new_prefix=length)
+            for length in self._lengths[target.version]
+            if length <= target.prefixlen
+        )
+
+    def within(self, target: Network) -> tuple[Route, ...]:
+        """Those to a part of the target, or to it."""
+        begins, networks = self._in_order[target.version]
+        first, last = int(target.network_address), int(target.broadcast_address)
+        near = networks[bisect_left(begins, first) : bisect_right(begins, last)]
+        return self._at(network for network in near if network.prefixlen >= target.prefixlen)
+
+    def _at(self, networks: Iterable[Network]) -> tuple[Route, ...]:
+        """The routes to these networks, in their order."""
+        places = sorted(place for network in networks for place in self._places.get(network, ()))
+        return tuple(self[place] for place in places)
+
+    @cached_property
+    def _places(self) -> Mapping[Network, Sequence[int]]:
+        found: dict[Network, list[int]] = {}
+        for place, route in enumerate(self):
+            found.setdefault(route.destination, []).append(place)
+        return found
+
+    @cached_property
+    def _lengths(self) -> Mapping[int, Collection[int]]:
+        return {
+            version: {network.prefixlen for network in self._places if network.version == version}
+            for version in (4, 6)
+        }
+
+    @cached_property
+    def _in_order(self) -> Mapping[int, tuple[Sequence[int], Sequence[Network]]]:
+        found: dict[int, tuple[list[int], list[Network]]] = {4: ([], []), 6: ([], [])}
+        for destination in sorted(self._places, key=lambda one: int(one.network_address)):
+            begins, networks = found[destination.version]
+            begins.append(int(destination.network_address))
+            networks.append(destination)
+        return found
+
+
 def matching(routes: Iterable[Route], target: Network, table: str = MAIN) -> tuple[Route, ...]:
     """A table's routes that hold all of `target` and would win: longest prefix, then lowest metric.
 
     More than one only where the kernel itself holds equals. Policy rules are not walked.
     """
-    covering = [route for route in _in_use(routes, table) if contains(route.destination, target)]
+    around = routes.around(target) if isinstance(routes, Routes) else routes
+    covering = [route for route in _in_use(around, table) if contains(route.destination, target)]
     if not covering:
         return ()
     longest = max(route.destination.prefixlen for route in covering)
@@ -397,7 +450,7 @@ def inside(routes: Iterable[Route], target: Network, table: str = MAIN) -> tuple
     """A table's routes to a smaller part of `target`."""
     return tuple(
         route
-        for route in _in_use(routes, table)
+        for route in _in_use(routes.within(target) if isinstance(routes, Routes) else routes, table)
         if route.destination != target and contains(target, route.destination)
     )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from crossnet.facts import Facts
 from crossnet.facts.links import Link
@@ -298,7 +299,21 @@ class HostWalk:
         found = self.routing.lookup(here.fixed, family, iif=iif)
         self._doubts |= dict.fromkeys(words for led in found for words in led.doubts)
         self._ways |= dict.fromkeys(led.way for led in found)
-        return [(led, here.passing(Answer(led.must, led.can))) for led in found]
+        return [(led, here.passing(Answer(led.must, led.can))) for led in self._together(found)]
+
+    def _together(self, found: Iterable[Led]) -> Iterator[Led]:
+        """What goes the same way as one, whichever of many routes says so."""
+        ways: dict[object, list[Led]] = {}
+        for number, led in enumerate(found):
+            route = led.way.route
+            is_plain = route is not None and route.type == "unicast" and not (route.mtu or led.way.untold)
+            same = (
+                (led.way.hop, route.source, led.must == led.can, led.doubts) if route and is_plain else number
+            )
+            ways.setdefault(same, []).append(led)
+        for first, *others in ways.values():
+            must, can = ([each.must for each in (first, *others)], [each.can for each in (first, *others)])
+            yield replace(first, must=self.space.any_of(must), can=self.space.any_of(can))
 
     def _out(self, here: Here, device: str, hop: Address | None) -> Here:
         if hop is not None and any(

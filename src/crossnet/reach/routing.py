@@ -203,17 +203,18 @@ class Routing:
     ) -> tuple[Packets, Packets]:
         """What goes on with the next rule: what the table does not know, or knows only as the rule suppresses."""
         space = self.space
-        left = taken = space.none
+        left: list[Packets] = []
+        taken: list[Packets] = []
         for led in self._of_table(self._table(rule, asked), asked, must, can, rule):
             doubts |= dict.fromkeys(led.doubts)
             route = led.way.route
             suppressed = route is not None and self._suppressed(rule, led.way, route)
             if route is None or route.type == "throw" or suppressed:
-                left |= led.can
+                left.append(led.can)
             else:
-                taken |= led.can
+                taken.append(led.can)
                 found.append(replace(led, doubts=tuple(doubts)))
-        return must & ~taken, left
+        return must & ~space.any_of(taken), space.any_of(left)
 
     def of_host(self, family: Family) -> Iterator[Route]:
         return chain.from_iterable(self._tables["local", family])
@@ -254,13 +255,15 @@ class Routing:
                 part &= space.masked(Field.DSCP, 0x7, Numbers(((first.tos >> 2, first.tos >> 2),)))
             if first.from_network is not None:
                 part &= space.network(Field.SOURCE6, first.from_network)
-            hit_must, hit_can = must & part, can & part
+            hit_can = can & part
             if not hit_can.satisfiable():
                 continue
+            hit_must = hit_can if must == can else must & part
             doubts = self._open(taken, asked.family)
-            must = must & ~part
+            rest = can & ~part
+            must = rest if must == can else must & ~part
             if not doubts:
-                can = can & ~part
+                can = rest
             several = (f"which way of {first} is taken",) if len(taken) > 1 else ()
             if doubts or several:
                 hit_must = space.none

@@ -82,11 +82,10 @@ class RouteResource(Resource):
         return self.route.protocol in ("", "boot", "static")
 
     def _alike(self, facts: Facts) -> list[Route]:
-        wanted = (self.route.table, self.route.destination)
         return [
             replace(route, protocol=self.route.protocol) if self._may_be(route) else route
-            for route in facts.routes
-            if (route.table, route.destination) == wanted
+            for route in facts.routes_to(self.route.destination)
+            if route.table == self.route.table
         ]
 
     def _may_be(self, route: Route) -> bool:
