@@ -34,6 +34,7 @@ LEVELS = (
     {"drift"},
     {"verification"},
     {"transaction"},
+    {"turns"},
     {"exposure"},
     {"health"},
     {"api"},

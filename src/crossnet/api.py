@@ -18,7 +18,7 @@ from crossnet.errors import (
     RolledBack,
     StalePlan,
 )
-from crossnet.events import Event, Kind, Watcher, nobody
+from crossnet.events import Event, Kind, Watcher, nobody, without_a_say
 from crossnet.facts import Facts
 from crossnet.health import (
     CrossingStatus,
@@ -45,6 +45,7 @@ from crossnet.transaction.guard import Guard
 from crossnet.transaction.history import Past, read_history
 from crossnet.transaction.journal import CONFIRM, Journal
 from crossnet.transaction.uninterrupted import told, uninterrupted
+from crossnet.turns import in_turn, says_the_same
 from crossnet.values import Probe
 from crossnet.verification import Result, Verdict, Verification, not_judged, read_back
 from crossnet.verification import verify as check
@@ -53,6 +54,8 @@ from crossnet.verification.carried import carrying
 UNDO = "undo"
 
 DEFAULT_GUARD = Guard()
+
+MOST_PLANS = 5  # one after the other, while others change what concerns all crossings
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,15 @@ def plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
     return told_opening(_passing(make_plan(spec, facts)), facts)
 
 
+async def plan_in_turn(spec: Spec, *, watch: Watcher = nobody) -> Plan:
+    """The plan of a spec that shall be applied: while somebody else is at work on its hosts, when they are done."""
+
+    async def attempt() -> Plan:
+        return plan(*await survey(spec, watch=watch))
+
+    return await in_turn(attempt, without_a_say(watch))
+
+
 def _passing(made: Plan) -> Plan:
     """The plan; PlanRefused where nothing of a crossing would pass when it is applied."""
     if made.stopped and made.touched:
@@ -172,7 +184,23 @@ async def apply(
     """
     journal.checked(message)
     async with reach(made.spec, watch=watch, asking=partial(lookups, made.spec), asked=made.asked) as site:
-        return await (_apply(made, site, guard, message) if made.touched else _prove(made, site))
+        plan = made
+
+        async def attempt() -> Applied:
+            nonlocal plan
+            for _ in range(MOST_PLANS):
+                try:
+                    return await (_apply(plan, site, guard, message) if plan.touched else _prove(plan, site))
+                except StalePlan:
+                    facts = await site.observe()
+                    _closed(facts)
+                    again = _passing(make_plan(made.spec, facts))
+                    if again.changes == plan.changes or not says_the_same(made, again):
+                        raise
+                    plan = told_opening(again, facts)
+            return await _apply(plan, site, guard, message)
+
+        return await in_turn(attempt, site.watch)
 
 
 async def _prove(made: Plan, site: Site) -> Applied:
@@ -302,7 +330,11 @@ class UndoPlan:
 
 
 async def plan_undo(spec: Spec, what: Undo = OWN_CROSSINGS, *, watch: Watcher = nobody) -> UndoPlan:
-    """What undo would do, by the hosts' own records and journals; Locked when somebody else is at work."""
+    """What undo would do, by the hosts' own records and journals; Locked when somebody else is at work for long."""
+    return await in_turn(lambda: _plan_undo(spec, what, watch), without_a_say(watch))
+
+
+async def _plan_undo(spec: Spec, what: Undo, watch: Watcher) -> UndoPlan:
     spec, facts = await survey(spec, every_spec=what.all, watch=watch)
     left = _unfinished(facts)
     _abandoned(left)
@@ -367,7 +399,7 @@ async def undo(
     """
     journal.checked(message)
     async with reach(spec, watch=watch) as site:
-        return await _undo(spec, what, site, guard, message)
+        return await in_turn(lambda: _undo(spec, what, site, guard, message), site.watch)
 
 
 async def _undo(spec: Spec, what: Undo, site: Site, guard: Guard, message: str) -> Applied:
@@ -664,6 +696,7 @@ __all__ = [
     "observe",
     "plan",
     "plan_forget",
+    "plan_in_turn",
     "plan_undo",
     "reach",
     "recover",

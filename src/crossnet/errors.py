@@ -157,9 +157,18 @@ class StalePlan(CrossnetError):
 
 
 class Locked(CrossnetError):
-    """Another transaction holds a host."""
+    """Another transaction holds a host.
+
+    `waits` are the seconds for which it is worth to wait while its `state` stays the same; 0 where nobody is at work.
+    """
 
     exit_code = 5
+
+    def __init__(
+        self, message: str, *, host: str = "", transaction: str = "", waits: float = 0.0, state: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.host, self.transaction, self.waits, self.state = host, transaction, waits, state
 
 
 class ApplyFailed(CrossnetError):

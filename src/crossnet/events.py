@@ -37,6 +37,7 @@ class Kind(StrEnum):
     CLEARS_AWAY = "clears-away"
     CONFIRMS = "confirms"
     ENDED_BY_OTHER_SCRIPT = "ended-by-its-own-script"
+    WAITS_FOR_OTHERS = "waits-for-others"
     ASKS_AGAIN = "asks-again"
     LEFT_OVER = "left-over"
     MAKES_IMAGE = "makes-image"

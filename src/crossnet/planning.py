@@ -101,6 +101,11 @@ class Plan:
         return tuple(found.values())
 
     @property
+    def ended(self) -> tuple[Standing, ...]:
+        """The crossings that stand there before and not after."""
+        return tuple({one.label: one for host in self.hosts for one in host.ended}.values())
+
+    @property
     def is_empty(self) -> bool:
         return not self.changes
 

@@ -30,7 +30,7 @@ class Bench:
         hosts = "".join(f"  {name}: {{lab: {self.lab.name}/{name}}}\n" for name in self.managed)
         if "crossings:" not in crossing:
             crossing = f"crossings:\n  business: {{from: app, via: gateway, {crossing}}}\n"
-        return parse(f"crossnet: 1\nhosts:\n{hosts}{crossing}", "test.yaml")
+        return parse(f"crossnet: 1\nhosts:\n{hosts}{crossing}", "crossnet.yaml")
 
     def run(self, host: str, command: str, *, stdin: bytes = b"") -> Completed:
         return asyncio.run(LabHost(host, self.lab.socket(host)).run(["sh", "-c", command], stdin=stdin))

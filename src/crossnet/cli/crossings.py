@@ -157,7 +157,7 @@ def plan(speech: Speech, out: str | None, detailed_exitcode: bool) -> int:
     from crossnet.errors import Locked
 
     try:
-        made = run(make_plan(speech.spec(), speech))
+        made = run(_plan_now(speech.spec(), speech))
     except Locked as error:
         raise click.ClickException(str(error)) from None
     if out is not None:
@@ -168,11 +168,17 @@ def plan(speech: Speech, out: str | None, detailed_exitcode: bool) -> int:
     return 2 if detailed_exitcode and not made.is_empty else 0
 
 
+async def _plan_now(spec: Spec, speech: Speech) -> Plan:
+    from crossnet import api
+
+    return api.plan(*await api.survey(spec, watch=speech.watch))
+
+
 async def make_plan(spec: Spec, speech: Speech) -> Plan:
     """The plan of a spec that has been read: as long as that takes, any signal interrupts at once."""
     from crossnet import api
 
-    return api.plan(*await api.survey(spec, watch=speech.watch))
+    return await api.plan_in_turn(spec, watch=speech.watch)
 
 
 def _show_plan(speech: Speech, made: Plan) -> None:

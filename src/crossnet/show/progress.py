@@ -48,6 +48,8 @@ def _said(event: Event) -> str:
             return f"ends transaction {event.transaction} by the script that lies there with it"
         case Kind.ASKS_AGAIN:
             return f"does not answer; it is asked again for {event.seconds} s"
+        case Kind.WAITS_FOR_OTHERS:
+            return f"transaction {event.transaction} of somebody else is under way; waits for its end"
         case Kind.LEFT_OVER:
             return event.error
         case Kind.MAKES_IMAGE:

@@ -25,6 +25,10 @@ from crossnet.standing import Stamp
 
 FORMAT = 2
 
+# Seconds for which somebody who comes second waits.
+WAIT_FOR_CHANGES = 60.0
+WAIT_FOR_PROOF = 15.0
+
 LONGEST_MESSAGE = 200  # characters
 
 CONFIRM = "confirm"
@@ -256,7 +260,12 @@ def locked(host: str, journal: Journal) -> Locked:
     ends = f"`crossnet confirm {name}` or " if journal.is_whole else ""
     return Locked(
         f"{said}is under way\n  Unless it is confirmed, the host puts itself back in {journal.left} s. "
-        f"{ends}`crossnet rollback {name}` ends it now."
+        f"{ends}`crossnet rollback {name}` ends it now.",
+        host=host,
+        transaction=name,
+        # When all is changed it is proved, which takes seconds; or a person has the last word, and that takes long.
+        waits=WAIT_FOR_PROOF if journal.is_whole else WAIT_FOR_CHANGES,
+        state=f"{name} {'is made' if journal.is_whole else 'is being made'}",
     )
 
 

@@ -1,0 +1,58 @@
+"""Several people at the same hosts: who comes second waits for the first, and goes on where that was none of theirs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from crossnet.errors import Locked
+from crossnet.events import Event, Kind, Watcher
+from crossnet.planning import Plan
+
+T = TypeVar("T")
+
+LONGEST = 300.0  # seconds, however many come before
+AGAIN = 1.0
+
+
+async def in_turn(attempt: Callable[[], Awaitable[T]], watch: Watcher) -> T:
+    """The outcome of an attempt that is made again while others are at work on its hosts.
+
+    Locked when it is not worth to wait, or no longer: `Locked.waits` is how long it is, while nothing changes.
+    """
+    now = asyncio.get_running_loop().time
+    began, since, last = now(), now(), ""
+    while True:
+        try:
+            return await attempt()
+        except Locked as locked:
+            if locked.state != last:
+                since, last = now(), locked.state
+            if now() - since >= locked.waits or now() - began >= LONGEST:
+                raise
+            watch(
+                Event(
+                    Kind.WAITS_FOR_OTHERS,
+                    locked.host,
+                    seconds=int(locked.waits),
+                    transaction=locked.transaction,
+                )
+            )
+        await asyncio.sleep(AGAIN)
+
+
+def says_the_same(agreed: Plan, now: Plan) -> bool:
+    """Whether a plan that was made anew is one that whoever agreed to the first has agreed to.
+
+    The same packets are let through, nothing more is told of it, nothing more ends, and what is changed besides is made
+    of all crossings together: somebody else's came to them, or went.
+    """
+    known = set(agreed.changes)
+    further = [change for change in now.changes if change not in known]
+    return (
+        agreed.passages == now.passages
+        and set(now.impacts) <= set(agreed.impacts)
+        and {one.label for one in now.ended} <= {one.label for one in agreed.ended}
+        and all(change.resource.is_of_all_crossings for _, change in further)
+    )

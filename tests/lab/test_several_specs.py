@@ -1,0 +1,141 @@
+"""Several specs over one gateway, on real hosts: each changes its own, and packets of the others go on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+import crossnet
+from crossnet import api
+from crossnet.errors import CrossnetError
+from crossnet.events import Event, Kind
+from crossnet.lab.build import Lab
+from crossnet.netfilter import Engine
+from crossnet.planning import Undo
+from crossnet.record import APPLIED
+from crossnet.spec import Spec
+from crossnet.specfile import parse
+from lab.crossing import Bench, alone
+
+pytestmark = pytest.mark.lab
+
+
+def spec(b: Bench, name: str, crossing: str, client: str = "app", gateway: str = "gateway") -> Spec:
+    """A spec of somebody, who has names of their own for the hosts."""
+    hosts = f"{{{client}: {{lab: {b.lab.name}/app}}, {gateway}: {{lab: {b.lab.name}/gateway}}}}"
+    line = f"{{from: {client}, via: {gateway}, {crossing}}}"
+    return parse(f"crossnet: 1\nhosts: {hosts}\ncrossings: {{business: {line}}}\n", f"{name}.yaml")
+
+
+def of_engine(engine: Engine) -> str:
+    return "nftables" if engine is Engine.NFTABLES else "iptables"
+
+
+def answers(b: Bench, port: int) -> bool:
+    """Whether a connection from app to the target's port is made."""
+    return b.run("app", f"nc -z -w 2 10.0.44.1 {port}").returncode == 0
+
+
+def listening(b: Bench, *ports: int) -> None:
+    for port in ports:
+        b.check(
+            "target", f"(while :; do nc -l -p {port} </dev/null >/dev/null || exit; done) >/dev/null 2>&1 &"
+        )
+
+
+@pytest.mark.parametrize("engine", [Engine.NFTABLES, Engine.IPTABLES_LEGACY])
+def test_each_takes_back_its_own_and_the_last_one_all(lab_up: Callable[..., Lab], engine: Engine) -> None:
+    b = Bench(lab_up())
+    before = b.fingerprints()
+    listening(b, 443, 22)
+    to = f"to: 10.0.44.1, firewall: {of_engine(engine)}"
+    web = spec(b, "web", f"{to}, allow: tcp/443")
+    login = spec(b, "login", f"{to}, allow: tcp/22", "a", "gw")
+    b.apply(web)
+    assert (answers(b, 443), answers(b, 22)) == (True, False)
+    b.apply(login)
+    assert (answers(b, 443), answers(b, 22)) == (True, True)
+    for one in (web, login):
+        assert b.plan(one).touched == ()
+    kept = json.loads(b.check("gateway", f"cat {APPLIED}"))["crossings"]
+    assert [(one["spec"], one["crossing"], one["host"]) for one in kept] == [
+        ("login", "business", "gw"),
+        ("web", "business", "gateway"),
+    ]
+    assert all(one["who"] and one["when"] and one["source"] for one in kept)
+    b.undo(web)
+    assert (answers(b, 443), answers(b, 22)) == (False, True)
+    b.undo(login)
+    assert (answers(b, 443), answers(b, 22)) == (False, False)
+    assert b.differences(before) == []
+
+
+def test_two_at_the_same_moment_come_one_after_the_other(lab_up: Callable[..., Lab]) -> None:
+    b = Bench(lab_up())
+    web = spec(b, "web", "to: 10.0.44.1, allow: icmp")
+    login = spec(b, "login", "to: 10.0.44.1, allow: tcp/22", "a", "gw")
+    waited: list[str] = []
+
+    def watch(event: Event) -> None:
+        if event.kind is Kind.WAITS_FOR_OTHERS:
+            waited.append(event.transaction)
+
+    async def both() -> list[api.Applied]:
+        plans = [crossnet.plan(one, await crossnet.observe(one)) for one in (web, login)]
+        return list(await asyncio.gather(*(crossnet.apply(plan, watch=watch) for plan in plans)))
+
+    first, second = asyncio.run(both())
+    assert first.confirmed is not None
+    assert second.confirmed is not None
+    assert waited, "nobody had to wait, so nothing was tried"
+    found = asyncio.run(api.carried(web.hosts)).said
+    assert [one.label for one in found["gateway"].crossings] == ["login/business", "web/business"]
+
+
+def test_a_plan_that_somebody_agreed_to_is_made_although_another_spec_came_before(
+    lab_up: Callable[..., Lab],
+) -> None:
+    b = Bench(lab_up())
+    web = spec(b, "web", "to: 10.0.44.1, allow: icmp")
+    agreed = b.plan(web)
+    b.apply(spec(b, "login", "to: 10.0.44.1, allow: tcp/22", "a", "gw"))
+    alone(asyncio.run(crossnet.apply(agreed)))
+    found = asyncio.run(api.carried(web.hosts)).said
+    assert [one.label for one in found["gateway"].crossings] == ["login/business", "web/business"]
+
+
+def test_a_host_that_left_the_spec_keeps_nothing_and_one_that_is_gone_is_forgotten(
+    lab_up: Callable[..., Lab],
+) -> None:
+    b = Bench(lab_up("demo"))
+    first, second = "app", "neighbour"
+    hosts = "".join(f"  {name}: {{lab: {b.lab.name}/{name}}}\n" for name in (first, second, "gateway"))
+    line = f"all: {{from: [{first}, {second}], via: gateway, to: 10.0.44.0/24}}"
+    both = parse(f"crossnet: 1\nhosts:\n{hosts}crossings: {{{line}}}\n", "office.yaml")
+    before = b.fingerprints()
+    b.apply(both)
+    gone = parse(
+        both.source.replace(f"  {second}: {{lab: {b.lab.name}/{second}}}\n", "").replace(
+            f"[{first}, {second}]", first
+        ),
+        "office.yaml",
+    )
+    wider, facts = asyncio.run(api.survey(gone))
+    assert second in facts
+    alone(asyncio.run(crossnet.apply(crossnet.plan(wider, facts))))
+    assert not b.run(second, f"ls {APPLIED}").stdout
+    b.apply(both)
+    forgotten = asyncio.run(api.plan_forget(gone, second))
+    assert second not in [host.host for host in forgotten.plan.hosts]
+    alone(asyncio.run(api.undo(forgotten.plan.spec, Undo(host=second))))
+    assert "10.0.44.0/24" in b.check(second, "ip route")
+    assert len(asyncio.run(api.carried(gone.hosts)).said["gateway"].crossings[0].passages[0].clients) == 1
+    with pytest.raises(CrossnetError, match="nothing stands of crossing none"):
+        asyncio.run(api.plan_undo(gone, Undo(crossing="none")))
+    left = replace(both, crossings=())
+    asyncio.run(api.undo(left))
+    assert b.differences(before) == []
