@@ -51,7 +51,7 @@ def test_an_event_in_json_has_what_it_is_about_and_nothing_else() -> None:
     assert json.loads(event_line(none_yet, 0))["done"] == 0
 
 
-def test_the_line_counts_the_hosts_of_the_step_that_goes_on() -> None:
+def test_the_line_counts_the_hosts_of_a_step_and_names_one_that_is_waited_for() -> None:
     line, told = Line(), []
     tally = Tally(lambda event: told.append(line.after(event)), Kind.READS, 2)
     for host in ("app", "gateway"):
@@ -63,8 +63,8 @@ def test_the_line_counts_the_hosts_of_the_step_that_goes_on() -> None:
     assert told == [
         "0/2 hosts  app: reads facts",
         "0/2 hosts  gateway: reads facts",
-        "1/2 hosts  gateway: reads facts",
-        "2/2 hosts  gateway: reads facts",
+        "1/2 hosts  app: reads facts",
+        "2/2 hosts  app: reads facts",
         "0/2 hosts  app: leaves its journal",
         "app: sends icmp/10.0.44.1",
     ]

@@ -106,18 +106,23 @@ def stays(event: Event) -> bool:
 
 
 class Line:
-    """The line that moves: how many of all hosts have done the step that goes on, and what was begun last."""
+    """The line that moves: how many of all hosts have done the step that goes on, and what one does that has not."""
 
     def __init__(self) -> None:
         self._text = ""
         self._step: Kind | None = None
         self._done = self._hosts = 0
+        self._under_way: dict[str, str] = {}
 
     def after(self, event: Event) -> str:
+        step = event.step if event.kind is Kind.DONE else event.kind
+        if step is not self._step:
+            self._step, self._done, self._hosts, self._under_way = step, 0, event.hosts or 0, {}
         if event.kind is Kind.DONE:
-            self._step, self._done, self._hosts = event.step, event.done or 0, event.hosts or 0
+            self._done = event.done or 0
+            self._under_way.pop(event.host, None)
+            self._text = next(reversed(self._under_way.values()), self._text)
         else:
             self._text = event_text(event)
-            if event.kind is not self._step:
-                self._step, self._done, self._hosts = event.kind, 0, event.hosts or 0
+            self._under_way[event.host] = self._text
         return f"{self._done}/{self._hosts} hosts  {self._text}" if self._hosts else self._text
