@@ -19,11 +19,11 @@ def test_power_lost_in_a_verb(booting: list[HostSide], verb: str, number: int) -
     calls = booting[0].calls_of(verb)
     with_unit = itertools.cycle([True, True, False])
     points = [(verb, n, next(with_unit)) for n in spread(calls * 9 // 10, number)]
-    on_each(booting, points, _lose_power)
+    on_each(booting, points, lose_power_in)
     count(f"power lost: {verb}", len(points))
 
 
-def _lose_power(side: HostSide, point: tuple[str, int, bool]) -> None:
+def lose_power_in(side: HostSide, point: tuple[str, int, bool]) -> None:
     verb, number, with_unit = point
     start = side.state
     side.begin_before(verb)

@@ -245,6 +245,21 @@ def test_the_host_touches_nothing_of_a_file_that_somebody_changed(tmp_path: Path
     assert file.is_symlink()
 
 
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+def test_what_a_step_cut_short_left_beside_the_file_goes_with_the_way_back(
+    tmp_path: Path, shell: list[str]
+) -> None:
+    for data in (OTHERS, None):
+        if data is not None:
+            (tmp_path / "interfaces").write_bytes(data)
+        (tmp_path / ".interfaces.crossnet").write_bytes(b"half")
+        (undo,) = Change(None, wanted(there(data))).inverse().steps
+        assert isinstance(undo, Splice)
+        assert perform(shell, tmp_path, undo).returncode == 0
+        assert not (tmp_path / ".interfaces.crossnet").exists()
+        (tmp_path / "interfaces").unlink(missing_ok=True)
+
+
 # ---- through a plan ------------------------------------------------------------------------------
 
 

@@ -226,6 +226,7 @@ splice() { # DATA PATH BEFORE AFTER OFFSET LENGTH MODE; both are digests of the 
     folder=${2%/*}
     aside=$folder/.${2##*/}.crossnet
     found=$(digest "$2") || { echo "$2 cannot be read as a file" >&2 && return 1; }
+    rm -f -- "$aside" # of one that was cut short
     [ "$found" != "$4" ] || return 0
     [ "$found" = "$3" ] || { echo "$2 was changed by somebody else since it was read" >&2 && return 1; }
     if [ "$4" = absent ]; then take_away "$2" && return; fi
