@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 from hypothesis import given
@@ -12,13 +12,16 @@ from hypothesis import strategies as st
 
 from crossnet import opening
 from crossnet.api import plan
+from crossnet.design.applied import as_applied
 from crossnet.design.flows import FlowChange, Flows, Span, difference, merged
 from crossnet.facts import Facts
 from crossnet.opening import told_opening
 from crossnet.planning import Plan, make_plan, make_undo_plan
+from crossnet.reach.asked import Asked
+from crossnet.reach.transit import forwards
 from crossnet.spec import Spec
 from crossnet.specfile import parse
-from crossnet.values import Family
+from crossnet.values import Family, Traffic, network
 from design.factsheet import facts_from
 from planning.fakehost import FakeHost, carry_out, facts_of, hosts_of
 
@@ -332,3 +335,37 @@ def test_two_thousand_destinations_are_told_in_time() -> None:
     assert time.process_time() - begin < 1
     (opened,) = told or ()
     assert len(opened.to) == 2000
+
+
+# ---- against a walk through the rules ------------------------------------------------------------
+
+_STEPS = (
+    spec("one: from: app, to: 10.0.44.0/24"),
+    spec("one: from: [app, web], to: 10.0.44.0/25, allow: [tcp/443, udp/53]"),
+    spec("one: from: [app, 10.0.43.32/28], to: [10.0.44.0/26, 10.0.44.128/25], allow: [icmp, tcp/400-450]"),
+    spec("one: from: app, to: 10.0.44.0/24, allow: tcp/443", "two: from: web, to: 10.0.45.0/25"),
+    spec("trade: from: web, to: 10.0.44.0/24"),
+)
+
+
+@pytest.mark.parametrize("engine", ["nftables", "iptables"])
+@pytest.mark.parametrize(("first", "second"), [*pairwise(_STEPS), *pairwise(_STEPS[::-1])])
+def test_what_opens_passes_only_after_and_what_closes_only_before(
+    first: Spec, second: Spec, engine: str
+) -> None:
+    words = f"firewall: {engine}, persist"
+    first, second = (parse(one.source.replace("persist", words), "x.yaml") for one in (first, second))
+    hosts = applied(HOSTS, first)
+    made = next_plan(hosts, second)
+    facts = facts_of(hosts)["gateway"]
+    (gateway,) = (host for host in made.hosts if host.host == "gateway")
+    before = as_applied(facts, [owned.applied for owned in gateway.before.owned])
+    after = as_applied(facts, [owned.applied for owned in gateway.after.owned])
+    passes = {"opens": (False, True), "closes": (True, False), "stays": (True, True)}
+    assert made.opening
+    for change in (change for change in made.opening if change.crossing):
+        clients, to = ([network(each.split()[-1]) for each in names] for names in (change.clients, change.to))
+        is_any = change.traffic.startswith("any")
+        allowed = () if is_any else tuple(map(Traffic.from_text, change.traffic.split(", ")))
+        asked = Asked("gateway", tuple(to), allowed, sources=tuple(clients), ingress=change.ingress)
+        assert tuple(forwards(one, asked, change.egress) for one in (before, after)) == passes[change.effect]
