@@ -19,7 +19,7 @@ from crossnet.show.text import plan_text
 from crossnet.spec import Fence, Persist
 from crossnet.specfile import parse
 from crossnet.values import Family
-from design.factsheet import host_facts, with_files
+from design.factsheet import facts_from, host_facts, networks, with_files
 from planning.fakehost import carry_out, facts_of, hosts_of
 
 SPEC = parse(
@@ -136,6 +136,39 @@ def test_none_of_these_needs_it(came: str) -> None:
 def test_what_was_there_before_crossnet_did_without_it() -> None:
     assert switched_off(DOCKER, before=DOCKER)
     assert not switched_off(f"{DOCKER}\nbr-0123456789ab bridge 172.18.0.1/16", before=DOCKER)
+
+
+def test_with_ipv6_forwarding_the_routers_stay_heard() -> None:
+    """Else a gateway that forwards forgets the default route that it learned."""
+    spec = replace(
+        SPEC, crossings=(replace(SPEC.crossings[0], to=networks("fd00:44::/64"), persist=Persist.NONE),)
+    )
+    sheet = """
+app:
+  eth0 fd00:43::15/64
+gateway:
+  eth1 fd00:43::101/64
+  eth0 fd00:44::63/64
+  route default via fe80::1 dev eth0 proto ra
+  sysctl net.ipv6.conf.all.forwarding 0
+"""
+    hosts = hosts_of(facts_from(sheet))
+    carry_out(make_plan(spec, facts_of(hosts)), hosts)
+    facts = facts_of(hosts)
+    (came,) = host_facts("gateway", "br0 bridge fd00:9::1/64").links
+    wanted = {("net.ipv6.conf.all.forwarding", "1", "0"), ("net.ipv6.conf.eth0.accept_ra", "2", "1")}
+
+    def given_back() -> set[tuple[str, str, str]]:
+        return {
+            (change.have.name, change.have.value, change.want.value)
+            for _, change in make_undo_plan(spec, facts).changes
+            if isinstance(change.have, Sysctl) and isinstance(change.want, Sysctl)
+        }
+
+    assert given_back() == wanted
+    own = facts["gateway"]
+    facts["gateway"] = replace(own, links=(*own.links, came))
+    assert given_back() == set()
 
 
 def test_an_interface_that_is_there_under_another_name_is_nobody_new() -> None:
