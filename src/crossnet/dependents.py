@@ -16,7 +16,6 @@ from crossnet.design.forwarded import rules_for_forwarded
 from crossnet.facts import Facts
 from crossnet.facts.links import Link
 from crossnet.facts.managers import manager_of
-from crossnet.facts.routes import default_network
 from crossnet.facts.sysctls import FORWARDING, BootSetting, at_boot
 from crossnet.persistence.unit import SYSCTL_FILE
 from crossnet.record import Owned, Record
@@ -190,23 +189,13 @@ def _is_used(link: Link, facts: Facts, family: Family) -> bool:
 
 def _ways(facts: Facts, family: Family, came: Sequence[_Dependent]) -> set[tuple[str, str]]:
     """From which interface to which other one anything passes when crossnet's rules are gone, those first that came."""
-    from crossnet.reach.asked import Asked
-    from crossnet.reach.path import Walked
+    from crossnet.reach.transit import forwarded
 
     then = as_applied(facts, [Sysctl(FORWARDING[family], "1")])
     new = [one.link.name for one in came if one.link is not None]
     used = [link.name for link in facts.links if link.name != "lo" and _is_used(link, facts, family)]
-    every = default_network(family)
-    found = set[tuple[str, str]]()
-    for ingress in sorted(used, key=lambda name: name not in new)[:_WALKED]:
-        asked = Asked(facts.host, (every,), sources=(every,), source_ports=None, ingress=ingress)
-        ends = Walked(asked, {facts.host: then}).ends
-        found |= {
-            (ingress, end.interface)
-            for end in ends
-            if not end.taken and end.interface != ingress and end.here.may.satisfiable()
-        }
-    return found
+    first = sorted(used, key=lambda name: name not in new)[:_WALKED]
+    return {(each.ingress, each.egress) for each in forwarded(then, family, first)}
 
 
 def _open(ways: Collection[tuple[str, str]], came: Sequence[_Dependent]) -> str:
