@@ -1,4 +1,7 @@
-"""What is sent through each passage: the probes of the spec, else an echo to the first host that answers one."""
+"""What is sent through each passage: the probes of the spec, else one to the first host in `to` that answers.
+
+That is an echo where `allow` lets one pass, else a connection to the first of its TCP ports.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,17 @@ from crossnet.facts.routes import inside
 from crossnet.site import Site, together
 from crossnet.transport import Host
 from crossnet.values import NOWHERE, Address, Family, Probe, Protocol, contains, family_of
-from crossnet.verification.probe import Search, candidates, search
+from crossnet.verification.probe import Search, candidates, connect, search
 from crossnet.verification.reading import Flow
 
 # How many addresses of a passage are asked for an echo at the same time.
 MOST_ECHOES = 16
 
 NO_SENDER = "no client is a managed host: nobody can send a probe"
-NO_ICMP = "the spec names no `probe`, and `allow` admits no icmp to send one"
+NOTHING_ANSWERED = "the spec names no `probe`, and `allow` admits nothing that is always answered: name one"
+
+# Where `allow` admits all of TCP any port will do: a host that is up refuses what it does not serve.
+ANY_PORT = 443
 
 Key = tuple[str, Family]
 
@@ -61,17 +67,19 @@ def _choice(passage: Passage, found: Search | None) -> Choice:
         return choice((), NO_SENDER)
     if named:
         return choice(named, "")
-    if found is None:
-        return choice((), NO_ICMP)
+    means = _means(passage)
+    if found is None or means is None:
+        return choice((), NOTHING_ANSWERED)
     if found.answered is not None:
-        probe = Probe(Protocol.ICMP, found.answered)
-        return choice((probe,), f"the spec names no `probe`: {found.answered} answered first")
+        return choice(
+            (means.to(found.answered),), f"the spec names no `probe`: {found.answered} answered first"
+        )
     if not found.asked:
         return choice((), "the spec names no `probe`, and no host is known behind the gateway to look for")
     note = "the spec names no `probe`"
     if found.could_send:
-        note += f", and none of {len(found.asked)} addresses in `to` answered an echo"
-    return choice((Probe(Protocol.ICMP, found.asked[0]),), note)
+        note += f", and none of {len(found.asked)} addresses in `to` answered {means}"
+    return choice((means.to(found.asked[0]),), note)
 
 
 async def _search(passages: Iterable[Passage], facts: Mapping[str, Facts], site: Site) -> dict[Key, Search]:
@@ -81,11 +89,21 @@ async def _search(passages: Iterable[Passage], facts: Mapping[str, Facts], site:
         by_client.setdefault(_senders(passage)[0].host or "", []).append(passage)
 
     async def one(client: Host, some: Sequence[Passage]) -> list[tuple[Key, Search]]:
-        groups = [_targets(passage, facts) for passage in some]
-        for group in groups:
+        groups = {_key(passage): _targets(passage, facts) for passage in some}
+        for group in groups.values():
             site.watch(Event(Kind.SEARCHES, client.name, addresses=len(group)))
-        found = await search(client, groups)
-        return [(_key(passage), each) for passage, each in zip(some, found, strict=True)]
+        ports = {_key(passage): means.port for passage in some if (means := _means(passage))}
+        echoes = [key for key in groups if ports[key] is None]
+        others = [(key, port) for key, port in ports.items() if port is not None]
+        found = (
+            dict(zip(echoes, await search(client, [groups[key] for key in echoes]), strict=True))
+            if echoes
+            else {}
+        )
+        if others:
+            connected = await connect(client, [(groups[key], port) for key, port in others])
+            found |= zip((key for key, _ in others), connected, strict=True)
+        return list(found.items())
 
     answers = await together(one(site.hosts[name], some) for name, some in by_client.items())
     return dict(pair for pairs in answers for pair in pairs)
@@ -122,10 +140,29 @@ def _named(passage: Passage) -> tuple[Probe, ...]:
 
 
 def _is_open(passage: Passage) -> bool:
-    """Whether nothing is named, and an echo may pass."""
+    """Whether nothing is named, and something may pass that is answered by whoever is up."""
+    return _means(passage) is not None and not _named(passage)
+
+
+@dataclass(frozen=True, slots=True)
+class _Means:
+    """What a host is looked for with: an echo, or a connection to a port."""
+
+    port: int | None = None
+
+    def to(self, target: Address) -> Probe:
+        return Probe(Protocol.ICMP if self.port is None else Protocol.TCP, target, self.port)
+
+    def __str__(self) -> str:
+        return "an echo" if self.port is None else f"on tcp/{self.port}"
+
+
+def _means(passage: Passage) -> _Means | None:
     allow = passage.crossing.allow
-    echo = allow is None or any(entry.protocol is Protocol.ICMP for entry in allow)
-    return echo and not _named(passage)
+    if allow is None or any(entry.protocol is Protocol.ICMP for entry in allow):
+        return _Means()
+    ports = (entry.ports for entry in allow if entry.protocol is Protocol.TCP)
+    return next((_Means(each.first if each else ANY_PORT) for each in ports), None)
 
 
 def _key(passage: Passage) -> Key:

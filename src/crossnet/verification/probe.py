@@ -38,7 +38,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What became of echoes to several addresses; `answered` is the first one that did."""
+    """What became of probes to several addresses; `answered` is the first one that did."""
 
     asked: tuple[Address, ...]
     answered: Address | None
@@ -132,6 +132,19 @@ async def search(host: Host, groups: Sequence[Sequence[Address]]) -> list[Search
         host, [("first_of", " ".join(str(target) for target in group), "-") for group in groups]
     )
     return [_found(group, *answer) for group, answer in zip(groups, answers, strict=True)]
+
+
+async def connect(host: Host, groups: Sequence[tuple[Sequence[Address], int]]) -> list[Search]:
+    """The same with connections to a port of each group; who refuses one is up too, where nobody accepts."""
+    probes = [Probe(Protocol.TCP, target, port) for group, port in groups for target in group]
+    sent = iter(await send(host, probes))
+    found = []
+    for group, _ in groups:
+        ends = [next(sent) for _ in group]
+        answered = [one for reply in (Reply.ANSWERED, Reply.REFUSED) for one in ends if one.reply is reply]
+        could_send = not all(one.reply in (Reply.NOT_SENT, Reply.NO_TOOL) for one in ends)
+        found.append(Search(tuple(group), answered[0].probe.destination if answered else None, could_send))
+    return found
 
 
 async def _carry_out(host: Host, tasks: Sequence[tuple[str, str, str]]) -> list[tuple[int, str]]:
