@@ -323,6 +323,12 @@ CODES = {
             "Let its owner accept the crossing, in the owner's own tool.",
         ),
         Code(
+            "probe-stopped",
+            "A probe that the spec names would not come back, so an apply that changes anything would be rolled back.",
+            "The same rules, routes and settings, walked with that very flow of each client.",
+            "Let the owner of what stops it accept the flow, or name another probe.",
+        ),
+        Code(
             "others-translate",
             "A rule of somebody else gives packets of the crossing another address or port.",
             "The nat chains that these packets meet.",

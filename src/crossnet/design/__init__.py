@@ -25,6 +25,7 @@ from crossnet.design.kernel import decided
 from crossnet.design.lacking import lacking_for_probes
 from crossnet.design.longer import routed
 from crossnet.design.own_rules import rules_for
+from crossnet.design.promised import probes_stopped
 from crossnet.design.question import Refused
 from crossnet.design.resolve import resolve
 from crossnet.design.rules import Dialect, gateway_table
@@ -166,8 +167,10 @@ def design(
         raise PlanRefused(refusals)
 
     impacts += lacking_for_probes(passages, facts)
-    foreseen = foresee(passages, then(passages, facts, wanted))
+    applied = then(passages, facts, wanted)
+    foreseen = foresee(passages, applied)
     impacts = [*_as_foreseen(impacts, foreseen.impacts), *foreseen.impacts]
+    impacts += probes_stopped(passages, applied, foreseen)
     standing = _standing(spec, passages, needs, beside, facts)
     for name in facts:
         live = tuple({_identity(one): one for one in wanted[name]}.values())

@@ -62,6 +62,7 @@ _HINDERS = (
         "other-interface-answers",
         "setting-overridden",
         "tool-missing",
+        "probe-stopped",
         "next-hop-elsewhere",
     ),
 )

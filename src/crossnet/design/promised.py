@@ -1,0 +1,51 @@
+"""The probes that a spec names, and what surely stops them: then an apply would be rolled back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, product
+
+from crossnet.design.foresight import Foreseen, Obstacle, obstacles
+from crossnet.design.impacts import Impact
+from crossnet.facts import Facts
+from crossnet.passage import Passage
+from crossnet.values import Probe, Protocol, family_of
+
+# Flows of one crossing that are walked, each for itself: one takes about 10 ms where the hosts have few rules.
+MOST_FLOWS = 8
+# Of these, the ones that are told.
+MOST_TOLD = 3
+
+
+def probes_stopped(
+    passages: Sequence[Passage], facts: Mapping[str, Facts], foreseen: Foreseen
+) -> Iterator[Impact]:
+    """What of the spec's own probes would not come back, on hosts that are as the plan makes them."""
+    for passage in passages:
+        name = passage.crossing.name
+        refused = any(refusal.where == f"crossing {name}" for refusal in foreseen.stopped)
+        # Where others do nothing with its packets there is nothing to look for.
+        if refused or not any(name in impact.crossings for impact in foreseen.impacts):
+            continue
+        probes = [each for each in passage.crossing.probes if family_of(each.destination) is passage.family]
+        clients = [client.host for client in passage.clients if client.host is not None]
+        told = [
+            f"{client} → {probe}: {stop}"
+            for client, probe in islice(product(clients, probes), MOST_FLOWS)
+            for stop in islice(_stops(passage, client, probe, facts), 1)
+        ]
+        if told:
+            rest = f" and {len(told) - MOST_TOLD} more" if len(told) > MOST_TOLD else ""
+            yield Impact(
+                "probe-stopped",
+                f"crossing {name}",
+                "a probe that the spec names would not come back, so what an apply changes would be rolled back: "
+                f"{'; '.join(told[:MOST_TOLD])}{rest}",
+            )
+
+
+def _stops(passage: Passage, client: str, probe: Probe, facts: Mapping[str, Facts]) -> Iterator[Obstacle]:
+    for each in obstacles(passage, client, facts, probe):
+        # Nobody waits for an answer to a datagram.
+        if each.sure and not (each.on_the_way_back and probe.protocol is Protocol.UDP):
+            yield each
