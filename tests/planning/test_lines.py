@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,9 +13,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from crossnet.errors import PlanRefused
+from crossnet.export import Format, export
+from crossnet.export.splice import spliced
 from crossnet.facts import Facts, FileState
 from crossnet.planning import Plan, make_plan, make_undo_plan
 from crossnet.resources import Change, Lines, Resource, Splice
+from crossnet.resources import Test as Asked  # pytest takes what is called so for one
 from crossnet.resources.file import SIGNATURE
 from crossnet.transaction.agent import script_text
 from crossnet.transaction.bundle import steps_as_files
@@ -260,6 +264,41 @@ def test_what_a_step_cut_short_left_beside_the_file_goes_with_the_way_back(
         (tmp_path / "interfaces").unlink(missing_ok=True)
 
 
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+@pytest.mark.parametrize("data", [OTHERS, None, b"no end"])
+def test_an_exported_script_and_a_playbook_do_the_same(
+    tmp_path: Path, shell: list[str], data: bytes | None
+) -> None:
+    file = tmp_path / "interfaces"
+    if data is not None:
+        file.write_bytes(data)
+        file.chmod(0o640)
+    change = Change(None, wanted(there(data)))
+    located = str(tmp_path / "interfaces")
+
+    def ran(test: Asked) -> int:
+        words = [*shell, "-c", f"set -u; {''.join(test.functions)}\n{test.line}"]
+        return subprocess.run(words, input=test.stdin or b"", capture_output=True).returncode
+
+    for way in (change, change.inverse()):
+        assert ran(way.is_made(lambda _: located)) != 0
+        assert ran(way.inverse().is_made(lambda _: located)) == 0
+        (step,) = way.steps
+        assert isinstance(step, Splice)
+        for _ in range(2):
+            assert ran(spliced(step, lambda _: located)) == 0
+        assert ran(way.is_made(lambda _: located)) == 0
+    assert (file.read_bytes() if file.exists() else None) == data
+    if data is not None:
+        assert file.stat().st_mode & 0o777 == 0o640
+    file.write_bytes(b"# meanwhile\n")
+    for step in change.steps:
+        assert isinstance(step, Splice)
+        assert ran(spliced(step, lambda _: located)) != 0
+    assert file.read_bytes() == b"# meanwhile\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["interfaces"]
+
+
 # ---- through a plan ------------------------------------------------------------------------------
 
 
@@ -309,3 +348,21 @@ def test_a_plan_and_an_undo_are_refused_where_they_stand_there_twice(monkeypatch
             again(made.spec, facts_of(hosts))
         assert [(one.code, one.where) for one in refused.value.refusals] == [("foreign-in-own", "app")]
         assert f"lines {PATH}" in str(refused.value)
+
+
+def test_it_is_exported_with_its_way_back_and_none_of_the_rest_of_the_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wanting(monkeypatch, app=(Lines(PATH, ENTRY),))
+    hosts = hosts_of(seed())
+    hosts["app"].files[PATH] = FileState(b"psk=secret\n", 0o600, "0:0")
+    made = make_plan(plan().spec, facts_of(hosts))
+    (script,) = (one.text for one in export(made, Format.SH) if one.host == "app")
+    (playbook,) = (one.text for one in export(made, Format.ANSIBLE))
+    for text in (script, playbook):
+        assert text.count(f"splice {PATH} ") == 2
+        assert "secret" not in text
+    if shutil.which("shellcheck") is not None:
+        told = subprocess.run(["shellcheck", "-s", "sh", "-"], input=script, text=True, capture_output=True)
+        assert told.stdout == ""
+    assert subprocess.run(["sh", "-n"], input=script, text=True).returncode == 0

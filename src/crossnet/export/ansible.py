@@ -356,7 +356,7 @@ def _step(name: str, number: int, step: Step, work: Work, known: _Known) -> Iter
                 "name": name,
                 "ansible.builtin.shell": {
                     "cmd": f"{functions((line,)).lstrip()}{line.line}\n",
-                    **(known.text(line.stdin) or {"stdin": ""}),
+                    **known.text(line.stdin),
                 },
                 "when": f"crossnet_{number}.stdout != 'made'",
                 "changed_when": True,

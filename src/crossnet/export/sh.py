@@ -228,8 +228,7 @@ def _step(step: Step, work: Work, texts: _Texts) -> Iterator[str]:
         yield texts.feed(Test(shlex.join(step.argv), step.stdin or None))
         return
     if isinstance(step, Splice):
-        line = spliced(step, work.locate)
-        yield texts.feed(line) if line.stdin else f"{line.line} </dev/null"
+        yield texts.feed(spliced(step, work.locate))
         return
     path, folder = (shlex.quote(work.locate(str(place))) for place in (step.path, step.path.parent))
     if isinstance(step, Write) and step.data is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from crossnet.resources import Locate, Splice, Test
 
 _SPLICE = r"""
@@ -14,10 +16,12 @@ digest() { # PATH
 # another digest than BEFORE or AFTER nothing
 splice() {
     found=$(digest "$1") || { echo "$1 cannot be read as a file" >&2 && return 1; }
+    aside=${1%/*}/.${1##*/}.crossnet
+    rm -f "$aside" # of one that was cut short
     [ "$found" != "$3" ] || return 0
     [ "$found" = "$2" ] || { echo "$1 was changed by somebody else: nothing of it is touched" >&2 && return 1; }
     if [ "$3" = absent ]; then rm -f "$1" && return; fi
-    aside=${1%/*}/.${1##*/}.crossnet
+    [ -d "${1%/*}" ] || (umask 022 && mkdir -p "${1%/*}") || return
     if {
         if [ "$found" = absent ]; then : >"$aside" && chmod "$6" "$aside"; else cp -a "$1" "$aside"; fi
     } && {
@@ -40,6 +44,5 @@ def spliced(step: Splice, locate: Locate) -> Test:
     """The line that does it."""
     digests = (step.before or "absent", step.after or "absent")
     part = (str(step.offset), str(step.length), f"{step.mode:o}")
-    return Test.of(
-        "splice", locate(str(step.path)), *digests, *part, stdin=step.data or None, function=_SPLICE
-    )
+    line = shlex.join(("splice", locate(str(step.path)), *digests, *part))
+    return Test(line if step.data else f"{line} </dev/null", step.data or None, (_SPLICE,))
