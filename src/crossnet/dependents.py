@@ -17,6 +17,7 @@ from crossnet.facts import Facts
 from crossnet.facts.links import Link
 from crossnet.facts.managers import manager_of
 from crossnet.facts.sysctls import FORWARDING, BootSetting, at_boot
+from crossnet.passage import Passage
 from crossnet.persistence.unit import SYSCTL_FILE
 from crossnet.record import Owned, Record
 from crossnet.resources import Resource, RuleTable, Sysctl
@@ -70,7 +71,7 @@ def parting(facts: Facts, record: Record, keep: Collection[Identity]) -> Parting
     impacts: list[Impact] = []
     for family, name in FORWARDING.items():
         owned = next((one for one in going if one.identity == (Sysctl.kind, name)), None)
-        if owned is not None and _switches_off(owned, facts) and (why := _need(owned, facts, family)):
+        if owned is not None and _switches_off(owned, facts) and (why := _need(owned, facts, record, family)):
             stays.add(owned.identity)
             if family is Family.V6:  # else it forgets its routers, and the routes that they advertise
                 stays |= {
@@ -98,7 +99,7 @@ def fenced(facts: Facts, record: Record) -> Iterator[str]:
         tables = [one for one in RuleTable.traces(facts) if one.family is family]
         if owned is None or owned.original is None or not any(table.holds_fence for table in tables):
             continue
-        if came := _came(owned, facts, family):
+        if came := _came(owned, facts, record, family):
             yield (
                 f"{facts.host}: the fence stops {family.label} packets that others there would have forwarded: "
                 f"{_listed(came)}, there since crossnet is. Name them in a crossing, or write `fence: off`"
@@ -113,12 +114,12 @@ def _switches_off(owned: Owned, facts: Facts) -> bool:
     return on and isinstance(owned.original, Sysctl) and owned.original.value == "0"
 
 
-def _need(owned: Owned, facts: Facts, family: Family) -> str:
+def _need(owned: Owned, facts: Facts, record: Record, family: Family) -> str:
     """Why forwarding stays on, in words; nothing where nobody needs it."""
     setting = _at_boot(facts, FORWARDING[family])
     if setting is not None and setting.value != "0" and _is_of_an_earlier_boot(owned, facts):
         return f"{setting.file} switches it on, and without crossnet the host had found that at its last boot"
-    came = _came(owned, facts, family)
+    came = _came(owned, facts, record, family)
     if not came:
         return ""
     ways = _ways(facts, family, came)
@@ -139,24 +140,25 @@ class _Dependent:
     link: Link | None = None
 
 
-def _came(owned: Owned, facts: Facts, family: Family) -> list[_Dependent]:
+def _came(owned: Owned, facts: Facts, record: Record, family: Family) -> list[_Dependent]:
     """What of others was not there before crossnet."""
     found = [
         _Dependent(f"{f'{whose}, ' if (whose := manager_of(link)) else ''}interface {link.name}", link)
         for link in _new_interfaces(owned, facts)
         if _is_used(link, facts, family)
     ]
-    declared = dict.fromkeys(words for words in _declared(facts, family) if words not in owned.others)
+    passages = [one for each in record.crossings for one in each.carried if one.family is family]
+    declared = dict.fromkeys(each for each in _declared(facts, family, passages) if each not in owned.others)
     return [*found, *map(_Dependent, declared)]
 
 
-def _declared(facts: Facts, family: Family) -> Iterator[str]:
+def _declared(facts: Facts, family: Family, passages: Collection[Passage] = ()) -> Iterator[str]:
     """What somebody has written for forwarded packets: rules, and files that switch it on."""
     setting = _at_boot(facts, FORWARDING[family])
     if setting is not None and setting.value != "0":
         yield f"{setting.file} sets {setting.name} = {setting.value}"
     own = [item.address for link in facts.links for item in link.of(family)]
-    yield from rules_for_forwarded(facts.firewall, family, own)
+    yield from rules_for_forwarded(facts.firewall, family, own, passages)
 
 
 def _new_interfaces(owned: Owned, facts: Facts) -> Iterator[Link]:

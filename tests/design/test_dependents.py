@@ -105,6 +105,8 @@ def test_whoever_came_later_keeps_forwarding_and_is_named() -> None:
         "iptables nat -A POSTROUTING -o eth0 -j MASQUERADE",
         "iptables nat -A PREROUTING -d 10.0.44.63 -p tcp --dport 80 -j DNAT --to-destination 10.0.43.7",
         "iptables filter -A FORWARD -i eth1 -o eth0 -j ACCEPT",
+        "iptables filter -A FORWARD -s 10.0.43.0/24 -d 10.0.44.0/24 -j ACCEPT",
+        "iptables filter -A FORWARD -s 10.0.43.15 -d 10.9.0.0/24 -j ACCEPT",
         f"boot /etc/sysctl.d/50-router.conf {V4} 1",
     ],
 )
@@ -122,6 +124,10 @@ def test_each_of_these_is_somebody_who_needs_it(came: str) -> None:
         "iptables nat -A PREROUTING -p tcp --dport 80 -j DNAT --to-destination 10.0.44.63:8080",
         "iptables filter -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
         "iptables filter -A FORWARD -i lo -j ACCEPT",
+        # As the plan may have advised: for the crossing itself.
+        "iptables filter -A FORWARD -s 10.0.43.15 -d 10.0.44.0/25 -o eth0 -j ACCEPT",
+        "iptables filter -A FORWARD -s 10.0.43.15 -j ACCEPT",
+        "iptables filter -A FORWARD -s 10.0.44.0/24 -d 10.0.43.15 -j ACCEPT",
         "iptables filter -A INPUT -i docker0 -j ACCEPT",
         f"boot /etc/sysctl.d/50-router.conf {V4} 0",
         # Nothing of it passes, so nobody lives on it.

@@ -32,7 +32,8 @@ from crossnet.netfilter.foreign import (
     VerdictMap,
 )
 from crossnet.netfilter.iptables_own import is_own_chain
-from crossnet.values import Address, Family
+from crossnet.passage import Passage
+from crossnet.values import Address, Family, Network
 
 # What says of a forwarded packet whose it is.
 _WHO = frozenset(
@@ -41,6 +42,10 @@ _WHO = frozenset(
         *(Field.SOURCE4, Field.DESTINATION4, Field.SOURCE6, Field.DESTINATION6),
     }
 )
+_ENDS = {
+    Family.V4: (Field.SOURCE4, Field.DESTINATION4),
+    Family.V6: (Field.SOURCE6, Field.DESTINATION6),
+}
 # firewalld lets packets pass within each zone, whether anybody needs it or not (firewalld.zone(5), `forward`).
 _OF_EVERY_ZONE = re.compile(r"(filter_)?FWD[IO]?_.+")
 
@@ -79,15 +84,19 @@ def offload_forwarded(firewall: Firewall, family: Family) -> tuple[str, ...]:
     )
 
 
-def rules_for_forwarded(firewall: Firewall, family: Family, own: Collection[Address]) -> Iterator[str]:
+def rules_for_forwarded(
+    firewall: Firewall, family: Family, own: Collection[Address], passages: Collection[Passage] = ()
+) -> Iterator[str]:
     """A line for each rule of others that is there for forwarded packets: lets some pass by name, or translates them.
 
-    `own` are the host's addresses: what is translated to one of these is not forwarded.
+    `own` are the host's addresses: what is translated to one of these is not forwarded. What lets pass just packets of
+    these passages is left out.
     """
     for table, chain in _reached(_forwarding(firewall, family, tuple(Engine))):
         for rule in () if _OF_EVERY_ZONE.fullmatch(chain.name) else chain.rules:
             accepts = any(isinstance(each, Accept) for each in _results(table, rule))
-            if accepts and _is_of(family, rule) and _says_whose(rule):
+            of_crossings = any(_is_of_passage(rule, each) for each in passages)
+            if accepts and not of_crossings and _is_of(family, rule) and _says_whose(rule):
                 yield _line(table, chain, rule)
     for hook in ("prerouting", "postrouting"):
         for table, chain in _reached(_at(hook, firewall, family, tuple(Engine))):
@@ -112,6 +121,34 @@ def _is_of(family: Family, rule: Rule) -> bool:
         and isinstance(each.values, Numbers)
         and any(first <= number <= last for first, last in each.values.ranges) is each.negated
         for each in rule.statements
+    )
+
+
+def _is_of_passage(rule: Rule, passage: Passage) -> bool:
+    """Whether a rule is for a crossing's clients alone, on the way there or back."""
+    clients = tuple(client.network for client in passage.clients)
+    source, destination = _ENDS[passage.family]
+    there, back = _tested(rule, source), _tested(rule, destination)
+    return (_within(there, clients) and (not back or _within(back, passage.destinations))) or (
+        _within(back, clients) and _within(there, passage.destinations)
+    )
+
+
+def _tested(rule: Rule, field: Field) -> list[Test]:
+    return [each for each in rule.statements if isinstance(each, Test) and each.fields == (field,)]
+
+
+def _within(tests: Collection[Test], networks: Iterable[Network]) -> bool:
+    """Whether such tests are there, and hold for nothing but what lies in these networks."""
+    spans = [(int(each.network_address), int(each.broadcast_address)) for each in networks]
+    return any(
+        isinstance(each.values, Numbers)
+        and not each.negated
+        and each.mask is None
+        and all(
+            any(low <= first and last <= high for low, high in spans) for first, last in each.values.ranges
+        )
+        for each in tests
     )
 
 
