@@ -212,9 +212,11 @@ def _anyway(flows: Iterable[Flows], side: _Side) -> tuple[list[Flows], list[Flow
             sources=networks(each.sources, each.family),
             ingress=each.ingress,
         )
-        told = forwards(side.facts[each.gateway], asked, each.egress)
+        told, translated = forwards(side.facts[each.gateway], asked, each.egress)
         if told is not False:
-            (passing if told else perhaps).append(replace(each, crossing="", seen_as=()))
+            # As whom they leave where others translate them is not said to change.
+            seen_as = each.seen_as if translated else ()
+            (passing if told else perhaps).append(replace(each, crossing="", seen_as=seen_as))
     return passing, perhaps
 
 

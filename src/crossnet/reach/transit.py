@@ -15,6 +15,7 @@ from crossnet.reach.asked import Asked, packets_of
 from crossnet.reach.here import Here
 from crossnet.reach.host import HostWalk
 from crossnet.reach.packets import WITH_PORTS, Packets, Space, address_field
+from crossnet.reach.rules import Effect
 from crossnet.values import Family
 
 Ranges = tuple[tuple[int, int], ...]
@@ -58,16 +59,16 @@ def forwarded(facts: Facts, family: Family, ingresses: Iterable[str]) -> Iterato
                 yield _told(space, family, (ingress, egress), here, along_routes)
 
 
-def forwards(facts: Facts, asked: Asked, egress: str) -> bool | None:
+def forwards(facts: Facts, asked: Asked, egress: str) -> tuple[bool | None, bool]:
     """Whether all packets that are asked, and that routes lead there, leave by an interface.
 
-    False also where only some of them do; None where facts alone do not tell.
+    False also where only some of them do; None where facts alone do not tell. And whether a rule translates some.
     """
     led, passing = _walked(Space(), facts, asked)
     meant, here = led.get(egress), passing.get(egress)
     if meant is None or here is None or (meant.may & ~here.may).satisfiable():
-        return False
-    return None if (meant.may & ~here.surely).satisfiable() else True
+        return False, False
+    return None if (meant.may & ~here.surely).satisfiable() else True, here.translated
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +77,16 @@ class _Passing:
 
     may: Packets
     surely: Packets
+    translated: bool = False
 
 
 def _walked(space: Space, facts: Facts, asked: Asked) -> tuple[dict[str, _Passing], dict[str, _Passing]]:
-    """What leaves by each interface: where there are no rules, and with all that there are."""
+    """What leaves by each interface: where there are no rules, and with all that there are.
+
+    Whether a neighbour is up today is no matter of rules.
+    """
     packets = packets_of(space, asked)
+    facts = replace(facts, neighbours=())
     bare = replace(facts, firewall=replace(facts.firewall, foreign=()))
     return _leaving(bare, space, packets, asked.ingress), _leaving(facts, space, packets, asked.ingress)
 
@@ -88,13 +94,15 @@ def _walked(space: Space, facts: Facts, asked: Asked) -> tuple[dict[str, _Passin
 def _leaving(facts: Facts, space: Space, packets: Packets, ingress: str) -> dict[str, _Passing]:
     walk = HostWalk(facts, space)
     outcome = walk.received(Here.of(packets), ingress)
+    translated = any(each.effect is Effect.TRANSLATES for each in outcome.decisions)
     found: dict[str, _Passing] = {}
     for each in outcome.leaving:
         may, surely = (
             walk.tracking.first(part) for part in (each.here.may, each.here.may & each.here.surely)
         )
         known = found.get(each.interface, _Passing(space.none, space.none))
-        found[each.interface] = _Passing(known.may | may, known.surely | (surely & ~outcome.stopped))
+        surely = known.surely | (surely & ~outcome.stopped)
+        found[each.interface] = _Passing(known.may | may, surely, translated)
     return found
 
 
