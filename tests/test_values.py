@@ -7,7 +7,7 @@ import ipaddress
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossnet.values import Network, network, together, without
+from crossnet.values import Network, Networks, contains, network, together, without
 
 V4, V6 = 0x0A000000, 0xFD << 120
 
@@ -41,3 +41,12 @@ def test_the_whole_of_a_family_without_one_address() -> None:
     left = without([network("0.0.0.0/0")], [network("255.255.255.255")])
     assert len(left) == 32
     assert sum(each.num_addresses for each in left) == 2**32 - 1
+
+
+@given(some, small(V4) | small(V6))
+def test_the_nearest_network_around_another(networks: list[Network], inner: Network) -> None:
+    held = Networks(networks)
+    for larger in (False, True):
+        around = [each for each in networks if contains(each, inner) and not (larger and each == inner)]
+        nearest = max(around, key=lambda each: each.prefixlen, default=None)
+        assert held.around(inner, larger=larger) == nearest

@@ -127,6 +127,25 @@ def _apart(spans: Iterable[tuple[int, int]], holes: Sequence[tuple[int, int]]) -
             yield first, last
 
 
+class Networks:
+    """Networks, of which is asked which one lies around another: all pairs of thousands would take seconds."""
+
+    def __init__(self, networks: Iterable[Network]) -> None:
+        self._held = frozenset(networks)
+        self._lengths = sorted({(each.version, each.prefixlen) for each in self._held}, reverse=True)
+
+    def around(self, inner: Network, *, larger: bool = False) -> Network | None:
+        """The nearest of them that holds this one; with `larger` not itself."""
+        for version, length in self._lengths:
+            if version == inner.version and (
+                length < inner.prefixlen or (length == inner.prefixlen and not larger)
+            ):
+                outer = inner.supernet(new_prefix=length)
+                if outer in self._held:
+                    return outer
+        return None
+
+
 # Where nothing can be reached through a gateway, or from (RFC 6890 and what it refers to; RFC 3927, 7: nobody forwards
 # link-local packets). An IPv4-mapped address stands in programs, never on a wire (RFC 4291, 2.5.5.2).
 _NOWHERE: tuple[tuple[Network, str], ...] = tuple(

@@ -13,7 +13,17 @@ from crossnet.facts import Facts
 from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.routes import matching
 from crossnet.passage import Client
-from crossnet.values import Address, Family, Network, contains, family_of, host_network, overlap, show_network
+from crossnet.values import (
+    Address,
+    Family,
+    Network,
+    Networks,
+    contains,
+    family_of,
+    host_network,
+    overlap,
+    show_network,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +50,7 @@ def approaches(q: Question) -> list[Approach]:
 
 def _check_clients_networks(q: Question) -> None:
     """A destination that covers, or lies in, a network on which a client already stands."""
-    refusals = []
+    refusals = list(_on_both_sides(q))
     for name in (entry for entry in q.crossing.clients if isinstance(entry, str)):
         for link in q.facts[name].links:
             for item in link.of(q.family):
@@ -224,8 +234,6 @@ def _not_on_link(q: Question, name: str) -> Refusal:
 
 def _admitted(q: Question, network: Network) -> Approach:
     """A client that crossnet does not manage: where its packets come in, and where its route must point."""
-    if both := _on_both_sides(q, network):
-        raise Refused(both)
     ingress = ingress_towards(q, network)
     link = q.gateway.link(ingress)
     own = [item.address for item in link.of(q.family)] if link else []
@@ -245,19 +253,20 @@ def _admitted(q: Question, network: Network) -> Approach:
     return Approach(Client(network, next_hop), ingress)
 
 
-def _on_both_sides(q: Question, client: Network) -> Refusal | None:
-    """A destination that holds the client, to which the gateway knows no nearer way than to the destination."""
-    found = matching(q.gateway.routes, client)
-    for network in q.to:
-        nearer = any(route.destination.prefixlen > network.prefixlen for route in found)
-        if contains(network, client) and not nearer:
-            return q.refusal(
+def _on_both_sides(q: Question) -> Iterable[Refusal]:
+    """Destinations that hold an unmanaged client, to which the gateway knows no nearer way than to them."""
+    destinations = Networks(q.to)
+    for client in q.crossing.clients:
+        if isinstance(client, str) or (around := destinations.around(client)) is None:
+            continue
+        found = matching(q.gateway.routes, client)
+        if not any(route.destination.prefixlen > around.prefixlen for route in found):
+            yield q.refusal(
                 "destination-contains-client-network",
-                f"{show_network(network)} contains the client {show_network(client)}, to which {q.gateway.host} has no "
+                f"{show_network(around)} contains the client {show_network(client)}, to which {q.gateway.host} has no "
                 "longer route: it cannot be on both sides",
                 f"Leave it out: `except: {show_network(client)}`.",
             )
-    return None
 
 
 def ingress_towards(q: Question, network: Network) -> str:

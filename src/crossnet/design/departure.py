@@ -80,8 +80,9 @@ def _not_of_clients(
     near = {item.network for item in link.of(q.family)} if link else set()
 
     def is_theirs(route: Route) -> bool:
-        theirs = route.destination in near or any(contains(route.destination, one.network) for one in clients)
-        return route.device == ingress and theirs
+        return route.device == ingress and (
+            route.destination in near or any(contains(route.destination, one.network) for one in clients)
+        )
 
     return tuple(route for route in routes if not (is_theirs(route) or route.destination.is_link_local))
 

@@ -30,7 +30,7 @@ from crossnet.netfilter.foreign import Field, Rewrite, Translation
 from crossnet.netfilter.foreign import Translate as Translated
 from crossnet.passage import Passage
 from crossnet.spec import Translate
-from crossnet.values import NOWHERE, Family, Network, Ports, Probe, Traffic, contains, host_network, without
+from crossnet.values import NOWHERE, Family, Network, Networks, Ports, Probe, Traffic, host_network, without
 
 if TYPE_CHECKING:  # sets of packets are slow to import, and not every command asks for them
     from crossnet.reach.asked import Asked
@@ -379,9 +379,7 @@ def _beyond(gateway: Facts, passage: Passage) -> tuple[Network, ...]:
     ingress = gateway.link(passage.ingress)
     near = [item.network for item in ingress.of(passage.family)] if ingress else []
     near += [client.network for client in passage.clients]
-    larger = [part for part in (*near, *NOWHERE) if _is_part(part, passage)]
-    return without(passage.destinations, (*own, *larger))
-
-
-def _is_part(part: Network, passage: Passage) -> bool:
-    return any(contains(network, part) and network != part for network in passage.destinations)
+    destinations = Networks(passage.destinations)
+    taken = [part for part in own if destinations.around(part)]
+    taken += [part for part in (*near, *NOWHERE) if destinations.around(part, larger=True)]
+    return without(passage.destinations, taken) if taken else passage.destinations

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from crossnet.design import Client, Passage
 from crossnet.events import Event, Kind
 from crossnet.facts import Facts
 from crossnet.facts.neighbours import heard_of
-from crossnet.facts.routes import inside
+from crossnet.facts.routes import MAIN
 from crossnet.site import Site, together
 from crossnet.transport import Host
-from crossnet.values import NOWHERE, Address, Family, Probe, Protocol, contains, family_of
+from crossnet.values import NOWHERE, Address, Family, Networks, Probe, Protocol, contains, family_of
 from crossnet.verification.probe import Search, candidates, connect, search
 from crossnet.verification.reading import Flow
 
@@ -113,11 +114,13 @@ def _targets(passage: Passage, facts: Mapping[str, Facts]) -> tuple[Address, ...
     """Where the crossing leads through the gateway: not what its client reaches by longer routes of its own."""
     sender = _senders(passage)[0]
     networks = passage.crossing.networks(passage.family)
-    longer = (route for network in networks for route in inside(facts[sender.host or ""].routes, network))
+    held = Networks(networks)
     beside = [
         route.destination
-        for route in longer
-        if (route.via, route.device) != (sender.next_hop, sender.interface)
+        for route in facts[sender.host or ""].routes
+        if route.table == MAIN
+        and (route.via, route.device) != (sender.next_hop, sender.interface)
+        and held.around(route.destination, larger=True)
     ]
     apart = (*beside, *passage.crossing.excepted, *NOWHERE)
     gateway = facts[passage.gateway]
@@ -127,8 +130,8 @@ def _targets(passage: Passage, facts: Mapping[str, Facts]) -> tuple[Address, ...
         return gateway.owner_of(target) is None and not any(contains(part, target) for part in apart)
 
     neighbours = tuple(filter(is_beyond, heard_of(gateway.neighbours)))
-    targets = [target for network in networks for target in candidates(network, neighbours)]
-    return tuple(filter(is_beyond, targets))[:MOST_ECHOES]
+    targets = (target for network in networks for target in candidates(network, neighbours))
+    return tuple(islice(filter(is_beyond, targets), MOST_ECHOES))
 
 
 def _senders(passage: Passage) -> tuple[Client, ...]:
