@@ -149,6 +149,7 @@ def _unrouted(
     plan: Plan, facts: Mapping[str, Facts], gateways: set[Address]
 ) -> Iterator[tuple[Family, Span, Span]]:
     """The addresses of clients, and where they have no route to through a gateway, of all that the plan changes."""
+    alike: dict[tuple[Family, Span], list[Address]] = {}
     for host in plan.hosts:
         sides = (side for change in host.changes for side in (change.have, change.want) if side is not None)
         concerned = {route.destination for side in sides for route in side.routes}
@@ -162,7 +163,9 @@ def _unrouted(
             lacking = addresses(each for each in concerned if each.version == family) - there
             if lacking:
                 own = (item.address for link in facts[host.host].links for item in link.of(family))
-                yield family, addresses(map(host_network, own)), lacking
+                alike.setdefault((family, lacking), []).extend(own)
+    for (family, lacking), clients in alike.items():
+        yield family, addresses(map(host_network, clients)), lacking
 
 
 # ---- crossings -----------------------------------------------------------------------------------

@@ -208,6 +208,29 @@ def test_what_drifted_is_opened_again_and_only_that() -> None:
     assert lines(made) == ["opens eth1>eth0 app 10.0.43.15 > 10.0.44.0/24: any traffic as 10.0.44.63 [one]"]
 
 
+def test_rules_that_iptables_does_not_enter_admit_and_stop_nothing() -> None:
+    """Somebody took the jump away: until it is back the gateway forwards for everybody."""
+    wanted = spec("one: from: app, to: 10.0.44.0/24, firewall: iptables")
+    hosts = applied(HOSTS, wanted)
+    jumps = hosts["gateway"].jumps
+    jumps[:] = [each for each in jumps if each[2] != "forward"]
+    told = lines(next_plan(hosts, wanted))
+    assert "closes eth0>eth2 * > *: any traffic []" in told
+    assert not [each for each in told if each.startswith("opens")]
+
+
+def test_a_flushed_fence_is_told_as_what_it_lets_pass() -> None:
+    hosts = applied(HOSTS, ONE)
+    ((family, table),) = hosts["gateway"].nft.items()
+    hosts["gateway"].nft[family] = replace(
+        table,
+        chains=tuple(replace(each, rules=()) if each.name == "forward" else each for each in table.chains),
+    )
+    told = lines(next_plan(hosts, ONE))
+    assert "closes eth2>eth1 * > *: any traffic []" in told
+    assert not [each for each in told if each.startswith("opens")]
+
+
 # ---- everybody else ------------------------------------------------------------------------------
 
 
