@@ -105,7 +105,13 @@ any_kind: st.SearchStrategy[Resource] = st.one_of(
     st.builds(
         File, words, st.binary(max_size=40), st.integers(0, 0o7777), st.none() | words, st.none() | words
     ),
-    st.builds(Lines, words, words.map(lambda word: f"{word}x\n".encode()), st.booleans(), st.booleans()),
+    st.builds(
+        Lines,
+        words,
+        words.map(lambda word: f"{word}x\n".replace("\0", "0").encode()),
+        st.booleans(),
+        st.booleans(),
+    ),
     st.builds(Service, words, st.booleans(), st.booleans(), st.lists(words, max_size=3).map(tuple)),
     st.builds(
         Jump, engines, families, st.sampled_from(list(PLACES)), words, st.booleans(), st.integers(1, 9)

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from crossnet.design.longer import is_own, own_routes
 from crossnet.facts import Facts, FileState
 from crossnet.facts.policy import PolicyRule, not_sure, parse_rules
 from crossnet.netfilter import Engine, Table
+from crossnet.record import Owned
 from crossnet.resources import (
     Change,
     Command,
@@ -311,3 +313,26 @@ def tool(folder: Path, name: str, script: str) -> None:
 def ran(tools: Path, *argv: str) -> subprocess.CompletedProcess[str]:
     path = f"{tools}:{os.environ['PATH']}"
     return subprocess.run(argv, capture_output=True, text=True, timeout=10, env={"PATH": path}, check=False)
+
+
+@pytest.mark.parametrize(
+    ("applied", "there", "own"),
+    [
+        ("via 10.0.43.101 dev eth0 proto 143", "via 10.0.43.101 dev eth0 proto 143", True),
+        # Nobody else uses that protocol: it was led another way.
+        ("via 10.0.43.101 dev eth0 proto 143", "via 10.0.43.7 dev eth0 proto 143", True),
+        ("via 10.0.43.101 dev eth0 proto 143", "via 10.0.43.101 dev eth0 proto static", False),
+        ("via 10.0.43.101 dev eth0 proto 143", "via 10.0.43.101 dev eth0 proto 143 metric 7", False),
+        ("via 10.0.43.101 dev eth0 proto 143", "via 10.0.43.101 dev eth0 proto 143 table 7", False),
+        # A protocol that others use too: what the record says was applied is crossnet's, and nothing else.
+        ("via 10.0.43.101 dev eth0 proto static", "via 10.0.43.101 dev eth0 proto static", True),
+        ("via 10.0.43.101 dev eth0 proto static", "via 10.0.43.7 dev eth0 proto static", False),
+        ("via 10.0.43.101 dev eth0 proto static", "via 10.0.43.101 dev eth0 proto dhcp", False),
+    ],
+)
+def test_whose_a_route_is_the_record_says(applied: str, there: str, own: bool) -> None:
+    recorded = RouteResource(route(f"10.0.44.0/24 {applied}"))
+    facts = host(f"route 10.0.44.0/24 {there}")
+    assert (recorded.ours(facts) is not None) is own
+    (found,) = (each for each in facts.routes if each.destination == network("10.0.44.0/24"))
+    assert is_own(found, own_routes([Owned(None, recorded)])) is own

@@ -255,7 +255,7 @@ def test_rules_that_an_older_record_does_not_tell_are_compared_with_the_plan() -
     older = replace(state, data=Record(kept.crossings, owned).to_json())
     facts = {**facts, "gateway": with_files(facts["gateway"], {APPLIED: older})}
     assert status(facts).state is State.UP
-    assert make_plan(parse(asked(), "crossnet.yaml"), facts).touched == ()
+    assert make_plan(parse(asked(), "crossnet.yaml"), facts).is_empty
     change, reasons = DRIFTS["nobody is admitted"]
     found = status(change(facts))
     assert (found.state, list(found.reasons)) == (State.DRIFTED, reasons)

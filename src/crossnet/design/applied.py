@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from crossnet.design.longer import is_own, own_routes
 from crossnet.facts import Facts
 from crossnet.facts.routes import Route
 from crossnet.facts.sysctls import FORWARDING
 from crossnet.netfilter.own_walked import with_own
 from crossnet.record import read_record
 from crossnet.resources import PolicyRuleResource, Resource, RouteResource, RuleTable, Sysctl
-from crossnet.values import Network
 
 
 def as_applied(facts: Facts, wanted: Iterable[Resource], by_kernel: Iterable[Route] = ()) -> Facts:
@@ -37,15 +37,8 @@ def as_applied(facts: Facts, wanted: Iterable[Resource], by_kernel: Iterable[Rou
     rules = [item.rule for item in live if isinstance(item, PolicyRuleResource)]
     # A route takes the place of one to the same destination with the same metric (ip-route(8), replace).
     replaced = {_place(route) for route in routes}
-    leaving: dict[Network, list[RouteResource]] = {}
-    for owned in gone:
-        if isinstance(owned.applied, RouteResource):
-            leaving.setdefault(owned.applied.route.destination, []).append(owned.applied)
-    kept = [
-        route
-        for route in facts.routes
-        if not any(_is_route(own, route, facts) for own in leaving.get(route.destination, ()))
-    ]
+    leaving = own_routes(gone)
+    kept = [route for route in facts.routes if not is_own(route, leaving)]
     going = {owned.identity for owned in gone}
     others = [rule for rule in facts.policy_rules if _identity(PolicyRuleResource(rule)) not in going]
     return replace(
@@ -71,11 +64,6 @@ def _set(item: Sysctl, settings: Mapping[str, str]) -> dict[str, str]:
 
 def _place(route: Route) -> tuple[object, ...]:
     return route.table, route.destination, route.metric, route.tos, route.from_network
-
-
-def _is_route(own: RouteResource, route: Route, facts: Facts) -> bool:
-    """Whether a route of the host to the same destination is this one of crossnet's own."""
-    return own.ours(replace(facts, routes=(route,))) is not None
 
 
 def _identity(resource: Resource) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 
-from crossnet.design.longer import is_own, routed
+from crossnet.design.longer import is_own, own_routes, routed
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
 from crossnet.facts.routes import MAIN, Route
@@ -134,10 +134,10 @@ def _routes_in_use(passage: Passage, facts: Mapping[str, Facts]) -> Iterable[Ref
     for client in passage.clients:
         if client.host is None:
             continue
-        record = read_record(facts[client.host])
+        own = own_routes(read_record(facts[client.host]).owned)
         to = frozenset(routed(facts[client.host], passage.crossing, passage.family))
         for route in facts[client.host].routes:
-            if route.destination not in to or is_own(route, record):
+            if route.destination not in to or is_own(route, own):
                 continue
             if _is_rival(route, client):
                 maker = f" proto {route.protocol}" if route.protocol else ""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from crossnet.facts import Facts
 from crossnet.facts.links import Link, LinkAddress
-from crossnet.facts.routes import MAIN, OWN_PROTOCOL, Route, inside, matching
-from crossnet.record import Record, read_record
+from crossnet.facts.routes import MAIN, Route, inside, matching
+from crossnet.record import Owned, read_record
 from crossnet.resources import RouteResource
 from crossnet.spec import Crossing
 from crossnet.values import Family, Network, contains, family_of, without
@@ -52,16 +52,19 @@ def keeps_its_network(facts: Facts, link: Link, item: LinkAddress, network: Netw
 
 def of_others(facts: Facts) -> Iterable[Route]:
     """The routes of the main table that crossnet did not make."""
-    record = read_record(facts)
-    return (route for route in facts.routes if route.table == MAIN and not is_own(route, record))
+    own = own_routes(read_record(facts).owned)
+    return (route for route in facts.routes if route.table == MAIN and not is_own(route, own))
 
 
-def is_own(route: Route, record: Record) -> bool:
-    """Whether crossnet made it; where the host's `ip` does not say who did (busybox), its record says so."""
-    if route.protocol:
-        return route.protocol == OWN_PROTOCOL
-    owned = record.find(RouteResource(route))
-    if owned is None or not isinstance(owned.applied, RouteResource):
-        return False
-    own = owned.applied.route
-    return (route.via, route.device) == (own.via, own.device)
+def own_routes(known: Iterable[Owned]) -> Mapping[Network, Sequence[RouteResource]]:
+    """The routes that crossnet made, by their destination: a host's record says so, whatever their protocol."""
+    found: dict[Network, list[RouteResource]] = {}
+    for owned in known:
+        if isinstance(owned.applied, RouteResource):
+            found.setdefault(owned.applied.route.destination, []).append(owned.applied)
+    return found
+
+
+def is_own(route: Route, own: Mapping[Network, Sequence[RouteResource]]) -> bool:
+    """Whether a route of the host is one of `own_routes`."""
+    return any(each.is_at(route) for each in own.get(route.destination, ()))

@@ -467,6 +467,18 @@ def _in_use(routes: Iterable[Route], table: str) -> Iterator[Route]:
     )
 
 
+def is_same(own: Route, route: Route) -> bool:
+    """Whether a route of a host is one that crossnet keeps there: to the same place, with the same metric and protocol.
+
+    OWN_PROTOCOL is nobody else's, so there it may have been led another way since. Of every other protocol, and of one
+    that the tool does not tell (busybox), only the way says that it is the same.
+    """
+    place = (own.table, own.destination, own.metric) == (route.table, route.destination, route.metric)
+    if not place or route.protocol not in ("", own.protocol):
+        return False
+    return route.protocol == OWN_PROTOCOL or (own.via, own.device) == (route.via, route.device)
+
+
 def beyond_routers(routes: Iterable[Route], target: Network) -> tuple[Network, ...]:
     """The parts of `target` that the main table's routes reach through a router, by the longest prefix."""
     found: list[Network] = []

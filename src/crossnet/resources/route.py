@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
-from crossnet.facts.routes import MAIN, OWN_PROTOCOL, Route
+from crossnet.facts.routes import MAIN, OWN_PROTOCOL, Route, is_same
 from crossnet.resources.encoding import decode_fields, encode_fields
 from crossnet.resources.resource import Command, Encoded, Line, Locate, Look, Resource, Step, Test
 from crossnet.values import Family, Network, family_of, overlap
@@ -55,13 +55,13 @@ class RouteResource(Resource):
         return type(self)(equal[0]) if equal else self.ours(facts)
 
     def ours(self, facts: Facts) -> Self | None:
-        """The route with this very protocol and metric, whichever way it goes.
-
-        Where the host's `ip` tells no protocol (busybox), the one that goes this very way, or the way of the record.
-        """
-        wanted = (self.route.protocol, self.route.metric)
-        own = [route for route in self._alike(facts) if (route.protocol, route.metric) == wanted]
+        """The route that is this one, or the one of the record."""
+        own = [route for route in self._alike(facts) if self.is_at(route)]
         return type(self)(own[0]) if own else None
+
+    def is_at(self, route: Route) -> bool:
+        """Whether a route of the host is crossnet's own: this one, or as its record has it."""
+        return any(own is not None and is_same(own, route) for own in (self.route, self.applied))
 
     @classmethod
     def traces(cls, facts: Facts) -> tuple[Self, ...]:
@@ -83,18 +83,12 @@ class RouteResource(Resource):
 
     def _alike(self, facts: Facts) -> list[Route]:
         return [
-            replace(route, protocol=self.route.protocol) if self._may_be(route) else route
+            replace(route, protocol=self.route.protocol)
+            if not route.protocol and self.is_at(route)
+            else route
             for route in facts.routes_to(self.route.destination)
             if route.table == self.route.table
         ]
-
-    def _may_be(self, route: Route) -> bool:
-        """Whether a route whose protocol was not told is this one."""
-        return not route.protocol and any(
-            (route.via, route.device, route.metric) == (own.via, own.device, own.metric)
-            for own in (self.route, self.applied)
-            if own is not None
-        )
 
     @property
     def routes(self) -> tuple[Route, ...]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from crossnet.facts import Facts
 from crossnet.facts.firewall import is_own_jump
-from crossnet.facts.routes import OWN_PROTOCOL, Route
+from crossnet.facts.routes import Route, is_same
 from crossnet.planning import Plan
 from crossnet.resources import Resource
-from crossnet.values import Address, Network
+from crossnet.values import Network
 
 # The kernel fills it by itself from the addresses (ip-route(8)).
 _LOCAL = "local"
@@ -23,14 +23,17 @@ def changed_meanwhile(plan: Plan, before: Mapping[str, Facts], after: Mapping[st
     return tuple(
         f"{host}: {line}"
         for host in plan.touched
-        for line in _changed(before[host], after[host], _sides(plan, host))
+        for line in _changed(before[host], after[host], _recorded(plan, host), _sides(plan, host))
     )
 
 
-def _changed(before: Facts, after: Facts, changed: Sequence[Resource]) -> Iterator[str]:
-    # Some tools do not tell whose a route is.
-    ways = {_way(route) for side in changed for route in side.routes}
-    had, has = Counter(_routes_and_rules(before, ways)), Counter(_routes_and_rules(after, ways))
+def _changed(
+    before: Facts, after: Facts, kept: Sequence[Resource], changed: Sequence[Resource]
+) -> Iterator[str]:
+    own: dict[Network, list[Route]] = {}
+    for route in (route for side in (*kept, *changed) for route in side.routes):
+        own.setdefault(route.destination, []).append(route)
+    had, has = Counter(_routes_and_rules(before, own)), Counter(_routes_and_rules(after, own))
     yield from (f"+ {line}" for line in sorted((has - had).elements()))
     yield from (f"- {line}" for line in sorted((had - has).elements()))
     settings = {name for side in changed for name in side.settings}
@@ -46,21 +49,16 @@ def _sides(plan: Plan, host: str) -> tuple[Resource, ...]:
     return tuple(side for one in changes for side in (one.have, one.want) if side is not None)
 
 
-# Where a route goes, whoever made it.
-_Way = tuple[Network, Address | None, str | None, int]
+def _recorded(plan: Plan, host: str) -> tuple[Resource, ...]:
+    """What crossnet owns there, by its record before and after."""
+    records = (record for one in plan.hosts if one.host == host for record in (one.before, one.after))
+    return tuple(owned.applied for record in records for owned in record.owned)
 
 
-def _way(route: Route) -> _Way:
-    return route.destination, route.via, route.device, route.metric
-
-
-def _is_own(route: Route, ways: Collection[_Way]) -> bool:
-    return route.protocol == OWN_PROTOCOL or (not route.protocol and _way(route) in ways)
-
-
-def _routes_and_rules(facts: Facts, ways: Collection[_Way]) -> Iterator[str]:
+def _routes_and_rules(facts: Facts, own: Mapping[Network, Sequence[Route]]) -> Iterator[str]:
     for route in facts.routes:
-        if not _is_own(route, ways) and route.table != _LOCAL:
+        is_own = any(is_same(each, route) for each in own.get(route.destination, ()))
+        if not is_own and route.table != _LOCAL:
             yield f"route {route.with_table}"
     for engine, table, chain in facts.firewall.others():
         place = f"{engine} {table.family} {table.name} {chain.name}"
