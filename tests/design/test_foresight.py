@@ -13,7 +13,7 @@ from crossnet.design.forwarded import arp_filters, named
 from crossnet.facts import FileState
 from crossnet.facts.firewall import Firewall
 from crossnet.facts.routes import OWN_PROTOCOL
-from crossnet.netfilter.foreign import Tool
+from crossnet.netfilter.foreign import Chain, Hook, Rule, Table, Tool, Unknown
 from crossnet.netfilter.nft_foreign import read_ruleset
 from crossnet.planning import make_plan
 from crossnet.record import APPLIED, Owned, Record
@@ -179,3 +179,19 @@ def test_a_condition_of_an_earlier_rule_is_told_as_what_it_depends_on() -> None:
 )
 def test_a_chain_is_named_in_the_words_of_its_tool(tool: Tool, family: str, words: str) -> None:
     assert named(tool, family, "filter", "FORWARD") == words
+
+
+def test_rules_that_nobody_can_read_are_told_once_and_as_what_may_be() -> None:
+    why = "the kernel holds tables of iptables-legacy (filter nat), and no tool there lists their rules"
+    unread = Rule((Unknown(why),), why)
+    hooks = ("prerouting", "forward", "postrouting")
+    chains = {hook: Chain(hook, Hook(hook, "filter", 0), 1, lambda: (unread,)) for hook in hooks}
+    facts = facts_from(SEED)
+    rules = Firewall(foreign=(Table(Tool.IPTABLES_LEGACY, "ip", "", chains, read=False),))
+    facts["gateway"] = replace(facts["gateway"], firewall=rules)
+    made = make_plan(parse(SPEC, "crossnet.yaml"), facts)
+    (told,) = (impact.text for impact in made.impacts if impact.code == "others-may-drop")
+    assert told == (
+        "rules, routes and settings that crossnet does not own can drop the crossing's packets: iptables-legacy: "
+        f"{why} (filter-rule-drop)"
+    )

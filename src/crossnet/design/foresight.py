@@ -223,7 +223,7 @@ def _others(
     yield from _otherwise(passage, walked, answer)
     for blocker in _blocking(passage, walked, answer, whole=whole):
         words = told_of(blocker) + _zones(walked.hosts[blocker.host], blocker)
-        yield stop if blocker.certain else may_stop, blocker.host, words
+        yield stop if blocker.certain and not blocker.doubts else may_stop, blocker.host, words
 
 
 def _otherwise(passage: Passage, walked: Walked, answer: Reached) -> Iterator[tuple[Tell, str, str]]:

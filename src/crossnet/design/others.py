@@ -113,6 +113,8 @@ def told_of(blocker: Blocker) -> str:
     elif blocker.place is None:
         at = f"{blocker.hook} {blocker.interface}".strip()
         words = blocker.text if blocker.text.startswith(f"{at} ") else f"{at}: {blocker.text}"
+    elif not blocker.place.table:  # of rules that could not be read nobody knows where they stand
+        words = f"{blocker.place.tool}: {blocker.text}"
     elif blocker.code == "filter-policy-drop":
         words = f"{_chain(blocker.place)}: policy {'drop' if blocker.place.tool is Tool.NFT else 'DROP'}"
     else:

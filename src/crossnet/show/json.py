@@ -364,6 +364,7 @@ def _facts(name: str, facts: Facts) -> dict[str, Any]:
         "managers": [
             {"name": manager.name, "evidence": list(manager.evidence)} for manager in facts.managers
         ],
+        "saved_rules": [{"file": each.file, "names": list(each.names)} for each in facts.saved],
         "sysctls": dict(facts.sysctls),
         "files": sorted(facts.files),
     }

@@ -491,6 +491,7 @@ def _facts(facts: Facts) -> Iterator[str]:
     yield from _first(
         "route", [route.with_table + each for route, each in zip(routes, protocols, strict=True)]
     )
+    yield from _first("saved", [f"{each.file}: {', '.join(each.names)}" for each in facts.saved])
     for name in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
         if name in facts.sysctls:
             yield f"  sysctl     {name} = {facts.sysctls[name]}"
