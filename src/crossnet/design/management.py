@@ -307,45 +307,37 @@ def cut(
     To a network that somebody names for itself, such a route is made and guarded. That one of these many holds the
     address from which crossnet works nobody has to know.
     """
-    touched = tuple(touched)
+    changes = tuple(change for touch in touched for change in touch.changes)
     larger = {
-        network: passage for passage in (passages if touched else ()) for network in _larger(here, passage)
+        network: passage for passage in (passages if changes else ()) for network in _larger(here, passage)
     }
-    made = {
-        route.destination: None for touch in touched for change in touch.changes for route in _made(change)
-    }
-    untold: dict[str, None] = {}
-    for network in (network for network in made if network in larger):
-        to = show_network(network)
-        taken = [
-            (path, target)
-            for path in paths
-            for target in (path.looked_up_on(here.host) if path.may_pass(here.host) else ())
-            if contains(network, target)
-        ]
-        if not taken:
-            shown = larger[network].crossing.shown(larger[network].family)
-            untold[shown] = None
-        for path, target in taken:
-            yield Refusal(
-                "management-path-taken",
-                here.host,
-                f"a route to {to} would take along the way by which crossnet reaches {path}, through "
-                f"{larger[network].gateway}",
-                f"Leave it out: `except: {target}`, or the network that it lies in.",
-            )
-    for shown in untold:
-        yield Refusal(
-            "management-path-taken",
-            here.host,
-            f"routes to {shown} may take along the way by which crossnet reaches it, and its SSH server does not tell "
-            "from where that is (SSH_CONNECTION)",
-            "Name smaller networks in `to`.",
-        )
+    for path in (path for path in paths if path.may_pass(here.host)):
+        if path.controller is None and path.host == here.host:
+            made = (network for change in changes for network in _made(change) if network in larger)
+            for shown in dict.fromkeys(larger[each].crossing.shown(larger[each].family) for each in made):
+                yield Refusal(
+                    "management-path-taken",
+                    here.host,
+                    f"routes to {shown} may take along the way by which crossnet reaches it, and its SSH server does "
+                    "not tell from where that is (SSH_CONNECTION)",
+                    "Name smaller networks in `to`.",
+                )
+        for target in path.looked_up_on(here.host):
+            rerouting = _rerouting(here.routes, changes, (target,))
+            made = (network for change in rerouting for network in _made(change) if contains(network, target))
+            for network in dict.fromkeys(each for each in made if each in larger):
+                yield Refusal(
+                    "management-path-taken",
+                    here.host,
+                    f"a route to {show_network(network)} would take along the way by which crossnet reaches {path}, "
+                    f"through {larger[network].gateway}",
+                    f"Leave it out: `except: {target}`, or the network that it lies in.",
+                )
 
 
-def _made(change: Change) -> tuple[Route, ...]:
-    return change.want.routes if change.want is not None else ()
+def _made(change: Change) -> tuple[Network, ...]:
+    """To where a change makes routes."""
+    return tuple(route.destination for route in change.want.routes) if change.want is not None else ()
 
 
 def _larger(here: Facts, passage: Passage) -> tuple[Network, ...]:

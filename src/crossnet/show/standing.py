@@ -11,7 +11,6 @@ from crossnet.show.paint import Paint, plain
 from crossnet.show.visible import one_line
 from crossnet.spec import Spec
 from crossnet.standing import Stamp, Standing
-from crossnet.values import show_network
 
 
 def kept_text(one: Standing) -> str:
@@ -63,13 +62,8 @@ def forgotten_text(spec: Spec, host: str, made: UndoPlan) -> str:
         for passage in one.passages:
             for client in passage.clients:
                 if client.host == host:
-                    to = ", ".join(show_network(network) for network in passage.destinations[:4])
-                    more = (
-                        f" and {len(passage.destinations) - 4} more" if len(passage.destinations) > 4 else ""
-                    )
-                    lines.append(
-                        f"  {named(one)}: its route to {to}{more} via {client.next_hop}, also at its boot"
-                    )
+                    to = passage.crossing.shown(passage.family, 4)
+                    lines.append(f"  {named(one)}: its route to {to} via {client.next_hop}, also at its boot")
     if any(one.name == host for one in spec.hosts):
         lines.append(f"Take {host} out of the spec: the next apply would ask it again.")
     return "\n".join(map(one_line, lines))
