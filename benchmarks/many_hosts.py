@@ -12,6 +12,7 @@ The promise is about memory: the largest process of the controller stays below 2
 from __future__ import annotations
 
 import asyncio
+import compileall
 import json
 import os
 import shutil
@@ -133,11 +134,11 @@ class Place:
         )
         return answer.check()
 
-    async def measured(self, *argv: str) -> Ran:
+    async def measured(self, *argv: str, environment: str = "") -> Ran:
         """Run it on the controller; what it says when it fails ends the benchmark."""
         command = (
-            f'cd {HOME} && HOME={HOME} PYTHONPATH={self.python_path} exec "$@"',
-            *(_python(), "-c", MEASURED, *argv),
+            f'cd {HOME} && HOME={HOME} PYTHONPATH={self.python_path} {environment} exec "$@"',
+            *(python(), "-c", MEASURED, *argv),
         )
         seen = json.loads((await self.run(CONTROLLER, *command)).text)
         if seen["code"] != 0:
@@ -145,7 +146,7 @@ class Place:
         return Ran(seen["seconds"], seen["cpu_seconds"], seen["peak_kib"] * 1024 / 1e6)
 
     async def crossnet(self, *words: str) -> Ran:
-        return await self.measured(_python(), "-m", "crossnet", *words)
+        return await self.measured(python(), "-m", "crossnet", *words)
 
     async def check(self, reached: bool) -> None:
         """The first and the last client get through, or do not; else the numbers compare nothing."""
@@ -175,7 +176,7 @@ class Place:
         return ran
 
 
-def _python() -> str:
+def python() -> str:
     """Not the interpreter of the venv, which may lie in a folder that a lab host does not see."""
     return str(getattr(sys, "_base_executable", sys.executable))
 
@@ -183,11 +184,12 @@ def _python() -> str:
 @contextmanager
 def copied() -> Iterator[str]:
     """A PYTHONPATH of copies of crossnet and what it needs; /var/tmp is the machine's in a lab host too."""
-    unneeded = shutil.ignore_patterns("mypy*", "ruff*", "pip*", "hypothesis*", "__pycache__")
+    unneeded = shutil.ignore_patterns("mypy*", "ruff*", "pip*", "hypothesis*")
     with tempfile.TemporaryDirectory(prefix="crossnet-bench-", dir="/var/tmp") as folder:
         source, packages = Path(folder, "src"), Path(folder, "packages")
         shutil.copytree(Path(crossnet.__file__).parent, source / "crossnet", ignore=unneeded)
         shutil.copytree(sysconfig.get_path("purelib"), packages, ignore=unneeded)
+        compileall.compile_dir(source, quiet=1)  # as after an installation
         yield os.pathsep.join([str(source), str(packages)])
 
 
