@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
+from random import Random
 
 import pytest
 
@@ -19,6 +21,7 @@ from crossnet.planning import Undo
 from crossnet.record import APPLIED
 from crossnet.spec import Spec
 from crossnet.specfile import parse
+from crossnet.transport.lab import LabHost
 from lab.crossing import Bench, alone
 
 pytestmark = pytest.mark.lab
@@ -41,10 +44,12 @@ def answers(b: Bench, port: int) -> bool:
 
 
 def listening(b: Bench, *ports: int) -> None:
-    for port in ports:
-        b.check(
-            "target", f"(while :; do nc -l -p {port} </dev/null >/dev/null || exit; done) >/dev/null 2>&1 &"
-        )
+    """Ports that make every connection, until the target goes."""
+    ready = " && ".join(f"ss -ltn | grep -q :{port}" for port in ports)
+    words = " ".join(map(str, ports))
+    b.check(
+        "target", f"for p in {words}; do nc -l -k -n -p $p >/dev/null 2>&1 & done; until {ready}; do :; done"
+    )
 
 
 @pytest.mark.parametrize("engine", [Engine.NFTABLES, Engine.IPTABLES_LEGACY])
@@ -139,3 +144,86 @@ def test_a_host_that_left_the_spec_keeps_nothing_and_one_that_is_gone_is_forgott
     left = replace(both, crossings=())
     asyncio.run(api.undo(left))
     assert b.differences(before) == []
+
+
+# ---- any sequence --------------------------------------------------------------------------------
+
+CLIENTS = ("app", "neighbour")
+PORTS = (22, 80, 443)
+# Each person's file as it may be over the years: its crossings are who may reach which ports.
+FILES: dict[str, tuple[dict[str, tuple[tuple[str, ...], tuple[int, ...]]], ...]] = {
+    "web": ({"web": (("app",), (80, 443))}, {"web": (("app",), (443,))}, {"shop": (("app",), (443,))}),
+    "login": ({"login": (CLIENTS, (22,))}, {"login": (("neighbour",), (22,))}),
+    "crossnet": (
+        {"plain": (("neighbour",), (80,))},
+        {"plain": (("neighbour",), (80,)), "web": (("neighbour",), (443,))},
+    ),
+}
+DAMAGES = (
+    ("gateway", "nft flush chain ip crossnet forward"),
+    ("gateway", "nft delete table ip crossnet"),
+    ("gateway", "sysctl -q -w net.ipv4.ip_forward=0"),
+    ("app", "ip route del 10.0.44.1/32"),
+)
+
+
+def written(b: Bench, name: str, crossings: dict[str, tuple[tuple[str, ...], tuple[int, ...]]]) -> Spec:
+    hosts = "".join(f"  {host}: {{lab: {b.lab.name}/{host}}}\n" for host in (*CLIENTS, "gateway"))
+    lines = "".join(
+        f"  {each}: {{from: [{', '.join(clients)}], via: gateway, to: 10.0.44.1, "
+        f"allow: [{', '.join(f'tcp/{port}' for port in ports)}]}}\n"
+        for each, (clients, ports) in crossings.items()
+    )
+    return parse(f"crossnet: 1\nhosts:\n{hosts}crossings:\n{lines}", f"{name}.yaml")
+
+
+def seen(b: Bench) -> set[tuple[str, int]]:
+    """Which client reaches which port of the target."""
+
+    async def ask(client: str, port: int) -> tuple[str, int, bool]:
+        host = LabHost(client, b.lab.socket(client))
+        found = await host.run(["nc", "-z", "-w", "2", "10.0.44.1", str(port)])
+        return client, port, found.returncode == 0
+
+    async def every() -> list[tuple[str, int, bool]]:
+        return list(await asyncio.gather(*(ask(client, port) for client in CLIENTS for port in PORTS)))
+
+    return {(client, port) for client, port, made in asyncio.run(every()) if made}
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("CROSSNET_SEQUENCES", "1"))))
+def test_any_sequence_leaves_what_the_standing_specs_say(lab_up: Callable[..., Lab], seed: int) -> None:
+    chance = Random(seed)
+    b = Bench(lab_up("demo"))
+    before = b.fingerprints()
+    listening(b, *PORTS)
+    stand: dict[str, dict[str, tuple[tuple[str, ...], tuple[int, ...]]]] = {}
+    for _ in range(8):
+        name = chance.choice(list(FILES))
+        step = chance.choice(("apply", "apply", "undo", "drift"))
+        if step == "drift" and stand:
+            host, damage = chance.choice(DAMAGES)
+            b.run(host, damage)
+            for each, crossings in stand.items():
+                asyncio.run(applied(written(b, each, crossings)))
+        elif step == "undo" and name in stand:
+            b.undo(written(b, name, stand.pop(name)))
+        else:
+            stand[name] = chance.choice(FILES[name])
+            asyncio.run(applied(written(b, name, stand[name])))
+        allowed = {
+            (client, port)
+            for crossings in stand.values()
+            for clients, ports in crossings.values()
+            for client in clients
+            for port in ports
+        }
+        assert seen(b) == allowed, (seed, step, name, stand)
+    for name, crossings in stand.items():
+        b.undo(written(b, name, crossings))
+    assert seen(b) == set()
+    assert b.differences(before) == []
+
+
+async def applied(asked: Spec) -> None:
+    await crossnet.apply(crossnet.plan(*await api.survey(asked)))
