@@ -507,6 +507,15 @@ def test_the_life_of_a_crossing(site: Site) -> None:
     assert wrong.code == 1
     assert "it has: business" in wrong.err
 
+    tried = desk.run("verify", "-q", "--from", "app", "--to", "tcp/10.0.44.1:9")
+    assert (tried.code, tried.out.splitlines()[0]) == (
+        0,
+        "business: app 10.0.43.15 → tcp/10.0.44.1:9  REACHABLE",
+    )
+    no = desk.run("verify", "-q", "--from", "app", "--to", "tcp/10.0.45.1:9")
+    assert no.code == 1
+    assert "Nearest is business: 10.0.45.1 does not lie in its `to` (10.0.44.0/24)." in no.err
+
     up = desk.run("status")
     assert up.code == 0
     assert re.match(r"business  up +[1-9]\d* .*, 0 .*fenced, verified: reachable 20", up.out)

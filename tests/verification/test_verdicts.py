@@ -25,7 +25,7 @@ from crossnet.verification.onward import Onward
 from crossnet.verification.probe import Reply, Sent
 from crossnet.verification.verdict import judge
 from design.factsheet import SEED, facts_from
-from verification.entries import LEFT, entry
+from verification.entries import LEFT, entry, towards
 
 PROBE = Probe.from_text("tcp/10.0.44.1:443")
 NONE, ONE = Counter(0, 0), Counter(1, 60)
@@ -52,14 +52,6 @@ def _passage(translate: str) -> Passage:
 
 
 OVER_GATEWAY = Onward(Answered(Route(network("10.0.44.1/32"), address("10.0.43.101"), "eth0")))
-
-
-def towards(state: str = "REACHABLE", *, via: str | None = None, sent: int | None = 3) -> Onward:
-    """Where the gateway sends it, and what became of asking for the neighbour there."""
-    hop = address(via) if via else None
-    route = Route(network("10.0.44.1/32"), hop, "eth0")
-    hardware = "02:00:00:00:00:01" if state == "REACHABLE" else ""
-    return Onward(Answered(route), Neighbour(hop or PROBE.destination, "eth0", state, hardware), sent)
 
 
 def judged(
@@ -136,12 +128,16 @@ def test_nobody_behind_is_blamed_where_it_may_have_been_stopped_before(reply: Re
             translate=translate,
         )
         case = (reply, admitted, translated, tracked, onward, obstacles, found)
-        seen_leaving = admitted and tracked in ("entry", "wrong source") and onward != "nothing sent"
+        seen_leaving = (
+            admitted and tracked in ("entry", "wrong source") and onward not in ("nothing sent", "not known")
+        )
         if blames_destination(found):
             assert seen_leaving, case
             assert not found.stopped, case
             absent = "destination-absent" in (found.forward.code, found.reply.code)
             assert obstacles not in (("program",) if absent else ("back", "program")), case
+        if onward == "not known":
+            assert found.how_far is not HowFar.LEFT or reply is Reply.UNKNOWN, case
         if found.stopped:
             assert found.result is Result.UNREACHABLE, case
             assert found.how_far in (HowFar.NOT_SENT, HowFar.SENT, HowFar.ADMITTED, HowFar.TRANSLATED), case

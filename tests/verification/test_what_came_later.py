@@ -29,7 +29,7 @@ from crossnet.verification.probe import Reply, Sent
 from crossnet.verification.verdict import judge, unsent
 from design.factsheet import SEED, facts_from
 from planning.fakehost import carry_out, facts_of, hosts_of
-from verification.entries import LEFT
+from verification.entries import LEFT, towards
 
 TOOLS = "\n  tools ip sysctl nft iptables iptables-nft conntrack awk"
 PROBE = Probe.from_text("tcp/10.0.44.1:443")
@@ -173,7 +173,7 @@ def verdict(
     made = make_plan(spec(), facts, moves=False)
     (passage,) = made.passages
     (client,) = passage.clients
-    seen = Seen(client, Sent(probe, reply, "as the tool said"), tracked)
+    seen = Seen(client, Sent(probe, reply, "as the tool said"), tracked, at_gateway=towards())
     translated = tracked or reply in (Reply.ANSWERED, Reply.REFUSED)
     moved = Counters(ONE if counted else NONE, ONE if counted and translated else NONE, NONE)
     found = Round((seen,), Counters(NONE, NONE, NONE), moved)

@@ -55,6 +55,8 @@ AT_ONCE = 16
 # Of so many flows of a round without an answer it is looked up what stops them, each for itself; what stops those on
 # the gateway may stop the others too. With 5,000 rules one takes a second or two, and the guard's time runs.
 MOST_EXPLAINED = 4
+# Of so many of them a host is asked where it sends them.
+MOST_LOOKED_UP = 32
 
 # A gateway is read again while clients go on sending: it forgets a connection that was reset after 10 s, an
 # echo after 30 (nf_conntrack_tcp_timeout_close, nf_conntrack_icmp_timeout).
@@ -257,7 +259,7 @@ async def _look(flows: Sequence[Flow], site: Site) -> dict[tuple[str, Lookup], O
             (flow.client.host or "", _at_client(flow)),
             (flow.passage.gateway, _at_gateway(flow)),
         ):
-            if len(asked[host]) < MOST_EXPLAINED and lookup not in asked[host]:
+            if len(asked[host]) < MOST_LOOKED_UP and lookup not in asked[host]:
                 asked[host].append(lookup)
 
     async def of(host: str, lookups: Sequence[Lookup]) -> list[tuple[tuple[str, Lookup], Onward]]:

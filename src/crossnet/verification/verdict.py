@@ -283,15 +283,16 @@ def _tracked(
     if not seen.waited:
         half = Half("undetermined", None, "no answer is promised by this protocol")
         return _End(HowFar.LEFT, Result.UNDETERMINED, Half("exits-observed-area"), half)
-    left = Half("exits-observed-area")
+    target, left = seen.sent.probe.destination, Half("exits-observed-area")
+    if at is None or at.answered is None or at.answered.route is None:
+        detail = f"{gateway} {done} it, and no rule stopped it there; no reply came back"
+        half = _named(Half("undetermined", None, detail), [*behind, *back])
+        return _End(passed, Result.UNREACHABLE, left, half)
     if possible := [*behind, *back]:
-        detail = f"{gateway} {done} it and sent it towards {seen.sent.probe.destination}; no reply came back"
-        return _End(
-            HowFar.LEFT, Result.UNREACHABLE, left, _named(Half("undetermined", None, detail), possible)
-        )
-    detail = (
-        f"it left {gateway} by {device}{as_whom} for {seen.sent.probe.destination}; no reply came back there"
-    )
+        detail = f"{gateway} {done} it and sent it towards {target}; no reply came back"
+        half = _named(Half("undetermined", None, detail), possible)
+        return _End(HowFar.LEFT, Result.UNREACHABLE, left, half)
+    detail = f"it left {gateway} by {device}{as_whom} for {target}; no reply came back there"
     return _End(HowFar.LEFT, Result.UNREACHABLE, left, Half("undetermined", "destination-silent", detail))
 
 
