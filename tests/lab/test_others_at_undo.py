@@ -9,6 +9,7 @@ import pytest
 
 import crossnet
 from crossnet import api
+from crossnet.lab import build
 from crossnet.lab.build import Lab
 from crossnet.netfilter import Engine
 from crossnet.show import text
@@ -68,3 +69,17 @@ def test_crossnets_rules_in_a_saved_file_are_named(lab_up: Callable[..., Lab]) -
     b.check("gateway", "sed -i -e /CROSSNET-/d -e /xnet4-/d /etc/iptables/rules.v4")
     b.check("gateway", "iptables-restore </etc/iptables/rules.v4")
     assert not asyncio.run(api.plan_undo(spec)).plan.impacts
+
+
+def test_what_the_host_itself_switched_on_at_its_last_boot_stays(lab_up: Callable[..., Lab]) -> None:
+    b = Bench(lab_up("seed"))
+    spec = b.spec("to: 10.0.44.0/24")
+    b.apply(spec)
+    router = "/etc/sysctl.d/50-router.conf"
+    b.check("gateway", f"echo 'net.ipv4.ip_forward = 1' >{router}")
+    asyncio.run(build.reboot(b.lab, "gateway"))
+    b.check("gateway", f"sysctl -q -p {router}")  # as every boot does
+    told = text.undo_plan_text(asyncio.run(api.plan_undo(spec)))
+    assert f"{router} switches it on, and without crossnet the host" in " ".join(told.split())
+    b.undo(spec)
+    assert b.check("gateway", FORWARDING) == "1\n"
