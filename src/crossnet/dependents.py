@@ -79,7 +79,7 @@ def parting(facts: Facts, record: Record, keep: Collection[Identity]) -> Parting
                     for one in going
                     if isinstance(one.applied, Sysctl) and one.applied.name.endswith(".accept_ra")
                 }
-            impacts.append(_staying(facts, family, why))
+            impacts.append(_staying(facts, family, why, known=not owned.is_unknown))
     for owned in going:
         was = owned.original
         if not isinstance(was, Sysctl) or owned.identity in stays or not _is_of_an_earlier_boot(owned, facts):
@@ -110,8 +110,10 @@ def fenced(facts: Facts, record: Record) -> Iterator[str]:
 
 
 def _switches_off(owned: Owned, facts: Facts) -> bool:
+    """Whether it would go off, or may: where its record is lost, nobody knows whether it was on before."""
     on = facts.sysctls.get(owned.identity[1], "0") != "0"
-    return on and isinstance(owned.original, Sysctl) and owned.original.value == "0"
+    was_off = isinstance(owned.original, Sysctl) and owned.original.value == "0"
+    return on and (was_off or owned.is_unknown)
 
 
 def _need(owned: Owned, facts: Facts, record: Record, family: Family) -> str:
@@ -209,13 +211,15 @@ def _open(ways: Collection[tuple[str, str]], came: Sequence[_Dependent]) -> str:
     return f". Without crossnet's rules it forwards for everybody, too, what comes in by {by}"
 
 
-def _staying(facts: Facts, family: Family, why: str) -> Impact:
+def _staying(facts: Facts, family: Family, why: str, *, known: bool) -> Impact:
     name = FORWARDING[family]
+    though = (
+        "though it was 0 before crossnet" if known else "and whether it was 0 before crossnet is not known"
+    )
     return Impact(
         "forwarding-stays",
         facts.host,
-        f"{name} stays 1, though it was 0 before crossnet: {why}. `sysctl -w {name}=0` takes it back when nobody needs "
-        "it",
+        f"{name} stays 1, {though}: {why}. `sysctl -w {name}=0` takes it back when nobody needs it",
     )
 
 

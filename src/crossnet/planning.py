@@ -249,7 +249,11 @@ def _plan(
     kept = {name: {(item.kind, item.key) for item in items} for name, items in wanted.wanted.items()}
     partings = {name: dependents.parting(one, records[name], kept[name]) for name, one in facts.items()}
     hosts = [_host_plan(one, records[name], wanted, partings[name]) for name, one in facts.items()]
-    unknown = (refusal for name in facts for refusal in _unknown(facts[name], records[name], kept[name]))
+    unknown = (
+        refusal
+        for name in facts
+        for refusal in _unknown(facts[name], records[name], kept[name] | partings[name].stays)
+    )
     if refusals := [*unknown, *_flawed(hosts)]:
         raise PlanRefused(refusals)
     found = [impact for host in hosts for impact in _of_record(host, spec, is_undo=is_undo)]

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from crossnet.dependents import fenced, parting
+from crossnet.errors import PlanRefused
 from crossnet.facts import Facts, FileState
 from crossnet.facts.managers import managers_of
 from crossnet.facts.sysctls import FORWARDING, BootSetting, at_boot
@@ -142,6 +143,21 @@ def test_none_of_these_needs_it(came: str) -> None:
 def test_what_was_there_before_crossnet_did_without_it() -> None:
     assert switched_off(DOCKER, before=DOCKER)
     assert not switched_off(f"{DOCKER}\nbr-0123456789ab bridge 172.18.0.1/16", before=DOCKER)
+
+
+def test_where_the_record_is_lost_those_who_are_there_decide() -> None:
+    """Nobody knows whether it was on before: for nobody it is not decided, for those who need it it stays."""
+    hosts = {"app": host_facts("app", APP), "gateway": gateway("rules of crossnet open", on="1")}
+    with pytest.raises(PlanRefused, match="forwarding-unknown"):
+        make_undo_plan(SPEC, hosts)
+    hosts["gateway"] = gateway(f"{DOCKER}\nrules of crossnet open", on="1")
+    made = make_undo_plan(SPEC, hosts)
+    assert not any(change.resource.key == V4 for _, change in made.changes)
+    (told,) = (impact.text for impact in made.impacts if impact.code == "forwarding-stays")
+    assert told.startswith(
+        "net.ipv4.ip_forward stays 1, and whether it was 0 before crossnet is not known: since crossnet switched it on "
+        "others have come to live on it: docker, interface docker0"
+    )
 
 
 def test_with_ipv6_forwarding_the_routers_stay_heard() -> None:
