@@ -444,8 +444,8 @@ def _host_plan(facts: Facts, record: Record, wanted: Design, leaving: Parting) -
     left_alone = wanted.left_alone.get(facts.host, frozenset())
     for wanting in resources:
         known = record.find(wanting)
-        if known is not None and known.identity in left_alone:
-            owned.append(known)
+        if (wanting.kind, wanting.key) in left_alone:
+            owned += [known] if known is not None else []
             continue
         applied = known.applied if known else None
         resource = wanting.knowing(applied, facts)

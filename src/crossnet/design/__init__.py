@@ -106,7 +106,7 @@ def design(
 
     records = {name: read_record(one) for name, one in facts.items()}
     wanted: dict[str, list[Resource]] = {
-        name: [*_needed(records[name], beside.get(name, ()))] for name in facts
+        name: _needed(facts[name], records[name], beside.get(name, ())) for name in facts
     }
     theirs = {name: frozenset(map(_identity, wanted[name])) for name in facts}
     engines: dict[str, Choice] = {}
@@ -211,10 +211,19 @@ def _as_foreseen(impacts: Iterable[Impact], foreseen: Iterable[Impact]) -> Itera
             yield each
 
 
-def _needed(record: Record, beside: Iterable[Standing]) -> Iterator[Resource]:
-    """What is there for crossings that stay, and for each of them alone: as it was applied."""
-    asked = {identity for one in beside for identity in one.needs}
-    return (owned.applied for owned in record.owned if owned.identity in asked)
+def _needed(facts: Facts, record: Record, beside: Iterable[Standing]) -> list[Resource]:
+    """What is there for crossings that stay, and for each of them alone: as it was applied.
+
+    What of it was adopted stands in no record of what is owned; it is a route then.
+    """
+    found: dict[Identity, Resource] = {}
+    for one in beside:
+        for passage in one.of_client(facts.host):
+            for client in passage.clients:
+                found |= {_identity(route): route for route in _routes(passage, client, facts)}
+    found |= {owned.identity: owned.applied for owned in record.owned}
+    asked = dict.fromkeys(identity for one in beside for identity in one.needs)
+    return [found[identity] for identity in asked if identity in found]
 
 
 def _carried(
