@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "crossnet"
 
 KILLED = "tests/faults/test_controller_killed.py::test_apply_killed_and_recovered"
+OTHERS = "tests/design/test_dependents.py::test_"
 RULES = "tests/design/test_rules.py::test_"
 STOPPED = "tests/faults/test_controller_stopped.py::test_"
 PRINTING = "tests/lab/test_printing_has_no_say.py::test_"
@@ -463,6 +464,27 @@ MUTATIONS = (
         "    except Exception as error:",
         "    except OSError as error:",
         "tests/facts/test_capabilities.py::test_every_value_in_an_answer_is_checked",
+    ),
+    Mutation(
+        "an undo asks nobody",
+        "dependents.py",
+        "            stays.add(owned.identity)\n",
+        "",
+        f"{OTHERS}whoever_came_later_keeps_forwarding_and_is_named",
+    ),
+    Mutation(
+        "all that forwards counts as having come later",
+        "dependents.py",
+        "if each not in owned.others)",
+        "if True)",
+        f"{OTHERS}what_was_there_before_crossnet_did_without_it",
+    ),
+    Mutation(
+        "every start of a host is the same",
+        "dependents.py",
+        "return bool(owned.boot and facts.boot) and owned.boot != facts.boot",
+        "return False",
+        f"{OTHERS}a_host_that_was_started_again_is_given_what_its_own_files_set",
     ),
     Mutation(
         "no flush of the decision",
