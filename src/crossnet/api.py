@@ -195,7 +195,7 @@ async def apply(
                     facts = await site.observe()
                     _closed(facts)
                     again = _passing(make_plan(made.spec, facts))
-                    if again.changes == plan.changes or not says_the_same(made, again):
+                    if again.steps == plan.steps or not says_the_same(made, again):
                         raise
                     plan = told_opening(again, facts)
             return await _apply(plan, site, guard, message)

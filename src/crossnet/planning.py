@@ -21,7 +21,7 @@ from crossnet.facts.sysctls import FORWARDING, TRACKED
 from crossnet.netfilter.flows import MANY, SECONDS
 from crossnet.persistence.unit import SYSCTL_FILE
 from crossnet.record import Owned, Record, read_record, shown
-from crossnet.resources import KINDS, Change, EndFlows, Phase, Resource, RuleTable
+from crossnet.resources import KINDS, Change, EndFlows, Phase, Resource, RuleTable, Step
 from crossnet.spec import Spec
 from crossnet.standing import Stamp, Standing
 
@@ -104,6 +104,11 @@ class Plan:
     def ended(self) -> tuple[Standing, ...]:
         """The crossings that stand there before and not after."""
         return tuple({one.label: one for host in self.hosts for one in host.ended}.values())
+
+    @property
+    def steps(self) -> tuple[tuple[str, Change, tuple[Step, ...]], ...]:
+        """What is done: changes that are equal may need another step, as in a file that somebody else keeps."""
+        return tuple((host, change, change.steps) for host, change in self.changes)
 
     @property
     def is_empty(self) -> bool:

@@ -328,14 +328,14 @@ def test_a_file_with_its_mode_and_owner_and_any_bytes(recording: dict[str, Any])
     recording["file /etc/crossnet/start"] = ["755 0:4", "AAEC/w=="]
     recording["file /etc/crossnet/routes"] = ["644 0:0"]
     recording["file /etc/systemd/system/multi-user.target.wants/crossnet.service"] = [
-        "link",
+        "link 0:4",
         "/etc/systemd/system/crossnet.service",
     ]
     files = facts_of("gateway", recording).files
     assert files["/etc/crossnet/start"] == FileState(b"\x00\x01\x02\xff", 0o755, "0:4", None)
     assert files["/etc/crossnet/routes"] == FileState(b"", 0o644, "0:0", None)
     link = files["/etc/systemd/system/multi-user.target.wants/crossnet.service"]
-    assert link == FileState(b"", 0o777, "", "/etc/systemd/system/crossnet.service")
+    assert link == FileState(b"", 0o777, "0:4", "/etc/systemd/system/crossnet.service")
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_what_is_there_and_what_is_not(shell: tuple[str, ...], tmp_path: Path) -
         "gone": None,
         "data": FileState(data, 0o640, owner),
         "empty": FileState(b"", 0o600, owner),
-        "link": FileState(b"", 0o777, "", "no such\nplace"),
+        "link": FileState(b"", 0o777, f"{os.getuid()}:{os.getgid()}", "no such\nplace"),
         "folder": no_file,
         "pipe": no_file,
         "gone too": None,

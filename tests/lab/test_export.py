@@ -335,6 +335,27 @@ def test_file_of_another_comes_back_byte_for_byte(bench: Callable[..., Outside])
         assert b.differences(before) == []
 
 
+def test_a_link_and_a_file_with_rights_of_another_come_back(bench: Callable[..., Outside]) -> None:
+    """By an undo and by scripts alike; chown(2) takes bits of the mode away."""
+    b = bench()
+    b.check(
+        "gateway",
+        "cd /etc/sysctl.d && ln -s elsewhere 99-zz-crossnet.conf && chown -h 7:8 99-zz-crossnet.conf",
+    )
+    b.check("app", "cd /etc && mkdir crossnet && echo x >crossnet/routes && chown 7:8 crossnet/routes")
+    b.check("app", "chmod 4750 /etc/crossnet/routes")
+    before = b.fingerprints()
+    spec = b.spec("to: 10.0.44.0/24")
+    b.apply(spec)
+    b.undo(spec)
+    assert b.differences(before) == []
+    scripts = b.scripts(b.plan(spec))
+    b.make(scripts)
+    assert b.plan(spec).is_empty
+    b.take_back(scripts)
+    assert b.differences(before) == []
+
+
 # ---- rules alone -----------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import crossnet
 from crossnet import site
-from crossnet.errors import RolledBack, StalePlan
+from crossnet.errors import RolledBack
 from crossnet.health import State
 from crossnet.lab.build import Lab
 from crossnet.resources import KINDS, Lines, Resource
@@ -93,12 +93,11 @@ def test_lines_come_with_an_apply_and_go_with_an_undo_whatever_others_wrote_mean
     spec = bench.spec(TO)
     with monkeypatch.context() as patch:
         knowing(patch, app=(Lines(PATH, ENTRY),))
-        stale = bench.plan(spec)
-        bench.check("app", f"echo >>{PATH}")
-        with pytest.raises(StalePlan, match=r"app: lines /etc/network/interfaces"):
-            asyncio.run(crossnet.apply(stale))
-        bench.check("app", f"printf '# by hand\\nauto lo' >{PATH}")
-        bench.apply(spec)
+        earlier = bench.plan(spec)
+        bench.check("app", f"printf '# by hand\\nauto eth7' >{PATH}")
+        asyncio.run(crossnet.apply(earlier))
+        assert bench.check("app", f"cat {PATH}") == f"# by hand\nauto eth7\n{ENTRY.decode()}"
+        bench.check("app", f"sed -i s/eth7/lo/ {PATH}")
         assert bench.check("app", f"stat -c %a {PATH}; cat {PATH}") == (
             f"640\n# by hand\nauto lo\n{ENTRY.decode()}"
         )

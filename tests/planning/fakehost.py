@@ -91,7 +91,7 @@ class FakeHost:
             case Link(target=None):
                 self.files.pop(str(step.path), None)
             case Link():
-                self.files[str(step.path)] = FileState(b"", 0o777, "", step.target)
+                self.files[str(step.path)] = FileState(b"", 0o777, step.owner or ROOT, step.target)
             case Splice():
                 self._splice(step)
             case Command(argv=("sysctl", "-e", "-q", "-w", *pairs)):

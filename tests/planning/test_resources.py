@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -19,6 +19,7 @@ from crossnet.resources import (
     Command,
     File,
     Jump,
+    Link,
     PolicyRuleResource,
     Resource,
     RouteResource,
@@ -336,3 +337,14 @@ def test_whose_a_route_is_the_record_says(applied: str, there: str, own: bool) -
     assert (recorded.ours(facts) is not None) is own
     (found,) = (each for each in facts.routes if each.destination == network("10.0.44.0/24"))
     assert is_own(found, own_routes([Owned(None, recorded)])) is own
+
+
+def test_a_link_in_the_place_of_a_file_is_given_back_as_it_was() -> None:
+    want = File("/etc/x", b"text\n")
+    facts = with_files(host_facts("app", ""), {"/etc/x": FileState(b"", 0o777, "5:6", "elsewhere")})
+    have = want.current(facts)
+    assert have == File("/etc/x", b"", 0o777, "5:6", "elsewhere")
+    assert File.decode(have.encode()) == have
+    change = Change(have, want)
+    assert change.description == "/etc/x  (a link to elsewhere → a file)"
+    assert change.inverse().steps == (Link(PurePosixPath("/etc/x"), "elsewhere", "5:6"),)

@@ -379,10 +379,17 @@ def _step(name: str, number: int, step: Step, work: Work, known: _Known) -> Iter
             }
         case Link(target=str() as target):
             path = work.locate(str(step.path))
+            owner, _, group = (step.owner or "").partition(":")
             yield from known.folder(path, "0755")
             yield {
                 "name": name,
-                "ansible.builtin.file": {"path": path, "src": target, "state": "link", "force": True},
+                "ansible.builtin.file": {
+                    "path": path,
+                    "src": target,
+                    "state": "link",
+                    "force": True,
+                    **({"owner": owner, "group": group, "follow": False} if step.owner else {}),
+                },
                 "when": known.possible(path),
             }
 

@@ -41,7 +41,7 @@ folder() { [ -d "$1" ] || { mkdir -p "$1" && chmod "$2" "$1"; }; }
 put() {
     [ ! -d "$1" ] && folder "${1%/*}" 755 || return
     aside=${1%/*}/.${1##*/}.crossnet
-    (umask 077 && cat >"$aside") && chmod "$2" "$aside" && { [ -z "${3-}" ] || chown "$3" "$aside"; } &&
+    (umask 077 && cat >"$aside") && { [ -z "${3-}" ] || chown "$3" "$aside"; } && chmod "$2" "$aside" &&
         { sync "$aside" 2>/dev/null || sync; } && mv -f "$aside" "$1" && return
     rm -f "$aside"
     return 1
@@ -237,6 +237,8 @@ def _step(step: Step, work: Work, texts: _Texts) -> Iterator[str]:
     elif not isinstance(step, Write) and step.target is not None:
         yield f"folder {folder} 755"
         yield f"ln -sfn {shlex.quote(step.target)} {path}"
+        if step.owner:
+            yield f"chown -h {shlex.quote(step.owner)} {path}"
     else:
         yield f"rm -f {path}"
         if goes_with_its_last(step.path.parent):

@@ -16,7 +16,7 @@ LARGEST = 32 * 2**20
 
 # base64 keeps every byte whatever it is.
 _ONE = rf"""
-if [ -L "$1" ]; then echo link && exec readlink -- "$1"; fi
+if [ -L "$1" ]; then stat -c 'link %u:%g' -- "$1" && exec readlink -- "$1"; fi
 {THERE}
 size=$(stat -c %s -- "$1") || exit
 [ "$size" -le {LARGEST} ] || {{ echo "it has $size bytes" >&2; exit 1; }}
@@ -69,7 +69,7 @@ printf %s "$told"
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """A file as it is: its bytes, its mode bits, its owner as `uid:gid`; for a symbolic link its target."""
+    """A file as it is: its bytes, its mode bits, its owner as `uid:gid`; for a symbolic link its target too."""
 
     data: bytes
     mode: int
@@ -123,12 +123,12 @@ def files_question(places: Mapping[str, str]) -> Files:
 
 def _parse(answer: str) -> FileState:
     head, _, body = answer.partition("\n")
-    if head == "link":
-        return FileState(b"", 0o777, "", target=body.strip())
     mode, owner = head.split()
     user, _, group = owner.partition(":")
     if not (user.isdecimal() and group.isdecimal()):
         raise ValueError(f"no owner: {owner[:40]!r}")
+    if mode == "link":
+        return FileState(b"", 0o777, owner, target=body.strip())
     return FileState(base64.b64decode("".join(body.split()), validate=True), int(mode, 8), owner)
 
 

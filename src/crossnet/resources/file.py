@@ -30,14 +30,16 @@ from crossnet.values import Family
 SIGNATURE = b"Written by crossnet;"
 
 _IS_FILE = """
-# is_file PATH MODE: whether the file has this mode, and what is on standard input
-is_file() { cmp -s - "$1" && [ "$(stat -c %a "$1")" = "$2" ]; }
+# is_file PATH MODE [OWNER]: whether the file has these, and what is on standard input
+is_file() {
+    cmp -s - "$1" && [ "$(stat -c %a "$1")" = "$2" ] && { [ -z "${3-}" ] || [ "$(stat -c %u:%g "$1")" = "$3" ]; }
+}
 """
 
 
 @dataclass(frozen=True, slots=True)
 class File(Resource):
-    """A file's bytes, mode and owner (`uid:gid`); of a symbolic link its target, and nothing of these."""
+    """A file's bytes, mode and owner (`uid:gid`); of a symbolic link its target and its owner."""
 
     kind: ClassVar[str] = "file"
     rank: ClassVar[int] = 5  # nothing is written for the next boot before the change is confirmed
@@ -92,7 +94,7 @@ class File(Resource):
         if state is None:
             return None
         if state.target is not None:
-            return type(self)(self.path, b"", 0o777, target=state.target)
+            return type(self)(self.path, b"", 0o777, state.owner, state.target)
         return type(self)(self.path, state.data, state.mode, state.owner)
 
     def satisfied_by(self, have: Self) -> bool:
@@ -116,7 +118,8 @@ class File(Resource):
     def holds(self, locate: Locate) -> Test:
         if self.target is not None:
             return is_link(locate(self.path), self.target)
-        return Test.of("is_file", locate(self.path), f"{self.mode:o}", stdin=self.data, function=_IS_FILE)
+        words = (locate(self.path), f"{self.mode:o}", *([self.owner] if self.owner else []))
+        return Test.of("is_file", *words, stdin=self.data, function=_IS_FILE)
 
     def lacks(self, locate: Locate) -> Test:
         return is_absent(locate(self.path))
@@ -128,7 +131,7 @@ class File(Resource):
         if want is None:
             return (Write(PurePosixPath(side.path), None),)
         if want.target is not None:
-            return (Link(PurePosixPath(want.path), want.target),)
+            return (Link(PurePosixPath(want.path), want.target, want.owner),)
         return (Write(PurePosixPath(want.path), want.data, want.mode, want.owner),)
 
     @classmethod

@@ -62,10 +62,11 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A step that makes a symbolic link, or removes it where `target` is None."""
+    """A step that makes a symbolic link, or removes it where `target` is None; `owner` as of a file."""
 
     path: PurePosixPath
     target: str | None
+    owner: str | None = None
 
     @property
     def content(self) -> bytes:

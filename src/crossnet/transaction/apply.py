@@ -104,14 +104,9 @@ async def compare(plan: Plan, site: Site, replan: Replan) -> Mapping[str, Facts]
     """The hosts, now that they are taken: they must still be what the plan was made from."""
     facts = await site.observe()
     now = replan(facts)
-    if _steps(now) != _steps(plan):
+    if now.steps != plan.steps:
         raise StalePlan("The plan is stale, because the hosts moved since it was made", moved(plan, now))
     return facts
-
-
-def _steps(plan: Plan) -> list[object]:
-    """What is done: a part of a file is written only as long as the whole of it is what it was."""
-    return [(host, change, change.steps) for host, change in plan.changes]
 
 
 async def give_up(cause: BaseException, group: Group, plan: Plan, site: Site) -> BaseException:

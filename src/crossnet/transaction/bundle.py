@@ -96,7 +96,7 @@ def _step(name: str, step: Step, locate: Locate) -> Iterator[File]:
             yield name, _words("splice", str(locate(step.path)), *digests, *part)
             yield f"{name}.data", step.data
         case Link():
-            yield name, _words("link", str(locate(step.path)), str(step.target))
+            yield name, _words("link", str(locate(step.path)), str(step.target), step.owner or "-")
 
 
 def _look(name: str, look: Look, locate: Locate) -> Iterator[File]:

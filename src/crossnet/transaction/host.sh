@@ -189,7 +189,7 @@ perform() { # STEP
     write) put "$step.data" "$@" ;;
     splice) splice "$step.data" "$@" ;;
     remove) take_away "$1" ;;
-    link) link "$1" "$2" ;;
+    link) link "$@" ;;
     state) state "$1" ;;
     *) echo "$step: cannot be understood" >&2 && return 1 ;;
     esac
@@ -212,7 +212,7 @@ put() { # DATA PATH MODE OWNER
     aside=$folder/.${2##*/}.crossnet
     if [ -d "$2" ] && [ ! -L "$2" ]; then echo "$2 is a folder" >&2 && return 1; fi
     make_folder "$folder" || return
-    if cat -- "$1" >"$aside" && chmod "$3" "$aside" && { [ "$4" = - ] || chown "$4" "$aside"; } &&
+    if cat -- "$1" >"$aside" && { [ "$4" = - ] || chown "$4" "$aside"; } && chmod "$3" "$aside" &&
         flush "$aside" && { [ ! -d "$2" ] || rm -f -- "$2"; } && mv -f -- "$aside" "$2"; then
         flush "$folder"
     else
@@ -267,14 +267,14 @@ make_folder() { # PATH, and what is missing above it
     make_folder "${1%/*}" && (umask 022 && mkdir -p -- "$1") && flush "${1%/*}/"
 }
 
-link() { # PATH TARGET
+link() { # PATH TARGET OWNER
     make_folder "${1%/*}" || return
     if [ -d "$1" ] && [ ! -L "$1" ]; then echo "$1 is a folder" >&2 && return 1; fi
-    ln -sfn -- "$2" "$1" && flush "${1%/*}"
+    ln -sfn -- "$2" "$1" && { [ "$3" = - ] || chown -h "$3" "$1"; } && flush "${1%/*}"
 }
 
 state() { # PATH
-    if [ -L "$1" ]; then readlink -- "$1"; else stat -c '%a %u:%g' -- "$1" && cksum <"$1"; fi
+    if [ -L "$1" ]; then stat -c %u:%g -- "$1" && readlink -- "$1"; else stat -c '%a %u:%g' -- "$1" && cksum <"$1"; fi
 }
 
 # The words sorted: a set is not listed in the same order twice.
