@@ -8,14 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crossnet.api import Applied, UndoPlan
 from crossnet.errors import PlanRefused
 from crossnet.opening import told_opening
 from crossnet.planning import Plan, Undo, make_plan, make_undo_plan
 from crossnet.record import APPLIED, read_record
 from crossnet.resources import RuleTable
-from crossnet.show.text import plan_text
+from crossnet.show.json import carried_data
+from crossnet.show.standing import carried_text, forgotten_text
+from crossnet.show.text import plan_text, undone_text
 from crossnet.spec import Spec
 from crossnet.specfile import parse
+from crossnet.standing import Stamp
+from crossnet.transaction.apply import Confirmed
 from design.factsheet import facts_from
 from planning.fakehost import FakeHost, Hosts, carry_out, facts_of, hosts_of, states
 from planning.test_properties import HOSTS, WORLD, worlds
@@ -252,3 +257,71 @@ def test_a_plan_opens_and_closes_for_its_own_spec_only() -> None:
     assert "closes  app 10.0.43.15, web 10.0.43.16 → 10.0.45.0/24: tcp/2049" in " ".join(
         plan_text(back).split(" ")
     )
+
+
+# ---- what is told of them ------------------------------------------------------------------------
+
+
+def stamped(hosts: Hosts) -> None:
+    """The records as a transaction leaves them: with who applied it."""
+    for name, host in hosts.items():
+        record = read_record(facts_of(hosts)[name])
+        if not record.is_empty:
+            stamp = Stamp("ops", "2026-11-28T09:00:00Z", "desk", "CHG0012345")
+            host.files[APPLIED] = replace(host.files[APPLIED], data=record.stamped(stamp).to_json())
+
+
+def test_what_stays_is_told_with_who_applied_it() -> None:
+    hosts = begun()
+    applied(spec("office", BUSINESS), hosts)
+    stamped(hosts)
+    told = plan_text(make_plan(spec("backup", STORAGE), facts_of(hosts)))
+    kept = "crossing business of spec office, applied by ops from desk, 2026-11-28T09:00:00Z: CHG0012345"
+    assert f"what is kept\n  {kept}\n" in told
+    applied(spec("backup", STORAGE), hosts)
+    stamped(hosts)
+    made = make_undo_plan(spec("backup", STORAGE), facts_of(hosts))
+    assert f"what is kept\n  {kept}\n" in plan_text(made)
+    said = undone_text(Applied(made, Confirmed("1234abcd", made), None))
+    assert said.startswith(
+        "Undone. Every host was read again, what stands there still: crossing business of spec"
+    )
+    nothing = make_undo_plan(spec("nobody", BUSINESS), facts_of(hosts))
+    assert nothing.touched == ()
+    assert "is not of spec nobody: crossing storage of spec backup" in undone_text(
+        Applied(nothing, None, None)
+    )
+
+
+def test_what_a_host_carries_is_told_by_the_host() -> None:
+    hosts = begun()
+    applied(spec("office", BUSINESS), hosts)
+    applied(spec("backup", STORAGE), hosts)
+    stamped(hosts)
+    records = {name: read_record(one) for name, one in facts_of(hosts).items()}
+    told = carried_text({name: records[name] for name in ("web", "other")})
+    assert told == (
+        "web\n"
+        "  crossing storage of spec backup  (client)\n"
+        "    web 10.0.43.16 → gateway eth1 10.0.43.101 ⇒ eth2.7, source 10.0.45.63 → 10.0.45.0/24: tcp/2049\n"
+        "    applied by ops from desk, 2026-11-28T09:00:00Z: CHG0012345\n"
+        "other: carries no crossing"
+    )
+    (gateway,) = carried_data({"gateway": records["gateway"]})["hosts"]
+    assert [(one["spec"], one["role"], one["message"]) for one in gateway["crossings"]] == [
+        ("backup", "gateway", "CHG0012345"),
+        ("office", "gateway", "CHG0012345"),
+    ]
+
+
+def test_what_stays_on_a_host_that_is_forgotten_is_told() -> None:
+    hosts = begun()
+    applied(spec("backup", STORAGE), hosts)
+    others = {name: one for name, one in facts_of(hosts).items() if name != "web"}
+    asked = spec("backup", STORAGE)
+    without = replace(asked, hosts=tuple(host for host in asked.hosts if host.name != "web"))
+    made = make_undo_plan(without, others, Undo(host="web"))
+    assert "web" not in [host.host for host in made.hosts]
+    told = forgotten_text(asked, "web", UndoPlan(made, {}))
+    assert "crossing storage of spec backup: its route to 10.0.45.0/24 via 10.0.43.101" in told
+    assert "Take web out of the spec" in told

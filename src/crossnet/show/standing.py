@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from crossnet.api import UndoPlan
 from crossnet.passage import Passage
 from crossnet.record import Record
+from crossnet.several import first_of
 from crossnet.show.paint import Paint, plain
 from crossnet.show.visible import one_line
 from crossnet.spec import Spec
 from crossnet.standing import Stamp, Standing
+from crossnet.values import show_network
 
 
 def kept_text(one: Standing) -> str:
@@ -55,15 +57,19 @@ def _way(passage: Passage) -> str:
 def forgotten_text(spec: Spec, host: str, made: UndoPlan) -> str:
     """What stays on a host that was not asked."""
     lines = [f"Nothing was asked of {host}. What crossnet made there stays there, should it come back:"]
-    before = {one.label: one for each in made.plan.hosts for one in each.before.crossings}
-    for one in before.values():
-        if host == one.gateway:
-            lines.append(f"  {named(one)}: its rules, forwarding, and the files and units for its boot")
-        for passage in one.passages:
-            for client in passage.clients:
-                if client.host == host:
-                    to = passage.crossing.shown(passage.family, 4)
-                    lines.append(f"  {named(one)}: its route to {to} via {client.next_hop}, also at its boot")
+    there = [one for each in made.plan.hosts for one in each.before.crossings]
+    lines += dict.fromkeys(line for one in there for line in _stays(one, host))
     if any(one.name == host for one in spec.hosts):
         lines.append(f"Take {host} out of the spec: the next apply would ask it again.")
     return "\n".join(map(one_line, lines))
+
+
+def _stays(one: Standing, host: str) -> Iterator[str]:
+    """What stands of a crossing on a host, by the record of another."""
+    if host == one.gateway:
+        yield f"  {named(one)}: its rules, forwarding, and the files and units for its boot"
+    for passage in one.passages:
+        for client in passage.clients:
+            if client.host == host:
+                to = first_of([show_network(network) for network in passage.destinations])
+                yield f"  {named(one)}: its route to {to} via {client.next_hop}, also at its boot"

@@ -313,12 +313,17 @@ def applied_text(applied: Applied, *, paint: Paint = plain) -> str:
 
 
 def undone_text(applied: Applied, *, paint: Paint = plain) -> str:
+    kept = applied.plan.kept
+    stands = first_of([named(one) for one in kept])
     if applied.confirmed is None:
+        if kept:
+            return f"No changes. What stands on these hosts is not of spec {applied.plan.spec.name}: {stands}."
         return "No changes. Nothing of crossnet is applied on these hosts."
     rebuilt = [host for host in applied.plan.hosts if host.before.rebuilt]
+    nothing = f"what stands there still: {stands}" if kept else "and nothing of crossnet is left there"
     if rebuilt:
         lines = [
-            paint("Undone. Every host was read again, and nothing of crossnet is left there.", "green"),
+            paint(f"Undone. Every host was read again, {nothing}.", "green"),
             *(paint(f"{host.host}: {line}", "yellow") for host in rebuilt for line in _not_given_back(host)),
         ]
     elif staying := [
@@ -326,15 +331,14 @@ def undone_text(applied: Applied, *, paint: Paint = plain) -> str:
     ]:
         hosts = " and ".join(dict.fromkeys(each.where for each in staying))
         lines = [
-            paint("Undone. Every host was read again, and nothing of crossnet is left there.", "green"),
+            paint(f"Undone. Every host was read again, {nothing}.", "green"),
             paint(
                 f"{hosts} is not in all as it was before crossnet: the plan above says what stays, and why.",
                 "yellow",
             ),
         ]
-    elif kept := applied.plan.kept:
-        named = "; ".join(named(one) for one in kept[:3]) + (f" and {len(kept) - 3} more" if kept[3:] else "")
-        lines = [paint(f"Undone. Every host was read again; what stands there still: {named}.", "green")]
+    elif kept:
+        lines = [paint(f"Undone. Every host was read again, {nothing}.", "green")]
     else:
         lines = [paint("Undone. Every host was read again and is as it was before crossnet.", "green")]
     lines.append(f"Transaction {applied.confirmed.transaction}.")
