@@ -58,6 +58,7 @@ def test_the_line_counts_the_hosts_of_a_step_and_names_one_that_is_waited_for() 
         told.append(line.after(Event(Kind.READS, host, hosts=2)))
     tally.done("gateway")
     tally.done("app")
+    told.append(line.after(Event(Kind.READS, "app", hosts=2)))
     told.append(line.after(Event(Kind.STAGES, "app", hosts=2)))
     told.append(line.after(Event(Kind.PROBES, "app", probe="icmp/10.0.44.1")))
     assert told == [
@@ -65,6 +66,7 @@ def test_the_line_counts_the_hosts_of_a_step_and_names_one_that_is_waited_for() 
         "0/2 hosts  gateway: reads facts",
         "1/2 hosts  app: reads facts",
         "2/2 hosts  app: reads facts",
+        "0/2 hosts  app: reads facts",
         "0/2 hosts  app: leaves its journal",
         "app: sends icmp/10.0.44.1",
     ]

@@ -116,7 +116,8 @@ class Line:
 
     def after(self, event: Event) -> str:
         step = event.step if event.kind is Kind.DONE else event.kind
-        if step is not self._step:
+        begins_again = event.kind is not Kind.DONE and 0 < self._hosts <= self._done
+        if step is not self._step or begins_again:
             self._step, self._done, self._hosts, self._under_way = step, 0, event.hosts or 0, {}
         if event.kind is Kind.DONE:
             self._done = event.done or 0
