@@ -419,8 +419,8 @@ MUTATIONS = (
     Mutation(
         "no flush of a link",
         "transaction/host.sh",
-        'ln -sfn -- "$2" "$1" && flush "${1%/*}"',
-        'ln -sfn -- "$2" "$1"',
+        'chown -h "$3" "$1"; } && flush "${1%/*}"',
+        'chown -h "$3" "$1"; }',
         OVER,
     ),
     Mutation(
