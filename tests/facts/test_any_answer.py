@@ -28,6 +28,7 @@ from crossnet.facts.policy import RULES4, RULES6
 from crossnet.facts.programs import PROGRAMS
 from crossnet.facts.question import Question
 from crossnet.facts.routes import NEXTHOPS, ROUTES4, ROUTES6
+from crossnet.facts.saved import SAVED as SAVED_RULES
 from crossnet.facts.start import START
 from crossnet.facts.sysctls import BOOT_SETTINGS, SYSCTLS
 from crossnet.health import crossing_status, last_verified, refused_status
@@ -93,6 +94,14 @@ BESIDE = [
 ]
 
 
+IN_FILES = [
+    "file /etc/iptables/rules.v4",
+    "CROSSNET-FORWARD",
+    "xnet4-from-business",
+    "file /etc/nftables.conf",
+]
+
+
 @cache
 def asked() -> list[tuple[Question[Any], Any]]:
     """Every question that a host is asked, each with what a real one answered."""
@@ -107,7 +116,7 @@ def asked() -> list[tuple[Question[Any], Any]]:
         for recording in case(name)[1].values()
         for question in general
     ]
-    found += [(PROGRAMS, BESIDE)] * 8
+    found += [(PROGRAMS, BESIDE), (SAVED_RULES, IN_FILES)] * 8
     flow = (address("10.0.43.15"), address("10.0.44.1"))
     found += [(conntrack.question(Family.V4, [flow]), TRACKED)] * 8
     for name in ("applied", "engines-mixed"):

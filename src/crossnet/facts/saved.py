@@ -17,6 +17,7 @@ PLACES = (
     *("/etc/iptables.rules", "/etc/iptables.up.rules", "/etc/network/iptables.up.rules"),
     *("/etc/ip6tables.rules", "/etc/ip6tables.up.rules", "/etc/iptables.conf"),
     *("/etc/iptables/ipsets", "/etc/sysconfig/ipset", "/etc/ipset.conf", "/var/lib/ipset/rules-save"),
+    *("/etc/ipset.rules", "/etc/ipset.up.rules"),
     *("/etc/nftables.conf", "/etc/sysconfig/nftables.conf", "/etc/nftables.nft"),
     *("/var/lib/nftables/rules-save", "/var/lib/nftables/rules.nft"),
 )
@@ -27,7 +28,7 @@ _LARGEST = 32 * 2**20
 _MOST = 64
 
 # The names that crossnet gives its chains and sets in iptables, and its tables in nftables.
-_OWN = r"CROSSNET-[A-Z]+|xnet[46]-[A-Za-z0-9_.-]+|table ip6? crossnet([^A-Za-z0-9_-]|$)"
+_OWN = r"CROSSNET-[A-Z]{1,20}|xnet[46]-[A-Za-z0-9_.-]{1,26}|table ip6? crossnet([^A-Za-z0-9_-]|$)"
 
 READ = rf"""
 LC_ALL=C

@@ -317,7 +317,9 @@ def undone_text(applied: Applied, *, paint: Paint = plain) -> str:
     stands = first_of([named(one) for one in kept])
     if applied.confirmed is None:
         if kept:
-            return f"No changes. What stands on these hosts is not of spec {applied.plan.spec.name}: {stands}."
+            return (
+                f"No changes. What stands on these hosts is not of spec {applied.plan.spec.name}: {stands}."
+            )
         return "No changes. Nothing of crossnet is applied on these hosts."
     rebuilt = [host for host in applied.plan.hosts if host.before.rebuilt]
     nothing = f"what stands there still: {stands}" if kept else "and nothing of crossnet is left there"
