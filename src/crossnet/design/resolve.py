@@ -43,16 +43,20 @@ def _passage(q: Question) -> Passage:
     ingress = one_ingress(q, found)
     clients = tuple(dict.fromkeys(approach.client for approach in found))
     rules = Rules(q.gateway, (*(client.network for client in clients), *q.to))
-    if astray := [refusal for client in clients for refusal in _way_back(q, rules, client, ingress)]:
+    astray = [refusal for client in clients for refusal in _way_back(q, rules, client, ingress)]
+    try:
+        routes = each_of(q.to, lambda network: route(q, rules, network, clients, ingress))
+    except Refused as refused:
+        raise Refused(*astray, *refused.refusals) from None
+    if astray:
         raise Refused(*astray)
-    routes = each_of(q.to, lambda network: route(q, rules, network, clients, ingress))
     egress = one_egress(q, rules, routes, clients, ingress)
     used = {(q.gateway.host, ingress), (q.gateway.host, egress)}
     used |= {(client.host, client.interface) for client in clients if client.host and client.interface}
-    if unusable := [_unusable(q, host, name) for host, name in sorted(used) if not _is_usable(name)]:
+    unusable = [_unusable(q, host, name) for host, name in sorted(used) if not _is_usable(name)]
+    unusable += [refusal for name in dict.fromkeys((ingress, egress)) for refusal in _in_a_vrf(q, name)]
+    if unusable:
         raise Refused(*unusable)
-    if parts := [refusal for name in dict.fromkeys((ingress, egress)) for refusal in _in_a_vrf(q, name)]:
-        raise Refused(*parts)
     # A managed client stands on a network of the gateway itself.
     admitted = [client.network for client in clients if client.host is None]
     return Passage(
