@@ -58,6 +58,8 @@ class CrossingStatus:
     verified: str | None
     result: str | None
     exposures: tuple[Exposure, ...] = ()  # where its gateway is open for everybody; the first of the reasons
+    drift: tuple[str, ...] = ()  # of the reasons, what is not any more as it was applied
+    pending: tuple[str, ...] = ()  # and what the spec asks for that nobody has applied
 
 
 def crossing_status(
@@ -218,7 +220,15 @@ def _status(
     exposed = _exposures(plan.spec, facts[gateway])
     reasons = [*map(str, exposed), *reasons]
     return CrossingStatus(
-        name, state, tuple(reasons), counters, verified.get("time"), verified.get("result"), exposed
+        name,
+        state,
+        tuple(reasons),
+        counters,
+        verified.get("time"),
+        verified.get("result"),
+        exposed,
+        compared.drift if applied or lost else (),
+        compared.pending if applied or lost else (),
     )
 
 

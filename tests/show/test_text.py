@@ -285,6 +285,13 @@ def test_status_adds_up_the_families() -> None:
     assert numbers.groups() == ("6", "10")
     drifted = text.status_text([status(State.DRIFTED, "app: misses route x", "gateway: differs in table y")])
     assert drifted.splitlines()[1:] == ["  app: misses route x", "  gateway: differs in table y"]
+    many = [f"app: route 10.9.{n}.0/24 was removed" for n in range(2000)]
+    found = replace(status(State.DRIFTED, *many, "so nothing comes"), drift=tuple(many))
+    _, *lines = text.status_text([found]).splitlines()
+    assert lines == [f"  {line}" for line in many[:8]] + [
+        "  … 1,992 more, 2,000 in all: --json has them",
+        "  so nothing comes",
+    ]
     never = replace(status(State.DOWN, "not applied"), verified=None, result=None, counters=())
     first, second = text.status_text([never]).splitlines()
     assert re.match(r"business  down .*verified: never", first)
@@ -362,6 +369,7 @@ def test_status_of_json_counts_as_the_text_does() -> None:
         "fenced": {"packets": 10, "bytes": 840},
     }
     assert (told["state"], told["reasons"]) == ("degraded", ["gateway: eth0 is down"])
+    assert (told["drift"], told["pending"]) == ([], [])
 
 
 @pytest.mark.parametrize(

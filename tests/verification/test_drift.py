@@ -55,6 +55,7 @@ def status(facts: Hosts, text: str = "") -> CrossingStatus:
     # verify tells the same in the same words, but for what it means
     told = compared(made, facts)
     assert [reason for reason in found.reasons if reason in told] == list(told)
+    assert (*found.drift, *found.pending) == told
     return found
 
 

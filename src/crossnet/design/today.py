@@ -11,6 +11,8 @@ from crossnet.facts import Facts
 from crossnet.passage import Passage
 from crossnet.spec import Translate
 
+MOST_NAMED = 3  # destinations
+
 if TYPE_CHECKING:  # sets of packets are slow to import, and not every command asks for them
     from crossnet.reach.blockers import Blocker
     from crossnet.reach.path import Journey, Reached, Walked
@@ -32,7 +34,8 @@ def _ended(passage: Passage, walked: Walked, answer: Reached, sender: str) -> It
     if passage.gateway != sender and passage.gateway in walked.hosts:
         comes = any(visit.host == passage.gateway for visit in walked.visits)
         if not comes and not answer.request.blockers:
-            yield f"what {who} sends for {passage.crossing.shown(passage.family)} does not go to {passage.gateway}"
+            to = passage.crossing.shown(passage.family, MOST_NAMED)
+            yield f"what {who} sends for {to} does not go to {passage.gateway}"
             return
     for what, journey in ((f"what {who} sends", answer.request), ("what comes back", answer.reply)):
         if blocker := _end(journey):

@@ -268,6 +268,8 @@ def status_data(found: tuple[CrossingStatus, ...]) -> dict[str, Any]:
                 "crossing": status.crossing,
                 "state": str(status.state),
                 "reasons": list(status.reasons),
+                "drift": list(status.drift),
+                "pending": list(status.pending),
                 "open_for_everybody": [
                     {
                         "gateway": exposure.gateway,

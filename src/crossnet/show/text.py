@@ -415,7 +415,8 @@ def verification_text(found: Verification, *, paint: Paint = plain) -> str:
     for verdict in found.verdicts:
         lines += _verdict(verdict, paint)
     if found.differences:
-        lines += ["read back: differs from the spec", *(f"  {text}" for text in found.differences)]
+        told = _first_of(found.differences, found.differences)
+        lines += ["read back: differs from the spec", *(f"  {text}" for text in told)]
     else:
         where = "that was reached" if found.unreached else ""
         lines.append(f"read back: equal to the spec on every host {where}".rstrip())
@@ -459,8 +460,24 @@ def status_text(found: Sequence[CrossingStatus], *, paint: Paint = plain) -> str
         state = paint(f"{status.state:<{widest}}", _STATES[status.state])
         lines.append(f"{status.crossing:<{width}}  {state}  {counted}verified: {verified}")
         urgent = {str(exposure) for exposure in status.exposures}
-        lines += [f"  {paint(reason, 'red') if reason in urgent else reason}" for reason in status.reasons]
+        reasons = _first_of(_first_of(status.reasons, status.drift), status.pending)
+        lines += [f"  {paint(reason, 'red') if reason in urgent else reason}" for reason in reasons]
     return "\n".join(lines)
+
+
+def _first_of(lines: Sequence[str], alike: Sequence[str]) -> list[str]:
+    """The same with the first of those that are alike, and how many more they are."""
+    left = set(alike[MOST_ALIKE:])
+    if len(left) < 2:
+        return list(lines)
+    last = alike[MOST_ALIKE - 1]
+    shown: list[str] = []
+    for line in lines:
+        if line not in left:
+            shown.append(line)
+        if line == last:
+            shown.append(f"… {len(left):,} more, {len(alike):,} in all: --json has them")
+    return shown
 
 
 # ---- facts, explain ------------------------------------------------------------------------------
