@@ -24,10 +24,8 @@ mount --bind /usr/bin $folder/real/bin
 mount -o remount,bind,ro $folder/real/sbin
 mount -o remount,bind,ro $folder/real/bin
 for place in sbin bin; do
-    for tool in $folder/real/$place/*; do
-        name=${tool##*/}
-        case " $1 " in *" $name "*) ;; *) ln -s "$tool" "$folder/$place/$name" ;; esac
-    done
+    ln -s $folder/real/$place/* $folder/$place/
+    for name in $1; do rm -f "$folder/$place/$name"; done
 done
 """
 _OLD = r"""
@@ -41,10 +39,9 @@ _BUSYBOX = r"""
 cp -p /etc/passwd $folder/passwd
 sed -i 's|:/bin/bash$|:/bin/sh|' /etc/passwd
 busybox=$folder/real/bin/busybox
-for applet in $($busybox --list); do
-    rm -f "$folder/sbin/$applet" "$folder/bin/$applet"
-    ln -s $busybox "$folder/bin/$applet"
-done
+applets=$($busybox --list)
+for place in sbin bin; do (cd $folder/$place && rm -f $applets); done
+$busybox --install -s $folder/bin
 for name in iptables iptables-save iptables-restore ip6tables ip6tables-save ip6tables-restore; do
     ln -sf $folder/real/sbin/xtables-nft-multi "$folder/sbin/$name"
 done

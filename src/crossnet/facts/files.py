@@ -18,9 +18,9 @@ LARGEST = 32 * 2**20
 _ONE = rf"""
 if [ -L "$1" ]; then stat -c 'link %u:%g' -- "$1" && exec readlink -- "$1"; fi
 {THERE}
-size=$(stat -c %s -- "$1") || exit
-[ "$size" -le {LARGEST} ] || {{ echo "it has $size bytes" >&2; exit 1; }}
-stat -c '%a %u:%g' -- "$1" && base64 <"$1"
+told=$(stat -c '%s %a %u:%g' -- "$1") || exit
+[ "${{told%% *}}" -le {LARGEST} ] || {{ echo "it has ${{told%% *}} bytes" >&2; exit 1; }}
+printf '%s\n' "${{told#* }}" && base64 <"$1"
 """
 
 # Most are absent, and whether they are is one question for all of them: as long as every one of them is told to be.
