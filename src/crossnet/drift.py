@@ -24,6 +24,7 @@ class Drift:
     host: str
     applied: Resource
     words: tuple[str, ...]
+    crossings: frozenset[str] | None = None  # the labels of those that it concerns; None: all that are there
 
     @property
     def resource(self) -> Resource:
@@ -44,9 +45,11 @@ def drifted(facts: Facts, record: Record) -> Iterator[Drift]:
         if is_untold(applied):
             continue
         now = applied.current(facts)
+        without = applied.without(facts)
         words = () if now is not None and applied.satisfied_by(now) else applied.differences(now)
-        if words := (*words, *applied.without(facts)):
-            yield Drift(facts.host, applied, words)
+        if words or without:
+            of = None if without else applied.differs_for(now)
+            yield Drift(facts.host, applied, (*words, *without), of)
 
 
 @dataclass(frozen=True, slots=True)

@@ -285,6 +285,8 @@ def _compared(
     hosts = {passage.gateway for passage in passages}
     hosts |= {client.host for passage in passages for client in passage.clients if client.host}
 
+    labels = {passage.crossing.label for passage in passages}
+
     def concerns(host: str, resource: Resource) -> bool:
         """What serves none of the crossings there, such as a route to where one led before, is told of all."""
         return _serves(passages, host, resource) or not _serves(plan.passages, host, resource)
@@ -294,7 +296,11 @@ def _compared(
         host = one.host
         if host not in hosts or unfinished(facts[host]):
             continue  # what differs there, the open transaction explains
-        drift += (each for each in drifted(facts[host], one.before) if concerns(host, each.applied))
+        drift += (
+            each
+            for each in drifted(facts[host], one.before)
+            if concerns(host, each.applied) and (each.crossings is None or each.crossings & labels)
+        )
         for each in pending(one):
             if not concerns(host, each.resource):
                 continue

@@ -260,3 +260,38 @@ def test_rules_that_an_older_record_does_not_tell_are_compared_with_the_plan() -
     change, reasons = DRIFTS["nobody is admitted"]
     found = status(change(facts))
     assert (found.state, list(found.reasons)) == (State.DRIFTED, reasons)
+
+
+def test_what_was_changed_of_one_crossing_is_no_drift_of_another() -> None:
+    text = (
+        "crossnet: 1\nhosts: {app: {lab: app}, gateway: {lab: gateway}}\ncrossings:\n"
+        "  business: {from: app, via: gateway, to: 10.0.44.0/25}\n"
+        "  storage: {from: app, via: gateway, to: 10.0.44.128/25}\n"
+    )
+    hosts = hosts_of(facts_from(SEED_HOSTS))
+    spec = parse(text, "crossnet.yaml")
+    carry_out(plan(spec, facts_of(hosts)), hosts)
+    told = rules(lambda table: table)(facts_of(hosts))
+
+    def states(change: Callable[[Hosts], Hosts]) -> dict[str, bool]:
+        facts = change(told)
+        found = crossing_status(make_plan(spec, facts, moves=False), facts)
+        return {one.crossing: one.state is State.DRIFTED for one in found}
+
+    removed = chain("forward", lambda old: tuple(rule for rule in old if rule.comment != "storage"))
+    assert states(removed) == {"business": False, "storage": True}
+    emptied = rules(
+        lambda table: replace(
+            table,
+            sets=tuple(
+                replace(one, members=frozenset()) if one.name == "to-storage" else one for one in table.sets
+            ),
+        )
+    )
+    assert states(emptied) == {"business": False, "storage": True}
+    assert states(chain("forward", lambda old: old[:-1])) == {"business": True, "storage": True}
+    assert states(chain("forward", lambda old: (Rule((), Drop(), "mine"), *old))) == {
+        "business": True,
+        "storage": True,
+    }
+    assert states(rules(lambda table: None)) == {"business": True, "storage": True}

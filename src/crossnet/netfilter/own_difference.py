@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from crossnet.netfilter import Accept, Chain, Drop, Rule, Table
+from crossnet.netfilter import (
+    Accept,
+    Chain,
+    Drop,
+    Endpoint,
+    FlowEnd,
+    NamedSet,
+    Rule,
+    SnatByDestination,
+    Table,
+)
 
 _SHOWN = 2
 
@@ -30,6 +40,32 @@ def differences(applied: Table, now: Table, text: Callable[[Rule], str]) -> Iter
         yield f"somebody put in {_some(more.elements(), text, 'rule')}"
     if moved:
         yield "its rules stand in another order"
+
+
+def of_crossings(applied: Table, now: Table) -> frozenset[str] | None:
+    """The crossings whose rules, sets or maps differ, where it is these alone; None where all are concerned."""
+    found: set[str] = set()
+    for name in dict.fromkeys((*_names(applied.chains), *_names(now.chains))):
+        had, has = _rules(applied, name), _rules(now, name)
+        lost = Counter(had) - Counter(has)
+        if Counter(has) - Counter(had) or (not lost and had != has):
+            return None  # what was put in, or moved, may be in anybody's way
+        if any(isinstance(rule.verdict, Drop) or not rule.comment for rule in lost):
+            return None
+        found |= {rule.comment for rule in lost}
+    for had_members, has_members in ((_sets(applied), _sets(now)), (_maps(applied), _maps(now))):
+        for name in {*had_members, *has_members}:
+            if had_members.get(name) != has_members.get(name):
+                found |= {label for label in _users(applied, name) if label}
+    return frozenset(found) or None
+
+
+def _users(table: Table, name: str) -> Iterator[str]:
+    """The crossings whose rules look a set or a map up."""
+    for rule in (rule for chain in table.chains for rule in chain.rules):
+        looked_up = (match.where for match in rule.matches if isinstance(match, Endpoint | FlowEnd))
+        if NamedSet(name) in looked_up or rule.verdict == SnatByDestination(name):
+            yield rule.comment
 
 
 def _taken_out(lost: Counter[Rule]) -> Iterator[str]:

@@ -292,6 +292,10 @@ class Resource(ABC):
         told = type(self).describe
         return (f"{self.kind} {told(None, now)}, was applied as {told(None, self)}",)
 
+    def differs_for(self, now: Self | None) -> frozenset[str] | None:
+        """The crossings, by their labels, that a difference concerns where it is these alone; None for all."""
+        return None
+
     def without(self, facts: Facts) -> tuple[str, ...]:
         """What of the host it is made for is there no more: it stands, and does not do what it was to do."""
         return ()
