@@ -448,8 +448,9 @@ class Ended:
     """A transaction that was ended: confirmed or rolled back, and proved.
 
     `unwritten` says what could not be written for the next boot, `went_back` which hosts had rolled back
-    what the others have confirmed, `was_begun` whether anything was changed at all, `ended_by` the host that
-    ended by itself, and proved itself, what this version cannot read.
+    what the others have confirmed, `unproved` of which crossings no answer came back, and why, `was_begun` whether
+    anything was changed at all, `ended_by` the host that ended by itself, and proved itself, what this version cannot
+    read.
     """
 
     transaction: str
@@ -459,6 +460,7 @@ class Ended:
     went_back: tuple[str, ...] = ()
     was_begun: bool = True
     ended_by: str = ""
+    unproved: tuple[str, ...] = ()
 
 
 async def _end(found: Open, site: Site, command: str) -> Ended:
@@ -467,7 +469,22 @@ async def _end(found: Open, site: Site, command: str) -> Ended:
         await ending.roll_back(found, site, _said(command))
         return Ended(found.transaction, found.what, False, was_begun=found.was_begun)
     unwritten, went_back = await ending.confirm(found, site)
-    return Ended(found.transaction, found.what, True, unwritten, went_back)
+    unproved = await _unproved(found, site)
+    return Ended(found.transaction, found.what, True, unwritten, went_back, unproved=unproved)
+
+
+async def _unproved(found: Open, site: Site) -> tuple[str, ...]:
+    """The crossings of what was confirmed that are not proved, by what the gateways keep of it now."""
+    if found.what == UNDO:
+        return ()
+    labels = {label for own in found.held.values() for label in own.crossings}
+    told = []
+    for name, facts in (await site.look(kernels=False)).said.items():
+        kept = last_verified(facts) if name in found.held else {}
+        for label in sorted(labels & kept.keys()):
+            if kept[label]["result"] != Result.REACHABLE:
+                told.append(f"{label}: {kept[label].get('why') or kept[label]['result']}")
+    return tuple(told)
 
 
 async def confirm(spec: Spec, transaction: str, *, watch: Watcher = nobody) -> Ended:
@@ -493,12 +510,13 @@ async def confirm(spec: Spec, transaction: str, *, watch: Watcher = nobody) -> E
                 "  Run it again, and confirm in time; nothing is left to clean up."
             )
         unwritten, went_back = await ending.confirm(found, site)
+        unproved = await _unproved(found, site)
     if went_back:
         raise HostsDisagree(
             f"transaction {transaction} is confirmed, but {', '.join(went_back)} went back before that\n"
             "  `crossnet recover` brings the hosts together, from any machine."
         )
-    return Ended(transaction, found.what, True, unwritten)
+    return Ended(transaction, found.what, True, unwritten, unproved=unproved)
 
 
 async def rollback(spec: Spec, transaction: str, *, watch: Watcher = nobody) -> Ended:

@@ -51,6 +51,7 @@ from crossnet.transport import LIMIT, TIMEOUT, Completed, Process, ShellHost
 from crossnet.transport.batch import Answer
 from crossnet.values import Family, Probe, address
 from crossnet.verification import conntrack, counters, read_back
+from crossnet.verification.onward import SENT
 from crossnet.verification.probe import search, send
 from facts.mutated import CODES, PIECES, changed_text, mutated
 from facts.recorded import Failure, facts_of, question_name
@@ -82,6 +83,10 @@ TRACKED = [
     "icmp 1 29 src=10.0.43.15 dst=10.0.44.1 type=8 code=0 id=7 [UNREPLIED] src=10.0.44.1 dst=10.0.44.63 "
     "type=0 code=0 id=7 mark=0 use=1",
     "cannot tell",
+]
+INTERFACES = [
+    "Inter-|   Receive                                                |  Transmit",
+    "  eth0:    1362      17    0    0    0     0          0         0     1012      13    0    0    0     0       0 0",
 ]
 SAVED = ["*filter", ":FORWARD DROP [0:0]", "[7:420] -A FORWARD -i eth1 -j ACCEPT", "COMMIT"]
 
@@ -119,6 +124,7 @@ def asked() -> list[tuple[Question[Any], Any]]:
     found += [(PROGRAMS, BESIDE), (SAVED_RULES, IN_FILES)] * 8
     flow = (address("10.0.43.15"), address("10.0.44.1"))
     found += [(conntrack.question(Family.V4, [flow]), TRACKED)] * 8
+    found += [(SENT, INTERFACES)] * 4
     for name in ("applied", "engines-mixed"):
         spec, recordings, facts = case(name)
         made = make_plan(spec, facts)

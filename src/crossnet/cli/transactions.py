@@ -122,4 +122,6 @@ def _code(ended: Sequence[Ended]) -> int:
         return 6
     if any(one.unwritten for one in ended):
         return 7
+    if any(one.unproved for one in ended):
+        return 8
     return 0 if all(one.is_confirmed or not one.was_begun for one in ended) else 3

@@ -199,6 +199,7 @@ def ended_data(ended: Sequence[Ended]) -> dict[str, Any]:
                 "what": one.what,
                 "outcome": "confirmed" if one.is_confirmed else "rolled-back",
                 "not_written": list(one.unwritten),
+                "not_proved": list(one.unproved),
                 "went_back": list(one.went_back),
             }
             for one in ended

@@ -382,6 +382,7 @@ def ended_text(ended: Sequence[Ended], *, paint: Paint = plain) -> str:
                 paint(f"Rolled back: every host was read again and is as it was before. {name}.", "yellow")
             )
         lines += [paint(f"Not written for the next boot: {error}", "yellow") for error in one.unwritten]
+        lines += [paint(f"Not proved end to end: {crossing}", "yellow") for crossing in one.unproved]
         lines += [paint(f"{host} had gone back before that.", "yellow") for host in one.went_back]
     return "\n".join(lines)
 
