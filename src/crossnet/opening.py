@@ -289,10 +289,17 @@ def _named(
     if addresses(single) == left:
         known, left, names = [*known, *single], Span(), {**names, **hosts}
     wanted = set(known)
-    return (
-        *(name for each, name in names.items() if each in wanted),
-        *map(show_network, networks(left, family)),
-    )
+    words = [name for each, name in names.items() if each in wanted]
+    for each in mine:
+        whole = addresses([each])
+        if not left or each in wanted or not left & whole:
+            continue
+        pieces, lacking = networks(left & whole, family), networks(whole - span, family)
+        if len(pieces) > 2 and len(lacking) < len(pieces):
+            excepted = ", ".join(hosts.get(one) or show_network(one) for one in lacking)
+            words.append(f"{names[each]} except {excepted}")
+            left -= whole
+    return (*words, *map(show_network, networks(left, family)))
 
 
 def _holds(span: Span, network: Network) -> bool:

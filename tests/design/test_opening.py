@@ -129,6 +129,20 @@ def test_what_is_excepted_is_told_as_the_spec_says_it() -> None:
     ]
 
 
+def test_a_network_without_a_few_is_told_in_few_words() -> None:
+    made = next_plan(applied(HOSTS, ONE), spec("one: from: [app, 10.0.43.0/24], to: 10.0.44.0/28"))
+    assert lines(made) == [
+        "closes eth1>eth0 app 10.0.43.15 > 10.0.44.0/24 except 10.0.44.0/28: any traffic as 10.0.44.63 [one]",
+        "opens eth1>eth0 10.0.43.0/24 except app 10.0.43.15 > 10.0.44.0/28: any traffic as 10.0.44.63 [one]",
+        "stays eth1>eth0 app 10.0.43.15 > 10.0.44.0/28: any traffic as 10.0.44.63 [one] was one 10.0.44.63",
+    ]
+
+
+def test_the_gateways_own_address_among_the_clients_is_no_alarm() -> None:
+    made = first_plan(HOSTS, spec("one: from: 10.0.43.0/24, to: 10.0.44.0/24"))
+    assert "others-may-drop" not in {impact.code for impact in made.impacts}
+
+
 def test_a_client_more_opens_for_that_one() -> None:
     made = next_plan(applied(HOSTS, ONE), spec("one: from: [app, web], to: 10.0.44.0/24"))
     assert lines(made) == [

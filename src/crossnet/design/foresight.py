@@ -356,7 +356,11 @@ def questions(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[tuple[As
     for name in managed:
         hosts = (name, passage.gateway) if few else (name,)
         yield Asked(name, destinations, traffic, egress=egress, longest=longest), hosts
-    others = tuple(client.network for client in passage.clients if client.host is None or not few)
+    others = _clients(
+        facts[passage.gateway],
+        passage,
+        tuple(client.network for client in passage.clients if client.host is None or not few),
+    )
     if others:
         asked = Asked(
             passage.gateway,
@@ -368,6 +372,14 @@ def questions(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[tuple[As
             longest=longest,
         )
         yield asked, (passage.gateway,)
+
+
+def _clients(gateway: Facts, passage: Passage, admitted: tuple[Network, ...]) -> tuple[Network, ...]:
+    """The networks of clients without the gateway's own addresses, from which no client sends."""
+    own = [host_network(item.address) for link in gateway.links for item in link.of(passage.family)]
+    networks = Networks(admitted)
+    taken = [part for part in own if networks.around(part)]
+    return without(admitted, taken) if taken else admitted
 
 
 def _beyond(gateway: Facts, passage: Passage) -> tuple[Network, ...]:
