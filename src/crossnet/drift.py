@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from crossnet.facts import Facts
 from crossnet.planning import HostPlan
-from crossnet.record import Record, is_untold
+from crossnet.record import Record
 from crossnet.resources import Change, Resource
 
 _VERBS = {"create": "add", "change": "change", "remove": "remove"}
@@ -42,7 +42,7 @@ def drifted(facts: Facts, record: Record) -> Iterator[Drift]:
     """
     for owned in record.owned:
         applied = owned.applied.knowing(owned.applied, facts)
-        if is_untold(applied):
+        if not applied.is_known:
             continue
         now = applied.current(facts)
         without = applied.without(facts)
@@ -76,7 +76,7 @@ def pending(host: HostPlan) -> Iterator[Pending | Drift]:
     """
     for change in host.changes:
         owned = host.before.find(change.resource)
-        if owned is not None and change.want is not None and is_untold(owned.applied):
+        if owned is not None and change.want is not None and not owned.applied.is_known:
             yield Drift(host.host, change.want, change.want.differences(change.have))
         elif owned is None or change.want is None or owned.applied != change.want:
             yield Pending(host.host, change)

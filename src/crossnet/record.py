@@ -21,7 +21,6 @@ from crossnet.facts.sysctls import FORWARDING
 from crossnet.resources import (
     KINDS,
     Resource,
-    RuleTable,
     Sysctl,
 )
 from crossnet.sealed import seal, unseal
@@ -138,11 +137,6 @@ class Record:
             ],
         }
         return seal(document, indent=1)
-
-
-def is_untold(resource: Resource) -> bool:
-    """Whether a record keeps only which one it is, as 0.1.0 did of rules."""
-    return isinstance(resource, RuleTable) and not resource.is_known
 
 
 class _OtherFormat(Exception):

@@ -11,7 +11,7 @@ from crossnet.facts.routes import Route
 from crossnet.facts.sysctls import FORWARDING
 from crossnet.netfilter.own_walked import with_own
 from crossnet.record import read_record
-from crossnet.resources import PolicyRuleResource, Resource, RouteResource, RuleTable, Sysctl
+from crossnet.resources import PolicyRuleResource, Resource
 
 
 def as_applied(facts: Facts, wanted: Iterable[Resource], by_kernel: Iterable[Route] = ()) -> Facts:
@@ -24,17 +24,12 @@ def as_applied(facts: Facts, wanted: Iterable[Resource], by_kernel: Iterable[Rou
     staying = {_identity(item) for item in live}
     gone = [owned for owned in read_record(facts).owned if owned.identity not in staying]
     routes = list(by_kernel)
-    for owned in gone:
-        if isinstance(owned.original, Sysctl):
-            settings |= _set(owned.original, settings)
-        elif isinstance(owned.original, RouteResource):
-            routes.append(owned.original.route)
-    for item in live:
-        if isinstance(item, Sysctl):
-            settings |= _set(item, settings)
-    tables = [(item.engine, item.table) for item in live if isinstance(item, RuleTable)]
-    routes += [item.route for item in live if isinstance(item, RouteResource)]
-    rules = [item.rule for item in live if isinstance(item, PolicyRuleResource)]
+    for item in (*(owned.original for owned in gone if owned.original is not None), *live):
+        routes += item.routes
+        for name, value in item.values.items():
+            settings |= _set(name, value, settings)
+    tables = [table for item in live for table in item.tables]
+    rules = [rule for item in live for rule in item.policy_rules]
     # A route takes the place of one to the same destination with the same metric (ip-route(8), replace).
     replaced = {_place(route) for route in routes}
     leaving = own_routes(gone)
@@ -51,15 +46,13 @@ def as_applied(facts: Facts, wanted: Iterable[Resource], by_kernel: Iterable[Rou
     )
 
 
-def _set(item: Sysctl, settings: Mapping[str, str]) -> dict[str, str]:
+def _set(name: str, value: str, settings: Mapping[str, str]) -> dict[str, str]:
     """What changes with a setting: forwarding for all is forwarding on each interface (net/ipv4/devinet.c)."""
-    if item.name not in FORWARDING.values() or settings.get(item.name) == item.value:
-        return {item.name: item.value}
-    stem = item.name.split(".")[1]
-    every = (
-        name for name in settings if name.startswith(f"net.{stem}.conf.") and name.endswith(".forwarding")
-    )
-    return {**dict.fromkeys(every, item.value), item.name: item.value}
+    if name not in FORWARDING.values() or settings.get(name) == value:
+        return {name: value}
+    stem = name.split(".")[1]
+    every = (one for one in settings if one.startswith(f"net.{stem}.conf.") and one.endswith(".forwarding"))
+    return {**dict.fromkeys(every, value), name: value}
 
 
 def _place(route: Route) -> tuple[object, ...]:

@@ -47,6 +47,10 @@ class PolicyRuleResource(Resource):
     def traces(cls, facts: Facts) -> tuple[Self, ...]:
         return tuple(cls(rule) for rule in facts.policy_rules if rule.origin == OWN_PROTOCOL)
 
+    @property
+    def policy_rules(self) -> tuple[PolicyRule, ...]:
+        return (self.rule,)
+
     def diverts(self, target: Address) -> bool:
         return self.rule.destination is not None and contains(self.rule.destination, target)
 

@@ -17,8 +17,10 @@ from pathlib import PurePosixPath
 from typing import Any, ClassVar, Self
 
 from crossnet.facts import Facts
+from crossnet.facts.policy import PolicyRule
 from crossnet.facts.question import Question
 from crossnet.facts.routes import Route
+from crossnet.netfilter import Engine, Table
 from crossnet.values import Address, Family, Network
 
 Encoded = Mapping[str, Any]  # a resource as JSON
@@ -315,9 +317,24 @@ class Resource(ABC):
         return ()
 
     @property
+    def policy_rules(self) -> tuple[PolicyRule, ...]:
+        """The policy rules that the host asks with it."""
+        return ()
+
+    @property
+    def tables(self) -> tuple[tuple[Engine, Table], ...]:
+        """The rules that the host's firewall has with it."""
+        return ()
+
+    @property
     def starts(self) -> tuple[str, ...]:
         """The units that it has started at a boot; one that came before its files were written has to start them."""
         return ()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether what it holds is known; 0.1.0 kept of rules only which they are."""
+        return True
 
     @property
     def routes(self) -> tuple[Route, ...]:

@@ -164,6 +164,10 @@ class RuleTable(Resource):
         with_chains = [one for one in there if one.table.chains or not one.engine.is_iptables]
         return with_chains or there[:1]
 
+    @property
+    def tables(self) -> tuple[tuple[Engine, Table], ...]:
+        return ((self.engine, self.table),)
+
     def decides(self, family: Family) -> bool:
         return family is self.family
 
