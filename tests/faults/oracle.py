@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import time
@@ -78,7 +79,8 @@ class Oracle:
     @classmethod
     def at(cls, bench: Bench, before: Mapping[str, Fingerprint]) -> Oracle:
         """Call it when the change was made and all is quiet; `before` is as the hosts were before that."""
-        oracle = cls(bench, before, bench.fingerprints())
+        after = {host: _without_stamps(bench, host, one) for host, one in bench.fingerprints().items()}
+        oracle = cls(bench, before, after)
         running = [line for host in before for line in oracle.left(host) if line.startswith("process ")]
         return cls(bench, before, oracle.after, frozenset(running))
 
@@ -108,7 +110,8 @@ class Oracle:
             for line in left
             if not line.startswith("kept ") or not line.removeprefix("kept ").startswith(_KEPT[state])
         ]
-        now = asyncio.run(fingerprint(LabHost(host, self.bench.lab.socket(host))))
+        found = asyncio.run(fingerprint(LabHost(host, self.bench.lab.socket(host))))
+        now = _without_stamps(self.bench, host, found)
         differences = [
             line
             for line in _by_chain(expected).differences(_by_chain(now))
@@ -127,6 +130,26 @@ class Oracle:
     def left(self, host: str) -> list[str]:
         """Processes, and what lies where crossnet writes, a line each."""
         return self.bench.check(host, _LEFT).splitlines()
+
+
+def _without_stamps(bench: Bench, host: str, found: Fingerprint) -> Fingerprint:
+    """The same with the digest of a record that does not tell who applied something, and when."""
+    path = f"{_OURS}/applied.json"
+    text = bench.run(host, f"cat {path} 2>/dev/null").text
+    try:
+        record = json.loads(text)
+    except ValueError:  # there is none, or it is damaged: its own digest says so
+        return found
+    record.pop("sha256", None)
+    for crossing in record.get("crossings", ()):
+        if isinstance(crossing, dict):
+            for name in ("who", "when", "source", "message"):
+                crossing.pop(name, None)
+    digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+    contents = (
+        f"{digest}  {path}" if line.endswith(f"  {path}") else line for line in found.sections["contents"]
+    )
+    return Fingerprint({**found.sections, "contents": tuple(sorted(contents))})
 
 
 def _by_chain(found: Fingerprint) -> Fingerprint:
