@@ -237,7 +237,8 @@ def _values(setting: Sysctl) -> dict[str, str]:
 def _by_the_files(was: Sysctl, facts: Facts) -> Sysctl:
     """A setting as the host's own files give it at boot, where they do: today's start began with that."""
     given = {
-        name: own.value if (own := _at_boot(facts, name)) else value for name, value in _values(was).items()
+        name: line.value if (line := _deciding(facts, name)) else value
+        for name, value in _values(was).items()
     }
     return Sysctl(was.name, given.pop(was.name), tuple(given.items()))
 
@@ -247,7 +248,7 @@ def _of_an_earlier_boot(facts: Facts, was: Sysctl, differing: Sequence[tuple[str
     words = [
         f"{name} = {value} by {setting.file} (it was {values[name]})"
         for name, value in differing
-        if (setting := _at_boot(facts, name)) is not None
+        if (setting := _deciding(facts, name)) is not None
     ]
     return Impact(
         "earlier-boot",
@@ -255,6 +256,15 @@ def _of_an_earlier_boot(facts: Facts, was: Sysctl, differing: Sequence[tuple[str
         "was started again since crossnet came, so it is given back what its own files set at boot, and not what was "
         f"live before: {_few(words)}",
     )
+
+
+def _deciding(facts: Facts, name: str) -> BootSetting | None:
+    """The line that gives a setting its value at boot: its own, or that of forwarding, which sets every interface."""
+    found = _at_boot(facts, name)
+    family = next((each for each in Family if name.startswith(f"net.ipv{each.value}.conf.")), None)
+    if found is None and family is not None and name.endswith(".forwarding") and name != FORWARDING[family]:
+        return _at_boot(facts, FORWARDING[family])
+    return found
 
 
 def _at_boot(facts: Facts, name: str) -> BootSetting | None:

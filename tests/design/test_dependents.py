@@ -220,6 +220,22 @@ def test_a_host_that_was_started_again_is_given_what_its_own_files_set() -> None
     assert told(hardened) == {}
 
 
+def test_an_interface_forwards_as_the_files_have_it_for_all() -> None:
+    """Somebody had switched it off by hand, in a start of the host that is over."""
+    own = "net.ipv4.conf.eth1.forwarding"
+    router = f"boot /etc/sysctl.d/50-router.conf {V4} 1"
+    before = f"{router}\nsysctl {own} 0"
+    hosts = {"app": host_facts("app", APP), "gateway": gateway(before, on="1")}
+    kept = next(host.after for host in make_plan(SPEC, hosts).hosts if host.host == "gateway")
+    for boot, given in ((FIRST, "0"), (SECOND, None)):
+        facts = gateway(f"{router}\nsysctl {own} 1", on="1", boot=boot)
+        facts = with_files(facts, {APPLIED: FileState(kept.to_json(), 0o600, "0:0")})
+        made = make_undo_plan(SPEC, {**hosts, "gateway": facts})
+        found = [change.want for _, change in made.changes if change.resource.key == own]
+        assert [each.value for each in found if isinstance(each, Sysctl)] == ([given] if given else [])
+        assert ("earlier-boot" in {impact.code for impact in made.impacts}) is (given is None)
+
+
 def test_what_the_next_boot_brings_is_told_where_it_is_something_else() -> None:
     router = f"boot /etc/sysctl.d/50-router.conf {V4} 1"
     assert told(router, before=router) == {
