@@ -471,6 +471,26 @@ def test_colour_is_for_terminals_only(site: Site) -> None:
     assert "\x1b[" in empty.at_terminal("plan").out  # no-color.org: when not empty
 
 
+def test_an_apply_that_nobody_answers_ends_with_8_and_is_mended_by_an_answer(site: Site) -> None:
+    desk, bench = site.desk, site.bench
+    desk.write(f"{CROSSING}, persist: none")
+    bench.check("target", "ip link set eth0 down")
+    applied = desk.run("apply", "--yes", "-q")
+    assert applied.code == 8
+    last = applied.out.splitlines()[-1]
+    assert re.fullmatch(r"Confirmed, not proved end to end\. Transaction [0-9a-f]+\.", last)
+    status = desk.run("status", "-q")
+    assert status.code == 3
+    assert re.match(r"business  unproved .*\n  not proved end to end: app → icmp/10\.0\.44\.", status.out)
+    told = desk.run("apply", "--json").json
+    assert (told["outcome"], told["proved"]) == ("unchanged", False)
+
+    bench.check("target", "ip link set eth0 up")
+    again = desk.run("apply", "-q")
+    assert (again.code, again.out.splitlines()[-1]) == (0, "No changes.")
+    assert desk.run("status", "-q").code == 0
+
+
 def test_the_life_of_a_crossing(site: Site) -> None:
     """Each command at each of its moments, with its exit code."""
     desk, bench = site.desk, site.bench

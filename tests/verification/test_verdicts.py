@@ -250,6 +250,14 @@ def test_a_refusal_before_the_translation_is_the_gateways_own(tracked: Tracked) 
     assert judged(Reply.REFUSED, tracked=tracked).forward.code == "destination-port-closed"
 
 
+@pytest.mark.parametrize("reply", [Reply.REFUSED, Reply.SILENT])
+def test_where_others_may_have_translated_it_the_counter_refutes_nothing(reply: Reply) -> None:
+    theirs = Obstacle("gateway", "others-translate", "table ip theirs: masquerade", False, False)
+    found = judged(reply, translated=False, tracked=None, obstacles=(theirs,))
+    assert not found.stopped
+    assert "masquerade" in found.why
+
+
 def test_what_cannot_be_looked_at_is_neither_proved_nor_refuted() -> None:
     for reply, tracked in ((Reply.NO_TOOL, ()), (Reply.SILENT, None)):
         found = judged(reply, tracked=tracked)

@@ -205,6 +205,10 @@ def _end(
         if refusing and refusing[0].sure:
             how_far = HowFar.ADMITTED if let_pass else HowFar.SENT
             return _stopped(how_far, _named(Half("rejected"), refusing))
+        others = [each for each in ahead if each.code == "others-translate"]
+        if let_pass and others and not found.translates(seen):
+            half = _named(Half("undetermined", None, sent.detail), [*refusing, *others])
+            return _End(HowFar.ADMITTED, Result.UNDETERMINED, half)
         if let_pass and _translates(passage) and not found.translates(seen):
             detail = f"{gateway} admitted it, and it was refused there before it was translated"
             return _stopped(HowFar.ADMITTED, _named(Half("rejected", "stopped-on-gateway", detail), refusing))
@@ -315,7 +319,8 @@ def _untracked(
     done = "admitted and translated" if translated else "admitted"
     if seen.tracked is None:
         detail = f"{gateway} {done} it; whether it left is not known, for connection tracking cannot be asked"
-        if _translates(passage) and not translated and admitted:
+        others = any(each.code == "others-translate" for each in here)
+        if _translates(passage) and not translated and admitted and not others:
             detail = f"{gateway} admitted it, and did not translate it"
             return _stopped(passed, _named(Half("dropped", "stopped-on-gateway", detail), here))
         if sure:
