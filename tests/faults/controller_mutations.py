@@ -319,6 +319,20 @@ MUTATIONS = (
         f"{APART}watcher_in_another_container_is_not_dead",
     ),
     Mutation(
+        "a file of somebody else is written whatever it is by now",
+        "transaction/host.sh",
+        '[ "$found" = "$3" ] || { echo "$2 was changed by somebody else since it was read" >&2 && return 1; }',
+        ":",
+        "tests/planning/test_lines.py::test_the_host_touches_nothing_of_a_file_that_somebody_changed",
+    ),
+    Mutation(
+        "half a part of a file stays beside it",
+        "transaction/host.sh",
+        'rm -f -- "$aside" # of one that was cut short',
+        ":",
+        "tests/planning/test_lines.py::test_what_a_step_cut_short_left_beside_the_file_goes_with_the_way_back",
+    ),
+    Mutation(
         "two names of a machine are two machines",
         "planning.py",
         "refusals = list(_same_machine(facts))",
