@@ -30,6 +30,12 @@ FORMAT = 1
 # The spec that the file crossnet.yaml, or no file, is.
 USUAL_NAME = "crossnet"
 
+# Written in the common part of Python's and ECMA-262's regular expressions, because editors read them.
+LONGEST_NAME = 40
+SPEC_NAME = rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}"
+CROSSING_NAME = rf"[a-z][a-z0-9.-]{{0,{LONGEST_NAME - 1}}}"
+HOST_NAME = r"(?![0-9.]+$)[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
+
 
 @dataclass(frozen=True, slots=True)
 class HostSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,7 +10,18 @@ from typing import Any
 from crossnet import values
 from crossnet.facts.question import number, objects, text, text_or, texts
 from crossnet.passage import Client, Passage
-from crossnet.spec import Crossing, Fence, Firewall, HostSpec, Persist, Translate, label
+from crossnet.spec import (
+    CROSSING_NAME,
+    HOST_NAME,
+    SPEC_NAME,
+    Crossing,
+    Fence,
+    Firewall,
+    HostSpec,
+    Persist,
+    Translate,
+    label,
+)
 from crossnet.values import Family, Traffic, interface_name
 
 Encoded = Mapping[str, Any]
@@ -116,11 +128,11 @@ class Standing:
     @classmethod
     def decode(cls, encoded: Encoded) -> Standing:
         """The inverse of `encode`; ValueError, KeyError or TypeError where it is none."""
-        spec, crossing = text(encoded, "spec"), text(encoded, "crossing")
+        spec, crossing = _named(encoded, "spec", SPEC_NAME), _named(encoded, "crossing", CROSSING_NAME)
         return cls(
             spec,
             crossing,
-            text(encoded, "host"),
+            _named(encoded, "host", HOST_NAME),
             tuple(_read_passage(spec, crossing, one) for one in objects(encoded["passages"])),
             tuple(_identity(one) for one in encoded["needs"]),
             tuple(_read_host(one) for one in objects(encoded["hosts"])),
@@ -161,6 +173,14 @@ def _stamp(stamp: Stamp) -> dict[str, str]:
     return {"who": stamp.who, "when": stamp.when, "source": stamp.source, "message": stamp.message}
 
 
+def _named(said: Mapping[str, Any], key: str, pattern: str) -> str:
+    """A name that a spec could have given; an empty one is that of a spec that nobody knows."""
+    name = text(said, key)
+    if name and not re.fullmatch(pattern, name):
+        raise ValueError(f"{name!r} is no name of a {key}")
+    return name
+
+
 def _identity(said: Any) -> Identity:
     kind, key = texts(said)
     return kind, key
@@ -176,7 +196,10 @@ def _host(host: HostSpec) -> Encoded:
 def _read_host(said: Mapping[str, Any]) -> HostSpec:
     ways = {way: text(said, way) for way in ("ssh", "netns", "lab") if way in said}
     return HostSpec(
-        text(said, "name"), **ways, local=said.get("local") is True, become=said.get("become") is True
+        _named(said, "name", HOST_NAME),
+        **ways,
+        local=said.get("local") is True,
+        become=said.get("become") is True,
     )
 
 

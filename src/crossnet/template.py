@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 from crossnet import specfile
 from crossnet.errors import Problem, SpecError
+from crossnet.spec import LONGEST_NAME
 from crossnet.specfile.document import plain_scalar
-from crossnet.specfile.schema import LONGEST_NAME, is_crossing_name, is_host_name, looks_like_address
+from crossnet.specfile.schema import is_crossing_name, is_host_name, looks_like_address
 from crossnet.values import without_password
 
 

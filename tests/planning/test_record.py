@@ -146,6 +146,27 @@ WHOLE = json.loads(
 )
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"spec": "office\nrm -rf /"},
+        {"crossing": 'business"; drop table'},
+        {"host": "-oProxyCommand=id"},
+        {"hosts": [{"name": "a b", "ssh": "root@10.0.43.15"}]},
+        {"hosts": [{"name": "app", "ssh": 7}]},
+        {"passages": [{}]},
+        {"passages": {}},
+        {"needs": ["route"]},
+        {"who": 7},
+    ],
+)
+def test_a_crossing_that_no_spec_could_have_is_damage(wrong: dict[str, object]) -> None:
+    sound = Standing("office", "business", "app").encode()
+    for entry, damaged in ((sound, False), ({**sound, **wrong}, True)):
+        found = kept(seal({"format": 2, "crossings": [entry], "owned": []}))
+        assert bool(found.lost) is damaged
+
+
 def test_unknown_keys_of_a_record_are_no_error() -> None:
     """A minor version may add some."""
     content = {key: value for key, value in WHOLE.items() if key != "sha256"}

@@ -43,6 +43,8 @@ def begun() -> dict[str, FakeHost]:
 def applied(asked: Spec, hosts: Hosts) -> Plan:
     made = make_plan(asked, facts_of(hosts))
     carry_out(made, hosts)
+    written = {name: read_record(one).crossings for name, one in facts_of(hosts).items()}
+    assert written == {host.host: host.after.crossings for host in made.hosts}
     return made
 
 

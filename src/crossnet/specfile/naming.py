@@ -5,18 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import PurePath
 
-from crossnet.spec import USUAL_NAME
+from crossnet.spec import LONGEST_NAME, SPEC_NAME, USUAL_NAME
 from crossnet.specfile.document import short
 
-LONGEST = 40
-NAME = rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST - 1}}}"
-MEANS = f"up to {LONGEST} letters, digits, dots, `_` and `-`, the first a letter or digit"
+MEANS = f"up to {LONGEST_NAME} letters, digits, dots, `_` and `-`, the first a letter or digit"
 
 _PIPES = re.compile(r"/dev/(stdin$|fd/)|/proc/")
 
 
 def is_name(word: str) -> bool:
-    return re.fullmatch(NAME, word) is not None
+    return re.fullmatch(SPEC_NAME, word) is not None
 
 
 def from_file(file: str) -> str:

@@ -26,7 +26,17 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from crossnet import values
-from crossnet.spec import FORMAT, Fence, Firewall, Persist, Translate
+from crossnet.spec import (
+    CROSSING_NAME,
+    FORMAT,
+    HOST_NAME,
+    LONGEST_NAME,
+    SPEC_NAME,
+    Fence,
+    Firewall,
+    Persist,
+    Translate,
+)
 from crossnet.specfile import naming
 from crossnet.specfile.document import describe, short
 from crossnet.specfile.words import listed, nearest
@@ -35,10 +45,7 @@ from crossnet.values import Address, Network, Probe, Traffic
 LONGEST = 255  # no text of a spec is longer: not even a host's full name (RFC 1035)
 
 # Written in the common part of Python's and ECMA-262's regular expressions, because editors read them.
-_HOST = r"(?![0-9.]+$)[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 _LAB_HOST = r"([A-Za-z0-9][A-Za-z0-9._-]{0,62}/)?[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
-LONGEST_NAME = 40  # of a crossing
-_CROSSING = rf"[a-z][a-z0-9.-]{{0,{LONGEST_NAME - 1}}}"
 _ADDRESS = r"[0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*"
 _NETWORK = rf"({_ADDRESS})(/[0-9.]+)?"
 _PORTS = r"[0-9]{1,5}"
@@ -181,11 +188,11 @@ def looks_like_address(word: str) -> bool:
 
 
 def is_host_name(word: str) -> bool:
-    return re.fullmatch(_HOST, word) is not None
+    return re.fullmatch(HOST_NAME, word) is not None
 
 
 def is_crossing_name(word: str) -> bool:
-    return re.fullmatch(_CROSSING, word) is not None
+    return re.fullmatch(CROSSING_NAME, word) is not None
 
 
 def _host_name(text: str) -> str:
@@ -202,7 +209,7 @@ def _traffic(text: str) -> Traffic | None:
     return None if text == "any" else Traffic.from_text(text)
 
 
-_ANY_HOST = _Text("a host's name: up to 63 letters, digits, dots, `_` and `-`", _HOST, _host_name)
+_ANY_HOST = _Text("a host's name: up to 63 letters, digits, dots, `_` and `-`", HOST_NAME, _host_name)
 _ANY_ADDRESS = _Text("an address such as 10.0.44.63", _ADDRESS, values.address)
 _INTERFACE = _Text("an interface name such as eth0", r"(?!\.{1,2}$)[^/:\s]{1,15}", values.interface_name)
 
@@ -211,7 +218,7 @@ CrossingName = Annotated[
     str,
     _Text(
         f"a crossing's name: a small letter, then up to {LONGEST_NAME - 1} small letters, digits, dots and `-`",
-        _CROSSING,
+        CROSSING_NAME,
     ),
 ]
 
@@ -336,13 +343,14 @@ class Crossing(_Model):
     clients: Annotated[
         tuple[
             Annotated[
-                str | Network, _Text("a host name, an address or a network", f"{_HOST}|{_NETWORK}", _client)
+                str | Network,
+                _Text("a host name, an address or a network", f"{HOST_NAME}|{_NETWORK}", _client),
             ],
             ...,
         ],
         _OneOrList("a host name, an address or a network"),
     ] = Field((), alias="from", description="Who needs the way: host names, addresses, networks.")
-    via: Annotated[str, _Text("the name of a host", _HOST, _host_name)] = Field(
+    via: Annotated[str, _Text("the name of a host", HOST_NAME, _host_name)] = Field(
         "", description="The host that stands in both networks: the gateway."
     )
     to: Annotated[tuple[Network, ...] | Excepting, _NetworksOrExcepting()] = Field(
@@ -407,7 +415,7 @@ class File(_Model):
     crossnet: Annotated[int, _Only(FORMAT, f"the format of this file, the number {FORMAT}")] = Field(
         FORMAT, description="The version of this format."
     )
-    name: Annotated[str, _Text(f"a spec's name: {naming.MEANS}", naming.NAME)] = Field(
+    name: Annotated[str, _Text(f"a spec's name: {naming.MEANS}", SPEC_NAME)] = Field(
         "",
         description="Whose crossings these are on a gateway; by default the file's name without .yaml.",
     )
