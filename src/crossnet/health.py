@@ -118,7 +118,7 @@ def reached(spec: Spec, lost: Collection[str]) -> Spec:
     """The spec without these hosts and the crossings on them."""
     hosts = tuple(host for host in spec.hosts if host.name not in lost)
     crossings = tuple(one for one in spec.crossings if not any(_touches(one, host) for host in lost))
-    return replace(spec, hosts=hosts, crossings=crossings)
+    return replace(spec, hosts=hosts, crossings=crossings, is_whole=False)
 
 
 def without(spec: Spec, lost: Collection[str]) -> Spec:
@@ -131,7 +131,7 @@ def without(spec: Spec, lost: Collection[str]) -> Spec:
         left = [one for one in left if one not in touched]
         gone |= {host.name for host in spec.hosts if any(_touches(one, host.name) for one in touched)}
     hosts = tuple(host for host in spec.hosts if host.name not in gone)
-    return replace(spec, hosts=hosts, crossings=tuple(left))
+    return replace(spec, hosts=hosts, crossings=tuple(left), is_whole=False)
 
 
 def unreached(spec: Spec, crossing: str, errors: Mapping[str, CrossnetError]) -> tuple[str, ...]:

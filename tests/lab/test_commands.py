@@ -896,7 +896,7 @@ GATEWAY_IS_SHARED = """crossnet: 1
 hosts: {app: {lab: app}, one: {lab: gateway}, two: {lab: TWO}}
 crossings:
   business: {from: app, via: one, to: 10.0.44.0/24}
-  other: {from: two, via: one, to: 10.0.45.0/24}
+  other: {from: two, via: one, to: 10.0.44.1}
 """
 
 
