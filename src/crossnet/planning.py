@@ -341,7 +341,7 @@ def _flawed(hosts: Iterable[HostPlan]) -> Iterator[Refusal]:
                     host.host,
                     f"{change.have.kind} {change.have.key} is not as crossnet writes it, so a roll-back could not "
                     f"put it back: {flaw}",
-                    "Take out what somebody else has put in there; a table or chain of another name may have it.",
+                    change.have.repair,
                 )
 
 

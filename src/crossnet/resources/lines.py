@@ -38,6 +38,9 @@ class Lines(Resource):
     is_of_all_crossings: ClassVar[bool] = True
     clients_have: ClassVar[bool] = True
     is_in_files: ClassVar[bool] = True
+    repair: ClassVar[str] = (
+        "Leave crossnet's lines there once and as it wrote them, or none of them; the rest of the file is yours."
+    )
     path: str
     entry: bytes
     made: bool = False

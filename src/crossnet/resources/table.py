@@ -128,6 +128,9 @@ class RuleTable(Resource):
     place_shown: ClassVar[int] = 2
     is_only_ours: ClassVar[bool] = True
     is_of_all_crossings: ClassVar[bool] = True
+    repair: ClassVar[str] = (
+        "Take out what somebody else has put in there; a table or chain of another name may have it."
+    )
     engine: Engine
     family: Family
     table: Table
