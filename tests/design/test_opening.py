@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from crossnet import opening
 from crossnet.api import plan
 from crossnet.design.applied import as_applied
-from crossnet.design.flows import FlowChange, Flows, Span, difference, merged
+from crossnet.design.flows import ANY, FlowChange, Flows, Span, as_allow, difference, merged, of_protocol
 from crossnet.facts import Facts
 from crossnet.facts.neighbours import Neighbour
 from crossnet.opening import told_opening
@@ -23,7 +23,7 @@ from crossnet.reach.asked import Asked
 from crossnet.reach.transit import forwards
 from crossnet.spec import Spec
 from crossnet.specfile import parse
-from crossnet.values import Family, Traffic, address, network
+from crossnet.values import Family, Protocol, Traffic, address, network
 from design.factsheet import facts_from
 from planning.fakehost import FakeHost, carry_out, facts_of, hosts_of
 
@@ -391,6 +391,29 @@ def test_two_thousand_destinations_are_told_in_time() -> None:
     assert time.process_time() - begin < 1
     (opened,) = told or ()
     assert len(opened.to) == 2000
+
+
+@pytest.mark.parametrize(
+    "allow", ["tcp/1-65535", "[tcp/1-65535, udp/1-65535]", "[tcp/443, icmp]", "any", "udp"]
+)
+def test_any_allow_is_told_and_named_again(allow: str) -> None:
+    hosts = applied(HOSTS, ONE)
+    wanted = spec(f"one: from: app, to: 10.0.44.0/24, allow: {allow}")
+    carry_out(next_plan(hosts, wanted), hosts)
+    for change in next_plan(hosts, ONE).opening or ():
+        assert change.traffic
+    (crossing,) = wanted.crossings
+    if crossing.allow is not None:
+        ranges = (
+            of_protocol(_OF[each.protocol], [each.ports] if each.ports else None).ranges
+            for each in crossing.allow
+        )
+        span = Span.of(one for each in ranges for one in each)
+        assert set(as_allow(span, Family.V4) or ()) == set(crossing.allow)
+        assert as_allow(ANY - span, Family.V4) is None
+
+
+_OF = {Protocol.ICMP: 1, Protocol.TCP: 6, Protocol.UDP: 17}
 
 
 # ---- against a walk through the rules ------------------------------------------------------------

@@ -86,7 +86,8 @@ def admitted(gateway: str, family: Family, table: Table) -> Admitted:
     else:
         fenced = False
     translated = [part for each in merged(flows) for part in _translated(each, table, sets)]
-    return Admitted(merged(translated), fenced and understood, frozenset(bridges))
+    passing = merged(each for each in translated if each)
+    return Admitted(passing, fenced and understood, frozenset(bridges))
 
 
 def _matched(rule: Rule, sets: Mapping[str, Span], family: Family) -> _Match | None:
@@ -103,6 +104,8 @@ def _matched(rule: Rule, sets: Mapping[str, Span], family: Family) -> _Match | N
             case Endpoint(side=side, where=where, negated=False) if not isinstance(where, NamedSet):
                 ends[side] = addresses([where])
             case L4Protocol(name=name, negated=False):
+                if name not in PROTOCOLS:
+                    return None
                 number = PROTOCOLS[name]
             case DestinationPorts(ranges=ranges):
                 ports = ranges

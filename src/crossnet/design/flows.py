@@ -120,11 +120,13 @@ def as_allow(span: Span, family: Family) -> tuple[Traffic, ...] | None:
     for protocol, number in ((Protocol.ICMP, _ICMP[family]), *_NUMBERS.items()):
         whole = of_protocol(number)
         for first, last in (span & whole).ranges:
-            is_whole = ((first, last),) == whole.ranges
-            ports = None if is_whole else Ports(max(first - number * _PORTS, 1), last - number * _PORTS)
-            found.append(Traffic(protocol, ports))
+            low, high = first - number * _PORTS, last - number * _PORTS
+            if (low, high) == (0, _PORTS - 1):
+                found.append(Traffic(protocol))
+            elif high and protocol is not Protocol.ICMP:  # nobody can ask for port 0
+                found.append(Traffic(protocol, Ports(max(low, 1), high)))
         left -= whole
-    return None if left else tuple(found)
+    return None if left or not found else tuple(found)
 
 
 def traffic_words(span: Span, family: Family) -> str:
