@@ -328,7 +328,9 @@ def test_a_gateway_whose_egress_goes_down_is_told_by_the_status(bench: Bench) ->
     bench.check("gateway", "ip link set eth0 down")
     (found,) = asyncio.run(crossnet.status(spec))
     assert found.state is State.DEGRADED
-    assert found.reasons == ("gateway itself has no route to 10.0.44.0/24",)
+    assert found.reasons == (
+        "gateway itself has no route to 10.0.44.0/24: its eth0, with 10.0.44.63/24, is down",
+    )
 
 
 def test_what_nobody_confirms_in_time_ends_with_what_was_to_be_said(
