@@ -32,6 +32,7 @@ from crossnet.facts.saved import SAVED as SAVED_RULES
 from crossnet.facts.start import START
 from crossnet.facts.sysctls import BOOT_SETTINGS, SYSCTLS
 from crossnet.health import crossing_status, last_verified, refused_status
+from crossnet.opening import told_opening
 from crossnet.planning import Plan, make_plan, make_undo_plan
 from crossnet.record import APPLIED, BEGUN, DEADLINE, DECISION, JOURNAL, VERIFIED, read_record
 from crossnet.sealed import seal
@@ -338,11 +339,11 @@ def follow(name: str, facts: Mapping[str, Facts]) -> None:
     except PlanRefused as refused:
         show_text.status_text(refused_status(spec, facts, refused))
     else:
-        prepare(made)
+        prepare(told_opening(made, facts))
         found = crossing_status(made, facts)
         show_text.status_text(found)
         show_json.document(show_json.status_data(found))
-    prepare(make_undo_plan(spec, facts))
+    prepare(told_opening(make_undo_plan(spec, facts), facts))
     old = planned(name)
     changed_meanwhile(old, before, facts)
     read_back(old, facts, live_only=False)
