@@ -31,6 +31,7 @@ from crossnet.health import (
     without,
 )
 from crossnet.joining import joining, same_machines
+from crossnet.moved import moved
 from crossnet.opening import told_opening
 from crossnet.planning import OWN_CROSSINGS, Plan, Undo, make_plan, make_undo_plan
 from crossnet.record import TRANSACTION, VERIFIED, Record, read_record
@@ -209,7 +210,7 @@ async def _prove(made: Plan, site: Site) -> Applied:
     _closed(facts)
     now = make_plan(made.spec, facts)
     if now.touched:
-        raise StalePlan("The hosts changed since the plan was made\n  Nothing was changed. Make a new plan.")
+        raise StalePlan("The plan is stale, because the hosts moved since it was made", moved(made, now))
     found = await check(now, facts, site)
     kept = _verified(found, now, facts)
     await _remember({name: data for name, data in kept.items() if _ends_otherwise(facts[name], data)}, site)

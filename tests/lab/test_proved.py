@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 import crossnet
-from crossnet.errors import RolledBack
+from crossnet.errors import RolledBack, StalePlan
 from crossnet.health import State
 from crossnet.lab.build import Lab
 from crossnet.spec import Spec
@@ -136,3 +136,12 @@ def test_a_new_probe_alone_is_sent(bench: Bench) -> None:
     absent = bench.apply(bench.spec(f"{TO}, probe: icmp/10.0.44.77"))
     assert (absent.confirmed, len(absent.unproved)) == (None, 1)
     assert state(bench, bench.spec(TO)) is State.UNPROVED
+
+
+def test_a_plan_without_changes_is_stale_when_something_moved(bench: Bench) -> None:
+    spec = bench.spec(f"{TO}, probe: icmp/10.0.44.1")
+    bench.apply(spec)
+    made = bench.plan(spec)
+    bench.check("app", "ip route del 10.0.44.0/24")
+    with pytest.raises(StalePlan, match=r"app: .*route 10\.0\.44\.0/24"):
+        asyncio.run(crossnet.apply(made))
