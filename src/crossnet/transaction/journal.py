@@ -25,9 +25,9 @@ from crossnet.standing import Stamp
 
 FORMAT = 2
 
-# Seconds for which somebody who comes second waits.
-WAIT_FOR_CHANGES = 60.0
-WAIT_FOR_PROOF = 15.0
+# Seconds for which somebody who comes second waits while nothing moves: when all is changed it is proved, which takes
+# a few, or a person has the last word, and that takes long.
+WAIT = 15.0
 
 LONGEST_MESSAGE = 200  # characters
 
@@ -263,9 +263,8 @@ def locked(host: str, journal: Journal) -> Locked:
         f"{ends}`crossnet rollback {name}` ends it now.",
         host=host,
         transaction=name,
-        # When all is changed it is proved, which takes seconds; or a person has the last word, and that takes long.
-        waits=WAIT_FOR_PROOF if journal.is_whole else WAIT_FOR_CHANGES,
-        state=f"{name} {'is made' if journal.is_whole else 'is being made'}",
+        waits=WAIT,
+        state=f"{name} {journal.begun} {journal.made}",
     )
 
 
