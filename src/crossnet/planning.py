@@ -239,7 +239,7 @@ def is_beside(standing: Standing, spec: Spec) -> bool:
     if not standing.is_known:
         return False
     if standing.spec != spec.name:
-        return True
+        return not any(standing.is_need_of(one) for one in spec.crossings)
     return not spec.is_whole and all(one.name != standing.crossing for one in spec.crossings)
 
 
@@ -381,6 +381,10 @@ def _why_it_ends(standing: Standing, spec: Spec) -> str:
     ends = f"ends crossing {standing.label}"
     if standing.spec in ("", spec.name):
         return f"{ends}: it is applied there, and this spec has no crossing of that name"
+    if any(standing.is_need_of(one) for one in spec.crossings):
+        return (
+            f"takes crossing {standing.crossing} over from spec {standing.spec}: {_applied(standing.stamp)}"
+        )
     if standing.is_known:
         return f"{ends}, of another spec: {_applied(standing.stamp)}"
     return f"{ends}, of another spec: what it needs is not known. Apply spec {standing.spec} again afterwards"

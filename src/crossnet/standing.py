@@ -73,6 +73,12 @@ class Standing:
         """What its spec calls its gateway."""
         return next((one.gateway for one in self.passages), "")
 
+    def is_need_of(self, crossing: Crossing) -> bool:
+        """Whether a crossing of another spec is the same need under the same name, as where a file was renamed."""
+        clients = {client.host or client.network for one in self.passages for client in one.clients}
+        to = {network for one in self.passages for network in one.destinations}
+        return self.crossing == crossing.name and clients <= set(crossing.clients) and to == set(crossing.to)
+
     def same_as(self, other: Standing | None) -> bool:
         """Whether both say the same, whoever applied them."""
         return other is not None and replace(self, stamp=other.stamp) == other

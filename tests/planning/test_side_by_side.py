@@ -109,11 +109,28 @@ def test_the_same_name_in_two_specs_is_two_crossings() -> None:
     assert admitted(hosts) == {"two/business"}
 
 
+def test_the_same_need_under_another_spec_is_taken_over() -> None:
+    """As where a file is renamed: the crossing stands under one name, and nothing opens or closes."""
+    hosts = begun()
+    applied(spec("old", BUSINESS.replace("}", ", fence: off}")), hosts)
+    made = applied(spec("new", BUSINESS.replace("}", ", fence: on}")), hosts)
+    assert admitted(hosts) == {"new/business"}
+    assert standing(hosts) == standing(hosts, "app") == ["new/business"]
+    assert any(
+        impact.text.startswith("takes crossing business over from spec old") for impact in made.impacts
+    )
+    assert undone(spec("old", BUSINESS), hosts).touched == ()
+    undone(spec("new", BUSINESS), hosts)
+    assert states(hosts) == states(begun())
+
+
 def test_what_two_specs_claim_differently_is_refused_as_within_one() -> None:
     hosts = begun()
     applied(spec("office", BUSINESS), hosts)
     with pytest.raises(PlanRefused) as refused:
-        make_plan(spec("lab", BUSINESS.replace("}", ", translate: none}")), facts_of(hosts))
+        make_plan(
+            spec("lab", BUSINESS.replace("}", ", translate: none}").replace("business", "b")), facts_of(hosts)
+        )
     assert "office/business" in str(refused.value)
     assert [one.code for one in refused.value.refusals] == ["crossings-overlap"]
 
