@@ -232,6 +232,13 @@ def test_an_applied_plan_tells_its_evidence_and_its_transaction(plan: Plan) -> N
         "Confirmed. Transaction 0a1b2c3d."
     )
     assert text.applied_text(Applied(plan, None, None)) == "No changes."
+    silent = text.applied_text(Applied(plan, Confirmed("0a1b2c3d", plan), Verification((SILENT,))))
+    assert silent.splitlines()[-4:] == [
+        "Not proved end to end:",
+        "  app → icmp/10.0.44.1: gateway let it pass towards 10.0.44.1; no reply came back",
+        "It stays as it is. `crossnet verify` sends the probes again.",
+        "Confirmed, not proved end to end. Transaction 0a1b2c3d.",
+    ]
     unwritten = Applied(plan, Confirmed("0a1b2c3d", plan, ("gateway: disk full",)), None)
     assert "Not written for the next boot: gateway: disk full" in text.applied_text(unwritten)
 

@@ -300,7 +300,10 @@ def applied_text(applied: Applied, *, paint: Paint = plain) -> str:
     if applied.confirmed is None:
         return "\n".join([*lines, "No changes."])
     if applied.unproved:
-        lines.append("It stays as it is. `crossnet verify` sends the probes again.")
+        again = (
+            " `crossnet verify` sends the probes again." if any(one.probe for one in applied.unproved) else ""
+        )
+        lines.append(f"It stays as it is.{again}")
         said = f"Confirmed, not proved end to end. Transaction {applied.confirmed.transaction}."
         lines.append(paint(said, "yellow"))
     else:
