@@ -312,8 +312,13 @@ class HostWalk:
             )
             ways.setdefault(same, []).append(led)
         for first, *others in ways.values():
-            must, can = ([each.must for each in (first, *others)], [each.can for each in (first, *others)])
-            yield replace(first, must=self.space.any_of(must), can=self.space.any_of(can))
+            if not others:
+                yield first
+                continue
+            can = self.space.any_of(each.can for each in (first, *others))
+            exact = first.must == first.can
+            must = can if exact else self.space.any_of(each.must for each in (first, *others))
+            yield replace(first, must=must, can=can)
 
     def _out(self, here: Here, device: str, hop: Address | None) -> Here:
         if hop is not None and any(

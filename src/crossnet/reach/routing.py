@@ -205,16 +205,20 @@ class Routing:
         space = self.space
         left: list[Packets] = []
         taken: list[Packets] = []
+        exact = must == can
         for led in self._of_table(self._table(rule, asked), asked, must, can, rule):
             doubts |= dict.fromkeys(led.doubts)
             route = led.way.route
+            exact = exact and led.must == led.can
             suppressed = route is not None and self._suppressed(rule, led.way, route)
             if route is None or route.type == "throw" or suppressed:
                 left.append(led.can)
             else:
                 taken.append(led.can)
                 found.append(replace(led, doubts=tuple(doubts)))
-        return must & ~space.any_of(taken), space.any_of(left)
+        rest = space.any_of(left)
+        # Of thousands of routes all together are many nodes.
+        return (rest, rest) if exact else (must & ~space.any_of(taken), rest)
 
     def of_host(self, family: Family) -> Iterator[Route]:
         return chain.from_iterable(self._tables["local", family])
