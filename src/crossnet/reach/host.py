@@ -296,9 +296,9 @@ class HostWalk:
 
     def _led(self, here: Here, family: Family, iif: str) -> list[tuple[Led, Here]]:
         self.looked_up.append(here.fixed)
-        found = self.routing.lookup(here.fixed, family, iif=iif)
+        found = self.routing.lookup(here.fixed, family, iif=iif, together=True)
         self._doubts |= dict.fromkeys(words for led in found for words in led.doubts)
-        self._ways |= dict.fromkeys(led.way for led in found)
+        self._ways |= dict.fromkeys(way for led in found for way in (led.way, *led.others))
         return [(led, here.passing(Answer(led.must, led.can))) for led in self._together(found)]
 
     def _together(self, found: Iterable[Led]) -> Iterator[Led]:

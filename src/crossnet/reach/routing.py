@@ -80,12 +80,16 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Led:
-    """The packets that a lookup leads one way, surely and perhaps, and the words of what leaves that open."""
+    """The packets that a lookup leads one way, surely and perhaps, and the words of what leaves that open.
+
+    `others` say the same of a part of them.
+    """
 
     must: Packets
     can: Packets
     way: Way
     doubts: tuple[str, ...] = ()
+    others: tuple[Way, ...] = ()
 
 
 class Routing:
@@ -101,6 +105,7 @@ class Routing:
             if not tables.get(("local", family)):
                 tables["local", family] = list(_own_addresses(facts, family))
         self._tables = {key: _in_order(routes, key[1]) for key, routes in tables.items()}
+        self._alike: dict[tuple[str, Family], list[list[tuple[Route, ...]]]] = {}
         rules = sorted(facts.policy_rules, key=lambda rule: rule.priority)
         known = {family: [rule for rule in rules if rule.family is family] for family in Family}
         # Facts tell at least one of a family that the kernel has (`told_rules`).
@@ -142,14 +147,18 @@ class Routing:
         back: bool = False,
         marked: bool = True,
         counts: Callable[[PolicyRule, Packets, Packets], bool] | None = None,
+        together: bool = False,
     ) -> list[Led]:
         """Where the packets are led, or, with `back`, where answers to their sources would be.
 
         `iif` is lo for what the host itself sends, `domain` the VRF whose table is asked. A rule is passed over if
-        `counts` says no of it, of what it takes, and of what it leaves to the rules behind it.
+        `counts` says no of it, of what it takes, and of what it leaves to the rules behind it. With `together` routes
+        that differ in nothing but their destination are one way: there may be thousands.
         """
         space = self.space
-        asked = _Asked(space.turned() if back else space, family, iif, domain or self.domain(iif), marked)
+        asked = _Asked(
+            space.turned() if back else space, family, iif, domain or self.domain(iif), marked, together
+        )
         found: list[Led] = []
         doubts: dict[str, None] = {}
         must = can = packets
@@ -245,16 +254,19 @@ class Routing:
         space = asked.space
         side = address_field(Field.DESTINATION6, asked.family)
         number, length = space.common(can, side) if can.satisfiable() else (0, 0)
-        for equals in self._tables.get((table, asked.family), []):
+        for equals, *others in self._runs(table, asked):
             if not can.satisfiable():
                 return
             first = equals[0]
-            if not _overlaps(first, number, length):
+            alike = [route for (route,) in others]
+            if not any(_overlaps(route, number, length) for route in (first, *alike)):
                 continue
             taken = self._taken(equals, asked.family)
             if not taken:
                 continue
             part = space.network(Field.DESTINATION6, first.destination)
+            if alike:
+                part = space.among((side,), _numbers_of((first, *alike))) & space.family(asked.family)
             if first.tos and asked.family is Family.V4:
                 part &= space.masked(Field.DSCP, 0x7, Numbers(((first.tos >> 2, first.tos >> 2),)))
             if first.from_network is not None:
@@ -272,9 +284,28 @@ class Routing:
             if doubts or several:
                 hit_must = space.none
             for route, hop in taken:
-                yield Led(hit_must, hit_can, Way(route, hop, rule), doubts + several)
+                ways = [Way(route, hop, rule)]
+                if alike:
+                    there = space.only(hit_can, Field.DESTINATION6)
+                    ways = [
+                        Way(each, hop, rule)
+                        for each in (route, *alike)
+                        if (there & space.network(Field.DESTINATION6, each.destination)).satisfiable()
+                    ]
+                yield Led(hit_must, hit_can, ways[0], doubts + several, tuple(ways[1:]))
         if can.satisfiable():
             yield Led(must, can, Way())
+
+    def _runs(self, table: str, asked: _Asked) -> Iterable[Sequence[tuple[Route, ...]]]:
+        """The routes as a lookup meets them; neighbours that go alike are one run where that is asked for."""
+        routes = self._tables.get((table, asked.family), [])
+        # Of routes that are perhaps passed over each is told by itself.
+        silent = any(each.state == "FAILED" for each in self.facts.neighbours)
+        if not asked.together or (silent and asked.family is Family.V6):
+            return ([equals] for equals in routes)
+        if (table, asked.family) not in self._alike:
+            self._alike[table, asked.family] = _in_runs(routes)
+        return self._alike[table, asked.family]
 
     def _taken(self, equals: Sequence[Route], family: Family) -> list[tuple[Route, Hop | None]]:
         """The routes and next hops of which one is taken, of routes that are for the same packets.
@@ -421,6 +452,33 @@ class _Asked:
     iif: str
     domain: str
     marked: bool
+    together: bool
+
+
+def _in_runs(routes: Iterable[tuple[Route, ...]]) -> list[list[tuple[Route, ...]]]:
+    """Neighbours of one length that differ in nothing but their destination: their order does not matter."""
+    runs: list[list[tuple[Route, ...]]] = []
+    before: object = None
+    held: set[Network] = set()
+    for equals in routes:
+        first = equals[0]
+        plain = len(equals) == 1 and first.type == "unicast" and not (first.unknown or first.tos or first.mtu)
+        nowhere = network("0.0.0.0/0" if first.destination.version == 4 else "::/0")
+        way = (first.destination.prefixlen, replace(first, destination=nowhere)) if plain else None
+        if way is not None and way == before and first.destination not in held:
+            runs[-1].append(equals)
+        else:
+            runs.append([equals])
+            held = set()
+        held.add(first.destination)
+        before = way
+    return runs
+
+
+def _numbers_of(routes: Iterable[Route]) -> Numbers:
+    """The addresses of their destinations, of which none holds another."""
+    ends = ((int(each.destination[0]), int(each.destination[-1])) for each in routes)
+    return Numbers(tuple(sorted(ends)))
 
 
 def _in_order(routes: Iterable[Route], family: Family) -> list[tuple[Route, ...]]:
