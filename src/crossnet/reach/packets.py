@@ -99,7 +99,6 @@ class _Diagrams:
     def __init__(self) -> None:
         from oxidd.bcdd import BCDDManager, BCDDSubstitution  # with its library it takes a while to load
 
-        self.substitution = BCDDSubstitution
         self.manager = BCDDManager(_NODES, _CACHE, 1)
         self.all: Packets = self.manager.true()
         self.none: Packets = self.manager.false()
@@ -110,6 +109,12 @@ class _Diagrams:
             bits[field].append(self.manager.var(next(numbers)))
         shared = {field: bits[other][: 32 if field in _NARROW else None] for field, other in _SAME.items()}
         self.bits = {**bits, **shared}
+        pairs = [
+            (bit.node_var() or 0, to)
+            for first, now in zip(_FIRST, _NOW, strict=True)
+            for bit, to in zip(self.bits[first], self.bits[now], strict=True)
+        ]
+        self.now_for_first = BCDDSubstitution(pairs)
         self.bytes: dict[tuple[Field, int, int], Packets] = {}
         self.cubes: dict[tuple[Field, ...], Packets] = {}
         self.same: dict[tuple[Field, Field], Packets] = {}
@@ -370,7 +375,7 @@ class Space:
 
     def as_first(self, packets: Packets) -> Packets:
         """What connection tracking remembers of these packets, as the packets that it remembers."""
-        return self._renamed(self.without(packets, *_NOW), dict(zip(_FIRST, _NOW, strict=True)))
+        return self.without(packets, *_NOW).substitute(self._diagrams.now_for_first)
 
     def unremembered(self, packets: Packets) -> Packets:
         """The same packets, of which connection tracking knows nothing."""
@@ -401,15 +406,6 @@ class Space:
     def depends(self, packets: Packets, field: Field) -> bool:
         """Whether the field may not be anything in these packets."""
         return self.without(packets, field) != packets
-
-    def _renamed(self, packets: Packets, names: Mapping[Field, Field]) -> Packets:
-        pairs = [
-            (bit.node_var(), to)
-            for field, other in names.items()
-            for bit, to in zip(self._diagrams.bits[field], self._diagrams.bits[other], strict=True)
-        ]
-        substitution = self._diagrams.substitution((number, to) for number, to in pairs if number is not None)
-        return packets.substitute(substitution)
 
     # ---- what a set says ----------------------------------------------------------------------------
 
