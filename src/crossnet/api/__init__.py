@@ -1,0 +1,41 @@
+"""What the commands do, as functions."""
+
+from __future__ import annotations
+
+from crossnet.api.applying import Applied, apply
+from crossnet.api.finishing import UNDO, Ended, confirm, recover, rollback
+from crossnet.api.looking import carried, history, in_order, load, observe, plan, plan_in_turn, status, survey
+from crossnet.api.undoing import UndoPlan, plan_forget, plan_undo, undo
+from crossnet.api.verifying import verify
+from crossnet.planning import Undo
+from crossnet.site import reach
+from crossnet.transaction.guard import Guard
+from crossnet.transaction.history import Past
+
+__all__ = [
+    "UNDO",
+    "Applied",
+    "Ended",
+    "Guard",
+    "Past",
+    "Undo",
+    "UndoPlan",
+    "apply",
+    "carried",
+    "confirm",
+    "history",
+    "in_order",
+    "load",
+    "observe",
+    "plan",
+    "plan_forget",
+    "plan_in_turn",
+    "plan_undo",
+    "reach",
+    "recover",
+    "rollback",
+    "status",
+    "survey",
+    "undo",
+    "verify",
+]

@@ -1,0 +1,154 @@
+"""Bring the hosts to a plan, verified before it is confirmed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from crossnet.api.looking import passing, refuse_open
+from crossnet.api.verifying import ends_otherwise, remember, verified
+from crossnet.design import lookups
+from crossnet.errors import (
+    CrossnetError,
+    StalePlan,
+)
+from crossnet.events import Watcher, nobody
+from crossnet.moved import moved
+from crossnet.opening import told_opening
+from crossnet.planning import Plan, make_plan
+from crossnet.site import Site, reach
+from crossnet.transaction import journal
+from crossnet.transaction.apply import Confirmed, NotAsPromised, Proof
+from crossnet.transaction.apply import apply as transact
+from crossnet.transaction.guard import Guard
+from crossnet.transaction.uninterrupted import told, uninterrupted
+from crossnet.turns import in_turn, says_the_same
+from crossnet.verification import Verdict, Verification
+from crossnet.verification import verify as check
+
+DEFAULT_GUARD = Guard()
+
+
+MOST_PLANS = 5  # one after the other, while others change what concerns all crossings
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A confirmed transaction with the verification that earned it; None where nothing had to be changed.
+
+    Where nothing had to be changed for an apply, what stands was verified all the same.
+    """
+
+    plan: Plan
+    confirmed: Confirmed | None
+    verification: Verification | None
+
+    @property
+    def unwritten(self) -> tuple[str, ...]:
+        """What could not be written for the next boot."""
+        return self.confirmed.unwritten if self.confirmed else ()
+
+    @property
+    def unproved(self) -> tuple[Verdict, ...]:
+        """The flows of which no answer came back through the crossing."""
+        return self.verification.unproved if self.verification else ()
+
+    @property
+    def meanwhile(self) -> tuple[str, ...]:
+        """What somebody else changed on the hosts while it ran; it was left alone."""
+        return self.confirmed.meanwhile if self.confirmed else ()
+
+
+async def apply(
+    made: Plan, *, guard: Guard = DEFAULT_GUARD, message: str = "", watch: Watcher = nobody
+) -> Applied:
+    """Bring the hosts to a plan: all or nothing, verified before it is confirmed.
+
+    Each host puts itself back when `guard` is over and nobody has confirmed. Raises RolledBack (proved) or
+    RollbackNotProved when it does not hold, HostsDisagree when only some hosts hold it, StalePlan when the
+    hosts moved since the plan was made, Locked when another transaction is under way. `message` is one line that the
+    hosts keep of why it was done; ValueError where it is none.
+
+    Where there is nothing to change the hosts are read back all the same, and the probes sent.
+    """
+    journal.checked(message)
+    async with reach(made.spec, watch=watch, asking=partial(lookups, made.spec), asked=made.asked) as site:
+        plan = made
+
+        async def attempt() -> Applied:
+            nonlocal plan
+            for _ in range(MOST_PLANS):
+                try:
+                    return await (_apply(plan, site, guard, message) if plan.touched else _prove(plan, site))
+                except StalePlan:
+                    facts = await site.observe()
+                    refuse_open(facts)
+                    again = passing(make_plan(made.spec, facts))
+                    if again.steps == plan.steps or not says_the_same(made, again):
+                        raise
+                    plan = told_opening(again, facts)
+            return await _apply(plan, site, guard, message)
+
+        return await in_turn(attempt, site.watch)
+
+
+async def _prove(made: Plan, site: Site) -> Applied:
+    """What stands already, verified; nothing is written but how that ended, where it ended otherwise than last time."""
+    facts = await site.observe()
+    refuse_open(facts)
+    now = make_plan(made.spec, facts)
+    if now.touched:
+        raise StalePlan("The plan is stale, because the hosts moved since it was made", moved(made, now))
+    found = await check(now, facts, site)
+    kept = verified(found, now, facts)
+    await remember({name: data for name, data in kept.items() if ends_otherwise(facts[name], data)}, site)
+    return Applied(now, None, found)
+
+
+async def _apply(made: Plan, site: Site, guard: Guard, message: str) -> Applied:
+    held: list[Verification] = []
+    kept: dict[str, bytes] = {}
+
+    async def prove() -> Proof:
+        facts = await site.observe()
+        found = await check(made, facts, site, live_only=True)
+        held.append(found)
+        if found.differences:
+            raise NotAsPromised(
+                "after the change, read again:\n  " + "\n  ".join(found.differences),
+                "Find out who changes it, then apply again",
+            )
+        if found.refuted:
+            raise _refuted(found.refuted)
+        kept.update(verified(found, made, facts))
+        return Proof(facts, kept)
+
+    confirmed = await transact(
+        made,
+        site,
+        what="apply " + ", ".join(crossing.name for crossing in made.spec.crossings),
+        crossings=[
+            *dict.fromkeys([*(one.label for one in made.spec.crossings), *(one.label for one in made.ended)])
+        ],
+        message=message,
+        guard=guard,
+        replan=lambda facts: passing(make_plan(made.spec, facts)),
+        prove=prove,
+    )
+    try:
+        others = {name: data for name, data in kept.items() if name not in made.touched}
+        await uninterrupted(told(remember(others, site)))
+    except CrossnetError as error:  # it holds all the same, so it is told and no more
+        confirmed = replace(confirmed, unwritten=(*confirmed.unwritten, str(error)))
+    return Applied(made, confirmed, held[-1])
+
+
+def _refuted(verdicts: Sequence[Verdict]) -> NotAsPromised:
+    named = [verdict for verdict in verdicts if verdict.demanded]
+    what = (
+        "a probe of the spec does not pass" if named else "a new flow was seen not to get through the gateway"
+    )
+    lines = "\n  ".join(verdict.why for verdict in verdicts)
+    todo = "Remove the cause, or name another probe" if named else "Remove the cause"
+    return NotAsPromised(f"{what}:\n  {lines}", f"{todo}, then apply again")

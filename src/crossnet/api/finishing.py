@@ -1,0 +1,204 @@
+"""End a transaction that somebody else began, or that was left open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crossnet.api.looking import refuse_running, unfinished
+from crossnet.errors import (
+    CrossnetError,
+    HostsDisagree,
+    RollbackNotProved,
+    RolledBack,
+)
+from crossnet.events import Event, Kind, Watcher, nobody
+from crossnet.facts import Facts
+from crossnet.health import (
+    last_verified,
+)
+from crossnet.record import TRANSACTION
+from crossnet.site import Site, reach
+from crossnet.spec import Spec
+from crossnet.transaction import ending, journal
+from crossnet.transaction.agent import Agent
+from crossnet.transaction.ending import Open
+from crossnet.transaction.history import read_history
+from crossnet.transaction.journal import CONFIRM
+from crossnet.verification import Result
+
+UNDO = "undo"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A transaction that was ended: confirmed or rolled back, and proved.
+
+    `unwritten` says what could not be written for the next boot, `went_back` which hosts had rolled back
+    what the others have confirmed, `unproved` of which crossings no answer came back, and why, `was_begun` whether
+    anything was changed at all, `ended_by` the host that ended by itself, and proved itself, what this version cannot
+    read.
+    """
+
+    transaction: str
+    what: str
+    is_confirmed: bool
+    unwritten: tuple[str, ...] = ()
+    went_back: tuple[str, ...] = ()
+    was_begun: bool = True
+    ended_by: str = ""
+    unproved: tuple[str, ...] = ()
+
+
+async def end(found: Open, site: Site, command: str) -> Ended:
+    """Forward where one host has confirmed it, else back."""
+    if found.decision != CONFIRM:
+        await ending.roll_back(found, site, _said(command))
+        return Ended(found.transaction, found.what, False, was_begun=found.was_begun)
+    unwritten, went_back = await ending.confirm(found, site)
+    unproved = await _unproved(found, site)
+    return Ended(found.transaction, found.what, True, unwritten, went_back, unproved=unproved)
+
+
+async def _unproved(found: Open, site: Site) -> tuple[str, ...]:
+    """The crossings of what was confirmed that are not proved, by what the gateways keep of it now."""
+    if found.what == UNDO:
+        return ()
+    labels = {label for own in found.held.values() for label in own.crossings}
+    told = []
+    for name, facts in (await site.look(kernels=False)).said.items():
+        kept = last_verified(facts) if name in found.held else {}
+        for label in sorted(labels & kept.keys()):
+            if kept[label]["result"] != Result.REACHABLE:
+                told.append(f"{label}: {kept[label].get('why') or kept[label]['result']}")
+    return tuple(told)
+
+
+async def confirm(spec: Spec, transaction: str, *, watch: Watcher = nobody) -> Ended:
+    """Say from any machine that a transaction shall hold; HostsDisagree where a guard was faster."""
+    async with reach(spec, watch=watch) as site:
+        found = await _find(transaction, site)
+        if found.decision == journal.ROLLBACK:
+            raise CrossnetError(
+                f"transaction {transaction} is rolled back already, on {_names(found, journal.ROLLBACK)}\n"
+                "  `crossnet recover` puts the other hosts back as well."
+            )
+        if not found.decision and not found.is_whole:
+            raise CrossnetError(
+                f"transaction {transaction} does not wait for a confirmation: not all of its changes are made\n"
+                f"  `crossnet rollback {transaction}` puts the hosts back."
+            )
+        if not await ending.decide(found, site):
+            await ending.roll_back(found, site, _said("confirm"))
+            raise RolledBack(
+                f"transaction {transaction} was put back before it was confirmed: by whoever began it, by "
+                "`crossnet rollback`, or by the hosts when its time was over\n"
+                "Rolled back: every host was read again and is as it was before.\n"
+                "  Run it again, and confirm in time; nothing is left to clean up."
+            )
+        unwritten, went_back = await ending.confirm(found, site)
+        unproved = await _unproved(found, site)
+    if went_back:
+        raise HostsDisagree(
+            f"transaction {transaction} is confirmed, but {', '.join(went_back)} went back before that\n"
+            "  `crossnet recover` brings the hosts together, from any machine."
+        )
+    return Ended(transaction, found.what, True, unwritten, unproved=unproved)
+
+
+async def rollback(spec: Spec, transaction: str, *, watch: Watcher = nobody) -> Ended:
+    """Put every host of a transaction back from any machine, and prove it."""
+    async with reach(spec, watch=watch) as site:
+        found = await _find(transaction, site)
+        if found.decision == CONFIRM:
+            raise CrossnetError(
+                f"transaction {transaction} is confirmed already, on {_names(found, CONFIRM)}\n"
+                f"  `crossnet recover` finishes it on the other hosts; {_taken_back(found.what)}."
+            )
+        await ending.roll_back(found, site, _said("rollback"))
+        return Ended(transaction, found.what, False)
+
+
+def _said(command: str) -> str:
+    """Why a transaction was rolled back that somebody else had begun."""
+    return f"{journal.who()} said `crossnet {command}`"
+
+
+def _names(found: Open, decision: str) -> str:
+    held = [name for name, one in found.held.items() if one.decision == decision]
+    return ", ".join([*held, *(name for name, said in found.ended.items() if said == decision)])
+
+
+async def _find(transaction: str, site: Site) -> Open:
+    found = await ending.find(await site.observe(), site)
+    for one in found:
+        if one.transaction == transaction:
+            return one
+    past = [own for one in (await site.ask(read_history)).all().values() for own in one]
+    over = [own for own in past if own.transaction == transaction]
+    if over:
+        ends = ", ".join(f"{own.outcome} on {own.host} at {own.ended}" for own in over)
+        holds = any(own.decision == CONFIRM for own in over)
+        todo = f"{_taken_back(over[0].what)}; " if holds else ""
+        raise CrossnetError(
+            f"transaction {transaction} is over: {ends}\n  {todo}`crossnet history` shows all."
+        )
+    held = ", ".join(one.transaction for one in found)
+    raise CrossnetError(
+        f"no host of the spec knows a transaction {transaction}\n"
+        f"  {f'Under way: {held}.' if held else 'None is under way.'} `crossnet history` shows those that ended; "
+        "one that ended before its first change is in no history."
+    )
+
+
+def _taken_back(what: str) -> str:
+    """How a transaction is taken back that holds."""
+    return f"`crossnet {'apply' if what == UNDO else 'undo'}` takes it back"
+
+
+async def recover(spec: Spec, *, watch: Watcher = nobody) -> tuple[Ended, ...]:
+    """End whatever was left open on the hosts; Locked where whoever began it may still be at work."""
+    async with reach(spec, watch=watch) as site:
+        facts, others = await end_unreadable(await site.observe(), site)
+        found = await ending.find(facts, site)
+        for one in found:
+            if one.decision != CONFIRM:
+                refuse_running(one.held)
+        ended = (*others, *[await end(one, site, "recover") for one in found])
+        try:
+            await sweep(site)
+        except CrossnetError as error:
+            if not ended:
+                raise
+            # What was ended is ended; the next transaction clears it away.
+            site.watch(Event(Kind.LEFT_OVER, error=str(error)))
+    return ended
+
+
+async def end_unreadable(facts: dict[str, Facts], site: Site) -> tuple[dict[str, Facts], tuple[Ended, ...]]:
+    """The hosts, when what another version left is ended by its own script there; Locked before its time is over."""
+    left = {name: found for name, found in unfinished(facts).items() if found.unreadable}
+    if not left:
+        return facts, ()
+    refuse_running(left)
+    for name, found in left.items():
+        site.watch(Event(Kind.ENDED_BY_OTHER_SCRIPT, name, transaction=found.transaction))
+    await sweep(site)
+    facts = await site.observe()
+    for name, found in left.items():
+        if journal.unfinished(facts[name]):
+            raise RollbackNotProved(
+                f"{name}: transaction {found.transaction} is open still, after the script that lies there with it "
+                f"was run to end it\n  {found.unreadable}\n  Look at {TRANSACTION} on the host."
+            )
+    ended = []
+    for name, found in left.items():
+        past = [one for one in await read_history(site.hosts[name]) if one.transaction == found.transaction]
+        confirmed = any(one.decision == CONFIRM for one in past)
+        what = past[-1].what if past else "of another version"
+        ended.append(Ended(found.transaction, what, confirmed, was_begun=bool(past), ended_by=name))
+    return facts, tuple(ended)
+
+
+async def sweep(site: Site) -> None:
+    """Remove what a controller that died left on hosts before it could begin there."""
+    (await site.ask(lambda host: Agent(host, "").sweep())).all()

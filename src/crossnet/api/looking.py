@@ -1,0 +1,169 @@
+"""What the hosts say, and what a plan would make of it; nothing is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from crossnet.design import lookups
+from crossnet.errors import (
+    CrossnetError,
+    PlanRefused,
+)
+from crossnet.events import Watcher, nobody, without_a_say
+from crossnet.facts import Facts
+from crossnet.health import (
+    CrossingStatus,
+    crossing_status,
+    reached,
+    refused_status,
+    unknown_status,
+)
+from crossnet.joining import joining, same_machines
+from crossnet.opening import told_opening
+from crossnet.planning import Plan, make_plan
+from crossnet.record import Record, read_record
+from crossnet.site import Answers, reach
+from crossnet.spec import USUAL_NAME, HostSpec, Spec
+from crossnet.transaction import journal
+from crossnet.transaction.history import Past, read_history
+from crossnet.transaction.journal import Journal
+from crossnet.turns import in_turn
+
+
+def load(path: str | Path) -> Spec:
+    """The spec in a file; SpecError tells all its mistakes at once."""
+    from crossnet.specfile import load as load_file
+
+    return load_file(path)
+
+
+async def observe(spec: Spec, *, watch: Watcher = nobody) -> dict[str, Facts]:
+    """What every host of a spec says about itself; read only."""
+    async with reach(spec, watch=watch, asking=partial(lookups, spec)) as site:
+        return await site.observe()
+
+
+async def survey(
+    spec: Spec, *, every_spec: bool = False, forgotten: str = "", watch: Watcher = nobody
+) -> tuple[Spec, dict[str, Facts]]:
+    """The same, with the hosts that left the spec and keep something of it; the spec then has them too.
+
+    With `every_spec` also the hosts of all that stands on one of them; never the one that is `forgotten`.
+    """
+    facts = await observe(spec, watch=watch)
+    left_out = {forgotten}
+    while new := [host for host in joining(spec, facts, every_spec=every_spec) if host.name not in left_out]:
+        wider = replace(spec, hosts=(*spec.hosts, *new))
+        names = [host.name for host in new]
+        try:
+            facts = await observe(wider, watch=watch)
+        except CrossnetError as error:
+            raise CrossnetError(
+                f"{error}\n  {', '.join(names)} left spec {spec.name}, and something of it stands there. Where such a "
+                "host never comes back: `crossnet forget HOST`."
+            ) from error
+        left_out |= set(names)
+        known = same_machines(facts, names)
+        facts = {name: one for name, one in facts.items() if name not in known}
+        spec = replace(wider, hosts=tuple(host for host in wider.hosts if host.name not in known))
+    return spec, facts
+
+
+async def carried(hosts: Sequence[HostSpec], *, watch: Watcher = nobody) -> Answers[Record]:
+    """What hosts say that they carry, from themselves alone; why those do not that were not reached."""
+    spec = Spec(file="", source="", name=USUAL_NAME, hosts=tuple(hosts), crossings=(), is_whole=False)
+    async with reach(spec, watch=watch) as site:
+        found = await site.look(kernels=False)
+    said, errors = dict[str, Record](), dict(found.errors)
+    for name, facts in found.said.items():
+        try:
+            said[name] = read_record(facts)
+        except PlanRefused as refused:
+            errors[name] = refused
+    return Answers(said, errors)
+
+
+def plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
+    """What would change on which host, and what that opens; PlanRefused says why there is no plan.
+
+    Locked when a transaction is under way or was not finished: its traces are no state to plan from.
+    """
+    refuse_open(facts)
+    return told_opening(passing(make_plan(spec, facts)), facts)
+
+
+async def plan_in_turn(spec: Spec, *, watch: Watcher = nobody) -> Plan:
+    """The plan of a spec that shall be applied: while somebody else is at work on its hosts, when they are done."""
+
+    async def attempt() -> Plan:
+        return plan(*await survey(spec, watch=watch))
+
+    return await in_turn(attempt, without_a_say(watch))
+
+
+def passing(made: Plan) -> Plan:
+    """The plan; PlanRefused where nothing of a crossing would pass when it is applied."""
+    if made.stopped and made.touched:
+        raise PlanRefused(made.stopped)
+    return made
+
+
+def refuse_open(facts: Mapping[str, Facts]) -> None:
+    """Locked where a transaction is open."""
+    for name, found in unfinished(facts).items():
+        if not found.is_void:
+            raise journal.locked(name, found)
+
+
+def unfinished(facts: Mapping[str, Facts]) -> dict[str, Journal]:
+    return {name: found for name in facts if (found := journal.unfinished(facts[name]))}
+
+
+def refuse_running(left: Mapping[str, Journal]) -> None:
+    """Locked where somebody may still be at work."""
+    for name, found in left.items():
+        if not found.is_abandoned:
+            raise journal.locked(name, found)
+
+
+async def history(spec: Spec, *, watch: Watcher = nobody) -> tuple[Past, ...]:
+    """The transactions that ended on the hosts, oldest first; where one cannot be reached, its error."""
+    async with reach(spec, watch=watch) as site:
+        return in_order((await site.ask(read_history)).all())
+
+
+def in_order(histories: Mapping[str, tuple[Past, ...]]) -> tuple[Past, ...]:
+    """What several hosts remember, oldest first."""
+    return tuple(
+        sorted(
+            (one for own in histories.values() for one in own), key=lambda one: (one.started, one.transaction)
+        )
+    )
+
+
+async def status(spec: Spec, *, watch: Watcher = nobody) -> tuple[CrossingStatus, ...]:
+    """How each crossing stands; sends nothing and changes nothing.
+
+    A crossing is `unknown` while one of its hosts cannot be reached, or where it cannot be told from one that
+    stands on such a host too. HostsFailed, or the error of the only host, where none can.
+    """
+    async with reach(spec, watch=watch, asking=partial(lookups, spec)) as site:
+        found = await site.look()
+    if not found.said:
+        found.all()
+    rest, facts = reached(spec, found.errors), found.said
+    known = {one.crossing: one for one in _status(rest, facts, spec)} if rest.crossings else {}
+    return tuple(
+        known.get(one.name) or unknown_status(spec, one, facts, found.errors) for one in spec.crossings
+    )
+
+
+def _status(rest: Spec, facts: Mapping[str, Facts], whole: Spec) -> tuple[CrossingStatus, ...]:
+    try:
+        made = make_plan(rest, facts, moves=False)
+    except PlanRefused as refused:
+        return refused_status(rest, facts, refused)
+    return crossing_status(made, facts, [one for one in whole.crossings if one not in rest.crossings])

@@ -1,0 +1,137 @@
+"""Take crossings back, by what the hosts themselves keep of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from crossnet.api.applying import DEFAULT_GUARD, Applied
+from crossnet.api.finishing import UNDO, end, end_unreadable, sweep
+from crossnet.api.looking import refuse_running, survey, unfinished
+from crossnet.errors import (
+    CrossnetError,
+)
+from crossnet.events import Watcher, nobody, without_a_say
+from crossnet.facts import Facts
+from crossnet.opening import told_opening
+from crossnet.planning import OWN_CROSSINGS, Plan, Undo, make_undo_plan
+from crossnet.record import read_record
+from crossnet.site import Site, reach
+from crossnet.spec import Spec
+from crossnet.transaction import ending, journal
+from crossnet.transaction.apply import NotAsPromised, Proof
+from crossnet.transaction.apply import apply as transact
+from crossnet.transaction.guard import Guard
+from crossnet.transaction.journal import Journal
+from crossnet.turns import in_turn
+from crossnet.verification import read_back
+
+
+@dataclass(frozen=True, slots=True)
+class UndoPlan:
+    """What undo would give back, and the abandoned transactions that it would end first."""
+
+    plan: Plan
+    unfinished: Mapping[str, Journal]
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.plan.touched and not self.unfinished
+
+
+async def plan_undo(spec: Spec, what: Undo = OWN_CROSSINGS, *, watch: Watcher = nobody) -> UndoPlan:
+    """What undo would do, by the hosts' own records and journals; Locked when somebody else is at work for long."""
+    return await in_turn(lambda: _plan_undo(spec, what, watch), without_a_say(watch))
+
+
+async def _plan_undo(spec: Spec, what: Undo, watch: Watcher) -> UndoPlan:
+    spec, facts = await survey(spec, every_spec=what.all, watch=watch)
+    left = unfinished(facts)
+    refuse_running(left)
+    if not left:
+        _is_there(spec, what, facts)
+    return UndoPlan(told_opening(make_undo_plan(spec, facts, what), facts), left)
+
+
+def _is_there(spec: Spec, what: Undo, facts: Mapping[str, Facts]) -> None:
+    """CrossnetError where a crossing, or a host, is named of which nothing stands."""
+    standing = [one for facts_of in facts.values() for one in read_record(facts_of).crossings]
+    if not what.all:
+        standing = [one for one in standing if one.spec in ("", spec.name)]
+    crossings = sorted({one.crossing for one in standing})
+    hosts = sorted(
+        {host for one in standing for host in (one.host, *(each.name for each in one.hosts))} - {""}
+    )
+    for asked, kind, there in ((what.crossing, "crossing", crossings), (what.host, "host", hosts)):
+        if asked is not None and standing and asked not in there:
+            raise CrossnetError(f"nothing stands of {kind} {asked}\n  There stands: {', '.join(there)}.")
+
+
+async def plan_forget(spec: Spec, host: str, *, watch: Watcher = nobody) -> UndoPlan:
+    """What would be taken back of a host that never comes back: on the others, nothing is asked of it.
+
+    A gateway takes its crossings with it, a client only its own part.
+    """
+    others = replace(spec, hosts=tuple(one for one in spec.hosts if one.name != host))
+    if not others.hosts:
+        raise CrossnetError(f"{host} is the only host of spec {spec.name}: there is no other to forget it on")
+    others, facts = await survey(others, forgotten=host, watch=watch)
+    left = unfinished(facts)
+    refuse_running(left)
+    what = Undo(host=host)
+    _is_there(spec, what, facts)
+    return UndoPlan(told_opening(make_undo_plan(others, facts, what), facts), left)
+
+
+async def undo(
+    spec: Spec,
+    what: Undo = OWN_CROSSINGS,
+    *,
+    guard: Guard = DEFAULT_GUARD,
+    message: str = "",
+    watch: Watcher = nobody,
+) -> Applied:
+    """Crossings taken back, with the last of them every host as it was before crossnet.
+
+    An abandoned transaction is ended first. The spec is that of the plan, with the hosts that left it. `message` as
+    for `apply`.
+    """
+    journal.checked(message)
+    async with reach(spec, watch=watch) as site:
+        return await in_turn(lambda: _undo(spec, what, site, guard, message), site.watch)
+
+
+async def _undo(spec: Spec, what: Undo, site: Site, guard: Guard, message: str) -> Applied:
+    facts, _ = await end_unreadable(await site.observe(), site)
+    left = unfinished(facts)
+    refuse_running(left)
+    if left:
+        for found in await ending.find(facts, site):
+            await end(found, site, UNDO)
+        facts = await site.observe()
+    made = make_undo_plan(spec, facts, what)
+    if not made.touched:
+        await sweep(site)
+        return Applied(made, None, None)
+
+    async def prove() -> Proof:
+        facts = await site.observe()
+        wrong = read_back(made, facts, live_only=True)
+        if wrong:
+            raise NotAsPromised(
+                "after the undo, read again:\n  " + "\n  ".join(wrong),
+                "Find out who changes it, then undo again",
+            )
+        return Proof(facts)
+
+    confirmed = await transact(
+        made,
+        site,
+        what=UNDO,
+        crossings=[one.label for one in made.ended],
+        message=message,
+        guard=guard,
+        replan=lambda facts: make_undo_plan(spec, facts, what),
+        prove=prove,
+    )
+    return Applied(made, confirmed, None)

@@ -1,0 +1,124 @@
+"""Read back, send a flow, look at it; and what the gateways keep of how that ended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import PurePosixPath
+
+from crossnet.api.looking import refuse_open
+from crossnet.design import lookups
+from crossnet.events import Watcher, nobody
+from crossnet.facts import Facts
+from crossnet.health import (
+    last_verified,
+    unreached,
+    without,
+)
+from crossnet.planning import Plan, make_plan
+from crossnet.record import VERIFIED, read_record
+from crossnet.site import Site, reach
+from crossnet.spec import Spec
+from crossnet.values import Probe
+from crossnet.verification import Result, Verdict, Verification, not_judged
+from crossnet.verification import verify as check
+from crossnet.verification.carried import carrying
+
+
+async def verify(
+    spec: Spec,
+    *,
+    crossing: str | None = None,
+    client: str | None = None,
+    probe: Probe | None = None,
+    watch: Watcher = nobody,
+) -> Verification:
+    """Read back, send a new flow from each client, and look at it on the gateway.
+
+    With `client`, a host of the spec, or `probe` that flow is tried and no other; CrossnetError where no crossing
+    carries it. How it ended is not kept for the status then.
+
+    Of a crossing with a host that cannot be reached the verdict is undetermined, and says why.
+    """
+    async with reach(spec, watch=watch, asking=partial(lookups, spec)) as site:
+        found = await site.look()
+        rest = without(spec, found.errors)
+        if found.errors and not rest.crossings:
+            found.all()
+        facts = {host.name: found.said[host.name] for host in rest.hosts}
+        one_flow = client is not None or probe is not None
+        verified = await _verify(rest, crossing, site.part(rest), facts, client, probe)
+        left_out = [] if one_flow else [one.name for one in spec.crossings if one not in rest.crossings]
+        gone = [name for name in left_out if crossing in (None, name)]
+        unknown = [not_judged(name, str(why)) for name in gone for why in unreached(spec, name, found.errors)]
+        return replace(verified, verdicts=(*verified.verdicts, *unknown), unreached=tuple(found.errors))
+
+
+async def _verify(
+    spec: Spec,
+    crossing: str | None,
+    site: Site,
+    facts: Mapping[str, Facts],
+    client: str | None,
+    probe: Probe | None,
+) -> Verification:
+    refuse_open(facts)
+    made = make_plan(spec, facts, moves=False)
+    if crossing is not None:
+        made = replace(made, passages=tuple(p for p in made.passages if p.crossing.name == crossing))
+    one_flow = client is not None or probe is not None
+    if one_flow:
+        made = replace(made, passages=carrying(made.passages, client, probe))
+    found = await check(made, facts, site)
+    records = {name: read_record(one) for name, one in facts.items()}
+    if not one_flow and all(records[one.gateway].standing(one.crossing.label) for one in made.passages):
+        await remember(verified(found, made, facts), site)
+    own = [record.standing(one.label) for record in records.values() for one in spec.crossings]
+    if found.differences and not any(own) and not any(record.lost for record in records.values()):
+        lines = (f"{one.name}: not applied: `crossnet apply`" for one in spec.crossings)
+        return replace(found, differences=tuple(lines))
+    return found
+
+
+async def remember(verified: Mapping[str, bytes], site: Site) -> None:
+    for name, data in verified.items():
+        await site.hosts[name].write(PurePosixPath(VERIFIED), data, mode=0o600)
+
+
+def verified(found: Verification, made: Plan, facts: Mapping[str, Facts]) -> dict[str, bytes]:
+    """What each gateway keeps of when its crossings were last verified, for whoever asks for the status."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    by_gateway: dict[str, dict[str, dict[str, str]]] = {}
+    for passage in made.passages:
+        name, label = passage.crossing.name, passage.crossing.label
+        if verdicts := [verdict for verdict in found.verdicts if verdict.crossing == name]:
+            worst = max(verdicts, key=lambda one: (one.stopped, _WORSE.index(one.result)))
+            entry = {"time": now, "result": str(worst.result), "end": _end_of(worst)}
+            if worst.result is not Result.REACHABLE:
+                entry["why"] = worst.why
+            by_gateway.setdefault(passage.gateway, {})[label] = entry
+    return {
+        gateway: (json.dumps({**last_verified(facts[gateway]), **entries}) + "\n").encode()
+        for gateway, entries in by_gateway.items()
+    }
+
+
+_WORSE = (Result.REACHABLE, Result.UNDETERMINED, Result.UNREACHABLE)
+
+
+def _end_of(verdict: Verdict) -> str:
+    if verdict.stopped:
+        return "stopped"
+    return "proved" if verdict.result is Result.REACHABLE else "unproved"
+
+
+def ends_otherwise(facts: Facts, kept: bytes) -> bool:
+    """Whether what a gateway would keep says something else of a crossing than what it keeps."""
+
+    def ends(entries: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str | None, str | None]]:
+        return {name: (one.get("result"), one.get("end")) for name, one in entries.items()}
+
+    return ends(last_verified(facts)) != ends(json.loads(kept))
