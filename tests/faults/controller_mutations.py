@@ -362,7 +362,7 @@ MUTATIONS = (
     ),
     Mutation(
         "nothing is swept",
-        "api/applying.py",
+        "api/finishing.py",
         '(await site.ask(lambda host: Agent(host, "").sweep())).all()',
         "return",
         f"{KILLED}[app-stage-during]",
