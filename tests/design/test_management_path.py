@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from crossnet.design.management import ManagementPath, far_side_first
 from crossnet.errors import PlanRefused
 from crossnet.planning import Plan, make_plan
+from crossnet.planning.management_path import ManagementPath, far_side_first
 from crossnet.specfile import parse
 from design.factsheet import facts_from
 

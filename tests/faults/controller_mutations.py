@@ -334,7 +334,7 @@ MUTATIONS = (
     ),
     Mutation(
         "two names of a machine are two machines",
-        "planning.py",
+        "planning/refusals.py",
         "refusals = list(_same_machine(facts))",
         "refusals: list[Refusal] = []",
         f"{LOST}test_two_names_of_one_machine_are_said_to_be_one",

@@ -1,0 +1,200 @@
+"""What is against what should be: the ordered changes on every host, and what they open.
+
+A plan is data. Showing it, saving it and applying it are the same value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from crossnet import dependents
+from crossnet.dependents import Parting
+from crossnet.design import Design, Impact, design
+from crossnet.design.lacking import lacking_for_a_change
+from crossnet.design.saved import saved_rules
+from crossnet.errors import PlanRefused
+from crossnet.facts import Facts
+from crossnet.planning.impacts import of_record, older_flows, staying
+from crossnet.planning.management_path import far_side_first, management_paths
+from crossnet.planning.plan import HostPlan, Plan, Restoring, gateways, takes_away
+from crossnet.planning.refusals import flawed, records_of, unknown_originals
+from crossnet.planning.scope import OWN_CROSSINGS, Undo, is_beside
+from crossnet.planning.touches import cut, told, touches
+from crossnet.record import Owned, Record
+from crossnet.resources import KINDS, Change, Resource
+from crossnet.spec import Spec
+
+
+__all__ = ["OWN_CROSSINGS", "HostPlan", "Plan", "Restoring", "Undo", "make_plan", "make_undo_plan"]
+
+
+def make_plan(spec: Spec, facts: Mapping[str, Facts], *, moves: bool = True) -> Plan:
+    """The plan that brings these hosts to what the spec asks for; PlanRefused says why there is none.
+
+    `moves` is whether rules that are applied may go to another engine: what came after them may ask for that. A look at
+    what was applied leaves them where they are.
+    """
+    records = records_of(facts)
+    beside = {
+        name: tuple(each for each in one.crossings if is_beside(each, spec)) for name, one in records.items()
+    }
+    return _plan(spec, facts, records, design(spec, facts, beside, moves=moves))
+
+
+def _plan(
+    spec: Spec,
+    facts: Mapping[str, Facts],
+    records: Mapping[str, Record],
+    wanted: Design,
+    *,
+    is_undo: bool = False,
+) -> Plan:
+    kept = {name: {(item.kind, item.key) for item in items} for name, items in wanted.wanted.items()}
+    partings = {name: dependents.parting(one, records[name], kept[name]) for name, one in facts.items()}
+    hosts = [_host_plan(one, records[name], wanted, partings[name]) for name, one in facts.items()]
+    unknown = (
+        refusal
+        for name in facts
+        for refusal in unknown_originals(facts[name], records[name], kept[name] | partings[name].stays)
+    )
+    if refusals := [*unknown, *flawed(hosts)]:
+        raise PlanRefused(refusals)
+    found = [impact for host in hosts for impact in of_record(host, spec, is_undo=is_undo)]
+    found += [impact for host in hosts for impact in older_flows(host, facts[host.host])]
+    found += [impact for host in hosts for impact in staying(host, facts[host.host])]
+    found += [impact for name in facts for impact in partings[name].impacts]
+    found += [
+        impact
+        for host in hosts
+        if host.changes or host.changes_record
+        for impact in lacking_for_a_change(facts[host.host])
+    ]
+    found += [
+        impact for host in hosts for impact in saved_rules(facts[host.host], leaving=not host.after.owned)
+    ]
+    made = Plan(
+        spec,
+        wanted.passages,
+        tuple(hosts),
+        (*found, *wanted.impacts),
+        wanted.wanted,
+        wanted.engines,
+        asked={name: tuple(one.lookups) for name, one in facts.items()},
+        stopped=wanted.stopped,
+    )
+    return _with_management_path(made, facts)
+
+
+def make_undo_plan(spec: Spec, facts: Mapping[str, Facts], what: Undo = OWN_CROSSINGS) -> Plan:
+    """The plan that takes crossings back, from the hosts' own records.
+
+    With its last crossing a host is as it was before crossnet.
+    """
+    records = records_of(facts)
+    beside = {
+        name: tuple(left for each in one.crossings if (left := what.leaves(each, spec)) and left.is_known)
+        for name, one in records.items()
+    }
+    nothing = design(replace(spec, crossings=()), facts, beside, moves=False)
+    return _plan(spec, facts, records, nothing, is_undo=True)
+
+
+def _with_management_path(plan: Plan, facts: Mapping[str, Facts]) -> Plan:
+    """The same with its hosts in order, and marks on what touches the way on which crossnet works."""
+    paths = management_paths(plan.spec, facts)
+    groups = far_side_first(facts, paths)
+    found: list[Impact] = []
+    refusals: list[Refusal] = []
+    hosts = []
+    for host in plan.hosts:
+        touched = tuple(touches(facts[host.host], host.changes, paths, plan.passages))
+        refusals += cut(facts[host.host], touched, paths, plan.passages)
+        found += told(host.host, touched)
+        marked = [change for touch in touched for change in touch.changes]
+        touching = tuple(change for change in host.changes if change in marked)
+        hosts.append(_touching_last(replace(host, touching=touching)) if touching else host)
+    if refusals:
+        raise PlanRefused(refusals)
+    of_spec = gateways(plan.spec)
+    group = {name: n for n, names in enumerate(groups) for name in names}
+    hosts.sort(key=lambda host: (host.host not in of_spec, bool(host.touching), group[host.host]))
+    return replace(plan, hosts=tuple(hosts), impacts=(*found, *plan.impacts), guard_order=groups)
+
+
+def _touching_last(host: HostPlan) -> HostPlan:
+    def place(change: Change) -> tuple[bool, int, bool]:
+        return takes_away(change), change.resource.rank, host.touches_last(change)
+
+    return replace(host, changes=tuple(sorted(host.changes, key=place)))
+
+
+def _host_plan(facts: Facts, record: Record, wanted: Design, leaving: Parting) -> HostPlan:
+    resources = sorted(wanted.wanted[facts.host], key=lambda resource: resource.rank)
+    changes: list[Change] = []
+    adopted: list[Resource] = []
+    owned: list[Owned] = []
+    left_alone = wanted.left_alone.get(facts.host, frozenset())
+    for wanting in resources:
+        known = record.find(wanting)
+        if (wanting.kind, wanting.key) in left_alone:
+            owned += [known] if known is not None else []
+            continue
+        applied = known.applied if known else None
+        resource = wanting.knowing(applied, facts)
+        ours = resource.ours(facts) if known else None
+        have = ours.knowing(applied, facts) if ours else resource.current(facts)
+        if have is not None and resource.satisfied_by(have):
+            if ours is None and not resource.is_only_ours:
+                adopted.append(have)
+                continue
+        else:
+            changes.append(Change(have, resource))
+        if known:
+            owned.append(replace(known, applied=resource))
+        else:
+            original = None if resource.is_only_ours else have
+            boot = facts.boot if original is not None and not original.is_persistent else ""
+            owned.append(Owned(original, resource, boot, dependents.before(resource, facts)))
+    keep = {(resource.kind, resource.key) for resource in resources}
+    before = {one.label: one for one in record.crossings}
+    crossings = tuple(
+        was if (was := before.get(one.label)) is not None and was.same_as(one) else one
+        for one in wanted.crossings.get(facts.host, ())
+    )
+    return HostPlan(
+        facts.host,
+        (*_joined(changes, resources), *_restore(facts, record, keep, leaving)),
+        tuple(adopted),
+        record,
+        Record(crossings, tuple(sorted(owned, key=_place)), record.rebuilt if owned else False),
+    )
+
+
+def _place(owned: Owned) -> tuple[int, str, str]:
+    """In a record, whichever spec was applied last."""
+    return owned.applied.rank, *owned.identity
+
+
+def _joined(changes: Sequence[Change], resources: Sequence[Resource]) -> Sequence[Change]:
+    for kind in KINDS.values():
+        changes = kind.joined(changes, resources)
+    return changes
+
+
+def _restore(
+    facts: Facts, record: Record, keep: set[tuple[str, str]], leaving: Parting
+) -> tuple[Change, ...]:
+    """What gives back everything that the record holds and nobody wants any more."""
+    changes = []
+    for owned in record.owned:
+        if owned.identity in keep or owned.identity in leaving.stays:
+            continue
+        have = owned.applied.ours(facts)
+        original = leaving.original(owned)
+        if original is not None and not original.has_place(facts):
+            original = None  # its interface is gone, and with it what could be given back
+        if have == original or owned.is_unknown:
+            continue
+        changes.append(Restoring(have, original))
+    return tuple(sorted(changes, key=lambda change: change.resource.rank))

@@ -1,0 +1,102 @@
+"""What a plan takes away or leaves there, said before it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from crossnet.design import Impact
+from crossnet.facts import Facts
+from crossnet.facts.sysctls import FORWARDING, TRACKED
+from crossnet.netfilter.flows import MANY, SECONDS
+from crossnet.planning.plan import HostPlan
+from crossnet.record import shown
+from crossnet.resources import EndFlows
+from crossnet.spec import Spec
+from crossnet.standing import Stamp, Standing
+
+
+def of_record(host: HostPlan, spec: Spec, *, is_undo: bool) -> Iterator[Impact]:
+    """What the host's record says, or does not say any more, that whoever decides has to know."""
+    before = host.before
+    if before.rebuilt:
+        yield Impact("unrecorded", host.host, _what_is_lost(host))
+    for one in host.ended:
+        asked = one.spec in ("", spec.name) and any(each.name == one.crossing for each in spec.crossings)
+        if not (is_undo and asked):
+            yield Impact("ends-crossing", host.host, _why_it_ends(one, spec))
+
+
+def _why_it_ends(standing: Standing, spec: Spec) -> str:
+    ends = f"ends crossing {standing.label}"
+    if standing.spec in ("", spec.name):
+        return f"{ends}: it is applied there, and this spec has no crossing of that name"
+    if any(standing.is_need_of(one) for one in spec.crossings):
+        return (
+            f"takes crossing {standing.crossing} over from spec {standing.spec}: {_applied(standing.stamp)}"
+        )
+    if standing.is_known:
+        return f"{ends}, of another spec: {_applied(standing.stamp)}"
+    return f"{ends}, of another spec: what it needs is not known. Apply spec {standing.spec} again afterwards"
+
+
+def _applied(stamp: Stamp) -> str:
+    said = f" ({stamp.message})" if stamp.message else ""
+    return f"applied by {stamp.who} at {stamp.when}{said}"
+
+
+def _what_is_lost(host: HostPlan) -> str:
+    before = host.before
+    if before.lost:
+        made = [owned.applied for owned in before.owned if not owned.applied.is_never_absent]
+        known = shown(made) or "nothing"
+        text = f"its record {before.lost}; it is made anew from what crossnet alone makes there: {known}"
+    else:
+        text = "its record was lost once, and made anew"
+    taken = [owned.applied for owned in before.owned if owned.applied.is_never_absent]
+    names = " and ".join(one.key for one in taken if one.key in FORWARDING.values())
+    if not names:
+        return f"{text}. What stood in the place of its files before is not known"
+    off = any(change.resource.key in FORWARDING.values() for change in host.changes if not host.after.owned)
+    then = "it is switched off" if off else "it counts as off"
+    return f"{text}. Whether {names} was on before is not known: {then}"
+
+
+def older_flows(host: HostPlan, facts: Facts) -> Iterator[Impact]:
+    """What cannot be ended there, although the change concerns it."""
+    tools = facts.capabilities
+    count = facts.sysctls.get(TRACKED, "")
+    tracked = int(count) if count.isdecimal() and len(count) < 12 else 0
+    if lacking := [tool for tool in ("conntrack", "awk") if not tools.has(tool)]:
+        text = "keep their old fate until they end: there is no {} to end those that the change concerns"
+        text = text.format(" and no ".join(lacking))
+    elif tracked > MANY:
+        text = (
+            f"may keep their old fate until they end: {tracked:,} are tracked, and crossnet ends those that the "
+            f"change concerns for {SECONDS} seconds, the most at once first"
+        )
+    else:
+        return
+    settings = {
+        name: value
+        for change in host.changes
+        if change.want is not None
+        for name, value in change.want.values.items()
+    }
+    for family, name in FORWARDING.items():
+        rules = [change for change in host.changes if change.resource.decides(family)]
+        # Where nothing is forwarded before, or after, no flow has an old fate to keep.
+        forwards = facts.sysctls.get(name) == "1" and settings.get(name) != "0"
+        if forwards and any(isinstance(step, EndFlows) for change in rules for step in change.steps):
+            yield Impact(
+                "older-flows",
+                host.host,
+                f"{family.label} connections that it forwards already {text}",
+            )
+
+
+def staying(host: HostPlan, facts: Facts) -> Iterator[Impact]:
+    """What cannot be taken away with what made it appear."""
+    for change in host.changes:
+        have = change.have
+        if have is not None and (text := type(have).leaves_behind(have, change.want, facts)):
+            yield Impact("tables-stay", host.host, text)
