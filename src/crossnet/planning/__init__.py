@@ -13,7 +13,7 @@ from crossnet.dependents import Parting
 from crossnet.design import Design, Impact, design
 from crossnet.design.lacking import lacking_for_a_change
 from crossnet.design.saved import saved_rules
-from crossnet.errors import PlanRefused
+from crossnet.errors import PlanRefused, Refusal
 from crossnet.facts import Facts
 from crossnet.planning.impacts import of_record, older_flows, staying
 from crossnet.planning.management_path import far_side_first, management_paths
@@ -24,7 +24,6 @@ from crossnet.planning.touches import cut, told, touches
 from crossnet.record import Owned, Record
 from crossnet.resources import KINDS, Change, Resource
 from crossnet.spec import Spec
-
 
 __all__ = ["OWN_CROSSINGS", "HostPlan", "Plan", "Restoring", "Undo", "make_plan", "make_undo_plan"]
 
