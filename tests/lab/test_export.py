@@ -47,13 +47,17 @@ NETWORKS = {4: "10.0.44.0/24", 6: "'fd00:44::/64'"}
 COUNTED = "{ nft -j list ruleset; iptables-legacy-save -c; } | grep -v '^#'"
 # Packets and bytes, as nft prints them in JSON and iptables-save in front of a rule.
 COUNTER = re.compile(r'"packets": (\d+), "bytes": (\d+)|\[(\d+):(\d+)\]')
+RECORD = re.compile(r"^[0-9a-f]{64} .*/var/lib/crossnet/applied\.json$")
 BESIDE = re.compile(r"(files|contents): .* /var/lib/crossnet/(?!applied\.json\b)")
 
 
 def settled(one: Fingerprint) -> Fingerprint:
-    """Without the random number with which each ipset begins to hash."""
+    """Without the random number with which each ipset begins to hash, and the digest of a record, which holds a time."""
     return Fingerprint(
-        {name: tuple(line.split(" initval ")[0] for line in lines) for name, lines in one.sections.items()}
+        {
+            name: tuple(line.split(" initval ")[0] for line in lines if not RECORD.search(line))
+            for name, lines in one.sections.items()
+        }
     )
 
 
@@ -159,7 +163,7 @@ def test_scripts_do_what_apply_does(
 
     b.make(scripts)
     (state,) = asyncio.run(crossnet.status(spec))
-    assert state.state is State.UP
+    assert state.state is State.UNPROVED  # nobody has looked yet
     b.undo(spec)
     assert b.differences(before) == []
 

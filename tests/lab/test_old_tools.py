@@ -84,7 +84,8 @@ def outcome(place: Place) -> tuple[object, ...]:
 def test_seed_ends_alike_whatever_the_tools(place: Place) -> None:
     """The plan word for word, every rule, the route, and nothing that is left."""
     todays = outcome(place)
-    for make in (make_old, make_busybox):
+    # The old ones leave tables of iptables-legacy in the kernel, which those of busybox hosts cannot list.
+    for make in (make_busybox, make_old):
         with tools_of(place, make):
             assert outcome(place) == todays
 
