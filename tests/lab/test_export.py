@@ -52,7 +52,7 @@ BESIDE = re.compile(r"(files|contents): .* /var/lib/crossnet/(?!applied\.json\b)
 
 
 def settled(one: Fingerprint) -> Fingerprint:
-    """Without the random number with which each ipset begins to hash, and the digest of a record, which holds a time."""
+    """Without the random number with which each ipset begins to hash, and the digest of a record: it holds a time."""
     return Fingerprint(
         {
             name: tuple(line.split(" initval ")[0] for line in lines if not RECORD.search(line))
