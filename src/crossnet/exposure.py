@@ -39,7 +39,8 @@ def exposures(spec: Spec, facts: Facts, record: Record) -> Iterator[Exposure]:
     """
     own = [one for one in spec.crossings if one.via == facts.host]
     asked = [one for one in own if record.lost or record.standing(one.label)]
-    others = (each for one in record.crossings if one.spec != spec.name for each in one.carried[:1])
+    labels = {one.label for one in own}
+    others = (each for one in record.crossings if one.label not in labels for each in one.carried[:1])
     crossings = [*asked, *(each.crossing for each in others)] if asked else []
     if not crossings:
         return

@@ -299,7 +299,9 @@ def _compared(
         drift += (
             each
             for each in drifted(facts[host], one.before)
-            if concerns(host, each.applied) and (each.crossings is None or each.crossings & labels)
+            if concerns(host, each.applied)
+            and (each.applied.kind, each.applied.key) not in plan.left_alone.get(host, frozenset())
+            and (each.crossings is None or each.crossings & labels)
         )
         for each in pending(one):
             if not concerns(host, each.resource):

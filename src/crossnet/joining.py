@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 
 from crossnet.errors import PlanRefused
 from crossnet.facts import Facts
@@ -13,20 +14,41 @@ from crossnet.standing import Standing
 
 
 def joining(spec: Spec, facts: Mapping[str, Facts], *, every_spec: bool = False) -> tuple[HostSpec, ...]:
-    """The hosts besides, by the records of those that were asked: of the spec's own crossings, or of all."""
-    named = {host.name for host in spec.hosts}
-    found: dict[str, HostSpec] = {}
+    """The hosts besides, by the records of those that were asked: of the crossings that may end, or of all.
+
+    One of a name that the spec has for another machine gets its way for a name.
+    """
+    ways = {_way(host) for host in spec.hosts}
+    own = {one.name for one in spec.crossings}
+    found: dict[tuple[object, ...], HostSpec] = {}
     for one in facts.values():
         for standing in _record(one).crossings:
-            if standing.spec == spec.name or every_spec:
-                found |= {host.name: host for host in _besides(standing)}
-    return tuple(host for name, host in found.items() if name not in named)
+            is_own = standing.spec == spec.name and (spec.is_whole or standing.crossing in own)
+            if is_own or every_spec:
+                found |= {_way(host): host for host in _besides(standing) if _way(host) not in ways}
+    names = {host.name for host in spec.hosts}
+    joined = []
+    for host in found.values():
+        if host.name in names:
+            host = replace(host, name=f"{host.name} ({host.ssh or host.netns or host.lab or 'local'})")
+        names.add(host.name)
+        joined.append(host)
+    return tuple(joined)
+
+
+def _way(host: HostSpec) -> tuple[object, ...]:
+    return host.ssh, host.netns, host.lab, host.local
 
 
 def same_machines(facts: Mapping[str, Facts], joined: Collection[str]) -> frozenset[str]:
-    """Those of the joined that are hosts of the spec under another name."""
+    """Those of the joined that are hosts of the spec, or of each other, under another name."""
     known = {_machine(one) for name, one in facts.items() if name not in joined}
-    return frozenset(name for name in joined if name in facts and _machine(facts[name]) in known)
+    again = set()
+    for name in joined:
+        if name in facts:
+            again |= {name} if _machine(facts[name]) in known else set()
+            known.add(_machine(facts[name]))
+    return frozenset(again)
 
 
 def _machine(facts: Facts) -> tuple[str, str] | str:

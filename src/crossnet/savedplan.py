@@ -90,12 +90,22 @@ def read(path: Path) -> SavedPlan:
 
 async def renew(saved: SavedPlan, *, watch: Watcher = nobody) -> Plan:
     """The plan, made anew; StalePlan when the hosts are not what it was made from."""
-    made = api.plan(*await api.survey(saved.spec, watch=watch))
+    made = await api.plan_in_turn(saved.spec, watch=watch)
     now = json.loads(json.dumps(plan_data(made)))
-    if now != saved.shown:
+    if _own(now) != _own(saved.shown):
         raise StalePlan(
             f"Saved plan is stale: the hosts are not any more what {saved.path} was made from",
             moved_in_documents(saved.shown, now),
             "Make a new plan with `crossnet plan --out FILE`",
         )
     return made
+
+
+def _own(document: object) -> object:
+    """What is compared: not who applied what of others, nor how many flows there are just now."""
+    if not isinstance(document, dict) or not isinstance(document.get("impacts"), list):
+        return document
+    impacts = [
+        one for one in document["impacts"] if not (isinstance(one, dict) and one.get("code") == "older-flows")
+    ]
+    return {**document, "kept": None, "impacts": impacts}

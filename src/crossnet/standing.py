@@ -73,11 +73,25 @@ class Standing:
         """What its spec calls its gateway."""
         return next((one.gateway for one in self.passages), "")
 
-    def is_need_of(self, crossing: Crossing) -> bool:
-        """Whether a crossing of another spec is the same need under the same name, as where a file was renamed."""
+    def is_need_of(self, crossing: Crossing, hosts: Iterable[HostSpec]) -> bool:
+        """Whether a crossing of another spec is the same need under the same name, as where a file was renamed.
+
+        Its hosts have the same names then, and are reached in the same way.
+        """
         clients = {client.host or client.network for one in self.passages for client in one.clients}
         to = {network for one in self.passages for network in one.destinations}
-        return self.crossing == crossing.name and clients <= set(crossing.clients) and to == set(crossing.to)
+        named = {self.gateway, *(client for client in clients if isinstance(client, str))}
+        mine = {host.name: replace(host, become=False) for host in self.hosts}
+        theirs = {host.name: replace(host, become=False) for host in hosts}
+        return (
+            self.crossing == crossing.name
+            and self.gateway == crossing.via
+            and clients <= set(crossing.clients)
+            and {host.name for host in self.hosts} <= {self.gateway, *map(str, crossing.clients)}
+            and all(one.crossing.allow == crossing.allow for one in self.passages)
+            and to == set(crossing.to)
+            and all(mine.get(name) == theirs.get(name) for name in named)
+        )
 
     def same_as(self, other: Standing | None) -> bool:
         """Whether both say the same, whoever applied them."""
@@ -201,6 +215,10 @@ def _host(host: HostSpec) -> Encoded:
 
 def _read_host(said: Mapping[str, Any]) -> HostSpec:
     ways = {way: text(said, way) for way in ("ssh", "netns", "lab") if way in said}
+    if len(ways) + (said.get("local") is True) != 1:
+        raise ValueError("a host is reached in one way")
+    if "netns" in ways and not re.fullmatch(r"(?!\.{1,2}$)[^\s/-][^\s/]*", ways["netns"]):
+        raise ValueError(f"{ways['netns']!r} is no network namespace")
     return HostSpec(
         _named(said, "name", HOST_NAME),
         **ways,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from crossnet.errors import Locked
+from crossnet.errors import HostsFailed, Locked
 from crossnet.events import Event, Kind, Watcher
 from crossnet.planning import Plan
 
@@ -14,6 +14,9 @@ T = TypeVar("T")
 
 LONGEST = 300.0  # seconds, however many come before
 AGAIN = 1.0
+
+# How many flows there are, and that there are some at all.
+_OF_THE_MOMENT = ("older-flows",)
 
 
 async def in_turn(attempt: Callable[[], Awaitable[T]], watch: Watcher) -> T:
@@ -26,11 +29,14 @@ async def in_turn(attempt: Callable[[], Awaitable[T]], watch: Watcher) -> T:
     while True:
         try:
             return await attempt()
-        except Locked as locked:
+        except (Locked, HostsFailed) as error:
+            locked = _locked(error)
+            if locked is None:
+                raise
             if locked.state != last:
                 since, last = now(), locked.state
             if now() - since >= locked.waits or now() - began >= LONGEST:
-                raise
+                raise locked from None
             watch(
                 Event(
                     Kind.WAITS_FOR_OTHERS,
@@ -40,6 +46,14 @@ async def in_turn(attempt: Callable[[], Awaitable[T]], watch: Watcher) -> T:
                 )
             )
         await asyncio.sleep(AGAIN)
+
+
+def _locked(error: Locked | HostsFailed) -> Locked | None:
+    """Where several hosts are held, the first of them tells."""
+    if isinstance(error, Locked):
+        return error
+    held = [one for one in error.errors if isinstance(one, Locked)]
+    return held[0] if len(held) == len(error.errors) else None
 
 
 def says_the_same(agreed: Plan, now: Plan) -> bool:
@@ -52,7 +66,7 @@ def says_the_same(agreed: Plan, now: Plan) -> bool:
     further = [change for change in now.changes if change not in known]
     return (
         agreed.passages == now.passages
-        and set(now.impacts) <= set(agreed.impacts)
+        and {one for one in now.impacts if one.code not in _OF_THE_MOMENT} <= set(agreed.impacts)
         and {one.label for one in now.ended} <= {one.label for one in agreed.ended}
         and all(change.resource.is_of_all_crossings for _, change in further)
     )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from crossnet.api import Applied, UndoPlan
 from crossnet.errors import PlanRefused
+from crossnet.joining import joining
 from crossnet.opening import told_opening
 from crossnet.planning import Plan, Undo, make_plan, make_undo_plan
 from crossnet.record import APPLIED, read_record
@@ -21,6 +22,7 @@ from crossnet.spec import Spec
 from crossnet.specfile import parse
 from crossnet.standing import Stamp
 from crossnet.transaction.apply import Confirmed
+from crossnet.verification import compared, read_back
 from design.factsheet import facts_from
 from planning.fakehost import FakeHost, Hosts, carry_out, facts_of, hosts_of, states
 from planning.test_properties import HOSTS, WORLD, worlds
@@ -205,6 +207,96 @@ def test_a_client_that_left_its_crossing_keeps_nothing() -> None:
     applied(spec("office", STORAGE.replace("[app, web]", "app")), hosts)
     assert APPLIED not in hosts["web"].files
     assert "10.0.45.0/24" not in {str(route.destination) for route in hosts["web"].routes}
+
+
+# ---- what is of others is neither judged nor taken -----------------------------------------------
+
+
+def test_what_another_spec_lost_does_not_stop_mine() -> None:
+    hosts = begun()
+    applied(spec("office", BUSINESS), hosts)
+    applied(spec("backup", STORAGE), hosts)
+    lost = next(route for route in hosts["app"].routes if str(route.destination) == "10.0.45.0/24")
+    hosts["app"].routes.remove(lost)
+    changed = make_plan(spec("office", BUSINESS.replace("}", ", allow: icmp}")), facts_of(hosts))
+    undo = make_undo_plan(spec("office", BUSINESS), facts_of(hosts))
+    for made in (changed, undo):
+        after = {name: FakeHost.of(one) for name, one in facts_of(hosts).items()}
+        for name, host in hosts.items():
+            after[name].nft, after[name].chains, after[name].jumps = (
+                dict(host.nft),
+                dict(host.chains),
+                list(host.jumps),
+            )
+        carry_out(made, after)
+        assert read_back(made, facts_of(after), live_only=False) == ()
+    assert [line for line in compared(changed, facts_of(hosts)) if "10.0.45.0" in line] == []
+    theirs = compared(make_plan(spec("backup", STORAGE), facts_of(hosts)), facts_of(hosts))
+    assert any("10.0.45.0/24" in line for line in theirs)
+
+
+def test_a_record_that_moved_makes_a_plan_stale_although_its_steps_are_the_same() -> None:
+    hosts = begun()
+    asked = spec("office", BUSINESS.replace("}", ", persist: none}"))
+    then = make_plan(asked, facts_of(hosts))
+    applied(spec("elsewhere", "away: {from: app, via: other, to: 10.0.46.0/24, persist: none}"), hosts)
+    now = make_plan(asked, facts_of(hosts))
+    app = {host.host: host for host in now.hosts}["app"]
+    assert not app.before.same_as({host.host: host for host in then.hosts}["app"].before)
+    assert [one.label for one in app.after.crossings] == ["elsewhere/away", "office/business"]
+
+
+def test_a_spec_that_wants_nothing_for_the_next_boot_leaves_what_others_have_there() -> None:
+    hosts = begun()
+    applied(spec("office", BUSINESS), hosts)
+    kept = hosts["app"].files["/etc/crossnet/routes"].data
+    applied(spec("elsewhere", "away: {from: app, via: other, to: 10.0.46.0/24, persist: none}"), hosts)
+    assert b"10.0.44.0/24" in kept
+    assert hosts["app"].files["/etc/crossnet/routes"].data == kept
+    with pytest.raises(PlanRefused) as refused:
+        make_plan(spec("backup", STORAGE.replace("}", ", persist: none}")), facts_of(hosts))
+    assert [one.code for one in refused.value.refusals] == ["settings-differ"]
+
+
+def ssh_spec(name: str, client: str, crossing: str = "business", at: str = "10.0.43.15") -> Spec:
+    return parse(
+        f"crossnet: 1\nhosts: {{{client}: {{ssh: root@{at}}}, gateway: {{ssh: root@10.0.43.101}}}}\n"
+        f"crossings: {{{crossing}: {{from: {client}, via: gateway, to: 10.0.44.0/24}}}}\n",
+        f"{name}.yaml",
+    )
+
+
+def test_another_machine_of_the_same_name_is_another_host() -> None:
+    hosts = begun()
+    before = {name: hosts[name] for name in ("app", "gateway")}
+    applied(ssh_spec("office", "app"), before)
+    again = ssh_spec("office", "app", at="10.0.43.16")
+    facts = {"app": replace(facts_of(hosts)["web"], host="app"), "gateway": facts_of(hosts)["gateway"]}
+    assert [(one.name, one.ssh) for one in joining(again, facts)] == [
+        ("app (root@10.0.43.15)", "root@10.0.43.15")
+    ]
+    # The same need of another machine of that name is not the same need.
+    with pytest.raises(PlanRefused):
+        make_plan(ssh_spec("lab", "app", at="10.0.43.99"), {**facts_of(before)})
+
+
+def test_a_connect_asks_no_host_of_the_others() -> None:
+    hosts = begun()
+    one = replace(ssh_spec("crossnet", "app"), is_whole=False)
+    applied(one, {name: hosts[name] for name in ("app", "gateway")})
+    other = replace(ssh_spec("crossnet", "web", "second", "10.0.43.16"), is_whole=False)
+    facts = {name: facts_of(hosts)[name] for name in ("web", "gateway")}
+    assert joining(other, facts) == ()
+    assert [host.name for host in joining(replace(other, is_whole=True), facts)] == ["app"]
+
+
+def test_with_all_only_what_stands_on_the_named_hosts_goes() -> None:
+    what = Undo(all=True, among=frozenset({"office/business"}))
+    hosts = begun()
+    applied(spec("office", BUSINESS), hosts)
+    applied(spec("backup", STORAGE), hosts)
+    undone(spec("office", BUSINESS), hosts, what)
+    assert standing(hosts) == ["backup/storage"]
 
 
 SPECS = st.sampled_from(

@@ -12,7 +12,7 @@ from crossnet.errors import (
     CrossnetError,
     PlanRefused,
 )
-from crossnet.events import Watcher, nobody, without_a_say
+from crossnet.events import Event, Kind, Watcher, nobody, without_a_say
 from crossnet.facts import Facts
 from crossnet.health import (
     CrossingStatus,
@@ -54,22 +54,52 @@ async def survey(
     With `every_spec` also the hosts of all that stands on one of them; never the one that is `forgotten`.
     """
     facts = await observe(spec, watch=watch)
-    left_out = {forgotten}
-    while new := [host for host in joining(spec, facts, every_spec=every_spec) if host.name not in left_out]:
-        wider = replace(spec, hosts=(*spec.hosts, *new))
+    left_out, first = {forgotten}, list(facts)
+
+    def besides() -> list[HostSpec]:
+        # What stands for all specs on the hosts that were named: not what else stands on those that come with them.
+        asked = {name: facts[name] for name in first} if every_spec else facts
+        found = joining(spec, asked, every_spec=every_spec)
+        return [host for host in found if host.name not in left_out]
+
+    while new := besides():
         names = [host.name for host in new]
-        try:
-            facts = await observe(wider, watch=watch)
-        except CrossnetError as error:
-            raise CrossnetError(
-                f"{error}\n  {', '.join(names)} left spec {spec.name}, and something of it stands there. Where such a "
-                "host never comes back: `crossnet forget HOST`."
-            ) from error
         left_out |= set(names)
+        if lost := await _unreached(spec, new, watch):
+            # The spec has that name for another machine by now, so it is told and no more.
+            replaced = {
+                host.name
+                for host in new
+                if forgotten or any(host.name.startswith(f"{own.name} (") for own in spec.hosts)
+            }
+            for name in replaced & set(lost):
+                watch(
+                    Event(
+                        Kind.LEFT_OVER, name, error=f"cannot be asked what it keeps of the spec: {lost[name]}"
+                    )
+                )
+            if gone := [name for name in lost if name not in replaced]:
+                raise CrossnetError(
+                    "\n".join(str(lost[name]) for name in gone)
+                    + f"\n  Something of what may end stands on {', '.join(gone)}, by the record of another host. "
+                    "Where such a host never comes back: `crossnet forget HOST`."
+                )
+            new = [host for host in new if host.name not in lost]
+            names = [host.name for host in new]
+        if not new:
+            continue
+        wider = replace(spec, hosts=(*spec.hosts, *new))
+        facts = await observe(wider, watch=watch)
         known = same_machines(facts, names)
         facts = {name: one for name, one in facts.items() if name not in known}
         spec = replace(wider, hosts=tuple(host for host in wider.hosts if host.name not in known))
     return spec, facts
+
+
+async def _unreached(spec: Spec, hosts: Sequence[HostSpec], watch: Watcher) -> Mapping[str, CrossnetError]:
+    """Which of the hosts do not answer, and why."""
+    async with reach(replace(spec, hosts=tuple(hosts), crossings=()), watch=watch) as site:
+        return (await site.look(kernels=False)).errors
 
 
 async def carried(hosts: Sequence[HostSpec], *, watch: Watcher = nobody) -> Answers[Record]:

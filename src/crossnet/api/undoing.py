@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from crossnet.api.applying import DEFAULT_GUARD, Applied
 from crossnet.api.finishing import UNDO, end, end_unreadable, sweep
 from crossnet.api.looking import refuse_running, survey, unfinished
-from crossnet.errors import (
-    CrossnetError,
-)
+from crossnet.errors import CrossnetError, StalePlan
 from crossnet.events import Watcher, nobody, without_a_say
 from crossnet.facts import Facts
+from crossnet.moved import moved
 from crossnet.opening import told_opening
 from crossnet.planning import OWN_CROSSINGS, Plan, Undo, make_undo_plan
 from crossnet.record import read_record
@@ -23,7 +22,7 @@ from crossnet.transaction.apply import NotAsPromised, Proof
 from crossnet.transaction.apply import apply as transact
 from crossnet.transaction.guard import Guard
 from crossnet.transaction.journal import Journal
-from crossnet.turns import in_turn
+from crossnet.turns import in_turn, says_the_same
 from crossnet.verification import read_back
 
 
@@ -33,6 +32,7 @@ class UndoPlan:
 
     plan: Plan
     unfinished: Mapping[str, Journal]
+    what: Undo = OWN_CROSSINGS
 
     @property
     def is_empty(self) -> bool:
@@ -45,12 +45,16 @@ async def plan_undo(spec: Spec, what: Undo = OWN_CROSSINGS, *, watch: Watcher = 
 
 
 async def _plan_undo(spec: Spec, what: Undo, watch: Watcher) -> UndoPlan:
+    named = [host.name for host in spec.hosts]
     spec, facts = await survey(spec, every_spec=what.all, watch=watch)
+    if what.all:
+        there = (one.label for name in named for one in read_record(facts[name]).crossings)
+        what = replace(what, among=frozenset(there))
     left = unfinished(facts)
     refuse_running(left)
     if not left:
         _is_there(spec, what, facts)
-    return UndoPlan(told_opening(make_undo_plan(spec, facts, what), facts), left)
+    return UndoPlan(told_opening(make_undo_plan(spec, facts, what), facts), left, what)
 
 
 def _is_there(spec: Spec, what: Undo, facts: Mapping[str, Facts]) -> None:
@@ -65,6 +69,12 @@ def _is_there(spec: Spec, what: Undo, facts: Mapping[str, Facts]) -> None:
     for asked, kind, there in ((what.crossing, "crossing", crossings), (what.host, "host", hosts)):
         if asked is not None and standing and asked not in there:
             raise CrossnetError(f"nothing stands of {kind} {asked}\n  There stands: {', '.join(there)}.")
+    for one in standing:
+        if (what.crossing or what.host) and not one.is_known and one.crossing != what.crossing:
+            raise CrossnetError(
+                f"what crossing {one.crossing} needs is not known, so nothing can be taken back beside it: crossnet "
+                "0.1.0 applied it, or its record was lost\n  `crossnet apply` writes it anew; then again."
+            )
 
 
 async def plan_forget(spec: Spec, host: str, *, watch: Watcher = nobody) -> UndoPlan:
@@ -80,13 +90,14 @@ async def plan_forget(spec: Spec, host: str, *, watch: Watcher = nobody) -> Undo
     refuse_running(left)
     what = Undo(host=host)
     _is_there(spec, what, facts)
-    return UndoPlan(told_opening(make_undo_plan(others, facts, what), facts), left)
+    return UndoPlan(told_opening(make_undo_plan(others, facts, what), facts), left, what)
 
 
 async def undo(
     spec: Spec,
     what: Undo = OWN_CROSSINGS,
     *,
+    agreed: Plan | None = None,
     guard: Guard = DEFAULT_GUARD,
     message: str = "",
     watch: Watcher = nobody,
@@ -94,14 +105,16 @@ async def undo(
     """Crossings taken back, with the last of them every host as it was before crossnet.
 
     An abandoned transaction is ended first. The spec is that of the plan, with the hosts that left it. `message` as
-    for `apply`.
+    for `apply`. Raises StalePlan where by now it would do something else than the plan that was `agreed` to.
     """
     journal.checked(message)
     async with reach(spec, watch=watch) as site:
-        return await in_turn(lambda: _undo(spec, what, site, guard, message), site.watch)
+        return await in_turn(lambda: _undo(spec, what, agreed, site, guard, message), site.watch)
 
 
-async def _undo(spec: Spec, what: Undo, site: Site, guard: Guard, message: str) -> Applied:
+async def _undo(
+    spec: Spec, what: Undo, agreed: Plan | None, site: Site, guard: Guard, message: str
+) -> Applied:
     facts, _ = await end_unreadable(await site.observe(), site)
     left = unfinished(facts)
     refuse_running(left)
@@ -110,6 +123,9 @@ async def _undo(spec: Spec, what: Undo, site: Site, guard: Guard, message: str) 
             await end(found, site, UNDO)
         facts = await site.observe()
     made = make_undo_plan(spec, facts, what)
+    if agreed is not None and not left and made.touched and not says_the_same(agreed, made):
+        lines = moved(agreed, made)
+        raise StalePlan("The hosts changed since the plan was made", lines)
     if not made.touched:
         await sweep(site)
         return Applied(made, None, None)

@@ -19,7 +19,7 @@ from crossnet.health import (
     without,
 )
 from crossnet.planning import Plan, make_plan
-from crossnet.record import VERIFIED, read_record
+from crossnet.record import APPLIED, VERIFIED, read_record
 from crossnet.site import Site, reach
 from crossnet.spec import Spec
 from crossnet.values import Probe
@@ -84,8 +84,10 @@ async def _verify(
 
 
 async def remember(verified: Mapping[str, bytes], site: Site) -> None:
+    """Each gateway keeps it while something is applied there: nobody takes it away from one that was left meanwhile."""
     for name, data in verified.items():
-        await site.hosts[name].write(PurePosixPath(VERIFIED), data, mode=0o600)
+        if await site.hosts[name].read(PurePosixPath(APPLIED)) is not None:
+            await site.hosts[name].write(PurePosixPath(VERIFIED), data, mode=0o600)
 
 
 def verified(found: Verification, made: Plan, facts: Mapping[str, Facts]) -> dict[str, bytes]:

@@ -110,10 +110,11 @@ def connect(
     from dataclasses import replace
 
     from crossnet import template
+    from crossnet.spec import USUAL_NAME
     from crossnet.specfile import parse
 
     spec = parse(template.complete(template.Need((source,), via, to, **how)), save or "")
-    spec = replace(spec, is_whole=save is not None)  # without a file it adds to what stands
+    spec = replace(spec, is_whole=save is not None and spec.name != USUAL_NAME)  # it adds to what stands
     hints.file = spec.file
 
     made = run(make_plan(spec, speech))
@@ -143,7 +144,7 @@ def _kept(spec: Spec, file: str | None) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if outcome.code in (None, 1):
+        if outcome.code in (None, 1, 5):
             Path(file).unlink(missing_ok=True)
         raise
 
@@ -165,7 +166,7 @@ def plan(speech: Speech, out: str | None, detailed_exitcode: bool) -> int:
 
         save(made, Path(out))
     _show_plan(speech, made)
-    return 2 if detailed_exitcode and not made.is_empty else 0
+    return 2 if detailed_exitcode and made.touched else 0
 
 
 async def _plan_now(spec: Spec, speech: Speech) -> Plan:
@@ -325,14 +326,12 @@ def undo(
 def forget(speech: Speech, host: str, yes: bool, message: str, guard: Guard) -> int:
     """Take what stands for a host back on the others; the host itself is not asked, and keeps what it has."""
     from crossnet import api
-    from crossnet.api import Undo
 
     spec = speech.spec()
     made = run(api.plan_forget(spec, host, watch=speech.watch))
     code = _carry_out_undo(
         speech,
         made,
-        Undo(host=host),
         guard,
         yes=yes,
         message=message,
@@ -355,13 +354,12 @@ def take_back(
     asked = what or api.Undo()
     made = run(api.plan_undo(speech.spec(), asked, watch=speech.watch))
     ask = "Undo all this?"
-    return _carry_out_undo(speech, made, asked, guard, yes=yes, message=message, command=command, ask=ask)
+    return _carry_out_undo(speech, made, guard, yes=yes, message=message, command=command, ask=ask)
 
 
 def _carry_out_undo(
     speech: Speech,
     made: UndoPlan,
-    what: Undo,
     guard: Guard,
     *,
     yes: bool,
@@ -377,7 +375,12 @@ def _carry_out_undo(
             speech.say(text.undo_plan_text(made, verbose=speech.verbose, paint=speech.paint))
         if not consent(ask, speech, yes=yes, command=command):
             raise click.ClickException("no consent: nothing was changed")
-    applied = run(api.undo(made.plan.spec, what, guard=guard, message=message, watch=speech.watch), _code)
+    applied = run(
+        api.undo(
+            made.plan.spec, made.what, agreed=made.plan, guard=guard, message=message, watch=speech.watch
+        ),
+        _code,
+    )
     if speech.json:
         speech.say(json.document(json.applied_data(applied)))
     else:

@@ -174,7 +174,6 @@ def design(
     standing = _standing(spec, passages, needs, beside, facts)
     for name in facts:
         live = tuple({_identity(one): one for one in wanted[name]}.values())
-        crossings = [passage.crossing for one in standing[name] for passage in one.passages[:1]]
         # Forwarding that was there before crossnet is not switched off when the fence goes: others live by it.
         closing = [
             Sysctl(FORWARDING[family], "1")
@@ -182,7 +181,7 @@ def design(
             if (name, family) in fenced and not forwarded_before(facts[name], records[name], family)
         ]
         ordered = sorted(live, key=lambda one: (one.rank, one.key))
-        keep, impact = _persistence(facts[name], ordered, crossings, closing)
+        keep, impact = _persistence(facts[name], ordered, standing[name], closing)
         wanted[name] = [*live, *keep]
         impacts += impact
     return Design(
@@ -397,11 +396,21 @@ def _address(network: Network) -> Address:
 
 
 def _persistence(
-    facts: Facts, live: Sequence[Resource], crossings: Sequence[Crossing], fenced: Sequence[Sysctl]
+    facts: Facts, live: Sequence[Resource], standing: Sequence[Standing], fenced: Sequence[Sysctl]
 ) -> tuple[tuple[Resource, ...], list[Impact]]:
+    """What brings `live` back at boot; what crossings with `persist: none` need for themselves alone is left out."""
     if not live:
         return (), []
-    if gateway_settings(crossings).persist is Persist.NONE:
+    asked = {one.label: one.passages[0].crossing for one in standing}
+    carried = gateway_settings([asked[one.label] for one in standing if one.carried])
+    needing: dict[Identity, list[bool]] = {}
+    for one in standing:
+        for identity in one.needs:
+            needing.setdefault(identity, []).append(asked[one.label].persist is not Persist.NONE)
+    lasts = {item: any(needing.get(_identity(item), [carried.persist is not Persist.NONE])) for item in live}
+    live = [item for item in live if lasts[item]]
+    crossings = [asked[one.label] for one in standing if asked[one.label].persist is not Persist.NONE]
+    if not live or not crossings:
         return (), [
             Impact("not-persistent", facts.host, "lost at the next reboot, as `persist: none` asks for")
         ]

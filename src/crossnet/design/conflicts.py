@@ -40,8 +40,10 @@ def conflicts(
 ) -> list[Refusal]:
     """Every reason why these passages cannot stand side by side on these hosts, with what stands there and stays."""
     refusals = []
-    for one, other in (*combinations(passages, 2), *_with_standing(passages, beside)):
+    for one, other in combinations(passages, 2):
         refusals += [*_overlap(one, other), *_settings(one, other)]
+    for one, other in _with_standing(passages, beside):
+        refusals += [*_overlap(one, other), *_settings(one, other), *_lasting(one, other)]
     for passage in passages:
         refusals += _routes_in_use(passage, facts)
     return list(dict.fromkeys(refusals))
@@ -127,6 +129,20 @@ def _settings(one: Passage, other: Passage) -> Iterable[Refusal]:
                 f"ask for `{key}: {mine}` and `{key}: {theirs}`, and share the gateway {one.gateway}",
                 f"Write the same `{key}` in both.",
             )
+
+
+def _lasting(one: Passage, other: Passage) -> Iterable[Refusal]:
+    """What other specs have for the next boot is neither taken away nor given because this one wants it otherwise."""
+    settings = (one.crossing.persist, other.crossing.persist)
+    mine, theirs = (each is not Persist.NONE for each in settings)
+    if one.gateway == other.gateway and mine != theirs and Persist.AUTO in settings:
+        yield Refusal(
+            "settings-differ",
+            f"crossings {one.crossing.label} and {other.crossing.label}",
+            f"ask for `persist: {one.crossing.persist}` and `persist: {other.crossing.persist}`, and share the gateway "
+            f"{one.gateway}",
+            "Write the same `persist` in both.",
+        )
 
 
 def _routes_in_use(passage: Passage, facts: Mapping[str, Facts]) -> Iterable[Refusal]:

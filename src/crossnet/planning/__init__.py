@@ -81,6 +81,7 @@ def _plan(
         wanted.engines,
         asked={name: tuple(one.lookups) for name, one in facts.items()},
         stopped=wanted.stopped,
+        left_alone=wanted.left_alone,
     )
     return _with_management_path(made, facts)
 
@@ -115,7 +116,7 @@ def _with_management_path(plan: Plan, facts: Mapping[str, Facts]) -> Plan:
         hosts.append(_touching_last(replace(host, touching=touching)) if touching else host)
     if refusals:
         raise PlanRefused(refusals)
-    of_spec = gateways(plan.spec)
+    of_spec = gateways(plan)
     group = {name: n for n, names in enumerate(groups) for name in names}
     hosts.sort(key=lambda host: (host.host not in of_spec, bool(host.touching), group[host.host]))
     return replace(plan, hosts=tuple(hosts), impacts=(*found, *plan.impacts), guard_order=groups)

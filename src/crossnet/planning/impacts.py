@@ -30,7 +30,7 @@ def _why_it_ends(standing: Standing, spec: Spec) -> str:
     ends = f"ends crossing {standing.label}"
     if standing.spec in ("", spec.name):
         return f"{ends}: it is applied there, and this spec has no crossing of that name"
-    if any(standing.is_need_of(one) for one in spec.crossings):
+    if any(standing.is_need_of(one, spec.hosts) for one in spec.crossings):
         return (
             f"takes crossing {standing.crossing} over from spec {standing.spec}: {_applied(standing.stamp)}"
         )

@@ -12,7 +12,7 @@ from crossnet.facts import Lookup
 from crossnet.record import Record
 from crossnet.resources import Change, Phase, Resource, RuleTable, Step
 from crossnet.spec import Spec
-from crossnet.standing import Standing
+from crossnet.standing import Identity, Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,14 @@ class HostPlan:
     @property
     def ended(self) -> tuple[Standing, ...]:
         """The crossings that stand there before and not after."""
-        return tuple(one for one in self.before.crossings if self.after.standing(one.label) is None)
+        stay = {one.label for one in self.after.crossings}
+        # What is known without its spec goes on under that of whoever applies a crossing of its name.
+        named = {one.crossing for one in self.after.crossings}
+        return tuple(
+            one
+            for one in self.before.crossings
+            if one.label not in stay and (one.spec or one.crossing not in named)
+        )
 
     def touches_last(self, change: Change) -> bool:
         """Whether it waits for the others of its kind: only what stands for itself can go in any order."""
@@ -51,7 +58,8 @@ class Plan:
     the far side first. `guard_order` has all hosts in groups, the far side first: a host is reached through
     hosts of later groups only, so its guard has to be shorter than theirs. `asked` is what the hosts' kernels were
     asked for it: whoever looks at the hosts again asks it with all the rest. `stopped` says of which crossings nothing
-    would pass when it is applied, and why. `opening` is what it opens and closes, None where nobody has
+    would pass when it is applied, and why. `left_alone` is of each host what other specs alone need of it: it is
+    neither changed nor judged. `opening` is what it opens and closes, None where nobody has
     asked for that. Its repr() leaves out what may be long, as that of Facts does.
     """
 
@@ -64,6 +72,7 @@ class Plan:
     guard_order: tuple[tuple[str, ...], ...] = ()
     asked: Mapping[str, tuple[Lookup, ...]] = field(default_factory=dict, repr=False)
     stopped: tuple[Refusal, ...] = ()
+    left_alone: Mapping[str, frozenset[Identity]] = field(default_factory=dict, repr=False)
     opening: tuple[FlowChange, ...] | None = field(default=None, repr=False)
 
     @property
@@ -159,7 +168,7 @@ class Plan:
         """The place of a change that takes away: clients first, and on a host the last kind first."""
         name, change = item
         place, host = next((n, host) for n, host in enumerate(self.hosts) if host.host == name)
-        gateway = name in gateways(self.spec)
+        gateway = name in gateways(self)
         return gateway, place, -change.resource.rank, host.touches_last(change)
 
 
@@ -182,5 +191,7 @@ class Restoring(Change):
     """A change that gives a resource back as it was before crossnet."""
 
 
-def gateways(spec: Spec) -> frozenset[str]:
-    return frozenset(crossing.via for crossing in spec.crossings)
+def gateways(plan: Plan) -> frozenset[str]:
+    """Those of the spec, and those that stand as such for what is taken back."""
+    standing = (host.host for host in plan.hosts if any(one.carried for one in host.before.crossings))
+    return frozenset(crossing.via for crossing in plan.spec.crossings) | frozenset(standing)

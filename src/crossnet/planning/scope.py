@@ -15,13 +15,17 @@ class Undo:
     crossing: str | None = None
     host: str | None = None
     all: bool = False
+    among: frozenset[str] | None = (
+        None  # with `all`, the labels of those that stand on the hosts that were named
+    )
 
     def leaves(self, standing: Standing, spec: Spec) -> Standing | None:
         """What is left of a crossing; None where it is taken back."""
         is_own = standing.spec in ("", spec.name) and (
             spec.is_whole or any(one.name == standing.crossing for one in spec.crossings)
         )
-        if not (self.all or is_own) or self.crossing not in (None, standing.crossing):
+        is_among = self.all and (self.among is None or standing.label in self.among)
+        if not (is_among or is_own) or self.crossing not in (None, standing.crossing):
             return standing
         if self.host is None or self.host in (standing.gateway, ""):
             return None
@@ -41,5 +45,5 @@ def is_beside(standing: Standing, spec: Spec) -> bool:
     if not standing.is_known:
         return False
     if standing.spec != spec.name:
-        return not any(standing.is_need_of(one) for one in spec.crossings)
+        return not any(standing.is_need_of(one, spec.hosts) for one in spec.crossings)
     return not spec.is_whole and all(one.name != standing.crossing for one in spec.crossings)

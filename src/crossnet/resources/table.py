@@ -182,7 +182,8 @@ class RuleTable(Resource):
     def holds_fence(self) -> bool:
         """Whether it drops what no crossing names."""
         forward = self.table.chain("forward")
-        return forward is not None and any(isinstance(rule.verdict, Drop) for rule in forward.rules)
+        every = (rule for rule in forward.rules if not rule.matches) if forward else ()
+        return any(isinstance(rule.verdict, Drop) for rule in list(every)[:1])
 
     @property
     def crossings(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from crossnet.errors import CrossnetError, HostsDisagree, RollbackNotProved, RolledBack, StalePlan
 from crossnet.facts import Facts
 from crossnet.moved import moved
-from crossnet.planning import Plan
+from crossnet.planning import HostPlan, Plan
 from crossnet.site import Site
 from crossnet.transaction import journal
 from crossnet.transaction.foreign import changed_meanwhile
@@ -104,9 +104,14 @@ async def compare(plan: Plan, site: Site, replan: Replan) -> Mapping[str, Facts]
     """The hosts, now that they are taken: they must still be what the plan was made from."""
     facts = await site.observe()
     now = replan(facts)
-    if now.steps != plan.steps:
+    if now.steps != plan.steps or not all(map(_knows_the_same, now.hosts, plan.hosts)):
         raise StalePlan("The plan is stale, because the hosts moved since it was made", moved(plan, now))
     return facts
+
+
+def _knows_the_same(now: HostPlan, then: HostPlan) -> bool:
+    """Whether the host's record is what the plan was made from: it is written whole."""
+    return now.host == then.host and now.before.same_as(then.before)
 
 
 async def give_up(cause: BaseException, group: Group, plan: Plan, site: Site) -> BaseException:

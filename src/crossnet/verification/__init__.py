@@ -18,7 +18,7 @@ from crossnet.drift import Pending, drifted, not_applied, pending
 from crossnet.events import Event, Kind
 from crossnet.facts import Facts, Lookup
 from crossnet.planning import Plan, Restoring
-from crossnet.resources import Change, RuleTable
+from crossnet.resources import Change, Resource, RuleTable
 from crossnet.site import Site, together
 from crossnet.values import Family, Probe
 from crossnet.verification.choice import Choice, choose
@@ -71,9 +71,9 @@ def read_back(plan: Plan, facts: Mapping[str, Facts], *, live_only: bool) -> tup
     wrong: list[str] = []
     for host, resources in plan.wanted.items():
         for wanted in resources:
-            have = wanted.current(facts[host])
-            if live_only and wanted.is_persistent:
+            if (live_only and wanted.is_persistent) or _is_anothers(plan, host, wanted):
                 continue
+            have = wanted.current(facts[host])
             if have is None:
                 change = Change(None, wanted)
                 wrong.append(f"{host}: {wanted.kind} {change.description} is not there")
@@ -88,12 +88,21 @@ def read_back(plan: Plan, facts: Mapping[str, Facts], *, live_only: bool) -> tup
     return tuple(wrong)
 
 
+def _is_anothers(plan: Plan, host: str, resource: Resource) -> bool:
+    return (resource.kind, resource.key) in plan.left_alone.get(host, frozenset())
+
+
 def compared(plan: Plan, facts: Mapping[str, Facts]) -> tuple[str, ...]:
     """What the hosts have not as it was applied, and what the plan asks for besides; nothing when all is well."""
     found = dict[str, None]()
     asked: list[Pending] = []
     for one in plan.hosts:
-        found |= dict.fromkeys(line for each in drifted(facts[one.host], one.before) for line in each.lines)
+        own = (
+            each
+            for each in drifted(facts[one.host], one.before)
+            if not _is_anothers(plan, one.host, each.applied)
+        )
+        found |= dict.fromkeys(line for each in own for line in each.lines)
         for each in pending(one):
             if isinstance(each, Pending):
                 asked.append(each)

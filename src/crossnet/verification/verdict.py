@@ -306,6 +306,13 @@ def _untracked(
     """No answer, of a flow that connection tracking does not know, or of which it cannot be asked."""
     gateway, probe = passage.gateway, seen.sent.probe
     admitted = found.may_have_admitted(seen)
+    if found.admitted < 0:
+        detail = (
+            f"the rules of {gateway} were loaded anew while it was sent, so nobody counted it; no reply came"
+        )
+        return _End(
+            HowFar.UNKNOWN, Result.UNREACHABLE, Half("undetermined"), Half("undetermined", None, detail)
+        )
     sure = [each for each in ahead if each.sure]
     if admitted is False:
         why = _why_not_counted(passage, seen, facts)
