@@ -36,7 +36,7 @@ class Ended:
     `unwritten` says what could not be written for the next boot, `went_back` which hosts had rolled back
     what the others have confirmed, `unproved` of which crossings no answer came back, and why, `was_begun` whether
     anything was changed at all, `ended_by` the host that ended by itself, and proved itself, what this version cannot
-    read.
+    read. `crossings` are the labels of those that it was about, as far as its hosts tell.
     """
 
     transaction: str
@@ -47,6 +47,7 @@ class Ended:
     was_begun: bool = True
     ended_by: str = ""
     unproved: tuple[str, ...] = ()
+    crossings: frozenset[str] = frozenset()
 
 
 async def end(found: Open, site: Site, command: str) -> Ended:
@@ -56,7 +57,10 @@ async def end(found: Open, site: Site, command: str) -> Ended:
         return Ended(found.transaction, found.what, False, was_begun=found.was_begun)
     unwritten, went_back = await ending.confirm(found, site)
     unproved = await _unproved(found, site)
-    return Ended(found.transaction, found.what, True, unwritten, went_back, unproved=unproved)
+    crossings = frozenset(label for own in found.held.values() for label in own.crossings)
+    return Ended(
+        found.transaction, found.what, True, unwritten, went_back, unproved=unproved, crossings=crossings
+    )
 
 
 async def _unproved(found: Open, site: Site) -> tuple[str, ...]:

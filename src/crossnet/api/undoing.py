@@ -47,7 +47,7 @@ async def plan_undo(spec: Spec, what: Undo = OWN_CROSSINGS, *, watch: Watcher = 
 async def _plan_undo(spec: Spec, what: Undo, watch: Watcher) -> UndoPlan:
     named = [host.name for host in spec.hosts]
     spec, facts = await survey(spec, every_spec=what.all, watch=watch)
-    if what.all:
+    if what.all and what.among is None:
         there = (one.label for name in named for one in read_record(facts[name]).crossings)
         what = replace(what, among=frozenset(there))
     left = unfinished(facts)

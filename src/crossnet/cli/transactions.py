@@ -63,7 +63,17 @@ def recover(speech: Speech, guard: Guard, yes: bool) -> int:
     if not speech.json:  # there it is one document: that of the change
         _tell(speech, ended)
     if behind[-1].what == api.UNDO:
-        return take_back(speech, guard, yes=yes, command="crossnet recover")
+        from crossnet.api import Undo
+
+        if not behind[-1].crossings:
+            went_back = ", ".join(behind[-1].went_back)
+            raise click.ClickException(
+                f"{went_back} went back before the others took back a part of what stands there\n"
+                "  Run the same undo again: nobody else knows which part it was."
+            )
+        # What was taken back on the hosts that hold it, and no more.
+        what = Undo(all=True, among=behind[-1].crossings)
+        return take_back(speech, guard, yes=yes, command="crossnet recover", what=what)
     return carry_out(speech, run(make_plan(spec, speech)), guard, yes=yes, command="crossnet recover")
 
 

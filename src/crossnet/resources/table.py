@@ -182,8 +182,10 @@ class RuleTable(Resource):
     def holds_fence(self) -> bool:
         """Whether it drops what no crossing names."""
         forward = self.table.chain("forward")
-        every = (rule for rule in forward.rules if not rule.matches) if forward else ()
-        return any(isinstance(rule.verdict, Drop) for rule in list(every)[:1])
+        # crossnet's own accepts name what they are for; one before it that takes everything is somebody's.
+        every = [rule for rule in forward.rules if not rule.matches] if forward else []
+        first = next((rule for rule in every if isinstance(rule.verdict, Drop) or not rule.comment), None)
+        return first is not None and isinstance(first.verdict, Drop)
 
     @property
     def crossings(self) -> tuple[str, ...]:

@@ -54,7 +54,6 @@ _STAYS = ("tables-stay", "forwarding-stays", "earlier-boot", "other-at-boot", "i
 
 # What may keep a crossing from working, and no change of the plan is the reason of.
 _HINDERS = (
-    "not-persistent",
     *("others-may-drop", "others-translate", "not-tracked", "leaves-elsewhere", "flows-offloaded"),
     *(
         "kernel-decides",
