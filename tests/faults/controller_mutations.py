@@ -175,7 +175,7 @@ MUTATIONS = (
         "transaction/host.sh",
         '[ ! -d "$T" ] || { held && exit $HELD; }',
         'rm -rf -- "$T"',
-        f"{STOPPED}of_two_controllers_at_the_same_time_one_wins_and_the_other_changes_nothing",
+        f"{STOPPED}of_two_controllers_at_the_same_time_one_changes_and_the_other_nothing",
     ),
     Mutation(
         "no looking at the folder in one instant",

@@ -419,16 +419,20 @@ def at_once(ground: Ground, rounds: int, contenders: int) -> None:
         for one in running:
             one.go_on()
         ended = [one.end() for one in running]
-        assert sorted(one.code for one in ended) == [0, *[5] * (contenders - 1)], "\n".join(map(str, ended))
+        # Who comes second waits, and finds nothing left to do; or gives up where that takes too long.
+        won = [one for one in ended if "Confirmed." in one.out]
+        assert [one.code for one in won] == [0], "\n".join(map(str, ended))
         for told in ended:
-            assert told.code == 0 or "crossnet rollback" in told.err or "recover" in told.err, told
+            waited = told.code == 0 and "No changes." in told.out
+            refused = told.code == 5 and ("crossnet rollback" in told.err or "recover" in told.err)
+            assert told in won or waited or refused, told
         ground.alike(NEW)
         assert all(past[-1] == "confirmed" for past in ground.operator.history().values())
         ground.restore()
         count("controllers at the same time")
 
 
-def test_of_two_controllers_at_the_same_time_one_wins_and_the_other_changes_nothing(ground: Ground) -> None:
+def test_of_two_controllers_at_the_same_time_one_changes_and_the_other_nothing(ground: Ground) -> None:
     at_once(ground, 1, 2)
 
 
