@@ -140,7 +140,7 @@ class _Story:
     async def _counters(self) -> None:
         made = api.plan(self._spec, facts := await api.observe(self._spec))
         for host, table in made.tables:
-            counters = read_counters(table, "business", facts[host])
+            counters = read_counters(table, self._spec.crossings[0].label, facts[host])
             self._say(
                 f"   {host}: {counters.admitted.packets} packets of new flows let through, "
                 f"{counters.translated.packets} translated, {counters.fenced.packets} packets fenced"

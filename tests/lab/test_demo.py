@@ -57,6 +57,9 @@ def test_demo_tells_the_truth(nothing_left: None, firewall: str) -> None:
     assert "Confirmed." in apply
     assert "64 bytes from 10.0.44.1" in works
     assert "dst=10.0.44.63" in works
+    counted = re.findall(r"gateway: (\d+) packets of new flows let through, (\d+) translated", text)
+    assert len(counted) == 2
+    assert all(int(number) > 0 for numbers in counted for number in numbers)
     assert fence.count("100% packet loss") == 2
     assert "2 packets fenced" in fence
     assert re.findall(r"(app|gateway|target|neighbour) +equal", back) == [

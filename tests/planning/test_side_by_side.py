@@ -427,6 +427,7 @@ def test_what_a_host_carries_is_told_by_the_host() -> None:
 
 def test_what_stays_on_a_host_that_is_forgotten_is_told() -> None:
     hosts = begun()
+    applied(spec("office", BUSINESS.replace("app", "web")), hosts)
     applied(spec("backup", STORAGE), hosts)
     others = {name: one for name, one in facts_of(hosts).items() if name != "web"}
     asked = spec("backup", STORAGE)
@@ -434,5 +435,6 @@ def test_what_stays_on_a_host_that_is_forgotten_is_told() -> None:
     made = make_undo_plan(without, others, Undo(host="web"))
     assert "web" not in [host.host for host in made.hosts]
     told = forgotten_text(asked, "web", UndoPlan(made, {}))
+    assert "office" not in told
     assert "crossing storage of spec backup: its route to 10.0.45.0/24 via 10.0.43.101" in told
     assert "Take web out of the spec" in told

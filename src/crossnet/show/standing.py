@@ -57,7 +57,12 @@ def _way(passage: Passage) -> str:
 def forgotten_text(spec: Spec, host: str, made: UndoPlan) -> str:
     """What stays on a host that was not asked."""
     lines = [f"Nothing was asked of {host}. What crossnet made there stays there, should it come back:"]
-    there = [one for each in made.plan.hosts for one in each.before.crossings]
+    there = [
+        one
+        for each in made.plan.hosts
+        for one in each.before.crossings
+        if not one.same_as(each.after.standing(one.label))
+    ]
     lines += dict.fromkeys(line for one in there for line in _stays(one, host))
     if any(one.name == host for one in spec.hosts):
         lines.append(f"Take {host} out of the spec: the next apply would ask it again.")
