@@ -81,7 +81,7 @@ def refused_status(
     found = []
     for crossing in spec.crossings:
         gateway = facts[crossing.via]
-        hosts = [name for name in facts if _touches(crossing, name)]
+        hosts = [name for name in facts if crossing.touches(name)]
         lost = [reason for name in hosts for reason in _lost(facts[name])]
         own = [
             refusal.message
@@ -117,7 +117,7 @@ def _drift_of(facts: Facts) -> Iterator[str]:
 def reached(spec: Spec, lost: Collection[str]) -> Spec:
     """The spec without these hosts and the crossings on them."""
     hosts = tuple(host for host in spec.hosts if host.name not in lost)
-    crossings = tuple(one for one in spec.crossings if not any(_touches(one, host) for host in lost))
+    crossings = tuple(one for one in spec.crossings if not any(one.touches(host) for host in lost))
     return replace(spec, hosts=hosts, crossings=crossings, is_whole=False)
 
 
@@ -127,9 +127,9 @@ def without(spec: Spec, lost: Collection[str]) -> Spec:
     What is applied on a host is applied for all its crossings together, so no plan for it can be whole.
     """
     gone, left = set(lost), list(spec.crossings)
-    while touched := [one for one in left if any(_touches(one, host) for host in gone)]:
+    while touched := [one for one in left if any(one.touches(host) for host in gone)]:
         left = [one for one in left if one not in touched]
-        gone |= {host.name for host in spec.hosts if any(_touches(one, host.name) for one in touched)}
+        gone |= {host.name for host in spec.hosts if any(one.touches(host.name) for one in touched)}
     hosts = tuple(host for host in spec.hosts if host.name not in gone)
     return replace(spec, hosts=hosts, crossings=tuple(left), is_whole=False)
 
@@ -137,7 +137,7 @@ def without(spec: Spec, lost: Collection[str]) -> Spec:
 def unreached(spec: Spec, crossing: str, errors: Mapping[str, CrossnetError]) -> tuple[str, ...]:
     """Why a crossing cannot be judged: each of its hosts that was not reached, else where such a one stands."""
     (one,) = (one for one in spec.crossings if one.name == crossing)
-    own = tuple(str(error) for host, error in errors.items() if _touches(one, host))
+    own = tuple(str(error) for host, error in errors.items() if one.touches(host))
     return own or (f"not judged: it shares a host with a crossing that stands on {', '.join(errors)} too",)
 
 
@@ -146,7 +146,7 @@ def unknown_status(
 ) -> CrossingStatus:
     """A crossing with a host that was not reached, and what the others say of it all the same."""
     gateway = facts.get(crossing.via)
-    lost = [reason for host, said in facts.items() if _touches(crossing, host) for reason in _lost(said)]
+    lost = [reason for host, said in facts.items() if crossing.touches(host) for reason in _lost(said)]
     state, verified, exposed = (
         State.UNRECORDED if lost else State.UNKNOWN,
         dict[str, str](),
@@ -173,7 +173,7 @@ def _status(
     hosts = dict.fromkeys((gateway, *(c.host for p in passages for c in p.clients if c.host)))
     lost = [reason for host in hosts for reason in _lost(facts[host])]
     applied = _is_applied(passages[0].crossing, facts[gateway])
-    shared = {host: one.name for host in hosts for one in beside if _touches(one, host)}
+    shared = {host: one.name for host in hosts for one in beside if one.touches(host)}
     compared = _compared(passages, plan, facts, shared)
     differing = [*compared.drift, *compared.means]
     unwell = [
@@ -238,10 +238,6 @@ def _exposures(spec: Spec, gateway: Facts) -> tuple[Exposure, ...]:
         return tuple(exposures(spec, gateway, read_record(gateway)))
     except PlanRefused:
         return ()
-
-
-def _touches(crossing: Crossing, host: str) -> bool:
-    return crossing.via == host or host in crossing.clients
 
 
 def _is_applied(crossing: Crossing, gateway: Facts) -> bool:

@@ -104,6 +104,10 @@ class Crossing:
         """Its name among the crossings of all specs, as a gateway's rules carry it."""
         return label(self.spec, self.name)
 
+    def touches(self, host: str) -> bool:
+        """Whether a host of the spec is its gateway, or one of its clients."""
+        return self.via == host or host in self.clients
+
     def networks(self, family: Family) -> tuple[Network, ...]:
         """The networks of a family as the user named them, the excepted ones with them."""
         to = tuple(network for network in self.to if family_of(network) is family)

@@ -40,7 +40,7 @@ from crossnet.persistence import unit
 from crossnet.record import Record, read_record
 from crossnet.resources import Jump, Resource, RouteResource, RuleTable, Sysctl
 from crossnet.resources.route import DEFAULT_METRIC
-from crossnet.spec import Crossing, Fence, Persist, Spec
+from crossnet.spec import Fence, Persist, Spec
 from crossnet.standing import Identity, Standing
 from crossnet.standing import of as standing_of
 from crossnet.values import Address, Family, Network
@@ -250,7 +250,7 @@ def _standing(
     """What each host is to keep of the crossings."""
     found = {name: list(beside.get(name, ())) for name in facts}
     for crossing in spec.crossings:
-        hosts = [host for host in spec.hosts if _touches(crossing, host.name)]
+        hosts = [host for host in spec.hosts if crossing.touches(host.name)]
         resolved = [one for one in passages if one.crossing is crossing]
         for host in hosts:
             made = standing_of(spec.name, crossing.name, host.name, resolved, hosts)
@@ -299,10 +299,6 @@ def _by_gateway(passages: Iterable[Passage]) -> dict[str, list[Passage]]:
     for passage in passages:
         found.setdefault(passage.gateway, []).append(passage)
     return found
-
-
-def _touches(crossing: Crossing, host: str) -> bool:
-    return crossing.via == host or host in crossing.clients
 
 
 def _gateway(
