@@ -60,7 +60,7 @@ async def whole_job(lab: Lab, clients: int, engine: str) -> Run:
         return api.plan(spec, facts)
 
     plan = await run.phase("plan", planned)
-    assert sum(len(passage.clients) for passage in plan.passages) == clients
+    assert sum(len(path.clients) for path in plan.paths) == clients
 
     plain_run = LabHost.run
 

@@ -17,7 +17,7 @@ from crossnet.facts import Facts
 from crossnet.facts.links import Link
 from crossnet.facts.managers import manager_of
 from crossnet.facts.sysctls import FORWARDING, BootSetting, at_boot
-from crossnet.passage import Passage
+from crossnet.path import Path
 from crossnet.persistence.unit import SYSCTL_FILE
 from crossnet.record import Owned, Record
 from crossnet.resources import Resource, RuleTable, Sysctl
@@ -149,18 +149,18 @@ def _came(owned: Owned, facts: Facts, record: Record, family: Family) -> list[_D
         for link in _new_interfaces(owned, facts)
         if _is_used(link, facts, family)
     ]
-    passages = [one for each in record.crossings for one in each.carried if one.family is family]
-    declared = dict.fromkeys(each for each in _declared(facts, family, passages) if each not in owned.others)
+    paths = [one for each in record.crossings for one in each.carried if one.family is family]
+    declared = dict.fromkeys(each for each in _declared(facts, family, paths) if each not in owned.others)
     return [*found, *map(_Dependent, declared)]
 
 
-def _declared(facts: Facts, family: Family, passages: Collection[Passage] = ()) -> Iterator[str]:
+def _declared(facts: Facts, family: Family, paths: Collection[Path] = ()) -> Iterator[str]:
     """What somebody has written for forwarded packets: rules, and files that switch it on."""
     setting = _at_boot(facts, FORWARDING[family])
     if setting is not None and setting.value != "0":
         yield f"{setting.file} sets {setting.name} = {setting.value}"
     own = [item.address for link in facts.links for item in link.of(family)]
-    yield from rules_for_forwarded(facts.firewall, family, own, passages)
+    yield from rules_for_forwarded(facts.firewall, family, own, paths)
 
 
 def _new_interfaces(owned: Owned, facts: Facts) -> Iterator[Link]:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from crossnet.dependents import fenced
-from crossnet.design import Passage
+from crossnet.design import Path
 from crossnet.design.today import today
 from crossnet.drift import Drift, Pending, drifted, not_applied, pending
 from crossnet.errors import CrossnetError, PlanRefused
@@ -68,7 +68,7 @@ def crossing_status(
     """How the crossings of a plan stand; `beside` are others of the spec that it had to leave out."""
     return tuple(
         _status(
-            crossing.name, [p for p in plan.passages if p.crossing.name == crossing.name], plan, facts, beside
+            crossing.name, [p for p in plan.paths if p.crossing.name == crossing.name], plan, facts, beside
         )
         for crossing in plan.spec.crossings
     )
@@ -164,17 +164,17 @@ def unknown_status(
 
 def _status(
     name: str,
-    passages: list[Passage],
+    paths: list[Path],
     plan: Plan,
     facts: Mapping[str, Facts],
     beside: Collection[Crossing],
 ) -> CrossingStatus:
-    gateway, label = passages[0].gateway, passages[0].crossing.label
-    hosts = dict.fromkeys((gateway, *(c.host for p in passages for c in p.clients if c.host)))
+    gateway, label = paths[0].gateway, paths[0].crossing.label
+    hosts = dict.fromkeys((gateway, *(c.host for p in paths for c in p.clients if c.host)))
     lost = [reason for host in hosts for reason in _lost(facts[host])]
-    applied = _is_applied(passages[0].crossing, facts[gateway])
+    applied = _is_applied(paths[0].crossing, facts[gateway])
     shared = {host: one.name for host in hosts for one in beside if one.touches(host)}
-    compared = _compared(passages, plan, facts, shared)
+    compared = _compared(paths, plan, facts, shared)
     differing = [*compared.drift, *compared.means]
     unwell = [
         f"{refusal.message}: {'; '.join(refusal.candidates)}"
@@ -186,7 +186,7 @@ def _status(
             f"{gateway}: crossnet's rules are in {plan.engines[gateway].engine}, and {better.reason}: `crossnet apply` "
             f"moves them to {better.engine}, before what drops there"
         )
-    unwell += dict.fromkeys(reason for passage in passages for reason in _unwell(passage, facts))
+    unwell += dict.fromkeys(reason for path in paths for reason in _unwell(path, facts))
     verified = last_verified(facts[gateway]).get(label, {})
     proved, why = _proof(verified)
     unwell += [why] if proved is State.DEGRADED else []
@@ -207,7 +207,7 @@ def _status(
     counters = tuple(
         read_counters(table, label, facts[gateway])
         for host, table in plan.tables
-        if host == gateway and table.family in {passage.family for passage in passages}
+        if host == gateway and table.family in {path.family for path in paths}
     )
     if not any(refusal.where == f"crossing {name}" for refusal in plan.stopped):
         # Of some packets only, or perhaps: so it may be meant, and the crossing stands as it was applied.
@@ -271,21 +271,21 @@ class _Compared:
 
 
 def _compared(
-    passages: Collection[Passage], plan: Plan, facts: Mapping[str, Facts], shared: Mapping[str, str]
+    paths: Collection[Path], plan: Plan, facts: Mapping[str, Facts], shared: Mapping[str, str]
 ) -> _Compared:
     """The hosts of a crossing against their records, and the plan against the records.
 
     On a host that is `shared` with a crossing that the plan leaves out, what the plan does not want may be that
     one's, and what is made of all crossings together no plan can tell.
     """
-    hosts = {passage.gateway for passage in passages}
-    hosts |= {client.host for passage in passages for client in passage.clients if client.host}
+    hosts = {path.gateway for path in paths}
+    hosts |= {client.host for path in paths for client in path.clients if client.host}
 
-    labels = {passage.crossing.label for passage in passages}
+    labels = {path.crossing.label for path in paths}
 
     def concerns(host: str, resource: Resource) -> bool:
         """What serves none of the crossings there, such as a route to where one led before, is told of all."""
-        return _serves(passages, host, resource) or not _serves(plan.passages, host, resource)
+        return _serves(paths, host, resource) or not _serves(plan.paths, host, resource)
 
     drift, asked, unsaid = list[Drift](), list[Pending](), list[str]()
     for one in plan.hosts:
@@ -314,45 +314,43 @@ def _compared(
                 asked.append(each)
     return _Compared(
         tuple(dict.fromkeys(line for each in drift for line in each.lines)),
-        # Where something else is asked for by now, the passages are not those that were applied.
-        () if asked else tuple(_meaning(drift, passages, facts)),
+        # Where something else is asked for by now, the paths are not those that were applied.
+        () if asked else tuple(_meaning(drift, paths, facts)),
         tuple(not_applied(asked)),
         tuple(dict.fromkeys(unsaid)),
     )
 
 
-def _meaning(
-    drift: Collection[Drift], passages: Iterable[Passage], facts: Mapping[str, Facts]
-) -> Iterator[str]:
+def _meaning(drift: Collection[Drift], paths: Iterable[Path], facts: Mapping[str, Facts]) -> Iterator[str]:
     if not drift:
         return
     if all(each.applied.is_persistent for each in drift):
         yield "it works as it was applied until the next boot, which may not bring it back so"
         return
-    passes = (words for passage in passages for words in today(passage, facts))
+    passes = (words for path in paths for words in today(path, facts))
     yield from (f"so {words}" for words in dict.fromkeys(passes))
 
 
-def _serves(passages: Iterable[Passage], host: str, resource: Resource) -> bool:
+def _serves(paths: Iterable[Path], host: str, resource: Resource) -> bool:
     return any(
-        resource.serves(passage.family, passage.destinations, on_gateway=host == passage.gateway)
-        for passage in passages
-        if host == passage.gateway or any(client.host == host for client in passage.clients)
+        resource.serves(path.family, path.destinations, on_gateway=host == path.gateway)
+        for path in paths
+        if host == path.gateway or any(client.host == host for client in path.clients)
     )
 
 
-def _unwell(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[str]:
-    gateway = facts[passage.gateway]
-    for name in (passage.ingress, passage.egress):
+def _unwell(path: Path, facts: Mapping[str, Facts]) -> Iterator[str]:
+    gateway = facts[path.gateway]
+    for name in (path.ingress, path.egress):
         link = gateway.link(name)
         if link is None or not link.up:
-            yield f"{passage.gateway}: {name} is down"
-    for client in passage.clients:
+            yield f"{path.gateway}: {name} is down"
+    for client in path.clients:
         if client.host and client.interface:
             link = facts[client.host].link(client.interface)
             if link is None or not link.up:
                 yield f"{client.host}: {client.interface} is down"
-    for host in {passage.gateway, *(client.host for client in passage.clients if client.host)}:
+    for host in {path.gateway, *(client.host for client in path.clients if client.host)}:
         left = unfinished(facts[host])
         if left:
             yield f"{host}: {_open(left)}"

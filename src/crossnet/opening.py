@@ -29,7 +29,7 @@ from crossnet.design.flows import (
 from crossnet.facts import Facts
 from crossnet.facts.routes import MAIN
 from crossnet.facts.sysctls import FORWARDING, interface_setting
-from crossnet.passage import Passage
+from crossnet.path import Path
 from crossnet.planning import HostPlan, Plan
 from crossnet.resources import Jump, Resource, RuleTable
 from crossnet.values import Address, Family, Network, host_network, show_network
@@ -100,7 +100,7 @@ def opening(plan: Plan, facts: Mapping[str, Facts]) -> tuple[FlowChange, ...]:
         item.address for name in _gateways(plan) for link in facts[name].links for item in link.addresses
     }
     found = {host.host: _found(host, facts[host.host]) for host in plan.hosts}
-    applied = then(plan.passages, facts, made)
+    applied = then(plan.paths, facts, made)
     before = _Side(facts, _rules(facts, found), tuple(_unrouted(plan, facts, gateways)))
     after = _Side(applied, _rules(facts, made), tuple(_unrouted(plan, applied, gateways)))
     return (*_of_crossings(plan, before, after), *_of_others(before, after))
@@ -195,7 +195,7 @@ def _of_crossings(plan: Plan, before: _Side, after: _Side) -> Iterator[FlowChang
 def _concerned(plan: Plan, *codes: str) -> set[str]:
     """The crossings of the plan with whose packets others do such things."""
     names = {name for impact in plan.impacts if impact.code in codes for name in impact.crossings}
-    return {passage.crossing.label for passage in plan.passages if passage.crossing.name in names}
+    return {path.crossing.label for path in plan.paths if path.crossing.name in names}
 
 
 def _anyway(flows: Iterable[Flows], side: _Side) -> tuple[list[Flows], list[Flows]]:
@@ -223,7 +223,7 @@ def _anyway(flows: Iterable[Flows], side: _Side) -> tuple[list[Flows], list[Flow
     return passing, perhaps
 
 
-def _standing(plan: Plan) -> Iterator[Passage]:
+def _standing(plan: Plan) -> Iterator[Path]:
     """The packets of all crossings that the hosts keep, before and after, in the words of whoever applied them."""
     for host in plan.hosts:
         for one in (*host.after.crossings, *host.before.crossings):
@@ -234,13 +234,13 @@ class _Names:
     """What people call the ends of flows: networks as specs have them, and addresses by the hosts that have them."""
 
     def __init__(self, plan: Plan, facts: Mapping[str, Facts]) -> None:
-        passages = (*plan.passages, *_standing(plan))
-        self._clients = {client.network: str(client) for passage in passages for client in passage.clients}
-        self._to = {to: show_network(to) for passage in passages for to in passage.destinations}
+        paths = (*plan.paths, *_standing(plan))
+        self._clients = {client.network: str(client) for path in paths for client in path.clients}
+        self._to = {to: show_network(to) for path in paths for to in path.destinations}
         self._excepting = {
-            addresses(passage.destinations): passage.crossing.shown(passage.family)
-            for passage in passages
-            if passage.crossing.excepted
+            addresses(path.destinations): path.crossing.shown(path.family)
+            for path in paths
+            if path.crossing.excepted
         }
         own = (
             (name, item.address)

@@ -9,7 +9,7 @@ from typing import Any
 
 from crossnet import values
 from crossnet.facts.question import number, objects, text, text_or, texts
-from crossnet.passage import Client, Passage
+from crossnet.path import Client, Path
 from crossnet.spec import (
     CROSSING_NAME,
     HOST_NAME,
@@ -42,14 +42,14 @@ class Stamp:
 class Standing:
     """What a host keeps of a crossing: its packets as they were resolved, and what was made for it alone.
 
-    `host` is what its spec calls this host, `hosts` are all that it manages. On a client the passages are that client's
-    own. Without passages nothing but the name is known: crossnet 0.1.0 kept no more, and traces tell no more.
+    `host` is what its spec calls this host, `hosts` are all that it manages. On a client the paths are that client's
+    own. Without paths nothing but the name is known: crossnet 0.1.0 kept no more, and traces tell no more.
     """
 
     spec: str
     crossing: str
     host: str = ""
-    passages: tuple[Passage, ...] = ()
+    paths: tuple[Path, ...] = ()
     needs: tuple[Identity, ...] = ()
     hosts: tuple[HostSpec, ...] = ()
     stamp: Stamp = Stamp()
@@ -61,25 +61,25 @@ class Standing:
 
     @property
     def is_known(self) -> bool:
-        return bool(self.passages)
+        return bool(self.paths)
 
     @property
-    def carried(self) -> tuple[Passage, ...]:
+    def carried(self) -> tuple[Path, ...]:
         """Its packets that this host carries as a gateway."""
-        return tuple(one for one in self.passages if one.gateway == self.host)
+        return tuple(one for one in self.paths if one.gateway == self.host)
 
     @property
     def gateway(self) -> str:
         """What its spec calls its gateway."""
-        return next((one.gateway for one in self.passages), "")
+        return next((one.gateway for one in self.paths), "")
 
     def is_need_of(self, crossing: Crossing, hosts: Iterable[HostSpec]) -> bool:
         """Whether a crossing of another spec is the same need under the same name, as where a file was renamed.
 
         Its hosts have the same names then, and are reached in the same way.
         """
-        clients = {client.host or client.network for one in self.passages for client in one.clients}
-        to = {network for one in self.passages for network in one.destinations}
+        clients = {client.host or client.network for one in self.paths for client in one.clients}
+        to = {network for one in self.paths for network in one.destinations}
         named = {self.gateway, *(client for client in clients if isinstance(client, str))}
         mine = {host.name: replace(host, become=False) for host in self.hosts}
         theirs = {host.name: replace(host, become=False) for host in hosts}
@@ -88,7 +88,7 @@ class Standing:
             and self.gateway == crossing.via
             and clients <= set(crossing.clients)
             and {host.name for host in self.hosts} <= {self.gateway, *map(str, crossing.clients)}
-            and all(one.crossing.allow == crossing.allow for one in self.passages)
+            and all(one.crossing.allow == crossing.allow for one in self.paths)
             and to == set(crossing.to)
             and all(mine.get(name) == theirs.get(name) for name in named)
         )
@@ -97,7 +97,7 @@ class Standing:
         """Whether both say the same, whoever applied them."""
         return other is not None and replace(self, stamp=other.stamp) == other
 
-    def on(self, host: str) -> tuple[Passage, ...]:
+    def on(self, host: str) -> tuple[Path, ...]:
         """Its packets where the host that carries them is called so, and nothing is known of its clients' names."""
         return tuple(
             replace(
@@ -108,7 +108,7 @@ class Standing:
             for one in self.carried
         )
 
-    def of_client(self, host: str) -> tuple[Passage, ...]:
+    def of_client(self, host: str) -> tuple[Path, ...]:
         """Its packets of this host where it is a client, under the name that it has here.
 
         The gateway is another host of another spec, whatever it is called there.
@@ -119,7 +119,7 @@ class Standing:
                 crossing=replace(one.crossing, via=f"{self.label} {one.gateway}"),
                 clients=tuple(replace(client, host=host) for client in one.clients),
             )
-            for one in self.passages
+            for one in self.paths
             if one.gateway != self.host
         )
 
@@ -127,11 +127,11 @@ class Standing:
         """The same when a managed client is taken out; None where nobody is left."""
         left = [
             replace(one, clients=tuple(each for each in one.clients if each.host != client))
-            for one in self.passages
+            for one in self.paths
         ]
         kept = tuple(one for one in left if one.clients)
         hosts = tuple(one for one in self.hosts if one.name != client)
-        return replace(self, passages=kept, hosts=hosts) if kept else None
+        return replace(self, paths=kept, hosts=hosts) if kept else None
 
     def encode(self) -> Encoded:
         """Itself as JSON."""
@@ -140,7 +140,7 @@ class Standing:
             "crossing": self.crossing,
             "host": self.host,
             **{key: said for key, said in _stamp(self.stamp).items() if said},
-            "passages": [_passage(one) for one in self.passages],
+            "paths": [_path(one) for one in self.paths],
             "needs": [list(one) for one in self.needs],
             "hosts": [_host(one) for one in self.hosts],
         }
@@ -153,17 +153,17 @@ class Standing:
             spec,
             crossing,
             _named(encoded, "host", HOST_NAME),
-            tuple(_read_passage(spec, crossing, one) for one in objects(encoded["passages"])),
+            tuple(_read_path(spec, crossing, one) for one in objects(encoded["paths"])),
             tuple(_identity(one) for one in encoded["needs"]),
             tuple(_read_host(one) for one in objects(encoded["hosts"])),
             Stamp(*(text_or(encoded, key, "") for key in ("who", "when", "source", "message"))),
         )
 
 
-def of(spec: str, name: str, host: str, passages: Iterable[Passage], hosts: Iterable[HostSpec]) -> Standing:
-    """What a host is to keep of a crossing of which these are the passages: a client only of its own packets."""
+def of(spec: str, name: str, host: str, paths: Iterable[Path], hosts: Iterable[HostSpec]) -> Standing:
+    """What a host is to keep of a crossing of which these are the paths: a client only of its own packets."""
     own = []
-    for one in passages:
+    for one in paths:
         if one.gateway != host:
             one = replace(one, clients=tuple(each for each in one.clients if each.host == host))
         if one.clients:
@@ -171,14 +171,14 @@ def of(spec: str, name: str, host: str, passages: Iterable[Passage], hosts: Iter
     return Standing(spec, name, host, tuple(own), hosts=tuple(hosts))
 
 
-def _as_kept(passage: Passage) -> Crossing:
-    """Of a crossing what the rules of its passages are made of, and what holds for their gateway."""
-    asked = passage.crossing
+def _as_kept(path: Path) -> Crossing:
+    """Of a crossing what the rules of its paths are made of, and what holds for their gateway."""
+    asked = path.crossing
     return Crossing(
         name=asked.name,
-        clients=tuple(each.host or each.network for each in passage.clients),
+        clients=tuple(each.host or each.network for each in path.clients),
         via=asked.via,
-        to=passage.destinations,
+        to=path.destinations,
         allow=asked.allow,
         translate=asked.translate,
         firewall=asked.firewall,
@@ -227,7 +227,7 @@ def _read_host(said: Mapping[str, Any]) -> HostSpec:
     )
 
 
-def _passage(one: Passage) -> Encoded:
+def _path(one: Path) -> Encoded:
     asked = one.crossing
     return {
         "family": int(one.family),
@@ -249,10 +249,10 @@ def _passage(one: Passage) -> Encoded:
     }
 
 
-def _read_passage(spec: str, crossing: str, said: Mapping[str, Any]) -> Passage:
+def _read_path(spec: str, crossing: str, said: Mapping[str, Any]) -> Path:
     clients = tuple(_read_client(each) for each in objects(said["clients"]))
     to = tuple(map(values.network, texts(said["to"])))
-    return Passage(
+    return Path(
         crossing=Crossing(
             name=crossing,
             clients=tuple(each.host or each.network for each in clients),

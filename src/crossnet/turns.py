@@ -65,7 +65,7 @@ def says_the_same(agreed: Plan, now: Plan) -> bool:
     known = set(agreed.changes)
     further = [change for change in now.changes if change not in known]
     return (
-        agreed.passages == now.passages
+        agreed.paths == now.paths
         and {one for one in now.impacts if one.code not in _OF_THE_MOMENT} <= set(agreed.impacts)
         and {one.label for one in now.ended} <= {one.label for one in agreed.ended}
         and all(change.resource.is_of_all_crossings for _, change in further)

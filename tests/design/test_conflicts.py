@@ -42,7 +42,7 @@ def test_the_same_way_for_different_traffic_is_fine(one: str, other: str, apart:
     crossings = [f"from: app, to: 10.0.44.0/24, allow: {allow}" for allow in (one, other)]
     for pair in (crossings, crossings[::-1]):
         if apart:
-            assert len(planned(*pair).passages) == 2
+            assert len(planned(*pair).paths) == 2
         else:
             assert refused(*pair) == {"crossings-overlap"}
 
@@ -57,7 +57,7 @@ def test_the_same_way_for_different_traffic_is_fine(one: str, other: str, apart:
     ],
 )
 def test_different_destinations_or_clients_are_fine(one: str, other: str) -> None:
-    assert len(planned(one, other).passages) == 2
+    assert len(planned(one, other).paths) == 2
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_gateway_has_each_setting_once(key: str, one: str, other: str) -> None
     apart = ("from: app, to: 10.0.44.0/25", "from: app, to: 10.0.44.128/25")
     assert refused(f"{apart[0]}, {key}: {one}", f"{apart[1]}, {key}: {other}") == {"settings-differ"}
     for same in (one, other):
-        assert planned(f"{apart[0]}, {key}: {same}", f"{apart[1]}, {key}: auto").passages
+        assert planned(f"{apart[0]}, {key}: {same}", f"{apart[1]}, {key}: auto").paths
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_gateway_has_each_setting_once(key: str, one: str, other: str) -> None
 def test_a_route_of_somebody_else_by_another_way(there: str, free: bool) -> None:
     sheet = SEED.replace("gateway:", f"  {there}\ngateway:")
     if free:
-        assert planned("from: app, to: 10.0.44.0/24", sheet=sheet).passages
+        assert planned("from: app, to: 10.0.44.0/24", sheet=sheet).paths
     else:
         assert refused("from: app, to: 10.0.44.0/24", sheet=sheet) == {"route-in-use"}
 

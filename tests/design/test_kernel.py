@@ -33,7 +33,7 @@ def planned(*gateway: str) -> Plan:
 
 def ways(made: Plan) -> tuple[list[str], set[str]]:
     codes = {impact.code for impact in made.impacts}
-    return [passage.egress for passage in made.passages], codes & {"kernel-decides", "policy-rule-added"}
+    return [path.egress for path in made.paths], codes & {"kernel-decides", "policy-rule-added"}
 
 
 def test_a_rule_for_the_packet_that_was_asked_of_decides_for_no_other() -> None:

@@ -99,7 +99,7 @@ def test_the_gateway_lets_nothing_through_to_an_exception() -> None:
 )
 def test_what_a_larger_destination_may_hold(crossing: str, code: str | None) -> None:
     if code is None:
-        assert planned(crossing, DEFAULT).passages
+        assert planned(crossing, DEFAULT).paths
     else:
         assert refused(crossing, DEFAULT) == {code}
 

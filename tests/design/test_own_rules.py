@@ -11,7 +11,7 @@ from crossnet.design.own_rules import rules_for
 from crossnet.design.question import Refused
 from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import MAIN
-from crossnet.passage import Client, Passage
+from crossnet.path import Client, Path
 from crossnet.reach.packets import Space
 from crossnet.reach.routing import Routing
 from crossnet.resources.policy_rule import words
@@ -32,10 +32,10 @@ crossings: {business: {from: app, via: gateway, to: 10.9.1.0/24, egress: a2}}
 """
 
 
-def passage() -> Passage:
+def path() -> Path:
     client = Client(ip_network(f"{CLIENT}/32"), ip_address("10.1.0.1"))
     (crossing,) = parse(SPEC, "crossnet.yaml").crossings
-    return Passage(crossing, Family.V4, "a1", "a2", (client,), (ip_network("10.9.1.0/24"),))
+    return Path(crossing, Family.V4, "a1", "a2", (client,), (ip_network("10.9.1.0/24"),))
 
 
 def state(chance: Random) -> str:
@@ -83,7 +83,7 @@ def test_own_rules_keep_packets_on_their_way_among_any_of_others(namespace: str)
         ran(namespace, f"{reset}; ip route add {WAY}; ip -force -batch - <<STATE || :\n{others}STATE")
         facts = _facts(host)
         try:
-            needed = rules_for(passage(), {"gateway": facts})[0].get("gateway", ())
+            needed = rules_for(path(), {"gateway": facts})[0].get("gateway", ())
         except Refused as refused:
             seen.update(refusal.code for refusal in refused.refusals)
             continue

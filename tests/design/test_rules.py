@@ -32,7 +32,7 @@ from crossnet.netfilter import (
 from crossnet.netfilter.iptables import write_chains, write_ipsets
 from crossnet.netfilter.nft import write_table
 from crossnet.netfilter.own import check_own
-from crossnet.passage import Client, Passage
+from crossnet.path import Client, Path
 from crossnet.spec import Crossing, Translate
 from crossnet.values import (
     Address,
@@ -134,10 +134,10 @@ def seen_as(table: Table, packet: Packet) -> Address | str:
             raise AssertionError(f"no translation: {verdict}")
 
 
-# ---- one passage, written down -----------------------------------------------------------------------
+# ---- one path, written down -----------------------------------------------------------------------
 
 
-def passage(
+def path(
     to: str = "10.0.44.0/24",
     *,
     clients: str = "10.0.43.15",
@@ -147,12 +147,12 @@ def passage(
     name: str = "business",
     routed_clients: str = "",
     routed_destinations: str = "",
-) -> Passage:
+) -> Path:
     own = networks(*to.split())
     traffic = None if allow is None else tuple(Traffic.from_text(word) for word in allow.split())
     addresses = [address(word) for word in sources.split()]
     crossing = Crossing(name, networks(*clients.split()), "gateway", own, traffic, translate)
-    return Passage(
+    return Path(
         crossing=crossing,
         family=Family.V4,
         ingress="eth1",
@@ -183,7 +183,7 @@ PORTS = [*range(1000, 1040, 2), *range(2000, 2100, 10)]
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_more_ports_than_one_rule_can_hold(dialect: Dialect) -> None:
     allow = " ".join([f"tcp/{port}" for port in PORTS] + ["tcp/8000-8010", "tcp/8005-8020", "udp/53"])
-    table = gateway_table([passage(allow=allow)], True, dialect)
+    table = gateway_table([path(allow=allow)], True, dialect)
     check_own(table)
     allowed = {*PORTS, *range(8000, 8021)}
     for port in range(990, 8030):
@@ -200,7 +200,7 @@ def test_more_ports_than_one_rule_can_hold(dialect: Dialect) -> None:
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_whole_protocol_beside_one_of_its_ports(dialect: Dialect) -> None:
-    table = gateway_table([passage(allow="tcp/443 tcp icmp")], True, dialect)
+    table = gateway_table([path(allow="tcp/443 tcp icmp")], True, dialect)
     assert passes(table, packet(port=22))
     assert passes(table, packet(protocol="icmp"))
     assert not passes(table, packet(protocol="udp", port=443))
@@ -208,7 +208,7 @@ def test_whole_protocol_beside_one_of_its_ports(dialect: Dialect) -> None:
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_each_destination_sees_its_own_source(dialect: Dialect) -> None:
-    one = passage("10.0.44.0/24 10.0.45.0/24 10.8.0.0/16", sources="10.0.44.63 10.0.45.63 10.0.44.63")
+    one = path("10.0.44.0/24 10.0.45.0/24 10.8.0.0/16", sources="10.0.44.63 10.0.45.63 10.0.44.63")
     table = gateway_table([one], True, dialect)
     check_own(table)
     for target, source in (
@@ -222,26 +222,26 @@ def test_each_destination_sees_its_own_source(dialect: Dialect) -> None:
 
 def test_nftables_looks_up_many_networks_in_one_rule() -> None:
     clients = " ".join(f"10.0.43.{n}" for n in range(1, 200, 2))
-    table = gateway_table([passage(clients=clients)], True, NFT)
+    table = gateway_table([path(clients=clients)], True, NFT)
     assert len(rules_of(table)) == 4  # established there and back, the crossing, the fence
     assert len(rules_of(table, "postrouting")) == 1
     assert {each.name for each in table.sets} == {"from-business", "to-business"}
 
 
 def test_iptables_uses_a_set_for_several_networks_and_none_for_one() -> None:
-    alone = gateway_table([passage()], True, IPSET)
+    alone = gateway_table([path()], True, IPSET)
     assert alone.sets == ()
-    many = gateway_table([passage(clients="10.0.43.15 10.0.43.17")], True, IPSET)
+    many = gateway_table([path(clients="10.0.43.15 10.0.43.17")], True, IPSET)
     assert {each.name for each in many.sets} == {"from-business"}
     assert len(rules_of(many)) == 4  # there and back, the crossing, the fence
-    without = gateway_table([passage("10.0.44.1 10.0.44.3", clients="10.0.43.15 10.0.43.17")], True, LINEAR)
+    without = gateway_table([path("10.0.44.1 10.0.44.3", clients="10.0.43.15 10.0.43.17")], True, LINEAR)
     assert without.sets == ()
     assert len([rule for rule in rules_of(without) if rule.comment == "business"]) == 4
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_established_is_first_and_the_fence_is_last(dialect: Dialect) -> None:
-    table = gateway_table([passage(), passage("10.0.45.0/24", name="third")], True, dialect)
+    table = gateway_table([path(), path("10.0.45.0/24", name="third")], True, dialect)
     first, *_, last = rules_of(table)
     assert any(isinstance(match, State) for match in first.matches)
     assert (last.matches, last.verdict, last.comment) == ((), Drop(), "fence")
@@ -251,7 +251,7 @@ def test_established_is_first_and_the_fence_is_last(dialect: Dialect) -> None:
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_without_a_fence_nothing_is_dropped(dialect: Dialect) -> None:
-    table = gateway_table([passage(allow="icmp")], False, dialect)
+    table = gateway_table([path(allow="icmp")], False, dialect)
     assert not any(isinstance(rule.verdict, Drop) for rule in rules_of(table))
 
 
@@ -264,7 +264,7 @@ def back(source: str = "10.0.44.1", destination: str = "10.0.43.15", **more: Any
 @pytest.mark.parametrize("fence", [True, False])
 def test_established_speaks_for_no_flow_but_those_of_the_crossing(dialect: Dialect, fence: bool) -> None:
     """In iptables an accept is final, also for the rules of others behind it."""
-    two = passage("10.0.44.0/28 10.0.45.0/24", clients="10.0.43.15 10.0.43.77", translate=Translate.NONE)
+    two = path("10.0.44.0/28 10.0.45.0/24", clients="10.0.43.15 10.0.43.77", translate=Translate.NONE)
     table = gateway_table([two], fence, dialect)
     for mine in (packet(state="established", port=1), back(), back(state="related")):
         assert isinstance(rule := first_rule(table, "forward", mine), Rule)
@@ -287,7 +287,7 @@ def test_established_speaks_for_no_flow_but_those_of_the_crossing(dialect: Diale
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_routers_on_the_way_may_send_icmp_errors_about_what_lies_behind_them(dialect: Dialect) -> None:
-    one = passage("10.0.44.0/24 10.9.0.0/16", translate=Translate.NONE, routed_destinations="10.9.0.0/16")
+    one = path("10.0.44.0/24 10.9.0.0/16", translate=Translate.NONE, routed_destinations="10.9.0.0/16")
     table = gateway_table([one], True, dialect)
     check_own(table)
     error = back("192.0.2.1", state="related", protocol="icmp", about=address("10.9.0.1"))
@@ -305,7 +305,7 @@ def test_routers_on_the_way_may_send_icmp_errors_about_what_lies_behind_them(dia
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_routers_on_the_way_to_the_clients_may_send_icmp_errors_too(dialect: Dialect) -> None:
-    one = passage(clients="10.0.43.15 10.7.0.0/16", routed_clients="10.7.0.0/16")
+    one = path(clients="10.0.43.15 10.7.0.0/16", routed_clients="10.7.0.0/16")
     table = gateway_table([one], True, dialect)
     error = packet("192.0.2.1", state="related", protocol="icmp", about=address("10.7.0.1"))
     assert passes(table, error)
@@ -314,14 +314,14 @@ def test_routers_on_the_way_to_the_clients_may_send_icmp_errors_too(dialect: Dia
 
 
 def test_iptables_cannot_ask_in_a_set_of_which_flow_an_error_tells() -> None:
-    two = passage("10.8.0.0/16 10.10.0.0/16", routed_destinations="10.8.0.0/16 10.10.0.0/16")
+    two = path("10.8.0.0/16 10.10.0.0/16", routed_destinations="10.8.0.0/16 10.10.0.0/16")
     table = gateway_table([two], True, IPSET)
     error = back("192.0.2.1", state="related", protocol="icmp")
     assert passes(table, error)
     assert not passes(table, replace(error, destination=address("10.0.43.99")))
 
 
-# ---- any passages --------------------------------------------------------------------------------------
+# ---- any paths --------------------------------------------------------------------------------------
 
 
 NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,19}", fullmatch=True)
@@ -368,7 +368,7 @@ BASES = {
 
 
 @st.composite
-def some_passages(draw: st.DrawFn) -> tuple[Passage, ...]:
+def some_paths(draw: st.DrawFn) -> tuple[Path, ...]:
     family = draw(FAMILIES)
     from_base, to_base, *own = BASES[family]
     made = []
@@ -382,7 +382,7 @@ def some_passages(draw: st.DrawFn) -> tuple[Passage, ...]:
         hosts = draw(st.sampled_from(["", "app"]))
         inside = [Client(host_network(clients[0][0]), NEXT_HOP, hosts, "eth0")] if hosts else []
         made.append(
-            Passage(
+            Path(
                 crossing=Crossing(name, clients, "gateway", to, allow, translate),
                 family=family,
                 ingress="eth1",
@@ -398,12 +398,12 @@ def some_passages(draw: st.DrawFn) -> tuple[Passage, ...]:
     return tuple(made)
 
 
-@given(some_passages(), st.booleans(), st.sampled_from(DIALECTS))
+@given(some_paths(), st.booleans(), st.sampled_from(DIALECTS))
 @settings(max_examples=150, deadline=None)
 def test_every_table_can_be_written_by_its_engine(
-    passages: tuple[Passage, ...], fence: bool, dialect: Dialect
+    paths: tuple[Path, ...], fence: bool, dialect: Dialect
 ) -> None:
-    table = gateway_table(passages, fence, dialect)
+    table = gateway_table(paths, fence, dialect)
     check_own(table)
     if dialect.engine.is_iptables:
         assert write_chains(None, table)
@@ -412,12 +412,12 @@ def test_every_table_can_be_written_by_its_engine(
         assert "table" in write_table(table)
 
 
-@given(some_passages(), st.data())
+@given(some_paths(), st.data())
 @settings(max_examples=150, deadline=None)
 def test_a_packet_passes_where_a_crossing_names_it_and_nowhere_else(
-    passages: tuple[Passage, ...], data: st.DataObject
+    paths: tuple[Path, ...], data: st.DataObject
 ) -> None:
-    family = passages[0].family
+    family = paths[0].family
     from_base, to_base, *_ = BASES[family]
     near = st.integers(0, 70)
     one = Packet(
@@ -428,25 +428,25 @@ def test_a_packet_passes_where_a_crossing_names_it_and_nowhere_else(
         data.draw(st.sampled_from(["tcp", "udp", "icmp" if family is Family.V4 else "ipv6-icmp", "sctp"])),
         data.draw(PORT | st.integers(1, 100)),
     )
-    named = [each for each in passages if _names(each, one)]
+    named = [each for each in paths if _names(each, one)]
     for dialect in DIALECTS:
-        table = gateway_table(passages, True, dialect)
+        table = gateway_table(paths, True, dialect)
         assert passes(table, one) is bool(named)
-        if len(named) == 1 and len([each for each in passages if _translates(each, one)]) <= 1:
+        if len(named) == 1 and len([each for each in paths if _translates(each, one)]) <= 1:
             assert seen_as(table, one) == _source(named[0], one)
 
 
-def _translates(passage: Passage, packet: Packet) -> bool:
-    return passage.crossing.translate is not Translate.NONE and _names(passage, packet)
+def _translates(path: Path, packet: Packet) -> bool:
+    return path.crossing.translate is not Translate.NONE and _names(path, packet)
 
 
-def _names(passage: Passage, packet: Packet) -> bool:
-    allow = passage.crossing.allow
+def _names(path: Path, packet: Packet) -> bool:
+    allow = path.crossing.allow
     protocol = packet.protocol.removeprefix("ipv6-")
     return (
-        (packet.came, packet.leaves) == (passage.ingress, passage.egress)
-        and any(contains(client.network, packet.source) for client in passage.clients)
-        and any(contains(where, packet.destination) for where in passage.destinations)
+        (packet.came, packet.leaves) == (path.ingress, path.egress)
+        and any(contains(client.network, packet.source) for client in path.clients)
+        and any(contains(where, packet.destination) for where in path.destinations)
         and (
             allow is None
             or any(
@@ -458,15 +458,15 @@ def _names(passage: Passage, packet: Packet) -> bool:
     )
 
 
-def _source(passage: Passage, packet: Packet) -> Address | str:
-    if passage.crossing.translate is Translate.NONE:
+def _source(path: Path, packet: Packet) -> Address | str:
+    if path.crossing.translate is Translate.NONE:
         return packet.source
-    if passage.crossing.translate is Translate.MASQUERADE:
+    if path.crossing.translate is Translate.MASQUERADE:
         return "the egress"
-    (found,) = [source for where, source in passage.sources if contains(where, packet.destination)]
+    (found,) = [source for where, source in path.sources if contains(where, packet.destination)]
     return found
 
 
 def test_the_rules_accept_or_drop_and_nothing_else() -> None:
-    table = gateway_table([passage()], True, NFT)
+    table = gateway_table([path()], True, NFT)
     assert {type(rule.verdict) for rule in rules_of(table)} == {Accept, Drop}

@@ -124,7 +124,7 @@ MUTATIONS = (
     Mutation(
         "an established packet from any interface",
         "design/rules.py",
-        "yield _rule((*_way_back(ends.passage), *back, _ESTABLISHED), Accept())",
+        "yield _rule((*_way_back(ends.path), *back, _ESTABLISHED), Accept())",
         "yield _rule((*back, _ESTABLISHED), Accept())",
         f"{RULES}established_speaks_for_no_flow_but_those_of_the_crossing",
     ),

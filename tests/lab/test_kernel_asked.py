@@ -70,7 +70,7 @@ def test_a_client_with_two_cards_in_the_network_goes_as_its_kernel_does(lab_up: 
     # The other one is asked first when it is the one whose network stands first.
     b.check("app", "ip route del 10.0.43.0/24 dev eth0; ip route append 10.0.43.0/24 dev eth0")
     assert "dev eth9" in b.check("app", "ip route get 10.0.43.101")
-    [[client]] = [passage.clients for passage in b.plan(spec).passages]
+    [[client]] = [path.clients for path in b.plan(spec).paths]
     assert (client.interface, str(client.network)) == ("eth9", "10.0.43.16/32")
 
 
@@ -102,7 +102,7 @@ def test_an_ip_that_tells_no_next_hops(lab_up: Callable[..., Lab]) -> None:
     spec = b.spec("to: 10.44.0.0/16, probe: icmp/10.44.0.1")
     try:
         made = b.plan(spec)
-        assert [passage.egress for passage in made.passages] == ["eth0"]
+        assert [path.egress for path in made.paths] == ["eth0"]
         assert "kernel-decides" in {impact.code for impact in made.impacts}
         b.apply(spec)
         assert b.plan(spec).is_empty
@@ -166,8 +166,8 @@ def test_the_source_is_the_one_that_the_kernel_chooses(lab_up: Callable[..., Lab
     )
     for to, target in (("10.0.44.0/24", "10.0.44.1"), ("10.44.0.0/16", "10.44.0.1")):
         chosen = b.check("gateway", f"ip route get {target} | sed -n 's/.* src \\([^ ]*\\).*/\\1/p'").strip()
-        [passage] = b.plan(b.spec(f"to: {to}")).passages
-        assert [str(source) for _, source in passage.sources] == [chosen]
+        [path] = b.plan(b.spec(f"to: {to}")).paths
+        assert [str(source) for _, source in path.sources] == [chosen]
     b.apply(b.spec(TO))
     assert b.pings("app", "10.0.44.1")
 
@@ -185,8 +185,8 @@ def test_a_rule_that_takes_only_the_packet_that_the_kernel_is_asked_of_or_all_bu
         " ip saddr 10.0.43.0/24 meta mark set 1; }; }'",
     )
     spec = b.spec(f"{TO}, egress: eth0")
-    [passage] = b.plan(spec).passages
-    assert passage.egress == "eth0"
+    [path] = b.plan(spec).paths
+    assert path.egress == "eth0"
     b.apply(spec)
     assert b.pings("app", "10.0.44.1")
     assert b.plan(spec).is_empty
@@ -216,10 +216,10 @@ def test_ipv6_chooses_among_its_addresses_as_the_kernel_does(lab_up: Callable[..
     b.check("gateway", "ip route add fd00:4444::/64 via fd00:44::1")
     spec = b.spec("to: 'fd00:4444::/64', probe: icmp/fd00:4444::1")
     said = b.check("gateway", "ip -6 route get fd00:4444::2").split()
-    [passage] = b.plan(spec).passages
-    assert [str(source) for _, source in passage.sources] == [said[said.index("src") + 1]]
-    hop = b.check("app", f"ip -6 route get {passage.clients[0].next_hop}").split()
-    assert str(passage.clients[0].network.network_address) == hop[hop.index("src") + 1]
+    [path] = b.plan(spec).paths
+    assert [str(source) for _, source in path.sources] == [said[said.index("src") + 1]]
+    hop = b.check("app", f"ip -6 route get {path.clients[0].next_hop}").split()
+    assert str(path.clients[0].network.network_address) == hop[hop.index("src") + 1]
     b.apply(spec)
     assert b.pings("app", "fd00:4444::1")
     assert b.plan(spec).is_empty

@@ -138,7 +138,7 @@ def test_a_host_that_left_the_spec_keeps_nothing_and_one_that_is_gone_is_forgott
     assert second not in [host.host for host in forgotten.plan.hosts]
     alone(asyncio.run(api.undo(forgotten.plan.spec, Undo(host=second))))
     assert "10.0.44.0/24" in b.check(second, "ip route")
-    assert len(asyncio.run(api.carried(gone.hosts)).said["gateway"].crossings[0].passages[0].clients) == 1
+    assert len(asyncio.run(api.carried(gone.hosts)).said["gateway"].crossings[0].paths[0].clients) == 1
     with pytest.raises(CrossnetError, match="nothing stands of crossing none"):
         asyncio.run(api.plan_undo(gone, Undo(crossing="none")))
     left = replace(both, crossings=())

@@ -15,10 +15,10 @@ import pytest
 from crossnet.design.rules import Dialect, gateway_table
 from crossnet.netfilter import Engine, Table
 from crossnet.netfilter.flows import SECONDS, ending
-from crossnet.passage import Client
+from crossnet.path import Client
 from crossnet.spec import Translate
 from crossnet.values import Family, address, network
-from design.test_rules import passage
+from design.test_rules import path
 from lacking import lacking
 
 NFT, IPTABLES = Dialect(Engine.NFTABLES), Dialect(Engine.IPTABLES_LEGACY)
@@ -107,39 +107,39 @@ def without(*gone: str) -> list[str]:
 
 @ENGINES
 def test_a_crossing_ends_the_flows_that_it_will_translate(dialect: Dialect) -> None:
-    want = gateway_table([passage()], False, dialect)
+    want = gateway_table([path()], False, dialect)
     assert left(ALL, None, want) == without(UNTRANSLATED, BY_UDP, BY_ICMP)
 
 
 @ENGINES
 def test_a_fence_ends_what_is_forwarded_for_others(dialect: Dialect) -> None:
-    open_, fenced = (gateway_table([passage()], fence, dialect) for fence in (False, True))
+    open_, fenced = (gateway_table([path()], fence, dialect) for fence in (False, True))
     # What the rules named before and after stays, also where it is translated by somebody else.
     assert left(ALL, open_, fenced) == without(OTHERS, ELSEWHERE, BEGUN_THERE)
     assert left(ALL, None, fenced) == [TRANSLATED, *OWN]
 
 
 def test_nothing_ends_where_a_fence_goes() -> None:
-    fenced, open_ = (gateway_table([passage()], fence, NFT) for fence in (True, False))
+    fenced, open_ = (gateway_table([path()], fence, NFT) for fence in (True, False))
     assert left(ALL, fenced, open_) == ALL
 
 
 @ENGINES
 def test_undo_ends_the_flows_of_the_crossings_and_no_others(dialect: Dialect) -> None:
-    have = gateway_table([passage()], True, dialect)
+    have = gateway_table([path()], True, dialect)
     assert left(ALL, have, None) == without(UNTRANSLATED, TRANSLATED, BY_UDP, BY_ICMP)
 
 
 @ENGINES
 def test_who_is_taken_out_loses_the_flows(dialect: Dialect) -> None:
-    have = gateway_table([passage(clients="10.0.43.15 10.0.43.77")], True, dialect)
-    want = gateway_table([passage()], True, dialect)
+    have = gateway_table([path(clients="10.0.43.15 10.0.43.77")], True, dialect)
+    want = gateway_table([path()], True, dialect)
     assert left(ALL, have, want) == without(OTHERS)
-    narrower = gateway_table([passage("10.0.44.0/29")], True, dialect)
+    narrower = gateway_table([path("10.0.44.0/29")], True, dialect)
     assert left(ALL, want, narrower) == without(BY_UDP, BY_ICMP)
-    allowed = gateway_table([passage(allow="tcp/443-450 icmp")], True, dialect)
+    allowed = gateway_table([path(allow="tcp/443-450 icmp")], True, dialect)
     assert left(ALL, want, allowed) == without(BY_UDP)
-    assert left(ALL, want, gateway_table([passage(allow="udp/500-600 tcp/1 tcp/443")], True, dialect)) == (
+    assert left(ALL, want, gateway_table([path(allow="udp/500-600 tcp/1 tcp/443")], True, dialect)) == (
         without(TRANSLATED, BY_ICMP)
     )
 
@@ -151,35 +151,35 @@ def test_a_protocol_without_ports_ends_beside_a_flow_that_stays(dialect: Dialect
     esp, another = flow(MINE, "10.0.44.1", protocol="50"), flow(OTHER, "10.0.44.1", protocol="50")
     gre = [flow(MINE, "10.0.44.1", port=key, protocol="gre") for key in (0, 7)]
     many = [flow(MINE, f"10.0.44.{n}", protocol="udp") for n in range(2, 2 + others)]
-    have = gateway_table([passage(clients=f"{MINE} {OTHER}")], True, dialect)
-    want = gateway_table([passage(clients=f"{MINE} {OTHER}", allow="tcp/443")], True, dialect)
+    have = gateway_table([path(clients=f"{MINE} {OTHER}")], True, dialect)
+    want = gateway_table([path(clients=f"{MINE} {OTHER}", allow="tcp/443")], True, dialect)
     assert left([*stays, esp, *gre, *many], have, want) == stays
     begun_elsewhere = [another, flow(OTHER, "10.0.44.1", port=7, protocol="gre")]
-    fewer = gateway_table([passage(clients=OTHER)], True, dialect)
+    fewer = gateway_table([path(clients=OTHER)], True, dialect)
     assert left([esp, *gre, *begun_elsewhere], have, fewer) == begun_elsewhere
 
 
 @ENGINES
 def test_another_translation_ends_what_has_the_old_one(dialect: Dialect) -> None:
-    have = gateway_table([passage(sources="10.0.44.64")], True, dialect)
-    want = gateway_table([passage()], True, dialect)
+    have = gateway_table([path(sources="10.0.44.64")], True, dialect)
+    want = gateway_table([path()], True, dialect)
     assert left([TRANSLATED, UNTRANSLATED, OTHERS], have, want) == [TRANSLATED, OTHERS]
-    none = gateway_table([passage(translate=Translate.NONE)], True, dialect)
+    none = gateway_table([path(translate=Translate.NONE)], True, dialect)
     assert left([TRANSLATED, UNTRANSLATED, OTHERS], want, none) == [UNTRANSLATED, OTHERS]
-    hidden = gateway_table([passage(translate=Translate.MASQUERADE)], True, dialect)
+    hidden = gateway_table([path(translate=Translate.MASQUERADE)], True, dialect)
     assert left([TRANSLATED, UNTRANSLATED, OTHERS], none, hidden) == [TRANSLATED, OTHERS]
 
 
 def test_another_crossing_leaves_the_first_one_alone() -> None:
-    one, two = passage(), passage("10.0.99.0/24", name="third", sources="10.0.43.101")
+    one, two = path(), path("10.0.99.0/24", name="third", sources="10.0.43.101")
     have, want = gateway_table([one], True, NFT), gateway_table([one, two], True, NFT)
     assert left(ALL, have, want) == without(ELSEWHERE)
-    renamed = gateway_table([passage(name="other"), two], True, NFT)
+    renamed = gateway_table([path(name="other"), two], True, NFT)
     assert left(ALL, want, renamed) == ALL
 
 
 def test_ipv6_addresses_are_compared_however_they_are_written() -> None:
-    v4 = passage()
+    v4 = path()
     want = gateway_table(
         [
             replace(
@@ -207,8 +207,8 @@ def test_ipv6_addresses_are_compared_however_they_are_written() -> None:
 def test_each_of_many_ends_and_their_neighbours_do_not() -> None:
     many = [flow("10.0.43.77", f"10.0.44.{n}", port=1000 + n) for n in range(1, 60)]
     kept = [flow(MINE, f"10.0.44.{n}", port=2000 + n) for n in range(1, 50)] + OWN
-    have = gateway_table([passage(clients="10.0.43.15 10.0.43.77")], True, NFT)
-    assert left(many + kept, have, gateway_table([passage()], True, NFT)) == kept
+    have = gateway_table([path(clients="10.0.43.15 10.0.43.77")], True, NFT)
+    assert left(many + kept, have, gateway_table([path()], True, NFT)) == kept
 
 
 @pytest.fixture(params=["mawk", "gawk", "busybox awk"])
@@ -225,10 +225,10 @@ def with_awk(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.mark.deadlines  # the script stops after its seconds
 def test_every_awk_says_the_same(with_awk: str) -> None:
-    have = gateway_table([passage()], True, NFT)
+    have = gateway_table([path()], True, NFT)
     assert left(ALL, have, None, path=with_awk) == without(UNTRANSLATED, TRANSLATED, BY_UDP, BY_ICMP)
     many = [flow("10.0.43.77", f"10.0.44.{n}", port=1000 + n) for n in range(1, 40)]
-    both = gateway_table([passage(clients="10.0.43.15 10.0.43.77")], True, NFT)
+    both = gateway_table([path(clients="10.0.43.15 10.0.43.77")], True, NFT)
     assert left([*many, *ALL], both, have, path=with_awk) == without(OTHERS)
 
 
@@ -259,7 +259,7 @@ conntrack -L 2>"$1/said" | grep -c dst=10.9.9.
 def test_many_flows_of_many_clients_are_ended_in_bounded_time(tmp_path: Path, with_awk: str) -> None:
     if os.geteuid() != 0:
         lacking("a table of 50,000 flows takes root")
-    crowd = gateway_table([passage(clients="10.1.0.0/16")], False, NFT)
+    crowd = gateway_table([path(clients="10.1.0.0/16")], False, NFT)
     ran = subprocess.run(
         (*ENTER, "sh", "-c", _CROWD, "sh", str(tmp_path), with_awk),
         input=ending(None, crowd).encode(),
@@ -289,7 +289,7 @@ def test_no_walk_of_the_list_begins_when_the_time_is_over(tmp_path: Path) -> Non
         f'#!/bin/sh\n[ "$1" = -D ] || exec cat {tmp_path}/flows\necho "$*" >> {tmp_path}/walks; sleep 1\n'
     )
     (tmp_path / "conntrack").chmod(0o755)
-    script = ending(None, gateway_table([passage()], False, NFT))
+    script = ending(None, gateway_table([path()], False, NFT))
     began = time.monotonic()
     subprocess.run(
         ["sh", "-s"], input=script.encode(), env={"PATH": f"{tmp_path}:{PATH}"}, timeout=60, check=True
@@ -301,19 +301,19 @@ def test_no_walk_of_the_list_begins_when_the_time_is_over(tmp_path: Path) -> Non
 
 
 def test_without_conntrack_nothing_happens_and_nothing_fails() -> None:
-    assert left(ALL, None, gateway_table([passage()], True, NFT), path="/nowhere") == ALL
+    assert left(ALL, None, gateway_table([path()], True, NFT), path="/nowhere") == ALL
 
 
 def test_nothing_is_looked_at_where_no_fate_changes() -> None:
-    table = gateway_table([passage()], True, NFT)
+    table = gateway_table([path()], True, NFT)
     assert ending(table, table) == ""
-    assert ending(None, gateway_table([passage()], False, NFT)) != ""
+    assert ending(None, gateway_table([path()], False, NFT)) != ""
 
 
 def test_the_words_for_many_sources_are_the_same_in_every_process() -> None:
     """A saved plan holds them, and is stale where they differ."""
     to = " ".join(f"10.0.{n}.0/24" for n in range(60, 90))
-    script = ending(None, gateway_table([passage(to)], True, NFT))
+    script = ending(None, gateway_table([path(to)], True, NFT))
     pairs = [line for line in script.splitlines() if line.startswith("set ") and line.endswith(" 10.0.44.63")]
     assert len(pairs) == 30
     assert pairs == sorted(pairs)

@@ -16,7 +16,7 @@ def wanting(monkeypatch: pytest.MonkeyPatch, **more: tuple[Resource, ...]) -> No
 
     def also(*words: Any, **options: Any) -> Design:
         found = design(*words, **options)
-        if not found.passages:
+        if not found.paths:
             return found
         wanted = {name: (*items, *more.get(name, ())) for name, items in found.wanted.items()}
         return replace(found, wanted=wanted)

@@ -320,7 +320,7 @@ def test_an_undo_tells_what_was_left_unfinished(plan: Plan) -> None:
     begun = journal.new("0a1b2c3d", "apply business", ("gateway",))
     entries = tuple(journal.entry(change) for change in live)
     left = replace(begun, entries=entries, who="ops@desk", started="2026-01-02T03:04:05Z", begun=2)
-    empty = replace(plan, hosts=(), passages=(), impacts=())
+    empty = replace(plan, hosts=(), paths=(), impacts=())
     shown = text.undo_plan_text(UndoPlan(empty, {"gateway": left}))
     for word in ("gateway: transaction 0a1b2c3d", "ops@desk", "2026-01-02T03:04:05", "was not finished"):
         assert word in shown

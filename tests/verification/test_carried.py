@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 
-from crossnet.design import Passage
+from crossnet.design import Path
 from crossnet.planning import make_plan
 from crossnet.specfile import parse
 from crossnet.values import Probe
@@ -23,8 +23,8 @@ crossings:
 
 
 @cache
-def passages() -> tuple[Passage, ...]:
-    return make_plan(parse(SPEC, "crossnet.yaml"), facts_from(SEED)).passages
+def paths() -> tuple[Path, ...]:
+    return make_plan(parse(SPEC, "crossnet.yaml"), facts_from(SEED)).paths
 
 
 def probe(text: str | None) -> Probe | None:
@@ -42,7 +42,7 @@ def probe(text: str | None) -> Probe | None:
     ],
 )
 def test_what_carries_it_sends_it_alone(client: str | None, flow: str | None, names: list[str]) -> None:
-    found = carrying(passages(), client, probe(flow))
+    found = carrying(paths(), client, probe(flow))
     assert [one.crossing.name for one in found] == names
     for one in found:
         assert [each.host for each in one.clients] == ["app"]
@@ -66,7 +66,7 @@ def test_what_carries_it_sends_it_alone(client: str | None, flow: str | None, na
 )
 def test_where_none_does_the_nearest_says_why(client: str | None, flow: str, told: str) -> None:
     with pytest.raises(NotCarried) as refused:
-        carrying(passages(), client, probe(flow))
+        carrying(paths(), client, probe(flow))
     first, second = str(refused.value).splitlines()
     assert first.startswith(f"no crossing carries {flow}")
     assert second.strip() == told

@@ -8,7 +8,7 @@ from itertools import product
 
 import pytest
 
-from crossnet.design import Client, Obstacle, Passage
+from crossnet.design import Client, Obstacle, Path
 from crossnet.facts import Facts
 from crossnet.facts.lookups import Answered
 from crossnet.facts.neighbours import Neighbour
@@ -41,14 +41,14 @@ FACTS = _facts()
 
 
 @cache
-def _passage(translate: str) -> Passage:
+def _path(translate: str) -> Path:
     spec = parse(
         "crossnet: 1\nhosts: {app: {lab: app}, gateway: {lab: gateway}}\n"
         f"crossings: {{business: {{from: app, via: gateway, to: 10.0.44.0/24, translate: {translate}}}}}",
         "crossnet.yaml",
     )
-    (passage,) = make_plan(spec, FACTS).passages
-    return passage
+    (path,) = make_plan(spec, FACTS).paths
+    return path
 
 
 OVER_GATEWAY = Onward(Answered(Route(network("10.0.44.1/32"), address("10.0.43.101"), "eth0")))
@@ -66,13 +66,13 @@ def judged(
     translate: str = "snat",
     demanded: bool = False,
 ) -> Verdict:
-    passage = _passage(translate)
-    (client,) = passage.clients
+    path = _path(translate)
+    (client,) = path.clients
     sent = Sent(PROBE, reply, "as the tool said")
     seen = Seen(client, sent, tracked, at_client or OVER_GATEWAY, at_gateway or towards())
     after = Counters(ONE if admitted else NONE, ONE if translated else NONE, NONE)
     found = Round((seen,), Counters(NONE, NONE, NONE), after)
-    return judge(passage, found, seen, FACTS, demanded=demanded, note="", obstacles=obstacles)
+    return judge(path, found, seen, FACTS, demanded=demanded, note="", obstacles=obstacles)
 
 
 def blames_destination(found: Verdict) -> bool:
@@ -274,12 +274,12 @@ def test_udp_that_left_is_not_proved_and_is_no_broken_promise() -> None:
 
 
 def test_an_answer_of_the_gateway_itself_is_no_answer_through_it() -> None:
-    passage = _passage("snat")
-    (client,) = passage.clients
+    path = _path("snat")
+    (client,) = path.clients
     own = Probe.from_text("icmp/10.0.44.63")
     seen = Seen(client, Sent(own, Reply.ANSWERED), ())
     found = Round((seen,), Counters(NONE, NONE, NONE), Counters(NONE, NONE, NONE))
-    verdict = judge(passage, found, seen, FACTS, demanded=False, note="")
+    verdict = judge(path, found, seen, FACTS, demanded=False, note="")
     assert verdict.result is Result.UNDETERMINED
     assert "answered by gateway itself" in verdict.forward.detail
 
@@ -288,13 +288,13 @@ def test_an_answer_of_the_gateway_itself_is_no_answer_through_it() -> None:
 
 
 def test_of_several_flows_the_ones_without_an_entry_were_stopped() -> None:
-    passage = _passage("snat")
-    (client,) = passage.clients
+    path = _path("snat")
+    (client,) = path.clients
     other = Client(network("10.0.43.16/32"), client.next_hop, "app", "eth0")
     lost = Seen(other, Sent(PROBE, Reply.SILENT), (), at_gateway=towards())
     passed = Seen(client, Sent(PROBE, Reply.ANSWERED), entry(replied=True))
     found = Round((passed, lost), Counters(NONE, NONE, NONE), Counters(ONE, ONE, NONE))
-    verdicts = [judge(passage, found, seen, FACTS, demanded=False, note="") for seen in found.seen]
+    verdicts = [judge(path, found, seen, FACTS, demanded=False, note="") for seen in found.seen]
     assert [verdict.result for verdict in verdicts] == [Result.REACHABLE, Result.UNREACHABLE]
     assert verdicts[1].stopped
     assert "did not arrive there, or was stopped there" in verdicts[1].forward.detail

@@ -171,14 +171,14 @@ def verdict(
     tracked: tuple[Entry, ...] = (),
 ) -> Verdict:
     made = make_plan(spec(), facts, moves=False)
-    (passage,) = made.passages
-    (client,) = passage.clients
+    (path,) = made.paths
+    (client,) = path.clients
     seen = Seen(client, Sent(probe, reply, "as the tool said"), tracked, at_gateway=towards())
     translated = tracked or reply in (Reply.ANSWERED, Reply.REFUSED)
     moved = Counters(ONE if counted else NONE, ONE if counted and translated else NONE, NONE)
     found = Round((seen,), Counters(NONE, NONE, NONE), moved)
-    in_the_way = obstacles(passage, "app", then([passage], facts, made.wanted), probe)
-    return judge(passage, found, seen, facts, demanded=True, note="", obstacles=in_the_way)
+    in_the_way = obstacles(path, "app", then([path], facts, made.wanted), probe)
+    return judge(path, found, seen, facts, demanded=True, note="", obstacles=in_the_way)
 
 
 def test_a_destination_that_nothing_stops_is_silent_itself() -> None:
@@ -261,9 +261,7 @@ def test_what_surely_stops_it_is_told_before_what_may() -> None:
 def test_where_nothing_answers_a_search_what_stops_it_is_named() -> None:
     facts = with_rules(applied(), "gateway", DROPS)
     made = make_plan(spec(), facts, moves=False)
-    (passage,) = made.passages
-    (client,) = passage.clients
-    found = unsent(
-        passage, client, "nothing answered", obstacles(passage, "app", then([passage], facts, made.wanted))
-    )
+    (path,) = made.paths
+    (client,) = path.clients
+    found = unsent(path, client, "nothing answered", obstacles(path, "app", then([path], facts, made.wanted)))
     assert (found.result, found.forward.code) == (Result.UNDETERMINED, "filter-policy-drop")

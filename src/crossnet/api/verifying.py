@@ -68,13 +68,13 @@ async def _verify(
     refuse_open(facts)
     made = make_plan(spec, facts, moves=False)
     if crossing is not None:
-        made = replace(made, passages=tuple(p for p in made.passages if p.crossing.name == crossing))
+        made = replace(made, paths=tuple(p for p in made.paths if p.crossing.name == crossing))
     one_flow = client is not None or probe is not None
     if one_flow:
-        made = replace(made, passages=carrying(made.passages, client, probe))
+        made = replace(made, paths=carrying(made.paths, client, probe))
     found = await check(made, facts, site)
     records = {name: read_record(one) for name, one in facts.items()}
-    if not one_flow and all(records[one.gateway].standing(one.crossing.label) for one in made.passages):
+    if not one_flow and all(records[one.gateway].standing(one.crossing.label) for one in made.paths):
         await remember(verified(found, made, facts), site)
     own = [record.standing(one.label) for record in records.values() for one in spec.crossings]
     if found.differences and not any(own) and not any(record.lost for record in records.values()):
@@ -94,14 +94,14 @@ def verified(found: Verification, made: Plan, facts: Mapping[str, Facts]) -> dic
     """What each gateway keeps of when its crossings were last verified, for whoever asks for the status."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     by_gateway: dict[str, dict[str, dict[str, str]]] = {}
-    for passage in made.passages:
-        name, label = passage.crossing.name, passage.crossing.label
+    for path in made.paths:
+        name, label = path.crossing.name, path.crossing.label
         if verdicts := [verdict for verdict in found.verdicts if verdict.crossing == name]:
             worst = max(verdicts, key=lambda one: (one.stopped, _WORSE.index(one.result)))
             entry = {"time": now, "result": str(worst.result), "end": _end_of(worst)}
             if worst.result is not Result.REACHABLE:
                 entry["why"] = worst.why
-            by_gateway.setdefault(passage.gateway, {})[label] = entry
+            by_gateway.setdefault(path.gateway, {})[label] = entry
     return {
         gateway: (json.dumps({**last_verified(facts[gateway]), **entries}) + "\n").encode()
         for gateway, entries in by_gateway.items()

@@ -19,7 +19,7 @@ from crossnet.design.impacts import (
     client_impacts,
     gateway_impacts,
     kernel_impacts,
-    passage_impacts,
+    path_impacts,
 )
 from crossnet.design.kernel import decided
 from crossnet.design.lacking import lacking_for_probes
@@ -35,7 +35,7 @@ from crossnet.facts.routes import OWN_PROTOCOL, Route
 from crossnet.facts.sysctls import FORWARDING, interface_setting
 from crossnet.netfilter import Engine
 from crossnet.netfilter.own import is_plain_interface
-from crossnet.passage import Client, Passage
+from crossnet.path import Client, Path
 from crossnet.persistence import unit
 from crossnet.record import Record, read_record
 from crossnet.resources import Jump, Resource, RouteResource, RuleTable, Sysctl
@@ -52,7 +52,7 @@ __all__ = [
     "Design",
     "Impact",
     "Obstacle",
-    "Passage",
+    "Path",
     "design",
     "lookups",
     "obstacles",
@@ -65,13 +65,13 @@ MOST_LINEAR_RULES = 96
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """What should be: resources by host, in no order yet, with the passages they serve and what they open.
+    """What should be: resources by host, in no order yet, with the paths they serve and what they open.
 
     `stopped` is why nothing of a crossing would pass all the same. `crossings` are what each host is to keep of them,
     those of other specs among them; `left_alone` is what these alone need there.
     """
 
-    passages: tuple[Passage, ...]
+    paths: tuple[Path, ...]
     wanted: Mapping[str, tuple[Resource, ...]]
     fenced: frozenset[tuple[str, Family]]
     engines: Mapping[str, Choice]
@@ -94,13 +94,13 @@ def design(
     together. `moves` is whether rules that are applied may go to another engine than the one they stand in.
     """
     refusals: list[Refusal] = []
-    passages: list[Passage] = []
+    paths: list[Path] = []
     for crossing in spec.crossings:
         try:
-            passages += resolve(crossing, facts)
+            paths += resolve(crossing, facts)
         except Refused as refused:
             refusals += refused.refusals
-    refusals += conflicts(passages, facts, beside)
+    refusals += conflicts(paths, facts, beside)
     if refusals:
         raise PlanRefused(refusals)
 
@@ -113,29 +113,29 @@ def design(
     fenced: set[tuple[str, Family]] = set()
     impacts: list[Impact] = [
         impact
-        for passage in passages
+        for path in paths
         for impact in (
-            *passage_impacts(passage),
-            *client_impacts(passage, facts),
-            *kernel_impacts(passage, facts),
+            *path_impacts(path),
+            *client_impacts(path, facts),
+            *kernel_impacts(path, facts),
         )
     ]
-    own_passages = _by_gateway(passages)
-    for name, own in _carried(passages, beside).items():
-        settings = gateway_settings([passage.crossing for passage in own])
+    own_paths = _by_gateway(paths)
+    for name, own in _carried(paths, beside).items():
+        settings = gateway_settings([path.crossing for path in own])
         record = records[name]
         choice = choose(facts[name], settings.firewall, _applied_engine(record), moves=moves)
         if isinstance(choice, Refusal):
             refusals.append(choice)
             continue
         engines[name] = choice
-        for family in sorted({passage.family for passage in own}):
-            group = [passage for passage in own if passage.family is family]
+        for family in sorted({path.family for path in own}):
+            group = [path for path in own if path.family is family]
             was_on = forwarded_before(facts[name], record, family)
             fence = settings.fence is Fence.ON or (settings.fence is Fence.AUTO and not was_on)
             if fence:
                 fenced.add((name, family))
-            if mine := [passage for passage in own_passages.get(name, ()) if passage.family is family]:
+            if mine := [path for path in own_paths.get(name, ()) if path.family is family]:
                 impacts += gateway_impacts(facts[name], mine, fence, was_on, choice)
             try:
                 wanted[name] += _gateway(facts[name], record, group, fence, choice.engine)
@@ -143,35 +143,35 @@ def design(
                 refusals += refused.refusals
     needs: dict[tuple[str, str], dict[Identity, None]] = {}
 
-    def need(passage: Passage, host: str, resources: Sequence[Resource]) -> None:
+    def need(path: Path, host: str, resources: Sequence[Resource]) -> None:
         wanted[host] += resources
-        needs.setdefault((passage.crossing.label, host), {}).update(
+        needs.setdefault((path.crossing.label, host), {}).update(
             dict.fromkeys(_identity(one) for one in resources)
         )
 
-    for passage in passages:
-        for client in passage.clients:
+    for path in paths:
+        for client in path.clients:
             if client.host is not None:
-                need(passage, client.host, _routes(passage, client, facts[client.host]))
+                need(path, client.host, _routes(path, client, facts[client.host]))
     routed = {name: as_applied(facts[name], wanted[name]) for name in facts}
-    for passage in passages:
+    for path in paths:
         try:
-            rules, told = rules_for(passage, routed)
+            rules, told = rules_for(path, routed)
         except Refused as refused:
             refusals += refused.refusals
             continue
         impacts += told
         for name, needed in rules.items():
-            need(passage, name, needed)
+            need(path, name, needed)
     if refusals:
         raise PlanRefused(refusals)
 
-    impacts += lacking_for_probes(passages, facts)
-    applied = then(passages, facts, wanted)
-    foreseen = foresee(passages, applied)
+    impacts += lacking_for_probes(paths, facts)
+    applied = then(paths, facts, wanted)
+    foreseen = foresee(paths, applied)
     impacts = [*_as_foreseen(impacts, foreseen.impacts), *foreseen.impacts]
-    impacts += probes_stopped(passages, applied, foreseen)
-    standing = _standing(spec, passages, needs, beside, facts)
+    impacts += probes_stopped(paths, applied, foreseen)
+    standing = _standing(spec, paths, needs, beside, facts)
     for name in facts:
         live = tuple({_identity(one): one for one in wanted[name]}.values())
         # Forwarding that was there before crossnet is not switched off when the fence goes: others live by it.
@@ -185,7 +185,7 @@ def design(
         wanted[name] = [*live, *keep]
         impacts += impact
     return Design(
-        passages=tuple(passages),
+        paths=tuple(paths),
         wanted={name: tuple(resources) for name, resources in wanted.items()},
         fenced=frozenset(fenced),
         engines=engines,
@@ -217,21 +217,19 @@ def _needed(facts: Facts, record: Record, beside: Iterable[Standing]) -> list[Re
     """
     found: dict[Identity, Resource] = {}
     for one in beside:
-        for passage in one.of_client(facts.host):
-            for client in passage.clients:
-                found |= {_identity(route): route for route in _routes(passage, client, facts)}
+        for path in one.of_client(facts.host):
+            for client in path.clients:
+                found |= {_identity(route): route for route in _routes(path, client, facts)}
     found |= {owned.identity: owned.applied for owned in record.owned}
     asked = dict.fromkeys(identity for one in beside for identity in one.needs)
     return [found[identity] for identity in asked if identity in found]
 
 
-def _carried(
-    passages: Iterable[Passage], beside: Mapping[str, Sequence[Standing]]
-) -> dict[str, list[Passage]]:
+def _carried(paths: Iterable[Path], beside: Mapping[str, Sequence[Standing]]) -> dict[str, list[Path]]:
     """What each gateway carries: what stays there, and then what is asked for."""
     found = {name: [one for each in own for one in each.on(name)] for name, own in beside.items()}
-    for passage in passages:
-        found.setdefault(passage.gateway, []).append(passage)
+    for path in paths:
+        found.setdefault(path.gateway, []).append(path)
     # By their names, so that the rules are the same whichever of the specs was applied last.
     return {
         name: sorted(own, key=lambda one: (one.crossing.label, one.family))
@@ -242,7 +240,7 @@ def _carried(
 
 def _standing(
     spec: Spec,
-    passages: Sequence[Passage],
+    paths: Sequence[Path],
     needs: Mapping[tuple[str, str], Iterable[Identity]],
     beside: Mapping[str, Sequence[Standing]],
     facts: Mapping[str, Facts],
@@ -251,7 +249,7 @@ def _standing(
     found = {name: list(beside.get(name, ())) for name in facts}
     for crossing in spec.crossings:
         hosts = [host for host in spec.hosts if crossing.touches(host.name)]
-        resolved = [one for one in passages if one.crossing is crossing]
+        resolved = [one for one in paths if one.crossing is crossing]
         for host in hosts:
             made = standing_of(spec.name, crossing.name, host.name, resolved, hosts)
             asked = needs.get((crossing.label, host.name), ())
@@ -265,12 +263,12 @@ def _identity(resource: Resource) -> Identity:
 
 
 def then(
-    passages: Iterable[Passage], facts: Mapping[str, Facts], wanted: Mapping[str, Iterable[Resource]]
+    paths: Iterable[Path], facts: Mapping[str, Facts], wanted: Mapping[str, Iterable[Resource]]
 ) -> dict[str, Facts]:
     """The facts of the hosts as they are when each has what is wanted there."""
     by_kernel = {
-        name: [route for passage in own for route in decided(facts[name], passage)]
-        for name, own in _by_gateway(passages).items()
+        name: [route for path in own for route in decided(facts[name], path)]
+        for name, own in _by_gateway(paths).items()
     }
     return {name: as_applied(facts[name], wanted[name], by_kernel.get(name, ())) for name in facts}
 
@@ -294,20 +292,20 @@ def _applied_engine(record: Record) -> Engine | None:
     return next((table.engine for table in tables), None)
 
 
-def _by_gateway(passages: Iterable[Passage]) -> dict[str, list[Passage]]:
-    found: dict[str, list[Passage]] = {}
-    for passage in passages:
-        found.setdefault(passage.gateway, []).append(passage)
+def _by_gateway(paths: Iterable[Path]) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path in paths:
+        found.setdefault(path.gateway, []).append(path)
     return found
 
 
 def _gateway(
-    facts: Facts, record: Record, passages: Sequence[Passage], fence: bool, engine: Engine
+    facts: Facts, record: Record, paths: Sequence[Path], fence: bool, engine: Engine
 ) -> list[Resource]:
-    family = passages[0].family
+    family = paths[0].family
     able = facts.capabilities
     dialect = Dialect(engine, able.has("ipset"))
-    table = gateway_table(passages, fence, dialect, _bridges(facts, family))
+    table = gateway_table(paths, fence, dialect, _bridges(facts, family))
     longest = max(len(chain.rules) for chain in table.chains)
     if engine.is_iptables and not dialect.has_ipset and longest > MOST_LINEAR_RULES:
         raise Refused(
@@ -320,23 +318,23 @@ def _gateway(
         )
     command = facts.iptables(engine, family) if engine.is_iptables else ""
     waits = engine is Engine.IPTABLES_LEGACY and able.restore_waits
-    crossings = len({passage.crossing.label for passage in passages})
+    crossings = len({path.crossing.label for path in paths})
     summary = f"{crossings} crossing{'s' if crossings > 1 else ''}, fence {'on' if fence else 'off'}"
     resources: list[Resource] = [RuleTable(engine, family, table, summary, command, waits)]
     if engine.is_iptables:
         resources += [Jump(engine, family, chain.name, command, waits=waits) for chain in table.chains]
-    return [*resources, *_forwarding(facts, record, passages)]
+    return [*resources, *_forwarding(facts, record, paths)]
 
 
 def _bridges(facts: Facts, family: Family) -> list[str]:
     return [name for name in facts.bridges_filtered(family) if is_plain_interface(name)]
 
 
-def _forwarding(facts: Facts, record: Record, passages: Sequence[Passage]) -> list[Resource]:
+def _forwarding(facts: Facts, record: Record, paths: Sequence[Path]) -> list[Resource]:
     """Forwarding on, and what keeps it from being off on one interface, or from costing the default route."""
-    family = passages[0].family
+    family = paths[0].family
     main = Sysctl(FORWARDING[family], "1")
-    interfaces = sorted({name for passage in passages for name in (passage.ingress, passage.egress)})
+    interfaces = sorted({name for path in paths for name in (path.ingress, path.egress)})
     wanted: list[Resource] = []
     if family is Family.V6:
         wanted += _keep_advertised(facts, record)
@@ -368,8 +366,8 @@ def _keep_advertised(facts: Facts, record: Record) -> list[Resource]:
     return wanted
 
 
-def _routes(passage: Passage, client: Client, facts: Facts) -> list[Resource]:
-    metric = DEFAULT_METRIC[passage.family]
+def _routes(path: Path, client: Client, facts: Facts) -> list[Resource]:
+    metric = DEFAULT_METRIC[path.family]
     # With several addresses the kernel may choose one that the gateway does not admit.
     source = _address(client.network) if client.several_addresses else None
     return [
@@ -383,7 +381,7 @@ def _routes(passage: Passage, client: Client, facts: Facts) -> list[Resource]:
                 metric=metric,
             )
         )
-        for network in routed(facts, passage.crossing, passage.family)
+        for network in routed(facts, path.crossing, path.family)
     ]
 
 
@@ -397,7 +395,7 @@ def _persistence(
     """What brings `live` back at boot; what crossings with `persist: none` need for themselves alone is left out."""
     if not live:
         return (), []
-    asked = {one.label: one.passages[0].crossing for one in standing}
+    asked = {one.label: one.paths[0].crossing for one in standing}
     carried = gateway_settings([asked[one.label] for one in standing if one.carried])
     needing: dict[Identity, list[bool]] = {}
     for one in standing:

@@ -12,7 +12,7 @@ from crossnet.errors import Refusal
 from crossnet.facts import Facts
 from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.routes import matching
-from crossnet.passage import Client
+from crossnet.path import Client
 from crossnet.values import (
     Address,
     Family,

@@ -10,7 +10,7 @@ from crossnet.design.kernel import is_plain, sample
 from crossnet.design.question import Question, Refused, devices_of
 from crossnet.facts import Facts, Lookup
 from crossnet.facts.routes import matching
-from crossnet.passage import Client
+from crossnet.path import Client
 from crossnet.spec import Spec
 from crossnet.values import Family, Network, address, family_of
 

@@ -10,7 +10,7 @@ from crossnet.design.longer import is_own, own_routes, routed
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
 from crossnet.facts.routes import MAIN, Route
-from crossnet.passage import Client, Passage
+from crossnet.path import Client, Path
 from crossnet.record import read_record
 from crossnet.spec import Crossing, Fence, Firewall, Persist
 from crossnet.standing import Standing
@@ -36,40 +36,38 @@ def gateway_settings(crossings: Sequence[Crossing]) -> GatewaySettings:
 
 
 def conflicts(
-    passages: Sequence[Passage], facts: Mapping[str, Facts], beside: Mapping[str, Sequence[Standing]]
+    paths: Sequence[Path], facts: Mapping[str, Facts], beside: Mapping[str, Sequence[Standing]]
 ) -> list[Refusal]:
-    """Every reason why these passages cannot stand side by side on these hosts, with what stands there and stays."""
+    """Every reason why these paths cannot stand side by side on these hosts, with what stands there and stays."""
     refusals = []
-    for one, other in combinations(passages, 2):
+    for one, other in combinations(paths, 2):
         refusals += [*_overlap(one, other), *_settings(one, other)]
-    for one, other in _with_standing(passages, beside):
+    for one, other in _with_standing(paths, beside):
         refusals += [*_overlap(one, other), *_settings(one, other), *_lasting(one, other)]
-    for passage in passages:
-        refusals += _routes_in_use(passage, facts)
+    for path in paths:
+        refusals += _routes_in_use(path, facts)
     return list(dict.fromkeys(refusals))
 
 
 def _with_standing(
-    passages: Sequence[Passage], beside: Mapping[str, Sequence[Standing]]
-) -> Iterator[tuple[Passage, Passage]]:
-    """Each passage with each that stands on one of its hosts: on its gateway, or for one of its clients."""
-    for passage in passages:
-        clients = {client.host for client in passage.clients if client.host is not None}
+    paths: Sequence[Path], beside: Mapping[str, Sequence[Standing]]
+) -> Iterator[tuple[Path, Path]]:
+    """Each path with each that stands on one of its hosts: on its gateway, or for one of its clients."""
+    for path in paths:
+        clients = {client.host for client in path.clients if client.host is not None}
         for name, standing in beside.items():
             for one in standing:
-                if name == passage.gateway:
-                    yield from ((passage, other) for other in one.on(name))
+                if name == path.gateway:
+                    yield from ((path, other) for other in one.on(name))
                 elif name in clients:
                     # By the same next hop it is the same gateway, which tells itself what goes together.
                     others = (
-                        each
-                        for each in one.of_client(name)
-                        if not set(each.next_hops) & set(passage.next_hops)
+                        each for each in one.of_client(name) if not set(each.next_hops) & set(path.next_hops)
                     )
-                    yield from ((passage, other) for other in others)
+                    yield from ((path, other) for other in others)
 
 
-def _overlap(one: Passage, other: Passage) -> Iterable[Refusal]:
+def _overlap(one: Path, other: Path) -> Iterable[Refusal]:
     """Two crossings that claim the same packets; different traffic on the same way is fine."""
     if one.family is not other.family or one.crossing.label == other.crossing.label:
         return
@@ -95,9 +93,9 @@ def _same_client(one: Client, other: Client) -> bool:
     return overlap(one.network, other.network) or (one.host is not None and one.host == other.host)
 
 
-def _way(passage: Passage) -> tuple[object, ...]:
-    sources = frozenset(source for _, source in passage.sources)
-    return (passage.gateway, passage.ingress, passage.egress, passage.crossing.translate, sources)
+def _way(path: Path) -> tuple[object, ...]:
+    sources = frozenset(source for _, source in path.sources)
+    return (path.gateway, path.ingress, path.egress, path.crossing.translate, sources)
 
 
 def _same_traffic(one: tuple[Traffic, ...] | None, other: tuple[Traffic, ...] | None) -> bool:
@@ -112,7 +110,7 @@ def _ports_meet(one: Ports | None, other: Ports | None) -> bool:
     return one.first <= other.last and other.first <= one.last
 
 
-def _settings(one: Passage, other: Passage) -> Iterable[Refusal]:
+def _settings(one: Path, other: Path) -> Iterable[Refusal]:
     """A gateway has one engine, one fence and one way to survive a reboot."""
     if one.gateway != other.gateway or one.crossing.label == other.crossing.label:
         return
@@ -131,7 +129,7 @@ def _settings(one: Passage, other: Passage) -> Iterable[Refusal]:
             )
 
 
-def _lasting(one: Passage, other: Passage) -> Iterable[Refusal]:
+def _lasting(one: Path, other: Path) -> Iterable[Refusal]:
     """What other specs have for the next boot is neither taken away nor given because this one wants it otherwise."""
     settings = (one.crossing.persist, other.crossing.persist)
     mine, theirs = (each is not Persist.NONE for each in settings)
@@ -145,13 +143,13 @@ def _lasting(one: Passage, other: Passage) -> Iterable[Refusal]:
         )
 
 
-def _routes_in_use(passage: Passage, facts: Mapping[str, Facts]) -> Iterable[Refusal]:
+def _routes_in_use(path: Path, facts: Mapping[str, Facts]) -> Iterable[Refusal]:
     """A route of somebody else to the very destination, by another way: crossnet replaces nothing it does not own."""
-    for client in passage.clients:
+    for client in path.clients:
         if client.host is None:
             continue
         own = own_routes(read_record(facts[client.host]).owned)
-        to = frozenset(routed(facts[client.host], passage.crossing, passage.family))
+        to = frozenset(routed(facts[client.host], path.crossing, path.family))
         for route in facts[client.host].routes:
             if route.destination not in to or is_own(route, own):
                 continue

@@ -10,7 +10,7 @@ from crossnet.design.question import Question, Refused, addresses_of, devices_of
 from crossnet.errors import Refusal
 from crossnet.facts.links import Link
 from crossnet.facts.routes import Hop, Route, inside, matching
-from crossnet.passage import Client
+from crossnet.path import Client
 from crossnet.spec import Translate
 from crossnet.values import Address, Network, contains, family_of, overlap, show_network
 

@@ -28,7 +28,7 @@ from crossnet.errors import Refusal
 from crossnet.facts import Facts
 from crossnet.netfilter.foreign import Field, Rewrite, Translation
 from crossnet.netfilter.foreign import Translate as Translated
-from crossnet.passage import Passage
+from crossnet.path import Path
 from crossnet.spec import Translate
 from crossnet.values import NOWHERE, Family, Network, Networks, Ports, Probe, Traffic, host_network, without
 
@@ -68,7 +68,7 @@ class Obstacle:
 
 
 def obstacles(
-    passage: Passage, client: str, facts: Mapping[str, Facts], probe: Probe | None = None
+    path: Path, client: str, facts: Mapping[str, Facts], probe: Probe | None = None
 ) -> tuple[Obstacle, ...]:
     """What of others stands in the way of a managed client, on it or on the gateway: of one flow, else of any.
 
@@ -78,15 +78,15 @@ def obstacles(
     from crossnet.reach.path import Walked, reached
 
     if probe is None:
-        destinations = _beyond(facts[passage.gateway], passage)
-        traffic = passage.crossing.allow or ()
+        destinations = _beyond(facts[path.gateway], path)
+        traffic = path.crossing.allow or ()
     else:
         destinations = (host_network(probe.destination),)
         traffic = (Traffic(probe.protocol, Ports(probe.port, probe.port) if probe.port else None),)
     if not destinations:
         return ()
-    asked = Asked(client, destinations, traffic, egress={passage.gateway: passage.egress})
-    walked = Walked(asked, {name: facts[name] for name in dict.fromkeys((client, passage.gateway))})
+    asked = Asked(client, destinations, traffic, egress={path.gateway: path.egress})
+    walked = Walked(asked, {name: facts[name] for name in dict.fromkeys((client, path.gateway))})
     answer = reached(walked)
     found = [
         Obstacle(
@@ -96,11 +96,11 @@ def obstacles(
             each.certain and each.now,
             any(each is one for one in answer.reply.blockers),
         )
-        for each in _blocking(passage, walked, answer, whole=True)
+        for each in _blocking(path, walked, answer, whole=True)
     ]
     others = [
         Obstacle(host, tell(host, words).code, words, sure=False, on_the_way_back=False)
-        for tell, host, words in _otherwise(passage, walked, answer)
+        for tell, host, words in _otherwise(path, walked, answer)
     ]
     return tuple(sorted(dict.fromkeys((*found, *others)), key=lambda each: not each.sure))
 
@@ -109,29 +109,29 @@ def obstacles(
 _End = tuple[str, "tuple[Blocker, ...]"]
 
 
-def foresee(passages: Sequence[Passage], facts: Mapping[str, Facts]) -> Foreseen:
+def foresee(paths: Sequence[Path], facts: Mapping[str, Facts]) -> Foreseen:
     """What becomes of the crossings' packets on hosts that are as the plan makes them."""
     from crossnet.reach.path import Walked, reached
 
     told: dict[tuple[Tell, str], dict[str, None]] = {}
     concerned: dict[tuple[Tell, str], set[str]] = {}
     refusals: list[Refusal] = []
-    for passage in passages:
+    for path in paths:
         over_gateway: list[_End] = []
         alone: list[_End] = []
-        for asked, names in questions(passage, facts):
+        for asked, names in questions(path, facts):
             walked = Walked(asked, {name: facts[name] for name in names})
             answer = reached(walked)
-            whole = passage.gateway in names
+            whole = path.gateway in names
             (over_gateway if whole else alone).append(_end_of_all(answer))
-            for tell, host, words in _others(passage, walked, answer, whole=whole):
+            for tell, host, words in _others(path, walked, answer, whole=whole):
                 told.setdefault((tell, host), {})[words] = None
-                concerned.setdefault((tell, host), set()).add(passage.crossing.name)
+                concerned.setdefault((tell, host), set()).add(path.crossing.name)
         # What stops one client only is told; the crossing is there for the others.
-        admits = any(client.host is None for client in passage.clients)
+        admits = any(client.host is None for client in path.clients)
         for ends in (over_gateway, [] if admits else alone):
             if ends and all(blockers for _, blockers in ends):
-                refusals.append(_refusal(passage, facts, ends))
+                refusals.append(_refusal(path, facts, ends))
                 break
     impacts = []
     for (tell, host), lines in told.items():
@@ -166,7 +166,7 @@ def _end_of_all(answer: Reached) -> _End:
     return "", ()
 
 
-def _refusal(passage: Passage, facts: Mapping[str, Facts], ends: Sequence[_End]) -> Refusal:
+def _refusal(path: Path, facts: Mapping[str, Facts], ends: Sequence[_End]) -> Refusal:
     blockers = tuple(dict.fromkeys(each for _, found in ends for each in found))
     hosts = list(dict.fromkeys(each.host for each in blockers))
     which = " or ".join(dict.fromkeys(which for which, _ in ends))
@@ -185,8 +185,8 @@ def _refusal(passage: Passage, facts: Mapping[str, Facts], ends: Sequence[_End])
     lines = dict.fromkeys(todo)
     return Refusal(
         "nothing-passes",
-        f"crossing {passage.crossing.name}",
-        f"nothing would pass: all {passage.family.label} {which} are stopped, on {_listed(hosts)}, by what crossnet "
+        f"crossing {path.crossing.name}",
+        f"nothing would pass: all {path.family.label} {which} are stopped, on {_listed(hosts)}, by what crossnet "
         "does not own",
         " ".join(f"{line[0].upper()}{line[1:]}." for line in lines),
         tuple(dict.fromkeys(f"{each.host}: {told_of(each)}{_by_nft(each, facts)}" for each in blockers)),
@@ -216,42 +216,40 @@ def _by_nft(blocker: Blocker, facts: Mapping[str, Facts]) -> str:
     return f"; to iptables the table `{place.table}' is incompatible, for a rule of nft's own stands in it: use nft"
 
 
-def _others(
-    passage: Passage, walked: Walked, answer: Reached, *, whole: bool
-) -> Iterator[tuple[Tell, str, str]]:
+def _others(path: Path, walked: Walked, answer: Reached, *, whole: bool) -> Iterator[tuple[Tell, str, str]]:
     """What to tell, of which host, and the rule or setting that does it; `whole` where the gateway was walked too."""
-    yield from _otherwise(passage, walked, answer)
-    for blocker in _blocking(passage, walked, answer, whole=whole):
+    yield from _otherwise(path, walked, answer)
+    for blocker in _blocking(path, walked, answer, whole=whole):
         words = told_of(blocker) + _zones(walked.hosts[blocker.host], blocker)
         yield stop if blocker.certain and not blocker.doubts else may_stop, blocker.host, words
 
 
-def _otherwise(passage: Passage, walked: Walked, answer: Reached) -> Iterator[tuple[Tell, str, str]]:
+def _otherwise(path: Path, walked: Walked, answer: Reached) -> Iterator[tuple[Tell, str, str]]:
     """What does something else with packets than to stop them."""
     from crossnet.reach.rules import Effect
 
     untracked = tuple(_untracked(walked))
-    if passage.crossing.translate is not Translate.NONE:
+    if path.crossing.translate is not Translate.NONE:
         yield from ((keep_from_tracking, host, rule) for host, rule in untracked)
     elif any(each.place is not None and is_own(each.place) for each in answer.reply.blockers):
         yield from ((keep_from_fence, host, rule) for host, rule in untracked)
-        zones = [] if untracked else _zone_rules(walked.hosts[passage.gateway])
-        yield from ((put_in_zones, passage.gateway, rule) for rule in zones)
+        zones = [] if untracked else _zone_rules(walked.hosts[path.gateway])
+        yield from ((put_in_zones, path.gateway, rule) for rule in zones)
     for visit in (*walked.visits, *walked.back):
         for decision in visit.outcome.decisions:
             if decision.effect is Effect.TRANSLATES and not is_own(decision.place):
                 taken = _redirects(walked.hosts[visit.host], decision)
                 yield take if taken else translate, visit.host, rule_of(decision.place, decision.text)
-    yield from _elsewhere(passage, walked)
-    yield from _unheard(passage, walked)
+    yield from _elsewhere(path, walked)
+    yield from _unheard(path, walked)
 
 
-def _blocking(passage: Passage, walked: Walked, answer: Reached, *, whole: bool) -> Iterator[Blocker]:
+def _blocking(path: Path, walked: Walked, answer: Reached, *, whole: bool) -> Iterator[Blocker]:
     """What of others stops packets, or perhaps does."""
     # What is not translated finds no way back, and every rule on that way says so again.
-    lost = passage.crossing.translate is not Translate.NONE and any(_untracked(walked))
+    lost = path.crossing.translate is not Translate.NONE and any(_untracked(walked))
     for blocker in (*answer.request.blockers, *(() if lost else answer.reply.blockers)):
-        if _concerns(passage, blocker, whole=whole):
+        if _concerns(path, blocker, whole=whole):
             yield blocker
 
 
@@ -297,101 +295,101 @@ def _untracked(walked: Walked) -> Iterator[tuple[str, str]]:
                 yield visit.host, rule_of(decision.place, decision.text)
 
 
-def _concerns(passage: Passage, blocker: Blocker, *, whole: bool) -> bool:
+def _concerns(path: Path, blocker: Blocker, *, whole: bool) -> bool:
     """Whether it is a matter of rules and settings of others what the blocker does to a crossing's packets."""
     # That nothing is translated is what the spec asks for; the plan says what it needs then. Whether a destination is
     # up is no matter of rules and settings.
     unasked = {
         "destination-is-broadcast",
         "destination-absent",
-        *(["snat-missing"] if passage.crossing.translate is Translate.NONE or not whole else []),
+        *(["snat-missing"] if path.crossing.translate is Translate.NONE or not whole else []),
     }
     # To and from the gateway itself nothing is forwarded.
-    local = blocker.host == passage.gateway and blocker.hook in ("input", "output")
+    local = blocker.host == path.gateway and blocker.hook in ("input", "output")
     # What crossnet's own fence stops leaves elsewhere, and that is told, or others have changed it.
     own = blocker.place is not None and is_own(blocker.place)
     # Of what leaves elsewhere it is told that it does.
-    stray = blocker.code == "snat-missing" and blocker.interface != passage.egress
+    stray = blocker.code == "snat-missing" and blocker.interface != path.egress
     # So of a route's own MTU; a bridge drops without a word.
     answered = blocker.code == "mtu-exceeded" and blocker.hook == "forward"
     return not (local or own or stray or answered) and blocker.code not in unasked
 
 
-def _elsewhere(passage: Passage, walked: Walked) -> Iterator[tuple[Tell, str, str]]:
+def _elsewhere(path: Path, walked: Walked) -> Iterator[tuple[Tell, str, str]]:
     """Where the gateway does not send them by the crossing's interface, and the route or rule by which it does not."""
-    for visits, meant in ((walked.visits, passage.egress), (walked.back, passage.ingress)):
-        for visit in (visit for visit in visits if visit.host == passage.gateway):
+    for visits, meant in ((walked.visits, path.egress), (walked.back, path.ingress)):
+        for visit in (visit for visit in visits if visit.host == path.gateway):
             astray = {each.interface for each in visit.outcome.leaving if each.here} - {meant, "lo"}
             for way in visit.outcome.ways:
                 if way.device in astray:
-                    yield leave, passage.gateway, f"by {way.device} and not by {meant}: {way_of(way)}"
+                    yield leave, path.gateway, f"by {way.device} and not by {meant}: {way_of(way)}"
 
 
-def _unheard(passage: Passage, walked: Walked) -> Iterator[tuple[Tell, str, str]]:
+def _unheard(path: Path, walked: Walked) -> Iterator[tuple[Tell, str, str]]:
     """What may keep a neighbour of the crossing from being found."""
-    if passage.family is not Family.V4:
+    if path.family is not Family.V4:
         return
     for name, facts in walked.hosts.items():
-        interfaces = {client.interface for client in passage.clients if client.host == name}
-        if name == passage.gateway:
-            interfaces |= {passage.ingress, passage.egress}
+        interfaces = {client.interface for client in path.clients if client.host == name}
+        if name == path.gateway:
+            interfaces |= {path.ingress, path.egress}
         for line in arp_filters(facts.firewall, {each for each in interfaces if each}):
             yield may_stop_arp, name, line
 
 
-def questions(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[tuple[Asked, tuple[str, ...]]]:
+def questions(path: Path, facts: Mapping[str, Facts]) -> Iterator[tuple[Asked, tuple[str, ...]]]:
     """What clients send, and which hosts it is walked over."""
     from crossnet.reach.asked import Asked
 
-    traffic = passage.crossing.allow or ()
-    destinations = _beyond(facts[passage.gateway], passage)
+    traffic = path.crossing.allow or ()
+    destinations = _beyond(facts[path.gateway], path)
     if not destinations:
         return
-    egress = {passage.gateway: passage.egress}
+    egress = {path.gateway: path.egress}
     # What is longer the gateway answers with an ICMP error, and the sender makes it shorter.
-    links = [facts[passage.gateway].link(name) for name in (passage.ingress, passage.egress)]
+    links = [facts[path.gateway].link(name) for name in (path.ingress, path.egress)]
     longest = min(link.mtu for link in links if link is not None)
-    managed = [client.host for client in passage.clients if client.host is not None]
+    managed = [client.host for client in path.clients if client.host is not None]
     few = len(managed) <= MOST_CLIENTS
     for name in managed:
-        hosts = (name, passage.gateway) if few else (name,)
+        hosts = (name, path.gateway) if few else (name,)
         yield Asked(name, destinations, traffic, egress=egress, longest=longest), hosts
     others = _clients(
-        facts[passage.gateway],
-        passage,
-        tuple(client.network for client in passage.clients if client.host is None or not few),
+        facts[path.gateway],
+        path,
+        tuple(client.network for client in path.clients if client.host is None or not few),
     )
     if others:
         asked = Asked(
-            passage.gateway,
+            path.gateway,
             destinations,
             traffic,
             sources=others,
-            ingress=passage.ingress,
+            ingress=path.ingress,
             egress=egress,
             longest=longest,
         )
-        yield asked, (passage.gateway,)
+        yield asked, (path.gateway,)
 
 
-def _clients(gateway: Facts, passage: Passage, admitted: tuple[Network, ...]) -> tuple[Network, ...]:
+def _clients(gateway: Facts, path: Path, admitted: tuple[Network, ...]) -> tuple[Network, ...]:
     """The networks of clients without the gateway's own addresses, from which no client sends."""
-    own = [host_network(item.address) for link in gateway.links for item in link.of(passage.family)]
+    own = [host_network(item.address) for link in gateway.links for item in link.of(path.family)]
     networks = Networks(admitted)
     taken = [part for part in own if networks.around(part)]
     return without(admitted, taken) if taken else admitted
 
 
-def _beyond(gateway: Facts, passage: Passage) -> tuple[Network, ...]:
+def _beyond(gateway: Facts, path: Path) -> tuple[Network, ...]:
     """The destinations without what nobody sends through the gateway.
 
     That is what is for the gateway itself, what the clients have on their own side of it, and what no host is.
     """
-    own = [host_network(item.address) for link in gateway.links for item in link.of(passage.family)]
-    ingress = gateway.link(passage.ingress)
-    near = [item.network for item in ingress.of(passage.family)] if ingress else []
-    near += [client.network for client in passage.clients]
-    destinations = Networks(passage.destinations)
+    own = [host_network(item.address) for link in gateway.links for item in link.of(path.family)]
+    ingress = gateway.link(path.ingress)
+    near = [item.network for item in ingress.of(path.family)] if ingress else []
+    near += [client.network for client in path.clients]
+    destinations = Networks(path.destinations)
     taken = [part for part in own if destinations.around(part)]
     taken += [part for part in (*near, *NOWHERE) if destinations.around(part, larger=True)]
-    return without(passage.destinations, taken) if taken else passage.destinations
+    return without(path.destinations, taken) if taken else path.destinations

@@ -32,7 +32,7 @@ from crossnet.netfilter.foreign import (
     VerdictMap,
 )
 from crossnet.netfilter.iptables_own import is_own_chain
-from crossnet.passage import Passage
+from crossnet.path import Path
 from crossnet.values import Address, Family, Network
 
 # What says of a forwarded packet whose it is.
@@ -85,17 +85,17 @@ def offload_forwarded(firewall: Firewall, family: Family) -> tuple[str, ...]:
 
 
 def rules_for_forwarded(
-    firewall: Firewall, family: Family, own: Collection[Address], passages: Collection[Passage] = ()
+    firewall: Firewall, family: Family, own: Collection[Address], paths: Collection[Path] = ()
 ) -> Iterator[str]:
     """A line for each rule of others that is there for forwarded packets: lets some pass by name, or translates them.
 
     `own` are the host's addresses: what is translated to one of these is not forwarded. What lets pass just packets of
-    these passages is left out.
+    these paths is left out.
     """
     for table, chain in _reached(_forwarding(firewall, family, tuple(Engine))):
         for rule in () if _OF_EVERY_ZONE.fullmatch(chain.name) else chain.rules:
             accepts = any(isinstance(each, Accept) for each in _results(table, rule))
-            of_crossings = any(_is_of_passage(rule, each) for each in passages)
+            of_crossings = any(_is_of_path(rule, each) for each in paths)
             if accepts and not of_crossings and _is_of(family, rule) and _says_whose(rule):
                 yield _line(table, chain, rule)
     for hook in ("prerouting", "postrouting"):
@@ -124,13 +124,13 @@ def _is_of(family: Family, rule: Rule) -> bool:
     )
 
 
-def _is_of_passage(rule: Rule, passage: Passage) -> bool:
+def _is_of_path(rule: Rule, path: Path) -> bool:
     """Whether a rule is for a crossing's clients alone, on the way there or back."""
-    clients = tuple(client.network for client in passage.clients)
-    source, destination = _ENDS[passage.family]
+    clients = tuple(client.network for client in path.clients)
+    source, destination = _ENDS[path.family]
     there, back = _tested(rule, source), _tested(rule, destination)
-    return (_within(there, clients) and (not back or _within(back, passage.destinations))) or (
-        _within(back, clients) and _within(there, passage.destinations)
+    return (_within(there, clients) and (not back or _within(back, path.destinations))) or (
+        _within(back, clients) and _within(there, path.destinations)
     )
 
 

@@ -13,7 +13,7 @@ from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.routes import inside
 from crossnet.facts.sysctls import answers_for_others, overriding
 from crossnet.netfilter import Engine
-from crossnet.passage import Passage
+from crossnet.path import Path
 from crossnet.persistence.unit import SYSCTL_FILE
 from crossnet.spec import Translate
 from crossnet.values import Address, Family, contains, family_of, overlap, show_network
@@ -32,39 +32,39 @@ class Impact:
     crossings: frozenset[str] = frozenset()
 
 
-def passage_impacts(passage: Passage) -> Iterator[Impact]:
-    name = f"crossing {passage.crossing.name}"
-    to = passage.crossing.shown(passage.family)
-    allow = passage.crossing.allow
+def path_impacts(path: Path) -> Iterator[Impact]:
+    name = f"crossing {path.crossing.name}"
+    to = path.crossing.shown(path.family)
+    allow = path.crossing.allow
     traffic = "any traffic" if allow is None else ", ".join(str(entry) for entry in allow)
-    clients = _clients(passage)
+    clients = _clients(path)
     yield Impact("gains-reachability", name, f"{clients} can open connections to {to}: {traffic}")
-    if passage.crossing.translate is not Translate.NONE:
+    if path.crossing.translate is not Translate.NONE:
         yield Impact(
             "changes-source-identity",
             name,
-            f"the source that {to} gets to see is {passage.source_text}, not the client's own address",
+            f"the source that {to} gets to see is {path.source_text}, not the client's own address",
         )
     else:
         yield Impact(
             "needs-return-route",
             name,
-            f"nothing is translated: {to} needs a route back to {clients} through {passage.gateway}",
+            f"nothing is translated: {to} needs a route back to {clients} through {path.gateway}",
         )
-    for client in passage.clients:
+    for client in path.clients:
         if client.host is None:
             routes = "; ".join(
-                f"ip route add {network} via {client.next_hop}" for network in passage.destinations
+                f"ip route add {network} via {client.next_hop}" for network in path.destinations
             )
             yield Impact("route-by-owner", name, f"{client} is not managed; its owner adds: {routes}")
 
 
-def client_impacts(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[Impact]:
+def client_impacts(path: Path, facts: Mapping[str, Facts]) -> Iterator[Impact]:
     """Parts of a destination that a client already reaches otherwise, and goes on to."""
-    yield from _elsewhere(passage, facts)
-    for client in passage.clients:
+    yield from _elsewhere(path, facts)
+    for client in path.clients:
         routes = facts[client.host].routes if client.host else ()
-        for network in passage.destinations:
+        for network in path.destinations:
             for route in inside(routes, network):
                 if (route.via, route.device) != (client.next_hop, client.interface):
                     yield Impact(
@@ -74,15 +74,15 @@ def client_impacts(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[Imp
                     )
 
 
-def _elsewhere(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[Impact]:
+def _elsewhere(path: Path, facts: Mapping[str, Facts]) -> Iterator[Impact]:
     """A next hop that the gateway does not have: another host has it, or nobody."""
-    for hop in dict.fromkeys(client.next_hop for client in passage.clients):
-        if facts[passage.gateway].owner_of(hop) is not None:
+    for hop in dict.fromkeys(client.next_hop for client in path.clients):
+        if facts[path.gateway].owner_of(hop) is not None:
             continue
         others = [name for name, one in facts.items() if one.owner_of(hop) is not None]
         silent = [
             client.host
-            for client in passage.clients
+            for client in path.clients
             if client.host and client.next_hop == hop and _is_silent(facts[client.host], hop)
         ]
         whose = (
@@ -93,8 +93,8 @@ def _elsewhere(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[Impact]
         lost = f", and nobody answered when {silent[0]} last asked for it" if silent and not others else ""
         yield Impact(
             "next-hop-elsewhere",
-            f"crossing {passage.crossing.name}",
-            f"the next hop {hop} is no address of {passage.gateway}: {whose}{lost}. Until {passage.gateway} has it the "
+            f"crossing {path.crossing.name}",
+            f"the next hop {hop} is no address of {path.gateway}: {whose}{lost}. Until {path.gateway} has it the "
             "clients' packets do not come there",
         )
 
@@ -103,32 +103,32 @@ def _is_silent(facts: Facts, address: Address) -> bool:
     return any(each.address == address and each.state == "FAILED" for each in facts.neighbours)
 
 
-def kernel_impacts(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[Impact]:
+def kernel_impacts(path: Path, facts: Mapping[str, Facts]) -> Iterator[Impact]:
     """Where the gateway's kernel says something else than its routes and rules."""
-    gateway = facts[passage.gateway]
-    for route in decided(gateway, passage):
+    gateway = facts[path.gateway]
+    for route in decided(gateway, path):
         told = (
             "its routes tell several ways that are as good, and the first of them counts"
-            if is_among_equals(gateway, passage, route)
+            if is_among_equals(gateway, path, route)
             else "what follows from the routes and rules that `ip` tells there is another"
         )
         yield Impact(
             "kernel-decides",
-            passage.gateway,
+            path.gateway,
             f"asked with `ip route get`, its kernel takes {route} for the crossing's packets; {told}",
         )
-    for lookup, error in refused(facts[passage.gateway], passage):
+    for lookup, error in refused(facts[path.gateway], path):
         yield Impact(
             "kernel-refuses",
-            passage.gateway,
+            path.gateway,
             f"its kernel answers `{lookup}` with {error!r}, and its routes and rules show no reason",
         )
 
 
 def gateway_impacts(
-    facts: Facts, passages: Sequence[Passage], fence: bool, was_on: bool, choice: Choice
+    facts: Facts, paths: Sequence[Path], fence: bool, was_on: bool, choice: Choice
 ) -> Iterator[Impact]:
-    family = passages[0].family
+    family = paths[0].family
     host = facts.host
     if fence and was_on:
         yield Impact(
@@ -148,10 +148,10 @@ def gateway_impacts(
             host,
             f"already forwarded {family.label} before crossnet: others' traffic stays as it is",
         )
-    for passage in passages:
-        yield from _instead(facts, passage)
-        yield from _passing_sources(facts, passage)
-        yield from _arp_elsewhere(facts, passage)
+    for path in paths:
+        yield from _instead(facts, path)
+        yield from _passing_sources(facts, path)
+        yield from _arp_elsewhere(facts, path)
     live = [engine for engine in Engine if facts.firewall.holds_rules(engine)]
     if len(live) > 1:
         yield Impact(
@@ -180,25 +180,25 @@ def gateway_impacts(
         )
 
 
-def _instead(facts: Facts, passage: Passage) -> Iterator[Impact]:
+def _instead(facts: Facts, path: Path) -> Iterator[Impact]:
     """An interface that stands in a destination's network, and is down: its routes went with it."""
     for link in facts.links:
-        own = [item for item in link.of(passage.family) if not link.up and link.name != passage.egress]
+        own = [item for item in link.of(path.family) if not link.up and link.name != path.egress]
         for item in own:
-            if any(overlap(item.network, network) for network in passage.destinations):
+            if any(overlap(item.network, network) for network in path.destinations):
                 yield Impact(
                     "leaves-elsewhere",
                     facts.host,
-                    f"packets of the crossing leave it by {passage.egress}, as its {link.name}, with "
+                    f"packets of the crossing leave it by {path.egress}, as its {link.name}, with "
                     f"{item.address}/{item.prefix}, is down",
                 )
 
 
-def _passing_sources(facts: Facts, passage: Passage) -> Iterator[Impact]:
+def _passing_sources(facts: Facts, path: Path) -> Iterator[Impact]:
     """A source address that the gateway has only for a while."""
-    for source in dict.fromkeys(source for _, source in passage.sources):
+    for source in dict.fromkeys(source for _, source in path.sources):
         for link in facts.links:
-            for item in link.of(passage.family):
+            for item in link.of(path.family):
                 if item.address == source and (why := _why_it_goes(facts, link, item)):
                     yield Impact("source-may-change", facts.host, f"the source {source} is {why}")
 
@@ -235,26 +235,26 @@ def _is_of_one_host(item: LinkAddress) -> bool:
     return item.prefix == item.address.max_prefixlen
 
 
-def _arp_elsewhere(facts: Facts, passage: Passage) -> Iterator[Impact]:
+def _arp_elsewhere(facts: Facts, path: Path) -> Iterator[Impact]:
     """Other interfaces that answer for the next hop: what they draw comes in where the crossing admits nothing."""
-    if passage.family is not Family.V4:
+    if path.family is not Family.V4:
         return
-    own = facts.link(passage.ingress)
-    for next_hop in passage.next_hops:
+    own = facts.link(path.ingress)
+    for next_hop in path.next_hops:
         wire = [item.network for item in own.of(Family.V4) if contains(item.network, next_hop)] if own else []
         for link in facts.links:
             beside = any(overlap(item.network, network) for item in link.of(Family.V4) for network in wire)
-            if link.name != passage.ingress and beside and answers_for_others(facts.sysctls, link.name):
+            if link.name != path.ingress and beside and answers_for_others(facts.sysctls, link.name):
                 yield Impact(
                     "other-interface-answers",
                     facts.host,
-                    f"{link.name} is in the same network as {passage.ingress} and answers ARP for {next_hop} too: "
+                    f"{link.name} is in the same network as {path.ingress} and answers ARP for {next_hop} too: "
                     f"packets that come in by {link.name} are not the crossing's. Let it answer for its own addresses "
                     f"only: `sysctl -w net.ipv4.conf.{link.name}.arp_ignore=1`",
                 )
 
 
-def _clients(passage: Passage) -> str:
-    shown = [str(client) for client in passage.clients[:3]]
-    rest = len(passage.clients) - len(shown)
+def _clients(path: Path) -> str:
+    shown = [str(client) for client in path.clients[:3]]
+    rest = len(path.clients) - len(shown)
     return ", ".join(shown) + (f" and {rest} more" if rest else "")

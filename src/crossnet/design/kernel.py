@@ -16,7 +16,7 @@ from crossnet.design.question import devices_of
 from crossnet.facts import Answered, Facts, Lookup
 from crossnet.facts.routes import MAIN, OWN_PROTOCOL, Route, inside
 from crossnet.facts.sysctls import FORWARDING, interface_setting
-from crossnet.passage import Passage
+from crossnet.path import Path
 from crossnet.record import read_record
 from crossnet.resources import PolicyRuleResource
 from crossnet.values import (
@@ -134,56 +134,56 @@ def forwarded(rules: Rules, source: Network, destination: Network, iif: str) -> 
     return replace(answer.route, destination=destination)
 
 
-def decided(facts: Facts, passage: Passage) -> tuple[Route, ...]:
-    """The ways of a passage that only the gateway's kernel knows."""
-    rules = _rules(facts, passage)
+def decided(facts: Facts, path: Path) -> tuple[Route, ...]:
+    """The ways of a path that only the gateway's kernel knows."""
+    rules = _rules(facts, path)
     found = (
-        forwarded(rules, client.network, network, passage.ingress)
-        for client in passage.clients
-        for network in passage.destinations
+        forwarded(rules, client.network, network, path.ingress)
+        for client in path.clients
+        for network in path.destinations
     )
     return tuple(dict.fromkeys(route for route in found if route is not None))
 
 
-def is_among_equals(facts: Facts, passage: Passage, route: Route) -> bool:
+def is_among_equals(facts: Facts, path: Path, route: Route) -> bool:
     """Whether routes and rules tell the way that the kernel takes too, and another that is as good."""
-    rules = _rules(facts, passage)
+    rules = _rules(facts, path)
     return any(
-        route.device in devices_of(rules.deciding(Flow(client.network, route.destination, passage.ingress)))
-        for client in passage.clients
+        route.device in devices_of(rules.deciding(Flow(client.network, route.destination, path.ingress)))
+        for client in path.clients
     )
 
 
-def _rules(facts: Facts, passage: Passage) -> Rules:
-    return Rules(facts, (*(client.network for client in passage.clients), *passage.destinations))
+def _rules(facts: Facts, path: Path) -> Rules:
+    return Rules(facts, (*(client.network for client in path.clients), *path.destinations))
 
 
-def refused(facts: Facts, passage: Passage) -> Iterator[tuple[Lookup, str]]:
-    """Packets of a passage that a gateway's kernel refuses to forward, where its routes and rules show no reason.
+def refused(facts: Facts, path: Path) -> Iterator[tuple[Lookup, str]]:
+    """Packets of a path that a gateway's kernel refuses to forward, where its routes and rules show no reason.
 
     A host that does not forward yet refuses all of them. Where a rule may lead some elsewhere, the kernel speaks of one
     packet only, and the reason may be that rule.
     """
-    if not facts.lookups or _has_own_rules(facts, passage.family) or not _forwards(facts, passage):
+    if not facts.lookups or _has_own_rules(facts, path.family) or not _forwards(facts, path):
         return
-    rules = _rules(facts, passage)
-    for client in passage.clients:
-        for network in passage.destinations:
+    rules = _rules(facts, path)
+    for client in path.clients:
+        for network in path.destinations:
             target, own = sample(facts, network), sample(facts, client.network)
             if target is None or own is None:
                 continue
-            answer = said(facts, target, own, passage.ingress)
+            answer = said(facts, target, own, path.ingress)
             if answer is None or not answer.error:
                 continue
-            flow = Flow(client.network, network, passage.ingress)
-            if rules.astray(flow, lambda way: way.device == passage.egress) is None:
-                yield Lookup(target, own, passage.ingress), answer.error
+            flow = Flow(client.network, network, path.ingress)
+            if rules.astray(flow, lambda way: way.device == path.egress) is None:
+                yield Lookup(target, own, path.ingress), answer.error
 
 
-def _forwards(facts: Facts, passage: Passage) -> bool:
+def _forwards(facts: Facts, path: Path) -> bool:
     """Whether it forwards already what comes in by the ingress (IPv6 asks the setting for all)."""
-    name = FORWARDING[passage.family]
-    own = interface_setting(4, passage.ingress, "forwarding") if passage.family is Family.V4 else name
+    name = FORWARDING[path.family]
+    own = interface_setting(4, path.ingress, "forwarding") if path.family is Family.V4 else name
     return facts.sysctls.get(own, facts.sysctls.get(name, "0")) != "0"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from crossnet.design.impacts import Impact
 from crossnet.facts import Facts
 from crossnet.facts.packages import PACKAGES
-from crossnet.passage import Passage
+from crossnet.path import Path
 from crossnet.values import Protocol, family_of
 
 # What a transaction runs on every host that it changes (transaction/host.sh).
@@ -32,14 +32,14 @@ def lacking_for_a_change(facts: Facts) -> Iterator[Impact]:
         )
 
 
-def lacking_for_probes(passages: Iterable[Passage], facts: Mapping[str, Facts]) -> Iterator[Impact]:
+def lacking_for_probes(paths: Iterable[Path], facts: Mapping[str, Facts]) -> Iterator[Impact]:
     """What the clients cannot send of what is to prove their crossing."""
-    for passage in passages:
-        named = [each for each in passage.crossing.probes if family_of(each.destination) is passage.family]
-        allow = passage.crossing.allow
+    for path in paths:
+        named = [each for each in path.crossing.probes if family_of(each.destination) is path.family]
+        allow = path.crossing.allow
         echoes = allow is None or any(each.protocol is Protocol.ICMP for each in allow)
         kinds = dict.fromkeys(each.protocol for each in named) if named else [Protocol.ICMP] if echoes else []
-        for client in passage.clients:
+        for client in path.clients:
             if client.host is None:
                 continue
             for kind in kinds:
@@ -51,7 +51,7 @@ def lacking_for_probes(passages: Iterable[Passage], facts: Mapping[str, Facts]) 
                         "tool-missing",
                         client.host,
                         f"there is no {last[0]} there to send {what} with, so nothing proves that crossing "
-                        f"{passage.crossing.name} works from it: install {_packages(last)}",
+                        f"{path.crossing.name} works from it: install {_packages(last)}",
                     )
 
 

@@ -17,7 +17,7 @@ from crossnet.facts import Facts
 from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import MAIN, OWN_PROTOCOL, matching
 from crossnet.facts.sysctls import effective_rp_filter
-from crossnet.passage import Passage
+from crossnet.path import Path
 from crossnet.resources import PolicyRuleResource
 from crossnet.values import Family, Network, host_network, show_network
 
@@ -29,51 +29,51 @@ MOST = 96
 
 
 def rules_for(
-    passage: Passage, facts: Mapping[str, Facts]
+    path: Path, facts: Mapping[str, Facts]
 ) -> tuple[Mapping[str, tuple[PolicyRuleResource, ...]], tuple[Impact, ...]]:
-    """What a passage needs on each of its hosts, with why; Refused where no rule can come before somebody else's.
+    """What a path needs on each of its hosts, with why; Refused where no rule can come before somebody else's.
 
     `facts` are those of hosts that have the crossings' routes.
     """
     found: dict[str, dict[PolicyRule, None]] = {}
     impacts: dict[Impact, None] = {}
     refusals: list[Refusal] = []
-    networks = (*(client.network for client in passage.clients), *passage.destinations)
-    rules = {name: Rules(facts[name], networks) for name in {passage.gateway, *_hosts(passage)}}
-    for name, flow, is_right in _flows(passage, facts):
+    networks = (*(client.network for client in path.clients), *path.destinations)
+    rules = {name: Rules(facts[name], networks) for name in {path.gateway, *_hosts(path)}}
+    for name, flow, is_right in _flows(path, facts):
         first = rules[name].astray(flow, is_right)
         if first is None:
             continue
         if not rules[name].is_right_in_main(flow, is_right):
-            refusals.append(_refusal(passage, name, flow, first, "its main table has no other way for them"))
+            refusals.append(_refusal(path, name, flow, first, "its main table has no other way for them"))
             continue
         own = _before(rules[name], first, flow, is_right)
         if isinstance(own, str):
-            refusals.append(_refusal(passage, name, flow, first, own))
+            refusals.append(_refusal(path, name, flow, first, own))
             continue
         found.setdefault(name, {})[own] = None
         impacts[Impact("policy-rule-added", name, _told(flow, first))] = None
-    refusals += _without_next_hop(passage, facts, rules)
-    refusals += _without_answer(passage, facts, rules[passage.gateway])
+    refusals += _without_next_hop(path, facts, rules)
+    refusals += _without_answer(path, facts, rules[path.gateway])
     for name, needed in found.items():
         if len(needed) > MOST:
-            refusals.append(_too_many(passage, name, len(needed)))
+            refusals.append(_too_many(path, name, len(needed)))
     if refusals:
         raise Refused(*dict.fromkeys(refusals))
     return {name: tuple(map(PolicyRuleResource, needed)) for name, needed in found.items()}, tuple(impacts)
 
 
 def _without_next_hop(
-    passage: Passage, facts: Mapping[str, Facts], rules: Mapping[str, Rules]
+    path: Path, facts: Mapping[str, Facts], rules: Mapping[str, Rules]
 ) -> Iterator[Refusal]:
     """Clients on which a rule ends the way to their next hop: IPv4 takes no route through it then.
 
     "Nexthop has invalid gateway" (net/ipv4/fib_semantics.c, fib_check_nh; measured); IPv6 takes it, and a table that
     the rule looks up counts for neither.
     """
-    if passage.family is not Family.V4:
+    if path.family is not Family.V4:
         return
-    for client in passage.clients:
+    for client in path.clients:
         if client.host is None:
             continue
         answer = said(facts[client.host], client.next_hop)
@@ -84,24 +84,24 @@ def _without_next_hop(
         # The kernel asks of no packet, so it has no source.
         if ends is not None and ends.must.satisfiable() and ends.way.rule and not ends.way.rule.source:
             why = "the kernel takes no route through a next hop to which a rule ends the way"
-            yield _refusal(passage, client.host, flow, ends, why)
+            yield _refusal(path, client.host, flow, ends, why)
 
 
-def _without_answer(passage: Passage, facts: Mapping[str, Facts], rules: Rules) -> Iterator[Refusal]:
+def _without_answer(path: Path, facts: Mapping[str, Facts], rules: Rules) -> Iterator[Refusal]:
     """Clients to whom the gateway does not say who has their next hop: its check of the way back drops the question.
 
     To ARP the check asks as for any packet to the host itself: as if the answer were its own (net/ipv4/arp.c,
     arp_process; measured). A rule for that would lead the gateway's own packets, which are none of the crossing's.
     """
-    strictness = effective_rp_filter(facts[passage.gateway].sysctls, passage.ingress)
-    if passage.family is not Family.V4 or not strictness:
+    strictness = effective_rp_filter(facts[path.gateway].sysctls, path.ingress)
+    if path.family is not Family.V4 or not strictness:
         return
 
     def is_right(way: Way) -> bool:
         known = devices_of([way.route]) if way.route is not None else set()
-        return passage.ingress in known or (strictness > 1 and bool(known))
+        return path.ingress in known or (strictness > 1 and bool(known))
 
-    for client in passage.clients:
+    for client in path.clients:
         if client.host is None:
             continue
         flow = Flow(host_network(client.next_hop), client.network, OWN)
@@ -113,27 +113,27 @@ def _without_answer(passage: Passage, facts: Mapping[str, Facts], rules: Rules) 
             and not astray.way.rule.mark_mask
         ):
             why = (
-                f"rp_filter {strictness} on {passage.ingress} drops the client's ARP then: it does not find its "
+                f"rp_filter {strictness} on {path.ingress} drops the client's ARP then: it does not find its "
                 "next hop"
             )
-            yield _refusal(passage, passage.gateway, flow, astray, why)
+            yield _refusal(path, path.gateway, flow, astray, why)
 
 
-def _hosts(passage: Passage) -> Iterator[str]:
-    yield from (client.host for client in passage.clients if client.host is not None)
+def _hosts(path: Path) -> Iterator[str]:
+    yield from (client.host for client in path.clients if client.host is not None)
 
 
-def _flows(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[tuple[str, Flow, Callable[[Way], bool]]]:
-    """Whose lookups decide about the passage, for which packets, and the way that they should take."""
+def _flows(path: Path, facts: Mapping[str, Facts]) -> Iterator[tuple[str, Flow, Callable[[Way], bool]]]:
+    """Whose lookups decide about the path, for which packets, and the way that they should take."""
 
-    gateway = facts[passage.gateway]
+    gateway = facts[path.gateway]
 
     def through(device: str, network: Network) -> Callable[[Way], bool]:
         known = matching(gateway.routes, network)
         return lambda way: way.device == device and not knows_nearer(known, way.route, way.hop)
 
-    for client in passage.clients:
-        for network in passage.destinations:
+    for client in path.clients:
+        for network in path.destinations:
             if client.host is not None:
                 hop = (client.next_hop, client.interface)
                 yield (
@@ -141,10 +141,10 @@ def _flows(passage: Passage, facts: Mapping[str, Facts]) -> Iterator[tuple[str, 
                     Flow(client.network, network, OWN),
                     lambda way, hop=hop: way.hop is not None and (way.hop.via, way.hop.device) == hop,  # type: ignore[misc]
                 )
-            leaving = Flow(client.network, network, passage.ingress)
-            yield passage.gateway, leaving, through(passage.egress, network)
-            returning = Flow(network, client.network, passage.egress)
-            yield passage.gateway, returning, through(passage.ingress, client.network)
+            leaving = Flow(client.network, network, path.ingress)
+            yield path.gateway, leaving, through(path.egress, network)
+            returning = Flow(network, client.network, path.egress)
+            yield path.gateway, returning, through(path.ingress, client.network)
 
 
 def _before(rules: Rules, first: Led, flow: Flow, is_right: Callable[[Way], bool]) -> PolicyRule | str:
@@ -197,19 +197,19 @@ def _shown(flow: Flow) -> str:
     return f"packets from {show_network(flow.source)} to {show_network(flow.destination)}"
 
 
-def _refusal(passage: Passage, host: str, flow: Flow, first: Led, why: str) -> Refusal:
+def _refusal(path: Path, host: str, flow: Flow, first: Led, why: str) -> Refusal:
     return Refusal(
         "policy-rule-diverts",
-        f"crossing {passage.crossing.name}",
+        f"crossing {path.crossing.name}",
         f"{_words(first)} of {host} {_does(first, flow)}, and {why}",
         f"Give it a higher priority number there (`ip rule`), or let it leave out {show_network(flow.destination)}.",
     )
 
 
-def _too_many(passage: Passage, host: str, count: int) -> Refusal:
+def _too_many(path: Path, host: str, count: int) -> Refusal:
     return Refusal(
         "policy-rule-diverts",
-        f"crossing {passage.crossing.name}",
+        f"crossing {path.crossing.name}",
         f"policy rules of {host} lead its packets elsewhere, and it would take {count} rules to keep them on their way",
         f"Put fewer and larger networks into `from` and `to`, or change the rules of {host}.",
     )

@@ -8,7 +8,7 @@ from itertools import islice, product
 from crossnet.design.foresight import Foreseen, Obstacle, obstacles
 from crossnet.design.impacts import Impact
 from crossnet.facts import Facts
-from crossnet.passage import Passage
+from crossnet.path import Path
 from crossnet.values import Probe, Protocol, family_of
 
 # Flows of one crossing that are walked, each for itself: one takes about 10 ms where the hosts have few rules.
@@ -17,22 +17,20 @@ MOST_FLOWS = 8
 MOST_TOLD = 3
 
 
-def probes_stopped(
-    passages: Sequence[Passage], facts: Mapping[str, Facts], foreseen: Foreseen
-) -> Iterator[Impact]:
+def probes_stopped(paths: Sequence[Path], facts: Mapping[str, Facts], foreseen: Foreseen) -> Iterator[Impact]:
     """What of the spec's own probes would not come back, on hosts that are as the plan makes them."""
-    for passage in passages:
-        name = passage.crossing.name
+    for path in paths:
+        name = path.crossing.name
         refused = any(refusal.where == f"crossing {name}" for refusal in foreseen.stopped)
         # Where others do nothing with its packets there is nothing to look for.
         if refused or not any(name in impact.crossings for impact in foreseen.impacts):
             continue
-        probes = [each for each in passage.crossing.probes if family_of(each.destination) is passage.family]
-        clients = [client.host for client in passage.clients if client.host is not None]
+        probes = [each for each in path.crossing.probes if family_of(each.destination) is path.family]
+        clients = [client.host for client in path.clients if client.host is not None]
         told = [
             f"{client} → {probe}: {stop}"
             for client, probe in islice(product(clients, probes), MOST_FLOWS)
-            for stop in islice(_stops(passage, client, probe, facts), 1)
+            for stop in islice(_stops(path, client, probe, facts), 1)
         ]
         if told:
             rest = f" and {len(told) - MOST_TOLD} more" if len(told) > MOST_TOLD else ""
@@ -44,8 +42,8 @@ def probes_stopped(
             )
 
 
-def _stops(passage: Passage, client: str, probe: Probe, facts: Mapping[str, Facts]) -> Iterator[Obstacle]:
-    for each in obstacles(passage, client, facts, probe):
+def _stops(path: Path, client: str, probe: Probe, facts: Mapping[str, Facts]) -> Iterator[Obstacle]:
+    for each in obstacles(path, client, facts, probe):
         # Nobody waits for an answer to a datagram.
         if each.sure and not (each.on_the_way_back and probe.protocol is Protocol.UDP):
             yield each

@@ -19,26 +19,26 @@ from crossnet.facts import Facts
 from crossnet.facts.routes import beyond_routers, matching
 from crossnet.facts.sysctls import effective_rp_filter
 from crossnet.netfilter.own import is_plain_interface
-from crossnet.passage import Client, Passage
+from crossnet.path import Client, Path
 from crossnet.spec import Crossing
 from crossnet.values import Family, Network, family_of, show_network
 
 
-def resolve(crossing: Crossing, facts: Mapping[str, Facts]) -> tuple[Passage, ...]:
-    """One passage for each family of `to`; raises Refused with every reason found."""
+def resolve(crossing: Crossing, facts: Mapping[str, Facts]) -> tuple[Path, ...]:
+    """One path for each family of `to`; raises Refused with every reason found."""
     refusals: list[Refusal] = []
-    passages = []
+    paths = []
     for family in sorted({family_of(network) for network in crossing.to}):
         try:
-            passages.append(_passage(Question(crossing, family, facts)))
+            paths.append(_path(Question(crossing, family, facts)))
         except Refused as refused:
             refusals += refused.refusals
     if refusals:
         raise Refused(*refusals)
-    return tuple(passages)
+    return tuple(paths)
 
 
-def _passage(q: Question) -> Passage:
+def _path(q: Question) -> Path:
     found = approaches(q)
     ingress = one_ingress(q, found)
     clients = tuple(dict.fromkeys(approach.client for approach in found))
@@ -59,7 +59,7 @@ def _passage(q: Question) -> Passage:
         raise Refused(*unusable)
     # A managed client stands on a network of the gateway itself.
     admitted = [client.network for client in clients if client.host is None]
-    return Passage(
+    return Path(
         crossing=q.crossing,
         family=q.family,
         ingress=ingress,

@@ -1,4 +1,4 @@
-"""The rules of a gateway: what its passages let through, and whom they pretend to be."""
+"""The rules of a gateway: what its paths let through, and whom they pretend to be."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from crossnet.netfilter import (
 )
 from crossnet.netfilter.normal_form import in_order, join_ports
 from crossnet.netfilter.own import HOOKS, TABLE, collapsed, networks_in_order
-from crossnet.passage import Passage
+from crossnet.path import Path
 from crossnet.spec import Translate
 from crossnet.values import Family, Network, Ports, Protocol, Traffic
 
@@ -72,12 +72,12 @@ Named = tuple[Network | NamedSet, ...]
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """Both ends of a passage as matches name them: the networks themselves, or sets that hold them.
+    """Both ends of a path as matches name them: the networks themselves, or sets that hold them.
 
     The routed ones are those parts of them that lie behind routers.
     """
 
-    passage: Passage
+    path: Path
     sources: Named
     destinations: Named
     routed_sources: Named
@@ -85,15 +85,13 @@ class Ends:
     sets: tuple[Set, ...]
 
 
-def gateway_table(
-    passages: Sequence[Passage], fence: bool, dialect: Dialect, bridges: Iterable[str] = ()
-) -> Table:
-    """crossnet's whole table of one family for these passages, in the order in which a packet meets it.
+def gateway_table(paths: Sequence[Path], fence: bool, dialect: Dialect, bridges: Iterable[str] = ()) -> Table:
+    """crossnet's whole table of one family for these paths, in the order in which a packet meets it.
 
     `bridges` are those whose frames meet the rules too (br_netfilter): they are carried and not forwarded, so the
     fence is not for them.
     """
-    ends = [_ends(passage, dialect) for passage in passages]
+    ends = [_ends(path, dialect) for path in paths]
     forward = [
         # First, so that an established packet never walks the rest.
         *(rule for each in ends for rule in _established(each)),
@@ -102,22 +100,20 @@ def gateway_table(
         *([*map(_carried, bridges), Rule((), Drop(), FENCE)] if fence else []),
     ]
     translate = [rule for each in ends for rule in _translate(each, dialect)]
-    clamp = [rule for passage in passages if passage.clamp for rule in _clamp(passage)]
+    clamp = [rule for path in paths if path.clamp for rule in _clamp(path)]
     chains = [Chain("forward", tuple(forward), HOOKS["forward"])]
     if translate:
         chains.append(Chain("postrouting", tuple(translate), HOOKS["postrouting"]))
     if clamp:
         chains.append(Chain("mangle", tuple(dict.fromkeys(clamp)), HOOKS["mangle"]))
     sets = sorted((each for one in ends for each in one.sets), key=lambda each: each.name)
-    maps = sorted(
-        (each for passage in passages for each in _maps(passage, dialect)), key=lambda each: each.name
-    )
-    return Table(TABLE_FAMILY[passages[0].family], TABLE, tuple(chains), tuple(sets), tuple(maps))
+    maps = sorted((each for path in paths for each in _maps(path, dialect)), key=lambda each: each.name)
+    return Table(TABLE_FAMILY[paths[0].family], TABLE, tuple(chains), tuple(sets), tuple(maps))
 
 
-def _ends(passage: Passage, dialect: Dialect) -> Ends:
-    clients = collapsed(client.network for client in passage.clients)
-    destinations = collapsed(passage.destinations)
+def _ends(path: Path, dialect: Dialect) -> Ends:
+    clients = collapsed(client.network for client in path.clients)
+    destinations = collapsed(path.destinations)
     sets: list[Set] = []
 
     def named(what: str, members: frozenset[Network]) -> Named:
@@ -125,23 +121,23 @@ def _ends(passage: Passage, dialect: Dialect) -> Ends:
             return tuple(networks_in_order(members))
         known = next((each for each in sets if each.members == members), None)
         if known is None:
-            known = Set(_name(what, passage), members)
+            known = Set(_name(what, path), members)
             sets.append(known)
         return (NamedSet(known.name),)
 
     return Ends(
-        passage,
+        path,
         named("from", clients),
         named("to", destinations),
-        named("near", collapsed(passage.routed_clients)),
-        named("far", collapsed(passage.routed_destinations)),
+        named("near", collapsed(path.routed_clients)),
+        named("far", collapsed(path.routed_destinations)),
         tuple(sets),
     )
 
 
-def _name(what: str, passage: Passage) -> str:
+def _name(what: str, path: Path) -> str:
     """Of a set; a long one is cut, because a name of ipset has at most 31 characters."""
-    name, label = passage.crossing.name, passage.crossing.label
+    name, label = path.crossing.name, path.crossing.label
     if label == name and len(name) <= _LONGEST:
         return f"{what}-{name}"
     return f"{what}-{name[:11]}.{hashlib.sha256(label.encode()).hexdigest()[:8]}"
@@ -173,8 +169,8 @@ def _established(ends: Ends) -> Iterator[Rule]:
     for source, destination in product(ends.sources, ends.destinations):
         there = (Endpoint("source", source), Endpoint("destination", destination), _ORIGINAL)
         back = (Endpoint("source", destination), Endpoint("destination", source), _REPLY)
-        yield _rule((*_way(ends.passage), *there, _ESTABLISHED), Accept())
-        yield _rule((*_way_back(ends.passage), *back, _ESTABLISHED), Accept())
+        yield _rule((*_way(ends.path), *there, _ESTABLISHED), Accept())
+        yield _rule((*_way_back(ends.path), *back, _ESTABLISHED), Accept())
 
 
 def _errors_of_routers(ends: Ends, dialect: Dialect) -> Iterator[Rule]:
@@ -182,8 +178,8 @@ def _errors_of_routers(ends: Ends, dialect: Dialect) -> Iterator[Rule]:
 
     Without them a path with a smaller MTU swallows large packets (RFC 1191, RFC 8201). They go to the other end.
     """
-    icmp = L4Protocol(_ICMP[ends.passage.family])
-    way, back = _way(ends.passage), _way_back(ends.passage)
+    icmp = L4Protocol(_ICMP[ends.path.family])
+    way, back = _way(ends.path), _way_back(ends.path)
     for far, source in product(ends.routed_destinations, ends.sources):
         about = _flow_end("destination", far, dialect)
         yield _rule((*back, Endpoint("destination", source), icmp, _RELATED, _REPLY, *about), Accept())
@@ -201,23 +197,23 @@ def _flow_end(
 
 def _admit(ends: Ends) -> Iterator[Rule]:
     for source, destination in product(ends.sources, ends.destinations):
-        for traffic in _traffic(ends.passage):
+        for traffic in _traffic(ends.path):
             between = (Endpoint("source", source), Endpoint("destination", destination))
-            matches = (*_way(ends.passage), *between, *traffic)
-            yield _rule(matches, Accept(), ends.passage.crossing.label)
+            matches = (*_way(ends.path), *between, *traffic)
+            yield _rule(matches, Accept(), ends.path.crossing.label)
 
 
-def _way(passage: Passage) -> tuple[Match, ...]:
-    return Interface("in", passage.ingress), Interface("out", passage.egress)
+def _way(path: Path) -> tuple[Match, ...]:
+    return Interface("in", path.ingress), Interface("out", path.egress)
 
 
-def _way_back(passage: Passage) -> tuple[Match, ...]:
-    return Interface("in", passage.egress), Interface("out", passage.ingress)
+def _way_back(path: Path) -> tuple[Match, ...]:
+    return Interface("in", path.egress), Interface("out", path.ingress)
 
 
-def _traffic(passage: Passage) -> Iterator[tuple[Match, ...]]:
+def _traffic(path: Path) -> Iterator[tuple[Match, ...]]:
     """The matches for each rule that `allow` needs: one a protocol, however many ports."""
-    allow = passage.crossing.allow
+    allow = path.crossing.allow
     if allow is None:
         yield ()
         return
@@ -225,7 +221,7 @@ def _traffic(passage: Passage) -> Iterator[tuple[Match, ...]]:
         entries = [traffic for traffic in allow if traffic.protocol is protocol]
         if not entries:
             continue
-        name = L4Protocol(_ICMP[passage.family] if protocol is Protocol.ICMP else str(protocol))
+        name = L4Protocol(_ICMP[path.family] if protocol is Protocol.ICMP else str(protocol))
         if any(entry.ports is None for entry in entries):
             yield (name,)
         else:
@@ -250,39 +246,39 @@ def _port_groups(entries: Iterable[Traffic]) -> Iterator[tuple[Ports, ...]]:
 
 
 def _translate(ends: Ends, dialect: Dialect) -> Iterator[Rule]:
-    passage = ends.passage
-    if passage.crossing.translate is Translate.NONE:
+    path = ends.path
+    if path.crossing.translate is Translate.NONE:
         return
     # The ingress is unknown here: a packet that leaves has forgotten where it came in.
-    out = Interface("out", passage.egress)
+    out = Interface("out", path.egress)
     for verdict, destinations in _translations(ends, dialect):
         for source, destination in product(ends.sources, destinations):
-            for traffic in _traffic(passage):
+            for traffic in _traffic(path):
                 between = (Endpoint("source", source), Endpoint("destination", destination))
-                yield _rule((out, *between, *traffic), verdict, passage.crossing.label)
+                yield _rule((out, *between, *traffic), verdict, path.crossing.label)
 
 
 def _translations(ends: Ends, dialect: Dialect) -> Iterator[tuple[Verdict, Named]]:
     """What to do for which destinations: one map lookup in nftables, one rule an address in iptables."""
-    passage = ends.passage
-    if passage.crossing.translate is Translate.MASQUERADE:
+    path = ends.path
+    if path.crossing.translate is Translate.MASQUERADE:
         yield Masquerade(), ends.destinations
     elif not dialect.engine.is_iptables:
-        yield SnatByDestination(_name("snat", passage)), ends.destinations
+        yield SnatByDestination(_name("snat", path)), ends.destinations
     else:
-        addresses = dict.fromkeys(source for _, source in passage.sources)
+        addresses = dict.fromkeys(source for _, source in path.sources)
         if len(addresses) == 1:
             yield Snat(next(iter(addresses))), ends.destinations
             return
         for source in addresses:
-            yield Snat(source), tuple(network for network, own in passage.sources if own == source)
+            yield Snat(source), tuple(network for network, own in path.sources if own == source)
 
 
-def _clamp(passage: Passage) -> Iterator[Rule]:
-    for way in (_way(passage), _way_back(passage)):
+def _clamp(path: Path) -> Iterator[Rule]:
+    for way in (_way(path), _way_back(path)):
         yield _rule((*way, L4Protocol("tcp"), SynOnly()), ClampMss())
 
 
-def _maps(passage: Passage, dialect: Dialect) -> Iterator[Map]:
-    if passage.sources and not dialect.engine.is_iptables:
-        yield Map(_name("snat", passage), frozenset(passage.sources))
+def _maps(path: Path, dialect: Dialect) -> Iterator[Map]:
+    if path.sources and not dialect.engine.is_iptables:
+        yield Map(_name("snat", path), frozenset(path.sources))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from crossnet.design.foresight import questions
 from crossnet.design.others import is_own, told_of
 from crossnet.facts import Facts
-from crossnet.passage import Passage
+from crossnet.path import Path
 from crossnet.spec import Translate
 
 MOST_NAMED = 3  # destinations
@@ -18,24 +18,24 @@ if TYPE_CHECKING:  # sets of packets are slow to import, and not every command a
     from crossnet.reach.path import Journey, Reached, Walked
 
 
-def today(passage: Passage, facts: Mapping[str, Facts]) -> tuple[str, ...]:
+def today(path: Path, facts: Mapping[str, Facts]) -> tuple[str, ...]:
     """What passes no more, in words that follow `so`; nothing where the hosts' facts let everything pass."""
     from crossnet.reach.path import Walked, reached
 
     found: dict[str, None] = {}
-    for asked, names in questions(passage, facts):
+    for asked, names in questions(path, facts):
         walked = Walked(asked, {name: facts[name] for name in names})
-        found |= dict.fromkeys(_ended(passage, walked, reached(walked), asked.host))
+        found |= dict.fromkeys(_ended(path, walked, reached(walked), asked.host))
     return tuple(found)
 
 
-def _ended(passage: Passage, walked: Walked, answer: Reached, sender: str) -> Iterator[str]:
-    who = "its clients" if sender == passage.gateway else sender
-    if passage.gateway != sender and passage.gateway in walked.hosts:
-        comes = any(visit.host == passage.gateway for visit in walked.visits)
+def _ended(path: Path, walked: Walked, answer: Reached, sender: str) -> Iterator[str]:
+    who = "its clients" if sender == path.gateway else sender
+    if path.gateway != sender and path.gateway in walked.hosts:
+        comes = any(visit.host == path.gateway for visit in walked.visits)
         if not comes and not answer.request.blockers:
-            to = passage.crossing.shown(passage.family, MOST_NAMED)
-            yield f"what {who} sends for {to} does not go to {passage.gateway}"
+            to = path.crossing.shown(path.family, MOST_NAMED)
+            yield f"what {who} sends for {to} does not go to {path.gateway}"
             return
     for what, journey in ((f"what {who} sends", answer.request), ("what comes back", answer.reply)):
         if blocker := _end(journey):
@@ -46,10 +46,10 @@ def _ended(passage: Passage, walked: Walked, answer: Reached, sender: str) -> It
                 by = told_of(blocker)
             yield f"{part}{what} ends on {blocker.host}: {by}"
             return
-    if passage.crossing.translate is not Translate.NONE and any(
+    if path.crossing.translate is not Translate.NONE and any(
         each.code == "snat-missing" and each.now for each in answer.reply.blockers
     ):
-        yield f"what {who} sends leaves {passage.gateway} with its own source, and nobody there may know a way back"
+        yield f"what {who} sends leaves {path.gateway} with its own source, and nobody there may know a way back"
 
 
 def _end(journey: Journey) -> Blocker | None:

@@ -48,8 +48,8 @@ def origin(plan: Plan) -> str:
 
 def story(plan: Plan) -> Iterator[str]:
     """The crossings, and what they open."""
-    for passage in plan.passages:
-        yield from textwrap.wrap(str(passage), WIDTH - 4, subsequent_indent="  ")
+    for path in plan.paths:
+        yield from textwrap.wrap(str(path), WIDTH - 4, subsequent_indent="  ")
     if plan.impacts:
         yield ""
         yield "What it opens:"

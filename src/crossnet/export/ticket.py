@@ -20,7 +20,7 @@ NAME = "change.txt"
 def page(plan: Plan, chosen: Sequence[Work]) -> Document:
     """What changes while it runs; the files for the next boot are counted, and crossnet's own record is not in it."""
     groups = _alike(plan, chosen)
-    lines = [_wrapped(str(passage)) for passage in plan.passages]
+    lines = [_wrapped(str(path)) for path in plan.paths]
     if plan.opening is not None:
         lines += ["", *opening_lines(plan.opening, WIDTH)]
     for number, (hosts, (there, back)) in enumerate(groups, 1):

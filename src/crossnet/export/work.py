@@ -73,10 +73,10 @@ def _file(record: Record) -> bytes | None:
 
 
 def _addresses(plan: Plan, host: str) -> Iterable[Address]:
-    for passage in plan.passages:
-        if passage.gateway == host:
-            yield from passage.next_hops
-            yield from (source for _, source in passage.sources)
-        for client in passage.clients:
+    for path in plan.paths:
+        if path.gateway == host:
+            yield from path.next_hops
+            yield from (source for _, source in path.sources)
+        for client in path.clients:
             if client.host == host:
                 yield client.network.network_address

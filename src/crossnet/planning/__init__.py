@@ -74,7 +74,7 @@ def _plan(
     ]
     made = Plan(
         spec,
-        wanted.passages,
+        wanted.paths,
         tuple(hosts),
         (*found, *wanted.impacts),
         wanted.wanted,
@@ -102,14 +102,14 @@ def make_undo_plan(spec: Spec, facts: Mapping[str, Facts], what: Undo = OWN_CROS
 
 def _with_management_path(plan: Plan, facts: Mapping[str, Facts]) -> Plan:
     """The same with its hosts in order, and marks on what touches the way on which crossnet works."""
-    paths = management_paths(plan.spec, facts)
-    groups = far_side_first(facts, paths)
+    ways = management_paths(plan.spec, facts)
+    groups = far_side_first(facts, ways)
     found: list[Impact] = []
     refusals: list[Refusal] = []
     hosts = []
     for host in plan.hosts:
-        touched = tuple(touches(facts[host.host], host.changes, paths, plan.passages))
-        refusals += cut(facts[host.host], touched, paths, plan.passages)
+        touched = tuple(touches(facts[host.host], host.changes, ways, plan.paths))
+        refusals += cut(facts[host.host], touched, ways, plan.paths)
         found += told(host.host, touched)
         marked = [change for touch in touched for change in touch.changes]
         touching = tuple(change for change in host.changes if change in marked)

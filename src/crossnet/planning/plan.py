@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from crossnet.design import Choice, Impact, Passage
+from crossnet.design import Choice, Impact, Path
 from crossnet.design.flows import FlowChange
 from crossnet.errors import Refusal
 from crossnet.facts import Lookup
@@ -52,7 +52,7 @@ class HostPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All hosts, gateways first; `passages` is empty when everything is undone.
+    """All hosts, gateways first; `paths` is empty when everything is undone.
 
     Among the gateways, and among the clients, those that touch the management path come last, and of these
     the far side first. `guard_order` has all hosts in groups, the far side first: a host is reached through
@@ -64,7 +64,7 @@ class Plan:
     """
 
     spec: Spec = field(repr=False)
-    passages: tuple[Passage, ...] = field(repr=False)
+    paths: tuple[Path, ...] = field(repr=False)
     hosts: tuple[HostPlan, ...] = field(repr=False)
     impacts: tuple[Impact, ...] = field(repr=False)
     wanted: Mapping[str, tuple[Resource, ...]] = field(repr=False)
@@ -92,7 +92,7 @@ class Plan:
     @property
     def kept(self) -> tuple[Standing, ...]:
         """What stands on these hosts and stays: crossings of other specs, and of its own where an undo leaves some."""
-        own = {passage.crossing.label for passage in self.passages}
+        own = {path.crossing.label for path in self.paths}
         found = {
             one.label: one for host in self.hosts for one in host.after.crossings if one.label not in own
         }

@@ -10,7 +10,7 @@ from crossnet.design.longer import routed
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
 from crossnet.facts.routes import Route, matching
-from crossnet.passage import Passage
+from crossnet.path import Path
 from crossnet.planning.management_path import ManagementPath
 from crossnet.resources import Change, Resource
 from crossnet.spec import Translate
@@ -26,7 +26,7 @@ class Touch:
 
 
 def touches(
-    here: Facts, changes: Sequence[Change], paths: Iterable[ManagementPath], passages: Iterable[Passage] = ()
+    here: Facts, changes: Sequence[Change], ways: Iterable[ManagementPath], paths: Iterable[Path] = ()
 ) -> Iterator[Touch]:
     """Which of a host's changes touch the management path of any host.
 
@@ -49,36 +49,36 @@ def touches(
     Files and units are no part of it: they are written after the confirmation, and what they will do at boot
     is what was proved live.
     """
-    passages = tuple(passages)
-    for path in (path for path in paths if path.may_pass(here.host)):
-        yield from _touches(here, changes, path, passages)
+    paths = tuple(paths)
+    for way in (way for way in ways if way.may_pass(here.host)):
+        yield from _touches(here, changes, way, paths)
 
 
 def _touches(
-    here: Facts, changes: Sequence[Change], path: ManagementPath, passages: Sequence[Passage]
+    here: Facts, changes: Sequence[Change], way: ManagementPath, paths: Sequence[Path]
 ) -> Iterator[Touch]:
-    reaches = f"the way by which crossnet reaches {path}"
-    if path.controller is None:
+    reaches = f"the way by which crossnet reaches {way}"
+    if way.controller is None:
         routes = tuple(change for change in changes if change.resource.routes)
-        if here.host == path.host and routes:
+        if here.host == way.host and routes:
             yield Touch(routes, f"{_names(routes, 'may change')} {reaches}, which does not tell from where")
         return
-    if rerouting := _rerouting(here.routes, changes, path.looked_up_on(here.host)):
+    if rerouting := _rerouting(here.routes, changes, way.looked_up_on(here.host)):
         yield Touch(rerouting, f"{_names(rerouting, 'changes')} {reaches}")
-    if ruling := _looking_up(changes, path.looked_up_on(here.host)):
+    if ruling := _looking_up(changes, way.looked_up_on(here.host)):
         yield Touch(ruling, f"{_rules(ruling)} may change {reaches}")
-    family = family_of(path.controller)
+    family = family_of(way.controller)
     filtering = tuple(change for change in changes if change.resource.decides(family))
-    if filtering and here.host in path.forwarders:
+    if filtering and here.host in way.forwarders:
         yield Touch(filtering, f"{reaches} leads through it")
-    if filtering and here.host in path.perhaps and _closes(filtering):
+    if filtering and here.host in way.perhaps and _closes(filtering):
         yield Touch(filtering, f"{reaches} may lead through it")
-    if here.host == path.host or here.host in path.forwarders:
-        back = matching(here.routes, host_network(path.controller))
+    if here.host == way.host or here.host in way.forwarders:
+        back = matching(here.routes, host_network(way.controller))
         learning = tuple(change for change in changes if change.resource.ages_routes(family))
         if learning and any(route.protocol == "ra" for route in back):
             yield Touch(learning, f"{reaches} was learned from a router advertisement")
-    if here.host == path.host and any(_translates_answers(path, passage) for passage in passages):
+    if here.host == way.host and any(_translates_answers(way, path) for path in paths):
         created = tuple(change for change in filtering if change.have is None)
         if created:
             yield Touch(created, f"its translation may end the connection that stands on {reaches}")
@@ -144,19 +144,19 @@ def _closes(filtering: Iterable[Change]) -> bool:
     return any(change.want is not None and change.want.closes for change in changes)
 
 
-def _translates_answers(path: ManagementPath, passage: Passage) -> bool:
+def _translates_answers(way: ManagementPath, path: Path) -> bool:
     """Whether the gateway's own packets to the controller look like those of a client."""
     return (
-        passage.gateway == path.host
-        and passage.crossing.translate is not Translate.NONE
-        and path.controller is not None
-        and any(contains(network, path.controller) for network in passage.destinations)
-        and any(contains(client.network, own) for client in passage.clients for own in path.addresses)
+        path.gateway == way.host
+        and path.crossing.translate is not Translate.NONE
+        and way.controller is not None
+        and any(contains(network, way.controller) for network in path.destinations)
+        and any(contains(client.network, own) for client in path.clients for own in way.addresses)
     )
 
 
 def cut(
-    here: Facts, touched: Iterable[Touch], paths: Iterable[ManagementPath], passages: Iterable[Passage]
+    here: Facts, touched: Iterable[Touch], ways: Iterable[ManagementPath], paths: Iterable[Path]
 ) -> Iterator[Refusal]:
     """Routes to larger networks than a client's own that would take the way along by which crossnet reaches a host.
 
@@ -164,11 +164,9 @@ def cut(
     address from which crossnet works nobody has to know.
     """
     changes = tuple(change for touch in touched for change in touch.changes)
-    larger = {
-        network: passage for passage in (passages if changes else ()) for network in _larger(here, passage)
-    }
-    for path in (path for path in paths if path.may_pass(here.host)):
-        if path.controller is None and path.host == here.host:
+    larger = {network: path for path in (paths if changes else ()) for network in _larger(here, path)}
+    for way in (way for way in ways if way.may_pass(here.host)):
+        if way.controller is None and way.host == here.host:
             made = (network for change in changes for network in _made(change) if network in larger)
             for shown in dict.fromkeys(larger[each].crossing.shown(larger[each].family) for each in made):
                 yield Refusal(
@@ -178,14 +176,14 @@ def cut(
                     "not tell from where that is (SSH_CONNECTION)",
                     "Name smaller networks in `to`.",
                 )
-        for target in path.looked_up_on(here.host):
+        for target in way.looked_up_on(here.host):
             rerouting = _rerouting(here.routes, changes, (target,))
             made = (network for change in rerouting for network in _made(change) if contains(network, target))
             for network in dict.fromkeys(each for each in made if each in larger):
                 yield Refusal(
                     "management-path-taken",
                     here.host,
-                    f"a route to {show_network(network)} would take along the way by which crossnet reaches {path}, "
+                    f"a route to {show_network(network)} would take along the way by which crossnet reaches {way}, "
                     f"through {larger[network].gateway}",
                     f"Leave it out: `except: {target}`, or the network that it lies in.",
                 )
@@ -196,16 +194,16 @@ def _made(change: Change) -> tuple[Network, ...]:
     return tuple(route.destination for route in change.want.routes) if change.want is not None else ()
 
 
-def _larger(here: Facts, passage: Passage) -> tuple[Network, ...]:
+def _larger(here: Facts, path: Path) -> tuple[Network, ...]:
     """The networks to which a client gets routes, where one of them holds a network that it stands in."""
-    if all(client.host != here.host for client in passage.clients):
+    if all(client.host != here.host for client in path.clients):
         return ()
-    own = [item.network for link in here.links for item in link.of(passage.family)]
-    networks = passage.crossing.networks(passage.family)
+    own = [item.network for link in here.links for item in link.of(path.family)]
+    networks = path.crossing.networks(path.family)
     holding = any(
         network.prefixlen == 0 or any(contains(network, one) for one in own) for network in networks
     )
-    return routed(here, passage.crossing, passage.family) if holding else ()
+    return routed(here, path.crossing, path.family) if holding else ()
 
 
 def told(host: str, touched: Iterable[Touch]) -> Iterator[Impact]:

@@ -22,7 +22,7 @@ from crossnet.errors import (
 )
 from crossnet.facts import Facts
 from crossnet.health import CrossingStatus
-from crossnet.passage import Passage
+from crossnet.path import Path
 from crossnet.planning import Plan
 from crossnet.record import Record
 from crossnet.resources import Change, Command, Splice, Step, Write
@@ -58,8 +58,8 @@ def plan_data(plan: Plan) -> dict[str, Any]:
     return {
         "crossings": [
             {
-                "crossing": passage.crossing.name,
-                "family": int(passage.family),
+                "crossing": path.crossing.name,
+                "family": int(path.family),
                 "clients": [
                     {
                         "host": client.host,
@@ -67,15 +67,15 @@ def plan_data(plan: Plan) -> dict[str, Any]:
                         "interface": client.interface,
                         "next_hop": str(client.next_hop),
                     }
-                    for client in passage.clients
+                    for client in path.clients
                 ],
-                "gateway": passage.gateway,
-                "ingress": passage.ingress,
-                "egress": passage.egress,
-                "source": passage.source_text,
-                "to": [str(network) for network in passage.destinations],
+                "gateway": path.gateway,
+                "ingress": path.ingress,
+                "egress": path.egress,
+                "source": path.source_text,
+                "to": [str(network) for network in path.destinations],
             }
-            for passage in plan.passages
+            for path in plan.paths
         ],
         "hosts": [
             {
@@ -115,8 +115,8 @@ def carried_data(found: Mapping[str, Record]) -> dict[str, Any]:
                 "crossings": [
                     {
                         **standing_data(one),
-                        "role": "gateway" if one.carried else "client" if one.passages else None,
-                        "paths": [_carried(passage) for passage in one.passages],
+                        "role": "gateway" if one.carried else "client" if one.paths else None,
+                        "paths": [_carried(path) for path in one.paths],
                     }
                     for one in record.crossings
                 ],
@@ -126,20 +126,20 @@ def carried_data(found: Mapping[str, Record]) -> dict[str, Any]:
     }
 
 
-def _carried(passage: Passage) -> dict[str, Any]:
-    allow = passage.crossing.allow
+def _carried(path: Path) -> dict[str, Any]:
+    allow = path.crossing.allow
     return {
-        "family": int(passage.family),
-        "gateway": passage.gateway,
-        "ingress": passage.ingress,
-        "egress": passage.egress,
+        "family": int(path.family),
+        "gateway": path.gateway,
+        "ingress": path.ingress,
+        "egress": path.egress,
         "clients": [
             {"host": client.host, "network": str(client.network), "next_hop": str(client.next_hop)}
-            for client in passage.clients
+            for client in path.clients
         ],
-        "to": [str(network) for network in passage.destinations],
+        "to": [str(network) for network in path.destinations],
         "allow": [str(one) for one in allow] if allow is not None else ["any"],
-        "source": passage.source_text,
+        "source": path.source_text,
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from crossnet.api import UndoPlan
-from crossnet.passage import Passage
+from crossnet.path import Path
 from crossnet.record import Record
 from crossnet.several import first_of
 from crossnet.show.paint import Paint, plain
@@ -41,17 +41,17 @@ def carried_text(found: Mapping[str, Record], *, paint: Paint = plain) -> str:
         if record.lost:
             lines.append(f"  its record {one_line(record.lost)}")
         for one in record.crossings:
-            role = "gateway" if one.carried else "client" if one.passages else "what it needs is not known"
+            role = "gateway" if one.carried else "client" if one.paths else "what it needs is not known"
             lines.append(f"  {one_line(named(one) if one.spec else f'crossing {one.crossing}')}  ({role})")
-            lines += [f"    {one_line(_way(each))}" for each in one.passages]
+            lines += [f"    {one_line(_way(each))}" for each in one.paths]
             lines.append(f"    applied by {_who(one.stamp)}")
     return "\n".join(lines)
 
 
-def _way(passage: Passage) -> str:
-    allow = passage.crossing.allow
+def _way(path: Path) -> str:
+    allow = path.crossing.allow
     traffic = "any traffic" if allow is None else ", ".join(map(str, allow))
-    return f"{str(passage).partition(': ')[2]}: {traffic}"
+    return f"{str(path).partition(': ')[2]}: {traffic}"
 
 
 def forgotten_text(spec: Spec, host: str, made: UndoPlan) -> str:
@@ -73,8 +73,8 @@ def _stays(one: Standing, host: str) -> Iterator[str]:
     """What stands of a crossing on a host, by the record of another."""
     if host == one.gateway:
         yield f"  {named(one)}: its rules, forwarding, and the files and units for its boot"
-    for passage in one.passages:
-        for client in passage.clients:
+    for path in one.paths:
+        for client in path.clients:
             if client.host == host:
-                to = first_of([show_network(network) for network in passage.destinations])
+                to = first_of([show_network(network) for network in path.destinations])
                 yield f"  {named(one)}: its route to {to} via {client.next_hop}, also at its boot"

@@ -92,7 +92,7 @@ def plan_text(plan: Plan, *, verbose: bool = False, paint: Paint = plain, width:
 
     `!` stands in a column of its own, so that `+`, `~` and `-` still say what is done.
     """
-    lines = [str(passage) for passage in plan.passages]
+    lines = [str(path) for path in plan.paths]
     if plan.touched and plan.kept:
         lines += ["", "what is kept", *(f"  {kept_text(one)}" for one in plan.kept)]
     for names, told in _hosts(plan, verbose, paint):

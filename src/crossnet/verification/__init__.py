@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 
-from crossnet.design import Client, Obstacle, Passage, obstacles, then
+from crossnet.design import Client, Obstacle, Path, obstacles, then
 from crossnet.drift import Pending, drifted, not_applied, pending
 from crossnet.events import Event, Kind
 from crossnet.facts import Facts, Lookup
@@ -118,18 +118,18 @@ async def verify(
     *,
     live_only: bool = False,
 ) -> Verification:
-    """Verify every passage of a plan; `facts` are fresh, and `live_only` before the files are written.
+    """Verify every path of a plan; `facts` are fresh, and `live_only` before the files are written.
 
     A client sends all its probes with one command, after one more where it has to find a host that answers. A
     gateway is read once before and once after, and on the way where that takes long.
     """
-    choices = await choose(plan.passages, facts, site)
+    choices = await choose(plan.paths, facts, site)
     rounds = iter(await _send([choice for choice in choices if choice.probes], plan, site))
     verdicts: list[Verdict] = []
     for choice in choices:
         if not choice.probes:
             verdicts += [
-                unsent(choice.passage, client, choice.note, _obstacles(plan, choice.passage, client, facts))
+                unsent(choice.path, client, choice.note, _obstacles(plan, choice.path, client, facts))
                 for client in choice.senders or (None,)
             ]
         elif (found := next(rounds)).is_clear:
@@ -143,7 +143,7 @@ async def verify(
 
 
 def _judge(choice: Choice, found: Round, plan: Plan, facts: Mapping[str, Facts]) -> list[Verdict]:
-    passage, verdicts = choice.passage, []
+    path, verdicts = choice.path, []
     explained: list[tuple[Probe, tuple[Obstacle, ...]]] = []
     for seen in found.seen:
         in_the_way: tuple[Obstacle, ...] = ()
@@ -151,7 +151,7 @@ def _judge(choice: Choice, found: Round, plan: Plan, facts: Mapping[str, Facts])
         # Sets of packets are slow to import, and of what was answered there is nothing to explain.
         if seen.is_open or seen.sent.reply in (Reply.REFUSED, Reply.NOT_SENT):
             if len(explained) < MOST_EXPLAINED:
-                in_the_way = _obstacles(plan, passage, seen.client, facts, probe)
+                in_the_way = _obstacles(plan, path, seen.client, facts, probe)
                 explained.append((probe, in_the_way))
             else:
                 in_the_way = tuple(
@@ -159,12 +159,12 @@ def _judge(choice: Choice, found: Round, plan: Plan, facts: Mapping[str, Facts])
                         replace(each, sure=False)
                         for of, some in explained
                         for each in some
-                        if of == probe and each.host == passage.gateway
+                        if of == probe and each.host == path.gateway
                     )
                 )
         verdicts.append(
             judge(
-                passage,
+                path,
                 found,
                 seen,
                 facts,
@@ -178,14 +178,14 @@ def _judge(choice: Choice, found: Round, plan: Plan, facts: Mapping[str, Facts])
 
 def _obstacles(
     plan: Plan,
-    passage: Passage,
+    path: Path,
     client: Client | None,
     facts: Mapping[str, Facts],
     probe: Probe | None = None,
 ) -> tuple[Obstacle, ...]:
     if client is None or client.host is None:
         return ()
-    return obstacles(passage, client.host, then([passage], facts, plan.wanted), probe)
+    return obstacles(path, client.host, then([path], facts, plan.wanted), probe)
 
 
 async def _send(choices: Sequence[Choice], plan: Plan, site: Site) -> list[Round]:
@@ -194,7 +194,7 @@ async def _send(choices: Sequence[Choice], plan: Plan, site: Site) -> list[Round
     by_client, by_gateway = defaultdict[str, list[Flow]](list), defaultdict[str, list[Flow]](list)
     for flow in chain.from_iterable(flows):
         by_client[flow.client.host or ""].append(flow)
-        by_gateway[flow.passage.gateway].append(flow)
+        by_gateway[flow.path.gateway].append(flow)
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def reading(gateway: str, own: Sequence[Flow]) -> tuple[str, Reading]:
@@ -229,7 +229,7 @@ async def _send(choices: Sequence[Choice], plan: Plan, site: Site) -> list[Round
     sent = dict(chain.from_iterable(answers))
 
     def seen(flow: Flow) -> Seen:
-        first, *others = (each[flow.passage.gateway].tracked(flow) for each in (before, *later))
+        first, *others = (each[flow.path.gateway].tracked(flow) for each in (before, *later))
         return Seen(flow.client, sent[flow], fresh(first, others))
 
     if any(each.reply is Reply.UNKNOWN and not seen(flow).tracked for flow, each in sent.items()):
@@ -240,7 +240,7 @@ async def _send(choices: Sequence[Choice], plan: Plan, site: Site) -> list[Round
     onward = await _look(lost, site)
 
     def told(flow: Flow) -> Seen:
-        gateway, device = flow.passage.gateway, flow.passage.egress
+        gateway, device = flow.path.gateway, flow.path.egress
         at = onward.get((gateway, _at_gateway(flow)))
         if at is not None:
             device = at.device or device
@@ -253,8 +253,8 @@ async def _send(choices: Sequence[Choice], plan: Plan, site: Site) -> list[Round
     return [
         Round(
             tuple(map(told, own)),
-            before[choice.passage.gateway].counters(choice.passage),
-            after[choice.passage.gateway].counters(choice.passage),
+            before[choice.path.gateway].counters(choice.path),
+            after[choice.path.gateway].counters(choice.path),
         )
         for choice, own in zip(choices, flows, strict=True)
     ]
@@ -266,7 +266,7 @@ async def _look(flows: Sequence[Flow], site: Site) -> dict[tuple[str, Lookup], O
     for flow in flows:
         for host, lookup in (
             (flow.client.host or "", _at_client(flow)),
-            (flow.passage.gateway, _at_gateway(flow)),
+            (flow.path.gateway, _at_gateway(flow)),
         ):
             if len(asked[host]) < MOST_LOOKED_UP and lookup not in asked[host]:
                 asked[host].append(lookup)
@@ -282,12 +282,12 @@ def _at_client(flow: Flow) -> Lookup:
 
 
 def _at_gateway(flow: Flow) -> Lookup:
-    return Lookup(flow.probe.destination, flow.client.network.network_address, flow.passage.ingress)
+    return Lookup(flow.probe.destination, flow.client.network.network_address, flow.path.ingress)
 
 
 def _tables(plan: Plan, flows: Sequence[Flow]) -> dict[Family, RuleTable]:
     """crossnet's rules on the gateway of these flows as they should be, for each of their families."""
-    gateway, families = flows[0].passage.gateway, {flow.passage.family for flow in flows}
+    gateway, families = flows[0].path.gateway, {flow.path.family for flow in flows}
     return {
         table.family: table for host, table in plan.tables if host == gateway and table.family in families
     }

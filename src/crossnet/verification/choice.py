@@ -1,4 +1,4 @@
-"""What is sent through each passage: the probes of the spec, else one to the first host in `to` that answers.
+"""What is sent through each path: the probes of the spec, else one to the first host in `to` that answers.
 
 That is an echo where `allow` lets one pass, else a connection to the first of its TCP ports.
 """
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from crossnet.design import Client, Passage
+from crossnet.design import Client, Path
 from crossnet.events import Event, Kind
 from crossnet.facts import Facts
 from crossnet.facts.neighbours import heard_of
@@ -20,7 +20,7 @@ from crossnet.values import NOWHERE, Address, Family, Networks, Probe, Protocol,
 from crossnet.verification.probe import Search, candidates, connect, search
 from crossnet.verification.reading import Flow
 
-# How many addresses of a passage are asked for an echo at the same time.
+# How many addresses of a path are asked for an echo at the same time.
 MOST_ECHOES = 16
 
 NO_SENDER = "no client is a managed host: nobody can send a probe"
@@ -36,7 +36,7 @@ Key = tuple[str, Family]
 class Choice:
     """What the senders send; `demanded` is whether the spec itself names the probes, `note` is to be said of it."""
 
-    passage: Passage
+    path: Path
     senders: tuple[Client, ...]
     probes: tuple[Probe, ...]
     demanded: bool
@@ -44,31 +44,31 @@ class Choice:
 
     @property
     def flows(self) -> tuple[Flow, ...]:
-        return tuple(Flow(self.passage, client, probe) for probe in self.probes for client in self.senders)
+        return tuple(Flow(self.path, client, probe) for probe in self.probes for client in self.senders)
 
     def one_by_one(self) -> tuple[Choice, ...]:
         """The same with one probe in each."""
         return tuple(replace(self, probes=(probe,)) for probe in self.probes)
 
 
-async def choose(passages: Sequence[Passage], facts: Mapping[str, Facts], site: Site) -> list[Choice]:
-    """The choice for each passage; asks no host where the spec names the probes."""
-    searching = [passage for passage in passages if _senders(passage) and _is_open(passage)]
+async def choose(paths: Sequence[Path], facts: Mapping[str, Facts], site: Site) -> list[Choice]:
+    """The choice for each path; asks no host where the spec names the probes."""
+    searching = [path for path in paths if _senders(path) and _is_open(path)]
     found = await _search(searching, facts, site)
-    return [_choice(passage, found.get(_key(passage))) for passage in passages]
+    return [_choice(path, found.get(_key(path))) for path in paths]
 
 
-def _choice(passage: Passage, found: Search | None) -> Choice:
-    senders, named = _senders(passage), _named(passage)
+def _choice(path: Path, found: Search | None) -> Choice:
+    senders, named = _senders(path), _named(path)
 
     def choice(probes: tuple[Probe, ...], note: str) -> Choice:
-        return Choice(passage, senders, probes, bool(named), note)
+        return Choice(path, senders, probes, bool(named), note)
 
     if not senders:
         return choice((), NO_SENDER)
     if named:
         return choice(named, "")
-    means = _means(passage)
+    means = _means(path)
     if found is None or means is None:
         return choice((), NOTHING_ANSWERED)
     if found.answered is not None:
@@ -83,17 +83,17 @@ def _choice(passage: Passage, found: Search | None) -> Choice:
     return choice((means.to(found.asked[0]),), note)
 
 
-async def _search(passages: Iterable[Passage], facts: Mapping[str, Facts], site: Site) -> dict[Key, Search]:
-    """For each passage its first client looks for a host that answers: one command for all it looks for."""
-    by_client: dict[str, list[Passage]] = {}
-    for passage in passages:
-        by_client.setdefault(_senders(passage)[0].host or "", []).append(passage)
+async def _search(paths: Iterable[Path], facts: Mapping[str, Facts], site: Site) -> dict[Key, Search]:
+    """For each path its first client looks for a host that answers: one command for all it looks for."""
+    by_client: dict[str, list[Path]] = {}
+    for path in paths:
+        by_client.setdefault(_senders(path)[0].host or "", []).append(path)
 
-    async def one(client: Host, some: Sequence[Passage]) -> list[tuple[Key, Search]]:
-        groups = {_key(passage): _targets(passage, facts) for passage in some}
+    async def one(client: Host, some: Sequence[Path]) -> list[tuple[Key, Search]]:
+        groups = {_key(path): _targets(path, facts) for path in some}
         for group in groups.values():
             site.watch(Event(Kind.SEARCHES, client.name, addresses=len(group)))
-        ports = {_key(passage): means.port for passage in some if (means := _means(passage))}
+        ports = {_key(path): means.port for path in some if (means := _means(path))}
         echoes = [key for key in groups if ports[key] is None]
         others = [(key, port) for key, port in ports.items() if port is not None]
         found = (
@@ -110,10 +110,10 @@ async def _search(passages: Iterable[Passage], facts: Mapping[str, Facts], site:
     return dict(pair for pairs in answers for pair in pairs)
 
 
-def _targets(passage: Passage, facts: Mapping[str, Facts]) -> tuple[Address, ...]:
+def _targets(path: Path, facts: Mapping[str, Facts]) -> tuple[Address, ...]:
     """Where the crossing leads through the gateway: not what its client reaches by longer routes of its own."""
-    sender = _senders(passage)[0]
-    networks = passage.crossing.networks(passage.family)
+    sender = _senders(path)[0]
+    networks = path.crossing.networks(path.family)
     held = Networks(networks)
     beside = [
         route.destination
@@ -122,8 +122,8 @@ def _targets(passage: Passage, facts: Mapping[str, Facts]) -> tuple[Address, ...
         and (route.via, route.device) != (sender.next_hop, sender.interface)
         and held.around(route.destination, larger=True)
     ]
-    apart = (*beside, *passage.crossing.excepted, *NOWHERE)
-    gateway = facts[passage.gateway]
+    apart = (*beside, *path.crossing.excepted, *NOWHERE)
+    gateway = facts[path.gateway]
 
     def is_beyond(target: Address) -> bool:
         # What the gateway has itself it would answer itself, and forward nothing.
@@ -134,17 +134,17 @@ def _targets(passage: Passage, facts: Mapping[str, Facts]) -> tuple[Address, ...
     return tuple(islice(filter(is_beyond, targets), MOST_ECHOES))
 
 
-def _senders(passage: Passage) -> tuple[Client, ...]:
-    return tuple(client for client in passage.clients if client.host is not None)
+def _senders(path: Path) -> tuple[Client, ...]:
+    return tuple(client for client in path.clients if client.host is not None)
 
 
-def _named(passage: Passage) -> tuple[Probe, ...]:
-    return tuple(probe for probe in passage.crossing.probes if family_of(probe.destination) is passage.family)
+def _named(path: Path) -> tuple[Probe, ...]:
+    return tuple(probe for probe in path.crossing.probes if family_of(probe.destination) is path.family)
 
 
-def _is_open(passage: Passage) -> bool:
+def _is_open(path: Path) -> bool:
     """Whether nothing is named, and something may pass that is answered by whoever is up."""
-    return _means(passage) is not None and not _named(passage)
+    return _means(path) is not None and not _named(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +160,13 @@ class _Means:
         return "an echo" if self.port is None else f"on tcp/{self.port}"
 
 
-def _means(passage: Passage) -> _Means | None:
-    allow = passage.crossing.allow
+def _means(path: Path) -> _Means | None:
+    allow = path.crossing.allow
     if allow is None or any(entry.protocol is Protocol.ICMP for entry in allow):
         return _Means()
     ports = (entry.ports for entry in allow if entry.protocol is Protocol.TCP)
     return next((_Means(each.first if each else ANY_PORT) for each in ports), None)
 
 
-def _key(passage: Passage) -> Key:
-    return passage.crossing.name, passage.family
+def _key(path: Path) -> Key:
+    return path.crossing.name, path.family

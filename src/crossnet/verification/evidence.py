@@ -1,4 +1,4 @@
-"""What was seen of flows that were sent through a passage at the same time."""
+"""What was seen of flows that were sent through a path at the same time."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Flows of one passage that were sent at the same time, and the crossing's counters before and after."""
+    """Flows of one path that were sent at the same time, and the crossing's counters before and after."""
 
     seen: tuple[Seen, ...]
     before: Counters

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from crossnet.design import Client, Passage
+from crossnet.design import Client, Path
 from crossnet.facts.question import put
 from crossnet.netfilter import Table
 from crossnet.resources import RuleTable
@@ -19,9 +19,9 @@ from crossnet.verification.onward import SENT
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Flow:
-    """One probe of one client through a passage; two that are alike are still two."""
+    """One probe of one client through a path; two that are alike are still two."""
 
-    passage: Passage
+    path: Path
     client: Client
     probe: Probe
 
@@ -41,11 +41,11 @@ class Reading:
     entries: Mapping[Family, Tracking]
     sent: Mapping[str, int]
 
-    def counters(self, passage: Passage) -> Counters:
-        return counters.of_crossing(self.tables[passage.family], passage.crossing.label)
+    def counters(self, path: Path) -> Counters:
+        return counters.of_crossing(self.tables[path.family], path.crossing.label)
 
     def tracked(self, flow: Flow) -> Tracked:
-        known = self.entries[flow.passage.family]
+        known = self.entries[flow.path.family]
         return None if known is None else conntrack.of_probe(known.get(flow.ends, ()), flow.probe)
 
 
@@ -53,7 +53,7 @@ async def read(gateway: Host, tables: Mapping[Family, RuleTable], flows: Sequenc
     """Read a gateway; `tables` are its own rules as they should be, for each family of the flows."""
     rules = {family: counters.question(table) for family, table in tables.items()}
     tracked = {
-        family: conntrack.question(family, [flow.ends for flow in flows if flow.passage.family is family])
+        family: conntrack.question(family, [flow.ends for flow in flows if flow.path.family is family])
         for family in tables
     }
     said = await put(gateway, [*rules.values(), *tracked.values(), SENT])

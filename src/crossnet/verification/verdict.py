@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from crossnet.design import FORWARDING, Client, Obstacle, Passage
+from crossnet.design import FORWARDING, Client, Obstacle, Path
 from crossnet.facts import Facts
 from crossnet.facts.routes import Route, matching
 from crossnet.spec import Translate
@@ -118,7 +118,7 @@ class Verification:
 
 
 def judge(
-    passage: Passage,
+    path: Path,
     found: Round,
     seen: Seen,
     facts: Mapping[str, Facts],
@@ -135,21 +135,21 @@ def judge(
     moved, fenced, entry = found.admitted, found.fenced, seen.entry
     at = seen.at_gateway
     evidence = [
-        f"{passage.gateway}: the crossing's rule counted {moved} packet{'s' if moved != 1 else ''} of new flows",
-        *([f"{passage.gateway}: the fence stopped {fenced} packets meanwhile"] if fenced else []),
-        *([f"{passage.gateway}: {entry.text}"] if entry else []),
+        f"{path.gateway}: the crossing's rule counted {moved} packet{'s' if moved != 1 else ''} of new flows",
+        *([f"{path.gateway}: the fence stopped {fenced} packets meanwhile"] if fenced else []),
+        *([f"{path.gateway}: {entry.text}"] if entry else []),
         *(
-            [f"{passage.gateway}: sends it {at.answered.route}"]
+            [f"{path.gateway}: sends it {at.answered.route}"]
             if at and at.answered and at.answered.route
             else []
         ),
     ]
     notes = [note] if note else []
     if seen.tracked is None:
-        notes.append(f"{passage.gateway} has no conntrack tool: the translation could not be looked at")
-    end = _end(passage, found, seen, facts, obstacles)
+        notes.append(f"{path.gateway} has no conntrack tool: the translation could not be looked at")
+    end = _end(path, found, seen, facts, obstacles)
     return Verdict(
-        crossing=passage.crossing.name,
+        crossing=path.crossing.name,
         client=seen.client.host or str(seen.client),
         source=seen.client.network.network_address,
         probe=seen.sent.probe,
@@ -189,9 +189,9 @@ _MOST = 3
 
 
 def _end(
-    passage: Passage, found: Round, seen: Seen, facts: Mapping[str, Facts], obstacles: Sequence[Obstacle]
+    path: Path, found: Round, seen: Seen, facts: Mapping[str, Facts], obstacles: Sequence[Obstacle]
 ) -> _End:
-    sent, entry, gateway = seen.sent, seen.entry, passage.gateway
+    sent, entry, gateway = seen.sent, seen.entry, path.gateway
     ahead = [each for each in obstacles if not each.on_the_way_back]
     if sent.reply is Reply.NO_TOOL:
         return _End(HowFar.UNKNOWN, Result.UNDETERMINED, Half("not-sent", None, sent.detail))
@@ -209,29 +209,29 @@ def _end(
         if let_pass and others and not found.translates(seen):
             half = _named(Half("undetermined", None, sent.detail), [*refusing, *others])
             return _End(HowFar.ADMITTED, Result.UNDETERMINED, half)
-        if let_pass and _translates(passage) and not found.translates(seen):
+        if let_pass and _translates(path) and not found.translates(seen):
             detail = f"{gateway} admitted it, and it was refused there before it was translated"
             return _stopped(HowFar.ADMITTED, _named(Half("rejected", "stopped-on-gateway", detail), refusing))
         if refusing and not let_pass:
             detail = f"{_client(seen)} sent it, and it was refused before {gateway} admitted it"
             return _stopped(HowFar.SENT, _named(Half("rejected", "lost-between", detail), refusing))
-        if refusing and not _translates(passage):
+        if refusing and not _translates(path):
             half = _named(Half("undetermined", None, sent.detail), refusing)
             return _End(HowFar.ADMITTED, Result.UNDETERMINED, half)
     if not seen.is_open:
-        return _answered(passage, found, seen, facts, let_pass)
+        return _answered(path, found, seen, facts, let_pass)
     if entry is not None:
-        return _tracked(passage, seen, entry, let_pass, obstacles)
-    return _untracked(passage, found, seen, facts, ahead)
+        return _tracked(path, seen, entry, let_pass, obstacles)
+    return _untracked(path, found, seen, facts, ahead)
 
 
-def _answered(passage: Passage, found: Round, seen: Seen, facts: Mapping[str, Facts], let_pass: bool) -> _End:
+def _answered(path: Path, found: Round, seen: Seen, facts: Mapping[str, Facts], let_pass: bool) -> _End:
     """Something came back; whether it was by the crossing, and as it promises."""
-    sent, entry, gateway = seen.sent, seen.entry, passage.gateway
+    sent, entry, gateway = seen.sent, seen.entry, path.gateway
     if let_pass and entry is None and not seen.only_counted:
-        as_promised = not _translates(passage) or found.translates(seen)
+        as_promised = not _translates(path) or found.translates(seen)
     else:
-        as_promised = entry is None or _as_promised(passage, seen, entry)
+        as_promised = entry is None or _as_promised(path, seen, entry)
     if let_pass and as_promised:
         code = "destination-port-closed" if sent.reply is Reply.REFUSED else None
         half = Half("delivered", code, sent.detail if code else "")
@@ -243,7 +243,7 @@ def _answered(passage: Passage, found: Round, seen: Seen, facts: Mapping[str, Fa
     elif entry is not None:
         what = (
             f"answered, but {gateway} shows the source {entry.reply_to} instead of "
-            f"{_promised(passage, sent.probe) or 'one of its own'}"
+            f"{_promised(path, sent.probe) or 'one of its own'}"
         )
     else:
         what = f"answered, but {gateway} did not translate it"
@@ -251,29 +251,27 @@ def _answered(passage: Passage, found: Round, seen: Seen, facts: Mapping[str, Fa
     return _End(HowFar.ANSWERED, Result.UNDETERMINED, half, Half("delivered"))
 
 
-def _tracked(
-    passage: Passage, seen: Seen, entry: Entry, let_pass: bool, obstacles: Sequence[Obstacle]
-) -> _End:
+def _tracked(path: Path, seen: Seen, entry: Entry, let_pass: bool, obstacles: Sequence[Obstacle]) -> _End:
     """No answer, of a flow that connection tracking knows: it has passed all rules (nf_conntrack_confirm)."""
-    gateway, at = passage.gateway, seen.at_gateway
+    gateway, at = path.gateway, seen.at_gateway
     back = [each for each in obstacles if each.on_the_way_back]
     ahead = [each for each in obstacles if each.host == gateway and not each.on_the_way_back]
     behind = [each for each in ahead if each.code in _BEHIND_RULES]
-    device = at.device if at and at.device else passage.egress
+    device = at.device if at and at.device else path.egress
     if not let_pass:
         detail = f"it passes {gateway}, by {device}, and not by the crossing's rule"
         return _stopped(HowFar.SENT, Half("undetermined", "static-dynamic-disagree", detail))
-    if not _as_promised(passage, seen, entry):
-        promised = _promised(passage, seen.sent.probe) or "one of its own"
+    if not _as_promised(path, seen, entry):
+        promised = _promised(path, seen.sent.probe) or "one of its own"
         detail = f"{gateway} admitted it and sends it on from {entry.reply_to} instead of {promised}"
         return _stopped(HowFar.ADMITTED, Half("undetermined", "static-dynamic-disagree", detail))
-    as_whom = f" as {entry.reply_to}" if _translates(passage) else ""
+    as_whom = f" as {entry.reply_to}" if _translates(path) else ""
     if entry.replied:
         detail = f"the answer came back to {gateway} and did not reach {_client(seen)}"
         half = _named(Half("lost-between", "reply-lost", detail), back)
         return _End(HowFar.CAME_BACK, Result.UNREACHABLE, Half("delivered"), half)
-    passed = HowFar.TRANSLATED if _translates(passage) else HowFar.ADMITTED
-    done = "admitted and translated" if _translates(passage) else "admitted"
+    passed = HowFar.TRANSLATED if _translates(path) else HowFar.ADMITTED
+    done = "admitted and translated" if _translates(path) else "admitted"
     if seen.waited and at is not None and at.sent == 0:
         detail = f"{gateway} {done} it, and {device} sent nothing at all meanwhile"
         return _stopped(passed, _named(Half("dropped", "stopped-on-gateway", detail), behind))
@@ -301,10 +299,10 @@ def _tracked(
 
 
 def _untracked(
-    passage: Passage, found: Round, seen: Seen, facts: Mapping[str, Facts], ahead: Sequence[Obstacle]
+    path: Path, found: Round, seen: Seen, facts: Mapping[str, Facts], ahead: Sequence[Obstacle]
 ) -> _End:
     """No answer, of a flow that connection tracking does not know, or of which it cannot be asked."""
-    gateway, probe = passage.gateway, seen.sent.probe
+    gateway, probe = path.gateway, seen.sent.probe
     admitted = found.may_have_admitted(seen)
     if found.admitted < 0:
         detail = (
@@ -315,33 +313,33 @@ def _untracked(
         )
     sure = [each for each in ahead if each.sure]
     if admitted is False:
-        why = _why_not_counted(passage, seen, facts)
+        why = _why_not_counted(path, seen, facts)
         how_far = HowFar.NOT_SENT if sure and sure[0].code == "src-output-filtered" else HowFar.SENT
         return _stopped(how_far, _named(why, ahead) if why.code == "lost-between" else why)
     if sure and sure[0].host != gateway:
         return _stopped(HowFar.SENT, _named(Half("dropped"), sure))  # what was counted was somebody else's
     here = [each for each in ahead if each.host == gateway]
-    translated = _translates(passage) and found.translates(seen)
+    translated = _translates(path) and found.translates(seen)
     passed = HowFar.TRANSLATED if translated else HowFar.ADMITTED
     done = "admitted and translated" if translated else "admitted"
     if seen.tracked is None:
         detail = f"{gateway} {done} it; whether it left is not known, for connection tracking cannot be asked"
         others = any(each.code == "others-translate" for each in here)
-        if _translates(passage) and not translated and admitted and not others:
+        if _translates(path) and not translated and admitted and not others:
             detail = f"{gateway} admitted it, and did not translate it"
             return _stopped(passed, _named(Half("dropped", "stopped-on-gateway", detail), here))
         if sure:
             return _stopped(passed, _named(Half("dropped", None, f"{gateway} {done} it"), here))
         half = _named(Half("undetermined", None, f"{detail}; no reply came to {_client(seen)}"), here)
         return _End(HowFar.UNKNOWN, Result.UNREACHABLE, Half("undetermined"), half)
-    if any(each.code == "not-tracked" for each in here) and not _translates(passage):
+    if any(each.code == "not-tracked" for each in here) and not _translates(path):
         detail = f"{gateway} admitted {probe}; no reply came back"
         half = _named(Half("undetermined", None, detail), here)
         return _End(HowFar.UNKNOWN, Result.UNREACHABLE, Half("undetermined"), half)
     if admitted is None:
         detail = f"{gateway} did not send it on: it did not arrive there, or was stopped there"
         return _stopped(HowFar.SENT, _named(Half("undetermined", "lost-between", detail), ahead))
-    not_done = "did not send it on" if translated or not _translates(passage) else "did not translate it"
+    not_done = "did not send it on" if translated or not _translates(path) else "did not translate it"
     detail = f"{gateway} {done} it, and {not_done}"
     return _stopped(passed, _named(Half("dropped", "stopped-on-gateway", detail), here))
 
@@ -354,23 +352,23 @@ def _client(seen: Seen) -> str:
     return seen.client.host or str(seen.client)
 
 
-def _translates(passage: Passage) -> bool:
-    return passage.crossing.translate is not Translate.NONE
+def _translates(path: Path) -> bool:
+    return path.crossing.translate is not Translate.NONE
 
 
-def _promised(passage: Passage, probe: Probe) -> Address | None:
+def _promised(path: Path, probe: Probe) -> Address | None:
     """The source that the destination should see; None where it depends on the moment (masquerade)."""
-    for network, source in passage.sources:
+    for network, source in path.sources:
         if contains(network, probe.destination):
             return source
     return None
 
 
-def _as_promised(passage: Passage, seen: Seen, entry: Entry) -> bool:
-    promised = _promised(passage, seen.sent.probe)
+def _as_promised(path: Path, seen: Seen, entry: Entry) -> bool:
+    promised = _promised(path, seen.sent.probe)
     if promised is not None:
         return entry.reply_to == promised
-    return not _translates(passage) or entry.reply_to != seen.client.network.network_address
+    return not _translates(path) or entry.reply_to != seen.client.network.network_address
 
 
 def _named(half: Half, obstacles: Sequence[Obstacle]) -> Half:
@@ -390,14 +388,14 @@ def _named(half: Half, obstacles: Sequence[Obstacle]) -> Half:
     return Half(half.disposition, obstacles[0].code, f"{before}{how}: {told}{rest}")
 
 
-def _why_not_counted(passage: Passage, seen: Seen, facts: Mapping[str, Facts]) -> Half:
+def _why_not_counted(path: Path, seen: Seen, facts: Mapping[str, Facts]) -> Half:
     """What explains a flow that the client sent, and that the gateway's rule did not count."""
-    client, gateway, target = seen.client, passage.gateway, seen.sent.probe.destination
+    client, gateway, target = seen.client, path.gateway, seen.sent.probe.destination
     route = _route_of(seen, facts)
     if route is not None and (route.via, route.device) != (client.next_hop, client.interface):
         detail = f"{client.host} sends it another way: {route}"
         return Half("undetermined", "src-route-other-next-hop", detail)
-    setting = FORWARDING[passage.family]
+    setting = FORWARDING[path.family]
     if facts[gateway].sysctls.get(setting) == "0":
         return Half("dropped", "ip-forward-disabled", f"{gateway} does not forward: {setting} is 0")
     if facts[gateway].owner_of(target) is not None:
@@ -411,7 +409,7 @@ def _why_not_counted(passage: Passage, seen: Seen, facts: Mapping[str, Facts]) -
     asked = f"; asked with `ip route get`, the kernel of {gateway} refuses it: {refused}" if refused else ""
     detail = (
         f"{client.host} sent it by {client.interface}, and {gateway} did not admit it: it did not arrive by "
-        f"{passage.ingress}, or was stopped before the crossing's rule{asked}"
+        f"{path.ingress}, or was stopped before the crossing's rule{asked}"
     )
     return Half("undetermined", "lost-between", detail)
 
@@ -433,11 +431,11 @@ def _not_sent(seen: Seen) -> Half:
     return Half("not-sent", "src-output-filtered", f"{_client(seen)} did not let it out: {seen.sent.detail}")
 
 
-def unsent(passage: Passage, client: Client | None, why: str, obstacles: Sequence[Obstacle] = ()) -> Verdict:
+def unsent(path: Path, client: Client | None, why: str, obstacles: Sequence[Obstacle] = ()) -> Verdict:
     """The verdict on a client that sent nothing; `obstacles` are what would stand in the way of anything."""
     found = _named(Half("not-sent"), obstacles)
     return Verdict(
-        crossing=passage.crossing.name,
+        crossing=path.crossing.name,
         client=(client.host or str(client)) if client else "the clients",
         source=client.network.network_address if client else None,
         probe=None,

@@ -28,7 +28,7 @@ class Client:
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
+class Path:
     """Where packets of a crossing enter and leave, as whom, and to where; all of one family.
 
     `sources` gives the source address for each destination under `translate: snat`, else it is empty.
