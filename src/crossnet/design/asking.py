@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
-from crossnet.design.approach import ingress_towards, shared_networks
+from crossnet.design.ingress import ingress_towards, shared_networks
 from crossnet.design.kernel import is_plain, sample
 from crossnet.design.question import Question, Refused, devices_of
 from crossnet.facts import Facts, Lookup

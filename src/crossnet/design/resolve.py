@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from crossnet.design.approach import approaches, one_ingress, shared_networks
-from crossnet.design.departure import needs_clamp, one_egress, route, sources
+from crossnet.design.ingress import arrivals, one_ingress, shared_networks
+from crossnet.design.egress import needs_clamp, one_egress, route, sources
 from crossnet.design.kernel import forwarded
 from crossnet.design.policy import Flow, Rules
 from crossnet.design.question import Question, Refused, devices_of, each_of
@@ -39,9 +39,9 @@ def resolve(crossing: Crossing, facts: Mapping[str, Facts]) -> tuple[Path, ...]:
 
 
 def _path(q: Question) -> Path:
-    found = approaches(q)
+    found = arrivals(q)
     ingress = one_ingress(q, found)
-    clients = tuple(dict.fromkeys(approach.client for approach in found))
+    clients = tuple(dict.fromkeys(arrival.client for arrival in found))
     rules = Rules(q.gateway, (*(client.network for client in clients), *q.to))
     astray = [refusal for client in clients for refusal in _way_back(q, rules, client, ingress)]
     try:

@@ -27,21 +27,21 @@ from crossnet.values import (
 
 
 @dataclass(frozen=True, slots=True)
-class Approach:
+class Arrival:
     """One way by which a client reaches the gateway."""
 
     client: Client
     ingress: str
 
 
-def approaches(q: Question) -> list[Approach]:
+def arrivals(q: Question) -> list[Arrival]:
     """How each client of the family reaches the gateway."""
     given = q.crossing.ingress
     if given is not None and q.gateway.link(given) is None:
         raise Refused(q.no_such_interface("ingress", given))
     _check_clients_networks(q)
     found = [
-        approach for own in each_of(q.crossing.clients, lambda entry: _approach(q, entry)) for approach in own
+        arrival for own in each_of(q.crossing.clients, lambda entry: _arrivals(q, entry)) for arrival in own
     ]
     if not found:
         raise Refused(q.refusal("no-client-in-family", f"no client has an {q.family.label} address"))
@@ -83,13 +83,13 @@ def _clash(q: Question, name: str, link: Link, item: LinkAddress, network: Netwo
     )
 
 
-def _approach(q: Question, entry: str | Network) -> list[Approach]:
+def _arrivals(q: Question, entry: str | Network) -> list[Arrival]:
     if isinstance(entry, str):
         return [_managed(q, entry)]
     return [_admitted(q, entry)] if family_of(entry) is q.family else []
 
 
-def _managed(q: Question, name: str) -> Approach:
+def _managed(q: Question, name: str) -> Arrival:
     """The one way of a managed client to the gateway."""
     if not any(link.of(q.family) for link in q.facts[name].links):
         raise Refused(
@@ -104,7 +104,7 @@ def _managed(q: Question, name: str) -> Approach:
         raise Refused(_not_on_link(q, name))
     alive = [way for way in found if _has_carrier(q, name, way)]
     found = _as_the_kernel_goes(q.facts[name], alive or found)
-    ways = {(approach.client.interface, approach.ingress, approach.client.next_hop) for approach in found}
+    ways = {(arrival.client.interface, arrival.ingress, arrival.client.next_hop) for arrival in found}
     if len(ways) > 1:
         raise Refused(
             q.refusal(
@@ -120,13 +120,13 @@ def _managed(q: Question, name: str) -> Approach:
     return found[0]
 
 
-def _has_carrier(q: Question, name: str, way: Approach) -> bool:
+def _has_carrier(q: Question, name: str, way: Arrival) -> bool:
     """Whether both ends of a way are up: a bridge of containers of which none runs, for one, leads nowhere."""
     ends = (q.facts[name].link(way.client.interface or ""), q.gateway.link(way.ingress))
     return all(link is not None and link.up for link in ends)
 
 
-def _as_the_kernel_goes(client: Facts, ways: list[Approach]) -> list[Approach]:
+def _as_the_kernel_goes(client: Facts, ways: list[Arrival]) -> list[Arrival]:
     """Of ways to one next hop by several interfaces, that by which the client's kernel goes there."""
     goes = {}
     for way in ways:
@@ -139,7 +139,7 @@ def _as_the_kernel_goes(client: Facts, ways: list[Approach]) -> list[Approach]:
     return kept or ways
 
 
-def shared_networks(q: Question, name: str) -> Iterable[Approach]:
+def shared_networks(q: Question, name: str) -> Iterable[Arrival]:
     """Every way by which a managed client and the gateway are neighbours."""
     for link in q.facts[name].links:
         stable = [item for item in link.of(q.family) if item.stable] or list(link.of(q.family))
@@ -152,7 +152,7 @@ def shared_networks(q: Question, name: str) -> Iterable[Approach]:
             hops = dict(reversed(list(_next_hops(q, name, link, item))))
             network = host_network(item.address)
             yield from (
-                Approach(Client(network, next_hop, name, link.name, several), ingress)
+                Arrival(Client(network, next_hop, name, link.name, several), ingress)
                 for ingress, next_hop in hops.items()
             )
             if hops:
@@ -232,7 +232,7 @@ def _not_on_link(q: Question, name: str) -> Refusal:
     )
 
 
-def _admitted(q: Question, network: Network) -> Approach:
+def _admitted(q: Question, network: Network) -> Arrival:
     """A client that crossnet does not manage: where its packets come in, and where its route must point."""
     ingress = ingress_towards(q, network)
     link = q.gateway.link(ingress)
@@ -250,7 +250,7 @@ def _admitted(q: Question, network: Network) -> Approach:
                 f"{q.gateway.host} {ingress} has no {q.family.label} address to be the next hop",
             )
         )
-    return Approach(Client(network, next_hop), ingress)
+    return Arrival(Client(network, next_hop), ingress)
 
 
 def _on_both_sides(q: Question) -> Iterable[Refusal]:
@@ -303,9 +303,9 @@ def _by_kernel(gateway: Facts, network: Network) -> set[str]:
     return devices_of([answer.route]) if answer is not None and answer.route is not None else set()
 
 
-def one_ingress(q: Question, approaches: Sequence[Approach]) -> str:
+def one_ingress(q: Question, arrivals: Sequence[Arrival]) -> str:
     """The one interface on which all clients arrive."""
-    ways = sorted({(approach.ingress, str(approach.client.next_hop)) for approach in approaches})
+    ways = sorted({(arrival.ingress, str(arrival.client.next_hop)) for arrival in arrivals})
     if len({ingress for ingress, _ in ways}) > 1:
         raise Refused(
             q.refusal(
@@ -315,7 +315,7 @@ def one_ingress(q: Question, approaches: Sequence[Approach]) -> str:
                 (f"ingress: {ingress}, next-hop: {next_hop}" for ingress, next_hop in ways),
             )
         )
-    return approaches[0].ingress
+    return arrivals[0].ingress
 
 
 def _on_link_of(link: Link, own: Address, network: Network) -> bool:
