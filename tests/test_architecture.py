@@ -18,7 +18,7 @@ SOURCE = Path(crossnet.__file__).parent
 LEVELS = (
     {"errors", "values", "events", "codes", "localfile", "several"},
     {"netfilter", "transport"},
-    {"spec", "path", "specfile", "template", "facts", "lab"},
+    {"spec", "translation", "path", "specfile", "template", "facts", "lab"},
     {"reach"},
     {"resources"},
     {"sealed"},

@@ -18,7 +18,7 @@ from crossnet.facts.links import Link
 from crossnet.facts.managers import manager_of
 from crossnet.facts.sysctls import FORWARDING, BootSetting, at_boot
 from crossnet.path import Path
-from crossnet.persistence.unit import SYSCTL_FILE
+from crossnet.persistence.settings import SYSCTL_FILE
 from crossnet.record import Owned, Record
 from crossnet.resources import Resource, RuleTable, Sysctl
 from crossnet.values import Family, family_of

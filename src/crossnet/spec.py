@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from crossnet.several import first_of
+from crossnet.translation import Masquerade, Untranslated
 from crossnet.values import Address, Family, Network, Probe, Traffic, family_of, show_network, together
 
 FORMAT = 1
@@ -49,10 +50,14 @@ class HostSpec:
     become: bool = False
 
 
-class Translate(StrEnum):
-    SNAT = "snat"
-    MASQUERADE = "masquerade"
-    NONE = "none"
+@dataclass(frozen=True, slots=True)
+class SnatTo:
+    """SNAT to an address of the gateway; without one it is discovered."""
+
+    address: Address | None = None
+
+
+Translate = SnatTo | Masquerade | Untranslated
 
 
 class Fence(StrEnum):
@@ -76,8 +81,8 @@ class Persist(StrEnum):
 class Crossing:
     """One declared need: clients reach destinations through a gateway.
 
-    `clients` holds host names (str) and networks; `allow` is None for any traffic; `snat_address` is
-    given only with `translate: {snat: ADDR}`; None elsewhere means "discover it". `to` holds the networks
+    `clients` holds host names (str) and networks; `allow` is None for any traffic; None
+    elsewhere means "discover it". `to` holds the networks
     without those that the user excepts, which are in `excepted`. `spec` is the name of the spec that it
     stands in.
     """
@@ -87,8 +92,7 @@ class Crossing:
     via: str
     to: tuple[Network, ...]
     allow: tuple[Traffic, ...] | None = None
-    translate: Translate = Translate.SNAT
-    snat_address: Address | None = None
+    translate: Translate = SnatTo()
     ingress: str | None = None
     egress: str | None = None
     next_hop: Address | None = None

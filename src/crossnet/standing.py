@@ -9,7 +9,7 @@ from typing import Any
 
 from crossnet import values
 from crossnet.facts.question import number, objects, text, text_or, texts
-from crossnet.path import Client, Path
+from crossnet.path import Client, Leg, Path
 from crossnet.spec import (
     CROSSING_NAME,
     HOST_NAME,
@@ -19,9 +19,9 @@ from crossnet.spec import (
     Firewall,
     HostSpec,
     Persist,
-    Translate,
     label,
 )
+from crossnet.translation import Masquerade, Snat, Translation, Untranslated
 from crossnet.values import Family, Traffic, interface_name
 
 Encoded = Mapping[str, Any]
@@ -100,11 +100,7 @@ class Standing:
     def on(self, host: str) -> tuple[Path, ...]:
         """Its packets where the host that carries them is called so, and nothing is known of its clients' names."""
         return tuple(
-            replace(
-                one,
-                crossing=replace(one.crossing, via=host),
-                clients=tuple(replace(client, host=None) for client in one.clients),
-            )
+            replace(one.over(host), clients=tuple(replace(client, host=None) for client in one.clients))
             for one in self.carried
         )
 
@@ -115,8 +111,7 @@ class Standing:
         """
         return tuple(
             replace(
-                one,
-                crossing=replace(one.crossing, via=f"{self.label} {one.gateway}"),
+                one.over(f"{self.label} {one.gateway}"),
                 clients=tuple(replace(client, host=host) for client in one.clients),
             )
             for one in self.paths
@@ -180,7 +175,6 @@ def _as_kept(path: Path) -> Crossing:
         via=asked.via,
         to=path.destinations,
         allow=asked.allow,
-        translate=asked.translate,
         firewall=asked.firewall,
         persist=asked.persist,
         fence=asked.fence,
@@ -231,18 +225,11 @@ def _path(one: Path) -> Encoded:
     asked = one.crossing
     return {
         "family": int(one.family),
-        "via": asked.via,
-        "ingress": one.ingress,
-        "egress": one.egress,
         "clients": [_client(each) for each in one.clients],
         "to": [str(network) for network in one.destinations],
         **({"except": [str(network) for network in asked.excepted]} if asked.excepted else {}),
         **({"allow": [str(each) for each in asked.allow]} if asked.allow is not None else {}),
-        "translate": str(asked.translate),
-        "sources": [[str(network), str(source)] for network, source in one.sources],
-        "clamp": one.clamp,
-        "routed_clients": [str(network) for network in one.routed_clients],
-        "routed_to": [str(network) for network in one.routed_destinations],
+        "legs": [_leg(leg) for leg in one.legs],
         "firewall": str(asked.firewall),
         "persist": str(asked.persist),
         "fence": str(asked.fence),
@@ -252,14 +239,14 @@ def _path(one: Path) -> Encoded:
 def _read_path(spec: str, crossing: str, said: Mapping[str, Any]) -> Path:
     clients = tuple(_read_client(each) for each in objects(said["clients"]))
     to = tuple(map(values.network, texts(said["to"])))
+    (leg,) = map(_read_leg, objects(said["legs"]))
     return Path(
         crossing=Crossing(
             name=crossing,
             clients=tuple(each.host or each.network for each in clients),
-            via=text(said, "via"),
+            via=leg.gateway,
             to=to,
             allow=tuple(map(Traffic.from_text, texts(said["allow"]))) if "allow" in said else None,
-            translate=Translate(text(said, "translate")),
             firewall=Firewall(text(said, "firewall")),
             persist=Persist(text(said, "persist")),
             fence=Fence(text(said, "fence")),
@@ -267,18 +254,52 @@ def _read_path(spec: str, crossing: str, said: Mapping[str, Any]) -> Path:
             spec=spec,
         ),
         family=Family(number(said, "family")),
-        ingress=interface_name(text(said, "ingress")),
-        egress=interface_name(text(said, "egress")),
         clients=clients,
         destinations=to,
-        sources=tuple(
-            (values.network(network), values.address(source))
-            for network, source in map(texts, said["sources"])
-        ),
+        legs=(leg,),
+    )
+
+
+def _leg(leg: Leg) -> Encoded:
+    translation = leg.translation
+    sources = translation.sources if isinstance(translation, Snat) else ()
+    return {
+        "gateway": leg.gateway,
+        "ingress": leg.ingress,
+        "egress": leg.egress,
+        "translate": translation.word,
+        **({"sources": [[str(network), str(source)] for network, source in sources]} if sources else {}),
+        "clamp": leg.clamp,
+        "routed_clients": [str(network) for network in leg.routed_clients],
+        "routed_to": [str(network) for network in leg.routed_destinations],
+    }
+
+
+def _read_leg(said: Mapping[str, Any]) -> Leg:
+    return Leg(
+        gateway=text(said, "gateway"),
+        ingress=interface_name(text(said, "ingress")),
+        egress=interface_name(text(said, "egress")),
+        translation=_read_translation(said),
         clamp=said["clamp"] is True,
         routed_clients=tuple(map(values.network, texts(said["routed_clients"]))),
         routed_destinations=tuple(map(values.network, texts(said["routed_to"]))),
     )
+
+
+def _read_translation(said: Mapping[str, Any]) -> Translation:
+    match text(said, "translate"):
+        case Snat.word:
+            sources = map(texts, said["sources"])
+            return Snat(
+                tuple((values.network(network), values.address(source)) for network, source in sources)
+            )
+        case Masquerade.word:
+            return Masquerade()
+        case Untranslated.word:
+            return Untranslated()
+        case other:
+            raise ValueError(f"{other!r} is no translation")
 
 
 def _client(client: Client) -> Encoded:

@@ -12,7 +12,7 @@ from crossnet.facts import Facts, FileState
 from crossnet.facts.managers import managers_of
 from crossnet.facts.sysctls import FORWARDING, BootSetting, at_boot
 from crossnet.opening import told_opening
-from crossnet.persistence.unit import SYSCTL_FILE
+from crossnet.persistence.settings import SYSCTL_FILE
 from crossnet.planning import make_plan, make_undo_plan
 from crossnet.record import APPLIED, Record, read_record
 from crossnet.resources import Sysctl

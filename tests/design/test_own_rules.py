@@ -11,11 +11,12 @@ from crossnet.design.own_rules import rules_for
 from crossnet.design.question import Refused
 from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import MAIN
-from crossnet.path import Client, Path
+from crossnet.path import Client, Leg, Path
 from crossnet.reach.packets import Space
 from crossnet.reach.routing import Routing
 from crossnet.resources.policy_rule import words
 from crossnet.specfile import parse
+from crossnet.translation import Untranslated
 from crossnet.transport.local import Local
 from crossnet.transport.netns import Netns
 from crossnet.values import Family
@@ -35,7 +36,8 @@ crossings: {business: {from: app, via: gateway, to: 10.9.1.0/24, egress: a2}}
 def path() -> Path:
     client = Client(ip_network(f"{CLIENT}/32"), ip_address("10.1.0.1"))
     (crossing,) = parse(SPEC, "crossnet.yaml").crossings
-    return Path(crossing, Family.V4, "a1", "a2", (client,), (ip_network("10.9.1.0/24"),))
+    leg = Leg(crossing.via, "a1", "a2", Untranslated())
+    return Path(crossing, Family.V4, (client,), (ip_network("10.9.1.0/24"),), (leg,))
 
 
 def state(chance: Random) -> str:

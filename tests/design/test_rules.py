@@ -32,8 +32,11 @@ from crossnet.netfilter import (
 from crossnet.netfilter.iptables import write_chains, write_ipsets
 from crossnet.netfilter.nft import write_table
 from crossnet.netfilter.own import check_own
-from crossnet.path import Client, Path
-from crossnet.spec import Crossing, Translate
+from crossnet.path import Client, Leg, Path
+from crossnet.spec import Crossing
+from crossnet.translation import Masquerade as Masqueraded
+from crossnet.translation import Snat as Translated
+from crossnet.translation import Translation, Untranslated
 from crossnet.values import (
     Address,
     Family,
@@ -142,7 +145,7 @@ def path(
     *,
     clients: str = "10.0.43.15",
     allow: str | None = None,
-    translate: Translate = Translate.SNAT,
+    translation: Translation | None = None,
     sources: str = "10.0.44.63",
     name: str = "business",
     routed_clients: str = "",
@@ -151,19 +154,22 @@ def path(
     own = networks(*to.split())
     traffic = None if allow is None else tuple(Traffic.from_text(word) for word in allow.split())
     addresses = [address(word) for word in sources.split()]
-    crossing = Crossing(name, networks(*clients.split()), "gateway", own, traffic, translate)
+    crossing = Crossing(name, networks(*clients.split()), "gateway", own, traffic)
+    leg = Leg(
+        gateway="gateway",
+        ingress="eth1",
+        egress="eth0",
+        translation=translation
+        or Translated(tuple(zip(own, addresses * (len(own) // len(addresses)), strict=True))),
+        routed_clients=networks(*routed_clients.split()),
+        routed_destinations=networks(*routed_destinations.split()),
+    )
     return Path(
         crossing=crossing,
         family=Family.V4,
-        ingress="eth1",
-        egress="eth0",
         clients=tuple(Client(each, NEXT_HOP) for each in networks(*clients.split())),
         destinations=own,
-        sources=tuple(zip(own, addresses * (len(own) // len(addresses)), strict=True))
-        if translate is Translate.SNAT
-        else (),
-        routed_clients=networks(*routed_clients.split()),
-        routed_destinations=networks(*routed_destinations.split()),
+        legs=(leg,),
     )
 
 
@@ -264,7 +270,7 @@ def back(source: str = "10.0.44.1", destination: str = "10.0.43.15", **more: Any
 @pytest.mark.parametrize("fence", [True, False])
 def test_established_speaks_for_no_flow_but_those_of_the_crossing(dialect: Dialect, fence: bool) -> None:
     """In iptables an accept is final, also for the rules of others behind it."""
-    two = path("10.0.44.0/28 10.0.45.0/24", clients="10.0.43.15 10.0.43.77", translate=Translate.NONE)
+    two = path("10.0.44.0/28 10.0.45.0/24", clients="10.0.43.15 10.0.43.77", translation=Untranslated())
     table = gateway_table([two], fence, dialect)
     for mine in (packet(state="established", port=1), back(), back(state="related")):
         assert isinstance(rule := first_rule(table, "forward", mine), Rule)
@@ -287,7 +293,7 @@ def test_established_speaks_for_no_flow_but_those_of_the_crossing(dialect: Diale
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_routers_on_the_way_may_send_icmp_errors_about_what_lies_behind_them(dialect: Dialect) -> None:
-    one = path("10.0.44.0/24 10.9.0.0/16", translate=Translate.NONE, routed_destinations="10.9.0.0/16")
+    one = path("10.0.44.0/24 10.9.0.0/16", translation=Untranslated(), routed_destinations="10.9.0.0/16")
     table = gateway_table([one], True, dialect)
     check_own(table)
     error = back("192.0.2.1", state="related", protocol="icmp", about=address("10.9.0.1"))
@@ -376,23 +382,29 @@ def some_paths(draw: st.DrawFn) -> tuple[Path, ...]:
         clients = draw(some_networks(family, from_base))
         to = draw(some_networks(family, to_base))
         allow = draw(st.none() | st.lists(TRAFFIC, min_size=1, max_size=25, unique=True).map(tuple))
-        translate = draw(st.sampled_from(Translate))
-        sources = [address(draw(st.sampled_from(own))) for _ in to] if translate is Translate.SNAT else []
+        sources = st.tuples(*(st.sampled_from(own).map(address) for _ in to))
+        fixed = sources.map(lambda found: Translated(tuple(zip(to, found, strict=True))))  # noqa: B023
+        others: list[Translation] = [Masqueraded(), Untranslated()]
+        translation: Translation = draw(st.sampled_from(others) | fixed)
         # A managed host may lie inside a network of `from`.
         hosts = draw(st.sampled_from(["", "app"]))
         inside = [Client(host_network(clients[0][0]), NEXT_HOP, hosts, "eth0")] if hosts else []
+        leg = Leg(
+            gateway="gateway",
+            ingress="eth1",
+            egress=draw(st.sampled_from(["eth0", "eth0.100", "eth1"])),
+            translation=translation,
+            clamp=draw(st.booleans()),
+            routed_clients=draw(st.sampled_from([(), clients, clients[:1]])),
+            routed_destinations=draw(st.sampled_from([(), to, to[:1]])),
+        )
         made.append(
             Path(
-                crossing=Crossing(name, clients, "gateway", to, allow, translate),
+                crossing=Crossing(name, clients, "gateway", to, allow),
                 family=family,
-                ingress="eth1",
-                egress=draw(st.sampled_from(["eth0", "eth0.100", "eth1"])),
                 clients=(*inside, *(Client(each, NEXT_HOP) for each in clients)),
                 destinations=to,
-                sources=tuple(zip(to, sources, strict=True)) if sources else (),
-                clamp=draw(st.booleans()),
-                routed_clients=draw(st.sampled_from([(), clients, clients[:1]])),
-                routed_destinations=draw(st.sampled_from([(), to, to[:1]])),
+                legs=(leg,),
             )
         )
     return tuple(made)
@@ -437,7 +449,7 @@ def test_a_packet_passes_where_a_crossing_names_it_and_nowhere_else(
 
 
 def _translates(path: Path, packet: Packet) -> bool:
-    return path.crossing.translate is not Translate.NONE and _names(path, packet)
+    return path.leg.translates and _names(path, packet)
 
 
 def _names(path: Path, packet: Packet) -> bool:
@@ -459,12 +471,14 @@ def _names(path: Path, packet: Packet) -> bool:
 
 
 def _source(path: Path, packet: Packet) -> Address | str:
-    if path.crossing.translate is Translate.NONE:
-        return packet.source
-    if path.crossing.translate is Translate.MASQUERADE:
-        return "the egress"
-    (found,) = [source for where, source in path.sources if contains(where, packet.destination)]
-    return found
+    match path.leg.translation:
+        case Untranslated():
+            return packet.source
+        case Masqueraded():
+            return "the egress"
+        case Translated(sources):
+            (found,) = [source for where, source in sources if contains(where, packet.destination)]
+            return found
 
 
 def test_the_rules_accept_or_drop_and_nothing_else() -> None:

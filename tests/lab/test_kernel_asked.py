@@ -167,7 +167,7 @@ def test_the_source_is_the_one_that_the_kernel_chooses(lab_up: Callable[..., Lab
     for to, target in (("10.0.44.0/24", "10.0.44.1"), ("10.44.0.0/16", "10.44.0.1")):
         chosen = b.check("gateway", f"ip route get {target} | sed -n 's/.* src \\([^ ]*\\).*/\\1/p'").strip()
         [path] = b.plan(b.spec(f"to: {to}")).paths
-        assert [str(source) for _, source in path.sources] == [chosen]
+        assert [*map(str, path.leg.translation.addresses)] == [chosen]
     b.apply(b.spec(TO))
     assert b.pings("app", "10.0.44.1")
 
@@ -217,7 +217,7 @@ def test_ipv6_chooses_among_its_addresses_as_the_kernel_does(lab_up: Callable[..
     spec = b.spec("to: 'fd00:4444::/64', probe: icmp/fd00:4444::1")
     said = b.check("gateway", "ip -6 route get fd00:4444::2").split()
     [path] = b.plan(spec).paths
-    assert [str(source) for _, source in path.sources] == [said[said.index("src") + 1]]
+    assert [*map(str, path.leg.translation.addresses)] == [said[said.index("src") + 1]]
     hop = b.check("app", f"ip -6 route get {path.clients[0].next_hop}").split()
     assert str(path.clients[0].network.network_address) == hop[hop.index("src") + 1]
     b.apply(spec)

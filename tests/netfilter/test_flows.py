@@ -16,7 +16,7 @@ from crossnet.design.rules import Dialect, gateway_table
 from crossnet.netfilter import Engine, Table
 from crossnet.netfilter.flows import SECONDS, ending
 from crossnet.path import Client
-from crossnet.spec import Translate
+from crossnet.translation import Masquerade, Snat, Untranslated
 from crossnet.values import Family, address, network
 from design.test_rules import path
 from lacking import lacking
@@ -164,9 +164,9 @@ def test_another_translation_ends_what_has_the_old_one(dialect: Dialect) -> None
     have = gateway_table([path(sources="10.0.44.64")], True, dialect)
     want = gateway_table([path()], True, dialect)
     assert left([TRANSLATED, UNTRANSLATED, OTHERS], have, want) == [TRANSLATED, OTHERS]
-    none = gateway_table([path(translate=Translate.NONE)], True, dialect)
+    none = gateway_table([path(translation=Untranslated())], True, dialect)
     assert left([TRANSLATED, UNTRANSLATED, OTHERS], want, none) == [UNTRANSLATED, OTHERS]
-    hidden = gateway_table([path(translate=Translate.MASQUERADE)], True, dialect)
+    hidden = gateway_table([path(translation=Masquerade())], True, dialect)
     assert left([TRANSLATED, UNTRANSLATED, OTHERS], none, hidden) == [TRANSLATED, OTHERS]
 
 
@@ -187,7 +187,9 @@ def test_ipv6_addresses_are_compared_however_they_are_written() -> None:
                 family=Family.V6,
                 clients=(Client(network("fd00:43::15"), address("fd00:43::101")),),
                 destinations=(network("fd00:44::/63"),),
-                sources=((network("fd00:44::/63"), address("fd00:44::63")),),
+                legs=(
+                    replace(v4.leg, translation=Snat(((network("fd00:44::/63"), address("fd00:44::63")),))),
+                ),
             )
         ],
         True,

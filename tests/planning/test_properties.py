@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from crossnet.errors import PlanRefused, SpecError
 from crossnet.facts import FileState
-from crossnet.persistence.unit import SYSCTL_FILE
+from crossnet.persistence.settings import SYSCTL_FILE
 from crossnet.planning import Plan, Restoring, make_plan, make_undo_plan
 from crossnet.resources import KINDS, Change, File, Phase, Service
 from crossnet.spec import Spec

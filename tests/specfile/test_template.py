@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from crossnet import specfile, template
 from crossnet.errors import SpecError
-from crossnet.spec import Crossing, HostSpec, Spec
+from crossnet.spec import Crossing, HostSpec, SnatTo, Spec
 from crossnet.specfile import schema
 from crossnet.values import Family, Ports, Probe, Protocol, Traffic, address, network
 
@@ -181,7 +181,7 @@ def test_everything_that_can_be_said_of_a_crossing() -> None:
             Traffic(Protocol.TCP, Ports(443, 443)),
             Traffic(Protocol.TCP, Ports(8000, 8010)),
         ),
-        snat_address=address("10.0.44.63"),
+        translate=SnatTo(address("10.0.44.63")),
         ingress="eth1",
         egress="ens3.44",
         next_hop=address("10.0.43.101"),

@@ -94,8 +94,8 @@ def _same_client(one: Client, other: Client) -> bool:
 
 
 def _way(path: Path) -> tuple[object, ...]:
-    sources = frozenset(source for _, source in path.sources)
-    return (path.gateway, path.ingress, path.egress, path.crossing.translate, sources)
+    leg = path.leg
+    return (leg.gateway, leg.ingress, leg.egress, type(leg.translation), frozenset(leg.translation.addresses))
 
 
 def _same_traffic(one: tuple[Traffic, ...] | None, other: tuple[Traffic, ...] | None) -> bool:

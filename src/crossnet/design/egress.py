@@ -11,7 +11,8 @@ from crossnet.errors import Refusal
 from crossnet.facts.links import Link
 from crossnet.facts.routes import Hop, Route, inside, matching
 from crossnet.path import Client
-from crossnet.spec import Translate
+from crossnet.spec import SnatTo
+from crossnet.translation import Snat, Translation
 from crossnet.values import Address, Network, contains, family_of, overlap, show_network
 
 
@@ -207,11 +208,12 @@ def _same_interface(
     )
 
 
-def sources(q: Question, egress: str, routes: Sequence[Route]) -> tuple[tuple[Network, Address], ...]:
-    """The source address for each destination; none where nothing is translated to a fixed one."""
-    if q.crossing.translate is not Translate.SNAT:
-        return ()
-    given = q.crossing.snat_address
+def translation(q: Question, egress: str, routes: Sequence[Route]) -> Translation:
+    """What the spec asks for, with the source address for each destination."""
+    asked = q.crossing.translate
+    if not isinstance(asked, SnatTo):
+        return asked
+    given = asked.address
     if given is not None and family_of(given) is q.family:
         if q.gateway.owner_of(given) is None:
             raise Refused(
@@ -222,10 +224,9 @@ def sources(q: Question, egress: str, routes: Sequence[Route]) -> tuple[tuple[Ne
                     addresses_of(q.gateway, q.family),
                 )
             )
-        return tuple((network, given) for network in q.to)
-    return tuple(
-        (network, _source(q, egress, network, route)) for network, route in zip(q.to, routes, strict=True)
-    )
+        return Snat(tuple((network, given) for network in q.to))
+    ways = zip(q.to, routes, strict=True)
+    return Snat(tuple((network, _source(q, egress, network, route)) for network, route in ways))
 
 
 def _source(q: Question, egress: str, network: Network, route: Route) -> Address:

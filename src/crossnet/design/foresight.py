@@ -29,7 +29,6 @@ from crossnet.facts import Facts
 from crossnet.netfilter.foreign import Field, Rewrite, Translation
 from crossnet.netfilter.foreign import Translate as Translated
 from crossnet.path import Path
-from crossnet.spec import Translate
 from crossnet.values import NOWHERE, Family, Network, Networks, Ports, Probe, Traffic, host_network, without
 
 if TYPE_CHECKING:  # sets of packets are slow to import, and not every command asks for them
@@ -229,7 +228,7 @@ def _otherwise(path: Path, walked: Walked, answer: Reached) -> Iterator[tuple[Te
     from crossnet.reach.rules import Effect
 
     untracked = tuple(_untracked(walked))
-    if path.crossing.translate is not Translate.NONE:
+    if path.leg.translates:
         yield from ((keep_from_tracking, host, rule) for host, rule in untracked)
     elif any(each.place is not None and is_own(each.place) for each in answer.reply.blockers):
         yield from ((keep_from_fence, host, rule) for host, rule in untracked)
@@ -247,7 +246,7 @@ def _otherwise(path: Path, walked: Walked, answer: Reached) -> Iterator[tuple[Te
 def _blocking(path: Path, walked: Walked, answer: Reached, *, whole: bool) -> Iterator[Blocker]:
     """What of others stops packets, or perhaps does."""
     # What is not translated finds no way back, and every rule on that way says so again.
-    lost = path.crossing.translate is not Translate.NONE and any(_untracked(walked))
+    lost = path.leg.translates and any(_untracked(walked))
     for blocker in (*answer.request.blockers, *(() if lost else answer.reply.blockers)):
         if _concerns(path, blocker, whole=whole):
             yield blocker
@@ -302,7 +301,7 @@ def _concerns(path: Path, blocker: Blocker, *, whole: bool) -> bool:
     unasked = {
         "destination-is-broadcast",
         "destination-absent",
-        *(["snat-missing"] if path.crossing.translate is Translate.NONE or not whole else []),
+        *(["snat-missing"] if not path.leg.translates or not whole else []),
     }
     # To and from the gateway itself nothing is forwarded.
     local = blocker.host == path.gateway and blocker.hook in ("input", "output")

@@ -14,8 +14,7 @@ from crossnet.facts.routes import inside
 from crossnet.facts.sysctls import answers_for_others, overriding
 from crossnet.netfilter import Engine
 from crossnet.path import Path
-from crossnet.persistence.unit import SYSCTL_FILE
-from crossnet.spec import Translate
+from crossnet.persistence.settings import SYSCTL_FILE
 from crossnet.values import Address, Family, contains, family_of, overlap, show_network
 
 
@@ -39,11 +38,11 @@ def path_impacts(path: Path) -> Iterator[Impact]:
     traffic = "any traffic" if allow is None else ", ".join(str(entry) for entry in allow)
     clients = _clients(path)
     yield Impact("gains-reachability", name, f"{clients} can open connections to {to}: {traffic}")
-    if path.crossing.translate is not Translate.NONE:
+    if path.leg.translates:
         yield Impact(
             "changes-source-identity",
             name,
-            f"the source that {to} gets to see is {path.source_text}, not the client's own address",
+            f"the source that {to} gets to see is {path.leg.source_text}, not the client's own address",
         )
     else:
         yield Impact(
@@ -196,7 +195,7 @@ def _instead(facts: Facts, path: Path) -> Iterator[Impact]:
 
 def _passing_sources(facts: Facts, path: Path) -> Iterator[Impact]:
     """A source address that the gateway has only for a while."""
-    for source in dict.fromkeys(source for _, source in path.sources):
+    for source in path.leg.translation.addresses:
         for link in facts.links:
             for item in link.of(path.family):
                 if item.address == source and (why := _why_it_goes(facts, link, item)):

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
+from crossnet.design.egress import needs_clamp, one_egress, route, translation
 from crossnet.design.ingress import arrivals, one_ingress, shared_networks
-from crossnet.design.egress import needs_clamp, one_egress, route, sources
 from crossnet.design.kernel import forwarded
 from crossnet.design.policy import Flow, Rules
 from crossnet.design.question import Question, Refused, devices_of, each_of
@@ -19,7 +19,7 @@ from crossnet.facts import Facts
 from crossnet.facts.routes import beyond_routers, matching
 from crossnet.facts.sysctls import effective_rp_filter
 from crossnet.netfilter.own import is_plain_interface
-from crossnet.path import Client, Path
+from crossnet.path import Client, Leg, Path
 from crossnet.spec import Crossing
 from crossnet.values import Family, Network, family_of, show_network
 
@@ -59,18 +59,16 @@ def _path(q: Question) -> Path:
         raise Refused(*unusable)
     # A managed client stands on a network of the gateway itself.
     admitted = [client.network for client in clients if client.host is None]
-    return Path(
-        crossing=q.crossing,
-        family=q.family,
+    leg = Leg(
+        gateway=q.crossing.via,
         ingress=ingress,
         egress=egress,
-        clients=clients,
-        destinations=q.to,
-        sources=sources(q, egress, routes),
+        translation=translation(q, egress, routes),
         clamp=needs_clamp(q, ingress, egress, routes),
         routed_clients=_beyond_routers(q, admitted),
         routed_destinations=_beyond_routers(q, q.to),
     )
+    return Path(q.crossing, q.family, clients, q.to, legs=(leg,))
 
 
 def _way_back(q: Question, rules: Rules, client: Client, ingress: str) -> Iterator[Refusal]:

@@ -38,7 +38,9 @@ from crossnet.netfilter import (
 from crossnet.netfilter.normal_form import in_order, join_ports
 from crossnet.netfilter.own import HOOKS, TABLE, collapsed, networks_in_order
 from crossnet.path import Path
-from crossnet.spec import Translate
+from crossnet.translation import Masquerade as Masqueraded
+from crossnet.translation import Snat as Translated
+from crossnet.translation import Untranslated
 from crossnet.values import Family, Network, Ports, Protocol, Traffic
 
 FENCE = "fence"
@@ -100,7 +102,7 @@ def gateway_table(paths: Sequence[Path], fence: bool, dialect: Dialect, bridges:
         *([*map(_carried, bridges), Rule((), Drop(), FENCE)] if fence else []),
     ]
     translate = [rule for each in ends for rule in _translate(each, dialect)]
-    clamp = [rule for path in paths if path.clamp for rule in _clamp(path)]
+    clamp = [rule for path in paths if path.leg.clamp for rule in _clamp(path)]
     chains = [Chain("forward", tuple(forward), HOOKS["forward"])]
     if translate:
         chains.append(Chain("postrouting", tuple(translate), HOOKS["postrouting"]))
@@ -129,8 +131,8 @@ def _ends(path: Path, dialect: Dialect) -> Ends:
         path,
         named("from", clients),
         named("to", destinations),
-        named("near", collapsed(path.routed_clients)),
-        named("far", collapsed(path.routed_destinations)),
+        named("near", collapsed(path.leg.routed_clients)),
+        named("far", collapsed(path.leg.routed_destinations)),
         tuple(sets),
     )
 
@@ -247,8 +249,6 @@ def _port_groups(entries: Iterable[Traffic]) -> Iterator[tuple[Ports, ...]]:
 
 def _translate(ends: Ends, dialect: Dialect) -> Iterator[Rule]:
     path = ends.path
-    if path.crossing.translate is Translate.NONE:
-        return
     # The ingress is unknown here: a packet that leaves has forgotten where it came in.
     out = Interface("out", path.egress)
     for verdict, destinations in _translations(ends, dialect):
@@ -260,18 +260,18 @@ def _translate(ends: Ends, dialect: Dialect) -> Iterator[Rule]:
 
 def _translations(ends: Ends, dialect: Dialect) -> Iterator[tuple[Verdict, Named]]:
     """What to do for which destinations: one map lookup in nftables, one rule an address in iptables."""
-    path = ends.path
-    if path.crossing.translate is Translate.MASQUERADE:
-        yield Masquerade(), ends.destinations
-    elif not dialect.engine.is_iptables:
-        yield SnatByDestination(_name("snat", path)), ends.destinations
-    else:
-        addresses = dict.fromkeys(source for _, source in path.sources)
-        if len(addresses) == 1:
-            yield Snat(next(iter(addresses))), ends.destinations
+    match ends.path.leg.translation:
+        case Untranslated():
             return
-        for source in addresses:
-            yield Snat(source), tuple(network for network, own in path.sources if own == source)
+        case Masqueraded():
+            yield Masquerade(), ends.destinations
+        case Translated() if not dialect.engine.is_iptables:
+            yield SnatByDestination(_name("snat", ends.path)), ends.destinations
+        case Translated(addresses=(address,)):
+            yield Snat(address), ends.destinations
+        case Translated(sources, addresses=addresses):
+            for address in addresses:
+                yield Snat(address), tuple(network for network, own in sources if own == address)
 
 
 def _clamp(path: Path) -> Iterator[Rule]:
@@ -280,5 +280,5 @@ def _clamp(path: Path) -> Iterator[Rule]:
 
 
 def _maps(path: Path, dialect: Dialect) -> Iterator[Map]:
-    if path.sources and not dialect.engine.is_iptables:
-        yield Map(_name("snat", path), frozenset(path.sources))
+    if isinstance(path.leg.translation, Translated) and not dialect.engine.is_iptables:
+        yield Map(_name("snat", path), frozenset(path.leg.translation.sources))

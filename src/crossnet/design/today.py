@@ -9,7 +9,6 @@ from crossnet.design.foresight import questions
 from crossnet.design.others import is_own, told_of
 from crossnet.facts import Facts
 from crossnet.path import Path
-from crossnet.spec import Translate
 
 MOST_NAMED = 3  # destinations
 
@@ -46,7 +45,7 @@ def _ended(path: Path, walked: Walked, answer: Reached, sender: str) -> Iterator
                 by = told_of(blocker)
             yield f"{part}{what} ends on {blocker.host}: {by}"
             return
-    if path.crossing.translate is not Translate.NONE and any(
+    if path.leg.translates and any(
         each.code == "snat-missing" and each.now for each in answer.reply.blockers
     ):
         yield f"what {who} sends leaves {path.gateway} with its own source, and nobody there may know a way back"

@@ -76,7 +76,7 @@ def _addresses(plan: Plan, host: str) -> Iterable[Address]:
     for path in plan.paths:
         if path.gateway == host:
             yield from path.next_hops
-            yield from (source for _, source in path.sources)
+            yield from path.leg.translation.addresses
         for client in path.clients:
             if client.host == host:
                 yield client.network.network_address

@@ -10,6 +10,7 @@ from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import OWN_PROTOCOL
 from crossnet.facts.sysctls import path_of
 from crossnet.netfilter.iptables_own import PLACES
+from crossnet.persistence.settings import SYSCTL_FILE, settings_file
 from crossnet.resources import (
     Command,
     File,
@@ -25,7 +26,6 @@ from crossnet.resources.route import keep_words, restore_line
 from crossnet.values import Family
 
 FOLDER = "/etc/crossnet"
-SYSCTL_FILE = "/etc/sysctl.d/99-zz-crossnet.conf"
 
 SCRIPT = f"{FOLDER}/start"
 ROUTES = f"{FOLDER}/routes"
@@ -198,8 +198,7 @@ def script_and_files(
 
     settings = [item for item in live if isinstance(item, Sysctl)]
     if settings:
-        lines = "".join(f"{item.name} = {item.value}\n" for item in settings)
-        files.append(_file(SYSCTL_FILE, head + lines))
+        files.append(settings_file(settings, head))
         load_settings = _load(files[-1], "sysctl", "-q", "-e", "-p", SYSCTL_FILE)
     if fenced:
         script.append(_open(load_settings))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from crossnet.errors import PlanRefused, Refusal
 from crossnet.facts import Facts
-from crossnet.persistence.unit import SYSCTL_FILE
+from crossnet.persistence.settings import SYSCTL_FILE
 from crossnet.planning.plan import HostPlan
 from crossnet.record import Record, read_record
 

@@ -13,7 +13,6 @@ from crossnet.facts.routes import Route, matching
 from crossnet.path import Path
 from crossnet.planning.management_path import ManagementPath
 from crossnet.resources import Change, Resource
-from crossnet.spec import Translate
 from crossnet.values import Address, Network, contains, family_of, host_network, show_network
 
 
@@ -148,7 +147,7 @@ def _translates_answers(way: ManagementPath, path: Path) -> bool:
     """Whether the gateway's own packets to the controller look like those of a client."""
     return (
         path.gateway == way.host
-        and path.crossing.translate is not Translate.NONE
+        and path.leg.translates
         and way.controller is not None
         and any(contains(network, way.controller) for network in path.destinations)
         and any(contains(client.network, own) for client in path.clients for own in way.addresses)

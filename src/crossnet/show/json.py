@@ -72,7 +72,7 @@ def plan_data(plan: Plan) -> dict[str, Any]:
                 "gateway": path.gateway,
                 "ingress": path.ingress,
                 "egress": path.egress,
-                "source": path.source_text,
+                "source": path.leg.source_text,
                 "to": [str(network) for network in path.destinations],
             }
             for path in plan.paths
@@ -139,7 +139,7 @@ def _carried(path: Path) -> dict[str, Any]:
         ],
         "to": [str(network) for network in path.destinations],
         "allow": [str(one) for one in allow] if allow is not None else ["any"],
-        "source": path.source_text,
+        "source": path.leg.source_text,
     }
 
 

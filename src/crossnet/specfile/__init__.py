@@ -18,6 +18,7 @@ from crossnet.spec import HostSpec, Spec
 from crossnet.specfile import document, meaning, naming, schema, shape
 from crossnet.specfile.document import Finding, Lines, Node
 from crossnet.specfile.schema import json_schema
+from crossnet.translation import Masquerade, Untranslated
 
 __all__ = ["json_schema", "load", "names", "parse"]
 
@@ -104,16 +105,26 @@ def _host(name: str, draft: schema.Host) -> HostSpec:
     )
 
 
+def _translate(draft: schema.Translate | schema.SnatTo) -> spec.Translate:
+    match draft:
+        case schema.SnatTo(snat=address):
+            return spec.SnatTo(address)
+        case schema.Translate.SNAT:
+            return spec.SnatTo()
+        case schema.Translate.MASQUERADE:
+            return Masquerade()
+        case schema.Translate.NONE:
+            return Untranslated()
+
+
 def _crossing(of: str, name: str, draft: schema.Crossing) -> spec.Crossing:
-    translate = draft.translate
     return spec.Crossing(
         name=name,
         clients=draft.clients,
         via=draft.via,
         to=schema.destinations(draft),
         allow=schema.permitted(draft),
-        translate=spec.Translate.SNAT if isinstance(translate, schema.SnatTo) else translate,
-        snat_address=translate.snat if isinstance(translate, schema.SnatTo) else None,
+        translate=_translate(draft.translate),
         ingress=draft.ingress,
         egress=draft.egress,
         next_hop=draft.next_hop,

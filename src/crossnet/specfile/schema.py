@@ -35,7 +35,6 @@ from crossnet.spec import (
     Fence,
     Firewall,
     Persist,
-    Translate,
 )
 from crossnet.specfile import naming
 from crossnet.specfile.document import describe, short
@@ -263,6 +262,12 @@ class Host(_Model):
     )
 
 
+class Translate(StrEnum):
+    SNAT = "snat"
+    MASQUERADE = "masquerade"
+    NONE = "none"
+
+
 class SnatTo(_Model):
     """`translate: {snat: ADDRESS}`."""
 
@@ -275,7 +280,7 @@ class SnatTo(_Model):
 
 @dataclass(frozen=True, slots=True)
 class _WordOrSnatTo:
-    """Annotation: a word of `Translate`, or a mapping."""
+    """Annotation: one of the words, or a mapping."""
 
     word: ClassVar[_Choice] = _Choice(Translate, also="{snat: ADDRESS}")
 

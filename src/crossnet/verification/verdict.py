@@ -9,8 +9,7 @@ from enum import StrEnum
 from crossnet.design import FORWARDING, Client, Obstacle, Path
 from crossnet.facts import Facts
 from crossnet.facts.routes import Route, matching
-from crossnet.spec import Translate
-from crossnet.values import Address, Probe, contains, host_network
+from crossnet.values import Address, Probe, host_network
 from crossnet.verification.conntrack import Entry
 from crossnet.verification.evidence import Round, Seen
 from crossnet.verification.probe import Reply
@@ -209,13 +208,13 @@ def _end(
         if let_pass and others and not found.translates(seen):
             half = _named(Half("undetermined", None, sent.detail), [*refusing, *others])
             return _End(HowFar.ADMITTED, Result.UNDETERMINED, half)
-        if let_pass and _translates(path) and not found.translates(seen):
+        if let_pass and path.leg.translates and not found.translates(seen):
             detail = f"{gateway} admitted it, and it was refused there before it was translated"
             return _stopped(HowFar.ADMITTED, _named(Half("rejected", "stopped-on-gateway", detail), refusing))
         if refusing and not let_pass:
             detail = f"{_client(seen)} sent it, and it was refused before {gateway} admitted it"
             return _stopped(HowFar.SENT, _named(Half("rejected", "lost-between", detail), refusing))
-        if refusing and not _translates(path):
+        if refusing and not path.leg.translates:
             half = _named(Half("undetermined", None, sent.detail), refusing)
             return _End(HowFar.ADMITTED, Result.UNDETERMINED, half)
     if not seen.is_open:
@@ -229,7 +228,7 @@ def _answered(path: Path, found: Round, seen: Seen, facts: Mapping[str, Facts], 
     """Something came back; whether it was by the crossing, and as it promises."""
     sent, entry, gateway = seen.sent, seen.entry, path.gateway
     if let_pass and entry is None and not seen.only_counted:
-        as_promised = not _translates(path) or found.translates(seen)
+        as_promised = not path.leg.translates or found.translates(seen)
     else:
         as_promised = entry is None or _as_promised(path, seen, entry)
     if let_pass and as_promised:
@@ -243,7 +242,7 @@ def _answered(path: Path, found: Round, seen: Seen, facts: Mapping[str, Facts], 
     elif entry is not None:
         what = (
             f"answered, but {gateway} shows the source {entry.reply_to} instead of "
-            f"{_promised(path, sent.probe) or 'one of its own'}"
+            f"{path.leg.translation.seen_by(sent.probe.destination) or 'one of its own'}"
         )
     else:
         what = f"answered, but {gateway} did not translate it"
@@ -262,16 +261,16 @@ def _tracked(path: Path, seen: Seen, entry: Entry, let_pass: bool, obstacles: Se
         detail = f"it passes {gateway}, by {device}, and not by the crossing's rule"
         return _stopped(HowFar.SENT, Half("undetermined", "static-dynamic-disagree", detail))
     if not _as_promised(path, seen, entry):
-        promised = _promised(path, seen.sent.probe) or "one of its own"
+        promised = path.leg.translation.seen_by(seen.sent.probe.destination) or "one of its own"
         detail = f"{gateway} admitted it and sends it on from {entry.reply_to} instead of {promised}"
         return _stopped(HowFar.ADMITTED, Half("undetermined", "static-dynamic-disagree", detail))
-    as_whom = f" as {entry.reply_to}" if _translates(path) else ""
+    as_whom = f" as {entry.reply_to}" if path.leg.translates else ""
     if entry.replied:
         detail = f"the answer came back to {gateway} and did not reach {_client(seen)}"
         half = _named(Half("lost-between", "reply-lost", detail), back)
         return _End(HowFar.CAME_BACK, Result.UNREACHABLE, Half("delivered"), half)
-    passed = HowFar.TRANSLATED if _translates(path) else HowFar.ADMITTED
-    done = "admitted and translated" if _translates(path) else "admitted"
+    passed = HowFar.TRANSLATED if path.leg.translates else HowFar.ADMITTED
+    done = "admitted and translated" if path.leg.translates else "admitted"
     if seen.waited and at is not None and at.sent == 0:
         detail = f"{gateway} {done} it, and {device} sent nothing at all meanwhile"
         return _stopped(passed, _named(Half("dropped", "stopped-on-gateway", detail), behind))
@@ -319,27 +318,27 @@ def _untracked(
     if sure and sure[0].host != gateway:
         return _stopped(HowFar.SENT, _named(Half("dropped"), sure))  # what was counted was somebody else's
     here = [each for each in ahead if each.host == gateway]
-    translated = _translates(path) and found.translates(seen)
+    translated = path.leg.translates and found.translates(seen)
     passed = HowFar.TRANSLATED if translated else HowFar.ADMITTED
     done = "admitted and translated" if translated else "admitted"
     if seen.tracked is None:
         detail = f"{gateway} {done} it; whether it left is not known, for connection tracking cannot be asked"
         others = any(each.code == "others-translate" for each in here)
-        if _translates(path) and not translated and admitted and not others:
+        if path.leg.translates and not translated and admitted and not others:
             detail = f"{gateway} admitted it, and did not translate it"
             return _stopped(passed, _named(Half("dropped", "stopped-on-gateway", detail), here))
         if sure:
             return _stopped(passed, _named(Half("dropped", None, f"{gateway} {done} it"), here))
         half = _named(Half("undetermined", None, f"{detail}; no reply came to {_client(seen)}"), here)
         return _End(HowFar.UNKNOWN, Result.UNREACHABLE, Half("undetermined"), half)
-    if any(each.code == "not-tracked" for each in here) and not _translates(path):
+    if any(each.code == "not-tracked" for each in here) and not path.leg.translates:
         detail = f"{gateway} admitted {probe}; no reply came back"
         half = _named(Half("undetermined", None, detail), here)
         return _End(HowFar.UNKNOWN, Result.UNREACHABLE, Half("undetermined"), half)
     if admitted is None:
         detail = f"{gateway} did not send it on: it did not arrive there, or was stopped there"
         return _stopped(HowFar.SENT, _named(Half("undetermined", "lost-between", detail), ahead))
-    not_done = "did not send it on" if translated or not _translates(path) else "did not translate it"
+    not_done = "did not send it on" if translated or not path.leg.translates else "did not translate it"
     detail = f"{gateway} {done} it, and {not_done}"
     return _stopped(passed, _named(Half("dropped", "stopped-on-gateway", detail), here))
 
@@ -352,23 +351,11 @@ def _client(seen: Seen) -> str:
     return seen.client.host or str(seen.client)
 
 
-def _translates(path: Path) -> bool:
-    return path.crossing.translate is not Translate.NONE
-
-
-def _promised(path: Path, probe: Probe) -> Address | None:
-    """The source that the destination should see; None where it depends on the moment (masquerade)."""
-    for network, source in path.sources:
-        if contains(network, probe.destination):
-            return source
-    return None
-
-
 def _as_promised(path: Path, seen: Seen, entry: Entry) -> bool:
-    promised = _promised(path, seen.sent.probe)
+    promised = path.leg.translation.seen_by(seen.sent.probe.destination)
     if promised is not None:
         return entry.reply_to == promised
-    return not _translates(path) or entry.reply_to != seen.client.network.network_address
+    return not path.leg.translates or entry.reply_to != seen.client.network.network_address
 
 
 def _named(half: Half, obstacles: Sequence[Obstacle]) -> Half:
