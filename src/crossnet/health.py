@@ -299,8 +299,9 @@ def _compared(
             and (each.applied.kind, each.applied.key) not in plan.left_alone.get(host, frozenset())
             and (each.crossings is None or each.crossings & labels)
         )
+        of_others = not one.moving & labels and bool(one.moving)
         for each in pending(one):
-            if not concerns(host, each.resource):
+            if not concerns(host, each.resource) or (of_others and isinstance(each, Pending)):
                 continue
             if host not in shared:
                 (drift if isinstance(each, Drift) else asked).append(each)  # type: ignore[arg-type]

@@ -37,6 +37,7 @@ def save(plan: Plan, path: Path) -> None:
         "kind": KIND,
         "spec_file": plan.spec.file,
         "spec": plan.spec.source,
+        **({} if plan.spec.is_whole else {"crossings": [one.name for one in plan.spec.crossings]}),
         "plan": plan_data(plan),
     }
     try:
@@ -85,7 +86,10 @@ def read(path: Path) -> SavedPlan:
         raise SavedPlanError(
             f"{path} is a plan of format {version}, this crossnet reads {FORMAT_VERSION}\n  Make a new plan."
         )
-    return SavedPlan(path, parse(text, file), document["plan"])
+    chosen = document.get("crossings", [])
+    if not isinstance(chosen, list) or not all(isinstance(name, str) for name in chosen):
+        raise SavedPlanError(f"{path} is not a saved plan: it is damaged\n  Make a new plan.")
+    return SavedPlan(path, parse(text, file).only(chosen), document["plan"])
 
 
 async def renew(saved: SavedPlan, *, watch: Watcher = nobody) -> Plan:

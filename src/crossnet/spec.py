@@ -19,10 +19,12 @@ a list" already a tuple, every default still visible as `None` or `auto` because
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from crossnet.several import first_of
+from crossnet.errors import CrossnetError
+from crossnet.several import MOST_NAMES, first_of
 from crossnet.translation import Masquerade, Untranslated
 from crossnet.values import Address, Family, Network, Probe, Traffic, family_of, show_network, together
 
@@ -147,3 +149,35 @@ class Spec:
 
     def host(self, name: str) -> HostSpec:
         return next(host for host in self.hosts if host.name == name)
+
+    def only(self, crossings: Collection[str] = (), hosts: Collection[str] = ()) -> Spec:
+        """The crossings of these names that stand on one of these hosts; all where none is named.
+
+        What else stands under its name on a host stays there. CrossnetError where it has no such crossing or host.
+        """
+        self.expect(crossings, hosts)
+        if not crossings and not hosts:
+            return self
+        chosen = tuple(
+            one
+            for one in self.crossings
+            if (not crossings or one.name in crossings) and (not hosts or any(map(one.touches, hosts)))
+        )
+        if not chosen:
+            raise CrossnetError(
+                f"{', '.join(crossings)} of {self.file} does not stand on {', '.join(hosts)}"
+                if crossings
+                else f"no crossing of {self.file} stands on {', '.join(hosts)}"
+            )
+        touched = tuple(host for host in self.hosts if any(one.touches(host.name) for one in chosen))
+        return replace(self, hosts=touched, crossings=chosen, is_whole=False)
+
+    def expect(self, crossings: Iterable[str] = (), hosts: Iterable[str] = ()) -> None:
+        """CrossnetError where it has no crossing, or no host, of such a name."""
+        of_crossings, of_hosts = [one.name for one in self.crossings], [one.name for one in self.hosts]
+        for kind, asked, names in (("crossing", crossings, of_crossings), ("host", hosts, of_hosts)):
+            for name in asked:
+                if name not in names:
+                    raise CrossnetError(
+                        f"{self.file} has no {kind} {name!r}; it has: {first_of(names, MOST_NAMES)}"
+                    )

@@ -88,3 +88,18 @@ def test_advice_is_about_the_users_own_spec(file: str, text: str, own: str) -> N
     }
     hints.file = file
     assert hints.own(text) == own
+
+
+@pytest.mark.parametrize(
+    ("text", "own"),
+    [
+        ("`crossnet apply`", "`crossnet apply -f my.yaml --crossing 'two words' --host app`"),
+        ("`crossnet recover`", "`crossnet recover -f my.yaml`"),
+        ("`crossnet verify third`", "`crossnet verify -f my.yaml third`"),
+    ],
+)
+def test_advice_is_about_the_crossings_that_were_chosen(text: str, own: str) -> None:
+    hints = Hints()
+    hints.commands, hints.choosing = {"apply", "recover", "verify"}, {"apply", "verify"}
+    hints.file, hints.choice = "my.yaml", ("--crossing", "two words", "--host", "app")
+    assert hints.own(text) == own

@@ -79,6 +79,27 @@ def test_each_takes_back_its_own_and_the_last_one_all(lab_up: Callable[..., Lab]
     assert b.differences(before) == []
 
 
+def test_of_a_spec_one_crossing_alone_is_applied_and_verified(lab_up: Callable[..., Lab]) -> None:
+    b = Bench(lab_up())
+    before = b.fingerprints()
+    listening(b, 443, 22)
+    hosts = f"{{app: {{lab: {b.lab.name}/app}}, gateway: {{lab: {b.lab.name}/gateway}}}}"
+    lines = "".join(
+        f"  {name}: {{from: app, via: gateway, to: 10.0.44.1, allow: tcp/{port}, probe: 'tcp/10.0.44.1:{port}'}}\n"
+        for name, port in (("web", 443), ("login", 22))
+    )
+    both = parse(f"crossnet: 1\nhosts: {hosts}\ncrossings:\n{lines}", "crossnet.yaml")
+    b.apply(both.only(["web"]))
+    assert (answers(b, 443), answers(b, 22)) == (True, False)
+    assert [str(one.state) for one in asyncio.run(api.status(both))] == ["up", "down"]
+    b.apply(both.only(["login"]))
+    assert (answers(b, 443), answers(b, 22)) == (True, True)
+    assert b.plan(both).touched == ()
+    assert [one.crossing for one in asyncio.run(api.verify(both.only(["login"]))).verdicts] == ["login"]
+    b.undo(both)
+    assert b.differences(before) == []
+
+
 def test_two_at_the_same_moment_come_one_after_the_other(lab_up: Callable[..., Lab]) -> None:
     b = Bench(lab_up())
     web = spec(b, "web", "to: 10.0.44.1, allow: icmp")

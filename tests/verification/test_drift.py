@@ -15,6 +15,7 @@ from crossnet.netfilter.own_walked import with_own
 from crossnet.planning import make_plan
 from crossnet.record import APPLIED, VERIFIED, Owned, Record, read_record
 from crossnet.resources import RuleTable
+from crossnet.spec import Spec
 from crossnet.specfile import parse
 from crossnet.values import address
 from crossnet.verification import compared
@@ -295,3 +296,27 @@ def test_what_was_changed_of_one_crossing_is_no_drift_of_another() -> None:
         "storage": True,
     }
     assert states(rules(lambda table: None)) == {"business": True, "storage": True}
+
+
+def test_a_crossing_that_is_as_it_was_applied_does_not_wait_for_another() -> None:
+    """What all crossings of a host share is changed for whichever of them the spec asks something else of."""
+    text = (
+        "crossnet: 1\nhosts: {app: {lab: app}, gateway: {lab: gateway}}\ncrossings:\n"
+        "  business: {from: app, via: gateway, to: 10.0.44.0/25}\n"
+        "  storage: {from: app, via: gateway, to: 10.0.44.128/25}\n"
+    )
+    hosts = hosts_of(facts_from(SEED_HOSTS))
+    spec = parse(text, "crossnet.yaml")
+    carry_out(plan(spec.only(["business"]), facts_of(hosts)), hosts)
+
+    def states(spec: Spec) -> dict[str, State]:
+        facts = rules(lambda table: table)(facts_of(hosts))
+        return {
+            one.crossing: one.state for one in crossing_status(make_plan(spec, facts, moves=False), facts)
+        }
+
+    assert states(spec) == {"business": State.UNPROVED, "storage": State.DOWN}
+    carry_out(plan(spec.only(["storage"]), facts_of(hosts)), hosts)
+    assert states(spec) == {"business": State.UNPROVED, "storage": State.UNPROVED}
+    edited = parse(text.replace("/25}\n  s", "/25, allow: icmp}\n  s"), "crossnet.yaml")
+    assert states(edited) == {"business": State.PENDING, "storage": State.UNPROVED}

@@ -58,6 +58,9 @@ for command in (
     cli.add_command(command)
 
 hints.commands = {name for name, one in cli.commands.items() if any("-f" in each.opts for each in one.params)}
+hints.choosing = {
+    name for name, one in cli.commands.items() if any(each.name == "crossings" for each in one.params)
+}
 completing(cli.commands.values())
 
 

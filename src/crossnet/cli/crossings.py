@@ -152,7 +152,7 @@ def _kept(spec: Spec, file: str | None) -> Iterator[None]:
 @click.command(short_help="Show what would change, and what that opens.")
 @click.option("--out", metavar="FILE", help="Save the plan, for `crossnet apply FILE`.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there are changes.")
-@speaking()
+@speaking(with_choice=True)
 def plan(speech: Speech, out: str | None, detailed_exitcode: bool) -> int:
     """Show what would change on which host, and what that opens; changes nothing."""
     from crossnet.errors import Locked
@@ -196,7 +196,7 @@ def _show_plan(speech: Speech, made: Plan) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @noted
 @guarding
-@speaking()
+@speaking(with_choice=True)
 def apply(speech: Speech, planfile: str | None, yes: bool, message: str, guard: Guard) -> int:
     """Plan, ask, change the hosts all or nothing, verify, confirm, and write it for the next boot."""
     made = run(planned(speech, planfile))
@@ -210,6 +210,8 @@ def planned(speech: Speech, planfile: str | None) -> Coroutine[Any, Any, Plan]:
     given = click.get_current_context().get_parameter_source("file")
     if given is click.core.ParameterSource.COMMANDLINE:
         raise click.UsageError("a saved plan carries its spec: leave out -f, or leave out the plan")
+    if speech.crossings or speech.hosts:
+        raise click.UsageError("a saved plan names its crossings: leave out --crossing and --host")
     from crossnet import savedplan
 
     saved = savedplan.read(Path(planfile))
@@ -246,7 +248,7 @@ def carry_out(speech: Speech, made: Plan, guard: Guard, *, yes: bool, command: s
 @click.argument("crossing", required=False)
 @click.option("--from", "client", metavar="CLIENT", help="Only from this host of the spec.")
 @click.option("--to", metavar="PROBE", help="This flow, such as tcp/10.0.44.10:443, and not the spec's.")
-@speaking()
+@speaking(with_choice=True)
 def verify(speech: Speech, crossing: str | None, client: str | None, to: str | None) -> int:
     """Read back, send a new flow from each client, and look at it on the gateway.
 
@@ -257,11 +259,7 @@ def verify(speech: Speech, crossing: str | None, client: str | None, to: str | N
     from crossnet.verification import Result
 
     spec = speech.spec()
-    names = [one.name for one in spec.crossings]
-    if crossing is not None and crossing not in names:
-        raise click.ClickException(f"{speech.file} has no crossing {crossing!r}; it has: {', '.join(names)}")
-    if client is not None and client not in (hosts := [host.name for host in spec.hosts]):
-        raise click.ClickException(f"{speech.file} has no host {client!r}; it has: {', '.join(hosts)}")
+    spec.expect([crossing] if crossing else (), [client] if client else ())
     probe = _probe(to) if to is not None else None
     found = run(api.verify(spec, crossing=crossing, client=client, probe=probe, watch=speech.watch))
     if speech.json:
@@ -281,7 +279,7 @@ def _probe(text: str) -> Probe:
 
 
 @click.command(short_help="Show how each crossing stands.")
-@speaking()
+@speaking(with_choice=True)
 def status(speech: Speech) -> int:
     """Show how each crossing stands: up, unproved, pending, degraded, drifted or down, and why."""
     from crossnet import api

@@ -41,9 +41,7 @@ def export(speech: Speech, planfile: str | None, form: str, host: str | None, ou
         made = run(planned(speech, planfile))
     except Locked as error:
         raise click.ClickException(str(error)) from None
-    names = [one.name for one in made.spec.hosts]
-    if host is not None and host not in names:
-        raise click.ClickException(f"{made.spec.file} has no host {host!r}; it has: {', '.join(names)}")
+    made.spec.expect(hosts=[host] if host is not None else ())
     documents = exporting.export(made, exporting.Format(form), host=host)
     written = _write(documents, out) if out is not None else []
     if written:

@@ -40,6 +40,8 @@ class Speech:
     colour: bool
     verbose: bool
     progress: Progress
+    crossings: tuple[str, ...] = ()  # of the spec only these
+    hosts: tuple[str, ...] = ()  # and only those that stand on one of these
 
     @property
     def paint(self) -> Paint:
@@ -51,7 +53,7 @@ class Speech:
         """The spec file; where there is none the error says what to do first."""
         from crossnet.api import load
 
-        return load(self.file)
+        return load(self.file).only(self.crossings, self.hosts)
 
     def say(self, text: str) -> None:
         """A result, on standard output."""
@@ -68,8 +70,13 @@ class Speech:
         self.progress.see(event)
 
 
-def speaking(*, with_spec: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give a command the shared options, and its function a `Speech` as first argument."""
+def speaking(
+    *, with_spec: bool = True, with_choice: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command the shared options, and its function a `Speech` as first argument.
+
+    `with_choice` adds those that choose among the crossings of the spec.
+    """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
@@ -92,7 +99,9 @@ def speaking(*, with_spec: bool = True) -> Callable[[Callable[..., Any]], Callab
             file = kwargs.pop("file", SPEC_FILE)
             hints.file = file
             progress = Progress(quiet=quiet or as_json, verbose=verbose)
-            return function(Speech(file, as_json, colour, verbose, progress), *args, **kwargs)
+            chosen = kwargs.pop("crossings", ()), kwargs.pop("hosts_of_crossings", ())
+            hints.choice = _choice(*chosen)
+            return function(Speech(file, as_json, colour, verbose, progress, *chosen), *args, **kwargs)
 
         if with_spec:
             command = click.option(
@@ -103,9 +112,30 @@ def speaking(*, with_spec: bool = True) -> Callable[[Callable[..., Any]], Callab
                 metavar="FILE",
                 help="The spec.",
             )(command)
+        if with_choice:
+            command = click.option(
+                "--host",
+                "hosts_of_crossings",
+                multiple=True,
+                metavar="NAME",
+                help="Only crossings of this host; may be repeated.",
+            )(command)
+            command = click.option(
+                "--crossing",
+                "crossings",
+                multiple=True,
+                metavar="NAME",
+                help="Only this crossing; may be repeated.",
+            )(command)
         return command
 
     return decorate
+
+
+def _choice(crossings: tuple[str, ...], hosts: tuple[str, ...]) -> tuple[str, ...]:
+    """The words that choose the same again."""
+    chosen = {"--crossing": crossings, "--host": hosts}
+    return tuple(word for option, names in chosen.items() for name in names for word in (option, name))
 
 
 def duration(value: str) -> int:

@@ -27,10 +27,8 @@ def facts(speech: Speech, host: str | None) -> int:
     from crossnet.show import json, text
 
     spec = speech.spec()
-    names = [one.name for one in spec.hosts]
     if host is not None:
-        if host not in names:
-            raise click.ClickException(f"{speech.file} has no host {host!r}; it has: {', '.join(names)}")
+        spec.expect(hosts=[host])
         spec = replace(spec, hosts=(spec.host(host),))
 
     async def look() -> Answers[Facts]:

@@ -95,9 +95,7 @@ def history(
     from crossnet.transaction.history import chosen, read_history
 
     spec = speech.spec()
-    names = [one.name for one in spec.hosts]
-    if unknown := [name for name in hosts if name not in names]:
-        raise click.ClickException(f"{speech.file} has no host {unknown[0]!r}; it has: {', '.join(names)}")
+    spec.expect(hosts=hosts)
     spec = replace(spec, hosts=tuple(one for one in spec.hosts if not hosts or one.name in hosts))
 
     async def ask() -> Answers[tuple[Past, ...]]:

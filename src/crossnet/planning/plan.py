@@ -45,6 +45,17 @@ class HostPlan:
             if one.label not in stay and (one.spec or one.crossing not in named)
         )
 
+    @property
+    def moving(self) -> frozenset[str]:
+        """The labels of the crossings that come, go or become another there."""
+        sides = ((self.before, self.after), (self.after, self.before))
+        return frozenset(
+            one.label
+            for here, there in sides
+            for one in here.crossings
+            if not one.same_as(there.standing(one.label))
+        )
+
     def touches_last(self, change: Change) -> bool:
         """Whether it waits for the others of its kind: only what stands for itself can go in any order."""
         return change.resource.stands_alone and change in self.touching
