@@ -35,7 +35,7 @@ CODES = {
         Code(
             "no-route",
             "The gateway, or another host on the way, has no route to where packets should go.",
-            "The routing tables that its policy rules lead to have no route, or a blackhole, for the destination.",
+            "For the destination, the routing tables that its policy rules lead to hold no route, or a blackhole.",
             "Add the route on the gateway first: `ip route add NETWORK via ADDRESS dev INTERFACE`.",
         ),
         Code(
@@ -52,7 +52,7 @@ CODES = {
         ),
         Code(
             "ambiguous-egress",
-            "The destinations can be left to through more than one interface of the gateway.",
+            "The gateway can reach the destinations through more than one interface.",
             "The gateway's routes to them, listed as candidates.",
             "Write `egress: INTERFACE`, or one crossing for each.",
         ),
@@ -60,7 +60,7 @@ CODES = {
             "same-interface",
             "The gateway would send packets out where they came in: it does not stand in both networks.",
             "The gateway's route to the destination leaves by the ingress.",
-            "Choose another gateway; if it is meant, write `egress` with that interface.",
+            "Choose another gateway; if it is intended, set `egress` to that interface.",
         ),
         Code(
             "no-such-interface",
@@ -71,16 +71,16 @@ CODES = {
         Code(
             "unusable-interface-name",
             "The crossing uses an interface whose name the host's tools would read as something else.",
-            "`iptables` takes `wan+` and `nft` takes `br*` for every interface that begins so; a name that begins "
-            "with `-` or `!`, or holds quotes or characters beyond ASCII, is not safe in rules and files.",
+            "`iptables` reads `wan+`, and `nft` reads `br*`, as every interface whose name begins so; a name that "
+            "begins with `-` or `!`, or holds quotes or characters beyond ASCII, is not safe in rules and files.",
             "Rename the interface on the host, or cross through another one.",
         ),
         Code(
             "interface-in-vrf",
-            "The crossing would come or leave by an interface that is a part of a VRF.",
-            "The kernel forwards what comes by such an interface as if it came by the VRF, so that rules which name "
-            "the interface never match it.",
-            "Cross through interfaces that are in no VRF, or take the interface out of it.",
+            "The crossing would enter or leave the gateway by an interface that belongs to a VRF.",
+            "The kernel forwards what arrives on such an interface as if it had arrived on the VRF, so rules that "
+            "name the interface never match.",
+            "Use interfaces that belong to no VRF, or take the interface out of its VRF.",
         ),
         Code(
             "destination-on-link",
@@ -91,15 +91,16 @@ CODES = {
         Code(
             "destination-contains-client-network",
             "The route would take over a network on the clients' own side.",
-            "The destination contains the network of one of the client's addresses, and the client has no longer route "
-            "to it; or it contains an unmanaged client, and the gateway has no longer route to that. A longer one "
-            "decides, and then the destination may be as large as you like.",
+            "The destination contains the network of one of the client's addresses, and the client has no more "
+            "specific route to it; or it contains an unmanaged client, and the gateway has no more specific route to "
+            "that one. With a more specific route the destination may be as large as you like.",
             "Leave it out: `to: {networks: …, except: …}`.",
         ),
         Code(
             "management-path-taken",
-            "A route to larger networks than the client's own would take along the way on which crossnet works.",
-            "The address from which crossnet reaches a host lies in `to`, and the host has no longer route to it.",
+            "A route of the crossing would divert the path by which crossnet reaches a host.",
+            "The address from which crossnet reaches a host lies in `to`, and the host has no more specific route to "
+            "it.",
             "Leave that address out: `to: {networks: …, except: …}`.",
         ),
         Code(
@@ -122,9 +123,9 @@ CODES = {
         ),
         Code(
             "settings-differ",
-            "Two crossings of one gateway ask for different things that it has only once.",
-            "Different `firewall`, `fence` or `persist` in both.",
-            "Write the same in both.",
+            "Two crossings share a gateway, and ask for different values of a setting that it has only once.",
+            "`firewall`, `fence` or `persist` is not the same in both.",
+            "Write the same value in both.",
         ),
         Code(
             "route-in-use",
@@ -140,28 +141,28 @@ CODES = {
         ),
         Code(
             "record-unreadable",
-            "Where crossnet keeps what was there before it, something stands that is no file, or that cannot be read.",
+            "crossnet's record of what was there before it is not a file, or cannot be read.",
             "/var/lib/crossnet/applied.json, read as root.",
-            "Put its file back in its place, or correct the rights.",
+            "Put the file back, or correct its permissions.",
         ),
         Code(
             "record-of-another-version",
             "Another version of crossnet has changed the host, and this one cannot read what was there before.",
             "The format number in /var/lib/crossnet/applied.json.",
-            "Use that version, or undo with it before this one is used.",
+            "Use that version, or undo with it before you use this one.",
         ),
         Code(
             "foreign-in-own",
-            "Somebody else has written into crossnet's own rules, and what would be changed could not be put back.",
+            "Somebody else has written into crossnet's own rules, and a roll-back could not restore what they are now.",
             "A rule, set or chain in crossnet's table or chains that crossnet does not write.",
-            "Take it out by hand; a table or chain of another name may have it.",
+            "Remove it by hand; if it is needed, put it into a table or chain of another name.",
         ),
         Code(
             "forwarding-unknown",
-            "crossnet's record is lost where its rules let others pass, so it is not known whether the host "
-            "forwarded before crossnet. Left on, the host may be open; switched off, others may be cut off.",
+            "crossnet's record is lost and its rules let others pass, so nobody knows whether the host forwarded "
+            "before crossnet. Left on, forwarding may leave the host open; switched off, it may cut others off.",
             "Forwarding is on, crossnet's rules have no fence, and no file of somebody else switches it on.",
-            "Decide it on the host: switch it off with `sysctl -w`, or write it into a file in /etc/sysctl.d.",
+            "Decide on the host: switch it off with `sysctl -w`, or set it to 1 in a file in /etc/sysctl.d.",
         ),
         Code(
             "no-firewall-engine",
@@ -171,24 +172,24 @@ CODES = {
         ),
         Code(
             "ipset-missing",
-            "Without ipset iptables would walk one rule for each client and destination.",
+            "Without ipset, iptables would walk one rule for each client and destination.",
             "ipset is not installed on the gateway, and the crossing needs many rules.",
             "Install ipset there, or use `firewall: nftables`.",
         ),
         Code(
             "policy-rule-diverts",
-            "A policy rule of somebody else leads packets of the crossing elsewhere, and nothing can come before it.",
+            "A policy rule of somebody else leads packets of the crossing elsewhere, and no rule can come before it.",
             "`ip rule` on the host: it has the priority 0 or 1, or too many rules would be needed.",
-            "Give that rule a higher priority number, or let it leave out the crossing's packets.",
+            "Give that rule a higher priority number, or exclude the crossing's packets from it.",
         ),
         Code(
             "nothing-passes",
-            "Nothing of the crossing would pass when the plan is applied: a rule, a route or a setting that crossnet "
-            "does not own surely stops all of it, and an accept of crossnet's does not override that.",
+            "Nothing of the crossing would pass after an apply: a rule, a route or a setting that crossnet does not "
+            "own stops all of it for certain, and an accept in crossnet's rules does not override that.",
             "The rules of every firewall and at every hook, the routes and the settings that its requests and answers "
             "meet, as they would be then; every one that stops them is listed.",
-            "Let its owner accept the crossing, in the owner's own tool, or take a route away that is not meant; then "
-            "plan again. Nothing was changed.",
+            "Accept the crossing in the owner's own tool, or remove a route that should not be there; then plan "
+            "again. Nothing was changed.",
         ),
         # ---- what a plan opens, closes and changes ----
         Code(
@@ -199,7 +200,7 @@ CODES = {
         ),
         Code(
             "loses-reachability",
-            "Flows that passed before the change and will not.",
+            "Flows that passed before the change and will not after it.",
             "The gateway forwarded before, and `fence: on` drops what no crossing names.",
             "Add crossings for what is needed, or leave `fence: auto`.",
         ),
@@ -207,8 +208,8 @@ CODES = {
             "touches-management-path",
             "The change is on the way by which crossnet reaches a host, and could cut it; `!` marks it.",
             "The address from which that host sees SSH come, and the routes and forwarding in between.",
-            "Nothing if it is meant: the host's guard puts it back when no new connection works. "
-            "Else take that address out of `to`, or work from another one.",
+            "Nothing if it is intended: the host's guard puts it back when no new connection works. Otherwise take "
+            "that address out of `to`, or work from another one.",
         ),
         Code(
             "opens-transit",
@@ -218,15 +219,15 @@ CODES = {
         ),
         Code(
             "older-flows",
-            "Connections that began before the change keep their old fate: their translation, or that they pass.",
-            "The gateway forwards, and has no conntrack(8) or no awk that could end the tracked ones; or it tracks so "
-            "many that not all may be ended in time.",
-            "Install what is missing there before the change, or restart what holds old connections after it.",
+            "Connections that began before the change keep what they had: their translation, or their way through.",
+            "The gateway forwards, and has no conntrack(8) or no awk to end the tracked ones; or it tracks so many "
+            "that there may be no time to end them all.",
+            "Install what is missing there before the change, or afterwards restart what holds old connections.",
         ),
         Code(
             "tables-stay",
-            "Empty tables of iptables stay after an undo, that were not there before crossnet.",
-            "The kernel keeps a table that iptables-legacy has used once; or iptables-nft is there, and no nft.",
+            "Empty iptables tables that were not there before crossnet stay after an undo.",
+            "The kernel keeps a table that iptables-legacy has used once; or iptables-nft is there without nft.",
             "Nothing: they hold no rule, and are gone after the next boot.",
         ),
         Code(
@@ -239,22 +240,22 @@ CODES = {
         Code(
             "forwarding-stays",
             "Forwarding, which crossnet switched on, is left on when its last crossing leaves the host: others have "
-            "come to live on it, or the host's own files switch it on.",
-            "Interfaces of containers, machines and tunnels, and rules that accept or translate forwarded packets, "
-            "that were not there when crossnet came, and that let something pass; files of sysctl.d.",
-            "Nothing where they need it. Else `sysctl -w net.ipv4.ip_forward=0` (or "
+            "come to need it, or the host's own files switch it on.",
+            "Interfaces of containers, virtual machines and tunnels, and rules that accept or translate forwarded "
+            "packets, that came after crossnet and let something pass; files in sysctl.d.",
+            "Nothing where they need it. Otherwise `sysctl -w net.ipv4.ip_forward=0` (or "
             "`net.ipv6.conf.all.forwarding=0`).",
         ),
         Code(
             "earlier-boot",
-            "A setting is given back as the host's own files set it at boot, and not as it was live before crossnet.",
-            "The boot id in the record is not the host's, and a file of sysctl.d sets another value.",
+            "A setting goes back to what the host's own files set at boot, not to what was live before crossnet.",
+            "The boot id in the record is not the host's, and a file in sysctl.d sets another value.",
             "Nothing; `sysctl -w` sets what is wanted now.",
         ),
         Code(
             "other-at-boot",
-            "Forwarding is something else after the next boot than after this change.",
-            "The files of sysctl.d without crossnet's own, which goes with the last crossing.",
+            "Forwarding will be different after the next boot from what it is after this change.",
+            "The files in sysctl.d without crossnet's own, which goes with the last crossing.",
             "Write what is wanted into a file of its own in /etc/sysctl.d.",
         ),
         Code(
@@ -263,20 +264,21 @@ CODES = {
             "with the host's own.",
             "Names of crossnet's chains, sets and tables in the files of netfilter-persistent, iptables-services, "
             "ipset, nftables and the like.",
-            "Take the lines with these names out of the file, or save the rules again after an undo. Where it has the "
-            "rules of others that change by themselves (docker, fail2ban), better do the first.",
+            "Remove the lines with these names from the file, or save the rules again after an undo. Prefer the first "
+            "where the file also holds rules that change by themselves (docker, fail2ban).",
         ),
         Code(
             "flows-offloaded",
-            "Somebody else's rule hands connections to a flowtable: their packets meet no rule of crossnet any more.",
+            "Somebody else's rule hands connections to a flowtable: their packets no longer meet crossnet's rules.",
             "A rule that forwarded packets reach and that says `flow add` (FLOWOFFLOAD in iptables).",
-            "Take that rule out, or except the crossing's interfaces; then end the connections that it holds.",
+            "Remove that rule, or exclude the crossing's interfaces from it; then end the connections that the "
+            "flowtable holds.",
         ),
         Code(
             "fence-off",
             "The gateway forwarded before crossnet, so crossnet drops nothing of others' traffic.",
             "net.ipv4.ip_forward (or IPv6's) was 1 before the first apply.",
-            "Write `fence: on` if only the crossings shall pass.",
+            "Write `fence: on` if only the crossings are to pass.",
         ),
         Code(
             "changes-source-identity",
@@ -294,11 +296,11 @@ CODES = {
             "route-by-owner",
             "A client is admitted but not managed: crossnet cannot give it the route.",
             "An address or network in `from`.",
-            "Its owner adds the printed route.",
+            "Have its owner add the printed route.",
         ),
         Code(
             "next-hop-elsewhere",
-            "The next hop is no address of the gateway: the clients' packets go to whoever has it.",
+            "The next hop is not an address of the gateway: the clients' packets go to whoever has it.",
             "The gateway's addresses, those of the other hosts of the spec, and the clients' neighbours.",
             "Correct `next-hop`; an address that moves between gateways comes to this one by itself.",
         ),
@@ -306,13 +308,13 @@ CODES = {
             "not-persistent",
             "What was applied is lost at the next reboot.",
             "`persist: none`, or systemd does not run on the host.",
-            "Leave `persist: auto`; without systemd run `crossnet apply` after a reboot.",
+            "Leave `persist: auto`; without systemd, run `crossnet apply` after a reboot.",
         ),
         Code(
             "engines-mixed",
             "Rules of more than one firewall engine are live on the host, and a packet has to pass all of them.",
             "nft, iptables-nft-save and iptables-legacy-save show rules of more than one.",
-            "Nothing has to be done; crossnet uses the one that already holds rules. Better keep to one.",
+            "Nothing has to be done: crossnet uses the one that already holds rules. It is better to keep to one.",
         ),
         Code(
             "others-may-drop",
@@ -320,66 +322,67 @@ CODES = {
             "override it.",
             "The rules of every firewall and at every hook, the routes and the settings that these packets meet, on "
             "the way there and back.",
-            "Let its owner accept the crossing, in the owner's own tool.",
+            "Accept the crossing in its owner's own tool.",
         ),
         Code(
             "probe-stopped",
             "A probe that the spec names would not come back, so an apply that changes anything would be rolled back.",
             "The same rules, routes and settings, walked with that very flow of each client.",
-            "Let the owner of what stops it accept the flow, or name another probe.",
+            "Accept the flow in the tool that owns what stops it, or name another probe.",
         ),
         Code(
             "others-translate",
             "A rule of somebody else gives packets of the crossing another address or port.",
             "The nat chains that these packets meet.",
-            "Let its owner leave out the crossing's clients or destinations, if it is not meant.",
+            "If it is not intended, exclude the crossing's clients or destinations in its owner's own tool.",
         ),
         Code(
             "not-tracked",
-            "A rule of somebody else keeps the crossing's packets from connection tracking; what is not tracked is not "
-            "translated, and with `translate: none` the fence stops its answers too, which nothing tells apart.",
+            "A rule of somebody else keeps the crossing's packets from connection tracking; what is not tracked is "
+            "not translated, and with `translate: none` the fence stops its answers too, because nothing marks them "
+            "as answers.",
             "A notrack rule, or a target CT or NOTRACK, that these packets meet before routing.",
-            "Let its owner leave out the crossing's clients and destinations. `translate: none` alone does not help: "
-            "the answers pass only with `fence: off` beside it, which lets all others pass too.",
+            "Exclude the crossing's clients and destinations in its owner's own tool. `translate: none` alone does "
+            "not help: the answers pass only with `fence: off` as well, which lets everybody else pass too.",
         ),
         Code(
             "leaves-elsewhere",
-            "The gateway sends some of the crossing's packets, or of the answers, out by another interface than the "
+            "The gateway sends some of the crossing's packets, or of the answers, out by an interface other than the "
             "crossing's, where crossnet's own rules let nothing pass.",
-            "The gateway's routes to smaller networks, its policy rules, and rules that translate or mark packets.",
+            "The gateway's more specific routes, its policy rules, and rules that translate or mark packets.",
             "Take these destinations out of `to`, or give them a crossing of their own; or correct the route.",
         ),
         Code(
             "policy-rule-added",
-            "A policy rule of somebody else leads packets of the crossing elsewhere than the main table would; a rule "
-            "of crossnet's own comes before it.",
+            "A policy rule of somebody else would lead packets of the crossing away from the main table; crossnet "
+            "puts a rule of its own before it.",
             "`ip rule` on the host, and the routes of the table that the rule looks up.",
-            "Nothing has to be done. Packets that the other rule is for, to other destinations, go on as before.",
+            "Nothing has to be done. For other destinations the other rule works as before.",
         ),
         Code(
             "kernel-decides",
-            "The gateway's kernel sends the crossing's packets another way than its routes and rules, as its tools "
-            "tell them, say, or one of several that are as good by them; the crossing goes the kernel's way.",
-            "`ip route get DESTINATION from CLIENT iif INGRESS` on the gateway, beside `ip route` and `ip rule`: an "
-            "`ip` that does not tell all of them, such as busybox of several next hops.",
-            "Nothing has to be done where that way is meant; else correct the gateway's routes.",
+            "The gateway's kernel sends the crossing's packets another way than the routes and rules that its tools "
+            "show, or one of several ways that they show as equally good; the crossing follows the kernel.",
+            "`ip route get DESTINATION from CLIENT iif INGRESS` on the gateway, beside `ip route` and `ip rule`: some "
+            "versions of `ip`, such as busybox's, do not show everything (several next hops, for one).",
+            "Nothing if that way is intended; otherwise correct the gateway's routes.",
         ),
         Code(
             "kernel-refuses",
             "The gateway's kernel says that it would not forward the crossing's packets, and its routes and rules show "
             "no reason.",
             "The error of `ip route get DESTINATION from CLIENT iif INGRESS` on the gateway. `Invalid argument` and "
-            "`Invalid cross-device link` are a source that rp_filter, or an address of the gateway itself, rules out.",
-            "Run it there by hand; look at rp_filter of the ingress, and at where the gateway's way back to the client "
-            "leads.",
+            "`Invalid cross-device link` mean a source that rp_filter rules out, or that is an address of the gateway "
+            "itself.",
+            "Run it there by hand; check rp_filter of the ingress, and the gateway's way back to the client.",
         ),
         Code(
             "source-may-change",
             "The source address is one that the gateway may have only for a while.",
             "An interface has it with a lifetime, by DHCP or by router advertisement; or as VRRP and cluster managers "
             "add it: on a macvlan, or as a host address (/32, /128) beside others.",
-            "Give the gateway a fixed address there and write it as `translate: {snat: ADDRESS}`; a lease "
-            "`translate: masquerade` follows.",
+            "Give the gateway a fixed address there and write it as `translate: {snat: ADDRESS}`; `translate: "
+            "masquerade` follows a lease that changes.",
         ),
         Code(
             "other-interface-answers",
@@ -395,27 +398,26 @@ CODES = {
         ),
         Code(
             "ends-crossing",
-            "Something that is applied on the host ends, and the spec at hand does not know it: "
-            "a crossing of another spec file, or one that was taken out of this one.",
-            "The host's record names a crossing that the spec does not have.",
-            "Where it is still needed, put it into this spec too: today one spec speaks for a whole host.",
+            "A crossing that stands on the host ends, or passes to this spec from another one.",
+            "The host's record has a crossing that this spec does not have, or that another spec applied.",
+            "If it is still needed, put it into this spec, or apply its own spec again.",
         ),
         Code(
             "unrecorded",
-            "What crossnet made stands on the host, and its record of what was there before is missing, damaged "
-            "or does not know all of it.",
-            "A table, chain, route with protocol 143, file or unit that only crossnet makes, and "
-            "/var/lib/crossnet/applied.json without it.",
-            "Put the record back from a backup where there is one. Else `crossnet apply` makes it anew and "
-            "`crossnet undo` removes what only crossnet makes; forwarding counts as off before crossnet.",
+            "What crossnet made stands on the host, and its record of what was there before is missing, damaged or "
+            "incomplete.",
+            "A table, chain, route with protocol 143, file or unit that only crossnet makes, and that is not in "
+            "/var/lib/crossnet/applied.json.",
+            "Restore the record from a backup if there is one. Otherwise `crossnet apply` makes it anew, and "
+            "`crossnet undo` removes what only crossnet makes; forwarding then counts as off before crossnet.",
         ),
         # ---- what stops packets on their way, or may: in brackets behind a rule, route or setting ----
         Code(
             "filter-rule-drop",
             "A rule drops packets, or does something that can drop them.",
-            "The rules of the chain that is named, walked with these packets; behind `if` stands what could "
-            "not be known.",
-            "Place a rule that accepts before that very rule, in its owner's tool: firewalld, ufw, docker, "
+            "The rules of the chain that is named, walked with these packets; what could not be known stands after "
+            "`if`.",
+            "Put a rule that accepts before that one, in its owner's own tool: firewalld, ufw, docker, "
             "iptables or nft.",
         ),
         Code(
@@ -428,32 +430,32 @@ CODES = {
             "filter-reject",
             "A rule refuses packets, and tells their sender.",
             "The rules of the chain that is named, walked with these packets.",
-            "Place a rule that accepts before that very rule, in its owner's tool.",
+            "Put a rule that accepts before that one, in its owner's own tool.",
         ),
         Code(
             "src-output-filtered",
-            "A rule of a host's own drops what it sends.",
+            "A host's own rule drops what the host sends.",
             "The rules at its output hook, walked with these packets.",
-            "Place a rule that accepts before that very rule, in its owner's tool.",
+            "Put a rule that accepts before that one, in its owner's own tool.",
         ),
         Code(
             "queue-without-listener",
             "A rule gives packets to a program, which decides; without the program they are dropped.",
             "A rule with `queue` or `NFQUEUE` meets these packets.",
-            "Start the program, add `bypass` to the rule, or let the rule leave out the crossing.",
+            "Start the program, add `bypass` to the rule, or exclude the crossing from the rule.",
         ),
         Code(
             "link-down",
-            "An interface on the way is down, or IPv6 is off at it.",
+            "An interface on the way is down, or IPv6 is off on it.",
             "The flags of the interface, its disable_ipv6, and an MTU below 1280.",
-            "`ip link set INTERFACE up`; without a carrier look at the cable or the port. Its routes have to "
-            "be added again.",
+            "`ip link set INTERFACE up`; without a carrier, check the cable or the port. Its routes have to be added "
+            "again.",
         ),
         Code(
             "next-hop-unresolved",
             "The next hop did not answer when its address was last asked for.",
             "The neighbour is FAILED in the list of neighbours.",
-            "`arping -I INTERFACE NEXT-HOP`; on the next hop look at the interface and its address.",
+            "`arping -I INTERFACE NEXT-HOP`; on the next hop, check the interface and its address.",
         ),
         Code(
             "arp-not-answered",
@@ -463,14 +465,14 @@ CODES = {
         ),
         Code(
             "destination-absent",
-            "Nobody may have the destination: it was asked for, and did not answer.",
+            "Perhaps no host has the destination's address: it was asked for, and did not answer.",
             "The neighbour is FAILED in the list of neighbours.",
             "`arping -I INTERFACE DESTINATION`; correct the address, or start the host.",
         ),
         Code(
             "destination-is-broadcast",
             "The destination is a broadcast or multicast address, which is not forwarded.",
-            "The routes' type for it.",
+            "The type of the route to it.",
             "Name the addresses of hosts in `to`.",
         ),
         Code(
@@ -488,46 +490,46 @@ CODES = {
         ),
         Code(
             "martian-source",
-            "No packet can come from such a source: it is the host's own, of no host, or not to be forwarded.",
-            "The host's addresses and the routes' type for the source.",
+            "No packet can come from such a source: it is the host's own address, no host's address, or one that is "
+            "never forwarded.",
+            "The host's addresses, and the type of the route to the source.",
             "Remove the address from the host that should not have it, or give the sender another one.",
         ),
         Code(
             "route-blackhole",
-            "A route of the type blackhole takes packets, and nobody is told.",
+            "A blackhole route drops packets, and nobody is told.",
             "The route that wins, and the policy rule that looks in its table.",
-            "`ip route del blackhole NETWORK`, or a more specific route beside it.",
+            "`ip route del blackhole NETWORK`, or add a more specific route.",
         ),
         Code(
             "route-unreachable",
-            "A route of the type unreachable takes packets, and their sender is told that the host cannot be "
-            "reached.",
+            "An unreachable route refuses packets, and their sender is told that the host cannot be reached.",
             "The route that wins, and the policy rule that looks in its table.",
-            "`ip route del unreachable NETWORK`, or a more specific route beside it.",
+            "`ip route del unreachable NETWORK`, or add a more specific route.",
         ),
         Code(
             "route-prohibit",
-            "A route or policy rule of the type prohibit takes packets, and their sender is told so.",
+            "A prohibit route or policy rule refuses packets, and their sender is told so.",
             "The route that wins, or the policy rule.",
-            "`ip route del prohibit NETWORK`, `ip rule del pref NUMBER`, or a more specific route beside it.",
+            "`ip route del prohibit NETWORK`, `ip rule del pref NUMBER`, or add a more specific route.",
         ),
         Code(
             "route-not-told",
-            "A route takes packets, and the host's tools do not tell all of it.",
-            "The route in the words of the host's `ip`, such as busybox of several next hops.",
-            "Ask the host by an `ip` of iproute2, or write that route with one next hop.",
+            "A route takes packets, and the host's tools do not show all of it.",
+            "The route as the host's `ip` prints it; busybox's, for one, does not show several next hops.",
+            "Install iproute2 on the host, or give that route a single next hop.",
         ),
         Code(
             "forwarding-loop",
-            "Packets come to a host again, as they were.",
+            "Packets come back to a host unchanged.",
             "The routes of the hosts that they pass.",
             "Correct the route of the host that sends them back.",
         ),
         Code(
             "ttl-expired",
-            "The time to live of packets is over at a host that should forward them.",
+            "The packets' time to live runs out at a host that should forward them.",
             "A rule that sets it, or the number of hosts on the way.",
-            "Rule out a forwarding-loop; take out the rule that lowers it.",
+            "Rule out a forwarding-loop; remove the rule that lowers it.",
         ),
         Code(
             "mtu-exceeded",
@@ -538,7 +540,7 @@ CODES = {
         ),
         Code(
             "conntrack-table-full",
-            "Connection tracking is full: what begins a flow is dropped.",
+            "The connection tracking table is full: packets of new flows are dropped.",
             "net.netfilter.nf_conntrack_count has reached nf_conntrack_max.",
             "`sysctl -w net.netfilter.nf_conntrack_max=NUMBER`, and the same in /etc/sysctl.d.",
         ),
@@ -550,39 +552,39 @@ CODES = {
         ),
         Code(
             "ipsec-policy-drop",
-            "An IPsec policy is for these packets, and may drop them or send them by another way.",
+            "An IPsec policy applies to these packets, and may drop them or send them another way.",
             "`ip xfrm policy` on the host.",
-            "Let the IPsec configuration leave out the crossing.",
+            "Exclude the crossing in the IPsec configuration.",
         ),
         Code(
             "dnat-captures",
             "A rule gives packets another destination before they are routed.",
             "The rule that is named, walked with these packets.",
-            "Let its owner leave out the crossing's clients or destinations.",
+            "Exclude the crossing's clients or destinations in its owner's own tool.",
         ),
         Code(
             "snat-missing",
-            "Nothing gives packets a source that their destination can surely answer.",
-            "The source with which they leave is of none of the gateway's networks there.",
+            "Nothing gives packets a source that their destination is sure to find a way back to.",
+            "They leave with a source that is in none of the gateway's networks there.",
             "Write `translate: snat`, or give the destination a route to the clients through the gateway.",
         ),
         Code(
             "reply-not-untranslated",
-            "Answers come for an address of a host on the way, and nothing gives them the client's again.",
+            "Answers come to an address of a host on the way, and nothing translates it back to the client's.",
             "A translated flow whose answers connection tracking does not see as its own: notrack, or another"
             " zone.",
-            "Let the rule with `notrack` or a zone leave out the crossing, on both ways alike.",
+            "Exclude the crossing from the rule with `notrack` or a zone, in both directions alike.",
         ),
         # ---- what verify finds ----
         Code(
             "src-no-route",
-            "The client has no route for the destination.",
+            "The client has no route to the destination.",
             "The probe could not be sent: network is unreachable.",
             "Run `crossnet apply`, or on the client `ip route add NETWORK via NEXT-HOP dev INTERFACE`.",
         ),
         Code(
             "src-route-other-next-hop",
-            "The client's route that wins uses another gateway or interface than the crossing's.",
+            "The client's winning route uses a gateway or interface other than the crossing's.",
             "The client's main routing table, for the probe's destination.",
             "Run `crossnet apply`; where a more specific route of somebody else wins, remove it.",
         ),
@@ -594,7 +596,7 @@ CODES = {
         ),
         Code(
             "destination-port-closed",
-            "The destination answers that nobody listens: the path is fine.",
+            "The destination answers that nothing listens on that port: the path is fine.",
             "A connection was refused.",
             "Start the service there, or correct the port in `probe`.",
         ),
@@ -616,14 +618,14 @@ CODES = {
             "The gateway admitted the flow, and it did not get as far as leaving the gateway.",
             "The crossing's counters, and connection tracking, which knows a flow only when it has passed all rules; "
             "or the interface to the destination sent nothing.",
-            "Look at rules of others behind crossnet's own on the gateway, also in postrouting and tc; let their owner "
-            "accept the crossing.",
+            "Look at others' rules after crossnet's own on the gateway, also in postrouting and tc; accept the "
+            "crossing in their owner's own tool.",
         ),
         Code(
             "reply-lost",
             "The destination answers: the answer came back to the gateway, and did not reach the client.",
             "Connection tracking has seen the reply, and the client has not.",
-            "Look at rules of others on the gateway for the way back, at what lies between gateway and client, and at "
+            "Look at others' rules on the gateway for the way back, at what lies between gateway and client, and at "
             "the client's own rules.",
         ),
         Code(
