@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from crossnet.design import forwarded_before
@@ -51,18 +51,27 @@ def exposures(spec: Spec, facts: Facts, record: Record) -> Iterator[Exposure]:
         )
         wanted = fence is Fence.ON or (fence is Fence.AUTO and not forwarded_before(facts, record, family))
         interfaces = tuple(_forwarding(facts, family))
-        if is_ours and wanted and interfaces and not _stands(facts, family):
+        if is_ours and wanted and interfaces and not _stands(facts, family, interfaces):
             yield Exposure(facts.host, family, interfaces)
 
 
-def _stands(facts: Facts, family: Family) -> bool:
-    """Whether a fence drops what is forwarded; with iptables it has to be entered too."""
-    return any(
-        table.family is family
-        and table.holds_fence
-        and (not table.engine.is_iptables or Jump(table.engine, family, "forward").current(facts) is not None)
-        for table in RuleTable.traces(facts)
-    )
+def _stands(facts: Facts, family: Family, interfaces: Collection[str]) -> bool:
+    """Whether a fence drops what is forwarded; with iptables it has to be entered too, before all is accepted."""
+    for table in RuleTable.traces(facts):
+        if table.family is family and table.holds_fence:
+            jump = Jump(table.engine, family, "forward").current(facts) if table.engine.is_iptables else None
+            if not table.engine.is_iptables or (
+                jump and (jump.first or not _passes(facts, family, interfaces))
+            ):
+                return True
+    return False
+
+
+def _passes(facts: Facts, family: Family, interfaces: Collection[str]) -> bool:
+    """Whether all that anybody sends to one of these interfaces, and that routes lead on, is forwarded."""
+    from crossnet.reach.transit import forwarded
+
+    return any(each.is_all for each in forwarded(facts, family, interfaces))
 
 
 def _forwarding(facts: Facts, family: Family) -> Iterator[str]:

@@ -52,8 +52,15 @@ def test_a_gateway_without_its_fence_is_open_for_everybody(
     b = Bench(lab_up("seed-dual"))
     spec = applied(b, engine)
     assert status(spec).exposures == ()
-    before_it = (
-        {"nft insert rule ip crossnet forward accept": {Family.V4}} if engine is Engine.NFTABLES else {}
+    variant = engine.removeprefix("iptables")
+    some: set[Family] = set()
+    before_it: dict[str, set[Family]] = (
+        {"nft insert rule ip crossnet forward accept": {Family.V4}}
+        if engine is Engine.NFTABLES
+        else {
+            f"iptables{variant} -I FORWARD -i eth1 -j ACCEPT": {Family.V4},
+            f"ip6tables{variant} -I FORWARD -i eth1 -p tcp --dport 22 -j ACCEPT": some,
+        }
     )
     for damage, families in {**damages(engine), **before_it}.items():
         b.check("gateway", damage)
