@@ -55,12 +55,15 @@ class Parting:
         return self.originals.get(owned.identity, owned.original)
 
 
-def before(resource: Resource, facts: Facts) -> tuple[str, ...]:
-    """What others have on a host that is of no use while this is off: what its record keeps of that time."""
+def before(resource: Resource, facts: Facts) -> tuple[str, ...] | None:
+    """What others have on a host that is of no use while this is off: what its record keeps of that time.
+
+    None of what nobody needs.
+    """
     for family, name in FORWARDING.items():
         if name in resource.values:
             return tuple(dict.fromkeys(_declared(facts, family)))
-    return ()
+    return None
 
 
 def parting(facts: Facts, record: Record, keep: Collection[Identity]) -> Parting:
@@ -149,8 +152,12 @@ def _came(owned: Owned, facts: Facts, record: Record, family: Family) -> list[_D
         for link in _new_interfaces(owned, facts)
         if _is_used(link, facts, family)
     ]
+    if owned.others is None and not owned.is_unknown:
+        return found  # it was off, and what is written there may be older than crossnet
     paths = [one for each in record.crossings for one in each.carried if one.family is family]
-    declared = dict.fromkeys(each for each in _declared(facts, family, paths) if each not in owned.others)
+    declared = dict.fromkeys(
+        each for each in _declared(facts, family, paths) if each not in (owned.others or ())
+    )
     return [*found, *map(_Dependent, declared)]
 
 

@@ -55,13 +55,13 @@ class Owned:
 
     An original of None was absent; of what is never absent, such as a setting, it is not known. `boot` is the start of
     the host in which the original was live, nothing where that is not known; `others` what others had there then that
-    is of no use without it, each in words.
+    is of no use without it, each in words, and None where nobody has looked.
     """
 
     original: Resource | None
     applied: Resource
     boot: str = ""
-    others: tuple[str, ...] = ()
+    others: tuple[str, ...] | None = None
 
     @property
     def identity(self) -> tuple[str, str]:
@@ -131,7 +131,7 @@ class Record:
                     "original": owned.original.encode() if owned.original else None,
                     "applied": owned.applied.encode(),
                     **({"boot": owned.boot} if owned.boot else {}),
-                    **({"others": list(owned.others)} if owned.others else {}),
+                    **({"others": list(owned.others)} if owned.others is not None else {}),
                 }
                 for owned in self.owned
             ],
@@ -225,7 +225,7 @@ def _owned(entry: Mapping[str, Any]) -> Owned:
         kind.decode(mapping(original)) if original is not None else None,
         kind.decode(mapping(entry["applied"])),
         text_or(entry, "boot", ""),
-        texts(entry.get("others", [])),
+        texts(entry["others"]) if "others" in entry else None,  # 0.1.0 did not look
     )
 
 

@@ -145,6 +145,19 @@ def test_what_was_there_before_crossnet_did_without_it() -> None:
     assert not switched_off(f"{DOCKER}\nbr-0123456789ab bridge 172.18.0.1/16", before=DOCKER)
 
 
+def test_of_a_record_that_does_not_tell_who_was_there_rules_are_no_newcomers() -> None:
+    """0.1.0 did not look; a rule that somebody wrote before it must not keep the gateway open when it leaves."""
+
+    def as_of_0_1_0(kept: Record) -> Record:
+        return replace(kept, owned=tuple(replace(one, others=None) for one in kept.owned))
+
+    facts, kept = now("iptables filter -A FORWARD -i eth1 -o eth0 -j ACCEPT")
+    assert parting(facts, kept, ()).stays
+    assert not parting(facts, as_of_0_1_0(kept), ()).stays
+    facts, kept = now(DOCKER)
+    assert parting(facts, as_of_0_1_0(kept), ()).stays  # an interface tells itself that it is new
+
+
 def test_where_the_record_is_lost_those_who_are_there_decide() -> None:
     """Nobody knows whether it was on before: for nobody it is not decided, for those who need it it stays."""
     hosts = {"app": host_facts("app", APP), "gateway": gateway("rules of crossnet open", on="1")}
