@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from crossnet.api import Applied, UndoPlan
 from crossnet.errors import PlanRefused
+from crossnet.facts import FileState
 from crossnet.joining import joining
 from crossnet.opening import told_opening
 from crossnet.planning import Plan, Undo, make_plan, make_undo_plan
@@ -23,7 +24,7 @@ from crossnet.specfile import parse
 from crossnet.standing import Stamp
 from crossnet.transaction.apply import Confirmed
 from crossnet.verification import compared, read_back
-from design.factsheet import facts_from
+from design.factsheet import facts_from, with_files
 from planning.fakehost import FakeHost, Hosts, carry_out, facts_of, hosts_of, states
 from planning.test_properties import HOSTS, WORLD, worlds
 
@@ -181,6 +182,27 @@ def test_one_client_is_taken_back() -> None:
     applied(spec("office", STORAGE.replace("[app, web]", "app")), alone)
     assert without_records(hosts) == without_records(alone)
     assert APPLIED not in hosts["web"].files
+
+
+def test_with_a_client_go_the_policy_rules_that_were_for_it_alone() -> None:
+    sheet = WORLD.replace(
+        "  eth2.7 10.0.45.63/24\n",
+        "  eth2.7 10.0.45.63/24\n  rule 90: from 10.0.43.0/24 lookup 7\n"
+        "  route default via 10.0.44.1 dev eth0 table 7\n",
+    )
+    found = dict(facts_from(sheet))
+    office = spec("office", STORAGE.replace("}", ", egress: eth2.7}"))
+    made = make_plan(office, {name: found[name] for name in ("app", "web", "gateway")})
+    (kept,) = (host.after for host in made.hosts if host.host == "gateway")
+    rules = tuple(rule for one in kept.owned for rule in one.applied.policy_rules)
+    assert sorted(str(rule.source) for rule in rules) == ["10.0.43.15/32", "10.0.43.16/32"]
+    there = with_files(found["gateway"], {APPLIED: FileState(kept.to_json(), 0o600, "0:0")})
+    found["gateway"] = replace(there, policy_rules=(*there.policy_rules, *rules))
+    back = make_undo_plan(office, {name: found[name] for name in ("app", "web", "gateway")}, Undo(host="web"))
+    gone = [
+        change.have for _, change in back.changes if change.resource.kind == "ip-rule" and change.want is None
+    ]
+    assert [str(rule.source) for one in gone if one for rule in one.policy_rules] == ["10.0.43.16/32"]
 
 
 def test_with_its_gateway_a_crossing_goes_everywhere() -> None:

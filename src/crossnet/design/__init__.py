@@ -221,8 +221,12 @@ def _needed(facts: Facts, record: Record, beside: Iterable[Standing]) -> list[Re
             for client in path.clients:
                 found |= {_identity(route): route for route in _routes(path, client, facts)}
     found |= {owned.identity: owned.applied for owned in record.owned}
-    asked = dict.fromkeys(identity for one in beside for identity in one.needs)
-    return [found[identity] for identity in asked if identity in found]
+    asked: dict[Identity, Resource] = {}
+    for one in beside:
+        clients = {client.network for path in one.paths for client in path.clients}
+        needed = {identity: found[identity] for identity in one.needs if identity in found}
+        asked |= {identity: each for identity, each in needed.items() if each.is_for(clients)}
+    return list(asked.values())
 
 
 def _carried(paths: Iterable[Path], beside: Mapping[str, Sequence[Standing]]) -> dict[str, list[Path]]:

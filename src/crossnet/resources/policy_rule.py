@@ -74,6 +74,12 @@ class PolicyRuleResource(Resource):
     def serves(self, family: Family, destinations: Collection[Network], *, on_gateway: bool) -> bool:
         return self.rule.destination in destinations or (on_gateway and self.rule.source in destinations)
 
+    def is_for(self, clients: Collection[Network]) -> bool:
+        # Without a source it is about what its own host sends.
+        return self.rule.source is None or any(
+            end in clients for end in (self.rule.source, self.rule.destination)
+        )
+
     @classmethod
     def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:
         side = want or have

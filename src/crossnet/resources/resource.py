@@ -391,6 +391,10 @@ class Resource(ABC):
         """Whether a crossing of this family to these destinations stands on it, on its gateway or on a client."""
         return True
 
+    def is_for(self, clients: Collection[Network]) -> bool:
+        """Whether any of these clients of its crossing needs it, where it tells whose packets it is about."""
+        return True
+
     @classmethod
     @abstractmethod
     def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:
