@@ -284,12 +284,18 @@ def waves(ordered: Sequence[tuple[str, Change, bool]]) -> list[dict[str, int]]:
     """How far each participant goes, wave by wave; a wave begins when the one before is done.
 
     Neighbours in the order that are of one kind and action do not wait for each other, but one that touches
-    the management path, which is the third of its words, waits for all before it.
+    the management path, which is the third of its words, waits for all before it. What guards a host over a power
+    cut goes with the change that it is laid for.
     """
     runs: list[tuple[dict[str, int], set[tuple[str, ...]]]] = []
     done: dict[str, int] = {}
+    guarding: dict[str, int] = {}
     for name, change, touches_management_path in ordered:
         done[name] = done.get(name, 0) + 1
+        if change.resource.is_persistent:
+            guarding[name] = done[name]
+            continue
+        guarding.pop(name, None)
         alone = (name,) if touches_management_path else ()
         kind = (change.resource.kind, change.action, *alone)
         if runs and (set(runs[-1][0]) == {name} or runs[-1][1] == {kind}):
@@ -297,7 +303,8 @@ def waves(ordered: Sequence[tuple[str, Change, bool]]) -> list[dict[str, int]]:
             runs[-1][1].add(kind)
         else:
             runs.append(({name: done[name]}, {kind}))
-    return [upto for upto, _ in runs]
+    alone_there = [guarding] if guarding else []  # for what is written after the confirmation
+    return [*alone_there, *(upto for upto, _ in runs)]
 
 
 def _described(change: Change) -> Described:
