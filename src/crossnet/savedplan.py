@@ -92,9 +92,9 @@ def read(path: Path) -> SavedPlan:
     return SavedPlan(path, parse(text, file).only(chosen), document["plan"])
 
 
-async def renew(saved: SavedPlan, *, watch: Watcher = nobody) -> Plan:
+async def renew(saved: SavedPlan, *, watch: Watcher = nobody, ways: api.Ways | None = None) -> Plan:
     """The plan, made anew; StalePlan when the hosts are not what it was made from."""
-    made = await api.plan_in_turn(saved.spec, watch=watch)
+    made = await api.plan_in_turn(saved.spec, watch=watch, ways=ways)
     now = json.loads(json.dumps(plan_data(made)))
     if _own(now) != _own(saved.shown):
         raise StalePlan(

@@ -146,6 +146,24 @@ class Site:
         await disconnect(*self._hosts.values())
 
 
+class Ways:
+    """Ways to hosts that several sites use one after the other: what one has connected is there for the next."""
+
+    def __init__(self) -> None:
+        self._hosts: dict[HostSpec, Host] = {}
+
+    def to(self, host: HostSpec) -> Host:
+        """Nothing is opened yet. HostError where `ssh:` cannot be meant, LabError where there is no such lab."""
+        if host not in self._hosts:
+            self._hosts[host] = _way_to(host)
+        return self._hosts[host]
+
+    async def close(self) -> None:
+        """End what is connected; whoever is asked next is connected anew."""
+        with suppress(Exception):  # what was done and read is done and read
+            await disconnect(*self._hosts.values())
+
+
 @asynccontextmanager
 async def reach(
     spec: Spec,
@@ -153,24 +171,25 @@ async def reach(
     watch: Watcher = nobody,
     asking: Asking = asks_nothing,
     asked: Mapping[str, tuple[Lookup, ...]] = MappingProxyType({}),
+    ways: Ways | None = None,
 ) -> AsyncIterator[Site]:
-    """The hosts of a spec; what was connected on the way is ended at the end."""
+    """The hosts of a spec; what was connected is ended at the end, or by whoever gave the `ways`."""
+    used = ways or Ways()
     hosts: dict[str, Host] = {}
     lost: dict[str, CrossnetError] = {}
     for host in spec.hosts:
         try:
-            hosts[host.name] = _way_to(host)
+            hosts[host.name] = used.to(host)
         except CrossnetError as error:
             lost[host.name] = error
     try:
         yield Site(hosts, lost, watch, asking, asked)
     finally:
-        with suppress(Exception):  # what was done and read is done and read
-            await disconnect(*hosts.values())
+        if ways is None:
+            await used.close()
 
 
 def _way_to(host: HostSpec) -> Host:
-    """Nothing is opened yet. HostError where `ssh:` cannot be meant, LabError where there is no such lab."""
     if host.lab is not None:
         from crossnet.lab.build import find
         from crossnet.transport.lab import LabHost

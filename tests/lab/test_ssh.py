@@ -287,21 +287,20 @@ def test_seed_over_ssh_with_one_connection_per_host(
             trips.setdefault(f"{number} {command}", {})[host] = (now[0] - logins, now[1] - commands)
     assert place.bench.differences(before) == []
     record_property("logins and commands", str(trips))
-    # A command of crossnet is one or two calls of the API, each with one connection, and an apply with two
-    # more: none is there while the timers are tried, and the change is looked at over a new one. The undo
-    # finds the timers tried already.
+    # A command of crossnet has one connection, and an apply two more: none is there while the timers are tried, and
+    # the change is looked at over a new one. The undo finds the timers tried already.
     # Facts in one; the shell, and sudo, tried; and asked from where the host sees us.
     assert trips["0 plan"] == {"app": (1, 3), "gateway": (1, 4)}
-    # What is tried is sent at once, with two calls of the API: one command too many a call, and one more for sudo. So
-    # an apply is 11 round trips to a client and 12 to a gateway; docs/benchmarks.md says so.
-    assert trips["1 apply --yes"] == {"app": (4, 11 + 2), "gateway": (4, 12 + 4)}
+    # What is tried is sent at once: one command too many, and one more for sudo. So an apply is 10 round trips to a
+    # client and 11 to a gateway; docs/benchmarks.md says so.
+    assert trips["1 apply --yes"] == {"app": (3, 10 + 1), "gateway": (3, 11 + 2)}
     told = json.loads(place.crossnet("facts --json").check().text)
     assert {host["host"]: host["controller"] for host in told["hosts"]} == {
         "app": "10.0.43.200",
         "gateway": "10.0.43.200",
     }
     most = [max(logins for logins, _ in hosts.values()) for hosts in trips.values()]
-    assert most == [1, 4, 1, 1, 2, 3]
+    assert most == [1, 3, 1, 1, 1, 2]
 
 
 def test_many_commands_at_once_share_a_connection(place: Place) -> None:

@@ -8,7 +8,7 @@ from crossnet.api.looking import carried, history, in_order, load, observe, plan
 from crossnet.api.undoing import UndoPlan, plan_forget, plan_undo, undo
 from crossnet.api.verifying import verify
 from crossnet.planning import Undo
-from crossnet.site import reach
+from crossnet.site import Ways, reach
 from crossnet.transaction.guard import Guard
 from crossnet.transaction.history import Past
 
@@ -20,6 +20,7 @@ __all__ = [
     "Past",
     "Undo",
     "UndoPlan",
+    "Ways",
     "apply",
     "carried",
     "confirm",

@@ -17,7 +17,7 @@ from crossnet.events import Watcher, nobody
 from crossnet.moved import moved
 from crossnet.opening import told_opening
 from crossnet.planning import Plan, make_plan
-from crossnet.site import Site, reach
+from crossnet.site import Site, Ways, reach
 from crossnet.transaction import journal
 from crossnet.transaction.apply import Confirmed, NotAsPromised, Proof
 from crossnet.transaction.apply import apply as transact
@@ -61,7 +61,12 @@ class Applied:
 
 
 async def apply(
-    made: Plan, *, guard: Guard = DEFAULT_GUARD, message: str = "", watch: Watcher = nobody
+    made: Plan,
+    *,
+    guard: Guard = DEFAULT_GUARD,
+    message: str = "",
+    watch: Watcher = nobody,
+    ways: Ways | None = None,
 ) -> Applied:
     """Bring the hosts to a plan: all or nothing, verified before it is confirmed.
 
@@ -73,7 +78,8 @@ async def apply(
     Where there is nothing to change the hosts are read back all the same, and the probes sent.
     """
     journal.checked(message)
-    async with reach(made.spec, watch=watch, asking=partial(lookups, made.spec), asked=made.asked) as site:
+    asking = partial(lookups, made.spec)
+    async with reach(made.spec, watch=watch, asking=asking, asked=made.asked, ways=ways) as site:
         plan = made
 
         async def attempt() -> Applied:

@@ -25,7 +25,7 @@ from crossnet.joining import joining, same_machines
 from crossnet.opening import told_opening
 from crossnet.planning import Plan, make_plan
 from crossnet.record import Record, read_record
-from crossnet.site import Answers, reach
+from crossnet.site import Answers, Ways, reach
 from crossnet.spec import USUAL_NAME, HostSpec, Spec
 from crossnet.transaction import journal
 from crossnet.transaction.history import Past, read_history
@@ -40,20 +40,25 @@ def load(path: str | Path) -> Spec:
     return load_file(path)
 
 
-async def observe(spec: Spec, *, watch: Watcher = nobody) -> dict[str, Facts]:
+async def observe(spec: Spec, *, watch: Watcher = nobody, ways: Ways | None = None) -> dict[str, Facts]:
     """What every host of a spec says about itself; read only."""
-    async with reach(spec, watch=watch, asking=partial(lookups, spec)) as site:
+    async with reach(spec, watch=watch, asking=partial(lookups, spec), ways=ways) as site:
         return await site.observe()
 
 
 async def survey(
-    spec: Spec, *, every_spec: bool = False, forgotten: str = "", watch: Watcher = nobody
+    spec: Spec,
+    *,
+    every_spec: bool = False,
+    forgotten: str = "",
+    watch: Watcher = nobody,
+    ways: Ways | None = None,
 ) -> tuple[Spec, dict[str, Facts]]:
     """The same, with the hosts that left the spec and keep something of it; the spec then has them too.
 
     With `every_spec` also the hosts of all that stands on one of them; never the one that is `forgotten`.
     """
-    facts = await observe(spec, watch=watch)
+    facts = await observe(spec, watch=watch, ways=ways)
     left_out, first = {forgotten}, list(facts)
 
     def besides() -> list[HostSpec]:
@@ -65,7 +70,7 @@ async def survey(
     while new := besides():
         names = [host.name for host in new]
         left_out |= set(names)
-        if lost := await _unreached(spec, new, watch):
+        if lost := await _unreached(spec, new, watch, ways):
             # The spec has that name for another machine by now, so it is told and no more.
             replaced = {
                 host.name
@@ -89,16 +94,18 @@ async def survey(
         if not new:
             continue
         wider = replace(spec, hosts=(*spec.hosts, *new))
-        facts = await observe(wider, watch=watch)
+        facts = await observe(wider, watch=watch, ways=ways)
         known = same_machines(facts, names)
         facts = {name: one for name, one in facts.items() if name not in known}
         spec = replace(wider, hosts=tuple(host for host in wider.hosts if host.name not in known))
     return spec, facts
 
 
-async def _unreached(spec: Spec, hosts: Sequence[HostSpec], watch: Watcher) -> Mapping[str, CrossnetError]:
+async def _unreached(
+    spec: Spec, hosts: Sequence[HostSpec], watch: Watcher, ways: Ways | None
+) -> Mapping[str, CrossnetError]:
     """Which of the hosts do not answer, and why."""
-    async with reach(replace(spec, hosts=tuple(hosts), crossings=()), watch=watch) as site:
+    async with reach(replace(spec, hosts=tuple(hosts), crossings=()), watch=watch, ways=ways) as site:
         return (await site.look(kernels=False)).errors
 
 
@@ -125,11 +132,11 @@ def plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
     return told_opening(passing(make_plan(spec, facts)), facts)
 
 
-async def plan_in_turn(spec: Spec, *, watch: Watcher = nobody) -> Plan:
+async def plan_in_turn(spec: Spec, *, watch: Watcher = nobody, ways: Ways | None = None) -> Plan:
     """The plan of a spec that shall be applied: while somebody else is at work on its hosts, when they are done."""
 
     async def attempt() -> Plan:
-        return plan(*await survey(spec, watch=watch))
+        return plan(*await survey(spec, watch=watch, ways=ways))
 
     return await in_turn(attempt, without_a_say(watch))
 

@@ -15,7 +15,7 @@ from crossnet.moved import moved
 from crossnet.opening import told_opening
 from crossnet.planning import OWN_CROSSINGS, Plan, Undo, make_undo_plan
 from crossnet.record import read_record
-from crossnet.site import Site, reach
+from crossnet.site import Site, Ways, reach
 from crossnet.spec import Spec
 from crossnet.transaction import ending, journal
 from crossnet.transaction.apply import NotAsPromised, Proof
@@ -39,14 +39,16 @@ class UndoPlan:
         return not self.plan.touched and not self.unfinished
 
 
-async def plan_undo(spec: Spec, what: Undo = OWN_CROSSINGS, *, watch: Watcher = nobody) -> UndoPlan:
+async def plan_undo(
+    spec: Spec, what: Undo = OWN_CROSSINGS, *, watch: Watcher = nobody, ways: Ways | None = None
+) -> UndoPlan:
     """What undo would do, by the hosts' own records and journals; Locked when somebody else is at work for long."""
-    return await in_turn(lambda: _plan_undo(spec, what, watch), without_a_say(watch))
+    return await in_turn(lambda: _plan_undo(spec, what, watch, ways), without_a_say(watch))
 
 
-async def _plan_undo(spec: Spec, what: Undo, watch: Watcher) -> UndoPlan:
+async def _plan_undo(spec: Spec, what: Undo, watch: Watcher, ways: Ways | None) -> UndoPlan:
     named = [host.name for host in spec.hosts]
-    spec, facts = await survey(spec, every_spec=what.all, watch=watch)
+    spec, facts = await survey(spec, every_spec=what.all, watch=watch, ways=ways)
     if what.all and what.among is None:
         there = (one.label for name in named for one in read_record(facts[name]).crossings)
         what = replace(what, among=frozenset(there))
@@ -77,7 +79,9 @@ def _is_there(spec: Spec, what: Undo, facts: Mapping[str, Facts]) -> None:
             )
 
 
-async def plan_forget(spec: Spec, host: str, *, watch: Watcher = nobody) -> UndoPlan:
+async def plan_forget(
+    spec: Spec, host: str, *, watch: Watcher = nobody, ways: Ways | None = None
+) -> UndoPlan:
     """What would be taken back of a host that never comes back: on the others, nothing is asked of it.
 
     A gateway takes its crossings with it, a client only its own part.
@@ -85,7 +89,7 @@ async def plan_forget(spec: Spec, host: str, *, watch: Watcher = nobody) -> Undo
     others = replace(spec, hosts=tuple(one for one in spec.hosts if one.name != host))
     if not others.hosts:
         raise CrossnetError(f"{host} is the only host of spec {spec.name}: there is no other to forget it on")
-    others, facts = await survey(others, forgotten=host, watch=watch)
+    others, facts = await survey(others, forgotten=host, watch=watch, ways=ways)
     left = unfinished(facts)
     refuse_running(left)
     what = Undo(host=host)
@@ -101,6 +105,7 @@ async def undo(
     guard: Guard = DEFAULT_GUARD,
     message: str = "",
     watch: Watcher = nobody,
+    ways: Ways | None = None,
 ) -> Applied:
     """Crossings taken back, with the last of them every host as it was before crossnet.
 
@@ -108,7 +113,7 @@ async def undo(
     for `apply`. Raises StalePlan where by now it would do something else than the plan that was `agreed` to.
     """
     journal.checked(message)
-    async with reach(spec, watch=watch) as site:
+    async with reach(spec, watch=watch, ways=ways) as site:
         return await in_turn(lambda: _undo(spec, what, agreed, site, guard, message), site.watch)
 
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crossnet.cli.hints import hints
-from crossnet.cli.interrupt import run
+from crossnet.cli.interrupt import run, staying
 from crossnet.cli.need import needing, words
 from crossnet.cli.options import SPEC_FILE, Speech, consent, guarding, noted, speaking
 from crossnet.cli.outcome import outcome
 
 if TYPE_CHECKING:
-    from crossnet.api import Applied, Guard, Undo, UndoPlan
+    from crossnet.api import Applied, Guard, Undo, UndoPlan, Ways
     from crossnet.planning import Plan
     from crossnet.spec import Spec
     from crossnet.values import Probe
@@ -117,9 +117,12 @@ def connect(
     spec = replace(spec, is_whole=save is not None and spec.name != USUAL_NAME)  # it adds to what stands
     hints.file = spec.file
 
-    made = run(make_plan(spec, speech))
-    with _kept(spec, save):
-        code = carry_out(speech, made, guard, yes=yes, message=message, command="crossnet connect …")
+    with staying() as ways:
+        made = run(make_plan(spec, speech, ways))
+        with _kept(spec, save):
+            code = carry_out(
+                speech, made, guard, ways, yes=yes, message=message, command="crossnet connect …"
+            )
     if not speech.json:
         if save is not None:
             speech.say(f"Wrote {save}. `crossnet status`, `crossnet undo`.")
@@ -175,11 +178,11 @@ async def _plan_now(spec: Spec, speech: Speech) -> Plan:
     return api.plan(*await api.survey(spec, watch=speech.watch))
 
 
-async def make_plan(spec: Spec, speech: Speech) -> Plan:
+async def make_plan(spec: Spec, speech: Speech, ways: Ways | None = None) -> Plan:
     """The plan of a spec that has been read: as long as that takes, any signal interrupts at once."""
     from crossnet import api
 
-    return await api.plan_in_turn(spec, watch=speech.watch)
+    return await api.plan_in_turn(spec, watch=speech.watch, ways=ways)
 
 
 def _show_plan(speech: Speech, made: Plan) -> None:
@@ -199,14 +202,15 @@ def _show_plan(speech: Speech, made: Plan) -> None:
 @speaking(with_choice=True)
 def apply(speech: Speech, planfile: str | None, yes: bool, message: str, guard: Guard) -> int:
     """Plan, ask, change the hosts all or nothing, verify, confirm, and write it for the next boot."""
-    made = run(planned(speech, planfile))
-    return carry_out(speech, made, guard, yes=yes, message=message, command="crossnet apply")
+    with staying() as ways:
+        made = run(planned(speech, planfile, ways))
+        return carry_out(speech, made, guard, ways, yes=yes, message=message, command="crossnet apply")
 
 
-def planned(speech: Speech, planfile: str | None) -> Coroutine[Any, Any, Plan]:
+def planned(speech: Speech, planfile: str | None, ways: Ways | None = None) -> Coroutine[Any, Any, Plan]:
     """What makes the plan of the spec, or of a file that was saved; the file is read before it begins."""
     if planfile is None:
-        return make_plan(speech.spec(), speech)
+        return make_plan(speech.spec(), speech, ways)
     given = click.get_current_context().get_parameter_source("file")
     if given is click.core.ParameterSource.COMMANDLINE:
         raise click.UsageError("a saved plan carries its spec: leave out -f, or leave out the plan")
@@ -216,7 +220,7 @@ def planned(speech: Speech, planfile: str | None) -> Coroutine[Any, Any, Plan]:
 
     saved = savedplan.read(Path(planfile))
     hints.file = saved.spec.file
-    return savedplan.renew(saved, watch=speech.watch)
+    return savedplan.renew(saved, watch=speech.watch, ways=ways)
 
 
 def _code(applied: Applied) -> int:
@@ -225,7 +229,9 @@ def _code(applied: Applied) -> int:
     return 8 if applied.unproved else 0
 
 
-def carry_out(speech: Speech, made: Plan, guard: Guard, *, yes: bool, command: str, message: str = "") -> int:
+def carry_out(
+    speech: Speech, made: Plan, guard: Guard, ways: Ways, *, yes: bool, command: str, message: str = ""
+) -> int:
     """Show, ask, apply; the exit code."""
     from crossnet import api
     from crossnet.show import json, text
@@ -233,15 +239,21 @@ def carry_out(speech: Speech, made: Plan, guard: Guard, *, yes: bool, command: s
     if made.touched:
         if not speech.json:
             speech.say(text.plan_text(made, verbose=speech.verbose, paint=speech.paint))
-        if not consent("Apply this plan?", speech, yes=yes, command=command):
+        if not _agreed("Apply this plan?", speech, ways, yes=yes, command=command):
             raise click.ClickException("no consent: nothing was changed")
-    applied = run(api.apply(made, guard=guard, message=message, watch=speech.watch), _code)
+    applied = run(api.apply(made, guard=guard, message=message, watch=speech.watch, ways=ways), _code)
     if speech.json:
         speech.say(json.document(json.applied_data(applied)))
     else:
         shown = text.applied_text(applied, paint=speech.paint)
         speech.say(f"\n{shown}" if applied.confirmed else shown)
     return _code(applied)
+
+
+def _agreed(question: str, speech: Speech, ways: Ways, *, yes: bool, command: str) -> bool:
+    if not yes:
+        run(ways.close())  # while a person thinks nobody here would answer what the hosts ask of a connection
+    return consent(question, speech, yes=yes, command=command)
 
 
 @click.command(short_help="Send a new flow and look at it on the gateway.")
@@ -326,16 +338,18 @@ def forget(speech: Speech, host: str, yes: bool, message: str, guard: Guard) -> 
     from crossnet import api
 
     spec = speech.spec()
-    made = run(api.plan_forget(spec, host, watch=speech.watch))
-    code = _carry_out_undo(
-        speech,
-        made,
-        guard,
-        yes=yes,
-        message=message,
-        command=f"crossnet forget {host}",
-        ask=f"Forget {host}?",
-    )
+    with staying() as ways:
+        made = run(api.plan_forget(spec, host, watch=speech.watch, ways=ways))
+        code = _carry_out_undo(
+            speech,
+            made,
+            guard,
+            ways,
+            yes=yes,
+            message=message,
+            command=f"crossnet forget {host}",
+            ask=f"Forget {host}?",
+        )
     if not speech.json:
         from crossnet.show.standing import forgotten_text
 
@@ -350,15 +364,17 @@ def take_back(
     from crossnet import api
 
     asked = what or api.Undo()
-    made = run(api.plan_undo(speech.spec(), asked, watch=speech.watch))
-    ask = "Undo all this?"
-    return _carry_out_undo(speech, made, guard, yes=yes, message=message, command=command, ask=ask)
+    with staying() as ways:
+        made = run(api.plan_undo(speech.spec(), asked, watch=speech.watch, ways=ways))
+        ask = "Undo all this?"
+        return _carry_out_undo(speech, made, guard, ways, yes=yes, message=message, command=command, ask=ask)
 
 
 def _carry_out_undo(
     speech: Speech,
     made: UndoPlan,
     guard: Guard,
+    ways: Ways,
     *,
     yes: bool,
     message: str,
@@ -371,11 +387,17 @@ def _carry_out_undo(
     if not made.is_empty:
         if not speech.json:
             speech.say(text.undo_plan_text(made, verbose=speech.verbose, paint=speech.paint))
-        if not consent(ask, speech, yes=yes, command=command):
+        if not _agreed(ask, speech, ways, yes=yes, command=command):
             raise click.ClickException("no consent: nothing was changed")
     applied = run(
         api.undo(
-            made.plan.spec, made.what, agreed=made.plan, guard=guard, message=message, watch=speech.watch
+            made.plan.spec,
+            made.what,
+            agreed=made.plan,
+            guard=guard,
+            message=message,
+            watch=speech.watch,
+            ways=ways,
         ),
         _code,
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +15,8 @@ from crossnet.errors import CrossnetError
 
 if TYPE_CHECKING:
     import asyncio
+
+    from crossnet.site import Ways
 
 T = TypeVar("T")
 
@@ -26,6 +29,7 @@ class _Listener:
     def __init__(self) -> None:
         self._task: asyncio.Task[Any] | None = None
         self._is_over = False
+        self.runner: asyncio.Runner | None = None  # of several runs in a row
 
     def begin(self) -> None:
         for number in _SIGNALS:
@@ -88,12 +92,31 @@ def run(work: Coroutine[Any, Any, T], code: Callable[[T], int] | None = None) ->
 
     outcome.phase = None
     try:
-        with asyncio.Runner(loop_factory=_loop) as runner:
+        kept = listener.runner
+        with nullcontext(kept) if kept is not None else asyncio.Runner(loop_factory=_loop) as runner:
             return runner.run(listener.around(_settling(work, code) if code is not None else work))
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
     finally:
         printer.move("")
+
+
+@contextmanager
+def staying() -> Iterator[Ways]:
+    """Ways to the hosts on which what one `run` has connected is there for the next one."""
+    import asyncio
+
+    from crossnet.site import Ways
+
+    ways = Ways()
+    with asyncio.Runner(loop_factory=_loop) as listener.runner:
+        try:
+            yield ways
+        finally:
+            try:
+                run(ways.close())
+            finally:
+                listener.runner = None
 
 
 async def _settling(work: Coroutine[Any, Any, T], code: Callable[[T], int]) -> T:

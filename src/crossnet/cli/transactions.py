@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crossnet.cli.crossings import carry_out, make_plan, take_back
-from crossnet.cli.interrupt import run
+from crossnet.cli.interrupt import run, staying
 from crossnet.cli.options import Speech, guarding, moment, speaking
 
 if TYPE_CHECKING:
@@ -74,7 +74,9 @@ def recover(speech: Speech, guard: Guard, yes: bool) -> int:
         # What was taken back on the hosts that hold it, and no more.
         what = Undo(all=True, among=behind[-1].crossings)
         return take_back(speech, guard, yes=yes, command="crossnet recover", what=what)
-    return carry_out(speech, run(make_plan(spec, speech)), guard, yes=yes, command="crossnet recover")
+    with staying() as ways:
+        made = run(make_plan(spec, speech, ways))
+        return carry_out(speech, made, guard, ways, yes=yes, command="crossnet recover")
 
 
 @click.command(short_help="Show who changed what, when, and how it ended.")

@@ -130,9 +130,11 @@ end_session() { # FILE that holds the leader, its start and the namespace of its
 }
 
 members_of() { # SESSION anybody|ours
-    # A shell reads byte by byte, which for every process of a host takes longer than all the rest.
-    places=$(grep -ls ") [^Z] [0-9]* [0-9]* $1 " /proc/[0-9]*/stat)
-    [ $? -lt 124 ] || places=$(echo /proc/[0-9]*/stat) # it could not look, or not to the end
+    # A shell reads byte by byte, which of every process of a host takes longer than all the rest. One that looked
+    # has found this very shell.
+    places=$($BOUNDED grep -ls -e ") [^Z] [0-9]* [0-9]* $1 " -e "^$$ (" /proc/[0-9]*/stat)
+    [ $? -lt 124 ] || places=''
+    case $places in *"/proc/$$/stat"*) ;; *) places=$(echo /proc/[0-9]*/stat) ;; esac
     for place in $places; do
         place=${place%/stat} line=''
         read -r line 2>/dev/null <"$place/stat"
