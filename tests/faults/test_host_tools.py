@@ -24,6 +24,7 @@ TOOLS = {
         "ln",
         "sync",
         "flock",
+        "grep",
         "sha256sum",
         "logger",
         "timeout",
