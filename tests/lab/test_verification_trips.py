@@ -105,6 +105,8 @@ def test_trips(lab_up: Callable[..., Lab], firewall: str) -> None:
         "udp/10.0.44.1:53": (Result.UNDETERMINED, None),
     }
     assert {one.admitted for one in found.verdicts} == {4}
+    closed = flows(found)["tcp/10.0.44.1:80"].forward
+    assert closed.detail == "10.0.44.1 refused port 80: the path works"
     assert trips.by_host == {"app": 1, "gateway": 2}
 
 

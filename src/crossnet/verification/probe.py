@@ -171,7 +171,8 @@ def _answers(printed: str, boundary: str) -> Iterator[tuple[int, tuple[int, str]
 
 
 def _sent(host: str, probe: Probe, code: int, said: str) -> Sent:
-    detail = said.splitlines()[-1] if said else ""
+    # bash names itself, its line and its own path for the connection before what the kernel said.
+    detail = re.sub(r"^\S+: line \d+: (/dev/(tcp|udp)/\S+: )?", "", said.splitlines()[-1]) if said else ""
     if code in _NO_TOOL:
         return Sent(probe, Reply.NO_TOOL, f"no tool on {host} can send {probe}")
     if code == 0:

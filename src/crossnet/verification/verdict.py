@@ -233,7 +233,12 @@ def _answered(path: Path, found: Round, seen: Seen, facts: Mapping[str, Facts], 
         as_promised = entry is None or _as_promised(path, seen, entry)
     if let_pass and as_promised:
         code = "destination-port-closed" if sent.reply is Reply.REFUSED else None
-        half = Half("delivered", code, sent.detail if code else "")
+        probe = sent.probe
+        half = Half(
+            "delivered",
+            code,
+            f"{probe.destination} refused port {probe.port}: the path works" if code else "",
+        )
         return _End(HowFar.ANSWERED, Result.REACHABLE, half, Half("delivered"))
     if facts[gateway].owner_of(sent.probe.destination) is not None:
         what = f"answered by {gateway} itself, which has the address {sent.probe.destination}: nothing is forwarded"
