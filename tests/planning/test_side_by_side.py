@@ -205,6 +205,15 @@ def test_with_a_client_go_the_policy_rules_that_were_for_it_alone() -> None:
     assert [str(rule.source) for one in gone if one for rule in one.policy_rules] == ["10.0.43.16/32"]
 
 
+def test_that_nothing_is_kept_for_the_next_boot_any_more_is_told_though_nothing_else_changes() -> None:
+    hosts = begun()
+    applied(spec("office", BUSINESS), hosts)
+    made = make_plan(spec("office", BUSINESS.replace("}", ", persist: none}")), facts_of(hosts))
+    assert all(change.resource.is_persistent for _, change in made.changes)
+    shown = " ".join(plan_text(made).split())
+    assert "lost at the next reboot, as `persist: none` asks for [not-persistent]" in shown
+
+
 def test_with_its_gateway_a_crossing_goes_everywhere() -> None:
     hosts = begun()
     before = states(hosts)

@@ -131,6 +131,8 @@ def _rest(plan: Plan, verbose: bool) -> dict[str, list[Impact]]:
     by_rules = verbose or any(
         change.resource.decides(family) for _, change in plan.changes for family in Family
     )
+    because = {("not-persistent", host) for host, change in plan.changes if change.resource.is_persistent}
+    because |= {("policy-rule-added", host) for host, change in plan.changes if change.resource.policy_rules}
     for impact in plan.impacts:
         title = _KNOW
         if impact.code == "touches-management-path":
@@ -139,7 +141,9 @@ def _rest(plan: Plan, verbose: bool) -> dict[str, list[Impact]]:
             title = _LOST
         elif impact.code in _STAYS:
             title = _STAYING
-        elif impact.code in _OPENS or not (by_rules or impact.code in _HINDERS):
+        elif impact.code in _OPENS or not (
+            by_rules or impact.code in _HINDERS or (impact.code, impact.where) in because
+        ):
             continue
         parts[title].append(impact)
     return parts
