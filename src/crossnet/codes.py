@@ -225,6 +225,25 @@ CODES = {
             "Install what is missing there before the change, or afterwards restart what holds old connections.",
         ),
         Code(
+            "until",
+            "The crossing ends at a time: then its hosts take it back themselves, also when nobody is connected.",
+            "The spec says `until`. The last crossing of a gateway leaves its forwarding, behind the closed fence: "
+            "whether others have come to live on it only a look from outside tells.",
+            "Nothing. To go on, write a later time and apply it before; to clean up what was left, `crossnet undo`.",
+        ),
+        Code(
+            "over",
+            "The time of the crossing has come, so it counts as one that is not in the spec: what is left of it goes.",
+            "Its `until` has passed by the clock of its gateway.",
+            "Take it out of the spec; or write a later time, where it is needed still.",
+        ),
+        Code(
+            "clock-differs",
+            "The clock of a host is more than a minute away from that of the machine that crossnet runs on.",
+            "Both were asked for their time. What ends at a time ends by the host's own clock.",
+            "Set the clock that is wrong, and see why nothing keeps it right.",
+        ),
+        Code(
             "tables-stay",
             "Empty iptables tables that were not there before crossnet stay after an undo.",
             "The kernel keeps a table that iptables-legacy has used once; or iptables-nft is there without nft.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -14,10 +15,11 @@ from crossnet.design.today import today
 from crossnet.drift import Drift, Pending, drifted, not_applied, pending
 from crossnet.errors import CrossnetError, PlanRefused
 from crossnet.exposure import Exposure, exposures
-from crossnet.facts import Facts
+from crossnet.facts import Facts, FileState
 from crossnet.facts.question import mapping, text
 from crossnet.planning import Plan
-from crossnet.record import VERIFIED, read_record
+from crossnet.planning.scope import is_over
+from crossnet.record import UNTIL_BY, UNTIL_FAILED, VERIFIED, read_record, shown
 from crossnet.resources import Resource
 from crossnet.spec import Crossing, Spec
 from crossnet.transaction.journal import Journal, unfinished
@@ -31,6 +33,7 @@ class State(StrEnum):
     `degraded`: as applied, but something it stands on is not well, or a flow was seen not to get through the gateway.
     `unproved`: as applied, and no answer has come back through it yet, or not to the last probe.
     `unknown`: one of its hosts cannot be reached, or what it shares with such a crossing cannot be compared.
+    `over`: its time is over; as it should be where nothing of it is left, which the reasons tell.
     `unrecorded`: what crossnet made stands on a host, and the record of what was there before is lost there.
     """
 
@@ -42,6 +45,7 @@ class State(StrEnum):
     DOWN = "down"
     UNRECORDED = "unrecorded"
     UNKNOWN = "unknown"
+    OVER = "over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,12 @@ class CrossingStatus:
     exposures: tuple[Exposure, ...] = ()  # where its gateway is open for everybody; the first of the reasons
     drift: tuple[str, ...] = ()  # of the reasons, what is not any more as it was applied
     pending: tuple[str, ...] = ()  # and what the spec asks for that nobody has applied
+    until: datetime | None = None  # when its hosts take it back
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it is as the spec wants it, and all of that was seen."""
+        return self.state is State.UP or (self.state is State.OVER and not self.reasons)
 
 
 def crossing_status(
@@ -67,11 +77,56 @@ def crossing_status(
 ) -> tuple[CrossingStatus, ...]:
     """How the crossings of a plan stand; `beside` are others of the spec that it had to leave out."""
     return tuple(
-        _status(
-            crossing.name, [p for p in plan.paths if p.crossing.name == crossing.name], plan, facts, beside
+        _over(crossing, facts)
+        if is_over(crossing, facts)
+        else _status(
+            crossing, [p for p in plan.paths if p.crossing.name == crossing.name], plan, facts, beside
         )
         for crossing in plan.spec.crossings
     )
+
+
+def _over(crossing: Crossing, facts: Mapping[str, Facts]) -> CrossingStatus:
+    left = [line for name in facts if crossing.touches(name) for line in _left(crossing, facts[name])]
+    verified = last_verified(facts[crossing.via]).get(crossing.label, {})
+    return CrossingStatus(
+        crossing.name,
+        State.OVER,
+        tuple(left),
+        (),
+        verified.get("time"),
+        verified.get("result"),
+        until=crossing.until,
+    )
+
+
+def _left(crossing: Crossing, facts: Facts) -> Iterator[str]:
+    """What there is still on a host of a crossing that is over."""
+    yield from _lost(facts)
+    try:
+        record = read_record(facts)
+    except PlanRefused:
+        return
+    if record.standing(crossing.label) is not None:
+        why = _why_not(facts) or "it is about to go"
+        yield f"{facts.host}: it stands there still: {why}; `crossnet apply` takes it back"
+    elif record.owned and not record.crossings:
+        made = shown([owned.applied for owned in record.owned if not owned.applied.is_persistent])
+        yield f"{facts.host}: the last crossing left {made}; `crossnet undo` takes it"
+
+
+def _why_not(facts: Facts) -> str:
+    """Why a host could not take back what is over; nothing where it has not said so."""
+    failed = facts.files.get(UNTIL_FAILED)
+    return " ".join(failed.data.decode(errors="replace").split()) if isinstance(failed, FileState) else ""
+
+
+def _unarmed(facts: Facts) -> Iterator[str]:
+    """Where nothing is prepared to take back what ends at a time."""
+    if UNTIL_BY not in facts.files and not unfinished(facts):
+        yield f"{facts.host}: nothing is left there that takes it back at its time: `crossnet apply` prepares it again"
+    if why := _why_not(facts):
+        yield f"{facts.host}: what was over could not be taken back: {why}"
 
 
 def refused_status(
@@ -80,6 +135,9 @@ def refused_status(
     """The same where the hosts do not allow a plan any more, such as after an interface went down."""
     found = []
     for crossing in spec.crossings:
+        if is_over(crossing, facts):
+            found.append(_over(crossing, facts))
+            continue
         gateway = facts[crossing.via]
         hosts = [name for name in facts if crossing.touches(name)]
         lost = [reason for name in hosts for reason in _lost(facts[name])]
@@ -103,6 +161,7 @@ def refused_status(
                 verified.get("time"),
                 verified.get("result"),
                 exposed,
+                until=crossing.until,
             )
         )
     return tuple(found)
@@ -158,12 +217,19 @@ def unknown_status(
             state, lost = State.DOWN, ["not applied"]
     reasons = (*map(str, exposed), *lost, *unreached(spec, crossing.name, errors))
     return CrossingStatus(
-        crossing.name, state, reasons, (), verified.get("time"), verified.get("result"), exposed
+        crossing.name,
+        state,
+        reasons,
+        (),
+        verified.get("time"),
+        verified.get("result"),
+        exposed,
+        until=crossing.until,
     )
 
 
 def _status(
-    name: str,
+    crossing: Crossing,
     paths: list[Path],
     plan: Plan,
     facts: Mapping[str, Facts],
@@ -179,7 +245,7 @@ def _status(
     unwell = [
         f"{refusal.message}: {'; '.join(refusal.candidates)}"
         for refusal in plan.stopped
-        if refusal.where == f"crossing {name}"
+        if refusal.where == f"crossing {crossing.name}"
     ]
     if better := plan.engines[gateway].better:
         unwell.append(
@@ -190,6 +256,8 @@ def _status(
     verified = last_verified(facts[gateway]).get(label, {})
     proved, why = _proof(verified)
     unwell += [why] if proved is State.DEGRADED else []
+    if crossing.until is not None and applied:
+        unwell += (line for host in hosts for line in _unarmed(facts[host]))
     if lost:
         state, reasons = State.UNRECORDED, [*lost, *differing, *compared.pending, *unwell]
     elif not applied:
@@ -209,9 +277,9 @@ def _status(
         for host, table in plan.tables
         if host == gateway and table.family in {path.family for path in paths}
     )
-    if not any(refusal.where == f"crossing {name}" for refusal in plan.stopped):
+    if not any(refusal.where == f"crossing {crossing.name}" for refusal in plan.stopped):
         # Of some packets only, or perhaps: so it may be meant, and the crossing stands as it was applied.
-        others = (impact for impact in plan.impacts if name in impact.crossings)
+        others = (impact for impact in plan.impacts if crossing.name in impact.crossings)
         reasons = [*reasons, *(f"{impact.where}: {impact.text}" for impact in others)]
     if not lost:
         reasons += fenced(facts[gateway], read_record(facts[gateway]))
@@ -220,7 +288,7 @@ def _status(
     exposed = _exposures(plan.spec, facts[gateway])
     reasons = [*map(str, exposed), *reasons]
     return CrossingStatus(
-        name,
+        crossing.name,
         state,
         tuple(reasons),
         counters,
@@ -229,6 +297,7 @@ def _status(
         exposed,
         compared.drift if applied or lost else (),
         compared.pending if applied or lost else (),
+        crossing.until,
     )
 
 

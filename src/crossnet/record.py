@@ -43,7 +43,13 @@ DECISION = f"{TRANSACTION}/decision"
 DEADLINE = f"{TRANSACTION}/deadline"
 HOST_SCRIPT = f"{TRANSACTION}/host.sh"
 
-FILES = (APPLIED, VERIFIED, IDENTITY, JOURNAL, BEGUN, MADE, DECISION, DEADLINE)
+# Of what a host does by itself when crossings are over.
+UNTIL = f"{FOLDER}/until"
+UNTIL_SCRIPT = f"{UNTIL}/host.sh"
+UNTIL_BY = f"{UNTIL}/by"
+UNTIL_FAILED = f"{UNTIL}/failed"
+
+FILES = (APPLIED, VERIFIED, IDENTITY, JOURNAL, BEGUN, MADE, DECISION, DEADLINE, UNTIL_BY, UNTIL_FAILED)
 
 FORMAT = 2
 _OF_0_1_0 = 1  # of the crossings it has the names alone
@@ -186,6 +192,11 @@ def _read(facts: Facts) -> Record:
         except _DAMAGED as error:
             lost = f"cannot be understood: {error}" if state.data.strip() else "is empty"
     return _with_traces(facts, kept, lost)
+
+
+def with_record(facts: Facts, record: Record) -> Facts:
+    """The same host with this as its record."""
+    return facts.given(_read, record)
 
 
 def paths_of(facts: Facts) -> tuple[str, ...]:

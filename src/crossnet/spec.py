@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 
 from crossnet.errors import CrossnetError
@@ -85,8 +86,8 @@ class Crossing:
 
     `clients` holds host names (str) and networks; `allow` is None for any traffic; None
     elsewhere means "discover it". `to` holds the networks
-    without those that the user excepts, which are in `excepted`. `spec` is the name of the spec that it
-    stands in.
+    without those that the user excepts, which are in `excepted`. `until` is the time, in UTC, at which its hosts
+    take it back. `spec` is the name of the spec that it stands in.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Crossing:
     fence: Fence = Fence.AUTO
     probes: tuple[Probe, ...] = ()
     excepted: tuple[Network, ...] = ()
+    until: datetime | None = None
     spec: str = USUAL_NAME
 
     @property
@@ -125,6 +127,11 @@ class Crossing:
         to = first_of([*map(show_network, self.networks(family))], most)
         excepted = [show_network(network) for network in self.excepted if family_of(network) is family]
         return f"{to} except {first_of(excepted, most)}" if excepted else to
+
+
+def has_come(until: datetime, clock: int) -> bool:
+    """Whether a time has come by a clock in seconds since 1970; not by one that is not known, 0."""
+    return clock > 0 and until.timestamp() <= clock
 
 
 def label(spec: str, crossing: str) -> str:

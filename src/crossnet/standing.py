@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from crossnet import values
@@ -19,6 +20,7 @@ from crossnet.spec import (
     Firewall,
     HostSpec,
     Persist,
+    has_come,
     label,
 )
 from crossnet.translation import Masquerade, Snat, Translation, Untranslated
@@ -72,6 +74,15 @@ class Standing:
     def gateway(self) -> str:
         """What its spec calls its gateway."""
         return next((one.gateway for one in self.paths), "")
+
+    @property
+    def until(self) -> datetime | None:
+        """When its hosts take it back by themselves."""
+        return next((one.crossing.until for one in self.paths), None)
+
+    def is_over(self, clock: int) -> bool:
+        """Whether that time has come by the host's clock, in seconds since 1970; 0 where it is not known."""
+        return self.until is not None and has_come(self.until, clock)
 
     def is_need_of(self, crossing: Crossing, hosts: Iterable[HostSpec]) -> bool:
         """Whether a crossing of another spec is the same need under the same name, as where a file was renamed.
@@ -179,6 +190,7 @@ def _as_kept(path: Path) -> Crossing:
         persist=asked.persist,
         fence=asked.fence,
         excepted=asked.excepted,
+        until=asked.until,
         spec=asked.spec,
     )
 
@@ -233,6 +245,7 @@ def _path(one: Path) -> Encoded:
         "firewall": str(asked.firewall),
         "persist": str(asked.persist),
         "fence": str(asked.fence),
+        **({"until": values.write_moment(asked.until)} if asked.until is not None else {}),
     }
 
 
@@ -251,6 +264,7 @@ def _read_path(spec: str, crossing: str, said: Mapping[str, Any]) -> Path:
             persist=Persist(text(said, "persist")),
             fence=Fence(text(said, "fence")),
             excepted=tuple(map(values.network, texts(said.get("except", [])))),
+            until=values.moment(text(said, "until")) if "until" in said else None,
             spec=spec,
         ),
         family=Family(number(said, "family")),

@@ -22,7 +22,8 @@ from crossnet.values import without_password
 class Need:
     """What somebody needs, in the words that a command line has for it; each word is checked as a spec's are.
 
-    `snat` is the source address that the destinations get to see, `name` that of the crossing. `become` is for the
+    `snat` is the source address that the destinations get to see, `name` that of the crossing, `until` when the hosts
+    take it back. `become` is for the
     hosts to which one does not log in as root.
     """
 
@@ -38,10 +39,11 @@ class Need:
     next_hop: str | None = None
     snat: str | None = None
     name: str | None = None
+    until: str | None = None
 
     def keys(self) -> dict[str, str]:
         """The optional keys of its crossing, each with what a spec says there."""
-        one = {"ingress": self.ingress, "egress": self.egress, "next-hop": self.next_hop}
+        one = {"ingress": self.ingress, "egress": self.egress, "next-hop": self.next_hop, "until": self.until}
         several = {"allow": self.allow, "probe": self.probe}
         return {
             **{key: _one_or_list(words) for key, words in several.items() if words},
@@ -172,6 +174,7 @@ _OPTIONAL_FOR_A_CROSSING = (
     ("persist: auto", "auto: also after a reboot; none: until the next one"),
     ("fence: auto", "auto, on or off: forward only what a crossing names"),
     ("probe: icmp/10.0.44.1", "what `crossnet verify` sends; one or a list"),
+    ("until: 2036-12-24T18:00Z", "when the hosts take it back by themselves"),
 )
 
 

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from urllib.parse import unquote
@@ -197,6 +198,37 @@ def interface_name(text: str) -> str:
     if text in (".", "..") or not _INTERFACE.fullmatch(text) or len(os.fsencode(text)) > 15:
         raise ValueError(f"{text!r} is not an interface name: 1 to 15 characters without '/', ':' and blanks")
     return text
+
+
+_MOMENT = re.compile(
+    r"(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ](?P<time>[0-9]{2}:[0-9]{2}(:[0-9]{2})?)"
+    r"(?P<zone>[Zz]|[+-][0-9]{2}:[0-9]{2})?"
+)
+
+
+def moment(text: str) -> datetime:
+    """`2026-12-24T18:00Z`, `2026-12-24T19:00:30+01:00` (RFC 3339), in UTC; ValueError for one without its zone."""
+    found = _MOMENT.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is no time such as 2026-12-24T18:00Z")
+    if found["zone"] is None:
+        utc = f"{found['day']}T{found['time']}Z"
+        raise ValueError(f"{text!r} has no zone: write {utc} for UTC, or +01:00 in place of Z")
+    try:
+        said = datetime.fromisoformat(f"{found['day']}T{found['time']}{found['zone'].upper()}")
+        return said.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{text!r} is no time such as 2026-12-24T18:00Z: {error}") from None
+
+
+def show_moment(at: datetime) -> str:
+    """`2026-12-24 18:00 UTC`."""
+    return at.strftime("%Y-%m-%d %H:%M:%S UTC" if at.second else "%Y-%m-%d %H:%M UTC")
+
+
+def write_moment(at: datetime) -> str:
+    """`2026-12-24T18:00:00Z`, which `moment` reads."""
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def without_password(destination: str) -> str:

@@ -20,6 +20,7 @@
       iptables raw -A PREROUTING -j NOTRACK
       tools ip sysctl nft
       kernel 3.10
+      clock 2026-12-24T18:00Z ahead 75
       asked 10.8.0.1 from 10.0.43.15 iif eth1: via 10.0.45.1 dev eth2
 
 The routes to the networks of the addresses are there by themselves, as the kernel makes them; so are
@@ -44,7 +45,7 @@ from crossnet.facts.sysctls import BootSetting, interface_setting
 from crossnet.netfilter import Accept, Chain, Drop, Rule, Table, foreign
 from crossnet.netfilter.own import HOOKS, TABLE
 from crossnet.netfilter.xtables_save import parse_save
-from crossnet.values import Address, Family, Network, address, network
+from crossnet.values import Address, Family, Network, address, moment, network
 
 
 @dataclass
@@ -67,6 +68,8 @@ class _Sheet:
     reached_at: Address | None = None
     machine: tuple[str, str] = ("", "")
     lookups: dict[Lookup, Answered | None] = field(default_factory=dict)
+    clock: int = 0
+    ahead: int = 0
 
 
 def facts_from(text: str) -> dict[str, Facts]:
@@ -119,6 +122,8 @@ def host_facts(name: str, text: str, *, firewall: Firewall | None = None) -> Fac
             *sheet.rules,
         ),
         lookups=sheet.lookups,
+        clock=sheet.clock,
+        ahead=sheet.ahead,
         saved=tuple(sheet.saved_rules),
     )
 
@@ -176,6 +181,9 @@ def _read(sheet: _Sheet, words: list[str]) -> None:
         case ["controller", controller, *at]:
             sheet.controller = address(controller)
             sheet.reached_at = address(at[1]) if at else None
+        case ["clock", at, *ahead]:
+            sheet.clock = int(moment(at).timestamp())
+            sheet.ahead = int(ahead[1]) if ahead else 0
         case ["no", "systemd"]:
             sheet.systemd = False
         case [name, *rest]:

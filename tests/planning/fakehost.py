@@ -20,7 +20,7 @@ from crossnet.netfilter.ipset import set_name
 from crossnet.netfilter.iptables import parse_save, write_chains
 from crossnet.netfilter.iptables_own import PLACES
 from crossnet.planning import Plan
-from crossnet.record import APPLIED
+from crossnet.record import APPLIED, UNTIL_BY
 from crossnet.resources import Change, Command, Jump, Link, RuleTable, Splice, Step, Write
 from crossnet.values import Family
 from design.factsheet import route as read_route
@@ -252,4 +252,8 @@ def carry_out(plan: Plan, hosts: Hosts) -> None:
             files[APPLIED] = FileState(host.after.to_json(), 0o600, ROOT)
         else:
             files.pop(APPLIED, None)
+        if host.lapses:
+            files[UNTIL_BY] = FileState(b"timer\n", 0o600, ROOT)
+        else:
+            files.pop(UNTIL_BY, None)
     make_all(plan.persistent(), hosts)

@@ -293,9 +293,8 @@ def _probe(text: str) -> Probe:
 @click.command(short_help="Show how each crossing stands.")
 @speaking(with_choice=True)
 def status(speech: Speech) -> int:
-    """Show how each crossing stands: up, unproved, pending, degraded, drifted or down, and why."""
+    """Show how each crossing stands: up, unproved, pending, degraded, drifted, down or over, and why."""
     from crossnet import api
-    from crossnet.health import State
     from crossnet.show import json, text
 
     found = run(api.status(speech.spec(), watch=speech.watch))
@@ -303,7 +302,7 @@ def status(speech: Speech) -> int:
         speech.say(json.document(json.status_data(found)))
     else:
         speech.say(text.status_text(found, paint=speech.paint))
-    return 0 if all(status.state is State.UP for status in found) else 3
+    return 0 if all(status.is_well for status in found) else 3
 
 
 @click.command(short_help="Take the crossings of a spec back.")

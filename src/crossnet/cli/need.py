@@ -19,11 +19,12 @@ _OPTIONS = (
     click.option("--egress", metavar="IF", help="The gateway's interface that faces the destinations."),
     click.option("--next-hop", metavar="ADDR", help="The gateway's address on the clients' network."),
     click.option("--snat", metavar="ADDR", help="The source address that the destinations get to see."),
+    click.option("--until", metavar="TIME", help="When the hosts take it back: 2026-12-24T18:00Z."),
     click.option(
         "--name", metavar="NAME", help="What the crossing is called; made from its ends without it."
     ),
 )
-_NAMES = ("excepted", "allow", "probe", "become", "ingress", "egress", "next_hop", "snat", "name")
+_NAMES = ("excepted", "allow", "probe", "become", "ingress", "egress", "next_hop", "snat", "until", "name")
 
 
 def needing(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -38,7 +38,7 @@ from crossnet.netfilter.own import is_plain_interface
 from crossnet.path import Client, Path
 from crossnet.persistence import unit
 from crossnet.record import Record, read_record
-from crossnet.resources import Jump, Resource, RouteResource, RuleTable, Sysctl
+from crossnet.resources import File, Jump, Resource, RouteResource, RuleTable, Sysctl
 from crossnet.resources.route import DEFAULT_METRIC
 from crossnet.spec import Fence, Persist, Spec
 from crossnet.standing import Identity, Standing
@@ -87,11 +87,13 @@ def design(
     beside: Mapping[str, Sequence[Standing]] = MappingProxyType({}),
     *,
     moves: bool = True,
+    stays: Mapping[str, Sequence[Resource]] = MappingProxyType({}),
 ) -> Design:
     """The resources that the spec's crossings need on these hosts; PlanRefused with every reason at once.
 
     `beside` are the crossings that stand on each host and stay, as its record has them: rules are made of all
-    together. `moves` is whether rules that are applied may go to another engine than the one they stand in.
+    together. `moves` is whether rules that are applied may go to another engine than the one they stand in. `stays` is
+    what is to be on each host although no crossing needs it any more.
     """
     refusals: list[Refusal] = []
     paths: list[Path] = []
@@ -166,6 +168,9 @@ def design(
     if refusals:
         raise PlanRefused(refusals)
 
+    for name, left in stays.items():
+        wanted[name] += left
+        fenced |= {(name, one.family) for one in left if isinstance(one, RuleTable)}
     impacts += lacking_for_probes(paths, facts)
     applied = then(paths, facts, wanted)
     foreseen = foresee(paths, applied)
@@ -181,7 +186,8 @@ def design(
             if (name, family) in fenced and not forwarded_before(facts[name], records[name], family)
         ]
         ordered = sorted(live, key=lambda one: (one.rank, one.key))
-        keep, impact = _persistence(facts[name], ordered, standing[name], closing)
+        outlives = name in stays and _is_persisted(records[name])
+        keep, impact = _persistence(facts[name], ordered, standing[name], closing, outlives=outlives)
         wanted[name] = [*live, *keep]
         impacts += impact
     return Design(
@@ -394,9 +400,17 @@ def _address(network: Network) -> Address:
 
 
 def _persistence(
-    facts: Facts, live: Sequence[Resource], standing: Sequence[Standing], fenced: Sequence[Sysctl]
+    facts: Facts,
+    live: Sequence[Resource],
+    standing: Sequence[Standing],
+    fenced: Sequence[Sysctl],
+    *,
+    outlives: bool,
 ) -> tuple[tuple[Resource, ...], list[Impact]]:
-    """What brings `live` back at boot; what crossings with `persist: none` need for themselves alone is left out."""
+    """What brings `live` back at boot; what crossings with `persist: none` need for themselves alone is left out.
+
+    `outlives` is whether what no crossing needs any more is to be there then too.
+    """
     if not live:
         return (), []
     asked = {one.label: one.paths[0].crossing for one in standing}
@@ -408,7 +422,7 @@ def _persistence(
     lasts = {item: any(needing.get(_identity(item), [carried.persist is not Persist.NONE])) for item in live}
     live = [item for item in live if lasts[item]]
     crossings = [asked[one.label] for one in standing if asked[one.label].persist is not Persist.NONE]
-    if not live or not crossings:
+    if not live or not (crossings or outlives):
         return (), [
             Impact("not-persistent", facts.host, "lost at the next reboot, as `persist: none` asks for")
         ]
@@ -417,7 +431,12 @@ def _persistence(
             Impact("not-persistent", facts.host, "lost at the next reboot: systemd does not run there")
         ]
     lasting = [each for item in live if (each := _lasting(item, facts)) is not None]
-    return unit.persistent(lasting, (crossing.label for crossing in crossings), fenced), []
+    ends = sorted({one.until for one in standing if one.until is not None})
+    return unit.persistent(lasting, [crossing.label for crossing in crossings], fenced, ends), []
+
+
+def _is_persisted(record: Record) -> bool:
+    return any(isinstance(one.applied, File) for one in record.owned)
 
 
 def _lasting(item: Resource, facts: Facts) -> Resource | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal
 
@@ -44,6 +44,8 @@ from crossnet.translation import Untranslated
 from crossnet.values import Family, Network, Ports, Protocol, Traffic
 
 FENCE = "fence"
+FENCED = "forward"
+"""The chain in which the fence stands."""
 
 _ICMP = {Family.V4: "icmp", Family.V6: "ipv6-icmp"}
 _ESTABLISHED = State(frozenset({"established", "related"}))
@@ -111,6 +113,13 @@ def gateway_table(paths: Sequence[Path], fence: bool, dialect: Dialect, bridges:
     sets = sorted((each for one in ends for each in one.sets), key=lambda each: each.name)
     maps = sorted((each for path in paths for each in _maps(path, dialect)), key=lambda each: each.name)
     return Table(TABLE_FAMILY[paths[0].family], TABLE, tuple(chains), tuple(sets), tuple(maps))
+
+
+def fence_alone(table: Table) -> Table:
+    """The same without the rules of any crossing."""
+    forward = next(chain for chain in table.chains if chain.name == FENCED)
+    rules = tuple(rule for rule in forward.rules if isinstance(rule.verdict, Drop | Return))
+    return replace(table, chains=(replace(forward, rules=rules),), sets=(), maps=())
 
 
 def _ends(path: Path, dialect: Dialect) -> Ends:

@@ -43,6 +43,11 @@ def export(plan: Plan, wanted: Format, *, host: str | None = None) -> tuple[Docu
     if not chosen:
         names = ", ".join(work.name for work in todo)
         raise ExportError(f"nothing changes on {host}; the plan changes: {names}\n  Name one of these.")
+    if timed := [path.crossing.name for path in plan.paths if path.crossing.until is not None]:
+        raise ExportError(
+            f"crossing {timed[0]} has `until`: that its hosts take it back themselves, only `crossnet apply` prepares\n"
+            "  Apply it with crossnet, or take `until` out of what you export."
+        )
     if wanted is Format.ANSIBLE:
         return (ansible.playbook(plan, chosen),)
     if wanted is Format.TICKET:

@@ -5,6 +5,7 @@ A second one asks the kernel where it sends packets, when it is known which pack
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
@@ -26,7 +27,7 @@ from crossnet.facts.programs import PROGRAMS, IpsecPolicy, dropping_queue
 from crossnet.facts.question import Question, door, put
 from crossnet.facts.routes import NEXTHOPS, ROUTES4, ROUTES6, Route, Routes, not_silent, with_nexthops
 from crossnet.facts.saved import SAVED, SavedRules
-from crossnet.facts.start import NETWORK, START
+from crossnet.facts.start import CLOCK, NETWORK, START
 from crossnet.facts.sysctls import BOOT_SETTINGS, SYSCTLS, BootSetting
 from crossnet.facts.units import UNITS
 from crossnet.netfilter import Engine
@@ -64,6 +65,8 @@ class Facts:
     reached_at: Address | None = None  # and on which of its own addresses
     uptime: int = 0  # seconds since the host was started
     boot: str = ""  # which start that was
+    clock: int = 0  # its own time, in seconds since 1970; 0 where that is not known
+    ahead: int = 0  # seconds by which that is later than the clock of the machine that crossnet runs on
     network: str = ""  # its network namespace; nothing where that cannot be told
     units: Mapping[str, bool] | None = (
         None  # whether each unit of crossnet, or of a manager, runs; None where that is not known
@@ -97,6 +100,12 @@ class Facts:
             self._derived[what] = what(self)
         found: T = self._derived[what]
         return found
+
+    def given(self, what: Callable[[Facts], T], found: T) -> Facts:
+        """The same facts where this follows from them."""
+        other = replace(self)
+        other._derived[what] = found
+        return other
 
     def routes_to(self, destination: Network) -> tuple[Route, ...]:
         """The routes of all tables to this very destination."""
@@ -177,7 +186,7 @@ async def observe(
     tools = tools_question(str(systemd))
     asked = files_question({str(path): str(host.locate(path)) for path in files})
     paths = (LINKS, ROUTES4, ROUTES6, NEXTHOPS, RULES4, RULES6, NEIGHBOURS, PROGRAMS)
-    general = (*paths, START, NETWORK, SYSCTLS, BOOT_SETTINGS, SAVED, tools)
+    general = (*paths, START, CLOCK, NETWORK, SYSCTLS, BOOT_SETTINGS, SAVED, tools)
     # A namespace that keeps files of its own is not the one whose units systemd runs.
     units = (UNITS,) if str(systemd) == SYSTEMD else ()
     whose = [folder_question(str(own), str(host.locate(own)))] if own else []
@@ -186,6 +195,7 @@ async def observe(
         host, [*whose, *general, *units, *firewall.QUESTIONS, asked.question, *packets.values(), *questions]
     )
     able, start, settings = said[tools], said[START], said[SYSCTLS]
+    clock, asked_at = said[CLOCK], round(time.time())
     interfaces, rules = said[LINKS], (*said[RULES4], *said[RULES6])
     for family, routes in ((Family.V4, ROUTES4), (Family.V6, ROUTES6)):
         with door(host.name, routes.tried, b""):
@@ -210,6 +220,8 @@ async def observe(
         reached_at=await host.reached_at(),
         uptime=start.uptime,
         boot=start.boot,
+        clock=clock,
+        ahead=clock - asked_at if clock else 0,
         network=said[NETWORK],
         units=running,
         policy_rules=rules if interfaces.detailed else not_sure(rules),

@@ -40,6 +40,18 @@ NETWORK = Question(
     "asked for its network namespace", ("readlink", "/proc/self/ns/net"), _parse_network, lambda _: ""
 )
 
+
+def _parse_clock(answer: str) -> int:
+    clock = answer.strip()
+    if not clock.isdecimal() or len(clock) > _LONGEST:
+        raise ValueError(f"no time: {clock[:40]!r}")
+    return int(clock)
+
+
+_LONGEST = 12  # digits
+
+CLOCK = Question("asked for its time", ("date", "+%s"), _parse_clock, lambda _: 0)
+
 START = Question(
     "asked when it was started", ("cat", "/proc/uptime", "/proc/sys/kernel/random/boot_id"), parse_start
 )

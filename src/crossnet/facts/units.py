@@ -12,7 +12,7 @@ _RUNNING = frozenset({"active", "activating", "reloading"})
 
 # A pattern finds the units that are loaded; those that do not run are dropped from memory. So systemd looks for no
 # file of a unit that is not there.
-_PATTERNS = ("crossnet*.service", *(name.replace(".", "[.]") for name in SERVICES))
+_PATTERNS = ("crossnet*.service", "crossnet-until[.]timer", *(name.replace(".", "[.]") for name in SERVICES))
 _LIST = ("systemctl", "show", "-p", "Id", "-p", "ActiveState", "-p", "Job", *_PATTERNS)
 # It is asked over one of these sockets, and answers over none where it does not run as process 1: in a lab, say.
 _IF_THERE = '[ -S /run/systemd/private ] || [ -S /run/dbus/system_bus_socket ] || exit; exec "$@"'

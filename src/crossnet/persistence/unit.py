@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
 
-from crossnet.persistence import boot_guard, rules, start
+from crossnet.persistence import boot_guard, rules, start, until
 from crossnet.persistence.rules import EARLY, LATE
 from crossnet.persistence.start import UNIT
 from crossnet.resources import File, Resource, Service, Sysctl
@@ -16,6 +17,7 @@ FILES = (
     *start.FILES,
     *(path for service in _SERVICES.values() for path in (service.file, *service.links)),
     unit_file(rules.GATE),
+    *until.FILES,
 )
 
 # After everything that may flush rules; order only, so that nothing is started that the host would not start by
@@ -43,12 +45,15 @@ _STOP = f"ExecStop=/bin/sh {start.SCRIPT} close\n"
 
 
 def persistent(
-    live: Sequence[Resource], crossings: Iterable[str], fenced: Collection[Sysctl] = ()
+    live: Sequence[Resource],
+    crossings: Iterable[str],
+    fenced: Collection[Sysctl] = (),
+    ends: Sequence[datetime] = (),
 ) -> tuple[Resource, ...]:
     """The files and the units that bring `live` back at boot; nothing for nothing.
 
     `fenced` are the settings that switch forwarding on for the crossings alone: they are off whenever the fence
-    is not there.
+    is not there. `ends` are the times at which crossings are over.
     """
     head = _head(crossings)
     files, has_rules = start.script_and_files(live, fenced, head)
@@ -59,13 +64,17 @@ def persistent(
         script = next(file for file in files if file.path == start.SCRIPT)
         units |= rules.units(script, fenced)
     units[GUARD_UNIT] = boot_guard.TEXT
+    services = _SERVICES
+    if ends:
+        units |= until.units(ends)
+        services = {**_SERVICES, **until.services(ends)}
     return (
         *files,
         *(File(unit_file(unit), (head + text).encode()) for unit, text in units.items()),
-        *(_SERVICES[unit] for unit in units if unit in _SERVICES),
+        *(services[unit] for unit in units if unit in services),
     )
 
 
 def _head(crossings: Iterable[str]) -> str:
-    names = ", ".join(crossings)
+    names = ", ".join(crossings) or "no crossing any more"
     return f"# crossnet: {names}. Written by crossnet; `crossnet undo` removes it.\n"

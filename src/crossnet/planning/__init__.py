@@ -15,17 +15,18 @@ from crossnet.design.lacking import lacking_for_a_change
 from crossnet.design.saved import saved_rules
 from crossnet.errors import PlanRefused, Refusal
 from crossnet.facts import Facts
-from crossnet.planning.impacts import of_record, older_flows, staying
+from crossnet.planning.impacts import of_record, of_time, older_flows, staying
+from crossnet.planning.lapse import lapses
 from crossnet.planning.management_path import far_side_first, management_paths
-from crossnet.planning.plan import HostPlan, Plan, Restoring, gateways, takes_away
+from crossnet.planning.plan import HostPlan, Lapse, Plan, Restoring, gateways, takes_away
 from crossnet.planning.refusals import flawed, records_of, unknown_originals
-from crossnet.planning.scope import OWN_CROSSINGS, Undo, is_beside
+from crossnet.planning.scope import OWN_CROSSINGS, Undo, going_on, is_beside
 from crossnet.planning.touches import cut, told, touches
-from crossnet.record import Owned, Record
+from crossnet.record import UNTIL_BY, Owned, Record
 from crossnet.resources import KINDS, Change, Resource
 from crossnet.spec import Spec
 
-__all__ = ["OWN_CROSSINGS", "HostPlan", "Plan", "Restoring", "Undo", "make_plan", "make_undo_plan"]
+__all__ = ["OWN_CROSSINGS", "HostPlan", "Lapse", "Plan", "Restoring", "Undo", "make_plan", "make_undo_plan"]
 
 
 def make_plan(spec: Spec, facts: Mapping[str, Facts], *, moves: bool = True) -> Plan:
@@ -36,9 +37,10 @@ def make_plan(spec: Spec, facts: Mapping[str, Facts], *, moves: bool = True) -> 
     """
     records = records_of(facts)
     beside = {
-        name: tuple(each for each in one.crossings if is_beside(each, spec)) for name, one in records.items()
+        name: tuple(each for each in one.crossings if is_beside(each, spec, facts[name].clock))
+        for name, one in records.items()
     }
-    return _plan(spec, facts, records, design(spec, facts, beside, moves=moves))
+    return _plan(spec, facts, records, design(going_on(spec, facts), facts, beside, moves=moves))
 
 
 def _plan(
@@ -59,7 +61,12 @@ def _plan(
     )
     if refusals := [*unknown, *flawed(hosts)]:
         raise PlanRefused(refusals)
-    found = [impact for host in hosts for impact in of_record(host, spec, is_undo=is_undo)]
+    hosts = [
+        replace(one, lapses=lapses(spec, one, facts[one.host])) if one.changes or one.changes_record else one
+        for one in hosts
+    ]
+    found = [impact for host in hosts for impact in of_record(host, spec, facts[host.host], is_undo=is_undo)]
+    found += of_time(spec, hosts, facts)
     found += [impact for host in hosts for impact in older_flows(host, facts[host.host])]
     found += [impact for host in hosts for impact in staying(host, facts[host.host])]
     found += [impact for name in facts for impact in partings[name].impacts]
@@ -93,7 +100,11 @@ def make_undo_plan(spec: Spec, facts: Mapping[str, Facts], what: Undo = OWN_CROS
     """
     records = records_of(facts)
     beside = {
-        name: tuple(left for each in one.crossings if (left := what.leaves(each, spec)) and left.is_known)
+        name: tuple(
+            left
+            for each in one.crossings
+            if (left := what.leaves(each, spec)) and left.is_known and not left.is_over(facts[name].clock)
+        )
         for name, one in records.items()
     }
     nothing = design(replace(spec, crossings=()), facts, beside, moves=False)
@@ -168,6 +179,7 @@ def _host_plan(facts: Facts, record: Record, wanted: Design, leaving: Parting) -
         tuple(adopted),
         record,
         Record(crossings, tuple(sorted(owned, key=_place)), record.rebuilt if owned else False),
+        is_armed=UNTIL_BY in facts.files or all(one.until is None for one in crossings),
     )
 
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from crossnet.design import Impact
 from crossnet.facts import Facts
 from crossnet.facts.sysctls import FORWARDING, TRACKED
 from crossnet.netfilter.flows import MANY, SECONDS
 from crossnet.planning.plan import HostPlan
+from crossnet.planning.scope import is_over
 from crossnet.record import shown
 from crossnet.resources import EndFlows
 from crossnet.spec import Spec
 from crossnet.standing import Stamp, Standing
+from crossnet.values import show_moment
+
+AGREE = 60
+"""Seconds by which two clocks may differ, and nobody is told."""
 
 
-def of_record(host: HostPlan, spec: Spec, *, is_undo: bool) -> Iterator[Impact]:
+def of_record(host: HostPlan, spec: Spec, facts: Facts, *, is_undo: bool) -> Iterator[Impact]:
     """What the host's record says, or does not say any more, that whoever decides has to know."""
     before = host.before
     if before.rebuilt:
@@ -23,11 +28,13 @@ def of_record(host: HostPlan, spec: Spec, *, is_undo: bool) -> Iterator[Impact]:
     for one in host.ended:
         asked = one.spec in ("", spec.name) and any(each.name == one.crossing for each in spec.crossings)
         if not (is_undo and asked):
-            yield Impact("ends-crossing", host.host, _why_it_ends(one, spec))
+            yield Impact("ends-crossing", host.host, _why_it_ends(one, spec, facts.clock))
 
 
-def _why_it_ends(standing: Standing, spec: Spec) -> str:
+def _why_it_ends(standing: Standing, spec: Spec, clock: int) -> str:
     ends = f"ends crossing {standing.label}"
+    if standing.until is not None and standing.is_over(clock):
+        return f"{ends}: it is over since {show_moment(standing.until)}"
     if standing.spec in ("", spec.name):
         return f"{ends}: it is applied there, and this spec has no crossing of that name"
     if any(standing.is_need_of(one, spec.hosts) for one in spec.crossings):
@@ -59,6 +66,44 @@ def _what_is_lost(host: HostPlan) -> str:
     off = any(change.resource.key in FORWARDING.values() for change in host.changes if not host.after.owned)
     then = "it is switched off" if off else "it counts as off"
     return f"{text}. Whether {names} was on before is not known: {then}"
+
+
+def of_time(spec: Spec, hosts: Sequence[HostPlan], facts: Mapping[str, Facts]) -> Iterator[Impact]:
+    """What ends by itself, and by whose clock; what has ended."""
+    leaving = {
+        one.label: host.host
+        for host in hosts
+        for lapse in host.lapses
+        for one in lapse.ended
+        if lapse.leaves_forwarding
+    }
+    for crossing in spec.crossings:
+        if crossing.until is None:
+            continue
+        at = show_moment(crossing.until)
+        if is_over(crossing, facts):
+            yield Impact("over", f"crossing {crossing.name}", f"is over since {at}: nothing is made for it")
+            continue
+        gateway = leaving.get(crossing.label)
+        stays = (
+            f"; what stays then on {gateway} is forwarding behind the fence, until `crossnet undo`"
+            if gateway and gateway == crossing.via
+            else ""
+        )
+        yield Impact(
+            "until",
+            f"crossing {crossing.name}",
+            f"until {at}, then the hosts take it back themselves{stays}",
+        )
+    timed = [one.host for one in hosts if any(each.until is not None for each in one.after.crossings)]
+    for name in timed:
+        if abs(ahead := facts[name].ahead) > AGREE:
+            yield Impact(
+                "clock-differs",
+                name,
+                f"its clock is {abs(ahead)} s {'ahead of' if ahead > 0 else 'behind'} this machine's: what ends at a "
+                "time ends there by that clock",
+            )
 
 
 def older_flows(host: HostPlan, facts: Facts) -> Iterator[Impact]:

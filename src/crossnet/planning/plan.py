@@ -16,10 +16,31 @@ from crossnet.standing import Identity, Standing
 
 
 @dataclass(frozen=True, slots=True)
+class Lapse:
+    """What one host does at a time, in seconds since 1970: `live` now, `persistent` for its next boot.
+
+    `ended` are the crossings that are over then. It holds for the record `before` alone, and leaves `after`.
+    """
+
+    at: int
+    ended: tuple[Standing, ...]
+    before: Record
+    after: Record
+    live: tuple[Change, ...]
+    persistent: tuple[Change, ...]
+
+    @property
+    def leaves_forwarding(self) -> bool:
+        """Whether what is left is there for no crossing any more."""
+        return bool(self.after.owned) and not self.after.crossings
+
+
+@dataclass(frozen=True, slots=True)
 class HostPlan:
     """One host: what changes, what is used as it is, and crossnet's record there before and after.
 
-    `touching` are those of the changes that touch the way on which crossnet reaches this or another host.
+    `touching` are those of the changes that touch the way on which crossnet reaches this or another host. `lapses` are
+    what the host does by itself when crossings are over; it `is_armed` where that is prepared there, if there is any.
     """
 
     host: str
@@ -28,10 +49,12 @@ class HostPlan:
     before: Record
     after: Record
     touching: tuple[Change, ...] = ()
+    lapses: tuple[Lapse, ...] = ()
+    is_armed: bool = True
 
     @property
     def changes_record(self) -> bool:
-        return bool(self.before.lost) or not self.before.same_as(self.after)
+        return bool(self.before.lost) or not self.before.same_as(self.after) or not self.is_armed
 
     @property
     def ended(self) -> tuple[Standing, ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-from crossnet.spec import Spec
+from crossnet.facts import Facts
+from crossnet.spec import Crossing, Spec, has_come
 from crossnet.standing import Standing
 
 
@@ -37,12 +39,23 @@ class Undo:
 OWN_CROSSINGS = Undo()
 
 
-def is_beside(standing: Standing, spec: Spec) -> bool:
+def going_on(spec: Spec, facts: Mapping[str, Facts]) -> Spec:
+    """The spec without the crossings whose time is over, by the clocks of their gateways."""
+    left = tuple(one for one in spec.crossings if not is_over(one, facts))
+    return replace(spec, crossings=left)
+
+
+def is_over(crossing: Crossing, facts: Mapping[str, Facts]) -> bool:
+    return crossing.until is not None and has_come(crossing.until, facts[crossing.via].clock)
+
+
+def is_beside(standing: Standing, spec: Spec, clock: int) -> bool:
     """Whether a crossing that stands on a host stays there when the spec is applied: it is none of its own.
 
-    What is known by its name alone cannot stay: rules are made of what crossings need.
+    What is known by its name alone cannot stay: rules are made of what crossings need. Nor does what is over by the
+    host's clock.
     """
-    if not standing.is_known:
+    if not standing.is_known or standing.is_over(clock):
         return False
     if standing.spec != spec.name:
         return not any(standing.is_need_of(one, spec.hosts) for one in spec.crossings)

@@ -30,6 +30,7 @@ UNITS = "/etc/systemd/system"
 BOOT = "multi-user.target"
 # What ends at boot a transaction that a power cut left open; the only thing that is written before a confirmation.
 GUARD_UNIT = "crossnet-recover.service"
+_TIME = re.compile(r"^OnCalendar=(.*)$", re.MULTILINE)
 _LINK = re.compile(rf"{UNITS}/(?P<wants>[^/]+)\.wants/(?P<unit>crossnet[^/]*)")
 
 # Where no systemd answers, or the files are another one's, there is nothing to do. Not waited for: a unit may wait
@@ -38,6 +39,7 @@ _START = (
     "systemctl daemon-reload 2>/dev/null || exit 0; "
     '[ ! -e "/etc/systemd/system/$1" ] || exec systemctl --no-block start "$1"'
 )
+_START_ANEW = _START.replace("--no-block start", "--no-block restart")
 # What is made of a template, and what that one wants, runs beside the unit that wants it.
 _START_BESIDE = (
     "systemctl daemon-reload 2>/dev/null || exit 0; "
@@ -64,7 +66,8 @@ class Service(Resource):
     """An enabled unit of /etc/systemd/system, or a template that is enabled for each unit in `wanted_by`.
 
     `stays` is whether it is to run from now on, not only at the next boot; `runs` is whether it does. What a
-    template makes runs as long as the unit beside which it does, so it always counts as running.
+    template makes runs as long as the unit beside which it does, so it always counts as running. `times` are those of a
+    timer, as its file has them: where they become others it is started anew.
     """
 
     kind: ClassVar[str] = "service"
@@ -75,6 +78,7 @@ class Service(Resource):
     stays: bool = field(default=True, compare=False)
     runs: bool = True
     wanted_by: tuple[str, ...] = (BOOT,)
+    times: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -123,10 +127,15 @@ class Service(Resource):
         if not linked:
             return None
         runs = self.is_template or facts.units is None or facts.units.get(self.unit, False)
-        return replace(self, runs=runs, wanted_by=linked)
+        return replace(self, runs=runs, wanted_by=linked, times=self._times(facts))
+
+    def _times(self, facts: Facts) -> tuple[str, ...]:
+        file = facts.file(self.file) if self.times else None
+        return tuple(_TIME.findall(file.data.decode(errors="replace"))) if file is not None else ()
 
     def satisfied_by(self, have: Self) -> bool:
-        return (self.unit, self.wanted_by) == (have.unit, have.wanted_by) and (have.runs or not self.stays)
+        mine, theirs = ((one.unit, one.wanted_by, one.times) for one in (self, have))
+        return mine == theirs and (have.runs or not self.stays)
 
     def differences(self, now: Self | None) -> tuple[str, ...]:
         if now is None:
@@ -135,6 +144,8 @@ class Service(Resource):
         found = [f"service {self.unit} is not enabled with {', '.join(missing)} any more"] if missing else []
         if self.stays and not now.runs:
             found.append(f"service {self.unit} does not run")
+        if self.times != now.times:
+            found.append(f"service {self.unit} goes off at another time than was applied")
         return tuple(found)
 
     def look(self) -> tuple[Look, ...]:
@@ -161,6 +172,8 @@ class Service(Resource):
             return (*links, _run(_FORGET, side.unit, _ALL_BESIDE if side.is_template else side.unit))
         if side.is_template:
             return (*links, _run(_START_BESIDE, side.unit, *side.units))
+        if side.times:
+            return (*links, _run(_START_ANEW, side.unit))
         return (*links, _run(_START, side.unit))
 
     @classmethod
@@ -169,6 +182,8 @@ class Service(Resource):
         assert side is not None, "a change has at least one side"
         if side.is_template:
             return f"{side.unit} enabled with {len(side.wanted_by)} other units"
+        if want is not None and want.times and have is not None and have.times != want.times:
+            return f"{side.unit} set to {', '.join(want.times)}"
         return f"{side.unit} {'started  (it does not run)' if have and want else 'enabled at boot'}"
 
     def encode(self) -> Encoded:
@@ -176,13 +191,16 @@ class Service(Resource):
 
     def state(self) -> Encoded:
         """Whether it is enabled, and by whom: it is started and stopped with that."""
-        return {"unit": self.unit, "stays": self.stays, "wanted_by": list(self.wanted_by)}
+        times = {"times": list(self.times)} if self.times else {}
+        return {"unit": self.unit, "stays": self.stays, "wanted_by": list(self.wanted_by), **times}
 
     @classmethod
     def decode(cls, encoded: Encoded) -> Self:
         wanted_by = texts(encoded["wanted_by"]) if "wanted_by" in encoded else (BOOT,)
         runs = encoded.get("runs", True) is True
-        return cls(text(encoded, "unit"), stays=bool(encoded.get("stays")), runs=runs, wanted_by=wanted_by)
+        times = texts(encoded.get("times", []))
+        stays = bool(encoded.get("stays"))
+        return cls(text(encoded, "unit"), stays=stays, runs=runs, wanted_by=wanted_by, times=times)
 
 
 def _run(script: str, *words: str) -> Command:

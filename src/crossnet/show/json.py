@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from crossnet.api import Applied, Ended
@@ -29,6 +30,7 @@ from crossnet.resources import Change, Command, Splice, Step, Write
 from crossnet.show.opening import opening_data
 from crossnet.standing import Standing
 from crossnet.transaction.history import Past
+from crossnet.values import write_moment
 from crossnet.verification import Half, Verdict, Verification
 
 FORMAT_VERSION = "1.0"
@@ -74,6 +76,7 @@ def plan_data(plan: Plan) -> dict[str, Any]:
                 "egress": path.egress,
                 "source": path.leg.source_text,
                 "to": [str(network) for network in path.destinations],
+                "until": _moment(path.crossing.until),
             }
             for path in plan.paths
         ],
@@ -103,7 +106,12 @@ def standing_data(one: Standing) -> dict[str, Any]:
         "when": one.stamp.when,
         "from": one.stamp.source,
         "message": one.stamp.message,
+        "until": _moment(one.until),
     }
+
+
+def _moment(at: datetime | None) -> str | None:
+    return write_moment(at) if at is not None else None
 
 
 def carried_data(found: Mapping[str, Record]) -> dict[str, Any]:
@@ -112,6 +120,11 @@ def carried_data(found: Mapping[str, Record]) -> dict[str, Any]:
             {
                 "host": host,
                 "lost": record.lost or None,
+                "left_over": [
+                    {"kind": owned.applied.kind, "key": owned.applied.key}
+                    for owned in record.owned
+                    if not record.crossings
+                ],
                 "crossings": [
                     {
                         **standing_data(one),
@@ -268,6 +281,7 @@ def status_data(found: tuple[CrossingStatus, ...]) -> dict[str, Any]:
             {
                 "crossing": status.crossing,
                 "state": str(status.state),
+                "until": _moment(status.until),
                 "reasons": list(status.reasons),
                 "drift": list(status.drift),
                 "pending": list(status.pending),

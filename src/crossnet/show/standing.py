@@ -6,18 +6,22 @@ from collections.abc import Iterator, Mapping
 
 from crossnet.api import UndoPlan
 from crossnet.path import Path
-from crossnet.record import Record
+from crossnet.record import Record, shown
 from crossnet.several import first_of
 from crossnet.show.paint import Paint, plain
 from crossnet.show.visible import one_line
 from crossnet.spec import Spec
 from crossnet.standing import Stamp, Standing
-from crossnet.values import show_network
+from crossnet.values import show_moment, show_network
 
 
 def kept_text(one: Standing) -> str:
     """A crossing that stands, and who applied it."""
-    return f"{named(one)}, applied by {_who(one.stamp)}"
+    return f"{named(one)}{_until(one)}, applied by {_who(one.stamp)}"
+
+
+def _until(one: Standing) -> str:
+    return f" until {show_moment(one.until)}" if one.until is not None else ""
 
 
 def named(one: Standing) -> str:
@@ -44,8 +48,18 @@ def carried_text(found: Mapping[str, Record], *, paint: Paint = plain) -> str:
             role = "gateway" if one.carried else "client" if one.paths else "what it needs is not known"
             lines.append(f"  {one_line(named(one) if one.spec else f'crossing {one.crossing}')}  ({role})")
             lines += [f"    {one_line(_way(each))}" for each in one.paths]
+            if one.until is not None:
+                lines.append(f"   {_until(one)}, then the host takes it back itself")
             lines.append(f"    applied by {_who(one.stamp)}")
+        if record.owned and not record.crossings:
+            lines.append(f"  {left_over(record)}")
     return "\n".join(lines)
+
+
+def left_over(record: Record) -> str:
+    """What stays on a host after the last of its crossings, as a host leaves it that took that back itself."""
+    made = shown([owned.applied for owned in record.owned if not owned.applied.is_persistent])
+    return f"what the last one left: {made}; `crossnet undo` takes it"
 
 
 def _way(path: Path) -> str:

@@ -26,7 +26,7 @@ from crossnet.show.paint import Paint, plain
 from crossnet.show.standing import kept_text, named
 from crossnet.show.visible import one_line
 from crossnet.transaction.history import Past
-from crossnet.values import Family
+from crossnet.values import Family, show_moment
 from crossnet.verification import Result, Verdict, Verification
 
 SYMBOLS = {"create": "+", "change": "~", "remove": "-"}
@@ -41,6 +41,7 @@ _STATES = {
     State.DOWN: "red",
     State.UNRECORDED: "red",
     State.UNKNOWN: "yellow",
+    State.OVER: "green",
 }
 _RESULTS = {Result.REACHABLE: "green", Result.UNREACHABLE: "red", Result.UNDETERMINED: "yellow"}
 
@@ -65,6 +66,7 @@ _HINDERS = (
         "probe-stopped",
         "next-hop-elsewhere",
     ),
+    *("until", "over", "clock-differs"),
 )
 
 # What the lines about what opens and closes tell already.
@@ -464,6 +466,8 @@ def status_text(found: Sequence[CrossingStatus], *, paint: Paint = plain) -> str
             admitted = sum(counters.admitted.packets for counters in status.counters)
             fenced = sum(counters.fenced.packets for counters in status.counters)
             counted = f"{admitted} packet{'' if admitted == 1 else 's'} of new flows, {fenced} fenced, "
+        if status.until is not None:
+            counted += f"{'since' if status.state is State.OVER else 'until'} {show_moment(status.until)}, "
         verified = f"{status.result} {status.verified}" if status.verified else "never"
         state = paint(f"{status.state:<{widest}}", _STATES[status.state])
         lines.append(f"{status.crossing:<{width}}  {state}  {counted}verified: {verified}")

@@ -133,5 +133,6 @@ def _crossing(of: str, name: str, draft: schema.Crossing) -> spec.Crossing:
         fence=draft.fence,
         probes=draft.probe,
         excepted=schema.excepted(draft),
+        until=draft.until,
         spec=of,
     )

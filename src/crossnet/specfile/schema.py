@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -49,6 +50,7 @@ _ADDRESS = r"[0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*"
 _NETWORK = rf"({_ADDRESS})(/[0-9.]+)?"
 _PORTS = r"[0-9]{1,5}"
 _TRAFFIC = rf"(icmp|(tcp|udp)(/{_PORTS}(-{_PORTS})?)?)"
+_UNTIL = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 _PROBE = rf"(icmp/\[?({_ADDRESS})\]?|(tcp|udp)/\[?({_ADDRESS})\]?:{_PORTS})"
 
 
@@ -411,6 +413,9 @@ class Crossing(_Model):
         ],
         _OneOrList("icmp/ADDRESS, tcp/ADDRESS:PORT or udp/ADDRESS:PORT"),
     ] = Field((), description="What `crossnet verify` sends, such as icmp/10.0.44.1 or tcp/10.0.44.10:443.")
+    until: Annotated[
+        datetime | None, _Text("a time with its zone such as 2026-12-24T18:00Z", _UNTIL, values.moment)
+    ] = Field(None, description="When the hosts take it back by themselves, such as 2026-12-24T18:00Z.")
 
 
 class File(_Model):

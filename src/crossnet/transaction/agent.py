@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 from pathlib import PurePosixPath
@@ -25,6 +26,7 @@ from crossnet.transaction.bundle import bundle
 from crossnet.transaction.history import Past, read_history
 from crossnet.transaction.participant import Gone, Part, Participant, Refused
 from crossnet.transport import Completed, Host
+from crossnet.values import show_moment
 
 T = TypeVar("T")
 
@@ -114,6 +116,7 @@ class Agent(Participant):
         self.transaction = transaction
         self._batches: tuple[Batch, ...] = ()
         self._found = found
+        self._ends: list[int] = []
         self._script = str(host.locate(PurePosixPath(f"{FOLDER}/{_script_name()}")))
 
     @property
@@ -130,6 +133,7 @@ class Agent(Participant):
         transaction is under way.
         """
         self._batches = batched(part.live, part.stops)
+        self._ends = [lapse.at for lapse in part.host.lapses]
         packed = bundle(part.journal, part.host, self._batches, part.persistent, self.host.locate)
         digest = hashlib.sha256(packed).hexdigest()
         words = self._placed(_PLACE, "stage", self.transaction, digest)
@@ -194,6 +198,13 @@ class Agent(Participant):
                 f"{self.host.name}: {failed.what}: {failed.said or f'exit code {failed.code}'}"
                 for failed in _failures(answer.text)
             ]
+            said = [line for line in answer.text.splitlines() if line.startswith("until ")]
+        if self._ends and said == ["until unproved"]:
+            errors.append(
+                f"{self.host.name}: no timer was seen to be set that takes back what is over at "
+                f"{show_moment(datetime.fromtimestamp(self._ends[0], UTC))}: nobody does unless `crossnet apply` or "
+                "`crossnet undo` is run there then"
+            )
         try:
             self._check(answer, "wrote what crossnet owns there", "written", "unwritten")
         except (Gone, Refused) as error:

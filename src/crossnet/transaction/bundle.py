@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
 from crossnet.errors import Bug
+from crossnet.persistence import until
 from crossnet.planning import HostPlan
 from crossnet.record import Record
-from crossnet.resources import Change, Command, Link, Look, Splice, Step, Write
+from crossnet.resources import Change, Command, Link, Look, Splice, Step, Test, Write
+from crossnet.standing import Stamp
 from crossnet.transaction.batches import Batch, batched
-from crossnet.transaction.journal import Journal, encode, stamp_of
+from crossnet.transaction.journal import Journal, encode, entry, stamp_of
+from crossnet.values import write_moment
 
 Locate = Callable[[PurePosixPath], PurePosixPath]
 File = tuple[str, bytes]
+
+BY_ITSELF = "the host itself"
+"""Who begins what a host does when crossings are over, as journals and histories have it."""
 
 
 def bundle(
@@ -23,7 +32,7 @@ def bundle(
     files = [
         ("journal.json", encode(journal)),
         ("audit", f"{journal.audit}\n".encode()),
-        *_records(journal, host, persistent),
+        *_records(stamp_of(journal), host.before, host.after, persistent),
         ("services", "".join(f"{name}\n" for name in _services(persistent)).encode()),
         *(file for one in live for file in _live(f"live/{_place(one, live)}", one, locate)),
         *(
@@ -32,19 +41,83 @@ def bundle(
             for one in later
             for file in _later(f"persist/{_place(one, later)}", one, locate)
         ),
+        *lapses(journal, host, locate),
     ]
     index = "".join(f"{name} {len(data)}\n" for name, data in files)
     return f"{index}\n".encode() + b"".join(data for _, data in files)
 
 
-def _records(journal: Journal, host: HostPlan, persistent: Sequence[Change]) -> Iterator[File]:
-    """What crossnet owns there afterwards: when all is written, and when something could not be removed."""
-    still = [owned for one in persistent if one.want is None and (owned := host.before.find(one.resource))]
-    crossings = host.after.crossings or host.before.crossings
+def lapses(journal: Journal, host: HostPlan, locate: Locate) -> Iterator[File]:
+    """What the host does by itself when crossings are over: for each time all that a transaction has.
+
+    What differs: it is named here, and each live change has a test whether it is made already, because nobody looks at
+    the host before it. `of` is the digest of the record that has to be there then.
+    """
     stamp = stamp_of(journal)
-    unwritten = Record(crossings, (*host.after.owned, *still), host.before.rebuilt)
-    if not host.after.is_empty:
-        yield "record.written", host.after.stamped(stamp).to_json()
+    found = host.after.stamped(stamp).to_json()
+    for lapse in host.lapses:
+        folder = f"until/{lapse.at}"
+        own = replace(
+            journal,
+            transaction=hashlib.sha256(f"{journal.transaction} {lapse.at}".encode()).hexdigest()[:8],
+            what=f"until {write_moment(datetime.fromtimestamp(lapse.at, UTC))}",
+            who=BY_ITSELF,
+            machine="",
+            process=0,
+            process_start=None,
+            group=(host.host,),
+            message="",
+            crossings=tuple(one.label for one in lapse.ended),
+            entries=tuple(map(entry, lapse.live)),
+            others=(),
+        )
+        _, _, *said = own.audit.split("\t")
+        live, persistent = batched(lapse.live), batched(lapse.persistent)
+        yield f"{folder}/name", f"{own.transaction}\n".encode()
+        yield f"{folder}/said", ("\t".join(said) + "\n").encode()
+        yield f"{folder}/of", f"{hashlib.sha256(found).hexdigest()}\n".encode()
+        yield f"{folder}/journal.json", encode(own)
+        yield f"{folder}/services", b""
+        for name, data in _records(stamp, lapse.before, lapse.after, lapse.persistent):
+            yield f"{folder}/{name}", data
+        for one in live:
+            place = f"{folder}/live/{_place(one, live)}"
+            yield from _live(place, one, locate)
+            yield f"{place}/made", _words("run", "sh", "-s")
+            yield f"{place}/made.data", _whether_made(one.changes, locate)
+        for one in persistent:
+            yield from _later(f"{folder}/persist/{_place(one, persistent)}", one, locate)
+        found = lapse.after.stamped(stamp).to_json()
+    if host.lapses:
+        timed = any(owned.applied.key == until.TIMER for owned in host.after.owned)
+        yield "until/by", b"timer\n" if timed else b"watch\n"
+
+
+def _whether_made(changes: Sequence[Change], locate: Locate) -> bytes:
+    """A script that ends well when all of the changes are made."""
+    tests = [change.is_made(lambda path: str(locate(PurePosixPath(path)))) for change in changes]
+    functions = dict.fromkeys(function for test in tests for function in test.functions)
+    # In braces, so that it is read whole before a command of it could read on.
+    lines = "".join(f"{_fed(test)} || exit 1\n" for test in tests)
+    return f"{''.join(functions)}{{\n{lines}exit 0\n}} </dev/null\n".encode()
+
+
+def _fed(test: Test) -> str:
+    if test.stdin is None:
+        return f"{{ {test.line}; }}"
+    text, end = test.stdin.decode(), "END"
+    while end in text.splitlines():
+        end += "_"
+    return f"{{\n{test.line} <<'{end}'\n{text}{end}\n}}"
+
+
+def _records(stamp: Stamp, before: Record, after: Record, persistent: Sequence[Change]) -> Iterator[File]:
+    """What crossnet owns there afterwards: when all is written, and when something could not be removed."""
+    still = [owned for one in persistent if one.want is None and (owned := before.find(one.resource))]
+    crossings = after.crossings or before.crossings
+    unwritten = Record(crossings, (*after.owned, *still), before.rebuilt)
+    if not after.is_empty:
+        yield "record.written", after.stamped(stamp).to_json()
     if unwritten.owned:
         yield "record.unwritten", unwritten.stamped(stamp).to_json()
 

@@ -17,6 +17,13 @@
 #     why           why whoever asked first for the roll-back did so, for the history
 #     worker        the session that changes things now
 #     result        how it ended, when all is done but the cleaning up
+#     lapse         that it is one that the host began itself, when crossings were over
+#   until/        what the host does by itself, and when; each transaction replaces it
+#     TIME/         like transaction/, in seconds since 1970; `of` is the digest of the record that it is made for
+#     by            what starts it, `timer` of systemd or `watch`
+#     watcher       the session that waits, where that is no timer
+#     boot          the boot in which that began
+#     failed        why it could not be done
 #   drill/        which timers were seen to go off here without the connection that started them
 #   history       one line for each transaction that ended
 #
@@ -29,6 +36,7 @@ export LC_ALL PATH
 
 ROOT=${0%/*}
 ROOT=${ROOT%/transaction} # the boot unit calls the one that is kept with the transaction
+ROOT=${ROOT%/until}
 T=$ROOT/transaction
 export CROSSNET_WORKS_IN="$ROOT"
 
@@ -44,6 +52,7 @@ PATIENCE=30   # seconds for one step of an undo
 STUCK=45      # seconds without a new step after which whoever ends a transaction counts as dead
 AGAIN=30      # seconds until an undo that could not be proved is tried again
 TRIES=20
+LAPSE=120     # seconds for what the host does by itself, until it puts itself back
 
 # ---- time, processes, files ------------------------------------------------------------------------------
 
@@ -364,7 +373,7 @@ stage() { # TRANSACTION CHECKSUM; the bundle comes as standard input
     [ -e "$0" ] || ln -- "$ROOT/begin.$$" "$0"
     conclude_due
     [ ! -d "$T" ] || { held && exit $HELD; }
-    if unpack "$1" "$2" && snapshot && sync && mv -- "$ROOT/new" "$T" && flush "$ROOT"; then
+    if unpack "$1" "$2" && take_hold; then
         note "transaction $1 begins"
         drill
         echo staged
@@ -373,6 +382,10 @@ stage() { # TRANSACTION CHECKSUM; the bundle comes as standard input
         clean
         exit $FAILED
     fi
+}
+
+take_hold() { # in one instant, complete
+    snapshot && sync && mv -- "$ROOT/new" "$T" && flush "$ROOT"
 }
 
 held() {
@@ -403,8 +416,12 @@ unpack() { # TRANSACTION CHECKSUM
     } <"$new/bundle"
     [ "$(wc -c <"$new/bundle")" -eq "$offset" ] || return
     rm -f -- "$new/bundle" "$new/index"
-    printf '%s\n' "$1" >"$new/id" && echo confirm >"$new/confirm" && echo rollback >"$new/rollback" &&
-        echo "$BOOT" >"$new/boot" && in_seconds $UNARMED >"$new/deadline" && : >"$new/step" && ln -- "$0" "$new/host.sh"
+    add_to "$new" "$1"
+}
+
+add_to() { # FOLDER TRANSACTION: what the host adds to what it was given
+    printf '%s\n' "$2" >"$1/id" && echo confirm >"$1/confirm" && echo rollback >"$1/rollback" &&
+        echo "$BOOT" >"$1/boot" && in_seconds $UNARMED >"$1/deadline" && : >"$1/step" && ln -- "$0" "$1/host.sh"
 }
 
 # One read: of a file, that brings all that is asked for.
@@ -620,10 +637,17 @@ count_up() { # the numbers of what begins now
 }
 
 make() { # CHANGE
+    ! is_made "$1" || return 0
     for step in "$1"/do.*; do
-        ! is_step "$step" || perform "$step" || { echo "failed ${1##*/} ${step##*.} $? $(cat "$1/what")" && return 1; }
+        is_step "$step" || continue
+        perform "$step" && continue
+        code=$?
+        is_made "$1" || { echo "failed ${1##*/} ${step##*.} $code $(cat "$1/what")" && return 1; }
     done
 }
+
+# Where nobody looks at the host before the change somebody may have made it already.
+is_made() { [ -e "$1/made" ] && perform "$1/made" >/dev/null 2>&1; } # CHANGE
 
 extend() { # TRANSACTION SECONDS; standard input as for release
     fence "$1"
@@ -707,7 +731,7 @@ conclude_alone() { # TRANSACTION
 conclude_due() {
     # Of one whose removal has begun they are ended already, and without its boot nobody knows whose process that is.
     for gone in "$ROOT"/gone.*; do [ ! -e "$gone/boot" ] || disarm "$gone"; done
-    rm -rf -- "$ROOT/new" "$ROOT"/begin.* "$ROOT"/told.* "$ROOT"/gone.*
+    rm -rf -- "$ROOT/new" "$ROOT/until.new" "$ROOT"/begin.* "$ROOT"/told.* "$ROOT"/gone.*
     if [ -d "$T" ] && ! is_anothers && { is_due "$T/deadline" || [ -e "$T/result" ]; }; then conclude >/dev/null; fi
 }
 
@@ -795,6 +819,8 @@ forward() {
         keep "$ROOT/verified.json" <"$T/verified" || return
     fi
     is_of_this_boot || in_this_boot_too
+    place_until || { result=unwritten && echo "failed 0 0 $FAILED what the host does when crossings are over"; }
+    arm_until
     echo "$result" | keep "$T/result"
 }
 
@@ -856,11 +882,170 @@ remember() { # a line of the history, once, whoever was killed before
 
 clean() { # where nothing of crossnet is applied and nothing is under way, only the history stays
     if [ ! -e "$ROOT/applied.json" ] && [ ! -d "$T" ]; then
-        rm -rf -- "$ROOT/drill" "$ROOT"/host-*.sh
+        rm -rf -- "$ROOT/drill" "$ROOT/until" "$ROOT"/host-*.sh
         ! rmdir -- "$ROOT" 2>/dev/null || return 0
     fi
     flush "$ROOT"
     return 0
+}
+
+# ---- what is over ----------------------------------------------------------------------------------------
+
+place_until() { # what the transaction says of it, in place of what was there
+    [ -d "$T/until" ] || [ -d "$ROOT/until" ] || return 0
+    [ -e "$T/lapse" ] || end_session "$ROOT/until/watcher"
+    rm -rf -- "$ROOT/until.new"
+    if [ -d "$T/until" ]; then
+        # A copy: whoever is killed here does all of it again.
+        cp -R -- "$T/until" "$ROOT/until.new" && ln -f -- "$0" "$ROOT/until.new/host.sh" &&
+            echo "$BOOT" >"$ROOT/until.new/boot" && sync || return
+    fi
+    rm -rf -- "$ROOT/until" || return
+    [ ! -d "$ROOT/until.new" ] || mv -- "$ROOT/until.new" "$ROOT/until" || return
+    flush "$ROOT"
+}
+
+next_lapse() { # whether there is one: `at` is when
+    at=''
+    for folder in "$ROOT"/until/[0-9]*; do
+        [ -d "$folder" ] || continue
+        folder=${folder##*/}
+        if [ -z "$at" ] || [ "$folder" -lt "$at" ]; then at=$folder; fi
+    done
+    [ -n "$at" ]
+}
+
+is_over() { [ "$(date +%s)" -ge "$1" ]; } # TIME
+
+arm_until() { # says what will start the next one, when that was seen to be there
+    next_lapse || return 0
+    by=''
+    read -r by 2>/dev/null <"$ROOT/until/by"
+    if [ "$by" = timer ] && timer_is_set; then
+        echo "until timer"
+    elif is_alive "$ROOT/until/watcher" || start_waiting; then
+        echo "until watch"
+    else
+        echo "until unproved"
+    fi
+}
+
+timer_is_set() { # as systemd tells it: what was to start or restart it may not have been done yet
+    tries=0
+    while shown=$($BOUNDED systemctl show -p Job -p NextElapseUSecRealtime crossnet-until.timer 2>/dev/null 9<&-); do
+        case $shown in
+        *Job=[1-9]*) ;;
+        *NextElapseUSecRealtime=[A-Z1-9]*) return 0 ;;
+        esac
+        tries=$((tries + 1))
+        [ "$tries" -lt $((SOON * 10)) ] || return
+        pause
+    done
+    return 1
+}
+
+start_waiting() {
+    rm -f -- "$ROOT/until/watcher"
+    echo "$BOOT" >"$ROOT/until/boot" || return
+    detach await
+    tries=0
+    until is_alive "$ROOT/until/watcher"; do
+        tries=$((tries + 1))
+        [ "$tries" -lt $((SOON * 10)) ] || return
+        pause
+    done
+}
+
+await() { # without a timer: until it is over, by a clock that may be set meanwhile
+    echo -900 2>/dev/null >/proc/self/oom_score_adj
+    myself >"$ROOT/until/watcher"
+    while next_lapse && [ "$(cat "$ROOT/until/watcher" 2>/dev/null)" = "$(myself)" ]; do
+        left=$((at - $(date +%s)))
+        [ "$left" -le 60 ] || left=60
+        if [ "$left" -gt 0 ]; then sleep "$left"; else (lapse now) || sleep $((AGAIN * TRIES)); fi
+    done
+}
+
+lapse() { # now|boot: what is over, one time after the other
+    as_placed lapse "$@"
+    tries=0
+    while next_lapse && is_over "$at"; do
+        take_back "$at" "$1"
+        case $? in
+        0) tries=0 && continue ;;
+        "$REFUSED") break ;;
+        "$HELD") sleep 1 && continue ;; # somebody is at work: when they are done
+        esac
+        tries=$((tries + 1))
+        [ "$1" != boot ] && [ "$tries" -lt $TRIES ] || exit $FAILED
+        sleep $AGAIN
+    done
+    # systemd starts its timers itself.
+    init=''
+    read -r init 2>/dev/null </proc/1/comm
+    [ "$1" != boot ] || [ "$init" = systemd ] || arm_until >/dev/null
+}
+
+# What is kept in until/ may be replaced at any time, and what is started by this script calls it again.
+as_placed() { # VERB WORD…
+    case ${0%/*} in */until) ;; *) return 0 ;; esac
+    sum=$(sha256sum <"$0") && own=$ROOT/host-$(printf %.16s "$sum").sh || exit $FAILED
+    cmp -s -- "$0" "$own" || ln -f -- "$0" "$own" || exit $FAILED
+    exec /bin/sh "$own" "$@"
+}
+
+# A transaction like any other, of which the host is the one who begins it, and who confirms it.
+take_back() ( # TIME now|boot
+    alone || exit $FAILED
+    conclude_due
+    [ ! -d "$T" ] || exit $HELD
+    [ -d "$ROOT/until/$1" ] || exit 0
+    if [ "$(digest "$ROOT/applied.json")" != "$(cat "$ROOT/until/$1/of")" ]; then
+        why="crossnet's record is not the one for which it was prepared"
+        note "what is over cannot be taken back: $why"
+        echo "$why" >"$ROOT/until/failed"
+        exit $REFUSED
+    fi
+    read -r which <"$ROOT/until/$1/name" || exit $FAILED
+    if ! { collect "$1" "$which" "$2" && take_hold; }; then
+        rm -rf -- "$ROOT/new"
+        exit $FAILED
+    fi
+    note "transaction $which begins: what is over is taken back"
+    exec 9<&-
+    why=''
+    if [ -d "$T/live" ]; then
+        unit=crossnet-$which-$(date +%s)
+        ! timer "$unit" $LAPSE expire "$which" >/dev/null || echo "$unit" >>"$T/timers"
+        start_watch "$which"
+        why=$(apart work "$which" 999999 2>&1) && why=''
+    fi
+    if [ -z "$why" ]; then
+        decide "$which" confirm
+    else
+        decide "$which" rollback "$(echo "$why" | tr '\n\t' '  ')"
+    fi
+    apart conclude "$which"
+    [ -d "$ROOT/until/$1" ] || exit 0
+    echo "$why" >"$ROOT/until/failed"
+    exit $FAILED
+)
+
+collect() { # TIME TRANSACTION now|boot: what was prepared, with what comes after it
+    cp -R -- "$ROOT/until/$1" "$ROOT/new" && add_to "$ROOT/new" "$2" && : >"$ROOT/new/lapse" &&
+        in_seconds $LAPSE >"$ROOT/new/deadline" || return
+    said=$(cat "$ROOT/new/said") &&
+        printf '%s\t%s\t%s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$2" "$said" >"$ROOT/new/audit" || return
+    # Before anything is loaded there is nothing to take back but what would be.
+    if [ "$3" = boot ] && ! is_of_this_boot "$ROOT/until"; then rm -rf -- "$ROOT/new/live"; fi
+    for later in "$ROOT"/until/[0-9]*; do
+        [ "${later##*/}" != "$1" ] || continue
+        mkdir -p -- "$ROOT/new/until" && cp -R -- "$later" "$ROOT/new/until/" || return
+    done
+    for kept in by watcher; do
+        [ ! -d "$ROOT/new/until" ] || [ ! -e "$ROOT/until/$kept" ] ||
+            cp -- "$ROOT/until/$kept" "$ROOT/new/until/" || return
+    done
 }
 
 # ---- verbs -----------------------------------------------------------------------------------------------
@@ -876,7 +1061,7 @@ main() {
     case $verb in
     conclude) conclude_alone "$@" ;;
     stage | arm | apply | status | extend | commit | release | rollback | recover | expire) "$verb" "$@" ;;
-    mark | watch | work) "$verb" "$@" ;;
+    mark | watch | work | lapse | await) "$verb" "$@" ;;
     *) echo "crossnet: no verb $verb" >&2 && return 64 ;;
     esac
     exit
