@@ -939,7 +939,7 @@ timer_is_set() { # as systemd tells it: what was to start or restart it may not 
         esac
         tries=$((tries + 1))
         [ "$tries" -lt $((SOON * 10)) ] || return
-        pause
+        pause "$tries"
     done
     return 1
 }
@@ -952,7 +952,7 @@ start_waiting() {
     until is_alive "$ROOT/until/watcher"; do
         tries=$((tries + 1))
         [ "$tries" -lt $((SOON * 10)) ] || return
-        pause
+        pause "$tries"
     done
 }
 
