@@ -206,7 +206,7 @@ CODES = {
         ),
         Code(
             "touches-management-path",
-            "The change is on the way by which crossnet reaches a host, and could cut it; `!` marks it.",
+            "The change is on the path by which crossnet reaches a host, and could cut it; `!` marks it.",
             "The address from which that host sees SSH come, and the routes and forwarding in between.",
             "Nothing if it is intended: the host's guard puts it back when no new connection works. Otherwise take "
             "that address out of `to`, or work from another one.",

@@ -104,8 +104,8 @@ def fenced(facts: Facts, record: Record) -> Iterator[str]:
             continue
         if came := _came(owned, facts, record, family):
             yield (
-                f"{facts.host}: the fence stops {family.label} packets that others there would have forwarded: "
-                f"{_listed(came)}, there since crossnet is. Name them in a crossing, or write `fence: off`"
+                f"{facts.host}: the fence stops {family.label} packets that others there want forwarded: "
+                f"{_listed(came)}, which came after crossnet. Name them in a crossing, or write `fence: off`"
             )
 
 
@@ -123,7 +123,9 @@ def _need(owned: Owned, facts: Facts, record: Record, family: Family) -> str:
     """Why forwarding stays on, in words; nothing where nobody needs it."""
     setting = _at_boot(facts, FORWARDING[family])
     if setting is not None and setting.value != "0" and _is_of_an_earlier_boot(owned, facts):
-        return f"{setting.file} switches it on, and without crossnet the host had found that at its last boot"
+        return (
+            f"{setting.file} switches it on, and without crossnet would have done so at the host's last boot"
+        )
     came = _came(owned, facts, record, family)
     if not came:
         return ""
@@ -133,7 +135,7 @@ def _need(owned: Owned, facts: Facts, record: Record, family: Family) -> str:
     if not (passing and ways):
         return ""
     return (
-        f"since crossnet switched it on others have come to live on it: {_listed(passing)}{_open(ways, came)}"
+        f"since crossnet switched it on, others have come to need it: {_listed(passing)}{_open(ways, came)}"
     )
 
 
@@ -215,7 +217,7 @@ def _open(ways: Collection[tuple[str, str]], came: Sequence[_Dependent]) -> str:
     if not others:
         return ""
     by = " and ".join(others[:_NAMED])
-    return f". Without crossnet's rules it forwards for everybody, too, what comes in by {by}"
+    return f". Without crossnet's rules it also forwards for everybody what comes in by {by}"
 
 
 def _staying(facts: Facts, family: Family, why: str, *, known: bool) -> Impact:
@@ -226,7 +228,7 @@ def _staying(facts: Facts, family: Family, why: str, *, known: bool) -> Impact:
     return Impact(
         "forwarding-stays",
         facts.host,
-        f"{name} stays 1, {though}: {why}. `sysctl -w {name}=0` takes it back when nobody needs it",
+        f"{name} stays 1, {though}: {why}. `sysctl -w {name}=0` switches it off when nobody needs it any more",
     )
 
 
@@ -260,8 +262,8 @@ def _of_an_earlier_boot(facts: Facts, was: Sysctl, differing: Sequence[tuple[str
     return Impact(
         "earlier-boot",
         facts.host,
-        "was started again since crossnet came, so it is given back what its own files set at boot, and not what was "
-        f"live before: {_few(words)}",
+        "was rebooted since crossnet came, so it gets back what its own files set at boot, not what was live before: "
+        f"{_few(words)}",
     )
 
 
@@ -303,7 +305,7 @@ def _then_at_boot(
                 "other-at-boot",
                 facts.host,
                 f"{name} is 0 now, and {setting.value} after the next boot: {setting.file} sets it, and crossnet's "
-                "fence is not there any more",
+                "fence is gone then",
             )
 
 
@@ -321,9 +323,9 @@ def _off_at_boot(facts: Facts, name: str, setting: BootSetting | None) -> str:
     starting = [manager for manager in _SWITCH_ON if manager in there and name == FORWARDING[Family.V4]]
     by = f"{setting.file} sets it to 0" if setting else "no file of the host's own sets it"
     if starting:
-        return f"{name} is 1 until the next boot, where {by}; {' and '.join(starting)} switches it on when it starts"
+        return f"{name} is 1 until the next boot, when {by}; {' and '.join(starting)} switches it on when it starts"
     return (
-        f"{name} is 1 until the next boot, where {by}. Write `{name} = 1` into a file of its own in /etc/sysctl.d for "
+        f"{name} is 1 until the next boot, when {by}. Write `{name} = 1` into a file of its own in /etc/sysctl.d for "
         "whoever needs it then"
     )
 

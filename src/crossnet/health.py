@@ -146,7 +146,7 @@ def refused_status(
             for refusal in refused.refusals
             if refusal.where in (f"crossing {crossing.name}", *hosts)
         ]
-        others = ["not judged: there is no plan for another crossing of this spec"]
+        others = ["not judged: another crossing of this spec cannot be planned"]
         differs = [] if lost else [line for name in hosts for line in _drift_of(facts[name])]
         state = State.DEGRADED if not lost and _is_applied(crossing, gateway) else State.DOWN
         state = State.DRIFTED if differs and state is State.DEGRADED else state
@@ -197,7 +197,7 @@ def unreached(spec: Spec, crossing: str, errors: Mapping[str, CrossnetError]) ->
     """Why a crossing cannot be judged: each of its hosts that was not reached, else where such a one stands."""
     (one,) = (one for one in spec.crossings if one.name == crossing)
     own = tuple(str(error) for host, error in errors.items() if one.touches(host))
-    return own or (f"not judged: it shares a host with a crossing that stands on {', '.join(errors)} too",)
+    return own or (f"not judged: it shares a host with a crossing that also needs {', '.join(errors)}",)
 
 
 def unknown_status(
@@ -325,7 +325,7 @@ def _lost(facts: Facts) -> Iterator[str]:
     if record.lost:
         yield (
             f"{facts.host}: its record {record.lost}: what was there before crossnet is not known; "
-            "`crossnet plan` tells what apply would make of it"
+            "`crossnet plan` shows what an apply would do about it"
         )
 
 
@@ -395,7 +395,7 @@ def _meaning(drift: Collection[Drift], paths: Iterable[Path], facts: Mapping[str
     if not drift:
         return
     if all(each.applied.is_persistent for each in drift):
-        yield "it works as it was applied until the next boot, which may not bring it back so"
+        yield "it works as applied until the next boot, which may not bring all of it back"
         return
     passes = (words for path in paths for words in today(path, facts))
     yield from (f"so {words}" for words in dict.fromkeys(passes))
@@ -433,8 +433,8 @@ def _open(left: Journal) -> str:
         return f"{transaction} was not finished"
     if left.is_whole and not left.unreadable:
         return (
-            f"{transaction} is made and not confirmed: it waits {left.left} s for "
-            f"`crossnet confirm {left.transaction}`, then the host puts it back"
+            f"{transaction} is made but not confirmed: it waits {left.left} s for "
+            f"`crossnet confirm {left.transaction}`, then the host puts itself back"
         )
     return f"{transaction} is under way"
 

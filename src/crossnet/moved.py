@@ -37,18 +37,18 @@ def _in_documents(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator
     yield from told
     for old, new in _pairs(before["crossings"], now["crossings"], ("crossing", "family")):
         which = old or new
-        yield f"crossing {which['crossing']}: {_difference(old, new) or 'is another path'}"
+        yield f"crossing {which['crossing']}: {_difference(old, new) or 'takes another path'}"
     if told:
         return
     for old, new in _pairs(before["hosts"], now["hosts"], ("host",)):
-        yield f"{(old or new)['host']}: {_difference(old, new) or 'what is used as it is there is another'}"
+        yield f"{(old or new)['host']}: {_difference(old, new) or 'what it adopts has changed'}"
     some, others = (
         [f"{each['where']}: {each['detail']}" for each in one["impacts"]] for one in (before, now)
     )
-    yield from (f"not so any more: {each}" for each in some if each not in others)
-    yield from (f"by now: {each}" for each in others if each not in some)
+    yield from (f"no longer so: {each}" for each in some if each not in others)
+    yield from (f"new: {each}" for each in others if each not in some)
     if before.get("opening") != now.get("opening"):
-        yield "what it opens or closes is another"
+        yield "what it opens or closes has changed"
 
 
 def _by_host(plan: Plan) -> dict[str, list[_Change]]:
@@ -91,27 +91,17 @@ def _pairs(
 def _told(old: _Change, new: _Change) -> str:
     if not new:
         if old["have"] is None:
-            return "is there by now"
-        return (
-            "is gone by now"
-            if old["want"] is None
-            else _with("is as wanted by now", old["have"], old["want"])
-        )
+            return "exists now"
+        return "is gone" if old["want"] is None else _with("is already as wanted", old["have"], old["want"])
     if not old:
         if new["have"] is None:
-            return "is not there any more"
-        return (
-            "is there by now" if new["want"] is None else _with("is another by now", new["want"], new["have"])
-        )
+            return "is gone"
+        return "exists now" if new["want"] is None else _with("has changed", new["want"], new["have"])
     if old["have"] != new["have"]:
         if old["have"] is None:
-            return "is there by now, and another than is wanted"
-        return (
-            "is not there any more"
-            if new["have"] is None
-            else _with("is another by now", old["have"], new["have"])
-        )
-    return _with("is to be another by now", old["want"], new["want"])
+            return "exists now, but not as wanted"
+        return "is gone" if new["have"] is None else _with("has changed", old["have"], new["have"])
+    return _with("would now become something else", old["want"], new["want"])
 
 
 def _with(words: str, old: object, new: object) -> str:

@@ -83,14 +83,14 @@ def test_whoever_came_later_keeps_forwarding_and_is_named() -> None:
     assert not switched_off(DOCKER)
     assert told(DOCKER) == {
         "forwarding-stays": (
-            "net.ipv4.ip_forward stays 1, though it was 0 before crossnet: since crossnet switched it on others have "
-            "come to live on it: docker, interface docker0; iptables-nft filter FORWARD: rule -i docker0 ! -o docker0 "
-            "-j ACCEPT; iptables-nft nat POSTROUTING: rule -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE. Without "
-            "crossnet's rules it forwards for everybody, too, what comes in by eth0 and eth1. "
-            "`sysctl -w net.ipv4.ip_forward=0` takes it back when nobody needs it"
+            "net.ipv4.ip_forward stays 1, though it was 0 before crossnet: since crossnet switched it on, others have "
+            "come to need it: docker, interface docker0; iptables-nft filter FORWARD: rule -i docker0 ! -o docker0 -j "
+            "ACCEPT; iptables-nft nat POSTROUTING: rule -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE. Without "
+            "crossnet's rules it also forwards for everybody what comes in by eth0 and eth1. `sysctl -w "
+            "net.ipv4.ip_forward=0` switches it off when nobody needs it any more"
         ),
         "other-at-boot": (
-            "net.ipv4.ip_forward is 1 until the next boot, where no file of the host's own sets it; docker switches it "
+            "net.ipv4.ip_forward is 1 until the next boot, when no file of the host's own sets it; docker switches it "
             "on when it starts"
         ),
     }
@@ -168,8 +168,8 @@ def test_where_the_record_is_lost_those_who_are_there_decide() -> None:
     assert not any(change.resource.key == V4 for _, change in made.changes)
     (told,) = (impact.text for impact in made.impacts if impact.code == "forwarding-stays")
     assert told.startswith(
-        "net.ipv4.ip_forward stays 1, and whether it was 0 before crossnet is not known: since crossnet switched it on "
-        "others have come to live on it: docker, interface docker0"
+        "net.ipv4.ip_forward stays 1, and whether it was 0 before crossnet is not known: since crossnet switched it "
+        "on, others have come to need it: docker, interface docker0"
     )
 
 
@@ -226,8 +226,8 @@ def test_a_host_that_was_started_again_is_given_what_its_own_files_set() -> None
     assert dict(given.disturbed)["net.ipv4.conf.all.accept_redirects"] == "0"
     assert told(hardened, boot=SECOND) == {
         "earlier-boot": (
-            "was started again since crossnet came, so it is given back what its own files set at boot, and not what "
-            "was live before: net.ipv4.conf.all.accept_redirects = 0 by /etc/sysctl.d/60-hard.conf (it was 1)"
+            "was rebooted since crossnet came, so it gets back what its own files set at boot, not what was live "
+            "before: net.ipv4.conf.all.accept_redirects = 0 by /etc/sysctl.d/60-hard.conf (it was 1)"
         )
     }
     assert told(hardened) == {}
@@ -254,7 +254,7 @@ def test_what_the_next_boot_brings_is_told_where_it_is_something_else() -> None:
     assert told(router, before=router) == {
         "other-at-boot": (
             "net.ipv4.ip_forward is 0 now, and 1 after the next boot: /etc/sysctl.d/50-router.conf sets it, and "
-            "crossnet's fence is not there any more"
+            "crossnet's fence is gone then"
         )
     }
 
@@ -277,9 +277,7 @@ def test_status_names_whom_the_fence_stops() -> None:
     assert list(fenced(facts, kept)) == []  # there is none
     fence = "rules of crossnet fenced"
     (line,) = fenced(*now(f"{DOCKER}\n{fence}"))
-    assert line.startswith(
-        "gateway: the fence stops IPv4 packets that others there would have forwarded: docker, "
-    )
+    assert line.startswith("gateway: the fence stops IPv4 packets that others there want forwarded: docker, ")
     assert list(fenced(*now(fence))) == []
 
 

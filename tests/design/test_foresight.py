@@ -141,7 +141,7 @@ def test_a_redirect_is_told_as_what_keeps_packets_from_the_destination() -> None
     redirect = "nat -A PREROUTING -p tcp -j REDIRECT --to-ports 3128"
     (words,) = told(redirect)
     assert words.startswith("others-translate: ")
-    assert "to a program of this host itself, so these do not reach the destination" in words
+    assert "to a program on this host itself, so they do not reach the destination" in words
     (words,) = told("nat -A PREROUTING -p tcp -j DNAT --to-destination 10.0.44.9")
     assert "do not reach the destination" not in words
 
@@ -150,7 +150,7 @@ def test_a_redirect_is_told_as_what_keeps_packets_from_the_destination() -> None
 def test_a_zone_of_one_side_is_named(translate: str) -> None:
     (words,) = told("raw -A PREROUTING -i eth1 -j CT --zone 5", f", translate: {translate}")
     assert words.startswith("others-may-drop: ")
-    assert "in another" in words
+    assert ("in another zone" if translate == "snat" else "in a zone other than its request") in words
 
 
 def test_what_a_rule_does_is_no_condition_for_it() -> None:

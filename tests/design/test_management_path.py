@@ -109,7 +109,7 @@ def test_route_that_decides_about_the_way_back(controller: str, to: str, more: s
 def test_words_say_which_route_from_where_and_who_puts_it_back() -> None:
     app = f"controller 10.0.99.5 at 10.0.43.15; {DEFAULT}"
     assert told(planned("from: app, to: 10.0.99.0/24", app=app, gateway=NEAR)) == [
-        "route 10.0.99.0/24 changes the way by which crossnet reaches app from 10.0.99.5; "
+        "route 10.0.99.0/24 changes the path by which crossnet reaches app from 10.0.99.5; "
         "the guard on app puts the change back unless a new connection works"
     ]
 
@@ -122,7 +122,9 @@ def test_the_same_way_said_again_changes_nothing() -> None:
 def test_host_that_does_not_tell_from_where_it_is_reached() -> None:
     plan = planned("from: app, to: 10.0.99.0/24", gateway=NEAR)
     assert marked(plan) == {"app route 10.0.99.0/24"}
-    assert "may change the way by which crossnet reaches app, which does not tell from where" in told(plan)[0]
+    assert (
+        "may change the path by which crossnet reaches app, which does not tell from where" in told(plan)[0]
+    )
 
 
 def test_host_that_is_reached_without_a_network() -> None:
@@ -214,7 +216,7 @@ def test_rules_of_a_gateway_that_carries_the_way() -> None:
     plan = planned("from: 10.0.43.128/25, to: 10.0.45.0/24", app=THROUGH, gateway=FORWARDS, other=NEAR)
     assert marked(plan) == {"gateway table crossnet"}
     assert told(plan) == [
-        "the way by which crossnet reaches app from 10.0.99.5 leads through it; "
+        "the path by which crossnet reaches app from 10.0.99.5 leads through it; "
         "the guard on gateway puts the change back unless a new connection works"
     ]
     assert plan.guard_order == (("app", "other"), ("gateway",))

@@ -38,7 +38,7 @@ def test_rules_of_nft_are_loaded_whole_and_go_by_one_command() -> None:
     there = commands(text, "1. gateway (ssh://ops@10.0.43.101:2222, sudo)")
     assert there[0] == "nft -f - <<'END'"
     assert there[there.index("END") + 1 :] == [
-        "# conntrack -D: the flows that keep their old fate otherwise",
+        "# conntrack -D: flows that would otherwise keep what they had",
         "sysctl -w net.ipv4.ip_forward=1",
     ]
     back = commands(text, "1. back:")

@@ -104,7 +104,7 @@ def route6(**fields: Any) -> Route:
             route(via=None, device=None, hops=(Hop(VIA, "eth0"), Hop(None, "ppp0"))),
         ),
         # busybox has no word for next hops.
-        ("198.51.100.0/24 proto static ", route(via=None, device=None, unknown="no interface is told")),
+        ("198.51.100.0/24 proto static ", route(via=None, device=None, unknown="no interface is shown")),
     ],
 )
 def test_words_of_a_route(line: str, expected: Route) -> None:
@@ -190,8 +190,8 @@ id 11 group 5/99
         (7, {"type": "blackhole"}),
         (8, {"device": "ppp0"}),
         (10, {"hops": (Hop(VIA, "eth0", onlink=True), Hop(address("192.0.2.66"), "eth1", 3, linkdown=True))}),
-        (11, {"unknown": "nhid 11 is not told"}),
-        (12, {"unknown": "nhid 12 is not told"}),
+        (11, {"unknown": "nhid 11 is not shown"}),
+        (12, {"unknown": "nhid 12 is not shown"}),
     ],
 )
 def test_a_route_that_is_printed_with_the_id_of_its_nexthop_only(
@@ -388,7 +388,7 @@ def test_routes_of_one_state_are_equal(tool: str, name: str) -> None:
             left_out["linkdown"] = False
         if tool.startswith("busybox"):
             left_out |= {"protocol": "", "mtu": None}
-            left_out |= {"hops": (), "unknown": "no interface is told"} if known.hops else {}
+            left_out |= {"hops": (), "unknown": "no interface is shown"} if known.hops else {}
         assert found == _replaced(known, left_out)
 
 

@@ -76,8 +76,8 @@ def test_a_file_that_cannot_be_loaded_any_more_is_told_as_such() -> None:
     rules = "saved /etc/iptables/rules.v4 CROSSNET-FORWARD xnet4-from-business"
     (refused,) = told(rules, leaving=True)
     assert refused.endswith(
-        "At boot iptables-restore refuses all of that file, the host's own rules in it too: no set "
-        "xnet4-from-business is there then. Take the lines with crossnet's names out of it"
+        "At boot iptables-restore refuses the whole file, the host's own rules in it too, because the set "
+        "xnet4-from-business does not exist then. Remove the lines with crossnet's names from it"
     )
     both = told(f"{rules}\nsaved /etc/iptables/ipsets xnet4-from-business", leaving=True)
     assert all("The next boot brings them back, without a record of what they are" in text for text in both)

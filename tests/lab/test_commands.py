@@ -388,7 +388,7 @@ def test_a_saved_plan_is_stale_when_a_host_has_moved(site: Site) -> None:
     ran = site.desk.run("apply", "my.plan", "--yes")
     assert ran.code == 1
     assert "Saved plan is stale" in ran.err
-    assert "gateway: sysctl net.ipv4.ip_forward is as wanted by now: value 0 → 1" in ran.err
+    assert "gateway: sysctl net.ipv4.ip_forward is already as wanted: value 0 → 1" in ran.err
     assert site.bench.differences(held) == []
 
 
@@ -815,7 +815,7 @@ def test_what_is_put_back_while_it_is_confirmed_is_not_called_late(held: Held) -
         assert process.stderr
         next(line for line in process.stderr if "waits 300 s" in line)
         transaction = transaction_of(desk)
-        window = rf"is made and not confirmed: it waits 2\d\d s for `crossnet confirm {transaction}`"
+        window = rf"is made but not confirmed: it waits 2\d\d s for `crossnet confirm {transaction}`"
         assert re.search(window, desk.run("status").out)
         bench.check(
             "gateway", f"mkfifo /tmp/reached /tmp/go-on && {_wait_once('ln', ('confirm', 'decision'))}"
@@ -920,7 +920,7 @@ def test_beside_a_gateway_that_is_dead_a_crossing_is_judged(
     site.bench.check("app", "echo >> /etc/crossnet/routes")
     assert _states(site) == {"business": "drifted", "other": "unknown"}
     said = site.desk.run("status").out
-    assert "app: file /etc/crossnet/routes was edited: it says something else than was applied" in said
+    assert "app: file /etc/crossnet/routes was edited: it no longer says what was applied" in said
     site.bench.check("app", "ip route del 10.0.44.0/25")
     assert _states(site) == {"business": "drifted", "other": "unknown"}
 

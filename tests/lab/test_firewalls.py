@@ -95,7 +95,7 @@ def test_nobody_passes_while_a_firewall_is_restarted(
 
         b.check("gateway", f"systemctl stop {unit}")
         assert b.check("gateway", FORWARDING) == "0\n0\n"
-        assert any("does not run" in change.description for _, change in b.plan(spec).changes)
+        assert any("is not running" in change.description for _, change in b.plan(spec).changes)
         b.apply(spec)
         eventually(lambda: works(b), "the crossing works when it is applied again")
         b.check("gateway", f"systemctl start {unit}")

@@ -97,7 +97,7 @@ def test_plan_marks_the_route_over_the_controllers_own_network(place: Place) -> 
     ]
     said = " ".join(answer.text.split())
     assert (
-        "route 10.0.99.0/24 changes the way by which crossnet reaches app from 10.0.99.5; the guard on app"
+        "route 10.0.99.0/24 changes the path by which crossnet reaches app from 10.0.99.5; the guard on app"
         in said
     )
     told = json.loads(place.crossnet("plan -q --json -f /tmp/trap.yaml").check().text)

@@ -106,7 +106,7 @@ def test_every_route_that_can_win_meanwhile_is_marked() -> None:
     told = [impact.text for impact in plan.impacts if impact.where == "app" and "routes" in impact.text]
     assert told
     assert told[0].startswith(
-        "routes 10.0.99.0/24, 10.0.98.0/23 change the way by which crossnet reaches app"
+        "routes 10.0.99.0/24, 10.0.98.0/23 change the path by which crossnet reaches app"
     )
 
 

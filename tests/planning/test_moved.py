@@ -53,10 +53,10 @@ def lose_the_rules(hosts: Hosts) -> None:
 @pytest.mark.parametrize(
     ("is_applied", "move", "told"),
     [
-        (False, forward, "gateway: sysctl net.ipv4.ip_forward is as wanted by now: value 0 → 1"),
-        (True, lose_a_route, "app: route 10.0.44.128/25 metric 0 is not there any more"),
-        (True, stop_forwarding, "gateway: sysctl net.ipv4.ip_forward is another by now: value 1 → 0"),
-        (True, lose_the_rules, "gateway: table nftables ip crossnet is not there any more"),
+        (False, forward, "gateway: sysctl net.ipv4.ip_forward is already as wanted: value 0 → 1"),
+        (True, lose_a_route, "app: route 10.0.44.128/25 metric 0 is gone"),
+        (True, stop_forwarding, "gateway: sysctl net.ipv4.ip_forward has changed: value 1 → 0"),
+        (True, lose_the_rules, "gateway: table nftables ip crossnet is gone"),
     ],
 )
 def test_what_moved_is_told_with_its_host(is_applied: bool, move: Callable[[Hosts], None], told: str) -> None:
@@ -80,7 +80,7 @@ def test_what_came_by_another_way_is_told() -> None:
     spec = parse(SPEC.replace("persist", "firewall: nftables, persist"), "crossnet.yaml")
     before, now = (json.loads(json.dumps(plan_data(plan(spec, one)))) for one in (facts, dropping))
     (told, *_) = moved_in_documents(before, now)
-    assert told.startswith("by now: gateway: rules")
+    assert told.startswith("new: gateway: rules")
     assert "--dport 22" in told
 
 
@@ -114,8 +114,8 @@ def test_much_is_told_in_few_lines() -> None:
 
 
 def test_a_stale_plan_says_what_to_do_and_programs_read_what_moved() -> None:
-    stale = StalePlan("The plan is stale", ["gateway: route x is there by now"])
+    stale = StalePlan("The plan is stale", ["gateway: route x exists now"])
     assert str(stale) == (
-        "The plan is stale:\n    gateway: route x is there by now\n  Nothing was changed. Make a new plan."
+        "The plan is stale:\n    gateway: route x exists now\n  Nothing was changed. Make a new plan."
     )
-    assert error_data(stale)["error"]["moved"] == ["gateway: route x is there by now"]
+    assert error_data(stale)["error"]["moved"] == ["gateway: route x exists now"]

@@ -224,7 +224,7 @@ def test_a_unit_that_does_not_run_is_told_and_started(units: dict[str, bool] | N
     assert have is not None
     assert want.satisfied_by(have) is satisfied
     assert replace(want, stays=False).satisfied_by(have)
-    assert Change(have, want).description == "crossnet.service started  (it does not run)"
+    assert Change(have, want).description == "crossnet.service started  (it is not running)"
 
 
 @pytest.mark.parametrize("resource", [OWN, Sysctl("a.b", "1"), Service("x.service"), File("/x", b"")])

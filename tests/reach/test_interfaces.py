@@ -127,7 +127,7 @@ def test_a_setting_of_forwarding_that_is_not_told_leaves_the_answer_open(family:
     answer = reach(Asked("app", (ip_network(f"{far}1"),), ICMP), hosts).request
     assert answer.disposition is Disposition.UNDETERMINED
     assert [each.code for each in answer.blockers] == ["ip-forward-disabled"]
-    assert "is not told" in " ".join(answer.doubts)
+    assert "is not known" in " ".join(answer.doubts)
     name = "net.ipv6.conf.all.forwarding" if six else "net.ipv4.ip_forward"
     for value, code in (("1", []), ("0", ["ip-forward-disabled"])):
         hosts["gateway"] = replace(gateway, sysctls=MappingProxyType({name: value}))

@@ -236,7 +236,7 @@ def test_a_route_of_which_not_all_was_told_is_named_and_leaves_the_way_open() ->
     hidden = next(iter(parse_routes(told, Family.V4)))
     answer = asked(replace(APP, routes=(*APP.routes[:1], hidden)), with_rules(GATEWAY, SNAT), "icmp")
     assert answer.request.disposition is Disposition.UNDETERMINED
-    assert "no interface is told" in " ".join(answer.request.doubts)
+    assert "no interface is shown" in " ".join(answer.request.doubts)
     assert not any(each.certain for each in answer.request.blockers)
     # A smaller one before the way that is told takes its packets perhaps.
     smaller = replace(hidden, destination=ip_network("10.0.44.1"))

@@ -196,7 +196,7 @@ def test_what_touches_the_management_path_has_a_column_of_its_own_and_words() ->
     assert "  + table   crossnet: 1 crossing, fence on" in shown
     place = shown.index("! touches the management path")
     assert " ".join(line.strip() for line in shown[place + 1 : place + 4]) == (
-        "app: route 10.0.44.0/24 changes the way by which crossnet reaches app from 10.0.44.200; "
+        "app: route 10.0.44.0/24 changes the path by which crossnet reaches app from 10.0.44.200; "
         "the guard on app puts the change back unless a new connection works  [touches-management-path]"
     )
     assert place < shown.index("what to know")

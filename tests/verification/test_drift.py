@@ -29,9 +29,11 @@ OPEN = (
     "gateway is open for everybody: its fence for IPv4 is gone, and it forwards what comes in by eth1, eth0. "
     "`crossnet apply` brings the fence back; `sysctl -w net.ipv4.ip_forward=0` on gateway closes it at once"
 )
-NOT_ADMITTED = "so what app sends ends on gateway: crossnet's own rules there do not admit it any more"
-UNTRANSLATED = "so what app sends leaves gateway with its own source, and nobody there may know a way back"
-UNTIL_BOOT = "it works as it was applied until the next boot, which may not bring it back so"
+NOT_ADMITTED = "so what app sends is stopped on gateway: crossnet's own rules there no longer admit it"
+UNTRANSLATED = (
+    "so what app sends leaves gateway with its own source, and perhaps nobody there knows a way back"
+)
+UNTIL_BOOT = "it works as applied until the next boot, which may not bring all of it back"
 Hosts = dict[str, Facts]
 
 
@@ -120,7 +122,7 @@ def _switched(facts: Facts) -> Iterator[str]:
 DRIFTS: dict[str, tuple[Callable[[Hosts], Hosts], list[str]]] = {
     "the route is gone": (
         on("app", lambda facts: replace(facts, routes=tuple(r for r in facts.routes if r.protocol != "143"))),
-        [f"app: {ROUTE} was removed", "so what app sends for 10.0.44.0/24 does not go to gateway"],
+        [f"app: {ROUTE} was removed", "so what app sends to 10.0.44.0/24 does not go to gateway"],
     ),
     "the route goes elsewhere": (
         on(
@@ -134,7 +136,7 @@ DRIFTS: dict[str, tuple[Callable[[Hosts], Hosts], list[str]]] = {
         ),
         [
             f"app: route 10.0.44.0/24 via 10.0.43.7 dev eth0, was applied as {ROUTE.removeprefix('route ')}",
-            "so what app sends for 10.0.44.0/24 does not go to gateway",
+            "so what app sends to 10.0.44.0/24 does not go to gateway",
         ],
     ),
     "forwarding is off": (
@@ -144,7 +146,7 @@ DRIFTS: dict[str, tuple[Callable[[Hosts], Hosts], list[str]]] = {
         ),
         [
             "gateway: net.ipv4.ip_forward is 0, was applied as 1",
-            "so what app sends ends on gateway: forward eth1: net.ipv4.ip_forward = 0 (ip-forward-disabled)",
+            "so what app sends is stopped on gateway: forward eth1: net.ipv4.ip_forward = 0 (ip-forward-disabled)",
         ],
     ),
     "the table is gone": (
@@ -156,15 +158,15 @@ DRIFTS: dict[str, tuple[Callable[[Hosts], Hosts], list[str]]] = {
         [
             OPEN,
             f"{TABLE}: its fence was removed",
-            f"{TABLE}: a rule was removed by which crossing business is admitted",
-            f"{TABLE}: a rule was removed by which crossing business is translated",
-            f"{TABLE}: 2 rules were removed for packets of open flows",
+            f"{TABLE}: a rule for admitting crossing business was removed",
+            f"{TABLE}: a rule for translating crossing business was removed",
+            f"{TABLE}: 2 rules for packets of open flows were removed",
             UNTRANSLATED,
         ],
     ),
     "nobody is admitted": (
         chain("forward", lambda old: tuple(rule for rule in old if rule.comment != "business")),
-        [f"{TABLE}: a rule was removed by which crossing business is admitted", NOT_ADMITTED],
+        [f"{TABLE}: a rule for admitting crossing business was removed", NOT_ADMITTED],
     ),
     "the fence is gone": (
         chain("forward", lambda old: old[:-1]),
@@ -172,7 +174,7 @@ DRIFTS: dict[str, tuple[Callable[[Hosts], Hosts], list[str]]] = {
     ),
     "nothing is translated": (
         chain("postrouting", lambda old: ()),
-        [f"{TABLE}: a rule was removed by which crossing business is translated", UNTRANSLATED],
+        [f"{TABLE}: a rule for translating crossing business was removed", UNTRANSLATED],
     ),
     "a rule was put in": (
         chain("forward", lambda old: (Rule((), Drop(), "mine"), *old)),
@@ -238,7 +240,7 @@ def test_an_address_that_the_rules_give_and_nobody_has_any_more_is_drift() -> No
     found = status(on("gateway", renamed)(applied()))
     assert found.state is State.DRIFTED
     assert (
-        found.reasons[0] == f"{TABLE} gives the source 10.0.44.63, which is no address of the host any more"
+        found.reasons[0] == f"{TABLE} gives the source 10.0.44.63, which is no longer an address of the host"
     )
 
 

@@ -211,7 +211,7 @@ def _as_foreseen(impacts: Iterable[Impact], foreseen: Iterable[Impact]) -> Itera
     others = {f"crossing {name}" for each in foreseen if each.code in codes for name in each.crossings}
     for each in impacts:
         if each.code == "changes-source-identity" and each.where in others:
-            yield replace(each, text=f"{each.text}, where rules of others do not decide that")
+            yield replace(each, text=f"{each.text}, unless rules of others decide otherwise")
         else:
             yield each
 

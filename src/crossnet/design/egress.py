@@ -107,9 +107,10 @@ def _no_route(q: Question, network: Network, found: Sequence[Route], *, by_kerne
     if untold := [route for route in found if route.unknown]:
         return q.refusal(
             "no-route",
-            f"the route of {q.gateway.host} to {show_network(network)} is not told whole by its `ip`: {untold[0]} "
+            f"`ip` on {q.gateway.host} does not show all of its route to {show_network(network)}: {untold[0]} "
             f"({untold[0].unknown})",
-            f"Install iproute2 on {q.gateway.host}, or give it a route to {show_network(network)} with one next hop.",
+            f"Install iproute2 on {q.gateway.host}, or give it a route to {show_network(network)} with a single next "
+            "hop.",
         )
     if down := down_towards(q, network):
         return q.refusal(
@@ -142,8 +143,8 @@ def _is_down(link: Link, q: Question) -> str:
 
 def _set_up(q: Question, link: Link) -> str:
     return (
-        f"Set it up: `ip link set {link.name} up` on {q.gateway.host}; where it has no carrier, look at the cable or "
-        "at the port."
+        f"Bring it up: `ip link set {link.name} up` on {q.gateway.host}; if it has no carrier, check the cable or the "
+        "port."
     )
 
 
@@ -186,7 +187,7 @@ def _same_interface(
         f"{route.with_table} (rule {rule})" if rule is not None else str(route)
         for route, rule in zip(routes, by, strict=True)
     ]
-    meant = f"if it is meant, write `egress: {ingress}`."
+    meant = f"if that is intended, write `egress: {ingress}`."
     arrive = f"{q.gateway.host} reaches the destination through {ingress}, on which the clients arrive"
     down = next((link for network in q.to if (link := down_towards(q, network)) is not None), None)
     if down is not None:
@@ -197,7 +198,7 @@ def _same_interface(
         return q.refusal(
             "same-interface",
             f"{arrive}: a policy rule leads there",
-            f"Let that rule leave out the crossing's packets, or take it away; {meant}",
+            f"Exclude the crossing's packets from that rule, or remove it; {meant}",
             ways,
         )
     return q.refusal(
@@ -258,7 +259,7 @@ def _source(q: Question, egress: str, network: Network, route: Route) -> Address
         raise Refused(
             q.refusal(
                 "no-source-address",
-                f"{q.gateway.host} {egress} has no {q.family.label} address to use as source",
+                f"{q.gateway.host} {egress} has no {q.family.label} address to use as the source",
                 "Give it one, or write `translate: none` if the destination has a way back.",
             )
         )

@@ -171,15 +171,15 @@ def _refusal(path: Path, facts: Mapping[str, Facts], ends: Sequence[_End]) -> Re
     which = " or ".join(dict.fromkeys(which for which, _ in ends))
     deleted = {each: _deleting(each, facts) for each in blockers}
     todo = [
-        f"take the route away where it is not meant: on {at.host} `{line}`"
+        f"remove the route if it is not intended: on {at.host} `{line}`"
         for at, line in deleted.items()
         if line
     ]
     if not all(deleted.values()):
         there = ", ".join(dict.fromkeys(manager.name for host in hosts for manager in facts[host].managers))
         todo.append(
-            f"let its owner{f' (there work: {there})' if there else ''} accept the crossing, in the owner's own tool, "
-            "or take it away; an accept of crossnet's own does not override it"
+            f"accept the crossing in the own tool of what stops it{f' (in use there: {there})' if there else ''}, or "
+            "remove what stops it; an accept of crossnet's own does not override it"
         )
     lines = dict.fromkeys(todo)
     return Refusal(

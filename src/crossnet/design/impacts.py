@@ -42,7 +42,7 @@ def path_impacts(path: Path) -> Iterator[Impact]:
         yield Impact(
             "changes-source-identity",
             name,
-            f"the source that {to} gets to see is {path.leg.source_text}, not the client's own address",
+            f"{to} sees {path.leg.source_text} as the source, not the client's own address",
         )
     else:
         yield Impact(
@@ -69,7 +69,7 @@ def client_impacts(path: Path, facts: Mapping[str, Facts]) -> Iterator[Impact]:
                     yield Impact(
                         "src-route-other-next-hop",
                         client.host or "",
-                        f"goes on to reach {show_network(route.destination)} another way: {route}",
+                        f"still reaches {show_network(route.destination)} another way: {route}",
                     )
 
 
@@ -87,14 +87,14 @@ def _elsewhere(path: Path, facts: Mapping[str, Facts]) -> Iterator[Impact]:
         whose = (
             f"it is an address of {others[0]}"
             if others
-            else "an address that moves, as VRRP has them, may be meant"
+            else "it may be meant as one that moves, as with VRRP"
         )
         lost = f", and nobody answered when {silent[0]} last asked for it" if silent and not others else ""
         yield Impact(
             "next-hop-elsewhere",
             f"crossing {path.crossing.name}",
-            f"the next hop {hop} is no address of {path.gateway}: {whose}{lost}. Until {path.gateway} has it the "
-            "clients' packets do not come there",
+            f"the next hop {hop} is not an address of {path.gateway}: {whose}{lost}. Until {path.gateway} has it, the "
+            "clients' packets do not get there",
         )
 
 
@@ -107,9 +107,9 @@ def kernel_impacts(path: Path, facts: Mapping[str, Facts]) -> Iterator[Impact]:
     gateway = facts[path.gateway]
     for route in decided(gateway, path):
         told = (
-            "its routes tell several ways that are as good, and the first of them counts"
+            "its routes show several equally good ways, and the first of them counts"
             if is_among_equals(gateway, path, route)
-            else "what follows from the routes and rules that `ip` tells there is another"
+            else "the routes and rules that `ip` shows there lead another way"
         )
         yield Impact(
             "kernel-decides",
@@ -164,8 +164,8 @@ def gateway_impacts(
         yield Impact(
             "flows-offloaded",
             host,
-            "connections that a rule of somebody else hands to a flowtable pass by crossnet's rules until they end, "
-            f"also those that a fence or an undo should stop: {'; '.join(offloads[:3])}",
+            "connections that a rule of somebody else hands to a flowtable bypass crossnet's rules until they end, "
+            f"even those that a fence or an undo should stop: {'; '.join(offloads[:3])}",
         )
     forwarding = (
         {"net.ipv4.ip_forward": "1"} if family is Family.V4 else {"net.ipv6.conf.all.forwarding": "1"}
@@ -188,7 +188,7 @@ def _instead(facts: Facts, path: Path) -> Iterator[Impact]:
                 yield Impact(
                     "leaves-elsewhere",
                     facts.host,
-                    f"packets of the crossing leave it by {path.egress}, as its {link.name}, with "
+                    f"packets of the crossing leave it by {path.egress}, because its {link.name}, with "
                     f"{item.address}/{item.prefix}, is down",
                 )
 

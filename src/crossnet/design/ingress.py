@@ -77,8 +77,8 @@ def _clash(q: Question, name: str, link: Link, item: LinkAddress, network: Netwo
         )
     return q.refusal(
         "destination-contains-client-network",
-        f"{network} contains {item.network}, the network of {own}, to which {name} has no longer route: "
-        "the crossing's would take it over",
+        f"{network} contains {item.network}, the network of {own}, and {name} has no more specific route to it: the "
+        "crossing's would take it over",
         f"Leave it out: `except: {item.network}`.",
     )
 
@@ -263,8 +263,8 @@ def _on_both_sides(q: Question) -> Iterable[Refusal]:
         if not any(route.destination.prefixlen > around.prefixlen for route in found):
             yield q.refusal(
                 "destination-contains-client-network",
-                f"{show_network(around)} contains the client {show_network(client)}, to which {q.gateway.host} has no "
-                "longer route: it cannot be on both sides",
+                f"{show_network(around)} contains the client {show_network(client)}, and {q.gateway.host} has no more "
+                "specific route to it: it cannot be on both sides",
                 f"Leave it out: `except: {show_network(client)}`.",
             )
 
@@ -275,7 +275,7 @@ def ingress_towards(q: Question, network: Network) -> str:
     devices = sorted(devices_of(matching(q.gateway.routes, network)) or _by_kernel(q.gateway, network))
     if not devices:
         untold = [route for route in matching(q.gateway.routes, network) if route.unknown]
-        whole = f" that its `ip` tells whole ({untold[0]}: {untold[0].unknown})" if untold else ""
+        whole = f" that its `ip` shows in full ({untold[0]}: {untold[0].unknown})" if untold else ""
         raise Refused(
             q.refusal(
                 "no-route-to-client",

@@ -38,8 +38,8 @@ def keep_from_fence(host: str, rules: str) -> Impact:
     return Impact(
         "not-tracked",
         host,
-        "rules that crossnet does not own keep packets of the crossing from connection tracking (notrack); of what is "
-        f"not tracked crossnet's own rules know no answers, and the fence stops them: {rules}",
+        "rules that crossnet does not own keep packets of the crossing from connection tracking (notrack); crossnet's "
+        f"own rules cannot recognise answers that are not tracked, and the fence stops them: {rules}",
     )
 
 
@@ -47,8 +47,8 @@ def put_in_zones(host: str, rules: str) -> Impact:
     return Impact(
         "others-may-drop",
         host,
-        "rules that crossnet does not own say a zone of connection tracking; in another one than the request's nothing "
-        f"knows an answer as such, and the fence stops it: {rules}",
+        "rules that crossnet does not own set a zone of connection tracking; in a zone other than its request's an "
+        f"answer is not recognised, and the fence stops it: {rules}",
     )
 
 
@@ -80,7 +80,7 @@ def take(host: str, rules: str) -> Impact:
     return Impact(
         "others-translate",
         host,
-        "rules that crossnet does not own give packets of the crossing to a program of this host itself, so these do "
+        "rules that crossnet does not own give packets of the crossing to a program on this host itself, so they do "
         f"not reach the destination: {rules}",
     )
 

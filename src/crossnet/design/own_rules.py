@@ -83,7 +83,7 @@ def _without_next_hop(
         ends = rules[client.host].astray(flow, lambda way: way.route is not None)
         # The kernel asks of no packet, so it has no source.
         if ends is not None and ends.must.satisfiable() and ends.way.rule and not ends.way.rule.source:
-            why = "the kernel takes no route through a next hop to which a rule ends the way"
+            why = "the kernel accepts no route through a next hop that a rule makes unreachable"
             yield _refusal(path, client.host, flow, ends, why)
 
 
@@ -202,7 +202,7 @@ def _refusal(path: Path, host: str, flow: Flow, first: Led, why: str) -> Refusal
         "policy-rule-diverts",
         f"crossing {path.crossing.name}",
         f"{_words(first)} of {host} {_does(first, flow)}, and {why}",
-        f"Give it a higher priority number there (`ip rule`), or let it leave out {show_network(flow.destination)}.",
+        f"Give it a higher priority number there (`ip rule`), or exclude {show_network(flow.destination)} from it.",
     )
 
 

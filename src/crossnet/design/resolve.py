@@ -136,8 +136,8 @@ def _in_a_vrf(q: Question, name: str) -> Iterator[Refusal]:
     if vrf is not None and vrf.kind == "vrf":
         yield q.refusal(
             "interface-in-vrf",
-            f"{name} of {q.gateway.host} is a part of the VRF {vrf.name}: crossnet's rules name interfaces, and what "
-            f"comes by {name} is forwarded as if it came by {vrf.name}",
+            f"{name} of {q.gateway.host} belongs to the VRF {vrf.name}: crossnet's rules name interfaces, and what "
+            f"arrives on {name} is forwarded as if it had arrived on {vrf.name}",
             f"Choose interfaces of {q.gateway.host} that are in no VRF, or take {name} out of it "
             f"(`ip link set dev {name} nomaster`).",
         )

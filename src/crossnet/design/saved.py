@@ -25,12 +25,18 @@ def _told(each: SavedRules, missing: tuple[str, ...], *, leaving: bool) -> str:
     text = f"somebody has saved crossnet's own rules in {each.file}: {names}{more}. "
     if missing:
         name = missing[0]
-        why = f"no set {name} is there then" if leaving else f"the set {name} is not there yet at that moment"
-        becomes = f"At boot iptables-restore refuses all of that file, the host's own rules in it too: {why}"
+        why = (
+            f"the set {name} does not exist then"
+            if leaving
+            else f"the set {name} does not exist yet at that moment"
+        )
+        becomes = (
+            f"At boot iptables-restore refuses the whole file, the host's own rules in it too, because {why}"
+        )
     elif leaving:
         becomes = "The next boot brings them back, without a record of what they are"
     else:
         becomes = (
-            "Every boot brings them back as they were saved, also when crossnet has others by then, or none"
+            "Every boot brings them back as they were saved, even if crossnet has others by then, or none"
         )
-    return f"{text}{becomes}. Take the lines with crossnet's names out of it"
+    return f"{text}{becomes}. Remove the lines with crossnet's names from it"

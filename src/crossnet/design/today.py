@@ -34,21 +34,21 @@ def _ended(path: Path, walked: Walked, answer: Reached, sender: str) -> Iterator
         comes = any(visit.host == path.gateway for visit in walked.visits)
         if not comes and not answer.request.blockers:
             to = path.crossing.shown(path.family, MOST_NAMED)
-            yield f"what {who} sends for {to} does not go to {path.gateway}"
+            yield f"what {who} sends to {to} does not go to {path.gateway}"
             return
     for what, journey in ((f"what {who} sends", answer.request), ("what comes back", answer.reply)):
         if blocker := _end(journey):
             part = "" if journey.whole else "some of "
             if blocker.place is not None and is_own(blocker.place):
-                by = "crossnet's own rules there do not admit it any more"
+                by = "crossnet's own rules there no longer admit it"
             else:
                 by = told_of(blocker)
-            yield f"{part}{what} ends on {blocker.host}: {by}"
+            yield f"{part}{what} is stopped on {blocker.host}: {by}"
             return
     if path.leg.translates and any(
         each.code == "snat-missing" and each.now for each in answer.reply.blockers
     ):
-        yield f"what {who} sends leaves {path.gateway} with its own source, and nobody there may know a way back"
+        yield f"what {who} sends leaves {path.gateway} with its own source, and perhaps nobody there knows a way back"
 
 
 def _end(journey: Journey) -> Blocker | None:

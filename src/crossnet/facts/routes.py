@@ -130,7 +130,7 @@ def _whose_way_is_told(routes: Iterable[Route]) -> Iterator[Route]:
     """busybox prints no next hops of a multipath route, and nothing in their place."""
     for route in routes:
         if route.device is None and not route.hops and route.nexthop is None and route.type in _WITH_A_WAY:
-            yield replace(route, unknown=f"{route.unknown} no interface is told".lstrip())
+            yield replace(route, unknown=f"{route.unknown} no interface is shown".lstrip())
         else:
             yield route
 
@@ -334,7 +334,7 @@ def _with_nexthop(route: Route, known: Mapping[int, Nexthop]) -> Route:
         case Nexthop(group=group) if all(one in known and known[one].hop for one, _ in group):
             members = ((known[one].hop, weight) for one, weight in group)
             return replace(route, hops=tuple(replace(hop, weight=weight) for hop, weight in members if hop))
-    return replace(route, unknown=f"{route.unknown} nhid {route.nexthop} is not told".lstrip())
+    return replace(route, unknown=f"{route.unknown} nhid {route.nexthop} is not shown".lstrip())
 
 
 def not_silent(routes: tuple[Route, ...], links: Iterable[Link], family: Family) -> None:

@@ -83,15 +83,15 @@ def _taken_out(lost: Counter[Rule]) -> Iterator[str]:
             translated[rule.comment] += times
     for name in dict.fromkeys((*admitted, *translated)):
         if admitted[name]:
-            yield f"{_removed(admitted[name])} by which crossing {name} is admitted"
+            yield _removed(admitted[name], f"for admitting crossing {name}")
         if translated[name]:
-            yield f"{_removed(translated[name])} by which crossing {name} is translated"
+            yield _removed(translated[name], f"for translating crossing {name}")
     if others:
-        yield f"{_removed(others)} for packets of open flows"
+        yield _removed(others, "for packets of open flows")
 
 
-def _removed(times: int) -> str:
-    return "a rule was removed" if times == 1 else f"{times} rules were removed"
+def _removed(times: int, what: str) -> str:
+    return f"a rule {what} was removed" if times == 1 else f"{times} rules {what} were removed"
 
 
 def _entered(had: Chain | None, has: Chain | None) -> Iterator[str]:

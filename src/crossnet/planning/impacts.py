@@ -56,13 +56,13 @@ def _what_is_lost(host: HostPlan) -> str:
     if before.lost:
         made = [owned.applied for owned in before.owned if not owned.applied.is_never_absent]
         known = shown(made) or "nothing"
-        text = f"its record {before.lost}; it is made anew from what crossnet alone makes there: {known}"
+        text = f"its record {before.lost}; it is made anew from what only crossnet makes there: {known}"
     else:
         text = "its record was lost once, and made anew"
     taken = [owned.applied for owned in before.owned if owned.applied.is_never_absent]
     names = " and ".join(one.key for one in taken if one.key in FORWARDING.values())
     if not names:
-        return f"{text}. What stood in the place of its files before is not known"
+        return f"{text}. What its files replaced is not known"
     off = any(change.resource.key in FORWARDING.values() for change in host.changes if not host.after.owned)
     then = "it is switched off" if off else "it counts as off"
     return f"{text}. Whether {names} was on before is not known: {then}"
@@ -112,12 +112,12 @@ def older_flows(host: HostPlan, facts: Facts) -> Iterator[Impact]:
     count = facts.sysctls.get(TRACKED, "")
     tracked = int(count) if count.isdecimal() and len(count) < 12 else 0
     if lacking := [tool for tool in ("conntrack", "awk") if not tools.has(tool)]:
-        text = "keep their old fate until they end: there is no {} to end those that the change concerns"
+        text = "keep what they had until they end: there is no {} to end those that the change concerns"
         text = text.format(" and no ".join(lacking))
     elif tracked > MANY:
         text = (
-            f"may keep their old fate until they end: {tracked:,} are tracked, and crossnet ends those that the "
-            f"change concerns for {SECONDS} seconds, the most at once first"
+            f"may keep what they had until they end: {tracked:,} are tracked, and crossnet ends those that the change "
+            f"concerns for at most {SECONDS} seconds, the largest groups first"
         )
     else:
         return

@@ -22,7 +22,7 @@ def _same_machine(facts: Mapping[str, Facts]) -> Iterator[Refusal]:
             yield Refusal(
                 "same-machine",
                 " and ".join(same),
-                "are one machine: the same start of it, and the same network namespace",
+                "are one machine: the same boot, and the same network namespace",
                 f"Name it once under `hosts:`, as `{same[0]}` for one, and use that name in every crossing.",
             )
 
@@ -68,9 +68,8 @@ def unknown_originals(facts: Facts, record: Record, keep: set[tuple[str, str]]) 
             yield Refusal(
                 "forwarding-unknown",
                 facts.host,
-                f"{name} is on, its record of whether it was on before crossnet is lost, and crossnet's "
-                "own rules there keep nobody out: to leave it on may leave the host open, to switch it off may "
-                "cut off others",
-                f"Where nothing else needs it: `sysctl -w {name}=0` on the host, then again. Where "
-                f"something does: write `{name} = 1` into a file of its own in /etc/sysctl.d there.",
+                f"{name} is on, its record of whether it was on before crossnet is lost, and crossnet's own rules "
+                "there keep nobody out: leaving it on may leave the host open, switching it off may cut others off",
+                f"If nothing else needs it: `sysctl -w {name}=0` on the host, then plan again. If something does: "
+                f"write `{name} = 1` into a file of its own in /etc/sysctl.d there.",
             )

@@ -56,7 +56,7 @@ def touches(
 def _touches(
     here: Facts, changes: Sequence[Change], way: ManagementPath, paths: Sequence[Path]
 ) -> Iterator[Touch]:
-    reaches = f"the way by which crossnet reaches {way}"
+    reaches = f"the path by which crossnet reaches {way}"
     if way.controller is None:
         routes = tuple(change for change in changes if change.resource.routes)
         if here.host == way.host and routes:
@@ -171,8 +171,8 @@ def cut(
                 yield Refusal(
                     "management-path-taken",
                     here.host,
-                    f"routes to {shown} may take along the way by which crossnet reaches it, and its SSH server does "
-                    "not tell from where that is (SSH_CONNECTION)",
+                    f"routes to {shown} may divert the path by which crossnet reaches it, and its SSH server does not "
+                    "say where crossnet connects from (SSH_CONNECTION)",
                     "Name smaller networks in `to`.",
                 )
         for target in way.looked_up_on(here.host):
@@ -182,8 +182,8 @@ def cut(
                 yield Refusal(
                     "management-path-taken",
                     here.host,
-                    f"a route to {show_network(network)} would take along the way by which crossnet reaches {way}, "
-                    f"through {larger[network].gateway}",
+                    f"a route to {show_network(network)} through {larger[network].gateway} would divert the path by "
+                    f"which crossnet reaches {way}",
                     f"Leave it out: `except: {target}`, or the network that it lies in.",
                 )
 

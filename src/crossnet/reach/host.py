@@ -355,7 +355,7 @@ class HostWalk:
         if family is Family.V6:
             name = "net.ipv6.conf.all.forwarding"
             if name not in settings:
-                here = self._perhaps("ip-forward-disabled", f"{name} is not told", here, ingress, "forward")
+                here = self._perhaps("ip-forward-disabled", f"{name} is not known", here, ingress, "forward")
             elif settings[name] == "0" and self.routing.setting(family, ingress, "force_forwarding") == "0":
                 return self._block(
                     "ip-forward-disabled", f"{name} = 0", here, self.space.all, ingress, "forward"
@@ -367,7 +367,7 @@ class HostWalk:
         whole = "net.ipv4.ip_forward"
         own = f"net.ipv4.conf.{ingress.replace('.', '/')}.forwarding"
         if own not in settings and whole not in settings:
-            return self._perhaps("ip-forward-disabled", f"{whole} is not told", here, ingress, "forward")
+            return self._perhaps("ip-forward-disabled", f"{whole} is not known", here, ingress, "forward")
         if settings.get(own, settings.get(whole)) != "0":
             return here
         off = settings.get(whole, "0") == "0"

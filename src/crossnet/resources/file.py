@@ -107,7 +107,7 @@ class File(Resource):
             return (f"file {self.path} is {_shown(now)}, was applied as {_shown(self)}",)
         found = []
         if now.data != self.data:
-            found.append(f"file {self.path} was edited: it says something else than was applied")
+            found.append(f"file {self.path} was edited: it no longer says what was applied")
         if now.mode != self.mode:
             found.append(f"file {self.path} has mode {now.mode:04o}, was applied with {self.mode:04o}")
         return tuple(found)

@@ -97,10 +97,12 @@ class Jump(Resource):
         if now is None:
             return (f"{jump} was removed",)
         found = (
-            [] if now.first else [f"{jump} stands behind rules that decide before it, was applied at the top"]
+            []
+            if now.first
+            else [f"{jump} stands behind rules that decide before it; it was applied at the top"]
         )
         if now.times != self.times:
-            found.append(f"{jump} stands there {now.times} times, was applied once")
+            found.append(f"{jump} stands there {now.times} times; it was applied once")
         return tuple(found)
 
     def look(self) -> tuple[Look, ...]:

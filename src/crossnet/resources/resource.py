@@ -226,7 +226,7 @@ class Resource(ABC):
     # It is made for all crossings of its host together, not one for each.
     is_of_all_crossings: ClassVar[bool] = False
     # What to do about a flaw of it.
-    repair: ClassVar[str] = "Take out what somebody else has put in there."
+    repair: ClassVar[str] = "Remove what somebody else has put in there."
     # It has some value as long as it has a place at all, so an original that is absent is one that is not known.
     is_never_absent: ClassVar[bool] = False
 

@@ -139,11 +139,11 @@ class Service(Resource):
 
     def differences(self, now: Self | None) -> tuple[str, ...]:
         if now is None:
-            return (f"service {self.unit} is not enabled any more",)
+            return (f"service {self.unit} is no longer enabled",)
         missing = [wants for wants in self.wanted_by if wants not in now.wanted_by]
-        found = [f"service {self.unit} is not enabled with {', '.join(missing)} any more"] if missing else []
+        found = [f"service {self.unit} is no longer enabled with {', '.join(missing)}"] if missing else []
         if self.stays and not now.runs:
-            found.append(f"service {self.unit} does not run")
+            found.append(f"service {self.unit} is not running")
         if self.times != now.times:
             found.append(f"service {self.unit} goes off at another time than was applied")
         return tuple(found)
@@ -184,7 +184,7 @@ class Service(Resource):
             return f"{side.unit} enabled with {len(side.wanted_by)} other units"
         if want is not None and want.times and have is not None and have.times != want.times:
             return f"{side.unit} set to {', '.join(want.times)}"
-        return f"{side.unit} {'started  (it does not run)' if have and want else 'enabled at boot'}"
+        return f"{side.unit} {'started  (it is not running)' if have and want else 'enabled at boot'}"
 
     def encode(self) -> Encoded:
         return {**self.state(), **({} if self.runs else {"runs": False})}

@@ -70,7 +70,7 @@ class Sysctl(Resource):
 
     def differences(self, now: Self | None) -> tuple[str, ...]:
         if now is None:
-            return (f"{self.name} is not there any more: its interface has gone",)
+            return (f"{self.name} is gone with its interface",)
         return (f"{self.name} is {now.value}, was applied as {self.value}",)
 
     @property
@@ -110,7 +110,7 @@ class Sysctl(Resource):
         side = want or have
         assert side is not None, "a change has at least one side"
         heard = want is not None and want.value == "2" and want.name.endswith(".accept_ra")
-        why = ", so that forwarding does not let what routers advertise expire" if heard else ""
+        why = ", or forwarding would let what routers advertise expire" if heard else ""
         return f"{side.name}  {have.value if have else '?'} → {want.value if want else '?'}{why}"
 
     @property

@@ -80,7 +80,7 @@ class EndFlows(Command):
         return b""
 
     def __str__(self) -> str:
-        return "conntrack -D: the flows that keep their old fate otherwise"
+        return "conntrack -D: flows that would otherwise keep what they had"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class RuleTable(Resource):
     is_only_ours: ClassVar[bool] = True
     is_of_all_crossings: ClassVar[bool] = True
     repair: ClassVar[str] = (
-        "Take out what somebody else has put in there; a table or chain of another name may have it."
+        "Remove what somebody else has put in there; it can go into a table or chain of another name."
     )
     engine: Engine
     family: Family
@@ -240,8 +240,8 @@ class RuleTable(Resource):
         own = {item.address for link in facts.links for item in (*link.addresses, *link.narrow)}
         lost = sorted((each for each in sources if each not in own), key=int)
         return (
-            *(f"{table} is for {name}, and there is no interface of that name any more" for name in gone),
-            *(f"{table} gives the source {each}, which is no address of the host any more" for each in lost),
+            *(f"{table} is for {name}, and that interface no longer exists" for name in gone),
+            *(f"{table} gives the source {each}, which is no longer an address of the host" for each in lost),
         )
 
     def knowing(self, before: Resource | None, facts: Facts) -> Self:

@@ -70,7 +70,7 @@ def _crossing(opening: Sequence[FlowChange], change: FlowChange) -> str:
 def _seen(change: FlowChange) -> Iterator[str]:
     if change.seen_as:
         yield f"seen there as {joined(change.seen_as)}" + (
-            " where rules of others do not decide that" if change.by_others else ""
+            " unless rules of others decide otherwise" if change.by_others else ""
         )
 
 
@@ -110,7 +110,7 @@ def _everybody(changes: Sequence[FlowChange]) -> Iterator[str]:
         unknown = [each.ingress for each in here if not each.egress]
         if unknown:
             what = f"{family.label} that comes in by {first_of(unknown)} of {gateway}"
-            yield f"{what}: unknown; it has more interfaces and rules than are looked at for that"
+            yield f"{what}: unknown, because it has more interfaces and rules than crossnet follows for this"
 
 
 def _is_all(change: FlowChange) -> bool:
