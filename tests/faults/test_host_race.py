@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from crossnet.transaction.agent import script_text
+from crossnet.transaction.bundle import packed
 from faults.hostside import CROSSINGS, HostSide, T, sides_of, spread
 from faults.oracle import OLD, count
 from lab.elsewhere import PYTHON
@@ -76,8 +77,7 @@ def _judge(result: dict[str, Any]) -> str:
 
 
 def _template(side: HostSide) -> None:
-    index = "".join(f"{name} {len(text)}\n" for name, text in FILES.items())
-    bundle = f"{index}\n{''.join(FILES.values())}".encode()
+    bundle = packed((name, text.encode()) for name, text in FILES.items())
     digest = hashlib.sha256(bundle).hexdigest()
     side.check_run(f"rm -rf /var/lib/race; mkdir -p {FOLDER}; umask 022; echo old >{FOLDER}/mark")
     side.write(f"{FOLDER}/host.sh", script_text().encode())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -21,6 +22,10 @@ from crossnet.values import write_moment
 Locate = Callable[[PurePosixPath], PurePosixPath]
 File = tuple[str, bytes]
 
+# What a shell reads itself: it may take what is no ASCII for a mark of its own, and it reads byte by byte.
+_LINES = re.compile(rb"([\t -~]*\n)*")
+_SHORT = 1024  # bytes
+
 BY_ITSELF = "the host itself"
 """Who begins what a host does when crossings are over, as journals and histories have it."""
 
@@ -28,23 +33,31 @@ BY_ITSELF = "the host itself"
 def bundle(
     journal: Journal, host: HostPlan, live: Sequence[Batch], persistent: Sequence[Change], locate: Locate
 ) -> bytes:
-    """An index (a name and a size a line), an empty line, then the bytes of each file."""
-    files = [
-        ("journal.json", encode(journal)),
-        ("audit", f"{journal.audit}\n".encode()),
-        *_records(stamp_of(journal), host.before, host.after, persistent),
-        ("services", "".join(f"{name}\n" for name in _services(persistent)).encode()),
-        *(file for one in live for file in _live(f"live/{_place(one, live)}", one, locate)),
-        *(
-            file
-            for later in [batched(persistent)]
-            for one in later
-            for file in _later(f"persist/{_place(one, later)}", one, locate)
-        ),
-        *lapses(journal, host, locate),
-    ]
-    index = "".join(f"{name} {len(data)}\n" for name, data in files)
-    return f"{index}\n".encode() + b"".join(data for _, data in files)
+    """All files of it, as `packed`."""
+    later = batched(persistent)
+    return packed(
+        (
+            ("journal.json", encode(journal)),
+            ("audit", f"{journal.audit}\n".encode()),
+            *_records(stamp_of(journal), host.before, host.after, persistent),
+            ("services", "".join(f"{name}\n" for name in _services(persistent)).encode()),
+            *(file for one in live for file in _live(f"live/{_place(one, live)}", one, locate)),
+            *(file for one in later for file in _later(f"persist/{_place(one, later)}", one, locate)),
+            *lapses(journal, host, locate),
+        )
+    )
+
+
+def packed(files: Iterable[File]) -> bytes:
+    """The folders in a line, then each file: its name, `lines` or `bytes`, how many of them, and these."""
+    files = list(files)
+    folders = dict.fromkeys(name.rpartition("/")[0] for name, _ in files if "/" in name)
+    parts = [" ".join(folders).encode() + b"\n"]
+    for name, data in files:
+        is_short = len(data) <= _SHORT and _LINES.fullmatch(data)
+        how = f"lines {len(data.splitlines())}" if is_short else f"bytes {len(data)}"
+        parts += [f"{name} {how}\n".encode(), data]
+    return b"".join(parts)
 
 
 def lapses(journal: Journal, host: HostPlan, locate: Locate) -> Iterator[File]:

@@ -295,10 +295,18 @@ state() { # PATH
     if [ -L "$1" ]; then stat -c %u:%g -- "$1" && readlink -- "$1"; else stat -c '%a %u:%g' -- "$1" && cksum <"$1"; fi
 }
 
-# The words sorted: a set is not listed in the same order twice.
+# The words, one a line. iptables says in comments what else it has seen.
+WORDS='/^#/d
+s/[[:blank:],{}]\{1,\}/ /g
+s/^ //
+s/ $//
+/^$/d
+s/ /\
+/g'
+
+# Sorted: a set is not listed in the same order twice.
 look() { # CHANGE: how the host has it now; fails when that cannot be seen
-    # iptables says in comments what else it has seen.
-    answers=$(answers "$1") && printf '%s\n' "$answers" | sed '/^#/d' | tr -s ' \t,{}' '\n' | sort
+    answers=$(answers "$1") && printf '%s\n' "$answers" | sed "$WORDS" | sort
 }
 
 # A tool that fails tells whether there is no such thing, or only that it could not look.
@@ -396,26 +404,26 @@ held() {
     cat "$T/journal.json"
 }
 
-# An index (a name and a size a line), an empty line, then the bytes one after the other.
+# The folders in a line, then each file: its name, `lines` or `bytes`, how many, and these. Most files are some words,
+# which the shell itself reads and writes in less time than it takes to start a tool; it leaves the rest to be read.
 unpack() { # TRANSACTION CHECKSUM
     new=$ROOT/new
     mkdir -- "$new" && cat >"$new/bundle" || return
     sum=$(sha256sum <"$new/bundle")
     [ "${sum%% *}" = "$2" ] || { echo "what arrived is not what was sent" >&2 && return 1; }
-    lines=$(sed -n '/^$/{=;q;}' "$new/bundle")
-    head -n "$lines" "$new/bundle" >"$new/index"
-    offset=$(wc -c <"$new/index")
     {
-        take "$offset" /dev/null || return
-        while read -r name size <&3; do
-            [ -n "$name" ] || break
-            [ -d "$new/${name%/*}" ] || [ "${name%/*}" = "$name" ] || mkdir -p -- "$new/${name%/*}" || return
-            take "$size" "$new/$name" || return
-            offset=$((offset + size))
-        done 3<"$new/index"
+        read -r folders || return
+        # shellcheck disable=SC2086  # the words are wanted
+        [ -z "$folders" ] || (cd -- "$new" && mkdir -p -- $folders) || return
+        while read -r name how many; do
+            case $how in
+            lines) take_lines "$many" >"$new/$name" ;;
+            bytes) take "$many" "$new/$name" ;;
+            *) echo "what arrived cannot be understood" >&2 && return 1 ;;
+            esac || return
+        done
     } <"$new/bundle"
-    [ "$(wc -c <"$new/bundle")" -eq "$offset" ] || return
-    rm -f -- "$new/bundle" "$new/index"
+    rm -f -- "$new/bundle"
     add_to "$new" "$1"
 }
 
@@ -426,12 +434,17 @@ add_to() { # FOLDER TRANSACTION: what the host adds to what it was given
 
 # One read: of a file, that brings all that is asked for.
 take() { # SIZE FILE: the next bytes of standard input
-    if [ "$1" -eq 0 ]; then
-        : >"$2"
-    else
-        counted=$(dd bs="$1" count=1 2>&1 >"$2") || { printf '%s\n' "${counted%%
-*}" >&2 && return 1; }
-    fi
+    counted=$(dd bs="$1" count=1 2>&1 >"$2")
+    case $?$counted in 01+0\ *) ;; *) printf '%s\n' "${counted%%
+*}" >&2 && return 1 ;; esac
+}
+
+take_lines() { # NUMBER: of standard input
+    left=$1
+    while [ "$left" -gt 0 ]; do
+        IFS= read -r line && printf '%s\n' "$line" || return
+        left=$((left - 1))
+    done
 }
 
 snapshot() { # looked at twice: what does not look the same now would prove nothing later
@@ -1056,8 +1069,8 @@ main() {
     verb=$1
     shift
     read -r BOOT </proc/sys/kernel/random/boot_id
-    # A change may take as long as its guard lets it.
-    [ "$verb" = work ] || BOUNDED=$(bounded)
+    # A change may take as long as its guard lets it; the others of these do nothing themselves that may hang.
+    case $verb in work | apply | release | status | mark) ;; *) BOUNDED=$(bounded) ;; esac
     case $verb in
     conclude) conclude_alone "$@" ;;
     stage | arm | apply | status | extend | commit | release | rollback | recover | expire) "$verb" "$@" ;;
