@@ -20,7 +20,7 @@ from crossnet.transport.ssh.hostkeys import Witness, rsa_bits
 from crossnet.transport.ssh.places import Place, Places
 from crossnet.transport.ssh.proxy import Proxy
 from crossnet.transport.ssh.settings import LOGIN_TIMEOUT, Settings
-from crossnet.values import Address, address
+from crossnet.values import Address
 
 _KILL_GRACE = 3.0  # seconds
 _ANEW_GRACE = 10.0  # with a login of its own
@@ -65,11 +65,12 @@ class Connection:
         timeout: float,
         limit: int = LIMIT,
         become: bool | None = None,
+        first: str = "",
     ) -> tuple[int, bytes, bytes]:
-        """Exit status, standard output and error."""
+        """Exit status, standard output and error; `first` is what the login shell does before, in its environment."""
         become = self._become if become is None else become
         mark = leash.mark()
-        text = self._line(argv, mark, len(stdin), become)
+        text = first + self._line(argv, mark, len(stdin), become)
         command = Command(output := Output(limit))
         place = Place(self._places)
         try:
@@ -152,24 +153,6 @@ class Connection:
                 hop.connection.abort()
             if hop.proxy is not None:
                 await hop.proxy.close()
-
-    async def ends(self) -> tuple[Address | None, Address | None]:
-        """The client's and the server's address as the server has them in SSH_CONNECTION (ssh(1)).
-
-        None where it does not say.
-
-        Asked without the clean environment of all other commands, which lacks just that.
-        """
-        command = Command(Output(_FEW))
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LOGIN_TIMEOUT), self._places.one() as place:
-                await self._start(["printf"], 'printf %s "$SSH_CONNECTION"', command, place)
-                await command.output.is_whole()
-        match command.output.all().decode(errors="replace").split():
-            case [client, _, server, _]:
-                with suppress(ValueError):
-                    return address(client), address(server)
-        return None, None
 
     def _line(self, argv: Sequence[str], mark: str, stdin: int, become: bool) -> str:
         text = leash.command_line(argv, mark=mark, stdin=stdin, become=become)
@@ -297,26 +280,31 @@ async def _log_in(host: str, found: Settings, before: _Hop | None, *, jump: bool
 
 
 async def _try_out(host: str, connection: Connection, become: bool) -> None:
-    """Send words that only a POSIX shell passes on unchanged, also through sudo; in one round trip."""
+    """Send words that only a POSIX shell passes on unchanged, also through sudo; in one round trip.
+
+    With them the client's and the server's address come as the server has them in SSH_CONNECTION (ssh(1)), which the
+    clean environment of all commands lacks.
+    """
     words = shell.WORDS + secrets.token_hex(8)
     ways = (False, True) if become else (False,)
 
     async def answer(way: bool) -> shell.Answer:
-        argv = ["printf", "%s", words]
+        argv, first = ["printf", "%s", words], "" if way else shell.ENDS
         try:
             return shell.Answer(
-                *await connection.run(argv, stdin=b"", timeout=LOGIN_TIMEOUT, limit=_FEW, become=way)
+                *await connection.run(
+                    argv, stdin=b"", timeout=LOGIN_TIMEOUT, limit=_FEW, become=way, first=first
+                )
             )
         except Flood as flood:
             return shell.Answer(None, flood.printed, b"")
 
     tasks = [asyncio.create_task(answer(way)) for way in ways]
-    where = asyncio.create_task(connection.ends())
     try:
-        answers = await asyncio.gather(*tasks)
-        shell.check(host, str(connection.settings), connection.settings.user, words, answers)
-        connection.controller, connection.reached_at = await where
+        plain, *through_sudo = await asyncio.gather(*tasks)
     finally:
-        for task in (*tasks, where):
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, where, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+    plain, connection.controller, connection.reached_at = shell.without_ends(plain)
+    shell.check(host, str(connection.settings), connection.settings.user, words, [plain, *through_sudo])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 # MaxSessions is 10 unless the host says otherwise; it does not tell, it refuses what is more.
 SESSIONS = 10
@@ -22,15 +20,6 @@ class Places:
         self.taken = 0
         self.left: deque[float] = deque(maxlen=SESSIONS)  # when the last ones were given back
         self.news = asyncio.Event()
-
-    @asynccontextmanager
-    async def one(self) -> AsyncIterator[Place]:
-        place = Place(self)
-        await place.enter()
-        try:
-            yield place
-        finally:
-            place.leave()
 
 
 class Place:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from crossnet.errors import HostError
+from crossnet.values import Address, address
 
 # Everything that csh, fish and the like read otherwise than sh inside single quotes.
 WORDS = "it's \"$HOME\" `id` \\\\ \\' ! * ~\n{a,b} "
@@ -24,6 +27,23 @@ class Answer:
         """The last line on standard error: what stands before it may be a profile's."""
         lines = self.stderr.decode(errors="replace").strip().splitlines()
         return lines[-1][:200] if lines else f"exit code {self.status} without a word"
+
+
+# For any shell: where the connection comes from and where it arrives, in a line of its own.
+ENDS = 'printf "SSH_CONNECTION=%s\\n" "$SSH_CONNECTION"; '
+_ENDS = re.compile(rb"SSH_CONNECTION=([^\n]*)\n")
+
+
+def without_ends(answer: Answer) -> tuple[Answer, Address | None, Address | None]:
+    """The answer without that line, and the client's and the server's address; None where the line does not say."""
+    found = _ENDS.search(answer.stdout)
+    if found is None:
+        return answer, None, None
+    rest = replace(answer, stdout=answer.stdout[: found.start()] + answer.stdout[found.end() :])
+    with suppress(ValueError):
+        client, _, server, _ = found[1].decode(errors="replace").split()
+        return rest, address(client), address(server)
+    return rest, None, None
 
 
 def check(host: str, place: str, user: str, words: str, answers: Sequence[Answer]) -> None:
