@@ -489,8 +489,8 @@ MUTATIONS = (
     Mutation(
         "all that forwards counts as having come later",
         "dependents.py",
-        "if each not in owned.others)",
-        "if True)",
+        "if each not in (owned.others or ())",
+        "if True",
         f"{OTHERS}what_was_there_before_crossnet_did_without_it",
     ),
     Mutation(
