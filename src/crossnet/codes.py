@@ -226,20 +226,21 @@ CODES = {
         ),
         Code(
             "until",
-            "The crossing ends at a time: then its hosts take it back themselves, also when nobody is connected.",
+            "The crossing ends at a time: then its hosts take it back themselves, even when nobody is connected.",
             "The spec says `until`. The last crossing of a gateway leaves its forwarding, behind the closed fence: "
-            "whether others have come to live on it only a look from outside tells.",
-            "Nothing. To go on, write a later time and apply it before; to clean up what was left, `crossnet undo`.",
+            "only a look from outside shows whether others have come to need it.",
+            "Nothing. To keep it longer, write a later time and apply that in time; to clean up what was left, "
+            "`crossnet undo`.",
         ),
         Code(
             "over",
             "The time of the crossing has come, so it counts as one that is not in the spec: what is left of it goes.",
             "Its `until` has passed by the clock of its gateway.",
-            "Take it out of the spec; or write a later time, where it is needed still.",
+            "Take it out of the spec, or write a later time if it is still needed.",
         ),
         Code(
             "clock-differs",
-            "The clock of a host is more than a minute away from that of the machine that crossnet runs on.",
+            "The clock of a host differs by more than a minute from that of the machine that crossnet runs on.",
             "Both were asked for their time. What ends at a time ends by the host's own clock.",
             "Set the clock that is wrong, and see why nothing keeps it right.",
         ),

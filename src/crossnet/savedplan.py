@@ -98,7 +98,7 @@ async def renew(saved: SavedPlan, *, watch: Watcher = nobody, ways: api.Ways | N
     now = json.loads(json.dumps(plan_data(made)))
     if _own(now) != _own(saved.shown):
         raise StalePlan(
-            f"Saved plan is stale: the hosts are not any more what {saved.path} was made from",
+            f"Saved plan is stale: the hosts are no longer what {saved.path} was made from",
             moved_in_documents(saved.shown, now),
             "Make a new plan with `crossnet plan --out FILE`",
         )

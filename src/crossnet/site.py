@@ -200,7 +200,7 @@ def _way_to(host: HostSpec) -> Host:
     if host.local:
         return Local(host.name, become=host.become)
     if host.ssh is None:
-        raise Bug(f"the host {host.name} says no way to reach it")
+        raise Bug(f"the spec says no way to reach the host {host.name}")
     from crossnet.transport.ssh import Ssh  # late: asyncssh takes longer to import than all of crossnet
 
     return Ssh(host.name, host.ssh, become=host.become)

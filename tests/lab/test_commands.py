@@ -176,7 +176,7 @@ def test_init_blank_is_a_spec_that_is_understood(desk: Desk) -> None:
     assert made == Ran(0, "Wrote crossnet.yaml. Edit it, then run `crossnet plan`.\n", "")
     again = desk.run("init")
     assert again.code == 1
-    assert "crossnet.yaml is there already, and is left as it is" in again.err
+    assert "crossnet.yaml already exists, and is left as it is" in again.err
     # Nothing is wrong with it: it gets as far as the hosts.
     assert "ssh" in desk.run("plan").err.lower()
 

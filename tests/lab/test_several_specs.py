@@ -160,7 +160,7 @@ def test_a_host_that_left_the_spec_keeps_nothing_and_one_that_is_gone_is_forgott
     alone(asyncio.run(api.undo(forgotten.plan.spec, Undo(host=second))))
     assert "10.0.44.0/24" in b.check(second, "ip route")
     assert len(asyncio.run(api.carried(gone.hosts)).said["gateway"].crossings[0].paths[0].clients) == 1
-    with pytest.raises(CrossnetError, match="nothing stands of crossing none"):
+    with pytest.raises(CrossnetError, match="nothing of crossing none stands"):
         asyncio.run(api.plan_undo(gone, Undo(crossing="none")))
     left = replace(both, crossings=())
     asyncio.run(api.undo(left))

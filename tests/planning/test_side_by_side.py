@@ -426,11 +426,11 @@ def test_what_stays_is_told_with_who_applied_it() -> None:
     assert f"what is kept\n  {kept}\n" in plan_text(made)
     said = undone_text(Applied(made, Confirmed("1234abcd", made), None))
     assert said.startswith(
-        "Undone. Every host was read again, what stands there still: crossing business of spec"
+        "Undone. Every host was read again, and what stands there still is crossing business of spec"
     )
     nothing = make_undo_plan(spec("nobody", BUSINESS), facts_of(hosts))
     assert nothing.touched == ()
-    assert "is not of spec nobody: crossing storage of spec backup" in undone_text(
+    assert "is not from spec nobody: crossing storage of spec backup" in undone_text(
         Applied(nothing, None, None)
     )
 

@@ -105,7 +105,9 @@ async def _prove(made: Plan, site: Site) -> Applied:
     refuse_open(facts)
     now = make_plan(made.spec, facts)
     if now.touched:
-        raise StalePlan("The plan is stale, because the hosts moved since it was made", moved(made, now))
+        raise StalePlan(
+            "The plan is stale, because the hosts have changed since it was made", moved(made, now)
+        )
     found = await check(now, facts, site)
     kept = verified(found, now, facts)
     await remember({name: data for name, data in kept.items() if ends_otherwise(facts[name], data)}, site)

@@ -95,7 +95,7 @@ async def confirm(spec: Spec, transaction: str, *, watch: Watcher = nobody) -> E
             await ending.roll_back(found, site, _said("confirm"))
             raise RolledBack(
                 f"transaction {transaction} was put back before it was confirmed: by whoever began it, by "
-                "`crossnet rollback`, or by the hosts when its time was over\n"
+                "`crossnet rollback`, or by the hosts when its time ran out\n"
                 "Rolled back: every host was read again and is as it was before.\n"
                 "  Run it again, and confirm in time; nothing is left to clean up."
             )
@@ -191,8 +191,8 @@ async def end_unreadable(facts: dict[str, Facts], site: Site) -> tuple[dict[str,
     for name, found in left.items():
         if journal.unfinished(facts[name]):
             raise RollbackNotProved(
-                f"{name}: transaction {found.transaction} is open still, after the script that lies there with it "
-                f"was run to end it\n  {found.unreadable}\n  Look at {TRANSACTION} on the host."
+                f"{name}: transaction {found.transaction} is still open after its own script there was run to end "
+                f"it\n  {found.unreadable}\n  Look at {TRANSACTION} on the host."
             )
     ended = []
     for name, found in left.items():

@@ -80,14 +80,16 @@ async def survey(
             for name in replaced & set(lost):
                 watch(
                     Event(
-                        Kind.LEFT_OVER, name, error=f"cannot be asked what it keeps of the spec: {lost[name]}"
+                        Kind.LEFT_OVER,
+                        name,
+                        error=f"cannot be asked what it carries of the spec: {lost[name]}",
                     )
                 )
             if gone := [name for name in lost if name not in replaced]:
                 raise CrossnetError(
                     "\n".join(str(lost[name]) for name in gone)
-                    + f"\n  Something of what may end stands on {', '.join(gone)}, by the record of another host. "
-                    "Where such a host never comes back: `crossnet forget HOST`."
+                    + f"\n  By another host's record, something that may end also stands on {', '.join(gone)}. If "
+                    "such a host will never come back: `crossnet forget HOST`."
                 )
             new = [host for host in new if host.name not in lost]
             names = [host.name for host in new]

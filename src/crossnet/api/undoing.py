@@ -70,12 +70,14 @@ def _is_there(spec: Spec, what: Undo, facts: Mapping[str, Facts]) -> None:
     )
     for asked, kind, there in ((what.crossing, "crossing", crossings), (what.host, "host", hosts)):
         if asked is not None and standing and asked not in there:
-            raise CrossnetError(f"nothing stands of {kind} {asked}\n  There stands: {', '.join(there)}.")
+            raise CrossnetError(
+                f"nothing of {kind} {asked} stands on these hosts\n  What stands there: {', '.join(there)}."
+            )
     for one in standing:
         if (what.crossing or what.host) and not one.is_known and one.crossing != what.crossing:
             raise CrossnetError(
-                f"what crossing {one.crossing} needs is not known, so nothing can be taken back beside it: crossnet "
-                "0.1.0 applied it, or its record was lost\n  `crossnet apply` writes it anew; then again."
+                f"what crossing {one.crossing} needs is not known, so nothing beside it can be taken back: crossnet "
+                "0.1.0 applied it, or its record was lost\n  `crossnet apply` writes it anew; then undo again."
             )
 
 
@@ -130,7 +132,7 @@ async def _undo(
     made = make_undo_plan(spec, facts, what)
     if agreed is not None and not left and made.touched and not says_the_same(agreed, made):
         lines = moved(agreed, made)
-        raise StalePlan("The hosts changed since the plan was made", lines)
+        raise StalePlan("The hosts have changed since the plan was made", lines)
     if not made.touched:
         await sweep(site)
         return Applied(made, None, None)

@@ -42,9 +42,11 @@ def first_words() -> str:
 
 
 @click.command(short_help="Write a commented spec.")
-@click.option("--from", "clients", multiple=True, metavar="A", help="A client: what ssh takes, or a network.")
-@click.option("--via", metavar="B", help="The gateway: what ssh takes.")
-@click.option("--to", multiple=True, metavar="NET", help="A network that the clients shall reach.")
+@click.option(
+    "--from", "clients", multiple=True, metavar="A", help="A client: anything that ssh takes, or a network."
+)
+@click.option("--via", metavar="B", help="The gateway: anything that ssh takes.")
+@click.option("--to", multiple=True, metavar="NET", help="A network for the clients to reach.")
 @needing
 @speaking()
 def init(
@@ -76,7 +78,7 @@ def _write_new(file: str, text: str, option: str) -> None:
         create(file, text)
     except FileExistsError:
         raise click.ClickException(
-            f"{file} is there already, and is left as it is\n  Give another name with {option} FILE."
+            f"{file} already exists, and is left as it is\n  Give another name with {option} FILE."
         ) from None
     except OSError as error:
         raise click.ClickException(f"cannot write {file}: {error.strerror}") from None
@@ -84,8 +86,8 @@ def _write_new(file: str, text: str, option: str) -> None:
 
 @click.command(short_help="The whole job without a spec file.")
 @click.argument("source", metavar="SRC")
-@click.option("--via", required=True, metavar="GW", help="The gateway: what ssh takes.")
-@click.option("--to", required=True, multiple=True, metavar="NET", help="A network that SRC shall reach.")
+@click.option("--via", required=True, metavar="GW", help="The gateway: anything that ssh takes.")
+@click.option("--to", required=True, multiple=True, metavar="NET", help="A network for SRC to reach.")
 @click.option("--save", metavar="FILE", help="Keep the spec, for status and undo later.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @needing
@@ -105,7 +107,7 @@ def connect(
 ) -> int:
     """Let SRC reach NET through GW: plan, ask, apply, verify; no spec file needed.
 
-    SRC and GW are what ssh takes, such as root@10.0.43.15.
+    SRC and GW are anything that ssh takes, such as root@10.0.43.15.
     """
     from dataclasses import replace
 
@@ -259,12 +261,12 @@ def _agreed(question: str, speech: Speech, ways: Ways, *, yes: bool, command: st
 @click.command(short_help="Send a new flow and look at it on the gateway.")
 @click.argument("crossing", required=False)
 @click.option("--from", "client", metavar="CLIENT", help="Only from this host of the spec.")
-@click.option("--to", metavar="PROBE", help="This flow, such as tcp/10.0.44.10:443, and not the spec's.")
+@click.option("--to", metavar="PROBE", help="This flow, such as tcp/10.0.44.10:443, instead of the spec's.")
 @speaking(with_choice=True)
 def verify(speech: Speech, crossing: str | None, client: str | None, to: str | None) -> int:
     """Read back, send a new flow from each client, and look at it on the gateway.
 
-    With --from and --to any flow of a crossing is tried.
+    With --from and --to, try any flow of a crossing.
     """
     from crossnet import api
     from crossnet.show import json, text
@@ -307,8 +309,8 @@ def status(speech: Speech) -> int:
 
 @click.command(short_help="Take the crossings of a spec back.")
 @click.option("--crossing", metavar="NAME", help="Only this one.")
-@click.option("--host", metavar="NAME", help="Only on this host; with a gateway its crossings go everywhere.")
-@click.option("--all", "every", is_flag=True, help="The crossings of every spec that stand on these hosts.")
+@click.option("--host", metavar="NAME", help="Only on this host; a gateway's crossings end on every host.")
+@click.option("--all", "every", is_flag=True, help="The crossings of every spec on these hosts.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @noted
 @guarding
@@ -318,7 +320,7 @@ def undo(
 ) -> int:
     """Take the crossings of the spec back.
 
-    With the last one of all specs a host is as it was before crossnet.
+    When a host's last crossing is gone, it is as it was before crossnet.
     """
     from crossnet.api import Undo
 
@@ -326,14 +328,14 @@ def undo(
     return take_back(speech, guard, yes=yes, message=message, command="crossnet undo", what=what)
 
 
-@click.command(short_help="Give up a host that never comes back.")
+@click.command(short_help="Give up a host that will never come back.")
 @click.argument("host", metavar="HOST")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @noted
 @guarding
 @speaking()
 def forget(speech: Speech, host: str, yes: bool, message: str, guard: Guard) -> int:
-    """Take what stands for a host back on the others; the host itself is not asked, and keeps what it has."""
+    """Take back on the other hosts what stands for this one; it is not contacted itself, and keeps what it has."""
     from crossnet import api
 
     spec = speech.spec()

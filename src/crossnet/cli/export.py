@@ -23,9 +23,9 @@ FORMATS = ("sh", "ansible", "nft", "iptables", "ticket")
 
 @click.command(short_help="Write the plan as a script, playbook or rules.")
 @click.argument("planfile", required=False, metavar="[PLANFILE]")
-@click.option("--format", "form", type=click.Choice(FORMATS), required=True, help="As what.")
+@click.option("--format", "form", type=click.Choice(FORMATS), required=True, help="The form of the export.")
 @click.option("--host", metavar="NAME", help="Only for this host.")
-@click.option("--out", metavar="PATH", help="Write there: a folder, or a file where there is one document.")
+@click.option("--out", metavar="PATH", help="Write to this folder, or to this file if there is one document.")
 @speaking()
 def export(speech: Speech, planfile: str | None, form: str, host: str | None, out: str | None) -> None:
     """Write what apply would do as text, to be reviewed and run by your own means.

@@ -61,9 +61,7 @@ def up(
 
     loaded = topologies.load(topology, count=count)
     if spec_file is not None and os.path.lexists(spec_file):
-        raise click.ClickException(
-            f"{spec_file} is there already, and is left as it is\n  Give another name."
-        )
+        raise click.ClickException(f"{spec_file} already exists, and is left as it is\n  Give another name.")
     if spec_file is not None:
         topologies.spec_for(loaded)  # refused before anything is built
     if Depth(depth) is Depth.MACHINE and not image.is_made():
@@ -95,7 +93,7 @@ def up(
 
 @lab.command("down")
 @click.argument("name", required=False)
-@click.option("--all", "everything", is_flag=True, help="All labs of this user, also what a crash left.")
+@click.option("--all", "everything", is_flag=True, help="All labs of this user, and what a crash left.")
 @speaking(with_spec=False)
 def down(speech: Speech, name: str | None, everything: bool) -> None:
     """Remove a lab and everything it made; without a name the only one."""

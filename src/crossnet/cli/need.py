@@ -11,18 +11,16 @@ import click
 _OPTIONS = (
     click.option("--except", "excepted", multiple=True, metavar="NET", help="A part of NET to leave out."),
     click.option(
-        "--allow", multiple=True, metavar="A", help="icmp, tcp/443, udp/53 …; any traffic without it."
+        "--allow", multiple=True, metavar="A", help="icmp, tcp/443, udp/53 …; default: any traffic."
     ),
     click.option("--probe", multiple=True, metavar="P", help="What has to answer: tcp/10.0.44.10:443."),
     click.option("--become", is_flag=True, help="`sudo -n` on hosts where the login is not root."),
     click.option("--ingress", metavar="IF", help="The gateway's interface that faces the clients."),
     click.option("--egress", metavar="IF", help="The gateway's interface that faces the destinations."),
     click.option("--next-hop", metavar="ADDR", help="The gateway's address on the clients' network."),
-    click.option("--snat", metavar="ADDR", help="The source address that the destinations get to see."),
+    click.option("--snat", metavar="ADDR", help="The source address that the destinations see."),
     click.option("--until", metavar="TIME", help="When the hosts take it back: 2026-12-24T18:00Z."),
-    click.option(
-        "--name", metavar="NAME", help="What the crossing is called; made from its ends without it."
-    ),
+    click.option("--name", metavar="NAME", help="The crossing's name; default: made from its ends."),
 )
 _NAMES = ("excepted", "allow", "probe", "become", "ingress", "egress", "next_hop", "snat", "until", "name")
 

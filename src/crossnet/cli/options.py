@@ -167,7 +167,7 @@ def guarding(function: Callable[..., Any]) -> Callable[..., Any]:
         "--i-have-a-console",
         "has_console",
         is_flag=True,
-        help="Go on where no timer of the host is seen to go off.",
+        help="Go on even if no timer on the host is seen to fire.",
     )
     @functools.wraps(function)
     def command(
@@ -191,7 +191,7 @@ def noted(function: Callable[..., Any]) -> Callable[..., Any]:
         default="",
         callback=lambda _, __, value: _message(value),
         metavar="TEXT",
-        help="A line for the history of the hosts: a ticket, a reason.",
+        help="A line for the hosts' history: a ticket, a reason.",
     )(function)
 
 
@@ -220,7 +220,7 @@ def moment(value: str) -> str:
             at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         raise click.BadParameter(
-            f"{value!r} is no time: write 90m, 7d, 2026-12-24 or 2026-12-24T18:00"
+            f"{value!r} is not a time: write 90m, 7d, 2026-12-24 or 2026-12-24T18:00"
         ) from None
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _DECISIONS = {"confirmed": "confirm", "rolled-back": "rollback"}
 
 
-@click.command(short_help="Say that a transaction shall hold.")
+@click.command(short_help="Keep what a transaction changed.")
 @click.argument("transaction", metavar="TXN")
 @speaking()
 def confirm(speech: Speech, transaction: str) -> int:
@@ -50,8 +50,8 @@ def rollback(speech: Speech, transaction: str) -> int:
 def recover(speech: Speech, guard: Guard, yes: bool) -> int:
     """End every transaction that was left open, from any machine.
 
-    What one host has confirmed is finished on all of them; else all go back. Where a host went back before
-    the others confirmed, the plan is made again for it, shown, and applied when you say yes.
+    What one host has confirmed is finished on all of them; otherwise all go back. If a host went back before
+    the others confirmed, a new plan is made for it, shown, and applied when you say yes.
     """
     from crossnet import api
 
@@ -69,7 +69,7 @@ def recover(speech: Speech, guard: Guard, yes: bool) -> int:
             went_back = ", ".join(behind[-1].went_back)
             raise click.ClickException(
                 f"{went_back} went back before the others took back a part of what stands there\n"
-                "  Run the same undo again: nobody else knows which part it was."
+                "  Run the same undo again: which part it was is recorded nowhere."
             )
         # What was taken back on the hosts that hold it, and no more.
         what = Undo(all=True, among=behind[-1].crossings)
@@ -83,7 +83,7 @@ def recover(speech: Speech, guard: Guard, yes: bool) -> int:
 @click.option("--host", "hosts", multiple=True, metavar="NAME", help="Only of this host; may be repeated.")
 @click.option("--crossing", metavar="NAME", help="Only what was about this crossing.")
 @click.option("--since", type=moment, metavar="TIME", help="Only what ended since: 90m, 7d, 2026-12-24.")
-@click.option("--outcome", type=click.Choice(list(_DECISIONS)), help="Only what ended so.")
+@click.option("--outcome", type=click.Choice(list(_DECISIONS)), help="Only what ended this way.")
 @speaking()
 def history(
     speech: Speech, hosts: tuple[str, ...], crossing: str | None, since: str | None, outcome: str | None

@@ -45,9 +45,9 @@ def _said(event: Event) -> str:
         case Kind.CONFIRMS:
             return f"confirms transaction {event.transaction}"
         case Kind.ENDED_BY_OTHER_SCRIPT:
-            return f"ends transaction {event.transaction} by the script that lies there with it"
+            return f"ends transaction {event.transaction} by its own script there"
         case Kind.ASKS_AGAIN:
-            return f"does not answer; it is asked again for {event.seconds} s"
+            return f"does not answer; asking it again for {event.seconds} s"
         case Kind.WAITS_FOR_OTHERS:
             return f"transaction {event.transaction} of somebody else is under way; waits for its end"
         case Kind.LEFT_OVER:

@@ -70,7 +70,7 @@ def _way(path: Path) -> str:
 
 def forgotten_text(spec: Spec, host: str, made: UndoPlan) -> str:
     """What stays on a host that was not asked."""
-    lines = [f"Nothing was asked of {host}. What crossnet made there stays there, should it come back:"]
+    lines = [f"{host} was not contacted. Should it come back, it still has what crossnet made there:"]
     there = [
         one
         for each in made.plan.hosts
@@ -79,7 +79,7 @@ def forgotten_text(spec: Spec, host: str, made: UndoPlan) -> str:
     ]
     lines += dict.fromkeys(line for one in there for line in _stays(one, host))
     if any(one.name == host for one in spec.hosts):
-        lines.append(f"Take {host} out of the spec: the next apply would ask it again.")
+        lines.append(f"Take {host} out of the spec, or the next apply contacts it again.")
     return "\n".join(map(one_line, lines))
 
 

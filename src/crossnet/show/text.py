@@ -280,7 +280,7 @@ def _impact(impact: Impact, width: int, verbose: bool) -> list[str]:
 def summary(plan: Plan) -> str:
     """The last line: `Plan: 4 to add, 1 to change, 0 to remove on 2 hosts.`"""
     if plan.is_empty and plan.touched:
-        return f"No changes but in crossnet's own record on {', '.join(plan.touched)}."
+        return f"No changes, except in crossnet's own record on {', '.join(plan.touched)}."
     if plan.is_empty:
         return "No changes."
     counts = dict.fromkeys(SYMBOLS, 0)
@@ -317,7 +317,7 @@ def applied_text(applied: Applied, *, paint: Paint = plain) -> str:
     for error in applied.unwritten:
         lines.append(paint(f"Not written for the next boot: {error}", "yellow"))
     if applied.unwritten:
-        lines.append("The crossing works until then. Run `crossnet apply` again when that is repaired.")
+        lines.append("The crossing works until then. Run `crossnet apply` again when that is fixed.")
     return "\n".join([*lines, *_meanwhile(applied, paint)])
 
 
@@ -327,11 +327,11 @@ def undone_text(applied: Applied, *, paint: Paint = plain) -> str:
     if applied.confirmed is None:
         if kept:
             return (
-                f"No changes. What stands on these hosts is not of spec {applied.plan.spec.name}: {stands}."
+                f"No changes. What stands on these hosts is not from spec {applied.plan.spec.name}: {stands}."
             )
         return "No changes. Nothing of crossnet is applied on these hosts."
     rebuilt = [host for host in applied.plan.hosts if host.before.rebuilt]
-    nothing = f"what stands there still: {stands}" if kept else "and nothing of crossnet is left there"
+    nothing = f"and what stands there still is {stands}" if kept else "and nothing of crossnet is left there"
     if rebuilt:
         lines = [
             paint(f"Undone. Every host was read again, {nothing}.", "green"),
@@ -344,7 +344,7 @@ def undone_text(applied: Applied, *, paint: Paint = plain) -> str:
         lines = [
             paint(f"Undone. Every host was read again, {nothing}.", "green"),
             paint(
-                f"{hosts} is not in all as it was before crossnet: the plan above says what stays, and why.",
+                f"Not everything on {hosts} is as it was before crossnet: the plan above says what stays, and why.",
                 "yellow",
             ),
         ]
@@ -360,10 +360,10 @@ def undone_text(applied: Applied, *, paint: Paint = plain) -> str:
 
 def _not_given_back(host: HostPlan) -> Iterator[str]:
     """What nobody knows any more, and what crossnet made of it."""
-    yield "its record had been lost: how all was there before crossnet is not known."
+    yield "its record had been lost: how it was before crossnet is not known."
     for change in host.changes:
         if change.resource.is_never_absent:
-            yield f"{change.description}; where something else there needs it, set it again."
+            yield f"{change.description}; if something else there needs it, set it again."
 
 
 def _meanwhile(applied: Applied, paint: Paint) -> Iterator[str]:
@@ -382,10 +382,10 @@ def ended_text(ended: Sequence[Ended], *, paint: Paint = plain) -> str:
         if one.is_confirmed:
             lines.append(paint(f"Confirmed. {name}.", "green"))
         elif one.was_begun and one.ended_by:
-            said = f"{name}: {one.ended_by} has put itself back, by the script that lay there with it."
+            said = f"{name}: {one.ended_by} has put itself back, by the transaction's own script there."
             lines.append(paint(said, "yellow"))
         elif not one.was_begun:
-            lines.append(f"{name} had changed nothing, and is cleared away.")
+            lines.append(f"{name} had changed nothing, and was cleared away.")
         else:
             lines.append(
                 paint(f"Rolled back: every host was read again and is as it was before. {name}.", "yellow")

@@ -105,7 +105,9 @@ async def compare(plan: Plan, site: Site, replan: Replan) -> Mapping[str, Facts]
     facts = await site.observe()
     now = replan(facts)
     if now.steps != plan.steps or not all(map(_knows_the_same, now.hosts, plan.hosts)):
-        raise StalePlan("The plan is stale, because the hosts moved since it was made", moved(plan, now))
+        raise StalePlan(
+            "The plan is stale, because the hosts have changed since it was made", moved(plan, now)
+        )
     return facts
 
 

@@ -277,7 +277,7 @@ def _of_another(host: str, journal: Journal) -> str:
     )
     if not journal.is_abandoned:
         return f"{said}\n  Its time is over in {journal.left} s; then `crossnet recover` ends it."
-    return f"{said}\n  Its time is over: `crossnet recover` ends it, by the script that lies there with it."
+    return f"{said}\n  Its time is over: `crossnet recover` ends it, by its own script there."
 
 
 def encode(journal: Journal) -> bytes:
