@@ -109,7 +109,7 @@ def _left(crossing: Crossing, facts: Facts) -> Iterator[str]:
         return
     if record.standing(crossing.label) is not None:
         why = _why_not(facts) or "it is about to go"
-        yield f"{facts.host}: it stands there still: {why}; `crossnet apply` takes it back"
+        yield f"{facts.host}: it still stands there: {why}; `crossnet apply` takes it back"
     elif record.owned and not record.crossings:
         made = shown([owned.applied for owned in record.owned if not owned.applied.is_persistent])
         yield f"{facts.host}: the last crossing left {made}; `crossnet undo` takes it"

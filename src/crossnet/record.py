@@ -170,8 +170,8 @@ def _read(facts: Facts) -> Record:
                     "record-unreadable",
                     facts.host,
                     f"{APPLIED} is there and cannot be read: {state.reason}",
-                    "Look at the rights, and at what stands in its place: what was there before crossnet stands in "
-                    "this file alone.",
+                    "Check its permissions, and what stands in its place: only this file says what was there before "
+                    "crossnet.",
                 )
             ]
         )
@@ -185,7 +185,7 @@ def _read(facts: Facts) -> Record:
                         "record-of-another-version",
                         facts.host,
                         f"{APPLIED} was written by another version of crossnet: {other}",
-                        "Use the version that wrote it: what was there before crossnet stands in this file alone.",
+                        "Use the version that wrote it: only this file says what was there before crossnet.",
                     )
                 ]
             ) from other

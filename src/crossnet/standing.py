@@ -203,7 +203,7 @@ def _named(said: Mapping[str, Any], key: str, pattern: str) -> str:
     """A name that a spec could have given; an empty one is that of a spec that nobody knows."""
     name = text(said, key)
     if name and not re.fullmatch(pattern, name):
-        raise ValueError(f"{name!r} is no name of a {key}")
+        raise ValueError(f"{name!r} is not a name of a {key}")
     return name
 
 

@@ -210,7 +210,7 @@ def moment(text: str) -> datetime:
     """`2026-12-24T18:00Z`, `2026-12-24T19:00:30+01:00` (RFC 3339), in UTC; ValueError for one without its zone."""
     found = _MOMENT.fullmatch(text)
     if found is None:
-        raise ValueError(f"{text!r} is no time such as 2026-12-24T18:00Z")
+        raise ValueError(f"{text!r} is not a time such as 2026-12-24T18:00Z")
     if found["zone"] is None:
         utc = f"{found['day']}T{found['time']}Z"
         raise ValueError(f"{text!r} has no zone: write {utc} for UTC, or +01:00 in place of Z")
@@ -218,7 +218,7 @@ def moment(text: str) -> datetime:
         said = datetime.fromisoformat(f"{found['day']}T{found['time']}{found['zone'].upper()}")
         return said.astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"{text!r} is no time such as 2026-12-24T18:00Z: {error}") from None
+        raise ValueError(f"{text!r} is not a time such as 2026-12-24T18:00Z: {error}") from None
 
 
 def show_moment(at: datetime) -> str:

@@ -78,7 +78,7 @@ def test_power_lost_between_the_changes(booting: list[HostSide]) -> None:
         side.check(side.state)
         if upto and has_unit:
             (last,) = side.run("tail -n 1 /var/lib/crossnet/history").text.splitlines()
-            assert "\tthe host was started anew before it was confirmed\trollback\tclean" in last
+            assert "\tthe host was rebooted before it was confirmed\trollback\tclean" in last
         count("power lost: between changes")
 
 

@@ -241,7 +241,7 @@ def test_script_that_stops_halfway(bench: Callable[..., Outside], way: str) -> N
     assert stopped.returncode == 4
     assert "STOPPED: change 5 of 14 failed" in stopped.error_text
     assert "Read-only file system" in stopped.error_text
-    assert "run it with the word undo" in stopped.error_text
+    assert "run it with the argument undo" in stopped.error_text
     assert "6 of 14" not in stopped.text
     assert not b.pings("app", "10.0.44.1")
     b.check("gateway", "umount /etc/crossnet")
@@ -310,7 +310,7 @@ def test_script_refuses_what_it_is_not_for(bench: Callable[..., Outside]) -> Non
     assert "this script is for gateway" in elsewhere.error_text
     wrong = b.run_script("gateway", text, "udno")
     assert (wrong.returncode, wrong.text) == (1, "")
-    assert "The only word that it takes is undo" in wrong.error_text
+    assert "The only argument that it takes is undo" in wrong.error_text
     nobody = b.run_script("gateway", text, shell=("setpriv", "--reuid=65534", "--clear-groups", "dash"))
     assert (nobody.returncode, nobody.text) == (1, "")
     assert "as root" in nobody.error_text

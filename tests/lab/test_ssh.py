@@ -481,7 +481,7 @@ def test_key_of_another_kind_is_a_changed_one(place: Place) -> None:
     place.known(f"{served_as('gateway')} {place.check('controller', 'cat /tmp/ec.pub')}\n")
     said = place.ask("gw")
     assert f"it shows ssh-ed25519 {place.fingerprint('gateway')}" in said
-    assert "known_hosts says ecdsa-sha2-nistp256 SHA256:" in said
+    assert "known_hosts has ecdsa-sha2-nistp256 SHA256:" in said
 
 
 def test_hashed_and_alias_entries_are_found(place: Place) -> None:
@@ -501,7 +501,7 @@ def test_revoked_key_and_authority(place: Place) -> None:
     place.known(f"@revoked {right}10.0.43.101 {place.host_key('gateway')}\n")
     assert "Host key is revoked" in place.ask("gw")
     place.known(f"@cert-authority * {place.host_key('app')}\n")
-    assert "known_hosts says an authority for it" in place.ask("gw")
+    assert "known_hosts names an authority for it" in place.ask("gw")
 
 
 def test_key_of_an_address_is_not_one_of_a_name(place: Place) -> None:
@@ -721,7 +721,7 @@ def test_one_session_at_a_time_is_enough(place: Place) -> None:
 def test_jump_host_that_permits_no_way_on(place: Place) -> None:
     with sshd_with(place, "jump", "AllowTcpForwarding no"):
         said = place.ask("inner")
-    assert "the jump host root@10.0.43.50 port 22 permits no way on" in said, said
+    assert "the jump host root@10.0.43.50 port 22 permits no forwarding" in said, said
     place.known("")
     said = place.ask("inner")
     assert "connected to the jump host root@10.0.43.50 port 22 with SSH: its host key is not known" in said

@@ -99,7 +99,7 @@ def test_a_record_of_another_format_is_refused_with_both_numbers(number: int) ->
     assert str(refused.value) == (
         "gateway: /var/lib/crossnet/applied.json was written by another version of crossnet: "
         f"it has format {number}, this one reads 2 [record-of-another-version]\n"
-        "  Use the version that wrote it: what was there before crossnet stands in this file alone."
+        "  Use the version that wrote it: only this file says what was there before crossnet."
     )
 
 

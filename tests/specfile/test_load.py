@@ -50,7 +50,7 @@ def test_the_name_of_the_file_is_that_of_the_spec(file: str, name: str) -> None:
 
 @pytest.mark.parametrize("file", ["the business.yaml", "业务.yaml", ".yaml", "-f", 41 * "b"])
 def test_a_file_whose_name_is_none_of_a_spec(file: str) -> None:
-    with pytest.raises(SpecError, match=r":1:1: a spec is called as its file, and '.*' cannot be its name"):
+    with pytest.raises(SpecError, match=r":1:1: a spec is named after its file, and '.*' cannot be a name"):
         specfile.parse(SEED.read_text(), file)
     assert specfile.parse(SEED.read_text() + "name: business\n", file).name == "business"
 

@@ -45,7 +45,7 @@ def export(plan: Plan, wanted: Format, *, host: str | None = None) -> tuple[Docu
         raise ExportError(f"nothing changes on {host}; the plan changes: {names}\n  Name one of these.")
     if timed := [path.crossing.name for path in plan.paths if path.crossing.until is not None]:
         raise ExportError(
-            f"crossing {timed[0]} has `until`: that its hosts take it back themselves, only `crossnet apply` prepares\n"
+            f"crossing {timed[0]} has `until`: only `crossnet apply` can make its hosts take it back by themselves\n"
             "  Apply it with crossnet, or take `until` out of what you export."
         )
     if wanted is Format.ANSIBLE:

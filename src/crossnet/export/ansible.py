@@ -431,8 +431,7 @@ def _content(data: bytes, path: str, work: Work) -> str:
         return data.decode()
     except UnicodeDecodeError:
         raise ExportError(
-            f"{work.name}: {path} as it was before is no text, and a playbook holds only text\n"
-            "  Use --format sh."
+            f"{work.name}: {path} was not text before, and a playbook holds only text\n  Use --format sh."
         ) from None
 
 

@@ -76,47 +76,47 @@ all() {
 unmoved() {
     for n in $others; do
         "is_back_$n" || { begun && "is_made_$n"; } ||
-            refuse "Not as the plan found it any more: $(name "make_$n"). Make a new plan."
+            refuse "No longer as the plan found it: $(name "make_$n"). Make a new plan."
     done
 }
 
 stopped() {
     say "STOPPED: $1 failed; its message stands above. What comes after it was not done." >&2
-    say "Repair the cause and run the same again, or $2." >&2
+    say "Fix the cause and run the same again, or $2." >&2
     exit 4
 }
 
 make() {
     ready
-    all is_made && is_after && say "All of it is made already: nothing to do." && exit 0
+    all is_made && is_after && say "All of it is done already: nothing to do." && exit 0
     unmoved
-    is_during || record_during || stopped "the record" "run it with the word undo"
+    is_during || record_during || stopped "the record" "run it with the argument undo"
     for n in $changes; do
         if "is_made_$n"; then
             say "$n of $count is so already: $(name "make_$n")"
         else
             say "$n of $count: $(name "make_$n")"
-            "make_$n" || stopped "change $n of $count" "put back what is done: run it with the word undo"
+            "make_$n" || stopped "change $n of $count" "put back what is done: run it with the argument undo"
         fi
     done
-    is_after || record_after || stopped "the record" "run it with the word undo"
+    is_after || record_after || stopped "the record" "run it with the argument undo"
     say "Done."
 }
 
 undo() {
     ready
-    all is_back && is_before && say "All is as it was before: nothing to undo." && exit 0
+    all is_back && is_before && say "Everything is as it was before: nothing to undo." && exit 0
     begun || refuse "This script was not run here, so it takes nothing back."
-    is_during || record_during || stopped "the record" "run it without a word"
+    is_during || record_during || stopped "the record" "run it with no argument"
     for n in $reversed; do
         if "is_back_$n"; then
             say "$n of $count is as before already"
         else
             say "$n of $count back: $(name "back_$n")"
-            "back_$n" || stopped "the way back of change $n of $count" "make all of it again: run it without a word"
+            "back_$n" || stopped "the way back of change $n of $count" "make all of it again: run it with no argument"
         fi
     done
-    is_before || record_before || stopped "the record" "run it without a word"
+    is_before || record_before || stopped "the record" "run it with no argument"
     say "Undone: this host is as it was when the plan was made."
 }
 
@@ -124,7 +124,7 @@ main() {
     case "$#,${1-}" in
         0,) make ;;
         1,undo) undo ;;
-        *) refuse "The only word that it takes is undo." ;;
+        *) refuse "The only argument that it takes is undo." ;;
     esac
 }
 

@@ -120,7 +120,7 @@ def _left_out(chosen: Sequence[Work]) -> Iterator[str]:
         more = f" and more on {len(later) - 8} other hosts" if len(later) > 8 else ""
         yield f"Not in here: the files and units for the next boot ({told}{more})."
     yield (
-        "What is typed by hand crossnet has no record of, no guard takes it back, and nothing verifies it: "
+        "crossnet has no record of what is typed by hand, no guard takes it back, and nothing verifies it: "
         "`crossnet apply` does all of that, `crossnet export --format sh` writes all of it."
     )
 

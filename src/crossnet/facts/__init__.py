@@ -128,7 +128,7 @@ class Facts:
                 self.host,
                 f"read crossnet's own rules in {engine}",
                 reason,
-                "Mend the tool, or install it anew; until then nothing of these rules is known.",
+                "Repair or reinstall the tool; until then nothing is known of these rules.",
             )
         return self.firewall
 
@@ -140,7 +140,7 @@ class Facts:
                 self.host,
                 f"read {path}",
                 state.reason,
-                "crossnet has a file of its own there: look at what is in its place, and at the rights.",
+                "crossnet has a file of its own there: check what is in its place, and its permissions.",
             )
         return state
 

@@ -10,8 +10,8 @@ from crossnet.transport.batch import Answer
 UNSAFE = 77  # sysexits.h: EX_NOPERM
 
 TODO = (
-    "Nothing of it was used. If you know it to be crossnet's own: `chown root` and `chmod 0700` it. Else look who "
-    "made it, and move it away."
+    "Nothing in it was used. If you know it to be crossnet's own: `chown root` and `chmod 0700` it. Otherwise find "
+    "out who made it, and move it away."
 )
 
 # What somebody else made, or may write to, would tell root what to do. `$folder` is looked at, and every `crossnet`
@@ -28,7 +28,7 @@ while [ -n "$place" ]; do
             [ "${state% *}" = "$(id -u)" ] || refuse "$place belongs to user ${state% *}"
             case ${state#* } in
             700) ;;
-            *[2367]? | *[2367]) refuse "others may write to $place: its mode is ${state#* }" ;;
+            *[2367]? | *[2367]) refuse "others can write to $place: its mode is ${state#* }" ;;
             *) close_it "$place" ;;
             esac
         fi ;;
@@ -42,7 +42,7 @@ _LOOK = f"folder=$1; close_it() {{ :; }}; {CHECK}"
 
 def folder_question(path: str, place: str) -> Question[None]:
     """Whether a folder, which the host keeps at `place`, is crossnet's alone, or not there; an error where not."""
-    return Question(f"looked whose {path} is", ("sh", "-c", _LOOK, "sh", place), lambda _: None, _failed)
+    return Question(f"looked who owns {path}", ("sh", "-c", _LOOK, "sh", place), lambda _: None, _failed)
 
 
 def reason(said: str) -> str:

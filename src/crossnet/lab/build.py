@@ -232,7 +232,7 @@ def _base(*, create: bool) -> Path:
 
 def _checked(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", name):
-        raise LabError(f"{name!r} is no name for a lab: letters, digits, '-' and '_', at most 32")
+        raise LabError(f"{name!r} is not a name for a lab: letters, digits, '-' and '_', at most 32")
     return name
 
 

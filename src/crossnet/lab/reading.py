@@ -77,5 +77,5 @@ class Reader:
 
     def name_of(self, text: str) -> str:
         if not _NAME.fullmatch(text):
-            raise self.wrong(f"{text!r} is no name: small letters, digits and '-', at most 32")
+            raise self.wrong(f"{text!r} is not a name: lower-case letters, digits and '-', at most 32")
         return text

@@ -391,7 +391,7 @@ class HostWalk:
     def _lived(self, here: Here, ingress: str) -> Here:
         space = self.space
         old = space.any_of(space.value(Field.TTL, each) for each in (0, 1))
-        here = self._block("ttl-expired", "the time to live is over", here, old, ingress, "forward")
+        here = self._block("ttl-expired", "the time to live has run out", here, old, ingress, "forward")
         return here.through(space.aged)
 
     def _fitting(self, here: Here, led: Led, family: Family, device: str) -> Here:

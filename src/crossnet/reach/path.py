@@ -131,9 +131,7 @@ class Walked:
         return end.taken and (end.host == self.asked.host) is bool(self.asked.ingress)
 
     def _taken(self, end: End) -> Visit:
-        words = (
-            "answers come for an address of the host itself, and nothing gives them back what was translated"
-        )
+        words = "answers come to an address of the host itself, and nothing translates them back"
         return _stopping(self.turned, end.host, end.interface, _NOT_GIVEN_BACK, words, end.here, "prerouting")
 
     def walk(
@@ -150,7 +148,7 @@ class Walked:
             (name, ingress, here), came = left.pop(0)
             before = came.get((name, ingress or ""), space.none)
             if again := here.passing(Answer.sure(before)):
-                words = f"the packets come to {name} by {ingress} again, as they were"
+                words = f"the packets come back to {name} by {ingress} unchanged"
                 visits.append(_stopping(space, name, ingress or "", "forwarding-loop", words, again))
                 here = here.failing(Answer.sure(before))
             if not here:

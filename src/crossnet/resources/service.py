@@ -145,7 +145,7 @@ class Service(Resource):
         if self.stays and not now.runs:
             found.append(f"service {self.unit} is not running")
         if self.times != now.times:
-            found.append(f"service {self.unit} goes off at another time than was applied")
+            found.append(f"service {self.unit} goes off at another time than the one applied")
         return tuple(found)
 
     def look(self) -> tuple[Look, ...]:

@@ -33,7 +33,7 @@ def _who(stamp: Stamp) -> str:
     source = f" from {stamp.source}" if stamp.source else ""
     said = f": {stamp.message}" if stamp.message else ""
     return one_line(
-        f"{stamp.who or 'nobody knows whom'}{source}{f', {stamp.when}' if stamp.when else ''}{said}"
+        f"{stamp.who or 'an unknown user'}{source}{f', {stamp.when}' if stamp.when else ''}{said}"
     )
 
 

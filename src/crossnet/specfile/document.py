@@ -213,7 +213,7 @@ class _Composer:
         self._values += more
         if self._values > _MOST_VALUES:
             self._refuse(
-                mark, f"more than {_MOST_VALUES} values, with what aliases repeat: no spec has so many"
+                mark, f"more than {_MOST_VALUES} values, counting what aliases repeat: no spec has so many"
             )
 
     def _refuse_tag(self, event: Event) -> None:

@@ -202,7 +202,7 @@ def _probes_lie_in_to(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_Re
             yield ("probe", index), f"{target} does not lie in `to` ({listed([*map(_show, named)])})"
         for part in schema.excepted(crossing):
             if contains(part, target):
-                yield ("probe", index), f"{target} lies in {_show(part)}, which `to` excepts"
+                yield ("probe", index), f"{target} lies in {_show(part)}, which `except` leaves out"
 
 
 def _probes_are_permitted(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_Remark]:

@@ -31,6 +31,6 @@ def from_file(file: str) -> str:
 def needed(stem: str) -> str:
     """What to say of a file whose own name cannot be that of its spec."""
     return (
-        f"a spec is called as its file, and {short(stem)} cannot be its name ({MEANS}): "
-        "give it one, such as `name: business`"
+        f"a spec is named after its file, and {short(stem)} cannot be a name ({MEANS}): give it one, such as `name: "
+        "business`"
     )

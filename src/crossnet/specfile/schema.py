@@ -218,7 +218,8 @@ HostName = Annotated[str, _ANY_HOST]
 CrossingName = Annotated[
     str,
     _Text(
-        f"a crossing's name: a small letter, then up to {LONGEST_NAME - 1} small letters, digits, dots and `-`",
+        f"a crossing's name: a lower-case letter, then up to {LONGEST_NAME - 1} lower-case letters, digits, dots and "
+        "`-`",
         CROSSING_NAME,
     ),
 ]
@@ -314,7 +315,7 @@ class Excepting(_Model):
     excepted: _Networks = Field(
         (),
         alias="except",
-        description="Parts of these that the clients go on to reach as they do without it.",
+        description="Parts of these that the clients reach as they would without the crossing.",
     )
 
 

@@ -158,8 +158,8 @@ class Agent(Participant):
                 self.host.name,
                 "started timers and closed the connection, to see whether they go off",
                 f"none did: {said['unproved'].strip() or answer.error_text.strip() or 'no message'}",
-                "Nobody would put the host back if the change cut it off. With a console of the host at hand, "
-                "--i-have-a-console goes on.",
+                "Nobody would put the host back if the change cut it off. If you have a console of the host at hand, "
+                "go on with --i-have-a-console.",
             )
         self._check(answer, "armed the guard", "armed", *(["unproved"] if unproved else []))
         return tuple(rest for first, _, rest in lines if first == "armed")
@@ -324,11 +324,13 @@ class Agent(Participant):
             raise Refused(
                 self.host.name,
                 tried,
-                "none of the timers that were to put it back runs any more",
-                "See who ends processes and timers there.",
+                "none of the timers that were to put it back is running any more",
+                "Find out what ends processes and timers there.",
             )
         seen = " ".join((text, answer.error_text.strip())).strip() or f"exit code {answer.returncode}"
-        raise Refused(self.host.name, tried, seen, "Look at the rights there, and whether the disk is full.")
+        raise Refused(
+            self.host.name, tried, seen, "Check the permissions there, and whether the disk is full."
+        )
 
 
 async def insist(one: Participant, ask: Callable[[], Awaitable[T]], *, until: float, watch: Watcher) -> T:

@@ -91,8 +91,8 @@ def _open(transaction: str, held: Mapping[str, Journal], past: Mapping[str, Sequ
     first = next(iter(held.values()))
     if missing := [name for name in first.group if name not in past]:
         raise CrossnetError(
-            f"transaction {transaction} also is on {', '.join(missing)}, and the spec names no such host\n"
-            "  Use the spec with which it was begun, or one with these hosts in it."
+            f"transaction {transaction} is also on {', '.join(missing)}, and the spec names no such host\n"
+            "  Use the spec that it was begun with, or one that names these hosts."
         )
     decided = {
         name: next((one.decision for one in past[name] if one.transaction == transaction), "")

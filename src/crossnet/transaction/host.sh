@@ -764,7 +764,7 @@ why_by_itself() { # why a host puts itself back
     if is_of_this_boot; then
         echo "nobody confirmed it in time"
     else
-        echo "the host was started anew before it was confirmed"
+        echo "the host was rebooted before it was confirmed"
     fi
 }
 

@@ -276,8 +276,8 @@ def _of_another(host: str, journal: Journal) -> str:
         f"{journal.unreadable}"
     )
     if not journal.is_abandoned:
-        return f"{said}\n  Its time is over in {journal.left} s; then `crossnet recover` ends it."
-    return f"{said}\n  Its time is over: `crossnet recover` ends it, by its own script there."
+        return f"{said}\n  Its time runs out in {journal.left} s; then `crossnet recover` ends it."
+    return f"{said}\n  Its time has run out: `crossnet recover` ends it, by its own script there."
 
 
 def encode(journal: Journal) -> bytes:

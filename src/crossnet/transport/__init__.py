@@ -210,5 +210,7 @@ class ShellHost(ABC):
     def _worked(self, answer: Completed, tried: str) -> Completed:
         if not answer.ok:
             seen = answer.error_text.strip() or f"exit code {answer.returncode}"
-            raise HostError(self.name, tried, seen, "Look at the rights there, and whether the disk is full.")
+            raise HostError(
+                self.name, tried, seen, "Check the permissions there, and whether the disk is full."
+            )
         return answer

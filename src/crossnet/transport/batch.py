@@ -89,7 +89,7 @@ async def ask(
             without = HostError(host.name, doing, error.seen, error.todo)
         else:
             doing = f"asked {len(questions)} questions in one go"
-            seen = f"all were answered, but something that one of them started goes on; {error.seen}"
+            seen = f"all were answered, but something that one of them started is still running; {error.seen}"
             without = HostError(
                 host.name, doing, seen, "Look for what its tools leave running in the background."
             )

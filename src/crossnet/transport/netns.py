@@ -39,7 +39,7 @@ class Netns(ShellHost):
                 self.name,
                 f"entered the network namespace {self._prefix[-1]}",
                 answer.error_text.strip(),
-                "`ip netns list` shows those that there are.",
+                "`ip netns list` shows those that exist.",
             )
         return answer
 

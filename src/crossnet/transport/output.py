@@ -33,8 +33,8 @@ class Flood(Unfinished):
             host,
             tried,
             f"it printed more than {limit // 2**20} MiB, which begin with {begins[0] if begins else ''!r}, "
-            "and was ended",
-            "Look at what it prints there: no answer is meant to be that long.",
+            "and was stopped",
+            "Look at what it prints there: no answer should be that long.",
             printed,
         )
 

@@ -180,9 +180,7 @@ class _End:
 _REFUSING = frozenset(("filter-reject", "route-unreachable", "route-prohibit"))
 # What may stop packets behind all rules, where connection tracking knows them already: also by stopping ARP.
 _BEHIND_RULES = frozenset(("tc-or-xdp-drop", "ipsec-policy-drop", "others-may-drop"))
-_UNTRACKED = (
-    "connection tracking did not see it (notrack), so it was not translated and no answer is known as one"
-)
+_UNTRACKED = "connection tracking did not see it (notrack), so it was not translated and no answer is recognised as one"
 # Obstacles in one sentence.
 _MOST = 3
 
@@ -263,7 +261,7 @@ def _tracked(path: Path, seen: Seen, entry: Entry, let_pass: bool, obstacles: Se
     behind = [each for each in ahead if each.code in _BEHIND_RULES]
     device = at.device if at and at.device else path.egress
     if not let_pass:
-        detail = f"it passes {gateway}, by {device}, and not by the crossing's rule"
+        detail = f"it passes {gateway} by {device}, but not by the crossing's rule"
         return _stopped(HowFar.SENT, Half("undetermined", "static-dynamic-disagree", detail))
     if not _as_promised(path, seen, entry):
         promised = path.leg.translation.seen_by(seen.sent.probe.destination) or "one of its own"
@@ -327,7 +325,9 @@ def _untracked(
     passed = HowFar.TRANSLATED if translated else HowFar.ADMITTED
     done = "admitted and translated" if translated else "admitted"
     if seen.tracked is None:
-        detail = f"{gateway} {done} it; whether it left is not known, for connection tracking cannot be asked"
+        detail = (
+            f"{gateway} {done} it; whether it left is not known, because connection tracking cannot be asked"
+        )
         others = any(each.code == "others-translate" for each in here)
         if path.leg.translates and not translated and admitted and not others:
             detail = f"{gateway} admitted it, and did not translate it"

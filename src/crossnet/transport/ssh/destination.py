@@ -90,7 +90,7 @@ def _host(host: str, text: str) -> str:
         raise ValueError(f"{text!r} names no host: write an alias, user@host or ssh://user@host:port")
     if host.startswith("-") or any(sign in _FOR_A_SHELL + "$" or not sign.isprintable() for sign in host):
         raise ValueError(
-            f"{text!r}: `ssh` refuses a host's name with a leading hyphen or a sign of the shell"
+            f"{text!r}: `ssh` refuses a host's name with a leading hyphen or a shell metacharacter"
         )
     return host
 
@@ -100,7 +100,7 @@ def _user(user: str, text: str) -> str | None:
         sign in _FOR_A_SHELL.replace("\\", "") or not sign.isprintable() for sign in user
     ):
         raise ValueError(
-            f"{text!r}: `ssh` refuses a user's name with a leading hyphen or a sign of the shell"
+            f"{text!r}: `ssh` refuses a user's name with a leading hyphen or a shell metacharacter"
         )
     if user.endswith("\\") or any(before.isspace() and sign == "-" for before, sign in pairwise(user)):
         raise ValueError(f"{text!r}: `ssh` refuses a user's name with \\ at its end or an option in it")

@@ -60,7 +60,7 @@ async def not_connected(
             way.before is not None and error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED
         ):
             return failed(
-                f"{_jump_host(way.before)} permits no way on: {_line(error)}",
+                f"{_jump_host(way.before)} permits no forwarding: {_line(error)}",
                 "See AllowTcpForwarding, DisableForwarding and PermitOpen in its sshd_config(5), and what stands "
                 "before your key in its authorized_keys.",
             )
@@ -94,7 +94,7 @@ async def not_connected(
             )
         case UnicodeDecodeError():  # a name of the host's is encoded, what the other side says is decoded
             return failed(
-                "what answers there does not speak SSH as it is written down: its words are not ASCII",
+                "what answers there does not speak SSH: its first line is not ASCII",
                 f"Check that sshd listens on that port, and {by_hand}.",
             )
         case UnicodeError():
@@ -190,7 +190,7 @@ def cut(
         host,
         f"ran `{what}` as {settings} with SSH",
         f"{which} was cut ({_end(witness)}); whether the command did its work is not known",
-        "The next command connects anew. Look at the host, then ask `crossnet status`.",
+        "The next command connects anew. Look at the host, then run `crossnet status`.",
     )
 
 
@@ -218,19 +218,19 @@ def _host_key(settings: Settings, witness: Witness, error: Exception) -> tuple[s
     known = settings.known_hosts
     if witness.key is not None and witness.key in known.keys:
         return (
-            f"its host key is known, and another one for its address: {_shown(witness.key)} (CheckHostIP)",
+            f"its host key is known, but another one is known for its address: {_shown(witness.key)} (CheckHostIP)",
             "Somebody may have changed the name service, or the address was another machine's before: "
-            "`ssh-keygen -R ADDRESS` when you are sure.",
+            "`ssh-keygen -R ADDRESS` once you are sure.",
         )
     if witness.key is not None and known.keys:
         return (
-            f"its host key has changed: it shows {_shown(witness.key)}, known_hosts says {_listed(known.keys)}",
+            f"its host key has changed: it shows {_shown(witness.key)}, known_hosts has {_listed(known.keys)}",
             _how_to_accept(settings, changed=True),
         )
     if witness.key is not None and known.authorities:
         return (
-            f"known_hosts says an authority for it (@cert-authority), and it shows a plain {_shown(witness.key)}",
-            "Give the host a certificate (HostCertificate in sshd_config(5)), or have known_hosts say its key.",
+            f"known_hosts names an authority for it (@cert-authority), but it shows a plain {_shown(witness.key)}",
+            "Give the host a certificate (HostCertificate in sshd_config(5)), or put its key into known_hosts.",
         )
     if witness.key is not None:
         return (
@@ -239,7 +239,7 @@ def _host_key(settings: Settings, witness: Witness, error: Exception) -> tuple[s
         )
     if witness.authority is not None:
         return (
-            f"its host certificate is of an authority that is not known: {_shown(witness.authority)}",
+            f"its host certificate is signed by an authority that is not known: {_shown(witness.authority)}",
             "If that fingerprint is your authority's, write it into ~/.ssh/known_hosts as "
             "`@cert-authority PATTERN KEY` (sshd(8)).",
         )
@@ -259,7 +259,7 @@ def _how_to_accept(settings: Settings, *, changed: bool) -> str:
     if not changed:
         return f"{compare} To accept it, connect once with `ssh {settings.destination}` and say yes to the same one."
     return (
-        f"The host was installed anew, or somebody stands in between. {compare} If it is right: "
+        f"The host was reinstalled, or somebody is in between. {compare} If it is right: "
         f"`ssh-keygen -R '{known.entry}'`, then connect once with `ssh {settings.destination}`."
     )
 

@@ -81,7 +81,7 @@ def seconds(text: str) -> int:
     """A time of sshd_config(5), such as 90, 10s or 1m30s; ValueError for anything else."""
     parts = re.findall(r"(\d+)([smhdw]?)", text.lower())
     if not parts or "".join(number + unit for number, unit in parts) != text.lower():
-        raise ValueError(f"{text!r} is no time: write 90, 10s or 1m30s")
+        raise ValueError(f"{text!r} is not a time: write 90, 10s or 1m30s")
     return sum(int(number) * _SECONDS[unit] for number, unit in parts)
 
 

@@ -49,7 +49,7 @@ REFUSED = {
     "GSSAPIClientIdentity": "Log in with a key, or set GSSAPIAuthentication no.",
     "GSSAPIServerIdentity": "Log in with a key, or set GSSAPIAuthentication no.",
     "HostbasedAuthentication": "Log in with a key, and set it to no for this host.",
-    "KnownHostsCommand": "Have its output written into a file, and name that in UserKnownHostsFile.",
+    "KnownHostsCommand": "Write its output into a file, and name that file in UserKnownHostsFile.",
     "PKCS11Provider": "Put the token's keys into the agent: `ssh-add -s PROVIDER`.",
     "ProxyUseFdpass": "Use a ProxyCommand that passes the bytes on by itself, as `nc` does without -F.",
     "RefuseConnection": "Your configuration forbids this connection.",
@@ -102,7 +102,7 @@ def of(says: Configuration) -> Settings:
     """Raises like `read`."""
     _refuse(says)
     if holds_password(f"{says.user}@{says.host}"):
-        raise ValueError("in User or HostName stands a password, and none is ever used: log in with a key")
+        raise ValueError("there is a password in User or HostName, and none is ever used: log in with a key")
     jumps, proxy = says.get("proxyjump") or "", says.get("proxycommand") or ""
     least = int(says.get("requiredrsasize") or 0)
     known_hosts = KnownHosts(

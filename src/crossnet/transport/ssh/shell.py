@@ -78,7 +78,7 @@ def _shell_trouble(user: str, words: str, answer: Answer) -> tuple[str, str]:
         )
     seen = text.strip().splitlines()[0][:200] if text.strip() else answer.complaint
     return (
-        f"it is no POSIX shell, or runs something else than it is asked to: {seen!r}",
+        f"it is not a POSIX shell, or does not run what it is asked to: {seen!r}",
         f"Give {user} one, such as `chsh -s /bin/sh {user}`, without a ForceCommand, or use another account.",
     )
 
