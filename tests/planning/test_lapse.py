@@ -220,9 +220,12 @@ def test_what_a_host_is_given_says_for_which_record_it_is() -> None:
     names = [line.split()[0] for line in text.decode(errors="replace").partition("\n\n")[0].splitlines()]
     first, second = sorted({name.split("/")[1] for name in names if name.startswith("until/1")})
     assert [int(one) for one in (first, second)] == [lapse.at for lapse in gateway.lapses]
-    assert {"until/by", f"until/{first}/of", f"until/{first}/record.written", f"until/{second}/name"} <= {
-        *names
-    }
+    assert {
+        "until/by",
+        f"until/{first}/of",
+        f"until/{first}/record.written",
+        f"until/{second}/journal.json",
+    } <= {*names}
     assert bundle(written, replace(gateway, lapses=()), (), (), lambda path: path).count(b"until/") == 0
 
 

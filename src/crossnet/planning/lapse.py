@@ -49,7 +49,10 @@ def _lapses(spec: Spec, host: HostPlan, facts: Facts) -> Iterator[Lapse]:
             engines={},
         )
         ended = tuple(one for one in record.crossings if one not in left)
-        live, persistent = (tuple(change for _, change in one) for one in (alone.live(), alone.persistent()))
+        # Of what guards a change over a power cut nothing has to come before this one: it is there.
+        ordered = [change for _, change in (*alone.live(), *alone.persistent())]
+        live = tuple(change for change in ordered if not change.resource.is_persistent)
+        persistent = tuple(change for change in ordered if change.resource.is_persistent)
         yield Lapse(int(at.timestamp()), ended, record, after, live, persistent)
         record = after
 

@@ -141,9 +141,11 @@ class Agent(Participant):
         if answer.returncode == _HELD:
             with self._door(answer, "asked who holds it"):
                 said, _, held = answer.stdout.partition(b"\n")
-                _, begun, left, *decision = said.decode().split()
+                _, begun, left, name, *decision = said.decode().split()
                 found = journal.decode(held)
-                now = replace(found, begun=int(begun), left=int(left), decision="".join(decision))
+                now = replace(
+                    found, transaction=name, begun=int(begun), left=int(left), decision="".join(decision)
+                )
             raise journal.locked(self.host.name, now)
         self._check(answer, "began a transaction", "staged")
         return "drilling" in answer.text.split()

@@ -63,8 +63,8 @@ def packed(files: Iterable[File]) -> bytes:
 def lapses(journal: Journal, host: HostPlan, locate: Locate) -> Iterator[File]:
     """What the host does by itself when crossings are over: for each time all that a transaction has.
 
-    What differs: it is named here, and each live change has a test whether it is made already, because nobody looks at
-    the host before it. `of` is the digest of the record that has to be there then.
+    What differs: the host names it when it begins, and each live change has a test whether it is made already, because
+    nobody looks at the host before it. `of` is the digest of the record that has to be there then.
     """
     stamp = stamp_of(journal)
     found = host.after.stamped(stamp).to_json()
@@ -72,7 +72,7 @@ def lapses(journal: Journal, host: HostPlan, locate: Locate) -> Iterator[File]:
         folder = f"until/{lapse.at}"
         own = replace(
             journal,
-            transaction=hashlib.sha256(f"{journal.transaction} {lapse.at}".encode()).hexdigest()[:8],
+            transaction="",
             what=f"until {write_moment(datetime.fromtimestamp(lapse.at, UTC))}",
             who=BY_ITSELF,
             machine="",
@@ -86,7 +86,6 @@ def lapses(journal: Journal, host: HostPlan, locate: Locate) -> Iterator[File]:
         )
         _, _, *said = own.audit.split("\t")
         live, persistent = batched(lapse.live), batched(lapse.persistent)
-        yield f"{folder}/name", f"{own.transaction}\n".encode()
         yield f"{folder}/said", ("\t".join(said) + "\n").encode()
         yield f"{folder}/of", f"{hashlib.sha256(found).hexdigest()}\n".encode()
         yield f"{folder}/journal.json", encode(own)

@@ -400,7 +400,8 @@ held() {
     is_due "$T/deadline" && left=0
     count_begun
     is_decided
-    echo "held $begun $left $said"
+    is_here_in "$T" ''
+    echo "held $begun $left $held $said"
     cat "$T/journal.json"
 }
 
@@ -758,6 +759,7 @@ conclude() { # what is still to be done, whoever died before
     fi
     cat -- "$T/result"
     forget
+    keep_waiting
 }
 
 why_by_itself() { # why a host puts itself back
@@ -993,10 +995,15 @@ lapse() { # now|boot: what is over, one time after the other
         [ "$1" != boot ] && [ "$tries" -lt $TRIES ] || exit $FAILED
         sleep $AGAIN
     done
-    # systemd starts its timers itself.
-    init=''
+    keep_waiting
+}
+
+keep_waiting() { # without a timer, whatever became of who waited; systemd starts its own, also at boot
+    next_lapse || return 0
+    by='' init=''
+    read -r by 2>/dev/null <"$ROOT/until/by"
     read -r init 2>/dev/null </proc/1/comm
-    [ "$1" != boot ] || [ "$init" = systemd ] || arm_until >/dev/null
+    [ "$by $init" = "timer systemd" ] || is_alive "$ROOT/until/watcher" || start_waiting
 }
 
 # What is kept in until/ may be replaced at any time, and what is started by this script calls it again.
@@ -1019,7 +1026,7 @@ take_back() ( # TIME now|boot
         echo "$why" >"$ROOT/until/failed"
         exit $REFUSED
     fi
-    read -r which <"$ROOT/until/$1/name" || exit $FAILED
+    read -r which </proc/sys/kernel/random/uuid && which=${which%%-*} || exit $FAILED
     if ! { collect "$1" "$which" "$2" && take_hold; }; then
         rm -rf -- "$ROOT/new"
         exit $FAILED
