@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -20,7 +21,7 @@ from crossnet.show.standing import carried_text
 from crossnet.show.text import plan_text, status_text
 from crossnet.spec import Spec
 from crossnet.transaction import journal
-from crossnet.transaction.bundle import bundle
+from crossnet.transaction.bundle import lapses
 from crossnet.values import moment
 from planning.fakehost import ROOT, FakeHost, Hosts, carry_out, facts_of, states
 from planning.test_properties import begin, spec_of, specs, worlds
@@ -216,17 +217,14 @@ def test_what_a_host_is_given_says_for_which_record_it_is() -> None:
     made = make_plan(spec("office", BUSINESS, STORAGE), at(hosts, NOW))
     gateway = next(host for host in made.hosts if host.host == "gateway")
     written = journal.new("0123abcd", "apply", made.touched)
-    text = bundle(written, gateway, (), (), lambda path: path)
-    names = [line.split()[0] for line in text.decode(errors="replace").partition("\n\n")[0].splitlines()]
-    first, second = sorted({name.split("/")[1] for name in names if name.startswith("until/1")})
-    assert [int(one) for one in (first, second)] == [lapse.at for lapse in gateway.lapses]
-    assert {
-        "until/by",
-        f"until/{first}/of",
-        f"until/{first}/record.written",
-        f"until/{second}/journal.json",
-    } <= {*names}
-    assert bundle(written, replace(gateway, lapses=()), (), (), lambda path: path).count(b"until/") == 0
+    given = dict(lapses(written, gateway, lambda path: path))
+    first, second = (f"until/{lapse.at}" for lapse in gateway.lapses)
+    assert given["until/by"] == b"timer\n"
+    after = hashlib.sha256(given[f"{first}/record.written"]).hexdigest()
+    assert given[f"{second}/of"].decode().strip() == after != given[f"{first}/of"].decode().strip()
+    assert f"{second}/record.written" in given
+    assert given[f"{first}/said"] == b"the host itself\tuntil 2026-12-24T18:00:00Z\t\toffice/business\n"
+    assert dict(lapses(written, replace(gateway, lapses=()), lambda path: path)) == {}
 
 
 TIMES = st.sampled_from(["", f", until: {FIRST}", f", until: {SECOND}"])

@@ -65,7 +65,13 @@ def _changes(record: Record, wanted: Design, then: Facts) -> tuple[tuple[Change,
     for wanting in resources:
         known = record.find(wanting)
         if known is None:
-            continue  # somebody else's that a crossing uses
+            # What is live already is somebody else's that a crossing uses; what only the crossing that goes kept from
+            # being written for the next boot is written with its end.
+            have = wanting.current(then)
+            if wanting.is_persistent and (have is None or not wanting.satisfied_by(have)):
+                changes.append(Change(have, wanting))
+                owned.append(Owned(have, wanting))
+            continue
         resource = wanting.knowing(known.applied, then)
         if not resource.satisfied_by(known.applied):
             changes.append(Change(known.applied, resource))
