@@ -586,7 +586,10 @@ disarm() { # FOLDER of a transaction
             $BOUNDED systemctl reset-failed "$unit.timer" "$unit.service" 2>/dev/null 9<&-
         done <"$1/timers"
     fi
-    end_session "$1/watcher"
+    # It ends by itself, as its transaction is gone: this makes it end at once, with what it sleeps by.
+    if is_of_this_boot "$1" && is_alive "$1/watcher" && [ "$process" != "$(session $$)" ]; then
+        kill -KILL "-$process" 2>/dev/null
+    fi
 }
 
 # ---- to change -------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from crossnet.errors import HostError
 from crossnet.transport import LIMIT, TIMEOUT, Completed, Process, ShellHost
 from crossnet.transport.ssh.connection import Connection, connect
 from crossnet.transport.ssh.destination import parse
+from crossnet.transport.ssh.settings import Settings
 from crossnet.values import Address
 
 
@@ -33,6 +34,7 @@ class Ssh(ShellHost):
             ) from None
         self._opening: asyncio.Task[Connection] | None = None
         self._tried = False  # whether the shell there is known to be one
+        self._way: tuple[Settings, ...] = ()  # on which the last login went well
         self._controller: Address | None = None
         self._reached_at: Address | None = None
 
@@ -76,7 +78,12 @@ class Ssh(ShellHost):
     async def _open(self, lost: asyncio.Task[Connection] | None) -> Connection:
         if lost is not None:
             await _close(lost)  # of a way over jump hosts a part may still stand
-        connection = await connect(self._name, self._destination, become=self._become, tried=self._tried)
+        # What the user's files say is read once; after a login that failed it is read anew.
+        way, self._way = self._way, ()
+        connection = await connect(
+            self._name, self._destination, become=self._become, tried=self._tried, way=way
+        )
+        self._way = connection.way
         if not self._tried:
             self._tried = True
             self._controller, self._reached_at = connection.controller, connection.reached_at

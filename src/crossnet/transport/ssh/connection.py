@@ -57,6 +57,11 @@ class Connection:
     def settings(self) -> Settings:
         return self._hops[-1].settings
 
+    @property
+    def way(self) -> tuple[Settings, ...]:
+        """Over what it goes: the jump hosts first."""
+        return tuple(hop.settings for hop in self._hops)
+
     async def run(
         self,
         argv: Sequence[str],
@@ -188,12 +193,20 @@ class Connection:
         return failures.cut(self._host, self.settings, lost.witness, shown(argv), jump)
 
 
-async def connect(host: str, destination: Destination, *, become: bool, tried: bool = False) -> Connection:
-    """A connection; HostError says why there is none. Unless it was `tried` before, the shell there is."""
+async def connect(
+    host: str, destination: Destination, *, become: bool, tried: bool = False, way: Sequence[Settings] = ()
+) -> Connection:
+    """A connection, on a `way` that is known; HostError says why there is none.
+
+    Unless it was `tried` before, the shell there is.
+    """
     hops: list[_Hop] = []
     async with AsyncExitStack() as undo:
         undo.push_async_callback(_abort, hops)
-        await _reach(host, destination, hops)
+        for found in way:
+            hops.append(await _log_in(host, found, hops[-1] if hops else None, jump=found is not way[-1]))
+        if not way:
+            await _reach(host, destination, hops)
         connection = Connection(host, hops, become=become)
         if not tried:
             await _try_out(host, connection, become)
