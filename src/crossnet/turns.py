@@ -56,6 +56,14 @@ def _locked(error: Locked | HostsFailed) -> Locked | None:
     return held[0] if len(held) == len(error.errors) else None
 
 
+def ends_no_more(agreed: Plan, now: Plan) -> bool:
+    """Whether an undo that was planned anew takes back no crossing that whoever agreed to the first has not seen.
+
+    What it gives back besides follows: where somebody else has undone theirs meanwhile, these are the last ones.
+    """
+    return {one.label for one in now.ended} <= {one.label for one in agreed.ended}
+
+
 def says_the_same(agreed: Plan, now: Plan) -> bool:
     """Whether a plan that was made anew is one that whoever agreed to the first has agreed to.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,29 @@ def test_what_is_there_and_what_is_not(shell: tuple[str, ...], tmp_path: Path) -
         "pipe": no_file,
         "gone too": None,
     }
+
+
+def test_a_file_that_comes_and_goes_meanwhile_is_there_or_absent(
+    shell: tuple[str, ...], tmp_path: Path
+) -> None:
+    """As those of a transaction that somebody else ends just now."""
+    place, aside, over = tmp_path / "file", tmp_path / "aside", threading.Event()
+
+    def come_and_go() -> None:
+        while not over.is_set():
+            aside.write_bytes(b"x")
+            aside.rename(place)
+            place.unlink()
+
+    other = threading.Thread(target=come_and_go)
+    other.start()
+    try:
+        found = [read(shell, place)["file"] for _ in range(150)]
+    finally:
+        over.set()
+        other.join()
+    assert {type(each) for each in found} <= {FileState, type(None)}
+    assert len({type(each) for each in found}) == 2, "it never came, or never went"
 
 
 def test_all_absent_or_none_asked_for(shell: tuple[str, ...], tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -120,6 +121,74 @@ def test_two_at_the_same_moment_come_one_after_the_other(lab_up: Callable[..., L
     assert waited, "nobody had to wait, so nothing was tried"
     found = asyncio.run(api.carried(web.hosts)).said
     assert [one.label for one in found["gateway"].crossings] == ["login/business", "web/business"]
+
+
+@pytest.mark.parametrize("moment", [Kind.GUARDED, Kind.CHANGES, Kind.DECIDED], ids=str)
+def test_who_comes_while_the_other_one_ends_waits_as_well(lab_up: Callable[..., Lab], moment: Kind) -> None:
+    """Also when it is decided, and only the files for the next boot and the traces of it are left to do."""
+    b = Bench(lab_up())
+    web = spec(b, "web", "to: 10.0.44.1, allow: icmp")
+    login = spec(b, "login", "to: 10.0.44.1, allow: tcp/22", "a", "gw")
+
+    async def second_after(
+        first: Callable[[Callable[[Event], None]], Any], then: Callable[[], Any]
+    ) -> list[Any]:
+        come, tasks = asyncio.Event(), list[asyncio.Task[Any]]()
+
+        def watch(event: Event) -> None:
+            if event.kind is moment and not tasks:
+                tasks.append(asyncio.ensure_future(then()))
+                come.set()
+
+        done = await first(watch)
+        assert come.is_set(), "the moment never came"
+        return [done, await tasks[0]]
+
+    async def apply_login() -> api.Applied:
+        return await api.apply(await api.plan_in_turn(login))
+
+    async def undo_login() -> api.Applied:
+        made = await api.plan_undo(login)
+        return await api.undo(made.plan.spec, agreed=made.plan)
+
+    planned = b.plan(web)
+    for each in asyncio.run(second_after(lambda watch: api.apply(planned, watch=watch), apply_login)):
+        assert each.confirmed is not None
+    found = asyncio.run(api.carried(web.hosts)).said
+    assert [one.label for one in found["gateway"].crossings] == ["login/business", "web/business"]
+    asyncio.run(second_after(lambda watch: api.undo(web, watch=watch), undo_login))
+    assert asyncio.run(api.carried(web.hosts)).said["gateway"].crossings == ()
+
+
+def test_two_who_undo_theirs_at_the_same_moment_leave_nothing(lab_up: Callable[..., Lab]) -> None:
+    """Who is second has agreed to its own crossing only, and gives back what nobody needs when it is the last."""
+    b = Bench(lab_up())
+    before = b.fingerprints()
+    web = spec(b, "web", "to: 10.0.44.1, allow: icmp")
+    login = spec(b, "login", "to: 10.0.44.1, allow: tcp/22", "a", "gw")
+    for one in (web, login):
+        b.apply(one)
+
+    async def both() -> None:
+        agreed = [await api.plan_undo(one) for one in (web, login)]
+        await asyncio.gather(*(api.undo(one.plan.spec, agreed=one.plan) for one in agreed))
+
+    asyncio.run(both())
+    assert b.differences(before) == []
+
+
+def test_an_undo_takes_back_no_crossing_that_came_after_somebody_agreed_to_it(
+    lab_up: Callable[..., Lab],
+) -> None:
+    b = Bench(lab_up())
+    web = spec(b, "web", "to: 10.0.44.1, allow: icmp")
+    login = spec(b, "login", "to: 10.0.44.1, allow: tcp/22", "a", "gw")
+    b.apply(web)
+    agreed = asyncio.run(api.plan_undo(web, Undo(all=True)))
+    b.apply(login)
+    asyncio.run(api.undo(agreed.plan.spec, agreed.what, agreed=agreed.plan))
+    found = asyncio.run(api.carried(web.hosts)).said
+    assert [one.label for one in found["gateway"].crossings] == ["login/business"]
 
 
 def test_a_plan_that_somebody_agreed_to_is_made_although_another_spec_came_before(

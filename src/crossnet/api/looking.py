@@ -161,10 +161,10 @@ def unfinished(facts: Mapping[str, Facts]) -> dict[str, Journal]:
     return {name: found for name in facts if (found := journal.unfinished(facts[name]))}
 
 
-def refuse_running(left: Mapping[str, Journal]) -> None:
-    """Locked where somebody may still be at work."""
+def refuse_running(left: Mapping[str, Journal], *, decided: bool = False) -> None:
+    """Locked where somebody may still be at work; also on what is `decided`, and has only to be cleared away."""
     for name, found in left.items():
-        if not found.is_abandoned:
+        if found.may_end_soon if decided else not found.is_abandoned:
             raise journal.locked(name, found)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from crossnet.api.applying import DEFAULT_GUARD, Applied
 from crossnet.api.finishing import UNDO, end, end_unreadable, sweep
 from crossnet.api.looking import refuse_running, survey, unfinished
-from crossnet.errors import CrossnetError, StalePlan
+from crossnet.errors import CrossnetError, Locked, StalePlan
 from crossnet.events import Watcher, nobody, without_a_say
 from crossnet.facts import Facts
 from crossnet.moved import moved
@@ -22,8 +23,10 @@ from crossnet.transaction.apply import NotAsPromised, Proof
 from crossnet.transaction.apply import apply as transact
 from crossnet.transaction.guard import Guard
 from crossnet.transaction.journal import Journal
-from crossnet.turns import in_turn, says_the_same
+from crossnet.turns import ends_no_more, in_turn
 from crossnet.verification import read_back
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +46,27 @@ async def plan_undo(
     spec: Spec, what: Undo = OWN_CROSSINGS, *, watch: Watcher = nobody, ways: Ways | None = None
 ) -> UndoPlan:
     """What undo would do, by the hosts' own records and journals; Locked when somebody else is at work for long."""
-    return await in_turn(lambda: _plan_undo(spec, what, watch, ways), without_a_say(watch))
+    return await _when_others_are_done(
+        lambda patient: _plan_undo(spec, what, watch, ways, patient=patient), without_a_say(watch)
+    )
 
 
-async def _plan_undo(spec: Spec, what: Undo, watch: Watcher, ways: Ways | None) -> UndoPlan:
+async def _when_others_are_done(attempt: Callable[[bool], Awaitable[T]], watch: Watcher) -> T:
+    """Its turn among others; what somebody has decided, and does not clear away, is then ended for them."""
+    try:
+        return await in_turn(lambda: attempt(True), watch)
+    except Locked:
+        return await attempt(False)
+
+
+async def _plan_undo(spec: Spec, what: Undo, watch: Watcher, ways: Ways | None, *, patient: bool) -> UndoPlan:
     named = [host.name for host in spec.hosts]
     spec, facts = await survey(spec, every_spec=what.all, watch=watch, ways=ways)
     if what.all and what.among is None:
         there = (one.label for name in named for one in read_record(facts[name]).crossings)
         what = replace(what, among=frozenset(there))
     left = unfinished(facts)
-    refuse_running(left)
+    refuse_running(left, decided=patient)
     if not left:
         _is_there(spec, what, facts)
     return UndoPlan(told_opening(make_undo_plan(spec, facts, what), facts), left, what)
@@ -116,21 +129,23 @@ async def undo(
     """
     journal.checked(message)
     async with reach(spec, watch=watch, ways=ways) as site:
-        return await in_turn(lambda: _undo(spec, what, agreed, site, guard, message), site.watch)
+        return await _when_others_are_done(
+            lambda patient: _undo(spec, what, agreed, site, guard, message, patient=patient), site.watch
+        )
 
 
 async def _undo(
-    spec: Spec, what: Undo, agreed: Plan | None, site: Site, guard: Guard, message: str
+    spec: Spec, what: Undo, agreed: Plan | None, site: Site, guard: Guard, message: str, *, patient: bool
 ) -> Applied:
     facts, _ = await end_unreadable(await site.observe(), site)
     left = unfinished(facts)
-    refuse_running(left)
+    refuse_running(left, decided=patient)
     if left:
         for found in await ending.find(facts, site):
             await end(found, site, UNDO)
         facts = await site.observe()
     made = make_undo_plan(spec, facts, what)
-    if agreed is not None and not left and made.touched and not says_the_same(agreed, made):
+    if agreed is not None and not left and made.touched and not ends_no_more(agreed, made):
         lines = moved(agreed, made)
         raise StalePlan("The hosts have changed since the plan was made", lines)
     if not made.touched:

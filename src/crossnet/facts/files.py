@@ -16,11 +16,11 @@ LARGEST = 32 * 2**20
 
 # base64 keeps every byte whatever it is.
 _ONE = rf"""
-if [ -L "$1" ]; then stat -c 'link %u:%g' -- "$1" && exec readlink -- "$1"; fi
+if [ -L "$1" ]; then stat -c 'link %u:%g' -- "$1" 2>/dev/null && exec readlink -- "$1"; fi
 {THERE}
-told=$(stat -c '%s %a %u:%g' -- "$1") || exit
+told=$(stat -L -c '%s %a %u:%g' /proc/self/fd/3) || exit
 [ "${{told%% *}}" -le {LARGEST} ] || {{ echo "it has ${{told%% *}} bytes" >&2; exit 1; }}
-printf '%s\n' "${{told#* }}" && base64 <"$1"
+printf '%s\n' "${{told#* }}" && base64 <&3
 """
 
 # Most are absent, and whether they are is one question for all of them: as long as every one of them is told to be.

@@ -106,6 +106,12 @@ class Journal:
         return bool(self.decision) or self.left == 0 or (self.was_begun_here and not self.is_running_here)
 
     @property
+    def may_end_soon(self) -> bool:
+        """Whether somebody may be at work on it, or whoever decided it about to clear it away."""
+        is_dead = self.was_begun_here and not self.is_running_here
+        return not self.is_abandoned or (bool(self.decision) and not is_dead)
+
+    @property
     def is_whole(self) -> bool:
         """Whether every change that comes before the confirmation is made."""
         return self.made == len(self.entries)
@@ -252,19 +258,23 @@ def locked(host: str, journal: Journal) -> Locked:
     about = f"{journal.what}, {journal.message}" if journal.message else journal.what
     said = f"{host}: transaction {name} ({about}), begun by {journal.who} at {journal.started}, "
     if journal.decision == CONFIRM:
-        return Locked(f"{said}is confirmed, but not finished\n  `crossnet recover` finishes it.")
-    if journal.is_abandoned:
+        message = f"{said}is confirmed, but not finished\n  `crossnet recover` finishes it."
+    elif journal.is_abandoned:
         waits = journal.begun and journal.left and not journal.decision
         alone = f"The host puts itself back in {journal.left} s; " if waits else ""
-        return Locked(f"{said}was not finished\n  {alone}`crossnet recover` puts the hosts back now.")
-    ends = f"`crossnet confirm {name}` or " if journal.is_whole else ""
+        message = f"{said}was not finished\n  {alone}`crossnet recover` puts the hosts back now."
+    else:
+        ends = f"`crossnet confirm {name}` or " if journal.is_whole else ""
+        message = (
+            f"{said}is under way\n  Unless it is confirmed, the host puts itself back in {journal.left} s. "
+            f"{ends}`crossnet rollback {name}` ends it now."
+        )
     return Locked(
-        f"{said}is under way\n  Unless it is confirmed, the host puts itself back in {journal.left} s. "
-        f"{ends}`crossnet rollback {name}` ends it now.",
+        message,
         host=host,
         transaction=name,
-        waits=WAIT,
-        state=f"{name} {journal.begun} {journal.made}",
+        waits=WAIT if journal.may_end_soon else 0,
+        state=f"{name} {journal.begun} {journal.made} {journal.decision}",
     )
 
 

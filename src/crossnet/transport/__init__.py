@@ -127,21 +127,33 @@ class Host(Protocol):
         ...
 
 
-# The file "$1" is there, or 66 (sysexits.h: EX_NOINPUT) says that it is not. `[ -e ]` is also false where a folder
+# The file "$1" is open as 3, or 66 (sysexits.h: EX_NOINPUT) says that it is not there; whoever is at work on the host
+# may make it or take it away at any moment. `[ -e ]` is also false where a folder
 # may not be looked into or a disk fails, so only the words for ENOENT count as absent. What is no regular file, such
 # as a pipe, would be read without an end.
 THERE = r"""
-if [ ! -e "$1" ]; then
-    said=$(stat -L -- "$1" 2>&1)
-    case $said in *": No such file or directory") exit 66 ;; esac
+enoent=': No such file or directory'
+if [ ! -e "$1" ] && ! said=$(stat -L -- "$1" 2>&1); then
+    case $said in *"$enoent") exit 66 ;; esac
     echo "$said" >&2
     exit 1
 fi
-[ -f "$1" ] || { echo "it is no regular file" >&2; exit 1; }
+[ -f "$1" ] || case $(stat -L -c %F -- "$1" 2>/dev/null) in
+    '' | regular*) ;;
+    *) echo "it is no regular file" >&2 && exit 1 ;;
+esac
+tries=0
+until { command exec 3<"$1"; } 2>/dev/null; do
+    tries=$((tries + 1))
+    said=$(cat -- "$1" 2>&1 >/dev/null) && [ "$tries" -lt 20 ] && continue
+    case $said in *"$enoent") exit 66 ;; esac
+    echo "${said:-it comes and goes}" >&2
+    exit 1
+done
 """
 ABSENT = 66
 
-_READ = THERE + 'exec cat -- "$1"'
+_READ = THERE + "exec cat <&3"
 
 # Written aside in the same folder and renamed, so that no reader ever sees half a file; synced before and
 # after the rename, so that a power cut leaves the old or the new one (rename(2), fsync(2)). Daemons glob
