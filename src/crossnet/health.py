@@ -112,7 +112,7 @@ def _left(crossing: Crossing, facts: Facts) -> Iterator[str]:
         yield f"{facts.host}: it still stands there: {why}; `crossnet apply` takes it back"
     elif record.owned and not record.crossings:
         made = shown([owned.applied for owned in record.owned if not owned.applied.is_persistent])
-        yield f"{facts.host}: the last crossing left {made}; `crossnet undo` takes it"
+        yield f"{facts.host}: the last crossing left {made}; `crossnet undo` removes it"
 
 
 def _why_not(facts: Facts) -> str:

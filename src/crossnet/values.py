@@ -153,8 +153,8 @@ _NOWHERE: tuple[tuple[Network, str], ...] = tuple(
     (ipaddress.ip_network(block), what)
     for block, what in (
         ("169.254.169.254/32", "the metadata service of a cloud, which each machine has to itself"),
-        ("127.0.0.0/8", "loopback: each host's own"),
-        ("::1/128", "loopback: each host's own"),
+        ("127.0.0.0/8", "loopback, each host's own"),
+        ("::1/128", "loopback, each host's own"),
         ("0.0.0.0/8", "no address of a host"),
         ("::/128", "no address of a host"),
         ("169.254.0.0/16", "link-local, which no gateway forwards"),

@@ -50,5 +50,5 @@ def test_the_other_engine_is_said_with_what_to_write(
 
 
 def test_a_host_that_is_no_gateway_has_no_rules() -> None:
-    with pytest.raises(ExportError, match=r"app is no gateway.*\n.*: gateway\."):
+    with pytest.raises(ExportError, match=r"app is not a gateway.*\n.*: gateway\."):
         export(plan(), Format.NFT, host="app")

@@ -603,7 +603,7 @@ def test_output_that_nobody_reads_to_the_end(site: Site) -> None:
 def test_progress_of_an_apply_names_each_step(site: Site) -> None:
     said = site.desk.run("apply", "--yes").err
     order = [
-        "… gateway: leaves its journal",
+        "… gateway: writes its journal",
         "… gateway: creates table crossnet: 1 crossing, fence on",
         "… gateway: changes sysctl net.ipv4.ip_forward  0 → 1",
         "… app: creates route 10.0.44.0/24 via 10.0.43.101 dev eth0",

@@ -135,7 +135,7 @@ def test_in_a_terminal_progress_is_one_line_that_goes(held: Held) -> None:
                 seen += chunk
     assert process.returncode == 0
     told = seen.decode()
-    assert re.search(r"\r… \d+ s  1/2 hosts  \w+: leaves its journal", told)
+    assert re.search(r"\r… \d+ s  1/2 hosts  \w+: writes its journal", told)
     assert re.search(r"\r… \d+ s  2/2 hosts  ", told)
     stays = [line.rpartition("\r")[2] for line in told.split("\r\n")]
     assert not [line for line in stays if line.startswith("…")], "no event has a line of its own"
@@ -252,4 +252,4 @@ def test_a_watcher_that_raises_has_no_say(
     else:
         assert said == "holds"
         assert bench.pings("app", "10.0.44.1")
-    assert "gateway: leaves its journal" in told
+    assert "gateway: writes its journal" in told

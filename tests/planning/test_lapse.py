@@ -113,7 +113,7 @@ def test_the_last_crossing_leaves_forwarding_behind_the_fence() -> None:
     start = states(hosts)
     asked = spec("office", BUSINESS)
     made = applied(asked, hosts)
-    assert "what stays then on gateway is forwarding behind the fence" in " ".join(plan_text(made).split())
+    assert "forwarding behind the fence then stays on gateway" in " ".join(plan_text(made).split())
 
     lapsed(made, hosts, FIRST)
 
@@ -125,7 +125,7 @@ def test_the_last_crossing_leaves_forwarding_behind_the_fence() -> None:
     assert APPLIED not in app.files
     found = {"gateway": read_record(gateway)}
     assert "carries no crossing" in carried_text(found)
-    assert "`crossnet undo` takes it" in carried_text(found)
+    assert "`crossnet undo` removes it" in carried_text(found)
     assert {one["kind"] for one in carried_data(found)["hosts"][0]["left_over"]} >= {
         "table",
         "sysctl",
@@ -135,7 +135,7 @@ def test_the_last_crossing_leaves_forwarding_behind_the_fence() -> None:
     (status,) = crossing_status(make_plan(asked, after), after)
     assert status.state is State.OVER
     assert not status.is_well
-    assert "`crossnet undo` takes it" in status_text([status])
+    assert "`crossnet undo` removes it" in status_text([status])
     applied(asked, hosts, FIRST)
     assert states(hosts) == start
     after = at(hosts, FIRST)
@@ -162,7 +162,7 @@ def test_what_is_over_counts_as_one_that_left_the_spec() -> None:
     applied(asked, hosts)
     late = make_plan(asked, at(hosts, FIRST))
     assert [one.label for one in late.ended] == ["office/business"]
-    assert "is over since 2026-12-24 18:00 UTC" in " ".join(plan_text(late).split())
+    assert "has been over since 2026-12-24 18:00 UTC" in " ".join(plan_text(late).split())
     carry_out(late, hosts)
     assert states(hosts) == start
     again = make_plan(asked, at(hosts, FIRST))
@@ -174,7 +174,7 @@ def test_what_another_spec_left_past_its_time_goes_with_the_next_apply() -> None
     hosts = begun()
     applied(spec("office", BUSINESS), hosts)
     late = make_plan(spec("backup", MAIL), at(hosts, FIRST))
-    assert "ends crossing office/business: it is over since 2026-12-24 18:00 UTC" in " ".join(
+    assert "ends crossing office/business: it has been over since 2026-12-24 18:00 UTC" in " ".join(
         plan_text(late).split()
     )
     carry_out(late, hosts)

@@ -67,7 +67,7 @@ def test_the_line_counts_the_hosts_of_a_step_and_names_one_that_is_waited_for() 
         "1/2 hosts  app: reads facts",
         "2/2 hosts  app: reads facts",
         "0/2 hosts  app: reads facts",
-        "0/2 hosts  app: leaves its journal",
+        "0/2 hosts  app: writes its journal",
         "app: sends icmp/10.0.44.1",
     ]
 

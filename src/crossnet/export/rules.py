@@ -17,7 +17,9 @@ def documents(plan: Plan, *, iptables: bool, host: str | None) -> tuple[Document
     gateways = [name for name in dict.fromkeys(name for name, _ in plan.tables) if host in (None, name)]
     if not gateways:
         known = listed(list(dict.fromkeys(name for name, _ in plan.tables)))
-        raise ExportError(f"{host} is no gateway, so it has no rules\n  The gateways of this plan: {known}.")
+        raise ExportError(
+            f"{host} is not a gateway, so it has no rules\n  The gateways of this plan: {known}."
+        )
     for name in gateways:
         choice = plan.engines[name]
         if choice.engine.is_iptables != iptables:

@@ -34,7 +34,7 @@ def of_record(host: HostPlan, spec: Spec, facts: Facts, *, is_undo: bool) -> Ite
 def _why_it_ends(standing: Standing, spec: Spec, clock: int) -> str:
     ends = f"ends crossing {standing.label}"
     if standing.until is not None and standing.is_over(clock):
-        return f"{ends}: it is over since {show_moment(standing.until)}"
+        return f"{ends}: it has been over since {show_moment(standing.until)}"
     if standing.spec in ("", spec.name):
         return f"{ends}: it is applied there, and this spec has no crossing of that name"
     if any(standing.is_need_of(one, spec.hosts) for one in spec.crossings):
@@ -82,11 +82,13 @@ def of_time(spec: Spec, hosts: Sequence[HostPlan], facts: Mapping[str, Facts]) -
             continue
         at = show_moment(crossing.until)
         if is_over(crossing, facts):
-            yield Impact("over", f"crossing {crossing.name}", f"is over since {at}: nothing is made for it")
+            yield Impact(
+                "over", f"crossing {crossing.name}", f"has been over since {at}: nothing is made for it"
+            )
             continue
         gateway = leaving.get(crossing.label)
         stays = (
-            f"; what stays then on {gateway} is forwarding behind the fence, until `crossnet undo`"
+            f"; forwarding behind the fence then stays on {gateway}, until `crossnet undo`"
             if gateway and gateway == crossing.via
             else ""
         )
@@ -101,8 +103,8 @@ def of_time(spec: Spec, hosts: Sequence[HostPlan], facts: Mapping[str, Facts]) -
             yield Impact(
                 "clock-differs",
                 name,
-                f"its clock is {abs(ahead)} s {'ahead of' if ahead > 0 else 'behind'} this machine's: what ends at a "
-                "time ends there by that clock",
+                f"its clock is {abs(ahead)} s {'ahead of' if ahead > 0 else 'behind'} this machine's: crossings with "
+                "`until` end there by that clock",
             )
 
 

@@ -20,7 +20,7 @@ def _said(event: Event) -> str:
         case Kind.READS:
             return "reads facts"
         case Kind.STAGES:
-            return "leaves its journal"
+            return "writes its journal"
         case Kind.GUARDED:
             return f"guards itself for {event.seconds} s ({', '.join(event.timers) or 'nobody'})"
         case Kind.CHANGES | Kind.PERSISTS:

@@ -59,7 +59,7 @@ def carried_text(found: Mapping[str, Record], *, paint: Paint = plain) -> str:
 def left_over(record: Record) -> str:
     """What stays on a host after the last of its crossings, as a host leaves it that took that back itself."""
     made = shown([owned.applied for owned in record.owned if not owned.applied.is_persistent])
-    return f"what the last one left: {made}; `crossnet undo` takes it"
+    return f"what the last one left: {made}; `crossnet undo` removes it"
 
 
 def _way(path: Path) -> str:

@@ -70,10 +70,10 @@ def _addresses_are_of_hosts(crossing: schema.Crossing, _hosts: _Hosts) -> Iterat
     for path, networks, side in sides:
         for index, network in enumerate(networks):
             if not isinstance(network, str) and (what := why_nowhere(network)):
-                yield (*path, index), f"{_show(network)} is {what}: no {side}"
+                yield (*path, index), f"{_show(network)} is {what}: it cannot be a {side}"
     for index, probe in enumerate(crossing.probe):
         if what := why_nowhere(host_network(probe.destination)):
-            yield ("probe", index), f"{probe.destination} is {what}: no destination"
+            yield ("probe", index), f"{probe.destination} is {what}: it cannot be a destination"
     # Link-local ones are used for the network between two gateways; whether it is so only the hosts can tell.
     for path, address in (
         (("next-hop",), crossing.next_hop),
@@ -85,7 +85,7 @@ def _addresses_are_of_hosts(crossing: schema.Crossing, _hosts: _Hosts) -> Iterat
         if address is None or any(contains(network, address) for network in LINK_LOCAL):
             continue
         if what := why_nowhere(host_network(address)):
-            yield path, f"{address} is {what}: no address of a gateway"
+            yield path, f"{address} is {what}: it cannot be a gateway's address"
 
 
 def _to(crossing: schema.Crossing) -> Path:

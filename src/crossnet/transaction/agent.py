@@ -204,8 +204,8 @@ class Agent(Participant):
         if self._ends and said == ["until unproved"]:
             errors.append(
                 f"{self.host.name}: no timer was seen to be set that takes back what is over at "
-                f"{show_moment(datetime.fromtimestamp(self._ends[0], UTC))}: nobody does unless `crossnet apply` or "
-                "`crossnet undo` is run there then"
+                f"{show_moment(datetime.fromtimestamp(self._ends[0], UTC))}: unless `crossnet apply` or `crossnet "
+                "undo` is run then, nobody does"
             )
         try:
             self._check(answer, "wrote what crossnet owns there", "written", "unwritten")

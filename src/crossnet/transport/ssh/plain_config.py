@@ -127,7 +127,7 @@ class _Reading:
             )
         if keyword in _ALGORITHMS and values[0][0] in "+-^":
             raise _Refused(
-                f"{keyword} {values[0][0]}… cannot be told without the `ssh` program: write the whole list"
+                f"{keyword} {values[0][0]}… cannot be resolved without the `ssh` program: write the whole list"
             )
         if keyword in _MANY:
             self.values[keyword] = (*self.values.get(keyword, ()), values[0])
@@ -157,7 +157,7 @@ class _Reading:
                 found = _matches(next(words, "").split(","), subject)
             else:
                 raise _Refused(
-                    f"Match {criterion} cannot be told without the `ssh` program: install OpenSSH's client here"
+                    f"Match {criterion} cannot be resolved without the `ssh` program: install OpenSSH's client here"
                 )
             matching = matching and found != word.startswith("!")
         return matching
