@@ -8,7 +8,7 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from crossnet.cli import cli
-from crossnet.cli.hints import Hints
+from crossnet.cli.hints import Hints, as_typed
 
 SPEC = """crossnet: 1
 hosts: {app: {lab: app}, gateway: {lab: gateway}, gateway-2: {lab: gateway, sudo: yes}}
@@ -103,3 +103,31 @@ def test_advice_is_about_the_crossings_that_were_chosen(text: str, own: str) -> 
     hints.commands, hints.choosing = {"apply", "recover", "verify"}, {"apply", "verify"}
     hints.file, hints.choice = "my.yaml", ("--crossing", "two words", "--host", "app")
     assert hints.own(text) == own
+
+
+@pytest.mark.parametrize(
+    ("words", "again"),
+    [
+        (["undo", "--crossing", "two"], "crossnet undo --crossing two --yes"),
+        (["apply", "p.json", "--message", "CHG 5"], "crossnet apply p.json --message 'CHG 5' --yes"),
+        (["apply", "-fmy.yaml", "--json"], "crossnet apply -fmy.yaml --json --yes"),
+        (["forget", "--", "-odd"], "crossnet forget --yes -- -odd"),
+        (
+            ["connect", "root@a", "--via", "root@b", "--to", "10.0.44.0/24"],
+            "crossnet connect root@a --via root@b --to 10.0.44.0/24 --yes",
+        ),
+        (["undo", "--message", "root:secret@h"], "crossnet undo --message root:…@h --yes"),
+        (["undo", "--message", "a `b` c"], "crossnet undo --message 'a `b` c' --yes"),
+    ],
+)
+def test_a_command_is_repeated_as_it_was_typed(
+    words: list[str], again: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["/usr/bin/crossnet", *words])
+    assert as_typed("--yes").replace("'root:…@h'", "root:…@h") == again
+    hints = Hints()
+    hints.commands = hints.choosing = {"undo", "apply", "forget"}
+    hints.file, hints.choice = "saved.yaml", ("--crossing", "web")
+    told = "Run `{}` if you mean it; `crossnet {}` ends it."
+    own = hints.own(told.format(as_typed("--yes"), "undo"))
+    assert own == told.format(as_typed("--yes"), "undo -f saved.yaml --crossing web")

@@ -439,7 +439,7 @@ def test_apply_with_nobody_to_ask(site: Site) -> None:
     assert ran.code == 1
     assert ran.out.startswith(PLAN)
     assert ran.out.endswith(LAST)
-    assert "crossnet apply --yes" in ran.err
+    assert "crossnet apply -q --yes" in ran.err
     assert site.bench.differences(before) == []
 
 

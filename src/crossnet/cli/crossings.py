@@ -122,9 +122,7 @@ def connect(
     with staying() as ways:
         made = run(make_plan(spec, speech, ways))
         with _kept(spec, save):
-            code = carry_out(
-                speech, made, guard, ways, yes=yes, message=message, command="crossnet connect …"
-            )
+            code = carry_out(speech, made, guard, ways, yes=yes, message=message)
     if not speech.json:
         if save is not None:
             speech.say(f"Wrote {save}. `crossnet status`, `crossnet undo`.")
@@ -206,7 +204,7 @@ def apply(speech: Speech, planfile: str | None, yes: bool, message: str, guard: 
     """Plan, ask, change the hosts all or nothing, verify, confirm, and write it for the next boot."""
     with staying() as ways:
         made = run(planned(speech, planfile, ways))
-        return carry_out(speech, made, guard, ways, yes=yes, message=message, command="crossnet apply")
+        return carry_out(speech, made, guard, ways, yes=yes, message=message)
 
 
 def planned(speech: Speech, planfile: str | None, ways: Ways | None = None) -> Coroutine[Any, Any, Plan]:
@@ -231,9 +229,7 @@ def _code(applied: Applied) -> int:
     return 8 if applied.unproved else 0
 
 
-def carry_out(
-    speech: Speech, made: Plan, guard: Guard, ways: Ways, *, yes: bool, command: str, message: str = ""
-) -> int:
+def carry_out(speech: Speech, made: Plan, guard: Guard, ways: Ways, *, yes: bool, message: str = "") -> int:
     """Show, ask, apply; the exit code."""
     from crossnet import api
     from crossnet.show import json, text
@@ -241,7 +237,7 @@ def carry_out(
     if made.touched:
         if not speech.json:
             speech.say(text.plan_text(made, verbose=speech.verbose, paint=speech.paint))
-        if not _agreed("Apply this plan?", speech, ways, yes=yes, command=command):
+        if not _agreed("Apply this plan?", speech, ways, yes=yes):
             raise click.ClickException("no consent: nothing was changed")
     applied = run(api.apply(made, guard=guard, message=message, watch=speech.watch, ways=ways), _code)
     if speech.json:
@@ -252,10 +248,10 @@ def carry_out(
     return _code(applied)
 
 
-def _agreed(question: str, speech: Speech, ways: Ways, *, yes: bool, command: str) -> bool:
+def _agreed(question: str, speech: Speech, ways: Ways, *, yes: bool) -> bool:
     if not yes:
         run(ways.close())  # while a person thinks nobody here would answer what the hosts ask of a connection
-    return consent(question, speech, yes=yes, command=command)
+    return consent(question, speech, yes=yes)
 
 
 @click.command(short_help="Send a new flow and look at it on the gateway.")
@@ -325,7 +321,7 @@ def undo(
     from crossnet.api import Undo
 
     what = Undo(crossing, host, every)
-    return take_back(speech, guard, yes=yes, message=message, command="crossnet undo", what=what)
+    return take_back(speech, guard, yes=yes, message=message, what=what)
 
 
 @click.command(short_help="Give up a host that will never come back.")
@@ -348,7 +344,6 @@ def forget(speech: Speech, host: str, yes: bool, message: str, guard: Guard) -> 
             ways,
             yes=yes,
             message=message,
-            command=f"crossnet forget {host}",
             ask=f"Forget {host}?",
         )
     if not speech.json:
@@ -358,9 +353,7 @@ def forget(speech: Speech, host: str, yes: bool, message: str, guard: Guard) -> 
     return code
 
 
-def take_back(
-    speech: Speech, guard: Guard, *, yes: bool, command: str, message: str = "", what: Undo | None = None
-) -> int:
+def take_back(speech: Speech, guard: Guard, *, yes: bool, message: str = "", what: Undo | None = None) -> int:
     """Show, ask, undo; the exit code."""
     from crossnet import api
 
@@ -368,7 +361,7 @@ def take_back(
     with staying() as ways:
         made = run(api.plan_undo(speech.spec(), asked, watch=speech.watch, ways=ways))
         ask = "Undo all this?"
-        return _carry_out_undo(speech, made, guard, ways, yes=yes, message=message, command=command, ask=ask)
+        return _carry_out_undo(speech, made, guard, ways, yes=yes, message=message, ask=ask)
 
 
 def _carry_out_undo(
@@ -379,7 +372,6 @@ def _carry_out_undo(
     *,
     yes: bool,
     message: str,
-    command: str,
     ask: str,
 ) -> int:
     from crossnet import api
@@ -388,7 +380,7 @@ def _carry_out_undo(
     if not made.is_empty:
         if not speech.json:
             speech.say(text.undo_plan_text(made, verbose=speech.verbose, paint=speech.paint))
-        if not _agreed(ask, speech, ways, yes=yes, command=command):
+        if not _agreed(ask, speech, ways, yes=yes):
             raise click.ClickException("no consent: nothing was changed")
     applied = run(
         api.undo(

@@ -13,7 +13,7 @@ import click
 from crossnet.cli.interrupt import listener
 from crossnet.cli.outcome import outcome
 from crossnet.cli.printing import OUT, is_reader_gone, printer
-from crossnet.cli.progress import say, tell
+from crossnet.cli.progress import error_data, say, tell
 from crossnet.errors import CrossnetError
 
 # Set to see the traceback of a mistake of crossnet itself.
@@ -94,7 +94,7 @@ def _tell(error: CrossnetError) -> None:
     if "--json" in sys.argv[1:]:
         from crossnet.show import json
 
-        printer.out(json.document(json.error_data(error)))
+        printer.out(json.document(error_data(error)))
     tell(error)
 
 

@@ -1,17 +1,27 @@
-"""The commands that messages advise, with the user's own spec and choice: `crossnet apply -f my.yaml --host app`."""
+"""The commands that messages advise, with the user's own words: `crossnet apply -f my.yaml --host app`."""
 
 from __future__ import annotations
 
 import re
 import shlex
+import sys
 from collections.abc import Collection
 
+from crossnet.errors import without_passwords
 from crossnet.show.visible import one_line
 
 USUAL_FILE = "crossnet.yaml"
 
 _ADVISED = re.compile(r"`crossnet\s+([a-z-]+)([^`]*)`")
-_NAMES_A_FILE = re.compile(r"(^|\s)(-f|--file)\b")
+_NAMES_A_FILE = re.compile(r"(^|\s)(-f|--file\b)")
+
+
+def as_typed(*more: str) -> str:
+    """The command as the user typed it, with these options; no password that stands before an @ is repeated."""
+    words = sys.argv[1:]
+    at = 1 if "--" in words else len(words)  # behind a `--` nothing is an option any more
+    said = ["crossnet", *words[:at], *more, *words[at:]]
+    return without_passwords(shlex.join(map(one_line, said)))
 
 
 class Hints:
@@ -29,7 +39,10 @@ class Hints:
             return text
         from crossnet.values import holds_password
 
-        return text if holds_password(self.file) else _ADVISED.sub(self._as_given, text)
+        if holds_password(self.file):
+            return text
+        again = as_typed("--yes")  # has all that was typed already
+        return again.join(_ADVISED.sub(self._as_given, part) for part in text.split(again))
 
     def _as_given(self, found: re.Match[str]) -> str:
         command, rest = found.groups()

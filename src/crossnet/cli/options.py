@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crossnet.cli.hints import USUAL_FILE, hints
+from crossnet.cli.hints import USUAL_FILE, as_typed, hints
 from crossnet.cli.printing import ERR, printer
 from crossnet.cli.progress import EVENTS, Progress, tell, wants_events
 
@@ -225,14 +225,14 @@ def moment(value: str) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def consent(question: str, speech: Speech, *, yes: bool, command: str) -> bool:
+def consent(question: str, speech: Speech, *, yes: bool) -> bool:
     """Ask; only the word yes is consent. Without a terminal, or with --json, there is nobody to ask."""
     if yes:
         return True
     silent = "--json" if speech.json else EVENTS if wants_events() else ""
     if silent or not os.isatty(0):
         why = f"with {silent} no question is asked" if silent else "there is no terminal to ask for consent"
-        raise click.ClickException(f"{why}\n  Run `{command} --yes` if that is what you want.")
+        raise click.ClickException(f"{why}\n  Run `{as_typed('--yes')}` if that is what you want.")
     printer.err(f"\n{question} Only 'yes' is consent: ", end="")
     printer.drain()
     return printer.lost(ERR) is None and _typed() == b"yes"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from crossnet.cli.hints import hints
 from crossnet.cli.outcome import outcome
@@ -31,10 +31,18 @@ def say(text: str) -> None:
     printer.err(text)
 
 
+def error_data(error: CrossnetError) -> dict[str, Any]:
+    """What went wrong, for programs; what it advises is about the user's own spec here too."""
+    from crossnet.show import json
+
+    data = json.error_data(error)
+    data["error"]["message"] = hints.own(data["error"]["message"])
+    return data
+
+
 def tell(error: CrossnetError) -> None:
     """What went wrong."""
     if wants_events():
-        from crossnet.show.json import error_data
         from crossnet.show.progress import error_line
 
         printer.err(error_line(error_data(error), printer.seconds))

@@ -73,10 +73,10 @@ def recover(speech: Speech, guard: Guard, yes: bool) -> int:
             )
         # What was taken back on the hosts that hold it, and no more.
         what = Undo(all=True, among=behind[-1].crossings)
-        return take_back(speech, guard, yes=yes, command="crossnet recover", what=what)
+        return take_back(speech, guard, yes=yes, what=what)
     with staying() as ways:
         made = run(make_plan(spec, speech, ways))
-        return carry_out(speech, made, guard, ways, yes=yes, command="crossnet recover")
+        return carry_out(speech, made, guard, ways, yes=yes)
 
 
 @click.command(short_help="Show who changed what, when, and how it ended.")
