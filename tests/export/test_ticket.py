@@ -90,3 +90,9 @@ def test_nothing_to_change_is_said() -> None:
     made = plan_on(applied(BUSINESS), BUSINESS, hosts=HOSTS)
     with pytest.raises(ExportError, match="nothing to export"):
         page(made)
+
+
+@pytest.mark.parametrize("wanted", [Format.SH, Format.ANSIBLE, Format.TICKET])
+def test_what_ends_at_a_time_only_an_apply_can_prepare(wanted: Format) -> None:
+    with pytest.raises(ExportError, match="crossing business has `until`"):
+        export(plan(BUSINESS.replace("}", ", until: 2036-12-24T18:00Z}")), wanted)

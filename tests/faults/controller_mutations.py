@@ -445,6 +445,27 @@ MUTATIONS = (
         OVER,
     ),
     Mutation(
+        "a crossing stays beside one that is over at the same time",
+        "planning/lapse.py",
+        "one.until > at)",
+        "one.until >= at)",
+        "tests/planning/test_lapse.py::test_what_is_over_goes_and_what_is_not_stays",
+    ),
+    Mutation(
+        "what is over is taken back whatever the record says",
+        "transaction/host.sh",
+        'if [ "$(digest "$ROOT/applied.json")" != "$(cat "$ROOT/until/$1/of")" ]; then',
+        "if false; then",
+        "tests/lab/test_until.py::test_with_another_record_nothing_is_done_and_that_is_told",
+    ),
+    Mutation(
+        "what is over is loaded at boot",
+        "persistence/until.py",
+        "{record.UNTIL_SCRIPT} lapse boot",
+        "{record.UNTIL_SCRIPT} status",
+        "tests/lab/test_until.py::test_what_was_over_while_the_host_was_down_is_never_open[nftables]",
+    ),
+    Mutation(
         "no flush of what was staged",
         "transaction/host.sh",
         "snapshot && sync && mv",

@@ -14,6 +14,7 @@ from crossnet.lab import build
 from crossnet.lab.build import Lab
 from crossnet.netfilter import Engine
 from lab.crossing import Bench
+from lab.old_tools_host import make_bare, make_busybox, make_new, make_old
 
 pytestmark = pytest.mark.lab
 
@@ -267,3 +268,48 @@ def until_is_empty_of(b: Bench, host: str, within: float = 40) -> None:
     while b.check(host, "ls -d /var/lib/crossnet/until/[0-9]* | wc -l").strip() != "1":
         assert time.monotonic() < deadline
         time.sleep(0.3)
+
+
+def test_with_another_record_nothing_is_done_and_that_is_told(lab_up: Callable[..., Lab]) -> None:
+    b = Bench(lab_up("seed"))
+    spec = b.spec(f"to: 10.0.44.0/24, until: {soon()}")
+    b.apply(spec)
+    b.check("app", "echo >>/var/lib/crossnet/applied.json")
+    until_is_empty(b, "gateway")
+    deadline = time.monotonic() + 20
+    while not b.run("app", "cat /var/lib/crossnet/until/failed").ok:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert b.check("app", "ip route show 10.0.44.0/24") != ""
+    (status,) = asyncio.run(crossnet.status(spec))
+    assert "not the one for which it was prepared" in " ".join(status.reasons)
+    b.apply(spec)
+    assert b.check("app", "ip route show 10.0.44.0/24") == ""
+
+
+def make_bash(b: Bench, host: str) -> None:
+    b.check(host, "mount --bind $(readlink -f /bin/bash) $(readlink -f /bin/sh)")
+
+
+MAKES = {"bare": make_bare, "busybox": make_busybox, "centos-7": make_old, "bash": make_bash}
+
+
+@pytest.mark.parametrize("make", MAKES.values(), ids=MAKES.keys())
+def test_with_few_or_old_tools(lab_up: Callable[..., Lab], make: Callable[[Bench, str], None]) -> None:
+    """The shells and tools of others, and where there is no systemd a process alone that waits."""
+    b = Bench(lab_up("seed"))
+    for host in b.managed:
+        make(b, host)
+    spec = b.spec(f"to: 10.0.44.0/24, until: {soon(15)}")
+    applied = b.apply(spec)
+    assert not applied.unwritten
+    assert b.pings("app", "10.0.44.1")
+    until_is_empty(b, "app", "gateway")
+    for host in b.managed if make is not make_bash else ():
+        make_new(b, host)
+    assert b.check("app", "ip route show 10.0.44.0/24") == ""
+    rules = b.check("gateway", "nft list ruleset; iptables-save; iptables-legacy-save 2>/dev/null")
+    assert "drop" in rules.lower()
+    assert "10.0.44" not in rules
+    history = b.check("gateway", "cat /var/lib/crossnet/history").splitlines()
+    assert [line.split("\t")[-2] for line in history] == ["confirm", "confirm"]

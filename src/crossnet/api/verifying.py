@@ -19,10 +19,11 @@ from crossnet.health import (
     without,
 )
 from crossnet.planning import Plan, make_plan
+from crossnet.planning.scope import is_over
 from crossnet.record import APPLIED, VERIFIED, read_record
 from crossnet.site import Site, reach
 from crossnet.spec import Spec
-from crossnet.values import Probe
+from crossnet.values import Probe, show_moment
 from crossnet.verification import Result, Verdict, Verification, not_judged
 from crossnet.verification import verify as check
 from crossnet.verification.carried import carrying
@@ -77,6 +78,11 @@ async def _verify(
     if not one_flow and all(records[one.gateway].standing(one.crossing.label) for one in made.paths):
         await remember(verified(found, made, facts), site)
     own = [record.standing(one.label) for record in records.values() for one in spec.crossings]
+    if not made.paths and (over := [one for one in spec.crossings if is_over(one, facts)]):
+        ended = [
+            not_judged(one.name, f"its time is over: {show_moment(one.until)}") for one in over if one.until
+        ]
+        return replace(found, verdicts=tuple(ended))
     if found.differences and not any(own) and not any(record.lost for record in records.values()):
         lines = (f"{one.name}: not applied: `crossnet apply`" for one in spec.crossings)
         return replace(found, differences=tuple(lines))

@@ -35,6 +35,7 @@ ConditionPathExists={record.UNTIL_SCRIPT}
 ExecStart=/bin/sh {record.UNTIL_SCRIPT} lapse now
 Restart=on-failure
 RestartSec=30
+RestartPreventExitStatus=76
 StartLimitInterval=0
 """
 

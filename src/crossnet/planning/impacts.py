@@ -11,7 +11,7 @@ from crossnet.netfilter.flows import MANY, SECONDS
 from crossnet.planning.plan import HostPlan
 from crossnet.planning.scope import is_over
 from crossnet.record import shown
-from crossnet.resources import EndFlows
+from crossnet.resources import EndFlows, RuleTable
 from crossnet.spec import Spec
 from crossnet.standing import Stamp, Standing
 from crossnet.values import show_moment
@@ -71,7 +71,7 @@ def _what_is_lost(host: HostPlan) -> str:
 def of_time(spec: Spec, hosts: Sequence[HostPlan], facts: Mapping[str, Facts]) -> Iterator[Impact]:
     """What ends by itself, and by whose clock; what has ended."""
     leaving = {
-        one.label: host.host
+        one.label: (host.host, any(isinstance(owned.applied, RuleTable) for owned in lapse.after.owned))
         for host in hosts
         for lapse in host.lapses
         for one in lapse.ended
@@ -86,12 +86,9 @@ def of_time(spec: Spec, hosts: Sequence[HostPlan], facts: Mapping[str, Facts]) -
                 "over", f"crossing {crossing.name}", f"has been over since {at}: nothing is made for it"
             )
             continue
-        gateway = leaving.get(crossing.label)
-        stays = (
-            f"; forwarding behind the fence then stays on {gateway}, until `crossnet undo`"
-            if gateway and gateway == crossing.via
-            else ""
-        )
+        gateway, fenced = leaving.get(crossing.label, ("", False))
+        behind = " behind the fence" if fenced else ""
+        stays = f"; forwarding{behind} then stays on {gateway}, until `crossnet undo`" if gateway else ""
         yield Impact(
             "until",
             f"crossing {crossing.name}",

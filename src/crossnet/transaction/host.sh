@@ -991,7 +991,7 @@ lapse() { # now|boot: what is over, one time after the other
         take_back "$at" "$1"
         case $? in
         0) tries=0 && continue ;;
-        "$REFUSED") break ;;
+        "$REFUSED") exit $REFUSED ;; # until another transaction prepares it anew
         "$HELD") sleep 1 && continue ;; # somebody is at work: when they are done
         esac
         tries=$((tries + 1))
@@ -1025,7 +1025,7 @@ take_back() ( # TIME now|boot
     [ -d "$ROOT/until/$1" ] || exit 0
     if [ "$(digest "$ROOT/applied.json")" != "$(cat "$ROOT/until/$1/of")" ]; then
         why="crossnet's record is not the one for which it was prepared"
-        note "what is over cannot be taken back: $why"
+        [ -e "$ROOT/until/failed" ] || note "what is over cannot be taken back: $why"
         echo "$why" >"$ROOT/until/failed"
         exit $REFUSED
     fi

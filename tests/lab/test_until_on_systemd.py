@@ -1,0 +1,83 @@
+"""A crossing with `until` where systemd runs: its timer is a real one, and so is the order of a boot."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+import pytest
+
+from crossnet.lab import build
+from crossnet.lab.build import Lab
+from lab.crossing import Bench
+from lab.test_until import soon, two, until_is_empty, waiting
+
+pytestmark = pytest.mark.machine
+
+TIMER = "systemctl show -p ActiveState -p NextElapseUSecRealtime crossnet-until.timer"
+UNITS = "systemctl list-units --no-legend --plain 'crossnet*'; ls /etc/systemd/system | grep crossnet"
+
+
+def test_a_timer_of_systemd_starts_it(machines_up: Callable[..., Lab]) -> None:
+    b = Bench(machines_up("seed"))
+    before = b.fingerprints()
+    until = soon(20)
+    spec = b.spec(f"to: 10.0.44.0/24, until: {until}")
+    applied = b.apply(spec)
+    assert not applied.unwritten
+    for host in b.managed:
+        shown = b.check(host, TIMER)
+        assert "ActiveState=active" in shown
+        assert until[:10] in shown
+        assert not waiting(b, host)
+    assert b.plan(spec).touched == ()
+
+    until_is_empty(b, "app", "gateway", within=60)
+
+    late = time.time() - datetime.fromisoformat(until).timestamp()
+    assert late < 15, f"{late} s after its time"
+    assert not b.pings("app", "10.0.44.1")
+    time.sleep(2)  # its own unit is to end first
+    assert b.run("app", UNITS).text.strip() == ""
+    b.apply(spec)
+    assert b.differences(before) == []
+    assert b.run("gateway", UNITS).text.strip() == ""
+
+
+def test_what_was_over_while_it_was_down_is_gone_before_anything_is_loaded(
+    machines_up: Callable[..., Lab],
+) -> None:
+    b = Bench(machines_up("seed"))
+    before = b.fingerprints()
+    until = soon(20)
+    spec = b.spec(two(until, "2036-12-24T18:00Z"))
+    b.apply(spec)
+    for host in b.managed:
+        b.check(host, "systemctl stop crossnet-until.timer")
+    b.check("gateway", "cat >/etc/systemd/system/seen.service && systemctl enable seen.service", stdin=_LOOKS)
+    time.sleep(max(0.0, datetime.fromisoformat(until).timestamp() - time.time()) + 1)
+    for host in b.managed:
+        asyncio.run(build.reboot(b.lab, host))
+    until_gone = b.check("gateway", "cat /etc/seen")
+    assert "web" in until_gone
+    assert "business" not in until_gone
+    assert b.plan(spec).touched == ()
+    assert "2036" in b.check("gateway", TIMER)
+    b.check("gateway", "systemctl disable seen.service; rm -f /etc/systemd/system/seen.service /etc/seen")
+    b.undo(spec)
+    assert b.differences(before) == []
+
+
+_LOOKS = b"""\
+[Unit]
+DefaultDependencies=no
+After=crossnet-rules.service
+Before=network-pre.target crossnet.service
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c 'nft list ruleset >/etc/seen'
+[Install]
+WantedBy=multi-user.target
+"""
