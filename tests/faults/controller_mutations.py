@@ -300,7 +300,7 @@ MUTATIONS = (
     Mutation(
         "a session number of another container is a session here",
         "transaction/host.sh",
-        """[ "${space:-$(numbers)}" = "$(numbers)" ] || return 0""",
+        """[ "${space:-$numbering}" = "$numbering" ] || return 0""",
         ":",
         f"{NUMBERS}[worker-another namespace]",
     ),

@@ -100,20 +100,20 @@ start_of() { # PROCESS
 }
 
 # Process numbers mean nothing in another namespace of them: a container that shares this folder, say.
-numbers() { readlink /proc/self/ns/pid 2>/dev/null || echo none; }
+know_numbering() { [ -n "$numbering" ] || numbering=$(readlink /proc/self/ns/pid 2>/dev/null || echo none); }
 
-myself() { echo "$(session $$) $(start_of "$(session $$)") $(numbers)"; }
+myself() { know_numbering && echo "$(session $$) $(start_of "$(session $$)") $numbering"; }
 
 is_alive() { # FILE that holds a process, its start and the namespace of its number
     process='' start='' space=''
     read -r process start space 2>/dev/null <"$1"
-    [ -n "$start" ] && [ "${space:-$(numbers)}" = "$(numbers)" ] && [ "$(start_of "$process")" = "$start" ]
+    [ -n "$start" ] && know_numbering && [ "${space:-$numbering}" = "$numbering" ] && [ "$(start_of "$process")" = "$start" ]
 }
 
 is_out_of_sight() { # FILE as above
     process='' start='' space=''
     read -r process start space 2>/dev/null <"$1"
-    [ -n "$space" ] && [ "$space" != "$(numbers)" ]
+    [ -n "$space" ] && know_numbering && [ "$space" != "$numbering" ]
 }
 
 # With all that it started: a tool that goes on alone would make its change after the undo of it.
@@ -122,7 +122,8 @@ end_session() { # FILE that holds the leader, its start and the namespace of its
     read -r leader start space 2>/dev/null <"$1"
     case $leader in '' | 0 | *[!0-9]*) return 0 ;; esac
     is_of_this_boot "${1%/*}" || return 0
-    [ "${space:-$(numbers)}" = "$(numbers)" ] || return 0
+    know_numbering
+    [ "${space:-$numbering}" = "$numbering" ] || return 0
     began=$(start_of "$leader")
     [ -z "$began" ] || [ "$began" = "$start" ] || return 0
     [ "$leader" != "$(session $$)" ] || return 0
@@ -1075,7 +1076,7 @@ collect() { # TIME TRANSACTION now|boot: what was prepared, with what comes afte
 
 # The whole file is read before the first line of it runs: it may be removed or replaced meanwhile.
 main() {
-    BOUNDED=''
+    BOUNDED='' numbering=''
     verb=$1
     shift
     read -r BOOT </proc/sys/kernel/random/boot_id
