@@ -31,7 +31,7 @@ LEVELS = (
     {"dependents"},
     {"planning"},
     {"opening", "moved"},
-    {"drift"},
+    {"cause", "drift"},
     {"verification"},
     {"transaction"},
     {"turns"},

@@ -1,16 +1,18 @@
 """Two questions, kept apart: *drift* is a host against its record, *pending* is a plan against the record.
 
-What somebody changed on a host since it was applied is drift, whatever the spec says by now. What the spec says by
-now and nobody has applied is pending, however well the host is.
+What somebody changed on a host since it was applied is drift, whatever the spec says by now: also what crossnet used
+and did not make, and whatever else there a plan follows from. What the spec says by now and nobody has applied is
+pending, however well the host is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from crossnet.cause import asked_anew, moved
 from crossnet.facts import Facts
-from crossnet.planning import HostPlan
+from crossnet.planning import HostPlan, Plan
 from crossnet.record import Record
 from crossnet.resources import Change, Resource
 
@@ -68,18 +70,47 @@ class Pending:
         return f"{self.host}: not applied yet: {_VERBS[change.action]} {change.resource.kind} {change.description}"
 
 
-def pending(host: HostPlan) -> Iterator[Pending | Drift]:
-    """What the plan asks for and the record does not have, or otherwise.
+def pending(host: HostPlan, plan: Plan) -> Iterator[Pending | Drift]:
+    """What the plan asks for on one of its hosts and the record does not have, or otherwise.
 
-    Where the record does not tell what was applied (0.1.0 kept no rules of a table), what differs from the plan counts
-    as drift.
+    It is drift where the spec asks for nothing there that it did not ask for when it was applied: then the hosts have
+    changed. So it is where the record does not tell what was applied (0.1.0 kept no rules of a table).
     """
+    asked = asked_anew(host, plan.spec)
+    since: list[Change] = []
     for change in host.changes:
         owned = host.before.find(change.resource)
         if owned is not None and change.want is not None and not owned.applied.is_known:
             yield Drift(host.host, change.want, change.want.differences(change.have))
         elif owned is None or change.want is None or owned.applied != change.want:
-            yield Pending(host.host, change)
+            if asked:
+                yield Pending(host.host, change)
+            else:
+                since.append(change)
+    yield from _since(host, since, plan)
+
+
+def _since(host: HostPlan, changes: Sequence[Change], plan: Plan) -> Iterator[Drift]:
+    """What the hosts have come to need since it was applied, and why where that can be told."""
+    used = {identity for one in host.before.crossings for identity in one.needs}
+    live = [change for change in changes if not change.resource.is_persistent]
+    why = [*moved(host)] if changes else []
+    for of, words in why:
+        yield Drift(of, (live or changes)[0].resource, (words,))
+    for change in live or changes:
+        resource, want = change.resource, change.want
+        if want is not None and ((want.kind, want.key) in used or want.is_never_absent):
+            yield Drift(host.host, want, want.differences(change.have))
+            continue
+        others = [
+            each.text
+            for each in plan.impacts
+            if resource.policy_rules and want and (each.code, each.where) == ("policy-rule-added", host.host)
+        ]
+        todo = f"`crossnet apply` would {_VERBS[change.action]} {resource.kind} {change.description}"
+        if not (why or others):
+            todo = f"has changed since it was applied: {todo}"
+        yield Drift(host.host, resource, (*others, todo))
 
 
 def not_applied(found: Iterable[Pending]) -> Iterator[str]:

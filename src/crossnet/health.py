@@ -27,7 +27,7 @@ from crossnet.verification.counters import Counters, read_counters
 
 
 class State(StrEnum):
-    """`down`: not applied; `drifted`: a host is not any more as it was applied, whatever the spec says by now.
+    """`down`: not applied; `drifted`: a host is not any more as it was when it was applied, whatever the spec says.
 
     `pending`: the hosts are as they were applied, and the spec asks for something else by now.
     `degraded`: as applied, but something it stands on is not well, or a flow was seen not to get through the gateway.
@@ -369,7 +369,7 @@ def _compared(
             and (each.crossings is None or each.crossings & labels)
         )
         of_others = not one.moving & labels and bool(one.moving)
-        for each in pending(one):
+        for each in pending(one, plan):
             if not concerns(host, each.resource) or (of_others and isinstance(each, Pending)):
                 continue
             if host not in shared:

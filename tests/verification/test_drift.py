@@ -9,6 +9,9 @@ import pytest
 
 from crossnet.api import plan
 from crossnet.facts import Facts, FileState
+from crossnet.facts.links import Link
+from crossnet.facts.policy import PolicyRule
+from crossnet.facts.routes import Route
 from crossnet.health import CrossingStatus, State, crossing_status
 from crossnet.netfilter import Drop, Engine, Rule, Table
 from crossnet.netfilter.own_walked import with_own
@@ -17,7 +20,7 @@ from crossnet.record import APPLIED, VERIFIED, Owned, Record, read_record
 from crossnet.resources import RuleTable
 from crossnet.spec import Spec
 from crossnet.specfile import parse
-from crossnet.values import address
+from crossnet.values import Family, address, network
 from crossnet.verification import compared
 from design.factsheet import SEED, facts_from, with_files
 from planning.fakehost import carry_out, facts_of, hosts_of
@@ -42,8 +45,8 @@ def asked(more: str = "", to: str = "10.0.44.0/24") -> str:
     return f"{hosts}crossings: {{business: {{from: app, via: gateway, to: {to}{more}}}}}"
 
 
-def applied() -> Hosts:
-    hosts = hosts_of(facts_from(SEED_HOSTS))
+def applied(sheet: str = SEED_HOSTS) -> Hosts:
+    hosts = hosts_of(facts_from(sheet))
     carry_out(plan(parse(asked(), "crossnet.yaml"), facts_of(hosts)), hosts)
     found = facts_of(hosts)
     proved = b'{"business": {"time": "2026-11-28T12:00:00+00:00", "result": "reachable", "end": "proved"}}'
@@ -322,3 +325,86 @@ def test_a_crossing_that_is_as_it_was_applied_does_not_wait_for_another() -> Non
     assert states(spec) == {"business": State.UNPROVED, "storage": State.UNPROVED}
     edited = parse(text.replace("/25}\n  s", "/25, allow: icmp}\n  s"), "crossnet.yaml")
     assert states(edited) == {"business": State.PENDING, "storage": State.UNPROVED}
+
+
+def links(host: str, change: Callable[[Link], Link]) -> Callable[[Hosts], Hosts]:
+    return on(host, lambda facts: replace(facts, links=tuple(map(change, facts.links))))
+
+
+def _has_another(link: Link) -> Link:
+    own = tuple(replace(item, address=address("10.0.43.16")) for item in link.addresses)
+    return replace(link, addresses=own) if link.name == "eth0" else link
+
+
+def _of_a_vpn(facts: Facts) -> Facts:
+    """A rule that is asked before the main table, and a table that has a way for everything in 10.0.0.0/8."""
+    rule = PolicyRule(Family.V4, 5270, table="52")
+    route = Route(network("10.0.0.0/8"), via=address("10.0.43.77"), device="eth0", table="52")
+    return replace(facts, policy_rules=(*facts.policy_rules, rule), routes=(*facts.routes, route))
+
+
+REMADE = "gateway: `crossnet apply` would change table crossnet: 1 crossing, fence on"
+MOVES: dict[str, tuple[Callable[[Hosts], Hosts], list[str]]] = {
+    "a rule and a route of a VPN": (
+        on("app", _of_a_vpn),
+        [
+            "app: rule 5270: from all lookup 52 (10.0.0.0/8 via 10.0.43.77 dev eth0) leads packets from 10.0.43.15 to "
+            "10.0.44.0/24 elsewhere; a rule of crossnet's own before it looks them up in the main table",
+            "app: `crossnet apply` would add ip-rule 5269: from all to 10.0.44.0/24 iif lo lookup main",
+            "so what app sends to 10.0.44.0/24 does not go to gateway",
+        ],
+    ),
+    "the client has another address": (
+        links("app", _has_another),
+        [
+            "app: sends from 10.0.43.16, and did from 10.0.43.15 when it was applied",
+            REMADE,
+            NOT_ADMITTED,
+        ],
+    ),
+    "the gateway's link is narrower": (
+        links("gateway", lambda link: replace(link, mtu=1300) if link.name == "eth0" else link),
+        [
+            "gateway: an MTU on the way is smaller than when it was applied: TCP packets that fit one link may be too "
+            "large for another, and connections hang",
+            REMADE,
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_what_the_hosts_have_come_to_need_is_told_as_their_change_and_not_as_the_specs(name: str) -> None:
+    change, reasons = MOVES[name]
+    found = status(change(applied()))
+    assert (found.state, list(found.reasons)) == (State.DRIFTED, reasons)
+
+
+def test_what_was_used_and_is_not_crossnets_is_drift_when_it_is_gone() -> None:
+    there = SEED_HOSTS.replace(
+        "  eth0 10.0.43.15/24\n", "  eth0 10.0.43.15/24\n  route 10.0.44.0/24 via 10.0.43.101 dev eth0\n"
+    )
+    assert there != SEED_HOSTS
+    used = applied(there)
+    assert not any(one.applied.kind == "route" for one in read_record(used["app"]).owned)
+    gone = on(
+        "app",
+        lambda facts: replace(
+            facts, routes=tuple(r for r in facts.routes if str(r.destination) != "10.0.44.0/24")
+        ),
+    )
+    found = status(gone(used))
+    assert found.state is State.DRIFTED
+    assert list(found.reasons) == DRIFTS["the route is gone"][1]
+
+
+@pytest.mark.parametrize(
+    "edit", [", egress: eth0", ", translate: masquerade", ", translate: {snat: 10.0.44.99}"]
+)
+def test_what_the_spec_names_since_instead_of_what_was_found_is_pending_where_it_is_another(
+    edit: str,
+) -> None:
+    second = SEED_HOSTS.replace("10.0.44.63/24", "10.0.44.63/24 10.0.44.99/24")
+    assert second != SEED_HOSTS
+    found = status(applied(second), asked(edit))
+    assert found.state is (State.UP if "egress" in edit else State.PENDING)

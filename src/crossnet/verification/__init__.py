@@ -103,7 +103,7 @@ def compared(plan: Plan, facts: Mapping[str, Facts]) -> tuple[str, ...]:
             if not _is_anothers(plan, one.host, each.applied)
         )
         found |= dict.fromkeys(line for each in own for line in each.lines)
-        for each in pending(one):
+        for each in pending(one, plan):
             if isinstance(each, Pending):
                 asked.append(each)
             else:
