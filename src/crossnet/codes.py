@@ -418,9 +418,18 @@ CODES = {
         ),
         Code(
             "ends-crossing",
-            "A crossing that stands on the host ends, or passes to this spec from another one.",
-            "The host's record has a crossing that this spec does not have, or that another spec applied.",
-            "If it is still needed, put it into this spec, or apply its own spec again.",
+            "A crossing that stands on the host ends there.",
+            "The host's record has a crossing that this spec does not have, or of which the host is no part any more.",
+            "If it is still needed, put it into this spec. If somebody else applied it, their spec has the name of "
+            "yours: give yours a `name:` of its own.",
+        ),
+        Code(
+            "crossing-passes",
+            "A crossing that stands on the host goes on under another name, as one of this spec, or through another "
+            "gateway.",
+            "The spec asks for the same need under another name, another spec's crossing has the same name and need, "
+            "or `via` names another host.",
+            "Nothing, if that is what you want. Whoever applied it before has it in your spec from now on.",
         ),
         Code(
             "unrecorded",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
+import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -38,6 +41,26 @@ class Stamp:
     when: str = ""
     source: str = ""
     message: str = ""
+
+    @property
+    def is_of_others(self) -> bool:
+        """Whether another person did it than the one behind this process, or from another machine."""
+        return bool(self.who) and f"{self.who}@{self.source}" != who()
+
+    def __str__(self) -> str:
+        """`applied by ops from desk at 2026-11-28T09:00:00Z (CHG0012345)`, as far as that is known."""
+        source = f" from {self.source}" if self.source else ""
+        said = f" ({self.message})" if self.message else ""
+        return f"applied by {self.who}{source} at {self.when}{said}" if self.who else ""
+
+
+def who() -> str:
+    """The person behind the process, where the machine knows a name for the number, and the machine."""
+    try:
+        user = os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        user = f"uid {os.getuid()}"
+    return " ".join(f"{user}@{socket.gethostname()}".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,4 +359,4 @@ def _read_client(said: Mapping[str, Any]) -> Client:
     )
 
 
-__all__ = ["Identity", "Stamp", "Standing", "of"]
+__all__ = ["Identity", "Stamp", "Standing", "of", "who"]

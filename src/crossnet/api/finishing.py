@@ -19,6 +19,7 @@ from crossnet.health import (
 from crossnet.record import TRANSACTION
 from crossnet.site import Site, reach
 from crossnet.spec import Spec
+from crossnet.standing import who
 from crossnet.transaction import ending, journal
 from crossnet.transaction.agent import Agent
 from crossnet.transaction.ending import Open
@@ -124,7 +125,7 @@ async def rollback(spec: Spec, transaction: str, *, watch: Watcher = nobody) -> 
 
 def _said(command: str) -> str:
     """Why a transaction was rolled back that somebody else had begun."""
-    return f"{journal.who()} said `crossnet {command}`"
+    return f"{who()} said `crossnet {command}`"
 
 
 def _names(found: Open, decision: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from crossnet.design import Impact
 from crossnet.facts import Facts
@@ -13,7 +14,7 @@ from crossnet.planning.scope import is_over
 from crossnet.record import shown
 from crossnet.resources import EndFlows, RuleTable
 from crossnet.spec import Spec
-from crossnet.standing import Stamp, Standing
+from crossnet.standing import Standing
 from crossnet.values import show_moment
 
 AGREE = 60
@@ -28,27 +29,57 @@ def of_record(host: HostPlan, spec: Spec, facts: Facts, *, is_undo: bool) -> Ite
     for one in host.ended:
         asked = one.spec in ("", spec.name) and any(each.name == one.crossing for each in spec.crossings)
         if not (is_undo and asked):
-            yield Impact("ends-crossing", host.host, _why_it_ends(one, spec, facts.clock))
+            yield _parting(one, host.host, spec, facts.clock, is_undo=is_undo)
 
 
-def _why_it_ends(standing: Standing, spec: Spec, clock: int) -> str:
-    ends = f"ends crossing {standing.label}"
-    if standing.until is not None and standing.is_over(clock):
-        return f"{ends}: it has been over since {show_moment(standing.until)}"
-    if standing.spec in ("", spec.name):
-        return f"{ends}: it is applied there, and this spec has no crossing of that name"
-    if any(standing.is_need_of(one, spec.hosts) for one in spec.crossings):
-        return (
-            f"takes crossing {standing.crossing} over from spec {standing.spec}: {_applied(standing.stamp)}"
+def _parting(one: Standing, host: str, spec: Spec, clock: int, *, is_undo: bool) -> Impact:
+    """What becomes of a crossing that the host has no part in any more."""
+    by = f", {one.stamp}" if one.stamp.who else ""
+    if one.until is not None and one.is_over(clock):
+        text = f"ends crossing {one.label}: it is over since {show_moment(one.until)}"
+        return Impact("ends-crossing", host, text)
+    if (passes := _passes(one, host, spec)) and not is_undo:
+        return Impact("crossing-passes", host, passes)
+    if one.spec in ("", spec.name):
+        own = next((each for each in spec.crossings if each.name == one.crossing), None)
+        if own is None:
+            text = f"ends crossing {one.label}{by}: this spec has no crossing of that name"
+        elif one.carried or host in own.clients:
+            text = f"ends crossing {one.label}{by}"
+        else:
+            text = f"is taken out of crossing {one.label}{by}"
+        if one.stamp.is_of_others:
+            text += (
+                f". If theirs is another spec, it is called {spec.name} too: give yours a `name:` of its own"
+            )
+    elif one.is_known:
+        text = f"ends crossing {one.label}, of another spec{by}"
+    else:
+        text = (
+            f"ends crossing {one.label}, of another spec: what it needs is not known. Apply spec {one.spec} again "
+            "afterwards"
         )
-    if standing.is_known:
-        return f"{ends}, of another spec: {_applied(standing.stamp)}"
-    return f"{ends}, of another spec: what it needs is not known. Apply spec {standing.spec} again afterwards"
+    return Impact("ends-crossing", host, text)
 
 
-def _applied(stamp: Stamp) -> str:
-    said = f" ({stamp.message})" if stamp.message else ""
-    return f"applied by {stamp.who} at {stamp.when}{said}"
+def _passes(one: Standing, host: str, spec: Spec) -> str:
+    """Under which name, of which spec or through which gateway all of it goes on; nothing where it ends."""
+    if one.spec not in ("", spec.name):
+        if any(one.is_need_of(each, spec.hosts) for each in spec.crossings):
+            by = f": {one.stamp}" if one.stamp.who else ""
+            return f"takes crossing {one.crossing} over from spec {one.spec}{by}"
+        return ""
+    own = next((each for each in spec.crossings if each.name == one.crossing), None)
+    if own is not None:
+        return (
+            f"crossing {one.label} goes through {own.via} from now on"
+            if one.carried and own.via != host
+            else ""
+        )
+    renamed = (
+        each.name for each in spec.crossings if one.is_need_of(replace(each, name=one.crossing), spec.hosts)
+    )
+    return next((f"crossing {one.crossing} goes on as {name}" for name in renamed), "")
 
 
 def _what_is_lost(host: HostPlan) -> str:

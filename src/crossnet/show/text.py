@@ -66,7 +66,7 @@ _HINDERS = (
         "probe-stopped",
         "next-hop-elsewhere",
     ),
-    *("until", "over", "clock-differs"),
+    *("until", "over", "clock-differs", "crossing-passes"),
 )
 
 # What the lines about what opens and closes tell already.

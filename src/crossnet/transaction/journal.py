@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,7 +19,7 @@ from crossnet.facts.question import mapping, number, number_or, objects, text, t
 from crossnet.record import BEGUN, DEADLINE, DECISION, IDENTITY, JOURNAL, MADE
 from crossnet.resources import KINDS, Change, Encoded, Resource
 from crossnet.sealed import seal, unseal
-from crossnet.standing import Stamp
+from crossnet.standing import Stamp, who
 
 FORMAT = 2
 
@@ -194,15 +192,6 @@ def _is_alive(process: int, start: int | None) -> bool:
     except OSError:  # somebody else's, so it is there
         return _process_start(process) in (None, start)
     return _process_start(process) == start
-
-
-def who() -> str:
-    """The person behind the process, where the machine knows a name for the number."""
-    try:
-        user = os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        user = f"uid {os.getuid()}"
-    return _line(f"{user}@{socket.gethostname()}")
 
 
 def machine_id() -> str:
