@@ -137,8 +137,8 @@ def test_what_stands_in_the_place_of_the_script_is_replaced_and_never_run(
     ("made", "told"),
     [
         (f"mkdir -m 700 {FOLDER}; chown 1234 {FOLDER}", "belongs to user 1234"),
-        (f"mkdir -m 777 {FOLDER}", "others may write"),
-        (f"mkdir -m 1770 {FOLDER}", "others may write"),
+        (f"mkdir -m 777 {FOLDER}", "others can write"),
+        (f"mkdir -m 1770 {FOLDER}", "others can write"),
         (f"mkdir /tmp/theirs; ln -s /tmp/theirs {FOLDER}", "is a symbolic link"),
         (f"ln -s /tmp/nowhere {FOLDER}", "is a symbolic link"),
         (f": >{FOLDER}", "is no folder"),

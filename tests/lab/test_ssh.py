@@ -522,7 +522,7 @@ def test_host_certificate(place: Place) -> None:
     place.known(f"@cert-authority 10.0.43.* {authority}\n")
     assert place.ask("root@10.0.43.50") == "root"
     place.known(f"@cert-authority * {place.host_key('app')}\n")
-    assert "of an authority that is not known: ssh-ed25519 SHA256:" in place.ask("root@10.0.43.50")
+    assert "signed by an authority that is not known: ssh-ed25519 SHA256:" in place.ask("root@10.0.43.50")
     place.known("")
     assert f"its host key is not known: ssh-ed25519 {place.fingerprint('jump')}" in place.ask(
         "root@10.0.43.50"
@@ -643,7 +643,7 @@ def test_a_banner_reaches_no_terminal(place: Place) -> None:
     ("user", "told"),
     [
         ("noisy", "its profile prints even where no terminal is: 'Welcome to this host'"),
-        ("fishy", "it is no POSIX shell"),
+        ("fishy", "it is not a POSIX shell"),
         ("nobash", "This account is currently not available."),
     ],
 )
@@ -750,7 +750,7 @@ def test_address_that_is_known_otherwise(place: Place) -> None:
     place.check("controller", "echo 10.0.43.15 checked.example >> /etc/hosts")
     place.config("CheckHostIP yes\n" + CONFIG)
     place.known(f"checked.example {place.host_key('app')}\n10.0.43.15 {place.host_key('gateway')}\n")
-    assert "another one for its address" in place.ask("root@checked.example")
+    assert "another one is known for its address" in place.ask("root@checked.example")
     place.known(f"checked.example,10.0.43.15 {place.host_key('app')}\n")
     assert place.ask("root@checked.example") == "root"
 
