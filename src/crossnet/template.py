@@ -41,6 +41,11 @@ class Need:
     name: str | None = None
     until: str | None = None
 
+    @property
+    def crossing(self) -> str:
+        """What its crossing is called."""
+        return self.name if self.name is not None else _of_its_ends(self)
+
     def keys(self) -> dict[str, str]:
         """The optional keys of its crossing, each with what a spec says there."""
         one = {"ingress": self.ingress, "egress": self.egress, "next-hop": self.next_hop, "until": self.until}
@@ -52,14 +57,20 @@ class Need:
         }
 
 
-def blank() -> str:
-    """A spec to be changed by hand; it holds the addresses of the documentation's example."""
+def blank(name: str = "") -> str:
+    """A spec of this name to be changed by hand; it holds the addresses of the documentation's example."""
     hosts = {"app": "root@10.0.43.15", "gateway": "root@10.0.43.101"}
-    return _write(hosts, "business", ["app"], "gateway", "10.0.44.0/24", {}, frozenset())
+    return _write(name, hosts, "business", ["app"], "gateway", "10.0.44.0/24", {}, frozenset())
 
 
-def complete(need: Need) -> str:
-    """A spec for a need.
+def alone(need: Need) -> str:
+    """A spec of its own for a need, called as its crossing: it changes no other that stands on the same hosts."""
+    name = need.crossing  # where it can be none, it is refused as that of the crossing
+    return complete(need, name if is_crossing_name(name) else "")
+
+
+def complete(need: Need, name: str = "") -> str:
+    """A spec of this name for a need.
 
     What `ssh` takes (`root@10.0.43.15`, an alias) becomes a host of the spec; an address or a network
     stays one in `from`, and its owner adds the route. The gateway is always a host, so its bare address
@@ -84,8 +95,9 @@ def complete(need: Need) -> str:
     names.setdefault(via, _name(via, "gateway", names.values()))
     to = _one_or_list(need.to)
     text = _write(
+        name,
         {name: target for target, name in names.items()},
-        need.name if need.name is not None else _of_its_ends(need),
+        need.crossing,
         [names.get(client, client) for client in clients],
         names[via],
         f"{{networks: {to}, except: {_one_or_list(need.excepted)}}}" if need.excepted else to,
@@ -179,6 +191,7 @@ _OPTIONAL_FOR_A_CROSSING = (
 
 
 def _write(
+    name: str,
     hosts: Mapping[str, str],
     crossing: str,
     clients: Sequence[str],
@@ -189,7 +202,10 @@ def _write(
 ) -> str:
     lines = [
         _explained("crossnet: 1", "the version of this format"),
-        _explained("# name: business", "whose crossings these are on a gateway; else the file's name"),
+        _explained(
+            f"name: {_scalar(name)}" if name else "# name: business",
+            "whose crossings these are on a gateway: no other spec's",
+        ),
         "",
         _explained("hosts:", "what crossnet manages, and how to reach it"),
     ]

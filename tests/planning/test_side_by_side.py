@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crossnet import template
 from crossnet.api import Applied, UndoPlan
 from crossnet.errors import PlanRefused
 from crossnet.facts import FileState
@@ -21,7 +22,7 @@ from crossnet.show.standing import carried_text, forgotten_text
 from crossnet.show.text import plan_text, undone_text
 from crossnet.spec import Spec
 from crossnet.specfile import parse
-from crossnet.standing import Stamp
+from crossnet.standing import Stamp, who
 from crossnet.transaction.apply import Confirmed
 from crossnet.verification import compared, read_back
 from design.factsheet import facts_from, with_files
@@ -311,7 +312,7 @@ def test_another_machine_of_the_same_name_is_another_host() -> None:
         make_plan(ssh_spec("lab", "app", at="10.0.43.99"), {**facts_of(before)})
 
 
-def test_a_connect_asks_no_host_of_the_others() -> None:
+def test_a_part_of_a_spec_asks_no_host_of_the_rest() -> None:
     hosts = begun()
     one = replace(ssh_spec("crossnet", "app"), is_whole=False)
     applied(one, {name: hosts[name] for name in ("app", "gateway")})
@@ -319,6 +320,59 @@ def test_a_connect_asks_no_host_of_the_others() -> None:
     facts = {name: facts_of(hosts)[name] for name in ("web", "gateway")}
     assert joining(other, facts) == ()
     assert [host.name for host in joining(replace(other, is_whole=True), facts)] == ["app"]
+
+
+def test_what_is_connected_adds_to_what_stands_whoever_comes_next() -> None:
+    def connected(client: str, to: str) -> Spec:
+        return parse(template.alone(template.Need((f"root@{client}",), "root@gateway", (to,))), "")
+
+    hosts = begun()
+    before = states(hosts)
+    first, second = connected("app", "10.0.44.0/24"), connected("web", "10.0.45.0/24")
+    for one, names in ((first, ("app", "gateway")), (second, ("web", "gateway"))):
+        here = {name: hosts[name] for name in names}
+        applied(one, here)
+        hosts |= here
+        assert joining(one, facts_of(here)) == ()
+    # The spec that `crossnet.yaml` of somebody is whose file says no name.
+    applied(spec("crossnet", "six: {from: app, via: gateway, to: 'fd00:44::/64'}"), hosts)
+    labels = {"six", "app-to-10.0.44.0-24/app-to-10.0.44.0-24", "web-to-10.0.45.0-24/web-to-10.0.45.0-24"}
+    assert admitted(hosts) == labels
+    undone(first, hosts)
+    assert admitted(hosts) == labels - {"app-to-10.0.44.0-24/app-to-10.0.44.0-24"}
+    undone(second, hosts)
+    undone(spec("crossnet", SIX), hosts)
+    assert states(hosts) == before
+
+
+def test_a_plan_says_whose_crossings_it_ends() -> None:
+    hosts = begun()
+    office = spec("office", BUSINESS, STORAGE)
+    made = make_plan(office, facts_of(hosts))
+    carry_out(made, hosts)
+    user, _, machine = who().rpartition("@")
+
+    def told(stamp: Stamp) -> list[str]:
+        for host in made.hosts:
+            kept = host.after.stamped(stamp)
+            files = {**hosts[host.host].files, APPLIED: FileState(kept.to_json(), 0o600, "0:0")}
+            hosts[host.host] = replace(hosts[host.host], files=files)
+        next_one = make_plan(spec("office", STORAGE.replace("[app, web]", "app")), facts_of(hosts))
+        return [one.text for one in next_one.impacts if one.code == "ends-crossing" and one.where != "app"]
+
+    when = "2026-11-28T09:00:00Z"
+    by = f"applied by {user} from {machine} at {when}"
+    assert told(Stamp(user, when, machine)) == [
+        f"is taken out of crossing office/storage, {by}",
+        f"ends crossing office/business, {by}: this spec has no crossing of that name",
+    ]
+    for other, machines in (("ann", machine), (user, "desk")):
+        by = f"applied by {other} from {machines} at {when} (CHG1)"
+        warned = ". If theirs is another spec, it is called office too: give yours a `name:` of its own"
+        assert told(Stamp(other, when, machines, "CHG1")) == [
+            f"is taken out of crossing office/storage, {by}{warned}",
+            f"ends crossing office/business, {by}: this spec has no crossing of that name{warned}",
+        ]
 
 
 def test_with_all_only_what_stands_on_the_named_hosts_goes() -> None:

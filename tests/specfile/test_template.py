@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from crossnet import specfile, template
 from crossnet.errors import SpecError
 from crossnet.spec import Crossing, HostSpec, SnatTo, Spec
-from crossnet.specfile import schema
+from crossnet.specfile import naming, schema
 from crossnet.values import Family, Ports, Probe, Protocol, Traffic, address, network
 
 OPTIONAL = [line for line in template.blank().splitlines() if re.match(r" +# [a-z-]+: ", line)]
@@ -226,3 +228,43 @@ def test_names_that_are_too_long_or_strange_differ_all_the_same() -> None:
     names = [complete(clients, "gw", to).crossings[0].name for clients, to in ends]
     assert len(set(names)) == len(names)
     assert all(len(name) <= 40 for name in names)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("work/office/crossnet.yaml", "office"),
+        ("work/office/crossnet.yml", "office"),
+        ("work/my office (2)/crossnet.yaml", "my-office-2"),
+        ("work/crossnet/crossnet.yaml", "ops-desk"),  # as everybody's
+        ("home/crossnet.yaml", "ops-desk"),
+        ("work/-业务-/crossnet.yaml", "ops-desk"),
+        ("home/backup.yaml", "backup"),
+        ("home/my spec.yaml", "my-spec"),
+        ("home/" + 60 * "n" + ".yaml", 40 * "n"),
+    ],
+)
+def test_a_new_spec_gets_a_name_that_others_hardly_give_to_theirs(
+    file: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    suggested = naming.suggested(str(tmp_path / file), "ops@desk")
+    assert suggested == name
+    for text in (
+        template.blank(suggested),
+        template.complete(template.Need(("app",), "gw", ("10.0.44.0/24",)), suggested),
+    ):
+        assert specfile.parse(text, "crossnet.yaml").name == name
+
+
+def test_what_is_connected_is_a_spec_of_its_own_that_init_writes_again() -> None:
+    need = template.Need(("root@app",), "root@gw", ("10.0.44.0/24",), allow=("tcp/443",))
+    spec = specfile.parse(template.alone(need), "")
+    assert spec.name == "app-to-10.0.44.0-24"
+    again = template.complete(need, naming.suggested(f"{spec.name}.yaml", "ops@desk"))
+    assert specfile.parse(again, f"{spec.name}.yaml") == replace(spec, source=again, file=f"{spec.name}.yaml")
+    assert specfile.parse(template.complete(need, "office"), "crossnet.yaml").name == "office"
+    named = template.Need(("root@app",), "root@gw", ("10.0.44.0/24",), name="help desk")
+    with pytest.raises(SpecError) as refused:
+        template.alone(named)
+    assert len(refused.value.problems) == 1

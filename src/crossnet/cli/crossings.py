@@ -54,11 +54,18 @@ def init(
 ) -> None:
     """Write a commented spec; with --from, --via and --to a complete one."""
     from crossnet import template
+    from crossnet.specfile.naming import suggested
+    from crossnet.standing import who
 
     given = (bool(clients), via is not None, bool(to))
     if (any(given) or how) and not all(given):
         raise click.UsageError("--from, --via and --to belong together: give all three, or none")
-    text = template.complete(template.Need(clients, via, to, **how)) if via is not None else template.blank()
+    name = suggested(speech.file, who())
+    text = (
+        template.complete(template.Need(clients, via, to, **how), name)
+        if via is not None
+        else template.blank(name)
+    )
     _write_new(speech.file, text, "-f")
     outcome.settle(0)
     todo = "Next: `crossnet plan`." if via is not None else "Edit it, then run `crossnet plan`."
@@ -109,14 +116,10 @@ def connect(
 
     SRC and GW are anything that ssh takes, such as root@10.0.43.15.
     """
-    from dataclasses import replace
-
     from crossnet import template
-    from crossnet.spec import USUAL_NAME
     from crossnet.specfile import parse
 
-    spec = parse(template.complete(template.Need((source,), via, to, **how)), save or "")
-    spec = replace(spec, is_whole=save is not None and spec.name != USUAL_NAME)  # it adds to what stands
+    spec = parse(template.alone(template.Need((source,), via, to, **how)), save or "")
     hints.file = spec.file
 
     with staying() as ways:
@@ -128,11 +131,11 @@ def connect(
             speech.say(f"Wrote {save}. `crossnet status`, `crossnet undo`.")
         else:
             ends = ["--from", source, "--via", via, *(word for one in to for word in ("--to", one))]
-            keep = shlex.join(["crossnet", "init", *ends, *words(how)])
-            (crossing,) = spec.crossings
+            file = f"{spec.name}.yaml"  # a spec is called as its file: it is the same one
+            keep = shlex.join(["crossnet", "init", *ends, *words(how), "-f", file])
             speech.say(
-                f"`{shlex.join(['crossnet', 'list', via])}` shows it later. To take it back: `{keep}` writes it as a "
-                f"spec, then `crossnet undo --crossing {crossing.name}`."
+                f"`{shlex.join(['crossnet', 'list', via])}` shows it later. To take it back: `{keep}` writes its spec, "
+                f"then `crossnet undo -f {file}`."
             )
     return code
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from crossnet.spec import LONGEST_NAME, SPEC_NAME, USUAL_NAME
 from crossnet.specfile.document import short
@@ -26,6 +26,22 @@ def from_file(file: str) -> str:
         return USUAL_NAME
     name = PurePath(file).name
     return re.sub(r"\.ya?ml$", "", name)
+
+
+def suggested(file: str, person: str) -> str:
+    """A name for the spec in a new file, that others will hardly give to theirs: the file's own, else its folder's.
+
+    `crossnet.yaml` is what everybody calls theirs, and a home says no more: there it is the `person`, such as
+    `ops@desk`. Nothing where no name can be made of it.
+    """
+    own, folder = from_file(file), Path(file).absolute().parent
+    if own == USUAL_NAME:
+        own = "" if folder == Path.home() else folder.name
+    return next((name for word in (own, person) if (name := _plain(word)) not in ("", USUAL_NAME)), "")
+
+
+def _plain(word: str) -> str:
+    return re.sub("[^A-Za-z0-9._-]+", "-", word).strip("-._")[:LONGEST_NAME]
 
 
 def needed(stem: str) -> str:
