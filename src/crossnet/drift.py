@@ -38,7 +38,7 @@ class Drift:
 
 
 def drifted(facts: Facts, record: Record) -> Iterator[Drift]:
-    """What a host has not any more, or otherwise, of what its record says was applied there.
+    """What a host has not any more, or otherwise, of what its record says was applied there, or used as it was.
 
     Of a table of which a record of 0.1.0 keeps no rules nothing is said: see `pending`.
     """
@@ -52,6 +52,15 @@ def drifted(facts: Facts, record: Record) -> Iterator[Drift]:
         if words or without:
             of = None if without else applied.differs_for(now)
             yield Drift(facts.host, applied, (*words, *without), of)
+    for one in record.adopted:
+        now = one.wanted.current(facts)
+        if now is None:
+            words = (f"adopted {one.wanted.kind} {one.found.found} was removed since",)
+        elif not one.wanted.satisfied_by(now):
+            words = (f"adopted {one.wanted.kind} {one.found.found} is {now.found} now",)
+        else:
+            continue
+        yield Drift(facts.host, one.wanted, words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +92,17 @@ def pending(host: HostPlan, plan: Plan) -> Iterator[Pending | Drift]:
         if owned is not None and change.want is not None and not owned.applied.is_known:
             yield Drift(host.host, change.want, change.want.differences(change.have))
         elif owned is None or change.want is None or owned.applied != change.want:
-            if asked:
+            if asked and not _was_adopted(change, host):
                 yield Pending(host.host, change)
-            else:
+            elif not asked:
                 since.append(change)
     yield from _since(host, since, plan)
+
+
+def _was_adopted(change: Change, host: HostPlan) -> bool:
+    """Whether it brings back what was used there and is gone; that is told as drift."""
+    used = host.before.adoption(change.resource)
+    return used is not None and used.wanted == change.want
 
 
 def _since(host: HostPlan, changes: Sequence[Change], plan: Plan) -> Iterator[Drift]:
@@ -98,6 +113,8 @@ def _since(host: HostPlan, changes: Sequence[Change], plan: Plan) -> Iterator[Dr
     for of, words in why:
         yield Drift(of, (live or changes)[0].resource, (words,))
     for change in live or changes:
+        if _was_adopted(change, host):
+            continue
         resource, want = change.resource, change.want
         if want is not None and ((want.kind, want.key) in used or want.is_never_absent):
             yield Drift(host.host, want, want.differences(change.have))

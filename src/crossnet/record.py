@@ -80,8 +80,23 @@ class Owned:
 
 
 @dataclass(frozen=True, slots=True)
+class Adopted:
+    """One resource that a crossing uses as somebody else made it: as it was found, and what was wanted in its place.
+
+    It is nobody's to give back. But it says what was there before crossnet, whatever becomes of it.
+    """
+
+    found: Resource
+    wanted: Resource
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        return (self.wanted.kind, self.wanted.key)
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
-    """Everything crossnet owns on one host, and the crossings it is for.
+    """Everything crossnet owns on one host, what it uses there besides, and the crossings it is for.
 
     `rebuilt`: it was lost once, so of some things it is not known what was there before. `lost` is why it is
     not on the host as it is here, nothing where it is.
@@ -91,14 +106,22 @@ class Record:
     owned: tuple[Owned, ...] = ()
     rebuilt: bool = False
     lost: str = ""
+    adopted: tuple[Adopted, ...] = ()
     _by_identity: dict[tuple[str, str], Owned] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+    _uses: dict[tuple[str, str], Adopted] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def find(self, resource: Resource) -> Owned | None:
         if not self._by_identity:
             self._by_identity.update({owned.identity: owned for owned in reversed(self.owned)})
         return self._by_identity.get((resource.kind, resource.key))
+
+    def adoption(self, resource: Resource) -> Adopted | None:
+        """What is used in its place as somebody else made it."""
+        if not self._uses:
+            self._uses.update({one.identity: one for one in self.adopted})
+        return self._uses.get((resource.kind, resource.key))
 
     @property
     def is_empty(self) -> bool:
@@ -141,6 +164,7 @@ class Record:
                 }
                 for owned in self.owned
             ],
+            "adopted": [_adoption(one) for one in self.adopted],
         }
         return seal(document, indent=1)
 
@@ -205,11 +229,15 @@ def paths_of(facts: Facts) -> tuple[str, ...]:
     if not isinstance(state, FileState):
         return ()
     try:
-        entries = objects(mapping(json.loads(state.data))["owned"])
-        owned = [_owned(entry) for entry in entries if KINDS[text(entry, "kind")].is_in_files]
+        document = mapping(json.loads(state.data))
+        owned, used = (
+            [entry for entry in objects(document.get(key, [])) if KINDS[text(entry, "kind")].is_in_files]
+            for key in ("owned", "adopted")
+        )
+        found = [*(_owned(entry).applied for entry in owned), *(_adopted(entry).wanted for entry in used)]
     except _DAMAGED:
         return ()
-    return tuple(dict.fromkeys(path for one in owned for path in one.applied.paths))
+    return tuple(dict.fromkeys(path for one in found for path in one.paths))
 
 
 def _decode(data: bytes) -> Record:
@@ -226,7 +254,22 @@ def _decode(data: bytes) -> Record:
         if found == _OF_0_1_0
         else tuple(map(Standing.decode, objects(document["crossings"])))
     )
-    return Record(crossings, owned, document.get("rebuilt", False) is True)
+    rebuilt = document.get("rebuilt", False) is True
+    if "adopted" in document:
+        adopted = tuple(map(_adopted, objects(document["adopted"])))
+    else:  # an older one
+        adopted = () if rebuilt else tuple(_forwarding_found(owned))
+    return Record(crossings, owned, rebuilt, adopted=adopted)
+
+
+def _forwarding_found(owned: Sequence[Owned]) -> Iterator[Adopted]:
+    """Where there are rules, and it was not crossnet that switched forwarding on, it was on before."""
+    there = {one.identity for one in owned}
+    for family in Family:
+        setting = Sysctl(FORWARDING[family], "1")
+        rules = any(one.applied.decides(family) for one in owned)
+        if rules and (setting.kind, setting.key) not in there:
+            yield Adopted(setting, setting)
 
 
 def _owned(entry: Mapping[str, Any]) -> Owned:
@@ -238,6 +281,15 @@ def _owned(entry: Mapping[str, Any]) -> Owned:
         text_or(entry, "boot", ""),
         texts(entry["others"]) if "others" in entry else None,  # 0.1.0 did not look
     )
+
+
+def _adoption(one: Adopted) -> Mapping[str, Any]:
+    return {"kind": one.wanted.kind, "found": one.found.encode(), "wanted": one.wanted.encode()}
+
+
+def _adopted(entry: Mapping[str, Any]) -> Adopted:
+    kind = KINDS[text(entry, "kind")]
+    return Adopted(kind.decode(mapping(entry["found"])), kind.decode(mapping(entry["wanted"])))
 
 
 # ---- without it ----------------------------------------------------------------------------------
@@ -253,14 +305,16 @@ def _with_traces(facts: Facts, kept: Record, lost: str) -> Record:
         return kept
     owned = [Owned(None, trace) for trace in found]
     for family in Family:
-        if kept.find(Sysctl(FORWARDING[family], "1")) is None and _may_have_opened(
-            facts, family, kept, found
-        ):
+        setting = Sysctl(FORWARDING[family], "1")
+        known = kept.find(setting) or kept.adoption(setting)
+        if known is None and _may_have_opened(facts, family, kept, found):
             owned += _forwarding(facts, family, found)
-    known = {one.label for one in kept.crossings}
-    traced = (_standing(name) for name in dict.fromkeys(_crossings(found)) if name not in known)
+    labels = {one.label for one in kept.crossings}
+    traced = (_standing(name) for name in dict.fromkeys(_crossings(found)) if name not in labels)
     why = lost or ("is missing" if facts.file(APPLIED) is None else f"does not know {shown(found)}")
-    return Record((*kept.crossings, *traced), (*kept.owned, *owned), rebuilt=True, lost=why)
+    return replace(
+        kept, crossings=(*kept.crossings, *traced), owned=(*kept.owned, *owned), rebuilt=True, lost=why
+    )
 
 
 def _standing(label: str) -> Standing:

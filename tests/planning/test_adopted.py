@@ -1,13 +1,24 @@
-"""What is used as it is lasts as long as the crossing does."""
+"""What is used as it is lasts as long as the crossing does, and is remembered as it was found."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
+from crossnet.design.flows import Effect
+from crossnet.drift import drifted, pending
+from crossnet.opening import told_opening
 from crossnet.planning import Plan, make_plan
-from crossnet.resources import File
+from crossnet.record import APPLIED, read_record
+from crossnet.resources import Command, File, RuleTable
+from crossnet.sealed import seal, unseal
 from crossnet.specfile import parse
 from design.factsheet import facts_from
+from planning.fakehost import Hosts, carry_out, facts_of, hosts_of, states
+from planning.test_properties import WORLD
+from planning.test_side_by_side import BUSINESS, STORAGE, applied, spec, undone
 
 HOSTS = """
 app:
@@ -64,3 +75,139 @@ def test_crossnets_own_route_is_brought_back_as_before() -> None:
     made = make_plan(parse(SPEC, "crossnet.yaml"), facts_from(own))
     assert "/etc/crossnet/routes" in start_script(made)
     assert "keep_route" not in start_script(made)
+
+
+# ---- what was found is remembered ----------------------------------------------------------------
+
+FORWARD = "net.ipv4.ip_forward"
+
+
+def forwarding() -> Hosts:
+    """A gateway that forwards for everybody, before any crossing."""
+    hosts = hosts_of(facts_from(WORLD))
+    hosts["gateway"].perform(Command(("sysctl", "-e", "-q", "-w", "net/ipv4/ip_forward=1")))
+    return hosts
+
+
+def switched(hosts: Hosts, value: str) -> None:
+    """By somebody else, such as a restart of the network."""
+    hosts["gateway"].perform(Command(("sysctl", "-e", "-q", "-w", f"net/ipv4/ip_forward={value}")))
+
+
+def fences(hosts: Hosts) -> list[bool]:
+    found = (owned.applied for owned in read_record(facts_of(hosts)["gateway"]).owned)
+    return [one.holds_fence for one in found if isinstance(one, RuleTable)]
+
+
+def older(hosts: Hosts) -> None:
+    """The record as crossnet wrote it before it kept what it only uses."""
+    for host in hosts.values():
+        if (state := host.files.get(APPLIED)) is not None:
+            document = unseal(json.loads(state.data))
+            host.files[APPLIED] = replace(
+                state, data=seal({key: said for key, said in document.items() if key != "adopted"})
+            )
+
+
+@pytest.mark.parametrize("engine", ["nftables", "iptables"])
+@pytest.mark.parametrize("kept", [True, False], ids=["", "older"])
+def test_forwarding_that_was_on_before_comes_back_without_a_fence(engine: str, kept: bool) -> None:
+    hosts = forwarding()
+    start = states(hosts)
+    asked = spec("office", BUSINESS.replace("}", f", firewall: {engine}}}"))
+    applied(asked, hosts)
+    as_applied = states(hosts)
+    if not kept:
+        older(hosts)
+    switched(hosts, "0")
+    facts = facts_of(hosts)
+    lines = [line for each in drifted(facts["gateway"], read_record(facts["gateway"])) for line in each.lines]
+    assert lines == [f"gateway: adopted sysctl {FORWARD} = 1 is {FORWARD} = 0 now"]
+
+    again = told_opening(make_plan(asked, facts), facts)
+    assert [(host, change.description) for host, change in again.changes] == [
+        ("gateway", f"{FORWARD}  0 → 1")
+    ]
+    assert any(each.effect is Effect.OPENS and not each.crossing for each in again.opening or ())
+    (gateway,) = (host for host in again.hosts if host.host == "gateway")
+    assert not list(pending(gateway, again))
+    carry_out(again, hosts)
+    assert fences(hosts) == [False]
+    if kept:
+        assert states(hosts) == as_applied
+    assert make_plan(asked, facts_of(hosts)).touched == ()
+    undone(asked, hosts)
+    assert hosts["gateway"].sysctls[FORWARD] == "1"
+    if kept:
+        assert states(hosts) == start
+
+
+def test_another_spec_does_not_close_what_was_on_before() -> None:
+    hosts = forwarding()
+    start = states(hosts)
+    office, backup = spec("office", BUSINESS), spec("backup", STORAGE)
+    applied(office, hosts)
+    switched(hosts, "0")
+    applied(backup, hosts)
+    assert fences(hosts) == [False]
+    assert hosts["gateway"].sysctls[FORWARD] == "1"
+    undone(office, hosts)
+    undone(backup, hosts)
+    assert states(hosts) == start
+
+
+def test_forwarding_that_somebody_else_keeps_off_is_not_given_back() -> None:
+    hosts = forwarding()
+    asked = spec("office", BUSINESS)
+    applied(asked, hosts)
+    switched(hosts, "0")
+    undone(asked, hosts)
+    assert hosts["gateway"].sysctls[FORWARD] == "0"
+
+
+def test_one_interface_that_was_left_off_is_off_again() -> None:
+    hosts = forwarding()
+    hosts["gateway"].sysctls["net.ipv4.conf.lo.forwarding"] = "0"
+    asked = spec("office", BUSINESS)
+    applied(asked, hosts)
+    as_applied = states(hosts)
+    switched(hosts, "0")
+    carry_out(make_plan(asked, facts_of(hosts)), hosts)
+    assert states(hosts) == as_applied
+
+
+def test_an_adopted_route_that_is_gone_is_drift_and_made_anew() -> None:
+    hosts = hosts_of(facts_from(WORLD))
+    words = ["10.0.44.0/24", "via", "10.0.43.101", "dev", "eth0", "proto", "static"]
+    by_hand = Command(("ip", "-4", "route", "add", *words))
+    hosts["app"].perform(by_hand)
+    asked = spec("office", BUSINESS)
+    applied(asked, hosts)
+    assert not list(drifted(hosts["app"].facts(), read_record(hosts["app"].facts())))
+    hosts["app"].routes = [route for route in hosts["app"].routes if route.protocol != "static"]
+    app = hosts["app"].facts()
+    assert [line for each in drifted(app, read_record(app)) for line in each.lines] == [
+        "app: adopted route 10.0.44.0/24 via 10.0.43.101 dev eth0 was removed since"
+    ]
+    again = make_plan(asked, facts_of(hosts))
+    assert [line for host in again.hosts for line in pending(host, again)] == []
+    applied(asked, hosts)
+    app = hosts["app"].facts()
+    assert not read_record(app).adopted
+    assert not list(drifted(app, read_record(app)))
+    undone(asked, hosts)
+    assert not [route for route in hosts["app"].routes if str(route.destination) == "10.0.44.0/24"]
+
+
+def test_a_record_that_does_not_know_all_still_knows_what_was_found() -> None:
+    hosts = forwarding()
+    asked = spec("office", BUSINESS)
+    applied(asked, hosts)
+    words = ["10.99.0.0/24", "via", "10.0.43.15", "dev", "eth1", "proto", "143"]
+    hosts["gateway"].perform(Command(("ip", "-4", "route", "add", *words)))
+    switched(hosts, "0")
+    record = read_record(hosts["gateway"].facts())
+    assert record.rebuilt
+    assert [one.found.key for one in record.adopted if one.found.kind == "sysctl"] == [FORWARD]
+    carry_out(make_plan(asked, facts_of(hosts)), hosts)
+    assert fences(hosts) == [False]

@@ -14,7 +14,7 @@ from crossnet.facts.firewall import Firewall
 from crossnet.facts.policy import PolicyRule
 from crossnet.netfilter import Engine, Table
 from crossnet.netfilter.iptables import parse_ipset_save
-from crossnet.record import APPLIED, Owned, Record, read_record
+from crossnet.record import APPLIED, Adopted, Owned, Record, read_record
 from crossnet.resources import (
     KINDS,
     File,
@@ -78,7 +78,8 @@ def test_every_kind_is_here() -> None:
 @pytest.mark.parametrize("resource", EVERY_KIND, ids=lambda one: f"{one.kind} {one.key}")
 def test_a_record_says_the_same_when_it_is_read_again(resource: Resource) -> None:
     for original in (None, resource):
-        written = Record((BUSINESS, THIRD), (Owned(original, resource),))
+        used = Adopted(resource, resource)
+        written = Record((BUSINESS, THIRD), (Owned(original, resource),), adopted=(used,))
         again = kept(written.to_json())
         assert again == written
         assert again.same_as(written)

@@ -395,7 +395,8 @@ def test_what_was_used_and_is_not_crossnets_is_drift_when_it_is_gone() -> None:
     )
     found = status(gone(used))
     assert found.state is State.DRIFTED
-    assert list(found.reasons) == DRIFTS["the route is gone"][1]
+    _, *meaning = DRIFTS["the route is gone"][1]
+    assert list(found.reasons) == [f"app: adopted {ROUTE} was removed since", *meaning]
 
 
 @pytest.mark.parametrize(

@@ -289,10 +289,10 @@ def forwarded_before(facts: Facts, record: Record, family: Family) -> bool:
     Where nobody knows, crossnet's own rules let others pass today, and go on to do so.
     """
     setting = Sysctl(FORWARDING[family], "1")
-    owned = record.find(setting)
+    owned, adopted = record.find(setting), record.adoption(setting)
     if owned and owned.is_unknown:
         return True
-    before = owned.original if owned else setting.current(facts)
+    before = owned.original if owned else adopted.found if adopted else setting.current(facts)
     return isinstance(before, Sysctl) and before.value != "0"
 
 

@@ -22,7 +22,7 @@ from crossnet.planning.plan import HostPlan, Lapse, Plan, Restoring, gateways, t
 from crossnet.planning.refusals import flawed, records_of, unknown_originals
 from crossnet.planning.scope import OWN_CROSSINGS, Undo, going_on, is_beside
 from crossnet.planning.touches import cut, told, touches
-from crossnet.record import UNTIL_BY, Owned, Record
+from crossnet.record import UNTIL_BY, Adopted, Owned, Record
 from crossnet.resources import KINDS, Change, Resource
 from crossnet.spec import Spec
 
@@ -145,20 +145,29 @@ def _host_plan(facts: Facts, record: Record, wanted: Design, leaving: Parting) -
     changes: list[Change] = []
     adopted: list[Resource] = []
     owned: list[Owned] = []
+    used: list[Adopted] = []
     left_alone = wanted.left_alone.get(facts.host, frozenset())
     for wanting in resources:
-        known = record.find(wanting)
+        known, use = record.find(wanting), record.adoption(wanting)
         if (wanting.kind, wanting.key) in left_alone:
             owned += [known] if known is not None else []
+            used += [use] if use is not None else []
             continue
         applied = known.applied if known else None
         resource = wanting.knowing(applied, facts)
         ours = resource.ours(facts) if known else None
         have = ours.knowing(applied, facts) if ours else resource.current(facts)
+        if use is not None and not resource.satisfied_by(use.found):
+            use = None
         if have is not None and resource.satisfied_by(have):
             if ours is None and not resource.is_only_ours:
                 adopted.append(have)
+                used.append(use or Adopted(have, resource))
                 continue
+        elif use is not None and known is None and resource.is_never_absent:
+            changes.append(Change(have, use.found))  # brought back, and nobody's to give back, as before
+            used.append(use)
+            continue
         else:
             changes.append(Change(have, resource))
         if known:
@@ -178,14 +187,20 @@ def _host_plan(facts: Facts, record: Record, wanted: Design, leaving: Parting) -
         (*_joined(changes, resources), *_restore(facts, record, keep, leaving)),
         tuple(adopted),
         record,
-        Record(crossings, tuple(sorted(owned, key=_place)), record.rebuilt if owned else False),
+        Record(
+            crossings,
+            tuple(sorted(owned, key=_place)),
+            record.rebuilt if owned else False,
+            adopted=tuple(sorted(used, key=_place)),
+        ),
         is_armed=UNTIL_BY in facts.files or all(one.until is None for one in crossings),
     )
 
 
-def _place(owned: Owned) -> tuple[int, str, str]:
+def _place(one: Owned | Adopted) -> tuple[int, str, str]:
     """In a record, whichever spec was applied last."""
-    return owned.applied.rank, *owned.identity
+    resource = one.applied if isinstance(one, Owned) else one.wanted
+    return resource.rank, *one.identity
 
 
 def _joined(changes: Sequence[Change], resources: Sequence[Resource]) -> Sequence[Change]:

@@ -34,12 +34,15 @@ def _lapses(spec: Spec, host: HostPlan, facts: Facts) -> Iterator[Lapse]:
     record = host.after
     for at in sorted({one.until for one in record.crossings if one.until is not None}):
         left = tuple(one for one in record.crossings if one.until is None or one.until > at)
-        then = with_record(as_applied(facts, [owned.applied for owned in record.owned]), record)
+        there = [*(owned.applied for owned in record.owned), *(one.found for one in record.adopted)]
+        then = with_record(as_applied(facts, there), record)
         stays = tuple(_staying(record, left))
         nothing = replace(spec, crossings=())
         wanted = design(nothing, {host.host: then}, {host.host: left}, moves=False, stays={host.host: stays})
         changes, owned = _changes(record, wanted, then)
-        after = Record(left, owned, record.rebuilt if owned else False)
+        needed = {(one.kind, one.key) for one in wanted.wanted[host.host]}
+        adopted = tuple(one for one in record.adopted if one.identity in needed)
+        after = Record(left, owned, record.rebuilt if owned else False, adopted=adopted)
         alone = Plan(
             spec=nothing,
             paths=(),

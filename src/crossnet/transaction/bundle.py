@@ -127,7 +127,7 @@ def _records(stamp: Stamp, before: Record, after: Record, persistent: Sequence[C
     """What crossnet owns there afterwards: when all is written, and when something could not be removed."""
     still = [owned for one in persistent if one.want is None and (owned := before.find(one.resource))]
     crossings = after.crossings or before.crossings
-    unwritten = Record(crossings, (*after.owned, *still), before.rebuilt)
+    unwritten = Record(crossings, (*after.owned, *still), before.rebuilt, adopted=after.adopted)
     if not after.is_empty:
         yield "record.written", after.stamped(stamp).to_json()
     if unwritten.owned:
