@@ -421,7 +421,7 @@ def _unwell(path: Path, facts: Mapping[str, Facts]) -> Iterator[str]:
             if link is None or not link.up:
                 yield f"{client.host}: {client.interface} is down"
     for host in {path.gateway, *(client.host for client in path.clients if client.host)}:
-        left = unfinished(facts[host])
+        left = unfinished(facts[host], facts)
         if left:
             yield f"{host}: {_open(left)}"
 
@@ -434,7 +434,7 @@ def _open(left: Journal) -> str:
     if left.is_whole and not left.unreadable:
         return (
             f"{transaction} is made but not confirmed: it waits {left.left} s for "
-            f"`crossnet confirm {left.transaction}`, then the host puts itself back"
+            f"{left.ended_by('confirm')}{left.with_which}, then the host puts itself back"
         )
     return f"{transaction} is under way"
 

@@ -57,3 +57,27 @@ def test_without_a_terminal_the_users_own_command_is_advised(site: Site) -> None
     assert stands(site.desk) == {"web", "far"}
     typed("undo", "--all", "-f", "two.yaml", "--host", "app")
     assert stands(site.desk) == set()
+
+
+def test_who_has_the_last_word_is_told_with_which_spec(site: Site) -> None:
+    folder = site.desk.folder
+    (folder / "two.yaml").write_text(TWO)
+    line = "{from: 10.0.43.77, via: gateway, to: 10.0.44.1}"
+    (folder / "other.yaml").write_text(
+        f"crossnet: 1\nhosts: {{gateway: {{lab: gateway}}}}\ncrossings: {{other: {line}}}\n"
+    )
+    with site.desk.start("apply", "-f", "two.yaml", "--yes", "--confirm-within", "5m") as process:
+        assert process.stderr is not None
+        waits = next(line for line in process.stderr if "`crossnet confirm" in line)
+        confirm, of, file, transaction = advised(waits)
+        assert (confirm, of, file) == ("confirm", "-f", "two.yaml")
+        # Another person's spec, which does not name all its hosts.
+        for words in (("plan", "-f", "other.yaml"), ("undo", "-f", "other.yaml", "--yes")):
+            refused = site.desk.run(*words)
+            assert "where SPEC names app too" in refused.err
+            assert advised(refused.err.partition("ends it now")[0]) == ["confirm", "-f", "SPEC", transaction]
+        own = site.desk.run("plan", "-f", "two.yaml")
+        assert advised(own.err.partition("ends it now")[0]) == ["confirm", "-f", "two.yaml", transaction]
+        assert site.desk.run(*advised(own.err.partition("ends it now")[0])).code == 8
+        process.communicate(timeout=60)
+    assert stands(site.desk) == {"web", "far"}

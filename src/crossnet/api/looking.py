@@ -158,7 +158,7 @@ def refuse_open(facts: Mapping[str, Facts]) -> None:
 
 
 def unfinished(facts: Mapping[str, Facts]) -> dict[str, Journal]:
-    return {name: found for name in facts if (found := journal.unfinished(facts[name]))}
+    return {name: found for name in facts if (found := journal.unfinished(facts[name], facts))}
 
 
 def refuse_running(left: Mapping[str, Journal], *, decided: bool = False) -> None:

@@ -67,9 +67,9 @@ class Progress:
             return
         if self._quiet and not event.asks:
             return
-        text = event_text(event)
+        text = hints.own(event_text(event))
         if text and (stays(event) or not self._moves):
             printer.err(f"… {text}")
         if self._moves and not self._quiet:
             self._line = self._line or Line()
-            printer.move(self._line.after(event))
+            printer.move(hints.own(self._line.after(event)))

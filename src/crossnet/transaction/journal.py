@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -65,7 +65,8 @@ class Journal:
     CONFIRM, ROLLBACK or nothing yet; `left` are the seconds until the host decides by itself, 0 when it should have
     done so.
     `process` is that of the controller, and `machine` where such numbers mean the same, as `machine_id` has it.
-    `unreadable` is why nothing but its state is known, where another version wrote it or it is damaged.
+    `unreadable` is why nothing but its state is known, where another version wrote it or it is damaged. `unnamed` are
+    the hosts of it that the spec of whoever looks does not name, so that spec cannot end it.
     """
 
     transaction: str
@@ -85,6 +86,7 @@ class Journal:
     decision: str = ""
     left: int = 0
     unreadable: str = ""
+    unnamed: tuple[str, ...] = ()
 
     @property
     def is_running_here(self) -> bool:
@@ -113,6 +115,20 @@ class Journal:
     def is_whole(self) -> bool:
         """Whether every change that comes before the confirmation is made."""
         return self.made == len(self.entries)
+
+    def ended_by(self, *commands: str) -> str:
+        """These commands, as they end it: with the spec of whoever looks, or with one that names all its hosts."""
+        which = " -f SPEC" if self.unnamed else ""
+        shown = (f"`crossnet {command}{which}{self._named(command)}`" for command in commands)
+        return " or ".join(shown)
+
+    @property
+    def with_which(self) -> str:
+        """With which spec, where it is not the one of whoever looks."""
+        return f", where SPEC names {', '.join(self.unnamed)} too" if self.unnamed else ""
+
+    def _named(self, command: str) -> str:
+        return "" if command == "recover" else f" {self.transaction}"
 
     @property
     def is_void(self) -> bool:
@@ -207,8 +223,11 @@ def machine_id() -> str:
         return ""
 
 
-def unfinished(facts: Facts) -> Journal | None:
-    """The transaction under way on a host, or what an earlier one left there; also one of another version."""
+def unfinished(facts: Facts, named: Collection[str] | None = None) -> Journal | None:
+    """The transaction under way on a host, or what an earlier one left there; also one of another version.
+
+    `named` are the hosts that whoever looks names, where that matters.
+    """
     if JOURNAL not in facts.files and IDENTITY not in facts.files:
         return None
     state = facts.files.get(JOURNAL)
@@ -224,6 +243,7 @@ def unfinished(facts: Facts) -> Journal | None:
         made=made.count("\n"),
         decision=decision.strip(),
         left=_left(deadline, facts.uptime, facts.boot),
+        unnamed=tuple(one for one in found.group if one not in named) if named is not None else (),
     )
 
 
@@ -247,16 +267,18 @@ def locked(host: str, journal: Journal) -> Locked:
     about = f"{journal.what}, {journal.message}" if journal.message else journal.what
     said = f"{host}: transaction {name} ({about}), begun by {journal.who} at {journal.started}, "
     if journal.decision == CONFIRM:
-        message = f"{said}is confirmed, but not finished\n  `crossnet recover` finishes it."
+        finishes = f"{journal.ended_by('recover')} finishes it{journal.with_which}."
+        message = f"{said}is confirmed, but not finished\n  {finishes}"
     elif journal.is_abandoned:
         waits = journal.begun and journal.left and not journal.decision
         alone = f"The host puts itself back in {journal.left} s; " if waits else ""
-        message = f"{said}was not finished\n  {alone}`crossnet recover` puts the hosts back now."
+        back = f"{journal.ended_by('recover')} puts the hosts back now{journal.with_which}."
+        message = f"{said}was not finished\n  {alone}{back}"
     else:
-        ends = f"`crossnet confirm {name}` or " if journal.is_whole else ""
+        ends = journal.ended_by(*(["confirm"] if journal.is_whole else []), "rollback")
         message = (
             f"{said}is under way\n  Unless it is confirmed, the host puts itself back in {journal.left} s. "
-            f"{ends}`crossnet rollback {name}` ends it now."
+            f"{ends} ends it now{journal.with_which}."
         )
     return Locked(
         message,
