@@ -81,26 +81,26 @@ def _moved(was: Path, now: Path) -> Iterator[tuple[str, str]]:
         before, after = ([each for each in path.clients if each.host == host] for path in (was, now))
         had, has = ([show_network(each.network) for each in side] for side in (before, after))
         if had and had != has:
-            yield host, f"sends from {_listed(has)}, and did from {_listed(had)} when it was applied"
+            yield host, f"sends from {_listed(has)} now, and from {_listed(had)} when it was applied"
         went, goes = ({(each.interface, each.next_hop) for each in side} for side in (before, after))
         if went and went != goes:
             yield (
                 host,
-                f"reaches {now.gateway} by {_hops(goes)}, and did by {_hops(went)} when it was applied",
+                f"reaches {now.gateway} by {_hops(goes)} now, and by {_hops(went)} when it was applied",
             )
     gateway, to = now.gateway, now.crossing.shown(now.family, 3)
     if was.ingress != now.ingress:
         yield (
             gateway,
-            f"what its clients send comes in by {now.ingress}, and did by {was.ingress} when it was applied",
+            f"what its clients send comes in by {now.ingress} now, and by {was.ingress} when it was applied",
         )
     if was.egress != now.egress:
-        yield gateway, f"reaches {to} by {now.egress}, and did by {was.egress} when it was applied"
+        yield gateway, f"reaches {to} by {now.egress} now, and by {was.egress} when it was applied"
     gave, gives = (_sources(path.leg.translation) for path in (was, now))
     if gave != gives and gives:
         yield (
             gateway,
-            f"has {_listed(gives)} as its source for {to}, and had {_listed(gave)} when it was applied",
+            f"now has {_listed(gives)} as its source for {to}, and had {_listed(gave)} when it was applied",
         )
     if now.leg.clamp and not was.leg.clamp:
         yield (
@@ -109,7 +109,7 @@ def _moved(was: Path, now: Path) -> Iterator[tuple[str, str]]:
             "for another, and connections hang",
         )
     elif was.leg.clamp and not now.leg.clamp:
-        yield gateway, "the MTUs on the way are equal by now, and were not when it was applied"
+        yield gateway, "the MTUs on the way are equal now, and were not when it was applied"
 
 
 def _sources(translation: Translation) -> list[str]:

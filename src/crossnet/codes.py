@@ -419,7 +419,7 @@ CODES = {
         Code(
             "ends-crossing",
             "A crossing that stands on the host ends there.",
-            "The host's record has a crossing that this spec does not have, or of which the host is no part any more.",
+            "The host's record has a crossing that this spec does not have, or that the host is no longer part of.",
             "If it is still needed, put it into this spec. If somebody else applied it, their spec has the name of "
             "yours: give yours a `name:` of its own.",
         ),
@@ -429,7 +429,8 @@ CODES = {
             "gateway.",
             "The spec asks for the same need under another name, another spec's crossing has the same name and need, "
             "or `via` names another host.",
-            "Nothing, if that is what you want. Whoever applied it before has it in your spec from now on.",
+            "Nothing, if that is what you want. From now on it stands in your spec, not in that of whoever applied it "
+            "before.",
         ),
         Code(
             "unrecorded",

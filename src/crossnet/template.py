@@ -64,7 +64,7 @@ def blank(name: str = "") -> str:
 
 
 def alone(need: Need) -> str:
-    """A spec of its own for a need, called as its crossing: it changes no other that stands on the same hosts."""
+    """A spec of its own for a need, named after its crossing: it changes no other that stands on the same hosts."""
     name = need.crossing  # where it can be none, it is refused as that of the crossing
     return complete(need, name if is_crossing_name(name) else "")
 

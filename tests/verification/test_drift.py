@@ -357,7 +357,7 @@ MOVES: dict[str, tuple[Callable[[Hosts], Hosts], list[str]]] = {
     "the client has another address": (
         links("app", _has_another),
         [
-            "app: sends from 10.0.43.16, and did from 10.0.43.15 when it was applied",
+            "app: sends from 10.0.43.16 now, and from 10.0.43.15 when it was applied",
             REMADE,
             NOT_ADMITTED,
         ],

@@ -36,7 +36,7 @@ def _parting(one: Standing, host: str, spec: Spec, clock: int, *, is_undo: bool)
     """What becomes of a crossing that the host has no part in any more."""
     by = f", {one.stamp}" if one.stamp.who else ""
     if one.until is not None and one.is_over(clock):
-        text = f"ends crossing {one.label}: it is over since {show_moment(one.until)}"
+        text = f"ends crossing {one.label}: it has been over since {show_moment(one.until)}"
         return Impact("ends-crossing", host, text)
     if (passes := _passes(one, host, spec)) and not is_undo:
         return Impact("crossing-passes", host, passes)
@@ -49,9 +49,7 @@ def _parting(one: Standing, host: str, spec: Spec, clock: int, *, is_undo: bool)
         else:
             text = f"is taken out of crossing {one.label}{by}"
         if one.stamp.is_of_others:
-            text += (
-                f". If theirs is another spec, it is called {spec.name} too: give yours a `name:` of its own"
-            )
+            text += f". If theirs is another spec, it has the name {spec.name} too: give yours a `name:` of its own"
     elif one.is_known:
         text = f"ends crossing {one.label}, of another spec{by}"
     else:
