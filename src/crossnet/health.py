@@ -18,8 +18,9 @@ from crossnet.exposure import Exposure, exposures
 from crossnet.facts import Facts, FileState
 from crossnet.facts.question import mapping, text
 from crossnet.planning import Plan
+from crossnet.planning.lapse import is_armed
 from crossnet.planning.scope import is_over
-from crossnet.record import UNTIL_BY, UNTIL_FAILED, VERIFIED, read_record, shown
+from crossnet.record import UNTIL_FAILED, VERIFIED, read_record, shown
 from crossnet.resources import Resource
 from crossnet.spec import Crossing, Spec
 from crossnet.transaction.journal import Journal, unfinished
@@ -123,7 +124,7 @@ def _why_not(facts: Facts) -> str:
 
 def _unarmed(facts: Facts) -> Iterator[str]:
     """Where nothing is prepared to take back what ends at a time."""
-    if UNTIL_BY not in facts.files and not unfinished(facts):
+    if not is_armed(facts) and not unfinished(facts):
         yield f"{facts.host}: nothing is left there that takes it back at its time: `crossnet apply` prepares it again"
     if why := _why_not(facts):
         yield f"{facts.host}: what was over could not be taken back: {why}"

@@ -75,7 +75,7 @@ def test_before_its_time_is_over_it_is_locked_and_told(bench: Bench, spec: Spec,
     )
     for act in acts:
         with pytest.raises(
-            Locked, match=rf"gateway: transaction {TRANSACTION} is open there.*\n.*is over in [0-9]+ s"
+            Locked, match=rf"gateway: transaction {TRANSACTION} is open there.*\n.*runs out in [0-9]+ s"
         ):
             act(spec)
     assert bench.differences(held) == []

@@ -92,7 +92,13 @@ def two(first: str, second: str, firewall: str = "auto") -> str:
     )
 
 
-@pytest.mark.parametrize("engine", list(Engine))
+ENGINES = [
+    Engine.NFTABLES,
+    *(pytest.param(each, marks=pytest.mark.faults) for each in Engine if each.is_iptables),
+]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_another_crossing_goes_on(lab_up: Callable[..., Lab], engine: Engine) -> None:
     b = Bench(lab_up("seed"))
     if engine is Engine.IPTABLES_LEGACY:
@@ -152,7 +158,7 @@ def test_a_later_time_takes_the_place_of_the_former(lab_up: Callable[..., Lab]) 
     assert b.plan(later).touched == ()
 
 
-@pytest.mark.parametrize("engine", [Engine.NFTABLES, Engine.IPTABLES_NFT])
+@pytest.mark.parametrize("engine", ENGINES[:2])
 def test_what_was_over_while_the_host_was_down_is_never_open(
     lab_up: Callable[..., Lab], engine: Engine
 ) -> None:
@@ -197,6 +203,7 @@ def test_a_host_that_is_started_anew_in_the_middle_of_it_ends_it(lab_up: Callabl
     assert b.differences(before) == []
 
 
+@pytest.mark.faults
 def test_what_dies_in_the_middle_is_put_back_and_tried_again(lab_up: Callable[..., Lab]) -> None:
     b = Bench(lab_up("seed"))
     tool(b, "[ -e /tmp/begun ] || { touch /tmp/begun; sleep 600; }")
@@ -226,6 +233,7 @@ def test_what_somebody_has_taken_already_is_no_failure(lab_up: Callable[..., Lab
     assert b.check("gateway", "nft list table ip crossnet").count("drop") == 1
 
 
+@pytest.mark.faults
 def test_a_step_that_fails_is_told_and_tried_again(lab_up: Callable[..., Lab]) -> None:
     b = Bench(lab_up("seed"))
     tool(b, "echo no such luck >&2; exit 2")
@@ -245,6 +253,7 @@ def test_a_step_that_fails_is_told_and_tried_again(lab_up: Callable[..., Lab]) -
     assert b.check("app", "ip route show 10.0.44.0/24") == ""
 
 
+@pytest.mark.faults
 def test_it_waits_until_somebody_elses_transaction_has_ended(lab_up: Callable[..., Lab]) -> None:
     b = Bench(lab_up("seed"))
     spec = b.spec(two(soon(20), "2036-12-24T18:00Z"))
@@ -294,6 +303,7 @@ def make_bash(b: Bench, host: str) -> None:
 MAKES = {"bare": make_bare, "busybox": make_busybox, "centos-7": make_old, "bash": make_bash}
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("make", MAKES.values(), ids=MAKES.keys())
 def test_with_few_or_old_tools(lab_up: Callable[..., Lab], make: Callable[[Bench, str], None]) -> None:
     """The shells and tools of others, and where there is no systemd a process alone that waits."""

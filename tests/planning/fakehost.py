@@ -20,7 +20,7 @@ from crossnet.netfilter.ipset import set_name
 from crossnet.netfilter.iptables import parse_save, write_chains
 from crossnet.netfilter.iptables_own import PLACES
 from crossnet.planning import Plan
-from crossnet.record import APPLIED, UNTIL_BY
+from crossnet.record import APPLIED, UNTIL_BY, UNTIL_HEARTBEAT
 from crossnet.resources import Change, Command, Jump, Link, RuleTable, Splice, Step, Write
 from crossnet.values import Family
 from design.factsheet import route as read_route
@@ -253,7 +253,11 @@ def carry_out(plan: Plan, hosts: Hosts) -> None:
         else:
             files.pop(APPLIED, None)
         if host.lapses:
-            files[UNTIL_BY] = FileState(b"timer\n", 0o600, ROOT)
+            files |= {
+                UNTIL_BY: FileState(b"watch\n", 0o600, ROOT),
+                UNTIL_HEARTBEAT: FileState(b"0\n", 0o600, ROOT),
+            }
         else:
-            files.pop(UNTIL_BY, None)
+            for place in (UNTIL_BY, UNTIL_HEARTBEAT):
+                files.pop(place, None)
     make_all(plan.persistent(), hosts)

@@ -14,7 +14,7 @@ from crossnet.errors import PlanRefused
 from crossnet.facts import Facts, FileState
 from crossnet.health import State, crossing_status
 from crossnet.planning import Lapse, Plan, Undo, make_plan, make_undo_plan
-from crossnet.record import APPLIED, UNTIL_BY, read_record
+from crossnet.record import APPLIED, UNTIL_BY, UNTIL_HEARTBEAT, read_record
 from crossnet.resources import RuleTable, Service
 from crossnet.show.json import carried_data
 from crossnet.show.standing import carried_text
@@ -63,7 +63,8 @@ def take_back(own: FakeHost, lapse: Lapse) -> None:
     if not lapse.after.is_empty:
         own.files[APPLIED] = FileState(lapse.after.to_json(), 0o600, ROOT)
     if all(one.until is None for one in lapse.after.crossings):
-        own.files.pop(UNTIL_BY)
+        for place in (UNTIL_BY, UNTIL_HEARTBEAT):
+            own.files.pop(place)
 
 
 def until(hosts: Hosts) -> list[str]:
@@ -199,17 +200,42 @@ def test_another_time_is_a_change_of_its_own() -> None:
     assert not any(host.lapses for host in never.hosts)
 
 
-def test_what_is_not_prepared_any_more_is_prepared_again() -> None:
+@pytest.mark.parametrize("uptime", [0, 180, 181])
+def test_what_is_not_prepared_any_more_is_prepared_again(uptime: int) -> None:
+    """Nothing is there, or who waited has not shown himself for some minutes."""
     hosts = begun()
     asked = spec("office", BUSINESS)
     applied(asked, hosts)
-    assert make_plan(asked, at(hosts, NOW)).touched == ()
-    del hosts["app"].files[UNTIL_BY]
-    before = at(hosts, NOW)
-    again = make_plan(asked, before)
-    assert again.touched == ("app",)
-    (status,) = crossing_status(again, before)
-    assert any("app: nothing is left there that takes it back" in reason for reason in status.reasons)
+    if uptime == 0:
+        del hosts["app"].files[UNTIL_BY]
+    facts = {
+        name: replace(one, uptime=uptime if name == "app" else 0) for name, one in at(hosts, NOW).items()
+    }
+    again = make_plan(asked, facts)
+    (status,) = crossing_status(again, facts)
+    told = [reason for reason in status.reasons if "takes it back" in reason]
+    if uptime == 180:
+        assert (again.touched, told) == ((), [])
+    else:
+        assert again.touched == ("app",)
+        assert told[0].startswith("app: nothing")
+
+
+def test_a_timer_of_systemd_needs_nobody_who_waits() -> None:
+    hosts = begun()
+    asked = spec("office", BUSINESS)
+    for name in applied(asked, hosts).touched:
+        hosts[name].files[UNTIL_BY] = FileState(b"timer\n", 0o600, ROOT)
+        del hosts[name].files[UNTIL_HEARTBEAT]
+    units = dict.fromkeys(("crossnet.service", "crossnet-rules.service", "crossnet-until.timer"), True)
+    facts = {name: replace(one, units=units) for name, one in at(hosts, NOW).items()}
+    assert make_plan(asked, facts).touched == ()
+    stopped = {
+        name: replace(one, units={**units, "crossnet-until.timer": False}) for name, one in facts.items()
+    }
+    assert {str(change.resource.key) for _, change in make_plan(asked, stopped).changes} == {
+        "crossnet-until.timer"
+    }
 
 
 def test_what_a_host_is_given_says_for_which_record_it_is() -> None:

@@ -16,13 +16,13 @@ from crossnet.design.saved import saved_rules
 from crossnet.errors import PlanRefused, Refusal
 from crossnet.facts import Facts
 from crossnet.planning.impacts import of_record, of_time, older_flows, staying
-from crossnet.planning.lapse import lapses
+from crossnet.planning.lapse import is_armed, lapses
 from crossnet.planning.management_path import far_side_first, management_paths
 from crossnet.planning.plan import HostPlan, Lapse, Plan, Restoring, gateways, takes_away
 from crossnet.planning.refusals import flawed, records_of, unknown_originals
 from crossnet.planning.scope import OWN_CROSSINGS, Undo, going_on, is_beside
 from crossnet.planning.touches import cut, told, touches
-from crossnet.record import UNTIL_BY, Adopted, Owned, Record
+from crossnet.record import Adopted, Owned, Record
 from crossnet.resources import KINDS, Change, Resource
 from crossnet.spec import Spec
 
@@ -193,7 +193,7 @@ def _host_plan(facts: Facts, record: Record, wanted: Design, leaving: Parting) -
             record.rebuilt if owned else False,
             adopted=tuple(sorted(used, key=_place)),
         ),
-        is_armed=UNTIL_BY in facts.files or all(one.until is None for one in crossings),
+        is_armed=is_armed(facts) or all(one.until is None for one in crossings),
     )
 
 

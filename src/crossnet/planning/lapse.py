@@ -13,13 +13,28 @@ from dataclasses import replace
 from crossnet.design import Design, design
 from crossnet.design.applied import as_applied
 from crossnet.design.rules import FENCED, fence_alone
-from crossnet.facts import Facts
+from crossnet.facts import Facts, FileState
 from crossnet.facts.sysctls import FORWARDING
 from crossnet.planning.plan import HostPlan, Lapse, Plan, Restoring
-from crossnet.record import Owned, Record, with_record
+from crossnet.record import UNTIL_BY, UNTIL_HEARTBEAT, Owned, Record, with_record
 from crossnet.resources import KINDS, Change, Jump, Resource, RuleTable, Sysctl
 from crossnet.spec import Spec
 from crossnet.standing import Standing
+
+# Seconds after which a process that waits and says nothing counts as dead: it looks at the clock each minute.
+_STALE = 180
+
+
+def is_armed(facts: Facts) -> bool:
+    """Whether something on the host is going to take back what is over; a timer of systemd tells that of itself."""
+    by = facts.files.get(UNTIL_BY)
+    if not isinstance(by, FileState):
+        return False
+    if facts.units is not None and by.data.strip() == b"timer":
+        return True
+    said = facts.files.get(UNTIL_HEARTBEAT)
+    beat = said.data.strip() if isinstance(said, FileState) else b""
+    return beat.isdigit() and len(beat) < 12 and 0 <= facts.uptime - int(beat) <= _STALE
 
 
 def lapses(spec: Spec, host: HostPlan, facts: Facts) -> tuple[Lapse, ...]:

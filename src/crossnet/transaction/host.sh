@@ -22,6 +22,7 @@
 #     TIME/         like transaction/, in seconds since 1970; `of` is the digest of the record that it is made for
 #     by            what starts it, `timer` of systemd or `watch`
 #     watcher       the session that waits, where that is no timer
+#     heartbeat     when it last showed that it goes on
 #     boot          the boot in which that began
 #     failed        why it could not be done
 #   drill/        which timers were seen to go off here without the connection that started them
@@ -979,6 +980,7 @@ await() { # without a timer: until it is over, by a clock that may be set meanwh
     echo -900 2>/dev/null >/proc/self/oom_score_adj
     myself >"$ROOT/until/watcher"
     while next_lapse && [ "$(cat "$ROOT/until/watcher" 2>/dev/null)" = "$(myself)" ]; do
+        show_a_sign "$ROOT/until/heartbeat"
         left=$((at - $(date +%s)))
         [ "$left" -le 60 ] || left=60
         if [ "$left" -gt 0 ]; then sleep "$left"; else (lapse now) || sleep $((AGAIN * TRIES)); fi
@@ -1066,7 +1068,7 @@ collect() { # TIME TRANSACTION now|boot: what was prepared, with what comes afte
         [ "${later##*/}" != "$1" ] || continue
         mkdir -p -- "$ROOT/new/until" && cp -R -- "$later" "$ROOT/new/until/" || return
     done
-    for kept in by watcher; do
+    for kept in by watcher heartbeat; do
         [ ! -d "$ROOT/new/until" ] || [ ! -e "$ROOT/until/$kept" ] ||
             cp -- "$ROOT/until/$kept" "$ROOT/new/until/" || return
     done
