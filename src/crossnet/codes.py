@@ -60,7 +60,7 @@ CODES = {
             "same-interface",
             "The gateway would send packets out where they came in: it does not stand in both networks.",
             "The gateway's route to the destination leaves by the ingress.",
-            "Choose another gateway; if it is intended, set `egress` to that interface.",
+            "Choose another gateway; to send packets back out there on purpose, set `egress` to that interface.",
         ),
         Code(
             "no-such-interface",

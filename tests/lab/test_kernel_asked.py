@@ -200,7 +200,7 @@ def test_a_rule_that_ends_the_way_to_the_next_hop_is_refused_before_anything_is_
     b.check("app", f"ip rule add pref 50 to 10.0.43.101 {action}")
     tried = b.run("app", "ip route add 10.0.44.0/24 via 10.0.43.101 dev eth0")
     assert "invalid gateway" in tried.error_text
-    with pytest.raises(PlanRefused, match=f"rule 50: from all to 10.0.43.101 {action} of app"):
+    with pytest.raises(PlanRefused, match=f"policy rule `50: from all to 10.0.43.101 {action}` of app"):
         b.plan(b.spec(TO))
 
 

@@ -348,8 +348,8 @@ MOVES: dict[str, tuple[Callable[[Hosts], Hosts], list[str]]] = {
     "a rule and a route of a VPN": (
         on("app", _of_a_vpn),
         [
-            "app: rule 5270: from all lookup 52 (10.0.0.0/8 via 10.0.43.77 dev eth0) leads packets from 10.0.43.15 to "
-            "10.0.44.0/24 elsewhere; a rule of crossnet's own before it looks them up in the main table",
+            "app: policy rule `5270: from all lookup 52` (10.0.0.0/8 via 10.0.43.77 dev eth0) leads packets from "
+            "10.0.43.15 to 10.0.44.0/24 elsewhere; a rule of crossnet's own before it looks them up in the main table",
             "app: `crossnet apply` would add ip-rule 5269: from all to 10.0.44.0/24 iif lo lookup main",
             "so what app sends to 10.0.44.0/24 does not go to gateway",
         ],

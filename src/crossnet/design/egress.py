@@ -187,7 +187,7 @@ def _same_interface(
         f"{route.with_table} (rule {rule})" if rule is not None else str(route)
         for route, rule in zip(routes, by, strict=True)
     ]
-    meant = f"if that is intended, write `egress: {ingress}`."
+    meant = f"to send packets back out by {ingress} on purpose, write `egress: {ingress}`."
     arrive = f"{q.gateway.host} reaches the destination through {ingress}, on which the clients arrive"
     down = next((link for network in q.to if (link := down_towards(q, network)) is not None), None)
     if down is not None:

@@ -178,7 +178,7 @@ def _before(rules: Rules, first: Led, flow: Flow, is_right: Callable[[Way], bool
 
 def _words(first: Led) -> str:
     by = f" ({first.way.route})" if first.way.route else ""
-    return f"rule {first.way.rule}{by}"
+    return f"policy rule `{first.way.rule}`{by}"
 
 
 def _told(flow: Flow, first: Led) -> str:

@@ -22,7 +22,7 @@ def _same_machine(facts: Mapping[str, Facts]) -> Iterator[Refusal]:
             yield Refusal(
                 "same-machine",
                 " and ".join(same),
-                "are one machine: the same boot, and the same network namespace",
+                "are one machine (the same boot and network namespace)",
                 f"Name it once under `hosts:`, as `{same[0]}` for one, and use that name in every crossing.",
             )
 
