@@ -6,10 +6,11 @@ forwards besides, because it forwards for everybody, `reach` tells from the rule
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from crossnet.design import then
 from crossnet.design.admitted import Admitted, admitted
@@ -26,13 +27,18 @@ from crossnet.design.flows import (
     networks,
     traffic_words,
 )
+from crossnet.design.rules import FENCED
 from crossnet.facts import Facts
 from crossnet.facts.routes import MAIN
 from crossnet.facts.sysctls import FORWARDING, interface_setting
+from crossnet.netfilter.own_walked import with_own
 from crossnet.path import Path
 from crossnet.planning import HostPlan, Plan
 from crossnet.resources import Jump, Resource, RuleTable
 from crossnet.values import Address, Family, Network, host_network, show_network
+
+if TYPE_CHECKING:
+    from crossnet.reach.asked import Asked
 
 # Where a gateway begins or ends to forward for everybody: so many of its interfaces are looked at, each with all rules,
 # and so many rules in all. 5,000 rules that decide about all packets cost 2 seconds (measured).
@@ -41,15 +47,25 @@ MOST_RULES = 15_000
 
 
 @dataclass(frozen=True, slots=True)
+class _Late:
+    """A gateway that enters crossnet's rules behind others, as it would be if they were first, or admitted nothing."""
+
+    entered_first: Facts
+    in_front: Facts
+
+
+@dataclass(frozen=True, slots=True)
 class _Side:
     """The hosts before the plan, or after it.
 
-    `unrouted` are clients without a route through the gateway that crossnet gives or gave them, and to where.
+    `unrouted` are clients without a route through the gateway that crossnet gives or gave them, and to where. `late`
+    are gateways whose iptables enters crossnet's rules behind such as decide before them.
     """
 
     facts: Mapping[str, Facts]
     rules: Mapping[tuple[str, Family], Admitted]
     unrouted: tuple[tuple[Family, Span, Span], ...]
+    late: Mapping[tuple[str, Family], _Late] = field(default_factory=dict)
 
     def forwards(self, host: str, family: Family, ingress: str) -> bool:
         settings = self.facts[host].sysctls
@@ -61,12 +77,40 @@ class _Side:
         return self.rules.get((host, family), Admitted())
 
     def forwards_for_all(self, host: str, family: Family, ingress: str) -> bool:
-        return self.forwards(host, family, ingress) and not self.stands(host, family).fenced
+        fenced = self.stands(host, family).fenced and (host, family) not in self.late
+        return self.forwards(host, family, ingress) and not fenced
+
+    def for_all(self, host: str, family: Family) -> Facts:
+        """The host without what crossnet's rules admit, where they are not what decides first."""
+        late = self.late.get((host, family))
+        return late.in_front if late else self.facts[host]
 
     def flows(self) -> tuple[Flows, ...]:
         """What crossnet's own rules let pass."""
-        found = (each for own in self.rules.values() for each in own.flows)
-        return self.routed(each for each in found if self.forwards(each.gateway, each.family, each.ingress))
+        found = [each for own in self.rules.values() for each in own.flows]
+        routed = self.routed(each for each in found if self.forwards(each.gateway, each.family, each.ingress))
+        stopped = [part for each in routed for part in self._stopped(each)]
+        return difference(routed, stopped) if stopped else routed
+
+    def _stopped(self, flows: Flows) -> Iterator[Flows]:
+        """What of them rules of others stop before crossnet's come to it; more than that where it is no product."""
+        late = self.late.get((flows.gateway, flows.family))
+        if late is None:
+            return
+        from crossnet.reach.transit import lacking
+
+        told = lacking(self.facts[flows.gateway], late.entered_first, _asked(flows), flows.egress)
+        if told is not None:
+            sources, destinations, traffic = (
+                Span(part) if part is not None else None
+                for part in (told.sources, told.destinations, told.traffic)
+            )
+            yield replace(
+                flows,
+                sources=sources or flows.sources,
+                destinations=destinations or flows.destinations,
+                traffic=traffic or flows.traffic,
+            )
 
     def routed(self, flows: Iterable[Flows]) -> tuple[Flows, ...]:
         """Without those of clients that lack a route for them."""
@@ -101,7 +145,8 @@ def opening(plan: Plan, facts: Mapping[str, Facts]) -> tuple[FlowChange, ...]:
     }
     found = {host.host: _found(host, facts[host.host]) for host in plan.hosts}
     applied = then(plan.paths, facts, made)
-    before = _Side(facts, _rules(facts, found), tuple(_unrouted(plan, facts, gateways)))
+    late = dict(_entered_late(facts, found))
+    before = _Side(facts, _rules(facts, found), tuple(_unrouted(plan, facts, gateways)), late)
     after = _Side(applied, _rules(facts, made), tuple(_unrouted(plan, applied, gateways)))
     return (*_of_crossings(plan, before, after), *_of_others(before, after))
 
@@ -127,6 +172,32 @@ def _found(host: HostPlan, facts: Facts) -> tuple[Resource, ...]:
     return tuple(found for each in rules if (found := each.current(facts)) is not None)
 
 
+def _entered_late(
+    facts: Mapping[str, Facts], found: Mapping[str, Sequence[Resource]]
+) -> Iterator[tuple[tuple[str, Family], _Late]]:
+    """Of what is there today: the place of the jump decides, as rules of others come before it or not."""
+    for name, here in found.items():
+        for jump in here:
+            if isinstance(jump, Jump) and jump.chain == FENCED and not jump.first:
+                from crossnet.reach.front import in_front
+
+                firewall = facts[name].firewall
+                own = [
+                    (each.engine, each.table)
+                    for each in here
+                    if isinstance(each, RuleTable)
+                    and (each.engine, each.family) == (jump.engine, jump.family)
+                ]
+                first = replace(firewall, foreign=with_own(firewall.foreign, own))
+                yield (
+                    (name, jump.family),
+                    _Late(
+                        replace(facts[name], firewall=first),
+                        in_front(facts[name], jump.engine, jump.family),
+                    ),
+                )
+
+
 def _rules(
     facts: Mapping[str, Facts], resources: Mapping[str, Iterable[Resource]]
 ) -> dict[tuple[str, Family], Admitted]:
@@ -135,7 +206,7 @@ def _rules(
     for name in facts:
         here = tuple(resources.get(name, ()))
         entered = {
-            (each.engine, each.family) for each in here if isinstance(each, Jump) and each.chain == "forward"
+            (each.engine, each.family) for each in here if isinstance(each, Jump) and each.chain == FENCED
         }
         for each in here:
             if isinstance(each, RuleTable) and (
@@ -200,7 +271,6 @@ def _concerned(plan: Plan, *codes: str) -> set[str]:
 
 def _anyway(flows: Iterable[Flows], side: _Side) -> tuple[list[Flows], list[Flows]]:
     """Those that pass without a crossing too, as the gateway forwards for everybody; and those that perhaps do."""
-    from crossnet.reach.asked import Asked
     from crossnet.reach.transit import forwards
 
     passing: list[Flows] = []
@@ -208,19 +278,24 @@ def _anyway(flows: Iterable[Flows], side: _Side) -> tuple[list[Flows], list[Flow
     for each in side.routed(merged(flows)):
         if not side.forwards_for_all(each.gateway, each.family, each.ingress):
             continue
-        asked = Asked(
-            each.gateway,
-            networks(each.destinations, each.family),
-            as_allow(each.traffic, each.family) or (),
-            sources=networks(each.sources, each.family),
-            ingress=each.ingress,
-        )
-        told, translated = forwards(side.facts[each.gateway], asked, each.egress)
+        told, translated = forwards(side.for_all(each.gateway, each.family), _asked(each), each.egress)
         if told is not False:
             # As whom they leave where others translate them is not said to change.
             seen_as = each.seen_as if translated else ()
             (passing if told else perhaps).append(replace(each, crossing="", seen_as=seen_as))
     return passing, perhaps
+
+
+def _asked(flows: Flows) -> Asked:
+    from crossnet.reach.asked import Asked
+
+    return Asked(
+        flows.gateway,
+        networks(flows.destinations, flows.family),
+        as_allow(flows.traffic, flows.family) or (),
+        sources=networks(flows.sources, flows.family),
+        ingress=flows.ingress,
+    )
 
 
 def _standing(plan: Plan) -> Iterator[Path]:
@@ -336,7 +411,7 @@ def _transit(name: str, family: Family, before: _Side, after: _Side) -> Iterator
     most = min(MOST_INTERFACES, MOST_RULES // max(rules, 1))
     for side, other, effect in ((after, before, Effect.OPENS), (before, after, Effect.CLOSES)):
         some = [each for each in moving[:most] if not other.forwards_for_all(name, family, each)]
-        for each in forwarded(side.facts[name], family, some):
+        for each in forwarded(side.for_all(name, family), family, some):
             sources, destinations, traffic = (
                 Span(part) if part is not None else None
                 for part in (each.sources, each.destinations, each.traffic)

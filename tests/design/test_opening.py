@@ -17,6 +17,10 @@ from crossnet.design.applied import as_applied
 from crossnet.design.flows import ANY, FlowChange, Flows, Span, as_allow, difference, merged, of_protocol
 from crossnet.facts import Facts
 from crossnet.facts.neighbours import Neighbour
+from crossnet.netfilter import Engine
+from crossnet.netfilter.foreign import Tool
+from crossnet.netfilter.iptables import parse_save
+from crossnet.netfilter.xtables_save import parse_save as parse_foreign
 from crossnet.opening import told_opening
 from crossnet.planning import Plan, make_plan, make_undo_plan
 from crossnet.reach.asked import Asked
@@ -59,6 +63,7 @@ def spec(*crossings: str) -> Spec:
     return parse(text, "crossnet.yaml")
 
 
+STAYS = "stays eth1>eth0 app 10.0.43.15 > 10.0.44.0/24: any traffic as 10.0.44.63 [one] was one 10.0.44.63"
 ONE = spec("one: from: app, to: 10.0.44.0/24")
 
 
@@ -231,6 +236,81 @@ def test_rules_that_iptables_does_not_enter_admit_and_stop_nothing() -> None:
     told = lines(next_plan(hosts, wanted))
     assert "closes eth0>eth2 * > *: any traffic []" in told
     assert not [each for each in told if each.startswith("opens")]
+
+
+def with_rules_in_front(hosts: Hosts, *rules: str) -> dict[str, Facts]:
+    """Somebody put these before crossnet's jump."""
+    found = facts_of(hosts)
+    place = (Engine.IPTABLES_NFT, Family.V4)
+    saved = hosts["gateway"].saved(place)
+    jump = next(line for line in saved.splitlines() if line.startswith("-A FORWARD"))
+    text = saved.replace(jump, "\n".join((*rules, jump)), 1)
+    firewall = replace(
+        found["gateway"].firewall,
+        iptables={place: parse_save(text, "ip")},
+        foreign=tuple(parse_foreign(text, "ip", Tool.IPTABLES_NFT, {})),
+    )
+    return {**found, "gateway": replace(found["gateway"], firewall=firewall)}
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        (
+            "-A FORWARD -j ACCEPT",
+            [
+                *(
+                    f"closes {way} * > *: any traffic []"
+                    for way in ("eth0>eth1", "eth0>eth2", "eth1>eth0", "eth1>eth2", "eth2>eth0", "eth2>eth1")
+                ),
+                STAYS,
+            ],
+        ),
+        (
+            "-A FORWARD -s 10.0.43.16 -d 10.0.44.0/24 -p tcp -j ACCEPT",
+            [
+                "closes eth1>eth0 10.0.43.16 > *: tcp []",
+                "closes eth2>eth0 10.0.43.16 > *: tcp []",
+                STAYS,
+            ],
+        ),
+        ("-A FORWARD -j DROP", [STAYS.replace("stays", "opens").partition(" was")[0]]),
+        (
+            "-A FORWARD -d 10.0.44.16/28 -j DROP",
+            [
+                "opens eth1>eth0 app 10.0.43.15 > 10.0.44.16/28: any traffic as 10.0.44.63 [one]",
+                STAYS.replace("10.0.44.0/24", "10.0.44.0/24 except 10.0.44.16/28"),
+            ],
+        ),
+        (
+            "-A FORWARD -p tcp --dport 443 -j REJECT",
+            [
+                "opens eth1>eth0 app 10.0.43.15 > 10.0.44.0/24: tcp/443 as 10.0.44.63 [one]",
+                STAYS.replace("any traffic", "any traffic but tcp/443"),
+            ],
+        ),
+    ],
+    ids=["accept", "accept some", "drop", "drop some", "reject some"],
+)
+def test_a_jump_behind_what_others_decide_is_told_when_it_goes_to_the_top(rule: str, told: list[str]) -> None:
+    wanted = spec("one: from: app, to: 10.0.44.0/24, firewall: iptables")
+    facts = with_rules_in_front(applied(HOSTS, wanted), rule)
+    made = plan(wanted, facts)
+    assert [change.resource.kind for _, change in made.changes] == ["jump"]
+    assert lines(made) == told
+
+
+def test_undo_closes_what_a_rule_in_front_let_pass() -> None:
+    wanted = spec("one: from: app, to: 10.0.44.0/24, firewall: iptables")
+    facts = with_rules_in_front(applied(HOSTS, wanted), "-A FORWARD -j ACCEPT")
+    assert "closes eth2>eth1 * > *: any traffic []" in lines(undo_plan(facts, wanted))
+
+
+def test_what_a_rule_in_front_lets_pass_already_is_not_opened() -> None:
+    some = spec("one: from: app, to: 10.0.44.0/24, allow: [tcp/443], firewall: iptables")
+    facts = with_rules_in_front(applied(HOSTS, some), "-A FORWARD -s 10.0.43.15 -j ACCEPT")
+    more = spec("one: from: app, to: 10.0.44.0/24, firewall: iptables")
+    assert not [each for each in lines(plan(more, facts)) if each.startswith("opens eth1>eth0")]
 
 
 def test_a_flushed_fence_is_told_as_what_it_lets_pass() -> None:

@@ -189,9 +189,9 @@ class FakeHost:
     # ---- as the tools show it --------------------------------------------------------------------
 
     def _iptables(self) -> Mapping[_OWN, tuple[Table, ...]]:
-        return {place: parse_save(self._saved(place), TABLE_FAMILY[place[1]]) for place in self.chains}
+        return {place: parse_save(self.saved(place), TABLE_FAMILY[place[1]]) for place in self.chains}
 
-    def _saved(self, place: _OWN) -> str:
+    def saved(self, place: _OWN) -> str:
         """As iptables-save prints it: the built-in chains with the jumps, then the own ones."""
         shown = []
         for block in write_chains(None, self.chains[place]).split("COMMIT\n")[:-1]:

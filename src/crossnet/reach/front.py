@@ -32,6 +32,9 @@ from crossnet.reach.host import HostWalk
 from crossnet.reach.packets import Space
 from crossnet.values import Family
 
+_FORWARD = "forward"
+_ENTERED = Hook("forward", "filter", 0)
+
 
 def decides_in_front(facts: Facts, engine: Engine, family: Family, chain: str) -> bool:
     """Whether a rule before the jump into an own chain of iptables ends the walk of packets that are for that chain.
@@ -59,6 +62,20 @@ def decides_in_front(facts: Facts, engine: Engine, family: Family, chain: str) -
     return any(decision.here for decision in walk.decisions)
 
 
+def in_front(facts: Facts, engine: Engine, family: Family) -> Facts:
+    """The same host where crossnet's rules of iptables admit nothing: what passes still, rules in front let pass."""
+    place = PLACES[_FORWARD]
+    table = _table(facts, engine, family, place)
+    own = table.chains.get(place.chain) if table else None
+    if table is None or own is None:
+        return facts
+    left = [rule for rule in own.rules if not any(isinstance(each, Accept) for each in rule.statements)]
+    chains = MappingProxyType({**table.chains, place.chain: _chain(place.chain, left, own.hook)})
+    closed = replace(table, chains=chains)
+    tables = tuple(closed if each is table else each for each in facts.firewall.foreign)
+    return replace(facts, firewall=replace(facts.firewall, foreign=tables))
+
+
 def _table(facts: Facts, engine: Engine, family: Family, place: Place) -> Table | None:
     """iptables-nft has its tables beside those of nft, and legacy its own."""
     for table in facts.firewall.foreign:
@@ -74,9 +91,9 @@ def _enters(rule: Rule, place: Place) -> bool:
     return rule.statements == (Jump(place.chain),)
 
 
-def _chain(name: str, rules: Iterable[Rule]) -> Chain:
+def _chain(name: str, rules: Iterable[Rule], hook: Hook | None = _ENTERED) -> Chain:
     held = tuple(rules)
-    return Chain(name, Hook("forward", "filter", 0), len(held), lambda: held)
+    return Chain(name, hook, len(held), lambda: held)
 
 
 def _taken(rule: Rule) -> Rule:

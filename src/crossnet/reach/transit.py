@@ -71,6 +71,23 @@ def forwards(facts: Facts, asked: Asked, egress: str) -> tuple[bool | None, bool
     return None if (meant.may & ~here.surely).satisfiable() else True, here.translated
 
 
+def lacking(facts: Facts, other: Facts, asked: Asked, egress: str) -> Forwarded | None:
+    """What of the packets that are asked leaves another host by an interface, and surely not this one; None: nothing.
+
+    The other one is the same host with other rules.
+    """
+    space = Space()
+    _, here = _walked(space, facts, asked)
+    _, there = _walked(space, other, asked)
+    if (meant := there.get(egress)) is None:
+        return None
+    missing = meant.surely & ~here[egress].may if egress in here else meant.surely
+    if not missing.satisfiable():
+        return None
+    family = asked.destinations[0].version
+    return _told(space, Family(family), (asked.ingress, egress), _Passing(missing, missing), meant.may)
+
+
 @dataclass(frozen=True, slots=True)
 class _Passing:
     """Packets as they came, of which perhaps each, and surely some, leave by an interface."""
