@@ -6,7 +6,8 @@ client, write it for the next boot. The peer is what is typed by hand: one `ssh`
 route, one after the other or 16 at a time, and one for the gateway's rules and its forwarding. It reads
 nothing, looks at nothing, writes nothing for the next boot and knows no way back.
 
-The promise is about memory: the largest process of the controller stays below 200 MB.
+The promises: at most the time of `ssh` one after the other, and the largest process of the controller stays below
+200 MB.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ MEASURED = (HERE / "programs" / "measured.py").read_text(encoding="utf-8")
 
 CLIENTS = 100
 PROMISE = 200.0  # MB
+OF_LOOP = 1.0
 
 CONTROLLER, GATEWAY, TARGET = "controller", "gateway", "target"
 NEXT_HOP, DESTINATION, TARGET_ADDRESS, SNAT_ADDRESS = "10.50.0.2", "10.0.44.0/24", "10.0.44.1", "10.0.44.63"
@@ -268,8 +270,11 @@ def main() -> None:
                 "peak_mb": peak.data(),
             }
         )
-    memory = bar(f"controller below {PROMISE:g} MB", [one.peak_mb for one in ran[APPLY]], PROMISE)
-    data: dict[str, Any] = {"rounds": rounds, "clients": CLIENTS, "results": results, "bars": [memory]}
+    bars = [
+        bar(f"apply in {OF_LOOP:g} × {LOOP}", ratios(seconds[APPLY], seconds[LOOP]), OF_LOOP),
+        bar(f"controller below {PROMISE:g} MB", [one.peak_mb for one in ran[APPLY]], PROMISE),
+    ]
+    data: dict[str, Any] = {"rounds": rounds, "clients": CLIENTS, "results": results, "bars": bars}
     report(
         "many_hosts",
         ("100 clients over SSH", "seconds", f"× {LOOP}", "CPU s, controller", "peak MB"),
