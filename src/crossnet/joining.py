@@ -22,7 +22,7 @@ def joining(spec: Spec, facts: Mapping[str, Facts], *, every_spec: bool = False)
     own = {one.name for one in spec.crossings}
     found: dict[tuple[object, ...], HostSpec] = {}
     for one in facts.values():
-        for standing in _record(one).crossings:
+        for standing in record_of(one).crossings:
             is_own = standing.spec == spec.name and (spec.is_whole or standing.crossing in own)
             if is_own or every_spec:
                 found |= {_way(host): host for host in _besides(standing) if _way(host) not in ways}
@@ -66,7 +66,8 @@ def _besides(standing: Standing) -> Iterator[HostSpec]:
     )
 
 
-def _record(facts: Facts) -> Record:
+def record_of(facts: Facts) -> Record:
+    """A host's record; an empty one where it cannot be read."""
     try:
         return read_record(facts)
     except PlanRefused:  # told when a plan is made

@@ -81,3 +81,50 @@ def test_who_has_the_last_word_is_told_with_which_spec(site: Site) -> None:
         assert site.desk.run(*advised(own.err.partition("ends it now")[0])).code == 8
         process.communicate(timeout=60)
     assert stands(site.desk) == {"web", "far"}
+    (folder / "two.yaml").write_text(TWO.partition("  far")[0])
+    assert site.desk.run("apply", "-f", "two.yaml", "--yes").code == 0
+    past = site.desk.run("history", "-f", "two.yaml").out
+    assert re.search(r"  apply two/web, two/far +confirmed", past)
+    assert re.search(r"  apply two/web, which ends two/far +confirmed", past)
+
+
+def test_a_host_that_never_comes_back_is_given_up_knowingly(site: Site) -> None:
+    folder, desk = site.desk.folder, site.desk
+    (folder / "two.yaml").write_text(
+        TWO.replace("}\n  far", ", persist: none}\n  far").replace("443}", "443, persist: none}")
+    )
+
+    def run(command: str, *words: str) -> Ran:
+        return desk.run(command, "-f", "two.yaml", *words)
+
+    for command, *name in (("undo", "--crossing", "wbe"), ("undo", "--host", "ap"), ("forget", "ap")):
+        nowhere = run(command, *name, "--yes")
+        assert nowhere.code == 1
+        assert name[-1] in nowhere.err
+        assert ("web, far" if "wbe" in name else "app, gateway") in nowhere.err
+    assert run("undo", "--crossing", "web", "--yes").code == 0  # of the spec, and not there (any more)
+    assert run("apply", "--yes").code == 8
+    # The machine is gone; the spec has it still.
+    (folder / "two.yaml").write_text((folder / "two.yaml").read_text().replace("lab: app", "lab: nowhere"))
+    assert "crossnet forget" not in run("plan").err  # another machine than the one for which something stands
+    (folder / "two.yaml").write_text((folder / "two.yaml").read_text().replace("lab: nowhere", "lab: app"))
+    door = site.bench.lab.socket("app")
+    away = door.rename(door.with_name("gone"))
+    try:
+        for command in ("plan", "apply", "undo"):
+            missed = run(command)
+            assert missed.code == 1
+            assert "will never come back: `crossnet forget -f two.yaml app`" in missed.err
+        asked = run("forget", "app")
+        assert "crossing web of spec two: its route to 10.0.44.1 via 10.0.43.101\n" in asked.out
+        assert "boot" not in asked.out.partition("app is not contacted")[2]
+        assert stands(desk) == {"web", "far"}
+        done = run("forget", "app", "--yes", "--json")
+        stays = done.json["stays"]
+        assert isinstance(stays, dict)
+        assert stays["host"] == "app"
+        assert len(stays["what"]) == 2
+        assert stands(desk) == set()
+    finally:
+        away.rename(door)
+    assert re.search(r"gateway .* forget app +confirmed", run("history").out)

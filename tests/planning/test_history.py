@@ -46,7 +46,7 @@ def test_history_tells_messages_and_reasons() -> None:
         "outcome",
         "2026-11-02T10:00:00Z  2026-11-02T10:00:05Z  app   00000002     ann@desk  apply business, lab  CHG0012345  "
         "confirmed, not written for the next boot",
-        "2026-11-03T10:00:00Z  2026-11-03T10:02:05Z  app   00000003     bob@desk  undo                             "
+        "2026-11-03T10:00:00Z  2026-11-03T10:02:05Z  app   00000003     bob@desk  undo of lab                      "
         "rolled back: nobody confirmed it in time",
     ]
     assert "message" not in history_text(past(OLD, BACK))

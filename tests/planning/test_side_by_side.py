@@ -521,5 +521,8 @@ def test_what_stays_on_a_host_that_is_forgotten_is_told() -> None:
     assert "web" not in [host.host for host in made.hosts]
     told = forgotten_text(asked, "web", UndoPlan(made, {}))
     assert "office" not in told
-    assert "crossing storage of spec backup: its route to 10.0.45.0/24 via 10.0.43.101" in told
+    stays = "crossing storage of spec backup: its route to 10.0.45.0/24 via 10.0.43.101"
+    assert f"{stays}, and what was written for its next boot\n" in told
     assert "Take web out of the spec" in told
+    nothing = make_undo_plan(without, others, Undo(host="nobody"))
+    assert forgotten_text(asked, "nobody", UndoPlan(nothing, {})) == ""

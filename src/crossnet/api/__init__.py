@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from crossnet.api.applying import Applied, apply
-from crossnet.api.finishing import UNDO, Ended, confirm, recover, rollback
+from crossnet.api.finishing import Ended, confirm, recover, rollback
 from crossnet.api.looking import carried, history, in_order, load, observe, plan, plan_in_turn, status, survey
 from crossnet.api.undoing import UndoPlan, plan_forget, plan_undo, undo
 from crossnet.api.verifying import verify
-from crossnet.planning import Undo
+from crossnet.planning import Undo, takes_back
 from crossnet.site import Ways, reach
 from crossnet.transaction.guard import Guard
 from crossnet.transaction.history import Past
 
 __all__ = [
-    "UNDO",
     "Applied",
     "Ended",
     "Guard",
@@ -37,6 +36,7 @@ __all__ = [
     "rollback",
     "status",
     "survey",
+    "takes_back",
     "undo",
     "verify",
 ]

@@ -135,7 +135,7 @@ async def _apply(made: Plan, site: Site, guard: Guard, message: str) -> Applied:
     confirmed = await transact(
         made,
         site,
-        what="apply " + ", ".join(crossing.name for crossing in made.spec.crossings),
+        what=_said(made),
         crossings=[
             *dict.fromkeys([*(one.label for one in made.spec.crossings), *(one.label for one in made.ended)])
         ],
@@ -150,6 +150,13 @@ async def _apply(made: Plan, site: Site, guard: Guard, message: str) -> Applied:
     except CrossnetError as error:  # it holds all the same, so it is told and no more
         confirmed = replace(confirmed, unwritten=(*confirmed.unwritten, str(error)))
     return Applied(made, confirmed, held[-1])
+
+
+def _said(made: Plan) -> str:
+    """`apply office/web, which ends office/store`: what journals and histories say of it."""
+    asked, ended = [one.label for one in made.spec.crossings], [one.label for one in made.ended]
+    gone = ", ".join(label for label in ended if label not in asked)
+    return f"apply {', '.join(asked)}" + (f", which ends {gone}" if gone else "")
 
 
 def _refuted(verdicts: Sequence[Verdict]) -> NotAsPromised:

@@ -16,6 +16,7 @@ from crossnet.facts import Facts
 from crossnet.health import (
     last_verified,
 )
+from crossnet.planning import takes_back
 from crossnet.record import TRANSACTION
 from crossnet.site import Site, reach
 from crossnet.spec import Spec
@@ -26,8 +27,6 @@ from crossnet.transaction.ending import Open
 from crossnet.transaction.history import read_history
 from crossnet.transaction.journal import CONFIRM
 from crossnet.verification import Result
-
-UNDO = "undo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ async def end(found: Open, site: Site, command: str) -> Ended:
 
 async def _unproved(found: Open, site: Site) -> tuple[str, ...]:
     """The crossings of what was confirmed that are not proved, by what the gateways keep of it now."""
-    if found.what == UNDO:
+    if takes_back(found.what):
         return ()
     labels = {label for own in found.held.values() for label in own.crossings}
     told = []
@@ -157,7 +156,7 @@ async def _find(transaction: str, site: Site) -> Open:
 
 def _taken_back(what: str) -> str:
     """How a transaction is taken back that holds."""
-    return f"`crossnet {'apply' if what == UNDO else 'undo'}` takes it back"
+    return f"`crossnet {'apply' if takes_back(what) else 'undo'}` takes it back"
 
 
 async def recover(spec: Spec, *, watch: Watcher = nobody) -> tuple[Ended, ...]:

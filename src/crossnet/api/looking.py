@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -9,7 +10,9 @@ from pathlib import Path
 
 from crossnet.design import lookups
 from crossnet.errors import (
+    CommandFailed,
     CrossnetError,
+    Locked,
     PlanRefused,
 )
 from crossnet.events import Event, Kind, Watcher, nobody, without_a_say
@@ -21,7 +24,7 @@ from crossnet.health import (
     refused_status,
     unknown_status,
 )
-from crossnet.joining import joining, same_machines
+from crossnet.joining import joining, record_of, same_machines
 from crossnet.opening import told_opening
 from crossnet.planning import Plan, make_plan
 from crossnet.record import Record, read_record
@@ -58,7 +61,7 @@ async def survey(
 
     With `every_spec` also the hosts of all that stands on one of them; never the one that is `forgotten`.
     """
-    facts = await observe(spec, watch=watch, ways=ways)
+    facts = await _observe_or_forget(spec, watch, ways)
     left_out, first = {forgotten}, list(facts)
 
     def besides() -> list[HostSpec]:
@@ -88,8 +91,8 @@ async def survey(
             if gone := [name for name in lost if name not in replaced]:
                 raise CrossnetError(
                     "\n".join(str(lost[name]) for name in gone)
-                    + f"\n  By another host's record, something that may end also stands on {', '.join(gone)}. If "
-                    "such a host will never come back: `crossnet forget HOST`."
+                    + f"\n  By another host's record, something that may end also stands on {', '.join(gone)}. "
+                    + _forget(gone)
                 )
             new = [host for host in new if host.name not in lost]
             names = [host.name for host in new]
@@ -101,6 +104,30 @@ async def survey(
         facts = {name: one for name, one in facts.items() if name not in known}
         spec = replace(wider, hosts=tuple(host for host in wider.hosts if host.name not in known))
     return spec, facts
+
+
+async def _observe_or_forget(spec: Spec, watch: Watcher, ways: Ways | None) -> dict[str, Facts]:
+    """What every host says about itself; the error names `forget` where one is missed that others know as theirs."""
+    async with reach(spec, watch=watch, asking=partial(lookups, spec), ways=ways) as site:
+        found = await site.look()
+    known = {
+        host.name
+        for facts in found.said.values()
+        for standing in record_of(facts).crossings
+        for host in standing.hosts
+        if standing.spec == spec.name and host in spec.hosts
+    }
+    lost = {name for name, error in found.errors.items() if not isinstance(error, CommandFailed | Locked)}
+    if missed := sorted(known & lost):
+        told = "\n".join(map(str, found.errors.values()))
+        raise CrossnetError(f"{told}\n  {_forget(missed)}")
+    return found.all()
+
+
+def _forget(hosts: Sequence[str]) -> str:
+    """What there is to do about hosts that are gone for good."""
+    commands = ", ".join(f"`crossnet forget {shlex.quote(name)}`" for name in hosts)
+    return f"If {' or '.join(hosts)} will never come back: {commands}."
 
 
 async def _unreached(

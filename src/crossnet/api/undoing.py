@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from crossnet.api.applying import DEFAULT_GUARD, Applied
-from crossnet.api.finishing import UNDO, end, end_unreadable, sweep
+from crossnet.api.finishing import end, end_unreadable, sweep
 from crossnet.api.looking import refuse_running, survey, unfinished
 from crossnet.errors import CrossnetError, Locked, StalePlan
 from crossnet.events import Watcher, nobody, without_a_say
 from crossnet.facts import Facts
 from crossnet.moved import moved
 from crossnet.opening import told_opening
-from crossnet.planning import OWN_CROSSINGS, Plan, Undo, make_undo_plan
+from crossnet.planning import OWN_CROSSINGS, UNDO, Plan, Undo, make_undo_plan
 from crossnet.record import read_record
+from crossnet.several import first_of
 from crossnet.site import Site, Ways, reach
 from crossnet.spec import Spec
 from crossnet.transaction import ending, journal
@@ -81,10 +82,21 @@ def _is_there(spec: Spec, what: Undo, facts: Mapping[str, Facts]) -> None:
     hosts = sorted(
         {host for one in standing for host in (one.host, *(each.name for each in one.hosts))} - {""}
     )
-    for asked, kind, there in ((what.crossing, "crossing", crossings), (what.host, "host", hosts)):
-        if asked is not None and standing and asked not in there:
+    named = [one.name for one in spec.crossings], [host.name for host in spec.hosts]
+    for asked, kind, there, own in (
+        (what.crossing, "crossing", crossings, named[0]),
+        (what.host, "host", hosts, named[1]),
+    ):
+        if asked is None or asked in there:
+            continue
+        if there:
             raise CrossnetError(
                 f"nothing of {kind} {asked} stands on these hosts\n  What stands there: {', '.join(there)}."
+            )
+        if asked not in own:
+            raise CrossnetError(
+                f"spec {spec.name} has no {kind} {asked}, and nothing of it stands on these hosts\n"
+                f"  It has: {first_of(own)}."
             )
     for one in standing:
         if (what.crossing or what.host) and not one.is_known and one.crossing != what.crossing:
@@ -101,14 +113,14 @@ async def plan_forget(
 
     A gateway takes its crossings with it, a client only its own part.
     """
-    others = replace(spec, hosts=tuple(one for one in spec.hosts if one.name != host))
+    named, others = spec, replace(spec, hosts=tuple(one for one in spec.hosts if one.name != host))
     if not others.hosts:
         raise CrossnetError(f"{host} is the only host of spec {spec.name}: there is no other to forget it on")
     others, facts = await survey(others, forgotten=host, watch=watch, ways=ways)
     left = unfinished(facts)
     refuse_running(left)
-    what = Undo(host=host)
-    _is_there(spec, what, facts)
+    what = Undo(host=host, forgotten=True)
+    _is_there(named, what, facts)
     return UndoPlan(told_opening(make_undo_plan(others, facts, what), facts), left, what)
 
 
@@ -165,7 +177,7 @@ async def _undo(
     confirmed = await transact(
         made,
         site,
-        what=UNDO,
+        what=str(what),
         crossings=[one.label for one in made.ended],
         message=message,
         guard=guard,

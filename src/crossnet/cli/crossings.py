@@ -340,7 +340,7 @@ def forget(speech: Speech, host: str, yes: bool, message: str, guard: Guard) -> 
     spec = speech.spec()
     with staying() as ways:
         made = run(api.plan_forget(spec, host, watch=speech.watch, ways=ways))
-        code = _carry_out_undo(
+        return _carry_out_undo(
             speech,
             made,
             guard,
@@ -348,12 +348,8 @@ def forget(speech: Speech, host: str, yes: bool, message: str, guard: Guard) -> 
             yes=yes,
             message=message,
             ask=f"Forget {host}?",
+            forgotten=spec,
         )
-    if not speech.json:
-        from crossnet.show.standing import forgotten_text
-
-        speech.say(forgotten_text(spec, host, made))
-    return code
 
 
 def take_back(speech: Speech, guard: Guard, *, yes: bool, message: str = "", what: Undo | None = None) -> int:
@@ -376,13 +372,18 @@ def _carry_out_undo(
     yes: bool,
     message: str,
     ask: str,
+    forgotten: Spec | None = None,
 ) -> int:
+    """Show, ask, undo; `forgotten` is the spec of which a host is given up."""
     from crossnet import api
-    from crossnet.show import json, text
+    from crossnet.show import json, standing, text
 
+    host = made.what.host or ""
     if not made.is_empty:
         if not speech.json:
             speech.say(text.undo_plan_text(made, verbose=speech.verbose, paint=speech.paint))
+            if forgotten is not None and (stays := standing.forgotten_text(forgotten, host, made)):
+                speech.say(f"\n{stays}")
         if not _agreed(ask, speech, ways, yes=yes):
             raise click.ClickException("no consent: nothing was changed")
     applied = run(
@@ -398,7 +399,10 @@ def _carry_out_undo(
         _code,
     )
     if speech.json:
-        speech.say(json.document(json.applied_data(applied)))
+        data = json.applied_data(applied)
+        if forgotten is not None:
+            data["stays"] = {"host": host, "what": standing.staying_on(host, made)}
+        speech.say(json.document(data))
     else:
         speech.say(text.undone_text(applied, paint=speech.paint))
     return _code(applied)

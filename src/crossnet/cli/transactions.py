@@ -62,14 +62,14 @@ def recover(speech: Speech, guard: Guard, yes: bool) -> int:
         return _tell(speech, ended)
     if not speech.json:  # there it is one document: that of the change
         _tell(speech, ended)
-    if behind[-1].what == api.UNDO:
+    if api.takes_back(behind[-1].what):
         from crossnet.api import Undo
 
         if not behind[-1].crossings:
             went_back = ", ".join(behind[-1].went_back)
             raise click.ClickException(
                 f"{went_back} went back before the others took back a part of what stands there\n"
-                "  Run the same undo again: which part it was is recorded nowhere."
+                f"  Run the same {behind[-1].what.partition(' ')[0]} again: which part it was is recorded nowhere."
             )
         # What was taken back on the hosts that hold it, and no more.
         what = Undo(all=True, among=behind[-1].crossings)

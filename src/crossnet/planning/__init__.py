@@ -20,13 +20,24 @@ from crossnet.planning.lapse import is_armed, lapses
 from crossnet.planning.management_path import far_side_first, management_paths
 from crossnet.planning.plan import HostPlan, Lapse, Plan, Restoring, gateways, takes_away
 from crossnet.planning.refusals import flawed, records_of, unknown_originals
-from crossnet.planning.scope import OWN_CROSSINGS, Undo, going_on, is_beside
+from crossnet.planning.scope import OWN_CROSSINGS, UNDO, Undo, going_on, is_beside, takes_back
 from crossnet.planning.touches import cut, told, touches
 from crossnet.record import Adopted, Owned, Record
 from crossnet.resources import KINDS, Change, Resource
 from crossnet.spec import Spec
 
-__all__ = ["OWN_CROSSINGS", "HostPlan", "Lapse", "Plan", "Restoring", "Undo", "make_plan", "make_undo_plan"]
+__all__ = [
+    "OWN_CROSSINGS",
+    "UNDO",
+    "HostPlan",
+    "Lapse",
+    "Plan",
+    "Restoring",
+    "Undo",
+    "make_plan",
+    "make_undo_plan",
+    "takes_back",
+]
 
 
 def make_plan(spec: Spec, facts: Mapping[str, Facts], *, moves: bool = True) -> Plan:

@@ -9,10 +9,20 @@ from crossnet.facts import Facts
 from crossnet.spec import Crossing, Spec, has_come
 from crossnet.standing import Standing
 
+UNDO, FORGET = "undo", "forget"
+
+
+def takes_back(what: str) -> bool:
+    """Whether a transaction that says this of itself is an undo."""
+    return what.partition(" ")[0] in (UNDO, FORGET)
+
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """Which crossings an undo takes back: those of its spec, else one of them, those of one host, or all there are."""
+    """Which crossings an undo takes back: those of its spec, else one of them, those of one host, or all there are.
+
+    With `forgotten` the host is never asked: what stands for it is taken back on the others.
+    """
 
     crossing: str | None = None
     host: str | None = None
@@ -20,6 +30,11 @@ class Undo:
     among: frozenset[str] | None = (
         None  # with `all`, the labels of those that stand on the hosts that were named
     )
+    forgotten: bool = False
+
+    def __str__(self) -> str:
+        """What journals and histories say of it."""
+        return f"{FORGET} {self.host}" if self.forgotten else UNDO
 
     def leaves(self, standing: Standing, spec: Spec) -> Standing | None:
         """What is left of a crossing; None where it is taken back."""

@@ -10,7 +10,7 @@ from crossnet.record import Record, shown
 from crossnet.several import first_of
 from crossnet.show.paint import Paint, plain
 from crossnet.show.visible import one_line
-from crossnet.spec import Spec
+from crossnet.spec import Persist, Spec
 from crossnet.standing import Stamp, Standing
 from crossnet.values import show_moment, show_network
 
@@ -69,26 +69,35 @@ def _way(path: Path) -> str:
 
 
 def forgotten_text(spec: Spec, host: str, made: UndoPlan) -> str:
-    """What stays on a host that was not asked."""
-    lines = [f"{host} was not contacted. Should it come back, it still has what crossnet made there:"]
+    """What stays on a host that is not asked."""
+    stays, lines = staying_on(host, made), []
+    if stays:
+        lines.append(f"{host} is not contacted. Should it come back, it still has what crossnet made there:")
+        lines += [f"  {line}" for line in stays]
+    if any(one.name == host for one in spec.hosts):
+        lines.append(f"Take {host} out of the spec, or the next apply contacts it again.")
+    return "\n".join(lines)
+
+
+def staying_on(host: str, made: UndoPlan) -> list[str]:
+    """What stays there of the crossings that are taken back without asking the host, by the records of the others."""
     there = [
         one
         for each in made.plan.hosts
         for one in each.before.crossings
         if not one.same_as(each.after.standing(one.label))
     ]
-    lines += dict.fromkeys(line for one in there for line in _stays(one, host))
-    if any(one.name == host for one in spec.hosts):
-        lines.append(f"Take {host} out of the spec, or the next apply contacts it again.")
-    return "\n".join(map(one_line, lines))
+    return list(dict.fromkeys(one_line(line) for one in there for line in _stays(one, host)))
 
 
 def _stays(one: Standing, host: str) -> Iterator[str]:
-    """What stands of a crossing on a host, by the record of another."""
+    """What stands of a crossing on a host, by the record of another, which does not know all of it."""
+    lasts = any(path.crossing.persist is not Persist.NONE for path in one.paths)
+    boot = ", and what was written for its next boot" if lasts else ""
     if host == one.gateway:
-        yield f"  {named(one)}: its rules, forwarding, and the files and units for its boot"
+        yield f"{named(one)}: its rules and forwarding{boot}"
     for path in one.paths:
         for client in path.clients:
             if client.host == host:
                 to = first_of([show_network(network) for network in path.destinations])
-                yield f"  {named(one)}: its route to {to} via {client.next_hop}, also at its boot"
+                yield f"{named(one)}: its route to {to} via {client.next_hop}{boot}"

@@ -416,7 +416,9 @@ def history_text(found: Sequence[Past], *, whole: bool = True) -> str:
 
 def _past(one: Past) -> list[str]:
     outcome = f"{one.outcome}: {one.why}" if one.why else one.outcome
-    return [one.started, one.ended, one.host, one.transaction, one.who, one.what, one.message, outcome]
+    which = f" of {', '.join(one.crossings)}" if one.what == "undo" and one.crossings else ""
+    what = f"{one.what}{which}"
+    return [one.started, one.ended, one.host, one.transaction, one.who, what, one.message, outcome]
 
 
 def verification_text(found: Verification, *, paint: Paint = plain) -> str:
