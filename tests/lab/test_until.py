@@ -22,7 +22,7 @@ _SOON = 12  # seconds: an apply takes a few of them
 
 
 KILL_WHO_WAITS = "read -r it _ </var/lib/crossnet/until/watcher && kill -KILL -$it"
-_IN = (
+IN_SECONDS = (
     "read -r now _ </proc/uptime && read -r of </proc/sys/kernel/random/boot_id && "
     'in_seconds() { echo "$((${now%.*} + $1)) $of"; } && in_seconds'
 )
@@ -216,7 +216,7 @@ def test_what_dies_in_the_middle_is_put_back_and_tried_again(lab_up: Callable[..
     # Who waited for it and who works on it are gone, and its time is over.
     b.check("app", KILL_WHO_WAITS)
     b.check("app", "read -r it _ </var/lib/crossnet/transaction/worker && kill -KILL -$it")
-    b.check("app", f"cd /var/lib/crossnet/transaction && {_IN} 1 >deadline")
+    b.check("app", f"cd /var/lib/crossnet/transaction && {IN_SECONDS} 1 >deadline")
     until_is_empty(b, "app", "gateway", within=60)
     history = [line.split("\t") for line in b.check("app", "cat /var/lib/crossnet/history").splitlines()]
     assert [line[-2] for line in history] == ["confirm", "rollback", "confirm"]
@@ -263,7 +263,7 @@ def test_it_waits_until_somebody_elses_transaction_has_ended(lab_up: Callable[..
         "app",
         "mkdir /var/lib/crossnet/transaction && cd /var/lib/crossnet/transaction && cp ../until/host.sh . && "
         "cat /proc/sys/kernel/random/boot_id >boot && echo confirm >confirm && echo rollback >rollback && "
-        f"echo audit >audit && : >step && {_IN} 30 >deadline && echo feedbeef >id",
+        f"echo audit >audit && : >step && {IN_SECONDS} 30 >deadline && echo feedbeef >id",
     )
     until_is_empty_of(b, "gateway")
     assert b.run("app", "cat /var/lib/crossnet/transaction/id").text.strip() == "feedbeef"

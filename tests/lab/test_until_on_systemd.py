@@ -12,7 +12,7 @@ import pytest
 from crossnet.lab import build
 from crossnet.lab.build import Lab
 from lab.crossing import Bench
-from lab.test_until import soon, two, until_is_empty, waiting
+from lab.test_until import IN_SECONDS, soon, tool, two, until_is_empty, waiting
 
 pytestmark = pytest.mark.machine
 
@@ -68,6 +68,25 @@ def test_what_was_over_while_it_was_down_is_gone_before_anything_is_loaded(
     b.check("gateway", "systemctl disable seen.service; rm -f /etc/systemd/system/seen.service /etc/seen")
     b.undo(spec)
     assert b.differences(before) == []
+
+
+def test_what_is_killed_in_the_middle_is_put_back_and_started_again(machines_up: Callable[..., Lab]) -> None:
+    b = Bench(machines_up("seed"))
+    tool(b, "[ -e /tmp/begun ] || { touch /tmp/begun; sleep 600; }")
+    spec = b.spec(f"to: 10.0.44.0/24, until: {soon(20)}")
+    b.apply(spec)
+    deadline = time.monotonic() + 60
+    while not b.run("app", "ls /tmp/begun").ok:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    timers = b.check("app", "cat /var/lib/crossnet/transaction/timers").split()
+    assert b.check("app", f"systemctl is-active {timers[0]}.timer").strip() == "active"
+    b.check("app", "systemctl kill -s KILL crossnet-until.service")
+    b.check("app", f"cd /var/lib/crossnet/transaction && {IN_SECONDS} 1 >deadline")
+    until_is_empty(b, "app", "gateway", within=90)
+    history = [line.split("\t") for line in b.check("app", "cat /var/lib/crossnet/history").splitlines()]
+    assert [line[-2] for line in history] == ["confirm", "rollback", "confirm"]
+    assert b.check("app", "ip route show 10.0.44.0/24") == ""
 
 
 _LOOKS = b"""\

@@ -16,7 +16,7 @@ from crossnet.health import State, crossing_status
 from crossnet.planning import Lapse, Plan, Undo, make_plan, make_undo_plan
 from crossnet.record import APPLIED, UNTIL_BY, UNTIL_HEARTBEAT, read_record
 from crossnet.resources import RuleTable, Service
-from crossnet.show.json import carried_data
+from crossnet.show.json import carried_data, plan_data
 from crossnet.show.standing import carried_text
 from crossnet.show.text import plan_text, status_text
 from crossnet.spec import Spec
@@ -107,6 +107,22 @@ def test_what_other_specs_made_is_taken_back_too_and_nothing_else_of_them() -> N
     for one in (spec("office", BUSINESS), spec("backup", STORAGE, MAIL)):
         carry_out(make_undo_plan(one, at(hosts, SECOND), Undo(all=True)), hosts)
     assert states(hosts) == start
+
+
+def test_lists_plans_and_status_say_until_when() -> None:
+    hosts = begun()
+    asked = spec("office", BUSINESS, MAIL)
+    applied(asked, hosts)
+    found = {"gateway": read_record(facts_of(hosts)["gateway"])}
+    assert "until 2026-12-24 18:00 UTC, then the host takes it back itself" in carried_text(found)
+    told = {one["crossing"]: one["until"] for one in carried_data(found)["hosts"][0]["crossings"]}
+    assert told == {"business": "2026-12-24T18:00:00Z", "mail": None}
+    beside = make_plan(spec("backup", STORAGE), at(hosts, NOW))
+    assert "crossing business of spec office until 2026-12-24 18:00 UTC, applied by" in plan_text(beside)
+    told = {one["crossing"]: one["until"] for one in plan_data(beside)["crossings"]}
+    assert told == {"storage": "2026-12-25T18:00:00Z"}
+    now = at(hosts, NOW)
+    assert "until 2026-12-24 18:00 UTC, " in status_text(crossing_status(make_plan(asked, now), now))
 
 
 def test_the_last_crossing_leaves_forwarding_behind_the_fence() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,7 @@ def test_everything_that_can_be_said_of_a_crossing() -> None:
         egress="ens3.44",
         next_hop="10.0.43.101",
         snat="10.0.44.63",
+        until="2026-12-24T19:00+01:00",
         name="business",
     )
     (crossing,) = spec.crossings
@@ -189,6 +191,7 @@ def test_everything_that_can_be_said_of_a_crossing() -> None:
         next_hop=address("10.0.43.101"),
         probes=(Probe.from_text("tcp/[fd00:44::1]:443"),),
         excepted=(network("10.0.5.0/24"),),
+        until=datetime(2026, 12, 24, 18, tzinfo=UTC),
     )
     assert crossing.networks(Family.V4) == (network("10.0.0.0/8"),)
     assert [host.become for host in spec.hosts] == [True, True]
