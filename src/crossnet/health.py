@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -13,7 +13,7 @@ from crossnet.dependents import fenced
 from crossnet.design import Path
 from crossnet.design.today import today
 from crossnet.drift import Drift, Pending, drifted, not_applied, pending
-from crossnet.errors import CrossnetError, PlanRefused
+from crossnet.errors import CrossnetError, PlanRefused, Refusal
 from crossnet.exposure import Exposure, exposures
 from crossnet.facts import Facts, FileState
 from crossnet.facts.question import mapping, text
@@ -22,7 +22,8 @@ from crossnet.planning.lapse import is_armed
 from crossnet.planning.scope import is_over
 from crossnet.record import UNTIL_FAILED, VERIFIED, read_record, shown
 from crossnet.resources import Resource
-from crossnet.spec import Crossing, Spec
+from crossnet.spec import Crossing, HostSpec, Spec
+from crossnet.standing import Standing
 from crossnet.transaction.journal import Journal, unfinished
 from crossnet.verification.counters import Counters, read_counters
 
@@ -142,30 +143,163 @@ def refused_status(
         gateway = facts[crossing.via]
         hosts = [name for name in facts if crossing.touches(name)]
         lost = [reason for name in hosts for reason in _lost(facts[name])]
-        own = [
-            refusal.message
-            for refusal in refused.refusals
-            if refusal.where in (f"crossing {crossing.name}", *hosts)
-        ]
-        others = ["not judged: another crossing of this spec cannot be planned"]
+        own = [_told(refusal) for refusal in refused.refusals if _concerns(refusal, crossing, hosts)]
+        first = refused.refusals[0]
+        others = [f"not judged: {first.where}: {first.message}"]
         differs = [] if lost else [line for name in hosts for line in _drift_of(facts[name])]
         state = State.DEGRADED if not lost and _is_applied(crossing, gateway) else State.DOWN
         state = State.DRIFTED if differs and state is State.DEGRADED else state
-        verified = last_verified(gateway).get(crossing.label, {})
+        label, pending = crossing.label, tuple[str, ...]()
+        if state is State.DOWN and not lost:
+            if opened := _made(crossing, facts, hosts):
+                state, differs = State.DEGRADED, [*opened, *differs]
+            elif elsewhere := _elsewhere(crossing, spec, facts):
+                state, label, pending = State.PENDING, elsewhere.label, (elsewhere.words,)
+        verified = last_verified(gateway).get(label, {})
         exposed = _exposures(spec, gateway)
         found.append(
             CrossingStatus(
                 crossing.name,
                 State.UNRECORDED if lost else state,
-                (*map(str, exposed), *(lost or [*differs, *(own or others)])),
+                (*map(str, exposed), *(lost or [*differs, *pending, *(own or others)])),
                 (),
                 verified.get("time"),
                 verified.get("result"),
                 exposed,
+                pending=pending,
                 until=crossing.until,
             )
         )
     return tuple(found)
+
+
+def _concerns(refusal: Refusal, crossing: Crossing, hosts: Collection[str]) -> bool:
+    """Whether a refusal is of a crossing, of its hosts, or of it and another one."""
+    pair = refusal.where.removeprefix("crossings ").split(" and ")
+    return refusal.where in (f"crossing {crossing.name}", *hosts) or (
+        refusal.where.startswith("crossings ") and crossing.label in pair
+    )
+
+
+def _told(refusal: Refusal) -> str:
+    """A refusal in words; of two crossings with their names."""
+    return f"{refusal.where} {refusal.message}" if refusal.where.startswith("crossings ") else refusal.message
+
+
+def _made(crossing: Crossing, facts: Mapping[str, Facts], hosts: Iterable[str]) -> list[str]:
+    """That all of a crossing is there, by a transaction that nobody has confirmed yet."""
+    opened = [
+        (host, left)
+        for host in hosts
+        if (left := unfinished(facts[host])) is not None and crossing.label in left.crossings
+    ]
+    if not all(left.is_whole and not left.is_abandoned for _, left in opened):
+        return []
+    return [f"{host}: {_open(left)}" for host, left in opened]
+
+
+@dataclass(frozen=True, slots=True)
+class _Elsewhere:
+    """Under which other name, or by which other gateway, what a crossing asks for is applied."""
+
+    label: str
+    words: str
+
+
+def _elsewhere(crossing: Crossing, spec: Spec, facts: Mapping[str, Facts]) -> _Elsewhere | None:
+    """What stands for a crossing that is not applied itself."""
+    for one in _standing(facts, [host for host in facts if crossing.touches(host)]):
+        if one.label == crossing.label and one.gateway != crossing.via:
+            return _Elsewhere(
+                one.label, f"applied by way of {one.gateway}: `crossnet apply` moves it to {crossing.via}"
+            )
+        if one.label == crossing.label or one.gateway != one.host or not _is_alike(one, crossing, spec):
+            continue
+        by = f"applied by {one.stamp.who} at {one.stamp.when}"
+        if one.spec != spec.name:
+            takes = ": `crossnet apply` takes it over" if one.crossing == crossing.name else ""
+            return _Elsewhere(one.label, f"stands as {one.crossing} of spec {one.spec}, {by}{takes}")
+        if spec.is_whole and all(one.crossing != each.name for each in spec.crossings):
+            return _Elsewhere(
+                one.label, f"stands as {one.crossing}, {by}: `crossnet apply` gives it the new name"
+            )
+    return None
+
+
+def _is_alike(standing: Standing, crossing: Crossing, spec: Spec) -> bool:
+    """Whether it lets pass what a crossing asks for, under whatever names."""
+
+    def known(name: object, hosts: Iterable[HostSpec]) -> object:
+        # One host of two specs is reached in the same way.
+        return next((replace(host, name="", become=False) for host in hosts if host.name == name), name)
+
+    there = {
+        known(each.host or each.network, standing.hosts) for one in standing.paths for each in one.clients
+    }
+    return (
+        {known(each, spec.hosts) for each in crossing.clients} <= there
+        and {network for one in standing.paths for network in one.destinations} == set(crossing.to)
+        and all(one.crossing.allow == crossing.allow for one in standing.paths)
+    )
+
+
+def _standing(facts: Mapping[str, Facts], hosts: Iterable[str]) -> Iterator[Standing]:
+    """What stands on hosts by their records; what a transaction is changing there is left to its own words."""
+    for host in hosts:
+        if unfinished(facts[host]):
+            continue
+        try:
+            record = read_record(facts[host])
+        except PlanRefused:
+            continue
+        yield from (one for one in record.crossings if one.is_known)
+
+
+def left_standing(spec: Spec, facts: Mapping[str, Facts]) -> tuple[CrossingStatus, ...]:
+    """What is applied still, and is not in the spec any more."""
+    if not spec.is_whole:
+        return ()
+    named = {one.name for one in spec.crossings}
+    moved = {
+        found.label
+        for one in spec.crossings
+        if not _is_there(one, facts) and (found := _elsewhere(one, spec, facts))
+    }
+    left: dict[str, list[tuple[str, Standing]]] = {}
+    for host, said in facts.items():
+        for one in _standing(facts, [host]):
+            is_own = one.spec == spec.name and one.crossing not in named and one.label not in moved
+            if is_own and not one.is_over(said.clock):
+                left.setdefault(one.crossing, []).append((host, one))
+    return tuple(_left_standing(name, there, facts) for name, there in left.items())
+
+
+def _left_standing(
+    name: str, there: Sequence[tuple[str, Standing]], facts: Mapping[str, Facts]
+) -> CrossingStatus:
+    _, one = there[0]
+    reason = (
+        f"not in the spec any more, and still applied on {', '.join(host for host, _ in there)}, by "
+        f"{one.stamp.who} at {one.stamp.when}: `crossnet apply` takes it away"
+    )
+    of = [last_verified(facts[host]).get(one.label, {}) for host, _ in there]
+    verified = next(filter(None, of), {})
+    return CrossingStatus(
+        name,
+        State.PENDING,
+        (reason,),
+        (),
+        verified.get("time"),
+        verified.get("result"),
+        pending=(reason,),
+        until=one.until,
+    )
+
+
+def _is_there(crossing: Crossing, facts: Mapping[str, Facts]) -> bool:
+    return crossing.via not in facts or any(
+        one.label == crossing.label for one in _standing(facts, [crossing.via])
+    )
 
 
 def _drift_of(facts: Facts) -> Iterator[str]:
@@ -175,7 +309,9 @@ def _drift_of(facts: Facts) -> Iterator[str]:
 
 
 def reached(spec: Spec, lost: Collection[str]) -> Spec:
-    """The spec without these hosts and the crossings on them."""
+    """The spec without these hosts and the crossings on them; itself where there are none."""
+    if not lost:
+        return spec
     hosts = tuple(host for host in spec.hosts if host.name not in lost)
     crossings = tuple(one for one in spec.crossings if not any(one.touches(host) for host in lost))
     return replace(spec, hosts=hosts, crossings=crossings, is_whole=False)
@@ -254,13 +390,20 @@ def _status(
             f"moves them to {better.engine}, before what drops there"
         )
     unwell += dict.fromkeys(reason for path in paths for reason in _unwell(path, facts))
-    verified = last_verified(facts[gateway]).get(label, {})
+    elsewhere = None if applied else _elsewhere(crossing, plan.spec, facts)
+    verified = last_verified(facts[gateway]).get(elsewhere.label if elsewhere else label, {})
     proved, why = _proof(verified)
     unwell += [why] if proved is State.DEGRADED else []
     if crossing.until is not None and applied:
         unwell += (line for host in hosts for line in _unarmed(facts[host]))
+    left = tuple(_left_clients(paths, plan)) if applied else ()
+    compared = replace(compared, pending=(*left, *compared.pending))
     if lost:
         state, reasons = State.UNRECORDED, [*lost, *differing, *compared.pending, *unwell]
+    elif not applied and _made(crossing, facts, hosts):
+        state, reasons = State.DEGRADED, [*unwell]
+    elif elsewhere is not None:
+        state, reasons = State.PENDING, [elsewhere.words, *unwell]
     elif not applied:
         state, reasons = State.DOWN, ["not applied", *unwell]
     elif differing:
@@ -297,9 +440,20 @@ def _status(
         verified.get("result"),
         exposed,
         compared.drift if applied or lost else (),
-        compared.pending if applied or lost else (),
+        compared.pending if applied or lost else (elsewhere.words,) if elsewhere else (),
         crossing.until,
     )
+
+
+def _left_clients(paths: Sequence[Path], plan: Plan) -> Iterator[str]:
+    """The managed hosts that are clients of a crossing by its gateway's record, and not in the spec any more."""
+    label, gateway = paths[0].crossing.label, paths[0].gateway
+    before = next((one.before.standing(label) for one in plan.hosts if one.host == gateway), None)
+    clients = {client.host for path in paths for client in path.clients}
+    was = (client.host for path in (before.paths if before else ()) for client in path.clients)
+    for host in dict.fromkeys(was):
+        if host is not None and host not in clients:
+            yield f"{host}: not its client in the spec any more, and still applied: `crossnet apply` takes it away"
 
 
 def _exposures(spec: Spec, gateway: Facts) -> tuple[Exposure, ...]:

@@ -816,7 +816,10 @@ def test_what_is_put_back_while_it_is_confirmed_is_not_called_late(held: Held) -
         next(line for line in process.stderr if "waits 300 s" in line)
         transaction = transaction_of(desk)
         window = rf"is made but not confirmed: it waits 2\d\d s for `crossnet confirm {transaction}`"
-        assert re.search(window, desk.run("status").out)
+        told = desk.run("status").out
+        assert re.search(window, told)
+        assert "business  degraded" in told
+        assert "not applied" not in told
         bench.check(
             "gateway", f"mkfifo /tmp/reached /tmp/go-on && {_wait_once('ln', ('confirm', 'decision'))}"
         )

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from crossnet.design import lookups
 from crossnet.errors import (
@@ -20,6 +21,7 @@ from crossnet.facts import Facts
 from crossnet.health import (
     CrossingStatus,
     crossing_status,
+    left_standing,
     reached,
     refused_status,
     unknown_status,
@@ -220,11 +222,17 @@ async def status(spec: Spec, *, watch: Watcher = nobody) -> tuple[CrossingStatus
         found = await site.look()
     if not found.said:
         found.all()
-    rest, facts = reached(spec, found.errors), found.said
+    return status_of(spec, found.said, found.errors)
+
+
+def status_of(
+    spec: Spec, facts: Mapping[str, Facts], errors: Mapping[str, CrossnetError] = MappingProxyType({})
+) -> tuple[CrossingStatus, ...]:
+    """The same from what the hosts said, and why some did not; last what is applied and left the spec."""
+    rest = reached(spec, errors)
     known = {one.crossing: one for one in _status(rest, facts, spec)} if rest.crossings else {}
-    return tuple(
-        known.get(one.name) or unknown_status(spec, one, facts, found.errors) for one in spec.crossings
-    )
+    own = (known.get(one.name) or unknown_status(spec, one, facts, errors) for one in spec.crossings)
+    return (*own, *left_standing(spec, facts))
 
 
 def _status(rest: Spec, facts: Mapping[str, Facts], whole: Spec) -> tuple[CrossingStatus, ...]:
