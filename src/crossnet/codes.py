@@ -373,6 +373,12 @@ CODES = {
             "Take these destinations out of `to`, or give them a crossing of their own; or correct the route.",
         ),
         Code(
+            "route-overruled",
+            "A client has a second route to the destination by another way, with a worse metric than the crossing's.",
+            "The client's main routing table: of equal prefixes the lowest metric wins.",
+            "Nothing has to be done. When the crossing goes, that route is used again.",
+        ),
+        Code(
             "policy-rule-added",
             "A policy rule of somebody else would lead packets of the crossing away from the main table; crossnet "
             "puts a rule of its own before it.",

@@ -22,12 +22,14 @@ class Exposure:
     gateway: str
     family: Family
     interfaces: tuple[str, ...]
+    mendable: bool = True  # whether an apply would go through
 
     def __str__(self) -> str:
         label, setting = self.family.label, FORWARDING[self.family]
+        until = "" if self.mendable else " once nothing of what follows refuses it"
         return (
             f"{self.gateway} is open for everybody: its fence for {label} is gone, and it forwards what comes in by "
-            f"{', '.join(self.interfaces)}. `crossnet apply` brings the fence back; "
+            f"{', '.join(self.interfaces)}. `crossnet apply` brings the fence back{until}; "
             f"`sysctl -w {setting}=0` on {self.gateway} closes it at once"
         )
 

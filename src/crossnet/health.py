@@ -156,7 +156,7 @@ def refused_status(
             elif elsewhere := _elsewhere(crossing, spec, facts):
                 state, label, pending = State.PENDING, elsewhere.label, (elsewhere.words,)
         verified = last_verified(gateway).get(label, {})
-        exposed = _exposures(spec, gateway)
+        exposed = tuple(replace(each, mendable=False) for each in _exposures(spec, gateway))
         found.append(
             CrossingStatus(
                 crossing.name,

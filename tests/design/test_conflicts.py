@@ -5,10 +5,19 @@ from __future__ import annotations
 import pytest
 
 from crossnet.errors import PlanRefused
+from crossnet.facts.routes import OWN_PROTOCOL
 from crossnet.planning import Plan, make_plan
 from crossnet.specfile import parse
-from design.factsheet import SEED, facts_from
+from design.factsheet import SEED, facts_from, route
+from planning.fakehost import carry_out, facts_of, hosts_of
 
+DUAL = """
+app:
+  eth0 10.0.43.15/24 fd00:43::15/64
+gateway:
+  eth1 10.0.43.101/24 fd00:43::101/64
+  eth0 10.0.44.63/24 fd00:44::63/64
+"""
 HOSTS = "crossnet: 1\nhosts: {app: {lab: app}, gateway: {lab: gateway}}\n"
 
 
@@ -119,3 +128,35 @@ def test_a_part_that_the_client_goes_on_to_reach_another_way_is_told(there: str,
     found = [impact.text for impact in made.impacts if impact.code == "src-route-other-next-hop"]
     assert len(found) == (told is not None)
     assert all(told in text for text in found if told)
+
+
+@pytest.mark.parametrize(
+    ("to", "there", "wins"),
+    [
+        ("10.0.44.0/24", "10.0.44.0/24 via 10.0.43.7 dev eth0 metric 100", False),
+        ("10.0.44.0/24", "blackhole 10.0.44.0/24 metric 4278198272", False),
+        ("fd00:44::/64", "fd00:44::/64 via fd00:43::7 dev eth0 metric 2000", False),
+        ("fd00:44::/64", "fd00:44::/64 via fd00:43::7 dev eth0 metric 100", True),
+    ],
+)
+def test_beside_crossnets_own_route_the_better_metric_decides(to: str, there: str, wins: bool) -> None:
+    asked = parse(
+        f"{HOSTS}crossings: {{one: {{via: gateway, persist: none, from: app, to: '{to}'}}}}", "crossnet.yaml"
+    )
+    hosts = hosts_of(facts_from(DUAL))
+    carry_out(make_plan(asked, facts_of(hosts)), hosts)
+    hosts["app"].routes.append(route(there))
+    if wins:
+        with pytest.raises(PlanRefused) as found:
+            make_plan(asked, facts_of(hosts))
+        assert {one.code for one in found.value.refusals} == {"route-in-use"}
+        return
+    again = make_plan(asked, facts_of(hosts))
+    assert again.touched == ()
+    assert [(one.code, one.where) for one in again.impacts if "metric" in one.text] == [
+        ("route-overruled", "app")
+    ]
+    # The same where crossnet's own one is taken away: it is made again, and wins again.
+    hosts["app"].routes = [one for one in hosts["app"].routes if one.protocol != OWN_PROTOCOL]
+    (change,) = make_plan(asked, facts_of(hosts)).changes
+    assert change[1].action == "create"

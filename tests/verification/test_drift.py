@@ -8,11 +8,12 @@ from dataclasses import replace
 import pytest
 
 from crossnet.api import plan
+from crossnet.errors import PlanRefused
 from crossnet.facts import Facts, FileState
 from crossnet.facts.links import Link
 from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import Route
-from crossnet.health import CrossingStatus, State, crossing_status
+from crossnet.health import CrossingStatus, State, crossing_status, refused_status
 from crossnet.netfilter import Drop, Engine, Rule, Table
 from crossnet.netfilter.own_walked import with_own
 from crossnet.planning import make_plan
@@ -22,7 +23,7 @@ from crossnet.spec import Spec
 from crossnet.specfile import parse
 from crossnet.values import Family, address, network
 from crossnet.verification import compared
-from design.factsheet import SEED, facts_from, with_files
+from design.factsheet import SEED, facts_from, route, with_files
 from planning.fakehost import carry_out, facts_of, hosts_of
 
 SEED_HOSTS = f"{SEED}\n  tools ip sysctl nft iptables iptables-nft conntrack awk systemctl"
@@ -409,3 +410,19 @@ def test_what_the_spec_names_since_instead_of_what_was_found_is_pending_where_it
     assert second != SEED_HOSTS
     found = status(applied(second), asked(edit))
     assert found.state is (State.UP if "egress" in edit else State.PENDING)
+
+
+def test_an_open_gateway_is_told_without_promising_what_apply_refuses() -> None:
+    def led_elsewhere(facts: Facts) -> Facts:
+        other = route("10.0.44.0/24 via 10.0.43.102 dev eth0 proto static")
+        return replace(
+            facts, routes=(*(one for one in facts.routes if one.destination != other.destination), other)
+        )
+
+    hosts = on("app", led_elsewhere)(rules(lambda table: None)(applied()))
+    wanted = parse(asked(), "crossnet.yaml")
+    with pytest.raises(PlanRefused) as refused:
+        make_plan(wanted, hosts)
+    (found,) = refused_status(wanted, hosts, refused.value)
+    assert "brings the fence back once nothing of what follows refuses it; `sysctl -w" in found.reasons[0]
+    assert any("already has a route to 10.0.44.0/24" in reason for reason in found.reasons[1:])

@@ -12,9 +12,10 @@ from crossnet.facts import Facts
 from crossnet.facts.routes import MAIN, Route
 from crossnet.path import Client, Path
 from crossnet.record import read_record
+from crossnet.resources import RouteResource
 from crossnet.spec import Crossing, Fence, Firewall, Persist
 from crossnet.standing import Standing
-from crossnet.values import Ports, Traffic, overlap, show_network
+from crossnet.values import Network, Ports, Traffic, overlap, show_network
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,7 @@ def _routes_in_use(path: Path, facts: Mapping[str, Facts]) -> Iterable[Refusal]:
         for route in facts[client.host].routes:
             if route.destination not in to or is_own(route, own):
                 continue
-            if _is_rival(route, client):
+            if _is_rival(route, client) and not _is_worse(route, client, facts[client.host], own):
                 maker = f" proto {route.protocol}" if route.protocol else ""
                 yield Refusal(
                     "route-in-use",
@@ -163,6 +164,35 @@ def _routes_in_use(path: Path, facts: Mapping[str, Facts]) -> Iterable[Refusal]:
                     if route.destination.prefixlen
                     else "Remove it if it is not needed, or name the networks behind the gateway in `to`.",
                 )
+
+
+def overruled(client: Client, destination: Network, facts: Facts) -> Iterator[Route]:
+    """The routes of others on a client by another way, that are there beside one that wins by its metric."""
+    own = own_routes(read_record(facts).owned)
+    for route in facts.routes_to(destination):
+        if (
+            not is_own(route, own)
+            and _is_rival(route, client)
+            and not route.tos
+            and _is_worse(route, client, facts, own)
+        ):
+            yield route
+
+
+def _is_worse(
+    route: Route, client: Client, facts: Facts, own: Mapping[Network, Sequence[RouteResource]]
+) -> bool:
+    """Whether a route to the same destination that leads to the gateway has a better metric than this one.
+
+    One that crossnet made is there, or made again.
+    """
+    there = (
+        each
+        for each in facts.routes_to(route.destination)
+        if not (_is_rival(each, client) or each.tos or each.dead or each.linkdown) and each.table == MAIN
+    )
+    leading = (*(each.route for each in own.get(route.destination, ())), *there)
+    return any(each.metric < route.metric for each in leading)
 
 
 def _is_rival(route: Route, client: Client) -> bool:

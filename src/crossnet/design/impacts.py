@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from crossnet.design.conflicts import overruled
 from crossnet.design.engine import Choice
 from crossnet.design.forwarded import offload_forwarded
 from crossnet.design.kernel import decided, is_among_equals, refused
+from crossnet.design.longer import routed
 from crossnet.facts import Facts
 from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.routes import inside
@@ -59,10 +61,18 @@ def path_impacts(path: Path) -> Iterator[Impact]:
 
 
 def client_impacts(path: Path, facts: Mapping[str, Facts]) -> Iterator[Impact]:
-    """Parts of a destination that a client already reaches otherwise, and goes on to."""
+    """What a client reaches otherwise and goes on to, and what it would if the crossing's route were not there."""
     yield from _elsewhere(path, facts)
     for client in path.clients:
         routes = facts[client.host].routes if client.host else ()
+        to = routed(facts[client.host], path.crossing, path.family) if client.host else ()
+        for route in (each for one in to for each in overruled(client, one, facts[client.host or ""])):
+            yield Impact(
+                "route-overruled",
+                client.host or "",
+                f"also has a route to {show_network(route.destination)} by another way, with a worse metric: {route}. "
+                "The crossing's route is the one that is used",
+            )
         for network in path.destinations:
             for route in inside(routes, network):
                 if (route.via, route.device) != (client.next_hop, client.interface):
