@@ -43,8 +43,8 @@ def conflicts(
     refusals = []
     for one, other in combinations(paths, 2):
         refusals += [*_overlap(one, other), *_settings(one, other)]
-    for one, other in _with_standing(paths, beside):
-        refusals += [*_overlap(one, other), *_settings(one, other), *_lasting(one, other)]
+    for one, other, standing in _with_standing(paths, beside):
+        refusals += [*_overlap(one, other, standing), *_settings(one, other), *_lasting(one, other)]
     for path in paths:
         refusals += _routes_in_use(path, facts)
     return list(dict.fromkeys(refusals))
@@ -52,24 +52,27 @@ def conflicts(
 
 def _with_standing(
     paths: Sequence[Path], beside: Mapping[str, Sequence[Standing]]
-) -> Iterator[tuple[Path, Path]]:
+) -> Iterator[tuple[Path, Path, Standing]]:
     """Each path with each that stands on one of its hosts: on its gateway, or for one of its clients."""
     for path in paths:
         clients = {client.host for client in path.clients if client.host is not None}
         for name, standing in beside.items():
             for one in standing:
                 if name == path.gateway:
-                    yield from ((path, other) for other in one.on(name))
+                    yield from ((path, other, one) for other in one.on(name))
                 elif name in clients:
                     # By the same next hop it is the same gateway, which tells itself what goes together.
                     others = (
                         each for each in one.of_client(name) if not set(each.next_hops) & set(path.next_hops)
                     )
-                    yield from ((path, other) for other in others)
+                    yield from ((path, other, one) for other in others)
 
 
-def _overlap(one: Path, other: Path) -> Iterable[Refusal]:
-    """Two crossings that claim the same packets; different traffic on the same way is fine."""
+def _overlap(one: Path, other: Path, standing: Standing | None = None) -> Iterable[Refusal]:
+    """Two crossings that claim the same packets; different traffic on the same way is fine.
+
+    `standing` is the other one, where it is applied and none of those that are asked for.
+    """
     if one.family is not other.family or one.crossing.label == other.crossing.label:
         return
     if _way(one) == _way(other) and not _same_traffic(one.crossing.allow, other.crossing.allow):
@@ -81,11 +84,18 @@ def _overlap(one: Path, other: Path) -> Iterable[Refusal]:
         if overlap(mine, theirs)
     ]
     if clients and networks:
+        said, todo = "", "Merge them into one, or make their `from`, `to` or `allow` disjoint."
+        if standing is not None and standing.spec != one.crossing.spec:
+            said = f"; {standing.label} was {standing.stamp}" if standing.stamp.who else ""
+            todo = (
+                f"Leave what {standing.label} has out of `from`, `to` or `allow`, or agree whose spec has it. If "
+                f"it is your own under an earlier name: `name: {standing.spec}`, crossing `{standing.crossing}`."
+            )
         yield Refusal(
             "crossings-overlap",
             f"crossings {one.crossing.label} and {other.crossing.label}",
-            f"both claim packets from {clients[0]} to {show_network(networks[0])}",
-            "Merge them into one, or make their `from`, `to` or `allow` disjoint.",
+            f"both claim packets from {clients[0]} to {show_network(networks[0])}{said}",
+            todo,
         )
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from crossnet.facts.question import Question, Unanswered, refuse
+from crossnet.facts.question import NEEDS_ROOT, Question, Unanswered, refuse
 from crossnet.transport.batch import Answer
 
 UNSAFE = 77  # sysexits.h: EX_NOPERM
 
-TODO = (
+_TODO = (
     "Nothing in it was used. If you know it to be crossnet's own: `chown root` and `chmod 0700` it. Otherwise find "
     "out who made it, and move it away."
 )
@@ -25,6 +25,7 @@ while [ -n "$place" ]; do
         if [ -e "$place" ]; then
             [ -d "$place" ] || refuse "$place is no folder"
             state=$(stat -c '%u %a' -- "$place") || exit
+            [ "${state% *}" = "$(id -u)" ] || [ "${state% *}" != 0 ] || refuse "$place is only for root"
             [ "${state% *}" = "$(id -u)" ] || refuse "$place belongs to user ${state% *}"
             case ${state#* } in
             700) ;;
@@ -45,6 +46,11 @@ def folder_question(path: str, place: str) -> Question[None]:
     return Question(f"looked who owns {path}", ("sh", "-c", _LOOK, "sh", place), lambda _: None, _failed)
 
 
+def todo(why: str) -> str:
+    """What to do about a folder of which CHECK gave this reason."""
+    return NEEDS_ROOT if why.endswith("only for root") else _TODO
+
+
 def reason(said: str) -> str:
     """Why it is not, from what CHECK printed last."""
     lines = said.strip().splitlines()
@@ -53,5 +59,5 @@ def reason(said: str) -> str:
 
 def _failed(answer: Answer) -> NoReturn:
     if answer.returncode == UNSAFE and (why := reason(answer.text)):
-        raise Unanswered(why, TODO)
+        raise Unanswered(why, todo(why))
     refuse(answer, "sh")

@@ -28,6 +28,8 @@ _LONG = 2**20  # bytes
 # POSIX sh: the command is not there, it cannot be run.
 _NOT_FOUND = 127
 
+NEEDS_ROOT = "crossnet needs root there: add `become: sudo` to the host, or connect as root."
+
 
 class Unanswered(Exception):
     """What a parser raises where a tool could not say it: what was seen, and what to do next."""
@@ -119,7 +121,7 @@ def refuse(answer: Answer, tool: str) -> NoReturn:
     if any(word in answer.error_text for word in ("ermission denied", "not permitted")):
         raise Unanswered(
             f"exit code {answer.returncode}{said}",
-            "crossnet needs root there: add `become: sudo` to the host, or connect as root.",
+            NEEDS_ROOT,
         )
     raise Unanswered(f"exit code {answer.returncode}{said}")
 

@@ -167,7 +167,9 @@ class _Composer:
     def document(self) -> Node:
         self._next()  # the start of the stream
         if isinstance(self._next(), StreamEndEvent):
-            self._refuse(Mark(1, 1), "the file is empty: `crossnet init` writes a spec to start from")
+            self._refuse(
+                Mark(1, 1), "the file is empty: remove it, then `crossnet init` writes a spec to start from"
+            )
         root = self._node(self._next(), ())
         self._next()  # the end of the document
         event = self._next()

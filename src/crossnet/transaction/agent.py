@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from crossnet.errors import CommandFailed, HostError
 from crossnet.events import Event, Kind, Watcher
-from crossnet.facts.folder import CHECK, TODO, UNSAFE, reason
+from crossnet.facts.folder import CHECK, UNSAFE, reason, todo
 from crossnet.facts.packages import PACKAGES
 from crossnet.facts.question import BY_HAND, door
 from crossnet.record import FOLDER
@@ -321,7 +321,7 @@ class Agent(Participant):
         if answer.returncode in _NO_SCRIPT and (not text or self._script in text):
             raise Gone(self.host.name, self.transaction, "")
         if answer.returncode == UNSAFE and (why := reason(text)):
-            raise Refused(self.host.name, tried, why, TODO)
+            raise Refused(self.host.name, tried, why, todo(why))
         if last == ["unguarded"]:
             raise Refused(
                 self.host.name,

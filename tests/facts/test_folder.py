@@ -1,0 +1,42 @@
+"""Whose crossnet's folder on a host may be, as somebody finds it who is not root there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from crossnet.facts.folder import folder_question
+from crossnet.facts.question import Unanswered
+from crossnet.transport.batch import Answer
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes the place of another user")
+def test_who_is_not_root_is_told_that_root_is_needed() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "crossnet"
+        folder.mkdir(mode=0o700)
+        Path(name).chmod(0o755)
+        question = folder_question("/var/lib/crossnet", str(folder))
+
+        def ask(user: int) -> None:
+            ran = subprocess.run(
+                question.argv, capture_output=True, user=user, group=user, extra_groups=[], timeout=30
+            )
+            answer = Answer(ran.returncode, ran.stdout, ran.stderr)
+            if ran.returncode and question.failed is not None:
+                question.failed(answer)
+
+        ask(0)
+        with pytest.raises(Unanswered) as refused:
+            ask(65534)
+        assert refused.value.seen == f"{folder} is only for root"
+        assert "`become: sudo`" in refused.value.todo
+        os.chown(folder, 1234, 1234)
+        with pytest.raises(Unanswered) as refused:
+            ask(65534)
+        assert refused.value.seen == f"{folder} belongs to user 1234"
+        assert "become" not in refused.value.todo
