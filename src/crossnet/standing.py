@@ -8,7 +8,7 @@ import re
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from crossnet import values
@@ -61,6 +61,12 @@ def who() -> str:
     except KeyError:
         user = f"uid {os.getuid()}"
     return " ".join(f"{user}@{socket.gethostname()}".split())
+
+
+def stamp_now(message: str) -> Stamp:
+    """That of the person behind this process, at this moment."""
+    user, _, machine = who().rpartition("@")
+    return Stamp(user, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), machine, message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,4 +365,4 @@ def _read_client(said: Mapping[str, Any]) -> Client:
     )
 
 
-__all__ = ["Identity", "Stamp", "Standing", "of", "who"]
+__all__ = ["Identity", "Stamp", "Standing", "of", "stamp_now", "who"]

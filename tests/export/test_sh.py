@@ -14,11 +14,15 @@ from crossnet.design import Impact
 from crossnet.export import Document, ExportError, Format, export
 from crossnet.export.sh import script
 from crossnet.export.work import Work, works
+from crossnet.facts import FileState
 from crossnet.planning import Plan
+from crossnet.record import APPLIED, read_record
 from crossnet.resources import Change, File
 from crossnet.spec import HostSpec
+from crossnet.standing import Stamp
 from export.plans import BUSINESS, ON_LEGACY, applied, plan, plan_on
 from lacking import lacking
+from planning.fakehost import facts_of
 
 SHELLS = [["dash"], ["bash"], ["busybox", "sh"]]
 OTHER = "business: {from: [app, 10.0.43.64/28], via: gateway, to: [10.0.44.1, 10.0.44.7], translate: none}"
@@ -127,6 +131,22 @@ def test_a_namespace_keeps_its_record_apart_and_is_entered_first() -> None:
         assert " /var/lib/crossnet/applied.json" not in one.text
         assert "/etc/" not in one.text
     assert "/var/lib/crossnet/netns/gw/var/lib/crossnet/applied.json" in gateway.text
+
+
+def test_the_record_says_who_exported_it() -> None:
+    made = export(plan(), Format.SH, stamp=Stamp("ann", "2026-11-28T09:00:00Z", "desk", "sh export"))
+    for one in made:
+        for word in ('"who": "ann"', '"when": "2026-11-28T09:00:00Z"', '"message": "sh export"'):
+            assert word in one.text
+    kept = Stamp("bob", "2026-11-27T09:00:00Z", "laptop")
+    hosts = applied(BUSINESS)
+    for name, host in hosts.items():
+        record = read_record(facts_of(hosts)[name]).stamped(kept, anew=True)
+        host.files[APPLIED] = FileState(record.to_json(), 0o600, "0:0")
+    done = plan_on(hosts, f"{BUSINESS}, second: {{from: 10.0.43.77, via: gateway, to: 10.0.44.0/24}}")
+    for one in export(done, Format.SH, stamp=Stamp("ann", "2026-11-28T09:00:00Z", "desk")):
+        assert '"who": "bob"' in one.text
+        assert '"who": "ann"' in one.text
 
 
 def test_nothing_to_export_is_said() -> None:

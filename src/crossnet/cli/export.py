@@ -36,13 +36,14 @@ def export(speech: Speech, planfile: str | None, form: str, host: str | None, ou
     from crossnet import export as exporting
     from crossnet.errors import Locked
     from crossnet.show import json
+    from crossnet.standing import stamp_now
 
     try:
         made = run(planned(speech, planfile))
     except Locked as error:
         raise click.ClickException(str(error)) from None
     made.spec.expect(hosts=[host] if host is not None else ())
-    documents = exporting.export(made, exporting.Format(form), host=host)
+    documents = exporting.export(made, exporting.Format(form), host=host, stamp=stamp_now(f"{form} export"))
     written = _write(documents, out) if out is not None else []
     if written:
         outcome.settle(0)

@@ -6,12 +6,14 @@ Pure: a plan in, documents out. What is exported is what `apply` does, crossnet'
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 
 from crossnet.export import ansible, rules, sh, ticket
 from crossnet.export.document import Document, ExportError
 from crossnet.export.work import works
 from crossnet.planning import Plan
+from crossnet.standing import Stamp
 
 
 class Format(StrEnum):
@@ -24,13 +26,18 @@ class Format(StrEnum):
     TICKET = "ticket"
 
 
-def export(plan: Plan, wanted: Format, *, host: str | None = None) -> tuple[Document, ...]:
+def export(
+    plan: Plan, wanted: Format, *, host: str | None = None, stamp: Stamp | None = None
+) -> tuple[Document, ...]:
     """The documents of a plan, of one host where it is named; ExportError says why there is none.
 
     `sh`: a script for each host, in the order in which they are to be run. `ansible`: one playbook. `nft` and
     `iptables`: the rules of the gateways as they should be, whether or not they have to change. `ticket`: one page with
-    the commands that a person would type, and those that take them back.
+    the commands that a person would type, and those that take them back. `stamp` is who exports it, which the hosts'
+    records then say: who runs it cannot be known.
     """
+    if stamp is not None:
+        plan = replace(plan, hosts=tuple(replace(one, after=one.after.stamped(stamp)) for one in plan.hosts))
     if wanted in (Format.NFT, Format.IPTABLES):
         return rules.documents(plan, iptables=wanted is Format.IPTABLES, host=host)
     todo = works(plan)
