@@ -34,6 +34,7 @@ def offered(words: list[str], incomplete: str) -> list[tuple[str, str]]:
         (["verify", "--from"], "a", ["app"]),
         (["explain"], "no-route-", ["no-route-to-client"]),
         (["completion"], "z", ["zsh"]),
+        (["lab", "up"], "seed", ["seed", "seed-dual", "seed-v6"]),
     ],
 )
 def test_names_of_the_spec_are_offered_whatever_is_wrong_with_it(
@@ -53,9 +54,12 @@ def test_the_spec_that_is_meant_is_asked(tmp_path: Path, monkeypatch: pytest.Mon
     assert offered(["verify", "-f", "my.yaml"], "") == []
 
 
-@pytest.mark.parametrize("words", [["plan", "-f"], ["plan", "--out"], ["apply"], ["connect", "--save"]])
+@pytest.mark.parametrize(
+    "words", [["plan", "-f"], ["plan", "--out"], ["apply"], ["connect", "--save"], ["lab", "up", "--spec"]]
+)
 def test_files_are_offered_by_the_shell(words: list[str]) -> None:
     assert offered(words, "my") == [("file", "my")]
+    assert offered(["lab", "up"], "./my") == [("file", "./my")]
 
 
 @pytest.mark.parametrize(

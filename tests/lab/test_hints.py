@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 
 import pytest
 
+from cli.test_comfort import offered
 from lab.test_commands import Desk, Ran, Site, desk, site
 
 __all__ = ["desk", "site"]
@@ -128,3 +130,18 @@ def test_a_host_that_never_comes_back_is_given_up_knowingly(site: Site) -> None:
     finally:
         away.rename(door)
     assert re.search(r"gateway .* forget app +confirmed", run("history").out)
+
+
+def test_a_spec_comes_from_standard_input(site: Site) -> None:
+    with site.desk.start("plan", "-f", "-", "-q", stdin=subprocess.PIPE) as process:
+        out, err = process.communicate(TWO, timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert "crossing web: app" in out
+
+
+def test_labs_and_their_hosts_are_offered(site: Site) -> None:
+    lab = site.bench.lab.name
+    assert ("plain", lab) in offered(["lab", "down"], "")
+    hosts = {value for _, value in offered(["lab", "exec"], "")}
+    assert {"target", f"{lab}/target"} & hosts  # with its lab where another one that is up has such a host
+    assert offered(["lab", "exec"], "no-such") == []

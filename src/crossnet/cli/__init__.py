@@ -8,7 +8,7 @@ import click
 
 import crossnet
 from crossnet.cli import crossings, lab, reference, transactions
-from crossnet.cli.completion import completing
+from crossnet.cli.completion import OF_A_LAB, completing
 from crossnet.cli.export import export
 from crossnet.cli.hints import hints
 from crossnet.cli.options import Ordered
@@ -62,6 +62,7 @@ hints.choosing = {
     name for name, one in cli.commands.items() if any(each.name == "crossings" for each in one.params)
 }
 completing(cli.commands.values())
+completing(lab.lab.commands.values(), OF_A_LAB)
 
 
 def main() -> None:

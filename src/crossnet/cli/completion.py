@@ -1,8 +1,9 @@
-"""What a shell offers for a word: the hosts and crossings of the spec, files, codes."""
+"""What a shell offers for a word: the hosts and crossings of the spec, files, codes, labs and their hosts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -62,24 +63,60 @@ def _file(ctx: click.Context) -> str:
     return str(ctx.params.get("file") or USUAL_FILE)
 
 
-# By what an argument is called, or an option is written.
-_TYPES: dict[str, StringParamType] = {
+def _labs(_ctx: click.Context) -> Iterable[str]:
+    from crossnet.lab import build
+
+    return build.names()
+
+
+def _lab_hosts(_ctx: click.Context) -> Iterable[str]:
+    """As `lab exec` takes them: with their lab where several have one of that name."""
+    from crossnet.lab import build
+
+    found = [(lab.name, host) for lab in build.running() for host in lab.hosts]
+    alone = Counter(host for _, host in found)
+    return [host if alone[host] == 1 else f"{lab}/{host}" for lab, host in found]
+
+
+class _Topology(_File):
+    """A name of those that come with crossnet; what has a slash or a dot is a file."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from crossnet.lab import topology
+
+        if "/" in incomplete or "." in incomplete:
+            return super().shell_complete(ctx, param, incomplete)
+        return _Word(lambda _: topology.shipped()).shell_complete(ctx, param, incomplete)
+
+
+Types = Mapping[str, StringParamType]
+"""By what an argument is called, or an option is written."""
+
+OF_A_SPEC: Types = {
     **dict.fromkeys(("host", "hosts", "--host"), _Word(_hosts)),
     **dict.fromkeys(("crossing", "--crossing"), _Word(_crossings)),
     "code": _Word(_codes),
     **dict.fromkeys(("planfile", "--file", "--out", "--save"), _File()),
 }
+OF_A_LAB: Types = {
+    "topology": _Topology(),
+    "name": _Word(_labs),
+    "host": _Word(_lab_hosts),
+    "--spec": _File(),
+}
 
 
-def completing(commands: Iterable[click.Command]) -> None:
+def completing(commands: Iterable[click.Command], types: Types = OF_A_SPEC) -> None:
     """Give every parameter of these commands that takes such a word what a shell offers there."""
     for command in commands:
         for param in command.params:
             for called in _called(param):
-                if param.type is click.STRING and called in _TYPES:
-                    param.type = _TYPES[called]
+                if param.type is click.STRING and called in types:
+                    param.type = types[called]
                 elif param.type is click.STRING and called == "--from" and not param.multiple:
-                    param.type = _TYPES["--host"]  # `init` makes its hosts, and takes several
+                    param.type = types["--host"]  # `init` makes its hosts, and takes several
 
 
 def _called(param: click.Parameter) -> Iterator[str]:

@@ -306,7 +306,7 @@ def status(speech: Speech) -> int:
     return 0 if all(status.is_well for status in found) else 3
 
 
-@click.command(short_help="Take the crossings of a spec back.")
+@click.command(short_help="Remove a spec's crossings.")
 @click.option("--crossing", metavar="NAME", help="Only this one.")
 @click.option("--host", metavar="NAME", help="Only on this host; a gateway's crossings end on every host.")
 @click.option("--all", "every", is_flag=True, help="The crossings of every spec on these hosts.")
@@ -317,7 +317,7 @@ def status(speech: Speech) -> int:
 def undo(
     speech: Speech, crossing: str | None, host: str | None, every: bool, yes: bool, message: str, guard: Guard
 ) -> int:
-    """Take the crossings of the spec back.
+    """Remove the spec's crossings.
 
     When a host's last crossing is gone, it is as it was before crossnet.
     """

@@ -14,7 +14,7 @@ _OPTIONS = (
         "--allow", multiple=True, metavar="A", help="icmp, tcp/443, udp/53 …; default: any traffic."
     ),
     click.option("--probe", multiple=True, metavar="P", help="What has to answer: tcp/10.0.44.10:443."),
-    click.option("--become", is_flag=True, help="`sudo -n` on hosts where the login is not root."),
+    click.option("--become", is_flag=True, help="Use `sudo -n` on hosts where you do not log in as root."),
     click.option("--ingress", metavar="IF", help="The gateway's interface that faces the clients."),
     click.option("--egress", metavar="IF", help="The gateway's interface that faces the destinations."),
     click.option("--next-hop", metavar="ADDR", help="The gateway's address on the clients' network."),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from crossnet.spec import Spec
 
 SPEC_FILE = USUAL_FILE
+STDIN = "/dev/stdin"
 
 
 class Ordered(click.Group):
@@ -97,6 +98,7 @@ def speaking(
         ) -> Any:
             colour = printer.has_colours(no_color=no_color) and not as_json
             file = kwargs.pop("file", SPEC_FILE)
+            file = STDIN if file == "-" else file
             hints.file = file
             progress = Progress(quiet=quiet or as_json, verbose=verbose)
             chosen = kwargs.pop("crossings", ()), kwargs.pop("hosts_of_crossings", ())

@@ -43,7 +43,7 @@ def rollback(speech: Speech, transaction: str) -> int:
     return _tell(speech, [run(work, lambda ended: _code([ended]))])
 
 
-@click.command(short_help="End what was left open.")
+@click.command(short_help="Finish or undo interrupted transactions.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @guarding
 @speaking()
