@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 from crossnet.dependents import fenced
 from crossnet.design import Path
-from crossnet.design.today import today
+from crossnet.design.flows import Effect, FlowChange
+from crossnet.design.today import MOST_NAMED, today
 from crossnet.drift import Drift, Pending, drifted, not_applied, pending
 from crossnet.errors import CrossnetError, PlanRefused, Refusal
 from crossnet.exposure import Exposure, exposures
 from crossnet.facts import Facts, FileState
 from crossnet.facts.question import mapping, text
+from crossnet.opening import told_opening
 from crossnet.planning import Plan
 from crossnet.planning.lapse import is_armed
 from crossnet.planning.scope import is_over
 from crossnet.record import UNTIL_FAILED, VERIFIED, read_record, shown
 from crossnet.resources import Resource
+from crossnet.several import first_of
 from crossnet.spec import Crossing, HostSpec, Spec
 from crossnet.standing import Standing
 from crossnet.transaction.journal import Journal, unfinished
+from crossnet.values import Family
 from crossnet.verification.counters import Counters, read_counters
 
 
@@ -78,14 +83,30 @@ def crossing_status(
     plan: Plan, facts: Mapping[str, Facts], beside: Collection[Crossing] = ()
 ) -> tuple[CrossingStatus, ...]:
     """How the crossings of a plan stand; `beside` are others of the spec that it had to leave out."""
+    gets_through = cache(lambda: tuple(_gets_through(plan, facts)))
     return tuple(
         _over(crossing, facts)
         if is_over(crossing, facts)
         else _status(
-            crossing, [p for p in plan.paths if p.crossing.name == crossing.name], plan, facts, beside
+            crossing,
+            [p for p in plan.paths if p.crossing.name == crossing.name],
+            plan,
+            facts,
+            beside,
+            gets_through,
         )
         for crossing in plan.spec.crossings
     )
+
+
+def _gets_through(plan: Plan, facts: Mapping[str, Facts]) -> Iterator[FlowChange]:
+    """Who passes a gateway by rules that are not as they were applied, and would not otherwise.
+
+    Not those that pass because it is open for everybody: see `exposure`.
+    """
+    for change in told_opening(plan, facts).opening or ():
+        if change.effect is Effect.CLOSES and change.clients and change.to:
+            yield change
 
 
 def _over(crossing: Crossing, facts: Mapping[str, Facts]) -> CrossingStatus:
@@ -371,13 +392,14 @@ def _status(
     plan: Plan,
     facts: Mapping[str, Facts],
     beside: Collection[Crossing],
+    gets_through: Callable[[], Sequence[FlowChange]],
 ) -> CrossingStatus:
     gateway, label = paths[0].gateway, paths[0].crossing.label
     hosts = dict.fromkeys((gateway, *(c.host for p in paths for c in p.clients if c.host)))
     lost = [reason for host in hosts for reason in _lost(facts[host])]
     applied = _is_applied(paths[0].crossing, facts[gateway])
     shared = {host: one.name for host in hosts for one in beside if one.touches(host)}
-    compared = _compared(paths, plan, facts, shared)
+    compared = _compared(paths, plan, facts, shared, gets_through)
     differing = [*compared.drift, *compared.means]
     unwell = [
         f"{refusal.message}: {'; '.join(refusal.candidates)}"
@@ -495,7 +517,11 @@ class _Compared:
 
 
 def _compared(
-    paths: Collection[Path], plan: Plan, facts: Mapping[str, Facts], shared: Mapping[str, str]
+    paths: Collection[Path],
+    plan: Plan,
+    facts: Mapping[str, Facts],
+    shared: Mapping[str, str],
+    gets_through: Callable[[], Sequence[FlowChange]],
 ) -> _Compared:
     """The hosts of a crossing against their records, and the plan against the records.
 
@@ -511,18 +537,20 @@ def _compared(
         """What serves none of the crossings there, such as a route to where one led before, is told of all."""
         return _serves(paths, host, resource) or not _serves(plan.paths, host, resource)
 
-    drift, asked, unsaid = list[Drift](), list[Pending](), list[str]()
+    drift, asked, unsaid, rules_differ = list[Drift](), list[Pending](), list[str](), False
     for one in plan.hosts:
         host = one.host
         if host not in hosts or unfinished(facts[host]):
             continue  # what differs there, the open transaction explains
-        drift += (
+        own = [
             each
             for each in drifted(facts[host], one.before)
             if concerns(host, each.applied)
             and (each.applied.kind, each.applied.key) not in plan.left_alone.get(host, frozenset())
             and (each.crossings is None or each.crossings & labels)
-        )
+        ]
+        drift += own
+        rules_differ = rules_differ or any(each.applied.decides(family) for each in own for family in Family)
         of_others = not one.moving & labels and bool(one.moving)
         for each in pending(one, plan):
             if not concerns(host, each.resource) or (of_others and isinstance(each, Pending)):
@@ -540,7 +568,9 @@ def _compared(
     return _Compared(
         tuple(dict.fromkeys(line for each in drift for line in each.lines)),
         # Where something else is asked for by now, the paths are not those that were applied.
-        () if asked else tuple(_meaning(drift, paths, facts)),
+        ()
+        if asked
+        else (*_meaning(drift, paths, facts), *(_admitted(paths, gets_through()) if rules_differ else ())),
         tuple(not_applied(asked)),
         tuple(dict.fromkeys(unsaid)),
     )
@@ -554,6 +584,17 @@ def _meaning(drift: Collection[Drift], paths: Iterable[Path], facts: Mapping[str
         return
     passes = (words for path in paths for words in today(path, facts))
     yield from (f"so {words}" for words in dict.fromkeys(passes))
+
+
+def _admitted(paths: Collection[Path], found: Iterable[FlowChange]) -> Iterator[str]:
+    """Who gets through the gateway of a crossing besides, by its rules or none."""
+    gateways, names = {path.gateway for path in paths}, {"", *(path.crossing.name for path in paths)}
+    for each in found:
+        if each.gateway in gateways and each.crossing in names:
+            yield (
+                f"so what {first_of(each.clients, MOST_NAMED)} sends to {first_of(each.to, MOST_NAMED)} gets through "
+                f"{each.gateway}: {each.traffic}"
+            )
 
 
 def _serves(paths: Iterable[Path], host: str, resource: Resource) -> bool:

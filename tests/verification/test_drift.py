@@ -200,6 +200,23 @@ DRIFTS: dict[str, tuple[Callable[[Hosts], Hosts], list[str]]] = {
         ),
         [f"{TABLE}: 10.0.44.0/24 was taken out of the set to-business", NOT_ADMITTED],
     ),
+    "a client was put into a set": (
+        rules(
+            lambda table: replace(
+                table,
+                sets=tuple(
+                    replace(each, members=each.members | {network("10.0.43.16")})
+                    if each.name == "from-business"
+                    else each
+                    for each in table.sets
+                ),
+            )
+        ),
+        [
+            f"{TABLE}: 10.0.43.16/32 was put into the set from-business",
+            "so what 10.0.43.16 sends to 10.0.44.0/24 gets through gateway: any traffic",
+        ],
+    ),
     "a file has another mode": (
         file("/etc/crossnet/start", 0o600),
         ["gateway: file /etc/crossnet/start has mode 0600, was applied with 0755", UNTIL_BOOT],
