@@ -491,6 +491,28 @@ def test_an_apply_that_nobody_answers_ends_with_8_and_is_mended_by_an_answer(sit
     assert desk.run("status", "-q").code == 0
 
 
+def test_a_longer_route_of_the_client_is_told_and_the_far_side_not_blamed(site: Site) -> None:
+    desk, bench = site.desk, site.bench
+    desk.write(f"{CROSSING}, persist: none")
+    assert desk.run("apply", "--yes", "-q").code == 0
+    bench.check("app", "ip route add 10.0.44.1/32 via 10.0.43.102")
+    told = "app: still reaches 10.0.44.1 another way: 10.0.44.1/32 via 10.0.43.102 dev eth0"
+    up = desk.run("status", "-q")
+    assert (up.code, up.out.splitlines()[1:]) == (0, [f"  {told}"])
+    planned = desk.run("plan", "-q").out
+    assert "No changes." in planned
+    assert told in " ".join(planned.split())
+    # The gateway knows who is behind it since its first flow, and nobody else is there to answer.
+    verified = desk.run("verify", "-q")
+    assert verified.code == 3
+    assert "src-route-other-next-hop: app sends it another way: 10.0.44.1/32 via 10.0.43.102" in " ".join(
+        verified.out.split()
+    )
+    assert "destination-" not in verified.out
+    degraded = desk.run("status", "-q")
+    assert "the last verification failed: app → icmp/10.0.44.1: app sends it another way" in degraded.out
+
+
 def test_the_life_of_a_crossing(site: Site) -> None:
     """Each command at each of its moments, with its exit code."""
     desk, bench = site.desk, site.bench

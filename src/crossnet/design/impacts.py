@@ -80,6 +80,8 @@ def client_impacts(path: Path, facts: Mapping[str, Facts]) -> Iterator[Impact]:
                         "src-route-other-next-hop",
                         client.host or "",
                         f"still reaches {show_network(route.destination)} another way: {route}",
+                        # Its own networks are nobody's doing.
+                        frozenset() if route.via is None else frozenset((path.crossing.name,)),
                     )
 
 

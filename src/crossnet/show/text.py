@@ -144,7 +144,7 @@ def _rest(plan: Plan, verbose: bool) -> dict[str, list[Impact]]:
         elif impact.code in _STAYS:
             title = _STAYING
         elif impact.code in _OPENS or not (
-            by_rules or impact.code in _HINDERS or (impact.code, impact.where) in because
+            by_rules or impact.crossings or impact.code in _HINDERS or (impact.code, impact.where) in because
         ):
             continue
         parts[title].append(impact)

@@ -123,7 +123,7 @@ async def verify(
     A client sends all its probes with one command, after one more where it has to find a host that answers. A
     gateway is read once before and once after, and on the way where that takes long.
     """
-    choices = await choose(plan.paths, facts, site)
+    choices = await choose(plan.paths, facts, site, also_led_away=not live_only)
     rounds = iter(await _send([choice for choice in choices if choice.probes], plan, site))
     verdicts: list[Verdict] = []
     for choice in choices:

@@ -13,7 +13,7 @@ from crossnet.design import Client, Path
 from crossnet.events import Event, Kind
 from crossnet.facts import Facts
 from crossnet.facts.neighbours import heard_of
-from crossnet.facts.routes import MAIN
+from crossnet.facts.routes import MAIN, Route
 from crossnet.site import Site, together
 from crossnet.transport import Host
 from crossnet.values import NOWHERE, Address, Family, Networks, Probe, Protocol, contains, family_of
@@ -51,14 +51,21 @@ class Choice:
         return tuple(replace(self, probes=(probe,)) for probe in self.probes)
 
 
-async def choose(paths: Sequence[Path], facts: Mapping[str, Facts], site: Site) -> list[Choice]:
-    """The choice for each path; asks no host where the spec names the probes."""
+async def choose(
+    paths: Sequence[Path], facts: Mapping[str, Facts], site: Site, *, also_led_away: bool = False
+) -> list[Choice]:
+    """The choice for each path; asks no host where the spec names the probes.
+
+    `also_led_away`: where nobody answers, to a host behind the gateway that a longer route of the client leads away
+    from.
+    """
     searching = [path for path in paths if _senders(path) and _is_open(path)]
     found = await _search(searching, facts, site)
-    return [_choice(path, found.get(_key(path))) for path in paths]
+    away = {_key(path): _led_away(path, facts) for path in searching if also_led_away}
+    return [_choice(path, found.get(_key(path)), away.get(_key(path))) for path in paths]
 
 
-def _choice(path: Path, found: Search | None) -> Choice:
+def _choice(path: Path, found: Search | None, led_away: Address | None = None) -> Choice:
     senders, named = _senders(path), _named(path)
 
     def choice(probes: tuple[Probe, ...], note: str) -> Choice:
@@ -80,6 +87,11 @@ def _choice(path: Path, found: Search | None) -> Choice:
     note = "the spec names no `probe`"
     if found.could_send:
         note += f", and none of {len(found.asked)} addresses in `to` answered {means}"
+        if led_away is not None:
+            note += (
+                f"; {path.gateway} knows {led_away}, to which a route of {senders[0].host} leads another way"
+            )
+            return choice((means.to(led_away),), note)
     return choice((means.to(found.asked[0]),), note)
 
 
@@ -112,16 +124,8 @@ async def _search(paths: Iterable[Path], facts: Mapping[str, Facts], site: Site)
 
 def _targets(path: Path, facts: Mapping[str, Facts]) -> tuple[Address, ...]:
     """Where the crossing leads through the gateway: not what its client reaches by longer routes of its own."""
-    sender = _senders(path)[0]
     networks = path.crossing.networks(path.family)
-    held = Networks(networks)
-    beside = [
-        route.destination
-        for route in facts[sender.host or ""].routes
-        if route.table == MAIN
-        and (route.via, route.device) != (sender.next_hop, sender.interface)
-        and held.around(route.destination, larger=True)
-    ]
+    beside = (route.destination for route in _beside(path, facts))
     apart = (*beside, *path.crossing.excepted, *NOWHERE)
     gateway = facts[path.gateway]
 
@@ -132,6 +136,34 @@ def _targets(path: Path, facts: Mapping[str, Facts]) -> tuple[Address, ...]:
     neighbours = tuple(filter(is_beyond, heard_of(gateway.neighbours)))
     targets = (target for network in networks for target in candidates(network, neighbours))
     return tuple(islice(filter(is_beyond, targets), MOST_ECHOES))
+
+
+def _beside(path: Path, facts: Mapping[str, Facts]) -> list[Route]:
+    """The longer routes by which its client goes on to reach parts of the destinations."""
+    sender, held = _senders(path)[0], Networks(path.crossing.networks(path.family))
+    return [
+        route
+        for route in facts[sender.host or ""].routes
+        if route.table == MAIN
+        and (route.via, route.device) != (sender.next_hop, sender.interface)
+        and held.around(route.destination, larger=True)
+    ]
+
+
+def _led_away(path: Path, facts: Mapping[str, Facts]) -> Address | None:
+    """A neighbour of the gateway among the destinations, to which its client has a longer route over another router."""
+    away = [route.destination for route in _beside(path, facts) if route.via is not None]
+    gateway = facts[path.gateway]
+    behind = tuple(each for each in gateway.neighbours if each.device == path.egress)
+    return next(
+        (
+            each
+            for each in heard_of(behind)
+            if any(contains(part, each) for part in away)
+            and any(contains(part, each) for part in path.destinations)
+        ),
+        None,
+    )
 
 
 def _senders(path: Path) -> tuple[Client, ...]:
