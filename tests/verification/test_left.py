@@ -130,7 +130,10 @@ def test_what_passes_under_another_name_or_by_another_gateway_is_not_down(
 def test_the_true_reason_of_a_refusal_is_told(hosts: Mapping[str, FakeHost]) -> None:
     applied(hosts, text(web=WEB))
     found = told(hosts, text("work", vault="{from: app, via: gateway, to: 10.0.44.0/24}", store=STORE))
-    why = "both claim packets from app 10.0.43.15 to 10.0.44.10"
+    why = (
+        "both claim packets from app 10.0.43.15 to 10.0.44.10; office/web was applied by ann from desk at "
+        "2026-11-28T12:00:00Z (CHG1)"
+    )
     assert (found["vault"].state, found["vault"].reasons) == (
         State.DOWN,
         (f"crossings work/vault and office/web {why}",),
