@@ -10,6 +10,7 @@ them. What would open the host if it were guessed wrong counts as closed.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,7 +25,7 @@ from crossnet.resources import (
     Sysctl,
 )
 from crossnet.sealed import seal, unseal
-from crossnet.spec import USUAL_NAME
+from crossnet.spec import CROSSING_NAME, SPEC_NAME, USUAL_NAME
 from crossnet.standing import Stamp, Standing
 from crossnet.values import Family
 
@@ -56,6 +57,7 @@ FILES = (
 )
 
 FORMAT = 2
+_LABEL = rf"(?:{SPEC_NAME}/)?{CROSSING_NAME}"
 _OF_0_1_0 = 1  # of the crossings it has the names alone
 
 
@@ -302,7 +304,9 @@ def _adopted(entry: Mapping[str, Any]) -> Adopted:
 def _with_traces(facts: Facts, kept: Record, lost: str) -> Record:
     if (begun := facts.file(BEGUN)) and begun.data.strip():
         return replace(kept, lost=lost)  # what stands there now, the journal of the open transaction explains
-    found = [trace for kind in KINDS.values() for trace in kind.traces(facts) if not _knows(kept, trace)]
+    traces = [trace for kind in KINDS.values() for trace in kind.traces(facts)]
+    found = [trace for trace in traces if not _knows(kept, trace)]
+    kept = replace(kept, crossings=(*kept.crossings, *_besides(kept, traces)))
     # Only gateways keep it, and only while something is applied.
     leftover = facts.file(VERIFIED) is not None and facts.file(APPLIED) is None
     if not (found or lost or leftover):
@@ -319,6 +323,17 @@ def _with_traces(facts: Facts, kept: Record, lost: str) -> Record:
     return replace(
         kept, crossings=(*kept.crossings, *traced), owned=(*kept.owned, *owned), rebuilt=True, lost=why
     )
+
+
+def _besides(kept: Record, traces: Iterable[Resource]) -> Iterator[Standing]:
+    """The crossings for which there are rules, and of which a record that is older than they are knows nothing."""
+    known = {one.label for one in kept.crossings}
+    for trace in traces:
+        owned = kept.find(trace)
+        for label in trace.besides(owned.applied) if owned is not None else ():
+            if label not in known and re.fullmatch(_LABEL, label):
+                known.add(label)
+                yield _standing(label)
 
 
 def _standing(label: str) -> Standing:

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from crossnet import template
 from crossnet.api import Applied, UndoPlan
+from crossnet.drift import drifted
 from crossnet.errors import PlanRefused
 from crossnet.facts import FileState
 from crossnet.joining import joining
+from crossnet.netfilter import Accept, Interface, Rule
 from crossnet.opening import told_opening
 from crossnet.planning import Plan, Undo, make_plan, make_undo_plan
 from crossnet.record import APPLIED, read_record
@@ -540,3 +542,39 @@ def test_what_stays_on_a_host_that_is_forgotten_is_told() -> None:
     assert "Take web out of the spec" in told
     nothing = make_undo_plan(without, others, Undo(host="nobody"))
     assert forgotten_text(asked, "nobody", UndoPlan(nothing, {})) == ""
+
+
+@pytest.mark.parametrize("engine", ["nftables", "iptables"])
+def test_a_record_from_an_older_backup_ends_no_crossing_without_a_word(engine: str) -> None:
+    by = f", firewall: {engine}}}"
+    office = spec("office", BUSINESS.replace("}", by))
+    backup = spec("backup", STORAGE.replace("}", by))
+    hosts = begun()
+    applied(office, hosts)
+    older = hosts["gateway"].files[APPLIED]
+    applied(backup, hosts)
+    hosts["gateway"].files[APPLIED] = older
+    facts = facts_of(hosts)
+    assert standing(hosts) == ["office/business", "backup/storage"]
+    told = [line for each in drifted(facts["gateway"], read_record(facts["gateway"])) for line in each.lines]
+    assert "it admits crossing backup/storage, which the host's record does not know" in told[0]
+    assert not [line for line in told if "somebody put in" in line]
+    again = make_plan(office, facts)
+    assert [each.text for each in again.impacts if each.code == "ends-crossing"] == [
+        "ends crossing backup/storage, of another spec: what it needs is not known. Apply spec backup again afterwards"
+    ]
+    # Whoever applies that one writes it into the record, and changes no rule.
+    made = applied(backup, hosts)
+    assert [change.resource.kind for _, change in made.changes if not change.resource.is_persistent] == []
+    assert make_plan(office, facts_of(hosts)).touched == ()
+
+
+def test_what_somebody_writes_into_the_rules_is_no_crossing() -> None:
+    hosts = begun()
+    applied(spec("office", BUSINESS), hosts)
+    ((family, table),) = hosts["gateway"].nft.items()
+    forward = table.chains[0]
+    theirs = Rule((Interface("in", "eth1"), Interface("out", "eth0")), Accept(), "mine")
+    chain = replace(forward, rules=(theirs, *forward.rules))
+    hosts["gateway"].nft[family] = replace(table, chains=(chain, *table.chains[1:]))
+    assert standing(hosts) == ["office/business"]

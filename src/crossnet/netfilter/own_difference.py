@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
 
 from crossnet.netfilter import (
     Accept,
@@ -11,9 +12,12 @@ from crossnet.netfilter import (
     Drop,
     Endpoint,
     FlowEnd,
+    Interface,
+    Match,
     NamedSet,
     Rule,
     SnatByDestination,
+    State,
     Table,
 )
 
@@ -22,6 +26,9 @@ _SHOWN = 2
 
 def differences(applied: Table, now: Table, text: Callable[[Rule], str]) -> Iterator[str]:
     """What was taken out, then what was put in; `text` is a rule in its tool's words."""
+    if besides := crossings_besides(applied, now):
+        yield from (f"it admits crossing {label}, which the host's record does not know" for label in besides)
+        now = _without(now, besides)
     lost, more, moved = Counter[Rule](), Counter[Rule](), False
     for name in dict.fromkeys((*_names(applied.chains), *_names(now.chains))):
         had, has = _rules(applied, name), _rules(now, name)
@@ -42,6 +49,32 @@ def differences(applied: Table, now: Table, text: Callable[[Rule], str]) -> Iter
         yield "its rules stand in another order"
 
 
+def crossings_besides(applied: Table, now: Table) -> tuple[str, ...]:
+    """The crossings, by their labels, that are admitted there as crossnet does it, and were not when it was applied.
+
+    A rule that somebody wrote, whatever its comment, has none beside it for the packets of its open flows.
+    """
+    known = {rule.comment for chain in applied.chains for rule in chain.rules}
+    forward = _rules(now, "forward")
+    more = Counter(forward) - Counter(_rules(applied, "forward"))
+    open_flows = [_ends_of(rule) for rule in more if not rule.comment and _has_state(rule)]
+    found = (
+        rule.comment
+        for rule in forward
+        if rule.comment not in known and isinstance(rule.verdict, Accept) and not _has_state(rule)
+        if _ends_of(rule) in open_flows
+    )
+    return tuple(dict.fromkeys(found))
+
+
+def _has_state(rule: Rule) -> bool:
+    return any(isinstance(match, State) for match in rule.matches)
+
+
+def _ends_of(rule: Rule) -> set[Match]:
+    return {match for match in rule.matches if isinstance(match, Interface | Endpoint)}
+
+
 def of_crossings(applied: Table, now: Table) -> frozenset[str] | None:
     """The crossings whose rules, sets or maps differ, where it is these alone; None where all are concerned."""
     found: set[str] = set()
@@ -58,6 +91,52 @@ def of_crossings(applied: Table, now: Table) -> frozenset[str] | None:
             if had_members.get(name) != has_members.get(name):
                 found |= {label for label in _users(applied, name) if label}
     return frozenset(found) or None
+
+
+def _without(table: Table, labels: Collection[str]) -> Table:
+    """The same without what stands there for these crossings alone."""
+    own = [rule for rule in _rules(table, "forward") if rule.comment in labels]
+    ends = [_ends_of(rule) for rule in own]
+    backs = [_turned(each) for each in ends]
+    names = {name for name in (*_sets(table), *_maps(table)) if set(_users(table, name)) <= {*labels, ""}}
+    names = {name for name in names if set(_users(table, name)) & set(labels)}
+
+    def is_theirs(rule: Rule) -> bool:
+        if rule.comment:
+            return rule.comment in labels
+        looked_up = {
+            match.where.name
+            for match in rule.matches
+            if isinstance(match, Endpoint | FlowEnd) and isinstance(match.where, NamedSet)
+        }
+        of_flows = _has_state(rule) and any(each <= set(rule.matches) for each in (*ends, *backs))
+        return of_flows or bool(looked_up & names)
+
+    chains = (
+        replace(chain, rules=tuple(rule for rule in chain.rules if not is_theirs(rule)))
+        for chain in table.chains
+    )
+    return replace(
+        table,
+        chains=tuple(chains),
+        sets=tuple(each for each in table.sets if each.name not in names),
+        maps=tuple(each for each in table.maps if each.name not in names),
+    )
+
+
+def _turned(ends: Iterable[Match]) -> set[Match]:
+    """The same of packets that come back."""
+    return {_back(each) for each in ends}
+
+
+def _back(match: Match) -> Match:
+    match match:
+        case Interface(direction):
+            return replace(match, direction="out" if direction == "in" else "in")
+        case Endpoint(side):
+            return replace(match, side="destination" if side == "source" else "source")
+        case _:
+            return match
 
 
 def _users(table: Table, name: str) -> Iterator[str]:

@@ -300,6 +300,10 @@ class Resource(ABC):
         """The crossings, by their labels, that a difference concerns where it is these alone; None for all."""
         return None
 
+    def besides(self, applied: Resource) -> tuple[str, ...]:
+        """The crossings, by their labels, that it is for, and was not as it was applied."""
+        return ()
+
     def without(self, facts: Facts) -> tuple[str, ...]:
         """What of the host it is made for is there no more: it stands, and does not do what it was to do."""
         return ()

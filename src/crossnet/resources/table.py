@@ -30,7 +30,7 @@ from crossnet.netfilter.iptables_own import PLACES
 from crossnet.netfilter.nft import remove_table, write_table
 from crossnet.netfilter.nft import rule_text as nft_text
 from crossnet.netfilter.own import TABLE
-from crossnet.netfilter.own_difference import differences, of_crossings
+from crossnet.netfilter.own_difference import crossings_besides, differences, of_crossings
 from crossnet.resources.encoding import decode_fields, encode_fields
 from crossnet.resources.resource import Command, Encoded, Locate, Look, Resource, Step, Test
 from crossnet.values import Family, Network
@@ -227,6 +227,11 @@ class RuleTable(Resource):
 
     def differs_for(self, now: Self | None) -> frozenset[str] | None:
         return of_crossings(self.table, now.table) if now is not None else None
+
+    def besides(self, applied: Resource) -> tuple[str, ...]:
+        if not isinstance(applied, RuleTable) or not applied.is_known:
+            return ()
+        return crossings_besides(applied.table, self.table)
 
     def without(self, facts: Facts) -> tuple[str, ...]:
         table = f"table {type(self).describe(self, None)}"
