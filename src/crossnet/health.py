@@ -72,6 +72,7 @@ class CrossingStatus:
     drift: tuple[str, ...] = ()  # of the reasons, what is not any more as it was applied
     pending: tuple[str, ...] = ()  # and what the spec asks for that nobody has applied
     until: datetime | None = None  # when its hosts take it back
+    tells_verified: bool = True  # whether its gateway was reached, which alone knows of verifications
 
     @property
     def is_well(self) -> bool:
@@ -383,6 +384,7 @@ def unknown_status(
         verified.get("result"),
         exposed,
         until=crossing.until,
+        tells_verified=gateway is not None,
     )
 
 

@@ -9,9 +9,11 @@ import pytest
 
 from crossnet.api import plan
 from crossnet.api.looking import status_of
+from crossnet.errors import CrossnetError
 from crossnet.facts import Facts, FileState
 from crossnet.health import CrossingStatus, State
 from crossnet.record import BEGUN, DEADLINE, DECISION, IDENTITY, JOURNAL, read_record, with_record
+from crossnet.show.text import status_text
 from crossnet.specfile import parse
 from crossnet.standing import Stamp
 from crossnet.transaction import journal
@@ -186,3 +188,15 @@ def test_what_nobody_has_applied_is_down(hosts: Mapping[str, FakeHost]) -> None:
     found = told(hosts, text(web=WEB, store=STORE))
     assert (found["store"].state, found["store"].reasons[0]) == (State.DOWN, "not applied")
     assert found["web"].state is State.UNPROVED
+
+
+def test_nobody_knows_of_verifications_while_the_gateway_is_not_reached(
+    hosts: Mapping[str, FakeHost],
+) -> None:
+    applied(hosts, text(web=WEB))
+    spec = parse(text(web=WEB), "x.yaml")
+    for lost, words in (("gateway", "verified: not known"), ("app", "verified: never")):
+        said = {name: one for name, one in stamped(hosts).items() if name != lost}
+        found = status_of(spec, said, {lost: CrossnetError(f"{lost}: does not answer")})
+        assert [one.state for one in found] == [State.UNKNOWN]
+        assert words in status_text(found)

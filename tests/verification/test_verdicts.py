@@ -76,7 +76,8 @@ def judged(
 
 
 def blames_destination(found: Verdict) -> bool:
-    return {found.forward.code, found.reply.code} & {"destination-silent", "destination-absent"} != set()
+    blaming = {"destination-silent", "destination-absent", "needs-return-route"}
+    return {found.forward.code, found.reply.code} & blaming != set()
 
 
 # ---- everything that can have been seen ------------------------------------------------------------
@@ -232,6 +233,15 @@ def test_what_left_and_got_no_answer_is_not_proved_and_not_refuted() -> None:
     assert found.reply.code == "destination-silent"
     assert "left gateway by eth0 as 10.0.44.63 for 10.0.44.1" in found.why
     assert judged(Reply.SILENT, tracked=LEFT, demanded=True).is_refuted
+
+
+def test_without_translation_the_missing_way_back_is_named_first() -> None:
+    as_itself = entry("10.0.43.15")
+    found = judged(Reply.SILENT, translated=False, tracked=as_itself, translate="none")
+    assert (found.how_far, found.reply.code) == (HowFar.LEFT, "needs-return-route")
+    assert found.why.endswith(
+        "nothing is translated: most likely 10.0.44.1 has no route back to app 10.0.43.15 through gateway"
+    )
 
 
 def test_an_answer_that_came_back_to_the_gateway_clears_the_destination() -> None:

@@ -470,7 +470,8 @@ def status_text(found: Sequence[CrossingStatus], *, paint: Paint = plain) -> str
             counted = f"{admitted} packet{'' if admitted == 1 else 's'} of new flows, {fenced} fenced, "
         if status.until is not None:
             counted += f"{'since' if status.state is State.OVER else 'until'} {show_moment(status.until)}, "
-        verified = f"{status.result} {status.verified}" if status.verified else "never"
+        never = "never" if status.tells_verified else "not known"
+        verified = f"{status.result} {status.verified}" if status.verified else never
         state = paint(f"{status.state:<{widest}}", _STATES[status.state])
         lines.append(f"{status.crossing:<{width}}  {state}  {counted}verified: {verified}")
         urgent = {str(exposure) for exposure in status.exposures}

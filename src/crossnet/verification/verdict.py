@@ -297,6 +297,10 @@ def _tracked(path: Path, seen: Seen, entry: Entry, let_pass: bool, obstacles: Se
         half = _named(Half("undetermined", None, detail), possible)
         return _End(HowFar.LEFT, Result.UNREACHABLE, left, half)
     detail = f"it left {gateway} by {device}{as_whom} for {target}; no reply came back there"
+    if not path.leg.translates:
+        likely = f"nothing is translated: most likely {target} has no route back to {seen.client} through {gateway}"
+        half = Half("undetermined", "needs-return-route", f"{detail}; {likely}")
+        return _End(HowFar.LEFT, Result.UNREACHABLE, left, half)
     return _End(HowFar.LEFT, Result.UNREACHABLE, left, Half("undetermined", "destination-silent", detail))
 
 
