@@ -34,6 +34,8 @@ def lose_power_in(side: HostSide, point: tuple[str, int, bool]) -> None:
         number = number * 9 // 10
     side.log.append(f"  killed: {killed.told}")
     confirmed = side.run(f"grep -qx confirm {T}/decision").ok
+    # Of one that has ended but for the cleaning up the unit is for good: nobody would lay it again.
+    with_unit = with_unit or not side.is_open() or side.run(f"test -e {T}/result").ok
     if not with_unit:
         side.check_run(f"rm -f {RECOVER}")
     side.reboot()
