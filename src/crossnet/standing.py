@@ -74,7 +74,8 @@ class Standing:
     """What a host keeps of a crossing: its packets as they were resolved, and what was made for it alone.
 
     `host` is what its spec calls this host, `hosts` are all that it manages. On a client the paths are that client's
-    own. Without paths nothing but the name is known: crossnet 0.1.0 kept no more, and traces tell no more.
+    own. Without paths nothing but the name is known: crossnet 0.1.0 kept no more, and traces tell no more. `taken_from`
+    says whose it was before, where it was another spec's.
     """
 
     spec: str
@@ -84,6 +85,7 @@ class Standing:
     needs: tuple[Identity, ...] = ()
     hosts: tuple[HostSpec, ...] = ()
     stamp: Stamp = Stamp()
+    taken_from: str = ""
 
     @property
     def label(self) -> str:
@@ -134,8 +136,8 @@ class Standing:
         )
 
     def same_as(self, other: Standing | None) -> bool:
-        """Whether both say the same, whoever applied them."""
-        return other is not None and replace(self, stamp=other.stamp) == other
+        """Whether both say the same, whoever applied them, and whosever they were before."""
+        return other is not None and replace(self, stamp=other.stamp, taken_from=other.taken_from) == other
 
     def on(self, host: str) -> tuple[Path, ...]:
         """Its packets where the host that carries them is called so, and nothing is known of its clients' names."""
@@ -175,6 +177,7 @@ class Standing:
             "crossing": self.crossing,
             "host": self.host,
             **{key: said for key, said in _stamp(self.stamp).items() if said},
+            **({"taken_from": self.taken_from} if self.taken_from else {}),
             "paths": [_path(one) for one in self.paths],
             "needs": [list(one) for one in self.needs],
             "hosts": [_host(one) for one in self.hosts],
@@ -192,6 +195,7 @@ class Standing:
             tuple(_identity(one) for one in encoded["needs"]),
             tuple(_read_host(one) for one in objects(encoded["hosts"])),
             Stamp(*(text_or(encoded, key, "") for key in ("who", "when", "source", "message"))),
+            text_or(encoded, "taken_from", ""),
         )
 
 

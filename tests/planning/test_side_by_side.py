@@ -361,6 +361,39 @@ def test_what_is_connected_adds_to_what_stands_whoever_comes_next() -> None:
     assert states(hosts) == before
 
 
+def test_an_undo_says_from_whom_its_crossing_was_taken_over() -> None:
+    hosts = begun()
+    user, _, machine = who().rpartition("@")
+    ann = Stamp("ann", "2026-11-28T09:00:00Z", "desk", "CHG1")
+    mine = Stamp(user, "2026-11-28T10:00:00Z", machine)
+
+    def stamped(made: Plan, stamp: Stamp) -> None:
+        for host in made.hosts:
+            kept = host.after.stamped(stamp)
+            files = {**hosts[host.host].files, APPLIED: FileState(kept.to_json(), 0o600, "0:0")}
+            hosts[host.host] = replace(hosts[host.host], files=files)
+
+    def told(what: Plan) -> set[str]:
+        return {one.text for one in what.impacts if one.code == "ends-crossing"}
+
+    first = make_plan(spec("ann", BUSINESS), facts_of(hosts))
+    carry_out(first, hosts)
+    stamped(first, ann)
+    undo = make_undo_plan(spec("ann", BUSINESS), facts_of(hosts))
+    whose = "applied by ann from desk at 2026-11-28T09:00:00Z (CHG1)"
+    assert told(undo) == {f"ends crossing ann/business, {whose}"}
+    second = make_plan(spec("bob", BUSINESS), facts_of(hosts))
+    carry_out(second, hosts)
+    stamped(second, mine)
+    assert make_plan(spec("bob", BUSINESS), facts_of(hosts)).touched == ()
+    undo = make_undo_plan(spec("bob", BUSINESS), facts_of(hosts))
+    assert told(undo) == {f"ends crossing bob/business, taken over from spec ann, {whose}"}
+    # It is remembered as long as the crossing stands, whatever is changed in it.
+    stamped(applied(spec("bob", BUSINESS.replace("}", ", allow: icmp}")), hosts), mine)
+    undo = make_undo_plan(spec("bob", BUSINESS), facts_of(hosts))
+    assert told(undo) == {f"ends crossing bob/business, taken over from spec ann, {whose}"}
+
+
 def test_a_plan_says_whose_crossings_it_ends() -> None:
     hosts = begun()
     office = spec("office", BUSINESS, STORAGE)

@@ -25,6 +25,7 @@ from crossnet.planning.touches import cut, told, touches
 from crossnet.record import Adopted, Owned, Record
 from crossnet.resources import KINDS, Change, Resource
 from crossnet.spec import Spec
+from crossnet.standing import Standing
 
 __all__ = [
     "OWN_CROSSINGS",
@@ -189,9 +190,14 @@ def _host_plan(facts: Facts, record: Record, wanted: Design, leaving: Parting) -
             owned.append(Owned(original, resource, boot, dependents.before(resource, facts)))
     keep = {(resource.kind, resource.key) for resource in resources}
     before = {one.label: one for one in record.crossings}
+    after = wanted.crossings.get(facts.host, ())
+    stay = {one.label for one in after}
+    ending = [one for one in record.crossings if one.label not in stay and not one.is_over(facts.clock)]
     crossings = tuple(
-        was if (was := before.get(one.label)) is not None and was.same_as(one) else one
-        for one in wanted.crossings.get(facts.host, ())
+        was
+        if (was := before.get(one.label)) is not None and was.same_as(one)
+        else replace(one, taken_from=was.taken_from if was is not None else _taken_from(one, ending))
+        for one in after
     )
     return HostPlan(
         facts.host,
@@ -206,6 +212,17 @@ def _host_plan(facts: Facts, record: Record, wanted: Design, leaving: Parting) -
         ),
         is_armed=is_armed(facts) or all(one.until is None for one in crossings),
     )
+
+
+def _taken_from(one: Standing, ending: Sequence[Standing]) -> str:
+    """Whose a crossing was that is taken over, as `spec ann, applied by ann from desk at …`; nothing where it is new.
+
+    Of another spec nothing else ends when a spec is applied.
+    """
+    for other in ending:
+        if other.spec not in ("", one.spec) and other.crossing == one.crossing:
+            return f"spec {other.spec}, {other.stamp}" if other.stamp.who else f"spec {other.spec}"
+    return ""
 
 
 def _place(one: Owned | Adopted) -> tuple[int, str, str]:

@@ -30,6 +30,10 @@ def of_record(host: HostPlan, spec: Spec, facts: Facts, *, is_undo: bool) -> Ite
         asked = one.spec in ("", spec.name) and any(each.name == one.crossing for each in spec.crossings)
         if not (is_undo and asked):
             yield _parting(one, host.host, spec, facts.clock, is_undo=is_undo)
+        elif one.taken_from or one.stamp.is_of_others:
+            by = f", {one.stamp}" if one.stamp.is_of_others else ""
+            taken = f", taken over from {one.taken_from}" if one.taken_from else ""
+            yield Impact("ends-crossing", host.host, f"ends crossing {one.label}{by}{taken}")
 
 
 def _parting(one: Standing, host: str, spec: Spec, clock: int, *, is_undo: bool) -> Impact:

@@ -51,6 +51,8 @@ def carried_text(found: Mapping[str, Record], *, paint: Paint = plain) -> str:
             if one.until is not None:
                 lines.append(f"   {_until(one)}, then the host takes it back itself")
             lines.append(f"    applied by {_who(one.stamp)}")
+            if one.taken_from:
+                lines.append(f"    taken over from {one_line(one.taken_from)}")
         if record.owned and not record.crossings:
             lines.append(f"  {left_over(record)}")
     return "\n".join(lines)
