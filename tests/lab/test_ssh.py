@@ -559,7 +559,7 @@ def test_wrong_key(place: Place) -> None:
     place.config("Host *\n    IdentityFile ~/.ssh/stranger\n    IdentitiesOnly yes\n    Port 2222\n")
     said = place.ask("ops@10.0.43.101")
     print_of = place.check("controller", "ssh-keygen -lf /tmp/home/.ssh/stranger.pub").split()[1]
-    assert "connected to ops@10.0.43.101 port 2222 with SSH: authentication failed" in said
+    assert "tried to connect to ops@10.0.43.101 port 2222 with SSH: authentication failed" in said
     assert "the host accepts publickey" in said
     assert f"offered ~/.ssh/stranger ({print_of})" in said
     assert "PRIVATE" not in said
@@ -577,7 +577,7 @@ def test_unreachable(place: Place) -> None:
     )
     try:
         said = place.ask("root@10.0.43.50")
-        assert "connected to root@10.0.43.50 port 22 with SSH: no answer within 1 s" in said
+        assert "tried to connect to root@10.0.43.50 port 22 with SSH: no answer within 1 s" in said
         said = place.ask("inner")
         assert "root@10.0.43.50 port 22 with SSH: no answer" in said
     finally:
@@ -724,7 +724,10 @@ def test_jump_host_that_permits_no_way_on(place: Place) -> None:
     assert "the jump host root@10.0.43.50 port 22 permits no forwarding" in said, said
     place.known("")
     said = place.ask("inner")
-    assert "connected to the jump host root@10.0.43.50 port 22 with SSH: its host key is not known" in said
+    assert (
+        "tried to connect to the jump host root@10.0.43.50 port 22 with SSH: its host key is not known"
+        in said
+    )
 
 
 def test_proxy_command_in_a_shell(place: Place) -> None:

@@ -528,9 +528,7 @@ def test_what_stays_is_told_with_who_applied_it() -> None:
     made = make_undo_plan(spec("backup", STORAGE), facts_of(hosts))
     assert f"what is kept\n  {kept}\n" in plan_text(made)
     said = undone_text(Applied(made, Confirmed("1234abcd", made), None))
-    assert said.startswith(
-        "Undone. Every host was read again, and what stands there still is crossing business of spec"
-    )
+    assert said.startswith("Undone. Every host was read again, and still there: crossing business of spec")
     nothing = make_undo_plan(spec("nobody", BUSINESS), facts_of(hosts))
     assert nothing.touched == ()
     assert "is not from spec nobody: crossing storage of spec backup" in undone_text(

@@ -171,7 +171,7 @@ def test_everybody_is_told_in_few_words() -> None:
         "          everybody from docker0 to eth0 of gateway: any IPv4 traffic",
         "          eth0 → docker0 of gateway: tcp/80 to 172.17.0.2",
         "          eth1 → docker0 of gateway: some IPv4 traffic; how much of it others let pass is unknown",
-        "          frames that bridge br0 of gateway carries: any IPv4 traffic",
+        "          traffic that bridge br0 of gateway carries: any IPv4 traffic",
     ]
 
 
@@ -255,11 +255,11 @@ def test_a_flow_that_does_not_pass_tells_code_and_cause() -> None:
 
 
 def test_a_host_that_was_not_reached_was_not_read_back() -> None:
-    why = "gw2: connected to root@10.0.0.1 port 22 with SSH: connection refused\n  Nothing listens there."
+    why = "gw2: tried to connect to root@10.0.0.1 port 22 with SSH: connection refused\n  Nothing listens there."
     found = Verification((REACHED, not_judged("other", why)), unreached=("gw2",))
     told = text.verification_text(found).splitlines()
     assert told[-3:] == [
-        "  gw2: connected to root@10.0.0.1 port 22 with SSH: connection refused",
+        "  gw2: tried to connect to root@10.0.0.1 port 22 with SSH: connection refused",
         "    Nothing listens there.",
         "read back: equal to the spec on every host that was reached",
     ]

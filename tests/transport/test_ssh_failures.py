@@ -123,7 +123,9 @@ def test_a_jump_host_is_named_as_the_user_knows_it(
     assert f"{BASTION} permits no forwarding" in seen(there, asyncssh.ChannelOpenError(1, "no"), behind)
     assert f"{BASTION} does not get through" in seen(there, asyncssh.ChannelOpenError(2, "no"), behind)
     assert f"via {BASTION}" in seen(there, ConnectionRefusedError(), behind)
-    assert f"connected to {BASTION}" in seen(bastion, ConnectionRefusedError(), failures.Way(is_jump=True))
+    assert f"tried to connect to {BASTION}" in seen(
+        bastion, ConnectionRefusedError(), failures.Way(is_jump=True)
+    )
 
 
 def test_a_lost_jump_host_is_not_where_the_command_ran(

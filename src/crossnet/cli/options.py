@@ -235,7 +235,7 @@ def consent(question: str, speech: Speech, *, yes: bool) -> bool:
     if silent or not os.isatty(0):
         why = f"with {silent} no question is asked" if silent else "there is no terminal to ask for consent"
         raise click.ClickException(f"{why}\n  Run `{as_typed('--yes')}` if that is what you want.")
-    printer.err(f"\n{question} Only 'yes' is consent: ", end="")
+    printer.err(f"\n{question} Type 'yes' to go on: ", end="")
     printer.drain()
     return printer.lost(ERR) is None and _typed() == b"yes"
 

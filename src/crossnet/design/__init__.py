@@ -428,7 +428,7 @@ def _persistence(
         ]
     if not facts.capabilities.systemd:
         return (), [
-            Impact("not-persistent", facts.host, "lost at the next reboot: systemd does not run there")
+            Impact("not-persistent", facts.host, "will not survive a reboot: systemd does not run there")
         ]
     lasting = [each for item in live if (each := _lasting(item, facts)) is not None]
     ends = sorted({one.until for one in standing if one.until is not None})

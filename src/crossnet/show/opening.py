@@ -104,7 +104,7 @@ def _everybody(changes: Sequence[FlowChange]) -> Iterator[str]:
             )
         for each in here:
             if each.ingress == each.egress:
-                yield f"frames that bridge {each.ingress} of {gateway} carries: any {family.label} traffic"
+                yield f"traffic that bridge {each.ingress} of {gateway} carries: any {family.label} traffic"
             elif each.egress and each not in whole:
                 yield f"{each.ingress} → {each.egress} of {gateway}: {_part(each)}"
         unknown = [each.ingress for each in here if not each.egress]

@@ -41,7 +41,7 @@ def _said(event: Event) -> str:
                 f"puts back {f'transaction {event.transaction}' if event.transaction else 'what was changed'}"
             )
         case Kind.CLEARS_AWAY:
-            return "clears away what was prepared"
+            return "cleans up what it had prepared"
         case Kind.CONFIRMS:
             return f"confirms transaction {event.transaction}"
         case Kind.ENDED_BY_OTHER_SCRIPT:
@@ -49,7 +49,7 @@ def _said(event: Event) -> str:
         case Kind.ASKS_AGAIN:
             return f"does not answer; asking it again for {event.seconds} s"
         case Kind.WAITS_FOR_OTHERS:
-            return f"transaction {event.transaction} of somebody else is under way; waits for its end"
+            return f"waits for transaction {event.transaction} of somebody else to finish"
         case Kind.LEFT_OVER:
             return event.error
         case Kind.MAKES_IMAGE:

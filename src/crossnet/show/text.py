@@ -331,7 +331,7 @@ def undone_text(applied: Applied, *, paint: Paint = plain) -> str:
             )
         return "No changes. Nothing of crossnet is applied on these hosts."
     rebuilt = [host for host in applied.plan.hosts if host.before.rebuilt]
-    nothing = f"and what stands there still is {stands}" if kept else "and nothing of crossnet is left there"
+    nothing = f"and still there: {stands}" if kept else "and nothing of crossnet is left there"
     if rebuilt:
         lines = [
             paint(f"Undone. Every host was read again, {nothing}.", "green"),

@@ -124,7 +124,7 @@ class LabHost(ShellHost):
     def _gone(self, error: OSError) -> HostError:
         return HostError(
             self._name,
-            f"connected to the lab host at {self.socket_path}",
+            f"tried to connect to the lab host at {self.socket_path}",
             error.strerror or str(error),
             "It is not running: see `crossnet lab list`, start it with `crossnet lab up`.",
         )

@@ -37,7 +37,7 @@ class Netns(ShellHost):
         if not answer.ok and b"Cannot open network namespace" in answer.stderr:
             raise HostError(
                 self.name,
-                f"entered the network namespace {self._prefix[-1]}",
+                f"tried to enter the network namespace {self._prefix[-1]}",
                 answer.error_text.strip(),
                 "`ip netns list` shows those that exist.",
             )

@@ -23,7 +23,7 @@ from crossnet.verification.reading import Flow
 # How many addresses of a path are asked for an echo at the same time.
 MOST_ECHOES = 16
 
-NO_SENDER = "no client is a managed host: nobody can send a probe"
+NO_SENDER = "none of the clients is a managed host, so no probe can be sent"
 NOTHING_ANSWERED = "the spec names no `probe`, and `allow` admits nothing that is always answered: name one"
 
 # Where `allow` admits all of TCP any port will do: a host that is up refuses what it does not serve.

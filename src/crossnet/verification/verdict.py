@@ -285,7 +285,7 @@ def _tracked(path: Path, seen: Seen, entry: Entry, let_pass: bool, obstacles: Se
         half = _named(Half("exits-observed-area", "destination-absent", asked), behind)
         return _End(passed, Result.UNREACHABLE, half)
     if not seen.waited:
-        half = Half("undetermined", None, "no answer is promised by this protocol")
+        half = Half("undetermined", None, "UDP does not promise an answer")
         return _End(HowFar.LEFT, Result.UNDETERMINED, Half("exits-observed-area"), half)
     target, left = seen.sent.probe.destination, Half("exits-observed-area")
     if at is None or at.answered is None or at.answered.route is None:

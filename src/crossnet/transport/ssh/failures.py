@@ -136,7 +136,7 @@ async def not_connected(
 def _tried(settings: Settings, way: Way) -> str:
     to = _jump_host(settings) if way.is_jump else settings
     via = f" via {_jump_host(way.before)}" if way.before is not None else ""
-    return f"connected to {to} with SSH{via}"
+    return f"tried to connect to {to} with SSH{via}"
 
 
 def _jump_host(settings: Settings) -> str:
