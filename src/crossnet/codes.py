@@ -373,6 +373,12 @@ CODES = {
             "Take these destinations out of `to`, or give them a crossing of their own; or correct the route.",
         ),
         Code(
+            "takes-default-route",
+            "The crossing's destinations are all addresses there are: it takes what the client's default route took.",
+            "`to` and its exceptions together are 0.0.0.0/0, or ::/0.",
+            "Nothing if that is intended; otherwise name the networks behind the gateway in `to`.",
+        ),
+        Code(
             "route-overruled",
             "A client has a second route to the destination by another way, with a worse metric than the crossing's.",
             "The client's main routing table: of equal prefixes the lowest metric wins.",

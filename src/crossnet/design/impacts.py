@@ -9,15 +9,15 @@ from crossnet.design.conflicts import overruled
 from crossnet.design.engine import Choice
 from crossnet.design.forwarded import offload_forwarded
 from crossnet.design.kernel import decided, is_among_equals, refused
-from crossnet.design.longer import routed
+from crossnet.design.longer import of_others, routed
 from crossnet.facts import Facts
 from crossnet.facts.links import Link, LinkAddress
-from crossnet.facts.routes import inside
+from crossnet.facts.routes import default_network, inside
 from crossnet.facts.sysctls import answers_for_others, overriding
 from crossnet.netfilter import Engine
 from crossnet.path import Path
 from crossnet.persistence.settings import SYSCTL_FILE
-from crossnet.values import Address, Family, contains, family_of, overlap, show_network
+from crossnet.values import Address, Family, contains, family_of, overlap, show_network, without
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ def path_impacts(path: Path) -> Iterator[Impact]:
 def client_impacts(path: Path, facts: Mapping[str, Facts]) -> Iterator[Impact]:
     """What a client reaches otherwise and goes on to, and what it would if the crossing's route were not there."""
     yield from _elsewhere(path, facts)
+    yield from _by_default(path, facts)
     for client in path.clients:
         routes = facts[client.host].routes if client.host else ()
         to = routed(facts[client.host], path.crossing, path.family) if client.host else ()
@@ -83,6 +84,25 @@ def client_impacts(path: Path, facts: Mapping[str, Facts]) -> Iterator[Impact]:
                         # Its own networks are nobody's doing.
                         frozenset() if route.via is None else frozenset((path.crossing.name,)),
                     )
+
+
+def _by_default(path: Path, facts: Mapping[str, Facts]) -> Iterator[Impact]:
+    """Where the destinations are all there is: what the default route of a client carried goes another way then."""
+    everything = default_network(path.family)
+    networks = path.crossing.networks(path.family)
+    if sum(one.num_addresses for one in networks) < everything.num_addresses or without(
+        [everything], networks
+    ):
+        return
+    for name in dict.fromkeys(client.host for client in path.clients if client.host):
+        ways = [one for one in of_others(facts[name]) if one.destination == everything]
+        best = min(ways, key=lambda one: one.metric, default=None)
+        today = (
+            f"what it reaches today by its default route ({best}), and by no longer one,"
+            if best
+            else "what it has no route to today"
+        )
+        yield Impact("takes-default-route", name, f"{today} goes through {path.gateway} from now on")
 
 
 def _elsewhere(path: Path, facts: Mapping[str, Facts]) -> Iterator[Impact]:
