@@ -103,6 +103,22 @@ def test_nobody_may_be_let_past_a_fence() -> None:
 @pytest.mark.parametrize(
     ("front", "decides"),
     [
+        ("-A FORWARD -s 10.0.43.16/32 -i eth1 -j DROP", False),
+        ("-A FORWARD -s 10.0.43.16/32 -i eth1 -j REJECT", False),
+        ("-A FORWARD -i docker0 -j DROP", False),
+        ("-A FORWARD -s 10.0.43.16/32 -i eth1 -j ACCEPT", True),
+        ("-A FORWARD -s 10.0.43.0/24 -i eth1 -j DROP", True),
+        ("-A FORWARD -i eth1 -m nonsense --that nobody-knows -j DROP", True),
+        ("-A FORWARD -s 10.0.43.16/32 -i eth1 -j NFQUEUE --queue-num 3", True),
+    ],
+)
+def test_what_the_fence_stops_as_well_may_be_stopped_in_front(front: str, decides: bool) -> None:
+    assert forwards(front, FENCE) is decides
+
+
+@pytest.mark.parametrize(
+    ("front", "decides"),
+    [
         ("-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE", False),
         ("-A POSTROUTING -o docker0 -j MASQUERADE", False),
         ("-A POSTROUTING -o eth0 -j MASQUERADE", True),

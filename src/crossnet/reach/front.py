@@ -14,6 +14,7 @@ from crossnet.netfilter.foreign import (
     Accept,
     AnyOf,
     Chain,
+    Drop,
     Hook,
     Jump,
     Names,
@@ -29,18 +30,23 @@ from crossnet.netfilter.foreign import (
 from crossnet.netfilter.iptables_own import PLACES, Place
 from crossnet.reach.here import Here
 from crossnet.reach.host import HostWalk
-from crossnet.reach.packets import Space
+from crossnet.reach.packets import Packets, Space
+from crossnet.reach.rules import Effect
 from crossnet.values import Family
 
 _FORWARD = "forward"
 _ENTERED = Hook("forward", "filter", 0)
 
 
+# By whichever rule it is, such a packet does not go on.
+_BARS = frozenset({Effect.DROPS, Effect.REJECTS})
+
+
 def decides_in_front(facts: Facts, engine: Engine, family: Family, chain: str) -> bool:
     """Whether a rule before the jump into an own chain of iptables ends the walk of packets that are for that chain.
 
-    Then its place matters: what is accepted there meets no fence, what is dropped there is not admitted. True as well
-    where the rules cannot be walked.
+    Then its place matters: what is accepted there meets no fence, what is dropped there is not admitted. What the fence
+    drops as well is dropped either way. True as well where the rules cannot be walked.
     """
     place = PLACES[chain]
     table = _table(facts, engine, family, place)
@@ -56,10 +62,15 @@ def decides_in_front(facts: Facts, engine: Engine, family: Family, chain: str) -
     # One that is not there today may come tomorrow, and nobody looks then.
     space.know_interfaces(_interfaces(table, front, set()))
     walk.enter(table, _chain(place.chain, map(_taken, own.rules)), Here.of(space.family(family)))
-    theirs = space.any_of(decision.here.fixed for decision in walk.decisions)
-    walk.decisions.clear()
-    walk.enter(_ending(table), _chain(place.entered_from, map(_left, front)), Here.of(theirs))
-    return any(decision.here for decision in walk.decisions)
+    theirs = space.any_of(each.here.fixed for each in walk.decisions)
+    let_pass = space.any_of(each.here.fixed for each in walk.decisions if each.effect not in _BARS)
+
+    def decided(packets: Packets) -> Iterator[Effect]:
+        walk.decisions.clear()
+        walk.enter(_ending(table), _chain(place.entered_from, map(_left, front)), Here.of(packets))
+        return (each.effect for each in walk.decisions if each.here)
+
+    return any(True for _ in decided(let_pass)) or any(effect not in _BARS for effect in decided(theirs))
 
 
 def in_front(facts: Facts, engine: Engine, family: Family) -> Facts:
@@ -97,9 +108,10 @@ def _chain(name: str, rules: Iterable[Rule], hook: Hook | None = _ENTERED) -> Ch
 
 
 def _taken(rule: Rule) -> Rule:
-    """The same that takes whatever it is for, where it only counts or changes it."""
+    """The same that takes whatever it is for, where it only counts or changes it; the fence is still one."""
     tests = tuple(each for each in rule.statements if isinstance(each, Test | AnyOf | Perhaps))
-    return replace(rule, statements=(*tests, Accept()))
+    bars = any(isinstance(each, Drop) for each in rule.statements)
+    return replace(rule, statements=(*tests, Drop() if bars else Accept()))
 
 
 def _ending(table: Table) -> Table:
