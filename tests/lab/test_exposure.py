@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -113,7 +114,8 @@ def test_it_is_told_to_people_and_to_programs(lab_up: Callable[..., Lab]) -> Non
     assert shown["open_for_everybody"] == [{"gateway": "gateway", "family": 4, "interfaces": ["eth1"]}]
     b.check("gateway", "ip address flush dev eth1")
     refused = status(spec)
-    assert refused.exposures == found.exposures
+    # Until that is mended no apply would bring it back.
+    assert refused.exposures == tuple(replace(each, mendable=False) for each in found.exposures)
     assert refused.state is State.DRIFTED
 
 
