@@ -99,7 +99,7 @@ async def renew(saved: SavedPlan, *, watch: Watcher = nobody, ways: api.Ways | N
     if _own(now) != _own(saved.shown):
         raise StalePlan(
             f"Saved plan is stale: the hosts are no longer what {saved.path} was made from",
-            moved_in_documents(saved.shown, now),
+            moved_in_documents(saved.shown, now, made),
             "Make a new plan with `crossnet plan --out FILE`",
         )
     return made

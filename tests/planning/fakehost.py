@@ -22,10 +22,12 @@ from crossnet.netfilter.iptables_own import PLACES
 from crossnet.planning import Plan
 from crossnet.record import APPLIED, UNTIL_BY, UNTIL_HEARTBEAT
 from crossnet.resources import Change, Command, Jump, Link, RuleTable, Splice, Step, Write
+from crossnet.standing import Stamp
 from crossnet.values import Family
 from design.factsheet import route as read_route
 
 ROOT = "0:0"
+_NOBODY = Stamp()
 _OWN = tuple[Engine, Family]
 _Key = TypeVar("_Key")
 
@@ -243,13 +245,13 @@ def make_all(changes: Iterable[tuple[str, Change]], hosts: Hosts) -> None:
         hosts[name].make(change)
 
 
-def carry_out(plan: Plan, hosts: Hosts) -> None:
+def carry_out(plan: Plan, hosts: Hosts, stamp: Stamp = _NOBODY) -> None:
     """What a transaction does that goes well: the live changes, the records, then the files."""
     make_all(plan.live(), hosts)
     for host in plan.hosts:
         files = hosts[host.host].files
         if not host.after.is_empty:
-            files[APPLIED] = FileState(host.after.to_json(), 0o600, ROOT)
+            files[APPLIED] = FileState(host.after.stamped(stamp).to_json(), 0o600, ROOT)
         else:
             files.pop(APPLIED, None)
         if host.lapses:

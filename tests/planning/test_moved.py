@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from crossnet.moved import MOST_LINES, moved, moved_in_documents
 from crossnet.planning import Plan
 from crossnet.show.json import error_data, plan_data
 from crossnet.specfile import parse
+from crossnet.standing import Stamp
 from design.factsheet import facts_from
 from planning.fakehost import FakeHost, carry_out, facts_of, hosts_of
 
@@ -68,9 +70,9 @@ def test_what_moved_is_told_with_its_host(is_applied: bool, move: Callable[[Host
     now = planned(hosts)
     assert told in moved(before, now)
     documents = [json.loads(json.dumps(plan_data(one))) for one in (before, now)]
-    assert told in moved_in_documents(documents[0], documents[1])
+    assert told in moved_in_documents(documents[0], documents[1], now)
     assert moved(before, before) == ()
-    assert moved_in_documents(documents[0], documents[0]) == ()
+    assert moved_in_documents(documents[0], documents[0], before) == ()
 
 
 def test_what_came_by_another_way_is_told() -> None:
@@ -78,14 +80,16 @@ def test_what_came_by_another_way_is_told() -> None:
     facts = facts_from(HOSTS)
     dropping = facts_from(HOSTS + "  iptables raw -A PREROUTING -p tcp --dport 22 -j DROP\n")
     spec = parse(SPEC.replace("persist", "firewall: nftables, persist"), "crossnet.yaml")
-    before, now = (json.loads(json.dumps(plan_data(plan(spec, one)))) for one in (facts, dropping))
-    (told, *_) = moved_in_documents(before, now)
+    made = plan(spec, dropping)
+    before, now = (json.loads(json.dumps(plan_data(one))) for one in (plan(spec, facts), made))
+    (told, *_) = moved_in_documents(before, now, made)
     assert told.startswith("new: gateway: rules")
     assert "--dport 22" in told
 
 
 def test_a_plan_that_somebody_wrote_himself_is_no_traceback() -> None:
-    now = plan_data(planned(hosts_of(facts_from(HOSTS))))
+    made = planned(hosts_of(facts_from(HOSTS)))
+    now = plan_data(made)
     documents: list[object] = [
         None,
         [],
@@ -95,7 +99,7 @@ def test_a_plan_that_somebody_wrote_himself_is_no_traceback() -> None:
         {"hosts": [{}], "crossings": [{}]},
     ]
     for document in documents:
-        assert isinstance(moved_in_documents(document, now), tuple)
+        assert isinstance(moved_in_documents(document, now, made), tuple)
 
 
 def test_much_is_told_in_few_lines() -> None:
@@ -108,7 +112,8 @@ def test_much_is_told_in_few_lines() -> None:
         "impacts": [],
         "opening": None,
     }
-    told = moved_in_documents(empty, {**empty, "hosts": [{"host": "app", "changes": changes}]})
+    made = planned(hosts_of(facts_from(HOSTS)))
+    told = moved_in_documents(empty, {**empty, "hosts": [{"host": "app", "changes": changes}]}, made)
     assert len(told) == MOST_LINES
     assert told[-1] == f"and {100 - MOST_LINES + 1} more"
 
@@ -119,3 +124,61 @@ def test_a_stale_plan_says_what_to_do_and_programs_read_what_moved() -> None:
         "The plan is stale:\n    gateway: route x exists now\n  Nothing was changed. Make a new plan."
     )
     assert error_data(stale)["error"]["moved"] == ["gateway: route x exists now"]
+
+
+def documents(*plans: Plan) -> list[dict[str, Any]]:
+    return [json.loads(json.dumps(plan_data(one))) for one in plans]
+
+
+def test_another_engine_is_told_with_its_reason_and_not_as_things_that_came_and_went() -> None:
+    spec = parse(SPEC, "crossnet.yaml")
+    tools = "  tools ip sysctl nft iptables iptables-nft conntrack awk\n"
+    before = plan(spec, facts_from(HOSTS + tools))
+    now = plan(spec, facts_from(HOSTS + tools + "  iptables filter -A FORWARD -j DROP\n"))
+    assert [one.engines["gateway"].engine for one in (before, now)] == ["nftables", "iptables-nft"]
+    engine = f"gateway: crossnet's rules would now be in iptables-nft, not in nftables: {now.engines['gateway'].reason}"
+    assert moved(before, now) == (engine,)
+    old, new = documents(before, now)
+    told = moved_in_documents(old, new, now)
+    assert told[0] == engine
+    assert not [line for line in told if "is gone" in line or "exists now" in line]
+
+
+def test_what_is_needed_by_now_is_not_said_to_be_gone() -> None:
+    """Somebody's rule came, before which crossnet puts one of its own."""
+    spec = parse(SPEC, "crossnet.yaml")
+    there = HOSTS.replace(
+        "gateway:",
+        "  rule 100: from all lookup 77\n  route 10.0.44.0/24 via 10.0.43.7 dev eth0 table 77\ngateway:",
+    )
+    before, now = plan(spec, facts_from(HOSTS)), plan(spec, facts_from(there))
+    told = moved(before, now)
+    assert [line for line in told if "ip-rule" in line and line.endswith("is needed now")]
+    assert not [line for line in told if "is gone" in line]
+
+
+def test_a_crossing_of_a_colleague_that_came_or_went_is_named() -> None:
+    hosts = hosts_of(facts_from(f"{HOSTS}  route 10.0.45.0/24 via 10.0.44.1 dev eth0\n"))
+    before = planned(hosts)
+    oo = "crossings: {oo: {from: app, via: gateway, to: 10.0.45.0/24, persist: none}}\n"
+    theirs = parse(SPEC.partition("crossings:")[0] + oo, "o.yaml")
+    carry_out(plan(theirs, facts_of(hosts)), hosts, Stamp("bob", "2026-11-28T12:00:00Z", "desk", "CHG99"))
+    now = planned(hosts)
+    came = "crossing oo of spec o has come, applied by bob from desk at 2026-11-28T12:00:00Z (CHG99)"
+    old, new = documents(before, now)
+    for told in (moved(before, now), moved_in_documents(old, new, now)):
+        assert told[0] == came
+        assert not [line for line in told if "table" in line]
+    for told in (moved(now, before), moved_in_documents(new, old, before)):
+        assert told[0] == "crossing oo of spec o has gone"
+
+
+def test_a_plan_that_was_applied_already_says_so() -> None:
+    hosts = hosts_of(facts_from(HOSTS))
+    before = planned(hosts)
+    carry_out(before, hosts, Stamp("ann", "2026-11-28T12:00:00Z", "desk"))
+    now = planned(hosts)
+    told = ("it has been applied since: crossing business, applied by ann from desk at 2026-11-28T12:00:00Z",)
+    assert moved(before, now) == told
+    old, new = documents(before, now)
+    assert moved_in_documents(old, new, now) == told
