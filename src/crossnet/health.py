@@ -365,16 +365,20 @@ def unknown_status(
     """A crossing with a host that was not reached, and what the others say of it all the same."""
     gateway = facts.get(crossing.via)
     lost = [reason for host, said in facts.items() if crossing.touches(host) for reason in _lost(said)]
-    state, verified, exposed = (
-        State.UNRECORDED if lost else State.UNKNOWN,
-        dict[str, str](),
-        tuple[Exposure, ...](),
-    )
+    state = State.UNRECORDED if lost else State.UNKNOWN
+    verified, exposed, pending = dict[str, str](), tuple[Exposure, ...](), tuple[str, ...]()
     if gateway is not None:
-        verified, exposed = last_verified(gateway).get(crossing.label, {}), _exposures(spec, gateway)
+        label, exposed = crossing.label, _exposures(spec, gateway)
         if not lost and not _is_applied(crossing, gateway):
-            state, lost = State.DOWN, ["not applied"]
-    reasons = (*map(str, exposed), *lost, *unreached(spec, crossing.name, errors))
+            hosts = [host for host in facts if crossing.touches(host)]
+            if made := _made(crossing, facts, hosts):
+                lost = made
+            elif elsewhere := _elsewhere(crossing, spec, facts):
+                state, label, pending = State.PENDING, elsewhere.label, (elsewhere.words,)
+            else:
+                state, lost = State.DOWN, ["not applied"]
+        verified = last_verified(gateway).get(label, {})
+    reasons = (*map(str, exposed), *lost, *pending, *unreached(spec, crossing.name, errors))
     return CrossingStatus(
         crossing.name,
         state,
@@ -383,6 +387,7 @@ def unknown_status(
         verified.get("time"),
         verified.get("result"),
         exposed,
+        pending=pending,
         until=crossing.until,
         tells_verified=gateway is not None,
     )

@@ -200,3 +200,17 @@ def test_nobody_knows_of_verifications_while_the_gateway_is_not_reached(
         found = status_of(spec, said, {lost: CrossnetError(f"{lost}: does not answer")})
         assert [one.state for one in found] == [State.UNKNOWN]
         assert words in status_text(found)
+
+
+def test_what_stands_under_another_name_is_known_though_a_client_is_not_reached(
+    hosts: Mapping[str, FakeHost],
+) -> None:
+    applied(hosts, text(web=WEB))
+    said = {name: one for name, one in stamped(hosts).items() if name != "app"}
+    (found,) = status_of(
+        parse(text("work", web=WEB), "x.yaml"), said, {"app": CrossnetError("app: no answer")}
+    )
+    assert (found.state, found.reasons[0]) == (
+        State.PENDING,
+        "stands as web of spec office, applied by ann at 2026-11-28T12:00:00Z: `crossnet apply` takes it over",
+    )
