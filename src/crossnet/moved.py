@@ -100,8 +100,8 @@ def _in_documents(before: Mapping[str, Any], now: Mapping[str, Any], made: Plan)
     if told:
         return
     olds, news = (
-        [{**host, "engine": None} for host in one["hosts"]] for one in (before, now)
-    )  # told already
+        [{name: host[name] for name in ("host", "adopted")} for host in one["hosts"]] for one in (before, now)
+    )
     for old, new in _pairs(olds, news, ("host",)):
         yield f"{(old or new)['host']}: {_difference(old, new) or 'what it adopts has changed'}"
     some, others = (
