@@ -124,6 +124,9 @@ def _since(host: HostPlan, changes: Sequence[Change], plan: Plan) -> Iterator[Dr
             for each in plan.impacts
             if resource.policy_rules and want and (each.code, each.where) == ("policy-rule-added", host.host)
         ]
+        owned = host.before.find(resource)
+        if want is not None and owned is not None:
+            others += want.since(owned.applied)
         todo = f"`crossnet apply` would {_VERBS[change.action]} {resource.kind} {change.description}"
         if not (why or others):
             todo = f"has changed since it was applied: {todo}"

@@ -380,6 +380,20 @@ MOVES: dict[str, tuple[Callable[[Hosts], Hosts], list[str]]] = {
             NOT_ADMITTED,
         ],
     ),
+    "a bridge whose frames meet the rules": (
+        on(
+            "gateway",
+            lambda facts: replace(
+                facts,
+                links=(*facts.links, replace(facts.links[0], name="br0", kind="bridge", addresses=())),
+                sysctls={**facts.sysctls, "net.bridge.bridge-nf-call-iptables": "1"},
+            ),
+        ),
+        [
+            "gateway: bridge br0 came since, and the fence stops what it carries from port to port",
+            REMADE,
+        ],
+    ),
     "the gateway's link is narrower": (
         links("gateway", lambda link: replace(link, mtu=1300) if link.name == "eth0" else link),
         [

@@ -369,6 +369,10 @@ class Resource(ABC):
         """The kernel settings that it is itself, each with its value."""
         return {}
 
+    def since(self, applied: Resource) -> tuple[str, ...]:
+        """What came on the host since another of it was applied, and is why this one is wanted."""
+        return ()
+
     @classmethod
     def leaves_behind(cls, have: Self, want: Self | None, facts: Facts) -> str:
         """What of it cannot be taken away, and why; nothing where all of it can."""

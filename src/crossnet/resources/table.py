@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 
 from crossnet.facts import Facts
 from crossnet.facts.question import mapping, number, text, text_or, texts
-from crossnet.netfilter import TABLE_FAMILY, Accept, Drop, Engine, Interface, Snat, Table
+from crossnet.netfilter import TABLE_FAMILY, Accept, Drop, Engine, Interface, Return, Snat, Table
 from crossnet.netfilter.flows import ending
 from crossnet.netfilter.foreign import Tool
 from crossnet.netfilter.ipset import set_name
@@ -247,6 +247,22 @@ class RuleTable(Resource):
         return (
             *(f"{table} is for {name}, and that interface no longer exists" for name in gone),
             *(f"{table} gives the source {each}, which is no longer an address of the host" for each in lost),
+        )
+
+    def since(self, applied: Resource) -> tuple[str, ...]:
+        had = applied.carrying if isinstance(applied, RuleTable) else frozenset()
+        return tuple(
+            f"bridge {name} came since, and the fence stops what it carries from port to port"
+            for name in sorted(self.carrying - had)
+        )
+
+    @property
+    def carrying(self) -> frozenset[str]:
+        """The bridges whose frames its fence leaves alone."""
+        forward = self.table.chain("forward")
+        bridged = (rule for rule in forward.rules if isinstance(rule.verdict, Return)) if forward else ()
+        return frozenset(
+            match.name for rule in bridged for match in rule.matches if isinstance(match, Interface)
         )
 
     def knowing(self, before: Resource | None, facts: Facts) -> Self:
