@@ -937,3 +937,37 @@ def test_connect_keeps_the_spec_from_before_the_first_change(place: Place) -> No
     recovered = place.crossnet("recover -f /tmp/kept-early.yaml --yes")
     assert "recover" in recovered.text.lower(), recovered.error_text
     assert place.bench.differences(before) == []
+
+
+def test_what_is_connected_stays_beside_the_specs_of_others_and_is_taken_back_as_advised(
+    place: Place,
+) -> None:
+    before = place.bench.fingerprints()
+    to = "--via gw --become --to 10.0.44.1"
+    first = place.crossnet(f"connect root@10.0.43.15 {to} --allow icmp --yes").check().text
+    second = place.crossnet(f"connect 10.0.43.77 {to} --name helpdesk --message CHG7 --yes")
+    assert second.returncode == 8, second.text + second.error_text  # nobody can send a probe from there
+    others = SPEC.replace("from: app", "from: 10.0.43.78").replace(", probe: icmp/10.0.44.1", "")
+    place.check(
+        "controller",
+        "cat > /tmp/crossnet.yaml",
+        stdin=others.replace("  app: {ssh: root@10.0.43.15}\n", "").encode(),
+    )
+    assert place.crossnet("apply --yes").returncode == 8
+
+    def carried() -> set[str]:
+        return set(re.findall(r"crossing (\S+) of spec", place.crossnet("list gateway").check().text))
+
+    own = "10.0.43.15-to-10.0.44.1"
+    assert carried() == {f"from-{own}", "helpdesk", "business"}
+    shows, init, undo = re.findall(r"`crossnet ([^`]+)`", first.splitlines()[-1])
+    assert place.crossnet(shows).ok
+    place.crossnet(init).check()
+    place.crossnet(f"{undo} --yes").check()
+    assert carried() == {"helpdesk", "business"}
+    assert not place.bench.pings("app", "10.0.44.1")
+    again = re.findall(r"`crossnet ([^`]+)`", second.text.splitlines()[-1])
+    place.crossnet(again[1]).check()
+    place.crossnet(f"{again[2]} --yes").check()
+    place.crossnet("undo --yes").check()
+    assert place.bench.differences(before) == []

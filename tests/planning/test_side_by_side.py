@@ -417,7 +417,7 @@ def test_a_plan_says_whose_crossings_it_ends() -> None:
     ]
     for other, machines in (("ann", machine), (user, "desk")):
         by = f"applied by {other} from {machines} at {when} (CHG1)"
-        warned = ". If theirs is another spec, it has the name office too: give yours a `name:` of its own"
+        warned = ". If that was another file, both specs are called office: give yours a `name:` of its own"
         assert told(Stamp(other, when, machines, "CHG1")) == [
             f"is taken out of crossing office/storage, {by}{warned}",
             f"ends crossing office/business, {by}: this spec has no crossing of that name{warned}",

@@ -131,10 +131,12 @@ def connect(
             speech.say(f"Wrote {save}. `crossnet status`, `crossnet undo`.")
         else:
             ends = ["--from", source, "--via", via, *(word for one in to for word in ("--to", one))]
+            become = ["--become"] if spec.host(spec.crossings[0].via).become else []
+            shows = shlex.join(["crossnet", "list", via, *become])
             file = f"{spec.name}.yaml"  # a spec is called as its file: it is the same one
             keep = shlex.join(["crossnet", "init", *ends, *words(how), "-f", file])
             speech.say(
-                f"`{shlex.join(['crossnet', 'list', via])}` shows it later. To take it back: `{keep}` writes its spec, "
+                f"`{shows}` shows it later. To take it back: `{keep}` writes its spec, "
                 f"then `crossnet undo -f {file}`."
             )
     return code

@@ -52,8 +52,8 @@ def _parting(one: Standing, host: str, spec: Spec, clock: int, *, is_undo: bool)
             text = f"ends crossing {one.label}{by}"
         else:
             text = f"is taken out of crossing {one.label}{by}"
-        if one.stamp.is_of_others:
-            text += f". If theirs is another spec, it has the name {spec.name} too: give yours a `name:` of its own"
+        if one.stamp.is_of_others or one.host not in ("", host):  # another file calls the host otherwise
+            text += f". If that was another file, both specs are called {spec.name}: give yours a `name:` of its own"
     elif one.is_known:
         text = f"ends crossing {one.label}, of another spec{by}"
     else:
