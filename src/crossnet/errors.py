@@ -102,11 +102,11 @@ class CommandFailed(HostError):
 
 
 class HostsFailed(CrossnetError):
-    """What went wrong on several hosts, each with its own message."""
+    """What went wrong on several hosts, each with its own message; what is the same of all is told once."""
 
     def __init__(self, errors: Sequence[CrossnetError]) -> None:
         self.errors = tuple(errors)
-        super().__init__("\n".join(str(error) for error in errors))
+        super().__init__("\n".join(dict.fromkeys(map(str, errors))))
 
 
 def indented(seen: str) -> str:

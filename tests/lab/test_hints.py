@@ -145,3 +145,10 @@ def test_labs_and_their_hosts_are_offered(site: Site) -> None:
     hosts = {value for _, value in offered(["lab", "exec"], "")}
     assert {"target", f"{lab}/target"} & hosts  # with its lab where another one that is up has such a host
     assert offered(["lab", "exec"], "no-such") == []
+
+
+def test_what_is_wrong_with_all_hosts_is_said_once(desk: Desk) -> None:
+    desk.write()
+    refused = desk.run("plan", "-q")
+    assert refused.code == 1
+    assert refused.err.count("there-is-no-such-lab") == 1

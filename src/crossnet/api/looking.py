@@ -13,6 +13,7 @@ from crossnet.design import lookups
 from crossnet.errors import (
     CommandFailed,
     CrossnetError,
+    HostsFailed,
     Locked,
     PlanRefused,
 )
@@ -121,7 +122,7 @@ async def _observe_or_forget(spec: Spec, watch: Watcher, ways: Ways | None) -> d
     }
     lost = {name for name, error in found.errors.items() if not isinstance(error, CommandFailed | Locked)}
     if missed := sorted(known & lost):
-        told = "\n".join(map(str, found.errors.values()))
+        told = HostsFailed(list(found.errors.values()))
         raise CrossnetError(f"{told}\n  {_forget(missed)}")
     return found.all()
 
