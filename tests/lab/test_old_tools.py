@@ -21,7 +21,7 @@ __all__ = ["lab_with_sshd", "place"]  # fixtures
 HOSTS = ("app", "gateway")
 
 
-@pytest.fixture(params=[make_old, make_busybox], ids=["centos-7", "busybox"])
+@pytest.fixture(params=[make_busybox, make_old], ids=["busybox", "centos-7"])
 def aged(place: Place, request: pytest.FixtureRequest) -> Iterator[Place]:
     """Client and gateway with other tools, until the test ends."""
     with tools_of(place, request.param):
@@ -88,6 +88,30 @@ def test_seed_ends_alike_whatever_the_tools(place: Place) -> None:
     for make in (make_busybox, make_old):
         with tools_of(place, make):
             assert outcome(place) == todays
+
+
+def test_ports_are_probed_with_what_the_host_has(aged: Place) -> None:
+    """An open port answers, a closed one refuses, and neither is taken for a packet that somebody stopped."""
+    head = SPEC.split("crossings:")[0]
+    ways = {"open": "tcp/10.0.44.1:8080", "closed": "tcp/10.0.44.1:80"}
+    if aged.run("app", "command -v bash").ok:  # the nc of busybox sends no UDP
+        ways["names"] = "udp/10.0.44.1:53"
+    lines = "".join(
+        f"  {name}: {{from: app, via: gateway, to: 10.0.44.1, allow: {probe.replace('10.0.44.1:', '')}, "
+        f"probe: '{probe}', firewall: iptables}}\n"
+        for name, probe in ways.items()
+    )
+    aged.check("controller", "cat > /tmp/crossnet.yaml", stdin=f"{head}crossings:\n{lines}".encode())
+    aged.check("target", "nc -l -k -n -p 8080 >/dev/null 2>&1 & until ss -ltn | grep -q :8080; do :; done")
+    made = aged.crossnet("apply --yes -q")
+    assert "Confirmed" in made.text, made.text + made.error_text
+    told = json.loads(aged.crossnet("verify --json").text)
+    found = {one["crossing"]: (one["result"], one["forward"]["code"]) for one in told["verdicts"]}
+    assert found["open"] == ("reachable", None)
+    assert found["closed"] == ("reachable", "destination-port-closed")
+    assert found.get("names", ("undetermined",))[0] == "undetermined"
+    assert not aged.run("app", "pgrep -x nc").ok, "a probe was left behind"
+    assert "Undone" in aged.crossnet("undo --yes -q").text
 
 
 def test_a_route_of_crossnets_own_goes_another_way_where_the_tool_tells_of_none_whose_it_is(

@@ -59,14 +59,36 @@ icmp() {
     ping -n -q -c 1 -w "$wait" -W "$wait" "$1"
 }
 
-# A connection by bash where there is one, else by nc.
+# What is still at it after so many seconds is ended, with 124. Not by timeout(1): some hosts have none, and that of
+# busybox took another syntax until 1.30. Of a process that has ended and was not waited for there is no program.
+for_at_most() { # SECONDS COMMAND…
+    left=$(($1 * 50)) nap=0.02
+    shift
+    exec 3<&0 # of what runs beside, sh makes /dev/null of standard input
+    "$@" <&3 3<&- &
+    started=$!
+    while [ -e "/proc/$started/exe" ] && [ "$left" -gt 0 ]; do
+        if sleep "$nap" 2>/dev/null; then left=$((left - 1)); else sleep 1 && left=$((left - 50)); fi
+    done
+    [ "$left" -gt 0 ] || kill "$started" 2>/dev/null
+    wait "$started" 2>/dev/null
+    code=$?
+    [ "$left" -gt 0 ] || return 124
+    return $code
+}
+
+# A connection by bash where there is one, else by nc: that of OpenBSD tells only with -v why there is none, and that of
+# busybox has no -z, but ends with a program that it runs when it is connected.
 tcp() {
-    if command -v bash >/dev/null && command -v timeout >/dev/null; then
-        timeout "$wait" bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$1" "$2"
-    else
-        command -v nc >/dev/null || return 70
-        nc -z -w "$wait" "$1" "$2"
+    if command -v bash >/dev/null; then
+        for_at_most "$wait" bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$1" "$2"
+        return
     fi
+    command -v nc >/dev/null || return 70
+    by_nc -v -z -w "$wait" "$1" "$2"
+    code=$?
+    [ $code -eq 70 ] || return $code
+    by_nc -w "$wait" "$1" "$2" -e true
 }
 
 udp() {
@@ -74,8 +96,18 @@ udp() {
         bash -c 'printf crossnet >"/dev/udp/$0/$1"' "$1" "$2"
     else
         command -v nc >/dev/null || return 70
-        printf crossnet | nc -u -w 1 "$1" "$2"
+        printf crossnet | by_nc -u -w 1 "$1" "$2"
+        code=$?
+        [ $code -eq 124 ] || return $code # it was sent, and some wait for an answer for ever
     fi
+}
+
+by_nc() { # WORD…: 70 where this nc does not know one of them
+    said=$(for_at_most "$wait" nc "$@" 2>&1)
+    code=$?
+    case $said in *[Uu]sage:*) return 70 ;; esac
+    echo "$said"
+    return $code
 }
 
 # The first answer ends the other pings: they would go on to send what the gateway then counts.
