@@ -154,7 +154,7 @@ def test_exported_scripts_do_and_undo_it_with_the_least_tools(least: Place) -> N
     assert least.bench.pings("app", "10.0.44.1")
     assert "No changes." in least.crossnet("plan -q").check().text
     for host in HOSTS:
-        assert "All of it is made already" in least.check(host, "sh /tmp/change.sh")
+        assert "All of it is done already" in least.check(host, "sh /tmp/change.sh")
         assert "is as it was when" in least.check(host, "sh /tmp/change.sh undo; rm /tmp/change.sh")
     assert "10.0.44.0/24" not in least.check("app", "ip route")
     assert not least.bench.pings("app", "10.0.44.1")
