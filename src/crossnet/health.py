@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
-from typing import Any
 
 from crossnet.dependents import fenced
 from crossnet.design import Path
@@ -18,19 +16,20 @@ from crossnet.drift import Drift, Pending, drifted, not_applied, pending
 from crossnet.errors import CrossnetError, PlanRefused, Refusal
 from crossnet.exposure import Exposure, exposures
 from crossnet.facts import Facts, FileState
-from crossnet.facts.question import mapping, text
 from crossnet.opening import told_opening
 from crossnet.planning import Plan
 from crossnet.planning.lapse import is_armed
 from crossnet.planning.scope import is_over
-from crossnet.record import UNTIL_FAILED, VERIFIED, read_record, shown
+from crossnet.record import UNTIL_FAILED, read_record, shown
 from crossnet.resources import Resource
 from crossnet.several import first_of
 from crossnet.spec import Crossing, HostSpec, Spec
 from crossnet.standing import Standing
 from crossnet.transaction.journal import Journal, unfinished
+from crossnet.unreached import unreached
 from crossnet.values import Family
 from crossnet.verification.counters import Counters, read_counters
+from crossnet.verified import last_verified
 
 
 class State(StrEnum):
@@ -330,35 +329,6 @@ def _drift_of(facts: Facts) -> Iterator[str]:
         yield from (line for each in drifted(facts, read_record(facts)) for line in each.lines)
 
 
-def reached(spec: Spec, lost: Collection[str]) -> Spec:
-    """The spec without these hosts and the crossings on them; itself where there are none."""
-    if not lost:
-        return spec
-    hosts = tuple(host for host in spec.hosts if host.name not in lost)
-    crossings = tuple(one for one in spec.crossings if not any(one.touches(host) for host in lost))
-    return replace(spec, hosts=hosts, crossings=crossings, is_whole=False)
-
-
-def without(spec: Spec, lost: Collection[str]) -> Spec:
-    """The same without all that shares a host with such a crossing.
-
-    What is applied on a host is applied for all its crossings together, so no plan for it can be whole.
-    """
-    gone, left = set(lost), list(spec.crossings)
-    while touched := [one for one in left if any(one.touches(host) for host in gone)]:
-        left = [one for one in left if one not in touched]
-        gone |= {host.name for host in spec.hosts if any(one.touches(host.name) for one in touched)}
-    hosts = tuple(host for host in spec.hosts if host.name not in gone)
-    return replace(spec, hosts=hosts, crossings=tuple(left), is_whole=False)
-
-
-def unreached(spec: Spec, crossing: str, errors: Mapping[str, CrossnetError]) -> tuple[str, ...]:
-    """Why a crossing cannot be judged: each of its hosts that was not reached, else where such a one stands."""
-    (one,) = (one for one in spec.crossings if one.name == crossing)
-    own = tuple(str(error) for host, error in errors.items() if one.touches(host))
-    return own or (f"not judged: it shares a host with a crossing that also needs {', '.join(errors)}",)
-
-
 def unknown_status(
     spec: Spec, crossing: Crossing, facts: Mapping[str, Facts], errors: Mapping[str, CrossnetError]
 ) -> CrossingStatus:
@@ -652,23 +622,3 @@ def _proof(verified: Mapping[str, str]) -> tuple[State, str]:
     if not verified:
         return State.UNPROVED, "never verified: `crossnet verify` sends a probe through it"
     return State.UNPROVED, f"not proved end to end{why}"
-
-
-def last_verified(facts: Facts) -> dict[str, dict[str, str]]:
-    """The last verification by crossing; nothing where the file is absent or damaged.
-
-    `time` and `result`; `end` is `proved`, `unproved` or `stopped`, and `why` a sentence where it is not proved.
-    """
-    state = facts.file(VERIFIED)
-    try:
-        return {
-            name: _texts(one) for name, one in mapping(json.loads(state.data if state else b"{}")).items()
-        }
-    except (ValueError, KeyError, RecursionError):
-        return {}
-
-
-def _texts(entry: Any) -> dict[str, str]:
-    said = mapping(entry)
-    later = (key for key in ("end", "why") if key in said)  # 0.1.0 wrote neither
-    return {key: text(said, key) for key in ("time", "result", *later)}

@@ -31,7 +31,7 @@ from crossnet.facts.routes import NEXTHOPS, ROUTES4, ROUTES6
 from crossnet.facts.saved import SAVED as SAVED_RULES
 from crossnet.facts.start import START
 from crossnet.facts.sysctls import BOOT_SETTINGS, SYSCTLS
-from crossnet.health import crossing_status, last_verified, refused_status
+from crossnet.health import crossing_status, refused_status
 from crossnet.opening import told_opening
 from crossnet.planning import Plan, make_plan, make_undo_plan
 from crossnet.record import APPLIED, BEGUN, DEADLINE, DECISION, JOURNAL, VERIFIED, read_record
@@ -54,6 +54,7 @@ from crossnet.values import Family, Probe, address
 from crossnet.verification import conntrack, counters, read_back
 from crossnet.verification.onward import SENT
 from crossnet.verification.probe import search, send
+from crossnet.verified import last_verified
 from facts.mutated import CODES, PIECES, changed_text, mutated
 from facts.recorded import Failure, facts_of, question_name
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from crossnet.api.looking import passing, refuse_open
-from crossnet.api.verifying import ends_otherwise, remember, verified
+from crossnet.api.verifying import remember
 from crossnet.design import lookups
 from crossnet.errors import (
     CrossnetError,
@@ -26,6 +26,7 @@ from crossnet.transaction.uninterrupted import told, uninterrupted
 from crossnet.turns import in_turn, says_the_same
 from crossnet.verification import Verdict, Verification
 from crossnet.verification import verify as check
+from crossnet.verified import ends_otherwise, verified
 
 DEFAULT_GUARD = Guard()
 

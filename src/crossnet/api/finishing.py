@@ -13,9 +13,6 @@ from crossnet.errors import (
 )
 from crossnet.events import Event, Kind, Watcher, nobody
 from crossnet.facts import Facts
-from crossnet.health import (
-    last_verified,
-)
 from crossnet.planning import takes_back
 from crossnet.record import TRANSACTION
 from crossnet.site import Site, reach
@@ -27,6 +24,7 @@ from crossnet.transaction.ending import Open
 from crossnet.transaction.history import read_history
 from crossnet.transaction.journal import CONFIRM
 from crossnet.verification import Result
+from crossnet.verified import last_verified
 
 
 @dataclass(frozen=True, slots=True)

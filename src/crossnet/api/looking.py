@@ -23,7 +23,6 @@ from crossnet.health import (
     CrossingStatus,
     crossing_status,
     left_standing,
-    reached,
     refused_status,
     unknown_status,
 )
@@ -37,6 +36,7 @@ from crossnet.transaction import journal
 from crossnet.transaction.history import Past, read_history
 from crossnet.transaction.journal import Journal
 from crossnet.turns import in_turn
+from crossnet.unreached import reached
 
 
 def load(path: str | Path) -> Spec:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import PurePosixPath
 
@@ -13,20 +11,17 @@ from crossnet.api.looking import refuse_open
 from crossnet.design import lookups
 from crossnet.events import Watcher, nobody
 from crossnet.facts import Facts
-from crossnet.health import (
-    last_verified,
-    unreached,
-    without,
-)
-from crossnet.planning import Plan, make_plan
+from crossnet.planning import make_plan
 from crossnet.planning.scope import is_over
 from crossnet.record import APPLIED, VERIFIED, read_record
 from crossnet.site import Site, reach
 from crossnet.spec import Spec
+from crossnet.unreached import unreached, without
 from crossnet.values import Probe, show_moment
-from crossnet.verification import Result, Verdict, Verification, not_judged
+from crossnet.verification import Verification, not_judged
 from crossnet.verification import verify as check
 from crossnet.verification.carried import carrying
+from crossnet.verified import verified
 
 
 async def verify(
@@ -94,39 +89,3 @@ async def remember(verified: Mapping[str, bytes], site: Site) -> None:
     for name, data in verified.items():
         if await site.hosts[name].read(PurePosixPath(APPLIED)) is not None:
             await site.hosts[name].write(PurePosixPath(VERIFIED), data, mode=0o600)
-
-
-def verified(found: Verification, made: Plan, facts: Mapping[str, Facts]) -> dict[str, bytes]:
-    """What each gateway keeps of when its crossings were last verified, for whoever asks for the status."""
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    by_gateway: dict[str, dict[str, dict[str, str]]] = {}
-    for path in made.paths:
-        name, label = path.crossing.name, path.crossing.label
-        if verdicts := [verdict for verdict in found.verdicts if verdict.crossing == name]:
-            worst = max(verdicts, key=lambda one: (one.stopped, _WORSE.index(one.result)))
-            entry = {"time": now, "result": str(worst.result), "end": _end_of(worst)}
-            if worst.result is not Result.REACHABLE:
-                entry["why"] = worst.why
-            by_gateway.setdefault(path.gateway, {})[label] = entry
-    return {
-        gateway: (json.dumps({**last_verified(facts[gateway]), **entries}) + "\n").encode()
-        for gateway, entries in by_gateway.items()
-    }
-
-
-_WORSE = (Result.REACHABLE, Result.UNDETERMINED, Result.UNREACHABLE)
-
-
-def _end_of(verdict: Verdict) -> str:
-    if verdict.stopped:
-        return "stopped"
-    return "proved" if verdict.result is Result.REACHABLE else "unproved"
-
-
-def ends_otherwise(facts: Facts, kept: bytes) -> bool:
-    """Whether what a gateway would keep says something else of a crossing than what it keeps."""
-
-    def ends(entries: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str | None, str | None]]:
-        return {name: (one.get("result"), one.get("end")) for name, one in entries.items()}
-
-    return ends(last_verified(facts)) != ends(json.loads(kept))
