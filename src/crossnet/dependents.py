@@ -21,6 +21,7 @@ from crossnet.path import Path
 from crossnet.persistence.settings import SYSCTL_FILE
 from crossnet.record import Owned, Record
 from crossnet.resources import Resource, RuleTable, Sysctl
+from crossnet.several import few
 from crossnet.values import Family, family_of
 
 # Kinds of interfaces behind which there is somebody else: containers, machines, the other end of a tunnel.
@@ -263,7 +264,7 @@ def _of_an_earlier_boot(facts: Facts, was: Sysctl, differing: Sequence[tuple[str
         "earlier-boot",
         facts.host,
         "was rebooted since crossnet came, so it gets back what its own files set at boot, not what was live before: "
-        f"{_few(words)}",
+        f"{few(words, _NAMED)}",
     )
 
 
@@ -331,9 +332,4 @@ def _off_at_boot(facts: Facts, name: str, setting: BootSetting | None) -> str:
 
 
 def _listed(came: Sequence[_Dependent]) -> str:
-    return _few([one.words for one in came])
-
-
-def _few(words: Sequence[str]) -> str:
-    more = f" and {len(words) - _NAMED} more" if len(words) > _NAMED else ""
-    return f"{'; '.join(words[:_NAMED])}{more}"
+    return few([one.words for one in came], _NAMED)

@@ -25,6 +25,7 @@ from crossnet.resources import (
     Sysctl,
 )
 from crossnet.sealed import seal, unseal
+from crossnet.several import few
 from crossnet.spec import CROSSING_NAME, SPEC_NAME, USUAL_NAME
 from crossnet.standing import Stamp, Standing
 from crossnet.values import Family
@@ -378,5 +379,4 @@ def _crossings(found: Iterable[Resource]) -> Iterator[str]:
 
 def shown(resources: Sequence[Resource]) -> str:
     """The first of them in words."""
-    first = ", ".join(f"{one.kind} {one.key}" for one in resources[:3])
-    return f"{first} and {len(resources) - 3} more" if len(resources) > 3 else first
+    return few([f"{one.kind} {one.key}" for one in resources], 3, ", ")

@@ -17,3 +17,9 @@ def first_of(names: Sequence[str], most: int | None = MOST_NAMES) -> str:
     if most is None or len(names) <= most:
         return ", ".join(names)
     return f"{', '.join(names[: most - 1])} and {len(names) - most + 1:,} more"
+
+
+def few(words: Sequence[str], most: int, separator: str = "; ") -> str:
+    """`a; b; c and 17 more`: so many of them, and how many there are besides."""
+    more = f" and {len(words) - most:,} more" if len(words) > most else ""
+    return f"{separator.join(words[:most])}{more}"

@@ -29,6 +29,7 @@ from crossnet.facts import Facts
 from crossnet.netfilter.foreign import Field, Rewrite, Translation
 from crossnet.netfilter.foreign import Translate as Translated
 from crossnet.path import Path
+from crossnet.several import few, joined
 from crossnet.values import NOWHERE, Family, Network, Networks, Ports, Probe, Traffic, host_network, without
 
 if TYPE_CHECKING:  # sets of packets are slow to import, and not every command asks for them
@@ -134,8 +135,7 @@ def foresee(paths: Sequence[Path], facts: Mapping[str, Facts]) -> Foreseen:
                 break
     impacts = []
     for (tell, host), lines in told.items():
-        rest = f" and {len(lines) - MOST_RULES} more" if len(lines) > MOST_RULES else ""
-        impact = tell(host, "; ".join(list(lines)[:MOST_RULES]) + rest)
+        impact = tell(host, few(list(lines), MOST_RULES))
         impacts.append(replace(impact, crossings=frozenset(concerned[tell, host])))
     return Foreseen(tuple(impacts), tuple(dict.fromkeys(refusals)))
 
@@ -193,9 +193,7 @@ def _refusal(path: Path, facts: Mapping[str, Facts], ends: Sequence[_End]) -> Re
 
 
 def _listed(hosts: Sequence[str]) -> str:
-    if len(hosts) > MOST_RULES:
-        return f"{', '.join(hosts[:MOST_RULES])} and {len(hosts) - MOST_RULES} more"
-    return " and ".join(filter(None, (", ".join(hosts[:-1]), hosts[-1])))
+    return few(hosts, MOST_RULES, ", ") if len(hosts) > MOST_RULES else joined(hosts)
 
 
 def _deleting(blocker: Blocker, facts: Mapping[str, Facts]) -> str:
@@ -268,10 +266,7 @@ def _redirects(facts: Facts, decision: Decision) -> bool:
 def _zones(facts: Facts, blocker: Blocker) -> str:
     """Why an answer may find no request that it is one to: it may be looked up in another zone than that one's."""
     rules = _zone_rules(facts) if blocker.code == "reply-not-untranslated" else []
-    more = f" and {len(rules) - MOST_RULES} more" if len(rules) > MOST_RULES else ""
-    return (
-        f", as they may be looked up in another zone: {'; '.join(rules[:MOST_RULES])}{more}" if rules else ""
-    )
+    return f", as they may be looked up in another zone: {few(rules, MOST_RULES)}" if rules else ""
 
 
 def _zone_rules(facts: Facts) -> list[str]:

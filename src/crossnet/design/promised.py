@@ -9,6 +9,7 @@ from crossnet.design.foresight import Foreseen, Obstacle, obstacles
 from crossnet.design.impacts import Impact
 from crossnet.facts import Facts
 from crossnet.path import Path
+from crossnet.several import few
 from crossnet.values import Probe, Protocol, family_of
 
 # Flows of one crossing that are walked, each for itself: one takes about 10 ms where the hosts have few rules.
@@ -33,12 +34,11 @@ def probes_stopped(paths: Sequence[Path], facts: Mapping[str, Facts], foreseen: 
             for stop in islice(_stops(path, client, probe, facts), 1)
         ]
         if told:
-            rest = f" and {len(told) - MOST_TOLD} more" if len(told) > MOST_TOLD else ""
             yield Impact(
                 "probe-stopped",
                 f"crossing {name}",
                 "a probe that the spec names would not come back, so what an apply changes would be rolled back: "
-                f"{'; '.join(told[:MOST_TOLD])}{rest}",
+                f"{few(told, MOST_TOLD)}",
             )
 
 

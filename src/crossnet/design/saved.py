@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from crossnet.design.impacts import Impact
 from crossnet.facts import Facts
 from crossnet.facts.saved import SavedRules
+from crossnet.several import few
 
 _NAMED = 3
 
@@ -20,9 +21,7 @@ def saved_rules(facts: Facts, *, leaving: bool) -> Iterator[Impact]:
 
 
 def _told(each: SavedRules, missing: tuple[str, ...], *, leaving: bool) -> str:
-    names = ", ".join(each.names[:_NAMED])
-    more = f" and {len(each.names) - _NAMED} more" if len(each.names) > _NAMED else ""
-    text = f"somebody has saved crossnet's own rules in {each.file}: {names}{more}. "
+    text = f"somebody has saved crossnet's own rules in {each.file}: {few(each.names, _NAMED, ', ')}. "
     if missing:
         name = missing[0]
         why = (

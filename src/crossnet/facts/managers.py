@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from crossnet.facts.links import Link
 from crossnet.facts.policy import PolicyRule
 from crossnet.netfilter.foreign import Table
+from crossnet.several import few
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +138,6 @@ def _is_rule_of(traces: _Traces, rule: PolicyRule) -> bool:
 
 def _listed(what: str, names: Iterable[str]) -> Iterator[str]:
     """`chain A`, `chains A, B`, `chains A, B, C and 9 more`; nothing where there is none."""
-    every: Collection[str] = tuple(names)
+    every = tuple(names)
     if every:
-        first = ", ".join(tuple(every)[:_MOST])
-        more = f" and {len(every) - _MOST} more" if len(every) > _MOST else ""
-        yield f"{what}{'s' if len(every) > 1 else ''} {first}{more}"
+        yield f"{what}{'s' if len(every) > 1 else ''} {few(every, _MOST, ', ')}"

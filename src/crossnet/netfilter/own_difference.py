@@ -20,6 +20,7 @@ from crossnet.netfilter import (
     State,
     Table,
 )
+from crossnet.several import few
 
 _SHOWN = 2
 
@@ -199,11 +200,8 @@ def _was(some: list[str]) -> str:
 
 
 def _some(items: Iterable[object], text: Callable[..., str], what: str) -> str:
-    held = list(items)
-    first = ", ".join(text(item) for item in held[:_SHOWN])
-    if len(held) <= _SHOWN:
-        return f"the {what} {first}" if what == "rule" and len(held) == 1 else first
-    return f"{first} and {len(held) - _SHOWN} more"
+    held = [text(item) for item in items]
+    return f"the {what} {held[0]}" if what == "rule" and len(held) == 1 else few(held, _SHOWN, ", ")
 
 
 def _names(chains: Iterable[Chain]) -> Iterator[str]:

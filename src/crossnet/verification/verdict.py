@@ -9,6 +9,7 @@ from enum import StrEnum
 from crossnet.design import FORWARDING, Client, Obstacle, Path
 from crossnet.facts import Facts
 from crossnet.facts.routes import Route, matching
+from crossnet.several import few
 from crossnet.values import Address, Probe, host_network
 from crossnet.verification.conntrack import Entry
 from crossnet.verification.evidence import Round, Seen
@@ -372,16 +373,14 @@ def _named(half: Half, obstacles: Sequence[Obstacle]) -> Half:
     if not obstacles:
         return half
     sure = [each for each in obstacles if each.sure]
-    told = "; ".join(map(str, (sure or obstacles)[:_MOST]))
-    more = len(sure or obstacles) - _MOST
-    rest = f" and {more} more" if more > 0 else ""
+    told = few([*map(str, sure or obstacles)], _MOST)
     before = f"{half.detail}; " if half.detail else ""
     if sure:
         stopped = half.disposition if half.disposition in ("not-sent", "rejected") else "dropped"
-        return Half(stopped, sure[0].code, f"{before}stopped by what crossnet does not own: {told}{rest}")
+        return Half(stopped, sure[0].code, f"{before}stopped by what crossnet does not own: {told}")
     untracked = all(each.code == "not-tracked" for each in obstacles)
     how = _UNTRACKED if untracked else "what crossnet does not own can stop it"
-    return Half(half.disposition, obstacles[0].code, f"{before}{how}: {told}{rest}")
+    return Half(half.disposition, obstacles[0].code, f"{before}{how}: {told}")
 
 
 def _why_not_counted(path: Path, seen: Seen, facts: Mapping[str, Facts]) -> Half:
