@@ -105,7 +105,7 @@ def test_an_unknown_name_lists_what_ships() -> None:
         ("name: x\nhosts: {}\n", "has no hosts"),
         ("hosts: {a: }\n", "`name` is missing"),
         ("name: x\nhost: {a: }\n", "unknown key `host`; did you mean `hosts`"),
-        ("name: x\nhosts: {A b: }\n", "'A b' is no name"),
+        ("name: x\nhosts: {A b: }\n", "'A b' is not a name"),
         ("name: x\nhosts: {a: {role: king}}\n", "hosts.a: `role` 'king' is none of client"),
         ("name: x\nhosts: {a: {sysctls: {fs.file-max: 1}}}\n", "only net"),
         ("name: x\nhosts: {a: {routes: [{to: default}]}}\n", "needs `via`, `dev` or both"),

@@ -88,7 +88,7 @@ class Desk:
         assert "\x1b" not in out + err
         return Ran(process.returncode, out, err)
 
-    def at_terminal(self, *words: str, say: str | None = None, answers_to: str = "consent") -> Ran:
+    def at_terminal(self, *words: str, say: str | None = None, answers_to: str = "to go on") -> Ran:
         """The same in a terminal of 80 columns; `say` is typed when the question is there."""
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, b"\x18\x00\x50\x00" + bytes(4))
@@ -592,7 +592,7 @@ def test_undo_shows_what_it_takes_and_asks(site: Site) -> None:
     assert "  - route   10.0.44.0/24 via 10.0.43.101 dev eth0" in ran.out
     assert "  ~ sysctl  net.ipv4.ip_forward  1 → 0" in ran.out
     assert "Plan: 0 to add, 1 to change, 2 to remove on 2 hosts." in ran.out
-    assert "crossnet undo --yes" in ran.err
+    assert "crossnet undo -q --yes" in ran.err
     assert site.bench.differences(held) == []
 
 
@@ -885,7 +885,7 @@ def test_a_host_that_cannot_be_reached_hides_no_other(site: Site) -> None:
     for command in ("plan", "apply"):
         refused = site.desk.run(command)
         assert (refused.code, refused.out) == (1, "")
-        assert refused.err.count("no-such") >= 2
+        assert "no-such" in refused.err
 
 
 def test_status_and_verify_judge_what_stands_on_reached_hosts_alone(site: Site) -> None:

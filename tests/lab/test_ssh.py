@@ -889,7 +889,7 @@ def test_connect_does_the_whole_job_without_a_spec_file(place: Place) -> None:
     assert "up" in place.crossnet("status -f /tmp/kept.yaml").text
     again = place.crossnet(f"connect {way} --save /tmp/kept.yaml --yes")
     assert not again.ok
-    assert "is there already" in again.error_text
+    assert "already exists" in again.error_text
     assert "Undone." in place.crossnet("undo -f /tmp/kept.yaml --yes").text
     assert place.bench.differences(before) == []
 
@@ -907,13 +907,14 @@ def test_connect_without_a_file_adds_and_can_be_taken_back(place: Place) -> None
     listed, init, undo = advised[-3:]
     assert "10.0.44.1" in place.crossnet(listed.removeprefix("crossnet ")).text
     for command in (init, f"{undo} --yes"):
-        done = place.crossnet(f"{command.removeprefix('crossnet ')} -f /tmp/crossnet.yaml")
+        done = place.crossnet(command.removeprefix("crossnet "))
         assert done.ok, done.text + done.error_text
+    file = init.split()[-1]
     assert not place.bench.pings("app", "10.0.44.2")
     assert place.bench.pings("app", "10.0.44.1")
-    assert place.crossnet("undo --all --yes -f /tmp/crossnet.yaml").ok
+    assert place.crossnet(f"undo --all --yes -f {file}").ok
     place.check("target", "ip address del 10.0.44.2/24 dev eth0")
-    place.run("controller", "rm /tmp/crossnet.yaml")
+    place.run("controller", f"rm /tmp/{file}")
     assert place.bench.differences(before) == []
 
 

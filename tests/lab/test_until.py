@@ -10,9 +10,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 import crossnet
+from crossnet.events import Event, Kind
 from crossnet.lab import build
 from crossnet.lab.build import Lab
 from crossnet.netfilter import Engine
+from crossnet.transaction.guard import Guard
 from lab.crossing import Bench
 from lab.old_tools_host import make_bare, make_busybox, make_new, make_old
 
@@ -82,6 +84,35 @@ def test_both_hosts_take_it_back_themselves(lab_up: Callable[..., Lab], engine: 
     assert "over" in [impact.code for impact in plan.impacts]
     b.apply(spec)
     assert b.differences(before) == []
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before its time", "after it"])
+def test_it_goes_also_where_a_person_had_the_last_word(lab_up: Callable[..., Lab], late: bool) -> None:
+    """Who confirms uses the script that lies with the transaction, and that is gone when the time comes."""
+    b = Bench(lab_up("seed"))
+    until = soon(10 if late else 25)
+    spec = b.spec(f"to: 10.0.44.0/24, probe: icmp/10.0.44.1, until: {until}")
+    told: list[str] = []
+
+    def watch(event: Event) -> None:
+        if event.kind is Kind.WAITS:
+            told.append(event.transaction)
+
+    async def apply_and_confirm() -> None:
+        made = crossnet.plan(spec, await crossnet.observe(spec))
+        waiting_for = asyncio.ensure_future(crossnet.apply(made, guard=Guard(120, 60), watch=watch))
+        while not told:
+            assert not waiting_for.done()
+            await asyncio.sleep(0.1)
+        if late:
+            await asyncio.sleep(max(0.0, datetime.fromisoformat(until).timestamp() - time.time()) + 1)
+        await crossnet.confirm(spec, told[0])
+        await waiting_for
+
+    asyncio.run(apply_and_confirm())
+    until_is_empty(b, "app", "gateway", within=60)
+    assert not b.pings("app", "10.0.44.1")
+    assert b.check("app", "ip route show 10.0.44.0/24") == ""
 
 
 def two(first: str, second: str, firewall: str = "auto") -> str:

@@ -70,6 +70,27 @@ def test_what_was_over_while_it_was_down_is_gone_before_anything_is_loaded(
     assert b.differences(before) == []
 
 
+def test_a_host_that_was_down_over_two_times_comes_up_without_either(machines_up: Callable[..., Lab]) -> None:
+    """Nothing that is done early in a boot waits for a systemd that waits for it."""
+    b = Bench(machines_up("seed"))
+    before = b.fingerprints()
+    until, later = soon(20), soon(22)
+    spec = b.spec(two(until, later))
+    b.apply(spec)
+    for host in b.managed:
+        b.check(host, "systemctl stop crossnet-until.timer")
+    time.sleep(max(0.0, datetime.fromisoformat(later).timestamp() - time.time()) + 1)
+    for host in b.managed:
+        asyncio.run(build.reboot(b.lab, host))
+    until_is_empty(b, "app", "gateway", within=5)
+    assert b.check("gateway", "systemctl is-system-running --wait; true").strip() in ("running", "degraded")
+    assert not b.pings("app", "10.0.44.1")
+    history = [line.split("\t") for line in b.check("gateway", "cat /var/lib/crossnet/history").splitlines()]
+    assert [line[-2] for line in history] == ["confirm", "confirm", "confirm"]
+    b.undo(spec)
+    assert b.differences(before) == []
+
+
 def test_what_is_killed_in_the_middle_is_put_back_and_started_again(machines_up: Callable[..., Lab]) -> None:
     b = Bench(machines_up("seed"))
     tool(b, "[ -e /tmp/begun ] || { touch /tmp/begun; sleep 600; }")

@@ -50,10 +50,11 @@ def export(
     if not chosen:
         names = ", ".join(work.name for work in todo)
         raise ExportError(f"nothing changes on {host}; the plan changes: {names}\n  Name one of these.")
-    if timed := [path.crossing.name for path in plan.paths if path.crossing.until is not None]:
+    standing = [one for each in plan.hosts for one in (*each.before.crossings, *each.after.crossings)]
+    if timed := [one.label for one in standing if one.until is not None]:
         raise ExportError(
             f"crossing {timed[0]} has `until`: only `crossnet apply` can make its hosts take it back by themselves\n"
-            "  Apply it with crossnet, or take `until` out of what you export."
+            "  Apply it with crossnet; a crossing of yours can also do without `until`."
         )
     if wanted is Format.ANSIBLE:
         return (ansible.playbook(plan, chosen),)

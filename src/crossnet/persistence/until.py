@@ -53,7 +53,8 @@ AccuracySec=1s
 WantedBy={BOOT}
 """
 
-# Before the settings, the rules and the routes are loaded: what is over is open for no moment.
+# Before the settings, the rules and the routes are loaded: what is over is open for no moment. The boot does not wait
+# for what cannot be done there; the other unit goes on with it.
 _OVERDUE_TEXT = f"""\
 [Unit]
 Description=crossnet: takes back what was over while the host was down
@@ -63,9 +64,11 @@ Wants=network-pre.target
 Before=systemd-sysctl.service {rules.UNIT} {UNIT} network-pre.target shutdown.target
 After=local-fs.target {GUARD_UNIT}
 Conflicts=shutdown.target
+OnFailure={AT_ITS_TIME}
 
 [Service]
 Type=oneshot
+TimeoutStartSec=120
 ExecStart=/bin/sh {record.UNTIL_SCRIPT} lapse boot
 
 [Install]

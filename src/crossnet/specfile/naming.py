@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path, PurePath
 
@@ -36,7 +37,7 @@ def suggested(file: str, person: str) -> str:
     """
     own, folder = from_file(file), Path(file).absolute().parent
     if own == USUAL_NAME:
-        own = "" if folder == Path.home() else folder.name
+        own = "" if folder == Path(os.path.expanduser("~")) else folder.name
     return next((name for word in (own, person) if (name := _plain(word)) not in ("", USUAL_NAME)), "")
 
 

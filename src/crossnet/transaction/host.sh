@@ -466,7 +466,7 @@ timer() { # UNIT SECONDS VERB ARGUMENT…
     if [ ! -d /run/systemd/system ] || ! command -v systemd-run >/dev/null; then echo "no systemd" && return 1; fi
     unit=$1 seconds=$2
     shift 2
-    systemd-run --quiet --unit="$unit" --on-active="$seconds" --timer-property=AccuracySec=100ms \
+    $BOUNDED systemd-run --quiet --unit="$unit" --on-active="$seconds" --timer-property=AccuracySec=100ms \
         --setenv=CROSSNET_WORKS_IN="$ROOT" /bin/sh "$0" "$@" 2>&1 9<&- </dev/null
 }
 
@@ -839,8 +839,13 @@ forward() {
         keep "$ROOT/verified.json" <"$T/verified" || return
     fi
     is_of_this_boot || in_this_boot_too
-    place_until || { result=unwritten && echo "failed 0 0 $FAILED what the host does when crossings are over"; }
-    arm_until
+    if place_until; then
+        is_at_boot || arm_until # systemd starts its own
+    else
+        result=unwritten
+        echo "failed 0 0 $FAILED what the host does when crossings are over"
+        echo "until unproved"
+    fi
     echo "$result" | keep "$T/result"
 }
 
@@ -918,11 +923,17 @@ place_until() { # what the transaction says of it, in place of what was there
     if [ -d "$T/until" ]; then
         # A copy: whoever is killed here does all of it again.
         cp -R -- "$T/until" "$ROOT/until.new" && ln -f -- "$0" "$ROOT/until.new/host.sh" &&
-            echo "$BOOT" >"$ROOT/until.new/boot" && sync || return
+            { is_at_boot || echo "$BOOT" >"$ROOT/until.new/boot"; } && sync || return
     fi
     rm -rf -- "$ROOT/until" || return
     [ ! -d "$ROOT/until.new" ] || mv -- "$ROOT/until.new" "$ROOT/until" || return
     flush "$ROOT"
+}
+
+is_at_boot() { # whether the host takes back what it has not loaded yet
+    mode=''
+    read -r mode 2>/dev/null <"$T/lapse"
+    [ "$mode" = boot ]
 }
 
 next_lapse() { # whether there is one: `at` is when
@@ -941,7 +952,8 @@ arm_until() { # says what will start the next one, when that was seen to be ther
     next_lapse || return 0
     by=''
     read -r by 2>/dev/null <"$ROOT/until/by"
-    if [ "$by" = timer ] && timer_is_set; then
+    # A timer goes off at no time that is past.
+    if [ "$by" = timer ] && ! is_over "$at" && timer_is_set; then
         echo "until timer"
     elif is_alive "$ROOT/until/watcher" || start_waiting; then
         echo "until watch"
@@ -977,6 +989,7 @@ start_waiting() {
 }
 
 await() { # without a timer: until it is over, by a clock that may be set meanwhile
+    as_placed await
     echo -900 2>/dev/null >/proc/self/oom_score_adj
     myself >"$ROOT/until/watcher"
     while next_lapse && [ "$(cat "$ROOT/until/watcher" 2>/dev/null)" = "$(myself)" ]; do
@@ -995,7 +1008,10 @@ lapse() { # now|boot: what is over, one time after the other
         case $? in
         0) tries=0 && continue ;;
         "$REFUSED") exit $REFUSED ;; # until another transaction prepares it anew
-        "$HELD") sleep 1 && continue ;; # somebody is at work: when they are done
+        "$HELD") # somebody is at work: when they are done; the boot of a host waits for nobody
+            [ "$1" != boot ] || exit $FAILED
+            sleep 1 && continue
+            ;;
         esac
         tries=$((tries + 1))
         [ "$1" != boot ] && [ "$tries" -lt $TRIES ] || exit $FAILED
@@ -1014,7 +1030,7 @@ keep_waiting() { # without a timer, whatever became of who waited; systemd start
 
 # What is kept in until/ may be replaced at any time, and what is started by this script calls it again.
 as_placed() { # VERB WORD…
-    case ${0%/*} in */until) ;; *) return 0 ;; esac
+    case ${0%/*} in */until | */transaction) ;; *) return 0 ;; esac
     sum=$(sha256sum <"$0") && own=$ROOT/host-$(printf %.16s "$sum").sh || exit $FAILED
     cmp -s -- "$0" "$own" || ln -f -- "$0" "$own" || exit $FAILED
     exec /bin/sh "$own" "$@"
@@ -1035,14 +1051,16 @@ take_back() ( # TIME now|boot
     read -r which </proc/sys/kernel/random/uuid && which=${which%%-*} || exit $FAILED
     if ! { collect "$1" "$which" "$2" && take_hold; }; then
         rm -rf -- "$ROOT/new"
+        echo "it could not be begun there: is the disk full?" >"$ROOT/until/failed"
         exit $FAILED
     fi
     note "transaction $which begins: what is over is taken back"
     exec 9<&-
     why=''
     if [ -d "$T/live" ]; then
+        # Early in a boot systemd starts no timer yet, and whoever waits for one holds up the boot.
         unit=crossnet-$which-$(date +%s)
-        ! timer "$unit" $LAPSE expire "$which" >/dev/null || echo "$unit" >>"$T/timers"
+        [ "$2" = boot ] || ! timer "$unit" $LAPSE expire "$which" >/dev/null || echo "$unit" >>"$T/timers"
         start_watch "$which"
         why=$(apart work "$which" 999999 2>&1) && why=''
     fi
@@ -1053,12 +1071,12 @@ take_back() ( # TIME now|boot
     fi
     apart conclude "$which"
     [ -d "$ROOT/until/$1" ] || exit 0
-    echo "$why" >"$ROOT/until/failed"
+    echo "${why:-its guard put it back}" >"$ROOT/until/failed"
     exit $FAILED
 )
 
 collect() { # TIME TRANSACTION now|boot: what was prepared, with what comes after it
-    cp -R -- "$ROOT/until/$1" "$ROOT/new" && add_to "$ROOT/new" "$2" && : >"$ROOT/new/lapse" &&
+    cp -R -- "$ROOT/until/$1" "$ROOT/new" && add_to "$ROOT/new" "$2" && echo "$3" >"$ROOT/new/lapse" &&
         in_seconds $LAPSE >"$ROOT/new/deadline" || return
     said=$(cat "$ROOT/new/said") &&
         printf '%s\t%s\t%s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$2" "$said" >"$ROOT/new/audit" || return
@@ -1068,7 +1086,7 @@ collect() { # TIME TRANSACTION now|boot: what was prepared, with what comes afte
         [ "${later##*/}" != "$1" ] || continue
         mkdir -p -- "$ROOT/new/until" && cp -R -- "$later" "$ROOT/new/until/" || return
     done
-    for kept in by watcher heartbeat; do
+    for kept in by watcher heartbeat boot; do
         [ ! -d "$ROOT/new/until" ] || [ ! -e "$ROOT/until/$kept" ] ||
             cp -- "$ROOT/until/$kept" "$ROOT/new/until/" || return
     done
