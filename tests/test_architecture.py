@@ -35,7 +35,7 @@ LEVELS = (
     {"verification"},
     {"transaction"},
     {"turns"},
-    {"exposure", "verified"},
+    {"exposure", "elsewhere", "verified"},
     {"health"},
     {"api"},
     {"show"},

@@ -13,6 +13,7 @@ from crossnet.design import Path
 from crossnet.design.flows import Effect, FlowChange
 from crossnet.design.today import MOST_NAMED, today
 from crossnet.drift import Drift, Pending, drifted, not_applied, pending
+from crossnet.elsewhere import elsewhere, standing_on
 from crossnet.errors import CrossnetError, PlanRefused, Refusal
 from crossnet.exposure import Exposure, exposures
 from crossnet.facts import Facts, FileState
@@ -23,7 +24,7 @@ from crossnet.planning.scope import is_over
 from crossnet.record import UNTIL_FAILED, read_record, shown
 from crossnet.resources import Resource
 from crossnet.several import first_of
-from crossnet.spec import Crossing, HostSpec, Spec
+from crossnet.spec import Crossing, Spec
 from crossnet.standing import Standing
 from crossnet.transaction.journal import Journal, unfinished
 from crossnet.unreached import unreached
@@ -174,8 +175,8 @@ def refused_status(
         if state is State.DOWN and not lost:
             if opened := _made(crossing, facts, hosts):
                 state, differs = State.DEGRADED, [*opened, *differs]
-            elif elsewhere := _elsewhere(crossing, spec, facts):
-                state, label, pending = State.PENDING, elsewhere.label, (elsewhere.words,)
+            elif other := elsewhere(crossing, spec, facts):
+                state, label, pending = State.PENDING, other.label, (other.words,)
         verified = last_verified(gateway).get(label, {})
         exposed = tuple(replace(each, mendable=False) for each in _exposures(spec, gateway))
         found.append(
@@ -219,63 +220,6 @@ def _made(crossing: Crossing, facts: Mapping[str, Facts], hosts: Iterable[str]) 
     return [f"{host}: {_open(left)}" for host, left in opened]
 
 
-@dataclass(frozen=True, slots=True)
-class _Elsewhere:
-    """Under which other name, or by which other gateway, what a crossing asks for is applied."""
-
-    label: str
-    words: str
-
-
-def _elsewhere(crossing: Crossing, spec: Spec, facts: Mapping[str, Facts]) -> _Elsewhere | None:
-    """What stands for a crossing that is not applied itself."""
-    for one in _standing(facts, [host for host in facts if crossing.touches(host)]):
-        if one.label == crossing.label and one.gateway != crossing.via:
-            return _Elsewhere(
-                one.label, f"applied by way of {one.gateway}: `crossnet apply` moves it to {crossing.via}"
-            )
-        if one.label == crossing.label or one.gateway != one.host or not _is_alike(one, crossing, spec):
-            continue
-        by = f"applied by {one.stamp.who} at {one.stamp.when}"
-        if one.spec != spec.name:
-            takes = ": `crossnet apply` takes it over" if one.crossing == crossing.name else ""
-            return _Elsewhere(one.label, f"stands as {one.crossing} of spec {one.spec}, {by}{takes}")
-        if spec.is_whole and all(one.crossing != each.name for each in spec.crossings):
-            return _Elsewhere(
-                one.label, f"stands as {one.crossing}, {by}: `crossnet apply` gives it the new name"
-            )
-    return None
-
-
-def _is_alike(standing: Standing, crossing: Crossing, spec: Spec) -> bool:
-    """Whether it lets pass what a crossing asks for, under whatever names."""
-
-    def known(name: object, hosts: Iterable[HostSpec]) -> object:
-        # One host of two specs is reached in the same way.
-        return next((replace(host, name="", become=False) for host in hosts if host.name == name), name)
-
-    there = {
-        known(each.host or each.network, standing.hosts) for one in standing.paths for each in one.clients
-    }
-    return (
-        {known(each, spec.hosts) for each in crossing.clients} <= there
-        and {network for one in standing.paths for network in one.destinations} == set(crossing.to)
-        and all(one.crossing.allow == crossing.allow for one in standing.paths)
-    )
-
-
-def _standing(facts: Mapping[str, Facts], hosts: Iterable[str]) -> Iterator[Standing]:
-    """What stands on hosts by their records; what a transaction is changing there is left to its own words."""
-    for host in hosts:
-        if unfinished(facts[host]):
-            continue
-        try:
-            record = read_record(facts[host])
-        except PlanRefused:
-            continue
-        yield from (one for one in record.crossings if one.is_known)
-
-
 def left_standing(spec: Spec, facts: Mapping[str, Facts]) -> tuple[CrossingStatus, ...]:
     """What is applied still, and is not in the spec any more."""
     if not spec.is_whole:
@@ -284,11 +228,11 @@ def left_standing(spec: Spec, facts: Mapping[str, Facts]) -> tuple[CrossingStatu
     moved = {
         found.label
         for one in spec.crossings
-        if not _is_there(one, facts) and (found := _elsewhere(one, spec, facts))
+        if not _is_there(one, facts) and (found := elsewhere(one, spec, facts))
     }
     left: dict[str, list[tuple[str, Standing]]] = {}
     for host, said in facts.items():
-        for one in _standing(facts, [host]):
+        for one in standing_on(facts, [host]):
             is_own = one.spec == spec.name and one.crossing not in named and one.label not in moved
             if is_own and not one.is_over(said.clock):
                 left.setdefault(one.crossing, []).append((host, one))
@@ -319,7 +263,7 @@ def _left_standing(
 
 def _is_there(crossing: Crossing, facts: Mapping[str, Facts]) -> bool:
     return crossing.via not in facts or any(
-        one.label == crossing.label for one in _standing(facts, [crossing.via])
+        one.label == crossing.label for one in standing_on(facts, [crossing.via])
     )
 
 
@@ -343,8 +287,8 @@ def unknown_status(
             hosts = [host for host in facts if crossing.touches(host)]
             if made := _made(crossing, facts, hosts):
                 lost = made
-            elif elsewhere := _elsewhere(crossing, spec, facts):
-                state, label, pending = State.PENDING, elsewhere.label, (elsewhere.words,)
+            elif other := elsewhere(crossing, spec, facts):
+                state, label, pending = State.PENDING, other.label, (other.words,)
             else:
                 state, lost = State.DOWN, ["not applied"]
         verified = last_verified(gateway).get(label, {})
@@ -389,8 +333,8 @@ def _status(
             f"moves them to {better.engine}, before what drops there"
         )
     unwell += dict.fromkeys(reason for path in paths for reason in _unwell(path, facts))
-    elsewhere = None if applied else _elsewhere(crossing, plan.spec, facts)
-    verified = last_verified(facts[gateway]).get(elsewhere.label if elsewhere else label, {})
+    other = None if applied else elsewhere(crossing, plan.spec, facts)
+    verified = last_verified(facts[gateway]).get(other.label if other else label, {})
     proved, why = _proof(verified)
     unwell += [why] if proved is State.DEGRADED else []
     if crossing.until is not None and applied:
@@ -401,8 +345,8 @@ def _status(
         state, reasons = State.UNRECORDED, [*lost, *differing, *compared.pending, *unwell]
     elif not applied and _made(crossing, facts, hosts):
         state, reasons = State.DEGRADED, [*unwell]
-    elif elsewhere is not None:
-        state, reasons = State.PENDING, [elsewhere.words, *unwell]
+    elif other is not None:
+        state, reasons = State.PENDING, [other.words, *unwell]
     elif not applied:
         state, reasons = State.DOWN, ["not applied", *unwell]
     elif differing:
@@ -439,7 +383,7 @@ def _status(
         verified.get("result"),
         exposed,
         compared.drift if applied or lost else (),
-        compared.pending if applied or lost else (elsewhere.words,) if elsewhere else (),
+        compared.pending if applied or lost else (other.words,) if other else (),
         crossing.until,
     )
 

@@ -12,10 +12,12 @@ import pytest
 from crossnet.facts.folder import folder_question
 from crossnet.facts.question import Unanswered
 from crossnet.transport.batch import Answer
+from lacking import lacking
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="takes the place of another user")
 def test_who_is_not_root_is_told_that_root_is_needed() -> None:
+    if os.geteuid() != 0:
+        lacking("only root can take the place of another user")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "crossnet"
         folder.mkdir(mode=0o700)

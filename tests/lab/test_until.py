@@ -58,6 +58,14 @@ def until_is_empty(b: Bench, *hosts: str, within: float = 40) -> None:
         time.sleep(0.3)
 
 
+def until_ends_well(b: Bench, host: str, command: str, *, within: float) -> None:
+    """Wait until a command there does."""
+    deadline = time.monotonic() + within
+    while not b.run(host, command).ok:
+        assert time.monotonic() < deadline, f"never so: {command}"
+        time.sleep(0.2)
+
+
 @pytest.mark.parametrize("engine", [Engine.NFTABLES, Engine.IPTABLES_NFT])
 def test_both_hosts_take_it_back_themselves(lab_up: Callable[..., Lab], engine: Engine) -> None:
     b = Bench(lab_up("seed"))
@@ -220,10 +228,7 @@ def test_a_host_that_is_started_anew_in_the_middle_of_it_ends_it(lab_up: Callabl
     tool(b, "touch /tmp/begun; sleep 600")
     spec = b.spec(f"to: 10.0.44.0/24, until: {soon()}")
     b.apply(spec)
-    deadline = time.monotonic() + 40
-    while not b.run("app", "ls /tmp/begun && grep -q . /var/lib/crossnet/transaction/step").ok:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    until_ends_well(b, "app", "ls /tmp/begun && grep -q . /var/lib/crossnet/transaction/step", within=40)
     asyncio.run(build.reboot(b.lab, "app"))
     assert not b.run("app", "ls /var/lib/crossnet/applied.json /var/lib/crossnet/transaction").ok
     assert b.check("app", "ip route show 10.0.44.0/24") == ""
@@ -240,10 +245,7 @@ def test_what_dies_in_the_middle_is_put_back_and_tried_again(lab_up: Callable[..
     tool(b, "[ -e /tmp/begun ] || { touch /tmp/begun; sleep 600; }")
     spec = b.spec(f"to: 10.0.44.0/24, until: {soon()}")
     b.apply(spec)
-    deadline = time.monotonic() + 40
-    while not b.run("app", "ls /tmp/begun").ok:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    until_ends_well(b, "app", "ls /tmp/begun", within=40)
     # Who waited for it and who works on it are gone, and its time is over.
     b.check("app", KILL_WHO_WAITS)
     b.check("app", "read -r it _ </var/lib/crossnet/transaction/worker && kill -KILL -$it")
@@ -270,10 +272,7 @@ def test_a_step_that_fails_is_told_and_tried_again(lab_up: Callable[..., Lab]) -
     tool(b, "echo no such luck >&2; exit 2")
     spec = b.spec(f"to: 10.0.44.0/24, until: {soon()}")
     b.apply(spec)
-    deadline = time.monotonic() + 40
-    while not b.run("app", "ls /var/lib/crossnet/until/failed").ok:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    until_ends_well(b, "app", "ls /var/lib/crossnet/until/failed", within=40)
     until_is_empty(b, "gateway")
     (status,) = asyncio.run(crossnet.status(spec))
     assert status.state == "over"
@@ -316,10 +315,7 @@ def test_with_another_record_nothing_is_done_and_that_is_told(lab_up: Callable[.
     b.apply(spec)
     b.check("app", "echo >>/var/lib/crossnet/applied.json")
     until_is_empty(b, "gateway")
-    deadline = time.monotonic() + 20
-    while not b.run("app", "cat /var/lib/crossnet/until/failed").ok:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    until_ends_well(b, "app", "cat /var/lib/crossnet/until/failed", within=20)
     assert b.check("app", "ip route show 10.0.44.0/24") != ""
     (status,) = asyncio.run(crossnet.status(spec))
     assert "not the one for which it was prepared" in " ".join(status.reasons)

@@ -12,7 +12,7 @@ import pytest
 from crossnet.lab import build
 from crossnet.lab.build import Lab
 from lab.crossing import Bench
-from lab.test_until import IN_SECONDS, soon, tool, two, until_is_empty, waiting
+from lab.test_until import IN_SECONDS, soon, tool, two, until_ends_well, until_is_empty, waiting
 
 pytestmark = pytest.mark.machine
 
@@ -96,10 +96,7 @@ def test_what_is_killed_in_the_middle_is_put_back_and_started_again(machines_up:
     tool(b, "[ -e /tmp/begun ] || { touch /tmp/begun; sleep 600; }")
     spec = b.spec(f"to: 10.0.44.0/24, until: {soon(20)}")
     b.apply(spec)
-    deadline = time.monotonic() + 60
-    while not b.run("app", "ls /tmp/begun").ok:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    until_ends_well(b, "app", "ls /tmp/begun", within=60)
     timers = b.check("app", "cat /var/lib/crossnet/transaction/timers").split()
     assert b.check("app", f"systemctl is-active {timers[0]}.timer").strip() == "active"
     b.check("app", "systemctl kill -s KILL crossnet-until.service")

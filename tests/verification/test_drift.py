@@ -228,13 +228,6 @@ DRIFTS: dict[str, tuple[Callable[[Hosts], Hosts], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("name", DRIFTS)
-def test_what_somebody_changed_is_told_with_its_direction_and_what_it_means(name: str) -> None:
-    change, reasons = DRIFTS[name]
-    found = status(change(applied()))
-    assert (found.state, list(found.reasons)) == (State.DRIFTED, reasons)
-
-
 def test_nothing_differs_from_what_was_just_applied() -> None:
     found = status(applied())
     assert (found.state, found.reasons) == (State.UP, ())
@@ -405,9 +398,9 @@ MOVES: dict[str, tuple[Callable[[Hosts], Hosts], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("name", MOVES)
-def test_what_the_hosts_have_come_to_need_is_told_as_their_change_and_not_as_the_specs(name: str) -> None:
-    change, reasons = MOVES[name]
+@pytest.mark.parametrize("name", [*DRIFTS, *MOVES])
+def test_what_changed_on_the_hosts_is_told_with_its_direction_and_what_it_means(name: str) -> None:
+    change, reasons = {**DRIFTS, **MOVES}[name]
     found = status(change(applied()))
     assert (found.state, list(found.reasons)) == (State.DRIFTED, reasons)
 

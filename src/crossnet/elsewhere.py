@@ -1,0 +1,70 @@
+"""What stands for a crossing under another name, in another spec, or by another gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from crossnet.errors import PlanRefused
+from crossnet.facts import Facts
+from crossnet.record import read_record
+from crossnet.spec import Crossing, HostSpec, Spec
+from crossnet.standing import Standing
+from crossnet.transaction.journal import unfinished
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Under which other name, or by which other gateway, what a crossing asks for is applied."""
+
+    label: str
+    words: str
+
+
+def elsewhere(crossing: Crossing, spec: Spec, facts: Mapping[str, Facts]) -> Elsewhere | None:
+    """What stands for a crossing that is not applied itself."""
+    for one in standing_on(facts, [host for host in facts if crossing.touches(host)]):
+        if one.label == crossing.label and one.gateway != crossing.via:
+            return Elsewhere(
+                one.label, f"applied by way of {one.gateway}: `crossnet apply` moves it to {crossing.via}"
+            )
+        if one.label == crossing.label or one.gateway != one.host or not _is_alike(one, crossing, spec):
+            continue
+        by = f"applied by {one.stamp.who} at {one.stamp.when}"
+        if one.spec != spec.name:
+            takes = ": `crossnet apply` takes it over" if one.crossing == crossing.name else ""
+            return Elsewhere(one.label, f"stands as {one.crossing} of spec {one.spec}, {by}{takes}")
+        if spec.is_whole and all(one.crossing != each.name for each in spec.crossings):
+            return Elsewhere(
+                one.label, f"stands as {one.crossing}, {by}: `crossnet apply` gives it the new name"
+            )
+    return None
+
+
+def _is_alike(standing: Standing, crossing: Crossing, spec: Spec) -> bool:
+    """Whether it lets pass what a crossing asks for, under whatever names."""
+
+    def known(name: object, hosts: Iterable[HostSpec]) -> object:
+        # One host of two specs is reached in the same way.
+        return next((replace(host, name="", become=False) for host in hosts if host.name == name), name)
+
+    there = {
+        known(each.host or each.network, standing.hosts) for one in standing.paths for each in one.clients
+    }
+    return (
+        {known(each, spec.hosts) for each in crossing.clients} <= there
+        and {network for one in standing.paths for network in one.destinations} == set(crossing.to)
+        and all(one.crossing.allow == crossing.allow for one in standing.paths)
+    )
+
+
+def standing_on(facts: Mapping[str, Facts], hosts: Iterable[str]) -> Iterator[Standing]:
+    """What stands on hosts by their records; what a transaction is changing there is left to its own words."""
+    for host in hosts:
+        if unfinished(facts[host]):
+            continue
+        try:
+            record = read_record(facts[host])
+        except PlanRefused:
+            continue
+        yield from (one for one in record.crossings if one.is_known)
