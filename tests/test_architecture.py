@@ -16,7 +16,7 @@ SOURCE = Path(crossnet.__file__).parent
 
 # Lower never imports higher; names on one line may import each other.
 LEVELS = (
-    {"errors", "values", "events", "codes", "localfile", "several"},
+    {"errors", "values", "verdict", "events", "codes", "localfile", "several"},
     {"netfilter", "transport"},
     {"spec", "translation", "path", "specfile", "template", "facts", "lab"},
     {"reach"},
@@ -32,6 +32,8 @@ LEVELS = (
     {"planning"},
     {"opening", "moved"},
     {"cause", "drift"},
+    {"capture"},
+    {"diagnosis"},
     {"verification"},
     {"transaction"},
     {"turns"},

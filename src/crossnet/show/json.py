@@ -31,7 +31,8 @@ from crossnet.show.opening import opening_data
 from crossnet.standing import Standing
 from crossnet.transaction.history import Past
 from crossnet.values import write_moment
-from crossnet.verification import Half, Verdict, Verification
+from crossnet.verdict import Between, Diagnosis, Fix, Half, Place
+from crossnet.verification import Verdict, Verification
 
 FORMAT_VERSION = "1.0"
 
@@ -272,7 +273,81 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 
 
 def _half(half: Half) -> dict[str, Any]:
-    return {"disposition": half.disposition, "code": half.code, "detail": half.detail, "hops": [], "fix": []}
+    return {
+        "disposition": half.disposition,
+        "code": half.code,
+        "detail": half.detail,
+        "hops": [],
+        "fix": [_fix(each) for each in half.fix],
+    }
+
+
+def diagnosis_data(found: Diagnosis) -> dict[str, Any]:
+    return {
+        "crossing": found.crossing,
+        "flow": {
+            "from": found.client,
+            "source": str(found.source) if found.source else None,
+            "to": str(found.probe.destination),
+            "protocol": str(found.probe.protocol),
+            "port": found.probe.port,
+        },
+        "result": str(found.result),
+        "forward": _direction(found.forward),
+        "reply": _direction(found.reply),
+        "also": [
+            {
+                "direction": each.direction,
+                "at": _at(each.at),
+                "code": each.code,
+                "detail": each.detail,
+                "fix": [_fix(fix) for fix in each.fix],
+            }
+            for each in found.also
+        ],
+        "notes": [{"code": note.code, "detail": note.detail} for note in found.notes],
+        "observations": [
+            {
+                "t": round(each.at, 6),
+                "host": each.host,
+                "interface": each.interface,
+                "hook": each.hook,
+                "action": str(each.action),
+                "direction": each.direction,
+                "packet": each.packet,
+                "translation": each.translation,
+                "by": each.by,
+            }
+            for each in found.observations
+        ],
+    }
+
+
+def _direction(half: Half) -> dict[str, Any]:
+    return {
+        "disposition": half.disposition,
+        "at": _at(half.at),
+        "code": half.code,
+        "confidence": str(half.confidence) if half.confidence else None,
+        "candidates": list(half.candidates),
+        "detail": half.detail,
+        "evidence": list(half.evidence),
+        "fix": [_fix(each) for each in half.fix],
+    }
+
+
+def _at(at: Place | Between | None) -> dict[str, Any] | None:
+    match at:
+        case Place():
+            return {"host": at.host, "interface": at.interface}
+        case Between():
+            return {"between": [_at(at.sender), _at(at.receiver)]}
+        case None:
+            return None
+
+
+def _fix(fix: Fix) -> dict[str, Any]:
+    return {"host": fix.host, "commands": list(fix.commands), "spec": fix.spec}
 
 
 def status_data(found: tuple[CrossingStatus, ...]) -> dict[str, Any]:

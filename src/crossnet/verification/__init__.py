@@ -21,6 +21,7 @@ from crossnet.planning import Plan, Restoring
 from crossnet.resources import Change, Resource, RuleTable
 from crossnet.site import Site, together
 from crossnet.values import Family, Probe
+from crossnet.verdict import Half, Result
 from crossnet.verification.choice import Choice, choose
 from crossnet.verification.conntrack import fresh
 from crossnet.verification.evidence import Round, Seen
@@ -28,9 +29,7 @@ from crossnet.verification.onward import Onward, look
 from crossnet.verification.probe import Reply, Sent, send
 from crossnet.verification.reading import Flow, Reading, read
 from crossnet.verification.verdict import (
-    Half,
     HowFar,
-    Result,
     Verdict,
     Verification,
     judge,

@@ -11,17 +11,10 @@ from crossnet.facts import Facts
 from crossnet.facts.routes import Route, matching
 from crossnet.several import few
 from crossnet.values import Address, Probe, host_network
+from crossnet.verdict import Half, Result
 from crossnet.verification.conntrack import Entry
 from crossnet.verification.evidence import Round, Seen
 from crossnet.verification.probe import Reply
-
-
-class Result(StrEnum):
-    """The answer for one flow."""
-
-    REACHABLE = "reachable"
-    UNREACHABLE = "unreachable"
-    UNDETERMINED = "undetermined"
 
 
 class HowFar(StrEnum):
@@ -35,15 +28,6 @@ class HowFar(StrEnum):
     CAME_BACK = "came-back"  # the answer, to the gateway
     ANSWERED = "answered"
     UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Half:
-    """The request or the reply: what became of it, with the code and the sentence that say why."""
-
-    disposition: str
-    code: str | None = None
-    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +157,7 @@ class _End:
     how_far: HowFar
     result: Result
     forward: Half
-    reply: Half = Half("not-sent")
+    reply: Half = field(default=Half("not-sent"))
     stopped: bool = False
 
 
