@@ -1,0 +1,269 @@
+"""What a plan opens, closes and changes, and what to know about it."""
+
+from __future__ import annotations
+
+from crossnet.codes.code import Code
+
+IMPACTS = (
+    Code(
+        "gains-reachability",
+        "Flows that pass after the change and did not before.",
+        "The crossing's clients, destinations and `allow`.",
+        "It is what the crossing is for; narrow `from`, `to` or `allow` if it is too much.",
+    ),
+    Code(
+        "loses-reachability",
+        "Flows that passed before the change and will not after it.",
+        "The gateway forwarded before, and `fence: on` drops what no crossing names.",
+        "Add crossings for what is needed, or leave `fence: auto`.",
+    ),
+    Code(
+        "touches-management-path",
+        "The change is on the path by which crossnet reaches a host, and could cut it; `!` marks it.",
+        "The address from which that host sees SSH come, and the routes and forwarding in between.",
+        "Nothing if it is intended: the host's guard puts it back when no new connection works. Otherwise take "
+        "that address out of `to`, or work from another one.",
+    ),
+    Code(
+        "opens-transit",
+        "The gateway would route for every host on its networks, not only for the clients.",
+        "Forwarding is switched on and the fence is off.",
+        "Leave `fence: auto` or write `fence: on`.",
+    ),
+    Code(
+        "older-flows",
+        "Connections that began before the change keep what they had: their translation, or their way through.",
+        "The gateway forwards, and has no conntrack(8) or no awk to end the tracked ones; or it tracks so many "
+        "that there may be no time to end them all.",
+        "Install what is missing there before the change, or afterwards restart what holds old connections.",
+    ),
+    Code(
+        "until",
+        "The crossing ends at a time: then its hosts take it back themselves, even when nobody is connected.",
+        "The spec says `until`. The last crossing of a gateway leaves its forwarding, behind the closed fence: "
+        "only a look from outside shows whether others have come to need it.",
+        "Nothing. To keep it longer, write a later time and apply that in time; to clean up what was left, "
+        "`crossnet undo`.",
+    ),
+    Code(
+        "over",
+        "The time of the crossing has come, so it counts as one that is not in the spec: what is left of it goes.",
+        "Its `until` has passed by the clock of its gateway.",
+        "Take it out of the spec, or write a later time if it is still needed.",
+    ),
+    Code(
+        "clock-differs",
+        "The clock of a host differs by more than a minute from that of the machine that crossnet runs on.",
+        "Both were asked for their time. What ends at a time ends by the host's own clock.",
+        "Set the clock that is wrong, and see why nothing keeps it right.",
+    ),
+    Code(
+        "tables-stay",
+        "Empty iptables tables that were not there before crossnet stay after an undo.",
+        "The kernel keeps a table that iptables-legacy has used once; or iptables-nft is there without nft.",
+        "Nothing: they hold no rule, and are gone after the next boot.",
+    ),
+    Code(
+        "tool-missing",
+        "A host has no tool for what the plan needs: a change cannot begin there, or nothing can be sent that "
+        "proves the crossing.",
+        "The tools that are found on the host (`crossnet facts`).",
+        "Install the package that is named.",
+    ),
+    Code(
+        "forwarding-stays",
+        "Forwarding, which crossnet switched on, is left on when its last crossing leaves the host: others have "
+        "come to need it, or the host's own files switch it on.",
+        "Interfaces of containers, virtual machines and tunnels, and rules that accept or translate forwarded "
+        "packets, that came after crossnet and let something pass; files in sysctl.d.",
+        "Nothing where they need it. Otherwise `sysctl -w net.ipv4.ip_forward=0` (or "
+        "`net.ipv6.conf.all.forwarding=0`).",
+    ),
+    Code(
+        "earlier-boot",
+        "A setting goes back to what the host's own files set at boot, not to what was live before crossnet.",
+        "The boot id in the record is not the host's, and a file in sysctl.d sets another value.",
+        "Nothing; `sysctl -w` sets what is wanted now.",
+    ),
+    Code(
+        "other-at-boot",
+        "Forwarding will be different after the next boot from what it is after this change.",
+        "The files in sysctl.d without crossnet's own, which goes with the last crossing.",
+        "Write what is wanted into a file of its own in /etc/sysctl.d.",
+    ),
+    Code(
+        "in-saved-rules",
+        "crossnet's own rules or sets stand in a file from which the host loads rules at boot: somebody saved them "
+        "with the host's own.",
+        "Names of crossnet's chains, sets and tables in the files of netfilter-persistent, iptables-services, "
+        "ipset, nftables and the like.",
+        "Remove the lines with these names from the file, or save the rules again after an undo. Prefer the first "
+        "where the file also holds rules that change by themselves (docker, fail2ban).",
+    ),
+    Code(
+        "flows-offloaded",
+        "Somebody else's rule hands connections to a flowtable: their packets no longer meet crossnet's rules.",
+        "A rule that forwarded packets reach and that says `flow add` (FLOWOFFLOAD in iptables).",
+        "Remove that rule, or exclude the crossing's interfaces from it; then end the connections that the "
+        "flowtable holds.",
+    ),
+    Code(
+        "fence-off",
+        "The gateway forwarded before crossnet, so crossnet drops nothing of others' traffic.",
+        "net.ipv4.ip_forward (or IPv6's) was 1 before the first apply.",
+        "Write `fence: on` if only the crossings are to pass.",
+    ),
+    Code(
+        "changes-source-identity",
+        "The destination sees the gateway's address, in its logs and access lists too.",
+        "The crossing translates the source.",
+        "Give the destination a route back and write `translate: none` if it must see the clients.",
+    ),
+    Code(
+        "needs-return-route",
+        "Nothing is translated, so the destination must find the way back by itself.",
+        "`translate: none`.",
+        "Add a route to the clients, through the gateway, on the destination or its router.",
+    ),
+    Code(
+        "route-by-owner",
+        "A client is admitted but not managed: crossnet cannot give it the route.",
+        "An address or network in `from`.",
+        "Have its owner add the printed route.",
+    ),
+    Code(
+        "next-hop-elsewhere",
+        "The next hop is not an address of the gateway: the clients' packets go to whoever has it.",
+        "The gateway's addresses, those of the other hosts of the spec, and the clients' neighbours.",
+        "Correct `next-hop`; an address that moves between gateways comes to this one by itself.",
+    ),
+    Code(
+        "not-persistent",
+        "What was applied is lost at the next reboot.",
+        "`persist: none`, or systemd does not run on the host.",
+        "Leave `persist: auto`; without systemd, run `crossnet apply` after a reboot.",
+    ),
+    Code(
+        "engines-mixed",
+        "Rules of more than one firewall engine are live on the host, and a packet has to pass all of them.",
+        "nft, iptables-nft-save and iptables-legacy-save show rules of more than one.",
+        "Nothing has to be done: crossnet uses the one that already holds rules. It is better to keep to one.",
+    ),
+    Code(
+        "others-may-drop",
+        "A rule or a setting of somebody else stops the crossing's packets, or can; crossnet's accept does not "
+        "override it.",
+        "The rules of every firewall and at every hook, the routes and the settings that these packets meet, on "
+        "the way there and back.",
+        "Accept the crossing in its owner's own tool.",
+    ),
+    Code(
+        "probe-stopped",
+        "A probe that the spec names would not come back, so an apply that changes anything would be rolled back.",
+        "The same rules, routes and settings, walked with that very flow of each client.",
+        "Accept the flow in the tool that owns what stops it, or name another probe.",
+    ),
+    Code(
+        "others-translate",
+        "A rule of somebody else gives packets of the crossing another address or port.",
+        "The nat chains that these packets meet.",
+        "If it is not intended, exclude the crossing's clients or destinations in its owner's own tool.",
+    ),
+    Code(
+        "not-tracked",
+        "A rule of somebody else keeps the crossing's packets from connection tracking; what is not tracked is "
+        "not translated, and with `translate: none` the fence stops its answers too, because nothing marks them "
+        "as answers.",
+        "A notrack rule, or a target CT or NOTRACK, that these packets meet before routing.",
+        "Exclude the crossing's clients and destinations in its owner's own tool. `translate: none` alone does "
+        "not help: the answers pass only with `fence: off` as well, which lets everybody else pass too.",
+    ),
+    Code(
+        "leaves-elsewhere",
+        "The gateway sends some of the crossing's packets, or of the answers, out by an interface other than the "
+        "crossing's, where crossnet's own rules let nothing pass.",
+        "The gateway's more specific routes, its policy rules, and rules that translate or mark packets.",
+        "Take these destinations out of `to`, or give them a crossing of their own; or correct the route.",
+    ),
+    Code(
+        "takes-default-route",
+        "The crossing's destinations are all addresses there are: it takes what the client's default route took.",
+        "`to` and its exceptions together are 0.0.0.0/0, or ::/0.",
+        "Nothing if that is intended; otherwise name the networks behind the gateway in `to`.",
+    ),
+    Code(
+        "route-overruled",
+        "A client has a second route to the destination by another way, with a worse metric than the crossing's.",
+        "The client's main routing table: of equal prefixes the lowest metric wins.",
+        "Nothing has to be done. When the crossing goes, that route is used again.",
+    ),
+    Code(
+        "policy-rule-added",
+        "A policy rule of somebody else would lead packets of the crossing away from the main table; crossnet "
+        "puts a rule of its own before it.",
+        "`ip rule` on the host, and the routes of the table that the rule looks up.",
+        "Nothing has to be done. For other destinations the other rule works as before.",
+    ),
+    Code(
+        "kernel-decides",
+        "The gateway's kernel sends the crossing's packets another way than the routes and rules that its tools "
+        "show, or one of several ways that they show as equally good; the crossing follows the kernel.",
+        "`ip route get DESTINATION from CLIENT iif INGRESS` on the gateway, beside `ip route` and `ip rule`: some "
+        "versions of `ip`, such as busybox's, do not show everything (several next hops, for one).",
+        "Nothing if that way is intended; otherwise correct the gateway's routes.",
+    ),
+    Code(
+        "kernel-refuses",
+        "The gateway's kernel says that it would not forward the crossing's packets, and its routes and rules show "
+        "no reason.",
+        "The error of `ip route get DESTINATION from CLIENT iif INGRESS` on the gateway. `Invalid argument` and "
+        "`Invalid cross-device link` mean a source that rp_filter rules out, or that is an address of the gateway "
+        "itself.",
+        "Run it there by hand; check rp_filter of the ingress, and the gateway's way back to the client.",
+    ),
+    Code(
+        "source-may-change",
+        "The source address is one that the gateway may have only for a while.",
+        "An interface has it with a lifetime, by DHCP or by router advertisement; or as VRRP and cluster managers "
+        "add it: on a macvlan, or as a host address (/32, /128) beside others.",
+        "Give the gateway a fixed address there and write it as `translate: {snat: ADDRESS}`; `translate: "
+        "masquerade` follows a lease that changes.",
+    ),
+    Code(
+        "other-interface-answers",
+        "Another interface of the gateway answers ARP for the crossing's next hop.",
+        "Both have an address in one network, and arp_ignore and arp_filter are 0.",
+        "`sysctl -w net.ipv4.conf.INTERFACE.arp_ignore=1` for the other one, or put it into another network.",
+    ),
+    Code(
+        "setting-overridden",
+        "Another file sets the same kernel setting to another value, and is read later.",
+        "/etc/sysctl.conf, or a file in a sysctl.d folder that sorts after crossnet's.",
+        "Remove that line; until then `sysctl --system` by hand switches forwarding off.",
+    ),
+    Code(
+        "ends-crossing",
+        "A crossing that stands on the host ends there.",
+        "The host's record has a crossing that this spec does not have, or that the host is no longer part of.",
+        "If it is still needed, put it into this spec. If somebody else applied it, their spec has the name of "
+        "yours: give yours a `name:` of its own.",
+    ),
+    Code(
+        "crossing-passes",
+        "A crossing that stands on the host goes on under another name, as one of this spec, or through another "
+        "gateway.",
+        "The spec asks for the same need under another name, another spec's crossing has the same name and need, "
+        "or `via` names another host.",
+        "Nothing, if that is what you want. From now on it stands in your spec, not in that of whoever applied it "
+        "before.",
+    ),
+    Code(
+        "unrecorded",
+        "What crossnet made stands on the host, and its record of what was there before is missing, damaged or "
+        "incomplete.",
+        "A table, chain, route with protocol 143, file or unit that only crossnet makes, and that is not in "
+        "/var/lib/crossnet/applied.json.",
+        "Restore the record from a backup if there is one. Otherwise `crossnet apply` makes it anew, and "
+        "`crossnet undo` removes what only crossnet makes; forwarding then counts as off before crossnet.",
+    ),
+)
