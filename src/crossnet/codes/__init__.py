@@ -14,6 +14,7 @@ from crossnet.codes.gateway import GATEWAY
 from crossnet.codes.impacts import IMPACTS
 from crossnet.codes.link import LINK
 from crossnet.codes.nat import NAT
+from crossnet.codes.openstack import OPENSTACK
 from crossnet.codes.refusals import REFUSALS
 
 __all__ = ["CODES", "Code"]
@@ -25,6 +26,7 @@ CODES = {
         *IMPACTS,
         *CLIENT,
         *LINK,
+        *OPENSTACK,
         *GATEWAY,
         *FILTERS,
         *NAT,

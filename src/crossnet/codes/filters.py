@@ -9,7 +9,7 @@ FILTERS = (
         "filter-rule-drop",
         "A rule drops packets, or does something that can drop them.",
         "The rules of the chain that is named, walked with these packets; what could not be known stands after "
-        "`if`.",
+        "`if`. Packets reach the host and do not leave it, and the rule's counter rises where it has one.",
         "Put a rule that accepts before that one, in its owner's own tool: firewalld, ufw, docker, "
         "iptables or nft.",
     ),
@@ -28,8 +28,17 @@ FILTERS = (
     Code(
         "queue-without-listener",
         "A rule gives packets to a program, which decides; without the program they are dropped.",
-        "A rule with `queue` or `NFQUEUE` meets these packets.",
+        "A rule with `queue` or `NFQUEUE` and without `bypass` meets these packets; "
+        "/proc/net/netfilter/nfnetlink_queue shows who listens.",
         "Start the program, add `bypass` to the rule, or exclude the crossing from the rule.",
+    ),
+    Code(
+        "conntrack-invalid",
+        "A rule drops packets that belong to no connection which the host has seen begin.",
+        "A rule with `ct state invalid`, or one that accepts known connections only, and a path on which the host sees "
+        "one direction alone.",
+        "Let requests and answers take the same way: translate the source on the gateway, or correct the route where "
+        "the answers go astray. Keep the rule.",
     ),
     Code(
         "conntrack-table-full",
