@@ -53,7 +53,7 @@ from crossnet.transport.batch import Answer
 from crossnet.values import Family, Probe, address
 from crossnet.verification import conntrack, counters, read_back
 from crossnet.verification.onward import SENT
-from crossnet.verification.probe import search, send
+from crossnet.diagnosis.probe import search, send
 from crossnet.verified import last_verified
 from facts.mutated import CODES, PIECES, changed_text, mutated
 from facts.recorded import Failure, facts_of, question_name

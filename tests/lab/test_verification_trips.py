@@ -22,7 +22,7 @@ from crossnet.transport import LIMIT, TIMEOUT, Completed, Host
 from crossnet.transport.lab import LabHost
 from crossnet.values import address
 from crossnet.verification import AT_ONCE, Result, Verdict, Verification, verify
-from crossnet.verification.probe import Search, search
+from crossnet.diagnosis.probe import Search, search
 from lab.crossing import Bench
 from lacking import lacking
 from transport.shells import SHELLS

@@ -22,7 +22,7 @@ from crossnet.verification.conntrack import Tracked
 from crossnet.verification.counters import Counters
 from crossnet.verification.evidence import Round, Seen
 from crossnet.verification.onward import Onward
-from crossnet.verification.probe import Reply, Sent
+from crossnet.diagnosis.probe import Reply, Sent
 from crossnet.verification.verdict import judge
 from design.factsheet import SEED, facts_from
 from verification.entries import LEFT, entry, towards

@@ -25,7 +25,7 @@ from crossnet.verification import Half, HowFar, Result, Verdict
 from crossnet.verification.conntrack import Entry
 from crossnet.verification.counters import Counters
 from crossnet.verification.evidence import Round, Seen
-from crossnet.verification.probe import Reply, Sent
+from crossnet.diagnosis.probe import Reply, Sent
 from crossnet.verification.verdict import judge, unsent
 from design.factsheet import SEED, facts_from
 from planning.fakehost import carry_out, facts_of, hosts_of

@@ -26,7 +26,7 @@ from crossnet.verification.choice import Choice, choose
 from crossnet.verification.conntrack import fresh
 from crossnet.verification.evidence import Round, Seen
 from crossnet.verification.onward import Onward, look
-from crossnet.verification.probe import Reply, Sent, send
+from crossnet.diagnosis.probe import Reply, Sent, send
 from crossnet.verification.reading import Flow, Reading, read
 from crossnet.verification.verdict import (
     HowFar,

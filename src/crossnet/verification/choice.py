@@ -17,7 +17,7 @@ from crossnet.facts.routes import MAIN, Route
 from crossnet.site import Site, together
 from crossnet.transport import Host
 from crossnet.values import NOWHERE, Address, Family, Networks, Probe, Protocol, contains, family_of
-from crossnet.verification.probe import Search, candidates, connect, search
+from crossnet.diagnosis.probe import Search, candidates, connect, search
 from crossnet.verification.reading import Flow
 
 # How many addresses of a path are asked for an echo at the same time.

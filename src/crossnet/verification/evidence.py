@@ -8,7 +8,7 @@ from crossnet.design import Client
 from crossnet.verification.conntrack import Entry, Tracked
 from crossnet.verification.counters import Counters
 from crossnet.verification.onward import Onward
-from crossnet.verification.probe import Reply, Sent
+from crossnet.diagnosis.probe import Reply, Sent
 
 
 @dataclass(frozen=True, slots=True)

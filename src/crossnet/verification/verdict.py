@@ -14,7 +14,7 @@ from crossnet.values import Address, Probe, host_network
 from crossnet.verdict import Half, Result
 from crossnet.verification.conntrack import Entry
 from crossnet.verification.evidence import Round, Seen
-from crossnet.verification.probe import Reply
+from crossnet.diagnosis.probe import Reply
 
 
 class HowFar(StrEnum):

@@ -1,0 +1,1 @@
+"""Where a flow stops, why, and what to do."""
