@@ -83,6 +83,10 @@ class Process(Protocol):
         """Its standard output as it comes, until it ends; `lines` cuts it into lines."""
         ...
 
+    async def said_more(self) -> bool:
+        """Wait until it prints more, also on standard error; False when it has ended."""
+        ...
+
     async def stop(self) -> None:
         """End it with SIGTERM, after two seconds with SIGKILL; what it wrote can still be read."""
         ...

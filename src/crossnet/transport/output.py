@@ -162,6 +162,13 @@ class Output:
         self._kept -= len(chunk)
         return chunk
 
+    async def more(self) -> bool:
+        """When it has printed more, also on standard error: True; when it has ended: False."""
+        if not self.ended.is_set():
+            self._news.clear()
+            await self._news.wait()
+        return not self.ended.is_set()
+
     def stop_waiting(self) -> None:
         """The command is to end: it need not wait for its reader any more."""
         self._is_stopping = True
@@ -200,6 +207,9 @@ class Running:
             yield chunk
         if self.status is None and not self._is_stopping and self._cut is not None:
             raise self._cut()
+
+    async def said_more(self) -> bool:
+        return await self._output.more()
 
     async def stop(self) -> None:
         if not self._is_stopping:

@@ -1,0 +1,318 @@
+"""Watch one host: tcpdump there, in the first of its forms that the host takes, and never longer than agreed."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from crossnet.capture.frames import Frame, Reader, Record, frame
+from crossnet.capture.wanted import Filter
+from crossnet.errors import HostError
+from crossnet.transport import Host, Process
+from crossnet.values import Address
+
+ARMED = 3.0  # seconds in which a host must have begun to watch
+
+SNAPLEN = 128  # bytes of a packet: the longest head, and what an error quotes of another
+
+# Interfaces that are watched one by one, each by a command of its own: sshd permits ten at a time (MaxSessions).
+MOST_APART = 6
+
+# Names of interfaces hold any characters but a few; the kernel's list has each before a colon (net/core/net-procfs.c).
+#
+# Nothing but the pipes tells that crossnet is gone, and a capture that sees no packet never writes. So a watcher
+# beside it writes an empty line on standard error twice a second: when nobody reads that (EPIPE), or the time is over,
+# it ends the capture. Not by timeout(1), which some hosts lack. It is started before this shell has a trap: what has
+# inherited one loses a signal that comes before its own is set (busybox 1.35, measured).
+_SCRIPT = r"""
+seconds=$1
+shift
+while IFS=' :' read -r name rest; do printf 'name %s\n' "$name"; done </proc/net/dev
+ip -o link 2>/dev/null
+printf '\n--\n'
+"$@" </dev/null &
+capture=$!
+(
+    nap=
+    trap '[ -z "$nap" ] || kill "$nap" 2>/dev/null; exit' TERM
+    trap '' PIPE
+    halves=$((seconds * 2))
+    while [ "$halves" -gt 0 ] && echo >&2; do
+        sleep 0.5 >/dev/null 2>&1 &
+        nap=$!
+        wait "$nap" || { sleep 1 >/dev/null 2>&1 & nap=$!; wait "$nap"; halves=$((halves - 1)); }
+        halves=$((halves - 1))
+    done
+    kill "$capture" 2>/dev/null
+    echo 'the time is over' >&2
+    sleep 1 >/dev/null 2>&1 &
+    nap=$!
+    wait "$nap"
+    kill -KILL "$capture" 2>/dev/null
+) &
+watcher=$!
+trap 'kill "$capture" 2>/dev/null' TERM
+while :; do
+    wait "$capture"
+    code=$?
+    [ -e "/proc/$capture" ] || break
+done
+kill "$watcher" 2>/dev/null
+wait "$watcher"
+exit "$code"
+"""
+
+_FRONT = b"\n--\n"  # between what is told of the interfaces and the pcap file
+_LONGEST_FRONT = 2**20
+
+_TIME_IS_OVER = b"the time is over"
+_LISTENS = b"listening on"  # tcpdump says so when nothing that could fail is left to do
+
+_DROPPED = re.compile(rb"(\d+) packets? dropped by kernel")
+_LINK = re.compile(r"(\d+): (\S+): <([^>]*)>(?:.* link/ether ([0-9a-f:]{17}))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """An interface as the host tells it when a capture begins."""
+
+    index: int
+    name: str
+    up: bool
+    mac: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A frame and the interface that it was seen on."""
+
+    interface: str
+    record: Record
+    frame: Frame
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """One way to capture; `apart` where each interface needs a command of its own."""
+
+    program: str
+    words: tuple[str, ...]
+    apart: bool = False
+
+
+_TOGETHER = ("-i", "any", "-y", "LINUX_SLL2", "--immediate-mode")
+
+# LINUX_SLL2 tells interface and direction of each frame (libpcap 1.10). Before it, nothing told the interface of what
+# was captured on all of them. Without -p tcpdump would make a single interface promiscuous, which changes what is seen.
+_FORMS = (
+    _Form("tcpdump", _TOGETHER),
+    _Form("tcpdump", (*_TOGETHER, "-Z", "root")),
+    _Form("tcpdump", ("-p", "--immediate-mode"), apart=True),
+    _Form("tcpdump", ("-p",), apart=True),
+)
+
+
+class Observer:
+    """What is seen on one host, from `arm` to `stop`."""
+
+    def __init__(
+        self, host: Host, wanted: Filter, *, most: int, seconds: int, take: Callable[[Seen], None]
+    ) -> None:
+        self._host = host
+        self._wanted = wanted
+        self._most = most
+        self._seconds = seconds
+        self._take = take
+        self._streams: list[_Stream] = []
+        self._failed = ""
+
+    @property
+    def failed(self) -> str:
+        """Why nobody watches, or not any more; nothing where all is well."""
+        return self._failed or next((stream.over for stream in self._streams if stream.over), "")
+
+    @property
+    def lost(self) -> int:
+        """Frames that the host's kernel could not keep; known when it has been stopped."""
+        return sum(stream.lost for stream in self._streams)
+
+    @property
+    def interfaces(self) -> tuple[str, ...]:
+        """Those that are watched."""
+        return tuple(name for stream in self._streams if stream.is_armed for name in stream.watched)
+
+    async def arm(self) -> None:
+        """Until it watches, or `failed` says why not."""
+        try:
+            async with asyncio.timeout(ARMED):
+                self._failed = await self._arm()
+        except* TimeoutError:
+            self._failed = f"the capture had not begun within {ARMED:g} s"
+        except* HostError as errors:
+            self._failed = str(errors.exceptions[0])
+        except* OSError as errors:
+            self._failed = f"the capture was not started: {errors.exceptions[0]}"
+        finally:
+            if not self.interfaces:
+                await self.stop()
+
+    async def _arm(self) -> str:
+        """Why no form of it watches, nothing where one does."""
+        expression = self._wanted.expression(without=await self._own())
+        interfaces: tuple[Interface, ...] = ()
+        missing: set[str] = set()
+        complaint = ""
+        for form in _FORMS:
+            if form.program in missing:
+                continue
+            alone: Sequence[Interface | None] = (None,)
+            if form.apart:
+                alone = [one for one in interfaces if one.up and one.name != "lo"][:MOST_APART]
+            self._streams = [_Stream(self._host, one, self._most, self._take) for one in alone]
+            async with asyncio.TaskGroup() as group:
+                for stream in self._streams:
+                    group.create_task(stream.start(self._argv(form, stream.alone, expression)))
+            if self.interfaces:
+                return ""
+            for stream in self._streams:
+                interfaces = stream.interfaces or interfaces
+                complaint = stream.complaint or complaint
+                if stream.is_missing:
+                    missing.add(form.program)
+        return _in_words(complaint, is_missing=bool(missing))
+
+    async def _own(self) -> list[tuple[Address, Address]]:
+        """The ends of the connection over which crossnet talks to the host."""
+        here, there = await self._host.controller(), await self._host.reached_at()
+        return [] if here is None or there is None else [(here, there)]
+
+    def _argv(self, form: _Form, alone: Interface | None, expression: str) -> list[str]:
+        one = [] if alone is None else ["-i", alone.name]
+        bounds = ["-n", "-U", "-s", str(SNAPLEN), "-c", str(self._most), "-w", "-"]
+        capture = [form.program, *form.words, *one, *bounds, expression]
+        return ["sh", "-c", _SCRIPT, "sh", str(self._seconds), *capture]
+
+    async def stop(self) -> None:
+        """End it, and count what was lost."""
+        await asyncio.gather(*(stream.stop() for stream in self._streams))
+
+
+class _Stream:
+    """One command that captures, on all interfaces or on one alone."""
+
+    def __init__(self, host: Host, alone: Interface | None, most: int, take: Callable[[Seen], None]) -> None:
+        self.alone = alone
+        self.interfaces: tuple[Interface, ...] = ()
+        self.is_armed = False
+        self.over = ""  # why it ended by itself, after it had begun
+        self._host = host
+        self._most = most
+        self._seen = 0
+        self._take = take
+        self._is_stopping = False
+        self._process: Process | None = None
+        self._reading: asyncio.Task[None] | None = None
+
+    async def start(self, argv: Sequence[str]) -> None:
+        """Until it watches, or has ended; HostError and OSError where it cannot be started."""
+        process = self._process = await self._host.start(argv)
+        self._reading = asyncio.create_task(self._read(process))
+        goes_on = True
+        while goes_on and _LISTENS not in process.errors:
+            goes_on = await process.said_more()
+        self.is_armed = _LISTENS in process.errors
+        if not self.is_armed:
+            await self._reading
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        return tuple(one.name for one in self.interfaces) if self.alone is None else (self.alone.name,)
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether there is no such program."""
+        return self._process is not None and self._process.status == 127
+
+    @property
+    def complaint(self) -> str:
+        """The last that it said."""
+        said = self._process.errors.decode(errors="replace").split("\n") if self._process else []
+        return next((line.strip() for line in reversed(said) if line.strip()), "")
+
+    @property
+    def lost(self) -> int:
+        found = _DROPPED.search(self._process.errors) if self._process else None
+        return int(found[1]) if found else 0
+
+    async def stop(self) -> None:
+        self._is_stopping = True
+        if self._process is not None:
+            await self._process.stop()
+        if self._reading is not None:
+            await asyncio.wait([self._reading])
+
+    async def _read(self, process: Process) -> None:
+        """All that it writes; what it is no longer to write is not read."""
+        reader = Reader()
+        front: bytes | None = b""
+        try:
+            async for piece in process.output():
+                if front is not None:
+                    front += piece
+                    told, cut, piece = front.partition(_FRONT)
+                    if not cut and len(front) <= _LONGEST_FRONT:
+                        continue
+                    self.interfaces = parse_interfaces(told.decode(errors="replace"))
+                    front = None
+                for record in reader.feed(piece):
+                    self._see(record)
+        except ValueError as error:
+            self.over = f"what it captured could not be read: {error}"
+            await process.stop()
+        except HostError as error:
+            self.over = str(error)
+        else:
+            if not self._is_stopping:
+                self.over = self._end(process)
+
+    def _end(self, process: Process) -> str:
+        if self._seen >= self._most:
+            return f"it had seen {self._most} packets, and was not to see more"
+        if _TIME_IS_OVER in process.errors:
+            return "the time that it was to watch was over"
+        return f"the capture ended: {self.complaint or 'it said nothing'}"
+
+    def _see(self, record: Record) -> None:
+        self._seen += 1
+        seen = frame(record, self.alone.mac if self.alone is not None else None)
+        if self.alone is not None:
+            name = self.alone.name
+        else:
+            name = next((one.name for one in self.interfaces if one.index == seen.index), f"if{seen.index}")
+        self._take(Seen(name, record, seen))
+
+
+def parse_interfaces(told: str) -> tuple[Interface, ...]:
+    """From `name NAME` for each, and what `ip -o link` prints: `2: eth0@if7: <BROADCAST,UP> mtu …`."""
+    lines = told.splitlines()
+    names = {line.removeprefix("name ") for line in lines if line.startswith("name ")}
+    found = []
+    for line in lines:
+        if (head := _LINK.match(line)) is not None:
+            index, name, flags, mac = head.groups()
+            # A name may have an @ in it, and `ip` puts one between it and the interface below it.
+            while name not in names and "@" in name:
+                name = name.rpartition("@")[0]
+            found.append(Interface(int(index), name, "UP" in flags.split(","), mac))
+    return tuple(found)
+
+
+def _in_words(complaint: str, *, is_missing: bool) -> str:
+    """Why nobody watches there, and what to do."""
+    if is_missing:
+        return "there is no tcpdump: install the package of that name to see packets there"
+    if any(word in complaint for word in ("permission", "Operation not permitted", "Couldn't change to")):
+        return f"the account may not capture ({complaint}): log in as root, or set `become: true`"
+    return f"tcpdump did not begin to watch: {complaint or 'it said nothing'}"

@@ -1,0 +1,143 @@
+"""Packets seen on several hosts of a lab at once, with real tcpdump, and what is left there: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from ipaddress import ip_address
+
+import pytest
+
+from crossnet.capture import Filter, Kind, Sighting, Watch, watching
+from crossnet.lab.build import Lab
+from crossnet.transport import Completed
+from crossnet.transport.lab import LabHost
+from crossnet.values import Protocol
+from lab.elsewhere import PYTHON, python_path
+
+pytestmark = pytest.mark.lab
+
+GATEWAY = "10.0.43.101"
+SIZE = 77  # bytes of data in an echo, as nobody else sends them
+
+# The controller is one more process of the host that it watches, so that all it may leave is there to be found.
+CONTROLLER = """
+import asyncio, sys
+from crossnet.capture import Filter, watching
+from crossnet.transport.local import Local
+
+async def main():
+    print("begins", flush=True)
+    async with watching({"here": Local("here")}, Filter()) as watch:
+        print("watches", flush=True)
+        await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+LEFT = r"""
+for place in /proc/[0-9]*; do
+    [ "$place" != "/proc/$$" ] || continue
+    words=$(tr '\0' ' ' <"$place/cmdline" 2>/dev/null) || continue
+    case $words in *tcpdump* | *capture=* | *"sleep "*) echo "$words" ;; esac
+done
+"""
+
+
+def hosts_of(lab: Lab, *names: str) -> dict[str, LabHost]:
+    return {name: LabHost(name, lab.socket(name)) for name in names}
+
+
+async def seen(watch: Watch, enough: Callable[[list[Sighting]], bool]) -> None:
+    """Wait until enough was seen."""
+    async with asyncio.timeout(10):
+        while not enough(watch.sightings):
+            await watch.changed(1)
+
+
+def test_a_request_and_its_reply_are_seen_at_each_end(lab_up: Callable[..., Lab]) -> None:
+    lab = lab_up("seed")
+    hosts = hosts_of(lab, "app", "gateway")
+
+    async def watch_a_ping() -> Watch:
+        async with watching(hosts, Filter(protocol=Protocol.ICMP, echoes=(SIZE,))) as watch:
+            assert watch.failed == {}
+            assert {"eth0", "eth1"} <= set(watch.points["gateway"])
+            await hosts["app"].run(["ping", "-c", "1", "-s", "56", GATEWAY])  # somebody else's
+            await hosts["app"].run(["ping", "-c", "1", "-s", str(SIZE), GATEWAY])
+            await seen(watch, lambda all_: sum(one.packet.is_echo_reply for one in all_) == 2)
+        return watch
+
+    watch = asyncio.run(watch_a_ping())
+
+    for host, interface, kinds in (
+        ("app", "eth0", (Kind.SENT, Kind.RECEIVED)),
+        ("gateway", "eth1", (Kind.RECEIVED, Kind.SENT)),
+    ):
+        there = [one for one in watch.sightings if one.host == host]
+        echoes = [one for one in there if one.packet.protocol == "icmp"]
+        assert [str(one.packet) for one in echoes] == [
+            f"10.0.43.15 > {GATEWAY} icmp echo request",
+            f"{GATEWAY} > 10.0.43.15 icmp echo reply",
+        ]
+        assert tuple(one.kind for one in echoes) == kinds
+        assert {one.interface for one in there} == {interface}
+        assert all(abs(one.time - time.time()) < 60 for one in there)
+        assert any(one.packet.asks == ip_address(GATEWAY) for one in there)
+    assert (watch.failed, watch.lost) == ({}, {})
+
+
+def test_who_watched_long_enough_says_so(lab_up: Callable[..., Lab]) -> None:
+    hosts = hosts_of(lab_up("seed"), "app")
+
+    async def watch(*, most: int, seconds: int) -> str:
+        async with watching(hosts, Filter(), most=most, seconds=seconds) as watch:
+            await hosts["app"].run(["ping", "-c", "3", "-i", "0.2", GATEWAY])
+            for _ in range(100):
+                if watch.failed:
+                    break
+                await watch.changed(0.1)
+        return watch.failed["app"]
+
+    assert asyncio.run(watch(most=2, seconds=20)) == "it had seen 2 packets, and was not to see more"
+    assert asyncio.run(watch(most=99, seconds=1)) == "the time that it was to watch was over"
+
+
+def test_a_host_without_tcpdump_is_told_while_the_others_watch(
+    lab_up: Callable[..., Lab], run_on: Callable[..., Completed]
+) -> None:
+    lab = lab_up("seed")
+    hosts = hosts_of(lab, "app", "gateway")
+    run_on(lab, "app", 'mount --bind /dev/null "$(command -v tcpdump)"').check()
+    run_on(lab, "app", "mkdir /tmp/none && mount --bind /tmp/none /usr/local/bin").check()
+
+    async def watch_without() -> Watch:
+        async with watching(hosts, Filter()) as watch:
+            return watch
+
+    watch = asyncio.run(watch_without())
+    assert "tcpdump" in watch.failed["app"]
+    assert "gateway" not in watch.failed
+    assert watch.points["app"] == ()
+
+
+@pytest.mark.parametrize("when", [0.0, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.06, 0.1, 0.5])
+def test_nothing_is_left_when_the_controller_is_killed(
+    lab_up: Callable[..., Lab],
+    run_on: Callable[..., Completed],
+    eventually: Callable[..., None],
+    when: float,
+) -> None:
+    """`when` is in seconds after it has begun; to watch it takes some 30 ms."""
+    lab = lab_up("seed")
+    before = run_on(lab, "app", "ls -A /tmp /run").check().text
+    run_on(
+        lab,
+        "app",
+        "mkfifo /tmp/said\n"
+        f"PYTHONPATH='{python_path()}' '{PYTHON}' -c '{CONTROLLER}' >/tmp/said 2>/dev/null &\n"
+        f"read -r line </tmp/said; sleep {when}; kill -9 $!; rm /tmp/said",
+    ).check()
+    eventually(lambda: run_on(lab, "app", LEFT).text == "", "everything it has started has ended")
+    assert run_on(lab, "app", "ls -A /tmp /run").check().text == before
