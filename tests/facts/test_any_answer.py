@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crossnet.diagnosis.probe import search, send
 from crossnet.errors import CrossnetError, HostError, PlanRefused
 from crossnet.facts import Facts, FileState
 from crossnet.facts.capabilities import tools_question
@@ -53,7 +54,6 @@ from crossnet.transport.batch import Answer
 from crossnet.values import Family, Probe, address
 from crossnet.verification import conntrack, counters, read_back
 from crossnet.verification.onward import SENT
-from crossnet.diagnosis.probe import search, send
 from crossnet.verified import last_verified
 from facts.mutated import CODES, PIECES, changed_text, mutated
 from facts.recorded import Failure, facts_of, question_name

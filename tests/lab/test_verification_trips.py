@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import pytest
 
 import crossnet
+from crossnet.diagnosis.probe import Search, search
 from crossnet.events import nobody
 from crossnet.lab.build import Lab
 from crossnet.lab.topology import from_data
@@ -22,7 +23,6 @@ from crossnet.transport import LIMIT, TIMEOUT, Completed, Host
 from crossnet.transport.lab import LabHost
 from crossnet.values import address
 from crossnet.verification import AT_ONCE, Result, Verdict, Verification, verify
-from crossnet.diagnosis.probe import Search, search
 from lab.crossing import Bench
 from lacking import lacking
 from transport.shells import SHELLS

@@ -9,6 +9,7 @@ from itertools import product
 import pytest
 
 from crossnet.design import Client, Obstacle, Path
+from crossnet.diagnosis.probe import Reply, Sent
 from crossnet.facts import Facts
 from crossnet.facts.lookups import Answered
 from crossnet.facts.neighbours import Neighbour
@@ -22,7 +23,6 @@ from crossnet.verification.conntrack import Tracked
 from crossnet.verification.counters import Counters
 from crossnet.verification.evidence import Round, Seen
 from crossnet.verification.onward import Onward
-from crossnet.diagnosis.probe import Reply, Sent
 from crossnet.verification.verdict import judge
 from design.factsheet import SEED, facts_from
 from verification.entries import LEFT, entry, towards

@@ -9,6 +9,7 @@ import pytest
 
 from crossnet.api import plan
 from crossnet.design import obstacles, then
+from crossnet.diagnosis.probe import Reply, Sent
 from crossnet.facts import Facts, FileState
 from crossnet.facts.firewall import Firewall
 from crossnet.health import CrossingStatus, State, crossing_status
@@ -25,7 +26,6 @@ from crossnet.verification import Half, HowFar, Result, Verdict
 from crossnet.verification.conntrack import Entry
 from crossnet.verification.counters import Counters
 from crossnet.verification.evidence import Round, Seen
-from crossnet.diagnosis.probe import Reply, Sent
 from crossnet.verification.verdict import judge, unsent
 from design.factsheet import SEED, facts_from
 from planning.fakehost import carry_out, facts_of, hosts_of
