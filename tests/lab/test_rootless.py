@@ -32,6 +32,10 @@ AGAIN = (
     ),
     ("test_boot.py", "comes_back_after_a_reboot and legacy and not v6"),
     ("test_demo.py", "tells_the_truth and nftables or is_killed"),
+    (
+        "test_breaking.py",
+        "shows_and_is_healed and (port or legacy or queue or snat or arp or ingress or mtu) or made_by_hand",
+    ),
 )
 TOP = Path(__file__).parents[2]
 

@@ -78,6 +78,22 @@ def _lab_hosts(_ctx: click.Context) -> Iterable[str]:
     return [host if alone[host] == 1 else f"{lab}/{host}" for lab, host in found]
 
 
+def _faults(ctx: click.Context) -> Iterable[str]:
+    """What the lab can break, and for `lab heal` what is broken in it."""
+    from crossnet.errors import LabError
+    from crossnet.lab import breaking, build, faults
+
+    try:
+        lab = build.chosen(ctx.params.get("name"))
+        return (
+            breaking.broken(lab)
+            if ctx.command.name == "heal"
+            else [one.name for one in faults.catalogue(lab.topology)]
+        )
+    except LabError:
+        return ()
+
+
 class _Topology(_File):
     """A name of those that come with crossnet; what has a slash or a dot is a file."""
 
@@ -102,7 +118,8 @@ OF_A_SPEC: Types = {
 }
 OF_A_LAB: Types = {
     "topology": _Topology(),
-    "name": _Word(_labs),
+    **dict.fromkeys(("name", "--lab"), _Word(_labs)),
+    **dict.fromkeys(("fault", "faults"), _Word(_faults)),
     "host": _Word(_lab_hosts),
     "--spec": _File(),
 }

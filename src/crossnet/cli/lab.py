@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,9 @@ from crossnet.cli.interrupt import run
 from crossnet.cli.options import SPEC_FILE, Ordered, Speech, speaking
 from crossnet.cli.outcome import outcome
 from crossnet.cli.printing import printer
+
+if TYPE_CHECKING:
+    from crossnet.lab.faults import Fault
 
 
 @click.command(short_help="See the whole story on hosts of the lab.")
@@ -153,3 +157,75 @@ def exec_(host: str, command: tuple[str, ...]) -> int:
 
     place = build.find(host)
     return attach(host, place.socket, command)
+
+
+@lab.command("break")
+@click.argument("fault", required=False)
+@click.option(
+    "--list", "listed", is_flag=True, help="List the faults of this lab; those that it has are marked."
+)
+@click.option("--lab", "name", metavar="NAME", help="Which lab; without it the only one.")
+@speaking(with_spec=False)
+def break_(speech: Speech, fault: str | None, listed: bool, name: str | None) -> None:
+    """Break one thing on a path of a lab that works, to learn how it shows."""
+    from crossnet.lab import breaking, build
+    from crossnet.show import json
+
+    if (fault is None) is not listed:
+        raise click.UsageError("name one fault, or give --list")
+    if fault is not None:
+        broken = run(breaking.break_(build.chosen(name), fault))
+        if speech.json:
+            speech.say(json.document({"broken": [_fault_data(broken)]}))
+        else:
+            lines = [f"Broken: {broken.what}."]
+            lines.append("Look for it: crossnet diagnose")
+            lines.append(f"Put it back: crossnet lab heal {fault}")
+            speech.say("\n".join(lines))
+        return
+    _list_faults(speech, name)
+
+
+def _list_faults(speech: Speech, name: str | None) -> None:
+    """Those of the lab; where none is up, those of the seed."""
+    from crossnet.lab import breaking, build, faults
+    from crossnet.lab import topology as topologies
+    from crossnet.show import json
+
+    up = (
+        build.chosen(name)
+        if name or len(build.names()) == 1 or build.ENVIRONMENT_NAME in os.environ
+        else None
+    )
+    there = breaking.broken(up) if up is not None else ()
+    known = faults.catalogue(up.topology if up is not None else topologies.load("seed"))
+    if speech.json:
+        speech.say(
+            json.document({"faults": [{**_fault_data(one), "broken": one.name in there} for one in known]})
+        )
+        return
+    width = max(len(one.name) for one in known)
+    speech.say(
+        "\n".join(f"{'*' if one.name in there else ' '} {one.name:<{width}}  {one.what}" for one in known)
+    )
+
+
+@lab.command("heal")
+@click.argument("faults", metavar="[FAULT]...", nargs=-1)
+@click.option("--lab", "name", metavar="NAME", help="Which lab; without it the only one.")
+@speaking(with_spec=False)
+def heal(speech: Speech, faults: tuple[str, ...], name: str | None) -> None:
+    """Put back what `lab break` has broken: these faults, or all."""
+    from crossnet.lab import breaking, build
+    from crossnet.show import json
+
+    healed = run(breaking.heal(build.chosen(name), faults))
+    if speech.json:
+        speech.say(json.document({"healed": [_fault_data(one) for one in healed]}))
+        return
+    lines = [f"Healed {one.name}; a diagnosis calls it {' or '.join(one.codes)}." for one in healed]
+    speech.say("\n".join(lines) or "Nothing is broken.")
+
+
+def _fault_data(fault: Fault) -> dict[str, object]:
+    return {"fault": fault.name, "place": fault.place, "what": fault.what, "codes": list(fault.codes)}

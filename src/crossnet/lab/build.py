@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -211,6 +211,27 @@ async def reboot(lab: Lab, host: str) -> None:
         raise LabError(f"{lab.name}/{host} did not boot within {_BOOT_PATIENCE:g} s") from None
 
 
+async def on_switch(lab: Lab, network: str, argv: Sequence[str]) -> None:
+    """Run a command on the switch of a network, which has no files of its own; LabError when it fails."""
+    try:
+        async with asyncio.timeout(_BOOT_PATIENCE):
+            await _ask(lab.folder, {"do": "switch", "network": network, "argv": list(argv)})
+    except OSError as error:
+        raise LabError(f"the lab {lab.name} cannot be asked for its switches: {error.strerror}") from None
+    except TimeoutError:
+        raise LabError(f"the switch of {network} in the lab {lab.name} did not answer") from None
+
+
+def chosen(name: str | None) -> Lab:
+    """The lab of that name, else of CROSSNET_LAB, else the only one; it is up."""
+    wanted = name or only()
+    labs = running()
+    for lab in labs:
+        if lab.name == wanted:
+            return lab
+    raise _not_up(wanted, labs)
+
+
 def _base(*, create: bool) -> Path:
     user = os.geteuid()
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or "/nonexistent")
@@ -363,7 +384,7 @@ def _is_up(folder: Path) -> bool:
         return True
 
 
-async def _ask(folder: Path, request: Mapping[str, str]) -> None:
+async def _ask(folder: Path, request: Mapping[str, object]) -> None:
     reader, writer = await asyncio.open_unix_connection(str(folder / CONTROL))
     try:
         writer.write(json.dumps(request).encode() + b"\n")

@@ -202,11 +202,13 @@ class _Supervisor:
                 answer: dict[str, Any] = {}
                 if request["do"] == "down":
                     return True
-                if request["do"] == "reboot":
-                    try:
+                try:
+                    if request["do"] == "reboot":
                         self.reboot(request["host"])
-                    except LabError as error:
-                        answer = {"error": str(error)}
+                    if request["do"] == "switch":
+                        self._switches[request["network"]].run(request["argv"])
+                except LabError as error:
+                    answer = {"error": str(error)}
                 stream.write(json.dumps(answer).encode() + b"\n")
         return False
 

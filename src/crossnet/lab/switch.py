@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 
 from crossnet.errors import LabError
 from crossnet.lab import namespaces
-from crossnet.lab.boot import ip_batch
+from crossnet.lab.boot import PATIENCE, ip_batch
 from crossnet.lab.topology import Host, Interface, Network, Topology
+from crossnet.transport import ENVIRONMENT
 
 _MTU = 1500
 
@@ -54,12 +56,19 @@ class Switch:
                 with suppress(LabError):
                     ip_batch([f"link delete {port}"])
 
+    def run(self, argv: Sequence[str]) -> None:
+        """Run a command where the bridge is; LabError carries what it said when it fails."""
+        with namespaces.inside(self._namespace):
+            answer = subprocess.run(argv, capture_output=True, text=True, env=ENVIRONMENT, timeout=PATIENCE)
+        if answer.returncode != 0:
+            raise LabError(f"`{' '.join(argv)}` failed: {answer.stderr.strip() or answer.returncode}")
+
     def _port(self, topology: Topology, host: Host, interface: Interface, namespace: int) -> list[str]:
         self._made += 1
         port = f"port{self._made}"
         self._ports.setdefault(host.name, []).append(port)
         mtu = self._network.mtu or _MTU
-        address = _hardware_address(topology, host, interface)
+        address = hardware_address(topology, host, interface)
         return [
             f"link add name {port} mtu {mtu} type veth peer name {interface.name} address {address}"
             f" mtu {interface.mtu or mtu} netns /proc/self/fd/{namespace}",
@@ -67,7 +76,7 @@ class Switch:
         ]
 
 
-def _hardware_address(topology: Topology, host: Host, interface: Interface) -> str:
+def hardware_address(topology: Topology, host: Host, interface: Interface) -> str:
     # The same after a reboot, as a real machine's: its neighbours still have it in their caches. The
     # second bit of the first byte says "locally administered" (IEEE 802).
     number = topology.hosts.index(topology.host(host.name))
