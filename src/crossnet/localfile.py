@@ -64,7 +64,7 @@ class File:
     """What a file is to hold, and its mode, whatever the umask."""
 
     path: Path
-    text: str
+    content: str | bytes
     mode: int
 
 
@@ -81,7 +81,7 @@ def replace(files: Sequence[File]) -> None:
             number = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             asides.append((aside, file.path))
             os.fchmod(number, file.mode)
-            _fill(number, file.text)
+            _fill(number, file.content)
         while asides:
             os.replace(*asides[0])
             del asides[0]
@@ -103,9 +103,9 @@ def _check_place(path: Path) -> None:
         raise OSError(0, f"it is {what}")
 
 
-def _fill(number: int, text: str) -> None:
+def _fill(number: int, content: str | bytes) -> None:
     """Write all, to the disk: of one that is full, NFS tells only then."""
     with open(number, "wb") as file:
-        file.write(text.encode())
+        file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
         os.fsync(number)

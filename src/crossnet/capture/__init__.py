@@ -6,31 +6,30 @@ import asyncio
 import functools
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 
 from crossnet.capture.frames import Kind, Record
 from crossnet.capture.observer import Observer, Seen
 from crossnet.capture.packet import Packet, Tcp
+from crossnet.capture.sighting import Sighting
+from crossnet.capture.timeline import Timeline, follow, identity, timeline, translation
 from crossnet.capture.wanted import Filter
 from crossnet.transport import Host
 
-__all__ = ["Filter", "Kind", "Packet", "Record", "Sighting", "Tcp", "Watch", "watching"]
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """One packet at one point; `time` is in seconds since 1970 by the host's own clock.
-
-    `sender_mac` is the link address it came from, or was sent from; `record` the bytes as they were captured.
-    """
-
-    host: str
-    interface: str
-    time: float
-    kind: Kind
-    sender_mac: str | None
-    packet: Packet
-    record: Record
+__all__ = [
+    "Filter",
+    "Kind",
+    "Packet",
+    "Record",
+    "Sighting",
+    "Tcp",
+    "Timeline",
+    "Watch",
+    "follow",
+    "identity",
+    "timeline",
+    "translation",
+    "watching",
+]
 
 
 class Watch:

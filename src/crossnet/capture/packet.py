@@ -103,6 +103,11 @@ class Packet:
         """ARP, or neighbour discovery of IPv6."""
         return self.asks is not None or self.tells is not None
 
+    @property
+    def ends(self) -> tuple[str | None, str | None]:
+        """Source and destination, with their ports where there are any."""
+        return _end(self.source, self.source_port), _end(self.destination, self.destination_port)
+
     def __str__(self) -> str:
         """`10.0.43.15 > 10.0.44.1 icmp echo request`."""
         if self.asks is not None:
@@ -111,10 +116,7 @@ class Packet:
             return f"{self.protocol} {self.tells} is at {self.mac or 'no address'}"
         if self.source is None or self.destination is None:
             return self.protocol
-        ends = " > ".join(
-            _end(*end) for end in ((self.source, self.source_port), (self.destination, self.destination_port))
-        )
-        words = [ends, self.protocol, self._kind]
+        words = [" > ".join(end for end in self.ends if end), self.protocol, self._kind]
         if self.fragment:
             words.append(f"fragment at {self.fragment}")
         if self.quoted is not None:
@@ -172,9 +174,9 @@ _ICMP6_NAMES: dict[tuple[int, int | None], str] = {
 }
 
 
-def _end(address: Address, port: int | None) -> str:
-    if port is None:
-        return str(address)
+def _end(address: Address | None, port: int | None) -> str | None:
+    if address is None or port is None:
+        return None if address is None else str(address)
     return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
 
 
