@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from crossnet.codes import CODES
-from crossnet.errors import LabError
+from crossnet.errors import CommandFailed, LabError
 from crossnet.lab import breaking, build
 from crossnet.lab.build import Lab
 from crossnet.lab.faults import Fault, catalogue, scene
@@ -191,6 +191,16 @@ def test_after_an_undo_nothing_of_the_crossing_comes_back(bench: Bench) -> None:
     heal(bench.lab)
     assert bench.differences(before) == []
     bench.apply(spec)
+
+
+def test_what_cannot_be_broken_here_says_so_and_leaves_nothing_to_heal(lab_up: Callable[..., Lab]) -> None:
+    b = Bench(lab_up("seed"))
+    b.apply(b.spec(CROSSING))
+    b.check("gateway", 'mount --bind /dev/null "$(readlink -f "$(command -v iptables-legacy)")"')
+    with pytest.raises(CommandFailed, match="gateway: ran `iptables-legacy -w -P FORWARD DROP`"):
+        break_(b.lab, "forward-policy-legacy")
+    assert breaking.broken(b.lab) == ()
+    assert works(b)
 
 
 def test_a_path_made_by_hand_is_broken_too(lab_up: Callable[..., Lab]) -> None:

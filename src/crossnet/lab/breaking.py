@@ -27,6 +27,9 @@ _GONE = (
     "Address not found",
 )
 
+# As in sh: 127 where there is no such program, 126 where it cannot be run. Without it, nothing it makes is there.
+_NO_PROGRAM = (126, 127)
+
 
 def broken(lab: Lab) -> tuple[str, ...]:
     """The names of the faults that the lab has now, in the order in which they came."""
@@ -108,7 +111,8 @@ async def _run(lab: Lab, step: Step, given: str = "", *, gone_is_fine: bool = Fa
         return ""
     host = LabHost(step.host, lab.socket(step.host))
     ran = await host.run(step.argv, stdin=given.encode())
-    if not ran.ok and not (gone_is_fine and any(words in ran.error_text for words in _GONE)):
+    gone = ran.returncode in _NO_PROGRAM or any(words in ran.error_text for words in _GONE)
+    if not ran.ok and not (gone_is_fine and gone):
         raise CommandFailed(step.host, step.argv, ran.returncode, ran.error_text)
     return ran.text
 
