@@ -35,6 +35,7 @@ def offered(words: list[str], incomplete: str) -> list[tuple[str, str]]:
         (["explain"], "no-route-", ["no-route-to-client"]),
         (["completion"], "z", ["zsh"]),
         (["lab", "up"], "seed", ["seed", "seed-dual", "seed-v6"]),
+        (["lab", "break"], "forward-p", ["forward-policy", "forward-policy-legacy"]),
     ],
 )
 def test_names_of_the_spec_are_offered_whatever_is_wrong_with_it(

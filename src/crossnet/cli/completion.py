@@ -79,17 +79,23 @@ def _lab_hosts(_ctx: click.Context) -> Iterable[str]:
 
 
 def _faults(ctx: click.Context) -> Iterable[str]:
-    """What the lab can break, and for `lab heal` what is broken in it."""
+    """What the lab can break, where none is meant the seed."""
     from crossnet.errors import LabError
-    from crossnet.lab import breaking, build, faults
+    from crossnet.lab import build, faults, topology
 
     try:
-        lab = build.chosen(ctx.params.get("name"))
-        return (
-            breaking.broken(lab)
-            if ctx.command.name == "heal"
-            else [one.name for one in faults.catalogue(lab.topology)]
-        )
+        broken = build.chosen(ctx.params.get("name")).topology
+    except LabError:
+        broken = topology.load("seed")
+    return [one.name for one in faults.catalogue(broken)]
+
+
+def _broken(ctx: click.Context) -> Iterable[str]:
+    from crossnet.errors import LabError
+    from crossnet.lab import breaking, build
+
+    try:
+        return breaking.broken(build.chosen(ctx.params.get("name")))
     except LabError:
         return ()
 
@@ -119,7 +125,8 @@ OF_A_SPEC: Types = {
 OF_A_LAB: Types = {
     "topology": _Topology(),
     **dict.fromkeys(("name", "--lab"), _Word(_labs)),
-    **dict.fromkeys(("fault", "faults"), _Word(_faults)),
+    "fault": _Word(_faults),
+    "faults": _Word(_broken),
     "host": _Word(_lab_hosts),
     "--spec": _File(),
 }

@@ -187,18 +187,20 @@ def break_(speech: Speech, fault: str | None, listed: bool, name: str | None) ->
 
 
 def _list_faults(speech: Speech, name: str | None) -> None:
-    """Those of the lab; where none is up, those of the seed."""
+    """Those of the lab; where none is meant, those of the seed."""
+    from crossnet.errors import LabError
     from crossnet.lab import breaking, build, faults
     from crossnet.lab import topology as topologies
     from crossnet.show import json
 
-    up = (
-        build.chosen(name)
-        if name or len(build.names()) == 1 or build.ENVIRONMENT_NAME in os.environ
-        else None
-    )
-    there = breaking.broken(up) if up is not None else ()
-    known = faults.catalogue(up.topology if up is not None else topologies.load("seed"))
+    try:
+        up = build.chosen(name)
+        there, topology = breaking.broken(up), up.topology
+    except LabError:
+        if name is not None:
+            raise
+        there, topology = (), topologies.load("seed")
+    known = faults.catalogue(topology)
     if speech.json:
         speech.say(
             json.document({"faults": [{**_fault_data(one), "broken": one.name in there} for one in known]})
