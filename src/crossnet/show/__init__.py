@@ -1,1 +1,1 @@
-"""Turn values into text for people, and into JSON for programs."""
+"""Turn values into text and pages for people, and into JSON for programs."""

@@ -243,7 +243,7 @@ def _observations(observations: Sequence[Observation]) -> str:
         words = f"… and {left} more in the page itself"
         shown.append(f'<tr class="left"><td colspan="{5 + len(extra)}">{words}</td></tr>')
     return (
-        "<table><caption>Every observation, in the order of time</caption>"
+        "<table><caption>What was seen at each point, and what was waited for in vain</caption>"
         f"<thead><tr>{heads}</tr></thead><tbody>{''.join(shown)}</tbody></table>"
     )
 

@@ -30,6 +30,7 @@ TOP = 10
 TITLE = 48
 INTERFACE = 22
 LONGEST = 36
+NAME = 40  # an IPv6 address, for a client or destination that has no other name
 MOST_LINES = 5
 SCALE = 1.2  # pixels a unit, where the window has room
 
@@ -206,7 +207,7 @@ def _set(path: Sequence[Hop], columns: Sequence[Column]) -> None:
         column.width = max(least[column.kind], *(_wide(text) * LETTER + 14 for text in texts))
     for index, hop in enumerate(path):
         own = [column for column in columns if column.hop == index and column.kind != "segment"]
-        need = max(_wide(short(hop.host, 30)) * 8.6, _wide(_role(path, index)) * LETTER) + 28
+        need = max(_wide(short(hop.host, NAME)) * 8.6, _wide(_role(path, index)) * LETTER) + 28
         lacking = need - sum(column.width for column in own)
         inside = next(column for column in own if column.kind == "inside")
         inside.width += max(0, lacking)
@@ -244,7 +245,7 @@ def _boxes(found: Diagnosis, path: Sequence[Hop], columns: Sequence[Column], bot
         yield (
             f'<rect class="{kind}" x="{left:.1f}" y="{TOP}" width="{width:.1f}" height="{bottom - TOP:.1f}" rx="8"/>'
         )
-        yield _text("name", left + 14, TOP + 20, hop.host, 30, anchor="start")
+        yield _text("name", left + 14, TOP + 20, hop.host, NAME, anchor="start")
         yield _text("role", left + 14, TOP + 36, _role(path, index), 30, anchor="start")
         for column in own:
             if column.kind == "interface":

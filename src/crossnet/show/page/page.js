@@ -1,6 +1,15 @@
 "use strict";
 document.documentElement.classList.add("scripted");
 
+// ---- the drawing: in a narrow window, to where it stops
+
+const stop = document.querySelector(".path .mark.stops, .path .mark.unsure");
+if (stop) {
+  const frame = stop.closest(".scrolled");
+  const place = stop.getBoundingClientRect().left - frame.getBoundingClientRect().left;
+  frame.scrollLeft = place - frame.clientWidth / 2;
+}
+
 // ---- copying: where the clipboard is not allowed (a page served without TLS), by selecting the text
 
 const told = document.querySelector(".copied-now");
@@ -81,7 +90,7 @@ if (svg) {
       let next = Infinity;
       for (const mark of [...row.querySelectorAll(".seen")].reverse()) {
         const x = at(Number(mark.dataset.at));
-        mark.setAttribute("transform", `translate(${x} ${mark.getAttribute("transform").split(" ")[1]}`);
+        mark.setAttribute("transform", `translate(${x.toFixed(2)} ${mark.getAttribute("transform").split(" ")[1]}`);
         mark.classList.toggle("outside", x < near - 1 || x > far + 1);
         mark.classList.toggle("crowded", next - x < LABEL);
         next = x;
