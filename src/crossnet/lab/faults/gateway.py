@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from crossnet.lab.faults import scripts
 from crossnet.lab.faults.fault import Fault, Step
-from crossnet.lab.faults.making import Pair, added, address_missing, link_down, route, setting, table
+from crossnet.lab.faults.making import (
+    Pair,
+    added,
+    address_missing,
+    forgotten,
+    link_down,
+    route,
+    setting,
+    table,
+)
 from crossnet.lab.faults.scene import Scene
 
 
@@ -16,11 +23,15 @@ def faults(on: Scene) -> tuple[Fault, ...]:
     forwarding = "net/ipv6/conf/all/forwarding" if on.v6 else "net/ipv4/ip_forward"
     every = (
         link_down("gateway-link-down", f"{egress.interface} of {host} is down", egress),
-        address_missing(
-            "gateway-address-missing",
-            f"{host} has lost {ingress.address}, the next hop of {client.host}",
+        forgotten(
+            address_missing(
+                "gateway-address-missing",
+                f"{host} has lost {ingress.address}, the next hop of {client.host}",
+                ingress,
+                "address-missing",
+            ),
+            client,
             ingress,
-            "address-missing",
         ),
         setting(
             "forwarding-off",
@@ -110,15 +121,6 @@ def _of_ipv4(on: Scene) -> tuple[Fault, ...]:
     """What IPv6 does not have: forwarding, a reverse path filter and silence for each interface, martians."""
     client, ingress, egress = on.client, on.ingress, on.egress
     host, conf = ingress.host, f"net/ipv4/conf/{ingress.interface}"
-    silent = setting(
-        "arp-silent",
-        f"{host} answers no ARP on {ingress.interface}, and {client.host} has forgotten where it is",
-        ("arp-not-answered", "next-hop-unresolved"),
-        host,
-        f"{conf}/arp_ignore",
-        "8",
-    )
-    forget = Step(client.host, ("ip", "neigh", "flush", "to", ingress.address, "dev", client.interface))
     return (
         setting(
             "interface-forwarding-off",
@@ -138,8 +140,18 @@ def _of_ipv4(on: Scene) -> tuple[Fault, ...]:
             "1",
             route(on, host, client.alone, "via", str(egress.vacant), "dev", egress.interface),
         ),
-        # Afterwards, because a question that nobody has answered is only repeated after a second.
-        replace(silent, breaks=(*silent.breaks, forget), heals=(*silent.heals, forget)),
+        forgotten(
+            setting(
+                "arp-silent",
+                f"{host} answers no ARP on {ingress.interface}",
+                ("arp-not-answered", "next-hop-unresolved"),
+                host,
+                f"{conf}/arp_ignore",
+                "8",
+            ),
+            client,
+            ingress,
+        ),
         added(
             "source-taken",
             f"{host} has {client.address} too, so it believes nobody else who sends from it",

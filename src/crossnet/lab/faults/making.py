@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from crossnet.lab.faults import scripts
 from crossnet.lab.faults.fault import Fault, Step
 from crossnet.lab.faults.scene import Plug, Scene
@@ -87,3 +89,12 @@ def address_missing(name: str, what: str, plug: Plug, *codes: str) -> Fault:
         (Step(plug.host, (*scripts.PUT_BACK, plug.interface)),),
         (Step(plug.host, (*scripts.WHAT_HANGS_ON, plug.interface)),),
     )
+
+
+def forgotten(fault: Fault, by: Plug, of: Plug) -> Fault:
+    """The same, found by a host that has not spoken with the other for a while.
+
+    Afterwards too, because a question for a neighbour that nobody has answered is only repeated after a second.
+    """
+    forget = Step(by.host, ("ip", "neigh", "flush", "to", of.address, "dev", by.interface))
+    return replace(fault, breaks=(*fault.breaks, forget), heals=(*fault.heals, forget))

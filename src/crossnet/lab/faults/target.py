@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crossnet.lab.faults.fault import Fault, Step
-from crossnet.lab.faults.making import added, address_missing, dropping, link_down, setting
+from crossnet.lab.faults.making import added, address_missing, dropping, forgotten, link_down, setting
 from crossnet.lab.faults.scene import Scene
 
 
@@ -12,9 +12,17 @@ def faults(on: Scene) -> tuple[Fault, ...]:
     host = target.host
     incoming = "type filter hook input priority 0;"
     return (
-        link_down("target-down", f"{target.interface} of {host} is down", target, "destination-absent"),
-        address_missing(
-            "target-address-missing", f"{host} has lost {target.address}", target, "destination-absent"
+        forgotten(
+            link_down("target-down", f"{target.interface} of {host} is down", target, "destination-absent"),
+            egress,
+            target,
+        ),
+        forgotten(
+            address_missing(
+                "target-address-missing", f"{host} has lost {target.address}", target, "destination-absent"
+            ),
+            egress,
+            target,
         ),
         dropping(
             "target-filter",
