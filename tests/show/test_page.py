@@ -11,10 +11,12 @@ from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from crossnet.show.page import page
 from crossnet.show.page.hops import Hop, hops
-from crossnet.verdict import Action, Between, Diagnosis, Half, Observation, Place
+from crossnet.verdict import Action, Also, Between, Diagnosis, Half, Observation, Place, Result
 from show import diagnoses
 from show.diagnoses import DIAGNOSES
 
@@ -295,4 +297,64 @@ def test_places_alone_give_a_path() -> None:
             "lost-between", "lost-between", "", Between(Place("app", "eth0"), Place("gateway", "eth1"))
         ),
     )
-    assert hops(found)[:2] == (Hop("app", None, "eth0"), Hop("gateway", "eth1", None))
+    assert hops(found)[:2] == (
+        Hop("app", None, "eth0", is_seen=False),
+        Hop("gateway", "eth1", None, is_seen=False),
+    )
+
+
+# ---- whatever a diagnosis holds -------------------------------------------------------------------
+
+HOSTS = st.sampled_from(["app", "gateway", "other", "10.0.44.1", ""])
+PLACES = st.builds(Place, HOSTS, st.sampled_from([None, "eth0", "eth1", "eth2"]))
+ANYWHERE = st.none() | PLACES | st.builds(Between, PLACES, PLACES)
+OBSERVATIONS = st.builds(
+    Observation,
+    st.floats(-1, 100) | st.just(0.0),
+    HOSTS,
+    st.sampled_from([None, "eth0", "eth1", "eth2"]),
+    st.sampled_from([None, "forward", "postrouting"]),
+    st.sampled_from(Action),
+    st.sampled_from(["request", "reply", "error"]),
+    st.text(max_size=20),
+    st.none() | st.just("10.0.43.15 → 10.0.44.63"),
+    st.none() | st.text(max_size=20),
+)
+HALVES = st.builds(
+    Half,
+    st.sampled_from(
+        ["delivered", "delivered-to-segment", "dropped", "lost-between", "not-sent", "undetermined"]
+    ),
+    st.none() | st.just("no-route"),
+    st.text(max_size=20),
+    ANYWHERE,
+)
+ANYTHING = st.builds(
+    replace,
+    st.just(diagnoses.REACHABLE),
+    client=HOSTS,
+    result=st.sampled_from(Result),
+    forward=HALVES,
+    reply=HALVES,
+    also=st.lists(st.builds(Also, st.sampled_from(["forward", "reply"]), ANYWHERE, st.just("no-route"))).map(
+        tuple
+    ),
+    observations=st.lists(OBSERVATIONS, max_size=12).map(tuple),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(ANYTHING)
+def test_whatever_was_found_gives_a_page_and_one_path(found: Diagnosis) -> None:
+    shown = read(found)
+    assert shown.count("main") == 1
+    path = hops(found)
+    assert path[0].host == found.client
+    assert path[-1].is_destination
+    assert not any(hop.is_destination for hop in path[:-1])
+    named = {one.host for one in found.observations}
+    watched = [hop.host for hop in path if hop.is_seen]
+    assert sorted(watched) == sorted(named)
+    for hop in filter(lambda hop: hop.is_seen, path):
+        told = {one.interface for one in found.observations if one.host == hop.host and one.interface}
+        assert told <= {hop.near, hop.far, *hop.beside}

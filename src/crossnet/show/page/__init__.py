@@ -191,8 +191,9 @@ def _fix(fix: Fix) -> str:
 
 def _copied(title: str, what: str, text: str) -> str:
     return (
-        f'<div class="copied"><p>{title}</p><button type="button" class="copy" aria-label="Copy {escaped(what)}">'
-        f'Copy</button><pre tabindex="0" role="group" aria-label="{escaped(what)}"><code>{text}</code></pre></div>'
+        f'<div class="copied"><p>{title}</p>'
+        f'<button type="button" class="copy" aria-label="Copy {escaped(what)}">Copy</button>'
+        f"<pre><code>{text}</code></pre></div>"
     )
 
 

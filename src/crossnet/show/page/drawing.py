@@ -222,11 +222,9 @@ def _wide(text: str) -> int:
 
 
 def _role(path: Sequence[Hop], index: int) -> str:
-    if index == 0:
-        return "client"
-    if not path[index].is_destination:
-        return "on the way"
-    return "destination" if path[index].is_seen else "destination, not watched"
+    hop = path[index]
+    role = "client" if index == 0 else "destination" if hop.is_destination else "on the way"
+    return role if hop.is_seen else f"{role}, not watched"
 
 
 def _lanes(columns: Sequence[Column]) -> tuple[dict[str, float], float]:

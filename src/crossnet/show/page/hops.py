@@ -17,7 +17,7 @@ ENDS = frozenset({Action.ABSENT, Action.DROPPED, Action.REJECTED})
 class Hop:
     """A host on the path, with its interface towards the client (`near`) and towards the destination (`far`).
 
-    `beside` are its other interfaces that were looked at; `is_seen` is False for a destination that nobody watched.
+    `beside` are its other interfaces that were looked at; `is_seen` is False where nobody watched.
     """
 
     host: str
@@ -60,7 +60,7 @@ def hops(found: Diagnosis) -> tuple[Hop, ...]:
         _met(found.observations, ERROR)[::-1],
     ):
         _weave(order, sequence)
-    destination = _destination(found)
+    destination = _destination(found, order)
     rest = [host for host in order if host not in (found.client, destination)]
     path = [_hop(found, found.client), *(_hop(found, host) for host in rest)]
     if destination is None:
@@ -100,8 +100,11 @@ def _weave(order: list[str], sequence: Sequence[str]) -> None:
             order.insert(next(known, len(order)), host)
 
 
-def _destination(found: Diagnosis) -> str | None:
-    """The watched host that took the request as the one it was for, or answered it."""
+def _destination(found: Diagnosis, order: Sequence[str]) -> str | None:
+    """The host that has the address for its name, or that was seen to take the request or to answer it."""
+    address = str(found.probe.destination)
+    if address in order and address != found.client:
+        return address
     if found.forward.disposition == "consumed-locally":
         return None
     took = {
@@ -130,7 +133,8 @@ def _hop(found: Diagnosis, host: str, *, is_destination: bool = False) -> Hop:
         far = [neither.pop()]
     first, last = (near[0] if near else None), (far[-1] if far else None)
     beside = [one for one in dict.fromkeys((*near, *neither, *far)) if one not in (first, last)]
-    return Hop(host, first, last, tuple(beside), is_destination)
+    is_seen = any(one.host == host for one in found.observations)
+    return Hop(host, first, last, tuple(beside), is_destination, is_seen)
 
 
 def _sides(found: Diagnosis, host: str) -> Iterator[tuple[str, str]]:
