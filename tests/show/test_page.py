@@ -255,6 +255,44 @@ def test_a_destination_that_was_watched_is_the_last_hop() -> None:
     assert hops(found)[-1] == Hop("target", "eth0", None, is_destination=True)
 
 
+def test_a_destination_that_took_the_request_and_did_not_answer_is_the_last_hop() -> None:
+    found = replace(
+        diagnoses.UNTRANSLATED,
+        forward=Half("delivered"),
+        observations=(
+            *diagnoses.UNTRANSLATED.observations[:3],
+            Observation(0.0002, "target", "eth0", None, Action.RECEIVED, "request", ""),
+        ),
+    )
+    assert hops(found)[-1] == Hop("target", "eth0", None, is_destination=True)
+
+
+def test_a_gateway_whose_reply_was_seen_leaving_only_is_not_the_destination() -> None:
+    found = replace(
+        diagnoses.UNTRANSLATED,
+        observations=(
+            *diagnoses.UNTRANSLATED.observations[:3],
+            Observation(0.0003, "gateway", "eth1", None, Action.REPLIED, "reply", ""),
+        ),
+    )
+    assert [hop.host for hop in hops(found)] == ["app", "gateway", "10.0.44.1"]
+
+
+def test_both_translations_of_a_packet_stand_where_they_happen() -> None:
+    both = "10.0.43.15 → 10.0.44.63, 10.0.44.1 → 10.0.44.9"
+    (first, second, last, *_) = diagnoses.REACHABLE.observations
+    found = replace(diagnoses.REACHABLE, observations=(first, second, replace(last, translation=both)))
+    assert read(found).drawn("translation") == both.split(", ")
+
+
+def test_a_host_that_was_watched_as_a_whole_is_a_row_of_its_own() -> None:
+    waited = Observation(1, "gateway", None, None, Action.ABSENT, "request", "")
+    found = replace(
+        diagnoses.FORWARDING_OFF, observations=(*diagnoses.FORWARDING_OFF.observations[:2], waited)
+    )
+    assert read(found).drawn("point") == ["app eth0", "gateway eth1", "gateway"]
+
+
 def test_a_reply_by_another_way_has_its_host_between_the_others() -> None:
     reply = [
         Observation(0.3, "other", "eth1", None, Action.RECEIVED, "reply", ""),

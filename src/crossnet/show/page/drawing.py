@@ -143,12 +143,13 @@ def _counted(shown: Sequence[Observation], *, with_place: bool) -> list[tuple[st
 
 def _translation(text: str) -> Iterator[tuple[str, str]]:
     yield "word", "translated"
-    before, arrow, after = text.partition(" → ")
-    if len(text) <= LONGEST or not arrow:
-        yield "translation", text
-    else:
-        yield "translation", before
-        yield "translation", f"→ {after}"
+    for each in text.split(", "):
+        before, arrow, after = each.partition(" → ")
+        if len(each) <= LONGEST or not arrow:
+            yield "translation", each
+        else:
+            yield "translation", before
+            yield "translation", f"→ {after}"
 
 
 def _place_ends(found: Diagnosis, path: Sequence[Hop], columns: Sequence[Column]) -> None:

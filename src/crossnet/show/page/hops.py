@@ -101,19 +101,24 @@ def _weave(order: list[str], sequence: Sequence[str]) -> None:
 
 
 def _destination(found: Diagnosis, order: Sequence[str]) -> str | None:
-    """The host that has the address for its name, or that was seen to take the request or to answer it."""
+    """The host that has the address for its name, or that was seen to take the request, or to answer it.
+
+    One that sends the request on is none, though its answer may be all that was seen of a reply.
+    """
     address = str(found.probe.destination)
     if address in order and address != found.client:
         return address
     if found.forward.disposition == "consumed-locally":
         return None
-    took = {
-        one.host
-        for one in found.observations
-        if (one.action is Action.DELIVERED and one.direction == REQUEST) or one.action is Action.REPLIED
-    }
-    met = [host for host in _met(found.observations, REQUEST) if host in took and host != found.client]
-    return met[-1] if met else next(iter(sorted(took - {found.client})), None)
+    takes = {Action.DELIVERED, *([Action.RECEIVED] if found.forward.disposition == "delivered" else [])}
+    took, sent = set(), {found.client}
+    for one in found.observations:
+        if one.action is Action.REPLIED or (one.direction == REQUEST and one.action in takes):
+            took.add(one.host)
+        elif one.direction == REQUEST and one.action in (Action.SENT, Action.FORWARDED, Action.TRANSLATED):
+            sent.add(one.host)
+    last = [host for host in order if host in took - sent]
+    return last[-1] if last else None
 
 
 def _hop(found: Diagnosis, host: str, *, is_destination: bool = False) -> Hop:

@@ -56,10 +56,11 @@ def _rows(found: Diagnosis) -> list[Row]:
         own = [one for one in found.observations if one.host == hop.host]
         own.sort(key=lambda one: (one.interface != hop.near, one.interface == hop.far))
         for one in own:
-            keys.setdefault((one.host, one.interface or f"hook {one.hook or '?'}"), []).append(one)
+            within = f"hook {one.hook}" if one.hook else ""
+            keys.setdefault((one.host, one.interface or within), []).append(one)
     return [
         Row(
-            f"{host} {name}",
+            f"{host} {name}".strip(),
             tuple(sorted((one for one in own if one.action is not Action.ABSENT), key=lambda one: one.at)),
             tuple(dict.fromkeys(one.direction for one in own if one.action is Action.ABSENT)),
         )
