@@ -212,6 +212,20 @@ def test_a_path_that_works_shows_no_stop() -> None:
     assert shown.drawn("arrives") == ["arrives", "arrives"]
 
 
+def test_only_where_a_packet_is_known_to_have_come_a_line_is_drawn() -> None:
+    at_its_interface = replace(
+        diagnoses.NO_ROUTE, forward=replace(diagnoses.NO_ROUTE.forward, at=Place("app", "eth0"))
+    )
+    assert lines(at_its_interface) == []
+    assert lines(diagnoses.FORWARDING_OFF) == ["passed request"]
+    assert lines(diagnoses.REPLY_LOST) == ["passed request", "passed reply"]
+
+
+def lines(found: Diagnosis) -> list[str]:
+    classes = [str(attrs.get("class")) for tag, attrs in read(found).elements if tag == "line"]
+    return [name for name in classes if name.startswith("passed")]
+
+
 def test_candidates_stand_in_their_order() -> None:
     text = read(diagnoses.SILENT).text()
     assert "Likeliest first: destination-silent, no-return-route, echo-ignored, filter-rule-drop" in text

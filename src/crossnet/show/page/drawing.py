@@ -268,8 +268,8 @@ def _lane(found: Diagnosis, columns: Sequence[Column], lane: str, half: Half, y:
         end = order[reached].middle
         if end != start:
             yield f'<line class="passed {lane}" x1="{start:.1f}" y1="{y}" x2="{end:.1f}" y2="{y}"/>'
-        for number, column in enumerate(order[: reached + 1]):
-            if column.kind == "segment" and lane not in column.mark and number < reached:
+        for column in order[: reached + 1]:
+            if column.kind == "segment" and lane not in column.mark:
                 tip = column.middle + 6 * onward
                 back = tip - 11 * onward
                 yield (
@@ -291,14 +291,12 @@ def _reached(order: Sequence[Column], lane: str, half: Half) -> int | None:
     """How far along its lane a packet is known to have come."""
     if lane in order[-1].mark and order[-1].mark[lane] == "arrives":
         return len(order) - 1
-    seen = [number for number, column in enumerate(order) if lane in column.seen]
-    marked = [number for number, column in enumerate(order) if lane in column.mark]
-    reached = max(seen, default=None)
+    reached = max((number for number, column in enumerate(order) if lane in column.seen), default=None)
     if reached is None:
-        return marked[0] if marked and lane == REQUEST else None
+        return None
     if half.disposition in ("delivered-to-segment", "exits-observed-area"):
         reached = min(reached + 1, len(order) - 1)
-    return max(reached, *marked) if marked else reached
+    return max([reached, *(number for number, column in enumerate(order) if lane in column.mark)])
 
 
 def _mark(kind: str, x: float, y: float) -> str:
