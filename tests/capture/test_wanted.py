@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import shutil
+import socket
 import struct
 import subprocess
 from collections.abc import Callable
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from capture.test_packet import A6, T6, A, T, echo, ip4, ip6, syn
 from crossnet.capture.frames import RAW, Reader
 from crossnet.capture.packet import parse_ip
+from crossnet.capture.program import program
 from crossnet.capture.wanted import Filter
 from crossnet.values import Protocol
 from lacking import lacking
@@ -67,20 +70,72 @@ ALWAYS = {"error", "error of IPv6", "neighbour"}
 ends = (ip_address(A), ip_address(T))
 
 
-@pytest.mark.parametrize(("wanted", "expected"), [
+CASES: list[tuple[Filter, set[str]]] = [
     (Filter(echoes=(61,), protocol=Protocol.ICMP),
      {"probe", "probe, translated", "its reply", "probe of IPv6"}),
     (Filter(ends, Protocol.ICMP), {"probe", "probe, translated", "its reply", "somebody's ping", "piece"}),
     (Filter(ends, Protocol.TCP, 443), {"web", "piece"}),
+    (Filter((ip_network("10.0.44.0/24"), ip_network("fd00:44::/64")), Protocol.ICMP),
+     {"probe", "probe, translated", "its reply", "probe of IPv6", "somebody's ping", "piece"}),
     (Filter((), Protocol.TCP, 443), {"web", "web of others"}),
     (Filter(ends, Protocol.UDP, 53, echoes=(61,)),
      {"probe", "probe, translated", "its reply", "probe of IPv6", "name", "piece"}),
     (Filter((), Protocol.TCP), {"web", "web of others", "ssh, begun"}),
     (Filter(), set(PACKETS) - {"ssh"}),
-])  # fmt: skip
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("wanted", "expected"), CASES)
 def test_what_is_wanted_passes_and_nothing_else(passed: Passed, wanted: Filter, expected: set[str]) -> None:
     expression = wanted.expression(without=[(ip_address(HERE), ip_address(THERE))])
     assert passed(expression, PACKETS) == expected | ALWAYS
+
+
+@pytest.mark.parametrize(("wanted", "expected"), CASES)
+def test_the_kernels_program_lets_the_same_pass(wanted: Filter, expected: set[str]) -> None:
+    made = program(wanted, without=[(ip_address(HERE), ip_address(THERE))])
+    assert {name for name, packet in PACKETS.items() if passes(made, packet)} == expected | ALWAYS
+
+
+def test_a_program_for_very_many_addresses_is_still_taken() -> None:
+    many = Filter(tuple(ip_address(f"10.0.{high}.{low}") for high in range(9) for low in range(99)))
+    made = program(many, without=[(ip_address(HERE), ip_address(THERE))])
+    assert len(made) // 8 < 4096  # linux/bpf_common.h: BPF_MAXINSNS
+    assert passes(made, PACKETS["web"])
+    assert not passes(made, PACKETS["ssh"])
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
+        own = b"".join(struct.pack("HBBI", *step) for step in struct.iter_unpack("!HBBI", made))
+        kept = ctypes.create_string_buffer(own)
+        filter_ = struct.pack("HL", len(own) // 8, ctypes.addressof(kept))
+        one.setsockopt(socket.SOL_SOCKET, 26, filter_)  # SO_ATTACH_FILTER: the kernel checks it
+
+
+def passes(made: bytes, packet: bytes) -> bool:
+    """What the kernel does with such a program, in a few lines."""
+    steps = list(struct.iter_unpack("!HBBI", made))
+    at = a = x = 0
+    while True:
+        code, jump, other, k = steps[at]
+        at += 1
+        match code:
+            case 0x06:
+                return bool(k)
+            case 0xB1:
+                x = 4 * (packet[k] & 0xF)
+            case 0x54:
+                a &= k
+            case 0x15:
+                at += jump if a == k else other
+            case 0x28 if k == 0xFFFFF000:
+                a = 0x0800 if packet[0] >> 4 == 4 else 0x86DD
+            case _:
+                size, behind = {0x30: (1, 0), 0x28: (2, 0), 0x20: (4, 0)}.get(code) or (
+                    {0x50: 1, 0x48: 2, 0x40: 4}[code],
+                    x,
+                )
+                if behind + k + size > len(packet):
+                    return False
+                a = int.from_bytes(packet[behind + k : behind + k + size])
 
 
 def test_the_packets_are_what_they_are_called() -> None:

@@ -33,6 +33,8 @@ for name in iptables iptables-save iptables-restore ip6tables ip6tables-save ip6
     cp $folder/played/iptables "$folder/sbin/$name"
 done
 cp $folder/played/ip $folder/sbin/ip
+rm -f $folder/bin/tcpdump $folder/bin/python3*
+cp $folder/played/tcpdump $folder/bin/tcpdump
 ln -sf ../sbin/ip $folder/bin/ip
 """
 _BUSYBOX = r"""
@@ -75,7 +77,7 @@ _MISSING = (
 
 
 def make_old(bench: Bench, host: str) -> None:
-    """iproute2 3.10 and iptables 1.4.21; no nft, ipset, conntrack and timeout."""
+    """iproute2 3.10, iptables 1.4.21, tcpdump 4.9.2; no nft, ipset, conntrack, timeout and Python 3."""
     bench.check(host, f"set -- '{_MISSING}'\n{_MAKE}{_OLD}{_PUT}", stdin=_played())
 
 

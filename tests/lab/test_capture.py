@@ -9,7 +9,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from crossnet.capture import Filter, Kind, Sighting, Watch, watching
+from crossnet.capture import Filter, Kind, Sighting, Watch, timeline, watching
 from crossnet.lab.build import Lab
 from crossnet.transport import Completed
 from crossnet.transport.lab import LabHost
@@ -40,7 +40,7 @@ LEFT = r"""
 for place in /proc/[0-9]*; do
     [ "$place" != "/proc/$$" ] || continue
     words=$(tr '\0' ' ' <"$place/cmdline" 2>/dev/null) || continue
-    case $words in *tcpdump* | *capture=* | *"sleep "*) echo "$words" ;; esac
+    case $words in *tcpdump* | *AF_PACKET* | *capture=* | *"sleep "*) echo "$words" ;; esac
 done
 """
 
@@ -104,20 +104,62 @@ def test_who_watched_long_enough_says_so(lab_up: Callable[..., Lab]) -> None:
     assert asyncio.run(watch(most=99, seconds=1)) == "the time that it was to watch was over"
 
 
-def test_a_host_without_tcpdump_is_told_while_the_others_watch(
+def take_away(lab: Lab, run_on: Callable[..., Completed], host: str, *tools: str) -> None:
+    """From now on the host has none of these: other programs see a folder in which they are not."""
+    run_on(
+        lab,
+        host,
+        "mkdir /tmp/bin && ln -s /usr/bin/* /tmp/bin/ && cd /tmp/bin && rm -f "
+        + " ".join(tools)
+        + " && mkdir /tmp/bin.real && mount --bind /usr/bin /tmp/bin.real"
+        ' && for one in /tmp/bin/*; do ln -sf "/tmp/bin.real/${one##*/}" "$one"; done'
+        " && mount --bind /tmp/bin /usr/bin",
+    ).check()
+
+
+def test_a_host_without_tcpdump_is_watched_by_its_python(
     lab_up: Callable[..., Lab], run_on: Callable[..., Completed]
 ) -> None:
     lab = lab_up("seed")
     hosts = hosts_of(lab, "app", "gateway")
-    run_on(lab, "app", 'mount --bind /dev/null "$(command -v tcpdump)"').check()
-    run_on(lab, "app", "mkdir /tmp/none && mount --bind /tmp/none /usr/local/bin").check()
+    for host in hosts:
+        take_away(lab, run_on, host, "tcpdump")
+
+    async def watch_a_ping() -> Watch:
+        async with watching(hosts, Filter(protocol=Protocol.ICMP, echoes=(SIZE,))) as watch:
+            await hosts["app"].run(["ping", "-c", "1", "-s", "56", GATEWAY])
+            await hosts["app"].run(["ping", "-c", "1", "-s", str(SIZE), GATEWAY])
+            await seen(watch, lambda all_: sum(one.packet.is_echo_reply for one in all_) == 2)
+        return watch
+
+    watch = asyncio.run(watch_a_ping())
+    assert (watch.failed, watch.lost) == ({}, {})
+    echoes = [one for one in timeline(watch.sightings).sightings if one.packet.protocol == "icmp"]
+    assert [(one.host, one.interface, one.kind) for one in echoes] == [
+        ("app", "eth0", Kind.SENT),
+        ("gateway", "eth1", Kind.RECEIVED),
+        ("gateway", "eth1", Kind.SENT),
+        ("app", "eth0", Kind.RECEIVED),
+    ]
+    macs = run_on(lab, "app", "ip -br link show eth0").text
+    assert f" {echoes[0].sender_mac} " in macs
+    for host in hosts:
+        assert run_on(lab, host, LEFT).text == ""
+
+
+def test_a_host_where_nothing_can_watch_is_told_while_the_others_do(
+    lab_up: Callable[..., Lab], run_on: Callable[..., Completed]
+) -> None:
+    lab = lab_up("seed")
+    hosts = hosts_of(lab, "app", "gateway")
+    take_away(lab, run_on, "app", "tcpdump", "python3*")
 
     async def watch_without() -> Watch:
         async with watching(hosts, Filter()) as watch:
             return watch
 
     watch = asyncio.run(watch_without())
-    assert "tcpdump" in watch.failed["app"]
+    assert watch.failed["app"].startswith("there is no tcpdump: install the package")
     assert "gateway" not in watch.failed
     assert watch.points["app"] == ()
 

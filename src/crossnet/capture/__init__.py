@@ -55,6 +55,11 @@ class Watch:
         return {name: observer.failed for name, observer in self._observers.items() if observer.failed}
 
     @property
+    def is_open(self) -> bool:
+        """Whether any host still watches."""
+        return any(observer.interfaces and not observer.failed for observer in self._observers.values())
+
+    @property
     def lost(self) -> Mapping[str, int]:
         """Packets that a host's kernel could not keep; known when the block has ended."""
         return {name: observer.lost for name, observer in self._observers.items() if observer.lost}

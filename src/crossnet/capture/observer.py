@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from crossnet.capture.frames import Frame, Reader, Record, frame
+from crossnet.capture.program import program
 from crossnet.capture.wanted import Filter
 from crossnet.errors import HostError
 from crossnet.transport import Host, Process
@@ -36,7 +37,7 @@ printf '\n--\n'
 capture=$!
 (
     nap=
-    trap '[ -z "$nap" ] || kill "$nap" 2>/dev/null; exit' TERM
+    trap '[ -z "$nap" ] || { kill "$nap" 2>/dev/null; wait "$nap"; }; exit' TERM
     trap '' PIPE
     halves=$((seconds * 2))
     while [ "$halves" -gt 0 ] && echo >&2; do
@@ -104,11 +105,59 @@ class _Form:
 
 _TOGETHER = ("-i", "any", "-y", "LINUX_SLL2", "--immediate-mode")
 
+# Where there is no tcpdump, or it is refused what it does beside capturing: as root of a user namespace it cannot
+# become another user. What it prints is what tcpdump prints.
+_PYTHON = r"""
+import ctypes, signal, socket, struct, sys
+most, snaplen, program = int(sys.argv[1]), int(sys.argv[2]), bytes.fromhex(sys.argv[3])
+steps = b"".join(struct.pack("HBBI", *step) for step in struct.iter_unpack("!HBBI", program))
+kept = ctypes.create_string_buffer(steps)
+try:
+    wire = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
+    wire.setsockopt(socket.SOL_SOCKET, 26, struct.pack("HL", len(steps) // 8, ctypes.addressof(kept)))
+    wire.setsockopt(socket.SOL_SOCKET, 35, 1)
+    wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+    wire.setblocking(False)
+    while True:
+        try:
+            wire.recv(1)  # what came before the filter
+        except BlockingIOError:
+            break
+    wire.setblocking(True)
+except OSError as error:
+    sys.exit("python3: %s" % error)
+out = sys.stdout.buffer
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+indexes = {}
+try:
+    out.write(struct.pack("=IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, snaplen, 276))
+    out.flush()
+    print("listening on all interfaces", file=sys.stderr, flush=True)
+    for _ in range(most):
+        data, told, _, (name, protocol, kind, hardware, mac) = wire.recvmsg(65536, 64)
+        seconds, parts = struct.unpack("ll", told[0][2][: struct.calcsize("ll")])
+        if name not in indexes:
+            try:
+                indexes[name] = socket.if_nametoindex(name)
+            except OSError:
+                indexes[name] = 0
+        head = struct.pack("!HHIHBB8s", protocol, 0, indexes[name], hardware, kind, min(len(mac), 8), mac)
+        frame = (head + data)[:snaplen]
+        out.write(struct.pack("=IIII", seconds, parts, len(frame), len(head) + len(data)) + frame)
+        out.flush()
+except BrokenPipeError:
+    pass
+finally:
+    drops = struct.unpack("II", wire.getsockopt(263, 6, 8))[1]
+    print("%d packets dropped by kernel" % drops, file=sys.stderr, flush=True)
+"""
+
 # LINUX_SLL2 tells interface and direction of each frame (libpcap 1.10). Before it, nothing told the interface of what
 # was captured on all of them. Without -p tcpdump would make a single interface promiscuous, which changes what is seen.
 _FORMS = (
     _Form("tcpdump", _TOGETHER),
     _Form("tcpdump", (*_TOGETHER, "-Z", "root")),
+    _Form("python3", ("-I", "-c", _PYTHON)),
     _Form("tcpdump", ("-p", "--immediate-mode"), apart=True),
     _Form("tcpdump", ("-p",), apart=True),
 )
@@ -160,10 +209,10 @@ class Observer:
 
     async def _arm(self) -> str:
         """Why no form of it watches, nothing where one does."""
-        expression = self._wanted.expression(without=await self._own())
+        own = await self._own()
         interfaces: tuple[Interface, ...] = ()
         missing: set[str] = set()
-        complaint = ""
+        complaints: dict[str, str] = {}
         for form in _FORMS:
             if form.program in missing:
                 continue
@@ -173,25 +222,32 @@ class Observer:
             self._streams = [_Stream(self._host, one, self._most, self._take) for one in alone]
             async with asyncio.TaskGroup() as group:
                 for stream in self._streams:
-                    group.create_task(stream.start(self._argv(form, stream.alone, expression)))
+                    group.create_task(stream.start(self._argv(form, stream.alone, own)))
             if self.interfaces:
                 return ""
             for stream in self._streams:
                 interfaces = stream.interfaces or interfaces
-                complaint = stream.complaint or complaint
                 if stream.is_missing:
                     missing.add(form.program)
-        return _in_words(complaint, is_missing=bool(missing))
+                elif stream.complaint:
+                    complaints.setdefault(form.program, stream.complaint)
+        return _in_words(complaints)
 
     async def _own(self) -> list[tuple[Address, Address]]:
         """The ends of the connection over which crossnet talks to the host."""
         here, there = await self._host.controller(), await self._host.reached_at()
         return [] if here is None or there is None else [(here, there)]
 
-    def _argv(self, form: _Form, alone: Interface | None, expression: str) -> list[str]:
-        one = [] if alone is None else ["-i", alone.name]
-        bounds = ["-n", "-U", "-s", str(SNAPLEN), "-c", str(self._most), "-w", "-"]
-        capture = [form.program, *form.words, *one, *bounds, expression]
+    def _argv(
+        self, form: _Form, alone: Interface | None, without: Sequence[tuple[Address, Address]]
+    ) -> list[str]:
+        capture = [form.program, *form.words]
+        if form.program == "tcpdump":
+            capture += [] if alone is None else ["-i", alone.name]
+            capture += ["-n", "-U", "-s", str(SNAPLEN), "-c", str(self._most), "-w", "-"]
+            capture.append(self._wanted.expression(without=without))
+        else:
+            capture += [str(self._most), str(SNAPLEN), program(self._wanted, without=without).hex()]
         return ["sh", "-c", _SCRIPT, "sh", str(self._seconds), *capture]
 
     async def stop(self) -> None:
@@ -309,10 +365,13 @@ def parse_interfaces(told: str) -> tuple[Interface, ...]:
     return tuple(found)
 
 
-def _in_words(complaint: str, *, is_missing: bool) -> str:
-    """Why nobody watches there, and what to do."""
-    if is_missing:
+def _in_words(complaints: Mapping[str, str]) -> str:
+    """Why nobody watches there, and what to do; `complaints` are the first of each program that is there."""
+    if not complaints:
         return "there is no tcpdump: install the package of that name to see packets there"
-    if any(word in complaint for word in ("permission", "Operation not permitted", "Couldn't change to")):
-        return f"the account may not capture ({complaint}): log in as root, or set `become: true`"
-    return f"tcpdump did not begin to watch: {complaint or 'it said nothing'}"
+    said = "; ".join(complaints.values())
+    if any(
+        word in said for word in ("permission", "not permitted", "Permission denied", "Couldn't change to")
+    ):
+        return f"the account may not capture ({said}): log in as root, or set `become: sudo`"
+    return f"nothing began to watch: {said}"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 
-from crossnet.values import Address, Protocol
+from crossnet.values import Address, Network, Protocol
 
 # Neighbour discovery and errors of ICMPv6 stand behind a header of 40 bytes: pcap-filter(7) looks past no extension.
 _NEIGHBOURS = "arp or (icmp6 and ip6[40] >= 135 and ip6[40] <= 137)"
@@ -20,14 +21,14 @@ _PIECE4, _PIECE6 = "ip[6:2] & 0x1fff != 0", "ip6[6] = 44"
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """The packets of one flow, and what the network says about it: ARP, neighbour discovery and ICMP errors.
+    """The packets of one flow, or of many, and what the network says about it: ARP, neighbour discovery, ICMP errors.
 
-    `addresses` are those of either end, before and after a translation; none means any. `echoes` are the bytes of
-    data in the echoes that are meant: those are taken whatever their addresses are, for they tell a probe from
-    everybody else's.
+    `addresses` are those of either end, or networks, before and after a translation; none means any. `echoes` are the
+    bytes of data in the echoes that are meant: those are taken whatever their addresses are, for they tell a probe
+    from everybody else's.
     """
 
-    addresses: tuple[Address, ...] = ()
+    addresses: tuple[Address | Network, ...] = ()
     protocol: Protocol | None = None
     port: int | None = None
     echoes: tuple[int, ...] = ()
@@ -56,8 +57,11 @@ class Filter:
         return " and ".join([f"({wanted})", *(_not_established(*ends) for ends in without)])
 
     def _of_these(self, what: str) -> str:
-        hosts = " or ".join(f"host {address}" for address in self.addresses)
-        return f"{what} and ({hosts})" if hosts else what
+        ends = " or ".join(
+            f"net {one}" if isinstance(one, IPv4Network | IPv6Network) else f"host {one}"
+            for one in self.addresses
+        )
+        return f"{what} and ({ends})" if ends else what
 
 
 def _not_established(one: Address, other: Address) -> str:

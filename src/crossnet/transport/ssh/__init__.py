@@ -1,5 +1,7 @@
 """A host that `ssh` reaches: one connection, opened when it is first needed, shared by all commands and streams.
 
+Another one is opened only where streams have all the sessions that the host permits on the first (MaxSessions).
+
 It goes where `ssh` would go (~/.ssh/config, the agent, jump hosts) and trusts whom `ssh` would trust: the
 host's key is checked against known_hosts, always. Who `ssh` would ask about is refused with the fingerprint.
 """
@@ -7,14 +9,22 @@ host's key is checked against known_hosts, always. Who `ssh` would ask about is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
 
-from crossnet.errors import HostError
+from crossnet.errors import HostError, shown
 from crossnet.transport import LIMIT, TIMEOUT, Completed, Process, ShellHost
 from crossnet.transport.ssh.connection import Connection, connect
 from crossnet.transport.ssh.destination import parse
+from crossnet.transport.ssh.failures import no_session_free
+from crossnet.transport.ssh.places import AllTaken
 from crossnet.transport.ssh.settings import Settings
 from crossnet.values import Address
+
+T = TypeVar("T")
+
+_MOST = 4  # connections, where each permits one session
 
 
 class Ssh(ShellHost):
@@ -32,7 +42,7 @@ class Ssh(ShellHost):
                 str(error),
                 "`ssh:` takes what `ssh` takes: an alias, user@host or ssh://user@host:port.",
             ) from None
-        self._opening: asyncio.Task[Connection] | None = None
+        self._openings: list[asyncio.Task[Connection]] = []
         self._tried = False  # whether the shell there is known to be one
         self._way: tuple[Settings, ...] = ()  # on which the last login went well
         self._controller: Address | None = None
@@ -45,12 +55,13 @@ class Ssh(ShellHost):
     async def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT, limit: int = LIMIT
     ) -> Completed:
-        connection = await self._connected()
-        status, stdout, stderr = await connection.run(argv, stdin=stdin, timeout=timeout, limit=limit)
+        status, stdout, stderr = await self._on_one(
+            lambda connection: connection.run(argv, stdin=stdin, timeout=timeout, limit=limit), argv
+        )
         return Completed(self._name, tuple(argv), status, stdout, stderr)
 
     async def start(self, argv: Sequence[str]) -> Process:
-        return await (await self._connected()).stream(argv)
+        return await self._on_one(lambda connection: connection.stream(argv), argv)
 
     async def controller(self) -> Address | None:
         await self._connected()
@@ -62,18 +73,27 @@ class Ssh(ShellHost):
 
     async def close(self) -> None:
         """End the connection; the next command opens a new one."""
-        opening, self._opening = self._opening, None
-        if opening is not None:
+        openings, self._openings = self._openings, []
+        for opening in openings:
             opening.cancel()  # nothing where it is done already
             await asyncio.wait([opening])
             await _close(opening)
 
-    async def _connected(self) -> Connection:
+    async def _on_one(self, work: Callable[[Connection], Coroutine[Any, Any, T]], argv: Sequence[str]) -> T:
+        """Work on the first connection that has room for it."""
+        for number in range(_MOST):
+            connection = await self._connected(number)
+            with suppress(AllTaken):
+                return await work(connection)
+        raise no_session_free(self._name, connection.settings, shown(argv), connection.sessions)
+
+    async def _connected(self, number: int = 0) -> Connection:
         """The connection that stands, or a new one; whoever asks meanwhile waits for the same one."""
-        if self._opening is None or _is_over(self._opening):
-            self._opening = asyncio.create_task(self._open(self._opening))
+        lost = self._openings[number] if number < len(self._openings) else None
+        if lost is None or _is_over(lost):
+            self._openings[number : number + 1] = [asyncio.create_task(self._open(lost))]
         # One of those who wait may be cancelled; the others still want it.
-        return await asyncio.shield(self._opening)
+        return await asyncio.shield(self._openings[number])
 
     async def _open(self, lost: asyncio.Task[Connection] | None) -> Connection:
         if lost is not None:

@@ -54,6 +54,11 @@ class Connection:
         return any(hop.witness.is_lost for hop in self._hops)
 
     @property
+    def sessions(self) -> int:
+        """How many the host permits on it, as far as that is known."""
+        return self._places.most
+
+    @property
     def settings(self) -> Settings:
         return self._hops[-1].settings
 
@@ -72,7 +77,10 @@ class Connection:
         become: bool | None = None,
         first: str = "",
     ) -> tuple[int, bytes, bytes]:
-        """Exit status, standard output and error; `first` is what the login shell does before, in its environment."""
+        """Exit status, standard output and error; AllTaken where streams have all its sessions.
+
+        `first` is what the login shell does before, in its environment.
+        """
         become = self._become if become is None else become
         mark = leash.mark()
         text = first + self._line(argv, mark, len(stdin), become)
@@ -106,9 +114,10 @@ class Connection:
         return output.status, output.all(), output.errors
 
     async def stream(self, argv: Sequence[str]) -> Running:
+        """Start a command that goes on running; AllTaken where others like it have all its sessions."""
         mark = leash.mark()
         text = self._line(argv, mark, 0, self._become)
-        place = Place(self._places)
+        place = Place(self._places, stream=True)
         stream = Command(Output(), place.leave)
 
         async def end() -> bool:
