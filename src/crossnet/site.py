@@ -81,6 +81,11 @@ class Site:
         _raise(list(self._lost.values()))
         return self._hosts
 
+    @property
+    def reachable(self) -> Mapping[str, Host]:
+        """The hosts that there is a way to."""
+        return self._hosts
+
     def part(self, spec: Spec) -> Site:
         """The same ways to the hosts of a smaller spec."""
         names = {host.name for host in spec.hosts}

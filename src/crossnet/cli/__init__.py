@@ -7,7 +7,7 @@ import os
 import click
 
 import crossnet
-from crossnet.cli import crossings, lab, reference, transactions
+from crossnet.cli import crossings, diagnose, lab, reference, transactions
 from crossnet.cli.completion import OF_A_LAB, completing
 from crossnet.cli.export import export
 from crossnet.cli.hints import hints
@@ -39,6 +39,7 @@ for command in (
     crossings.plan,
     crossings.apply,
     crossings.verify,
+    diagnose.diagnose,
     crossings.status,
     crossings.undo,
     crossings.forget,

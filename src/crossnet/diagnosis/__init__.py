@@ -1,1 +1,391 @@
-"""Where a flow stops, why, and what to do."""
+"""Where a flow stops, why, and what to do.
+
+The hosts on its way are read and watched, probes are sent, and what was seen is joined with what facts tell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from crossnet.capture import Filter, Kind, Watch, watching
+from crossnet.capture.timeline import Timeline, timeline
+from crossnet.diagnosis import counters
+from crossnet.diagnosis.course import Hints, course
+from crossnet.diagnosis.probe import Reply, Sending, Sent, sent
+from crossnet.diagnosis.trail import Part, Tags, Trail, forward_end
+from crossnet.facts import Facts
+from crossnet.transport import Host
+from crossnet.values import Family, Probe, Protocol, family_of
+from crossnet.verdict import Diagnosis
+
+if TYPE_CHECKING:
+    from crossnet.diagnosis.static import Foretold
+
+__all__ = ["Diagnosed", "Hints", "Question", "Read", "diagnose"]
+
+# How many probes of the kind that is asked for: some rules drop every second one.
+PROBES = 5
+
+# Bytes of data in an echo that hardly anybody else sends.
+_UNUSUAL = range(97, 230)
+
+# What has not come after so long, where nothing explains it, is taken for lost; where facts and packets agree on what
+# stops it there is nothing to wait for.
+_QUIET, _EXPLAINED = 1.25, 0.4  # seconds
+_LATE = 3.5  # seconds; where some are answered, the others may only be slow
+_DRAIN = 0.08  # seconds for what was seen to come from the hosts
+
+# Sizes of IP packets that are tried where full-sized ones vanish: usual limits of tunnels and links.
+_LADDER = (1480, 1476, 1460, 1454, 1450, 1442, 1420, 1400, 1380, 1360, 1340, 1300, 1280, 1200, 1000, 576)
+
+# Ports that are tried to tell whether a host that answers no echo is up.
+_PORTS = (443, 80, 22)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A flow, and the hosts on its way; `ports` may be tried beside an echo, `size` forces one size of IP packets."""
+
+    crossing: str | None
+    client: str
+    gateways: tuple[str, ...]
+    probe: Probe
+    hints: Hints = field(default_factory=Hints)
+    ports: tuple[int, ...] = ()
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What the hosts said about themselves, and why the others did not."""
+
+    facts: Mapping[str, Facts]
+    errors: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosed:
+    """The verdict on one flow, and every packet that was seen of it; `interrupted` where somebody did not wait."""
+
+    verdict: Diagnosis
+    seen: Timeline
+    interrupted: bool = False
+
+
+async def diagnose(
+    question: Question, hosts: Mapping[str, Host], read: Callable[[], Awaitable[Read]]
+) -> Diagnosed:
+    """The verdict on one flow; `hosts` are all that can be asked, and `read` reads them.
+
+    An interrupt while probes are on their way ends the waiting: what is known by then is told.
+    """
+    return await _Diagnosing(question, hosts, read).run()
+
+
+class _Diagnosing:
+    def __init__(
+        self, question: Question, hosts: Mapping[str, Host], read: Callable[[], Awaitable[Read]]
+    ) -> None:
+        self.question, self.hosts, self.read = question, hosts, read
+        self.interrupted = False
+        self.probe = question.probe
+        first = secrets.choice(_UNUSUAL)
+        self.small = tuple(first + number for number in range(PROBES))
+        self.v6 = family_of(self.probe.destination) is Family.V6
+        if question.size is not None:
+            self.small = (max(question.size - self.heads, 0),)
+
+    @property
+    def heads(self) -> int:
+        return 48 if self.v6 else 28
+
+    async def run(self) -> Diagnosed:
+        from crossnet.diagnosis.judge import Evidence, judge
+
+        names = [self.question.client, *self.question.gateways]
+        wanted = self._filter()
+        reading = asyncio.ensure_future(self.read())
+        counting = asyncio.ensure_future(self._count())
+        try:
+            async with watching(self.hosts, wanted, seconds=30) as watch:
+                said = await reading
+                self.before = await counting
+                self.facts = said.facts
+                self.course = course(
+                    self.question.client,
+                    self.question.gateways,
+                    self.probe.destination,
+                    self.facts,
+                    self.question.hints,
+                )
+                self.tags = Tags(self.probe, self.small, self._full())
+                found = await self._probes(watch)
+                after = self.before
+                if not (found.all_answered or self.interrupted):
+                    after = await self._count()
+        finally:
+            for task in (reading, counting):
+                task.cancel()
+        moved = {
+            name: lines
+            for name, each in after.items()
+            if (lines := counters.moved(self.before.get(name, {}), each))
+        }
+        verdict = judge(
+            Evidence(
+                self.question.crossing,
+                self.course,
+                self.probe,
+                self.facts,
+                found.foretold,
+                Trail(self.tags, self.course, tuple(watch.sightings), watch.points),
+                found.small,
+                found.full,
+                found.beside,
+                {name: why for name, why in watch.failed.items() if name in names},
+                said.errors,
+                moved,
+            )
+        )
+        return Diagnosed(verdict, timeline(watch.sightings), self.interrupted)
+
+    async def _count(self) -> Mapping[str, Mapping[str, int]]:
+        found = await asyncio.gather(*(counters.read(host) for host in self.hosts.values()))
+        return dict(zip(self.hosts, found, strict=True))
+
+    # ---- what is sent ---------------------------------------------------------------------------------
+
+    def _filter(self) -> Filter:
+        """Neighbours, errors, echoes of our own sizes, and what else is asked about."""
+        limits = {1500 - self.heads, 9000 - self.heads, *(each - self.heads for each in _LADDER)}
+        echoes = (*self.small, *sorted(limits))
+        if self.probe.protocol is Protocol.ICMP:
+            return Filter((self.probe.destination,), Protocol.ICMP, echoes=echoes)
+        return Filter((self.probe.destination,), self.probe.protocol, self.probe.port, echoes)
+
+    def _full(self) -> tuple[int, ...]:
+        """The data of an echo that fills a packet of the client's own link."""
+        facts, device = self.facts.get(self.question.client), self.course.client.egress
+        link = facts.link(device) if facts is not None and device else None
+        if self.question.size is not None or link is None or link.mtu > 9000:
+            return ()
+        return (link.mtu - self.heads,)
+
+    def _tasks(self) -> list[tuple[str, str, str]]:
+        target = str(self.probe.destination)
+        echoes = [("echo_of", target, str(size)) for size in self.small]
+        large = [("whole", target, str(size)) for size in self.tags.full]
+        match self.probe.protocol:
+            case Protocol.ICMP:
+                return [*echoes, *large]
+            case _:
+                asked = [(str(self.probe.protocol), target, str(self.probe.port))] * 3
+                return [*asked, echoes[0], *large]
+
+    async def _probes(self, watch: Watch) -> _Found:
+        from crossnet.diagnosis.static import foretell
+
+        tasks = self._tasks()
+        host = self.hosts[self.question.client]
+        sending = Sending(host, tasks)
+        await sending.start()
+        try:
+            foretold = await asyncio.to_thread(
+                foretell, self.course, self.probe, self.facts, self.question.hints.beyond
+            )
+            found = _Found(foretold, self, tasks, sending)
+            await self._wait(sending, watch, found)
+            if found.all_answered:
+                await self._large(found, watch)
+            elif self.probe.protocol is Protocol.ICMP and self._is_silent(watch):
+                await self._beside(found)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.uncancel() > 0:
+                raise
+            self.interrupted = True
+        finally:
+            await sending.stop()
+        found.read()
+        return found
+
+    async def _wait(self, sending: Sending, watch: Watch, found: _Found) -> None:
+        """Until everything is answered, or nothing more is to be expected."""
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        last, known = start, set[tuple[str, str, Part, bool]]()
+        while not sending.is_over:
+            await watch.changed(0.05)
+            found.read()
+            now = loop.time()
+            # What is sent once more is no news; that it got further is.
+            points = {
+                (each.host, each.interface, self.tags.part(each.packet), each.kind is Kind.SENT)
+                for each in watch.sightings
+            }
+            if points - known:
+                last, known = now, points
+            if found.small_answered and (found.full_answered or now - last > 0.3):
+                break
+            if found.some_answered:
+                if now - start > _LATE:
+                    break
+            elif now - last > (_EXPLAINED if self._is_explained(watch, found) else _QUIET):
+                break
+        await watch.changed(_DRAIN)
+
+    def _is_explained(self, watch: Watch, found: _Found) -> bool:
+        """Whether facts surely say that it stops where the packets were last seen."""
+        end = forward_end(self._trail(watch).asked())
+        if end.stop is None:
+            return False
+        near = {end.stop.host, *([end.following.host] if end.following else [])}
+        return any(
+            each.certain and each.host in near and str(each.direction) == "forward"
+            for each in found.foretold.findings
+        )
+
+    def _trail(self, watch: Watch) -> Trail:
+        return Trail(self.tags, self.course, tuple(watch.sightings), watch.points)
+
+    def _is_silent(self, watch: Watch) -> bool:
+        """Whether requests left the last gateway, and nothing at all came back."""
+        if not self.course.gateways:
+            return False
+        trail = self._trail(watch).asked()
+        last = self.course.gateways[-1].host
+        return (
+            trail.watched(last)
+            and bool(trail.left(last, Part.REQUEST))
+            and not trail.came(last, Part.REPLY)
+            and not trail.asks(last)
+            and not trail.errors()
+        )
+
+    async def _beside(self, found: _Found) -> None:
+        """Connections, to tell whether who answers no echo is there."""
+        ports = self.question.ports or _PORTS
+        target = str(self.probe.destination)
+        answers = await self._further([("tcp", target, str(port)) for port in ports], 0.5)
+        host = self.question.client
+        found.further = tuple(
+            sent(host, Probe(Protocol.TCP, self.probe.destination, ports[number]), *answer)
+            for number, answer in answers.items()
+        )
+
+    async def _large(self, found: _Found, watch: Watch) -> None:
+        """Where full-sized packets vanish: what TCP would send instead, and how much does pass."""
+        missing = [size for size, each in found.full.items() if each.reply is not Reply.ANSWERED]
+        trail = self._trail(watch)
+        if not missing or not found.echoes_pass:
+            return
+        if any(each.packet.mtu is not None for each in trail.only(*missing).errors()):
+            return
+        target = str(self.probe.destination)
+        if self.probe.protocol is Protocol.TCP and (most := _largest_segment(trail)):
+            size = most + (60 if self.v6 else 40) - self.heads
+            if size < min(missing):
+                answers = await self._further([("whole", target, str(size))], 0.5)
+                if any(code == 0 for code, _ in answers.values()):
+                    found.fits = True
+                    return
+        sizes = [each - self.heads for each in _LADDER if each - self.heads < min(missing)]
+        answers = await self._further([("whole", target, str(size)) for size in sizes], 0.4)
+        host = self.question.client
+        probe = Probe(Protocol.ICMP, self.probe.destination)
+        for number, answer in answers.items():
+            if answer[0] == 0:
+                found.larger[sizes[number]] = sent(host, probe, *answer)
+
+    async def _further(self, tasks: list[tuple[str, str, str]], seconds: float) -> dict[int, tuple[int, str]]:
+        sending = Sending(self.hosts[self.question.client], tasks)
+        await sending.start()
+        try:
+            loop = asyncio.get_running_loop()
+            until = loop.time() + seconds
+            while not sending.is_over and loop.time() < until:
+                sending.news.clear()
+                try:
+                    async with asyncio.timeout_at(until):
+                        await sending.news.wait()
+                except TimeoutError:
+                    break
+            return dict(sending.ended)
+        finally:
+            await sending.stop()
+
+
+class _Found:
+    """What became of the probes so far."""
+
+    def __init__(
+        self,
+        foretold: Foretold,
+        asking: _Diagnosing,
+        tasks: Sequence[tuple[str, str, str]],
+        sending: Sending,
+    ) -> None:
+        self.foretold = foretold
+        self._asking, self._tasks, self._sending = asking, tasks, sending
+        self.small: tuple[Sent, ...] = ()
+        self.full: dict[int, Sent] = {}
+        self.beside: tuple[Sent, ...] = ()
+        self.further: tuple[Sent, ...] = ()  # connections that were tried afterwards
+        self.larger: dict[int, Sent] = {}  # sizes that were tried afterwards
+        self.fits = False  # whether what TCP would send fits, though a full-sized echo does not
+        self.read()
+
+    def read(self) -> None:
+        host, probe = self._asking.question.client, self._asking.probe
+        small: list[Sent] = []
+        beside: list[Sent] = []
+        full: dict[int, Sent] = {}
+        echo = Probe(Protocol.ICMP, probe.destination)
+        for number, (kind, _, word) in enumerate(self._tasks):
+            asked = probe if kind not in ("echo_of", "whole") else echo
+            answer = self._sending.ended.get(number)
+            became = sent(host, asked, *answer) if answer is not None else Sent(asked, Reply.SILENT)
+            if kind == "whole":
+                full[int(word)] = became
+            elif asked == probe:
+                small.append(became)
+            else:
+                beside.append(became)
+        self.small, self.beside = tuple(small), (*beside, *self.further)
+        self.full = {} if self.fits else {**full, **self.larger}
+
+    @property
+    def small_answered(self) -> bool:
+        good = (Reply.ANSWERED, Reply.REFUSED)
+        return bool(self.small) and all(each.reply in good for each in self.small)
+
+    @property
+    def some_answered(self) -> bool:
+        return any(each.reply is Reply.ANSWERED for each in self.small)
+
+    @property
+    def full_answered(self) -> bool:
+        return all(each.reply is Reply.ANSWERED for each in self.full.values())
+
+    @property
+    def all_answered(self) -> bool:
+        return bool(self.small) and all(each.reply is Reply.ANSWERED for each in self.small)
+
+    @property
+    def echoes_pass(self) -> bool:
+        """Whether small echoes are answered: else large ones say nothing."""
+        echoes = [each for each in (*self.small, *self.beside) if each.probe.protocol is Protocol.ICMP]
+        return any(each.reply is Reply.ANSWERED for each in echoes)
+
+
+def _largest_segment(trail: Trail) -> int | None:
+    """The most that TCP sends at once in either direction, as the ends have heard it of each other."""
+    client = trail.course.client.host
+    told = [each.packet.mss for each in trail.came(client, Part.REPLY) if each.packet.mss]
+    last = trail.course.stops[-1].host
+    told += [each.packet.mss for each in trail.left(last, Part.REQUEST) if each.packet.mss]
+    return min(told) if told else None

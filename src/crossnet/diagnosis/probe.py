@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from collections.abc import Iterator, Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from crossnet.facts.question import Unanswered, door
-from crossnet.transport import Host
+from crossnet.transport import Host, Process
 from crossnet.values import Address, Network, Probe, Protocol, contains, family_of
 
 # Address resolution gives up after about 3 s (measured), so that a shorter wait would call it silence.
@@ -75,6 +76,20 @@ for_at_most() { # SECONDS COMMAND…
     code=$?
     [ "$left" -gt 0 ] || return 124
     return $code
+}
+
+# One echo of so many bytes of data, and one that must not be cut on its way; some take no word for that and do so by
+# themselves (busybox: its socket is a raw one, of which the kernel sets DF).
+echo_of() {
+    command -v ping >/dev/null || return 70
+    ping -n -q -c 1 -W "$wait" -s "$2" "$1"
+}
+whole() {
+    command -v ping >/dev/null || return 70
+    ping -n -q -c 1 -W "$wait" -s "$2" -M do "$1" 2>&1 && return
+    code=$?
+    [ "$code" -gt 1 ] || return "$code"
+    echo_of "$1" "$2"
 }
 
 # A connection by bash where there is one, else by nc: that of OpenBSD tells only with -v why there is none, and that of
@@ -147,6 +162,7 @@ done
 wait
 """
 _NO_TOOL = (70, 127)
+_MOST_PRINTED = 1 << 18  # what a few tools say is a few lines
 
 
 async def send(host: Host, probes: Sequence[Probe]) -> list[Sent]:
@@ -155,7 +171,49 @@ async def send(host: Host, probes: Sequence[Probe]) -> list[Sent]:
         host,
         [(str(probe.protocol), str(probe.destination), str(probe.port or "-")) for probe in probes],
     )
-    return [_sent(host.name, probe, *answer) for probe, answer in zip(probes, answers, strict=True)]
+    return [sent(host.name, probe, *answer) for probe, answer in zip(probes, answers, strict=True)]
+
+
+class Sending:
+    """Probes on their way: what became of each comes as it becomes known.
+
+    `tasks` are as the script takes them: `echo_of ADDRESS BYTES`, `whole ADDRESS BYTES`, `tcp ADDRESS PORT`,
+    `udp ADDRESS PORT`. `ended` grows: the number of a task, its exit code and the words of its tool.
+    """
+
+    def __init__(self, host: Host, tasks: Sequence[tuple[str, str, str]]) -> None:
+        self.host, self.tasks = host, tasks
+        self.ended: dict[int, tuple[int, str]] = {}
+        self.news = asyncio.Event()
+        self._boundary = f"--crossnet-{secrets.token_hex(8)}"
+        self._process: Process | None = None
+        self._reading: asyncio.Task[None] | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return len(self.ended) == len(self.tasks) or (self._reading is not None and self._reading.done())
+
+    async def start(self) -> None:
+        words = [word for task in self.tasks for word in task]
+        self._process = await self.host.start(["sh", "-c", _TASKS, "sh", str(WAIT), self._boundary, *words])
+        self._reading = asyncio.create_task(self._read(self._process))
+
+    async def _read(self, process: Process) -> None:
+        printed = b""
+        async for chunk in process.output():
+            printed = (printed + chunk)[-_MOST_PRINTED:]
+            found = dict(_answers(printed.decode(errors="replace"), self._boundary))
+            self.ended |= {number: answer for number, answer in found.items() if number < len(self.tasks)}
+            self.news.set()
+        self.news.set()
+
+    async def stop(self) -> None:
+        """End what is still waiting for an answer."""
+        if self._process is not None:
+            await self._process.stop()
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
 
 
 async def search(host: Host, groups: Sequence[Sequence[Address]]) -> list[Search]:
@@ -202,7 +260,8 @@ def _answers(printed: str, boundary: str) -> Iterator[tuple[int, tuple[int, str]
         start = found.end()
 
 
-def _sent(host: str, probe: Probe, code: int, said: str) -> Sent:
+def sent(host: str, probe: Probe, code: int, said: str) -> Sent:
+    """What the exit code and the words of a tool mean."""
     # bash names itself, its line and its own path for the connection before what the kernel said.
     detail = re.sub(r"^\S+: line \d+: (/dev/(tcp|udp)/\S+: )?", "", said.splitlines()[-1]) if said else ""
     if code in _NO_TOOL:

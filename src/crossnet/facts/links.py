@@ -60,7 +60,8 @@ class Link:
     is a part of, `parent` the interface below a VLAN or the like, `table` the routing table of a VRF. An `ip` that
     takes no `-d` (busybox) tells none of the kind, the VLAN and the table. `addresses` are those of global scope,
     `narrow` the others. `xdp` is whether a program of XDP sees its frames, `hardware_type` what `ip` prints behind
-    `link/`: ether, none, loopback, …; `qdisc` the kind of the queue that it sends through (tc(8)).
+    `link/`: ether, none, loopback, …, and `hardware` the address behind it; `qdisc` the kind of the queue that it
+    sends through (tc(8)).
     """
 
     name: str
@@ -78,6 +79,7 @@ class Link:
     xdp: bool = False
     hardware_type: str = "ether"
     qdisc: str = ""
+    hardware: str = field(default="", compare=False)
 
     def of(self, family: Family) -> tuple[LinkAddress, ...]:
         return tuple(item for item in self.addresses if family_of(item.address) is family)
@@ -193,6 +195,7 @@ def _link(told: _Told) -> Link:
         hardware_type=_hardware_type(lines),
         qdisc=told.head.get("qdisc", ""),
         xdp=any(word.startswith("xdp") for word in told.head),
+        hardware=_behind(words(lines[0]), "link/ether") if lines else "",
     )
 
 

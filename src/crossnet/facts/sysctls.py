@@ -14,6 +14,8 @@ from crossnet.values import Family
 # What crossnet reads. `conf/*` holds one folder per interface and the two of all and default.
 PATTERNS = (
     "/proc/sys/net/ipv4/ip_forward",
+    "/proc/sys/net/ipv4/ip_default_ttl",
+    "/proc/sys/net/ipv4/icmp_echo_ignore_all",
     "/proc/sys/net/ipv4/conf/*/forwarding",
     "/proc/sys/net/ipv4/conf/*/rp_filter",
     "/proc/sys/net/ipv4/conf/*/accept_redirects",

@@ -1,0 +1,154 @@
+"""Find where a flow stops, over hosts of a spec or over hosts that somebody names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from crossnet.diagnosis import Diagnosed, Hints, Question, Read
+from crossnet.diagnosis import diagnose as ask
+from crossnet.diagnosis.probe import candidates, search
+from crossnet.errors import CrossnetError
+from crossnet.events import Watcher, nobody
+from crossnet.facts.neighbours import heard_of
+from crossnet.site import Site, reach
+from crossnet.spec import Crossing, HostSpec, Spec
+from crossnet.values import Address, Network, Probe, Protocol, contains
+
+# How many addresses of a network are asked, where a spec names no probe.
+_MOST = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What to diagnose: a crossing, or a flow from `client` over the hosts `via`; `size` forces a size of IP packets.
+
+    `protocol` and `port` say what is sent to `to`; where `to` is None, a probe of the crossing.
+    """
+
+    crossing: str | None = None
+    client: str | None = None
+    via: tuple[str, ...] = ()
+    to: Address | None = None
+    protocol: Protocol = Protocol.ICMP
+    port: int | None = None
+    size: int | None = None
+
+
+async def diagnose(
+    asked: Asked, spec: Spec | None = None, *, become: bool = False, watch: Watcher = nobody
+) -> Diagnosed:
+    """Where a flow stops, why, and what to do; changes nothing.
+
+    Without a spec, or for hosts that it does not name, each host is what `ssh` takes.
+    """
+    crossing = _crossing(asked, spec)
+    client = asked.client or _client(crossing)
+    via = asked.via or ((crossing.via,) if crossing is not None else ())
+    known = {host.name: host for host in spec.hosts} if spec is not None else {}
+    hosts = [known.get(name) or HostSpec(name, ssh=name, become=become) for name in (client, *via)]
+    # Hosts of the spec that stand elsewhere may be the target.
+    hosts += [host for name, host in known.items() if name not in (client, *via)]
+    whole = Spec("", "", "", tuple(dict.fromkeys(hosts)), ())
+    async with reach(whole, watch=watch) as site:
+        probe = await _probe(asked, crossing, site, client, via)
+        beyond = crossing.to if crossing is not None else ()
+        hints = Hints(
+            crossing.ingress if crossing else None,
+            crossing.egress if crossing else None,
+            crossing.next_hop if crossing else None,
+            tuple(each for each in beyond if contains(each, probe.destination)),
+        )
+        question = Question(
+            crossing.name if crossing else None, client, via, probe, hints, _ports(crossing), asked.size
+        )
+
+        async def read() -> Read:
+            found = await site.look(kernels=False)
+            if client in found.errors:
+                raise found.errors[client]
+            return Read(found.said, {name: _first_line(error) for name, error in found.errors.items()})
+
+        return await ask(question, site.reachable, read)
+
+
+def _first_line(error: CrossnetError) -> str:
+    return str(error).splitlines()[0]
+
+
+def _crossing(asked: Asked, spec: Spec | None) -> Crossing | None:
+    """The crossing that is meant: named, or the one that the flow belongs to."""
+    if spec is None:
+        return None
+    if asked.crossing is not None:
+        spec.expect((asked.crossing,))
+        return next(one for one in spec.crossings if one.name == asked.crossing)
+    if asked.client is None and asked.to is None:
+        if len(spec.crossings) == 1:
+            return spec.crossings[0]
+        names = ", ".join(one.name for one in spec.crossings)
+        raise CrossnetError(f"{spec.file} has several crossings: name one of {names}")
+    fitting = [
+        one
+        for one in spec.crossings
+        if (asked.client is None or asked.client in one.clients)
+        and (not asked.via or asked.via == (one.via,))
+        and (asked.to is None or any(contains(each, asked.to) for each in one.to))
+    ]
+    return fitting[0] if fitting else None
+
+
+def _client(crossing: Crossing | None) -> str:
+    managed = [each for each in crossing.clients if isinstance(each, str)] if crossing else []
+    if not managed:
+        raise CrossnetError(
+            "nobody is named who could send: none of the clients is a managed host\n"
+            "  Name one with --from HOST: a host of the spec, or anything that ssh takes."
+        )
+    return managed[0]
+
+
+async def _probe(
+    asked: Asked, crossing: Crossing | None, site: Site, client: str, via: Sequence[str]
+) -> Probe:
+    if asked.to is not None:
+        return Probe(asked.protocol, asked.to, asked.port)
+    if crossing is None:
+        raise CrossnetError("nothing is named that should be reached\n  Name it with --to ADDRESS[:PORT].")
+    if crossing.probes:
+        return crossing.probes[0]
+    return await _first_answering(crossing, site, client, via)
+
+
+async def _first_answering(crossing: Crossing, site: Site, client: str, via: Sequence[str]) -> Probe:
+    """An address in `to`: one that answers the gateway or the client, else the first that a host could have."""
+    network: Network = crossing.to[0]
+    known: Mapping[str, object] = site.reachable
+    found = await site.look(kernels=False)
+    heard = [each for name in via if name in found.said for each in heard_of(found.said[name].neighbours)]
+    near = candidates(network, heard, _MOST)
+    allowed = crossing.allow or ()
+    ports = [each.ports.first for each in allowed if each.protocol is Protocol.TCP and each.ports]
+    echo = not allowed or any(each.protocol is Protocol.ICMP for each in allowed)
+    for name in (*via, client):
+        if name in known and near:
+            (answer,) = await search(site.reachable[name], [near])
+            if answer.answered is not None:
+                near = (answer.answered,)
+                break
+    if not near:
+        raise CrossnetError(
+            f"no address in {network} is known that could be tried\n  Name one with --to ADDRESS[:PORT]."
+        )
+    return Probe(Protocol.ICMP, near[0]) if echo or not ports else Probe(Protocol.TCP, near[0], ports[0])
+
+
+def _ports(crossing: Crossing | None) -> tuple[int, ...]:
+    """Ports of TCP that the crossing is for."""
+    if crossing is None:
+        return ()
+    named = [each.port for each in crossing.probes if each.protocol is Protocol.TCP and each.port]
+    named += [
+        each.ports.first for each in crossing.allow or () if each.protocol is Protocol.TCP and each.ports
+    ]
+    return tuple(dict.fromkeys(named))

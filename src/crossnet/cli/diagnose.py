@@ -1,0 +1,218 @@
+"""diagnose: where a flow stops, why, and what to do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from crossnet.cli.interrupt import run, staying
+from crossnet.cli.options import SPEC_FILE, Speech, guarding, speaking
+
+if TYPE_CHECKING:
+    from crossnet.api import Asked, Guard
+    from crossnet.diagnosis import Diagnosed
+    from crossnet.spec import Spec
+
+_PAUSE = 2.0  # seconds between two of `--watch`
+
+
+@click.command(short_help="Find where a flow stops, why, and what to do.")
+@click.argument("crossing", required=False)
+@click.option(
+    "--from", "client", metavar="A", help="Who sends: a host of the spec, or anything that ssh takes."
+)
+@click.option("--to", metavar="ADDR[:PORT]", help="Whom it should reach.")
+@click.option("--via", multiple=True, metavar="B", help="A gateway on the way; may be repeated, in order.")
+@click.option("--proto", type=click.Choice(["icmp", "tcp", "udp"]), help="Default: icmp, with a port tcp.")
+@click.option("--port", type=click.IntRange(1, 65535), metavar="N", help="The port, if --to names none.")
+@click.option(
+    "--size", type=click.IntRange(28, 65535), metavar="BYTES", help="Send IP packets of this size only."
+)
+@click.option("--become", is_flag=True, help="Use `sudo -n` on hosts that are not in the spec.")
+@click.option("--html", metavar="FILE", help="Write it as one page that can be sent and printed.")
+@click.option("--pcap", metavar="FILE", help="Write every packet that was seen, for Wireshark.")
+@click.option("--watch", "again", is_flag=True, help="Repeat it, and say when it changes; Ctrl-C ends it.")
+@click.option("--fix", is_flag=True, help="Offer what crossnet can do about it as a plan.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@guarding
+@speaking()
+def diagnose(
+    speech: Speech,
+    crossing: str | None,
+    client: str | None,
+    to: str | None,
+    via: tuple[str, ...],
+    proto: str | None,
+    port: int | None,
+    size: int | None,
+    become: bool,
+    html: str | None,
+    pcap: str | None,
+    again: bool,
+    fix: bool,
+    yes: bool,
+    guard: Guard,
+) -> int:
+    """Send probes, watch them on every interface of the hosts on the way, and say where they stop and why.
+
+    Of a CROSSING of the spec, or of any flow: --from A --to ADDR, with each gateway as --via. Changes nothing,
+    but what --fix offers and you agree to.
+    """
+    from crossnet import api
+
+    if again and (fix or html or pcap):
+        raise click.UsageError("--watch goes with none of --fix, --html and --pcap")
+    asked = _asked(crossing, client, to, via, proto, port, size)
+    free = (
+        crossing is None
+        and client is not None
+        and speech.file == SPEC_FILE
+        and not Path(speech.file).exists()
+    )
+    if fix and free:
+        raise click.UsageError("--fix makes a plan of a spec: name a crossing of one")
+    spec = None if free else speech.spec()
+
+    def once() -> Diagnosed:
+        return run(api.diagnose(asked, spec, become=become, watch=speech.watch))
+
+    if again:
+        return _watched(speech, once)
+    found = once()
+    _say(speech, found)
+    if html is not None:
+        from crossnet.show.page import page
+
+        _write(html, page(found.verdict).encode(), "--html")
+    if pcap is not None:
+        _write(pcap, _captured(found), "--pcap")
+    if found.interrupted:
+        raise KeyboardInterrupt
+    code = _code(found)
+    if fix and code and spec is not None:
+        return _fixed(speech, spec, found, guard, yes=yes)
+    return code
+
+
+def _code(found: Diagnosed) -> int:
+    from crossnet.verdict import Result
+
+    return 0 if found.verdict.result is Result.REACHABLE else 3
+
+
+def _say(speech: Speech, found: Diagnosed) -> None:
+    from crossnet.show import diagnosis, json
+
+    if speech.json:
+        speech.say(json.document(json.diagnosis_data(found.verdict)))
+    else:
+        speech.say(diagnosis.diagnosis_text(found.verdict, paint=speech.paint))
+
+
+def _watched(speech: Speech, once: Callable[[], Diagnosed]) -> int:
+    """Again and again; what is told is the first verdict, and each that is another one."""
+    from datetime import datetime
+
+    told, code = None, 0
+    while True:
+        try:
+            found = once()
+            if found.interrupted:
+                return code
+            verdict = found.verdict
+            known = (
+                verdict.result,
+                verdict.forward.code,
+                verdict.forward.at,
+                verdict.reply.code,
+                verdict.reply.at,
+            )
+            if known != told:
+                if not speech.json:
+                    speech.say(f"{'' if told is None else chr(10)}{datetime.now().astimezone():%H:%M:%S %z}")
+                _say(speech, found)
+            told, code = known, _code(found)
+            time.sleep(_PAUSE)
+        except KeyboardInterrupt:
+            return code
+
+
+def _fixed(speech: Speech, spec: Spec, found: Diagnosed, guard: Guard, *, yes: bool) -> int:
+    """The plan of the spec, where that is what would help; what stands outside of it is left to a person."""
+    from crossnet.cli.crossings import carry_out, make_plan
+
+    verdict = found.verdict
+    halves = [half for half in (verdict.forward, verdict.reply) if half.code]
+    fixes = [fix for half in halves for fix in half.fix] + [fix for also in verdict.also for fix in also.fix]
+    if not any(fix.spec for fix in fixes):
+        words = "crossnet changes nothing that it does not own: the commands above are for a person"
+        raise click.ClickException(words if fixes else "no command of a host that is known mends this")
+    with staying() as ways:
+        made = run(make_plan(spec, speech, ways))
+        if not made.touched:
+            raise click.ClickException(
+                "all that the spec asks for is there already: the commands above are for a person"
+            )
+        return carry_out(speech, made, guard, ways, yes=yes)
+
+
+def _captured(found: Diagnosed) -> bytes:
+    from crossnet.capture.pcapng import pcapng
+    from crossnet.show.diagnosis import summary
+
+    return pcapng(found.seen, summary=summary(found.verdict))
+
+
+def _write(file: str, data: bytes, option: str) -> None:
+    """Whole or not at all, readable by its owner alone: it tells how a network is made."""
+    from crossnet.localfile import File, replace
+
+    try:
+        replace([File(Path(file), data, 0o600)])
+    except OSError as error:
+        raise click.ClickException(f"{option}: cannot write {file}: {error.strerror}") from None
+
+
+def _asked(
+    crossing: str | None,
+    client: str | None,
+    to: str | None,
+    via: tuple[str, ...],
+    proto: str | None,
+    port: int | None,
+    size: int | None,
+) -> Asked:
+    from crossnet.api import Asked
+    from crossnet.values import Protocol, address
+
+    if to is None:
+        if proto is not None or port is not None:
+            raise click.UsageError("--proto and --port belong to a flow: name its end with --to")
+        return Asked(crossing, client, via, size=size)
+    text, named = _parted(to)
+    try:
+        destination = address(text)
+    except ValueError as error:
+        raise click.UsageError(f"--to: {error}") from None
+    port = port if named is None else named
+    protocol = Protocol(proto) if proto is not None else Protocol.TCP if port is not None else Protocol.ICMP
+    if protocol is Protocol.ICMP and port is not None:
+        raise click.UsageError("icmp has no ports")
+    if protocol is not Protocol.ICMP and port is None:
+        raise click.UsageError(f"{protocol} needs a port: --to {to}:PORT")
+    return Asked(crossing, client, via, destination, protocol, port, size)
+
+
+def _parted(to: str) -> tuple[str, int | None]:
+    """An address and, where one stands behind it, a port: `10.0.44.1:80`, `[fd00::1]:80`."""
+    host, colon, port = to.rpartition(":")
+    if colon and port.isdecimal() and (":" not in host or host.startswith("[")):
+        number = int(port)
+        if not 1 <= number <= 65535:
+            raise click.UsageError(f"--to: {port} is not a port between 1 and 65535")
+        return host.removeprefix("[").removesuffix("]"), number
+    return to.removeprefix("[").removesuffix("]"), None

@@ -1,0 +1,50 @@
+"""One thing that stops a flow, or would once what stands before it is mended, as facts tell it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from crossnet.values import Address, Network
+
+if TYPE_CHECKING:  # sets of packets are slow to import
+    from crossnet.reach.rules import Place as Chain
+
+
+class Direction(StrEnum):
+    FORWARD = "forward"
+    REPLY = "reply"
+
+
+@dataclass(frozen=True, slots=True)
+class Mending:
+    """What a fix has to know: the address, network, next hop or interface that would be right."""
+
+    destination: Network | None = None
+    next_hop: Address | None = None
+    device: str | None = None
+    address: Address | None = None
+    prefix: int | None = None
+    table: str | None = None
+    priority: int | None = None
+    wrong: str = ""  # the route, rule or address in the words of `ip`
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A code at a place, for one direction; `certain` where it surely stops the flow.
+
+    `text` is the rule, route or setting in its owner's words, `chain` where a rule of it stands, `hook` where in the
+    host packets meet it.
+    """
+
+    code: str
+    host: str
+    interface: str | None
+    direction: Direction
+    text: str
+    certain: bool = True
+    hook: str = ""
+    chain: Chain | None = None
+    mending: Mending = Mending()

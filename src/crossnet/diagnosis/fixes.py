@@ -1,0 +1,405 @@
+"""What to do about a cause: commands for its host, with the values of the case at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from crossnet.diagnosis.course import Course
+from crossnet.diagnosis.finding import Direction, Finding
+from crossnet.facts import Facts
+from crossnet.netfilter import Engine
+from crossnet.netfilter.foreign import Tool
+from crossnet.reach.rules import Place as Chain
+from crossnet.values import Address, Family, Probe, Protocol, family_of, show_network
+from crossnet.verdict import Fix
+
+
+def fix_of(
+    cause: Finding, course: Course, probe: Probe, facts: Mapping[str, Facts], source: Address | None
+) -> tuple[Fix, ...]:
+    """The commands that take a cause away; none where no command of a managed host does."""
+    if cause.host not in facts:
+        return ()
+    case = Case(cause, course, probe, facts, source)
+    made = _FIXES.get(cause.code)
+    return made(case) if made is not None else ()
+
+
+class Case:
+    """A cause with what its fix has to know."""
+
+    def __init__(
+        self,
+        cause: Finding,
+        course: Course,
+        probe: Probe,
+        facts: Mapping[str, Facts],
+        source: Address | None,
+    ) -> None:
+        self.cause, self.course, self.probe, self.facts, self.source = cause, course, probe, facts, source
+        self.here = facts[cause.host]
+        self.family = family_of(probe.destination)
+        self.ip = "ip" if self.family is Family.V4 else "ip -6"
+        self.version = "4" if self.family is Family.V4 else "6"
+
+    def fix(self, *commands: str | None, spec: str | None = None, host: str | None = None) -> tuple[Fix, ...]:
+        said = tuple(command for command in commands if command)
+        return (Fix(host or self.cause.host, said, spec),) if said or spec else ()
+
+    def setting(self, interface: str, key: str) -> str:
+        family = "ipv4" if self.family is Family.V4 else "ipv6"
+        return (
+            f"net/{family}/conf/{interface}/{key}"
+            if "." in interface
+            else f"net.{family}.conf.{interface}.{key}"
+        )
+
+    @property
+    def is_client(self) -> bool:
+        return self.cause.host == self.course.client.host
+
+    @property
+    def ends(self) -> tuple[str | None, str]:
+        """Source and destination as the cause's host sees them, in its direction."""
+        client = self.course.source
+        seen = client
+        if self.course.target is not None and self.cause.host == self.course.target.host:
+            seen = self.source or client
+        forward = str(seen) if seen is not None else None
+        if self.cause.direction is Direction.FORWARD:
+            return (None if self.is_client else forward), str(self.probe.destination)
+        return str(self.probe.destination), forward or ""
+
+    def iptables(self, chain: Chain) -> str:
+        engine = Engine.IPTABLES_LEGACY if chain.tool is Tool.IPTABLES_LEGACY else Engine.IPTABLES_NFT
+        family = Family.V6 if chain.family == "ip6" else Family.V4
+        if engine is Engine.IPTABLES_LEGACY:
+            return self.here.iptables(engine, family)
+        plain = "iptables" if family is Family.V4 else "ip6tables"
+        return plain if self.here.capabilities.iptables_is_nft else self.here.iptables(engine, family)
+
+
+# ---- routes, links, addresses -----------------------------------------------------------------------
+
+
+def _route(case: Case) -> tuple[Fix, ...]:
+    """The route that should be taken, as one that wins."""
+    mending = case.cause.mending
+    if mending.destination is None or mending.device is None:
+        return ()
+    via = f" via {mending.next_hop}" if mending.next_hop is not None else ""
+    table = f" table {mending.table}" if mending.table else ""
+    network = show_network(mending.destination)
+    spec = "crossnet apply" if case.is_client or case.cause.direction is Direction.FORWARD else None
+    return case.fix(f"{case.ip} route replace {network}{via} dev {mending.device}{table}", spec=spec)
+
+
+def _refused_route(case: Case) -> tuple[Fix, ...]:
+    wrong = case.cause.mending.wrong
+    return case.fix(f"{case.ip} route del {wrong}") if wrong else _route(case)
+
+
+def _policy_rule(case: Case) -> tuple[Fix, ...]:
+    """Ahead of the rule, one for this destination alone."""
+    mending = case.cause.mending
+    if mending.destination is None or mending.priority is None:
+        return ()
+    network = show_network(mending.destination)
+    route = _route(case)[0].commands if mending.device and (mending.next_hop or not case.is_client) else ()
+    plain = tuple(command.partition(" table ")[0] for command in route)
+    if mending.priority < 2:
+        return case.fix(f"{case.ip} rule del pref {mending.priority}")
+    rule = f"{case.ip} rule add pref {mending.priority - 1} to {network} lookup main"
+    known = best_is(case, plain)
+    return case.fix(rule, *(() if known else plain))
+
+
+def best_is(case: Case, commands: tuple[str, ...]) -> bool:
+    """Whether the main table leads there as it should already."""
+    from crossnet.diagnosis.course import best
+
+    mending = case.cause.mending
+    if mending.destination is None:
+        return not commands
+    route = best(case.here, mending.destination.network_address)
+    return (
+        route is not None
+        and route.device == mending.device
+        and (mending.next_hop is None or route.via == mending.next_hop)
+    )
+
+
+def _link(case: Case) -> tuple[Fix, ...]:
+    mending = case.cause.mending
+    link = case.here.link(mending.device or case.cause.interface or "")
+    if link is None or "UP" in link.flags:
+        return ()  # a cable, or a port of a switch
+    up = f"ip link set {link.name} up"
+    if mending.destination is None or mending.next_hop is None:
+        return case.fix(up)
+    route = (
+        f"{case.ip} route replace {show_network(mending.destination)} via {mending.next_hop} dev {link.name}"
+    )
+    return case.fix(up, route)
+
+
+def _address(case: Case) -> tuple[Fix, ...]:
+    mending = case.cause.mending
+    if mending.address is None or mending.device is None:
+        return ()
+    drop = f"ip addr del {mending.wrong} dev {mending.device}" if mending.wrong else None
+    return (
+        case.fix(f"ip addr add {mending.address}/{mending.prefix} dev {mending.device}", drop)
+        if not drop
+        else case.fix(drop, f"ip addr add {mending.address}/{mending.prefix} dev {mending.device}")
+    )
+
+
+def _own_address(case: Case) -> tuple[Fix, ...]:
+    mending = case.cause.mending
+    if mending.address is None or mending.device is None:
+        return ()
+    return case.fix(f"ip addr del {mending.address}/{mending.prefix} dev {mending.device}")
+
+
+def _martian(case: Case) -> tuple[Fix, ...]:
+    """The client's address is to be on the client alone."""
+    source = case.course.source
+    owner = case.here.owner_of(source) if source is not None else None
+    if owner is None:
+        return ()
+    own = next(item for item in owner.addresses if item.address == source)
+    return case.fix(f"ip addr del {own.address}/{own.prefix} dev {owner.name}")
+
+
+def _reverse_path(case: Case) -> tuple[Fix, ...]:
+    """The way back to the source by the interface that it comes in by; loose checking where there is one already."""
+    mending = case.cause.mending
+    if mending.destination is not None and mending.device is not None:
+        return _route(case)
+    interface = case.cause.interface or "all"
+    every = case.here.sysctls.get("net.ipv4.conf.all.rp_filter") == "1"
+    return case.fix(
+        f"sysctl -w {case.setting(interface, 'rp_filter')}=2" if interface != "all" else None,
+        "sysctl -w net.ipv4.conf.all.rp_filter=2" if every and interface == "all" else None,
+    )
+
+
+def _neighbour(case: Case) -> tuple[Fix, ...]:
+    mending = case.cause.mending
+    if mending.address is None or mending.device is None:
+        return ()
+    if case.cause.code == "duplicate-address" and mending.wrong:
+        words = f"{case.ip} neigh replace {mending.address} lladdr {mending.wrong} nud permanent dev {mending.device}"
+        return case.fix(words)
+    return case.fix(f"{case.ip} neigh del {mending.address} dev {mending.device}")
+
+
+def _arp(case: Case) -> tuple[Fix, ...]:
+    interface = case.cause.interface or "all"
+    settings = case.here.sysctls
+    return case.fix(
+        *(
+            f"sysctl -w net.ipv4.conf.{each}.{key}=0"
+            for key in ("arp_ignore", "arp_filter")
+            for each in dict.fromkeys(("all", interface))
+            if settings.get(f"net.ipv4.conf.{each}.{key}", "0") != "0"
+        )
+    )
+
+
+# ---- settings -----------------------------------------------------------------------------------------
+
+
+def _forward(case: Case) -> tuple[Fix, ...]:
+    name = "net.ipv4.ip_forward" if case.family is Family.V4 else "net.ipv6.conf.all.forwarding"
+    return case.fix(f"sysctl -w {name}=1", spec="crossnet apply")
+
+
+def _interface_forward(case: Case) -> tuple[Fix, ...]:
+    return case.fix(f"sysctl -w {case.setting(case.cause.interface or 'all', 'forwarding')}=1")
+
+
+def _time_to_live(case: Case) -> tuple[Fix, ...]:
+    return case.fix("sysctl -w net.ipv4.ip_default_ttl=64", host=case.course.client.host)
+
+
+def _connections(case: Case) -> tuple[Fix, ...]:
+    most = case.here.sysctls.get("net.netfilter.nf_conntrack_max", "65536")
+    return case.fix(f"sysctl -w net.netfilter.nf_conntrack_max={int(most) * 2}")
+
+
+def _echo(case: Case) -> tuple[Fix, ...]:
+    return case.fix("sysctl -w net.ipv4.icmp_echo_ignore_all=0")
+
+
+# ---- rules ----------------------------------------------------------------------------------------------
+
+
+def _accept(case: Case) -> tuple[Fix, ...]:
+    """An accept of this flow in front of the rule that stops it, in the same chain."""
+    chain = case.cause.chain
+    if chain is None or not chain.table:
+        return ()
+    source, destination = case.ends
+    if chain.tool is Tool.NFT:
+        words = _nft_match(case, source, destination, reply=case.cause.direction is Direction.REPLY)
+        return case.fix(f"nft insert rule {chain.family} {chain.table} {chain.chain} {words} accept")
+    table = "" if chain.table == "filter" else f" -t {chain.table}"
+    into = _chain_for_people(case, chain)
+    words = _iptables_match(case, source, destination, reply=case.cause.direction is Direction.REPLY)
+    return case.fix(f"{case.iptables(chain)}{table} -I {into} 1 {words} -j ACCEPT")
+
+
+def _chain_for_people(case: Case, chain: Chain) -> str:
+    """Docker asks people to put what they accept into a chain of its own for that."""
+    if chain.chain != "FORWARD":
+        return chain.chain
+    theirs = any(
+        "DOCKER-USER" in table.chains
+        for table in case.here.firewall.foreign
+        if (table.tool, table.family, table.name) == (chain.tool, chain.family, chain.table)
+    )
+    return "DOCKER-USER" if theirs else chain.chain
+
+
+def _iptables_match(case: Case, source: str | None, destination: str | None, *, reply: bool) -> str:
+    words = [f"-s {source}"] if source else []
+    words += [f"-d {destination}"] if destination else []
+    protocol, port = case.probe.protocol, case.probe.port
+    name = "ipv6-icmp" if protocol is Protocol.ICMP and case.family is Family.V6 else str(protocol)
+    words.append(f"-p {name}")
+    if port is not None:
+        words.append(f"{'--sport' if reply else '--dport'} {port}")
+    return " ".join(words)
+
+
+def _nft_match(case: Case, source: str | None, destination: str | None, *, reply: bool) -> str:
+    ip = "ip" if case.family is Family.V4 else "ip6"
+    words = [f"{ip} saddr {source}"] if source else []
+    words += [f"{ip} daddr {destination}"] if destination else []
+    protocol, port = case.probe.protocol, case.probe.port
+    if port is not None:
+        words.append(f"{protocol} {'sport' if reply else 'dport'} {port}")
+    else:
+        words.append(f"meta l4proto {'ipv6-icmp' if case.family is Family.V6 else 'icmp'}")
+    return " ".join(words)
+
+
+def _translate(case: Case) -> tuple[Fix, ...]:
+    """A translation of this client to the gateway's own address, ahead of all others."""
+    mending, chain = case.cause.mending, case.cause.chain
+    accept = _accept(case) if chain is not None else ()
+    if chain is not None:
+        # Only what is tracked is translated: the request is what must be.
+        source, destination = str(case.course.source), str(case.probe.destination)
+        tracked = Finding(
+            case.cause.code, case.cause.host, case.cause.interface, Direction.FORWARD, "", chain=chain
+        )
+        accept = _accept(Case(tracked, case.course, case.probe, case.facts, case.source))
+        return (
+            tuple(Fix(each.host, each.commands, "crossnet apply") for each in accept)
+            if source and destination
+            else ()
+        )
+    if mending.address is None or mending.device is None or mending.destination is None:
+        return accept
+    network = show_network(mending.destination)
+    client = case.course.source
+    if case.here.capabilities.has("iptables") or not case.here.capabilities.has("nft"):
+        tool = "iptables" if case.family is Family.V4 else "ip6tables"
+        rule = f"-s {client} -d {network} -o {mending.device} -j SNAT --to-source {mending.address}"
+        return case.fix(f"{tool} -t nat -I POSTROUTING 1 {rule}", spec="crossnet apply")
+    ip = "ip" if case.family is Family.V4 else "ip6"
+    base = "{ type nat hook postrouting priority srcnat - 1; }"
+    rule = f"{ip} saddr {client} {ip} daddr {network} oifname {mending.device} snat to {mending.address}"
+    return case.fix(
+        f"nft add table {ip} by_hand",
+        f"nft 'add chain {ip} by_hand postrouting {base}'",
+        f"nft add rule {ip} by_hand postrouting {rule}",
+        spec="crossnet apply",
+    )
+
+
+# ---- programs, large packets -----------------------------------------------------------------------------
+
+
+def _program(case: Case) -> tuple[Fix, ...]:
+    interface = case.cause.interface
+    if interface is None:
+        return ()
+    if "XDP" in case.cause.text:
+        return case.fix(f"ip link set dev {interface} xdp off", f"ip link set dev {interface} xdpgeneric off")
+    way = "egress" if case.cause.hook == "egress" else "ingress"
+    return case.fix(f"tc filter del dev {interface} {way}")
+
+
+def _ipsec(case: Case) -> tuple[Fix, ...]:
+    words = case.cause.text.split()
+    wanted = {}
+    for key in ("src", "dst", "dir"):
+        if key in words[:-1]:
+            wanted[key] = words[words.index(key) + 1]
+    if set(wanted) != {"src", "dst", "dir"}:
+        return ()
+    return case.fix(f"ip xfrm policy delete dir {wanted['dir']} src {wanted['src']} dst {wanted['dst']}")
+
+
+def _large(case: Case) -> tuple[Fix, ...]:
+    """TCP is told to send what fits; of everything else the network has to be mended."""
+    mending = case.cause.mending
+    if mending.device is None:
+        return ()
+    heads = 40 if case.family is Family.V4 else 60
+    tool = "iptables" if case.family is Family.V4 else "ip6tables"
+    syn = "-p tcp --tcp-flags SYN,RST SYN -j TCPMSS"
+    most = f"--set-mss {mending.prefix - heads}" if mending.prefix else "--clamp-mss-to-pmtu"
+    ends = (("-o", mending.device), ("-i", mending.device)) if mending.prefix else (("-o", mending.device),)
+    return case.fix(
+        *(f"{tool} -t mangle -A FORWARD {way} {device} {syn} {most}" for way, device in ends),
+        spec="crossnet apply",
+    )
+
+
+_FIXES: dict[str, Callable[[Case], tuple[Fix, ...]]] = {
+    **dict.fromkeys(
+        (
+            *(
+                "src-no-route",
+                "src-route-other-next-hop",
+                "src-route-on-link",
+                "no-route",
+                "gateway-route-elsewhere",
+            ),
+            *("no-return-route", "return-route-elsewhere", "forwarding-loop", "src-address-unsuitable"),
+        ),
+        _route,
+    ),
+    **dict.fromkeys(("route-blackhole", "route-unreachable", "route-prohibit"), _refused_route),
+    "policy-rule-diverts": _policy_rule,
+    "link-down": _link,
+    **dict.fromkeys(("address-missing", "prefix-mismatch"), _address),
+    "destination-is-local": _own_address,
+    "martian-source": _martian,
+    "reverse-path-filter": _reverse_path,
+    **dict.fromkeys(("wrong-destination-mac", "duplicate-address"), _neighbour),
+    "arp-not-answered": _arp,
+    "ip-forward-disabled": _forward,
+    "interface-forwarding-disabled": _interface_forward,
+    "ttl-expired": _time_to_live,
+    "conntrack-table-full": _connections,
+    "echo-ignored": _echo,
+    **dict.fromkeys(
+        (
+            *("filter-rule-drop", "filter-policy-drop", "filter-reject", "src-output-filtered"),
+            *("queue-without-listener", "dnat-captures", "conntrack-invalid", "partial-loss"),
+        ),
+        _accept,
+    ),
+    **dict.fromkeys(
+        ("snat-missing", "snat-skipped", "snat-address-not-local", "snat-address-unsuitable"), _translate
+    ),
+    "tc-or-xdp-drop": _program,
+    "ipsec-policy-drop": _ipsec,
+    "pmtu-black-hole": _large,
+}

@@ -1,0 +1,896 @@
+"""The verdict: what was seen and what facts tell, joined; pure, so that every case can be written down as a test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from crossnet.capture import Packet, Tcp
+from crossnet.diagnosis.course import Course, Stop
+from crossnet.diagnosis.finding import Direction, Finding, Mending
+from crossnet.diagnosis.fixes import fix_of
+from crossnet.diagnosis.probe import Reply, Sent
+from crossnet.diagnosis.static import Foretold
+from crossnet.diagnosis.story import story
+from crossnet.diagnosis.trail import End, Ending, Part, Trail, forward_end, reply_end
+from crossnet.facts import Facts
+from crossnet.values import Family, Probe, Protocol, family_of
+from crossnet.verdict import Also, Between, Confidence, Diagnosis, Fix, Half, Note, Place, Result
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything that is known of one flow.
+
+    `small` are what became of the probes that were asked for, `full` of the full-sized ones with their bytes of data;
+    `beside` of those of another protocol. `failed` says of a host why nobody watched there, `unread` why nothing is
+    known of it. `moved` are counters of hosts that rose meanwhile.
+    """
+
+    crossing: str | None
+    course: Course
+    probe: Probe
+    facts: Mapping[str, Facts]
+    foretold: Foretold
+    trail: Trail
+    small: tuple[Sent, ...]
+    full: Mapping[int, Sent] = field(default_factory=dict)
+    beside: tuple[Sent, ...] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
+    unread: Mapping[str, str] = field(default_factory=dict)
+    moved: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def judge(evidence: Evidence) -> Diagnosis:
+    """What became of the flow, why, and what to do."""
+    return _Judge(evidence).verdict()
+
+
+class _Judge:
+    def __init__(self, evidence: Evidence) -> None:
+        self.e = evidence
+        self.course, self.probe = evidence.course, evidence.probe
+        self.trail = evidence.trail.asked()
+        self.notes: list[Note] = []
+        self.forward_end, self.reply_end = forward_end(self.trail), reply_end(self.trail)
+
+    # ---- the whole ------------------------------------------------------------------------------------
+
+    def verdict(self) -> Diagnosis:
+        self._what_is_missing()
+        small = [each for each in self.e.small if each.reply is not Reply.NO_TOOL]
+        good = [each for each in small if self._answered(each)]
+        if small and len(good) == len(small):
+            return self._reachable()
+        if good:
+            return self._partly(len(good), len(small))
+        refused = [each for each in small if each.reply is Reply.REFUSED]
+        if refused and self._refused_by_target():
+            closed = Note(
+                "destination-port-closed", f"{self.probe.destination} refused port {self.probe.port}"
+            )
+            self.notes.append(closed)
+            return self._reachable()
+        if not small:
+            self.notes.append(
+                Note("facts-missing", f"{self.course.client.host} has no tool to send {self.probe}")
+            )
+            return self._from_facts()
+        return self._unreachable()
+
+    def _answered(self, sent: Sent) -> bool:
+        if sent.reply is Reply.ANSWERED:
+            return True
+        return sent.reply is Reply.UNKNOWN and bool(self.trail.came(self.course.client.host, Part.REPLY))
+
+    def _refused_by_target(self) -> bool:
+        """Whether who refuses stands behind the last gateway: a gateway's own rule can refuse too."""
+        gateways = self.course.gateways
+        if not gateways or not self.trail.watched(gateways[-1].host):
+            return True
+        last = gateways[-1].host
+        if self.probe.protocol is Protocol.TCP:
+            return any(Tcp.RST in each.packet.flags for each in self.trail.came(last, Part.REPLY))
+        return any(
+            each.host == last
+            and each.packet.source == self.probe.destination
+            and each in self.trail.came(last, Part.ERROR)
+            for each in self.trail.errors()
+        )
+
+    def _what_is_missing(self) -> None:
+        for host, why in self.e.unread.items():
+            self.notes.append(Note("facts-missing", f"{host}: {why}"))
+        for host, why in self.e.failed.items():
+            self.notes.append(Note("host-not-observed", f"{host}: {why}"))
+
+    def _diagnosis(self, result: Result, forward: Half, reply: Half, also: Iterable[Also] = ()) -> Diagnosis:
+        source = next(
+            (each.packet.source for each in self.trail.left(self.course.client.host, Part.REQUEST)),
+            self.course.source,
+        )
+        return Diagnosis(
+            self.e.crossing,
+            self.course.client.host,
+            source,
+            self.probe,
+            result,
+            forward,
+            reply,
+            tuple(also),
+            tuple(dict.fromkeys(self.notes)),
+            story(self.trail, self.forward_end, self.reply_end),
+        )
+
+    # ---- what passes ----------------------------------------------------------------------------------
+
+    def _reachable(self) -> Diagnosis:
+        taken = self._taken_on_the_way()
+        if taken is not None:
+            return taken
+        large = self._full_sized()
+        if large is not None:
+            return large
+        if self.e.foretold.passes is False:
+            sure = [str(each.code) for each in self.e.foretold.findings if each.certain]
+            words = f"facts say that it is stopped ({', '.join(dict.fromkeys(sure))}), and it passes"
+            self.notes.append(Note("static-dynamic-disagree", words))
+        return self._diagnosis(Result.REACHABLE, Half("delivered"), Half("delivered"))
+
+    def _taken_on_the_way(self) -> Diagnosis | None:
+        """An answer is not an arrival: a gateway that answers by itself has sent nothing on."""
+        for stop in self.course.gateways:
+            if not self.trail.watched(stop.host):
+                continue
+            came, left = self.trail.came(stop.host, Part.REQUEST), self.trail.left(stop.host, Part.REQUEST)
+            if not came or left:
+                continue
+            found = [
+                each
+                for each in self.e.foretold.of(Direction.FORWARD)
+                if each.host == stop.host and each.code in ("dnat-captures", "destination-is-local")
+            ]
+            cause = found[0] if found else self._finding("destination-is-local", stop, stop.ingress)
+            why = cause.text or "it takes the packets for its own"
+            detail = f"{stop.host} answers by itself and sends nothing on: {why}"
+            half = Half(
+                "consumed-locally",
+                cause.code,
+                detail,
+                Place(stop.host, stop.ingress),
+                Confidence.PROVED if found else Confidence.INFERRED,
+                evidence=(
+                    f"{stop.host}: requests came by {came[0].interface}, and none left",
+                    *self._moved(stop.host),
+                ),
+                fix=self._fixes(cause),
+            )
+            return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"), self._also((cause,)))
+        return None
+
+    # ---- full-sized packets ---------------------------------------------------------------------------
+
+    def _full_sized(self) -> Diagnosis | None:
+        """Small packets pass; whether large ones do."""
+        failed = [size for size, sent in self.e.full.items() if sent.reply is not Reply.ANSWERED]
+        if not failed:
+            return None
+        size = max(failed)
+        trail = self.e.trail.only(size)
+        told = [
+            each
+            for each in trail.errors()
+            if each.host == self.course.client.host and each.packet.mtu is not None
+        ]
+        passing = [each for each, sent in self.e.full.items() if sent.reply is Reply.ANSWERED]
+        heads = 48 if family_of(self.probe.destination) is Family.V6 else 28
+        fits = max(passing) + heads if passing else None
+        if told:
+            most, who = told[0].packet.mtu, told[0].packet.source
+            words = (
+                f"packets of more than {most} bytes do not fit, and {who} says so: path MTU discovery works"
+            )
+            self.notes.append(Note("mtu-exceeded", words))
+            return None
+        if self.e.full[size].detail and "too long" in self.e.full[size].detail:
+            return None
+        end, back = forward_end(trail), reply_end(trail)
+        self.forward_end, self.reply_end, self.trail = end, back, trail
+        direction = Direction.FORWARD if back.ending is Ending.UNSEEN else Direction.REPLY
+        where = end if direction is Direction.FORWARD else back
+        detail = f"packets of {size + heads} bytes vanish without a word, small ones pass"
+        if fits:
+            detail += f"; {fits} bytes still pass"
+        at = self._place(where, direction)
+        gateway = self.course.gateways[-1] if self.course.gateways else self.course.client
+        cause = Finding(
+            "pmtu-black-hole",
+            gateway.host,
+            gateway.egress,
+            direction,
+            detail,
+            mending=Mending(device=gateway.egress, prefix=fits),
+        )
+        evidence = (
+            f"echoes of {size} bytes: no answer, and no ICMP error",
+            *self._evidence_of(where, direction),
+        )
+        half = Half(
+            "dropped" if isinstance(at, Place) else "lost-between",
+            "pmtu-black-hole",
+            detail,
+            at,
+            Confidence.PROVED,
+            evidence=evidence,
+            fix=self._fixes(cause),
+        )
+        if direction is Direction.FORWARD:
+            return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"))
+        return self._diagnosis(Result.UNREACHABLE, Half("delivered"), half)
+
+    # ---- some pass ------------------------------------------------------------------------------------
+
+    def _partly(self, good: int, number: int) -> Diagnosis:
+        found = [each for each in self.e.foretold.findings if each.code in _PERHAPS and not each.certain]
+        detail = f"{good} of {number} probes were answered"
+        if found:
+            cause = found[0]
+            same = tuple(each for each in found if (each.text, each.host) == (cause.text, cause.host))
+            half = Half(
+                "dropped",
+                "partial-loss" if cause.code == "queue-without-listener" else cause.code,
+                f"{detail}; {cause.text}",
+                Place(cause.host, cause.interface),
+                Confidence.INFERRED,
+                ("partial-loss",),
+                (detail,),
+                self._fixes(*same),
+            )
+        else:
+            half = Half(
+                "dropped",
+                "partial-loss",
+                detail,
+                None,
+                Confidence.CANDIDATES,
+                ("partial-loss", "lost-between"),
+                (detail,),
+            )
+        return self._diagnosis(Result.AMBIGUOUS, half, Half("undetermined"), self._also(tuple(found)))
+
+    # ---- nothing passes -------------------------------------------------------------------------------
+
+    def _from_facts(self) -> Diagnosis:
+        """Nothing could be sent: what facts tell alone."""
+        sure = [each for each in self.e.foretold.findings if each.certain]
+        if not sure:
+            return self._diagnosis(Result.UNDETERMINED, Half("not-sent"), Half("not-sent"))
+        return self._with_cause(sure[0], Ending.UNSEEN)
+
+    def _unreachable(self) -> Diagnosis:
+        end, back = self.forward_end, self.reply_end
+        if back.ending is not Ending.UNSEEN and end.ending not in (Ending.NOT_SENT, Ending.UNRESOLVED):
+            return self._reply_stopped(back)
+        match end.ending:
+            case Ending.UNSEEN:
+                return self._nobody_watched()
+            case Ending.NOT_SENT:
+                return self._not_sent(end)
+            case Ending.UNRESOLVED:
+                return self._unresolved(end)
+            case Ending.LOST:
+                return self._lost(end)
+            case Ending.STOPPED:
+                return self._stopped(end)
+            case Ending.ARRIVED:
+                return self._left(end)
+
+    def _of(self, direction: Direction, host: str, codes: frozenset[str] | None = None) -> list[Finding]:
+        return [
+            each
+            for each in self.e.foretold.of(direction)
+            if each.host == host and (codes is None or each.code in codes)
+        ]
+
+    def _nobody_watched(self) -> Diagnosis:
+        sure = [each for each in self.e.foretold.findings if each.certain]
+        if sure:
+            return self._with_cause(sure[0], Ending.UNSEEN)
+        unsure = list(self.e.foretold.findings)
+        said = next((each.detail for each in self.e.small if each.detail), "no answer")
+        if unsure:
+            return self._with_cause(unsure[0], Ending.UNSEEN)
+        last = self.course.gateways[-1] if self.course.gateways else self.course.client
+        at = Between(Place(last.host, last.egress), Place(str(self.probe.destination)))
+        half = Half(
+            "undetermined",
+            "destination-silent",
+            f"{said}; nobody could watch how far it came",
+            at,
+            Confidence.CANDIDATES,
+            ("destination-silent", "lost-between", "filter-rule-drop", "no-return-route"),
+            (said,),
+        )
+        return self._diagnosis(Result.UNREACHABLE, half, Half("undetermined"))
+
+    def _not_sent(self, end: End) -> Diagnosis:
+        client = self.course.client
+        said = next((each.detail for each in self.e.small if each.detail), "")
+        found = [
+            each
+            for each in self._of(Direction.FORWARD, client.host)
+            if each.code not in ("wrong-destination-mac", "duplicate-address")
+        ]
+        if found:
+            return self._with_cause(found[0], end.ending, said)
+        code = "src-no-route" if "nreachable" in said else "src-output-filtered"
+        cause = self._finding(code, client, client.egress)
+        return self._with_cause(
+            replace(cause, text=said or "nothing left it"), end.ending, said, inferred=True
+        )
+
+    def _unresolved(self, end: End) -> Diagnosis:
+        """Somebody asked for a neighbour, and nobody answered."""
+        stop, wanted = end.stop, end.asked
+        assert stop is not None
+        assert wanted is not None
+        said = f"{stop.host} asked for {wanted} on {end.interface}, and nobody answered"
+        rewritten = self._of(Direction.FORWARD, stop.host, _REWRITES)
+        if rewritten:
+            return self._with_cause(rewritten[0], end.ending, said)
+        own = self._of(Direction.FORWARD, stop.host, _LEADS_ELSEWHERE)
+        if own:
+            return self._with_cause(own[0], end.ending, said)
+        following = end.following
+        if following is not None and following.host in self.e.facts:
+            near = [
+                each
+                for each in self._of(Direction.FORWARD, following.host)
+                if each.code in _KEEPS_FROM_ANSWERING
+            ]
+            if near:
+                return self._with_cause(near[0], end.ending, said)
+            came = self.trail.watched(following.host) and self.trail.was_asked(following.host, wanted)
+            owns = self.e.facts[following.host].owner_of(wanted) is not None
+            if came and owns:
+                cause = self._finding("arp-not-answered", following, following.ingress, said)
+                return self._with_cause(cause, end.ending, said, inferred=True)
+            if self.trail.watched(following.host) and owns:
+                return self._between(
+                    stop,
+                    following,
+                    end.interface,
+                    Direction.FORWARD,
+                    f"{said}; the question did not come to {following.host}",
+                )
+        own = self._of(Direction.FORWARD, stop.host, frozenset(("wrong-destination-mac",)))
+        if own:
+            return self._with_cause(own[0], end.ending, said)
+        at = Between(Place(stop.host, end.interface), Place(str(wanted)))
+        if stop == self.course.stops[-1] and wanted == self.probe.destination:
+            candidates = (
+                "destination-absent",
+                "link-down",
+                "lost-between",
+                "arp-not-answered",
+                "address-missing",
+            )
+            return self._elsewhere("destination-absent", at, said, candidates, "lost-between", stop)
+        return self._elsewhere(
+            "next-hop-unresolved",
+            at,
+            said,
+            ("next-hop-unresolved", "lost-between", "link-down"),
+            "lost-between",
+            stop,
+        )
+
+    def _lost(self, end: End) -> Diagnosis:
+        """It left one host and did not come to the next."""
+        stop, following = end.stop, end.following
+        assert stop is not None
+        assert following is not None
+        said = f"it left {stop.host} by {end.interface}, and did not come to {following.host}"
+        if following == self.course.target:
+            seen_as = [
+                *self._of(Direction.FORWARD, stop.host, _REWRITES),
+                *self._of(Direction.REPLY, stop.host, _UNSUITABLE),
+            ]
+            if seen_as:
+                return self._with_cause(seen_as[0], end.ending, said)
+        own = self._of(Direction.FORWARD, stop.host, _LEADS_ELSEWHERE)
+        if own:
+            return self._with_cause(own[0], end.ending, said)
+        for_others = self.trail.for_others(following.host, Part.REQUEST)
+        wrong = self._of(
+            Direction.FORWARD, stop.host, frozenset(("wrong-destination-mac", "duplicate-address"))
+        )
+        if wrong:
+            return self._with_cause(wrong[0], end.ending, said)
+        wanted = stop.next_hop or self.probe.destination
+        told = self.trail.told(stop.host, wanted)
+        if len(told) > 1:
+            cause = self._finding(
+                "duplicate-address", stop, end.interface, f"{wanted} is at {' and at '.join(told)}"
+            )
+            return self._with_cause(cause, end.ending, said)
+        if for_others:
+            cause = self._finding(
+                "wrong-destination-mac", stop, end.interface, "its frames are addressed to another host"
+            )
+            return self._with_cause(cause, end.ending, said)
+        near = [
+            each
+            for each in self._of(Direction.FORWARD, following.host)
+            if each.code in ("link-down", "address-missing") or "XDP" in each.text
+        ]
+        if near:
+            candidates = () if near[0].certain else (near[0].code, "lost-between")
+            return self._with_cause(near[0], end.ending, said, candidates=candidates)
+        return self._between(stop, following, end.interface, Direction.FORWARD, said)
+
+    def _stopped(self, end: End) -> Diagnosis:
+        """It came to a host and did not leave it."""
+        stop = end.stop
+        assert stop is not None
+        said = f"it came to {stop.host} by {end.interface}, and did not leave"
+        found = [
+            each
+            for each in self._of(Direction.FORWARD, stop.host)
+            if each.code not in ("arp-not-answered", "wrong-destination-mac", "duplicate-address")
+            and "XDP" not in each.text
+        ]
+        errors = [each for each in self.trail.errors() if each.host == stop.host]
+        if found:
+            # What surely stops it counts before what perhaps does.
+            cause = next((each for each in found if each.certain), found[0])
+            return self._with_cause(cause, end.ending, said, error=errors[0].packet if errors else None)
+        if errors:
+            cause = self._of_error(errors[0].packet, stop, end)
+            return self._with_cause(cause, end.ending, said, inferred=True, error=errors[0].packet)
+        candidates = ("filter-rule-drop", "tc-or-xdp-drop", "reverse-path-filter", "ip-forward-disabled")
+        half = Half(
+            "dropped",
+            None,
+            f"{said}; nothing that is known of {stop.host} explains it",
+            Place(stop.host, end.interface),
+            Confidence.CANDIDATES,
+            candidates,
+            self._evidence_of(end, Direction.FORWARD),
+        )
+        self._disagree(said)
+        return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"), self._also(()))
+
+    def _of_error(self, packet: Packet, stop: Stop, end: End) -> Finding:
+        """What an ICMP error of a host says."""
+        code = _ERRORS.get((packet.icmp_type, packet.icmp_code), "filter-reject")
+        return self._finding(code, stop, end.interface, str(packet))
+
+    def _left(self, end: End) -> Diagnosis:
+        """It left the last host that can be asked, or came to the target, and nothing came back."""
+        stop = end.stop
+        assert stop is not None
+        if self.course.target is not None and stop == self.course.target:
+            return self._at_target(stop, end)
+        astray = [
+            each
+            for each in self._of(Direction.FORWARD, stop.host, _LEADS_ELSEWHERE)
+            if stop.egress is None or end.interface != stop.egress or each.certain
+        ]
+        if astray:
+            said = f"it leaves {stop.host} by {end.interface}"
+            return self._with_cause(astray[0], end.ending, said)
+        if self.course.target is not None and self.trail.watched(self.course.target.host):
+            return self._lost(End(Ending.LOST, stop, end.interface, self.course.target))
+        rewritten = self._of(Direction.FORWARD, stop.host, _REWRITES)
+        if rewritten:
+            return self._with_cause(
+                rewritten[0], end.ending, f"it left {stop.host} by {end.interface} for another host"
+            )
+        left = self.trail.left(stop.host, Part.REQUEST)
+        as_whom = (
+            f" as {left[-1].packet.source}" if left and left[-1].packet.source != self.course.source else ""
+        )
+        said = f"it left {stop.host} by {end.interface}{as_whom}, and no answer came back"
+        errors = [each for each in self.trail.errors() if each in self.trail.came(stop.host, Part.ERROR)]
+        if errors:
+            return self._error_from_beyond(errors[0].packet, stop, end, said)
+        translated = [
+            each
+            for each in self._of(Direction.REPLY, stop.host)
+            if each.code.startswith("snat-") or each.code == "address-missing"
+        ]
+        if translated:
+            return self._with_cause(translated[0], end.ending, said)
+        bogus = self._of(
+            Direction.FORWARD, stop.host, frozenset(("wrong-destination-mac", "duplicate-address"))
+        )
+        if bogus:
+            return self._with_cause(bogus[0], end.ending, said)
+        at = Between(Place(stop.host, end.interface), Place(str(self.probe.destination)))
+        if stop == self.course.client and self.course.gateways:
+            return self._nobody_watched()
+        other = [each for each in self.e.beside if each.reply in (Reply.ANSWERED, Reply.REFUSED)]
+        if other and self.probe.protocol is Protocol.ICMP:
+            said += f"; {other[0].probe} is answered"
+            likely = ("echo-ignored", "filter-rule-drop")
+            return self._elsewhere("echo-ignored", at, said, likely, "exits-observed-area", stop, reply=True)
+        echo = ("echo-ignored",) if self.probe.protocol is Protocol.ICMP else ()
+        candidates = ("destination-silent", "filter-rule-drop", "no-return-route", *echo, "lost-between")
+        return self._elsewhere(
+            "destination-silent", at, said, candidates, "exits-observed-area", stop, reply=True
+        )
+
+    def _error_from_beyond(self, packet: Packet, stop: Stop, end: End, said: str) -> Diagnosis:
+        target = packet.source == self.probe.destination
+        code = (
+            "filter-reject"
+            if target
+            else _ERRORS_BEYOND.get((packet.icmp_type, packet.icmp_code), "filter-reject")
+        )
+        at = (
+            Place(str(packet.source))
+            if target
+            else Between(Place(stop.host, end.interface), Place(str(packet.source)))
+        )
+        words = f"{packet.source} rejects it: {packet}"
+        half = Half(
+            "rejected",
+            code,
+            words,
+            at,
+            Confidence.PROVED,
+            evidence=(said, str(packet)),
+        )
+        return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"), self._also(()))
+
+    def _at_target(self, stop: Stop, end: End) -> Diagnosis:
+        said = f"it came to {stop.host} by {end.interface}, and {stop.host} sent no answer"
+        found = [
+            each
+            for each in self.e.foretold.findings
+            if each.host == stop.host
+            and each.code not in ("address-missing", "link-down", "arp-not-answered")
+        ]
+        unanswered = self.trail.asks(stop.host)
+        seen_as = self._of(Direction.REPLY, self.course.stops[-1].host, _UNSUITABLE)
+        if found or (unanswered and seen_as):
+            return self._with_cause((found or seen_as)[0], end.ending, said)
+        for wanted, interface in unanswered.items():
+            words = f"{said}: it asked for {wanted} on {interface}, and nobody answered"
+            at = Between(Place(stop.host, interface), Place(str(wanted)))
+            half = Half(
+                "lost-between",
+                "next-hop-unresolved",
+                words,
+                at,
+                Confidence.INFERRED,
+                ("next-hop-unresolved",),
+                (words,),
+            )
+            return self._diagnosis(Result.UNREACHABLE, Half("delivered"), half, self._also(()))
+        half = Half(
+            "dropped",
+            "destination-silent",
+            said,
+            Place(stop.host, end.interface),
+            Confidence.CANDIDATES,
+            ("destination-silent", "filter-rule-drop", "echo-ignored", "no-return-route"),
+            self._evidence_of(end, Direction.FORWARD),
+        )
+        return self._diagnosis(Result.UNREACHABLE, Half("delivered"), half, self._also(()))
+
+    def _reply_stopped(self, back: End) -> Diagnosis:
+        stop = back.stop
+        assert stop is not None
+        if stop == self.course.target and not self._of(Direction.REPLY, stop.host):
+            # It answers whom it has seen: a source to which no way leads back is the gateway's doing.
+            seen_as = self._of(Direction.REPLY, self.course.stops[-1].host, _UNSUITABLE)
+            if seen_as:
+                return self._with_cause(
+                    seen_as[0], back.ending, f"{stop.host} answered, and the reply did not come back"
+                )
+        match back.ending:
+            case Ending.STOPPED:
+                said = f"the reply came to {stop.host} by {back.interface}, and did not leave"
+            case Ending.UNRESOLVED:
+                said = f"{stop.host} has the reply, asked for {back.asked} on {back.interface}, and nobody answered"
+            case Ending.ARRIVED:
+                said = f"the reply came to {stop.host} by {back.interface}, and its program got none"
+            case _:
+                following = back.following
+                assert following is not None
+                said = f"the reply left {stop.host} by {back.interface}, and did not come to {following.host}"
+                own = self._of(Direction.REPLY, stop.host, _LEADS_ELSEWHERE)
+                if own:
+                    return self._with_cause(own[0], back.ending, said)
+                bogus = self._of(
+                    Direction.REPLY, stop.host, frozenset(("wrong-destination-mac", "duplicate-address"))
+                )
+                if bogus:
+                    return self._with_cause(bogus[0], back.ending, said)
+                near = [each for each in self._of(Direction.REPLY, following.host) if "XDP" in each.text]
+                if near:
+                    return self._with_cause(
+                        near[0], back.ending, said, candidates=(near[0].code, "lost-between")
+                    )
+                if self.course.target is not None and stop == self.course.target:
+                    for_others = self.trail.for_others(following.host, Part.REPLY)
+                    if for_others:
+                        cause = replace(
+                            self._finding("wrong-destination-mac", stop, back.interface),
+                            direction=Direction.REPLY,
+                            text="its frames are addressed to another host",
+                        )
+                        return self._with_cause(cause, back.ending, said)
+                return self._between(stop, following, back.interface, Direction.REPLY, said)
+        found = [each for each in self._of(Direction.REPLY, stop.host) if not each.code.startswith("snat-")]
+        if found:
+            return self._with_cause(found[0], back.ending, said)
+        complaints = [each for each in self.trail.complaints() if each.host == stop.host]
+        if complaints:
+            cause = replace(self._of_error(complaints[0].packet, stop, back), direction=Direction.REPLY)
+            return self._with_cause(cause, back.ending, said, inferred=True)
+        code = None if back.ending is not Ending.UNRESOLVED else "next-hop-unresolved"
+        half = Half(
+            "dropped",
+            code,
+            f"{said}; nothing that is known of {stop.host} explains it" if code is None else said,
+            Place(stop.host, back.interface),
+            Confidence.CANDIDATES if code is None else Confidence.INFERRED,
+            ("reply-not-untranslated", "filter-rule-drop", "tc-or-xdp-drop", "reverse-path-filter")
+            if code is None
+            else (),
+            self._evidence_of(back, Direction.REPLY),
+        )
+        self._disagree(said)
+        return self._diagnosis(Result.UNREACHABLE, Half("delivered"), half, self._also(()))
+
+    # ---- how it is told -------------------------------------------------------------------------------
+
+    def _finding(self, code: str, stop: Stop, interface: str | None, text: str = "") -> Finding:
+        return Finding(code, stop.host, interface, Direction.FORWARD, text)
+
+    def _disagree(self, said: str) -> None:
+        if self.e.foretold.passes:
+            self.notes.append(Note("static-dynamic-disagree", f"facts say that it passes, but {said}"))
+
+    def _with_cause(
+        self,
+        cause: Finding,
+        ending: Ending,
+        said: str = "",
+        *,
+        inferred: bool = False,
+        candidates: Sequence[str] = (),
+        error: Packet | None = None,
+    ) -> Diagnosis:
+        """The verdict where one finding explains what was seen."""
+        twins = [
+            each
+            for each in self.e.foretold.findings
+            if each != cause
+            and (each.host, each.code, each.text, each.chain and each.chain.chain)
+            == (cause.host, cause.code, cause.text, cause.chain and cause.chain.chain)
+        ]
+        sure = cause.certain and not inferred
+        confidence = Confidence.PROVED if sure and ending is not Ending.UNSEEN else Confidence.INFERRED
+        if candidates:
+            confidence = Confidence.INFERRED
+        disposition = _DISPOSITIONS.get(cause.code, "dropped")
+        if (
+            ending in (Ending.NOT_SENT, Ending.UNSEEN)
+            and cause.host == self.course.client.host
+            and cause.direction is Direction.FORWARD
+        ):
+            disposition = "not-sent"
+        evidence = [said] if said else []
+        if error is not None:
+            evidence.append(str(error))
+        evidence += self._moved(cause.host)
+        half = Half(
+            disposition,
+            cause.code,
+            _sentence(cause),
+            Place(cause.host, cause.interface),
+            confidence,
+            tuple(candidates),
+            tuple(evidence),
+            self._fixes(cause, *twins),
+        )
+        also = self._also((cause, *twins))
+        if cause.direction is Direction.FORWARD:
+            return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"), also)
+        came = Half("delivered-to-segment" if self.course.target is None else "delivered")
+        return self._diagnosis(Result.UNREACHABLE, came, half, also)
+
+    def _between(
+        self, stop: Stop, following: Stop, interface: str | None, direction: Direction, said: str
+    ) -> Diagnosis:
+        """Whatever took it stands between two hosts that were watched."""
+        where = following.ingress if direction is Direction.FORWARD else following.egress
+        at = Between(Place(stop.host, interface), Place(following.host, where))
+        side = (
+            "neutron-antispoof-destination" if direction is Direction.FORWARD else "neutron-antispoof-source"
+        )
+        candidates = (
+            "lost-between",
+            side,
+            "neutron-security-group",
+            "filter-policy-drop",
+            "neutron-port-down",
+        )
+        half = Half("lost-between", "lost-between", said, at, Confidence.CANDIDATES, candidates, (said,))
+        if direction is Direction.FORWARD:
+            return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"), self._also(()))
+        return self._diagnosis(Result.UNREACHABLE, Half("delivered"), half, self._also(()))
+
+    def _elsewhere(
+        self,
+        code: str,
+        at: Between,
+        said: str,
+        candidates: Sequence[str],
+        disposition: str,
+        stop: Stop,
+        *,
+        reply: bool = False,
+    ) -> Diagnosis:
+        """The cause stands where nobody can look."""
+        half = Half(
+            disposition,
+            code,
+            said,
+            at,
+            Confidence.CANDIDATES,
+            tuple(candidates),
+            (said, *self._moved(stop.host)),
+        )
+        return self._diagnosis(
+            Result.UNREACHABLE, half, Half("undetermined" if reply else "not-sent"), self._also(())
+        )
+
+    def _fixes(self, *causes: Finding) -> tuple[Fix, ...]:
+        found: dict[str, dict[str, None]] = {}
+        specs: dict[str, str | None] = {}
+        for cause in causes:
+            fix = fix_of(cause, self.course, self.probe, self.e.facts, self.e.foretold.source)
+            for one in fix:
+                found.setdefault(one.host, {}).update(dict.fromkeys(one.commands))
+                specs[one.host] = specs.get(one.host) or one.spec
+        return tuple(Fix(host, tuple(commands), specs[host]) for host, commands in found.items())
+
+    def _also(self, told: Sequence[Finding]) -> tuple[Also, ...]:
+        """Everything else that would have to change, each once."""
+        found: dict[tuple[str, str, str], Also] = {}
+        for each in self.e.foretold.findings:
+            if each in told or any(
+                (each.host, each.code, each.text) == (one.host, one.code, one.text) for one in told
+            ):
+                continue
+            key = (each.host, each.code, each.text)
+            if key not in found:
+                found[key] = Also(
+                    str(each.direction),
+                    Place(each.host, each.interface),
+                    each.code,
+                    _sentence(each) if each.certain else f"perhaps: {_sentence(each)}",
+                    self._fixes(each),
+                )
+        return tuple(found.values())
+
+    def _moved(self, host: str) -> tuple[str, ...]:
+        return tuple(f"{host}: {words}" for words in self.e.moved.get(host, ()))
+
+    def _place(self, end: End, direction: Direction) -> Place | Between | None:
+        if end.stop is None:
+            return None
+        if end.ending is Ending.LOST and end.following is not None:
+            return Between(Place(end.stop.host, end.interface), Place(end.following.host))
+        if end.ending is Ending.ARRIVED and direction is Direction.FORWARD and self.course.target is None:
+            return Between(Place(end.stop.host, end.interface), Place(str(self.probe.destination)))
+        return Place(end.stop.host, end.interface)
+
+    def _evidence_of(self, end: End, direction: Direction) -> tuple[str, ...]:
+        host = end.stop.host if end.stop is not None else ""
+        return tuple(self._moved(host)) if host else ()
+
+
+# What a host leads another way, or nowhere.
+_LEADS_ELSEWHERE = frozenset(
+    {
+        *("src-route-other-next-hop", "src-route-on-link", "policy-rule-diverts", "gateway-route-elsewhere"),
+        *(
+            "src-no-route",
+            "no-route",
+            "route-blackhole",
+            "route-unreachable",
+            "route-prohibit",
+            "return-route-elsewhere",
+        ),
+        *("no-return-route", "forwarding-loop"),
+    }
+)
+# What gives packets another destination.
+_REWRITES = frozenset({"dnat-captures"})
+# As whom a gateway lets packets leave.
+_UNSUITABLE = frozenset({"snat-missing", "snat-skipped", "snat-address-not-local", "snat-address-unsuitable"})
+# Why a host does not answer for its address.
+_KEEPS_FROM_ANSWERING = frozenset(
+    {
+        *("link-down", "address-missing", "arp-not-answered", "reverse-path-filter", "martian-source"),
+        *("no-route", "route-blackhole", "prefix-mismatch"),
+    }
+)
+# What perhaps stops some packets and lets others pass.
+_PERHAPS = frozenset(
+    {"filter-rule-drop", "filter-reject", "queue-without-listener", "tc-or-xdp-drop", "conntrack-table-full"}
+)
+_DISPOSITIONS = {
+    **dict.fromkeys(
+        ("filter-reject", "no-route", "route-unreachable", "route-prohibit", "ttl-expired"), "rejected"
+    ),
+    **dict.fromkeys(("dnat-captures", "destination-is-local", "reply-not-untranslated"), "consumed-locally"),
+    **dict.fromkeys(("wrong-destination-mac", "duplicate-address"), "lost-between"),
+    **dict.fromkeys(_UNSUITABLE, "undetermined"),
+}
+# RFC 792, RFC 1812: what the type and the code of an error mean.
+_ERRORS: Mapping[tuple[int | None, int | None], str] = {
+    (3, 0): "no-route",
+    (3, 1): "destination-absent",
+    (3, 3): "filter-reject",
+    (3, 4): "mtu-exceeded",
+    (3, 9): "filter-reject",
+    (3, 10): "filter-reject",
+    (3, 13): "filter-reject",
+    (11, 0): "ttl-expired",
+    (1, 0): "no-route",
+    (1, 3): "destination-absent",
+    (1, 1): "filter-reject",
+    (2, 0): "mtu-exceeded",
+}
+_ERRORS_BEYOND = _ERRORS
+
+
+def _sentence(finding: Finding) -> str:
+    """What a finding says, as one sentence."""
+    host, text = finding.host, finding.text
+    words = _SENTENCES.get(finding.code)
+    if words is not None:
+        return words.format(host=host, text=text, interface=finding.interface or "?", where=_where(finding))
+    return f"{host}: {text}" if text else host
+
+
+def _where(finding: Finding) -> str:
+    chain = finding.chain
+    if chain is None:
+        return finding.hook
+    return f"{chain.tool} {chain.family} {chain.table} {chain.chain}"
+
+
+_SENTENCES = {
+    "src-no-route": "{host} has no route to it",
+    "src-route-other-next-hop": "{host} sends it another way: {text}",
+    "src-route-on-link": "{host} takes it for a neighbour on its own network: {text}",
+    "policy-rule-diverts": "a policy rule of {host} leads it elsewhere: {text}",
+    "gateway-route-elsewhere": "{host} sends it another way: {text}",
+    "no-route": "{host} has no route for it",
+    "route-blackhole": "a route of {host} drops it: {text}",
+    "route-unreachable": "a route of {host} refuses it: {text}",
+    "route-prohibit": "a route of {host} refuses it: {text}",
+    "ip-forward-disabled": "{host} does not forward packets: {text}",
+    "interface-forwarding-disabled": "{host} does not forward what comes in by {interface}: {text}",
+    "reverse-path-filter": "{host} refuses the source on {interface}: {text}",
+    "martian-source": "{host} refuses the source, which is one of its own addresses",
+    "filter-rule-drop": "a rule of {host} drops it ({where}): {text}",
+    "filter-policy-drop": "no rule of {host} accepts it, and the chain's policy drops it ({where})",
+    "filter-reject": "a rule of {host} rejects it ({where}): {text}",
+    "src-output-filtered": "a rule of {host} does not let it out: {text}",
+    "queue-without-listener": "a rule of {host} gives it to a program, and none listens: {text}",
+    "tc-or-xdp-drop": "a program on {interface} of {host} drops it: {text}",
+    "ipsec-policy-drop": "an IPsec policy of {host} drops it: {text}",
+    "conntrack-table-full": "{host} can remember no more connections: {text}",
+    "dnat-captures": "a rule of {host} gives it another destination: {text}",
+    "destination-is-local": "{text}",
+    "reply-not-untranslated": "{host} takes the reply for itself: {text}",
+}
