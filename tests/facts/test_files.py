@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -24,10 +25,11 @@ def shell(request: pytest.FixtureRequest) -> tuple[str, ...]:
     return words
 
 
-def read(shell: tuple[str, ...], *places: Path) -> dict[str, object]:
+def read(shell: tuple[str, ...], *places: Path, path: str = os.environ["PATH"]) -> dict[str, object]:
     asked = files_question({place.name: str(place) for place in places})
-    argv = [*shell, *asked.question.argv[1:]]
-    done = subprocess.run(argv, stdout=subprocess.PIPE, check=True, env={**os.environ, "LC_ALL": "C"})
+    argv = [shutil.which(shell[0]) or "", *shell[1:], *asked.question.argv[1:]]
+    environment = {**os.environ, "LC_ALL": "C", "PATH": path}
+    done = subprocess.run(argv, stdout=subprocess.PIPE, check=True, env=environment)
     return dict(asked.found("host", asked.question.parse(done.stdout.decode())))
 
 
@@ -75,6 +77,81 @@ def test_a_file_that_comes_and_goes_meanwhile_is_there_or_absent(
         other.join()
     assert {type(each) for each in found} <= {FileState, type(None)}
     assert len({type(each) for each in found}) == 2, "it never came, or never went"
+
+
+def test_files_and_links_that_are_read_together(shell: tuple[str, ...], tmp_path: Path) -> None:
+    there = {
+        name: tmp_path / name for name in ("gone", "first", "link", "empty", "other link", "last", "lost")
+    }
+    there["first"].write_bytes(bytes(range(256)) * 3)
+    there["first"].chmod(0o640)
+    there["link"].symlink_to("../some where")
+    there["empty"].touch(0o600)
+    there["other link"].symlink_to("first")
+    there["last"].write_bytes(b"no end of line")
+    there["last"].chmod(0o4755)
+    owner = f"{os.getuid()}:{os.getgid()}"
+    assert read(shell, *there.values()) == {
+        "gone": None,
+        "first": FileState(bytes(range(256)) * 3, 0o640, owner),
+        "link": FileState(b"", 0o777, owner, "../some where"),
+        "empty": FileState(b"", 0o600, owner),
+        "other link": FileState(b"", 0o777, owner, "first"),
+        "last": FileState(b"no end of line", 0o4755, owner),
+        "lost": None,
+    }
+
+
+def test_what_a_file_is_and_what_is_in_it_are_of_one_instant(shell: tuple[str, ...], tmp_path: Path) -> None:
+    """Somebody puts another one in its place all the time."""
+    place, beside, over = tmp_path / "file", tmp_path / "beside", threading.Event()
+    beside.touch()
+    owner = f"{os.getuid()}:{os.getgid()}"
+    kinds = (FileState(b"old", 0o600, owner), FileState(b"new", 0o644, owner))
+
+    def replace() -> None:
+        for kind in itertools.cycle(kinds):
+            aside = tmp_path / "aside"
+            aside.write_bytes(kind.data)
+            aside.chmod(kind.mode)
+            aside.rename(place)
+            if over.is_set():
+                return
+
+    other = threading.Thread(target=replace)
+    other.start()
+    try:
+        found = [read(shell, beside, place)["file"] for _ in range(100)]
+    finally:
+        over.set()
+        other.join()
+    assert set(found) - {None} == set(kinds)
+
+
+def test_many_files_take_no_more_processes_than_some(shell: tuple[str, ...], tmp_path: Path) -> None:
+    tools, log = tmp_path / "tools", tmp_path / "log"
+    tools.mkdir()
+    for name in ("stat", "readlink", "cat", "base64"):
+        tool = tools / name
+        tool.write_text(f'#!/bin/sh\necho {name} >>{log}\nexec {shutil.which(name)} "$@"\n')
+        tool.chmod(0o755)
+
+    def taken(number: int) -> list[str]:
+        log.write_text("")
+        places = [tmp_path / f"{kind}{each}" for each in range(number) for kind in ("file", "link", "gone")]
+        for place in places:
+            if place.name.startswith("file"):
+                place.write_text(place.name)
+            elif place.name.startswith("link") and not place.is_symlink():
+                place.symlink_to(place.name)
+        found = read(shell, *places, path=f"{tools}:{os.environ['PATH']}")
+        assert [name for name, each in found.items() if each is None] == [
+            f"gone{each}" for each in range(number)
+        ]
+        return sorted(log.read_text().split())
+
+    assert taken(1) == taken(6)
+    assert len(taken(60)) < 40
 
 
 def test_all_absent_or_none_asked_for(shell: tuple[str, ...], tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from crossnet.facts.question import Question
@@ -23,24 +23,62 @@ told=$(stat -L -c '%s %a %u:%g' /proc/self/fd/3) || exit
 printf '%s\n' "${{told#* }}" && base64 <&3
 """
 
-# Most are absent, and whether they are is one question for all of them: as long as every one of them is told to be.
-# Else each is looked at by itself, as is what is there. It is cat that is asked, for stat loads what SELinux needs, and
-# costs twice as much; `eval` sees only positional references that this script wrote itself.
+# A process costs a host more than what it reads, so one does for as many files as can be: for all links, and for six
+# files, as many as any shell can hold open. What is held open stays one and the same file, whatever comes into its
+# place. What is absent, as most are, is one question, as long as every one of them is told to be. It is cat that is
+# asked, for stat loads what SELinux needs, and costs twice as much. Where anything is otherwise each is looked at by
+# itself. `eval` sees only positional references that this script wrote itself.
 READ = rf"""
 boundary=$1
 shift
 one() {{
 {_ONE}
 }}
-absent=' ' words= left=0 number=0
+tell() {{
+    together="$together$some " more="$more$some
+$states
+$boundary 0
+$1
+$boundary 0
+"
+}}
+read_links() {{
+    states=$(exec stat -c '%f %u:%g' -- "$@" 2>/dev/null) || return
+    targets=$(exec readlink -- "$@" 2>/dev/null) || return
+    lines=0
+    while read -r _; do lines=$((lines + 1)); done <<END
+$targets
+END
+    [ "$lines" -ne $# ] || tell "$targets"
+}}
+read_open() {{
+    states=$(exec stat -L -c '%f %u:%g %a %s' -- $open 2>/dev/null) || return
+    while read -r kind _ _ size; do
+        case $kind in 8???) room=$((room - size)) ;; *) return ;; esac
+    done <<END
+$states
+END
+    [ "$room" -ge 0 ] || return
+    data=$({{ {{ cat -- $open 2>/dev/null || echo ! >&9; }} | base64; }} 9>&1)
+    case $data in *!*) ;; *) tell "$data" ;; esac
+}}
+together=' ' more= links= words= absent=' ' gone= left=0 open= some= fd=3 number=0 room={LARGEST}
 for file; do
     number=$((number + 1))
-    [ -e "$file" ] || [ -L "$file" ] || {{
-        absent="$absent$number " words="$words \"\${{$number}}\""
-        left=$((left + 1))
-    }}
+    if [ -L "$file" ]; then
+        links="$links $number" words="$words \"\${{$number}}\""
+    elif [ -f "$file" ]; then
+        {{ eval "command exec $fd<\"\$file\""; }} 2>/dev/null || continue
+        some="$some $number" open="$open /proc/self/fd/$fd" fd=$((fd + 1))
+        [ "$fd" -lt 9 ] || {{ read_open; open= some= fd=3; }}
+    elif [ ! -e "$file" ]; then
+        absent="$absent$number " gone="$gone \"\${{$number}}\"" left=$((left + 1))
+    fi
 done
-said=$([ -z "$words" ] || eval "exec cat -- $words" 2>&1)
+[ -z "$open" ] || read_open
+some=$links
+[ -z "$links" ] || eval "read_links $words"
+said=$([ -z "$gone" ] || eval "exec cat -- $gone" 2>&1)
 IFS='
 '
 set -f
@@ -50,9 +88,9 @@ done
 [ "$left" = 0 ] || absent=' '
 number=0 told=
 for file; do
-    number=$((number + 1))
-    case $absent in
-    *" $number "*) code={ABSENT} ;;
+    number=$((number + 1)) code=0
+    case $absent$together in
+    *" $number "*) case $absent in *" $number "*) code={ABSENT} ;; esac ;;
     *)
         printf %s "$told" && told=
         (one "$file" 2>&1)
@@ -63,7 +101,7 @@ for file; do
 $boundary $code
 "
 done
-printf %s "$told"
+printf %s "$told$more"
 """
 
 
@@ -92,12 +130,12 @@ class Files:
     """The question for what stands at some paths, each with the place where the host keeps it."""
 
     places: Mapping[str, str]
-    question: Question[tuple[Answer, ...]]
+    question: Question[tuple[Answer | FileState, ...]]
 
-    def found(self, host: str, answers: tuple[Answer, ...]) -> dict[str, Found]:
+    def found(self, host: str, answers: tuple[Answer | FileState, ...]) -> dict[str, Found]:
         """What each file is, None where nothing is; HostError for an answer that it cannot mean."""
         return {
-            path: file_question(path).meaning(host, answer)
+            path: answer if isinstance(answer, FileState) else file_question(path).meaning(host, answer)
             for path, answer in zip(self.places, answers, strict=True)
         }
 
@@ -108,28 +146,55 @@ def file_question(path: str) -> Question[Found]:
 
 
 def files_question(places: Mapping[str, str]) -> Files:
-    """What stands at these paths, in one process for all that are absent."""
+    """What stands at these paths, in a few processes for all of them."""
     boundary = f"--file-{secrets.token_hex(8)}"
 
-    def parse(answer: str) -> tuple[Answer, ...]:
+    def parse(answer: str) -> tuple[Answer | FileState, ...]:
         told = split(answer.encode(), b"", boundary.encode())
-        if len(told) != len(places):
-            raise ValueError(f"{len(told)} answers for {len(places)} files")
-        return tuple(one if one.ok else Answer(one.returncode, b"", one.stdout.strip()) for one in told)
+        each, more = told[: len(places)], [one.text for one in told[len(places) :]]
+        if len(each) != len(places):
+            raise ValueError(f"{len(each)} answers for {len(places)} files")
+        found: list[Answer | FileState] = [
+            one if one.ok else Answer(one.returncode, b"", one.stdout.strip()) for one in each
+        ]
+        for states, what in zip(more[::2], more[1::2], strict=True):
+            for number, state in _together(states, what):
+                found[number - 1] = state
+        return tuple(found)
 
     words = ("sh", "-c", READ, "sh", boundary, *places.values())
     return Files(places, Question("read the files of crossnet", words, parse))
 
 
-def _parse(answer: str) -> FileState:
-    head, _, body = answer.partition("\n")
-    mode, owner = head.split()
+def _together(states: str, what: str) -> Iterator[tuple[int, FileState]]:
+    """Files that were read together: their numbers, a line with the state of each, and their targets or all bytes."""
+    first, *lines = states.split("\n")
+    numbers, each = map(int, first.split()), [line.split() for line in lines]
+    if each[0][0].startswith("a"):  # inode(7): S_IFLNK
+        for number, (_, owner), target in zip(numbers, each, what.split("\n"), strict=True):
+            yield number, FileState(b"", 0o777, _owner(owner), target)
+        return
+    data, at = base64.b64decode("".join(what.split()), validate=True), 0
+    for number, (_, owner, mode, size) in zip(numbers, each, strict=True):
+        yield number, FileState(data[at : at + int(size)], int(mode, 8), _owner(owner))
+        at += int(size)
+    if at != len(data):
+        raise ValueError(f"{len(data)} bytes of files that have {at}")
+
+
+def _owner(owner: str) -> str:
     user, _, group = owner.partition(":")
     if not (user.isdecimal() and group.isdecimal()):
         raise ValueError(f"no owner: {owner[:40]!r}")
+    return owner
+
+
+def _parse(answer: str) -> FileState:
+    head, _, body = answer.partition("\n")
+    mode, owner = head.split()
     if mode == "link":
-        return FileState(b"", 0o777, owner, target=body.strip())
-    return FileState(base64.b64decode("".join(body.split()), validate=True), int(mode, 8), owner)
+        return FileState(b"", 0o777, _owner(owner), target=body.strip())
+    return FileState(base64.b64decode("".join(body.split()), validate=True), int(mode, 8), _owner(owner))
 
 
 def _failed(answer: Answer) -> Unreadable | None:
