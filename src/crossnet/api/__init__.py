@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from crossnet.api.applying import Applied, apply
+from crossnet.api.capturing import Captured, capture
 from crossnet.api.diagnosing import Asked, diagnose
 from crossnet.api.finishing import Ended, confirm, recover, rollback
 from crossnet.api.looking import carried, history, in_order, load, observe, plan, plan_in_turn, status, survey
@@ -16,6 +17,7 @@ from crossnet.transaction.history import Past
 __all__ = [
     "Applied",
     "Asked",
+    "Captured",
     "Ended",
     "Guard",
     "Past",
@@ -23,6 +25,7 @@ __all__ = [
     "UndoPlan",
     "Ways",
     "apply",
+    "capture",
     "carried",
     "confirm",
     "diagnose",

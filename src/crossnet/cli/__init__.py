@@ -8,6 +8,7 @@ import click
 
 import crossnet
 from crossnet.cli import crossings, diagnose, lab, reference, transactions
+from crossnet.cli.capture import capture
 from crossnet.cli.completion import OF_A_LAB, completing
 from crossnet.cli.export import export
 from crossnet.cli.hints import hints
@@ -40,6 +41,7 @@ for command in (
     crossings.apply,
     crossings.verify,
     diagnose.diagnose,
+    capture,
     crossings.status,
     crossings.undo,
     crossings.forget,

@@ -120,7 +120,7 @@ OF_A_SPEC: Types = {
     **dict.fromkeys(("host", "hosts", "--host"), _Word(_hosts)),
     **dict.fromkeys(("crossing", "--crossing"), _Word(_crossings)),
     "code": _Word(_codes),
-    **dict.fromkeys(("planfile", "--file", "--out", "--save"), _File()),
+    **dict.fromkeys(("planfile", "--file", "--out", "--pcap", "--save"), _File()),
 }
 OF_A_LAB: Types = {
     "topology": _Topology(),

@@ -40,6 +40,7 @@ class Speech:
     json: bool
     colour: bool
     verbose: bool
+    quiet: bool
     progress: Progress
     crossings: tuple[str, ...] = ()  # of the spec only these
     hosts: tuple[str, ...] = ()  # and only those that stand on one of these
@@ -103,7 +104,7 @@ def speaking(
             progress = Progress(quiet=quiet or as_json, verbose=verbose)
             chosen = kwargs.pop("crossings", ()), kwargs.pop("hosts_of_crossings", ())
             hints.choice = _choice(*chosen)
-            return function(Speech(file, as_json, colour, verbose, progress, *chosen), *args, **kwargs)
+            return function(Speech(file, as_json, colour, verbose, quiet, progress, *chosen), *args, **kwargs)
 
         if with_spec:
             command = click.option(
