@@ -144,7 +144,7 @@ def test_the_document_has_what_was_seen_and_where_nobody_looked(site: Site) -> N
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--proto", "gre"), "'gre' is not icmp, tcp or udp"),
+        (("--proto", "gre"), "'gre' is not one of 'icmp', 'tcp', 'udp'"),
         (("--port", "80"), "a port is one of tcp or udp"),
         (("--address", "10.0.44.7/24"), "host bits"),
         (("--host", "nobody"), "has no host 'nobody'"),

@@ -26,7 +26,7 @@ _SPARE = 5  # seconds that a host watches longer, should crossnet be slow to end
 @click.command(short_help="Show packets on several hosts as they pass.")
 @click.argument("crossing", required=False)
 @click.option("--host", "hosts", multiple=True, metavar="NAME", help="Only on this host; may be repeated.")
-@click.option("--proto", metavar="NAME", help="Only icmp, tcp or udp.")
+@click.option("--proto", type=click.Choice(["icmp", "tcp", "udp"]), help="Only this protocol.")
 @click.option("--port", type=click.IntRange(1, 65535), metavar="N", help="Only this port of tcp or udp.")
 @click.option(
     "--address",
@@ -75,8 +75,6 @@ def _wanted(proto: str | None, port: int | None, addresses: tuple[str, ...]) -> 
     from crossnet.capture import Filter
     from crossnet.values import Protocol
 
-    if proto is not None and proto not in set(Protocol):
-        raise click.UsageError(f"--proto: {proto!r} is not icmp, tcp or udp")
     try:
         return Filter(tuple(map(_end, addresses)), Protocol(proto) if proto is not None else None, port)
     except ValueError as error:
