@@ -14,6 +14,7 @@ from crossnet.lab.fingerprint import Fingerprint, fingerprint
 from crossnet.lab.topology import load
 from crossnet.opening import told_opening
 from crossnet.planning import make_undo_plan
+from crossnet.show.diagnosis import summary
 from crossnet.show.paint import Paint, plain
 from crossnet.show.progress import event_text
 from crossnet.show.text import WIDTH, plan_text
@@ -70,6 +71,7 @@ class _Story:
     async def tell(self) -> None:
         before = await self._fingerprints()
         await self._hosts_and_need()
+        await self._by_hand()
         await self._plan_and_apply()
         await self._it_works()
         await self._who_still_cannot()
@@ -101,6 +103,39 @@ class _Story:
         await self._run("app", ["ping", "-c", "1", "-W", "1", "10.0.44.1"], only="packets")
         await self._run("gateway", ["sysctl", "net.ipv4.ip_forward"])
         await self._run("target", ["ip", "route"])
+
+    async def _by_hand(self) -> None:
+        self._chapter("By hand, and where it stops each time: `crossnet diagnose`")
+        steps = (
+            ("app", ["ip", "route", "add", "10.0.44.0/24", "via", "10.0.43.101"]),
+            ("gateway", ["sysctl", "-q", "-w", "net.ipv4.ip_forward=1"]),
+        )
+        await self._diagnose()
+        for host, argv in steps:
+            await self._run(host, argv)
+            await self._diagnose()
+        self._say("   One rule more, and it works:")
+        rules = (
+            "add table ip by_hand\n"
+            "add chain ip by_hand nat { type nat hook postrouting priority 100; }\n"
+            "add rule ip by_hand nat oifname eth0 snat to 10.0.44.63\n"
+        )
+        (await self._hosts["gateway"].run(["nft", "-f", "-"], stdin=rules.encode())).check()
+        self._say(
+            self._paint("   gateway$ nft add rule ip by_hand nat oifname eth0 snat to 10.0.44.63", "cyan")
+        )
+        await self._diagnose()
+        self._say("   But now the gateway forwards for everybody, and a reboot ends it.")
+        self._say("   All three are taken back; crossnet does it in one piece.")
+        (await self._hosts["gateway"].run(["nft", "delete", "table", "ip", "by_hand"])).check()
+        (await self._hosts["gateway"].run(["sysctl", "-q", "-w", "net.ipv4.ip_forward=0"])).check()
+        (await self._hosts["app"].run(["ip", "route", "del", "10.0.44.0/24"])).check()
+
+    async def _diagnose(self) -> None:
+        """The verdict and what to do, without what was seen on the way."""
+        found = (await api.diagnose(api.Asked("business"), self._spec)).verdict
+        for line in summary(found, paint=self._paint).splitlines():
+            self._say(_wrapped(line.strip()))
 
     async def _plan_and_apply(self) -> None:
         self._chapter("What crossnet would do: `crossnet plan`")

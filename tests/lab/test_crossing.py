@@ -13,6 +13,7 @@ from crossnet.health import State
 from crossnet.lab.build import Lab
 from crossnet.netfilter import Engine
 from crossnet.spec import Spec
+from crossnet.transaction.apply import NotAsPromised
 from crossnet.verification import Result
 from lab.crossing import Bench
 
@@ -407,6 +408,11 @@ def test_promise_of_the_spec_that_does_not_hold_is_rolled_back(bench: Callable[.
     with pytest.raises(RolledBack, match="probe of the spec") as told:
         b.apply(spec)
     assert "name another probe" in str(told.value).splitlines()[-1]
+    cause = told.value.__cause__
+    assert isinstance(cause, NotAsPromised)
+    assert cause.diagnosis is not None
+    assert cause.diagnosis.forward.code == "destination-absent"
+    assert str(cause.diagnosis.forward.at) == "between gateway eth0 and 10.0.44.77"
     assert b.differences(before) == []
 
 

@@ -50,8 +50,12 @@ def test_demo_tells_the_truth(nothing_left: None, firewall: str) -> None:
     assert max(columns(line) for line in text.splitlines()) <= 80
     assert "\x1b" not in text
     chapters = re.split(r"\n\d+\. ", text)
-    need, plan, apply, works, fence, back = chapters[1:]
+    need, by_hand, plan, apply, works, fence, back = chapters[1:]
     assert "100% packet loss" in need
+    codes = ["src-no-route", "ip-forward-disabled", "snat-missing"]
+    assert list(re.findall(r"^   ([a-z-]+) \(\w+\):", by_hand, re.MULTILINE)) == codes
+    assert by_hand.count("NOT REACHABLE") == 3
+    assert by_hand.index("NOT REACHABLE") < by_hand.index("snat to 10.0.44.63") < by_hand.rindex(" REACHABLE")
     assert "+ route   10.0.44.0/24 via 10.0.43.101 dev eth0" in plan
     assert re.search(r"Plan: \d+ to add, 1 to change, 0 to remove on 2 hosts\.", plan)
     assert "Confirmed." in apply

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from crossnet.api.diagnosing import why_not
 from crossnet.api.looking import passing, refuse_open
 from crossnet.api.verifying import remember
 from crossnet.design import lookups
@@ -24,6 +25,7 @@ from crossnet.transaction.apply import apply as transact
 from crossnet.transaction.guard import Guard
 from crossnet.transaction.uninterrupted import told, uninterrupted
 from crossnet.turns import in_turn, says_the_same
+from crossnet.verdict import Diagnosis
 from crossnet.verification import Verdict, Verification
 from crossnet.verification import verify as check
 from crossnet.verified import ends_otherwise, verified
@@ -129,7 +131,7 @@ async def _apply(made: Plan, site: Site, guard: Guard, message: str) -> Applied:
                 "Find out who changes it, then apply again",
             )
         if found.refuted:
-            raise _refuted(found.refuted)
+            raise _refuted(found.refuted, await why_not(found.refuted[0], made, site))
         kept.update(verified(found, made, facts))
         return Proof(facts, kept)
 
@@ -160,11 +162,11 @@ def _said(made: Plan) -> str:
     return f"apply {', '.join(asked)}" + (f", which ends {gone}" if gone else "")
 
 
-def _refuted(verdicts: Sequence[Verdict]) -> NotAsPromised:
+def _refuted(verdicts: Sequence[Verdict], diagnosis: Diagnosis | None) -> NotAsPromised:
     named = [verdict for verdict in verdicts if verdict.demanded]
     what = (
         "a probe of the spec does not pass" if named else "a new flow was seen not to get through the gateway"
     )
     lines = "\n  ".join(verdict.why for verdict in verdicts)
     todo = "Remove the cause, or name another probe" if named else "Remove the cause"
-    return NotAsPromised(f"{what}:\n  {lines}", f"{todo}, then apply again")
+    return NotAsPromised(f"{what}:\n  {lines}", f"{todo}, then apply again", diagnosis)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,9 +12,15 @@ from crossnet.diagnosis.probe import candidates, search
 from crossnet.errors import CrossnetError
 from crossnet.events import Watcher, nobody
 from crossnet.facts.neighbours import heard_of
+from crossnet.planning import Plan
 from crossnet.site import Site, reach
 from crossnet.spec import Crossing, HostSpec, Spec
-from crossnet.values import Address, Network, Probe, Protocol, contains
+from crossnet.values import Address, Network, Probe, Protocol, contains, family_of
+from crossnet.verdict import Diagnosis
+from crossnet.verification import Verdict
+
+# The hosts' own time runs while something stands that does not hold.
+_MOMENT = 10.0  # seconds
 
 # How many addresses of a network are asked, where a spec names no probe.
 _MOST = 8
@@ -70,6 +77,42 @@ async def diagnose(
             return Read(found.said, {name: _first_line(error) for name, error in found.errors.items()})
 
         return await ask(question, site.reachable, read)
+
+
+async def why_not(refuted: Verdict, plan: Plan, site: Site) -> Diagnosis | None:
+    """Where a flow stops that was seen not to get through; None where that cannot be found out in a moment."""
+    path = next(
+        (
+            one
+            for one in plan.paths
+            if one.crossing.name == refuted.crossing
+            and any(client.host == refuted.client for client in one.clients)
+            and (refuted.probe is None or family_of(refuted.probe.destination) is one.family)
+        ),
+        None,
+    )
+    if path is None or refuted.probe is None:
+        return None
+    names = (refuted.client, path.gateway)
+    hosts = {name: host for name, host in site.hosts.items() if name in names}
+    next_hop = next(client.next_hop for client in path.clients if client.host == refuted.client)
+    hints = Hints(path.ingress, path.egress, next_hop, path.destinations)
+    question = Question(
+        path.crossing.name, refuted.client, (path.gateway,), refuted.probe, hints, _ports(path.crossing)
+    )
+
+    async def read() -> Read:
+        found = await site.look(kernels=False)
+        return Read(
+            {name: found.said[name] for name in names if name in found.said},
+            {name: _first_line(error) for name, error in found.errors.items() if name in names},
+        )
+
+    try:
+        async with asyncio.timeout(_MOMENT):
+            return (await ask(question, hosts, read)).verdict
+    except (CrossnetError, TimeoutError):
+        return None  # that it does not get through is known all the same, and is told
 
 
 def _first_line(error: CrossnetError) -> str:

@@ -91,11 +91,17 @@ def _after_the_words(code: int) -> int:
 
 
 def _tell(error: CrossnetError) -> None:
+    diagnosis = getattr(error.__cause__, "diagnosis", None)
     if "--json" in sys.argv[1:]:
         from crossnet.show import json
 
-        printer.out(json.document(error_data(error)))
+        also = {"diagnosis": json.diagnosis_data(diagnosis)} if diagnosis is not None else {}
+        printer.out(json.document({**error_data(error), **also}))
     tell(error)
+    if diagnosis is not None:
+        from crossnet.show.diagnosis import diagnosis_text
+
+        say(f"\nWhere it stopped while the change stood:\n\n{diagnosis_text(diagnosis)}")
 
 
 def _hint(error: click.ClickException) -> str:

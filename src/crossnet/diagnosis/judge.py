@@ -892,5 +892,9 @@ _SENTENCES = {
     "conntrack-table-full": "{host} can remember no more connections: {text}",
     "dnat-captures": "a rule of {host} gives it another destination: {text}",
     "destination-is-local": "{text}",
+    "snat-missing": "no rule of {host} translates it: {text}",
+    "snat-skipped": "{host} does not translate it: {text}",
+    "link-down": "on {host}, {text}",
+    "address-missing": "on {host}, {text}",
     "reply-not-untranslated": "{host} takes the reply for itself: {text}",
 }

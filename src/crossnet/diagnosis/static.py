@@ -377,7 +377,7 @@ class _Search:
             return
         at = stop.ingress if direction is Direction.FORWARD else stop.egress
         mending = Mending(
-            destination=self._network() if code == "src-no-route" else host_network(wanted),
+            destination=self._whole(way, wanted) if stop == self.course.client else host_network(wanted),
             next_hop=next_hop,
             device=device,
             wrong=str(way.route.with_table) if way.route is not None else "",
@@ -401,6 +401,12 @@ class _Search:
             )
         )
         self.mended[stop.host] = with_route(self.mended[stop.host], wanted, next_hop, device)
+
+    def _whole(self, way: Way, wanted: Address) -> Network:
+        """All that the spec is about, where no route is in the way that is more specific."""
+        network = self._network()
+        route = way.route.destination if way.route is not None else None
+        return host_network(wanted) if route is not None and route.prefixlen > network.prefixlen else network
 
     def _code(
         self,
@@ -669,7 +675,7 @@ class _Search:
                     )
                 )
                 return
-        words = f"nothing translates it: it leaves {link.name} as {self.course.source}"
+        words = f"it leaves {link.name} as {self.course.source}, and {self.probe.destination} may have no way back"
         self._add(
             Finding(
                 "snat-missing",

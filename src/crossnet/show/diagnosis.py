@@ -30,12 +30,12 @@ def diagnosis_text(found: Diagnosis, *, paint: Paint = plain) -> str:
     return "\n".join(_lines(found, paint))
 
 
-def summary(found: Diagnosis) -> str:
-    """The verdict without colours and observations, for where these stand anyway."""
-    lines = [_headline(found, plain)]
+def summary(found: Diagnosis, *, paint: Paint = plain) -> str:
+    """The verdict and what to do now, for where the observations stand anyway or nobody needs them."""
+    lines = [_headline(found, paint)]
     for half in (found.forward, found.reply):
         if half.code or half.detail:
-            lines += _half(half, plain)
+            lines += _half(half, paint)
     return "\n".join(lines)
 
 
@@ -52,6 +52,12 @@ def _lines(found: Diagnosis, paint: Paint) -> Iterator[str]:
         if not number:
             yield ""
         yield from _also(also)
+    halves = [fix for half in (found.forward, found.reply) for fix in half.fix]
+    offered = dict.fromkeys(fix.spec for fix in halves if fix.spec)
+    offered |= dict.fromkeys(fix.spec for also in found.also for fix in also.fix if fix.spec)
+    if offered:
+        yield ""
+        yield from (f"  with crossnet:  {one_line(spec)}" for spec in offered)
     if found.notes:
         yield ""
         for note in found.notes:
@@ -128,8 +134,6 @@ def _fixes(fixes: tuple[Fix, ...], indent: str) -> Iterator[str]:
         for number, command in enumerate(fix.commands):
             words = f"fix on {one_line(fix.host)}:"
             yield f"{indent}{words if not number else ' ' * len(words)}  {one_line(command)}"
-        if fix.spec:
-            yield f"{indent}with crossnet:  {one_line(fix.spec)}"
 
 
 def _wrapped(text: str, indent: str) -> list[str]:

@@ -432,6 +432,8 @@ def verification_text(found: Verification, *, paint: Paint = plain) -> str:
     else:
         where = "that was reached" if found.unreached else ""
         lines.append(f"read back: equal to the spec on every host {where}".rstrip())
+    stopped = dict.fromkeys(one.crossing for one in found.verdicts if one.result is Result.UNREACHABLE)
+    lines += [f"`crossnet diagnose {name}` finds where it stops, and why" for name in stopped]
     return "\n".join(lines)
 
 

@@ -18,6 +18,7 @@ from crossnet.transaction.group import Group
 from crossnet.transaction.guard import Guard
 from crossnet.transaction.rollback import differences
 from crossnet.transaction.uninterrupted import FAILURES, in_short, reason, uninterrupted
+from crossnet.verdict import Diagnosis
 
 Replan = Callable[[Mapping[str, Facts]], Plan]
 
@@ -33,12 +34,12 @@ class Proof:
 class NotAsPromised(CrossnetError):
     """After the change a host differs from the plan, or a probe that the spec names does not pass.
 
-    `todo` is what to do once everything is put back.
+    `todo` is what to do once everything is put back, `diagnosis` where a flow stopped while the change stood.
     """
 
-    def __init__(self, message: str, todo: str) -> None:
+    def __init__(self, message: str, todo: str, diagnosis: Diagnosis | None = None) -> None:
         super().__init__(message)
-        self.todo = todo
+        self.todo, self.diagnosis = todo, diagnosis
 
 
 Prove = Callable[[], Awaitable[Proof]]
