@@ -52,7 +52,7 @@ def test_demo_tells_the_truth(nothing_left: None, firewall: str) -> None:
     chapters = re.split(r"\n\d+\. ", text)
     need, by_hand, plan, apply, works, fence, back = chapters[1:]
     assert "100% packet loss" in need
-    codes = ["src-no-route", "ip-forward-disabled", "snat-missing"]
+    codes = ["src-route-other-next-hop", "ip-forward-disabled", "snat-missing"]
     assert list(re.findall(r"^   ([a-z-]+) \(\w+\):", by_hand, re.MULTILINE)) == codes
     assert by_hand.count("NOT REACHABLE") == 3
     assert by_hand.index("NOT REACHABLE") < by_hand.index("snat to 10.0.44.63") < by_hand.rindex(" REACHABLE")

@@ -6,10 +6,20 @@ import textwrap
 from collections.abc import Iterator
 
 from crossnet.show.paint import Paint, plain
+from crossnet.show.text import WIDTH
 from crossnet.show.visible import one_line
-from crossnet.verdict import Also, Between, Confidence, Diagnosis, Fix, Half, Place, Result
-
-WIDTH = 110
+from crossnet.verdict import (
+    Action,
+    Also,
+    Between,
+    Confidence,
+    Diagnosis,
+    Fix,
+    Half,
+    Observation,
+    Place,
+    Result,
+)
 
 _COLOURS = {
     Result.REACHABLE: "green",
@@ -90,22 +100,30 @@ def _at(at: Place | Between) -> str:
 
 def _observations(found: Diagnosis, paint: Paint) -> Iterator[str]:
     rows = [
-        (one_line(one.host), one_line(one.interface or one.hook or ""), f"{one.direction} {one.action}")
+        (
+            one_line(one.host),
+            one_line(one.interface or one.hook or ""),
+            f"{one.direction} {one.action}",
+            "" if one.action is Action.ABSENT else _packet(one),
+        )
         for one in found.observations
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    first = True
-    for row, one in zip(rows, found.observations, strict=True):
-        words = [word.ljust(width) for word, width in zip(row, widths, strict=True)]
-        when = f"{one.at * 1000:.1f} ms" if first else f"+{one.at * 1000:.1f} ms"
-        packet = one_line(one.packet)
-        if one.translation:
-            packet += f"   ({one_line(one.translation)})"
-        line = f"  {words[0]}  {words[1]}  {words[2]}  {when:>10}  {packet}".rstrip()
-        if one.action == "absent":
-            line = paint(f"  {words[0]}  {words[1]}  {words[2]}".rstrip(), "red")
-        yield line
-        first = False
+    for number, (row, one) in enumerate(zip(rows, found.observations, strict=True)):
+        *words, packet = (word.ljust(width) for word, width in zip(row, widths, strict=True))
+        if one.action is Action.ABSENT:
+            yield paint(f"  {'  '.join(words)}".rstrip(), "red")
+            continue
+        when = f"{'+' if number else ''}{one.at * 1000:.1f} ms"
+        yield f"  {'  '.join(words)}  {packet}  {when:>10}"
+
+
+def _packet(one: Observation) -> str:
+    """Its ends, and what it is where the direction does not say that already."""
+    text = one_line(one.packet).replace(" > ", " → ", 1)
+    for said in (" icmp echo request", " icmp echo reply"):
+        text = text.removesuffix(said)
+    return text
 
 
 def _half(half: Half, paint: Paint) -> Iterator[str]:
