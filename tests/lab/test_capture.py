@@ -184,13 +184,21 @@ def test_a_host_where_nothing_can_watch_is_told_while_the_others_do(
     assert watch.points["app"] == ()
 
 
-@pytest.mark.parametrize("when", [0.0, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.06, 0.1, 0.5])
+WHENS = (0.0, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.06, 0.1, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("when", "lacks"),
+    [*((when, "") for when in WHENS), (0.05, "tcpdump"), (0.1, "tcpdump"), (1.0, "tcpdump")],
+)
 def test_nothing_is_left_when_the_controller_is_killed(
-    lab_up: Callable[..., Lab], run_on: Callable[..., Completed], when: float
+    lab_up: Callable[..., Lab], run_on: Callable[..., Completed], when: float, lacks: str
 ) -> None:
     """`when` is in seconds after it has begun; to watch it takes some 30 ms. No packet comes that would end it."""
     lab = lab_up("seed")
     run_on(lab, "app", "ip link set eth0 down").check()
+    if lacks:
+        take_away(lab, run_on, "app", lacks)
     before = run_on(lab, "app", "ls -A /tmp /run").check().text
     controller = f"PYTHONPATH='{python_path()}' '{PYTHON}' -c '{CONTROLLER}'"
     ended = run_on(lab, "app", KILL.replace("CONTROLLER", controller).replace("WHEN", str(when)))

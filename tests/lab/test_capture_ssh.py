@@ -118,6 +118,16 @@ def test_nothing_is_left_when_the_connection_goes(
     place.run("controller", f"kill -9 {controller}")
 
 
+def test_an_account_that_may_not_capture_is_told_what_to_do(place: Place) -> None:
+    told = json.loads(
+        place.python(CAPTURE.replace("FILTER", "").replace('"gw", become=True', '"gw", become=False'))
+    )
+    said = told["failed"]["gateway"]
+    assert said.startswith("the account may not capture ("), said
+    assert said.endswith("): log in as root, or set `become: sudo`")
+    assert told["seen"] == [SEEN[0], SEEN[3]]
+
+
 def test_one_session_at_a_time_is_enough(place: Place) -> None:
     """The capture takes it, and a probe has still to be sent from the same host."""
     with sshd_with(place, "app", "MaxSessions 1"), sshd_with(place, "gateway", "MaxSessions 1"):

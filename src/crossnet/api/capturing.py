@@ -47,7 +47,6 @@ async def capture(
         spec, crossings=(), hosts=tuple(host for host in spec.hosts if not hosts or host.name in hosts)
     )
     async with reach(spec, watch=watch) as site:
-        # Connects, which may take longer than to begin to watch.
         reached = await site.ask(_connected)
         ways = {name: host for name, host in site.hosts.items() if name in reached.said}
         if not ways:

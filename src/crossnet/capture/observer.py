@@ -14,7 +14,7 @@ from crossnet.errors import HostError
 from crossnet.transport import Host, Process
 from crossnet.values import Address
 
-ARMED = 3.0  # seconds in which a host must have begun to watch
+ARMED = 3.0  # seconds in which a host that is connected must have begun to watch
 
 SNAPLEN = 128  # bytes of a packet: the longest head, and what an error quotes of another
 
@@ -37,13 +37,13 @@ printf '\n--\n'
 capture=$!
 (
     nap=
-    trap '[ -z "$nap" ] || { kill "$nap" 2>/dev/null; wait "$nap"; }; exit' TERM
+    trap '[ -z "$nap" ] || { kill "$nap"; wait "$nap"; } 2>/dev/null; exit' TERM
     trap '' PIPE
     halves=$((seconds * 2))
     while [ "$halves" -gt 0 ] && echo >&2; do
         sleep 0.5 >/dev/null 2>&1 &
         nap=$!
-        wait "$nap" || { sleep 1 >/dev/null 2>&1 & nap=$!; wait "$nap"; halves=$((halves - 1)); }
+        wait "$nap" 2>/dev/null || { sleep 1 >/dev/null 2>&1 & nap=$!; wait "$nap"; halves=$((halves - 1)); }
         halves=$((halves - 1))
     done
     kill "$capture" 2>/dev/null
@@ -56,12 +56,12 @@ capture=$!
 watcher=$!
 trap 'kill "$capture" 2>/dev/null' TERM
 while :; do
-    wait "$capture"
+    wait "$capture" 2>/dev/null
     code=$?
     [ -e "/proc/$capture" ] || break
 done
 kill "$watcher" 2>/dev/null
-wait "$watcher"
+wait "$watcher" 2>/dev/null
 exit "$code"
 """
 
@@ -195,8 +195,9 @@ class Observer:
     async def arm(self) -> None:
         """Until it watches, or `failed` says why not."""
         try:
+            own = await self._own()  # connects, for which a way over jump hosts may need more time
             async with asyncio.timeout(ARMED):
-                self._failed = await self._arm()
+                self._failed = await self._arm(own)
         except* TimeoutError:
             self._failed = f"the capture had not begun within {ARMED:g} s"
         except* HostError as errors:
@@ -207,9 +208,8 @@ class Observer:
             if not self.interfaces:
                 await self.stop()
 
-    async def _arm(self) -> str:
+    async def _arm(self, own: Sequence[tuple[Address, Address]]) -> str:
         """Why no form of it watches, nothing where one does."""
-        own = await self._own()
         interfaces: tuple[Interface, ...] = ()
         missing: set[str] = set()
         complaints: dict[str, str] = {}
