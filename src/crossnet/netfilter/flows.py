@@ -43,8 +43,10 @@ MANY = 10_000
 
 # It is asked for the whole list once, and told which entries to delete: each of a few, and of many those that
 # share an address if nothing else does, the most at once first. `conntrack -D` walks the list each time (measured:
-# 0.2 s for 50,000 entries), so there is a time after which it begins no other walk. It exits 1 when it deletes
-# nothing, because a flow ended meanwhile. Zones other than 0 belong to others (Open vSwitch, VRFs).
+# 0.2 s for 50,000 entries, and 10 ms of an empty list that has room for many), so there is a time after which it begins
+# no other walk. The echos of one source go in one walk where all of them are to go: one that began meanwhile loses an
+# answer at most, where anything else might lose its connection. It exits 1 when it deletes nothing, because a flow
+# ended meanwhile. Zones other than 0 belong to others (Open vSwitch, VRFs).
 _SCRIPT = r"""for tool in conntrack awk; do command -v $tool >/dev/null || exit 0; done
 {
     cat <<'END'
@@ -138,6 +140,7 @@ function exactly() {
     if (protocol == "gre") return " -p gre --srckey " field["srckey"] " --dstkey " field["dstkey"]
     return ""
 }
+function of_source() { return "-p " protocol " -s " source }
 $1 == "set" { put($2, $3, $4); next }
 $1 == "fence" { fenced[$2] = 1; next }
 $1 == "have" || $1 == "want" { rules[$1, $2, ++count[$1, $2]] = $2 " " $3 " " $4 " " $5 " " $6 " " $7; next }
@@ -153,9 +156,11 @@ $1 == "local" || $1 == "broadcast" { if ($2 != "default") put("here", $2, ""); n
     pair = source " " destination
     if (("zone" in field) || holds("here", source) || holds("here", answer["src"]) || !ends()) {
         keeps["-s " source]; keeps["-d " destination]; keeps["-q " replies]; keeps[pair]
+        keeps[of_source()]
         next
     }
     from[++n] = source; to[n] = destination; as[n] = replies; number[n] = $2; which[n] = exactly()
+    if (protocol ~ /^icmp/) echos[n] = of_source()
     many["-s " source]++; many["-d " destination]++; many["-q " replies]++
 }
 function wider(words) { if (!(words in keeps) && many[words] > many[widest]) widest = words }
@@ -166,6 +171,7 @@ END {
         if (n > 16) { wider("-s " from[i]); wider("-d " to[i]); wider("-q " as[i]) }
         both = "-s " from[i] " -d " to[i]
         if (widest != "") words = widest
+        else if ((i in echos) && !(echos[i] in keeps)) words = echos[i]
         else if ((n > 16 || which[i] == "") && !((from[i] " " to[i]) in keeps)) words = both
         else words = both (which[i] == "" ? " -p " number[i] : which[i])
         total[words]++
