@@ -92,6 +92,7 @@ class _Diagnosing:
     ) -> None:
         self.question, self.hosts, self.read = question, hosts, read
         self.interrupted = False
+        self.found: _Found | None = None  # from when probes are on their way
         self.probe = question.probe
         first = secrets.choice(_UNUSUAL)
         self.small = tuple(first + number for number in range(PROBES))
@@ -104,17 +105,23 @@ class _Diagnosing:
         return 48 if self.v6 else 28
 
     async def run(self) -> Diagnosed:
-        from crossnet.diagnosis.judge import Evidence, judge
+        try:
+            await self._look()
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self.found is None or task is None or task.uncancel() > 0:
+                raise
+            self.interrupted = True
+        return self._judged()
 
-        names = [self.question.client, *self.question.gateways]
-        wanted = self._filter()
+    async def _look(self) -> None:
         reading = asyncio.ensure_future(self.read())
         counting = asyncio.ensure_future(self._count())
         try:
-            async with watching(self.hosts, wanted, seconds=30) as watch:
+            async with watching(self.hosts, self._filter(), seconds=30) as self.watch:
                 said = await reading
-                self.before = await counting
-                self.facts = said.facts
+                self.before = self.after = await counting
+                self.facts, self.errors = said.facts, said.errors
                 self.course = course(
                     self.question.client,
                     self.question.gateways,
@@ -123,18 +130,25 @@ class _Diagnosing:
                     self.question.hints,
                 )
                 self.tags = Tags(self.probe, self.small, self._full())
-                found = await self._probes(watch)
-                after = self.before
-                if not (found.all_answered or self.interrupted):
-                    after = await self._count()
+                await self._probes(self.watch)
+                if self.found is None or not self.found.all_answered:
+                    self.after = await self._count()
         finally:
             for task in (reading, counting):
                 task.cancel()
+
+    def _judged(self) -> Diagnosed:
+        from crossnet.diagnosis.judge import Evidence, judge
+
+        found = self.found
+        assert found is not None
+        found.read()
         moved = {
             name: lines
-            for name, each in after.items()
+            for name, each in self.after.items()
             if (lines := counters.moved(self.before.get(name, {}), each))
         }
+        names = [self.question.client, *self.question.gateways]
         verdict = judge(
             Evidence(
                 self.question.crossing,
@@ -142,16 +156,17 @@ class _Diagnosing:
                 self.probe,
                 self.facts,
                 found.foretold,
-                Trail(self.tags, self.course, tuple(watch.sightings), watch.points),
+                Trail(self.tags, self.course, tuple(self.watch.sightings), self.watch.points),
                 found.small,
                 found.full,
                 found.beside,
-                {name: why for name, why in watch.failed.items() if name in names},
-                said.errors,
+                {name: why for name, why in self.watch.failed.items() if name in names},
+                self.errors,
                 moved,
+                self.interrupted,
             )
         )
-        return Diagnosed(verdict, timeline(watch.sightings), self.interrupted)
+        return Diagnosed(verdict, timeline(self.watch.sightings), self.interrupted)
 
     async def _count(self) -> Mapping[str, Mapping[str, int]]:
         found = await asyncio.gather(*(counters.read(host) for host in self.hosts.values()))
@@ -186,7 +201,7 @@ class _Diagnosing:
                 asked = [(str(self.probe.protocol), target, str(self.probe.port))] * 3
                 return [*asked, echoes[0], *large]
 
-    async def _probes(self, watch: Watch) -> _Found:
+    async def _probes(self, watch: Watch) -> None:
         from crossnet.diagnosis.static import foretell
 
         tasks = self._tasks()
@@ -197,21 +212,15 @@ class _Diagnosing:
             foretold = await asyncio.to_thread(
                 foretell, self.course, self.probe, self.facts, self.question.hints.beyond
             )
-            found = _Found(foretold, self, tasks, sending)
+            found = self.found = _Found(foretold, self, tasks, sending)
             await self._wait(sending, watch, found)
             if found.all_answered:
                 await self._large(found, watch)
             elif self.probe.protocol is Protocol.ICMP and self._is_silent(watch):
                 await self._beside(found)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.uncancel() > 0:
-                raise
-            self.interrupted = True
         finally:
             await sending.stop()
         found.read()
-        return found
 
     async def _wait(self, sending: Sending, watch: Watch, found: _Found) -> None:
         """Until everything is answered, or nothing more is to be expected."""
@@ -348,6 +357,8 @@ class _Found:
         for number, (kind, _, word) in enumerate(self._tasks):
             asked = probe if kind not in ("echo_of", "whole") else echo
             answer = self._sending.ended.get(number)
+            if answer is None and kind == "whole" and self._asking.interrupted:
+                continue  # that it has not come so far says nothing
             became = sent(host, asked, *answer) if answer is not None else Sent(asked, Reply.SILENT)
             if kind == "whole":
                 full[int(word)] = became

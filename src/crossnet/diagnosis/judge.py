@@ -24,7 +24,8 @@ class Evidence:
 
     `small` are what became of the probes that were asked for, `full` of the full-sized ones with their bytes of data;
     `beside` of those of another protocol. `failed` says of a host why nobody watched there, `unread` why nothing is
-    known of it. `moved` are counters of hosts that rose meanwhile.
+    known of it. `moved` are counters of hosts that rose meanwhile. `interrupted` says that somebody did not wait for
+    what would still have come.
     """
 
     crossing: str | None
@@ -39,6 +40,7 @@ class Evidence:
     failed: Mapping[str, str] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)
     moved: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    interrupted: bool = False
 
 
 def judge(evidence: Evidence) -> Diagnosis:
@@ -62,7 +64,7 @@ class _Judge:
         good = [each for each in small if self._answered(each)]
         if small and len(good) == len(small):
             return self._reachable()
-        if good:
+        if good and not self.e.interrupted:
             return self._partly(len(good), len(small))
         refused = [each for each in small if each.reply is Reply.REFUSED]
         if refused and self._refused_by_target():
@@ -76,7 +78,23 @@ class _Judge:
                 Note("facts-missing", f"{self.course.client.host} has no tool to send {self.probe}")
             )
             return self._from_facts()
+        if self.e.interrupted:
+            return self._so_far(len(good), len(small))
         return self._unreachable()
+
+    def _so_far(self, good: int, number: int) -> Diagnosis:
+        """Nobody waited: what surely stops it all the same, else how far it had come."""
+        if not good:
+            notes = list(self.notes)
+            told = self._unreachable()
+            if Confidence.PROVED in (told.forward.confidence, told.reply.confidence):
+                return told
+            self.notes = notes
+        detail = f"interrupted when {good} of {number} probes had been answered"
+        # That a packet had not been seen by then says nothing.
+        self.forward_end = self.reply_end = End(Ending.UNSEEN)
+        half = Half("undetermined", None, detail)
+        return self._diagnosis(Result.UNDETERMINED, half, Half("undetermined"), self._also(()))
 
     def _answered(self, sent: Sent) -> bool:
         if sent.reply is Reply.ANSWERED:
