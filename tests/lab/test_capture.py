@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
+from itertools import pairwise
 
 import pytest
 
 from crossnet.capture import Filter, Kind, Sighting, Watch, timeline, watching
 from crossnet.lab.build import Lab
-from crossnet.transport import Completed
+from crossnet.transport import Completed, Process
 from crossnet.transport.lab import LabHost
 from crossnet.values import Protocol
 from lab.elsewhere import PYTHON, python_path
@@ -122,6 +123,33 @@ def test_who_watched_long_enough_says_so(lab_up: Callable[..., Lab]) -> None:
 
     assert asyncio.run(watch(most=2, seconds=20)) == "it had seen 2 packets, and was not to see more"
     assert asyncio.run(watch(most=99, seconds=1)) == "the time that it was to watch was over"
+
+
+class Endless(LabHost):
+    """A host whose tcpdump does not end when it has seen enough."""
+
+    async def start(self, argv: Sequence[str]) -> Process:
+        return await super().start(
+            ["9999" if before == "-c" and word == "5" else word for before, word in pairwise(["", *argv])]
+        )
+
+
+def test_a_host_that_goes_on_and_on_is_ended(lab_up: Callable[..., Lab]) -> None:
+    lab = lab_up("seed")
+    host = Endless("app", lab.socket("app"))
+
+    async def watch() -> Watch:
+        async with watching({"app": host}, Filter(), most=5) as watch:
+            await host.run(["ping", "-c", "40", "-i", "0.02", GATEWAY])
+            for _ in range(100):
+                if watch.failed:
+                    break
+                await watch.changed(0.1)
+        return watch
+
+    seen = asyncio.run(watch())
+    assert seen.failed == {"app": "it had seen 5 packets, and was not to see more"}
+    assert len(seen.sightings) < 40
 
 
 def take_away(lab: Lab, run_on: Callable[..., Completed], host: str, *tools: str) -> None:
