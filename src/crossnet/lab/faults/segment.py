@@ -48,5 +48,7 @@ def faults(on: Scene) -> tuple[Fault, ...]:
             f"the port of {target.host} admits nothing that comes from {egress.address}",
             f"ether daddr {target.mac} {word} saddr {egress.address} drop",
             "destination-silent",
+            "lost-between",
+            "neutron-security-group",
         ),
     )

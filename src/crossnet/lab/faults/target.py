@@ -13,7 +13,13 @@ def faults(on: Scene) -> tuple[Fault, ...]:
     incoming = "type filter hook input priority 0;"
     return (
         forgotten(
-            link_down("target-down", f"{target.interface} of {host} is down", target, "destination-absent"),
+            link_down(
+                "target-down",
+                f"{target.interface} of {host} is down",
+                target,
+                "destination-absent",
+                "link-down",
+            ),
             egress,
             target,
         ),
@@ -27,7 +33,7 @@ def faults(on: Scene) -> tuple[Fault, ...]:
         dropping(
             "target-filter",
             f"a firewall on {host} drops what comes from {egress.address}",
-            ("destination-silent",),
+            ("destination-silent", "filter-rule-drop"),
             host,
             "inet",
             incoming,
@@ -36,7 +42,7 @@ def faults(on: Scene) -> tuple[Fault, ...]:
         added(
             "no-way-back",
             f"{host} has no way back to {egress.address}",
-            ("destination-silent", "no-return-route"),
+            ("destination-silent", "no-return-route", "route-unreachable"),
             (
                 Step(host, (*on.ip, "route", "add", "unreachable", egress.alone)),
                 Step(host, (*on.ip, "route", "del", "unreachable", egress.alone)),
@@ -45,7 +51,7 @@ def faults(on: Scene) -> tuple[Fault, ...]:
         setting(
             "echo-ignored",
             f"{host} answers no pings",
-            ("destination-silent", "echo-ignored"),
+            ("echo-ignored", "destination-silent"),
             host,
             "net/ipv6/icmp/echo_ignore_all" if on.v6 else "net/ipv4/icmp_echo_ignore_all",
             "1",

@@ -26,7 +26,7 @@ def faults(on: Scene) -> tuple[Fault, ...]:
         Fault(
             "snat-missing",
             f"the rules of {host} that give packets a source are gone",
-            ("snat-missing",),
+            ("snat-missing", "no-return-route"),
             (Step(host, (*scripts.TAKE_TRANSLATIONS, on.word)),),
             (Step(host, (*scripts.PUT_TRANSLATIONS_BACK, on.word)),),
             (Step(host, (*scripts.TRANSLATIONS, on.word)),),
@@ -38,6 +38,7 @@ def faults(on: Scene) -> tuple[Fault, ...]:
             f"{leaving} snat to {client.address}",
             "snat-skipped",
             "snat-missing",
+            "no-return-route",
         ),
         rule(
             "snat-wrong-address",
@@ -52,6 +53,7 @@ def faults(on: Scene) -> tuple[Fault, ...]:
             earlier,
             f"{leaving} snat to {on.ingress.address}",
             "snat-address-unsuitable",
+            "no-return-route",
         ),
         rule(
             "dnat-elsewhere",
@@ -74,6 +76,7 @@ def faults(on: Scene) -> tuple[Fault, ...]:
             f"{on.word} daddr {target.address} notrack",
             "snat-skipped",
             "snat-missing",
+            "no-return-route",
         ),
         rule(
             "notrack-reply",
