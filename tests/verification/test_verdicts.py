@@ -9,6 +9,7 @@ from itertools import product
 import pytest
 
 from crossnet.design import Client, Obstacle, Path
+from crossnet.diagnosis.conntrack import Tracked
 from crossnet.diagnosis.probe import Reply, Sent
 from crossnet.facts import Facts
 from crossnet.facts.lookups import Answered
@@ -19,7 +20,6 @@ from crossnet.planning import make_plan
 from crossnet.specfile import parse
 from crossnet.values import Probe, address, network
 from crossnet.verification import HowFar, Result, Verdict
-from crossnet.verification.conntrack import Tracked
 from crossnet.verification.counters import Counters
 from crossnet.verification.evidence import Round, Seen
 from crossnet.verification.onward import Onward

@@ -9,6 +9,7 @@ import pytest
 
 from crossnet.api import plan
 from crossnet.design import obstacles, then
+from crossnet.diagnosis.conntrack import Entry
 from crossnet.diagnosis.probe import Reply, Sent
 from crossnet.facts import Facts, FileState
 from crossnet.facts.firewall import Firewall
@@ -23,7 +24,6 @@ from crossnet.spec import Spec
 from crossnet.specfile import parse
 from crossnet.values import Probe
 from crossnet.verification import Half, HowFar, Result, Verdict
-from crossnet.verification.conntrack import Entry
 from crossnet.verification.counters import Counters
 from crossnet.verification.evidence import Round, Seen
 from crossnet.verification.verdict import judge, unsent

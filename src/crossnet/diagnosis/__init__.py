@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING
 from crossnet.capture import Filter, Kind, Watch, watching
 from crossnet.capture.timeline import Timeline, timeline
 from crossnet.diagnosis import counters
+from crossnet.diagnosis.conntrack import Entry, fresh, of_probe, question_to
 from crossnet.diagnosis.course import Hints, course
 from crossnet.diagnosis.probe import Reply, Sending, Sent, sent
 from crossnet.diagnosis.trail import Part, Tags, Trail, forward_end
+from crossnet.errors import HostError
 from crossnet.facts import Facts
+from crossnet.facts.question import put
 from crossnet.transport import Host
 from crossnet.values import Family, Probe, Protocol, family_of
 from crossnet.verdict import Diagnosis
@@ -117,10 +120,12 @@ class _Diagnosing:
     async def _look(self) -> None:
         reading = asyncio.ensure_future(self.read())
         counting = asyncio.ensure_future(self._count())
+        remembering = asyncio.ensure_future(self._remembered())
         try:
             async with watching(self.hosts, self._filter(), seconds=30) as self.watch:
                 said = await reading
                 self.before = self.after = await counting
+                self.tracked = self.tracked_after = await remembering
                 self.facts, self.errors = said.facts, said.errors
                 self.course = course(
                     self.question.client,
@@ -132,9 +137,9 @@ class _Diagnosing:
                 self.tags = Tags(self.probe, self.small, self._full())
                 await self._probes(self.watch)
                 if self.found is None or not self.found.all_answered:
-                    self.after = await self._count()
+                    self.after, self.tracked_after = await asyncio.gather(self._count(), self._remembered())
         finally:
-            for task in (reading, counting):
+            for task in (reading, counting, remembering):
                 task.cancel()
 
     def _judged(self) -> Diagnosed:
@@ -164,6 +169,8 @@ class _Diagnosing:
                 self.errors,
                 moved,
                 self.interrupted,
+                self._own_entries(),
+                self._stale_entries(),
             )
         )
         return Diagnosed(verdict, timeline(self.watch.sightings), self.interrupted)
@@ -171,6 +178,41 @@ class _Diagnosing:
     async def _count(self) -> Mapping[str, Mapping[str, int]]:
         found = await asyncio.gather(*(counters.read(host) for host in self.hosts.values()))
         return dict(zip(self.hosts, found, strict=True))
+
+    async def _remembered(self) -> Mapping[str, Sequence[Entry]]:
+        """What connection tracking of the gateways knows of flows to the destination."""
+        asked = question_to(self.probe.destination)
+
+        async def of(name: str) -> Sequence[Entry]:
+            try:
+                said = (await put(self.hosts[name], [asked]))[asked]
+            except HostError:
+                return ()
+            return [entry for entries in (said or {}).values() for entry in entries]
+
+        names = [name for name in self.question.gateways if name in self.hosts]
+        return dict(zip(names, await asyncio.gather(*map(of, names)), strict=True))
+
+    def _own_entries(self) -> Mapping[str, tuple[Entry, ...]]:
+        """The entries that the probes made on each gateway."""
+        return {
+            name: of_probe(fresh(tuple(self.tracked.get(name, ())), [tuple(entries)]) or (), self.probe)
+            for name, entries in self.tracked_after.items()
+        }
+
+    def _stale_entries(self) -> Mapping[str, tuple[Entry, ...]]:
+        """Entries of the client's earlier flows that are not translated, though new ones are."""
+        source = self.course.source
+        if self.found is None or self.found.foretold.source in (None, source):
+            return {}
+        return {
+            name: tuple(
+                entry
+                for entry in of_probe(entries, self.probe)
+                if entry.source == source and entry.reply_to == source
+            )
+            for name, entries in self.tracked.items()
+        }
 
     # ---- what is sent ---------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from crossnet.capture import Packet, Tcp
+from crossnet.diagnosis.conntrack import Entry
 from crossnet.diagnosis.course import Course, Stop
 from crossnet.diagnosis.finding import Direction, Finding, Mending
 from crossnet.diagnosis.fixes import fix_of
@@ -25,7 +26,8 @@ class Evidence:
     `small` are what became of the probes that were asked for, `full` of the full-sized ones with their bytes of data;
     `beside` of those of another protocol. `failed` says of a host why nobody watched there, `unread` why nothing is
     known of it. `moved` are counters of hosts that rose meanwhile. `interrupted` says that somebody did not wait for
-    what would still have come.
+    what would still have come. `tracked` are the entries of connection tracking that the probes made on each gateway,
+    `stale` those of earlier flows of the client that are not translated as new ones are.
     """
 
     crossing: str | None
@@ -41,6 +43,8 @@ class Evidence:
     unread: Mapping[str, str] = field(default_factory=dict)
     moved: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     interrupted: bool = False
+    tracked: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
+    stale: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
 
 
 def judge(evidence: Evidence) -> Diagnosis:
@@ -153,6 +157,13 @@ class _Judge:
             sure = [str(each.code) for each in self.e.foretold.findings if each.certain]
             words = f"facts say that it is stopped ({', '.join(dict.fromkeys(sure))}), and it passes"
             self.notes.append(Note("static-dynamic-disagree", words))
+        for host, entries in self.e.stale.items():
+            for entry in entries[:1]:
+                words = (
+                    f"{host} has a flow of {entry.source} from before it was translated, which goes on without: "
+                    f"`conntrack -D -s {entry.source} -d {entry.destination} -p {self.probe.protocol}` there ends it"
+                )
+                self.notes.append(Note("snat-stale-conntrack", words))
         return self._diagnosis(Result.REACHABLE, Half("delivered"), Half("delivered"))
 
     def _taken_on_the_way(self) -> Diagnosis | None:
@@ -798,7 +809,8 @@ class _Judge:
         return tuple(found.values())
 
     def _moved(self, host: str) -> tuple[str, ...]:
-        return tuple(f"{host}: {words}" for words in self.e.moved.get(host, ()))
+        known = [f"{host}: connection tracking: {entry.text}" for entry in self.e.tracked.get(host, ())[:1]]
+        return (*(f"{host}: {words}" for words in self.e.moved.get(host, ())), *known)
 
     def _place(self, end: End, direction: Direction) -> Place | Between | None:
         if end.stop is None:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from itertools import chain
 
 from crossnet.design import Client, Obstacle, Path, obstacles, then
+from crossnet.diagnosis.conntrack import fresh
 from crossnet.diagnosis.probe import Reply, Sent, send
 from crossnet.drift import Pending, drifted, not_applied, pending
 from crossnet.events import Event, Kind
@@ -24,7 +25,6 @@ from crossnet.site import Site, together
 from crossnet.values import Family, Probe
 from crossnet.verdict import Half, Result
 from crossnet.verification.choice import Choice, choose
-from crossnet.verification.conntrack import fresh
 from crossnet.verification.evidence import Round, Seen
 from crossnet.verification.onward import Onward, look
 from crossnet.verification.reading import Flow, Reading, read

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from crossnet.design import FORWARDING, Client, Obstacle, Path
+from crossnet.diagnosis.conntrack import Entry
 from crossnet.diagnosis.probe import Reply
 from crossnet.facts import Facts
 from crossnet.facts.routes import Route, matching
 from crossnet.several import few
 from crossnet.values import Address, Probe, host_network
 from crossnet.verdict import Half, Result
-from crossnet.verification.conntrack import Entry
 from crossnet.verification.evidence import Round, Seen
 
 

@@ -1,4 +1,4 @@
-"""What the gateway's connection tracking says about a flow."""
+"""What a gateway's connection tracking says about a flow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from crossnet.facts.question import Question, refuse
 from crossnet.transport.batch import Answer
-from crossnet.values import Address, Family, Probe, Protocol, address
+from crossnet.values import Address, Family, Probe, Protocol, address, family_of
 
 # conntrack(8) asks over netlink; /proc/net/nf_conntrack says the same where the kernel still offers it.
 # What cannot be told is said, so that it is not taken for an empty table.
@@ -82,6 +82,13 @@ def question(family: Family, flows: Iterable[Ends]) -> Question[Tracking]:
     patterns = "\n".join((_CANNOT_TELL, *sorted(wanted)))
     destinations = dict.fromkeys(str(destination) for _, destination in pairs)
     argv = ("sh", "-c", _READ, "sh", f"ipv{family}", patterns, *destinations)
+    return Question("read its connection tracking", argv, parse_entries, _none_matches)
+
+
+def question_to(destination: Address) -> Question[Tracking]:
+    """What tells all entries to a destination, whoever they are from."""
+    patterns = "\n".join((_CANNOT_TELL, f"dst={destination} ", f"dst={destination.exploded} "))
+    argv = ("sh", "-c", _READ, "sh", f"ipv{family_of(destination)}", patterns, str(destination))
     return Question("read its connection tracking", argv, parse_entries, _none_matches)
 
 
