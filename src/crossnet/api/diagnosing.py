@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from crossnet.diagnosis import Diagnosed, Hints, Question, Read
 from crossnet.diagnosis import diagnose as ask
@@ -12,12 +13,14 @@ from crossnet.diagnosis.probe import candidates, search
 from crossnet.errors import CrossnetError
 from crossnet.events import Watcher, nobody
 from crossnet.facts.neighbours import heard_of
-from crossnet.planning import Plan
 from crossnet.site import Site, reach
 from crossnet.spec import Crossing, HostSpec, Spec
 from crossnet.values import Address, Network, Probe, Protocol, contains, family_of
 from crossnet.verdict import Diagnosis
-from crossnet.verification import Verdict
+
+if TYPE_CHECKING:
+    from crossnet.planning import Plan
+    from crossnet.verification import Verdict
 
 # The hosts' own time runs while something stands that does not hold.
 _MOMENT = 10.0  # seconds

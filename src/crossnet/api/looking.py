@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from types import MappingProxyType
 
 from crossnet.design import lookups
@@ -37,13 +36,6 @@ from crossnet.transaction.history import Past, read_history
 from crossnet.transaction.journal import Journal
 from crossnet.turns import in_turn
 from crossnet.unreached import reached
-
-
-def load(path: str | Path) -> Spec:
-    """The spec in a file; SpecError tells all its mistakes at once."""
-    from crossnet.specfile import load as load_file
-
-    return load_file(path)
 
 
 async def observe(spec: Spec, *, watch: Watcher = nobody, ways: Ways | None = None) -> dict[str, Facts]:

@@ -89,6 +89,14 @@ async def diagnose(
     return await _Diagnosing(question, hosts, read).run()
 
 
+def _load() -> None:
+    """Import what joins facts and packets, and the library behind it: it takes as long as reading a host does."""
+    from crossnet.diagnosis import judge  # noqa: F401
+    from crossnet.reach.packets import Space
+
+    Space()
+
+
 class _Diagnosing:
     def __init__(
         self, question: Question, hosts: Mapping[str, Host], read: Callable[[], Awaitable[Read]]
@@ -121,11 +129,13 @@ class _Diagnosing:
         reading = asyncio.ensure_future(self.read())
         counting = asyncio.ensure_future(self._count())
         remembering = asyncio.ensure_future(self._remembered())
+        loading = asyncio.ensure_future(asyncio.to_thread(_load))
         try:
             async with watching(self.hosts, self._filter(), seconds=30) as self.watch:
                 said = await reading
                 self.before = self.after = await counting
                 self.tracked = self.tracked_after = await remembering
+                await loading
                 self.facts, self.errors = said.facts, said.errors
                 self.course = course(
                     self.question.client,
@@ -139,7 +149,7 @@ class _Diagnosing:
                 if self.found is None or not self.found.all_answered:
                     self.after, self.tracked_after = await asyncio.gather(self._count(), self._remembered())
         finally:
-            for task in (reading, counting, remembering):
+            for task in (reading, counting, remembering, loading):
                 task.cancel()
 
     def _judged(self) -> Diagnosed:

@@ -6,11 +6,8 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from crossnet.api import Applied, Ended
-from crossnet.codes import Code
-from crossnet.design import Impact
 from crossnet.errors import (
     CrossnetError,
     HostsDisagree,
@@ -21,18 +18,22 @@ from crossnet.errors import (
     SpecError,
     StalePlan,
 )
-from crossnet.facts import Facts
-from crossnet.health import CrossingStatus
-from crossnet.path import Path
-from crossnet.planning import Plan
-from crossnet.record import Record
 from crossnet.resources import Change, Command, Splice, Step, Write
-from crossnet.show.opening import opening_data
-from crossnet.standing import Standing
-from crossnet.transaction.history import Past
 from crossnet.values import write_moment
 from crossnet.verdict import Between, Diagnosis, Fix, Half, Place
-from crossnet.verification import Verdict, Verification
+
+if TYPE_CHECKING:  # a verdict is told without what plans and changes
+    from crossnet.api import Applied, Ended
+    from crossnet.codes import Code
+    from crossnet.design import Impact
+    from crossnet.facts import Facts
+    from crossnet.health import CrossingStatus
+    from crossnet.path import Path
+    from crossnet.planning import Plan
+    from crossnet.record import Record
+    from crossnet.standing import Standing
+    from crossnet.transaction.history import Past
+    from crossnet.verification import Verdict, Verification
 
 FORMAT_VERSION = "1.0"
 
@@ -58,6 +59,8 @@ def _printable(one: str) -> str:
 
 
 def plan_data(plan: Plan) -> dict[str, Any]:
+    from crossnet.show.opening import opening_data
+
     return {
         "crossings": [
             {
