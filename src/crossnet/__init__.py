@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from crossnet.api import (
         Applied,
+        Asked,
         Ended,
         Guard,
         Past,
         UndoPlan,
         apply,
         confirm,
+        diagnose,
         history,
         load,
         observe,
@@ -36,6 +38,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Applied",
+    "Asked",
     "Ended",
     "Guard",
     "Past",
@@ -43,6 +46,7 @@ __all__ = [
     "__version__",
     "apply",
     "confirm",
+    "diagnose",
     "history",
     "load",
     "observe",

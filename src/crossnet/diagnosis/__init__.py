@@ -164,6 +164,7 @@ class _Diagnosing:
             if (lines := counters.moved(self.before.get(name, {}), each))
         }
         names = [self.question.client, *self.question.gateways]
+        seen = timeline(self.watch.sightings)
         verdict = judge(
             Evidence(
                 self.question.crossing,
@@ -181,9 +182,11 @@ class _Diagnosing:
                 self.interrupted,
                 self._own_entries(),
                 self._stale_entries(),
+                self.watch.lost,
+                tuple(host for host in seen.unaligned if seen.offsets.get(host)),
             )
         )
-        return Diagnosed(verdict, timeline(self.watch.sightings), self.interrupted)
+        return Diagnosed(verdict, seen, self.interrupted)
 
     async def _count(self) -> Mapping[str, Mapping[str, int]]:
         found = await asyncio.gather(*(counters.read(host) for host in self.hosts.values()))

@@ -397,7 +397,14 @@ _FIXES: dict[str, Callable[[Case], tuple[Fix, ...]]] = {
         _accept,
     ),
     **dict.fromkeys(
-        ("snat-missing", "snat-skipped", "snat-address-not-local", "snat-address-unsuitable"), _translate
+        (
+            "snat-missing",
+            "snat-skipped",
+            "snat-address-not-local",
+            "snat-address-unsuitable",
+            "snat-ports-exhausted",
+        ),
+        _translate,
     ),
     "tc-or-xdp-drop": _program,
     "ipsec-policy-drop": _ipsec,

@@ -27,7 +27,8 @@ class Evidence:
     `beside` of those of another protocol. `failed` says of a host why nobody watched there, `unread` why nothing is
     known of it. `moved` are counters of hosts that rose meanwhile. `interrupted` says that somebody did not wait for
     what would still have come. `tracked` are the entries of connection tracking that the probes made on each gateway,
-    `stale` those of earlier flows of the client that are not translated as new ones are.
+    `stale` those of earlier flows of the client that are not translated as new ones are. `lost` is how many packets a
+    host's kernel could not keep for us, `unaligned` names the hosts whose clock could not be compared.
     """
 
     crossing: str | None
@@ -45,6 +46,8 @@ class Evidence:
     interrupted: bool = False
     tracked: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
     stale: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
+    lost: Mapping[str, int] = field(default_factory=dict)
+    unaligned: tuple[str, ...] = ()
 
 
 def judge(evidence: Evidence) -> Diagnosis:
@@ -125,6 +128,13 @@ class _Judge:
             self.notes.append(Note("facts-missing", f"{host}: {why}"))
         for host, why in self.e.failed.items():
             self.notes.append(Note("host-not-observed", f"{host}: {why}"))
+        for host, number in self.e.lost.items():
+            words = f"{host} could not keep {number} packets: what was not seen there may have passed"
+            self.notes.append(Note("observer-lost-packets", words))
+        for host in self.e.unaligned:
+            if any(self.trail.at(host, Part.REQUEST)):
+                words = f"the clock of {host} could only be guessed: nothing was seen to go there and to come back"
+                self.notes.append(Note("clock-not-aligned", words))
 
     def _diagnosis(self, result: Result, forward: Half, reply: Half, also: Iterable[Also] = ()) -> Diagnosis:
         source = next(
@@ -922,6 +932,7 @@ _SENTENCES = {
     "conntrack-table-full": "{host} can remember no more connections: {text}",
     "dnat-captures": "a rule of {host} gives it another destination: {text}",
     "destination-is-local": "{text}",
+    "snat-ports-exhausted": "{host} may have no port left to translate it to: {text}",
     "snat-missing": "no rule of {host} translates it: {text}",
     "snat-skipped": "{host} does not translate it: {text}",
     "link-down": "on {host}, {text}",

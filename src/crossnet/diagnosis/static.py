@@ -6,6 +6,7 @@ mended; rules, settings and links are walked by `reach`, which goes on behind ea
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
@@ -529,6 +530,8 @@ class _Search:
                 ):
                     continue  # answers that come to it are not to be forwarded
                 code = blocker.code
+                if code == "filter-rule-drop" and _OF_INVALID.search(blocker.text):
+                    code = "conntrack-invalid"
                 if self.course.target is not None and blocker.host == self.course.target.host:
                     code = _AT_TARGET.get(code, code) if direction is Direction.REPLY else code
                 self._add(
@@ -586,6 +589,7 @@ class _Search:
             or (self.course.target is not None and last.host in back)
         ):
             return
+        self._few_ports(last, link, walked)
         space = walked.space
         (number,) = space.one(leaving.fixed, [address_field(Field.SOURCE6, family)]).values()
         source = _address(number, family)
@@ -610,6 +614,35 @@ class _Search:
         route = best(facts, self.probe.destination)
         on_link = route is not None and route.via is None and route.device == link.name
         return route.destination if route is not None and on_link else None
+
+    def _few_ports(self, stop: Stop, link: Link, walked: Walked) -> None:
+        """A translation to so few ports that others may have taken all of them."""
+        taken = {
+            each.text
+            for visit in walked.visits
+            if visit.host == stop.host
+            for each in visit.outcome.decisions
+            if each.effect is Effect.TRANSLATES and each.place.hook == "postrouting"
+        }
+        for rule in translating_rules(self.mended[stop.host]):
+            ports = rule.action.ports
+            if rule.text in taken and ports is not None:
+                number = sum(last - first + 1 for first, last in ports.ranges)
+                if number <= _FEW_PORTS:
+                    words = f"{rule.text} has {number} port{'' if number == 1 else 's'} for all"
+                    mending = self._own(stop, link)
+                    self._add(
+                        Finding(
+                            "snat-ports-exhausted",
+                            stop.host,
+                            link.name,
+                            Direction.FORWARD,
+                            words,
+                            False,
+                            "postrouting",
+                            mending=mending,
+                        )
+                    )
 
     def _wrong_source(self, code: str, stop: Stop, link: Link, words: str) -> None:
         self._add(
@@ -689,6 +722,12 @@ class _Search:
             )
         )
 
+
+# A rule that drops what connection tracking calls invalid, in the words of both tools.
+_OF_INVALID = re.compile(r"--ctstate INVALID\b|\bct state invalid\b|--state INVALID\b")
+
+# Translation to no more ports may run out of them.
+_FEW_PORTS = 256
 
 # In which order a packet meets the hooks of a host.
 _RANK = {
