@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from crossnet.api.applying import Applied, apply
+    from crossnet.api.capturing import Captured, capture
     from crossnet.api.diagnosing import Asked, diagnose
     from crossnet.api.finishing import Ended, confirm, recover, rollback
     from crossnet.api.loading import load
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Applied",
     "Asked",
+    "Captured",
     "Ended",
     "Guard",
     "Past",
@@ -28,6 +30,7 @@ __all__ = [
     "UndoPlan",
     "Ways",
     "apply",
+    "capture",
     "carried",
     "confirm",
     "diagnose",
@@ -51,6 +54,7 @@ __all__ = [
 
 _MODULES = {
     "crossnet.api.applying": ("Applied", "apply"),
+    "crossnet.api.capturing": ("Captured", "capture"),
     "crossnet.api.diagnosing": ("Asked", "diagnose"),
     "crossnet.api.finishing": ("Ended", "confirm", "recover", "rollback"),
     "crossnet.api.loading": ("load",),
