@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capture.test_packet import A, T, echo, ip4, syn
+from capture.test_packet import A6, T6, A, T, echo, ip4, ip6, syn
 from crossnet.capture import Kind, Record, Sighting, follow, timeline, translation
 from crossnet.capture.frames import RAW
 from crossnet.capture.packet import parse_ip
@@ -110,6 +110,20 @@ def test_a_packet_is_followed_through_its_translation() -> None:
     assert [one.packet.source for one in follow(happened, happened[-1].packet)] == [
         one.packet.source for one in happened[4:]
     ]
+
+
+@pytest.mark.parametrize("is_error", [False, True])
+def test_a_large_packet_is_the_same_wherever_its_end_was_cut(is_error: bool) -> None:
+    """One host tells the interface in a link header of 20 bytes, another has 14: of 128 there are 6 more left."""
+    large = ip6(A6, T6, 58, echo(128, data=bytes(range(256)) * 5))
+    if is_error:
+        large = ip6(T6, A6, 58, bytes((1, 0)) + bytes(6) + large)
+    seen = [at(1, "app", Kind.SENT, large[:108]), at(2, "gateway", Kind.RECEIVED, large[:114])]
+    assert follow(seen, seen[0].packet) == tuple(seen)
+    other = at(
+        3, "gateway", Kind.RECEIVED, large[:40] + large[40:].replace(b"\x00\x09\x00\x01", b"\x00\x09\x00\x02")
+    )
+    assert follow([other], seen[0].packet) == ()
 
 
 def test_a_connection_and_an_error_are_followed_too() -> None:

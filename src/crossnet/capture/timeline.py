@@ -10,6 +10,10 @@ from crossnet.capture.frames import Kind
 from crossnet.capture.packet import Packet
 from crossnet.capture.sighting import Sighting
 
+# Bytes of data that are there whatever stood before them in the 128 bytes that are captured: a link header of up to 20,
+# headers of IPv6 and ICMP, and where it is quoted both again.
+_BEGIN, _BEGIN_QUOTED = 60, 12
+
 _ARRIVED = (Kind.RECEIVED, Kind.BROADCAST, Kind.MULTICAST)
 
 
@@ -122,24 +126,26 @@ def _bounds(crossed: Mapping[tuple[str, str], float], here: str, there: str) -> 
 # ---- the same packet elsewhere -------------------------------------------------------------------------
 
 
-def identity(packet: Packet) -> Hashable:
+def identity(packet: Packet, begin: int = _BEGIN) -> Hashable:
     """What of a packet stays as it is while routers pass it on and translate its addresses, ports and echo's ident.
 
-    None where nothing in it tells it from others.
+    None where nothing in it tells it from others. Of its data the first `begin` bytes count: behind them one host may
+    have captured more than another.
     """
+    data = packet.payload[:begin]
     if packet.is_neighbour:
         return packet.protocol, packet.asks, packet.tells, packet.source, packet.mac
     if packet.fragment:
-        return packet.protocol, packet.fragment, packet.identification, packet.payload
+        return packet.protocol, packet.fragment, packet.identification, data
     if packet.protocol == "tcp" and packet.sequence is not None:
         return "tcp", packet.sequence, packet.acknowledgement, packet.flags, packet.length
     if packet.is_echo_request or packet.is_echo_reply:
-        return "echo", packet.icmp_type, packet.sequence, packet.length, packet.payload
+        return "echo", packet.icmp_type, packet.sequence, packet.length, data
     if packet.is_error and packet.quoted is not None:
-        about = identity(packet.quoted)
+        about = identity(packet.quoted, _BEGIN_QUOTED)
         return None if about is None else ("error", packet.icmp_type, packet.icmp_code, about)
     if packet.protocol == "udp":
-        return "udp", packet.length, packet.payload
+        return "udp", packet.length, data
     return None
 
 
