@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from crossnet.facts import Facts
 from crossnet.facts.links import Link
@@ -37,12 +37,16 @@ class Hints:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """A flow's way: the client, its gateways, and the target where that can be asked too."""
+    """A flow's way: the client, its gateways, and the target where that can be asked too.
+
+    `routers` are the next hops that the routes of each host name, whether or not they lead to the destination.
+    """
 
     source: Address | None
     destination: Address
     stops: tuple[Stop, ...]
     target: Stop | None = None
+    routers: Mapping[str, frozenset[Address]] = field(default_factory=dict, compare=False)
 
     @property
     def client(self) -> Stop:
@@ -94,6 +98,7 @@ def course(
         destination,
         tuple(stops),
         _target(facts, [*gateways, client], destination),
+        {name: frozenset(_routers(each)) for name, each in facts.items()},
     )
 
 
@@ -143,6 +148,13 @@ def _device_to(sender: Facts, receiver: Link, route: Route | None) -> str | None
         if any(_segment(link, receiver)):
             return link.name
     return route.device if route is not None else None
+
+
+def _routers(facts: Facts) -> Iterator[Address]:
+    for route in facts.routes:
+        yield from (hop.via for hop in route.hops if hop.via is not None)
+        if route.via is not None:
+            yield route.via
 
 
 def best(facts: Facts, destination: Address) -> Route | None:

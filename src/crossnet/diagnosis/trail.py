@@ -194,7 +194,7 @@ def forward_end(trail: Trail) -> End:
         left = trail.left(stop.host, Part.REQUEST)
         if not left:
             unanswered = trail.asks(stop.host)
-            wanted = _wanted(unanswered, stop, trail.course.destination)
+            wanted = _wanted(unanswered, stop, trail.course)
             if wanted is not None:
                 following = stops[number + 1] if number + 1 < len(stops) else None
                 return End(Ending.UNRESOLVED, stop, unanswered[wanted], following, wanted)
@@ -206,12 +206,13 @@ def forward_end(trail: Trail) -> End:
     return last
 
 
-def _wanted(unanswered: Mapping[Address, str], stop: Stop, destination: Address) -> Address | None:
+def _wanted(unanswered: Mapping[Address, str], stop: Stop, course: Course) -> Address | None:
     """The address that packets wait for: not every question of a host is about them."""
-    for address in (stop.next_hop, destination):
+    for address in (stop.next_hop, course.destination):
         if address in unanswered:
             return address
-    return next(iter(unanswered), None)
+    routers = course.routers.get(stop.host, frozenset())
+    return next((address for address in unanswered if address in routers), None)
 
 
 def reply_end(trail: Trail) -> End:

@@ -1,0 +1,81 @@
+"""Each fault of the lab is named by a diagnosis, at its place; a healthy path is called so."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+import crossnet
+from crossnet.lab import breaking, build
+from crossnet.lab.faults import Fault, catalogue
+from crossnet.lab.topology import load
+from crossnet.spec import Spec
+from crossnet.values import Protocol, address
+from crossnet.verdict import Diagnosis, Result
+from lab.crossing import Bench
+
+pytestmark = pytest.mark.lab
+
+PORT = 8080
+SEED = catalogue(load("seed"))
+OF_TCP = {"service-closed"}
+
+
+@pytest.fixture(scope="module")
+def bench(lab_possible: None) -> Iterator[Bench]:
+    """A lab whose crossing works, with a service on the target."""
+    lab = asyncio.run(build.up(load("seed"), name=f"t{os.getpid()}-diagnose", lifeline=True))
+    b = Bench(lab)
+    b.apply(b.spec("to: 10.0.44.0/24, probe: icmp/10.0.44.1, persist: none"))
+    listens = f"until ss -ltn | grep -q :{PORT}; do :; done"
+    b.check("target", f"nc -l -k -n -p {PORT} >/dev/null 2>&1 & {listens}")
+    yield b
+    asyncio.run(build.down(lab.name))
+
+
+def diagnosed(b: Bench, *, tcp: bool = False, target: bool = False) -> Diagnosis:
+    spec = b.spec("to: 10.0.44.0/24, probe: icmp/10.0.44.1, persist: none")
+    asked = crossnet.Asked("business")
+    if tcp:
+        asked = crossnet.Asked("business", to=address("10.0.44.1"), protocol=Protocol.TCP, port=PORT)
+    return asyncio.run(crossnet.diagnose(asked, with_target(spec, b) if target else spec)).verdict
+
+
+def with_target(spec: Spec, b: Bench) -> Spec:
+    app = spec.host("app")
+    return replace(spec, hosts=(*spec.hosts, replace(app, name="target", lab=f"{b.lab.name}/target")))
+
+
+def named(found: Diagnosis) -> set[str | None]:
+    """The codes that it gives, with those that it cannot tell from them."""
+    main = found.forward if found.forward.code else found.reply
+    return {main.code, *main.candidates, *(note.code for note in found.notes)}
+
+
+def test_a_healthy_path_is_called_so(bench: Bench) -> None:
+    for tcp in (False, True):
+        found = diagnosed(bench, tcp=tcp)
+        assert found.result is Result.REACHABLE
+        assert (found.forward.code, found.reply.code, found.also) == (None, None, ())
+        seen = [(one.host, one.interface, one.direction, str(one.action)) for one in found.observations]
+        assert seen[:3] == [
+            ("app", "eth0", "request", "sent"),
+            ("gateway", "eth1", "request", "received"),
+            ("gateway", "eth0", "request", "forwarded"),
+        ]
+        assert "10.0.43.15" in (found.observations[2].translation or "")
+
+
+@pytest.mark.parametrize("target", [False, True], ids=["two-hosts", "with-target"])
+@pytest.mark.parametrize("fault", SEED, ids=lambda fault: fault.name)
+def test_a_fault_is_named(bench: Bench, fault: Fault, target: bool) -> None:
+    asyncio.run(breaking.break_(bench.lab, fault.name))
+    try:
+        found = diagnosed(bench, tcp=fault.name in OF_TCP, target=target)
+    finally:
+        asyncio.run(breaking.heal(bench.lab, ()))
+    assert named(found) & set(fault.codes), (found.result, found.forward, found.reply, found.notes)
