@@ -250,7 +250,8 @@ def test_a_flow_that_does_not_pass_tells_code_and_cause() -> None:
         "  destination-silent: gateway let it pass towards 10.0.44.1; no reply came back\n"
         "  gateway: the crossing's rule counted 1 new flow\n"
         "read back: differs from the spec\n"
-        "  app: create route 10.0.44.0/24"
+        "  app: create route 10.0.44.0/24\n"
+        "`crossnet diagnose business` finds where it stops, and why"
     )
 
 

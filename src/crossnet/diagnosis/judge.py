@@ -272,30 +272,44 @@ class _Judge:
     def _partly(self, good: int, number: int) -> Diagnosis:
         found = [each for each in self.e.foretold.findings if each.code in _PERHAPS and not each.certain]
         detail = f"{good} of {number} probes were answered"
+        came = Half("delivered" if self.trail.came(self.course.client.host, Part.REPLY) else "undetermined")
         if found:
             cause = found[0]
             same = tuple(each for each in found if (each.text, each.host) == (cause.text, cause.host))
             half = Half(
                 "dropped",
-                "partial-loss" if cause.code == "queue-without-listener" else cause.code,
-                f"{detail}; {cause.text}",
+                cause.code,
+                f"{detail}; {_sentence(cause)}",
                 Place(cause.host, cause.interface),
                 Confidence.INFERRED,
-                ("partial-loss",),
-                (detail,),
-                self._fixes(*same),
+                evidence=(detail, *self._moved(cause.host)),
+                fix=self._fixes(*same),
             )
-        else:
-            half = Half(
-                "dropped",
-                "partial-loss",
-                detail,
-                None,
-                Confidence.CANDIDATES,
-                ("partial-loss", "lost-between"),
-                (detail,),
-            )
-        return self._diagnosis(Result.AMBIGUOUS, half, Half("undetermined"), self._also(tuple(found)))
+            return self._diagnosis(Result.AMBIGUOUS, half, came, self._also(tuple(found)))
+        at, direction = self._where_some_are_lost()
+        half = Half(
+            "lost-between" if isinstance(at, Between) else "dropped",
+            "partial-loss",
+            f"{detail}; nothing that is known of the hosts explains it",
+            at,
+            Confidence.CANDIDATES,
+            ("partial-loss", "lost-between"),
+            (detail,),
+        )
+        halves = (half, Half("undetermined")) if direction is Direction.FORWARD else (came, half)
+        return self._diagnosis(Result.AMBIGUOUS, *halves, self._also(()))
+
+    def _where_some_are_lost(self) -> tuple[Place | Between | None, Direction]:
+        """Where an echo was last seen that was not answered."""
+        sizes = self.e.trail.tags.small
+        lost = [size for size, sent in zip(sizes, self.e.small, strict=False) if not self._answered(sent)]
+        if self.probe.protocol is not Protocol.ICMP or not lost:
+            return None, Direction.FORWARD
+        trail = self.e.trail.only(lost[0])
+        end, back = forward_end(trail), reply_end(trail)
+        if back.ending is Ending.UNSEEN:
+            return self._place(end, Direction.FORWARD), Direction.FORWARD
+        return self._place(back, Direction.REPLY), Direction.REPLY
 
     # ---- nothing passes -------------------------------------------------------------------------------
 
