@@ -278,7 +278,7 @@ class _Judge:
             same = tuple(each for each in found if (each.text, each.host) == (cause.text, cause.host))
             half = Half(
                 "dropped",
-                cause.code,
+                "partial-loss",
                 f"{detail}; {_sentence(cause)}",
                 Place(cause.host, cause.interface),
                 Confidence.INFERRED,
