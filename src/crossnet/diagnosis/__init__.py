@@ -20,6 +20,8 @@ from crossnet.diagnosis.probe import Reply, Sending, Sent, sent
 from crossnet.diagnosis.trail import Part, Tags, Trail, forward_end
 from crossnet.errors import HostError
 from crossnet.facts import Facts
+from crossnet.facts.lookups import Answered, Lookup
+from crossnet.facts.lookups import question as lookup_question
 from crossnet.facts.question import put
 from crossnet.transport import Host
 from crossnet.values import Family, Probe, Protocol, family_of
@@ -103,6 +105,7 @@ class _Diagnosing:
     ) -> None:
         self.question, self.hosts, self.read = question, hosts, read
         self.interrupted = False
+        self.lookups: Mapping[str, Mapping[Lookup, Answered | None]] = {}
         self.found: _Found | None = None  # from when probes are on their way
         self.probe = question.probe
         first = secrets.choice(_UNUSUAL)
@@ -147,7 +150,9 @@ class _Diagnosing:
                 self.tags = Tags(self.probe, self.small, self._full())
                 await self._probes(self.watch)
                 if self.found is None or not self.found.all_answered:
-                    self.after, self.tracked_after = await asyncio.gather(self._count(), self._remembered())
+                    self.after, self.tracked_after, self.lookups = await asyncio.gather(
+                        self._count(), self._remembered(), self._looked_up()
+                    )
         finally:
             for task in (reading, counting, remembering, loading):
                 task.cancel()
@@ -184,6 +189,7 @@ class _Diagnosing:
                 self._stale_entries(),
                 self.watch.lost,
                 tuple(host for host in seen.unaligned if seen.offsets.get(host)),
+                self.lookups,
             )
         )
         return Diagnosed(verdict, seen, self.interrupted)
@@ -205,6 +211,22 @@ class _Diagnosing:
 
         names = [name for name in self.question.gateways if name in self.hosts]
         return dict(zip(names, await asyncio.gather(*map(of, names)), strict=True))
+
+    async def _looked_up(self) -> Mapping[str, Mapping[Lookup, Answered | None]]:
+        """Where the kernels of the hosts on the way send the flow's packets, asked in both directions."""
+
+        async def of(name: str, lookups: Sequence[Lookup]) -> Mapping[Lookup, Answered | None]:
+            questions = {lookup: lookup_question(lookup) for lookup in lookups}
+            try:
+                said = await put(self.hosts[name], list(questions.values()))
+            except HostError:
+                return {}
+            return {lookup: said[asked] for lookup, asked in questions.items()}
+
+        asked = {
+            stop.host: self.course.lookups(stop) for stop in self.course.stops if stop.host in self.hosts
+        }
+        return dict(zip(asked, await asyncio.gather(*(of(*each) for each in asked.items())), strict=True))
 
     def _own_entries(self) -> Mapping[str, tuple[Entry, ...]]:
         """The entries that the probes made on each gateway."""

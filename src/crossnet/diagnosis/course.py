@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from crossnet.facts import Facts
 from crossnet.facts.links import Link
+from crossnet.facts.lookups import Lookup
 from crossnet.facts.routes import Route, matching
 from crossnet.netfilter.foreign import Translate
 from crossnet.values import Address, Network, contains, family_of, host_network
@@ -59,6 +60,18 @@ class Course:
     @property
     def all(self) -> tuple[Stop, ...]:
         return (*self.stops, self.target) if self.target else self.stops
+
+    def lookups(self, stop: Stop) -> tuple[Lookup, ...]:
+        """What to ask a host's kernel: where it sends the request and, of a gateway, the reply.
+
+        Nothing of translation is in it: of the reply it is asked with the client's own address.
+        """
+        if stop == self.client:
+            return (Lookup(self.destination),)
+        if self.source is None or stop.ingress is None:
+            return ()
+        request = Lookup(self.destination, self.source, stop.ingress)
+        return (request, Lookup(self.source, self.destination, stop.egress)) if stop.egress else (request,)
 
     def position(self, host: str) -> int:
         return next((at for at, stop in enumerate(self.all) if stop.host == host), len(self.all))

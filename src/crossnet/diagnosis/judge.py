@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from crossnet.capture import Packet, Tcp
@@ -14,7 +14,7 @@ from crossnet.diagnosis.probe import Reply, Sent
 from crossnet.diagnosis.static import Foretold
 from crossnet.diagnosis.story import story
 from crossnet.diagnosis.trail import End, Ending, Part, Trail, forward_end, reply_end
-from crossnet.facts import Facts
+from crossnet.facts import Answered, Facts, Lookup
 from crossnet.values import Family, Probe, Protocol, family_of
 from crossnet.verdict import Also, Between, Confidence, Diagnosis, Fix, Half, Note, Place, Result
 
@@ -28,7 +28,8 @@ class Evidence:
     known of it. `moved` are counters of hosts that rose meanwhile. `interrupted` says that somebody did not wait for
     what would still have come. `tracked` are the entries of connection tracking that the probes made on each gateway,
     `stale` those of earlier flows of the client that are not translated as new ones are. `lost` is how many packets a
-    host's kernel could not keep for us, `unaligned` names the hosts whose clock could not be compared.
+    host's kernel could not keep for us, `unaligned` names the hosts whose clock could not be compared,
+    `lookups` is where each host's kernel says that it sends the packets.
     """
 
     crossing: str | None
@@ -48,6 +49,7 @@ class Evidence:
     stale: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
     lost: Mapping[str, int] = field(default_factory=dict)
     unaligned: tuple[str, ...] = ()
+    lookups: Mapping[str, Mapping[Lookup, Answered | None]] = field(default_factory=dict)
 
 
 def judge(evidence: Evidence) -> Diagnosis:
@@ -834,7 +836,17 @@ class _Judge:
 
     def _moved(self, host: str) -> tuple[str, ...]:
         known = [f"{host}: connection tracking: {entry.text}" for entry in self.e.tracked.get(host, ())[:1]]
-        return (*(f"{host}: {words}" for words in self.e.moved.get(host, ())), *known)
+        return (*(f"{host}: {words}" for words in self.e.moved.get(host, ())), *known, *self._refused(host))
+
+    def _refused(self, host: str) -> Iterator[str]:
+        """What the kernel of a host itself says that it would not send on, or by another interface."""
+        stop = next((each for each in self.course.stops if each.host == host), None)
+        for lookup, answer in self.e.lookups.get(host, {}).items():
+            if answer is None or stop is None:
+                continue
+            meant = stop.egress if lookup.destination == self.probe.destination else stop.ingress
+            if answer.error or (answer.route is not None and meant and answer.route.device != meant):
+                yield f"{host}: `{lookup}`: {answer}"
 
     def _place(self, end: End, direction: Direction) -> Place | Between | None:
         if end.stop is None:
