@@ -161,10 +161,12 @@ def _fixed(speech: Speech, spec: Spec, found: Diagnosed, guard: Guard, *, yes: b
 
 
 def _captured(found: Diagnosed) -> bytes:
+    """The packets, with the verdict at the whole and at the packet that was seen last before it stopped."""
     from crossnet.capture.pcapng import pcapng
     from crossnet.show.diagnosis import summary
 
-    return pcapng(found.seen, summary=summary(found.verdict))
+    comments = {} if found.last is None else {found.last: summary(found.verdict)}
+    return pcapng(found.seen, comments=comments, summary=summary(found.verdict))
 
 
 def _write(file: str, data: bytes, option: str) -> None:

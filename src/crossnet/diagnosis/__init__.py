@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from crossnet.capture import Filter, Kind, Watch, watching
+from crossnet.capture import Filter, Kind, Sighting, Watch, watching
 from crossnet.capture.timeline import Timeline, timeline
 from crossnet.diagnosis import counters
 from crossnet.diagnosis.conntrack import Entry, fresh, of_probe, question_to
@@ -74,11 +74,15 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosed:
-    """The verdict on one flow, and every packet that was seen of it; `interrupted` where somebody did not wait."""
+    """The verdict on one flow, and every packet that was seen of it; `interrupted` where somebody did not wait.
+
+    `last` is the packet that was seen last before the place where it stops.
+    """
 
     verdict: Diagnosis
     seen: Timeline
     interrupted: bool = False
+    last: Sighting | None = None
 
 
 async def diagnose(
@@ -192,7 +196,18 @@ class _Diagnosing:
                 self.lookups,
             )
         )
-        return Diagnosed(verdict, seen, self.interrupted)
+        return Diagnosed(verdict, seen, self.interrupted, self._last_seen(verdict, seen))
+
+    def _last_seen(self, verdict: Diagnosis, seen: Timeline) -> Sighting | None:
+        half, part = (verdict.forward, Part.REQUEST) if verdict.forward.code else (verdict.reply, Part.REPLY)
+        if half.code is None:
+            return None
+        parts = (part, Part.REQUEST) if part is Part.REPLY else (part,)
+        for wanted in parts:
+            found = [each for each in seen.sightings if self.tags.part(each.packet) is wanted]
+            if found:
+                return found[-1]
+        return None
 
     async def _count(self) -> Mapping[str, Mapping[str, int]]:
         found = await asyncio.gather(*(counters.read(host) for host in self.hosts.values()))
