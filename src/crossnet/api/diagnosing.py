@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from crossnet.diagnosis import Diagnosed, Hints, Question, Read
 from crossnet.diagnosis import diagnose as ask
 from crossnet.diagnosis.probe import candidates, search
-from crossnet.errors import CrossnetError
+from crossnet.errors import Bug, CrossnetError
 from crossnet.events import Watcher, nobody
+from crossnet.facts import Facts
 from crossnet.facts.neighbours import heard_of
-from crossnet.site import Site, reach
+from crossnet.site import Answers, Site, reach
 from crossnet.spec import Crossing, HostSpec, Spec
 from crossnet.values import Address, Network, Probe, Protocol, contains, family_of
-from crossnet.verdict import Diagnosis
+from crossnet.verdict import Diagnosis, Result
 
 if TYPE_CHECKING:
     from crossnet.planning import Plan
@@ -27,6 +28,10 @@ _MOMENT = 10.0  # seconds
 
 # How many addresses of a network are asked, where a spec names no probe.
 _MOST = 8
+
+# How many flows of a crossing are tried one after the other, and how many hosts are watched that may be the target.
+_MOST_FLOWS = 8
+_MOST_TARGETS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,36 +55,57 @@ async def diagnose(
 ) -> Diagnosed:
     """Where a flow stops, why, and what to do; changes nothing.
 
-    Without a spec, or for hosts that it does not name, each host is what `ssh` takes.
+    Without a spec, or for hosts that it does not name, each host is what `ssh` takes. Of a crossing with several
+    clients or probes the first flow that does not get through is told, else the last one.
     """
     crossing = _crossing(asked, spec)
-    client = asked.client or _client(crossing)
+    clients = (asked.client,) if asked.client is not None else _clients(crossing)
     via = asked.via or ((crossing.via,) if crossing is not None else ())
     known = {host.name: host for host in spec.hosts} if spec is not None else {}
-    hosts = [known.get(name) or HostSpec(name, ssh=name, become=become) for name in (client, *via)]
-    # Hosts of the spec that stand elsewhere may be the target.
-    hosts += [host for name, host in known.items() if name not in (client, *via)]
+    hosts = [known.get(name) or HostSpec(name, ssh=name, become=become) for name in (*clients, *via)]
+    hosts += _perhaps_targets(spec, (*clients, *via))
     whole = Spec("", "", "", tuple(dict.fromkeys(hosts)), ())
     async with reach(whole, watch=watch) as site:
-        probe = await _probe(asked, crossing, site, client, via)
-        beyond = crossing.to if crossing is not None else ()
-        hints = Hints(
-            crossing.ingress if crossing else None,
-            crossing.egress if crossing else None,
-            crossing.next_hop if crossing else None,
-            tuple(each for each in beyond if contains(each, probe.destination)),
-        )
-        question = Question(
-            crossing.name if crossing else None, client, via, probe, hints, _ports(crossing), asked.size
-        )
+        probes = await _probes(asked, crossing, site, clients[0], via)
+        said: Answers[Facts] | None = None
+        flows = [(client, probe) for client in clients for probe in probes][:_MOST_FLOWS]
+        for number, (client, probe) in enumerate(flows):
 
-        async def read() -> Read:
-            found = await site.look(kernels=False)
-            if client in found.errors:
-                raise found.errors[client]
-            return Read(found.said, {name: _first_line(error) for name, error in found.errors.items()})
+            async def read(client: str = client) -> Read:
+                nonlocal said
+                said = said or await site.look(kernels=False)
+                if client in said.errors:
+                    raise said.errors[client]
+                return Read(said.said, {name: _first_line(error) for name, error in said.errors.items()})
 
-        return await ask(question, site.reachable, read)
+            elsewhere = [name for name in clients if name != client]
+            near = {name: host for name, host in site.reachable.items() if name not in elsewhere}
+            found = await ask(_question(asked, crossing, client, via, probe), near, read)
+            is_last = number == len(flows) - 1
+            if is_last or found.interrupted or found.verdict.result is not Result.REACHABLE:
+                return found
+        raise Bug("a diagnosis of no flow")
+
+
+def _question(
+    asked: Asked, crossing: Crossing | None, client: str, via: tuple[str, ...], probe: Probe
+) -> Question:
+    if crossing is None:
+        return Question(None, client, via, probe, size=asked.size)
+    beyond = tuple(each for each in crossing.to if contains(each, probe.destination))
+    hints = Hints(crossing.ingress, crossing.egress, crossing.next_hop, beyond)
+    return Question(crossing.name, client, via, probe, hints, _ports(crossing), asked.size)
+
+
+def _perhaps_targets(spec: Spec | None, used: Sequence[str]) -> list[HostSpec]:
+    """Hosts of the spec that stand in no crossing: one of them may have the address that is asked about."""
+    rest = [
+        host
+        for host in (spec.hosts if spec is not None else ())
+        if host.name not in used
+        and not any(one.touches(host.name) for one in (spec.crossings if spec else ()))
+    ]
+    return rest[:_MOST_TARGETS]
 
 
 async def why_not(refuted: Verdict, plan: Plan, site: Site) -> Diagnosis | None:
@@ -144,26 +170,26 @@ def _crossing(asked: Asked, spec: Spec | None) -> Crossing | None:
     return fitting[0] if fitting else None
 
 
-def _client(crossing: Crossing | None) -> str:
+def _clients(crossing: Crossing | None) -> tuple[str, ...]:
     managed = [each for each in crossing.clients if isinstance(each, str)] if crossing else []
     if not managed:
         raise CrossnetError(
             "nobody is named who could send: none of the clients is a managed host\n"
             "  Name one with --from HOST: a host of the spec, or anything that ssh takes."
         )
-    return managed[0]
+    return tuple(managed[:_MOST_FLOWS])
 
 
-async def _probe(
+async def _probes(
     asked: Asked, crossing: Crossing | None, site: Site, client: str, via: Sequence[str]
-) -> Probe:
+) -> tuple[Probe, ...]:
     if asked.to is not None:
-        return Probe(asked.protocol, asked.to, asked.port)
+        return (Probe(asked.protocol, asked.to, asked.port),)
     if crossing is None:
         raise CrossnetError("nothing is named that should be reached\n  Name it with --to ADDRESS[:PORT].")
     if crossing.probes:
-        return crossing.probes[0]
-    return await _first_answering(crossing, site, client, via)
+        return crossing.probes
+    return (await _first_answering(crossing, site, client, via),)
 
 
 async def _first_answering(crossing: Crossing, site: Site, client: str, via: Sequence[str]) -> Probe:
