@@ -9,6 +9,8 @@ from crossnet.diagnosis.finding import Direction, Finding
 from crossnet.facts import Facts
 from crossnet.netfilter import Engine
 from crossnet.netfilter.foreign import Tool
+from crossnet.netfilter.iptables_own import is_own_chain
+from crossnet.netfilter.own import TABLE
 from crossnet.reach.rules import Place as Chain
 from crossnet.values import Address, Family, Probe, Protocol, family_of, show_network
 from crossnet.verdict import Fix
@@ -241,6 +243,10 @@ def _accept(case: Case) -> tuple[Fix, ...]:
     chain = case.cause.chain
     if chain is None or not chain.table:
         return ()
+    if is_own(chain):
+        who = f"{case.course.source} ({case.course.client.host})"
+        words = f"name {who} in `from`, and {case.probe} in `to` and `allow`, of a crossing; then `crossnet apply`"
+        return case.fix(spec=words)
     source, destination = case.ends
     if chain.tool is Tool.NFT:
         words = _nft_match(case, source, destination, reply=case.cause.direction is Direction.REPLY)
@@ -249,6 +255,11 @@ def _accept(case: Case) -> tuple[Fix, ...]:
     into = _chain_for_people(case, chain)
     words = _iptables_match(case, source, destination, reply=case.cause.direction is Direction.REPLY)
     return case.fix(f"{case.iptables(chain)}{table} -I {into} 1 {words} -j ACCEPT")
+
+
+def is_own(chain: Chain) -> bool:
+    """Whether crossnet itself made a chain: into it nobody else writes."""
+    return chain.table == TABLE or is_own_chain(chain.chain)
 
 
 def _chain_for_people(case: Case, chain: Chain) -> str:

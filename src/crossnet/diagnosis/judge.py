@@ -9,7 +9,7 @@ from crossnet.capture import Packet, Tcp
 from crossnet.diagnosis.conntrack import Entry
 from crossnet.diagnosis.course import Course, Stop
 from crossnet.diagnosis.finding import Direction, Finding, Mending
-from crossnet.diagnosis.fixes import fix_of
+from crossnet.diagnosis.fixes import fix_of, is_own
 from crossnet.diagnosis.probe import Reply, Sent
 from crossnet.diagnosis.static import Foretold
 from crossnet.diagnosis.story import story
@@ -921,6 +921,8 @@ _ERRORS_BEYOND = _ERRORS
 def _sentence(finding: Finding) -> str:
     """What a finding says, as one sentence."""
     host, text = finding.host, finding.text
+    if finding.chain is not None and is_own(finding.chain) and finding.code.startswith("filter-"):
+        return f"crossnet's own fence on {host} lets through only what a crossing names, and no crossing names this"
     words = _SENTENCES.get(finding.code)
     if words is not None:
         return words.format(host=host, text=text, interface=finding.interface or "?", where=_where(finding))
