@@ -194,6 +194,7 @@ class _Diagnosing:
                 self.watch.lost,
                 tuple(host for host in seen.unaligned if seen.offsets.get(host)),
                 self.lookups,
+                found.unheard,
             )
         )
         return Diagnosed(verdict, seen, self.interrupted, self._last_seen(verdict, seen))
@@ -384,9 +385,17 @@ class _Diagnosing:
         trail = self._trail(watch)
         if not missing or not found.echoes_pass:
             return
-        if any(each.packet.mtu is not None for each in trail.only(*missing).errors()):
-            return
         target = str(self.probe.destination)
+        if any(each.packet.mtu is not None for each in trail.only(*missing).errors()):
+            # A kernel that has heard of it sends no second one.
+            client, size = self.question.client, min(missing)
+            before = len(trail.only(size).left(client, Part.REQUEST))
+            await self._further([("whole", target, str(size))], 0.5)
+            await watch.changed(_DRAIN)
+            again = self._trail(watch).only(size).left(client, Part.REQUEST)
+            if len(again) <= before:
+                return
+            found.unheard = True
         if self.probe.protocol is Protocol.TCP and (most := _largest_segment(trail)):
             size = most + (60 if self.v6 else 40) - self.heads
             if size < min(missing):
@@ -437,6 +446,7 @@ class _Found:
         self.beside: tuple[Sent, ...] = ()
         self.further: tuple[Sent, ...] = ()  # connections that were tried afterwards
         self.larger: dict[int, Sent] = {}  # sizes that were tried afterwards
+        self.unheard = False  # whether the client did not take what it was told of the path's MTU
         self.fits = False  # whether what TCP would send fits, though a full-sized echo does not
         self.read()
 

@@ -36,7 +36,7 @@ class Finding:
     """A code at a place, for one direction; `certain` where it surely stops the flow.
 
     `text` is the rule, route or setting in its owner's words, `chain` where a rule of it stands, `hook` where in the
-    host packets meet it.
+    host packets meet it, `ends` the source and destination that they have there, where each is one address.
     """
 
     code: str
@@ -48,3 +48,4 @@ class Finding:
     hook: str = ""
     chain: Chain | None = None
     mending: Mending = Mending()
+    ends: tuple[Address | None, Address | None] = (None, None)

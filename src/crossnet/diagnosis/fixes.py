@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from crossnet.diagnosis.course import Course
 from crossnet.diagnosis.finding import Direction, Finding
@@ -63,6 +64,10 @@ class Case:
     @property
     def ends(self) -> tuple[str | None, str]:
         """Source and destination as the cause's host sees them, in its direction."""
+        source, destination = self.cause.ends
+        if source is not None and destination is not None:
+            own = self.is_client and self.cause.direction is Direction.FORWARD
+            return None if own else str(source), str(destination)
         client = self.course.source
         seen = client
         if self.course.target is not None and self.cause.host == self.course.target.host:
@@ -72,8 +77,18 @@ class Case:
             return (None if self.is_client else forward), str(self.probe.destination)
         return str(self.probe.destination), forward or ""
 
-    def iptables(self, chain: Chain) -> str:
-        engine = Engine.IPTABLES_LEGACY if chain.tool is Tool.IPTABLES_LEGACY else Engine.IPTABLES_NFT
+    def engine(self, chain: Chain) -> Engine:
+        """Whose words change a chain: nft's own where iptables can do nothing with the table any more."""
+        firewall = self.here.firewall
+        if chain.tool is Tool.NFT and (chain.family, chain.table) in firewall.left_to_nft:
+            return Engine.NFTABLES
+        for engine, table, each in firewall.others():
+            wanted = (chain.tool, chain.family, chain.table, chain.chain)
+            if (table.tool, table.family, table.name, each.name) == wanted:
+                return engine
+        return Engine(chain.tool) if chain.tool is not Tool.NFT else Engine.NFTABLES
+
+    def iptables(self, engine: Engine, chain: Chain) -> str:
         family = Family.V6 if chain.family == "ip6" else Family.V4
         if engine is Engine.IPTABLES_LEGACY:
             return self.here.iptables(engine, family)
@@ -248,13 +263,14 @@ def _accept(case: Case) -> tuple[Fix, ...]:
         words = f"name {who} in `from`, and {case.probe} in `to` and `allow`, of a crossing; then `crossnet apply`"
         return case.fix(spec=words)
     source, destination = case.ends
-    if chain.tool is Tool.NFT:
+    engine = case.engine(chain)
+    if engine is Engine.NFTABLES:
         words = _nft_match(case, source, destination, reply=case.cause.direction is Direction.REPLY)
         return case.fix(f"nft insert rule {chain.family} {chain.table} {chain.chain} {words} accept")
     table = "" if chain.table == "filter" else f" -t {chain.table}"
     into = _chain_for_people(case, chain)
     words = _iptables_match(case, source, destination, reply=case.cause.direction is Direction.REPLY)
-    return case.fix(f"{case.iptables(chain)}{table} -I {into} 1 {words} -j ACCEPT")
+    return case.fix(f"{case.iptables(engine, chain)}{table} -I {into} 1 {words} -j ACCEPT")
 
 
 def is_own(chain: Chain) -> bool:
@@ -295,6 +311,16 @@ def _nft_match(case: Case, source: str | None, destination: str | None, *, reply
     else:
         words.append(f"meta l4proto {'ipv6-icmp' if case.family is Family.V6 else 'icmp'}")
     return " ".join(words)
+
+
+def _both_tracked(case: Case) -> tuple[Fix, ...]:
+    """Request and answer past the rule that keeps connection tracking from knowing one by the other."""
+    if case.cause.chain is None:
+        return ()
+    request = replace(case.cause, direction=Direction.FORWARD, ends=(None, None))
+    asked = Case(request, case.course, case.probe, case.facts, case.source)
+    (back,), (out,) = _accept(case), _accept(asked)
+    return (Fix(back.host, (*back.commands, *out.commands)),)
 
 
 def _translate(case: Case) -> tuple[Fix, ...]:
@@ -341,19 +367,17 @@ def _program(case: Case) -> tuple[Fix, ...]:
         return ()
     if "XDP" in case.cause.text:
         return case.fix(f"ip link set dev {interface} xdp off", f"ip link set dev {interface} xdpgeneric off")
+    queue = case.cause.text.removeprefix("tc qdisc ").partition(" ")[0]
+    if case.cause.text.startswith("tc qdisc ") and queue not in ("clsact", "ingress"):
+        return case.fix(f"tc qdisc del dev {interface} root")
     way = "egress" if case.cause.hook == "egress" else "ingress"
     return case.fix(f"tc filter del dev {interface} {way}")
 
 
 def _ipsec(case: Case) -> tuple[Fix, ...]:
-    words = case.cause.text.split()
-    wanted = {}
-    for key in ("src", "dst", "dir"):
-        if key in words[:-1]:
-            wanted[key] = words[words.index(key) + 1]
-    if set(wanted) != {"src", "dst", "dir"}:
-        return ()
-    return case.fix(f"ip xfrm policy delete dir {wanted['dir']} src {wanted['src']} dst {wanted['dst']}")
+    """A policy is deleted by its whole selector and its direction (ip-xfrm(8))."""
+    selector, said, rest = case.cause.text.partition(" dir ")
+    return case.fix(f"ip xfrm policy delete {selector} dir {rest.split()[0]}") if said and rest else ()
 
 
 def _large(case: Case) -> tuple[Fix, ...]:
@@ -417,6 +441,7 @@ _FIXES: dict[str, Callable[[Case], tuple[Fix, ...]]] = {
         ),
         _translate,
     ),
+    "reply-not-untranslated": _both_tracked,
     "tc-or-xdp-drop": _program,
     "ipsec-policy-drop": _ipsec,
     "pmtu-black-hole": _large,

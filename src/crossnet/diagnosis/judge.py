@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from crossnet.capture import Packet, Tcp
+from crossnet.capture import Packet, Sighting, Tcp
 from crossnet.diagnosis.conntrack import Entry
 from crossnet.diagnosis.course import Course, Stop
 from crossnet.diagnosis.finding import Direction, Finding, Mending
@@ -29,7 +29,8 @@ class Evidence:
     what would still have come. `tracked` are the entries of connection tracking that the probes made on each gateway,
     `stale` those of earlier flows of the client that are not translated as new ones are. `lost` is how many packets a
     host's kernel could not keep for us, `unaligned` names the hosts whose clock could not be compared,
-    `lookups` is where each host's kernel says that it sends the packets.
+    `lookups` is where each host's kernel says that it sends the packets. `unheard` is whether the client did not take
+    what came to it of the path's MTU.
     """
 
     crossing: str | None
@@ -50,6 +51,7 @@ class Evidence:
     lost: Mapping[str, int] = field(default_factory=dict)
     unaligned: tuple[str, ...] = ()
     lookups: Mapping[str, Mapping[Lookup, Answered | None]] = field(default_factory=dict)
+    unheard: bool = False
 
 
 def judge(evidence: Evidence) -> Diagnosis:
@@ -75,8 +77,7 @@ class _Judge:
             return self._reachable()
         if good and not self.e.interrupted:
             return self._partly(len(good), len(small))
-        refused = [each for each in small if each.reply is Reply.REFUSED]
-        if refused and self._refused_by_target():
+        if self._is_closed(small):
             closed = Note(
                 "destination-port-closed", f"{self.probe.destination} refused port {self.probe.port}"
             )
@@ -108,7 +109,28 @@ class _Judge:
     def _answered(self, sent: Sent) -> bool:
         if sent.reply is Reply.ANSWERED:
             return True
-        return sent.reply is Reply.UNKNOWN and bool(self.trail.came(self.course.client.host, Part.REPLY))
+        client = self.course.client.host
+        return (
+            sent.reply is Reply.UNKNOWN
+            and bool(self.trail.came(client, Part.REPLY))
+            and not any(each.certain for each in self._of(Direction.REPLY, client))
+        )
+
+    def _is_closed(self, small: Sequence[Sent]) -> bool:
+        """Whether the destination itself says that nobody listens there, and no rule of it does."""
+        target = self.course.target
+        if target is not None and any(
+            each.host == target.host and each.code == "filter-reject" for each in self.e.foretold.findings
+        ):
+            return False
+        refused = any(each.reply is Reply.REFUSED for each in small)
+        # Who sends UDP may have gone before the answer comes.
+        refused |= self.probe.protocol is Protocol.UDP and any(
+            (each.packet.icmp_type, each.packet.icmp_code) in _PORT_UNREACHABLE
+            and each.packet.source == self.probe.destination
+            for each in self.trail.errors()
+        )
+        return refused and self._refused_by_target()
 
     def _refused_by_target(self) -> bool:
         """Whether who refuses stands behind the last gateway: a gateway's own rule can refuse too."""
@@ -226,6 +248,8 @@ class _Judge:
         passing = [each for each, sent in self.e.full.items() if sent.reply is Reply.ANSWERED]
         heads = 48 if family_of(self.probe.destination) is Family.V6 else 28
         fits = max(passing) + heads if passing else None
+        if told and self.e.unheard:
+            return self._unheard(told[0], size)
         if told:
             most, who = told[0].packet.mtu, told[0].packet.source
             words = (
@@ -269,14 +293,52 @@ class _Judge:
             return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"))
         return self._diagnosis(Result.UNREACHABLE, Half("delivered"), half)
 
+    def _unheard(self, told: Sighting, size: int) -> Diagnosis:
+        """The error that tells of a smaller MTU came to the client, whose rules keep it from its kernel."""
+        most, client = told.packet.mtu, self.course.client
+        detail = (
+            f"{told.packet.source} says that no more than {most} bytes fit, and {client.host} does not take it:"
+            " a rule of its own drops ICMP errors"
+        )
+        gateway = self.course.gateways[-1] if self.course.gateways else client
+        cause = Finding(
+            "pmtu-black-hole",
+            gateway.host,
+            gateway.egress,
+            Direction.FORWARD,
+            detail,
+            mending=Mending(device=gateway.egress, prefix=most),
+        )
+        half = Half(
+            "dropped",
+            "pmtu-black-hole",
+            detail,
+            Place(client.host, told.interface),
+            Confidence.PROVED,
+            evidence=(
+                f"{client.host} {told.interface}: {told.packet}",
+                f"echoes of {size} bytes go on in vain",
+            ),
+            fix=self._fixes(cause),
+        )
+        return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"))
+
     # ---- some pass ------------------------------------------------------------------------------------
 
     def _partly(self, good: int, number: int) -> Diagnosis:
-        found = [each for each in self.e.foretold.findings if each.code in _PERHAPS and not each.certain]
+        direction, end = self._lost_ones()
+        perhaps = [each for each in self.e.foretold.findings if each.code in _PERHAPS and not each.certain]
+        stop = end.stop if end is not None else None
+        near = [
+            each
+            for each in perhaps
+            if stop is not None and (each.direction, each.host) == (direction, stop.host)
+        ]
+        found = near or perhaps
         detail = f"{good} of {number} probes were answered"
-        came = Half("delivered" if self.trail.came(self.course.client.host, Part.REPLY) else "undetermined")
         if found:
             cause = found[0]
+            direction = cause.direction
             same = tuple(each for each in found if (each.text, each.host) == (cause.text, cause.host))
             half = Half(
                 "dropped",
@@ -287,31 +349,30 @@ class _Judge:
                 evidence=(detail, *self._moved(cause.host)),
                 fix=self._fixes(*same),
             )
-            return self._diagnosis(Result.AMBIGUOUS, half, came, self._also(tuple(found)))
-        at, direction = self._where_some_are_lost()
-        half = Half(
-            "lost-between" if isinstance(at, Between) else "dropped",
-            "partial-loss",
-            f"{detail}; nothing that is known of the hosts explains it",
-            at,
-            Confidence.CANDIDATES,
-            ("partial-loss", "lost-between"),
-            (detail,),
-        )
-        halves = (half, Half("undetermined")) if direction is Direction.FORWARD else (came, half)
-        return self._diagnosis(Result.AMBIGUOUS, *halves, self._also(()))
+        else:
+            at = self._place(end, direction) if end is not None else None
+            half = Half(
+                "lost-between" if isinstance(at, Between) else "dropped",
+                "partial-loss",
+                f"{detail}; nothing that is known of the hosts explains it",
+                at,
+                Confidence.CANDIDATES,
+                ("partial-loss", "lost-between"),
+                (detail,),
+            )
+        came = Half("delivered" if self.trail.came(self.course.client.host, Part.REPLY) else "undetermined")
+        forward, reply = (half, came) if direction is Direction.FORWARD else (came, half)
+        return self._diagnosis(Result.AMBIGUOUS, forward, reply, self._also(tuple(found)))
 
-    def _where_some_are_lost(self) -> tuple[Place | Between | None, Direction]:
+    def _lost_ones(self) -> tuple[Direction, End | None]:
         """Where an echo was last seen that was not answered."""
         sizes = self.e.trail.tags.small
         lost = [size for size, sent in zip(sizes, self.e.small, strict=False) if not self._answered(sent)]
         if self.probe.protocol is not Protocol.ICMP or not lost:
-            return None, Direction.FORWARD
+            return Direction.FORWARD, None
         trail = self.e.trail.only(lost[0])
         end, back = forward_end(trail), reply_end(trail)
-        if back.ending is Ending.UNSEEN:
-            return self._place(end, Direction.FORWARD), Direction.FORWARD
-        return self._place(back, Direction.REPLY), Direction.REPLY
+        return (Direction.FORWARD, end) if back.ending is Ending.UNSEEN else (Direction.REPLY, back)
 
     # ---- nothing passes -------------------------------------------------------------------------------
 
@@ -566,6 +627,14 @@ class _Judge:
         if stop == self.course.client and self.course.gateways:
             return self._nobody_watched()
         other = [each for each in self.e.beside if each.reply in (Reply.ANSWERED, Reply.REFUSED)]
+        before_capture = [
+            each
+            for each in self._of(Direction.REPLY, stop.host)
+            if "XDP" in each.text and each.interface == end.interface
+        ]
+        if before_capture and not other:
+            perhaps = (before_capture[0].code, "destination-silent", "filter-rule-drop", "lost-between")
+            return self._with_cause(before_capture[0], end.ending, said, candidates=perhaps)
         if other and self.probe.protocol is Protocol.ICMP:
             said += f"; {other[0].probe} is answered"
             likely = ("echo-ignored", "filter-rule-drop")
@@ -890,7 +959,10 @@ _KEEPS_FROM_ANSWERING = frozenset(
 )
 # What perhaps stops some packets and lets others pass.
 _PERHAPS = frozenset(
-    {"filter-rule-drop", "filter-reject", "queue-without-listener", "tc-or-xdp-drop", "conntrack-table-full"}
+    {
+        *("filter-rule-drop", "filter-reject", "filter-policy-drop", "src-output-filtered"),
+        *("queue-without-listener", "tc-or-xdp-drop", "conntrack-table-full", "conntrack-invalid"),
+    }
 )
 _DISPOSITIONS = {
     **dict.fromkeys(
@@ -916,6 +988,7 @@ _ERRORS: Mapping[tuple[int | None, int | None], str] = {
     (2, 0): "mtu-exceeded",
 }
 _ERRORS_BEYOND = _ERRORS
+_PORT_UNREACHABLE = ((3, 3), (1, 4))
 
 
 def _sentence(finding: Finding) -> str:
@@ -953,6 +1026,7 @@ _SENTENCES = {
     "filter-rule-drop": "a rule of {host} drops it ({where}): {text}",
     "filter-policy-drop": "no rule of {host} accepts it, and the chain's policy drops it ({where})",
     "filter-reject": "a rule of {host} rejects it ({where}): {text}",
+    "conntrack-invalid": "a rule of {host} drops what belongs to no connection that it knows ({where}): {text}",
     "src-output-filtered": "a rule of {host} does not let it out: {text}",
     "queue-without-listener": "a rule of {host} gives it to a program, and none listens: {text}",
     "tc-or-xdp-drop": "a program on {interface} of {host} drops it: {text}",

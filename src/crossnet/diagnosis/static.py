@@ -17,14 +17,14 @@ from crossnet.diagnosis.mended import with_address, with_link, with_route, witho
 from crossnet.diagnosis.translating import translating_rules
 from crossnet.facts import Facts
 from crossnet.facts.links import Link
-from crossnet.netfilter.foreign import Field
+from crossnet.netfilter.foreign import Field, Rewrite
 from crossnet.reach.asked import Asked
 from crossnet.reach.blockers import Blocker
 from crossnet.reach.here import Here
-from crossnet.reach.packets import address_field
+from crossnet.reach.packets import INVALID, Packets, Space, address_field
 from crossnet.reach.path import Visit, Walked, reached
 from crossnet.reach.routing import Way
-from crossnet.reach.rules import Effect
+from crossnet.reach.rules import Effect, Place
 from crossnet.values import (
     Address,
     Family,
@@ -530,28 +530,68 @@ class _Search:
                 ):
                     continue  # answers that come to it are not to be forwarded
                 code = blocker.code
-                if code == "filter-rule-drop" and _OF_INVALID.search(blocker.text):
+                if self._is_of_no_connection(walked, direction, blocker):
                     code = "conntrack-invalid"
                 if self.course.target is not None and blocker.host == self.course.target.host:
                     code = _AT_TARGET.get(code, code) if direction is Direction.REPLY else code
-                self._add(
-                    Finding(
-                        code,
-                        blocker.host,
-                        blocker.interface or None,
-                        direction,
-                        blocker.text,
-                        blocker.certain,
-                        blocker.hook,
-                        blocker.place,
-                    )
+                found = Finding(
+                    code,
+                    blocker.host,
+                    blocker.interface or None,
+                    direction,
+                    blocker.text,
+                    blocker.certain,
+                    blocker.hook,
+                    blocker.place,
+                    ends=self._ends(walked, direction, blocker),
                 )
+                self._add(self._with_reason(found, walked))
         self._translation(walked)
         if not self.course.gateways:
             return
         seen_as = _sources(walked, family_of(self.probe.destination))
         if len(seen_as) == 1:
             self.source = seen_as[0]
+
+    def _ends(
+        self, walked: Walked, direction: Direction, blocker: Blocker
+    ) -> tuple[Address | None, Address | None]:
+        """From whom to whom packets are where something stops them: a translation may stand before or behind it."""
+        space = walked.space if direction is Direction.FORWARD else walked.turned
+        family = family_of(self.probe.destination)
+        if blocker.packets is None:
+            return None, None
+        source, destination = (
+            _single(space, blocker.packets, each, family) for each in (Field.SOURCE6, Field.DESTINATION6)
+        )
+        return source, destination
+
+    def _is_of_no_connection(self, walked: Walked, direction: Direction, blocker: Blocker) -> bool:
+        """Whether a rule stops packets because connection tracking knows nothing that they belong to."""
+        if blocker.code != "filter-rule-drop" or blocker.packets is None:
+            return False
+        space = walked.space if direction is Direction.FORWARD else walked.turned
+        return (
+            "invalid" in blocker.text.lower() and not (blocker.packets & ~space.state(INVALID)).satisfiable()
+        )
+
+    def _with_reason(self, found: Finding, walked: Walked) -> Finding:
+        """Where answers are not translated back: the rule that keeps them, or the requests, from being known."""
+        if found.code != "reply-not-untranslated":
+            return found
+        for visit in walked.back:
+            for decision in visit.outcome.decisions:
+                if visit.host == found.host and decision.effect is Effect.NOT_TRACKED:
+                    words = f"a rule keeps it from connection tracking: {decision.text}"
+                    return replace(found, text=words, chain=decision.place)
+        for _, table, chain in self.facts[found.host].firewall.others():
+            for rule in chain.rules:
+                if any(isinstance(each, Rewrite) and each.field is Field.CT_ZONE for each in rule.statements):
+                    words = f"a rule puts requests or answers into a zone of connection tracking: {rule.text}"
+                    hook = chain.hook.name if chain.hook is not None else "prerouting"
+                    at = Place(table.tool, table.family, table.name, chain.name, hook)
+                    return replace(found, text=words, chain=at)
+        return found
 
     def _translation(self, walked: Walked) -> None:
         """What rules make of the addresses: another destination, or a source that no answer comes back to."""
@@ -777,6 +817,14 @@ def _sources(walked: Walked, family: Family) -> list[Address]:
             for first, last in ranges:
                 found |= dict.fromkeys(_address(number, family) for number in (first, last))
     return list(found)
+
+
+def _single(space: Space, packets: Packets, field: Field, family: Family) -> Address | None:
+    """The address that all packets of a set have there, where it is one."""
+    found = space.ranges_of(packets, address_field(field, family), 1)
+    if len(found) != 1 or found[0][0] != found[0][1]:
+        return None
+    return _address(found[0][0], family)
 
 
 def _address(number: int, family: Family) -> Address:

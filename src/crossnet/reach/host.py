@@ -99,6 +99,7 @@ class HostWalk:
         self.none = self.walk.none
         self._block, self._perhaps = self.blockers.block, self.blockers.perhaps
         self._shape: Packets | None = None  # of the pieces that leave again
+        self._came = space.none  # the packets before anything was done with them
         self._doubts: dict[str, None] = {}
         self._ways: dict[Way, None] = {}
         self.looked_up: list[Packets] = []  # what came to each lookup, with the marks that it had then
@@ -171,6 +172,7 @@ class HostWalk:
             return packets & space.value(Field.CT_STATE, INVALID)
 
         here = here.through(new)
+        self._came |= here.fixed
         if (here.fixed & self.tracking.pieces).satisfiable():
             self.tracking.in_pieces, self._shape = True, space.only(here.fixed, *OF_PIECES)
         return self._standing(here, ingress)
@@ -421,12 +423,21 @@ class HostWalk:
         return self._for_others(here, ingress, "input", self.space.value(Field.PROTOCOL, TCP))
 
     def _secured(self, here: Here, direction: str, interface: str) -> Here:
-        """IPsec policies: whether there is a state for them, and what becomes of it, facts do not tell."""
+        """IPsec policies: whether there is a state for them, and what becomes of it, facts do not tell.
+
+        What comes in is judged by the destination that it came with (nf_nat_decode_session), here of answers only.
+        """
+        space = self.space
         for policy in self.facts.ipsec:
             if policy.direction != direction:
                 continue
-            sides = ((Field.SOURCE6, policy.source), (Field.DESTINATION6, policy.destination))
-            of = Answer.sure(self.space.every(self.space.network(side, net) for side, net in sides))
+            source, destination = (
+                space.network(side, net)
+                for side, net in ((Field.SOURCE6, policy.source), (Field.DESTINATION6, policy.destination))
+            )
+            if direction != "out" and self.tracking.flows is not None:
+                destination = space.all if (self._came & destination).satisfiable() else space.none
+            of = Answer.sure(source & destination)
             part = self._perhaps("ipsec-policy-drop", policy.text, here.passing(of), interface, "route")
             here = here.failing(of).joined(part)
         return here

@@ -1,0 +1,340 @@
+"""What stops a flow at rules, settings and programs: told of made-up hosts, and joined with what was seen there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from ipaddress import IPv4Address, ip_address, ip_network
+from types import MappingProxyType
+
+import pytest
+
+from crossnet.capture import Kind, Packet, Sighting
+from crossnet.capture.frames import Record
+from crossnet.diagnosis.course import Course, Hints, course
+from crossnet.diagnosis.finding import Direction, Finding
+from crossnet.diagnosis.fixes import fix_of
+from crossnet.diagnosis.judge import Evidence, judge
+from crossnet.diagnosis.probe import Reply, Sent
+from crossnet.diagnosis.static import Foretold, foretell
+from crossnet.diagnosis.trail import Tags, Trail
+from crossnet.facts import Facts
+from crossnet.facts.capabilities import Capabilities
+from crossnet.facts.firewall import Firewall
+from crossnet.facts.links import Link, LinkAddress
+from crossnet.facts.programs import parse_programs
+from crossnet.facts.routes import Route
+from crossnet.netfilter.foreign import Tool
+from crossnet.netfilter.xtables_save import parse_save
+from crossnet.values import Probe, Protocol
+from crossnet.verdict import Confidence, Diagnosis, Place, Result
+
+CLIENT, GATEWAY, TARGET = map(IPv4Address, ("10.0.43.15", "10.0.44.63", "10.0.44.1"))
+BEYOND = (ip_network("10.0.44.0/24"),)
+ECHO = Probe(Protocol.ICMP, TARGET)
+SIZES = (100, 101, 102, 103, 104)
+SNAT = """*nat
+-A POSTROUTING -d 10.0.44.0/24 -o eth0 -j SNAT --to-source 10.0.44.63
+COMMIT
+"""
+
+
+def link(name: str, address: str, **more: object) -> Link:
+    at, prefix = address.split("/")
+    return Link(name, 1500, True, (LinkAddress(ip_address(at), int(prefix)),), **more)  # type: ignore[arg-type]
+
+
+def facts(name: str, links: Iterable[Link], *routes: Route, rules: str = "", **more: object) -> Facts:
+    on_link = [
+        Route(item.network, None, each.name, protocol="kernel") for each in links for item in each.addresses
+    ]
+    whole = Facts(
+        host=name,
+        links=tuple(links),
+        routes=(*on_link, *routes),
+        sysctls=MappingProxyType({"net.ipv4.ip_forward": "1"}),
+        boot_settings=(),
+        neighbours=(),
+        capabilities=Capabilities(frozenset(("iptables",)), (6, 1), False),
+        firewall=Firewall(foreign=parse_save(rules, "ip", Tool.IPTABLES_LEGACY)),
+    )
+    return replace(whole, **more)  # type: ignore[arg-type]
+
+
+LINKS = (link("eth1", "10.0.43.101/24"), link("eth0", "10.0.44.63/24"))
+
+
+def hosts(
+    app: str = "", gateway: str = "", links: tuple[Link, ...] = LINKS, **more: object
+) -> dict[str, Facts]:
+    """A client and its gateway, with these rules of theirs."""
+    way = Route(ip_network("10.0.44.0/24"), ip_address("10.0.43.101"), "eth0")
+    return {
+        "app": facts("app", (link("eth0", "10.0.43.15/24"),), way, rules=app),
+        "gateway": facts("gateway", links, rules=SNAT + gateway, **more),
+    }
+
+
+def way(known: Mapping[str, Facts]) -> Course:
+    return course("app", ("gateway",), TARGET, known, Hints(beyond=BEYOND))
+
+
+def told(known: Mapping[str, Facts], probe: Probe = ECHO) -> tuple[Finding, ...]:
+    return foretell(way(known), probe, known, BEYOND).findings
+
+
+def commands(found: Iterable[Finding], known: Mapping[str, Facts], probe: Probe = ECHO) -> list[str]:
+    made = [fix_of(each, way(known), probe, known, GATEWAY) for each in found]
+    return [command for fixes in made for fix in fixes for command in fix.commands]
+
+
+# ---- what facts tell --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rules", "code", "direction", "command"),
+    [
+        (
+            "*filter\n-A FORWARD -i eth0 -j DROP\nCOMMIT\n",
+            "filter-rule-drop",
+            Direction.REPLY,
+            "-I FORWARD 1 -s 10.0.44.1 -d 10.0.43.15 -p icmp",
+        ),
+        (
+            "*raw\n-A PREROUTING -i eth0 -j DROP\nCOMMIT\n",
+            "filter-rule-drop",
+            Direction.REPLY,
+            "-t raw -I PREROUTING 1 -s 10.0.44.1 -d 10.0.44.63 -p icmp",
+        ),
+        (
+            "*mangle\n-A POSTROUTING -o eth0 -j DROP\nCOMMIT\n",
+            "filter-rule-drop",
+            Direction.FORWARD,
+            "-t mangle -I POSTROUTING 1 -s 10.0.43.15 -d 10.0.44.1 -p icmp",
+        ),
+        (
+            "*filter\n-A FORWARD -i eth1 -j REJECT --reject-with icmp-admin-prohibited\nCOMMIT\n",
+            "filter-reject",
+            Direction.FORWARD,
+            "-I FORWARD 1 -s 10.0.43.15 -d 10.0.44.1 -p icmp",
+        ),
+    ],
+)
+def test_an_accept_says_the_addresses_that_packets_have_where_the_rule_stands(
+    rules: str, code: str, direction: Direction, command: str
+) -> None:
+    known = hosts(gateway=rules)
+    (found,) = told(known)
+    assert (found.code, found.host, found.direction) == (code, "gateway", direction)
+    assert commands([found], known) == [f"iptables {command} -j ACCEPT"]
+
+
+def test_an_answer_that_is_not_tracked_is_taken_by_the_gateway_and_the_rule_is_named() -> None:
+    known = hosts(gateway="*raw\n-A PREROUTING -i eth0 -j CT --notrack\nCOMMIT\n")
+    (found,) = told(known)
+    assert (found.code, found.host, found.direction) == ("reply-not-untranslated", "gateway", Direction.REPLY)
+    assert "-A PREROUTING -i eth0 -j CT --notrack" in found.text
+    assert "iptables -t raw -I PREROUTING 1 -s 10.0.44.1 -d 10.0.44.63 -p icmp -j ACCEPT" in commands(
+        [found], known
+    )
+
+
+def test_requests_and_answers_in_two_zones_are_let_past_the_rule_that_parts_them() -> None:
+    known = hosts(gateway="*raw\n-A PREROUTING -i eth1 -j CT --zone 5\nCOMMIT\n")
+    (found,) = told(known)
+    assert found.code == "reply-not-untranslated"
+    assert "--zone 5" in found.text
+    assert "iptables -t raw -I PREROUTING 1 -s 10.0.43.15 -d 10.0.44.1 -p icmp -j ACCEPT" in commands(
+        [found], known
+    )
+
+
+def test_what_belongs_to_no_connection_is_told_from_what_a_rule_does_not_want() -> None:
+    rules = (
+        "*raw\n-A OUTPUT -j CT --notrack\nCOMMIT\n"
+        "*filter\n-A INPUT -m conntrack --ctstate INVALID -j DROP\nCOMMIT\n"
+    )
+    (found,) = told(hosts(app=rules))
+    assert (found.code, found.host, found.direction) == ("conntrack-invalid", "app", Direction.REPLY)
+    harmless = "*filter\n-A FORWARD -m conntrack --ctstate INVALID -j DROP\nCOMMIT\n"
+    assert told(hosts(gateway=harmless)) == ()
+
+
+def test_a_policy_of_ipsec_is_deleted_by_its_whole_selector() -> None:
+    said = "src 10.0.43.0/24 dst 0.0.0.0/0 proto icmp\n\tdir fwd action block priority 0 ptype main\n"
+    known = hosts(ipsec=parse_programs(said).ipsec)
+    (found,) = told(known)
+    assert (found.code, found.certain) == ("ipsec-policy-drop", False)
+    wanted = "ip xfrm policy delete src 10.0.43.0/24 dst 0.0.0.0/0 proto icmp dir fwd"
+    assert commands([found], known) == [wanted]
+
+
+def test_a_queue_that_drops_is_taken_away_and_not_a_filter_of_it() -> None:
+    known = hosts(links=(LINKS[0], replace(LINKS[1], qdisc="tbf")))
+    (found,) = told(known)
+    assert found.code == "tc-or-xdp-drop"
+    assert commands([found], known) == ["tc qdisc del dev eth0 root"]
+
+
+# ---- what was seen --------------------------------------------------------------------------------
+
+
+def echo(size: int, source: IPv4Address, destination: IPv4Address, *, reply: bool = False) -> Packet:
+    kind = 0 if reply else 8
+    return Packet("icmp", source, destination, size + 28, icmp_type=kind, icmp_code=0)
+
+
+def seen(host: str, interface: str, kind: Kind, packet: Packet) -> Sighting:
+    return Sighting(host, interface, 0.0, kind, None, packet, Record(0, 1, b"", 0))
+
+
+def request(size: int, hops: int) -> list[Sighting]:
+    """An echo as it is seen at the first so many of four points."""
+    here, there = echo(size, CLIENT, TARGET), echo(size, GATEWAY, TARGET)
+    points = [
+        seen("app", "eth0", Kind.SENT, here),
+        seen("gateway", "eth1", Kind.RECEIVED, here),
+        seen("gateway", "eth0", Kind.SENT, there),
+    ]
+    return points[:hops]
+
+
+def answer(size: int, hops: int) -> list[Sighting]:
+    there, here = echo(size, TARGET, GATEWAY, reply=True), echo(size, TARGET, CLIENT, reply=True)
+    points = [
+        seen("gateway", "eth0", Kind.RECEIVED, there),
+        seen("gateway", "eth1", Kind.SENT, here),
+        seen("app", "eth0", Kind.RECEIVED, here),
+    ]
+    return points[:hops]
+
+
+POINTS = {"app": ("eth0",), "gateway": ("eth0", "eth1")}
+
+
+def verdict(
+    known: Mapping[str, Facts],
+    sightings: Iterable[Sighting],
+    replies: Iterable[Reply] = (Reply.SILENT,) * 5,
+    probe: Probe = ECHO,
+    foretold: Foretold | None = None,
+) -> Diagnosis:
+    along = way(known)
+    trail = Trail(Tags(probe, SIZES), along, tuple(sightings), POINTS)
+    told = foretold or foretell(along, probe, known, BEYOND)
+    sent = tuple(Sent(probe, each) for each in replies)
+    return judge(Evidence("business", along, probe, known, told, trail, sent))
+
+
+HALF = (Reply.ANSWERED, Reply.SILENT, Reply.ANSWERED, Reply.SILENT, Reply.ANSWERED)
+
+
+@pytest.mark.parametrize(("ingress", "hops"), [("eth1", (2, 0)), ("eth0", (3, 1))])
+def test_of_a_rule_that_drops_some_it_is_told_in_which_direction(ingress: str, hops: tuple[int, int]) -> None:
+    rule = f"-A FORWARD -i {ingress} -m statistic --mode nth --every 2 --packet 0 -j DROP"
+    known = hosts(gateway=f"*filter\n{rule}\nCOMMIT\n")
+    passed = [each for size in SIZES[::2] for each in (*request(size, 3), *answer(size, 3))]
+    lost = [each for size in SIZES[1::2] for each in (*request(size, hops[0]), *answer(size, hops[1]))]
+    found = verdict(known, [*passed, *lost], HALF)
+    assert found.result is Result.AMBIGUOUS
+    half, other = (found.forward, found.reply) if ingress == "eth1" else (found.reply, found.forward)
+    assert (half.code, half.at) == ("partial-loss", Place("gateway", ingress))
+    assert rule in half.detail
+    assert half.fix
+    assert other.code is None
+
+
+def test_where_nothing_explains_lost_answers_the_place_is_told_all_the_same() -> None:
+    passed = [each for size in SIZES[::2] for each in (*request(size, 3), *answer(size, 3))]
+    lost = [each for size in SIZES[1::2] for each in (*request(size, 3), *answer(size, 1))]
+    found = verdict(hosts(), [*passed, *lost], HALF)
+    assert (found.result, found.reply.code) == (Result.AMBIGUOUS, "partial-loss")
+    assert found.reply.at == Place("gateway", "eth0")
+
+
+def test_a_program_that_takes_the_answers_before_anybody_sees_them_is_named_and_not_sworn_to() -> None:
+    known = hosts(links=(LINKS[0], replace(LINKS[1], xdp=True)))
+    found = verdict(known, [each for size in SIZES for each in request(size, 3)])
+    assert (found.result, found.forward.code) == (Result.UNREACHABLE, None)
+    assert (found.reply.code, found.reply.at) == ("tc-or-xdp-drop", Place("gateway", "eth0"))
+    assert found.reply.confidence is Confidence.INFERRED
+    assert "destination-silent" in found.reply.candidates
+    assert "ip link set dev eth0 xdp off" in found.reply.fix[0].commands
+
+
+def test_a_port_of_udp_that_the_destination_calls_closed_is_no_obstacle() -> None:
+    probe = Probe(Protocol.UDP, TARGET, 5353)
+    asked = Packet("udp", CLIENT, TARGET, 36, source_port=40000, destination_port=5353)
+    translated = replace(asked, source=GATEWAY)
+    said = Packet("icmp", TARGET, GATEWAY, 64, icmp_type=3, icmp_code=3, quoted=translated)
+    found = verdict(
+        hosts(),
+        [
+            seen("app", "eth0", Kind.SENT, asked),
+            seen("gateway", "eth1", Kind.RECEIVED, asked),
+            seen("gateway", "eth0", Kind.SENT, translated),
+            seen("gateway", "eth0", Kind.RECEIVED, said),
+        ],
+        (Reply.UNKNOWN,) * 3,
+        probe,
+    )
+    assert found.result is Result.REACHABLE
+    assert [each.code for each in found.notes] == ["destination-port-closed"]
+
+
+def test_what_came_to_a_client_of_udp_and_what_its_own_rule_drops_was_no_answer() -> None:
+    probe = Probe(Protocol.UDP, TARGET, 5353)
+    known = hosts(app="*filter\n-A INPUT -p udp -m udp --sport 5353 -j DROP\nCOMMIT\n")
+    asked = Packet("udp", CLIENT, TARGET, 36, source_port=40000, destination_port=5353)
+    back = Packet("udp", TARGET, CLIENT, 36, source_port=5353, destination_port=40000)
+    found = verdict(
+        known,
+        [
+            seen("app", "eth0", Kind.SENT, asked),
+            seen("gateway", "eth1", Kind.RECEIVED, asked),
+            seen("gateway", "eth0", Kind.SENT, replace(asked, source=GATEWAY)),
+            seen("gateway", "eth0", Kind.RECEIVED, replace(back, destination=GATEWAY)),
+            seen("gateway", "eth1", Kind.SENT, back),
+            seen("app", "eth0", Kind.RECEIVED, back),
+        ],
+        (Reply.UNKNOWN,) * 3,
+        probe,
+    )
+    assert found.result is Result.UNREACHABLE
+    assert (found.reply.code, found.reply.at) == ("filter-rule-drop", Place("app", "eth0"))
+
+
+def test_ipsec_judges_an_answer_by_the_address_it_came_with() -> None:
+    said = "src 10.0.44.0/24 dst 10.0.44.63/32\n\tdir fwd action block priority 0 ptype main\n"
+    (found,) = told(hosts(ipsec=parse_programs(said).ipsec))
+    assert (found.code, found.direction) == ("ipsec-policy-drop", Direction.REPLY)
+    other = said.replace("10.0.44.63/32", "10.0.43.0/24")
+    assert told(hosts(ipsec=parse_programs(other).ipsec)) == ()
+
+
+def test_a_client_that_does_not_take_what_it_is_told_of_the_paths_mtu_is_the_place() -> None:
+    known = hosts()
+    along = way(known)
+    full = 1472
+    lost = echo(full, CLIENT, TARGET)
+    said = Packet(
+        "icmp", IPv4Address("10.0.43.101"), CLIENT, 576, icmp_type=3, icmp_code=4, mtu=1300, quoted=lost
+    )
+    small = [each for size in SIZES for each in (*request(size, 3), *answer(size, 3))]
+    sightings = (*small, *request(full, 2), seen("app", "eth0", Kind.RECEIVED, said))
+    evidence = Evidence(
+        "business",
+        along,
+        ECHO,
+        known,
+        foretell(along, ECHO, known, BEYOND),
+        Trail(Tags(ECHO, SIZES, (full,)), along, sightings, POINTS),
+        tuple(Sent(ECHO, Reply.ANSWERED) for _ in SIZES),
+        {full: Sent(ECHO, Reply.SILENT)},
+    )
+    heard = judge(evidence)
+    assert (heard.result, [each.code for each in heard.notes]) == (Result.REACHABLE, ["mtu-exceeded"])
+    deaf = judge(replace(evidence, unheard=True))
+    assert (deaf.result, deaf.forward.code) == (Result.UNREACHABLE, "pmtu-black-hole")
+    assert deaf.forward.at == Place("app", "eth0")
+    assert any("--set-mss 1260" in command for command in deaf.forward.fix[0].commands)
