@@ -385,6 +385,7 @@ class _Judge:
 
     def _unreachable(self) -> Diagnosis:
         end, back = self.forward_end, self.reply_end
+        self._goes_on()
         if back.ending is not Ending.UNSEEN and end.ending not in (Ending.NOT_SENT, Ending.UNRESOLVED):
             return self._reply_stopped(back)
         match end.ending:
@@ -779,6 +780,16 @@ class _Judge:
         if self.e.foretold.passes:
             self.notes.append(Note("static-dynamic-disagree", f"facts say that it passes, but {said}"))
 
+    def _goes_on(self) -> None:
+        """What facts surely say of a host from which packets were seen to go on."""
+        for each in self.e.foretold.findings:
+            part = Part.REQUEST if each.direction is Direction.FORWARD else Part.REPLY
+            if each.certain and each.code in _ENDS_THERE and self.trail.left(each.host, part):
+                words = (
+                    f"facts say that {each.host} stops the {part} ({each.code}), and it was seen to leave it"
+                )
+                self.notes.append(Note("static-dynamic-disagree", words))
+
     def _with_cause(
         self,
         cause: Finding,
@@ -797,6 +808,9 @@ class _Judge:
             and (each.host, each.code, each.text, each.chain and each.chain.chain)
             == (cause.host, cause.code, cause.text, cause.chain and cause.chain.chain)
         ]
+        on_a_host = ending in (Ending.NOT_SENT, Ending.STOPPED, Ending.UNRESOLVED)
+        if on_a_host and cause not in self.e.foretold.findings and cause.code not in _OF_OTHERS:
+            self._disagree(said or f"nothing left {cause.host}")
         sure = cause.certain and not inferred
         confidence = Confidence.PROVED if sure and ending is not Ending.UNSEEN else Confidence.INFERRED
         if candidates:
@@ -957,6 +971,17 @@ _KEEPS_FROM_ANSWERING = frozenset(
         *("no-route", "route-blackhole", "prefix-mismatch"),
     }
 )
+# What keeps packets from leaving a host, by any interface.
+_ENDS_THERE = frozenset(
+    {
+        *("src-no-route", "src-output-filtered", "no-route", "route-blackhole", "route-unreachable"),
+        *("route-prohibit", "ip-forward-disabled", "interface-forwarding-disabled", "reverse-path-filter"),
+        *("martian-source", "filter-rule-drop", "filter-policy-drop", "filter-reject", "ipsec-policy-drop"),
+        *("conntrack-table-full", "queue-without-listener"),
+    }
+)
+# What a host's error tells of another one, of which its facts say nothing.
+_OF_OTHERS = frozenset({"destination-absent", "next-hop-unresolved"})
 # What perhaps stops some packets and lets others pass.
 _PERHAPS = frozenset(
     {
