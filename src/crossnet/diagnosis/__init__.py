@@ -302,10 +302,13 @@ class _Diagnosing:
         sending = Sending(host, tasks)
         await sending.start()
         try:
-            foretold = await asyncio.to_thread(
-                foretell, self.course, self.probe, self.facts, self.question.hints.beyond
+            foretelling = asyncio.ensure_future(
+                asyncio.to_thread(foretell, self.course, self.probe, self.facts, self.question.hints.beyond)
             )
-            found = self.found = _Found(foretold, self, tasks, sending)
+            try:
+                await asyncio.wait([foretelling])
+            finally:  # also for somebody who does not wait: it takes a moment only
+                found = self.found = _Found(await foretelling, self, tasks, sending)
             await self._wait(sending, watch, found)
             if found.all_answered:
                 await self._large(found, watch)
