@@ -74,7 +74,7 @@ async def diagnose(
             async def read(client: str = client) -> Read:
                 nonlocal said
                 said = said or await site.look(kernels=False)
-                if client in said.errors:
+                if client not in site.reachable:
                     raise said.errors[client]
                 return Read(said.said, {name: _first_line(error) for name, error in said.errors.items()})
 

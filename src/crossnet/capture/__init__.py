@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 
 from crossnet.capture.frames import Kind, Record
-from crossnet.capture.observer import Observer, Seen
+from crossnet.capture.observer import NO_RIGHT, Observer, Seen
 from crossnet.capture.packet import Packet, Tcp
 from crossnet.capture.sighting import Sighting
 from crossnet.capture.timeline import Timeline, follow, identity, timeline, translation
@@ -16,6 +16,7 @@ from crossnet.capture.wanted import Filter
 from crossnet.transport import Host
 
 __all__ = [
+    "NO_RIGHT",
     "Filter",
     "Kind",
     "Packet",

@@ -68,6 +68,8 @@ exit "$code"
 _FRONT = b"\n--\n"  # between what is told of the interfaces and the pcap file
 _LONGEST_FRONT = 2**20
 
+NO_RIGHT = "the account may not capture"  # so begin the words where that is the reason
+
 _TIME_IS_OVER = b"the time is over"
 _LISTENS = b"listening on"  # tcpdump says so when nothing that could fail is left to do
 
@@ -376,5 +378,5 @@ def _in_words(complaints: Mapping[str, str]) -> str:
     if any(
         word in said for word in ("permission", "not permitted", "Permission denied", "Couldn't change to")
     ):
-        return f"the account may not capture ({said}): log in as root, or set `become: sudo`"
+        return f"{NO_RIGHT} ({said}): log in as root, or set `become: sudo`"
     return f"nothing began to watch: {said}"

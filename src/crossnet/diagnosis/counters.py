@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from crossnet.errors import HostError
 from crossnet.transport import Host
@@ -18,6 +19,12 @@ _TELLING = {
     "TcpExt.IPReversePathFilter": "the source is refused by rp_filter",
     "Icmp.OutDestUnreachs": "the host has answered that it cannot be reached",
     "Icmp.OutTimeExcds": "the host has answered that the time to live has run out",
+}
+
+_CAUSES = {
+    "Ip.InAddrErrors": "ip-forward-disabled",
+    "IpExt.InNoRoutes": "no-route",
+    "TcpExt.IPReversePathFilter": "reverse-path-filter",
 }
 
 _SCRIPT = "exec cat /proc/net/snmp /proc/net/netstat 2>/dev/null"
@@ -50,10 +57,26 @@ def parse(text: str) -> Mapping[str, int]:
     return found
 
 
-def moved(before: Mapping[str, int], after: Mapping[str, int]) -> tuple[str, ...]:
-    """The counters that rose, in words."""
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A counter that rose by so many."""
+
+    name: str
+    by: int
+
+    @property
+    def cause(self) -> str | None:
+        """The code of what alone makes it rise; None where it may be more than one thing."""
+        return _CAUSES.get(self.name)
+
+    def __str__(self) -> str:
+        return f"{self.name} rose by {self.by}: {_TELLING[self.name]}"
+
+
+def moved(before: Mapping[str, int], after: Mapping[str, int]) -> tuple[Moved, ...]:
+    """The counters that rose."""
     return tuple(
-        f"{name} rose by {after[name] - count}: {_TELLING[name]}"
+        Moved(name, after[name] - count)
         for name, count in before.items()
         if name in after and after[name] > count
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from crossnet.capture import Packet, Sighting, Tcp
+from crossnet.capture import NO_RIGHT, Packet, Sighting, Tcp
 from crossnet.diagnosis.conntrack import Entry
+from crossnet.diagnosis.counters import Moved
 from crossnet.diagnosis.course import Course, Stop
 from crossnet.diagnosis.finding import Direction, Finding, Mending
 from crossnet.diagnosis.fixes import fix_of, is_own
@@ -44,7 +45,7 @@ class Evidence:
     beside: tuple[Sent, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)
-    moved: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    moved: Mapping[str, tuple[Moved, ...]] = field(default_factory=dict)
     interrupted: bool = False
     tracked: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
     stale: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
@@ -149,9 +150,10 @@ class _Judge:
 
     def _what_is_missing(self) -> None:
         for host, why in self.e.unread.items():
-            self.notes.append(Note("facts-missing", f"{host}: {why}"))
+            self.notes.append(Note("facts-missing", _of_host(host, why)))
         for host, why in self.e.failed.items():
-            self.notes.append(Note("host-not-observed", f"{host}: {why}"))
+            code = "insufficient-privilege" if why.startswith(NO_RIGHT) else "host-not-observed"
+            self.notes.append(Note(code, _of_host(host, why)))
         for host, number in self.e.lost.items():
             words = f"{host} could not keep {number} packets: what was not seen there may have passed"
             self.notes.append(Note("observer-lost-packets", words))
@@ -240,11 +242,10 @@ class _Judge:
             return None
         size = max(failed)
         trail = self.e.trail.only(size)
-        told = [
-            each
-            for each in trail.errors()
-            if each.host == self.course.client.host and each.packet.mtu is not None
-        ]
+        client = self.course.client.host
+        if trail.watched(client) and not trail.left(client, Part.REQUEST):
+            return None  # what was not sent does not vanish
+        told = [each for each in trail.errors() if each.host == client and each.packet.mtu is not None]
         passing = [each for each, sent in self.e.full.items() if sent.reply is Reply.ANSWERED]
         heads = 48 if family_of(self.probe.destination) is Family.V6 else 28
         fits = max(passing) + heads if passing else None
@@ -417,18 +418,43 @@ class _Judge:
         said = next((each.detail for each in self.e.small if each.detail), "no answer")
         if unsure:
             return self._with_cause(unsure[0], Ending.UNSEEN)
+        counted = self._counted()
+        if counted is not None:
+            return self._with_cause(counted, Ending.UNSEEN, said)
+        end = self.forward_end
+        seen = end.stop is not None and end.ending is Ending.ARRIVED
         last = self.course.gateways[-1] if self.course.gateways else self.course.client
-        at = Between(Place(last.host, last.egress), Place(str(self.probe.destination)))
+        begin = Place(end.stop.host, end.interface) if seen and end.stop else Place(last.host, last.egress)
+        words = f"it left {begin}, and no answer came back" if seen else said
+        candidates: tuple[str, ...]
+        candidates = ("destination-silent", "lost-between", "filter-rule-drop", "no-return-route")
+        if any(gateway.host not in self.e.facts for gateway in self.course.gateways):
+            # What a gateway can do wrong, of which nothing is known.
+            candidates = (
+                "lost-between",
+                "ip-forward-disabled",
+                "filter-rule-drop",
+                "snat-missing",
+                *candidates,
+            )
         half = Half(
             "undetermined",
-            "destination-silent",
-            f"{said}; nobody could watch how far it came",
-            at,
+            candidates[0],
+            f"{words}; nobody could watch how far it came",
+            Between(begin, Place(str(self.probe.destination))),
             Confidence.CANDIDATES,
-            ("destination-silent", "lost-between", "filter-rule-drop", "no-return-route"),
+            tuple(dict.fromkeys(candidates)),
             (said,),
         )
         return self._diagnosis(Result.UNREACHABLE, half, Half("undetermined"))
+
+    def _counted(self) -> Finding | None:
+        """What a counter of a gateway tells, of which nothing else is known: it rose at least with every probe."""
+        for stop in self.course.gateways:
+            for each in self.e.moved.get(stop.host, ()):
+                if stop.host not in self.e.facts and each.cause and each.by >= len(self.e.small):
+                    return self._finding(each.cause, stop, None, str(each))
+        return None
 
     def _not_sent(self, end: End) -> Diagnosis:
         client = self.course.client
@@ -1014,6 +1040,11 @@ _ERRORS: Mapping[tuple[int | None, int | None], str] = {
 }
 _ERRORS_BEYOND = _ERRORS
 _PORT_UNREACHABLE = ((3, 3), (1, 4))
+
+
+def _of_host(host: str, why: str) -> str:
+    """Why something is not known of a host, in one line; some reasons begin with its name, and go on with advice."""
+    return f"{host}: {why.splitlines()[0].removeprefix(f'{host}: ')}"
 
 
 def _sentence(finding: Finding) -> str:

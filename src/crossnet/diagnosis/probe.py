@@ -86,10 +86,11 @@ echo_of() {
 }
 whole() {
     command -v ping >/dev/null || return 70
-    ping -n -q -c 1 -W "$wait" -s "$2" -M do "$1" 2>&1 && return
+    said=$(ping -n -q -c 1 -W "$wait" -s "$2" -M do "$1" 2>&1)
     code=$?
-    [ "$code" -gt 1 ] || return "$code"
-    echo_of "$1" "$2"
+    case $said in *[Uu]sage:* | *option*) echo_of "$1" "$2"; return ;; esac
+    echo "$said"
+    return $code
 }
 
 # A connection by bash where there is one, else by nc: that of OpenBSD tells only with -v why there is none, and that of

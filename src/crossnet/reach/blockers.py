@@ -122,6 +122,8 @@ class Blockers:
             if decision.effect not in BLOCKS:
                 continue
             here = decision.here
+            if decision.effect is Effect.UNKNOWN:
+                here = here.perhaps()  # whatever comes to it: what becomes of it there is not known
             self.stopped |= self._first(here.may)
             if decision.effect in (Effect.UNKNOWN, Effect.QUEUES):
                 self.doubtful |= self._first(here.may)
