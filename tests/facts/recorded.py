@@ -22,6 +22,7 @@ from crossnet.facts.policy import RULES4, RULES6
 from crossnet.facts.programs import PROGRAMS
 from crossnet.facts.routes import NEXTHOPS, ROUTES6
 from crossnet.facts.saved import SAVED
+from crossnet.facts.start import START
 from crossnet.facts.sysctls import BOOT_SETTINGS, SYSCTLS
 from crossnet.site import READ
 from crossnet.transport import LIMIT, TIMEOUT, Completed, Host, Process, ShellHost
@@ -38,6 +39,7 @@ _FIREWALL = ("nft -j list ruleset", "ipset save", *_SAVES)
 _NAMES = {
     **{question.argv: name for question, name in zip(firewall.QUESTIONS, _FIREWALL, strict=True)},
     LINKS.argv: "ip addr",
+    START.argv: "cat /proc/uptime /proc/sys/kernel/random/boot_id",
     ROUTES6.argv: "ip -6 route show table all",
     NEXTHOPS.argv: "ip nexthop",
     RULES4.argv: "ip -4 rule",

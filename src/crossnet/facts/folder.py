@@ -18,15 +18,16 @@ _TODO = (
 # above it, as there is for a namespace; one that others may only read is given to `close_it`.
 CHECK = r"""
 refuse() { echo "unsafe $*"; exit 77; }
-place=$folder
+place=$folder me=''
 while [ -n "$place" ]; do
     case $place in */crossnet)
         [ ! -L "$place" ] || refuse "$place is a symbolic link"
         if [ -e "$place" ]; then
             [ -d "$place" ] || refuse "$place is no folder"
             state=$(stat -c '%u %a' -- "$place") || exit
-            [ "${state% *}" = "$(id -u)" ] || [ "${state% *}" != 0 ] || refuse "$place is only for root"
-            [ "${state% *}" = "$(id -u)" ] || refuse "$place belongs to user ${state% *}"
+            [ "$me" ] || me=$(id -u) || exit
+            [ "${state% *}" = "$me" ] || [ "${state% *}" != 0 ] || refuse "$place is only for root"
+            [ "${state% *}" = "$me" ] || refuse "$place belongs to user ${state% *}"
             case ${state#* } in
             700) ;;
             *[2367]? | *[2367]) refuse "others can write to $place: its mode is ${state#* }" ;;

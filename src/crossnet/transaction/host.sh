@@ -162,8 +162,8 @@ is_ours() { tr '\0' '\n' 2>/dev/null <"$1/environ" | grep -qxF "CROSSNET_WORKS_I
 
 flush() { $BOUNDED sync "$1" 2>/dev/null || $BOUNDED sync; }
 
-keep() { # FILE: standard input, whole or not at all, also after a power cut
-    if cat >"$1.aside" && flush "$1.aside" && mv -f -- "$1.aside" "$1"; then
+keep() { # FILE [LINE]: that or standard input, whole or not at all, also after a power cut
+    if { if [ $# -gt 1 ]; then printf '%s\n' "$2"; else cat; fi; } >"$1.aside" && flush "$1.aside" && mv -f -- "$1.aside" "$1"; then
         flush "${1%/*}"
     else
         rm -f -- "$1.aside"
@@ -278,8 +278,17 @@ digest() { # PATH
 take_away() { # PATH, with what a write cut short left beside it, and a folder that has no other reason
     folder=${1%/*}
     rm -f -- "$1" "$folder/.${1##*/}.crossnet" || return
-    case $folder in */crossnet | *.service.wants) ! rmdir -- "$folder" 2>/dev/null || folder=${folder%/*} ;; esac
+    case $folder in */crossnet | *.service.wants)
+        if is_empty "$folder" && rmdir -- "$folder" 2>/dev/null; then folder=${folder%/*}; fi
+        ;;
+    esac
     [ ! -d "$folder" ] || flush "$folder"
+}
+
+is_empty() { # FOLDER
+    for entry in "$1"/* "$1"/.[!.]* "$1"/..?*; do
+        if [ -e "$entry" ] || [ -L "$entry" ]; then return 1; fi
+    done
 }
 
 make_folder() { # PATH, and what is missing above it
@@ -474,11 +483,17 @@ detach() { # VERB ARGUMENT…: in a session of its own, with nothing of the conn
     setsid /bin/sh "$0" "$@" </dev/null >/dev/null 2>&1 9<&- &
 }
 
-proof_here() { echo "$BOOT ${0##*/} $(cat /proc/self/loginuid 2>/dev/null)"; }
+proof_here() {
+    login=''
+    read -r login 2>/dev/null </proc/self/loginuid # it has no end of line
+    echo "$BOOT ${0##*/} $login"
+}
 
 # Both timers go off for real, with a harmless mark, when the connection that started them is closed.
 drill() {
-    [ ! -e "$ROOT/drill/proof" ] || [ "$(head -n 1 "$ROOT/drill/proof")" != "$(proof_here)" ] || return 0
+    proof=''
+    read -r proof 2>/dev/null <"$ROOT/drill/proof"
+    [ "$proof" != "$(proof_here)" ] || return 0
     rm -rf -- "$ROOT/drill"
     mkdir -- "$ROOT/drill" || return
     here=$(readlink /proc/self/ns/net)
@@ -509,7 +524,7 @@ proved() { # the timers that went off; waits for one that may still do
         [ "$(wc -l <"$ROOT/drill/proof.new")" -gt 1 ] || return 1
         mv -f -- "$ROOT/drill/proof.new" "$ROOT/drill/proof"
     fi
-    tail -n +2 "$ROOT/drill/proof"
+    { read -r _ && while read -r name; do echo "$name"; done; } <"$ROOT/drill/proof"
 }
 
 arm() { # TRANSACTION SECONDS [unproved]
@@ -521,7 +536,7 @@ arm() { # TRANSACTION SECONDS [unproved]
         detach watch "$1"
     fi
     ! is_decided || { echo "gone $said" && exit $REFUSED; }
-    in_seconds "$2" | keep "$T/deadline" || unable "$1" $FAILED
+    { read_clock && keep "$T/deadline" "$((now + $2)) $BOOT"; } || unable "$1" $FAILED
     for name in $timers; do
         case $name in
         timer) start_timer "$1" "$2" || unable "$1" $LACKING ;;
@@ -673,7 +688,7 @@ extend() { # TRANSACTION SECONDS; standard input as for release
     if is_decided || is_due "$T/deadline" || ! { is_guarded || [ -e "$T/unguarded" ]; }; then
         echo "gone $said" && exit $REFUSED
     fi
-    { prove && in_seconds "$2" | keep "$T/deadline"; } || unable "$1" $FAILED
+    { prove && read_clock && keep "$T/deadline" "$((now + $2)) $BOOT"; } || unable "$1" $FAILED
     [ ! -s "$T/timers" ] || start_timer "$1" "$2" || unable "$1" $LACKING
     echo extended
 }
@@ -762,7 +777,7 @@ conclude() { # what is still to be done, whoever died before
         myself 2>/dev/null >"$T/worker"
         if is_decided confirm; then forward; else back; fi || return
     fi
-    cat -- "$T/result"
+    read -r result <"$T/result" && echo "$result"
     forget
     keep_waiting
 }
@@ -799,12 +814,12 @@ back() {
     done
     # shellcheck disable=SC2086
     if ! left=$(dirty $newest_first) || [ -n "$left" ]; then
-        note "transaction $(cat "$T/id"): the rollback could not be proved"
+        note "transaction $held: the rollback could not be proved"
         echo "$left"
         return $FAILED
     fi
-    note "transaction $(cat "$T/id") is rolled back"
-    echo clean | keep "$T/result" || { echo "how it ended could not be written" && return $FAILED; }
+    note "transaction $held is rolled back"
+    keep "$T/result" clean || { echo "how it ended could not be written" && return $FAILED; }
 }
 
 count_begun() { # all of them when it is not known
@@ -846,7 +861,7 @@ forward() {
         echo "failed 0 0 $FAILED what the host does when crossings are over"
         echo "until unproved"
     fi
-    echo "$result" | keep "$T/result"
+    keep "$T/result" "$result"
 }
 
 # Before all of it was written the host has booted what was there before the change, or a part of that: early in
@@ -891,17 +906,20 @@ is_worth_a_line() {
 }
 
 remember() { # a line of the history, once, whoever was killed before
-    audit=$(cat "$T/audit") past=''
+    audit='' result='' past=''
+    IFS= read -r audit <"$T/audit"
+    read -r result <"$T/result"
     if [ -e "$ROOT/history" ]; then
         past=$(tail -n 499 "$ROOT/history") || return
-        case $(tail -n 1 "$ROOT/history") in "$audit"*) return 0 ;; esac
+        case ${past##*
+} in "$audit"*) return 0 ;; esac
     fi
     why=''
     ! is_decided rollback || read -r why 2>/dev/null <"$T/why"
     is_decided
     {
         [ -z "$past" ] || printf '%s\n' "$past"
-        printf '%s\t%s\t%s\t%s\t%s\n' "$audit" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$why" "$said" "$(cat "$T/result")"
+        printf '%s\t%s\t%s\t%s\t%s\n' "$audit" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$why" "$said" "$result"
     } | keep "$ROOT/history"
 }
 
