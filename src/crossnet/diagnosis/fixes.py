@@ -390,10 +390,7 @@ def _large(case: Case) -> tuple[Fix, ...]:
     syn = "-p tcp --tcp-flags SYN,RST SYN -j TCPMSS"
     most = f"--set-mss {mending.prefix - heads}" if mending.prefix else "--clamp-mss-to-pmtu"
     ends = (("-o", mending.device), ("-i", mending.device)) if mending.prefix else (("-o", mending.device),)
-    return case.fix(
-        *(f"{tool} -t mangle -A FORWARD {way} {device} {syn} {most}" for way, device in ends),
-        spec="crossnet apply",
-    )
+    return case.fix(*(f"{tool} -t mangle -A FORWARD {way} {device} {syn} {most}" for way, device in ends))
 
 
 _FIXES: dict[str, Callable[[Case], tuple[Fix, ...]]] = {

@@ -233,22 +233,30 @@ class _Judge:
             return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"), self._also((cause,)))
         return None
 
+    @property
+    def _heads(self) -> int:
+        """The bytes in front of the data of an echo."""
+        return 48 if family_of(self.probe.destination) is Family.V6 else 28
+
     # ---- full-sized packets ---------------------------------------------------------------------------
 
     def _full_sized(self) -> Diagnosis | None:
         """Small packets pass; whether large ones do."""
         failed = [size for size, sent in self.e.full.items() if sent.reply is not Reply.ANSWERED]
-        if not failed:
-            return None
+        echoes = (each for each in (*self.e.small, *self.e.beside) if each.probe.protocol is Protocol.ICMP)
+        if not failed or not any(each.reply is Reply.ANSWERED for each in echoes):
+            return None  # where no small echo is answered a large one says nothing
         size = max(failed)
         trail = self.e.trail.only(size)
         client = self.course.client.host
         if trail.watched(client) and not trail.left(client, Part.REQUEST):
-            return None  # what was not sent does not vanish
+            # What was not sent does not vanish: the client knows that the path takes less.
+            words = f"{client} sends no packets of {size + self._heads} bytes: it knows that they do not fit"
+            self.notes.append(Note("mtu-exceeded", words))
+            return None
         told = [each for each in trail.errors() if each.host == client and each.packet.mtu is not None]
         passing = [each for each, sent in self.e.full.items() if sent.reply is Reply.ANSWERED]
-        heads = 48 if family_of(self.probe.destination) is Family.V6 else 28
-        fits = max(passing) + heads if passing else None
+        fits = max(passing) + self._heads if passing else None
         if told and self.e.unheard:
             return self._unheard(told[0], size)
         if told:
@@ -258,13 +266,11 @@ class _Judge:
             )
             self.notes.append(Note("mtu-exceeded", words))
             return None
-        if self.e.full[size].detail and "too long" in self.e.full[size].detail:
-            return None
         end, back = forward_end(trail), reply_end(trail)
         self.forward_end, self.reply_end, self.trail = end, back, trail
         direction = Direction.FORWARD if back.ending is Ending.UNSEEN else Direction.REPLY
         where = end if direction is Direction.FORWARD else back
-        detail = f"packets of {size + heads} bytes vanish without a word, small ones pass"
+        detail = f"packets of {size + self._heads} bytes vanish without a word, small ones pass"
         if fits:
             detail += f"; {fits} bytes still pass"
         at = self._place(where, direction)
@@ -466,6 +472,11 @@ class _Judge:
         ]
         if found:
             return self._with_cause(found[0], end.ending, said)
+        if "Host Unreachable" in said or "No route to host" in said:
+            # The kernel has asked for its next hop before, and does not ask again at once.
+            wanted = client.next_hop or self.probe.destination
+            following = self.course.stops[1] if len(self.course.stops) > 1 else None
+            return self._unresolved(End(Ending.UNRESOLVED, client, client.egress, following, wanted))
         code = "src-no-route" if "nreachable" in said else "src-output-filtered"
         cause = self._finding(code, client, client.egress)
         return self._with_cause(

@@ -261,10 +261,15 @@ def _answers(printed: str, boundary: str) -> Iterator[tuple[int, tuple[int, str]
         start = found.end()
 
 
+_TOLD = re.compile(r"message too long|nreachable|No route to host|ot permitted|xceeded|rag needed")
+
+
 def sent(host: str, probe: Probe, code: int, said: str) -> Sent:
     """What the exit code and the words of a tool mean."""
-    # bash names itself, its line and its own path for the connection before what the kernel said.
-    detail = re.sub(r"^\S+: line \d+: (/dev/(tcp|udp)/\S+: )?", "", said.splitlines()[-1]) if said else ""
+    # bash names itself, its line and its own path for the connection before what the kernel said; ping says what it
+    # was told, and statistics behind that.
+    lines = [line for line in said.splitlines() if _TOLD.search(line)] or said.splitlines()[-1:]
+    detail = re.sub(r"^\S+: line \d+: (/dev/(tcp|udp)/\S+: )?", "", lines[0]) if lines else ""
     if code in _NO_TOOL:
         return Sent(probe, Reply.NO_TOOL, f"no tool on {host} can send {probe}")
     if code == 0:
