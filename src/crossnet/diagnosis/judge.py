@@ -392,6 +392,11 @@ class _Judge:
 
     def _unreachable(self) -> Diagnosis:
         end, back = self.forward_end, self.reply_end
+        if self.course.target is not None and any(each.reply is Reply.REFUSED for each in self.e.small):
+            host = self.course.target.host
+            rejects = self._of(Direction.FORWARD, host, frozenset(("filter-reject",)))
+            if rejects:
+                return self._with_cause(rejects[0], end.ending, f"{host} refused the connection")
         self._goes_on()
         if back.ending is not Ending.UNSEEN and end.ending not in (Ending.NOT_SENT, Ending.UNRESOLVED):
             return self._reply_stopped(back)

@@ -59,7 +59,7 @@ def faults(on: Scene) -> tuple[Fault, ...]:
         dropping(
             "service-closed",
             f"{host} resets every TCP connection, as it does where nothing listens",
-            ("destination-port-closed",),
+            ("destination-port-closed", "filter-reject"),
             host,
             "inet",
             incoming,
