@@ -17,7 +17,7 @@ from crossnet.diagnosis import counters
 from crossnet.diagnosis.conntrack import Entry, fresh, of_probe, question_to
 from crossnet.diagnosis.course import Hints, course
 from crossnet.diagnosis.probe import Reply, Sending, Sent, sent
-from crossnet.diagnosis.trail import Part, Tags, Trail, forward_end
+from crossnet.diagnosis.trail import Part, Tags, Trail, forward_end, reply_end
 from crossnet.errors import HostError
 from crossnet.facts import Facts
 from crossnet.facts.lookups import Answered, Lookup
@@ -109,6 +109,7 @@ class _Diagnosing:
     ) -> None:
         self.question, self.hosts, self.read = question, hosts, read
         self.interrupted = False
+        self.silence = asyncio.Event()  # when requests went on, and nothing has come back for a while
         self.lookups: Mapping[str, Mapping[Lookup, Answered | None]] = {}
         self.found: _Found | None = None  # from when probes are on their way
         self.probe = question.probe
@@ -154,9 +155,7 @@ class _Diagnosing:
                 self.tags = Tags(self.probe, self.small, self._full())
                 await self._probes(self.watch)
                 if self.found is None or not self.found.all_answered:
-                    self.after, self.tracked_after, self.lookups = await asyncio.gather(
-                        self._count(), self._remembered(), self._looked_up()
-                    )
+                    self.after, self.tracked_after = await asyncio.gather(self._count(), self._remembered())
         finally:
             for task in (reading, counting, remembering, loading):
                 task.cancel()
@@ -228,8 +227,10 @@ class _Diagnosing:
         names = [name for name in self.question.gateways if name in self.hosts]
         return dict(zip(names, await asyncio.gather(*map(of, names)), strict=True))
 
-    async def _looked_up(self) -> Mapping[str, Mapping[Lookup, Answered | None]]:
+    async def _looked_up(self, found: _Found) -> Mapping[str, Mapping[Lookup, Answered | None]]:
         """Where the kernels of the hosts on the way send the flow's packets, asked in both directions."""
+        if found.all_answered:
+            return {}
 
         async def of(name: str, lookups: Sequence[Lookup]) -> Mapping[Lookup, Answered | None]:
             questions = {lookup: lookup_question(lookup) for lookup in lookups}
@@ -309,11 +310,21 @@ class _Diagnosing:
                 await asyncio.wait([foretelling])
             finally:  # also for somebody who does not wait: it takes a moment only
                 found = self.found = _Found(await foretelling, self, tasks, sending)
-            await self._wait(sending, watch, found)
-            if found.all_answered:
-                await self._large(found, watch)
-            elif self.probe.protocol is Protocol.ICMP and self._is_silent(watch):
-                await self._beside(found)
+            # What is asked where no answer comes takes no longer than the waiting for one.
+            looking = asyncio.ensure_future(self._looked_up(found))
+            trying = asyncio.ensure_future(self._beside(found))
+            try:
+                await self._wait(sending, watch, found)
+                if found.all_answered:
+                    await self._large(found, watch)
+                else:
+                    self.lookups = await looking
+                    if self.silence.is_set():
+                        await trying
+            finally:
+                looking.cancel()
+                trying.cancel()
+                await asyncio.wait((looking, trying))
         finally:
             await sending.stop()
         found.read()
@@ -339,18 +350,24 @@ class _Diagnosing:
             if found.some_answered:
                 if now - start > _LATE:
                     break
-            elif now - last > (_EXPLAINED if self._is_explained(watch, found) else _QUIET):
-                break
+            elif now - last > _EXPLAINED:
+                if now - last > _QUIET or self._is_explained(watch, found):
+                    break
+                if self.probe.protocol is Protocol.ICMP and self._is_silent(watch):
+                    self.silence.set()
         await watch.changed(_DRAIN)
 
     def _is_explained(self, watch: Watch, found: _Found) -> bool:
         """Whether facts surely say that it stops where the packets were last seen."""
-        end = forward_end(self._trail(watch).asked())
+        trail = self._trail(watch).asked()
+        back = reply_end(trail)
+        end = forward_end(trail) if back.stop is None else back
         if end.stop is None:
             return False
+        direction = "forward" if back.stop is None else "reply"
         near = {end.stop.host, *([end.following.host] if end.following else [])}
         return any(
-            each.certain and each.host in near and str(each.direction) == "forward"
+            each.certain and each.host in near and str(each.direction) == direction
             for each in found.foretold.findings
         )
 
@@ -372,7 +389,8 @@ class _Diagnosing:
         )
 
     async def _beside(self, found: _Found) -> None:
-        """Connections, to tell whether who answers no echo is there."""
+        """When no echo was answered for a while: connections, to tell whether somebody is there."""
+        await self.silence.wait()
         ports = self.question.ports or _PORTS
         target = str(self.probe.destination)
         answers = await self._further([("tcp", target, str(port)) for port in ports], 0.5)
