@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import pytest
 
-from crossnet.capture import Kind, Packet, Sighting
+from crossnet.capture import Kind, Packet, Sighting, Tcp
 from crossnet.capture.frames import Record
 from crossnet.diagnosis.course import Course, Hints, course
 from crossnet.diagnosis.finding import Direction, Finding
@@ -338,3 +338,57 @@ def test_a_client_that_does_not_take_what_it_is_told_of_the_paths_mtu_is_the_pla
     assert (deaf.result, deaf.forward.code) == (Result.UNREACHABLE, "pmtu-black-hole")
     assert deaf.forward.at == Place("app", "eth0")
     assert any("--set-mss 1260" in command for command in deaf.forward.fix[0].commands)
+
+
+def with_target(rules: str) -> dict[str, Facts]:
+    back = Route(ip_network("0.0.0.0/0"), ip_address("10.0.44.254"), "eth0")
+    return hosts() | {"target": facts("target", (link("eth0", "10.0.44.1/24"),), back, rules=rules)}
+
+
+def test_an_answer_that_the_destinations_own_rule_stops_is_told_like_any_that_a_rule_drops() -> None:
+    for what, code in (("DROP", "filter-rule-drop"), ("REJECT", "filter-reject")):
+        rules = f"*filter\n-A OUTPUT -d 10.0.44.0/24 -j {what}\nCOMMIT\n"
+        (found,) = told(with_target(rules))
+        assert (found.code, found.host, found.direction) == (code, "target", Direction.REPLY)
+
+
+def test_a_refusal_that_a_rule_of_the_destination_makes_is_an_obstacle_and_a_closed_port_is_none() -> None:
+    probe = Probe(Protocol.TCP, TARGET, 80)
+    asked = Packet("tcp", CLIENT, TARGET, 60, source_port=40000, destination_port=80, flags=Tcp.SYN)
+    back = Packet("tcp", TARGET, CLIENT, 40, source_port=80, destination_port=40000, flags=Tcp.RST | Tcp.ACK)
+    sightings = [
+        seen("app", "eth0", Kind.SENT, asked),
+        seen("gateway", "eth1", Kind.RECEIVED, asked),
+        seen("gateway", "eth0", Kind.SENT, replace(asked, source=GATEWAY)),
+        seen("gateway", "eth0", Kind.RECEIVED, replace(back, destination=GATEWAY)),
+        seen("gateway", "eth1", Kind.SENT, back),
+        seen("app", "eth0", Kind.RECEIVED, back),
+    ]
+    rule = "-A INPUT -p tcp -m tcp --dport 80 -j REJECT --reject-with tcp-reset"
+    refused = (Reply.REFUSED,) * 3
+    closed = verdict(with_target(""), sightings, refused, probe)
+    assert (closed.result, [each.code for each in closed.notes]) == (
+        Result.REACHABLE,
+        ["destination-port-closed"],
+    )
+    by_rule = verdict(with_target(f"*filter\n{rule}\nCOMMIT\n"), sightings, refused, probe)
+    assert (by_rule.result, by_rule.forward.code) == (Result.UNREACHABLE, "filter-reject")
+    assert rule in by_rule.forward.detail
+
+
+def test_a_rule_is_named_and_changed_in_the_words_of_the_tool_that_made_it() -> None:
+    (saved,) = parse_save(
+        "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -i eth1 -j DROP\nCOMMIT\n", "ip", Tool.IPTABLES_NFT
+    )
+    known = hosts()
+    nat = known["gateway"].firewall.foreign
+    for theirs, tool, command in (
+        (frozenset({("ip", "filter")}), "iptables-nft", "iptables -I FORWARD 1 -s 10.0.43.15 -d 10.0.44.1"),
+        (frozenset[tuple[str, str]](), "nft", "nft insert rule ip filter FORWARD ip saddr 10.0.43.15"),
+    ):
+        firewall = Firewall(foreign=(*nat, replace(saved, tool=Tool.NFT)), with_nft=theirs)
+        able = Capabilities(frozenset(("iptables",)), (6, 1), False, iptables_is_nft=True)
+        mixed = known | {"gateway": replace(known["gateway"], firewall=firewall, capabilities=able)}
+        found = verdict(mixed, [each for size in SIZES for each in request(size, 2)])
+        assert f"({tool} ip filter FORWARD)" in found.forward.detail
+        assert found.forward.fix[0].commands[0].startswith(command)

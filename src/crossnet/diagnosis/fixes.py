@@ -28,6 +28,24 @@ def fix_of(
     return made(case) if made is not None else ()
 
 
+def engine_of(chain: Chain, facts: Facts) -> Engine:
+    """In whose words a chain is changed: nft's own also where iptables can do nothing with the table any more."""
+    firewall = facts.firewall
+    if chain.tool is not Tool.NFT:
+        return Engine(chain.tool)
+    if (chain.family, chain.table) in firewall.left_to_nft:
+        return Engine.NFTABLES
+    for engine, table, each in firewall.others():
+        if (table.tool, table.family, table.name, each.name) == (
+            Tool.NFT,
+            chain.family,
+            chain.table,
+            chain.chain,
+        ):
+            return engine
+    return Engine.NFTABLES
+
+
 class Case:
     """A cause with what its fix has to know."""
 
@@ -76,17 +94,6 @@ class Case:
         if self.cause.direction is Direction.FORWARD:
             return (None if self.is_client else forward), str(self.probe.destination)
         return str(self.probe.destination), forward or ""
-
-    def engine(self, chain: Chain) -> Engine:
-        """Whose words change a chain: nft's own where iptables can do nothing with the table any more."""
-        firewall = self.here.firewall
-        if chain.tool is Tool.NFT and (chain.family, chain.table) in firewall.left_to_nft:
-            return Engine.NFTABLES
-        for engine, table, each in firewall.others():
-            wanted = (chain.tool, chain.family, chain.table, chain.chain)
-            if (table.tool, table.family, table.name, each.name) == wanted:
-                return engine
-        return Engine(chain.tool) if chain.tool is not Tool.NFT else Engine.NFTABLES
 
     def iptables(self, engine: Engine, chain: Chain) -> str:
         family = Family.V6 if chain.family == "ip6" else Family.V4
@@ -263,7 +270,7 @@ def _accept(case: Case) -> tuple[Fix, ...]:
         words = f"name {who} in `from`, and {case.probe} in `to` and `allow`, of a crossing; then `crossnet apply`"
         return case.fix(spec=words)
     source, destination = case.ends
-    engine = case.engine(chain)
+    engine = engine_of(chain, case.here)
     if engine is Engine.NFTABLES:
         words = _nft_match(case, source, destination, reply=case.cause.direction is Direction.REPLY)
         return case.fix(f"nft insert rule {chain.family} {chain.table} {chain.chain} {words} accept")

@@ -10,12 +10,13 @@ from crossnet.diagnosis.conntrack import Entry
 from crossnet.diagnosis.counters import Moved
 from crossnet.diagnosis.course import Course, Stop
 from crossnet.diagnosis.finding import Direction, Finding, Mending
-from crossnet.diagnosis.fixes import fix_of, is_own
+from crossnet.diagnosis.fixes import engine_of, fix_of, is_own
 from crossnet.diagnosis.probe import Reply, Sent
 from crossnet.diagnosis.static import Foretold
 from crossnet.diagnosis.story import story
 from crossnet.diagnosis.trail import End, Ending, Part, Trail, forward_end, reply_end
 from crossnet.facts import Answered, Facts, Lookup
+from crossnet.netfilter import Engine
 from crossnet.values import Family, Probe, Protocol, family_of
 from crossnet.verdict import Also, Between, Confidence, Diagnosis, Fix, Half, Note, Place, Result
 
@@ -78,7 +79,10 @@ class _Judge:
             return self._reachable()
         if good and not self.e.interrupted:
             return self._partly(len(good), len(small))
-        if self._is_closed(small):
+        if self._is_refused(small):
+            rule = self._rejecting()
+            if rule is not None:
+                return self._with_cause(rule, Ending.ARRIVED, f"{rule.host} refused port {self.probe.port}")
             closed = Note(
                 "destination-port-closed", f"{self.probe.destination} refused port {self.probe.port}"
             )
@@ -117,13 +121,8 @@ class _Judge:
             and not any(each.certain for each in self._of(Direction.REPLY, client))
         )
 
-    def _is_closed(self, small: Sequence[Sent]) -> bool:
-        """Whether the destination itself says that nobody listens there, and no rule of it does."""
-        target = self.course.target
-        if target is not None and any(
-            each.host == target.host and each.code == "filter-reject" for each in self.e.foretold.findings
-        ):
-            return False
+    def _is_refused(self, small: Sequence[Sent]) -> bool:
+        """Whether the destination itself says that it takes nothing there."""
         refused = any(each.reply is Reply.REFUSED for each in small)
         # Who sends UDP may have gone before the answer comes.
         refused |= self.probe.protocol is Protocol.UDP and any(
@@ -132,6 +131,12 @@ class _Judge:
             for each in self.trail.errors()
         )
         return refused and self._refused_by_target()
+
+    def _rejecting(self) -> Finding | None:
+        """A rule of the destination that says so, where it can be asked."""
+        target = self.course.target
+        of_target = self._of(Direction.FORWARD, target.host) if target is not None else ()
+        return next((each for each in of_target if each.code == "filter-reject"), None)
 
     def _refused_by_target(self) -> bool:
         """Whether who refuses stands behind the last gateway: a gateway's own rule can refuse too."""
@@ -350,7 +355,7 @@ class _Judge:
             half = Half(
                 "dropped",
                 "partial-loss",
-                f"{detail}; {_sentence(cause)}",
+                f"{detail}; {self._sentence(cause)}",
                 Place(cause.host, cause.interface),
                 Confidence.INFERRED,
                 evidence=(detail, *self._moved(cause.host)),
@@ -871,7 +876,7 @@ class _Judge:
         half = Half(
             disposition,
             cause.code,
-            _sentence(cause),
+            self._sentence(cause),
             Place(cause.host, cause.interface),
             confidence,
             tuple(candidates),
@@ -954,10 +959,25 @@ class _Judge:
                     str(each.direction),
                     Place(each.host, each.interface),
                     each.code,
-                    _sentence(each) if each.certain else f"perhaps: {_sentence(each)}",
+                    self._sentence(each) if each.certain else f"perhaps: {self._sentence(each)}",
                     self._fixes(each),
                 )
         return tuple(found.values())
+
+    def _sentence(self, finding: Finding) -> str:
+        """What a finding says, as one sentence."""
+        host, text, chain = finding.host, finding.text, finding.chain
+        if chain is not None and is_own(chain) and finding.code.startswith("filter-"):
+            return f"crossnet's own fence on {host} lets through only what a crossing names, and no crossing names this"
+        words = _SENTENCES.get(finding.code)
+        if words is None:
+            return f"{host}: {text}" if text else host
+        where = finding.hook
+        if chain is not None:
+            tool = engine_of(chain, self.e.facts[host]) if host in self.e.facts else chain.tool
+            named = "nft" if tool is Engine.NFTABLES else tool
+            where = f"{named} {chain.family} {chain.table} {chain.chain}"
+        return words.format(host=host, text=text, interface=finding.interface or "?", where=where)
 
     def _moved(self, host: str) -> tuple[str, ...]:
         known = [f"{host}: connection tracking: {entry.text}" for entry in self.e.tracked.get(host, ())[:1]]
@@ -1063,24 +1083,6 @@ def _of_host(host: str, why: str) -> str:
     return f"{host}: {why.splitlines()[0].removeprefix(f'{host}: ')}"
 
 
-def _sentence(finding: Finding) -> str:
-    """What a finding says, as one sentence."""
-    host, text = finding.host, finding.text
-    if finding.chain is not None and is_own(finding.chain) and finding.code.startswith("filter-"):
-        return f"crossnet's own fence on {host} lets through only what a crossing names, and no crossing names this"
-    words = _SENTENCES.get(finding.code)
-    if words is not None:
-        return words.format(host=host, text=text, interface=finding.interface or "?", where=_where(finding))
-    return f"{host}: {text}" if text else host
-
-
-def _where(finding: Finding) -> str:
-    chain = finding.chain
-    if chain is None:
-        return finding.hook
-    return f"{chain.tool} {chain.family} {chain.table} {chain.chain}"
-
-
 _SENTENCES = {
     "src-no-route": "{host} has no route to it",
     "src-route-other-next-hop": "{host} sends it another way: {text}",
@@ -1101,7 +1103,7 @@ _SENTENCES = {
     "conntrack-invalid": "a rule of {host} drops what belongs to no connection that it knows ({where}): {text}",
     "src-output-filtered": "a rule of {host} does not let it out: {text}",
     "queue-without-listener": "a rule of {host} gives it to a program, and none listens: {text}",
-    "tc-or-xdp-drop": "a program on {interface} of {host} drops it: {text}",
+    "tc-or-xdp-drop": "a program of {host} drops it: {text}",
     "ipsec-policy-drop": "an IPsec policy of {host} drops it: {text}",
     "conntrack-table-full": "{host} can remember no more connections: {text}",
     "dnat-captures": "a rule of {host} gives it another destination: {text}",

@@ -35,13 +35,28 @@ def _with_words(chain: foreign.Chain, saved: foreign.Chain) -> foreign.Chain:
     def read() -> tuple[foreign.Rule, ...]:
         pairs = zip(chain.rules, saved.rules, strict=True)
         return tuple(
-            other
-            if rule.statements == other.statements or (_XT.search(rule.text) and not _is_less(other, rule))
-            else rule
+            other if _alike(rule, other) or (_XT.search(rule.text) and not _is_less(other, rule)) else rule
             for rule, other in pairs
         )
 
     return replace(chain, read=read)
+
+
+def _alike(one: foreign.Rule, other: foreign.Rule) -> bool:
+    """Whether both say the same: in which order a rule's tests stand, before it does anything, is all one."""
+    return one.statements == other.statements or _apart(one) == _apart(other)
+
+
+def _apart(rule: foreign.Rule) -> tuple[frozenset[object], tuple[object, ...]]:
+    number = next(
+        (
+            at
+            for at, each in enumerate(rule.statements)
+            if not isinstance(each, foreign.Test | foreign.AnyOf | foreign.Perhaps)
+        ),
+        len(rule.statements),
+    )
+    return frozenset(rule.statements[:number]), tuple(rule.statements[number:])
 
 
 def _is_less(other: foreign.Rule, rule: foreign.Rule) -> bool:

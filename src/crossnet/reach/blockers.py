@@ -116,8 +116,8 @@ class Blockers:
         """Take back that the later of those found stop packets for certain: they are met by one of several ways."""
         self.found[before:] = [replace(each, certain=False) for each in self.found[before:]]
 
-    def decided(self, decisions: Iterable[Decision], hook: str, interface: str) -> None:
-        """Take over what rules have decided."""
+    def decided(self, decisions: Iterable[Decision], hook: str, interface: str, *, answers: bool) -> None:
+        """Take over what rules have decided; of `answers` a host's own are filtered like what it forwards."""
         for decision in decisions:
             if decision.effect not in BLOCKS:
                 continue
@@ -128,6 +128,6 @@ class Blockers:
             if decision.effect in (Effect.UNKNOWN, Effect.QUEUES):
                 self.doubtful |= self._first(here.may)
             code = _FILTER_CODES[decision.effect]
-            if hook == "output" and decision.effect is not Effect.POLICY_DROPS:
+            if hook == "output" and not answers and decision.effect is not Effect.POLICY_DROPS:
                 code = "src-output-filtered"
             self._add(code, decision.text, here, interface, hook, decision.place, decision.doubts)

@@ -99,7 +99,8 @@ class Hooks:
             if not here:
                 break
             here = entered(self.walk, together, here, hook)
-            self.blockers.decided(self.walk.decisions[self._decided :], hook, interface)
+            decided = self.walk.decisions[self._decided :]
+            self.blockers.decided(decided, hook, interface, answers=self.tracking.flows is not None)
             self._decided = len(self.walk.decisions)
         return here
 
