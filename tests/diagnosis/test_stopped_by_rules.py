@@ -12,6 +12,7 @@ import pytest
 from crossnet.capture import Kind, Packet, Sighting, Tcp
 from crossnet.capture.frames import Record
 from crossnet.diagnosis.course import Course, Hints, course
+from crossnet.diagnosis.filling import parse_filling, with_source
 from crossnet.diagnosis.finding import Direction, Finding
 from crossnet.diagnosis.fixes import fix_of
 from crossnet.diagnosis.judge import Evidence, judge
@@ -392,3 +393,27 @@ def test_a_rule_is_named_and_changed_in_the_words_of_the_tool_that_made_it() -> 
         found = verdict(mixed, [each for size in SIZES for each in request(size, 2)])
         assert f"({tool} ip filter FORWARD)" in found.forward.detail
         assert found.forward.fix[0].commands[0].startswith(command)
+
+
+def test_of_a_full_table_of_connections_it_is_told_who_fills_it_and_what_can_be_done_there() -> None:
+    known = hosts(
+        gateway="*filter\n-A FORWARD -m conntrack --ctstate NEW -j ACCEPT\nCOMMIT\n",
+        sysctls=MappingProxyType(
+            {
+                "net.ipv4.ip_forward": "1",
+                "net.netfilter.nf_conntrack_max": "1000",
+                "net.netfilter.nf_conntrack_count": "1000",
+            }
+        ),
+    )
+    found = next(each for each in told(known) if each.code == "conntrack-table-full")
+    entry = (
+        "udp      17 596 src=198.18.0.1 dst=198.19.3.1 sport=35502 dport=9 src=198.19.3.1 dst=198.18.0.1\n"
+    )
+    other = entry.replace("src=198.18.0.1 ", "src=10.0.0.9 ")
+    free = with_source(found, {"gateway": parse_filling("settable\n" + entry * 9 + other)})
+    assert "9 of 10 that were looked at are from 198.18.0.1" in free.text
+    assert commands([free], known) == ["sysctl -w net.netfilter.nf_conntrack_max=2000"]
+    bound = with_source(found, {"gateway": parse_filling(entry * 9 + other)})
+    assert commands([bound], known) == ["conntrack -D -s 198.18.0.1"]
+    assert with_source(found, {"gateway": parse_filling("")}) == found

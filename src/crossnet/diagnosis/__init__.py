@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from crossnet.capture import Filter, Kind, Sighting, Watch, watching
@@ -16,6 +17,8 @@ from crossnet.capture.timeline import Timeline, timeline
 from crossnet.diagnosis import counters
 from crossnet.diagnosis.conntrack import Entry, fresh, of_probe, question_to
 from crossnet.diagnosis.course import Hints, course
+from crossnet.diagnosis.filling import CODE as FULL
+from crossnet.diagnosis.filling import FILLING, Filling, with_source
 from crossnet.diagnosis.probe import Reply, Sending, Sent, sent
 from crossnet.diagnosis.trail import Part, Tags, Trail, forward_end, reply_end
 from crossnet.errors import HostError
@@ -156,6 +159,7 @@ class _Diagnosing:
                 await self._probes(self.watch)
                 if self.found is None or not self.found.all_answered:
                     self.after, self.tracked_after = await asyncio.gather(self._count(), self._remembered())
+                    await self._who_fills()
         finally:
             for task in (reading, counting, remembering, loading):
                 task.cancel()
@@ -226,6 +230,20 @@ class _Diagnosing:
 
         names = [name for name in self.question.gateways if name in self.hosts]
         return dict(zip(names, await asyncio.gather(*map(of, names)), strict=True))
+
+    async def _who_fills(self) -> None:
+        """Of a table of connections that is full, whose they are."""
+        if self.found is None:
+            return
+        foretold, fillings = self.found.foretold, dict[str, Filling]()
+        for name in {
+            each.host for each in foretold.findings if each.code == FULL and each.host in self.hosts
+        }:
+            with suppress(HostError):
+                fillings[name] = (await put(self.hosts[name], [FILLING]))[FILLING]
+        if fillings:
+            findings = tuple(with_source(each, fillings) for each in foretold.findings)
+            self.found.foretold = replace(foretold, findings=findings)
 
     async def _looked_up(self, found: _Found) -> Mapping[str, Mapping[Lookup, Answered | None]]:
         """Where the kernels of the hosts on the way send the flow's packets, asked in both directions."""

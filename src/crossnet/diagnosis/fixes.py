@@ -249,6 +249,9 @@ def _time_to_live(case: Case) -> tuple[Fix, ...]:
 
 
 def _connections(case: Case) -> tuple[Fix, ...]:
+    """A larger table; where the host cannot have one, the entries of who fills it away."""
+    if case.cause.mending.address is not None:
+        return case.fix(f"conntrack -D -s {case.cause.mending.address}")
     most = case.here.sysctls.get("net.netfilter.nf_conntrack_max", "65536")
     return case.fix(f"sysctl -w net.netfilter.nf_conntrack_max={int(most) * 2}")
 
