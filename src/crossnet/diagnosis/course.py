@@ -133,6 +133,10 @@ def _joint(
     routers = [hop.via for hop in route.hops] or [route.via] if route is not None else []
     for wanted in (hints.next_hop, *routers):
         owner = receiver.owner_of(wanted) if wanted is not None else None
+        if owner is not None and owner.name == "lo":
+            # A host answers on each interface for what it has on lo; which one stands there, its neighbour tells.
+            near = [each for each in receiver.links if each.name not in ("lo", egress)]
+            owner = next((each for each in near if _device_to(sender, each, None) is not None), None)
         if owner is not None and owner.name != egress:
             return _device_to(sender, owner, route), owner.name, wanted
     found = [

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from crossnet.values import Address, Network
 
 if TYPE_CHECKING:  # sets of packets are slow to import
+    from crossnet.netfilter.foreign import Tool
     from crossnet.reach.rules import Place as Chain
 
 
@@ -28,6 +29,7 @@ class Mending:
     prefix: int | None = None
     table: str | None = None
     priority: int | None = None
+    ahead_of: Tool | None = None  # whose rules take it now
     wrong: str = ""  # the route, rule or address in the words of `ip`
 
 

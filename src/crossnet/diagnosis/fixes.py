@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from crossnet.diagnosis.course import Course
+from crossnet.diagnosis.course import Course, best
 from crossnet.diagnosis.finding import Direction, Finding
 from crossnet.facts import Facts
 from crossnet.netfilter import Engine
@@ -113,9 +113,17 @@ def _route(case: Case) -> tuple[Fix, ...]:
         return ()
     via = f" via {mending.next_hop}" if mending.next_hop is not None else ""
     table = f" table {mending.table}" if mending.table else ""
+    if mending.next_hop is not None and not _is_near(case, mending.next_hop, mending.device):
+        table += " onlink"
     network = show_network(mending.destination)
     spec = "crossnet apply" if case.is_client or case.cause.direction is Direction.FORWARD else None
     return case.fix(f"{case.ip} route replace {network}{via} dev {mending.device}{table}", spec=spec)
+
+
+def _is_near(case: Case, next_hop: Address, device: str) -> bool:
+    """Whether a route leads straight to a next hop: without one the kernel takes it only as `onlink`."""
+    route = best(case.here, next_hop)
+    return route is not None and route.via is None and route.device == device
 
 
 def _refused_route(case: Case) -> tuple[Fix, ...]:
@@ -140,8 +148,6 @@ def _policy_rule(case: Case) -> tuple[Fix, ...]:
 
 def best_is(case: Case, commands: tuple[str, ...]) -> bool:
     """Whether the main table leads there as it should already."""
-    from crossnet.diagnosis.course import best
-
     mending = case.cause.mending
     if mending.destination is None:
         return not commands
@@ -212,23 +218,37 @@ def _reverse_path(case: Case) -> tuple[Fix, ...]:
 def _neighbour(case: Case) -> tuple[Fix, ...]:
     mending = case.cause.mending
     if mending.address is None or mending.device is None:
-        return ()
+        return case.fix(f"ip link set {mending.device} arp on") if mending.wrong == "NOARP" else ()
     if case.cause.code == "duplicate-address" and mending.wrong:
         words = f"{case.ip} neigh replace {mending.address} lladdr {mending.wrong} nud permanent dev {mending.device}"
         return case.fix(words)
     return case.fix(f"{case.ip} neigh del {mending.address} dev {mending.device}")
 
 
+def _question(case: Case) -> tuple[Fix, ...]:
+    """Questions for one address, and the answers to them, are let through ahead of rules on ARP."""
+    chain, wanted = case.cause.chain, case.cause.mending.address
+    if chain is None or chain.family != "arp" or wanted is None:
+        return ()
+    is_question = (chain.hook == "output") == (case.cause.code == "next-hop-unresolved")
+    words = f"arp {'daddr' if is_question else 'saddr'} ip {wanted} accept"
+    return case.fix(f"nft insert rule arp {chain.table} {chain.chain} {words}")
+
+
 def _arp(case: Case) -> tuple[Fix, ...]:
+    if case.cause.chain is not None:
+        return _question(case)
     interface = case.cause.interface or "all"
     settings = case.here.sysctls
+    link = case.here.link(interface)
     return case.fix(
+        f"ip link set {interface} arp on" if link is not None and "NOARP" in link.flags else None,
         *(
             f"sysctl -w net.ipv4.conf.{each}.{key}=0"
             for key in ("arp_ignore", "arp_filter")
             for each in dict.fromkeys(("all", interface))
             if settings.get(f"net.ipv4.conf.{each}.{key}", "0") != "0"
-        )
+        ),
     )
 
 
@@ -353,8 +373,11 @@ def _translate(case: Case) -> tuple[Fix, ...]:
         return accept
     network = show_network(mending.destination)
     client = case.course.source
-    if case.here.capabilities.has("iptables") or not case.here.capabilities.has("nft"):
+    has = case.here.capabilities.has
+    if mending.ahead_of is not Tool.NFT and (has("iptables") or not has("nft")):
         tool = "iptables" if case.family is Family.V4 else "ip6tables"
+        if mending.ahead_of is Tool.IPTABLES_LEGACY:
+            tool = case.here.iptables(Engine.IPTABLES_LEGACY, case.family)
         rule = f"-s {client} -d {network} -o {mending.device} -j SNAT --to-source {mending.address}"
         return case.fix(f"{tool} -t nat -I POSTROUTING 1 {rule}", spec="crossnet apply")
     ip = "ip" if case.family is Family.V4 else "ip6"
@@ -426,6 +449,7 @@ _FIXES: dict[str, Callable[[Case], tuple[Fix, ...]]] = {
     "reverse-path-filter": _reverse_path,
     **dict.fromkeys(("wrong-destination-mac", "duplicate-address"), _neighbour),
     "arp-not-answered": _arp,
+    "next-hop-unresolved": _question,
     "ip-forward-disabled": _forward,
     "interface-forwarding-disabled": _interface_forward,
     "ttl-expired": _time_to_live,

@@ -208,31 +208,43 @@ class _Judge:
         return self._diagnosis(Result.REACHABLE, Half("delivered"), Half("delivered"))
 
     def _taken_on_the_way(self) -> Diagnosis | None:
-        """An answer is not an arrival: a gateway that answers by itself has sent nothing on."""
-        for stop in self.course.gateways:
+        """An answer is not an arrival: a host that answers by itself has sent nothing on, or to somebody else."""
+        for stop in self.course.stops:
             if not self.trail.watched(stop.host):
                 continue
             came, left = self.trail.came(stop.host, Part.REQUEST), self.trail.left(stop.host, Part.REQUEST)
-            if not came or left:
-                continue
             found = [
                 each
                 for each in self.e.foretold.of(Direction.FORWARD)
                 if each.host == stop.host and each.code in ("dnat-captures", "destination-is-local")
             ]
+            elsewhere = [
+                each
+                for each in left
+                if each.packet.destination is not None and each.packet.destination != self.probe.destination
+            ]
+            if stop == self.course.client:
+                if not found or (left and not elsewhere):
+                    continue
+            elif not came or (left and not (found and elsewhere)):
+                continue
             cause = found[0] if found else self._finding("destination-is-local", stop, stop.ingress)
             why = cause.text or "it takes the packets for its own"
             detail = f"{stop.host} answers by itself and sends nothing on: {why}"
+            seen = f"{stop.host}: " + (
+                f"requests came by {came[0].interface}, and none left" if came else "none left it"
+            )
+            if elsewhere:
+                whom = elsewhere[0].packet.destination
+                detail = f"{stop.host} sends them to {whom}, which answers: {why}"
+                seen = f"{stop.host}: {elsewhere[0].packet} left by {elsewhere[0].interface}"
             half = Half(
                 "consumed-locally",
                 cause.code,
                 detail,
-                Place(stop.host, stop.ingress),
+                Place(stop.host, stop.ingress or stop.egress),
                 Confidence.PROVED if found else Confidence.INFERRED,
-                evidence=(
-                    f"{stop.host}: requests came by {came[0].interface}, and none left",
-                    *self._moved(stop.host),
-                ),
+                evidence=(seen, *self._moved(stop.host)),
                 fix=self._fixes(cause),
             )
             return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"), self._also((cause,)))

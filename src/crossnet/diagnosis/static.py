@@ -17,7 +17,8 @@ from crossnet.diagnosis.mended import with_address, with_link, with_route, witho
 from crossnet.diagnosis.translating import translating_rules
 from crossnet.facts import Facts
 from crossnet.facts.links import Link
-from crossnet.netfilter.foreign import Field, Rewrite
+from crossnet.facts.routes import Route, matching
+from crossnet.netfilter.foreign import Drop, Field, Rewrite
 from crossnet.reach.asked import Asked
 from crossnet.reach.blockers import Blocker
 from crossnet.reach.here import Here
@@ -36,6 +37,7 @@ from crossnet.values import (
     contains,
     family_of,
     host_network,
+    show_network,
 )
 
 # What `reach` says of routes is told here, with the way that should be taken.
@@ -89,9 +91,11 @@ class _Search:
             self._links(stop)
             self._addresses(number, stop)
             self._way_out(number, stop)
-            self._neighbour(number, stop)
+            self._neighbours(number, stop)
         if self.course.target is not None:
             self._target(self.course.target)
+            if self.course.target.host in self.facts:
+                self._neighbours(len(self.course.stops), self.course.target)
         self._time_to_live()
         self._whole_way()
         found = [each for _, each in sorted(self.found, key=lambda item: item[0])]
@@ -182,9 +186,36 @@ class _Search:
                 Finding("address-missing", stop.host, stop.egress, Direction.FORWARD, words, hook="address"),
                 "output",
             )
+        if number == 0 and stop.egress and self.source is not None and self.source.is_loopback:
+            self._loopback_source(stop, stop.egress)
         last = number == len(self.course.stops) - 1
         if number and last and stop.egress and self._within(stop) is not None:
             self._last_address(stop)
+
+    def _loopback_source(self, stop: Stop, device: str) -> None:
+        """A route's `src` that the kernel lets out of no interface but lo (__mkroute_output)."""
+        facts = self.facts[stop.host]
+        route = best(facts, self.probe.destination)
+        words = f"its route says to send as {self.source}, which leaves by no interface but lo"
+        network = route.destination if route is not None else host_network(self.probe.destination)
+        mending = Mending(destination=network, next_hop=stop.next_hop, device=device)
+        self._add(
+            Finding(
+                "src-address-unsuitable",
+                stop.host,
+                device,
+                Direction.FORWARD,
+                words,
+                hook="output",
+                mending=mending,
+            )
+        )
+        link = facts.link(device)
+        own = link.of(family_of(self.probe.destination)) if link is not None else ()
+        self.source = own[0].address if own else None
+        self.mended[stop.host] = with_route(
+            self.mended[stop.host], self.probe.destination, stop.next_hop, device
+        )
 
     def _within(self, stop: Stop) -> Network | None:
         """The network that the destination lies in and that the spec says; none where a route leads there."""
@@ -376,12 +407,15 @@ class _Search:
         code = self._code(stop, direction, way, refused, device, next_hop, wanted)
         if code is None:
             return
+        facts = self.facts[stop.host]
         at = stop.ingress if direction is Direction.FORWARD else stop.egress
         mending = Mending(
-            destination=self._whole(way, wanted) if stop == self.course.client else host_network(wanted),
+            destination=self._whole(facts, way, wanted)
+            if stop == self.course.client
+            else host_network(wanted),
             next_hop=next_hop,
             device=device,
-            wrong=str(way.route.with_table) if way.route is not None else "",
+            wrong=_words(way.route) if way.route is not None else "",
             table=way.rule.table if way.rule is not None and way.rule.table not in _USUAL_TABLES else None,
             priority=way.rule.priority if way.rule is not None and not way.rule.is_usual else None,
         )
@@ -403,11 +437,13 @@ class _Search:
         )
         self.mended[stop.host] = with_route(self.mended[stop.host], wanted, next_hop, device)
 
-    def _whole(self, way: Way, wanted: Address) -> Network:
+    def _whole(self, facts: Facts, way: Way, wanted: Address) -> Network:
         """All that the spec is about, where no route is in the way that is more specific."""
         network = self._network()
-        route = way.route.destination if way.route is not None else None
-        return host_network(wanted) if route is not None and route.prefixlen > network.prefixlen else network
+        thrown = [each for each in matching(facts.routes, host_network(wanted)) if each.type == "throw"]
+        routes = [*([way.route] if way.route is not None else []), *thrown]
+        narrower = any(each.destination.prefixlen > network.prefixlen for each in routes)
+        return host_network(wanted) if narrower else network
 
     def _code(
         self,
@@ -445,36 +481,85 @@ class _Search:
 
     # ---- neighbours and time to live ---------------------------------------------------------------------
 
-    def _neighbour(self, number: int, stop: Stop) -> None:
+    def _neighbours(self, number: int, stop: Stop) -> None:
+        """Whom a host takes for its neighbours, on the way on and on the way back."""
+        self._questions(number, stop)
+        stops = self.course.all
+        following = stops[number + 1] if number + 1 < len(stops) else None
+        self._neighbour(
+            stop, following, stop.egress, stop.next_hop or self.probe.destination, Direction.FORWARD
+        )
+        if not number:
+            return
+        before = stops[number - 1]
+        if stop == self.course.target:
+            wanted = self.source
+        else:
+            wanted = self.course.source if number == 1 else self._address_of(before)
+        if wanted is not None:
+            self._neighbour(stop, before, stop.ingress, wanted, Direction.REPLY)
+
+    def _questions(self, number: int, stop: Stop) -> None:
+        """Rules on ARP, which may drop a host's question for its next hop, or its answer to the one before it.
+
+        Nothing walks them: what they drop is said as a perhaps.
+        """
+        family = family_of(self.probe.destination)
+        if family is not Family.V4:
+            return
+        for place, text in _arp_rules(self.facts[stop.host]):
+            if stop.egress is not None:
+                asked = Mending(device=stop.egress, address=stop.next_hop or self.probe.destination)
+                found = Finding(
+                    "next-hop-unresolved", stop.host, stop.egress, Direction.FORWARD, text, False, "egress"
+                )
+                self._add(replace(found, chain=place, mending=asked))
+            own = self.course.all[number - 1].next_hop if number else None
+            if number and stop.ingress is not None:
+                told = Mending(device=stop.ingress, address=own or self.probe.destination)
+                found = Finding(
+                    "arp-not-answered", stop.host, stop.ingress, Direction.FORWARD, text, False, "ingress"
+                )
+                self._add(replace(found, chain=place, mending=told))
+
+    def _neighbour(
+        self, stop: Stop, following: Stop | None, device: str | None, wanted: Address, direction: Direction
+    ) -> None:
         """Whether a host has learned, or was told, another hardware address than its next hop has."""
-        following = self.course.all[number + 1] if number + 1 < len(self.course.all) else None
-        wanted = stop.next_hop or self.probe.destination
+        facts = self.facts[stop.host]
+        link = facts.link(device or "")
+        if link is None:
+            return
+        own = set[str]()
+        right = ""
+        if following is not None and following.host in self.facts:
+            other = self.facts[following.host]
+            own = {each.hardware for each in other.links if each.hardware}
+            near = following.ingress if direction is Direction.FORWARD else following.egress
+            entry = other.link(near or "")
+            right = entry.hardware if entry is not None else ""
         known = next(
             (
                 each
-                for each in self.facts[stop.host].neighbours
-                if each.address == wanted and each.device == stop.egress and each.hardware
+                for each in facts.neighbours
+                if each.address == wanted and each.device == device and each.hardware
             ),
             None,
         )
-        if known is None:
+        by_hand = known is not None and known.state in ("PERMANENT", "NOARP")
+        mending = Mending(device=device, address=wanted, wrong=right)
+        if "NOARP" in link.flags and link.hardware and not by_hand:
+            # It takes every neighbour to have its own hardware address (arp_constructor of the kernel's arp.c).
+            words = f"{link.name} asks nobody for hardware addresses (NOARP)"
+            code, hook = "wrong-destination-mac", "egress"
+            mending = Mending(device=device, wrong="NOARP")
+        elif known is None or known.hardware in own or not (own or by_hand):
             return
-        own = set[str]()
-        if following is not None and following.host in self.facts:
-            own = {link.hardware for link in self.facts[following.host].links if link.hardware}
-        if known.hardware in own or not (own or known.state == "PERMANENT"):
-            return
-        code = "wrong-destination-mac" if known.state == "PERMANENT" else "duplicate-address"
-        words = f"{wanted} is at {known.hardware} for {stop.host} ({known.state})"
-        words += f", and {following.host} has no such address" if own and following is not None else ""
-        right = ""
-        if own and following is not None:
-            link = self.facts[following.host].link(following.ingress or "")
-            right = link.hardware if link is not None else ""
-        mending = Mending(device=stop.egress, address=wanted, wrong=right)
-        self._add(
-            Finding(code, stop.host, stop.egress, Direction.FORWARD, words, False, "egress", mending=mending)
-        )
+        else:
+            words = f"{wanted} is at {known.hardware} for {stop.host} ({known.state})"
+            words += f", and {following.host} has no such address" if own and following is not None else ""
+            code, hook = "wrong-destination-mac" if by_hand else "duplicate-address", "egress"
+        self._add(Finding(code, stop.host, device, direction, words, False, hook, mending=mending))
 
     def _time_to_live(self) -> None:
         client = self.course.client.host
@@ -641,10 +726,10 @@ class _Search:
                 self._untranslated(last, facts, link, walked)
         elif facts.owner_of(source) is None:
             words = f"packets leave as {source}, which {last.host} does not have"
-            self._wrong_source("snat-address-not-local", last, link, words)
+            self._wrong_source("snat-address-not-local", last, link, words, walked)
         elif near is not None and not contains(near, source):
             words = f"packets leave as {source}, which is not an address of {near}"
-            self._wrong_source("snat-address-unsuitable", last, link, words)
+            self._wrong_source("snat-address-unsuitable", last, link, words, walked)
 
     def _near(self, facts: Facts, link: Link) -> Network | None:
         """The network of the destination's own segment, where the gateway stands on it."""
@@ -684,7 +769,14 @@ class _Search:
                         )
                     )
 
-    def _wrong_source(self, code: str, stop: Stop, link: Link, words: str) -> None:
+    def _wrong_source(self, code: str, stop: Stop, link: Link, words: str, walked: Walked) -> None:
+        of = [
+            each.place.tool
+            for visit in walked.visits
+            if visit.host == stop.host
+            for each in visit.outcome.decisions
+            if each.effect is Effect.TRANSLATES and each.place.hook == "postrouting"
+        ]
         self._add(
             Finding(
                 code,
@@ -693,7 +785,7 @@ class _Search:
                 Direction.REPLY,
                 words,
                 hook="postrouting",
-                mending=self._own(stop, link),
+                mending=replace(self._own(stop, link), ahead_of=of[0] if of else None),
             )
         )
 
@@ -788,6 +880,27 @@ _AT_TARGET = {"src-no-route": "no-return-route", "no-route": "no-return-route"}
 
 def _down(link: Link) -> str:
     return f"{link.name} is down" if "UP" not in link.flags else f"{link.name} has no carrier"
+
+
+def _arp_rules(facts: Facts) -> Iterator[tuple[Place, str]]:
+    """The rules, and policies, that drop questions or answers of ARP, with the chain that they stand in."""
+    for _, table, chain in facts.firewall.others():
+        if table.family != "arp" or chain.hook is None or table.dormant:
+            continue
+        place = Place(table.tool, table.family, table.name, chain.name, chain.hook.name)
+        if chain.hook.policy == "drop":
+            yield place, f"policy drop of {chain.name}"
+        for rule in chain.rules:
+            if any(isinstance(each, Drop) for each in rule.statements):
+                yield place, rule.text
+
+
+def _words(route: Route) -> str:
+    """A route as `ip route del` takes it: one of a nexthop object has the type and the interface of that."""
+    if route.nexthop is None:
+        return route.with_table
+    table = f" table {route.table}" if route.table != "main" else ""
+    return f"{show_network(route.destination)} nhid {route.nexthop}{table}"
 
 
 def _of(facts: Facts, name: str, family: object) -> bool:

@@ -1,0 +1,154 @@
+"""What facts tell of routes, neighbours and addresses: each thing that leads packets astray, and what mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+
+from crossnet.diagnosis.course import Course, Hints, course
+from crossnet.diagnosis.fixes import fix_of
+from crossnet.diagnosis.static import Foretold, foretell
+from crossnet.facts import Facts
+from crossnet.facts.firewall import Firewall
+from crossnet.facts.neighbours import Neighbour
+from crossnet.facts.routes import Route, parse_routes
+from crossnet.netfilter.foreign import Chain, Drop, Hook, Rule, Table, Tool
+from crossnet.values import Family, Probe
+from design.factsheet import facts_from
+
+PROBE = Probe.from_text("icmp/10.0.44.1")
+BEYOND = (ip_network("10.0.44.0/24"),)
+HARDWARE = {"app": "02:00:00:00:43:0f", "gateway": "02:00:00:00:43:65"}
+SEED = """
+app:
+  eth0 10.0.43.15/24
+  route 10.0.44.0/24 via 10.0.43.101 dev eth0
+gateway:
+  eth1 10.0.43.101/24
+  eth0 10.0.44.63/24
+  sysctl net.ipv4.ip_forward 1
+  iptables nat -A POSTROUTING -d 10.0.44.0/24 -o eth0 -j SNAT --to-source 10.0.44.63
+"""
+
+
+def seed(text: str = SEED) -> dict[str, Facts]:
+    """The seed scenario, each interface with a hardware address of its host."""
+    return {
+        host: replace(facts, links=tuple(replace(link, hardware=f"{HARDWARE[host]}") for link in facts.links))
+        for host, facts in facts_from(text).items()
+    }
+
+
+def way(hosts: Mapping[str, Facts]) -> Course:
+    return course("app", ["gateway"], PROBE.destination, hosts, Hints(beyond=BEYOND))
+
+
+def found(hosts: Mapping[str, Facts]) -> Foretold:
+    return foretell(way(hosts), PROBE, hosts, BEYOND)
+
+
+def told(hosts: Mapping[str, Facts]) -> list[tuple[str, str, str]]:
+    return [(str(each.direction), each.host, each.code) for each in found(hosts).findings]
+
+
+def fixes(hosts: Mapping[str, Facts], code: str) -> list[str]:
+    cause = next(each for each in found(hosts).findings if each.code == code)
+    made = fix_of(cause, way(hosts), PROBE, hosts, found(hosts).source)
+    return [command for fix in made for command in fix.commands]
+
+
+def knowing(facts: Facts, address: str, device: str, state: str) -> Facts:
+    known = Neighbour(ip_address(address), device, state, "02:de:ad:be:ef:01")
+    return replace(facts, neighbours=(known,))
+
+
+def with_routes(facts: Facts, *lines: str) -> Facts:
+    added: tuple[Route, ...] = parse_routes("\n".join(lines), Family.V4)
+    return replace(facts, routes=(*facts.routes, *added))
+
+
+def test_nothing_is_found_where_nothing_is_wrong() -> None:
+    assert told(seed()) == []
+
+
+def test_a_wrong_entry_for_the_client_is_a_fault_of_the_reply() -> None:
+    for state in ("PERMANENT", "NOARP"):
+        hosts = seed()
+        hosts["gateway"] = knowing(hosts["gateway"], "10.0.43.15", "eth1", state)
+        assert told(hosts) == [("reply", "gateway", "wrong-destination-mac")]
+        assert fixes(hosts, "wrong-destination-mac") == ["ip neigh del 10.0.43.15 dev eth1"]
+
+
+def test_a_wrong_entry_for_somebody_else_is_none() -> None:
+    hosts = seed()
+    hosts["gateway"] = knowing(hosts["gateway"], "10.0.43.16", "eth1", "PERMANENT")
+    hosts["app"] = knowing(hosts["app"], "10.0.43.1", "eth0", "PERMANENT")
+    assert told(hosts) == []
+
+
+def test_an_interface_without_arp_sends_to_itself() -> None:
+    hosts = seed()
+    links = hosts["app"].links
+    hosts["app"] = replace(
+        hosts["app"], links=tuple(replace(each, flags=each.flags | {"NOARP"}) for each in links)
+    )
+    assert ("forward", "app", "wrong-destination-mac") in told(hosts)
+    assert fixes(hosts, "wrong-destination-mac") == ["ip link set eth0 arp on"]
+
+
+def test_rules_on_arp_may_keep_a_question_in_or_an_answer_out() -> None:
+    hosts = seed()
+    rule = Rule((Drop(),), text="drop")
+    chain = Chain("in", Hook("input", "filter", 0), 1, lambda: (rule,))
+    table = Table(Tool.NFT, "arp", "guard", {"in": chain})
+    gateway = hosts["gateway"]
+    hosts["gateway"] = replace(
+        gateway, firewall=replace(gateway.firewall, foreign=(*gateway.firewall.foreign, table))
+    )
+    assert ("forward", "gateway", "arp-not-answered") in told(hosts)
+    assert not any(each.certain for each in found(hosts).findings)
+    assert fixes(hosts, "arp-not-answered") == [
+        "nft insert rule arp guard in arp daddr ip 10.0.43.101 accept"
+    ]
+    assert fixes(hosts, "next-hop-unresolved") == [
+        "nft insert rule arp guard in arp saddr ip 10.0.44.1 accept"
+    ]
+    assert isinstance(gateway.firewall, Firewall)
+
+
+def test_a_route_of_a_nexthop_object_is_deleted_by_that() -> None:
+    hosts = seed()
+    hosts["app"] = with_routes(hosts["app"], "blackhole 10.0.44.1 nhid 6 dev lo proto static")
+    assert told(hosts) == [("forward", "app", "route-blackhole")]
+    assert fixes(hosts, "route-blackhole") == ["ip route del 10.0.44.1 nhid 6"]
+
+
+def test_a_throw_is_answered_with_a_route_as_narrow() -> None:
+    hosts = seed()
+    hosts["app"] = with_routes(hosts["app"], "throw 10.0.44.1")
+    assert told(hosts) == [("forward", "app", "src-no-route")]
+    assert fixes(hosts, "src-no-route") == ["ip route replace 10.0.44.1 via 10.0.43.101 dev eth0"]
+
+
+def test_a_next_hop_outside_of_the_own_network_is_on_link() -> None:
+    hosts = seed(
+        SEED.replace("10.0.43.15/24", "10.0.43.15/32").replace(
+            "  route 10.0.44.0/24 via 10.0.43.101 dev eth0\n", ""
+        )
+    )
+    assert ("forward", "app", "src-no-route") in told(hosts)
+    assert fixes(hosts, "src-no-route") == ["ip route replace 10.0.44.0/24 via 10.0.43.101 dev eth0 onlink"]
+
+
+def test_a_loopback_source_leaves_by_no_interface() -> None:
+    hosts = seed(SEED.replace("dev eth0\ngateway", "dev eth0 src 127.0.0.1\ngateway"))
+    assert told(hosts) == [("forward", "app", "src-address-unsuitable")]
+    assert fixes(hosts, "src-address-unsuitable") == [
+        "ip route replace 10.0.44.0/24 via 10.0.43.101 dev eth0"
+    ]
+
+
+def test_an_address_on_lo_is_answered_on_the_interface_that_stands_there() -> None:
+    hosts = seed(SEED.replace("eth1 10.0.43.101/24", "eth1 10.0.43.102/24\n  lo 10.0.43.101/32"))
+    assert way(hosts).gateways[0].ingress == "eth1"
