@@ -152,3 +152,20 @@ def test_a_loopback_source_leaves_by_no_interface() -> None:
 def test_an_address_on_lo_is_answered_on_the_interface_that_stands_there() -> None:
     hosts = seed(SEED.replace("eth1 10.0.43.101/24", "eth1 10.0.43.102/24\n  lo 10.0.43.101/32"))
     assert way(hosts).gateways[0].ingress == "eth1"
+
+
+def test_a_client_that_translates_to_a_stranger_hears_no_answer() -> None:
+    rule = "  iptables nat -A POSTROUTING -d 10.0.44.0/24 -j SNAT --to-source 10.0.43.99\ngateway"
+    hosts = seed(SEED.replace("\ngateway", f"\n{rule}", 1))
+    assert ("reply", "app", "snat-address-not-local") in told(hosts)
+    rule = "-s 10.0.43.15 -d 10.0.44.0/24 -o eth0 -j SNAT --to-source 10.0.43.15"
+    assert fixes(hosts, "snat-address-not-local") == [f"iptables -t nat -I POSTROUTING 1 {rule}"]
+
+
+def test_addresses_that_are_no_hosts() -> None:
+    hosts = seed()
+    for wanted in ("224.0.0.1", "255.255.255.255", "10.0.44.0"):
+        probe = Probe.from_text(f"icmp/{wanted}")
+        asked = course("app", ["gateway"], probe.destination, hosts, Hints(beyond=BEYOND))
+        codes = [each.code for each in foretell(asked, probe, hosts, BEYOND).findings]
+        assert codes[0] == "destination-is-broadcast", wanted

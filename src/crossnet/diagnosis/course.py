@@ -87,7 +87,9 @@ def course(
         last = number == len(gateways) - 1
         egress = None
         if host in facts and last:
-            egress = hints.egress or _towards(facts[host], destination, hints.beyond)
+            egress = hints.egress or _towards(
+                facts[host], destination, hints.beyond, facts.get(stops[-1].host)
+            )
         joint = None
         before = stops[-1].host
         if before in facts and host in facts:
@@ -180,16 +182,20 @@ def best(facts: Facts, destination: Address) -> Route | None:
     return found[0] if found else None
 
 
-def _towards(facts: Facts, destination: Address, beyond: Iterable[Network]) -> str | None:
+def _towards(
+    facts: Facts, destination: Address, beyond: Iterable[Network], sender: Facts | None
+) -> str | None:
     """The interface of a gateway behind which a destination should be."""
+    named = {name for name in _translated_on(facts) if facts.link(name) is not None}
     for link in facts.links:
-        if link.on_link(destination) is not None:
+        # A prefix that is too wide has the sender and the destination in one network.
+        wide = sender is not None and _device_to(sender, link, None) is not None
+        if link.on_link(destination) is not None and not (wide and named - {link.name}):
             return link.name
     networks = tuple(beyond)
     for link in facts.links:
         if any(contains(each, item.address) for each in networks for item in link.addresses):
             return link.name
-    named = {name for name in _translated_on(facts) if facts.link(name) is not None}
     if len(named) == 1:
         return named.pop()
     route = best(facts, destination)

@@ -9,7 +9,7 @@ from crossnet.diagnosis.course import Course, best
 from crossnet.diagnosis.finding import Direction, Finding
 from crossnet.facts import Facts
 from crossnet.netfilter import Engine
-from crossnet.netfilter.foreign import Tool
+from crossnet.netfilter.foreign import Field, Rewrite, Tool
 from crossnet.netfilter.iptables_own import is_own_chain
 from crossnet.netfilter.own import TABLE
 from crossnet.reach.rules import Place as Chain
@@ -265,7 +265,33 @@ def _interface_forward(case: Case) -> tuple[Fix, ...]:
 
 
 def _time_to_live(case: Case) -> tuple[Fix, ...]:
-    return case.fix("sysctl -w net.ipv4.ip_default_ttl=64", host=case.course.client.host)
+    """What the client starts with, by its setting or its route, and rules that set it."""
+    client = case.course.client.host
+    facts = case.facts.get(client)
+    for host in dict.fromkeys((case.cause.host, client)):
+        if host not in case.facts:
+            continue
+        for _, table, chain in case.facts[host].firewall.others():
+            sets = any(
+                isinstance(each, Rewrite) and each.field is Field.TTL
+                for rule in chain.rules
+                for each in rule.statements
+            )
+            if sets and chain.hook is not None:
+                place = Chain(table.tool, table.family, table.name, chain.name, chain.hook.name)
+                of = replace(case.cause, host=host, chain=place)
+                return _accept(Case(of, case.course, case.probe, case.facts, case.source))
+    if facts is not None and int(facts.sysctls.get("net.ipv4.ip_default_ttl") or 64) > len(
+        case.course.gateways
+    ):
+        route = best(facts, case.probe.destination)
+        if route is not None and route.device is not None:
+            # Without the `hoplimit` that a route may have.
+            via = f" via {route.via}" if route.via is not None else ""
+            metric = f" metric {route.metric}" if route.metric else ""
+            words = f"{show_network(route.destination)}{via} dev {route.device}{metric}"
+            return case.fix(f"{case.ip} route replace {words}", host=client)
+    return case.fix("sysctl -w net.ipv4.ip_default_ttl=64", host=client)
 
 
 def _connections(case: Case) -> tuple[Fix, ...]:
@@ -359,7 +385,7 @@ def _translate(case: Case) -> tuple[Fix, ...]:
     accept = _accept(case) if chain is not None else ()
     if chain is not None:
         # Only what is tracked is translated: the request is what must be.
-        source, destination = str(case.course.source), str(case.probe.destination)
+        source, destination = str(case.course.source or ""), str(case.probe.destination)
         tracked = Finding(
             case.cause.code, case.cause.host, case.cause.interface, Direction.FORWARD, "", chain=chain
         )
@@ -378,11 +404,13 @@ def _translate(case: Case) -> tuple[Fix, ...]:
         tool = "iptables" if case.family is Family.V4 else "ip6tables"
         if mending.ahead_of is Tool.IPTABLES_LEGACY:
             tool = case.here.iptables(Engine.IPTABLES_LEGACY, case.family)
-        rule = f"-s {client} -d {network} -o {mending.device} -j SNAT --to-source {mending.address}"
+        of = f"-s {client} " if client else ""
+        rule = f"{of}-d {network} -o {mending.device} -j SNAT --to-source {mending.address}"
         return case.fix(f"{tool} -t nat -I POSTROUTING 1 {rule}", spec="crossnet apply")
     ip = "ip" if case.family is Family.V4 else "ip6"
     base = "{ type nat hook postrouting priority srcnat - 1; }"
-    rule = f"{ip} saddr {client} {ip} daddr {network} oifname {mending.device} snat to {mending.address}"
+    of = f"{ip} saddr {client} " if client else ""
+    rule = f"{of}{ip} daddr {network} oifname {mending.device} snat to {mending.address}"
     return case.fix(
         f"nft add table {ip} by_hand",
         f"nft 'add chain {ip} by_hand postrouting {base}'",

@@ -517,6 +517,14 @@ class _Judge:
         own = self._of(Direction.FORWARD, stop.host, _LEADS_ELSEWHERE)
         if own:
             return self._with_cause(own[0], end.ending, said)
+        if stop == self.course.stops[-1]:
+            # As whom a host sends it asks its neighbours too (arp_solicit): not everybody answers a stranger.
+            odd = self._of(Direction.REPLY, stop.host, frozenset(("snat-address-unsuitable",)))
+            odd += self._of(Direction.FORWARD, stop.host, frozenset(("destination-is-broadcast",)))
+            if odd:
+                return self._with_cause(
+                    odd[0], end.ending, said, inferred=True, candidates=(odd[0].code, "destination-absent")
+                )
         following = end.following
         if following is not None and following.host in self.e.facts:
             near = [
@@ -683,6 +691,10 @@ class _Judge:
         )
         if bogus:
             return self._with_cause(bogus[0], end.ending, said)
+        round_about = self._of(Direction.FORWARD, stop.host, frozenset(("gateway-route-elsewhere",)))
+        if round_about:
+            candidates = (round_about[0].code, "destination-silent")
+            return self._with_cause(round_about[0], end.ending, said, candidates=candidates)
         at = Between(Place(stop.host, end.interface), Place(str(self.probe.destination)))
         if stop == self.course.client and self.course.gateways:
             return self._nobody_watched()
@@ -774,6 +786,10 @@ class _Judge:
                 return self._with_cause(
                     seen_as[0], back.ending, f"{stop.host} answered, and the reply did not come back"
                 )
+        stranger = self._of(Direction.REPLY, self.course.client.host, _UNSUITABLE)
+        if stranger and back.ending in (Ending.STOPPED, Ending.UNRESOLVED) and stop in self.course.gateways:
+            said = f"the reply came to {stop.host}, and is for another address than {self.course.source}"
+            return self._with_cause(stranger[0], back.ending, said)
         match back.ending:
             case Ending.STOPPED:
                 said = f"the reply came to {stop.host} by {back.interface}, and did not leave"

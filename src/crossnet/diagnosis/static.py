@@ -85,6 +85,7 @@ class _Search:
 
     def result(self) -> Foretold:
         passes = self._as_it_is()
+        self._destination()
         for number, stop in enumerate(self.course.stops):
             if stop.host not in self.facts:
                 continue
@@ -137,6 +138,43 @@ class _Search:
         key = (0, at, rank) if forward else (1, len(self.course.all) - at, rank)
         self.found.append((key, finding))
 
+    def _destination(self) -> None:
+        """An address that is no host's: of a group, of everybody, or of the network itself."""
+        wanted = self.probe.destination
+        client, last = self.course.client, self.course.stops[-1]
+        if wanted.is_multicast or wanted == _EVERYBODY:
+            words = (
+                f"{wanted} is the address of {'a group' if wanted.is_multicast else 'everybody on a network'}"
+            )
+            self._add(
+                Finding(
+                    "destination-is-broadcast",
+                    client.host,
+                    client.egress,
+                    Direction.FORWARD,
+                    words,
+                    hook="output",
+                )
+            )
+            return
+        facts = self.facts.get(last.host)
+        link = facts.link(last.egress) if facts is not None and last.egress else None
+        near = link.on_link(wanted) if link is not None else None
+        if near is not None and near.prefix < 31 and wanted == near.network.network_address:
+            # Kernels since 5.14 ask for it like for any other (fib_add_ifaddr).
+            words = f"{wanted} is the address of the network {near.network} itself"
+            self._add(
+                Finding(
+                    "destination-is-broadcast",
+                    last.host,
+                    last.egress,
+                    Direction.FORWARD,
+                    words,
+                    False,
+                    "egress",
+                )
+            )
+
     # ---- links and addresses --------------------------------------------------------------------------
 
     def _links(self, stop: Stop) -> None:
@@ -186,11 +224,28 @@ class _Search:
                 Finding("address-missing", stop.host, stop.egress, Direction.FORWARD, words, hook="address"),
                 "output",
             )
+            self._stand_in(stop, stop.egress)
         if number == 0 and stop.egress and self.source is not None and self.source.is_loopback:
             self._loopback_source(stop, stop.egress)
         last = number == len(self.course.stops) - 1
         if number and last and stop.egress and self._within(stop) is not None:
             self._last_address(stop)
+
+    def _stand_in(self, stop: Stop, device: str) -> None:
+        """Some address of the first gateway's network, so that what stands behind a client without one is found."""
+        first = self.course.gateways[0] if self.course.gateways else None
+        facts = self.facts.get(first.host) if first is not None else None
+        link = (
+            facts.link(first.ingress) if first is not None and facts is not None and first.ingress else None
+        )
+        near = next(iter(link.of(family_of(self.probe.destination))), None) if link is not None else None
+        if near is None or near.network.num_addresses < 4:
+            return
+        address = next(each for each in (near.network[1], near.network[2]) if each != near.address)
+        self.course = replace(self.course, source=address)
+        self.source = address
+        facts = with_address(self.mended[stop.host], address, near.prefix, device)
+        self.mended[stop.host] = with_route(facts, self.probe.destination, near.address, device)
 
     def _loopback_source(self, stop: Stop, device: str) -> None:
         """A route's `src` that the kernel lets out of no interface but lo (__mkroute_output)."""
@@ -393,6 +448,8 @@ class _Search:
             and (each.interface != device or (next_hop is not None and each.next_hop != next_hop))
             and each.interface != "lo"
         ]
+        if not (refused or astray):
+            self._round_about(stop, visit, direction, device, next_hop, wanted)
         changed = (
             any(
                 each.effect is Effect.TRANSLATES and each.place.hook in ("prerouting", "output")
@@ -436,6 +493,33 @@ class _Search:
             )
         )
         self.mended[stop.host] = with_route(self.mended[stop.host], wanted, next_hop, device)
+
+    def _round_about(
+        self,
+        stop: Stop,
+        visit: Visit,
+        direction: Direction,
+        device: str,
+        next_hop: Address | None,
+        wanted: Address,
+    ) -> None:
+        """A gateway that sends by way of a router to whom it could send itself: perhaps that passes it on."""
+        facts = self.facts[stop.host]
+        link = facts.link(device)
+        if stop == self.course.client or next_hop is not None or link is None or link.on_link(wanted) is None:
+            return
+        found = [each for each in visit.outcome.leaving if each.next_hop not in (None, wanted)]
+        way = next((each for each in visit.outcome.ways if each.hop is not None and each.hop.via), None)
+        if not found or way is None:
+            return
+        mending = Mending(host_network(wanted), None, device, wrong=str(way))
+        at = stop.ingress if direction is Direction.FORWARD else stop.egress
+        words = f"{way}, though {wanted} is a neighbour on {device}"
+        self._add(
+            Finding(
+                "gateway-route-elsewhere", stop.host, at, direction, words, False, "route", mending=mending
+            )
+        )
 
     def _whole(self, facts: Facts, way: Way, wanted: Address) -> Network:
         """All that the spec is about, where no route is in the way that is more specific."""
@@ -602,6 +686,10 @@ class _Search:
         if client.host not in self.mended:
             return
         walked = Walked(self._asked(client.host), self.mended)
+        first = self.course.gateways[0] if self.course.gateways else client
+        if first.host in self.mended and not any(each.host == first.host for each in walked.visits):
+            # The hosts' addresses do not show that the client's packets come to it: what it would do with them.
+            walked = Walked(self._asked(first.host, self.course.source, first.ingress or ""), self.mended)
         answer = reached(walked)
         for direction, journey in ((Direction.FORWARD, answer.request), (Direction.REPLY, answer.reply)):
             for blocker in journey.blockers:
@@ -702,6 +790,7 @@ class _Search:
                 )
         if not self.course.gateways:
             return
+        self._as_somebody_else(walked)
         last = self.course.gateways[-1]
         facts = self.mended.get(last.host)
         leaving = _leaving(walked, last.host)
@@ -730,6 +819,19 @@ class _Search:
         elif near is not None and not contains(near, source):
             words = f"packets leave as {source}, which is not an address of {near}"
             self._wrong_source("snat-address-unsuitable", last, link, words, walked)
+
+    def _as_somebody_else(self, walked: Walked) -> None:
+        """A client whose own rules give its packets an address that it does not have."""
+        client = self.course.client
+        facts, leaving = self.facts.get(client.host), _leaving(walked, client.host)
+        link = facts.link(client.egress) if facts is not None and client.egress else None
+        if facts is None or link is None or leaving is None or self.course.source is None:
+            return
+        family = family_of(self.probe.destination)
+        source = _single(walked.space, leaving.fixed, Field.SOURCE6, family)
+        if source is not None and facts.owner_of(source) is None:
+            words = f"packets leave as {source}, which {client.host} does not have"
+            self._wrong_source("snat-address-not-local", client, link, words, walked)
 
     def _near(self, facts: Facts, link: Link) -> Network | None:
         """The network of the destination's own segment, where the gateway stands on it."""
@@ -793,6 +895,8 @@ class _Search:
         near, own = self._near(self.mended[stop.host], link), link.of(family_of(self.probe.destination))
         suitable = [item.address for item in own if near is None or contains(near, item.address)]
         address = next((each for each in (*suitable, *(item.address for item in own))), None)
+        if stop == self.course.client:
+            address = self.course.source
         return Mending(device=link.name, address=address, destination=self._network())
 
     def _untranslated(self, stop: Stop, facts: Facts, link: Link, walked: Walked) -> None:
@@ -854,6 +958,8 @@ class _Search:
             )
         )
 
+
+_EVERYBODY = IPv4Address("255.255.255.255")
 
 # A rule that drops what connection tracking calls invalid, in the words of both tools.
 _OF_INVALID = re.compile(r"--ctstate INVALID\b|\bct state invalid\b|--state INVALID\b")
