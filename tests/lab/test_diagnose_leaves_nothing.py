@@ -171,7 +171,7 @@ def test_over_ssh_nothing_is_left_when_the_connection_goes(place: Place, cut: bo
             for host in HOSTS:
                 place.run(host, "pkill -f '^sshd: (root|ops)'; pkill -f '^sshd-session: (root|ops)'")
         else:
-            place.check("controller", "kill -9 $(cat /tmp/diagnoses)")
+            place.run("controller", "kill -9 $(cat /tmp/diagnoses)")  # it may be over
         until = time.monotonic() + 15
         while (now := {host: place.check(host, STATE) for host in HOSTS}) != before:
             assert time.monotonic() < until, [

@@ -94,6 +94,15 @@ def test_without_root_on_the_gateway_it_says_what_it_lost(place: Place) -> None:
         assert "Ip.InAddrErrors rose by " in "".join(told["forward"]["evidence"])
 
 
+def test_without_root_on_the_client_the_gateway_says_where_it_stops(place: Place) -> None:
+    spec = SPEC.replace("root@10.0.43.15", "ops@10.0.43.15")
+    with path(place, DROPS, spec=spec):
+        told = diagnosed(place)
+        assert (told["result"], told["forward"]["code"]) == ("unreachable", "filter-rule-drop"), told
+        assert told["forward"]["at"]["host"] == "gateway"
+        assert "the account may not capture" in notes(told)["insufficient-privilege"]
+
+
 @pytest.mark.parametrize("make", [make_old, make_busybox, make_bare], ids=["centos-7", "busybox", "bare"])
 def test_old_and_small_hosts(place: Place, make: Callable[..., None]) -> None:
     with tools_of(place, make):

@@ -19,8 +19,10 @@ from crossnet.diagnosis.conntrack import Entry, fresh, of_probe, question_to
 from crossnet.diagnosis.course import Hints, course
 from crossnet.diagnosis.filling import CODE as FULL
 from crossnet.diagnosis.filling import FILLING, Filling, with_source
+from crossnet.diagnosis.finding import Direction
 from crossnet.diagnosis.probe import Reply, Sending, Sent, sent
-from crossnet.diagnosis.trail import Part, Tags, Trail, forward_end, reply_end
+from crossnet.diagnosis.tracing import Flow, Traced, Tracing, flow_of
+from crossnet.diagnosis.trail import Ending, Part, Tags, Trail, forward_end, reply_end
 from crossnet.errors import HostError
 from crossnet.facts import Facts
 from crossnet.facts.lookups import Answered, Lookup
@@ -46,6 +48,9 @@ _UNUSUAL = range(97, 230)
 _QUIET, _EXPLAINED = 1.25, 0.4  # seconds
 _LATE = 3.5  # seconds; where some are answered, the others may only be slow
 _DRAIN = 0.08  # seconds for what was seen to come from the hosts
+
+# How many probes are sent for a trace, and for how many seconds each is waited for.
+_TRACED, _TRACE = 3, 0.35
 
 # Sizes of IP packets that are tried where full-sized ones vanish: usual limits of tunnels and links.
 _LADDER = (1480, 1476, 1460, 1454, 1450, 1442, 1420, 1400, 1380, 1360, 1340, 1300, 1280, 1200, 1000, 576)
@@ -198,6 +203,7 @@ class _Diagnosing:
                 tuple(host for host in seen.unaligned if seen.offsets.get(host)),
                 self.lookups,
                 found.unheard,
+                found.traced,
             )
         )
         return Diagnosed(verdict, seen, self.interrupted, self._last_seen(verdict, seen))
@@ -339,6 +345,7 @@ class _Diagnosing:
                     self.lookups = await looking
                     if self.silence.is_set():
                         await trying
+                    await self._trace(watch, found)
             finally:
                 looking.cancel()
                 trying.cancel()
@@ -391,6 +398,55 @@ class _Diagnosing:
 
     def _trail(self, watch: Watch) -> Trail:
         return Trail(self.tags, self.course, tuple(watch.sightings), watch.points)
+
+    async def _trace(self, watch: Watch, found: _Found) -> None:
+        """Where a host stopped the probes and facts do not surely say why: its own firewall is asked."""
+        flow = self._unexplained(watch, found)
+        if flow is None or found.some_answered:
+            return
+        tracing = Tracing(self.hosts[flow.host], flow)
+        try:
+            await tracing.start()
+            for task in self._tasks()[:_TRACED]:
+                sending = Sending(self.hosts[self.question.client], [task])
+                await sending.start()
+                try:
+                    async with asyncio.timeout(_TRACE):
+                        await tracing.over.wait()
+                    break
+                except TimeoutError:
+                    continue  # the table may not have stood yet
+                finally:
+                    await sending.stop()
+            found.traced = tracing.found
+        except HostError:
+            return  # what is known already is told
+        finally:
+            await tracing.stop()
+
+    def _unexplained(self, watch: Watch, found: _Found) -> Flow | None:
+        """The probes on the host that they came to and did not leave, if facts do not tell."""
+        trail = self._trail(watch).asked()
+        end, back = forward_end(trail), reply_end(trail)
+        direction, last = Direction.FORWARD, end
+        if back.ending in (Ending.STOPPED, Ending.ARRIVED):
+            direction, last = Direction.REPLY, back
+        elif end.ending is Ending.ARRIVED:
+            if end.stop != self.course.target:
+                return None
+        elif end.ending not in (Ending.STOPPED, Ending.NOT_SENT):
+            return None
+        stop = last.stop
+        if stop is None or stop.host not in self.hosts or trail.errors():
+            return None
+        if any(
+            each.certain and not each.code.startswith("snat-") and each.host == stop.host
+            for each in found.foretold.of(direction)
+        ):
+            return None
+        part = Part.REQUEST if direction is Direction.FORWARD else Part.REPLY
+        came = trail.came(stop.host, part)
+        return flow_of(stop.host, direction, self.probe, came[-1].packet if came else None, self.small)
 
     def _is_silent(self, watch: Watch) -> bool:
         """Whether requests left the last gateway, and nothing at all came back."""
@@ -486,6 +542,7 @@ class _Found:
         self.further: tuple[Sent, ...] = ()  # connections that were tried afterwards
         self.larger: dict[int, Sent] = {}  # sizes that were tried afterwards
         self.unheard = False  # whether the client did not take what it was told of the path's MTU
+        self.traced: Traced | None = None
         self.fits = False  # whether what TCP would send fits, though a full-sized echo does not
         self.read()
 

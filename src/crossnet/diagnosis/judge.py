@@ -14,9 +14,12 @@ from crossnet.diagnosis.fixes import engine_of, fix_of, is_own
 from crossnet.diagnosis.probe import Reply, Sent
 from crossnet.diagnosis.static import Foretold
 from crossnet.diagnosis.story import story
+from crossnet.diagnosis.tracing import Traced
 from crossnet.diagnosis.trail import End, Ending, Part, Trail, forward_end, reply_end
 from crossnet.facts import Answered, Facts, Lookup
 from crossnet.netfilter import Engine
+from crossnet.netfilter.foreign import Tool
+from crossnet.reach.rules import Place as Chain
 from crossnet.values import Family, Probe, Protocol, family_of
 from crossnet.verdict import Also, Between, Confidence, Diagnosis, Fix, Half, Note, Place, Result
 
@@ -32,7 +35,7 @@ class Evidence:
     `stale` those of earlier flows of the client that are not translated as new ones are. `lost` is how many packets a
     host's kernel could not keep for us, `unaligned` names the hosts whose clock could not be compared,
     `lookups` is where each host's kernel says that it sends the packets. `unheard` is whether the client did not take
-    what came to it of the path's MTU.
+    what came to it of the path's MTU, `traced` what a host's firewall itself says of the end of the packets.
     """
 
     crossing: str | None
@@ -54,6 +57,7 @@ class Evidence:
     unaligned: tuple[str, ...] = ()
     lookups: Mapping[str, Mapping[Lookup, Answered | None]] = field(default_factory=dict)
     unheard: bool = False
+    traced: Traced | None = None
 
 
 def judge(evidence: Evidence) -> Diagnosis:
@@ -492,6 +496,9 @@ class _Judge:
             for each in self._of(Direction.FORWARD, client.host)
             if each.code not in ("wrong-destination-mac", "duplicate-address")
         ]
+        traced = self._traced(client, Direction.FORWARD)
+        if traced is not None:
+            return self._with_cause(traced, end.ending, said)
         if found:
             return self._with_cause(found[0], end.ending, said)
         if "Host Unreachable" in said or "No route to host" in said:
@@ -625,6 +632,9 @@ class _Judge:
             and "XDP" not in each.text
         ]
         errors = [each for each in self.trail.errors() if each.host == stop.host]
+        traced = self._traced(stop, Direction.FORWARD)
+        if traced is not None:
+            return self._with_cause(traced, end.ending, said)
         if found:
             # What surely stops it counts before what perhaps does.
             cause = next((each for each in found if each.certain), found[0])
@@ -742,6 +752,9 @@ class _Judge:
 
     def _at_target(self, stop: Stop, end: End) -> Diagnosis:
         said = f"it came to {stop.host} by {end.interface}, and {stop.host} sent no answer"
+        traced = self._traced(stop, Direction.FORWARD)
+        if traced is not None:
+            return self._with_cause(traced, end.ending, said)
         found = [
             each
             for each in self.e.foretold.findings
@@ -824,6 +837,9 @@ class _Judge:
                         )
                         return self._with_cause(cause, back.ending, said)
                 return self._between(stop, following, back.interface, Direction.REPLY, said)
+        traced = self._traced(stop, Direction.REPLY)
+        if traced is not None:
+            return self._with_cause(traced, back.ending, said)
         found = [each for each in self._of(Direction.REPLY, stop.host) if not each.code.startswith("snat-")]
         if found:
             return self._with_cause(found[0], back.ending, said)
@@ -845,6 +861,44 @@ class _Judge:
         )
         self._disagree(said)
         return self._diagnosis(Result.UNREACHABLE, Half("delivered"), half, self._also(()))
+
+    # ---- what the firewall itself says ----------------------------------------------------------------
+
+    def _traced(self, stop: Stop, direction: Direction) -> Finding | None:
+        """What the trace of a host names as the packets' end: a finding that was doubtful, or another."""
+        traced = self.e.traced
+        if traced is None or (traced.host, traced.direction) != (stop.host, direction):
+            return None
+        code = {"policy": "filter-policy-drop", "queue": "queue-without-listener"}.get(
+            traced.verdict, "filter-reject" if " reject" in f" {traced.text}" else "filter-rule-drop"
+        )
+        chain = self._chain(traced)
+        near = [
+            each
+            for each in self._of(direction, stop.host)
+            if each.chain is not None
+            and (each.chain.family, each.chain.table, each.chain.chain)
+            == (traced.family, traced.table, traced.chain)
+            and (each.code == code or each.code == "src-output-filtered")
+        ]
+        same = [each for each in near if each.text == traced.text] or near
+        if len(same) == 1 and (same[0].text == traced.text or chain.tool is not Tool.NFT):
+            return replace(same[0], certain=True)
+        if stop == self.course.client and direction is Direction.FORWARD and traced.verdict == "drop":
+            code = "src-output-filtered"
+        interface = stop.ingress if direction is Direction.FORWARD else stop.egress
+        return Finding(code, stop.host, interface, direction, traced.text, chain=chain)
+
+    def _chain(self, traced: Traced) -> Chain:
+        """The chain that a trace names; iptables-nft has its own among those of nftables."""
+        facts = self.e.facts.get(traced.host)
+        for engine, table, chain in facts.firewall.others() if facts is not None else ():
+            if (table.family, table.name, chain.name) == (traced.family, traced.table, traced.chain):
+                tool = Tool.IPTABLES_NFT if engine.is_iptables else Tool.NFT
+                return Chain(
+                    tool, traced.family, traced.table, traced.chain, chain.hook.name if chain.hook else ""
+                )
+        return Chain(Tool.NFT, traced.family, traced.table, traced.chain, "")
 
     # ---- how it is told -------------------------------------------------------------------------------
 
@@ -900,6 +954,8 @@ class _Judge:
         evidence = [said] if said else []
         if error is not None:
             evidence.append(str(error))
+        if self.e.traced is not None and self.e.traced.host == cause.host:
+            evidence.append(str(self.e.traced))
         evidence += self._moved(cause.host)
         half = Half(
             disposition,
