@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from crossnet.netfilter.foreign import Field, Rewrite, Tool
 from crossnet.netfilter.iptables_own import is_own_chain
 from crossnet.netfilter.own import TABLE
 from crossnet.reach.rules import Place as Chain
-from crossnet.values import Address, Family, Probe, Protocol, family_of, show_network
+from crossnet.values import Address, Family, Network, Probe, Protocol, contains, family_of, show_network
 from crossnet.verdict import Fix
 
 
@@ -23,9 +24,25 @@ def fix_of(
     """The commands that take a cause away; none where no command of a managed host does."""
     if cause.host not in facts:
         return ()
-    case = Case(cause, course, probe, facts, source)
     made = _FIXES.get(cause.code)
-    return made(case) if made is not None else ()
+    chain, mending = cause.chain, cause.mending
+    names = (cause.interface, mending.device, mending.table, *((chain.table, chain.chain) if chain else ()))
+    if made is None or not all(_NAME.fullmatch(name) for name in names if name):
+        return ()
+    fixes = made(Case(cause, course, probe, facts, source))
+    return tuple(
+        fix for fix in fixes if all(_PLAIN.fullmatch(each) or each in _NAT_CHAINS for each in fix.commands)
+    )
+
+
+# A person pastes it into a shell of root: what a host calls its interfaces and chains is a name there, or there is no
+# command.
+_NAME = re.compile(r"[A-Za-z0-9_.:@+][A-Za-z0-9_.:@+/-]*")
+_PLAIN = re.compile(r"[A-Za-z0-9 _.,:/@+=-]+")
+_NAT_CHAINS = tuple(
+    f"nft 'add chain {ip} by_hand postrouting {{ type nat hook postrouting priority srcnat - 1; }}'"
+    for ip in ("ip", "ip6")
+)
 
 
 def engine_of(chain: Chain, facts: Facts) -> Engine:
@@ -75,6 +92,11 @@ class Case:
             else f"net.{family}.conf.{interface}.{key}"
         )
 
+    def is_management(self, network: Network) -> bool:
+        """Whether crossnet itself comes from there: what leads packets there is not for a line to be pasted."""
+        known = (self.here.controller, self.here.reached_at)
+        return any(each is not None and contains(network, each) for each in known)
+
     @property
     def is_client(self) -> bool:
         return self.cause.host == self.course.client.host
@@ -117,6 +139,8 @@ def _route(case: Case) -> tuple[Fix, ...]:
         table += " onlink"
     network = show_network(mending.destination)
     spec = "crossnet apply" if case.is_client or case.cause.direction is Direction.FORWARD else None
+    if case.is_management(mending.destination):
+        return case.fix(spec=spec)
     return case.fix(f"{case.ip} route replace {network}{via} dev {mending.device}{table}", spec=spec)
 
 
@@ -136,8 +160,11 @@ def _policy_rule(case: Case) -> tuple[Fix, ...]:
     mending = case.cause.mending
     if mending.destination is None or mending.priority is None:
         return ()
+    if case.is_management(mending.destination):
+        return ()
     network = show_network(mending.destination)
-    route = _route(case)[0].commands if mending.device and (mending.next_hop or not case.is_client) else ()
+    made = _route(case) if mending.device and (mending.next_hop or not case.is_client) else ()
+    route = made[0].commands if made else ()
     plain = tuple(command.partition(" table ")[0] for command in route)
     if mending.priority < 2:
         return case.fix(f"{case.ip} rule del pref {mending.priority}")
@@ -177,17 +204,18 @@ def _address(case: Case) -> tuple[Fix, ...]:
     mending = case.cause.mending
     if mending.address is None or mending.device is None:
         return ()
+    add = f"ip addr add {mending.address}/{mending.prefix} dev {mending.device}"
+    # In this order: who comes by that address keeps it.
     drop = f"ip addr del {mending.wrong} dev {mending.device}" if mending.wrong else None
-    return (
-        case.fix(f"ip addr add {mending.address}/{mending.prefix} dev {mending.device}", drop)
-        if not drop
-        else case.fix(drop, f"ip addr add {mending.address}/{mending.prefix} dev {mending.device}")
-    )
+    return case.fix(add, None if mending.address == case.here.reached_at else drop)
 
 
 def _own_address(case: Case) -> tuple[Fix, ...]:
+    """An address that stands there alone is taken away; one with a network is perhaps how the host is reached."""
     mending = case.cause.mending
-    if mending.address is None or mending.device is None:
+    if mending.address is None or mending.device is None or mending.address == case.here.reached_at:
+        return ()
+    if mending.prefix != mending.address.max_prefixlen and mending.device != "lo":
         return ()
     return case.fix(f"ip addr del {mending.address}/{mending.prefix} dev {mending.device}")
 
@@ -195,8 +223,8 @@ def _own_address(case: Case) -> tuple[Fix, ...]:
 def _martian(case: Case) -> tuple[Fix, ...]:
     """The client's address is to be on the client alone."""
     source = case.course.source
-    owner = case.here.owner_of(source) if source is not None else None
-    if owner is None:
+    owner = case.here.owner_of(source) if source is not None and not case.is_client else None
+    if owner is None or source == case.here.reached_at:
         return ()
     own = next(item for item in owner.addresses if item.address == source)
     return case.fix(f"ip addr del {own.address}/{own.prefix} dev {owner.name}")
@@ -220,7 +248,7 @@ def _neighbour(case: Case) -> tuple[Fix, ...]:
     if mending.address is None or mending.device is None:
         return case.fix(f"ip link set {mending.device} arp on") if mending.wrong == "NOARP" else ()
     if case.cause.code == "duplicate-address" and mending.wrong:
-        words = f"{case.ip} neigh replace {mending.address} lladdr {mending.wrong} nud permanent dev {mending.device}"
+        words = f"{case.ip} neigh replace {mending.address} lladdr {mending.wrong} nud reachable dev {mending.device}"
         return case.fix(words)
     return case.fix(f"{case.ip} neigh del {mending.address} dev {mending.device}")
 
@@ -244,7 +272,7 @@ def _arp(case: Case) -> tuple[Fix, ...]:
     return case.fix(
         f"ip link set {interface} arp on" if link is not None and "NOARP" in link.flags else None,
         *(
-            f"sysctl -w net.ipv4.conf.{each}.{key}=0"
+            f"sysctl -w {case.setting(each, key)}=0"
             for key in ("arp_ignore", "arp_filter")
             for each in dict.fromkeys(("all", interface))
             if settings.get(f"net.ipv4.conf.{each}.{key}", "0") != "0"
@@ -256,8 +284,14 @@ def _arp(case: Case) -> tuple[Fix, ...]:
 
 
 def _forward(case: Case) -> tuple[Fix, ...]:
-    name = "net.ipv4.ip_forward" if case.family is Family.V4 else "net.ipv6.conf.all.forwarding"
-    return case.fix(f"sysctl -w {name}=1", spec="crossnet apply")
+    if case.family is Family.V4:
+        return case.fix("sysctl -w net.ipv4.ip_forward=1", spec="crossnet apply")
+    # A host that forwards takes no routes of routers' advertisements any more, but where it is told to (ip-sysctl).
+    told = dict.fromkeys(
+        route.device for route in case.here.routes if route.protocol == "ra" and route.device
+    )
+    keep = (f"sysctl -w {case.setting(device, 'accept_ra')}=2" for device in told)
+    return case.fix(*keep, "sysctl -w net.ipv6.conf.all.forwarding=1", spec="crossnet apply")
 
 
 def _interface_forward(case: Case) -> tuple[Fix, ...]:
@@ -319,6 +353,8 @@ def _accept(case: Case) -> tuple[Fix, ...]:
         words = f"name {who} in `from`, and {case.probe} in `to` and `allow`, of a crossing; then `crossnet apply`"
         return case.fix(spec=words)
     source, destination = case.ends
+    if not destination:
+        return ()
     engine = engine_of(chain, case.here)
     if engine is Engine.NFTABLES:
         words = _nft_match(case, source, destination, reply=case.cause.direction is Direction.REPLY)
@@ -354,7 +390,14 @@ def _iptables_match(case: Case, source: str | None, destination: str | None, *, 
     words.append(f"-p {name}")
     if port is not None:
         words.append(f"{'--sport' if reply else '--dport'} {port}")
+    if reply and _is_tracked_at(case.cause.chain):
+        words.append("-m conntrack --ctstate ESTABLISHED,RELATED")
     return " ".join(words)
+
+
+def _is_tracked_at(chain: Chain | None) -> bool:
+    """Whether connection tracking has seen packets by then: an answer is one to a request, and opens nothing."""
+    return chain is not None and chain.hook in ("forward", "input", "postrouting") and chain.table != "raw"
 
 
 def _nft_match(case: Case, source: str | None, destination: str | None, *, reply: bool) -> str:
@@ -366,7 +409,12 @@ def _nft_match(case: Case, source: str | None, destination: str | None, *, reply
         words.append(f"{protocol} {'sport' if reply else 'dport'} {port}")
     else:
         words.append(f"meta l4proto {'ipv6-icmp' if case.family is Family.V6 else 'icmp'}")
+    if reply and _is_tracked_at(case.cause.chain) and case.cause.chain and case.cause.chain.family in _OF_IP:
+        words.append("ct state established,related")
     return " ".join(words)
+
+
+_OF_IP = ("ip", "ip6", "inet")
 
 
 def _both_tracked(case: Case) -> tuple[Fix, ...]:
@@ -408,12 +456,11 @@ def _translate(case: Case) -> tuple[Fix, ...]:
         rule = f"{of}-d {network} -o {mending.device} -j SNAT --to-source {mending.address}"
         return case.fix(f"{tool} -t nat -I POSTROUTING 1 {rule}", spec="crossnet apply")
     ip = "ip" if case.family is Family.V4 else "ip6"
-    base = "{ type nat hook postrouting priority srcnat - 1; }"
     of = f"{ip} saddr {client} " if client else ""
     rule = f"{of}{ip} daddr {network} oifname {mending.device} snat to {mending.address}"
     return case.fix(
         f"nft add table {ip} by_hand",
-        f"nft 'add chain {ip} by_hand postrouting {base}'",
+        _NAT_CHAINS[case.family is Family.V6],
         f"nft add rule {ip} by_hand postrouting {rule}",
         spec="crossnet apply",
     )
@@ -432,6 +479,8 @@ def _program(case: Case) -> tuple[Fix, ...]:
     if case.cause.text.startswith("tc qdisc ") and queue not in ("clsact", "ingress"):
         return case.fix(f"tc qdisc del dev {interface} root")
     way = "egress" if case.cause.hook == "egress" else "ingress"
+    if any(manager.name in ("kubernetes", "cilium") for manager in case.here.managers):
+        return ()  # it takes away all that stand there, those of the network plugin too
     return case.fix(f"tc filter del dev {interface} {way}")
 
 
@@ -451,6 +500,8 @@ def _large(case: Case) -> tuple[Fix, ...]:
     syn = "-p tcp --tcp-flags SYN,RST SYN -j TCPMSS"
     most = f"--set-mss {mending.prefix - heads}" if mending.prefix else "--clamp-mss-to-pmtu"
     ends = (("-o", mending.device), ("-i", mending.device)) if mending.prefix else (("-o", mending.device),)
+    if not case.here.capabilities.has(tool):
+        return ()
     return case.fix(*(f"{tool} -t mangle -A FORWARD {way} {device} {syn} {most}" for way, device in ends))
 
 

@@ -97,6 +97,7 @@ class Interfaces:
     detailed: bool
 
 
+_HARDWARE = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5,19}")
 # `2: eth0@if7: <BROADCAST,UP> mtu 1500 …`, and `2: eth0    inet 10.0.44.63/24 …`, which is how `-o` begins it.
 _HEAD = re.compile(r"(\d+): (\S+): <([^>]*)>(.*)")
 _OF = re.compile(r"(\d+): (\S+)[ \t]+(inet6? .*)")
@@ -195,8 +196,13 @@ def _link(told: _Told) -> Link:
         hardware_type=_hardware_type(lines),
         qdisc=told.head.get("qdisc", ""),
         xdp=any(word.startswith("xdp") for word in told.head),
-        hardware=_behind(words(lines[0]), "link/ether") if lines else "",
+        hardware=hardware_address(_behind(words(lines[0]), "link/ether") if lines else ""),
     )
+
+
+def hardware_address(word: str) -> str:
+    """`02:00:00:00:43:0f`, as `ip` writes it; nothing where it is none."""
+    return word if _HARDWARE.fullmatch(word) else ""
 
 
 def _hardware_type(lines: list[str]) -> str:
