@@ -710,7 +710,7 @@ class _Search:
                 found = Finding(
                     code,
                     blocker.host,
-                    blocker.interface or None,
+                    blocker.interface or self._egress(walked, direction, blocker),
                     direction,
                     blocker.text,
                     blocker.certain,
@@ -725,6 +725,14 @@ class _Search:
         seen_as = _sources(walked, family_of(self.probe.destination))
         if len(seen_as) == 1:
             self.source = seen_as[0]
+
+    def _egress(self, walked: Walked, direction: Direction, blocker: Blocker) -> str | None:
+        """By which interface packets would leave that are stopped on their way out, where it is one."""
+        space = walked.space if direction is Direction.FORWARD else walked.turned
+        if blocker.hook not in ("output", "postrouting") or blocker.packets is None:
+            return None
+        names = [space.interface(number) for number in space.values_of(blocker.packets, Field.OIF)]
+        return names[0] or None if len(names) == 1 else None
 
     def _ends(
         self, walked: Walked, direction: Direction, blocker: Blocker
