@@ -41,6 +41,18 @@ def test_bits_are_rewritten_as_one() -> None:
     assert space.rewritten(space.all, Field.MARK, 0xFFFF_FFFF, 7) == space.value(Field.MARK, 7)
 
 
+def test_every_time_to_live_becomes_one_less() -> None:
+    space = Space()
+    web = space.value(Field.DESTINATION_PORT, 80)
+    for ttl in range(256):
+        others = space.value(Field.TTL, (ttl + 128) % 256) & ~web
+        less, others_less = max(ttl - 1, 0), max((ttl + 128) % 256 - 1, 0)
+        aged = space.aged(space.value(Field.TTL, ttl) & web | others)
+        assert aged == space.value(Field.TTL, less) & web | space.value(Field.TTL, others_less) & ~web
+    assert space.aged(web) == web
+    assert space.values_of(space.aged(~space.value(Field.TTL, 1)), Field.TTL) == list(range(255))
+
+
 def test_what_questions_leave_behind_does_not_pile_up() -> None:
     most = 0
     for begin in range(0, 60_000, 6_000):

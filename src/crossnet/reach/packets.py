@@ -115,6 +115,12 @@ class _Diagrams:
             for bit, to in zip(self.bits[first], self.bits[now], strict=True)
         ]
         self.now_for_first = BCDDSubstitution(pairs)
+        # A number and one: each of its bits turns where all below it are set.
+        more, below = [], self.all
+        for bit in reversed(self.bits[Field.TTL]):
+            more.append((bit.node_var() or 0, bit ^ below))
+            below &= bit
+        self.ttl_and_one = BCDDSubstitution(more)
         self.bytes: dict[tuple[Field, int, int], Packets] = {}
         self.cubes: dict[tuple[Field, ...], Packets] = {}
         self.same: dict[tuple[Field, Field], Packets] = {}
@@ -397,11 +403,9 @@ class Space:
         """The same packets with a time to live that is one less."""
         if not self.depends(packets, Field.TTL):
             return packets
-        found = self.none
-        for value in self.values_of(packets, Field.TTL):
-            part = packets & self.value(Field.TTL, value)
-            found |= self.with_value(part, Field.TTL, max(value - 1, 0))
-        return found
+        # Those are left with a number that had one more; none of 0 had, and 0 stays what it is.
+        had_one_more = packets.substitute(self._diagrams.ttl_and_one) & ~self.value(Field.TTL, 255)
+        return had_one_more | packets & self.value(Field.TTL, 0)
 
     def depends(self, packets: Packets, field: Field) -> bool:
         """Whether the field may not be anything in these packets."""
