@@ -99,7 +99,7 @@ def commands(found: Iterable[Finding], known: Mapping[str, Facts], probe: Probe 
             "*filter\n-A FORWARD -i eth0 -j DROP\nCOMMIT\n",
             "filter-rule-drop",
             Direction.REPLY,
-            "-I FORWARD 1 -s 10.0.44.1 -d 10.0.43.15 -p icmp",
+            "-I FORWARD 1 -s 10.0.44.1 -d 10.0.43.15 -p icmp -m conntrack --ctstate ESTABLISHED,RELATED",
         ),
         (
             "*raw\n-A PREROUTING -i eth0 -j DROP\nCOMMIT\n",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from crossnet.diagnosis import Diagnosed, Hints, Question, Read
@@ -17,7 +17,7 @@ from crossnet.facts.neighbours import heard_of
 from crossnet.site import Answers, Site, reach
 from crossnet.spec import Crossing, HostSpec, Spec
 from crossnet.values import Address, Network, Probe, Protocol, contains, family_of
-from crossnet.verdict import Diagnosis, Result
+from crossnet.verdict import Diagnosis, Note, Result
 
 if TYPE_CHECKING:
     from crossnet.planning import Plan
@@ -30,7 +30,7 @@ _MOMENT = 10.0  # seconds
 _MOST = 8
 
 # How many flows of a crossing are tried one after the other, and how many hosts are watched that may be the target.
-_MOST_FLOWS = 8
+_MOST_FLOWS = 32
 _MOST_TARGETS = 4
 
 
@@ -68,7 +68,8 @@ async def diagnose(
     async with reach(whole, watch=watch) as site:
         probes = await _probes(asked, crossing, site, clients[0], via)
         said: Answers[Facts] | None = None
-        flows = [(client, probe) for client in clients for probe in probes][:_MOST_FLOWS]
+        every = [(client, probe) for client in clients for probe in probes]
+        flows = every[:_MOST_FLOWS]
         for number, (client, probe) in enumerate(flows):
 
             async def read(client: str = client) -> Read:
@@ -82,6 +83,12 @@ async def diagnose(
             near = {name: host for name, host in site.reachable.items() if name not in elsewhere}
             found = await ask(_question(asked, crossing, client, via, probe), near, read)
             is_last = number == len(flows) - 1
+            if is_last and len(every) > len(flows) and found.verdict.result is Result.REACHABLE:
+                words = (
+                    f"only {len(flows)} of the crossing's {len(every)} flows were tried, and all get through"
+                )
+                notes = (*found.verdict.notes, Note("facts-missing", words))
+                return replace(found, verdict=replace(found.verdict, notes=notes))
             if is_last or found.interrupted or found.verdict.result is not Result.REACHABLE:
                 return found
         raise Bug("a diagnosis of no flow")
@@ -139,13 +146,14 @@ async def why_not(refuted: Verdict, plan: Plan, site: Site) -> Diagnosis | None:
 
     try:
         async with asyncio.timeout(_MOMENT):
-            return (await ask(question, hosts, read)).verdict
-    except (CrossnetError, TimeoutError):
-        return None  # that it does not get through is known all the same, and is told
+            found = await ask(question, hosts, read)
+    except Exception:
+        return None  # that it does not get through is known all the same, and is what has to be told
+    return None if found.interrupted else found.verdict
 
 
 def _first_line(error: CrossnetError) -> str:
-    return str(error).splitlines()[0]
+    return next(iter(str(error).splitlines()), "it gave no reason")
 
 
 def _crossing(asked: Asked, spec: Spec | None) -> Crossing | None:
@@ -177,7 +185,7 @@ def _clients(crossing: Crossing | None) -> tuple[str, ...]:
             "nobody is named who could send: none of the clients is a managed host\n"
             "  Name one with --from HOST: a host of the spec, or anything that ssh takes."
         )
-    return tuple(managed[:_MOST_FLOWS])
+    return tuple(managed)
 
 
 async def _probes(

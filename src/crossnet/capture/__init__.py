@@ -47,8 +47,13 @@ class Watch:
 
     @property
     def points(self) -> Mapping[str, tuple[str, ...]]:
-        """The interfaces that are watched on each host; that a packet is absent from one of them says something."""
-        return {name: observer.interfaces for name, observer in self._observers.items()}
+        """The interfaces that are watched on each host; that a packet is absent from one of them says something.
+
+        None of a host that has stopped watching before it was told to.
+        """
+        return {
+            name: () if observer.failed else observer.interfaces for name, observer in self._observers.items()
+        }
 
     @property
     def failed(self) -> Mapping[str, str]:

@@ -16,7 +16,7 @@ ETHERNET, RAW, SLL, SLL2 = 1, 101, 113, 276
 
 _HEAD = 24
 _RECORD = 16
-_LONGEST = 2**18  # bytes of a record; tcpdump never takes a longer one (MAXIMUM_SNAPLEN)
+_LONGEST = 2**12  # bytes of a record: many times what a host is asked for (SNAPLEN)
 
 _ORDERS = {  # the first four bytes: byte order, and parts of a second
     b"\xd4\xc3\xb2\xa1": ("<", 10**6),

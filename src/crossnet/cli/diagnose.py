@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from crossnet.api import Asked, Guard
     from crossnet.diagnosis import Diagnosed
     from crossnet.spec import Spec
+    from crossnet.values import Address
 
 _PAUSE = 2.0  # seconds between two of `--watch`
 
@@ -66,6 +67,10 @@ def diagnose(
 
     if again and (fix or html or pcap):
         raise click.UsageError("--watch goes with none of --fix, --html and --pcap")
+    if fix and speech.json:
+        raise click.UsageError("--fix asks and tells of an apply: it goes without --json")
+    if len({client, *via}) != 1 + len(via):
+        raise click.UsageError("--from and each --via are different hosts, in the order of the way")
     asked = _asked(crossing, client, to, via, proto, port, size)
     free = (
         crossing is None
@@ -148,11 +153,14 @@ def _fixed(speech: Speech, spec: Spec, found: Diagnosed, guard: Guard, *, yes: b
     verdict = found.verdict
     halves = [half for half in (verdict.forward, verdict.reply) if half.code]
     fixes = [fix for half in halves for fix in half.fix] + [fix for also in verdict.also for fix in also.fix]
+    named = verdict.crossing
+    if named is None:
+        raise click.ClickException("the flow belongs to no crossing of the spec: there is nothing to plan")
     if not any(fix.spec for fix in fixes):
         words = "crossnet changes nothing that it does not own: the commands above are for a person"
         raise click.ClickException(words if fixes else "no command of a host that is known mends this")
     with staying() as ways:
-        made = run(make_plan(spec, speech, ways))
+        made = run(make_plan(spec.only((named,)), speech, ways))
         if not made.touched:
             raise click.ClickException(
                 "all that the spec asks for is there already: the commands above are for a person"
@@ -200,13 +208,26 @@ def _asked(
         destination = address(text)
     except ValueError as error:
         raise click.UsageError(f"--to: {error}") from None
+    if why := _no_host(destination):
+        raise click.UsageError(f"--to: {text} {why}")
     port = port if named is None else named
     protocol = Protocol(proto) if proto is not None else Protocol.TCP if port is not None else Protocol.ICMP
     if protocol is Protocol.ICMP and port is not None:
         raise click.UsageError("icmp has no ports")
     if protocol is not Protocol.ICMP and port is None:
         raise click.UsageError(f"{protocol} needs a port: --to {to}:PORT")
+    if size is not None and protocol is not Protocol.ICMP:
+        raise click.UsageError("--size is that of an echo: it goes with icmp only")
     return Asked(crossing, client, via, destination, protocol, port, size)
+
+
+def _no_host(destination: Address) -> str:
+    """Why no host can be behind a router by that address; nothing where one can."""
+    if destination.is_multicast or destination.is_unspecified or destination.is_loopback:
+        return "is no address that a host has on a network"
+    if destination.is_link_local:
+        return "is link-local: no router passes it on"
+    return "is every host's at once" if str(destination) == "255.255.255.255" else ""
 
 
 def _parted(to: str) -> tuple[str, int | None]:

@@ -23,13 +23,13 @@ from crossnet.diagnosis.finding import Direction
 from crossnet.diagnosis.probe import Reply, Sending, Sent, sent
 from crossnet.diagnosis.tracing import Flow, Traced, Tracing, flow_of
 from crossnet.diagnosis.trail import Ending, Part, Tags, Trail, forward_end, reply_end
-from crossnet.errors import HostError
+from crossnet.errors import CrossnetError, HostError
 from crossnet.facts import Facts
 from crossnet.facts.lookups import Answered, Lookup
 from crossnet.facts.lookups import question as lookup_question
 from crossnet.facts.question import put
 from crossnet.transport import Host
-from crossnet.values import Family, Probe, Protocol, family_of
+from crossnet.values import Family, Probe, Protocol, contains, family_of
 from crossnet.verdict import Diagnosis
 
 if TYPE_CHECKING:
@@ -37,11 +37,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Diagnosed", "Hints", "Question", "Read", "diagnose"]
 
+# Neighbours are asked all the time, and hosts may be read slowly.
+_MOST_SEEN, _WATCHED = 8000, 90  # packets and seconds of a host
+
 # How many probes of the kind that is asked for: some rules drop every second one.
 PROBES = 5
 
 # Bytes of data in an echo that hardly anybody else sends.
-_UNUSUAL = range(97, 230)
+_UNUSUAL = range(97, 480)
 
 # What has not come after so long, where nothing explains it, is taken for lost; where facts and packets agree on what
 # stops it there is nothing to wait for.
@@ -147,7 +150,7 @@ class _Diagnosing:
         remembering = asyncio.ensure_future(self._remembered())
         loading = asyncio.ensure_future(asyncio.to_thread(_load))
         try:
-            async with watching(self.hosts, self._filter(), seconds=30) as self.watch:
+            async with watching(self.hosts, self._filter(), most=_MOST_SEEN, seconds=_WATCHED) as self.watch:
                 said = await reading
                 self.before = self.after = await counting
                 self.tracked = self.tracked_after = await remembering
@@ -160,6 +163,8 @@ class _Diagnosing:
                     self.facts,
                     self.question.hints,
                 )
+                self._refuse_own()
+                self._refuse_large()
                 self.tags = Tags(self.probe, self.small, self._full())
                 await self._probes(self.watch)
                 if self.found is None or not self.found.all_answered:
@@ -189,7 +194,7 @@ class _Diagnosing:
                 self.probe,
                 self.facts,
                 found.foretold,
-                Trail(self.tags, self.course, tuple(self.watch.sightings), self.watch.points),
+                self._trail(self.watch),
                 found.small,
                 found.full,
                 found.beside,
@@ -308,9 +313,33 @@ class _Diagnosing:
             return ()
         return (link.mtu - self.heads,)
 
+    def _refuse_own(self) -> None:
+        """What a host sends to itself never leaves it; where a spec says that it should, that is what is wrong."""
+        facts, destination = self.facts.get(self.question.client), self.probe.destination
+        meant = any(contains(each, destination) for each in self.question.hints.beyond)
+        if facts is not None and not meant and facts.owner_of(destination) is not None:
+            raise CrossnetError(
+                f"{destination} is an address of {self.question.client} itself: nothing leaves it"
+            )
+
+    def _refuse_large(self) -> None:
+        """A packet that does not fit the client's own link would be cut there, and none of that size be sent."""
+        facts, device, size = (
+            self.facts.get(self.question.client),
+            self.course.client.egress,
+            self.question.size,
+        )
+        link = facts.link(device) if facts is not None and device else None
+        if size is not None and link is not None and size > link.mtu:
+            raise CrossnetError(
+                f"{self.question.client} cannot send packets of {size} bytes: the MTU of {link.name} is {link.mtu}\n"
+                f"  Give --size at most that."
+            )
+
     def _tasks(self) -> list[tuple[str, str, str]]:
         target = str(self.probe.destination)
-        echoes = [("echo_of", target, str(size)) for size in self.small]
+        kind = "echo_of" if self.question.size is None else "sized"
+        echoes = [(kind, target, str(size)) for size in self.small]
         large = [("whole", target, str(size)) for size in self.tags.full]
         match self.probe.protocol:
             case Protocol.ICMP:
@@ -397,7 +426,8 @@ class _Diagnosing:
         )
 
     def _trail(self, watch: Watch) -> Trail:
-        return Trail(self.tags, self.course, tuple(watch.sightings), watch.points)
+        tags = self.tags.knowing(watch.sightings, self.question.client)
+        return Trail(tags, self.course, tuple(watch.sightings), watch.points)
 
     async def _trace(self, watch: Watch, found: _Found) -> None:
         """Where a host stopped the probes and facts do not surely say why: its own firewall is asked."""
@@ -498,8 +528,10 @@ class _Diagnosing:
                 if any(code == 0 for code, _ in answers.values()):
                     found.fits = True
                     return
+        # One that is lost says nothing: the same size is tried twice more.
         sizes = [each - self.heads for each in _LADDER if each - self.heads < min(missing)]
-        answers = await self._further([("whole", target, str(size)) for size in sizes], 0.4)
+        sizes += [min(missing)] * 2
+        answers = await self._further([("whole", target, str(size)) for size in sizes], 0.5)
         host = self.question.client
         probe = Probe(Protocol.ICMP, self.probe.destination)
         for number, answer in answers.items():
@@ -553,11 +585,16 @@ class _Found:
         full: dict[int, Sent] = {}
         echo = Probe(Protocol.ICMP, probe.destination)
         for number, (kind, _, word) in enumerate(self._tasks):
-            asked = probe if kind not in ("echo_of", "whole") else echo
+            asked = probe if kind not in ("echo_of", "sized", "whole") else echo
             answer = self._sending.ended.get(number)
             if answer is None and kind == "whole" and self._asking.interrupted:
                 continue  # that it has not come so far says nothing
-            became = sent(host, asked, *answer) if answer is not None else Sent(asked, Reply.SILENT)
+            if answer is not None:
+                became = sent(host, asked, *answer)
+            elif self._sending.failed:
+                became = Sent(asked, Reply.NO_TOOL, self._sending.failed)
+            else:
+                became = Sent(asked, Reply.SILENT)
             if kind == "whole":
                 full[int(word)] = became
             elif asked == probe:

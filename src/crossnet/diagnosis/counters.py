@@ -27,6 +27,8 @@ _CAUSES = {
     "TcpExt.IPReversePathFilter": "reverse-path-filter",
 }
 
+_DIGITS = 20  # of a counter of 64 bits
+
 _SCRIPT = "exec cat /proc/net/snmp /proc/net/netstat 2>/dev/null"
 
 
@@ -52,7 +54,7 @@ def parse(text: str) -> Mapping[str, int]:
             names[kind] = values
             continue
         for name, value in zip(names.pop(kind), values, strict=False):
-            if f"{kind}.{name}" in _TELLING and value.isdecimal():
+            if f"{kind}.{name}" in _TELLING and value.isdecimal() and len(value) <= _DIGITS:
                 found[f"{kind}.{name}"] = int(value)
     return found
 

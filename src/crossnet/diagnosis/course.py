@@ -80,7 +80,18 @@ class Course:
 def course(
     client: str, gateways: Sequence[str], destination: Address, facts: Mapping[str, Facts], hints: Hints
 ) -> Course:
-    """The way over these hosts; of one whose facts are not known only its name stands in it."""
+    """The way over these hosts; of one whose facts are not known only its name stands in it.
+
+    Where nothing says that the destination is behind the last one, and it has that address itself, it is the target.
+    """
+    meant = any(contains(each, destination) for each in hints.beyond)
+    if (
+        gateways
+        and gateways[-1] in facts
+        and not meant
+        and facts[gateways[-1]].owner_of(destination) is not None
+    ):
+        gateways = gateways[:-1]
     known = [host for host in gateways if host in facts]
     stops = [Stop(client)]
     for number, host in enumerate(gateways):

@@ -390,14 +390,18 @@ def _iptables_match(case: Case, source: str | None, destination: str | None, *, 
     words.append(f"-p {name}")
     if port is not None:
         words.append(f"{'--sport' if reply else '--dport'} {port}")
-    if reply and _is_tracked_at(case.cause.chain):
+    if reply and _is_tracked_at(case):
         words.append("-m conntrack --ctstate ESTABLISHED,RELATED")
     return " ".join(words)
 
 
-def _is_tracked_at(chain: Chain | None) -> bool:
+def _is_tracked_at(case: Case) -> bool:
     """Whether connection tracking has seen packets by then: an answer is one to a request, and opens nothing."""
-    return chain is not None and chain.hook in ("forward", "input", "postrouting") and chain.table != "raw"
+    chain = case.cause.chain
+    if chain is None or case.cause.code in ("conntrack-invalid", "reply-not-untranslated"):
+        return False
+    late = chain.hook in ("forward", "input", "postrouting") and chain.table != "raw"
+    return late and chain.family in ("ip", "ip6", "inet")
 
 
 def _nft_match(case: Case, source: str | None, destination: str | None, *, reply: bool) -> str:
@@ -409,12 +413,9 @@ def _nft_match(case: Case, source: str | None, destination: str | None, *, reply
         words.append(f"{protocol} {'sport' if reply else 'dport'} {port}")
     else:
         words.append(f"meta l4proto {'ipv6-icmp' if case.family is Family.V6 else 'icmp'}")
-    if reply and _is_tracked_at(case.cause.chain) and case.cause.chain and case.cause.chain.family in _OF_IP:
+    if reply and _is_tracked_at(case):
         words.append("ct state established,related")
     return " ".join(words)
-
-
-_OF_IP = ("ip", "ip6", "inet")
 
 
 def _both_tracked(case: Case) -> tuple[Fix, ...]:

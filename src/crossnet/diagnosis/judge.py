@@ -150,12 +150,8 @@ class _Judge:
         last = gateways[-1].host
         if self.probe.protocol is Protocol.TCP:
             return any(Tcp.RST in each.packet.flags for each in self.trail.came(last, Part.REPLY))
-        return any(
-            each.host == last
-            and each.packet.source == self.probe.destination
-            and each in self.trail.came(last, Part.ERROR)
-            for each in self.trail.errors()
-        )
+        came = self.trail.came(last, Part.ERROR)
+        return any(each.packet.source == self.probe.destination for each in came)
 
     def _what_is_missing(self) -> None:
         for host, why in self.e.unread.items():
@@ -686,7 +682,7 @@ class _Judge:
             f" as {left[-1].packet.source}" if left and left[-1].packet.source != self.course.source else ""
         )
         said = f"it left {stop.host} by {end.interface}{as_whom}, and no answer came back"
-        errors = [each for each in self.trail.errors() if each in self.trail.came(stop.host, Part.ERROR)]
+        errors = self.trail.came(stop.host, Part.ERROR)
         if errors:
             return self._error_from_beyond(errors[0].packet, stop, end, said)
         translated = [
@@ -1015,9 +1011,10 @@ class _Judge:
             tuple(candidates),
             (said, *self._moved(stop.host)),
         )
-        return self._diagnosis(
-            Result.UNREACHABLE, half, Half("undetermined" if reply else "not-sent"), self._also(())
-        )
+        # Who takes a datagram need not answer it.
+        unknown = code == "destination-silent" and self.probe.protocol is Protocol.UDP
+        result = Result.UNDETERMINED if unknown else Result.UNREACHABLE
+        return self._diagnosis(result, half, Half("undetermined" if reply else "not-sent"), self._also(()))
 
     def _fixes(self, *causes: Finding) -> tuple[Fix, ...]:
         found: dict[str, dict[str, None]] = {}

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from crossnet.errors import HostError
 from crossnet.facts.question import Unanswered, door
 from crossnet.transport import Host, Process
 from crossnet.values import Address, Network, Probe, Protocol, contains, family_of
@@ -91,6 +92,10 @@ whole() {
     case $said in *[Uu]sage:* | *option*) echo_of "$1" "$2"; return ;; esac
     echo "$said"
     return $code
+}
+
+sized() {
+    whole "$@"
 }
 
 # A connection by bash where there is one, else by nc: that of OpenBSD tells only with -v why there is none, and that of
@@ -185,6 +190,7 @@ class Sending:
     def __init__(self, host: Host, tasks: Sequence[tuple[str, str, str]]) -> None:
         self.host, self.tasks = host, tasks
         self.ended: dict[int, tuple[int, str]] = {}
+        self.failed = ""  # why nothing more comes of the host
         self.news = asyncio.Event()
         self._boundary = f"--crossnet-{secrets.token_hex(8)}"
         self._process: Process | None = None
@@ -201,11 +207,14 @@ class Sending:
 
     async def _read(self, process: Process) -> None:
         printed = b""
-        async for chunk in process.output():
-            printed = (printed + chunk)[-_MOST_PRINTED:]
-            found = dict(_answers(printed.decode(errors="replace"), self._boundary))
-            self.ended |= {number: answer for number, answer in found.items() if number < len(self.tasks)}
-            self.news.set()
+        try:
+            async for chunk in process.output():
+                printed = (printed + chunk)[-_MOST_PRINTED:]
+                found = dict(_answers(printed.decode(errors="replace"), self._boundary))
+                self.ended |= {number: answer for number, answer in found.items() if number < len(self.tasks)}
+                self.news.set()
+        except HostError as error:
+            self.failed = str(error)
         self.news.set()
 
     async def stop(self) -> None:

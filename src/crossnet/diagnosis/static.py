@@ -281,6 +281,12 @@ class _Search:
             return None
         if not link.up or best(self.mended[stop.host], self.probe.destination) is not None:
             return None
+        # A network that is more than one interface's own does not say how long the prefix of one is.
+        inside = [
+            each for each in facts.links if any(contains(network, item.address) for item in each.addresses)
+        ]
+        if stop.egress == stop.ingress or any(each is not link for each in inside):
+            return None
         return network
 
     def _last_address(self, stop: Stop) -> None:

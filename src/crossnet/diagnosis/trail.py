@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from crossnet.capture import Kind, Packet, Sighting, Tcp
@@ -23,12 +24,66 @@ class Part(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Own:
+    """By what the probes themselves are known, as they were seen to leave the client.
+
+    `sequences` are those with which its connections begin, `payloads` how the data of its echoes begin, `ports` from
+    which it has sent, before and after a translation. Others use the same addresses, ports and lengths.
+    """
+
+    sequences: frozenset[int]
+    payloads: frozenset[bytes]
+    ports: frozenset[int]
+
+    def has(self, packet: Packet, *, request: bool) -> bool:
+        """Whether a packet, or what an error quotes of one, is of these probes."""
+        if packet.protocol == "tcp":
+            if request:
+                return packet.sequence is not None and self._begins(packet.sequence)
+            if packet.acknowledgement is None:
+                return packet.destination_port in self.ports
+            return self._begins(packet.acknowledgement)
+        if packet.protocol == "udp":
+            return (packet.source_port if request else packet.destination_port) in self.ports
+        data = packet.payload[:_COMPARED]
+        return not data or any(each.startswith(data) or data.startswith(each) for each in self.payloads)
+
+    def _begins(self, number: int) -> bool:
+        return number in self.sequences or (number - 1) % 2**32 in self.sequences
+
+
+_COMPARED = 32  # bytes of an echo's data: the sender's clock is among them, and then a pattern
+
+
+@dataclass(frozen=True, slots=True)
 class Tags:
-    """By what a flow's probes are known: the bytes of data in its echoes, and which of them are full-sized."""
+    """By what a flow's probes are known: the bytes of data in its echoes, and which of them are full-sized.
+
+    With `own` only those that the client was seen to send count, and what answers them.
+    """
 
     probe: Probe
     small: tuple[int, ...]
     full: tuple[int, ...] = ()
+    own: Own | None = None
+
+    def knowing(self, sightings: Iterable[Sighting], client: str) -> Tags:
+        """The same, now that these packets were seen; where none was seen to leave the client all may be its own."""
+        known = [(each, each.packet) for each in sightings if self._shape(each.packet) is Part.REQUEST]
+        sent = [packet for each, packet in known if each.host == client and each.kind is Kind.SENT]
+        if not sent:
+            return self
+        sequences = frozenset(each.sequence for each in sent if each.sequence is not None)
+        payloads = frozenset(
+            each.payload[:_COMPARED] for each in sent if each.is_echo_request and each.payload
+        )
+        ports = {each.source_port for each in sent if each.source_port is not None}
+        data = {each.payload for each in sent}
+        for _, packet in known:
+            same = packet.sequence in sequences if packet.protocol == "tcp" else packet.payload in data
+            if same and packet.source_port is not None:
+                ports.add(packet.source_port)
+        return replace(self, own=Own(sequences, payloads, frozenset(ports)))
 
     def part(self, packet: Packet) -> Part:
         if packet.is_neighbour:
@@ -36,6 +91,13 @@ class Tags:
         if packet.is_error and packet.quoted is not None:
             about = self.part(packet.quoted)
             return {Part.REQUEST: Part.ERROR, Part.REPLY: Part.COMPLAINT}.get(about, Part.OTHER)
+        shape = self._shape(packet)
+        if shape is Part.OTHER or self.own is None:
+            return shape
+        return shape if self.own.has(packet, request=shape is Part.REQUEST) else Part.OTHER
+
+    def _shape(self, packet: Packet) -> Part:
+        """What it looks like."""
         if packet.is_echo_request or packet.is_echo_reply:
             if self.data(packet) not in (*self.small, *self.full):
                 return Part.OTHER
@@ -67,6 +129,14 @@ class Trail:
     course: Course
     sightings: tuple[Sighting, ...]
     points: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    _found: Mapping[tuple[str, Part], tuple[Sighting, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # It is asked dozens of times, of thousands of packets.
+        found = defaultdict[tuple[str, Part], list[Sighting]](list)
+        for each in self.sightings:
+            found[each.host, self.part(each)].append(each)
+        object.__setattr__(self, "_found", {key: tuple(some) for key, some in found.items()})
 
     def only(self, *data: int) -> Trail:
         """The same for echoes with so many bytes of data only, and what is said about them."""
@@ -92,8 +162,8 @@ class Trail:
     def watched(self, host: str) -> bool:
         return bool(self.points.get(host))
 
-    def at(self, host: str, part: Part) -> Iterator[Sighting]:
-        return (each for each in self.sightings if each.host == host and self.part(each) is part)
+    def at(self, host: str, part: Part) -> tuple[Sighting, ...]:
+        return self._found.get((host, part), ())
 
     def came(self, host: str, part: Part) -> list[Sighting]:
         """What a host took in; frames for somebody else are none."""
