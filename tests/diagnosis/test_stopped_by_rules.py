@@ -157,6 +157,7 @@ def test_what_belongs_to_no_connection_is_told_from_what_a_rule_does_not_want() 
     )
     (found,) = told(hosts(app=rules))
     assert (found.code, found.host, found.direction) == ("conntrack-invalid", "app", Direction.REPLY)
+    assert not any("ESTABLISHED" in command for command in commands([found], hosts(app=rules)))
     harmless = "*filter\n-A FORWARD -m conntrack --ctstate INVALID -j DROP\nCOMMIT\n"
     assert told(hosts(gateway=harmless)) == ()
 
@@ -311,6 +312,13 @@ def test_ipsec_judges_an_answer_by_the_address_it_came_with() -> None:
     assert (found.code, found.direction) == ("ipsec-policy-drop", Direction.REPLY)
     other = said.replace("10.0.44.63/32", "10.0.43.0/24")
     assert told(hosts(ipsec=parse_programs(other).ipsec)) == ()
+
+
+def test_ipsec_judges_a_request_also_by_the_source_that_it_was_given() -> None:
+    said = "src 10.0.44.63/32 dst 10.0.44.0/24\n\tdir out action block priority 0 ptype main\n"
+    (found,) = told(hosts(ipsec=parse_programs(said).ipsec))
+    assert (found.code, found.direction) == ("ipsec-policy-drop", Direction.FORWARD)
+    assert (found.host, found.interface) == ("gateway", "eth0")
 
 
 def test_a_client_that_does_not_take_what_it_is_told_of_the_paths_mtu_is_the_place() -> None:

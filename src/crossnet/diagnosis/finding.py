@@ -38,7 +38,8 @@ class Finding:
     """A code at a place, for one direction; `certain` where it surely stops the flow.
 
     `text` is the rule, route or setting in its owner's words, `chain` where a rule of it stands, `hook` where in the
-    host packets meet it, `ends` the source and destination that they have there, where each is one address.
+    host packets meet it, `ends` the source and destination that they have there, where each is one address;
+    `untracked` where connection tracking does not know an answer for one.
     """
 
     code: str
@@ -51,3 +52,4 @@ class Finding:
     chain: Chain | None = None
     mending: Mending = Mending()
     ends: tuple[Address | None, Address | None] = (None, None)
+    untracked: bool = False

@@ -398,7 +398,7 @@ def _iptables_match(case: Case, source: str | None, destination: str | None, *, 
 def _is_tracked_at(case: Case) -> bool:
     """Whether connection tracking has seen packets by then: an answer is one to a request, and opens nothing."""
     chain = case.cause.chain
-    if chain is None or case.cause.code in ("conntrack-invalid", "reply-not-untranslated"):
+    if chain is None or case.cause.untracked or case.cause.code == "reply-not-untranslated":
         return False
     late = chain.hook in ("forward", "input", "postrouting") and chain.table != "raw"
     return late and chain.family in ("ip", "ip6", "inet")

@@ -22,7 +22,7 @@ from crossnet.netfilter.foreign import Drop, Field, Rewrite
 from crossnet.reach.asked import Asked
 from crossnet.reach.blockers import Blocker
 from crossnet.reach.here import Here
-from crossnet.reach.packets import INVALID, Packets, Space, address_field
+from crossnet.reach.packets import ESTABLISHED, INVALID, Packets, Space, address_field
 from crossnet.reach.path import Visit, Walked, reached
 from crossnet.reach.routing import Way
 from crossnet.reach.rules import Effect, Place
@@ -723,6 +723,8 @@ class _Search:
                     blocker.hook,
                     blocker.place,
                     ends=self._ends(walked, direction, blocker),
+                    untracked=blocker.packets is not None
+                    and (blocker.packets & ~walked.turned.state(ESTABLISHED)).satisfiable(),
                 )
                 self._add(self._with_reason(found, walked))
         self._translation(walked)

@@ -18,7 +18,7 @@ from crossnet.reach.packets import INVALID, TCP, UDP, Packets, Space, address_fi
 from crossnet.reach.routing import Led, Routing, Way
 from crossnet.reach.rules import IP, Decision
 from crossnet.reach.sources import Sources
-from crossnet.reach.tracking import DNAT, OF_PIECES
+from crossnet.reach.tracking import DNAT, OF_PIECES, SNAT
 from crossnet.values import Address, Family, network
 
 _CONNTRACK = -200
@@ -214,6 +214,7 @@ class HostWalk:
             name = space.interface(number)
             out = routed.passing(Answer.sure(space.interfaces(Field.OIF, (name,))))
             out = self._with_ipv6(self._standing(out, name), name, "postrouting")
+            out = self._translated_out(out, name)
             out = self._shaped(self.frames.down(out, name), name)
             for hop, towards in space.by_next_hop(out.fixed):
                 part = out.passing(Answer.sure(towards))
@@ -441,6 +442,15 @@ class HostWalk:
             part = self._perhaps("ipsec-policy-drop", policy.text, here.passing(of), interface, "route")
             here = here.failing(of).joined(part)
         return here
+
+    def _translated_out(self, here: Here, device: str) -> Here:
+        """What has been given another source is held against the policies once more (nf_xfrm_me_harder)."""
+        if not self.facts.ipsec:
+            return here
+        space = self.space
+        requests = space.value(Field.CT_DIRECTION, 0) & space.tracked
+        given = Answer.sure(space.one_bit_of(Field.CT_STATUS, SNAT) & requests)
+        return here.failing(given).joined(self._secured(here.passing(given), "out", device))
 
     # ---- what the host sends ------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ from crossnet.reach.here import Answer, Here
 from crossnet.reach.packets import ESTABLISHED, ICMP, ICMP6, INVALID, NEW, TCP, UNTRACKED, Packets, Space
 from crossnet.values import Family
 
-_SNAT, DNAT = 16, 32
+SNAT, DNAT = 16, 32
 _SYN, _RST, _FIN, _ACK = 2, 4, 1, 16
 
 # What begins a flow (nf_conntrack_proto_icmp.c, _icmpv6.c); neighbour discovery is not tracked at all.
@@ -193,13 +193,13 @@ class Tracking:
         if self.flows is None:
             return here
         space = self.space
-        bit = _SNAT if hook in ("prerouting", "output") else DNAT
+        bit = SNAT if hook in ("prerouting", "output") else DNAT
         # What has no flow has nothing to be given back.
         answers = space.tracked & space.value(Field.CT_DIRECTION, 1)
         translated = Answer.sure(answers & space.one_bit_of(Field.CT_STATUS, bit))
         back = here.passing(translated)
         if back:
-            sides = Field.DESTINATION6 if bit == _SNAT else Field.SOURCE6
+            sides = Field.DESTINATION6 if bit == SNAT else Field.SOURCE6
             back = back.through(lambda packets: space.given_back(packets, sides))
         return here.failing(translated).joined(back)
 
