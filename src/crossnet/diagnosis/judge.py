@@ -638,10 +638,10 @@ class _Judge:
         if errors:
             cause = self._of_error(errors[0].packet, stop, end)
             return self._with_cause(cause, end.ending, said, inferred=True, error=errors[0].packet)
-        candidates = ("filter-rule-drop", "tc-or-xdp-drop", "reverse-path-filter", "ip-forward-disabled")
+        candidates = self._unexplained(stop, stop.egress, "filter-rule-drop", "reverse-path-filter")
         half = Half(
             "dropped",
-            None,
+            candidates[0],
             f"{said}; nothing that is known of {stop.host} explains it",
             Place(stop.host, end.interface),
             Confidence.CANDIDATES,
@@ -650,6 +650,13 @@ class _Judge:
         )
         self._disagree(said)
         return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"), self._also(()))
+
+    def _unexplained(self, stop: Stop, device: str | None, *usual: str) -> tuple[str, ...]:
+        """What takes packets that a host has and does not send on: a queue that somebody has set there, or a filter."""
+        link = self.e.facts[stop.host].link(device or "") if stop.host in self.e.facts else None
+        if link is not None and link.qdisc and link.qdisc not in _USUAL_QUEUES:
+            return ("tc-or-xdp-drop", *usual)
+        return (*usual, "tc-or-xdp-drop")
 
     def _of_error(self, packet: Packet, stop: Stop, end: End) -> Finding:
         """What an ICMP error of a host says."""
@@ -843,16 +850,15 @@ class _Judge:
         if complaints:
             cause = replace(self._of_error(complaints[0].packet, stop, back), direction=Direction.REPLY)
             return self._with_cause(cause, back.ending, said, inferred=True)
-        code = None if back.ending is not Ending.UNRESOLVED else "next-hop-unresolved"
+        unresolved = back.ending is Ending.UNRESOLVED
+        candidates = self._unexplained(stop, stop.ingress, "reply-not-untranslated", "filter-rule-drop")
         half = Half(
             "dropped",
-            code,
-            f"{said}; nothing that is known of {stop.host} explains it" if code is None else said,
+            "next-hop-unresolved" if unresolved else candidates[0],
+            said if unresolved else f"{said}; nothing that is known of {stop.host} explains it",
             Place(stop.host, back.interface),
-            Confidence.CANDIDATES if code is None else Confidence.INFERRED,
-            ("reply-not-untranslated", "filter-rule-drop", "tc-or-xdp-drop", "reverse-path-filter")
-            if code is None
-            else (),
+            Confidence.INFERRED if unresolved else Confidence.CANDIDATES,
+            () if unresolved else candidates,
             self._evidence_of(back, Direction.REPLY),
         )
         self._disagree(said)
@@ -926,13 +932,7 @@ class _Judge:
         error: Packet | None = None,
     ) -> Diagnosis:
         """The verdict where one finding explains what was seen."""
-        twins = [
-            each
-            for each in self.e.foretold.findings
-            if each != cause
-            and (each.host, each.code, each.text, each.chain and each.chain.chain)
-            == (cause.host, cause.code, cause.text, cause.chain and cause.chain.chain)
-        ]
+        twins = [each for each in self.e.foretold.findings if each != cause and _same(each) == _same(cause)]
         on_a_host = ending in (Ending.NOT_SENT, Ending.STOPPED, Ending.UNRESOLVED)
         if on_a_host and cause not in self.e.foretold.findings and cause.code not in _OF_OTHERS:
             self._disagree(said or f"nothing left {cause.host}")
@@ -1027,23 +1027,22 @@ class _Judge:
         return tuple(Fix(host, tuple(commands), specs[host]) for host, commands in found.items())
 
     def _also(self, told: Sequence[Finding]) -> tuple[Also, ...]:
-        """Everything else that would have to change, each once."""
-        found: dict[tuple[str, str, str], Also] = {}
+        """Everything else that would have to change, each once, whatever directions it stops."""
+        known = {_same(each) for each in told}
+        together: dict[object, list[Finding]] = {}
         for each in self.e.foretold.findings:
-            if each in told or any(
-                (each.host, each.code, each.text) == (one.host, one.code, one.text) for one in told
-            ):
-                continue
-            key = (each.host, each.code, each.text)
-            if key not in found:
-                found[key] = Also(
-                    str(each.direction),
-                    Place(each.host, each.interface),
-                    each.code,
-                    self._sentence(each) if each.certain else f"perhaps: {self._sentence(each)}",
-                    self._fixes(each),
-                )
-        return tuple(found.values())
+            if _same(each) not in known:
+                together.setdefault(_same(each), []).append(each)
+        return tuple(
+            Also(
+                str(first.direction),
+                Place(first.host, first.interface),
+                first.code,
+                self._sentence(first) if first.certain else f"perhaps: {self._sentence(first)}",
+                self._fixes(first, *others),
+            )
+            for first, *others in together.values()
+        )
 
     def _sentence(self, finding: Finding) -> str:
         """What a finding says, as one sentence."""
@@ -1086,6 +1085,11 @@ class _Judge:
     def _evidence_of(self, end: End, direction: Direction) -> tuple[str, ...]:
         host = end.stop.host if end.stop is not None else ""
         return tuple(self._moved(host)) if host else ()
+
+
+def _same(finding: Finding) -> object:
+    """What two findings share that are one thing to change: a rule that stops requests and answers is one."""
+    return finding.host, finding.code, finding.text, finding.chain
 
 
 # What a host leads another way, or nowhere.
@@ -1156,6 +1160,8 @@ _ERRORS: Mapping[tuple[int | None, int | None], str] = {
     (2, 0): "mtu-exceeded",
 }
 _ERRORS_BEYOND = _ERRORS
+# The queues that an interface has of itself (net.core.default_qdisc).
+_USUAL_QUEUES = ("noqueue", "noop", "mq", "pfifo_fast", "fq_codel", "fq")
 _PORT_UNREACHABLE = ((3, 3), (1, 4))
 
 
