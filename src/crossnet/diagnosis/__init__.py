@@ -28,6 +28,7 @@ from crossnet.facts import Facts
 from crossnet.facts.lookups import Answered, Lookup
 from crossnet.facts.lookups import question as lookup_question
 from crossnet.facts.question import put
+from crossnet.netfilter.foreign import Tool
 from crossnet.transport import Host
 from crossnet.values import Family, Probe, Protocol, contains, family_of
 from crossnet.verdict import Diagnosis
@@ -469,10 +470,14 @@ class _Diagnosing:
         stop = last.stop
         if stop is None or stop.host not in self.hosts or trail.errors():
             return None
-        if any(
-            each.certain and not each.code.startswith("snat-") and each.host == stop.host
+        known = [
+            each
             for each in found.foretold.of(direction)
-        ):
+            if each.host == stop.host and not each.code.startswith("snat-")
+        ]
+        # A trace tells of rules of nftables only, as iptables-nft has them too.
+        ruled = any(each.chain is not None and each.chain.tool is not Tool.IPTABLES_LEGACY for each in known)
+        if any(each.certain for each in known) or (known and not ruled):
             return None
         part = Part.REQUEST if direction is Direction.FORWARD else Part.REPLY
         came = trail.came(stop.host, part)
