@@ -180,3 +180,18 @@ def test_a_gateway_that_stands_still_holds_nobody_up(place: Place) -> None:
     assert "REACHABLE" in ran.text, ran.text + ran.error_text
     assert "note: facts-missing: gateway" in ran.text
     assert took < 40
+
+
+def test_a_tool_that_never_ends_costs_its_host_and_not_the_others(place: Place) -> None:
+    """Facts are waited for as always, for half a minute; packets are still seen after it."""
+    place.check("gateway", "cat >/tmp/slow; chmod 755 /tmp/slow", stdin=b"#!/bin/sh\nexec sleep 1234\n")
+    with path(place, DROPS):
+        place.check("gateway", "mount --bind /tmp/slow $(readlink -f $(command -v nft))")
+        try:
+            told = diagnosed(place)
+        finally:
+            place.run("gateway", "umount $(readlink -f $(command -v nft))")
+    assert told["forward"]["at"] == {"host": "gateway", "interface": "eth1"}
+    assert set(notes(told)) == {"facts-missing"}
+    assert "no answer within 30" in notes(told)["facts-missing"]
+    assert "sleep 1234" not in place.check("gateway", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")

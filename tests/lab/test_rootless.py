@@ -20,8 +20,8 @@ ORDINARY = 4242  # a user that owns nothing, and that no password file knows
 
 # Not the whole again: what crossnet asks of a host is the same. Otherwise are the namespaces and what is mounted in
 # them (the whole of the first two), which tables of iptables can be listed (the legacy ones, in each family),
-# ipsets, counters, and the netlink of nftables for each tool, what a boot may write, and who may end the demo's
-# processes.
+# ipsets, counters, and the netlink of nftables for each tool, who may capture and trace, what a boot may write, and who
+# may end the demo's processes.
 AGAIN = (
     ("test_lab_build.py", ""),
     ("test_lab_transport.py", ""),
@@ -30,6 +30,7 @@ AGAIN = (
         "seed_on_every_engine and (nftables or legacy) or seed_in_ipv6 and iptables"
         " or (fence_stops_everybody_else or is_not_managed) and legacy",
     ),
+    ("test_diagnose_traced.py", "dropped_it or iptables_words"),
     ("test_boot.py", "comes_back_after_a_reboot and legacy and not v6"),
     ("test_demo.py", "tells_the_truth and nftables or is_killed"),
     (

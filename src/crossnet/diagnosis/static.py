@@ -105,7 +105,7 @@ class _Search:
         return Foretold(tuple(dict.fromkeys(found)), self.source, passes)
 
     def _as_it_is(self) -> bool | None:
-        if self.course.client.host not in self.facts:
+        if any(stop.host not in self.facts for stop in self.course.stops):
             return None
         walked = Walked(self._asked(self.course.client.host), self.facts)
         passes = reached(walked).passes
