@@ -7,6 +7,7 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 from crossnet.diagnosis.course import Course, Hints, course
+from crossnet.diagnosis.finding import Direction, Finding
 from crossnet.diagnosis.fixes import fix_of
 from crossnet.diagnosis.static import Foretold, foretell
 from crossnet.facts import Facts
@@ -169,3 +170,26 @@ def test_addresses_that_are_no_hosts() -> None:
         asked = course("app", ["gateway"], probe.destination, hosts, Hints(beyond=BEYOND))
         codes = [each.code for each in foretell(asked, probe, hosts, BEYOND).findings]
         assert codes[0] == "destination-is-broadcast", wanted
+
+
+def test_what_stands_behind_a_client_without_an_address_is_found() -> None:
+    text = SEED.replace("eth0 10.0.43.15/24\n  route 10.0.44.0/24 via 10.0.43.101 dev eth0", "eth0")
+    hosts = seed(text.replace("ip_forward 1", "ip_forward 0"))
+    codes = {(host, code) for _, host, code in told(hosts)}
+    assert codes == {("app", "address-missing"), ("gateway", "ip-forward-disabled")}
+
+
+def test_a_router_between_neighbours_may_be_why_nothing_comes() -> None:
+    hosts = seed()
+    hosts["gateway"] = with_routes(hosts["gateway"], "10.0.43.15 via 10.0.43.200 dev eth1")
+    (finding,) = found(hosts).findings
+    assert (finding.direction, finding.code, finding.certain) == ("reply", "gateway-route-elsewhere", False)
+    assert fixes(hosts, "gateway-route-elsewhere") == ["ip route replace 10.0.43.15 dev eth1"]
+
+
+def test_a_time_to_live_that_a_route_sets_goes_with_the_route() -> None:
+    hosts = seed()
+    cause = Finding("ttl-expired", "gateway", "eth1", Direction.FORWARD, "it is 1")
+    (fix,) = fix_of(cause, way(hosts), PROBE, hosts, None)
+    assert fix.host == "app"
+    assert fix.commands == ("ip route replace 10.0.44.0/24 via 10.0.43.101 dev eth0",)

@@ -522,7 +522,7 @@ class _Judge:
             return self._with_cause(own[0], end.ending, said)
         if stop == self.course.stops[-1]:
             # As whom a host sends it asks its neighbours too (arp_solicit): not everybody answers a stranger.
-            odd = self._of(Direction.REPLY, stop.host, frozenset(("snat-address-unsuitable",)))
+            odd = self._of(Direction.REPLY, stop.host, _STRANGERS)
             odd += self._of(Direction.FORWARD, stop.host, frozenset(("destination-is-broadcast",)))
             if odd:
                 return self._with_cause(
@@ -539,6 +539,12 @@ class _Judge:
                 return self._with_cause(near[0], end.ending, said)
             came = self.trail.watched(following.host) and self.trail.was_asked(following.host, wanted)
             owns = self.e.facts[following.host].owner_of(wanted) is not None
+            astray = self._of(
+                Direction.REPLY, following.host, frozenset(("wrong-destination-mac", "duplicate-address"))
+            )
+            if came and owns and astray and family_of(wanted) is Family.V6:
+                # An advertisement goes to the asker's address, by what is known of that; an ARP answer does not.
+                return self._with_cause(astray[0], end.ending, said)
             if came and owns:
                 cause = self._finding("arp-not-answered", following, following.ingress, said)
                 return self._with_cause(cause, end.ending, said, inferred=True)
@@ -1111,6 +1117,7 @@ _LEADS_ELSEWHERE = frozenset(
 _REWRITES = frozenset({"dnat-captures"})
 # As whom a gateway lets packets leave.
 _UNSUITABLE = frozenset({"snat-missing", "snat-skipped", "snat-address-not-local", "snat-address-unsuitable"})
+_STRANGERS = frozenset({"snat-address-not-local", "snat-address-unsuitable"})
 # Why a host does not answer for its address.
 _KEEPS_FROM_ANSWERING = frozenset(
     {

@@ -99,6 +99,8 @@ class _Search:
                 self._neighbours(len(self.course.stops), self.course.target)
         self._time_to_live()
         self._whole_way()
+        if self.course.target is not None:
+            self._back_from(self.course.target)
         found = [each for _, each in sorted(self.found, key=lambda item: item[0])]
         if passes and any(each.certain for each in found):
             passes = False
@@ -279,7 +281,10 @@ class _Search:
         link = facts.link(stop.egress) if stop.egress else None
         if network.num_addresses == 1 or link is None or link.on_link(self.probe.destination) is not None:
             return None
-        if not link.up or best(self.mended[stop.host], self.probe.destination) is not None:
+        family = family_of(self.probe.destination)
+        # An interface that goes down keeps its IPv4 addresses, and loses those of IPv6 (keep_addr_on_down).
+        lost = family is Family.V6 and not link.of(family)
+        if not (link.up or lost) or best(self.mended[stop.host], self.probe.destination) is not None:
             return None
         # A network that is more than one interface's own does not say how long the prefix of one is.
         inside = [
@@ -685,6 +690,30 @@ class _Search:
             )
             self._add(found, "ingress")
 
+    def _back_from(self, stop: Stop) -> None:
+        """A target that answers its neighbour by way of a router: perhaps that does not pass it on."""
+        facts = self.facts.get(stop.host)
+        link = facts.link(stop.ingress) if facts is not None and stop.ingress else None
+        if facts is None or link is None or self.source is None or link.on_link(self.source) is None:
+            return
+        route = best(facts, self.source)
+        if route is None or route.via is None:
+            return
+        mending = Mending(host_network(self.source), None, link.name, wrong=str(route))
+        words = f"{route}, though {self.source} is a neighbour on {link.name}"
+        self._add(
+            Finding(
+                "return-route-elsewhere",
+                stop.host,
+                link.name,
+                Direction.REPLY,
+                words,
+                False,
+                "route",
+                mending=mending,
+            )
+        )
+
     # ---- rules, settings, neighbours, over all hosts --------------------------------------------------
 
     def _whole_way(self) -> None:
@@ -839,7 +868,7 @@ class _Search:
     def _as_somebody_else(self, walked: Walked) -> None:
         """A client whose own rules give its packets an address that it does not have."""
         client = self.course.client
-        facts, leaving = self.facts.get(client.host), _leaving(walked, client.host)
+        facts, leaving = self.mended.get(client.host), _leaving(walked, client.host)
         link = facts.link(client.egress) if facts is not None and client.egress else None
         if facts is None or link is None or leaving is None or self.course.source is None:
             return
