@@ -51,6 +51,7 @@ _UNUSUAL = range(97, 480)
 # stops it there is nothing to wait for.
 _QUIET, _EXPLAINED = 1.25, 0.4  # seconds
 _LATE = 3.5  # seconds; where some are answered, the others may only be slow
+_BEYOND = 0.8  # seconds for the destination's answer to the last gateway
 _DRAIN = 0.08  # seconds for what was seen to come from the hosts
 
 # How many probes are sent for a trace, and for how many seconds each is waited for.
@@ -123,6 +124,8 @@ class _Diagnosing:
         self.interrupted = False
         self.silence = asyncio.Event()  # when requests went on, and nothing has come back for a while
         self.lookups: Mapping[str, Mapping[Lookup, Answered | None]] = {}
+        self.seen: tuple[Sighting, ...] | None = None  # of the client's probes, once they are over
+        self.beyond = ""
         self.found: _Found | None = None  # from when probes are on their way
         self.probe = question.probe
         first = secrets.choice(_UNUSUAL)
@@ -171,6 +174,8 @@ class _Diagnosing:
                 if self.found is None or not self.found.all_answered:
                     self.after, self.tracked_after = await asyncio.gather(self._count(), self._remembered())
                     await self._who_fills()
+                    self.seen = tuple(self.watch.sightings)
+                    await self._ask_beyond(self.watch)
         finally:
             for task in (reading, counting, remembering, loading):
                 task.cancel()
@@ -187,7 +192,7 @@ class _Diagnosing:
             if (lines := counters.moved(self.before.get(name, {}), each))
         }
         names = [self.question.client, *self.question.gateways]
-        seen = timeline(self.watch.sightings)
+        seen = timeline(self.watch.sightings if self.seen is None else self.seen)
         verdict = judge(
             Evidence(
                 self.question.crossing,
@@ -210,6 +215,7 @@ class _Diagnosing:
                 self.lookups,
                 found.unheard,
                 found.traced,
+                self.beyond,
             )
         )
         return Diagnosed(verdict, seen, self.interrupted, self._last_seen(verdict, seen))
@@ -427,8 +433,9 @@ class _Diagnosing:
         )
 
     def _trail(self, watch: Watch) -> Trail:
-        tags = self.tags.knowing(watch.sightings, self.question.client)
-        return Trail(tags, self.course, tuple(watch.sightings), watch.points)
+        sightings = tuple(watch.sightings) if self.seen is None else self.seen
+        tags = self.tags.knowing(sightings, self.question.client)
+        return Trail(tags, self.course, sightings, watch.points)
 
     async def _trace(self, watch: Watch, found: _Found) -> None:
         """Where a host stopped the probes and facts do not surely say why: its own firewall is asked."""
@@ -542,6 +549,42 @@ class _Diagnosing:
         for number, answer in answers.items():
             if answer[0] == 0:
                 found.larger[sizes[number]] = sent(host, probe, *answer)
+
+    async def _ask_beyond(self, watch: Watch) -> None:
+        """Where requests did not leave the last gateway: whether the destination answers that one itself."""
+        gateways = self.course.gateways
+        if self.found is None or self.found.some_answered or not gateways or self.course.target is not None:
+            return
+        last, wanted, before = gateways[-1], self.probe.destination, self.seen or ()
+        trail = self._trail(watch).asked()
+        if last.host not in self.hosts or not trail.watched(last.host) or last.egress is None:
+            return
+        if trail.left(last.host, Part.REQUEST) or wanted in trail.asks(last.host):
+            return
+        sending = Sending(self.hosts[last.host], [("echo_of", str(wanted), str(_LADDER[-1] - self.heads))])
+        await sending.start()
+        try:
+            loop = asyncio.get_running_loop()
+            until = loop.time() + _BEYOND
+            while not sending.is_over and loop.time() < until:
+                await watch.changed(0.05)
+        finally:
+            await sending.stop()
+        if any(code == 0 for code, _ in sending.ended.values()):
+            return
+        sightings = [each for each in tuple(watch.sightings)[len(before) :] if each.host == last.host]
+        packets = [each.packet for each in sightings if each.interface == last.egress]
+        sent_out = any(each.is_echo_request and each.destination == wanted for each in packets)
+        answered = any(each.is_echo_reply and each.source == wanted for each in packets)
+        refused = any(each.is_error and each.source == wanted for each in packets)
+        if sent_out and refused and self.probe.protocol is Protocol.ICMP:
+            self.beyond = "filter-reject"
+        elif sent_out and not answered and self.probe.protocol is Protocol.ICMP:
+            self.beyond = "destination-silent"
+        elif any(each.asks == wanted for each in packets) and not any(
+            each.tells == wanted for each in packets
+        ):
+            self.beyond = "destination-absent"
 
     async def _further(self, tasks: list[tuple[str, str, str]], seconds: float) -> dict[int, tuple[int, str]]:
         sending = Sending(self.hosts[self.question.client], tasks)
