@@ -425,3 +425,39 @@ def test_of_a_full_table_of_connections_it_is_told_who_fills_it_and_what_can_be_
     bound = with_source(found, {"gateway": parse_filling(entry * 9 + other)})
     assert commands([bound], known) == ["conntrack -D -s 198.18.0.1"]
     assert with_source(found, {"gateway": parse_filling("")}) == found
+
+
+@pytest.mark.parametrize(("ingress", "hops", "backwards"), [("eth1", 2, 0), ("eth0", 3, 1)])
+def test_a_rule_that_minds_the_length_is_named_where_only_large_packets_are_lost(
+    ingress: str, hops: int, backwards: int
+) -> None:
+    rule = f"-A FORWARD -i {ingress} -m length --length 1400:65535 -j DROP"
+    known = hosts(gateway=f"*filter\n{rule}\nCOMMIT\n")
+    along = way(known)
+    full = 1472
+    small = [each for size in SIZES for each in (*request(size, 3), *answer(size, 3))]
+    found = judge(
+        Evidence(
+            "business",
+            along,
+            ECHO,
+            known,
+            foretell(along, ECHO, known, BEYOND),
+            Trail(
+                Tags(ECHO, SIZES, (full,)),
+                along,
+                (*small, *request(full, hops), *answer(full, backwards)),
+                POINTS,
+            ),
+            tuple(Sent(ECHO, Reply.ANSWERED) for _ in SIZES),
+            {full: Sent(ECHO, Reply.SILENT)},
+            of_large=foretell(along, ECHO, known, BEYOND, full + 28),
+        )
+    )
+    half = found.forward if ingress == "eth1" else found.reply
+    assert (found.result, half.code) == (Result.UNREACHABLE, "filter-rule-drop")
+    assert half.at == Place("gateway", ingress)
+    assert rule in half.detail
+    assert "1500 bytes" in half.evidence[0]
+    assert half.fix
+    assert not found.notes

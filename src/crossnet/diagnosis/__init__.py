@@ -216,6 +216,7 @@ class _Diagnosing:
                 found.unheard,
                 found.traced,
                 self.beyond,
+                found.of_large,
             )
         )
         return Diagnosed(verdict, seen, self.interrupted, self._last_seen(verdict, seen))
@@ -549,6 +550,10 @@ class _Diagnosing:
         for number, answer in answers.items():
             if answer[0] == 0:
                 found.larger[sizes[number]] = sent(host, probe, *answer)
+        from crossnet.diagnosis.static import foretell
+
+        length, beyond = max(missing) + self.heads, self.question.hints.beyond
+        found.of_large = await asyncio.to_thread(foretell, self.course, probe, self.facts, beyond, length)
 
     async def _ask_beyond(self, watch: Watch) -> None:
         """Where requests did not leave the last gateway: whether the destination answers that one itself."""
@@ -621,6 +626,7 @@ class _Found:
         self.beside: tuple[Sent, ...] = ()
         self.further: tuple[Sent, ...] = ()  # connections that were tried afterwards
         self.larger: dict[int, Sent] = {}  # sizes that were tried afterwards
+        self.of_large: Foretold | None = None  # what facts say of full-sized packets, where those vanish
         self.unheard = False  # whether the client did not take what it was told of the path's MTU
         self.traced: Traced | None = None
         self.fits = False  # whether what TCP would send fits, though a full-sized echo does not

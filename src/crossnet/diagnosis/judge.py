@@ -35,7 +35,8 @@ class Evidence:
     `stale` those of earlier flows of the client that are not translated as new ones are. `lost` is how many packets a
     host's kernel could not keep for us, `unaligned` names the hosts whose clock could not be compared,
     `lookups` is where each host's kernel says that it sends the packets. `unheard` is whether the client did not take
-    what came to it of the path's MTU, `traced` what a host's firewall itself says of the end of the packets.
+    what came to it of the path's MTU, `traced` what a host's firewall itself says of the end of the packets,
+    `of_large` what facts say of full-sized ones, where those were lost.
     """
 
     crossing: str | None
@@ -59,6 +60,7 @@ class Evidence:
     unheard: bool = False
     traced: Traced | None = None
     beyond: str = ""
+    of_large: Foretold | None = None
 
 
 def judge(evidence: Evidence) -> Diagnosis:
@@ -267,7 +269,8 @@ class _Judge:
         size = max(failed)
         trail = self.e.trail.only(size)
         client = self.course.client.host
-        if trail.watched(client) and not trail.left(client, Part.REQUEST):
+        own = self._that_minds_the_length(Direction.FORWARD, self.course.client)
+        if own is None and trail.watched(client) and not trail.left(client, Part.REQUEST):
             # What was not sent does not vanish: the client knows that the path takes less.
             words = f"{client} sends no packets of {size + self._heads} bytes: it knows that they do not fit"
             self.notes.append(Note("mtu-exceeded", words))
@@ -289,6 +292,10 @@ class _Judge:
         direction = Direction.FORWARD if back.ending is Ending.UNSEEN else Direction.REPLY
         where = end if direction is Direction.FORWARD else back
         detail = f"packets of {size + self._heads} bytes vanish without a word, small ones pass"
+        rule = self._that_minds_the_length(direction, where.stop)
+        if rule is not None and self.e.of_large is not None:
+            self.e = replace(self.e, foretold=self.e.of_large)
+            return self._with_cause(rule, where.ending, detail)
         if fits:
             detail += f"; {fits} bytes still pass"
         at = self._place(where, direction)
@@ -317,6 +324,20 @@ class _Judge:
         if direction is Direction.FORWARD:
             return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"))
         return self._diagnosis(Result.UNREACHABLE, Half("delivered"), half)
+
+    def _that_minds_the_length(self, direction: Direction, stop: Stop | None) -> Finding | None:
+        """A rule that surely stops large packets where they were last seen, and small ones not."""
+        known = {_same(each) for each in self.e.foretold.findings}
+        of_large = self.e.of_large.of(direction) if self.e.of_large is not None and stop is not None else ()
+        return next(
+            (
+                each
+                for each in of_large
+                if stop is not None and each.host == stop.host
+                if each.certain and each.chain is not None and _same(each) not in known
+            ),
+            None,
+        )
 
     def _unheard(self, told: Sighting, size: int) -> Diagnosis:
         """The error that tells of a smaller MTU came to the client, whose rules keep it from its kernel."""

@@ -64,17 +64,29 @@ class Foretold:
 
 
 def foretell(
-    course: Course, probe: Probe, facts: Mapping[str, Facts], beyond: tuple[Network, ...] = ()
+    course: Course,
+    probe: Probe,
+    facts: Mapping[str, Facts],
+    beyond: tuple[Network, ...] = (),
+    length: int | None = None,
 ) -> Foretold:
-    """Everything that would have to change for the flow to pass, over the hosts whose facts are known."""
-    return _Search(course, probe, facts, beyond).result()
+    """Everything that would have to change for the flow to pass, over the hosts whose facts are known.
+
+    `length` is that of its IP packets in bytes, where they are not small ones.
+    """
+    return _Search(course, probe, facts, beyond, length).result()
 
 
 class _Search:
     def __init__(
-        self, course: Course, probe: Probe, facts: Mapping[str, Facts], beyond: tuple[Network, ...]
+        self,
+        course: Course,
+        probe: Probe,
+        facts: Mapping[str, Facts],
+        beyond: tuple[Network, ...],
+        length: int | None,
     ) -> None:
-        self.course, self.probe = course, probe
+        self.course, self.probe, self.length = course, probe, length
         self.facts = {stop.host: facts[stop.host] for stop in course.all if stop.host in facts}
         self.mended = dict(self.facts)
         self.beyond = beyond
@@ -122,7 +134,7 @@ class _Search:
 
     def _asked(self, host: str, source: Address | None = None, ingress: str = "") -> Asked:
         ports = Ports(self.probe.port, self.probe.port) if self.probe.port else None
-        return Asked(
+        asked = Asked(
             host,
             (host_network(self.probe.destination),),
             (Traffic(self.probe.protocol, ports),),
@@ -132,6 +144,7 @@ class _Search:
                 stop.host: stop.egress for stop in self.course.stops if stop.egress and stop.host != host
             },
         )
+        return asked if self.length is None else replace(asked, length=self.length)
 
     def _add(self, finding: Finding, phase: str = "") -> None:
         forward = finding.direction is Direction.FORWARD
