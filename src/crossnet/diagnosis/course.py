@@ -256,7 +256,8 @@ def _source(facts: Facts | None, stop: Stop, destination: Address) -> Address | 
         return None
     family = family_of(destination)
     route = best(facts, destination)
-    if route is not None and route.source is not None:
+    leads_there = route is not None and (route.device, route.via) == (stop.egress, stop.next_hop)
+    if route is not None and route.source is not None and leads_there:
         return route.source
     link = facts.link(stop.egress) if stop.egress else None
     own = link.of(family) if link is not None else ()

@@ -191,9 +191,9 @@ class _Judge:
     # ---- what passes ----------------------------------------------------------------------------------
 
     def _reachable(self) -> Diagnosis:
-        taken = self._taken_on_the_way()
-        if taken is not None:
-            return taken
+        elsewhere = self._taken_on_the_way() or self._taken_by_another() or self._only_begun()
+        if elsewhere is not None:
+            return elsewhere
         large = self._full_sized()
         if large is not None:
             return large
@@ -251,6 +251,48 @@ class _Judge:
                 fix=self._fixes(cause),
             )
             return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"), self._also((cause,)))
+        return None
+
+    def _taken_by_another(self) -> Diagnosis | None:
+        """An answer of a host that has the target's address too, while the target itself saw nothing."""
+        target, last = self.course.target, self.course.stops[-1]
+        if target is None or not (self.trail.watched(target.host) and self.trail.watched(last.host)):
+            return None
+        if self.trail.came(target.host, Part.REQUEST) or not self.trail.left(last.host, Part.REQUEST):
+            return None
+        end = self.trail.left(last.host, Part.REQUEST)[-1].interface
+        detail = f"another host answers for {self.probe.destination}: nothing came to {target.host}"
+        half = Half(
+            "lost-between",
+            "duplicate-address",
+            detail,
+            Between(Place(last.host, end), Place(target.host, target.ingress)),
+            Confidence.INFERRED,
+            evidence=(f"requests left {last.host} by {end} and were answered; {target.host} saw none",),
+        )
+        return self._diagnosis(Result.UNREACHABLE, half, Half("undetermined"), self._also(()))
+
+    def _only_begun(self) -> Diagnosis | None:
+        """Connections that begin, and of which nothing gets past a gateway then."""
+        if self.probe.protocol is not Protocol.TCP:
+            return None
+        for stop in self.course.gateways:
+            came, left = (
+                {
+                    each.packet.source_port
+                    for each in some(stop.host, Part.REQUEST)
+                    if Tcp.SYN not in each.packet.flags and Tcp.RST not in each.packet.flags
+                }
+                for some in (self.trail.came, self.trail.left)
+            )
+            if len(came) < _ENOUGH or left or not self.trail.left(stop.host, Part.REQUEST):
+                continue
+            said = f"connections begin, and what comes to {stop.host} after that does not leave it"
+            found = self._of(
+                Direction.FORWARD, stop.host, frozenset(("conntrack-invalid", "filter-rule-drop"))
+            )
+            cause = found[0] if found else self._finding("conntrack-invalid", stop, stop.ingress, said)
+            return self._with_cause(cause, Ending.STOPPED, said, inferred=not found)
         return None
 
     @property
@@ -437,6 +479,10 @@ class _Judge:
             if rejects:
                 return self._with_cause(rejects[0], end.ending, f"{host} refused the connection")
         self._goes_on()
+        if end.ending is Ending.LOST and end.stop is not None:
+            own = self._of(Direction.FORWARD, end.stop.host, _LEADS_ELSEWHERE)
+            if own and own[0].certain:
+                return self._lost(end)  # whatever comes back past it
         if back.ending is not Ending.UNSEEN and end.ending not in (Ending.NOT_SENT, Ending.UNRESOLVED):
             return self._reply_stopped(back)
         match end.ending:
@@ -499,11 +545,15 @@ class _Judge:
         return self._diagnosis(Result.UNREACHABLE, half, Half("undetermined"))
 
     def _counted(self) -> Finding | None:
-        """What a counter of a gateway tells, of which nothing else is known: it rose at least with every probe."""
-        for stop in self.course.gateways:
-            for each in self.e.moved.get(stop.host, ()):
-                if stop.host not in self.e.facts and each.cause and each.by >= len(self.e.small):
-                    return self._finding(each.cause, stop, None, str(each))
+        """What a counter of a gateway tells, of which nothing else is known."""
+        unknown = (stop for stop in self.course.gateways if stop.host not in self.e.facts)
+        return next((found for stop in unknown if (found := self._counted_at(stop, None)) is not None), None)
+
+    def _counted_at(self, stop: Stop, interface: str | None) -> Finding | None:
+        """What a host has counted, and at least with every probe."""
+        for each in self.e.moved.get(stop.host, ()):
+            if each.cause and each.by >= len(self.e.small):
+                return self._finding(each.cause, stop, interface, str(each))
         return None
 
     def _not_sent(self, end: End) -> Diagnosis:
@@ -624,10 +674,13 @@ class _Judge:
             return self._with_cause(wrong[0], end.ending, said)
         wanted = stop.next_hop or self.probe.destination
         told = self.trail.told(stop.host, wanted)
-        if len(told) > 1:
-            cause = self._finding(
-                "duplicate-address", stop, end.interface, f"{wanted} is at {' and at '.join(told)}"
-            )
+        facts = self.e.facts.get(following.host)
+        own_macs = {link.hardware for link in facts.links if link.hardware} if facts is not None else set()
+        if len(told) > 1 or (told and own_macs and told[0] not in own_macs):
+            words = f"{wanted} is at {' and at '.join(told)}"
+            if own_macs:
+                words += f"; {following.host} has {' and '.join(sorted(own_macs))}"
+            cause = self._finding("duplicate-address", stop, end.interface, words)
             return self._with_cause(cause, end.ending, said)
         if for_others:
             cause = self._finding(
@@ -666,6 +719,8 @@ class _Judge:
         if errors:
             cause = self._of_error(errors[0].packet, stop, end)
             return self._with_cause(cause, end.ending, said, inferred=True, error=errors[0].packet)
+        if (counted := self._counted_at(stop, end.interface)) is not None:
+            return self._with_cause(counted, end.ending, said, inferred=True)
         candidates = self._unexplained(stop, stop.egress, "filter-rule-drop", "reverse-path-filter")
         half = Half(
             "dropped",
@@ -1149,6 +1204,8 @@ _LEADS_ELSEWHERE = frozenset(
         *("no-return-route", "forwarding-loop"),
     }
 )
+# Connections of which one may still be on its way.
+_ENOUGH = 2
 # What gives packets another destination.
 _REWRITES = frozenset({"dnat-captures"})
 # As whom a gateway lets packets leave.

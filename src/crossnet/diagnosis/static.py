@@ -985,7 +985,10 @@ class _Search:
             return
         here = _leaving(walked, stop.host)
         assert here is not None, "it leaves as somebody"
+        family = family_of(self.probe.destination)
         for rule in translating_rules(self.mended[stop.host]):
+            if rule.table.family not in ("inet", "ip" if family is Family.V4 else "ip6"):
+                continue
             why = rule.skipped(self.mended[stop.host], walked.space, here, stop.ingress)
             if why is not None:
                 words = f"{rule.text} does not take it: {why}"
@@ -996,7 +999,7 @@ class _Search:
                         link.name,
                         Direction.REPLY,
                         words,
-                        True,
+                        False,  # the destination may have a way back
                         "postrouting",
                         mending=mending,
                     )
