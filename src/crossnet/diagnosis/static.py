@@ -101,7 +101,7 @@ class _Search:
         for number, stop in enumerate(self.course.stops):
             if stop.host not in self.facts:
                 continue
-            self._links(stop)
+            self._links(number, stop)
             self._addresses(number, stop)
             self._way_out(number, stop)
             self._neighbours(number, stop)
@@ -192,7 +192,7 @@ class _Search:
 
     # ---- links and addresses --------------------------------------------------------------------------
 
-    def _links(self, stop: Stop) -> None:
+    def _links(self, number: int, stop: Stop) -> None:
         facts = self.facts[stop.host]
         for name in (stop.ingress, stop.egress):
             link = facts.link(name) if name else None
@@ -201,14 +201,14 @@ class _Search:
             self.mended[stop.host] = with_link(self.mended[stop.host], link.name)
             words = _down(link)
             phase = "ingress" if name == stop.ingress else "egress"
-            lost = (
-                name == stop.egress
-                and stop == self.course.client
-                and best(facts, self.probe.destination) is None
-            )
             mending = Mending(device=link.name)
-            if lost and stop.next_hop is not None:
-                mending = replace(mending, destination=self._network(), next_hop=stop.next_hop)
+            wanted, hop = self.probe.destination, stop.next_hop
+            network = self._network() if stop == self.course.client else host_network(wanted)
+            if name != stop.egress and number > 1 and self.course.source is not None:
+                wanted, hop = self.course.source, self._address_of(self.course.stops[number - 1])
+                network = host_network(wanted)
+            if hop is not None and best(facts, wanted) is None:
+                mending = replace(mending, destination=network, next_hop=hop)  # its routes went with it
             self._add(
                 Finding(
                     "link-down", stop.host, link.name, Direction.FORWARD, words, hook="link", mending=mending
@@ -620,6 +620,13 @@ class _Search:
                 asked = Mending(device=stop.egress, address=stop.next_hop or self.probe.destination)
                 found = Finding(
                     "next-hop-unresolved", stop.host, stop.egress, Direction.FORWARD, text, False, "egress"
+                )
+                self._add(replace(found, chain=place, mending=asked))
+            back = self.course.source if number == 1 else None
+            if back is not None and stop.ingress is not None:
+                asked = Mending(device=stop.ingress, address=back)
+                found = Finding(
+                    "next-hop-unresolved", stop.host, stop.ingress, Direction.REPLY, text, False, "egress"
                 )
                 self._add(replace(found, chain=place, mending=asked))
             own = self.course.all[number - 1].next_hop if number else None
