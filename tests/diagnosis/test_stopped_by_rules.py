@@ -461,3 +461,16 @@ def test_a_rule_that_minds_the_length_is_named_where_only_large_packets_are_lost
     assert "1500 bytes" in half.evidence[0]
     assert half.fix
     assert not found.notes
+
+
+def test_where_nothing_explains_it_a_queue_that_somebody_has_set_is_named_and_not_sworn_to() -> None:
+    sightings = [each for size in SIZES for each in request(size, 2)]
+    plain = verdict(hosts(), sightings)
+    assert (plain.forward.code, plain.forward.confidence) == ("filter-rule-drop", Confidence.CANDIDATES)
+    assert plain.forward.at == Place("gateway", "eth1")
+    queued = verdict(hosts(links=(LINKS[0], replace(LINKS[1], qdisc="bfifo"))), sightings)
+    assert (queued.forward.code, queued.forward.at) == ("tc-or-xdp-drop", Place("gateway", "eth0"))
+    assert queued.forward.confidence is Confidence.INFERRED
+    assert queued.forward.fix[0].commands == ("tc qdisc del dev eth0 root",)
+    usual = verdict(hosts(links=(LINKS[0], replace(LINKS[1], qdisc="fq_codel"))), sightings)
+    assert usual.forward.code == "filter-rule-drop"

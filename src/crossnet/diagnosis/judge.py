@@ -721,7 +721,10 @@ class _Judge:
             return self._with_cause(cause, end.ending, said, inferred=True, error=errors[0].packet)
         if (counted := self._counted_at(stop, end.interface)) is not None:
             return self._with_cause(counted, end.ending, said, inferred=True)
-        candidates = self._unexplained(stop, stop.egress, "filter-rule-drop", "reverse-path-filter")
+        candidates = ("filter-rule-drop", "tc-or-xdp-drop", "reverse-path-filter")
+        queue = self._queue(stop, stop.egress, Direction.FORWARD)
+        if queue is not None:
+            return self._with_cause(queue, end.ending, said, candidates=(queue.code, *candidates[::2]))
         half = Half(
             "dropped",
             candidates[0],
@@ -734,12 +737,13 @@ class _Judge:
         self._disagree(said)
         return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"), self._also(()))
 
-    def _unexplained(self, stop: Stop, device: str | None, *usual: str) -> tuple[str, ...]:
-        """What takes packets that a host has and does not send on: a queue that somebody has set there, or a filter."""
+    def _queue(self, stop: Stop, device: str | None, direction: Direction) -> Finding | None:
+        """A queue that somebody has set where packets leave: it may take them though no fact says so."""
         link = self.e.facts[stop.host].link(device or "") if stop.host in self.e.facts else None
-        if link is not None and link.qdisc and link.qdisc not in _USUAL_QUEUES:
-            return ("tc-or-xdp-drop", *usual)
-        return (*usual, "tc-or-xdp-drop")
+        if link is None or not link.qdisc or link.qdisc in _USUAL_QUEUES:
+            return None
+        words = f"tc qdisc {link.qdisc} dev {link.name}"
+        return Finding("tc-or-xdp-drop", stop.host, link.name, direction, words, False, "egress")
 
     def _of_error(self, packet: Packet, stop: Stop, end: End) -> Finding:
         """What an ICMP error of a host says."""
@@ -934,7 +938,10 @@ class _Judge:
             cause = replace(self._of_error(complaints[0].packet, stop, back), direction=Direction.REPLY)
             return self._with_cause(cause, back.ending, said, inferred=True)
         unresolved = back.ending is Ending.UNRESOLVED
-        candidates = self._unexplained(stop, stop.ingress, "reply-not-untranslated", "filter-rule-drop")
+        candidates = ("reply-not-untranslated", "filter-rule-drop", "tc-or-xdp-drop")
+        queue = self._queue(stop, stop.ingress, Direction.REPLY)
+        if queue is not None and not unresolved:
+            return self._with_cause(queue, back.ending, said, candidates=(queue.code, *candidates[:2]))
         half = Half(
             "dropped",
             "next-hop-unresolved" if unresolved else candidates[0],
