@@ -92,6 +92,12 @@ def test_without_root_on_the_gateway_it_says_what_it_lost(place: Place) -> None:
         assert told["forward"]["confidence"] == "inferred"
         assert told["forward"]["at"]["host"] == "gateway"
         assert "Ip.InAddrErrors rose by " in "".join(told["forward"]["evidence"])
+    with path(place, DROPS, spec=NO_ROOT):
+        told = diagnosed(place)
+        assert told["result"] == "unreachable"
+        assert told["forward"]["confidence"] == "candidates"
+        assert {"filter-rule-drop", "destination-silent"} <= set(told["forward"]["candidates"])
+        assert "only root may read its rules" in told["forward"]["detail"]
 
 
 def test_without_root_on_the_client_the_gateway_says_where_it_stops(place: Place) -> None:

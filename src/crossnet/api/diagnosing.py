@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from crossnet.diagnosis import Diagnosed, Hints, Question, Read
 from crossnet.diagnosis import diagnose as ask
 from crossnet.diagnosis.probe import candidates, search
-from crossnet.errors import Bug, CrossnetError
+from crossnet.errors import Bug, CrossnetError, HostError
 from crossnet.events import Watcher, nobody
-from crossnet.facts import Facts
+from crossnet.facts import Facts, observe
 from crossnet.facts.neighbours import heard_of
+from crossnet.facts.question import NEEDS_ROOT
 from crossnet.site import Answers, Site, reach
 from crossnet.spec import Crossing, HostSpec, Spec
 from crossnet.values import Address, Network, Probe, Protocol, contains, family_of
@@ -77,7 +78,9 @@ async def diagnose(
                 said = said or await site.look(kernels=False)
                 if client not in site.reachable:
                     raise said.errors[client]
-                return Read(said.said, {name: _first_line(error) for name, error in said.errors.items()})
+                open_ = await _openly(site, said.errors)
+                errors = {name: _first_line(error) for name, error in said.errors.items()}
+                return Read({**said.said, **open_}, errors)
 
             elsewhere = [name for name in clients if name != client]
             near = {name: host for name, host in site.reachable.items() if name not in elsewhere}
@@ -150,6 +153,24 @@ async def why_not(refuted: Verdict, plan: Plan, site: Site) -> Diagnosis | None:
     except Exception:
         return None  # that it does not get through is known all the same, and is what has to be told
     return None if found.interrupted else found.verdict
+
+
+async def _openly(site: Site, errors: Mapping[str, CrossnetError]) -> Mapping[str, Facts]:
+    """What hosts tell an account that may not read everything."""
+
+    async def of(name: str) -> Facts | None:
+        try:
+            return await observe(site.reachable[name], (), rules=False)
+        except CrossnetError:
+            return None
+
+    closed = [
+        name
+        for name, error in errors.items()
+        if isinstance(error, HostError) and error.todo == NEEDS_ROOT and name in site.reachable
+    ]
+    found = zip(closed, await asyncio.gather(*map(of, closed)), strict=True)
+    return {name: facts for name, facts in found if facts is not None}
 
 
 def _first_line(error: CrossnetError) -> str:

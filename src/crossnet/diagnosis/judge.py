@@ -513,7 +513,7 @@ class _Judge:
         unsure = list(self.e.foretold.findings)
         said = next((each.detail for each in self.e.small if each.detail), "no answer")
         if unsure:
-            return self._with_cause(unsure[0], Ending.UNSEEN)
+            return self._one_of(self._with_cause(unsure[0], Ending.UNSEEN), unsure)
         counted = self._counted()
         if counted is not None:
             return self._with_cause(counted, Ending.UNSEEN, said)
@@ -543,6 +543,17 @@ class _Judge:
             (said,),
         )
         return self._diagnosis(Result.UNREACHABLE, half, Half("undetermined"))
+
+    def _one_of(self, told: Diagnosis, unsure: Sequence[Finding]) -> Diagnosis:
+        """The verdict where each of these perhaps stops it, and nobody has seen how far it came."""
+        codes = tuple(dict.fromkeys((*(each.code for each in unsure), "destination-silent", "lost-between")))
+
+        def doubted(half: Half) -> Half:
+            if half.code is None:
+                return half
+            return replace(half, confidence=Confidence.CANDIDATES, candidates=codes)
+
+        return replace(told, forward=doubted(told.forward), reply=doubted(told.reply))
 
     def _counted(self) -> Finding | None:
         """What a counter of a gateway tells, of which nothing else is known."""

@@ -175,12 +175,16 @@ async def observe(
     own: PurePosixPath | None = None,
     lookups: Iterable[Lookup] = (),
     questions: Sequence[Question[Any]] = (),
+    *,
+    rules: bool = True,
 ) -> Facts:
     """Ask a host for everything; `files` are the paths to read besides, `lookups` what to ask its kernel.
 
     `questions` are what somebody wants to know besides all that.
 
     `own` is the folder of which some files are, and that must be crossnet's alone; HostError where it is not.
+
+    Without `rules` the firewall is not asked, as only root may: what it does to any packet is not known then.
     """
     systemd = host.locate(PurePosixPath(SYSTEMD))
     tools = tools_question(str(systemd))
@@ -191,19 +195,22 @@ async def observe(
     units = (UNITS,) if str(systemd) == SYSTEMD else ()
     whose = [folder_question(str(own), str(host.locate(own)))] if own else []
     packets = {lookup: question(lookup) for lookup in lookups}
+    of_rules = firewall.QUESTIONS if rules else ()
     said = await put(
-        host, [*whose, *general, *units, *firewall.QUESTIONS, asked.question, *packets.values(), *questions]
+        host, [*whose, *general, *units, *of_rules, asked.question, *packets.values(), *questions]
     )
     able, start, settings = said[tools], said[START], said[SYSCTLS]
     clock, asked_at = said[CLOCK], round(time.time())
-    interfaces, rules = said[LINKS], (*said[RULES4], *said[RULES6])
+    interfaces, policy = said[LINKS], (*said[RULES4], *said[RULES6])
     for family, routes in ((Family.V4, ROUTES4), (Family.V6, ROUTES6)):
         with door(host.name, routes.tried, b""):
             not_silent(said[routes], interfaces.links, family)
-    further = firewall.further(said)
-    more = await put(host, further) if further else said
-    with door(host.name, "read the rules of its firewall", b""):
-        rules_there = firewall.firewall_of(said, more, plain_is_nft=able.iptables_is_nft)
+    rules_there = firewall.closed("only root may read its rules")
+    if rules:
+        further = firewall.further(said)
+        more = await put(host, further) if further else said
+        with door(host.name, "read the rules of its firewall", b""):
+            rules_there = firewall.firewall_of(said, more, plain_is_nft=able.iptables_is_nft)
     found = asked.found(host.name, said[asked.question])
     running = said[UNITS] if units else None
     return Facts(
@@ -224,8 +231,8 @@ async def observe(
         ahead=clock - asked_at if clock else 0,
         network=said[NETWORK],
         units=running,
-        policy_rules=rules if interfaces.detailed else not_sure(rules),
-        managers=managers_of(interfaces.links, rules, rules_there.foreign, running),
+        policy_rules=policy if interfaces.detailed else not_sure(policy),
+        managers=managers_of(interfaces.links, policy, rules_there.foreign, running),
         lookups=MappingProxyType({lookup: said[asked] for lookup, asked in packets.items()}),
         answers=MappingProxyType({question: said[question] for question in questions}),
         ipsec=said[PROGRAMS].ipsec,

@@ -155,6 +155,11 @@ def firewall_of(said: Said, more: Said, *, plain_is_nft: bool) -> Firewall:
     )
 
 
+def closed(reason: str) -> Firewall:
+    """A firewall that could not be looked at: it may do anything."""
+    return Firewall(foreign=(_not_understood(form.Tool.NFT, "inet", reason),))
+
+
 def _not_understood(tool: form.Tool, family: str, reason: str, name: str = "") -> form.Table:
     """Rules that could not be read, as a table that may do anything at every hook; its name where that is known."""
     rule = form.Rule((form.Unknown(reason),), reason)
