@@ -193,3 +193,10 @@ def test_a_time_to_live_that_a_route_sets_goes_with_the_route() -> None:
     (fix,) = fix_of(cause, way(hosts), PROBE, hosts, None)
     assert fix.host == "app"
     assert fix.commands == ("ip route replace 10.0.44.0/24 via 10.0.43.101 dev eth0",)
+
+
+def test_a_client_that_sends_to_somebody_else_is_told_with_what_its_gateway_would_do() -> None:
+    rule = "  iptables nat -A OUTPUT -d 10.0.44.1 -j DNAT --to-destination 10.0.43.1"
+    hosts = seed(SEED.replace("\ngateway", f"\n{rule}\ngateway", 1).replace("ip_forward 1", "ip_forward 0"))
+    codes = {(host, code) for _, host, code in told(hosts)}
+    assert codes >= {("app", "dnat-captures"), ("gateway", "ip-forward-disabled")}

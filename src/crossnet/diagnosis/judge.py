@@ -20,7 +20,7 @@ from crossnet.facts import Answered, Facts, Lookup
 from crossnet.netfilter import Engine
 from crossnet.netfilter.foreign import Tool
 from crossnet.reach.rules import Place as Chain
-from crossnet.values import Family, Probe, Protocol, family_of
+from crossnet.values import Address, Family, Probe, Protocol, family_of
 from crossnet.verdict import Also, Between, Confidence, Diagnosis, Fix, Half, Note, Place, Result
 
 
@@ -694,10 +694,9 @@ class _Judge:
             cause = self._finding("duplicate-address", stop, end.interface, words)
             return self._with_cause(cause, end.ending, said)
         if for_others:
-            cause = self._finding(
-                "wrong-destination-mac", stop, end.interface, "its frames are addressed to another host"
+            return self._with_cause(
+                self._misaddressed(stop, end.interface, Direction.FORWARD, wanted), end.ending, said
             )
-            return self._with_cause(cause, end.ending, said)
         near = [
             each
             for each in self._of(Direction.FORWARD, following.host)
@@ -928,15 +927,11 @@ class _Judge:
                     return self._with_cause(
                         near[0], back.ending, said, candidates=(near[0].code, "lost-between")
                     )
-                if self.course.target is not None and stop == self.course.target:
-                    for_others = self.trail.for_others(following.host, Part.REPLY)
-                    if for_others:
-                        cause = replace(
-                            self._finding("wrong-destination-mac", stop, back.interface),
-                            direction=Direction.REPLY,
-                            text="its frames are addressed to another host",
-                        )
-                        return self._with_cause(cause, back.ending, said)
+                for_others = self.trail.for_others(following.host, Part.REPLY)
+                if for_others:
+                    wanted = for_others[0].packet.destination
+                    cause = self._misaddressed(stop, back.interface, Direction.REPLY, wanted)
+                    return self._with_cause(cause, back.ending, said)
                 return self._between(stop, following, back.interface, Direction.REPLY, said)
         traced = self._traced(stop, Direction.REPLY)
         if traced is not None:
@@ -1007,6 +1002,19 @@ class _Judge:
 
     def _finding(self, code: str, stop: Stop, interface: str | None, text: str = "") -> Finding:
         return Finding(code, stop.host, interface, Direction.FORWARD, text)
+
+    def _misaddressed(
+        self, stop: Stop, interface: str | None, direction: Direction, wanted: Address | None
+    ) -> Finding:
+        """A host whose frames were seen to have another hardware address than the next host's."""
+        return Finding(
+            "wrong-destination-mac",
+            stop.host,
+            interface,
+            direction,
+            "its frames are addressed to another host",
+            mending=Mending(device=interface, address=wanted),
+        )
 
     def _disagree(self, said: str) -> None:
         if self.e.foretold.passes:

@@ -741,10 +741,15 @@ class _Search:
         if client.host not in self.mended:
             return
         walked = Walked(self._asked(client.host), self.mended)
+        self._along(walked)
         first = self.course.gateways[0] if self.course.gateways else client
         if first.host in self.mended and not any(each.host == first.host for each in walked.visits):
-            # The hosts' addresses do not show that the client's packets come to it: what it would do with them.
-            walked = Walked(self._asked(first.host, self.course.source, first.ingress or ""), self.mended)
+            # Facts do not lead the client's packets to it: what it would do with them if they came.
+            self._along(Walked(self._asked(first.host, self.course.source, first.ingress or ""), self.mended))
+
+    def _along(self, walked: Walked) -> None:
+        """What stops packets on one walk over the hosts, and what is made of their addresses."""
+        client = self.course.client
         answer = reached(walked)
         for direction, journey in ((Direction.FORWARD, answer.request), (Direction.REPLY, answer.reply)):
             for blocker in journey.blockers:
