@@ -468,6 +468,8 @@ class _Diagnosing:
         trail = self._trail(watch).asked()
         end, back = forward_end(trail), reply_end(trail)
         direction, last = Direction.FORWARD, end
+        if back.ending is Ending.ARRIVED and found.small_answered:
+            return None  # refused by who should answer, which nothing on the way has done
         if back.ending in (Ending.STOPPED, Ending.ARRIVED):
             direction, last = Direction.REPLY, back
         elif end.ending is Ending.ARRIVED:
