@@ -580,7 +580,11 @@ class _Diagnosing:
         if any(code == 0 for code, _ in sending.ended.values()):
             return
         sightings = [each for each in tuple(watch.sightings)[len(before) :] if each.host == last.host]
-        packets = [each.packet for each in sightings if each.interface == last.egress]
+        packets = [
+            each.packet
+            for each in sightings
+            if each.interface == last.egress and each.kind is not Kind.OTHERHOST  # a switch floods these
+        ]
         sent_out = any(each.is_echo_request and each.destination == wanted for each in packets)
         answered = any(each.is_echo_reply and each.source == wanted for each in packets)
         refused = any(each.is_error and each.source == wanted for each in packets)
