@@ -1043,7 +1043,12 @@ class _Judge:
         """The verdict where one finding explains what was seen."""
         twins = [each for each in self.e.foretold.findings if each != cause and _same(each) == _same(cause)]
         on_a_host = ending in (Ending.NOT_SENT, Ending.STOPPED, Ending.UNRESOLVED)
-        if on_a_host and cause not in self.e.foretold.findings and cause.code not in _OF_OTHERS:
+        by_a_rule = self.e.traced is not None and self.e.traced.host == cause.host
+        if (
+            (on_a_host or by_a_rule)
+            and cause not in self.e.foretold.findings
+            and cause.code not in _OF_OTHERS
+        ):
             self._disagree(said or f"nothing left {cause.host}")
         sure = cause.certain and not inferred
         confidence = Confidence.PROVED if sure and ending is not Ending.UNSEEN else Confidence.INFERRED
