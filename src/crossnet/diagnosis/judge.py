@@ -1043,6 +1043,8 @@ class _Judge:
         """The verdict where one finding explains what was seen."""
         twins = [each for each in self.e.foretold.findings if each != cause and _same(each) == _same(cause)]
         on_a_host = ending in (Ending.NOT_SENT, Ending.STOPPED, Ending.UNRESOLVED)
+        # An answer that came to the client and was not let in.
+        on_a_host |= cause.direction is Direction.REPLY and cause.host == self.course.client.host
         by_a_rule = self.e.traced is not None and self.e.traced.host == cause.host
         if (
             (on_a_host or by_a_rule)
