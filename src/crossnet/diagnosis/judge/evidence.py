@@ -1,0 +1,55 @@
+"""Everything that is known of one flow when it is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from crossnet.diagnosis.conntrack import Entry
+from crossnet.diagnosis.counters import Moved
+from crossnet.diagnosis.course import Course
+from crossnet.diagnosis.probe import Sent
+from crossnet.diagnosis.static import Foretold
+from crossnet.diagnosis.tracing import Traced
+from crossnet.diagnosis.trail import Trail
+from crossnet.facts import Answered, Facts, Lookup
+from crossnet.values import Probe
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything that is known of one flow.
+
+    `small` are what became of the probes that were asked for, `full` of the full-sized ones with their bytes of data;
+    `beside` of those of another protocol. `failed` says of a host why nobody watched there, `unread` why nothing is
+    known of it. `moved` are counters of hosts that rose meanwhile. `interrupted` says that somebody did not wait for
+    what would still have come. `tracked` are the entries of connection tracking that the probes made on each gateway,
+    `stale` those of earlier flows of the client that are not translated as new ones are. `lost` is how many packets a
+    host's kernel could not keep for us, `unaligned` names the hosts whose clock could not be compared,
+    `lookups` is where each host's kernel says that it sends the packets. `unheard` is whether the client did not take
+    what came to it of the path's MTU, `traced` what a host's firewall itself says of the end of the packets,
+    `of_large` what facts say of full-sized ones, where those were lost.
+    """
+
+    crossing: str | None
+    course: Course
+    probe: Probe
+    facts: Mapping[str, Facts]
+    foretold: Foretold
+    trail: Trail
+    small: tuple[Sent, ...]
+    full: Mapping[int, Sent] = field(default_factory=dict)
+    beside: tuple[Sent, ...] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
+    unread: Mapping[str, str] = field(default_factory=dict)
+    moved: Mapping[str, tuple[Moved, ...]] = field(default_factory=dict)
+    interrupted: bool = False
+    tracked: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
+    stale: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
+    lost: Mapping[str, int] = field(default_factory=dict)
+    unaligned: tuple[str, ...] = ()
+    lookups: Mapping[str, Mapping[Lookup, Answered | None]] = field(default_factory=dict)
+    unheard: bool = False
+    traced: Traced | None = None
+    beyond: str = ""
+    of_large: Foretold | None = None

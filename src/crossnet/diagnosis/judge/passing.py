@@ -1,0 +1,285 @@
+"""Flows that pass, or seem to: who answered, whether large packets pass too, and where some are lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from crossnet.capture import Sighting, Tcp
+from crossnet.diagnosis.course import Stop
+from crossnet.diagnosis.finding import Direction, Finding, Mending
+from crossnet.diagnosis.judge.signs import (
+    ENOUGH,
+    PERHAPS,
+)
+from crossnet.diagnosis.judge.telling import Telling, same
+from crossnet.diagnosis.probe import Reply
+from crossnet.diagnosis.trail import End, Ending, Part, forward_end, reply_end
+from crossnet.values import Protocol
+from crossnet.verdict import Between, Confidence, Diagnosis, Half, Note, Place, Result
+
+
+class Passing(Telling):
+    """What is said where probes were answered."""
+
+    def _reachable(self) -> Diagnosis:
+        elsewhere = self._taken_on_the_way() or self._taken_by_another() or self._only_begun()
+        if elsewhere is not None:
+            return elsewhere
+        large = self._full_sized()
+        if large is not None:
+            return large
+        if self.e.foretold.passes is False:
+            sure = [str(each.code) for each in self.e.foretold.findings if each.certain]
+            words = f"facts say that it is stopped ({', '.join(dict.fromkeys(sure))}), and it passes"
+            self.notes.append(Note("static-dynamic-disagree", words))
+        for host, entries in self.e.stale.items():
+            for entry in entries[:1]:
+                words = (
+                    f"{host} has a flow of {entry.source} from before it was translated, which goes on without: "
+                    f"`conntrack -D -s {entry.source} -d {entry.destination} -p {self.probe.protocol}` there ends it"
+                )
+                self.notes.append(Note("snat-stale-conntrack", words))
+        return self._diagnosis(Result.REACHABLE, Half("delivered"), Half("delivered"))
+
+    def _taken_on_the_way(self) -> Diagnosis | None:
+        """An answer is not an arrival: a host that answers by itself has sent nothing on, or to somebody else."""
+        for stop in self.course.stops:
+            if not self.trail.watched(stop.host):
+                continue
+            came, left = self.trail.came(stop.host, Part.REQUEST), self.trail.left(stop.host, Part.REQUEST)
+            found = [
+                each
+                for each in self.e.foretold.of(Direction.FORWARD)
+                if each.host == stop.host and each.code in ("dnat-captures", "destination-is-local")
+            ]
+            elsewhere = [
+                each
+                for each in left
+                if each.packet.destination is not None and each.packet.destination != self.probe.destination
+            ]
+            if stop == self.course.client:
+                if not found or (left and not elsewhere):
+                    continue
+            elif not came or (left and not (found and elsewhere)):
+                continue
+            cause = found[0] if found else self._finding("destination-is-local", stop, stop.ingress)
+            why = cause.text or "it takes the packets for its own"
+            detail = f"{stop.host} answers by itself and sends nothing on: {why}"
+            seen = f"{stop.host}: " + (
+                f"requests came by {came[0].interface}, and none left" if came else "none left it"
+            )
+            if elsewhere:
+                whom = elsewhere[0].packet.destination
+                detail = f"{stop.host} sends them to {whom}, which answers: {why}"
+                seen = f"{stop.host}: {elsewhere[0].packet} left by {elsewhere[0].interface}"
+            half = Half(
+                "consumed-locally",
+                cause.code,
+                detail,
+                Place(stop.host, stop.ingress or stop.egress),
+                Confidence.PROVED if found else Confidence.INFERRED,
+                evidence=(seen, *self._moved(stop.host)),
+                fix=self._fixes(cause),
+            )
+            return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"), self._also((cause,)))
+        return None
+
+    def _taken_by_another(self) -> Diagnosis | None:
+        """An answer of a host that has the target's address too, while the target itself saw nothing."""
+        target, last = self.course.target, self.course.stops[-1]
+        if target is None or not (self.trail.watched(target.host) and self.trail.watched(last.host)):
+            return None
+        if self.trail.came(target.host, Part.REQUEST) or not self.trail.left(last.host, Part.REQUEST):
+            return None
+        end = self.trail.left(last.host, Part.REQUEST)[-1].interface
+        detail = f"another host answers for {self.probe.destination}: nothing came to {target.host}"
+        half = Half(
+            "lost-between",
+            "duplicate-address",
+            detail,
+            Between(Place(last.host, end), Place(target.host, target.ingress)),
+            Confidence.INFERRED,
+            evidence=(f"requests left {last.host} by {end} and were answered; {target.host} saw none",),
+        )
+        return self._diagnosis(Result.UNREACHABLE, half, Half("undetermined"), self._also(()))
+
+    def _only_begun(self) -> Diagnosis | None:
+        """Connections that begin, and of which nothing gets past a gateway then."""
+        if self.probe.protocol is not Protocol.TCP:
+            return None
+        for stop in self.course.gateways:
+            came, left = (
+                {
+                    each.packet.source_port
+                    for each in some(stop.host, Part.REQUEST)
+                    if Tcp.SYN not in each.packet.flags and Tcp.RST not in each.packet.flags
+                }
+                for some in (self.trail.came, self.trail.left)
+            )
+            if len(came) < ENOUGH or left or not self.trail.left(stop.host, Part.REQUEST):
+                continue
+            said = f"connections begin, and what comes to {stop.host} after that does not leave it"
+            found = self._of(
+                Direction.FORWARD, stop.host, frozenset(("conntrack-invalid", "filter-rule-drop"))
+            )
+            cause = found[0] if found else self._finding("conntrack-invalid", stop, stop.ingress, said)
+            return self._with_cause(cause, Ending.STOPPED, said, inferred=not found)
+        return None
+
+    def _full_sized(self) -> Diagnosis | None:
+        """Small packets pass; whether large ones do."""
+        failed = [size for size, sent in self.e.full.items() if sent.reply is not Reply.ANSWERED]
+        echoes = (each for each in (*self.e.small, *self.e.beside) if each.probe.protocol is Protocol.ICMP)
+        if not failed or not any(each.reply is Reply.ANSWERED for each in echoes):
+            return None  # where no small echo is answered a large one says nothing
+        size = max(failed)
+        trail = self.e.trail.only(size)
+        client = self.course.client.host
+        own = self._that_minds_the_length(Direction.FORWARD, self.course.client)
+        if own is None and trail.watched(client) and not trail.left(client, Part.REQUEST):
+            # What was not sent does not vanish: the client knows that the path takes less.
+            words = f"{client} sends no packets of {size + self._heads} bytes: it knows that they do not fit"
+            self.notes.append(Note("mtu-exceeded", words))
+            return None
+        told = [each for each in trail.errors() if each.host == client and each.packet.mtu is not None]
+        passing = [each for each, sent in self.e.full.items() if sent.reply is Reply.ANSWERED]
+        fits = max(passing) + self._heads if passing else None
+        if told and self.e.unheard:
+            return self._unheard(told[0], size)
+        if told:
+            most, who = told[0].packet.mtu, told[0].packet.source
+            words = (
+                f"packets of more than {most} bytes do not fit, and {who} says so: path MTU discovery works"
+            )
+            self.notes.append(Note("mtu-exceeded", words))
+            return None
+        end, back = forward_end(trail), reply_end(trail)
+        self.forward_end, self.reply_end, self.trail = end, back, trail
+        direction = Direction.FORWARD if back.ending is Ending.UNSEEN else Direction.REPLY
+        where = end if direction is Direction.FORWARD else back
+        detail = f"packets of {size + self._heads} bytes vanish without a word, small ones pass"
+        rule = self._that_minds_the_length(direction, where.stop)
+        if rule is not None and self.e.of_large is not None:
+            self.e = replace(self.e, foretold=self.e.of_large)
+            return self._with_cause(rule, where.ending, detail)
+        if fits:
+            detail += f"; {fits} bytes still pass"
+        at = self._place(where, direction)
+        gateway = self.course.gateways[-1] if self.course.gateways else self.course.client
+        cause = Finding(
+            "pmtu-black-hole",
+            gateway.host,
+            gateway.egress,
+            direction,
+            detail,
+            mending=Mending(device=gateway.egress, prefix=fits),
+        )
+        evidence = (
+            f"echoes of {size} bytes: no answer, and no ICMP error",
+            *self._evidence_of(where, direction),
+        )
+        half = Half(
+            "dropped" if isinstance(at, Place) else "lost-between",
+            "pmtu-black-hole",
+            detail,
+            at,
+            Confidence.PROVED,
+            evidence=evidence,
+            fix=self._fixes(cause),
+        )
+        if direction is Direction.FORWARD:
+            return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"))
+        return self._diagnosis(Result.UNREACHABLE, Half("delivered"), half)
+
+    def _that_minds_the_length(self, direction: Direction, stop: Stop | None) -> Finding | None:
+        """A rule that surely stops large packets where they were last seen, and small ones not."""
+        known = {same(each) for each in self.e.foretold.findings}
+        of_large = self.e.of_large.of(direction) if self.e.of_large is not None and stop is not None else ()
+        return next(
+            (
+                each
+                for each in of_large
+                if stop is not None and each.host == stop.host
+                if each.certain and each.chain is not None and same(each) not in known
+            ),
+            None,
+        )
+
+    def _unheard(self, told: Sighting, size: int) -> Diagnosis:
+        """The error that tells of a smaller MTU came to the client, whose rules keep it from its kernel."""
+        most, client = told.packet.mtu, self.course.client
+        detail = (
+            f"{told.packet.source} says that no more than {most} bytes fit, and {client.host} does not take it:"
+            " a rule of its own drops ICMP errors"
+        )
+        gateway = self.course.gateways[-1] if self.course.gateways else client
+        cause = Finding(
+            "pmtu-black-hole",
+            gateway.host,
+            gateway.egress,
+            Direction.FORWARD,
+            detail,
+            mending=Mending(device=gateway.egress, prefix=most),
+        )
+        half = Half(
+            "dropped",
+            "pmtu-black-hole",
+            detail,
+            Place(client.host, told.interface),
+            Confidence.PROVED,
+            evidence=(
+                f"{client.host} {told.interface}: {told.packet}",
+                f"echoes of {size} bytes go on in vain",
+            ),
+            fix=self._fixes(cause),
+        )
+        return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"))
+
+    def _partly(self, good: int, number: int) -> Diagnosis:
+        direction, end = self._lost_ones()
+        perhaps = [each for each in self.e.foretold.findings if each.code in PERHAPS and not each.certain]
+        stop = end.stop if end is not None else None
+        near = [
+            each
+            for each in perhaps
+            if stop is not None and (each.direction, each.host) == (direction, stop.host)
+        ]
+        found = near or perhaps
+        detail = f"{good} of {number} probes were answered"
+        if found:
+            cause = found[0]
+            direction = cause.direction
+            same = tuple(each for each in found if (each.text, each.host) == (cause.text, cause.host))
+            half = Half(
+                "dropped",
+                "partial-loss",
+                f"{detail}; {self._sentence(cause)}",
+                Place(cause.host, cause.interface),
+                Confidence.INFERRED,
+                evidence=(detail, *self._moved(cause.host)),
+                fix=self._fixes(*same),
+            )
+        else:
+            at = self._place(end, direction) if end is not None else None
+            half = Half(
+                "lost-between" if isinstance(at, Between) else "dropped",
+                "partial-loss",
+                f"{detail}; nothing that is known of the hosts explains it",
+                at,
+                Confidence.CANDIDATES,
+                ("partial-loss", "lost-between"),
+                (detail,),
+            )
+        came = Half("delivered" if self.trail.came(self.course.client.host, Part.REPLY) else "undetermined")
+        forward, reply = (half, came) if direction is Direction.FORWARD else (came, half)
+        return self._diagnosis(Result.AMBIGUOUS, forward, reply, self._also(tuple(found)))
+
+    def _lost_ones(self) -> tuple[Direction, End | None]:
+        """Where an echo was last seen that was not answered."""
+        sizes = self.e.trail.tags.small
+        lost = [size for size, sent in zip(sizes, self.e.small, strict=False) if not self._answered(sent)]
+        if self.probe.protocol is not Protocol.ICMP or not lost:
+            return Direction.FORWARD, None
+        trail = self.e.trail.only(lost[0])
+        end, back = forward_end(trail), reply_end(trail)
+        return (Direction.FORWARD, end) if back.ending is Ending.UNSEEN else (Direction.REPLY, back)

@@ -1,0 +1,388 @@
+"""Requests that stop: not sent, not resolved, lost between two hosts, stopped on one, or silent behind the last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from crossnet.capture import Packet
+from crossnet.diagnosis.course import Stop
+from crossnet.diagnosis.finding import Direction, Finding
+from crossnet.diagnosis.judge.signs import (
+    ERRORS,
+    KEEPS_FROM_ANSWERING,
+    LEADS_ELSEWHERE,
+    REWRITES,
+    STRANGERS,
+    UNSUITABLE,
+)
+from crossnet.diagnosis.judge.telling import Telling
+from crossnet.diagnosis.probe import Reply
+from crossnet.diagnosis.trail import End, Ending, Part
+from crossnet.values import Family, Protocol, family_of
+from crossnet.verdict import Between, Confidence, Diagnosis, Half, Place, Result
+
+
+class Stopping(Telling):
+    """What is said where requests end, by the place where they were last seen."""
+
+    def _nobody_watched(self) -> Diagnosis:
+        sure = [each for each in self.e.foretold.findings if each.certain]
+        if sure:
+            return self._with_cause(sure[0], Ending.UNSEEN)
+        unsure = list(self.e.foretold.findings)
+        said = next((each.detail for each in self.e.small if each.detail), "no answer")
+        if unsure:
+            return self._one_of(self._with_cause(unsure[0], Ending.UNSEEN), unsure)
+        counted = self._counted()
+        if counted is not None:
+            return self._with_cause(counted, Ending.UNSEEN, said)
+        end = self.forward_end
+        seen = end.stop is not None and end.ending is Ending.ARRIVED
+        last = self.course.gateways[-1] if self.course.gateways else self.course.client
+        begin = Place(end.stop.host, end.interface) if seen and end.stop else Place(last.host, last.egress)
+        words = f"it left {begin}, and no answer came back" if seen else said
+        candidates: tuple[str, ...]
+        candidates = ("destination-silent", "lost-between", "filter-rule-drop", "no-return-route")
+        if any(gateway.host not in self.e.facts for gateway in self.course.gateways):
+            # What a gateway can do wrong, of which nothing is known.
+            candidates = (
+                "lost-between",
+                "ip-forward-disabled",
+                "filter-rule-drop",
+                "snat-missing",
+                *candidates,
+            )
+        half = Half(
+            "undetermined",
+            candidates[0],
+            f"{words}; nobody could watch how far it came",
+            Between(begin, Place(str(self.probe.destination))),
+            Confidence.CANDIDATES,
+            tuple(dict.fromkeys(candidates)),
+            (said,),
+        )
+        return self._diagnosis(Result.UNREACHABLE, half, Half("undetermined"))
+
+    def _one_of(self, told: Diagnosis, unsure: Sequence[Finding]) -> Diagnosis:
+        """The verdict where each of these perhaps stops it, and nobody has seen how far it came."""
+        codes = tuple(dict.fromkeys((*(each.code for each in unsure), "destination-silent", "lost-between")))
+
+        def doubted(half: Half) -> Half:
+            if half.code is None:
+                return half
+            return replace(half, confidence=Confidence.CANDIDATES, candidates=codes)
+
+        return replace(told, forward=doubted(told.forward), reply=doubted(told.reply))
+
+    def _counted(self) -> Finding | None:
+        """What a counter of a gateway tells, of which nothing else is known."""
+        unknown = (stop for stop in self.course.gateways if stop.host not in self.e.facts)
+        return next((found for stop in unknown if (found := self._counted_at(stop, None)) is not None), None)
+
+    def _not_sent(self, end: End) -> Diagnosis:
+        client = self.course.client
+        said = next((each.detail for each in self.e.small if each.detail), "")
+        found = [
+            each
+            for each in self._of(Direction.FORWARD, client.host)
+            if each.code not in ("wrong-destination-mac", "duplicate-address")
+        ]
+        traced = self._traced(client, Direction.FORWARD)
+        if traced is not None:
+            return self._with_cause(traced, end.ending, said)
+        if found:
+            return self._with_cause(found[0], end.ending, said)
+        if "Host Unreachable" in said or "No route to host" in said:
+            # The kernel has asked for its next hop before, and does not ask again at once.
+            wanted = client.next_hop or self.probe.destination
+            following = self.course.stops[1] if len(self.course.stops) > 1 else None
+            return self._unresolved(End(Ending.UNRESOLVED, client, client.egress, following, wanted))
+        code = "src-no-route" if "nreachable" in said else "src-output-filtered"
+        cause = self._finding(code, client, client.egress)
+        return self._with_cause(
+            replace(cause, text=said or "nothing left it"), end.ending, said, inferred=True
+        )
+
+    def _unresolved(self, end: End) -> Diagnosis:
+        """Somebody asked for a neighbour, and nobody answered."""
+        stop, wanted = end.stop, end.asked
+        assert stop is not None
+        assert wanted is not None
+        said = f"{stop.host} asked for {wanted} on {end.interface}, and nobody answered"
+        rewritten = self._of(Direction.FORWARD, stop.host, REWRITES)
+        if rewritten:
+            return self._with_cause(rewritten[0], end.ending, said)
+        own = self._of(Direction.FORWARD, stop.host, LEADS_ELSEWHERE)
+        if own:
+            return self._with_cause(own[0], end.ending, said)
+        if stop == self.course.stops[-1]:
+            # As whom a host sends it asks its neighbours too (arp_solicit): not everybody answers a stranger.
+            odd = self._of(Direction.REPLY, stop.host, STRANGERS)
+            odd += self._of(Direction.FORWARD, stop.host, frozenset(("destination-is-broadcast",)))
+            if odd:
+                return self._with_cause(
+                    odd[0], end.ending, said, inferred=True, candidates=(odd[0].code, "destination-absent")
+                )
+        following = end.following
+        if following is not None and following.host in self.e.facts:
+            near = [
+                each
+                for each in self._of(Direction.FORWARD, following.host)
+                if each.code in KEEPS_FROM_ANSWERING
+            ]
+            if near:
+                return self._with_cause(near[0], end.ending, said)
+            came = self.trail.watched(following.host) and self.trail.was_asked(following.host, wanted)
+            owns = self.e.facts[following.host].owner_of(wanted) is not None
+            astray = self._of(
+                Direction.REPLY, following.host, frozenset(("wrong-destination-mac", "duplicate-address"))
+            )
+            if came and owns and astray and family_of(wanted) is Family.V6:
+                # An advertisement goes to the asker's address, by what is known of that; an ARP answer does not.
+                return self._with_cause(astray[0], end.ending, said)
+            if came and owns:
+                cause = self._finding("arp-not-answered", following, following.ingress, said)
+                return self._with_cause(cause, end.ending, said, inferred=True)
+            if self.trail.watched(following.host) and owns:
+                return self._between(
+                    stop,
+                    following,
+                    end.interface,
+                    Direction.FORWARD,
+                    f"{said}; the question did not come to {following.host}",
+                )
+        own = self._of(Direction.FORWARD, stop.host, frozenset(("wrong-destination-mac",)))
+        if own:
+            return self._with_cause(own[0], end.ending, said)
+        at = Between(Place(stop.host, end.interface), Place(str(wanted)))
+        if stop == self.course.stops[-1] and wanted == self.probe.destination:
+            candidates = (
+                "destination-absent",
+                "link-down",
+                "lost-between",
+                "arp-not-answered",
+                "address-missing",
+            )
+            return self._elsewhere("destination-absent", at, said, candidates, "lost-between", stop)
+        return self._elsewhere(
+            "next-hop-unresolved",
+            at,
+            said,
+            ("next-hop-unresolved", "lost-between", "link-down"),
+            "lost-between",
+            stop,
+        )
+
+    def _lost(self, end: End) -> Diagnosis:
+        """It left one host and did not come to the next."""
+        stop, following = end.stop, end.following
+        assert stop is not None
+        assert following is not None
+        said = f"it left {stop.host} by {end.interface}, and did not come to {following.host}"
+        if following == self.course.target:
+            seen_as = [
+                *self._of(Direction.FORWARD, stop.host, REWRITES),
+                *self._of(Direction.REPLY, stop.host, UNSUITABLE),
+            ]
+            if seen_as:
+                return self._with_cause(seen_as[0], end.ending, said)
+        own = self._of(Direction.FORWARD, stop.host, LEADS_ELSEWHERE)
+        if own:
+            return self._with_cause(own[0], end.ending, said)
+        for_others = self.trail.for_others(following.host, Part.REQUEST)
+        wrong = self._of(
+            Direction.FORWARD, stop.host, frozenset(("wrong-destination-mac", "duplicate-address"))
+        )
+        if wrong:
+            return self._with_cause(wrong[0], end.ending, said)
+        wanted = stop.next_hop or self.probe.destination
+        told = self.trail.told(stop.host, wanted)
+        facts = self.e.facts.get(following.host)
+        own_macs = {link.hardware for link in facts.links if link.hardware} if facts is not None else set()
+        if len(told) > 1 or (told and own_macs and told[0] not in own_macs):
+            words = f"{wanted} is at {' and at '.join(told)}"
+            if own_macs:
+                words += f"; {following.host} has {' and '.join(sorted(own_macs))}"
+            cause = self._finding("duplicate-address", stop, end.interface, words)
+            return self._with_cause(cause, end.ending, said)
+        if for_others:
+            return self._with_cause(
+                self._misaddressed(stop, end.interface, Direction.FORWARD, wanted), end.ending, said
+            )
+        near = [
+            each
+            for each in self._of(Direction.FORWARD, following.host)
+            if each.code in ("link-down", "address-missing") or "XDP" in each.text
+        ]
+        if near:
+            candidates = () if near[0].certain else (near[0].code, "lost-between")
+            return self._with_cause(near[0], end.ending, said, candidates=candidates)
+        return self._between(stop, following, end.interface, Direction.FORWARD, said)
+
+    def _stopped(self, end: End) -> Diagnosis:
+        """It came to a host and did not leave it."""
+        stop = end.stop
+        assert stop is not None
+        said = f"it came to {stop.host} by {end.interface}, and did not leave"
+        found = [
+            each
+            for each in self._of(Direction.FORWARD, stop.host)
+            if each.code not in ("arp-not-answered", "wrong-destination-mac", "duplicate-address")
+            and "XDP" not in each.text
+        ]
+        errors = [each for each in self.trail.errors() if each.host == stop.host]
+        traced = self._traced(stop, Direction.FORWARD)
+        if traced is not None:
+            return self._with_cause(traced, end.ending, said)
+        if found:
+            # What surely stops it counts before what perhaps does.
+            cause = next((each for each in found if each.certain), found[0])
+            return self._with_cause(cause, end.ending, said, error=errors[0].packet if errors else None)
+        if errors:
+            cause = self._of_error(errors[0].packet, stop, end)
+            return self._with_cause(cause, end.ending, said, inferred=True, error=errors[0].packet)
+        if (counted := self._counted_at(stop, end.interface)) is not None:
+            return self._with_cause(counted, end.ending, said, inferred=True)
+        candidates = ("filter-rule-drop", "tc-or-xdp-drop", "reverse-path-filter")
+        queue = self._queue(stop, stop.egress, Direction.FORWARD)
+        if queue is not None:
+            return self._with_cause(queue, end.ending, said, candidates=(queue.code, *candidates[::2]))
+        half = Half(
+            "dropped",
+            candidates[0],
+            f"{said}; nothing that is known of {stop.host} explains it",
+            Place(stop.host, end.interface),
+            Confidence.CANDIDATES,
+            candidates,
+            self._evidence_of(end, Direction.FORWARD),
+        )
+        self._disagree(said)
+        return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"), self._also(()))
+
+    def _left(self, end: End) -> Diagnosis:
+        """It left the last host that can be asked, or came to the target, and nothing came back."""
+        stop = end.stop
+        assert stop is not None
+        if self.course.target is not None and stop == self.course.target:
+            return self._at_target(stop, end)
+        astray = [
+            each
+            for each in self._of(Direction.FORWARD, stop.host, LEADS_ELSEWHERE)
+            if stop.egress is None or end.interface != stop.egress or each.certain
+        ]
+        if astray:
+            said = f"it leaves {stop.host} by {end.interface}"
+            return self._with_cause(astray[0], end.ending, said)
+        if self.course.target is not None and self.trail.watched(self.course.target.host):
+            return self._lost(End(Ending.LOST, stop, end.interface, self.course.target))
+        rewritten = self._of(Direction.FORWARD, stop.host, REWRITES)
+        if rewritten:
+            return self._with_cause(
+                rewritten[0], end.ending, f"it left {stop.host} by {end.interface} for another host"
+            )
+        left = self.trail.left(stop.host, Part.REQUEST)
+        as_whom = (
+            f" as {left[-1].packet.source}" if left and left[-1].packet.source != self.course.source else ""
+        )
+        said = f"it left {stop.host} by {end.interface}{as_whom}, and no answer came back"
+        errors = self.trail.came(stop.host, Part.ERROR)
+        if errors:
+            return self._error_from_beyond(errors[0].packet, stop, end, said)
+        translated = [
+            each
+            for each in self._of(Direction.REPLY, stop.host)
+            if each.code.startswith("snat-") or each.code == "address-missing"
+        ]
+        if translated:
+            return self._with_cause(translated[0], end.ending, said)
+        bogus = self._of(
+            Direction.FORWARD, stop.host, frozenset(("wrong-destination-mac", "duplicate-address"))
+        )
+        if bogus:
+            return self._with_cause(bogus[0], end.ending, said)
+        round_about = self._of(Direction.FORWARD, stop.host, frozenset(("gateway-route-elsewhere",)))
+        if round_about:
+            candidates = (round_about[0].code, "destination-silent")
+            return self._with_cause(round_about[0], end.ending, said, candidates=candidates)
+        at = Between(Place(stop.host, end.interface), Place(str(self.probe.destination)))
+        if stop == self.course.client and self.course.gateways:
+            return self._nobody_watched()
+        other = [each for each in self.e.beside if each.reply in (Reply.ANSWERED, Reply.REFUSED)]
+        before_capture = [
+            each
+            for each in self._of(Direction.REPLY, stop.host)
+            if "XDP" in each.text and each.interface == end.interface
+        ]
+        if before_capture and not other:
+            perhaps = (before_capture[0].code, "destination-silent", "filter-rule-drop", "lost-between")
+            return self._with_cause(before_capture[0], end.ending, said, candidates=perhaps)
+        if other and self.probe.protocol is Protocol.ICMP:
+            said += f"; {other[0].probe} is answered"
+            likely = ("echo-ignored", "filter-rule-drop")
+            return self._elsewhere("echo-ignored", at, said, likely, "exits-observed-area", stop, reply=True)
+        echo = ("echo-ignored",) if self.probe.protocol is Protocol.ICMP else ()
+        candidates = ("destination-silent", "filter-rule-drop", "no-return-route", *echo, "lost-between")
+        return self._elsewhere(
+            "destination-silent", at, said, candidates, "exits-observed-area", stop, reply=True
+        )
+
+    def _error_from_beyond(self, packet: Packet, stop: Stop, end: End, said: str) -> Diagnosis:
+        target = packet.source == self.probe.destination
+        code = (
+            "filter-reject" if target else ERRORS.get((packet.icmp_type, packet.icmp_code), "filter-reject")
+        )
+        at = (
+            Place(str(packet.source))
+            if target
+            else Between(Place(stop.host, end.interface), Place(str(packet.source)))
+        )
+        words = f"{packet.source} rejects it: {packet}"
+        half = Half(
+            "rejected",
+            code,
+            words,
+            at,
+            Confidence.PROVED,
+            evidence=(said, str(packet)),
+        )
+        return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"), self._also(()))
+
+    def _at_target(self, stop: Stop, end: End) -> Diagnosis:
+        said = f"it came to {stop.host} by {end.interface}, and {stop.host} sent no answer"
+        traced = self._traced(stop, Direction.FORWARD)
+        if traced is not None:
+            return self._with_cause(traced, end.ending, said)
+        found = [
+            each
+            for each in self.e.foretold.findings
+            if each.host == stop.host
+            and each.code not in ("address-missing", "link-down", "arp-not-answered")
+        ]
+        unanswered = self.trail.asks(stop.host)
+        seen_as = self._of(Direction.REPLY, self.course.stops[-1].host, UNSUITABLE)
+        if found or (unanswered and seen_as):
+            return self._with_cause((found or seen_as)[0], end.ending, said)
+        for wanted, interface in unanswered.items():
+            words = f"{said}: it asked for {wanted} on {interface}, and nobody answered"
+            at = Between(Place(stop.host, interface), Place(str(wanted)))
+            half = Half(
+                "lost-between",
+                "next-hop-unresolved",
+                words,
+                at,
+                Confidence.INFERRED,
+                ("next-hop-unresolved",),
+                (words,),
+            )
+            return self._diagnosis(Result.UNREACHABLE, Half("delivered"), half, self._also(()))
+        half = Half(
+            "dropped",
+            "destination-silent",
+            said,
+            Place(stop.host, end.interface),
+            Confidence.CANDIDATES,
+            ("destination-silent", "filter-rule-drop", "echo-ignored", "no-return-route"),
+            self._evidence_of(end, Direction.FORWARD),
+        )
+        return self._diagnosis(Result.UNREACHABLE, Half("delivered"), half, self._also(()))

@@ -1,0 +1,366 @@
+"""How a cause is told: the place, how sure it is, the evidence, what to do, and what would stop the flow next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from crossnet.capture import NO_RIGHT, Packet
+from crossnet.diagnosis.course import Stop
+from crossnet.diagnosis.finding import Direction, Finding, Mending
+from crossnet.diagnosis.fixes import engine_of, fix_of, is_own
+from crossnet.diagnosis.judge.evidence import Evidence
+from crossnet.diagnosis.judge.signs import (
+    ENDS_THERE,
+    ERRORS,
+    OF_OTHERS,
+    USUAL_QUEUES,
+)
+from crossnet.diagnosis.judge.words import DISPOSITIONS, SENTENCES, of_host
+from crossnet.diagnosis.probe import Reply, Sent
+from crossnet.diagnosis.story import story
+from crossnet.diagnosis.tracing import Traced
+from crossnet.diagnosis.trail import End, Ending, Part, forward_end, reply_end
+from crossnet.netfilter import Engine
+from crossnet.netfilter.foreign import Tool
+from crossnet.reach.rules import Place as Chain
+from crossnet.values import Address, Family, Protocol, family_of
+from crossnet.verdict import Also, Between, Confidence, Diagnosis, Fix, Half, Note, Place, Result
+
+
+class Telling:
+    """What every judgement has in its hands, and how it says what it found."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.e = evidence
+        self.course, self.probe = evidence.course, evidence.probe
+        self.trail = evidence.trail.asked()
+        self.notes: list[Note] = []
+        self.forward_end, self.reply_end = forward_end(self.trail), reply_end(self.trail)
+
+    def _answered(self, sent: Sent) -> bool:
+        if sent.reply is Reply.ANSWERED:
+            return True
+        client = self.course.client.host
+        return (
+            sent.reply is Reply.UNKNOWN
+            and bool(self.trail.came(client, Part.REPLY))
+            and not any(each.certain for each in self._of(Direction.REPLY, client))
+        )
+
+    def _what_is_missing(self) -> None:
+        for host, why in self.e.unread.items():
+            self.notes.append(Note("facts-missing", of_host(host, why)))
+        for host, why in self.e.failed.items():
+            code = "insufficient-privilege" if why.startswith(NO_RIGHT) else "host-not-observed"
+            self.notes.append(Note(code, of_host(host, why)))
+        for host, number in self.e.lost.items():
+            words = f"{host} could not keep {number} packets: what was not seen there may have passed"
+            self.notes.append(Note("observer-lost-packets", words))
+        for host in self.e.unaligned:
+            if any(self.trail.at(host, Part.REQUEST)):
+                words = f"the clock of {host} could only be guessed: nothing was seen to go there and to come back"
+                self.notes.append(Note("clock-not-aligned", words))
+
+    def _diagnosis(self, result: Result, forward: Half, reply: Half, also: Iterable[Also] = ()) -> Diagnosis:
+        source = next(
+            (each.packet.source for each in self.trail.left(self.course.client.host, Part.REQUEST)),
+            self.course.source,
+        )
+        return Diagnosis(
+            self.e.crossing,
+            self.course.client.host,
+            source,
+            self.probe,
+            result,
+            forward,
+            reply,
+            tuple(also),
+            tuple(dict.fromkeys(self.notes)),
+            story(self.trail, self.forward_end, self.reply_end),
+        )
+
+    @property
+    def _heads(self) -> int:
+        """The bytes in front of the data of an echo."""
+        return 48 if family_of(self.probe.destination) is Family.V6 else 28
+
+    def _of(self, direction: Direction, host: str, codes: frozenset[str] | None = None) -> list[Finding]:
+        return [
+            each
+            for each in self.e.foretold.of(direction)
+            if each.host == host and (codes is None or each.code in codes)
+        ]
+
+    def _counted_at(self, stop: Stop, interface: str | None) -> Finding | None:
+        """What a host has counted, and at least with every probe."""
+        for each in self.e.moved.get(stop.host, ()):
+            if each.cause and each.by >= len(self.e.small):
+                return self._finding(each.cause, stop, interface, str(each))
+        return None
+
+    def _queue(self, stop: Stop, device: str | None, direction: Direction) -> Finding | None:
+        """A queue that somebody has set where packets leave: it may take them though no fact says so."""
+        link = self.e.facts[stop.host].link(device or "") if stop.host in self.e.facts else None
+        if link is None or not link.qdisc or link.qdisc in USUAL_QUEUES:
+            return None
+        words = f"tc qdisc {link.qdisc} dev {link.name}"
+        return Finding("tc-or-xdp-drop", stop.host, link.name, direction, words, False, "egress")
+
+    def _of_error(self, packet: Packet, stop: Stop, end: End) -> Finding:
+        """What an ICMP error of a host says."""
+        code = ERRORS.get((packet.icmp_type, packet.icmp_code), "filter-reject")
+        return self._finding(code, stop, end.interface, str(packet))
+
+    def _traced(self, stop: Stop, direction: Direction) -> Finding | None:
+        """What the trace of a host names as the packets' end: a finding that was doubtful, or another."""
+        traced = self.e.traced
+        if traced is None or (traced.host, traced.direction) != (stop.host, direction):
+            return None
+        code = {"policy": "filter-policy-drop", "queue": "queue-without-listener"}.get(
+            traced.verdict, "filter-reject" if " reject" in f" {traced.text}" else "filter-rule-drop"
+        )
+        chain = self._chain(traced)
+        near = [
+            each
+            for each in self._of(direction, stop.host)
+            if each.chain is not None
+            and (each.chain.family, each.chain.table, each.chain.chain)
+            == (traced.family, traced.table, traced.chain)
+            and (each.code == code or each.code == "src-output-filtered")
+        ]
+        same = [each for each in near if each.text == traced.text] or near
+        if len(same) == 1 and (same[0].text == traced.text or chain.tool is not Tool.NFT):
+            return replace(same[0], certain=True)
+        if stop == self.course.client and direction is Direction.FORWARD and traced.verdict == "drop":
+            code = "src-output-filtered"
+        interface = stop.ingress if direction is Direction.FORWARD else stop.egress
+        return Finding(code, stop.host, interface, direction, traced.text, chain=chain)
+
+    def _chain(self, traced: Traced) -> Chain:
+        """The chain that a trace names; iptables-nft has its own among those of nftables."""
+        facts = self.e.facts.get(traced.host)
+        for engine, table, chain in facts.firewall.others() if facts is not None else ():
+            if (table.family, table.name, chain.name) == (traced.family, traced.table, traced.chain):
+                tool = Tool.IPTABLES_NFT if engine.is_iptables else Tool.NFT
+                return Chain(
+                    tool, traced.family, traced.table, traced.chain, chain.hook.name if chain.hook else ""
+                )
+        return Chain(Tool.NFT, traced.family, traced.table, traced.chain, "")
+
+    def _finding(self, code: str, stop: Stop, interface: str | None, text: str = "") -> Finding:
+        return Finding(code, stop.host, interface, Direction.FORWARD, text)
+
+    def _misaddressed(
+        self, stop: Stop, interface: str | None, direction: Direction, wanted: Address | None
+    ) -> Finding:
+        """A host whose frames were seen to have another hardware address than the next host's."""
+        return Finding(
+            "wrong-destination-mac",
+            stop.host,
+            interface,
+            direction,
+            "its frames are addressed to another host",
+            mending=Mending(device=interface, address=wanted),
+        )
+
+    def _disagree(self, said: str) -> None:
+        if self.e.foretold.passes:
+            self.notes.append(Note("static-dynamic-disagree", f"facts say that it passes, but {said}"))
+
+    def _goes_on(self) -> None:
+        """What facts surely say of a host from which packets were seen to go on."""
+        for each in self.e.foretold.findings:
+            part = Part.REQUEST if each.direction is Direction.FORWARD else Part.REPLY
+            if each.certain and each.code in ENDS_THERE and self.trail.left(each.host, part):
+                words = (
+                    f"facts say that {each.host} stops the {part} ({each.code}), and it was seen to leave it"
+                )
+                self.notes.append(Note("static-dynamic-disagree", words))
+
+    def _with_cause(
+        self,
+        cause: Finding,
+        ending: Ending,
+        said: str = "",
+        *,
+        inferred: bool = False,
+        candidates: Sequence[str] = (),
+        error: Packet | None = None,
+    ) -> Diagnosis:
+        """The verdict where one finding explains what was seen."""
+        twins = [each for each in self.e.foretold.findings if each != cause and same(each) == same(cause)]
+        on_a_host = ending in (Ending.NOT_SENT, Ending.STOPPED, Ending.UNRESOLVED)
+        # An answer that came to the client and was not let in.
+        on_a_host |= cause.direction is Direction.REPLY and cause.host == self.course.client.host
+        by_a_rule = self.e.traced is not None and self.e.traced.host == cause.host
+        if (on_a_host or by_a_rule) and cause not in self.e.foretold.findings and cause.code not in OF_OTHERS:
+            self._disagree(said or f"nothing left {cause.host}")
+        sure = cause.certain and not inferred
+        confidence = Confidence.PROVED if sure and ending is not Ending.UNSEEN else Confidence.INFERRED
+        if candidates:
+            confidence = Confidence.INFERRED
+        disposition = DISPOSITIONS.get(cause.code, "dropped")
+        if (
+            ending in (Ending.NOT_SENT, Ending.UNSEEN)
+            and cause.host == self.course.client.host
+            and cause.direction is Direction.FORWARD
+        ):
+            disposition = "not-sent"
+        evidence = [said] if said else []
+        if error is not None:
+            evidence.append(str(error))
+        if self.e.traced is not None and self.e.traced.host == cause.host:
+            evidence.append(str(self.e.traced))
+        evidence += self._moved(cause.host)
+        half = Half(
+            disposition,
+            cause.code,
+            self._sentence(cause),
+            Place(cause.host, cause.interface),
+            confidence,
+            tuple(candidates),
+            tuple(evidence),
+            self._fixes(cause, *twins),
+        )
+        also = self._also((cause, *twins))
+        if cause.direction is Direction.FORWARD:
+            return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"), also)
+        came = Half("delivered-to-segment" if self.course.target is None else "delivered")
+        return self._diagnosis(Result.UNREACHABLE, came, half, also)
+
+    def _between(
+        self, stop: Stop, following: Stop, interface: str | None, direction: Direction, said: str
+    ) -> Diagnosis:
+        """Whatever took it stands between two hosts that were watched."""
+        where = following.ingress if direction is Direction.FORWARD else following.egress
+        at = Between(Place(stop.host, interface), Place(following.host, where))
+        side = (
+            "neutron-antispoof-destination" if direction is Direction.FORWARD else "neutron-antispoof-source"
+        )
+        candidates = (
+            "lost-between",
+            side,
+            "neutron-security-group",
+            "filter-policy-drop",
+            "neutron-port-down",
+        )
+        half = Half("lost-between", "lost-between", said, at, Confidence.CANDIDATES, candidates, (said,))
+        if direction is Direction.FORWARD:
+            return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"), self._also(()))
+        return self._diagnosis(Result.UNREACHABLE, Half("delivered"), half, self._also(()))
+
+    def _elsewhere(
+        self,
+        code: str,
+        at: Between,
+        said: str,
+        candidates: Sequence[str],
+        disposition: str,
+        stop: Stop,
+        *,
+        reply: bool = False,
+    ) -> Diagnosis:
+        """The cause stands where nobody can look."""
+        half = Half(
+            disposition,
+            code,
+            said,
+            at,
+            Confidence.CANDIDATES,
+            tuple(candidates),
+            (said, *self._moved(stop.host)),
+        )
+        # Who takes a datagram need not answer it.
+        unknown = code == "destination-silent" and self.probe.protocol is Protocol.UDP
+        result = Result.UNDETERMINED if unknown else Result.UNREACHABLE
+        return self._diagnosis(result, half, Half("undetermined" if reply else "not-sent"), self._also(()))
+
+    def _fixes(self, *causes: Finding) -> tuple[Fix, ...]:
+        found: dict[str, dict[str, None]] = {}
+        specs: dict[str, str | None] = {}
+        for cause in causes:
+            fix = fix_of(cause, self.course, self.probe, self.e.facts, self.e.foretold.source)
+            for one in fix:
+                found.setdefault(one.host, {}).update(dict.fromkeys(one.commands))
+                specs[one.host] = specs.get(one.host) or one.spec
+        return tuple(Fix(host, tuple(commands), specs[host]) for host, commands in found.items())
+
+    def _also(self, told: Sequence[Finding]) -> tuple[Also, ...]:
+        """Everything else that would have to change, each once, whatever directions it stops."""
+        known = {same(each) for each in told}
+        together: dict[object, list[Finding]] = {}
+        for each in self.e.foretold.findings:
+            if same(each) not in known:
+                together.setdefault(same(each), []).append(each)
+        found = tuple(
+            Also(
+                str(first.direction),
+                Place(first.host, first.interface),
+                first.code,
+                self._sentence(first) if first.certain else f"perhaps: {self._sentence(first)}",
+                self._fixes(first, *others),
+            )
+            for first, *others in together.values()
+        )
+        beyond = self._beyond(told)
+        return (*found, *([beyond] if beyond is not None else []))
+
+    def _beyond(self, told: Sequence[Finding]) -> Also | None:
+        """A destination that answers nobody, behind what stops the requests on their way to it."""
+        if not self.e.beyond or not told or not self.course.gateways:
+            return None
+        last, wanted = self.course.gateways[-1], str(self.probe.destination)
+        words = {
+            "destination-silent": f"an echo that {last.host} itself sent to {wanted} was not answered either",
+            "filter-reject": f"{wanted} rejects what {last.host} itself sends, too",
+            "destination-absent": f"{last.host} itself asked for {wanted} on {last.egress}, and nobody answered",
+        }[self.e.beyond]
+        return Also("forward", Between(Place(last.host, last.egress), Place(wanted)), self.e.beyond, words)
+
+    def _sentence(self, finding: Finding) -> str:
+        """What a finding says, as one sentence."""
+        host, text, chain = finding.host, finding.text, finding.chain
+        if chain is not None and is_own(chain) and finding.code.startswith("filter-"):
+            return f"crossnet's own fence on {host} lets through only what a crossing names, and no crossing names this"
+        words = SENTENCES.get(finding.code)
+        if words is None:
+            return f"{host}: {text}" if text else host
+        where = finding.hook
+        if chain is not None:
+            tool = engine_of(chain, self.e.facts[host]) if host in self.e.facts else chain.tool
+            named = "nft" if tool is Engine.NFTABLES else tool
+            where = f"{named} {chain.family} {chain.table} {chain.chain}"
+        return words.format(host=host, text=text, interface=finding.interface or "?", where=where)
+
+    def _moved(self, host: str) -> tuple[str, ...]:
+        known = [f"{host}: connection tracking: {entry.text}" for entry in self.e.tracked.get(host, ())[:1]]
+        return (*(f"{host}: {words}" for words in self.e.moved.get(host, ())), *known, *self._refused(host))
+
+    def _refused(self, host: str) -> Iterator[str]:
+        """What the kernel of a host itself says that it would not send on, or by another interface."""
+        stop = next((each for each in self.course.stops if each.host == host), None)
+        for lookup, answer in self.e.lookups.get(host, {}).items():
+            if answer is None or stop is None:
+                continue
+            meant = stop.egress if lookup.destination == self.probe.destination else stop.ingress
+            if answer.error or (answer.route is not None and meant and answer.route.device != meant):
+                yield f"{host}: `{lookup}`: {answer}"
+
+    def _place(self, end: End, direction: Direction) -> Place | Between | None:
+        if end.stop is None:
+            return None
+        if end.ending is Ending.LOST and end.following is not None:
+            return Between(Place(end.stop.host, end.interface), Place(end.following.host))
+        if end.ending is Ending.ARRIVED and direction is Direction.FORWARD and self.course.target is None:
+            return Between(Place(end.stop.host, end.interface), Place(str(self.probe.destination)))
+        return Place(end.stop.host, end.interface)
+
+    def _evidence_of(self, end: End, direction: Direction) -> tuple[str, ...]:
+        host = end.stop.host if end.stop is not None else ""
+        return tuple(self._moved(host)) if host else ()
+
+
+def same(finding: Finding) -> object:
+    """What two findings share that are one thing to change: a rule that stops requests and answers is one."""
+    return finding.host, finding.code, finding.text, finding.chain
