@@ -223,11 +223,9 @@ def _asked(
 
 def _no_host(destination: Address) -> str:
     """Why no host can be behind a router by that address; nothing where one can."""
-    if destination.is_multicast or destination.is_unspecified or destination.is_loopback:
+    if destination.is_unspecified or destination.is_loopback:
         return "is no address that a host has on a network"
-    if destination.is_link_local:
-        return "is link-local: no router passes it on"
-    return "is every host's at once" if str(destination) == "255.255.255.255" else ""
+    return "is link-local: no router passes it on" if destination.is_link_local else ""
 
 
 def _parted(to: str) -> tuple[str, int | None]:

@@ -1,0 +1,130 @@
+"""What stops a flow as facts alone tell it: everything, in the order in which a packet meets it.
+
+Where a host leads packets another way than they should go, that is found, and the search goes on as if it were
+mended; rules, settings and links are walked by `reach`, which goes on behind each by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from crossnet.diagnosis.course import Course
+from crossnet.diagnosis.finding import Direction, Finding
+from crossnet.diagnosis.static.links import OfLinks
+from crossnet.diagnosis.static.neighbours import OfNeighbours
+from crossnet.diagnosis.static.rules import OfRules
+from crossnet.diagnosis.static.search import EVERYBODY
+from crossnet.diagnosis.static.ways import OfWays
+from crossnet.facts import Facts
+from crossnet.reach.path import Walked, reached
+from crossnet.values import Address, Network, Probe
+
+__all__ = ["Foretold", "foretell"]
+
+
+@dataclass(frozen=True, slots=True)
+class Foretold:
+    """What facts say of a flow: what stops it, and as whom it should arrive.
+
+    `passes` is what they say as things are: None where they do not tell.
+    """
+
+    findings: tuple[Finding, ...]
+    source: Address | None
+    passes: bool | None
+
+    def of(self, direction: Direction) -> tuple[Finding, ...]:
+        return tuple(each for each in self.findings if each.direction is direction)
+
+
+def foretell(
+    course: Course,
+    probe: Probe,
+    facts: Mapping[str, Facts],
+    beyond: tuple[Network, ...] = (),
+    length: int | None = None,
+) -> Foretold:
+    """Everything that would have to change for the flow to pass, over the hosts whose facts are known.
+
+    `length` is that of its IP packets in bytes, where they are not small ones.
+    """
+    return _Whole(course, probe, facts, beyond, length).result()
+
+
+class _Whole(OfLinks, OfWays, OfNeighbours, OfRules):
+    """All parts of the search, in their order."""
+
+    def result(self) -> Foretold:
+        passes = self._as_it_is()
+        self._destination()
+        for number, stop in enumerate(self.course.stops):
+            if stop.host not in self.facts:
+                continue
+            self._links(number, stop)
+            self._addresses(number, stop)
+            self._way_out(number, stop)
+            self._neighbours(number, stop)
+        if self.course.target is not None:
+            self._target(self.course.target)
+            if self.course.target.host in self.facts:
+                self._neighbours(len(self.course.stops), self.course.target)
+        self._time_to_live()
+        self._whole_way()
+        if self.course.target is not None:
+            self._back_from(self.course.target)
+        found = [each for _, each in sorted(self.found, key=lambda item: item[0])]
+        if passes and any(each.certain for each in found):
+            passes = False
+        return Foretold(tuple(dict.fromkeys(found)), self.source, passes)
+
+    def _as_it_is(self) -> bool | None:
+        if any(stop.host not in self.facts for stop in self.course.stops):
+            return None
+        walked = Walked(self._asked(self.course.client.host), self.facts)
+        passes = reached(walked).passes
+        client = self.course.client.host
+        if (
+            passes
+            and self.course.target is not None
+            and not any(end.host == client for end in walked.back_ends)
+        ):
+            return None  # the answers leave for somebody who is not known
+        return passes
+
+    def _destination(self) -> None:
+        """An address that is no host's: of a group, of everybody, or of the network itself."""
+        wanted = self.probe.destination
+        client, last = self.course.client, self.course.stops[-1]
+        if wanted.is_multicast or wanted == EVERYBODY:
+            words = (
+                f"{wanted} is the address of {'a group' if wanted.is_multicast else 'everybody on a network'}"
+            )
+            self._add(
+                Finding(
+                    "destination-is-broadcast",
+                    client.host,
+                    client.egress,
+                    Direction.FORWARD,
+                    words,
+                    hook="output",
+                )
+            )
+            return
+        facts = self.facts.get(last.host)
+        link = facts.link(last.egress) if facts is not None and last.egress else None
+        near = link.on_link(wanted) if link is not None else None
+        if near is not None and near.prefix < 31 and wanted == near.network.network_address:
+            # Kernels since 5.14 ask for it like for any other (fib_add_ifaddr).
+            words = f"{wanted} is the address of the network {near.network} itself"
+            self._add(
+                Finding(
+                    "destination-is-broadcast",
+                    last.host,
+                    last.egress,
+                    Direction.FORWARD,
+                    words,
+                    False,
+                    "egress",
+                )
+            )
