@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from crossnet import api
-from crossnet.diagnosis import Question, Read, diagnose
+from crossnet.diagnosis.diagnose import Question, Read, diagnose
 from crossnet.lab import build
 from crossnet.lab.topology import load
 from crossnet.values import Probe, Protocol, address

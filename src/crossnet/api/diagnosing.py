@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from crossnet.diagnosis import Diagnosed, Hints, Question, Read
-from crossnet.diagnosis import diagnose as ask
+from crossnet.diagnosis.diagnose import Diagnosed, Hints, Question, Read
+from crossnet.diagnosis.diagnose import diagnose as ask
 from crossnet.diagnosis.probe import candidates, search
 from crossnet.errors import Bug, CrossnetError, HostError
 from crossnet.events import Watcher, nobody

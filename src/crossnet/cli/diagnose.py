@@ -14,7 +14,7 @@ from crossnet.cli.options import SPEC_FILE, Speech, guarding, speaking
 
 if TYPE_CHECKING:
     from crossnet.api import Asked, Guard
-    from crossnet.diagnosis import Diagnosed
+    from crossnet.diagnosis.diagnose import Diagnosed
     from crossnet.spec import Spec
     from crossnet.values import Address
 

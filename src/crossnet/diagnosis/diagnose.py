@@ -1,0 +1,625 @@
+"""Where a flow stops, why, and what to do.
+
+The hosts on its way are read and watched, probes are sent, and what was seen is joined with what facts tell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from crossnet.capture import Filter, Kind, Sighting, Watch, watching
+from crossnet.capture.timeline import Timeline, timeline
+from crossnet.diagnosis import counters
+from crossnet.diagnosis.conntrack import Entry, fresh, of_probe, question_to
+from crossnet.diagnosis.course import Hints, course
+from crossnet.diagnosis.filling import CODE as FULL
+from crossnet.diagnosis.filling import FILLING, Filling, with_source
+from crossnet.diagnosis.finding import Direction
+from crossnet.diagnosis.outcome import Outcome
+from crossnet.diagnosis.probe import Reply, Sending, sent
+from crossnet.diagnosis.tracing import Flow, Tracing, flow_of
+from crossnet.diagnosis.trail import Ending, Part, Tags, Trail, forward_end, reply_end
+from crossnet.errors import CrossnetError, HostError
+from crossnet.facts import Facts
+from crossnet.facts.lookups import Answered, Lookup
+from crossnet.facts.lookups import question as lookup_question
+from crossnet.facts.question import put
+from crossnet.netfilter.foreign import Tool
+from crossnet.transport import Host
+from crossnet.values import Family, Probe, Protocol, contains, family_of
+from crossnet.verdict import Diagnosis
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["Diagnosed", "Hints", "Question", "Read", "diagnose"]
+
+# Neighbours are asked all the time, and hosts may be read slowly.
+_MOST_SEEN, _WATCHED = 8000, 90  # packets and seconds of a host
+
+# How many probes of the kind that is asked for: some rules drop every second one.
+PROBES = 5
+
+# Bytes of data in an echo that hardly anybody else sends.
+_UNUSUAL = range(97, 480)
+
+# What has not come after so long, where nothing explains it, is taken for lost; where facts and packets agree on what
+# stops it there is nothing to wait for.
+_QUIET, _EXPLAINED = 1.25, 0.4  # seconds
+_LATE = 3.5  # seconds; where some are answered, the others may only be slow
+_BEYOND = 0.8  # seconds for the destination's answer to the last gateway
+_DRAIN = 0.08  # seconds for what was seen to come from the hosts
+
+# How many probes are sent for a trace, and for how many seconds each is waited for.
+_TRACED, _TRACE = 3, 0.35
+
+# Sizes of IP packets that are tried where full-sized ones vanish: usual limits of tunnels and links.
+_LADDER = (1480, 1476, 1460, 1454, 1450, 1442, 1420, 1400, 1380, 1360, 1340, 1300, 1280, 1200, 1000, 576)
+
+# Ports that are tried to tell whether a host that answers no echo is up.
+_PORTS = (443, 80, 22)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A flow, and the hosts on its way; `ports` may be tried beside an echo, `size` forces one size of IP packets."""
+
+    crossing: str | None
+    client: str
+    gateways: tuple[str, ...]
+    probe: Probe
+    hints: Hints = field(default_factory=Hints)
+    ports: tuple[int, ...] = ()
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What the hosts said about themselves, and why the others did not."""
+
+    facts: Mapping[str, Facts]
+    errors: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosed:
+    """The verdict on one flow, and every packet that was seen of it; `interrupted` where somebody did not wait.
+
+    `last` is the packet that was seen last before the place where it stops.
+    """
+
+    verdict: Diagnosis
+    seen: Timeline
+    interrupted: bool = False
+    last: Sighting | None = None
+
+
+async def diagnose(
+    question: Question, hosts: Mapping[str, Host], read: Callable[[], Awaitable[Read]]
+) -> Diagnosed:
+    """The verdict on one flow; `hosts` are all that can be asked, and `read` reads them.
+
+    An interrupt while probes are on their way ends the waiting: what is known by then is told.
+    """
+    return await _Diagnosing(question, hosts, read).run()
+
+
+def _load() -> None:
+    """Import what joins facts and packets, and the library behind it: it takes as long as reading a host does."""
+    from crossnet.diagnosis import judge  # noqa: F401
+    from crossnet.reach.packets import Space
+
+    Space()
+
+
+class _Diagnosing:
+    def __init__(
+        self, question: Question, hosts: Mapping[str, Host], read: Callable[[], Awaitable[Read]]
+    ) -> None:
+        self.question, self.hosts, self.read = question, hosts, read
+        self.interrupted = False
+        self.silence = asyncio.Event()  # when requests went on, and nothing has come back for a while
+        self.lookups: Mapping[str, Mapping[Lookup, Answered | None]] = {}
+        self.seen: tuple[Sighting, ...] | None = None  # of the client's probes, once they are over
+        self.beyond = ""
+        self.found: Outcome | None = None  # from when probes are on their way
+        self.probe = question.probe
+        first = secrets.choice(_UNUSUAL)
+        self.small = tuple(first + number for number in range(PROBES))
+        self.v6 = family_of(self.probe.destination) is Family.V6
+        if question.size is not None:
+            self.small = (max(question.size - self.heads, 0),)
+
+    @property
+    def heads(self) -> int:
+        return 48 if self.v6 else 28
+
+    async def run(self) -> Diagnosed:
+        try:
+            await self._look()
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self.found is None or task is None or task.uncancel() > 0:
+                raise
+            self.interrupted = self.found.interrupted = True
+        return self._judged()
+
+    async def _look(self) -> None:
+        reading = asyncio.ensure_future(self.read())
+        counting = asyncio.ensure_future(self._count())
+        remembering = asyncio.ensure_future(self._remembered())
+        loading = asyncio.ensure_future(asyncio.to_thread(_load))
+        try:
+            async with watching(self.hosts, self._filter(), most=_MOST_SEEN, seconds=_WATCHED) as self.watch:
+                said = await reading
+                self.before = self.after = await counting
+                self.tracked = self.tracked_after = await remembering
+                await loading
+                self.facts, self.errors = said.facts, said.errors
+                self.course = course(
+                    self.question.client,
+                    self.question.gateways,
+                    self.probe.destination,
+                    self.facts,
+                    self.question.hints,
+                )
+                self._refuse_own()
+                self._refuse_large()
+                self.tags = Tags(self.probe, self.small, self._full())
+                await self._probes(self.watch)
+                if self.found is None or not self.found.all_answered:
+                    self.after, self.tracked_after = await asyncio.gather(self._count(), self._remembered())
+                    await self._who_fills()
+                    self.seen = tuple(self.watch.sightings)
+                    await self._ask_beyond(self.watch)
+        finally:
+            for task in (reading, counting, remembering, loading):
+                task.cancel()
+
+    def _judged(self) -> Diagnosed:
+        from crossnet.diagnosis.judge import Evidence, judge
+
+        found = self.found
+        assert found is not None
+        found.read()
+        moved = {
+            name: lines
+            for name, each in self.after.items()
+            if (lines := counters.moved(self.before.get(name, {}), each))
+        }
+        names = [self.question.client, *self.question.gateways]
+        seen = timeline(self.watch.sightings if self.seen is None else self.seen)
+        verdict = judge(
+            Evidence(
+                self.question.crossing,
+                self.course,
+                self.probe,
+                self.facts,
+                found.foretold,
+                self._trail(self.watch),
+                found.small,
+                found.full,
+                found.beside,
+                {name: why for name, why in self.watch.failed.items() if name in names},
+                self.errors,
+                moved,
+                self.interrupted,
+                self._own_entries(),
+                self._stale_entries(),
+                self.watch.lost,
+                tuple(host for host in seen.unaligned if seen.offsets.get(host)),
+                self.lookups,
+                found.unheard,
+                found.traced,
+                self.beyond,
+                found.of_large,
+            )
+        )
+        return Diagnosed(verdict, seen, self.interrupted, self._last_seen(verdict, seen))
+
+    def _last_seen(self, verdict: Diagnosis, seen: Timeline) -> Sighting | None:
+        half, part = (verdict.forward, Part.REQUEST) if verdict.forward.code else (verdict.reply, Part.REPLY)
+        if half.code is None:
+            return None
+        parts = (part, Part.REQUEST) if part is Part.REPLY else (part,)
+        for wanted in parts:
+            found = [each for each in seen.sightings if self.tags.part(each.packet) is wanted]
+            if found:
+                return found[-1]
+        return None
+
+    async def _count(self) -> Mapping[str, Mapping[str, int]]:
+        found = await asyncio.gather(*(counters.read(host) for host in self.hosts.values()))
+        return dict(zip(self.hosts, found, strict=True))
+
+    async def _remembered(self) -> Mapping[str, Sequence[Entry]]:
+        """What connection tracking of the gateways knows of flows to the destination."""
+        asked = question_to(self.probe.destination)
+
+        async def of(name: str) -> Sequence[Entry]:
+            try:
+                said = (await put(self.hosts[name], [asked]))[asked]
+            except HostError:
+                return ()
+            return [entry for entries in (said or {}).values() for entry in entries]
+
+        names = [name for name in self.question.gateways if name in self.hosts]
+        return dict(zip(names, await asyncio.gather(*map(of, names)), strict=True))
+
+    async def _who_fills(self) -> None:
+        """Of a table of connections that is full, whose they are."""
+        if self.found is None:
+            return
+        foretold, fillings = self.found.foretold, dict[str, Filling]()
+        for name in {
+            each.host for each in foretold.findings if each.code == FULL and each.host in self.hosts
+        }:
+            with suppress(HostError):
+                fillings[name] = (await put(self.hosts[name], [FILLING]))[FILLING]
+        if fillings:
+            findings = tuple(with_source(each, fillings) for each in foretold.findings)
+            self.found.foretold = replace(foretold, findings=findings)
+
+    async def _looked_up(self, found: Outcome) -> Mapping[str, Mapping[Lookup, Answered | None]]:
+        """Where the kernels of the hosts on the way send the flow's packets, asked in both directions."""
+        if found.all_answered:
+            return {}
+
+        async def of(name: str, lookups: Sequence[Lookup]) -> Mapping[Lookup, Answered | None]:
+            questions = {lookup: lookup_question(lookup) for lookup in lookups}
+            try:
+                said = await put(self.hosts[name], list(questions.values()))
+            except HostError:
+                return {}
+            return {lookup: said[asked] for lookup, asked in questions.items()}
+
+        asked = {
+            stop.host: self.course.lookups(stop) for stop in self.course.stops if stop.host in self.hosts
+        }
+        return dict(zip(asked, await asyncio.gather(*(of(*each) for each in asked.items())), strict=True))
+
+    def _own_entries(self) -> Mapping[str, tuple[Entry, ...]]:
+        """The entries that the probes made on each gateway."""
+        return {
+            name: of_probe(fresh(tuple(self.tracked.get(name, ())), [tuple(entries)]) or (), self.probe)
+            for name, entries in self.tracked_after.items()
+        }
+
+    def _stale_entries(self) -> Mapping[str, tuple[Entry, ...]]:
+        """Entries of the client's earlier flows that are not translated, though new ones are."""
+        source = self.course.source
+        if self.found is None or self.found.foretold.source in (None, source):
+            return {}
+        return {
+            name: tuple(
+                entry
+                for entry in of_probe(entries, self.probe)
+                if entry.source == source and entry.reply_to == source
+            )
+            for name, entries in self.tracked.items()
+        }
+
+    # ---- what is sent ---------------------------------------------------------------------------------
+
+    def _filter(self) -> Filter:
+        """Neighbours, errors, echoes of our own sizes, and what else is asked about."""
+        limits = {1500 - self.heads, 9000 - self.heads, *(each - self.heads for each in _LADDER)}
+        echoes = (*self.small, *sorted(limits))
+        if self.probe.protocol is Protocol.ICMP:
+            return Filter((self.probe.destination,), Protocol.ICMP, echoes=echoes)
+        return Filter((self.probe.destination,), self.probe.protocol, self.probe.port, echoes)
+
+    def _full(self) -> tuple[int, ...]:
+        """The data of an echo that fills a packet of the client's own link."""
+        facts, device = self.facts.get(self.question.client), self.course.client.egress
+        link = facts.link(device) if facts is not None and device else None
+        if self.question.size is not None or link is None or link.mtu > 9000:
+            return ()
+        return (link.mtu - self.heads,)
+
+    def _refuse_own(self) -> None:
+        """What a host sends to itself never leaves it; where a spec says that it should, that is what is wrong."""
+        facts, destination = self.facts.get(self.question.client), self.probe.destination
+        meant = any(contains(each, destination) for each in self.question.hints.beyond)
+        if facts is not None and not meant and facts.owner_of(destination) is not None:
+            raise CrossnetError(
+                f"{destination} is an address of {self.question.client} itself: nothing leaves it"
+            )
+
+    def _refuse_large(self) -> None:
+        """A packet that does not fit the client's own link would be cut there, and none of that size be sent."""
+        facts, device, size = (
+            self.facts.get(self.question.client),
+            self.course.client.egress,
+            self.question.size,
+        )
+        link = facts.link(device) if facts is not None and device else None
+        if size is not None and link is not None and size > link.mtu:
+            raise CrossnetError(
+                f"{self.question.client} cannot send packets of {size} bytes: the MTU of {link.name} is {link.mtu}\n"
+                f"  Give --size at most that."
+            )
+
+    def _tasks(self) -> list[tuple[str, str, str]]:
+        target = str(self.probe.destination)
+        kind = "echo_of" if self.question.size is None else "sized"
+        echoes = [(kind, target, str(size)) for size in self.small]
+        large = [("whole", target, str(size)) for size in self.tags.full]
+        match self.probe.protocol:
+            case Protocol.ICMP:
+                return [*echoes, *large]
+            case _:
+                asked = [(str(self.probe.protocol), target, str(self.probe.port))] * 3
+                return [*asked, echoes[0], *large]
+
+    async def _probes(self, watch: Watch) -> None:
+        from crossnet.diagnosis.static import foretell
+
+        tasks = self._tasks()
+        host = self.hosts[self.question.client]
+        sending = Sending(host, tasks)
+        await sending.start()
+        try:
+            foretelling = asyncio.ensure_future(
+                asyncio.to_thread(foretell, self.course, self.probe, self.facts, self.question.hints.beyond)
+            )
+            try:
+                await asyncio.wait([foretelling])
+            finally:  # also for somebody who does not wait: it takes a moment only
+                found = self.found = Outcome(await foretelling, self.probe, tasks, sending)
+            # What is asked where no answer comes takes no longer than the waiting for one.
+            looking = asyncio.ensure_future(self._looked_up(found))
+            trying = asyncio.ensure_future(self._beside(found))
+            try:
+                await self._wait(sending, watch, found)
+                if found.all_answered:
+                    await self._large(found, watch)
+                else:
+                    self.lookups = await looking
+                    if self.silence.is_set():
+                        await trying
+                    await self._trace(watch, found)
+            finally:
+                looking.cancel()
+                trying.cancel()
+                await asyncio.wait((looking, trying))
+        finally:
+            await sending.stop()
+        found.read()
+
+    async def _wait(self, sending: Sending, watch: Watch, found: Outcome) -> None:
+        """Until everything is answered, or nothing more is to be expected."""
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        last, known = start, set[tuple[str, str, Part, bool]]()
+        while not sending.is_over:
+            await watch.changed(0.05)
+            found.read()
+            now = loop.time()
+            # What is sent once more is no news; that it got further is.
+            points = {
+                (each.host, each.interface, self.tags.part(each.packet), each.kind is Kind.SENT)
+                for each in watch.sightings
+            }
+            if points - known:
+                last, known = now, points
+            if found.small_answered and (found.full_answered or now - last > 0.3):
+                break
+            if found.some_answered:
+                if now - start > _LATE:
+                    break
+            elif now - last > _EXPLAINED:
+                if now - last > _QUIET or self._is_explained(watch, found):
+                    break
+                if self.probe.protocol is Protocol.ICMP and self._is_silent(watch):
+                    self.silence.set()
+        await watch.changed(_DRAIN)
+
+    def _is_explained(self, watch: Watch, found: Outcome) -> bool:
+        """Whether facts surely say that it stops where the packets were last seen."""
+        trail = self._trail(watch).asked()
+        back = reply_end(trail)
+        end = forward_end(trail) if back.stop is None else back
+        if end.stop is None:
+            return False
+        direction = "forward" if back.stop is None else "reply"
+        near = {end.stop.host, *([end.following.host] if end.following else [])}
+        return any(
+            each.certain and each.host in near and str(each.direction) == direction
+            for each in found.foretold.findings
+        )
+
+    def _trail(self, watch: Watch) -> Trail:
+        sightings = tuple(watch.sightings) if self.seen is None else self.seen
+        tags = self.tags.knowing(sightings, self.question.client)
+        return Trail(tags, self.course, sightings, watch.points)
+
+    async def _trace(self, watch: Watch, found: Outcome) -> None:
+        """Where a host stopped the probes and facts do not surely say why: its own firewall is asked."""
+        flow = self._unexplained(watch, found)
+        if flow is None or found.some_answered:
+            return
+        tracing = Tracing(self.hosts[flow.host], flow)
+        try:
+            await tracing.start()
+            for task in self._tasks()[:_TRACED]:
+                sending = Sending(self.hosts[self.question.client], [task])
+                await sending.start()
+                try:
+                    async with asyncio.timeout(_TRACE):
+                        await tracing.over.wait()
+                    break
+                except TimeoutError:
+                    continue  # the table may not have stood yet
+                finally:
+                    await sending.stop()
+            found.traced = tracing.found
+        except HostError:
+            return  # what is known already is told
+        finally:
+            await tracing.stop()
+
+    def _unexplained(self, watch: Watch, found: Outcome) -> Flow | None:
+        """The probes on the host that they came to and did not leave, if facts do not tell."""
+        trail = self._trail(watch).asked()
+        end, back = forward_end(trail), reply_end(trail)
+        direction, last = Direction.FORWARD, end
+        if back.ending is Ending.ARRIVED and found.small_answered:
+            return None  # refused by who should answer, which nothing on the way has done
+        if back.ending in (Ending.STOPPED, Ending.ARRIVED):
+            direction, last = Direction.REPLY, back
+        elif end.ending is Ending.ARRIVED:
+            if end.stop != self.course.target:
+                return None
+        elif end.ending not in (Ending.STOPPED, Ending.NOT_SENT):
+            return None
+        stop = last.stop
+        if stop is None or stop.host not in self.hosts or trail.errors():
+            return None
+        known = [
+            each
+            for each in found.foretold.of(direction)
+            if each.host == stop.host and not each.code.startswith("snat-")
+        ]
+        # A trace tells of rules of nftables only, as iptables-nft has them too.
+        ruled = any(each.chain is not None and each.chain.tool is not Tool.IPTABLES_LEGACY for each in known)
+        if any(each.certain for each in known) or (known and not ruled):
+            return None
+        part = Part.REQUEST if direction is Direction.FORWARD else Part.REPLY
+        came = trail.came(stop.host, part)
+        return flow_of(stop.host, direction, self.probe, came[-1].packet if came else None, self.small)
+
+    def _is_silent(self, watch: Watch) -> bool:
+        """Whether requests left the last gateway, and nothing at all came back."""
+        if not self.course.gateways:
+            return False
+        trail = self._trail(watch).asked()
+        last = self.course.gateways[-1].host
+        return (
+            trail.watched(last)
+            and bool(trail.left(last, Part.REQUEST))
+            and not trail.came(last, Part.REPLY)
+            and not trail.asks(last)
+            and not trail.errors()
+        )
+
+    async def _beside(self, found: Outcome) -> None:
+        """When no echo was answered for a while: connections, to tell whether somebody is there."""
+        await self.silence.wait()
+        ports = self.question.ports or _PORTS
+        target = str(self.probe.destination)
+        answers = await self._further([("tcp", target, str(port)) for port in ports], 0.5)
+        host = self.question.client
+        found.further = tuple(
+            sent(host, Probe(Protocol.TCP, self.probe.destination, ports[number]), *answer)
+            for number, answer in answers.items()
+        )
+
+    async def _large(self, found: Outcome, watch: Watch) -> None:
+        """Where full-sized packets vanish: what TCP would send instead, and how much does pass."""
+        missing = [size for size, each in found.full.items() if each.reply is not Reply.ANSWERED]
+        trail = self._trail(watch)
+        if not missing or not found.echoes_pass:
+            return
+        target = str(self.probe.destination)
+        if any(each.packet.mtu is not None for each in trail.only(*missing).errors()):
+            # A kernel that has heard of it sends no second one.
+            client, size = self.question.client, min(missing)
+            before = len(trail.only(size).left(client, Part.REQUEST))
+            await self._further([("whole", target, str(size))], 0.5)
+            await watch.changed(_DRAIN)
+            again = self._trail(watch).only(size).left(client, Part.REQUEST)
+            if len(again) <= before:
+                return
+            found.unheard = True
+        if self.probe.protocol is Protocol.TCP and (most := _largest_segment(trail)):
+            size = most + (60 if self.v6 else 40) - self.heads
+            if size < min(missing):
+                answers = await self._further([("whole", target, str(size))], 0.5)
+                if any(code == 0 for code, _ in answers.values()):
+                    found.fits = True
+                    return
+        # One that is lost says nothing: the same size is tried twice more.
+        sizes = [each - self.heads for each in _LADDER if each - self.heads < min(missing)]
+        sizes += [min(missing)] * 2
+        answers = await self._further([("whole", target, str(size)) for size in sizes], 0.5)
+        host = self.question.client
+        probe = Probe(Protocol.ICMP, self.probe.destination)
+        for number, answer in answers.items():
+            if answer[0] == 0:
+                found.larger[sizes[number]] = sent(host, probe, *answer)
+        from crossnet.diagnosis.static import foretell
+
+        length, beyond = max(missing) + self.heads, self.question.hints.beyond
+        found.of_large = await asyncio.to_thread(foretell, self.course, probe, self.facts, beyond, length)
+
+    async def _ask_beyond(self, watch: Watch) -> None:
+        """Where requests did not leave the last gateway: whether the destination answers that one itself."""
+        gateways = self.course.gateways
+        if self.found is None or self.found.some_answered or not gateways or self.course.target is not None:
+            return
+        last, wanted, before = gateways[-1], self.probe.destination, self.seen or ()
+        trail = self._trail(watch).asked()
+        if last.host not in self.hosts or not trail.watched(last.host) or last.egress is None:
+            return
+        if trail.left(last.host, Part.REQUEST) or wanted in trail.asks(last.host):
+            return
+        sending = Sending(self.hosts[last.host], [("echo_of", str(wanted), str(_LADDER[-1] - self.heads))])
+        await sending.start()
+        try:
+            loop = asyncio.get_running_loop()
+            until = loop.time() + _BEYOND
+            while not sending.is_over and loop.time() < until:
+                await watch.changed(0.05)
+        finally:
+            await sending.stop()
+        if any(code == 0 for code, _ in sending.ended.values()):
+            return
+        sightings = [each for each in tuple(watch.sightings)[len(before) :] if each.host == last.host]
+        packets = [
+            each.packet
+            for each in sightings
+            if each.interface == last.egress and each.kind is not Kind.OTHERHOST  # a switch floods these
+        ]
+        sent_out = any(each.is_echo_request and each.destination == wanted for each in packets)
+        answered = any(each.is_echo_reply and each.source == wanted for each in packets)
+        refused = any(each.is_error and each.source == wanted for each in packets)
+        if sent_out and refused and self.probe.protocol is Protocol.ICMP:
+            self.beyond = "filter-reject"
+        elif sent_out and not answered and self.probe.protocol is Protocol.ICMP:
+            self.beyond = "destination-silent"
+        elif any(each.asks == wanted for each in packets) and not any(
+            each.tells == wanted for each in packets
+        ):
+            self.beyond = "destination-absent"
+
+    async def _further(self, tasks: list[tuple[str, str, str]], seconds: float) -> dict[int, tuple[int, str]]:
+        sending = Sending(self.hosts[self.question.client], tasks)
+        await sending.start()
+        try:
+            loop = asyncio.get_running_loop()
+            until = loop.time() + seconds
+            while not sending.is_over and loop.time() < until:
+                sending.news.clear()
+                try:
+                    async with asyncio.timeout_at(until):
+                        await sending.news.wait()
+                except TimeoutError:
+                    break
+            return dict(sending.ended)
+        finally:
+            await sending.stop()
+
+
+def _largest_segment(trail: Trail) -> int | None:
+    """The most that TCP sends at once in either direction, as the ends have heard it of each other."""
+    client = trail.course.client.host
+    told = [each.packet.mss for each in trail.came(client, Part.REPLY) if each.packet.mss]
+    last = trail.course.stops[-1].host
+    told += [each.packet.mss for each in trail.left(last, Part.REQUEST) if each.packet.mss]
+    return min(told) if told else None

@@ -1,0 +1,87 @@
+"""What became of the probes of one flow, as far as it is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from crossnet.diagnosis.probe import Reply, Sending, Sent, sent
+from crossnet.diagnosis.tracing import Traced
+from crossnet.values import Probe, Protocol
+
+if TYPE_CHECKING:  # sets of packets are slow to import
+    from crossnet.diagnosis.static import Foretold
+
+
+class Outcome:
+    """What became of the probes so far."""
+
+    def __init__(
+        self,
+        foretold: Foretold,
+        probe: Probe,
+        tasks: Sequence[tuple[str, str, str]],
+        sending: Sending,
+    ) -> None:
+        self.foretold = foretold
+        self._probe, self._tasks, self._sending = probe, tasks, sending
+        self.interrupted = False
+        self.small: tuple[Sent, ...] = ()
+        self.full: dict[int, Sent] = {}
+        self.beside: tuple[Sent, ...] = ()
+        self.further: tuple[Sent, ...] = ()  # connections that were tried afterwards
+        self.larger: dict[int, Sent] = {}  # sizes that were tried afterwards
+        self.of_large: Foretold | None = None  # what facts say of full-sized packets, where those vanish
+        self.unheard = False  # whether the client did not take what it was told of the path's MTU
+        self.traced: Traced | None = None
+        self.fits = False  # whether what TCP would send fits, though a full-sized echo does not
+        self.read()
+
+    def read(self) -> None:
+        host, probe = self._sending.host.name, self._probe
+        small: list[Sent] = []
+        beside: list[Sent] = []
+        full: dict[int, Sent] = {}
+        echo = Probe(Protocol.ICMP, probe.destination)
+        for number, (kind, _, word) in enumerate(self._tasks):
+            asked = probe if kind not in ("echo_of", "sized", "whole") else echo
+            answer = self._sending.ended.get(number)
+            if answer is None and kind == "whole" and self.interrupted:
+                continue  # that it has not come so far says nothing
+            if answer is not None:
+                became = sent(host, asked, *answer)
+            elif self._sending.failed:
+                became = Sent(asked, Reply.NO_TOOL, self._sending.failed)
+            else:
+                became = Sent(asked, Reply.SILENT)
+            if kind == "whole":
+                full[int(word)] = became
+            elif asked == probe:
+                small.append(became)
+            else:
+                beside.append(became)
+        self.small, self.beside = tuple(small), (*beside, *self.further)
+        self.full = {} if self.fits else {**full, **self.larger}
+
+    @property
+    def small_answered(self) -> bool:
+        good = (Reply.ANSWERED, Reply.REFUSED)
+        return bool(self.small) and all(each.reply in good for each in self.small)
+
+    @property
+    def some_answered(self) -> bool:
+        return any(each.reply is Reply.ANSWERED for each in self.small)
+
+    @property
+    def full_answered(self) -> bool:
+        return all(each.reply is Reply.ANSWERED for each in self.full.values())
+
+    @property
+    def all_answered(self) -> bool:
+        return bool(self.small) and all(each.reply is Reply.ANSWERED for each in self.small)
+
+    @property
+    def echoes_pass(self) -> bool:
+        """Whether small echoes are answered: else large ones say nothing."""
+        echoes = [each for each in (*self.small, *self.beside) if each.probe.protocol is Protocol.ICMP]
+        return any(each.reply is Reply.ANSWERED for each in echoes)
