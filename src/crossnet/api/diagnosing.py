@@ -60,6 +60,11 @@ async def diagnose(
     clients or probes the first flow that does not get through is told, else the last one.
     """
     crossing = _crossing(asked, spec)
+    if spec is not None and crossing is None and asked.client is None and asked.to is not None:
+        raise CrossnetError(
+            f"no crossing of {spec.file} has {asked.to} in its `to`\n"
+            "  Name who sends with --from HOST, and each gateway on the way with --via HOST."
+        )
     clients = (asked.client,) if asked.client is not None else _clients(crossing)
     via = asked.via or ((crossing.via,) if crossing is not None else ())
     known = {host.name: host for host in spec.hosts} if spec is not None else {}
@@ -85,6 +90,7 @@ async def diagnose(
             elsewhere = [name for name in clients if name != client]
             near = {name: host for name, host in site.reachable.items() if name not in elsewhere}
             found = await ask(_question(asked, crossing, client, via, probe), near, read)
+            found = replace(found, flow=number + 1, flows=len(every))
             is_last = number == len(flows) - 1
             if is_last and len(every) > len(flows) and found.verdict.result is Result.REACHABLE:
                 words = (

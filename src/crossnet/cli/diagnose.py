@@ -116,6 +116,9 @@ def _say(speech: Speech, found: Diagnosed) -> None:
         speech.say(json.document(json.diagnosis_data(found.verdict)))
     else:
         speech.say(diagnosis.diagnosis_text(found.verdict, paint=speech.paint))
+        if found.flows > 1:
+            before = "; those before it get through" if found.flow > 1 else ""
+            speech.say(f"\nThat is flow {found.flow} of {found.flows} of the crossing{before}.")
 
 
 def _watched(speech: Speech, once: Callable[[], Diagnosed]) -> int:
@@ -210,6 +213,8 @@ def _asked(
         raise click.UsageError(f"--to: {error}") from None
     if why := _no_host(destination):
         raise click.UsageError(f"--to: {text} {why}")
+    if named is not None and port not in (None, named):
+        raise click.UsageError(f"--to says port {named} and --port {port}: give it once")
     port = port if named is None else named
     protocol = Protocol(proto) if proto is not None else Protocol.TCP if port is not None else Protocol.ICMP
     if protocol is Protocol.ICMP and port is not None:

@@ -23,6 +23,7 @@ _TELLING = {
 
 _CAUSES = {
     "Ip.InAddrErrors": "ip-forward-disabled",
+    "Ip.FragFails": "pmtu-black-hole",
     "IpExt.InNoRoutes": "no-route",
     "TcpExt.IPReversePathFilter": "reverse-path-filter",
 }

@@ -170,6 +170,9 @@ def _joint(
     wanted = hints.next_hop or (route.via if route is not None else None) or address
     if left is None:
         return None
+    if address is not None and hints.next_hop is None:
+        # It has an address, of another network than the sender's: somebody nobody looks at stands between them.
+        return device or _only(sender), left, None
     return device or _only(sender), left, wanted
 
 

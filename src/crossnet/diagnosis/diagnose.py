@@ -90,13 +90,16 @@ class Read:
 class Diagnosed:
     """The verdict on one flow, and every packet that was seen of it; `interrupted` where somebody did not wait.
 
-    `last` is the packet that was seen last before the place where it stops.
+    `last` is the packet that was seen last before the place where it stops; `flow` is which of a crossing's `flows` it
+    is, when those before it get through.
     """
 
     verdict: Diagnosis
     seen: Timeline
     interrupted: bool = False
     last: Sighting | None = None
+    flow: int = 1
+    flows: int = 1
 
 
 async def diagnose(

@@ -30,6 +30,7 @@ class Mending:
     table: str | None = None
     priority: int | None = None
     ahead_of: Tool | None = None  # whose rules take it now
+    metric: int | None = None  # of the route that wins, which a better one has to beat
     wrong: str = ""  # the route, rule or address in the words of `ip`
 
 

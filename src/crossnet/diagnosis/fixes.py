@@ -40,7 +40,7 @@ def fix_of(
 _NAME = re.compile(r"[A-Za-z0-9_.:@+][A-Za-z0-9_.:@+/-]*")
 _PLAIN = re.compile(r"[A-Za-z0-9 _.,:/@+=-]+")
 _NAT_CHAINS = tuple(
-    f"nft 'add chain {ip} by_hand postrouting {{ type nat hook postrouting priority srcnat - 1; }}'"
+    f"nft 'add chain {ip} by_hand postrouting {{ type nat hook postrouting priority -150; }}'"
     for ip in ("ip", "ip6")
 )
 
@@ -138,7 +138,12 @@ def _route(case: Case) -> tuple[Fix, ...]:
     if mending.next_hop is not None and not _is_near(case, mending.next_hop, mending.device):
         table += " onlink"
     network = show_network(mending.destination)
-    spec = "crossnet apply" if case.is_client or case.cause.direction is Direction.FORWARD else None
+    # What a spec asks for is no more than that a client has a route, where none of another's is more specific.
+    asked = case.cause.code in ("src-no-route", "src-route-other-next-hop", "src-route-on-link")
+    whole = mending.destination.num_addresses > 1 and not mending.table
+    spec = "crossnet apply" if case.is_client and asked and whole else None
+    if case.family is Family.V6 and mending.metric is not None:
+        table += f" metric {mending.metric}"
     if case.is_management(mending.destination):
         return case.fix(spec=spec)
     return case.fix(f"{case.ip} route replace {network}{via} dev {mending.device}{table}", spec=spec)
@@ -350,7 +355,11 @@ def _accept(case: Case) -> tuple[Fix, ...]:
         return ()
     if is_own(chain):
         who = f"{case.course.source} ({case.course.client.host})"
-        words = f"name {who} in `from`, and {case.probe} in `to` and `allow`, of a crossing; then `crossnet apply`"
+        port = f"/{case.probe.port}" if case.probe.port is not None else ""
+        words = (
+            f"a crossing with {who} in `from`, {case.probe.destination} in `to` and, where it has an `allow`, "
+            f"{case.probe.protocol}{port} in that; then `crossnet apply`"
+        )
         return case.fix(spec=words)
     source, destination = case.ends
     if not destination:
@@ -428,6 +437,12 @@ def _both_tracked(case: Case) -> tuple[Fix, ...]:
     return (Fix(back.host, (*back.commands, *out.commands)),)
 
 
+def _is_early(case: Case) -> bool:
+    """Whether a chain of nft's own decides before those of iptables, which stand at 100 (NF_IP_PRI_NAT_SRC)."""
+    hooks = [chain.hook for _, _, chain in case.here.firewall.others() if chain.hook is not None]
+    return any(hook.type == "nat" and hook.name == "postrouting" and hook.priority < 100 for hook in hooks)
+
+
 def _translate(case: Case) -> tuple[Fix, ...]:
     """A translation of this client to the gateway's own address, ahead of all others."""
     mending, chain = case.cause.mending, case.cause.chain
@@ -439,23 +454,20 @@ def _translate(case: Case) -> tuple[Fix, ...]:
             case.cause.code, case.cause.host, case.cause.interface, Direction.FORWARD, "", chain=chain
         )
         accept = _accept(Case(tracked, case.course, case.probe, case.facts, case.source))
-        return (
-            tuple(Fix(each.host, each.commands, "crossnet apply") for each in accept)
-            if source and destination
-            else ()
-        )
+        return tuple(Fix(each.host, each.commands) for each in accept) if source and destination else ()
     if mending.address is None or mending.device is None or mending.destination is None:
         return accept
     network = show_network(mending.destination)
     client = case.course.source
     has = case.here.capabilities.has
-    if mending.ahead_of is not Tool.NFT and (has("iptables") or not has("nft")):
+    spec = "crossnet apply" if case.cause.code == "snat-missing" else None
+    if mending.ahead_of is not Tool.NFT and not _is_early(case) and (has("iptables") or not has("nft")):
         tool = "iptables" if case.family is Family.V4 else "ip6tables"
         if mending.ahead_of is Tool.IPTABLES_LEGACY:
             tool = case.here.iptables(Engine.IPTABLES_LEGACY, case.family)
         of = f"-s {client} " if client else ""
         rule = f"{of}-d {network} -o {mending.device} -j SNAT --to-source {mending.address}"
-        return case.fix(f"{tool} -t nat -I POSTROUTING 1 {rule}", spec="crossnet apply")
+        return case.fix(f"{tool} -t nat -I POSTROUTING 1 {rule}", spec=spec)
     ip = "ip" if case.family is Family.V4 else "ip6"
     of = f"{ip} saddr {client} " if client else ""
     rule = f"{of}{ip} daddr {network} oifname {mending.device} snat to {mending.address}"
@@ -463,7 +475,7 @@ def _translate(case: Case) -> tuple[Fix, ...]:
         f"nft add table {ip} by_hand",
         _NAT_CHAINS[case.family is Family.V6],
         f"nft add rule {ip} by_hand postrouting {rule}",
-        spec="crossnet apply",
+        spec=spec,
     )
 
 

@@ -87,7 +87,7 @@ echo_of() {
 }
 whole() {
     command -v ping >/dev/null || return 70
-    said=$(ping -n -q -c 1 -W "$wait" -s "$2" -M do "$1" 2>&1)
+    said=$(ping -n -c 1 -W "$wait" -s "$2" -M do "$1" 2>&1)
     code=$?
     case $said in *[Uu]sage:* | *option*) echo_of "$1" "$2"; return ;; esac
     echo "$said"

@@ -67,7 +67,9 @@ def _lines(found: Diagnosis, paint: Paint) -> Iterator[str]:
     offered |= dict.fromkeys(fix.spec for also in found.also for fix in also.fix if fix.spec)
     if offered:
         yield ""
-        yield from (f"  with crossnet:  {one_line(spec)}" for spec in offered)
+        for spec in offered:
+            said = f"`{spec}`" if spec == "crossnet apply" else one_line(spec)
+            yield from _wrapped(f"with crossnet:  {said}", "  ")
     if found.notes:
         yield ""
         for note in found.notes:

@@ -28,7 +28,15 @@ class Passing(Telling):
         large = self._full_sized()
         if large is not None:
             return large
-        if self.e.foretold.passes is False:
+        past = [
+            stop.host
+            for stop in self.course.gateways
+            if self.trail.watched(stop.host) and not self.trail.came(stop.host, Part.REQUEST)
+        ]
+        for host in past:
+            words = f"it gets through, but not over {host}, which saw none of it"
+            self.notes.append(Note("src-route-other-next-hop", words))
+        if self.e.foretold.passes is False and not past:
             sure = [str(each.code) for each in self.e.foretold.findings if each.certain]
             words = f"facts say that it is stopped ({', '.join(dict.fromkeys(sure))}), and it passes"
             self.notes.append(Note("static-dynamic-disagree", words))

@@ -40,6 +40,9 @@ class Stopping(Telling):
         end = self.forward_end
         seen = end.stop is not None and end.ending is Ending.ARRIVED
         last = self.course.gateways[-1] if self.course.gateways else self.course.client
+        client = self.course.client
+        if not any(map(self.trail.watched, (each.host for each in self.course.stops))):
+            last = client  # nobody has seen whether it came any further
         begin = Place(end.stop.host, end.interface) if seen and end.stop else Place(last.host, last.egress)
         words = f"it left {begin}, and no answer came back" if seen else said
         candidates: tuple[str, ...]
@@ -98,6 +101,12 @@ class Stopping(Telling):
             wanted = client.next_hop or self.probe.destination
             following = self.course.stops[1] if len(self.course.stops) > 1 else None
             return self._unresolved(End(Ending.UNRESOLVED, client, client.egress, following, wanted))
+        if "too long" in said:
+            words = f"{client.host} sends no packets of that size: it knows that they do not fit on this path"
+            half = Half(
+                "not-sent", "mtu-exceeded", words, Place(client.host, client.egress), Confidence.INFERRED
+            )
+            return self._diagnosis(Result.UNREACHABLE, replace(half, evidence=(said,)), Half("not-sent"))
         code = "src-no-route" if "nreachable" in said else "src-output-filtered"
         cause = self._finding(code, client, client.egress)
         return self._with_cause(
@@ -190,6 +199,12 @@ class Stopping(Telling):
         own = self._of(Direction.FORWARD, stop.host, LEADS_ELSEWHERE)
         if own:
             return self._with_cause(own[0], end.ending, said)
+        known = {
+            item.address for each in self.e.facts.values() for link in each.links for item in link.addresses
+        }
+        strange = [each for each in self.trail.came(stop.host, Part.ERROR) if each.packet.source not in known]
+        if strange:
+            return self._error_from_beyond(strange[0].packet, stop, end, said)
         for_others = self.trail.for_others(following.host, Part.REQUEST)
         wrong = self._of(
             Direction.FORWARD, stop.host, frozenset(("wrong-destination-mac", "duplicate-address"))

@@ -283,7 +283,9 @@ class Telling:
             fix = fix_of(cause, self.course, self.probe, self.e.facts, self.e.foretold.source)
             for one in fix:
                 found.setdefault(one.host, {}).update(dict.fromkeys(one.commands))
-                specs[one.host] = specs.get(one.host) or one.spec
+                # Without a spec there is nothing to apply.
+                spec = None if self.e.crossing is None and one.spec == "crossnet apply" else one.spec
+                specs[one.host] = specs.get(one.host) or spec
         return tuple(Fix(host, tuple(commands), specs[host]) for host, commands in found.items())
 
     def _also(self, told: Sequence[Finding]) -> tuple[Also, ...]:

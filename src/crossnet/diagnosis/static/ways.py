@@ -151,6 +151,7 @@ class OfWays(Search):
             else host_network(wanted),
             next_hop=next_hop,
             device=device,
+            metric=way.route.metric if way.route is not None and way.route.type == "unicast" else None,
             wrong=words_of(way.route) if way.route is not None else "",
             table=way.rule.table if way.rule is not None and way.rule.table not in USUAL_TABLES else None,
             priority=way.rule.priority if way.rule is not None and not way.rule.is_usual else None,
