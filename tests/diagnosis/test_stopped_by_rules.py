@@ -259,7 +259,7 @@ def test_a_program_that_takes_the_answers_before_anybody_sees_them_is_named_and_
     found = verdict(known, [each for size in SIZES for each in request(size, 3)])
     assert (found.result, found.forward.code) == (Result.UNREACHABLE, None)
     assert (found.reply.code, found.reply.at) == ("tc-or-xdp-drop", Place("gateway", "eth0"))
-    assert found.reply.confidence is Confidence.INFERRED
+    assert found.reply.confidence is Confidence.CANDIDATES
     assert "destination-silent" in found.reply.candidates
     assert "ip link set dev eth0 xdp off" in found.reply.fix[0].commands
 
@@ -470,7 +470,7 @@ def test_where_nothing_explains_it_a_queue_that_somebody_has_set_is_named_and_no
     assert plain.forward.at == Place("gateway", "eth1")
     queued = verdict(hosts(links=(LINKS[0], replace(LINKS[1], qdisc="bfifo"))), sightings)
     assert (queued.forward.code, queued.forward.at) == ("tc-or-xdp-drop", Place("gateway", "eth0"))
-    assert queued.forward.confidence is Confidence.INFERRED
+    assert queued.forward.confidence is Confidence.CANDIDATES
     assert queued.forward.fix[0].commands == ("tc qdisc del dev eth0 root",)
     usual = verdict(hosts(links=(LINKS[0], replace(LINKS[1], qdisc="fq_codel"))), sightings)
     assert usual.forward.code == "filter-rule-drop"

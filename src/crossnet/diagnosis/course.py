@@ -223,8 +223,9 @@ def _translated_on(facts: Facts) -> Iterator[str]:
             if any(isinstance(each, Translate) for each in rule.statements):
                 words = rule.text.replace('"', " ").split()
                 for option in ("-o", "oifname", "oif"):
-                    if option in words[:-1]:
-                        yield words[words.index(option) + 1]
+                    at = words.index(option) if option in words[:-1] else 0
+                    if option in words[:-1] and words[at - 1] != "!":
+                        yield words[at + 1]
 
 
 def _other_than(facts: Facts, used: str | None) -> str | None:

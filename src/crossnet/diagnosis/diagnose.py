@@ -10,7 +10,6 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from crossnet.capture import Filter, Kind, Sighting, Watch, watching
 from crossnet.capture.timeline import Timeline, timeline
@@ -33,9 +32,6 @@ from crossnet.netfilter.foreign import Tool
 from crossnet.transport import Host
 from crossnet.values import Family, Probe, Protocol, contains, family_of
 from crossnet.verdict import Diagnosis
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Diagnosed", "Hints", "Question", "Read", "diagnose"]
 
@@ -60,6 +56,10 @@ _TRACED, _TRACE = 3, 0.35
 
 # Sizes of IP packets that are tried where full-sized ones vanish: usual limits of tunnels and links.
 _LADDER = (1480, 1476, 1460, 1454, 1450, 1442, 1420, 1400, 1380, 1360, 1340, 1300, 1280, 1200, 1000, 576)
+
+# Whoever watches has to know before it is known what fits the client's own link: 9000 is the usual jumbo frame, and
+# 8950, 8500 and 4000 are what clouds and tunnels leave of it.
+_SIZES = (9000, 8950, 8500, 4000, 1500, *_LADDER)
 
 # Ports that are tried to tell whether a host that answers no echo is up.
 _PORTS = (443, 80, 22)
@@ -311,19 +311,19 @@ class _Diagnosing:
 
     def _filter(self) -> Filter:
         """Neighbours, errors, echoes of our own sizes, and what else is asked about."""
-        limits = {1500 - self.heads, 9000 - self.heads, *(each - self.heads for each in _LADDER)}
-        echoes = (*self.small, *sorted(limits))
+        echoes = (*self.small, *(each - self.heads for each in sorted(_SIZES)))
         if self.probe.protocol is Protocol.ICMP:
             return Filter((self.probe.destination,), Protocol.ICMP, echoes=echoes)
         return Filter((self.probe.destination,), self.probe.protocol, self.probe.port, echoes)
 
     def _full(self) -> tuple[int, ...]:
-        """The data of an echo that fills a packet of the client's own link."""
+        """The data of an echo that fills a packet of the client's own link, as far as that is watched for."""
         facts, device = self.facts.get(self.question.client), self.course.client.egress
         link = facts.link(device) if facts is not None and device else None
-        if self.question.size is not None or link is None or link.mtu > 9000:
+        fitting = [each for each in _SIZES if link is not None and each <= link.mtu]
+        if self.question.size is not None or not fitting:
             return ()
-        return (link.mtu - self.heads,)
+        return (max(fitting) - self.heads,)
 
     def _refuse_own(self) -> None:
         """What a host sends to itself never leaves it; where a spec says that it should, that is what is wrong."""

@@ -172,7 +172,7 @@ def _policy_rule(case: Case) -> tuple[Fix, ...]:
     route = made[0].commands if made else ()
     plain = tuple(command.partition(" table ")[0] for command in route)
     if mending.priority < 2:
-        return case.fix(f"{case.ip} rule del pref {mending.priority}")
+        return ()  # the kernel's own first rule has the priority 0, and none comes before it
     rule = f"{case.ip} rule add pref {mending.priority - 1} to {network} lookup main"
     known = best_is(case, plain)
     return case.fix(rule, *(() if known else plain))
@@ -550,7 +550,7 @@ _FIXES: dict[str, Callable[[Case], tuple[Fix, ...]]] = {
     **dict.fromkeys(
         (
             *("filter-rule-drop", "filter-policy-drop", "filter-reject", "src-output-filtered"),
-            *("queue-without-listener", "dnat-captures", "conntrack-invalid", "partial-loss"),
+            *("queue-without-listener", "dnat-captures", "conntrack-invalid"),
         ),
         _accept,
     ),

@@ -60,7 +60,3 @@ def without_address(facts: Facts, address: Address) -> Facts:
         if not (route.table == "local" and contains(route.destination, address) and route.type == "local")
     )
     return replace(facts, links=links, routes=routes)
-
-
-def with_settings(facts: Facts, settings: dict[str, str]) -> Facts:
-    return replace(facts, sysctls={**facts.sysctls, **settings})

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from crossnet.capture import Kind, Packet, Sighting, Tcp
+from crossnet.capture import Kind, Packet, Sighting
 from crossnet.diagnosis.course import Course, Stop
 from crossnet.values import Address, Probe, Protocol
 
@@ -318,8 +318,3 @@ def reply_end(trail: Trail) -> End:
         last = End(Ending.ARRIVED, stop, left[-1].interface)
         before = stop
     return last
-
-
-def resets(sightings: Iterable[Sighting]) -> list[Sighting]:
-    """Those that refuse a connection."""
-    return [each for each in sightings if Tcp.RST in each.packet.flags]

@@ -199,7 +199,7 @@ class Telling:
         sure = cause.certain and not inferred
         confidence = Confidence.PROVED if sure and ending is not Ending.UNSEEN else Confidence.INFERRED
         if candidates:
-            confidence = Confidence.INFERRED
+            confidence = Confidence.CANDIDATES
         disposition = DISPOSITIONS.get(cause.code, "dropped")
         if (
             ending in (Ending.NOT_SENT, Ending.UNSEEN)
@@ -226,7 +226,8 @@ class Telling:
         also = self._also((cause, *twins))
         if cause.direction is Direction.FORWARD:
             return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"), also)
-        came = Half("delivered-to-segment" if self.course.target is None else "delivered")
+        answered = self.course.target is not None or self.reply_end.ending is not Ending.UNSEEN
+        came = Half("delivered" if answered else "delivered-to-segment")
         return self._diagnosis(Result.UNREACHABLE, came, half, also)
 
     def _between(

@@ -126,7 +126,8 @@ class OfNeighbours(Search):
     def _target(self, stop: Stop) -> None:
         facts = self.facts[stop.host]
         link = facts.link(stop.ingress or "")
-        if facts.sysctls.get("net.ipv4.icmp_echo_ignore_all") == "1" and self.probe.protocol is Protocol.ICMP:
+        echo = self.probe.protocol is Protocol.ICMP and family_of(self.probe.destination) is Family.V4
+        if echo and facts.sysctls.get("net.ipv4.icmp_echo_ignore_all") == "1":
             words = "net.ipv4.icmp_echo_ignore_all = 1"
             self._add(Finding("echo-ignored", stop.host, stop.ingress, Direction.REPLY, words, hook="output"))
         if link is not None and not link.up:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
@@ -43,8 +42,6 @@ USUAL_TABLES = ("main", "local", "default")
 
 EVERYBODY = IPv4Address("255.255.255.255")
 
-# A rule that drops what connection tracking calls invalid, in the words of both tools.
-OF_INVALID = re.compile(r"--ctstate INVALID\b|\bct state invalid\b|--state INVALID\b")
 
 # Translation to no more ports may run out of them.
 FEW_PORTS = 256
