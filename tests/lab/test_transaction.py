@@ -151,7 +151,9 @@ def test_a_roll_back_that_fails_says_what_to_look_at(bench: Bench, at_desk: Call
     assert "Rollback not proved." in reason
     assert "app: route 10.0.44.0/24 metric 0 is not what it was before" in look_at
     assert "broken on purpose" in look_at
+    look_at, _, diagnosis = look_at.partition("Where it stopped while the change stood:")
     assert "gateway: " not in look_at  # that one is as it was
+    assert "destination-absent (candidates)" in diagnosis
     assert "crossnet recover" in look_at
     assert bench.differences(before) != []
 

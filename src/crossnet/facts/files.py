@@ -25,9 +25,10 @@ printf '%s\n' "${{told#* }}" && base64 <&3
 
 # A process costs a host more than what it reads, so one does for as many files as can be: for all links, and for six
 # files, as many as any shell can hold open. What is held open stays one and the same file, whatever comes into its
-# place. What is absent, as most are, is one question, as long as every one of them is told to be. It is cat that is
-# asked, for stat loads what SELinux needs, and costs twice as much. Where anything is otherwise each is looked at by
-# itself. `eval` sees only positional references that this script wrote itself.
+# place; that it has not changed meanwhile is asked once more. What is absent, as most are, is one question, as long as
+# every one of them is told to be. It is cat that is asked, for stat loads what SELinux needs, and costs twice as much.
+# Where anything is otherwise each is looked at by itself. `eval` sees only positional references that this script wrote
+# itself.
 READ = rf"""
 boundary=$1
 shift
@@ -60,6 +61,8 @@ $states
 END
     [ "$room" -ge 0 ] || return
     data=$({{ {{ cat -- $open 2>/dev/null || echo ! >&9; }} | base64; }} 9>&1)
+    # What is written in place while it is read, as a heartbeat is, is looked at by itself.
+    [ "$(exec stat -L -c '%f %u:%g %a %s' -- $open 2>/dev/null)" = "$states" ] || return
     case $data in *!*) ;; *) tell "$data" ;; esac
 }}
 together=' ' more= links= words= absent=' ' gone= left=0 open= some= fd=3 number=0 room={LARGEST}
