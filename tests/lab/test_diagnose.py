@@ -85,6 +85,7 @@ AT_THE_TARGET = [
 )
 def test_a_fault_is_named(bench: Bench, fault: Fault, target: bool) -> None:
     asyncio.run(breaking.break_(bench.lab, fault.name))
+    bench.run("app", "ip neigh flush dev eth0")  # what asked it a moment ago has told it where it is
     try:
         found = diagnosed(bench, tcp=fault.name in OF_TCP, target=target)
     finally:

@@ -119,6 +119,12 @@ class Stopping(Telling):
         assert stop is not None
         assert wanted is not None
         said = f"{stop.host} asked for {wanted} on {end.interface}, and nobody answered"
+        if wanted not in (stop.next_hop, self.probe.destination):
+            # It asks for others too, whatever becomes of these packets.
+            sure = [each for each in self._of(Direction.FORWARD, stop.host) if each.certain]
+            if sure:
+                told = next((each.detail for each in self.e.small if each.detail), "")
+                return self._with_cause(sure[0], Ending.NOT_SENT, told)
         rewritten = self._of(Direction.FORWARD, stop.host, REWRITES)
         if rewritten:
             return self._with_cause(rewritten[0], end.ending, said)
