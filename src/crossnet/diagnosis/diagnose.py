@@ -31,7 +31,7 @@ from crossnet.facts.question import put
 from crossnet.netfilter.foreign import Tool
 from crossnet.transport import Host
 from crossnet.values import Family, Probe, Protocol, contains, family_of
-from crossnet.verdict import Diagnosis
+from crossnet.verdict import Diagnosis, Half, Note, Result
 
 __all__ = ["Diagnosed", "Hints", "Question", "Read", "diagnose"]
 
@@ -150,7 +150,7 @@ class _Diagnosing:
             if self.found is None or task is None or task.uncancel() > 0:
                 raise
             self.interrupted = self.found.interrupted = True
-        return self._judged()
+        return self._judged() if self.found is not None else self._to_itself()
 
     async def _look(self) -> None:
         reading = asyncio.ensure_future(self.read())
@@ -171,7 +171,8 @@ class _Diagnosing:
                     self.facts,
                     self.question.hints,
                 )
-                self._refuse_own()
+                if self._is_own():
+                    return
                 self._refuse_large()
                 self.tags = Tags(self.probe, self.small, self._full())
                 await self._probes(self.watch)
@@ -223,6 +224,12 @@ class _Diagnosing:
                 found.of_large,
             )
         )
+        target = self.course.target
+        if target is not None and target.host in self.question.gateways:
+            words = (
+                f"{self.probe.destination} is an address of {target.host}, which forwards nothing to itself"
+            )
+            verdict = replace(verdict, notes=(*verdict.notes, Note("destination-is-local", words)))
         return Diagnosed(verdict, seen, self.interrupted, self._last_seen(verdict, seen))
 
     def _last_seen(self, verdict: Diagnosis, seen: Timeline) -> Sighting | None:
@@ -325,14 +332,27 @@ class _Diagnosing:
             return ()
         return (max(fitting) - self.heads,)
 
-    def _refuse_own(self) -> None:
-        """What a host sends to itself never leaves it; where a spec says that it should, that is what is wrong."""
+    def _is_own(self) -> bool:
+        """Whether the client has the address itself; where a spec says that another has, that is what is wrong."""
         facts, destination = self.facts.get(self.question.client), self.probe.destination
         meant = any(contains(each, destination) for each in self.question.hints.beyond)
-        if facts is not None and not meant and facts.owner_of(destination) is not None:
-            raise CrossnetError(
-                f"{destination} is an address of {self.question.client} itself: nothing leaves it"
-            )
+        return facts is not None and not meant and facts.owner_of(destination) is not None
+
+    def _to_itself(self) -> Diagnosed:
+        """What a host sends to itself never leaves it."""
+        client = self.question.client
+        words = f"{self.probe.destination} is an address of {client} itself: nothing leaves it"
+        verdict = Diagnosis(
+            self.question.crossing,
+            client,
+            self.probe.destination,
+            self.probe,
+            Result.REACHABLE,
+            Half("consumed-locally"),
+            Half("delivered"),
+            notes=(Note("destination-is-local", words),),
+        )
+        return Diagnosed(verdict, timeline(()))
 
     def _refuse_large(self) -> None:
         """A packet that does not fit the client's own link would be cut there, and none of that size be sent."""

@@ -205,12 +205,6 @@ class Stopping(Telling):
         own = self._of(Direction.FORWARD, stop.host, LEADS_ELSEWHERE)
         if own:
             return self._with_cause(own[0], end.ending, said)
-        known = {
-            item.address for each in self.e.facts.values() for link in each.links for item in link.addresses
-        }
-        strange = [each for each in self.trail.came(stop.host, Part.ERROR) if each.packet.source not in known]
-        if strange:
-            return self._error_from_beyond(strange[0].packet, stop, end, said)
         for_others = self.trail.for_others(following.host, Part.REQUEST)
         wrong = self._of(
             Direction.FORWARD, stop.host, frozenset(("wrong-destination-mac", "duplicate-address"))
@@ -227,6 +221,12 @@ class Stopping(Telling):
                 words += f"; {following.host} has {' and '.join(sorted(own_macs))}"
             cause = self._finding("duplicate-address", stop, end.interface, words)
             return self._with_cause(cause, end.ending, said)
+        known = {
+            item.address for each in self.e.facts.values() for link in each.links for item in link.addresses
+        }
+        strange = [each for each in self.trail.came(stop.host, Part.ERROR) if each.packet.source not in known]
+        if strange:
+            return self._error_from_beyond(strange[0].packet, stop, end, said)
         if for_others:
             return self._with_cause(
                 self._misaddressed(stop, end.interface, Direction.FORWARD, wanted), end.ending, said
