@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crossnet.cli.interrupt import run, staying
+from crossnet.cli.interrupt import listener, run, staying
 from crossnet.cli.options import SPEC_FILE, Speech, guarding, speaking
 
 if TYPE_CHECKING:
@@ -82,8 +82,14 @@ def diagnose(
         raise click.UsageError("--fix makes a plan of a spec: name a crossing of one")
     spec = None if free else speech.spec()
 
+    async def diagnosed() -> Diagnosed:
+        found = await api.diagnose(asked, spec, become=become, watch=speech.watch)
+        if not (again or fix):
+            listener.end()  # what is left is to tell it
+        return found
+
     def once() -> Diagnosed:
-        return run(api.diagnose(asked, spec, become=become, watch=speech.watch))
+        return run(diagnosed())
 
     if again:
         return _watched(speech, once)
