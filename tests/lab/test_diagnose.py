@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,7 @@ import crossnet
 from crossnet.lab import breaking, build
 from crossnet.lab.faults import Fault, catalogue
 from crossnet.lab.topology import load
+from crossnet.show.diagnosis import diagnosis_text
 from crossnet.spec import Spec
 from crossnet.values import Protocol, address
 from crossnet.verdict import Diagnosis, Result
@@ -21,6 +24,7 @@ from lab.crossing import Bench
 pytestmark = pytest.mark.lab
 
 PORT = 8080
+GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "diagnose.md"
 SEED = catalogue(load("seed"))
 OF_TCP = {"service-closed"}
 
@@ -91,3 +95,26 @@ def test_a_fault_is_named(bench: Bench, fault: Fault, target: bool) -> None:
     finally:
         asyncio.run(breaking.heal(bench.lab, ()))
     assert named(found) & set(fault.codes), (found.result, found.forward, found.reply, found.notes)
+    if not target:
+        assert not told_otherwise(found, in_the_guide(fault.name))
+
+
+def in_the_guide(fault: str) -> list[str]:
+    """What the guide shows of a diagnosis where nothing but this is broken; nothing where it shows none."""
+    blocks = re.findall(r"^```\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    for block in blocks:
+        before, asked, shown = block.partition("$ crossnet diagnose business -q\n")
+        if asked and re.findall(r"^\$ crossnet lab break (.*)$", before, re.MULTILINE) == [fault]:
+            return str(shown).splitlines()
+    return []
+
+
+def told_otherwise(found: Diagnosis, shown: list[str]) -> list[str]:
+    """The lines of a diagnosis that are not shown; what was seen and counted differs from time to time."""
+    halves = [replace(half, evidence=()) for half in (found.forward, found.reply)]
+    text = diagnosis_text(replace(found, forward=halves[0], reply=halves[1], observations=()))
+    return [line for line in text.splitlines() if line not in shown] if shown else []
+
+
+def test_the_guide_shows_diagnoses() -> None:
+    assert sum(bool(in_the_guide(fault.name)) for fault in SEED) >= 9

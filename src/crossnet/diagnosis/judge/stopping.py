@@ -124,7 +124,8 @@ class Stopping(Telling):
             sure = [each for each in self._of(Direction.FORWARD, stop.host) if each.certain]
             if sure:
                 told = next((each.detail for each in self.e.small if each.detail), "")
-                return self._with_cause(sure[0], Ending.NOT_SENT, told)
+                about_these = f" via {wanted} " in f" {sure[0].text} "
+                return self._with_cause(sure[0], Ending.NOT_SENT, said if about_these else told)
         rewritten = self._of(Direction.FORWARD, stop.host, REWRITES)
         if rewritten:
             return self._with_cause(rewritten[0], end.ending, said)
