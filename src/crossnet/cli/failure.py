@@ -24,6 +24,7 @@ _PATIENCE = 2.0  # seconds for the last words, on a terminal that stands still w
 
 def run(cli: click.Group) -> int:
     """The exit code of the command line; usage errors are 1, because 2 means only "changes pending"."""
+    sys.unraisablehook = _unraisable
     listener.begin()
     try:
         code = _run(cli)
@@ -35,6 +36,16 @@ def run(cli: click.Group) -> int:
     listener.end()
     printer.drain_within(_PATIENCE)
     return code if outcome.code is None else outcome.code
+
+
+def _unraisable(found: sys.UnraisableHookArgs) -> None:
+    """Ctrl-C in what nobody calls, such as a finalizer: Python would print where, and go on as if it had not come."""
+    if found.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(found)
+        return
+    say("crossnet: interrupted")
+    printer.drain_within(_PATIENCE)
+    os._exit(1 if outcome.code is None else outcome.code)
 
 
 def _run(cli: click.Group) -> int:
