@@ -151,22 +151,32 @@ def test_what_programs_read_is_one_whole_document(site: Site, after: float) -> N
     assert any(each["host"] == "gateway" for each in told["observations"])
 
 
-def test_while_hosts_are_read_there_is_nothing_to_tell_yet(site: Site) -> None:
+@pytest.mark.parametrize("probe", [", probe: icmp/10.0.44.1", ""], ids=["a-probe", "no-probe"])
+def test_while_hosts_are_read_that_nothing_is_known_yet_is_told(site: Site, probe: str) -> None:
     """A tool of the host does not come to its end."""
+    site.desk.write(f"{CROSSING}{probe}")
     waits = "#!/bin/sh\ntouch /tmp/reached\nexec sleep 1234\n"
     site.bench.check("gateway", "cat >/tmp/slow; chmod 755 /tmp/slow", stdin=waits.encode())
     site.bench.check("gateway", "mount --bind /tmp/slow $(readlink -f $(command -v nft))")
-    terminal = Terminal(site)
-    until = time.monotonic() + 30
-    while not site.bench.run("gateway", "test -e /tmp/reached").ok:
-        assert time.monotonic() < until
-    begun = time.monotonic()
-    terminal.interrupt()
-    code, text = terminal.end()
-    assert time.monotonic() - begun < 5
-    assert code == 1
-    assert "REACHABLE" not in text
-    assert text.rstrip().endswith("crossnet: interrupted")
+    for words in ((), ("--json",)):
+        site.bench.check("gateway", "rm -f /tmp/reached")
+        output = site.desk.folder / "told.json"
+        terminal = Terminal(site, *words, output=output)
+        until = time.monotonic() + 30
+        while not site.bench.run("gateway", "test -e /tmp/reached").ok:
+            assert time.monotonic() < until
+        begun = time.monotonic()
+        terminal.interrupt()
+        code, text = terminal.end()
+        assert time.monotonic() - begun < 5
+        assert (code, text.strip()) == (1, "crossnet: interrupted") if words else code == 1
+        told = output.read_text()
+        if words:
+            document = json.loads(told)
+            assert (document["result"], document["flow"]["to"]) == ("undetermined", "10.0.44.1")
+            assert document["forward"]["detail"].startswith("interrupted while the hosts were read")
+        else:
+            assert "NOT DETERMINED" in told, text
 
 
 def test_watching_tells_what_changes_until_somebody_ends_it(site: Site) -> None:

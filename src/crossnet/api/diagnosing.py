@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from crossnet.diagnosis.diagnose import Diagnosed, Hints, Question, Read
+from crossnet.diagnosis.diagnose import Diagnosed, Hints, Question, Read, not_begun
 from crossnet.diagnosis.diagnose import diagnose as ask
 from crossnet.diagnosis.probe import candidates, search
 from crossnet.errors import Bug, CrossnetError, HostError
@@ -72,7 +72,14 @@ async def diagnose(
     hosts += _perhaps_targets(spec, (*clients, *via))
     whole = Spec("", "", "", tuple(dict.fromkeys(hosts)), ())
     async with reach(whole, watch=watch) as site:
-        probes = await _probes(asked, crossing, site, clients[0], via)
+        try:
+            probes = await _probes(asked, crossing, site, clients[0], via)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if crossing is None or task is None or task.uncancel() > 0:
+                raise
+            first = candidates(crossing.to[0], (), 2)[0]
+            return not_begun(_question(asked, crossing, clients[0], via, Probe(Protocol.ICMP, first)))
         said: Answers[Facts] | None = None
         every = [(client, probe) for client in clients for probe in probes]
         flows = every[:_MOST_FLOWS]

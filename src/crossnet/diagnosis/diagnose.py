@@ -33,7 +33,7 @@ from crossnet.transport import Host
 from crossnet.values import Family, Probe, Protocol, contains, family_of
 from crossnet.verdict import Diagnosis, Half, Note, Result
 
-__all__ = ["Diagnosed", "Hints", "Question", "Read", "diagnose"]
+__all__ = ["Diagnosed", "Hints", "Question", "Read", "diagnose", "not_begun"]
 
 # Neighbours are asked all the time, and hosts may be read slowly.
 _MOST_SEEN, _WATCHED = 8000, 90  # packets and seconds of a host
@@ -107,9 +107,24 @@ async def diagnose(
 ) -> Diagnosed:
     """The verdict on one flow; `hosts` are all that can be asked, and `read` reads them.
 
-    An interrupt while probes are on their way ends the waiting: what is known by then is told.
+    An interrupt ends the waiting: what is known by then is told.
     """
     return await _Diagnosing(question, hosts, read).run()
+
+
+def not_begun(question: Question) -> Diagnosed:
+    """The verdict where somebody did not wait until anything was sent: there is none."""
+    half = Half("undetermined", None, "interrupted while the hosts were read: nothing has been sent")
+    verdict = Diagnosis(
+        question.crossing,
+        question.client,
+        None,
+        question.probe,
+        Result.UNDETERMINED,
+        half,
+        Half("undetermined"),
+    )
+    return Diagnosed(verdict, timeline(()), interrupted=True)
 
 
 def _load() -> None:
@@ -147,8 +162,10 @@ class _Diagnosing:
             await self._look()
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            if self.found is None or task is None or task.uncancel() > 0:
+            if task is None or task.uncancel() > 0:
                 raise
+            if self.found is None:
+                return not_begun(self.question)
             self.interrupted = self.found.interrupted = True
         return self._judged() if self.found is not None else self._to_itself()
 
