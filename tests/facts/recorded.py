@@ -18,6 +18,7 @@ from crossnet.errors import HostError
 from crossnet.facts import Facts, capabilities, files, firewall, observe
 from crossnet.facts.links import LINKS
 from crossnet.facts.nft import LISTING
+from crossnet.facts.owners import OWNERS
 from crossnet.facts.policy import RULES4, RULES6
 from crossnet.facts.programs import PROGRAMS
 from crossnet.facts.routes import NEXTHOPS, ROUTES6
@@ -48,6 +49,7 @@ _NAMES = {
     BOOT_SETTINGS.argv: "sysctl files",
     PROGRAMS.argv: "programs",
     SAVED.argv: "saved rules",
+    OWNERS.argv: "owners",
     LISTING.argv: "nft -t list ruleset",
 }
 MISSING = 66

@@ -26,6 +26,7 @@ from crossnet.facts.files import file_question
 from crossnet.facts.firewall import QUESTIONS
 from crossnet.facts.links import LINKS
 from crossnet.facts.neighbours import NEIGHBOURS
+from crossnet.facts.owners import OWNERS
 from crossnet.facts.policy import RULES4, RULES6
 from crossnet.facts.programs import PROGRAMS
 from crossnet.facts.question import Question
@@ -102,6 +103,14 @@ BESIDE = [
 ]
 
 
+KEPT = [
+    "device eth0:connected",
+    "profile eth0:11111111-2222-3333-4444-555555555555:Wired: x:/etc/x",
+    "networkd eth0 configured /etc/systemd/network/10-eth0.network",
+    "ifcfg eth0",
+    'set DEVICE="eth0"',
+    "ifup eth0=eth0",
+]
 IN_FILES = [
     "file /etc/iptables/rules.v4",
     "CROSSNET-FORWARD",
@@ -124,7 +133,7 @@ def asked() -> list[tuple[Question[Any], Any]]:
         for recording in case(name)[1].values()
         for question in general
     ]
-    found += [(PROGRAMS, BESIDE), (SAVED_RULES, IN_FILES)] * 8
+    found += [(PROGRAMS, BESIDE), (SAVED_RULES, IN_FILES), (OWNERS, KEPT)] * 8
     flow = (address("10.0.43.15"), address("10.0.44.1"))
     found += [(conntrack.question(Family.V4, [flow]), TRACKED)] * 8
     found += [(SENT, INTERFACES)] * 4

@@ -17,6 +17,7 @@ from crossnet.errors import CommandFailed, CrossnetError, PlanRefused, Problem, 
 from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.managers import Manager
 from crossnet.facts.neighbours import Neighbour
+from crossnet.facts.owners import Keeper, Owner
 from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import Route
 from crossnet.health import CrossingStatus, State
@@ -439,6 +440,7 @@ def test_facts_show_what_is_not_of_every_host() -> None:
         policy_rules=(usual, *odd),
         routes=elsewhere,
         managers=(docker,),
+        owners={"red": Owner("red", Keeper.NOBODY, ""), "tun3": Owner("tun3", Keeper.NETWORKD, "a file")},
         neighbours=(Neighbour(IPv4Address("10.9.0.1"), "eth0.9", "FAILED"),),
     )
     shown = text.facts_text({"gateway": changed}).split("\n")
@@ -448,12 +450,14 @@ def test_facts_show_what_is_not_of_every_host() -> None:
         "  interface  eth0.9   up    mtu 1500   10.9.0.7/24 leased, vlan 9 on eth0, part of red",
         "  interface  red      up    mtu 1500   vrf of table 77",
         "  interface  tun3     down  mtu 1400   tun",
+        "  owner      tun3 is kept by systemd-networkd: a file",
         "  rule       100: from 10.9.0.0/24 lookup 77",
         "  rule       IPv6 0: from all lookup 9",
         "  route      10.8.0.0/16 dev eth0 table 77 proto 143",
     ]
     [told] = as_json.facts_data({"gateway": changed})["hosts"]
     assert told["managers"] == [{"name": "docker", "evidence": list(docker.evidence)}]
+    assert told["owners"] == [{"interface": "tun3", "name": "networkd", "evidence": "a file"}]
     assert told["neighbours"] == [
         {"address": "10.9.0.1", "device": "eth0.9", "hardware": None, "state": "FAILED"}
     ]

@@ -22,6 +22,7 @@ from crossnet.facts.links import LINKS, Link
 from crossnet.facts.lookups import Answered, Lookup, question
 from crossnet.facts.managers import Manager, managers_of
 from crossnet.facts.neighbours import NEIGHBOURS, Neighbour
+from crossnet.facts.owners import OWNERS, Owner, owners_of
 from crossnet.facts.policy import RULES4, RULES6, PolicyRule, not_sure
 from crossnet.facts.programs import PROGRAMS, IpsecPolicy, dropping_queue
 from crossnet.facts.question import Question, door, put
@@ -74,6 +75,8 @@ class Facts:
     # of both families, each in the order in which they are asked
     policy_rules: tuple[PolicyRule, ...] = field(default=(), repr=False)
     managers: tuple[Manager, ...] = ()  # who else works there
+    # who keeps each interface, by its name; nothing of a namespace that keeps files of its own
+    owners: Mapping[str, Owner] = field(default_factory=lambda: MappingProxyType({}))
     lookups: Mapping[Lookup, Answered | None] = field(
         default_factory=dict
     )  # what the kernel was asked, and what it said; None where nobody could say
@@ -191,13 +194,13 @@ async def observe(
     asked = files_question({str(path): str(host.locate(path)) for path in files})
     paths = (LINKS, ROUTES4, ROUTES6, NEXTHOPS, RULES4, RULES6, NEIGHBOURS, PROGRAMS)
     general = (*paths, START, CLOCK, NETWORK, SYSCTLS, BOOT_SETTINGS, SAVED, tools)
-    # A namespace that keeps files of its own is not the one whose units systemd runs.
-    units = (UNITS,) if str(systemd) == SYSTEMD else ()
+    # A namespace that keeps files of its own is not the one whose units systemd runs, and whose interfaces are kept.
+    keeping = (UNITS, OWNERS) if str(systemd) == SYSTEMD else ()
     whose = [folder_question(str(own), str(host.locate(own)))] if own else []
     packets = {lookup: question(lookup) for lookup in lookups}
     of_rules = firewall.QUESTIONS if rules else ()
     said = await put(
-        host, [*whose, *general, *units, *of_rules, asked.question, *packets.values(), *questions]
+        host, [*whose, *general, *keeping, *of_rules, asked.question, *packets.values(), *questions]
     )
     able, start, settings = said[tools], said[START], said[SYSCTLS]
     clock, asked_at = said[CLOCK], round(time.time())
@@ -212,7 +215,8 @@ async def observe(
         with door(host.name, "read the rules of its firewall", b""):
             rules_there = firewall.firewall_of(said, more, plain_is_nft=able.iptables_is_nft)
     found = asked.found(host.name, said[asked.question])
-    running = said[UNITS] if units else None
+    running = said[UNITS] if keeping else None
+    owners = owners_of(interfaces.links, said[OWNERS], running) if keeping else {}
     return Facts(
         host=host.name,
         links=interfaces.links,
@@ -233,6 +237,7 @@ async def observe(
         units=running,
         policy_rules=policy if interfaces.detailed else not_sure(policy),
         managers=managers_of(interfaces.links, policy, rules_there.foreign, running),
+        owners=MappingProxyType(owners),
         lookups=MappingProxyType({lookup: said[asked] for lookup, asked in packets.items()}),
         answers=MappingProxyType({question: said[question] for question in questions}),
         ipsec=said[PROGRAMS].ipsec,

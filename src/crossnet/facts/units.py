@@ -1,10 +1,10 @@
-"""Which units systemd runs, of crossnet's own and of those that manage a network."""
+"""Which units systemd runs, of crossnet's own and of those that manage a network or keep its interfaces."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from crossnet.facts.managers import SERVICES
+from crossnet.facts import managers, owners
 from crossnet.facts.question import Question
 
 # A oneshot unit with RemainAfterExit stays active; systemd.unit(5), org.freedesktop.systemd1(5).
@@ -12,7 +12,8 @@ _RUNNING = frozenset({"active", "activating", "reloading"})
 
 # A pattern finds the units that are loaded; those that do not run are dropped from memory. So systemd looks for no
 # file of a unit that is not there.
-_PATTERNS = ("crossnet*.service", "crossnet-until[.]timer", *(name.replace(".", "[.]") for name in SERVICES))
+_SERVICES = (*managers.SERVICES, *owners.SERVICES)
+_PATTERNS = ("crossnet*.service", "crossnet-until[.]timer", *(name.replace(".", "[.]") for name in _SERVICES))
 _LIST = ("systemctl", "show", "-p", "Id", "-p", "ActiveState", "-p", "Job", *_PATTERNS)
 # It is asked over one of these sockets, and answers over none where it does not run as process 1: in a lab, say.
 _IF_THERE = '[ -S /run/systemd/private ] || [ -S /run/dbus/system_bus_socket ] || exit; exec "$@"'

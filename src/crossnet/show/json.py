@@ -459,6 +459,11 @@ def _facts(name: str, facts: Facts) -> dict[str, Any]:
         "managers": [
             {"name": manager.name, "evidence": list(manager.evidence)} for manager in facts.managers
         ],
+        "owners": [
+            {"interface": owner.interface, "name": str(owner.keeper), "evidence": owner.evidence}
+            for owner in facts.owners.values()
+            if owner.is_known
+        ],
         "saved_rules": [{"file": each.file, "names": list(each.names)} for each in facts.saved],
         "sysctls": dict(facts.sysctls),
         "files": sorted(facts.files),

@@ -522,6 +522,7 @@ def _facts(facts: Facts) -> Iterator[str]:
             break_on_hyphens=False,
         )
     yield from _first("interface", list(map(_interface, facts.links)))
+    yield from _first("owner", [f"{owner}" for owner in facts.owners.values() if owner.is_known])
     yield from _first("filter", list(facts.classifiers.values()))
     yield from _first("ipsec", [policy.text for policy in facts.ipsec])
     rules = [rule for rule in facts.policy_rules if not rule.is_usual or rule.unknown]
