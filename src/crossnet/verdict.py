@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from crossnet.values import Address, Probe
@@ -139,3 +139,87 @@ class Diagnosis:
     also: tuple[Also, ...] = ()
     notes: tuple[Note, ...] = ()
     observations: tuple[Observation, ...] = ()
+
+
+class HowFar(StrEnum):
+    """The last place of its way at which a flow was seen."""
+
+    NOT_SENT = "not-sent"
+    SENT = "sent"
+    ADMITTED = "admitted"
+    TRANSLATED = "translated"
+    LEFT = "left"
+    CAME_BACK = "came-back"  # the answer, to the gateway
+    ANSWERED = "answered"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One flow of one crossing; `demanded` is whether the spec itself names the probe.
+
+    `stopped` is whether it was seen not to get as far as leaving the gateway: a place that was looked at behind
+    `how_far` has not seen it. A place that could not be looked at says nothing.
+    """
+
+    crossing: str
+    client: str
+    source: Address | None
+    probe: Probe | None
+    demanded: bool
+    result: Result
+    forward: Half
+    reply: Half
+    admitted: int | None = None
+    translated_to: Address | None = None
+    evidence: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    how_far: HowFar = HowFar.UNKNOWN
+    stopped: bool = False
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the flow is known not to do what the spec promises; a UDP probe may just stay unanswered."""
+        return self.result is Result.UNREACHABLE or self.forward.code == "static-dynamic-disagree"
+
+    @property
+    def is_refuted(self) -> bool:
+        """Whether a change that was made for it does not hold: reason enough to roll back."""
+        return self.stopped or (self.demanded and self.is_broken)
+
+    @property
+    def why(self) -> str:
+        """How far it came and why not further, in one line."""
+        told = self.forward.detail or self.reply.detail or "; ".join(self.notes)
+        to = f" → {self.probe}" if self.probe else ""
+        return f"{self.client}{to}: {told or self.result}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """All verdicts, what was read back different from what the spec asks for, and hosts that could not be read."""
+
+    verdicts: tuple[Verdict, ...]
+    differences: tuple[str, ...] = ()
+    unreached: tuple[str, ...] = ()
+    result: Result = field(init=False)
+
+    def __post_init__(self) -> None:
+        results = {verdict.result for verdict in self.verdicts}
+        if self.differences or Result.UNREACHABLE in results:
+            result = Result.UNREACHABLE
+        elif Result.UNDETERMINED in results or not results:
+            result = Result.UNDETERMINED
+        else:
+            result = Result.REACHABLE
+        object.__setattr__(self, "result", result)
+
+    @property
+    def refuted(self) -> tuple[Verdict, ...]:
+        """Flows that do not pass, and have to."""
+        return tuple(verdict for verdict in self.verdicts if verdict.is_refuted)
+
+    @property
+    def unproved(self) -> tuple[Verdict, ...]:
+        """Flows of which no answer came back through the crossing."""
+        return tuple(verdict for verdict in self.verdicts if verdict.result is not Result.REACHABLE)

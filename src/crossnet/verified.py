@@ -11,7 +11,7 @@ from crossnet.facts import Facts
 from crossnet.facts.question import mapping, text
 from crossnet.planning import Plan
 from crossnet.record import VERIFIED
-from crossnet.verification import Result, Verdict, Verification
+from crossnet.verdict import Result, Verdict, Verification
 
 
 def last_verified(facts: Facts) -> dict[str, dict[str, str]]:

@@ -16,7 +16,6 @@ from crossnet.diagnosis.filling import parse_filling, with_source
 from crossnet.diagnosis.finding import Direction, Finding
 from crossnet.diagnosis.fixes import fix_of
 from crossnet.diagnosis.judge import Evidence, judge
-from crossnet.diagnosis.probe import Reply, Sent
 from crossnet.diagnosis.static import Foretold, foretell
 from crossnet.diagnosis.trail import Tags, Trail
 from crossnet.facts import Facts
@@ -29,6 +28,7 @@ from crossnet.netfilter.foreign import Tool
 from crossnet.netfilter.xtables_save import parse_save
 from crossnet.values import Probe, Protocol
 from crossnet.verdict import Confidence, Diagnosis, Place, Result
+from crossnet.verification.probe import Reply, Sent
 
 CLIENT, GATEWAY, TARGET = map(IPv4Address, ("10.0.43.15", "10.0.44.63", "10.0.44.1"))
 BEYOND = (ip_network("10.0.44.0/24"),)

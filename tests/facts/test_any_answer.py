@@ -17,8 +17,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossnet.diagnosis import conntrack
-from crossnet.diagnosis.probe import search, send
 from crossnet.errors import CrossnetError, HostError, PlanRefused
 from crossnet.facts import Facts, FileState
 from crossnet.facts.capabilities import tools_question
@@ -54,8 +52,10 @@ from crossnet.transaction.rollback import differences, unproved
 from crossnet.transport import LIMIT, TIMEOUT, Completed, Process, ShellHost
 from crossnet.transport.batch import Answer
 from crossnet.values import Family, Probe, address
-from crossnet.verification import counters, read_back
+from crossnet.verification import conntrack, counters
+from crossnet.verification.comparing import read_back
 from crossnet.verification.onward import SENT
+from crossnet.verification.probe import search, send
 from crossnet.verified import last_verified
 from facts.mutated import CODES, PIECES, changed_text, mutated
 from facts.recorded import Failure, facts_of, question_name

@@ -15,7 +15,7 @@ from crossnet.spec import Spec
 from crossnet.specfile import parse
 from crossnet.transport import Completed
 from crossnet.transport.lab import LabHost
-from crossnet.verification import Verification
+from crossnet.verdict import Verification
 
 
 @dataclass(frozen=True, slots=True)

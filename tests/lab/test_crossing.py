@@ -14,7 +14,7 @@ from crossnet.lab.build import Lab
 from crossnet.netfilter import Engine
 from crossnet.spec import Spec
 from crossnet.transaction.apply import NotAsPromised
-from crossnet.verification import Result
+from crossnet.verdict import Result
 from lab.crossing import Bench
 
 pytestmark = pytest.mark.lab

@@ -21,7 +21,7 @@ from crossnet.lab.depth import Depth
 from crossnet.lab.topology import Host, Interface, Network, Topology
 from crossnet.transport import Completed, lines
 from crossnet.transport.lab import LabHost
-from crossnet.verification import Result
+from crossnet.verdict import Result
 from lab.crossing import Bench
 
 pytestmark = pytest.mark.machine

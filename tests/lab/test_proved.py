@@ -13,7 +13,7 @@ from crossnet.health import State
 from crossnet.lab.build import Lab
 from crossnet.spec import Spec
 from crossnet.values import Probe
-from crossnet.verification import HowFar, Result
+from crossnet.verdict import HowFar, Result
 from lab.crossing import Bench
 
 pytestmark = pytest.mark.lab

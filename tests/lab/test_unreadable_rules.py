@@ -13,7 +13,7 @@ from crossnet.facts import Facts
 from crossnet.lab.build import Lab
 from crossnet.netfilter import Engine
 from crossnet.show.text import facts_text
-from crossnet.verification import Result
+from crossnet.verdict import Result
 from lab.crossing import Bench
 
 pytestmark = pytest.mark.lab

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import pytest
 
 import crossnet
-from crossnet.diagnosis.probe import Search, search
+from crossnet.diagnosis.verifying import verify
 from crossnet.events import nobody
 from crossnet.lab.build import Lab
 from crossnet.lab.topology import from_data
@@ -22,7 +22,9 @@ from crossnet.spec import Spec
 from crossnet.transport import LIMIT, TIMEOUT, Completed, Host
 from crossnet.transport.lab import LabHost
 from crossnet.values import address
-from crossnet.verification import AT_ONCE, Result, Verdict, Verification, verify
+from crossnet.verdict import Result, Verdict, Verification
+from crossnet.verification.gathering import AT_ONCE
+from crossnet.verification.probe import Search, search
 from lab.crossing import Bench
 from lacking import lacking
 from transport.shells import SHELLS
@@ -220,7 +222,7 @@ def test_a_flow_that_the_gateway_forgets_while_others_are_waited_for(
     b.apply(b.spec("to: 10.0.44.0/24"))
     b.check("gateway", "sysctl -q -w net.netfilter.nf_conntrack_icmp_timeout=1")
     spec = b.spec("to: 10.0.44.0/24, probe: [icmp/10.0.44.1, icmp/10.0.44.77]")
-    monkeypatch.setattr("crossnet.verification.READ_AGAIN", 0.3)
+    monkeypatch.setattr("crossnet.verification.gathering.READ_AGAIN", 0.3)
     found, _ = verified(b, spec)
     told = {probe: (one.result, str(one.translated_to)) for probe, one in flows(found).items()}
     assert told == {

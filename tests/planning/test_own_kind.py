@@ -21,7 +21,7 @@ from crossnet.spec import Spec
 from crossnet.transaction import journal
 from crossnet.transaction.batches import batched
 from crossnet.transaction.bundle import bundle
-from crossnet.verification import read_back
+from crossnet.verification.comparing import read_back
 from design.factsheet import SEED, facts_from
 from export.plans import plan
 from planning.beside import wanting

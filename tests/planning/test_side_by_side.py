@@ -26,7 +26,7 @@ from crossnet.spec import Spec
 from crossnet.specfile import parse
 from crossnet.standing import Stamp, who
 from crossnet.transaction.apply import Confirmed
-from crossnet.verification import compared, read_back
+from crossnet.verification.comparing import compared, read_back
 from design.factsheet import facts_from, with_files
 from planning.fakehost import FakeHost, Hosts, carry_out, facts_of, hosts_of, states
 from planning.test_properties import HOSTS, WORLD, worlds

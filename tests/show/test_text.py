@@ -13,6 +13,7 @@ from crossnet.api import Applied, UndoPlan
 from crossnet.api import plan as planned
 from crossnet.codes import CODES
 from crossnet.design.flows import Effect, FlowChange
+from crossnet.diagnosis.counted import not_judged
 from crossnet.errors import CommandFailed, CrossnetError, PlanRefused, Problem, Refusal, SpecError
 from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.managers import Manager
@@ -32,7 +33,7 @@ from crossnet.specfile import parse
 from crossnet.transaction import journal
 from crossnet.transaction.apply import Confirmed
 from crossnet.values import Family, Probe, network
-from crossnet.verification import Half, Result, Verdict, Verification, not_judged
+from crossnet.verdict import Half, Result, Verdict, Verification
 from crossnet.verification.counters import Counters
 from design.factsheet import SEED, facts_from
 

@@ -23,7 +23,7 @@ from crossnet.specfile import parse
 from crossnet.transport import ENVIRONMENT
 from crossnet.transport.local import Local
 from crossnet.transport.netns import ROOT, Netns
-from crossnet.verification import Result
+from crossnet.verdict import Result
 from lacking import lacking
 
 # One after the other: whoever is last removes the folder in which the files of namespaces are.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from crossnet.diagnosis.conntrack import Entry, parse_entries
 from crossnet.facts.lookups import Answered
 from crossnet.facts.neighbours import Neighbour
 from crossnet.facts.routes import Route
 from crossnet.values import address, network
+from crossnet.verification.conntrack import Entry, parse_entries
 from crossnet.verification.onward import Onward
 
 _LINE = (

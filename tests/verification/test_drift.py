@@ -22,7 +22,7 @@ from crossnet.resources import RuleTable
 from crossnet.spec import Spec
 from crossnet.specfile import parse
 from crossnet.values import Family, address, network
-from crossnet.verification import compared
+from crossnet.verification.comparing import compared
 from design.factsheet import SEED, facts_from, route, with_files
 from planning.fakehost import carry_out, facts_of, hosts_of
 

@@ -9,8 +9,7 @@ from itertools import product
 import pytest
 
 from crossnet.design import Client, Obstacle, Path
-from crossnet.diagnosis.conntrack import Tracked
-from crossnet.diagnosis.probe import Reply, Sent
+from crossnet.diagnosis.counted import judge
 from crossnet.facts import Facts
 from crossnet.facts.lookups import Answered
 from crossnet.facts.neighbours import Neighbour
@@ -19,11 +18,12 @@ from crossnet.netfilter import Counter
 from crossnet.planning import make_plan
 from crossnet.specfile import parse
 from crossnet.values import Probe, address, network
-from crossnet.verification import HowFar, Result, Verdict
+from crossnet.verdict import HowFar, Result, Verdict
+from crossnet.verification.conntrack import Tracked
 from crossnet.verification.counters import Counters
 from crossnet.verification.evidence import Round, Seen
 from crossnet.verification.onward import Onward
-from crossnet.verification.verdict import judge
+from crossnet.verification.probe import Reply, Sent
 from design.factsheet import SEED, facts_from
 from verification.entries import LEFT, entry, towards
 

@@ -9,8 +9,7 @@ import pytest
 
 from crossnet.api import plan
 from crossnet.design import obstacles, then
-from crossnet.diagnosis.conntrack import Entry
-from crossnet.diagnosis.probe import Reply, Sent
+from crossnet.diagnosis.counted import judge, unsent
 from crossnet.facts import Facts, FileState
 from crossnet.facts.firewall import Firewall
 from crossnet.health import CrossingStatus, State, crossing_status
@@ -23,10 +22,11 @@ from crossnet.show.text import plan_text
 from crossnet.spec import Spec
 from crossnet.specfile import parse
 from crossnet.values import Probe
-from crossnet.verification import Half, HowFar, Result, Verdict
+from crossnet.verdict import Half, HowFar, Result, Verdict
+from crossnet.verification.conntrack import Entry
 from crossnet.verification.counters import Counters
 from crossnet.verification.evidence import Round, Seen
-from crossnet.verification.verdict import judge, unsent
+from crossnet.verification.probe import Reply, Sent
 from design.factsheet import SEED, facts_from
 from planning.fakehost import carry_out, facts_of, hosts_of
 from verification.entries import LEFT, towards

@@ -10,6 +10,7 @@ from crossnet.api.diagnosing import why_not
 from crossnet.api.looking import passing, refuse_open
 from crossnet.api.verifying import remember
 from crossnet.design import lookups
+from crossnet.diagnosis.verifying import verify as check
 from crossnet.errors import (
     CrossnetError,
     StalePlan,
@@ -25,9 +26,7 @@ from crossnet.transaction.apply import apply as transact
 from crossnet.transaction.guard import Guard
 from crossnet.transaction.uninterrupted import told, uninterrupted
 from crossnet.turns import in_turn, says_the_same
-from crossnet.verdict import Diagnosis
-from crossnet.verification import Verdict, Verification
-from crossnet.verification import verify as check
+from crossnet.verdict import Diagnosis, Verdict, Verification
 from crossnet.verified import ends_otherwise, verified
 
 DEFAULT_GUARD = Guard()

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from crossnet.diagnosis.diagnose import Diagnosed, Hints, Question, Read, not_begun
 from crossnet.diagnosis.diagnose import diagnose as ask
-from crossnet.diagnosis.probe import candidates, search
 from crossnet.errors import Bug, CrossnetError, HostError
 from crossnet.events import Watcher, nobody
 from crossnet.facts import Facts, observe
@@ -19,10 +18,11 @@ from crossnet.site import Answers, Site, reach
 from crossnet.spec import Crossing, HostSpec, Spec
 from crossnet.values import Address, Network, Probe, Protocol, contains, family_of
 from crossnet.verdict import Diagnosis, Note, Result
+from crossnet.verification.probe import candidates, search
 
 if TYPE_CHECKING:
     from crossnet.planning import Plan
-    from crossnet.verification import Verdict
+    from crossnet.verdict import Verdict
 
 # The hosts' own time runs while something stands that does not hold.
 _MOMENT = 10.0  # seconds

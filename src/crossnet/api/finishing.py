@@ -23,7 +23,7 @@ from crossnet.transaction.agent import Agent
 from crossnet.transaction.ending import Open
 from crossnet.transaction.history import read_history
 from crossnet.transaction.journal import CONFIRM
-from crossnet.verification import Result
+from crossnet.verdict import Result
 from crossnet.verified import last_verified
 
 

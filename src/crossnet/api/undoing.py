@@ -25,7 +25,7 @@ from crossnet.transaction.apply import apply as transact
 from crossnet.transaction.guard import Guard
 from crossnet.transaction.journal import Journal
 from crossnet.turns import ends_no_more, in_turn
-from crossnet.verification import read_back
+from crossnet.verification.comparing import read_back
 
 T = TypeVar("T")
 

@@ -9,6 +9,8 @@ from pathlib import PurePosixPath
 
 from crossnet.api.looking import refuse_open
 from crossnet.design import lookups
+from crossnet.diagnosis.counted import not_judged
+from crossnet.diagnosis.verifying import verify as check
 from crossnet.events import Watcher, nobody
 from crossnet.facts import Facts
 from crossnet.planning import make_plan
@@ -18,8 +20,7 @@ from crossnet.site import Site, reach
 from crossnet.spec import Spec
 from crossnet.unreached import unreached, without
 from crossnet.values import Probe, show_moment
-from crossnet.verification import Verification, not_judged
-from crossnet.verification import verify as check
+from crossnet.verdict import Verification
 from crossnet.verification.carried import carrying
 from crossnet.verified import verified
 

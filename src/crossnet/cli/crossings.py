@@ -271,7 +271,7 @@ def verify(speech: Speech, crossing: str | None, client: str | None, to: str | N
     """
     from crossnet import api
     from crossnet.show import json, text
-    from crossnet.verification import Result
+    from crossnet.verdict import Result
 
     spec = speech.spec()
     spec.expect([crossing] if crossing else (), [client] if client else ())

@@ -13,7 +13,7 @@ from crossnet.values import Protocol, family_of
 # What a transaction runs on every host that it changes (transaction/host.sh).
 NEEDED = ("flock", "setsid", "sha256sum", "sync")
 
-# What a probe of each kind is sent with: one of these, all of which have to be there (diagnosis/probe.py).
+# What a probe of each kind is sent with: one of these, all of which have to be there (verification/probe.py).
 _SENDERS: Mapping[Protocol, tuple[tuple[str, ...], ...]] = {
     Protocol.ICMP: (("ping",),),
     Protocol.TCP: (("bash", "timeout"), ("nc",)),

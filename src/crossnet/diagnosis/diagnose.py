@@ -14,13 +14,11 @@ from dataclasses import dataclass, field, replace
 from crossnet.capture import Filter, Kind, Sighting, Watch, watching
 from crossnet.capture.timeline import Timeline, timeline
 from crossnet.diagnosis import counters
-from crossnet.diagnosis.conntrack import Entry, fresh, of_probe, question_to
 from crossnet.diagnosis.course import Hints, course
 from crossnet.diagnosis.filling import CODE as FULL
 from crossnet.diagnosis.filling import FILLING, Filling, with_source
 from crossnet.diagnosis.finding import Direction
 from crossnet.diagnosis.outcome import Outcome
-from crossnet.diagnosis.probe import Reply, Sending, sent
 from crossnet.diagnosis.tracing import Flow, Tracing, flow_of
 from crossnet.diagnosis.trail import Ending, Part, Tags, Trail, forward_end, reply_end
 from crossnet.errors import CrossnetError, HostError
@@ -32,6 +30,8 @@ from crossnet.netfilter.foreign import Tool
 from crossnet.transport import Host
 from crossnet.values import Family, Probe, Protocol, contains, family_of
 from crossnet.verdict import Diagnosis, Half, Note, Result
+from crossnet.verification.conntrack import Entry, fresh, of_probe, question_to
+from crossnet.verification.probe import Reply, Sending, sent
 
 __all__ = ["Diagnosed", "Hints", "Question", "Read", "diagnose", "not_begun"]
 

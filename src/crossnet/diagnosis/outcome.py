@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from crossnet.diagnosis.probe import Reply, Sending, Sent, sent
 from crossnet.diagnosis.tracing import Traced
 from crossnet.values import Probe, Protocol
+from crossnet.verification.probe import Reply, Sending, Sent, sent
 
 if TYPE_CHECKING:  # sets of packets are slow to import
     from crossnet.diagnosis.static import Foretold

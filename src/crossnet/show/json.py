@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # a verdict is told without what plans and changes
     from crossnet.record import Record
     from crossnet.standing import Standing
     from crossnet.transaction.history import Past
-    from crossnet.verification import Verdict, Verification
+    from crossnet.verdict import Verdict, Verification
 
 FORMAT_VERSION = "1.0"
 

@@ -27,7 +27,7 @@ from crossnet.show.standing import kept_text, named
 from crossnet.show.visible import one_line
 from crossnet.transaction.history import Past
 from crossnet.values import Family, show_moment
-from crossnet.verification import Result, Verdict, Verification
+from crossnet.verdict import Result, Verdict, Verification
 
 SYMBOLS = {"create": "+", "change": "~", "remove": "-"}
 TOUCHES = "!"  # beside one of these: it touches the management path

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from crossnet.design import Client, Path
-from crossnet.diagnosis.probe import Search, candidates, connect, search
 from crossnet.events import Event, Kind
 from crossnet.facts import Facts
 from crossnet.facts.neighbours import heard_of
@@ -18,6 +17,7 @@ from crossnet.facts.routes import MAIN, Route
 from crossnet.site import Site, together
 from crossnet.transport import Host
 from crossnet.values import NOWHERE, Address, Family, Networks, Probe, Protocol, contains, family_of
+from crossnet.verification.probe import Search, candidates, connect, search
 from crossnet.verification.reading import Flow
 
 # How many addresses of a path are asked for an echo at the same time.

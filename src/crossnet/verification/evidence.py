@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from crossnet.design import Client
-from crossnet.diagnosis.conntrack import Entry, Tracked
-from crossnet.diagnosis.probe import Reply, Sent
+from crossnet.verification.conntrack import Entry, Tracked
 from crossnet.verification.counters import Counters
 from crossnet.verification.onward import Onward
+from crossnet.verification.probe import Reply, Sent
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from crossnet.design import Client, Path
-from crossnet.diagnosis import conntrack
-from crossnet.diagnosis.conntrack import Tracked, Tracking
 from crossnet.facts.question import put
 from crossnet.netfilter import Table
 from crossnet.resources import RuleTable
 from crossnet.transport import Host
 from crossnet.values import Family, Probe
-from crossnet.verification import counters
+from crossnet.verification import conntrack, counters
+from crossnet.verification.conntrack import Tracked, Tracking
 from crossnet.verification.counters import Counters
 from crossnet.verification.onward import SENT
 

@@ -11,10 +11,10 @@ from crossnet.diagnosis.judge.passing import Passing
 from crossnet.diagnosis.judge.replying import Replying
 from crossnet.diagnosis.judge.signs import LEADS_ELSEWHERE, PORT_UNREACHABLE
 from crossnet.diagnosis.judge.stopping import Stopping
-from crossnet.diagnosis.probe import Reply, Sent
 from crossnet.diagnosis.trail import End, Ending, Part
 from crossnet.values import Protocol
 from crossnet.verdict import Confidence, Diagnosis, Half, Note, Result
+from crossnet.verification.probe import Reply, Sent
 
 __all__ = ["Evidence", "judge"]
 

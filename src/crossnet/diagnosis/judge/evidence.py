@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from crossnet.diagnosis.conntrack import Entry
 from crossnet.diagnosis.counters import Moved
 from crossnet.diagnosis.course import Course
-from crossnet.diagnosis.probe import Sent
 from crossnet.diagnosis.static import Foretold
 from crossnet.diagnosis.tracing import Traced
 from crossnet.diagnosis.trail import Trail
 from crossnet.facts import Answered, Facts, Lookup
 from crossnet.values import Probe
+from crossnet.verification.conntrack import Entry
+from crossnet.verification.probe import Sent
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from crossnet.diagnosis.judge.signs import (
     PERHAPS,
 )
 from crossnet.diagnosis.judge.telling import Telling, same
-from crossnet.diagnosis.probe import Reply
 from crossnet.diagnosis.trail import End, Ending, Part, forward_end, reply_end
 from crossnet.values import Protocol
 from crossnet.verdict import Between, Confidence, Diagnosis, Half, Note, Place, Result
+from crossnet.verification.probe import Reply
 
 
 class Passing(Telling):

@@ -17,10 +17,10 @@ from crossnet.diagnosis.judge.signs import (
     UNSUITABLE,
 )
 from crossnet.diagnosis.judge.telling import Telling
-from crossnet.diagnosis.probe import Reply
 from crossnet.diagnosis.trail import End, Ending, Part
 from crossnet.values import Family, Protocol, family_of
 from crossnet.verdict import Between, Confidence, Diagnosis, Half, Place, Result
+from crossnet.verification.probe import Reply
 
 
 class Stopping(Telling):

@@ -17,7 +17,6 @@ from crossnet.diagnosis.judge.signs import (
     USUAL_QUEUES,
 )
 from crossnet.diagnosis.judge.words import DISPOSITIONS, SENTENCES, of_host
-from crossnet.diagnosis.probe import Reply, Sent
 from crossnet.diagnosis.story import story
 from crossnet.diagnosis.tracing import Traced
 from crossnet.diagnosis.trail import End, Ending, Part, forward_end, reply_end
@@ -26,6 +25,7 @@ from crossnet.netfilter.foreign import Tool
 from crossnet.reach.rules import Place as Chain
 from crossnet.values import Address, Family, Protocol, family_of
 from crossnet.verdict import Also, Between, Confidence, Diagnosis, Fix, Half, Note, Place, Result
+from crossnet.verification.probe import Reply, Sent
 
 
 class Telling:
