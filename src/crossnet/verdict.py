@@ -25,6 +25,19 @@ class Confidence(StrEnum):
     CANDIDATES = "candidates"
 
 
+class HowFar(StrEnum):
+    """The last place of its way at which a flow was seen."""
+
+    NOT_SENT = "not-sent"
+    SENT = "sent"
+    ADMITTED = "admitted"
+    TRANSLATED = "translated"
+    LEFT = "left"
+    CAME_BACK = "came-back"  # the answer, to the gateway
+    ANSWERED = "answered"
+    UNKNOWN = "unknown"
+
+
 class Action(StrEnum):
     """What was seen of a packet at a point; `absent` where somebody watched and it did not come."""
 
@@ -100,9 +113,9 @@ class Also:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What does not stop the flow, and what was assumed or could not be looked at."""
+    """What does not stop the flow, and what was assumed or could not be looked at; some have no code."""
 
-    code: str
+    code: str | None
     detail: str
 
 
@@ -127,55 +140,34 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What became of one flow; `crossing` is None where no spec names it."""
+    """What became of one flow; `crossing` is None where no spec names it, `probe` where nothing was sent.
+
+    `how_far` is the last place at which it was seen. `stopped` is whether it was seen not to get as far as leaving the
+    gateway: a place that was looked at behind `how_far` has not seen it; a place that could not be looked at says
+    nothing. `demanded` is whether the spec itself names the probe, `counted` how many packets the crossing's rule
+    counted meanwhile, `translated_to` the source that the destination sees, as connection tracking tells it.
+    """
 
     crossing: str | None
     client: str
     source: Address | None
-    probe: Probe
+    probe: Probe | None
     result: Result
     forward: Half
     reply: Half
     also: tuple[Also, ...] = ()
     notes: tuple[Note, ...] = ()
     observations: tuple[Observation, ...] = ()
-
-
-class HowFar(StrEnum):
-    """The last place of its way at which a flow was seen."""
-
-    NOT_SENT = "not-sent"
-    SENT = "sent"
-    ADMITTED = "admitted"
-    TRANSLATED = "translated"
-    LEFT = "left"
-    CAME_BACK = "came-back"  # the answer, to the gateway
-    ANSWERED = "answered"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """One flow of one crossing; `demanded` is whether the spec itself names the probe.
-
-    `stopped` is whether it was seen not to get as far as leaving the gateway: a place that was looked at behind
-    `how_far` has not seen it. A place that could not be looked at says nothing.
-    """
-
-    crossing: str
-    client: str
-    source: Address | None
-    probe: Probe | None
-    demanded: bool
-    result: Result
-    forward: Half
-    reply: Half
-    admitted: int | None = None
-    translated_to: Address | None = None
-    evidence: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
     how_far: HowFar = HowFar.UNKNOWN
     stopped: bool = False
+    demanded: bool = False
+    counted: int | None = None
+    translated_to: Address | None = None
+
+    @property
+    def to(self) -> str:
+        """The destination, where something was sent to it."""
+        return str(self.probe.destination) if self.probe else ""
 
     @property
     def is_broken(self) -> bool:
@@ -190,7 +182,7 @@ class Verdict:
     @property
     def why(self) -> str:
         """How far it came and why not further, in one line."""
-        told = self.forward.detail or self.reply.detail or "; ".join(self.notes)
+        told = self.forward.detail or self.reply.detail or "; ".join(note.detail for note in self.notes)
         to = f" → {self.probe}" if self.probe else ""
         return f"{self.client}{to}: {told or self.result}"
 
@@ -199,7 +191,7 @@ class Verdict:
 class Verification:
     """All verdicts, what was read back different from what the spec asks for, and hosts that could not be read."""
 
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[Diagnosis, ...]
     differences: tuple[str, ...] = ()
     unreached: tuple[str, ...] = ()
     result: Result = field(init=False)
@@ -215,11 +207,11 @@ class Verification:
         object.__setattr__(self, "result", result)
 
     @property
-    def refuted(self) -> tuple[Verdict, ...]:
+    def refuted(self) -> tuple[Diagnosis, ...]:
         """Flows that do not pass, and have to."""
         return tuple(verdict for verdict in self.verdicts if verdict.is_refuted)
 
     @property
-    def unproved(self) -> tuple[Verdict, ...]:
+    def unproved(self) -> tuple[Diagnosis, ...]:
         """Flows of which no answer came back through the crossing."""
         return tuple(verdict for verdict in self.verdicts if verdict.result is not Result.REACHABLE)

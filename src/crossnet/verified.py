@@ -11,7 +11,7 @@ from crossnet.facts import Facts
 from crossnet.facts.question import mapping, text
 from crossnet.planning import Plan
 from crossnet.record import VERIFIED
-from crossnet.verdict import Result, Verdict, Verification
+from crossnet.verdict import Diagnosis, Result, Verification
 
 
 def last_verified(facts: Facts) -> dict[str, dict[str, str]]:
@@ -55,7 +55,7 @@ def verified(found: Verification, made: Plan, facts: Mapping[str, Facts]) -> dic
 _WORSE = (Result.REACHABLE, Result.UNDETERMINED, Result.UNREACHABLE)
 
 
-def _end_of(verdict: Verdict) -> str:
+def _end_of(verdict: Diagnosis) -> str:
     if verdict.stopped:
         return "stopped"
     return "proved" if verdict.result is Result.REACHABLE else "unproved"

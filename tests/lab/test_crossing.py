@@ -63,7 +63,7 @@ def test_seed_on_every_engine(bench: Callable[..., Bench], engine: Engine) -> No
     assert "dst=10.0.44.63" in tracked
     (verdict,) = applied.verification.verdicts
     assert str(verdict.translated_to) == "10.0.44.63"
-    assert verdict.admitted == 1
+    assert verdict.counted == 1
 
     held = b.fingerprints()
     again = b.apply(spec)

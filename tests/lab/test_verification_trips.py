@@ -22,7 +22,7 @@ from crossnet.spec import Spec
 from crossnet.transport import LIMIT, TIMEOUT, Completed, Host
 from crossnet.transport.lab import LabHost
 from crossnet.values import address
-from crossnet.verdict import Result, Verdict, Verification
+from crossnet.verdict import Diagnosis, Result, Verification
 from crossnet.verification.gathering import AT_ONCE
 from crossnet.verification.probe import Search, search
 from lab.crossing import Bench
@@ -74,7 +74,7 @@ def verified(b: Bench, spec: Spec) -> tuple[Verification, Trips]:
     return asyncio.run(work()), trips
 
 
-def flows(found: Verification) -> dict[str, Verdict]:
+def flows(found: Verification) -> dict[str, Diagnosis]:
     return {str(verdict.probe): verdict for verdict in found.verdicts}
 
 
@@ -95,7 +95,7 @@ def test_trips(lab_up: Callable[..., Lab], firewall: str) -> None:
     for probe in ("icmp/10.0.44.1", "tcp/10.0.44.1:443", "tcp/10.0.44.1:80"):
         found, trips = verified(b, b.spec(f"{to}, probe: {probe}"))
         assert found.result is Result.REACHABLE, probe
-        assert found.verdicts[0].admitted == 1
+        assert found.verdicts[0].counted == 1
         assert trips.by_host == {"app": 1, "gateway": 2}
 
     found, trips = verified(b, b.spec(f"{to}, probe: [{ALL}]"))
@@ -106,7 +106,7 @@ def test_trips(lab_up: Callable[..., Lab], firewall: str) -> None:
         "tcp/10.0.44.1:80": (Result.REACHABLE, "destination-port-closed"),
         "udp/10.0.44.1:53": (Result.UNDETERMINED, None),
     }
-    assert {one.admitted for one in found.verdicts} == {4}
+    assert {one.counted for one in found.verdicts} == {4}
     closed = flows(found)["tcp/10.0.44.1:80"].forward
     assert closed.detail == "10.0.44.1 refused port 80: the path works"
     assert trips.by_host == {"app": 1, "gateway": 2}
@@ -161,7 +161,7 @@ def test_gateway_is_read_before_and_after_however_many_clients(lab_up: Callable[
     found, trips = verified(b, spec)
     assert [one.client for one in found.verdicts] == clients
     assert {one.result for one in found.verdicts} == {Result.REACHABLE}
-    assert all((one.admitted or 0) >= number for one in found.verdicts)  # a probe may be sent twice
+    assert all((one.counted or 0) >= number for one in found.verdicts)  # a probe may be sent twice
     assert trips.by_host.pop("gateway") <= GATEWAY
     assert trips.by_host == dict.fromkeys(clients, 1)
     assert 1 < trips.most_clients <= AT_ONCE
@@ -191,7 +191,7 @@ def test_a_refusal_by_the_gateway_itself_is_not_hidden_by_what_else_passed(
         "tcp/10.0.44.1:80": (Result.REACHABLE, "destination-port-closed"),
         "tcp/10.0.44.1:443": (Result.UNREACHABLE, "filter-reject"),
     }
-    assert any("has no conntrack tool" in note for note in found.verdicts[0].notes) is not conntrack
+    assert any("has no conntrack tool" in note.detail for note in found.verdicts[0].notes) is not conntrack
 
 
 @pytest.mark.parametrize("conntrack", [True, False], ids=["conntrack", "no conntrack"])
@@ -238,7 +238,7 @@ def test_no_route_and_no_answer_at_all(lab_up: Callable[..., Lab]) -> None:
     found, _ = verified(b, b.spec("to: 10.0.44.96/29"))
     (one,) = found.verdicts
     assert (one.result, one.forward.code, one.stopped) == (Result.UNREACHABLE, "destination-absent", False)
-    assert "none of 7 addresses in `to` answered an echo" in one.notes[0]
+    assert "none of 7 addresses in `to` answered an echo" in one.notes[0].detail
     b.check("app", "ip route del default; ip route del 10.0.44.0/24")
     (one,) = verified(b, b.spec("to: 10.0.44.0/24"))[0].verdicts
     assert (one.result, one.forward.code) == (Result.UNREACHABLE, "src-no-route")

@@ -41,6 +41,7 @@ def test_a_reply_that_stops_is_said_to_be_one() -> None:
 
 
 def test_a_port_stands_behind_an_address_in_brackets() -> None:
+    assert V6.probe
     port = "" if V6.probe.port is None else f":{V6.probe.port}"
     target = f"[{V6.probe.destination}]{port}" if port else str(V6.probe.destination)
     assert f" → {target} {V6.probe.protocol} " in diagnosis_text(V6).splitlines()[0]

@@ -33,7 +33,7 @@ from crossnet.specfile import parse
 from crossnet.transaction import journal
 from crossnet.transaction.apply import Confirmed
 from crossnet.values import Family, Probe, network
-from crossnet.verdict import Half, Result, Verdict, Verification
+from crossnet.verdict import Diagnosis, Half, Result, Verification
 from crossnet.verification.counters import Counters
 from design.factsheet import SEED, facts_from
 
@@ -48,23 +48,22 @@ def plan() -> Plan:
     return make_plan(parse(SPEC, "crossnet.yaml"), facts_from(SEED))
 
 
-REACHED = Verdict(
+REACHED = Diagnosis(
     crossing="business",
     client="app",
     source=IPv4Address("10.0.43.15"),
     probe=Probe.from_text("icmp/10.0.44.1"),
-    demanded=True,
     result=Result.REACHABLE,
-    forward=Half("delivered"),
+    forward=Half("delivered", evidence=("gateway: the crossing's rule counted 1 new flow",)),
     reply=Half("delivered"),
-    admitted=1,
+    demanded=True,
+    counted=1,
     translated_to=IPv4Address("10.0.44.63"),
-    evidence=("gateway: the crossing's rule counted 1 new flow",),
 )
 SILENT = replace(
     REACHED,
     result=Result.UNREACHABLE,
-    forward=Half("exits-observed-area"),
+    forward=replace(REACHED.forward, disposition="exits-observed-area"),
     reply=Half(
         "undetermined", "destination-silent", "gateway let it pass towards 10.0.44.1; no reply came back"
     ),
@@ -279,7 +278,7 @@ def test_a_host_that_was_not_reached_was_not_read_back() -> None:
     ],
 )
 def test_one_bad_flow_is_the_result(
-    verdicts: tuple[Verdict, ...], differences: tuple[str, ...], result: Result
+    verdicts: tuple[Diagnosis, ...], differences: tuple[str, ...], result: Result
 ) -> None:
     found = Verification(verdicts, differences)
     assert found.result is result

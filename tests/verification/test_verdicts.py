@@ -18,7 +18,7 @@ from crossnet.netfilter import Counter
 from crossnet.planning import make_plan
 from crossnet.specfile import parse
 from crossnet.values import Probe, address, network
-from crossnet.verdict import HowFar, Result, Verdict
+from crossnet.verdict import Diagnosis, HowFar, Result
 from crossnet.verification.conntrack import Tracked
 from crossnet.verification.counters import Counters
 from crossnet.verification.evidence import Round, Seen
@@ -65,7 +65,7 @@ def judged(
     obstacles: tuple[Obstacle, ...] = (),
     translate: str = "snat",
     demanded: bool = False,
-) -> Verdict:
+) -> Diagnosis:
     path = _path(translate)
     (client,) = path.clients
     sent = Sent(PROBE, reply, "as the tool said")
@@ -75,7 +75,7 @@ def judged(
     return judge(path, found, seen, FACTS, demanded=demanded, note="", obstacles=obstacles)
 
 
-def blames_destination(found: Verdict) -> bool:
+def blames_destination(found: Diagnosis) -> bool:
     blaming = {"destination-silent", "destination-absent", "needs-return-route"}
     return {found.forward.code, found.reply.code} & blaming != set()
 

@@ -22,7 +22,7 @@ from crossnet.show.text import plan_text
 from crossnet.spec import Spec
 from crossnet.specfile import parse
 from crossnet.values import Probe
-from crossnet.verdict import Half, HowFar, Result, Verdict
+from crossnet.verdict import Diagnosis, HowFar, Result
 from crossnet.verification.conntrack import Entry
 from crossnet.verification.counters import Counters
 from crossnet.verification.evidence import Round, Seen
@@ -169,7 +169,7 @@ def verdict(
     counted: bool = True,
     probe: Probe = PROBE,
     tracked: tuple[Entry, ...] = (),
-) -> Verdict:
+) -> Diagnosis:
     made = make_plan(spec(), facts, moves=False)
     (path,) = made.paths
     (client,) = path.clients
@@ -208,7 +208,7 @@ def test_a_rule_that_surely_drops_the_request_is_named(host: str, line: str, cou
 def test_a_rule_that_drops_the_answer_is_named() -> None:
     line = "-A FORWARD -i eth0 -o eth1 -j DROP"
     found = verdict(with_rules(applied(), "gateway", rules(line)), Reply.SILENT, tracked=LEFT)
-    assert found.forward == Half("exits-observed-area")
+    assert (found.forward.disposition, found.forward.code) == ("exits-observed-area", None)
     assert (found.reply.disposition, found.reply.code) == ("dropped", "filter-rule-drop")
     assert "-i eth0 -o eth1 -j DROP" in found.reply.detail
 

@@ -26,7 +26,7 @@ from crossnet.transaction.apply import apply as transact
 from crossnet.transaction.guard import Guard
 from crossnet.transaction.uninterrupted import told, uninterrupted
 from crossnet.turns import in_turn, says_the_same
-from crossnet.verdict import Diagnosis, Verdict, Verification
+from crossnet.verdict import Diagnosis, Verification
 from crossnet.verified import ends_otherwise, verified
 
 DEFAULT_GUARD = Guard()
@@ -52,7 +52,7 @@ class Applied:
         return self.confirmed.unwritten if self.confirmed else ()
 
     @property
-    def unproved(self) -> tuple[Verdict, ...]:
+    def unproved(self) -> tuple[Diagnosis, ...]:
         """The flows of which no answer came back through the crossing."""
         return self.verification.unproved if self.verification else ()
 
@@ -161,7 +161,7 @@ def _said(made: Plan) -> str:
     return f"apply {', '.join(asked)}" + (f", which ends {gone}" if gone else "")
 
 
-def _refuted(verdicts: Sequence[Verdict], diagnosis: Diagnosis | None) -> NotAsPromised:
+def _refuted(verdicts: Sequence[Diagnosis], diagnosis: Diagnosis | None) -> NotAsPromised:
     named = [verdict for verdict in verdicts if verdict.demanded]
     what = (
         "a probe of the spec does not pass" if named else "a new flow was seen not to get through the gateway"

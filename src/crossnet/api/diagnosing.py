@@ -22,7 +22,7 @@ from crossnet.verification.probe import candidates, search
 
 if TYPE_CHECKING:
     from crossnet.planning import Plan
-    from crossnet.verdict import Verdict
+    from crossnet.verdict import Diagnosis
 
 # The hosts' own time runs while something stands that does not hold.
 _MOMENT = 10.0  # seconds
@@ -131,7 +131,7 @@ def _perhaps_targets(spec: Spec | None, used: Sequence[str]) -> list[HostSpec]:
     return rest[:_MOST_TARGETS]
 
 
-async def why_not(refuted: Verdict, plan: Plan, site: Site) -> Diagnosis | None:
+async def why_not(refuted: Diagnosis, plan: Plan, site: Site) -> Diagnosis | None:
     """Where a flow stops that was seen not to get through; None where that cannot be found out in a moment."""
     path = next(
         (

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from crossnet.design import FORWARDING, Client, Obstacle, Path
 from crossnet.facts import Facts
 from crossnet.facts.routes import Route, matching
 from crossnet.several import few
 from crossnet.values import host_network
-from crossnet.verdict import Half, HowFar, Result, Verdict
+from crossnet.verdict import Diagnosis, Half, HowFar, Note, Result
 from crossnet.verification.conntrack import Entry
 from crossnet.verification.evidence import Round, Seen
 from crossnet.verification.probe import Reply
@@ -25,7 +25,7 @@ def judge(
     demanded: bool,
     note: str,
     obstacles: Sequence[Obstacle] = (),
-) -> Verdict:
+) -> Diagnosis:
     """One flow's verdict from what the client, the counters and connection tracking say.
 
     `obstacles` are what the facts know of that stops it on the client or the gateway. Nothing is said of the
@@ -43,25 +43,25 @@ def judge(
             else []
         ),
     ]
-    notes = [note] if note else []
+    notes = [Note(None, note)] if note else []
     if seen.tracked is None:
-        notes.append(f"{path.gateway} has no conntrack tool: the translation could not be looked at")
+        told = f"{path.gateway} has no conntrack tool: the translation could not be looked at"
+        notes.append(Note(None, told))
     end = _end(path, found, seen, facts, obstacles)
-    return Verdict(
+    return Diagnosis(
         crossing=path.crossing.name,
         client=seen.client.host or str(seen.client),
         source=seen.client.network.network_address,
         probe=seen.sent.probe,
-        demanded=demanded,
         result=end.result,
-        forward=end.forward,
+        forward=replace(end.forward, evidence=tuple(evidence)),
         reply=end.reply,
-        admitted=moved,
-        translated_to=entry.reply_to if entry else None,
-        evidence=tuple(evidence),
         notes=tuple(notes),
         how_far=end.how_far,
         stopped=end.stopped,
+        demanded=demanded,
+        counted=moved,
+        translated_to=entry.reply_to if entry else None,
     )
 
 
@@ -325,32 +325,30 @@ def _not_sent(seen: Seen) -> Half:
     return Half("not-sent", "src-output-filtered", f"{_client(seen)} did not let it out: {seen.sent.detail}")
 
 
-def unsent(path: Path, client: Client | None, why: str, obstacles: Sequence[Obstacle] = ()) -> Verdict:
+def unsent(path: Path, client: Client | None, why: str, obstacles: Sequence[Obstacle] = ()) -> Diagnosis:
     """The verdict on a client that sent nothing; `obstacles` are what would stand in the way of anything."""
     found = _named(Half("not-sent"), obstacles)
-    return Verdict(
+    return Diagnosis(
         crossing=path.crossing.name,
         client=(client.host or str(client)) if client else "the clients",
         source=client.network.network_address if client else None,
         probe=None,
-        demanded=False,
         result=Result.UNDETERMINED,
         forward=found,
         reply=Half("not-sent"),
-        notes=(why,),
+        notes=(Note(None, why),),
     )
 
 
-def not_judged(crossing: str, why: str) -> Verdict:
+def not_judged(crossing: str, why: str) -> Diagnosis:
     """The verdict on a crossing of which a host cannot be reached."""
-    return Verdict(
+    return Diagnosis(
         crossing=crossing,
         client="the clients",
         source=None,
         probe=None,
-        demanded=False,
         result=Result.UNDETERMINED,
         forward=Half("not-sent"),
         reply=Half("not-sent"),
-        notes=(why,),
+        notes=(Note(None, why),),
     )

@@ -16,7 +16,7 @@ from crossnet.facts import Facts
 from crossnet.planning import Plan
 from crossnet.site import Site
 from crossnet.values import Probe
-from crossnet.verdict import Verdict, Verification
+from crossnet.verdict import Diagnosis, Verification
 from crossnet.verification.choice import Choice
 from crossnet.verification.comparing import compared, read_back
 from crossnet.verification.evidence import Round
@@ -36,7 +36,7 @@ async def verify(
     live_only: bool = False,
 ) -> Verification:
     """Verify every path of a plan; `facts` are fresh, and `live_only` before the files are written."""
-    verdicts: list[Verdict] = []
+    verdicts: list[Diagnosis] = []
     for choice, found in await gather(plan, facts, site, also_led_away=not live_only):
         if found is None:
             verdicts += [
@@ -49,7 +49,7 @@ async def verify(
     return Verification(tuple(verdicts), differences)
 
 
-def _judge(choice: Choice, found: Round, plan: Plan, facts: Mapping[str, Facts]) -> list[Verdict]:
+def _judge(choice: Choice, found: Round, plan: Plan, facts: Mapping[str, Facts]) -> list[Diagnosis]:
     path, verdicts = choice.path, []
     explained: list[tuple[Probe, tuple[Obstacle, ...]]] = []
     for seen in found.seen:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from crossnet.show.paint import Paint, plain
 from crossnet.show.text import WIDTH
 from crossnet.show.visible import one_line
+from crossnet.values import Probe
 from crossnet.verdict import (
     Action,
     Also,
@@ -73,18 +74,23 @@ def _lines(found: Diagnosis, paint: Paint) -> Iterator[str]:
     if found.notes:
         yield ""
         for note in found.notes:
-            yield from _wrapped(f"note: {note.code}: {one_line(note.detail)}", "  ")
+            code = f"{note.code}: " if note.code else ""
+            yield from _wrapped(f"note: {code}{one_line(note.detail)}", "  ")
 
 
 def _headline(found: Diagnosis, paint: Paint) -> str:
     source = f" {found.source}" if found.source else ""
-    port = f":{found.probe.port}" if found.probe.port is not None else ""
-    target = f"{found.probe.destination}"
-    if port and found.probe.destination.version == 6:
-        target = f"[{target}]"
     result = paint(_WORDS[found.result], _COLOURS[found.result])
     where = _stop(found)
-    return f"{found.client}{source} → {target}{port} {found.probe.protocol}   {result}{where}"
+    return f"{found.client}{source}{_to(found.probe)}   {result}{where}"
+
+
+def _to(probe: Probe | None) -> str:
+    if probe is None:
+        return ""
+    port = f":{probe.port}" if probe.port is not None else ""
+    target = f"[{probe.destination}]" if port and probe.destination.version == 6 else f"{probe.destination}"
+    return f" → {target}{port} {probe.protocol}"
 
 
 def _stop(found: Diagnosis) -> str:

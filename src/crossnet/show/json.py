@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # a verdict is told without what plans and changes
     from crossnet.record import Record
     from crossnet.standing import Standing
     from crossnet.transaction.history import Past
-    from crossnet.verdict import Verdict, Verification
+    from crossnet.verdict import Diagnosis, Verification
 
 FORMAT_VERSION = "1.0"
 
@@ -252,26 +252,30 @@ def verification_data(found: Verification) -> dict[str, Any]:
     }
 
 
-def _verdict(verdict: Verdict) -> dict[str, Any]:
-    probe = verdict.probe
+def _verdict(verdict: Diagnosis) -> dict[str, Any]:
     return {
         "crossing": verdict.crossing,
-        "flow": {
-            "from": verdict.client,
-            "source": str(verdict.source) if verdict.source else None,
-            "to": str(probe.destination) if probe else None,
-            "protocol": str(probe.protocol) if probe else None,
-            "port": probe.port if probe else None,
-        },
+        "flow": _flow(verdict),
         "result": str(verdict.result),
         "how_far": str(verdict.how_far),
         "stopped": verdict.stopped,
         "forward": _half(verdict.forward),
         "reply": _half(verdict.reply),
         "translated_to": str(verdict.translated_to) if verdict.translated_to else None,
-        "counted": verdict.admitted,
-        "observations": list(verdict.evidence),
-        "notes": list(verdict.notes),
+        "counted": verdict.counted,
+        "observations": list(verdict.forward.evidence),
+        "notes": [note.detail for note in verdict.notes],
+    }
+
+
+def _flow(verdict: Diagnosis) -> dict[str, Any]:
+    probe = verdict.probe
+    return {
+        "from": verdict.client,
+        "source": str(verdict.source) if verdict.source else None,
+        "to": str(probe.destination) if probe else None,
+        "protocol": str(probe.protocol) if probe else None,
+        "port": probe.port if probe else None,
     }
 
 
@@ -288,13 +292,7 @@ def _half(half: Half) -> dict[str, Any]:
 def diagnosis_data(found: Diagnosis) -> dict[str, Any]:
     return {
         "crossing": found.crossing,
-        "flow": {
-            "from": found.client,
-            "source": str(found.source) if found.source else None,
-            "to": str(found.probe.destination),
-            "protocol": str(found.probe.protocol),
-            "port": found.probe.port,
-        },
+        "flow": _flow(found),
         "result": str(found.result),
         "forward": _direction(found.forward),
         "reply": _direction(found.reply),

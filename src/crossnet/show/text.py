@@ -27,7 +27,7 @@ from crossnet.show.standing import kept_text, named
 from crossnet.show.visible import one_line
 from crossnet.transaction.history import Past
 from crossnet.values import Family, show_moment
-from crossnet.verdict import Result, Verdict, Verification
+from crossnet.verdict import Diagnosis, Result, Verification
 
 SYMBOLS = {"create": "+", "change": "~", "remove": "-"}
 TOUCHES = "!"  # beside one of these: it touches the management path
@@ -437,7 +437,7 @@ def verification_text(found: Verification, *, paint: Paint = plain) -> str:
     return "\n".join(lines)
 
 
-def _verdict(verdict: Verdict, paint: Paint) -> Iterator[str]:
+def _verdict(verdict: Diagnosis, paint: Paint) -> Iterator[str]:
     result = paint(verdict.result.upper(), _RESULTS[verdict.result])
     source = f" {verdict.source}" if verdict.source and verdict.client != str(verdict.source) else ""
     probe = f" → {verdict.probe}" if verdict.probe else ""
@@ -446,7 +446,7 @@ def _verdict(verdict: Verdict, paint: Paint) -> Iterator[str]:
         if half.code or half.detail:
             code = f"{half.code}: " if half.code else ""
             yield f"  {code}{half.detail}"
-    for text in (*verdict.evidence, *verdict.notes):
+    for text in (*verdict.forward.evidence, *(note.detail for note in verdict.notes)):
         for number, line in enumerate(text.splitlines()):
             yield from textwrap.wrap(
                 line.strip(),

@@ -214,7 +214,10 @@ def _also(found: Diagnosis) -> str:
 def _notes(found: Diagnosis) -> str:
     if not found.notes:
         return ""
-    items = (f"<code>{said(note.code)}</code>: {prose(note.detail)}" for note in found.notes)
+    items = (
+        (f"<code>{said(note.code)}</code>: " if note.code else "") + prose(note.detail)
+        for note in found.notes
+    )
     return _section("notes", "Notes", _list(items))
 
 

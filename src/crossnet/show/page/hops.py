@@ -64,7 +64,7 @@ def hops(found: Diagnosis) -> tuple[Hop, ...]:
     rest = [host for host in order if host not in (found.client, destination)]
     path = [_hop(found, found.client), *(_hop(found, host) for host in rest)]
     if destination is None:
-        return (*path, Hop(str(found.probe.destination), is_destination=True, is_seen=False))
+        return (*path, Hop(found.to, is_destination=True, is_seen=False))
     return (*path, _hop(found, destination, is_destination=True))
 
 
@@ -105,7 +105,7 @@ def _destination(found: Diagnosis, order: Sequence[str]) -> str | None:
 
     One that sends the request on is none, though its answer may be all that was seen of a reply.
     """
-    address = str(found.probe.destination)
+    address = found.to
     if address in order and address != found.client:
         return address
     if found.forward.disposition == "consumed-locally":

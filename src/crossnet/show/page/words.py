@@ -86,8 +86,11 @@ def flow(found: Diagnosis) -> tuple[str, str]:
     """Who asks whom, as two texts: `app 10.0.43.15`, `10.0.44.1 tcp port 443`."""
     source = str(found.source) if found.source else ""
     client = found.client if source in ("", found.client) else f"{found.client} {source}"
-    port = f" port {found.probe.port}" if found.probe.port is not None else ""
-    return client, f"{found.probe.destination} {found.probe.protocol}{port}"
+    probe = found.probe
+    if probe is None:
+        return client, ""
+    port = f" port {probe.port}" if probe.port is not None else ""
+    return client, f"{probe.destination} {probe.protocol}{port}"
 
 
 def became(half: Half) -> str:
