@@ -134,8 +134,8 @@ class _Story:
     async def _diagnose(self) -> None:
         """The verdict and what to do, without what was seen on the way."""
         found = (await api.diagnose(api.Asked("business"), self._spec)).verdict
-        for line in summary(found, paint=self._paint).splitlines():
-            self._say(_wrapped(line.strip()))
+        for line in summary(found, paint=self._paint, width=WIDTH - 3).splitlines():
+            self._say(f"   {line.removeprefix('  ')}")
 
     async def _plan_and_apply(self) -> None:
         self._chapter("What crossnet would do: `crossnet plan`")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+from dataclasses import replace
+
 import pytest
 
 from crossnet.show import json
 from crossnet.show.diagnosis import diagnosis_text, summary
-from crossnet.verdict import Diagnosis
+from crossnet.verdict import Diagnosis, Fix
 from show.diagnoses import DIAGNOSES, FORWARDING_OFF, REACHABLE, REPLY_LOST, SILENT, V6
 
 
@@ -44,7 +47,7 @@ def test_a_port_stands_behind_an_address_in_brackets() -> None:
     assert V6.probe
     port = "" if V6.probe.port is None else f":{V6.probe.port}"
     target = f"[{V6.probe.destination}]{port}" if port else str(V6.probe.destination)
-    assert f" → {target} {V6.probe.protocol} " in diagnosis_text(V6).splitlines()[0]
+    assert f" → {target} {V6.probe.protocol}" in diagnosis_text(V6).splitlines()[0]
 
 
 @pytest.mark.parametrize("found", DIAGNOSES.values(), ids=list(DIAGNOSES))
@@ -65,3 +68,40 @@ def test_the_document_has_the_keys_that_are_promised(found: Diagnosis) -> None:
         assert set(one) == {
             *("t", "host", "interface", "hook", "action", "direction", "packet", "translation", "by"),
         }
+
+
+WAY = "'add chain ip by_hand postrouting { type nat hook postrouting priority -150; }'"
+LONG = (
+    f"echo {WAY}",
+    "echo iptables -t nat -I POSTROUTING 1 -s 10.0.43.15 -d 10.0.44.0/24 -o eth0 -j SNAT --to-source 10.0.44.63",
+    f"echo {' '.join(map(str, range(100)))}",
+)
+
+
+def long_ones() -> Diagnosis:
+    """The same with much to say, and commands that are longer than a line."""
+    half = replace(
+        FORWARDING_OFF.forward, detail="so " * 80, evidence=("much " * 60,), fix=(Fix("gateway", LONG),)
+    )
+    errors = tuple(replace(each, packet=f"{each.packet} about {each.packet}") for each in V6.observations)
+    return replace(FORWARDING_OFF, forward=half, also=(), notes=(), observations=errors)
+
+
+@pytest.mark.parametrize("width", [90, 100, 140])
+def test_no_line_is_longer_than_the_terminal(width: int) -> None:
+    usual = [one for one in DIAGNOSES.values() if all(len(each.host) < 20 for each in one.observations)]
+    for found in (*usual, long_ones()):
+        for line in diagnosis_text(found, width=width).splitlines():
+            assert len(line) <= width or line.lstrip().startswith(WAY), line
+    plain = [line for line in diagnosis_text(long_ones(), width=140).splitlines() if "much" in line]
+    assert max(map(len, plain)) <= 80
+
+
+def test_a_command_of_several_lines_can_be_pasted() -> None:
+    lines = diagnosis_text(long_ones()).splitlines()
+    (begin,) = (number for number, line in enumerate(lines) if line.startswith("  fix on gateway:  "))
+    pasted = "\n".join([lines[begin].removeprefix("  fix on gateway:  "), *lines[begin + 1 :]])
+    assert pasted.count(" \\\n") >= 4
+    said = subprocess.run(["sh", "-c", pasted], capture_output=True, text=True, check=True).stdout
+    words = [each.removeprefix("echo ").strip("'") for each in LONG]
+    assert said.splitlines() == words

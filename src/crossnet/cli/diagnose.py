@@ -11,6 +11,7 @@ import click
 
 from crossnet.cli.interrupt import listener, run, staying
 from crossnet.cli.options import SPEC_FILE, Speech, guarding, speaking
+from crossnet.cli.printing import printer
 
 if TYPE_CHECKING:
     from crossnet.api import Asked, Guard
@@ -121,7 +122,8 @@ def _say(speech: Speech, found: Diagnosed) -> None:
     if speech.json:
         speech.say(json.document(json.diagnosis_data(found.verdict)))
     else:
-        speech.say(diagnosis.diagnosis_text(found.verdict, paint=speech.paint))
+        width = printer.columns() or diagnosis.LONGEST
+        speech.say(diagnosis.diagnosis_text(found.verdict, paint=speech.paint, width=width))
         if found.flows > 1:
             before = "; those before it get through" if found.flow > 1 else ""
             speech.say(f"\nThat is flow {found.flow} of {found.flows} of the crossing{before}.")

@@ -69,6 +69,14 @@ class Printer:
     def has_colours(*, no_color: bool) -> bool:
         return os.isatty(OUT) and not no_color and not os.environ.get("NO_COLOR")
 
+    @staticmethod
+    def columns() -> int | None:
+        """How many columns the terminal has that results go to; None where that is none, or it does not say."""
+        try:
+            return os.get_terminal_size(OUT).columns or None
+        except OSError:
+            return None
+
     def lost(self, number: int) -> OSError | None:
         """Why not all of it could be written there; None where it was."""
         return self._lost.get(number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator
 
@@ -36,33 +37,40 @@ _WORDS = {
 }
 
 
-def diagnosis_text(found: Diagnosis, *, paint: Paint = plain) -> str:
-    """The verdict on one flow."""
-    return "\n".join(_lines(found, paint))
+# What is read in columns, or pasted, is broken only where it is longer than this.
+LONGEST = 100
+
+_TIME = 10  # columns of a time, such as `+1109.4 ms`
+_LEAST = 24  # columns for a packet; with less it stands below its point
 
 
-def summary(found: Diagnosis, *, paint: Paint = plain) -> str:
+def diagnosis_text(found: Diagnosis, *, paint: Paint = plain, width: int = LONGEST) -> str:
+    """The verdict on one flow; `width` are the columns of the terminal that shows it."""
+    return "\n".join(_lines(found, paint, width))
+
+
+def summary(found: Diagnosis, *, paint: Paint = plain, width: int = LONGEST) -> str:
     """The verdict and what to do now, for where the observations stand anyway or nobody needs them."""
-    lines = [_headline(found, paint)]
+    lines = _headline(found, paint, width)
     for half in (found.forward, found.reply):
         if half.code or half.detail:
-            lines += _half(half, paint)
+            lines += _half(half, paint, width)
     return "\n".join(lines)
 
 
-def _lines(found: Diagnosis, paint: Paint) -> Iterator[str]:
-    yield _headline(found, paint)
+def _lines(found: Diagnosis, paint: Paint, width: int) -> Iterator[str]:
+    yield from _headline(found, paint, width)
     if found.observations:
         yield ""
-        yield from _observations(found, paint)
+        yield from _observations(found, paint, width)
     for half in (found.forward, found.reply):
         if half.code or half.candidates or (half.detail and half.disposition != "delivered"):
             yield ""
-            yield from _half(half, paint)
+            yield from _half(half, paint, width)
     for number, also in enumerate(found.also):
         if not number:
             yield ""
-        yield from _also(also)
+        yield from _also(also, width)
     halves = [fix for half in (found.forward, found.reply) for fix in half.fix]
     offered = dict.fromkeys(fix.spec for fix in halves if fix.spec)
     offered |= dict.fromkeys(fix.spec for also in found.also for fix in also.fix if fix.spec)
@@ -70,19 +78,27 @@ def _lines(found: Diagnosis, paint: Paint) -> Iterator[str]:
         yield ""
         for spec in offered:
             said = f"`{spec}`" if spec == "crossnet apply" else one_line(spec)
-            yield from _wrapped(f"with crossnet:  {said}", "  ")
+            yield from _wrapped(f"with crossnet:  {said}", "  ", width)
     if found.notes:
         yield ""
         for note in found.notes:
             code = f"{note.code}: " if note.code else ""
-            yield from _wrapped(f"note: {code}{one_line(note.detail)}", "  ")
+            yield from _wrapped(f"note: {code}{one_line(note.detail)}", "  ", width)
 
 
-def _headline(found: Diagnosis, paint: Paint) -> str:
+def _headline(found: Diagnosis, paint: Paint, width: int) -> list[str]:
     source = f" {found.source}" if found.source else ""
-    result = paint(_WORDS[found.result], _COLOURS[found.result])
-    where = _stop(found)
-    return f"{found.client}{source}{_to(found.probe)}   {result}{where}"
+    flow = f"{found.client}{source}{_to(found.probe)}"
+    parts = [(flow, flow), (_WORDS[found.result], paint(_WORDS[found.result], _COLOURS[found.result]))]
+    lines, columns = [""], -3
+    for plain_words, words in (*parts, *((where, where) for where in _stop(found))):
+        columns += 3 + len(plain_words)
+        if columns > width and lines[-1]:
+            lines.append(f"    {words}")
+            columns = 4 + len(plain_words)
+        else:
+            lines[-1] += f"   {words}" if lines[-1] else words
+    return lines
 
 
 def _to(probe: Probe | None) -> str:
@@ -93,37 +109,45 @@ def _to(probe: Probe | None) -> str:
     return f" → {target}{port} {probe.protocol}"
 
 
-def _stop(found: Diagnosis) -> str:
+def _stop(found: Diagnosis) -> Iterator[str]:
     for what, half in (("", found.forward), ("the reply ", found.reply)):
         if half.code or half.candidates:
-            if half.at is None:
-                return ""
-            return f"   {what}stops {_at(half.at)}"
-    return ""
+            if half.at is not None:
+                yield f"{what}stops {_at(half.at)}"
+            return
 
 
 def _at(at: Place | Between) -> str:
     return f"at {one_line(str(at))}" if isinstance(at, Place) else one_line(str(at))
 
 
-def _observations(found: Diagnosis, paint: Paint) -> Iterator[str]:
+def _observations(found: Diagnosis, paint: Paint, width: int) -> Iterator[str]:
     rows = [
         (
             one_line(one.host),
             one_line(one.interface or one.hook or ""),
             f"{one.direction} {one.action}",
-            "" if one.action is Action.ABSENT else _packet(one),
         )
         for one in found.observations
     ]
+    packets = ["" if one.action is Action.ABSENT else _packet(one) for one in found.observations]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    begin = 2 + sum(widths) + 2 * len(widths)
+    room = width - begin - 2 - _TIME
+    beside = room >= _LEAST
+    indent = " " * (begin if beside else 6)
+    room = room if beside else width - len(indent)
+    told = [textwrap.wrap(packet, room, break_on_hyphens=False) or [""] for packet in packets]
+    widest = max(len(line) for lines in told for line in lines)
     for number, (row, one) in enumerate(zip(rows, found.observations, strict=True)):
-        *words, packet = (word.ljust(width) for word, width in zip(row, widths, strict=True))
+        words = "  ".join(word.ljust(columns) for word, columns in zip(row, widths, strict=True))
         if one.action is Action.ABSENT:
-            yield paint(f"  {'  '.join(words)}".rstrip(), "red")
+            yield paint(f"  {words}".rstrip(), "red")
             continue
-        when = f"{'+' if number else ''}{one.at * 1000:.1f} ms"
-        yield f"  {'  '.join(words)}  {packet}  {when:>10}"
+        when = f"{'+' if number else ''}{one.at * 1000:.1f} ms".rjust(_TIME)
+        first, *more = told[number]
+        yield f"  {words}  {f'{first.ljust(widest)}  ' if beside else ''}{when}"
+        yield from (f"{indent}{line}" for line in (more if beside else told[number]))
 
 
 def _packet(one: Observation) -> str:
@@ -134,38 +158,60 @@ def _packet(one: Observation) -> str:
     return text
 
 
-def _half(half: Half, paint: Paint) -> Iterator[str]:
+def _half(half: Half, paint: Paint, width: int) -> Iterator[str]:
     code = half.code or "not known"
     sure = f" ({half.confidence})" if half.confidence else ""
-    yield from _wrapped(f"{paint(code, 'bold')}{sure}: {one_line(half.detail)}", "  ")
+    yield from _wrapped(f"{paint(code, 'bold')}{sure}: {one_line(half.detail)}", "  ", width)
     if half.confidence is Confidence.CANDIDATES and len(half.candidates) > 1:
-        yield from _wrapped(f"one of, likeliest first: {', '.join(half.candidates)}", "      ")
+        yield from _wrapped(f"one of, likeliest first: {', '.join(half.candidates)}", "      ", width)
     for line in half.evidence:
-        yield from _wrapped(one_line(line), "      ")
-    yield from _fixes(half.fix, "  ")
+        yield from _wrapped(one_line(line), "      ", width)
+    yield from _fixes(half.fix, "  ", width)
 
 
-def _also(also: Also) -> Iterator[str]:
+def _also(also: Also, width: int) -> Iterator[str]:
     at = f" {_at(also.at)}" if also.at is not None else ""
     what = _NAMES.get(also.direction, also.direction)
-    yield from _wrapped(f"then also, for the {what}{at}: {also.code}: {one_line(also.detail)}", "  ")
-    yield from _fixes(also.fix, "    ")
+    words = f"then also, for the {what}{at}: {also.code}: {one_line(also.detail)}"
+    yield from _wrapped(words, "  ", width)
+    yield from _fixes(also.fix, "    ", width)
 
 
 _NAMES = {"forward": "request"}
 
 
-def _fixes(fixes: tuple[Fix, ...], indent: str) -> Iterator[str]:
+def _fixes(fixes: tuple[Fix, ...], indent: str, width: int) -> Iterator[str]:
     for fix in fixes:
+        words = f"{indent}fix on {one_line(fix.host)}:  "
         for number, command in enumerate(fix.commands):
-            words = f"fix on {one_line(fix.host)}:"
-            yield f"{indent}{words if not number else ' ' * len(words)}  {one_line(command)}"
+            first, *more = _command(one_line(command), width - len(words))
+            yield f"{' ' * len(words) if number else words}{first}"
+            yield from (f"{' ' * len(words)}{line}" for line in more)
 
 
-def _wrapped(text: str, indent: str) -> list[str]:
+_WORD = re.compile(
+    r"(?:[^\s']|'[^']*')+"
+)  # of a shell's line: what is quoted is one with what stands beside it
+
+
+def _command(command: str, width: int) -> list[str]:
+    """A command that can still be pasted: what is too long for a line goes on behind a backslash."""
+    if len(command) <= width:
+        return [command]
+    first, *words = _WORD.findall(command)
+    lines = [first]
+    for word in words:
+        if len(lines[-1]) + 1 + len(word) + 2 > width:
+            lines.append(f"    {word}")
+        else:
+            lines[-1] += f" {word}"
+    return [*(f"{line} \\" for line in lines[:-1]), lines[-1]]
+
+
+def _wrapped(text: str, indent: str, width: int) -> list[str]:
     return textwrap.wrap(
         text,
-        WIDTH,
+        min(width, WIDTH),
         initial_indent=indent,
         subsequent_indent=f"{indent}    ",
         break_long_words=False,
