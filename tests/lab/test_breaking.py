@@ -276,3 +276,21 @@ def test_as_a_user_types_it(bench: Bench, tmp_path: Path) -> None:
     assert (healed.code, healed.out) == (0, "Healed forward-drop; a diagnosis calls it filter-rule-drop.\n")
     assert desk.run("lab", "heal").out == "Nothing is broken.\n"
     assert works(bench)
+
+
+def test_what_was_changed_by_hand_is_left_and_told(bench: Bench, tmp_path: Path) -> None:
+    desk = Desk(tmp_path, {"CROSSNET_LAB": bench.lab.name})
+    for name in ("forward-drop", "more-specific-route"):
+        assert desk.run("lab", "break", name).code == 0
+    bench.check(
+        "gateway", "iptables -I FORWARD 1 -d 10.0.44.1 -j ACCEPT; sysctl -qw net.ipv4.ip_default_ttl=63"
+    )
+    try:
+        assert "stays" not in desk.run("lab", "heal", "forward-drop").out
+        assert desk.run("lab", "heal").out.splitlines()[1:] == [
+            "What else was changed on gateway stays: rules of nftables or iptables, settings.",
+            "  `crossnet lab down` and `crossnet lab up` begin anew.",
+        ]
+        assert desk.run("lab", "heal").out == "Nothing is broken.\n"
+    finally:
+        bench.check("gateway", "iptables -D FORWARD 1; sysctl -qw net.ipv4.ip_default_ttl=64")

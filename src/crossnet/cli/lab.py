@@ -174,7 +174,9 @@ def break_(speech: Speech, fault: str | None, listed: bool, name: str | None) ->
     if (fault is None) is not listed:
         raise click.UsageError("name one fault, or give --list")
     if fault is not None:
-        broken = run(breaking.break_(build.chosen(name), fault))
+        lab = build.chosen(name)
+        run(breaking.remember(lab))
+        broken = run(breaking.break_(lab, fault))
         if speech.json:
             speech.say(json.document({"broken": [_fault_data(broken)]}))
         else:
@@ -217,15 +219,21 @@ def _list_faults(speech: Speech, name: str | None) -> None:
 @click.option("--lab", "name", metavar="NAME", help="Which lab; without it the only one.")
 @speaking(with_spec=False)
 def heal(speech: Speech, faults: tuple[str, ...], name: str | None) -> None:
-    """Put back what `lab break` has broken: these faults, or all."""
+    """Put back what `lab break` has broken: these faults, or all; says what else was changed meanwhile."""
     from crossnet.lab import breaking, build
     from crossnet.show import json
 
-    healed = run(breaking.heal(build.chosen(name), faults))
+    lab = build.chosen(name)
+    healed = run(breaking.heal(lab, faults))
+    left = run(breaking.left(lab))
     if speech.json:
-        speech.say(json.document({"healed": [_fault_data(one) for one in healed]}))
+        data = {"healed": [_fault_data(one) for one in healed], "left": left}
+        speech.say(json.document(data))
         return
     lines = [f"Healed {one.name}; a diagnosis calls it {' or '.join(one.codes)}." for one in healed]
+    lines += [f"What else was changed on {host} stays: {', '.join(what)}." for host, what in left.items()]
+    if left:
+        lines.append("  `crossnet lab down` and `crossnet lab up` begin anew.")
     speech.say("\n".join(lines) or "Nothing is broken.")
 
 

@@ -1,22 +1,25 @@
 """Break one thing on a lab's path, and put exactly that back: `crossnet lab break`, `crossnet lab heal`.
 
 Which faults a lab has, and what has to be known to put them back, stands in `broken.json` in the lab's folder; it
-is written before anything is broken, and goes with the lab.
+is written before anything is broken, and goes with the lab. What the hosts were before stands in `before.json`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from crossnet.errors import CommandFailed, CrossnetError, LabError
 from crossnet.lab.build import Lab, on_switch
 from crossnet.lab.faults import Fault, Scene, Step, fault, scene
+from crossnet.lab.fingerprint import RUNNING, Fingerprint, fingerprint
 from crossnet.transport.lab import LabHost
 
 _STATE = "broken.json"
+_BEFORE = "before.json"
 
 # What ip(8) says of something that is not there any more: ESRCH of a route, ENOENT of a rule and of a neighbour,
 # EADDRNOTAVAIL of an address, in its own words since Linux 6.
@@ -85,6 +88,50 @@ async def heal(lab: Lab, names: Sequence[str] = ()) -> tuple[Fault, ...]:
     return tuple(healed)
 
 
+# What a section of a fingerprint is to people.
+_WORDS = {
+    "routes": "routes or addresses",
+    "nftables": "rules of nftables or iptables",
+    "iptables-legacy": "rules of iptables-legacy",
+    "ip6tables-legacy": "rules of ip6tables-legacy",
+    "sysctls": "settings",
+}
+
+
+async def remember(lab: Lab) -> None:
+    """Keep what the hosts are like, as long as nothing is broken."""
+    if not _state(lab):
+        found = {host: each.sections for host, each in (await _fingerprints(lab)).items()}
+        _keep(lab.folder / _BEFORE, found)
+
+
+async def left(lab: Lab) -> Mapping[str, tuple[str, ...]]:
+    """What hosts have otherwise than they were remembered, now that nothing is broken: fixes made by hand.
+
+    Nothing is told as long as something is broken, and each time once.
+    """
+    place = lab.folder / _BEFORE
+    if _state(lab) or not place.exists():
+        return {}
+    before = {
+        host: Fingerprint({name: tuple(lines) for name, lines in sections.items()})
+        for host, sections in json.loads(place.read_text(encoding="utf-8")).items()
+    }
+    place.unlink()
+    now = await _fingerprints(lab)
+    found = {
+        host: dict.fromkeys(line.partition(": ")[0] for line in each.differences(now[host]))
+        for host, each in before.items()
+    }
+    return {host: tuple(_WORDS.get(name, name) for name in names) for host, names in found.items() if names}
+
+
+async def _fingerprints(lab: Lab) -> dict[str, Fingerprint]:
+    hosts = [host.name for host in lab.topology.hosts]
+    found = await asyncio.gather(*(fingerprint(LabHost(host, lab.socket(host)), RUNNING) for host in hosts))
+    return dict(zip(hosts, found, strict=True))
+
+
 async def _expect_path(lab: Lab, on: Scene) -> None:
     """A fault on a path that does not work would teach nothing."""
     route = await _run(lab, Step(on.client.host, ("sh", "-c", _WAY, "sh", on.ip[1], on.target.address)))
@@ -128,7 +175,10 @@ def _state(lab: Lab) -> dict[str, str]:
 
 
 def _write(lab: Lab, state: dict[str, str]) -> None:
-    place: Path = lab.folder / _STATE
+    _keep(lab.folder / _STATE, state)
+
+
+def _keep(place: Path, state: object) -> None:
     new = place.with_suffix(".new")
     file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(file, "w", encoding="utf-8") as stream:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,14 +56,18 @@ class Fingerprint:
         return tuple(found)
 
 
-async def fingerprint(host: Host) -> Fingerprint:
-    """Read a host's fingerprint; changes nothing."""
-    answers = await ask(host, [("sh", "-c", question) for question in _QUESTIONS.values()])
-    texts = dict(zip(_QUESTIONS, (answer.text for answer in answers), strict=True))
+# What runs, without what is kept in files for the next boot.
+RUNNING = tuple(name for name in _QUESTIONS if name not in ("files", "contents"))
+
+
+async def fingerprint(host: Host, of: Sequence[str] = tuple(_QUESTIONS)) -> Fingerprint:
+    """Read a host's fingerprint, or these sections of it; changes nothing."""
+    answers = await ask(host, [("sh", "-c", _QUESTIONS[name]) for name in of])
+    texts = dict(zip(of, (answer.text for answer in answers), strict=True))
     sections = {name: tuple(sorted(text.splitlines())) for name, text in texts.items()}
-    sections["nftables"] = _nftables(texts["nftables"])
-    for name in ("iptables-legacy", "ip6tables-legacy"):
-        sections[name] = _legacy(texts[name])
+    for name, read in _READ.items():
+        if name in texts:
+            sections[name] = read(texts[name])
     return Fingerprint(sections)
 
 
@@ -101,3 +105,6 @@ def _legacy(text: str) -> tuple[str, ...]:
                 lines += block
             block = []
     return tuple(lines)
+
+
+_READ = {"nftables": _nftables, "iptables-legacy": _legacy, "ip6tables-legacy": _legacy}
