@@ -171,11 +171,50 @@ def test_a_policy_of_ipsec_is_deleted_by_its_whole_selector() -> None:
     assert commands([found], known) == [wanted]
 
 
-def test_a_queue_that_drops_is_taken_away_and_not_a_filter_of_it() -> None:
-    known = hosts(links=(LINKS[0], replace(LINKS[1], qdisc="tbf")))
+def test_a_queue_that_drops_is_taken_away_by_its_handle() -> None:
+    links = (LINKS[0], replace(LINKS[1], qdisc="tbf"))
+    known = hosts(links=links, queues={"eth0": "8001:"})
     (found,) = told(known)
     assert found.code == "tc-or-xdp-drop"
-    assert commands([found], known) == ["tc qdisc del dev eth0 root"]
+    assert commands([found], known) == ["tc qdisc del dev eth0 root handle 8001:"]
+    assert commands(told(hosts(links=links)), hosts(links=links)) == []
+
+
+FILTERS = """qdisc clsact ffff: dev eth1 parent ffff:fff1
+held eth1 ingress
+filter protocol all pref 7 bpf chain 0
+filter protocol all pref 7 bpf chain 0 handle 0x1 drop.o:[tc] direct-action not_in_hw
+filter protocol ip pref 9 u32 chain 0
+filter protocol ip pref 9 u32 chain 0 fh 800: ht divisor 1
+filter protocol ip pref 9 u32 chain 0 fh 800::800 order 2048 key ht 800 bkt 0 *flowid 1:1 not_in_hw
+  match 0a002c00/ffffff00 at 16
+held eth1 egress
+filter protocol ip pref 3 flower chain 2 handle 0x2
+  eth_type ipv4
+  dst_ip 10.0.44.1
+\taction order 1: gact action {}
+\t random type none pass val 0
+"""
+
+
+@pytest.mark.parametrize("action", ["pass", "drop"])
+def test_the_one_filter_that_may_drop_is_taken_away_and_no_other(action: str) -> None:
+    said = parse_programs(FILTERS.format(action))
+    known = hosts(classifiers=said.classifiers, filters=said.filters)
+    found = told(known)
+    of_request = ["tc filter del dev eth1 ingress protocol all pref 7 handle 0x1 bpf"]
+    of_answer = ["tc filter del dev eth1 egress protocol ip pref 3 chain 2 handle 0x2 flower"]
+    assert {each.code for each in found} == {"tc-or-xdp-drop"}
+    assert commands(found, known) == of_request + (of_answer if action == "drop" else [])
+
+
+def test_of_several_filters_none_is_guessed() -> None:
+    more = "filter protocol ip pref 11 flower chain 0 handle 0x1\n\taction order 1: gact action drop\n"
+    said = parse_programs(FILTERS.format("pass").replace("held eth1 egress\n", f"{more}held eth1 egress\n"))
+    known = hosts(classifiers=said.classifiers, filters=said.filters)
+    (found,) = told(known)
+    assert found.text == "tc qdisc clsact dev eth1"
+    assert commands([found], known) == []
 
 
 # ---- what was seen --------------------------------------------------------------------------------
@@ -468,9 +507,10 @@ def test_where_nothing_explains_it_a_queue_that_somebody_has_set_is_named_and_no
     plain = verdict(hosts(), sightings)
     assert (plain.forward.code, plain.forward.confidence) == ("filter-rule-drop", Confidence.CANDIDATES)
     assert plain.forward.at == Place("gateway", "eth1")
-    queued = verdict(hosts(links=(LINKS[0], replace(LINKS[1], qdisc="bfifo"))), sightings)
+    links = (LINKS[0], replace(LINKS[1], qdisc="bfifo"))
+    queued = verdict(hosts(links=links, queues={"eth0": "8001:"}), sightings)
     assert (queued.forward.code, queued.forward.at) == ("tc-or-xdp-drop", Place("gateway", "eth0"))
     assert queued.forward.confidence is Confidence.CANDIDATES
-    assert queued.forward.fix[0].commands == ("tc qdisc del dev eth0 root",)
+    assert queued.forward.fix[0].commands == ("tc qdisc del dev eth0 root handle 8001:",)
     usual = verdict(hosts(links=(LINKS[0], replace(LINKS[1], qdisc="fq_codel"))), sightings)
     assert usual.forward.code == "filter-rule-drop"

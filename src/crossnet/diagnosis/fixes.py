@@ -488,13 +488,16 @@ def _program(case: Case) -> tuple[Fix, ...]:
         return ()
     if "XDP" in case.cause.text:
         return case.fix(f"ip link set dev {interface} xdp off", f"ip link set dev {interface} xdpgeneric off")
-    queue = case.cause.text.removeprefix("tc qdisc ").partition(" ")[0]
-    if case.cause.text.startswith("tc qdisc ") and queue not in ("clsact", "ingress"):
-        return case.fix(f"tc qdisc del dev {interface} root")
-    way = "egress" if case.cause.hook == "egress" else "ingress"
+    text = case.cause.text
+    queue = re.fullmatch(r"tc qdisc \S+ dev \S+ (root handle [0-9a-f]+:)", text)
+    if queue is not None:
+        return case.fix(f"tc qdisc del dev {interface} {queue[1]}")
+    # One of a network plugin is for that to take away; of several nobody can tell which of them it is.
     if any(manager.name in ("kubernetes", "cilium") for manager in case.here.managers):
-        return ()  # it takes away all that stand there, those of the network plugin too
-    return case.fix(f"tc filter del dev {interface} {way}")
+        return ()
+    return case.fix(
+        f"tc filter del {text.removeprefix('tc filter ')}" if text.startswith("tc filter ") else None
+    )
 
 
 def _ipsec(case: Case) -> tuple[Fix, ...]:

@@ -24,7 +24,7 @@ from crossnet.facts.managers import Manager, managers_of
 from crossnet.facts.neighbours import NEIGHBOURS, Neighbour
 from crossnet.facts.owners import OWNERS, Owner, owners_of
 from crossnet.facts.policy import RULES4, RULES6, PolicyRule, not_sure
-from crossnet.facts.programs import PROGRAMS, IpsecPolicy, dropping_queue
+from crossnet.facts.programs import PROGRAMS, IpsecPolicy, TcFilter, dropping_queue
 from crossnet.facts.question import Question, door, put
 from crossnet.facts.routes import NEXTHOPS, ROUTES4, ROUTES6, Route, Routes, not_silent, with_nexthops
 from crossnet.facts.saved import SAVED, SavedRules
@@ -85,6 +85,9 @@ class Facts:
     ipsec: tuple[IpsecPolicy, ...] = ()
     # the qdiscs of tc that hold filters, by the device
     classifiers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    # their filters, where they could be listed, and the handles of root qdiscs
+    filters: Mapping[str, tuple[TcFilter, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    queues: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     saved: tuple[
         SavedRules, ...
     ] = ()  # files that the host loads at boot and that have rules of crossnet's own
@@ -156,13 +159,28 @@ class Facts:
 
     def programs(self, device: str, hook: str) -> tuple[str, ...]:
         """What may take frames at a device, at `ingress` or `egress`, beside rules: in words of its tool."""
-        link, tc = self.link(device), self.classifiers.get(device, "")
+        link = self.link(device)
         xdp = f"an XDP program on {device}" if link is not None and link.xdp and hook == "ingress" else ""
-        tc = "" if hook == "egress" and " ingress " in tc else tc
         queue = ""
         if link is not None and hook == "egress" and dropping_queue(link.qdisc):
-            queue = f"tc qdisc {link.qdisc} dev {device}"
-        return tuple(words for words in (xdp, tc, queue) if words)
+            queue = self.queue_of(link)
+        return tuple(words for words in (xdp, self._filtering(device, hook), queue) if words)
+
+    def _filtering(self, device: str, hook: str) -> str:
+        """The one filter of tc that may take frames there; where it may be several, the qdisc that holds them."""
+        holder = self.classifiers.get(device, "")
+        if not holder or (hook == "egress" and " ingress " in holder):
+            return ""
+        known = self.filters.get(device, ())
+        taking = [each for each in known if each.hook == hook and each.may_drop]
+        if known and not taking:
+            return ""
+        return f"tc filter dev {device} {taking[0].selector}" if len(taking) == 1 else holder
+
+    def queue_of(self, link: Link) -> str:
+        """The queue by which frames leave an interface, in words of tc(8); with its handle where it has one."""
+        handle = self.queues.get(link.name)
+        return f"tc qdisc {link.qdisc} dev {link.name}" + (f" root handle {handle}" if handle else "")
 
     def owner_of(self, wanted: Address) -> Link | None:
         """The interface that holds this address."""
@@ -242,6 +260,8 @@ async def observe(
         answers=MappingProxyType({question: said[question] for question in questions}),
         ipsec=said[PROGRAMS].ipsec,
         classifiers=said[PROGRAMS].classifiers,
+        filters=said[PROGRAMS].filters,
+        queues=said[PROGRAMS].queues,
         saved=said[SAVED],
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from crossnet.facts.iproute import Words, records, words
 from crossnet.facts.question import Question
@@ -37,28 +38,97 @@ class IpsecPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class TcFilter:
+    """One filter of tc at `ingress` or `egress` of a device; `selector` names it alone to `tc filter del dev …`."""
+
+    hook: str
+    selector: str
+    may_drop: bool
+
+
+def _empty() -> Mapping[str, Any]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
 class Programs:
-    """What was told of either; `classifiers` are the qdiscs of tc that hold filters, by the device."""
+    """What was told of either.
+
+    By the device: `classifiers` are the qdiscs of tc that hold filters, `filters` those that could be listed, `queues`
+    the handles of their root qdiscs, where those have one.
+    """
 
     ipsec: tuple[IpsecPolicy, ...] = ()
-    classifiers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    classifiers: Mapping[str, str] = field(default_factory=_empty)
+    filters: Mapping[str, tuple[TcFilter, ...]] = field(default_factory=_empty)
+    queues: Mapping[str, str] = field(default_factory=_empty)
 
 
 def parse_programs(answer: str) -> Programs:
-    """What `tc qdisc show` prints, then `empty eth0` for each of those that hold no filter, and `ip xfrm policy`."""
-    policies, classifiers = list[IpsecPolicy](), dict[str, str]()
+    """What `tc qdisc show` and `ip xfrm policy` print, and between them what the qdiscs for filters hold.
+
+    That is `empty eth0` of one without a filter, and `held eth0 ingress` before what `tc filter show` prints.
+    """
+    policies, classifiers, queues = list[IpsecPolicy](), dict[str, str](), dict[str, str]()
+    filters, held = dict[str, list[TcFilter]](), ("", "")
     for first, *lines in records(answer):
         said = words(first)
-        if said[:1] == ["qdisc"]:
-            if said[1] in ("clsact", "ingress") and "dev" in said:
-                device = said[said.index("dev") + 1]
+        if said[:1] == ["qdisc"] and "dev" in said:
+            device = said[said.index("dev") + 1]
+            if said[1] in ("clsact", "ingress"):
                 classifiers[device] = f"tc qdisc {said[1]} dev {device}"
+            elif "root" in said and said[2] != "0:":
+                queues[device] = said[2]
         elif said[:1] == ["empty"]:
             classifiers.pop(said[1], None)
+        elif said[:1] == ["held"]:
+            held = (said[1], said[2])
+            filters.setdefault(held[0], [])
+        elif said[:1] == ["filter"] and held[0]:
+            found = _filter(held[1], said, lines)
+            filters[held[0]] += [found] if found else []
         elif said[:1] == ["src"]:
             policy = _policy(said, lines)
             policies += [policy] if policy else []
-    return Programs(tuple(policies), MappingProxyType(classifiers))
+    return Programs(
+        tuple(policies),
+        MappingProxyType(classifiers),
+        MappingProxyType({device: tuple(some) for device, some in filters.items()}),
+        MappingProxyType(queues),
+    )
+
+
+def _filter(hook: str, said: list[str], lines: Iterable[str]) -> TcFilter | None:
+    """`filter protocol all pref 49152 bpf chain 0 handle 0x1 …`, and its actions below; None of a line about others.
+
+    Each preference has a line without a handle first, and one of u32 a line for its table (tc-u32(8)).
+    """
+    try:
+        protocol, preference = said[said.index("protocol") + 1], said[said.index("pref") + 1]
+        kind = said[said.index("pref") + 2]
+        rest = said[said.index(kind, said.index("pref") + 2) + 1 :]
+        handle = next(rest[at + 1] for at, word in enumerate(rest[:-1]) if word in ("handle", "fh"))
+    except (ValueError, IndexError, StopIteration):
+        return None
+    if "divisor" in rest:
+        return None
+    chain = rest[rest.index("chain") + 1] if "chain" in rest[:-1] else "0"
+    of_chain = f" chain {chain}" if chain != "0" else ""
+    selector = f"{hook} protocol {protocol} pref {preference}{of_chain} handle {handle} {kind}"
+    return TcFilter(hook, selector, _may_drop(rest, lines))
+
+
+# What actions of tc that do not let a packet go on are called (tc-actions(8), tc-mirred(8), tc-police(8)); a program
+# of tc-bpf(8) that acts directly, and one that is an action, decide by themselves.
+_TAKES = frozenset(("drop", "shot", "stolen", "trap", "police", "bpf", "direct-action")) | {
+    "Redirect",
+    "redirect",
+}
+
+
+def _may_drop(rest: Iterable[str], lines: Iterable[str]) -> bool:
+    said = {word.strip("(),") for line in lines for word in words(line)}
+    return bool(_TAKES & (said | {word for word in rest if word == "direct-action"}))
 
 
 def _policy(selector: list[str], lines: Iterable[str]) -> IpsecPolicy | None:
@@ -97,15 +167,33 @@ ingress() {
         [ ! -e "$file" ] || return 1
     done
 }
+queues() {
+    for module in /sys/module/sch_*; do
+        case $module in *'*' | *_fq | *_fq_codel | *_ingress) ;; *) return 0 ;; esac
+    done
+    return 1
+}
 # A clsact or ingress that holds no filter does nothing; of a block that is shared (tc(8)) others tell.
-none() { said=$(tc filter show dev "$device" "$@" 2>&1 | head -n 1) && [ -z "$said" ]; }
-ingress && told=$(tc qdisc show 2>/dev/null) && {
+none() { # HOOK WORD…
+    hook=$1
+    shift
+    said=$(tc filter show dev "$device" "$@" 2>&1 | head -n 400)
+    [ -n "$said" ] || return 0
+    case $said in filter*) printf 'held %s %s\n%s\n' "$device" "$hook" "$said" ;; esac
+    return 1
+}
+{ ingress || queues; } && told=$(tc qdisc show 2>/dev/null) && {
     printf '%s\n' "$told"
     printf '%s\n' "$told" | while read -r _ kind _ _ device rest; do
         case "$kind $rest" in
         *_block*) ;;
-        clsact*) none ingress && none egress && printf 'empty %s\n' "$device" ;;
-        ingress*) none parent ffff: && printf 'empty %s\n' "$device" ;;
+        clsact*)
+            empty=yes
+            none ingress ingress || empty=
+            none egress egress || empty=
+            [ -z "$empty" ] || printf 'empty %s\n' "$device"
+            ;;
+        ingress*) none ingress parent ffff: && printf 'empty %s\n' "$device" ;;
         esac
     done
 }

@@ -101,10 +101,11 @@ class Telling:
 
     def _queue(self, stop: Stop, device: str | None, direction: Direction) -> Finding | None:
         """A queue that somebody has set where packets leave: it may take them though no fact says so."""
-        link = self.e.facts[stop.host].link(device or "") if stop.host in self.e.facts else None
-        if link is None or not link.qdisc or link.qdisc in USUAL_QUEUES:
+        facts = self.e.facts.get(stop.host)
+        link = facts.link(device or "") if facts is not None else None
+        if facts is None or link is None or not link.qdisc or link.qdisc in USUAL_QUEUES:
             return None
-        words = f"tc qdisc {link.qdisc} dev {link.name}"
+        words = facts.queue_of(link)
         return Finding("tc-or-xdp-drop", stop.host, link.name, direction, words, False, "egress")
 
     def _of_error(self, packet: Packet, stop: Stop, end: End) -> Finding:
