@@ -16,7 +16,7 @@ import pytest
 from crossnet.errors import HostError
 from crossnet.lab import build
 from crossnet.lab.build import Lab
-from crossnet.transport import Completed, lines
+from crossnet.transport import ENVIRONMENT, Completed, lines
 from crossnet.transport.lab import LENGTH, LabHost, Request
 
 pytestmark = pytest.mark.lab
@@ -199,6 +199,22 @@ def test_nonsense_on_the_socket_does_no_harm(lab_up: LabUp, run_on: RunOn) -> No
             connection.shutdown(socket.SHUT_WR)
             assert connection.recv(4) == b""
     assert run_on(lab, "app", "true").ok
+
+
+def test_a_client_that_goes_just_when_its_command_ends_does_no_harm(lab_up: LabUp, run_on: RunOn) -> None:
+    lab = lab_up()
+    request = Request(("sleep", "60"), ENVIRONMENT).encode()
+    for _ in range(12):
+        clients = [socket.socket(socket.AF_UNIX) for _ in range(60)]
+        with open(os.devnull, "r+b") as nothing:
+            for client in clients:
+                client.connect(str(lab.socket("app")))
+                socket.send_fds(client, [request], [nothing.fileno()] * 3)
+        for client in clients:
+            client.send(bytes([signal.SIGKILL]))
+        for client in clients:
+            client.close()
+        assert run_on(lab, "app", "echo here").text == "here\n"
 
 
 def test_attached_to_the_callers_own_streams(lab_up: LabUp) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -30,10 +31,14 @@ def live(host: Host, disk: Path, console: Path, listener: socket.socket, report:
         boot(host)
         os.write(report, READY)
         os.close(report)
-        Server(listener).serve()
     except BaseException as error:
         with suppress(OSError):
             os.write(report, str(error).encode() or repr(error).encode())
+        os._exit(1)
+    try:
+        Server(listener).serve()
+    except BaseException:
+        traceback.print_exc()  # only the console is left to tell
         os._exit(1)
 
 

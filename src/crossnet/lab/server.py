@@ -92,6 +92,8 @@ class Server:
             self._selector.register(connection, selectors.EVENT_READ, _Call(connection))
 
     def _hear(self, call: _Call) -> None:
+        if call.connection.fileno() == -1:
+            return  # answered a moment ago: its command ended just when the client said something
         try:
             if call.child is None:
                 request = call.receive()
