@@ -132,6 +132,25 @@ def test_a_throw_is_answered_with_a_route_as_narrow() -> None:
     assert fixes(hosts, "src-no-route") == ["ip route replace 10.0.44.1 via 10.0.43.101 dev eth0"]
 
 
+def test_a_lost_carrier_takes_no_routes_with_it() -> None:
+    strange = SEED.replace("10.0.43.15/24", "10.0.53.15/24")
+    missing = ("reply", "gateway", "no-route")
+    without_carrier = seed(strange.replace("eth1 10.0.43.101/24", "eth1 10.0.43.101/24 down"))
+    assert ("forward", "gateway", "link-down") in told(without_carrier)
+    assert missing in told(without_carrier)
+    switched_off = seed(strange.replace("eth1 10.0.43.101/24", "eth1 10.0.43.101/24 off"))
+    assert missing not in told(switched_off)
+
+
+def test_an_egress_without_its_address_is_told_though_a_route_leads_elsewhere() -> None:
+    hosts = seed(SEED.replace("eth0 10.0.44.63/24", "eth0"))
+    hosts["gateway"] = with_routes(hosts["gateway"], "10.0.44.1 via 10.0.43.1 dev eth1")
+    assert told(hosts) == [
+        ("forward", "gateway", "address-missing"),
+        ("forward", "gateway", "gateway-route-elsewhere"),
+    ]
+
+
 def test_a_next_hop_outside_of_the_own_network_is_on_link() -> None:
     hosts = seed(
         SEED.replace("10.0.43.15/24", "10.0.43.15/32").replace(

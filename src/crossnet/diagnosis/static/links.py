@@ -123,7 +123,9 @@ class OfLinks(Search):
         family = family_of(self.probe.destination)
         # An interface that goes down keeps its IPv4 addresses, and loses those of IPv6 (keep_addr_on_down).
         lost = family is Family.V6 and not link.of(family)
-        if not (link.up or lost) or best(self.mended[stop.host], self.probe.destination) is not None:
+        route = best(self.mended[stop.host], self.probe.destination)
+        bare = not link.of(family) and route is not None and route.device not in (None, link.name)
+        if not (link.up or lost) or (route is not None and not bare):
             return None
         # A network that is more than one interface's own does not say how long the prefix of one is.
         inside = [

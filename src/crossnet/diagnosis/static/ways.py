@@ -222,12 +222,7 @@ class OfWays(Search):
         client = stop == self.course.client
         by_rule = way.rule is not None and not way.rule.is_usual
         if refused is not None and refused.code in ("no-route", "src-no-route"):
-            if any(
-                each.host == stop.host
-                and each.code in ("link-down", "address-missing", "prefix-mismatch")
-                and each.interface == device
-                for _, each in self.found
-            ):
+            if self._took_its_routes(stop, device):
                 self.mended[stop.host] = with_route(self.mended[stop.host], wanted, next_hop, device)
                 return None  # which is why there is none
             return "src-no-route" if client else "no-route"
@@ -242,3 +237,17 @@ class OfWays(Search):
         if next_hop is not None and way.hop is not None and way.hop.via is None:
             return "src-route-on-link"
         return "src-route-other-next-hop"
+
+    def _took_its_routes(self, stop: Stop, device: str) -> bool:
+        """Whether what was found of an interface is why no route leads by it.
+
+        One that has lost its carrier only keeps its routes (fib_sync_down_dev), of IPv6 too.
+        """
+        link = self.facts[stop.host].link(device)
+        codes = {"address-missing", "prefix-mismatch"}
+        if link is not None and "UP" not in link.flags:
+            codes.add("link-down")
+        return any(
+            each.host == stop.host and each.code in codes and each.interface == device
+            for _, each in self.found
+        )
