@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from crossnet.capture import Filter, Kind, Sighting, Watch, watching
 from crossnet.capture.timeline import Timeline, timeline
@@ -19,6 +20,7 @@ from crossnet.diagnosis.filling import CODE as FULL
 from crossnet.diagnosis.filling import FILLING, Filling, with_source
 from crossnet.diagnosis.finding import Direction
 from crossnet.diagnosis.outcome import Outcome
+from crossnet.diagnosis.segments import SIZES, Asked, Echo, echoes, harmless
 from crossnet.diagnosis.tracing import Flow, Tracing, flow_of
 from crossnet.diagnosis.trail import Ending, Part, Tags, Trail, forward_end, reply_end
 from crossnet.errors import CrossnetError, HostError
@@ -31,7 +33,7 @@ from crossnet.transport import Host
 from crossnet.values import Family, Probe, Protocol, contains, family_of
 from crossnet.verdict import Diagnosis, Half, Note, Result
 from crossnet.verification.conntrack import Entry, fresh, of_probe, question_to
-from crossnet.verification.probe import Reply, Sending, sent
+from crossnet.verification.probe import Reply, Sending, Sent, sent
 
 __all__ = ["Diagnosed", "Hints", "Question", "Read", "diagnose", "not_begun"]
 
@@ -47,8 +49,11 @@ _UNUSUAL = range(97, 480)
 # What has not come after so long, where nothing explains it, is taken for lost; where facts and packets agree on what
 # stops it there is nothing to wait for.
 _QUIET, _EXPLAINED = 1.25, 0.4  # seconds
+
+# When nothing has come for so long, neighbours are asked what the probes have not got to; no longer wait is needed.
+_STILL = 0.2  # seconds
 _LATE = 3.5  # seconds; where some are answered, the others may only be slow
-_BEYOND = 0.8  # seconds for the destination's answer to the last gateway
+_NEIGHBOURS = 0.8  # seconds for the answers of neighbours
 _DRAIN = 0.08  # seconds for what was seen to come from the hosts
 
 # How many probes are sent for a trace, and for how many seconds each is waited for.
@@ -60,6 +65,9 @@ _LADDER = (1480, 1476, 1460, 1454, 1450, 1442, 1420, 1400, 1380, 1360, 1340, 130
 # Whoever watches has to know before it is known what fits the client's own link: 9000 is the usual jumbo frame, and
 # 8950, 8500 and 4000 are what clouds and tunnels leave of it.
 _SIZES = (9000, 8950, 8500, 4000, 1500, *_LADDER)
+
+# Why a host answers no question of its neighbours: it would not let their packets in either.
+_WHY_SILENT = frozenset({"reverse-path-filter", "martian-source", "address-missing", "link-down"})
 
 # Ports that are tried to tell whether a host that answers no echo is up.
 _PORTS = (443, 80, 22)
@@ -144,12 +152,15 @@ class _Diagnosing:
         self.silence = asyncio.Event()  # when requests went on, and nothing has come back for a while
         self.lookups: Mapping[str, Mapping[Lookup, Answered | None]] = {}
         self.seen: tuple[Sighting, ...] | None = None  # of the client's probes, once they are over
-        self.beyond = ""
+        self.mark: int | None = None  # how much had been seen when neighbours began to ask each other
+        self.asked: Asked | None = None
+        self.asking: asyncio.Task[None] | None = None
         self.found: Outcome | None = None  # from when probes are on their way
         self.probe = question.probe
         first = secrets.choice(_UNUSUAL)
         self.small = tuple(first + number for number in range(PROBES))
         self.v6 = family_of(self.probe.destination) is Family.V6
+        self.near = tuple(self.small[-1] + number for number in range(1, SIZES + 1))
         if question.size is not None:
             self.small = (max(question.size - self.heads, 0),)
 
@@ -194,10 +205,10 @@ class _Diagnosing:
                 self.tags = Tags(self.probe, self.small, self._full())
                 await self._probes(self.watch)
                 if self.found is None or not self.found.all_answered:
-                    self.after, self.tracked_after = await asyncio.gather(self._count(), self._remembered())
+                    if self.mark is None:
+                        self.after, self.tracked_after = await self._afterwards()
                     await self._who_fills()
-                    self.seen = tuple(self.watch.sightings)
-                    await self._ask_beyond(self.watch)
+                self.seen = self._of_the_flow(self.watch)
         finally:
             for task in (reading, counting, remembering, loading):
                 task.cancel()
@@ -214,7 +225,7 @@ class _Diagnosing:
             if (lines := counters.moved(self.before.get(name, {}), each))
         }
         names = [self.question.client, *self.question.gateways]
-        seen = timeline(self.watch.sightings if self.seen is None else self.seen)
+        seen = timeline(self._of_the_flow(self.watch))
         verdict = judge(
             Evidence(
                 self.question.crossing,
@@ -237,7 +248,7 @@ class _Diagnosing:
                 self.lookups,
                 found.unheard,
                 found.traced,
-                self.beyond,
+                self.asked,
                 found.of_large,
             )
         )
@@ -259,6 +270,10 @@ class _Diagnosing:
             if found:
                 return found[-1]
         return None
+
+    async def _afterwards(self) -> tuple[Mapping[str, Mapping[str, int]], Mapping[str, Sequence[Entry]]]:
+        counted, remembered = await asyncio.gather(self._count(), self._remembered())
+        return counted, remembered
 
     async def _count(self) -> Mapping[str, Mapping[str, int]]:
         found = await asyncio.gather(*(counters.read(host) for host in self.hosts.values()))
@@ -335,7 +350,7 @@ class _Diagnosing:
 
     def _filter(self) -> Filter:
         """Neighbours, errors, echoes of our own sizes, and what else is asked about."""
-        echoes = (*self.small, *(each - self.heads for each in sorted(_SIZES)))
+        echoes = (*self.small, *self.near, *(each - self.heads for each in sorted(_SIZES)))
         if self.probe.protocol is Protocol.ICMP:
             return Filter((self.probe.destination,), Protocol.ICMP, echoes=echoes)
         return Filter((self.probe.destination,), self.probe.protocol, self.probe.port, echoes)
@@ -413,21 +428,27 @@ class _Diagnosing:
             finally:  # also for somebody who does not wait: it takes a moment only
                 found = self.found = Outcome(await foretelling, self.probe, tasks, sending)
             # What is asked where no answer comes takes no longer than the waiting for one.
-            looking = asyncio.ensure_future(self._looked_up(found))
-            trying = asyncio.ensure_future(self._beside(found))
+            looking: asyncio.Future[Any] = asyncio.ensure_future(self._looked_up(found))
+            trying: asyncio.Future[Any] = asyncio.ensure_future(self._beside(found))
             try:
                 await self._wait(sending, watch, found)
                 if found.all_answered:
-                    await self._large(found, watch)
+                    if self._is_taken_on_the_way(watch):
+                        await self._neighbours(watch, found)
+                    else:
+                        await self._large(found, watch)
                 else:
                     self.lookups = await looking
                     if self.silence.is_set():
                         await trying
                     await self._trace(watch, found)
+                    if not found.some_answered:
+                        await self._neighbours(watch, found)
             finally:
-                looking.cancel()
-                trying.cancel()
-                await asyncio.wait((looking, trying))
+                begun = [looking, trying] if self.asking is None else [looking, trying, self.asking]
+                for task in begun:
+                    task.cancel()
+                await asyncio.wait(begun)
         finally:
             await sending.stop()
         found.read()
@@ -450,6 +471,8 @@ class _Diagnosing:
                 last, known = now, points
             if found.small_answered and (found.full_answered or now - last > 0.3):
                 break
+            if now - last > _STILL and (known or sending.ended) and not found.some_answered:
+                self._ask_neighbours(watch, found)
             if found.some_answered:
                 if now - start > _LATE:
                     break
@@ -475,9 +498,21 @@ class _Diagnosing:
         )
 
     def _trail(self, watch: Watch) -> Trail:
-        sightings = tuple(watch.sightings) if self.seen is None else self.seen
+        sightings = self._of_the_flow(watch)
         tags = self.tags.knowing(sightings, self.question.client)
         return Trail(tags, self.course, sightings, watch.points)
+
+    def _of_the_flow(self, watch: Watch) -> tuple[Sighting, ...]:
+        """What was seen, without what neighbours have asked each other meanwhile: that is not about the probes."""
+        if self.seen is not None:
+            return self.seen
+        seen = tuple(watch.sightings)
+        if self.mark is None:
+            return seen
+        tags = self.tags.knowing(seen, self.question.client)
+        others = (Part.NEIGHBOUR, Part.OTHER)
+        late = (each for each in seen[self.mark :] if tags.part(each.packet) not in others)
+        return (*seen[: self.mark], *(late if tags.own is not None else ()))
 
     async def _trace(self, watch: Watch, found: Outcome) -> None:
         """Where a host stopped the probes and facts do not surely say why: its own firewall is asked."""
@@ -598,45 +633,101 @@ class _Diagnosing:
         length, beyond = max(missing) + self.heads, self.question.hints.beyond
         found.of_large = await asyncio.to_thread(foretell, self.course, probe, self.facts, beyond, length)
 
-    async def _ask_beyond(self, watch: Watch) -> None:
-        """Where requests did not leave the last gateway: whether the destination answers that one itself."""
-        gateways = self.course.gateways
-        if self.found is None or self.found.some_answered or not gateways or self.course.target is not None:
-            return
-        last, wanted, before = gateways[-1], self.probe.destination, self.seen or ()
-        trail = self._trail(watch).asked()
-        if last.host not in self.hosts or not trail.watched(last.host) or last.egress is None:
-            return
-        if trail.left(last.host, Part.REQUEST) or wanted in trail.asks(last.host):
-            return
-        sending = Sending(self.hosts[last.host], [("echo_of", str(wanted), str(_LADDER[-1] - self.heads))])
-        await sending.start()
+    def _is_taken_on_the_way(self, watch: Watch) -> bool:
+        """Whether answers come though nothing has left the last gateway."""
+        trail, last = self._trail(watch).asked(), self.course.stops[-1]
+        return (
+            last != self.course.client
+            and trail.watched(last.host)
+            and not trail.left(last.host, Part.REQUEST)
+        )
+
+    async def _neighbours(self, watch: Watch, found: Outcome) -> None:
+        """What neighbours see of each other, where that is not being asked already."""
+        self._ask_neighbours(watch, found)
+        if self.asking is not None:
+            await self.asking
+
+    def _ask_neighbours(self, watch: Watch, found: Outcome) -> None:
+        if self.asking is None and not self.interrupted:
+            self.asking = asyncio.ensure_future(self._segments(watch, found))
+
+    async def _segments(self, watch: Watch, found: Outcome) -> None:
+        """Let neighbours on the way send each other echoes, and the last host try the destination itself."""
+        flow = self._trail(watch).asked()
+        silent = {each.host for each in found.foretold.findings if each.code in _WHY_SILENT}
+        made = echoes(self.course, self.facts, found.foretold.source, self.near)
+        asked = [
+            each
+            for each in harmless(made, flow, self.facts, silent)
+            if each.sender.host in self.hosts and watch.points.get(each.sender.host)
+        ]
+        self.after, self.tracked_after = await self._afterwards()
+        self.mark = len(watch.sightings)
+        tried = self._connections(asked)
+        begun: list[Sending] = []
+        connecting: Sending | None = None
         try:
             loop = asyncio.get_running_loop()
-            until = loop.time() + _BEYOND
-            while not sending.is_over and loop.time() < until:
+            until = loop.time() + _NEIGHBOURS
+            if tried:
+                last = next(each.sender.host for each in asked if each.receiver is None)
+                tasks = [(str(each.protocol), str(each.destination), str(each.port)) for each in tried]
+                connecting = Sending(self.hosts[last], tasks)
+                begun.append(connecting)
+            waiting = list(asked)
+            while True:
+                seen = tuple(watch.sightings)[self.mark :]
+                now = [each for each in waiting if self._is_next(each, asked, flow, seen, watch)]
+                waiting = [each for each in waiting if each not in now]
+                for host in dict.fromkeys(each.sender.host for each in now):
+                    tasks = [each.task for each in now if each.sender.host == host]
+                    begun.append(Sending(self.hosts[host], tasks))
+                with suppress(HostError):
+                    await asyncio.gather(*(each.start() for each in begun if not each.is_begun))
+                if loop.time() > until or self._have_answered(asked, seen, watch, connecting):
+                    break
                 await watch.changed(0.05)
         finally:
-            await sending.stop()
-        if any(code == 0 for code, _ in sending.ended.values()):
-            return
-        sightings = [each for each in tuple(watch.sightings)[len(before) :] if each.host == last.host]
-        packets = [
-            each.packet
-            for each in sightings
-            if each.interface == last.egress and each.kind is not Kind.OTHERHOST  # a switch floods these
+            await asyncio.gather(*(each.stop() for each in begun))
+        ended = connecting.ended if connecting is not None else {}
+        connections = [
+            sent(asked[-1].sender.host, probe, *ended[number])
+            if number in ended
+            else Sent(probe, Reply.SILENT)
+            for number, probe in enumerate(tried)
         ]
-        sent_out = any(each.is_echo_request and each.destination == wanted for each in packets)
-        answered = any(each.is_echo_reply and each.source == wanted for each in packets)
-        refused = any(each.is_error and each.source == wanted for each in packets)
-        if sent_out and refused and self.probe.protocol is Protocol.ICMP:
-            self.beyond = "filter-reject"
-        elif sent_out and not answered and self.probe.protocol is Protocol.ICMP:
-            self.beyond = "destination-silent"
-        elif any(each.asks == wanted for each in packets) and not any(
-            each.tells == wanted for each in packets
-        ):
-            self.beyond = "destination-absent"
+        self.asked = Asked(tuple(asked), tuple(watch.sightings)[self.mark :], tuple(connections))
+
+    def _is_next(
+        self, echo: Echo, asked: Sequence[Echo], flow: Trail, seen: Sequence[Sighting], watch: Watch
+    ) -> bool:
+        """Whether it can be sent: who asks back teaches its own address, so it waits until it was asked for that."""
+        if not echo.back or flow.came(echo.sender.host, Part.REQUEST):
+            return True
+        there = [each for each in asked if each.segment == echo.segment and not (each.back or each.foreign)]
+        return any(
+            each.trail(self.course, seen, watch.points).came(echo.sender.host, Part.REQUEST) for each in there
+        )
+
+    def _have_answered(
+        self, asked: Sequence[Echo], seen: Sequence[Sighting], watch: Watch, connecting: Sending | None
+    ) -> bool:
+        """Whether nothing more is to be expected."""
+        if self.probe.protocol is Protocol.TCP and connecting is not None and not connecting.is_over:
+            return False
+        return all(
+            each.trail(self.course, seen, watch.points).came(each.sender.host, Part.REPLY) for each in asked
+        )
+
+    def _connections(self, asked: Sequence[Echo]) -> tuple[Probe, ...]:
+        """What the last host tries: the connection that is asked about, or some that tell whether anybody is there."""
+        if not any(each.receiver is None for each in asked) or self.probe.protocol is Protocol.UDP:
+            return ()
+        if self.probe.protocol is Protocol.TCP:
+            return (self.probe,)
+        ports = self.question.ports or _PORTS
+        return tuple(Probe(Protocol.TCP, self.probe.destination, each) for each in ports)
 
     async def _further(self, tasks: list[tuple[str, str, str]], seconds: float) -> dict[int, tuple[int, str]]:
         sending = Sending(self.hosts[self.question.client], tasks)

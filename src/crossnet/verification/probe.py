@@ -98,6 +98,31 @@ sized() {
     whole "$@"
 }
 
+# Echoes for a neighbour on one interface, whatever routes and policy rules say. With -r the kernel looks at routes
+# without a next hop only, and where none takes the address for a neighbour on the interface that -I names
+# (ip_route_output_key_hash_rcu); not so with IPv6. Other programs than that of iputils do not know -r. Three, because
+# one that is lost says nothing.
+foreign() { # ADDRESS "BYTES DEVICE [SOURCE]"
+    command -v ping >/dev/null || return 70
+    IFS=' ' read -r size device source <<END
+$2
+END
+    past=-r
+    case $1 in *:*) past=-n ;; esac
+    said=$(ping -n -q -c 3 -i 0.2 -W "$wait" "$past" -s "$size" -I "$device" ${source:+-I "$source"} "$1" 2>&1)
+    code=$?
+    case $said in *[Uu]sage:* | *option*) return 70 ;; esac
+    echo "$said"
+    return $code
+}
+near() {
+    foreign "$@"
+    code=$?
+    [ $code -eq 70 ] || return $code
+    size=${2%% *} device=${2#* }
+    ping -n -q -c 1 -W "$wait" -s "$size" -I "${device%% *}" "$1"
+}
+
 # A connection by bash where there is one, else by nc: that of OpenBSD tells only with -v why there is none, and that of
 # busybox has no -z, but ends with a program that it runs when it is connected.
 tcp() {
@@ -195,6 +220,10 @@ class Sending:
         self._boundary = f"--crossnet-{secrets.token_hex(8)}"
         self._process: Process | None = None
         self._reading: asyncio.Task[None] | None = None
+
+    @property
+    def is_begun(self) -> bool:
+        return self._process is not None
 
     @property
     def is_over(self) -> bool:

@@ -9,6 +9,7 @@ from crossnet.diagnosis.finding import Direction, Finding
 from crossnet.diagnosis.judge.evidence import Evidence
 from crossnet.diagnosis.judge.passing import Passing
 from crossnet.diagnosis.judge.replying import Replying
+from crossnet.diagnosis.judge.segments import with_segments
 from crossnet.diagnosis.judge.signs import LEADS_ELSEWHERE, PORT_UNREACHABLE
 from crossnet.diagnosis.judge.stopping import Stopping
 from crossnet.diagnosis.trail import End, Ending, Part
@@ -21,7 +22,7 @@ __all__ = ["Evidence", "judge"]
 
 def judge(evidence: Evidence) -> Diagnosis:
     """What became of the flow, why, and what to do."""
-    return _Judge(evidence).verdict()
+    return with_segments(_Judge(evidence).verdict(), evidence)
 
 
 class _Judge(Passing, Stopping, Replying):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from crossnet.diagnosis.counters import Moved
 from crossnet.diagnosis.course import Course
+from crossnet.diagnosis.segments import Asked
 from crossnet.diagnosis.static import Foretold
 from crossnet.diagnosis.tracing import Traced
 from crossnet.diagnosis.trail import Trail
@@ -28,7 +29,8 @@ class Evidence:
     host's kernel could not keep for us, `unaligned` names the hosts whose clock could not be compared,
     `lookups` is where each host's kernel says that it sends the packets. `unheard` is whether the client did not take
     what came to it of the path's MTU, `traced` what a host's firewall itself says of the end of the packets,
-    `of_large` what facts say of full-sized ones, where those were lost.
+    `asked` what neighbours on the way have seen of each other, `of_large` what facts say of full-sized ones, where
+    those were lost.
     """
 
     crossing: str | None
@@ -51,5 +53,5 @@ class Evidence:
     lookups: Mapping[str, Mapping[Lookup, Answered | None]] = field(default_factory=dict)
     unheard: bool = False
     traced: Traced | None = None
-    beyond: str = ""
+    asked: Asked | None = None
     of_large: Foretold | None = None

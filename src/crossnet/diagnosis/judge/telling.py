@@ -297,7 +297,7 @@ class Telling:
         for each in self.e.foretold.findings:
             if same(each) not in known:
                 together.setdefault(same(each), []).append(each)
-        found = tuple(
+        return tuple(
             Also(
                 str(first.direction),
                 Place(first.host, first.interface),
@@ -307,20 +307,6 @@ class Telling:
             )
             for first, *others in together.values()
         )
-        beyond = self._beyond(told)
-        return (*found, *([beyond] if beyond is not None else []))
-
-    def _beyond(self, told: Sequence[Finding]) -> Also | None:
-        """A destination that answers nobody, behind what stops the requests on their way to it."""
-        if not self.e.beyond or not told or not self.course.gateways:
-            return None
-        last, wanted = self.course.gateways[-1], str(self.probe.destination)
-        words = {
-            "destination-silent": f"an echo that {last.host} itself sent to {wanted} was not answered either",
-            "filter-reject": f"{wanted} rejects what {last.host} itself sends, too",
-            "destination-absent": f"{last.host} itself asked for {wanted} on {last.egress}, and nobody answered",
-        }[self.e.beyond]
-        return Also("forward", Between(Place(last.host, last.egress), Place(wanted)), self.e.beyond, words)
 
     def _sentence(self, finding: Finding) -> str:
         """What a finding says, as one sentence."""
