@@ -9,7 +9,8 @@ from ipaddress import ip_address, ip_network
 from crossnet.diagnosis.course import Course, Hints, course
 from crossnet.diagnosis.finding import Direction, Finding
 from crossnet.diagnosis.fixes import fix_of
-from crossnet.diagnosis.static import Foretold, foretell
+from crossnet.diagnosis.foretold import Foretold
+from crossnet.diagnosis.static import foretell
 from crossnet.facts import Facts
 from crossnet.facts.firewall import Firewall
 from crossnet.facts.neighbours import Neighbour

@@ -15,8 +15,9 @@ from crossnet.diagnosis.course import Course, Hints, course
 from crossnet.diagnosis.filling import parse_filling, with_source
 from crossnet.diagnosis.finding import Direction, Finding
 from crossnet.diagnosis.fixes import fix_of
+from crossnet.diagnosis.foretold import Foretold
 from crossnet.diagnosis.judge import Evidence, judge
-from crossnet.diagnosis.static import Foretold, foretell
+from crossnet.diagnosis.static import foretell
 from crossnet.diagnosis.trail import Tags, Trail
 from crossnet.facts import Facts
 from crossnet.facts.capabilities import Capabilities

@@ -13,7 +13,7 @@ from crossnet.api import Applied, UndoPlan
 from crossnet.api import plan as planned
 from crossnet.codes import CODES
 from crossnet.design.flows import Effect, FlowChange
-from crossnet.diagnosis.counted import not_judged
+from crossnet.diagnosis.verifying import not_judged
 from crossnet.errors import CommandFailed, CrossnetError, PlanRefused, Problem, Refusal, SpecError
 from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.managers import Manager

@@ -8,8 +8,10 @@ from itertools import product
 
 import pytest
 
-from crossnet.design import Client, Obstacle, Path
-from crossnet.diagnosis.counted import judge
+from crossnet.design import Client, Path
+from crossnet.diagnosis import verifying
+from crossnet.diagnosis.finding import Direction, Finding
+from crossnet.diagnosis.foretold import Foretold
 from crossnet.facts import Facts
 from crossnet.facts.lookups import Answered
 from crossnet.facts.neighbours import Neighbour
@@ -62,7 +64,8 @@ def judged(
     tracked: Tracked = (),
     at_gateway: Onward | None = None,
     at_client: Onward | None = None,
-    obstacles: tuple[Obstacle, ...] = (),
+    findings: tuple[Finding, ...] = (),
+    others: tuple[Finding, ...] = (),
     translate: str = "snat",
     demanded: bool = False,
 ) -> Diagnosis:
@@ -72,7 +75,8 @@ def judged(
     seen = Seen(client, sent, tracked, at_client or OVER_GATEWAY, at_gateway or towards())
     after = Counters(ONE if admitted else NONE, ONE if translated else NONE, NONE)
     found = Round((seen,), Counters(NONE, NONE, NONE), after)
-    return judge(path, found, seen, FACTS, demanded=demanded, note="", obstacles=obstacles)
+    said = Foretold(findings, None, None, others)
+    return verifying.judged(path, found, seen, FACTS, said, demanded=demanded, note="")
 
 
 def blames_destination(found: Diagnosis) -> bool:
@@ -82,12 +86,15 @@ def blames_destination(found: Diagnosis) -> bool:
 
 # ---- everything that can have been seen ------------------------------------------------------------
 
-RULE = Obstacle("gateway", "filter-rule-drop", "iptables-nft filter FORWARD: rule -j DROP", False, False)
-OWN_RULE = Obstacle("app", "src-output-filtered", "iptables-nft filter OUTPUT: rule -j DROP", True, False)
-BACK = Obstacle(
-    "gateway", "filter-rule-drop", "iptables-nft filter FORWARD: rule -i eth0 -j DROP", False, True
+ON_THE_WAY, BACK_AGAIN = Direction.FORWARD, Direction.REPLY
+RULE = Finding("filter-rule-drop", "gateway", "eth1", ON_THE_WAY, "-A FORWARD -j DROP", False, "forward")
+OWN_RULE = Finding("src-output-filtered", "app", "eth0", ON_THE_WAY, "-A OUTPUT -j DROP", True, "output")
+BACK = Finding(
+    "filter-rule-drop", "gateway", "eth0", BACK_AGAIN, "-A FORWARD -i eth0 -j DROP", False, "forward"
 )
-PROGRAM = Obstacle("gateway", "tc-or-xdp-drop", "a filter of tc at eth0 egress", False, False)
+PROGRAM = Finding(
+    "tc-or-xdp-drop", "gateway", "eth0", ON_THE_WAY, "a filter of tc at eth0 egress", False, "egress"
+)
 
 TRACKED: dict[str, Tracked] = {
     "unknown": None,
@@ -103,7 +110,7 @@ ONWARD = {
     "no router": towards("FAILED", via="10.0.44.254"),
     "not known": Onward(None),
 }
-OBSTACLES: dict[str, tuple[Obstacle, ...]] = {
+FINDINGS: dict[str, tuple[Finding, ...]] = {
     "none": (),
     "rule": (RULE,),
     "own rule": (OWN_RULE,),
@@ -117,7 +124,7 @@ OBSTACLES: dict[str, tuple[Obstacle, ...]] = {
 def test_nobody_behind_is_blamed_where_it_may_have_been_stopped_before(reply: Reply, translate: str) -> None:
     """The destination is blamed only of what surely left, with nothing known that may have kept the answer."""
     for admitted, translated, tracked, onward, obstacles in product(
-        (True, False), (True, False), TRACKED, ONWARD, OBSTACLES
+        (True, False), (True, False), TRACKED, ONWARD, FINDINGS
     ):
         found = judged(
             reply,
@@ -125,7 +132,7 @@ def test_nobody_behind_is_blamed_where_it_may_have_been_stopped_before(reply: Re
             translated=translated and translate != "none",
             tracked=TRACKED[tracked],
             at_gateway=ONWARD[onward],
-            obstacles=OBSTACLES[obstacles],
+            findings=FINDINGS[obstacles],
             translate=translate,
         )
         case = (reply, admitted, translated, tracked, onward, obstacles, found)
@@ -163,9 +170,9 @@ def test_what_was_not_counted_was_stopped_before_the_crossing() -> None:
 
 
 def test_a_rule_of_the_clients_own_is_told_of_what_never_came() -> None:
-    found = judged(Reply.SILENT, admitted=False, translated=False, obstacles=(OWN_RULE,))
+    found = judged(Reply.SILENT, admitted=False, translated=False, findings=(OWN_RULE,))
     assert (found.how_far, found.forward.code) == (HowFar.NOT_SENT, "src-output-filtered")
-    assert "app: iptables-nft filter OUTPUT" in found.forward.detail
+    assert found.forward.detail.endswith("a rule of app does not let it out: -A OUTPUT -j DROP")
 
 
 def test_a_gateway_that_the_client_cannot_find_is_told() -> None:
@@ -185,7 +192,7 @@ def test_another_way_of_the_clients_kernel_is_told() -> None:
 def test_what_the_gateways_kernel_refuses_is_told() -> None:
     refused = Onward(Answered(error="Invalid argument"))
     found = judged(Reply.SILENT, admitted=False, translated=False, at_gateway=refused)
-    assert found.forward.detail.endswith("the kernel of gateway refuses it: Invalid argument")
+    assert "Invalid argument" in found.forward.evidence[-1]
 
 
 @pytest.mark.parametrize(
@@ -211,12 +218,12 @@ def test_what_leaves_with_another_source_is_not_what_was_promised() -> None:
     assert "from 10.0.43.15 instead of 10.0.44.63" in found.forward.detail
 
 
-@pytest.mark.parametrize("obstacles", [(), (PROGRAM,)])
-def test_where_the_interface_sent_nothing_nothing_left(obstacles: tuple[Obstacle, ...]) -> None:
-    found = judged(Reply.SILENT, tracked=LEFT, at_gateway=towards(sent=0), obstacles=obstacles)
+@pytest.mark.parametrize("findings", [(), (PROGRAM,)])
+def test_where_the_interface_sent_nothing_nothing_left(findings: tuple[Finding, ...]) -> None:
+    found = judged(Reply.SILENT, tracked=LEFT, at_gateway=towards(sent=0), findings=findings)
     assert (found.how_far, found.stopped) == (HowFar.TRANSLATED, True)
     assert "eth0 sent nothing at all meanwhile" in found.forward.detail
-    assert ("a filter of tc" in found.forward.detail) is bool(obstacles)
+    assert ("a filter of tc" in found.forward.detail) is bool(findings)
 
 
 def test_a_router_that_cannot_be_found_stops_it_and_an_absent_host_does_not() -> None:
@@ -248,7 +255,7 @@ def test_an_answer_that_came_back_to_the_gateway_clears_the_destination() -> Non
     found = judged(Reply.SILENT, tracked=entry(replied=True))
     assert (found.how_far, found.stopped) == (HowFar.CAME_BACK, False)
     assert (found.forward.disposition, found.reply.code) == ("delivered", "reply-lost")
-    named = judged(Reply.SILENT, tracked=entry(replied=True), obstacles=(BACK,))
+    named = judged(Reply.SILENT, tracked=entry(replied=True), findings=(BACK,))
     assert "-i eth0 -j DROP" in named.reply.detail
 
 
@@ -262,8 +269,8 @@ def test_a_refusal_before_the_translation_is_the_gateways_own(tracked: Tracked) 
 
 @pytest.mark.parametrize("reply", [Reply.REFUSED, Reply.SILENT])
 def test_where_others_may_have_translated_it_the_counter_refutes_nothing(reply: Reply) -> None:
-    theirs = Obstacle("gateway", "others-translate", "table ip theirs: masquerade", False, False)
-    found = judged(reply, translated=False, tracked=None, obstacles=(theirs,))
+    theirs = Finding("others-translate", "gateway", "eth0", ON_THE_WAY, "masquerade", hook="postrouting")
+    found = judged(reply, translated=False, tracked=None, others=(theirs,))
     assert not found.stopped
     assert "masquerade" in found.why
 
@@ -289,8 +296,8 @@ def test_an_answer_of_the_gateway_itself_is_no_answer_through_it() -> None:
     own = Probe.from_text("icmp/10.0.44.63")
     seen = Seen(client, Sent(own, Reply.ANSWERED), ())
     found = Round((seen,), Counters(NONE, NONE, NONE), Counters(NONE, NONE, NONE))
-    verdict = judge(path, found, seen, FACTS, demanded=False, note="")
-    assert verdict.result is Result.UNDETERMINED
+    verdict = verifying.judged(path, found, seen, FACTS, None, demanded=False, note="")
+    assert (verdict.result, verdict.forward.code) == (Result.UNREACHABLE, "destination-is-local")
     assert "answered by gateway itself" in verdict.forward.detail
 
 
@@ -304,7 +311,9 @@ def test_of_several_flows_the_ones_without_an_entry_were_stopped() -> None:
     lost = Seen(other, Sent(PROBE, Reply.SILENT), (), at_gateway=towards())
     passed = Seen(client, Sent(PROBE, Reply.ANSWERED), entry(replied=True))
     found = Round((passed, lost), Counters(NONE, NONE, NONE), Counters(ONE, ONE, NONE))
-    verdicts = [judge(path, found, seen, FACTS, demanded=False, note="") for seen in found.seen]
+    verdicts = [
+        verifying.judged(path, found, seen, FACTS, None, demanded=False, note="") for seen in found.seen
+    ]
     assert [verdict.result for verdict in verdicts] == [Result.REACHABLE, Result.UNREACHABLE]
     assert verdicts[1].stopped
     assert "did not arrive there, or was stopped there" in verdicts[1].forward.detail

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from crossnet.api import plan
-from crossnet.design import obstacles, then
-from crossnet.diagnosis.counted import judge, unsent
+from crossnet.design import then
+from crossnet.diagnosis.verifying import foretold, judged, unsent
 from crossnet.facts import Facts, FileState
 from crossnet.facts.firewall import Firewall
 from crossnet.health import CrossingStatus, State, crossing_status
@@ -22,7 +22,7 @@ from crossnet.show.text import plan_text
 from crossnet.spec import Spec
 from crossnet.specfile import parse
 from crossnet.values import Probe
-from crossnet.verdict import Diagnosis, HowFar, Result
+from crossnet.verdict import Confidence, Diagnosis, HowFar, Result
 from crossnet.verification.conntrack import Entry
 from crossnet.verification.counters import Counters
 from crossnet.verification.evidence import Round, Seen
@@ -177,8 +177,14 @@ def verdict(
     translated = tracked or reply in (Reply.ANSWERED, Reply.REFUSED)
     moved = Counters(ONE if counted else NONE, ONE if counted and translated else NONE, NONE)
     found = Round((seen,), Counters(NONE, NONE, NONE), moved)
-    in_the_way = obstacles(path, "app", then([path], facts, made.wanted), probe)
-    return judge(path, found, seen, facts, demanded=True, note="", obstacles=in_the_way)
+    said = foretold(path, client, probe, walked(facts))
+    return judged(path, found, seen, facts, said, demanded=True, note="")
+
+
+def walked(facts: dict[str, Facts]) -> dict[str, Facts]:
+    """The same with crossnet's own rules among those of others, as a real host prints them."""
+    made = make_plan(spec(), facts, moves=False)
+    return then(made.paths, facts, made.wanted)
 
 
 def test_a_destination_that_nothing_stops_is_silent_itself() -> None:
@@ -200,7 +206,7 @@ def test_a_rule_that_surely_drops_the_request_is_named(host: str, line: str, cou
     assert found.result is Result.UNREACHABLE
     code = "filter-rule-drop" if host == "gateway" else "src-output-filtered"
     assert (found.forward.disposition, found.forward.code) == ("dropped", code)
-    assert f"{host}: iptables-nft filter" in found.forward.detail
+    assert f"a rule of {host} d" in found.forward.detail
     assert line.partition(" ")[2].partition(" ")[2] in found.forward.detail
     assert found.reply.code is None
 
@@ -217,7 +223,11 @@ def test_a_rule_that_perhaps_drops_it_is_named_as_such() -> None:
     line = "-A FORWARD -p tcp -m limit --limit 5/sec -j DROP"
     found = verdict(with_rules(applied(), "gateway", rules(line)), Reply.SILENT)
     assert (found.forward.disposition, found.forward.code) == ("dropped", "filter-rule-drop")
-    assert "what crossnet does not own can stop it: gateway: iptables-nft filter" in found.forward.detail
+    assert found.forward.confidence is Confidence.INFERRED
+    assert (
+        "perhaps a rule of gateway drops it (iptables-nft ip filter FORWARD): -A FORWARD -p tcp -m limit"
+        in (found.forward.detail)
+    )
 
 
 def test_a_rule_that_the_flow_has_passed_is_not_named() -> None:
@@ -232,9 +242,9 @@ def test_a_flow_that_is_not_tracked_is_told_as_not_translated_and_not_as_stopped
         applied(), "gateway", "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -j NOTRACK\nCOMMIT\n"
     )
     found = verdict(facts, Reply.SILENT)
-    assert found.forward.code == "not-tracked"
-    assert "(notrack), so it was not translated" in found.forward.detail
-    assert "can stop it" not in found.forward.detail
+    assert found.reply.code == "snat-skipped"
+    assert "did not translate it; gateway does not translate it: a rule keeps it from" in found.reply.detail
+    assert found.stopped
 
 
 def test_a_rule_that_cannot_meet_the_flow_is_not_named() -> None:
@@ -263,5 +273,5 @@ def test_where_nothing_answers_a_search_what_stops_it_is_named() -> None:
     made = make_plan(spec(), facts, moves=False)
     (path,) = made.paths
     (client,) = path.clients
-    found = unsent(path, client, "nothing answered", obstacles(path, "app", then([path], facts, made.wanted)))
+    found = unsent(path, client, "nothing answered", walked(facts))
     assert (found.result, found.forward.code) == (Result.UNDETERMINED, "filter-policy-drop")

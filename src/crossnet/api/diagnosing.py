@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from crossnet.diagnosis.course import hints_of
 from crossnet.diagnosis.diagnose import Diagnosed, Hints, Question, Read, not_begun
 from crossnet.diagnosis.diagnose import diagnose as ask
 from crossnet.errors import Bug, CrossnetError, HostError
@@ -147,8 +148,7 @@ async def why_not(refuted: Diagnosis, plan: Plan, site: Site) -> Diagnosis | Non
         return None
     names = (refuted.client, path.gateway)
     hosts = {name: host for name, host in site.hosts.items() if name in names}
-    next_hop = next(client.next_hop for client in path.clients if client.host == refuted.client)
-    hints = Hints(path.ingress, path.egress, next_hop, path.destinations)
+    hints = hints_of(path, next(client for client in path.clients if client.host == refuted.client))
     question = Question(
         path.crossing.name, refuted.client, (path.gateway,), refuted.probe, hints, _ports(path.crossing)
     )

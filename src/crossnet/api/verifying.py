@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from crossnet.api.looking import refuse_open
 from crossnet.design import lookups
-from crossnet.diagnosis.counted import not_judged
+from crossnet.diagnosis.verifying import not_judged
 from crossnet.diagnosis.verifying import verify as check
 from crossnet.events import Watcher, nobody
 from crossnet.facts import Facts

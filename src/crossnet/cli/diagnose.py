@@ -117,12 +117,12 @@ def _code(found: Diagnosed) -> int:
 
 
 def _say(speech: Speech, found: Diagnosed) -> None:
-    from crossnet.show import diagnosis, json
+    from crossnet.show import diagnosis, fixing, json
 
     if speech.json:
         speech.say(json.document(json.diagnosis_data(found.verdict)))
     else:
-        width = printer.columns() or diagnosis.LONGEST
+        width = printer.columns() or fixing.LONGEST
         speech.say(diagnosis.diagnosis_text(found.verdict, paint=speech.paint, width=width))
         if found.flows > 1:
             before = "; those before it get through" if found.flow > 1 else ""

@@ -1,354 +1,278 @@
-"""What the evidence of one flow says: pure, so that every case can be written down as a test."""
+"""How far a flow came where nobody watched packets: as counters and connection tracking of its gateway tell."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-from crossnet.design import FORWARDING, Client, Obstacle, Path
+from crossnet.diagnosis.course import Course
+from crossnet.diagnosis.ending import End, Ending
+from crossnet.diagnosis.finding import Direction, Finding
+from crossnet.diagnosis.foretold import Foretold
+from crossnet.diagnosis.signs import BEHIND_RULES, ENDS_THERE, REFUSES
 from crossnet.facts import Facts
-from crossnet.facts.routes import Route, matching
-from crossnet.several import few
-from crossnet.values import host_network
-from crossnet.verdict import Diagnosis, Half, HowFar, Note, Result
+from crossnet.path import Path
+from crossnet.verdict import HowFar, Result
 from crossnet.verification.conntrack import Entry
 from crossnet.verification.evidence import Round, Seen
 from crossnet.verification.probe import Reply
 
-
-def judge(
-    path: Path,
-    found: Round,
-    seen: Seen,
-    facts: Mapping[str, Facts],
-    *,
-    demanded: bool,
-    note: str,
-    obstacles: Sequence[Obstacle] = (),
-) -> Diagnosis:
-    """One flow's verdict from what the client, the counters and connection tracking say.
-
-    `obstacles` are what the facts know of that stops it on the client or the gateway. Nothing is said of the
-    destination as long as one of the two may have stopped it.
-    """
-    moved, fenced, entry = found.admitted, found.fenced, seen.entry
-    at = seen.at_gateway
-    evidence = [
-        f"{path.gateway}: the crossing's rule counted {moved} packet{'s' if moved != 1 else ''} of new flows",
-        *([f"{path.gateway}: the fence stopped {fenced} packets meanwhile"] if fenced else []),
-        *([f"{path.gateway}: {entry.text}"] if entry else []),
-        *(
-            [f"{path.gateway}: sends it {at.answered.route}"]
-            if at and at.answered and at.answered.route
-            else []
-        ),
-    ]
-    notes = [Note(None, note)] if note else []
-    if seen.tracked is None:
-        told = f"{path.gateway} has no conntrack tool: the translation could not be looked at"
-        notes.append(Note(None, told))
-    end = _end(path, found, seen, facts, obstacles)
-    return Diagnosis(
-        crossing=path.crossing.name,
-        client=seen.client.host or str(seen.client),
-        source=seen.client.network.network_address,
-        probe=seen.sent.probe,
-        result=end.result,
-        forward=replace(end.forward, evidence=tuple(evidence)),
-        reply=end.reply,
-        notes=tuple(notes),
-        how_far=end.how_far,
-        stopped=end.stopped,
-        demanded=demanded,
-        counted=moved,
-        translated_to=entry.reply_to if entry else None,
-    )
+_UNSEEN = End(Ending.UNSEEN)
 
 
 @dataclass(frozen=True, slots=True)
-class _End:
-    """How a flow ended."""
+class Counted:
+    """Where request and answer were last seen by what was counted, and what that says, whatever stops them.
+
+    `stopped` is whether it was seen not to get as far as leaving the gateway. `otherwise` says how it got through
+    otherwise than its crossing promises; `untranslated` that it left the rules without the translation that it should
+    have; `as_itself` that it is to have none; `perhaps` is what may explain it where nothing tells how far it came.
+    """
 
     how_far: HowFar
     result: Result
-    forward: Half
-    reply: Half = field(default=Half("not-sent"))
+    forward: End
+    reply: End = _UNSEEN
     stopped: bool = False
+    otherwise: str = ""
+    untranslated: bool = False
+    as_itself: bool = False
+    perhaps: tuple[Finding, ...] = ()
 
 
-# What tells the sender that its packets are not wanted.
-_REFUSING = frozenset(("filter-reject", "route-unreachable", "route-prohibit"))
-# What may stop packets behind all rules, where connection tracking knows them already: also by stopping ARP.
-_BEHIND_RULES = frozenset(("tc-or-xdp-drop", "ipsec-policy-drop", "others-may-drop"))
-_UNTRACKED = "connection tracking did not see it (notrack), so it was not translated and no answer is recognised as one"
-# Obstacles in one sentence.
-_MOST = 3
+def counted(
+    path: Path, found: Round, seen: Seen, course: Course, facts: Mapping[str, Facts], foretold: Foretold
+) -> Counted:
+    """How far one of the flows came that were sent through a path at the same time."""
+    return _Counting(path, found, seen, course, facts, foretold).counted()
 
 
-def _end(
-    path: Path, found: Round, seen: Seen, facts: Mapping[str, Facts], obstacles: Sequence[Obstacle]
-) -> _End:
-    sent, entry, gateway = seen.sent, seen.entry, path.gateway
-    ahead = [each for each in obstacles if not each.on_the_way_back]
-    if sent.reply is Reply.NO_TOOL:
-        return _End(HowFar.UNKNOWN, Result.UNDETERMINED, Half("not-sent", None, sent.detail))
-    if sent.reply is Reply.NOT_SENT:
-        return _stopped(HowFar.NOT_SENT, _named(_not_sent(seen), ahead))
-    let_pass = found.let_pass(seen)
-    refused = sent.reply is Reply.REFUSED
-    if refused and not (entry and entry.replied):
-        # Somebody refuses it, and that need not be the destination.
-        refusing = [each for each in ahead if each.code in _REFUSING]
-        if refusing and refusing[0].sure:
+def not_sent(course: Course, foretold: Foretold) -> Counted:
+    """Where nothing was sent: all that facts say of the way there."""
+    end = End(Ending.UNSEEN, course.client)
+    ahead = foretold.of(Direction.FORWARD)
+    return Counted(HowFar.UNKNOWN, Result.UNDETERMINED, end, perhaps=ahead)
+
+
+# What surely stops packets, by the facts of a host.
+_STOPS = ENDS_THERE | {"tc-or-xdp-drop", "link-down", "ttl-expired"}
+
+
+@dataclass(frozen=True)
+class _Counting:
+    path: Path
+    found: Round
+    seen: Seen
+    course: Course
+    facts: Mapping[str, Facts]
+    foretold: Foretold
+
+    def counted(self) -> Counted:
+        client, said = self.course.client, self.seen.sent
+        if said.reply is Reply.NO_TOOL:
+            return Counted(HowFar.UNKNOWN, Result.UNDETERMINED, End(Ending.UNSEEN, client, said=said.detail))
+        if said.reply is Reply.NOT_SENT:
+            words = f"{client.host} could not send it: {said.detail}"
+            return _stopped(HowFar.NOT_SENT, End(Ending.NOT_SENT, client, client.egress, said=words))
+        if said.reply is Reply.REFUSED and not (self.entry and self.entry.replied):
+            # Somebody refuses it, and that need not be the destination.
+            refused = self._refused_on_the_way()
+            if refused is not None:
+                return refused
+        if not self.seen.is_open:
+            return self._answered()
+        return self._tracked(self.entry) if self.entry is not None else self._untracked()
+
+    @property
+    def entry(self) -> Entry | None:
+        return self.seen.entry
+
+    @property
+    def gateway(self) -> str:
+        return self.path.gateway
+
+    @property
+    def let_pass(self) -> bool:
+        return self.found.let_pass(self.seen)
+
+    @property
+    def ahead(self) -> tuple[Finding, ...]:
+        return self.foretold.of(Direction.FORWARD)
+
+    @property
+    def back(self) -> list[Finding]:
+        return [each for each in self.foretold.of(Direction.REPLY) if not each.code.startswith("snat-")]
+
+    @property
+    def others(self) -> list[Finding]:
+        """Rules of others that may have translated it in the place of the crossing's."""
+        return [each for each in self.foretold.others if each.code == "others-translate"]
+
+    def _at(self, ending: Ending, said: str, device: str | None = None, *, past_rules: bool = False) -> End:
+        """Its end on the gateway."""
+        stop = self.course.gateways[0]
+        return End(ending, stop, device or stop.ingress, said=said, past_rules=past_rules)
+
+    def _not_at_gateway(self, said: str) -> End:
+        client, gateway = self.course.client, self.course.gateways[0]
+        return End(Ending.VANISHED, client, client.egress, gateway, said=said)
+
+    def _refused_on_the_way(self) -> Counted | None:
+        refusing = [each for each in self.ahead if each.code in REFUSES]
+        sure = next((each for each in refusing if each.certain), None)
+        let_pass, translated = self.let_pass, self.found.translates(self.seen)
+        client = self.course.client
+        if sure is not None:
             how_far = HowFar.ADMITTED if let_pass else HowFar.SENT
-            return _stopped(how_far, _named(Half("rejected"), refusing))
-        others = [each for each in ahead if each.code == "others-translate"]
-        if let_pass and others and not found.translates(seen):
-            half = _named(Half("undetermined", None, sent.detail), [*refusing, *others])
-            return _End(HowFar.ADMITTED, Result.UNDETERMINED, half)
-        if let_pass and path.leg.translates and not found.translates(seen):
-            detail = f"{gateway} admitted it, and it was refused there before it was translated"
-            return _stopped(HowFar.ADMITTED, _named(Half("rejected", "stopped-on-gateway", detail), refusing))
+            words = f"{self.gateway} admitted it" if let_pass else f"{client.host} sent it"
+            stop = client if sure.host == client.host else self.course.gateways[0]
+            return _stopped(
+                how_far, End(Ending.STOPPED, stop, stop.ingress, said=f"{words}, and it was refused")
+            )
+        if let_pass and self.others and not translated:
+            return self._unknown(self.seen.sent.detail, [*refusing, *self.others], HowFar.ADMITTED)
+        if let_pass and self.path.leg.translates and not translated:
+            words = f"{self.gateway} admitted it, and it was refused there before it was translated"
+            return _stopped(HowFar.ADMITTED, self._at(Ending.STOPPED, words))
         if refusing and not let_pass:
-            detail = f"{_client(seen)} sent it, and it was refused before {gateway} admitted it"
-            return _stopped(HowFar.SENT, _named(Half("rejected", "lost-between", detail), refusing))
-        if refusing and not path.leg.translates:
-            half = _named(Half("undetermined", None, sent.detail), refusing)
-            return _End(HowFar.ADMITTED, Result.UNDETERMINED, half)
-    if not seen.is_open:
-        return _answered(path, found, seen, facts, let_pass)
-    if entry is not None:
-        return _tracked(path, seen, entry, let_pass, obstacles)
-    return _untracked(path, found, seen, facts, ahead)
-
-
-def _answered(path: Path, found: Round, seen: Seen, facts: Mapping[str, Facts], let_pass: bool) -> _End:
-    """Something came back; whether it was by the crossing, and as it promises."""
-    sent, entry, gateway = seen.sent, seen.entry, path.gateway
-    if let_pass and entry is None and not seen.only_counted:
-        as_promised = not path.leg.translates or found.translates(seen)
-    else:
-        as_promised = entry is None or _as_promised(path, seen, entry)
-    if let_pass and as_promised:
-        code = "destination-port-closed" if sent.reply is Reply.REFUSED else None
-        probe = sent.probe
-        half = Half(
-            "delivered",
-            code,
-            f"{probe.destination} refused port {probe.port}: the path works" if code else "",
-        )
-        return _End(HowFar.ANSWERED, Result.REACHABLE, half, Half("delivered"))
-    if facts[gateway].owner_of(sent.probe.destination) is not None:
-        what = f"answered by {gateway} itself, which has the address {sent.probe.destination}: nothing is forwarded"
-    elif not let_pass:
-        what = f"answered, but {gateway} did not count it: it took another way"
-    elif entry is not None:
-        what = (
-            f"answered, but {gateway} shows the source {entry.reply_to} instead of "
-            f"{path.leg.translation.seen_by(sent.probe.destination) or 'one of its own'}"
-        )
-    else:
-        what = f"answered, but {gateway} did not translate it"
-    half = Half("undetermined", "static-dynamic-disagree", what)
-    return _End(HowFar.ANSWERED, Result.UNDETERMINED, half, Half("delivered"))
-
-
-def _tracked(path: Path, seen: Seen, entry: Entry, let_pass: bool, obstacles: Sequence[Obstacle]) -> _End:
-    """No answer, of a flow that connection tracking knows: it has passed all rules (nf_conntrack_confirm)."""
-    gateway, at = path.gateway, seen.at_gateway
-    back = [each for each in obstacles if each.on_the_way_back]
-    ahead = [each for each in obstacles if each.host == gateway and not each.on_the_way_back]
-    behind = [each for each in ahead if each.code in _BEHIND_RULES]
-    device = at.device if at and at.device else path.egress
-    if not let_pass:
-        detail = f"it passes {gateway} by {device}, but not by the crossing's rule"
-        return _stopped(HowFar.SENT, Half("undetermined", "static-dynamic-disagree", detail))
-    if not _as_promised(path, seen, entry):
-        promised = path.leg.translation.seen_by(seen.sent.probe.destination) or "one of its own"
-        detail = f"{gateway} admitted it and sends it on from {entry.reply_to} instead of {promised}"
-        return _stopped(HowFar.ADMITTED, Half("undetermined", "static-dynamic-disagree", detail))
-    as_whom = f" as {entry.reply_to}" if path.leg.translates else ""
-    if entry.replied:
-        detail = f"the answer came back to {gateway} and did not reach {_client(seen)}"
-        half = _named(Half("lost-between", "reply-lost", detail), back)
-        return _End(HowFar.CAME_BACK, Result.UNREACHABLE, Half("delivered"), half)
-    passed = HowFar.TRANSLATED if path.leg.translates else HowFar.ADMITTED
-    done = "admitted and translated" if path.leg.translates else "admitted"
-    if seen.waited and at is not None and at.sent == 0:
-        detail = f"{gateway} {done} it, and {device} sent nothing at all meanwhile"
-        return _stopped(passed, _named(Half("dropped", "stopped-on-gateway", detail), behind))
-    if seen.waited and at is not None and at.unresolved is not None:
-        asked = f"{gateway} {done} it, asked for {at.unresolved} on {device}, and nobody answered there"
-        if at.router is not None:
-            return _stopped(passed, _named(Half("dropped", "next-hop-unresolved", asked), behind))
-        # No host may be up at that address, and the crossing be as it should.
-        half = _named(Half("exits-observed-area", "destination-absent", asked), behind)
-        return _End(passed, Result.UNREACHABLE, half)
-    if not seen.waited:
-        half = Half("undetermined", None, "UDP does not promise an answer")
-        return _End(HowFar.LEFT, Result.UNDETERMINED, Half("exits-observed-area"), half)
-    target, left = seen.sent.probe.destination, Half("exits-observed-area")
-    if at is None or at.answered is None or at.answered.route is None:
-        detail = f"{gateway} {done} it, and no rule stopped it there; no reply came back"
-        half = _named(Half("undetermined", None, detail), [*behind, *back])
-        return _End(passed, Result.UNREACHABLE, left, half)
-    if possible := [*behind, *back]:
-        detail = f"{gateway} {done} it and sent it towards {target}; no reply came back"
-        half = _named(Half("undetermined", None, detail), possible)
-        return _End(HowFar.LEFT, Result.UNREACHABLE, left, half)
-    detail = f"it left {gateway} by {device}{as_whom} for {target}; no reply came back there"
-    if not path.leg.translates:
-        likely = f"nothing is translated: most likely {target} has no route back to {seen.client} through {gateway}"
-        half = Half("undetermined", "needs-return-route", f"{detail}; {likely}")
-        return _End(HowFar.LEFT, Result.UNREACHABLE, left, half)
-    return _End(HowFar.LEFT, Result.UNREACHABLE, left, Half("undetermined", "destination-silent", detail))
-
-
-def _untracked(
-    path: Path, found: Round, seen: Seen, facts: Mapping[str, Facts], ahead: Sequence[Obstacle]
-) -> _End:
-    """No answer, of a flow that connection tracking does not know, or of which it cannot be asked."""
-    gateway, probe = path.gateway, seen.sent.probe
-    admitted = found.may_have_admitted(seen)
-    if found.admitted < 0:
-        detail = (
-            f"the rules of {gateway} were loaded anew while it was sent, so nobody counted it; no reply came"
-        )
-        return _End(
-            HowFar.UNKNOWN, Result.UNREACHABLE, Half("undetermined"), Half("undetermined", None, detail)
-        )
-    sure = [each for each in ahead if each.sure]
-    if admitted is False:
-        why = _why_not_counted(path, seen, facts)
-        how_far = HowFar.NOT_SENT if sure and sure[0].code == "src-output-filtered" else HowFar.SENT
-        return _stopped(how_far, _named(why, ahead) if why.code == "lost-between" else why)
-    if sure and sure[0].host != gateway:
-        return _stopped(HowFar.SENT, _named(Half("dropped"), sure))  # what was counted was somebody else's
-    here = [each for each in ahead if each.host == gateway]
-    translated = path.leg.translates and found.translates(seen)
-    passed = HowFar.TRANSLATED if translated else HowFar.ADMITTED
-    done = "admitted and translated" if translated else "admitted"
-    if seen.tracked is None:
-        detail = (
-            f"{gateway} {done} it; whether it left is not known, because connection tracking cannot be asked"
-        )
-        others = any(each.code == "others-translate" for each in here)
-        if path.leg.translates and not translated and admitted and not others:
-            detail = f"{gateway} admitted it, and did not translate it"
-            return _stopped(passed, _named(Half("dropped", "stopped-on-gateway", detail), here))
-        if sure:
-            return _stopped(passed, _named(Half("dropped", None, f"{gateway} {done} it"), here))
-        half = _named(Half("undetermined", None, f"{detail}; no reply came to {_client(seen)}"), here)
-        return _End(HowFar.UNKNOWN, Result.UNREACHABLE, Half("undetermined"), half)
-    if any(each.code == "not-tracked" for each in here) and not path.leg.translates:
-        detail = f"{gateway} admitted {probe}; no reply came back"
-        half = _named(Half("undetermined", None, detail), here)
-        return _End(HowFar.UNKNOWN, Result.UNREACHABLE, Half("undetermined"), half)
-    if admitted is None:
-        detail = f"{gateway} did not send it on: it did not arrive there, or was stopped there"
-        return _stopped(HowFar.SENT, _named(Half("undetermined", "lost-between", detail), ahead))
-    not_done = "did not send it on" if translated or not path.leg.translates else "did not translate it"
-    detail = f"{gateway} {done} it, and {not_done}"
-    return _stopped(passed, _named(Half("dropped", "stopped-on-gateway", detail), here))
-
-
-def _stopped(how_far: HowFar, forward: Half) -> _End:
-    return _End(how_far, Result.UNREACHABLE, forward, stopped=True)
-
-
-def _client(seen: Seen) -> str:
-    return seen.client.host or str(seen.client)
-
-
-def _as_promised(path: Path, seen: Seen, entry: Entry) -> bool:
-    promised = path.leg.translation.seen_by(seen.sent.probe.destination)
-    if promised is not None:
-        return entry.reply_to == promised
-    return not path.leg.translates or entry.reply_to != seen.client.network.network_address
-
-
-def _named(half: Half, obstacles: Sequence[Obstacle]) -> Half:
-    """The same, laid to what stands in the way where there is something; what surely stops it stands alone."""
-    if not obstacles:
-        return half
-    sure = [each for each in obstacles if each.sure]
-    told = few([*map(str, sure or obstacles)], _MOST)
-    before = f"{half.detail}; " if half.detail else ""
-    if sure:
-        stopped = half.disposition if half.disposition in ("not-sent", "rejected") else "dropped"
-        return Half(stopped, sure[0].code, f"{before}stopped by what crossnet does not own: {told}")
-    untracked = all(each.code == "not-tracked" for each in obstacles)
-    how = _UNTRACKED if untracked else "what crossnet does not own can stop it"
-    return Half(half.disposition, obstacles[0].code, f"{before}{how}: {told}")
-
-
-def _why_not_counted(path: Path, seen: Seen, facts: Mapping[str, Facts]) -> Half:
-    """What explains a flow that the client sent, and that the gateway's rule did not count."""
-    client, gateway, target = seen.client, path.gateway, seen.sent.probe.destination
-    route = _route_of(seen, facts)
-    if route is not None and (route.via, route.device) != (client.next_hop, client.interface):
-        detail = f"{client.host} sends it another way: {route}"
-        return Half("undetermined", "src-route-other-next-hop", detail)
-    setting = FORWARDING[path.family]
-    if facts[gateway].sysctls.get(setting) == "0":
-        return Half("dropped", "ip-forward-disabled", f"{gateway} does not forward: {setting} is 0")
-    if facts[gateway].owner_of(target) is not None:
-        detail = f"{target} is an address of {gateway} itself, which forwards nothing to itself"
-        return Half("undetermined", "lost-between", detail)
-    at = seen.at_client
-    if at is not None and at.unresolved is not None:
-        detail = f"{client.host} asked for {at.unresolved} on {at.device}, and nobody answered there"
-        return Half("dropped", "next-hop-unresolved", detail)
-    refused = seen.at_gateway.answered.error if seen.at_gateway and seen.at_gateway.answered else ""
-    asked = f"; asked with `ip route get`, the kernel of {gateway} refuses it: {refused}" if refused else ""
-    detail = (
-        f"{client.host} sent it by {client.interface}, and {gateway} did not admit it: it did not arrive by "
-        f"{path.ingress}, or was stopped before the crossing's rule{asked}"
-    )
-    return Half("undetermined", "lost-between", detail)
-
-
-def _route_of(seen: Seen, facts: Mapping[str, Facts]) -> Route | None:
-    """The way that the client takes, by its kernel where that was asked."""
-    if seen.at_client and seen.at_client.answered and seen.at_client.answered.route:
-        return seen.at_client.answered.route
-    if seen.client.host is None:
+            words = f"{client.host} sent it, and it was refused before {self.gateway} admitted it"
+            return _stopped(HowFar.SENT, self._not_at_gateway(words))
+        if refusing and not self.path.leg.translates:
+            return self._unknown(self.seen.sent.detail, refusing, HowFar.ADMITTED)
         return None
-    routes = matching(facts[seen.client.host].routes, host_network(seen.sent.probe.destination))
-    return routes[0] if routes else None
+
+    def _unknown(self, said: str, perhaps: list[Finding], how_far: HowFar = HowFar.UNKNOWN) -> Counted:
+        silent = self.seen.sent.reply is not Reply.REFUSED
+        result = Result.UNREACHABLE if silent else Result.UNDETERMINED
+        return Counted(how_far, result, self._at(Ending.UNSEEN, said), perhaps=tuple(perhaps))
+
+    def _answered(self) -> Counted:
+        """Something came back; whether it was by the crossing, and as it promises."""
+        entry, gateway, probe = self.entry, self.gateway, self.seen.sent.probe
+        leg = self.path.leg
+        if self.let_pass and entry is None and not self.seen.only_counted:
+            as_promised = not leg.translates or self.found.translates(self.seen)
+        else:
+            as_promised = entry is None or self._as_promised(entry)
+        left = self._at(Ending.ARRIVED, "", self.path.egress)
+        came = End(Ending.ARRIVED, self.course.client, self.course.client.egress)
+        if self.let_pass and as_promised:
+            return Counted(HowFar.ANSWERED, Result.REACHABLE, left, came)
+        if self.facts[gateway].owner_of(probe.destination) is not None:
+            what = f"answered by {gateway} itself, which has the address {probe.destination}: nothing is forwarded"
+            return Counted(HowFar.ANSWERED, Result.UNREACHABLE, left, came, otherwise=what)
+        if not self.let_pass:
+            what = f"answered, but {gateway} did not count it: it took another way"
+        elif entry is not None:
+            promised = leg.translation.seen_by(probe.destination) or "one of its own"
+            what = f"answered, but {gateway} shows the source {entry.reply_to} instead of {promised}"
+        else:
+            what = f"answered, but {gateway} did not translate it"
+        return Counted(HowFar.ANSWERED, Result.UNDETERMINED, left, came, otherwise=what)
+
+    def _tracked(self, entry: Entry) -> Counted:
+        """No answer, of a flow that connection tracking knows: it has passed all rules (nf_conntrack_confirm)."""
+        gateway, at, leg = self.gateway, self.seen.at_gateway, self.path.leg
+        device = at.device if at and at.device else self.path.egress
+        target = self.seen.sent.probe.destination
+        if not self.let_pass:
+            words = f"it passes {gateway} by {device}, but not by the crossing's rule"
+            return replace(_stopped(HowFar.SENT, self._at(Ending.ARRIVED, words, device)), otherwise=words)
+        if not self._as_promised(entry):
+            promised = leg.translation.seen_by(target) or "one of its own"
+            words = f"{gateway} admitted it and sends it on from {entry.reply_to} instead of {promised}"
+            ended = _stopped(HowFar.ADMITTED, self._at(Ending.ARRIVED, words, device))
+            return replace(ended, otherwise=words, untranslated=True)
+        if entry.replied:
+            words = f"the answer came back to {gateway} and did not reach {self.course.client.host}"
+            stop = self.course.gateways[0]
+            back = End(Ending.VANISHED, stop, device, self.course.client, said=words)
+            left = self._at(Ending.ARRIVED, "", device)
+            return Counted(HowFar.CAME_BACK, Result.UNREACHABLE, left, back)
+        passed = HowFar.TRANSLATED if leg.translates else HowFar.ADMITTED
+        done = "admitted and translated" if leg.translates else "admitted"
+        if self.seen.waited and at is not None and at.sent == 0:
+            words = f"{gateway} {done} it, and {device} sent nothing at all meanwhile"
+            return _stopped(passed, self._at(Ending.STOPPED, words, device, past_rules=True))
+        if self.seen.waited and at is not None and at.unresolved is not None:
+            words = f"{gateway} {done} it, asked for {at.unresolved} on {device}, and nobody answered there"
+            end = replace(self._at(Ending.UNRESOLVED, words, device, past_rules=True), asked=at.unresolved)
+            # No host may be up at that address, and the crossing be as it should.
+            return Counted(passed, Result.UNREACHABLE, end, stopped=at.router is not None)
+        if not self.seen.waited:
+            left = self._at(Ending.ARRIVED, "UDP does not promise an answer", device)
+            return Counted(HowFar.LEFT, Result.UNDETERMINED, left)
+        behind = [each for each in self.ahead if each.host == gateway and each.code in BEHIND_RULES]
+        if at is None or at.answered is None or at.answered.route is None:
+            words = f"{gateway} {done} it, and no rule stopped it there; no reply came back"
+            return self._unknown(words, [*behind, *self.back], passed)
+        if possible := [*behind, *self.back]:
+            words = f"{gateway} {done} it and sent it towards {target}; no reply came back"
+            left = self._at(Ending.ARRIVED, words, device)
+            return Counted(HowFar.LEFT, Result.UNREACHABLE, left, perhaps=tuple(possible))
+        as_whom = f" as {entry.reply_to}" if leg.translates else ""
+        words = f"it left {gateway} by {device}{as_whom} for {target}; no reply came back there"
+        end = self._at(Ending.ARRIVED, words, device)
+        return Counted(HowFar.LEFT, Result.UNREACHABLE, end, as_itself=not leg.translates)
+
+    def _untracked(self) -> Counted:
+        """No answer, of a flow that connection tracking does not know, or of which it cannot be asked."""
+        gateway, leg, client = self.gateway, self.path.leg, self.course.client
+        if self.found.admitted < 0:
+            words = f"the rules of {gateway} were loaded anew while it was sent, so nobody counted it; no reply came"
+            return self._unknown(words, [])
+        admitted = self.found.may_have_admitted(self.seen)
+        sure = [each for each in self.ahead if each.certain and each.code in _STOPS]
+        if admitted is False:
+            return self._not_admitted(sure)
+        if sure and sure[0].host != gateway:
+            # What was counted was somebody else's.
+            return _stopped(HowFar.SENT, self._not_at_gateway(f"{client.host} sent it, and no reply came"))
+        here = [each for each in self.ahead if each.host == gateway]
+        translated = leg.translates and self.found.translates(self.seen)
+        passed = HowFar.TRANSLATED if translated else HowFar.ADMITTED
+        done = "admitted and translated" if translated else "admitted"
+        not_translated = leg.translates and not translated
+        if self.seen.tracked is None:
+            if not_translated and admitted and not self.others:
+                words = f"{gateway} admitted it, and did not translate it"
+                return replace(_stopped(passed, self._at(Ending.STOPPED, words)), untranslated=True)
+            if sure:
+                return _stopped(passed, self._at(Ending.STOPPED, f"{gateway} {done} it"))
+            words = (
+                f"{gateway} {done} it; whether it left is not known, because connection tracking cannot be asked; "
+                f"no reply came to {client.host}"
+            )
+            return self._unknown(words, [*here, *self.others])
+        untracked = [each for each in self.foretold.others if each.code == "not-tracked"]
+        if untracked and not leg.translates:
+            words = f"{gateway} admitted {self.seen.sent.probe}; no reply came back"
+            return self._unknown(words, [*here, *untracked])
+        if admitted is None:
+            words = f"{gateway} did not send it on: it did not arrive there, or was stopped there"
+            return _stopped(HowFar.SENT, self._not_at_gateway(words))
+        not_done = "did not translate it" if not_translated else "did not send it on"
+        words = f"{gateway} {done} it, and {not_done}"
+        return replace(_stopped(passed, self._at(Ending.STOPPED, words)), untranslated=not_translated)
+
+    def _not_admitted(self, sure: list[Finding]) -> Counted:
+        client, at = self.course.client, self.seen.at_client
+        how_far = HowFar.NOT_SENT if sure and sure[0].code == "src-output-filtered" else HowFar.SENT
+        if at is not None and at.unresolved is not None:
+            words = f"{client.host} asked for {at.unresolved} on {at.device}, and nobody answered there"
+            end = End(Ending.UNRESOLVED, client, at.device, self.course.gateways[0], at.unresolved, words)
+            return _stopped(how_far, end)
+        by = f" by {client.egress}" if client.egress else ""
+        words = f"{client.host} sent it{by}, and {self.gateway} did not admit it"
+        return _stopped(how_far, self._not_at_gateway(words))
+
+    def _as_promised(self, entry: Entry) -> bool:
+        leg = self.path.leg
+        promised = leg.translation.seen_by(self.seen.sent.probe.destination)
+        if promised is not None:
+            return entry.reply_to == promised
+        return not leg.translates or entry.reply_to != self.seen.client.network.network_address
 
 
-def _not_sent(seen: Seen) -> Half:
-    if "nreachable" in seen.sent.detail:
-        detail = f"{seen.client.host} has no route to {seen.sent.probe.destination}: network is unreachable"
-        return Half("not-sent", "src-no-route", detail)
-    return Half("not-sent", "src-output-filtered", f"{_client(seen)} did not let it out: {seen.sent.detail}")
-
-
-def unsent(path: Path, client: Client | None, why: str, obstacles: Sequence[Obstacle] = ()) -> Diagnosis:
-    """The verdict on a client that sent nothing; `obstacles` are what would stand in the way of anything."""
-    found = _named(Half("not-sent"), obstacles)
-    return Diagnosis(
-        crossing=path.crossing.name,
-        client=(client.host or str(client)) if client else "the clients",
-        source=client.network.network_address if client else None,
-        probe=None,
-        result=Result.UNDETERMINED,
-        forward=found,
-        reply=Half("not-sent"),
-        notes=(Note(None, why),),
-    )
-
-
-def not_judged(crossing: str, why: str) -> Diagnosis:
-    """The verdict on a crossing of which a host cannot be reached."""
-    return Diagnosis(
-        crossing=crossing,
-        client="the clients",
-        source=None,
-        probe=None,
-        result=Result.UNDETERMINED,
-        forward=Half("not-sent"),
-        reply=Half("not-sent"),
-        notes=(Note(None, why),),
-    )
+def _stopped(how_far: HowFar, end: End) -> Counted:
+    return Counted(how_far, Result.UNREACHABLE, end, stopped=True)

@@ -10,6 +10,7 @@ from crossnet.facts.links import Link
 from crossnet.facts.lookups import Lookup
 from crossnet.facts.routes import Route, matching
 from crossnet.netfilter.foreign import Translate
+from crossnet.path import Client, Path
 from crossnet.values import Address, Network, contains, family_of, host_network
 
 
@@ -34,6 +35,11 @@ class Hints:
     egress: str | None = None
     next_hop: Address | None = None
     beyond: tuple[Network, ...] = ()
+
+
+def hints_of(path: Path, client: Client) -> Hints:
+    """What a crossing says of the way of one of its clients."""
+    return Hints(path.ingress, path.egress, client.next_hop, path.destinations)
 
 
 @dataclass(frozen=True, slots=True)

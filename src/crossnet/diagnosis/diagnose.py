@@ -16,13 +16,14 @@ from crossnet.capture import Filter, Kind, Sighting, Watch, watching
 from crossnet.capture.timeline import Timeline, timeline
 from crossnet.diagnosis import counters
 from crossnet.diagnosis.course import Hints, course
+from crossnet.diagnosis.ending import Ending
 from crossnet.diagnosis.filling import CODE as FULL
 from crossnet.diagnosis.filling import FILLING, Filling, with_source
 from crossnet.diagnosis.finding import Direction
 from crossnet.diagnosis.outcome import Outcome
 from crossnet.diagnosis.segments import SIZES, Asked, Echo, echoes, harmless
 from crossnet.diagnosis.tracing import Flow, Tracing, flow_of
-from crossnet.diagnosis.trail import Ending, Part, Tags, Trail, forward_end, reply_end
+from crossnet.diagnosis.trail import Part, Tags, Trail, forward_end, reply_end
 from crossnet.errors import CrossnetError, HostError
 from crossnet.facts import Facts
 from crossnet.facts.lookups import Answered, Lookup

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from crossnet.netfilter.iptables_own import is_own_chain
+from crossnet.netfilter.own import TABLE
 from crossnet.values import Address, Network
 
 if TYPE_CHECKING:  # sets of packets are slow to import
@@ -54,3 +56,8 @@ class Finding:
     mending: Mending = Mending()
     ends: tuple[Address | None, Address | None] = (None, None)
     untracked: bool = False
+
+
+def is_own(chain: Chain) -> bool:
+    """Whether crossnet itself made a chain: into it nobody else writes."""
+    return chain.table == TABLE or is_own_chain(chain.chain)

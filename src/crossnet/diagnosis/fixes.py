@@ -7,12 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from crossnet.diagnosis.course import Course, best
-from crossnet.diagnosis.finding import Direction, Finding
+from crossnet.diagnosis.finding import Direction, Finding, is_own
 from crossnet.facts import Facts
 from crossnet.netfilter import Engine
 from crossnet.netfilter.foreign import Field, Rewrite, Tool
-from crossnet.netfilter.iptables_own import is_own_chain
-from crossnet.netfilter.own import TABLE
 from crossnet.reach.rules import Place as Chain
 from crossnet.values import Address, Family, Network, Probe, Protocol, contains, family_of, show_network
 from crossnet.verdict import Fix
@@ -372,11 +370,6 @@ def _accept(case: Case) -> tuple[Fix, ...]:
     into = _chain_for_people(case, chain)
     words = _iptables_match(case, source, destination, reply=case.cause.direction is Direction.REPLY)
     return case.fix(f"{case.iptables(engine, chain)}{table} -I {into} 1 {words} -j ACCEPT")
-
-
-def is_own(chain: Chain) -> bool:
-    """Whether crossnet itself made a chain: into it nobody else writes."""
-    return chain.table == TABLE or is_own_chain(chain.chain)
 
 
 def _chain_for_people(case: Case, chain: Chain) -> str:

@@ -10,7 +10,7 @@ from crossnet.values import Probe, Protocol
 from crossnet.verification.probe import Reply, Sending, Sent, sent
 
 if TYPE_CHECKING:  # sets of packets are slow to import
-    from crossnet.diagnosis.static import Foretold
+    from crossnet.diagnosis.foretold import Foretold
 
 
 class Outcome:

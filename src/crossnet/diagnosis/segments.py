@@ -12,7 +12,8 @@ from itertools import pairwise
 
 from crossnet.capture import Sighting
 from crossnet.diagnosis.course import Course, Stop, best
-from crossnet.diagnosis.trail import Ending, Part, Tags, Trail, forward_end, reply_end
+from crossnet.diagnosis.ending import Ending
+from crossnet.diagnosis.trail import Part, Tags, Trail, forward_end, reply_end
 from crossnet.facts import Facts
 from crossnet.facts.links import Link
 from crossnet.values import Address, Family, Network, Probe, Protocol, contains, family_of

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from crossnet.capture import Kind, Packet, Sighting
 from crossnet.capture.timeline import Timeline, timeline, translation
-from crossnet.diagnosis.trail import End, Ending, Part, Trail
+from crossnet.diagnosis.ending import End, Ending
+from crossnet.diagnosis.trail import Part, Trail
 from crossnet.verdict import Action, Observation
 
 _MOST = 40  # observations of one probe: a loop has many more

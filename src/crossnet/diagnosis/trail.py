@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from crossnet.capture import Kind, Packet, Sighting
 from crossnet.diagnosis.course import Course, Stop
+from crossnet.diagnosis.ending import End, Ending
 from crossnet.values import Address, Probe, Protocol
 
 
@@ -214,32 +215,6 @@ class Trail:
 
 def _meant(packet: Packet) -> Packet:
     return packet.quoted if packet.is_error and packet.quoted is not None else packet
-
-
-class Ending(StrEnum):
-    """Where a trail ends, of one direction."""
-
-    NOT_SENT = "not-sent"
-    UNRESOLVED = "unresolved"  # a host asked for its next hop, and nobody answered
-    LOST = "lost"  # it left a host, and did not come to the next
-    STOPPED = "stopped"  # it came to a host, and did not leave it
-    ARRIVED = "arrived"  # it came to the end, or left for a segment that nobody looks at
-    UNSEEN = "unseen"  # nobody watched
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """Where packets of one direction were last seen.
-
-    `stop` is the host that had them last, `interface` where it saw them, `following` the host that did not see them;
-    `asked` is the address that nobody answered for.
-    """
-
-    ending: Ending
-    stop: Stop | None = None
-    interface: str | None = None
-    following: Stop | None = None
-    asked: Address | None = None
 
 
 def forward_end(trail: Trail) -> End:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Iterator
 
+from crossnet.show.fixing import LONGEST, fixes_text
 from crossnet.show.paint import Paint, plain
 from crossnet.show.text import WIDTH
 from crossnet.show.visible import one_line
@@ -16,7 +16,6 @@ from crossnet.verdict import (
     Between,
     Confidence,
     Diagnosis,
-    Fix,
     Half,
     Observation,
     Place,
@@ -35,10 +34,6 @@ _WORDS = {
     Result.AMBIGUOUS: "SOMETIMES REACHABLE",
     Result.UNDETERMINED: "NOT DETERMINED",
 }
-
-
-# What is read in columns, or pasted, is broken only where it is longer than this.
-LONGEST = 100
 
 _TIME = 10  # columns of a time, such as `+1109.4 ms`
 _LEAST = 24  # columns for a packet; with less it stands below its point
@@ -166,7 +161,7 @@ def _half(half: Half, paint: Paint, width: int) -> Iterator[str]:
         yield from _wrapped(f"one of, likeliest first: {', '.join(half.candidates)}", "      ", width)
     for line in half.evidence:
         yield from _wrapped(one_line(line), "      ", width)
-    yield from _fixes(half.fix, "  ", width)
+    yield from fixes_text(half.fix, "  ", width)
 
 
 def _also(also: Also, width: int) -> Iterator[str]:
@@ -174,38 +169,10 @@ def _also(also: Also, width: int) -> Iterator[str]:
     what = _NAMES.get(also.direction, also.direction)
     words = f"then also, for the {what}{at}: {also.code}: {one_line(also.detail)}"
     yield from _wrapped(words, "  ", width)
-    yield from _fixes(also.fix, "    ", width)
+    yield from fixes_text(also.fix, "    ", width)
 
 
 _NAMES = {"forward": "request"}
-
-
-def _fixes(fixes: tuple[Fix, ...], indent: str, width: int) -> Iterator[str]:
-    for fix in fixes:
-        words = f"{indent}fix on {one_line(fix.host)}:  "
-        for number, command in enumerate(fix.commands):
-            first, *more = _command(one_line(command), width - len(words))
-            yield f"{' ' * len(words) if number else words}{first}"
-            yield from (f"{' ' * len(words)}{line}" for line in more)
-
-
-_WORD = re.compile(
-    r"(?:[^\s']|'[^']*')+"
-)  # of a shell's line: what is quoted is one with what stands beside it
-
-
-def _command(command: str, width: int) -> list[str]:
-    """A command that can still be pasted: what is too long for a line goes on behind a backslash."""
-    if len(command) <= width:
-        return [command]
-    first, *words = _WORD.findall(command)
-    lines = [first]
-    for word in words:
-        if len(lines[-1]) + 1 + len(word) + 2 > width:
-            lines.append(f"    {word}")
-        else:
-            lines[-1] += f" {word}"
-    return [*(f"{line} \\" for line in lines[:-1]), lines[-1]]
 
 
 def _wrapped(text: str, indent: str, width: int) -> list[str]:

@@ -282,7 +282,10 @@ def _flow(verdict: Diagnosis) -> dict[str, Any]:
 def _half(half: Half) -> dict[str, Any]:
     return {
         "disposition": half.disposition,
+        "at": _at(half.at),
         "code": half.code,
+        "confidence": str(half.confidence) if half.confidence else None,
+        "candidates": list(half.candidates),
         "detail": half.detail,
         "hops": [],
         "fix": [_fix(each) for each in half.fix],

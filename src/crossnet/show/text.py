@@ -21,6 +21,7 @@ from crossnet.netfilter.foreign import Chain, Perhaps, Rule, Unknown, Why
 from crossnet.planning import HostPlan, Plan
 from crossnet.resources import Change
 from crossnet.several import MOST_NAMES, first_of
+from crossnet.show.fixing import fixes_text
 from crossnet.show.opening import opening_lines
 from crossnet.show.paint import Paint, plain
 from crossnet.show.standing import kept_text, named
@@ -445,16 +446,15 @@ def _verdict(verdict: Diagnosis, paint: Paint) -> Iterator[str]:
     for half in (verdict.forward, verdict.reply):
         if half.code or half.detail:
             code = f"{half.code}: " if half.code else ""
-            yield f"  {code}{half.detail}"
+            yield from _wrapped(f"{code}{half.detail}", "  ")
+            yield from fixes_text(half.fix, "  ")
     for text in (*verdict.forward.evidence, *(note.detail for note in verdict.notes)):
         for number, line in enumerate(text.splitlines()):
-            yield from textwrap.wrap(
-                line.strip(),
-                WIDTH,
-                initial_indent="    " if number else "  ",
-                subsequent_indent="    ",
-                break_long_words=False,
-            )
+            yield from _wrapped(line.strip(), "    " if number else "  ")
+
+
+def _wrapped(line: str, indent: str) -> list[str]:
+    return textwrap.wrap(line, WIDTH, initial_indent=indent, subsequent_indent="    ", break_long_words=False)
 
 
 # ---- status --------------------------------------------------------------------------------------

@@ -166,6 +166,18 @@ def _led_away(path: Path, facts: Mapping[str, Facts]) -> Address | None:
     )
 
 
+def example(path: Path) -> Probe | None:
+    """A flow that the crossing carries; None where no host of its destinations is one."""
+    means = _means(path) or _Means()
+    allowed = next((each for each in path.crossing.allow or () if each.protocol is Protocol.UDP), None)
+    for network in path.destinations:
+        for target in candidates(network, ()):
+            if _means(path) is None and allowed is not None:
+                return Probe(Protocol.UDP, target, allowed.ports.first if allowed.ports else ANY_PORT)
+            return means.to(target)
+    return None
+
+
 def _senders(path: Path) -> tuple[Client, ...]:
     return tuple(client for client in path.clients if client.host is not None)
 

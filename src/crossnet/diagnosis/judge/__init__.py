@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from crossnet.capture import Tcp
+from crossnet.diagnosis.ending import End, Ending
 from crossnet.diagnosis.finding import Direction, Finding
+from crossnet.diagnosis.judge.counting import Counting
 from crossnet.diagnosis.judge.evidence import Evidence
 from crossnet.diagnosis.judge.passing import Passing
-from crossnet.diagnosis.judge.replying import Replying
 from crossnet.diagnosis.judge.segments import with_segments
-from crossnet.diagnosis.judge.signs import LEADS_ELSEWHERE, PORT_UNREACHABLE
-from crossnet.diagnosis.judge.stopping import Stopping
-from crossnet.diagnosis.trail import End, Ending, Part
+from crossnet.diagnosis.signs import LEADS_ELSEWHERE, PORT_UNREACHABLE
+from crossnet.diagnosis.trail import Part
 from crossnet.values import Protocol
 from crossnet.verdict import Confidence, Diagnosis, Half, Note, Result
 from crossnet.verification.probe import Reply, Sent
@@ -25,11 +25,13 @@ def judge(evidence: Evidence) -> Diagnosis:
     return with_segments(_Judge(evidence).verdict(), evidence)
 
 
-class _Judge(Passing, Stopping, Replying):
+class _Judge(Passing, Counting):
     """Which of them a flow is a matter of."""
 
     def verdict(self) -> Diagnosis:
         self._what_is_missing()
+        if self.e.counted is not None:
+            return self._by_count(self.e.counted)
         small = [each for each in self.e.small if each.reply is not Reply.NO_TOOL]
         good = [each for each in small if self._answered(each)]
         if small and len(good) == len(small):
@@ -117,16 +119,4 @@ class _Judge(Passing, Stopping, Replying):
                 return self._lost(end)  # whatever comes back past it
         if back.ending is not Ending.UNSEEN and end.ending not in (Ending.NOT_SENT, Ending.UNRESOLVED):
             return self._reply_stopped(back)
-        match end.ending:
-            case Ending.UNSEEN:
-                return self._nobody_watched()
-            case Ending.NOT_SENT:
-                return self._not_sent(end)
-            case Ending.UNRESOLVED:
-                return self._unresolved(end)
-            case Ending.LOST:
-                return self._lost(end)
-            case Ending.STOPPED:
-                return self._stopped(end)
-            case Ending.ARRIVED:
-                return self._left(end)
+        return self._by_end(end)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from crossnet.diagnosis.counted import Counted
 from crossnet.diagnosis.counters import Moved
 from crossnet.diagnosis.course import Course
+from crossnet.diagnosis.foretold import Foretold
 from crossnet.diagnosis.segments import Asked
-from crossnet.diagnosis.static import Foretold
 from crossnet.diagnosis.tracing import Traced
 from crossnet.diagnosis.trail import Trail
 from crossnet.facts import Answered, Facts, Lookup
@@ -30,7 +31,8 @@ class Evidence:
     `lookups` is where each host's kernel says that it sends the packets. `unheard` is whether the client did not take
     what came to it of the path's MTU, `traced` what a host's firewall itself says of the end of the packets,
     `asked` what neighbours on the way have seen of each other, `of_large` what facts say of full-sized ones, where
-    those were lost.
+    those were lost. Where nobody watched packets, `counted` is how far it came by what a gateway has counted and
+    remembers, and `lines` are the words for that.
     """
 
     crossing: str | None
@@ -55,3 +57,5 @@ class Evidence:
     traced: Traced | None = None
     asked: Asked | None = None
     of_large: Foretold | None = None
+    counted: Counted | None = None
+    lines: tuple[str, ...] = ()

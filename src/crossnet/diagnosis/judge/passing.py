@@ -6,13 +6,14 @@ from dataclasses import replace
 
 from crossnet.capture import Sighting, Tcp
 from crossnet.diagnosis.course import Stop
+from crossnet.diagnosis.ending import End, Ending
 from crossnet.diagnosis.finding import Direction, Finding, Mending
-from crossnet.diagnosis.judge.signs import (
+from crossnet.diagnosis.judge.telling import Telling, same
+from crossnet.diagnosis.signs import (
     ENOUGH,
     PERHAPS,
 )
-from crossnet.diagnosis.judge.telling import Telling, same
-from crossnet.diagnosis.trail import End, Ending, Part, forward_end, reply_end
+from crossnet.diagnosis.trail import Part, forward_end, reply_end
 from crossnet.values import Protocol
 from crossnet.verdict import Between, Confidence, Diagnosis, Half, Note, Place, Result
 from crossnet.verification.probe import Reply

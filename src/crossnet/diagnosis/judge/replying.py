@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from crossnet.diagnosis.ending import End, Ending
 from crossnet.diagnosis.finding import Direction
-from crossnet.diagnosis.judge.signs import (
+from crossnet.diagnosis.judge.telling import Telling
+from crossnet.diagnosis.signs import (
     LEADS_ELSEWHERE,
     UNSUITABLE,
 )
-from crossnet.diagnosis.judge.telling import Telling
-from crossnet.diagnosis.trail import End, Ending, Part
-from crossnet.verdict import Confidence, Diagnosis, Half, Place, Result
+from crossnet.diagnosis.trail import Part
+from crossnet.verdict import Between, Confidence, Diagnosis, Half, Place, Result
 
 
 class Replying(Telling):
@@ -32,6 +33,8 @@ class Replying(Telling):
             said = f"the reply came to {stop.host}, and is for another address than {self.course.source}"
             return self._with_cause(stranger[0], back.ending, said)
         match back.ending:
+            case Ending.VANISHED:
+                return self._not_come(back)
             case Ending.STOPPED:
                 said = f"the reply came to {stop.host} by {back.interface}, and did not leave"
             case Ending.UNRESOLVED:
@@ -87,3 +90,23 @@ class Replying(Telling):
         )
         self._disagree(said)
         return self._diagnosis(Result.UNREACHABLE, Half("delivered"), half, self._also(()))
+
+    def _not_come(self, back: End) -> Diagnosis:
+        """The gateway knows that it was answered, and the client has no answer."""
+        stop, following = back.stop, back.following
+        assert stop is not None
+        assert following is not None
+        found = [
+            each
+            for each in self.e.foretold.of(Direction.REPLY)
+            if each.host in (stop.host, following.host) and not each.code.startswith("snat-")
+        ]
+        half = Half(
+            "lost-between",
+            "reply-lost",
+            back.said,
+            Between(Place(stop.host, back.interface), Place(following.host)),
+            Confidence.CANDIDATES,
+            ("reply-lost", "filter-rule-drop", "lost-between"),
+        )
+        return self._on_either(back, found, half)

@@ -9,8 +9,8 @@ from crossnet.capture import Kind
 from crossnet.diagnosis.course import Stop
 from crossnet.diagnosis.finding import Direction
 from crossnet.diagnosis.judge.evidence import Evidence
-from crossnet.diagnosis.judge.signs import ERRORS, KEEPS_FROM_ANSWERING
 from crossnet.diagnosis.segments import Asked, Echo, answerable
+from crossnet.diagnosis.signs import ERRORS, KEEPS_FROM_ANSWERING
 from crossnet.diagnosis.trail import Part, Trail
 from crossnet.values import Address, Protocol
 from crossnet.verdict import Also, Between, Diagnosis, Half, Note, Place, Result

@@ -7,17 +7,20 @@ from dataclasses import replace
 
 from crossnet.capture import Packet
 from crossnet.diagnosis.course import Stop
+from crossnet.diagnosis.ending import End, Ending
 from crossnet.diagnosis.finding import Direction, Finding
-from crossnet.diagnosis.judge.signs import (
+from crossnet.diagnosis.judge.telling import Telling
+from crossnet.diagnosis.signs import (
+    BEHIND_RULES,
     ERRORS,
     KEEPS_FROM_ANSWERING,
     LEADS_ELSEWHERE,
+    REFUSES,
     REWRITES,
     STRANGERS,
     UNSUITABLE,
 )
-from crossnet.diagnosis.judge.telling import Telling
-from crossnet.diagnosis.trail import End, Ending, Part
+from crossnet.diagnosis.trail import Part
 from crossnet.values import Family, Protocol, family_of
 from crossnet.verdict import Between, Confidence, Diagnosis, Half, Place, Result
 from crossnet.verification.probe import Reply
@@ -25,6 +28,23 @@ from crossnet.verification.probe import Reply
 
 class Stopping(Telling):
     """What is said where requests end, by the place where they were last seen."""
+
+    def _by_end(self, end: End) -> Diagnosis:
+        match end.ending:
+            case Ending.UNSEEN:
+                return self._nobody_watched()
+            case Ending.NOT_SENT:
+                return self._not_sent(end)
+            case Ending.UNRESOLVED:
+                return self._unresolved(end)
+            case Ending.LOST:
+                return self._lost(end)
+            case Ending.STOPPED:
+                return self._stopped(end)
+            case Ending.VANISHED:
+                return self._not_let_pass(end)
+            case Ending.ARRIVED:
+                return self._left(end)
 
     def _nobody_watched(self) -> Diagnosis:
         sure = [each for each in self.e.foretold.findings if each.certain]
@@ -85,7 +105,8 @@ class Stopping(Telling):
 
     def _not_sent(self, end: End) -> Diagnosis:
         client = self.course.client
-        said = next((each.detail for each in self.e.small if each.detail), "")
+        told = next((each.detail for each in self.e.small if each.detail), "")
+        said = end.said or told
         found = [
             each
             for each in self._of(Direction.FORWARD, client.host)
@@ -110,7 +131,7 @@ class Stopping(Telling):
         code = "src-no-route" if "nreachable" in said else "src-output-filtered"
         cause = self._finding(code, client, client.egress)
         return self._with_cause(
-            replace(cause, text=said or "nothing left it"), end.ending, said, inferred=True
+            replace(cause, text=told or "nothing left it"), end.ending, said, inferred=True
         )
 
     def _unresolved(self, end: End) -> Diagnosis:
@@ -118,7 +139,7 @@ class Stopping(Telling):
         stop, wanted = end.stop, end.asked
         assert stop is not None
         assert wanted is not None
-        said = f"{stop.host} asked for {wanted} on {end.interface}, and nobody answered"
+        said = end.said or f"{stop.host} asked for {wanted} on {end.interface}, and nobody answered"
         if wanted not in (stop.next_hop, self.probe.destination):
             # It asks for others too, whatever becomes of these packets.
             sure = [each for each in self._of(Direction.FORWARD, stop.host) if each.certain]
@@ -171,6 +192,11 @@ class Stopping(Telling):
         own = self._of(Direction.FORWARD, stop.host, frozenset(("wrong-destination-mac",)))
         if own:
             return self._with_cause(own[0], end.ending, said)
+        behind = self._of(Direction.FORWARD, stop.host, BEHIND_RULES) if end.past_rules else []
+        if behind:
+            return self._with_cause(
+                behind[0], end.ending, said, candidates=(behind[0].code, "destination-absent")
+            )
         at = Between(Place(stop.host, end.interface), Place(str(wanted)))
         if stop == self.course.stops[-1] and wanted == self.probe.destination:
             candidates = (
@@ -246,13 +272,16 @@ class Stopping(Telling):
         """It came to a host and did not leave it."""
         stop = end.stop
         assert stop is not None
-        said = f"it came to {stop.host} by {end.interface}, and did not leave"
+        said = end.said or f"it came to {stop.host} by {end.interface}, and did not leave"
         found = [
             each
             for each in self._of(Direction.FORWARD, stop.host)
             if each.code not in ("arp-not-answered", "wrong-destination-mac", "duplicate-address")
             and "XDP" not in each.text
+            and (each.code in BEHIND_RULES or not end.past_rules)
         ]
+        if self._refused:
+            found = [each for each in found if each.code in REFUSES] or found
         errors = [each for each in self.trail.errors() if each.host == stop.host]
         traced = self._traced(stop, Direction.FORWARD)
         if traced is not None:
@@ -266,12 +295,14 @@ class Stopping(Telling):
             return self._with_cause(cause, end.ending, said, inferred=True, error=errors[0].packet)
         if (counted := self._counted_at(stop, end.interface)) is not None:
             return self._with_cause(counted, end.ending, said, inferred=True)
-        candidates = ("filter-rule-drop", "tc-or-xdp-drop", "reverse-path-filter")
+        candidates: tuple[str, ...] = ("filter-rule-drop", "tc-or-xdp-drop", "reverse-path-filter")
+        if end.said:  # the crossing's rule has let it pass
+            candidates = ("stopped-on-gateway", *candidates[:2])
         queue = self._queue(stop, stop.egress, Direction.FORWARD)
         if queue is not None:
             return self._with_cause(queue, end.ending, said, candidates=(queue.code, *candidates[::2]))
         half = Half(
-            "dropped",
+            "rejected" if self._refused else "dropped",
             candidates[0],
             f"{said}; nothing that is known of {stop.host} explains it",
             Place(stop.host, end.interface),
@@ -281,6 +312,30 @@ class Stopping(Telling):
         )
         self._disagree(said)
         return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"), self._also(()))
+
+    def _not_let_pass(self, end: End) -> Diagnosis:
+        """A host sent it, and the crossing's rule on the next one has not let it pass."""
+        stop, following = end.stop, end.following
+        assert stop is not None
+        assert following is not None
+        found = [
+            each for each in self.e.foretold.of(Direction.FORWARD) if each.host in (stop.host, following.host)
+        ]
+        if self._refused:
+            found = [each for each in found if each.code in REFUSES] or found
+        by = f" by {following.ingress}" if following.ingress else ""
+        half = Half(
+            "rejected" if self._refused else "undetermined",
+            "lost-between",
+            f"{end.said}: it did not arrive{by}, or was stopped before the crossing's rule",
+            Between(Place(stop.host, end.interface), Place(following.host, following.ingress)),
+            Confidence.CANDIDATES,
+            (
+                *("lost-between", "filter-rule-drop", "reverse-path-filter"),
+                *("neutron-antispoof-destination", "neutron-security-group"),
+            ),
+        )
+        return self._on_either(end, found, half)
 
     def _left(self, end: End) -> Diagnosis:
         """It left the last host that can be asked, or came to the target, and nothing came back."""
@@ -294,7 +349,7 @@ class Stopping(Telling):
             if stop.egress is None or end.interface != stop.egress or each.certain
         ]
         if astray:
-            said = f"it leaves {stop.host} by {end.interface}"
+            said = end.said or f"it leaves {stop.host} by {end.interface}"
             return self._with_cause(astray[0], end.ending, said)
         if self.course.target is not None and self.trail.watched(self.course.target.host):
             return self._lost(End(Ending.LOST, stop, end.interface, self.course.target))
@@ -307,7 +362,7 @@ class Stopping(Telling):
         as_whom = (
             f" as {left[-1].packet.source}" if left and left[-1].packet.source != self.course.source else ""
         )
-        said = f"it left {stop.host} by {end.interface}{as_whom}, and no answer came back"
+        said = end.said or f"it left {stop.host} by {end.interface}{as_whom}, and no answer came back"
         errors = self.trail.came(stop.host, Part.ERROR)
         if errors:
             return self._error_from_beyond(errors[0].packet, stop, end, said)
@@ -315,6 +370,8 @@ class Stopping(Telling):
             each
             for each in self._of(Direction.REPLY, stop.host)
             if each.code.startswith("snat-") or each.code == "address-missing"
+            # As whom it left is known, where connection tracking tells.
+            if each.code in STRANGERS or not end.said
         ]
         if translated:
             return self._with_cause(translated[0], end.ending, said)

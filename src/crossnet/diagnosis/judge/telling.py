@@ -7,19 +7,20 @@ from dataclasses import replace
 
 from crossnet.capture import NO_RIGHT, Packet
 from crossnet.diagnosis.course import Stop
-from crossnet.diagnosis.finding import Direction, Finding, Mending
-from crossnet.diagnosis.fixes import engine_of, fix_of, is_own
+from crossnet.diagnosis.ending import End, Ending
+from crossnet.diagnosis.finding import Direction, Finding, Mending, is_own
+from crossnet.diagnosis.fixes import engine_of, fix_of
 from crossnet.diagnosis.judge.evidence import Evidence
-from crossnet.diagnosis.judge.signs import (
+from crossnet.diagnosis.judge.words import DISPOSITIONS, SENTENCES, of_host
+from crossnet.diagnosis.signs import (
     ENDS_THERE,
     ERRORS,
     OF_OTHERS,
     USUAL_QUEUES,
 )
-from crossnet.diagnosis.judge.words import DISPOSITIONS, SENTENCES, of_host
 from crossnet.diagnosis.story import story
 from crossnet.diagnosis.tracing import Traced
-from crossnet.diagnosis.trail import End, Ending, Part, forward_end, reply_end
+from crossnet.diagnosis.trail import Part, forward_end, reply_end
 from crossnet.netfilter import Engine
 from crossnet.netfilter.foreign import Tool
 from crossnet.reach.rules import Place as Chain
@@ -37,6 +38,8 @@ class Telling:
         self.trail = evidence.trail.asked()
         self.notes: list[Note] = []
         self.forward_end, self.reply_end = forward_end(self.trail), reply_end(self.trail)
+        if evidence.counted is not None:
+            self.forward_end, self.reply_end = evidence.counted.forward, evidence.counted.reply
 
     def _answered(self, sent: Sent) -> bool:
         if sent.reply is Reply.ANSWERED:
@@ -47,6 +50,10 @@ class Telling:
             and bool(self.trail.came(client, Part.REPLY))
             and not any(each.certain for each in self._of(Direction.REPLY, client))
         )
+
+    @property
+    def _refused(self) -> bool:
+        return any(each.reply is Reply.REFUSED for each in self.e.small)
 
     def _what_is_missing(self) -> None:
         for host, why in self.e.unread.items():
@@ -208,7 +215,10 @@ class Telling:
             and cause.direction is Direction.FORWARD
         ):
             disposition = "not-sent"
-        evidence = [said] if said else []
+        sentence, evidence = self._sentence(cause), [said] if said else []
+        if self.e.counted is not None:  # what was seen is that it came so far
+            told = sentence if cause.certain else f"perhaps {sentence}"
+            sentence, evidence = "; ".join(each for each in (said, told) if each), []
         if error is not None:
             evidence.append(str(error))
         if self.e.traced is not None and self.e.traced.host == cause.host:
@@ -217,7 +227,7 @@ class Telling:
         half = Half(
             disposition,
             cause.code,
-            self._sentence(cause),
+            sentence,
             Place(cause.host, cause.interface),
             confidence,
             tuple(candidates),
@@ -228,8 +238,20 @@ class Telling:
         if cause.direction is Direction.FORWARD:
             return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"), also)
         answered = self.course.target is not None or self.reply_end.ending is not Ending.UNSEEN
-        came = Half("delivered" if answered else "delivered-to-segment")
+        left = "delivered-to-segment" if self.e.counted is None else "exits-observed-area"
+        came = Half("delivered" if answered else left)
         return self._diagnosis(Result.UNREACHABLE, came, half, also)
+
+    def _on_either(self, end: End, found: Sequence[Finding], half: Half) -> Diagnosis:
+        """One host had it, and the next one has not let it pass: what stops it on one of them, else `half`."""
+        if found:
+            cause = next((each for each in found if each.certain), found[0])
+            codes = (*(each.code for each in found), half.code or "")
+            candidates = () if cause.certain else tuple(dict.fromkeys(codes))
+            return self._with_cause(cause, end.ending, end.said, candidates=candidates)
+        if end == self.forward_end:
+            return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"))
+        return self._diagnosis(Result.UNREACHABLE, Half("delivered"), half)
 
     def _between(
         self, stop: Stop, following: Stop, interface: str | None, direction: Direction, said: str
@@ -325,9 +347,9 @@ class Telling:
 
     def _moved(self, host: str) -> tuple[str, ...]:
         known = [f"{host}: connection tracking: {entry.text}" for entry in self.e.tracked.get(host, ())[:1]]
-        return (*(f"{host}: {words}" for words in self.e.moved.get(host, ())), *known, *self._refused(host))
+        return (*(f"{host}: {words}" for words in self.e.moved.get(host, ())), *known, *self._looked_up(host))
 
-    def _refused(self, host: str) -> Iterator[str]:
+    def _looked_up(self, host: str) -> Iterator[str]:
         """What the kernel of a host itself says that it would not send on, or by another interface."""
         stop = next((each for each in self.course.stops if each.host == host), None)
         for lookup, answer in self.e.lookups.get(host, {}).items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crossnet.diagnosis.judge.signs import UNSUITABLE
+from crossnet.diagnosis.signs import UNSUITABLE
 
 DISPOSITIONS = {
     **dict.fromkeys(

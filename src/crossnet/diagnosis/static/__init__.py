@@ -7,35 +7,18 @@ mended; rules, settings and links are walked by `reach`, which goes on behind ea
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from crossnet.diagnosis.course import Course
 from crossnet.diagnosis.finding import Direction, Finding
+from crossnet.diagnosis.foretold import Foretold
 from crossnet.diagnosis.static.links import OfLinks
 from crossnet.diagnosis.static.neighbours import OfNeighbours
 from crossnet.diagnosis.static.rules import OfRules
 from crossnet.diagnosis.static.search import EVERYBODY
 from crossnet.diagnosis.static.ways import OfWays
 from crossnet.facts import Facts
-from crossnet.reach.path import Walked, reached
-from crossnet.values import Address, Network, Probe
-
-__all__ = ["Foretold", "foretell"]
-
-
-@dataclass(frozen=True, slots=True)
-class Foretold:
-    """What facts say of a flow: what stops it, and as whom it should arrive.
-
-    `passes` is what they say as things are: None where they do not tell.
-    """
-
-    findings: tuple[Finding, ...]
-    source: Address | None
-    passes: bool | None
-
-    def of(self, direction: Direction) -> tuple[Finding, ...]:
-        return tuple(each for each in self.findings if each.direction is direction)
+from crossnet.reach.path import reached
+from crossnet.values import Network, Probe
 
 
 def foretell(
@@ -76,12 +59,12 @@ class _Whole(OfLinks, OfWays, OfNeighbours, OfRules):
         found = [each for _, each in sorted(self.found, key=lambda item: item[0])]
         if passes and any(each.certain for each in found):
             passes = False
-        return Foretold(tuple(dict.fromkeys(found)), self.source, passes)
+        return Foretold(tuple(dict.fromkeys(found)), self.source, passes, tuple(dict.fromkeys(self.others)))
 
     def _as_it_is(self) -> bool | None:
         if any(stop.host not in self.facts for stop in self.course.stops):
             return None
-        walked = Walked(self._asked(self.course.client.host), self.facts)
+        walked = self._walked(self.facts)
         passes = reached(walked).passes
         client = self.course.client.host
         if (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from crossnet.diagnosis.finding import Direction, Finding
+from crossnet.diagnosis.finding import Direction, Finding, is_own
 from crossnet.diagnosis.static.search import (
     AT_TARGET,
     OF_ROUTES,
@@ -30,7 +30,7 @@ class OfRules(OfTranslation):
         client = self.course.client
         if client.host not in self.mended:
             return
-        walked = Walked(self._asked(client.host), self.mended)
+        walked = self._walked(self.mended)
         self._along(walked)
         first = self.course.gateways[0] if self.course.gateways else client
         if first.host in self.mended and not any(each.host == first.host for each in walked.visits):
@@ -72,11 +72,25 @@ class OfRules(OfTranslation):
                 )
                 self._add(self._with_reason(found, walked))
         self._translation(walked)
+        self._otherwise(walked)
         if not self.course.gateways:
             return
         seen_as = sources(walked, family_of(self.probe.destination))
         if len(seen_as) == 1:
             self.source = seen_as[0]
+
+    def _otherwise(self, walked: Walked) -> None:
+        """Rules, not crossnet's, that translate it, or keep it from connection tracking."""
+        codes = {Effect.TRANSLATES: "others-translate", Effect.NOT_TRACKED: "not-tracked"}
+        for direction, visits in ((Direction.FORWARD, walked.visits), (Direction.REPLY, walked.back)):
+            for visit in visits:
+                for each in visit.outcome.decisions:
+                    if each.effect in codes and not is_own(each.place):
+                        device = visit.interface or None
+                        found = Finding(codes[each.effect], visit.host, device, direction, each.text)
+                        self.others.append(
+                            replace(found, certain=not each.doubts, hook=each.place.hook, chain=each.place)
+                        )
 
     def _egress(self, walked: Walked, direction: Direction, blocker: Blocker) -> str | None:
         """By which interface packets would leave that are stopped on their way out, where it is one."""

@@ -81,6 +81,16 @@ class Search:
         self.beyond = beyond
         self.found: list[tuple[tuple[int, int, int], Finding]] = []
         self.source = course.source
+        self.others: list[Finding] = []
+        self._as_things_are: Walked | None = None
+
+    def _walked(self, facts: Mapping[str, Facts]) -> Walked:
+        """The client's packets over all hosts; once where nothing of them was mended, for their rules may be many."""
+        if any(facts[name] is not each for name, each in self.facts.items()):
+            return Walked(self._asked(self.course.client.host), facts)
+        if self._as_things_are is None:
+            self._as_things_are = Walked(self._asked(self.course.client.host), facts)
+        return self._as_things_are
 
     def _asked(self, host: str, source: Address | None = None, ingress: str = "") -> Asked:
         ports = Ports(self.probe.port, self.probe.port) if self.probe.port else None

@@ -49,6 +49,12 @@ ENDS_THERE = frozenset(
     }
 )
 
+# What tells the sender that its packets are not wanted.
+REFUSES = frozenset({"filter-reject", "route-unreachable", "route-prohibit"})
+
+# What may stop packets behind all rules, where connection tracking knows them already: also by stopping ARP.
+BEHIND_RULES = frozenset({"tc-or-xdp-drop", "ipsec-policy-drop", "next-hop-unresolved"})
+
 # What a host's error tells of another one, of which its facts say nothing.
 OF_OTHERS = frozenset({"destination-absent", "next-hop-unresolved"})
 
