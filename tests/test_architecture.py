@@ -64,7 +64,6 @@ NOT_GIVEN_YET = {
     "facts-stale",
     "offload-hides-packet",
     "assumed-conntrack-new",
-    "reason-not-specified-by-kernel",
 }
 
 

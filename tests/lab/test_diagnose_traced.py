@@ -114,12 +114,14 @@ def test_where_facts_and_packets_agree_nothing_is_traced(site: Site) -> None:
     assert not any("trace" in line for line in found["evidence"])
 
 
-def test_without_nft_it_stays_a_guess(site: Site) -> None:
+def test_where_nobody_can_be_asked_it_stays_a_guess(site: Site) -> None:
     site.bench.check("gateway", "iptables-nft -A FORWARD -d 10.0.44.1 -m u32 --u32 '0>>28=4' -j DROP")
     older = '#!/bin/sh\ncase $1 in monitor | -i) exit 1 ;; esac\nexec /tmp/nft "$@"\n'
     site.bench.check("gateway", "cat >/tmp/older; chmod 755 /tmp/older", stdin=older.encode())
     place = "$(readlink -f $(command -v nft))"
     site.bench.check("gateway", f"cp {place} /tmp/nft; mount --bind /tmp/older {place}")
+    # Nor does the kernel tell.
+    site.bench.check("gateway", "mount --bind /bin/false $(command -v unshare)")
     found = half(site, "forward")
     assert (found["code"], found["confidence"]) == ("filter-rule-drop", "inferred")
 

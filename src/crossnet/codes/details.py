@@ -76,7 +76,7 @@ DETAILS = (
     Code(
         "reason-not-specified-by-kernel",
         "The kernel dropped the packet and gave no reason for it.",
-        "The drop event of the kernel has the reason NOT_SPECIFIED.",
+        "The drop event of the kernel has the reason NOT_SPECIFIED; before Linux 5.17 it has none at all.",
         "Look at what the host has at that place: special routes, queues, XDP.",
     ),
     Code(

@@ -16,20 +16,19 @@ from crossnet.capture import Filter, Kind, Sighting, Watch, watching
 from crossnet.capture.timeline import Timeline, timeline
 from crossnet.diagnosis import counters
 from crossnet.diagnosis.course import Hints, course
-from crossnet.diagnosis.ending import Ending
+from crossnet.diagnosis.drops import Dropping
 from crossnet.diagnosis.filling import CODE as FULL
 from crossnet.diagnosis.filling import FILLING, Filling, with_source
-from crossnet.diagnosis.finding import Direction
+from crossnet.diagnosis.inquiry import inquiry
 from crossnet.diagnosis.outcome import Outcome
 from crossnet.diagnosis.segments import SIZES, Asked, Echo, echoes, harmless
-from crossnet.diagnosis.tracing import Flow, Tracing, flow_of
+from crossnet.diagnosis.tracing import Tracing
 from crossnet.diagnosis.trail import Part, Tags, Trail, forward_end, reply_end
 from crossnet.errors import CrossnetError, HostError
 from crossnet.facts import Facts
 from crossnet.facts.lookups import Answered, Lookup
 from crossnet.facts.lookups import question as lookup_question
 from crossnet.facts.question import put
-from crossnet.netfilter.foreign import Tool
 from crossnet.transport import Host
 from crossnet.values import Family, Probe, Protocol, contains, family_of
 from crossnet.verdict import Diagnosis, Half, Note, Result
@@ -69,6 +68,10 @@ _SIZES = (9000, 8950, 8500, 4000, 1500, *_LADDER)
 
 # Why a host answers no question of its neighbours: it would not let their packets in either.
 _WHY_SILENT = frozenset({"reverse-path-filter", "martian-source", "address-missing", "link-down"})
+
+# How much larger those echoes are about which a host is asked: none of the others is as large with Ethernet and a VLAN
+# before it.
+_APART = PROBES + SIZES + 18
 
 # Ports that are tried to tell whether a host that answers no echo is up.
 _PORTS = (443, 80, 22)
@@ -156,14 +159,19 @@ class _Diagnosing:
         self.mark: int | None = None  # how much had been seen when neighbours began to ask each other
         self.asked: Asked | None = None
         self.asking: asyncio.Task[None] | None = None
+        self.has_inquired = False  # of a host what it does to the probes
+        self.ending: list[asyncio.Future[object]] = []  # of what it was asked with
         self.found: Outcome | None = None  # from when probes are on their way
         self.probe = question.probe
         first = secrets.choice(_UNUSUAL)
         self.small = tuple(first + number for number in range(PROBES))
+        # For those that are sent when a host is asked itself.
+        self.again = tuple(first + _APART + number for number in range(_TRACED))
         self.v6 = family_of(self.probe.destination) is Family.V6
         self.near = tuple(self.small[-1] + number for number in range(1, SIZES + 1))
         if question.size is not None:
             self.small = (max(question.size - self.heads, 0),)
+            self.again = self.small * _TRACED
 
     @property
     def heads(self) -> int:
@@ -213,6 +221,8 @@ class _Diagnosing:
         finally:
             for task in (reading, counting, remembering, loading):
                 task.cancel()
+            if self.ending:
+                await asyncio.wait(self.ending)
 
     def _judged(self) -> Diagnosed:
         from crossnet.diagnosis.judge import Evidence, judge
@@ -251,6 +261,8 @@ class _Diagnosing:
                 found.traced,
                 self.asked,
                 found.of_large,
+                found.dropped,
+                found.untold,
             )
         )
         target = self.course.target
@@ -351,7 +363,7 @@ class _Diagnosing:
 
     def _filter(self) -> Filter:
         """Neighbours, errors, echoes of our own sizes, and what else is asked about."""
-        echoes = (*self.small, *self.near, *(each - self.heads for each in sorted(_SIZES)))
+        echoes = (*self.small, *self.near, *self.again, *(each - self.heads for each in sorted(_SIZES)))
         if self.probe.protocol is Protocol.ICMP:
             return Filter((self.probe.destination,), Protocol.ICMP, echoes=echoes)
         return Filter((self.probe.destination,), self.probe.protocol, self.probe.port, echoes)
@@ -442,7 +454,7 @@ class _Diagnosing:
                     self.lookups = await looking
                     if self.silence.is_set():
                         await trying
-                    await self._trace(watch, found)
+                    await self._ask_host(watch, found)
                     if not found.some_answered:
                         await self._neighbours(watch, found)
             finally:
@@ -482,6 +494,8 @@ class _Diagnosing:
                     break
                 if self.probe.protocol is Protocol.ICMP and self._is_silent(watch):
                     self.silence.set()
+                if await self._ask_host(watch, found):
+                    break
         await watch.changed(_DRAIN)
 
     def _is_explained(self, watch: Watch, found: Outcome) -> bool:
@@ -515,60 +529,54 @@ class _Diagnosing:
         late = (each for each in seen[self.mark :] if tags.part(each.packet) not in others)
         return (*seen[: self.mark], *(late if tags.own is not None else ()))
 
-    async def _trace(self, watch: Watch, found: Outcome) -> None:
-        """Where a host stopped the probes and facts do not surely say why: its own firewall is asked."""
-        flow = self._unexplained(watch, found)
-        if flow is None or found.some_answered:
-            return
-        tracing = Tracing(self.hosts[flow.host], flow)
+    async def _ask_host(self, watch: Watch, found: Outcome) -> bool:
+        """Where a host stopped the probes and facts do not surely say why: its firewall and its kernel are asked.
+
+        Whether there is nothing more to wait for.
+        """
+        if self.has_inquired or found.some_answered:
+            return False
+        what = inquiry(
+            self._trail(watch),
+            found.foretold,
+            self.probe,
+            self.small,
+            self.again,
+            refused=found.small_answered,
+            unusual=self.question.size is None,
+        )
+        if what is None or what.host not in self.hosts:
+            return False
+        self.has_inquired = True
+        host = self.hosts[what.host]
+        tracing = Tracing(host, what.flow) if what.flow is not None else None
+        dropping = Dropping(host, what.spot) if what.spot is not None else None
+        both = [each for each in (tracing, dropping) if each is not None]
+        target, kind = str(self.probe.destination), "echo_of" if self.question.size is None else "sized"
+        beside = [(str(self.probe.protocol), target, str(self.probe.port))]
         try:
-            await tracing.start()
-            for task in self._tasks()[:_TRACED]:
-                sending = Sending(self.hosts[self.question.client], [task])
+            await asyncio.gather(*(each.start() for each in both))
+            for size in self.again:
+                echo = [(kind, target, str(size))]
+                tasks = echo if self.probe.protocol is Protocol.ICMP else beside + echo
+                sending = Sending(self.hosts[self.question.client], tasks)
                 await sending.start()
                 try:
-                    async with asyncio.timeout(_TRACE):
-                        await tracing.over.wait()
-                    break
-                except TimeoutError:
-                    continue  # the table may not have stood yet
+                    # At first what traces may not stand yet.
+                    if await _told(tracing, dropping, _TRACE):
+                        break
                 finally:
                     await sending.stop()
-            found.traced = tracing.found
         except HostError:
-            return  # what is known already is told
+            pass  # what is known already is told
         finally:
-            await tracing.stop()
-
-    def _unexplained(self, watch: Watch, found: Outcome) -> Flow | None:
-        """The probes on the host that they came to and did not leave, if facts do not tell."""
-        trail = self._trail(watch).asked()
-        end, back = forward_end(trail), reply_end(trail)
-        direction, last = Direction.FORWARD, end
-        if back.ending is Ending.ARRIVED and found.small_answered:
-            return None  # refused by who should answer, which nothing on the way has done
-        if back.ending in (Ending.STOPPED, Ending.ARRIVED):
-            direction, last = Direction.REPLY, back
-        elif end.ending is Ending.ARRIVED:
-            if end.stop != self.course.target:
-                return None
-        elif end.ending not in (Ending.STOPPED, Ending.NOT_SENT):
-            return None
-        stop = last.stop
-        if stop is None or stop.host not in self.hosts or trail.errors():
-            return None
-        known = [
-            each
-            for each in found.foretold.of(direction)
-            if each.host == stop.host and not each.code.startswith("snat-")
-        ]
-        # A trace tells of rules of nftables only, as iptables-nft has them too.
-        ruled = any(each.chain is not None and each.chain.tool is not Tool.IPTABLES_LEGACY for each in known)
-        if any(each.certain for each in known) or (known and not ruled):
-            return None
-        part = Part.REQUEST if direction is Direction.FORWARD else Part.REPLY
-        came = trail.came(stop.host, part)
-        return flow_of(stop.host, direction, self.probe, came[-1].packet if came else None, self.small)
+            found.traced = tracing.found if tracing is not None else None
+            if dropping is not None:
+                found.dropped = dropping.found
+                found.untold = dropping.unable if found.traced is None else None
+            self.ending += [asyncio.ensure_future(each.stop()) for each in both]
+        # What a queue drops of some it may send of others, later.
+        return found.traced is not None or (found.dropped is not None and not found.dropped.is_of_queue)
 
     def _is_silent(self, watch: Watch) -> bool:
         """Whether requests left the last gateway, and nothing at all came back."""
@@ -746,6 +754,27 @@ class _Diagnosing:
             return dict(sending.ended)
         finally:
             await sending.stop()
+
+
+async def _told(tracing: Tracing | None, dropping: Dropping | None, seconds: float) -> bool:
+    """Wait for what a host says of the probes; whether it has said it, or will say nothing."""
+    waiting = {asyncio.ensure_future(each.over.wait()) for each in (tracing, dropping) if each is not None}
+    until = asyncio.get_running_loop().time() + seconds
+    try:
+        while waiting:
+            left = until - asyncio.get_running_loop().time()
+            done, waiting = await asyncio.wait(waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                return False
+            if tracing is not None and tracing.found is not None:
+                return True
+            # Which rule it was only the trace tells.
+            if dropping is not None and dropping.found is not None and not dropping.found.is_of_nft:
+                return True
+        return True
+    finally:
+        for each in waiting:
+            each.cancel()
 
 
 def _largest_segment(trail: Trail) -> int | None:

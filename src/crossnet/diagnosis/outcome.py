@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from crossnet.diagnosis.drops import Dropped, Untold
 from crossnet.diagnosis.tracing import Traced
 from crossnet.values import Probe, Protocol
 from crossnet.verification.probe import Reply, Sending, Sent, sent
@@ -34,6 +35,8 @@ class Outcome:
         self.of_large: Foretold | None = None  # what facts say of full-sized packets, where those vanish
         self.unheard = False  # whether the client did not take what it was told of the path's MTU
         self.traced: Traced | None = None
+        self.dropped: Dropped | None = None
+        self.untold: Untold | None = None
         self.fits = False  # whether what TCP would send fits, though a full-sized echo does not
         self.read()
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from crossnet.capture import Kind, Packet, Sighting
+from crossnet.capture import Kind, Packet, Sighting, Tcp
 from crossnet.capture.timeline import Timeline, timeline, translation
 from crossnet.diagnosis.ending import End, Ending
 from crossnet.diagnosis.trail import Part, Trail
+from crossnet.values import Protocol
 from crossnet.verdict import Action, Observation
 
 _MOST = 40  # observations of one probe: a loop has many more
@@ -27,6 +29,56 @@ def story(trail: Trail, forward: End, back: End) -> tuple[Observation, ...]:
     told = [_observed(trail, each, shown) for each in shown.sightings[:_MOST]]
     last = told[-1].at if told else 0.0
     return (*told, *_absent(trail, forward, back, last))
+
+
+def with_end(
+    told: Sequence[Observation],
+    trail: Trail,
+    host: str,
+    direction: str,
+    action: Action,
+    *,
+    interface: str | None = None,
+    hook: str | None = None,
+    by: str | None = None,
+) -> tuple[Observation, ...]:
+    """The same with what ended the probe on a host, behind the last that was seen of it there.
+
+    What is ended before anybody could see it came to `interface`; a request may not even have left its sender.
+    """
+    same = [each for each in told if each.direction == direction and each.action is not Action.ABSENT]
+    there = [each for each in same if each.host == host and each.action is not Action.FORWARDED]
+    if not same and direction == "request":
+        at = told[-1].at if told else 0.0
+        end = Observation(at, host, interface, hook, action, direction, str(_request(trail)), by=by)
+        absent = next((n for n, each in enumerate(told) if each.action is Action.ABSENT), len(told))
+        return (*told[:absent], end, *told[absent:])
+    if not same:
+        return tuple(told)
+    before = (there or same)[-1]
+    end = replace(
+        before,
+        host=host,
+        interface=before.interface if there else interface,
+        hook=hook,
+        action=action,
+        translation=None,
+        by=by,
+    )
+    at = told.index(before) + 1
+    where = (host, end.interface, direction)  # it was not absent from there
+    behind = (each for each in told[at:] if (each.host, each.interface, each.direction) != where)
+    return (*told[:at], end, *behind)
+
+
+def _request(trail: Trail) -> Packet:
+    """A request as it would have been seen."""
+    probe, source = trail.tags.probe, trail.course.source
+    if probe.protocol is Protocol.ICMP:
+        kind = 128 if probe.destination.version == 6 else 8
+        return Packet("icmp", source, probe.destination, icmp_type=kind)
+    flags = Tcp.SYN if probe.protocol is Protocol.TCP else Tcp(0)
+    return Packet(str(probe.protocol), source, probe.destination, destination_port=probe.port, flags=flags)
 
 
 def _one_probe(trail: Trail) -> list[Sighting]:

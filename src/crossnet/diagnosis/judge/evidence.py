@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from crossnet.diagnosis.counted import Counted
 from crossnet.diagnosis.counters import Moved
 from crossnet.diagnosis.course import Course
+from crossnet.diagnosis.drops import Dropped, Untold
 from crossnet.diagnosis.foretold import Foretold
 from crossnet.diagnosis.segments import Asked
 from crossnet.diagnosis.tracing import Traced
@@ -31,8 +32,9 @@ class Evidence:
     `lookups` is where each host's kernel says that it sends the packets. `unheard` is whether the client did not take
     what came to it of the path's MTU, `traced` what a host's firewall itself says of the end of the packets,
     `asked` what neighbours on the way have seen of each other, `of_large` what facts say of full-sized ones, where
-    those were lost. Where nobody watched packets, `counted` is how far it came by what a gateway has counted and
-    remembers, and `lines` are the words for that.
+    those were lost. `dropped` is what a host's kernel says of the end of the echoes, `untold` why one cannot be asked.
+    Where nobody watched packets, `counted` is how far it came by what a gateway has counted and remembers, and `lines`
+    are the words for that.
     """
 
     crossing: str | None
@@ -57,5 +59,7 @@ class Evidence:
     traced: Traced | None = None
     asked: Asked | None = None
     of_large: Foretold | None = None
+    dropped: Dropped | None = None
+    untold: Untold | None = None
     counted: Counted | None = None
     lines: tuple[str, ...] = ()

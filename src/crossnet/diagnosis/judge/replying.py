@@ -55,9 +55,8 @@ class Replying(Telling):
                     return self._with_cause(bogus[0], back.ending, said)
                 near = [each for each in self._of(Direction.REPLY, following.host) if "XDP" in each.text]
                 if near:
-                    return self._with_cause(
-                        near[0], back.ending, said, candidates=(near[0].code, "lost-between")
-                    )
+                    doubts = () if near[0].certain else (near[0].code, "lost-between")
+                    return self._with_cause(near[0], back.ending, said, candidates=doubts)
                 for_others = self.trail.for_others(following.host, Part.REPLY)
                 if for_others:
                     wanted = for_others[0].packet.destination

@@ -395,7 +395,8 @@ class Stopping(Telling):
         ]
         if before_capture and not other:
             perhaps = (before_capture[0].code, "destination-silent", "filter-rule-drop", "lost-between")
-            return self._with_cause(before_capture[0], end.ending, said, candidates=perhaps)
+            doubts = () if before_capture[0].certain else perhaps
+            return self._with_cause(before_capture[0], end.ending, said, candidates=doubts)
         if other and self.probe.protocol is Protocol.ICMP:
             said += f"; {other[0].probe} is answered"
             likely = ("echo-ignored", "filter-rule-drop")

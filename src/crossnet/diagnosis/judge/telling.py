@@ -10,6 +10,7 @@ from crossnet.diagnosis.course import Stop
 from crossnet.diagnosis.ending import End, Ending
 from crossnet.diagnosis.finding import Direction, Finding, Mending, is_own
 from crossnet.diagnosis.fixes import engine_of, fix_of
+from crossnet.diagnosis.judge import reasons
 from crossnet.diagnosis.judge.evidence import Evidence
 from crossnet.diagnosis.judge.words import DISPOSITIONS, SENTENCES, of_host
 from crossnet.diagnosis.signs import (
@@ -18,14 +19,26 @@ from crossnet.diagnosis.signs import (
     OF_OTHERS,
     USUAL_QUEUES,
 )
-from crossnet.diagnosis.story import story
+from crossnet.diagnosis.story import story, with_end
 from crossnet.diagnosis.tracing import Traced
 from crossnet.diagnosis.trail import Part, forward_end, reply_end
 from crossnet.netfilter import Engine
 from crossnet.netfilter.foreign import Tool
 from crossnet.reach.rules import Place as Chain
 from crossnet.values import Address, Family, Protocol, family_of
-from crossnet.verdict import Also, Between, Confidence, Diagnosis, Fix, Half, Note, Place, Result
+from crossnet.verdict import (
+    Action,
+    Also,
+    Between,
+    Confidence,
+    Diagnosis,
+    Fix,
+    Half,
+    Note,
+    Observation,
+    Place,
+    Result,
+)
 from crossnet.verification.probe import Reply, Sent
 
 
@@ -33,7 +46,7 @@ class Telling:
     """What every judgement has in its hands, and how it says what it found."""
 
     def __init__(self, evidence: Evidence) -> None:
-        self.e = evidence
+        self.e = replace(evidence, foretold=reasons.confirmed(evidence.foretold, evidence.dropped))
         self.course, self.probe = evidence.course, evidence.probe
         self.trail = evidence.trail.asked()
         self.notes: list[Note] = []
@@ -64,6 +77,13 @@ class Telling:
         for host, number in self.e.lost.items():
             words = f"{host} could not keep {number} packets: what was not seen there may have passed"
             self.notes.append(Note("observer-lost-packets", words))
+        if self.e.untold is not None:
+            code = {"right": "insufficient-privilege", "kernel": "reason-not-specified-by-kernel"}.get(
+                self.e.untold.lacking, "facts-missing"
+            )
+            self.notes.append(Note(code, str(self.e.untold)))
+        if self.e.dropped is not None and not self.e.dropped.is_specified:
+            self.notes.append(Note("reason-not-specified-by-kernel", str(self.e.dropped)))
         for host in self.e.unaligned:
             if any(self.trail.at(host, Part.REQUEST)):
                 words = f"the clock of {host} could only be guessed: nothing was seen to go there and to come back"
@@ -84,7 +104,30 @@ class Telling:
             reply,
             tuple(also),
             tuple(dict.fromkeys(self.notes)),
-            story(self.trail, self.forward_end, self.reply_end),
+            self._ended(story(self.trail, self.forward_end, self.reply_end)),
+        )
+
+    def _ended(self, told: tuple[Observation, ...]) -> tuple[Observation, ...]:
+        """The same with the end of the packets, where a host itself tells of it."""
+        traced, dropped = self.e.traced, self.e.dropped
+        which = traced or dropped
+        if which is None:
+            return told
+        interface = dropped.interface if dropped is not None else None
+        if traced is not None:
+            chain = self._chain(traced)
+            hook, rejects = chain.hook or None, " reject" in f" {traced.text}"
+            by = f"{traced.family} {traced.table} {traced.chain}: {traced.text or 'policy drop'}"
+        else:
+            assert dropped is not None
+            hook, rejects, by = dropped.hook, False, f"{dropped.reason} in {dropped.function}"
+            known = reasons.agreeing(dropped, self.e.foretold)
+            if len(known) == 1 and known[0].text:
+                by = known[0].text
+        direction = "request" if which.direction is Direction.FORWARD else "reply"
+        action = Action.REJECTED if rejects else Action.DROPPED
+        return with_end(
+            told, self.trail, which.host, direction, action, interface=interface, hook=hook, by=by
         )
 
     @property
@@ -121,10 +164,13 @@ class Telling:
         return self._finding(code, stop, end.interface, str(packet))
 
     def _traced(self, stop: Stop, direction: Direction) -> Finding | None:
-        """What the trace of a host names as the packets' end: a finding that was doubtful, or another."""
+        """What a host itself names as the packets' end: a finding that was doubtful, or another.
+
+        The trace of its firewall names the very rule; what its kernel drops otherwise has a reason.
+        """
         traced = self.e.traced
         if traced is None or (traced.host, traced.direction) != (stop.host, direction):
-            return None
+            return self._reasoned(stop, direction)
         code = {"policy": "filter-policy-drop", "queue": "queue-without-listener"}.get(
             traced.verdict, "filter-reject" if " reject" in f" {traced.text}" else "filter-rule-drop"
         )
@@ -144,6 +190,19 @@ class Telling:
             code = "src-output-filtered"
         interface = stop.ingress if direction is Direction.FORWARD else stop.egress
         return Finding(code, stop.host, interface, direction, traced.text, chain=chain)
+
+    def _reasoned(self, stop: Stop, direction: Direction) -> Finding | None:
+        dropped = self.e.dropped
+        if dropped is None or (dropped.host, dropped.direction) != (stop.host, direction):
+            return None
+        if codes := reasons.disagrees(dropped, self.e.foretold):
+            words = f"facts say that {stop.host} perhaps stops it ({', '.join(codes)}); {dropped}"
+            self.notes.append(Note("static-dynamic-disagree", words))
+        if dropped.is_of_queue:
+            queue = self._queue(stop, dropped.interface, direction)
+            if queue is not None:
+                return replace(queue, certain=True)
+        return reasons.cause(dropped, self.e.foretold, stop)
 
     def _chain(self, traced: Traced) -> Chain:
         """The chain that a trace names; iptables-nft has its own among those of nftables."""
@@ -347,6 +406,8 @@ class Telling:
 
     def _moved(self, host: str) -> tuple[str, ...]:
         known = [f"{host}: connection tracking: {entry.text}" for entry in self.e.tracked.get(host, ())[:1]]
+        if self.e.dropped is not None and self.e.dropped.host == host:
+            known.append(str(self.e.dropped))
         return (*(f"{host}: {words}" for words in self.e.moved.get(host, ())), *known, *self._looked_up(host))
 
     def _looked_up(self, host: str) -> Iterator[str]:

@@ -1,0 +1,404 @@
+"""Ask a host's kernel itself why it drops a flow's packets: its drop events, in a trace instance of our own.
+
+Echoes of an unusual length are told from others by that: the events of their arrival are filtered by it in the kernel,
+and a drop is theirs where it is of the same buffer, on the same processor and at once. Where they are sent no arrival
+tells of them: a drop is theirs there in the very call of ping that sends so many bytes. Of the reasons only names are
+known here: their numbers differ from kernel to kernel, which prints each by its name (its own `format` file).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+import secrets
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from crossnet.diagnosis.finding import Direction
+from crossnet.errors import HostError
+from crossnet.transport import Host, Process
+
+_MOST_SECONDS = 10  # for which the instance stands, whatever becomes of us
+_ARMED = 1.0  # seconds in which it stands, else nothing is told
+_AT_ONCE = 0.01  # seconds from an arrival to its drop: a buffer is used again for somebody else's packet
+
+_ETHERNET = 14  # bytes in front of an IP packet where it waits to be sent; some links have none
+_TAG = 4  # bytes of a VLAN that may still be in it
+
+# Where no tracefs is in sight, one is mounted for this command alone, in a mount namespace of its own. The older place
+# below debugfs is not looked at: to look at it would mount it for all (an automount).
+_PLACE = r"""
+script=$1 place=/sys/kernel/tracing
+shift
+[ ! -w "$place/instances" ] || exec sh -c "$script" sh "$place" "$@"
+grep -q tracefs /proc/filesystems || { echo 'cannot kernel it has no tracefs'; exit; }
+command -v unshare >/dev/null || { echo 'cannot tool tracefs is not mounted, and unshare is missing'; exit; }
+unshare -m true || { echo 'cannot right no mount namespace can be made'; exit; }
+exec unshare -m sh -c '
+    mount --make-rprivate / && mount -t tracefs tracefs "$3" && exec sh -c "$@"
+    echo "cannot right tracefs cannot be mounted"
+' sh "$script" sh "$place" "$@"
+"""
+
+# What is read of the ring is joined here already: of others' drops nothing leaves the host. Where one is dropped, the
+# event of its arrival is printed, that of its drop, and the functions on the way to it.
+_JOIN = r"""
+/^ => / { if (told) print; next }
+{ told = 0 }
+! match($0, / \[[0-9]+\] /) { next }
+{
+    cpu = substr($0, RSTART, RLENGTH); task = substr($0, 1, RSTART)
+    address = $0; sub(/.* skbaddr=/, "", address); sub(/ .*/, "", address)
+}
+/ sys_sendto\(/ { calls[task] = $0; ours[cpu] = 0; next }
+/ (netif_receive_skb|net_dev_queue): dev=/ { seen[address] = $0; ours[cpu] = 0; next }
+/ kfree_skb: skbaddr=/ {
+    ours[cpu] = (address in seen || task in calls) && number++ < 16
+    if (ours[cpu]) { if (task in calls) print calls[task]; if (address in seen) print seen[address]; print }
+    delete seen[address]
+    next
+}
+/ <stack trace>/ { told = ours[cpu]; ours[cpu] = 0 }
+"""
+
+# The instance is removed by two who watch each other: a janitor, when the pipe from who works ends, however that one
+# ended, and who works when nobody reads that pipe any more. Who works ends when nobody reads standard error, as is so
+# when crossnet is gone. What is left of both being killed goes with the next question: while it is in use a file of it
+# is open, and the kernel removes none of those (EBUSY).
+#
+# The drop event is switched on by an arrival, so that drops of others do not fill the ring before.
+_SCRIPT = r"""
+place=$1 name=$2 turns=$3 protocol=$4 received=$5 queued=$6 sent=$7 join=$8
+event=events/skb/kfree_skb call=events/syscalls/sys_enter_sendto
+cannot() { echo "cannot $*"; exit; }
+command -v awk >/dev/null || cannot tool 'awk is missing'
+grep -q ' reason;' "$place/$event/format" 2>/dev/null ||
+    cannot kernel 'it gives no reason for what it drops (Linux 5.17 does)'
+[ -z "$sent" ] || [ -d "$place/$call" ] || cannot kernel 'it tells of no system calls'
+for old in "$place"/instances/crossnet_drops_*; do rmdir "$old" 2>/dev/null; done
+instance=$place/instances/$name
+remove='
+    tries=40
+    until rmdir "$1" 2>/dev/null || [ ! -d "$1" ] || [ "$tries" = 0 ]; do
+        tries=$((tries - 1))
+        sleep 0.05 2>/dev/null || sleep 1
+    done
+'
+
+# No packet that is to be sent on ends so.
+noise() {
+    tr '{' '\n' <"$place/$event/format" |
+        sed -n 's/^ *\([0-9][0-9]*\), *"\([A-Z]*\)_.*/\1 \2/p' |
+        while read -r number word; do
+            case $word in TCP | SOCKET | UNIX) printf ' && reason != %s' "$number" ;; esac
+        done
+}
+
+arm() {
+    mkdir "$instance" && cd "$instance" && exec 6<tracing_on &&
+        echo 256 >buffer_size_kb && echo 1 >options/stacktrace &&
+        echo "$received" >events/net/netif_receive_skb/filter &&
+        echo "$queued" >events/net/net_dev_queue/filter && echo "$dropped" >$event/filter || return
+    if [ -n "$sent" ]; then
+        echo "$sent" >$call/filter && echo 1 >$call/enable && echo 1 >$event/enable || return
+    elif ! echo "enable_event:skb:kfree_skb if $received" >events/net/netif_receive_skb/trigger ||
+        ! echo "enable_event:skb:kfree_skb if $queued" >events/net/net_dev_queue/trigger; then
+        echo 1 >$event/enable || return
+    fi
+    echo 1 >events/net/netif_receive_skb/enable && echo 1 >events/net/net_dev_queue/enable
+}
+
+work() {
+    trap '' PIPE
+    trap turns=0 HUP INT TERM
+    dropped="protocol == $protocol$(noise)${sent:+ && comm == \"ping\"}"
+    if arm; then
+        echo armed
+        before=
+        while [ "$turns" -gt 0 ] && kill -0 $$ && echo >&2 && echo >&3; do
+            said=$(awk "$join" trace 3>&- 6<&-)
+            [ "$said" = "$before" ] || printf '%s\n--\n' "$said"
+            before=$said
+            sleep 0.05 >/dev/null 2>&1 3>&- 6<&- || [ "$turns" = 0 ] ||
+                { sleep 1 >/dev/null 2>&1 3>&- 6<&-; turns=$((turns - 19)); }
+            turns=$((turns - 1))
+        done
+    else
+        echo 'cannot right its trace instance cannot be made'
+    fi
+    exec 6<&-
+    cd /
+    sh -c "$remove" sh "$instance" 3>&-
+}
+
+janitor="trap '' HUP INT TERM; while read -r _; do :; done; cd /; $remove"
+apart=
+! command -v setsid >/dev/null || apart=setsid
+exec 4>&1
+work 3>&1 >&4 4>&- | $apart sh -c "$janitor" sh "$instance"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A host that echoes came to and did not leave, to be asked what it does to them.
+
+    `arrives` are the interfaces by which they came, `leaves` the one by which they should go on; `lengths` are the
+    bytes of the shortest and the longest IP packet. Of a host that sends them itself `arrives` is empty.
+    """
+
+    host: str
+    direction: Direction
+    arrives: tuple[str, ...]
+    leaves: str | None
+    lengths: tuple[int, int]
+    v6: bool = False
+
+    @property
+    def is_sender(self) -> bool:
+        return not self.arrives
+
+    def received(self) -> str:
+        """Which arrivals are theirs, as the kernel's event filter takes it."""
+        return self._filter(self.arrives, 0)
+
+    def queued(self) -> str:
+        """The same where they wait to be sent."""
+        return self._filter((self.leaves,) if self.leaves else (), 0, _ETHERNET)
+
+    def sent(self) -> str:
+        """Which calls send them."""
+        first, last = (each - (40 if self.v6 else 20) for each in self.lengths)
+        return f"len >= {first} && len <= {last}"
+
+    def _filter(self, names: Sequence[str], *heads: int) -> str:
+        first, last = self.lengths
+        lengths = (f"(len >= {first + head} && len <= {last + head + _TAG})" for head in heads)
+        known = " || ".join(f'name == "{name}"' for name in names)
+        # No packet is shorter than its head: where there is no such interface, none is meant.
+        return f"({' || '.join(lengths)}) && ({known or 'len < 1'})"
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """That a host's kernel dropped a flow's packet, and why, in its own words.
+
+    `interface` is the one that it had come to last; `function` where in the kernel it ended, `hook` where in the way
+    of packets that is, as far as the kernel tells. NOT_SPECIFIED is a `reason` that says nothing.
+    """
+
+    host: str
+    direction: Direction
+    interface: str | None
+    reason: str
+    function: str
+    hook: str | None = None
+
+    @property
+    def is_specified(self) -> bool:
+        return self.reason != "NOT_SPECIFIED"
+
+    @property
+    def is_of_nft(self) -> bool:
+        """Whether a rule of nftables did it, so that a trace of those can tell which."""
+        return self.reason == "NETFILTER_DROP" and self.function.startswith("nft_")
+
+    @property
+    def is_of_queue(self) -> bool:
+        """Whether there was no room for it just then."""
+        return self.reason.startswith(("QDISC_", "FQ_", "CAKE_", "DUALPI2_", "CPU_BACKLOG"))
+
+    def __str__(self) -> str:
+        at = f" at {self.hook}" if self.hook else ""
+        return f"{self.host}: the kernel dropped it: {self.reason} in {self.function}{at}"
+
+
+@dataclass(frozen=True, slots=True)
+class Untold:
+    """That a host's kernel cannot be asked: what is `lacking` (`right`, `kernel` or `tool`), and why in words."""
+
+    host: str
+    lacking: str
+    words: str
+
+    def __str__(self) -> str:
+        return f"{self.host}: its kernel cannot be asked why it drops packets: {self.words}"
+
+
+class Dropping:
+    """The drop events of one host, from `start` to `stop`; `found` is why it dropped the first of the echoes."""
+
+    def __init__(self, host: Host, spot: Spot) -> None:
+        self.name = f"crossnet_drops_{secrets.token_hex(4)}"
+        self.found: Dropped | None = None
+        self.unable: Untold | None = None
+        self.over = asyncio.Event()  # when there is one, or none can come
+        self._host, self._spot = host, spot
+        self._armed = asyncio.Event()
+        self._process: Process | None = None
+        self._reading: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Until it is armed, or known that it cannot be."""
+        spot = self._spot
+        words = [
+            self.name,
+            str(_MOST_SECONDS * 20),
+            str(0x86DD if spot.v6 else 0x800),
+        ]
+        words += [spot.received(), spot.queued(), spot.sent() if spot.is_sender else "", _JOIN]
+        self._process = await self._host.start(["sh", "-c", _PLACE, "sh", _SCRIPT, *words])
+        self._reading = asyncio.create_task(self._read(self._process))
+        try:
+            async with asyncio.timeout(_ARMED):
+                await self._armed.wait()
+        except TimeoutError:
+            self.over.set()
+
+    async def _read(self, process: Process) -> None:
+        printed = b""
+        try:
+            async for chunk in process.output():
+                printed += chunk
+                self._take(printed.decode(errors="replace"))
+                if self.found is not None or self.unable is not None:
+                    return
+        except HostError:
+            pass  # without it what is known already is told
+        finally:
+            self.over.set()
+            self._armed.set()
+
+    def _take(self, printed: str) -> None:
+        begin, armed, told = printed.partition("armed\n")
+        if said := re.match(r"cannot (\w+) (.*)\n", begin):
+            self.unable = Untold(self._spot.host, said[1], said[2])
+        if armed:
+            self._armed.set()
+        *whole, _ = told.split("\n--\n")
+        for each in whole[-1:]:
+            self.found = commonest(drops(each, self._spot))
+
+    async def stop(self) -> None:
+        if self._process is not None:
+            await self._process.stop()
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
+
+
+# `  ping-27825   [001] b.s1. 72624.308419: kfree_skb: skbaddr=0000… rx_sk=0000… protocol=2048
+# location=ip_rcv_finish_core+0x25b/0x470 reason: IP_RPFILTER`, on one line.
+_EVENT = re.compile(
+    r" *(?P<task>.*\S) +\[(?P<cpu>\d+)\] \S+ +(?P<time>\d+\.\d+): (?P<name>\w+)(?:: |\()(?P<words>.*)"
+)
+_ARRIVAL = re.compile(r"dev=(?P<device>\S+) .*?skbaddr=(?P<address>\S+)")
+_DROP = re.compile(
+    r"skbaddr=(?P<address>\S+) .*location=(?P<location>\S+)(?: \[\w+\])? reason: (?P<reason>\w+)"
+)
+_FUNCTION = re.compile(
+    r"([A-Za-z_]\w*)"
+)  # the compiler's .constprop.0, .isra.0 and the place behind it tell nothing
+
+# Of a stack: what drops whatever it is given, and what tells of drops.
+_OF_DROPPING = re.compile(
+    r"(?:sk_)?(?:skb|kfree_skb)\w*(?:drop|reason|free)\w*|kfree_skb\w*|.*trace_?event.*|__trace\w+"
+)
+
+_SENDS = re.compile(r"(?:ping|raw)(?:_v[46]|v6)?_sendmsg")
+_INTERRUPTS = re.compile(r".*softirq.*|net_rx_action|__napi_poll|process_backlog")
+
+# Which function of a stack, from within, tells which hook ended it.
+_HOOKS = (
+    (re.compile(r"br_.*"), "bridge"),
+    (re.compile(r"ip6?_forward|ip6?_forward_finish"), "forward"),
+    (re.compile(r"ip_local_deliver|ip6_input"), "input"),
+    (re.compile(r"ip_rcv|ipv6_rcv|ip_list_rcv|ipv6_list_rcv|ip_sabotage_in"), "prerouting"),
+    (re.compile(r"ip6?_output|ip_mc_output"), "postrouting"),
+    (re.compile(r"__ip6?_local_out|ip6_xmit|rawv6_sendmsg|raw_sendmsg"), "output"),
+    (re.compile(r"__netif_receive_skb_core"), "ingress"),
+    (re.compile(r"__dev_queue_xmit"), "egress"),
+)
+_OF_TC = {"TC_INGRESS": "ingress", "TC_EGRESS": "egress"}
+
+
+def drops(printed: str, spot: Spot) -> Iterator[Dropped]:
+    """The drops of a spot's echoes, in events as the kernel prints them."""
+    # The arrival before: when, on which processor, of what, where; and the call before: when, of whom.
+    last: tuple[float, str, str, str] | None = None
+    call: tuple[float, str] | None = None
+    for event, stack in _events(printed):
+        when, cpu, task = float(event["time"]), event["cpu"], event["task"]
+        if event["name"] == "sys_sendto":
+            call = (when, task)
+            continue
+        if event["name"] != "kfree_skb":
+            arrival = _ARRIVAL.match(event["words"])
+            last = (when, cpu, arrival["address"], arrival["device"]) if arrival is not None else None
+            continue
+        before, last = last, None  # its buffer may be anybody's from now on
+        if (drop := _DROP.match(event["words"])) is None:
+            continue
+        interface = None
+        if before is not None and before[1:3] == (cpu, drop["address"]) and when - before[0] <= _AT_ONCE:
+            interface = before[3]
+        elif call is None or call[1] != task or when - call[0] > _AT_ONCE or not _is_sent(stack):
+            continue
+        function = _function(drop["location"], stack)
+        yield Dropped(
+            spot.host, spot.direction, interface, drop["reason"], function, _hook(drop["reason"], stack)
+        )
+
+
+def commonest(found: Iterator[Dropped]) -> Dropped | None:
+    """What most of them tell; None where there is none, or as many tell another thing."""
+    counted = Counter(found).most_common(2)
+    if not counted or (len(counted) == 2 and counted[0][1] == counted[1][1]):
+        return None
+    return counted[0][0]
+
+
+def _events(printed: str) -> Iterator[tuple[re.Match[str], tuple[str, ...]]]:
+    """Each event with the functions on its stack, the innermost first."""
+    event: re.Match[str] | None = None
+    stack: list[str] = []
+    for line in printed.split("\n"):
+        if line.startswith(" => "):
+            stack += _FUNCTION.findall(line)[:1]
+        elif (found := _EVENT.match(line)) is not None:
+            if event is not None:
+                yield event, tuple(stack)
+            event, stack = found, []
+    if event is not None:
+        yield event, tuple(stack)
+
+
+def _is_sent(stack: Sequence[str]) -> bool:
+    """Whether a program was sending it, and was not just interrupted by a packet that came."""
+    return any(map(_SENDS.fullmatch, stack)) and not any(map(_INTERRUPTS.fullmatch, stack))
+
+
+def _function(location: str, stack: Sequence[str]) -> str:
+    """Where it ended; some kernels print an address only, and on their stack who called to drop it."""
+    if (named := _FUNCTION.match(location)) is not None and "+0x" in location:
+        return named[1]
+    return next((each for each in stack if not _OF_DROPPING.fullmatch(each)), location)
+
+
+def _hook(reason: str, stack: Sequence[str]) -> str | None:
+    """The hook of a filter or a program that ended it; none of what the kernel does by itself."""
+    if reason in _OF_TC:
+        return _OF_TC[reason]
+    inner = list(itertools.takewhile(lambda name: _INTERRUPTS.fullmatch(name) is None, stack))
+    if not any(
+        each.startswith(("nf_hook", "nft_do_chain", "nf_queue", "ipt_do_table", "ip6t_do_table"))
+        for each in inner
+    ):
+        return None
+    for each in inner:
+        for named, hook in _HOOKS:
+            if named.fullmatch(each):
+                return hook
+    return None

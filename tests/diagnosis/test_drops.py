@@ -1,0 +1,210 @@
+"""What the kernel tells of the packets that it drops, which of them are ours, and what its reasons mean."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+import pytest
+
+from crossnet.diagnosis.course import Stop
+from crossnet.diagnosis.drops import Dropped, Spot, commonest, drops
+from crossnet.diagnosis.finding import Direction, Finding
+from crossnet.diagnosis.foretold import Foretold
+from crossnet.diagnosis.judge import reasons
+from crossnet.netfilter.foreign import Tool
+from crossnet.reach.rules import Place
+
+SPOT = Spot("gateway", Direction.FORWARD, ("eth1",), "eth0", (361, 363))
+SENDER = Spot("app", Direction.FORWARD, (), "eth0", (361, 363))
+
+# Linux 6.18, the `trace` of an instance with `options/stacktrace`.
+ARRIVAL = "       ping-27825   [001] ..s1. 72624.308413: netif_receive_skb: dev=eth1 skbaddr=00000000eba6eb11 len=361"
+SOFTIRQ = " => process_backlog\n => net_rx_action\n => ip_output\n => raw_sendmsg\n"
+
+
+def drop(
+    reason: str, location: str, *stack: str, when: str = "308419", cpu: str = "001", of: str = "eba6eb11"
+) -> str:
+    functions = "".join(
+        f" => {name}\n" for name in ("trace_event_raw_event_kfree_skb", "sk_skb_reason_drop", *stack)
+    )
+    return (
+        f"            ping-27825   [{cpu}] ..s1. 72624.{when}: kfree_skb: skbaddr=00000000{of} rx_sk=0000000000000000 "
+        f"protocol=2048 location={location} reason: {reason}\n"
+        f"            ping-27825   [{cpu}] ..s1. 72624.308435: <stack trace>\n{functions}"
+    )
+
+
+def dropped(reason: str, function: str, hook: str | None = None, interface: str | None = "eth1") -> Dropped:
+    return Dropped("gateway", Direction.FORWARD, interface, reason, function, hook)
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (
+            drop("IP_RPFILTER", "ip_rcv_finish_core+0x25b/0x470", "ip_rcv_finish_core", "ip_rcv"),
+            dropped("IP_RPFILTER", "ip_rcv_finish_core"),
+        ),
+        (
+            drop("TC_INGRESS", "__netif_receive_skb_core.constprop.0+0x4a1/0x1350"),
+            dropped("TC_INGRESS", "__netif_receive_skb_core", "ingress"),
+        ),
+        (
+            drop(
+                "NETFILTER_DROP",
+                "nft_do_chain+0x3e8/0x610 [nf_tables]",
+                "nft_do_chain",
+                "nft_do_chain_ipv4",
+                "nf_hook_slow",
+                "ip_forward",
+                "ip_rcv",
+            ),
+            dropped("NETFILTER_DROP", "nft_do_chain", "forward"),
+        ),
+        (
+            drop("NETFILTER_DROP", "nf_hook_slow+0x9a/0xf0", "nf_hook_slow", "ip_output", "ip_forward"),
+            dropped("NETFILTER_DROP", "nf_hook_slow", "postrouting"),
+        ),
+        (
+            drop("NOT_SPECIFIED", "ip_error+0x8b/0x2c0", "ip_error", "ip_rcv"),
+            dropped("NOT_SPECIFIED", "ip_error"),
+        ),
+        # Some kernels print where it was as an address that nobody can read.
+        (
+            drop("NOT_SPECIFIED", "00000000c0ffee00", "do_xdp_generic", "__netif_receive_skb_core"),
+            dropped("NOT_SPECIFIED", "do_xdp_generic"),
+        ),
+    ],
+)
+def test_why_a_packet_of_ours_was_dropped_is_read(event: str, expected: Dropped) -> None:
+    assert list(drops(f"{ARRIVAL}\n{event}{SOFTIRQ}", SPOT)) == [expected]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        drop("IP_RPFILTER", "ip_rcv_finish_core+0x25b/0x470", of="00c0ffee"),
+        drop("IP_RPFILTER", "ip_rcv_finish_core+0x25b/0x470", cpu="000"),
+        drop("NOT_SPECIFIED", "ip6_mc_input+0x1/0x2", when="518419"),
+    ],
+    ids=["another-buffer", "another-processor", "used-again-later"],
+)
+def test_what_happens_to_others_is_not_ours(event: str) -> None:
+    assert list(drops(f"{ARRIVAL}\n{event}", SPOT)) == []
+
+
+def test_a_buffer_is_ours_until_it_is_freed() -> None:
+    ours = drop("XFRM_POLICY", "ip_forward+0x1f5/0x5d0", "ip_forward")
+    later = drop("NETFILTER_DROP", "nft_do_chain+0x1/0x2", "nft_do_chain", when="308425")
+    assert [each.reason for each in drops(f"{ARRIVAL}\n{ours}{SOFTIRQ}{later}", SPOT)] == ["XFRM_POLICY"]
+
+
+def test_what_a_program_could_not_send() -> None:
+    """No arrival tells of it: it is dropped in the call that sends it."""
+    call = "            ping-{}   [001] ..... 72624.308401: sys_sendto(fd: 3, buff: 55d7c1e0, len: 341, flags: 0)\n"
+    sent = ("__dev_queue_xmit", "ip_finish_output2", "ip_output", "raw_sendmsg", "__sys_sendto")
+    event = drop("TC_EGRESS", "__dev_queue_xmit+0x6ee/0xf90", *sent)
+    assert list(drops(call.format(27825) + event, SENDER)) == [
+        Dropped("app", Direction.FORWARD, None, "TC_EGRESS", "__dev_queue_xmit", "egress")
+    ]
+    assert list(drops(event, SENDER)) == [], "one of another size"
+    assert list(drops(call.format(33) + event, SENDER)) == [], "another's"
+    late = drop("TC_EGRESS", "__dev_queue_xmit+0x6ee/0xf90", *sent, when="518401")
+    assert list(drops(call.format(27825) + late, SENDER)) == []
+    interrupted = drop("NO_SOCKET", "ping_rcv+0xab/0xd0", "ping_rcv", "net_rx_action", *sent)
+    assert list(drops(call.format(27825) + interrupted, SENDER)) == []
+
+
+def test_what_the_most_tell_counts() -> None:
+    one, other = dropped("XFRM_POLICY", "ip_forward"), dropped("NETFILTER_DROP", "nf_hook_slow")
+    assert commonest(iter([one, other, one])) == one
+    assert commonest(iter([one, other])) is None
+    assert commonest(iter([])) is None
+
+
+def test_the_kernel_itself_keeps_the_others_out() -> None:
+    # With the four bytes of a VLAN; in a queue the head of Ethernet stands before it.
+    assert SPOT.received() == '((len >= 361 && len <= 367)) && (name == "eth1")'
+    assert SPOT.queued() == '((len >= 361 && len <= 367) || (len >= 375 && len <= 381)) && (name == "eth0")'
+    assert "len < 1" in SENDER.received()
+    # Without the head of IP.
+    assert SENDER.sent() == "len >= 341 && len <= 343"
+
+
+# ---- what a reason means -------------------------------------------------------------------------
+
+
+def finding(code: str, *, tool: Tool | None = None, certain: bool = False) -> Finding:
+    chain = Place(tool, "ip", "filter", "FORWARD", "forward") if tool is not None else None
+    return Finding(code, "gateway", "eth1", Direction.FORWARD, "the rule", certain, chain=chain)
+
+
+def foretold(*findings: Finding) -> Foretold:
+    return Foretold(findings, ip_address("10.0.44.63"), None)
+
+
+NFT = finding("filter-rule-drop", tool=Tool.NFT)
+LEGACY = finding("filter-rule-drop", tool=Tool.IPTABLES_LEGACY)
+FULL = finding("conntrack-table-full")
+IPSEC = finding("ipsec-policy-drop")
+PROGRAM = finding("tc-or-xdp-drop")
+HOLE = finding("route-blackhole")
+
+
+@pytest.mark.parametrize(
+    ("what", "proved"),
+    [
+        (dropped("XFRM_POLICY", "ip_forward"), IPSEC),
+        (dropped("TC_INGRESS", "__netif_receive_skb_core"), PROGRAM),
+        (dropped("NOT_SPECIFIED", "do_xdp_generic"), PROGRAM),
+        (dropped("NOT_SPECIFIED", "ip_error"), HOLE),
+        (dropped("NETFILTER_DROP", "nft_do_chain"), NFT),
+    ],
+)
+def test_a_doubtful_finding_of_which_the_kernel_gives_the_reason_is_certain(
+    what: Dropped, proved: Finding
+) -> None:
+    known = foretold(NFT, LEGACY, FULL, IPSEC, PROGRAM, HOLE)
+    assert [each.code for each in reasons.confirmed(known, what).findings if each.certain] == [proved.code]
+    assert reasons.disagrees(what, known) == ()
+
+
+def test_one_of_several_that_it_can_be_is_not_certain() -> None:
+    """A full table and a rule of the older iptables end a packet in the same function."""
+    known = foretold(NFT, LEGACY, FULL)
+    assert reasons.confirmed(known, dropped("NETFILTER_DROP", "nf_hook_slow")) == known
+    (only,) = reasons.confirmed(foretold(FULL), dropped("NETFILTER_DROP", "nf_hook_slow")).findings
+    assert only.certain
+
+
+@pytest.mark.parametrize(
+    ("what", "code", "certain"),
+    [
+        (dropped("IP_INADDRERRORS", "ip_error"), "ip-forward-disabled", False),
+        (dropped("IP_RPFILTER", "ip_rcv_finish_core"), "reverse-path-filter", True),
+        (dropped("IP_LOCAL_SOURCE", "ip_rcv_finish_core"), "martian-source", True),
+        (dropped("IP_INHDR", "ip_forward"), "ttl-expired", True),
+        (dropped("NOT_SPECIFIED", "nf_queue"), "queue-without-listener", True),
+        (dropped("QDISC_DROP", "__dev_queue_xmit"), "tc-or-xdp-drop", True),
+        (dropped("NO_SOCKET", "ping_rcv"), "reply-not-untranslated", True),
+    ],
+)
+def test_what_facts_do_not_know_has_the_code_of_its_reason(what: Dropped, code: str, certain: bool) -> None:
+    stop = Stop("gateway", "eth1", "eth0")
+    found = reasons.cause(what, foretold(), stop)
+    assert found is not None
+    assert (found.code, found.certain, found.interface) == (code, certain, "eth1")
+    assert what.reason in found.text
+
+
+def test_a_reason_that_says_nothing_of_a_cause_is_no_cause() -> None:
+    stop = Stop("gateway", "eth1", "eth0")
+    assert reasons.cause(dropped("NOT_SPECIFIED", "skb_release_all"), foretold(IPSEC), stop) is None
+    assert reasons.cause(dropped("CAN_RX_INVALID_FRAME", "can_rcv"), foretold(), stop) is None
+
+
+def test_a_reason_that_facts_have_another_one_for_is_a_disagreement() -> None:
+    assert list(reasons.disagrees(dropped("IP_RPFILTER", "ip_rcv_finish_core"), foretold(PROGRAM))) == [
+        PROGRAM.code
+    ]

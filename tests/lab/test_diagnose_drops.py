@@ -1,0 +1,265 @@
+"""What facts do not tell, the kernel of the host is asked: its reason for a drop, in an instance that goes again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crossnet.diagnosis.drops import Dropping, Spot
+from crossnet.diagnosis.finding import Direction
+from crossnet.errors import LabError
+from crossnet.lab import build
+from crossnet.lab.build import Lab
+from crossnet.lab.topology import load
+from crossnet.transport.lab import LabHost
+from lab.crossing import Bench
+from lab.test_commands import CROSSING, Desk
+from lab.test_diagnose_disagrees import changed_meanwhile, disagreements
+from lacking import lacking
+
+pytestmark = pytest.mark.lab
+
+INSTANCES = Path("/sys/kernel/tracing/instances")  # one for all namespaces
+
+# Of the kernel's reasons only where it has any: Linux 5.17.
+POSSIBLE = '[ "$(id -u)" = 0 ] && unshare -m sh -c \'{} && grep -q " reason;" {}\''.format(
+    "mount -t tracefs tracefs /sys/kernel/tracing", "/sys/kernel/tracing/events/skb/kfree_skb/format"
+)
+
+
+@pytest.fixture(scope="module")
+def lab(lab_possible: None) -> Iterator[Lab]:
+    lab = asyncio.run(build.up(load("seed"), name=f"t{os.getpid()}-drops", lifeline=True))
+    try:
+        bench = Bench(lab)
+        if not bench.run("gateway", POSSIBLE).ok:
+            lacking("no tracefs on a host of the lab, or its kernel gives no reasons")
+        bench.check("app", "ip route replace 10.0.44.0/24 via 10.0.43.101")
+        rules = b"table ip mine {\nchain out { type nat hook postrouting priority 100\noifname eth0 masquerade\n}\n}\n"
+        bench.check("gateway", "sysctl -q -w net.ipv4.ip_forward=1; nft -f -", stdin=rules)
+        yield lab
+    finally:
+        with suppress(LabError):
+            asyncio.run(build.down(lab.name))
+
+
+@pytest.fixture
+def bench(lab: Lab) -> Bench:
+    return Bench(lab)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, lab: Lab) -> Desk:
+    desk = Desk(tmp_path, {"CROSSNET_LAB": lab.name})
+    desk.write(f"{CROSSING}, probe: icmp/10.0.44.1")
+    return desk
+
+
+def diagnosed(desk: Desk) -> dict[str, Any]:
+    answer = desk.run("diagnose", "--json")
+    assert answer.code == 3, answer
+    found: dict[str, Any] = answer.json
+    return found
+
+
+# Facts cannot tell what these do to a packet: host, how it is broken and healed, and what is told.
+POLICY = "ip xfrm policy {} src 10.0.43.0/24 dst 10.0.44.0/24 dir fwd"
+OLDER = "iptables-legacy -{} FORWARD -s 10.0.44.1 -m u32 --u32 '0>>28=4' -j DROP"
+CLIENTS = "iptables-legacy -t mangle -{} POSTROUTING -d 10.0.44.1 -m u32 --u32 '0>>28=4' -j DROP"
+DOUBTFUL = [
+    pytest.param(
+        "gateway",
+        (POLICY.format("add") + " action block", POLICY.format("delete")),
+        ("forward", "ipsec-policy-drop", "XFRM_POLICY in ip_forward"),
+        id="ipsec",
+    ),
+    pytest.param(
+        "gateway",
+        (OLDER.format("A"), OLDER.format("D")),
+        ("reply", "filter-rule-drop", "NETFILTER_DROP in nf_hook_slow at forward"),
+        id="older-iptables",
+    ),
+    pytest.param(
+        "gateway",
+        ("tc qdisc add dev eth0 root pfifo limit 0", "tc qdisc del dev eth0 root"),
+        ("forward", "tc-or-xdp-drop", "QDISC_DROP in __dev_queue_xmit"),
+        id="queue",
+    ),
+    pytest.param(
+        "app",
+        (CLIENTS.format("A"), CLIENTS.format("D")),
+        ("forward", "filter-rule-drop", "NETFILTER_DROP in nf_hook_slow at postrouting"),
+        id="of-the-client",
+    ),
+]
+
+
+@pytest.mark.parametrize(("host", "commands", "told"), DOUBTFUL)
+def test_the_kernels_reason_proves_what_facts_leave_open(
+    bench: Bench, desk: Desk, host: str, commands: tuple[str, str], told: tuple[str, str, str]
+) -> None:
+    which, code, reason = told
+    bench.check(host, commands[0])
+    try:
+        answer = diagnosed(desk)
+    finally:
+        bench.check(host, commands[1])
+    half = answer[which]
+    assert (half["code"], half["confidence"]) == (code, "proved")
+    assert half["at"]["host"] == host
+    assert f"{host}: the kernel dropped it: {reason}" in half["evidence"]
+    (end,) = [each for each in answer["observations"] if each["action"] == "dropped"]
+    assert (end["host"], end["direction"]) == (host, "request" if which == "forward" else "reply")
+    assert end["by"]
+
+
+def test_where_facts_and_packets_agree_the_kernel_is_not_asked(bench: Bench, desk: Desk) -> None:
+    bench.check("gateway", "sysctl -q -w net.ipv4.ip_forward=0")
+    try:
+        answer = diagnosed(desk)
+    finally:
+        bench.check("gateway", "sysctl -q -w net.ipv4.ip_forward=1")
+    assert answer["forward"]["confidence"] == "proved"
+    assert "the kernel dropped" not in str(answer)
+
+
+@pytest.mark.parametrize(
+    ("command", "back", "code", "reason"),
+    [
+        (
+            "sysctl -q -w net.ipv4.ip_forward=0",
+            "sysctl -q -w net.ipv4.ip_forward=1",
+            "ip-forward-disabled",
+            "IP_INADDRERRORS",
+        ),
+        (
+            "ip address add 10.0.43.15/32 dev lo",
+            "ip address del 10.0.43.15/32 dev lo",
+            "martian-source",
+            "IP_LOCAL_SOURCE",
+        ),
+        (
+            "ip route add blackhole 10.0.44.1/32",
+            "ip route del blackhole 10.0.44.1/32",
+            "route-blackhole",
+            "NOT_SPECIFIED",
+        ),
+    ],
+    ids=["forwarding", "own-source", "blackhole"],
+)
+def test_what_facts_did_not_know_is_told_by_the_kernel(
+    bench: Bench, command: str, back: str, code: str, reason: str
+) -> None:
+    """It is changed when the hosts have been read."""
+    try:
+        found = changed_meanwhile(bench, "gateway", command)
+    finally:
+        bench.check("gateway", back)
+    assert found.forward.code == code
+    assert any(f"the kernel dropped it: {reason} in " in line for line in found.forward.evidence)
+    assert disagreements(found), "facts said that it passes"
+    noted = [note.detail for note in found.notes if note.code == "reason-not-specified-by-kernel"]
+    assert bool(noted) is (reason == "NOT_SPECIFIED")
+
+
+def test_a_host_that_cannot_be_asked_is_told_of_once(bench: Bench, desk: Desk) -> None:
+    bench.check("gateway", "printf '#!/bin/sh\\nexit 1\\n' >/tmp/cannot; chmod 755 /tmp/cannot")
+    bench.check("gateway", "mount --bind /tmp/cannot $(command -v unshare)")
+    bench.check("gateway", "ip xfrm policy add src 10.0.43.0/24 dst 10.0.44.0/24 dir fwd action block")
+    try:
+        answer = diagnosed(desk)
+    finally:
+        bench.check("gateway", "ip xfrm policy delete src 10.0.43.0/24 dst 10.0.44.0/24 dir fwd")
+        bench.check("gateway", "umount $(command -v unshare)")
+    half = answer["forward"]
+    assert (half["code"], half["confidence"]) == ("ipsec-policy-drop", "inferred")
+    (note,) = answer["notes"]
+    assert note["code"] == "insufficient-privilege"
+    assert note["detail"].startswith("gateway: its kernel cannot be asked why it drops packets: ")
+
+
+# ---- it goes as it came --------------------------------------------------------------------------
+
+PROCESSES = r"""
+for place in /proc/[0-9]*; do
+    [ "$place" != "/proc/$$" ] || continue
+    words=$(tr '\0\n' '  ' <"$place/cmdline" 2>/dev/null) || continue
+    case $words in
+        "sh -c trap"*crossnet_drops_*) echo "${place#/proc/} janitor" ;;
+        *crossnet_drops_*) echo "${place#/proc/} worker" ;;
+    esac
+done
+"""
+
+
+def gateway(bench: Bench) -> LabHost:
+    return LabHost("gateway", bench.lab.socket("gateway"))
+
+
+async def mine(host: LabHost) -> list[list[str]]:
+    """The processes on the gateway, each with its part in it."""
+    return [line.split() for line in (await host.run(["sh", "-c", f"{PROCESSES}:"])).text.splitlines()]
+
+
+@pytest.mark.parametrize("killed", [(), ("worker",), ("janitor",), ("worker", "janitor")], ids=str)
+def test_the_instance_goes_with_what_made_it(
+    bench: Bench, eventually: Callable[..., None], killed: tuple[str, ...]
+) -> None:
+    """The controller may be killed, and who clears up there as well; of all at once the next question clears up."""
+    spot = Spot("gateway", Direction.FORWARD, ("eth1",), "eth0", (361, 361))
+    names = list[str]()
+
+    async def ask(killed: tuple[str, ...] = ()) -> None:
+        host = gateway(bench)
+        dropping = Dropping(host, spot)
+        await dropping.start()
+        assert dropping.unable is None
+        names.append(dropping.name)
+        assert (INSTANCES / dropping.name).is_dir()
+        if killed:
+            there = await mine(host)
+            assert {who for _, who in there} == {"worker", "janitor"}
+            await host.run(["kill", "-9", *(number for number, who in there if who in killed)])
+        # Nobody stops it: so it is where the controller has been killed, too.
+
+    asyncio.run(ask(killed))
+    if len(killed) == 2:
+        assert (INSTANCES / names[0]).is_dir()
+        asyncio.run(ask())
+        assert not (INSTANCES / names[0]).is_dir()
+    eventually(lambda: not (INSTANCES / names[-1]).is_dir(), "the instance is gone")
+    eventually(lambda: asyncio.run(mine(gateway(bench))) == [], "and whoever was at it")
+
+
+def test_one_that_is_in_use_is_not_taken_away(bench: Bench) -> None:
+    spot = Spot("gateway", Direction.FORWARD, ("eth1",), "eth0", (361, 361))
+
+    async def both() -> None:
+        some = [Dropping(gateway(bench), spot) for _ in range(2)]
+        for each in some:
+            await each.start()
+        assert all((INSTANCES / each.name).is_dir() for each in some)
+        await asyncio.gather(*(each.stop() for each in some))
+        assert not any((INSTANCES / each.name).is_dir() for each in some)
+
+    asyncio.run(both())
+
+
+def test_nothing_stays_mounted(bench: Bench) -> None:
+    spot = Spot("gateway", Direction.FORWARD, ("eth1",), "eth0", (361, 361))
+    before = bench.check("gateway", "cat /proc/mounts")
+
+    async def once() -> None:
+        dropping = Dropping(gateway(bench), spot)
+        await dropping.start()
+        assert (await gateway(bench).run(["cat", "/proc/mounts"])).text == before
+        await dropping.stop()
+
+    asyncio.run(once())
+    assert bench.check("gateway", "cat /proc/mounts") == before
