@@ -18,7 +18,7 @@ from pathlib import Path
 import crossnet
 
 # What only checks and other tests need, and what is large.
-UNNEEDED = ("mypy*", "ruff*", "pip*", "hypothesis*", "virtualenv*", "setuptools*")
+UNNEEDED = ("mypy*", "*__mypyc*", "ruff*", "pip*", "hypothesis*", "virtualenv*", "setuptools*")
 
 # Not the interpreter of the venv, which may lie in a closed folder, but the one it was made from.
 PYTHON = str(getattr(sys, "_base_executable", sys.executable))

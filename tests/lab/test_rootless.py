@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import shutil
 import subprocess
@@ -52,6 +53,8 @@ def checkout() -> Iterator[Path]:
         shutil.copy(TOP / "pyproject.toml", work)
         packages = sysconfig.get_path("purelib")
         shutil.copytree(packages, work / "packages", ignore=shutil.ignore_patterns(*UNNEEDED))
+        for compiled in ("src", "tests"):  # the user can write nothing beside them
+            compileall.compile_dir(work / compiled, quiet=1)
         work.chmod(0o755)
         (work / "tmp").mkdir()
         os.chown(work / "tmp", ORDINARY, ORDINARY)
