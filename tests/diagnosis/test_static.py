@@ -152,6 +152,33 @@ def test_an_egress_without_its_address_is_told_though_a_route_leads_elsewhere() 
     ]
 
 
+def test_behind_a_rule_that_takes_packets_for_itself_the_others_are_found() -> None:
+    capturing = (
+        "  iptables nat -A PREROUTING -d 10.0.44.1 -j DNAT --to-destination 10.0.43.101\n"
+        "  iptables filter -A FORWARD -d 10.0.44.0/24 -j DROP\n"
+    )
+    assert told(seed(SEED + capturing)) == [
+        ("forward", "gateway", "dnat-captures"),
+        ("forward", "gateway", "filter-rule-drop"),
+    ]
+    hosts = seed(SEED + capturing.splitlines()[0])
+    hosts["gateway"] = with_routes(hosts["gateway"], "blackhole 10.0.44.1")
+    assert told(hosts) == [
+        ("forward", "gateway", "dnat-captures"),
+        ("forward", "gateway", "route-blackhole"),
+    ]
+
+
+def test_a_full_table_of_connections_stands_behind_a_missing_translation() -> None:
+    full = "  sysctl net.netfilter.nf_conntrack_count 9\n  sysctl net.netfilter.nf_conntrack_max 9\n"
+    untranslated = SEED[: SEED.index("  iptables")]
+    assert told(seed(untranslated + full)) == [
+        ("forward", "gateway", "conntrack-table-full"),
+        ("reply", "gateway", "snat-missing"),
+    ]
+    assert told(seed(SEED + full)) == [("forward", "gateway", "conntrack-table-full")]
+
+
 def test_a_next_hop_outside_of_the_own_network_is_on_link() -> None:
     hosts = seed(
         SEED.replace("10.0.43.15/24", "10.0.43.15/32").replace(

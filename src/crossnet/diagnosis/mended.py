@@ -7,6 +7,8 @@ from dataclasses import replace
 from crossnet.facts import Facts
 from crossnet.facts.links import LinkAddress
 from crossnet.facts.routes import Route
+from crossnet.netfilter.foreign import Chain, Table
+from crossnet.reach.rules import Place
 from crossnet.values import Address, contains, family_of, host_network
 
 
@@ -60,3 +62,20 @@ def without_address(facts: Facts, address: Address) -> Facts:
         if not (route.table == "local" and contains(route.destination, address) and route.type == "local")
     )
     return replace(facts, links=links, routes=routes)
+
+
+def without_rule(facts: Facts, place: Place, text: str) -> Facts:
+    """The same where a chain does not have a rule."""
+
+    def kept(chain: Chain) -> Chain:
+        rules = tuple(rule for rule in chain.rules if rule.text != text)
+        return Chain(chain.name, chain.hook, len(rules), lambda: rules)
+
+    def mended(table: Table) -> Table:
+        if (table.tool, table.family, table.name) != (place.tool, place.family, place.table):
+            return table
+        return replace(table, chains={**table.chains, place.chain: kept(table.chains[place.chain])})
+
+    return replace(
+        facts, firewall=replace(facts.firewall, foreign=tuple(map(mended, facts.firewall.foreign)))
+    )

@@ -179,11 +179,9 @@ class Tracking:
         return here.through(whole)
 
     def full(self, settings: Mapping[str, str]) -> str:
-        """The setting and the number that say that no further flow can be tracked; empty where one can."""
-        most = settings.get(MOST_TRACKED, "0")
-        now = settings.get(TRACKED, "0")
-        full = most.isdecimal() and now.isdecimal() and 0 < int(most) <= int(now)
-        return f"{TRACKED} is {now}, and {MOST_TRACKED} {most}" if full and self.families else ""
+        """What says that no further flow can be tracked; empty where one can, or none is to be."""
+        full = why_full(settings)
+        return full if full and self.families else ""
 
     def given_back(self, hook: str, here: Here) -> Here:
         """Answers, with what the hook's translations gave to their flow's first packet taken back.
@@ -238,6 +236,13 @@ class Tracking:
         packets = space.without(packets, Field.CT_STATE, Field.CT_DIRECTION, Field.CT_MARK) & remembered
         packets &= space.state(ESTABLISHED) & space.value(Field.CT_DIRECTION, 1)
         return space.rewritten(packets, Field.CT_STATUS, bits := 2 | 8, bits)
+
+
+def why_full(settings: Mapping[str, str]) -> str:
+    """The setting and the number that say that a host can remember no more flows; empty where it can."""
+    most, now = settings.get(MOST_TRACKED, "0"), settings.get(TRACKED, "0")
+    full = most.isdecimal() and now.isdecimal() and 0 < int(most) <= int(now)
+    return f"{TRACKED} is {now}, and {MOST_TRACKED} {most}" if full else ""
 
 
 def _beginning(space: Space) -> Packets:

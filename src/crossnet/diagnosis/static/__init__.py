@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from crossnet.diagnosis.course import Course
 from crossnet.diagnosis.finding import Direction, Finding
 from crossnet.diagnosis.foretold import Foretold
+from crossnet.diagnosis.mended import without_rule
 from crossnet.diagnosis.static.links import OfLinks
 from crossnet.diagnosis.static.neighbours import OfNeighbours
 from crossnet.diagnosis.static.rules import OfRules
@@ -54,12 +55,26 @@ class _Whole(OfLinks, OfWays, OfNeighbours, OfRules):
                 self._neighbours(len(self.course.stops), self.course.target)
         self._time_to_live()
         self._whole_way()
+        self._behind_captures()
         if self.course.target is not None:
             self._back_from(self.course.target)
         found = [each for _, each in sorted(self.found, key=lambda item: item[0])]
         if passes and any(each.certain for each in found):
             passes = False
         return Foretold(tuple(dict.fromkeys(found)), self.source, passes, tuple(dict.fromkeys(self.others)))
+
+    def _behind_captures(self) -> None:
+        """What would stop packets that rules do not give another destination any more."""
+        captured = [each for _, each in self.found if each.code == "dnat-captures"]
+        for each in captured:
+            assert each.chain is not None, "a rule stands in a chain"
+            self.mended[each.host] = without_rule(self.mended[each.host], each.chain, each.text)
+        hosts = {each.host for each in captured}
+        for number, stop in enumerate(self.course.stops):
+            if stop.host in hosts:
+                self._way_out(number, stop)
+        if captured:
+            self._whole_way()
 
     def _as_it_is(self) -> bool | None:
         if any(stop.host not in self.facts for stop in self.course.stops):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from crossnet.diagnosis.course import Stop
+from crossnet.diagnosis.filling import CODE as FULL
 from crossnet.diagnosis.finding import Direction, Finding, Mending
 from crossnet.diagnosis.static.search import (
     FEW_PORTS,
@@ -20,6 +21,7 @@ from crossnet.netfilter.foreign import Field
 from crossnet.reach.packets import address_field
 from crossnet.reach.path import Walked
 from crossnet.reach.rules import Effect
+from crossnet.reach.tracking import why_full
 from crossnet.values import (
     Family,
     contains,
@@ -97,6 +99,16 @@ class OfTranslation(Search):
             words = f"packets leave as {source}, which {client.host} does not have"
             self._wrong_source("snat-address-not-local", client, link, words, walked)
 
+    def _no_room(self, stop: Stop) -> None:
+        """A full table of connections: what is not tracked passes, and what would be translated has to be tracked."""
+        full = why_full(self.facts[stop.host].sysctls)
+        if full and not any(each.code == FULL and each.host == stop.host for _, each in self.found):
+            self._add(
+                Finding(
+                    FULL, stop.host, stop.ingress, Direction.FORWARD, full, certain=False, hook="conntrack"
+                )
+            )
+
     def _few_ports(self, stop: Stop, link: Link, walked: Walked) -> None:
         """A translation to so few ports that others may have taken all of them."""
         taken = {
@@ -163,6 +175,7 @@ class OfTranslation(Search):
             if each.effect is Effect.NOT_TRACKED
         ]
         mending = self._own(stop, link)
+        self._no_room(stop)
         if untracked:
             words = f"a rule keeps it from connection tracking: {untracked[0].text}"
             chain, certain = untracked[0].place, not untracked[0].doubts
