@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -26,7 +26,7 @@ __all__ = ["lab_with_sshd", "place"]  # fixtures
 
 HOSTS = ("app", "gateway")
 
-# Processes but this one, files, tables, and where the kernel would trace: those of its own, and what all share.
+# Processes but this one, files and tables.
 STATE = r"""
 for place in /proc/[0-9]*; do
     [ "$place" != "/proc/$$" ] || continue
@@ -36,9 +36,12 @@ for place in /proc/[0-9]*; do
 done
 find /tmp /run /etc /var/lib/crossnet -xdev -not -type d 2>/dev/null | sort
 nft list ruleset
-ls /sys/kernel/tracing/instances 2>/dev/null | grep crossnet
-cat /sys/kernel/tracing/events/skb/kfree_skb/enable 2>/dev/null || :
 """
+
+# Where the kernel traces, for all hosts of the machine: what belongs to all is as it was, and an instance is gone soon.
+TRACING = "mount -t tracefs tracefs /sys/kernel/tracing && cd /sys/kernel/tracing && "
+SHARED = TRACING + "cat tracing_on current_tracer events/enable events/skb/kfree_skb/enable"
+INSTANCES = TRACING + "ls instances | grep crossnet_ || :"
 
 # It works but for one rule, of which facts cannot tell whether it takes the packets: every way of looking is needed.
 BROKEN = {
@@ -73,7 +76,12 @@ class Scene:
     desk: Desk
     bench: Bench
     before: Mapping[str, str]
+    shared: str
     seconds: float
+
+    def traced(self, what: str) -> str:
+        """What tracefs tells, where this kernel has one to look at."""
+        return self.bench.run("gateway", f"unshare -m sh -c '{what}'").text
 
     def is_as_before(self) -> bool:
         return all(self.bench.run(host, STATE).text == text for host, text in self.before.items())
@@ -89,9 +97,11 @@ class Scene:
     def is_clean_soon(self) -> None:
         """A probe that nobody waits for any more ends by itself: it waits for its answer for 4 s."""
         until = time.monotonic() + 12
-        while not self.is_as_before():
-            assert time.monotonic() < until, self.differences()
+        instances = set(self.traced(INSTANCES).split())
+        while not self.is_as_before() or instances & set(self.traced(INSTANCES).split()):
+            assert time.monotonic() < until, self.differences() or instances
             time.sleep(0.1)
+        assert self.traced(SHARED) == self.shared
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +113,12 @@ def scene(lab_possible: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
         desk = Desk(tmp_path_factory.mktemp("desk"), {"CROSSNET_LAB": lab.name})
         desk.write(f"{CROSSING}, probe: icmp/10.0.44.1")
         before = {host: bench.check(host, STATE) for host in HOSTS}
+        scene = Scene(desk, bench, before, "", 0)
+        shared = scene.traced(SHARED)
         begun = time.monotonic()
         whole = desk.run("diagnose")
         assert whole.code == 3, whole
-        yield Scene(desk, bench, before, time.monotonic() - begun)
+        yield replace(scene, shared=shared, seconds=time.monotonic() - begun)
     finally:
         with suppress(LabError):
             asyncio.run(build.down(lab.name))
