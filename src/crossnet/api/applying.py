@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from crossnet.api.diagnosing import why_not
 from crossnet.api.looking import passing, refuse_open
 from crossnet.api.verifying import remember
 from crossnet.design import lookups
@@ -130,6 +129,8 @@ async def _apply(made: Plan, site: Site, guard: Guard, message: str) -> Applied:
                 "Find out who changes it, then apply again",
             )
         if found.refuted:
+            from crossnet.api.diagnosing import why_not
+
             raise _refuted(found.refuted, await why_not(found.refuted[0], made, site))
         kept.update(verified(found, made, facts))
         return Proof(facts, kept)

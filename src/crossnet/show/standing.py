@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
-from crossnet.api import UndoPlan
 from crossnet.path import Path
 from crossnet.record import Record, shown
 from crossnet.several import first_of
@@ -13,6 +13,9 @@ from crossnet.show.visible import one_line
 from crossnet.spec import Persist, Spec
 from crossnet.standing import Stamp, Standing
 from crossnet.values import show_moment, show_network
+
+if TYPE_CHECKING:
+    from crossnet.api import UndoPlan
 
 
 def kept_text(one: Standing) -> str:

@@ -7,18 +7,13 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
+from typing import TYPE_CHECKING
 
-from crossnet.api import Applied, Ended, UndoPlan
 from crossnet.codes import Code
 from crossnet.design import Impact
-from crossnet.design.flows import FlowChange
-from crossnet.facts import Facts
-from crossnet.facts.firewall import Firewall
-from crossnet.facts.links import Link, LinkAddress
 from crossnet.health import CrossingStatus, State
 from crossnet.netfilter import Engine
 from crossnet.netfilter.foreign import Chain, Perhaps, Rule, Unknown, Why
-from crossnet.planning import HostPlan, Plan
 from crossnet.resources import Change
 from crossnet.several import MOST_NAMES, first_of
 from crossnet.show.fixing import fixes_text
@@ -26,9 +21,17 @@ from crossnet.show.opening import opening_lines
 from crossnet.show.paint import Paint, plain
 from crossnet.show.standing import kept_text, named
 from crossnet.show.visible import one_line
-from crossnet.transaction.history import Past
 from crossnet.values import Family, show_moment
 from crossnet.verdict import Diagnosis, Result, Verification
+
+if TYPE_CHECKING:
+    from crossnet.api import Applied, Ended, UndoPlan
+    from crossnet.design.flows import FlowChange
+    from crossnet.facts import Facts
+    from crossnet.facts.firewall import Firewall
+    from crossnet.facts.links import Link, LinkAddress
+    from crossnet.planning import HostPlan, Plan
+    from crossnet.transaction.history import Past
 
 SYMBOLS = {"create": "+", "change": "~", "remove": "-"}
 TOUCHES = "!"  # beside one of these: it touches the management path
