@@ -11,6 +11,7 @@ from typing import ClassVar, Self
 
 from crossnet.facts import Facts, FileState
 from crossnet.facts.question import text
+from crossnet.resources import numbered
 from crossnet.resources.file import SIGNATURE
 from crossnet.resources.resource import Encoded, Locate, Look, Phase, Resource, Splice, Step, Test
 
@@ -27,7 +28,8 @@ has_digest() {
 class Lines(Resource):
     """All of crossnet's lines in one file of somebody else, together and at its end; the rest of it is never touched.
 
-    They are found again by their bytes, wherever they stand by then. `made` is whether the file was not there before
+    They are found again by their bytes, wherever they stand by then; entries that are counted (see `numbered`) whatever
+    their number, and get the next one. `made` is whether the file was not there before
     them: it goes with them where it is empty again. `ended` is whether the line before them had no end, which it got
     for them and loses with them. `applied` are the lines as they were applied last, `file` is the file as it was read.
     """
@@ -75,10 +77,8 @@ class Lines(Resource):
             return None
         if file.target is not None:
             return replace(self, file=file)
-        for entry in (self.entry, self.applied):
-            if entry is not None and _places(file.data, entry):
-                return replace(self, entry=entry, file=file)
-        return None
+        found = self._found_in(file.data)
+        return replace(self, entry=found[0], file=file) if found else None
 
     def ours(self, facts: Facts) -> Self | None:
         """Also what is left of them: the longest of their lines is nobody else's."""
@@ -94,7 +94,11 @@ class Lines(Resource):
         data = file.data if file else b""
         known = before if isinstance(before, Lines) else None
         if known is not None and _places(data, known.entry):
-            return replace(self, made=known.made, ended=known.ended, applied=known.entry, file=file)
+            same = replace(self, made=known.made, ended=known.ended, applied=known.entry, file=file)
+            if numbered.is_numbered(self.entry) == numbered.is_numbered(known.entry):
+                return same
+            left = same._without  # they move to its end
+            return replace(same, ended=bool(left) and not left.endswith(b"\n"))
         return replace(
             self,
             made=file is None or (known is not None and known.made),
@@ -138,15 +142,40 @@ class Lines(Resource):
         after = want._with if want else side._without
         return (Splice.between(PurePosixPath(side.path), before, after),)
 
+    def _found_in(self, data: bytes) -> tuple[bytes, int, int] | None:
+        """What of crossnet stands in the file, and from where to where: of one that is a part of the other, that."""
+        entries = [self.entry, *([self.applied] if self.applied is not None else [])]
+        for entry in sorted(entries, key=len, reverse=True):
+            for start, end in _places(data, entry):
+                return entry, start, end
+        return None
+
     @property
     def _with(self) -> bytes:
         """The file when it has these lines: where those stood that were applied last, else at its end."""
         data = self.file.data if self.file else b""
-        for entry in (self.entry, self.applied):
-            if entry is not None and (places := _places(data, entry)):
-                start, end = places[0]
-                return data[:start] + self.entry + data[end:] if entry != self.entry else data
-        return data + (b"\n" if self.ended else b"") + self.entry
+        is_counted = numbered.is_numbered(self.entry)
+        found = self._found_in(data)
+        if found is not None:
+            entry, start, end = found
+            if entry == self.entry:
+                return data
+            if is_counted == numbered.is_numbered(entry):
+                return (
+                    self._in_place_of(data, start, end)
+                    if is_counted
+                    else data[:start] + self.entry + data[end:]
+                )
+            data = self._without or b""  # the file has got another form since then
+        data += b"\n" if self.ended and not data.endswith(b"\n") else b""
+        return data + (
+            numbered.counted_from(self.entry, len(numbered.numbers(data))) if is_counted else self.entry
+        )
+
+    def _in_place_of(self, data: bytes, start: int, end: int) -> bytes:
+        gone, came = numbered.numbers(data[start:end]), len(numbered.numbers(self.entry))
+        entry = numbered.counted_from(self.entry, min(gone))
+        return numbered.moved_up(data[:start], gone, came) + entry + numbered.moved_up(data[end:], gone, came)
 
     @property
     def _without(self) -> bytes | None:
@@ -154,14 +183,16 @@ class Lines(Resource):
         if self.file is None:
             return None
         data = self.file.data
-        for entry in (self.entry, self.applied):
-            if entry is not None and (places := _places(data, entry)):
-                start, end = places[0]
-                head, tail = data[:start], data[end:]
-                # What came behind them since then stands on a line of its own.
-                left = head.removesuffix(b"\n") if self.ended and not tail else head + tail
-                return left if left or not self.made else None
-        return data
+        found = self._found_in(data)
+        if found is None:
+            return data
+        entry, start, end = found
+        head, tail = data[:start], data[end:]
+        # What came behind them since then stands on a line of its own.
+        left = head.removesuffix(b"\n") if self.ended and not tail else head + tail
+        if numbered.is_numbered(entry):
+            left = numbered.moved_up(left, numbered.numbers(data[start:end]))
+        return left if left or not self.made else None
 
     @classmethod
     def describe(cls, have: Self | None, want: Self | None) -> str:
@@ -206,6 +237,9 @@ def _places(data: bytes, entry: bytes) -> tuple[tuple[int, int], ...]:
 
 def _found(data: bytes, entry: bytes) -> Iterator[tuple[int, int]]:
     ended = data if data.endswith(b"\n") else data + b"\n"
+    if numbered.is_numbered(entry):
+        yield from ((start, min(end, len(data))) for start, end in numbered.places(ended, entry))
+        return
     start = ended.find(entry)
     while start != -1:
         if start == 0 or ended[start - 1 : start] == b"\n":
