@@ -76,8 +76,12 @@ class Firewall(StrEnum):
 
 
 class Persist(StrEnum):
+    """Where what brings a crossing back after a reboot is kept: `auto` is whoever keeps the interface."""
+
     AUTO = "auto"
     NONE = "none"
+    NETWORK_SCRIPTS = "network-scripts"
+    UNIT = "unit"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@
       boot /etc/sysctl.conf net.ipv4.ip_forward 0
       file /var/lib/crossnet/applied.json {"format": 9}
       rules of crossnet fenced
+      kept eth0 network-scripts /etc/sysconfig/network-scripts/ifcfg-eth0: ifcfg-eth0
       saved /etc/iptables/rules.v4 CROSSNET-FORWARD xnet4-from-business
       iptables raw -A PREROUTING -j NOTRACK
       tools ip sysctl nft
@@ -38,6 +39,7 @@ from crossnet.facts.capabilities import TOOLS, Capabilities
 from crossnet.facts.firewall import Firewall
 from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.lookups import Answered, Lookup, parse_lookup
+from crossnet.facts.owners import Keeper, Owner
 from crossnet.facts.policy import PolicyRule, parse_rules
 from crossnet.facts.routes import Hop, Route, default_network, parse_routes
 from crossnet.facts.saved import SavedRules
@@ -68,6 +70,7 @@ class _Sheet:
     reached_at: Address | None = None
     machine: tuple[str, str] = ("", "")
     lookups: dict[Lookup, Answered | None] = field(default_factory=dict)
+    owners: dict[str, Owner] = field(default_factory=dict)
     clock: int = 0
     ahead: int = 0
 
@@ -122,6 +125,7 @@ def host_facts(name: str, text: str, *, firewall: Firewall | None = None) -> Fac
             *sheet.rules,
         ),
         lookups=sheet.lookups,
+        owners=sheet.owners,
         clock=sheet.clock,
         ahead=sheet.ahead,
         saved=tuple(sheet.saved_rules),
@@ -150,6 +154,8 @@ def _read(sheet: _Sheet, words: list[str]) -> None:
             sheet.files[path] = FileState(" ".join(text).encode(), 0o600, "0:0")
         case ["machine", boot, network]:
             sheet.machine = (boot, network)
+        case ["kept", name, keeper, file, *evidence]:
+            sheet.owners[name] = Owner(name, Keeper(keeper), " ".join(evidence), file.rstrip(":"))
         case ["saved", path, *names]:
             sheet.saved_rules.append(SavedRules(path, tuple(each.replace("_", " ") for each in names)))
         case ["unreadable", path, *why]:

@@ -160,3 +160,9 @@ def test_beside_crossnets_own_route_the_better_metric_decides(to: str, there: st
     hosts["app"].routes = [one for one in hosts["app"].routes if one.protocol != OWN_PROTOCOL]
     (change,) = make_plan(asked, facts_of(hosts)).changes
     assert change[1].action == "create"
+
+
+def test_who_keeps_the_routes_is_each_clients_affair_and_whether_anybody_does_the_gateways() -> None:
+    one, other = "from: app, to: 10.0.44.1, persist: unit", "from: 10.0.43.16, to: 10.0.44.2, persist: "
+    assert len(planned(one, f"{other}network-scripts").paths) == 2
+    assert refused(one, f"{other}none") == {"settings-differ"}

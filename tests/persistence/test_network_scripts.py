@@ -41,7 +41,7 @@ def on(data: bytes | None) -> Facts:
 
 def lines(data: bytes | None, *routes: Route, owner: Owner = ETH0, before: Lines | None = None) -> Lines:
     facts = on(data)
-    (found,) = network_scripts.keep([Needs(owner, routes)], facts)
+    (found,) = network_scripts.keep(Needs(owner, routes), facts)
     assert found.path == PATH
     return found.knowing(before, facts)
 
@@ -96,7 +96,7 @@ def test_a_source_and_a_metric_are_said_where_there_is_a_word_for_them() -> None
 
 def test_ipv6_has_a_file_of_its_own() -> None:
     six = Route(network("fd00:44::/64"), address("fd00:43::101"), "eth0", None, "boot", 1024)
-    found = network_scripts.keep([Needs(ETH0, (BUSINESS, six))], EMPTY)
+    found = network_scripts.keep(Needs(ETH0, (BUSINESS, six)), EMPTY)
     assert [(each.path, each.entry) for each in found] == [
         (PATH, b"10.0.44.0/24 via 10.0.43.101 dev eth0\n"),
         (f"{network_scripts.FOLDER}/route6-net", b"fd00:44::/64 via fd00:43::101 dev eth0 metric 1024\n"),
@@ -105,13 +105,13 @@ def test_ipv6_has_a_file_of_its_own() -> None:
 
 def test_policy_rules_have_files_of_their_own_too() -> None:
     rule = PolicyRule(Family.V4, 5200, destination=network("10.0.44.0/24"), table="main")
-    (found,) = network_scripts.keep([Needs(ETH0, (), (rule,))], EMPTY)
+    (found,) = network_scripts.keep(Needs(ETH0, (), (rule,)), EMPTY)
     assert (found.path, found.entry) == (
         f"{network_scripts.FOLDER}/rule-net",
         b"pref 5200 to 10.0.44.0/24 table main\n",
     )
     with pytest.raises(Unfit, match="NetworkManager does not read"):
-        network_scripts.keep([Needs(BY_NM, (), (rule,))], EMPTY)
+        network_scripts.keep(Needs(BY_NM, (), (rule,)), EMPTY)
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,12 @@ IMPACTS = (
         "Leave `persist: auto`; without systemd, run `crossnet apply` after a reboot.",
     ),
     Code(
+        "kept-by-owner",
+        "Routes are written for the next boot where the program that keeps their interface looks for them, or why not.",
+        "Who keeps the interface, as the running programs say; the file in which such routes stand.",
+        "Nothing has to be done; `persist: unit` has crossnet's own unit bring them back instead.",
+    ),
+    Code(
         "engines-mixed",
         "Rules of more than one firewall engine are live on the host, and a packet has to pass all of them.",
         "nft, iptables-nft-save and iptables-legacy-save show rules of more than one.",

@@ -101,6 +101,12 @@ REFUSALS = (
         "Write the same value in both.",
     ),
     Code(
+        "other-owner",
+        "`persist` names a program that does not keep the interface, or cannot keep the route there.",
+        "Who keeps the interface, as the running programs say; the file in which such routes stand.",
+        "Write `persist: auto`, or `persist: unit` for crossnet's own unit.",
+    ),
+    Code(
         "route-in-use",
         "A host already has a route to the destination by another way, and it is not crossnet's.",
         "The host's main routing table.",

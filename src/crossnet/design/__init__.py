@@ -36,7 +36,7 @@ from crossnet.facts.sysctls import FORWARDING, interface_setting
 from crossnet.netfilter import Engine
 from crossnet.netfilter.own import is_plain_interface
 from crossnet.path import Client, Path
-from crossnet.persistence import unit
+from crossnet.persistence import kept, unit
 from crossnet.record import Record, read_record
 from crossnet.resources import File, Jump, Resource, RouteResource, RuleTable, Sysctl
 from crossnet.resources.route import DEFAULT_METRIC
@@ -187,9 +187,17 @@ def design(
         ]
         ordered = sorted(live, key=lambda one: (one.rank, one.key))
         outlives = name in stays and _is_persisted(records[name])
-        keep, impact = _persistence(facts[name], ordered, standing[name], closing, outlives=outlives)
-        wanted[name] = [*live, *keep]
+        try:
+            keep, protocols, impact = _persistence(
+                facts[name], records[name], ordered, standing[name], closing, outlives=outlives
+            )
+        except Refused as refused:
+            refusals += refused.refusals
+            continue
+        wanted[name] = [*(_as_whose(one, protocols.get(_identity(one))) for one in live), *keep]
         impacts += impact
+    if refusals:
+        raise PlanRefused(refusals)
     return Design(
         paths=tuple(paths),
         wanted={name: tuple(resources) for name, resources in wanted.items()},
@@ -401,50 +409,87 @@ def _address(network: Network) -> Address:
 
 def _persistence(
     facts: Facts,
+    record: Record,
     live: Sequence[Resource],
     standing: Sequence[Standing],
     fenced: Sequence[Sysctl],
     *,
     outlives: bool,
-) -> tuple[tuple[Resource, ...], list[Impact]]:
+) -> tuple[tuple[Resource, ...], Mapping[Identity, str], list[Impact]]:
     """What brings `live` back at boot; what crossings with `persist: none` need for themselves alone is left out.
 
-    `outlives` is whether what no crossing needs any more is to be there then too.
+    With it, as whose the routes are there then that somebody else keeps: they are the same ones now. `outlives` is
+    whether what no crossing needs any more is to be there then too.
     """
+    nothing: Mapping[Identity, str] = {}
     if not live:
-        return (), []
+        return (), nothing, []
     asked = {one.label: one.paths[0].crossing for one in standing}
     carried = gateway_settings([asked[one.label] for one in standing if one.carried])
-    needing: dict[Identity, list[bool]] = {}
+    needing: dict[Identity, list[Persist]] = {}
     for one in standing:
         for identity in one.needs:
-            needing.setdefault(identity, []).append(asked[one.label].persist is not Persist.NONE)
-    lasts = {item: any(needing.get(_identity(item), [carried.persist is not Persist.NONE])) for item in live}
-    live = [item for item in live if lasts[item]]
+            needing.setdefault(identity, []).append(asked[one.label].persist)
+    persist = {_identity(item): needing.get(_identity(item), [carried.persist]) for item in live}
+    asking = [item for item in live if any(one is not Persist.NONE for one in persist[_identity(item)])]
     crossings = [asked[one.label] for one in standing if asked[one.label].persist is not Persist.NONE]
-    if not live or not (crossings or outlives):
-        return (), [
-            Impact("not-persistent", facts.host, "lost at the next reboot, as `persist: none` asks for")
-        ]
+    if not asking or not (crossings or outlives):
+        return (
+            (),
+            nothing,
+            [Impact("not-persistent", facts.host, "lost at the next reboot, as `persist: none` asks for")],
+        )
     if not facts.capabilities.systemd:
-        return (), [
-            Impact("not-persistent", facts.host, "will not survive a reboot: systemd does not run there")
-        ]
-    lasting = [each for item in live if (each := _lasting(item, facts)) is not None]
+        return (
+            (),
+            nothing,
+            [Impact("not-persistent", facts.host, "will not survive a reboot: systemd does not run there")],
+        )
+    lasting = [(item, each) for item in asking if (each := _lasting(item, record, facts)) is not None]
+    labels = [crossing.label for crossing in crossings]
+
+    def wish(item: Resource) -> Persist:
+        wishes = (one for one in persist[_identity(item)] if one not in (Persist.AUTO, Persist.NONE))
+        return next(wishes, Persist.AUTO)
+
+    by_owners = kept.keep(facts, [item for item, each in lasting if each is item], wish)
+    if by_owners.refused:
+        raise Refused(*(_other_owner(facts, why) for why in by_owners.refused))
+    left = [each for item, each in lasting if _identity(item) not in by_owners.taken]
     ends = sorted({one.until for one in standing if one.until is not None})
-    return unit.persistent(lasting, [crossing.label for crossing in crossings], fenced, ends), []
+    files = unit.persistent(left, labels, fenced, ends, by_owners.resources)
+    return files, by_owners.protocols, [Impact("kept-by-owner", facts.host, told) for told in by_owners.told]
+
+
+def _as_whose(item: Resource, protocol: str | None) -> Resource:
+    """A route with the protocol of who brings it back at boot, so that it is the same one then."""
+    if not isinstance(item, RouteResource) or protocol is None:
+        return item
+    return replace(item, route=replace(item.route, protocol=protocol))
+
+
+def _other_owner(facts: Facts, why: str) -> Refusal:
+    return Refusal(
+        "other-owner",
+        facts.host,
+        why,
+        "Write `persist: auto`, which takes who keeps the interface, or `persist: unit` for crossnet's own unit.",
+    )
 
 
 def _is_persisted(record: Record) -> bool:
     return any(isinstance(one.applied, File) for one in record.owned)
 
 
-def _lasting(item: Resource, facts: Facts) -> Resource | None:
+def _lasting(item: Resource, record: Record, facts: Facts) -> Resource | None:
     """What is to be there after a boot: of a route of somebody else that does the same, that one.
 
     Nothing where a daemon or a server gives the route, which brings it back itself, and may take it away.
     """
-    if not isinstance(item, RouteResource) or not item.is_theirs(facts):
+    if not isinstance(item, RouteResource):
+        return item
+    known = record.find(item)
+    if not item.knowing(known.applied if known else None, facts).is_theirs(facts):
         return item
     theirs = item.current(facts)
     return theirs if isinstance(theirs, RouteResource) and theirs.is_by_hand else None

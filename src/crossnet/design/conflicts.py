@@ -130,6 +130,9 @@ def _settings(one: Path, other: Path) -> Iterable[Refusal]:
         "fence": (one.crossing.fence, other.crossing.fence),
         "persist": (one.crossing.persist, other.crossing.persist),
     }
+    # Who keeps the routes of its clients is no matter of the gateway: only whether anybody does.
+    if Persist.NONE not in pairs["persist"]:
+        del pairs["persist"]
     for key, (mine, theirs) in pairs.items():
         if mine != theirs and "auto" not in (mine, theirs):
             yield Refusal(

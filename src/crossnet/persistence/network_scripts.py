@@ -9,7 +9,7 @@ plugin looks for no other.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from crossnet.facts import Facts
 from crossnet.facts.owners import Keeper, Owner
@@ -36,12 +36,12 @@ def protocol(owner: Owner) -> str:
     return "static" if owner.keeper is Keeper.NETWORKMANAGER else "boot"
 
 
-def keep(several: Sequence[Needs], facts: Facts) -> tuple[Lines, ...]:
+def keep(needs: Needs, facts: Facts) -> tuple[Lines, ...]:
     """The lines for all of it; Unfit where one of the files cannot say it."""
-    return tuple(lines for needs in several for lines in _of_one(needs, facts))
+    return tuple(_lines(needs, facts))
 
 
-def _of_one(needs: Needs, facts: Facts) -> Iterable[Lines]:
+def _lines(needs: Needs, facts: Facts) -> Iterable[Lines]:
     told = needs.owner.keeper is Keeper.NETWORKMANAGER  # its own metric is not that of the kernel
     for six, family in (("", Family.V4), ("6", Family.V6)):
         path = f"{FOLDER}/route{six}-{needs.owner.suffix}"

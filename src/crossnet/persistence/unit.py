@@ -49,17 +49,18 @@ def persistent(
     crossings: Iterable[str],
     fenced: Collection[Sysctl] = (),
     ends: Sequence[datetime] = (),
+    kept: Sequence[Resource] = (),
 ) -> tuple[Resource, ...]:
-    """The files and the units that bring `live` back at boot; nothing for nothing.
+    """The files and the units that bring `live` back at boot, with what others have `kept`; nothing for nothing.
 
     `fenced` are the settings that switch forwarding on for the crossings alone: they are off whenever the fence
     is not there. `ends` are the times at which crossings are over.
     """
-    head = _head(crossings)
-    files, has_rules = start.script_and_files(live, fenced, head)
-    if not files:
+    first = head(crossings)
+    files, has_rules = start.script_and_files(live, fenced, first)
+    if not files and not kept:
         return ()
-    units = {UNIT: _UNIT_TEXT.format(stop=_STOP if fenced else "")}
+    units = {UNIT: _UNIT_TEXT.format(stop=_STOP if fenced else "")} if files else {}
     if has_rules:
         script = next(file for file in files if file.path == start.SCRIPT)
         units |= rules.units(script, fenced)
@@ -69,12 +70,14 @@ def persistent(
         units |= until.units(ends)
         services = {**_SERVICES, **until.services(ends)}
     return (
+        *kept,
         *files,
-        *(File(unit_file(unit), (head + text).encode()) for unit, text in units.items()),
+        *(File(unit_file(unit), (first + text).encode()) for unit, text in units.items()),
         *(services[unit] for unit in units if unit in services),
     )
 
 
-def _head(crossings: Iterable[str]) -> str:
+def head(crossings: Iterable[str]) -> str:
+    """The first line of each file, which says whose it is and for which crossings."""
     names = ", ".join(crossings) or "no crossing any more"
     return f"# crossnet: {names}. Written by crossnet; `crossnet undo` removes it.\n"

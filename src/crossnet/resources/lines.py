@@ -97,7 +97,7 @@ class Lines(Resource):
             same = replace(self, made=known.made, ended=known.ended, applied=known.entry, file=file)
             if numbered.is_numbered(self.entry) == numbered.is_numbered(known.entry):
                 return same
-            left = same._without  # they move to its end
+            left = same._without or b""  # they move to its end
             return replace(same, ended=bool(left) and not left.endswith(b"\n"))
         return replace(
             self,

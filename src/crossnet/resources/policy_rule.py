@@ -25,6 +25,12 @@ MARKED = (
     f"""case $(ip rule help 2>&1) in *' protocol '*) set -- "$@" protocol {OWN_PROTOCOL} ;; esac; ip "$@\""""
 )
 
+# Brought back at a boot by somebody else it has his mark; without one the kernel takes away either.
+_TAKEN_AWAY = (
+    """case $(ip rule help 2>&1) in *' protocol '*) """
+    f"""! ip "$@" protocol {OWN_PROTOCOL} 2>/dev/null || exit 0 ;; esac; ip "$@\""""
+)
+
 
 @dataclass(frozen=True, slots=True)
 class PolicyRuleResource(Resource):
@@ -84,8 +90,8 @@ class PolicyRuleResource(Resource):
     def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:
         side = want or have
         assert side is not None, "a change has at least one side"
-        verb = "add" if want else "del"
-        return (Command(("sh", "-c", MARKED, "sh", _option(side.rule), "rule", verb, *words(side.rule))),)
+        script, verb = (MARKED, "add") if want else (_TAKEN_AWAY, "del")
+        return (Command(("sh", "-c", script, "sh", _option(side.rule), "rule", verb, *words(side.rule))),)
 
     @classmethod
     def describe(cls, have: Self | None, want: Self | None) -> str:

@@ -98,8 +98,13 @@ class RouteResource(Resource):
         return replace(self, applied=before.route) if isinstance(before, RouteResource) else self
 
     def satisfied_by(self, have: Self) -> bool:
-        """Also by a route without a source in IPv4: the kernel takes the first address, as crossnet does."""
+        """Also by a route without a source in IPv4: the kernel takes the first address, as crossnet does.
+
+        Not by crossnet's own where somebody else is to keep it: after a boot that one would be there beside it.
+        """
         route = have.route
+        if self.applied is not None and route.protocol == self.applied.protocol != self.route.protocol:
+            return False
         if route.source is None and family_of(route.destination) is Family.V4:
             route = replace(route, source=self.route.source)
         return _way(self.route) == _way(route)
@@ -161,7 +166,12 @@ class RouteResource(Resource):
         side = want or have
         assert side is not None, "a change has at least one side"
         shown = _shown(side.route)
-        return f"{shown}  (was {_shown(have.route)})" if have and want else shown
+        if have and want:
+            was = _shown(have.route)
+            if was == shown:
+                return f"{shown}  (proto {want.route.protocol}, was {have.route.protocol})"
+            return f"{shown}  (was {was})"
+        return shown
 
     @property
     def found(self) -> str:

@@ -137,7 +137,12 @@ def _rest(plan: Plan, verbose: bool) -> dict[str, list[Impact]]:
     by_rules = verbose or any(
         change.resource.decides(family) for _, change in plan.changes for family in Family
     )
-    because = {("not-persistent", host) for host, change in plan.changes if change.resource.is_persistent}
+    because = {
+        (code, host)
+        for host, change in plan.changes
+        if change.resource.is_persistent
+        for code in ("not-persistent", "kept-by-owner")
+    }
     because |= {("policy-rule-added", host) for host, change in plan.changes if change.resource.policy_rules}
     for impact in plan.impacts:
         title = _KNOW

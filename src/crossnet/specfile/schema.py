@@ -399,9 +399,11 @@ class Crossing(_Model):
         Persist,
         _Choice(
             Persist,
-            not_yet=("network-scripts", "networkmanager", "netplan", "networkd", "ifupdown", "unit"),
+            not_yet=("networkmanager", "netplan", "networkd", "ifupdown"),
         ),
-    ] = Field(Persist.AUTO, description="Whether the changes are written for the next boot as well.")
+    ] = Field(
+        Persist.AUTO, description="Whether the changes are written for the next boot as well, and for whom."
+    )
     fence: Annotated[Fence, _Choice(Fence)] = Field(
         Fence.AUTO, description="Whether everything outside the crossings is kept from being forwarded."
     )

@@ -1,0 +1,206 @@
+"""A crossing whose routes somebody else keeps: planned, applied, brought back by him at a boot, changed, taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from crossnet.drift import drifted
+from crossnet.facts import FileState
+from crossnet.facts.routes import Route
+from crossnet.persistence import kept
+from crossnet.planning import make_plan, make_undo_plan
+from crossnet.planning.plan import Plan
+from crossnet.record import read_record
+from crossnet.show.text import plan_text
+from crossnet.specfile import parse
+from crossnet.values import address, network
+from design.factsheet import facts_from
+from persistence.ifcfg_readers import by_initscripts
+from planning.fakehost import FakeHost, carry_out, facts_of, hosts_of
+
+SHEET = """
+app:
+  eth0 10.0.43.15/24
+  {}
+gateway:
+  eth1 10.0.43.101/24
+  eth0 10.0.44.63/24
+  route 10.0.45.0/24 via 10.0.44.254 dev eth0
+"""
+ROUTE_FILE = "/etc/sysconfig/network-scripts/route-eth0"
+MINE = b"# mine\n10.9.0.0/16 via 10.0.43.9 dev eth0\n"
+OWNERS = {
+    "network-scripts": "kept eth0 network-scripts /etc/sysconfig/network-scripts/ifcfg-eth0: ifcfg-eth0",
+    "ifcfg-rh": "kept eth0 networkmanager /etc/sysconfig/network-scripts/ifcfg-eth0: profile 'System eth0'",
+}
+UNITS = ("/etc/systemd/system/crossnet-recover.service",)
+
+
+def spec_of(*to: str, persist: str = "auto") -> str:
+    named = "".join(
+        f"\n  c{n}: {{from: app, via: gateway, to: {each}, persist: {persist}}}" for n, each in enumerate(to)
+    )
+    return f"crossnet: 1\nhosts: {{app: {{lab: app}}, gateway: {{lab: gateway}}}}\ncrossings:{named}\n"
+
+
+def world(owner: str) -> dict[str, FakeHost]:
+    hosts = hosts_of(facts_from(SHEET.format(OWNERS[owner])))
+    if owner in ("network-scripts", "ifcfg-rh"):
+        hosts["app"].files[ROUTE_FILE] = FileState(MINE, 0o640, "5:6")
+    return hosts
+
+
+def planned(hosts: Mapping[str, FakeHost], *to: str, persist: str = "auto") -> Plan:
+    return make_plan(parse(spec_of(*to, persist=persist), "crossnet.yaml"), facts_of(hosts))
+
+
+def applied(hosts: Mapping[str, FakeHost], *to: str, persist: str = "auto") -> Plan:
+    made = planned(hosts, *to, persist=persist)
+    carry_out(made, hosts)
+    return made
+
+
+def undone(hosts: Mapping[str, FakeHost]) -> None:
+    carry_out(make_undo_plan(parse(spec_of("10.0.44.0/24"), "crossnet.yaml"), facts_of(hosts)), hosts)
+
+
+def own_routes(hosts: Mapping[str, FakeHost]) -> list[str]:
+    return [f"{one} proto {one.protocol}" for one in hosts["app"].routes if one.via is not None]
+
+
+def own_files(hosts: Mapping[str, FakeHost]) -> list[str]:
+    return sorted(path for path in hosts["app"].files if path.startswith("/etc/") and path != ROUTE_FILE)
+
+
+def is_as_applied(hosts: Mapping[str, FakeHost], *to: str) -> bool:
+    facts = facts_of(hosts)["app"]
+    return planned(hosts, *to).is_empty and not list(drifted(facts, read_record(facts)))
+
+
+@pytest.mark.parametrize(
+    ("owner", "protocol", "file"),
+    [
+        ("network-scripts", "boot", ROUTE_FILE),
+        ("ifcfg-rh", "static", ROUTE_FILE),
+    ],
+)
+def test_the_owner_keeps_it_and_after_a_boot_it_is_the_same_one(owner: str, protocol: str, file: str) -> None:
+    hosts = world(owner)
+    before = dict(hosts["app"].files), list(hosts["app"].routes)
+    made = applied(hosts, "10.0.44.0/24")
+    assert own_routes(hosts) == [f"10.0.44.0/24 via 10.0.43.101 dev eth0 proto {protocol}"]
+    assert b"10.0.44.0/24" in hosts["app"].files[file].data
+    # What ends an open transaction at a boot is all that is there besides: no unit for routes.
+    assert not any(path.startswith("/etc/crossnet") for path in hosts["app"].files)
+    assert "/etc/systemd/system/crossnet.service" not in hosts["app"].files
+    assert set(UNITS) <= set(hosts["app"].files)
+    assert f"kept in {file}, as eth0 is kept by" in " ".join(plan_text(made).split())
+    assert is_as_applied(hosts, "10.0.44.0/24")
+    undone(hosts)
+    assert (hosts["app"].files, hosts["app"].routes) == before
+
+
+def test_others_lines_stay_whatever_they_have_become() -> None:
+    hosts = world("network-scripts")
+    applied(hosts, "10.0.44.0/24", "10.0.45.0/24")
+    there = hosts["app"].files[ROUTE_FILE]
+    assert there == FileState(
+        MINE + b"10.0.44.0/24 via 10.0.43.101 dev eth0\n10.0.45.0/24 via 10.0.43.101 dev eth0\n", 0o640, "5:6"
+    )
+    hosts["app"].files[ROUTE_FILE] = replace(there, data=b"# top\n" + there.data + b"# below\n")
+    assert is_as_applied(hosts, "10.0.44.0/24", "10.0.45.0/24")
+    applied(hosts, "10.0.45.0/24")
+    assert hosts["app"].files[ROUTE_FILE].data == (
+        b"# top\n" + MINE + b"10.0.45.0/24 via 10.0.43.101 dev eth0\n# below\n"
+    )
+    undone(hosts)
+    assert hosts["app"].files[ROUTE_FILE] == FileState(b"# top\n" + MINE + b"# below\n", 0o640, "5:6")
+
+
+def test_what_the_unit_kept_before_goes_to_the_owner_and_back() -> None:
+    hosts = world("network-scripts")
+    before = dict(hosts["app"].files), list(hosts["app"].routes)
+    applied(hosts, "10.0.44.0/24", persist="unit")
+    assert own_routes(hosts) == ["10.0.44.0/24 via 10.0.43.101 dev eth0 proto 143"]
+    assert "/etc/crossnet/routes" in hosts["app"].files
+    assert hosts["app"].files[ROUTE_FILE].data == MINE
+    units = dict(hosts["app"].files)
+    made = applied(hosts, "10.0.44.0/24")
+    assert "(proto boot, was 143)" in next(
+        line for line in plan_text(made).splitlines() if "~ route " in line
+    )
+    assert own_routes(hosts) == ["10.0.44.0/24 via 10.0.43.101 dev eth0 proto boot"]
+    assert "/etc/crossnet/routes" not in hosts["app"].files
+    assert by_initscripts(hosts["app"].files[ROUTE_FILE].data.decode())[-1].startswith(
+        "10.0.44.0/24 via 10.0.43.101"
+    )
+    assert is_as_applied(hosts, "10.0.44.0/24")
+    applied(hosts, "10.0.44.0/24", persist="unit")
+    assert own_routes(hosts) == ["10.0.44.0/24 via 10.0.43.101 dev eth0 proto 143"]
+    assert set(hosts["app"].files) == set(units)
+    undone(hosts)
+    assert (hosts["app"].files, hosts["app"].routes) == before
+
+
+def test_until_the_next_boot_nothing_is_written_and_nobody_elses_route_is_made() -> None:
+    hosts = world("network-scripts")
+    applied(hosts, "10.0.44.0/24", persist="none")
+    assert own_routes(hosts) == ["10.0.44.0/24 via 10.0.43.101 dev eth0 proto 143"]
+    assert hosts["app"].files[ROUTE_FILE].data == MINE
+    assert own_files(hosts) == []
+
+
+def test_an_equal_route_of_somebody_else_is_used_and_stays_his() -> None:
+    hosts = world("network-scripts")
+    theirs = Route(network("10.0.44.0/24"), address("10.0.43.101"), "eth0", protocol="boot")
+    hosts["app"].routes.append(theirs)
+    made = applied(hosts, "10.0.44.0/24")
+    assert [item.found for host in made.hosts if host.host == "app" for item in host.adopted] == [str(theirs)]
+    assert hosts["app"].files[ROUTE_FILE].data == MINE
+    undone(hosts)
+    assert theirs in hosts["app"].routes
+
+
+def test_a_line_that_somebody_took_out_is_told_and_comes_back() -> None:
+    hosts = world("network-scripts")
+    applied(hosts, "10.0.44.0/24")
+    hosts["app"].files[ROUTE_FILE] = FileState(MINE, 0o640, "5:6")
+    facts = facts_of(hosts)["app"]
+    (told,) = drifted(facts, read_record(facts))
+    assert ROUTE_FILE in str(told)
+    assert "was removed" in str(told)
+    applied(hosts, "10.0.44.0/24")
+    assert is_as_applied(hosts, "10.0.44.0/24")
+
+
+def test_a_file_that_cannot_say_it_leaves_it_to_the_unit() -> None:
+    hosts = world("network-scripts")
+    hosts["app"].files[ROUTE_FILE] = FileState(b"ADDRESS0=10.9.0.0\nADDRESS2=10.9.2.0\n", 0o640, "5:6")
+    made = applied(hosts, "10.0.44.0/24")
+    assert "/etc/crossnet/routes" in hosts["app"].files
+    (why,) = (each.text for each in made.impacts if each.code == "kept-by-owner")
+    assert why.startswith("routes by eth0 are kept by crossnet's own unit, because the numbers in")
+
+
+def test_what_cannot_stay_with_its_owner_when_another_spec_comes_goes_to_the_unit() -> None:
+    hosts = world("network-scripts")
+    applied(hosts, "10.0.44.0/24")
+    hosts["app"].files[ROUTE_FILE] = FileState(b"ADDRESS0=10.9.0.0\nADDRESS2=10.9.2.0\n", 0o640, "5:6")
+    other = parse(spec_of("10.0.45.0/24").replace("c0:", "c9:"), "other.yaml")
+    carry_out(make_plan(other, facts_of(hosts)), hosts)
+    # That of the other spec stays the one that it is.
+    assert b"10.0.45.0/24" in hosts["app"].files["/etc/crossnet/routes"].data
+    assert b"keep_route -4 10.0.44.0/24 via 10.0.43.101 dev eth0 proto boot" in (
+        hosts["app"].files["/etc/crossnet/start"].data
+    )
+    assert [line.rpartition(" ")[2] for line in own_routes(hosts)] == ["boot", "143"]
+    assert make_plan(other, facts_of(hosts)).is_empty
+
+
+def test_where_systemd_does_not_run_nothing_is_read_for_it() -> None:
+    facts = facts_of(world("network-scripts"))["app"]
+    assert ROUTE_FILE in kept.paths(facts)
+    assert kept.paths(replace(facts, capabilities=replace(facts.capabilities, systemd=False))) == ()
