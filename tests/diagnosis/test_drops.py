@@ -178,6 +178,14 @@ def test_one_of_several_that_it_can_be_is_not_certain() -> None:
     assert only.certain
 
 
+def test_one_at_another_hook_is_not_what_dropped_it() -> None:
+    known = foretold(LEGACY, FULL)
+    for hook, proved in (("forward", LEGACY), ("prerouting", FULL)):
+        found = reasons.confirmed(known, dropped("NETFILTER_DROP", "nf_hook_slow", hook))
+        assert [each.code for each in found.findings if each.certain] == [proved.code]
+    assert reasons.agreeing(dropped("NETFILTER_DROP", "nft_do_chain", "postrouting"), foretold(NFT)) == []
+
+
 @pytest.mark.parametrize(
     ("what", "code", "certain"),
     [

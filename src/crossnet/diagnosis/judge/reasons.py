@@ -48,6 +48,13 @@ _MEANS_IN: dict[tuple[str, str], tuple[str, ...]] = {
 }
 
 
+# Where connection tracking takes packets in, and where it translates their source.
+_AT: dict[str, tuple[str, ...]] = {
+    "conntrack-table-full": ("prerouting", "output"),
+    "snat-ports-exhausted": ("postrouting", "input"),
+}
+
+
 def meanings(dropped: Dropped) -> tuple[str, ...]:
     """The codes that a reason can be the evidence of, the likeliest first; none where it tells of none."""
     if dropped.is_of_queue or (dropped.reason == "NOT_SPECIFIED" and "xdp" in dropped.function):
@@ -66,13 +73,17 @@ def agreeing(dropped: Dropped, foretold: Foretold) -> list[Finding]:
     ]
     if dropped.reason != "NETFILTER_DROP":
         return found
-    legacy = not dropped.is_of_nft
-    return [
-        each
-        for each in found
-        if each.chain is None or (each.chain.tool is Tool.IPTABLES_LEGACY) is legacy
-        if each.chain is not None or legacy
-    ]
+    return [each for each in found if _is_at(each, dropped)]
+
+
+def _is_at(finding: Finding, dropped: Dropped) -> bool:
+    """Whether the function and the hook in which a filter dropped it are the finding's."""
+    if finding.chain is None:
+        there = _AT.get(finding.code, ())
+        return not dropped.is_of_nft and (dropped.hook is None or not there or dropped.hook in there)
+    # Chains of other families are called from a bridge, too (br_netfilter).
+    at_hook = dropped.hook in (None, "bridge", finding.chain.hook)
+    return at_hook and (finding.chain.tool is Tool.IPTABLES_LEGACY) is not dropped.is_of_nft
 
 
 def confirmed(foretold: Foretold, dropped: Dropped | None) -> Foretold:
