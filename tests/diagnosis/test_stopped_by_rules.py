@@ -28,7 +28,7 @@ from crossnet.facts.routes import Route
 from crossnet.netfilter.foreign import Tool
 from crossnet.netfilter.xtables_save import parse_save
 from crossnet.values import Probe, Protocol
-from crossnet.verdict import Confidence, Diagnosis, Place, Result
+from crossnet.verdict import Action, Confidence, Diagnosis, Place, Result
 from crossnet.verification.probe import Reply, Sent
 
 CLIENT, GATEWAY, TARGET = map(IPv4Address, ("10.0.43.15", "10.0.44.63", "10.0.44.1"))
@@ -284,6 +284,57 @@ def test_of_a_rule_that_drops_some_it_is_told_in_which_direction(ingress: str, h
     assert rule in half.detail
     assert half.fix
     assert other.code is None
+    assert not any(each.by for each in found.observations), "they are of one that passed"
+
+
+@pytest.mark.parametrize(
+    ("rules", "hops", "where", "told"),
+    [
+        ("*filter\n-A FORWARD -i eth1 -j DROP\nCOMMIT\n", (2, 0), ("gateway", "eth1", "forward"), "dropped"),
+        (
+            "*filter\n-A FORWARD -o eth1 -j REJECT\nCOMMIT\n",
+            (3, 1),
+            ("gateway", "eth0", "forward"),
+            "rejected",
+        ),
+        (
+            "*raw\n-A PREROUTING -i eth0 -j DROP\nCOMMIT\n",
+            (3, 1),
+            ("gateway", "eth0", "prerouting"),
+            "dropped",
+        ),
+    ],
+)
+def test_the_observations_end_with_the_rule_that_is_proved_to_take_the_packets(
+    rules: str, hops: tuple[int, int], where: tuple[str, str, str], told: str
+) -> None:
+    known = hosts(gateway=rules)
+    seen = [each for size in SIZES for each in (*request(size, hops[0]), *answer(size, hops[1]))]
+    found = verdict(known, seen)
+    direction = "reply" if hops[1] else "request"
+    *_, last, end, absent = found.observations
+    assert (end.host, end.interface, end.hook) == where
+    assert (str(end.action), end.direction, end.by) == (told, direction, rules.split("\n")[1])
+    assert (last.host, last.interface, last.packet) == (end.host, end.interface, end.packet)
+    assert absent.action is Action.ABSENT
+
+
+def test_a_request_that_a_rule_of_the_client_takes_has_an_observation_though_nobody_saw_it() -> None:
+    rule = "-A OUTPUT -d 10.0.44.0/24 -j DROP"
+    found = verdict(hosts(app=f"*filter\n{rule}\nCOMMIT\n"), [])
+    end, absent = found.observations
+    assert (end.host, end.interface, end.hook) == ("app", None, "output")
+    assert (str(end.action), end.by) == ("dropped", rule)
+    assert end.packet == "10.0.43.15 > 10.0.44.1 icmp echo request"
+    assert absent.action is Action.ABSENT
+
+
+def test_what_a_setting_takes_is_not_shown_as_dropped() -> None:
+    off = verdict(
+        hosts(sysctls={"net.ipv4.ip_forward": "0"}), [e for size in SIZES for e in request(size, 2)]
+    )
+    assert off.forward.code == "ip-forward-disabled"
+    assert [str(each.action) for each in off.observations] == ["sent", "received", "absent"]
 
 
 def test_where_nothing_explains_lost_answers_the_place_is_told_all_the_same() -> None:

@@ -49,10 +49,10 @@ def with_end(
     same = [each for each in told if each.direction == direction and each.action is not Action.ABSENT]
     there = [each for each in same if each.host == host and each.action is not Action.FORWARDED]
     if not same and direction == "request":
-        at = told[-1].at if told else 0.0
+        asked = sum(each.direction == _DIRECTIONS[Part.NEIGHBOUR] for each in told)
+        at = told[asked - 1].at if asked else 0.0
         end = Observation(at, host, interface, hook, action, direction, str(_request(trail)), by=by)
-        absent = next((n for n, each in enumerate(told) if each.action is Action.ABSENT), len(told))
-        return (*told[:absent], end, *told[absent:])
+        return (*told[:asked], end, *told[asked:])
     if not same:
         return tuple(told)
     before = (there or same)[-1]

@@ -125,7 +125,7 @@ def _observations(found: Diagnosis, paint: Paint, width: int) -> Iterator[str]:
         )
         for one in found.observations
     ]
-    packets = ["" if one.action is Action.ABSENT else _packet(one) for one in found.observations]
+    packets = ["" if one.action in _ENDS else _packet(one) for one in found.observations]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     begin = 2 + sum(widths) + 2 * len(widths)
     room = width - begin - 2 - _TIME
@@ -136,13 +136,18 @@ def _observations(found: Diagnosis, paint: Paint, width: int) -> Iterator[str]:
     widest = max(len(line) for lines in told for line in lines)
     for number, (row, one) in enumerate(zip(rows, found.observations, strict=True)):
         words = "  ".join(word.ljust(columns) for word, columns in zip(row, widths, strict=True))
-        if one.action is Action.ABSENT:
-            yield paint(f"  {words}".rstrip(), "red")
+        if one.action in _ENDS:
+            at = f"  at {one.hook}" if one.hook and one.interface else ""
+            yield paint(f"  {words if at else words.rstrip()}{at}", "red")
             continue
         when = f"{'+' if number else ''}{one.at * 1000:.1f} ms".rjust(_TIME)
         first, *more = told[number]
         yield f"  {words}  {f'{first.ljust(widest)}  ' if beside else ''}{when}"
         yield from (f"{indent}{line}" for line in (more if beside else told[number]))
+
+
+# When these were is not seen.
+_ENDS = frozenset({Action.ABSENT, Action.DROPPED, Action.REJECTED})
 
 
 def _packet(one: Observation) -> str:

@@ -89,7 +89,15 @@ class Telling:
                 words = f"the clock of {host} could only be guessed: nothing was seen to go there and to come back"
                 self.notes.append(Note("clock-not-aligned", words))
 
-    def _diagnosis(self, result: Result, forward: Half, reply: Half, also: Iterable[Also] = ()) -> Diagnosis:
+    def _diagnosis(
+        self,
+        result: Result,
+        forward: Half,
+        reply: Half,
+        also: Iterable[Also] = (),
+        by: Finding | None = None,
+    ) -> Diagnosis:
+        """The verdict; `by` is the rule that is proved to end the packets where they were seen last."""
         source = next(
             (each.packet.source for each in self.trail.left(self.course.client.host, Part.REQUEST)),
             self.course.source,
@@ -104,13 +112,13 @@ class Telling:
             reply,
             tuple(also),
             tuple(dict.fromkeys(self.notes)),
-            self._ended(story(self.trail, self.forward_end, self.reply_end)),
+            self._ended(story(self.trail, self.forward_end, self.reply_end), by),
         )
 
-    def _ended(self, told: tuple[Observation, ...]) -> tuple[Observation, ...]:
-        """The same with the end of the packets, where a host itself tells of it."""
+    def _ended(self, told: tuple[Observation, ...], cause: Finding | None) -> tuple[Observation, ...]:
+        """The same with the end of the packets: as the host itself tells of it, else as facts and packets prove it."""
         traced, dropped = self.e.traced, self.e.dropped
-        which = traced or dropped
+        which = traced or dropped or cause
         if which is None:
             return told
         interface = dropped.interface if dropped is not None else None
@@ -118,17 +126,25 @@ class Telling:
             chain = self._chain(traced)
             hook, rejects = chain.hook or None, " reject" in f" {traced.text}"
             by = f"{traced.family} {traced.table} {traced.chain}: {traced.text or 'policy drop'}"
-        else:
-            assert dropped is not None
+        elif dropped is not None:
             hook, rejects, by = dropped.hook, False, f"{dropped.reason} in {dropped.function}"
             known = reasons.agreeing(dropped, self.e.foretold)
             if len(known) == 1 and known[0].text:
-                by = known[0].text
+                by = _rule(known[0])
+        else:
+            assert cause is not None
+            hook, rejects, by = cause.hook, "reject" in f"{cause.code} {cause.text}".lower(), _rule(cause)
         direction = "request" if which.direction is Direction.FORWARD else "reply"
         action = Action.REJECTED if rejects else Action.DROPPED
         return with_end(
             told, self.trail, which.host, direction, action, interface=interface, hook=hook, by=by
         )
+
+    def _ends_at_rule(self, cause: Finding) -> bool:
+        """Whether packets were seen last on the host where the rule is that takes them."""
+        end = self.forward_end if cause.direction is Direction.FORWARD else self.reply_end
+        at_end = end.ending in (Ending.NOT_SENT, Ending.STOPPED, Ending.ARRIVED)
+        return cause.chain is not None and at_end and end.stop is not None and end.stop.host == cause.host
 
     @property
     def _heads(self) -> int:
@@ -294,12 +310,14 @@ class Telling:
             self._fixes(cause, *twins),
         )
         also = self._also((cause, *twins))
+        proved = confidence is Confidence.PROVED and self.e.counted is None
+        by = cause if proved and self._ends_at_rule(cause) else None
         if cause.direction is Direction.FORWARD:
-            return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"), also)
+            return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"), also, by)
         answered = self.course.target is not None or self.reply_end.ending is not Ending.UNSEEN
         left = "delivered-to-segment" if self.e.counted is None else "exits-observed-area"
         came = Half("delivered" if answered else left)
-        return self._diagnosis(Result.UNREACHABLE, came, half, also)
+        return self._diagnosis(Result.UNREACHABLE, came, half, also, by)
 
     def _on_either(self, end: End, found: Sequence[Finding], half: Half) -> Diagnosis:
         """One host had it, and the next one has not let it pass: what stops it on one of them, else `half`."""
@@ -437,3 +455,11 @@ class Telling:
 def same(finding: Finding) -> object:
     """What two findings share that are one thing to change: a rule that stops requests and answers is one."""
     return finding.host, finding.code, finding.text, finding.chain
+
+
+def _rule(finding: Finding) -> str:
+    """A rule in its owner's words, with the chain where those do not name it."""
+    chain, text = finding.chain, finding.text
+    if chain is None or text.startswith("-"):
+        return text
+    return f"{chain.family} {chain.table} {chain.chain}: {text}"
