@@ -27,6 +27,10 @@ PORT = 8080
 GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "diagnose.md"
 SEED = catalogue(load("seed"))
 OF_TCP = {"service-closed"}
+OF_NEIGHBOURS = {
+    *("lost-between", "arp-not-answered", "duplicate-address"),
+    *("destination-silent", "destination-absent", "echo-ignored"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +99,32 @@ def test_a_fault_is_named(bench: Bench, fault: Fault, target: bool) -> None:
     finally:
         asyncio.run(breaking.heal(bench.lab, ()))
     assert named(found) & set(fault.codes), (found.result, found.forward, found.reply, found.notes)
+    assert not {each.code for each in found.also} & OF_NEIGHBOURS, found.also
     if not target:
         assert not told_otherwise(found, in_the_guide(fault.name))
+
+
+# Two at once: the first keeps every probe from the second, which no host has a rule or a setting of.
+BEHIND = {
+    ("no-route", "port-destination"): ("forward", "lost-between"),
+    ("forwarding-off", "port-security"): ("reply", "lost-between"),
+    ("gateway-blackhole", "target-filter"): ("forward", "destination-silent"),
+    ("forward-policy", "target-address-missing"): ("forward", "destination-absent"),
+    ("raw-drop", "echo-ignored"): ("forward", "echo-ignored"),
+}
+
+
+@pytest.mark.parametrize("both", BEHIND, ids="+".join)
+def test_what_no_probe_got_to_is_named_too(bench: Bench, both: tuple[str, str]) -> None:
+    for fault in both:
+        asyncio.run(breaking.break_(bench.lab, fault))
+    bench.run("app", "ip neigh flush dev eth0")
+    try:
+        found = diagnosed(bench)
+    finally:
+        asyncio.run(breaking.heal(bench.lab, ()))
+    assert named(found) & set(next(fault.codes for fault in SEED if fault.name == both[0])), found.forward
+    assert (found.also[-1].direction, found.also[-1].code) == BEHIND[both], found.also
 
 
 def in_the_guide(fault: str) -> list[str]:

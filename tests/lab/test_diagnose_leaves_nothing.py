@@ -43,6 +43,9 @@ TRACING = "mount -t tracefs tracefs /sys/kernel/tracing && cd /sys/kernel/tracin
 SHARED = TRACING + "cat tracing_on current_tracer events/enable events/skb/kfree_skb/enable"
 INSTANCES = TRACING + "ls instances | grep crossnet_ || :"
 
+# Only who asks a neighbour does it past all routes.
+ASKING = r"cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' ' ' | grep -q '[p]ing -n .* -r '"
+
 # It works but for one rule, of which facts cannot tell whether it takes the packets: every way of looking is needed.
 BROKEN = {
     "app": "ip route replace 10.0.44.0/24 via 10.0.43.101 dev eth0",
@@ -147,6 +150,23 @@ def test_a_killed_one_leaves_nothing(scene: Scene, number: signal.Signals, part:
     assert "Traceback" not in out + err
     if number is not signal.SIGKILL:
         assert process.returncode in (1, 3), (out, err)  # 3 where it was over already
+    scene.is_clean_soon()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_one_that_is_killed_while_neighbours_ask_each_other_leaves_nothing(
+    scene: Scene, number: signal.Signals
+) -> None:
+    scene.bench.check("target", "sysctl -qw net.ipv4.icmp_echo_ignore_all=1")  # an answer would end it
+    try:
+        with scene.desk.start("diagnose") as process:
+            while not scene.bench.run("gateway", ASKING).ok:
+                assert process.poll() is None, "it is over, and nobody was seen to ask"
+            process.send_signal(number)
+            out, err = process.communicate(timeout=20)
+    finally:
+        scene.bench.run("target", "sysctl -qw net.ipv4.icmp_echo_ignore_all=0")
+    assert "Traceback" not in out + err
     scene.is_clean_soon()
 
 
