@@ -172,7 +172,7 @@ def test_what_was_not_counted_was_stopped_before_the_crossing() -> None:
 def test_a_rule_of_the_clients_own_is_told_of_what_never_came() -> None:
     found = judged(Reply.SILENT, admitted=False, translated=False, findings=(OWN_RULE,))
     assert (found.how_far, found.forward.code) == (HowFar.NOT_SENT, "src-output-filtered")
-    assert found.forward.detail.endswith("a rule of app does not let it out: -A OUTPUT -j DROP")
+    assert found.forward.detail.endswith("a rule of app does not let it out (output): -A OUTPUT -j DROP")
 
 
 def test_a_gateway_that_the_client_cannot_find_is_told() -> None:

@@ -413,14 +413,16 @@ class Telling:
         if chain is not None and is_own(chain) and finding.code.startswith("filter-"):
             return f"crossnet's own fence on {host} lets through only what a crossing names, and no crossing names this"
         words = SENTENCES.get(finding.code)
-        if words is None:
+        if words is None and chain is None:
             return f"{host}: {text}" if text else host
-        where = finding.hook
+        where = f" ({finding.hook})" if finding.hook else ""
         if chain is not None:
             tool = engine_of(chain, self.e.facts[host]) if host in self.e.facts else chain.tool
             named = "nft" if tool is Engine.NFTABLES else tool
-            where = f"{named} {chain.family} {chain.table} {chain.chain}"
-        return words.format(host=host, text=text, interface=finding.interface or "?", where=where)
+            where = f" ({named} {chain.family} {chain.table} {chain.chain})"
+        return (words or SENTENCES["filter-rule-drop"]).format(
+            host=host, text=text, interface=finding.interface or "?", where=where
+        )
 
     def _moved(self, host: str) -> tuple[str, ...]:
         known = [f"{host}: connection tracking: {entry.text}" for entry in self.e.tracked.get(host, ())[:1]]

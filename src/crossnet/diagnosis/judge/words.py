@@ -19,6 +19,7 @@ def of_host(host: str, why: str) -> str:
     return f"{host}: {why.splitlines()[0].removeprefix(f'{host}: ')}"
 
 
+# `where` is the chain, in brackets.
 SENTENCES = {
     "src-no-route": "{host} has no route to it",
     "src-route-other-next-hop": "{host} sends it another way: {text}",
@@ -33,11 +34,11 @@ SENTENCES = {
     "interface-forwarding-disabled": "{host} does not forward what comes in by {interface}: {text}",
     "reverse-path-filter": "{host} refuses the source on {interface}: {text}",
     "martian-source": "{host} refuses the source, which is one of its own addresses",
-    "filter-rule-drop": "a rule of {host} drops it ({where}): {text}",
-    "filter-policy-drop": "no rule of {host} accepts it, and the chain's policy drops it ({where})",
-    "filter-reject": "a rule of {host} rejects it ({where}): {text}",
-    "conntrack-invalid": "a rule of {host} drops what belongs to no connection that it knows ({where}): {text}",
-    "src-output-filtered": "a rule of {host} does not let it out: {text}",
+    "filter-rule-drop": "a rule of {host} drops it{where}: {text}",
+    "filter-policy-drop": "no rule of {host} accepts it, and the chain's policy drops it{where}",
+    "filter-reject": "a rule of {host} rejects it{where}: {text}",
+    "conntrack-invalid": "a rule of {host} drops what belongs to no connection that it knows{where}: {text}",
+    "src-output-filtered": "a rule of {host} does not let it out{where}: {text}",
     "queue-without-listener": "a rule of {host} gives it to a program, and none listens: {text}",
     "tc-or-xdp-drop": "a program of {host} drops it: {text}",
     "ipsec-policy-drop": "an IPsec policy of {host} drops it: {text}",
