@@ -7,7 +7,7 @@ import itertools
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from urllib.parse import urlsplit
 
 from crossnet import specfile
@@ -15,7 +15,7 @@ from crossnet.errors import Problem, SpecError
 from crossnet.spec import LONGEST_NAME
 from crossnet.specfile.document import plain_scalar
 from crossnet.specfile.schema import is_crossing_name, is_host_name, looks_like_address
-from crossnet.values import without_password
+from crossnet.values import as_root, without_password
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,28 @@ class Need:
     def crossing(self) -> str:
         """What its crossing is called."""
         return self.name if self.name is not None else _of_its_ends(self)
+
+    def connect(self) -> list[str]:
+        """The command that makes it, as it is typed."""
+        return ["crossnet", "connect", *self.clients, "--via", self.via, *self._typed("to"), *self.options()]
+
+    def init(self, file: str) -> list[str]:
+        """The command that writes its spec into a file."""
+        ends = [*(word for one in self.clients for word in ("--from", one)), "--via", self.via]
+        return ["crossnet", "init", *ends, *self._typed("to"), *self.options(), "-f", file]
+
+    def options(self) -> list[str]:
+        """What it asks for beyond its ends, as `connect` and `init` take it."""
+        names = [field.name for field in fields(self) if field.name not in ("clients", "via", "to")]
+        return [word for name in names for word in self._typed(name)]
+
+    def _typed(self, name: str) -> list[str]:
+        given = getattr(self, name)
+        if given in (None, (), False):
+            return []
+        option = "--except" if name == "excepted" else f"--{name.replace('_', '-')}"
+        values = given if isinstance(given, tuple) else (given,)
+        return [word for one in values for word in ((option,) if one is True else (option, one))]
 
     def keys(self) -> dict[str, str]:
         """The optional keys of its crossing, each with what a spec says there."""
@@ -102,7 +124,7 @@ def complete(need: Need, name: str = "") -> str:
         names[via],
         f"{{networks: {to}, except: {_one_or_list(need.excepted)}}}" if need.excepted else to,
         need.keys(),
-        frozenset(names[target] for target in names if need.become and not _as_root(target)),
+        frozenset(names[target] for target in names if need.become and not as_root(target)),
     )
     try:
         specfile.parse(text, "")
@@ -131,11 +153,6 @@ def _end(client: str) -> str:
         return client
     _, _, behind = client.rpartition("@")
     return behind.removeprefix("ssh://").strip("[]").replace("]", "")
-
-
-def _as_root(target: str) -> bool:
-    """Whether one logs in as root there, as far as the words tell it."""
-    return target.removeprefix("ssh://").rpartition("@")[0] == "root"
 
 
 def _refused(*messages: str) -> SpecError:

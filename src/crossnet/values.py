@@ -238,6 +238,11 @@ def without_password(destination: str) -> str:
     return destination
 
 
+def as_root(destination: str) -> bool:
+    """Whether one logs in as root there, as far as what `ssh` takes tells it."""
+    return destination.removeprefix("ssh://").rpartition("@")[0] == "root"
+
+
 PASSWORD = "there is a password before the @, and none is ever used: take it out, and log in with a key"
 
 

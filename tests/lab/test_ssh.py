@@ -940,6 +940,35 @@ def test_connect_keeps_the_spec_from_before_the_first_change(place: Place) -> No
     assert place.bench.differences(before) == []
 
 
+def test_a_diagnosis_without_a_spec_offers_the_crossing_that_the_flow_needs(place: Place) -> None:
+    before = place.bench.fingerprints()
+    place.run("controller", "rm -f /tmp/crossnet.yaml")
+    flow = "diagnose --from root@10.0.43.15 --to 10.0.44.1 --become"
+    for gateways in ("", " --via gw --via root@10.0.43.50"):
+        refused = place.crossnet(f"{flow}{gateways} --fix --yes")
+        assert refused.returncode == 1
+        assert "name it with --via B" in refused.error_text
+        assert "`crossnet init`" in refused.error_text
+    asked = place.crossnet(f"{flow} --via gw --fix")
+    needed = "crossnet connect root@10.0.43.15 --via gw --to 10.0.44.1 --probe icmp/10.0.44.1 --become"
+    assert f"with crossnet: `{needed}`" in " ".join(asked.text.split())
+    assert re.search(r"opens .* 10\.0\.43\.15 → 10\.0\.44\.1(/32)?: any traffic", asked.text)
+    assert "there is no terminal to ask" in asked.error_text
+    assert place.bench.differences(before) == []
+
+    fixed = place.crossnet(f"{flow} --via gw --fix --yes")
+    assert fixed.ok, fixed.text + fixed.error_text
+    assert "Confirmed." in fixed.text
+    assert place.bench.pings("app", "10.0.44.1")
+    assert place.crossnet(f"{flow} --via gw --fix --yes").ok, "nothing is left to do"
+    shows, init, undo = re.findall(r"`crossnet ([^`]+)`", fixed.text.splitlines()[-1])
+    assert "10.0.44.1" in place.crossnet(shows).check().text
+    place.crossnet(init).check()
+    place.crossnet(f"{undo} --yes").check()
+    place.run("controller", f"rm /tmp/{init.split()[-1]}")
+    assert place.bench.differences(before) == []
+
+
 def test_what_is_connected_stays_beside_the_specs_of_others_and_is_taken_back_as_advised(
     place: Place,
 ) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from crossnet.api.offering import need_of, offering
 from crossnet.diagnosis.course import hints_of
 from crossnet.diagnosis.diagnose import Diagnosed, Hints, Question, Read, not_begun
 from crossnet.diagnosis.diagnose import diagnose as ask
@@ -17,7 +18,7 @@ from crossnet.facts.neighbours import heard_of
 from crossnet.facts.question import NEEDS_ROOT
 from crossnet.site import Answers, Site, reach
 from crossnet.spec import Crossing, HostSpec, Spec
-from crossnet.values import Address, Network, Probe, Protocol, contains, family_of
+from crossnet.values import Address, Network, Probe, Protocol, as_root, contains, family_of
 from crossnet.verdict import Diagnosis, Note, Result
 from crossnet.verification.probe import candidates, search
 
@@ -69,7 +70,10 @@ async def diagnose(
     clients = (asked.client,) if asked.client is not None else _clients(crossing)
     via = asked.via or ((crossing.via,) if crossing is not None else ())
     known = {host.name: host for host in spec.hosts} if spec is not None else {}
-    hosts = [known.get(name) or HostSpec(name, ssh=name, become=become) for name in (*clients, *via)]
+    hosts = [
+        known.get(name) or HostSpec(name, ssh=name, become=become and not as_root(name))
+        for name in (*clients, *via)
+    ]
     hosts += _perhaps_targets(spec, (*clients, *via))
     whole = Spec("", "", "", tuple(dict.fromkeys(hosts)), ())
     async with reach(whole, watch=watch) as site:
@@ -99,6 +103,9 @@ async def diagnose(
             near = {name: host for name, host in site.reachable.items() if name not in elsewhere}
             found = await ask(_question(asked, crossing, client, via, probe), near, read)
             found = replace(found, flow=number + 1, flows=len(every))
+            if crossing is None and found.verdict.result is not Result.REACHABLE:
+                need = need_of(asked, spec, become=become)
+                found = replace(found, verdict=offering(found.verdict, need))
             is_last = number == len(flows) - 1
             if is_last and len(every) > len(flows) and found.verdict.result is Result.REACHABLE:
                 words = (

@@ -12,7 +12,7 @@ import click
 
 from crossnet.cli.hints import hints
 from crossnet.cli.interrupt import run, staying
-from crossnet.cli.need import needing, words
+from crossnet.cli.need import needing
 from crossnet.cli.options import SPEC_FILE, Speech, consent, guarding, noted, speaking
 from crossnet.cli.outcome import outcome
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from crossnet.api import Applied, Guard, Undo, UndoPlan, Ways
     from crossnet.planning import Plan
     from crossnet.spec import Spec
+    from crossnet.template import Need
     from crossnet.values import Probe
 
 
@@ -119,7 +120,8 @@ def connect(
     from crossnet import template
     from crossnet.specfile import parse
 
-    spec = parse(template.alone(template.Need((source,), via, to, **how)), save or "")
+    need = template.Need((source,), via, to, **how)
+    spec = parse(template.alone(need), save or "")
     hints.file = spec.file
 
     with staying() as ways:
@@ -130,16 +132,17 @@ def connect(
         if save is not None:
             speech.say(f"Wrote {save}. `crossnet status`, `crossnet undo`.")
         else:
-            ends = ["--from", source, "--via", via, *(word for one in to for word in ("--to", one))]
-            become = ["--become"] if spec.host(spec.crossings[0].via).become else []
-            shows = shlex.join(["crossnet", "list", via, *become])
-            file = f"{spec.name}.yaml"  # a spec is called as its file: it is the same one
-            keep = shlex.join(["crossnet", "init", *ends, *words(how), "-f", file])
-            speech.say(
-                f"`{shows}` shows it later. To take it back: `{keep}` writes its spec, "
-                f"then `crossnet undo -f {file}`."
-            )
+            speech.say(in_no_file(spec, need))
     return code
+
+
+def in_no_file(spec: Spec, need: Need) -> str:
+    """How a crossing is seen and taken back whose spec stands in no file."""
+    become = ["--become"] if spec.host(spec.crossings[0].via).become else []
+    shows = shlex.join(["crossnet", "list", need.via, *become])
+    file = f"{spec.name}.yaml"  # a spec is called as its file: it is the same one
+    keep = shlex.join(need.init(file))
+    return f"`{shows}` shows it later. To take it back: `{keep}` writes its spec, then `crossnet undo -f {file}`."
 
 
 @contextmanager

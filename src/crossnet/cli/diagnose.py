@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from crossnet.cli.hints import hints
 from crossnet.cli.interrupt import listener, run, staying
 from crossnet.cli.options import SPEC_FILE, Speech, guarding, speaking
 from crossnet.cli.printing import printer
@@ -34,7 +35,9 @@ _PAUSE = 2.0  # seconds between two of `--watch`
 @click.option(
     "--size", type=click.IntRange(28, 65535), metavar="BYTES", help="Send IP packets of this size only."
 )
-@click.option("--become", is_flag=True, help="Use `sudo -n` on hosts that are not in the spec.")
+@click.option(
+    "--become", is_flag=True, help="Use `sudo -n` on hosts of no spec where you do not log in as root."
+)
 @click.option("--html", metavar="FILE", help="Write it as one page that can be sent and printed.")
 @click.option("--pcap", metavar="FILE", help="Write every packet that was seen, for Wireshark.")
 @click.option("--watch", "again", is_flag=True, help="Repeat it, and say when it changes; Ctrl-C ends it.")
@@ -79,8 +82,11 @@ def diagnose(
         and speech.file == SPEC_FILE
         and not Path(speech.file).exists()
     )
-    if fix and free:
-        raise click.UsageError("--fix makes a plan of a spec: name a crossing of one")
+    if fix and free and len(via) != 1:
+        raise click.UsageError(
+            "without a spec --fix makes a crossing, which has one gateway: name it with --via B\n"
+            "  For more of them write a spec, with a crossing over each: `crossnet init`."
+        )
     spec = None if free else speech.spec()
 
     async def diagnosed() -> Diagnosed:
@@ -105,8 +111,8 @@ def diagnose(
     if found.interrupted:
         raise KeyboardInterrupt
     code = _code(found)
-    if fix and code and spec is not None:
-        return _fixed(speech, spec, found, guard, yes=yes)
+    if fix and code:
+        return _fixed(speech, spec, asked, found, guard, become=become, yes=yes)
     return code
 
 
@@ -157,26 +163,49 @@ def _watched(speech: Speech, once: Callable[[], Diagnosed]) -> int:
             return code
 
 
-def _fixed(speech: Speech, spec: Spec, found: Diagnosed, guard: Guard, *, yes: bool) -> int:
-    """The plan of the spec, where that is what would help; what stands outside of it is left to a person."""
-    from crossnet.cli.crossings import carry_out, make_plan
+def _fixed(
+    speech: Speech,
+    spec: Spec | None,
+    asked: Asked,
+    found: Diagnosed,
+    guard: Guard,
+    *,
+    become: bool,
+    yes: bool,
+) -> int:
+    """The plan of the spec, or of a crossing for this flow, where that is what would help; the rest is for a person."""
+    from crossnet import template
+    from crossnet.api.offering import need_of
+    from crossnet.cli.crossings import carry_out, in_no_file, make_plan
+    from crossnet.specfile import parse
 
     verdict = found.verdict
     halves = [half for half in (verdict.forward, verdict.reply) if half.code]
     fixes = [fix for half in halves for fix in half.fix] + [fix for also in verdict.also for fix in also.fix]
-    named = verdict.crossing
-    if named is None:
-        raise click.ClickException("the flow belongs to no crossing of the spec: there is nothing to plan")
+    need = need_of(asked, spec, become=become) if verdict.crossing is None else None
+    if verdict.crossing is not None and spec is not None:
+        meant = spec.only((verdict.crossing,))
+    elif need is not None:
+        meant = parse(template.alone(need), "")
+        hints.file = meant.file
+    else:
+        raise click.ClickException(
+            f"the flow belongs to no crossing of {speech.file}: there is nothing to plan\n"
+            "  Add one for it there, then `crossnet apply`."
+        )
     if not any(fix.spec for fix in fixes):
         words = "crossnet changes nothing that it does not own: the commands above are for a person"
         raise click.ClickException(words if fixes else "no command of a host that is known mends this")
     with staying() as ways:
-        made = run(make_plan(spec.only((named,)), speech, ways))
+        made = run(make_plan(meant, speech, ways))
         if not made.touched:
             raise click.ClickException(
                 "all that the spec asks for is there already: the commands above are for a person"
             )
-        return carry_out(speech, made, guard, ways, yes=yes)
+        code = carry_out(speech, made, guard, ways, yes=yes)
+    if need is not None:
+        speech.say(in_no_file(meant, need))
+    return code
 
 
 def _captured(found: Diagnosed) -> bytes:

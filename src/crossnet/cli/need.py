@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -37,13 +37,3 @@ def needing(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
-
-
-def words(how: Mapping[str, Any]) -> list[str]:
-    """The options as they are typed."""
-    said: list[str] = []
-    for name, given in how.items():
-        option = "--except" if name == "excepted" else f"--{name.replace('_', '-')}"
-        values = given if isinstance(given, tuple) else (given,)
-        said += [word for one in values for word in ((option,) if one is True else (option, str(one)))]
-    return said

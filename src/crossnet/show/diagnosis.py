@@ -72,7 +72,7 @@ def _lines(found: Diagnosis, paint: Paint, width: int) -> Iterator[str]:
     if offered:
         yield ""
         for spec in offered:
-            said = f"`{spec}`" if spec == "crossnet apply" else one_line(spec)
+            said = f"`{spec}`" if spec.startswith("crossnet ") else one_line(spec)
             yield from _wrapped(f"with crossnet:  {said}", "  ", width)
     if found.notes:
         yield ""
