@@ -59,11 +59,8 @@ CODE = re.compile("[a-z]+(-[a-z]+)+")
 
 # The part of the closed list that nothing gives yet.
 NOT_GIVEN_YET = {
-    "unmodelled-rule",
-    "unmodelled-hook",
     "facts-stale",
     "offload-hides-packet",
-    "assumed-conntrack-new",
 }
 
 

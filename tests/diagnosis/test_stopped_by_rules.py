@@ -337,6 +337,47 @@ def test_what_a_setting_takes_is_not_shown_as_dropped() -> None:
     assert [str(each.action) for each in off.observations] == ["sent", "received", "absent"]
 
 
+def noted(found: Diagnosis) -> dict[str, str]:
+    return {str(each.code): each.detail for each in found.notes}
+
+
+def test_a_rule_that_is_not_understood_is_named_where_it_may_be_what_stops_them() -> None:
+    known = hosts(gateway="*filter\n-A FORWARD -m u32 --u32 0x0&0xff=0x1 -j DROP\nCOMMIT\n")
+    stopped = verdict(known, [each for size in SIZES for each in request(size, 2)])
+    assert (stopped.forward.code, stopped.forward.confidence) == ("filter-rule-drop", Confidence.INFERRED)
+    assert "gateway: crossnet does not understand `-m u32 --u32" in noted(stopped)["unmodelled-rule"]
+    # It let the requests pass, and nobody knows of the answers.
+    silent = verdict(known, [each for size in SIZES for each in request(size, 3)])
+    assert "the request" not in noted(silent).get("unmodelled-rule", "")
+    whole = [each for size in SIZES for each in (*request(size, 3), *answer(size, 3))]
+    assert noted(verdict(known, whole, (Reply.ANSWERED,) * 5)) == {}
+
+
+def test_what_depends_on_the_moment_is_understood() -> None:
+    known = hosts(gateway="*filter\n-A FORWARD -m limit --limit 1/hour -j DROP\nCOMMIT\n")
+    stopped = verdict(known, [each for size in SIZES for each in request(size, 2)])
+    assert stopped.forward.code == "filter-rule-drop"
+    assert "unmodelled-rule" not in noted(stopped)
+
+
+def test_a_program_beside_the_rules_is_named_where_it_may_be_what_stops_them() -> None:
+    known = hosts(classifiers={"eth1": "clsact"})
+    stopped = verdict(known, [each for size in SIZES for each in request(size, 2)])
+    assert stopped.forward.code == "tc-or-xdp-drop"
+    assert "gateway: crossnet does not read what" in noted(stopped)["unmodelled-hook"]
+    silent = verdict(known, [each for size in SIZES for each in (*request(size, 3), *answer(size, 2))])
+    assert "unmodelled-hook" not in noted(silent), "it was seen to let both pass"
+
+
+def test_rules_that_nothing_was_sent_to_are_those_for_a_new_connection() -> None:
+    known = hosts(gateway="*filter\n-A FORWARD -i eth1 -j DROP\nCOMMIT\n")
+    found = verdict(known, [], (Reply.NO_TOOL,) * 5)
+    assert found.forward.code == "filter-rule-drop"
+    assert "the rules of gateway" in noted(found)["assumed-conntrack-new"]
+    off = verdict(hosts(sysctls={"net.ipv4.ip_forward": "0"}), [], (Reply.NO_TOOL,) * 5)
+    assert "assumed-conntrack-new" not in noted(off), "it is the same for all"
+
+
 def test_where_nothing_explains_lost_answers_the_place_is_told_all_the_same() -> None:
     passed = [each for size in SIZES[::2] for each in (*request(size, 3), *answer(size, 3))]
     lost = [each for size in SIZES[1::2] for each in (*request(size, 3), *answer(size, 1))]

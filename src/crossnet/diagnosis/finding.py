@@ -42,7 +42,8 @@ class Finding:
 
     `text` is the rule, route or setting in its owner's words, `chain` where a rule of it stands, `hook` where in the
     host packets meet it, `ends` the source and destination that they have there, where each is one address;
-    `untracked` where connection tracking does not know an answer for one.
+    `untracked` where connection tracking does not know an answer for one; `unread` are words of its rules that crossnet
+    does not understand, and that leave it open.
     """
 
     code: str
@@ -56,6 +57,7 @@ class Finding:
     mending: Mending = Mending()
     ends: tuple[Address | None, Address | None] = (None, None)
     untracked: bool = False
+    unread: tuple[str, ...] = ()
 
 
 def is_own(chain: Chain) -> bool:

@@ -103,6 +103,11 @@ class _Judge(Passing, Counting):
         sure = [each for each in self.e.foretold.findings if each.certain]
         if not sure:
             return self._diagnosis(Result.UNDETERMINED, Half("not-sent"), Half("not-sent"))
+        if sure[0].chain is not None:
+            words = (
+                f"the rules of {sure[0].host} were walked for a new connection: an older one may meet others"
+            )
+            self.notes.append(Note("assumed-conntrack-new", words))
         return self._with_cause(sure[0], Ending.UNSEEN)
 
     def _unreachable(self) -> Diagnosis:

@@ -89,6 +89,22 @@ class Telling:
                 words = f"the clock of {host} could only be guessed: nothing was seen to go there and to come back"
                 self.notes.append(Note("clock-not-aligned", words))
 
+    def _what_is_open(self) -> None:
+        """What crossnet does not understand of the hosts that may have stopped the packets, and that do not say it."""
+        told = {(each.host, each.direction) for each in (self.e.traced, self.e.dropped) if each is not None}
+        for each in self.e.foretold.findings:
+            part = Part.REQUEST if each.direction is Direction.FORWARD else Part.REPLY
+            if each.certain or (each.host, each.direction) in told or self.trail.left(each.host, part):
+                continue
+            for words in each.unread:
+                detail = (
+                    f"{each.host}: crossnet does not understand `{words}`, and what it does to the {part}"
+                )
+                self.notes.append(Note("unmodelled-rule", detail))
+            if each.code == "tc-or-xdp-drop":
+                detail = f"{each.host}: crossnet does not read what {each.text} does to the {part}"
+                self.notes.append(Note("unmodelled-hook", detail))
+
     def _diagnosis(
         self,
         result: Result,
@@ -98,6 +114,8 @@ class Telling:
         by: Finding | None = None,
     ) -> Diagnosis:
         """The verdict; `by` is the rule that is proved to end the packets where they were seen last."""
+        if result is not Result.REACHABLE:
+            self._what_is_open()
         source = next(
             (each.packet.source for each in self.trail.left(self.course.client.host, Part.REQUEST)),
             self.course.source,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from crossnet.diagnosis.finding import Direction, Finding, is_own
@@ -12,7 +13,8 @@ from crossnet.diagnosis.static.search import (
     sources,
 )
 from crossnet.diagnosis.static.translation import OfTranslation
-from crossnet.netfilter.foreign import Field, Rewrite
+from crossnet.facts import Facts
+from crossnet.netfilter.foreign import AnyOf, Field, Perhaps, Rewrite, Statement, Unknown, Why
 from crossnet.reach.blockers import Blocker
 from crossnet.reach.packets import ESTABLISHED, INVALID
 from crossnet.reach.path import Walked, reached
@@ -21,6 +23,25 @@ from crossnet.values import (
     Address,
     family_of,
 )
+
+
+def _not_understood(facts: Facts) -> frozenset[str]:
+    """Matches that crossnet does not know, and rules with an action that it does not know."""
+
+    def unknown(each: Statement) -> Iterator[str]:
+        if isinstance(each, Perhaps) and each.why is Why.NOT_UNDERSTOOD:
+            yield each.text
+        elif isinstance(each, AnyOf):
+            for test in each.tests:
+                yield from unknown(test)
+
+    found = set[str]()
+    for _, _, chain in facts.firewall.others():
+        for rule in chain.rules:
+            found.update(words for each in rule.statements for words in unknown(each))
+            if any(isinstance(each, Unknown) for each in rule.statements):
+                found.add(rule.text)
+    return frozenset(found)
 
 
 class OfRules(OfTranslation):
@@ -69,6 +90,7 @@ class OfRules(OfTranslation):
                     ends=self._ends(walked, direction, blocker),
                     untracked=blocker.packets is not None
                     and (blocker.packets & ~walked.turned.state(ESTABLISHED)).satisfiable(),
+                    unread=self._unread(blocker),
                 )
                 self._add(self._with_reason(found, walked))
         self._translation(walked)
@@ -91,6 +113,13 @@ class OfRules(OfTranslation):
                         self.others.append(
                             replace(found, certain=not each.doubts, hook=each.place.hook, chain=each.place)
                         )
+
+    def _unread(self, blocker: Blocker) -> tuple[str, ...]:
+        """The words that are not understood and leave it open whether this stops packets."""
+        if blocker.certain:
+            return ()
+        unknown = self.facts[blocker.host].derived(_not_understood)
+        return tuple(words for words in (blocker.text, *blocker.doubts) if words in unknown)[:1]
 
     def _egress(self, walked: Walked, direction: Direction, blocker: Blocker) -> str | None:
         """By which interface packets would leave that are stopped on their way out, where it is one."""
