@@ -36,10 +36,12 @@ def changed_meanwhile(b: Bench, host: str, command: str) -> Diagnosis:
 
     async def asked() -> Diagnosis:
         async with api.reach(b.spec(SPEC)) as site:
+            todo = [["sh", "-c", command]]
 
             async def read() -> Read:
                 facts = await site.observe(kernels=False)
-                (await site.hosts[host].run(["sh", "-c", command])).check()
+                while todo:
+                    (await site.hosts[host].run(todo.pop())).check()
                 return Read(facts, {})
 
             probe = Probe(Protocol.ICMP, address(TARGET))
@@ -51,6 +53,10 @@ def changed_meanwhile(b: Bench, host: str, command: str) -> Diagnosis:
 
 def disagreements(found: Diagnosis) -> list[str]:
     return [note.detail for note in found.notes if note.code == "static-dynamic-disagree"]
+
+
+def stale(found: Diagnosis) -> list[str]:
+    return [note.detail for note in found.notes if note.code == "facts-stale"]
 
 
 @pytest.mark.parametrize(
@@ -71,9 +77,13 @@ def test_facts_say_that_it_passes_and_it_does_not(bench: Bench, host: str, rule:
         (words,) = disagreements(found)
         assert words.startswith("facts say that it passes, but ")
         assert host in words
+        (later,) = stale(found)
+        assert later.startswith(f"{host} was changed after it had been read: now ")
+        assert f"-A {rule.split()[0]} " in later
         known = changed_meanwhile(bench, host, "true")
         assert known.result is Result.UNREACHABLE
         assert disagreements(known) == [], "what facts explain is no disagreement"
+        assert stale(known) == []
     finally:
         bench.check(host, f"iptables -w -D {rule}")
 
@@ -85,6 +95,8 @@ def test_facts_say_that_it_is_stopped_and_it_passes(bench: Bench) -> None:
     assert found.result is Result.REACHABLE
     (words,) = disagreements(found)
     assert "filter-rule-drop" in words
+    (later,) = stale(found)
+    assert later.startswith("gateway was changed after it had been read: no longer filter-rule-drop, ")
 
 
 def test_facts_say_that_it_is_stopped_where_it_was_seen_to_go_on(bench: Bench) -> None:

@@ -19,6 +19,7 @@ from crossnet.diagnosis.course import Hints, course
 from crossnet.diagnosis.drops import Dropping
 from crossnet.diagnosis.filling import CODE as FULL
 from crossnet.diagnosis.filling import FILLING, Filling, with_source
+from crossnet.diagnosis.foretold import Foretold
 from crossnet.diagnosis.inquiry import inquiry
 from crossnet.diagnosis.outcome import Outcome
 from crossnet.diagnosis.segments import SIZES, Asked, Echo, echoes, harmless
@@ -187,7 +188,42 @@ class _Diagnosing:
             if self.found is None:
                 return not_begun(self.question)
             self.interrupted = self.found.interrupted = True
-        return self._judged() if self.found is not None else self._to_itself()
+        if self.found is None:
+            return self._to_itself()
+        told = self._judged()
+        if self.interrupted or all(note.code != "static-dynamic-disagree" for note in told.verdict.notes):
+            return told
+        try:
+            stale = await self._changed(self.found.foretold)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.uncancel() > 0:
+                raise
+            return told  # nothing more was missing
+        notes = (*told.verdict.notes, *(Note("facts-stale", words) for words in stale))
+        return replace(told, verdict=replace(told.verdict, notes=notes))
+
+    async def _changed(self, before: Foretold) -> Sequence[str]:
+        """What facts say otherwise when hosts are read again, of those that somebody has changed since."""
+        from crossnet.diagnosis.static import foretell
+
+        facts = (await self.read()).facts
+        changed = {name for name, each in facts.items() if _set_up(each) != _set_up(self.facts.get(name))}
+        if not changed:
+            return ()
+        after = await asyncio.to_thread(
+            foretell, self.course, self.probe, {**self.facts, **facts}, self.question.hints.beyond
+        )
+        words = []
+        for one, other, what in ((after, before, "now"), (before, after, "no longer")):
+            known = {(each.host, each.code, each.direction, each.text) for each in other.findings}
+            for each in one.findings:
+                key = (each.host, each.code, each.direction, each.text)
+                if each.host in changed and each.certain and key not in known:
+                    words.append(
+                        f"{each.host} was changed after it had been read: {what} {each.code}, {each.text}"
+                    )
+        return words
 
     async def _look(self) -> None:
         reading = asyncio.ensure_future(self.read())
@@ -775,6 +811,20 @@ async def _told(tracing: Tracing | None, dropping: Dropping | None, seconds: flo
     finally:
         for each in waiting:
             each.cancel()
+
+
+def _set_up(facts: Facts | None) -> object:
+    """What somebody has to change: neighbours and the like come and go by themselves."""
+    if facts is None:
+        return None
+    return (
+        [(each.name, each.flags, each.mtu, each.addresses, each.xdp) for each in facts.links],
+        list(facts.routes),
+        facts.policy_rules,
+        dict(facts.sysctls),
+        facts.firewall,
+        facts.ipsec,
+    )
 
 
 def _largest_segment(trail: Trail) -> int | None:
