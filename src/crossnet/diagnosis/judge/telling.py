@@ -16,6 +16,7 @@ from crossnet.diagnosis.judge.words import DISPOSITIONS, SENTENCES, of_host
 from crossnet.diagnosis.signs import (
     ENDS_THERE,
     ERRORS,
+    LEADS_ELSEWHERE,
     OF_OTHERS,
     USUAL_QUEUES,
 )
@@ -309,7 +310,9 @@ class Telling:
         ):
             disposition = "not-sent"
         sentence, evidence = self._sentence(cause), [said] if said else []
-        if self.e.counted is not None:  # what was seen is that it came so far
+        own_way = cause.code in LEADS_ELSEWHERE and cause.host == self.course.client.host
+        if self.e.counted is not None and not (own_way and self.forward_end.ending is not Ending.NOT_SENT):
+            # What was seen is that it came so far; of what the client leads elsewhere that says nothing.
             told = sentence if cause.certain else f"perhaps {sentence}"
             sentence, evidence = "; ".join(each for each in (said, told) if each), []
         if error is not None:
