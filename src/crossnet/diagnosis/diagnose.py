@@ -17,12 +17,13 @@ from crossnet.capture.timeline import Timeline, timeline
 from crossnet.diagnosis import counters
 from crossnet.diagnosis.course import Hints, course
 from crossnet.diagnosis.drops import Dropping
+from crossnet.diagnosis.echoing import Echoing
 from crossnet.diagnosis.filling import CODE as FULL
 from crossnet.diagnosis.filling import FILLING, Filling, with_source
 from crossnet.diagnosis.foretold import Foretold
 from crossnet.diagnosis.inquiry import inquiry
 from crossnet.diagnosis.outcome import Outcome
-from crossnet.diagnosis.segments import SIZES, Asked, Echo, echoes, harmless
+from crossnet.diagnosis.segments import SIZES, Asked, echoes, harmless
 from crossnet.diagnosis.tracing import Tracing
 from crossnet.diagnosis.trail import Part, Tags, Trail, forward_end, reply_end
 from crossnet.errors import CrossnetError, HostError
@@ -34,7 +35,7 @@ from crossnet.transport import Host
 from crossnet.values import Family, Probe, Protocol, contains, family_of
 from crossnet.verdict import Diagnosis, Half, Note, Result
 from crossnet.verification.conntrack import Entry, fresh, of_probe, question_to
-from crossnet.verification.probe import Reply, Sending, Sent, sent
+from crossnet.verification.probe import Reply, Sending, sent
 
 __all__ = ["Diagnosed", "Hints", "Question", "Read", "diagnose", "not_begun"]
 
@@ -54,7 +55,6 @@ _QUIET, _EXPLAINED = 1.25, 0.4  # seconds
 # When nothing has come for so long, neighbours are asked what the probes have not got to; no longer wait is needed.
 _STILL = 0.2  # seconds
 _LATE = 3.5  # seconds; where some are answered, the others may only be slow
-_NEIGHBOURS = 0.8  # seconds for the answers of neighbours
 _DRAIN = 0.08  # seconds for what was seen to come from the hosts
 
 # How many probes are sent for a trace, and for how many seconds each is waited for.
@@ -709,70 +709,9 @@ class _Diagnosing:
         ]
         self.after, self.tracked_after = await self._afterwards()
         self.mark = len(watch.sightings)
-        tried = self._connections(asked)
-        begun: list[Sending] = []
-        connecting: Sending | None = None
-        try:
-            loop = asyncio.get_running_loop()
-            until = loop.time() + _NEIGHBOURS
-            if tried:
-                last = next(each.sender.host for each in asked if each.receiver is None)
-                tasks = [(str(each.protocol), str(each.destination), str(each.port)) for each in tried]
-                connecting = Sending(self.hosts[last], tasks)
-                begun.append(connecting)
-            waiting = list(asked)
-            while True:
-                seen = tuple(watch.sightings)[self.mark :]
-                now = [each for each in waiting if self._is_next(each, asked, flow, seen, watch)]
-                waiting = [each for each in waiting if each not in now]
-                for host in dict.fromkeys(each.sender.host for each in now):
-                    tasks = [each.task for each in now if each.sender.host == host]
-                    begun.append(Sending(self.hosts[host], tasks))
-                with suppress(HostError):
-                    await asyncio.gather(*(each.start() for each in begun if not each.is_begun))
-                if loop.time() > until or self._have_answered(asked, seen, watch, connecting):
-                    break
-                await watch.changed(0.05)
-        finally:
-            await asyncio.gather(*(each.stop() for each in begun))
-        ended = connecting.ended if connecting is not None else {}
-        connections = [
-            sent(asked[-1].sender.host, probe, *ended[number])
-            if number in ended
-            else Sent(probe, Reply.SILENT)
-            for number, probe in enumerate(tried)
-        ]
-        self.asked = Asked(tuple(asked), tuple(watch.sightings)[self.mark :], tuple(connections))
-
-    def _is_next(
-        self, echo: Echo, asked: Sequence[Echo], flow: Trail, seen: Sequence[Sighting], watch: Watch
-    ) -> bool:
-        """Whether it can be sent: who asks back teaches its own address, so it waits until it was asked for that."""
-        if not echo.back or flow.came(echo.sender.host, Part.REQUEST):
-            return True
-        there = [each for each in asked if each.segment == echo.segment and not (each.back or each.foreign)]
-        return any(
-            each.trail(self.course, seen, watch.points).came(echo.sender.host, Part.REQUEST) for each in there
-        )
-
-    def _have_answered(
-        self, asked: Sequence[Echo], seen: Sequence[Sighting], watch: Watch, connecting: Sending | None
-    ) -> bool:
-        """Whether nothing more is to be expected."""
-        if self.probe.protocol is Protocol.TCP and connecting is not None and not connecting.is_over:
-            return False
-        return all(
-            each.trail(self.course, seen, watch.points).came(each.sender.host, Part.REPLY) for each in asked
-        )
-
-    def _connections(self, asked: Sequence[Echo]) -> tuple[Probe, ...]:
-        """What the last host tries: the connection that is asked about, or some that tell whether anybody is there."""
-        if not any(each.receiver is None for each in asked) or self.probe.protocol is Protocol.UDP:
-            return ()
-        if self.probe.protocol is Protocol.TCP:
-            return (self.probe,)
         ports = self.question.ports or _PORTS
-        return tuple(Probe(Protocol.TCP, self.probe.destination, each) for each in ports)
+        echoing = Echoing(self.hosts, watch, self.course, self.probe, tuple(asked), flow, ports)
+        self.asked = await echoing.run()
 
     async def _further(self, tasks: list[tuple[str, str, str]], seconds: float) -> dict[int, tuple[int, str]]:
         sending = Sending(self.hosts[self.question.client], tasks)

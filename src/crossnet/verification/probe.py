@@ -222,10 +222,6 @@ class Sending:
         self._reading: asyncio.Task[None] | None = None
 
     @property
-    def is_begun(self) -> bool:
-        return self._process is not None
-
-    @property
     def is_over(self) -> bool:
         return len(self.ended) == len(self.tasks) or (self._reading is not None and self._reading.done())
 
