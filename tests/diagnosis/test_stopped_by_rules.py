@@ -28,7 +28,7 @@ from crossnet.facts.routes import Route
 from crossnet.netfilter.foreign import Tool
 from crossnet.netfilter.xtables_save import parse_save
 from crossnet.values import Probe, Protocol
-from crossnet.verdict import Action, Confidence, Diagnosis, Place, Result
+from crossnet.verdict import Action, Between, Confidence, Diagnosis, Place, Result
 from crossnet.verification.probe import Reply, Sent
 
 CLIENT, GATEWAY, TARGET = map(IPv4Address, ("10.0.43.15", "10.0.44.63", "10.0.44.1"))
@@ -451,6 +451,29 @@ def test_ipsec_judges_a_request_also_by_the_source_that_it_was_given() -> None:
     (found,) = told(hosts(ipsec=parse_programs(said).ipsec))
     assert (found.code, found.direction) == ("ipsec-policy-drop", Direction.FORWARD)
     assert (found.host, found.interface) == ("gateway", "eth0")
+
+
+@pytest.mark.parametrize(
+    ("prefix", "router", "code", "asked"),
+    [(27, "10.0.44.62", "next-hop-unresolved", "10.0.44.62"), (24, None, "destination-absent", "10.0.44.1")],
+)
+def test_a_gateway_that_gave_up_on_a_neighbour_says_so_of_the_one_that_it_asked_for(
+    prefix: int, router: str | None, code: str, asked: str
+) -> None:
+    """Its kernel asked before anybody watched: all that is seen is its error, which names the destination."""
+    known = hosts(links=(LINKS[0], link("eth0", f"10.0.44.63/{prefix}")))
+    if router is not None:
+        default = Route(ip_network("0.0.0.0/0"), ip_address(router), "eth0")
+        known["gateway"] = replace(known["gateway"], routes=(*known["gateway"].routes, default))
+    said = Packet(
+        "icmp", GATEWAY, CLIENT, 112, icmp_type=3, icmp_code=1, quoted=echo(SIZES[0], CLIENT, TARGET)
+    )
+    found = verdict(
+        known,
+        [*(each for size in SIZES for each in request(size, 2)), seen("gateway", "eth1", Kind.SENT, said)],
+    )
+    assert (found.result, found.forward.code) == (Result.UNREACHABLE, code)
+    assert found.forward.at == Between(Place("gateway", "eth0"), Place(asked))
 
 
 def test_a_client_that_does_not_take_what_it_is_told_of_the_paths_mtu_is_the_place() -> None:

@@ -12,7 +12,8 @@ import pytest
 import crossnet
 from crossnet.lab import build
 from crossnet.lab.topology import load
-from crossnet.verdict import Diagnosis, Result
+from crossnet.values import address
+from crossnet.verdict import Diagnosis, Place, Result
 from lab.crossing import Bench
 
 pytestmark = pytest.mark.lab
@@ -106,6 +107,24 @@ CASES = {
         "reply",
         "gateway",
     ),
+    "a network that is said to be wider than it is": Case(
+        "app",
+        "ip addr add 10.0.43.15/16 dev eth0; ip addr del 10.0.43.15/24 dev eth0; ip route del 10.0.44.0/24",
+        "ip addr add 10.0.43.15/24 dev eth0; ip addr del 10.0.43.15/16 dev eth0;"
+        " ip route replace 10.0.44.0/24 via 10.0.43.101",
+        "src-route-on-link",
+        "forward",
+        "app",
+    ),
+    "a network that is said to be narrower than it is": Case(
+        "gateway",
+        "ip route del default; ip addr add 10.0.44.63/27 dev eth0; ip addr del 10.0.44.63/24 dev eth0",
+        "ip addr add 10.0.44.63/24 dev eth0; ip addr del 10.0.44.63/27 dev eth0;"
+        " ip route replace default via 10.0.44.254",
+        "prefix-mismatch",
+        "forward",
+        "gateway",
+    ),
     "a rule for what comes by one interface": Case(
         "gateway",
         f"ip rule add iif eth1 to {TARGET} prohibit pref 50",
@@ -156,8 +175,9 @@ def bench(lab_possible: None) -> Iterator[Bench]:
     asyncio.run(build.down(lab.name))
 
 
-def diagnosed(b: Bench) -> Diagnosis:
-    return asyncio.run(crossnet.diagnose(crossnet.Asked("business"), b.spec(CROSSING))).verdict
+def diagnosed(b: Bench, to: str | None = None) -> Diagnosis:
+    asked = crossnet.Asked("business", to=address(to) if to is not None else None)
+    return asyncio.run(crossnet.diagnose(asked, b.spec(CROSSING))).verdict
 
 
 def works(b: Bench) -> bool:
@@ -204,6 +224,12 @@ def test_what_only_looks_odd_is_nothing_to_tell(bench: Bench) -> None:
             bench.run(host, usual)
     assert (found.result, found.also) == (Result.REACHABLE, ())
     assert (found.forward.code, found.reply.code) == (None, None)
+
+
+def test_a_broadcast_address_is_no_destination(bench: Bench) -> None:
+    found = diagnosed(bench, "10.0.44.255")
+    assert (found.forward.code, found.forward.at) == ("destination-is-broadcast", Place("gateway", "eth1"))
+    assert "broadcast 10.0.44.255/32 dev eth0" in found.forward.detail
 
 
 def test_a_target_that_is_down_too_is_named_behind_what_stops_the_request(bench: Bench) -> None:

@@ -12,7 +12,6 @@ from crossnet.diagnosis.finding import Direction, Finding
 from crossnet.diagnosis.judge.telling import Telling
 from crossnet.diagnosis.signs import (
     BEHIND_RULES,
-    ERRORS,
     KEEPS_FROM_ANSWERING,
     LEADS_ELSEWHERE,
     REFUSES,
@@ -118,10 +117,7 @@ class Stopping(Telling):
         if found:
             return self._with_cause(found[0], end.ending, said)
         if "Host Unreachable" in said or "No route to host" in said:
-            # The kernel has asked for its next hop before, and does not ask again at once.
-            wanted = client.next_hop or self.probe.destination
-            following = self.course.stops[1] if len(self.course.stops) > 1 else None
-            return self._unresolved(End(Ending.UNRESOLVED, client, client.egress, following, wanted))
+            return self._asked_before(client)
         if "too long" in said:
             words = f"{client.host} sends no packets of that size: it knows that they do not fit on this path"
             half = Half(
@@ -133,6 +129,13 @@ class Stopping(Telling):
         return self._with_cause(
             replace(cause, text=told or "nothing left it"), end.ending, said, inferred=True
         )
+
+    def _asked_before(self, stop: Stop, said: str = "") -> Diagnosis:
+        """Its kernel has asked for its neighbour before, and does not ask again at once."""
+        wanted = stop.next_hop or self.probe.destination
+        number = self.course.position(stop.host) + 1
+        following = self.course.all[number] if number < len(self.course.all) else None
+        return self._unresolved(End(Ending.UNRESOLVED, stop, stop.egress, following, wanted, said=said))
 
     def _unresolved(self, end: End) -> Diagnosis:
         """Somebody asked for a neighbour, and nobody answered."""
@@ -290,6 +293,8 @@ class Stopping(Telling):
             # What surely stops it counts before what perhaps does.
             cause = next((each for each in found if each.certain), found[0])
             return self._with_cause(cause, end.ending, said, error=errors[0].packet if errors else None)
+        if errors and self._named_by(errors[0].packet) == "destination-absent":
+            return self._asked_before(stop, str(errors[0].packet))
         if errors:
             cause = self._of_error(errors[0].packet, stop, end)
             return self._with_cause(cause, end.ending, said, inferred=True, error=errors[0].packet)
@@ -409,9 +414,7 @@ class Stopping(Telling):
 
     def _error_from_beyond(self, packet: Packet, stop: Stop, end: End, said: str) -> Diagnosis:
         target = packet.source == self.probe.destination
-        code = (
-            "filter-reject" if target else ERRORS.get((packet.icmp_type, packet.icmp_code), "filter-reject")
-        )
+        code = "filter-reject" if target else self._named_by(packet)
         at = (
             Place(str(packet.source))
             if target

@@ -193,10 +193,14 @@ class Telling:
         words = facts.queue_of(link)
         return Finding("tc-or-xdp-drop", stop.host, link.name, direction, words, False, "egress")
 
+    @staticmethod
+    def _named_by(packet: Packet) -> str:
+        """The code of what an ICMP error says."""
+        return ERRORS.get((packet.icmp_type, packet.icmp_code), "filter-reject")
+
     def _of_error(self, packet: Packet, stop: Stop, end: End) -> Finding:
         """What an ICMP error of a host says."""
-        code = ERRORS.get((packet.icmp_type, packet.icmp_code), "filter-reject")
-        return self._finding(code, stop, end.interface, str(packet))
+        return self._finding(self._named_by(packet), stop, end.interface, str(packet))
 
     def _traced(self, stop: Stop, direction: Direction) -> Finding | None:
         """What a host itself names as the packets' end: a finding that was doubtful, or another.

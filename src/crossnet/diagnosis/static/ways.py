@@ -167,7 +167,7 @@ class OfWays(Search):
                 stop.host,
                 at if stop != self.course.client else device,
                 direction,
-                f"{way}{by}",
+                f"{way if ways else next(iter(visit.outcome.ways), way)}{by}",
                 hook="output" if stop == self.course.client else "route",
                 mending=mending,
             )
