@@ -81,6 +81,9 @@ class Persist(StrEnum):
     AUTO = "auto"
     NONE = "none"
     NETWORK_SCRIPTS = "network-scripts"
+    NETPLAN = "netplan"
+    NETWORKD = "networkd"
+    IFUPDOWN = "ifupdown"
     UNIT = "unit"
 
 

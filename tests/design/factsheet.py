@@ -17,6 +17,7 @@
       file /var/lib/crossnet/applied.json {"format": 9}
       rules of crossnet fenced
       kept eth0 network-scripts /etc/sysconfig/network-scripts/ifcfg-eth0: ifcfg-eth0
+      kept eth1 netplan/networkd /run/systemd/network/10-netplan-eth1.network: its file
       saved /etc/iptables/rules.v4 CROSSNET-FORWARD xnet4-from-business
       iptables raw -A PREROUTING -j NOTRACK
       tools ip sysctl nft
@@ -155,7 +156,9 @@ def _read(sheet: _Sheet, words: list[str]) -> None:
         case ["machine", boot, network]:
             sheet.machine = (boot, network)
         case ["kept", name, keeper, file, *evidence]:
-            sheet.owners[name] = Owner(name, Keeper(keeper), " ".join(evidence), file.rstrip(":"))
+            keeper, _, below = keeper.partition("/")
+            told, under = " ".join(evidence), Keeper(below) if below else None
+            sheet.owners[name] = Owner(name, Keeper(keeper), told, file.rstrip(":"), below=under)
         case ["saved", path, *names]:
             sheet.saved_rules.append(SavedRules(path, tuple(each.replace("_", " ") for each in names)))
         case ["unreadable", path, *why]:

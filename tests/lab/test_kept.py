@@ -49,3 +49,24 @@ def test_a_client_of_network_scripts(lab_up: LabUp) -> None:
     assert b.check("app", f"cat {FILE}") == "# above\n# mine\n# below\n"
     b.check("app", f"printf '# mine' >{FILE}")
     assert b.differences(before) == []
+
+
+def test_a_client_of_ifup(lab_up: LabUp) -> None:
+    b = Bench(lab_up("seed"))
+    b.check(
+        "app", "mkdir -p /run/network; echo eth0=eth0 >/run/network/ifstate; mkdir -p /etc/network/if-up.d"
+    )
+    before = b.fingerprints()
+    spec = b.spec("to: 10.0.44.0/24")
+    b.apply(spec)
+    live = b.check("app", SHOW)
+    assert live
+    b.check("app", "ip link set eth0 down && ip link set eth0 up && ip route replace default via 10.0.43.1")
+    assert b.check("app", SHOW) == ""
+    # ifup runs what is there in this way (interfaces(5)).
+    b.check("app", "IFACE=eth0 MODE=start ADDRFAM=inet run-parts /etc/network/if-up.d")
+    assert b.check("app", SHOW) == live
+    assert b.plan(spec).is_empty
+    assert b.pings("app", "10.0.44.1")
+    b.undo(spec)
+    assert b.differences(before) == []

@@ -14,6 +14,7 @@ from crossnet.persistence import kept
 from crossnet.planning import make_plan, make_undo_plan
 from crossnet.planning.plan import Plan
 from crossnet.record import read_record
+from crossnet.resources import File
 from crossnet.show.text import plan_text
 from crossnet.specfile import parse
 from crossnet.values import address, network
@@ -31,10 +32,16 @@ gateway:
   route 10.0.45.0/24 via 10.0.44.254 dev eth0
 """
 ROUTE_FILE = "/etc/sysconfig/network-scripts/route-eth0"
+DROP_IN = "/etc/systemd/network/10-eth0.network.d/90-crossnet.conf"
+SCRIPT = "/etc/network/if-up.d/crossnet"
 MINE = b"# mine\n10.9.0.0/16 via 10.0.43.9 dev eth0\n"
 OWNERS = {
     "network-scripts": "kept eth0 network-scripts /etc/sysconfig/network-scripts/ifcfg-eth0: ifcfg-eth0",
     "ifcfg-rh": "kept eth0 networkmanager /etc/sysconfig/network-scripts/ifcfg-eth0: profile 'System eth0'",
+    "networkd": "kept eth0 networkd /etc/systemd/network/10-eth0.network: its file",
+    "netplan": "kept eth0 netplan/networkd /run/systemd/network/10-netplan-eth0.network: its file",
+    "networkmanager": "kept eth0 networkmanager /etc/NetworkManager/system-connections/a.nmconnection: its profile",
+    "ifupdown": "kept eth0 ifupdown -: ifup has brought it up",
 }
 UNITS = ("/etc/systemd/system/crossnet-recover.service",)
 
@@ -63,8 +70,10 @@ def applied(hosts: Mapping[str, FakeHost], *to: str, persist: str = "auto") -> P
     return made
 
 
-def undone(hosts: Mapping[str, FakeHost]) -> None:
-    carry_out(make_undo_plan(parse(spec_of("10.0.44.0/24"), "crossnet.yaml"), facts_of(hosts)), hosts)
+def undone(hosts: Mapping[str, FakeHost]) -> Plan:
+    made = make_undo_plan(parse(spec_of("10.0.44.0/24"), "crossnet.yaml"), facts_of(hosts))
+    carry_out(made, hosts)
+    return made
 
 
 def own_routes(hosts: Mapping[str, FakeHost]) -> list[str]:
@@ -85,6 +94,9 @@ def is_as_applied(hosts: Mapping[str, FakeHost], *to: str) -> bool:
     [
         ("network-scripts", "boot", ROUTE_FILE),
         ("ifcfg-rh", "static", ROUTE_FILE),
+        ("networkd", "143", DROP_IN),
+        ("netplan", "143", DROP_IN.replace("eth0", "netplan-eth0")),
+        ("ifupdown", "143", SCRIPT),
     ],
 )
 def test_the_owner_keeps_it_and_after_a_boot_it_is_the_same_one(owner: str, protocol: str, file: str) -> None:
@@ -204,3 +216,42 @@ def test_where_systemd_does_not_run_nothing_is_read_for_it() -> None:
     facts = facts_of(world("network-scripts"))["app"]
     assert ROUTE_FILE in kept.paths(facts)
     assert kept.paths(replace(facts, capabilities=replace(facts.capabilities, systemd=False))) == ()
+
+
+def test_for_whom_nothing_is_written_the_unit_keeps_it() -> None:
+    hosts = world("networkmanager")
+    made = applied(hosts, "10.0.44.0/24")
+    assert own_routes(hosts) == ["10.0.44.0/24 via 10.0.43.101 dev eth0 proto 143"]
+    assert "/etc/crossnet/routes" in hosts["app"].files
+    assert not [each for each in made.impacts if each.code == "kept-by-owner"]
+
+
+def test_a_policy_rule_before_a_route_that_ifup_sets_comes_back_with_the_unit() -> None:
+    rule = "\n  rule 5270: from all lookup 52\n  route 10.0.44.0/24 via 10.0.43.7 dev eth0 table 52"
+    hosts = hosts_of(facts_from(SHEET.format(OWNERS["ifupdown"] + rule)))
+    wanted = make_plan(parse(spec_of("10.0.44.0/24"), "crossnet.yaml"), facts_of(hosts))
+    files = {
+        change.want.path: change.want.data
+        for host, change in wanted.changes
+        if host == "app" and isinstance(change.want, File)
+    }
+    assert b"keep_rule -4 5269" in files["/etc/crossnet/start"]
+    assert b"route 10.0.44.0/24" in files[SCRIPT].replace(b"-4 ", b"")
+    assert "/etc/crossnet/routes" not in files
+
+
+@pytest.mark.parametrize(
+    ("owner", "command"),
+    [
+        ("network-scripts", ""),
+        ("ifcfg-rh", "nmcli connection reload"),
+        ("networkd", "networkctl reload"),
+        ("ifupdown", ""),
+    ],
+)
+def test_whoever_takes_a_route_away_is_told_who_remembers_it(owner: str, command: str) -> None:
+    hosts = world(owner)
+    for made in (applied(hosts, "10.0.44.0/24"), applied(hosts, "10.0.44.0/24", "10.0.45.0/24")):
+        assert not [each for each in made.impacts if each.code == "owner-remembers"]
+    told = [each.text for each in undone(hosts).impacts if each.code == "owner-remembers"]
+    assert [command in each for each in told] == [True] * bool(command)

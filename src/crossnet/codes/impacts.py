@@ -150,6 +150,12 @@ IMPACTS = (
         "Nothing has to be done; `persist: unit` has crossnet's own unit bring them back instead.",
     ),
     Code(
+        "owner-remembers",
+        "Who keeps an interface has read the file before out of which crossnet takes something, and goes by that.",
+        "Who keeps the interface, as the running programs say; the files that the plan changes.",
+        "Reload it at a good moment with the command that the text names, or reboot.",
+    ),
+    Code(
         "engines-mixed",
         "Rules of more than one firewall engine are live on the host, and a packet has to pass all of them.",
         "nft, iptables-nft-save and iptables-legacy-save show rules of more than one.",

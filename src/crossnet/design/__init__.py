@@ -452,7 +452,7 @@ def _persistence(
         wishes = (one for one in persist[_identity(item)] if one not in (Persist.AUTO, Persist.NONE))
         return next(wishes, Persist.AUTO)
 
-    by_owners = kept.keep(facts, [item for item, each in lasting if each is item], wish)
+    by_owners = kept.keep(facts, [item for item, each in lasting if each is item], wish, unit.head(labels))
     if by_owners.refused:
         raise Refused(*(_other_owner(facts, why) for why in by_owners.refused))
     left = [each for item, each in lasting if _identity(item) not in by_owners.taken]

@@ -5,15 +5,15 @@ So a route comes back whenever its interface does: at a boot, and when it loses 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from crossnet.facts import Facts
 from crossnet.facts.owners import Keeper, Owner
 from crossnet.facts.policy import PolicyRule
-from crossnet.facts.routes import Route
-from crossnet.persistence import network_scripts
+from crossnet.facts.routes import OWN_PROTOCOL, Route
+from crossnet.persistence import ifupdown, network_scripts, networkd
 from crossnet.persistence.needs import Needs, Unfit
 from crossnet.resources import PolicyRuleResource, Resource, RouteResource
 from crossnet.several import joined
@@ -42,54 +42,102 @@ def paths(facts: Facts) -> tuple[str, ...]:
     return tuple(dict.fromkeys(path for owner in facts.owners.values() for path in _files(owner)))
 
 
-def keep(facts: Facts, live: Sequence[Resource], asked: Callable[[Resource], Persist]) -> Kept:
-    """Who keeps what of these for the next boot; `asked` is the `persist` of the crossings that need it."""
+def keep(facts: Facts, live: Sequence[Resource], asked: Callable[[Resource], Persist], head: str) -> Kept:
+    """Who keeps what of these for the next boot; `asked` is the `persist` of the crossings that need it.
+
+    `head` is the first line of a file of crossnet's own.
+    """
     made: list[Resource] = []
     taken: list[Resource] = []
     protocols: dict[tuple[str, str], str] = {}
     told: list[str] = []
     refused: list[str] = []
+    by_ifup: list[Needs] = []
     for device, items in _by_device(live).items():
         owner = facts.owners.get(device) or Owner(device, Keeper.NOBODY, "")
         wish = next((one for item in items if (one := asked(item)) is not Persist.AUTO), Persist.AUTO)
         if wish is Persist.UNIT:
             continue
-        if wish is not Persist.AUTO and not _can(owner, wish):
+        reader = _reader(owner)
+        if wish is not Persist.AUTO and Keeper(wish) not in (reader, owner.keeper):
             refused.append(f"`persist: {wish}` cannot keep the route by {device}, because {owner}")
             continue
-        if not _is_ifcfg(owner):
+        if reader is None and wish is Persist.AUTO:
             continue
-        protocol = network_scripts.protocol(owner)
+        protocol = network_scripts.protocol(owner) if reader is Keeper.NETWORK_SCRIPTS else OWN_PROTOCOL
         routes = tuple(replace(route, protocol=protocol) for route in _routes(items))
         needs = Needs(owner, routes, tuple(_rules(items)))
         try:
-            files = network_scripts.keep(needs, facts)
+            files = _files_of(reader, needs, facts, head)
         except Unfit as unfit:
             if wish is Persist.AUTO:
                 told.append(f"routes by {device} are kept by crossnet's own unit, because {unfit} ({owner})")
             else:
                 refused.append(f"`persist: {wish}` cannot keep the route by {device}, because {unfit}")
             continue
+        if reader is Keeper.IFUPDOWN:
+            by_ifup.append(needs)
+            items = [item for item in items if isinstance(item, RouteResource)]
         made += files
         taken += items
         protocols |= {(item.kind, item.key): protocol for item in items}
-        told.append(f"routes by {device} are kept in {joined([file.key for file in files])}, as {owner}")
+        where = joined([file.key for file in files] or [ifupdown.PATH])
+        told.append(f"routes by {device} are kept in {where}, as {owner}")
+    made += ifupdown.keep(by_ifup, head)
     identities = frozenset((item.kind, item.key) for item in taken)
     return Kept(tuple(made), identities, protocols, tuple(told), tuple(refused))
 
 
-def _can(owner: Owner, wish: Persist) -> bool:
-    return wish is Persist.NETWORK_SCRIPTS and _is_ifcfg(owner)
+def remembered(facts: Facts, changed: Collection[str]) -> Iterator[str]:
+    """Who goes by what it has read of these files before, and how long."""
+    for owner in facts.owners.values():
+        files = joined([path for path in _files(owner) if path in changed])
+        if files and _reader(owner) is Keeper.NETWORKD:
+            yield (
+                f"systemd-networkd goes by what it has read of {files}, and sets that again when {owner.interface} "
+                "loses its carrier, until the host is rebooted or `networkctl reload` (which takes away what was set "
+                "on the interface by hand)"
+            )
+        elif files and owner.keeper is Keeper.NETWORKMANAGER:
+            yield (
+                f"NetworkManager goes by what it has read of {files}, and sets that again when {owner.interface} comes "
+                "up, until the host is rebooted or `nmcli connection reload`"
+            )
+
+
+def _reader(owner: Owner) -> Keeper | None:
+    """Whose files say what is to be there by the interface; None where crossnet writes none of them."""
+    is_plugin = owner.keeper is Keeper.NETWORKMANAGER and PurePosixPath(owner.file).name.startswith("ifcfg-")
+    if is_plugin or owner.keeper is Keeper.NETWORK_SCRIPTS:
+        return Keeper.NETWORK_SCRIPTS
+    if Keeper.NETWORKD in (owner.keeper, owner.below):
+        return Keeper.NETWORKD
+    return Keeper.IFUPDOWN if owner.keeper is Keeper.IFUPDOWN else None
 
 
 def _files(owner: Owner) -> tuple[str, ...]:
-    return network_scripts.files(owner) if _is_ifcfg(owner) else ()
+    match _reader(owner):
+        case Keeper.NETWORK_SCRIPTS:
+            return network_scripts.files(owner)
+        case Keeper.NETWORKD:
+            return networkd.files(owner)
+        case Keeper.IFUPDOWN:
+            return (ifupdown.PATH,)
+        case _:
+            return ()
 
 
-def _is_ifcfg(owner: Owner) -> bool:
-    """Whether it reads the files beside an ifcfg file."""
-    is_plugin = owner.keeper is Keeper.NETWORKMANAGER and PurePosixPath(owner.file).name.startswith("ifcfg-")
-    return is_plugin or owner.keeper is Keeper.NETWORK_SCRIPTS
+def _files_of(reader: Keeper | None, needs: Needs, facts: Facts, head: str) -> tuple[Resource, ...]:
+    """What keeps it, but for what ifup keeps, which is one file for all interfaces."""
+    match reader:
+        case Keeper.NETWORK_SCRIPTS:
+            return network_scripts.keep(needs, facts)
+        case Keeper.NETWORKD:
+            return (networkd.keep(needs, facts, head),)
+        case Keeper.IFUPDOWN:
+            return ()
+        case _:
+            raise Unfit(f"crossnet does not write for it yet ({needs.owner})")
 
 
 def _by_device(live: Iterable[Resource]) -> dict[str, list[Resource]]:

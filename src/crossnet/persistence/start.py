@@ -222,7 +222,7 @@ def script_and_files(
     if policy:
         script += [_KEEP_RULE, *map(_keep_rule, policy)]
 
-    if files or theirs:
+    if files or theirs or policy:
         files.append(
             _file(SCRIPT, "\n".join((f"#!/bin/sh\n{head}{_TRY}", *script, "exit $failed\n")), mode=0o755)
         )

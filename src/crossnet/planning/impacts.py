@@ -9,6 +9,7 @@ from crossnet.design import Impact
 from crossnet.facts import Facts
 from crossnet.facts.sysctls import FORWARDING, TRACKED
 from crossnet.netfilter.flows import MANY, SECONDS
+from crossnet.persistence import kept
 from crossnet.planning.plan import HostPlan
 from crossnet.planning.scope import is_over
 from crossnet.record import shown
@@ -177,3 +178,13 @@ def staying(host: HostPlan, facts: Facts) -> Iterator[Impact]:
         have = change.have
         if have is not None and (text := type(have).leaves_behind(have, change.want, facts)):
             yield Impact("tables-stay", host.host, text)
+
+
+def remembered(host: HostPlan, facts: Facts) -> Iterator[Impact]:
+    """What the owner of an interface has read of what is taken away."""
+    gone = [change.resource for change in host.changes if change.want is None]
+    if not any(each.routes or each.policy_rules for each in gone):
+        return
+    changed = {path for change in host.changes if change.have is not None for path in change.have.paths}
+    for text in kept.remembered(facts, changed):
+        yield Impact("owner-remembers", host.host, text)

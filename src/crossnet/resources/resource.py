@@ -124,11 +124,11 @@ Step = Command | Write | Link | Splice
 
 
 def goes_with_its_last(folder: PurePosixPath) -> bool:
-    """Whether a folder is removed with the last file in it: crossnet's own, and one that enables units.
+    """Whether a folder is removed with the last file in it: crossnet's own, one that enables units, one of drop-ins.
 
-    systemctl(1) does the same with the latter when it disables a unit.
+    systemctl(1) does the same with those that enable units when it disables one.
     """
-    return folder.name == "crossnet" or folder.name.endswith(".service.wants")
+    return folder.name == "crossnet" or folder.name.endswith((".service.wants", ".network.d"))
 
 
 # What tells on the host itself how a resource is: the answer of a command, or what stands at a path.

@@ -55,7 +55,10 @@ WIDTH = 80
 _LOSES = ("ends-crossing", "unrecorded")
 
 # What is not given back, or not for longer than until the next boot.
-_STAYS = ("tables-stay", "forwarding-stays", "earlier-boot", "other-at-boot", "in-saved-rules")
+_STAYS = (
+    *("tables-stay", "forwarding-stays", "earlier-boot", "other-at-boot", "in-saved-rules"),
+    "owner-remembers",
+)
 
 # What may keep a crossing from working, and no change of the plan is the reason of.
 _HINDERS = (

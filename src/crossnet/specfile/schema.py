@@ -399,7 +399,7 @@ class Crossing(_Model):
         Persist,
         _Choice(
             Persist,
-            not_yet=("networkmanager", "netplan", "networkd", "ifupdown"),
+            not_yet=("networkmanager",),
         ),
     ] = Field(
         Persist.AUTO, description="Whether the changes are written for the next boot as well, and for whom."

@@ -278,7 +278,7 @@ digest() { # PATH
 take_away() { # PATH, with what a write cut short left beside it, and a folder that has no other reason
     folder=${1%/*}
     rm -f -- "$1" "$folder/.${1##*/}.crossnet" || return
-    case $folder in */crossnet | *.service.wants)
+    case $folder in */crossnet | *.service.wants | *.network.d)
         if is_empty "$folder" && rmdir -- "$folder" 2>/dev/null; then folder=${folder%/*}; fi
         ;;
     esac
