@@ -100,6 +100,26 @@ def test_a_buffer_is_ours_until_it_is_freed() -> None:
     assert [each.reason for each in drops(f"{ARRIVAL}\n{ours}{SOFTIRQ}{later}", SPOT)] == ["XFRM_POLICY"]
 
 
+QUEUED = (
+    "       ping-27825   [001] ..s1. 72624.308416: net_dev_queue: dev=eth0 skbaddr=00000000eba6eb11 len=375"
+)
+
+
+def test_what_waits_to_be_sent_is_dropped_by_who_sends() -> None:
+    """All hosts of a lab have one kernel, and a buffer may be used again for the answer."""
+    full = drop(
+        "QDISC_DROP", "__dev_queue_xmit+0x6ee/0xf90", "__dev_queue_xmit", "ip_finish_output2", "ip_forward"
+    )
+    events = f"{ARRIVAL}\n{QUEUED}\n{full}{SOFTIRQ}"
+    assert list(drops(events, SPOT)) == [dropped("QDISC_DROP", "__dev_queue_xmit", interface="eth0")]
+    answer = drop(
+        "NO_SOCKET", "ping_rcv+0xab/0xd0", "ping_rcv", "icmp_rcv", "ip_local_deliver_finish", "ip_rcv"
+    )
+    assert list(drops(f"{ARRIVAL}\n{QUEUED}\n{answer}{SOFTIRQ}", SPOT)) == []
+    assert list(drops(f"{QUEUED}\n{full}{SOFTIRQ}", SPOT)) == [], "it never came to this host"
+    assert [each.reason for each in drops(f"{QUEUED}\n{full}{SOFTIRQ}", SENDER)] == ["QDISC_DROP"]
+
+
 def test_what_a_program_could_not_send() -> None:
     """No arrival tells of it: it is dropped in the call that sends it."""
     call = "            ping-{}   [001] ..... 72624.308401: sys_sendto(fd: 3, buff: 55d7c1e0, len: 341, flags: 0)\n"

@@ -2,8 +2,10 @@
 
 Echoes of an unusual length are told from others by that: the events of their arrival are filtered by it in the kernel,
 and a drop is theirs where it is of the same buffer, on the same processor and at once. Where they are sent no arrival
-tells of them: a drop is theirs there in the very call of ping that sends so many bytes. Of the reasons only names are
-known here: their numbers differ from kernel to kernel, which prints each by its name (its own `format` file).
+tells of them: a drop is theirs there in the very call of ping that sends so many bytes. Once one waits to be sent, only
+who sends it can drop it: the same kernel may have the next host, too, and drops answers that have come there. Of the
+reasons only names are known here: their numbers differ from kernel to kernel, which prints each by its name (its own
+`format` file).
 """
 
 from __future__ import annotations
@@ -53,7 +55,8 @@ _JOIN = r"""
     address = $0; sub(/.* skbaddr=/, "", address); sub(/ .*/, "", address)
 }
 / sys_sendto\(/ { calls[task] = $0; ours[cpu] = 0; next }
-/ (netif_receive_skb|net_dev_queue): dev=/ { seen[address] = $0; ours[cpu] = 0; next }
+/ netif_receive_skb: dev=/ { seen[address] = $0; ours[cpu] = 0; next }
+/ net_dev_queue: dev=/ { seen[address] = address in seen ? seen[address] RS $0 : $0; ours[cpu] = 0; next }
 / kfree_skb: skbaddr=/ {
     ours[cpu] = (address in seen || task in calls) && number++ < 16
     if (ours[cpu]) { if (task in calls) print calls[task]; if (address in seen) print seen[address]; print }
@@ -294,7 +297,7 @@ class Dropping:
 _EVENT = re.compile(
     r" *(?P<task>.*\S) +\[(?P<cpu>\d+)\] \S+ +(?P<time>\d+\.\d+): (?P<name>\w+)(?:: |\()(?P<words>.*)"
 )
-_ARRIVAL = re.compile(r"dev=(?P<device>\S+) .*?skbaddr=(?P<address>\S+)")
+_POINT = re.compile(r"dev=(?P<device>\S+) .*?skbaddr=(?P<address>\S+)")
 _DROP = re.compile(
     r"skbaddr=(?P<address>\S+) .*location=(?P<location>\S+)(?: \[\w+\])? reason: (?P<reason>\w+)"
 )
@@ -321,35 +324,65 @@ _HOOKS = (
     (re.compile(r"__netif_receive_skb_core"), "ingress"),
     (re.compile(r"__dev_queue_xmit"), "egress"),
 )
+# Who drops what waits to be sent.
+_SENDING = re.compile(
+    r"__dev_queue_xmit|__dev_xmit_skb|dev_hard_start_xmit|sch_direct_xmit|__qdisc_run|net_tx_action"
+)
 _OF_TC = {"TC_INGRESS": "ingress", "TC_EGRESS": "egress"}
 
 
 def drops(printed: str, spot: Spot) -> Iterator[Dropped]:
     """The drops of a spot's echoes, in events as the kernel prints them."""
-    # The arrival before: when, on which processor, of what, where; and the call before: when, of whom.
-    last: tuple[float, str, str, str] | None = None
-    call: tuple[float, str] | None = None
+    seen: _Seen | None = None
+    call: tuple[float, str] | None = None  # that sends: when, and of whom
     for event, stack in _events(printed):
         when, cpu, task = float(event["time"]), event["cpu"], event["task"]
         if event["name"] == "sys_sendto":
             call = (when, task)
             continue
         if event["name"] != "kfree_skb":
-            arrival = _ARRIVAL.match(event["words"])
-            last = (when, cpu, arrival["address"], arrival["device"]) if arrival is not None else None
+            if (point := _POINT.match(event["words"])) is None:
+                seen = None
+                continue
+            before, waits = seen, event["name"] == "net_dev_queue"
+            came = not waits or (
+                before is not None and before.came and before.is_same(point["address"], cpu, when)
+            )
+            seen = _Seen(when, cpu, point["address"], point["device"], came, waits)
             continue
-        before, last = last, None  # its buffer may be anybody's from now on
+        before, seen = seen, None  # its buffer may be anybody's from now on
         if (drop := _DROP.match(event["words"])) is None:
             continue
         interface = None
-        if before is not None and before[1:3] == (cpu, drop["address"]) and when - before[0] <= _AT_ONCE:
-            interface = before[3]
+        if before is not None and before.is_same(drop["address"], cpu, when) and before.is_of(spot, stack):
+            interface = before.device
         elif call is None or call[1] != task or when - call[0] > _AT_ONCE or not _is_sent(stack):
             continue
         function = _function(drop["location"], stack)
         yield Dropped(
             spot.host, spot.direction, interface, drop["reason"], function, _hook(drop["reason"], stack)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Where a buffer was last; whether it `came` to the host before, and whether it `waits` to be sent."""
+
+    when: float
+    cpu: str
+    address: str
+    device: str
+    came: bool
+    waits: bool
+
+    def is_same(self, address: str, cpu: str, when: float) -> bool:
+        return (self.address, self.cpu) == (address, cpu) and when - self.when <= _AT_ONCE
+
+    def is_of(self, spot: Spot, stack: Sequence[str]) -> bool:
+        """Whether the host of a spot can be who drops it."""
+        if not (self.came or spot.is_sender):
+            return False
+        return not self.waits or any(map(_SENDING.fullmatch, _within(stack)))
 
 
 def commonest(found: Iterator[Dropped]) -> Dropped | None:
@@ -380,6 +413,11 @@ def _is_sent(stack: Sequence[str]) -> bool:
     return any(map(_SENDS.fullmatch, stack)) and not any(map(_INTERRUPTS.fullmatch, stack))
 
 
+def _within(stack: Sequence[str]) -> list[str]:
+    """The functions of a stack up to where it interrupted what was under way."""
+    return list(itertools.takewhile(lambda name: _INTERRUPTS.fullmatch(name) is None, stack))
+
+
 def _function(location: str, stack: Sequence[str]) -> str:
     """Where it ended; some kernels print an address only, and on their stack who called to drop it."""
     if (named := _FUNCTION.match(location)) is not None and "+0x" in location:
@@ -391,7 +429,7 @@ def _hook(reason: str, stack: Sequence[str]) -> str | None:
     """The hook of a filter or a program that ended it; none of what the kernel does by itself."""
     if reason in _OF_TC:
         return _OF_TC[reason]
-    inner = list(itertools.takewhile(lambda name: _INTERRUPTS.fullmatch(name) is None, stack))
+    inner = _within(stack)
     if not any(
         each.startswith(("nf_hook", "nft_do_chain", "nf_queue", "ipt_do_table", "ip6t_do_table"))
         for each in inner
