@@ -198,6 +198,6 @@ def test_a_tool_that_never_ends_costs_its_host_and_not_the_others(place: Place) 
         finally:
             place.run("gateway", "umount $(readlink -f $(command -v nft))")
     assert told["forward"]["at"] == {"host": "gateway", "interface": "eth1"}
-    assert set(notes(told)) == {"facts-missing"}
+    assert set(notes(told)) == {"facts-missing", "return-path-not-checked"}
     assert "no answer within 30" in notes(told)["facts-missing"]
     assert "sleep 1234" not in place.check("gateway", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
