@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from crossnet import template
 from crossnet.api import Asked
-from crossnet.api.offering import need_of
+from crossnet.api.offering import need_of, offering
 from crossnet.specfile import parse
 from crossnet.values import Protocol, address
+from crossnet.verdict import Also, Diagnosis, Fix, Half, Result
 
 GATEWAY = "ops@10.0.43.101"
 ECHO = Asked(client="root@10.0.43.15", via=(GATEWAY,), to=address("10.0.44.1"))
@@ -53,3 +56,18 @@ def test_hosts_of_a_spec_get_none_beside_it() -> None:
     text = "crossnet: 1\nhosts: {app: {lab: app}, gateway: {lab: gateway}}\n"
     crossing = "crossings: {one: {from: app, via: gateway, to: 10.0.44.0/24}}\n"
     assert need_of(named, parse(text + crossing, "")) is None
+
+
+@pytest.mark.parametrize("via", [(GATEWAY,), ()])
+def test_where_there_is_no_spec_to_apply_what_makes_one_is_offered(via: tuple[str, ...]) -> None:
+    need = need_of(replace(ECHO, via=via))
+    forwarding = Fix("gateway", ("sysctl -w net.ipv4.ip_forward=1",), "crossnet apply")
+    by_hand = Fix("gateway", ("iptables -I FORWARD 1 -j ACCEPT",))
+    stops = Half("dropped", "ip-forward-disabled", fix=(forwarding,))
+    also = Also("forward", None, "filter-rule-drop", "", (by_hand,))
+    found = Diagnosis(None, "app", None, None, Result.UNREACHABLE, stops, Half("not-sent"), (also,))
+    told = offering(found, need)
+    (fix,) = told.forward.fix
+    assert (fix.commands, fix.by_crossnet is None) == (forwarding.commands, not via)
+    assert (fix.by_crossnet or "crossnet connect").startswith("crossnet connect")
+    assert told.also == (also,)

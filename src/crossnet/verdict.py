@@ -76,11 +76,14 @@ class Between:
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """Commands for one host, each a line for its shell; `spec` says the same as a change of the spec."""
+    """Commands for one host, each a line for its shell; `by_crossnet` is how crossnet does the same.
+
+    That is a command of crossnet, or in words what to write into the spec; None where it does not.
+    """
 
     host: str
     commands: tuple[str, ...]
-    spec: str | None = None
+    by_crossnet: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ def test_no_route_by_which_crossnet_itself_came_is_to_be_moved() -> None:
     known["app"] = replace(known["app"], controller=ip_address("10.0.44.7"))
     (fix,) = fixes(route("eth0"), known)
     assert fix.commands == ()
-    assert fix.spec == "crossnet apply"
+    assert fix.by_crossnet == "crossnet apply"
 
 
 def test_an_address_is_added_before_the_wrong_one_goes_and_the_one_in_use_stays() -> None:

@@ -54,8 +54,11 @@ def offering(verdict: Diagnosis, need: Need | None) -> Diagnosis:
     words = shlex.join(need.connect()) if need is not None else None
 
     def of(code: str | None, fixes: Iterable[Fix]) -> tuple[Fix, ...]:
-        said = (replace(each, spec=words if each.spec or code in _ROUTES else None) for each in fixes)
-        return tuple(each for each in said if each.commands or each.spec)
+        said = (
+            replace(each, by_crossnet=words if each.by_crossnet or code in _ROUTES else None)
+            for each in fixes
+        )
+        return tuple(each for each in said if each.commands or each.by_crossnet)
 
     return replace(
         verdict,

@@ -193,7 +193,7 @@ def _fixed(
             f"the flow belongs to no crossing of {speech.file}: there is nothing to plan\n"
             "  Add one for it there, then `crossnet apply`."
         )
-    if not any(fix.spec for fix in fixes):
+    if not any(fix.by_crossnet for fix in fixes):
         words = "crossnet changes nothing that it does not own: the commands above are for a person"
         raise click.ClickException(words if fixes else "no command of a host that is known mends this")
     with staying() as ways:

@@ -78,9 +78,11 @@ class Case:
         self.ip = "ip" if self.family is Family.V4 else "ip -6"
         self.version = "4" if self.family is Family.V4 else "6"
 
-    def fix(self, *commands: str | None, spec: str | None = None, host: str | None = None) -> tuple[Fix, ...]:
+    def fix(
+        self, *commands: str | None, by_crossnet: str | None = None, host: str | None = None
+    ) -> tuple[Fix, ...]:
         said = tuple(command for command in commands if command)
-        return (Fix(host or self.cause.host, said, spec),) if said or spec else ()
+        return (Fix(host or self.cause.host, said, by_crossnet),) if said or by_crossnet else ()
 
     def setting(self, interface: str, key: str) -> str:
         family = "ipv4" if self.family is Family.V4 else "ipv6"
@@ -139,12 +141,14 @@ def _route(case: Case) -> tuple[Fix, ...]:
     # What a spec asks for is no more than that a client has a route, where none of another's is more specific.
     asked = case.cause.code in ("src-no-route", "src-route-other-next-hop", "src-route-on-link")
     whole = mending.destination.num_addresses > 1 and not mending.table
-    spec = "crossnet apply" if case.is_client and asked and whole else None
+    by_crossnet = "crossnet apply" if case.is_client and asked and whole else None
     if case.family is Family.V6 and mending.metric is not None:
         table += f" metric {mending.metric}"
     if case.is_management(mending.destination):
-        return case.fix(spec=spec)
-    return case.fix(f"{case.ip} route replace {network}{via} dev {mending.device}{table}", spec=spec)
+        return case.fix(by_crossnet=by_crossnet)
+    return case.fix(
+        f"{case.ip} route replace {network}{via} dev {mending.device}{table}", by_crossnet=by_crossnet
+    )
 
 
 def _is_near(case: Case, next_hop: Address, device: str) -> bool:
@@ -288,13 +292,13 @@ def _arp(case: Case) -> tuple[Fix, ...]:
 
 def _forward(case: Case) -> tuple[Fix, ...]:
     if case.family is Family.V4:
-        return case.fix("sysctl -w net.ipv4.ip_forward=1", spec="crossnet apply")
+        return case.fix("sysctl -w net.ipv4.ip_forward=1", by_crossnet="crossnet apply")
     # A host that forwards takes no routes of routers' advertisements any more, but where it is told to (ip-sysctl).
     told = dict.fromkeys(
         route.device for route in case.here.routes if route.protocol == "ra" and route.device
     )
     keep = (f"sysctl -w {case.setting(device, 'accept_ra')}=2" for device in told)
-    return case.fix(*keep, "sysctl -w net.ipv6.conf.all.forwarding=1", spec="crossnet apply")
+    return case.fix(*keep, "sysctl -w net.ipv6.conf.all.forwarding=1", by_crossnet="crossnet apply")
 
 
 def _interface_forward(case: Case) -> tuple[Fix, ...]:
@@ -358,7 +362,7 @@ def _accept(case: Case) -> tuple[Fix, ...]:
             f"a crossing with {who} in `from`, {case.probe.destination} in `to` and, where it has an `allow`, "
             f"{case.probe.protocol}{port} in that; then `crossnet apply`"
         )
-        return case.fix(spec=words)
+        return case.fix(by_crossnet=words)
     source, destination = case.ends
     if not destination:
         return ()
@@ -453,14 +457,14 @@ def _translate(case: Case) -> tuple[Fix, ...]:
     network = show_network(mending.destination)
     client = case.course.source
     has = case.here.capabilities.has
-    spec = "crossnet apply" if case.cause.code == "snat-missing" else None
+    by_crossnet = "crossnet apply" if case.cause.code == "snat-missing" else None
     if mending.ahead_of is not Tool.NFT and not _is_early(case) and (has("iptables") or not has("nft")):
         tool = "iptables" if case.family is Family.V4 else "ip6tables"
         if mending.ahead_of is Tool.IPTABLES_LEGACY:
             tool = case.here.iptables(Engine.IPTABLES_LEGACY, case.family)
         of = f"-s {client} " if client else ""
         rule = f"{of}-d {network} -o {mending.device} -j SNAT --to-source {mending.address}"
-        return case.fix(f"{tool} -t nat -I POSTROUTING 1 {rule}", spec=spec)
+        return case.fix(f"{tool} -t nat -I POSTROUTING 1 {rule}", by_crossnet=by_crossnet)
     ip = "ip" if case.family is Family.V4 else "ip6"
     of = f"{ip} saddr {client} " if client else ""
     rule = f"{of}{ip} daddr {network} oifname {mending.device} snat to {mending.address}"
@@ -468,7 +472,7 @@ def _translate(case: Case) -> tuple[Fix, ...]:
         f"nft add table {ip} by_hand",
         _NAT_CHAINS[case.family is Family.V6],
         f"nft add rule {ip} by_hand postrouting {rule}",
-        spec=spec,
+        by_crossnet=by_crossnet,
     )
 
 

@@ -67,12 +67,12 @@ def _lines(found: Diagnosis, paint: Paint, width: int) -> Iterator[str]:
             yield ""
         yield from _also(also, width)
     halves = [fix for half in (found.forward, found.reply) for fix in half.fix]
-    offered = dict.fromkeys(fix.spec for fix in halves if fix.spec)
-    offered |= dict.fromkeys(fix.spec for also in found.also for fix in also.fix if fix.spec)
+    offered = dict.fromkeys(fix.by_crossnet for fix in halves if fix.by_crossnet)
+    offered |= dict.fromkeys(fix.by_crossnet for also in found.also for fix in also.fix if fix.by_crossnet)
     if offered:
         yield ""
-        for spec in offered:
-            said = f"`{spec}`" if spec.startswith("crossnet ") else one_line(spec)
+        for way in offered:
+            said = f"`{way}`" if way.startswith("crossnet ") else one_line(way)
             yield from _wrapped(f"with crossnet:  {said}", "  ", width)
     if found.notes:
         yield ""

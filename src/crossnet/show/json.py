@@ -351,7 +351,7 @@ def _at(at: Place | Between | None) -> dict[str, Any] | None:
 
 
 def _fix(fix: Fix) -> dict[str, Any]:
-    return {"host": fix.host, "commands": list(fix.commands), "spec": fix.spec}
+    return {"host": fix.host, "commands": list(fix.commands), "spec": fix.by_crossnet}
 
 
 def status_data(found: tuple[CrossingStatus, ...]) -> dict[str, Any]:

@@ -404,15 +404,13 @@ class Telling:
 
     def _fixes(self, *causes: Finding) -> tuple[Fix, ...]:
         found: dict[str, dict[str, None]] = {}
-        specs: dict[str, str | None] = {}
+        by_crossnet: dict[str, str | None] = {}
         for cause in causes:
             fix = fix_of(cause, self.course, self.probe, self.e.facts, self.e.foretold.source)
             for one in fix:
                 found.setdefault(one.host, {}).update(dict.fromkeys(one.commands))
-                # Without a spec there is nothing to apply.
-                spec = None if self.e.crossing is None and one.spec == "crossnet apply" else one.spec
-                specs[one.host] = specs.get(one.host) or spec
-        return tuple(Fix(host, tuple(commands), specs[host]) for host, commands in found.items())
+                by_crossnet[one.host] = by_crossnet.get(one.host) or one.by_crossnet
+        return tuple(Fix(host, tuple(commands), by_crossnet[host]) for host, commands in found.items())
 
     def _also(self, told: Sequence[Finding]) -> tuple[Also, ...]:
         """Everything else that would have to change, each once, whatever directions it stops."""
