@@ -20,6 +20,7 @@ from crossnet.site import Answers, Site, reach
 from crossnet.spec import Crossing, HostSpec, Spec
 from crossnet.values import Address, Network, Probe, Protocol, as_root, contains, family_of
 from crossnet.verdict import Diagnosis, Note, Result
+from crossnet.verification.choice import stands_for
 from crossnet.verification.probe import candidates, search
 
 if TYPE_CHECKING:
@@ -248,9 +249,6 @@ async def _first_answering(crossing: Crossing, site: Site, client: str, via: Seq
     found = await site.look(kernels=False)
     heard = [each for name in via if name in found.said for each in heard_of(found.said[name].neighbours)]
     near = candidates(network, heard, _MOST)
-    allowed = crossing.allow or ()
-    ports = [each.ports.first for each in allowed if each.protocol is Protocol.TCP and each.ports]
-    echo = not allowed or any(each.protocol is Protocol.ICMP for each in allowed)
     for name in (*via, client):
         if name in known and near:
             (answer,) = await search(site.reachable[name], [near])
@@ -261,7 +259,7 @@ async def _first_answering(crossing: Crossing, site: Site, client: str, via: Seq
         raise CrossnetError(
             f"no address in {network} is known that could be tried\n  Name one with --to ADDRESS[:PORT]."
         )
-    return Probe(Protocol.ICMP, near[0]) if echo or not ports else Probe(Protocol.TCP, near[0], ports[0])
+    return stands_for(crossing, near[0])
 
 
 def _ports(crossing: Crossing | None) -> tuple[int, ...]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from crossnet.design import Client, Path
 from crossnet.errors import CrossnetError
+from crossnet.path import Client, Path
 from crossnet.values import Network, Probe, contains, family_of, show_network
 
 

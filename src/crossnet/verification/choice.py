@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from crossnet.design import Client, Path
 from crossnet.events import Event, Kind
 from crossnet.facts import Facts
 from crossnet.facts.neighbours import heard_of
 from crossnet.facts.routes import MAIN, Route
+from crossnet.path import Client, Path
 from crossnet.site import Site, together
+from crossnet.spec import Crossing
 from crossnet.transport import Host
 from crossnet.values import NOWHERE, Address, Family, Networks, Probe, Protocol, contains, family_of
 from crossnet.verification.probe import Search, candidates, connect, search
@@ -75,7 +76,7 @@ def _choice(path: Path, found: Search | None, led_away: Address | None = None) -
         return choice((), NO_SENDER)
     if named:
         return choice(named, "")
-    means = _means(path)
+    means = _means(path.crossing)
     if found is None or means is None:
         return choice((), NOTHING_ANSWERED)
     if found.answered is not None:
@@ -105,7 +106,7 @@ async def _search(paths: Iterable[Path], facts: Mapping[str, Facts], site: Site)
         groups = {_key(path): _targets(path, facts) for path in some}
         for group in groups.values():
             site.watch(Event(Kind.SEARCHES, client.name, addresses=len(group)))
-        ports = {_key(path): means.port for path in some if (means := _means(path))}
+        ports = {_key(path): means.port for path in some if (means := _means(path.crossing))}
         echoes = [key for key in groups if ports[key] is None]
         others = [(key, port) for key, port in ports.items() if port is not None]
         found = (
@@ -168,14 +169,17 @@ def _led_away(path: Path, facts: Mapping[str, Facts]) -> Address | None:
 
 def example(path: Path) -> Probe | None:
     """A flow that the crossing carries; None where no host of its destinations is one."""
-    means = _means(path) or _Means()
-    allowed = next((each for each in path.crossing.allow or () if each.protocol is Protocol.UDP), None)
-    for network in path.destinations:
-        for target in candidates(network, ()):
-            if _means(path) is None and allowed is not None:
-                return Probe(Protocol.UDP, target, allowed.ports.first if allowed.ports else ANY_PORT)
-            return means.to(target)
-    return None
+    targets = (target for network in path.destinations for target in candidates(network, ()))
+    return next((stands_for(path.crossing, target) for target in targets), None)
+
+
+def stands_for(crossing: Crossing, target: Address) -> Probe:
+    """What is sent to a destination where the spec names no probe: what may pass, and is answered if anything is."""
+    means = _means(crossing)
+    udp = next((each for each in crossing.allow or () if each.protocol is Protocol.UDP), None)
+    if means is None and udp is not None:
+        return Probe(Protocol.UDP, target, udp.ports.first if udp.ports else ANY_PORT)
+    return (means or _Means()).to(target)
 
 
 def _senders(path: Path) -> tuple[Client, ...]:
@@ -188,7 +192,7 @@ def _named(path: Path) -> tuple[Probe, ...]:
 
 def _is_open(path: Path) -> bool:
     """Whether nothing is named, and something may pass that is answered by whoever is up."""
-    return _means(path) is not None and not _named(path)
+    return _means(path.crossing) is not None and not _named(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +208,8 @@ class _Means:
         return "an echo" if self.port is None else f"on tcp/{self.port}"
 
 
-def _means(path: Path) -> _Means | None:
-    allow = path.crossing.allow
+def _means(crossing: Crossing) -> _Means | None:
+    allow = crossing.allow
     if allow is None or any(entry.protocol is Protocol.ICMP for entry in allow):
         return _Means()
     ports = (entry.ports for entry in allow if entry.protocol is Protocol.TCP)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from crossnet.design import Client, Path
 from crossnet.facts.question import put
 from crossnet.netfilter import Table
+from crossnet.path import Client, Path
 from crossnet.resources import RuleTable
 from crossnet.transport import Host
 from crossnet.values import Family, Probe
