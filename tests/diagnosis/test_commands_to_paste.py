@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from crossnet.diagnosis.course import Hints, course
-from crossnet.diagnosis.finding import Direction, Finding, Mending
+from crossnet.diagnosis.finding import Direction, Finding, Remedy
 from crossnet.diagnosis.fixes import fix_of
 from crossnet.facts import Facts
 from crossnet.facts.links import parse_links
@@ -31,8 +31,8 @@ def commands(found: Finding, known: dict[str, Facts]) -> list[str]:
 
 def route(device: str) -> Finding:
     hop = ip_address("10.0.43.101")
-    mending = Mending(destination=NETWORK, next_hop=hop, device=device)
-    return Finding("src-no-route", "app", device, Direction.FORWARD, "no route", mending=mending)
+    remedy = Remedy(destination=NETWORK, next_hop=hop, device=device)
+    return Finding("src-no-route", "app", device, Direction.FORWARD, "no route", remedy=remedy)
 
 
 def drop(table: str, chain: str) -> Finding:
@@ -67,8 +67,8 @@ def test_no_route_by_which_crossnet_itself_came_is_to_be_moved() -> None:
 def test_an_address_is_added_before_the_wrong_one_goes_and_the_one_in_use_stays() -> None:
     known = hosts()
     address = ip_address("10.0.44.63")
-    mending = Mending(device="eth0", address=address, prefix=24, wrong="10.0.44.63/27")
-    found = Finding("prefix-mismatch", "gateway", "eth0", Direction.FORWARD, "", mending=mending)
+    remedy = Remedy(device="eth0", address=address, prefix=24, wrong="10.0.44.63/27")
+    found = Finding("prefix-mismatch", "gateway", "eth0", Direction.FORWARD, "", remedy=remedy)
     assert commands(found, known) == [
         "ip addr add 10.0.44.63/24 dev eth0",
         "ip addr del 10.0.44.63/27 dev eth0",
@@ -79,10 +79,10 @@ def test_an_address_is_added_before_the_wrong_one_goes_and_the_one_in_use_stays(
 
 def test_an_address_with_its_network_is_never_to_be_taken_away() -> None:
     known = hosts()
-    alone = Mending(device="eth1", address=ip_address("10.0.44.1"), prefix=32)
-    found = Finding("destination-is-local", "gateway", "eth1", Direction.FORWARD, "", mending=alone)
+    alone = Remedy(device="eth1", address=ip_address("10.0.44.1"), prefix=32)
+    found = Finding("destination-is-local", "gateway", "eth1", Direction.FORWARD, "", remedy=alone)
     assert commands(found, known) == ["ip addr del 10.0.44.1/32 dev eth1"]
-    assert commands(replace(found, mending=replace(alone, prefix=24)), known) == []
+    assert commands(replace(found, remedy=replace(alone, prefix=24)), known) == []
 
 
 def test_an_answer_is_let_through_as_one_and_opens_nothing() -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from crossnet.diagnosis.finding import Finding, Mending
+from crossnet.diagnosis.finding import Finding, Remedy
 from crossnet.facts.question import Question
 from crossnet.values import Address, address
 
@@ -66,5 +66,5 @@ def with_source(found: Finding, fillings: Mapping[str, Filling]) -> Finding:
     words = (
         f"{found.text}; {filling.number} of {filling.looked_at} that were looked at are from {filling.source}"
     )
-    mending = Mending() if filling.settable else Mending(address=filling.source)
-    return replace(found, text=words, mending=mending)
+    remedy = Remedy() if filling.settable else Remedy(address=filling.source)
+    return replace(found, text=words, remedy=remedy)

@@ -21,19 +21,21 @@ class Direction(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Mending:
-    """What a fix has to know: the address, network, next hop or interface that would be right."""
+class Remedy:
+    """What a fix has to know: what would be right, and `wrong`, the route, rule, address or flag that is not."""
 
     destination: Network | None = None
     next_hop: Address | None = None
     device: str | None = None
     address: Address | None = None
     prefix: int | None = None
+    hardware: str = ""  # of the neighbour
+    mtu: int | None = None  # in bytes, that fits
     table: str | None = None
     priority: int | None = None
     ahead_of: Tool | None = None  # whose rules take it now
     metric: int | None = None  # of the route that wins, which a better one has to beat
-    wrong: str = ""  # the route, rule or address in the words of `ip`
+    wrong: str = ""  # in the words of `ip`
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Finding:
     certain: bool = True
     hook: str = ""
     chain: Chain | None = None
-    mending: Mending = Mending()
+    remedy: Remedy = Remedy()
     ends: tuple[Address | None, Address | None] = (None, None)
     untracked: bool = False
     unread: tuple[str, ...] = ()

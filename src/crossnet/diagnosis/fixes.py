@@ -23,8 +23,8 @@ def fix_of(
     if cause.host not in facts:
         return ()
     made = _FIXES.get(cause.code)
-    chain, mending = cause.chain, cause.mending
-    names = (cause.interface, mending.device, mending.table, *((chain.table, chain.chain) if chain else ()))
+    chain, remedy = cause.chain, cause.remedy
+    names = (cause.interface, remedy.device, remedy.table, *((chain.table, chain.chain) if chain else ()))
     if made is None or not all(_NAME.fullmatch(name) for name in names if name):
         return ()
     fixes = made(Case(cause, course, probe, facts, source))
@@ -130,24 +130,24 @@ class Case:
 
 def _route(case: Case) -> tuple[Fix, ...]:
     """The route that should be taken, as one that wins."""
-    mending = case.cause.mending
-    if mending.destination is None or mending.device is None:
+    remedy = case.cause.remedy
+    if remedy.destination is None or remedy.device is None:
         return ()
-    via = f" via {mending.next_hop}" if mending.next_hop is not None else ""
-    table = f" table {mending.table}" if mending.table else ""
-    if mending.next_hop is not None and not _is_near(case, mending.next_hop, mending.device):
+    via = f" via {remedy.next_hop}" if remedy.next_hop is not None else ""
+    table = f" table {remedy.table}" if remedy.table else ""
+    if remedy.next_hop is not None and not _is_near(case, remedy.next_hop, remedy.device):
         table += " onlink"
-    network = show_network(mending.destination)
+    network = show_network(remedy.destination)
     # What a spec asks for is no more than that a client has a route, where none of another's is more specific.
     asked = case.cause.code in ("src-no-route", "src-route-other-next-hop", "src-route-on-link")
-    whole = mending.destination.num_addresses > 1 and not mending.table
+    whole = remedy.destination.num_addresses > 1 and not remedy.table
     by_crossnet = "crossnet apply" if case.is_client and asked and whole else None
-    if case.family is Family.V6 and mending.metric is not None:
-        table += f" metric {mending.metric}"
-    if case.is_management(mending.destination):
+    if case.family is Family.V6 and remedy.metric is not None:
+        table += f" metric {remedy.metric}"
+    if case.is_management(remedy.destination):
         return case.fix(by_crossnet=by_crossnet)
     return case.fix(
-        f"{case.ip} route replace {network}{via} dev {mending.device}{table}", by_crossnet=by_crossnet
+        f"{case.ip} route replace {network}{via} dev {remedy.device}{table}", by_crossnet=by_crossnet
     )
 
 
@@ -158,73 +158,73 @@ def _is_near(case: Case, next_hop: Address, device: str) -> bool:
 
 
 def _refused_route(case: Case) -> tuple[Fix, ...]:
-    wrong = case.cause.mending.wrong
+    wrong = case.cause.remedy.wrong
     return case.fix(f"{case.ip} route del {wrong}") if wrong else _route(case)
 
 
 def _policy_rule(case: Case) -> tuple[Fix, ...]:
     """Ahead of the rule, one for this destination alone."""
-    mending = case.cause.mending
-    if mending.destination is None or mending.priority is None:
+    remedy = case.cause.remedy
+    if remedy.destination is None or remedy.priority is None:
         return ()
-    if case.is_management(mending.destination):
+    if case.is_management(remedy.destination):
         return ()
-    network = show_network(mending.destination)
-    made = _route(case) if mending.device and (mending.next_hop or not case.is_client) else ()
+    network = show_network(remedy.destination)
+    made = _route(case) if remedy.device and (remedy.next_hop or not case.is_client) else ()
     route = made[0].commands if made else ()
     plain = tuple(command.partition(" table ")[0] for command in route)
-    if mending.priority < 2:
+    if remedy.priority < 2:
         return ()  # the kernel's own first rule has the priority 0, and none comes before it
-    rule = f"{case.ip} rule add pref {mending.priority - 1} to {network} lookup main"
+    rule = f"{case.ip} rule add pref {remedy.priority - 1} to {network} lookup main"
     known = best_is(case, plain)
     return case.fix(rule, *(() if known else plain))
 
 
 def best_is(case: Case, commands: tuple[str, ...]) -> bool:
     """Whether the main table leads there as it should already."""
-    mending = case.cause.mending
-    if mending.destination is None:
+    remedy = case.cause.remedy
+    if remedy.destination is None:
         return not commands
-    route = best(case.here, mending.destination.network_address)
+    route = best(case.here, remedy.destination.network_address)
     return (
         route is not None
-        and route.device == mending.device
-        and (mending.next_hop is None or route.via == mending.next_hop)
+        and route.device == remedy.device
+        and (remedy.next_hop is None or route.via == remedy.next_hop)
     )
 
 
 def _link(case: Case) -> tuple[Fix, ...]:
-    mending = case.cause.mending
-    link = case.here.link(mending.device or case.cause.interface or "")
+    remedy = case.cause.remedy
+    link = case.here.link(remedy.device or case.cause.interface or "")
     if link is None or "UP" in link.flags:
         return ()  # a cable, or a port of a switch
     up = f"ip link set {link.name} up"
-    if mending.destination is None or mending.next_hop is None:
+    if remedy.destination is None or remedy.next_hop is None:
         return case.fix(up)
     route = (
-        f"{case.ip} route replace {show_network(mending.destination)} via {mending.next_hop} dev {link.name}"
+        f"{case.ip} route replace {show_network(remedy.destination)} via {remedy.next_hop} dev {link.name}"
     )
     return case.fix(up, route)
 
 
 def _address(case: Case) -> tuple[Fix, ...]:
-    mending = case.cause.mending
-    if mending.address is None or mending.device is None:
+    remedy = case.cause.remedy
+    if remedy.address is None or remedy.device is None:
         return ()
-    add = f"ip addr add {mending.address}/{mending.prefix} dev {mending.device}"
+    add = f"ip addr add {remedy.address}/{remedy.prefix} dev {remedy.device}"
     # In this order: who comes by that address keeps it.
-    drop = f"ip addr del {mending.wrong} dev {mending.device}" if mending.wrong else None
-    return case.fix(add, None if mending.address == case.here.reached_at else drop)
+    drop = f"ip addr del {remedy.wrong} dev {remedy.device}" if remedy.wrong else None
+    return case.fix(add, None if remedy.address == case.here.reached_at else drop)
 
 
 def _own_address(case: Case) -> tuple[Fix, ...]:
     """An address that stands there alone is taken away; one with a network is perhaps how the host is reached."""
-    mending = case.cause.mending
-    if mending.address is None or mending.device is None or mending.address == case.here.reached_at:
+    remedy = case.cause.remedy
+    if remedy.address is None or remedy.device is None or remedy.address == case.here.reached_at:
         return ()
-    if mending.prefix != mending.address.max_prefixlen and mending.device != "lo":
+    if remedy.prefix != remedy.address.max_prefixlen and remedy.device != "lo":
         return ()
-    return case.fix(f"ip addr del {mending.address}/{mending.prefix} dev {mending.device}")
+    return case.fix(f"ip addr del {remedy.address}/{remedy.prefix} dev {remedy.device}")
 
 
 def _martian(case: Case) -> tuple[Fix, ...]:
@@ -239,8 +239,8 @@ def _martian(case: Case) -> tuple[Fix, ...]:
 
 def _reverse_path(case: Case) -> tuple[Fix, ...]:
     """The way back to the source by the interface that it comes in by; loose checking where there is one already."""
-    mending = case.cause.mending
-    if mending.destination is not None and mending.device is not None:
+    remedy = case.cause.remedy
+    if remedy.destination is not None and remedy.device is not None:
         return _route(case)
     interface = case.cause.interface or "all"
     every = case.here.sysctls.get("net.ipv4.conf.all.rp_filter") == "1"
@@ -251,18 +251,18 @@ def _reverse_path(case: Case) -> tuple[Fix, ...]:
 
 
 def _neighbour(case: Case) -> tuple[Fix, ...]:
-    mending = case.cause.mending
-    if mending.address is None or mending.device is None:
-        return case.fix(f"ip link set {mending.device} arp on") if mending.wrong == "NOARP" else ()
-    if case.cause.code == "duplicate-address" and mending.wrong:
-        words = f"{case.ip} neigh replace {mending.address} lladdr {mending.wrong} nud reachable dev {mending.device}"
+    remedy = case.cause.remedy
+    if remedy.address is None or remedy.device is None:
+        return case.fix(f"ip link set {remedy.device} arp on") if remedy.wrong == "NOARP" else ()
+    if case.cause.code == "duplicate-address" and remedy.hardware:
+        words = f"{case.ip} neigh replace {remedy.address} lladdr {remedy.hardware} nud reachable dev {remedy.device}"
         return case.fix(words)
-    return case.fix(f"{case.ip} neigh del {mending.address} dev {mending.device}")
+    return case.fix(f"{case.ip} neigh del {remedy.address} dev {remedy.device}")
 
 
 def _question(case: Case) -> tuple[Fix, ...]:
     """Questions for one address, and the answers to them, are let through ahead of rules on ARP."""
-    chain, wanted = case.cause.chain, case.cause.mending.address
+    chain, wanted = case.cause.chain, case.cause.remedy.address
     if chain is None or chain.family != "arp" or wanted is None:
         return ()
     is_question = (chain.hook == "output") == (case.cause.code == "next-hop-unresolved")
@@ -337,8 +337,8 @@ def _time_to_live(case: Case) -> tuple[Fix, ...]:
 
 def _connections(case: Case) -> tuple[Fix, ...]:
     """A larger table; where the host cannot have one, the entries of who fills it away."""
-    if case.cause.mending.address is not None:
-        return case.fix(f"conntrack -D -s {case.cause.mending.address}")
+    if case.cause.remedy.address is not None:
+        return case.fix(f"conntrack -D -s {case.cause.remedy.address}")
     most = case.here.sysctls.get("net.netfilter.nf_conntrack_max", "65536")
     return case.fix(f"sysctl -w net.netfilter.nf_conntrack_max={int(most) * 2}")
 
@@ -442,7 +442,7 @@ def _is_early(case: Case) -> bool:
 
 def _translate(case: Case) -> tuple[Fix, ...]:
     """A translation of this client to the gateway's own address, ahead of all others."""
-    mending, chain = case.cause.mending, case.cause.chain
+    remedy, chain = case.cause.remedy, case.cause.chain
     accept = _accept(case) if chain is not None else ()
     if chain is not None:
         # Only what is tracked is translated: the request is what must be.
@@ -452,22 +452,22 @@ def _translate(case: Case) -> tuple[Fix, ...]:
         )
         accept = _accept(Case(tracked, case.course, case.probe, case.facts, case.source))
         return tuple(Fix(each.host, each.commands) for each in accept) if source and destination else ()
-    if mending.address is None or mending.device is None or mending.destination is None:
+    if remedy.address is None or remedy.device is None or remedy.destination is None:
         return accept
-    network = show_network(mending.destination)
+    network = show_network(remedy.destination)
     client = case.course.source
     has = case.here.capabilities.has
     by_crossnet = "crossnet apply" if case.cause.code == "snat-missing" else None
-    if mending.ahead_of is not Tool.NFT and not _is_early(case) and (has("iptables") or not has("nft")):
+    if remedy.ahead_of is not Tool.NFT and not _is_early(case) and (has("iptables") or not has("nft")):
         tool = "iptables" if case.family is Family.V4 else "ip6tables"
-        if mending.ahead_of is Tool.IPTABLES_LEGACY:
+        if remedy.ahead_of is Tool.IPTABLES_LEGACY:
             tool = case.here.iptables(Engine.IPTABLES_LEGACY, case.family)
         of = f"-s {client} " if client else ""
-        rule = f"{of}-d {network} -o {mending.device} -j SNAT --to-source {mending.address}"
+        rule = f"{of}-d {network} -o {remedy.device} -j SNAT --to-source {remedy.address}"
         return case.fix(f"{tool} -t nat -I POSTROUTING 1 {rule}", by_crossnet=by_crossnet)
     ip = "ip" if case.family is Family.V4 else "ip6"
     of = f"{ip} saddr {client} " if client else ""
-    rule = f"{of}{ip} daddr {network} oifname {mending.device} snat to {mending.address}"
+    rule = f"{of}{ip} daddr {network} oifname {remedy.device} snat to {remedy.address}"
     return case.fix(
         f"nft add table {ip} by_hand",
         _NAT_CHAINS[case.family is Family.V6],
@@ -505,14 +505,14 @@ def _ipsec(case: Case) -> tuple[Fix, ...]:
 
 def _large(case: Case) -> tuple[Fix, ...]:
     """TCP is told to send what fits; of everything else the network has to be mended."""
-    mending = case.cause.mending
-    if mending.device is None:
+    remedy = case.cause.remedy
+    if remedy.device is None:
         return ()
     heads = 40 if case.family is Family.V4 else 60
     tool = "iptables" if case.family is Family.V4 else "ip6tables"
     syn = "-p tcp --tcp-flags SYN,RST SYN -j TCPMSS"
-    most = f"--set-mss {mending.prefix - heads}" if mending.prefix else "--clamp-mss-to-pmtu"
-    ends = (("-o", mending.device), ("-i", mending.device)) if mending.prefix else (("-o", mending.device),)
+    most = f"--set-mss {remedy.mtu - heads}" if remedy.mtu else "--clamp-mss-to-pmtu"
+    ends = (("-o", remedy.device), ("-i", remedy.device)) if remedy.mtu else (("-o", remedy.device),)
     if not case.here.capabilities.has(tool):
         return ()
     return case.fix(*(f"{tool} -t mangle -A FORWARD {way} {device} {syn} {most}" for way, device in ends))

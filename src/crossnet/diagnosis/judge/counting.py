@@ -7,7 +7,7 @@ from dataclasses import replace
 from crossnet.diagnosis.counted import Counted
 from crossnet.diagnosis.course import Stop
 from crossnet.diagnosis.ending import Ending
-from crossnet.diagnosis.finding import Direction, Finding, Mending
+from crossnet.diagnosis.finding import Direction, Finding, Remedy
 from crossnet.diagnosis.judge.replying import Replying
 from crossnet.diagnosis.judge.stopping import Stopping
 from crossnet.diagnosis.signs import LEADS_ELSEWHERE, UNSUITABLE
@@ -110,9 +110,9 @@ class Counting(Stopping, Replying):
         route = answer.route if answer is not None else None
         if route is None or (route.via, route.device) == (stop.next_hop, stop.egress):
             return None
-        mending = Mending(host_network(self.probe.destination), stop.next_hop, stop.egress)
+        remedy = Remedy(host_network(self.probe.destination), stop.next_hop, stop.egress)
         code = "src-route-other-next-hop"
-        return Finding(code, stop.host, stop.egress, Direction.FORWARD, str(route), mending=mending)
+        return Finding(code, stop.host, stop.egress, Direction.FORWARD, str(route), remedy=remedy)
 
     def _perhaps(self, count: Counted) -> Diagnosis:
         """What may explain it, where nothing tells how far it came, or why no answer did."""

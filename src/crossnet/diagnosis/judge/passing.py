@@ -7,7 +7,7 @@ from dataclasses import replace
 from crossnet.capture import Sighting, Tcp
 from crossnet.diagnosis.course import Stop
 from crossnet.diagnosis.ending import End, Ending
-from crossnet.diagnosis.finding import Direction, Finding, Mending
+from crossnet.diagnosis.finding import Direction, Finding, Remedy
 from crossnet.diagnosis.judge.telling import Telling, same
 from crossnet.diagnosis.signs import (
     ENOUGH,
@@ -181,7 +181,7 @@ class Passing(Telling):
             gateway.egress,
             direction,
             detail,
-            mending=Mending(device=gateway.egress, prefix=fits),
+            remedy=Remedy(device=gateway.egress, mtu=fits),
         )
         evidence = (
             f"echoes of {size} bytes: no answer, and no ICMP error",
@@ -228,7 +228,7 @@ class Passing(Telling):
             gateway.egress,
             Direction.FORWARD,
             detail,
-            mending=Mending(device=gateway.egress, prefix=most),
+            remedy=Remedy(device=gateway.egress, mtu=most),
         )
         half = Half(
             "dropped",

@@ -283,7 +283,7 @@ class _Segments:
                 return True
             by_address = each.code in ("wrong-destination-mac", "duplicate-address", "next-hop-unresolved")
             there = by_address and (each.host, each.interface) in ends
-            if there and each.mending.address in (None, echo.destination, echo.source):
+            if there and each.remedy.address in (None, echo.destination, echo.source):
                 return True
         return False
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from crossnet.capture import NO_RIGHT, Packet
 from crossnet.diagnosis.course import Stop
 from crossnet.diagnosis.ending import End, Ending
-from crossnet.diagnosis.finding import Direction, Finding, Mending, is_own
+from crossnet.diagnosis.finding import Direction, Finding, Remedy, is_own
 from crossnet.diagnosis.fixes import engine_of, fix_of
 from crossnet.diagnosis.judge import reasons
 from crossnet.diagnosis.judge.evidence import Evidence
@@ -267,7 +267,7 @@ class Telling:
             interface,
             direction,
             "its frames are addressed to another host",
-            mending=Mending(device=interface, address=wanted),
+            remedy=Remedy(device=interface, address=wanted),
         )
 
     def _disagree(self, said: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from crossnet.diagnosis.course import Stop, best
-from crossnet.diagnosis.finding import Direction, Finding, Mending
+from crossnet.diagnosis.finding import Direction, Finding, Remedy
 from crossnet.diagnosis.mended import with_address, with_link, with_route
 from crossnet.diagnosis.static.search import (
     Search,
@@ -36,17 +36,17 @@ class OfLinks(Search):
             self.mended[stop.host] = with_link(self.mended[stop.host], link.name)
             words = why_down(link)
             phase = "ingress" if name == stop.ingress else "egress"
-            mending = Mending(device=link.name)
+            remedy = Remedy(device=link.name)
             wanted, hop = self.probe.destination, stop.next_hop
             network = self._network() if stop == self.course.client else host_network(wanted)
             if name != stop.egress and number > 1 and self.course.source is not None:
                 wanted, hop = self.course.source, self._address_of(self.course.stops[number - 1])
                 network = host_network(wanted)
             if hop is not None and best(facts, wanted) is None:
-                mending = replace(mending, destination=network, next_hop=hop)  # its routes went with it
+                remedy = replace(remedy, destination=network, next_hop=hop)  # its routes went with it
             self._add(
                 Finding(
-                    "link-down", stop.host, link.name, Direction.FORWARD, words, hook="link", mending=mending
+                    "link-down", stop.host, link.name, Direction.FORWARD, words, hook="link", remedy=remedy
                 ),
                 phase,
             )
@@ -94,7 +94,7 @@ class OfLinks(Search):
         route = best(facts, self.probe.destination)
         words = f"its route says to send as {self.source}, which leaves by no interface but lo"
         network = route.destination if route is not None else host_network(self.probe.destination)
-        mending = Mending(destination=network, next_hop=stop.next_hop, device=device)
+        remedy = Remedy(destination=network, next_hop=stop.next_hop, device=device)
         self._add(
             Finding(
                 "src-address-unsuitable",
@@ -103,7 +103,7 @@ class OfLinks(Search):
                 Direction.FORWARD,
                 words,
                 hook="output",
-                mending=mending,
+                remedy=remedy,
             )
         )
         link = facts.link(device)
@@ -144,7 +144,7 @@ class OfLinks(Search):
         narrow = next((item for item in link.addresses if contains(network, item.address)), None)
         if narrow is not None:
             words = f"{link.name} has {narrow.address}/{narrow.prefix}, and {self.probe.destination} is outside of it"
-            mending = Mending(
+            remedy = Remedy(
                 device=link.name,
                 address=narrow.address,
                 prefix=network.prefixlen,
@@ -158,7 +158,7 @@ class OfLinks(Search):
                     Direction.FORWARD,
                     words,
                     hook="route",
-                    mending=mending,
+                    remedy=remedy,
                 )
             )
             self.mended[stop.host] = with_address(

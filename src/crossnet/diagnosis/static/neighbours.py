@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from crossnet.diagnosis.course import Stop, best
-from crossnet.diagnosis.finding import Direction, Finding, Mending
+from crossnet.diagnosis.finding import Direction, Finding, Remedy
 from crossnet.diagnosis.mended import with_link
 from crossnet.diagnosis.static.search import (
     Search,
@@ -52,25 +52,25 @@ class OfNeighbours(Search):
             return
         for place, text in arp_rules(self.facts[stop.host]):
             if stop.egress is not None:
-                asked = Mending(device=stop.egress, address=stop.next_hop or self.probe.destination)
+                asked = Remedy(device=stop.egress, address=stop.next_hop or self.probe.destination)
                 found = Finding(
                     "next-hop-unresolved", stop.host, stop.egress, Direction.FORWARD, text, False, "egress"
                 )
-                self._add(replace(found, chain=place, mending=asked))
+                self._add(replace(found, chain=place, remedy=asked))
             back = self.course.source if number == 1 else None
             if back is not None and stop.ingress is not None:
-                asked = Mending(device=stop.ingress, address=back)
+                asked = Remedy(device=stop.ingress, address=back)
                 found = Finding(
                     "next-hop-unresolved", stop.host, stop.ingress, Direction.REPLY, text, False, "egress"
                 )
-                self._add(replace(found, chain=place, mending=asked))
+                self._add(replace(found, chain=place, remedy=asked))
             own = self.course.all[number - 1].next_hop if number else None
             if number and stop.ingress is not None:
-                told = Mending(device=stop.ingress, address=own or self.probe.destination)
+                told = Remedy(device=stop.ingress, address=own or self.probe.destination)
                 found = Finding(
                     "arp-not-answered", stop.host, stop.ingress, Direction.FORWARD, text, False, "ingress"
                 )
-                self._add(replace(found, chain=place, mending=told))
+                self._add(replace(found, chain=place, remedy=told))
 
     def _neighbour(
         self, stop: Stop, following: Stop | None, device: str | None, wanted: Address, direction: Direction
@@ -97,19 +97,19 @@ class OfNeighbours(Search):
             None,
         )
         by_hand = known is not None and known.state in ("PERMANENT", "NOARP")
-        mending = Mending(device=device, address=wanted, wrong=right)
+        remedy = Remedy(device=device, address=wanted, hardware=right)
         if "NOARP" in link.flags and link.hardware and not by_hand:
             # It takes every neighbour to have its own hardware address (arp_constructor of the kernel's arp.c).
             words = f"{link.name} asks nobody for hardware addresses (NOARP)"
             code, hook = "wrong-destination-mac", "egress"
-            mending = Mending(device=device, wrong="NOARP")
+            remedy = Remedy(device=device, wrong="NOARP")
         elif known is None or known.hardware in own or not (own or by_hand):
             return
         else:
             words = f"{wanted} is at {known.hardware} for {stop.host} ({known.state})"
             words += f", and {following.host} has no such address" if own and following is not None else ""
             code, hook = "wrong-destination-mac" if by_hand else "duplicate-address", "egress"
-        self._add(Finding(code, stop.host, device, direction, words, False, hook, mending=mending))
+        self._add(Finding(code, stop.host, device, direction, words, False, hook, remedy=remedy))
 
     def _time_to_live(self) -> None:
         client = self.course.client.host
@@ -132,7 +132,7 @@ class OfNeighbours(Search):
             self._add(Finding("echo-ignored", stop.host, stop.ingress, Direction.REPLY, words, hook="output"))
         if link is not None and not link.up:
             self.mended[stop.host] = with_link(self.mended[stop.host], link.name)
-            mending = Mending(device=link.name)
+            remedy = Remedy(device=link.name)
             found = Finding(
                 "link-down",
                 stop.host,
@@ -140,7 +140,7 @@ class OfNeighbours(Search):
                 Direction.FORWARD,
                 why_down(link),
                 hook="link",
-                mending=mending,
+                remedy=remedy,
             )
             self._add(found, "ingress")
 
@@ -153,7 +153,7 @@ class OfNeighbours(Search):
         route = best(facts, self.source)
         if route is None or route.via is None:
             return
-        mending = Mending(host_network(self.source), None, link.name, wrong=str(route))
+        remedy = Remedy(host_network(self.source), None, link.name, wrong=str(route))
         words = f"{route}, though {self.source} is a neighbour on {link.name}"
         self._add(
             Finding(
@@ -164,6 +164,6 @@ class OfNeighbours(Search):
                 words,
                 False,
                 "route",
-                mending=mending,
+                remedy=remedy,
             )
         )

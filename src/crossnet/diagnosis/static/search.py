@@ -7,7 +7,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 from crossnet.diagnosis.course import Course, Stop, best
-from crossnet.diagnosis.finding import Direction, Finding, Mending
+from crossnet.diagnosis.finding import Direction, Finding, Remedy
 from crossnet.diagnosis.mended import with_address
 from crossnet.facts import Facts
 from crossnet.facts.links import Link
@@ -124,7 +124,7 @@ class Search:
 
     def _missing(self, stop: Stop, wanted: Address, prefix: int, device: str, phase: str) -> None:
         words = f"{device} does not have {wanted}"
-        mending = Mending(device=device, address=wanted, prefix=prefix)
+        remedy = Remedy(device=device, address=wanted, prefix=prefix)
         self._add(
             Finding(
                 "address-missing",
@@ -133,7 +133,7 @@ class Search:
                 Direction.FORWARD,
                 words,
                 hook="address",
-                mending=mending,
+                remedy=remedy,
             ),
             phase,
         )

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from crossnet.diagnosis.course import Stop
 from crossnet.diagnosis.filling import CODE as FULL
-from crossnet.diagnosis.finding import Direction, Finding, Mending
+from crossnet.diagnosis.finding import Direction, Finding, Remedy
 from crossnet.diagnosis.static.search import (
     FEW_PORTS,
     Search,
@@ -124,7 +124,7 @@ class OfTranslation(Search):
                 number = sum(last - first + 1 for first, last in ports.ranges)
                 if number <= FEW_PORTS:
                     words = f"{rule.text} has {number} port{'' if number == 1 else 's'} for all"
-                    mending = self._own(stop, link)
+                    remedy = self._own(stop, link)
                     self._add(
                         Finding(
                             "snat-ports-exhausted",
@@ -134,7 +134,7 @@ class OfTranslation(Search):
                             words,
                             False,
                             "postrouting",
-                            mending=mending,
+                            remedy=remedy,
                         )
                     )
 
@@ -154,17 +154,17 @@ class OfTranslation(Search):
                 Direction.REPLY,
                 words,
                 hook="postrouting",
-                mending=replace(self._own(stop, link), ahead_of=of[0] if of else None),
+                remedy=replace(self._own(stop, link), ahead_of=of[0] if of else None),
             )
         )
 
-    def _own(self, stop: Stop, link: Link) -> Mending:
+    def _own(self, stop: Stop, link: Link) -> Remedy:
         near, own = self._near(self.mended[stop.host], link), link.of(family_of(self.probe.destination))
         suitable = [item.address for item in own if near is None or contains(near, item.address)]
         address = next((each for each in (*suitable, *(item.address for item in own))), None)
         if stop == self.course.client:
             address = self.course.source
-        return Mending(device=link.name, address=address, destination=self._network())
+        return Remedy(device=link.name, address=address, destination=self._network())
 
     def _untranslated(self, stop: Stop, facts: Facts, link: Link, walked: Walked) -> None:
         untracked = [
@@ -174,7 +174,7 @@ class OfTranslation(Search):
             for each in visit.outcome.decisions
             if each.effect is Effect.NOT_TRACKED
         ]
-        mending = self._own(stop, link)
+        remedy = self._own(stop, link)
         self._no_room(stop)
         if untracked:
             words = f"a rule keeps it from connection tracking: {untracked[0].text}"
@@ -189,7 +189,7 @@ class OfTranslation(Search):
                     certain,
                     "postrouting",
                     chain,
-                    mending,
+                    remedy,
                 )
             )
             return
@@ -211,7 +211,7 @@ class OfTranslation(Search):
                         words,
                         False,  # the destination may have a way back
                         "postrouting",
-                        mending=mending,
+                        remedy=remedy,
                     )
                 )
                 return
@@ -225,6 +225,6 @@ class OfTranslation(Search):
                 words,
                 False,
                 "postrouting",
-                mending=mending,
+                remedy=remedy,
             )
         )

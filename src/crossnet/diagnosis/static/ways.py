@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from crossnet.diagnosis.course import Stop
-from crossnet.diagnosis.finding import Direction, Finding, Mending
+from crossnet.diagnosis.finding import Direction, Finding, Remedy
 from crossnet.diagnosis.mended import with_route, without_address
 from crossnet.diagnosis.static.search import (
     OF_ROUTES,
@@ -65,7 +65,7 @@ class OfWays(Search):
         ]
         if refused:
             # What refuses the source goes by the way back to it, and is gone where that is mended.
-            mending = Mending(host_network(source), hop, stop.ingress, wrong=refused[0].text)
+            remedy = Remedy(host_network(source), hop, stop.ingress, wrong=refused[0].text)
             self._add(
                 Finding(
                     refused[0].code,
@@ -75,7 +75,7 @@ class OfWays(Search):
                     refused[0].text,
                     refused[0].certain,
                     "route",
-                    mending=mending,
+                    remedy=remedy,
                 )
             )
         self._turned(stop, walked.back, Direction.REPLY, stop.ingress, hop, source)
@@ -91,7 +91,7 @@ class OfWays(Search):
             return
         own = next(item for item in owner.addresses if item.address == self.probe.destination)
         words = f"{stop.host} itself has {self.probe.destination}, on {owner.name}"
-        mending = Mending(device=owner.name, address=own.address, prefix=own.prefix)
+        remedy = Remedy(device=owner.name, address=own.address, prefix=own.prefix)
         self._add(
             Finding(
                 "destination-is-local",
@@ -100,7 +100,7 @@ class OfWays(Search):
                 Direction.FORWARD,
                 words,
                 hook="route",
-                mending=mending,
+                remedy=remedy,
             )
         )
         self.mended[stop.host] = without_address(facts, self.probe.destination)
@@ -145,7 +145,7 @@ class OfWays(Search):
             return
         facts = self.facts[stop.host]
         at = stop.ingress if direction is Direction.FORWARD else stop.egress
-        mending = Mending(
+        remedy = Remedy(
             destination=self._whole(facts, way, wanted)
             if stop == self.course.client
             else host_network(wanted),
@@ -169,7 +169,7 @@ class OfWays(Search):
                 direction,
                 f"{way if ways else next(iter(visit.outcome.ways), way)}{by}",
                 hook="output" if stop == self.course.client else "route",
-                mending=mending,
+                remedy=remedy,
             )
         )
         self.mended[stop.host] = with_route(self.mended[stop.host], wanted, next_hop, device)
@@ -192,13 +192,11 @@ class OfWays(Search):
         way = next((each for each in visit.outcome.ways if each.hop is not None and each.hop.via), None)
         if not found or way is None:
             return
-        mending = Mending(host_network(wanted), None, device, wrong=str(way))
+        remedy = Remedy(host_network(wanted), None, device, wrong=str(way))
         at = stop.ingress if direction is Direction.FORWARD else stop.egress
         words = f"{way}, though {wanted} is a neighbour on {device}"
         self._add(
-            Finding(
-                "gateway-route-elsewhere", stop.host, at, direction, words, False, "route", mending=mending
-            )
+            Finding("gateway-route-elsewhere", stop.host, at, direction, words, False, "route", remedy=remedy)
         )
 
     def _whole(self, facts: Facts, way: Way, wanted: Address) -> Network:
