@@ -403,6 +403,22 @@ def test_a_silent_destination_behind_a_gateway_that_does_not_translate_is_told()
     assert also(verdict(text, flow=untranslated)) == []
 
 
+def test_where_a_gateway_gives_its_own_echo_a_source_without_a_way_back_nothing_is_known_of_the_destination() -> (
+    None
+):
+    text = HEALTHY.replace("--to-source 10.0.44.63", "--to-source 10.0.43.101")
+    astray = [
+        *came_to_the_gateway(),
+        *(seen("gateway", "eth0", Kind.SENT, echo(size, INGRESS, TARGET)) for size in SMALL),
+    ]
+    translated = only_behind(
+        lambda each: [seen("gateway", "eth0", Kind.SENT, echo(each.data, INGRESS, TARGET))]
+    )
+    found = verdict(text, translated, astray)
+    assert (found.reply.code, also(found)) == ("snat-address-unsuitable", [])
+    assert [each.code for each in found.notes] == ["return-path-not-checked"]
+
+
 # ---- the whole --------------------------------------------------------------------------------------
 
 

@@ -139,6 +139,9 @@ def test_a_lost_carrier_takes_no_routes_with_it() -> None:
     without_carrier = seed(strange.replace("eth1 10.0.43.101/24", "eth1 10.0.43.101/24 down"))
     assert ("forward", "gateway", "link-down") in told(without_carrier)
     assert missing in told(without_carrier)
+    # Nor does it say of which network a translated address has to be.
+    narrow = seed(SEED.replace("10.0.44.63/24", "10.0.44.63/27 off"))
+    assert told(narrow) == [("forward", "gateway", "link-down")]
     switched_off = seed(strange.replace("eth1 10.0.43.101/24", "eth1 10.0.43.101/24 off"))
     assert missing not in told(switched_off)
 
@@ -177,6 +180,20 @@ def test_a_full_table_of_connections_stands_behind_a_missing_translation() -> No
         ("reply", "gateway", "snat-missing"),
     ]
     assert told(seed(SEED + full)) == [("forward", "gateway", "conntrack-table-full")]
+
+
+def test_behind_a_gateway_that_answers_no_question_its_rules_are_walked() -> None:
+    elsewhere = SEED.replace("-A POSTROUTING -d 10.0.44.0/24", "-A POSTROUTING -d 10.0.45.0/24")
+    assert told(seed(elsewhere + "  sysctl net.ipv4.conf.eth1.arp_ignore 8\n")) == [
+        ("forward", "gateway", "arp-not-answered"),
+        ("reply", "gateway", "snat-skipped"),
+    ]
+
+
+def test_where_a_route_refuses_one_address_the_next_hop_is_that_of_the_broader_one() -> None:
+    hosts = seed(SEED.replace("eth1 10.0.43.101/24", "eth1"))
+    hosts["app"] = with_routes(hosts["app"], "unreachable 10.0.44.1")
+    assert told(hosts) == [("forward", "app", "route-unreachable"), ("forward", "gateway", "address-missing")]
 
 
 def test_a_next_hop_outside_of_the_own_network_is_on_link() -> None:

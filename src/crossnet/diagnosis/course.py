@@ -148,7 +148,7 @@ def _joint(
     sender: Facts, receiver: Facts, destination: Address, hints: Hints, egress: str | None
 ) -> tuple[str | None, str | None, Address | None] | None:
     """By which interfaces two hosts are neighbours, and which address the sender should send to."""
-    route = best(sender, destination)
+    route = best(sender, destination) or _broader(sender, destination)
     routers = [hop.via for hop in route.hops] or [route.via] if route is not None else []
     for wanted in (hints.next_hop, *routers):
         owner = receiver.owner_of(wanted) if wanted is not None else None
@@ -200,6 +200,12 @@ def best(facts: Facts, destination: Address) -> Route | None:
     """The route of the main table that counts for an address, before policy rules."""
     found = [route for route in matching(facts.routes, host_network(destination)) if route.type == "unicast"]
     return found[0] if found else None
+
+
+def _broader(facts: Facts, destination: Address) -> Route | None:
+    """The route that counts where something more specific refuses the address, but for a default route."""
+    leading = [route for route in facts.routes if route.type == "unicast" and route.destination.prefixlen]
+    return next(iter(matching(leading, host_network(destination))), None)
 
 
 def _towards(

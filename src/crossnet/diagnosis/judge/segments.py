@@ -289,8 +289,6 @@ class _Segments:
 
     def _unseen(self, new: Sequence[Also]) -> Iterator[Note]:
         """The parts of the way back of which nothing is known but what facts tell."""
-        if self.verdict.forward.code is None:
-            return
         parts = []
         for number, following in enumerate(self.course.all[1:]):
             before = self.course.all[number]
@@ -298,17 +296,18 @@ class _Segments:
             seen = self.flow.came(before.host, Part.REPLY) or any(
                 self._came_back(echo, before, following) is not None for echo in each
             )
-            if not seen:
+            if not seen and not self._stops_between(before, following, self.verdict.reply):
                 parts.append(f"from {following.host} to {before.host}")
         last = self.course.stops[-1]
         if self.course.target is None and not self._is_told_of(last):
             behind = [each for each in self.asked.echoes if each.receiver is None]
             known = any(isinstance(each.at, Between) and each.at.sender.host == last.host for each in new)
             known |= any(self._trail(each).came(last.host, Part.REPLY) for each in behind)
+            known |= bool(self.flow.came(last.host, Part.REPLY))
             if not known:
                 parts.append(f"from {self.probe.destination} to {last.host}")
         if parts:
             words = (
-                f"the way back {' and '.join(reversed(parts))} was not looked at: mend what stops the request"
+                f"the way back {' and '.join(reversed(parts))} was not looked at: mend what stops it before"
             )
             yield Note("return-path-not-checked", f"{words}, then diagnose again")

@@ -151,12 +151,12 @@ class Search:
         own = link.of(family_of(self.probe.destination)) if link is not None else ()
         return own[0].address if own else None
 
-    def _near(self, facts: Facts, link: Link) -> Network | None:
+    def _near(self, stop: Stop, link: Link) -> Network | None:
         """The network of the destination's own segment, where the gateway stands on it."""
         item = link.on_link(self.probe.destination)
         if item is not None:
             return item.network
-        route = best(facts, self.probe.destination)
+        route = best(self.facts[stop.host], self.probe.destination)
         on_link = route is not None and route.via is None and route.device == link.name
         return route.destination if route is not None and on_link else None
 
@@ -198,10 +198,8 @@ def is_astray(way: Way, device: str, next_hop: Address | None) -> bool:
 
 def requests_leaving(walked: Walked, host: str) -> Here | None:
     """The requests as they leave a host."""
-    for visit in walked.visits:
-        if visit.host == host:
-            return next((each.here for each in visit.outcome.leaving if each.here), None)
-    return None
+    of = (visit for visit in walked.visits if visit.host == host)
+    return next((each.here for visit in of for each in visit.outcome.leaving if each.here), None)
 
 
 def sources(walked: Walked, family: Family) -> list[Address]:

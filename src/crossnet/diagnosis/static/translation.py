@@ -73,7 +73,7 @@ class OfTranslation(Search):
         space = walked.space
         (number,) = space.one(leaving.fixed, [address_field(Field.SOURCE6, family)]).values()
         source = address_of(number, family)
-        near = self._near(facts, link)
+        near = self._near(last, link)
         if source == self.course.source:
             if any(item.address == source for item in link.addresses):
                 return
@@ -159,7 +159,7 @@ class OfTranslation(Search):
         )
 
     def _own(self, stop: Stop, link: Link) -> Remedy:
-        near, own = self._near(self.mended[stop.host], link), link.of(family_of(self.probe.destination))
+        near, own = self._near(stop, link), link.of(family_of(self.probe.destination))
         suitable = [item.address for item in own if near is None or contains(near, item.address)]
         address = next((each for each in (*suitable, *(item.address for item in own))), None)
         if stop == self.course.client:
