@@ -329,6 +329,14 @@ def test_a_request_that_a_rule_of_the_client_takes_has_an_observation_though_nob
     assert absent.action is Action.ABSENT
 
 
+def test_the_other_familys_neighbours_are_no_observations() -> None:
+    link_local = ip_address("fe80::1")
+    own = Packet("arp", CLIENT, ip_address("10.0.43.101"), asks=ip_address("10.0.43.101"))
+    other = Packet("nd", ip_address("::"), ip_address("ff02::1"), asks=link_local)
+    found = verdict(hosts(), [seen("app", "eth0", Kind.SENT, each) for each in (other, own)])
+    assert [each.packet for each in found.observations if each.direction == "neighbour"] == [str(own)]
+
+
 def test_what_a_setting_takes_is_not_shown_as_dropped() -> None:
     off = verdict(
         hosts(sysctls={"net.ipv4.ip_forward": "0"}), [e for size in SIZES for e in request(size, 2)]

@@ -92,7 +92,9 @@ def _one_probe(trail: Trail) -> list[Sighting]:
         return max(
             probes.values(), key=lambda some: len({(each.host, each.interface, each.kind) for each in some})
         )
-    return [each for each in trail.sightings if trail.part(each) is Part.NEIGHBOUR][:_MOST_QUESTIONS]
+    protocol = "nd" if trail.tags.probe.destination.version == 6 else "arp"
+    asked = (each for each in trail.sightings if trail.part(each) is Part.NEIGHBOUR)
+    return [each for each in asked if each.packet.protocol == protocol][:_MOST_QUESTIONS]
 
 
 def _name(trail: Trail, packet: Packet) -> object:
