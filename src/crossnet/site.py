@@ -7,7 +7,7 @@ async with reach(spec) as site:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -92,6 +92,13 @@ class Site:
         hosts = {name: host for name, host in self._hosts.items() if name in names}
         lost = {name: error for name, error in self._lost.items() if name in names}
         return Site(hosts, lost, self.watch, self._asking, self._asked)
+
+    def within(self, seconds: float, *, but: Collection[str] = ()) -> Site:
+        """The same, where every host is given up but these that answers nothing for so long."""
+        from crossnet.transport.patience import Patient
+
+        hosts = {name: host if name in but else Patient(host, seconds) for name, host in self._hosts.items()}
+        return Site(hosts, self._lost, self.watch, self._asking, self._asked)
 
     async def ask(self, work: Callable[[Host], Coroutine[Any, Any, T]]) -> Answers[T]:
         """The same of all hosts at the same time, each to its end."""

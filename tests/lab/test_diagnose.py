@@ -5,20 +5,26 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import crossnet
+from crossnet.api import diagnosing
+from crossnet.capture import observer
 from crossnet.lab import breaking, build
 from crossnet.lab.faults import Fault, catalogue
 from crossnet.lab.topology import load
 from crossnet.show.diagnosis import diagnosis_text
 from crossnet.spec import Spec
+from crossnet.transport import lab
 from crossnet.values import Protocol, address
-from crossnet.verdict import Diagnosis, Result
+from crossnet.verdict import Confidence, Diagnosis, Result
 from lab.crossing import Bench
 
 pytestmark = pytest.mark.lab
@@ -62,6 +68,52 @@ def named(found: Diagnosis) -> set[str | None]:
     """The codes that it gives, with those that it cannot tell from them."""
     main = found.forward if found.forward.code else found.reply
     return {main.code, *main.candidates, *(note.code for note in found.notes)}
+
+
+def links_to(link: Path, target: str) -> bool:
+    with suppress(OSError):  # it has ended, or is another's
+        return str(link.readlink()) == target
+    return False
+
+
+@contextmanager
+def hanging(b: Bench, host: str) -> Iterator[None]:
+    """A host whose programs do not go on, while its kernel forwards."""
+    inside = b.check(host, "readlink /proc/self/ns/pid").strip()
+    all_of_it = [each.parent.parent for each in Path("/proc").glob("[0-9]*/ns/pid") if links_to(each, inside)]
+    (pid,) = (
+        int(each.name)
+        for each in all_of_it
+        if re.search(r"^NSpid:.*\t1$", (each / "status").read_text(), re.M)
+    )
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_gateway_that_hangs_is_not_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name, seconds in (
+        (diagnosing, "PATIENCE", 0.5),
+        (observer, "ARMED", 0.5),
+        (lab, "_STOP_GRACE", 0.1),
+    ):
+        monkeypatch.setattr(module, name, seconds)
+    bench.check("gateway", "iptables -I FORWARD -d 10.0.44.1 -j DROP")
+    try:
+        with hanging(bench, "gateway"):
+            begun = time.monotonic()
+            found = diagnosed(bench)
+            took = time.monotonic() - begun
+    finally:
+        bench.check("gateway", "iptables -D FORWARD -d 10.0.44.1 -j DROP")
+    assert found.result is Result.UNREACHABLE
+    assert found.forward.confidence is Confidence.CANDIDATES
+    told = [note.detail for note in found.notes if note.code == "facts-missing"]
+    assert told == ["gateway: tried to reach it: no answer within 0.5 s"]
+    assert found.observations, "what the client shows"
+    assert took < 10, "hosts have 30 s else"
 
 
 def test_a_healthy_path_is_called_so(bench: Bench) -> None:

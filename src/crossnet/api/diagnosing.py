@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 # The hosts' own time runs while something stands that does not hold.
 _MOMENT = 10.0  # seconds
 
+# So long a host on the way is waited for that answers nothing: what the client alone shows is told then.
+PATIENCE = 8.0  # seconds
+
 # How many addresses of a network are asked, where a spec names no probe.
 _MOST = 8
 
@@ -77,7 +80,8 @@ async def diagnose(
     ]
     hosts += _perhaps_targets(spec, (*clients, *via))
     whole = Spec("", "", "", tuple(dict.fromkeys(hosts)), ())
-    async with reach(whole, watch=watch) as site:
+    async with reach(whole, watch=watch) as reached:
+        site = reached.within(PATIENCE, but=clients)  # who sends is needed, the others tell more
         try:
             probes = await _probes(asked, crossing, site, clients[0], via)
         except asyncio.CancelledError:

@@ -193,9 +193,9 @@ class _Command:
 
     async def close(self) -> None:
         """Closing the connection ends the command, where it has not ended."""
-        self._connection.close()
         self._life.cancel()
-        await asyncio.wait([self._life])
+        await asyncio.wait([self._life])  # nobody reads of it any more
+        self._connection.close()
         self._shut(*self._open)  # of one that was cancelled before it began
         self._output.finish(None)
 
