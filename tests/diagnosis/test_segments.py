@@ -384,9 +384,26 @@ def test_of_a_port_the_very_port_is_tried() -> None:
             Packet("tcp", CLIENT, TARGET, 60, source_port=4000, destination_port=443),
         ),
     ]
+    tried = Packet("tcp", EGRESS, TARGET, 60, source_port=4001, destination_port=443)
+
+    def connecting(each: Echo) -> list[Sighting]:
+        return [
+            *all_of(each),
+            *([seen("gateway", "eth0", Kind.SENT, tried)] if each.receiver is None else []),
+        ]
+
     for reply, wanted in ((Reply.SILENT, [("forward", "destination-silent")]), (Reply.REFUSED, [])):
-        found = verdict(NOT_FORWARDING, flow=flow, probe=probe, connections=(Sent(probe, reply),))
+        found = verdict(NOT_FORWARDING, connecting, flow, probe, (Sent(probe, reply),))
         assert also(found) == wanted
+    assert also(verdict(NOT_FORWARDING, all_of, flow, probe, (Sent(probe, Reply.SILENT),))) == []
+
+    def rejected(each: Echo) -> list[Sighting]:
+        said = Packet("icmp", TARGET, EGRESS, 88, icmp_type=3, icmp_code=10, quoted=tried)
+        return [*all_of(each), seen("gateway", "eth0", Kind.RECEIVED, said)]
+
+    not_sent = (Sent(probe, Reply.NOT_SENT),)
+    found = verdict(NOT_FORWARDING, only_behind(rejected), flow, probe, not_sent)
+    assert also(found) == [("forward", "filter-reject")]
 
 
 def test_a_silent_destination_behind_a_gateway_that_does_not_translate_is_told() -> None:

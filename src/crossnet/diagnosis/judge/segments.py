@@ -14,7 +14,7 @@ from crossnet.diagnosis.signs import ERRORS, KEEPS_FROM_ANSWERING
 from crossnet.diagnosis.trail import Part, Trail
 from crossnet.values import Address, Protocol
 from crossnet.verdict import Also, Between, Diagnosis, Half, Note, Place, Result
-from crossnet.verification.probe import Reply, Sent
+from crossnet.verification.probe import Reply
 
 _GOOD = (Reply.ANSWERED, Reply.REFUSED)
 
@@ -166,8 +166,9 @@ class _Segments:
             and each.kind is not Kind.SENT
             and each.packet.is_error
             and each.packet.source == echo.destination
+            and (each.packet.quoted is None or each.packet.quoted.protocol == str(self.probe.protocol))
         ]
-        if errors and self.probe.protocol is Protocol.ICMP:
+        if errors:
             code = ERRORS.get((errors[0].packet.icmp_type, errors[0].packet.icmp_code), "filter-reject")
             words = f"{wanted} rejects what {last.host} itself sends, too: {errors[0].packet}"
             yield Also("forward", at, code, words)
@@ -209,14 +210,19 @@ class _Segments:
             case Protocol.ICMP:
                 return not answered
             case Protocol.TCP:
-                tried = self._tried()
-                return bool(tried) and not any(each.reply in _GOOD for each in tried)
+                tried = [each for each in self.asked.connections if each.probe == self.probe]
+                return self._connected(echo) and all(each.reply is Reply.SILENT for each in tried)
             case _:
                 return False
 
-    def _tried(self) -> list[Sent]:
-        """The connections of the very kind that is asked about."""
-        return [each for each in self.asked.connections if each.probe == self.probe]
+    def _connected(self, echo: Echo) -> bool:
+        """Whether what the last host tried itself went to the destination: routes lead that, which may be wrong."""
+        return any(
+            (each.host, each.interface, each.kind) == (echo.sender.host, echo.device, Kind.SENT)
+            and each.packet.protocol == str(self.probe.protocol)
+            and each.packet.destination == echo.destination
+            for each in self.asked.sightings
+        )
 
     def _silent(self, echo: Echo, at: Between) -> Also:
         last, wanted = echo.sender, echo.destination
