@@ -81,6 +81,7 @@ class Persist(StrEnum):
     AUTO = "auto"
     NONE = "none"
     NETWORK_SCRIPTS = "network-scripts"
+    NETWORKMANAGER = "networkmanager"
     NETPLAN = "netplan"
     NETWORKD = "networkd"
     IFUPDOWN = "ifupdown"

@@ -17,6 +17,8 @@
       file /var/lib/crossnet/applied.json {"format": 9}
       rules of crossnet fenced
       kept eth0 network-scripts /etc/sysconfig/network-scripts/ifcfg-eth0: ifcfg-eth0
+      kept eth2 networkmanager/UUID /etc/NetworkManager/system-connections/a.nmconnection: its profile
+      profile UUID 10.0.45.0/24 10.0.43.254 100, 10.0.46.0/24 10.0.43.254
       kept eth1 netplan/networkd /run/systemd/network/10-netplan-eth1.network: its file
       saved /etc/iptables/rules.v4 CROSSNET-FORWARD xnet4-from-business
       iptables raw -A PREROUTING -j NOTRACK
@@ -72,6 +74,7 @@ class _Sheet:
     machine: tuple[str, str] = ("", "")
     lookups: dict[Lookup, Answered | None] = field(default_factory=dict)
     owners: dict[str, Owner] = field(default_factory=dict)
+    profiles: dict[str, tuple[str, ...]] = field(default_factory=dict)
     clock: int = 0
     ahead: int = 0
 
@@ -127,6 +130,7 @@ def host_facts(name: str, text: str, *, firewall: Firewall | None = None) -> Fac
         ),
         lookups=sheet.lookups,
         owners=sheet.owners,
+        profiles=sheet.profiles,
         clock=sheet.clock,
         ahead=sheet.ahead,
         saved=tuple(sheet.saved_rules),
@@ -157,8 +161,11 @@ def _read(sheet: _Sheet, words: list[str]) -> None:
             sheet.machine = (boot, network)
         case ["kept", name, keeper, file, *evidence]:
             keeper, _, below = keeper.partition("/")
-            told, under = " ".join(evidence), Keeper(below) if below else None
-            sheet.owners[name] = Owner(name, Keeper(keeper), told, file.rstrip(":"), below=under)
+            told, under = " ".join(evidence), Keeper(below) if keeper == Keeper.NETPLAN else None
+            profile = "" if under else below
+            sheet.owners[name] = Owner(name, Keeper(keeper), told, file.rstrip(":"), profile, under)
+        case ["profile", uuid, *entries]:
+            sheet.profiles[uuid] = tuple(each.strip() for each in " ".join(entries).split(",") if each)
         case ["saved", path, *names]:
             sheet.saved_rules.append(SavedRules(path, tuple(each.replace("_", " ") for each in names)))
         case ["unreadable", path, *why]:

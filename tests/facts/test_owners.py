@@ -40,6 +40,28 @@ def test_a_profile_of_networkmanager() -> None:
     assert str(found) == "eth0 is kept by NetworkManager: profile 'Wired connection 1'"
 
 
+def test_the_routes_of_profiles() -> None:
+    """Also of those that are not in use; `nmcli -t` of 1.42.4, and of a version that escapes in this form too."""
+    said = f"""\
+says connection.uuid:{UUID}
+says ipv4.routes:10.77.0.0/16 10.0.43.9, 10.0.44.0/24 10.0.43.101 0 src=10.0.43.15
+says ipv6.routes:fd00:7::/48 fd00:43::9, fd00:44::/64 fd00:43::101 1024
+says\x20
+says connection.uuid:other
+says ipv4.routes:
+says ipv6.routes:fd00\\:7\\:\\:/48 fd00\\:43\\:\\:9
+"""
+    assert parse_owners(NM + said).routes == {
+        UUID: [
+            "10.77.0.0/16 10.0.43.9",
+            "10.0.44.0/24 10.0.43.101 0 src=10.0.43.15",
+            "fd00:7::/48 fd00:43::9",
+            "fd00:44::/64 fd00:43::101 1024",
+        ],
+        "other": ["fd00:7::/48 fd00:43::9"],
+    }
+
+
 def test_a_name_may_have_any_characters() -> None:
     said = rf"profile eth0:{UUID}:Wired\: a\\b:/etc/x\:y" + "\n"
     found = owner("device eth0:connected\n" + said)
@@ -160,6 +182,8 @@ NMCLI = """\
 #!/bin/sh
 case "$*" in
 *FILENAME*) echo "Error: invalid field 'FILENAME'" >&2; exit 2 ;;
+*' UUID connection show') echo UUID ;;
+*'ipv6.routes connection show uuid UUID') printf 'connection.uuid:UUID\\nipv4.routes:10.77.0.0/16 10.0.43.9\\n' ;;
 *device) printf 'eth0:connected\\n' ;;
 *) printf 'eth0:UUID:office\\n' ;;
 esac
@@ -223,6 +247,7 @@ def test_the_question_asks_an_old_nmcli_too(tmp_path: Path) -> None:
     files = {"/run/NetworkManager/x": "", "/bin/nmcli": NMCLI}
     assert (
         asked(tmp_path, files, str(tmp_path / "bin")) == "device eth0:connected\nprofile eth0:UUID:office\n"
+        "says connection.uuid:UUID\nsays ipv4.routes:10.77.0.0/16 10.0.43.9\n"
     )
 
 

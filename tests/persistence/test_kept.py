@@ -35,12 +35,16 @@ ROUTE_FILE = "/etc/sysconfig/network-scripts/route-eth0"
 DROP_IN = "/etc/systemd/network/10-eth0.network.d/90-crossnet.conf"
 SCRIPT = "/etc/network/if-up.d/crossnet"
 MINE = b"# mine\n10.9.0.0/16 via 10.0.43.9 dev eth0\n"
+PROFILES = "/etc/NetworkManager/system-connections"
+UUID = "11111111-2222-3333-4444-555555555555"
+LISTED = f"profile {UUID} 10.77.0.0/16 10.0.43.9, 10.78.0.0/16 10.0.43.9 7"
 OWNERS = {
     "network-scripts": "kept eth0 network-scripts /etc/sysconfig/network-scripts/ifcfg-eth0: ifcfg-eth0",
     "ifcfg-rh": "kept eth0 networkmanager /etc/sysconfig/network-scripts/ifcfg-eth0: profile 'System eth0'",
     "networkd": "kept eth0 networkd /etc/systemd/network/10-eth0.network: its file",
     "netplan": "kept eth0 netplan/networkd /run/systemd/network/10-netplan-eth0.network: its file",
-    "networkmanager": "kept eth0 networkmanager /etc/NetworkManager/system-connections/a.nmconnection: its profile",
+    "networkmanager": f"kept eth0 networkmanager/{UUID} {PROFILES}/a.nmconnection: its profile\n  {LISTED}",
+    "in memory": f"kept eth0 networkmanager/{UUID} /run/NetworkManager/system-connections/a.nmconnection: its profile",
     "ifupdown": "kept eth0 ifupdown -: ifup has brought it up",
 }
 UNITS = ("/etc/systemd/system/crossnet-recover.service",)
@@ -218,12 +222,43 @@ def test_where_systemd_does_not_run_nothing_is_read_for_it() -> None:
     assert kept.paths(replace(facts, capabilities=replace(facts.capabilities, systemd=False))) == ()
 
 
-def test_for_whom_nothing_is_written_the_unit_keeps_it() -> None:
+def test_a_profile_of_networkmanager_has_it() -> None:
     hosts = world("networkmanager")
+    before = dict(hosts["app"].files), list(hosts["app"].routes), dict(hosts["app"].profiles)
     made = applied(hosts, "10.0.44.0/24")
+    assert own_routes(hosts) == ["10.0.44.0/24 via 10.0.43.101 dev eth0 proto static"]
+    theirs = ["10.77.0.0/16 10.0.43.9", "10.78.0.0/16 10.0.43.9 7"]
+    assert hosts["app"].profiles[UUID] == [*theirs, "10.0.44.0/24 10.0.43.101 0"]
+    assert "/etc/crossnet/routes" not in hosts["app"].files
+    assert "eth0 are kept in its profile (NetworkManager writes" in " ".join(plan_text(made).split())
+    assert is_as_applied(hosts, "10.0.44.0/24")
+    applied(hosts, "10.0.44.0/24", "10.0.45.0/24")
+    hosts["app"].profiles[UUID].insert(0, "10.79.0.0/16 10.0.43.9")
+    assert is_as_applied(hosts, "10.0.44.0/24", "10.0.45.0/24")
+    hosts["app"].profiles[UUID].remove("10.0.45.0/24 10.0.43.101 0")
+    assert not is_as_applied(hosts, "10.0.44.0/24", "10.0.45.0/24")
+    applied(hosts, "10.0.45.0/24")
+    assert hosts["app"].profiles[UUID] == ["10.79.0.0/16 10.0.43.9", *theirs, "10.0.45.0/24 10.0.43.101 0"]
+    undone(hosts)
+    hosts["app"].profiles[UUID].remove("10.79.0.0/16 10.0.43.9")
+    assert (hosts["app"].files, hosts["app"].routes, hosts["app"].profiles) == before
+
+
+def test_of_a_profile_that_nobody_tells_of_it_is_told_what_stays_in_it() -> None:
+    hosts = world("networkmanager")
+    applied(hosts, "10.0.44.0/24")
+    hosts["app"].profiles.clear()
+    told = [each.text for each in undone(hosts).impacts if each.code == "owner-remembers"]
+    assert f"`nmcli connection modify uuid {UUID} -ipv4.routes '10.0.44.0/24 10.0.43.101 0'`" in told[0]
+
+
+def test_a_profile_in_memory_is_left_to_whoever_made_it() -> None:
+    hosts = world("in memory")
+    made = applied(hosts, "10.0.44.0/24")
+    (why,) = (each.text for each in made.impacts if each.code == "kept-by-owner")
+    assert "crossnet's own unit, because its profile is not in" in why
     assert own_routes(hosts) == ["10.0.44.0/24 via 10.0.43.101 dev eth0 proto 143"]
     assert "/etc/crossnet/routes" in hosts["app"].files
-    assert not [each for each in made.impacts if each.code == "kept-by-owner"]
 
 
 def test_a_policy_rule_before_a_route_that_ifup_sets_comes_back_with_the_unit() -> None:
@@ -245,6 +280,7 @@ def test_a_policy_rule_before_a_route_that_ifup_sets_comes_back_with_the_unit() 
     [
         ("network-scripts", ""),
         ("ifcfg-rh", "nmcli connection reload"),
+        ("networkmanager", "nmcli device reapply eth0"),
         ("networkd", "networkctl reload"),
         ("ifupdown", ""),
     ],

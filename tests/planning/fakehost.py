@@ -22,6 +22,7 @@ from crossnet.netfilter.iptables_own import PLACES
 from crossnet.planning import Plan
 from crossnet.record import APPLIED, UNTIL_BY, UNTIL_HEARTBEAT
 from crossnet.resources import Change, Command, Jump, Link, RuleTable, Splice, Step, Write
+from crossnet.resources.profile_route import CHANGE as NMCLI
 from crossnet.standing import Stamp
 from crossnet.values import Family
 from design.factsheet import route as read_route
@@ -47,11 +48,13 @@ class FakeHost:
     nft: dict[Family, Table]
     chains: dict[_OWN, Table]
     jumps: list[tuple[Engine, Family, str]]
+    profiles: dict[str, list[str]]
 
     @classmethod
     def of(cls, facts: Facts) -> FakeHost:
         files = {path: state for path, state in facts.files.items() if isinstance(state, FileState)}
-        return cls(facts, list(facts.routes), dict(facts.sysctls), files, {}, {}, [])
+        profiles = {uuid: list(entries) for uuid, entries in facts.profiles.items()}
+        return cls(facts, list(facts.routes), dict(facts.sysctls), files, {}, {}, [], profiles)
 
     def facts(self) -> Facts:
         return replace(
@@ -59,6 +62,7 @@ class FakeHost:
             routes=tuple(self.routes),
             sysctls=dict(self.sysctls),
             files=dict(self.files),
+            profiles={uuid: tuple(entries) for uuid, entries in self.profiles.items()},
             firewall=Firewall(nft=tuple(self.nft.values()), iptables=self._iptables(), ipsets=self._ipsets()),
         )
 
@@ -71,6 +75,7 @@ class FakeHost:
             dict(self.nft),
             dict(self.chains),
             sorted(self.jumps),
+            {uuid: sorted(entries) for uuid, entries in self.profiles.items()},
         )
 
     # ---- changes ---------------------------------------------------------------------------------
@@ -101,6 +106,10 @@ class FakeHost:
                     self._sysctl(*pair.split("="))
             case Command(argv=("ip", _, "route", verb, *words)):
                 self._route(verb, read_route(" ".join(words)))
+            case Command(argv=("sh", "-c", script, "sh", uuid, _, "+", entry)) if script == NMCLI:
+                self.profiles[uuid] = [*(one for one in self.profiles[uuid] if one != entry), entry]
+            case Command(argv=("sh", "-c", script, "sh", uuid, _, "-", entry)) if script == NMCLI:
+                self.profiles[uuid].remove(entry)
             case Command(argv=("sh", "-c", script, "sh", *_)) if script.startswith("systemctl daemon-reload"):
                 pass  # no systemd answers here
             case _:

@@ -34,6 +34,7 @@ from crossnet.resources import (
     Jump,
     Lines,
     PolicyRuleResource,
+    ProfileRoute,
     Resource,
     RouteResource,
     RuleTable,
@@ -112,6 +113,7 @@ any_kind: st.SearchStrategy[Resource] = st.one_of(
         st.booleans(),
         st.booleans(),
     ),
+    st.builds(ProfileRoute, words, any_of(Route)),
     st.builds(Service, words, st.booleans(), st.booleans(), st.lists(words, max_size=3).map(tuple)),
     st.builds(
         Jump, engines, families, st.sampled_from(list(PLACES)), words, st.booleans(), st.integers(1, 9)

@@ -6,7 +6,7 @@ A second one asks the kernel where it sends packets, when it is known which pack
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from types import MappingProxyType
@@ -77,6 +77,8 @@ class Facts:
     managers: tuple[Manager, ...] = ()  # who else works there
     # who keeps each interface, by its name; nothing of a namespace that keeps files of its own
     owners: Mapping[str, Owner] = field(default_factory=lambda: MappingProxyType({}))
+    # the routes of NetworkManager's profiles, by the uuid of each, as nmcli lists them
+    profiles: Mapping[str, Collection[str]] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     lookups: Mapping[Lookup, Answered | None] = field(
         default_factory=dict
     )  # what the kernel was asked, and what it said; None where nobody could say
@@ -235,6 +237,7 @@ async def observe(
     found = asked.found(host.name, said[asked.question])
     running = said[UNITS] if keeping else None
     owners = owners_of(interfaces.links, said[OWNERS], running) if keeping else {}
+    profiles = said[OWNERS].routes if keeping else {}
     return Facts(
         host=host.name,
         links=interfaces.links,
@@ -256,6 +259,7 @@ async def observe(
         policy_rules=policy if interfaces.detailed else not_sure(policy),
         managers=managers_of(interfaces.links, policy, rules_there.foreign, running),
         owners=MappingProxyType(owners),
+        profiles=MappingProxyType(profiles),
         lookups=MappingProxyType({lookup: said[asked] for lookup, asked in packets.items()}),
         answers=MappingProxyType({question: said[question] for question in questions}),
         ipsec=said[PROGRAMS].ipsec,

@@ -83,12 +83,14 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Traces:
-    """What was told: of NetworkManager the states of devices and the profiles in use, by the device; of
-    systemd-networkd its state of a link and the .network file; the interfaces of wicked; of ifcfg files, by their
-    suffix, what decides for which interface they are; what ifup has brought up, and what it knows."""
+    """What was told: of NetworkManager the states of devices and the profiles in use, by the device, and the routes of
+    every profile, by its uuid; of systemd-networkd its state of a link and the .network file; the interfaces of wicked;
+    of ifcfg files, by their suffix, what decides for which interface they are; what ifup has brought up, and what it
+    knows."""
 
     states: Mapping[str, str] = field(default_factory=dict)
     profiles: Mapping[str, Profile] = field(default_factory=dict)
+    routes: Mapping[str, Collection[str]] = field(default_factory=dict)
     networkd: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     wicked: Collection[str] = ()
     ifcfg: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -109,6 +111,9 @@ for folder in /run/NetworkManager /var/run/NetworkManager; do
     said=$(ask DEVICE,UUID,NAME,FILENAME connection show --active) ||
         said=$(ask DEVICE,UUID,NAME connection show --active)
     printf '%s\n' "$said" | sed 's/^/profile /'
+    set --
+    for uuid in $(ask UUID connection show); do set -- "$@" uuid "$uuid"; done
+    [ $# = 0 ] || ask connection.uuid,ipv4.routes,ipv6.routes connection show "$@" | sed 's/^/says /'
     break
 done
 for state in /run/systemd/netif/links/*; do
@@ -170,6 +175,7 @@ def parse_owners(answer: str) -> Traces:
     states, profiles, networkd = dict[str, str](), dict[str, Profile](), dict[str, tuple[str, str]]()
     wicked, ifup, stanzas = list[str](), list[str](), list[str]()
     ifcfg: dict[str, dict[str, str]] = {}
+    routes: dict[str, list[str]] = {}
     for line in answer.split("\n"):
         word, _, rest = line.partition(" ")
         fields = rest.split(" ")
@@ -179,6 +185,11 @@ def parse_owners(answer: str) -> Traces:
             case "profile" if len(said := _terse(rest)) in (3, 4):
                 for device in said[0].split(","):
                     profiles[device] = Profile(said[1], said[2], said[3] if len(said) == 4 else "")
+            case "says" if rest.startswith("connection.uuid:"):
+                routes[rest.partition(":")[2]] = []
+            case "says" if routes:
+                listed = rest.partition(":")[2].replace("\\", "").split(",")
+                routes[next(reversed(routes))] += [each.strip() for each in listed if each.strip()]
             case "networkd" if len(fields) >= 3 and fields[0]:
                 networkd[fields[0]] = fields[1], " ".join(fields[2:])
             case "wicked":
@@ -194,7 +205,7 @@ def parse_owners(answer: str) -> Traces:
                 stanzas.append(fields[0])
             case _:
                 pass
-    return Traces(states, profiles, networkd, tuple(wicked), ifcfg, tuple(ifup), tuple(stanzas))
+    return Traces(states, profiles, routes, networkd, tuple(wicked), ifcfg, tuple(ifup), tuple(stanzas))
 
 
 def _terse(line: str) -> list[str]:

@@ -13,9 +13,9 @@ from crossnet.facts import Facts
 from crossnet.facts.owners import Keeper, Owner
 from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import OWN_PROTOCOL, Route
-from crossnet.persistence import ifupdown, network_scripts, networkd
+from crossnet.persistence import ifupdown, network_scripts, networkd, networkmanager
 from crossnet.persistence.needs import Needs, Unfit
-from crossnet.resources import PolicyRuleResource, Resource, RouteResource
+from crossnet.resources import PolicyRuleResource, ProfileRoute, Resource, RouteResource
 from crossnet.several import joined
 from crossnet.spec import Persist
 from crossnet.values import overlap
@@ -64,7 +64,7 @@ def keep(facts: Facts, live: Sequence[Resource], asked: Callable[[Resource], Per
             continue
         if reader is None and wish is Persist.AUTO:
             continue
-        protocol = network_scripts.protocol(owner) if reader is Keeper.NETWORK_SCRIPTS else OWN_PROTOCOL
+        protocol = _protocol(reader, owner)
         routes = tuple(replace(route, protocol=protocol) for route in _routes(items))
         needs = Needs(owner, routes, tuple(_rules(items)))
         try:
@@ -77,31 +77,46 @@ def keep(facts: Facts, live: Sequence[Resource], asked: Callable[[Resource], Per
             continue
         if reader is Keeper.IFUPDOWN:
             by_ifup.append(needs)
+        if reader in (Keeper.IFUPDOWN, Keeper.NETWORKMANAGER):  # policy rules come back with crossnet's unit
             items = [item for item in items if isinstance(item, RouteResource)]
         made += files
         taken += items
         protocols |= {(item.kind, item.key): protocol for item in items}
-        where = joined([file.key for file in files] or [ifupdown.PATH])
+        where = networkmanager.told(owner) if reader is Keeper.NETWORKMANAGER else joined(_keys(files))
         told.append(f"routes by {device} are kept in {where}, as {owner}")
     made += ifupdown.keep(by_ifup, head)
     identities = frozenset((item.kind, item.key) for item in taken)
     return Kept(tuple(made), identities, protocols, tuple(told), tuple(refused))
 
 
-def remembered(facts: Facts, changed: Collection[str]) -> Iterator[str]:
-    """Who goes by what it has read of these files before, and how long."""
+def remembered(facts: Facts, changed: Collection[Resource]) -> Iterator[str]:
+    """Who goes by what it has read of what is taken away or changed, and how long."""
+    paths = {path for each in changed for path in each.paths}
+    profiles = {each.profile for each in changed if isinstance(each, ProfileRoute)}
     for owner in facts.owners.values():
-        files = joined([path for path in _files(owner) if path in changed])
+        files = joined([path for path in _files(owner) if path in paths])
         if files and _reader(owner) is Keeper.NETWORKD:
             yield (
                 f"systemd-networkd goes by what it has read of {files}, and sets that again when {owner.interface} "
                 "loses its carrier, until the host is rebooted or `networkctl reload` (which takes away what was set "
                 "on the interface by hand)"
             )
-        elif files and owner.keeper is Keeper.NETWORKMANAGER:
+        elif owner.keeper is Keeper.NETWORKMANAGER and (files or owner.profile in profiles):
+            reload = "`nmcli connection reload` and " if files else ""
             yield (
-                f"NetworkManager goes by what it has read of {files}, and sets that again when {owner.interface} comes "
-                "up, until the host is rebooted or `nmcli connection reload`"
+                f"NetworkManager goes by what the profile said when {owner.interface} was activated, and may set that "
+                f"again when its link comes up, until the host is rebooted or {reload}`nmcli device reapply "
+                f"{owner.interface}` (which takes away what was set on the interface by hand)"
+            )
+
+
+def left_behind(facts: Facts, given_up: Collection[Resource]) -> Iterator[str]:
+    """What cannot be taken out, because whoever has it does not tell of it."""
+    for each in given_up:
+        if isinstance(each, ProfileRoute) and each.profile not in facts.profiles:
+            yield (
+                f"NetworkManager does not tell of its profile {each.profile}: if that is still there, crossnet's route "
+                f"stays in it, until `nmcli connection modify uuid {each.profile} -{each.setting} '{each.entry}'`"
             )
 
 
@@ -112,7 +127,22 @@ def _reader(owner: Owner) -> Keeper | None:
         return Keeper.NETWORK_SCRIPTS
     if Keeper.NETWORKD in (owner.keeper, owner.below):
         return Keeper.NETWORKD
-    return Keeper.IFUPDOWN if owner.keeper is Keeper.IFUPDOWN else None
+    return owner.keeper if owner.keeper in (Keeper.IFUPDOWN, Keeper.NETWORKMANAGER) else None
+
+
+def _protocol(reader: Keeper | None, owner: Owner) -> str:
+    """As whose a route comes back."""
+    match reader:
+        case Keeper.NETWORK_SCRIPTS:
+            return network_scripts.protocol(owner)
+        case Keeper.NETWORKMANAGER:
+            return networkmanager.PROTOCOL
+        case _:
+            return OWN_PROTOCOL
+
+
+def _keys(files: Sequence[Resource]) -> list[str]:
+    return [file.key for file in files] or [ifupdown.PATH]
 
 
 def _files(owner: Owner) -> tuple[str, ...]:
@@ -134,6 +164,8 @@ def _files_of(reader: Keeper | None, needs: Needs, facts: Facts, head: str) -> t
             return network_scripts.keep(needs, facts)
         case Keeper.NETWORKD:
             return (networkd.keep(needs, facts, head),)
+        case Keeper.NETWORKMANAGER:
+            return tuple(networkmanager.keep(needs, facts))
         case Keeper.IFUPDOWN:
             return ()
         case _:

@@ -181,10 +181,13 @@ def staying(host: HostPlan, facts: Facts) -> Iterator[Impact]:
 
 
 def remembered(host: HostPlan, facts: Facts) -> Iterator[Impact]:
-    """What the owner of an interface has read of what is taken away."""
+    """What the owner of an interface has read of what is taken away, or does not let anybody take away."""
+    still = {owned.identity for owned in host.after.owned}
+    given_up = [owned.applied for owned in host.before.owned if owned.identity not in still]
+    for text in kept.left_behind(facts, given_up):
+        yield Impact("owner-remembers", host.host, text)
     gone = [change.resource for change in host.changes if change.want is None]
     if not any(each.routes or each.policy_rules for each in gone):
         return
-    changed = {path for change in host.changes if change.have is not None for path in change.have.paths}
-    for text in kept.remembered(facts, changed):
+    for text in kept.remembered(facts, [change.have for change in host.changes if change.have is not None]):
         yield Impact("owner-remembers", host.host, text)

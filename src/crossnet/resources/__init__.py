@@ -6,6 +6,7 @@ from crossnet.resources.file import File
 from crossnet.resources.jump import Jump
 from crossnet.resources.lines import Lines
 from crossnet.resources.policy_rule import PolicyRuleResource
+from crossnet.resources.profile_route import ProfileRoute
 from crossnet.resources.resource import (
     Change,
     Command,
@@ -30,7 +31,17 @@ from crossnet.resources.table import EndFlows, RuleTable
 
 KINDS: dict[str, type[Resource]] = {
     kind.kind: kind
-    for kind in (RuleTable, Jump, Sysctl, RouteResource, PolicyRuleResource, File, Lines, Service)
+    for kind in (
+        RuleTable,
+        Jump,
+        Sysctl,
+        RouteResource,
+        PolicyRuleResource,
+        File,
+        Lines,
+        ProfileRoute,
+        Service,
+    )
 }
 
 __all__ = [
@@ -48,6 +59,7 @@ __all__ = [
     "Look",
     "Phase",
     "PolicyRuleResource",
+    "ProfileRoute",
     "Resource",
     "RouteResource",
     "RuleTable",

@@ -96,7 +96,6 @@ class _Choice:
     """Annotation: one word of an enumeration."""
 
     words: type[StrEnum]
-    not_yet: tuple[str, ...] = ()
     also: str = ""
 
     def read(self, value: object) -> object:
@@ -104,8 +103,6 @@ class _Choice:
         if isinstance(value, str) and value in words:
             return self.words(value)
         expected = listed([*words, self.also] if self.also else words, "or")
-        if isinstance(value, str) and value in self.not_yet:
-            raise ValueError(f"{value} is not in this version yet: expected {expected}")
         near = nearest(value, words) if isinstance(value, str) else ""
         raise ValueError(f"expected {expected}, got {describe(value)}{near}")
 
@@ -395,13 +392,7 @@ class Crossing(_Model):
     firewall: Annotated[Firewall, _Choice(Firewall)] = Field(
         Firewall.AUTO, description="Which firewall of the gateway takes the rules."
     )
-    persist: Annotated[
-        Persist,
-        _Choice(
-            Persist,
-            not_yet=("networkmanager",),
-        ),
-    ] = Field(
+    persist: Annotated[Persist, _Choice(Persist)] = Field(
         Persist.AUTO, description="Whether the changes are written for the next boot as well, and for whom."
     )
     fence: Annotated[Fence, _Choice(Fence)] = Field(

@@ -1,0 +1,123 @@
+"""A route in a profile of NetworkManager: what nmcli is told, and what is believed of it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from crossnet.resources import Command, ProfileRoute
+from crossnet.resources import resource as steps
+from design.factsheet import route
+
+UUID = "11111111-2222-3333-4444-555555555555"
+BUSINESS = ProfileRoute(UUID, route("10.0.44.0/24 via 10.0.43.101 dev eth0 proto static"))
+SIX = ProfileRoute(UUID, route("fd00:44::/64 via fd00:43::101 dev eth0 proto static metric 1024"))
+PARTICULAR = ProfileRoute(UUID, route("10.0.44.0/24 via 10.0.43.101 dev eth0 src 10.0.43.15 proto static"))
+
+# As 1.42.4 does it: routes in one line with `, ` between, each `:` behind a backslash, and an end that is always well.
+NMCLI = (
+    r"""#!/bin/sh
+cd "${0%/*}" || exit
+case "$1 $2 $3" in
+'-g ipv'*' connection')
+    [ "$6" = """
+    + UUID
+    + r""" ] || { echo "Error: no such connection profile." >&2; exit 10; }
+    sed 's/:/\\:/g' "$2" | paste -sd, | sed 's/,/, /g' ;;
+'connection modify uuid')
+    [ ! -e deaf ] || exit 0
+    file=${5#?}
+    case $5 in
+    +*) grep -qxF -e "$6" "$file" || echo "$6" >>"$file" ;;
+    -*) grep -vxF -e "$6" "$file" >new; mv new "$file" ;;
+    esac ;;
+*) exit 2 ;;
+esac
+"""
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "nmcli").write_text(NMCLI)
+    (tmp_path / "nmcli").chmod(0o755)
+    for name in ("ipv4.routes", "ipv6.routes"):
+        (tmp_path / name).write_text("")
+    return tmp_path
+
+
+def ran(folder: Path, *argv: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": f"{folder}:/usr/bin:/bin"}
+    return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+
+
+def step(
+    folder: Path, have: ProfileRoute | None, want: ProfileRoute | None
+) -> subprocess.CompletedProcess[str]:
+    (command,) = ProfileRoute.render(have, want)
+    assert isinstance(command, Command)
+    return ran(folder, *command.argv)
+
+
+def is_so(folder: Path, test: steps.Test) -> bool:
+    return ran(folder, "sh", "-c", f"{''.join(test.functions)}\n{test.line}").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("resource", "entry"),
+    [
+        (BUSINESS, "10.0.44.0/24 10.0.43.101 0"),
+        (SIX, "fd00:44::/64 fd00:43::101 1024"),
+        (PARTICULAR, "10.0.44.0/24 10.0.43.101 0 src=10.0.43.15"),
+    ],
+)
+def test_it_is_put_in_and_taken_out(folder: Path, resource: ProfileRoute, entry: str) -> None:
+    file = folder / resource.setting
+    file.write_text(f"{entry} onlink=true\n1{entry}\n")  # others, which look alike
+    before = file.read_text()
+    assert is_so(folder, resource.lacks(str))
+    assert not is_so(folder, resource.holds(str))
+    assert step(folder, None, resource).returncode == 0
+    assert file.read_text() == f"{before}{entry}\n"
+    assert is_so(folder, resource.holds(str))
+    assert not is_so(folder, resource.lacks(str))
+    assert step(folder, resource, None).returncode == 0
+    assert file.read_text() == before
+
+
+def test_what_nmcli_says_it_did_is_read_again(folder: Path) -> None:
+    (folder / "deaf").touch()
+    assert step(folder, None, BUSINESS).returncode == 1
+    (folder / "ipv4.routes").write_text(f"{BUSINESS.entry}\n")
+    done = step(folder, BUSINESS, None)
+    assert done.returncode == 1
+    assert "nmcli has not done it: the profile has 10.0.44.0/24 10.0.43.101 0" in done.stderr
+
+
+def test_of_a_profile_that_is_not_there_nothing_is_so(folder: Path) -> None:
+    gone = ProfileRoute("another", BUSINESS.route)
+    assert not is_so(folder, gone.holds(str))
+    assert not is_so(folder, gone.lacks(str))
+    assert step(folder, None, gone).returncode != 0
+
+
+def test_routes_come_and_go_among_others(folder: Path) -> None:
+    random = Random(11)
+    theirs = [f"10.{n}.0.0/16 10.0.43.{random.randrange(2, 99)}" for n in random.sample(range(50, 99), 9)]
+    file = folder / "ipv4.routes"
+    file.write_text("".join(f"{line}\n" for line in theirs))
+    ours: list[ProfileRoute] = []
+    for number in range(20):
+        if ours and random.random() < 0.5:
+            gone = ours.pop(random.randrange(len(ours)))
+            assert step(folder, gone, None).returncode == 0
+        else:
+            came = ProfileRoute(
+                UUID, route(f"10.{random.randrange(100, 120)}.{number}.0/24 via 10.0.43.101 dev eth0")
+            )
+            ours.append(came)
+            assert step(folder, None, came).returncode == 0
+        assert file.read_text().splitlines() == [*theirs, *(one.entry for one in ours)]
