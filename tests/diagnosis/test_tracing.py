@@ -49,6 +49,8 @@ def traced(verdict: str, text: str = "", chain: str = "forward") -> Traced:
         ("forward unknown rule handle 12 (verdict drop)", [traced("drop")]),
         ("forward rule ip daddr 10.0.44.1 jump more (verdict jump more)", []),
         ("forward rule accept (verdict accept)", []),
+        ('forward rule accept comment "not (verdict drop)" (verdict accept)', []),
+        ('forward rule counter packets 3 bytes 12 comment "a (verdict drop) b" (verdict continue)', []),
         ("forward policy accept ", []),
     ],
 )

@@ -46,8 +46,9 @@ wait "$monitor"
 
 # `trace id 7ca66122 ip filter FORWARD rule ip daddr 10.0.44.1 drop (verdict drop)`, or `… policy drop`.
 _LINE = re.compile(r"trace id (?P<id>[0-9a-f]+) (?P<family>\w+) (?P<table>\S+) (?P<chain>\S+) (?P<rest>.*)")
+# A comment in the text of a rule may hold any words, those of a verdict too: its own stands at the end.
 _RULE = re.compile(
-    r"(?:rule (?P<text>.*)|unknown rule handle \d+) \(verdict (?P<verdict>drop|queue)\b[^()]*\)"
+    r"(?:rule (?P<text>.*)|unknown rule handle \d+) \(verdict (?P<verdict>drop|queue)\b[^()]*\)\s*"
 )
 _COUNTER = re.compile(r"counter packets \d+ bytes \d+ ")
 
@@ -162,7 +163,7 @@ def ended(printed: str, own: str, flow: Flow) -> Iterator[Traced]:
         if found["id"] not in ours:
             continue
         verdict, text = None, ""
-        if (rule := _RULE.match(found["rest"])) is not None:
+        if (rule := _RULE.fullmatch(found["rest"])) is not None:
             verdict, text = rule["verdict"], _COUNTER.sub("", rule["text"] or "")
         elif found["rest"].strip() == "policy drop":
             verdict = "policy"
