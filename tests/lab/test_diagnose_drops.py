@@ -256,6 +256,21 @@ def test_one_that_is_in_use_is_not_taken_away(bench: Bench) -> None:
     asyncio.run(both())
 
 
+def test_one_of_somebody_else_is_not_taken_away_for_its_name(bench: Bench) -> None:
+    place = "/sys/kernel/tracing/instances/crossnet_drops_of_alice"
+    inside = "unshare -m sh -c 'mount -t tracefs tracefs /sys/kernel/tracing && {} ".format
+    bench.check("gateway", f"{inside('mkdir')} {place}'")
+
+    async def once() -> None:
+        dropping = Dropping(gateway(bench), Spot("gateway", Direction.FORWARD, ("eth1",), "eth0", (361, 361)))
+        await dropping.start()
+        assert dropping.unable is None
+        await dropping.stop()
+
+    asyncio.run(once())
+    bench.check("gateway", f"{inside('rmdir')} {place}'")  # it is there
+
+
 def test_nothing_stays_mounted(bench: Bench) -> None:
     spot = Spot("gateway", Direction.FORWARD, ("eth1",), "eth0", (361, 361))
     before = bench.check("gateway", "cat /proc/mounts")

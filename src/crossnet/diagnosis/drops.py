@@ -80,7 +80,8 @@ command -v awk >/dev/null || cannot tool 'awk is missing'
 grep -q ' reason;' "$place/$event/format" 2>/dev/null ||
     cannot kernel 'it gives no reason for what it drops (Linux 5.17 does)'
 [ -z "$sent" ] || [ -d "$place/$call" ] || cannot kernel 'it tells of no system calls'
-for old in "$place"/instances/crossnet_drops_*; do rmdir "$old" 2>/dev/null; done
+digits=[0-9a-f][0-9a-f][0-9a-f][0-9a-f] # others may have names that begin like ours
+for old in "$place"/instances/crossnet_drops_$digits$digits; do rmdir "$old" 2>/dev/null; done
 instance=$place/instances/$name
 remove='
     tries=40
