@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -105,6 +106,15 @@ QUEUED = (
 )
 
 
+def test_an_answer_is_for_no_program_only_where_it_should_be_handed_on() -> None:
+    """On who has asked every answer ends so, when its program has it."""
+    event = drop("NO_SOCKET", "ping_rcv+0xab/0xd0", "ping_rcv", "icmp_rcv", "ip_rcv")
+    answers = replace(SPOT, direction=Direction.REPLY)
+    assert [each.reason for each in drops(f"{ARRIVAL}\n{event}{SOFTIRQ}", answers)] == ["NO_SOCKET"]
+    assert list(drops(f"{ARRIVAL}\n{event}{SOFTIRQ}", replace(answers, leaves=None))) == []
+    assert list(drops(f"{ARRIVAL}\n{event}{SOFTIRQ}", SPOT)) == []
+
+
 def test_what_waits_to_be_sent_is_dropped_by_who_sends() -> None:
     """All hosts of a lab have one kernel, and a buffer may be used again for the answer."""
     full = drop(
@@ -140,6 +150,7 @@ def test_what_the_most_tell_counts() -> None:
     one, other = dropped("XFRM_POLICY", "ip_forward"), dropped("NETFILTER_DROP", "nf_hook_slow")
     assert commonest(iter([one, other, one])) == one
     assert commonest(iter([one, other])) is None
+    assert commonest(iter([one])) is None, "it may be somebody else's, in a buffer that was used again"
     assert commonest(iter([])) is None
 
 

@@ -57,8 +57,8 @@ _STILL = 0.2  # seconds
 _LATE = 3.5  # seconds; where some are answered, the others may only be slow
 _DRAIN = 0.08  # seconds for what was seen to come from the hosts
 
-# How many probes are sent for a trace, and for how many seconds each is waited for.
-_TRACED, _TRACE = 3, 0.35
+# How often probes are sent for a trace, how many at once, and for how many seconds they are waited for.
+_TRACED, _AT_ONCE, _TRACE = 3, 2, 0.35
 
 # Sizes of IP packets that are tried where full-sized ones vanish: usual limits of tunnels and links.
 _LADDER = (1480, 1476, 1460, 1454, 1450, 1442, 1420, 1400, 1380, 1360, 1340, 1300, 1280, 1200, 1000, 576)
@@ -167,12 +167,12 @@ class _Diagnosing:
         first = secrets.choice(_UNUSUAL)
         self.small = tuple(first + number for number in range(PROBES))
         # For those that are sent when a host is asked itself.
-        self.again = tuple(first + _APART + number for number in range(_TRACED))
+        self.again = tuple(first + _APART + number for number in range(_TRACED * _AT_ONCE))
         self.v6 = family_of(self.probe.destination) is Family.V6
         self.near = tuple(self.small[-1] + number for number in range(1, SIZES + 1))
         if question.size is not None:
             self.small = (max(question.size - self.heads, 0),)
-            self.again = self.small * _TRACED
+            self.again = self.small * _TRACED * _AT_ONCE
 
     @property
     def heads(self) -> int:
@@ -592,8 +592,8 @@ class _Diagnosing:
         beside = [(str(self.probe.protocol), target, str(self.probe.port))]
         try:
             await asyncio.gather(*(each.start() for each in both))
-            for size in self.again:
-                echo = [(kind, target, str(size))]
+            for begin in range(0, len(self.again), _AT_ONCE):
+                echo = [(kind, target, str(size)) for size in self.again[begin : begin + _AT_ONCE]]
                 tasks = echo if self.probe.protocol is Protocol.ICMP else beside + echo
                 sending = Sending(self.hosts[self.question.client], tasks)
                 await sending.start()

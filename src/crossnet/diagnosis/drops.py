@@ -24,7 +24,7 @@ from crossnet.transport import Host, Process
 
 _MOST_SECONDS = 10  # for which the instance stands, whatever becomes of us
 _ARMED = 1.0  # seconds in which it stands, else nothing is told
-_AT_ONCE = 0.01  # seconds from an arrival to its drop: a buffer is used again for somebody else's packet
+_AT_ONCE = 0.002  # seconds from an arrival to its drop: a buffer is used again for somebody else's packet
 
 _ETHERNET = 14  # bytes in front of an IP packet where it waits to be sent; some links have none
 _TAG = 4  # bytes of a VLAN that may still be in it
@@ -164,6 +164,10 @@ class Spot:
     def is_sender(self) -> bool:
         return not self.arrives
 
+    @property
+    def hands_answers_on(self) -> bool:
+        return self.direction is Direction.REPLY and self.leaves is not None
+
     def received(self) -> str:
         """Which arrivals are theirs, as the kernel's event filter takes it."""
         return self._filter(self.arrives, 0)
@@ -232,11 +236,11 @@ class Untold:
 
 
 class Dropping:
-    """The drop events of one host, from `start` to `stop`; `found` is why it dropped the first of the echoes."""
+    """The drop events of one host, from `start` to `stop`; `found` is why it dropped the echoes."""
 
     def __init__(self, host: Host, spot: Spot) -> None:
         self.name = f"crossnet_drops_{secrets.token_hex(4)}"
-        self.found: Dropped | None = None
+        self.found: Dropped | None = None  # once two have ended so
         self.unable: Untold | None = None
         self.over = asyncio.Event()  # when there is one, or none can come
         self._host, self._spot = host, spot
@@ -354,6 +358,8 @@ def drops(printed: str, spot: Spot) -> Iterator[Dropped]:
         before, seen = seen, None  # its buffer may be anybody's from now on
         if (drop := _DROP.match(event["words"])) is None:
             continue
+        if drop["reason"] == "NO_SOCKET" and not spot.hands_answers_on:
+            continue  # so every answer to an echo ends that has come to who asked
         interface = None
         if before is not None and before.is_same(drop["address"], cpu, when) and before.is_of(spot, stack):
             interface = before.device
@@ -387,11 +393,10 @@ class _Seen:
 
 
 def commonest(found: Iterator[Dropped]) -> Dropped | None:
-    """What most of them tell; None where there is none, or as many tell another thing."""
+    """What most of them tell; None where that is one alone, or as many tell another thing."""
     counted = Counter(found).most_common(2)
-    if not counted or (len(counted) == 2 and counted[0][1] == counted[1][1]):
-        return None
-    return counted[0][0]
+    others = counted[1][1] if counted[1:] else 1
+    return counted[0][0] if counted and counted[0][1] > others else None
 
 
 def _events(printed: str) -> Iterator[tuple[re.Match[str], tuple[str, ...]]]:
