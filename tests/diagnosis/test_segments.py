@@ -226,6 +226,13 @@ def test_a_segment_that_loses_what_a_client_sends_is_told_behind_its_own_fault(f
     assert (one.direction, one.code) == ("forward", "lost-between")
     assert one.at == Between(Place("app", "eth0"), Place("gateway", "eth1"))
     assert ("foreign" in one.detail) is foreign
+    assert one.detail.endswith("; perhaps a filter of a switch or of a hypervisor")
+
+
+def test_what_filters_in_a_cloud_is_named_where_a_host_is_in_one() -> None:
+    text = REFUSED.replace("\ngateway:", "\n  route 169.254.169.254/32 via 10.0.43.2 dev eth0\ngateway:")
+    (one,) = verdict(text, lost(lambda each: each.sender.host == "app" and each.foreign)).also
+    assert one.detail.endswith("; perhaps neutron-antispoof-destination, neutron-security-group")
 
 
 def test_what_the_flow_itself_has_passed_is_not_doubted() -> None:

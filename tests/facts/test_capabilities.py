@@ -51,6 +51,11 @@ def test_debian() -> None:
     assert not able.has("tcpdump")
 
 
+def test_a_machine_of_openstack_is_told() -> None:
+    assert parse_capabilities("\n".join((*ALPINE, "openstack yes"))).openstack
+    assert not parse_capabilities("\n".join(ALPINE)).openstack
+
+
 def test_centos_7() -> None:
     """Its iptables-restore says "invalid option" to -w and goes on; so it is not asked to wait."""
     able = parse_capabilities("\n".join(CENTOS7))

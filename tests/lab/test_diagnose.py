@@ -116,6 +116,22 @@ def test_a_gateway_that_hangs_is_not_waited_for(bench: Bench, monkeypatch: pytes
     assert took < 10, "hosts have 30 s else"
 
 
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [("port-security", "neutron-antispoof-source"), ("port-destination", "neutron-antispoof-destination")],
+)
+def test_in_a_cloud_its_filters_are_named_and_elsewhere_not(bench: Bench, fault: str, code: str) -> None:
+    own = {code, "neutron-security-group", "neutron-port-down"}
+    asyncio.run(breaking.break_(bench.lab, fault))
+    try:
+        assert not own & named(diagnosed(bench))
+        bench.check("gateway", "mkdir -p /run/cloud-init; echo openstack >/run/cloud-init/cloud-id")
+        assert own < named(diagnosed(bench))
+    finally:
+        bench.check("gateway", "rm -rf /run/cloud-init")
+        asyncio.run(breaking.heal(bench.lab, ()))
+
+
 def test_a_healthy_path_is_called_so(bench: Bench) -> None:
     for tcp in (False, True):
         found = diagnosed(bench, tcp=tcp)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Network
 from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -43,6 +44,10 @@ _BRIDGED = {
     Family.V4: "net.bridge.bridge-nf-call-iptables",
     Family.V6: "net.bridge.bridge-nf-call-ip6tables",
 }
+
+
+# Neutron's DHCP gives machines a route of its own to the metadata service.
+METADATA = IPv4Network("169.254.169.254/32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +188,11 @@ class Facts:
         """The queue by which frames leave an interface, in words of tc(8); with its handle where it has one."""
         handle = self.queues.get(link.name)
         return f"tc qdisc {link.qdisc} dev {link.name}" + (f" root handle {handle}" if handle else "")
+
+    @property
+    def is_in_cloud(self) -> bool:
+        """Whether it is a machine of OpenStack, as itself or a route to the metadata service tells."""
+        return self.capabilities.openstack or bool(self.routes_to(METADATA))
 
     def owner_of(self, wanted: Address) -> Link | None:
         """The interface that holds this address."""

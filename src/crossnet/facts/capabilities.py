@@ -1,4 +1,4 @@
-"""Which tools a host has, and what they can do."""
+"""Which tools a host has, what they can do, and whether it is a machine of OpenStack."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ SYSTEMD = "/run/systemd/system"
 # The first word is where the host keeps SYSTEMD, the others are TOOLS.
 # `iptables-restore -w` of 1.4.21 says "invalid option" and goes on with exit code 0 (measured), so its help
 # is asked instead of its exit code. The nft variant takes no lock and has no such option.
+# What machines of OpenStack call themselves is known from cloud-init (DataSourceOpenStack), which writes cloud-id.
 READ = r"""
 [ -d "$1" ] && echo 'systemd yes'
 shift
@@ -55,13 +56,27 @@ if command -v iptables >/dev/null; then
     case $("$restore" --help 2>&1) in *--wait*) echo 'wait yes' ;; esac
 fi
 command -v nft >/dev/null && printf 'nft %s\n' "$(nft -v 2>/dev/null)"
+dmi=/sys/class/dmi/id
+for told in $dmi/sys_vendor $dmi/product_name $dmi/chassis_asset_tag /run/cloud-init/cloud-id; do
+    said=
+    [ -r "$told" ] && read -r said <"$told"
+    case $said in
+        *OpenStack* | *openstack* | *OpenTelekomCloud* | HUAWEICLOUD* | 'SAP CCloud VM')
+            echo 'openstack yes'
+            break
+            ;;
+    esac
+done
 true
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """The tools of a host; versions are tuples of numbers, empty where the tool is missing."""
+    """The tools of a host; versions are tuples of numbers, empty where the tool is missing.
+
+    `openstack` is whether the machine, or cloud-init on it, says that it is one of OpenStack.
+    """
 
     tools: frozenset[str]
     kernel: tuple[int, ...]
@@ -70,6 +85,7 @@ class Capabilities:
     iptables: tuple[int, ...] = ()
     iptables_is_nft: bool = False
     restore_waits: bool = False
+    openstack: bool = False
 
     def has(self, tool: str) -> bool:
         return tool in self.tools
@@ -82,7 +98,7 @@ def parse_capabilities(answer: str) -> Capabilities:
         word, _, rest = line.partition(" ")
         if word == "tool":
             tools.add(rest.split(" ")[0])
-        elif word in ("systemd", "kernel", "iptables", "wait", "nft"):
+        elif word in ("systemd", "kernel", "iptables", "wait", "nft", "openstack"):
             said[word] = rest
         else:
             raise ValueError(f"not of this script: {line[:80]!r}")
@@ -94,6 +110,7 @@ def parse_capabilities(answer: str) -> Capabilities:
         iptables=_version(said, "iptables"),
         iptables_is_nft="nf_tables" in said.get("iptables", ""),
         restore_waits="wait" in said,
+        openstack="openstack" in said,
     )
 
 

@@ -9,6 +9,7 @@ from crossnet.capture import Kind
 from crossnet.diagnosis.course import Stop
 from crossnet.diagnosis.finding import Direction
 from crossnet.diagnosis.judge.evidence import Evidence
+from crossnet.diagnosis.judge.words import ON_A_SWITCH, filters_between
 from crossnet.diagnosis.segments import Asked, Echo, answerable
 from crossnet.diagnosis.signs import ERRORS, KEEPS_FROM_ANSWERING
 from crossnet.diagnosis.trail import Part, Trail
@@ -84,8 +85,7 @@ class _Segments:
                 f"which is foreign on {echo.device}" if echo.foreign else f"which {following.host} has there"
             )
             words = f"echoes of {sender.host} itself for {wanted}, {which}, do not come to {following.host}"
-            likely = "neutron-antispoof-destination, neutron-security-group"
-            return Also("forward", at, "lost-between", f"{words}; perhaps {likely}")
+            return Also("forward", at, "lost-between", f"{words}; perhaps {self._filters(sender, following)}")
         if echo.foreign or wanted not in trail.asks(sender.host) or self._does_not_answer(following.host):
             return None
         if self.e.facts[following.host].owner_of(wanted) is None:
@@ -115,7 +115,12 @@ class _Segments:
         if echo.foreign:
             strange = echo.source if echo.back else echo.destination
             words += f" as {strange}, which is foreign on {following.ingress},"
-        return f"{words} does not come to {before.host}; perhaps neutron-antispoof-source, neutron-security-group"
+        perhaps = self._filters(following, before, back=True)
+        return f"{words} does not come to {before.host}; perhaps {perhaps}"
+
+    def _filters(self, sender: Stop, receiver: Stop, *, back: bool = False) -> str:
+        ends = (self.e.facts.get(each.host) for each in (sender, receiver))
+        return ", ".join(filters_between(ends, back=back)) or ON_A_SWITCH
 
     def _lost_on_the_way_back(self, number: int, before: Stop, following: Stop) -> Echo | None:
         """Echoes, or answers to some, that left a host and did not come to the one before it on the flow's way.

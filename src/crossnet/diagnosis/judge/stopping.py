@@ -337,7 +337,7 @@ class Stopping(Telling):
             Confidence.CANDIDATES,
             (
                 *("lost-between", "filter-rule-drop", "reverse-path-filter"),
-                *("neutron-antispoof-destination", "neutron-security-group"),
+                *self._filters(stop, following, Direction.FORWARD),
             ),
         )
         return self._on_either(end, found, half)

@@ -12,7 +12,7 @@ from crossnet.diagnosis.finding import Direction, Finding, Remedy, is_own
 from crossnet.diagnosis.fixes import engine_of, fix_of
 from crossnet.diagnosis.judge import reasons
 from crossnet.diagnosis.judge.evidence import Evidence
-from crossnet.diagnosis.judge.words import DISPOSITIONS, SENTENCES, of_host
+from crossnet.diagnosis.judge.words import DISPOSITIONS, ON_A_SWITCH, SENTENCES, filters_between, of_host
 from crossnet.diagnosis.signs import (
     ENDS_THERE,
     ERRORS,
@@ -355,23 +355,23 @@ class Telling:
             return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"))
         return self._diagnosis(Result.UNREACHABLE, Half("delivered"), half)
 
+    def _filters(self, stop: Stop, following: Stop, direction: Direction) -> tuple[str, ...]:
+        ends = (self.e.facts.get(each.host) for each in (stop, following))
+        return filters_between(ends, back=direction is Direction.REPLY)
+
     def _between(
         self, stop: Stop, following: Stop, interface: str | None, direction: Direction, said: str
     ) -> Diagnosis:
         """Whatever took it stands between two hosts that were watched."""
         where = following.ingress if direction is Direction.FORWARD else following.egress
         at = Between(Place(stop.host, interface), Place(following.host, where))
-        side = (
-            "neutron-antispoof-destination" if direction is Direction.FORWARD else "neutron-antispoof-source"
-        )
-        candidates = (
-            "lost-between",
-            side,
-            "neutron-security-group",
-            "filter-policy-drop",
-            "neutron-port-down",
-        )
-        half = Half("lost-between", "lost-between", said, at, Confidence.CANDIDATES, candidates, (said,))
+        filters = self._filters(stop, following, direction)
+        candidates: tuple[str, ...] = ("lost-between", *filters, "filter-policy-drop")
+        if filters:
+            candidates, words = (*candidates, "neutron-port-down"), said
+        else:
+            words = f"{said}; perhaps {ON_A_SWITCH} takes it"
+        half = Half("lost-between", "lost-between", words, at, Confidence.CANDIDATES, candidates, (said,))
         if direction is Direction.FORWARD:
             return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"), self._also(()))
         return self._diagnosis(Result.UNREACHABLE, Half("delivered"), half, self._also(()))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from crossnet.diagnosis.signs import UNSUITABLE
+from crossnet.facts import Facts
 
 DISPOSITIONS = {
     **dict.fromkeys(
@@ -12,6 +15,17 @@ DISPOSITIONS = {
     **dict.fromkeys(("wrong-destination-mac", "duplicate-address"), "lost-between"),
     **dict.fromkeys(UNSUITABLE, "undetermined"),
 }
+
+
+def filters_between(facts: Iterable[Facts | None], *, back: bool) -> tuple[str, ...]:
+    """The codes of what may filter packets between hosts: those of OpenStack where one of them stands in it."""
+    if not any(each is not None and each.is_in_cloud for each in facts):
+        return ()
+    return "neutron-antispoof-source" if back else "neutron-antispoof-destination", "neutron-security-group"
+
+
+# What filters there where no cloud is known of.
+ON_A_SWITCH = "a filter of a switch or of a hypervisor"
 
 
 def of_host(host: str, why: str) -> str:
