@@ -51,8 +51,9 @@ def test_a_client_of_network_scripts(lab_up: LabUp) -> None:
     assert b.differences(before) == []
 
 
-def test_a_client_of_ifup(lab_up: LabUp) -> None:
+def test_a_client_of_ifup_without_systemd(lab_up: LabUp) -> None:
     b = Bench(lab_up("seed"))
+    b.check("app", "rm -r /run/systemd/system")
     b.check(
         "app", "mkdir -p /run/network; echo eth0=eth0 >/run/network/ifstate; mkdir -p /etc/network/if-up.d"
     )
@@ -61,6 +62,7 @@ def test_a_client_of_ifup(lab_up: LabUp) -> None:
     b.apply(spec)
     live = b.check("app", SHOW)
     assert live
+    assert not b.run("app", "ls /etc/systemd/system/crossnet*").ok
     b.check("app", "ip link set eth0 down && ip link set eth0 up && ip route replace default via 10.0.43.1")
     assert b.check("app", SHOW) == ""
     # ifup runs what is there in this way (interfaces(5)).

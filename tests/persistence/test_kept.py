@@ -216,10 +216,40 @@ def test_what_cannot_stay_with_its_owner_when_another_spec_comes_goes_to_the_uni
     assert make_plan(other, facts_of(hosts)).is_empty
 
 
-def test_where_systemd_does_not_run_nothing_is_read_for_it() -> None:
-    facts = facts_of(world("network-scripts"))["app"]
-    assert ROUTE_FILE in kept.paths(facts)
-    assert kept.paths(replace(facts, capabilities=replace(facts.capabilities, systemd=False))) == ()
+def without_systemd(owner: str) -> dict[str, FakeHost]:
+    hosts = world(owner)
+    base = hosts["app"].base
+    hosts["app"].base = replace(base, capabilities=replace(base.capabilities, systemd=False))
+    return hosts
+
+
+@pytest.mark.parametrize(("owner", "file"), [("network-scripts", ROUTE_FILE), ("ifupdown", SCRIPT)])
+def test_an_owner_keeps_it_without_systemd_too(owner: str, file: str) -> None:
+    hosts = without_systemd(owner)
+    before = dict(hosts["app"].files), list(hosts["app"].routes)
+    made = applied(hosts, "10.0.44.0/24")
+    assert file in kept.paths(facts_of(hosts)["app"])
+    assert [each.where for each in made.impacts if each.code == "not-persistent"] == []
+    assert b"10.0.44.0/24" in hosts["app"].files[file].data
+    assert own_files(hosts) == [path for path in (file,) if path != ROUTE_FILE]
+    assert is_as_applied(hosts, "10.0.44.0/24")
+    undone(hosts)
+    assert (hosts["app"].files, hosts["app"].routes) == before
+
+
+def test_without_systemd_nothing_lasts_that_only_a_unit_could_bring_back_or_end() -> None:
+    def why(hosts: Mapping[str, FakeHost], made: Plan) -> str:
+        assert own_files(hosts) == []
+        assert own_routes(hosts) == ["10.0.44.0/24 via 10.0.43.101 dev eth0 proto 143"]
+        return next(each.text for each in made.impacts if each.code == "not-persistent")
+
+    hosts = without_systemd("network-scripts")
+    assert why(hosts, applied(hosts, "10.0.44.0/24", persist="unit")).startswith("will not survive")
+    hosts = without_systemd("ifupdown")
+    told = why(hosts, applied(hosts, "10.0.44.0/24", persist="auto, until: 2099-01-01T00:00Z"))
+    assert told == "will not survive a reboot: systemd does not run there"
+    hosts = without_systemd("in memory")
+    assert "will not survive a reboot, because its profile" in why(hosts, applied(hosts, "10.0.44.0/24"))
 
 
 def test_a_profile_of_networkmanager_has_it() -> None:

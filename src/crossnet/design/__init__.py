@@ -38,7 +38,7 @@ from crossnet.netfilter.own import is_plain_interface
 from crossnet.path import Client, Path
 from crossnet.persistence import kept, unit
 from crossnet.record import Record, read_record
-from crossnet.resources import File, Jump, Resource, RouteResource, RuleTable, Sysctl
+from crossnet.resources import Jump, Resource, RouteResource, RuleTable, Sysctl
 from crossnet.resources.route import DEFAULT_METRIC
 from crossnet.spec import Fence, Persist, Spec
 from crossnet.standing import Identity, Standing
@@ -407,6 +407,9 @@ def _address(network: Network) -> Address:
     return network.network_address
 
 
+_NO_SYSTEMD = "systemd does not run there"
+
+
 def _persistence(
     facts: Facts,
     record: Record,
@@ -439,11 +442,13 @@ def _persistence(
             nothing,
             [Impact("not-persistent", facts.host, "lost at the next reboot, as `persist: none` asks for")],
         )
-    if not facts.capabilities.systemd:
+    systemd = facts.capabilities.systemd
+    ends = sorted({one.until for one in standing if one.until is not None})
+    if ends and not systemd:  # who waits for that time is gone after a reboot
         return (
             (),
             nothing,
-            [Impact("not-persistent", facts.host, "will not survive a reboot: systemd does not run there")],
+            [Impact("not-persistent", facts.host, f"will not survive a reboot: {_NO_SYSTEMD}")],
         )
     lasting = [(item, each) for item in asking if (each := _lasting(item, record, facts)) is not None]
     labels = [crossing.label for crossing in crossings]
@@ -456,9 +461,19 @@ def _persistence(
     if by_owners.refused:
         raise Refused(*(_other_owner(facts, why) for why in by_owners.refused))
     left = [each for item, each in lasting if _identity(item) not in by_owners.taken]
-    ends = sorted({one.until for one in standing if one.until is not None})
-    files = unit.persistent(left, labels, fenced, ends, by_owners.resources)
-    return files, by_owners.protocols, [Impact("kept-by-owner", facts.host, told) for told in by_owners.told]
+    told = [Impact("kept-by-owner", facts.host, where) for where in by_owners.told]
+    if systemd:
+        told += [
+            Impact("kept-by-owner", facts.host, f"{which} are kept by crossnet's own unit, because {why}")
+            for which, why in by_owners.unfit
+        ]
+        return unit.persistent(left, labels, fenced, ends, by_owners.resources), by_owners.protocols, told
+    for which, why in by_owners.unfit:
+        told.append(Impact("not-persistent", facts.host, f"{which} will not survive a reboot, because {why}"))
+    if left and not by_owners.unfit:
+        which = "the rest will" if by_owners.taken else "will"
+        told.append(Impact("not-persistent", facts.host, f"{which} not survive a reboot: {_NO_SYSTEMD}"))
+    return by_owners.resources, by_owners.protocols, told
 
 
 def _as_whose(item: Resource, protocol: str | None) -> Resource:
@@ -478,7 +493,7 @@ def _other_owner(facts: Facts, why: str) -> Refusal:
 
 
 def _is_persisted(record: Record) -> bool:
-    return any(isinstance(one.applied, File) for one in record.owned)
+    return any(one.applied.is_persistent for one in record.owned)
 
 
 def _lasting(item: Resource, record: Record, facts: Facts) -> Resource | None:

@@ -25,20 +25,20 @@ from crossnet.values import overlap
 class Kept:
     """What others keep: the files for it, the resources that are in them, and as whose the kernel has each route.
 
-    `told` is where each interface's are, and why there; `refused` what a spec asks for in vain.
+    `told` is where each interface's are, and why there; `unfit` which its owner cannot keep, and why; `refused` what a
+    spec asks for in vain.
     """
 
     resources: tuple[Resource, ...] = ()
     taken: frozenset[tuple[str, str]] = frozenset()
     protocols: Mapping[tuple[str, str], str] = field(default_factory=dict)
     told: tuple[str, ...] = ()
+    unfit: tuple[tuple[str, str], ...] = ()
     refused: tuple[str, ...] = ()
 
 
 def paths(facts: Facts) -> tuple[str, ...]:
     """The files of a host in which something of crossnet may stand for the next boot, by who keeps its interfaces."""
-    if not facts.capabilities.systemd:
-        return ()  # nothing is written there
     return tuple(dict.fromkeys(path for owner in facts.owners.values() for path in _files(owner)))
 
 
@@ -51,6 +51,7 @@ def keep(facts: Facts, live: Sequence[Resource], asked: Callable[[Resource], Per
     taken: list[Resource] = []
     protocols: dict[tuple[str, str], str] = {}
     told: list[str] = []
+    left: list[tuple[str, str]] = []
     refused: list[str] = []
     by_ifup: list[Needs] = []
     for device, items in _by_device(live).items():
@@ -71,7 +72,7 @@ def keep(facts: Facts, live: Sequence[Resource], asked: Callable[[Resource], Per
             files = _files_of(reader, needs, facts, head)
         except Unfit as unfit:
             if wish is Persist.AUTO:
-                told.append(f"routes by {device} are kept by crossnet's own unit, because {unfit} ({owner})")
+                left.append((f"routes by {device}", f"{unfit} ({owner})"))
             else:
                 refused.append(f"`persist: {wish}` cannot keep the route by {device}, because {unfit}")
             continue
@@ -86,7 +87,7 @@ def keep(facts: Facts, live: Sequence[Resource], asked: Callable[[Resource], Per
         told.append(f"routes by {device} are kept in {where}, as {owner}")
     made += ifupdown.keep(by_ifup, head)
     identities = frozenset((item.kind, item.key) for item in taken)
-    return Kept(tuple(made), identities, protocols, tuple(told), tuple(refused))
+    return Kept(tuple(made), identities, protocols, tuple(told), tuple(left), tuple(refused))
 
 
 def remembered(facts: Facts, changed: Collection[Resource]) -> Iterator[str]:
