@@ -47,10 +47,11 @@ class OfWays(Search):
         self._turned(
             stop, walked.visits, Direction.FORWARD, stop.egress, stop.next_hop, self.probe.destination
         )
-        facts = self.mended[stop.host]
         if client:
             return
-        walked = Walked(asked, {stop.host: facts})
+        if self.mended[stop.host] is not facts:
+            facts = self.mended[stop.host]
+            walked = Walked(asked, {stop.host: facts})
         back = self.course.stops[number - 1]
         source = self.source
         assert source is not None
