@@ -104,10 +104,10 @@ sized() {
 # one that is lost says nothing.
 foreign() { # ADDRESS "BYTES DEVICE [SOURCE]"
     command -v ping >/dev/null || return 70
-    IFS=' ' read -r size device source <<END
-$2
-END
-    past=-r
+    # Not by `read` of a here-document: bash before 5.1 writes those to files, and a disk may be full.
+    size=${2%% *} device=${2#* }
+    source=${device#"${device%% *}"} device=${device%% *}
+    source=${source# } past=-r
     case $1 in *:*) past=-n ;; esac
     said=$(ping -n -q -c 3 -i 0.2 -W "$wait" "$past" -s "$size" -I "$device" ${source:+-I "$source"} "$1" 2>&1)
     code=$?
