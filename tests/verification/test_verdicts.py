@@ -218,6 +218,14 @@ def test_what_leaves_with_another_source_is_not_what_was_promised() -> None:
     assert "from 10.0.43.15 instead of 10.0.44.63" in found.forward.detail
 
 
+def test_a_translation_that_is_seen_to_be_missing_is_no_perhaps() -> None:
+    """That nothing leads back to its source is one; that it left with it is seen."""
+    missing = Finding("snat-missing", "gateway", "eth0", BACK_AGAIN, "it leaves eth0 as it came", False)
+    found = judged(Reply.SILENT, translated=False, tracked=entry("10.0.43.15"), findings=(missing,))
+    assert (found.stopped, found.reply.code) == (True, "snat-missing")
+    assert found.reply.detail.endswith("; no rule of gateway translates it: it leaves eth0 as it came")
+
+
 @pytest.mark.parametrize("findings", [(), (PROGRAM,)])
 def test_where_the_interface_sent_nothing_nothing_left(findings: tuple[Finding, ...]) -> None:
     found = judged(Reply.SILENT, tracked=LEFT, at_gateway=towards(sent=0), findings=findings)

@@ -18,6 +18,7 @@ from crossnet.diagnosis.signs import (
     ERRORS,
     LEADS_ELSEWHERE,
     OF_OTHERS,
+    UNSUITABLE,
     USUAL_QUEUES,
 )
 from crossnet.diagnosis.story import story, with_end
@@ -317,7 +318,8 @@ class Telling:
         own_way = cause.code in LEADS_ELSEWHERE and cause.host == self.course.client.host
         if self.e.counted is not None and not (own_way and self.forward_end.ending is not Ending.NOT_SENT):
             # What was seen is that it came so far; of what the client leads elsewhere that says nothing.
-            told = sentence if cause.certain else f"perhaps {sentence}"
+            # As whom it is sent is seen; what is not certain is whether that matters.
+            told = sentence if cause.certain or cause.code in UNSUITABLE else f"perhaps {sentence}"
             sentence, evidence = "; ".join(each for each in (said, told) if each), []
         if error is not None:
             evidence.append(str(error))
