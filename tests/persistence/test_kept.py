@@ -14,9 +14,10 @@ from crossnet.persistence import kept
 from crossnet.planning import make_plan, make_undo_plan
 from crossnet.planning.plan import Plan
 from crossnet.record import read_record
-from crossnet.resources import File
+from crossnet.resources import File, RouteResource
 from crossnet.show.text import plan_text
 from crossnet.specfile import parse
+from crossnet.transaction.batches import batched
 from crossnet.values import address, network
 from design.factsheet import facts_from
 from persistence.ifcfg_readers import by_initscripts
@@ -321,3 +322,19 @@ def test_whoever_takes_a_route_away_is_told_who_remembers_it(owner: str, command
         assert not [each for each in made.impacts if each.code == "owner-remembers"]
     told = [each.text for each in undone(hosts).impacts if each.code == "owner-remembers"]
     assert [command in each for each in told] == [True] * bool(command)
+
+
+def test_many_routes_are_one_step_whoever_keeps_them() -> None:
+    for owner, shown in (
+        ("ifupdown", "proto 143"),
+        ("network-scripts", "proto boot via 10.0.43.101 dev eth0"),
+        ("networkmanager", "proto static via 10.0.43.101 dev eth0"),
+    ):
+        made = planned(world(owner), "10.0.44.0/24", "10.0.45.0/24")
+        (host,) = (each for each in made.hosts if each.host == "app")
+        (batch,) = (
+            each for each in batched(host.changes) if isinstance(each.changes[0].resource, RouteResource)
+        )
+        assert len(batch.changes) == 2
+        # None of anybody else is looked at that may change by itself meanwhile.
+        assert [str(each).partition("show ")[2] for each in batch.looks] == [shown]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from crossnet.resources import Command, ProfileRoute
+from crossnet.resources import Change, Command, ProfileRoute, Step
 from crossnet.resources import resource as steps
+from crossnet.transaction.batches import batched
 from design.factsheet import route
 
 UUID = "11111111-2222-3333-4444-555555555555"
@@ -29,11 +31,15 @@ case "$1 $2 $3" in
     sed 's/:/\\:/g' "$2" | paste -sd, | sed 's/,/, /g' ;;
 'connection modify uuid')
     [ ! -e deaf ] || exit 0
-    file=${5#?}
-    case $5 in
-    +*) grep -qxF -e "$6" "$file" || echo "$6" >>"$file" ;;
-    -*) grep -vxF -e "$6" "$file" >new; mv new "$file" ;;
-    esac ;;
+    shift 4
+    while [ $# -gt 0 ]; do
+        file=${1#?}
+        case $1 in
+        +*) grep -qxF -e "$2" "$file" || echo "$2" >>"$file" ;;
+        -*) grep -vxF -e "$2" "$file" >new; mv new "$file" ;;
+        esac
+        shift 2
+    done ;;
 *) exit 2 ;;
 esac
 """
@@ -49,9 +55,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def ran(folder: Path, *argv: str) -> subprocess.CompletedProcess[str]:
+def ran(folder: Path, *argv: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     environment = {"PATH": f"{folder}:/usr/bin:/bin"}
-    return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(argv, env=environment, input=stdin, capture_output=True, text=True, check=False)
 
 
 def step(
@@ -95,6 +101,31 @@ def test_what_nmcli_says_it_did_is_read_again(folder: Path) -> None:
     done = step(folder, BUSINESS, None)
     assert done.returncode == 1
     assert "nmcli has not done it: the profile has 10.0.44.0/24 10.0.43.101 0" in done.stderr
+
+
+def test_many_are_one_call(folder: Path) -> None:
+    file = folder / "ipv4.routes"
+    file.write_text("10.9.0.0/16 10.0.43.9 7\n")
+    many = [ProfileRoute(UUID, route(f"10.60.{n}.0/24 via 10.0.43.101 dev eth0")) for n in range(40)]
+    (batch,) = batched([Change(None, each) for each in many])
+
+    def made(steps: Sequence[Step]) -> subprocess.CompletedProcess[str]:
+        (command,) = steps
+        assert isinstance(command, Command)
+        return ran(folder, *command.argv, stdin=command.stdin.decode())
+
+    assert made(batch.steps).returncode == 0
+    assert file.read_text().splitlines()[1:] == [each.entry for each in many]
+    # Of what it takes back not all may be there.
+    file.write_text("\n".join(line for line in file.read_text().splitlines() if ".7.0" not in line) + "\n")
+    assert made(batch.undo).returncode == 0
+    assert file.read_text() == "10.9.0.0/16 10.0.43.9 7\n"
+
+    (folder / "deaf").touch()
+    file.write_text("".join(f"{each.entry}\n" for each in many[:4]))
+    said = made(batch.steps)
+    assert said.returncode == 1
+    assert many[4].entry in " ".join(batch.failing(1, said.stderr))
 
 
 def test_of_a_profile_that_is_not_there_nothing_is_so(folder: Path) -> None:

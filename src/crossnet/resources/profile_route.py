@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 from crossnet.facts import Facts
 from crossnet.facts.routes import Route
 from crossnet.resources.encoding import decode_fields, encode_fields
-from crossnet.resources.resource import Command, Encoded, Locate, Look, Phase, Resource, Step, Test
+from crossnet.resources.resource import Command, Encoded, Line, Locate, Look, Phase, Resource, Step, Test
 from crossnet.values import family_of
 
 # nmcli(1), -g: a value as it is, routes with `, ` between, and a backslash before each `:`.
@@ -30,6 +30,17 @@ CHANGE = (
     'routes=$(LC_ALL=C nmcli -g "$2" connection show uuid "$1") || exit; '
     f"""case $3$(printf '%s\\n' "$routes" | {_ONE_A_LINE} | grep -cxF -e "$4") in +1 | -0) ;; """
     '*) echo "nmcli has not done it: the profile has $routes" >&2; exit 1 ;; esac'
+)
+
+# UUID SETTING +|- stop|go-on, with the routes on standard input: one call, of which all is done or nothing.
+_MANY = (
+    'uuid=$1 setting=$2 sign=$3; set --; while read -r line; do set -- "$@" "$sign$setting" "$line"; done; '
+    'LC_ALL=C nmcli connection modify uuid "$uuid" "$@" || { echo "Command failed -:1" >&2; exit 1; }; '
+    'routes=$(LC_ALL=C nmcli -g "$setting" connection show uuid "$uuid") || exit; '
+    f"""routes=$(printf '%s\\n' "$routes" | {_ONE_A_LINE}); number=0; while [ $# -gt 0 ]; do """
+    """number=$((number + 1)); case $sign$(printf '%s\\n' "$routes" | grep -cxF -e "$2") in +1 | -0) ;; """
+    '*) echo "nmcli has not done it: $2" >&2; echo "Command failed -:$number" >&2; exit 1 ;; esac; '
+    "shift 2; done"
 )
 
 
@@ -96,6 +107,16 @@ class ProfileRoute(Resource):
         assert side is not None, "a change has at least one side"
         words = (side.profile, side.setting, "+" if want else "-", side.entry)
         return (Command(("sh", "-c", CHANGE, "sh", *words)),)
+
+    @classmethod
+    def line(cls, have: Self | None, want: Self | None) -> Line | None:
+        if have is not None and want is not None:
+            return None
+        side = want or have
+        assert side is not None, "a change has at least one side"
+        (look,) = side.look()
+        tool = ("sh", "-c", _MANY, "sh", side.profile, side.setting, "+" if want else "-")
+        return Line(tool, side.entry, look)
 
     @classmethod
     def describe(cls, have: Self | None, want: Self | None) -> str:

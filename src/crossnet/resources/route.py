@@ -154,11 +154,11 @@ class RouteResource(Resource):
         (step,) = cls.render(have, want)
         assert isinstance(step, Command)
         _, family, *words = step.argv
-        protocols = {side.route.protocol for side in (have, want) if side is not None}
-        # Routes of this protocol nobody else makes, so that all of them are what the host looks at.
-        if protocols != {OWN_PROTOCOL} or not all(map(_PLAIN.fullmatch, words)):
+        routes = [side.route for side in (have, want) if side is not None]
+        seen = {_seen_with(route) for route in routes}
+        if len(seen) != 1 or not all(map(_PLAIN.fullmatch, words)):
             return None
-        look = Command(("ip", family, "route", "show", "proto", OWN_PROTOCOL))
+        look = Command(("ip", family, "route", "show", *seen.pop()))
         return Line(("sh", "-c", _MANY, "sh", family), " ".join(words), look)
 
     @classmethod
@@ -200,6 +200,16 @@ class RouteResource(Resource):
 def _way(route: Route) -> tuple[object, ...]:
     """What decides where packets go and which source they carry; who set the route does not."""
     return (route.destination, route.via, route.device, route.source, route.type, route.hops)
+
+
+def _seen_with(route: Route) -> tuple[str, ...]:
+    """By which words `ip` shows it with the others of its batch, and with as few as can be of anybody else.
+
+    Routes of crossnet's own protocol nobody else makes; those that somebody keeps for it go to its gateway.
+    """
+    if route.protocol == OWN_PROTOCOL:
+        return ("proto", route.protocol)
+    return ("proto", route.protocol, "via", str(route.via), "dev", str(route.device))
 
 
 def _pattern(word: str) -> str:
