@@ -512,6 +512,45 @@ def test_a_client_that_does_not_take_what_it_is_told_of_the_paths_mtu_is_the_pla
     assert any("--set-mss 1260" in command for command in deaf.forward.fix[0].commands)
 
 
+@pytest.mark.parametrize(
+    ("reply", "said", "lost", "code"),
+    [
+        (Reply.SILENT, "ping: local error: message too long, mtu=1400", 0, None),
+        (Reply.SILENT, "", 0, "src-output-filtered"),
+        (Reply.NOT_SENT, "ping: sendmsg: Operation not permitted", 0, "src-output-filtered"),
+        (Reply.SILENT, "", 3, None),
+        (Reply.NOT_SENT, "ping: connect: Network is unreachable", 0, None),
+        (Reply.NO_TOOL, "no tool on app can send it", 0, None),
+    ],
+    ids=["knows", "silent", "told", "lost", "no-route", "no-tool"],
+)
+def test_full_sized_packets_that_a_client_does_not_send_fit_where_nothing_says_otherwise(
+    reply: Reply, said: str, lost: int, code: str | None
+) -> None:
+    known = hosts()
+    along = way(known)
+    full = 1472
+    small = tuple(each for size in SIZES for each in (*request(size, 3), *answer(size, 3)))
+    found = judge(
+        Evidence(
+            "business",
+            along,
+            ECHO,
+            known,
+            foretell(along, ECHO, known, BEYOND),
+            Trail(Tags(ECHO, SIZES, (full,)), along, small, POINTS),
+            tuple(Sent(ECHO, Reply.ANSWERED) for _ in SIZES),
+            {full: Sent(ECHO, reply, said)},
+            lost={"app": lost} if lost else {},
+        )
+    )
+    assert (found.result is Result.REACHABLE, found.forward.code) == (code is None, code)
+    assert any(each.code == "mtu-exceeded" for each in found.notes) is ("too long" in said)
+    if code is not None:
+        assert (found.forward.at, found.forward.confidence) == (Place("app", "eth0"), Confidence.INFERRED)
+        assert "packets of 1500 bytes do not leave app, small ones do" in found.forward.detail
+
+
 def with_target(rules: str) -> dict[str, Facts]:
     back = Route(ip_network("0.0.0.0/0"), ip_address("10.0.44.254"), "eth0")
     return hosts() | {"target": facts("target", (link("eth0", "10.0.44.1/24"),), back, rules=rules)}

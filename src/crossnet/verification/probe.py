@@ -81,13 +81,14 @@ for_at_most() { # SECONDS COMMAND…
 
 # One echo of so many bytes of data, and one that must not be cut on its way; some take no word for that and do so by
 # themselves (busybox: its socket is a raw one, of which the kernel sets DF).
+# That the kernel does not send it ping tells when it would send the next one.
 echo_of() {
     command -v ping >/dev/null || return 70
     ping -n -q -c 1 -W "$wait" -s "$2" "$1"
 }
 whole() {
     command -v ping >/dev/null || return 70
-    said=$(ping -n -c 1 -W "$wait" -s "$2" -M do "$1" 2>&1)
+    said=$(ping -n -c 1 -i 0.2 -W "$wait" -s "$2" -M do "$1" 2>&1)
     code=$?
     case $said in *[Uu]sage:* | *option*) echo_of "$1" "$2"; return ;; esac
     echo "$said"

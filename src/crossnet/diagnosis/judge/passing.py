@@ -13,7 +13,7 @@ from crossnet.diagnosis.signs import (
     ENOUGH,
     PERHAPS,
 )
-from crossnet.diagnosis.trail import Part, forward_end, reply_end
+from crossnet.diagnosis.trail import Part, Trail, forward_end, reply_end
 from crossnet.values import Protocol
 from crossnet.verdict import Between, Confidence, Diagnosis, Half, Note, Place, Result
 from crossnet.verification.probe import Reply
@@ -146,10 +146,7 @@ class Passing(Telling):
         client = self.course.client.host
         own = self._that_minds_the_length(Direction.FORWARD, self.course.client)
         if own is None and trail.watched(client) and not trail.left(client, Part.REQUEST):
-            # What was not sent does not vanish: the client knows that the path takes less.
-            words = f"{client} sends no packets of {size + self._heads} bytes: it knows that they do not fit"
-            self.notes.append(Note("mtu-exceeded", words))
-            return None
+            return self._large_not_sent(size, trail)
         told = [each for each in trail.errors() if each.host == client and each.packet.mtu is not None]
         passing = [each for each, sent in self.e.full.items() if sent.reply is Reply.ANSWERED]
         fits = max(passing) + self._heads if passing else None
@@ -199,6 +196,32 @@ class Passing(Telling):
         if direction is Direction.FORWARD:
             return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"))
         return self._diagnosis(Result.UNREACHABLE, Half("delivered"), half)
+
+    def _large_not_sent(self, size: int, trail: Trail) -> Diagnosis | None:
+        """What was not sent does not vanish: the client knows that the path takes less, or does not let it out."""
+        client, sent = self.course.client, self.e.full[size]
+        if "too long" in sent.detail:
+            words = (
+                f"{client.host} sends no packets of {size + self._heads} bytes: it knows that they do not fit"
+            )
+            self.notes.append(Note("mtu-exceeded", words))
+            return None
+        unseen = any(self.e.lost.values()) or any(
+            trail.came(each.host, Part.REQUEST) for each in self.course.all
+        )
+        if unseen or sent.reply is Reply.NO_TOOL or "nreachable" in sent.detail:
+            return None  # it was sent all the same, or not because of its length
+        said = f"packets of {size + self._heads} bytes do not leave {client.host}, small ones do"
+        known = {same(each) for each in self.e.foretold.findings}
+        of_large = self.e.of_large.of(Direction.FORWARD) if self.e.of_large is not None else ()
+        rules = [each for each in of_large if each.host == client.host and each.chain is not None]
+        cause = replace(self._finding("src-output-filtered", client, client.egress), text=said)
+        if rules and self.e.of_large is not None:
+            # One that may take small ones too is less likely.
+            cause = min(rules, key=lambda each: same(each) in known)
+            self.e = replace(self.e, foretold=self.e.of_large)
+        self.forward_end, self.trail = forward_end(trail), trail
+        return self._with_cause(cause, Ending.NOT_SENT, said, inferred=True)
 
     def _that_minds_the_length(self, direction: Direction, stop: Stop | None) -> Finding | None:
         """A rule that surely stops large packets where they were last seen, and small ones not."""
