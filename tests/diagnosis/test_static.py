@@ -89,6 +89,18 @@ def test_a_wrong_entry_for_somebody_else_is_none() -> None:
     assert told(hosts) == []
 
 
+def test_who_did_not_answer_lately_may_answer_now() -> None:
+    """A gateway forgets that only when it asks again; what surely stops the packets before it comes first."""
+    hosts = seed(f"{SEED}  iptables filter -A FORWARD -p icmp -j DROP\n")
+    hosts["gateway"] = replace(
+        hosts["gateway"], neighbours=(Neighbour(PROBE.destination, "eth0", "FAILED", ""),)
+    )
+    sure, perhaps = found(hosts).of(Direction.FORWARD)
+    assert (sure.code, sure.certain) == ("filter-rule-drop", True)
+    assert (perhaps.code, perhaps.certain) == ("destination-absent", False)
+    assert perhaps.text == "10.0.44.1 did not answer on eth0 when it was last asked"
+
+
 def test_an_interface_without_arp_sends_to_itself() -> None:
     hosts = seed()
     links = hosts["app"].links

@@ -402,7 +402,8 @@ class Telling:
         # Who takes a datagram need not answer it.
         unknown = code == "destination-silent" and self.probe.protocol is Protocol.UDP
         result = Result.UNDETERMINED if unknown else Result.UNREACHABLE
-        return self._diagnosis(result, half, Half("undetermined" if reply else "not-sent"), self._also(()))
+        told = [each for each in self.e.foretold.findings if (each.host, each.code) == (stop.host, code)]
+        return self._diagnosis(result, half, Half("undetermined" if reply else "not-sent"), self._also(told))
 
     def _fixes(self, *causes: Finding) -> tuple[Fix, ...]:
         found: dict[str, dict[str, None]] = {}

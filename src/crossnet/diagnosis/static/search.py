@@ -35,7 +35,7 @@ from crossnet.values import (
 # What `reach` says of routes is told here, with the way that should be taken.
 OF_ROUTES = {
     *("src-no-route", "no-route", "route-blackhole", "route-unreachable", "route-prohibit", "route-not-told"),
-    *("snat-missing", "destination-is-broadcast", "destination-absent", "mtu-exceeded", "forwarding-loop"),
+    *("snat-missing", "destination-is-broadcast", "mtu-exceeded", "forwarding-loop"),
 }
 
 USUAL_TABLES = ("main", "local", "default")
