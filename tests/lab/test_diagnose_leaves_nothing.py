@@ -101,10 +101,13 @@ class Scene:
         """A probe that nobody waits for any more ends by itself: it waits for its answer for 4 s."""
         until = time.monotonic() + 12
         instances = set(self.traced(INSTANCES).split())
-        while not self.is_as_before() or instances & set(self.traced(INSTANCES).split()):
-            assert time.monotonic() < until, self.differences() or instances
+        while not (self.is_as_before() and self.is_traced_as_before(instances)):
+            assert time.monotonic() < until, self.differences() or (instances, self.traced(SHARED))
             time.sleep(0.1)
-        assert self.traced(SHARED) == self.shared
+
+    def is_traced_as_before(self, instances: set[str]) -> bool:
+        """Whether these instances are gone, and what all share is as it was: others may trace meanwhile."""
+        return not instances & set(self.traced(INSTANCES).split()) and self.traced(SHARED) == self.shared
 
 
 @pytest.fixture(scope="module")
