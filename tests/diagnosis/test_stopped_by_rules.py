@@ -520,7 +520,7 @@ def test_a_client_that_does_not_take_what_it_is_told_of_the_paths_mtu_is_the_pla
         (Reply.NOT_SENT, "ping: sendmsg: Operation not permitted", 0, "src-output-filtered"),
         (Reply.SILENT, "", 3, None),
         (Reply.NOT_SENT, "ping: connect: Network is unreachable", 0, None),
-        (Reply.NO_TOOL, "no tool on app can send it", 0, None),
+        (Reply.NO_TOOL, "app has no tool to send it", 0, None),
     ],
     ids=["knows", "silent", "told", "lost", "no-route", "no-tool"],
 )

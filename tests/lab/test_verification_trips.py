@@ -245,7 +245,7 @@ def test_no_route_and_no_answer_at_all(lab_up: Callable[..., Lab]) -> None:
     hide(b, "app", "ping")
     (one,) = verified(b, b.spec("to: 10.0.44.0/24"))[0].verdicts
     assert one.result is Result.UNDETERMINED
-    assert one.forward.detail.startswith("no tool on app can send icmp/10.0.44.")
+    assert one.forward.detail.startswith("app has no tool to send icmp/10.0.44.")
 
 
 def fail(b: Bench, host: str, tool: str) -> None:

@@ -25,7 +25,7 @@ from crossnet.verification.conntrack import Tracked
 from crossnet.verification.counters import Counters
 from crossnet.verification.evidence import Round, Seen
 from crossnet.verification.onward import Onward
-from crossnet.verification.probe import Reply, Sent
+from crossnet.verification.probe import Reply, Sent, sent
 from design.factsheet import SEED, facts_from
 from verification.entries import LEFT, entry, towards
 
@@ -325,3 +325,23 @@ def test_of_several_flows_the_ones_without_an_entry_were_stopped() -> None:
     assert [verdict.result for verdict in verdicts] == [Result.REACHABLE, Result.UNREACHABLE]
     assert verdicts[1].stopped
     assert "did not arrive there, or was stopped there" in verdicts[1].forward.detail
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "reply"),
+    [
+        (0, "", Reply.ANSWERED),
+        (1, "4 packets transmitted, 0 received", Reply.SILENT),
+        (124, "", Reply.SILENT),
+        (2, "ping: connect: Network is unreachable", Reply.NOT_SENT),
+        (2, "ping: sendmsg: Operation not permitted", Reply.NOT_SENT),
+        (2, "ping: socket: Operation not permitted", Reply.NO_TOOL),
+        (2, "ping: socket: Permission denied", Reply.NO_TOOL),
+        (1, "ping: Lacking privilege for icmp socket.", Reply.NO_TOOL),
+        (127, "ping: error while loading shared libraries: libcap.so.2", Reply.NO_TOOL),
+        (137, "Killed", Reply.NO_TOOL),
+        (139, "Segmentation fault", Reply.NO_TOOL),
+    ],
+)
+def test_what_could_not_be_sent_is_no_silence(code: int, said: str, reply: Reply) -> None:
+    assert sent("app", Probe.from_text("icmp/10.0.44.1"), code, said).reply is reply

@@ -194,6 +194,7 @@ done
 wait
 """
 _NO_TOOL = (70, 127)
+_BY_A_SIGNAL = 128  # and its number; a tool that is ended has seen nothing (sh(1))
 _MOST_PRINTED = 1 << 18  # what a few tools say is a few lines
 
 
@@ -306,9 +307,12 @@ def sent(host: str, probe: Probe, code: int, said: str) -> Sent:
     lines = [line for line in said.splitlines() if _TOLD.search(line)] or said.splitlines()[-1:]
     detail = re.sub(r"^\S+: line \d+: (/dev/(tcp|udp)/\S+: )?", "", lines[0]) if lines else ""
     if code in _NO_TOOL:
-        return Sent(probe, Reply.NO_TOOL, f"no tool on {host} can send {probe}")
+        return Sent(probe, Reply.NO_TOOL, f"{host} has no tool to send {probe}")
     if code == 0:
         return Sent(probe, Reply.UNKNOWN if probe.protocol is Protocol.UDP else Reply.ANSWERED)
+    if code > _BY_A_SIGNAL:
+        words = f"what should send {probe} on {host} was ended by signal {code - _BY_A_SIGNAL}"
+        return Sent(probe, Reply.NO_TOOL, words)
     if _no_right(said):
         return Sent(probe, Reply.NO_TOOL, f"crossnet's account on {host} may not send {probe}: {detail}")
     if _no_way(said) or _not_let_out(said):
@@ -321,7 +325,11 @@ def sent(host: str, probe: Probe, code: int, said: str) -> Sent:
 def _found(group: Sequence[Address], code: int, said: str) -> Search:
     """ping(8) prints `64 bytes from ADDRESS: …` of an answer."""
     answered = next((target for target in group if f" bytes from {target}: " in said), None)
-    could_send = code not in _NO_TOOL and not any(what(said) for what in (_no_way, _no_right, _not_let_out))
+    could_send = (
+        code not in _NO_TOOL
+        and code < _BY_A_SIGNAL
+        and not any(what(said) for what in (_no_way, _no_right, _not_let_out))
+    )
     return Search(tuple(group), answered, could_send)
 
 
@@ -331,8 +339,14 @@ def _no_way(said: str) -> bool:
 
 
 def _no_right(said: str) -> bool:
-    """Whether the account may not open a raw socket: the words of iputils' ping and of busybox's."""
-    return "socket: Operation not permitted" in said or "are you root?" in said
+    """Whether the account may not open a raw socket: the words of iputils' ping, of busybox's and of inetutils'."""
+    words = (
+        "socket: Operation not permitted",
+        "socket: Permission denied",
+        "are you root?",
+        "Lacking privilege",
+    )
+    return any(each in said for each in words)
 
 
 def _not_let_out(said: str) -> bool:

@@ -48,9 +48,8 @@ class _Judge(Passing, Counting):
             self.notes.append(closed)
             return self._reachable()
         if not small:
-            self.notes.append(
-                Note("facts-missing", f"{self.course.client.host} has no tool to send {self.probe}")
-            )
+            why = self.e.small[0].detail if self.e.small else f"nothing was sent to {self.probe.destination}"
+            self.notes.append(Note("facts-missing", why))
             return self._from_facts()
         if self.e.interrupted:
             return self._so_far(len(good), len(small))
