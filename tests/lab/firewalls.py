@@ -82,7 +82,7 @@ class Firewall:
     def install(self, b: Bench, host: str = "gateway") -> None:
         """It does not run, and is not enabled."""
         if self.packages:
-            b.check(host, "tar -xf - -C /", stdin=_archive(self.packages).read_bytes())
+            b.check(host, "tar -xf - -C /", stdin=archive(self.packages).read_bytes())
         often = f"/etc/systemd/system/{self.unit}.service.d/often.conf"
         # Tests restart it more often than an operator does.
         for path, text in {**self.files, often: "[Service]\nStartLimitInterval=0\n"}.items():
@@ -129,7 +129,7 @@ UFW = Firewall(
 )
 
 
-def _archive(packages: tuple[str, ...]) -> Path:
+def archive(packages: tuple[str, ...]) -> Path:
     """What they add to the image; made once, beside it."""
     recipe = hashlib.sha256("\n".join((*packages, _RECIPE)).encode()).hexdigest()[:8]
     archive = image.place().with_name(f"{image.place().name}+{packages[0]}-{recipe}.tar")
