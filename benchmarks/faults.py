@@ -32,6 +32,9 @@ is read as by somebody who knows the addresses of client and gateway, and in dou
 
 None of them is asked for the direction, and none says what to do. `any of them` is right where at least one of the five
 is: somebody who runs all five, and trusts the right one each time.
+
+With `--pairs` two of the faults that stop an echo are broken at once, of different classes and by lot, and crossnet
+alone is asked: does its verdict name both, as the cause, among what it cannot tell from it, or as what comes next?
 """
 
 from __future__ import annotations
@@ -62,6 +65,7 @@ CATALOGUE = Path(__file__).resolve().parents[2] / "shared" / "faults"
 REACHABLE, BLOCKED = 1.0, 2.5  # seconds, promised
 
 CROSSNET, ANY = "crossnet diagnose", "any of them"
+ECHO = {"to": "10.0.44.1", "protocol": "icmp", "port": None}
 QUESTIONS = ("reach", "place", "cause", "fix")
 
 CLIENT, ROUTER, FAR_ROUTER = "10.0.43.15", "10.0.43.1", "10.0.44.254"
@@ -319,14 +323,26 @@ def judged(said: Said, row: Row) -> dict[str, bool | None]:
     if row["kind"] == "control":
         fine = said.result == "reachable" and not said.codes
         return {**right, "reach": fine, "place": fine, "cause": fine}
-    accepted = {*expected["codes"], *(() if expected["decidable"] else expected["candidates"])}
-    cause = bool(said.codes & accepted) if accepted else not said.codes
-    in_passing = said.result == "reachable" and bool(said.codes & accepted)
+    causes = accepted(expected)
+    cause = bool(said.codes & causes) if causes else not said.codes
+    in_passing = said.result == "reachable" and bool(said.codes & causes)
     reach = said.result in expected["result"]
     reach = reach or (cause and said.result in expected.get("result_if_named", ()))
     place = bool(said.places & set(expected["places"])) or in_passing
     place = place or not (expected["places"] or said.places)
     return {**right, "reach": reach, "place": place, "cause": cause}
+
+
+def accepted(expected: Mapping[str, Any]) -> frozenset[str]:
+    """The codes that count for a fault."""
+    return frozenset((*expected["codes"], *(() if expected["decidable"] else expected["candidates"])))
+
+
+def named_by(verdict: Mapping[str, Any]) -> frozenset[str]:
+    """The codes in a verdict of crossnet, with the first five that it cannot tell apart."""
+    halves = [half for half in (verdict["forward"], verdict["reply"]) if half["code"]]
+    together = [code for half in halves for code in (half["code"], *half["candidates"][:5])]
+    return frozenset((*together, *(each["code"] for each in verdict["also"])))
 
 
 # ---- all of it ---------------------------------------------------------------------------------------------
@@ -364,6 +380,18 @@ class Run:
                 fix = bool(tried) and self.bench.try_fix(lab, ran, score["main"], False, row["probe"])[0]
         right = {"reach": score["reachable"], "place": score["place"], "cause": score["code"], "fix": fix}
         return Mark(CROSSNET, row, ran["seconds"], right)
+
+    def both(self, pair: tuple[Row, Row]) -> tuple[int, float]:
+        """How many of two faults a verdict names that were broken one after the other."""
+        program = [str(Path(sys.executable).with_name("crossnet"))]
+        with self.broken(pair[0]) as lab, self.alone:
+            lab.sh(pair[1]["break"])
+            ran = self.bench.diagnose(lab, program, pair[0], 30)
+        named = named_by(ran["verdict"]) if ran["verdict"] else frozenset[str]()
+        found = [bool(named & accepted(row["expect"])) for row in pair]
+        signs = " ".join(f"{row['id']} {_SIGN[one]}" for row, one in zip(pair, found, strict=True))
+        print(f"{signs}  {ran['seconds']:.1f} s", file=sys.stderr, flush=True)
+        return sum(found), ran["seconds"]
 
     def peer(self, tool: str, row: Row) -> Mark:
         run, read = PEERS[tool]
@@ -413,6 +441,34 @@ def measure(bench: Any, rows: Sequence[Row], places: int) -> list[Mark]:
         return list(pool.map(run.one, work))
 
 
+def in_pairs(bench: Any, rows: Sequence[Row], number: int) -> None:
+    """Two at once: what stops an echo, of different classes."""
+    stopping = [
+        row
+        for row in rows
+        if row["expect"]["result"] == ["unreachable"] and row["probe"] == ECHO and row["kind"] == "fault"
+    ]
+    lots = random.Random(1)
+    pairs: list[tuple[Row, Row]] = []
+    while len(pairs) < number:
+        one, other = lots.sample(stopping, 2)
+        if one["class"] != other["class"]:
+            pairs.append((one, other))
+    free: SimpleQueue[Any] = SimpleQueue()
+    free.put(bench.Lab("cnf-", False))
+    run = Run(bench, free)
+    with compiled():
+        marks = [run.both(pair) for pair in pairs]
+    found = [named for named, _ in marks]
+    seconds = Spread.of([each for _, each in marks])
+    report(
+        "pairs",
+        (f"of {number} pairs of {len(stopping)} faults", "both", "one", "none", "s"),
+        [(CROSSNET, *(str(found.count(each)) for each in (2, 1, 0)), seconds.show(2))],
+        {"pairs": number, "both": found.count(2), "one": found.count(1), "seconds": seconds.data()},
+    )
+
+
 def best(marks: Sequence[Mark]) -> list[Mark]:
     """Of each row, what at least one of the peers has right; it takes as long as all of them."""
     of_row: dict[str, list[Mark]] = defaultdict(list)
@@ -440,6 +496,7 @@ def main() -> None:
     )
     parser.add_argument("--only", metavar="ID,ID", help="only these faults")
     parser.add_argument("--quick", action="store_true", help="every eighth row")
+    parser.add_argument("--pairs", type=int, metavar="N", help="two at once instead, so many times")
     parser.add_argument(
         "--at-once", type=int, default=4, metavar="N", help="paths that stand at the same time"
     )
@@ -456,6 +513,9 @@ def main() -> None:
         rows = rows[::8]
     if not rows:
         parser.error("no row of the catalogue is left")
+    if chosen.pairs:
+        in_pairs(bench, rows, chosen.pairs)
+        return
     marks = measure(bench, rows, max(chosen.at_once, 1))
     tell(rows, [*marks, *best(marks)])
 

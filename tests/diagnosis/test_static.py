@@ -158,6 +158,13 @@ def test_a_lost_carrier_takes_no_routes_with_it() -> None:
     assert missing not in told(switched_off)
 
 
+def test_a_translation_on_the_segment_of_the_client_does_not_say_where_the_destination_is() -> None:
+    assert told(seed(SEED.replace("eth0 10.0.44.63/24", "eth0").replace("-o eth0 -j", "-o eth1 -j"))) == [
+        ("forward", "gateway", "address-missing"),
+        ("reply", "gateway", "snat-skipped"),
+    ]
+
+
 def test_an_egress_without_its_address_is_told_though_a_route_leads_elsewhere() -> None:
     hosts = seed(SEED.replace("eth0 10.0.44.63/24", "eth0"))
     hosts["gateway"] = with_routes(hosts["gateway"], "10.0.44.1 via 10.0.43.1 dev eth1")

@@ -213,17 +213,21 @@ def _towards(
 ) -> str | None:
     """The interface of a gateway behind which a destination should be."""
     named = {name for name in _translated_on(facts) if facts.link(name) is not None}
+    near = {
+        link.name for link in facts.links if sender is not None and _device_to(sender, link, None) is not None
+    }
     for link in facts.links:
         # A prefix that is too wide has the sender and the destination in one network.
-        wide = sender is not None and _device_to(sender, link, None) is not None
-        if link.on_link(destination) is not None and not (wide and named - {link.name}):
+        wide = link.name in near and named - {link.name}
+        if link.on_link(destination) is not None and not wide:
             return link.name
     networks = tuple(beyond)
     for link in facts.links:
         if any(contains(each, item.address) for each in networks for item in link.addresses):
             return link.name
-    if len(named) == 1:
-        return named.pop()
+    further = named - near  # a rule may be wrong that translates on the sender's own segment
+    if len(further) == 1:
+        return further.pop()
     route = best(facts, destination)
     return route.device if route is not None else None
 
