@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from crossnet.drift import drifted
-from crossnet.facts import FileState
+from crossnet.facts import FileState, Unreadable
 from crossnet.facts.routes import Route
 from crossnet.persistence import kept
 from crossnet.planning import make_plan, make_undo_plan
@@ -193,13 +193,21 @@ def test_a_line_that_somebody_took_out_is_told_and_comes_back() -> None:
     assert is_as_applied(hosts, "10.0.44.0/24")
 
 
-def test_a_file_that_cannot_say_it_leaves_it_to_the_unit() -> None:
+@pytest.mark.parametrize(
+    ("state", "because"),
+    [
+        (FileState(b"ADDRESS0=10.9.0.0\nADDRESS2=10.9.2.0\n", 0o640, "5:6"), "the numbers in"),
+        (FileState(MINE, 0o777, "0:0", "/srv/routes"), f"{ROUTE_FILE} is a link to /srv/routes"),
+        (Unreadable("it is a folder"), f"{ROUTE_FILE} cannot be read: it is a folder"),
+    ],
+)
+def test_a_file_that_cannot_say_it_leaves_it_to_the_unit(state: FileState | Unreadable, because: str) -> None:
     hosts = world("network-scripts")
-    hosts["app"].files[ROUTE_FILE] = FileState(b"ADDRESS0=10.9.0.0\nADDRESS2=10.9.2.0\n", 0o640, "5:6")
+    hosts["app"].files[ROUTE_FILE] = state  # type: ignore[assignment]
     made = applied(hosts, "10.0.44.0/24")
     assert "/etc/crossnet/routes" in hosts["app"].files
     (why,) = (each.text for each in made.impacts if each.code == "kept-by-owner")
-    assert why.startswith("routes by eth0 are kept by crossnet's own unit, because the numbers in")
+    assert why.startswith(f"routes by eth0 are kept by crossnet's own unit, because {because}")
 
 
 def test_what_cannot_stay_with_its_owner_when_another_spec_comes_goes_to_the_unit() -> None:

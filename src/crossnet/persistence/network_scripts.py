@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from crossnet.facts import Facts
+from crossnet.facts import Facts, Unreadable
 from crossnet.facts.owners import Keeper, Owner
 from crossnet.facts.routes import Route
 from crossnet.persistence.needs import Needs, Unfit
@@ -68,7 +68,11 @@ def _lines(needs: Needs, facts: Facts) -> Iterable[Lines]:
 
 
 def _data(facts: Facts, path: str) -> bytes:
-    state = facts.file(path)
+    state = facts.files.get(path)
+    if isinstance(state, Unreadable):
+        raise Unfit(f"{path} cannot be read: {state.reason}")
+    if state is not None and state.target is not None:
+        raise Unfit(f"{path} is a link to {state.target}")
     data = state.data if state is not None else b""
     if _GOES_ON.search(data):
         raise Unfit(f"the last line of {path} ends with a backslash, and goes on in the next one")

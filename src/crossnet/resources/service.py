@@ -116,7 +116,8 @@ class Service(Resource):
     def traces(cls, facts: Facts) -> tuple[Self, ...]:
         found: dict[str, list[str]] = {}
         for path in facts.files:
-            match, state = _LINK.fullmatch(path), facts.file(path)
+            match = _LINK.fullmatch(path)
+            state = facts.file(path) if match is not None else None
             if match is not None and state is not None and state.target is not None:
                 found.setdefault(re.sub("@.*[.]", "@.", match["unit"]), []).append(match["wants"])
         return tuple(cls(unit, wanted_by=tuple(wants)) for unit, wants in found.items())
