@@ -104,6 +104,19 @@ def test_what_is_asked_for_is_all_that_is_shown(site: Site) -> None:
     assert f"{GATEWAY}:443" not in ran.out
 
 
+def test_it_ends_when_nobody_reads_it_any_more(site: Site) -> None:
+    with site.desk.start("capture", "--for", "60s") as process:
+        assert process.stderr is not None
+        assert process.stdout is not None
+        assert process.stderr.readline().startswith(WATCHES)
+        process.stdout.close()
+        try:
+            assert process.wait(timeout=20) in (0, 1)
+        finally:
+            process.kill()
+        assert "Traceback" not in process.stderr.read()
+
+
 def test_ctrl_c_ends_it_with_what_was_seen(site: Site, tmp_path: Path) -> None:
     file = tmp_path / "seen.pcapng"
     with site.desk.start("capture", "--for", "60s", "--pcap", str(file)) as process:

@@ -10,6 +10,7 @@ import click
 
 from crossnet.cli.interrupt import run
 from crossnet.cli.options import Speech, duration, speaking
+from crossnet.cli.printing import OUT, printer
 from crossnet.cli.progress import say
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ async def _watch(
     seconds: int,
     count: int,
 ) -> Captured:
-    """What was seen until the time was over, or enough was seen, or somebody has asked to end it."""
+    """What was seen until the time was over, enough was seen, nobody read it, or somebody has asked to end it."""
     import asyncio
 
     from crossnet import api
@@ -121,6 +122,8 @@ async def _watch(
         shown, until = 0, time.monotonic() + seconds
         try:
             while shown < count and (left := until - time.monotonic()) > 0 and watch.is_open:
+                if printer.is_deserted(OUT):
+                    break
                 if not await watch.changed(min(left, 1.0)):
                     continue
                 await asyncio.sleep(min(left, _TOGETHER))

@@ -12,7 +12,7 @@ import click
 from crossnet.cli.hints import hints
 from crossnet.cli.interrupt import listener, run, staying
 from crossnet.cli.options import SPEC_FILE, Speech, guarding, speaking
-from crossnet.cli.printing import printer
+from crossnet.cli.printing import OUT, printer
 
 if TYPE_CHECKING:
     from crossnet.api import Asked, Guard
@@ -136,7 +136,7 @@ def _say(speech: Speech, found: Diagnosed) -> None:
 
 
 def _watched(speech: Speech, once: Callable[[], Diagnosed]) -> int:
-    """Again and again; what is told is the first verdict, and each that is another one."""
+    """Again and again, while somebody reads it; what is told is the first verdict, and each that is another one."""
     from datetime import datetime
 
     told, code = None, 0
@@ -159,6 +159,8 @@ def _watched(speech: Speech, once: Callable[[], Diagnosed]) -> int:
                 _say(speech, found)
             told, code = known, _code(found)
             time.sleep(_PAUSE)
+            if printer.is_deserted(OUT):
+                return code
         except KeyboardInterrupt:
             return code
 

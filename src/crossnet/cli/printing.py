@@ -81,6 +81,13 @@ class Printer:
         """Why not all of it could be written there; None where it was."""
         return self._lost.get(number)
 
+    @staticmethod
+    def is_deserted(number: int) -> bool:
+        """Whether whoever reads there has gone: of a pipe, or a terminal that was closed."""
+        there = select.poll()
+        there.register(number, 0)
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in there.poll(0))
+
     def drain(self) -> None:
         """Wait until all is written, or known to be lost."""
         self._lines.join()
