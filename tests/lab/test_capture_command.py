@@ -163,6 +163,7 @@ def test_the_document_has_what_was_seen_and_where_nobody_looked(site: Site) -> N
         (("--host", "nobody"), "has no host 'nobody'"),
         (("nothing",), "has no crossing 'nothing'"),
         (("--for", "0s"), "--for takes 1s to 24h"),
+        (("--pcap", "./crossnet.yaml"), "--pcap would replace the spec"),
     ],
 )
 def test_what_cannot_be_meant_is_said_before_any_host_is_asked(

@@ -966,3 +966,17 @@ def test_beside_a_client_that_is_dead_what_is_known_is_told(
         GATEWAY_IS_SHARED.replace("other:", "never:").replace("TWO", "no-such/host"), encoding="utf-8"
     )
     assert _states(site)["never"] == "down"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--html", "crossnet.yaml"), ("--pcap", "./crossnet.yaml"), ("--html", "told", "--pcap", "./told")],
+)
+def test_a_diagnosis_writes_over_no_file_that_it_needs(tmp_path: Path, words: tuple[str, ...]) -> None:
+    desk = Desk(tmp_path, {"CROSSNET_LAB": "there-is-no-such-lab"})
+    desk.write()
+    before = (tmp_path / "crossnet.yaml").read_text()
+    ran = desk.run("diagnose", *words)
+    assert ran.code == 1, ran
+    assert "files of their own" in ran.err
+    assert (tmp_path / "crossnet.yaml").read_text() == before

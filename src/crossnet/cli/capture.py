@@ -66,6 +66,8 @@ def capture(
     """
     if not 1 <= seconds <= _LONGEST:
         raise click.UsageError("--for takes 1s to 24h, in seconds or minutes")
+    if pcap is not None and Path(pcap).resolve() == Path(speech.file).resolve():
+        raise click.UsageError(f"--pcap would replace the spec, {speech.file}")
     wanted = _wanted(proto, port, addresses)
     spec = speech.spec()
     captured = run(_watch(speech, spec, wanted, crossing, hosts, seconds, count))

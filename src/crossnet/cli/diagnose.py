@@ -71,6 +71,11 @@ def diagnose(
 
     if again and (fix or html or pcap):
         raise click.UsageError("--watch goes with none of --fix, --html and --pcap")
+    files = [Path(each).resolve() for each in (html, pcap, speech.file) if each is not None]
+    if (html or pcap) and len(set(files)) < len(files):
+        raise click.UsageError(
+            "--html, --pcap and the spec are files of their own: one would replace another"
+        )
     if fix and speech.json:
         raise click.UsageError("--fix asks and tells of an apply: it goes without --json")
     if len({client, *via}) != 1 + len(via):
