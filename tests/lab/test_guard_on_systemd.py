@@ -76,7 +76,7 @@ def test_either_timer_alone_puts_the_host_back(held: Held, eventually: Eventuall
     assert not no_lock(bench)
     eventually(lambda: no_lock(bench), "the timer that is left puts the hosts back")
     assert bench.differences(before) == []
-    assert left_over(bench) == []
+    eventually(lambda: left_over(bench) == [], "what has put them back ends")
     assert "rolled back" in held.site.desk.run("history").out
 
 
