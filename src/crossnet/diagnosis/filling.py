@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from crossnet.diagnosis.finding import Finding, Remedy
-from crossnet.facts.question import Question
+from crossnet.errors import HostError
+from crossnet.facts.question import Question, put
+from crossnet.transport import Host
 from crossnet.values import Address, address
 
 CODE = "conntrack-table-full"
@@ -51,6 +54,15 @@ FILLING = Question(
     parse_filling,
     failed=lambda _: Filling(True),
 )
+
+
+async def with_sources(findings: Sequence[Finding], hosts: Mapping[str, Host]) -> tuple[Finding, ...]:
+    """The same findings, those of a full table with who fills it: its host is asked."""
+    fillings = dict[str, Filling]()
+    for name in {each.host for each in findings if each.code == CODE and each.host in hosts}:
+        with suppress(HostError):
+            fillings[name] = (await put(hosts[name], [FILLING]))[FILLING]
+    return tuple(with_source(each, fillings) for each in findings)
 
 
 def with_source(found: Finding, fillings: Mapping[str, Filling]) -> Finding:

@@ -1,12 +1,15 @@
-"""What became of the probes of one flow, as far as it is known."""
+"""What became of the probes of one flow, and what hosts were found to do to it, as far as it is known."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from crossnet.diagnosis.drops import Dropped, Untold
+from crossnet.diagnosis.segments import Asked
+from crossnet.diagnosis.snapshot import Snapshot
 from crossnet.diagnosis.tracing import Traced
+from crossnet.facts.lookups import Answered, Lookup
 from crossnet.values import Probe, Protocol
 from crossnet.verification.probe import Reply, Sending, Sent, sent
 
@@ -15,7 +18,10 @@ if TYPE_CHECKING:  # sets of packets are slow to import
 
 
 class Outcome:
-    """What became of the probes so far."""
+    """What became of the probes so far, and what was asked further; who does not wait gets what is in it by then.
+
+    `before` is the snapshot of the hosts that was taken when nothing had been sent.
+    """
 
     def __init__(
         self,
@@ -23,8 +29,10 @@ class Outcome:
         probe: Probe,
         tasks: Sequence[tuple[str, str, str]],
         sending: Sending,
+        before: Snapshot,
     ) -> None:
         self.foretold = foretold
+        self.before = self.after = before
         self._probe, self._tasks, self._sending = probe, tasks, sending
         self.interrupted = False
         self.small: tuple[Sent, ...] = ()
@@ -34,6 +42,8 @@ class Outcome:
         self.larger: dict[int, Sent] = {}  # sizes that were tried afterwards
         self.of_large: Foretold | None = None  # what facts say of full-sized packets, where those vanish
         self.unheard = False  # whether the client did not take what it was told of the path's MTU
+        self.lookups: Mapping[str, Mapping[Lookup, Answered | None]] = {}
+        self.neighbours: Asked | None = None  # what they have seen of each other
         self.traced: Traced | None = None
         self.dropped: Dropped | None = None
         self.untold: Untold | None = None
