@@ -531,20 +531,22 @@ def test_full_sized_packets_that_a_client_does_not_send_fit_where_nothing_says_o
     along = way(known)
     full = 1472
     small = tuple(each for size in SIZES for each in (*request(size, 3), *answer(size, 3)))
-    found = judge(
-        Evidence(
-            "business",
-            along,
-            ECHO,
-            known,
-            foretell(along, ECHO, known, BEYOND),
-            Trail(Tags(ECHO, SIZES, (full,)), along, small, POINTS),
-            tuple(Sent(ECHO, Reply.ANSWERED) for _ in SIZES),
-            {full: Sent(ECHO, reply, said)},
-            lost={"app": lost} if lost else {},
-        )
+    evidence = Evidence(
+        "business",
+        along,
+        ECHO,
+        known,
+        foretell(along, ECHO, known, BEYOND),
+        Trail(Tags(ECHO, SIZES, (full,)), along, small, POINTS),
+        tuple(Sent(ECHO, Reply.ANSWERED) for _ in SIZES),
+        {full: Sent(ECHO, reply, said)},
+        lost={"app": lost} if lost else {},
     )
+    found = judge(evidence)
     assert (found.result is Result.REACHABLE, found.forward.code) == (code is None, code)
+    piece = seen("app", "eth0", Kind.SENT, Packet("icmp", CLIENT, TARGET, 128, fragment=1376))
+    cut = judge(replace(evidence, trail=replace(evidence.trail, sightings=(*small, piece))))
+    assert cut.result is Result.REACHABLE, "it was sent in pieces"
     assert any(each.code == "mtu-exceeded" for each in found.notes) is ("too long" in said)
     if code is not None:
         assert (found.forward.at, found.forward.confidence) == (Place("app", "eth0"), Confidence.INFERRED)

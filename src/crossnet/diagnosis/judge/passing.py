@@ -206,10 +206,17 @@ class Passing(Telling):
             )
             self.notes.append(Note("mtu-exceeded", words))
             return None
-        unseen = any(self.e.lost.values()) or any(
+        was_sent = any(self.e.lost.values()) or any(
             trail.came(each.host, Part.REQUEST) for each in self.course.all
         )
-        if unseen or sent.reply is Reply.NO_TOOL or "nreachable" in sent.detail:
+        # A ping that has no word for DF lets its kernel cut them.
+        was_sent |= any(
+            each.host == client.host
+            and each.packet.fragment > 0
+            and each.packet.destination == self.probe.destination
+            for each in self.e.trail.sightings
+        )
+        if was_sent or sent.reply is Reply.NO_TOOL or "nreachable" in sent.detail:
             return None  # it was sent all the same, or not because of its length
         said = f"packets of {size + self._heads} bytes do not leave {client.host}, small ones do"
         known = {same(each) for each in self.e.foretold.findings}
