@@ -1,0 +1,44 @@
+"""Probes are known by their sizes alone, so that no two kinds of them may have one in common."""
+
+from __future__ import annotations
+
+import pytest
+
+from crossnet.diagnosis.probes import Probes, probes_of
+from crossnet.values import Probe, Protocol, address
+
+FRAME = 14 + 4  # bytes of Ethernet and a VLAN, which a kernel may count too
+
+PROBES = [
+    Probe(Protocol.ICMP, address("10.0.44.1")),
+    Probe(Protocol.TCP, address("10.0.44.1"), 443),
+    Probe(Protocol.ICMP, address("fd00:44::1")),
+]
+
+
+def sizes(probes: Probes) -> list[int]:
+    return [*probes.small, *probes.near, *probes.again]
+
+
+@pytest.mark.parametrize("probe", PROBES, ids=str)
+def test_each_echo_is_known_by_its_size(probe: Probe) -> None:
+    for _ in range(100):
+        probes = probes_of(probe, None)
+        assert len(set(sizes(probes))) == len(sizes(probes))
+        assert max(*probes.small, *probes.near) + FRAME < min(probes.again)
+
+
+@pytest.mark.parametrize("probe", PROBES, ids=str)
+def test_all_that_is_sent_is_watched_for(probe: Probe) -> None:
+    probes = probes_of(probe, None)
+    said = [*probes.tasks((1472,)), *(task for some in probes.repeated() for task in some)]
+    echoes = {int(size) for kind, _, size in said if kind in ("echo_of", "whole")}
+    assert 1472 in echoes
+    assert echoes <= {*sizes(probes), 1472}
+    assert {*sizes(probes)} <= set(probes.wanted().echoes)
+
+
+def test_a_forced_size_is_that_of_the_ip_packet() -> None:
+    assert probes_of(PROBES[0], 1400).tasks(()) == [("sized", "10.0.44.1", "1372")]
+    assert probes_of(PROBES[2], 1400).tasks(()) == [("sized", "fd00:44::1", "1352")]
+    assert probes_of(PROBES[0], 20).small == (0,)
