@@ -329,6 +329,13 @@ def test_a_request_that_a_rule_of_the_client_takes_has_an_observation_though_nob
     assert absent.action is Action.ABSENT
 
 
+def test_where_a_client_sends_nothing_and_says_nothing_no_rule_is_blamed_alone() -> None:
+    found = verdict(hosts(), [])
+    assert (found.result, found.forward.at) == (Result.UNREACHABLE, Place("app", "eth0"))
+    assert found.forward.confidence is Confidence.CANDIDATES
+    assert found.forward.candidates == ("src-output-filtered", "tc-or-xdp-drop")
+
+
 def test_the_other_familys_neighbours_are_no_observations() -> None:
     link_local = ip_address("fe80::1")
     own = Packet("arp", CLIENT, ip_address("10.0.43.101"), asks=ip_address("10.0.43.101"))

@@ -125,6 +125,20 @@ def test_who_watched_long_enough_says_so(lab_up: Callable[..., Lab]) -> None:
     assert asyncio.run(watch(most=99, seconds=1)) == "the time that it was to watch was over"
 
 
+def test_a_capture_that_is_killed_gives_no_reason(lab_up: Callable[..., Lab]) -> None:
+    """What it said when it began is none."""
+    hosts = hosts_of(lab_up("seed"), "app")
+
+    async def watch() -> str:
+        async with watching(hosts, Filter(), most=99, seconds=20) as watch:
+            await hosts["app"].run(["sh", "-c", "kill -KILL $(pidof tcpdump)"])
+            while not watch.failed:
+                await watch.changed(0.1)
+        return watch.failed["app"]
+
+    assert "listening" not in asyncio.run(watch())
+
+
 class Endless(LabHost):
     """A host whose tcpdump does not end when it has seen enough."""
 

@@ -296,8 +296,9 @@ class _Stream:
     @property
     def complaint(self) -> str:
         """The last that it said."""
-        said = self._process.errors.decode(errors="replace").split("\n") if self._process else []
-        return next((line.strip() for line in reversed(said) if line.strip()), "")
+        said = self._process.errors.split(b"\n") if self._process else []
+        lines = (line.decode(errors="replace").strip() for line in reversed(said) if _LISTENS not in line)
+        return next(filter(None, lines), "")
 
     @property
     def lost(self) -> int:

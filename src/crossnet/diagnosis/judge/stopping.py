@@ -127,7 +127,12 @@ class Stopping(Telling):
         code = "src-no-route" if "nreachable" in said else "src-output-filtered"
         cause = self._finding(code, client, client.egress)
         return self._with_cause(
-            replace(cause, text=told or "nothing left it"), end.ending, said, inferred=True
+            replace(cause, text=told or "nothing left it"),
+            end.ending,
+            said,
+            inferred=True,
+            # Who sends echoes is told of a filter, and not of a queue; one that hangs tells nothing at all.
+            candidates=() if told else (code, "tc-or-xdp-drop"),
         )
 
     def _asked_before(self, stop: Stop, said: str = "") -> Diagnosis:
