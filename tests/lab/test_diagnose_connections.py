@@ -80,3 +80,25 @@ def test_answers_go_past_a_gateway_that_drops_what_it_knows_no_beginning_of(benc
     found = diagnosed(bench, tcp=True)
     assert found.forward.code == "conntrack-invalid", (found.forward, found.reply, found.notes)
     assert found.forward.at == Place("gateway", "eth1")
+
+
+# Connections that are not to be given up for others, as many as the table takes; each host of the lab has its own.
+FULL = """
+most=$(sysctl -n net.netfilter.nf_conntrack_max)
+awk -v most="$most" 'BEGIN {
+    words = "-I -p udp -s 198.18.0.1 -d 198.19.%d.1 --sport %d --dport 9 -t 600 -u ASSURED,SEEN_REPLY\\n"
+    for (n = 0; n < most + 64; n++) printf words, n / 60000, n % 60000 + 1
+}' | conntrack -R - >/dev/null 2>&1
+"""
+
+
+@pytest.mark.faults
+def test_a_table_of_connections_that_is_full(bench: Bench) -> None:
+    translate(bench, "oifname eth0 masquerade")
+    bench.run("gateway", FULL)
+    found = diagnosed(bench)
+    assert (found.result, found.forward.code) == (Result.UNREACHABLE, "conntrack-table-full")
+    assert found.forward.at == Place("gateway", "eth1")
+    assert "198.18.0.1" in found.forward.detail
+    bench.check("gateway", "conntrack -F")
+    assert diagnosed(bench).result is Result.REACHABLE
