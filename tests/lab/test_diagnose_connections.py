@@ -1,9 +1,10 @@
-"""What a gateway remembers: flows from before a translation, ports that are taken, connections without a beginning."""
+"""What is remembered or known only elsewhere: earlier flows, ports that are taken, connections without a beginning."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -80,6 +81,17 @@ def test_answers_go_past_a_gateway_that_drops_what_it_knows_no_beginning_of(benc
     found = diagnosed(bench, tcp=True)
     assert found.forward.code == "conntrack-invalid", (found.forward, found.reply, found.notes)
     assert found.forward.at == Place("gateway", "eth1")
+
+
+def test_a_target_that_answers_by_a_router_of_its_own(bench: Bench) -> None:
+    translate(bench, "oifname eth0 masquerade")
+    bench.check("target", "ip route add 10.0.44.63 via 10.0.44.64")
+    spec = bench.spec(CROSSING)
+    target = replace(spec.host("app"), name="target", lab=f"{bench.lab.name}/target")
+    asked = crossnet.Asked("business")
+    found = asyncio.run(crossnet.diagnose(asked, replace(spec, hosts=(*spec.hosts, target)))).verdict
+    assert (found.forward.code, found.reply.code) == (None, "return-route-elsewhere")
+    assert found.reply.at == Place("target", "eth0")
 
 
 # Connections that are not to be given up for others, as many as the table takes; each host of the lab has its own.
