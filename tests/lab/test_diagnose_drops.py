@@ -162,6 +162,7 @@ def test_what_facts_did_not_know_is_told_by_the_kernel(
     bench: Bench, command: str, back: str, code: str, reason: str
 ) -> None:
     """It is changed when the hosts have been read."""
+    assert bench.pings("app", "10.0.43.101")  # who claims an asker's address does not answer what it asks
     try:
         found = changed_meanwhile(bench, "gateway", command)
     finally:
