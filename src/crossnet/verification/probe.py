@@ -48,8 +48,9 @@ class Search:
 
 
 # After the seconds to wait and a boundary come three words for each task: `icmp ADDRESS -`, `tcp ADDRESS PORT`,
-# `udp ADDRESS PORT` or `first_of ADDRESSES -`. What a task says is printed in one piece when it is done, with the
-# boundary, its number and its exit code behind it; 70 says that there is no tool for it.
+# `udp ADDRESS PORT` or `first_of ADDRESSES -`. When a task is done each line that it has said is printed behind the
+# boundary and its number, and then its exit code; 70 says that there is no tool for it. Lines of several tasks may
+# mix: bash writes each by itself.
 _TASKS = r"""
 wait=$1 boundary=$2
 shift 2
@@ -186,7 +187,11 @@ while [ $# -gt 0 ]; do
     (
         said=$("$1" "$2" "$3" 2>&1 </dev/null)
         code=$?
-        printf '%s\n%s %s %s\n' "$said" "$boundary" "$number" "$code"
+        set -f
+        IFS='
+'
+        for line in $said; do printf '%s %s: %s\n' "$boundary" "$number" "$line"; done
+        printf '%s %s %s\n' "$boundary" "$number" "$code"
     ) &
     number=$((number + 1))
     shift 3
@@ -290,11 +295,16 @@ async def _carry_out(host: Host, tasks: Sequence[tuple[str, str, str]]) -> list[
 
 
 def _answers(printed: str, boundary: str) -> Iterator[tuple[int, tuple[int, str]]]:
-    """Each task's number, exit status and words; a search for the words too would take forever in a long answer."""
-    start = 0
-    for found in re.finditer(rf"\n{boundary} ([0-9]{{1,9}}) ([0-9]{{1,3}})\n", printed):
-        yield int(found[1]), (int(found[2]), printed[start : found.start()].strip())
-        start = found.end()
+    """The number, exit status and words of each task that is done."""
+    said: dict[int, list[str]] = {}
+    for found in re.finditer(
+        rf"^{boundary} ([0-9]{{1,9}})(?:: (.*)| ([0-9]{{1,3}}))\n", printed, re.MULTILINE
+    ):
+        lines = said.setdefault(int(found[1]), [])
+        if found[3] is None:
+            lines.append(found[2])
+        else:
+            yield int(found[1]), (int(found[3]), "\n".join(lines).strip())
 
 
 _TOLD = re.compile(r"message too long|nreachable|No route to host|ot permitted|xceeded|rag needed")
