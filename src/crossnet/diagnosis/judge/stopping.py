@@ -14,6 +14,7 @@ from crossnet.diagnosis.signs import (
     BEHIND_RULES,
     KEEPS_FROM_ANSWERING,
     LEADS_ELSEWHERE,
+    OF_OTHERS,
     REFUSES,
     REWRITES,
     STRANGERS,
@@ -439,7 +440,8 @@ class Stopping(Telling):
     def _at_target(self, stop: Stop, end: End) -> Diagnosis:
         said = f"it came to {stop.host} by {end.interface}, and {stop.host} sent no answer"
         traced = self._traced(stop, Direction.FORWARD)
-        if traced is not None:
+        seen_as = self._of(Direction.REPLY, self.course.stops[-1].host, UNSUITABLE)
+        if traced is not None and not (traced.code in OF_OTHERS and seen_as):
             return self._with_cause(traced, end.ending, said)
         found = [
             each
@@ -448,9 +450,12 @@ class Stopping(Telling):
             and each.code not in ("address-missing", "link-down", "arp-not-answered")
         ]
         unanswered = self.trail.asks(stop.host)
-        seen_as = self._of(Direction.REPLY, self.course.stops[-1].host, UNSUITABLE)
         if found or (unanswered and seen_as):
             return self._with_cause((found or seen_as)[0], end.ending, said)
+        # Its kernel may have asked for whom it would answer before anybody watched.
+        strange = [each for each in seen_as if each.code in STRANGERS]
+        if strange or traced is not None:
+            return self._with_cause((strange or seen_as)[0], end.ending, said, inferred=True)
         for wanted, interface in unanswered.items():
             words = f"{said}: it asked for {wanted} on {interface}, and nobody answered"
             at = Between(Place(stop.host, interface), Place(str(wanted)))

@@ -12,6 +12,7 @@ from crossnet.diagnosis.course import Course
 from crossnet.diagnosis.finding import Direction, Finding
 from crossnet.diagnosis.foretold import Foretold
 from crossnet.diagnosis.mended import without_rule
+from crossnet.diagnosis.signs import OF_OTHERS, STRANGERS
 from crossnet.diagnosis.static.links import OfLinks
 from crossnet.diagnosis.static.neighbours import OfNeighbours
 from crossnet.diagnosis.static.rules import OfRules
@@ -58,10 +59,17 @@ class _Whole(OfLinks, OfWays, OfNeighbours, OfRules):
         self._behind_captures()
         if self.course.target is not None:
             self._back_from(self.course.target)
-        found = [each for _, each in sorted(self.found, key=lambda item: item[0])]
+        found = self._causes([each for _, each in sorted(self.found, key=lambda item: item[0])])
         if passes and any(each.certain for each in found):
             passes = False
         return Foretold(tuple(dict.fromkeys(found)), self.source, passes, tuple(dict.fromkeys(self.others)))
+
+    def _causes(self, found: list[Finding]) -> list[Finding]:
+        """Without what is an effect: a target gives up on a neighbour that it is to answer and that nobody is."""
+        target = self.course.target
+        if target is None or all(each.code not in STRANGERS for each in found):
+            return found
+        return [each for each in found if each.host != target.host or each.code not in OF_OTHERS]
 
     def _behind_captures(self) -> None:
         """What would stop packets that rules do not give another destination any more."""
