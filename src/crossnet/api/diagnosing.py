@@ -175,7 +175,7 @@ async def why_not(refuted: Diagnosis, plan: Plan, site: Site) -> Diagnosis | Non
     try:
         async with asyncio.timeout(_MOMENT):
             found = await ask(question, hosts, read)
-    except Exception:
+    except (CrossnetError, OSError):
         return None  # that it does not get through is known all the same, and is what has to be told
     return None if found.interrupted else found.verdict
 
