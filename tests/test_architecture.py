@@ -37,7 +37,7 @@ LEVELS = (
     {"diagnosis"},
     {"transaction"},
     {"turns"},
-    {"exposure", "elsewhere", "verified"},
+    {"exposure", "elsewhere", "healed", "verified"},
     {"health"},
     {"api"},
     {"show"},

@@ -17,6 +17,7 @@ from crossnet.elsewhere import elsewhere, standing_on
 from crossnet.errors import CrossnetError, PlanRefused, Refusal
 from crossnet.exposure import Exposure, exposures
 from crossnet.facts import Facts, FileState
+from crossnet.healed import gave_up, told
 from crossnet.opening import told_opening
 from crossnet.planning import Plan
 from crossnet.planning.lapse import is_armed
@@ -24,7 +25,7 @@ from crossnet.planning.scope import is_over
 from crossnet.record import UNTIL_FAILED, read_record, shown
 from crossnet.resources import Resource
 from crossnet.several import first_of
-from crossnet.spec import Crossing, Spec
+from crossnet.spec import Crossing, Heal, Spec
 from crossnet.standing import Standing
 from crossnet.transaction.journal import Journal, unfinished
 from crossnet.unreached import unreached
@@ -339,6 +340,8 @@ def _status(
     unwell += [why] if proved is State.DEGRADED else []
     if crossing.until is not None and applied:
         unwell += (line for host in hosts for line in _unarmed(facts[host]))
+    heals = [facts[host] for host in hosts] if applied and crossing.heal is Heal.AUTO else []
+    unwell += filter(None, map(gave_up, heals))
     left = tuple(_left_clients(paths, plan)) if applied else ()
     compared = replace(compared, pending=(*left, *compared.pending))
     if lost:
@@ -368,6 +371,7 @@ def _status(
         # Of some packets only, or perhaps: so it may be meant, and the crossing stands as it was applied.
         others = (impact for impact in plan.impacts if crossing.name in impact.crossings)
         reasons = [*reasons, *(f"{impact.where}: {impact.text}" for impact in others)]
+    reasons = [*reasons, *(line for host in heals for line in told(host))]
     if not lost:
         reasons += fenced(facts[gateway], read_record(facts[gateway]))
     saved = (each for each in plan.impacts if (each.code, each.where) == ("in-saved-rules", gateway))

@@ -52,9 +52,12 @@ UNTIL_BY = f"{UNTIL}/by"
 UNTIL_FAILED = f"{UNTIL}/failed"
 UNTIL_HEARTBEAT = f"{UNTIL}/heartbeat"
 
+# What a host has brought back by itself: written by the script that does so.
+HEALED = f"{FOLDER}/healed"
+
 FILES = (
     *(APPLIED, VERIFIED, IDENTITY, JOURNAL, BEGUN, MADE, DECISION, DEADLINE),
-    *(UNTIL_BY, UNTIL_FAILED, UNTIL_HEARTBEAT),
+    *(UNTIL_BY, UNTIL_FAILED, UNTIL_HEARTBEAT, HEALED),
 )
 
 FORMAT = 2

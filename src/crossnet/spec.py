@@ -88,6 +88,13 @@ class Persist(StrEnum):
     UNIT = "unit"
 
 
+class Heal(StrEnum):
+    """Whether the hosts bring back by themselves, at once, what another program takes away."""
+
+    NONE = "none"
+    AUTO = "auto"
+
+
 @dataclass(frozen=True, slots=True)
 class Crossing:
     """One declared need: clients reach destinations through a gateway.
@@ -113,6 +120,7 @@ class Crossing:
     probes: tuple[Probe, ...] = ()
     excepted: tuple[Network, ...] = ()
     until: datetime | None = None
+    heal: Heal = Heal.NONE
     spec: str = USUAL_NAME
 
     @property

@@ -21,6 +21,7 @@ from crossnet.spec import (
     Crossing,
     Fence,
     Firewall,
+    Heal,
     HostSpec,
     Persist,
     has_come,
@@ -224,6 +225,7 @@ def _as_kept(path: Path) -> Crossing:
         fence=asked.fence,
         excepted=asked.excepted,
         until=asked.until,
+        heal=asked.heal,
         spec=asked.spec,
     )
 
@@ -279,6 +281,7 @@ def _path(one: Path) -> Encoded:
         "persist": str(asked.persist),
         "fence": str(asked.fence),
         **({"until": values.write_moment(asked.until)} if asked.until is not None else {}),
+        **({"heal": str(asked.heal)} if asked.heal is not Heal.NONE else {}),
     }
 
 
@@ -298,6 +301,7 @@ def _read_path(spec: str, crossing: str, said: Mapping[str, Any]) -> Path:
             fence=Fence(text(said, "fence")),
             excepted=tuple(map(values.network, texts(said.get("except", [])))),
             until=values.moment(text(said, "until")) if "until" in said else None,
+            heal=Heal(text_or(said, "heal", Heal.NONE)),
             spec=spec,
         ),
         family=Family(number(said, "family")),

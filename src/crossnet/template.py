@@ -204,6 +204,7 @@ _OPTIONAL_FOR_A_CROSSING = (
     ("fence: auto", "auto, on or off: forward only what a crossing names"),
     ("probe: icmp/10.0.44.1", "what `crossnet verify` sends; one or a list"),
     ("until: 2036-12-24T18:00Z", "when the hosts take it back by themselves"),
+    ("heal: none", "auto: the hosts bring back at once what others take away"),
 )
 
 

@@ -144,6 +144,18 @@ IMPACTS = (
         "Leave `persist: auto`; without systemd, run `crossnet apply` after a reboot.",
     ),
     Code(
+        "heals",
+        "The host brings back by itself, within seconds, what another program takes away of crossnet's own.",
+        "`heal: auto` in the spec.",
+        "Nothing has to be done; `crossnet status` tells when it did so. `heal: none` leaves it to `apply`.",
+    ),
+    Code(
+        "not-healed",
+        "`heal: auto` does nothing on the host: what another program takes away there stays away until `apply`.",
+        "systemd does not run on the host.",
+        "Look at `crossnet status`, and run `crossnet apply` where it tells of drift.",
+    ),
+    Code(
         "kept-by-owner",
         "Routes are written for the next boot where the program that keeps their interface looks for them, or why not.",
         "Who keeps the interface, as the running programs say; the file in which such routes stand.",

@@ -40,7 +40,7 @@ from crossnet.persistence import kept, unit
 from crossnet.record import Record, read_record
 from crossnet.resources import Jump, Resource, RouteResource, RuleTable, Sysctl
 from crossnet.resources.route import DEFAULT_METRIC
-from crossnet.spec import Fence, Persist, Spec
+from crossnet.spec import Fence, Heal, Persist, Spec
 from crossnet.standing import Identity, Standing
 from crossnet.standing import of as standing_of
 from crossnet.values import Address, Family, Network
@@ -430,6 +430,7 @@ def _persistence(
     asked = {one.label: one.paths[0].crossing for one in standing}
     carried = gateway_settings([asked[one.label] for one in standing if one.carried])
     needing: dict[Identity, list[Persist]] = {}
+    healed = {identity for one in standing if asked[one.label].heal is Heal.AUTO for identity in one.needs}
     for one in standing:
         for identity in one.needs:
             needing.setdefault(identity, []).append(asked[one.label].persist)
@@ -467,7 +468,26 @@ def _persistence(
             Impact("kept-by-owner", facts.host, f"{which} are kept by crossnet's own unit, because {why}")
             for which, why in by_owners.unfit
         ]
-        return unit.persistent(left, labels, fenced, ends, by_owners.resources), by_owners.protocols, told
+        heals = carried.heal is Heal.AUTO
+        watched = [
+            _as_whose(item, by_owners.protocols.get(_identity(item)))
+            for item, each in lasting
+            if each is item
+            and (_identity(item) in healed or (heals and _identity(item) not in needing))
+            and not _switches_on_for_others(item, record, facts)
+        ]
+        if watched:
+            told.append(
+                Impact(
+                    "heals",
+                    facts.host,
+                    "what other programs take away there comes back by itself, within seconds",
+                )
+            )
+        units = unit.persistent(left, labels, fenced, ends, by_owners.resources, watched)
+        return units, by_owners.protocols, told
+    if healed or carried.heal is Heal.AUTO:
+        told.append(Impact("not-healed", facts.host, f"will not heal by itself: {_NO_SYSTEMD}"))
     for which, why in by_owners.unfit:
         told.append(Impact("not-persistent", facts.host, f"{which} will not survive a reboot, because {why}"))
     if left and not by_owners.unfit:
@@ -489,6 +509,13 @@ def _other_owner(facts: Facts, why: str) -> Refusal:
         facts.host,
         why,
         "Write `persist: auto`, which takes who keeps the interface, or `persist: unit` for crossnet's own unit.",
+    )
+
+
+def _switches_on_for_others(item: Resource, record: Record, facts: Facts) -> bool:
+    """Whether it is forwarding that somebody else had on before, and so may have off again."""
+    return isinstance(item, Sysctl) and any(
+        item.name == name and forwarded_before(facts, record, family) for family, name in FORWARDING.items()
     )
 
 

@@ -13,7 +13,7 @@ from crossnet.facts.routes import MAIN, Route
 from crossnet.path import Client, Path
 from crossnet.record import read_record
 from crossnet.resources import RouteResource
-from crossnet.spec import Crossing, Fence, Firewall, Persist
+from crossnet.spec import Crossing, Fence, Firewall, Heal, Persist
 from crossnet.standing import Standing
 from crossnet.values import Network, Ports, Traffic, overlap, show_network
 
@@ -25,6 +25,7 @@ class GatewaySettings:
     firewall: Firewall
     fence: Fence
     persist: Persist
+    heal: Heal
 
 
 def gateway_settings(crossings: Sequence[Crossing]) -> GatewaySettings:
@@ -33,6 +34,7 @@ def gateway_settings(crossings: Sequence[Crossing]) -> GatewaySettings:
         next((c.firewall for c in crossings if c.firewall is not Firewall.AUTO), Firewall.AUTO),
         next((c.fence for c in crossings if c.fence is not Fence.AUTO), Fence.AUTO),
         next((c.persist for c in crossings if c.persist is not Persist.AUTO), Persist.AUTO),
+        next((c.heal for c in crossings if c.heal is not Heal.NONE), Heal.NONE),
     )
 
 

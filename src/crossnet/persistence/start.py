@@ -158,6 +158,24 @@ case ${{1-}} in
 esac"""
 _TAKE_LEAVE = '[ "${1-}" = rules ] || echo $$ >$leave'
 
+# Whoever closes for a firewall takes away the leave and has the unit stopped after that, which closes again: so with a
+# leave that was taken while the unit stood, nothing is opened behind its back.
+_STANDS = f"""
+stands() {{ # whether the unit has loaded the rules, and is neither stopped nor started just now
+    [ -d /run/systemd/system ] || return 0
+    case $(systemctl show -p ActiveState -p Job {UNIT}) in
+        *Job=[1-9]*) return 1 ;;
+        *ActiveState=active*) ;;
+        *) return 1 ;;
+    esac
+}}
+[ "${{1-}}" != heal ] || stands || exit 75"""
+_CLOSE_FIRST = """if [ "${{1-}}" = heal ]; then
+    stands || {{ rm -f $leave && exit 75; }}
+    {switch_off}
+fi
+"""
+
 
 def _open(load_settings: str) -> str:
     return f"""\
@@ -176,11 +194,12 @@ flock -u 9"""
 
 
 def script_and_files(
-    live: Sequence[Resource], fenced: Collection[Sysctl], head: str
+    live: Sequence[Resource], fenced: Collection[Sysctl], head: str, *, heals: bool = False
 ) -> tuple[tuple[File, ...], bool]:
     """The files that bring `live` back, the script among them, and whether they load rules; none for nothing.
 
-    `fenced` are the settings that switch forwarding on, and that are off whenever the fence is not there.
+    `fenced` are the settings that switch forwarding on, and that are off whenever the fence is not there. `heals` is
+    whether the script is run again whenever something of it was taken away.
     """
     files: list[File] = []
     rules = list(_rules(live, head, files))
@@ -189,9 +208,15 @@ def script_and_files(
         script.append(_ENTER)
     if fenced:
         close = _CLOSE.format(leave=LEAVE, folder=FOLDER, switch_off=switch_off(fenced))
-        script += (close, _EVENTS, f"{_TAKE_LEAVE}\n")
+        script += (close, _EVENTS)
+        if heals:
+            script += (_STANDS, _TAKE_LEAVE, _CLOSE_FIRST.format(switch_off=switch_off(fenced)))
+        else:
+            script.append(f"{_TAKE_LEAVE}\n")
     elif rules:
         script += (_STAYS_OPEN, f"{_EVENTS}\n")
+        if heals:
+            script += (_STANDS, '[ "${1-}" != heal ] || set -- rules\n')
     if any(isinstance(item, Jump) for item in live):
         script.append(f"{_SETTLED}\n")
     script += rules
@@ -227,6 +252,12 @@ def script_and_files(
             _file(SCRIPT, "\n".join((f"#!/bin/sh\n{head}{_TRY}", *script, "exit $failed\n")), mode=0o755)
         )
     return tuple(files), bool(rules)
+
+
+def rule_files(table: RuleTable, paths: Collection[str]) -> tuple[str, ...]:
+    """Which of these files it is loaded from."""
+    own = (_ipset_file(table.family), _restore_file(table.family)) if table.engine.is_iptables else (NFT,)
+    return tuple(path for path in own if path in paths)
 
 
 def switch_off(fenced: Collection[Sysctl]) -> str:

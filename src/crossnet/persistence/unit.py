@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
-from crossnet.persistence import boot_guard, rules, start, until
+from crossnet.persistence import boot_guard, heal, rules, start, until
 from crossnet.persistence.rules import EARLY, LATE
 from crossnet.persistence.start import UNIT
 from crossnet.resources import File, Resource, Service, Sysctl
 from crossnet.resources.service import GUARD_UNIT, unit_file
 
-_SERVICES = {service.unit: service for service in (Service(UNIT), *rules.SERVICES, boot_guard.SERVICE)}
+_SERVICES = {
+    service.unit: service for service in (Service(UNIT), *rules.SERVICES, boot_guard.SERVICE, heal.SERVICE)
+}
 
 FILES = (
     *start.FILES,
     *(path for service in _SERVICES.values() for path in (service.file, *service.links)),
     unit_file(rules.GATE),
+    heal.SCRIPT,
     *until.FILES,
 )
 
@@ -50,14 +53,16 @@ def persistent(
     fenced: Collection[Sysctl] = (),
     ends: Sequence[datetime] = (),
     kept: Sequence[Resource] = (),
+    healed: Sequence[Resource] = (),
 ) -> tuple[Resource, ...]:
     """The files and the units that bring `live` back at boot, with what others have `kept`; nothing for nothing.
 
     `fenced` are the settings that switch forwarding on for the crossings alone: they are off whenever the fence
-    is not there. `ends` are the times at which crossings are over.
+    is not there. `ends` are the times at which crossings are over. `healed` are brought back also without a boot,
+    whenever they are taken away.
     """
     first = head(crossings)
-    files, has_rules = start.script_and_files(live, fenced, first)
+    files, has_rules = start.script_and_files(live, fenced, first, heals=bool(healed))
     if not files and not kept:
         return ()
     units = {UNIT: _UNIT_TEXT.format(stop=_STOP if fenced else "")} if files else {}
@@ -65,6 +70,9 @@ def persistent(
         script = next(file for file in files if file.path == start.SCRIPT)
         units |= rules.units(script, fenced)
     units[GUARD_UNIT] = boot_guard.TEXT
+    if healed:
+        files = (*files, heal.script(healed, files, fenced, first))
+        units[heal.UNIT] = heal.TEXT
     services = _SERVICES
     if ends:
         units |= until.units(ends)

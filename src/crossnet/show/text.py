@@ -144,7 +144,7 @@ def _rest(plan: Plan, verbose: bool) -> dict[str, list[Impact]]:
         (code, host)
         for host, change in plan.changes
         if change.resource.is_persistent
-        for code in ("not-persistent", "kept-by-owner")
+        for code in ("not-persistent", "heals", "not-healed", "kept-by-owner")
     }
     because |= {("policy-rule-added", host) for host, change in plan.changes if change.resource.policy_rules}
     for impact in plan.impacts:

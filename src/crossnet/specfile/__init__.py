@@ -134,5 +134,6 @@ def _crossing(of: str, name: str, draft: schema.Crossing) -> spec.Crossing:
         probes=draft.probe,
         excepted=schema.excepted(draft),
         until=draft.until,
+        heal=draft.heal,
         spec=of,
     )

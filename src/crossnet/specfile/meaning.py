@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from crossnet.spec import Heal, Persist
 from crossnet.specfile import schema
 from crossnet.specfile.document import Finding, Path, last_key, short
 from crossnet.specfile.shape import Sound
@@ -218,6 +219,11 @@ def _any_stands_alone(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_Re
         yield ("allow", crossing.allow.index(None)), "any permits everything: write it alone or remove it"
 
 
+def _what_heals_is_kept(crossing: schema.Crossing, _hosts: _Hosts) -> Iterator[_Remark]:
+    if crossing.heal is Heal.AUTO and crossing.persist is Persist.NONE:
+        yield ("heal",), "auto brings back what is kept for the next boot, and `persist: none` keeps nothing"
+
+
 def _unmanaged(crossing: schema.Crossing) -> list[Network]:
     """The clients that are no hosts of the file."""
     return [client for client in crossing.clients if not isinstance(client, str)]
@@ -250,4 +256,5 @@ _RULES: tuple[tuple[Callable[[schema.Crossing, _Hosts], Iterator[_Remark]], str 
     (_probes_lie_in_to, "to"),
     (_probes_are_permitted, "allow"),
     (_any_stands_alone, None),
+    (_what_heals_is_kept, None),
 )

@@ -35,6 +35,7 @@ from crossnet.spec import (
     SPEC_NAME,
     Fence,
     Firewall,
+    Heal,
     Persist,
 )
 from crossnet.specfile import naming
@@ -410,6 +411,10 @@ class Crossing(_Model):
     until: Annotated[
         datetime | None, _Text("a time with its zone such as 2026-12-24T18:00Z", _UNTIL, values.moment)
     ] = Field(None, description="When the hosts take it back by themselves, such as 2026-12-24T18:00Z.")
+    heal: Annotated[Heal, _Choice(Heal)] = Field(
+        Heal.NONE,
+        description="Whether the hosts bring back by themselves, at once, what another program takes away.",
+    )
 
 
 class File(_Model):

@@ -25,6 +25,8 @@
 #     heartbeat     when it last showed that it goes on
 #     boot          the boot in which that began
 #     failed        why it could not be done
+#   healed        what was brought back after others took it away, and when; the script that does so writes it
+#   unwritten     that not all of the last change could be written: nothing is brought back until all is
 #   drill/        which timers were seen to go off here without the connection that started them
 #   history       one line for each transaction that ended
 #
@@ -861,6 +863,12 @@ forward() {
         echo "failed 0 0 $FAILED what the host does when crossings are over"
         echo "until unproved"
     fi
+    # Who heals goes by what is written, and may not bring back what was there before.
+    if [ "$result" = written ]; then
+        rm -f -- "$ROOT/unwritten"
+    elif [ -e /etc/crossnet/heal ]; then
+        : >"$ROOT/unwritten"
+    fi
     keep "$T/result" "$result"
 }
 
@@ -925,7 +933,7 @@ remember() { # a line of the history, once, whoever was killed before
 
 clean() { # where nothing of crossnet is applied and nothing is under way, only the history stays
     if [ ! -e "$ROOT/applied.json" ] && [ ! -d "$T" ]; then
-        rm -rf -- "$ROOT/drill" "$ROOT/until" "$ROOT"/host-*.sh
+        rm -rf -- "$ROOT/drill" "$ROOT/until" "$ROOT"/healed* "$ROOT/unwritten" "$ROOT"/host-*.sh
         ! rmdir -- "$ROOT" 2>/dev/null || return 0
     fi
     flush "$ROOT"

@@ -1,0 +1,255 @@
+"""What brings crossnet's own things back on the host itself, within seconds, where another program took them away."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Iterator, Sequence
+
+from crossnet import record
+from crossnet.facts.sysctls import path_of
+from crossnet.netfilter import TABLE_FAMILY
+from crossnet.netfilter.ipset import set_name
+from crossnet.netfilter.iptables_own import PLACES
+from crossnet.netfilter.own import TABLE
+from crossnet.persistence import start
+from crossnet.resources import (
+    Command,
+    File,
+    Jump,
+    PolicyRuleResource,
+    Resource,
+    RouteResource,
+    RuleTable,
+    Service,
+    Sysctl,
+)
+
+SCRIPT = f"{start.FOLDER}/heal"
+UNIT = "crossnet-heal.service"
+SERVICE = Service(UNIT)
+
+PERIOD = 2  # seconds between two looks
+MOST = 6  # times that it brings something back
+WITHIN = 600  # in so many seconds; then somebody else wants it otherwise
+
+# Not after what it needs only: it runs beside those that load, and ends before them. It is started again whoever
+# killed it, but not where it ended by itself: 0 where it is not wanted any more, the others where it gave up.
+TEXT = f"""\
+[Unit]
+Description=crossnet: brings back what other programs take away
+After=network-online.target {start.UNIT}
+
+[Service]
+ExecStart=/bin/sh {SCRIPT}
+Restart=always
+RestartSec=1
+RestartPreventExitStatus=0 69 70
+StartLimitInterval=0
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+_HEAD = f"""\
+set -u
+umask 077
+LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export LC_ALL PATH
+ROOT={record.FOLDER}
+LACKING=69 FAILED=70 HELD=75 # sysexits.h
+
+note() {{ # for whoever reads the host's log
+    logger -t crossnet -- "$*" 2>/dev/null || echo "$*" >&2
+}}
+lacks() {{ # loaded|restored WORDS: how it comes back, and what it is
+    times=$((times + 1))
+    [ $times -gt 5 ] || words="$words${{words:+, }}$2"
+    [ $times -ne 6 ] || words="$words and more"
+    [ "$1" != loaded ] || is_loaded=yes
+}}
+"""
+
+_LOOP = f"""
+remember() {{ # brought-back|failed|gave-up: a line of what became of it
+    {{
+        tail -n 99 "$ROOT/healed" 2>/dev/null
+        printf '%s\\t%s\\t%s\\n' "$(date +%s)" "$1" "$lost"
+    }} >"$ROOT/healed.aside" && mv -f -- "$ROOT/healed.aside" "$ROOT/healed"
+}}
+
+is_a_fight() {{ # whether it was brought back so often that somebody else wants it otherwise
+    [ -e "$ROOT/healed" ] || return
+    now=$(date +%s) times=0
+    while read -r at what _; do
+        case $at in '' | 0* | *[!0-9]*) continue ;; esac
+        if [ "$what" = gave-up ]; then
+            times=0
+        elif [ "$at" -gt $((now - {WITHIN})) ]; then
+            times=$((times + 1))
+        fi
+    done <"$ROOT/healed"
+    [ $times -ge {MOST} ]
+}}
+
+# Whoever has the lock begins a transaction or ends one; one that is open changes these things itself, and whoever
+# undoes it takes this script away first. What could not be written is not what is meant.
+alone() {{
+    [ -d "$ROOT" ] || return # dash would end
+    exec 8<"$ROOT" && flock -n 8 || return
+    [ ! -e "$0" ] || [ "$(cksum <"$0")" = "$own" ] || exec /bin/sh "$0" 8<&-
+    [ -e "$0" ] || exit 0
+    [ ! -e "$ROOT/transaction" ] && [ ! -e "$ROOT/unwritten" ]
+}}
+
+is_well() {{ # else `words` say what is gone or changed
+    found=$(seen) # before the look: what changes after it is seen the next time
+    is_loaded=no words='' times=0
+    look >/dev/null 2>&1 8<&-
+    [ -z "$words" ] || return
+    good=$found told=''
+}}
+
+heal() {{
+    ! is_well || return
+    lost=$words
+    if is_a_fight; then
+        remember gave-up
+        give_up
+        exit $FAILED
+    fi
+    if [ $is_loaded = yes ]; then
+        timeout 30 /bin/sh {start.SCRIPT} heal >/dev/null 2>&1 8<&-
+        [ $? -ne $HELD ] || return # another firewall is stopped, or about to be: the gateway is closed meanwhile
+    fi
+    restore >/dev/null 2>&1 8<&-
+    if is_well; then
+        note "was gone or changed, and is brought back: $lost"
+        remember brought-back
+    elif [ $is_loaded = yes ]; then
+        note "was gone or changed, and could not be brought back: $words"
+        remember failed
+    elif [ "$told" != "$words" ]; then # a route whose interface is down, say: as long as that is so
+        told=$words
+        note "is gone or changed, and cannot be brought back now: $words"
+    fi
+}}
+
+own=$(cksum <"$0") good='' told=''
+for tool in flock cksum timeout unshare; do
+    command -v $tool >/dev/null || {{ note "heal: there is no $tool" && exit $LACKING; }}
+done
+while :; do
+    if [ "$(seen)" != "$good" ]; then
+        if alone; then heal; fi
+        exec 8<&-
+    fi
+    sleep {PERIOD}
+done
+"""
+
+
+def script(
+    watched: Sequence[Resource], files: Collection[File], fenced: Collection[Sysctl], head: str
+) -> File:
+    """The script that looks after these; `files` are those that the rules are loaded from.
+
+    `fenced` are the settings that switch forwarding on, and are off whenever the fence is not there.
+    """
+    paths = [file.path for file in files]
+    tests = {item: _test(item, paths) for item in watched}
+    functions = dict.fromkeys(each for item in watched for each in item.holds(str).functions)
+    look = [
+        f"{{ {test}; }} || lacks {'loaded' if _is_loaded(item, fenced) else 'restored'} {shlex.quote(_words(item))}"
+        for item, test in tests.items()
+    ]
+    restore = [
+        f"{{ {test}; }} || {_made(item)}" for item, test in tests.items() if not _is_loaded(item, fenced)
+    ]
+    text = [
+        f"#!/bin/sh\n{head}{_HEAD}",
+        *functions,
+        _function(
+            "seen",
+            [*_seen(watched)],
+            "all of it but counters: equal answers, equal states",
+            " 2>/dev/null | cksum",
+        ),
+        _function("look", look, "what of it is not as it was applied"),
+        _function("restore", restore, "what needs no fence"),
+        _function("give_up", _giving_up(fenced), "loudly"),
+        _LOOP,
+    ]
+    return File(SCRIPT, "\n".join(text).encode(), 0o755)
+
+
+def _function(name: str, lines: Sequence[str], says: str, after: str = "") -> str:
+    body = "\n".join(f"    {line}" for line in (lines or [":"]))
+    return (
+        f"{name}() {{ # {says}\n    {{\n{body}\n    }}{after}\n}}"
+        if after
+        else f"{name}() {{ # {says}\n{body}\n}}"
+    )
+
+
+def _is_loaded(item: Resource, fenced: Collection[Sysctl]) -> bool:
+    """Whether it comes back with the fence, and in its order."""
+    return isinstance(item, RuleTable | Jump) or (isinstance(item, Sysctl) and bool(fenced))
+
+
+def _test(item: Resource, paths: Collection[str]) -> str:
+    line = item.holds(str).line
+    if not isinstance(item, RuleTable):
+        return line
+    return f"sed '/^#/d' {' '.join(start.rule_files(item, paths))} | {line}"
+
+
+def _made(item: Resource) -> str:
+    steps = type(item).render(None, item)
+    return " && ".join(shlex.join(step.argv) for step in steps if isinstance(step, Command))
+
+
+def _words(item: Resource) -> str:
+    if isinstance(item, Sysctl):
+        return f"{item.name} = {item.value}"
+    told = type(item).describe(None, item)
+    return f"{item.kind} {' '.join(told.split())}"
+
+
+def _seen(watched: Sequence[Resource]) -> Iterator[str]:
+    """The commands whose answers change with any of it, a few for all."""
+    asked: dict[str, None] = {}
+    for item in watched:
+        match item:
+            case RuleTable() if not item.engine.is_iptables:
+                # A set is not listed in the same order twice by every nft.
+                asked[f"nft -s list table {TABLE_FAMILY[item.family]} {TABLE} | sort"] = None
+            case RuleTable() | Jump():
+                asked |= {shlex.join(words): None for words in _iptables(item)}
+            case Sysctl():
+                asked[f"cat {shlex.quote(path_of(item.name))}"] = None
+            case RouteResource():
+                family = item.route.destination.version
+                asked[shlex.join(("ip", f"-{family}", "route", "show", "proto", item.route.protocol))] = None
+            case PolicyRuleResource():
+                asked[f"ip -{item.rule.family.value} rule"] = None
+    return iter(asked)
+
+
+def _iptables(item: RuleTable | Jump) -> Iterator[tuple[str, ...]]:
+    if isinstance(item, Jump):
+        place = PLACES[item.chain]
+        yield (item.command, "-w", "-t", place.table, "-S", place.entered_from, "1")
+        return
+    yield from (look.argv for look in item.look() if isinstance(look, Command))
+    for each in item.table.sets:
+        yield ("ipset", "save", set_name(item.table.family, each.name))
+
+
+def _giving_up(fenced: Collection[Sysctl]) -> list[str]:
+    closed = " The gateway forwards nothing from now on." if fenced else ""
+    said = (
+        f"gave up, because it was brought back {MOST} times within {WITHIN} seconds and is gone or changed again: "
+        f"$lost. Somebody else wants it otherwise.{closed} 'crossnet apply' brings it back"
+    )
+    close = [f"/bin/sh {start.SCRIPT} close >/dev/null 2>&1 8<&-"] if fenced else []
+    return [*close, f'note "{said}"']
