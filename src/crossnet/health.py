@@ -329,9 +329,13 @@ def _status(
         if refusal.where == f"crossing {crossing.name}"
     ]
     if better := plan.engines[gateway].better:
+        engine = plan.engines[gateway].engine
+        does = (
+            f"moves them to {better.engine}" if better.accepts is None else f"accepts it in {better.accepts}"
+        )
         unwell.append(
-            f"{gateway}: crossnet's rules are in {plan.engines[gateway].engine}, and {better.reason}: `crossnet apply` "
-            f"moves them to {better.engine}, before what drops there"
+            f"{gateway}: crossnet's rules are in {engine}, and the FORWARD chain of iptables can drop: "
+            f"`crossnet apply` {does}, before what drops there"
         )
     unwell += dict.fromkeys(reason for path in paths for reason in _unwell(path, facts))
     other = None if applied else elsewhere(crossing, plan.spec, facts)

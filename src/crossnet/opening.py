@@ -210,7 +210,8 @@ def _rules(
         }
         for each in here:
             if isinstance(each, RuleTable) and (
-                not each.engine.is_iptables or (each.engine, each.family) in entered
+                not each.engine.is_iptables
+                or (not each.only_accepts and (each.engine, each.family) in entered)
             ):
                 found[name, each.family] = admitted(name, each.family, each.table)
     return found

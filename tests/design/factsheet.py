@@ -42,6 +42,7 @@ from crossnet.facts.capabilities import TOOLS, Capabilities
 from crossnet.facts.firewall import Firewall
 from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.lookups import Answered, Lookup, parse_lookup
+from crossnet.facts.managers import managers_of
 from crossnet.facts.owners import Keeper, Owner
 from crossnet.facts.policy import PolicyRule, parse_rules
 from crossnet.facts.routes import Hop, Route, default_network, parse_routes
@@ -104,6 +105,7 @@ def host_facts(name: str, text: str, *, firewall: Firewall | None = None) -> Fac
         usual[interface_setting(6, interface, "accept_ra")] = "1"
     if sheet.sysctls.get("net.ipv4.ip_forward") == "1":
         usual |= {name: "1" for name in usual if name.startswith("net.ipv4.conf.") and "forwarding" in name}
+    rules = firewall or Firewall(nft=tuple(sheet.nft), foreign=_foreign(sheet.saved))
     return Facts(
         host=name,
         links=tuple(sheet.links),
@@ -118,7 +120,8 @@ def host_facts(name: str, text: str, *, firewall: Firewall | None = None) -> Fac
             iptables_is_nft=sheet.iptables_is_nft,
             restore_waits=True,
         ),
-        firewall=firewall or Firewall(nft=tuple(sheet.nft), foreign=_foreign(sheet.saved)),
+        firewall=rules,
+        managers=managers_of((), (), rules.foreign),
         files=sheet.files,
         boot=sheet.machine[0],
         network=sheet.machine[1],

@@ -18,6 +18,7 @@ from design.factsheet import host_facts
 
 DEBIAN = "tools ip sysctl nft iptables iptables-nft iptables-legacy ip6tables ip6tables-nft ip6tables-legacy"
 CENTOS7 = "kernel 3.10.0\ntools ip sysctl iptables ip6tables\niptables legacy"
+NO_NFT = "tools ip sysctl iptables iptables-nft ip6tables ip6tables-nft"
 ONLY_NFT = "tools ip sysctl nft"
 ONLY_NFT_IPTABLES = "tools ip sysctl iptables-nft"
 
@@ -49,6 +50,7 @@ class Case:
     wanted: Firewall
     engine: Engine | None
     reason: str
+    accepts: Engine | None = None
 
 
 def case(
@@ -60,8 +62,9 @@ def case(
     wanted: Firewall = Firewall.AUTO,
     legacy: str = "",
     nft: str = "",
+    accepts: Engine | None = None,
 ) -> Case:
-    return Case(name, sheet, {LEGACY: legacy, WITH_NFT: nft}, wanted, engine, reason)
+    return Case(name, sheet, {LEGACY: legacy, WITH_NFT: nft}, wanted, engine, reason, accepts)
 
 
 CASES = [
@@ -70,8 +73,11 @@ CASES = [
     case("legacy-live", DEBIAN, LEGACY, "it already holds rules", legacy=INPUT_RULE),
     case("legacy-policy-live", DEBIAN, LEGACY, "it already holds rules", legacy=FORWARD_DROPS),
     case("nft-variant-that-cannot-drop", DEBIAN, NFTABLES, "no iptables rule", nft=INPUT_RULE),
-    case("nft-variant-policy-drop", DEBIAN, WITH_NFT, "FORWARD chain of iptables can drop", nft=FORWARD_DROPS),
-    case("nft-variant-rejects", DEBIAN, WITH_NFT, "FORWARD chain of iptables can drop", nft=FORWARD_REJECTS),
+    case("nft-variant-policy-drop", DEBIAN, NFTABLES, "FORWARD chain can drop", nft=FORWARD_DROPS, accepts=WITH_NFT),
+    case("nft-variant-rejects", DEBIAN, NFTABLES, "FORWARD chain can drop", nft=FORWARD_REJECTS, accepts=WITH_NFT),
+    case("nft-variant-drops-and-no-nft", NO_NFT, WITH_NFT, "FORWARD chain of iptables can drop", nft=FORWARD_DROPS),
+    case("forced-nftables-beside-a-drop", DEBIAN, NFTABLES, "asked for", wanted=Firewall.NFTABLES, nft=FORWARD_DROPS),
+    case("forced-iptables-beside-a-drop", DEBIAN, WITH_NFT, "asked for", wanted=Firewall.IPTABLES, nft=FORWARD_DROPS),
     case("both-live", DEBIAN, WITH_NFT, "both live", legacy=INPUT_RULE, nft=FORWARD_DROPS),
     case("both-live-named-legacy", f"{DEBIAN}\niptables legacy", LEGACY, "live", legacy=INPUT_RULE, nft=FORWARD_DROPS),
     case("own-rules-are-nobodys", DEBIAN, NFTABLES, "no iptables rule", legacy=OURS, nft=OURS),
@@ -108,7 +114,7 @@ def test_engine(one: Case) -> None:
         assert one.reason in f"{choice.message} {choice.todo}".casefold()
     else:
         assert isinstance(choice, Choice)
-        assert choice.engine is one.engine
+        assert (choice.engine, choice.accepts) == (one.engine, one.accepts)
         assert one.reason in choice.reason
 
 
@@ -116,7 +122,33 @@ def test_a_drop_in_ipv6_alone_decides_as_well() -> None:
     one = next(one for one in CASES if one.name == "nft-variant-policy-drop")
     choice = choose(gateway(one, Family.V6), Firewall.AUTO)
     assert isinstance(choice, Choice)
-    assert choice.engine is WITH_NFT
+    assert (choice.engine, choice.accepts) == (NFTABLES, WITH_NFT)
+
+
+@pytest.mark.parametrize("moves", [True, False])
+def test_accepts_stay_while_nothing_drops(moves: bool) -> None:
+    """Somebody's rules are gone for a moment, or for good: theirs to say."""
+    one = next(one for one in CASES if one.name == "nothing-live")
+    choice = choose(gateway(one), Firewall.AUTO, (NFTABLES, WITH_NFT), moves=moves)
+    assert isinstance(choice, Choice)
+    assert (choice.engine, choice.accepts, choice.better) == (NFTABLES, WITH_NFT, None)
+
+
+def test_what_comes_to_drop_is_told_and_gets_an_accept_with_the_next_plan() -> None:
+    one = next(one for one in CASES if one.name == "nft-variant-policy-drop")
+    planned = choose(gateway(one), Firewall.AUTO, (NFTABLES,))
+    assert isinstance(planned, Choice)
+    assert (planned.engine, planned.accepts) == (NFTABLES, WITH_NFT)
+    seen = choose(gateway(one), Firewall.AUTO, (NFTABLES,), moves=False)
+    assert isinstance(seen, Choice)
+    assert (seen.engine, seen.accepts, seen.better) == (NFTABLES, None, planned)
+
+
+def test_rules_that_stand_in_iptables_stay_there() -> None:
+    one = next(one for one in CASES if one.name == "nft-variant-policy-drop")
+    choice = choose(gateway(one), Firewall.AUTO, (WITH_NFT,))
+    assert isinstance(choice, Choice)
+    assert (choice.engine, choice.accepts) == (WITH_NFT, None)
 
 
 @pytest.mark.parametrize(

@@ -490,7 +490,14 @@ def test_forward_chain_that_drops_is_entered_before_its_drop(bench: Callable[...
     before = b.fingerprints()
     spec = b.spec("to: 10.0.44.0/24")
     applied = b.apply(spec)
-    assert {table.engine for _, table in applied.plan.tables} == {Engine.IPTABLES_NFT}
+    of_engines = {(table.engine, table.only_accepts) for _, table in applied.plan.tables}
+    assert of_engines == {(Engine.NFTABLES, False), (Engine.IPTABLES_NFT, True)}
+    # Whoever flushes iptables takes the accept and not the fence.
+    b.check("gateway", "iptables-nft -F FORWARD; iptables-nft -P FORWARD ACCEPT")
+    assert b.pings("app", "10.0.44.1")
+    assert not b.pings("target", "10.0.43.15")
+    b.check("gateway", "iptables-nft -w -P FORWARD DROP")
+    b.apply(spec)
     assert b.pings("app", "10.0.44.1")
     assert b.apply(spec).confirmed is None
     b.undo(spec)

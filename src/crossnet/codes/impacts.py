@@ -260,6 +260,13 @@ IMPACTS = (
         "`sysctl -w net.ipv4.conf.INTERFACE.arp_ignore=1` for the other one, or put it into another network.",
     ),
     Code(
+        "beside-others",
+        "Somebody else keeps a firewall on the gateway; what crossnet has there beside it, and what the other's next "
+        "reload does to that.",
+        "Chains and tables with the names that these programs give, and units that run (`crossnet facts`).",
+        "Nothing. How each of them was tried: docs/guide/beside-firewalls.md.",
+    ),
+    Code(
         "setting-overridden",
         "Another file sets the same kernel setting to another value, and is read later.",
         "/etc/sysctl.conf, or a file in a sysctl.d folder that sorts after crossnet's.",

@@ -11,9 +11,11 @@ from types import MappingProxyType
 
 from crossnet.design.applied import as_applied
 from crossnet.design.asking import lookups
+from crossnet.design.beside import beside, beside_impacts
 from crossnet.design.conflicts import conflicts, gateway_settings
 from crossnet.design.engine import Choice, choose
 from crossnet.design.foresight import Obstacle, foresee, obstacles
+from crossnet.design.forwarded import may_drop
 from crossnet.design.impacts import (
     Impact,
     client_impacts,
@@ -28,12 +30,12 @@ from crossnet.design.own_rules import rules_for
 from crossnet.design.promised import probes_stopped
 from crossnet.design.question import Refused
 from crossnet.design.resolve import resolve
-from crossnet.design.rules import Dialect, gateway_table
+from crossnet.design.rules import Dialect, accepting_table, gateway_table
 from crossnet.errors import PlanRefused, Refusal
 from crossnet.facts import Facts
 from crossnet.facts.routes import OWN_PROTOCOL, Route
 from crossnet.facts.sysctls import FORWARDING, interface_setting
-from crossnet.netfilter import Engine
+from crossnet.netfilter import Engine, Table
 from crossnet.netfilter.own import is_plain_interface
 from crossnet.path import Client, Path
 from crossnet.persistence import kept, unit
@@ -126,11 +128,13 @@ def design(
     for name, own in _carried(paths, beside).items():
         settings = gateway_settings([path.crossing for path in own])
         record = records[name]
-        choice = choose(facts[name], settings.firewall, _applied_engine(record), moves=moves)
+        choice = choose(facts[name], settings.firewall, _applied_engines(record), moves=moves)
         if isinstance(choice, Refusal):
             refusals.append(choice)
             continue
         engines[name] = choice
+        if name in own_paths:
+            impacts += beside_impacts(facts[name], choice)
         for family in sorted({path.family for path in own}):
             group = [path for path in own if path.family is family]
             was_on = forwarded_before(facts[name], record, family)
@@ -140,7 +144,7 @@ def design(
             if mine := [path for path in own_paths.get(name, ()) if path.family is family]:
                 impacts += gateway_impacts(facts[name], mine, fence, was_on, choice)
             try:
-                wanted[name] += _gateway(facts[name], record, group, fence, choice.engine)
+                wanted[name] += _gateway(facts[name], record, group, fence, choice)
             except Refused as refused:
                 refusals += refused.refusals
     needs: dict[tuple[str, str], dict[Identity, None]] = {}
@@ -304,10 +308,9 @@ def forwarded_before(facts: Facts, record: Record, family: Family) -> bool:
     return isinstance(before, Sysctl) and before.value != "0"
 
 
-def _applied_engine(record: Record) -> Engine | None:
-    """The engine that holds crossnet's rules, by the record of what was applied; None where there are none."""
-    tables = (owned.applied for owned in record.owned if isinstance(owned.applied, RuleTable))
-    return next((table.engine for table in tables), None)
+def _applied_engines(record: Record) -> frozenset[Engine]:
+    """The engines that hold rules of crossnet's, by the record of what was applied."""
+    return frozenset(owned.applied.engine for owned in record.owned if isinstance(owned.applied, RuleTable))
 
 
 def _by_gateway(paths: Iterable[Path]) -> dict[str, list[Path]]:
@@ -318,14 +321,34 @@ def _by_gateway(paths: Iterable[Path]) -> dict[str, list[Path]]:
 
 
 def _gateway(
-    facts: Facts, record: Record, paths: Sequence[Path], fence: bool, engine: Engine
+    facts: Facts, record: Record, paths: Sequence[Path], fence: bool, choice: Choice
 ) -> list[Resource]:
     family = paths[0].family
-    able = facts.capabilities
-    dialect = Dialect(engine, able.has("ipset"))
+    dialect = Dialect(choice.engine, facts.capabilities.has("ipset"))
     table = gateway_table(paths, fence, dialect, _bridges(facts, family))
+    crossings = len({path.crossing.label for path in paths})
+    counted = f"{crossings} crossing{'s' if crossings > 1 else ''}"
+    resources = _rules(facts, choice.engine, family, table, f"{counted}, fence {'on' if fence else 'off'}")
+    if choice.accepts is not None and _accepts(facts, record, choice.accepts, family):
+        accepts = accepting_table(paths, replace(dialect, engine=choice.accepts))
+        said = f"accepts {counted} there too{beside(facts)}"
+        resources += _rules(facts, choice.accepts, family, accepts, said, accepts=True)
+    return [*resources, *_forwarding(facts, record, paths)]
+
+
+def _accepts(facts: Facts, record: Record, engine: Engine, family: Family) -> bool:
+    """Whether iptables has to accept the crossings of a family; what does so stays while it has nothing to do."""
+    tables = (owned.applied for owned in record.owned if isinstance(owned.applied, RuleTable))
+    applied = any(each.only_accepts and (each.engine, each.family) == (engine, family) for each in tables)
+    return applied or may_drop(facts.firewall, engine, [family])
+
+
+def _rules(
+    facts: Facts, engine: Engine, family: Family, table: Table, summary: str, *, accepts: bool = False
+) -> list[Resource]:
+    able = facts.capabilities
     longest = max(len(chain.rules) for chain in table.chains)
-    if engine.is_iptables and not dialect.has_ipset and longest > MOST_LINEAR_RULES:
+    if engine.is_iptables and not able.has("ipset") and longest > MOST_LINEAR_RULES:
         raise Refused(
             Refusal(
                 "ipset-missing",
@@ -336,12 +359,12 @@ def _gateway(
         )
     command = facts.iptables(engine, family) if engine.is_iptables else ""
     waits = engine is Engine.IPTABLES_LEGACY and able.restore_waits
-    crossings = len({path.crossing.label for path in paths})
-    summary = f"{crossings} crossing{'s' if crossings > 1 else ''}, fence {'on' if fence else 'off'}"
-    resources: list[Resource] = [RuleTable(engine, family, table, summary, command, waits)]
+    resources: list[Resource] = [
+        RuleTable(engine, family, table, summary, command, waits, only_accepts=accepts)
+    ]
     if engine.is_iptables:
         resources += [Jump(engine, family, chain.name, command, waits=waits) for chain in table.chains]
-    return [*resources, *_forwarding(facts, record, paths)]
+    return resources
 
 
 def _bridges(facts: Facts, family: Family) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 from crossnet.design.forwarded import may_drop
 from crossnet.errors import Refusal
@@ -17,23 +18,53 @@ NAT_TOGETHER = (4, 18)
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The engine, and why it was chosen; `better` is where a new plan would move rules that stand there."""
+    """The engine, and why it was chosen; `better` is what a new plan would do with rules that stand there.
+
+    `accepts` is the variant of iptables that has to accept the crossings as well: its FORWARD chain can drop, and only
+    a rule in the same chain comes before that.
+    """
 
     engine: Engine
     reason: str
     better: Choice | None = None
+    accepts: Engine | None = None
 
 
 def choose(
-    facts: Facts, wanted: Firewall, applied: Engine | None = None, *, moves: bool = True
+    facts: Facts, wanted: Firewall, applied: Collection[Engine] = (), *, moves: bool = True
 ) -> Choice | Refusal:
     """The engine for a gateway; a refusal where the host cannot serve what the spec asks for.
 
     Rules that are `applied` stay in their engine, as long as it does and the spec lets them; but where one of iptables
-    has come to drop what is forwarded they move before that drop, unless nothing moves, as for a look at what stands.
+    has come to drop what is forwarded a plan puts rules before that drop, unless nothing moves, as for a look at what
+    stands.
     """
     choice = _new(facts, wanted)
-    if isinstance(choice, Refusal) or applied is None or choice.engine is applied:
+    if isinstance(choice, Refusal) or not applied:
+        return choice
+    if Engine.NFTABLES in applied and choice.engine is Engine.NFTABLES:
+        return _accepting(facts, wanted, choice, applied, moves=moves)
+    return _staying(facts, wanted, choice, _holding(applied), moves=moves)
+
+
+def _holding(applied: Collection[Engine]) -> Engine:
+    """The engine that holds all of the rules; beside nftables one of iptables only accepts."""
+    return Engine.NFTABLES if Engine.NFTABLES in applied else min(applied)
+
+
+def _accepting(
+    facts: Facts, wanted: Firewall, choice: Choice, applied: Collection[Engine], *, moves: bool
+) -> Choice:
+    """In nftables, as it is: accepts that stand in iptables stay, also while nothing drops there."""
+    there = next((engine for engine in sorted(applied) if engine.is_iptables), None)
+    if choice.accepts is None or choice.accepts is there:
+        stays = there if wanted is Firewall.AUTO and there in _variants(facts) else None
+        return replace(choice, accepts=stays)
+    return choice if moves else replace(choice, accepts=there, better=choice)
+
+
+def _staying(facts: Facts, wanted: Firewall, choice: Choice, applied: Engine, *, moves: bool) -> Choice:
+    if choice.engine is applied:
         return choice
     asked_for = wanted is Firewall.AUTO or (wanted is Firewall.IPTABLES and applied.is_iptables)
     if not asked_for or not (applied in _variants(facts) or (applied is Engine.NFTABLES and _has_nft(facts))):
@@ -61,7 +92,14 @@ def _new(facts: Facts, wanted: Firewall) -> Choice | Refusal:
     if Engine.IPTABLES_LEGACY in variants and facts.firewall.holds_rules(Engine.IPTABLES_LEGACY):
         return _iptables(facts, variants)
     if Engine.IPTABLES_NFT in variants and may_drop(facts.firewall, Engine.IPTABLES_NFT):
-        # Only a rule in the same chain comes before a drop: an accept in an own table does not.
+        # Only a rule in the same chain comes before a drop: an accept in an own table does not. But whoever loads
+        # rules of iptables anew flushes what others have there: the fence is better where that leaves it.
+        if nft:
+            return Choice(
+                Engine.NFTABLES,
+                "nft is there; what crosses is accepted in iptables too, whose FORWARD chain can drop",
+                accepts=Engine.IPTABLES_NFT,
+            )
         return _iptables(facts, variants, "the FORWARD chain of iptables can drop")
     if nft:
         return Choice(Engine.NFTABLES, "nft is there, and no iptables rule stands in its way")

@@ -57,15 +57,15 @@ def named(tool: Tool, family: str, table: str, chain: str) -> str:
     return f"{tool.replace('iptables', 'ip6tables') if family == 'ip6' else tool} {table} {chain}"
 
 
-def may_drop(firewall: Firewall, engine: Engine) -> bool:
+def may_drop(firewall: Firewall, engine: Engine, families: Collection[Family] = tuple(Family)) -> bool:
     """Whether a policy or rule of this engine may drop or reject a forwarded packet, whatever it is."""
     return any(
         chain.hook is not None and chain.hook.policy == "drop"
-        for family in Family
+        for family in families
         for _, chain in _forwarding(firewall, family, (engine,))
     ) or any(
         _rule_may_drop(table, rule)
-        for family in Family
+        for family in families
         for table, chain in _reached(_forwarding(firewall, family, (engine,)))
         for rule in chain.rules
     )

@@ -115,6 +115,12 @@ def gateway_table(paths: Sequence[Path], fence: bool, dialect: Dialect, bridges:
     return Table(TABLE_FAMILY[paths[0].family], TABLE, tuple(chains), tuple(sets), tuple(maps))
 
 
+def accepting_table(paths: Sequence[Path], dialect: Dialect) -> Table:
+    """What only accepts these paths' packets, for an engine beside the one that carries them."""
+    table = gateway_table(paths, False, dialect)
+    return replace(table, chains=tuple(chain for chain in table.chains if chain.name == FENCED))
+
+
 def fence_alone(table: Table) -> Table:
     """The same without the rules of any crossing."""
     forward = next(chain for chain in table.chains if chain.name == FENCED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from crossnet.export.document import Document, ExportError, comment, origin, story
 from crossnet.netfilter.iptables import delete_jump, insert_jump
@@ -24,7 +24,7 @@ def documents(plan: Plan, *, iptables: bool, host: str | None) -> tuple[Document
         choice = plan.engines[name]
         if choice.engine.is_iptables != iptables:
             raise ExportError(_other_engine(plan, name, iptables))
-    return tuple(one for name in gateways for one in (_iptables if iptables else _nft)(plan, name))
+    return tuple(one for name in gateways for one in _of(plan, name))
 
 
 def _other_engine(plan: Plan, gateway: str, iptables: bool) -> str:
@@ -36,6 +36,17 @@ def _other_engine(plan: Plan, gateway: str, iptables: bool) -> str:
         f"{gateway}: its rules are for {choice.engine}: {choice.reason}\n"
         f"  Use --format {other}; or write `firewall: {wanted}` in crossing {crossings}{more}."
     )
+
+
+def _of(plan: Plan, gateway: str) -> Iterator[Document]:
+    """What each engine has of the rules: beside nftables iptables may have to accept, too."""
+    tables = tuple(table for name, table in plan.tables if name == gateway)
+    in_nft = tuple(table for table in tables if not table.engine.is_iptables)
+    in_iptables = tuple(table for table in tables if table.engine.is_iptables)
+    if in_nft:
+        yield from _nft(plan, gateway, in_nft)
+    if in_iptables:
+        yield from _iptables(plan, gateway, in_iptables)
 
 
 def _head(plan: Plan, gateway: str, *load: str) -> str:
@@ -55,22 +66,18 @@ def _head(plan: Plan, gateway: str, *load: str) -> str:
     )
 
 
-def _tables(plan: Plan, gateway: str) -> Iterator[RuleTable]:
-    return (table for name, table in plan.tables if name == gateway)
-
-
-def _nft(plan: Plan, gateway: str) -> Iterator[Document]:
+def _nft(plan: Plan, gateway: str, tables: Sequence[RuleTable]) -> Iterator[Document]:
     """One file that puts crossnet's tables in place of those that are loaded."""
     name = f"{gateway}.nft"
-    texts = (step.stdin.decode() for table in _tables(plan, gateway) for step in RuleTable.load(None, table))
+    texts = (step.stdin.decode() for table in tables for step in RuleTable.load(None, table))
     yield Document(name, "\n".join((_head(plan, gateway, f"nft -f {name}"), *texts)), gateway)
 
 
-def _iptables(plan: Plan, gateway: str) -> Iterator[Document]:
+def _iptables(plan: Plan, gateway: str, tables: Sequence[RuleTable]) -> Iterator[Document]:
     """For each family the ipsets if there are any, and the chains; then the jumps that make iptables use them."""
     load: list[str] = []
     texts: list[tuple[str, str]] = []
-    for table in _tables(plan, gateway):
+    for table in tables:
         for step in RuleTable.load(None, table):
             kind = "ipset" if step.argv[0] == "ipset" else "iptables"
             name = f"{gateway}.{kind}-{table.family.value}.rules"

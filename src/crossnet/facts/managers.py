@@ -1,4 +1,4 @@
-"""Who else keeps rules, routes and interfaces of a host: docker, firewalld, kubernetes …, and what shows it."""
+"""Who else keeps rules, routes and interfaces of a host: docker, ufw, kubernetes …, and what shows it."""
 
 from __future__ import annotations
 
@@ -53,6 +53,12 @@ _TRACES = {
         units=("firewalld",),
     ),
     "ufw": _Traces(chains=r"ufw6?-.+"),  # its unit ends well whether it is enabled or not
+    # Of each interface's address lists, and a chain in which it tries what the kernel has (shorewall 5.2.8).
+    "shorewall": _Traces(chains=r"sha-[lr]h-[0-9a-f]+|shorewall", units=("shorewall", "shorewall6")),
+    # What loads rules from a file leaves no trace in them.
+    "netfilter-persistent": _Traces(units=("netfilter-persistent",)),
+    "iptables-services": _Traces(units=("iptables", "ip6tables")),
+    "nftables.service": _Traces(units=("nftables",)),
     "libvirt": _Traces(
         links=r"virbr[0-9]+",
         bridges=True,

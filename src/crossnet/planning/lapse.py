@@ -118,5 +118,7 @@ def _staying(record: Record, left: Sequence[Standing]) -> Iterator[Resource]:
                 yield from (
                     one
                     for one in own
-                    if isinstance(one, Jump) and one.family is family and one.chain == FENCED
+                    if isinstance(one, Jump)
+                    and (one.engine, one.family) == (table.engine, family)
+                    and one.chain == FENCED
                 )

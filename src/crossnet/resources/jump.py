@@ -81,9 +81,9 @@ class Jump(Resource):
         """The last new jump of a family ends the flows whose fate the rules behind it change."""
         new = {one.want.family: one for one in changes if isinstance(one.want, Jump) and one.have is None}
         last = list(new.values())
-        tables = {item.family: item for item in wanted if isinstance(item, RuleTable)}
+        tables = {(item.engine, item.family): item for item in wanted if isinstance(item, RuleTable)}
         return [
-            Entering(None, one.want, tables[one.want.family])
+            Entering(None, one.want, tables[one.want.engine, one.want.family])
             if isinstance(one.want, Jump) and one in last
             else one
             for one in changes

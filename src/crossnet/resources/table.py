@@ -120,7 +120,8 @@ class RuleTable(Resource):
     `summary` is how a plan names the content; `command` is this host's name of the iptables variant, and
     `waits` is whether its iptables-restore can wait for the xtables lock. `made` are the tables of iptables itself
     (`filter`, `nat`, `mangle`) that were not there before crossnet's chains. `is_known` is false of one of which
-    only a record of 0.1.0 tells: that keeps none of its rules, and `table` is empty.
+    only a record of 0.1.0 tells: that keeps none of its rules, and `table` is empty. `only_accepts` is whether it
+    only accepts in iptables, before what others drop there, what a table of nftables carries and fences.
     """
 
     kind: ClassVar[str] = "table"
@@ -139,6 +140,7 @@ class RuleTable(Resource):
     waits: bool = field(default=True, compare=False)
     made: tuple[str, ...] = field(default=(), compare=False)
     is_known: bool = field(default=True, compare=False)
+    only_accepts: bool = field(default=False, compare=False)
 
     @property
     def key(self) -> str:
@@ -320,12 +322,15 @@ class RuleTable(Resource):
     def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:
         if want and have is None and want.engine.is_iptables:
             return cls.load(have, want)  # no packet enters them yet: see `entered`
-        return (*cls.load(have, want), *_end_flows(have, want), *_remove_empty(have, want))
+        side = want or have
+        # Of what is only accepted the table that carries it ends the flows.
+        ends = () if side and side.only_accepts else _end_flows(have, want)
+        return (*cls.load(have, want), *ends, *_remove_empty(have, want))
 
     @property
     def entered(self) -> tuple[Step, ...]:
         """The steps once iptables enters the rules: only from then on are the flows judged by them."""
-        return _end_flows(None, self)
+        return () if self.only_accepts else _end_flows(None, self)
 
     @classmethod
     def load(cls, have: Self | None, want: Self | None) -> tuple[Command, ...]:
@@ -353,7 +358,8 @@ class RuleTable(Resource):
     def describe(cls, have: Self | None, want: Self | None) -> str:
         side = want or have
         assert side is not None, "a change has at least one side"
-        name = TABLE if side.family is Family.V4 else f"{TABLE} (IPv6)"
+        name = f"{TABLE} in iptables" if side.only_accepts else TABLE
+        name += "" if side.family is Family.V4 else " (IPv6)"
         return f"{name}: {side.summary}" if want else name
 
     def shown(self) -> Encoded:
@@ -365,6 +371,7 @@ class RuleTable(Resource):
         return {
             **self.which,
             **({"made": list(self.made)} if self.made else {}),
+            **({"only_accepts": True} if self.only_accepts else {}),
             "chains": {chain.name: [in_words(rule) for rule in chain.rules] for chain in table.chains},
             "sets": {each.name: sorted(str(member) for member in each.members) for each in table.sets},
             "maps": {
@@ -375,7 +382,12 @@ class RuleTable(Resource):
 
     def encode(self) -> Encoded:
         told = {"summary": self.summary, "content": encode_fields(self.table)} if self.is_known else {}
-        return {**self.which, **({"made": list(self.made)} if self.made else {}), **told}
+        return {
+            **self.which,
+            **({"made": list(self.made)} if self.made else {}),
+            **({"only_accepts": True} if self.only_accepts else {}),
+            **told,
+        }
 
     @property
     def which(self) -> Encoded:
@@ -419,4 +431,5 @@ class RuleTable(Resource):
             bool(encoded["waits"]),
             made,
             is_known=content is not None,
+            only_accepts=encoded.get("only_accepts") is True,
         )

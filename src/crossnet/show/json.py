@@ -88,6 +88,7 @@ def plan_data(plan: Plan) -> dict[str, Any]:
             {
                 "host": host.host,
                 "engine": str(plan.engines[host.host].engine) if host.host in plan.engines else None,
+                "accepts_in": _accepts_in(plan, host.host),
                 "changes": [
                     {**change_data(change), "touches_management_path": change in host.touching}
                     for change in host.changes
@@ -100,6 +101,12 @@ def plan_data(plan: Plan) -> dict[str, Any]:
         "impacts": [_impact(impact) for impact in plan.impacts],
         "opening": None if plan.opening is None else opening_data(plan.opening),
     }
+
+
+def _accepts_in(plan: Plan, host: str) -> str | None:
+    """The variant of iptables in which the crossings are accepted besides."""
+    choice = plan.engines.get(host)
+    return str(choice.accepts) if choice is not None and choice.accepts is not None else None
 
 
 def standing_data(one: Standing) -> dict[str, Any]:

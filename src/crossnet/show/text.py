@@ -214,7 +214,8 @@ def _place(plan: Plan, host: HostPlan) -> int:
 def _host(plan: Plan, host: HostPlan, verbose: bool, paint: Paint) -> Iterator[str]:
     if verbose and host.host in plan.engines and (host.changes or host.adopted):
         choice = plan.engines[host.host]
-        yield f"  engine    {choice.engine}: {choice.reason}"
+        accepts = f", accepts in {choice.accepts}" if choice.accepts is not None else ""
+        yield f"  engine    {choice.engine}{accepts}: {choice.reason}"
     changes = sorted(host.changes, key=lambda change: change.resource.place_shown)
     for_boot = [one for one in changes if one.resource.is_persistent and one not in host.touching]
     folded = for_boot if len(for_boot) > 1 and not verbose else []

@@ -163,5 +163,7 @@ def _tables(plan: Plan, flows: Sequence[Flow]) -> dict[Family, RuleTable]:
     """crossnet's rules on the gateway of these flows as they should be, for each of their families."""
     gateway, families = flows[0].path.gateway, {flow.path.family for flow in flows}
     return {
-        table.family: table for host, table in plan.tables if host == gateway and table.family in families
+        table.family: table
+        for host, table in plan.tables
+        if host == gateway and table.family in families and not table.only_accepts
     }

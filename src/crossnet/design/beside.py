@@ -1,0 +1,48 @@
+"""Who else keeps a firewall on a gateway: what crossnet has there beside it, and what its next reload does to that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from crossnet.design.engine import Choice
+from crossnet.design.impacts import Impact
+from crossnet.facts import Facts
+from crossnet.netfilter import Engine
+
+_UNITS = "crossnet's units load it again"
+
+# What becomes of accepts in iptables, of those that were tried beside the real program.
+_ACCEPTS = {
+    "docker": "which dockerd leaves when it starts again",
+    "ufw": "which ufw leaves when it is reloaded, disabled or enabled",
+    "shorewall": f"which shorewall takes away when it loads its rules; after its unit {_UNITS}",
+    "netfilter-persistent": f"which it takes away when it loads its file; after its unit {_UNITS}",
+    "iptables-services": f"which it takes away when it loads its file; after its unit {_UNITS}",
+    "libvirt": "which libvirt leaves; it puts its own before that, for its own networks",
+    "kubernetes": "which kube-proxy leaves; it writes its own chains",
+    "tailscale": "which tailscaled leaves; it puts its own before that, for its own interface",
+}
+_FLUSHES_ALL = {"nftables.service": f"which goes when nftables.service flushes all rules; {_UNITS} after it"}
+
+
+def beside(facts: Facts) -> str:
+    """`, beside docker`, of whoever has rules of iptables there; nothing where nobody is known."""
+    names = [manager.name for manager in facts.managers if manager.name in _ACCEPTS]
+    return f", beside {', '.join(names)}" if names else ""
+
+
+def beside_impacts(facts: Facts, choice: Choice) -> Iterator[Impact]:
+    """A line for each of them."""
+    names = [manager.name for manager in facts.managers]
+    if choice.accepts is not None:
+        has = "what crosses is accepted first in FORWARD of iptables too"
+        yield from (_impact(facts, name, f"{has}, {_ACCEPTS[name]}") for name in names if name in _ACCEPTS)
+    if choice.engine is Engine.NFTABLES:
+        has = "crossnet has a table of its own"
+        yield from (
+            _impact(facts, name, f"{has}, {_FLUSHES_ALL[name]}") for name in names if name in _FLUSHES_ALL
+        )
+
+
+def _impact(facts: Facts, name: str, words: str) -> Impact:
+    return Impact("beside-others", facts.host, f"beside {name}: {words}")

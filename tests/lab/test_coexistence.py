@@ -1,0 +1,160 @@
+"""A crossing beside the firewalls that gateways have, as real programs on a real systemd: TCP, reloads, outsiders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from crossnet.lab.build import Lab
+from crossnet.show.text import plan_text
+from lab.coexistence import Outsiders, Row, crosses, rules, serve, topology
+from lab.crossing import Bench
+from lab.firewalls import NETFILTER_PERSISTENT, SHOREWALL, UFW, Firewall
+
+pytestmark = pytest.mark.machine
+
+LabUp = Callable[..., Lab]
+Eventually = Callable[..., None]
+
+TO = "to: [10.0.44.0/24, 'fd00:44::/64']"
+# What EL's iptables-services has as it is installed; ICMP errors and what is established pass before the reject.
+FINAL_REJECT = """\
+*filter
+:INPUT ACCEPT [0:0]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A INPUT -m state --state RELATED,ESTABLISHED -j ACCEPT
+-A FORWARD -j REJECT --reject-with {reject}
+COMMIT
+"""
+DOCKER = Firewall("docker", ("docker.io",), {"/etc/docker/daemon.json": '{"storage-driver": "vfs"}\n'})
+KILLED = """
+kill -KILL "$(systemctl show --value -p MainPID docker)"
+while systemctl --quiet is-active docker; do sleep 0.05; done
+systemctl reset-failed docker; systemctl start docker
+"""
+UFW_DENIES = replace(UFW, commands=("ufw default deny routed", "ufw allow 22/tcp"))
+REJECTS = replace(
+    NETFILTER_PERSISTENT,
+    files={
+        "/etc/iptables/rules.v4": FINAL_REJECT.format(reject="icmp-host-prohibited"),
+        "/etc/iptables/rules.v6": FINAL_REJECT.format(reject="icmp6-adm-prohibited"),
+    },
+)
+SHOREWALL_REJECTS = replace(
+    SHOREWALL,
+    files={**SHOREWALL.files, "/etc/shorewall/policy": "fw all ACCEPT\nall fw ACCEPT\nall all REJECT\n"},
+)
+
+ROWS = (
+    Row(
+        "docker",
+        ("systemctl start docker",),
+        DOCKER,
+        keeps=(
+            "systemctl restart docker",
+            "systemctl reload docker",
+            KILLED,
+            "docker network create -o com.docker.network.bridge.enable_icc=false apart",
+            "docker network rm apart",
+            "systemctl stop docker docker.socket; systemctl start docker",
+        ),
+    ),
+    Row(
+        "ufw",
+        ("ufw --force enable", "systemctl restart ufw"),
+        UFW_DENIES,
+        keeps=(
+            "ufw reload",
+            "ufw allow 443/tcp",
+            "ufw delete allow 443/tcp",
+            "systemctl restart ufw",
+            "ufw disable",
+            "ufw --force enable",
+        ),
+    ),
+    Row(
+        "netfilter-persistent",
+        ("systemctl start netfilter-persistent",),
+        REJECTS,
+        keeps=("systemctl restart netfilter-persistent",),
+        flushes=(
+            "netfilter-persistent reload",
+            "iptables-restore </etc/iptables/rules.v4; ip6tables-restore </etc/iptables/rules.v6",
+        ),
+    ),
+    Row(
+        "shorewall",
+        ("systemctl start shorewall",),
+        SHOREWALL_REJECTS,
+        keeps=("systemctl restart shorewall", "systemctl reload shorewall"),
+        flushes=("shorewall reload", "shorewall restart"),
+    ),
+    Row(
+        "a stock DROP",
+        ("iptables -P FORWARD DROP", "ip6tables -P FORWARD DROP"),
+        names_itself=False,
+    ),
+)
+every_row = pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
+
+
+def beside(lab: Lab, row: Row) -> tuple[Bench, Outsiders]:
+    b = Bench(lab)
+    row.install(b)
+    serve(b)
+    outsiders = Outsiders(b)
+    outsiders.watched()
+    return b, outsiders
+
+
+@every_row
+def test_a_crossing_beside_what_was_there_first(machines_up: LabUp, eventually: Eventually, row: Row) -> None:
+    b, outsiders = beside(machines_up(topology()), row)
+    for command in row.start:
+        b.check("gateway", command)
+    before = rules(b)
+    spec = b.spec(TO)
+    with outsiders.sending():
+        if row.names_itself:
+            assert f"beside {row.name}" in plan_text(b.plan(spec))
+        b.apply(spec)
+        assert crosses(b)
+        b.undo(spec)
+        assert rules(b) == before
+        b.apply(spec)
+        for command in row.keeps:
+            b.check("gateway", command)
+            eventually(lambda: crosses(b), f"TCP passes after `{command}`")
+        assert b.plan(spec).is_empty
+        for command in row.flushes:
+            b.check("gateway", command)
+            assert not crosses(b), f"nothing passes after `{command}`"
+            b.apply(spec)
+            assert crosses(b), f"TCP passes when `{command}` was healed"
+        b.undo(spec)
+    assert sorted(rules(b)) == sorted(
+        before
+    )  # docker itself puts its own in another order when it starts again
+
+
+@every_row
+def test_a_crossing_that_was_there_before(machines_up: LabUp, eventually: Eventually, row: Row) -> None:
+    b, outsiders = beside(machines_up(topology()), row)
+    spec = b.spec(TO)
+    with outsiders.sending():
+        b.apply(spec)
+        assert crosses(b)
+        for command in row.start:
+            b.check("gateway", command)
+        if not b.plan(spec).is_empty:
+            b.apply(spec)
+        eventually(lambda: crosses(b), "TCP passes beside what came later")
+        for command in row.keeps:
+            b.check("gateway", command)
+            eventually(lambda: crosses(b), f"TCP passes after `{command}`")
+    # docker sets no policy where it finds forwarding on; undo leaves it on, and says so.
+    b.undo(spec)
+    assert not any("crossnet" in line.casefold() for line in rules(b))
