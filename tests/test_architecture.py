@@ -32,6 +32,7 @@ LEVELS = (
     {"planning"},
     {"opening", "moved"},
     {"cause", "drift"},
+    {"suspects"},
     {"capture"},
     {"verification"},
     {"diagnosis"},

@@ -27,6 +27,7 @@ from crossnet.resources import Resource
 from crossnet.several import first_of
 from crossnet.spec import Crossing, Heal, Spec
 from crossnet.standing import Standing
+from crossnet.suspects import suspects
 from crossnet.transaction.journal import Journal, unfinished
 from crossnet.unreached import unreached
 from crossnet.values import Family
@@ -322,7 +323,7 @@ def _status(
     applied = _is_applied(paths[0].crossing, facts[gateway])
     shared = {host: one.name for host in hosts for one in beside if one.touches(host)}
     compared = _compared(paths, plan, facts, shared, gets_through)
-    differing = [*compared.drift, *compared.means]
+    differing = [*compared.drift, *compared.suspects, *compared.means]
     unwell = [
         f"{refusal.message}: {'; '.join(refusal.candidates)}"
         for refusal in plan.stopped
@@ -437,9 +438,11 @@ def _lost(facts: Facts) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Compared:
-    """What differs from what was applied, what it means, what the spec asks for besides, and what nobody can say."""
+    """What differs from what was applied, and what may be why; what it means, and what the spec asks for besides; what
+    nobody can say."""
 
     drift: tuple[str, ...]
+    suspects: tuple[str, ...]
     means: tuple[str, ...]
     pending: tuple[str, ...]
     unsaid: tuple[str, ...]
@@ -467,6 +470,7 @@ def _compared(
         return _serves(paths, host, resource) or not _serves(plan.paths, host, resource)
 
     drift, asked, unsaid, rules_differ = list[Drift](), list[Pending](), list[str](), False
+    why = list[str]()
     for one in plan.hosts:
         host = one.host
         if host not in hosts or unfinished(facts[host]):
@@ -479,6 +483,8 @@ def _compared(
             and (each.crossings is None or each.crossings & labels)
         ]
         drift += own
+        well = [_well_at(path, facts[path.gateway]) for path in paths]
+        why += (f"{host}: {words}" for words in suspects(facts[host], one.before, own, well))
         rules_differ = rules_differ or any(each.applied.decides(family) for each in own for family in Family)
         of_others = not one.moving & labels and bool(one.moving)
         for each in pending(one, plan):
@@ -496,6 +502,7 @@ def _compared(
                 asked.append(each)
     return _Compared(
         tuple(dict.fromkeys(line for each in drift for line in each.lines)),
+        tuple(why),
         # Where something else is asked for by now, the paths are not those that were applied.
         ()
         if asked
@@ -503,6 +510,12 @@ def _compared(
         tuple(not_applied(asked)),
         tuple(dict.fromkeys(unsaid)),
     )
+
+
+def _well_at(path: Path, gateway: Facts) -> str:
+    """When an answer came back through it last: all of it was there then."""
+    verified = last_verified(gateway).get(path.crossing.label, {})
+    return verified.get("time", "") if verified.get("result") == "reachable" else ""
 
 
 def _meaning(drift: Collection[Drift], paths: Iterable[Path], facts: Mapping[str, Facts]) -> Iterator[str]:

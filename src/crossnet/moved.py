@@ -105,7 +105,8 @@ def _in_documents(before: Mapping[str, Any], now: Mapping[str, Any], made: Plan)
     for old, new in _pairs(olds, news, ("host",)):
         yield f"{(old or new)['host']}: {_difference(old, new) or 'what it adopts has changed'}"
     some, others = (
-        [f"{each['where']}: {each['detail']}" for each in one["impacts"]] for one in (before, now)
+        [f"{each['where']}: {each['detail']}" for each in one["impacts"] if each["code"] != "taken-away"]
+        for one in (before, now)
     )
     yield from (f"no longer so: {each}" for each in some if each not in others)
     yield from (f"new: {each}" for each in others if each not in some)

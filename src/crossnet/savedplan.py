@@ -106,10 +106,12 @@ async def renew(saved: SavedPlan, *, watch: Watcher = nobody, ways: api.Ways | N
 
 
 def _own(document: object) -> object:
-    """What is compared: not who applied what of others, nor how many flows there are just now."""
+    """What is compared: not who applied what of others, how many flows there are just now, or what others did."""
     if not isinstance(document, dict) or not isinstance(document.get("impacts"), list):
         return document
     impacts = [
-        one for one in document["impacts"] if not (isinstance(one, dict) and one.get("code") == "older-flows")
+        one
+        for one in document["impacts"]
+        if not (isinstance(one, dict) and one.get("code") in ("older-flows", "taken-away"))
     ]
     return {**document, "kept": None, "impacts": impacts}

@@ -15,8 +15,8 @@ T = TypeVar("T")
 LONGEST = 300.0  # seconds, however many come before
 AGAIN = 1.0
 
-# How many flows there are, and that there are some at all.
-_OF_THE_MOMENT = ("older-flows",)
+# How many flows there are, and that there are some at all; what others did on a host.
+_OF_THE_MOMENT = ("older-flows", "taken-away")
 
 
 async def in_turn(attempt: Callable[[], Awaitable[T]], watch: Watcher) -> T:

@@ -8,7 +8,8 @@ from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
-from crossnet.design import lookups
+from crossnet.design import Impact, lookups
+from crossnet.drift import drifted
 from crossnet.errors import (
     CommandFailed,
     CrossnetError,
@@ -31,6 +32,7 @@ from crossnet.planning import Plan, make_plan
 from crossnet.record import Record, read_record
 from crossnet.site import Answers, Ways, reach
 from crossnet.spec import USUAL_NAME, HostSpec, Spec
+from crossnet.suspects import suspects
 from crossnet.transaction import journal
 from crossnet.transaction.history import Past, read_history
 from crossnet.transaction.journal import Journal
@@ -153,7 +155,18 @@ def plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
     Locked when a transaction is under way or was not finished: its traces are no state to plan from.
     """
     refuse_open(facts)
-    return told_opening(passing(make_plan(spec, facts)), facts)
+    return told_opening(passing(_with_suspects(make_plan(spec, facts), facts)), facts)
+
+
+def _with_suspects(made: Plan, facts: Mapping[str, Facts]) -> Plan:
+    """The plan with what others did on the hosts that may be why it has to bring something back."""
+    impacts = [
+        Impact("taken-away", one.host, words)
+        for one in made.hosts
+        if one.changes
+        for words in suspects(facts[one.host], one.before, drifted(facts[one.host], one.before))
+    ]
+    return replace(made, impacts=(*made.impacts, *impacts)) if impacts else made
 
 
 async def plan_in_turn(spec: Spec, *, watch: Watcher = nobody, ways: Ways | None = None) -> Plan:

@@ -144,6 +144,13 @@ IMPACTS = (
         "Leave `persist: auto`; without systemd, run `crossnet apply` after a reboot.",
     ),
     Code(
+        "taken-away",
+        "Another program may have taken away, moved or changed what the plan brings back.",
+        "When units of firewalls and of the network were started, stopped or reloaded, and an interface changed, as "
+        "systemd and who keeps the interface tell; when it was applied. Nobody has seen which of them it was.",
+        "Look into that program's settings if it will do so again. `heal: auto` brings back what is taken away.",
+    ),
+    Code(
         "heals",
         "The host brings back by itself, within seconds, what another program takes away of crossnet's own.",
         "`heal: auto` in the spec.",

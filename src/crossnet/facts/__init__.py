@@ -22,6 +22,7 @@ from crossnet.facts.folder import folder_question
 from crossnet.facts.links import LINKS, Link
 from crossnet.facts.lookups import Answered, Lookup, question
 from crossnet.facts.managers import Manager, managers_of
+from crossnet.facts.moments import MOMENTS, Moments
 from crossnet.facts.neighbours import NEIGHBOURS, Neighbour
 from crossnet.facts.owners import OWNERS, Owner, owners_of
 from crossnet.facts.policy import RULES4, RULES6, PolicyRule, not_sure
@@ -77,6 +78,8 @@ class Facts:
     units: Mapping[str, bool] | None = (
         None  # whether each unit of crossnet, or of a manager, runs; None where that is not known
     )
+    # when units of others, and interfaces, changed last; nothing of a namespace that keeps files of its own
+    moments: Moments = field(default_factory=Moments, repr=False)
     # of both families, each in the order in which they are asked
     policy_rules: tuple[PolicyRule, ...] = field(default=(), repr=False)
     managers: tuple[Manager, ...] = ()  # who else works there
@@ -225,7 +228,7 @@ async def observe(
     paths = (LINKS, ROUTES4, ROUTES6, NEXTHOPS, RULES4, RULES6, NEIGHBOURS, PROGRAMS)
     general = (*paths, START, CLOCK, NETWORK, SYSCTLS, BOOT_SETTINGS, SAVED, tools)
     # A namespace that keeps files of its own is not the one whose units systemd runs, and whose interfaces are kept.
-    keeping = (UNITS, OWNERS) if str(systemd) == SYSTEMD else ()
+    keeping = (UNITS, OWNERS, MOMENTS) if str(systemd) == SYSTEMD else ()
     whose = [folder_question(str(own), str(host.locate(own)))] if own else []
     packets = {lookup: question(lookup) for lookup in lookups}
     of_rules = firewall.QUESTIONS if rules else ()
@@ -266,6 +269,7 @@ async def observe(
         ahead=clock - asked_at if clock else 0,
         network=said[NETWORK],
         units=running,
+        moments=said[MOMENTS] if keeping else Moments(),
         policy_rules=policy if interfaces.detailed else not_sure(policy),
         managers=managers_of(interfaces.links, policy, rules_there.foreign, running),
         owners=MappingProxyType(owners),

@@ -146,6 +146,7 @@ def _rest(plan: Plan, verbose: bool) -> dict[str, list[Impact]]:
         if change.resource.is_persistent
         for code in ("not-persistent", "heals", "not-healed", "kept-by-owner")
     }
+    because |= {("taken-away", host) for host, _ in plan.changes}
     because |= {("policy-rule-added", host) for host, change in plan.changes if change.resource.policy_rules}
     for impact in plan.impacts:
         title = _KNOW

@@ -1,0 +1,157 @@
+"""What may have taken away or moved what drifted: what other programs did on the host since it was applied.
+
+That something was restarted, and when, the host tells; that it was this that took a thing away follows from what such
+a program does, and nobody has seen it. So each is told with `perhaps`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from crossnet.drift import Drift
+from crossnet.facts import Facts
+from crossnet.facts.moments import UnitMoments
+from crossnet.netfilter import Engine
+from crossnet.record import Record
+from crossnet.resources import Jump, PolicyRuleResource, RouteResource, RuleTable, Sysctl
+from crossnet.values import show_moment
+
+_AT_ONCE = timedelta(seconds=5)  # what was stopped and started within this was restarted
+_SETTLES = timedelta(seconds=2)  # for what a unit goes through when it starts
+_BOOTS = timedelta(minutes=3)  # for what starts with the host
+
+
+@dataclass(frozen=True, slots=True)
+class _Effect:
+    """What a program does to something when its unit is started, reloaded or stopped, in words."""
+
+    units: tuple[str, ...]
+    does: str
+    stopped: bool = True  # also when it is stopped
+    reloaded: bool = True
+
+
+_FLUSHES_NFT = _Effect(("nftables",), "flushes all rules of nftables then")
+_FLUSHES_IPTABLES = _Effect(
+    ("iptables", "ip6tables", "netfilter-persistent", "firewalld", "shorewall", "shorewall6"),
+    "may flush the rules of iptables then",
+)
+_COMES_FIRST = _Effect(
+    ("docker", "libvirtd", "virtnetworkd", "ufw", "firewalld", "shorewall", "shorewall6"),
+    "puts rules of its own in front then",
+    stopped=False,
+)
+_SETS_UP = _Effect(
+    ("systemd-networkd", "NetworkManager", "networking", "network", "wickedd"),
+    "may set up its interfaces anew then",
+)
+_SETS = _Effect(
+    ("systemd-sysctl", "network", "networking", "NetworkManager", "systemd-networkd", "ufw", "shorewall"),
+    "may set it by its own files then",
+    stopped=False,
+)
+
+
+def suspects(facts: Facts, record: Record, found: Iterable[Drift], well: Iterable[str] = ()) -> Iterator[str]:
+    """What happened on the host since it was applied last that may be why it is not any more as it was then.
+
+    `well` are times at which all of it was seen to work, by the clock of the machine that crossnet runs on; it has one
+    that is empty where it never was.
+    """
+    live = [each for each in found if each.host == facts.host and not each.applied.is_persistent]
+    applied = _latest(facts, [*(one.stamp.when for one in record.crossings), *well])
+    if not live or applied is None:
+        return
+    if facts.clock and (booted := _booted(facts)) > applied:
+        yield f"the host was rebooted at {show_moment(booted)}, after it was applied; perhaps that is why"
+        applied = booted + _BOOTS
+    told = dict.fromkeys(line for each in live for line in _by_units(facts, each, applied))
+    told |= dict.fromkeys(line for each in live for line in _by_links(facts, each, applied))
+    yield from told
+    if not told and any(_is_flushed_by_firewalld(facts, each) for each in live):
+        yield (
+            "firewalld runs, and `firewall-cmd --reload`, of which it does not tell when that was, flushes the rules "
+            "of iptables unless its backend is nftables; perhaps that is why"
+        )
+
+
+def _latest(facts: Facts, times: Iterable[str]) -> datetime | None:
+    """The latest of these, by the host's clock."""
+    try:
+        moments = [datetime.fromisoformat(each.replace("Z", "+00:00")) for each in times if each]
+        return max(moments) + timedelta(seconds=facts.ahead) if moments else None
+    except (ValueError, TypeError, OverflowError):  # they are for people, and kept as they were written
+        return None
+
+
+def _booted(facts: Facts) -> datetime:
+    """To the minute, as clock and uptime are read one after the other."""
+    at = datetime.fromtimestamp(facts.clock - facts.uptime, UTC)
+    return at.replace(second=0)
+
+
+def _effects(drift: Drift) -> Iterator[_Effect]:
+    match drift.applied:
+        case RuleTable(engine=engine) | Jump(engine=engine):
+            if engine is not Engine.IPTABLES_LEGACY:
+                yield _FLUSHES_NFT
+            if engine.is_iptables:
+                yield _FLUSHES_IPTABLES
+            if isinstance(drift.applied, Jump):
+                yield _COMES_FIRST
+        case RouteResource() | PolicyRuleResource():
+            yield _SETS_UP
+        case Sysctl():
+            yield _SETS
+
+
+def _by_units(facts: Facts, drift: Drift, applied: datetime) -> Iterator[str]:
+    is_moved = isinstance(drift.applied, Jump) and drift.applied.current(facts) is not None
+    for effect in _effects(drift):
+        if is_moved is not (effect is _COMES_FIRST):
+            continue
+        for unit in effect.units:
+            moments = facts.moments.units.get(unit)
+            for at, what in _since(moments, effect, applied) if moments else ():
+                yield (
+                    f"{unit}.service was {what} at {show_moment(at)}, and {effect.does}; perhaps that is why"
+                )
+
+
+def _is_flushed_by_firewalld(facts: Facts, drift: Drift) -> bool:
+    is_gone = isinstance(drift.applied, RuleTable | Jump) and drift.applied.current(facts) is None
+    return (
+        is_gone
+        and _FLUSHES_IPTABLES in _effects(drift)
+        and bool((facts.units or {}).get("firewalld.service"))
+    )
+
+
+def _since(moments: UnitMoments, effect: _Effect, applied: datetime) -> Iterator[tuple[datetime, str]]:
+    """The last that happened to a unit since then, and what that was."""
+    started, stopped, changed = moments.started, moments.stopped, moments.changed
+    is_up = started is not None and (stopped is None or started >= stopped)
+    if started is not None and is_up:
+        if effect.reloaded and changed is not None and changed > max(started + _SETTLES, applied):
+            yield changed, "reloaded"
+        elif started > applied:
+            again = stopped is not None and stopped > applied and started - stopped < _AT_ONCE
+            yield started, "restarted" if again else "started"
+    elif stopped is not None and stopped > applied and effect.stopped:
+        yield stopped, "stopped"
+
+
+def _by_links(facts: Facts, drift: Drift, applied: datetime) -> Iterator[str]:
+    """Where the interface of a route has changed its state: its carrier is lost, or it was taken down."""
+    routes = drift.applied.routes
+    for device in dict.fromkeys(route.device for route in routes if route.device is not None):
+        at = facts.moments.links.get(device)
+        if at is not None and at > applied:
+            owner = facts.owners.get(device)
+            who = owner.label if owner is not None else "its owner"
+            yield (
+                f"{who} has seen a change of {device} at {show_moment(at)}; perhaps it was down, or had "
+                "no carrier"
+            )
