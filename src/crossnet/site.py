@@ -18,7 +18,7 @@ from crossnet import facts as facts_module
 from crossnet.errors import Bug, CrossnetError, HostsFailed
 from crossnet.events import Event, Kind, Tally, Watcher, nobody, without_a_say
 from crossnet.facts import Facts, Lookup
-from crossnet.persistence import kept, unit
+from crossnet.persistence import extensions, kept, unit
 from crossnet.record import FILES, FOLDER, paths_of
 from crossnet.resources import KINDS
 from crossnet.spec import HostSpec, Spec
@@ -121,7 +121,7 @@ class Site:
             lookups = self._asked.get(host.name, ())
             questions = [question for kind in KINDS.values() for question in kind.questions]
             facts = await facts_module.observe(host, READ, PurePosixPath(FOLDER), lookups, questions)
-            paths = dict.fromkeys((*paths_of(facts), *kept.paths(facts)))
+            paths = dict.fromkeys((*paths_of(facts), *kept.paths(facts), *extensions.paths(facts)))
             if more := tuple(path for path in paths if PurePosixPath(path) not in _READ):
                 facts = await facts_module.read_more(host, facts, more)
             tally.done(host.name)

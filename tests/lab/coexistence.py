@@ -15,12 +15,14 @@ from lab.test_fence_in_time import GUN, TARGETS, with_outsider
 CLIENTS = ("10.0.43.15", "fd00:43::15")
 PORT = 8080
 
-# Counters of packets, and the dates of iptables-save, are no rules.
-_RULES = """
-for tool in iptables ip6tables iptables-legacy ip6tables-legacy; do
-    ! command -v $tool-save >/dev/null || $tool-save | grep -v '^#' | sed 's/ \\[[0-9:]*\\]$//'
-done
-nft -s list ruleset
+# Counters of packets, and the dates of iptables-save, are no rules; shorewall names a chain anew each time it starts.
+_RULES = r"""
+{
+    for tool in iptables ip6tables iptables-legacy ip6tables-legacy; do
+        ! command -v $tool-save >/dev/null || $tool-save | grep -v '^#'
+    done
+    nft -s list ruleset
+} | sed -E 's/ \[[0-9:]*\]$//; s/sha-([lr])h-[0-9a-f]+/sha-\1h/'
 """
 
 

@@ -79,18 +79,20 @@ ROWS = (
         "netfilter-persistent",
         ("systemctl start netfilter-persistent",),
         REJECTS,
-        keeps=("systemctl restart netfilter-persistent",),
-        flushes=(
-            "netfilter-persistent reload",
-            "iptables-restore </etc/iptables/rules.v4; ip6tables-restore </etc/iptables/rules.v6",
-        ),
+        keeps=("systemctl restart netfilter-persistent", "netfilter-persistent reload"),
+        flushes=("iptables-restore </etc/iptables/rules.v4; ip6tables-restore </etc/iptables/rules.v6",),
     ),
     Row(
         "shorewall",
         ("systemctl start shorewall",),
         SHOREWALL_REJECTS,
-        keeps=("systemctl restart shorewall", "systemctl reload shorewall"),
-        flushes=("shorewall reload", "shorewall restart"),
+        keeps=(
+            "systemctl restart shorewall",
+            "systemctl reload shorewall",
+            "shorewall reload",
+            "shorewall restart",
+            "shorewall stop; shorewall start",
+        ),
     ),
     Row(
         "a stock DROP",
@@ -135,9 +137,8 @@ def test_a_crossing_beside_what_was_there_first(machines_up: LabUp, eventually: 
             b.apply(spec)
             assert crosses(b), f"TCP passes when `{command}` was healed"
         b.undo(spec)
-    assert sorted(rules(b)) == sorted(
-        before
-    )  # docker itself puts its own in another order when it starts again
+    # docker itself puts its own in another order when it starts again.
+    assert sorted(rules(b)) == sorted(before)
 
 
 @every_row

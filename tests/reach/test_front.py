@@ -8,7 +8,8 @@ import pytest
 
 from crossnet.facts import Facts
 from crossnet.facts.firewall import Firewall
-from crossnet.netfilter import Engine, foreign
+from crossnet.netfilter import Engine, Table, foreign
+from crossnet.netfilter.own import TABLE
 from crossnet.netfilter.xtables_save import parse_save
 from crossnet.reach.front import decides_in_front
 from crossnet.values import Family
@@ -141,6 +142,27 @@ def test_a_translation_in_front_takes_the_place_of_crossnets(front: str, decides
 )
 def test_what_crossnet_only_changes_must_come_to_it(front: str, decides: bool) -> None:
     assert forwards(front, chain="mangle") is decides
+
+
+@pytest.mark.parametrize(
+    ("front", "decides"),
+    [
+        ("-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", False),
+        ("-A FORWARD -m mark --mark 0x40000/0xff0000 -j ACCEPT", False),
+        ("-A FORWARD -s 10.0.43.99/32 -j ACCEPT", False),
+        ("-A FORWARD -i docker0 -j DROP", False),
+        ("-A FORWARD -i eth1 -o eth0 -j DROP", True),
+        ("-A FORWARD -i eth1 -j RETURN", True),
+        ("-A FORWARD -i eth1 -g DOCKER-USER", True),
+        ("-A FORWARD -j NFQUEUE --queue-num 3", True),
+    ],
+)
+def test_what_is_accepted_in_front_of_a_chain_that_only_accepts_is_accepted(
+    front: str, decides: bool
+) -> None:
+    facts = host("filter", "FORWARD", front, f"{CROSSING}\n{DOCKER}", foreign.Tool.IPTABLES_NFT)
+    beside = replace(facts, firewall=replace(facts.firewall, nft=(Table("ip", TABLE, ()),)))
+    assert decides_in_front(beside, Engine.IPTABLES_NFT, Family.V4, "forward") is decides
 
 
 def test_what_cannot_be_walked_may_decide() -> None:

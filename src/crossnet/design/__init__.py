@@ -38,7 +38,7 @@ from crossnet.facts.sysctls import FORWARDING, interface_setting
 from crossnet.netfilter import Engine, Table
 from crossnet.netfilter.own import is_plain_interface
 from crossnet.path import Client, Path
-from crossnet.persistence import kept, unit
+from crossnet.persistence import extensions, kept, unit
 from crossnet.record import Record, read_record
 from crossnet.resources import Jump, Resource, RouteResource, RuleTable, Sysctl
 from crossnet.resources.route import DEFAULT_METRIC
@@ -134,7 +134,8 @@ def design(
             continue
         engines[name] = choice
         if name in own_paths:
-            impacts += beside_impacts(facts[name], choice)
+            lasts = facts[name].capabilities.systemd and settings.persist is not Persist.NONE
+            impacts += beside_impacts(facts[name], choice, lasts=lasts)
         for family in sorted({path.family for path in own}):
             group = [path for path in own if path.family is family]
             was_on = forwarded_before(facts[name], record, family)
@@ -507,7 +508,8 @@ def _persistence(
                     "what other programs take away there comes back by itself, within seconds",
                 )
             )
-        units = unit.persistent(left, labels, fenced, ends, by_owners.resources, watched)
+        by_others = (*by_owners.resources, *extensions.keep(facts, record, left, unit.head(labels)))
+        units = unit.persistent(left, labels, fenced, ends, by_others, watched)
         return units, by_owners.protocols, told
     if healed or carried.heal is Heal.AUTO:
         told.append(Impact("not-healed", facts.host, f"will not heal by itself: {_NO_SYSTEMD}"))

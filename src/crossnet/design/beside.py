@@ -11,12 +11,16 @@ from crossnet.netfilter import Engine
 
 _UNITS = "crossnet's units load it again"
 
-# What becomes of accepts in iptables, of those that were tried beside the real program.
+# Where they run what is not theirs (persistence/extensions).
+_BROUGHT_BACK = {
+    "shorewall": "a line in /etc/shorewall/started brings it back",
+    "netfilter-persistent": "a plugin of crossnet's brings it back",
+}
 _ACCEPTS = {
     "docker": "which dockerd leaves when it starts again",
     "ufw": "which ufw leaves when it is reloaded, disabled or enabled",
-    "shorewall": f"which shorewall takes away when it loads its rules; after its unit {_UNITS}",
-    "netfilter-persistent": f"which it takes away when it loads its file; after its unit {_UNITS}",
+    "shorewall": "which shorewall takes away when it loads its rules",
+    "netfilter-persistent": "which it takes away when it loads its file",
     "iptables-services": f"which it takes away when it loads its file; after its unit {_UNITS}",
     "libvirt": "which libvirt leaves; it puts its own before that, for its own networks",
     "kubernetes": "which kube-proxy leaves; it writes its own chains",
@@ -31,12 +35,15 @@ def beside(facts: Facts) -> str:
     return f", beside {', '.join(names)}" if names else ""
 
 
-def beside_impacts(facts: Facts, choice: Choice) -> Iterator[Impact]:
-    """A line for each of them."""
+def beside_impacts(facts: Facts, choice: Choice, *, lasts: bool) -> Iterator[Impact]:
+    """A line for each of them; `lasts` is whether anything is written for later on that host."""
     names = [manager.name for manager in facts.managers]
     if choice.accepts is not None:
         has = "what crosses is accepted first in FORWARD of iptables too"
-        yield from (_impact(facts, name, f"{has}, {_ACCEPTS[name]}") for name in names if name in _ACCEPTS)
+        for name in names:
+            if name in _ACCEPTS:
+                back = f"; {_BROUGHT_BACK[name]}" if lasts and name in _BROUGHT_BACK else ""
+                yield _impact(facts, name, f"{has}, {_ACCEPTS[name]}{back}")
     if choice.engine is Engine.NFTABLES:
         has = "crossnet has a table of its own"
         yield from (

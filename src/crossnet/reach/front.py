@@ -46,9 +46,13 @@ def decides_in_front(facts: Facts, engine: Engine, family: Family, chain: str) -
     """Whether a rule before the jump into an own chain of iptables ends the walk of packets that are for that chain.
 
     Then its place matters: what is accepted there meets no fence, what is dropped there is not admitted. What the fence
-    drops as well is dropped either way. True as well where the rules cannot be walked.
+    drops as well is dropped either way. Where a table of nftables carries and fences, the chain only accepts: what is
+    accepted in front of it is too. True as well where the rules cannot be walked.
     """
     place = PLACES[chain]
+    only_accepts = chain == _FORWARD and any(
+        each.family == TABLE_FAMILY[family] for each in facts.firewall.nft
+    )
     table = _table(facts, engine, family, place)
     entered = table.chains.get(place.entered_from) if table else None
     own = table.chains.get(place.chain) if table else None
@@ -65,11 +69,16 @@ def decides_in_front(facts: Facts, engine: Engine, family: Family, chain: str) -
     theirs = space.any_of(each.here.fixed for each in walk.decisions)
     let_pass = space.any_of(each.here.fixed for each in walk.decisions if each.effect not in _BARS)
 
+    # Whoever leaves the chain before comes to its policy.
+    left = partial(_left, leaving=Drop() if only_accepts else Accept())
+
     def decided(packets: Packets) -> Iterator[Effect]:
         walk.decisions.clear()
-        walk.enter(_ending(table), _chain(place.entered_from, map(_left, front)), Here.of(packets))
+        walk.enter(_ending(table), _chain(place.entered_from, map(left, front)), Here.of(packets))
         return (each.effect for each in walk.decisions if each.here)
 
+    if only_accepts:
+        return any(effect is not Effect.ACCEPTS for effect in decided(let_pass))
     return any(True for _ in decided(let_pass)) or any(effect not in _BARS for effect in decided(theirs))
 
 
@@ -131,10 +140,10 @@ def _ended(rule: Rule) -> Rule:
     return replace(rule, statements=tuple(map(_end, rule.statements)))
 
 
-def _left(rule: Rule) -> Rule:
+def _left(rule: Rule, leaving: Statement) -> Rule:
     """The same in the chain that is entered: whoever leaves it, or does not come back, does not come to the jump."""
     ended = _ended(rule)
-    leaves = (Accept() if _leaves(each) else each for each in ended.statements)
+    leaves = (leaving if _leaves(each) else each for each in ended.statements)
     return replace(ended, statements=tuple(leaves))
 
 
