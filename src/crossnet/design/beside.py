@@ -16,6 +16,7 @@ _BROUGHT_BACK = {
     "shorewall": "a line in /etc/shorewall/started brings it back",
     "netfilter-persistent": "a plugin of crossnet's brings it back",
 }
+# What becomes of accepts in iptables: of those that were tried, as a program or by its rules.
 _ACCEPTS = {
     "docker": "which dockerd leaves when it starts again",
     "ufw": "which ufw leaves when it is reloaded, disabled or enabled",

@@ -1,0 +1,79 @@
+"""What firewalls of others run after they have loaded their rules: crossnet's line there, and nothing else of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from crossnet.facts import Facts
+from crossnet.facts.managers import Manager
+from crossnet.persistence.extensions import PLUGIN, STARTED, keep
+from crossnet.planning import Plan, make_plan
+from crossnet.record import read_record
+from crossnet.resources import File, Lines, Resource
+from crossnet.specfile import parse
+from crossnet.values import Family
+from design.factsheet import facts_from
+
+SHEET = """
+app:
+  eth0 10.0.43.15/24
+gateway:
+  eth1 10.0.43.101/24
+  eth0 10.0.44.63/24
+"""
+DROPS = "  iptables filter -A FORWARD -j REJECT\n"
+SHOREWALL = "  iptables filter -A shorewall -m recent --set --name %CURRENTTIME --rsource\n"
+HEAD = "# crossnet: business.\n"
+
+
+def plan_of(facts: dict[str, Facts], more: str = "") -> Plan:
+    hosts = "hosts:\n  app: {lab: app}\n  gateway: {lab: gateway}\n"
+    crossing = f"crossings:\n  business: {{from: app, via: gateway, to: 10.0.44.0/24{more}}}\n"
+    return make_plan(parse(f"crossnet: 1\n{hosts}{crossing}", "crossnet.yaml"), facts)
+
+
+def wanted(sheet: str, *managers: str, more: str = "") -> dict[str, Resource]:
+    """What a plan wants in the places of others, by its path."""
+    facts = facts_from(SHEET + sheet)
+    facts["gateway"] = with_managers(facts["gateway"], *managers)
+    places = (*STARTED.values(), PLUGIN)
+    return {one.key: one for one in plan_of(facts, more).wanted["gateway"] if one.key in places}
+
+
+def with_managers(facts: Facts, *names: str) -> Facts:
+    return replace(facts, managers=(*facts.managers, *(Manager(name, ("unit",)) for name in names)))
+
+
+def test_shorewall_runs_a_line_and_netfilter_persistent_a_plugin() -> None:
+    found = wanted(DROPS + SHOREWALL, "netfilter-persistent")
+    line, plugin = found[STARTED[Family.V4]], found[PLUGIN]
+    assert list(found) == [STARTED[Family.V4], PLUGIN]
+    assert isinstance(line, Lines)
+    assert isinstance(plugin, File)
+    assert b"sh /etc/crossnet/start rules || :" in line.entry
+    assert plugin.mode == 0o755
+    # run-parts(8) runs them in the order of their names, and their own are 15-ip4tables and 25-ip6tables.
+    assert plugin.path.endswith("/90-crossnet")
+
+
+@pytest.mark.parametrize(
+    ("sheet", "more"),
+    [
+        (SHOREWALL, ""),  # nothing there drops: crossnet has nothing in iptables
+        (DROPS, ""),
+        (DROPS + SHOREWALL, ", persist: none"),
+    ],
+)
+def test_nothing_is_written_for_nothing(sheet: str, more: str) -> None:
+    assert wanted(sheet, more=more) == {}
+
+
+def test_a_firewall_that_is_cleared_for_a_moment_keeps_its_line() -> None:
+    facts = facts_from(SHEET + DROPS + SHOREWALL)
+    applied = next(host.after for host in plan_of(facts).hosts if host.host == "gateway")
+    live = [owned.applied for owned in applied.owned]
+    cleared = facts_from(SHEET)["gateway"]
+    assert [one.key for one in keep(cleared, applied, live, HEAD)] == [STARTED[Family.V4]]
+    assert list(keep(cleared, read_record(cleared), live, HEAD)) == []
