@@ -20,33 +20,15 @@ from crossnet.facts.neighbours import Neighbour
 from crossnet.values import Probe
 from crossnet.verdict import Also, Between, Diagnosis, Place
 from crossnet.verification.probe import Reply, Sent
-from design.factsheet import facts_from
+from diagnosis.seeded import HARDWARE, SEED, seed
 
 CLIENT, INGRESS, EGRESS, TARGET = map(IPv4Address, ("10.0.43.15", "10.0.43.101", "10.0.44.63", "10.0.44.1"))
 BEYOND = (ip_network("10.0.44.0/24"),)
 ECHO = Probe.from_text("icmp/10.0.44.1")
 SMALL = (100, 101, 102, 103, 104)
-MACS = {"app": "02:00:00:00:43:0f", "gateway": "02:00:00:00:43:65"}
 POINTS = {"app": ("eth0",), "gateway": ("eth0", "eth1")}
-HEALTHY = """
-app:
-  eth0 10.0.43.15/24
-  route 10.0.44.0/24 via 10.0.43.101 dev eth0
-gateway:
-  eth1 10.0.43.101/24
-  eth0 10.0.44.63/24
-  sysctl net.ipv4.ip_forward 1
-  iptables nat -A POSTROUTING -d 10.0.44.0/24 -o eth0 -j SNAT --to-source 10.0.44.63
-"""
-REFUSED = HEALTHY.replace("\ngateway:", "\n  route prohibit 10.0.44.1\ngateway:")
-NOT_FORWARDING = HEALTHY.replace("ip_forward 1", "ip_forward 0")
-
-
-def hosts(text: str) -> dict[str, Facts]:
-    return {
-        host: replace(facts, links=tuple(replace(link, hardware=MACS[host]) for link in facts.links))
-        for host, facts in facts_from(text).items()
-    }
+REFUSED = SEED.replace("\ngateway:", "\n  route prohibit 10.0.44.1\ngateway:")
+NOT_FORWARDING = SEED.replace("ip_forward 1", "ip_forward 0")
 
 
 def way(known: dict[str, Facts]) -> Course:
@@ -89,7 +71,7 @@ def all_of(each: Echo) -> list[Sighting]:
 
 def question(host: str, interface: str, wanted: object, source: object) -> Packet:
     source, wanted = ip_address(str(source)), ip_address(str(wanted))
-    return Packet("arp", source, None, asks=wanted, mac=MACS[host])
+    return Packet("arp", source, None, asks=wanted, mac=HARDWARE[host])
 
 
 Seen = Callable[[Echo], Sequence[Sighting]]
@@ -104,7 +86,7 @@ def verdict(
     change: Callable[[dict[str, Facts]], None] = lambda _: None,
 ) -> Diagnosis:
     """Of a flow of which nothing was answered; `became` is what was seen of each echo of neighbours."""
-    known = hosts(text)
+    known = seed(text)
     change(known)
     along = way(known)
     made = asked_of(known)
@@ -139,7 +121,7 @@ def lost(wanted: Callable[[Echo], bool], upto: int = 1) -> Seen:
 def test_each_segment_is_asked_about_in_both_directions_and_with_a_foreign_address() -> None:
     made = [
         (each.sender.host, each.device, str(each.source), str(each.destination), each.foreign)
-        for each in asked_of(hosts(HEALTHY))
+        for each in asked_of(seed(SEED))
     ]
     assert made == [
         ("app", "eth0", "None", "10.0.43.101", False),
@@ -148,40 +130,38 @@ def test_each_segment_is_asked_about_in_both_directions_and_with_a_foreign_addre
         ("gateway", "eth1", "10.0.44.63", "10.0.43.15", True),
         ("gateway", "eth0", "10.0.44.63", "10.0.44.1", False),
     ]
-    sizes = [each.data for each in asked_of(hosts(HEALTHY))]
+    sizes = [each.data for each in asked_of(seed(SEED))]
     assert len(set(sizes)) == len(sizes)
 
 
 def test_a_gateway_asks_as_somebody_who_can_be_answered() -> None:
-    two = HEALTHY.replace(
+    two = SEED.replace(
         "  eth0 10.0.44.63/24", "  eth0 172.31.0.5/16 10.0.44.63/32\n  route 10.0.44.0/24 dev eth0"
     )
-    (behind,) = [each for each in asked_of(hosts(two), IPv4Address("172.31.0.5")) if each.receiver is None]
+    (behind,) = [each for each in asked_of(seed(two), IPv4Address("172.31.0.5")) if each.receiver is None]
     assert behind.source == EGRESS
-    none = HEALTHY.replace("  eth0 10.0.44.63/24", "  eth0")
-    (behind,) = [each for each in asked_of(hosts(none)) if each.receiver is None]
+    none = SEED.replace("  eth0 10.0.44.63/24", "  eth0")
+    (behind,) = [each for each in asked_of(seed(none)) if each.receiver is None]
     assert behind.source is None
 
 
 def test_through_a_router_it_is_asked_as_routes_lead() -> None:
-    text = HEALTHY.replace(
+    text = SEED.replace(
         "eth0 10.0.44.63/24", "eth0 10.0.99.2/24\n  route 10.0.44.0/24 via 10.0.99.1 dev eth0"
     )
-    (behind,) = [each for each in asked_of(hosts(text)) if each.receiver is None]
+    (behind,) = [each for each in asked_of(seed(text)) if each.receiver is None]
     assert behind.task[0] == "echo_of"
 
 
 def test_a_client_without_an_address_asks_nobody() -> None:
     made = asked_of(
-        hosts(
-            HEALTHY.replace("  eth0 10.0.43.15/24\n  route 10.0.44.0/24 via 10.0.43.101 dev eth0", "  eth0")
-        )
+        seed(SEED.replace("  eth0 10.0.43.15/24\n  route 10.0.44.0/24 via 10.0.43.101 dev eth0", "  eth0"))
     )
     assert {each.sender.host for each in made} == {"gateway"}
 
 
 def harmless_of(text: str, flow: Iterable[Sighting], silent: Iterable[str] = ()) -> set[tuple[str, str]]:
-    known = hosts(text)
+    known = seed(text)
     trail = Trail(Tags(ECHO, SMALL), way(known), tuple(flow), POINTS)
     return {
         (each.sender.host, each.device) for each in harmless(asked_of(known), trail, known, frozenset(silent))
@@ -193,20 +173,20 @@ def test_nobody_is_asked_who_would_learn_the_address_that_the_flow_waits_for() -
         seen("app", "eth0", Kind.SENT, question("app", "eth0", INGRESS, CLIENT)),
         seen("gateway", "eth1", Kind.RECEIVED, question("app", "eth0", INGRESS, CLIENT)),
     ]
-    assert harmless_of(HEALTHY, unanswered) == {("gateway", "eth0")}
-    assert ("app", "eth0") in harmless_of(HEALTHY, unanswered, ["gateway"])
+    assert harmless_of(SEED, unanswered) == {("gateway", "eth0")}
+    assert ("app", "eth0") in harmless_of(SEED, unanswered, ["gateway"])
     astray = [seen("app", "eth0", Kind.SENT, question("app", "eth0", TARGET, CLIENT))]
-    assert ("app", "eth0") in harmless_of(HEALTHY, astray)
+    assert ("app", "eth0") in harmless_of(SEED, astray)
     gone_on = [
         *came_to_the_gateway(),
         *(seen("gateway", "eth0", Kind.SENT, echo(size, EGRESS, TARGET)) for size in SMALL),
     ]
-    assert harmless_of(HEALTHY, gone_on) == {("app", "eth0"), ("gateway", "eth1")}
+    assert harmless_of(SEED, gone_on) == {("app", "eth0"), ("gateway", "eth1")}
     as_a_stranger = [
         *came_to_the_gateway(),
         *(seen("gateway", "eth0", Kind.SENT, echo(size, CLIENT, TARGET)) for size in SMALL),
     ]
-    assert ("gateway", "eth0") in harmless_of(HEALTHY, as_a_stranger)
+    assert ("gateway", "eth0") in harmless_of(SEED, as_a_stranger)
 
 
 # ---- the way on -------------------------------------------------------------------------------------
@@ -414,7 +394,7 @@ def test_of_a_port_the_very_port_is_tried() -> None:
 
 
 def test_a_silent_destination_behind_a_gateway_that_does_not_translate_is_told() -> None:
-    text = HEALTHY.replace(
+    text = SEED.replace(
         "  iptables nat -A POSTROUTING -d 10.0.44.0/24 -o eth0 -j SNAT --to-source 10.0.44.63\n", ""
     )
     untranslated = [
@@ -430,7 +410,7 @@ def test_a_silent_destination_behind_a_gateway_that_does_not_translate_is_told()
 def test_where_a_gateway_gives_its_own_echo_a_source_without_a_way_back_nothing_is_known_of_the_destination() -> (
     None
 ):
-    text = HEALTHY.replace("--to-source 10.0.44.63", "--to-source 10.0.43.101")
+    text = SEED.replace("--to-source 10.0.44.63", "--to-source 10.0.43.101")
     astray = [
         *came_to_the_gateway(),
         *(seen("gateway", "eth0", Kind.SENT, echo(size, INGRESS, TARGET)) for size in SMALL),

@@ -17,29 +17,10 @@ from crossnet.facts.neighbours import Neighbour
 from crossnet.facts.routes import Route, parse_routes
 from crossnet.netfilter.foreign import Chain, Drop, Hook, Rule, Table, Tool
 from crossnet.values import Family, Probe
-from design.factsheet import facts_from
+from diagnosis.seeded import SEED, seed
 
 PROBE = Probe.from_text("icmp/10.0.44.1")
 BEYOND = (ip_network("10.0.44.0/24"),)
-HARDWARE = {"app": "02:00:00:00:43:0f", "gateway": "02:00:00:00:43:65"}
-SEED = """
-app:
-  eth0 10.0.43.15/24
-  route 10.0.44.0/24 via 10.0.43.101 dev eth0
-gateway:
-  eth1 10.0.43.101/24
-  eth0 10.0.44.63/24
-  sysctl net.ipv4.ip_forward 1
-  iptables nat -A POSTROUTING -d 10.0.44.0/24 -o eth0 -j SNAT --to-source 10.0.44.63
-"""
-
-
-def seed(text: str = SEED) -> dict[str, Facts]:
-    """The seed scenario, each interface with a hardware address of its host."""
-    return {
-        host: replace(facts, links=tuple(replace(link, hardware=f"{HARDWARE[host]}") for link in facts.links))
-        for host, facts in facts_from(text).items()
-    }
 
 
 def way(hosts: Mapping[str, Facts]) -> Course:
