@@ -15,12 +15,12 @@ import itertools
 import re
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 
 from crossnet.diagnosis.finding import Direction
-from crossnet.errors import HostError
-from crossnet.transport import Host, Process
+from crossnet.transport import Host
+from crossnet.transport.following import Following
 
 _MOST_SECONDS = 10  # for which the instance stands, whatever becomes of us
 _ARMED = 1.0  # seconds in which it stands, else nothing is told
@@ -242,60 +242,47 @@ class Dropping:
         self.name = f"crossnet_drops_{secrets.token_hex(4)}"
         self.found: Dropped | None = None  # once two have ended so
         self.unable: Untold | None = None
-        self.over = asyncio.Event()  # when there is one, or none can come
-        self._host, self._spot = host, spot
+        self._spot = spot
         self._armed = asyncio.Event()
-        self._process: Process | None = None
-        self._reading: asyncio.Task[None] | None = None
+        words = [self.name, str(_MOST_SECONDS * 20), str(0x86DD if spot.v6 else 0x800)]
+        words += [spot.received(), spot.queued(), spot.sent() if spot.is_sender else "", _JOIN]
+        self._following = Following(host, ["sh", "-c", _PLACE, "sh", _SCRIPT, *words], self._read)
+        self.over = self._following.over  # when there is one, or none can come
+        self.stop = self._following.stop
 
     async def start(self) -> None:
         """Until it is armed, or known that it cannot be."""
-        spot = self._spot
-        words = [
-            self.name,
-            str(_MOST_SECONDS * 20),
-            str(0x86DD if spot.v6 else 0x800),
-        ]
-        words += [spot.received(), spot.queued(), spot.sent() if spot.is_sender else "", _JOIN]
-        self._process = await self._host.start(["sh", "-c", _PLACE, "sh", _SCRIPT, *words])
-        self._reading = asyncio.create_task(self._read(self._process))
+        await self._following.start()
         try:
             async with asyncio.timeout(_ARMED):
                 await self._armed.wait()
         except TimeoutError:
             self.over.set()
 
-    async def _read(self, process: Process) -> None:
-        printed = b""
+    async def _read(self, lines: AsyncIterator[str]) -> None:
         try:
-            async for chunk in process.output():
-                printed += chunk
-                self._take(printed.decode(errors="replace"))
-                if self.found is not None or self.unable is not None:
-                    return
-        except HostError:
-            pass  # without it what is known already is told
+            await self._take(lines)
         finally:
-            self.over.set()
             self._armed.set()
 
-    def _take(self, printed: str) -> None:
-        begin, armed, told = printed.partition("armed\n")
-        if said := re.match(r"cannot (\w+) (.*)\n", begin):
-            self.unable = Untold(self._spot.host, said[1], said[2])
-        if armed:
-            self._armed.set()
-        *whole, _ = told.split("\n--\n")
-        for each in whole[-1:]:
-            self.found = commonest(drops(each, self._spot))
+    async def _take(self, lines: AsyncIterator[str]) -> None:
+        told: list[str] = []  # what is in the ring now
+        async for line in lines:
+            if said := _CANNOT.fullmatch(line):
+                self.unable = Untold(self._spot.host, said[1], said[2])
+                return
+            if line == "armed":
+                self._armed.set()
+            elif line != "--":
+                told.append(line)
+            else:
+                self.found = commonest(drops("\n".join(told), self._spot))
+                if self.found is not None:
+                    return
+                told = []
 
-    async def stop(self) -> None:
-        if self._process is not None:
-            await self._process.stop()
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.wait([self._reading])
 
+_CANNOT = re.compile(r"cannot (\w+) (.*)")
 
 # `  ping-27825   [001] b.s1. 72624.308419: kfree_skb: skbaddr=0000… rx_sk=0000… protocol=2048
 # location=ip_rcv_finish_core+0x25b/0x470 reason: IP_RPFILTER`, on one line.

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from crossnet.capture import Packet
 from crossnet.diagnosis.finding import Direction
-from crossnet.errors import HostError
-from crossnet.transport import Host, Process
+from crossnet.transport import Host
+from crossnet.transport.following import Following
 from crossnet.values import Address, Family, Probe, Protocol, family_of
 
 # Far before what anybody uses, connection tracking (-200) and raw (-300) too: a rule sets the trace, and nothing else.
@@ -109,36 +108,19 @@ class Tracing:
 
     def __init__(self, host: Host, flow: Flow) -> None:
         self.found: Traced | None = None
-        self.over = asyncio.Event()  # when there is one, or none can come
-        self._host, self._flow = host, flow
+        self._flow = flow
         self._table = f"crossnet_trace_{secrets.token_hex(4)}"
-        self._process: Process | None = None
-        self._reading: asyncio.Task[None] | None = None
+        argv = ["sh", "-c", _SCRIPT, "sh", str(_MOST_SECONDS * 10), table(self._table, flow)]
+        self._following = Following(host, argv, self._read)
+        self.over = self._following.over  # when there is one, or none can come
+        self.start, self.stop = self._following.start, self._following.stop
 
-    async def start(self) -> None:
-        argv = ["sh", "-c", _SCRIPT, "sh", str(_MOST_SECONDS * 10), table(self._table, self._flow)]
-        self._process = await self._host.start(argv)
-        self._reading = asyncio.create_task(self._read(self._process))
-
-    async def _read(self, process: Process) -> None:
-        printed = b""
-        try:
-            async for chunk in process.output():
-                printed += chunk
-                self.found = next(ended(printed.decode(errors="replace"), self._table, self._flow), None)
-                if self.found is not None:
-                    return
-        except HostError:
-            pass  # without a trace what is known already is told
-        finally:
-            self.over.set()
-
-    async def stop(self) -> None:
-        if self._process is not None:
-            await self._process.stop()
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.wait([self._reading])
+    async def _read(self, lines: AsyncIterator[str]) -> None:
+        ours = set[str]()
+        async for line in lines:
+            if (found := ended(line, self._table, self._flow, ours)) is not None:
+                self.found = found
+                return
 
 
 def table(name: str, flow: Flow) -> str:
@@ -151,26 +133,25 @@ def table(name: str, flow: Flow) -> str:
     return "\n".join(lines)
 
 
-def ended(printed: str, own: str, flow: Flow) -> Iterator[Traced]:
-    """What ended packets that this very table had traced: somebody else may trace others at the same time."""
-    ours = set[str]()
-    # What comes last may be half a line.
-    for line in printed.split("\n")[:-1]:
-        if (found := _LINE.match(line)) is None:
-            continue
-        if found["table"] == own:
-            ours.add(found["id"])
-        if found["id"] not in ours:
-            continue
-        verdict, text = None, ""
-        if (rule := _RULE.fullmatch(found["rest"])) is not None:
-            verdict, text = rule["verdict"], _COUNTER.sub("", rule["text"] or "")
-        elif found["rest"].strip() == "policy drop":
-            verdict = "policy"
-        if verdict is not None:
-            yield Traced(
-                flow.host, flow.direction, found["family"], found["table"], found["chain"], verdict, text
-            )
+def ended(line: str, own: str, flow: Flow, ours: set[str]) -> Traced | None:
+    """What ended a packet that this very table had traced: somebody else may trace others at the same time.
+
+    `ours` are the numbers of such packets; those of which a line tells are added.
+    """
+    if (found := _LINE.match(line)) is None:
+        return None
+    if found["table"] == own:
+        ours.add(found["id"])
+    if found["id"] not in ours:
+        return None
+    verdict, text = None, ""
+    if (rule := _RULE.fullmatch(found["rest"])) is not None:
+        verdict, text = rule["verdict"], _COUNTER.sub("", rule["text"] or "")
+    elif found["rest"].strip() == "policy drop":
+        verdict = "policy"
+    if verdict is None:
+        return None
+    return Traced(flow.host, flow.direction, found["family"], found["table"], found["chain"], verdict, text)
 
 
 def flow_of(

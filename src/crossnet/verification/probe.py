@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from crossnet.errors import HostError
 from crossnet.facts.question import Unanswered, door
-from crossnet.transport import Host, Process
+from crossnet.transport import Host
+from crossnet.transport.following import Following
 from crossnet.values import Address, Network, Probe, Protocol, contains, family_of
 
 # Address resolution gives up after about 3 s (measured), so that a shorter wait would call it silence.
@@ -200,7 +200,7 @@ wait
 """
 _NO_TOOL = (70, 127)
 _BY_A_SIGNAL = 128  # and its number; a tool that is ended has seen nothing (sh(1))
-_MOST_PRINTED = 1 << 18  # what a few tools say is a few lines
+_MOST_LINES, _LONGEST = 100, 1000  # of what one tool says, and characters of a line
 
 
 async def send(host: Host, probes: Sequence[Probe]) -> list[Sent]:
@@ -222,40 +222,33 @@ class Sending:
     def __init__(self, host: Host, tasks: Sequence[tuple[str, str, str]]) -> None:
         self.host, self.tasks = host, tasks
         self.ended: dict[int, tuple[int, str]] = {}
-        self.failed = ""  # why nothing more comes of the host
         self.news = asyncio.Event()
         self._boundary = f"--crossnet-{secrets.token_hex(8)}"
-        self._process: Process | None = None
-        self._reading: asyncio.Task[None] | None = None
+        words = [word for task in tasks for word in task]
+        argv = ["sh", "-c", _TASKS, "sh", str(WAIT), self._boundary, *words]
+        self._following = Following(host, argv, self._read)
+        self.start = self._following.start
+        self.stop = self._following.stop  # what is still waiting for an answer ends
 
     @property
     def is_over(self) -> bool:
-        return len(self.ended) == len(self.tasks) or (self._reading is not None and self._reading.done())
+        return len(self.ended) == len(self.tasks) or self._following.over.is_set()
 
-    async def start(self) -> None:
-        words = [word for task in self.tasks for word in task]
-        self._process = await self.host.start(["sh", "-c", _TASKS, "sh", str(WAIT), self._boundary, *words])
-        self._reading = asyncio.create_task(self._read(self._process))
+    @property
+    def failed(self) -> str:
+        """Why nothing more comes of the host."""
+        return str(self._following.failed or "")
 
-    async def _read(self, process: Process) -> None:
-        printed = b""
+    async def _read(self, lines: AsyncIterator[str]) -> None:
+        said: dict[int, list[str]] = {}
         try:
-            async for chunk in process.output():
-                printed = (printed + chunk)[-_MOST_PRINTED:]
-                found = dict(_answers(printed.decode(errors="replace"), self._boundary))
-                self.ended |= {number: answer for number, answer in found.items() if number < len(self.tasks)}
-                self.news.set()
-        except HostError as error:
-            self.failed = str(error)
-        self.news.set()
-
-    async def stop(self) -> None:
-        """End what is still waiting for an answer."""
-        if self._process is not None:
-            await self._process.stop()
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.wait([self._reading])
+            async for line in lines:
+                answer = _answer(line, self._boundary, said)
+                if answer is not None and answer[0] < len(self.tasks):
+                    self.ended[answer[0]] = answer[1]
+                    self.news.set()
+        finally:
+            self.news.set()
 
 
 async def search(host: Host, groups: Sequence[Sequence[Address]]) -> list[Search]:
@@ -285,7 +278,12 @@ async def _carry_out(host: Host, tasks: Sequence[tuple[str, str, str]]) -> list[
     words = [word for task in tasks for word in task]
     completed = await host.run(["sh", "-c", _TASKS, "sh", str(WAIT), boundary, *words], timeout=WAIT + 5)
     with door(host.name, f"sent {len(tasks)} probes", completed.stdout):
-        answers = dict(_answers(completed.text, boundary))
+        said: dict[int, list[str]] = {}
+        answers = dict(
+            answer
+            for line in completed.text.split("\n")
+            if (answer := _answer(line, boundary, said)) is not None
+        )
         if answers.keys() != set(range(len(tasks))):
             raise Unanswered(
                 f"got {len(answers)} results, then: {completed.error_text.strip()[-300:] or 'nothing'}",
@@ -294,17 +292,17 @@ async def _carry_out(host: Host, tasks: Sequence[tuple[str, str, str]]) -> list[
     return [answers[number] for number in range(len(tasks))]
 
 
-def _answers(printed: str, boundary: str) -> Iterator[tuple[int, tuple[int, str]]]:
-    """The number, exit status and words of each task that is done."""
-    said: dict[int, list[str]] = {}
-    for found in re.finditer(
-        rf"^{boundary} ([0-9]{{1,9}})(?:: (.*)| ([0-9]{{1,3}}))\n", printed, re.MULTILINE
-    ):
-        lines = said.setdefault(int(found[1]), [])
-        if found[3] is None:
-            lines.append(found[2])
-        else:
-            yield int(found[1]), (int(found[3]), "\n".join(lines).strip())
+def _answer(line: str, boundary: str, said: dict[int, list[str]]) -> tuple[int, tuple[int, str]] | None:
+    """The number of a task that is done, with its exit status and words; `said` is what each has printed so far."""
+    found = re.fullmatch(rf"{boundary} ([0-9]{{1,9}})(?:: (.*)| ([0-9]{{1,3}}))", line)
+    if found is None:
+        return None
+    lines = said.setdefault(int(found[1]), [])
+    if found[3] is not None:
+        return int(found[1]), (int(found[3]), "\n".join(lines).strip())
+    lines.append(found[2][:_LONGEST])
+    del lines[:-_MOST_LINES]
+    return None
 
 
 _TOLD = re.compile(r"message too long|nreachable|No route to host|ot permitted|xceeded|rag needed")
