@@ -41,6 +41,11 @@ class Row:
     flushes: tuple[str, ...] = ()
     names_itself: bool = True
 
+    @property
+    def unit(self) -> str:
+        assert self.firewall is not None
+        return self.firewall.unit
+
     def install(self, b: Bench) -> None:
         if self.firewall is not None:
             self.firewall.install(b)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
+from crossnet.lab import build
 from crossnet.lab.build import Lab
 from crossnet.show.text import plan_text
 from lab.coexistence import Outsiders, Row, crosses, rules, serve, topology
@@ -162,6 +164,24 @@ def test_a_crossing_that_was_there_before(machines_up: LabUp, eventually: Eventu
     # docker sets no policy where it finds forwarding on; undo leaves it on, and says so.
     b.undo(spec)
     assert not any("crossnet" in line.casefold() for line in rules(b))
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.firewall], ids=lambda row: row.name)
+def test_a_crossing_and_what_was_there_first_after_a_power_cut(
+    machines_up: LabUp, eventually: Eventually, row: Row
+) -> None:
+    b, outsiders = beside(machines_up(topology()), row)
+    for command in (*row.start, f"systemctl enable {row.unit}"):
+        b.check("gateway", command)
+    spec = b.spec(TO)
+    b.apply(spec)
+    asyncio.run(build.reboot(b.lab, "gateway"))
+    eventually(lambda: crosses(b), "TCP passes again")
+    with outsiders.sending():
+        assert crosses(b)
+    eventually(lambda: b.plan(spec).is_empty, "all of it is there again")
+    b.undo(spec)
+    assert b.check("gateway", FILES) == ""
 
 
 def test_what_a_hand_flushed_comes_back_by_itself(machines_up: LabUp, eventually: Eventually) -> None:

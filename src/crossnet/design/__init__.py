@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from crossnet.design.applied import as_applied
 from crossnet.design.asking import lookups
-from crossnet.design.beside import beside, beside_impacts
+from crossnet.design.beside import beside, beside_impacts, docker_forwards
 from crossnet.design.conflicts import conflicts, gateway_settings
 from crossnet.design.engine import Choice, choose
 from crossnet.design.foresight import Obstacle, foresee, obstacles
@@ -476,6 +476,10 @@ def _persistence(
             [Impact("not-persistent", facts.host, f"will not survive a reboot: {_NO_SYSTEMD}")],
         )
     lasting = [(item, each) for item in asking if (each := _lasting(item, record, facts)) is not None]
+    told: list[Impact] = []
+    if by_docker := docker_forwards(facts, record):
+        lasting = [(item, each) for item, each in lasting if item.key != FORWARDING[Family.V4]]
+        told.append(by_docker)
     labels = [crossing.label for crossing in crossings]
 
     def wish(item: Resource) -> Persist:
@@ -486,7 +490,7 @@ def _persistence(
     if by_owners.refused:
         raise Refused(*(_other_owner(facts, why) for why in by_owners.refused))
     left = [each for item, each in lasting if _identity(item) not in by_owners.taken]
-    told = [Impact("kept-by-owner", facts.host, where) for where in by_owners.told]
+    told += [Impact("kept-by-owner", facts.host, where) for where in by_owners.told]
     if systemd:
         told += [
             Impact("kept-by-owner", facts.host, f"{which} are kept by crossnet's own unit, because {why}")

@@ -7,7 +7,12 @@ from collections.abc import Iterator
 from crossnet.design.engine import Choice
 from crossnet.design.impacts import Impact
 from crossnet.facts import Facts
-from crossnet.netfilter import Engine
+from crossnet.facts.sysctls import FORWARDING
+from crossnet.netfilter import TABLE_FAMILY, Engine
+from crossnet.persistence.settings import SYSCTL_FILE
+from crossnet.record import Record
+from crossnet.resources import Sysctl
+from crossnet.values import Family
 
 _UNITS = "crossnet's units load it again"
 
@@ -50,6 +55,35 @@ def beside_impacts(facts: Facts, choice: Choice, *, lasts: bool) -> Iterator[Imp
         yield from (
             _impact(facts, name, f"{has}, {_FLUSHES_ALL[name]}") for name in names if name in _FLUSHES_ALL
         )
+
+
+def docker_forwards(facts: Facts, record: Record) -> Impact | None:
+    """That forwarding of IPv4 is left to docker at the boot; None where it is not docker's to switch on.
+
+    dockerd sets the policy DROP of FORWARD only where it finds forwarding off, and switches that on (20.10, measured).
+    Were it on already at the boot, FORWARD would accept whatever anybody sends.
+    """
+    name = FORWARDING[Family.V4]
+    is_there = any(manager.name == "docker" for manager in facts.managers)
+    drops = any(
+        engine.is_iptables
+        and chain.name == "FORWARD"
+        and chain.hook is not None
+        and chain.hook.policy == "drop"
+        for engine, table, chain in facts.firewall.others()
+        if table.family == TABLE_FAMILY[Family.V4]
+    )
+    ours = record.find(Sysctl(name, "1")) is not None
+    in_files = any(
+        each.name == name and each.value != "0" and each.file != SYSCTL_FILE for each in facts.boot_settings
+    )
+    if not is_there or not drops or ours or in_files:
+        return None
+    return _impact(
+        facts,
+        "docker",
+        f"{name} is left to dockerd at the boot, which drops what it does not know only where it switched that on",
+    )
 
 
 def _impact(facts: Facts, name: str, words: str) -> Impact:
