@@ -54,7 +54,9 @@ def test_nobody_passes_when_a_firewall_is_started_for_the_first_time(
     with fire.burning():
         b.check("gateway", f"systemctl start {unit}")
         eventually(lambda: works(b), "the crossing works after the first start")
-        assert b.plan(spec).is_empty
+        # Some run what is not theirs when they have loaded their rules; that is written with the next apply.
+        assert all(change.resource.is_persistent for _, change in b.plan(spec).changes)
+        b.apply(spec)
         for verb in verbs:
             b.check("gateway", f"for _ in 1 2 3; do systemctl {verb} {unit}; done")
             eventually(lambda: works(b), f"the crossing works after a {verb}")

@@ -194,7 +194,7 @@ def design(
         outlives = name in stays and _is_persisted(records[name])
         try:
             keep, protocols, impact = _persistence(
-                facts[name], records[name], ordered, standing[name], closing, outlives=outlives
+                facts[name], records[name], ordered, standing[name], closing, outlives=outlives, adds=moves
             )
         except Refused as refused:
             refusals += refused.refusals
@@ -442,11 +442,13 @@ def _persistence(
     fenced: Sequence[Sysctl],
     *,
     outlives: bool,
+    adds: bool,
 ) -> tuple[tuple[Resource, ...], Mapping[Identity, str], list[Impact]]:
     """What brings `live` back at boot; what crossings with `persist: none` need for themselves alone is left out.
 
     With it, as whose the routes are there then that somebody else keeps: they are the same ones now. `outlives` is
-    whether what no crossing needs any more is to be there then too.
+    whether what no crossing needs any more is to be there then too, `adds` whether what firewalls that came since can
+    bring back themselves is given to them.
     """
     nothing: Mapping[Identity, str] = {}
     if not live:
@@ -512,7 +514,10 @@ def _persistence(
                     "what other programs take away there comes back by itself, within seconds",
                 )
             )
-        by_others = (*by_owners.resources, *extensions.keep(facts, record, left, unit.head(labels)))
+        by_others = (
+            *by_owners.resources,
+            *extensions.keep(facts, record, left, unit.head(labels), adds=adds),
+        )
         units = unit.persistent(left, labels, fenced, ends, by_others, watched)
         return units, by_owners.protocols, told
     if healed or carried.heal is Heal.AUTO:

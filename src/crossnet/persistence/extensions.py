@@ -28,18 +28,21 @@ _PLUGIN = f"""\
 """
 
 
-def keep(facts: Facts, record: Record, live: Sequence[Resource], head: str) -> Iterator[Resource]:
+def keep(
+    facts: Facts, record: Record, live: Sequence[Resource], head: str, *, adds: bool = True
+) -> Iterator[Resource]:
     """What has these firewalls bring back crossnet's rules of iptables, if there are any; `head` as a first line.
 
-    One that has nothing loaded for the moment keeps what it was given.
+    One that has nothing loaded for the moment keeps what it was given. One that came since gets it with a plan that
+    `adds`, and whoever only looks does not miss it: after its unit crossnet's own load them.
     """
     families = {item.family for item in live if isinstance(item, RuleTable) and item.engine.is_iptables}
     given = {owned.applied.key for owned in record.owned}
     for family in sorted(families):
-        if STARTED[family] in given or _has_shorewall(facts, family):
+        if STARTED[family] in given or (adds and _has_shorewall(facts, family)):
             yield Lines(STARTED[family], _LINE.encode())
     is_there = any(manager.name == "netfilter-persistent" for manager in facts.managers)
-    if families and (PLUGIN in given or is_there):
+    if families and (PLUGIN in given or (adds and is_there)):
         yield File(PLUGIN, _PLUGIN.format(head=head).encode(), 0o755)
 
 
