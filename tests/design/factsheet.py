@@ -22,6 +22,10 @@
       kept eth1 netplan/networkd /run/systemd/network/10-netplan-eth1.network: its file
       saved /etc/iptables/rules.v4 CROSSNET-FORWARD xnet4-from-business
       iptables raw -A PREROUTING -j NOTRACK
+      firewalld 1.3.3 public
+      zone internal eth1
+      zone trusted eth0 target ACCEPT
+      not permanent + zone public: services http
       tools ip sysctl nft
       kernel 3.10
       clock 2026-12-24T18:00Z ahead 75
@@ -40,6 +44,7 @@ from crossnet.design.lacking import NEEDED
 from crossnet.facts import Facts, FileState, Unreadable
 from crossnet.facts.capabilities import TOOLS, Capabilities
 from crossnet.facts.firewall import Firewall
+from crossnet.facts.firewalld import FIREWALLD, Firewalld, Listed
 from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.lookups import Answered, Lookup, parse_lookup
 from crossnet.facts.managers import managers_of
@@ -65,6 +70,7 @@ class _Sheet:
     files: dict[str, FileState | Unreadable] = field(default_factory=dict)
     nft: list[Table] = field(default_factory=list)
     saved: dict[str, list[str]] = field(default_factory=dict)
+    firewalld: Firewalld | None = None
     saved_rules: list[SavedRules] = field(default_factory=list)
     tools: frozenset[str] = frozenset(TOOLS)
     kernel: tuple[int, ...] = (6, 1, 0)
@@ -134,6 +140,7 @@ def host_facts(name: str, text: str, *, firewall: Firewall | None = None) -> Fac
         lookups=sheet.lookups,
         owners=sheet.owners,
         profiles=sheet.profiles,
+        answers={FIREWALLD: sheet.firewalld} if sheet.firewalld else {},
         clock=sheet.clock,
         ahead=sheet.ahead,
         saved=tuple(sheet.saved_rules),
@@ -181,6 +188,15 @@ def _read(sheet: _Sheet, words: list[str]) -> None:
             sheet.nft.append(Table("ip", TABLE, (Chain("forward", tuple(rules), HOOKS["forward"]),)))
         case ["iptables", table, "-A", chain, *rule]:
             sheet.saved.setdefault(table, []).append(" ".join(("-A", chain, *rule)))
+        case ["firewalld", version, zone]:
+            sheet.firewalld = Firewalld(tuple(map(int, version.split("."))), zone, ())
+        case ["zone", name, interface, *settings] if sheet.firewalld:
+            given = dict(zip(settings[0::2], ((each,) for each in settings[1::2]), strict=True))
+            usual = {"target": ("default",), "forward": ("yes",)}
+            listed = Listed(name, {**usual, **given, "interfaces": (interface,)})
+            sheet.firewalld = replace(sheet.firewalld, zones=(*sheet.firewalld.zones, listed))
+        case ["not", "permanent", *what] if sheet.firewalld:
+            sheet.firewalld = replace(sheet.firewalld, unsaved=(*sheet.firewalld.unsaved, " ".join(what)))
         case ["tools", *tools]:
             sheet.tools = frozenset((*tools, *NEEDED))
         case ["without", *tools]:

@@ -18,6 +18,7 @@ from crossnet.record import APPLIED, Adopted, Owned, Record, read_record
 from crossnet.resources import (
     KINDS,
     File,
+    FirewalldPolicy,
     Jump,
     Lines,
     PolicyRuleResource,
@@ -61,6 +62,9 @@ EVERY_KIND: list[Resource] = [
     Service("crossnet.service"),
     Lines("/etc/sysconfig/network-scripts/route-eth0", b"10.0.44.0/24 via 10.0.43.101\n", made=True),
     ProfileRoute("uuid", route("10.0.44.0/24 via 10.0.43.101 dev eth0 proto static")),
+    FirewalldPolicy(
+        ("internal",), ("ANY",), ('rule family="ipv4" destination address="10.0.44.0/24" accept',)
+    ),
     Jump(Engine.IPTABLES_LEGACY, Family.V6, "mangle", "ip6tables-legacy"),
     RuleTable(Engine.NFTABLES, Family.V4, Table("ip", "crossnet", ())),
     RuleTable(Engine.IPTABLES_NFT, Family.V6, Table("ip6", "crossnet", ()), "", "ip6tables-nft", False),

@@ -163,6 +163,19 @@ IMPACTS = (
         "Look at `crossnet status`, and run `crossnet apply` where it tells of drift.",
     ),
     Code(
+        "beside-firewalld",
+        "firewalld rejects what it does not know, so crossnet's policy there lets just the crossing pass.",
+        "firewalld runs on the gateway, and no zone of it lets these packets pass.",
+        "Nothing has to be done. What firewalld rejects by a policy of its own with a lower priority stays rejected.",
+    ),
+    Code(
+        "firewalld-flushes",
+        "crossnet's rules stand in iptables, whose rules firewalld flushes whenever it is reloaded.",
+        "firewalld runs on the gateway, and the rules are in the variant of iptables that the host calls `iptables`.",
+        "`crossnet apply` puts them back; after `systemctl reload firewalld` they come back by themselves. With nft "
+        "and a kernel of 4.18 or later `firewall: nftables` keeps them out of its way.",
+    ),
+    Code(
         "kept-by-owner",
         "Routes are written for the next boot where the program that keeps their interface looks for them, or why not.",
         "Who keeps the interface, as the running programs say; the file in which such routes stand.",

@@ -156,6 +156,21 @@ REFUSALS = (
         "Install ipset there, or use `firewall: nftables`.",
     ),
     Code(
+        "firewalld-reload",
+        "firewalld has to be reloaded before it knows a new policy, and that would take something from somebody: what "
+        "is in force and not permanent, or rules of iptables that others have put beside its own.",
+        "What firewalld lists as in force and as permanent, zone by zone and policy by policy; its own check of its "
+        "permanent configuration; the rules of iptables that are not firewalld's.",
+        "Make it permanent (`firewall-cmd --runtime-to-permanent`) or drop it (`firewall-cmd --reload`), then plan "
+        "again. Nothing was changed.",
+    ),
+    Code(
+        "firewalld-many-rules",
+        "firewalld would need so many rules for the crossings that it would take long over each change.",
+        "The product of clients, destinations and ports, after neighbours were made one network.",
+        "Name networks instead of single addresses in `from` and `to`, or let the crossing pass in firewalld yourself.",
+    ),
+    Code(
         "nothing-passes",
         "Nothing of the crossing would pass after an apply: a rule, a route or a setting that crossnet does not "
         "own stops all of it for certain, and an accept in crossnet's rules does not override that.",

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from crossnet.design import firewalld
 from crossnet.design.applied import as_applied
 from crossnet.design.asking import lookups
 from crossnet.design.beside import beside, beside_impacts, docker_forwards
@@ -39,6 +40,7 @@ from crossnet.netfilter import Engine, Table
 from crossnet.netfilter.own import is_plain_interface
 from crossnet.path import Client, Path
 from crossnet.persistence import extensions, kept, unit
+from crossnet.persistence.firewalld import policy_files
 from crossnet.record import Record, read_record
 from crossnet.resources import Jump, Resource, RouteResource, RuleTable, Sysctl
 from crossnet.resources.route import DEFAULT_METRIC
@@ -148,6 +150,13 @@ def design(
                 wanted[name] += _gateway(facts[name], record, group, fence, choice)
             except Refused as refused:
                 refusals += refused.refusals
+        try:
+            policy, told = firewalld.policy(facts[name], record, own, choice, asked=name in own_paths)
+        except Refused as refused:
+            refusals += refused.refusals
+            continue
+        wanted[name] += policy
+        impacts += told
     needs: dict[tuple[str, str], dict[Identity, None]] = {}
 
     def need(path: Path, host: str, resources: Sequence[Resource]) -> None:
@@ -503,6 +512,7 @@ def _persistence(
             _as_whose(item, by_owners.protocols.get(_identity(item)))
             for item, each in lasting
             if each is item
+            and not item.is_kept_by_others
             and (_identity(item) in healed or (heals and _identity(item) not in needing))
             and not _switches_on_for_others(item, record, facts)
         ]
@@ -517,6 +527,7 @@ def _persistence(
         by_others = (
             *by_owners.resources,
             *extensions.keep(facts, record, left, unit.head(labels), adds=adds),
+            *policy_files(left, unit.whose(labels)),
         )
         units = unit.persistent(left, labels, fenced, ends, by_others, watched)
         return units, by_owners.protocols, told
@@ -527,7 +538,8 @@ def _persistence(
     if left and not by_owners.unfit:
         which = "the rest will" if by_owners.taken else "will"
         told.append(Impact("not-persistent", facts.host, f"{which} not survive a reboot: {_NO_SYSTEMD}"))
-    return by_owners.resources, by_owners.protocols, told
+    by_others = (*by_owners.resources, *policy_files(left, unit.whose(labels)))
+    return by_others, by_owners.protocols, told
 
 
 def _as_whose(item: Resource, protocol: str | None) -> Resource:

@@ -36,13 +36,16 @@ def as_applied(facts: Facts, wanted: Iterable[Resource], by_kernel: Iterable[Rou
     kept = [route for route in facts.routes if not is_own(route, leaving)]
     going = {owned.identity for owned in gone}
     others = [rule for rule in facts.policy_rules if _identity(PolicyRuleResource(rule)) not in going]
+    foreign = with_own(facts.firewall.foreign, tables)
+    for item in live:
+        foreign = item.with_others(foreign)
     return replace(
         facts,
         sysctls=settings,
         routes=(*(route for route in kept if _place(route) not in replaced), *routes),
         # Of equal priority the newest is asked last (net/core/fib_rules.c, fib_nl_newrule).
         policy_rules=tuple(sorted(dict.fromkeys((*others, *rules)), key=lambda rule: rule.priority)),
-        firewall=replace(facts.firewall, foreign=with_own(facts.firewall.foreign, tables)),
+        firewall=replace(facts.firewall, foreign=foreign),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from crossnet.design.forwarded import may_drop
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
+from crossnet.facts.firewalld import FIREWALLD
 from crossnet.facts.packages import PACKAGES
 from crossnet.netfilter import Engine
 from crossnet.spec import Firewall
@@ -34,6 +35,9 @@ def choose(
     facts: Facts, wanted: Firewall, applied: Collection[Engine] = (), *, moves: bool = True
 ) -> Choice | Refusal:
     """The engine for a gateway; a refusal where the host cannot serve what the spec asks for.
+
+    Rules of firewalld that drop what is forwarded are no reason for an engine where a policy of firewalld's own lets
+    crossings pass: so they are in nftables, which no reload of firewalld flushes.
 
     Rules that are `applied` stay in their engine, as long as it does and the spec lets them; but where one of iptables
     has come to drop what is forwarded a plan puts rules before that drop, unless nothing moves, as for a look at what
@@ -69,7 +73,7 @@ def _staying(facts: Facts, wanted: Firewall, choice: Choice, applied: Engine, *,
     asked_for = wanted is Firewall.AUTO or (wanted is Firewall.IPTABLES and applied.is_iptables)
     if not asked_for or not (applied in _variants(facts) or (applied is Engine.NFTABLES and _has_nft(facts))):
         return choice
-    needed = choice.engine.is_iptables and may_drop(facts.firewall, choice.engine)
+    needed = choice.engine.is_iptables and _may_drop(facts, choice.engine)
     if needed and moves:
         return choice
     return Choice(applied, "it holds crossnet's rules already", choice if needed else None)
@@ -91,7 +95,7 @@ def _new(facts: Facts, wanted: Firewall) -> Choice | Refusal:
         )
     if Engine.IPTABLES_LEGACY in variants and facts.firewall.holds_rules(Engine.IPTABLES_LEGACY):
         return _iptables(facts, variants)
-    if Engine.IPTABLES_NFT in variants and may_drop(facts.firewall, Engine.IPTABLES_NFT):
+    if Engine.IPTABLES_NFT in variants and _may_drop(facts, Engine.IPTABLES_NFT):
         # Only a rule in the same chain comes before a drop: an accept in an own table does not. But whoever loads
         # rules of iptables anew flushes what others have there: the fence is better where that leaves it.
         if nft:
@@ -106,6 +110,11 @@ def _new(facts: Facts, wanted: Firewall) -> Choice | Refusal:
     if variants:
         return _iptables(facts, variants, "nft is missing or too old")
     return _refusal(facts, "rules", f"install {PACKAGES['nft']} or {PACKAGES['iptables']}")
+
+
+def _may_drop(facts: Facts, engine: Engine) -> bool:
+    running = facts.answers.get(FIREWALLD)
+    return may_drop(facts.firewall, engine, but_firewalld=running is not None and running.has_policies)
 
 
 def _has_nft(facts: Facts) -> bool:

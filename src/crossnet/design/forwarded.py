@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 
 from crossnet.facts.firewall import Firewall
+from crossnet.facts.firewalld import is_of_firewalld
 from crossnet.netfilter import TABLE_FAMILY, Engine
 from crossnet.netfilter.foreign import (
     Accept,
@@ -57,8 +58,17 @@ def named(tool: Tool, family: str, table: str, chain: str) -> str:
     return f"{tool.replace('iptables', 'ip6tables') if family == 'ip6' else tool} {table} {chain}"
 
 
-def may_drop(firewall: Firewall, engine: Engine, families: Collection[Family] = tuple(Family)) -> bool:
-    """Whether a policy or rule of this engine may drop or reject a forwarded packet, whatever it is."""
+def may_drop(
+    firewall: Firewall,
+    engine: Engine,
+    families: Collection[Family] = tuple(Family),
+    *,
+    but_firewalld: bool = False,
+) -> bool:
+    """Whether a policy or rule of this engine may drop or reject a forwarded packet, whatever it is.
+
+    Without those of firewalld where crossings get past them in firewalld's own way.
+    """
     return any(
         chain.hook is not None and chain.hook.policy == "drop"
         for family in families
@@ -68,6 +78,7 @@ def may_drop(firewall: Firewall, engine: Engine, families: Collection[Family] = 
         for family in families
         for table, chain in _reached(_forwarding(firewall, family, (engine,)))
         for rule in chain.rules
+        if not (but_firewalld and is_of_firewalld(chain, rule))
     )
 
 

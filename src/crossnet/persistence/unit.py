@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
+from crossnet.facts.firewalld import POLICY_FILE
 from crossnet.persistence import boot_guard, heal, rules, start, until
 from crossnet.persistence.rules import EARLY, LATE
 from crossnet.persistence.start import UNIT
@@ -21,6 +22,7 @@ FILES = (
     unit_file(rules.GATE),
     heal.SCRIPT,
     *until.FILES,
+    POLICY_FILE,
 )
 
 # After everything that may flush rules; order only, so that nothing is started that the host would not start by
@@ -87,5 +89,10 @@ def persistent(
 
 def head(crossings: Iterable[str]) -> str:
     """The first line of each file, which says whose it is and for which crossings."""
+    return f"# {whose(crossings)}\n"
+
+
+def whose(crossings: Iterable[str]) -> str:
+    """What the first line of each file says, in whatever notation."""
     names = ", ".join(crossings) or "no crossing any more"
-    return f"# crossnet: {names}. Written by crossnet; `crossnet undo` removes it.\n"
+    return f"crossnet: {names}. Written by crossnet; `crossnet undo` removes it."

@@ -41,6 +41,8 @@ def touches(
     - **Translation** made on a gateway that stands in a network of `from` and answers the controller in `to`:
       when connection tracking begins only now, the next packet of a standing connection looks new to it and
       is translated, which ends the connection; new ones work (measured).
+    - What has **another firewall load its rules anew**, also on the host itself: for a moment that lets no new
+      connection in, and then what it has kept.
     - **IPv6 forwarding and accept_ra** on a host whose way back was learned from a router advertisement, as
       the kernel drops such routes when forwarding begins (ip-sysctl, accept_ra).
     - **Any route** on a host reached over SSH that does not tell from where.
@@ -72,6 +74,9 @@ def _touches(
         yield Touch(filtering, f"{reaches} leads through it")
     if filtering and here.host in way.perhaps and _closes(filtering):
         yield Touch(filtering, f"{reaches} may lead through it")
+    anew = tuple(one for one in changes if type(one.resource).loads_rules_anew(one.have, one.want))
+    if anew and here.host in (way.host, *way.forwarders):
+        yield Touch(anew, f"{_kinds(anew)} loads its rules anew, by which {reaches} is let in")
     if here.host == way.host or here.host in way.forwarders:
         back = matching(here.routes, host_network(way.controller))
         learning = tuple(change for change in changes if change.resource.ages_routes(family))
@@ -133,6 +138,10 @@ def _names(changes: Iterable[Change], verb: str) -> str:
     if len(shown) == 1:
         return f"route {shown[0]} {verb}"
     return f"routes {', '.join(shown)} {verb.removesuffix('s')}"
+
+
+def _kinds(changes: Iterable[Change]) -> str:
+    return " and ".join(dict.fromkeys(change.resource.kind for change in changes))
 
 
 def _closes(filtering: Iterable[Change]) -> bool:

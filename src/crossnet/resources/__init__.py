@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from crossnet.resources.file import File
+from crossnet.resources.firewalld import FirewalldPolicy
 from crossnet.resources.jump import Jump
 from crossnet.resources.lines import Lines
 from crossnet.resources.policy_rule import PolicyRuleResource
@@ -34,6 +35,7 @@ KINDS: dict[str, type[Resource]] = {
     for kind in (
         RuleTable,
         Jump,
+        FirewalldPolicy,
         Sysctl,
         RouteResource,
         PolicyRuleResource,
@@ -51,6 +53,7 @@ __all__ = [
     "Encoded",
     "EndFlows",
     "File",
+    "FirewalldPolicy",
     "Jump",
     "Line",
     "Lines",

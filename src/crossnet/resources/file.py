@@ -71,7 +71,7 @@ class File(Resource):
         for line in self.data.splitlines()[:2]:
             head, signature, _ = line.partition(SIGNATURE)
             if signature:
-                names = head.decode(errors="replace").removeprefix("# crossnet:").strip(" .")
+                names = head.decode(errors="replace").partition("crossnet:")[2].strip(" .")
                 return tuple(name.strip() for name in names.split(",") if name.strip())
         return ()
 

@@ -20,7 +20,7 @@ from crossnet.facts import Facts
 from crossnet.facts.policy import PolicyRule
 from crossnet.facts.question import Question
 from crossnet.facts.routes import Route
-from crossnet.netfilter import Engine, Table
+from crossnet.netfilter import Engine, Table, foreign
 from crossnet.values import Address, Family, Network
 
 Encoded = Mapping[str, Any]  # a resource as JSON
@@ -223,6 +223,8 @@ class Resource(ABC):
     clients_have: ClassVar[bool] = False
     # Its host keeps it in files, see `paths`.
     is_in_files: ClassVar[bool] = False
+    # Another program keeps it and brings it back when it loads its own; `heal: auto` does not.
+    is_kept_by_others: ClassVar[bool] = False
     # It is made for all crossings of its host together, not one for each.
     is_of_all_crossings: ClassVar[bool] = False
     # What to do about a flaw of it.
@@ -337,6 +339,14 @@ class Resource(ABC):
         """The units that it has started at a boot; one that came before its files were written has to start them."""
         return ()
 
+    def with_others(self, tables: Iterable[foreign.Table]) -> tuple[foreign.Table, ...]:
+        """The rules of others on its host as they are with it."""
+        return tuple(tables)
+
+    def has_made(self, chain: foreign.Chain, rule: foreign.Rule) -> bool:
+        """Whether a rule among those of others is there for it."""
+        return False
+
     @property
     def is_known(self) -> bool:
         """Whether what it holds is known; 0.1.0 kept of rules only which they are."""
@@ -358,6 +368,11 @@ class Resource(ABC):
     @property
     def closes(self) -> bool:
         """Whether with it nothing passes that no crossing names."""
+        return False
+
+    @classmethod
+    def loads_rules_anew(cls, have: Resource | None, want: Resource | None) -> bool:
+        """Whether with the change somebody else loads anew the rules by which its host itself is reached."""
         return False
 
     def ages_routes(self, family: Family) -> bool:

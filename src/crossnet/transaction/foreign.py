@@ -33,7 +33,8 @@ def _changed(
     own: dict[Network, list[Route]] = {}
     for route in (route for side in (*kept, *changed) for route in side.routes):
         own.setdefault(route.destination, []).append(route)
-    had, has = Counter(_routes_and_rules(before, own)), Counter(_routes_and_rules(after, own))
+    ours = (*kept, *changed)
+    had, has = (Counter(_routes_and_rules(facts, own, ours)) for facts in (before, after))
     yield from (f"+ {line}" for line in sorted((has - had).elements()))
     yield from (f"- {line}" for line in sorted((had - has).elements()))
     settings = {name for side in changed for name in side.settings}
@@ -55,7 +56,9 @@ def _recorded(plan: Plan, host: str) -> tuple[Resource, ...]:
     return tuple(owned.applied for record in records for owned in record.owned)
 
 
-def _routes_and_rules(facts: Facts, own: Mapping[Network, Sequence[Route]]) -> Iterator[str]:
+def _routes_and_rules(
+    facts: Facts, own: Mapping[Network, Sequence[Route]], ours: Sequence[Resource]
+) -> Iterator[str]:
     for route in facts.routes:
         is_own = any(is_same(each, route) for each in own.get(route.destination, ()))
         if not is_own and route.table != _LOCAL:
@@ -65,7 +68,7 @@ def _routes_and_rules(facts: Facts, own: Mapping[Network, Sequence[Route]]) -> I
         if chain.hook and chain.hook.policy != "accept":
             yield f"policy {chain.hook.policy} of {place}"
         for rule in chain.rules:
-            if not is_own_jump(rule):
+            if not is_own_jump(rule) and not any(each.has_made(chain, rule) for each in ours):
                 yield f"rule of {place}: {rule.text.removeprefix(f'-A {chain.name} ')}"
 
 
