@@ -32,7 +32,7 @@ from crossnet.transaction.journal import Journal, unfinished
 from crossnet.unreached import unreached
 from crossnet.values import Family
 from crossnet.verification.counters import Counters, read_counters
-from crossnet.verified import last_verified
+from crossnet.verified import last_verified, worked_at
 
 
 class State(StrEnum):
@@ -483,7 +483,7 @@ def _compared(
             and (each.crossings is None or each.crossings & labels)
         ]
         drift += own
-        well = [_well_at(path, facts[path.gateway]) for path in paths]
+        well = [worked_at(facts[path.gateway], path.crossing.label) for path in paths]
         why += (f"{host}: {words}" for words in suspects(facts[host], one.before, own, well))
         rules_differ = rules_differ or any(each.applied.decides(family) for each in own for family in Family)
         of_others = not one.moving & labels and bool(one.moving)
@@ -510,12 +510,6 @@ def _compared(
         tuple(not_applied(asked)),
         tuple(dict.fromkeys(unsaid)),
     )
-
-
-def _well_at(path: Path, gateway: Facts) -> str:
-    """When an answer came back through it last: all of it was there then."""
-    verified = last_verified(gateway).get(path.crossing.label, {})
-    return verified.get("time", "") if verified.get("result") == "reachable" else ""
 
 
 def _meaning(drift: Collection[Drift], paths: Iterable[Path], facts: Mapping[str, Facts]) -> Iterator[str]:

@@ -19,7 +19,9 @@ from crossnet.resources import Jump, PolicyRuleResource, RouteResource, RuleTabl
 from crossnet.values import show_moment
 
 _AT_ONCE = timedelta(seconds=5)  # what was stopped and started within this was restarted
-_SETTLES = timedelta(seconds=2)  # for what a unit goes through when it starts
+_SETTLES = timedelta(
+    seconds=2
+)  # for what a unit goes through when it starts, and for clocks that tell seconds
 _BOOTS = timedelta(minutes=3)  # for what starts with the host
 
 
@@ -78,10 +80,10 @@ def suspects(facts: Facts, record: Record, found: Iterable[Drift], well: Iterabl
 
 
 def _latest(facts: Facts, times: Iterable[str]) -> datetime | None:
-    """The latest of these, by the host's clock."""
+    """After the latest of these, by the host's clock."""
     try:
         moments = [datetime.fromisoformat(each.replace("Z", "+00:00")) for each in times if each]
-        return max(moments) + timedelta(seconds=facts.ahead) if moments else None
+        return max(moments) + timedelta(seconds=facts.ahead) + _SETTLES if moments else None
     except (ValueError, TypeError, OverflowError):  # they are for people, and kept as they were written
         return None
 

@@ -28,6 +28,12 @@ def last_verified(facts: Facts) -> dict[str, dict[str, str]]:
         return {}
 
 
+def worked_at(gateway: Facts, label: str) -> str:
+    """When an answer came back through a crossing last, so that all of it was there; nothing where none did."""
+    last = last_verified(gateway).get(label, {})
+    return last.get("time", "") if last.get("result") == Result.REACHABLE else ""
+
+
 def _texts(entry: Any) -> dict[str, str]:
     said = mapping(entry)
     later = (key for key in ("end", "why") if key in said)  # 0.1.0 wrote neither

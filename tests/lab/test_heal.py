@@ -62,6 +62,11 @@ def works(b: Bench) -> bool:
     return b.connects("app", "10.0.44.1", 8443)
 
 
+def looked(b: Bench) -> int:
+    """Each look of the gateway takes its processor some milliseconds; in nanoseconds."""
+    return int(b.check("gateway", "systemctl show -p CPUUsageNSec --value crossnet-heal.service"))
+
+
 @pytest.mark.parametrize("firewall", list(TAKEN))
 def test_what_is_taken_away_comes_back_by_itself(
     machines_up: LabUp, eventually: Eventually, firewall: str
@@ -127,18 +132,14 @@ def test_it_stays_away_from_a_transaction(machines_up: LabUp, eventually: Eventu
     b.apply(b.spec(HEAL))
     spec = b.spec(f"{HEAL}, allow: [icmp]")
 
-    def looked() -> int:
-        """Each look takes the processor some milliseconds."""
-        return int(b.check("gateway", "systemctl show -p CPUUsageNSec --value crossnet-heal.service"))
-
     def waits_for(seen: Event) -> None:
         """Everything goes as soon as somebody has to confirm it; they do so when the host has looked several times."""
         if seen.kind is not Kind.WAITS:
             return
         b.check("app", "ip route del 10.0.44.0/24")
         b.check("gateway", "nft flush ruleset")
-        since = looked()
-        eventually(lambda: looked() > since + 30_000_000, "it has looked several times")
+        since = looked(b)
+        eventually(lambda: looked(b) > since + 30_000_000, "it has looked several times")
         assert notes(b, "gateway") == notes(b, "app") == []
         assert not b.run("gateway", "nft list table ip crossnet").ok
         b.check("gateway", "ln /var/lib/crossnet/transaction/confirm /var/lib/crossnet/transaction/decision")
@@ -152,6 +153,26 @@ def test_it_stays_away_from_a_transaction(machines_up: LabUp, eventually: Eventu
     eventually(lambda: b.pings("app", "10.0.44.1"), "it is brought back when the transaction is over")
     eventually(lambda: bool(notes(b, "gateway") and notes(b, "app")), "that is noted")
     assert b.plan(spec).is_empty
+
+
+def test_it_goes_by_nothing_that_could_not_be_written(machines_up: LabUp, eventually: Eventually) -> None:
+    """What is live then is what was confirmed, and its own files are of the change before."""
+    b = Bench(machines_up("seed"))
+    b.apply(b.spec(HEAL))
+    narrower = b.spec(f"{HEAL}, allow: [icmp]")
+    b.check("gateway", "mount --bind /etc/crossnet /etc/crossnet && mount -o remount,ro,bind /etc/crossnet")
+    assert b.apply(narrower).unwritten
+    applied = b.check("gateway", "nft -s list table ip crossnet")
+    since = looked(b)
+    eventually(lambda: looked(b) > since + 40_000_000, "it has looked several times")
+    assert b.check("gateway", "nft -s list table ip crossnet") == applied
+
+    b.check("gateway", "umount /etc/crossnet")
+    assert not b.apply(narrower).unwritten
+    b.check("gateway", "nft flush ruleset")
+    eventually(lambda: bool(notes(b, "gateway")), "it heals again, and what was confirmed")
+    assert b.check("gateway", "nft -s list table ip crossnet") == applied
+    assert b.plan(narrower).is_empty
 
 
 def test_it_fights_nobody_for_ever(machines_up: LabUp, eventually: Eventually) -> None:
@@ -218,9 +239,8 @@ def test_a_firewall_that_is_stopped_leaves_it_closed(machines_up: LabUp, eventua
         eventually(lambda: b.pings("app", "10.0.44.1"), "it works after the restart")
     b.check("gateway", "systemctl stop nftables")
     assert b.check("gateway", FORWARDING) == "0\n"
-    looked = "systemctl show -p CPUUsageNSec --value crossnet-heal.service"
-    since = int(b.check("gateway", looked))
-    eventually(lambda: int(b.check("gateway", looked)) > since + 60_000_000, "it has looked several times")
+    since = looked(b)
+    eventually(lambda: looked(b) > since + 60_000_000, "it has looked several times")
     assert b.check("gateway", FORWARDING) == "0\n"
     b.check("gateway", "systemctl start nftables")
     eventually(lambda: b.pings("app", "10.0.44.1"), "it works when that is started again")

@@ -48,7 +48,7 @@ def test_who_flushed_is_named_and_nobody_else(machines_up: LabUp, eventually: Ev
         b.apply(spec)
         assert suspected(spec) == []
 
-    b.check("app", "sleep 1; ip link set eth0 down")
+    b.check("app", "sleep 3; ip link set eth0 down")
     eventually(lambda: " off " in b.check("app", "networkctl --no-legend list eth0"), "networkd notices")
     b.check("app", "ip link set eth0 up")
     eventually(lambda: " routable " in b.check("app", "networkctl --no-legend list eth0"), "and again")

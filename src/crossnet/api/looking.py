@@ -38,6 +38,7 @@ from crossnet.transaction.history import Past, read_history
 from crossnet.transaction.journal import Journal
 from crossnet.turns import in_turn
 from crossnet.unreached import reached
+from crossnet.verified import worked_at
 
 
 async def observe(spec: Spec, *, watch: Watcher = nobody, ways: Ways | None = None) -> dict[str, Facts]:
@@ -160,12 +161,15 @@ def plan(spec: Spec, facts: Mapping[str, Facts]) -> Plan:
 
 def _with_suspects(made: Plan, facts: Mapping[str, Facts]) -> Plan:
     """The plan with what others did on the hosts that may be why it has to bring something back."""
-    impacts = [
-        Impact("taken-away", one.host, words)
-        for one in made.hosts
-        if one.changes
-        for words in suspects(facts[one.host], one.before, drifted(facts[one.host], one.before))
-    ]
+    impacts = []
+    for one in (each for each in made.hosts if each.changes):
+        own = [path for path in made.paths if path.crossing.touches(one.host)]
+        well = [worked_at(facts[path.gateway], path.crossing.label) for path in own]
+        found = drifted(facts[one.host], one.before)
+        impacts += [
+            Impact("taken-away", one.host, words)
+            for words in suspects(facts[one.host], one.before, found, well)
+        ]
     return replace(made, impacts=(*made.impacts, *impacts)) if impacts else made
 
 
