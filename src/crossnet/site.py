@@ -18,7 +18,7 @@ from crossnet import facts as facts_module
 from crossnet.errors import Bug, CrossnetError, HostsFailed
 from crossnet.events import Event, Kind, Tally, Watcher, nobody, without_a_say
 from crossnet.facts import Facts, Lookup
-from crossnet.persistence import extensions, kept, unit
+from crossnet.persistence import extensions, init_scripts, kept, unit
 from crossnet.record import FILES, FOLDER, paths_of
 from crossnet.resources import KINDS
 from crossnet.spec import HostSpec, Spec
@@ -32,7 +32,7 @@ T = TypeVar("T")
 Asking = Callable[[Mapping[str, Facts]], Mapping[str, tuple[Lookup, ...]]]
 
 # The files that are read of every host.
-READ = tuple(PurePosixPath(path) for path in (*FILES, *unit.FILES))
+READ = tuple(PurePosixPath(path) for path in (*FILES, *unit.FILES, *init_scripts.FILES))
 _READ = frozenset(READ)
 
 

@@ -256,7 +256,7 @@ def test_without_systemd_nothing_lasts_that_only_a_unit_could_bring_back_or_end(
     assert why(hosts, applied(hosts, "10.0.44.0/24", persist="unit")).startswith("will not survive")
     hosts = without_systemd("ifupdown")
     told = why(hosts, applied(hosts, "10.0.44.0/24", persist="auto, until: 2099-01-01T00:00Z"))
-    assert told == "will not survive a reboot: systemd does not run there"
+    assert told == "will not survive a reboot: no systemd, OpenRC or SysV init runs there"
     hosts = without_systemd("in memory")
     assert "will not survive a reboot, because its profile" in why(hosts, applied(hosts, "10.0.44.0/24"))
 

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from crossnet.facts import Facts, FileState
 from crossnet.facts.firewall import Firewall
+from crossnet.facts.init import InitScripts
 from crossnet.facts.routes import Route
 from crossnet.netfilter import TABLE_FAMILY, Engine, Set, Table
 from crossnet.netfilter.ipset import set_name
@@ -62,9 +63,17 @@ class FakeHost:
             routes=tuple(self.routes),
             sysctls=dict(self.sysctls),
             files=dict(self.files),
+            init=self._init(),
             profiles={uuid: tuple(entries) for uuid, entries in self.profiles.items()},
             firewall=Firewall(nft=tuple(self.nft.values()), iptables=self._iptables(), ipsets=self._ipsets()),
         )
+
+    def _init(self) -> InitScripts | None:
+        """With the links that were made since."""
+        if self.base.init is None:
+            return None
+        made = [path for path, state in self.files.items() if state.target and "/init.d/" in state.target]
+        return replace(self.base.init, links=(*self.base.init.links, *made))
 
     def state(self) -> tuple[object, ...]:
         """Everything that can be told from outside, in no order."""

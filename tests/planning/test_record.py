@@ -11,6 +11,7 @@ import pytest
 from crossnet.errors import PlanRefused
 from crossnet.facts import FileState
 from crossnet.facts.firewall import Firewall
+from crossnet.facts.init import Init
 from crossnet.facts.policy import PolicyRule
 from crossnet.netfilter import Engine, Table
 from crossnet.netfilter.iptables import parse_ipset_save
@@ -19,6 +20,7 @@ from crossnet.resources import (
     KINDS,
     File,
     FirewalldPolicy,
+    InitScript,
     Jump,
     Lines,
     PolicyRuleResource,
@@ -60,6 +62,8 @@ EVERY_KIND: list[Resource] = [
     File("/etc/crossnet/routes", b""),
     File("/etc/sysctl.d/99-zz-crossnet.conf", b"", 0o777, target="../sysctl.conf"),
     Service("crossnet.service"),
+    InitScript("crossnet", Init.OPENRC, ("/etc/runlevels/default/crossnet",)),
+    InitScript("crossnet-rules", Init.INSSERV, ("/etc/rcS.d",)),
     Lines("/etc/sysconfig/network-scripts/route-eth0", b"10.0.44.0/24 via 10.0.43.101\n", made=True),
     ProfileRoute("uuid", route("10.0.44.0/24 via 10.0.43.101 dev eth0 proto static")),
     FirewalldPolicy(

@@ -140,8 +140,8 @@ IMPACTS = (
     Code(
         "not-persistent",
         "What was applied is lost at the next reboot.",
-        "`persist: none`, or systemd does not run on the host.",
-        "Leave `persist: auto`; without systemd, run `crossnet apply` after a reboot.",
+        "`persist: none`, or neither systemd nor OpenRC nor SysV init runs on the host.",
+        "Leave `persist: auto`; in a container without an init, run `crossnet apply` after a reboot.",
     ),
     Code(
         "taken-away",

@@ -39,7 +39,7 @@ from crossnet.facts.sysctls import FORWARDING, interface_setting
 from crossnet.netfilter import Engine, Table
 from crossnet.netfilter.own import is_plain_interface
 from crossnet.path import Client, Path
-from crossnet.persistence import extensions, kept, unit
+from crossnet.persistence import extensions, init_scripts, kept, unit
 from crossnet.persistence.firewalld import policy_files
 from crossnet.record import Record, read_record
 from crossnet.resources import Jump, Resource, RouteResource, RuleTable, Sysctl
@@ -440,7 +440,7 @@ def _address(network: Network) -> Address:
     return network.network_address
 
 
-_NO_SYSTEMD = "systemd does not run there"
+_NO_INIT = "no systemd, OpenRC or SysV init runs there"
 
 
 def _persistence(
@@ -478,13 +478,14 @@ def _persistence(
             nothing,
             [Impact("not-persistent", facts.host, "lost at the next reboot, as `persist: none` asks for")],
         )
-    systemd = facts.capabilities.systemd
+    systemd, init = facts.capabilities.systemd, facts.init
+    boots = systemd or init is not None
     ends = sorted({one.until for one in standing if one.until is not None})
-    if ends and not systemd:  # who waits for that time is gone after a reboot
+    if ends and not boots:  # who waits for that time is gone after a reboot
         return (
             (),
             nothing,
-            [Impact("not-persistent", facts.host, f"will not survive a reboot: {_NO_SYSTEMD}")],
+            [Impact("not-persistent", facts.host, f"will not survive a reboot: {_NO_INIT}")],
         )
     lasting = [(item, each) for item in asking if (each := _lasting(item, record, facts)) is not None]
     told: list[Impact] = []
@@ -502,12 +503,14 @@ def _persistence(
         raise Refused(*(_other_owner(facts, why) for why in by_owners.refused))
     left = [each for item, each in lasting if _identity(item) not in by_owners.taken]
     told += [Impact("kept-by-owner", facts.host, where) for where in by_owners.told]
-    if systemd:
+    if boots:
+        own = "unit" if systemd else "init script"
         told += [
-            Impact("kept-by-owner", facts.host, f"{which} are kept by crossnet's own unit, because {why}")
+            Impact("kept-by-owner", facts.host, f"{which} are kept by crossnet's own {own}, because {why}")
             for which, why in by_owners.unfit
         ]
-        heals = carried.heal is Heal.AUTO
+    heals = carried.heal is Heal.AUTO
+    if systemd:
         watched = [
             _as_whose(item, by_owners.protocols.get(_identity(item)))
             for item, each in lasting
@@ -531,13 +534,16 @@ def _persistence(
         )
         units = unit.persistent(left, labels, fenced, ends, by_others, watched)
         return units, by_owners.protocols, told
-    if healed or carried.heal is Heal.AUTO:
-        told.append(Impact("not-healed", facts.host, f"will not heal by itself: {_NO_SYSTEMD}"))
+    if healed or heals:
+        told.append(Impact("not-healed", facts.host, "will not heal by itself: systemd does not run there"))
+    if init is not None:
+        scripts = init_scripts.persistent(init, left, labels, fenced, by_owners.resources)
+        return scripts, by_owners.protocols, told
     for which, why in by_owners.unfit:
         told.append(Impact("not-persistent", facts.host, f"{which} will not survive a reboot, because {why}"))
     if left and not by_owners.unfit:
         which = "the rest will" if by_owners.taken else "will"
-        told.append(Impact("not-persistent", facts.host, f"{which} not survive a reboot: {_NO_SYSTEMD}"))
+        told.append(Impact("not-persistent", facts.host, f"{which} not survive a reboot: {_NO_INIT}"))
     by_others = (*by_owners.resources, *policy_files(left, unit.whose(labels)))
     return by_others, by_owners.protocols, told
 

@@ -19,6 +19,7 @@ from crossnet.facts.capabilities import SYSTEMD, Capabilities, tools_question
 from crossnet.facts.files import FileState, Unreadable, files_question
 from crossnet.facts.firewall import Firewall
 from crossnet.facts.folder import folder_question
+from crossnet.facts.init import INIT, InitScripts
 from crossnet.facts.links import LINKS, Link
 from crossnet.facts.lookups import Answered, Lookup, question
 from crossnet.facts.managers import Manager, managers_of
@@ -80,6 +81,7 @@ class Facts:
     )
     # when units of others, and interfaces, changed last; nothing of a namespace that keeps files of its own
     moments: Moments = field(default_factory=Moments, repr=False)
+    init: InitScripts | None = None  # who starts scripts of /etc/init.d at boot, where systemd does not
     # of both families, each in the order in which they are asked
     policy_rules: tuple[PolicyRule, ...] = field(default=(), repr=False)
     managers: tuple[Manager, ...] = ()  # who else works there
@@ -228,7 +230,7 @@ async def observe(
     paths = (LINKS, ROUTES4, ROUTES6, NEXTHOPS, RULES4, RULES6, NEIGHBOURS, PROGRAMS)
     general = (*paths, START, CLOCK, NETWORK, SYSCTLS, BOOT_SETTINGS, SAVED, tools)
     # A namespace that keeps files of its own is not the one whose units systemd runs, and whose interfaces are kept.
-    keeping = (UNITS, OWNERS, MOMENTS) if str(systemd) == SYSTEMD else ()
+    keeping = (UNITS, INIT, OWNERS, MOMENTS) if str(systemd) == SYSTEMD else ()
     whose = [folder_question(str(own), str(host.locate(own)))] if own else []
     packets = {lookup: question(lookup) for lookup in lookups}
     of_rules = firewall.QUESTIONS if rules else ()
@@ -270,6 +272,7 @@ async def observe(
         network=said[NETWORK],
         units=running,
         moments=said[MOMENTS] if keeping else Moments(),
+        init=said[INIT] if keeping and not able.systemd else None,
         policy_rules=policy if interfaces.detailed else not_sure(policy),
         managers=managers_of(interfaces.links, policy, rules_there.foreign, running),
         owners=MappingProxyType(owners),

@@ -135,6 +135,21 @@ trap 'close; exit 1' TERM"""
 _STAYS_OPEN = """
 close() { :; } # it forwarded before crossnet"""
 
+# Without systemd nobody tells of the firewalls of others.
+_CLOSE_AT_STOP = """
+# Without its fence it forwards nothing: where the rules could not be loaded, and when the host goes down.
+close() {{ {switch_off}; }}
+[ "${{1-}}" != close ] || {{ close; exit; }}
+"""
+# busybox has no `ip -batch`.
+_BATCH = """
+batch() { # FILE
+    while read -r words; do
+        # shellcheck disable=SC2086  # the words are wanted
+        case $words in '' | '#'*) ;; *) try ip $words ;; esac
+    done <"$1"
+}"""
+
 _EVENTS = f"""\
 case ${{1-}} in
     close)
@@ -177,13 +192,17 @@ fi
 """
 
 
-def _open(load_settings: str) -> str:
-    return f"""\
-if [ "${{1-}}" = rules ]; then
+_CLOSE_WITHOUT_RULES = """\
+if [ "${1-}" = rules ]; then
     [ $failed = 0 ] || close
     exit $failed
 fi
-flock -w 10 9
+"""
+
+
+def _open(load_settings: str) -> str:
+    return f"""\
+{_CLOSE_WITHOUT_RULES}flock -w 10 9
 if [ "$(cat $leave 2>/dev/null)" != $$ ]; then
     # Closed while it was loading: once more, when whoever stopped the firewall has done with it.
     exec systemctl --no-block restart {UNIT}
@@ -193,31 +212,44 @@ rm -f $leave
 flock -u 9"""
 
 
+def _open_if_fenced(load_settings: str) -> str:
+    return f"""\
+{_CLOSE_WITHOUT_RULES}if [ $failed = 0 ]; then {load_settings}; else close; fi"""
+
+
 def script_and_files(
-    live: Sequence[Resource], fenced: Collection[Sysctl], head: str, *, heals: bool = False
+    live: Sequence[Resource],
+    fenced: Collection[Sysctl],
+    head: str,
+    *,
+    heals: bool = False,
+    systemd: bool = True,
 ) -> tuple[tuple[File, ...], bool]:
     """The files that bring `live` back, the script among them, and whether they load rules; none for nothing.
 
     `fenced` are the settings that switch forwarding on, and that are off whenever the fence is not there. `heals` is
-    whether the script is run again whenever something of it was taken away.
+    whether the script is run again whenever something of it was taken away. Without `systemd` the scripts of
+    /etc/init.d run it, and nothing of others is waited for.
     """
     files: list[File] = []
     rules = list(_rules(live, head, files))
     script: list[str] = []
     if any(isinstance(item, Jump) for item in live):
         script.append(_ENTER)
-    if fenced:
+    if fenced and not systemd:
+        script.append(_CLOSE_AT_STOP.format(switch_off=switch_off(fenced)))
+    elif fenced:
         close = _CLOSE.format(leave=LEAVE, folder=FOLDER, switch_off=switch_off(fenced))
         script += (close, _EVENTS)
         if heals:
             script += (_STANDS, _TAKE_LEAVE, _CLOSE_FIRST.format(switch_off=switch_off(fenced)))
         else:
             script.append(f"{_TAKE_LEAVE}\n")
-    elif rules:
+    elif rules and systemd:
         script += (_STAYS_OPEN, f"{_EVENTS}\n")
         if heals:
             script += (_STANDS, '[ "${1-}" != heal ] || set -- rules\n')
-    if any(isinstance(item, Jump) for item in live):
+    if systemd and any(isinstance(item, Jump) for item in live):
         script.append(f"{_SETTLED}\n")
     script += rules
 
@@ -226,8 +258,8 @@ def script_and_files(
         files.append(settings_file(settings, head))
         load_settings = _load(files[-1], "sysctl", "-q", "-e", "-p", SYSCTL_FILE)
     if fenced:
-        script.append(_open(load_settings))
-    elif rules:
+        script.append(_open(load_settings) if systemd else _open_if_fenced(load_settings))
+    elif rules or not systemd:
         script.append('[ "${1-}" != rules ] || exit $failed')
     # Once more at the end of the boot, because a later file or /etc/sysctl.conf may say otherwise.
     if settings and not fenced:
@@ -241,7 +273,8 @@ def script_and_files(
     if routes:
         lines = "".join(f"{restore_line(item.route)}\n" for item in routes)
         files.append(_file(ROUTES, head + lines))
-        script.append(_load(files[-1], "ip", "-force", "-batch", ROUTES))
+        tool = ("ip", "-force", "-batch") if systemd else ("batch",)
+        script += [*([] if systemd else [_BATCH]), _load(files[-1], *tool, ROUTES)]
 
     policy = [item.rule for item in live if isinstance(item, PolicyRuleResource)]
     if policy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from crossnet.resources.file import File
 from crossnet.resources.firewalld import FirewalldPolicy
+from crossnet.resources.init_script import InitScript
 from crossnet.resources.jump import Jump
 from crossnet.resources.lines import Lines
 from crossnet.resources.policy_rule import PolicyRuleResource
@@ -43,6 +44,7 @@ KINDS: dict[str, type[Resource]] = {
         Lines,
         ProfileRoute,
         Service,
+        InitScript,
     )
 }
 
@@ -54,6 +56,7 @@ __all__ = [
     "EndFlows",
     "File",
     "FirewalldPolicy",
+    "InitScript",
     "Jump",
     "Line",
     "Lines",

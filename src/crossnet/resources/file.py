@@ -10,6 +10,7 @@ from typing import ClassVar, Self
 from crossnet.facts import Facts
 from crossnet.facts.question import text, text_or
 from crossnet.facts.sysctls import FORWARDING
+from crossnet.resources.init_script import GUARD_SCRIPT, script_file
 from crossnet.resources.resource import (
     Encoded,
     Link,
@@ -28,6 +29,8 @@ from crossnet.values import Family
 
 # In the first line of each file that crossnet writes for others to read.
 SIGNATURE = b"Written by crossnet;"
+
+_GUARDS = frozenset({unit_file(GUARD_UNIT), script_file(GUARD_SCRIPT)})
 
 _IS_FILE = """
 # is_file PATH MODE [OWNER]: whether the file has these, and what is on standard input
@@ -63,7 +66,7 @@ class File(Resource):
 
     @property
     def phase(self) -> Phase:
-        return Phase.GUARD if self.path == unit_file(GUARD_UNIT) else Phase.PERSISTENT
+        return Phase.GUARD if self.path in _GUARDS else Phase.PERSISTENT
 
     @property
     def crossings(self) -> tuple[str, ...]:

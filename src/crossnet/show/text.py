@@ -519,7 +519,8 @@ def facts_text(found: Mapping[str, Facts], *, paint: Paint = plain) -> str:
 
 def _facts(facts: Facts) -> Iterator[str]:
     able = facts.capabilities
-    yield f"  kernel     {_version(able.kernel)}, {'systemd' if able.systemd else 'no systemd'}"
+    init = "systemd" if able.systemd else facts.init.init.label if facts.init else "no systemd"
+    yield f"  kernel     {_version(able.kernel)}, {init}"
     engines = [f"nft {_version(able.nft)}"] if able.nft else []
     if able.iptables:
         engines.append(f"iptables {_version(able.iptables)} ({'nft' if able.iptables_is_nft else 'legacy'})")
