@@ -85,6 +85,7 @@ class Persist(StrEnum):
     NETPLAN = "netplan"
     NETWORKD = "networkd"
     IFUPDOWN = "ifupdown"
+    WICKED = "wicked"
     UNIT = "unit"
 
 

@@ -47,6 +47,12 @@ def by_initscripts(text: str) -> list[str]:
     return found
 
 
+def rules_by_initscripts(text: str) -> list[str]:
+    """What `ip rule add` is told: each line that is no comment and not blank."""
+    lines = re.sub(r"\\\n", "", text).split("\n")
+    return [" ".join(line.split()) for line in lines if not re.fullmatch(r"[ \t]*(#.*)?", line)]
+
+
 def by_networkmanager(text: str) -> list[str]:
     if is_variables(text):
         return _variables(text, metric=True)

@@ -47,6 +47,7 @@ OWNERS = {
     "networkmanager": f"kept eth0 networkmanager/{UUID} {PROFILES}/a.nmconnection: its profile\n  {LISTED}",
     "in memory": f"kept eth0 networkmanager/{UUID} /run/NetworkManager/system-connections/a.nmconnection: its profile",
     "ifupdown": "kept eth0 ifupdown -: ifup has brought it up",
+    "wicked": "kept eth0 wicked /etc/sysconfig/network/ifcfg-eth0: wickedd runs",
 }
 UNITS = ("/etc/systemd/system/crossnet-recover.service",)
 
@@ -102,6 +103,7 @@ def is_as_applied(hosts: Mapping[str, FakeHost], *to: str) -> bool:
         ("networkd", "143", DROP_IN),
         ("netplan", "143", DROP_IN.replace("eth0", "netplan-eth0")),
         ("ifupdown", "143", SCRIPT),
+        ("wicked", "boot", "/etc/sysconfig/network/ifroute-eth0"),
     ],
 )
 def test_the_owner_keeps_it_and_after_a_boot_it_is_the_same_one(owner: str, protocol: str, file: str) -> None:

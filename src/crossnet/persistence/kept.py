@@ -13,12 +13,15 @@ from crossnet.facts import Facts
 from crossnet.facts.owners import Keeper, Owner
 from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import OWN_PROTOCOL, Route
-from crossnet.persistence import ifupdown, network_scripts, networkd, networkmanager
+from crossnet.persistence import ifupdown, network_scripts, networkd, networkmanager, wicked
 from crossnet.persistence.needs import Needs, Unfit
 from crossnet.resources import PolicyRuleResource, ProfileRoute, Resource, RouteResource
 from crossnet.several import joined
 from crossnet.spec import Persist
 from crossnet.values import overlap
+
+# They keep routes; policy rules come back with crossnet's unit. ifrule(5) of wicked is younger than SLES 12.
+_ROUTES_ALONE = (Keeper.IFUPDOWN, Keeper.NETWORKMANAGER, Keeper.WICKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ def keep(facts: Facts, live: Sequence[Resource], asked: Callable[[Resource], Per
             continue
         if reader is Keeper.IFUPDOWN:
             by_ifup.append(needs)
-        if reader in (Keeper.IFUPDOWN, Keeper.NETWORKMANAGER):  # policy rules come back with crossnet's unit
+        if reader in _ROUTES_ALONE:  # policy rules come back with crossnet's unit
             items = [item for item in items if isinstance(item, RouteResource)]
         made += files
         taken += items
@@ -101,6 +104,12 @@ def remembered(facts: Facts, changed: Collection[Resource]) -> Iterator[str]:
                 f"systemd-networkd goes by what it has read of {files}, and sets that again when {owner.interface} "
                 "loses its carrier, until the host is rebooted or `networkctl reload` (which takes away what was set "
                 "on the interface by hand)"
+            )
+        elif files and owner.keeper is Keeper.WICKED:
+            yield (
+                f"wickedd goes by what it has read of {files}, and may set that again when the link of "
+                f"{owner.interface} comes up, until the host is rebooted or `wicked ifreload {owner.interface}` (which "
+                "takes the interface down and up)"
             )
         elif owner.keeper is Keeper.NETWORKMANAGER and (files or owner.profile in profiles):
             reload = "`nmcli connection reload` and " if files else ""
@@ -128,7 +137,7 @@ def _reader(owner: Owner) -> Keeper | None:
         return Keeper.NETWORK_SCRIPTS
     if Keeper.NETWORKD in (owner.keeper, owner.below):
         return Keeper.NETWORKD
-    return owner.keeper if owner.keeper in (Keeper.IFUPDOWN, Keeper.NETWORKMANAGER) else None
+    return owner.keeper if owner.keeper in _ROUTES_ALONE else None
 
 
 def _protocol(reader: Keeper | None, owner: Owner) -> str:
@@ -138,6 +147,8 @@ def _protocol(reader: Keeper | None, owner: Owner) -> str:
             return network_scripts.protocol(owner)
         case Keeper.NETWORKMANAGER:
             return networkmanager.PROTOCOL
+        case Keeper.WICKED:
+            return wicked.PROTOCOL
         case _:
             return OWN_PROTOCOL
 
@@ -154,6 +165,8 @@ def _files(owner: Owner) -> tuple[str, ...]:
             return networkd.files(owner)
         case Keeper.IFUPDOWN:
             return (ifupdown.PATH,)
+        case Keeper.WICKED:
+            return wicked.files(owner)
         case _:
             return ()
 
@@ -169,6 +182,8 @@ def _files_of(reader: Keeper | None, needs: Needs, facts: Facts, head: str) -> t
             return tuple(networkmanager.keep(needs, facts))
         case Keeper.IFUPDOWN:
             return ()
+        case Keeper.WICKED:
+            return wicked.keep(needs, facts)
         case _:
             raise Unfit(f"crossnet does not write for it yet ({needs.owner})")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from crossnet.facts import Facts, Unreadable
 from crossnet.facts.owners import Owner
 from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import Route
@@ -11,6 +12,16 @@ from crossnet.facts.routes import Route
 
 class Unfit(Exception):
     """Why the owner of an interface cannot keep it, in words that follow `because`."""
+
+
+def file_of_others(facts: Facts, path: str) -> bytes:
+    """What stands in a file to which a line may be added; Unfit where that cannot be."""
+    state = facts.files.get(path)
+    if isinstance(state, Unreadable):
+        raise Unfit(f"{path} cannot be read: {state.reason}")
+    if state is not None and state.target is not None:
+        raise Unfit(f"{path} is a link to {state.target}")
+    return state.data if state is not None else b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from crossnet.facts import Facts, Unreadable
+from crossnet.facts import Facts
 from crossnet.facts.owners import Keeper, Owner
 from crossnet.facts.routes import Route
-from crossnet.persistence.needs import Needs, Unfit
+from crossnet.persistence.needs import Needs, Unfit, file_of_others
 from crossnet.resources import Lines, numbered
 from crossnet.resources.policy_rule import words as rule_words
 from crossnet.values import Family, family_of
@@ -68,12 +68,7 @@ def _lines(needs: Needs, facts: Facts) -> Iterable[Lines]:
 
 
 def _data(facts: Facts, path: str) -> bytes:
-    state = facts.files.get(path)
-    if isinstance(state, Unreadable):
-        raise Unfit(f"{path} cannot be read: {state.reason}")
-    if state is not None and state.target is not None:
-        raise Unfit(f"{path} is a link to {state.target}")
-    data = state.data if state is not None else b""
+    data = file_of_others(facts, path)
     if _GOES_ON.search(data):
         raise Unfit(f"the last line of {path} ends with a backslash, and goes on in the next one")
     return data
