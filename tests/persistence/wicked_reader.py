@@ -1,6 +1,6 @@
 """What wicked reads in an `ifroute-eth0`, by ifroute(5) and by how its reader takes lines apart.
 
-wicked 0.6.70 (client/suse/compat-suse.c). A line ends at the first CR or LF. A backslash at its end joins it with the
+By client/suse/compat-suse.c. A line ends at the first CR or LF. A backslash at its end joins it with the
 next; one anywhere else, and nothing of the file is read. `#` begins a comment anywhere. Of what is left the columns are
 destination, gateway, netmask, interface, options. What cannot be understood is left out, and so is a second route to
 one destination with one metric.

@@ -510,6 +510,9 @@ def _persistence(
             for which, why in by_owners.unfit
         ]
     heals = carried.heal is Heal.AUTO
+    by_others = (*by_owners.resources, *policy_files(left, unit.whose(labels)))
+    if boots:
+        by_others += tuple(extensions.keep(facts, record, left, unit.head(labels), adds=adds))
     if systemd:
         watched = [
             _as_whose(item, by_owners.protocols.get(_identity(item)))
@@ -527,24 +530,18 @@ def _persistence(
                     "what other programs take away there comes back by itself, within seconds",
                 )
             )
-        by_others = (
-            *by_owners.resources,
-            *extensions.keep(facts, record, left, unit.head(labels), adds=adds),
-            *policy_files(left, unit.whose(labels)),
-        )
         units = unit.persistent(left, labels, fenced, ends, by_others, watched)
         return units, by_owners.protocols, told
     if healed or heals:
         told.append(Impact("not-healed", facts.host, "will not heal by itself: systemd does not run there"))
     if init is not None:
-        scripts = init_scripts.persistent(init, left, labels, fenced, by_owners.resources)
+        scripts = init_scripts.persistent(init, left, labels, fenced, by_others)
         return scripts, by_owners.protocols, told
     for which, why in by_owners.unfit:
         told.append(Impact("not-persistent", facts.host, f"{which} will not survive a reboot, because {why}"))
     if left and not by_owners.unfit:
         which = "the rest will" if by_owners.taken else "will"
         told.append(Impact("not-persistent", facts.host, f"{which} not survive a reboot: {_NO_INIT}"))
-    by_others = (*by_owners.resources, *policy_files(left, unit.whose(labels)))
     return by_others, by_owners.protocols, told
 
 
