@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
+import crossnet
+from crossnet.errors import PlanRefused
+from crossnet.health import State
 from crossnet.lab.build import Lab
 from crossnet.netfilter import Engine
+from crossnet.resources import Command, FirewalldPolicy, Step
 from lab.crossing import Bench
 from lab.firewalls import Firewall
 from lab.test_fence_in_time import TARGETS, TO, Fire, under_fire, with_outsider
+from lab.test_machine import pull_the_plug, restart
 
 pytestmark = pytest.mark.machine
 
@@ -93,3 +100,98 @@ def test_a_crossing_passes_and_stays(machines_up: LabUp, eventually: Eventually,
         assert all(b.connects("app", each, OTHER) for each in TARGETS)
         b.undo(wider)
         assert not any(b.connects("app", each, PORT) for each in TARGETS)
+
+
+@backends
+def test_nothing_is_taken_from_others(machines_up: LabUp, eventually: Eventually, backend: str) -> None:
+    """A plan that would need a reload is refused as long as that would undo what others have in force."""
+    fire = beside_firewalld(machines_up(with_outsider()), backend)
+    b = fire.bench
+    spec = b.spec(f"{ALLOW}, persist: none")
+    b.check("gateway", "firewall-cmd --zone=public --add-service=http")
+    with pytest.raises(PlanRefused, match=r"zone public: services http .*firewalld-reload"):
+        b.plan(spec)
+    b.check("gateway", "firewall-cmd --zone=public --remove-service=http")
+    b.check("gateway", "iptables -A INPUT -s 192.0.2.1 -j DROP")
+    with pytest.raises(PlanRefused, match=r"-s 192.0.2.1/32 -j DROP .*firewalld-reload"):
+        b.plan(spec)
+    b.check("gateway", "iptables -D INPUT -s 192.0.2.1 -j DROP")
+    with as_before(b, eventually):
+        b.apply(spec)
+        assert works(b)
+        assert b.check("gateway", "ls /etc/firewalld/policies") == ""
+        # What others do meanwhile stays theirs: the undo reloads nothing.
+        b.check("gateway", "firewall-cmd --zone=public --add-service=http")
+        b.undo(spec)
+        assert not any(b.connects("app", each, PORT) for each in TARGETS)
+        assert b.check("gateway", "firewall-cmd --zone=public --query-service=http") == "yes\n"
+        assert b.check("gateway", "firewall-cmd --policy=crossnet --list-rich-rules").strip() == ""
+        b.check("gateway", "firewall-cmd --reload")
+
+
+def test_firewalld_comes_later(machines_up: LabUp, eventually: Eventually) -> None:
+    fire = beside_firewalld(machines_up(with_outsider()), "nftables", start=False)
+    b = fire.bench
+    spec = b.spec(ALLOW)
+    b.apply(spec)
+    assert works(b)
+    with fire.burning():
+        b.check("gateway", "systemctl enable --now firewalld && firewall-cmd --state")
+        eventually(lambda: b.run("gateway", "systemctl is-active crossnet").ok, "it is open again")
+        assert not any(b.connects("app", each, PORT) for each in TARGETS)
+        (now,) = asyncio.run(crossnet.status(spec))
+        assert now.state is State.DRIFTED
+        assert any("would add firewalld policy crossnet" in reason for reason in now.reasons)
+        assert not any(b.connects("app", each, PORT) for each in TARGETS)
+        b.apply(spec)
+        assert works(b)
+        for reboot in (restart, pull_the_plug):
+            reboot(b, eventually)
+            eventually(lambda: works(b), "the crossing works after a reboot")
+            eventually(lambda: b.plan(spec).is_empty, "all is as applied")
+        b.check("gateway", "systemctl disable --now firewalld")
+    b.apply(spec)
+    b.undo(spec)
+    assert b.check("gateway", "find /etc -name '*crossnet*'") == ""
+
+
+@backends
+def test_a_step_that_is_cut_short_is_put_back(
+    machines_up: LabUp, eventually: Eventually, backend: str
+) -> None:
+    """Killed at any moment, in either direction: the step back leaves nothing, or what was there."""
+    fire = beside_firewalld(machines_up(with_outsider()), backend)
+    b = fire.bench
+    rule = 'rule family="ipv4" source address="10.0.43.15/32" destination address="10.0.44.0/24" accept'
+    policy = FirewalldPolicy(("internal",), ("ANY",), (rule,), may_reload=True)
+    (make,) = FirewalldPolicy.render(None, policy)
+    (take,) = FirewalldPolicy.render(policy, None)
+    (look,) = policy.look()
+
+    def run(step: Step, seconds: float | None = None) -> None:
+        assert isinstance(step, Command)
+        words = shlex.join(step.argv)
+        limit = f"timeout -s KILL {seconds} " if seconds else ""
+        done = b.run("gateway", f"{limit}{words}", stdin=step.stdin)
+        assert seconds or done.ok, done.error_text
+
+    def answer() -> str:
+        assert isinstance(look, Command)
+        return b.check("gateway", shlex.join(look.argv), stdin=look.stdin)
+
+    with as_before(b, eventually):
+        for tenths in range(1, 60, 6):
+            run(make, tenths / 10)
+            run(take)
+            assert answer() == ""
+            assert b.check("gateway", "ls -A /etc/firewalld/policies") == ""
+    kept = f"<!-- others -->\n{policy.xml}"
+    run(make)
+    there = answer()
+    assert rule in there
+    b.check("gateway", "cat >/etc/firewalld/policies/crossnet.xml", stdin=kept.encode())
+    for tenths in range(1, 60, 6):
+        run(take, tenths / 10)
+        run(make)
+        assert answer() == there
+        assert b.check("gateway", "cat /etc/firewalld/policies/*") == kept

@@ -204,6 +204,10 @@ class FirewalldPolicy(Resource):
         # Stopped it lets everything pass, and comes back with its file.
         return self._in_force(running, facts) if running is not None else self
 
+    def ours(self, facts: Facts) -> Self | None:
+        """Nothing of it has to be taken out of a firewalld that does not run."""
+        return self.current(facts) if facts.answers.get(FIREWALLD) is not None else None
+
     @property
     def flaw(self) -> str:
         strange = [rule for rule in self.rules if not _RULE.fullmatch(rule)]
