@@ -11,6 +11,7 @@ from crossnet.lab.build import Lab
 from crossnet.netfilter import Engine
 from lab.crossing import Bench
 from lab.firewalls import FIREWALLD, IPTABLES, NETFILTER_PERSISTENT, NFTABLES, SHOREWALL, UFW, Firewall
+from lab.smoke import SMOKE
 from lab.test_fence_in_time import TARGETS, Fire, applied, under_fire, with_outsider
 from lab.test_machine import pull_the_plug, restart
 
@@ -79,7 +80,13 @@ def test_nobody_passes_when_a_firewall_is_started_for_the_first_time(
     )
 
 
-@flushing
+@pytest.mark.parametrize(
+    ("firewall", "engine"),
+    [
+        pytest.param(*row, id=name, marks=SMOKE if name == "nftables" else ())
+        for name, row in FLUSHING.items()
+    ],
+)
 def test_nobody_passes_while_a_firewall_is_restarted(
     machines_up: LabUp, eventually: Eventually, firewall: Firewall, engine: Engine
 ) -> None:

@@ -15,6 +15,7 @@ from crossnet.lab.build import Lab
 from crossnet.spec import Spec
 from crossnet.transaction.guard import Guard
 from lab.crossing import Bench
+from lab.smoke import SMOKE
 from lab.test_fence_in_time import under_fire, with_outsider
 from lab.test_machine import restart
 
@@ -67,7 +68,7 @@ def looked(b: Bench) -> int:
     return int(b.check("gateway", "systemctl show -p CPUUsageNSec --value crossnet-heal.service"))
 
 
-@pytest.mark.parametrize("firewall", list(TAKEN))
+@pytest.mark.parametrize("firewall", [pytest.param("nftables", marks=SMOKE), "iptables"])
 def test_what_is_taken_away_comes_back_by_itself(
     machines_up: LabUp, eventually: Eventually, firewall: str
 ) -> None:

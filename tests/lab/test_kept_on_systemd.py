@@ -11,9 +11,10 @@ from crossnet.lab.build import Lab
 from crossnet.verdict import Result
 from lab.crossing import Bench
 from lab.firewalls import archive
+from lab.smoke import SMOKE
 from lab.test_machine import restart
 
-pytestmark = pytest.mark.machine
+pytestmark = [pytest.mark.machine, *SMOKE]
 
 LabUp = Callable[..., Lab]
 Eventually = Callable[..., None]

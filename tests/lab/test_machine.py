@@ -23,6 +23,7 @@ from crossnet.transport import Completed, lines
 from crossnet.transport.lab import LabHost
 from crossnet.verdict import Result
 from lab.crossing import Bench
+from lab.smoke import SMOKE
 
 pytestmark = pytest.mark.machine
 
@@ -64,8 +65,15 @@ def pull_the_plug(b: Bench, eventually: Eventually) -> None:
         asyncio.run(build.reboot(b.lab, host))
 
 
-@pytest.mark.parametrize("firewall", ["nftables", "iptables"])
-@pytest.mark.parametrize("reboot", [restart, pull_the_plug])
+@pytest.mark.parametrize(
+    ("reboot", "firewall"),
+    [
+        pytest.param(restart, "nftables", marks=SMOKE),
+        (restart, "iptables"),
+        (pull_the_plug, "nftables"),
+        (pull_the_plug, "iptables"),
+    ],
+)
 def test_a_crossing_comes_back_with_systemd(
     machines_up: LabUp,
     eventually: Eventually,
