@@ -152,15 +152,15 @@ MUTATIONS = (
     Mutation(
         "flows keep their old fate",
         "resources/table.py",
-        "(*cls.load(have, want), *_end_flows(have, want), *_remove_empty(have, want))",
+        "(*cls.load(have, want), *ends, *_remove_empty(have, want))",
         "(*cls.load(have, want), *_remove_empty(have, want))",
         "tests/lab/test_crossing.py::test_a_flow_older_than_the_crossing_is_translated_and_an_outsiders_ends",
     ),
     Mutation(
         "an undo leaves empty tables of iptables-nft",
         "resources/table.py",
-        "(*cls.load(have, want), *_end_flows(have, want), *_remove_empty(have, want))",
-        "(*cls.load(have, want), *_end_flows(have, want))",
+        "(*cls.load(have, want), *ends, *_remove_empty(have, want))",
+        "(*cls.load(have, want), *ends)",
         "tests/lab/test_no_table_left.py::test_nothing_is_left_that_was_not_there",
     ),
     Mutation(
