@@ -33,6 +33,7 @@ LEVELS = (
     {"opening", "moved"},
     {"cause", "drift"},
     {"suspects"},
+    {"lasting"},
     {"capture"},
     {"verification"},
     {"diagnosis"},

@@ -18,6 +18,7 @@ from crossnet.errors import CrossnetError, PlanRefused, Refusal
 from crossnet.exposure import Exposure, exposures
 from crossnet.facts import Facts, FileState
 from crossnet.healed import gave_up, told
+from crossnet.lasting import Lasting
 from crossnet.opening import told_opening
 from crossnet.planning import Plan
 from crossnet.planning.lapse import is_armed
@@ -75,6 +76,7 @@ class CrossingStatus:
     pending: tuple[str, ...] = ()  # and what the spec asks for that nobody has applied
     until: datetime | None = None  # when its hosts take it back
     tells_verified: bool = True  # whether its gateway was reached, which alone knows of verifications
+    lasting: tuple[Lasting, ...] = ()  # what it has on the hosts that were reached
 
     @property
     def is_well(self) -> bool:

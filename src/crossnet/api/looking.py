@@ -27,6 +27,7 @@ from crossnet.health import (
     unknown_status,
 )
 from crossnet.joining import joining, record_of, same_machines
+from crossnet.lasting import lasting
 from crossnet.opening import told_opening
 from crossnet.planning import Plan, make_plan
 from crossnet.record import Record, read_record
@@ -241,7 +242,18 @@ def status_of(
     """The same from what the hosts said, and why some did not; last what is applied and left the spec."""
     rest = reached(spec, errors)
     known = {one.crossing: one for one in _status(rest, facts, spec)} if rest.crossings else {}
-    own = (known.get(one.name) or unknown_status(spec, one, facts, errors) for one in spec.crossings)
+    own = (
+        replace(
+            known.get(one.name) or unknown_status(spec, one, facts, errors),
+            lasting=tuple(
+                each
+                for host, said in facts.items()
+                if one.touches(host)
+                for each in lasting(said, record_of(said), one.label)
+            ),
+        )
+        for one in spec.crossings
+    )
     return (*own, *left_standing(spec, facts))
 
 

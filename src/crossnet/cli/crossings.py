@@ -307,7 +307,7 @@ def status(speech: Speech) -> int:
     if speech.json:
         speech.say(json.document(json.status_data(found)))
     else:
-        speech.say(text.status_text(found, paint=speech.paint))
+        speech.say(text.status_text(found, verbose=speech.verbose, paint=speech.paint))
     return 0 if all(status.is_well for status in found) else 3
 
 

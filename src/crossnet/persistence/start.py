@@ -278,7 +278,7 @@ def script_and_files(
 
     policy = [item.rule for item in live if isinstance(item, PolicyRuleResource)]
     if policy:
-        script += [_KEEP_RULE, *map(_keep_rule, policy)]
+        script += [_KEEP_RULE, *map(keeping_rule, policy)]
 
     if files or theirs or policy:
         files.append(
@@ -304,7 +304,8 @@ def sha256_of(file: File) -> str:
     return hashlib.sha256(file.data).hexdigest()
 
 
-def _keep_rule(rule: PolicyRule) -> str:
+def keeping_rule(rule: PolicyRule) -> str:
+    """The line of the script that brings a policy rule back."""
     words = shlex.join(policy_rule.words(rule))
     listed = shlex.quote(str(rule))
     return f"keep_rule -{rule.family.value} {rule.priority} {listed} {words}"
@@ -328,9 +329,14 @@ def _rules(live: Sequence[Resource], head: str, files: list[File]) -> Iterator[s
             files.append(_file(path, head + _stdin(step)))
             yield _load(files[-1], *argv)
     for jump in (item for item in live if isinstance(item, Jump)):
-        place = PLACES[jump.chain]
-        words = " ".join((jump.command, place.table, place.entered_from, place.chain, *_waits(jump)))
-        yield f"enter {words} || try enter {words}"
+        yield entering(jump)
+
+
+def entering(jump: Jump) -> str:
+    """The line of the script that puts a jump back in its place."""
+    place = PLACES[jump.chain]
+    words = " ".join((jump.command, place.table, place.entered_from, place.chain, *_waits(jump)))
+    return f"enter {words} || try enter {words}"
 
 
 def _load(file: File, *argv: str) -> str:

@@ -388,6 +388,18 @@ def status_data(found: tuple[CrossingStatus, ...]) -> dict[str, Any]:
                 },
                 "verified": status.verified,
                 "result": status.result,
+                "resources": [
+                    {
+                        "host": each.host,
+                        "kind": each.resource.kind,
+                        "key": each.resource.key,
+                        "live": each.live,
+                        "persistent": each.persistent,
+                        "kept_in": list(each.kept_in),
+                        "broken": list(each.broken),
+                    }
+                    for each in status.lasting
+                ],
             }
             for status in found
         ]

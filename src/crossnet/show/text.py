@@ -15,7 +15,7 @@ from crossnet.health import CrossingStatus, State
 from crossnet.netfilter import Engine
 from crossnet.netfilter.foreign import Chain, Perhaps, Rule, Unknown, Why
 from crossnet.resources import Change
-from crossnet.several import MOST_NAMES, first_of
+from crossnet.several import MOST_NAMES, few, first_of
 from crossnet.show.fixing import fixes_text
 from crossnet.show.opening import opening_lines
 from crossnet.show.paint import Paint, plain
@@ -473,7 +473,7 @@ def _wrapped(line: str, indent: str) -> list[str]:
 # ---- status --------------------------------------------------------------------------------------
 
 
-def status_text(found: Sequence[CrossingStatus], *, paint: Paint = plain) -> str:
+def status_text(found: Sequence[CrossingStatus], *, verbose: bool = False, paint: Paint = plain) -> str:
     width = max((len(status.crossing) for status in found), default=0)
     widest = max((8, *(len(status.state) for status in found)))  # all but `unrecorded` fit
     lines: list[str] = []
@@ -492,7 +492,18 @@ def status_text(found: Sequence[CrossingStatus], *, paint: Paint = plain) -> str
         urgent = {str(exposure) for exposure in status.exposures}
         reasons = _first_of(_first_of(status.reasons, status.drift), status.pending)
         lines += [f"  {paint(reason, 'red') if reason in urgent else reason}" for reason in reasons]
+        lines += [f"  {line}" for line in (map(str, status.lasting) if verbose else _not_kept(status))]
     return "\n".join(lines)
+
+
+def _not_kept(status: CrossingStatus) -> Iterator[str]:
+    """A line for each host of which something works now and is gone at the next boot, though nobody asked for that."""
+    gone: dict[str, list[str]] = {}
+    for each in status.lasting:
+        if each.live and each.asked and not each.kept_in:
+            gone.setdefault(each.host, []).append(each.what)
+    for host, some in gone.items():
+        yield f"{host}: live, but not persistent: {few(some, MOST_ALIKE, ', ')}: nothing brings it back at a boot"
 
 
 def _first_of(lines: Sequence[str], alike: Sequence[str]) -> list[str]:
