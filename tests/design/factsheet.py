@@ -52,6 +52,7 @@ from crossnet.facts.owners import Keeper, Owner
 from crossnet.facts.policy import PolicyRule, parse_rules
 from crossnet.facts.routes import Hop, Route, default_network, parse_routes
 from crossnet.facts.saved import SavedRules
+from crossnet.facts.setters import Setters
 from crossnet.facts.sysctls import BootSetting, interface_setting
 from crossnet.netfilter import Accept, Chain, Drop, Rule, Table, foreign
 from crossnet.netfilter.own import HOOKS, TABLE
@@ -67,6 +68,8 @@ class _Sheet:
     taken_away: set[int] = field(default_factory=set)
     sysctls: dict[str, str] = field(default_factory=dict)
     boot: list[BootSetting] = field(default_factory=list)
+    setters: dict[str, tuple[BootSetting, ...]] = field(default_factory=dict)
+    unreadable_setters: list[str] = field(default_factory=list)
     files: dict[str, FileState | Unreadable] = field(default_factory=dict)
     nft: list[Table] = field(default_factory=list)
     saved: dict[str, list[str]] = field(default_factory=dict)
@@ -118,6 +121,7 @@ def host_facts(name: str, text: str, *, firewall: Firewall | None = None) -> Fac
         routes=(*_connected(sheet.links), *sheet.routes),
         sysctls=usual | sheet.sysctls,
         boot_settings=tuple(sheet.boot),
+        setters=Setters(sheet.setters, tuple(sheet.unreadable_setters)),
         neighbours=(),
         capabilities=Capabilities(
             tools=sheet.tools,
@@ -163,8 +167,13 @@ def _read(sheet: _Sheet, words: list[str]) -> None:
             sheet.rules.append(_rule(int(priority.removesuffix(":")), rest))
         case ["sysctl", name, value]:
             sheet.sysctls[name] = value
-        case ["boot", file, name, value]:
-            sheet.boot.append(BootSetting(file, name, value))
+        case ["boot", file, name, value, *line]:
+            sheet.boot.append(BootSetting(file, name, value, int("".join(line) or 0)))
+        case ["set", "by", "somebody", file, "that", "cannot", "be", "read"]:
+            sheet.unreadable_setters.append(file)
+        case ["set", "by", program, file, name, value, line]:
+            one = BootSetting(file, name, value, int(line))
+            sheet.setters[program] = (*sheet.setters.get(program, ()), one)
         case ["file", path, *text]:
             sheet.files[path] = FileState(" ".join(text).encode(), 0o600, "0:0")
         case ["machine", boot, network]:

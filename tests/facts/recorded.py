@@ -23,6 +23,7 @@ from crossnet.facts.policy import RULES4, RULES6
 from crossnet.facts.programs import PROGRAMS
 from crossnet.facts.routes import NEXTHOPS, ROUTES6
 from crossnet.facts.saved import SAVED
+from crossnet.facts.setters import SETTERS
 from crossnet.facts.start import START
 from crossnet.facts.sysctls import BOOT_SETTINGS, SYSCTLS
 from crossnet.site import READ
@@ -49,6 +50,7 @@ _NAMES = {
     BOOT_SETTINGS.argv: "sysctl files",
     PROGRAMS.argv: "programs",
     SAVED.argv: "saved rules",
+    SETTERS.argv: "setters",
     OWNERS.argv: "owners",
     LISTING.argv: "nft -t list ruleset",
 }

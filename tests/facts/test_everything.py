@@ -13,8 +13,8 @@ from crossnet.facts.routes import Route, inside, matching, parse_routes
 from crossnet.facts.sysctls import (
     BootSetting,
     interface_setting,
+    later,
     name_of,
-    overriding,
     parse_boot_settings,
     path_of,
 )
@@ -240,10 +240,10 @@ def test_setting_of_an_interface() -> None:
 
 def test_settings_of_the_next_boot(gateway: Facts) -> None:
     assert gateway.boot_settings == (
-        BootSetting("/etc/sysctl.d/10-early.conf", "net.ipv4.ip_forward", "0"),
-        BootSetting("/etc/sysctl.d/99-zzz-late.conf", "net.ipv4.ip_forward", "0"),
-        BootSetting("/etc/sysctl.conf", "net.ipv4.conf.eth0/100.forwarding", "0"),
-        BootSetting("/etc/sysctl.conf", "net.ipv4.conf.eth0/100.rp_filter", "2"),
+        BootSetting("/etc/sysctl.d/10-early.conf", "net.ipv4.ip_forward", "0", 3),
+        BootSetting("/etc/sysctl.d/99-zzz-late.conf", "net.ipv4.ip_forward", "0", 1),
+        BootSetting("/etc/sysctl.conf", "net.ipv4.conf.eth0/100.forwarding", "0", 12),
+        BootSetting("/etc/sysctl.conf", "net.ipv4.conf.eth0/100.rp_filter", "2", 14),
     )
 
 
@@ -260,39 +260,51 @@ def test_settings_of_the_next_boot(gateway: Facts) -> None:
     ],
 )
 def test_ways_to_write_a_boot_setting(line: str, name: str, value: str) -> None:
-    assert parse_boot_settings(f"/etc/sysctl.conf:{line}\n") == (
-        BootSetting("/etc/sysctl.conf", name, value),
+    assert parse_boot_settings(f"/etc/sysctl.conf:3:{line}\n") == (
+        BootSetting("/etc/sysctl.conf", name, value, 3),
     )
 
 
 def test_a_line_without_a_value_sets_nothing() -> None:
-    assert parse_boot_settings("/etc/sysctl.conf:-net.ipv4.ip_forward\n") == ()
+    assert parse_boot_settings("/etc/sysctl.conf:1:-net.ipv4.ip_forward\n") == ()
 
 
 OWN = "/etc/sysctl.d/99-zz-crossnet.conf"
 
 
+LATE, LATER = "/etc/sysctl.d/99-zzz-late.conf", "/etc/sysctl.d/99-zzzz.conf"
+V4, ALL = "net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding"
+
+
 @pytest.mark.parametrize(
-    ("file", "name", "value", "undoes"),
+    ("lines", "deciding"),
     [
-        ("/etc/sysctl.d/10-early.conf", "net.ipv4.ip_forward", "0", False),
-        ("/etc/sysctl.d/99-zzz-late.conf", "net.ipv4.ip_forward", "0", True),
-        ("/usr/lib/sysctl.d/99-zzz-late.conf", "net.ipv4.ip_forward", "0", True),
-        (
-            "/usr/lib/sysctl.d/50-default.conf",
-            "net.ipv4.ip_forward",
-            "0",
-            False,
-        ),  # the name decides, not the folder
-        ("/etc/sysctl.conf", "net.ipv4.ip_forward", "0", True),
-        ("/etc/sysctl.conf", "net.ipv4.ip_forward", "1", False),
-        ("/etc/sysctl.conf", "net.ipv4.conf.all.rp_filter", "1", False),
-        (OWN, "net.ipv4.ip_forward", "0", False),
+        ([("/etc/sysctl.d/10-early.conf", V4, "0")], None),
+        ([("/etc/sysctl.d/99-sysctl.conf", V4, "0")], None),
+        ([(LATE, V4, "0")], (LATE, "0")),
+        ([("/usr/lib/sysctl.d/99-zzz-late.conf", V4, "0")], ("/usr/lib/sysctl.d/99-zzz-late.conf", "0")),
+        # The name decides, not the folder.
+        ([("/usr/lib/sysctl.d/50-default.conf", V4, "0")], None),
+        ([("/etc/sysctl.conf", V4, "0")], None),
+        ([(LATE, "net.ipv4.conf.all.rp_filter", "1")], None),
+        ([(OWN, V4, "0")], None),
+        ([(LATE, ALL, "0")], (LATE, "0")),
+        ([(LATE, V4, "0"), (LATE, ALL, "1")], (LATE, "1")),
+        ([(LATER, V4, "1"), (LATE, V4, "0")], (LATER, "1")),
+        # Of one name that of /etc counts.
+        ([("/run/sysctl.d/99-zzz-late.conf", V4, "0"), (LATE, V4, "1")], (LATE, "1")),
+        # A pattern leaves alone what crossnet's file names, and what another one names.
+        ([(LATE, "net.ipv4.ip_*", "0")], None),
+        ([(LATE, "net.ipv4.conf.*.forwarding", "0")], (LATE, "0")),
+        ([("/etc/sysctl.d/10-early.conf", ALL, "1"), (LATE, "net.ipv4.conf.*.forwarding", "0")], None),
+        ([(LATE, ALL, "1"), (LATER, "net.ipv4.conf.*.forwarding", "0")], (LATE, "1")),
     ],
 )
-def test_files_that_undo_the_own_one(file: str, name: str, value: str, undoes: bool) -> None:
-    setting = BootSetting(file, name, value)
-    assert overriding((setting,), OWN, {"net.ipv4.ip_forward": "1"}) == ((setting,) if undoes else ())
+def test_files_that_are_read_after_the_own_one(
+    lines: list[tuple[str, str, str]], deciding: tuple[str, str] | None
+) -> None:
+    found = later([BootSetting(*line) for line in lines], OWN, V4)
+    assert (found and (found.file, found.value)) == deciding
 
 
 # ---- the rest ------------------------------------------------------------------------------------

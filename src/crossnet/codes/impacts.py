@@ -288,9 +288,11 @@ IMPACTS = (
     ),
     Code(
         "setting-overridden",
-        "Another file sets the same kernel setting to another value, and is read later.",
-        "/etc/sysctl.conf, or a file in a sysctl.d folder that sorts after crossnet's.",
-        "Remove that line; until then `sysctl --system` by hand switches forwarding off.",
+        "A file gives a kernel setting of crossnet another value, and is read later: at boot, by `sysctl`, or when a "
+        "program starts.",
+        "/etc/sysctl.conf, files in a sysctl.d folder that sort after crossnet's, and those of ufw, shorewall, tuned "
+        "and systemd-networkd where they are in use (docs/guide/persistence.md).",
+        "Remove that line, or give it crossnet's value.",
     ),
     Code(
         "ends-crossing",

@@ -27,6 +27,7 @@ from crossnet.design.impacts import (
 from crossnet.design.kernel import decided
 from crossnet.design.lacking import lacking_for_probes
 from crossnet.design.longer import routed
+from crossnet.design.overridden import overridden
 from crossnet.design.own_rules import rules_for
 from crossnet.design.promised import probes_stopped
 from crossnet.design.question import Refused
@@ -41,8 +42,9 @@ from crossnet.netfilter.own import is_plain_interface
 from crossnet.path import Client, Path
 from crossnet.persistence import extensions, init_scripts, kept, unit
 from crossnet.persistence.firewalld import policy_files
+from crossnet.persistence.settings import SYSCTL_FILE
 from crossnet.record import Record, read_record
-from crossnet.resources import Jump, Resource, RouteResource, RuleTable, Sysctl
+from crossnet.resources import File, Jump, Resource, RouteResource, RuleTable, Sysctl
 from crossnet.resources.route import DEFAULT_METRIC
 from crossnet.spec import Fence, Heal, Persist, Spec
 from crossnet.standing import Identity, Standing
@@ -210,6 +212,11 @@ def design(
             continue
         wanted[name] = [*(_as_whose(one, protocols.get(_identity(one))) for one in live), *keep]
         impacts += impact
+        if name in own_paths:
+            lasts = any(isinstance(one, File) and one.path == SYSCTL_FILE for one in keep)
+            settings_there = [one for one in live if isinstance(one, Sysctl)]
+            heals = any(one.code == "heals" for one in impact)
+            impacts += overridden(facts[name], settings_there, lasts=lasts, heals=heals)
     if refusals:
         raise PlanRefused(refusals)
     return Design(

@@ -13,10 +13,9 @@ from crossnet.design.longer import of_others, routed
 from crossnet.facts import Facts
 from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.routes import default_network, inside
-from crossnet.facts.sysctls import answers_for_others, overriding
+from crossnet.facts.sysctls import answers_for_others
 from crossnet.netfilter import Engine
 from crossnet.path import Path
-from crossnet.persistence.settings import SYSCTL_FILE
 from crossnet.values import Address, Family, contains, family_of, overlap, show_network, without
 
 
@@ -198,16 +197,6 @@ def gateway_impacts(
             host,
             "connections that a rule of somebody else hands to a flowtable bypass crossnet's rules until they end, "
             f"even those that a fence or an undo should stop: {'; '.join(offloads[:3])}",
-        )
-    forwarding = (
-        {"net.ipv4.ip_forward": "1"} if family is Family.V4 else {"net.ipv6.conf.all.forwarding": "1"}
-    )
-    for setting in overriding(facts.boot_settings, SYSCTL_FILE, forwarding):
-        yield Impact(
-            "setting-overridden",
-            host,
-            f"{setting.file} sets {setting.name} = {setting.value}, read after {SYSCTL_FILE}; "
-            "crossnet's unit sets it again at boot, `sysctl --system` by hand would not",
         )
 
 

@@ -31,6 +31,7 @@ from crossnet.facts.programs import PROGRAMS, IpsecPolicy, TcFilter, dropping_qu
 from crossnet.facts.question import Question, door, put
 from crossnet.facts.routes import NEXTHOPS, ROUTES4, ROUTES6, Route, Routes, not_silent, with_nexthops
 from crossnet.facts.saved import SAVED, SavedRules
+from crossnet.facts.setters import SETTERS, Setters
 from crossnet.facts.start import CLOCK, NETWORK, START
 from crossnet.facts.sysctls import BOOT_SETTINGS, SYSCTLS, BootSetting
 from crossnet.facts.units import UNITS
@@ -103,6 +104,8 @@ class Facts:
     saved: tuple[
         SavedRules, ...
     ] = ()  # files that the host loads at boot and that have rules of crossnet's own
+    # other programs that set kernel settings, by files of their own
+    setters: Setters = field(default_factory=Setters, repr=False)
 
     _derived: dict[Callable[[Facts], Any], Any] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -228,7 +231,7 @@ async def observe(
     tools = tools_question(str(systemd))
     asked = files_question({str(path): str(host.locate(path)) for path in files})
     paths = (LINKS, ROUTES4, ROUTES6, NEXTHOPS, RULES4, RULES6, NEIGHBOURS, PROGRAMS)
-    general = (*paths, START, CLOCK, NETWORK, SYSCTLS, BOOT_SETTINGS, SAVED, tools)
+    general = (*paths, START, CLOCK, NETWORK, SYSCTLS, BOOT_SETTINGS, SETTERS, SAVED, tools)
     # A namespace that keeps files of its own is not the one whose units systemd runs, and whose interfaces are kept.
     keeping = (UNITS, INIT, OWNERS, MOMENTS) if str(systemd) == SYSTEMD else ()
     whose = [folder_question(str(own), str(host.locate(own)))] if own else []
@@ -284,6 +287,7 @@ async def observe(
         filters=said[PROGRAMS].filters,
         queues=said[PROGRAMS].queues,
         saved=said[SAVED],
+        setters=said[SETTERS],
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -47,31 +47,41 @@ READ = f"exec grep '' {' '.join(PATTERNS)} /dev/null"
 # What makes a host forward the packets of others.
 FORWARDING = {Family.V4: "net.ipv4.ip_forward", Family.V6: "net.ipv6.conf.all.forwarding"}
 
+# What `sysctl -p` reads, and `sysctl --system` last of all.
+SYSCTL_CONF = "/etc/sysctl.conf"
+
 # How many flows connection tracking knows right now.
 TRACKED = "net.netfilter.nf_conntrack_count"
 # And how many it can.
 MOST_TRACKED = "net.netfilter.nf_conntrack_max"
 
-# sysctl.d(5), in the order in which systemd-sysctl and `sysctl --system` sort by file name.
+# sysctl.d(5): of two files with one name that of the first of these folders counts, and the other is not read; so it is
+# also where the first is empty, or a link to /dev/null.
 READ_FILES = r"""
 set --
-for file in /run/sysctl.d/*.conf /etc/sysctl.d/*.conf /usr/local/lib/sysctl.d/*.conf \
-    /usr/lib/sysctl.d/*.conf /lib/sysctl.d/*.conf /etc/sysctl.conf
+names=/
+for file in /etc/sysctl.d/*.conf /run/sysctl.d/*.conf /usr/local/lib/sysctl.d/*.conf \
+    /usr/lib/sysctl.d/*.conf /lib/sysctl.d/*.conf
 do
+    [ -e "$file" ] || [ -L "$file" ] || continue
+    case $names in */"${file##*/}"/*) continue ;; esac
+    names=$names${file##*/}/
     [ ! -f "$file" ] || set -- "$@" "$file"
 done
+[ ! -f /etc/sysctl.conf ] || set -- "$@" /etc/sysctl.conf
 [ $# -gt 0 ] || exit 1
-exec grep -E '^[[:space:]]*-?net[./]ipv[46][./]' "$@" /dev/null
+exec grep -nE '^[[:space:]]*-?net[./]ipv[46*?[]' "$@" /dev/null
 """
 
 
 @dataclass(frozen=True, slots=True)
 class BootSetting:
-    """One line of a sysctl file."""
+    """One line of a sysctl file; `line` is its number, 0 where that is not known."""
 
     file: str
     name: str
     value: str
+    line: int = 0
 
 
 def parse_sysctls(answer: str) -> dict[str, str]:
@@ -148,19 +158,28 @@ def _larger(sysctls: Mapping[str, str], interface: str, key: str) -> int:
 
 
 def parse_boot_settings(answer: str) -> tuple[BootSetting, ...]:
+    """`FILE:LINE:TEXT` for each, as grep -n says it."""
     settings = []
     for line in filter(None, answer.split("\n")):
-        file, colon, text = line.partition(":")
-        if not file.startswith("/") or not colon:
+        file, _, rest = line.partition(":")
+        number, colon, text = rest.partition(":")
+        if not file.startswith("/") or not colon or not number.isascii() or not number.isdigit():
             raise ValueError(f"not a line of a sysctl file: {line[:80]!r}")
-        name, equals, value = text.partition("=")
-        name = name.strip().removeprefix("-")
-        if equals:
-            # sysctl.d(5): either separator may come first, and the first one decides.
-            slashed = "/" in name and ("." not in name or name.index("/") < name.index("."))
-            dotted = name.translate(str.maketrans("./", "/.")) if slashed else name
-            settings.append(BootSetting(file, dotted, value.strip()))
+        if setting := boot_setting(file, int(number), text):
+            settings.append(setting)
     return tuple(settings)
+
+
+def boot_setting(file: str, line: int, text: str) -> BootSetting | None:
+    """What a line of a sysctl file sets; None where it has no value."""
+    name, equals, value = text.partition("=")
+    name = name.strip().removeprefix("-")
+    if not equals:
+        return None
+    # sysctl.d(5): either separator may come first, and the first one decides.
+    slashed = "/" in name and ("." not in name or name.index("/") < name.index("."))
+    dotted = name.translate(str.maketrans("./", "/.")) if slashed else name
+    return BootSetting(file, dotted.strip(), value.strip(), line)
 
 
 def _none_matches(answer: Answer) -> tuple[BootSetting, ...]:
@@ -175,21 +194,25 @@ BOOT_SETTINGS = Question(
 )
 
 
-def overriding(
-    settings: tuple[BootSetting, ...], own: str, wanted: Mapping[str, str]
-) -> tuple[BootSetting, ...]:
-    """Lines that undo `wanted` after the file `own`: a later file name, or /etc/sysctl.conf (`sysctl --system`)."""
+def later(settings: Sequence[BootSetting], own: str, name: str) -> BootSetting | None:
+    """The line by which files with a later name than the file `own` set again what that one sets."""
     own_name = own.rpartition("/")[2]
-    return tuple(
-        item
-        for item in settings
-        if item.file != own
-        and wanted.get(item.name, item.value) != item.value
-        and (item.file == "/etc/sysctl.conf" or item.file.rpartition("/")[2] > own_name)
-    )
+    files = [file for file in _files(settings) if file.rpartition("/")[2] > own_name]
+    behind = [item for file in files for item in settings if item.file == file]
+    # sysctl.d(5): a pattern leaves alone what any file names. A setting with two names it may have by the other one.
+    names = _names(name)
+    by_pattern = names - {name, *(item.name for item in settings)}
+    return deciding([item for item in behind if item.name in names or _sets(item, by_pattern)], name)
 
 
-# sysctl.d(5): of two files with one name that of the first of these folders counts, and the other is not read.
+def deciding(settings: Sequence[BootSetting], name: str) -> BootSetting | None:
+    """Of lines in the order of reading the one that counts: the last that names it, else the last pattern."""
+    names = _names(name)
+    lines = [item for item in settings if _sets(item, names)]
+    explicit = [item for item in lines if item.name in names]
+    return next(reversed(explicit or lines), None)
+
+
 _FOLDERS = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d")
 # Two names of one setting (net/ipv4/devinet.c).
 _SAME = {"net.ipv4.ip_forward": "net.ipv4.conf.all.forwarding"}
@@ -200,20 +223,26 @@ def at_boot(settings: tuple[BootSetting, ...], name: str, *, systemd: bool) -> B
 
     systemd-sysctl takes the files by their names and does not read /etc/sysctl.conf, others read that last.
     """
+    files = _files(settings)
+    if not systemd:
+        files.append(SYSCTL_CONF)
+    return deciding([item for file in files for item in settings if item.file == file], name)
+
+
+def _files(settings: Sequence[BootSetting]) -> list[str]:
+    """The files of sysctl.d that count, in the order in which they are read."""
     counting: dict[str, str] = {}
     for folder in _FOLDERS:
         for item in settings:
             head, _, base = item.file.rpartition("/")
             if head == folder:
                 counting.setdefault(base, item.file)
-    files = [file for _, file in sorted(counting.items())]
-    if not systemd:
-        files.append("/etc/sysctl.conf")
-    names = (name, _SAME.get(name, name))
-    lines = [item for file in files for item in settings if item.file == file and _sets(item, names)]
-    explicit = [item for item in lines if item.name in names]
-    return next(reversed(explicit or lines), None)
+    return [file for _, file in sorted(counting.items())]
 
 
-def _sets(item: BootSetting, names: tuple[str, ...]) -> bool:
+def _names(name: str) -> frozenset[str]:
+    return frozenset((name, _SAME.get(name, name)))
+
+
+def _sets(item: BootSetting, names: Collection[str]) -> bool:
     return any(fnmatchcase(name, item.name) for name in names)

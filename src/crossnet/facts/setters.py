@@ -1,0 +1,173 @@
+"""Programs that set kernel settings by files of their own, whenever they start: tuned, ufw, shorewall, networkd."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from crossnet.facts.question import Question
+from crossnet.facts.sysctls import FORWARDING, BootSetting, boot_setting
+from crossnet.values import Family
+
+# Only what is in use is looked at: a host that has none of these programs starts no process for it.
+#
+# tuned (plugin_sysctl.py) reads /etc/sysctl.d again after its profile, so that crossnet's file wins, unless
+# `reapply_sysctl` is off. ufw (ufw-init-functions) runs `sysctl -p` with the file that IPT_SYSCTL names.
+READ = r"""
+LC_ALL=C
+export LC_ALL
+there() {
+    [ -e "$1" ] || return 1
+    [ -f "$1" ] && [ -r "$1" ] && return 0
+    printf 'unreadable %s\n' "$1"
+    return 1
+}
+lines() {
+    there "$2" || return 0
+    printf 'file %s %s\n' "$1" "$2"
+    head -c 262144 <"$2" | grep -nE "$3" | head -n 256 | cut -c 1-256
+}
+profile() {
+    for folder in /etc/tuned/profiles /etc/tuned /usr/lib/tuned/profiles /usr/lib/tuned; do
+        [ -e "$folder/$1/tuned.conf" ] || continue
+        printf '%s\n' "$folder/$1/tuned.conf"
+        return
+    done
+}
+if there /etc/ufw/ufw.conf && grep -qi "^ENABLED=[\"']\{0,1\}yes" /etc/ufw/ufw.conf && there /etc/default/ufw; then
+    file=$(sed -n 's/^IPT_SYSCTL=//p' /etc/default/ufw | tail -n 1)
+    file=${file#[\"\']}
+    file=${file%[\"\']}
+    [ -z "$file" ] || lines ufw "$file" '^[[:space:]]*-?net[./]'
+fi
+for name in shorewall shorewall6; do
+    lines "$name" "/etc/$name/$name.conf" '^[[:space:]]*(IP_FORWARDING|STARTUP_ENABLED)='
+done
+if { [ -e /run/tuned/tuned.pid ] || [ -e /etc/systemd/system/multi-user.target.wants/tuned.service ]; } &&
+    there /etc/tuned/tuned-main.conf && there /etc/tuned/active_profile &&
+    grep -qiE '^[[:space:]]*reapply_sysctl[[:space:]]*=[[:space:]]*(0|n|no|f|false)[[:space:]]*$' \
+        /etc/tuned/tuned-main.conf
+then
+    for name in $(head -c 4096 </etc/tuned/active_profile); do
+        file=$(profile "$name")
+        [ "$file" ] && there "$file" || continue
+        for included in $(sed -n 's/^[[:space:]]*include[[:space:]]*=//p' "$file" | tr , ' '); do
+            other=$(profile "$included")
+            [ -z "$other" ] || lines tuned "$other" '^[[:space:]]*(\[|net[./])'
+        done
+        lines tuned "$file" '^[[:space:]]*(\[|net[./])'
+    done
+fi
+if [ -d /run/systemd/netif ]; then
+    for file in /etc/systemd/networkd.conf /usr/lib/systemd/networkd.conf.d/*.conf /run/systemd/networkd.conf.d/*.conf \
+        /etc/systemd/networkd.conf.d/*.conf
+    do
+        lines systemd-networkd "$file" '^[[:space:]]*IPv[46]Forwarding[[:space:]]*='
+    done
+fi
+true
+"""
+
+_LINE = re.compile(r"([0-9]{1,9}):(.*)")
+_ASSIGNED = re.compile(r"""\s*(\w+)\s*=\s*["']?([^"'\s#]*)""")
+
+# systemd.syntax(7)
+_NO = ("no", "n", "false", "f", "off", "0")
+_YES = ("yes", "y", "true", "t", "on", "1")
+
+_SHOREWALL = {"shorewall": Family.V4, "shorewall6": Family.V6}
+# networkd.conf(5), from version 256 on.
+_NETWORKD = {"IPv4Forwarding": Family.V4, "IPv6Forwarding": Family.V6}
+
+
+@dataclass(frozen=True, slots=True)
+class Setters:
+    """What each program sets by its files, in its order, and files that are there and could not be read."""
+
+    settings: Mapping[str, tuple[BootSetting, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    unreadable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    program: str
+    path: str
+    lines: list[tuple[int, str]] = field(default_factory=list)
+
+
+def parse_setters(answer: str) -> Setters:
+    """`file PROGRAM PATH` with `NUMBER:TEXT` for each line of it, or `unreadable PATH`."""
+    files: list[_File] = []
+    unreadable: dict[str, None] = {}
+    for line in filter(None, answer.split("\n")):
+        word, _, rest = line.partition(" ")
+        numbered = _LINE.fullmatch(line)
+        if numbered and files:
+            files[-1].lines.append((int(numbered[1]), numbered[2]))
+        elif word == "unreadable":
+            unreadable[rest] = None
+        elif word == "file" and " /" in rest:
+            program, _, path = rest.partition(" ")
+            files.append(_File(program, path))
+        else:
+            raise ValueError(f"neither a file nor a line of one: {line[:80]!r}")
+    settings: dict[str, tuple[BootSetting, ...]] = {}
+    for file in files:
+        if found := _settings(file):
+            settings[file.program] = (*settings.get(file.program, ()), *found)
+    return Setters(MappingProxyType(settings), tuple(unreadable))
+
+
+def _settings(file: _File) -> tuple[BootSetting, ...]:
+    match file.program:
+        case "shorewall" | "shorewall6":
+            return _of_shorewall(file)
+        case "systemd-networkd":
+            return _of_networkd(file)
+        case "tuned":
+            lines = _of_section(file.lines, "[sysctl]")
+        case _:
+            lines = file.lines
+    found = (boot_setting(file.path, number, text) for number, text in lines)
+    # A profile of tuned may also name a variable, or a least or largest value: what comes of it is not known.
+    return tuple(each for each in found if each is not None and each.value.isdecimal())
+
+
+def _of_section(lines: list[tuple[int, str]], wanted: str) -> list[tuple[int, str]]:
+    inside, found = False, []
+    for number, text in lines:
+        if text.strip().startswith("["):
+            inside = text.strip().startswith(wanted)
+        elif inside:
+            found.append((number, text))
+    return found
+
+
+def _of_shorewall(file: _File) -> tuple[BootSetting, ...]:
+    """shorewall.conf(5): `On` and `Keep` switch nothing off, and without STARTUP_ENABLED it does not start."""
+    said = {found[1]: (number, found[2].lower()) for number, found in _assigned(file)}
+    number, value = said.get("IP_FORWARDING", (0, ""))
+    if value != "off" or said.get("STARTUP_ENABLED", (0, ""))[1] != "yes":
+        return ()
+    return (BootSetting(file.path, FORWARDING[_SHOREWALL[file.program]], "0", number),)
+
+
+def _of_networkd(file: _File) -> tuple[BootSetting, ...]:
+    said = [(number, found[1], found[2].lower()) for number, found in _assigned(file)]
+    return tuple(
+        BootSetting(file.path, FORWARDING[_NETWORKD[name]], "0" if value in _NO else "1", number)
+        for number, name, value in said
+        if name in _NETWORKD and value in (*_NO, *_YES)
+    )
+
+
+def _assigned(file: _File) -> list[tuple[int, re.Match[str]]]:
+    return [(number, found) for number, text in file.lines if (found := _ASSIGNED.match(text))]
+
+
+# It decides nothing: where it cannot be asked, nothing is told of it.
+SETTERS = Question(
+    "looked for programs that set kernel settings", ("sh", "-c", READ), parse_setters, lambda _: Setters()
+)

@@ -1,0 +1,141 @@
+"""Programs that set kernel settings by files of their own: the script on real files, and what its answer means."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from crossnet.facts.setters import READ, parse_setters
+from crossnet.facts.sysctls import READ_FILES, BootSetting, parse_boot_settings
+
+V4, V6 = "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"
+
+UFW = {"etc/ufw/ufw.conf": "ENABLED=yes\n", "etc/default/ufw": 'IPT_SYSCTL="/etc/ufw/sysctl.conf"\n'}
+TUNED = {
+    "run/tuned/tuned.pid": "7\n",
+    "etc/tuned/tuned-main.conf": "# reapply_sysctl = 1\nreapply_sysctl = 0\n",
+    "etc/tuned/active_profile": "mine\n",
+}
+
+
+def answered(root: Path, script: str, files: dict[str, str]) -> str:
+    """What the script says of these files: of its paths those below /etc, /run, /usr and /lib lead to them."""
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if text == "-> /dev/null":
+            path.symlink_to("/dev/null")
+        else:
+            path.write_text(text)
+    for folder in ("/etc", "/run", "/usr", "/lib"):
+        for before in (" ", "<", '"', '"$file" '):
+            script = script.replace(f"{before}{folder}/", f"{before}{root}{folder}/")
+    # What a file of the host names is a path of the host.
+    script = script.replace('lines ufw "$file"', f'lines ufw "{root}$file"')
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    assert done.stderr == ""
+    return done.stdout.replace(str(root), "")
+
+
+@pytest.mark.parametrize(
+    ("files", "program", "settings"),
+    [
+        (
+            UFW | {"etc/ufw/sysctl.conf": "#net/ipv4/ip_forward=1\nnet/ipv4/ip_forward=0\n"},
+            "ufw",
+            [(V4, "0", 2)],
+        ),
+        (
+            UFW | {"etc/ufw/sysctl.conf": "net/ipv4/ip_forward=0\n", "etc/ufw/ufw.conf": "ENABLED=no\n"},
+            "ufw",
+            [],
+        ),
+        (
+            UFW | {"etc/ufw/sysctl.conf": "net/ipv4/ip_forward=0\n", "etc/default/ufw": "IPT_SYSCTL=\n"},
+            "ufw",
+            [],
+        ),
+        (
+            {"etc/shorewall/shorewall.conf": "STARTUP_ENABLED=Yes\n\nIP_FORWARDING=Off # no router\n"},
+            "shorewall",
+            [(V4, "0", 3)],
+        ),
+        ({"etc/shorewall/shorewall.conf": "STARTUP_ENABLED=Yes\nIP_FORWARDING=Keep\n"}, "shorewall", []),
+        ({"etc/shorewall/shorewall.conf": "STARTUP_ENABLED=No\nIP_FORWARDING=Off\n"}, "shorewall", []),
+        (
+            {"etc/shorewall6/shorewall6.conf": "IP_FORWARDING='off'\nSTARTUP_ENABLED=Yes\n"},
+            "shorewall6",
+            [(V6, "0", 1)],
+        ),
+        (
+            TUNED | {"usr/lib/tuned/mine/tuned.conf": f"[vm]\n{V4}=1\n[sysctl]\n{V4} = 0\n[disk]\n"},
+            "tuned",
+            [(V4, "0", 4)],
+        ),
+        (  # The profile of the administrator counts, after what it includes.
+            TUNED
+            | {
+                "usr/lib/tuned/profiles/mine/tuned.conf": f"[sysctl]\n{V4}=7\n",
+                "etc/tuned/profiles/mine/tuned.conf": f"[main]\ninclude=other\n[sysctl]\n{V4}=1\n",
+                "usr/lib/tuned/profiles/other/tuned.conf": f"[sysctl]\n{V4}=0\n{V6}=${{some}}\n",
+            },
+            "tuned",
+            [(V4, "0", 2), (V4, "1", 4)],
+        ),
+        (  # By default tuned reads /etc/sysctl.d again.
+            TUNED
+            | {
+                "usr/lib/tuned/mine/tuned.conf": f"[sysctl]\n{V4}=0\n",
+                "etc/tuned/tuned-main.conf": "reapply_sysctl = 1\n",
+            },
+            "tuned",
+            [],
+        ),
+        (
+            {
+                "run/systemd/netif/state": "",
+                "etc/systemd/networkd.conf": "[Network]\nIPv4Forwarding=no\nIPv6Forwarding=maybe\n",
+            },
+            "systemd-networkd",
+            [(V4, "0", 2)],
+        ),
+        ({"etc/systemd/networkd.conf": "[Network]\nIPv4Forwarding=no\n"}, "systemd-networkd", []),
+    ],
+)
+def test_what_a_program_sets(
+    tmp_path: Path, files: dict[str, str], program: str, settings: list[tuple[str, str, int]]
+) -> None:
+    found = parse_setters(answered(tmp_path, READ, files))
+    assert [(one.name, one.value, one.line) for one in found.settings.get(program, ())] == settings
+    assert set(found.settings) <= {program}
+    assert not found.unreadable
+
+
+def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "etc/shorewall/shorewall.conf").mkdir(parents=True)
+    found = parse_setters(answered(tmp_path, READ, {}))
+    assert found.unreadable == ("/etc/shorewall/shorewall.conf",)
+
+
+def test_a_host_that_has_none_of_them(tmp_path: Path) -> None:
+    assert answered(tmp_path, READ, {}) == ""
+
+
+def test_one_file_of_a_name_is_read(tmp_path: Path) -> None:
+    """sysctl.d(5): that of the first folder, also where it is empty or a link to /dev/null."""
+    off = f"\n{V4}=0\n"
+    files = {
+        "etc/sysctl.d/a.conf": "",
+        "usr/lib/sysctl.d/a.conf": off,
+        "etc/sysctl.d/b.conf": "-> /dev/null",
+        "run/sysctl.d/b.conf": off,
+        "run/sysctl.d/c d.conf": "-net/ipv4/conf/*/forwarding = 0\n",
+        "lib/sysctl.d/c d.conf": off,
+        "etc/sysctl.conf": off,
+    }
+    assert parse_boot_settings(answered(tmp_path, READ_FILES, files)) == (
+        BootSetting("/run/sysctl.d/c d.conf", "net.ipv4.conf.*.forwarding", "0", 1),
+        BootSetting("/etc/sysctl.conf", V4, "0", 2),
+    )
