@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -206,3 +208,16 @@ def test_changes_name_this_version() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_no_page_knows_the_machine_it_was_written_on(page: Path) -> None:
     assert not re.search(r"/(home|root|work|Users)/", page.read_text(encoding="utf-8"))
+
+
+def test_what_is_said_to_be_rebooted_is_a_test() -> None:
+    page = (REFERENCE / "persistence-matrix.md").read_text()
+    named = [f"tests/lab/{found}" for found in re.findall(r"`(test_\w+\.py::[^`]+)`", page)]
+    assert named
+    collected = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-qq", "-m", "machine", *named],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert collected.returncode == 0, collected.stdout + collected.stderr

@@ -83,6 +83,7 @@ def test_a_crossing_comes_back_with_systemd(
     b = Bench(machines_up("seed"))
     spec = b.spec(f"{TO}, firewall: {firewall}")
     rules = "nft list table ip crossnet" if firewall == "nftables" else "iptables-save | grep CROSSNET"
+    before = b.fingerprints()
     b.apply(spec)
 
     reboot(b, eventually)
@@ -104,6 +105,11 @@ def test_a_crossing_comes_back_with_systemd(
     b.check("app", "ip link set eth0 up")
     eventually(lambda: b.pings("app", "10.0.44.1"), "the route comes back with its interface")
     assert b.plan(spec).is_empty
+    for host in b.managed:
+        b.check(host, "systemctl restart systemd-networkd")
+    eventually(lambda: b.pings("app", "10.0.44.1"), "the crossing works after a restart of the network")
+    assert b.verify(spec).result is Result.REACHABLE
+    assert b.plan(spec).is_empty
 
     b.undo(spec)
     reboot(b, eventually)
@@ -115,6 +121,7 @@ def test_a_crossing_comes_back_with_systemd(
         assert b.run(host, "systemctl list-unit-files --no-legend 'crossnet*'").text == ""
         assert b.check(host, "find /etc -name '*crossnet*'") == ""
     assert not b.pings("app", "10.0.44.1")
+    assert b.differences(before) == []
 
 
 def test_rules_are_there_before_the_network(machines_up: LabUp) -> None:
