@@ -7,7 +7,7 @@ import pytest
 from crossnet.facts.links import parse_links
 from crossnet.facts.managers import managers_of
 from crossnet.facts.policy import parse_rules
-from crossnet.netfilter.foreign import Table, Tool
+from crossnet.netfilter.foreign import Chain, Hook, Table, Tool
 from crossnet.netfilter.nft_foreign import read_ruleset
 from crossnet.netfilter.xtables_save import parse_save
 from crossnet.values import Family
@@ -129,3 +129,9 @@ def test_all_evidence_together() -> None:
     assert found == [
         "docker: interface docker0; chains DOCKER, DOCKER-USER of table ip filter; unit docker",
     ]
+
+
+def test_rules_that_nobody_can_list_are_nobodys() -> None:
+    """A table that no tool lists has no name."""
+    chain = Chain("forward", Hook("forward", "filter", 0), 0, lambda: ())
+    assert told(tables=[Table(Tool.IPTABLES_LEGACY, "ip", "", {"forward": chain})]) == []

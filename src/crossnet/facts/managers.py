@@ -122,18 +122,23 @@ def manager_of(link: Link) -> str:
 def _links(traces: _Traces, links: Iterable[Link]) -> Iterator[str]:
     for link in links:
         is_its_kind = not traces.bridges or link.kind in ("", "bridge")  # busybox tells no kind
-        is_so_called = is_its_kind and re.fullmatch(traces.links, link.name)
+        is_so_called = is_its_kind and _is_named(traces.links, link.name)
         if is_so_called or (traces.kind and link.kind == traces.kind):
             yield link.name
 
 
 def _tables(traces: _Traces, tables: Iterable[Table]) -> Iterator[str]:
     for table in tables:
-        if re.fullmatch(traces.tables, table.name):
+        if _is_named(traces.tables, table.name):
             yield f"table {table.family} {table.name}"
             continue
-        chains = [name for name in table.chains if re.fullmatch(traces.chains, name)]
+        chains = [name for name in table.chains if _is_named(traces.chains, name)]
         yield from (f"{said} of table {table.family} {table.name}" for said in _listed("chain", chains))
+
+
+def _is_named(pattern: str, name: str) -> bool:
+    """Rules that no tool lists stand in a table without a name, which is nobody's."""
+    return bool(name) and re.fullmatch(pattern, name) is not None
 
 
 def _is_rule_of(traces: _Traces, rule: PolicyRule) -> bool:
