@@ -116,7 +116,7 @@ def _since(host: HostPlan, changes: Sequence[Change], plan: Plan) -> Iterator[Dr
         if _was_adopted(change, host):
             continue
         resource, want = change.resource, change.want
-        if want is not None and ((want.kind, want.key) in used or want.is_never_absent):
+        if want is not None and (want.identity in used or want.is_never_absent):
             yield Drift(host.host, want, want.differences(change.have))
             continue
         others = [

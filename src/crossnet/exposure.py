@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from crossnet.design import forwarded_before
 from crossnet.design.conflicts import gateway_settings
+from crossnet.design.settings import forwarded_before
 from crossnet.facts import Facts
 from crossnet.facts.sysctls import FORWARDING, interface_setting
 from crossnet.record import Record

@@ -481,7 +481,7 @@ def _compared(
             each
             for each in drifted(facts[host], one.before)
             if concerns(host, each.applied)
-            and (each.applied.kind, each.applied.key) not in plan.left_alone.get(host, frozenset())
+            and each.applied.identity not in plan.left_alone.get(host, frozenset())
             and (each.crossings is None or each.crossings & labels)
         ]
         drift += own

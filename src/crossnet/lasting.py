@@ -11,7 +11,6 @@ from crossnet.persistence.keeping import keeping
 from crossnet.record import Record
 from crossnet.resources import Resource
 from crossnet.spec import Persist
-from crossnet.standing import Identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +53,16 @@ def lasting(facts: Facts, record: Record, label: str) -> Iterator[Lasting]:
     standing = record.standing(label)
     if standing is None:
         return
-    differs = {_identity(each.applied) for each in drifted(facts, record)}
+    differs = {each.applied.identity for each in drifted(facts, record)}
     written = [one.applied for one in record.owned if one.applied.is_persistent]
     live = [one.applied for one in record.owned if not one.applied.is_persistent]
     asked = any(path.crossing.persist is not Persist.NONE for path in standing.paths)
     of_others = {identity for one in record.crossings if one is not standing for identity in one.needs}
     for item in (*live, *(one.wanted for one in record.adopted)):
         # What no crossing needs for itself alone is there for all that the gateway carries.
-        is_shared = bool(standing.carried) and _identity(item) not in of_others
-        if _identity(item) in standing.needs or is_shared:
+        is_shared = bool(standing.carried) and item.identity not in of_others
+        if item.identity in standing.needs or is_shared:
             keepers = keeping(item, written)
-            broken = [each.key for each in keepers if _identity(each) in differs]
+            broken = [each.key for each in keepers if each.identity in differs]
             kept_in = tuple(each.key for each in keepers)
-            yield Lasting(facts.host, item, _identity(item) not in differs, kept_in, tuple(broken), asked)
-
-
-def _identity(resource: Resource) -> Identity:
-    return (resource.kind, resource.key)
+            yield Lasting(facts.host, item, item.identity not in differs, kept_in, tuple(broken), asked)

@@ -136,7 +136,7 @@ def _changes(before: _Changes, now: _Changes, made: Plan, *, done: Sequence[str]
     """
     lines: dict[bool, list[str]] = {True: [], False: []}
     for host in dict.fromkeys((*before, *now)):
-        wanted = {(one.kind, one.key) for one in made.wanted.get(host, ())}
+        wanted = {one.identity for one in made.wanted.get(host, ())}
         recorded = {owned.identity for one in made.hosts if one.host == host for owned in one.before.owned}
         for old, new in _pairs(before.get(host, ()), now.get(host, ()), ("kind", "key")):
             which = old or new

@@ -161,7 +161,7 @@ def _made(host: HostPlan, facts: Facts) -> tuple[Resource, ...]:
     """What is there of crossnet when the plan is applied, and what it gives back or leaves as it is."""
     own = tuple(owned.applied for owned in host.after.owned)
     given = tuple(change.want for change in host.changes if change.want is not None)
-    touched = {(each.kind, each.key) for each in (*own, *(change.resource for change in host.changes))}
+    touched = {each.identity for each in (*own, *(change.resource for change in host.changes))}
     left = (owned.applied.current(facts) for owned in host.before.owned if owned.identity not in touched)
     return tuple(dict.fromkeys((*host.adopted, *given, *own, *(each for each in left if each is not None))))
 

@@ -81,7 +81,7 @@ class Owned:
 
     @property
     def identity(self) -> tuple[str, str]:
-        return (self.applied.kind, self.applied.key)
+        return self.applied.identity
 
     @property
     def is_unknown(self) -> bool:
@@ -101,7 +101,7 @@ class Adopted:
 
     @property
     def identity(self) -> tuple[str, str]:
-        return (self.wanted.kind, self.wanted.key)
+        return self.wanted.identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +125,13 @@ class Record:
     def find(self, resource: Resource) -> Owned | None:
         if not self._by_identity:
             self._by_identity.update({owned.identity: owned for owned in reversed(self.owned)})
-        return self._by_identity.get((resource.kind, resource.key))
+        return self._by_identity.get(resource.identity)
 
     def adoption(self, resource: Resource) -> Adopted | None:
         """What is used in its place as somebody else made it."""
         if not self._uses:
             self._uses.update({one.identity: one for one in self.adopted})
-        return self._uses.get((resource.kind, resource.key))
+        return self._uses.get(resource.identity)
 
     @property
     def is_empty(self) -> bool:
@@ -278,7 +278,7 @@ def _forwarding_found(owned: Sequence[Owned]) -> Iterator[Adopted]:
     for family in Family:
         setting = Sysctl(FORWARDING[family], "1")
         rules = any(one.applied.decides(family) for one in owned)
-        if rules and (setting.kind, setting.key) not in there:
+        if rules and setting.identity not in there:
             yield Adopted(setting, setting)
 
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from crossnet.design import firewalld
 from crossnet.design.applied import as_applied
 from crossnet.design.asking import lookups
-from crossnet.design.beside import beside, beside_impacts, docker_forwards
+from crossnet.design.beside import beside, beside_impacts
 from crossnet.design.conflicts import conflicts, gateway_settings
 from crossnet.design.engine import Choice, choose
 from crossnet.design.foresight import Obstacle, foresee, obstacles
@@ -29,24 +29,24 @@ from crossnet.design.lacking import lacking_for_probes
 from crossnet.design.longer import routed
 from crossnet.design.overridden import overridden
 from crossnet.design.own_rules import rules_for
+from crossnet.design.persistence import as_whose, persistence
 from crossnet.design.promised import probes_stopped
 from crossnet.design.question import Refused
 from crossnet.design.resolve import resolve
 from crossnet.design.rules import Dialect, accepting_table, gateway_table
+from crossnet.design.settings import forwarded_before, forwarding
 from crossnet.errors import PlanRefused, Refusal
 from crossnet.facts import Facts
 from crossnet.facts.routes import OWN_PROTOCOL, Route
-from crossnet.facts.sysctls import FORWARDING, interface_setting
+from crossnet.facts.sysctls import FORWARDING
 from crossnet.netfilter import Engine, Table
 from crossnet.netfilter.own import is_plain_interface
 from crossnet.path import Client, Path
-from crossnet.persistence import extensions, init_scripts, kept, unit
-from crossnet.persistence.firewalld import policy_files
 from crossnet.persistence.settings import SYSCTL_FILE
 from crossnet.record import Record, read_record
 from crossnet.resources import File, Jump, Resource, RouteResource, RuleTable, Sysctl
 from crossnet.resources.route import DEFAULT_METRIC
-from crossnet.spec import Fence, Heal, Persist, Spec
+from crossnet.spec import Fence, Persist, Spec
 from crossnet.standing import Identity, Standing
 from crossnet.standing import of as standing_of
 from crossnet.values import Address, Family, Network
@@ -116,7 +116,7 @@ def design(
     wanted: dict[str, list[Resource]] = {
         name: _needed(facts[name], records[name], beside.get(name, ())) for name in facts
     }
-    theirs = {name: frozenset(map(_identity, wanted[name])) for name in facts}
+    theirs = {name: frozenset(each.identity for each in wanted[name]) for name in facts}
     engines: dict[str, Choice] = {}
     fenced: set[tuple[str, Family]] = set()
     impacts: list[Impact] = [
@@ -164,7 +164,7 @@ def design(
     def need(path: Path, host: str, resources: Sequence[Resource]) -> None:
         wanted[host] += resources
         needs.setdefault((path.crossing.label, host), {}).update(
-            dict.fromkeys(_identity(one) for one in resources)
+            dict.fromkeys(one.identity for one in resources)
         )
 
     for path in paths:
@@ -194,7 +194,7 @@ def design(
     impacts += probes_stopped(paths, applied, foreseen)
     standing = _standing(spec, paths, needs, beside, facts)
     for name in facts:
-        live = tuple({_identity(one): one for one in wanted[name]}.values())
+        live = tuple({one.identity: one for one in wanted[name]}.values())
         # Forwarding that was there before crossnet is not switched off when the fence goes: others live by it.
         closing = [
             Sysctl(FORWARDING[family], "1")
@@ -204,13 +204,13 @@ def design(
         ordered = sorted(live, key=lambda one: (one.rank, one.key))
         outlives = name in stays and _is_persisted(records[name])
         try:
-            keep, protocols, impact = _persistence(
+            keep, protocols, impact = persistence(
                 facts[name], records[name], ordered, standing[name], closing, outlives=outlives, adds=moves
             )
         except Refused as refused:
             refusals += refused.refusals
             continue
-        wanted[name] = [*(_as_whose(one, protocols.get(_identity(one))) for one in live), *keep]
+        wanted[name] = [*(as_whose(one, protocols.get(one.identity)) for one in live), *keep]
         impacts += impact
         if name in own_paths:
             lasts = any(isinstance(one, File) and one.path == SYSCTL_FILE for one in keep)
@@ -254,7 +254,7 @@ def _needed(facts: Facts, record: Record, beside: Iterable[Standing]) -> list[Re
     for one in beside:
         for path in one.of_client(facts.host):
             for client in path.clients:
-                found |= {_identity(route): route for route in _routes(path, client, facts)}
+                found |= {route.identity: route for route in _routes(path, client, facts)}
     found |= {owned.identity: owned.applied for owned in record.owned}
     asked: dict[Identity, Resource] = {}
     for one in beside:
@@ -297,10 +297,6 @@ def _standing(
     return {name: tuple(sorted(own, key=lambda one: one.label)) for name, own in found.items()}
 
 
-def _identity(resource: Resource) -> Identity:
-    return resource.kind, resource.key
-
-
 def then(
     paths: Iterable[Path], facts: Mapping[str, Facts], wanted: Mapping[str, Iterable[Resource]]
 ) -> dict[str, Facts]:
@@ -310,19 +306,6 @@ def then(
         for name, own in _by_gateway(paths).items()
     }
     return {name: as_applied(facts[name], wanted[name], by_kernel.get(name, ())) for name in facts}
-
-
-def forwarded_before(facts: Facts, record: Record, family: Family) -> bool:
-    """Whether the host forwarded packets before crossnet came, by its own record where there is one.
-
-    Where nobody knows, crossnet's own rules let others pass today, and go on to do so.
-    """
-    setting = Sysctl(FORWARDING[family], "1")
-    owned, adopted = record.find(setting), record.adoption(setting)
-    if owned and owned.is_unknown:
-        return True
-    before = owned.original if owned else adopted.found if adopted else setting.current(facts)
-    return isinstance(before, Sysctl) and before.value != "0"
 
 
 def _applied_engines(record: Record) -> frozenset[Engine]:
@@ -350,7 +333,7 @@ def _gateway(
         accepts = accepting_table(paths, replace(dialect, engine=choice.accepts))
         said = f"accepts {counted} there too{beside(facts)}"
         resources += _rules(facts, choice.accepts, family, accepts, said, accepts=True)
-    return [*resources, *_forwarding(facts, record, paths)]
+    return [*resources, *forwarding(facts, record, paths)]
 
 
 def _accepts(facts: Facts, record: Record, engine: Engine, family: Family) -> bool:
@@ -388,42 +371,6 @@ def _bridges(facts: Facts, family: Family) -> list[str]:
     return [name for name in facts.bridges_filtered(family) if is_plain_interface(name)]
 
 
-def _forwarding(facts: Facts, record: Record, paths: Sequence[Path]) -> list[Resource]:
-    """Forwarding on, and what keeps it from being off on one interface, or from costing the default route."""
-    family = paths[0].family
-    main = Sysctl(FORWARDING[family], "1")
-    interfaces = sorted({name for path in paths for name in (path.ingress, path.egress)})
-    wanted: list[Resource] = []
-    if family is Family.V6:
-        wanted += _keep_advertised(facts, record)
-    wanted.append(main)
-    if facts.sysctls.get(main.name) == "0":
-        return wanted  # switching it on sets every interface
-    for interface in interfaces:
-        own = Sysctl(interface_setting(family, interface, "forwarding"), "1")
-        if facts.sysctls.get(own.name) == "0" or (own.has_place(facts) and record.find(own)):
-            wanted.append(own)
-    return wanted
-
-
-def _keep_advertised(facts: Facts, record: Record) -> list[Resource]:
-    """Switching IPv6 forwarding on drops default routes learned from router advertisements, and hears no more of them.
-
-    Unless accept_ra is 2 (Documentation/networking/ip-sysctl, net/ipv6/addrconf.c): a gateway that
-    learned its own default route would lose it, and its learned addresses and prefixes would run out: with
-    them perhaps the operator.
-    """
-    learned = {route.device for route in facts.routes if route.protocol == "ra" and route.device}
-    learned |= {link.name for link in facts.links if any(item.advertised for item in link.of(Family.V6))}
-    wanted: list[Resource] = []
-    for link in facts.links:
-        setting = Sysctl(interface_setting(6, link.name, "accept_ra"), "2")
-        needed = link.name in learned and facts.sysctls.get(setting.name) == "1"
-        if needed or (setting.has_place(facts) and record.find(setting)):
-            wanted.append(setting)
-    return wanted
-
-
 def _routes(path: Path, client: Client, facts: Facts) -> list[Resource]:
     metric = DEFAULT_METRIC[path.family]
     # With several addresses the kernel may choose one that the gateway does not admit.
@@ -447,147 +394,5 @@ def _address(network: Network) -> Address:
     return network.network_address
 
 
-_NO_INIT = "no systemd, OpenRC or SysV init runs there"
-
-
-def _persistence(
-    facts: Facts,
-    record: Record,
-    live: Sequence[Resource],
-    standing: Sequence[Standing],
-    fenced: Sequence[Sysctl],
-    *,
-    outlives: bool,
-    adds: bool,
-) -> tuple[tuple[Resource, ...], Mapping[Identity, str], list[Impact]]:
-    """What brings `live` back at boot; what crossings with `persist: none` need for themselves alone is left out.
-
-    With it, as whose the routes are there then that somebody else keeps: they are the same ones now. `outlives` is
-    whether what no crossing needs any more is to be there then too, `adds` whether what firewalls that came since can
-    bring back themselves is given to them.
-    """
-    nothing: Mapping[Identity, str] = {}
-    if not live:
-        return (), nothing, []
-    asked = {one.label: one.paths[0].crossing for one in standing}
-    carried = gateway_settings([asked[one.label] for one in standing if one.carried])
-    needing: dict[Identity, list[Persist]] = {}
-    healed = {identity for one in standing if asked[one.label].heal is Heal.AUTO for identity in one.needs}
-    for one in standing:
-        for identity in one.needs:
-            needing.setdefault(identity, []).append(asked[one.label].persist)
-    persist = {_identity(item): needing.get(_identity(item), [carried.persist]) for item in live}
-    asking = [item for item in live if any(one is not Persist.NONE for one in persist[_identity(item)])]
-    crossings = [asked[one.label] for one in standing if asked[one.label].persist is not Persist.NONE]
-    if not asking or not (crossings or outlives):
-        return (
-            (),
-            nothing,
-            [Impact("not-persistent", facts.host, "lost at the next reboot, as `persist: none` asks for")],
-        )
-    systemd, init = facts.capabilities.systemd, facts.init
-    boots = systemd or init is not None
-    ends = sorted({one.until for one in standing if one.until is not None})
-    if ends and not boots:  # who waits for that time is gone after a reboot
-        return (
-            (),
-            nothing,
-            [Impact("not-persistent", facts.host, f"will not survive a reboot: {_NO_INIT}")],
-        )
-    lasting = [(item, each) for item in asking if (each := _lasting(item, record, facts)) is not None]
-    told: list[Impact] = []
-    if by_docker := docker_forwards(facts, record):
-        lasting = [(item, each) for item, each in lasting if item.key != FORWARDING[Family.V4]]
-        told.append(by_docker)
-    labels = [crossing.label for crossing in crossings]
-
-    def wish(item: Resource) -> Persist:
-        wishes = (one for one in persist[_identity(item)] if one not in (Persist.AUTO, Persist.NONE))
-        return next(wishes, Persist.AUTO)
-
-    by_owners = kept.keep(facts, [item for item, each in lasting if each is item], wish, unit.head(labels))
-    if by_owners.refused:
-        raise Refused(*(_other_owner(facts, why) for why in by_owners.refused))
-    left = [each for item, each in lasting if _identity(item) not in by_owners.taken]
-    told += [Impact("kept-by-owner", facts.host, where) for where in by_owners.told]
-    if boots:
-        own = "unit" if systemd else "init script"
-        told += [
-            Impact("kept-by-owner", facts.host, f"{which} are kept by crossnet's own {own}, because {why}")
-            for which, why in by_owners.unfit
-        ]
-    heals = carried.heal is Heal.AUTO
-    by_others = (*by_owners.resources, *policy_files(left, unit.whose(labels)))
-    if boots:
-        by_others += tuple(extensions.keep(facts, record, left, unit.head(labels), adds=adds))
-    if systemd:
-        watched = [
-            _as_whose(item, by_owners.protocols.get(_identity(item)))
-            for item, each in lasting
-            if each is item
-            and not item.is_kept_by_others
-            and (_identity(item) in healed or (heals and _identity(item) not in needing))
-            and not _switches_on_for_others(item, record, facts)
-        ]
-        if watched:
-            told.append(
-                Impact(
-                    "heals",
-                    facts.host,
-                    "what other programs take away there comes back by itself, within seconds",
-                )
-            )
-        units = unit.persistent(left, labels, fenced, ends, by_others, watched)
-        return units, by_owners.protocols, told
-    if healed or heals:
-        told.append(Impact("not-healed", facts.host, "will not heal by itself: systemd does not run there"))
-    if init is not None:
-        scripts = init_scripts.persistent(init, left, labels, fenced, by_others)
-        return scripts, by_owners.protocols, told
-    for which, why in by_owners.unfit:
-        told.append(Impact("not-persistent", facts.host, f"{which} will not survive a reboot, because {why}"))
-    if left and not by_owners.unfit:
-        which = "the rest will" if by_owners.taken else "will"
-        told.append(Impact("not-persistent", facts.host, f"{which} not survive a reboot: {_NO_INIT}"))
-    return by_others, by_owners.protocols, told
-
-
-def _as_whose(item: Resource, protocol: str | None) -> Resource:
-    """A route with the protocol of who brings it back at boot, so that it is the same one then."""
-    if not isinstance(item, RouteResource) or protocol is None:
-        return item
-    return replace(item, route=replace(item.route, protocol=protocol))
-
-
-def _other_owner(facts: Facts, why: str) -> Refusal:
-    return Refusal(
-        "other-owner",
-        facts.host,
-        why,
-        "Write `persist: auto`, which takes who keeps the interface, or `persist: unit` for crossnet's own unit.",
-    )
-
-
-def _switches_on_for_others(item: Resource, record: Record, facts: Facts) -> bool:
-    """Whether it is forwarding that somebody else had on before, and so may have off again."""
-    return isinstance(item, Sysctl) and any(
-        item.name == name and forwarded_before(facts, record, family) for family, name in FORWARDING.items()
-    )
-
-
 def _is_persisted(record: Record) -> bool:
     return any(one.applied.is_persistent for one in record.owned)
-
-
-def _lasting(item: Resource, record: Record, facts: Facts) -> Resource | None:
-    """What is to be there after a boot: of a route of somebody else that does the same, that one.
-
-    Nothing where a daemon or a server gives the route, which brings it back itself, and may take it away.
-    """
-    if not isinstance(item, RouteResource):
-        return item
-    known = record.find(item)
-    if not item.knowing(known.applied if known else None, facts).is_theirs(facts):
-        return item
-    theirs = item.current(facts)
-    return theirs if isinstance(theirs, RouteResource) and theirs.is_by_hand else None

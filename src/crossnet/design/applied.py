@@ -21,7 +21,7 @@ def as_applied(facts: Facts, wanted: Iterable[Resource], by_kernel: Iterable[Rou
     """
     live = list(wanted)
     settings = dict(facts.sysctls)
-    staying = {_identity(item) for item in live}
+    staying = {item.identity for item in live}
     gone = [owned for owned in read_record(facts).owned if owned.identity not in staying]
     routes = list(by_kernel)
     for item in (*(owned.original for owned in gone if owned.original is not None), *live):
@@ -35,7 +35,7 @@ def as_applied(facts: Facts, wanted: Iterable[Resource], by_kernel: Iterable[Rou
     leaving = own_routes(gone)
     kept = [route for route in facts.routes if not is_own(route, leaving)]
     going = {owned.identity for owned in gone}
-    others = [rule for rule in facts.policy_rules if _identity(PolicyRuleResource(rule)) not in going]
+    others = [rule for rule in facts.policy_rules if PolicyRuleResource(rule).identity not in going]
     foreign = with_own(facts.firewall.foreign, tables)
     for item in live:
         foreign = item.with_others(foreign)
@@ -60,7 +60,3 @@ def _set(name: str, value: str, settings: Mapping[str, str]) -> dict[str, str]:
 
 def _place(route: Route) -> tuple[object, ...]:
     return route.table, route.destination, route.metric, route.tos, route.from_network
-
-
-def _identity(resource: Resource) -> tuple[str, str]:
-    return resource.kind, resource.key

@@ -54,7 +54,7 @@ def works(plan: Plan) -> tuple[Work, ...]:
 
 
 def _work(plan: Plan, host: HostPlan, changes: Iterable[Change]) -> Work:
-    own = {(owned.applied.kind, owned.applied.key) for owned in host.after.owned}
+    own = {owned.applied.identity for owned in host.after.owned}
     leaving = tuple(owned for owned in host.before.owned if owned.identity not in own)
     crossings = tuple(dict.fromkeys((*host.before.crossings, *host.after.crossings)))
     during = Record(crossings, (*host.after.owned, *leaving), host.before.rebuilt, adopted=host.after.adopted)

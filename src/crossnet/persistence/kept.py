@@ -85,11 +85,11 @@ def keep(facts: Facts, live: Sequence[Resource], asked: Callable[[Resource], Per
             items = [item for item in items if isinstance(item, RouteResource)]
         made += files
         taken += items
-        protocols |= {(item.kind, item.key): protocol for item in items}
+        protocols |= {item.identity: protocol for item in items}
         where = networkmanager.told(owner) if reader is Keeper.NETWORKMANAGER else joined(_keys(files))
         told.append(f"routes by {device} are kept in {where}, as {owner}")
     made += ifupdown.keep(by_ifup, head)
-    identities = frozenset((item.kind, item.key) for item in taken)
+    identities = frozenset(item.identity for item in taken)
     return Kept(tuple(made), identities, protocols, tuple(told), tuple(left), tuple(refused))
 
 

@@ -63,7 +63,7 @@ def _plan(
     *,
     is_undo: bool = False,
 ) -> Plan:
-    kept = {name: {(item.kind, item.key) for item in items} for name, items in wanted.wanted.items()}
+    kept = {name: {item.identity for item in items} for name, items in wanted.wanted.items()}
     partings = {name: dependents.parting(one, records[name], kept[name]) for name, one in facts.items()}
     hosts = [_host_plan(one, records[name], wanted, partings[name]) for name, one in facts.items()]
     unknown = (
@@ -162,7 +162,7 @@ def _host_plan(facts: Facts, record: Record, wanted: Design, leaving: Parting) -
     left_alone = wanted.left_alone.get(facts.host, frozenset())
     for wanting in resources:
         known, use = record.find(wanting), record.adoption(wanting)
-        if (wanting.kind, wanting.key) in left_alone:
+        if wanting.identity in left_alone:
             owned += [known] if known is not None else []
             used += [use] if use is not None else []
             continue
@@ -189,7 +189,7 @@ def _host_plan(facts: Facts, record: Record, wanted: Design, leaving: Parting) -
             original = None if resource.is_only_ours else have
             boot = facts.boot if original is not None and not original.is_persistent else ""
             owned.append(Owned(original, resource, boot, dependents.before(resource, facts)))
-    keep = {(resource.kind, resource.key) for resource in resources}
+    keep = {resource.identity for resource in resources}
     before = {one.label: one for one in record.crossings}
     after = wanted.crossings.get(facts.host, ())
     stay = {one.label for one in after}

@@ -55,7 +55,7 @@ def _lapses(spec: Spec, host: HostPlan, facts: Facts) -> Iterator[Lapse]:
         nothing = replace(spec, crossings=())
         wanted = design(nothing, {host.host: then}, {host.host: left}, moves=False, stays={host.host: stays})
         changes, owned = _changes(record, wanted, then)
-        needed = {(one.kind, one.key) for one in wanted.wanted[host.host]}
+        needed = {one.identity for one in wanted.wanted[host.host]}
         adopted = tuple(one for one in record.adopted if one.identity in needed)
         after = Record(left, owned, record.rebuilt if owned else False, adopted=adopted)
         alone = Plan(

@@ -279,6 +279,11 @@ class Resource(ABC):
     def key(self) -> str:
         """What makes it the same thing on its host when its content differs."""
 
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Which thing on its host it is, whatever its content."""
+        return (self.kind, self.key)
+
     @abstractmethod
     def current(self, facts: Facts) -> Self | None:
         """The same thing as the host has it now, with everything needed to put it back; None where absent."""

@@ -33,7 +33,7 @@ def read_back(plan: Plan, facts: Mapping[str, Facts], *, live_only: bool) -> tup
 
 
 def _is_anothers(plan: Plan, host: str, resource: Resource) -> bool:
-    return (resource.kind, resource.key) in plan.left_alone.get(host, frozenset())
+    return resource.identity in plan.left_alone.get(host, frozenset())
 
 
 def compared(plan: Plan, facts: Mapping[str, Facts]) -> tuple[str, ...]:

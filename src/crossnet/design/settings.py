@@ -1,0 +1,61 @@
+"""The kernel settings by which a gateway forwards, and whether it did so before crossnet came."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from crossnet.facts import Facts
+from crossnet.facts.sysctls import FORWARDING, interface_setting
+from crossnet.path import Path
+from crossnet.record import Record
+from crossnet.resources import Resource, Sysctl
+from crossnet.values import Family
+
+
+def forwarded_before(facts: Facts, record: Record, family: Family) -> bool:
+    """Whether the host forwarded packets before crossnet came, by its own record where there is one.
+
+    Where nobody knows, crossnet's own rules let others pass today, and go on to do so.
+    """
+    setting = Sysctl(FORWARDING[family], "1")
+    owned, adopted = record.find(setting), record.adoption(setting)
+    if owned and owned.is_unknown:
+        return True
+    before = owned.original if owned else adopted.found if adopted else setting.current(facts)
+    return isinstance(before, Sysctl) and before.value != "0"
+
+
+def forwarding(facts: Facts, record: Record, paths: Sequence[Path]) -> list[Resource]:
+    """Forwarding on, and what keeps it from being off on one interface, or from costing the default route."""
+    family = paths[0].family
+    main = Sysctl(FORWARDING[family], "1")
+    interfaces = sorted({name for path in paths for name in (path.ingress, path.egress)})
+    wanted: list[Resource] = []
+    if family is Family.V6:
+        wanted += _keep_advertised(facts, record)
+    wanted.append(main)
+    if facts.sysctls.get(main.name) == "0":
+        return wanted  # switching it on sets every interface
+    for interface in interfaces:
+        own = Sysctl(interface_setting(family, interface, "forwarding"), "1")
+        if facts.sysctls.get(own.name) == "0" or (own.has_place(facts) and record.find(own)):
+            wanted.append(own)
+    return wanted
+
+
+def _keep_advertised(facts: Facts, record: Record) -> list[Resource]:
+    """Switching IPv6 forwarding on drops default routes learned from router advertisements, and hears no more of them.
+
+    Unless accept_ra is 2 (Documentation/networking/ip-sysctl, net/ipv6/addrconf.c): a gateway that
+    learned its own default route would lose it, and its learned addresses and prefixes would run out: with
+    them perhaps the operator.
+    """
+    learned = {route.device for route in facts.routes if route.protocol == "ra" and route.device}
+    learned |= {link.name for link in facts.links if any(item.advertised for item in link.of(Family.V6))}
+    wanted: list[Resource] = []
+    for link in facts.links:
+        setting = Sysctl(interface_setting(6, link.name, "accept_ra"), "2")
+        needed = link.name in learned and facts.sysctls.get(setting.name) == "1"
+        if needed or (setting.has_place(facts) and record.find(setting)):
+            wanted.append(setting)
+    return wanted
