@@ -12,6 +12,7 @@ from crossnet.design import then
 from crossnet.diagnosis.verifying import foretold, judged, unsent
 from crossnet.facts import Facts, FileState
 from crossnet.facts.firewall import Firewall
+from crossnet.facts.sysctls import BootSetting
 from crossnet.health import CrossingStatus, State, crossing_status
 from crossnet.netfilter import Counter, Engine, foreign
 from crossnet.netfilter.xtables_save import parse_save
@@ -86,6 +87,15 @@ def status(facts: dict[str, Facts], more: str = "") -> CrossingStatus:
 
 def test_the_status_of_what_nobody_touched_is_up() -> None:
     assert (status(applied()).state, status(applied()).reasons) == (State.UP, ())
+
+
+def test_a_status_names_the_file_that_switches_forwarding_off_again_and_stays_up() -> None:
+    facts = applied()
+    late = BootSetting("/etc/sysctl.d/99-zzz-vendor.conf", "net.ipv4.ip_forward", "0")
+    found = status({**facts, "gateway": replace(facts["gateway"], boot_settings=(late,))})
+    assert found.state is State.UP
+    (reason,) = found.reasons
+    assert reason.startswith("gateway: /etc/sysctl.d/99-zzz-vendor.conf sets net.ipv4.ip_forward = 0: ")
 
 
 @pytest.mark.parametrize(
