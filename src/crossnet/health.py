@@ -381,8 +381,8 @@ def _status(
     reasons = [*reasons, *(line for host in heals for line in told(host))]
     if not lost:
         reasons += fenced(facts[gateway], read_record(facts[gateway]))
-    at_boot = ("in-saved-rules", "setting-overridden")
-    later = (each for each in plan.impacts if each.code in at_boot and each.where == gateway)
+    at_boot = ("in-saved-rules", "setting-overridden", "cloud-init-rewrites")
+    later = (each for each in plan.impacts if each.code in at_boot and each.where in hosts)
     reasons += (f"{each.where}: {each.text}" for each in later)
     exposed = _exposures(plan.spec, facts[gateway])
     reasons = [*map(str, exposed), *reasons]

@@ -43,6 +43,7 @@ from dataclasses import dataclass, field, replace
 from crossnet.design.lacking import NEEDED
 from crossnet.facts import Facts, FileState, Unreadable
 from crossnet.facts.capabilities import TOOLS, Capabilities
+from crossnet.facts.cloud_init import CloudInit, CloudSetting, When
 from crossnet.facts.firewall import Firewall
 from crossnet.facts.firewalld import FIREWALLD, Firewalld, Listed
 from crossnet.facts.links import Link, LinkAddress
@@ -70,6 +71,8 @@ class _Sheet:
     boot: list[BootSetting] = field(default_factory=list)
     setters: dict[str, tuple[BootSetting, ...]] = field(default_factory=dict)
     unreadable_setters: list[str] = field(default_factory=list)
+    interface_setters: dict[str, tuple[BootSetting, ...]] = field(default_factory=dict)
+    cloud_init: CloudInit = field(default_factory=CloudInit)
     files: dict[str, FileState | Unreadable] = field(default_factory=dict)
     nft: list[Table] = field(default_factory=list)
     saved: dict[str, list[str]] = field(default_factory=dict)
@@ -121,7 +124,8 @@ def host_facts(name: str, text: str, *, firewall: Firewall | None = None) -> Fac
         routes=(*_connected(sheet.links), *sheet.routes),
         sysctls=usual | sheet.sysctls,
         boot_settings=tuple(sheet.boot),
-        setters=Setters(sheet.setters, tuple(sheet.unreadable_setters)),
+        setters=Setters(sheet.setters, tuple(sheet.unreadable_setters), sheet.interface_setters),
+        cloud_init=sheet.cloud_init,
         neighbours=(),
         capabilities=Capabilities(
             tools=sheet.tools,
@@ -174,6 +178,14 @@ def _read(sheet: _Sheet, words: list[str]) -> None:
         case ["set", "by", program, file, name, value, line]:
             one = BootSetting(file, name, value, int(line))
             sheet.setters[program] = (*sheet.setters.get(program, ()), one)
+        case ["forwarding", "by", program, file, value, line]:
+            one = BootSetting(file, "forwarding", value, int(line))
+            sheet.interface_setters[program] = (*sheet.interface_setters.get(program, ()), one)
+        case ["cloud-init", "writes", "the", "network"]:
+            sheet.cloud_init = replace(sheet.cloud_init, writes_network=True)
+        case ["cloud-init", when, file, name, value, line]:
+            setting = CloudSetting(BootSetting(file, name, value, int(line)), When(when))
+            sheet.cloud_init = replace(sheet.cloud_init, settings=(*sheet.cloud_init.settings, setting))
         case ["file", path, *text]:
             sheet.files[path] = FileState(" ".join(text).encode(), 0o600, "0:0")
         case ["machine", boot, network]:

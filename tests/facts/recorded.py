@@ -16,6 +16,7 @@ from typing import Any
 
 from crossnet.errors import HostError
 from crossnet.facts import Facts, capabilities, files, firewall, observe
+from crossnet.facts.cloud_init import CLOUD_INIT
 from crossnet.facts.links import LINKS
 from crossnet.facts.nft import LISTING
 from crossnet.facts.owners import OWNERS
@@ -51,6 +52,7 @@ _NAMES = {
     PROGRAMS.argv: "programs",
     SAVED.argv: "saved rules",
     SETTERS.argv: "setters",
+    CLOUD_INIT.argv: "cloud-init",
     OWNERS.argv: "owners",
     LISTING.argv: "nft -t list ruleset",
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from crossnet.facts.owners import Keeper, Owner
 from crossnet.facts.setters import READ, parse_setters
 from crossnet.facts.sysctls import READ_FILES, BootSetting, parse_boot_settings
 
@@ -20,8 +21,8 @@ TUNED = {
 }
 
 
-def answered(root: Path, script: str, files: dict[str, str]) -> str:
-    """What the script says of these files: of its paths those below /etc, /run, /usr and /lib lead to them."""
+def answered(root: Path, script: str, files: dict[str, str], mode: int = 0o755) -> str:
+    """What the script says of these files: of its paths those below /etc, /run, /usr, /lib and /var lead to them."""
     for name, text in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,7 +30,8 @@ def answered(root: Path, script: str, files: dict[str, str]) -> str:
             path.symlink_to("/dev/null")
         else:
             path.write_text(text)
-    for folder in ("/etc", "/run", "/usr", "/lib"):
+            path.chmod(mode)
+    for folder in ("/etc", "/run", "/usr", "/lib", "/var"):
         for before in (" ", "<", '"', '"$file" '):
             script = script.replace(f"{before}{folder}/", f"{before}{root}{folder}/")
     # What a file of the host names is a path of the host.
@@ -111,6 +113,65 @@ def test_what_a_program_sets(
     assert [(one.name, one.value, one.line) for one in found.settings.get(program, ())] == settings
     assert set(found.settings) <= {program}
     assert not found.unreadable
+
+
+NETWORKD = {"run/systemd/netif/state": ""}
+MANAGER = {"run/NetworkManager/devices/2": ""}
+PROFILE = "etc/NetworkManager/system-connections/a b.nmconnection"
+DEFAULTS = "etc/NetworkManager/conf.d/a.conf"
+BY_MANAGER = Owner("eth0.5", Keeper.NETWORKMANAGER, "", f"/{PROFILE}", "uuid")
+BY_NETWORKD = Owner("eth0.5", Keeper.NETWORKD, "", "/run/systemd/network/a.network")
+
+
+@pytest.mark.parametrize(
+    ("files", "owner", "line"),
+    [
+        (MANAGER | {PROFILE: "[ipv4]\nmethod=auto\nforwarding=0\n"}, BY_MANAGER, (f"/{PROFILE}", "0", 3)),
+        (MANAGER | {PROFILE: "[ipv4]\nforwarding=0\nmethod=shared\n"}, BY_MANAGER, None),
+        (MANAGER | {PROFILE: "[ipv6]\nforwarding=0\n"}, BY_MANAGER, None),
+        (MANAGER | {PROFILE: "[ipv4]\nforwarding=2\n"}, BY_MANAGER, None),
+        ({PROFILE: "[ipv4]\nforwarding=0\n"}, BY_MANAGER, None),  # it does not run
+        (MANAGER | {DEFAULTS: "[connection]\nipv4.forwarding=0\n"}, BY_MANAGER, (f"/{DEFAULTS}", "0", 2)),
+        (MANAGER | {DEFAULTS: "[connection-wifi]\nipv4.forwarding=0\n"}, BY_MANAGER, None),
+        (
+            MANAGER | {DEFAULTS: "[connection]\nipv4.forwarding=0\n", PROFILE: "[ipv4]\nforwarding=1\n"},
+            BY_MANAGER,
+            (f"/{PROFILE}", "1", 2),
+        ),
+        (
+            MANAGER | {PROFILE: "[ipv4]\nforwarding=0\n"},
+            Owner("eth0.5", Keeper.NETWORKMANAGER, "", "/etc/else", "uuid"),
+            None,
+        ),
+        (
+            NETWORKD | {"run/systemd/network/a.network": "[Network]\nIPv4Forwarding=no\n"},
+            BY_NETWORKD,
+            ("/run/systemd/network/a.network", "0", 2),
+        ),
+        (  # Before version 256 this said it for the whole host, and only ever switched it on.
+            NETWORKD | {"run/systemd/network/a.network": "[Network]\nIPForward=no\n"},
+            BY_NETWORKD,
+            None,
+        ),
+        (
+            NETWORKD
+            | {
+                "run/systemd/network/a.network": "[Network]\nIPv4Forwarding=yes\n",
+                "usr/lib/systemd/network/a.network.d/9.conf": "[Network]\nIPv4Forwarding=no\n",
+                "etc/systemd/network/a.network.d/1.conf": "[Network]\nIPv4Forwarding=yes\n",
+                "etc/systemd/network/b.network": "[Network]\nIPv4Forwarding=yes\n",
+            },
+            BY_NETWORKD,
+            ("/usr/lib/systemd/network/a.network.d/9.conf", "0", 2),
+        ),
+    ],
+)
+def test_what_the_keeper_of_an_interface_sets(
+    tmp_path: Path, files: dict[str, str], owner: Owner, line: tuple[str, str, int] | None
+) -> None:
+    found = parse_setters(answered(tmp_path, READ, files)).of(owner)
+    assert (found and (found.file, found.value, found.line)) == line
+    assert found is None or found.name == "net.ipv4.conf.eth0/5.forwarding"
 
 
 def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:

@@ -188,6 +188,14 @@ IMPACTS = (
         "Reload it at a good moment with the command that the text names, or reboot.",
     ),
     Code(
+        "cloud-init-rewrites",
+        "An entry of crossnet's is in a file that cloud-init made, and is lost when cloud-init makes it anew.",
+        "The head or the name of that file, and cloud-init's configuration, in which its part for the network is not "
+        "disabled.",
+        "Disable that part, where the network shall stay as it is: `network: {config: disabled}` in a file of "
+        "/etc/cloud/cloud.cfg.d. Or write `persist: unit`, and crossnet's own unit brings the route back.",
+    ),
+    Code(
         "engines-mixed",
         "Rules of more than one firewall engine are live on the host, and a packet has to pass all of them.",
         "nft, iptables-nft-save and iptables-legacy-save show rules of more than one.",
@@ -290,8 +298,8 @@ IMPACTS = (
         "setting-overridden",
         "A file gives a kernel setting of crossnet another value, and is read later: at boot, by `sysctl`, or when a "
         "program starts.",
-        "/etc/sysctl.conf, files in a sysctl.d folder that sort after crossnet's, and those of ufw, shorewall, tuned "
-        "and systemd-networkd where they are in use (docs/guide/persistence.md).",
+        "/etc/sysctl.conf, files in a sysctl.d folder that sort after crossnet's, and those of ufw, shorewall, tuned, "
+        "systemd-networkd, NetworkManager and cloud-init where they are in use (docs/guide/persistence.md).",
         "Remove that line, or give it crossnet's value.",
     ),
     Code(

@@ -34,7 +34,7 @@ from crossnet.design.promised import probes_stopped
 from crossnet.design.question import Refused
 from crossnet.design.resolve import resolve
 from crossnet.design.rules import Dialect, accepting_table, gateway_table
-from crossnet.design.settings import forwarded_before, forwarding
+from crossnet.design.settings import closing, forwarded_before, forwarding
 from crossnet.errors import PlanRefused, Refusal
 from crossnet.facts import Facts
 from crossnet.facts.routes import OWN_PROTOCOL, Route
@@ -196,16 +196,17 @@ def design(
     for name in facts:
         live = tuple({one.identity: one for one in wanted[name]}.values())
         # Forwarding that was there before crossnet is not switched off when the fence goes: others live by it.
-        closing = [
-            Sysctl(FORWARDING[family], "1")
+        closes = [
+            setting
             for family in Family
-            if (name, family) in fenced and not forwarded_before(facts[name], records[name], family)
+            if (name, family) in fenced
+            for setting in closing(facts[name], records[name], family, live)
         ]
         ordered = sorted(live, key=lambda one: (one.rank, one.key))
         outlives = name in stays and _is_persisted(records[name])
         try:
             keep, protocols, impact = persistence(
-                facts[name], records[name], ordered, standing[name], closing, outlives=outlives, adds=moves
+                facts[name], records[name], ordered, standing[name], closes, outlives=outlives, adds=moves
             )
         except Refused as refused:
             refusals += refused.refusals

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from crossnet.design.impacts import Impact
 from crossnet.facts import Facts
+from crossnet.facts.cloud_init import When
 from crossnet.facts.owners import Keeper
-from crossnet.facts.sysctls import SYSCTL_CONF, BootSetting, deciding, is_forwarding, later
+from crossnet.facts.sysctls import (
+    SYSCTL_CONF,
+    BootSetting,
+    at_boot,
+    deciding,
+    interface_of,
+    interface_setting,
+    is_forwarding,
+    later,
+)
 from crossnet.persistence.settings import SYSCTL_FILE
 from crossnet.resources import Sysctl
+from crossnet.several import joined
 from crossnet.values import Family
 
 _STARTS = {
@@ -19,6 +31,22 @@ _STARTS = {
     "tuned": "tuned sets it whenever it is started, and `reapply_sysctl` is off in /etc/tuned/tuned-main.conf",
     "systemd-networkd": "systemd-networkd sets it whenever it is started, from version 256 on",
 }
+_CLOUD_INIT = {
+    When.BOOT: "cloud-init does so at each boot (bootcmd)",
+    When.BOOT_END: "cloud-init does so at the end of each boot",
+    When.INSTANCE: "cloud-init does so at the end of the first boot of a new instance",
+    When.INSTANCE_FILE: "cloud-init writes it into a file at the first boot of a new instance (write_files), and it "
+    "counts when that is read",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Override:
+    """A line that sets something after crossnet, and when; `is_last` where a boot does so after crossnet.service."""
+
+    line: BootSetting
+    when: str
+    is_last: bool = False
 
 
 def overridden(facts: Facts, settings: Sequence[Sysctl], *, lasts: bool, heals: bool) -> Iterator[Impact]:
@@ -26,34 +54,65 @@ def overridden(facts: Facts, settings: Sequence[Sysctl], *, lasts: bool, heals: 
 
     `lasts` is whether crossnet sets it at boot, too, and `heals` whether the host brings it back by itself.
     """
-    again = "crossnet.service (at the end of a boot) or `crossnet apply`" if lasts else "`crossnet apply`"
-    if heals:
-        again = "crossnet-heal.service, within seconds,"
-    told: dict[str, None] = {}
+    found: dict[_Override, list[Sysctl]] = {}
     for setting in settings:
-        for line, what in _lines(facts, setting.name, lasts=lasts):
-            if line.value != setting.value:
-                told[_sentence(setting, line, what, again)] = None
-    for file in facts.setters.unreadable:
-        told[f"whether {file} changes crossnet's kernel settings is not known, because it cannot be read"] = (
-            None
-        )
-    for text in told:
+        for one in _overrides(facts, setting.name, lasts=lasts):
+            if one.line.value != setting.value:
+                found.setdefault(one, []).append(setting)
+    for one, changed in found.items():
+        again = "crossnet.service (at the end of a boot) or `crossnet apply`"
+        if heals:
+            again = "crossnet-heal.service, within seconds,"
+        elif one.is_last or not lasts:
+            again = "`crossnet apply`"
+        yield Impact("setting-overridden", facts.host, _sentence(one, changed, again))
+    for file in dict.fromkeys((*facts.setters.unreadable, *facts.cloud_init.unreadable)):
+        text = f"whether {file} changes crossnet's kernel settings is not known, because it cannot be read"
         yield Impact("setting-overridden", facts.host, text)
 
 
-def _lines(facts: Facts, name: str, *, lasts: bool) -> Iterator[tuple[BootSetting, str]]:
+def switched_off(facts: Facts, interface: str) -> bool:
+    """Whether somebody switches forwarding of IPv4 off on this interface alone, or on each that is made anew.
+
+    Where forwarding of the host is on already, setting it once more changes no interface (net/ipv4/devinet.c).
+    """
+    own, new = (interface_setting(4, name, "forwarding") for name in (interface, "default"))
+    others = tuple(item for item in facts.boot_settings if item.file != SYSCTL_FILE)
+    conf = tuple(item for item in others if item.file == SYSCTL_CONF)
+    lines = [at_boot(others, name, systemd=True) for name in (own, new)]
+    lines += [deciding(conf, name) for name in (own, new)]
+    lines += [deciding(settings, own) for settings in facts.setters.settings.values()]
+    lines += [deciding(facts.cloud_init.of(when), own) for when in When]
+    if owner := facts.owners.get(interface):
+        lines.append(facts.setters.of(owner))
+    return any(line is not None and line.value == "0" for line in lines)
+
+
+def _overrides(facts: Facts, name: str, *, lasts: bool) -> Iterator[_Override]:
     """The lines that set it after crossnet, and when they do."""
     others = [item for item in facts.boot_settings if item.file != SYSCTL_FILE]
+    restart = ", by `systemctl restart network`" if _has_network_scripts(facts) else ""
+    after = f", after {SYSCTL_FILE}" if lasts else ""
     if line := later(others, SYSCTL_FILE, name):
-        restart = ", by `systemctl restart network`" if _has_network_scripts(facts) else ""
-        after = f", after {SYSCTL_FILE}" if lasts else ""
-        yield line, f"it is read at boot{restart} and by `sysctl --system`{after}"
+        yield _Override(line, f"it is read at boot{restart} and by `sysctl --system`{after}")
     if line := deciding([item for item in others if item.file == SYSCTL_CONF], name):
-        yield line, "`sysctl -p` and `sysctl --system` set it"
+        yield _Override(line, "`sysctl -p` and `sysctl --system` set it")
     for program, settings in facts.setters.settings.items():
         if line := deciding(settings, name):
-            yield line, _STARTS[program]
+            yield _Override(line, _STARTS[program])
+    for when, said in _CLOUD_INIT.items():
+        if line := deciding(facts.cloud_init.of(when), name):
+            yield _Override(line, said, is_last=when in (When.BOOT_END, When.INSTANCE))
+    for interface, owner in facts.owners.items():
+        if name == interface_setting(4, interface, "forwarding") and (line := facts.setters.of(owner)):
+            by_networkd = Keeper.NETWORKD in (owner.keeper, owner.below)
+            who = "systemd-networkd sets it" if by_networkd else "NetworkManager sets it"
+            version = "256" if by_networkd else "1.54"
+            yield _Override(line, f"{who} whenever it sets up {interface}, from version {version} on")
+        if name == interface_setting(6, interface, "accept_ra") and owner.keeper is Keeper.NETWORK_SCRIPTS:
+            # initscripts 9.49; 0 with IPV6FORWARDING=yes in /etc/sysconfig/network.
+            line = BootSetting("/etc/sysconfig/network-scripts/ifup-ipv6", name, "1")
+            yield _Override(line, f"`ifup {interface}` runs it where IPV6INIT is on in {owner.file}")
 
 
 def _has_network_scripts(facts: Facts) -> bool:
@@ -61,8 +120,16 @@ def _has_network_scripts(facts: Facts) -> bool:
     return any(owner.keeper is Keeper.NETWORK_SCRIPTS for owner in facts.owners.values())
 
 
-def _sentence(setting: Sysctl, line: BootSetting, what: str, again: str) -> str:
+def _sentence(one: _Override, changed: Sequence[Sysctl], again: str) -> str:
+    line = one.line
     where = f"{line.file}, line {line.line}," if line.line else line.file
-    off = line.value == "0" and any(is_forwarding(setting.name, family) for family in Family)
-    then = "forwarding is off" if off else f"{setting.name} is not {setting.value}"
-    return f"{where} sets {line.name} = {line.value}: {what}. From then on {then} until {again} sets it again"
+    off = [
+        each
+        for each in changed
+        if line.value == "0" and any(is_forwarding(each.name, family) for family in Family)
+    ]
+    then = " and ".join(f"{each.name} is not {each.value}" for each in changed)
+    if off:
+        interfaces = [interface_of(each.name) for each in off]
+        then = "forwarding is off" + (f" on {joined(interfaces)}" if all(interfaces) else "")
+    return f"{where} sets {line.name} = {line.value}: {one.when}. From then on {then} until {again} sets it again"

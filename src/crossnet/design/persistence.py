@@ -84,6 +84,10 @@ def persistence(
         raise Refused(*(_other_owner(facts, why) for why in by_owners.refused))
     left = [each for item, each in lasting if item.identity not in by_owners.taken]
     told += [Impact("kept-by-owner", facts.host, where) for where in by_owners.told]
+    told += [
+        Impact("cloud-init-rewrites", facts.host, why)
+        for why in dict.fromkeys(kept.written_anew(facts, by_owners.resources))
+    ]
     if boots:
         own = "unit" if systemd else "init script"
         told += [

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from crossnet.design.overridden import switched_off
 from crossnet.facts import Facts
-from crossnet.facts.sysctls import FORWARDING, interface_setting
+from crossnet.facts.sysctls import FORWARDING, interface_setting, is_forwarding
 from crossnet.path import Path
 from crossnet.record import Record
 from crossnet.resources import Resource, Sysctl
@@ -34,13 +35,24 @@ def forwarding(facts: Facts, record: Record, paths: Sequence[Path]) -> list[Reso
     if family is Family.V6:
         wanted += _keep_advertised(facts, record)
     wanted.append(main)
-    if facts.sysctls.get(main.name) == "0":
-        return wanted  # switching it on sets every interface
+    turns_on = facts.sysctls.get(main.name) == "0"  # which sets every interface
     for interface in interfaces:
         own = Sysctl(interface_setting(family, interface, "forwarding"), "1")
-        if facts.sysctls.get(own.name) == "0" or (own.has_place(facts) and record.find(own)):
+        is_off = facts.sysctls.get(own.name) == "0" and not turns_on
+        comes_off = family is Family.V4 and switched_off(facts, interface)
+        if is_off or (own.has_place(facts) and (comes_off or record.find(own))):
             wanted.append(own)
     return wanted
+
+
+def closing(facts: Facts, record: Record, family: Family, live: Sequence[Resource]) -> list[Sysctl]:
+    """What goes back to 0 whenever the fence is gone; nothing where others had forwarding on before crossnet."""
+    if forwarded_before(facts, record, family):
+        return []
+    main = FORWARDING[family]
+    own = [each for each in live if isinstance(each, Sysctl) and is_forwarding(each.name, family)]
+    # Where the host's is off already, switching it off once more would leave those of interfaces on.
+    return [Sysctl(main, "1"), *(each for each in own if each.name != main)]
 
 
 def _keep_advertised(facts: Facts, record: Record) -> list[Resource]:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from crossnet.errors import HostError
 from crossnet.facts import firewall
 from crossnet.facts.capabilities import SYSTEMD, Capabilities, tools_question
+from crossnet.facts.cloud_init import CLOUD_INIT, CloudInit
 from crossnet.facts.files import FileState, Unreadable, files_question
 from crossnet.facts.firewall import Firewall
 from crossnet.facts.folder import folder_question
@@ -106,6 +107,7 @@ class Facts:
     ] = ()  # files that the host loads at boot and that have rules of crossnet's own
     # other programs that set kernel settings, by files of their own
     setters: Setters = field(default_factory=Setters, repr=False)
+    cloud_init: CloudInit = field(default_factory=CloudInit, repr=False)
 
     _derived: dict[Callable[[Facts], Any], Any] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -231,7 +233,7 @@ async def observe(
     tools = tools_question(str(systemd))
     asked = files_question({str(path): str(host.locate(path)) for path in files})
     paths = (LINKS, ROUTES4, ROUTES6, NEXTHOPS, RULES4, RULES6, NEIGHBOURS, PROGRAMS)
-    general = (*paths, START, CLOCK, NETWORK, SYSCTLS, BOOT_SETTINGS, SETTERS, SAVED, tools)
+    general = (*paths, START, CLOCK, NETWORK, SYSCTLS, BOOT_SETTINGS, SETTERS, CLOUD_INIT, SAVED, tools)
     # A namespace that keeps files of its own is not the one whose units systemd runs, and whose interfaces are kept.
     keeping = (UNITS, INIT, OWNERS, MOMENTS) if str(systemd) == SYSTEMD else ()
     whose = [folder_question(str(own), str(host.locate(own)))] if own else []
@@ -288,6 +290,7 @@ async def observe(
         queues=said[PROGRAMS].queues,
         saved=said[SAVED],
         setters=said[SETTERS],
+        cloud_init=said[CLOUD_INIT],
     )
 
 

@@ -1,14 +1,16 @@
-"""Programs that set kernel settings by files of their own, whenever they start: tuned, ufw, shorewall, networkd."""
+"""Programs that set kernel settings by files of their own: tuned, ufw, shorewall, networkd, NetworkManager."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 from types import MappingProxyType
 
+from crossnet.facts.owners import Keeper, Owner
 from crossnet.facts.question import Question
-from crossnet.facts.sysctls import FORWARDING, BootSetting, boot_setting
+from crossnet.facts.sysctls import FORWARDING, BootSetting, boot_setting, interface_setting
 from crossnet.values import Family
 
 # Only what is in use is looked at: a host that has none of these programs starts no process for it.
@@ -66,12 +68,30 @@ if [ -d /run/systemd/netif ]; then
     do
         lines systemd-networkd "$file" '^[[:space:]]*IPv[46]Forwarding[[:space:]]*='
     done
+    for folder in /usr/lib/systemd/network /run/systemd/network /etc/systemd/network; do
+        for file in "$folder"/*.network "$folder"/*.network.d/*.conf; do
+            [ -f "$file" ] && grep -qE '^[[:space:]]*IPv4Forwarding[[:space:]]*=' "$file" 2>/dev/null || continue
+            lines network-file "$file" '^[[:space:]]*IPv4Forwarding[[:space:]]*='
+        done
+    done
+fi
+if [ -d /run/NetworkManager ]; then
+    for file in /etc/NetworkManager/system-connections/* /run/NetworkManager/system-connections/*; do
+        [ -f "$file" ] && grep -qE '^forwarding[[:space:]]*=' "$file" 2>/dev/null || continue
+        lines profile "$file" '^(\[|forwarding[[:space:]]*=|method[[:space:]]*=)'
+    done
+    for file in /usr/lib/NetworkManager/conf.d/*.conf /run/NetworkManager/conf.d/*.conf \
+        /etc/NetworkManager/NetworkManager.conf /etc/NetworkManager/conf.d/*.conf
+    do
+        [ -f "$file" ] && grep -qE '^ipv4\.forwarding[[:space:]]*=' "$file" 2>/dev/null || continue
+        lines NetworkManager "$file" '^(\[|ipv4\.forwarding[[:space:]]*=)'
+    done
 fi
 true
 """
 
 _LINE = re.compile(r"([0-9]{1,9}):(.*)")
-_ASSIGNED = re.compile(r"""\s*(\w+)\s*=\s*["']?([^"'\s#]*)""")
+_ASSIGNED = re.compile(r"""\s*([\w.]+)\s*=\s*["']?([^"'\s#]*)""")
 
 # systemd.syntax(7)
 _NO = ("no", "n", "false", "f", "off", "0")
@@ -82,12 +102,38 @@ _SHOREWALL = {"shorewall": Family.V4, "shorewall6": Family.V6}
 _NETWORKD = {"IPv4Forwarding": Family.V4, "IPv6Forwarding": Family.V6}
 
 
+# What the keeper of an interface sets there alone; the name of the setting then lacks that of the interface.
+_PROFILE, _NETWORK_FILE, _ALL_PROFILES = "profile", "network-file", "NetworkManager"
+_OF_INTERFACES = (_PROFILE, _NETWORK_FILE, _ALL_PROFILES)
+
+
 @dataclass(frozen=True, slots=True)
 class Setters:
-    """What each program sets by its files, in its order, and files that are there and could not be read."""
+    """What each program sets by its files, in its order, and files that are there and could not be read.
+
+    `interfaces` is what files of those that keep interfaces say of one interface, or of each.
+    """
 
     settings: Mapping[str, tuple[BootSetting, ...]] = field(default_factory=lambda: MappingProxyType({}))
     unreadable: tuple[str, ...] = ()
+    interfaces: Mapping[str, tuple[BootSetting, ...]] = field(default_factory=lambda: MappingProxyType({}))
+
+    def of(self, owner: Owner) -> BootSetting | None:
+        """The line by which the keeper of an interface sets whether that one forwards; None where none does."""
+        name = PurePosixPath(owner.file).name
+        lines: list[BootSetting] = []
+        if Keeper.NETWORKD in (owner.keeper, owner.below):
+            there = self.interfaces.get(_NETWORK_FILE, ())
+            drop_ins = [each for each in there if PurePosixPath(each.file).parent.name == f"{name}.d"]
+            # systemd.network(5): by their names, whatever their folder.
+            lines += (each for each in there if each.file == owner.file)
+            lines += sorted(drop_ins, key=lambda each: PurePosixPath(each.file).name)
+        elif Keeper.NETWORKMANAGER in (owner.keeper, owner.below):
+            lines += self.interfaces.get(_ALL_PROFILES, ())
+            lines += (each for each in self.interfaces.get(_PROFILE, ()) if each.file == owner.file)
+        if not lines:
+            return None
+        return replace(lines[-1], name=interface_setting(4, owner.interface, "forwarding"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +160,12 @@ def parse_setters(answer: str) -> Setters:
         else:
             raise ValueError(f"neither a file nor a line of one: {line[:80]!r}")
     settings: dict[str, tuple[BootSetting, ...]] = {}
+    interfaces: dict[str, tuple[BootSetting, ...]] = {}
     for file in files:
         if found := _settings(file):
-            settings[file.program] = (*settings.get(file.program, ()), *found)
-    return Setters(MappingProxyType(settings), tuple(unreadable))
+            where = interfaces if file.program in _OF_INTERFACES else settings
+            where[file.program] = (*where.get(file.program, ()), *found)
+    return Setters(MappingProxyType(settings), tuple(unreadable), MappingProxyType(interfaces))
 
 
 def _settings(file: _File) -> tuple[BootSetting, ...]:
@@ -126,6 +174,12 @@ def _settings(file: _File) -> tuple[BootSetting, ...]:
             return _of_shorewall(file)
         case "systemd-networkd":
             return _of_networkd(file)
+        case "network-file":
+            return _of_network_file(file)
+        case "profile":
+            return _of_profile(file)
+        case "NetworkManager":
+            return _of_networkmanager(file)
         case "tuned":
             lines = _of_section(file.lines, "[sysctl]")
         case _:
@@ -163,8 +217,36 @@ def _of_networkd(file: _File) -> tuple[BootSetting, ...]:
     )
 
 
-def _assigned(file: _File) -> list[tuple[int, re.Match[str]]]:
-    return [(number, found) for number, text in file.lines if (found := _ASSIGNED.match(text))]
+def _of_network_file(file: _File) -> tuple[BootSetting, ...]:
+    """systemd.network(5): from version 256 on. IPForward= never switches anything off, in no version."""
+    return tuple(
+        BootSetting(file.path, "forwarding", "0" if found[2].lower() in _NO else "1", number)
+        for number, found in _assigned(file)
+        if found[1] == "IPv4Forwarding" and found[2].lower() in (*_NO, *_YES)
+    )
+
+
+def _of_profile(file: _File) -> tuple[BootSetting, ...]:
+    """nm-settings(5), from version 1.54 on: 0 is no; with the method `shared` it counts for nothing."""
+    said = {found[1]: (number, found[2]) for number, found in _assigned(file, "[ipv4]")}
+    number, value = said.get("forwarding", (0, ""))
+    if value not in ("0", "1") or said.get("method", (0, ""))[1] == "shared":
+        return ()
+    return (BootSetting(file.path, "forwarding", value, number),)
+
+
+def _of_networkmanager(file: _File) -> tuple[BootSetting, ...]:
+    """NetworkManager.conf(5): for profiles that do not say it; sections for some of them have longer names."""
+    return tuple(
+        BootSetting(file.path, "forwarding", found[2], number)
+        for number, found in _assigned(file, "[connection]")
+        if found[2] in ("0", "1")
+    )
+
+
+def _assigned(file: _File, section: str = "") -> list[tuple[int, re.Match[str]]]:
+    lines = _of_section(file.lines, section) if section else file.lines
+    return [(number, found) for number, text in lines if (found := _ASSIGNED.match(text))]
 
 
 # It decides nothing: where it cannot be asked, nothing is told of it.

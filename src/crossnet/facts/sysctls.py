@@ -127,6 +127,14 @@ def interface_setting(family: int, interface: str, key: str) -> str:
     return f"net.ipv{family}.conf.{interface.replace('.', '/')}.{key}"
 
 
+def interface_of(name: str) -> str:
+    """The interface whose setting it is; nothing where it is one of the host, or of interfaces that come."""
+    words = name.split(".")
+    if len(words) != 5 or words[2] != "conf" or words[3] in ("all", "default"):
+        return ""
+    return words[3].replace("/", ".")
+
+
 def is_forwarding(name: str, family: Family) -> bool:
     """Whether a setting says, of the host or of an interface, whether packets of this family go on."""
     if family is Family.V4 and name == "net.ipv4.ip_forward":

@@ -15,10 +15,12 @@ from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import OWN_PROTOCOL, Route
 from crossnet.persistence import ifupdown, network_scripts, networkd, networkmanager, wicked
 from crossnet.persistence.needs import Needs, Unfit
-from crossnet.resources import PolicyRuleResource, ProfileRoute, Resource, RouteResource
+from crossnet.resources import Lines, PolicyRuleResource, ProfileRoute, Resource, RouteResource
 from crossnet.several import joined
 from crossnet.spec import Persist
 from crossnet.values import overlap
+
+_BY_CLOUD_INIT = b"created by cloud-init"
 
 # They keep routes; policy rules come back with crossnet's unit. ifrule(5) of wicked is younger than SLES 12.
 _ROUTES_ALONE = (Keeper.IFUPDOWN, Keeper.NETWORKMANAGER, Keeper.WICKED)
@@ -118,6 +120,31 @@ def remembered(facts: Facts, changed: Collection[Resource]) -> Iterator[str]:
                 f"again when its link comes up, until the host is rebooted or {reload}`nmcli device reapply "
                 f"{owner.interface}` (which takes away what was set on the interface by hand)"
             )
+
+
+def written_anew(facts: Facts, written: Iterable[Resource]) -> Iterator[str]:
+    """What of it stands in a file that cloud-init made, and may make again without it.
+
+    cloudinit/net: sysconfig.py writes its name into the head of a file, network_manager.py into the name of one.
+    """
+    if not facts.cloud_init.writes_network:
+        return
+    profiles = {owner.profile: owner.file for owner in facts.owners.values() if owner.profile}
+    for each in written:
+        match each:
+            case Lines() if (file := facts.file(each.path)) and _BY_CLOUD_INIT in file.data[:200].lower():
+                path = each.path
+            case ProfileRoute() if PurePosixPath(profiles.get(each.profile, "")).name.startswith(
+                "cloud-init-"
+            ):
+                path = profiles[each.profile]
+            case _:
+                continue
+        yield (
+            f"cloud-init made {path}. When it makes that file anew, crossnet's entry in it is lost: for a new "
+            "instance, and at each boot where its `updates` say so; not while its network configuration is disabled "
+            "(`network: {config: disabled}` in a file of /etc/cloud/cloud.cfg.d)"
+        )
 
 
 def left_behind(facts: Facts, given_up: Collection[Resource]) -> Iterator[str]:
