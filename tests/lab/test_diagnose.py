@@ -214,5 +214,24 @@ def told_otherwise(found: Diagnosis, shown: list[str]) -> list[str]:
     return [line for line in text.splitlines() if line not in shown] if shown else []
 
 
+def test_an_address_that_is_being_asked_for_is_nobodys_all_the_same(bench: Bench) -> None:
+    """A kernel asks once a second: a packet that comes meanwhile waits for the answer, and no question is seen."""
+    again, nobody = "/proc/sys/net/ipv4/neigh/eth0/retrans_time_ms", "10.0.44.77"
+    before = bench.check("gateway", f"cat {again}").strip()
+    bench.check("gateway", f"echo 60000 >{again}")
+    try:
+        bench.run("app", f"ping -c 1 -W 1 {nobody}")
+        assert "INCOMPLETE" in bench.check("gateway", f"ip neigh show {nobody} dev eth0")
+        spec = bench.spec("to: 10.0.44.0/24, probe: icmp/10.0.44.1, persist: none")
+        found = asyncio.run(
+            crossnet.diagnose(crossnet.Asked("business", to=address(nobody), protocol=Protocol.ICMP), spec)
+        ).verdict
+    finally:
+        bench.check("gateway", f"echo {before} >{again}; ip neigh flush dev eth0")
+    assert found.forward.code == "destination-absent"
+    assert str(found.forward.at) == f"between gateway eth0 and {nobody}"
+    assert not {"filter-rule-drop", "tc-or-xdp-drop"} & named(found)
+
+
 def test_the_guide_shows_diagnoses() -> None:
     assert sum(bool(in_the_guide(fault.name)) for fault in SEED) >= 9

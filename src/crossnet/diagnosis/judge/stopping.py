@@ -143,6 +143,30 @@ class Stopping(Telling):
         following = self.course.all[number] if number < len(self.course.all) else None
         return self._unresolved(End(Ending.UNRESOLVED, stop, stop.egress, following, wanted, said=said))
 
+    def _waits_for_neighbour(self, stop: Stop) -> bool:
+        """Whether it has passed all rules of a host that gets no answer from its next hop.
+
+        A kernel asks once a second (retrans_time_ms, arp(7)): while one question is open another may not be seen. What
+        it tracks has passed all rules (nf_conntrack_confirm).
+        """
+        wanted = stop.next_hop or self.probe.destination
+        facts = self.e.facts.get(stop.host)
+        if facts is None or not self.e.tracked.get(stop.host):
+            return False
+        known = any(
+            (each.address, each.device) == (wanted, stop.egress) and each.state in ("INCOMPLETE", "FAILED")
+            for each in facts.neighbours
+        )
+        asked = self.e.asked
+        return known or (
+            asked is not None
+            and any(
+                wanted in echo.trail(self.course, asked.sightings, self.trail.points).asks(stop.host)
+                for echo in asked.echoes
+                if echo.sender == stop
+            )
+        )
+
     def _unresolved(self, end: End) -> Diagnosis:
         """Somebody asked for a neighbour, and nobody answered."""
         stop, wanted = end.stop, end.asked
@@ -301,6 +325,8 @@ class Stopping(Telling):
             return self._with_cause(cause, end.ending, said, error=errors[0].packet if errors else None)
         if errors and self._named_by(errors[0].packet) == "destination-absent":
             return self._asked_before(stop, str(errors[0].packet))
+        if not errors and self._waits_for_neighbour(stop):
+            return self._asked_before(stop)
         if errors:
             cause = self._of_error(errors[0].packet, stop, end)
             return self._with_cause(cause, end.ending, said, inferred=True, error=errors[0].packet)
