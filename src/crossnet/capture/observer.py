@@ -26,7 +26,8 @@ MOST_APART = 6
 # Nothing but the pipes tells that crossnet is gone, and a capture that sees no packet never writes. So a watcher
 # beside it writes an empty line on standard error twice a second: when nobody reads that (EPIPE), or the time is over,
 # it ends the capture. Not by timeout(1), which some hosts lack. It is started before this shell has a trap: what has
-# inherited one loses a signal that comes before its own is set (busybox 1.35, measured).
+# inherited one loses a signal that comes before its own is set (busybox 1.35, dash 0.5.12, measured); so its own naps
+# are told to end until they have.
 _SCRIPT = r"""
 seconds=$1
 shift
@@ -36,21 +37,26 @@ printf '\n--\n'
 "$@" </dev/null &
 capture=$!
 (
-    nap=
-    trap '[ -z "$nap" ] || { kill "$nap"; wait "$nap"; } 2>/dev/null; exit' TERM
+    nap= over=
+    trap 'over=y; [ -z "$nap" ] || kill "$nap"' TERM
     trap '' PIPE
+    rest() {
+        sleep "$1" >/dev/null 2>&1 &
+        nap=$!
+        [ -n "$over" ] || wait "$nap"
+        code=$?
+        [ -z "$over" ] || { while kill "$nap"; do wait "$nap"; done; exit; }
+        nap=
+        return "$code"
+    }
     halves=$((seconds * 2))
     while [ "$halves" -gt 0 ] && echo >&2; do
-        sleep 0.5 >/dev/null 2>&1 &
-        nap=$!
-        wait "$nap" 2>/dev/null || { sleep 1 >/dev/null 2>&1 & nap=$!; wait "$nap"; halves=$((halves - 1)); }
+        rest 0.5 2>/dev/null || { rest 1 2>/dev/null; halves=$((halves - 1)); }
         halves=$((halves - 1))
     done
     kill "$capture" 2>/dev/null
     echo 'the time is over' >&2
-    sleep 1 >/dev/null 2>&1 &
-    nap=$!
-    wait "$nap"
+    rest 1 2>/dev/null
     kill -KILL "$capture" 2>/dev/null
 ) &
 watcher=$!
