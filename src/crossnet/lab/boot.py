@@ -29,6 +29,8 @@ from crossnet.transport import ENVIRONMENT
 
 PATIENCE = 30.0  # seconds that one command of a boot may take
 
+_LINK_IS_TOLD = 2.0  # seconds, of which the kernel needs one at most
+
 _SYSCTLS = Path("/proc/sys")
 _SYSCTL_FILES = Path("/etc/sysctl.d")
 _WANTED = Path("/etc/systemd/system/multi-user.target.wants")
@@ -62,6 +64,7 @@ def boot(host: Host) -> None:
     """Bring up a host from inside its namespaces."""
     ip_batch(_network_lines(host))
     _await_addresses(host)
+    _await_link_local(host)
     for key, value in host.sysctls:
         try:
             _place(key).write_text(value)
@@ -119,6 +122,26 @@ def _await_addresses(host: Host) -> None:
         routes = Path("/proc/net/ipv6_route").read_text()
         missing = {line for line in missing if line not in routes}
         time.sleep(0.001)
+
+
+def _await_link_local(host: Host) -> None:
+    """Wait until each interface has the address that the kernel gives it once its link is there, if it does.
+
+    It tells of a link up to a second late (net/core/link_watch.c), and a host that is looked at before would seem to
+    have changed.
+    """
+    waited = {each.name for each in host.interfaces if _has_ipv6(each.name)}
+    deadline = time.monotonic() + _LINK_IS_TOLD
+    while waited and time.monotonic() < deadline:
+        known = [line.split() for line in Path("/proc/net/if_inet6").read_text().splitlines()]
+        routes = Path("/proc/net/ipv6_route").read_text()
+        waited -= {line[5] for line in known if line[0].startswith("fe80") and f"{line[0]} 80" in routes}
+        time.sleep(0.001)
+
+
+def _has_ipv6(interface: str) -> bool:
+    place = _SYSCTLS / "net/ipv6/conf" / interface / "disable_ipv6"
+    return place.exists() and place.read_text().strip() == "0"
 
 
 def _place(key: str) -> Path:
