@@ -11,7 +11,7 @@ import pytest
 from crossnet.lab import build
 from crossnet.lab.build import Lab
 from crossnet.show.text import plan_text
-from lab.coexistence import Outsiders, Row, crosses, rules, serve, topology
+from lab.coexistence import PORT, Outsiders, Row, crosses, rules, serve, topology
 from lab.crossing import Bench
 from lab.firewalls import NETFILTER_PERSISTENT, SHOREWALL, UFW, Firewall
 
@@ -182,6 +182,32 @@ def test_a_crossing_and_what_was_there_first_after_a_power_cut(
     eventually(lambda: b.plan(spec).is_empty, "all of it is there again")
     b.undo(spec)
     assert b.check("gateway", FILES) == ""
+
+
+def test_docker_that_kept_others_out_and_does_not_start_leaves_a_fence_behind(
+    machines_up: LabUp, eventually: Eventually
+) -> None:
+    """Without a fence the next apply would let everybody through, whom its policy had kept out."""
+    row = next(row for row in ROWS if row.name == "docker")
+    b, outsiders = beside(machines_up(topology()), row)
+    for command in (*row.start, f"systemctl enable {row.unit}"):
+        b.check("gateway", command)
+    spec = b.spec("to: 10.0.44.0/24")
+    b.apply(spec)
+    b.check("gateway", "systemctl disable docker docker.socket")
+    asyncio.run(build.reboot(b.lab, "gateway"))
+    assert b.check("gateway", "sysctl -n net.ipv4.ip_forward") == "0\n"
+    with outsiders.sending():
+        made = b.plan(spec)
+        assert "forwarding-given-up" in {impact.code for impact in made.impacts}
+        b.apply(spec)
+        eventually(lambda: b.connects("app", "10.0.44.1", PORT), "TCP passes again")
+        assert b.plan(spec).is_empty
+        asyncio.run(build.reboot(b.lab, "gateway"))
+        eventually(lambda: b.connects("app", "10.0.44.1", PORT), "TCP passes after one more boot")
+        assert b.plan(spec).is_empty
+        b.undo(spec)
+        assert b.check("gateway", "sysctl -n net.ipv4.ip_forward") == "0\n"
 
 
 def test_what_a_hand_flushed_comes_back_by_itself(machines_up: LabUp, eventually: Eventually) -> None:

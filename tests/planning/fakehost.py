@@ -16,6 +16,7 @@ from crossnet.facts import Facts, FileState
 from crossnet.facts.firewall import Firewall
 from crossnet.facts.init import InitScripts
 from crossnet.facts.routes import Route
+from crossnet.facts.sysctls import BootSetting, boot_setting
 from crossnet.netfilter import TABLE_FAMILY, Engine, Set, Table
 from crossnet.netfilter.ipset import set_name
 from crossnet.netfilter.iptables import parse_save, write_chains
@@ -64,9 +65,20 @@ class FakeHost:
             sysctls=dict(self.sysctls),
             files=dict(self.files),
             init=self._init(),
+            boot_settings=(*self.base.boot_settings, *self._boot_settings()),
             profiles={uuid: tuple(entries) for uuid, entries in self.profiles.items()},
             firewall=Firewall(nft=tuple(self.nft.values()), iptables=self._iptables(), ipsets=self._ipsets()),
         )
+
+    def _boot_settings(self) -> list[BootSetting]:
+        """The lines of the files that were written since."""
+        lines = [
+            (path, number, line)
+            for path, state in self.files.items()
+            if path.startswith("/etc/sysctl.d/")
+            for number, line in enumerate(state.data.decode().splitlines(), 1)
+        ]
+        return [found for path, number, line in lines if (found := boot_setting(path, number, line))]
 
     def _init(self) -> InitScripts | None:
         """With the links that were made since."""

@@ -8,7 +8,11 @@ from dataclasses import replace
 import pytest
 
 from crossnet.design.flows import Effect
-from crossnet.drift import drifted, pending
+from crossnet.drift import Pending, drifted, pending
+from crossnet.facts import Facts
+from crossnet.facts.managers import managers_of
+from crossnet.netfilter.foreign import Tool
+from crossnet.netfilter.xtables_save import parse_save
 from crossnet.opening import told_opening
 from crossnet.planning import Plan, make_plan
 from crossnet.record import APPLIED, read_record
@@ -211,3 +215,57 @@ def test_a_record_that_does_not_know_all_still_knows_what_was_found() -> None:
     assert [one.found.key for one in record.adopted if one.found.kind == "sysctl"] == [FORWARD]
     carry_out(make_plan(asked, facts_of(hosts)), hosts)
     assert fences(hosts) == [False]
+
+
+# ---- what others had on, and do not bring back ----------------------------------------------------
+
+DOCKER = "*filter\n:FORWARD DROP [0:0]\n:DOCKER-USER - [0:0]\n-A FORWARD -j DOCKER-USER\nCOMMIT\n"
+
+
+def beside_docker(hosts: Hosts) -> dict[str, Facts]:
+    facts = facts_of(hosts)
+    gateway = facts["gateway"]
+    rules = replace(gateway.firewall, foreign=tuple(parse_save(DOCKER, "ip", Tool.IPTABLES_NFT)))
+    managers = managers_of((), (), rules.foreign)
+    return {**facts, "gateway": replace(gateway, firewall=rules, managers=managers)}
+
+
+@pytest.mark.parametrize("persist", ["auto", "none"])
+def test_where_docker_that_kept_others_out_did_not_start_the_gateway_gets_a_fence(persist: str) -> None:
+    hosts = forwarding()
+    asked = spec("office", BUSINESS.replace("}", f", persist: {persist}}}"))
+    carry_out(make_plan(asked, beside_docker(hosts)), hosts)
+    assert not any(fences(hosts))
+    switched(hosts, "0")  # by the boot
+    booted = states(hosts)
+
+    facts = facts_of(hosts)
+    again = told_opening(make_plan(asked, facts), facts)
+    assert all(each.crossing for each in again.opening or () if each.effect is Effect.OPENS)
+    assert "forwarding-given-up" in {each.code for each in again.impacts}
+    (gateway,) = (host for host in again.hosts if host.host == "gateway")
+    assert not any(isinstance(each, Pending) for each in pending(gateway, again))
+    carry_out(again, hosts)
+    assert any(fences(hosts))
+    assert make_plan(asked, facts_of(hosts)).touched == ()
+    undone(asked, hosts)
+    assert hosts["gateway"].sysctls[FORWARD] == "0"
+    assert hosts["gateway"].sysctls == dict(booted)["gateway"][1]
+
+
+def test_where_it_is_to_have_no_fence_it_is_told_that_it_opens() -> None:
+    hosts = forwarding()
+    asked = spec("office", BUSINESS.replace("}", ", fence: off, persist: none}"))
+    applied(asked, hosts)
+    switched(hosts, "0")
+    assert "opens-transit" in {each.code for each in make_plan(asked, facts_of(hosts)).impacts}
+
+
+def test_where_crossnets_own_file_switches_it_on_again_without_a_fence_that_is_told() -> None:
+    hosts = forwarding()
+    asked = spec("office", BUSINESS)
+    applied(asked, hosts)
+    switched(hosts, "0")
+    told = {each.code: each.text for each in make_plan(asked, facts_of(hosts)).impacts}
+    assert "is off now: will forward it again for every host" in told["opens-transit"]
+    assert "fence-off" not in told

@@ -114,6 +114,13 @@ IMPACTS = (
         "Write `fence: on` if only the crossings are to pass.",
     ),
     Code(
+        "forwarding-given-up",
+        "The gateway forwarded before crossnet, does not any more, and gets a fence now.",
+        "net.ipv4.ip_forward (or IPv6's) was 1 before the first apply, is 0 now, and no file of sysctl.d sets it at a "
+        "boot: as where docker had switched it on and did not start. What kept others out then is gone, too.",
+        "Nothing, if only the crossings are to pass. If docker is to do it again, start it instead of applying.",
+    ),
+    Code(
         "changes-source-identity",
         "The destination sees the gateway's address, in its logs and access lists too.",
         "The crossing translates the source.",

@@ -21,6 +21,7 @@ from crossnet.design.impacts import (
     Impact,
     client_impacts,
     gateway_impacts,
+    given_up,
     kernel_impacts,
     path_impacts,
 )
@@ -34,7 +35,7 @@ from crossnet.design.promised import probes_stopped
 from crossnet.design.question import Refused
 from crossnet.design.resolve import resolve
 from crossnet.design.rules import Dialect, accepting_table, gateway_table
-from crossnet.design.settings import closing, forwarded_before, forwarding
+from crossnet.design.settings import closing, forwarded_before, forwarding, was_given_up
 from crossnet.errors import PlanRefused, Refusal
 from crossnet.facts import Facts
 from crossnet.facts.routes import OWN_PROTOCOL, Route
@@ -148,6 +149,8 @@ def design(
                 fenced.add((name, family))
             if mine := [path for path in own_paths.get(name, ()) if path.family is family]:
                 impacts += gateway_impacts(facts[name], mine, fence, was_on, choice)
+                if fence and was_given_up(facts[name], record, family):
+                    impacts.append(given_up(facts[name], family))
             try:
                 wanted[name] += _gateway(facts[name], record, group, fence, choice)
             except Refused as refused:

@@ -77,7 +77,8 @@ def docker_forwards(facts: Facts, record: Record) -> Impact | None:
     in_files = any(
         each.name == name and each.value != "0" and each.file != SYSCTL_FILE for each in facts.boot_settings
     )
-    if not is_there or not drops or ours or in_files:
+    is_on = facts.sysctls.get(name, "0") != "0"
+    if not is_there or not drops or ours or in_files or not is_on:
         return None
     return _impact(
         facts,

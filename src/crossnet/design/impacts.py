@@ -13,7 +13,7 @@ from crossnet.design.longer import of_others, routed
 from crossnet.facts import Facts
 from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.routes import default_network, inside
-from crossnet.facts.sysctls import answers_for_others
+from crossnet.facts.sysctls import FORWARDING, answers_for_others
 from crossnet.netfilter import Engine
 from crossnet.path import Path
 from crossnet.values import Address, Family, contains, family_of, overlap, show_network, without
@@ -172,7 +172,14 @@ def gateway_impacts(
             host,
             f"will forward {family.label} for every host on all its networks, in both directions: `fence: off`",
         )
-    if not fence and was_on:
+    if not fence and was_on and facts.sysctls.get(FORWARDING[family]) == "0":
+        yield Impact(
+            "opens-transit",
+            host,
+            f"forwarded {family.label} before crossnet, and is off now: will forward it again for every host on all "
+            "its networks; `fence: on` lets pass what crossings name",
+        )
+    elif not fence and was_on:
         yield Impact(
             "fence-off",
             host,
@@ -198,6 +205,16 @@ def gateway_impacts(
             "connections that a rule of somebody else hands to a flowtable bypass crossnet's rules until they end, "
             f"even those that a fence or an undo should stop: {'; '.join(offloads[:3])}",
         )
+
+
+def given_up(facts: Facts, family: Family) -> Impact:
+    """That the fence comes now, although others had forwarding on before crossnet."""
+    return Impact(
+        "forwarding-given-up",
+        facts.host,
+        f"{FORWARDING[family]} was on before crossnet, is off now, and no file switches it on at a boot: so it is "
+        "switched on behind a fence, and off again by an undo",
+    )
 
 
 def _instead(facts: Facts, path: Path) -> Iterator[Impact]:

@@ -22,8 +22,16 @@ def forwarded_before(facts: Facts, record: Record, family: Family) -> bool:
     owned, adopted = record.find(setting), record.adoption(setting)
     if owned and owned.is_unknown:
         return True
+    if was_given_up(facts, record, family):
+        return False
     before = owned.original if owned else adopted.found if adopted else setting.current(facts)
     return isinstance(before, Sysctl) and before.value != "0"
+
+
+def was_given_up(facts: Facts, record: Record, family: Family) -> bool:
+    """Whether forwarding that somebody else had on when crossnet came is off now, and he brings it back no more."""
+    adopted = record.adoption(Sysctl(FORWARDING[family], "1"))
+    return adopted is not None and adopted.found.is_given_up(facts)
 
 
 def forwarding(facts: Facts, record: Record, paths: Sequence[Path]) -> list[Resource]:

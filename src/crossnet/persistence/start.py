@@ -254,6 +254,7 @@ def script_and_files(
     script += rules
 
     settings = [item for item in live if isinstance(item, Sysctl)]
+    load_settings = ":"  # where somebody else switches forwarding on, closing is all there is to do
     if settings:
         files.append(settings_file(settings, head))
         load_settings = _load(files[-1], "sysctl", "-q", "-e", "-p", SYSCTL_FILE)

@@ -170,7 +170,7 @@ def _host_plan(facts: Facts, record: Record, wanted: Design, leaving: Parting) -
         resource = wanting.knowing(applied, facts)
         ours = resource.ours(facts) if known else None
         have = ours.knowing(applied, facts) if ours else resource.current(facts)
-        if use is not None and not resource.satisfied_by(use.found):
+        if use is not None and (not resource.satisfied_by(use.found) or use.found.is_given_up(facts)):
             use = None
         if have is not None and resource.satisfied_by(have):
             if ours is None and not resource.is_only_ours:

@@ -366,6 +366,10 @@ class Resource(ABC):
         """Whether it may lead packets to this address elsewhere than the routes of its host say."""
         return False
 
+    def is_given_up(self, facts: Facts) -> bool:
+        """Whether who made it so has let go of it; asked of what is used as somebody else made it, and is gone."""
+        return False
+
     def decides(self, family: Family) -> bool:
         """Whether what its host forwards in this family is let through or not by it."""
         return False

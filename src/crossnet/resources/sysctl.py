@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 
 from crossnet.facts import Facts
 from crossnet.facts.question import text, texts
-from crossnet.facts.sysctls import is_forwarding
+from crossnet.facts.sysctls import FORWARDING, at_boot, is_forwarding
 from crossnet.resources.resource import Command, Encoded, Locate, Look, Resource, Step, Test
 from crossnet.values import Family, Network
 
@@ -63,6 +63,16 @@ class Sysctl(Resource):
     @property
     def closes(self) -> bool:
         return self.value == "0" and any(is_forwarding(self.name, family) for family in Family)
+
+    def is_given_up(self, facts: Facts) -> bool:
+        """Forwarding that is off now, and that no file of sysctl.d, crossnet's own among them, switches on at a boot.
+
+        Whoever had it on did so by himself, as dockerd does when it starts: together with rules that kept others out.
+        """
+        if self.name not in FORWARDING.values() or facts.sysctls.get(self.name) != "0":
+            return False
+        line = at_boot(facts.boot_settings, self.name, systemd=facts.capabilities.systemd)
+        return line is None or line.value == "0"
 
     def ages_routes(self, family: Family) -> bool:
         """The kernel drops them when forwarding begins (ip-sysctl, accept_ra)."""
