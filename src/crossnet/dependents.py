@@ -123,7 +123,7 @@ def _switches_off(owned: Owned, facts: Facts) -> bool:
 def _need(owned: Owned, facts: Facts, record: Record, family: Family) -> str:
     """Why forwarding stays on, in words; nothing where nobody needs it."""
     setting = _at_boot(facts, FORWARDING[family])
-    if setting is not None and setting.value != "0" and _is_of_an_earlier_boot(owned, facts):
+    if setting is not None and setting.switches_on and _is_of_an_earlier_boot(owned, facts):
         return (
             f"{setting.file} switches it on, and without crossnet would have done so at the host's last boot"
         )
@@ -167,7 +167,7 @@ def _came(owned: Owned, facts: Facts, record: Record, family: Family) -> list[_D
 def _declared(facts: Facts, family: Family, paths: Collection[Path] = ()) -> Iterator[str]:
     """What somebody has written for forwarded packets: rules, and files that switch it on."""
     setting = _at_boot(facts, FORWARDING[family])
-    if setting is not None and setting.value != "0":
+    if setting is not None and setting.switches_on:
         yield f"{setting.file} sets {setting.name} = {setting.value}"
     own = [item.address for link in facts.links for item in link.of(family)]
     yield from rules_for_forwarded(facts.firewall, family, own, paths)
@@ -297,7 +297,7 @@ def _then_at_boot(
             continue
         now = _after(facts, name, going, found) != "0"
         setting = _at_boot(facts, name)
-        then = setting is not None and setting.value != "0"
+        then = setting is not None and setting.switches_on
         if now and not then:
             yield Impact("other-at-boot", facts.host, _off_at_boot(facts, name, setting))
         elif then and not now:

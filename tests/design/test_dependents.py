@@ -131,6 +131,7 @@ def test_each_of_these_is_somebody_who_needs_it(came: str) -> None:
         "iptables filter -A FORWARD -s 10.0.44.0/24 -d 10.0.43.15 -j ACCEPT",
         "iptables filter -A INPUT -i docker0 -j ACCEPT",
         f"boot /etc/sysctl.d/50-router.conf {V4} 0",
+        f"boot /etc/sysctl.d/50-router.conf {V4} no",
         # Nothing of it passes, so nobody lives on it.
         "br0 bridge 192.168.9.1/24\niptables filter -A FORWARD -j DROP",
     ],
@@ -287,6 +288,9 @@ def test_status_names_whom_the_fence_stops() -> None:
         ({}, True, None),
         ({"/etc/sysctl.conf": "1"}, True, None),
         ({"/etc/sysctl.conf": "1"}, False, "1"),
+        # What the kernel refuses: systemd-sysctl writes the last line of a name alone, `sysctl --system` each.
+        ({"/etc/sysctl.d/50-a.conf": "1", "/etc/sysctl.d/60-b.conf": "no"}, True, None),
+        ({"/etc/sysctl.d/50-a.conf": "1", "/etc/sysctl.d/60-b.conf": "no"}, False, "1"),
         ({"/etc/sysctl.d/99-sysctl.conf": "1", "/usr/lib/sysctl.d/50-default.conf": "0"}, True, "1"),
         ({"/etc/sysctl.d/50-a.conf": "1", "/usr/lib/sysctl.d/60-b.conf": "0"}, True, "0"),
         # Of one name that of /etc counts.

@@ -256,7 +256,7 @@ def test_settings_of_the_next_boot(gateway: Facts) -> None:
         ("net/ipv4/ip_forward = 1", "net.ipv4.ip_forward", "1"),
         ("net/ipv4/conf/eth0.7/forwarding = 1", "net.ipv4.conf.eth0/7.forwarding", "1"),
         ("net.ipv4.conf.eth0/7.forwarding = 1", "net.ipv4.conf.eth0/7.forwarding", "1"),
-        ("net.ipv4.tcp_rmem = 1 2 = 3", "net.ipv4.tcp_rmem", "1 2 = 3"),
+        ("net.ipv4.tcp_congestion_control = a = 3", "net.ipv4.tcp_congestion_control", "a = 3"),
     ],
 )
 def test_ways_to_write_a_boot_setting(line: str, name: str, value: str) -> None:
@@ -265,13 +265,43 @@ def test_ways_to_write_a_boot_setting(line: str, name: str, value: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("0 # no router", "0"),
+        ("0\tx", "0"),
+        ("1 2", "1"),
+        ("0x1", "1"),
+        ("00", "0"),
+        ("010", "8"),
+        ("-1", "-1"),
+        # It refuses these.
+        ("0# no router", None),
+        ("0;", None),
+        ("0\033[2J", None),
+        ("08", None),
+        ("0x", None),
+        ("+1", None),
+        ("no", None),
+        ("2147483648", None),
+        ("9" * 30, None),
+        ("٣", None),
+        ("", None),
+    ],
+)
+def test_a_value_is_what_the_kernel_takes_of_it(written: str, value: str | None) -> None:
+    """As measured: what is behind the number is left out, or the whole is refused."""
+    (found,) = parse_boot_settings(f"/etc/sysctl.conf:3:{V4} = {written}\n")
+    assert found.is_number is (value is not None)
+    assert found.value == (written if value is None else value)
+    assert found.switches_on is (value not in (None, "0"))
+
+
 def test_a_line_without_a_value_sets_nothing() -> None:
     assert parse_boot_settings("/etc/sysctl.conf:1:-net.ipv4.ip_forward\n") == ()
 
 
 OWN = "/etc/sysctl.d/99-zz-crossnet.conf"
-
-
 LATE, LATER = "/etc/sysctl.d/99-zzz-late.conf", "/etc/sysctl.d/99-zzzz.conf"
 V4, ALL = "net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding"
 

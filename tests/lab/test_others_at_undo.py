@@ -52,6 +52,18 @@ def test_containers_that_came_later_keep_their_network(lab_up: Callable[..., Lab
     assert not asyncio.run(api.plan_undo(spec)).plan.touched
 
 
+def test_a_file_that_switches_forwarding_off_keeps_nothing_open(lab_up: Callable[..., Lab]) -> None:
+    """The kernel takes the number of such a line and leaves the words behind it."""
+    b = Bench(lab_up("seed"))
+    spec = b.spec("to: 10.0.44.0/24")
+    b.apply(spec)
+    b.check("gateway", "echo 'net.ipv4.ip_forward = 0 # no router' >/etc/sysctl.d/50-hardening.conf")
+    (status,) = asyncio.run(crossnet.status(spec))
+    assert "hardening" not in " ".join(status.reasons)
+    b.undo(spec)
+    assert b.check("gateway", FORWARDING) == "0\n"
+
+
 def test_crossnets_rules_in_a_saved_file_are_named(lab_up: Callable[..., Lab]) -> None:
     b = Bench(lab_up("seed"))
     spec = b.spec("to: [10.0.44.1, 10.0.44.7], firewall: iptables")

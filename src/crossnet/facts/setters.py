@@ -186,7 +186,7 @@ def _settings(file: _File) -> tuple[BootSetting, ...]:
             lines = file.lines
     found = (boot_setting(file.path, number, text) for number, text in lines)
     # A profile of tuned may also name a variable, or a least or largest value: what comes of it is not known.
-    return tuple(each for each in found if each is not None and each.value.isdecimal())
+    return tuple(each for each in found if each is not None and each.is_number)
 
 
 def _of_section(lines: list[tuple[int, str]], wanted: str) -> list[tuple[int, str]]:

@@ -74,14 +74,33 @@ exec grep -nE '^[[:space:]]*-?net[./]ipv[46*?[]' "$@" /dev/null
 """
 
 
+# How the kernel reads a number that is written to it (kernel/sysctl.c, proc_get_long): with the prefixes of C, up to a
+# blank, and nothing behind that. Anything else it refuses, and leaves the setting as it is (measured with 6.18).
+_WRITTEN = re.compile(r"(-?)(0[xX][0-9a-fA-F]+|[0-9]{1,20})(?=[ \t\n]|$)")
+_LARGEST = 2**31 - 1
+
+
 @dataclass(frozen=True, slots=True)
 class BootSetting:
-    """One line of a sysctl file; `line` is its number, 0 where that is not known."""
+    """One line of a sysctl file; `line` is its number, 0 where that is not known.
+
+    `value` is what the kernel makes of it: the number alone where one begins it, else the text as it is written.
+    """
 
     file: str
     name: str
     value: str
     line: int = 0
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the kernel takes it: all settings that crossnet compares are numbers."""
+        return number_taken(self.value) is not None
+
+    @property
+    def switches_on(self) -> bool:
+        """Whether something is on by it that 0 switches off."""
+        return self.is_number and self.value != "0"
 
 
 def parse_sysctls(answer: str) -> dict[str, str]:
@@ -187,7 +206,24 @@ def boot_setting(file: str, line: int, text: str) -> BootSetting | None:
     # sysctl.d(5): either separator may come first, and the first one decides.
     slashed = "/" in name and ("." not in name or name.index("/") < name.index("."))
     dotted = name.translate(str.maketrans("./", "/.")) if slashed else name
-    return BootSetting(file, dotted.strip(), value.strip(), line)
+    number, written = number_taken(value), value.strip()
+    return BootSetting(file, dotted.strip(), written if number is None else str(number), line)
+
+
+def number_taken(written: str) -> int | None:
+    """The number that the kernel takes of a value; None where it refuses it."""
+    found = _WRITTEN.match(written.strip())
+    if found is None:
+        return None
+    digits = found[2].lower()
+    base = 16 if digits.startswith("0x") else 8 if digits.startswith("0") else 10
+    try:
+        number = int(digits, base)
+    except ValueError:  # 08
+        return None
+    if number > _LARGEST:
+        return None
+    return -number if found[1] else number
 
 
 def _none_matches(answer: Answer) -> tuple[BootSetting, ...]:
@@ -234,7 +270,10 @@ def at_boot(settings: tuple[BootSetting, ...], name: str, *, systemd: bool) -> B
     files = _files(settings)
     if not systemd:
         files.append(SYSCTL_CONF)
-    return deciding([item for file in files for item in settings if item.file == file], name)
+    lines = [item for file in files for item in settings if item.file == file]
+    # What the kernel refuses sets nothing; systemd-sysctl writes only the last line of a name, others each.
+    found = deciding(lines if systemd else [item for item in lines if item.is_number], name)
+    return found if found is not None and found.is_number else None
 
 
 def _files(settings: Sequence[BootSetting]) -> list[str]:

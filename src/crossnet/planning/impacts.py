@@ -163,7 +163,7 @@ def older_flows(host: HostPlan, facts: Facts) -> Iterator[Impact]:
     for family, name in FORWARDING.items():
         rules = [change for change in host.changes if change.resource.decides(family)]
         # Where nothing is forwarded before, or after, no flow has an old fate to keep.
-        forwards = facts.sysctls.get(name) == "1" and settings.get(name) != "0"
+        forwards = facts.sysctls.get(name, "0") != "0" and settings.get(name) != "0"
         if forwards and any(isinstance(step, EndFlows) for change in rules for step in change.steps):
             yield Impact(
                 "older-flows",

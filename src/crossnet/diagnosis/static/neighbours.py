@@ -127,8 +127,8 @@ class OfNeighbours(Search):
         facts = self.facts[stop.host]
         link = facts.link(stop.ingress or "")
         echo = self.probe.protocol is Protocol.ICMP and family_of(self.probe.destination) is Family.V4
-        if echo and facts.sysctls.get("net.ipv4.icmp_echo_ignore_all") == "1":
-            words = "net.ipv4.icmp_echo_ignore_all = 1"
+        if echo and facts.sysctls.get("net.ipv4.icmp_echo_ignore_all", "0") != "0":
+            words = f"net.ipv4.icmp_echo_ignore_all = {facts.sysctls['net.ipv4.icmp_echo_ignore_all']}"
             self._add(Finding("echo-ignored", stop.host, stop.ingress, Direction.REPLY, words, hook="output"))
         if link is not None and not link.up:
             self.mended[stop.host] = with_link(self.mended[stop.host], link.name)
