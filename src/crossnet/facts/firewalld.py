@@ -21,12 +21,16 @@ POLICY_FILE = f"/etc/firewalld/policies/{POLICY}.xml"
 ANY = "ANY"  # firewalld.policy(5): whatever zone, or none
 
 # firewalld works on the rules of the namespace in which it runs, and its bus may be that of several: so it is found by
-# its process. Only root may see where others run.
+# its process. Only root may see where others run. Anybody may give a process that name, also one of a program that root
+# owns (`su` by a link): so it is root's from the start (proc_pid_status(5), Uid), and Python that runs.
 RUNS_HERE = """\
 runs_here() {
     net=$(readlink /proc/self/ns/net) || return
     for comm in $(grep -lx firewalld /proc/[0-9]*/comm 2>/dev/null); do
-        [ "$(readlink "${comm%comm}ns/net" 2>/dev/null)" = "$net" ] && return
+        place=${comm%/comm}
+        [ "$(readlink "$place/ns/net" 2>/dev/null)" = "$net" ] || continue
+        grep -qs "^Uid:[[:blank:]]*0[[:blank:]]*0[[:blank:]]" "$place/status" || continue
+        case $(readlink "$place/exe" 2>/dev/null) in */*python*) return ;; esac
     done
     return 1
 }

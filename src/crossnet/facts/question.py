@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ _LONG = 2**20  # bytes
 
 # POSIX sh: the command is not there, it cannot be run.
 _NOT_FOUND = 127
+_MISSING = re.compile(r"([^\s:]+): (?:command )?not found")
 
 NEEDS_ROOT = "crossnet needs root there: add `become: sudo` to the host, or connect as root."
 
@@ -115,7 +117,8 @@ async def put(host: Host, questions: Sequence[Question[Any]], *, timeout: float 
 def refuse(answer: Answer, tool: str) -> NoReturn:
     """What a command that failed had to say, as an error."""
     lines = answer.error_text.splitlines() or answer.text.strip().splitlines()
-    if answer.returncode == _NOT_FOUND and "not found" in answer.error_text:
+    if answer.returncode == _NOT_FOUND and (missing := _MISSING.search(answer.error_text)):
+        tool = missing[1] if tool == "sh" else tool
         raise Unanswered(f"{tool}: not found", f"Install {PACKAGES.get(tool, tool)} on the host.")
     said = f": {lines[0][:_MOST]}" if lines else " without a word"
     if any(word in answer.error_text for word in ("ermission denied", "not permitted")):
