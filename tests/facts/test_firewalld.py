@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from crossnet.errors import HostError
-from crossnet.facts.firewalld import FIREWALLD, Firewalld
+from crossnet.facts.firewalld import FIREWALLD, UNSAVED, Firewalld
 from crossnet.transport.batch import Answer
 
 SAID = """\
@@ -87,3 +90,44 @@ def test_none_runs() -> None:
 def test_one_that_does_not_answer_is_an_error(text: str) -> None:
     with pytest.raises(HostError, match="firewalld runs and does not answer"):
         said(text)
+
+
+def unsaved(tmp_path: Path, stub: str, shell: str = "sh") -> subprocess.CompletedProcess[str]:
+    """What the host's script finds, with this as firewall-cmd."""
+    tool = tmp_path / "firewall-cmd"
+    tool.write_text(f"#!/bin/sh\n{stub}")
+    tool.chmod(0o755)
+    return subprocess.run(
+        [shell, "-c", f"{UNSAVED}\nunsaved"],
+        capture_output=True,
+        text=True,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "LC_ALL": "C"},
+        timeout=60,
+        check=False,
+    )
+
+
+ENTRIES = """
+case "$*" in
+    *list-all-zones) printf 'public (active)\\n  services: ssh %s\\n' "$([ "$1" = --permanent ] || echo http)" ;;
+    *list-all-policies) ;;
+    *get-ipsets) echo block ;;
+    *get-entries) seq -f 192.0.2.%.0f 20000; [ "$1" != --permanent ] || echo 198.51.100.1 ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+def test_what_a_reload_would_undo_is_found_among_any_number_of_settings(tmp_path: Path, shell: str) -> None:
+    """A program takes 128 KiB as one argument."""
+    found = unsaved(tmp_path, ENTRIES, shell)
+    assert found.stderr == ""
+    assert found.stdout.splitlines() == ["+ zone public: services http", "- ipset block: entry 198.51.100.1"]
+
+
+@pytest.mark.parametrize("fails", ["list-all-zones", "list-all-policies", "get-ipsets", "get-entries"])
+def test_what_was_not_listed_is_not_taken_for_nothing(tmp_path: Path, fails: str) -> None:
+    assert unsaved(tmp_path, f'case "$*" in *{fails}*) exit 252 ;; esac\n{ENTRIES}').returncode != 0
+    found = said(f"{SAID.partition('== policy')[0]}== policy\n== unsaved\n? it did not list all\n")
+    assert found is not None
+    assert found.uncompared == "it did not list all"

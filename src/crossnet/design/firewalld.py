@@ -110,6 +110,16 @@ def _reloads(facts: Facts, running: Firewalld) -> None:
                 "Mend it (`firewall-cmd --check-config`), then plan again.",
             )
         )
+    if running.uncompared:
+        raise Refused(
+            Refusal(
+                "firewalld-reload",
+                facts.host,
+                "firewalld has to be reloaded for its new policy, and what that would undo is not known: "
+                f"{running.uncompared}",
+                "Look at `firewall-cmd --list-all-zones`, with and without `--permanent`; then plan again.",
+            )
+        )
     if running.unsaved:
         raise Refused(
             Refusal(

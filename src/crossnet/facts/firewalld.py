@@ -36,14 +36,25 @@ runs_here() {
 }
 """
 
+# Lines as a stream: there may be more of them than one argument of a program may hold (128 KiB, execve(2)).
+ONLY_IN = """\
+only_in() { # LINES OTHERS [PREFIX]: those that are none of the others, which are no empty lines
+    printf '%s\\n' "$2" '' "$1" | awk -v prefix="${3-}" '
+        $0 == "" { behind = 1; next }
+        !behind { others[$0]; next }
+        !($0 in others) { print prefix $0 }'
+}
+"""
+
 # A reload brings the permanent configuration, and puts nothing back of what was made at runtime; but the interfaces of
 # zones and direct rules with FlushAllOnReload=no, and what NetworkManager has in zones (firewall/core/fw.py, reload).
+# Whatever fails on the way, it fails: what was not compared is not known to be the same.
 UNSAVED = f"""\
-in_words() {{ # NAME-PREFIX: a listing of zones or policies, one setting a line
+{ONLY_IN}in_words() {{ # NAME-PREFIX: a listing of zones or policies, one setting a line
     awk -v what="$1" -v own={POLICY} '
-        /^[^ \\t]/ {{ name = $1; next }}
+        /^[^ \t]/ {{ name = $1; next }}
         name == own && what == "policy" {{ next }}
-        /^\\t/ {{ sub(/^\\t+/, ""); print what, name ": " $0; next }}
+        /^\t/ {{ sub(/^\t+/, ""); print what, name ": " $0; next }}
         NF {{ key = $0; sub(/^ +/, "", key); sub(/:.*/, "", key); values = $0; sub(/^[^:]*:/, "", values)
             n = split(values, each, " "); for (i = 1; i <= n; i++) print what, name ": " key " " each[i] }}'
 }}
@@ -52,26 +63,31 @@ network_managers() {{ # INTERFACE
     read -r index 2>/dev/null <"/sys/class/net/$1/ifindex"
     [ -n "$index" ] && grep -qs '^connection-uuid=' "/run/NetworkManager/devices/$index"
 }}
+listed() {{ # PREFIX OPTION…
+    prefix=$1
+    shift
+    said=$(firewall-cmd "$@") || return
+    only_in "$said" '' "$prefix"
+}}
 settings() {{ # OPTION…: --permanent or nothing
-    firewall-cmd "$@" --list-all-zones | in_words zone
-    firewall-cmd "$@" --list-all-policies | in_words policy
-    for set in $(firewall-cmd "$@" --get-ipsets); do
-        firewall-cmd "$@" --ipset="$set" --get-entries | sed "s/^/ipset $set: entry /"
+    for what in zone:zones policy:policies; do
+        said=$(firewall-cmd "$@" --list-all-${{what#*:}}) || return
+        printf '%s\n' "$said" | in_words "${{what%:*}}" || return
     done
+    sets=$(firewall-cmd "$@" --get-ipsets) || return
+    for set in $sets; do listed "ipset $set: entry " "$@" --ipset="$set" --get-entries || return; done
     [ -n "$keeps_all" ] || for what in chains rules passthroughs; do
-        firewall-cmd "$@" --direct "--get-all-$what" | sed "s/^/direct ${{what%s}} /"
+        listed "direct ${{what%s}} " "$@" --direct "--get-all-$what" || return
     done
 }}
 # What is in force and not permanent (+), or permanent and not in force (-): a line each.
 unsaved() {{
     keeps_all=$(grep -sixE 'FlushAllOnReload=(no|false)' /etc/firewalld/firewalld.conf)
-    live=$(settings | sort -u) kept=$(settings --permanent | sort -u)
-    {{
-        printf '%s\\n' "$kept" | {{ printf '%s\\n' "$live" | grep -vxF -e "$kept" | sed 's/^/+ /'; }}
-        printf '%s\\n' "$kept" | grep -vxF -e "$live" | sed 's/^/- /'
-    }} | while IFS= read -r line; do
+    live=$(settings) && kept=$(settings --permanent) || return
+    more=$(only_in "$live" "$kept" '+ ') && less=$(only_in "$kept" "$live" '- ') || return
+    printf '%s\\n' "$more" "$less" | while IFS= read -r line; do
         case $line in
-            [+-]' ') continue ;;
+            '') continue ;;
             *': interfaces '*) [ -z "$keeps_all" ] && ! network_managers "${{line##* }}" || continue ;;
         esac
         printf '%s\\n' "$line"
@@ -91,7 +107,7 @@ echo == policy
 # It is there without a rule, too: then nothing has to be loaded anew.
 firewall-cmd --info-policy={POLICY} 2>/dev/null && exit
 echo == unsaved
-unsaved
+unsaved || echo "? firewall-cmd did not list all that is in force and all that is permanent"
 firewall-cmd --check-config >/dev/null 2>&1 || echo "! $(firewall-cmd --check-config 2>&1 | tail -n 1)"
 """
 
@@ -133,7 +149,8 @@ class Firewalld:
     """firewalld as it runs; `policy` is crossnet's own, if it is in force.
 
     `unsaved` is what differs between what is in force and what is permanent, asked where only a reload can make the
-    policy; `broken` is what firewalld itself says against its permanent configuration.
+    policy; `uncompared` is why that is not known, and `broken` what firewalld itself says against its permanent
+    configuration.
     """
 
     version: tuple[int, ...]
@@ -142,6 +159,7 @@ class Firewalld:
     policy: Listed | None = None
     unsaved: tuple[str, ...] = ()
     broken: str = ""
+    uncompared: str = ""
 
     @property
     def has_policies(self) -> bool:
@@ -190,9 +208,14 @@ def parse_firewalld(answer: str) -> Firewalld | None:
         _one(parts, "default"),
         tuple(_listed(parts.get("zones", ()))),
         next(iter(_listed(parts.get("policy", ()))), None),
-        tuple(line for line in unsaved if not line.startswith("! ")),
-        next((line.removeprefix("! ") for line in unsaved if line.startswith("! ")), ""),
+        tuple(line for line in unsaved if not line.startswith(("! ", "? "))),
+        _marked(unsaved, "! "),
+        _marked(unsaved, "? "),
     )
+
+
+def _marked(lines: Iterable[str], mark: str) -> str:
+    return next((line.removeprefix(mark) for line in lines if line.startswith(mark)), "")
 
 
 def _one(parts: dict[str, list[str]], name: str) -> str:

@@ -75,13 +75,17 @@ each() {{ # OPTION, with a value a line
     while IFS= read -r line; do [ -z "$line" ] || set -- "$@" "--$option=$line"; done
     [ $# = 0 ] || firewall-cmd --policy={POLICY} "$@" >/dev/null
 }}
+in_policy() {{ # LIST-OPTION: a line each
+    now=$(firewall-cmd --policy={POLICY} "--list-$1") || return
+    [ "$1" = rich-rules ] || now=$(printf '%s\\n' "$now" | tr -s ' ' '\\n')
+}}
 become() {{ # LIST-OPTION THING WANTED: what is not wanted goes first
-    now=$(firewall-cmd --policy={POLICY} "--list-$1" | {{ [ "$2" = rich-rule ] && cat || tr -s ' ' '\\n'; }})
-    printf '%s\\n' "$now" | grep -vxF -e "$3" | each "remove-$2" || return
+    in_policy "$1" && surplus=$(only_in "$now" "$3") || return
+    printf '%s\\n' "$surplus" | each "remove-$2"
 }}
 wanting() {{ # LIST-OPTION THING WANTED
-    now=$(firewall-cmd --policy={POLICY} "--list-$1" | {{ [ "$2" = rich-rule ] && cat || tr -s ' ' '\\n'; }})
-    printf '%s\\n' "$3" | grep -vxF -e "$now" | each "add-$2"
+    in_policy "$1" && wanted=$(only_in "$3" "$now") || return
+    printf '%s\\n' "$wanted" | each "add-$2"
 }}
 {{
 put_back || exit
@@ -90,7 +94,7 @@ runs_here || exit 0
 firewall-cmd --state >/dev/null || exit
 if ! is_there; then
     [ -n "$rules" ] || exit 0
-    lost=$(unsaved)
+    lost=$(unsaved) || give_up "firewalld has to be reloaded, and what that would undo is not known"
     [ -z "$lost" ] || give_up "firewalld has to be reloaded, and that would undo what is not permanent: $lost"
     firewall-cmd --check-config >/dev/null || exit
     trap put_back EXIT
@@ -105,7 +109,8 @@ fi
 become rich-rules rich-rule "$rules" && become ingress-zones ingress-zone "$ingress" &&
     become egress-zones egress-zone "$egress" && wanting ingress-zones ingress-zone "$ingress" &&
     wanting egress-zones egress-zone "$egress" && wanting rich-rules rich-rule "$rules" || exit
-[ -z "$rules" ] && [ "$3" = yes ] && [ -z "$(unsaved)" ] && firewall-cmd --check-config >/dev/null 2>&1 || exit 0
+[ -z "$rules" ] && [ "$3" = yes ] && lost=$(unsaved) && [ -z "$lost" ] || exit 0
+firewall-cmd --check-config >/dev/null 2>&1 || exit 0
 # It lets nothing pass any more; this makes firewalld forget it, also where its file goes only later.
 trap put_back EXIT
 trap 'exit 1' HUP INT TERM
