@@ -40,7 +40,7 @@ def keep(
     given = {owned.applied.key for owned in record.owned}
     for family in sorted(families):
         if STARTED[family] in given or (adds and _has_shorewall(facts, family)):
-            yield Lines(STARTED[family], _LINE.encode())
+            yield Lines(STARTED[family], _LINE.encode(), checked_by=("sh", "-n"))
     is_there = any(manager.name == "netfilter-persistent" for manager in facts.managers)
     if families and (PLUGIN in given or (adds and is_there)):
         yield File(PLUGIN, _PLUGIN.format(head=head).encode(), 0o755)

@@ -48,7 +48,8 @@ def _lines(needs: Needs, facts: Facts) -> Iterable[Lines]:
         routes = [route for route in needs.routes if family_of(route.destination) is family]
         if routes:
             data = _data(facts, path)
-            if _VARIABLES.search(data):
+            is_sourced = bool(_VARIABLES.search(data))
+            if is_sourced:
                 entry = "".join(
                     _numbered(number, route, path, metric=told) for number, route in enumerate(routes)
                 )
@@ -56,7 +57,7 @@ def _lines(needs: Needs, facts: Facts) -> Iterable[Lines]:
                     raise Unfit(f"the numbers in {path} have a gap, and nothing behind it is read")
             else:
                 entry = "".join(f"{_words(route, metric=told)}\n" for route in routes)
-            yield Lines(path, entry.encode())
+            yield Lines(path, entry.encode(), checked_by=("bash", "-n") if is_sourced else ())
         path = f"{FOLDER}/rule{six}-{needs.owner.suffix}"
         rules = [rule for rule in needs.rules if rule.family is family]
         if rules:

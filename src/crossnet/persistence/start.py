@@ -317,17 +317,18 @@ def _rules(live: Sequence[Resource], head: str, files: list[File]) -> Iterator[s
     tables = [item for item in live if isinstance(item, RuleTable)]
     nft = "".join(_stdin(step) for item in tables if not item.engine.is_iptables for step in _steps(item))
     if nft:
-        files.append(_file(NFT, head + nft))
+        files.append(_file(NFT, head + nft, checked_by=("nft", "-c", "-f", "-")))
         yield _load(files[-1], "nft", "-f", NFT)
     for table in (item for item in tables if item.engine.is_iptables):
         for step in _steps(table):
             if step.argv[0] == "ipset":
                 path = _ipset_file(table.family)
                 argv: tuple[str, ...] = ("ipset", "-exist", "-file", path, "restore")
+                checked_by: tuple[str, ...] = ()  # it has no dry run
             else:
                 path = _restore_file(table.family)
-                argv = (*step.argv, path)
-            files.append(_file(path, head + _stdin(step)))
+                argv, checked_by = (*step.argv, path), (*step.argv, "--test")
+            files.append(_file(path, head + _stdin(step), checked_by=checked_by))
             yield _load(files[-1], *argv)
     for jump in (item for item in live if isinstance(item, Jump)):
         yield entering(jump)
@@ -356,5 +357,5 @@ def _stdin(step: Command) -> str:
     return step.stdin.decode()
 
 
-def _file(path: str, text: str, mode: int = 0o644) -> File:
-    return File(path, text.encode(), mode)
+def _file(path: str, text: str, mode: int = 0o644, checked_by: tuple[str, ...] = ()) -> File:
+    return File(path, text.encode(), mode, checked_by=checked_by)

@@ -11,6 +11,7 @@ from crossnet.resources.policy_rule import PolicyRuleResource
 from crossnet.resources.profile_route import ProfileRoute
 from crossnet.resources.resource import (
     Change,
+    Check,
     Command,
     Encoded,
     Line,
@@ -51,6 +52,7 @@ KINDS: dict[str, type[Resource]] = {
 __all__ = [
     "KINDS",
     "Change",
+    "Check",
     "Command",
     "Encoded",
     "EndFlows",

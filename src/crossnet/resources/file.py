@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import ClassVar, Self
 
@@ -12,6 +12,7 @@ from crossnet.facts.question import text, text_or
 from crossnet.facts.sysctls import FORWARDING
 from crossnet.resources.init_script import GUARD_SCRIPT, script_file
 from crossnet.resources.resource import (
+    Check,
     Encoded,
     Link,
     Locate,
@@ -42,7 +43,10 @@ is_file() {
 
 @dataclass(frozen=True, slots=True)
 class File(Resource):
-    """A file's bytes, mode and owner (`uid:gid`); of a symbolic link its target and its owner."""
+    """A file's bytes, mode and owner (`uid:gid`); of a symbolic link its target and its owner.
+
+    `checked_by` is the command of its reader that only looks whether it could take what it reads as standard input.
+    """
 
     kind: ClassVar[str] = "file"
     rank: ClassVar[int] = 5  # nothing is written for the next boot before the change is confirmed
@@ -55,6 +59,7 @@ class File(Resource):
     mode: int = 0o644
     owner: str | None = None  # None: whoever crossnet is on that host
     target: str | None = None
+    checked_by: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def key(self) -> str:
@@ -128,6 +133,11 @@ class File(Resource):
 
     def lacks(self, locate: Locate) -> Test:
         return is_absent(locate(self.path))
+
+    def checks(self, locate: Locate) -> tuple[Check, ...]:
+        """A script by the shell of the host, where nobody else is named."""
+        argv = self.checked_by or (("sh", "-n") if self.data.startswith(b"#!") else ())
+        return (Check(argv, self.data),) if argv else ()
 
     @classmethod
     def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:

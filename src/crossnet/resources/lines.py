@@ -13,7 +13,7 @@ from crossnet.facts import Facts, FileState
 from crossnet.facts.question import text
 from crossnet.resources import numbered
 from crossnet.resources.file import SIGNATURE
-from crossnet.resources.resource import Encoded, Locate, Look, Phase, Resource, Splice, Step, Test
+from crossnet.resources.resource import Check, Encoded, Locate, Look, Phase, Resource, Splice, Step, Test
 
 _HAS_DIGEST = """
 # has_digest PATH SHA256: whether the bytes of the file have it; without a second word, whether it is not there
@@ -32,6 +32,7 @@ class Lines(Resource):
     their number, and get the next one. `made` is whether the file was not there before
     them: it goes with them where it is empty again. `ended` is whether the line before them had no end, which it got
     for them and loses with them. `applied` are the lines as they were applied last, `file` is the file as it was read.
+    `checked_by` is as of a `File`.
     """
 
     kind: ClassVar[str] = "lines"
@@ -49,6 +50,7 @@ class Lines(Resource):
     ended: bool = False
     applied: bytes | None = field(default=None, compare=False)
     file: FileState | None = field(default=None, compare=False, repr=False)
+    checked_by: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         if not self.entry.strip() or not self.entry.endswith(b"\n") or b"\0" in self.entry:
@@ -133,6 +135,9 @@ class Lines(Resource):
     def _has(self, data: bytes | None, locate: Locate) -> Test:
         digest = _digest(data)
         return Test.of("has_digest", locate(self.path), *([digest] if digest else []), function=_HAS_DIGEST)
+
+    def checks(self, locate: Locate) -> tuple[Check, ...]:
+        return (Check(self.checked_by, self._with, locate(self.path)),) if self.checked_by else ()
 
     @classmethod
     def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:

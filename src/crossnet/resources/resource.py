@@ -169,6 +169,29 @@ class Test:
         return cls(shlex.join(words), stdin, (function,) if function else ())
 
 
+_CHECK = (
+    'beside=$1; shift; command -v "$1" >/dev/null || exit 0; '
+    '[ ! -f "$beside" ] || "$@" <"$beside" >/dev/null 2>&1 || exit 0; exec "$@"'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A dry run of a file by the program that will read it: `argv` takes `data` as standard input, or says no.
+
+    Where there is no such program nothing is claimed; nor where it does not take the file as it is without crossnet,
+    which stands at `beside`.
+    """
+
+    argv: tuple[str, ...]
+    data: bytes
+    beside: str = ""
+
+    @property
+    def step(self) -> Command:
+        return Command(("sh", "-c", _CHECK, "sh", self.beside, *self.argv), self.data)
+
+
 IS_ABSENT = """
 # is_absent PATH: whether nothing has this name
 is_absent() { [ ! -e "$1" ] && [ ! -L "$1" ]; }
@@ -427,6 +450,10 @@ class Resource(ABC):
         """Whether any of these clients of its crossing needs it, where it tells whose packets it is about."""
         return True
 
+    def checks(self, locate: Locate) -> tuple[Check, ...]:
+        """What the host's own programs are to say of it before the confirmation, where it is made after that."""
+        return ()
+
     @classmethod
     @abstractmethod
     def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:
@@ -492,6 +519,9 @@ class Change:
     @property
     def line(self) -> Line | None:
         return type(self.resource).line(self.have, self.want)
+
+    def checks(self, locate: Locate) -> tuple[Check, ...]:
+        return self.want.checks(locate) if self.want else ()
 
     @property
     def description(self) -> str:

@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import PurePosixPath
 from typing import TypeVar
 
-from crossnet.errors import CommandFailed, HostError
+from crossnet.errors import CommandFailed, HostError, shown
 from crossnet.events import Event, Kind, Watcher
 from crossnet.facts.folder import CHECK, UNSAFE, reason, todo
 from crossnet.facts.packages import PACKAGES
@@ -115,6 +115,7 @@ class Agent(Participant):
         self.host = host
         self.transaction = transaction
         self._batches: tuple[Batch, ...] = ()
+        self._later: tuple[Batch, ...] = ()
         self._found = found
         self._ends: list[int] = []
         self._script = str(host.locate(PurePosixPath(f"{FOLDER}/{_script_name()}")))
@@ -132,7 +133,7 @@ class Agent(Participant):
         True when timers were started to see whether they go off without a connection; Locked when another
         transaction is under way.
         """
-        self._batches = batched(part.live, part.stops)
+        self._batches, self._later = batched(part.live, part.stops), batched(part.persistent)
         self._ends = [lapse.at for lapse in part.host.lapses]
         packed = bundle(part.journal, part.host, self._batches, part.persistent, self.host.locate)
         digest = hashlib.sha256(packed).hexdigest()
@@ -177,6 +178,23 @@ class Agent(Participant):
                 argv = batch.failing(failed.step, failed.said)
                 raise CommandFailed(self.host.name, argv, failed.code, failed.said)
         self._check(answer, "made the changes", f"made {upto}")
+
+    async def check(self) -> None:
+        """Have the host's own programs try what is to be written for the next boot; Refused where one says no."""
+        if not any(batch.checks(str) for batch in self._later):
+            return
+        answer = await self._ask("check", timeout=_ENDING)
+        with self._door(answer, "checked what is to be written"):
+            for failed in _failures(answer.text):
+                batch = next(one for one in self._later if one.last == failed.change)
+                argv = batch.checks(str)[failed.step - 1].argv
+                raise Refused(
+                    self.host.name,
+                    f"had `{shown(argv)}` read what is to be written for the next boot, {failed.what}",
+                    f"exit code {failed.code}: {failed.said or 'no message'}",
+                    "It was not written. `crossnet plan -v` shows it; see what that program has against it.",
+                )
+        self._check(answer, "checked what is to be written", "checked")
 
     async def extend(self, seconds: int, verified: bytes = b"") -> None:
         """Give the guard more time; `verified` is kept for whoever confirms it."""

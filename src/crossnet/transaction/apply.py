@@ -1,4 +1,4 @@
-"""The page that is the product: stage, compare, arm, change, prove, decide, confirm, finish."""
+"""The page that is the product: stage, compare, arm, change, check, prove, decide, confirm, finish."""
 
 from __future__ import annotations
 
@@ -85,6 +85,7 @@ async def apply(
         await group.arm()
         await group.change()
         await site.reconnect()
+        await group.check()
         proof = await prove()
         meanwhile = changed_meanwhile(plan, before, proof.facts)
         await group.wait_for_person(proof.kept)

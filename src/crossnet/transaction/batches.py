@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from crossnet.resources import Change, Command, Line, Look, Step
+from crossnet.resources import Change, Check, Command, Line, Locate, Look, Step
 
 _STOP, _GO_ON = "stop", "go-on"
 
@@ -40,6 +40,9 @@ class Batch:
     def looks(self) -> tuple[Look, ...]:
         first, *others = self.changes
         return (_line(first).look,) if others else first.looks
+
+    def checks(self, locate: Locate) -> tuple[Check, ...]:
+        return tuple(check for change in self.changes for check in change.checks(locate))
 
     def failing(self, step: int, said: str) -> tuple[str, ...]:
         """The words of the command that failed, by the number of its step and what its tool said."""

@@ -43,6 +43,7 @@ def bundle(
             ("services", "".join(f"{name}\n" for name in _services(persistent)).encode()),
             *(file for one in live for file in _live(f"live/{_place(one, live)}", one, locate)),
             *(file for one in later for file in _later(f"persist/{_place(one, later)}", one, locate)),
+            *(file for one in later for file in _checks(f"persist/{_place(one, later)}", one, locate)),
             *lapses(journal, host, locate),
         )
     )
@@ -156,6 +157,14 @@ def _live(folder: str, batch: Batch, locate: Locate) -> Iterator[File]:
 def _later(folder: str, batch: Batch, locate: Locate) -> Iterator[File]:
     yield f"{folder}/what", _words(batch.what)
     yield from steps_as_files(f"{folder}/do", batch.steps, locate)
+
+
+def _checks(folder: str, batch: Batch, locate: Locate) -> Iterator[File]:
+    """What is checked is mostly what the first step writes: that is sent once."""
+    first = batch.steps[0].content if batch.steps else b""
+    for number, check in enumerate(batch.checks(lambda path: str(locate(PurePosixPath(path)))), 1):
+        name, step = f"{folder}/check.{number:02}", check.step
+        yield from _step(name, step if step.stdin != first else Command(step.argv), locate)
 
 
 def steps_as_files(place: str, steps: Sequence[Step], locate: Locate) -> Iterator[File]:

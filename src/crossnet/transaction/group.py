@@ -126,6 +126,12 @@ class Group:
         if upto == len(changes):
             tally.done(name)
 
+    async def check(self) -> None:
+        """Have programs of the hosts try what is to be written for the next boot; Refused where one says no."""
+        until = min(self._ends, self._now() + RECONNECT)
+        asked = [member for name, member in self._members.items() if self._persistent.get(name)]
+        await together(insist(one, one.check, until=until, watch=self._watch) for one in asked)
+
     async def wait_for_person(self, proof: Mapping[str, bytes]) -> None:
         """With `confirm_within`, until somebody says `crossnet confirm`; CrossnetError where nobody does in time."""
         seconds = self._guard.confirm_within

@@ -8,7 +8,8 @@
 #     id            which one it is: every verb is refused when it names another one
 #     live/NNN      the changes up to this number, mostly one: do.M, undo.M their steps; look.M commands whose answer
 #                   tells their state, old.M that answer
-#     persist/NNN   changes that are made only after the confirmation
+#     persist/NNN   changes that are made only after the confirmation; check.M what programs of the host are to say of
+#                   them before, fed what do.01 writes where it has nothing of its own
 #     step          the changes that were begun, a line each, written before they begin
 #     made, failed  those that were made, and what the one said that could not be
 #     boot          the boot in which it began
@@ -685,6 +686,25 @@ make() { # CHANGE
 # Where nobody looks at the host before the change somebody may have made it already.
 is_made() { [ -e "$1/made" ] && perform "$1/made" >/dev/null 2>&1; } # CHANGE
 
+# Who was killed, or cannot be run, has not said no.
+check() { # TRANSACTION: what the host's own programs say of what is to be written for the next boot
+    fence "$1"
+    for change in "$T"/persist/[0-9]*; do
+        for step in "$change"/check.*; do
+            is_step "$step" || continue
+            [ -e "$step.data" ] || ln -- "$change/do.01.data" "$step.data" || unable "$1" $FAILED
+            words=$(perform "$step" 2>&1)
+            code=$?
+            if [ $code -ne 0 ] && [ $code -lt 124 ]; then
+                printf '%s\n' "$words"
+                echo "failed ${change##*/} ${step##*.} $code $(cat "$change/what")"
+                exit $FAILED
+            fi
+        done
+    done
+    echo checked
+}
+
 extend() { # TRANSACTION SECONDS; standard input as for release
     fence "$1"
     if is_decided || is_due "$T/deadline" || ! { is_guarded || [ -e "$T/unguarded" ]; }; then
@@ -1130,7 +1150,7 @@ main() {
     case $verb in work | apply | release | status | mark) ;; *) BOUNDED=$(bounded) ;; esac
     case $verb in
     conclude) conclude_alone "$@" ;;
-    stage | arm | apply | status | extend | commit | release | rollback | recover | expire) "$verb" "$@" ;;
+    stage | arm | apply | check | status | extend | commit | release | rollback | recover | expire) "$verb" "$@" ;;
     mark | watch | work | lapse | await) "$verb" "$@" ;;
     *) echo "crossnet: no verb $verb" >&2 && return 64 ;;
     esac

@@ -79,6 +79,10 @@ class Participant(ABC):
     async def change(self, upto: int, timeout: float) -> None:
         """Make the live changes up to that number, counted from 1; CommandFailed where one cannot be made."""
 
+    async def check(self) -> None:
+        """Have its own programs try what is made only after the confirmation; Refused where one says no."""
+        return
+
     @abstractmethod
     async def extend(self, seconds: int, verified: bytes = b"") -> None:
         """Give the timers so long from now; `verified` is kept for whoever confirms it."""
