@@ -260,6 +260,15 @@ def test_an_impossible_lab_says_why_and_leaves_nothing(
         assert not processes(f"/{name}\0")
 
 
+def test_it_is_known_when_no_more_machines_fit(lab_possible: None) -> None:
+    """Systemd watches files with inotify, and a user has so many instances of that; here it is a user of three."""
+    limited = ("unshare", "--user", "--map-root-user", "sh", "-c")
+    script = 'echo 3 >/proc/sys/user/max_inotify_instances && exec "$0" -c "$1"'
+    asks = "from crossnet.lab.namespaces import has_inotify_instances as has; print(has(3), has(4), has(3))"
+    said = subprocess.run([*limited, script, sys.executable, asks], capture_output=True, text=True)
+    assert said.stdout == "True False True\n", said.stderr
+
+
 def test_given_up_while_it_is_built(
     lab_possible: None, lab_name: Callable[[], str], eventually: Eventually
 ) -> None:

@@ -38,6 +38,9 @@ _ONLINE_PATIENCE = 20  # seconds from then until the network is online
 _ROOT = Path("/run/machine")
 _NOTIFY = Path("/run/notify")
 
+# What a machine has of them when it has booted: systemd five, logind and the getty one each (systemd 252).
+_INOTIFY_INSTANCES = 7
+
 _SYSRQ = "/proc/sysrq-trigger"
 
 _BOOT_UNIT = "lab-boot.service"
@@ -95,7 +98,8 @@ def live(host: Host, disk: Path, lab: str, console: Path, listener: socket.socke
         cgroups.enter(lab, host.name)
         machine, leader, problem = _power_on(host)
         if _is_daemon_of(leader):
-            _tell(report, problem or _not_up(host))
+            problem = problem or _not_up(host)
+            _tell(report, problem + _crowded() if problem else "")
             Server(listener).serve()
         os.close(report)
         listener.close()
@@ -195,6 +199,19 @@ def _is_daemon_of(leader: int) -> bool:
         os._exit(0)
     os.setsid()
     return True
+
+
+_MOST_INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
+
+
+def _crowded() -> str:
+    """Why a boot may have come to no end, where that is no fault of the host's."""
+    if namespaces.has_inotify_instances(_INOTIFY_INSTANCES):
+        return ""
+    return (
+        f"; this machine has no {_INOTIFY_INSTANCES} inotify instances left for it (fs.inotify.max_user_instances is "
+        f"{_MOST_INSTANCES.read_text().strip()}): take other labs of machines down first, or allow more of them"
+    )
 
 
 def _not_up(host: Host) -> str:

@@ -49,6 +49,17 @@ def _check(result: int, what: str) -> None:
         raise LabError(f"{what}: {os.strerror(number)} ({errno.errorcode.get(number, number)})")
 
 
+def has_inotify_instances(count: int) -> bool:
+    """Whether this user may have so many more of them (inotify(7))."""
+    made: list[int] = []
+    while len(made) < count and (one := _libc.inotify_init1(os.O_CLOEXEC)) >= 0:
+        made.append(one)
+    refused = len(made) < count and ctypes.get_errno() == errno.EMFILE
+    for one in made:
+        os.close(one)
+    return not refused
+
+
 def unshare(flags: int) -> None:
     _check(_libc.unshare(flags), "making namespaces with unshare(2)")
 
