@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import crossnet
 from crossnet import api
+from crossnet.facts import Facts
+from crossnet.lab import build
 from crossnet.lab.build import Lab
 from crossnet.lab.fingerprint import Fingerprint, fingerprint
 from crossnet.planning import Plan
@@ -38,6 +40,9 @@ class Bench:
     def check(self, host: str, command: str, *, stdin: bytes = b"") -> str:
         return self.run(host, command, stdin=stdin).check().text
 
+    def observe(self) -> dict[str, Facts]:
+        return asyncio.run(crossnet.observe(self.spec("to: 10.0.44.0/24")))
+
     def plan(self, spec: Spec) -> Plan:
         return asyncio.run(_plan(spec))
 
@@ -49,6 +54,11 @@ class Bench:
 
     def verify(self, spec: Spec) -> Verification:
         return asyncio.run(crossnet.verify(spec))
+
+    def power_cut(self) -> None:
+        """Of all managed hosts; they have booted again when this returns."""
+        for host in self.managed:
+            asyncio.run(build.reboot(self.lab, host))
 
     def fingerprints(self) -> dict[str, Fingerprint]:
         return asyncio.run(_fingerprints(self.lab))

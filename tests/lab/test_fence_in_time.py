@@ -112,11 +112,16 @@ def under_fire(lab: Lab) -> Fire:
     return Fire(b)
 
 
-def applied(b: Bench, engine: Engine, to: str = TO) -> Spec:
+def with_engine(b: Bench, engine: Engine) -> None:
+    """The gateway's `iptables` is the one of this engine."""
     if engine is Engine.IPTABLES_LEGACY:
         for plain in ("iptables", "ip6tables"):
             b.check("gateway", f"ln -sf /usr/sbin/{plain}-legacy /etc/alternatives/{plain}")
             b.check("gateway", f"ln -sf /usr/sbin/{plain}-legacy-restore /etc/alternatives/{plain}-restore")
+
+
+def applied(b: Bench, engine: Engine, to: str = TO) -> Spec:
+    with_engine(b, engine)
     spec = b.spec(f"{to}, firewall: {'iptables' if engine.is_iptables else 'nftables'}")
     b.apply(spec)
     return spec

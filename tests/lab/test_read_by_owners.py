@@ -18,14 +18,14 @@ from crossnet.resources import Command, File, ProfileRoute, Step
 from crossnet.values import address, network
 from design.factsheet import host_facts
 from lab.crossing import Bench
-from lab.test_kept_on_systemd import IFUPDOWN, NETWORKMANAGER, with_program
+from lab.owners import IFUPDOWN, NETWORKMANAGER, with_program
 
 pytestmark = pytest.mark.machine
 
 LabUp = Callable[..., Lab]
 Eventually = Callable[..., None]
 
-PROFILE = "11111111-2222-3333-4444-555555555555"  # of the test's NetworkManager
+PROFILE = "11111111-2222-3333-4444-555555555551"  # of the test's NetworkManager
 HEAD = "# crossnet: any. Written by crossnet; `crossnet undo` removes it.\n"
 ROUNDS = 4
 
@@ -102,13 +102,13 @@ def test_networkmanager(machines_up: LabUp, eventually: Eventually) -> None:
         kept = [ProfileRoute(PROFILE, route) for route in routes]
         for one in kept:
             run(b, ProfileRoute.render(None, one))
-        b.check("app", "nmcli connection up wired")
+        b.check("app", "nmcli connection up wired-eth0")
         eventually(lambda routes=routes: there(b) == told(routes), "NetworkManager has set them")
         for one in kept:
             run(b, ProfileRoute.render(one, None))
-    b.check("app", "nmcli connection up wired")
+    b.check("app", "nmcli connection up wired-eth0")
     eventually(lambda: there(b) == [], "NetworkManager has taken them away")
-    assert "10.77.0.0/16" in b.check("app", "nmcli -g ipv4.routes connection show wired")
+    assert "10.77.1.0/24" in b.check("app", "nmcli -g ipv4.routes connection show wired-eth0")
 
 
 def run(b: Bench, steps: Sequence[Step]) -> None:
