@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +47,22 @@ def left_over(bench: Bench) -> list[str]:
     return found
 
 
+def given_up(held: Held, step: tuple[str, ...], *options: str) -> None:
+    """Whoever applies is killed in the middle of a step."""
+    with held.until(*step, options=options) as process:
+        process.kill()
+        process.communicate(timeout=60)
+
+
+def cut_off(held: Held, step: tuple[str, ...], eventually: Eventually, command: str = "apply") -> None:
+    """A power cut of the gateway in the middle of a step, and the end of whoever applies; then both hosts are done."""
+    with held.until(*step, command=command) as process:
+        asyncio.run(build.reboot(held.site.bench.lab, "gateway"))
+        process.kill()
+        process.communicate(timeout=60)
+    eventually(lambda: no_lock(held.site.bench), "both hosts finish")
+
+
 def test_both_timers_are_proved_and_leave_nothing(held: Held) -> None:
     desk, bench = held.site.desk, held.site.bench
     before = bench.fingerprints()
@@ -65,9 +80,7 @@ def test_both_timers_are_proved_and_leave_nothing(held: Held) -> None:
 def test_either_timer_alone_puts_the_host_back(held: Held, eventually: Eventually, dead: str) -> None:
     bench = held.site.bench
     before = bench.fingerprints()
-    with held.until(*ROUTE, options=("--guard", "15s")) as process:
-        process.kill()
-        process.communicate(timeout=60)
+    given_up(held, ROUTE, "--guard", "15s")
     for host in bench.managed:
         if dead == "watch":
             bench.check(host, "read -r pid _ </var/lib/crossnet/transaction/watcher && kill -KILL -$pid")
@@ -83,11 +96,8 @@ def test_either_timer_alone_puts_the_host_back(held: Held, eventually: Eventuall
 def test_a_power_cut_before_the_confirmation_boots_the_old_state(held: Held) -> None:
     bench = held.site.bench
     before = bench.fingerprints()
-    with held.until(*ROUTE) as process:
-        process.kill()
-        process.communicate(timeout=60)
-    for host in bench.managed:
-        asyncio.run(build.reboot(bench.lab, host))
+    given_up(held, ROUTE)
+    bench.power_cut()
     assert no_lock(bench)
     assert bench.differences(before) == []
     assert held.site.desk.run("apply", "--yes").code == 0
@@ -96,11 +106,7 @@ def test_a_power_cut_before_the_confirmation_boots_the_old_state(held: Held) -> 
 def test_a_power_cut_while_files_are_written_boots_the_new_state(held: Held, eventually: Eventually) -> None:
     desk, bench = held.site.desk, held.site.bench
     before = bench.fingerprints()
-    with held.until(*RULES_FILE) as process:
-        asyncio.run(build.reboot(bench.lab, "gateway"))
-        process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)
-    eventually(lambda: no_lock(bench), "both hosts finish")
+    cut_off(held, RULES_FILE, eventually)
     eventually(lambda: bench.pings("app", "10.0.44.1"), "the gateway's units have run")
     assert desk.run("status").code == 0
     assert desk.run("undo", "--yes").code == 0
@@ -114,10 +120,6 @@ def test_a_power_cut_while_an_undo_removes_files_boots_the_old_state(
     desk, bench = held.site.desk, held.site.bench
     before = bench.fingerprints()
     assert desk.run("apply", "--yes").code == 0
-    with held.until(*SETTINGS_FILE, command="undo") as process:
-        asyncio.run(build.reboot(bench.lab, "gateway"))
-        process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)
-    eventually(lambda: no_lock(bench), "both hosts finish")
+    cut_off(held, SETTINGS_FILE, eventually, "undo")
     assert bench.check("gateway", "sysctl -n net.ipv4.ip_forward").strip() == "0"
     assert bench.differences(before) == []

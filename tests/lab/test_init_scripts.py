@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import signal
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from crossnet.lab import build
 from crossnet.lab.build import Lab
 from crossnet.lab.fingerprint import Fingerprint
 from crossnet.verdict import Result
 from lab.crossing import Bench
 from lab.firewalls import archive
+from lab.owners import interfaces
 from lab.test_commands import CROSSING, Desk, Held, Site
-from lab.test_guard_on_systemd import ROUTE, RULES_FILE
+from lab.test_guard_on_systemd import ROUTE, RULES_FILE, cut_off, given_up
 from lab.test_transaction import no_lock
-from lab.test_until import soon, two, waiting
+from lab.test_until import soon, two, wait_past, waiting
 
 pytestmark = pytest.mark.machine
 
@@ -82,11 +77,10 @@ def write(b: Bench, host: str, path: str, text: str, mode: str = "755") -> None:
 def with_init(b: Bench, init: Init) -> None:
     """The managed hosts boot from it from now on, with ifup for their network."""
     for host in b.managed:
-        interfaces = _interfaces(b, host)
         b.check(host, "tar -xf - -C /", stdin=archive(init.packages).read_bytes())
         inittab = f"id:2:initdefault:\n{init.inittab}nt:2:wait:/usr/local/sbin/booted\n"
         write(b, host, "/etc/inittab", inittab, "644")
-        write(b, host, "/etc/network/interfaces", interfaces, "644")
+        write(b, host, "/etc/network/interfaces", interfaces(b.lab.topology.host(host)), "644")
         write(b, host, "/usr/local/sbin/booted", _BOOTED)
         write(b, host, "/etc/network/if-pre-up.d/seen", _SEEN)
         write(b, host, "/lib/systemd/systemd-networkd-wait-online", "#!/bin/sh\n")
@@ -94,30 +88,7 @@ def with_init(b: Bench, init: Init) -> None:
             write(b, host, path, text)
         b.check(host, init.prepare)
         b.check(host, "mv /lib/systemd/systemd /root")  # systemd-nspawn would take it before /sbin/init
-    reboot(b)
-
-
-def _interfaces(b: Bench, host: str) -> str:
-    """What the topology gave the host, as interfaces(5)."""
-    text = "auto lo\niface lo inet loopback\n"
-    for link in json.loads(b.check(host, "ip -j -4 addr")):
-        for item in link["addr_info"]:
-            if link["ifname"] != "lo":
-                name, address = link["ifname"], f"{item['local']}/{item['prefixlen']}"
-                text += f"auto {name}\niface {name} inet static\n    address {address}\n"
-                text += _gateway(b, host, name)
-    return text
-
-
-def _gateway(b: Bench, host: str, name: str) -> str:
-    routes = json.loads(b.check(host, f"ip -j -4 route show default dev {name}") or "[]")
-    return "".join(f"    gateway {route['gateway']}\n" for route in routes)
-
-
-def reboot(b: Bench) -> None:
-    """A power cut of all managed hosts."""
-    for host in b.managed:
-        asyncio.run(build.reboot(b.lab, host))
+    b.power_cut()
 
 
 def left(b: Bench, before: Mapping[str, Fingerprint]) -> list[str]:
@@ -140,7 +111,7 @@ def test_a_crossing_comes_back_behind_its_fence(
     spec = b.spec(f"to: 10.0.44.0/24, firewall: {firewall}, persist: {persist}")
     assert not b.apply(spec).unwritten
 
-    reboot(b)
+    b.power_cut()
 
     assert not b.run("gateway", "test -d /run/systemd/system").ok
     assert "crossnet" in b.check("gateway", "cat /root/seen").lower()  # before the network
@@ -153,7 +124,7 @@ def test_a_crossing_comes_back_behind_its_fence(
     b.undo(spec)
     assert left(b, before) == []
     assert b.check("gateway", "find /etc /run -name '*crossnet*'") == ""
-    reboot(b)
+    b.power_cut()
     assert left(b, before) == []
 
 
@@ -164,13 +135,13 @@ def test_a_fence_that_was_cut_leaves_the_gateway_closed(machines_up: LabUp, init
     spec = b.spec("to: 10.0.44.0/24, firewall: nftables")
     b.apply(spec)
     b.check("gateway", ": >/etc/crossnet/start")
-    reboot(b)
+    b.power_cut()
     assert b.check("gateway", "cat /root/seen").startswith("0\n")
     b.check("gateway", "true >/etc/crossnet/rules.nft")
     assert b.check("gateway", "sysctl -n net.ipv4.ip_forward") == "0\n"
     b.apply(spec)
     b.check("gateway", "true >/etc/crossnet/rules.nft")
-    reboot(b)
+    b.power_cut()
     assert b.check("gateway", "cat /root/seen").startswith("0\n")
     assert b.check("gateway", "sysctl -n net.ipv4.ip_forward") == "0\n"
 
@@ -192,11 +163,9 @@ HELD = pytest.mark.parametrize("held", [OPENRC, SYSV], ids=["openrc", "sysv"], i
 def test_a_power_cut_before_the_confirmation_boots_the_old_state(held: Held) -> None:
     bench = held.site.bench
     before = bench.fingerprints()
-    with held.until(*ROUTE) as process:
-        process.kill()
-        process.communicate(timeout=60)
+    given_up(held, ROUTE)
     assert bench.run("gateway", "ls /etc/init.d/crossnet-recover").ok
-    reboot(bench)
+    bench.power_cut()
     assert no_lock(bench)
     assert left(bench, before) == []
     assert held.site.desk.run("apply", "--yes").code == 0
@@ -206,11 +175,7 @@ def test_a_power_cut_before_the_confirmation_boots_the_old_state(held: Held) -> 
 def test_a_power_cut_while_files_are_written_boots_the_new_state(held: Held, eventually: Eventually) -> None:
     desk, bench = held.site.desk, held.site.bench
     before = bench.fingerprints()
-    with held.until(*RULES_FILE) as process:
-        asyncio.run(build.reboot(bench.lab, "gateway"))
-        process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)
-    eventually(lambda: no_lock(bench), "both hosts finish")
+    cut_off(held, RULES_FILE, eventually)
     assert "crossnet" in bench.check("gateway", "cat /root/seen")  # the fence, before the network
     assert bench.pings("app", "10.0.44.1", wait=4)
     assert desk.run("status").code == 0
@@ -230,9 +195,9 @@ def test_what_was_over_while_it_was_down_is_gone_before_anything_is_loaded(
     assert not b.apply(spec).unwritten
     for host in b.managed:
         b.check(host, "read -r pid _ </var/lib/crossnet/until/watcher && kill -KILL -$pid")
-    time.sleep(max(0.0, datetime.fromisoformat(until).timestamp() - time.time()) + 1)
+    wait_past(until)
     b.check("gateway", "sed -i 's/list tables/list ruleset/' /etc/network/if-pre-up.d/seen")
-    reboot(b)
+    b.power_cut()
     seen = b.check("gateway", "cat /root/seen")
     assert "web" in seen
     assert "business" not in seen

@@ -61,8 +61,7 @@ def restart(b: Bench, eventually: Eventually) -> None:
 
 
 def pull_the_plug(b: Bench, eventually: Eventually) -> None:
-    for host in b.managed:
-        asyncio.run(build.reboot(b.lab, host))
+    b.power_cut()
 
 
 @pytest.mark.parametrize(

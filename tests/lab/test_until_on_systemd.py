@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from datetime import datetime
 
 import pytest
 
-from crossnet.lab import build
 from crossnet.lab.build import Lab
 from lab.crossing import Bench
-from lab.test_until import IN_SECONDS, soon, tool, two, until_ends_well, until_is_empty, waiting
+from lab.test_until import IN_SECONDS, soon, tool, two, until_ends_well, until_is_empty, wait_past, waiting
 
 pytestmark = pytest.mark.machine
 
@@ -57,9 +55,8 @@ def test_what_was_over_while_it_was_down_is_gone_before_anything_is_loaded(
     for host in b.managed:
         b.check(host, "systemctl stop crossnet-until.timer")
     b.check("gateway", "cat >/etc/systemd/system/seen.service && systemctl enable seen.service", stdin=_LOOKS)
-    time.sleep(max(0.0, datetime.fromisoformat(until).timestamp() - time.time()) + 1)
-    for host in b.managed:
-        asyncio.run(build.reboot(b.lab, host))
+    wait_past(until)
+    b.power_cut()
     until_gone = b.check("gateway", "cat /etc/seen")
     assert "web" in until_gone
     assert "business" not in until_gone
@@ -79,9 +76,8 @@ def test_a_host_that_was_down_over_two_times_comes_up_without_either(machines_up
     b.apply(spec)
     for host in b.managed:
         b.check(host, "systemctl stop crossnet-until.timer")
-    time.sleep(max(0.0, datetime.fromisoformat(later).timestamp() - time.time()) + 1)
-    for host in b.managed:
-        asyncio.run(build.reboot(b.lab, host))
+    wait_past(later)
+    b.power_cut()
     until_is_empty(b, "app", "gateway", within=5)
     assert b.check("gateway", "systemctl is-system-running --wait; true").strip() in ("running", "degraded")
     assert not b.pings("app", "10.0.44.1")
