@@ -10,10 +10,12 @@ import pytest
 
 import crossnet
 from crossnet.events import Event, Kind
+from crossnet.healed import Healing, read_healings
 from crossnet.health import CrossingStatus, State
 from crossnet.lab.build import Lab
 from crossnet.spec import Spec
 from crossnet.transaction.guard import Guard
+from crossnet.transport.lab import LabHost
 from lab.crossing import Bench
 from lab.smoke import SMOKE
 from lab.test_fence_in_time import under_fire, with_outsider
@@ -53,6 +55,11 @@ def notes(b: Bench, host: str) -> list[str]:
     """What the host noted of it: a time, what became of it, and what was gone."""
     said = b.run(host, "cat /var/lib/crossnet/healed").text
     return [line.split("\t", 1)[1] for line in said.splitlines()]
+
+
+def history(b: Bench, host: str) -> tuple[Healing, ...]:
+    """The same as crossnet tells it."""
+    return asyncio.run(read_healings(LabHost(host, b.lab.socket(host))))
 
 
 def listens(b: Bench) -> None:
@@ -99,6 +106,16 @@ def test_what_is_taken_away_comes_back_by_itself(
     assert found.state is State.UP
     assert any(f"gateway: healed by itself {len(taken)} times since " in line for line in found.reasons)
     assert any("app: healed by itself once, at " in line for line in found.reasons)
+    assert [(one.outcome, one.what) for one in history(b, "gateway")][-1] == (
+        "brought-back",
+        "net.ipv4.ip_forward = 1",
+    )
+    assert len(history(b, "gateway")) == len(taken)
+    b.check("app", "systemctl restart systemd-networkd")
+    eventually(lambda: works(b), "it works after the restart")
+    b.check("app", "ip route del 10.0.44.0/24")
+    eventually(lambda: len(notes(b, "app")) > 1, "it comes back again")
+    assert "systemd-networkd.service was restarted" in history(b, "app")[-1].beside
 
     if firewall == "iptables":
         b.check("gateway", "iptables -D FORWARD -j DROP")
@@ -191,6 +208,10 @@ def test_it_fights_nobody_for_ever(machines_up: LabUp, eventually: Eventually) -
     found = status(spec)
     assert found.state is State.DRIFTED
     assert any("gateway: gave up healing at " in line for line in found.reasons)
+    told = history(b, "gateway")
+    assert len(told) == 7
+    assert told[-1].outcome == "gave-up"
+    assert told[-1].what.startswith("table crossnet")
 
     b.check("gateway", "systemctl stop somebody")
     b.apply(spec)

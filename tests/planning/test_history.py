@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 import pytest
 
+from crossnet.facts.moments import Moments, UnitMoments
+from crossnet.healed import just_before, noted
 from crossnet.show.text import history_text
 from crossnet.transaction import journal
 from crossnet.transaction.history import Past, chosen, remembered
@@ -63,6 +67,58 @@ def test_what_is_asked_for_is_chosen() -> None:
     assert names(chosen(found, since="2026-11-02T10:00:05Z")) == ["2", "3"]
     assert names(chosen(found, decision="rollback")) == ["3"]
     assert names(chosen(found, crossing="business", since="2026-11-03T00:00:00Z")) == []
+
+
+BROUGHT = "1793613600\tbrought-back\ttable crossnet: 1 crossing, fence on"
+GAVE_UP = "1793613700\tgave-up\ttable crossnet: 1 crossing, fence on"
+
+
+def test_what_a_host_brought_back_stands_among_what_was_done_to_it() -> None:
+    healed = noted("gateway", f"{BROUGHT}\nhalf a li\n{GAVE_UP}\n")
+    lost, at = "table crossnet: 1 crossing, fence on", ("2026-11-02T10:00:00Z", "2026-11-02T10:01:40Z")
+    lines = [re.split(" {2,}", line) for line in history_text(past(OLD, BACK), healed).splitlines()]
+    assert [words[0] for words in lines[1:]] == ["2026-11-01T10:00:00Z", *at, "2026-11-03T10:00:00Z"]
+    assert lines[2:4] == [
+        [at[0], at[0], "gateway", "-", "the host itself", "heal", f"brought back: {lost}"],
+        [
+            *(at[1], at[1], "gateway", "-", "the host itself", "heal"),
+            f"gave up, for it was taken away again and again: {lost}",
+        ],
+    ]
+    assert history_text(()) == "No transaction has ended on these hosts."
+
+
+def test_only_the_last_hundred_times_are_told() -> None:
+    assert len(noted("gateway", f"{BROUGHT}\n" * 300)) == 100
+
+
+@pytest.mark.parametrize(
+    ("started", "stopped", "changed", "told"),
+    [
+        (1, 2, 1, ["docker.service was restarted"]),
+        (1, 600, 1, ["docker.service was started"]),
+        (600, 1, 1, ["docker.service was stopped"]),
+        (600, None, 1, ["docker.service was reloaded"]),
+        (600, 700, 600, []),
+        (-1, None, -1, []),  # after it
+    ],
+)
+def test_what_happened_just_before_a_time_is_told_with_it(
+    started: int, stopped: int | None, changed: int, told: list[str]
+) -> None:
+    (one,) = noted("gateway", BROUGHT)
+
+    def ago(seconds: int | None) -> datetime | None:
+        return None if seconds is None else one.at - timedelta(seconds=seconds)
+
+    moments = Moments({"docker": UnitMoments(ago(started), ago(stopped), ago(changed))})
+    assert list(just_before(one, moments)) == told
+
+
+def test_an_interface_is_told_with_its_route() -> None:
+    (one,) = noted("app", "1793613600\tbrought-back\troute 10.0.44.0/24 via 10.0.43.101 dev eth0")
+    moments = Moments(links={"eth0": one.at, "eth1": one.at, "lo": one.at})
+    assert list(just_before(one, moments)) == ["eth0 changed its state"]
 
 
 def test_a_journal_gives_the_history_its_first_words() -> None:

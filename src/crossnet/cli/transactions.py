@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from crossnet.api import Ended, Guard
     from crossnet.site import Answers
     from crossnet.transaction.history import Past
+    from crossnet.transport import Host
 
 
 # How transactions end, in the words of `history`, and as the hosts write it.
 _DECISIONS = {"confirmed": "confirm", "rolled-back": "rollback"}
+_HEALED = "healed"
 
 
 @click.command(short_help="Keep what a transaction changed.")
@@ -83,15 +85,19 @@ def recover(speech: Speech, guard: Guard, yes: bool) -> int:
 @click.option("--host", "hosts", multiple=True, metavar="NAME", help="Only of this host; may be repeated.")
 @click.option("--crossing", metavar="NAME", help="Only what was about this crossing.")
 @click.option("--since", type=moment, metavar="TIME", help="Only what ended since: 90m, 7d, 2026-12-24.")
-@click.option("--outcome", type=click.Choice(list(_DECISIONS)), help="Only what ended this way.")
+@click.option("--outcome", type=click.Choice([*_DECISIONS, _HEALED]), help="Only what ended this way.")
 @speaking()
 def history(
     speech: Speech, hosts: tuple[str, ...], crossing: str | None, since: str | None, outcome: str | None
 ) -> int:
-    """Show the transactions that ended on the hosts: when, who, what, outcome and why; kept also after an undo."""
+    """Show the transactions that ended on the hosts: when, who, what, outcome and why; kept also after an undo.
+
+    With `heal: auto` also what the hosts brought back by themselves.
+    """
     from dataclasses import replace
 
     from crossnet import api
+    from crossnet.healed import Healing, read_healings
     from crossnet.show import json, text
     from crossnet.spec import label
     from crossnet.transaction.history import chosen, read_history
@@ -100,20 +106,30 @@ def history(
     spec.expect(hosts=hosts)
     spec = replace(spec, hosts=tuple(one for one in spec.hosts if not hosts or one.name in hosts))
 
-    async def ask() -> Answers[tuple[Past, ...]]:
+    async def read(host: Host) -> tuple[tuple[Past, ...], tuple[Healing, ...]]:
+        return await read_history(host), await read_healings(host)
+
+    async def ask() -> Answers[tuple[tuple[Past, ...], tuple[Healing, ...]]]:
         async with api.reach(spec, watch=speech.watch) as site:
-            return await site.ask(read_history)
+            return await site.ask(read)
 
     found = run(ask())
     if not found.said:
         found.all()
-    decision = _DECISIONS.get(outcome or "")
     named = label(spec.name, crossing) if crossing and "/" not in crossing else crossing
-    past = chosen(api.in_order(found.said), crossing=named, since=since or "", decision=decision)
+    past: tuple[Past, ...] = ()
+    if outcome != _HEALED:
+        ended = api.in_order({host: said for host, (said, _) in found.said.items()})
+        past = chosen(ended, crossing=named, since=since or "", decision=_DECISIONS.get(outcome or ""))
+    healed = [one for _, noted in found.said.values() for one in noted if one.when >= (since or "")]
+    if (
+        crossing or outcome in _DECISIONS
+    ):  # what was gone is a rule, a route or a setting, of whichever crossings
+        healed = []
     if speech.json:
-        speech.say(json.document({**json.history_data(past), **json.unreached_data(found.errors)}))
+        speech.say(json.document({**json.history_data(past, healed), **json.unreached_data(found.errors)}))
     else:
-        speech.say(text.history_text(past, whole=not (crossing or since or outcome)))
+        speech.say(text.history_text(past, healed, whole=not (crossing or since or outcome)))
     return speech.unreached(found.errors)
 
 

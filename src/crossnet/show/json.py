@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # a verdict is told without what plans and changes
     from crossnet.codes import Code
     from crossnet.design import Impact
     from crossnet.facts import Facts
+    from crossnet.healed import Healing
     from crossnet.health import CrossingStatus
     from crossnet.path import Path
     from crossnet.planning import Plan
@@ -231,7 +232,7 @@ def ended_data(ended: Sequence[Ended]) -> dict[str, Any]:
     }
 
 
-def history_data(found: Sequence[Past]) -> dict[str, Any]:
+def history_data(found: Sequence[Past], healed: Sequence[Healing] = ()) -> dict[str, Any]:
     return {
         "transactions": [
             {
@@ -247,7 +248,17 @@ def history_data(found: Sequence[Past]) -> dict[str, Any]:
                 "crossings": list(past.crossings),
             }
             for past in found
-        ]
+        ],
+        "healings": [
+            {
+                "host": one.host,
+                "at": one.when,
+                "outcome": one.outcome,
+                "what": one.what,
+                "just_before": list(one.beside),
+            }
+            for one in sorted(healed, key=lambda one: one.at)
+        ],
     }
 
 

@@ -15,7 +15,7 @@ from crossnet.health import CrossingStatus, State
 from crossnet.netfilter import Engine
 from crossnet.netfilter.foreign import Chain, Perhaps, Rule, Unknown, Why
 from crossnet.resources import Change
-from crossnet.several import MOST_NAMES, few, first_of
+from crossnet.several import MOST_NAMES, few, first_of, joined
 from crossnet.show.fixing import fixes_text
 from crossnet.show.opening import opening_lines
 from crossnet.show.paint import Paint, plain
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from crossnet.facts import Facts
     from crossnet.facts.firewall import Firewall
     from crossnet.facts.links import Link, LinkAddress
+    from crossnet.healed import Healing
     from crossnet.planning import HostPlan, Plan
     from crossnet.transaction.history import Past
 
@@ -410,15 +411,16 @@ def ended_text(ended: Sequence[Ended], *, paint: Paint = plain) -> str:
     return "\n".join(lines)
 
 
-def history_text(found: Sequence[Past], *, whole: bool = True) -> str:
+def history_text(found: Sequence[Past], healed: Sequence[Healing] = (), *, whole: bool = True) -> str:
     """Who, when, what and how it ended, a line for each transaction and host; messages where there are any.
 
-    Not `whole` where only some were asked for.
+    `healed` is what the hosts brought back by themselves. Not `whole` where only some were asked for.
     """
-    if not found:
+    if not found and not healed:
         return "No transaction has ended on these hosts." if whole else "No such transaction on these hosts."
     names = ["started", "ended", "host", "transaction", "who", "what", "message", "outcome"]
-    rows = [names, *([one_line(word) for word in _past(one)] for one in found)]
+    told = sorted([*map(_past, found), *map(_healing, healed)], key=lambda words: words[0])
+    rows = [names, *([one_line(word) for word in words] for words in told)]
     if not any(one.message for one in found):
         place = names.index("message")
         rows = [row[:place] + row[place + 1 :] for row in rows]
@@ -433,6 +435,19 @@ def _past(one: Past) -> list[str]:
     which = f" of {', '.join(one.crossings)}" if one.what == "undo" and one.crossings else ""
     what = f"{one.what}{which}"
     return [one.started, one.ended, one.host, one.transaction, one.who, what, one.message, outcome]
+
+
+_HEALED = {
+    "brought-back": "brought back",
+    "failed": "could not be brought back",
+    "gave-up": "gave up, for it was taken away again and again",
+}
+
+
+def _healing(one: Healing) -> list[str]:
+    beside = f"; just before that {joined(one.beside)}" if one.beside else ""
+    outcome = f"{_HEALED.get(one.outcome, one.outcome)}: {one.what}{beside}"
+    return [one.when, one.when, one.host, "-", "the host itself", "heal", "", outcome]
 
 
 def verification_text(found: Verification, *, paint: Paint = plain) -> str:

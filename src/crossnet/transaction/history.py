@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
+from typing import Any, TypeVar
 
 from crossnet.facts.question import Question, put, refuse
 from crossnet.record import HISTORY
 from crossnet.transport import ABSENT, THERE, Host
 from crossnet.transport.batch import Answer
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +56,14 @@ _READ = THERE + f'exec tail -c {_LARGEST} -- "$1"'
 
 async def read_history(host: Host) -> tuple[Past, ...]:
     """What the host remembers, oldest first; a line that cannot be read is left out."""
-    place = str(host.locate(PurePosixPath(HISTORY)))
-    command = ("sh", "-c", _READ, "sh", place)
-    question = Question(f"read {HISTORY}", command, partial(remembered, host.name), _absent)
+    question = end_of(host, HISTORY, partial(remembered, host.name))
     return (await put(host, [question]))[question]
+
+
+def end_of(host: Host, path: str, parse: Callable[[str], tuple[T, ...]]) -> Question[tuple[T, ...]]:
+    """What a log of crossnet's own there says, oldest first; nothing where there is none."""
+    command = ("sh", "-c", _READ, "sh", str(host.locate(PurePosixPath(path))))
+    return Question(f"read {path}", command, parse, _absent)
 
 
 def remembered(host: str, said: str) -> tuple[Past, ...]:
@@ -88,7 +95,7 @@ def chosen(
     )
 
 
-def _absent(answer: Answer) -> tuple[Past, ...]:
+def _absent(answer: Answer) -> tuple[Any, ...]:
     if answer.returncode != ABSENT or answer.error_text:
         refuse(answer, "tail")
     return ()
