@@ -106,7 +106,8 @@ def fenced(facts: Facts, record: Record) -> Iterator[str]:
         if came := _came(owned, facts, record, family):
             yield (
                 f"{facts.host}: the fence stops {family.label} packets that others there want forwarded: "
-                f"{_listed(came)}, which came after crossnet. Name them in a crossing, or write `fence: off`"
+                f"{_listed(came)}, which came after crossnet. Name them in a crossing; `fence: off` lets everybody "
+                "pass"
             )
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from crossnet.design.conflicts import gateway_settings
+from crossnet.design.fence import stands
 from crossnet.design.settings import forwarded_before
+from crossnet.errors import PlanRefused
 from crossnet.facts import Facts
 from crossnet.facts.sysctls import FORWARDING, interface_setting
-from crossnet.record import Record
-from crossnet.resources import Jump, RuleTable, Sysctl
-from crossnet.spec import Fence, Spec
+from crossnet.record import Record, read_record
+from crossnet.resources import RuleTable, Sysctl
+from crossnet.spec import Crossing, Fence, Spec
 from crossnet.values import Family
 
 
@@ -43,9 +45,21 @@ def exposures(spec: Spec, facts: Facts, record: Record) -> Iterator[Exposure]:
     asked = [one for one in own if record.lost or record.standing(one.label)]
     labels = {one.label for one in own}
     others = (each for one in record.crossings if one.label not in labels for each in one.carried[:1])
-    crossings = [*asked, *(each.crossing for each in others)] if asked else []
-    if not crossings:
+    if asked:
+        yield from _exposures([*asked, *(each.crossing for each in others)], facts, record)
+
+
+def exposures_of(facts: Facts) -> Iterator[Exposure]:
+    """The same by what was applied there, whatever a spec says; none of a host whose record tells nothing."""
+    try:
+        record = read_record(facts)
+    except PlanRefused:
         return
+    if carried := [each.crossing for one in record.crossings for each in one.carried[:1]]:
+        yield from _exposures(carried, facts, record)
+
+
+def _exposures(crossings: Sequence[Crossing], facts: Facts, record: Record) -> Iterator[Exposure]:
     fence = gateway_settings(crossings).fence
     for family in Family:
         is_ours = record.find(Sysctl(FORWARDING[family], "1")) or any(
@@ -53,27 +67,8 @@ def exposures(spec: Spec, facts: Facts, record: Record) -> Iterator[Exposure]:
         )
         wanted = fence is Fence.ON or (fence is Fence.AUTO and not forwarded_before(facts, record, family))
         interfaces = tuple(_forwarding(facts, family))
-        if is_ours and wanted and interfaces and not _stands(facts, family, interfaces):
+        if is_ours and wanted and interfaces and not stands(facts, family, interfaces):
             yield Exposure(facts.host, family, interfaces)
-
-
-def _stands(facts: Facts, family: Family, interfaces: Collection[str]) -> bool:
-    """Whether a fence drops what is forwarded; with iptables it has to be entered too, before all is accepted."""
-    for table in RuleTable.traces(facts):
-        if table.family is family and table.holds_fence:
-            jump = Jump(table.engine, family, "forward").current(facts) if table.engine.is_iptables else None
-            if not table.engine.is_iptables or (
-                jump and (jump.first or not _passes(facts, family, interfaces))
-            ):
-                return True
-    return False
-
-
-def _passes(facts: Facts, family: Family, interfaces: Collection[str]) -> bool:
-    """Whether all that anybody sends to one of these interfaces, and that routes lead on, is forwarded."""
-    from crossnet.reach.transit import forwarded
-
-    return any(each.is_all for each in forwarded(facts, family, interfaces))
 
 
 def _forwarding(facts: Facts, family: Family) -> Iterator[str]:

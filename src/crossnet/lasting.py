@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from crossnet.design.beside import docker_forwards
 from crossnet.drift import drifted
 from crossnet.facts import Facts
+from crossnet.facts.sysctls import FORWARDING
 from crossnet.persistence.keeping import keeping
 from crossnet.record import Record
 from crossnet.resources import Resource
 from crossnet.spec import Persist
+from crossnet.values import Family
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,4 +68,6 @@ def lasting(facts: Facts, record: Record, label: str) -> Iterator[Lasting]:
             keepers = keeping(item, written)
             broken = [each.key for each in keepers if each.identity in differs]
             kept_in = tuple(each.key for each in keepers)
+            if not kept_in and item.key == FORWARDING[Family.V4] and docker_forwards(facts, record):
+                kept_in = ("dockerd, whenever it starts",)
             yield Lasting(facts.host, item, item.identity not in differs, kept_in, tuple(broken), asked)

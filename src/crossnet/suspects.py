@@ -10,13 +10,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from crossnet.design.beside import left_to_docker
 from crossnet.drift import Drift
 from crossnet.facts import Facts
 from crossnet.facts.moments import UnitMoments
+from crossnet.facts.sysctls import FORWARDING
 from crossnet.netfilter import Engine
 from crossnet.record import Record
 from crossnet.resources import Jump, PolicyRuleResource, RouteResource, RuleTable, Sysctl
-from crossnet.values import show_moment
+from crossnet.values import Family, show_moment
 
 _AT_ONCE = timedelta(seconds=5)  # what was stopped and started within this was restarted
 _SETTLES = timedelta(
@@ -63,6 +65,10 @@ def suspects(facts: Facts, record: Record, found: Iterable[Drift], well: Iterabl
     that is empty where it never was.
     """
     live = [each for each in found if each.host == facts.host and not each.applied.is_persistent]
+    if words := _without_docker(facts, record):
+        of_docker = [each for each in live if each.applied.key == FORWARDING[Family.V4]]
+        live = [each for each in live if each not in of_docker]
+        yield from (words for _ in of_docker)
     applied = _latest(facts, [*(one.stamp.when for one in record.crossings), *well])
     if not live or applied is None:
         return
@@ -77,6 +83,17 @@ def suspects(facts: Facts, record: Record, found: Iterable[Drift], well: Iterabl
             "firewalld runs, and `firewall-cmd --reload`, of which it does not tell when that was, flushes the rules "
             "of iptables unless its backend is nftables; perhaps that is why"
         )
+
+
+def _without_docker(facts: Facts, record: Record) -> str:
+    """What a gateway lacks whose forwarding was left to docker, where that does not run; nothing where it does."""
+    if facts.units is None or facts.units.get("docker.service") or not left_to_docker(record):
+        return ""
+    return (
+        f"{FORWARDING[Family.V4]} was left to dockerd, which drops what it does not know when it switches that on, and "
+        "docker.service does not run. `systemctl start docker` brings both back, `crossnet apply` forwarding behind a "
+        "fence of its own"
+    )
 
 
 def _latest(facts: Facts, times: Iterable[str]) -> datetime | None:

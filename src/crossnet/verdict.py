@@ -78,12 +78,14 @@ class Between:
 class Fix:
     """Commands for one host, each a line for its shell; `by_crossnet` is how crossnet does the same.
 
-    That is a command of crossnet, or in words what to write into the spec; None where it does not.
+    That is a command of crossnet, or in words what to write into the spec; None where it does not. `warning` is what
+    the commands do besides.
     """
 
     host: str
     commands: tuple[str, ...]
     by_crossnet: str | None = None
+    warning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,16 +194,20 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """All verdicts, what was read back different from what the spec asks for, and hosts that could not be read."""
+    """All verdicts, what was read back different from what the spec asks for, and hosts that could not be read.
+
+    `exposed` are gateways that are open for everybody, each in words.
+    """
 
     verdicts: tuple[Diagnosis, ...]
     differences: tuple[str, ...] = ()
     unreached: tuple[str, ...] = ()
+    exposed: tuple[str, ...] = ()
     result: Result = field(init=False)
 
     def __post_init__(self) -> None:
         results = {verdict.result for verdict in self.verdicts}
-        if self.differences or Result.UNREACHABLE in results:
+        if self.differences or self.exposed or Result.UNREACHABLE in results:
             result = Result.UNREACHABLE
         elif Result.UNDETERMINED in results or not results:
             result = Result.UNDETERMINED

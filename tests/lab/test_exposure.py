@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from ipaddress import ip_address
 
 import pytest
 
 import crossnet
+from crossnet.api.diagnosing import Asked
 from crossnet.health import CrossingStatus, State
 from crossnet.lab.build import Lab
 from crossnet.netfilter import Engine
 from crossnet.show import json, text
+from crossnet.show.diagnosis import diagnosis_text
 from crossnet.spec import Spec
 from crossnet.values import Family
 from lab.crossing import Bench
@@ -127,3 +130,62 @@ def test_no_alarm_where_no_fence_was_asked_for(lab_up: Callable[..., Lab]) -> No
     b.check("gateway", "nft flush ruleset")
     found = status(spec)
     assert (found.state, found.exposures) == (State.DRIFTED, ())
+
+
+# ---- what verify and diagnose say of it -----------------------------------------------------------
+
+FORWARD_V4 = "sysctl -q -w net.ipv4.ip_forward"
+
+
+def advice(b: Bench, spec: Spec) -> list[str]:
+    """All that verify and diagnose tell, as a person reads it, of a flow of IPv4."""
+    asked = Asked("business", to=ip_address("10.0.44.1"))
+    diagnosed = asyncio.run(crossnet.diagnose(asked, spec)).verdict
+    verified = b.verify(spec)
+    return [text.verification_text(verified), diagnosis_text(diagnosed)]
+
+
+@pytest.mark.parametrize("engine", [Engine.NFTABLES, Engine.IPTABLES_NFT])
+def test_no_advice_opens_a_gateway_whose_fence_is_gone(lab_up: Callable[..., Lab], engine: Engine) -> None:
+    """As where healing gave up: it is closed, and by hand it would be opened for everybody."""
+    b = Bench(lab_up("seed"))
+    spec = b.spec(f"to: 10.0.44.0/24, firewall: {engine.value.partition('-')[0]}")
+    b.apply(spec)
+    for closed in (f"{FORWARD_V4}=0", "sysctl -q -w net.ipv4.conf.eth1.forwarding=0"):
+        b.check("gateway", f"{flush(engine)}; {closed}")
+        for told in advice(b, spec):
+            assert "fix on gateway" not in told
+            assert "with crossnet:  `crossnet apply`" in told
+        b.apply(spec)
+
+
+def test_forwarding_by_hand_is_advised_behind_the_fence_and_else_with_a_word(
+    lab_up: Callable[..., Lab],
+) -> None:
+    b = Bench(lab_up("seed"))
+    spec = b.spec("to: 10.0.44.0/24")
+    b.check("app", "ip route add 10.0.44.0/24 via 10.0.43.101")
+    by_hand = "  fix on gateway:  sysctl -w net.ipv4.ip_forward=1\n"
+    _, told = advice(b, spec)
+    assert (
+        f"{by_hand}                   (then gateway forwards for everybody on all of its networks)\n" in told
+    )
+    b.apply(spec)
+    b.check("gateway", f"{FORWARD_V4}=0")
+    for told in advice(b, spec):
+        assert by_hand in told
+        assert "everybody" not in told
+
+
+def test_verify_and_diagnose_say_that_it_is_open_too(lab_up: Callable[..., Lab]) -> None:
+    b = Bench(lab_up("seed"))
+    b.check("target", "ip route add 10.0.43.0/24 via 10.0.44.63")
+    spec = b.spec("to: 10.0.44.0/24")
+    b.apply(spec)
+    b.check("gateway", "nft flush ruleset")
+    (exposure,) = status(spec).exposures
+    verified, diagnosed = (" ".join(each.split()) for each in advice(b, spec))
+    assert verified.startswith(str(exposure))
+    assert "the rule of gateway that lets the crossing through, and counts it, is gone" in verified
+    assert str(exposure) in diagnosed
+    assert json.verification_data(b.verify(spec))["exposed"] == [str(exposure)]

@@ -11,6 +11,8 @@ from crossnet.design.flows import Effect
 from crossnet.drift import Pending, drifted, pending
 from crossnet.facts import Facts
 from crossnet.facts.managers import managers_of
+from crossnet.facts.moments import Moments, UnitMoments
+from crossnet.lasting import lasting
 from crossnet.netfilter.foreign import Tool
 from crossnet.netfilter.xtables_save import parse_save
 from crossnet.opening import told_opening
@@ -19,6 +21,8 @@ from crossnet.record import APPLIED, read_record
 from crossnet.resources import Command, File, RuleTable
 from crossnet.sealed import seal, unseal
 from crossnet.specfile import parse
+from crossnet.suspects import suspects
+from crossnet.values import moment
 from design.factsheet import facts_from
 from planning.fakehost import Hosts, carry_out, facts_of, hosts_of, states
 from planning.test_properties import WORLD
@@ -269,3 +273,26 @@ def test_where_crossnets_own_file_switches_it_on_again_without_a_fence_that_is_t
     told = {each.code: each.text for each in make_plan(asked, facts_of(hosts)).impacts}
     assert "is off now: will forward it again for every host" in told["opens-transit"]
     assert "fence-off" not in told
+
+
+def test_forwarding_that_is_left_to_docker_is_said_to_be_and_missed_where_docker_does_not_run() -> None:
+    hosts = forwarding()
+    asked = spec("office", BUSINESS)
+    carry_out(make_plan(asked, beside_docker(hosts)), hosts)
+    gateway = beside_docker(hosts)["gateway"]
+    record, label = read_record(gateway), asked.crossings[0].label
+    lines = [str(each) for each in lasting(gateway, record, label)]
+    assert f"gateway: sysctl {FORWARD} = 1: live and persistent (dockerd, whenever it starts)" in lines
+
+    switched(hosts, "0")
+    for running in (False, True):
+        booted = replace(
+            facts_of(hosts)["gateway"],
+            units={"docker.service": running},
+            clock=int(moment("2026-12-24T12:00Z").timestamp()),
+            uptime=10**6,
+            moments=Moments({"systemd-sysctl": UnitMoments(moment("2026-12-24T11:59Z"))}),
+        )
+        told = list(suspects(booted, record, drifted(booted, record), ["2026-12-23T12:00:00+00:00"]))
+        assert any("docker.service does not run" in each for each in told) is not running
+        assert any("systemd-sysctl.service was started" in each for each in told) is running

@@ -13,6 +13,7 @@ from crossnet.diagnosis.diagnose import Diagnosed, Hints, Question, Read, not_be
 from crossnet.diagnosis.diagnose import diagnose as ask
 from crossnet.errors import Bug, CrossnetError, HostError
 from crossnet.events import Watcher, nobody
+from crossnet.exposure import exposures_of
 from crossnet.facts import Facts, observe
 from crossnet.facts.neighbours import heard_of
 from crossnet.facts.question import NEEDS_ROOT
@@ -108,6 +109,8 @@ async def diagnose(
             near = {name: host for name, host in site.reachable.items() if name not in elsewhere}
             found = await ask(_question(asked, crossing, client, via, probe), near, read)
             found = replace(found, flow=number + 1, flows=len(every))
+            if said is not None and (exposed := _exposed(said.said, via)):
+                found = replace(found, verdict=replace(found.verdict, notes=(*exposed, *found.verdict.notes)))
             if crossing is None and found.verdict.result is not Result.REACHABLE:
                 need = need_of(asked, spec, become=become)
                 found = replace(found, verdict=offering(found.verdict, need))
@@ -121,6 +124,12 @@ async def diagnose(
             if is_last or found.interrupted or found.verdict.result is not Result.REACHABLE:
                 return found
         raise Bug("a diagnosis of no flow")
+
+
+def _exposed(facts: Mapping[str, Facts], via: Sequence[str]) -> tuple[Note, ...]:
+    """Which gateways are open for everybody, although they were to have a fence: of a flow that may get through."""
+    hosts = (facts[name] for name in via if name in facts)
+    return tuple(Note(None, str(each)) for host in hosts for each in exposures_of(host))
 
 
 def _question(

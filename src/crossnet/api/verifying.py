@@ -12,6 +12,7 @@ from crossnet.design import lookups
 from crossnet.diagnosis.verifying import not_judged
 from crossnet.diagnosis.verifying import verify as check
 from crossnet.events import Watcher, nobody
+from crossnet.exposure import exposures
 from crossnet.facts import Facts
 from crossnet.planning import make_plan
 from crossnet.planning.scope import is_over
@@ -71,6 +72,9 @@ async def _verify(
         made = replace(made, paths=carrying(made.paths, client, probe))
     found = await check(made, facts, site)
     records = {name: read_record(one) for name, one in facts.items()}
+    gateways = dict.fromkeys(one.via for one in spec.crossings if crossing in (None, one.name))
+    exposed = [str(each) for name in gateways for each in exposures(spec, facts[name], records[name])]
+    found = replace(found, exposed=tuple(exposed))
     if not one_flow and all(records[one.gateway].standing(one.crossing.label) for one in made.paths):
         await remember(verified(found, made, facts), site)
     own = [record.standing(one.label) for record in records.values() for one in spec.crossings]

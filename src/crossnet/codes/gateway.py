@@ -10,13 +10,15 @@ GATEWAY = (
         "The gateway does not forward packets.",
         "net.ipv4.ip_forward, or IPv6's net.ipv6.conf.all.forwarding, is 0 on the gateway. Packets come in, nothing "
         "leaves, nobody is told, and Ip.InAddrErrors rises.",
-        "Run `crossnet apply`, which also writes it for the next boot; by hand `sysctl -w net.ipv4.ip_forward=1`.",
+        "Run `crossnet apply`, which brings its fence too, and writes it for the next boot. By hand, `sysctl -w "
+        "net.ipv4.ip_forward=1` lets everybody pass, where no rules keep others out.",
     ),
     Code(
         "interface-forwarding-disabled",
         "An interface does not forward what comes in by it, though the host forwards.",
         "net.ipv4.conf.INTERFACE.forwarding is 0. On the ingress that stops the requests, on the egress the answers.",
-        "`sysctl -w net.ipv4.conf.INTERFACE.forwarding=1`, and the same in /etc/sysctl.d.",
+        "Run `crossnet apply`. By hand, `sysctl -w net.ipv4.conf.INTERFACE.forwarding=1` lets everybody pass by that "
+        "interface, where no rules keep others out.",
     ),
     Code(
         "reverse-path-filter",

@@ -10,8 +10,9 @@ from crossnet.facts import Facts
 from crossnet.facts.sysctls import FORWARDING
 from crossnet.netfilter import TABLE_FAMILY, Engine
 from crossnet.persistence.settings import SYSCTL_FILE
+from crossnet.persistence.start import SCRIPT
 from crossnet.record import Record
-from crossnet.resources import Sysctl
+from crossnet.resources import File, Sysctl
 from crossnet.values import Family
 
 _UNITS = "crossnet's units load it again"
@@ -85,6 +86,16 @@ def docker_forwards(facts: Facts, record: Record) -> Impact | None:
         "docker",
         f"{name} is left to dockerd at the boot, which drops what it does not know only where it switched that on",
     )
+
+
+def left_to_docker(record: Record) -> bool:
+    """Whether crossnet brings everything of a gateway back at a boot but its forwarding of IPv4."""
+    setting = Sysctl(FORWARDING[Family.V4], "1")
+    written = {one.applied.path: one.applied for one in record.owned if isinstance(one.applied, File)}
+    settings = written.get(SYSCTL_FILE)
+    lines = settings.data.decode(errors="replace").splitlines() if settings is not None else []
+    is_written = f"{setting.name} = {setting.value}" in lines
+    return record.adoption(setting) is not None and SCRIPT in written and not is_written
 
 
 def _impact(facts: Facts, name: str, words: str) -> Impact:

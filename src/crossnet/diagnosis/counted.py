@@ -12,8 +12,10 @@ from crossnet.diagnosis.foretold import Foretold
 from crossnet.diagnosis.signs import BEHIND_RULES, ENDS_THERE, REFUSES
 from crossnet.facts import Facts
 from crossnet.path import Path
+from crossnet.resources import RuleTable
 from crossnet.verdict import HowFar, Result
 from crossnet.verification.conntrack import Entry
+from crossnet.verification.counters import admits
 from crossnet.verification.evidence import Round, Seen
 from crossnet.verification.probe import Reply
 
@@ -162,13 +164,23 @@ class _Counting:
             what = f"answered by {gateway} itself, which has the address {probe.destination}: nothing is forwarded"
             return Counted(HowFar.ANSWERED, Result.UNREACHABLE, left, came, otherwise=what)
         if not self.let_pass:
-            what = f"answered, but {gateway} did not count it: it took another way"
+            what = f"answered, but {self._uncounted()}"
         elif entry is not None:
             promised = leg.translation.seen_by(probe.destination) or "one of its own"
             what = f"answered, but {gateway} shows the source {entry.reply_to} instead of {promised}"
         else:
             what = f"answered, but {gateway} did not translate it"
         return Counted(HowFar.ANSWERED, Result.UNDETERMINED, left, came, otherwise=what)
+
+    def _uncounted(self) -> str:
+        """Why the crossing's rule did not count what was answered."""
+        gateway, crossing = self.gateway, self.path.crossing.label
+        own = [each for each in RuleTable.traces(self.facts[gateway]) if each.family is self.path.family]
+        if not any(admits(each.table, crossing) for each in own):
+            return f"the rule of {gateway} that lets the crossing through, and counts it, is gone"
+        if self.entry is not None:
+            return f"{gateway} did not let it through by the crossing's rule"
+        return f"{gateway} did not count it: it took another way"
 
     def _tracked(self, entry: Entry) -> Counted:
         """No answer, of a flow that connection tracking knows: it has passed all rules (nf_conntrack_confirm)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Iterator
 
 from crossnet.show.visible import one_line
@@ -20,6 +21,10 @@ def fixes_text(fixes: Iterable[Fix], indent: str, width: int = LONGEST) -> Itera
             first, *more = _command(one_line(command), width - len(words))
             yield f"{' ' * len(words) if number else words}{first}"
             yield from (f"{' ' * len(words)}{line}" for line in more)
+        if fix.commands and fix.warning:
+            said = f"({one_line(fix.warning)})"
+            inside = " " * len(words)
+            yield from textwrap.wrap(said, width, initial_indent=inside, subsequent_indent=inside)
 
 
 _WORD = re.compile(

@@ -266,6 +266,7 @@ def verification_data(found: Verification) -> dict[str, Any]:
     return {
         "result": str(found.result),
         "differences": list(found.differences),
+        "exposed": list(found.exposed),
         "verdicts": [_verdict(verdict) for verdict in found.verdicts],
     }
 
@@ -369,7 +370,8 @@ def _at(at: Place | Between | None) -> dict[str, Any] | None:
 
 
 def _fix(fix: Fix) -> dict[str, Any]:
-    return {"host": fix.host, "commands": list(fix.commands), "spec": fix.by_crossnet}
+    warning = {"warning": fix.warning} if fix.warning else {}
+    return {"host": fix.host, "commands": list(fix.commands), "spec": fix.by_crossnet, **warning}
 
 
 def status_data(found: tuple[CrossingStatus, ...]) -> dict[str, Any]:

@@ -452,7 +452,7 @@ def _healing(one: Healing) -> list[str]:
 
 def verification_text(found: Verification, *, paint: Paint = plain) -> str:
     """Each flow with its evidence, and what was read back different."""
-    lines: list[str] = []
+    lines = [line for text in found.exposed for line in _wrapped(text, "")]
     for verdict in found.verdicts:
         lines += _verdict(verdict, paint)
     if found.differences:
@@ -476,6 +476,9 @@ def _verdict(verdict: Diagnosis, paint: Paint) -> Iterator[str]:
             code = f"{half.code}: " if half.code else ""
             yield from _wrapped(f"{code}{half.detail}", "  ")
             yield from fixes_text(half.fix, "  ")
+    offered = (fix.by_crossnet for half in (verdict.forward, verdict.reply) for fix in half.fix)
+    for way in dict.fromkeys(each for each in offered if each):
+        yield from _wrapped(f"with crossnet:  {f'`{way}`' if way.startswith('crossnet ') else way}", "  ")
     for text in (*verdict.forward.evidence, *(note.detail for note in verdict.notes)):
         for number, line in enumerate(text.splitlines()):
             yield from _wrapped(line.strip(), "    " if number else "  ")

@@ -94,6 +94,11 @@ def of_crossing(found: Table | None, crossing: str) -> Counters:
     )
 
 
+def admits(table: Table, crossing: str) -> bool:
+    """Whether a table has the rule that lets a crossing's new flows through, and counts them."""
+    return any(rule.comment == crossing and _accepts(rule) for rule in _rules(table, "forward"))
+
+
 def _rules(table: Table | None, chain: str) -> tuple[Rule, ...]:
     found = table.chain(chain) if table else None
     return found.rules if found else ()

@@ -12,6 +12,9 @@ from crossnet.reach.rules import Place as Chain
 from crossnet.values import Address, Family, Network, Probe, contains, family_of
 from crossnet.verdict import Fix
 
+# What puts everything that is crossnet's own as its spec wants it.
+APPLY = "crossnet apply"
+
 
 class Case:
     """A cause with what its fix has to know."""

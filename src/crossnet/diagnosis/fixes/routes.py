@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from crossnet.diagnosis.course import best
-from crossnet.diagnosis.fixes.case import Case, Remedying
+from crossnet.diagnosis.fixes.case import APPLY, Case, Remedying
 from crossnet.values import Address, Family, show_network
 from crossnet.verdict import Fix
 
@@ -23,7 +23,7 @@ def wanted_route(case: Case) -> tuple[Fix, ...]:
     # What a spec asks for is no more than that a client has a route, where none of another's is more specific.
     asked = case.cause.code in ("src-no-route", "src-route-other-next-hop", "src-route-on-link")
     whole = remedy.destination.num_addresses > 1 and not remedy.table
-    by_crossnet = "crossnet apply" if case.is_client and asked and whole else None
+    by_crossnet = APPLY if case.is_client and asked and whole else None
     if case.family is Family.V6 and remedy.metric is not None:
         table += f" metric {remedy.metric}"
     if case.is_management(remedy.destination):

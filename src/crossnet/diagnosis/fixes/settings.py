@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from crossnet.design.fence import closed_with, has_crossings, keeps_others_out, lets_everybody_pass
 from crossnet.diagnosis.course import best
-from crossnet.diagnosis.fixes.case import Case, Remedying
+from crossnet.diagnosis.fixes.case import APPLY, Case, Remedying
 from crossnet.diagnosis.fixes.routes import wanted_route
 from crossnet.diagnosis.fixes.rules import accept_flow
 from crossnet.netfilter.foreign import Field, Rewrite
@@ -30,17 +31,34 @@ def _reverse_path(case: Case) -> tuple[Fix, ...]:
 
 def _forward(case: Case) -> tuple[Fix, ...]:
     if case.family is Family.V4:
-        return case.fix("sysctl -w net.ipv4.ip_forward=1", by_crossnet="crossnet apply")
+        return _opening(case, "sysctl -w net.ipv4.ip_forward=1")
     # A host that forwards takes no routes of routers' advertisements any more, but where it is told to (ip-sysctl).
     told = dict.fromkeys(
         route.device for route in case.here.routes if route.protocol == "ra" and route.device
     )
     keep = (f"sysctl -w {case.setting(device, 'accept_ra')}=2" for device in told)
-    return case.fix(*keep, "sysctl -w net.ipv6.conf.all.forwarding=1", by_crossnet="crossnet apply")
+    return _opening(case, *keep, "sysctl -w net.ipv6.conf.all.forwarding=1")
 
 
 def _interface_forward(case: Case) -> tuple[Fix, ...]:
-    return case.fix(f"sysctl -w {case.setting(case.cause.interface or 'all', 'forwarding')}=1")
+    return _opening(case, f"sysctl -w {case.setting(case.cause.interface or 'all', 'forwarding')}=1")
+
+
+def _opening(case: Case, *commands: str) -> tuple[Fix, ...]:
+    """Forwarding on: by hand only where a fence stands, or crossnet has nothing, and then with a word of what it opens.
+
+    Where crossnet's own rules are gone or not wanted, who switches it on lets everybody pass. With a firewall that was
+    stopped its units were, too: they bring all of it back when that is started.
+    """
+    here, family = case.here, case.family
+    if keeps_others_out(here, family):
+        return case.fix(*commands, by_crossnet=APPLY)
+    if has_crossings(here):
+        again = (f"systemctl start {unit.removesuffix('.service')}" for unit in closed_with(here))
+        return case.fix(*again, by_crossnet=APPLY)
+    opens = lets_everybody_pass(here, family)
+    warning = f"then {here.host} forwards for everybody on all of its networks" if opens else ""
+    return tuple(replace(each, warning=warning) for each in case.fix(*commands, by_crossnet=APPLY))
 
 
 def _time_to_live(case: Case) -> tuple[Fix, ...]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from crossnet.design.fence import is_gone
 from crossnet.diagnosis.finding import Direction, Finding
-from crossnet.diagnosis.fixes.case import Case, Remedying
+from crossnet.diagnosis.fixes.case import APPLY, Case, Remedying
 from crossnet.diagnosis.fixes.rules import accept_flow
 from crossnet.netfilter import Engine
 from crossnet.netfilter.foreign import Tool
@@ -30,12 +31,14 @@ def _translate(case: Case) -> tuple[Fix, ...]:
         )
         accept = accept_flow(Case(tracked, case.course, case.probe, case.facts, case.source))
         return tuple(Fix(each.host, each.commands) for each in accept) if source and destination else ()
+    if is_gone(case.here, case.family):
+        return case.fix(by_crossnet=APPLY)  # it comes back together with the fence
     if remedy.address is None or remedy.device is None or remedy.destination is None:
         return accept
     network = show_network(remedy.destination)
     client = case.course.source
     has = case.here.capabilities.has
-    by_crossnet = "crossnet apply" if case.cause.code == "snat-missing" else None
+    by_crossnet = APPLY if case.cause.code == "snat-missing" else None
     if remedy.ahead_of is not Tool.NFT and not _is_early(case) and (has("iptables") or not has("nft")):
         tool = "iptables" if case.family is Family.V4 else "ip6tables"
         if remedy.ahead_of is Tool.IPTABLES_LEGACY:

@@ -408,12 +408,18 @@ class Telling:
     def _fixes(self, *causes: Finding) -> tuple[Fix, ...]:
         found: dict[str, dict[str, None]] = {}
         by_crossnet: dict[str, str | None] = {}
+        warnings: dict[str, dict[str, None]] = {}
         for cause in causes:
             fix = fix_of(cause, self.course, self.probe, self.e.facts, self.e.foretold.source)
             for one in fix:
                 found.setdefault(one.host, {}).update(dict.fromkeys(one.commands))
                 by_crossnet[one.host] = by_crossnet.get(one.host) or one.by_crossnet
-        return tuple(Fix(host, tuple(commands), by_crossnet[host]) for host, commands in found.items())
+                if one.warning:
+                    warnings.setdefault(one.host, {})[one.warning] = None
+        return tuple(
+            Fix(host, tuple(commands), by_crossnet[host], "; ".join(warnings.get(host, ())))
+            for host, commands in found.items()
+        )
 
     def _also(self, told: Sequence[Finding]) -> tuple[Also, ...]:
         """Everything else that would have to change, each once, whatever directions it stops."""

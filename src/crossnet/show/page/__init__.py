@@ -184,6 +184,8 @@ def _fix(fix: Fix) -> str:
     if fix.commands:
         lines = "\n".join(escaped(command) for command in fix.commands)
         parts.append(_copied(f"On {said(fix.host)}", f"commands for {fix.host}", lines))
+        if fix.warning:
+            parts.append(f"<p>{said(fix.warning)}</p>")
     if fix.by_crossnet:
         parts.append(_copied("With crossnet", "what crossnet does", block(fix.by_crossnet)))
     return f'<div class="fix">{"".join(parts)}</div>'
