@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from crossnet.design import firewalld
+from crossnet.design.again import again
 from crossnet.design.applied import as_applied
 from crossnet.design.asking import lookups
 from crossnet.design.beside import beside, beside_impacts
@@ -43,11 +44,10 @@ from crossnet.facts.sysctls import FORWARDING
 from crossnet.netfilter import Engine, Table
 from crossnet.netfilter.own import is_plain_interface
 from crossnet.path import Client, Path
-from crossnet.persistence.settings import SYSCTL_FILE
 from crossnet.record import Record, read_record
-from crossnet.resources import File, Jump, Resource, RouteResource, RuleTable, Sysctl
+from crossnet.resources import Jump, Resource, RouteResource, RuleTable, Sysctl
 from crossnet.resources.route import DEFAULT_METRIC
-from crossnet.spec import Fence, Persist, Spec
+from crossnet.spec import Fence, Spec
 from crossnet.standing import Identity, Standing
 from crossnet.standing import of as standing_of
 from crossnet.values import Address, Family, Network
@@ -138,9 +138,6 @@ def design(
             refusals.append(choice)
             continue
         engines[name] = choice
-        if name in own_paths:
-            lasts = facts[name].capabilities.systemd and settings.persist is not Persist.NONE
-            impacts += beside_impacts(facts[name], choice, lasts=lasts)
         for family in sorted({path.family for path in own}):
             group = [path for path in own if path.family is family]
             was_on = forwarded_before(facts[name], record, family)
@@ -216,11 +213,14 @@ def design(
             continue
         wanted[name] = [*(as_whose(one, protocols.get(one.identity)) for one in live), *keep]
         impacts += impact
+        back = again(keep)
+        if name in engines:
+            impacts += firewalld.flushing(facts[name], engines[name], back)
         if name in own_paths:
-            lasts = any(isinstance(one, File) and one.path == SYSCTL_FILE for one in keep)
+            is_fenced = any((name, family) in fenced for family in Family)
+            impacts += beside_impacts(facts[name], engines[name], back, fenced=is_fenced)
             settings_there = [one for one in live if isinstance(one, Sysctl)]
-            heals = any(one.code == "heals" for one in impact)
-            impacts += overridden(facts[name], settings_there, lasts=lasts, heals=heals)
+            impacts += overridden(facts[name], settings_there, back)
     if refusals:
         raise PlanRefused(refusals)
     return Design(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from crossnet.design.again import Again
 from crossnet.design.engine import Choice
 from crossnet.design.impacts import Impact
 from crossnet.design.question import Refused
@@ -42,10 +43,10 @@ def policy(
         return ((kept,) if kept is not None else ()), ()
     in_front = choice.engine.is_iptables and not _is_in_nft(facts)
     if in_front or not running.has_policies:
-        return (), _flushing(facts, running, choice)
+        return (), ()
     stopped = [path for path in paths if not _is_open(running, path)]
     if not stopped:
-        return (), _flushing(facts, running, choice)
+        return (), ()
     rules = tuple(sorted({str(each) for path in stopped for each in _passing(path)}))
     if len(rules) > MOST_RULES:
         raise Refused(
@@ -71,7 +72,7 @@ def policy(
         f"firewalld {_version(running)} rejects what it is not told to let pass: a policy of its own lets the crossing "
         f"pass there{once}",
     )
-    return (wanted,), (told, *_flushing(facts, running, choice))
+    return (wanted,), (told,)
 
 
 def _is_in_nft(facts: Facts) -> bool:
@@ -79,17 +80,21 @@ def _is_in_nft(facts: Facts) -> bool:
     return any(table.family == "inet" and table.name == "firewalld" for table in facts.firewall.foreign)
 
 
-def _flushing(facts: Facts, running: Firewalld, choice: Choice) -> tuple[Impact, ...]:
+def flushing(facts: Facts, choice: Choice, back: Again) -> tuple[Impact, ...]:
     """firewalld flushes all that the host's `iptables` shows, with either backend (measured with 1.3.3)."""
+    running: Firewalld | None = facts.answers.get(FIREWALLD)
     plain = Engine.IPTABLES_NFT if facts.capabilities.iptables_is_nft else Engine.IPTABLES_LEGACY
-    if plain not in (choice.engine, choice.accepts):
+    if running is None or plain not in (choice.engine, choice.accepts):
         return ()
+    until = "`crossnet apply` puts them back"
+    if back.heals:
+        until = "crossnet-heal.service puts them back, within seconds"
     return (
         Impact(
             "firewalld-flushes",
             facts.host,
             f"`firewall-cmd --reload` takes crossnet's rules in {plain} away (firewalld {_version(running)}), until "
-            "`crossnet apply` puts them back",
+            f"{until}",
         ),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from crossnet.design.again import Again
 from crossnet.design.impacts import Impact
 from crossnet.facts import Facts
 from crossnet.facts.cloud_init import When
@@ -49,22 +50,20 @@ class _Override:
     is_last: bool = False
 
 
-def overridden(facts: Facts, settings: Sequence[Sysctl], *, lasts: bool, heals: bool) -> Iterator[Impact]:
-    """Each line that gives one of the settings another value.
-
-    `lasts` is whether crossnet sets it at boot, too, and `heals` whether the host brings it back by itself.
-    """
+def overridden(facts: Facts, settings: Sequence[Sysctl], back: Again) -> Iterator[Impact]:
+    """Each line that gives one of the settings another value, and what brings crossnet's own back."""
+    lasts = SYSCTL_FILE in back.paths
     found: dict[_Override, list[Sysctl]] = {}
     for setting in settings:
         for one in _overrides(facts, setting.name, lasts=lasts):
             if one.line.value != setting.value:
                 found.setdefault(one, []).append(setting)
     for one, changed in found.items():
-        again = "crossnet.service (at the end of a boot) or `crossnet apply`"
-        if heals:
+        again = "`crossnet apply`"
+        if back.heals:
             again = "crossnet-heal.service, within seconds,"
-        elif one.is_last or not lasts:
-            again = "`crossnet apply`"
+        elif lasts and back.at_boot and not one.is_last:
+            again = f"{back.at_boot} (at the end of a boot) or `crossnet apply`"
         yield Impact("setting-overridden", facts.host, _sentence(one, changed, again))
     for file in dict.fromkeys((*facts.setters.unreadable, *facts.cloud_init.unreadable)):
         text = f"whether {file} changes crossnet's kernel settings is not known, because it cannot be read"
@@ -96,7 +95,9 @@ def _overrides(facts: Facts, name: str, *, lasts: bool) -> Iterator[_Override]:
     if line := later(others, SYSCTL_FILE, name):
         yield _Override(line, f"it is read at boot{restart} and by `sysctl --system`{after}")
     if line := deciding([item for item in others if item.file == SYSCTL_CONF], name):
-        yield _Override(line, "`sysctl -p` and `sysctl --system` set it")
+        # systemd-sysctl alone does not read it (sysctl.d(5)).
+        boots = "it is read at boot, and " if facts.init is not None else ""
+        yield _Override(line, f"{boots}`sysctl -p` and `sysctl --system` set it")
     for program, settings in facts.setters.settings.items():
         if line := deciding(settings, name):
             yield _Override(line, _STARTS[program])
