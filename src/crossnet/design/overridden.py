@@ -9,7 +9,7 @@ from crossnet.design.again import Again
 from crossnet.design.impacts import Impact
 from crossnet.facts import Facts
 from crossnet.facts.cloud_init import When
-from crossnet.facts.owners import Keeper
+from crossnet.facts.owners import Keeper, Owner
 from crossnet.facts.sysctls import (
     SYSCTL_CONF,
     BootSetting,
@@ -105,15 +105,28 @@ def _overrides(facts: Facts, name: str, *, lasts: bool) -> Iterator[_Override]:
         if line := deciding(facts.cloud_init.of(when), name):
             yield _Override(line, said, is_last=when in (When.BOOT_END, When.INSTANCE))
     for interface, owner in facts.owners.items():
-        if name == interface_setting(4, interface, "forwarding") and (line := facts.setters.of(owner)):
-            by_networkd = Keeper.NETWORKD in (owner.keeper, owner.below)
-            who = "systemd-networkd sets it" if by_networkd else "NetworkManager sets it"
-            version = "256" if by_networkd else "1.54"
-            yield _Override(line, f"{who} whenever it sets up {interface}, from version {version} on")
+        if name == interface_setting(4, interface, "forwarding"):
+            yield from _by_keeper(facts, owner)
         if name == interface_setting(6, interface, "accept_ra") and owner.keeper is Keeper.NETWORK_SCRIPTS:
             # initscripts 9.49; 0 with IPV6FORWARDING=yes in /etc/sysconfig/network.
             line = BootSetting("/etc/sysconfig/network-scripts/ifup-ipv6", name, "1")
             yield _Override(line, f"`ifup {interface}` runs it where IPV6INIT is on in {owner.file}")
+
+
+def _by_keeper(facts: Facts, owner: Owner) -> Iterator[_Override]:
+    """Who keeps an interface, of its forwarding (measured with systemd-networkd 262 and NetworkManager 1.58)."""
+    by_networkd = Keeper.NETWORKD in (owner.keeper, owner.below)
+    who, since = ("systemd-networkd", "256") if by_networkd else ("NetworkManager", "1.54")
+    when = f"whenever it sets up {owner.interface}, from version {since} on"
+    if line := facts.setters.of(owner):
+        yield _Override(line, f"{who} sets it {when}")
+    elif Keeper.NETWORKMANAGER in (owner.keeper, owner.below):
+        new = interface_setting(4, "default", "forwarding")
+        others = [item for item in facts.boot_settings if item.file != SYSCTL_FILE]
+        conf = [item for item in others if item.file == SYSCTL_CONF]
+        for line in (later(others, SYSCTL_FILE, new), deciding(conf, new)):
+            if line is not None:
+                yield _Override(line, f"{who} gives that to {owner.interface} {when}")
 
 
 def _has_network_scripts(facts: Facts) -> bool:
