@@ -31,6 +31,7 @@ SERVICE = Service(UNIT)
 PERIOD = 2  # seconds between two looks
 MOST = 6  # times that it brings something back
 WITHIN = 600  # in so many seconds; then somebody else wants it otherwise
+SELDOM = 60  # seconds until it looks again at what it could not bring back, where nothing seems to change
 
 # Not after what it needs only: it runs beside those that load, and ends before them. It is started again whoever
 # killed it, but not where it ended by itself: 0 where it is not wanted any more, the others where it gave up.
@@ -57,34 +58,91 @@ LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export LC_ALL PATH
 ROOT={record.FOLDER}
 LACKING=69 FAILED=70 HELD=75 # sysexits.h
+TAB=$(printf '\\t')
 
-note() {{ # for whoever reads the host's log
-    logger -t crossnet -- "$*" 2>/dev/null || echo "$*" >&2
-}}
-lacks() {{ # loaded|restored WORDS: how it comes back, and what it is
+is_loaded=no lost='' times=0 unasked=''
+lacks() {{ # STATUS loaded|restored WORDS: how a test of it ended, how it comes back, and what it is
+    if [ "$1" -ne 1 ]; then
+        unasked="$unasked${{unasked:+, }}$3"
+        return
+    fi
     times=$((times + 1))
-    [ $times -gt 5 ] || words="$words${{words:+, }}$2"
-    [ $times -ne 6 ] || words="$words and more"
-    [ "$1" != loaded ] || is_loaded=yes
+    [ $times -gt 5 ] || lost="$lost${{lost:+, }}$3"
+    [ $times -ne 6 ] || lost="$lost and more"
+    [ "$2" != loaded ] || is_loaded=yes
 }}
 """
 
 _LOOP = f"""
-remember() {{ # brought-back|failed|gave-up: a line of what became of it
-    {{
-        tail -n 99 "$ROOT/healed" 2>/dev/null
-        printf '%s\\t%s\\t%s\\n' "$(date +%s)" "$1" "$lost"
-    }} >"$ROOT/healed.aside" && mv -f -- "$ROOT/healed.aside" "$ROOT/healed"
+# Each of these is a process of its own, so that there is an end to what hangs in it.
+case ${{1-}} in
+    look)
+        found=$(seen) # before the tests: what changes after it is seen the next time
+        look >/dev/null
+        printf '%s\\t%s\\t%s\\t%s' "$found" $is_loaded "$lost" "$unasked"
+        exit
+        ;;
+    restore)
+        restore >/dev/null
+        exit
+        ;;
+esac
+
+# A program that hangs holds nothing up, and does not hold the lock.
+bounded() {{ timeout -k 5 "$@" </dev/null 2>/dev/null 8<&-; }} # SECONDS COMMAND...
+note() {{ # for whoever reads the host's log
+    timeout -k 5 10 logger -t crossnet -- "$*" </dev/null >/dev/null 2>&1 8<&- &
+}}
+end() {{ # CODE
+    wait # for the last note: with this process systemd ends all that it has started
+    exit "$1"
 }}
 
-is_a_fight() {{ # whether it was brought back so often that somebody else wants it otherwise
+is_well() {{ # else `lost` is gone or changed, `unasked` cannot be looked at, and `found` is as what it looked like
+    found='' is_loaded=no lost='' unasked='its rules, routes and settings'
+    if looked=$(bounded 60 /bin/sh "$0" look); then
+        found=${{looked%%"$TAB"*}} looked=${{looked#*"$TAB"}}
+        is_loaded=${{looked%%"$TAB"*}} looked=${{looked#*"$TAB"}}
+        lost=${{looked%%"$TAB"*}} unasked=${{looked#*"$TAB"}}
+    fi
+    [ -z "$lost$unasked" ] || return
+    good=$found pause={PERIOD} told='' doubted=''
+}}
+
+uptime() {{ # into `up`; no clock that anybody sets
+    read -r up _ </proc/uptime
+    up=${{up%%.*}}
+}}
+
+remember() {{ # brought-back|failed|gave-up: a line of what became of it
+    if [ "$1" = brought-back ]; then
+        uptime
+        recent="$recent $up"
+    fi
+    {{
+        {{ [ ! -e "$ROOT/healed" ] || tail -n 99 "$ROOT/healed"; }} &&
+            printf '%s\\t%s\\t%s\\n' "$(date +%s)" "$1" "$gone"
+    }} 2>/dev/null 8<&- >"$ROOT/healed.aside" && mv -f -- "$ROOT/healed.aside" "$ROOT/healed" 8<&- && return
+    rm -f -- "$ROOT/healed.aside"
+    note "cannot write in $ROOT/healed: $1: $gone"
+}}
+
+# Whether it was brought back so often that somebody else wants it otherwise. What could not be written counts too,
+# and no time that the clock has not come to yet, or again.
+is_a_fight() {{
+    uptime
+    times=0
+    for at in $recent; do
+        [ "$at" -le $((up - {WITHIN})) ] || times=$((times + 1))
+    done
+    [ $times -lt {MOST} ] || return 0
     [ -e "$ROOT/healed" ] || return
     now=$(date +%s) times=0
     while read -r at what _; do
         case $at in '' | 0* | *[!0-9]*) continue ;; esac
         if [ "$what" = gave-up ]; then
             times=0
-        elif [ "$at" -gt $((now - {WITHIN})) ]; then
+        elif [ "$what" = brought-back ] && [ "$at" -gt $((now - {WITHIN})) ] && [ "$at" -le "$now" ]; then
             times=$((times + 1))
         fi
     done <"$ROOT/healed"
@@ -93,54 +151,73 @@ is_a_fight() {{ # whether it was brought back so often that somebody else wants 
 
 # Whoever has the lock begins a transaction or ends one; one that is open changes these things itself, and whoever
 # undoes it takes this script away first. What could not be written is not what is meant.
+is_free() {{ [ -d "$ROOT" ] && [ ! -e "$ROOT/transaction" ] && [ ! -e "$ROOT/unwritten" ]; }}
 alone() {{
     [ -d "$ROOT" ] || return # dash would end
     exec 8<"$ROOT" && flock -n 8 || return
     [ ! -e "$0" ] || [ "$(cksum <"$0")" = "$own" ] || exec /bin/sh "$0" 8<&-
-    [ -e "$0" ] || exit 0
-    [ ! -e "$ROOT/transaction" ] && [ ! -e "$ROOT/unwritten" ]
+    [ -e "$0" ] || end 0
+    is_free
 }}
 
-is_well() {{ # else `words` say what is gone or changed
-    found=$(seen) # before the look: what changes after it is seen the next time
-    is_loaded=no words='' times=0
-    look >/dev/null 2>&1 8<&-
-    [ -z "$words" ] || return
-    good=$found told=''
-}}
-
-heal() {{
-    ! is_well || return
-    lost=$words
+heal() {{ # under the lock, and so once more: what was lost before may have come back since
+    ! is_well && [ -n "$lost" ] || return
+    gone=$lost loads=$is_loaded
     if is_a_fight; then
         remember gave-up
         give_up
-        exit $FAILED
+        end $FAILED
     fi
-    if [ $is_loaded = yes ]; then
-        timeout 30 /bin/sh {start.SCRIPT} heal >/dev/null 2>&1 8<&-
-        [ $? -ne $HELD ] || return # another firewall is stopped, or about to be: the gateway is closed meanwhile
+    if [ "$loads" = yes ]; then
+        bounded 30 /bin/sh {start.SCRIPT} heal >/dev/null
+        case $? in
+            0) ;;
+            "$HELD") return ;; # another firewall is stopped, or about to be: the gateway is closed meanwhile
+            *) loads=failed ;;
+        esac
     fi
-    restore >/dev/null 2>&1 8<&-
-    if is_well; then
-        note "was gone or changed, and is brought back: $lost"
+    bounded 60 /bin/sh "$0" restore
+    if is_well || [ -z "$lost" ]; then
         remember brought-back
-    elif [ $is_loaded = yes ]; then
-        note "was gone or changed, and could not be brought back: $words"
-        remember failed
-    elif [ "$told" != "$words" ]; then # a route whose interface is down, say: as long as that is so
-        told=$words
-        note "is gone or changed, and cannot be brought back now: $words"
+        note "was gone or changed, and is brought back: $gone"
+    elif [ "$loads" = yes ]; then # and gone again, or it is something else that is not there
+        remember brought-back
+        note "was gone or changed, and is brought back: $gone; but not, or not for long: $lost"
+    elif [ "$told" != "$lost" ]; then # a route whose interface is down, say: as long as that is so
+        told=$lost
+        [ "$loads" = no ] || remember failed
+        note "is gone or changed, and cannot be brought back now: $lost"
     fi
 }}
 
-own=$(cksum <"$0") good='' told=''
+# What could not be brought back, or not be looked at, is tried again when something changes there, else seldom.
+rest() {{
+    [ "$found" = "$tried" ] || pause={PERIOD}
+    pause=$((pause < {SELDOM} ? pause * 2 : {SELDOM}))
+    uptime
+    tried=$found due=$((up + pause))
+}}
+
 for tool in flock cksum timeout unshare; do
-    command -v $tool >/dev/null || {{ note "heal: there is no $tool" && exit $LACKING; }}
+    command -v $tool >/dev/null && continue
+    echo "crossnet: there is no $tool, so nothing is brought back" >&2
+    exit $LACKING
 done
+own=$(cksum <"$0") good='' tried='' told='' doubted='' recent='' due=0 pause={PERIOD}
 while :; do
-    if [ "$(seen)" != "$good" ]; then
-        if alone; then heal; fi
+    state=$(seen)
+    uptime
+    if [ "$state" != "$good" ] && {{ [ "$state" != "$tried" ] || [ "$up" -ge $due ]; }} && is_free; then
+        if is_well; then
+            :
+        elif [ -z "$lost" ] && [ -e "$0" ]; then
+            [ "$doubted" = "$unasked" ] || note "cannot look whether it is as it was applied: $unasked"
+            doubted=$unasked
+            rest
+        elif alone; then
+            heal
+            rest
+        fi
         exec 8<&-
     fi
     sleep {PERIOD}
@@ -159,7 +236,7 @@ def script(
     tests = {item: _test(item, paths) for item in watched}
     functions = dict.fromkeys(each for item in watched for each in item.holds(str).functions)
     look = [
-        f"{{ {test}; }} || lacks {'loaded' if _is_loaded(item, fenced) else 'restored'} {shlex.quote(_words(item))}"
+        f"{{ {test}; }} || lacks $? {'loaded' if _is_loaded(item, fenced) else 'restored'} {shlex.quote(_words(item))}"
         for item, test in tests.items()
     ]
     restore = [
@@ -246,10 +323,17 @@ def _iptables(item: RuleTable | Jump) -> Iterator[tuple[str, ...]]:
 
 
 def _giving_up(fenced: Collection[Sysctl]) -> list[str]:
-    closed = " The gateway forwards nothing from now on." if fenced else ""
     said = (
         f"gave up, because it was brought back {MOST} times within {WITHIN} seconds and is gone or changed again: "
-        f"$lost. Somebody else wants it otherwise.{closed} 'crossnet apply' brings it back"
+        "$gone. Somebody else wants it otherwise.$closed 'crossnet apply' brings it back"
     )
-    close = [f"/bin/sh {start.SCRIPT} close >/dev/null 2>&1 8<&-"] if fenced else []
+    close = (
+        [
+            "closed=' The gateway could not be closed.'",
+            f"! bounded 30 /bin/sh {start.SCRIPT} close >/dev/null ||",
+            "    closed=' The gateway forwards nothing from now on.'",
+        ]
+        if fenced
+        else ["closed=''"]
+    )
     return [*close, f'note "{said}"']

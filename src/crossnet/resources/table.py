@@ -36,18 +36,23 @@ from crossnet.resources.resource import Command, Encoded, Locate, Look, Resource
 from crossnet.values import Family, Network
 
 # Rules are compared by how this host's own tools print them, wherever that differs by version: the wanted ones are
-# loaded in a network namespace that ends at once. Where no namespace can be made they count as different, and are
-# loaded again, which does no harm.
+# loaded in a network namespace that ends at once. Where no namespace can be made, or a tool fails, nobody knows
+# whether they are the same, which is 2; a script that makes them loads them again then, which does no harm.
 _SAME_NFT = r"""
-# same_nft FAMILY: whether the rules on standard input are those that are loaded
+# same_nft FAMILY: whether the rules on standard input are those that are loaded; 2 where that cannot be told
 same_nft() {
+    if ! loaded=$(nft -s list table "$1" crossnet 2>/dev/null); then
+        nft list tables >/dev/null 2>&1 || return 2
+        return 1
+    fi
     # shellcheck disable=SC2016   # for the shell inside
-    wanted=$(unshare -n sh -c 'nft -f - && nft -s list table "$1" crossnet' sh "$1" 2>/dev/null) || return
-    [ "$wanted" = "$(nft -s list table "$1" crossnet 2>/dev/null)" ]
+    wanted=$(unshare -n sh -c 'nft -f - && nft -s list table "$1" crossnet' sh "$1" 2>/dev/null) || return 2
+    [ "$wanted" = "$loaded" ]
 }
 """
 _SAME_IPTABLES = r"""
-# same_iptables COMMAND SETS: whether the ipsets (SETS-...) and rules on standard input are those that are loaded
+# same_iptables COMMAND SETS: whether the ipsets (SETS-...) and rules on standard input are those that are loaded; 2
+# where that cannot be told
 same_iptables() {
     # shellcheck disable=SC2016   # for the shell inside
     load='text=$(cat)
@@ -55,10 +60,13 @@ same_iptables() {
         [ -z "$sets" ] || printf "%s\n" "$sets" | ipset restore || exit
         printf "%s\n" "$text" | sed -n "/^\*/,\$p" | "$1-restore" --noflush || exit'
     # shellcheck disable=SC2016
-    list='"$1-save" | grep -e "^-A CROSSNET-"
+    list='rules=$("$1-save") || exit
+        printf "%s\n" "$rules" | grep -e "^-A CROSSNET-"
         if command -v ipset >/dev/null; then ipset save | grep "^add $2-" | sort; fi'
-    wanted=$(unshare -n sh -c "$load; $list" sh "$1" "$2" 2>/dev/null)
-    [ -n "$wanted" ] && [ "$wanted" = "$(sh -c "$list" sh "$1" "$2" 2>/dev/null)" ]
+    loaded=$(sh -c "$list" sh "$1" "$2" 2>/dev/null) || return 2
+    [ -n "$loaded" ] || return 1
+    wanted=$(unshare -n sh -c "$load; $list" sh "$1" "$2" 2>/dev/null) && [ -n "$wanted" ] || return 2
+    [ "$wanted" = "$loaded" ]
 }
 """
 _NO_IPTABLES = r"""
