@@ -171,7 +171,14 @@ case ${{1-}} in
         exec systemctl --no-block stop {UNIT}
         ;;
 esac"""
-_TAKE_LEAVE = '[ "${1-}" = rules ] || echo $$ >$leave'
+# Without a leave nothing is opened; whoever cannot have one begins no second time.
+_TAKE_LEAVE = """\
+if [ "${1-}" != rules ] && ! echo $$ >$leave; then
+    echo "crossnet: $leave cannot be written, so no rules are loaded, and nothing is forwarded;" \\
+        "when there is room, 'crossnet apply' loads them" >&2
+    close
+    exit 1
+fi"""
 
 # Whoever closes for a firewall takes away the leave and has the unit stopped after that, which closes again: so with a
 # leave that was taken while the unit stood, nothing is opened behind its back.
