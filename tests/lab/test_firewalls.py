@@ -9,6 +9,7 @@ import pytest
 
 from crossnet.lab.build import Lab
 from crossnet.netfilter import Engine
+from crossnet.show.text import verification_text
 from lab.crossing import Bench
 from lab.firewalls import FIREWALLD, IPTABLES, NETFILTER_PERSISTENT, NFTABLES, SHOREWALL, UFW, Firewall
 from lab.smoke import SMOKE
@@ -123,6 +124,25 @@ def test_nobody_passes_while_a_firewall_is_restarted(
     b.check("gateway", f"systemctl restart {unit}")
     # Nothing of crossnet closes it any more.
     assert b.check("gateway", "sysctl -n net.ipv4.ip_forward") == "1\n"
+
+
+def test_the_advice_about_a_firewall_that_was_stopped_is_to_start_it(
+    machines_up: LabUp, eventually: Eventually
+) -> None:
+    """Forwarding by hand would open the gateway for everybody; an apply opens it without that firewall's rules."""
+    fire = with_firewall(machines_up(with_outsider()), NFTABLES)
+    b = fire.bench
+    spec = applied(b, Engine.NFTABLES)
+    with fire.burning():
+        b.check("gateway", "systemctl start nftables")
+        eventually(lambda: works(b), "the crossing works with it")
+        b.check("gateway", "systemctl stop nftables")
+        told = verification_text(b.verify(spec))
+        assert "fix on gateway:  systemctl start nftables\n" in told
+        assert "with crossnet:  `crossnet apply`" in told
+        assert "sysctl -w" not in told
+        b.check("gateway", "systemctl start nftables")
+        eventually(lambda: works(b), "the crossing works when it was started as advised")
 
 
 def test_nobody_passes_in_rescue_mode_and_back(machines_up: LabUp, eventually: Eventually) -> None:
