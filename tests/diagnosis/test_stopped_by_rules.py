@@ -409,6 +409,7 @@ def test_a_program_that_takes_the_answers_before_anybody_sees_them_is_named_and_
     assert found.reply.confidence is Confidence.CANDIDATES
     assert "destination-silent" in found.reply.candidates
     assert "ip link set dev eth0 xdp off" in found.reply.fix[0].commands
+    assert found.reply.fix[0].warning.startswith("all else that this program stops")
 
 
 def test_a_port_of_udp_that_the_destination_calls_closed_is_no_obstacle() -> None:

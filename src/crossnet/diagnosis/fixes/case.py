@@ -34,10 +34,14 @@ class Case:
         self.version = "4" if self.family is Family.V4 else "6"
 
     def fix(
-        self, *commands: str | None, by_crossnet: str | None = None, host: str | None = None
+        self,
+        *commands: str | None,
+        by_crossnet: str | None = None,
+        host: str | None = None,
+        warning: str = "",
     ) -> tuple[Fix, ...]:
         said = tuple(command for command in commands if command)
-        return (Fix(host or self.cause.host, said, by_crossnet),) if said or by_crossnet else ()
+        return (Fix(host or self.cause.host, said, by_crossnet, warning),) if said or by_crossnet else ()
 
     def setting(self, interface: str, key: str) -> str:
         family = "ipv4" if self.family is Family.V4 else "ipv6"

@@ -58,7 +58,7 @@ def _opening(case: Case, *commands: str) -> tuple[Fix, ...]:
         return case.fix(*again, by_crossnet=APPLY)
     opens = lets_everybody_pass(here, family)
     warning = f"then {here.host} forwards for everybody on all of its networks" if opens else ""
-    return tuple(replace(each, warning=warning) for each in case.fix(*commands, by_crossnet=APPLY))
+    return case.fix(*commands, by_crossnet=APPLY, warning=warning)
 
 
 def _time_to_live(case: Case) -> tuple[Fix, ...]:
