@@ -115,7 +115,7 @@ def persistence(
                     "what other programs take away there comes back by itself, within seconds",
                 )
             )
-        units = unit.persistent(left, labels, fenced, ends, by_others, watched)
+        units = unit.persistent(left, labels, fenced, ends, by_others, watched, facts.before_network)
         return units, by_owners.protocols, told
     if healed or heals:
         told.append(Impact("not-healed", facts.host, "will not heal by itself: systemd does not run there"))

@@ -14,7 +14,8 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from crossnet.errors import HostError
-from crossnet.facts import firewall
+from crossnet.facts import boot_order, firewall
+from crossnet.facts.boot_order import BEFORE_NETWORK
 from crossnet.facts.capabilities import SYSTEMD, Capabilities, tools_question
 from crossnet.facts.cloud_init import CLOUD_INIT, CloudInit
 from crossnet.facts.files import FileState, Unreadable, files_question
@@ -81,6 +82,8 @@ class Facts:
     units: Mapping[str, bool] | None = (
         None  # whether each unit of crossnet, or of a manager, runs; None where that is not known
     )
+    # units of firewalls that it starts before its network; all that may be, where that is not known
+    before_network: frozenset[str] = frozenset(boot_order.UNITS)
     # when units of others, and interfaces, changed last; nothing of a namespace that keeps files of its own
     moments: Moments = field(default_factory=Moments, repr=False)
     init: InitScripts | None = None  # who starts scripts of /etc/init.d at boot, where systemd does not
@@ -235,7 +238,7 @@ async def observe(
     paths = (LINKS, ROUTES4, ROUTES6, NEXTHOPS, RULES4, RULES6, NEIGHBOURS, PROGRAMS)
     general = (*paths, START, CLOCK, NETWORK, SYSCTLS, BOOT_SETTINGS, SETTERS, CLOUD_INIT, SAVED, tools)
     # A namespace that keeps files of its own is not the one whose units systemd runs, and whose interfaces are kept.
-    keeping = (UNITS, INIT, OWNERS, MOMENTS) if str(systemd) == SYSTEMD else ()
+    keeping = (UNITS, BEFORE_NETWORK, INIT, OWNERS, MOMENTS) if str(systemd) == SYSTEMD else ()
     whose = [folder_question(str(own), str(host.locate(own)))] if own else []
     packets = {lookup: question(lookup) for lookup in lookups}
     of_rules = firewall.QUESTIONS if rules else ()
@@ -276,6 +279,7 @@ async def observe(
         ahead=clock - asked_at if clock else 0,
         network=said[NETWORK],
         units=running,
+        before_network=said[BEFORE_NETWORK] if keeping and able.systemd else frozenset(boot_order.UNITS),
         moments=said[MOMENTS] if keeping else Moments(),
         init=said[INIT] if keeping and not able.systemd else None,
         policy_rules=policy if interfaces.detailed else not_sure(policy),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from crossnet.facts import boot_order
 from crossnet.persistence import start
 from crossnet.persistence.start import UNIT as START_UNIT
 from crossnet.resources import File, Service, Sysctl
@@ -15,7 +16,7 @@ GATE = "crossnet-gate@.service"
 # Units whose start, stop, restart or reload may flush crossnet's rules: those that come before the network, and
 # those that come later in the boot. Not docker and libvirtd, which leave them: and docker sets a policy of DROP
 # where it finds forwarding off.
-EARLY = "nftables.service iptables.service ip6tables.service netfilter-persistent.service"
+EARLY = " ".join(boot_order.UNITS)
 LATE = "firewalld.service shorewall.service shorewall6.service"
 
 # What is enabled, and what enables it; the gate comes with what closes.
@@ -90,7 +91,7 @@ Documentation=man:nft(8) man:iptables(8)
 DefaultDependencies=no
 Wants=network-pre.target
 Before=network-pre.target shutdown.target
-After=local-fs.target systemd-sysctl.service {EARLY}
+After={{after}}
 Conflicts=shutdown.target
 
 [Service]
@@ -104,8 +105,13 @@ WantedBy=multi-user.target
 """
 
 
-def units(script: File, fenced: Collection[Sysctl]) -> dict[str, str]:
-    """The units by name, for this script and the settings that are off whenever the fence is not there."""
+def units(script: File, fenced: Collection[Sysctl], before_network: Collection[str]) -> dict[str, str]:
+    """The units by name, for this script and the settings that are off whenever the fence is not there.
+
+    `before_network` are the units of firewalls that the host starts before its network.
+    """
     sha256 = start.sha256_of(script)
     as_written = _AS_WRITTEN.format(sha256=sha256, close=start.switch_off(fenced)) if fenced else ""
-    return {UNIT: _TEXT.format(as_written=as_written), GATE: _GATE_TEXT, CLOSE: _CLOSE_TEXT}
+    firewalls = [unit for unit in EARLY.split() if unit in before_network]
+    after = " ".join(("local-fs.target", "systemd-sysctl.service", *firewalls))
+    return {UNIT: _TEXT.format(as_written=as_written, after=after), GATE: _GATE_TEXT, CLOSE: _CLOSE_TEXT}

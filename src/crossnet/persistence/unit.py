@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
+from crossnet.facts import boot_order
 from crossnet.facts.firewalld import POLICY_FILE
 from crossnet.persistence import boot_guard, heal, rules, start, until
 from crossnet.persistence.rules import EARLY, LATE
@@ -56,12 +57,13 @@ def persistent(
     ends: Sequence[datetime] = (),
     kept: Sequence[Resource] = (),
     healed: Sequence[Resource] = (),
+    before_network: Collection[str] = boot_order.UNITS,
 ) -> tuple[Resource, ...]:
     """The files and the units that bring `live` back at boot, with what others have `kept`; nothing for nothing.
 
     `fenced` are the settings that switch forwarding on for the crossings alone: they are off whenever the fence
     is not there. `ends` are the times at which crossings are over. `healed` are brought back also without a boot,
-    whenever they are taken away.
+    whenever they are taken away. `before_network` are the units of firewalls that come before the network there.
     """
     first = head(crossings)
     files, has_rules = start.script_and_files(live, fenced, first, heals=bool(healed))
@@ -70,7 +72,7 @@ def persistent(
     units = {UNIT: _UNIT_TEXT.format(stop=_STOP if fenced else "")} if files else {}
     if has_rules:
         script = next(file for file in files if file.path == start.SCRIPT)
-        units |= rules.units(script, fenced)
+        units |= rules.units(script, fenced, before_network)
     units[GUARD_UNIT] = boot_guard.TEXT
     if healed:
         files = (*files, heal.script(healed, files, fenced, first))
