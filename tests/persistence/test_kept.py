@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from crossnet.drift import drifted
+from crossnet.errors import PlanRefused
 from crossnet.facts import FileState, Unreadable
 from crossnet.facts.routes import Route
 from crossnet.persistence import kept
@@ -120,6 +121,37 @@ def test_the_owner_keeps_it_and_after_a_boot_it_is_the_same_one(owner: str, prot
     assert is_as_applied(hosts, "10.0.44.0/24")
     undone(hosts)
     assert (hosts["app"].files, hosts["app"].routes) == before
+
+
+def asking(*crossings: str) -> Plan:
+    """Of a client with ifupdown; a crossing is `to: …, persist: …`."""
+    named = "".join(f"\n  c{n}: {{from: app, via: gateway, {each}}}" for n, each in enumerate(crossings))
+    text = f"crossnet: 1\nhosts: {{app: {{lab: app}}, gateway: {{lab: gateway}}}}\ncrossings:{named}\n"
+    return make_plan(parse(text, "crossnet.yaml"), facts_of(world("ifupdown")))
+
+
+WORDS = [("unit", "ifupdown"), ("ifupdown", "unit"), ("auto", "unit"), ("unit", "auto")]
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_each_route_of_an_interface_is_kept_as_its_crossing_asks(words: tuple[str, str]) -> None:
+    made = asking(f"to: 10.0.44.0/24, persist: {words[0]}", f"to: 10.0.45.0/24, persist: {words[1]}")
+    files = [one for one in made.wanted["app"] if isinstance(one, File)]
+    for word, destination in zip(words, (b"10.0.44.0/24", b"10.0.45.0/24"), strict=True):
+        (file,) = (one for one in files if destination in one.data)
+        assert file.path == ("/etc/crossnet/routes" if word == "unit" else SCRIPT)
+
+
+def test_one_route_has_one_keeper() -> None:
+    unit, auto, ifupdown = (
+        f"to: 10.0.44.0/24, allow: [tcp/{n}], persist: {word}"
+        for n, word in enumerate(("unit", "auto", "ifupdown"), 1)
+    )
+    assert asking(unit, auto).wanted
+    with pytest.raises(
+        PlanRefused, match=r"persist: unit.*the route of app to 10\.0\.44\.0/24 \[settings-differ\]"
+    ):
+        asking(unit, ifupdown)
 
 
 def test_others_lines_stay_whatever_they_have_become() -> None:

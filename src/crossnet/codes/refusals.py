@@ -96,7 +96,7 @@ REFUSALS = (
     ),
     Code(
         "settings-differ",
-        "Two crossings share a gateway, and ask for different values of a setting that it has only once.",
+        "Two crossings share a gateway or a route, and ask for different values of a setting that it has only once.",
         "`firewall`, `fence` or `persist` is not the same in both.",
         "Write the same value in both.",
     ),

@@ -143,6 +143,17 @@ def _settings(one: Path, other: Path) -> Iterable[Refusal]:
                 f"ask for `{key}: {mine}` and `{key}: {theirs}`, and share the gateway {one.gateway}",
                 f"Write the same `{key}` in both.",
             )
+    mine, theirs = one.crossing.persist, other.crossing.persist
+    clients = {client.host for client in one.clients} & {client.host for client in other.clients} - {None}
+    if mine != theirs and not {mine, theirs} & {Persist.AUTO, Persist.NONE} and clients:
+        for shared in sorted(set(one.destinations) & set(other.destinations), key=str)[:1]:
+            yield Refusal(
+                "settings-differ",
+                f"crossings {one.crossing.label} and {other.crossing.label}",
+                f"ask for `persist: {mine}` and `persist: {theirs}`, and share the route of "
+                f"{min(map(str, clients))} to {show_network(shared)}",
+                "Write the same `persist` in both.",
+            )
 
 
 def _lasting(one: Path, other: Path) -> Iterable[Refusal]:

@@ -59,16 +59,19 @@ def keep(facts: Facts, live: Sequence[Resource], asked: Callable[[Resource], Per
     left: list[tuple[str, str]] = []
     refused: list[str] = []
     by_ifup: list[Needs] = []
-    for device, items in _by_device(live).items():
+    for device, there in _by_device(live).items():
         owner = facts.owners.get(device) or Owner(device, Keeper.NOBODY, "")
-        wish = next((one for item in items if (one := asked(item)) is not Persist.AUTO), Persist.AUTO)
-        if wish is Persist.UNIT:
-            continue
         reader = _reader(owner)
-        if wish is not Persist.AUTO and Keeper(wish) not in (reader, owner.keeper):
-            refused.append(f"`persist: {wish}` cannot keep the route by {device}, because {owner}")
+        items = [item for item in there if asked(item) is not Persist.UNIT]
+        wishes = {asked(item) for item in items} - {Persist.AUTO}
+        if vain := sorted(wish for wish in wishes if Keeper(wish) not in (reader, owner.keeper)):
+            refused += [
+                f"`persist: {wish}` cannot keep the route by {device}, because {owner}" for wish in vain
+            ]
             continue
-        if reader is None and wish is Persist.AUTO:
+        if reader is None:
+            items = [item for item in items if asked(item) is not Persist.AUTO]
+        if not any(_routes(items)):
             continue
         protocol = _protocol(reader, owner)
         routes = tuple(replace(route, protocol=protocol) for route in _routes(items))
@@ -76,10 +79,12 @@ def keep(facts: Facts, live: Sequence[Resource], asked: Callable[[Resource], Per
         try:
             files = _files_of(reader, needs, facts, head)
         except Unfit as unfit:
-            if wish is Persist.AUTO:
+            if not wishes:
                 left.append((f"routes by {device}", f"{unfit} ({owner})"))
-            else:
-                refused.append(f"`persist: {wish}` cannot keep the route by {device}, because {unfit}")
+            refused += [
+                f"`persist: {wish}` cannot keep the route by {device}, because {unfit}"
+                for wish in sorted(wishes)
+            ]
             continue
         if reader is Keeper.IFUPDOWN:
             by_ifup.append(needs)
