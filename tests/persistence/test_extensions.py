@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from crossnet.facts import Facts
+from crossnet.facts import Facts, FileState, Unreadable
 from crossnet.facts.managers import Manager
 from crossnet.persistence.extensions import PLUGIN, STARTED, keep
 from crossnet.planning import Plan, make_plan
@@ -14,7 +14,7 @@ from crossnet.record import read_record
 from crossnet.resources import File, Lines, Resource
 from crossnet.specfile import parse
 from crossnet.values import Family
-from design.factsheet import facts_from
+from design.factsheet import facts_from, with_files
 
 SHEET = """
 app:
@@ -77,3 +77,34 @@ def test_a_firewall_that_is_cleared_for_a_moment_keeps_its_line() -> None:
     cleared = facts_from(SHEET)["gateway"]
     assert [one.key for one in keep(cleared, applied, live, HEAD)] == [STARTED[Family.V4]]
     assert list(keep(cleared, read_record(cleared), live, HEAD)) == []
+
+
+@pytest.mark.parametrize(
+    ("there", "why"),
+    [
+        (FileState(b"", 0o777, "0:0", "/srv/started"), "is a link to /srv/started"),
+        (FileState(b"echo a \\\n", 0o644, "0:0"), "ends with a backslash"),
+        (FileState(b"echo a\nreturn 0\n# the end\n", 0o644, "0:0"), "ends its script before"),
+        (Unreadable("a folder"), "cannot be read: a folder"),
+    ],
+)
+@pytest.mark.parametrize("engine", ["auto", "iptables"])
+def test_what_would_not_run_the_line_is_left_alone_and_told(
+    there: FileState | Unreadable, why: str, engine: str
+) -> None:
+    facts = facts_from(SHEET + DROPS + SHOREWALL)
+    facts["gateway"] = with_files(with_managers(facts["gateway"], "shorewall"), {STARTED[Family.V4]: there})
+    made = plan_of(facts, f", firewall: {engine}")
+    assert not [one for one in made.wanted["gateway"] if one.key == STARTED[Family.V4]]
+    (told,) = (one.text for one in made.impacts if one.code == "beside-others" and "no line" in one.text)
+    assert why in told
+
+
+def test_a_line_that_stands_there_stays_whatever_comes_behind_it() -> None:
+    facts = facts_from(SHEET + DROPS + SHOREWALL)
+    (line,) = (one for one in plan_of(facts).wanted["gateway"] if isinstance(one, Lines))
+    behind = {STARTED[Family.V4]: FileState(line.entry + b"exit 0\n", 0o644, "0:0")}
+    assert line.key in [
+        one.key
+        for one in plan_of({**facts, "gateway": with_files(facts["gateway"], behind)}).wanted["gateway"]
+    ]

@@ -10,6 +10,7 @@ from crossnet.design.impacts import Impact
 from crossnet.facts import Facts
 from crossnet.facts.sysctls import FORWARDING
 from crossnet.netfilter import TABLE_FAMILY, Engine
+from crossnet.persistence import extensions
 from crossnet.persistence.extensions import PLUGIN, STARTED
 from crossnet.persistence.settings import SYSCTL_FILE
 from crossnet.persistence.start import SCRIPT
@@ -63,6 +64,11 @@ def beside_impacts(facts: Facts, choice: Choice, back: Again, *, fenced: bool) -
                 yield _impact(
                     facts, name, f"{has}, {_TAKES_AWAY[name]}; {next(given, '') or _loaded_again(back)}"
                 )
+    if back.paths and (choice.accepts is not None or choice.engine.is_iptables):
+        for family in Family:
+            if why := extensions.why_unfit(facts, family):
+                no_line = f"crossnet adds no line that brings its rules of iptables back, because {why}"
+                yield _impact(facts, "shorewall", no_line)
     if choice.engine is Engine.NFTABLES:
         has = "crossnet has a table of its own"
         for name in names:

@@ -7,11 +7,13 @@ iptables has such a place.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
-from crossnet.facts import Facts
+from crossnet.facts import Facts, FileState
 from crossnet.netfilter import TABLE_FAMILY
 from crossnet.persistence import start
+from crossnet.persistence.needs import Unfit, file_of_others
 from crossnet.record import Record
 from crossnet.resources import File, Lines, Resource, RuleTable
 from crossnet.values import Family
@@ -27,6 +29,9 @@ _PLUGIN = f"""\
 {{head}}[ "${{{{1-}}}}" != start ] || {_RUN}
 """
 
+# It is read as one script: nobody comes to what stands behind that.
+_ENDS = re.compile(rb"(^|\n)[ \t]*(exit|return)\b[^\n]*(\n[ \t]*(#[^\n]*)?)*\Z")
+
 
 def keep(
     facts: Facts, record: Record, live: Sequence[Resource], head: str, *, adds: bool = True
@@ -39,11 +44,27 @@ def keep(
     families = {item.family for item in live if isinstance(item, RuleTable) and item.engine.is_iptables}
     given = {owned.applied.key for owned in record.owned}
     for family in sorted(families):
+        if why_unfit(facts, family):
+            continue
         if STARTED[family] in given or (adds and _has_shorewall(facts, family)):
             yield Lines(STARTED[family], _LINE.encode(), checked_by=("sh", "-n"))
     is_there = any(manager.name == "netfilter-persistent" for manager in facts.managers)
     if families and (PLUGIN in given or (adds and is_there)):
         yield File(PLUGIN, _PLUGIN.format(head=head).encode(), 0o755)
+
+
+def why_unfit(facts: Facts, family: Family) -> str:
+    """Why shorewall's file is left alone, in words that follow `because`; nothing where it is not."""
+    path = STARTED[family]
+    there = facts.files.get(path)
+    is_there = isinstance(there, FileState) and there.target is None and _LINE.encode() in there.data
+    if is_there or not _has_shorewall(facts, family):
+        return ""
+    try:
+        data = file_of_others(facts, path)
+    except Unfit as unfit:
+        return str(unfit)
+    return f"{path} ends its script before what would be added" if _ENDS.search(data) else ""
 
 
 def paths(facts: Facts) -> tuple[str, ...]:

@@ -22,7 +22,6 @@ from crossnet.values import Family, family_of
 FOLDER = "/etc/sysconfig/network-scripts"
 
 _VARIABLES = re.compile(rb"^[ \t]*ADDRESS[0-9]+=", re.MULTILINE)  # the very test of ifup-routes
-_GOES_ON = re.compile(rb"\\\n?\Z")
 
 
 def files(owner: Owner) -> tuple[str, ...]:
@@ -47,7 +46,7 @@ def _lines(needs: Needs, facts: Facts) -> Iterable[Lines]:
         path = f"{FOLDER}/route{six}-{needs.owner.suffix}"
         routes = [route for route in needs.routes if family_of(route.destination) is family]
         if routes:
-            data = _data(facts, path)
+            data = file_of_others(facts, path)
             is_sourced = bool(_VARIABLES.search(data))
             if is_sourced:
                 entry = "".join(
@@ -64,15 +63,8 @@ def _lines(needs: Needs, facts: Facts) -> Iterable[Lines]:
             if told:
                 # NetworkManager 1.18 leaves all routes of an interface alone that has such a file.
                 raise Unfit(f"NetworkManager does not read {path}")
-            _data(facts, path)
+            file_of_others(facts, path)
             yield Lines(path, "".join(f"{' '.join(rule_words(rule))}\n" for rule in rules).encode())
-
-
-def _data(facts: Facts, path: str) -> bytes:
-    data = file_of_others(facts, path)
-    if _GOES_ON.search(data):
-        raise Unfit(f"the last line of {path} ends with a backslash, and goes on in the next one")
-    return data
 
 
 def _words(route: Route, *, metric: bool) -> str:

@@ -19,7 +19,6 @@ FOLDER = "/etc/sysconfig/network"
 PROTOCOL = "boot"  # what a route is that does not say by whom it is
 
 _NOT_READ = re.compile(rb"\\[^\r\n]|\0")
-_GOES_ON = re.compile(rb"\\[\r\n]*\Z")
 
 
 def files(owner: Owner) -> tuple[str, ...]:
@@ -33,8 +32,6 @@ def keep(needs: Needs, facts: Facts) -> tuple[Lines, ...]:
     data = file_of_others(facts, path)
     if _NOT_READ.search(data):
         raise Unfit(f"{path} has a backslash or a NUL within a line, and wicked does not read it")
-    if _GOES_ON.search(data):
-        raise Unfit(f"the last line of {path} ends with a backslash, and goes on in the next one")
     return (Lines(path, "".join(f"{_line(route)}\n" for route in needs.routes).encode()),)
 
 
