@@ -135,3 +135,8 @@ def test_rules_that_nobody_can_list_are_nobodys() -> None:
     """A table that no tool lists has no name."""
     chain = Chain("forward", Hook("forward", "filter", 0), 0, lambda: ())
     assert told(tables=[Table(Tool.IPTABLES_LEGACY, "ip", "", {"forward": chain})]) == []
+
+
+def test_a_script_that_is_started_at_boot_and_leaves_nothing() -> None:
+    found = managers_of((), (), (), None, {"netfilter-persistent", "cron"})
+    assert [str(manager) for manager in found] == ["netfilter-persistent: init script netfilter-persistent"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -126,6 +126,39 @@ def test_a_crossing_comes_back_behind_its_fence(
     assert b.check("gateway", "find /etc /run -name '*crossnet*'") == ""
     b.power_cut()
     assert left(b, before) == []
+
+
+PLUGINS = "/usr/share/netfilter-persistent/plugins.d"
+
+
+def test_a_firewall_that_comes_after_the_network_finds_the_gateway_closed_and_makes_no_loop(
+    machines_up: LabUp,
+) -> None:
+    """netfilter-persistent waits for $remote_fs, and so for the network."""
+    b = Bench(machines_up("seed"))
+    packages = (*SYSV.packages, "netfilter-persistent", "iptables-persistent")
+    with_init(b, replace(SYSV, packages=packages))
+    empty = "*filter\n:FORWARD DROP [0:0]\nCOMMIT\n"
+    write(b, "gateway", "/etc/iptables/rules.v4", empty, "644")
+    write(b, "gateway", f"{PLUGINS}/50-seen", _SEEN.replace("/root/seen", "/root/flushed"))
+    spec = b.spec("to: 10.0.44.0/24, firewall: iptables")
+    assert not b.apply(spec).unwritten
+    ordered = b.run("gateway", "insserv -n 2>&1")
+    assert (ordered.ok, "loop" in ordered.text) == (True, False)
+
+    b.power_cut()
+
+    assert "CROSSNET" in b.check("gateway", "cat /root/seen")  # before the network
+    flushed = b.check("gateway", "cat /root/flushed")
+    assert flushed.startswith("0\n")
+    assert "-A FORWARD" not in flushed
+    assert b.pings("app", "10.0.44.1", wait=4)
+    assert b.verify(spec).result is Result.REACHABLE
+    assert b.plan(spec).is_empty
+    b.check("gateway", "netfilter-persistent reload")
+    assert b.pings("app", "10.0.44.1", wait=4)
+    b.undo(spec)
+    assert b.check("gateway", "find /etc /run /usr/share/netfilter-persistent -name '*crossnet*'") == ""
 
 
 @INITS

@@ -93,7 +93,8 @@ def test_what_would_not_run_the_line_is_left_alone_and_told(
     there: FileState | Unreadable, why: str, engine: str
 ) -> None:
     facts = facts_from(SHEET + DROPS + SHOREWALL)
-    facts["gateway"] = with_files(with_managers(facts["gateway"], "shorewall"), {STARTED[Family.V4]: there})
+    gateway = with_managers(facts["gateway"], "shorewall")
+    facts["gateway"] = replace(gateway, files={**gateway.files, STARTED[Family.V4]: there})
     made = plan_of(facts, f", firewall: {engine}")
     assert not [one for one in made.wanted["gateway"] if one.key == STARTED[Family.V4]]
     (told,) = (one.text for one in made.impacts if one.code == "beside-others" and "no line" in one.text)

@@ -16,7 +16,7 @@ from crossnet.facts.init import Init, InitScripts, parse_init
 from crossnet.planning import make_plan, make_undo_plan
 from crossnet.planning.plan import Plan
 from crossnet.record import read_record
-from crossnet.resources import Change, Command, InitScript
+from crossnet.resources import Change, Command, File, InitScript
 from crossnet.specfile import parse
 from design.factsheet import facts_from
 from planning.fakehost import FakeHost, carry_out, facts_of, hosts_of
@@ -99,6 +99,72 @@ def test_sysv_starts_the_rules_behind_the_firewall_and_before_the_network() -> N
         assert [re.sub("S[0-9]+", "", link.removeprefix(folder)) for link in sorted(links)] == (
             ["crossnet-recover", "iptables", "crossnet-rules", "network", "crossnet", "local"]
         )
+
+
+@pytest.mark.parametrize(
+    ("links", "order"),
+    [
+        (
+            ("S08iptables", "S23NetworkManager", "S99local"),
+            ("crossnet-recover", "iptables", "crossnet-rules", "NetworkManager", "crossnet", "local"),
+        ),
+        (("S10NetworkManager",), ("crossnet-recover", "crossnet-rules", "NetworkManager", "crossnet")),
+        (
+            ("S10NetworkManager", "S11network"),
+            ("crossnet-recover", "crossnet-rules", "NetworkManager", "network", "crossnet"),
+        ),
+    ],
+)
+def test_sysv_starts_the_rules_before_the_network_whatever_its_name(
+    links: tuple[str, ...], order: tuple[str, ...]
+) -> None:
+    hosts = world(InitScripts(Init.SYSV, tuple(f"/etc/rc2.d/{name}" for name in links)))
+    applied(hosts)
+    own = [
+        path.removeprefix("/etc/rc2.d/") for path in hosts["gateway"].files if path.startswith("/etc/rc2.d/")
+    ]
+    assert [name[3:] for name in sorted((*links, *own))] == list(order)
+
+
+def rules_script(init: InitScripts) -> str:
+    made = make_plan(parse(SPEC.format(""), "crossnet.yaml"), facts_of(world(init)))
+    (file,) = (
+        one
+        for one in made.wanted["gateway"]
+        if one.key == "/etc/init.d/crossnet-rules" and isinstance(one, File)
+    )
+    return file.data.decode()
+
+
+HEADS = {
+    Init.INSSERV: ("/etc/rcS.d/S10networking", "/etc/rcS.d/S12{}", "/etc/rc2.d/S01cron"),
+    Init.SYSV: ("/etc/rc2.d/S10network", "/etc/rc2.d/S12{}"),
+    Init.OPENRC: ("/etc/runlevels/boot/networking", "/etc/runlevels/default/{}"),
+}
+SWITCHES_OFF = re.compile(r"start rules\n *result=\$\?\n *sysctl .*ip_forward=0\n")
+
+
+@pytest.mark.parametrize("init", HEADS)
+@pytest.mark.parametrize("name", ["netfilter-persistent", "shorewall", "firewalld"])
+def test_a_firewall_after_the_network_makes_no_circle_and_the_gateway_is_closed_until_it_is_done(
+    init: Init, name: str
+) -> None:
+    def rules(script: str) -> str:
+        return rules_script(InitScripts(init, tuple(link.format(script) for link in HEADS[init])))
+
+    assert SWITCHES_OFF.search(rules(name))
+    assert not [
+        line for line in rules(name).splitlines() if re.search("Should-Start|after ", line) and name in line
+    ]
+    assert not SWITCHES_OFF.search(rules("cron"))
+
+
+def test_a_site_s_own_firewall_that_comes_later_counts_as_one() -> None:
+    text = rules_script(InitScripts(Init.INSSERV, ("/etc/rcS.d/S10networking", "/etc/rc2.d/S01iptables")))
+    (ordered,) = (line for line in text.splitlines() if "Should-Start" in line)
+    assert " iptables" not in ordered
+    assert " nftables" in ordered
+    assert SWITCHES_OFF.search(text)
 
 
 def test_where_insserv_orders_scripts_it_makes_the_links_and_keeps_no_number() -> None:

@@ -259,6 +259,7 @@ async def observe(
             rules_there = firewall.firewall_of(said, more, plain_is_nft=able.iptables_is_nft)
     found = asked.found(host.name, said[asked.question])
     running = said[UNITS] if keeping else None
+    init = said[INIT] if keeping and not able.systemd else None
     owners = owners_of(interfaces.links, said[OWNERS], running) if keeping else {}
     profiles = said[OWNERS].routes if keeping else {}
     return Facts(
@@ -281,9 +282,11 @@ async def observe(
         units=running,
         before_network=said[BEFORE_NETWORK] if keeping and able.systemd else frozenset(boot_order.UNITS),
         moments=said[MOMENTS] if keeping else Moments(),
-        init=said[INIT] if keeping and not able.systemd else None,
+        init=init,
         policy_rules=policy if interfaces.detailed else not_sure(policy),
-        managers=managers_of(interfaces.links, policy, rules_there.foreign, running),
+        managers=managers_of(
+            interfaces.links, policy, rules_there.foreign, running, init.names if init else ()
+        ),
         owners=MappingProxyType(owners),
         profiles=MappingProxyType(profiles),
         lookups=MappingProxyType({lookup: said[asked] for lookup, asked in packets.items()}),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import PurePosixPath
 
 from crossnet.facts.question import Question
 
@@ -30,6 +32,14 @@ class InitScripts:
     init: Init
     links: tuple[str, ...]
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The scripts that are started at boot."""
+        of_links = (PurePosixPath(link).name for link in self.links)
+        return frozenset(name if self.init is Init.OPENRC else _NUMBER.sub("", name) for name in of_links)
+
+
+_NUMBER = re.compile(r"^S\d\d")
 
 # openrc(8) makes softlevel when it boots; a container in which OpenRC is only installed has another process 1. Where
 # insserv has written .depend.boot, Debian's rc starts nothing that does not stand in there (startpar(8)).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from crossnet.facts.links import Link
@@ -33,6 +33,7 @@ class _Traces:
     chains: str = ""
     tables: str = ""  # of nftables
     units: tuple[str, ...] = ()
+    scripts: tuple[str, ...] = ()  # of /etc/init.d, where it leaves no trace when it is done
     priorities: range = range(0)  # of its policy rules, together with
     lookups: str = ""  # the tables that they look up, or
     marks: tuple[int, int] | None = None  # the mark and the mask that they ask
@@ -56,7 +57,7 @@ _TRACES = {
     # Of each interface's address lists, and a chain in which it tries what the kernel has (shorewall 5.2.8).
     "shorewall": _Traces(chains=r"sha-[lr]h-[0-9a-f]+|shorewall", units=("shorewall", "shorewall6")),
     # What loads rules from a file leaves no trace in them.
-    "netfilter-persistent": _Traces(units=("netfilter-persistent",)),
+    "netfilter-persistent": _Traces(units=("netfilter-persistent",), scripts=("netfilter-persistent",)),
     "iptables-services": _Traces(units=("iptables", "ip6tables")),
     "nftables.service": _Traces(units=("nftables",)),
     "libvirt": _Traces(
@@ -95,8 +96,11 @@ def managers_of(
     rules: Iterable[PolicyRule],
     tables: Iterable[Table],
     units: Mapping[str, bool] | None = None,
+    started: Collection[str] = (),
 ) -> tuple[Manager, ...]:
     """The managers of which the facts of a host show anything; `units` says which units run.
+
+    `started` are the scripts of /etc/init.d that are started at boot.
 
     A rule or a table that stands there without its program counts too: it still acts.
     """
@@ -108,6 +112,7 @@ def managers_of(
             *_tables(traces, tables),
             *(f"policy rule {rule}" for rule in rules if _is_rule_of(traces, rule)),
             *_listed("unit", (unit for unit in traces.units if (units or {}).get(f"{unit}.service"))),
+            *_listed("init script", (script for script in traces.scripts if script in started)),
         )
         if evidence:
             found.append(Manager(name, evidence))

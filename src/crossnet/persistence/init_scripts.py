@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from crossnet import record
@@ -35,6 +35,9 @@ _FIREWALLS = (
     "shorewall6",
     "firewalld",
 )
+# Of these the ones that come after the network, by the heads of their own scripts in Debian: nothing before the network
+# can come after them.
+_AFTER_NETWORK = frozenset({"netfilter-persistent", "shorewall", "shorewall6", "firewalld"})
 _LATER = ("ufw", "docker", "libvirtd")
 _NETWORK = ("networking", "network", "net.lo", "network-manager", "NetworkManager", "connman", "dhcpcd")
 
@@ -99,7 +102,7 @@ def persistent(
         return ()
     scripts = [_recover(init.init)]
     if has_rules:
-        scripts.append(_rules(next(file for file in files if file.path == start.SCRIPT), fenced))
+        scripts.append(_rules(next(file for file in files if file.path == start.SCRIPT), fenced, init))
     if files:
         scripts.append(_all(fenced))
     text = _openrc if init.init is Init.OPENRC else _sysv
@@ -111,18 +114,25 @@ def persistent(
     )
 
 
-def _rules(script: File, fenced: Collection[Sysctl]) -> _Script:
-    """A script that was emptied or cut loads no fence, and ends well: so it is not run."""
+def _rules(script: File, fenced: Collection[Sysctl], init: InitScripts) -> _Script:
+    """A script that was emptied or cut loads no fence, and ends well: so it is not run.
+
+    Where a firewall comes later that may flush the rules, nothing is forwarded before the last script has loaded them
+    again.
+    """
+    early = [name for name in _FIREWALLS if name not in _AFTER_NETWORK]
+    told = "rules of its crossings, before the network is up"
+    made = _Script(RULES_SCRIPT, told, "", is_early=True, after=(GUARD_SCRIPT, *_SETTINGS, *early))
+    late = _behind(made, init).intersection(_FIREWALLS)
     work = f"sh {start.SCRIPT} rules\n"
     if fenced:
         said = shlex.quote(f"{start.sha256_of(script)}  {start.SCRIPT}")
+        switch_off = start.switch_off(fenced)
+        loads = f"    {work}    result=$?\n    {switch_off}\n    return $result\n" if late else f"    {work}"
         work = (
-            f"if echo {said} | sha256sum -c >/dev/null; then\n    {work}"
-            f"else\n    {start.switch_off(fenced)}\n    false\nfi\n"
+            f"if echo {said} | sha256sum -c >/dev/null; then\n{loads}else\n    {switch_off}\n    false\nfi\n"
         )
-    told = "rules of its crossings, before the network is up"
-    after = (GUARD_SCRIPT, *_SETTINGS, *_FIREWALLS)
-    return _Script(RULES_SCRIPT, told, work, is_early=True, after=after)
+    return replace(made, work=work, after=tuple(name for name in made.after if name not in late))
 
 
 def _all(fenced: Collection[Sysctl]) -> _Script:
@@ -199,20 +209,42 @@ def _links(script: _Script, init: InitScripts) -> tuple[str, ...]:
 
 _SYSV_LINK = re.compile(r"S(\d\d)(.*)")
 _LAST = 99
+_AFTER_ALL = "\x7f"
 
 
 def _number(script: _Script, init: InitScripts, runlevel: str) -> int:
-    """That of the first of those before which it has to come: with the same number names decide, and its own is early.
+    """The highest with which it comes before all those that have to come behind it: of one number names decide.
 
     insserv makes a better one of its header.
     """
     if not script.is_early:
         return _LAST
-    there = [
+    behind = {*_NETWORK, *script.before}
+    before_them = (
+        number - (name < script.name) for number, name in _started(init, runlevel) if name in behind
+    )
+    return max(0, min(before_them, default=_LAST))
+
+
+def _behind(script: _Script, init: InitScripts) -> set[str]:
+    """The names of those that are started after it, as far as that is known before it is there."""
+    if init.init is Init.OPENRC:
+        return {name for link in init.links if (name := PurePosixPath(link).name) in _AFTER_NETWORK}
+    early = "S" if any(link.startswith("/etc/rcS.d/") for link in init.links) else ""
+    found = set()
+    for runlevel in f"{early}2345":
+        number = _number(script, init, runlevel) if runlevel == early or not early else -1
+        # insserv gives one number to all of which none depends on the other.
+        own = (number, script.name if init.init is Init.SYSV else _AFTER_ALL)
+        found |= {at[1] for at in _started(init, runlevel) if at > own}
+    return found
+
+
+def _started(init: InitScripts, runlevel: str) -> list[tuple[int, str]]:
+    """The scripts of a runlevel of SysV, with their numbers."""
+    return [
         (int(found[1]), found[2])
         for link in init.links
         if link.startswith(f"/etc/rc{runlevel}.d/")
         and (found := _SYSV_LINK.fullmatch(PurePosixPath(link).name))
     ]
-    behind = {*_NETWORK, *script.before}
-    return min((number for number, name in there if name in behind), default=_LAST)
