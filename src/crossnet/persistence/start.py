@@ -31,6 +31,7 @@ SCRIPT = f"{FOLDER}/start"
 ROUTES = f"{FOLDER}/routes"
 NFT = f"{FOLDER}/rules.nft"
 LEAVE = "/run/crossnet.leave"
+LOCK = "/run/crossnet.lock"
 UNIT = "crossnet.service"
 
 
@@ -128,9 +129,20 @@ own_rule() {{ # `ip` before iproute2 4.17 cannot keep who made it
 _CLOSE = """
 # Without its fence it forwards nothing: before the rules go, and where they could not be loaded. Who closes takes
 # away the leave to open that was taken before: what was loaded since then may be flushed.
-leave={leave}
-exec 9<{folder}
-close() {{ flock -w 10 9; rm -f $leave; {switch_off}; }}
+leave={leave} lock={lock} held=''
+umask 077
+# One at a time closes or opens. Only root can open the lock, or anybody could hold it. It goes with who held it, so
+# what was waited for may be no longer the one that is there.
+alone() {{
+    while [ -z "$held" ]; do
+        true >>$lock && exec 9>>$lock && flock -w 10 9 || return
+        [ ! $lock -ef /proc/$$/fd/9 ] || held=yes
+    done
+}}
+release() {{ [ -z "$held" ] || {{ rm -f $lock; exec 9>&-; held=''; }}; }}
+shut() {{ rm -f $leave; {switch_off}; }}
+close() {{ alone; shut; }}
+trap release EXIT
 trap 'close; exit 1' TERM"""
 _STAYS_OPEN = """
 close() { :; } # it forwarded before crossnet"""
@@ -159,7 +171,8 @@ case ${{1-}} in
     before) # a firewall, $2, is started or reloaded; it waits until what is queued here to be stopped has stopped
         close
         ! systemctl --quiet is-active {UNIT} || systemctl --no-block stop {UNIT}
-        exec systemctl --no-block restart "crossnet-gate@$2.service"
+        systemctl --no-block restart "crossnet-gate@$2.service"
+        exit
         ;;
     after) # it was started or reloaded; in rescue mode nothing of this is
         ! systemctl show -p ActiveState -p Job multi-user.target | grep -q -e =active -e '^Job=[1-9]' ||
@@ -168,7 +181,8 @@ case ${{1-}} in
         ;;
     stopped)
         close
-        exec systemctl --no-block stop {UNIT}
+        systemctl --no-block stop {UNIT}
+        exit
         ;;
 esac"""
 # Without a leave nothing is opened; whoever cannot have one begins no second time.
@@ -209,14 +223,19 @@ fi
 
 def _open(load_settings: str) -> str:
     return f"""\
-{_CLOSE_WITHOUT_RULES}flock -w 10 9
+{_CLOSE_WITHOUT_RULES}alone || {{
+    echo "crossnet: nothing is opened, because $lock cannot be locked" >&2
+    shut
+    exit 1
+}}
 if [ "$(cat $leave 2>/dev/null)" != $$ ]; then
     # Closed while it was loading: once more, when whoever stopped the firewall has done with it.
-    exec systemctl --no-block restart {UNIT}
+    systemctl --no-block restart {UNIT}
+    exit
 fi
 if [ $failed = 0 ]; then {load_settings}; else close; fi
 rm -f $leave
-flock -u 9"""
+release"""
 
 
 def _open_if_fenced(load_settings: str) -> str:
@@ -246,7 +265,7 @@ def script_and_files(
     if fenced and not systemd:
         script.append(_CLOSE_AT_STOP.format(switch_off=switch_off(fenced)))
     elif fenced:
-        close = _CLOSE.format(leave=LEAVE, folder=FOLDER, switch_off=switch_off(fenced))
+        close = _CLOSE.format(leave=LEAVE, lock=LOCK, switch_off=switch_off(fenced))
         script += (close, _EVENTS)
         if heals:
             script += (_STANDS, _TAKE_LEAVE, _CLOSE_FIRST.format(switch_off=switch_off(fenced)))
