@@ -260,7 +260,7 @@ def test_settings_of_the_next_boot(gateway: Facts) -> None:
     ],
 )
 def test_ways_to_write_a_boot_setting(line: str, name: str, value: str) -> None:
-    assert parse_boot_settings(f"/etc/sysctl.conf:3:{line}\n") == (
+    assert parse_boot_settings(f"file sysctl /etc/sysctl.conf\n3:{line}\n") == (
         BootSetting("/etc/sysctl.conf", name, value, 3),
     )
 
@@ -291,14 +291,14 @@ def test_ways_to_write_a_boot_setting(line: str, name: str, value: str) -> None:
 )
 def test_a_value_is_what_the_kernel_takes_of_it(written: str, value: str | None) -> None:
     """As measured: what is behind the number is left out, or the whole is refused."""
-    (found,) = parse_boot_settings(f"/etc/sysctl.conf:3:{V4} = {written}\n")
+    (found,) = parse_boot_settings(f"file sysctl /etc/sysctl.conf\n3:{V4} = {written}\n")
     assert found.is_number is (value is not None)
     assert found.value == (written if value is None else value)
     assert found.switches_on is (value not in (None, "0"))
 
 
 def test_a_line_without_a_value_sets_nothing() -> None:
-    assert parse_boot_settings("/etc/sysctl.conf:1:-net.ipv4.ip_forward\n") == ()
+    assert parse_boot_settings("file sysctl /etc/sysctl.conf\n1:-net.ipv4.ip_forward\n") == ()
 
 
 OWN = "/etc/sysctl.d/99-zz-crossnet.conf"

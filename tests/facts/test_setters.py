@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from crossnet.facts.owners import Keeper, Owner
+from crossnet.facts.question import Unanswered
 from crossnet.facts.setters import READ, parse_setters
 from crossnet.facts.sysctls import READ_FILES, BootSetting, parse_boot_settings
 
@@ -21,7 +22,9 @@ TUNED = {
 }
 
 
-def answered(root: Path, script: str, files: dict[str, str], mode: int = 0o755) -> str:
+def answered(
+    root: Path, script: str, files: dict[str, str], mode: int = 0o755, shell: tuple[str, ...] = ("sh",)
+) -> str:
     """What the script says of these files: of its paths those below /etc, /run, /usr, /lib and /var lead to them."""
     for name, text in files.items():
         path = root / name
@@ -29,16 +32,16 @@ def answered(root: Path, script: str, files: dict[str, str], mode: int = 0o755) 
         if text == "-> /dev/null":
             path.symlink_to("/dev/null")
         else:
-            path.write_text(text)
+            path.write_bytes(text.encode(errors="surrogateescape"))
             path.chmod(mode)
     for folder in ("/etc", "/run", "/usr", "/lib", "/var"):
         for before in (" ", "<", '"', '"$file" '):
             script = script.replace(f"{before}{folder}/", f"{before}{root}{folder}/")
     # What a file of the host names is a path of the host.
     script = script.replace('lines ufw "$file"', f'lines ufw "{root}$file"')
-    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=30, check=False)
-    assert done.stderr == ""
-    return done.stdout.replace(str(root), "")
+    done = subprocess.run([*shell, "-c", script], capture_output=True, timeout=60, check=False)
+    assert done.stderr == b""
+    return done.stdout.decode(errors="replace").replace(str(root), "")
 
 
 @pytest.mark.parametrize(
@@ -200,3 +203,71 @@ def test_one_file_of_a_name_is_read(tmp_path: Path) -> None:
         BootSetting("/run/sysctl.d/c d.conf", "net.ipv4.conf.*.forwarding", "0", 1),
         BootSetting("/etc/sysctl.conf", V4, "0", 2),
     )
+
+
+SHELLS = (("dash",), ("bash",), ("busybox", "ash"))
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "50-eth0:1.conf",
+        "99:5:net.ipv4.ip_forward=1.conf",
+        "50 x.conf",
+        "50-\033[2J.conf",
+        "unreadable x.conf",
+    ],
+)
+def test_a_file_is_called_whatever_it_is(tmp_path: Path, shell: tuple[str, ...], name: str) -> None:
+    files = {f"etc/sysctl.d/{name}": f"\n{V4} = 0\n"}
+    assert parse_boot_settings(answered(tmp_path, READ_FILES, files, shell=shell)) == (
+        BootSetting(f"/etc/sysctl.d/{name}", V4, "0", 2),
+    )
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+def test_a_name_of_several_lines_says_nothing(tmp_path: Path, shell: tuple[str, ...]) -> None:
+    files = {f"etc/sysctl.d/50\nfile sysctl \n1:{V4} = 1\nx.conf": f"{V4} = 0\n"}
+    assert parse_boot_settings(answered(tmp_path, READ_FILES, files, shell=shell)) == (
+        BootSetting(f"/etc/sysctl.d/50?file sysctl ?1:{V4} = 1?x.conf", V4, "0", 1),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (f"{V4} = 0\n\0\0\0\n", [("0", 1)]),  # as a power cut may leave it
+        (f"\0\0\0\n{V4} = 0\n", [("0", 2)]),
+        (f"{V4} = 0\0\0\0\n", [("0", 1)]),
+        ("\0" * 5000 + f"{V4} = 0\n", [("0", 1)]),
+        (f"# x\0{V4} = 0", [("0", 1)]),
+        (f"{V4} = 1\r{V4} = 0\n", [("1", 1), ("0", 1)]),
+        (f"{V4} = 0\r\n", [("0", 1)]),
+        (f"# \udcff\n{V4} = 0 # \udcfe\n", [("0", 2)]),  # what is no UTF-8
+    ],
+    ids=["behind", "before", "at-the-end", "many", "within", "old-mac", "dos", "no-utf-8"],
+)
+def test_a_line_is_found_as_systemd_reads_it(tmp_path: Path, text: str, found: list[tuple[str, int]]) -> None:
+    """A NUL and a carriage return end a line too, as measured with 252."""
+    said = parse_boot_settings(answered(tmp_path, READ_FILES, {"etc/sysctl.d/99-zzz.conf": text}))
+    assert [(each.value, each.line) for each in said if each.name == V4] == found
+
+
+def test_of_a_file_of_any_size_the_last_lines_count(tmp_path: Path) -> None:
+    line = f"{V4} = 1 # {'x' * 2000}\n"
+    text = f"{line * 20_000}{V4} = 0\n"
+    said = answered(tmp_path, READ_FILES, {"etc/sysctl.d/99-zzz.conf": text})
+    assert len(said) < 2**23
+    assert parse_boot_settings(said)[-1] == BootSetting("/etc/sysctl.d/99-zzz.conf", V4, "0", 20_001)
+
+
+def test_a_nul_hides_no_line_of_a_program(tmp_path: Path) -> None:
+    files = UFW | {"etc/ufw/sysctl.conf": "net/ipv4/ip_forward=0\n\0\0\n"}
+    found = parse_setters(answered(tmp_path, READ, files))
+    assert found.settings["ufw"] == (BootSetting("/etc/ufw/sysctl.conf", V4, "0", 1),)
+
+
+def test_a_sysctl_file_that_cannot_be_read_is_none_that_says_nothing() -> None:
+    with pytest.raises(Unanswered, match=r"/etc/sysctl\.d/a b\.conf cannot be read"):
+        parse_boot_settings("file sysctl /etc/sysctl.d/a b.conf\nunreadable /etc/sysctl.d/a b.conf\n")

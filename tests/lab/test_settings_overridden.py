@@ -39,3 +39,22 @@ def test_a_line_that_sysctl_reads_later(lab_up: Callable[..., Lab]) -> None:
 
     b.check("gateway", "rm /etc/sysctl.conf; echo ENABLED=no >/etc/ufw/ufw.conf")
     assert not [one for one in b.plan(spec).impacts if one.code == "setting-overridden"]
+
+
+def test_a_file_may_be_called_and_hold_whatever_it_does(lab_up: Callable[..., Lab]) -> None:
+    """Its line is named all the same, and no command stops because of it."""
+    b = Bench(lab_up("seed"))
+    spec = b.spec("to: 10.0.44.0/24")
+    b.apply(spec)
+    b.check(
+        "gateway",
+        "mkdir -p /etc/sysctl.d; cd /etc/sysctl.d; n='\n'; "
+        "printf 'net.ipv4.ip_forward = 0\\n\\0\\0\\0\\n' >'99-zzz:5.conf'; "
+        'echo "net.ipv4.conf.all.forwarding = 0" >"99-zzz${n}x.conf"',
+    )
+    (text,) = (one.text for one in b.plan(spec).impacts if one.code == "setting-overridden")
+    assert text.startswith("/etc/sysctl.d/99-zzz?x.conf, line 1, sets net.ipv4.conf.all.forwarding = 0: ")
+    b.check("gateway", 'rm /etc/sysctl.d/99-zzz"\n"x.conf')
+    (text,) = (one.text for one in b.plan(spec).impacts if one.code == "setting-overridden")
+    assert text.startswith("/etc/sysctl.d/99-zzz:5.conf, line 1, sets net.ipv4.ip_forward = 0: ")
+    b.undo(spec)

@@ -94,7 +94,8 @@ def _overrides(facts: Facts, name: str, *, lasts: bool) -> Iterator[_Override]:
     after = f", after {SYSCTL_FILE}" if lasts else ""
     if line := later(others, SYSCTL_FILE, name):
         yield _Override(line, f"it is read at boot{restart} and by `sysctl --system`{after}")
-    if line := deciding([item for item in others if item.file == SYSCTL_CONF], name):
+    # What the kernel refuses of it sets nothing: each of its lines is written.
+    if line := deciding([item for item in others if item.file == SYSCTL_CONF and item.is_number], name):
         # systemd-sysctl alone does not read it (sysctl.d(5)).
         boots = "it is read at boot, and " if facts.init is not None else ""
         yield _Override(line, f"{boots}`sysctl -p` and `sysctl --system` set it")

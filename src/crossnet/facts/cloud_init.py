@@ -7,25 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from crossnet.facts.file_lines import LINES, parse
 from crossnet.facts.question import Question
 from crossnet.facts.sysctls import BootSetting, boot_setting
 
 # cloud-init's merge of what the instance was given is read, and not that itself, which may be of many parts. A host
 # without cloud-init, or where it is disabled (`cloud-init-generator`), starts no process for it.
-READ = r"""
-LC_ALL=C
-export LC_ALL
-there() {
-    [ -e "$1" ] || return 1
-    [ -f "$1" ] && [ -r "$1" ] && return 0
-    printf 'unreadable %s\n' "$1"
-    return 1
-}
-lines() { # KIND FILE PATTERN
-    there "$2" || return 0
-    printf 'file %s %s\n' "$1" "$2"
-    head -c 262144 <"$2" | grep -nE "$3" | head -n 256 | cut -c 1-256
-}
+READ = (
+    LINES
+    + r"""
 [ -e /etc/cloud/cloud.cfg ] && [ ! -e /etc/cloud/cloud-init.disabled ] || exit 0
 read -r words 2>/dev/null </proc/cmdline
 case " $words " in *' cloud-init=disabled '*) exit 0 ;; *' network-config=disabled '*) echo 'network disabled' ;; esac
@@ -44,6 +34,7 @@ for file in /var/lib/cloud/scripts/per-instance/* /var/lib/cloud/instance/script
 done
 true
 """
+)
 
 
 class When(StrEnum):
@@ -57,7 +48,7 @@ class When(StrEnum):
 
 _SECTIONS = {when.value: when for when in (When.BOOT, When.INSTANCE, When.INSTANCE_FILE)}
 
-_LINE = re.compile(r"([0-9]{1,9}):(.*)")
+_RUNS, _DISABLED = "runs", "network disabled"
 _SECTION = re.compile(r"([a-z_]+):")
 _NETWORK_DISABLED = re.compile(r"config:\s*[\"']?disabled\b")
 # As a sysctl file has it and sysctl(8) is told; and what a shell writes into a file of the kernel.
@@ -87,31 +78,20 @@ class CloudInit:
 
 
 def parse_cloud_init(answer: str) -> CloudInit:
-    """`runs`, `network disabled`, `unreadable PATH`, or `file KIND PATH` with `NUMBER:TEXT` for each line of it."""
-    runs, disabled = False, False
+    """`runs`, `network disabled`, and the lines of the files."""
+    read = parse(answer, (_RUNS, _DISABLED))
+    disabled = _DISABLED in read.words
     settings: list[CloudSetting] = []
-    unreadable: dict[str, None] = {}
-    kind = path = section = ""
-    for line in filter(None, answer.split("\n")):
-        word, _, rest = line.partition(" ")
-        if numbered := _LINE.fullmatch(line):
-            text = numbered[2]
-            if kind == "config" and (begun := _SECTION.match(text)):
+    for file in read.files:
+        section = ""
+        for number, text in file.lines:
+            if file.kind == "config" and (begun := _SECTION.match(text)):
                 section = begun[1]
             disabled = disabled or (section == "network" and bool(_NETWORK_DISABLED.search(text)))
-            when = {"boot-script": When.BOOT_END, "instance-script": When.INSTANCE}.get(kind)
+            when = {"boot-script": When.BOOT_END, "instance-script": When.INSTANCE}.get(file.kind)
             if when := when or _SECTIONS.get(section):
-                settings += (CloudSetting(each, when) for each in _set(path, int(numbered[1]), text))
-        elif word == "file" and " /" in rest:
-            kind, _, path = rest.partition(" ")
-            section = ""
-        elif word == "unreadable":
-            unreadable[rest] = None
-        elif line in ("runs", "network disabled"):
-            runs, disabled = runs or line == "runs", disabled or line != "runs"
-        else:
-            raise ValueError(f"neither a file nor a line of one: {line[:80]!r}")
-    return CloudInit(runs and not disabled, tuple(settings), tuple(unreadable))
+                settings += (CloudSetting(each, when) for each in _set(file.path, number, text))
+    return CloudInit(_RUNS in read.words and not disabled, tuple(settings), read.unreadable)
 
 
 def _set(path: str, number: int, text: str) -> Iterator[BootSetting]:

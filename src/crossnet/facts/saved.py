@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from crossnet.facts.file_lines import LINES
 from crossnet.facts.question import Question
 
 # iptables: netfilter-persistent, iptables-services of EL, Arch, Alpine and Gentoo, and what people put into `pre-up`.
@@ -30,16 +31,18 @@ _MOST = 64
 # The names that crossnet gives its chains and sets in iptables, and its tables in nftables.
 _OWN = r"CROSSNET-[A-Z]{1,20}|xnet[46]-[A-Za-z0-9_.-]{1,26}|table ip6? crossnet([^A-Za-z0-9_-]|$)"
 
-READ = rf"""
-LC_ALL=C
-export LC_ALL
+READ = (
+    LINES
+    + rf"""
 for file in {" ".join(PLACES)} {" ".join(f"{folder}/*" for folder in FOLDERS)}; do
     [ -f "$file" ] && [ -r "$file" ] || continue
     found=$(head -c {_LARGEST} <"$file" | tr -d '\000' | grep -v '^[[:space:]]*#' |
         grep -oE '{_OWN}' | sort -u | head -n {_MOST})
-    [ -z "$found" ] || printf 'file %s\n%s\n' "$file" "$found"
+    in_one_line "$file"
+    [ -z "$found" ] || printf 'file %s\n%s\n' "$name" "$found"
 done
 """
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from types import MappingProxyType
 
+from crossnet.facts.file_lines import LINES, FileLines, parse
 from crossnet.facts.owners import Keeper, Owner
 from crossnet.facts.question import Question
 from crossnet.facts.sysctls import FORWARDING, BootSetting, boot_setting, interface_setting
@@ -17,20 +18,9 @@ from crossnet.values import Family
 #
 # tuned (plugin_sysctl.py) reads /etc/sysctl.d again after its profile, so that crossnet's file wins, unless
 # `reapply_sysctl` is off. ufw (ufw-init-functions) runs `sysctl -p` with the file that IPT_SYSCTL names.
-READ = r"""
-LC_ALL=C
-export LC_ALL
-there() {
-    [ -e "$1" ] || return 1
-    [ -f "$1" ] && [ -r "$1" ] && return 0
-    printf 'unreadable %s\n' "$1"
-    return 1
-}
-lines() {
-    there "$2" || return 0
-    printf 'file %s %s\n' "$1" "$2"
-    head -c 262144 <"$2" | grep -nE "$3" | head -n 256 | cut -c 1-256
-}
+READ = (
+    LINES
+    + r"""
 profile() {
     for folder in /etc/tuned/profiles /etc/tuned /usr/lib/tuned/profiles /usr/lib/tuned; do
         [ -e "$folder/$1/tuned.conf" ] || continue
@@ -89,8 +79,8 @@ if [ -d /run/NetworkManager ]; then
 fi
 true
 """
+)
 
-_LINE = re.compile(r"([0-9]{1,9}):(.*)")
 _ASSIGNED = re.compile(r"""\s*([\w.]+)\s*=\s*["']?([^"'\s#]*)""")
 
 # systemd.syntax(7)
@@ -136,40 +126,20 @@ class Setters:
         return replace(lines[-1], name=interface_setting(4, owner.interface, "forwarding"))
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    program: str
-    path: str
-    lines: list[tuple[int, str]] = field(default_factory=list)
-
-
 def parse_setters(answer: str) -> Setters:
-    """`file PROGRAM PATH` with `NUMBER:TEXT` for each line of it, or `unreadable PATH`."""
-    files: list[_File] = []
-    unreadable: dict[str, None] = {}
-    for line in filter(None, answer.split("\n")):
-        word, _, rest = line.partition(" ")
-        numbered = _LINE.fullmatch(line)
-        if numbered and files:
-            files[-1].lines.append((int(numbered[1]), numbered[2]))
-        elif word == "unreadable":
-            unreadable[rest] = None
-        elif word == "file" and " /" in rest:
-            program, _, path = rest.partition(" ")
-            files.append(_File(program, path))
-        else:
-            raise ValueError(f"neither a file nor a line of one: {line[:80]!r}")
+    """What the lines of the files set, by their programs."""
+    read = parse(answer)
     settings: dict[str, tuple[BootSetting, ...]] = {}
     interfaces: dict[str, tuple[BootSetting, ...]] = {}
-    for file in files:
+    for file in read.files:
         if found := _settings(file):
-            where = interfaces if file.program in _OF_INTERFACES else settings
-            where[file.program] = (*where.get(file.program, ()), *found)
-    return Setters(MappingProxyType(settings), tuple(unreadable), MappingProxyType(interfaces))
+            where = interfaces if file.kind in _OF_INTERFACES else settings
+            where[file.kind] = (*where.get(file.kind, ()), *found)
+    return Setters(MappingProxyType(settings), read.unreadable, MappingProxyType(interfaces))
 
 
-def _settings(file: _File) -> tuple[BootSetting, ...]:
-    match file.program:
+def _settings(file: FileLines) -> tuple[BootSetting, ...]:
+    match file.kind:
         case "shorewall" | "shorewall6":
             return _of_shorewall(file)
         case "systemd-networkd":
@@ -189,26 +159,26 @@ def _settings(file: _File) -> tuple[BootSetting, ...]:
     return tuple(each for each in found if each is not None and each.is_number)
 
 
-def _of_section(lines: list[tuple[int, str]], wanted: str) -> list[tuple[int, str]]:
-    inside, found = False, []
+def _of_section(lines: Sequence[tuple[int, str]], wanted: str) -> tuple[tuple[int, str], ...]:
+    inside, found = False, list[tuple[int, str]]()
     for number, text in lines:
         if text.strip().startswith("["):
             inside = text.strip().startswith(wanted)
         elif inside:
             found.append((number, text))
-    return found
+    return tuple(found)
 
 
-def _of_shorewall(file: _File) -> tuple[BootSetting, ...]:
+def _of_shorewall(file: FileLines) -> tuple[BootSetting, ...]:
     """shorewall.conf(5): `On` and `Keep` switch nothing off, and without STARTUP_ENABLED it does not start."""
     said = {found[1]: (number, found[2].lower()) for number, found in _assigned(file)}
     number, value = said.get("IP_FORWARDING", (0, ""))
     if value != "off" or said.get("STARTUP_ENABLED", (0, ""))[1] != "yes":
         return ()
-    return (BootSetting(file.path, FORWARDING[_SHOREWALL[file.program]], "0", number),)
+    return (BootSetting(file.path, FORWARDING[_SHOREWALL[file.kind]], "0", number),)
 
 
-def _of_networkd(file: _File) -> tuple[BootSetting, ...]:
+def _of_networkd(file: FileLines) -> tuple[BootSetting, ...]:
     said = [(number, found[1], found[2].lower()) for number, found in _assigned(file)]
     return tuple(
         BootSetting(file.path, FORWARDING[_NETWORKD[name]], "0" if value in _NO else "1", number)
@@ -217,7 +187,7 @@ def _of_networkd(file: _File) -> tuple[BootSetting, ...]:
     )
 
 
-def _of_network_file(file: _File) -> tuple[BootSetting, ...]:
+def _of_network_file(file: FileLines) -> tuple[BootSetting, ...]:
     """systemd.network(5): from version 256 on. IPForward= never switches anything off, in no version."""
     return tuple(
         BootSetting(file.path, "forwarding", "0" if found[2].lower() in _NO else "1", number)
@@ -226,7 +196,7 @@ def _of_network_file(file: _File) -> tuple[BootSetting, ...]:
     )
 
 
-def _of_profile(file: _File) -> tuple[BootSetting, ...]:
+def _of_profile(file: FileLines) -> tuple[BootSetting, ...]:
     """nm-settings(5), from version 1.54 on: 0 is no; with the method `shared` it counts for nothing."""
     said = {found[1]: (number, found[2]) for number, found in _assigned(file, "[ipv4]")}
     number, value = said.get("forwarding", (0, ""))
@@ -235,7 +205,7 @@ def _of_profile(file: _File) -> tuple[BootSetting, ...]:
     return (BootSetting(file.path, "forwarding", value, number),)
 
 
-def _of_networkmanager(file: _File) -> tuple[BootSetting, ...]:
+def _of_networkmanager(file: FileLines) -> tuple[BootSetting, ...]:
     """NetworkManager.conf(5): for profiles that do not say it; sections for some of them have longer names."""
     return tuple(
         BootSetting(file.path, "forwarding", found[2], number)
@@ -244,7 +214,7 @@ def _of_networkmanager(file: _File) -> tuple[BootSetting, ...]:
     )
 
 
-def _assigned(file: _File, section: str = "") -> list[tuple[int, re.Match[str]]]:
+def _assigned(file: FileLines, section: str = "") -> list[tuple[int, re.Match[str]]]:
     lines = _of_section(file.lines, section) if section else file.lines
     return [(number, found) for number, text in lines if (found := _ASSIGNED.match(text))]
 

@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from crossnet.facts.question import Question, Unanswered, refuse
+from crossnet.facts.file_lines import LINES, parse
+from crossnet.facts.question import NEEDS_ROOT, Question, Unanswered, refuse
 from crossnet.transport.batch import Answer
 from crossnet.values import Family
 
@@ -57,22 +58,27 @@ MOST_TRACKED = "net.netfilter.nf_conntrack_max"
 
 # sysctl.d(5): of two files with one name that of the first of these folders counts, and the other is not read; so it is
 # also where the first is empty, or a link to /dev/null.
-READ_FILES = r"""
-set --
-names=/
+READ_FILES = (
+    LINES
+    + r"""
+names=/ cr=$(printf '\r')
 for file in /etc/sysctl.d/*.conf /run/sysctl.d/*.conf /usr/local/lib/sysctl.d/*.conf \
-    /usr/lib/sysctl.d/*.conf /lib/sysctl.d/*.conf
+    /usr/lib/sysctl.d/*.conf /lib/sysctl.d/*.conf /etc/sysctl.conf
 do
     [ -e "$file" ] || [ -L "$file" ] || continue
-    case $names in */"${file##*/}"/*) continue ;; esac
-    names=$names${file##*/}/
-    [ ! -f "$file" ] || set -- "$@" "$file"
+    case $file in
+        */sysctl.d/*)
+            case $names in */"${file##*/}"/*) continue ;; esac
+            names=$names${file##*/}/
+            ;;
+    esac
+    [ -f "$file" ] || continue
+    grep -q 'net[./]ipv' "$file" 2>/dev/null
+    [ $? = 1 ] || lines sysctl "$file" "(^|$cr)[[:space:]]*-?net[./]ipv[46*?[]"
 done
-[ ! -f /etc/sysctl.conf ] || set -- "$@" /etc/sysctl.conf
-[ $# -gt 0 ] || exit 1
-exec grep -nE '^[[:space:]]*-?net[./]ipv[46*?[]' "$@" /dev/null
+true
 """
-
+)
 
 # How the kernel reads a number that is written to it (kernel/sysctl.c, proc_get_long): with the prefixes of C, up to a
 # blank, and nothing behind that. Anything else it refuses, and leaves the setting as it is (measured with 6.18).
@@ -185,16 +191,12 @@ def _larger(sysctls: Mapping[str, str], interface: str, key: str) -> int:
 
 
 def parse_boot_settings(answer: str) -> tuple[BootSetting, ...]:
-    """`FILE:LINE:TEXT` for each, as grep -n says it."""
-    settings = []
-    for line in filter(None, answer.split("\n")):
-        file, _, rest = line.partition(":")
-        number, colon, text = rest.partition(":")
-        if not file.startswith("/") or not colon or not number.isascii() or not number.isdigit():
-            raise ValueError(f"not a line of a sysctl file: {line[:80]!r}")
-        if setting := boot_setting(file, int(number), text):
-            settings.append(setting)
-    return tuple(settings)
+    """What the lines of the files set, in the order of reading."""
+    read = parse(answer)
+    for path in read.unreadable:
+        raise Unanswered(f"{path} cannot be read", NEEDS_ROOT)
+    found = (boot_setting(file.path, number, text) for file in read.files for number, text in file.lines)
+    return tuple(each for each in found if each is not None)
 
 
 def boot_setting(file: str, line: int, text: str) -> BootSetting | None:
@@ -226,16 +228,7 @@ def number_taken(written: str) -> int | None:
     return -number if found[1] else number
 
 
-def _none_matches(answer: Answer) -> tuple[BootSetting, ...]:
-    """grep(1): 1 means that no line matches."""
-    if answer.returncode != 1 or answer.error_text or answer.stdout:
-        refuse(answer, "grep")
-    return ()
-
-
-BOOT_SETTINGS = Question(
-    "read the files of sysctl.d", ("sh", "-c", READ_FILES), parse_boot_settings, _none_matches
-)
+BOOT_SETTINGS = Question("read the files of sysctl.d", ("sh", "-c", READ_FILES), parse_boot_settings)
 
 
 def later(settings: Sequence[BootSetting], own: str, name: str) -> BootSetting | None:
