@@ -6,7 +6,7 @@ a program does, and nobody has seen it. So each is told with `perhaps`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -16,6 +16,7 @@ from crossnet.facts import Facts
 from crossnet.facts.moments import UnitMoments
 from crossnet.facts.sysctls import FORWARDING
 from crossnet.netfilter import Engine
+from crossnet.persistence import rules, start
 from crossnet.record import Record
 from crossnet.resources import Jump, PolicyRuleResource, RouteResource, RuleTable, Sysctl
 from crossnet.values import Family, show_moment
@@ -75,7 +76,13 @@ def suspects(facts: Facts, record: Record, found: Iterable[Drift], well: Iterabl
     if facts.clock and (booted := _booted(facts)) > applied:
         yield f"the host was rebooted at {show_moment(booted)}, after it was applied; perhaps that is why"
         applied = booted + _BOOTS
-    told = dict.fromkeys(line for each in live for line in _by_units(facts, each, applied))
+    closed = _closed_by(facts, record, live, applied)
+    for unit, at in closed.items():
+        yield (
+            f"{unit}.service was stopped at {show_moment(at)}, and crossnet keeps the gateway closed since then. "
+            f"`systemctl start {unit}` opens it again, with the rules of {unit}; `crossnet apply` opens it without them"
+        )
+    told = dict.fromkeys(line for each in live for line in _by_units(facts, each, applied, closed))
     told |= dict.fromkeys(line for each in live for line in _by_links(facts, each, applied))
     yield from told
     if not told and any(_is_flushed_by_firewalld(facts, each) for each in live):
@@ -126,12 +133,33 @@ def _effects(drift: Drift) -> Iterator[_Effect]:
             yield _SETS
 
 
-def _by_units(facts: Facts, drift: Drift, applied: datetime) -> Iterator[str]:
+def _closed_by(
+    facts: Facts, record: Record, live: Iterable[Drift], applied: datetime
+) -> Mapping[str, datetime]:
+    """The firewalls for whose stop crossnet's units have closed the gateway (persistence/rules), and when they did."""
+    is_off = any(
+        each.applied.name in FORWARDING.values() and facts.sysctls.get(each.applied.name) == "0"
+        for each in live
+        if isinstance(each.applied, Sysctl)
+    )
+    is_kept = any(record.find(service) is not None for service in rules.SERVICES if service.is_template)
+    if not (is_off and is_kept) or facts.units is None or facts.units.get(start.UNIT):
+        return {}
+    firewalls = (name.removesuffix(".service") for name in f"{rules.EARLY} {rules.LATE}".split())
+    moments = {name: facts.moments.units.get(name, UnitMoments()) for name in firewalls}
+    return {
+        name: of.stopped
+        for name, of in moments.items()
+        if of.stopped is not None and of.stopped > applied and (of.started is None or of.started < of.stopped)
+    }
+
+
+def _by_units(facts: Facts, drift: Drift, applied: datetime, told: Collection[str]) -> Iterator[str]:
     is_moved = isinstance(drift.applied, Jump) and drift.applied.current(facts) is not None
     for effect in _effects(drift):
         if is_moved is not (effect is _COMES_FIRST):
             continue
-        for unit in effect.units:
+        for unit in (each for each in effect.units if each not in told):
             moments = facts.moments.units.get(unit)
             for at, what in _since(moments, effect, applied) if moments else ():
                 yield (

@@ -54,3 +54,22 @@ def test_who_flushed_is_named_and_nobody_else(machines_up: LabUp, eventually: Ev
     eventually(lambda: " routable " in b.check("app", "networkctl --no-legend list eth0"), "and again")
     (line,) = suspected(spec)
     assert line.startswith("app: systemd-networkd has seen a change of eth0 at ")
+
+
+def test_a_firewall_that_was_stopped_is_named_with_what_opens_the_gateway(
+    machines_up: LabUp, eventually: Eventually
+) -> None:
+    b = Bench(machines_up("seed"))
+    b.check("gateway", "systemctl start nftables")
+    spec = b.spec("to: 10.0.44.0/24")
+    b.apply(spec)
+    # Times are told in seconds.
+    b.check("gateway", "sleep 3; systemctl stop nftables")
+    eventually(lambda: not b.run("gateway", "systemctl is-active crossnet").ok, "the gateway is closed")
+    (found,) = asyncio.run(crossnet.status(spec))
+    (line,) = (each for each in found.reasons if "nftables.service" in each)
+    assert line.startswith("gateway: nftables.service was stopped at ")
+    assert "`systemctl start nftables` opens it again" in line
+    assert in_plan(b, spec) == [line.removeprefix("gateway: ")]
+    b.check("gateway", "systemctl start nftables")
+    eventually(lambda: b.plan(spec).is_empty, "all is as it was applied")

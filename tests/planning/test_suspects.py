@@ -12,7 +12,8 @@ from crossnet.facts import Facts
 from crossnet.facts.moments import Moments, UnitMoments, parse_moments
 from crossnet.facts.routes import Route
 from crossnet.netfilter import Engine
-from crossnet.record import Record
+from crossnet.persistence import rules
+from crossnet.record import Owned, Record
 from crossnet.resources import File, Jump, Resource, RouteResource, Sysctl
 from crossnet.standing import Stamp, Standing
 from crossnet.suspects import suspects
@@ -102,6 +103,46 @@ def test_a_firewall_that_was_at_work_since_is_named(moments: Moments, words: str
     (line,) = said(host(moments), NFT_JUMP)
     assert line.startswith(words)
     assert line.endswith("; perhaps that is why")
+
+
+GATE = next(each for each in rules.SERVICES if each.is_template)
+
+
+@pytest.mark.parametrize(
+    ("moments", "sysctl", "running", "gate", "is_told"),
+    [
+        (unit("firewalld", -9, 3), "0", False, True, True),
+        (unit("nftables", -9, 3), "0", False, True, True),
+        (unit("firewalld", 4, 3), "0", False, True, False),  # it runs again
+        (unit("firewalld", -9, -3), "0", False, True, False),  # it was applied since
+        (unit("firewalld", -9, 3), "1", False, True, False),
+        (
+            unit("firewalld", -9, 3),
+            "0",
+            True,
+            True,
+            False,
+        ),  # it was opened since, and closed by somebody else
+        (unit("firewalld", -9, 3), "0", False, False, False),  # nothing of crossnet closes there
+        (unit("docker", -9, 3), "0", False, True, False),
+    ],
+)
+def test_a_gateway_that_is_closed_for_a_firewall_names_it_and_what_opens_it(
+    moments: Moments, sysctl: str, running: bool, gate: bool, is_told: bool
+) -> None:
+    facts = replace(host(moments), sysctls={FORWARDING.name: sysctl})
+    facts = replace(facts, units={"crossnet.service": running})
+    record = replace(RECORD, owned=(Owned(None, GATE),) if gate else ())
+    told = list(suspects(facts, record, [Drift("gateway", FORWARDING, ("is 0",))]))
+    (name,) = moments.units
+    assert told == (
+        [
+            f"{name}.service was stopped at 2026-11-29 14:03 UTC, and crossnet keeps the gateway closed since then. "
+            f"`systemctl start {name}` opens it again, with the rules of {name}; `crossnet apply` opens it without them"
+        ]
+        if is_told
+        else []
+    )
 
 
 def test_who_has_nothing_to_do_with_it_is_not_named() -> None:

@@ -49,12 +49,11 @@ class Moments:
 
 
 # systemctl(1) prints a time in the zone of its own environment; one that never was is empty or n/a. StateChange… is
-# told since systemd 229. A pattern finds only units that are loaded, and without --all only
-# those that run. systemd-networkd and NetworkManager write the file
-# of a link when its state changes.
+# told since systemd 229. A pattern finds only units that are loaded, and with --all also those that are stopped.
+# systemd-networkd and NetworkManager write the file of a link when its state changes.
 _READ = r"""
 if [ -S /run/systemd/private ] || [ -S /run/dbus/system_bus_socket ]; then
-    TZ=UTC systemctl show -p Id -p ActiveEnterTimestamp -p InactiveEnterTimestamp -p StateChangeTimestamp --all "$@"
+    TZ=UTC systemctl show --all -p Id -p ActiveEnterTimestamp -p InactiveEnterTimestamp -p StateChangeTimestamp "$@"
 fi 2>/dev/null
 for link in /sys/class/net/*; do
     read -r number 2>/dev/null <"$link/ifindex" || continue
