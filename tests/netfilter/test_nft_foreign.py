@@ -42,6 +42,7 @@ from crossnet.netfilter.foreign import (
     Why,
 )
 from crossnet.netfilter.nft_foreign import devices_of, dormant_tables, read_ruleset
+from crossnet.netfilter.nft_foreign.words import words
 
 FAMILY4 = Test((Field.FAMILY,), Numbers(((4, 4),)))
 FAMILY6 = Test((Field.FAMILY,), Numbers(((6, 6),)))
@@ -770,3 +771,17 @@ def test_named_maps() -> None:
     assert read.maps["v"].map == Map((((address,), Jump("c")),))
     assert read.maps["n"].map == Map((((address, one(2)), Endpoint(one(ip4("10.0.0.2")), one(3))),))
     assert read.maps["odd"].map is None
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        {"match": {"op": "==", "left": {"meta": {"key": []}}, "right": "eth0"}},
+        {"match": {"op": "==", "left": {"meta": {"key": {}}}, "right": {"set": ["a"]}}},
+        {"match": {"op": "==", "left": {"&": 7}, "right": 7}},
+        {"mangle": {"key": {"meta": {"key": "mark"}}, "value": {"|": None}}},
+        {"limit": 5},
+    ],
+)
+def test_what_no_nft_prints_has_words_too(statement: object) -> None:
+    assert words(statement)

@@ -13,6 +13,13 @@ _BARE = _NAMES | {"iiftype", "oiftype", "iifgroup", "oifgroup"}
 
 def words(printed: Any) -> str:
     """One statement as nft lists it, without what was counted until now; never fails, whatever nft invents next."""
+    try:
+        return _words(printed)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+        return repr(printed)  # no nft prints that
+
+
+def _words(printed: Any) -> str:
     match printed:
         case str():  # what nft has no JSON for, a chain without a name among them
             return " ".join(printed.split())
