@@ -39,12 +39,13 @@ DOCKER = "*filter\n:FORWARD {} [0:0]\n:DOCKER-USER - [0:0]\n-A FORWARD -j DOCKER
         (DOCKER.format("DROP").replace("DOCKER-USER", "theirs"), "", False),
     ],
 )
-def test_forwarding_is_left_to_docker_that_drops(save: str, file: str, left: bool) -> None:
+@pytest.mark.parametrize("name", ["net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding", "net.ipv4.ip_*"])
+def test_forwarding_is_left_to_docker_that_drops(save: str, file: str, left: bool, name: str) -> None:
     rules = Firewall(foreign=tuple(parse_save(save, "ip", Tool.IPTABLES_NFT)))
     facts = replace(
         host_facts("gateway", "sysctl net.ipv4.ip_forward 1", firewall=rules),
         managers=managers_of((), (), rules.foreign),
-        boot_settings=(BootSetting(file, "net.ipv4.ip_forward", "1"),) if file else (),
+        boot_settings=(BootSetting(file, name, "1"),) if file else (),
     )
     assert (docker_forwards(facts, read_record(facts)) is not None) is left
 

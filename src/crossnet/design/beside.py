@@ -102,7 +102,7 @@ def docker_forwards(facts: Facts, record: Record) -> Impact | None:
     )
     ours = record.find(Sysctl(name, "1")) is not None
     in_files = any(
-        each.name == name and each.switches_on and each.file != SYSCTL_FILE for each in facts.boot_settings
+        each.sets(name) and each.switches_on and each.file != SYSCTL_FILE for each in facts.boot_settings
     )
     is_on = facts.sysctls.get(name, "0") != "0"
     if not is_there or not drops or ours or in_files or not is_on:

@@ -108,6 +108,10 @@ class BootSetting:
         """Whether something is on by it that 0 switches off."""
         return self.is_number and self.value != "0"
 
+    def sets(self, name: str) -> bool:
+        """Whether it is for this setting: by its name, by the other name that it has, or by a pattern."""
+        return _sets(self, _names(name))
+
 
 def parse_sysctls(answer: str) -> dict[str, str]:
     """`/proc/sys/net/ipv4/ip_forward:0` lines as `{"net.ipv4.ip_forward": "0"}`."""

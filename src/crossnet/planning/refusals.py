@@ -63,7 +63,7 @@ def unknown_originals(facts: Facts, record: Record, keep: set[tuple[str, str]]) 
         others = [item for item in facts.boot_settings if item.file != SYSCTL_FILE]
         for name in owned.applied.values:
             is_on = facts.sysctls.get(name, "0") != "0"
-            if not is_on or any(item.name == name and item.switches_on for item in others):
+            if not is_on or any(item.sets(name) and item.switches_on for item in others):
                 continue
             yield Refusal(
                 "forwarding-unknown",
