@@ -20,13 +20,14 @@ from crossnet.values import Family
 class Lasting:
     """One thing of a crossing on a host: whether it is `live` as it was applied, and what brings it back at a boot.
 
-    `kept_in` is what was written for that, `broken` what of it is gone or changed by now; `asked` is whether the spec
-    wants it to last.
+    `is_there` is whether it stands there all the same, while what it is made for is gone. `kept_in` is what was written
+    for the next boot, `broken` what of it is gone or changed by now; `asked` is whether the spec wants it to last.
     """
 
     host: str
     resource: Resource
     live: bool
+    is_there: bool
     kept_in: tuple[str, ...]
     broken: tuple[str, ...]
     asked: bool
@@ -46,8 +47,8 @@ class Lasting:
             where += " is gone or changed"
         elif not self.kept_in:
             where = "nothing brings it back" if self.asked else "as the spec asks"
-        live = "live" if self.live else "not live"
-        joined = "and" if self.live and self.persistent else "but" if self.persistent else "and"
+        live = "live" if self.live else "live, but drifted," if self.is_there else "not live"
+        joined = "but" if self.persistent and not self.is_there else "and"
         return f"{self.host}: {self.what}: {live} {joined} {'' if self.persistent else 'not '}persistent ({where})"
 
 
@@ -61,13 +62,22 @@ def lasting(facts: Facts, record: Record, label: str) -> Iterator[Lasting]:
     live = [one.applied for one in record.owned if not one.applied.is_persistent]
     asked = any(path.crossing.persist is not Persist.NONE for path in standing.paths)
     of_others = {identity for one in record.crossings if one is not standing for identity in one.needs}
+    as_made = {one.identity: one.found for one in record.adopted}
     for item in (*live, *(one.wanted for one in record.adopted)):
         # What no crossing needs for itself alone is there for all that the gateway carries.
         is_shared = bool(standing.carried) and item.identity not in of_others
         if item.identity in standing.needs or is_shared:
-            keepers = keeping(item, written)
+            keepers = keeping(as_made.get(item.identity, item), written)
             broken = [each.key for each in keepers if each.identity in differs]
             kept_in = tuple(each.key for each in keepers)
             if not kept_in and item.key == FORWARDING[Family.V4] and docker_forwards(facts, record):
                 kept_in = ("dockerd, whenever it starts",)
-            yield Lasting(facts.host, item, item.identity not in differs, kept_in, tuple(broken), asked)
+            drifts = item.identity in differs
+            is_there = not drifts or _is_there(item, facts)
+            yield Lasting(facts.host, item, not drifts, is_there, kept_in, tuple(broken), asked)
+
+
+def _is_there(item: Resource, facts: Facts) -> bool:
+    item = item.knowing(item, facts)
+    now = item.current(facts)
+    return now is not None and item.satisfied_by(now)

@@ -8,14 +8,18 @@ from dataclasses import replace
 import pytest
 
 from crossnet.api.looking import status_of
+from crossnet.facts import FileState
 from crossnet.facts.init import InitScripts
+from crossnet.facts.routes import Route
 from crossnet.health import CrossingStatus
+from crossnet.planning import make_plan
 from crossnet.show.text import status_text
 from crossnet.specfile import parse
+from crossnet.values import address, network
 from design.factsheet import facts_from
 from persistence.test_init_scripts import OPENRC, SYSV
 from persistence.test_kept import DROP_IN, OWNERS, ROUTE_FILE, SCRIPT, SHEET, applied, spec_of, world
-from planning.fakehost import FakeHost, facts_of, hosts_of
+from planning.fakehost import FakeHost, carry_out, facts_of, hosts_of
 
 ROUTE = "app: route 10.0.44.0/24 via 10.0.43.101 dev eth0"
 TO = "10.0.44.0/24"
@@ -102,3 +106,54 @@ def test_an_init_script_brings_it_back_while_it_is_enabled(init: InitScripts) ->
     assert all(each.persistent for each in of_gateway)
     del hosts["gateway"].files["/etc/init.d/crossnet"]
     assert not any(each.persistent for each in status(hosts, TO)[0].lasting if each.host == "gateway")
+
+
+@pytest.mark.parametrize(
+    "owner", ["network-scripts", "ifcfg-rh", "networkd", "networkmanager", "ifupdown", "wicked"]
+)
+@pytest.mark.parametrize("addresses", [False, True], ids=["lines", "variables"])
+def test_a_route_is_not_kept_by_the_line_of_a_larger_one(owner: str, addresses: bool) -> None:
+    hosts = world(owner)
+    if addresses and ROUTE_FILE in hosts["app"].files:
+        hosts["app"].files[ROUTE_FILE] = FileState(b"ADDRESS0=10.9.0.0\nNETMASK0=255.255.0.0\n", 0o640, "5:6")
+    crossings = """
+  big: {from: app, via: gateway, to: 10.0.44.0/24, allow: tcp/22}
+  small: {from: app, via: gateway, to: 10.0.44.0/25, allow: tcp/80, persist: none}
+"""
+    spec = parse(
+        f"crossnet: 1\nhosts: {{app: {{lab: app}}, gateway: {{lab: gateway}}}}\ncrossings:{crossings}",
+        "crossnet.yaml",
+    )
+    carry_out(make_plan(spec, facts_of(hosts)), hosts)
+    big, small = status_of(spec, facts_of(hosts))
+    assert [each.persistent for each in big.lasting if each.host == "app"] == [True]
+    assert [each.persistent for each in small.lasting if each.host == "app"] == [False]
+
+
+def test_a_jump_of_each_iptables_comes_back_by_the_script() -> None:
+    hosts = hosts_of(facts_from(SHEET.format(OWNERS["networkd"]) + "  iptables legacy\n"))
+    spec = parse(spec_of(TO).replace("persist: auto", "firewall: iptables"), "crossnet.yaml")
+    carry_out(make_plan(spec, facts_of(hosts)), hosts)
+    jumps = [each for each in status_of(spec, facts_of(hosts))[0].lasting if "jump" in each.what]
+    assert len(jumps) == 2
+    assert all("iptables-legacy" in each.what for each in jumps)
+    assert all(each.persistent for each in jumps)
+
+
+def test_the_route_of_somebody_else_that_the_unit_brings_back_lasts() -> None:
+    hosts = world("in memory")
+    hosts["app"].routes.append(
+        Route(network("10.0.44.0/24"), address("10.0.43.101"), "eth0", protocol="boot")
+    )
+    applied(hosts, TO)
+    assert f"{ROUTE}: live and persistent (/etc/crossnet/start)" in told(hosts, TO)
+
+
+def test_rules_for_an_address_that_is_gone_are_live_all_the_same() -> None:
+    hosts = world("networkd")
+    applied(hosts, TO)
+    gateway = hosts["gateway"]
+    moved = facts_from(SHEET.format(OWNERS["networkd"]).replace("10.0.44.63", "10.0.44.70"))["gateway"]
+    gateway.base = replace(gateway.base, links=moved.links)
+    said = told(hosts, TO)
+    assert "table nftables ip crossnet: live, but drifted, and persistent (/etc/crossnet/rules.nft)" in said

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from crossnet.facts.routes import Route
 from crossnet.persistence.needs import Needs
 from crossnet.resources import File
 from crossnet.resources.route import keep_words
@@ -40,6 +41,15 @@ def keep(several: Sequence[Needs], head: str) -> tuple[File, ...]:
     return (File(PATH, _TEXT.format(head=head, cases=cases).encode(), 0o755),)
 
 
+def has_route(data: bytes, route: Route) -> bool:
+    """Whether the script sets this very route."""
+    return _line(route).encode() in data.splitlines()
+
+
+def _line(route: Route) -> str:
+    return f"    route {keep_words(route)}"
+
+
 def _case(needs: Needs) -> str:
-    lines = "".join(f"    route {keep_words(route)}\n" for route in needs.routes)
+    lines = "".join(f"{_line(route)}\n" for route in needs.routes)
     return f"{shlex.quote(needs.owner.interface)})\n{lines}    ;;\n"

@@ -15,7 +15,7 @@ from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import OWN_PROTOCOL, Route
 from crossnet.persistence import ifupdown, network_scripts, networkd, networkmanager, wicked
 from crossnet.persistence.needs import Needs, Unfit
-from crossnet.resources import Lines, PolicyRuleResource, ProfileRoute, Resource, RouteResource
+from crossnet.resources import File, Lines, PolicyRuleResource, ProfileRoute, Resource, RouteResource
 from crossnet.several import joined
 from crossnet.spec import Persist
 from crossnet.values import overlap
@@ -98,6 +98,30 @@ def keep(facts: Facts, live: Sequence[Resource], asked: Callable[[Resource], Per
     made += ifupdown.keep(by_ifup, head)
     identities = frozenset(item.identity for item in taken)
     return Kept(tuple(made), identities, protocols, tuple(told), tuple(left), tuple(refused))
+
+
+def has(written: Resource, live: Resource) -> bool:
+    """Whether what was written for the owner of an interface is this very route, or has it, or this policy rule."""
+    match written, live:
+        case ProfileRoute(profile=profile), RouteResource(route=route):
+            return ProfileRoute(profile, route).entry == written.entry
+        case Lines(path=path, entry=entry), RouteResource(route=route):
+            reader = {network_scripts.FOLDER: network_scripts, wicked.FOLDER: wicked}.get(_folder(path))
+            return reader is not None and reader.has_route(entry, route)
+        case Lines(path=path, entry=entry), PolicyRuleResource(rule=rule):
+            return _folder(path) == network_scripts.FOLDER and network_scripts.has_rule(entry, rule)
+        case File(path=ifupdown.PATH, data=data), RouteResource(route=route):
+            return ifupdown.has_route(data, route)
+        case File(path=path, data=data), RouteResource(route=route):
+            return networkd.is_drop_in(path) and networkd.has_route(data, route)
+        case File(path=path, data=data), PolicyRuleResource(rule=rule):
+            return networkd.is_drop_in(path) and networkd.has_rule(data, rule)
+        case _:
+            return False
+
+
+def _folder(path: str) -> str:
+    return str(PurePosixPath(path).parent)
 
 
 def remembered(facts: Facts, changed: Collection[Resource]) -> Iterator[str]:

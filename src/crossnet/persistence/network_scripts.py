@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 from crossnet.facts import Facts
 from crossnet.facts.owners import Keeper, Owner
+from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import Route
 from crossnet.persistence.needs import Needs, Unfit, file_of_others
 from crossnet.resources import Lines, numbered
@@ -20,6 +21,7 @@ from crossnet.resources.policy_rule import words as rule_words
 from crossnet.values import Family, family_of
 
 FOLDER = "/etc/sysconfig/network-scripts"
+_OF_NETWORKMANAGER = "static"
 
 _VARIABLES = re.compile(rb"^[ \t]*ADDRESS[0-9]+=", re.MULTILINE)  # the very test of ifup-routes
 
@@ -32,12 +34,28 @@ def files(owner: Owner) -> tuple[str, ...]:
 
 def protocol(owner: Owner) -> str:
     """As whose a route comes back: `ip route add` says boot, NetworkManager static."""
-    return "static" if owner.keeper is Keeper.NETWORKMANAGER else "boot"
+    return _OF_NETWORKMANAGER if owner.keeper is Keeper.NETWORKMANAGER else "boot"
 
 
 def keep(needs: Needs, facts: Facts) -> tuple[Lines, ...]:
     """The lines for all of it; Unfit where one of the files cannot say it."""
     return tuple(_lines(needs, facts))
+
+
+def has_route(entry: bytes, route: Route) -> bool:
+    """Whether crossnet's entry has this very route, in whichever form."""
+    metric = route.protocol == _OF_NETWORKMANAGER
+    if not numbered.is_numbered(entry):
+        return _words(route, metric=metric).encode() in entry.splitlines()
+    try:
+        return any(numbered.places(entry, _numbered(0, route, "", metric=metric).encode()))
+    except Unfit:
+        return False
+
+
+def has_rule(entry: bytes, rule: PolicyRule) -> bool:
+    """Whether crossnet's entry has this very policy rule."""
+    return " ".join(rule_words(rule)).encode() in entry.splitlines()
 
 
 def _lines(needs: Needs, facts: Facts) -> Iterable[Lines]:

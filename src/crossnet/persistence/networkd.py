@@ -17,12 +17,18 @@ from crossnet.persistence.needs import Needs, Unfit
 from crossnet.resources import File
 from crossnet.several import joined
 
+FOLDER = "/etc/systemd/network"
 NAME = "90-crossnet.conf"
 
 
 def files(owner: Owner) -> tuple[str, ...]:
     """The drop-in."""
-    return (f"/etc/systemd/network/{PurePosixPath(owner.file).name}.d/{NAME}",)
+    return (f"{FOLDER}/{PurePosixPath(owner.file).name}.d/{NAME}",)
+
+
+def is_drop_in(path: str) -> bool:
+    """Whether it is one of crossnet's."""
+    return path.startswith(f"{FOLDER}/") and path.endswith(f".d/{NAME}")
 
 
 def keep(needs: Needs, facts: Facts, head: str) -> File:
@@ -38,6 +44,16 @@ def keep(needs: Needs, facts: Facts, head: str) -> File:
     (path,) = files(needs.owner)
     sections = [*map(_route, needs.routes), *map(_rule, needs.rules)]
     return File(path, (head + "".join(f"\n{section}" for section in sections)).encode())
+
+
+def has_route(data: bytes, route: Route) -> bool:
+    """Whether a drop-in of crossnet's has this very route."""
+    return _route(route).encode() in data
+
+
+def has_rule(data: bytes, rule: PolicyRule) -> bool:
+    """Whether a drop-in of crossnet's has this very policy rule."""
+    return _rule(rule).encode() in data
 
 
 def _route(route: Route) -> str:

@@ -35,6 +35,11 @@ def keep(needs: Needs, facts: Facts) -> tuple[Lines, ...]:
     return (Lines(path, "".join(f"{_line(route)}\n" for route in needs.routes).encode()),)
 
 
+def has_route(entry: bytes, route: Route) -> bool:
+    """Whether crossnet's lines there have this very route."""
+    return _line(route).encode() in entry.splitlines()
+
+
 def _line(route: Route) -> str:
     words = [str(route.destination), str(route.via or "-"), "-", str(route.device)]
     words += ["src", str(route.source)] if route.source else []
