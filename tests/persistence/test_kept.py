@@ -380,3 +380,18 @@ def test_many_routes_are_one_step_whoever_keeps_them() -> None:
         assert len(batch.changes) == 2
         # None of anybody else is looked at that may change by itself meanwhile.
         assert [str(each).partition("show ")[2] for each in batch.looks] == [shown]
+
+
+@pytest.mark.parametrize("owner", list(OWNERS))
+def test_an_address_that_comes_and_goes_on_the_interface_changes_nothing(owner: str) -> None:
+    hosts = world(owner)
+    applied(hosts, "10.0.44.0/24")
+    app, alone = hosts["app"], hosts["app"].base
+    two = facts_from(SHEET.format(OWNERS[owner]).replace("43.15/24", "43.15/24 10.0.43.77/24"))["app"]
+    app.base = replace(alone, links=two.links)
+    assert is_as_applied(hosts, "10.0.44.0/24")
+    undone(hosts)
+    applied(hosts, "10.0.44.0/24")
+    assert "src 10.0.43.15" in own_routes(hosts)[0]
+    app.base = alone
+    assert is_as_applied(hosts, "10.0.44.0/24")

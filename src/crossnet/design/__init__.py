@@ -44,13 +44,13 @@ from crossnet.facts.sysctls import FORWARDING
 from crossnet.netfilter import Engine, Table
 from crossnet.netfilter.own import is_plain_interface
 from crossnet.path import Client, Path
-from crossnet.record import Record, read_record
+from crossnet.record import Owned, Record, read_record
 from crossnet.resources import Jump, Resource, RouteResource, RuleTable, Sysctl
 from crossnet.resources.route import DEFAULT_METRIC
 from crossnet.spec import Fence, Spec
 from crossnet.standing import Identity, Standing
 from crossnet.standing import of as standing_of
-from crossnet.values import Address, Family, Network
+from crossnet.values import Address, Family
 
 __all__ = [
     "FORWARDING",
@@ -170,7 +170,7 @@ def design(
     for path in paths:
         for client in path.clients:
             if client.host is not None:
-                need(path, client.host, _routes(path, client, facts[client.host]))
+                need(path, client.host, _routes(path, client, facts[client.host], records[client.host]))
     routed = {name: as_applied(facts[name], wanted[name]) for name in facts}
     for path in paths:
         try:
@@ -375,27 +375,37 @@ def _bridges(facts: Facts, family: Family) -> list[str]:
     return [name for name in facts.bridges_filtered(family) if is_plain_interface(name)]
 
 
-def _routes(path: Path, client: Client, facts: Facts) -> list[Resource]:
-    metric = DEFAULT_METRIC[path.family]
-    # With several addresses the kernel may choose one that the gateway does not admit.
-    source = _address(client.network) if client.several_addresses else None
-    return [
+def _routes(path: Path, client: Client, facts: Facts, record: Record) -> list[Resource]:
+    routes = [
         RouteResource(
             Route(
                 destination=network,
                 via=client.next_hop,
                 device=client.interface,
-                source=source,
                 protocol=OWN_PROTOCOL,
-                metric=metric,
+                metric=DEFAULT_METRIC[path.family],
             )
         )
         for network in routed(facts, path.crossing, path.family)
     ]
+    return [
+        replace(item, route=replace(item.route, source=_source(item, client, record.find(item))))
+        for item in routes
+    ]
 
 
-def _address(network: Network) -> Address:
-    return network.network_address
+def _source(item: RouteResource, client: Client, owned: Owned | None) -> Address | None:
+    """The one that the gateway admits, where a kernel with several addresses may choose another.
+
+    A route that was made keeps what it says of it while that is so: addresses come and go on an interface.
+    """
+    admitted = client.network.network_address
+    applied = owned.applied if owned is not None else None
+    if isinstance(applied, RouteResource):
+        given = replace(item, route=replace(item.route, source=admitted))
+        if applied.route.source == admitted or given.satisfied_by(applied):
+            return applied.route.source
+    return admitted if client.several_addresses else None
 
 
 def _is_persisted(record: Record) -> bool:
