@@ -109,6 +109,7 @@ def _since(host: HostPlan, changes: Sequence[Change], plan: Plan) -> Iterator[Dr
     """What the hosts have come to need since it was applied, and why where that can be told."""
     used = {identity for one in host.before.crossings for identity in one.needs}
     live = [change for change in changes if not change.resource.is_persistent]
+    kept = [each.text for each in plan.impacts if (each.code, each.where) == ("kept-by-owner", host.host)]
     why = [*moved(host)] if changes else []
     for of, words in why:
         yield Drift(of, (live or changes)[0].resource, (words,))
@@ -117,7 +118,8 @@ def _since(host: HostPlan, changes: Sequence[Change], plan: Plan) -> Iterator[Dr
             continue
         resource, want = change.resource, change.want
         if want is not None and (want.identity in used or want.is_never_absent):
-            yield Drift(host.host, want, want.differences(change.have))
+            by = kept if want.routes else []
+            yield Drift(host.host, want, (*by, *want.differences(change.have)))
             continue
         others = [
             each.text

@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from crossnet.api.looking import status_of
 from crossnet.drift import drifted
 from crossnet.errors import PlanRefused
 from crossnet.facts import FileState, Unreadable
+from crossnet.facts.owners import Keeper, Owner
 from crossnet.facts.routes import Route
 from crossnet.persistence import kept
 from crossnet.planning import make_plan, make_undo_plan
@@ -395,3 +397,21 @@ def test_an_address_that_comes_and_goes_on_the_interface_changes_nothing(owner: 
     assert "src 10.0.43.15" in own_routes(hosts)[0]
     app.base = alone
     assert is_as_applied(hosts, "10.0.44.0/24")
+
+
+def test_who_does_not_keep_the_interface_any_more_is_told_with_what_follows() -> None:
+    hosts = world("networkmanager")
+    applied(hosts, "10.0.44.0/24")
+    left = {"eth0": Owner("eth0", Keeper.NOBODY, "NetworkManager does not manage it (unmanaged)")}
+    hosts["app"].base = replace(hosts["app"].base, owners=left)
+    spec = parse(spec_of("10.0.44.0/24"), "crossnet.yaml")
+    (status,) = status_of(spec, facts_of(hosts))
+    assert status.reasons[:2] == (
+        "app: routes by eth0 are kept by crossnet's own unit, because eth0 is kept by nobody that crossnet knows: "
+        "NetworkManager does not manage it (unmanaged)",
+        "app: route 10.0.44.0/24 via 10.0.43.101 dev eth0 is `proto static` there, and `proto 143` by what keeps it "
+        "for the next boot",
+    )
+    assert "routes by eth0 are kept by crossnet's own unit, because" in " ".join(
+        plan_text(planned(hosts, "10.0.44.0/24")).split()
+    )

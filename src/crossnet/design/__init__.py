@@ -258,7 +258,7 @@ def _needed(facts: Facts, record: Record, beside: Iterable[Standing]) -> list[Re
     for one in beside:
         for path in one.of_client(facts.host):
             for client in path.clients:
-                found |= {route.identity: route for route in _routes(path, client, facts)}
+                found |= {route.identity: route for route in _routes(path, client, facts, record)}
     found |= {owned.identity: owned.applied for owned in record.owned}
     asked: dict[Identity, Resource] = {}
     for one in beside:

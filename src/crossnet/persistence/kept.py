@@ -70,6 +70,8 @@ def keep(facts: Facts, live: Sequence[Resource], asked: Callable[[Resource], Per
             ]
             continue
         if reader is None:
+            if owner.evidence and any(asked(item) is Persist.AUTO for item in items):
+                left.append((f"routes by {device}", str(owner)))
             items = [item for item in items if asked(item) is not Persist.AUTO]
         if not any(_routes(items)):
             continue

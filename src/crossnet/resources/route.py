@@ -173,6 +173,13 @@ class RouteResource(Resource):
             return f"{shown}  (was {was})"
         return shown
 
+    def differences(self, now: Self | None) -> tuple[str, ...]:
+        shown = _shown(self.route)
+        if now is None or _shown(now.route) != shown:
+            return Resource.differences(self, now)
+        of = f"`proto {now.route.protocol}`", f"`proto {self.route.protocol}`"
+        return (f"route {shown} is {of[0]} there, and {of[1]} by what keeps it for the next boot",)
+
     @property
     def found(self) -> str:
         return _shown(self.route)
