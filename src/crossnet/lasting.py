@@ -67,7 +67,7 @@ def lasting(facts: Facts, record: Record, label: str) -> Iterator[Lasting]:
         # What no crossing needs for itself alone is there for all that the gateway carries.
         is_shared = bool(standing.carried) and item.identity not in of_others
         if item.identity in standing.needs or is_shared:
-            keepers = keeping(as_made.get(item.identity, item), written)
+            keepers = keeping(as_made.get(item.identity, item), written, facts.owners)
             broken = [each.key for each in keepers if each.identity in differs]
             kept_in = tuple(each.key for each in keepers)
             if not kept_in and item.key == FORWARDING[Family.V4] and docker_forwards(facts, record):

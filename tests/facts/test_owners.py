@@ -26,6 +26,7 @@ profile eth2:b7736153-2dc8-4126-9d10-b028a1bde358:eth2:/run/NetworkManager/syste
 NETWORKD = "networkd eth0 configured /etc/systemd/network/10-eth0.network\n"
 NETPLAN = "networkd eth0 configured /run/systemd/network/10-netplan-primary.network\n"
 IFCFG = "ifcfg eth0\nset DEVICE=eth0\nifcfg lo\nset DEVICE=lo\n"
+NETWORKS = ("/usr/local/lib/systemd/", "/usr/lib/systemd/", "/lib/systemd/")
 RUNS = {"systemd-networkd.service": True, "networking.service": True, "wickedd.service": True}
 
 
@@ -120,6 +121,34 @@ def test_systemd_networkd_and_what_netplan_wrote_for_it() -> None:
     assert owner(NETWORKD.replace("configured", "configuring")).keeper is Keeper.NETWORKD
 
 
+@pytest.mark.parametrize(
+    ("files", "then"),
+    [
+        ("/etc/systemd/network/05-new.network:Name=eth* en*", "/etc/systemd/network/05-new.network"),
+        (
+            "/run/systemd/network/05-new.network:MACAddress=52-54-00-AA-00-01",
+            "/run/systemd/network/05-new.network",
+        ),
+        ("/etc/systemd/network/05-new.network:Name=!lo", "/etc/systemd/network/05-new.network"),
+        ("/etc/systemd/network/05-new.network:Name=!eth0 eth1", ""),
+        ("/etc/systemd/network/05-new.network:Name=eth1", ""),
+        ("/etc/systemd/network/05-new.network:", ""),
+        ("/etc/systemd/network/05-new.network:Type=ether", ""),
+        ("/etc/systemd/network/20-new.network:Name=eth0", ""),
+        ("/etc/systemd/network/05-new.network: /lib/systemd/network/05-new.network:Name=eth0", ""),
+    ],
+)
+def test_a_file_that_comes_first_has_the_interface_from_the_next_boot_on(files: str, then: str) -> None:
+    said = "".join(
+        f"network {path}\n{f'match {match}' if match else ''}\n"
+        for path, _, match in (each.partition(":") for each in files.replace(": /", ":\n/").split("\n"))
+    )
+    own = "/etc/systemd/network/10-eth0.network"
+    found = owner(f"{NETWORKD}{said}network {own}\nmatch Name=eth0\n")
+    assert found.file == (then or own)
+    assert (f"from the next boot on from {then}" in found.evidence) is bool(then)
+
+
 def test_files_that_networkd_left_behind_mean_nothing() -> None:
     assert owner(NETWORKD, units={}).keeper is Keeper.NOBODY
     assert owner(NETWORKD, units={"systemd-networkd.service": False}).keeper is Keeper.NOBODY
@@ -198,7 +227,7 @@ def asked(root: Path, files: dict[str, str], path: str) -> str:
         if text.startswith("#!"):
             place.chmod(0o755)
     script = READ
-    for top in ("/run/", "/var/run/", "/sys/", "/etc/", "/usr/sbin/wicked"):
+    for top in ("/run/", "/var/run/", "/sys/", "/etc/", "/usr/sbin/wicked", *NETWORKS):
         script = script.replace(f" {top}", f" {root}{top}")
     ran = subprocess.run(
         ["sh", "-c", script],
@@ -216,6 +245,10 @@ def test_the_question_reads_the_files_of_each(tmp_path: Path) -> None:
         "/run/systemd/netif/links/7": (
             "# private\nADMIN_STATE=configured\nNETWORK_FILE=/etc/systemd/network/1 a.network\n"
         ),
+        "/etc/systemd/network/1 a.network": (
+            "# [Match]\n[Match]\nName=eth* !eth9\n# Name=x\n MACAddress = 52:54:00:aa:00:01\n[Network]\nDHCP=yes"
+        ),
+        "/usr/lib/systemd/network/80-wifi.network": "[Match]\nType=wlan",
         "/run/systemd/netif/links/1": "ADMIN_STATE=unmanaged\n",
         "/sys/class/net/eth0/ifindex": "7\n",
         "/sys/class/net/eth1/ifindex": "8\n",
@@ -232,6 +265,11 @@ def test_the_question_reads_the_files_of_each(tmp_path: Path) -> None:
     }
     assert asked(tmp_path, files, str(tmp_path / "bin")).splitlines() == [
         "networkd eth0 configured /etc/systemd/network/1 a.network",
+        "network /etc/systemd/network/1 a.network",
+        "match Name=eth* !eth9",
+        "match MACAddress = 52:54:00:aa:00:01",
+        "network /usr/lib/systemd/network/80-wifi.network",
+        "match Type=wlan",
         "wicked eth5",
         "ifcfg eth1",
         'set DEVICE="eth1"',

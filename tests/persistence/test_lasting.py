@@ -157,3 +157,21 @@ def test_rules_for_an_address_that_is_gone_are_live_all_the_same() -> None:
     gateway.base = replace(gateway.base, links=moved.links)
     said = told(hosts, TO)
     assert "table nftables ip crossnet: live, but drifted, and persistent (/etc/crossnet/rules.nft)" in said
+
+
+@pytest.mark.parametrize("owner", ["networkd", "networkmanager"])
+def test_what_its_owner_does_not_look_at_any_more_brings_nothing_back(owner: str) -> None:
+    hosts = world(owner)
+    applied(hosts, TO)
+    there = hosts["app"].base.owners["eth0"]
+    other = replace(
+        there, file="/etc/systemd/network/05-new.network", profile="other" if there.profile else ""
+    )
+    hosts["app"].base = replace(hosts["app"].base, owners={"eth0": other})
+    assert f"{ROUTE}: live and not persistent (nothing brings it back)" in told(hosts, TO)
+    assert "app: live, but not persistent: route 10.0.44.0/24" in status_text(status(hosts, TO))
+    if owner == "networkd":
+        applied(hosts, TO)
+        moved = DROP_IN.replace("10-eth0", "05-new")
+        assert f"{ROUTE}: live and persistent ({moved})" in told(hosts, TO)
+        assert DROP_IN not in hosts["app"].files

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import PurePosixPath
 
+from crossnet.facts import network_files
 from crossnet.facts.links import Link
 from crossnet.facts.question import Question
 
@@ -44,8 +45,8 @@ SERVICES = (_NETWORKD, _WICKED, _IFUPDOWN)
 class Owner:
     """Who keeps one interface, and what was seen of it in words.
 
-    `file` is where its configuration stands: a profile of NetworkManager, a .network file of systemd-networkd, an
-    ifcfg file. `profile` is the uuid of a profile. `below` is who carries out what netplan says.
+    `file` is where its configuration stands for the next boot: a profile of NetworkManager, a .network file of
+    systemd-networkd, an ifcfg file. `profile` is the uuid of a profile. `below` is who carries out what netplan says.
     """
 
     interface: str
@@ -84,14 +85,15 @@ class Profile:
 @dataclass(frozen=True, slots=True)
 class Traces:
     """What was told: of NetworkManager the states of devices and the profiles in use, by the device, and the routes of
-    every profile, by its uuid; of systemd-networkd its state of a link and the .network file; the interfaces of wicked;
-    of ifcfg files, by their suffix, what decides for which interface they are; what ifup has brought up, and what it
-    knows."""
+    every profile, by its uuid; of systemd-networkd its state of a link and the .network file, and the [Match] of each
+    such file; the interfaces of wicked; of ifcfg files, by their suffix, what decides for which interface they are;
+    what ifup has brought up, and what it knows."""
 
     states: Mapping[str, str] = field(default_factory=dict)
     profiles: Mapping[str, Profile] = field(default_factory=dict)
     routes: Mapping[str, Collection[str]] = field(default_factory=dict)
     networkd: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    matches: Mapping[str, Sequence[str]] = field(default_factory=dict)
     wicked: Collection[str] = ()
     ifcfg: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     ifup: Collection[str] = ()
@@ -99,7 +101,8 @@ class Traces:
 
 
 # The shell reads the files itself: a host that has none of this starts no process for it. nmcli waits for its daemon.
-READ = r"""
+READ = (
+    r"""
 LC_ALL=C
 export LC_ALL
 ask() {
@@ -127,7 +130,13 @@ for state in /run/systemd/netif/links/*; do
         read -r index 2>/dev/null <"$link/ifindex" && [ "$index" = "${state##*/}" ] && name=${link##*/}
     done
     printf 'networkd %s %s %s\n' "$name" "$admin" "$file"
+    kept=yes
 done
+if [ "${kept-}" ]; then
+"""
+    + network_files.READ
+    + r"""
+fi
 if [ -x /usr/sbin/wicked ]; then
     for file in /etc/sysconfig/network/ifcfg-*; do
         [ ! -f "$file" ] || printf 'wicked %s\n' "${file##*/ifcfg-}"
@@ -157,6 +166,7 @@ if command -v ifup >/dev/null; then
 fi
 true
 """
+)
 
 _ESCAPED = re.compile(r"\\(.)")
 _FIELD = re.compile(r"(?:[^:\\]|\\.)*")
@@ -173,6 +183,7 @@ _LEFT_BESIDE = ("~", ".bak", ".orig", ".old", ".rpmnew", ".rpmsave", ".rpmorig")
 def parse_owners(answer: str) -> Traces:
     """A line for each thing: a word of this script, and what it is about; other lines are names that have more."""
     states, profiles, networkd = dict[str, str](), dict[str, Profile](), dict[str, tuple[str, str]]()
+    matches: dict[str, list[str]] = {}
     wicked, ifup, stanzas = list[str](), list[str](), list[str]()
     ifcfg: dict[str, dict[str, str]] = {}
     routes: dict[str, list[str]] = {}
@@ -192,6 +203,10 @@ def parse_owners(answer: str) -> Traces:
                 routes[next(reversed(routes))] += [each.strip() for each in listed if each.strip()]
             case "networkd" if len(fields) >= 3 and fields[0]:
                 networkd[fields[0]] = fields[1], " ".join(fields[2:])
+            case "network":
+                matches[rest] = []
+            case "match" if matches:
+                matches[next(reversed(matches))].append(rest)
             case "wicked":
                 wicked.append(rest)
             case "ifcfg":
@@ -205,7 +220,9 @@ def parse_owners(answer: str) -> Traces:
                 stanzas.append(fields[0])
             case _:
                 pass
-    return Traces(states, profiles, routes, networkd, tuple(wicked), ifcfg, tuple(ifup), tuple(stanzas))
+    return Traces(
+        states, profiles, routes, networkd, matches, tuple(wicked), ifcfg, tuple(ifup), tuple(stanzas)
+    )
 
 
 def _terse(line: str) -> list[str]:
@@ -251,10 +268,13 @@ def _owner(link: Link, traces: Traces, units: Mapping[str, bool]) -> Owner:
     left = f", and NetworkManager does not manage it ({state})" if state else ""
     admin, file = traces.networkd.get(name, ("", ""))
     if file and admin != "unmanaged" and units.get(_NETWORKD, False):
-        keeper = Keeper.NETPLAN if _netplan_id(file) else Keeper.NETWORKD
+        then = network_files.taken_next(link, file, traces.matches)
+        keeper = Keeper.NETPLAN if _netplan_id(then) else Keeper.NETWORKD
         below = Keeper.NETWORKD if keeper is Keeper.NETPLAN else None
         evidence = f"systemd-networkd has it from {file}" if below else f"it has it from {file}"
-        return Owner(name, keeper, f"{evidence}{left}", file, below=below)
+        if then != file:
+            evidence += f", and from the next boot on from {then}, which comes first"
+        return Owner(name, keeper, f"{evidence}{left}", then, below=below)
     if name in traces.wicked and units.get(_WICKED, False):
         return Owner(name, Keeper.WICKED, f"wickedd runs{left}", f"{_WICKED_IFCFG}{name}")
     if (suffix := _ifcfg_for(link, traces.ifcfg)) is not None:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from crossnet.facts.firewalld import POLICY_FILE
+from crossnet.facts.owners import Owner
 from crossnet.persistence import init_scripts, kept, start
 from crossnet.persistence.settings import SYSCTL_FILE
 from crossnet.resources import (
@@ -25,11 +26,14 @@ from crossnet.resources.route import keep_words, restore_line
 from crossnet.resources.service import unit_file
 
 
-def keeping(live: Resource, written: Collection[Resource]) -> tuple[Resource, ...]:
+def keeping(
+    live: Resource, written: Collection[Resource], owners: Mapping[str, Owner]
+) -> tuple[Resource, ...]:
     """All that it needs to come back, of what was written; nothing where nothing brings it back."""
     files = {each.path: each for each in written if isinstance(each, File)}
-    if by_owner := tuple(each for each in written if kept.has(each, live)):
-        return by_owner
+    by_owner = [each for each in written if kept.has(each, live)]
+    if read := tuple(each for each in by_owner if kept.is_read(each, live, owners)):
+        return read
     if isinstance(live, FirewalldPolicy):
         return (files[POLICY_FILE],) if POLICY_FILE in files else ()
     script = files.get(start.SCRIPT)

@@ -122,6 +122,16 @@ def has(written: Resource, live: Resource) -> bool:
             return False
 
 
+def is_read(written: Resource, live: Resource, owners: Mapping[str, Owner]) -> bool:
+    """Whether who keeps the interface of a route looks there by now; where nobody is known to, as it was applied."""
+    owner = owners.get(live.route.device or "") if isinstance(live, RouteResource) else None
+    if owner is None or not owner.is_known:
+        return True
+    if isinstance(written, ProfileRoute):
+        return written.profile == owner.profile
+    return any(path in _files(owner) for path in written.paths)
+
+
 def _folder(path: str) -> str:
     return str(PurePosixPath(path).parent)
 
