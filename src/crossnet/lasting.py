@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from crossnet.design.beside import docker_forwards
+from crossnet.design.settings import left_at_boot
 from crossnet.drift import drifted
 from crossnet.facts import Facts
-from crossnet.facts.sysctls import FORWARDING
 from crossnet.persistence.keeping import keeping
 from crossnet.record import Record
 from crossnet.resources import Resource
 from crossnet.spec import Persist
-from crossnet.values import Family
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +19,8 @@ class Lasting:
     """One thing of a crossing on a host: whether it is `live` as it was applied, and what brings it back at a boot.
 
     `is_there` is whether it stands there all the same, while what it is made for is gone. `kept_in` is what was written
-    for the next boot, `broken` what of it is gone or changed by now; `asked` is whether the spec wants it to last.
+    for the next boot, or to whom it is left, `broken` what of it is gone or changed by now; `asked` is whether the spec
+    wants it to last.
     """
 
     host: str
@@ -63,15 +62,17 @@ def lasting(facts: Facts, record: Record, label: str) -> Iterator[Lasting]:
     asked = any(path.crossing.persist is not Persist.NONE for path in standing.paths)
     of_others = {identity for one in record.crossings if one is not standing for identity in one.needs}
     as_made = {one.identity: one.found for one in record.adopted}
-    for item in (*live, *(one.wanted for one in record.adopted)):
+    items = (*live, *(one.wanted for one in record.adopted))
+    left = left_at_boot(facts, record, items)
+    for item in items:
         # What no crossing needs for itself alone is there for all that the gateway carries.
         is_shared = bool(standing.carried) and item.identity not in of_others
         if item.identity in standing.needs or is_shared:
             keepers = keeping(as_made.get(item.identity, item), written, facts.owners)
             broken = [each.key for each in keepers if each.identity in differs]
             kept_in = tuple(each.key for each in keepers)
-            if not kept_in and item.key == FORWARDING[Family.V4] and docker_forwards(facts, record):
-                kept_in = ("dockerd, whenever it starts",)
+            if not kept_in:
+                kept_in = tuple(f"{program}, whenever it starts" for program in left.get(item.key, ()))
             drifts = item.identity in differs
             is_there = not drifts or _is_there(item, facts)
             yield Lasting(facts.host, item, not drifts, is_there, kept_in, tuple(broken), asked)

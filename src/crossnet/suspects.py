@@ -6,11 +6,11 @@ a program does, and nobody has seen it. So each is told with `perhaps`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from crossnet.design.beside import left_to_docker
+from crossnet.design.settings import left_to_others, switching_on
 from crossnet.drift import Drift
 from crossnet.facts import Facts
 from crossnet.facts.moments import UnitMoments
@@ -19,6 +19,7 @@ from crossnet.netfilter import Engine
 from crossnet.persistence import rules, start
 from crossnet.record import Record
 from crossnet.resources import Jump, PolicyRuleResource, RouteResource, RuleTable, Sysctl
+from crossnet.several import joined
 from crossnet.values import Family, show_moment
 
 _AT_ONCE = timedelta(seconds=5)  # what was stopped and started within this was restarted
@@ -66,10 +67,11 @@ def suspects(facts: Facts, record: Record, found: Iterable[Drift], well: Iterabl
     that is empty where it never was.
     """
     live = [each for each in found if each.host == facts.host and not each.applied.is_persistent]
-    if words := _without_docker(facts, record):
-        of_docker = [each for each in live if each.applied.key == FORWARDING[Family.V4]]
-        live = [each for each in live if each not in of_docker]
-        yield from (words for _ in of_docker)
+    left = [each for each in live if left_to_others(record) and each.applied.key == FORWARDING[Family.V4]]
+    programs = list(switching_on(facts, FORWARDING[Family.V4]))
+    yield from (_not_switched_on(programs) for _ in left)
+    if not programs:  # else somebody may have switched it off since
+        live = [each for each in live if each not in left]
     applied = _latest(facts, [*(one.stamp.when for one in record.crossings), *well])
     if not live or applied is None:
         return
@@ -92,14 +94,16 @@ def suspects(facts: Facts, record: Record, found: Iterable[Drift], well: Iterabl
         )
 
 
-def _without_docker(facts: Facts, record: Record) -> str:
-    """What a gateway lacks whose forwarding was left to docker, where that does not run; nothing where it does."""
-    if facts.units is None or facts.units.get("docker.service") or not left_to_docker(record):
-        return ""
+def _not_switched_on(programs: Sequence[str]) -> str:
+    """What a gateway lacks whose forwarding was left to others at the boot; `programs` are those of them that run."""
+    whom = (
+        joined(programs)
+        or "who had it on before crossnet and keeps others out, such as docker, firewalld or ufw"
+    )
+    lacks = "has not switched it on" if programs else "does not run, or has not switched it on"
     return (
-        f"{FORWARDING[Family.V4]} was left to dockerd, which drops what it does not know when it switches that on, and "
-        "docker.service does not run. `systemctl start docker` brings both back, `crossnet apply` forwarding behind a "
-        "fence of its own"
+        f"{FORWARDING[Family.V4]} was left to {whom}, and perhaps that {lacks}. Starting that again brings both back, "
+        "`crossnet apply` forwarding behind a fence of its own"
     )
 
 

@@ -6,48 +6,70 @@ from dataclasses import replace
 
 import pytest
 
-from crossnet.design.beside import docker_forwards
 from crossnet.facts import Facts
 from crossnet.facts.firewall import Firewall
 from crossnet.facts.init import Init, InitScripts
 from crossnet.facts.managers import Manager, managers_of
+from crossnet.facts.setters import Setters
 from crossnet.facts.sysctls import BootSetting
 from crossnet.netfilter.foreign import Tool
 from crossnet.netfilter.xtables_save import parse_save
 from crossnet.persistence.settings import SYSCTL_FILE
 from crossnet.planning import make_plan
-from crossnet.record import read_record
 from crossnet.resources import File, RuleTable
 from crossnet.spec import Spec
 from crossnet.specfile import parse
-from design.factsheet import SEED, facts_from, host_facts
+from design.factsheet import SEED, facts_from
 
 DOCKER = "*filter\n:FORWARD {} [0:0]\n:DOCKER-USER - [0:0]\n-A FORWARD -j DOCKER-USER\nCOMMIT\n"
 
 
+UFW = Setters({"ufw": (BootSetting("/etc/ufw/sysctl.conf", "net.ipv4.ip_forward", "1", 8),)})
+FIREWALLD = "*nat\n:{} - [0:0]\n-A {} -j MASQUERADE\nCOMMIT\n*filter\n:FORWARD_IN_ZONES - [0:0]\nCOMMIT\n"
+
+
 @pytest.mark.parametrize(
-    ("save", "file", "left"),
+    ("save", "setters", "file", "fence", "whom"),
     [
-        (DOCKER.format("DROP"), "", True),
-        (DOCKER.format("DROP"), SYSCTL_FILE, True),
+        (DOCKER.format("DROP"), Setters(), "", "auto", "docker"),
+        (DOCKER.format("ACCEPT"), Setters(), SYSCTL_FILE, "auto", "docker"),
         (
             DOCKER.format("DROP"),
+            Setters(),
             "/etc/sysctl.d/50-mine.conf",
-            False,
-        ),  # dockerd finds it on, whatever crossnet does
-        (DOCKER.format("ACCEPT"), "", False),
-        (DOCKER.format("DROP").replace("DOCKER-USER", "theirs"), "", False),
+            "auto",
+            "",
+        ),  # on, whatever crossnet does
+        (DOCKER.format("DROP"), Setters(), "", "on", ""),  # the fence is there before
+        (DOCKER.format("DROP").replace("DOCKER-USER", "theirs"), Setters(), "", "auto", ""),
+        (FIREWALLD.format("POST_public_allow", "POST_public_allow"), Setters(), "", "auto", "firewalld"),
+        (FIREWALLD.format("theirs", "theirs"), Setters(), "", "auto", ""),  # firewalld switches on nothing
+        ("*filter\nCOMMIT\n", UFW, "", "auto", "ufw"),
+        (DOCKER.format("DROP"), UFW, "", "auto", "docker and ufw"),
     ],
 )
 @pytest.mark.parametrize("name", ["net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding", "net.ipv4.ip_*"])
-def test_forwarding_is_left_to_docker_that_drops(save: str, file: str, left: bool, name: str) -> None:
+def test_forwarding_is_left_to_who_switches_it_on_and_keeps_others_out(
+    save: str, setters: Setters, file: str, fence: str, whom: str, name: str
+) -> None:
+    """In a file of sysctl.d it would be on before their rules are there, and also without them."""
     rules = Firewall(foreign=tuple(parse_save(save, "ip", Tool.IPTABLES_NFT)))
-    facts = replace(
-        host_facts("gateway", "sysctl net.ipv4.ip_forward 1", firewall=rules),
+    hosts = facts_from(SEED)
+    own = hosts["gateway"]
+    hosts["gateway"] = replace(
+        own,
+        firewall=rules,
         managers=managers_of((), (), rules.foreign),
+        setters=setters,
+        sysctls={**own.sysctls, "net.ipv4.ip_forward": "1"},
         boot_settings=(BootSetting(file, name, "1"),) if file else (),
     )
-    assert (docker_forwards(facts, read_record(facts)) is not None) is left
+    made = make_plan(asking(f", fence: '{fence}'"), hosts)
+    files = [each for each in made.wanted["gateway"] if isinstance(each, File)]
+    by_crossnet = any(each.path == SYSCTL_FILE and b"net.ipv4.ip_forward = 1" in each.data for each in files)
+    told = [impact.text for impact in made.impacts if impact.code == "forwarding-left"]
+    assert by_crossnet is not bool(whom)
+    assert [f" is left to {whom} at a boot" in text for text in told] == [True] * bool(whom)
 
 
 @pytest.mark.parametrize("value", ["0", "1"])

@@ -302,6 +302,14 @@ IMPACTS = (
         "Nothing. How each of them was tried: docs/guide/beside-firewalls.md.",
     ),
     Code(
+        "forwarding-left",
+        "Others had forwarding on before crossnet, and go on to switch it on at a boot: crossnet does not.",
+        "docker, libvirt, kubernetes, or firewalld that translates runs there, or ufw or shorewall has a line that "
+        "does so; no file of sysctl.d does, and no fence is asked for.",
+        "Nothing. Where they do not start any more the crossing waits after a boot for `crossnet apply`, which brings "
+        "a fence then. Write `fence: on`, and crossnet switches it on itself, for its crossings alone.",
+    ),
+    Code(
         "setting-overridden",
         "A file gives a kernel setting of crossnet another value, and is read later: at boot, by `sysctl`, or when a "
         "program starts.",

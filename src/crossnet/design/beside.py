@@ -8,14 +8,9 @@ from crossnet.design.again import Again
 from crossnet.design.engine import Choice
 from crossnet.design.impacts import Impact
 from crossnet.facts import Facts
-from crossnet.facts.sysctls import FORWARDING
-from crossnet.netfilter import TABLE_FAMILY, Engine
+from crossnet.netfilter import Engine
 from crossnet.persistence import extensions
 from crossnet.persistence.extensions import PLUGIN, STARTED
-from crossnet.persistence.settings import SYSCTL_FILE
-from crossnet.persistence.start import SCRIPT
-from crossnet.record import Record
-from crossnet.resources import File, Sysctl
 from crossnet.values import Family
 
 # What becomes of accepts in iptables: of those that were tried, as a program or by its rules.
@@ -82,46 +77,6 @@ def _loaded_again(back: Again) -> str:
     if back.around_units:
         return "after its unit crossnet's units load it again"
     return f"nothing loads it again until {back.until}"
-
-
-def docker_forwards(facts: Facts, record: Record) -> Impact | None:
-    """That forwarding of IPv4 is left to docker at the boot; None where it is not docker's to switch on.
-
-    dockerd sets the policy DROP of FORWARD only where it finds forwarding off, and switches that on (20.10, measured).
-    Were it on already at the boot, FORWARD would accept whatever anybody sends.
-    """
-    name = FORWARDING[Family.V4]
-    is_there = any(manager.name == "docker" for manager in facts.managers)
-    drops = any(
-        engine.is_iptables
-        and chain.name == "FORWARD"
-        and chain.hook is not None
-        and chain.hook.policy == "drop"
-        for engine, table, chain in facts.firewall.others()
-        if table.family == TABLE_FAMILY[Family.V4]
-    )
-    ours = record.find(Sysctl(name, "1")) is not None
-    in_files = any(
-        each.sets(name) and each.switches_on and each.file != SYSCTL_FILE for each in facts.boot_settings
-    )
-    is_on = facts.sysctls.get(name, "0") != "0"
-    if not is_there or not drops or ours or in_files or not is_on:
-        return None
-    return _impact(
-        facts,
-        "docker",
-        f"{name} is left to dockerd at the boot, which drops what it does not know only where it switched that on",
-    )
-
-
-def left_to_docker(record: Record) -> bool:
-    """Whether crossnet brings everything of a gateway back at a boot but its forwarding of IPv4."""
-    setting = Sysctl(FORWARDING[Family.V4], "1")
-    written = {one.applied.path: one.applied for one in record.owned if isinstance(one.applied, File)}
-    settings = written.get(SYSCTL_FILE)
-    lines = settings.data.decode(errors="replace").splitlines() if settings is not None else []
-    is_written = f"{setting.name} = {setting.value}" in lines
-    return record.adoption(setting) is not None and SCRIPT in written and not is_written
 
 
 def _impact(facts: Facts, name: str, words: str) -> Impact:

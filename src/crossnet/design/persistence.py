@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from crossnet.design.beside import docker_forwards
 from crossnet.design.conflicts import gateway_settings
 from crossnet.design.impacts import Impact
 from crossnet.design.question import Refused
-from crossnet.design.settings import forwarded_before
+from crossnet.design.settings import forwarded_before, left_at_boot
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
 from crossnet.facts.sysctls import FORWARDING
@@ -17,9 +16,9 @@ from crossnet.persistence import extensions, init_scripts, kept, unit
 from crossnet.persistence.firewalld import policy_files
 from crossnet.record import Record
 from crossnet.resources import Resource, RouteResource, Sysctl
+from crossnet.several import joined
 from crossnet.spec import Heal, Persist
 from crossnet.standing import Identity, Standing
-from crossnet.values import Family
 
 _NO_INIT = "no systemd, OpenRC or SysV init runs there"
 
@@ -70,9 +69,18 @@ def persistence(
         )
     lasting = [(item, each) for item in asking if (each := _lasting(item, record, facts)) is not None]
     told: list[Impact] = []
-    if by_docker := docker_forwards(facts, record):
-        lasting = [(item, each) for item, each in lasting if item.key != FORWARDING[Family.V4]]
-        told.append(by_docker)
+    left_alone = left_at_boot(facts, record, live)
+    lasting = [(item, each) for item, each in lasting if item.key not in left_alone]
+    told += [
+        Impact(
+            "forwarding-left",
+            facts.host,
+            f"{name} is left to {joined(programs)} at a boot, which had it on before crossnet: in a file it would "
+            "be on before the rules are there that keep others out, and also without them",
+        )
+        for name, programs in left_alone.items()
+        if name in FORWARDING.values()
+    ]
     labels = [crossing.label for crossing in crossings]
 
     def wish(item: Resource) -> Persist:
