@@ -143,7 +143,7 @@ def test_what_cannot_come_back_is_not_tried_again_and_again(lab_up: LabUp, event
 
     def rests() -> bool:
         """Whether it has looked often since it tried last."""
-        counted = "awk '/route add/ { n = 0 } /route show proto/ { n++ } END { print n }' /run/ip"
+        counted = "awk '/-batch -$/ { n = 0 } /route show proto/ { n++ } END { print n }' /run/ip"
         return int(h.b.check("app", counted)) >= 4
 
     eventually(rests, "it does not try each time")
@@ -152,6 +152,27 @@ def test_what_cannot_come_back_is_not_tried_again_and_again(lab_up: LabUp, event
     h.b.check("app", "ip link set eth0 up")
     eventually(lambda: "10.0.43.101" in h.b.run("app", ROUTE).text, "it comes back")
     eventually(lambda: h.notes("app") == ["brought-back"], "that is noted")
+
+
+def test_many_routes_come_back_together(lab_up: LabUp, eventually: Eventually) -> None:
+    networks = ", ".join(f"10.44.{number}.0/24" for number in range(200))
+    h = Healing.up(lab_up("seed"), eventually, f"to: [10.0.44.0/24, {networks}]")
+    before = h.b.check("app", "ip route")
+    h.b.check("app", "ip route flush proto 143 && ip route add 10.44.7.0/24 via 10.0.43.9")
+    h.starts("app")
+    theirs = "10.44.7.0/24 via 10.0.43.9 dev eth0 \n"
+    gone = "10.44.7.0/24 via 10.0.43.101 dev eth0"
+    eventually(
+        lambda: f"cannot be brought back now: route {gone}\n" in h.logged("app"), "all but one are back"
+    )
+    after = h.b.check("app", "ip route").splitlines(keepends=True)
+    assert theirs in after
+    assert len(after) == len(before.splitlines())
+    h.b.check("app", "ip route del 10.44.7.0/24")
+    eventually(
+        lambda: h.b.check("app", "ip route") == before, "it comes back when that of somebody else is gone"
+    )
+    eventually(lambda: f"is brought back: route {gone}\n" in h.logged("app"), "that is said")
 
 
 def test_without_room_in_run_it_stays_closed_and_says_so(lab_up: LabUp, eventually: Eventually) -> None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
+from crossnet import design
+from crossnet.design.persistence import persistence as keeping
 from crossnet.export import Format, export
 from crossnet.facts import Facts, FileState
 from crossnet.health import crossing_status
+from crossnet.persistence import heal
 from crossnet.planning import Plan, make_plan, make_undo_plan
-from crossnet.record import read_record
-from crossnet.resources import KINDS, Change
+from crossnet.record import Record, read_record
+from crossnet.resources import KINDS, Change, Command, File, Resource, Step
 from crossnet.show.json import plan_data
 from crossnet.show.text import plan_text
 from crossnet.spec import Spec
@@ -179,6 +184,50 @@ def test_it_is_exported_as_a_script_and_as_a_playbook(hosts: Mapping[str, FakeHo
     (playbook,) = (one.text for one in export(made, Format.ANSIBLE))
     assert f"dest: {PATH}" in playbook
     assert f"path: {PATH}" in playbook
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken(Motd):
+    """The same, and healed."""
+
+    kind: ClassVar[str] = "spoken"
+    heals: ClassVar[bool] = True
+
+    @classmethod
+    def render(cls, have: Motd | None, want: Motd | None) -> tuple[Step, ...]:
+        return (Command(("sh", "-c", f'printf "%s\\n" "$1" >{PATH}', "sh", want.words if want else "")),)
+
+
+@pytest.mark.parametrize("kind", [Motd, Spoken])
+def test_it_is_healed_or_the_plan_says_that_it_is_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: type[Motd]
+) -> None:
+    """On the gateway, which has it for all crossings there."""
+    item = kind(WORDS.words)
+
+    def also(facts: Facts, record: Record, live: Sequence[Resource], *words: Any, **options: Any) -> Any:
+        more = (item,) if facts.host == "gateway" else ()
+        return keeping(facts, record, (*live, *more), *words, **options)
+
+    monkeypatch.setattr(design, "persistence", also)
+    made = plan("business: {from: app, via: gateway, to: 10.0.44.0/24, heal: auto}")
+    told = [str(impact) for impact in made.impacts if impact.code == "not-healed"]
+    (script,) = (
+        change.want.data.decode()
+        for host, change in made.changes
+        if host == "gateway" and isinstance(change.want, File) and change.want.path == heal.SCRIPT
+    )
+    path = tmp_path / "heal"
+    path.write_text(script)
+    looked = subprocess.run(["sh", path, "look"], capture_output=True, text=True, check=True).stdout
+    if kind is Spoken:
+        assert told == []
+        assert f"spoken {WORDS.words}" in looked
+        assert f"cat {PATH}" in script
+    else:
+        assert len(told) == 1
+        assert f"motd {PATH} does not come back by itself" in told[0]
+        assert "motd" not in looked
 
 
 def test_the_crossing_is_planned_as_without_it(hosts: Mapping[str, FakeHost]) -> None:

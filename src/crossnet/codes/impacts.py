@@ -165,7 +165,8 @@ IMPACTS = (
     ),
     Code(
         "not-healed",
-        "`heal: auto` does nothing on the host: what another program takes away there stays away until `apply`.",
+        "`heal: auto` does nothing on the host, or for what is named: what another program takes away stays away until "
+        "`apply`.",
         "systemd does not run on the host.",
         "Look at `crossnet status`, and run `crossnet apply` where it tells of drift.",
     ),

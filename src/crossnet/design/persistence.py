@@ -107,13 +107,18 @@ def persistence(
     if boots:
         by_others += tuple(extensions.keep(facts, record, left, unit.head(labels), adds=adds))
     if systemd:
-        watched = [
+        asked_for = [
             as_whose(item, by_owners.protocols.get(item.identity))
             for item, each in lasting
             if each is item
-            and not item.is_kept_by_others
             and (item.identity in healed or (heals and item.identity not in needing))
             and not _switches_on_for_others(item, record, facts)
+        ]
+        watched = [item for item in asked_for if item.heals]
+        told += [
+            Impact("not-healed", facts.host, f"{item.kind} {item.found} does not come back by itself")
+            for item in asked_for
+            if not (item.heals or item.is_kept_by_others)
         ]
         if watched:
             told.append(

@@ -6,23 +6,12 @@ import shlex
 from collections.abc import Collection, Iterator, Sequence
 
 from crossnet import record
-from crossnet.facts.sysctls import path_of
-from crossnet.netfilter import TABLE_FAMILY
-from crossnet.netfilter.ipset import set_name
-from crossnet.netfilter.iptables_own import PLACES
-from crossnet.netfilter.own import TABLE
 from crossnet.persistence import start
-from crossnet.resources import (
-    Command,
-    File,
-    Jump,
-    PolicyRuleResource,
-    Resource,
-    RouteResource,
-    RuleTable,
-    Service,
-    Sysctl,
-)
+from crossnet.resources import Command, File, Resource, RuleTable, Service, Sysctl, Test
+from crossnet.values import Family
+
+# What is looked for by one test, is of one kind, and is made by one tool.
+_Together = tuple[Test, str, tuple[str, ...]]
 
 SCRIPT = f"{start.FOLDER}/heal"
 UNIT = "crossnet-heal.service"
@@ -70,6 +59,14 @@ lacks() {{ # STATUS loaded|restored WORDS: how a test of it ended, how it comes 
     [ $times -gt 5 ] || lost="$lost${{lost:+, }}$3"
     [ $times -ne 6 ] || lost="$lost and more"
     [ "$2" != loaded ] || is_loaded=yes
+}}
+lacks_each() {{ # KIND LINES: those of many that are not there
+    set -f
+    IFS='
+'
+    for line in $2; do lacks 1 restored "$1 $line"; done
+    unset IFS
+    set +f
 }}
 """
 
@@ -232,9 +229,12 @@ def script(
 
     `fenced` are the settings that switch forwarding on, and are off whenever the fence is not there.
     """
+    many = _many(watched)
+    together = {item for items in many.values() for item in items}
     paths = [file.path for file in files]
-    tests = {item: _test(item, paths) for item in watched}
-    functions = dict.fromkeys(each for item in watched for each in item.holds(str).functions)
+    tests = {item: _test(item, paths) for item in watched if item not in together}
+    asked = [*(item.holds(str) for item in tests), *(test for test, *_ in many)]
+    functions = list(dict.fromkeys(each for test in asked for each in test.functions))
     look = [
         f"{{ {test}; }} || lacks $? {'loaded' if _is_loaded(item, fenced) else 'restored'} {shlex.quote(_words(item))}"
         for item, test in tests.items()
@@ -242,6 +242,14 @@ def script(
     restore = [
         f"{{ {test}; }} || {_made(item)}" for item, test in tests.items() if not _is_loaded(item, fenced)
     ]
+    for number, ((test, kind, tool), items) in enumerate(many.items(), 1):
+        wanted, made = zip(*items.values(), strict=True)
+        functions += [_text(f"wanted_{number}", wanted), _text(f"made_{number}", made)]
+        missing = f"missing=$(wanted_{number} | {test.line})"
+        look.append(
+            f'if {missing}; then lacks_each {kind} "$missing"; else lacks 2 restored "each {kind}"; fi'
+        )
+        restore.append(f'{missing}; [ -z "$missing" ] || made_{number} | {shlex.join(tool)} go-on')
     text = [
         f"#!/bin/sh\n{head}{_HEAD}",
         *functions,
@@ -268,9 +276,26 @@ def _function(name: str, lines: Sequence[str], says: str, after: str = "") -> st
     )
 
 
+def _text(name: str, lines: Sequence[str]) -> str:
+    """A function that prints these; bash would write a document of its own to the disk, which may be full."""
+    text = "\n".join(lines)
+    return f"{name}() {{\n    printf '%s\\n' {shlex.quote(text)}\n}}"
+
+
+def _many(watched: Sequence[Resource]) -> dict[_Together, dict[Resource, tuple[str, str]]]:
+    """What is looked for, and made, together: of each the line by which it is found and that by which it is made."""
+    found: dict[_Together, dict[Resource, tuple[str, str]]] = {}
+    for item in watched:
+        listed, made = item.listed(), type(item).line(None, item)
+        if listed is not None and made is not None:
+            together = found.setdefault((listed.test, item.kind, made.tool), {})
+            together[item] = (listed.line, made.text)
+    return found
+
+
 def _is_loaded(item: Resource, fenced: Collection[Sysctl]) -> bool:
     """Whether it comes back with the fence, and in its order."""
-    return isinstance(item, RuleTable | Jump) or (isinstance(item, Sysctl) and bool(fenced))
+    return any(item.decides(family) for family in Family) or (bool(item.values) and bool(fenced))
 
 
 def _test(item: Resource, paths: Collection[str]) -> str:
@@ -282,44 +307,21 @@ def _test(item: Resource, paths: Collection[str]) -> str:
 
 def _made(item: Resource) -> str:
     steps = type(item).render(None, item)
-    return " && ".join(shlex.join(step.argv) for step in steps if isinstance(step, Command))
+    commands = [shlex.join(step.argv) for step in steps if isinstance(step, Command)]
+    assert len(commands) == len(steps), f"a kind that heals is made by commands alone, and {item.kind} is not"
+    return " && ".join(commands)
 
 
 def _words(item: Resource) -> str:
-    if isinstance(item, Sysctl):
-        return f"{item.name} = {item.value}"
+    settings = [f"{name} = {value}" for name, value in item.values.items()]
     told = type(item).describe(None, item)
-    return f"{item.kind} {' '.join(told.split())}"
+    return ", ".join(settings) or f"{item.kind} {' '.join(told.split())}"
 
 
 def _seen(watched: Sequence[Resource]) -> Iterator[str]:
     """The commands whose answers change with any of it, a few for all."""
-    asked: dict[str, None] = {}
-    for item in watched:
-        match item:
-            case RuleTable() if not item.engine.is_iptables:
-                # A set is not listed in the same order twice by every nft.
-                asked[f"nft -s list table {TABLE_FAMILY[item.family]} {TABLE} | sort"] = None
-            case RuleTable() | Jump():
-                asked |= {shlex.join(words): None for words in _iptables(item)}
-            case Sysctl():
-                asked[f"cat {shlex.quote(path_of(item.name))}"] = None
-            case RouteResource():
-                family = item.route.destination.version
-                asked[shlex.join(("ip", f"-{family}", "route", "show", "proto", item.route.protocol))] = None
-            case PolicyRuleResource():
-                asked[f"ip -{item.rule.family.value} rule"] = None
-    return iter(asked)
-
-
-def _iptables(item: RuleTable | Jump) -> Iterator[tuple[str, ...]]:
-    if isinstance(item, Jump):
-        place = PLACES[item.chain]
-        yield (item.command, "-w", "-t", place.table, "-S", place.entered_from, "1")
-        return
-    yield from (look.argv for look in item.look() if isinstance(look, Command))
-    for each in item.table.sets:
-        yield ("ipset", "save", set_name(item.table.family, each.name))
+    for look in dict.fromkeys(look for item in watched for look in item.watched()):
+        yield shlex.join(look.argv) if isinstance(look, Command) else f"cat {shlex.quote(str(look))}"
 
 
 def _giving_up(fenced: Collection[Sysctl]) -> list[str]:

@@ -37,6 +37,7 @@ class Jump(Resource):
     rank: ClassVar[int] = 1  # iptables enters the chains only when they are whole
     place_shown: ClassVar[int] = 3
     is_only_ours: ClassVar[bool] = True
+    heals: ClassVar[bool] = True
     holds_up: ClassVar[frozenset[str]] = frozenset({RuleTable.kind})  # no chain goes that is jumped into
     engine: Engine
     family: Family
@@ -108,12 +109,18 @@ class Jump(Resource):
     def look(self) -> tuple[Look, ...]:
         return (Command((self.command, "-w", *check_jump(self.chain))),)
 
+    def watched(self) -> tuple[Look, ...]:
+        """Which rule is the first."""
+        place = PLACES[self.chain]
+        return (Command((self.command, "-w", "-t", place.table, "-S", place.entered_from, "1")),)
+
     def holds(self, locate: Locate) -> Test:
         if not self.first:
             return Test(self._known)
         option, name, _, chain, *rule = delete_jump(self.chain)
         shown = shlex.join((self.command, "-w", option, name, "-S", chain, "1"))
-        return Test(f'[ "$({shown} 2>/dev/null)" = {shlex.quote(" ".join(("-A", chain, *rule)))} ]')
+        is_first = f'[ "$first" = {shlex.quote(" ".join(("-A", chain, *rule)))} ]'
+        return Test(f"if first=$({shown} 2>/dev/null); then {is_first}; else (exit 2); fi")
 
     def lacks(self, locate: Locate) -> Test:
         return Test(f"! {self._known}")

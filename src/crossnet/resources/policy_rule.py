@@ -40,6 +40,7 @@ class PolicyRuleResource(Resource):
     rank: ClassVar[int] = 4  # what keeps traffic from being led elsewhere comes when its route is there
     place_shown: ClassVar[int] = 1
     clients_have: ClassVar[bool] = True
+    heals: ClassVar[bool] = True
     rule: PolicyRule
 
     @property
@@ -63,8 +64,11 @@ class PolicyRuleResource(Resource):
     def look(self) -> tuple[Look, ...]:
         return (Command(self._listing),)
 
+    def watched(self) -> tuple[Look, ...]:
+        return (Command(("ip", _option(self.rule), "rule")),)
+
     def holds(self, locate: Locate) -> Test:
-        return Test(f"rules=$({shlex.join(self._listing)}) && {self._found}")
+        return Test(f"if rules=$({shlex.join(self._listing)}); then {self._found}; else (exit 2); fi")
 
     def lacks(self, locate: Locate) -> Test:
         return Test(f"rules=$({shlex.join(self._listing)}) && ! {self._found}")

@@ -192,6 +192,17 @@ class Check:
         return Command(("sh", "-c", _CHECK, "sh", self.beside, *self.argv), self.data)
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """How it is found among many: of the lines that it reads, `test` prints those of which the host has nothing.
+
+    `line` is its own. The test ends well when the host could be asked.
+    """
+
+    test: Test
+    line: str
+
+
 IS_ABSENT = """
 # is_absent PATH: whether nothing has this name
 is_absent() { [ ! -e "$1" ] && [ ! -L "$1" ]; }
@@ -248,6 +259,8 @@ class Resource(ABC):
     is_in_files: ClassVar[bool] = False
     # Another program keeps it and brings it back when it loads its own; `heal: auto` does not.
     is_kept_by_others: ClassVar[bool] = False
+    # `heal: auto` brings it back: with the fence what decides about packets, all else by the commands that make it.
+    heals: ClassVar[bool] = False
     # It is made for all crossings of its host together, not one for each.
     is_of_all_crossings: ClassVar[bool] = False
     # What to do about a flaw of it.
@@ -434,9 +447,23 @@ class Resource(ABC):
     def look(self) -> tuple[Look, ...]:
         """Where the host itself sees whether an undo has put it back; equal answers, equal states."""
 
+    def watched(self) -> tuple[Look, ...]:
+        """What its host asks every few seconds to notice that somebody changes it; here the same as `look`.
+
+        What it needs to be brought back belongs to it too. Where answers are equal nothing is looked at more closely.
+        """
+        return self.look()
+
     @abstractmethod
     def holds(self, locate: Locate) -> Test:
-        """Whether the host has it, asked there in sh: what makes a script that can be run twice."""
+        """Whether the host has it, asked there in sh: what makes a script that can be run twice.
+
+        It ends with 1 where that is not so, and with more where it could not be asked.
+        """
+
+    def listed(self) -> Listed | None:
+        """How the host finds many of the kind at once; None where it is asked for each."""
+        return None
 
     @abstractmethod
     def lacks(self, locate: Locate) -> Test:

@@ -11,7 +11,7 @@ from typing import ClassVar, Self
 from crossnet.facts import Facts
 from crossnet.facts.routes import MAIN, OWN_PROTOCOL, Route, is_same
 from crossnet.resources.encoding import decode_fields, encode_fields
-from crossnet.resources.resource import Command, Encoded, Line, Locate, Look, Resource, Step, Test
+from crossnet.resources.resource import Command, Encoded, Line, Listed, Locate, Look, Resource, Step, Test
 from crossnet.values import Family, Network, family_of, overlap
 
 # ipv6_route: the kernel gives an IPv6 route without a metric 1024 (IP6_RT_PRIO_USER); IPv4's default is 0.
@@ -26,6 +26,27 @@ _MANY = (
     'ip "$1" $line </dev/null || { code=$?; echo "Command failed -:$number" >&2; [ "$2" != stop ] || break; }; '
     "done; exit $code"
 )
+# How `ip` lists a route, in each of its versions: what crossnet does not set of it is left out, and a route with a
+# source, which the kernel gives in IPv4, stands there without it too. Each twice at least, so that of what is on
+# standard input that stands alone which is no route.
+_LACKING_ROUTES = r"""
+# lacking_routes FAMILY [proto PROTOCOL]: of the lines on standard input those that are no route; 2 where `ip` fails
+lacking_routes() {
+    family=$1
+    shift
+    routes=$(ip "$family" route show "$@" 2>/dev/null) || return 2
+    {
+        printf '%s\n' "$routes" | sed -n '
+            s/$/ /; s/  */ /g; s/ nhid [^ ]* / /; s/ proto [^ ]* / /; s/ scope [^ ]* / /
+            s/^\([^ ]* \(via [^ ]* \)\{0,1\}\(dev [^ ]* \)\{0,1\}\(src [^ ]* \)\{0,1\}\(metric [^ ]* \)\{0,1\}\).*/\1/
+            s/ $//; p; p; s/ src [^ ]*//; p; p'
+        cat
+    } | sort | uniq -u
+}
+"""
+# The networks of an interface, which it has while it is up and has an address.
+_ON_LINK = """ip "$1" route show dev "$2" proto kernel | sed 's/ expires [^ ]*//'"""
+
 # `ip -batch` reads quotes, backslashes and comments in what it is given.
 _PLAIN = re.compile(r"[\w.:/@+-]+", re.ASCII)
 
@@ -42,6 +63,7 @@ class RouteResource(Resource):
     place_shown: ClassVar[int] = 0
     clients_have: ClassVar[bool] = True
     stands_alone: ClassVar[bool] = True
+    heals: ClassVar[bool] = True
     route: Route
     applied: Route | None = field(default=None, compare=False)
 
@@ -113,6 +135,21 @@ class RouteResource(Resource):
         route = self.route
         which = ("exact", str(route.destination), "proto", route.protocol)
         return (Command(("ip", _family(self), "route", "show", *which)),)
+
+    def watched(self) -> tuple[Look, ...]:
+        """The routes that its own is among, and whether its gateway can be reached by the interface."""
+        route = self.route
+        listing = Command(("ip", _family(self), "route", "show", *_of_protocol(route)))
+        if route.device is None:
+            return (listing,)
+        return (listing, Command(("sh", "-c", _ON_LINK, "sh", _family(self), route.device)))
+
+    def listed(self) -> Listed | None:
+        route = self.route
+        if route.hops or not all(map(_PLAIN.fullmatch, _words(route))):
+            return None
+        words = ("lacking_routes", _family(self), *_of_protocol(route))
+        return Listed(Test.of(*words, function=_LACKING_ROUTES), _line(route))
 
     def holds(self, locate: Locate) -> Test:
         route = self.route
@@ -217,6 +254,24 @@ def _seen_with(route: Route) -> tuple[str, ...]:
     if route.protocol == OWN_PROTOCOL:
         return ("proto", route.protocol)
     return ("proto", route.protocol, "via", str(route.via), "dev", str(route.device))
+
+
+def _of_protocol(route: Route) -> tuple[str, ...]:
+    """How `ip` lists the routes of who made it; busybox tells none."""
+    return ("proto", route.protocol) if route.protocol else ()
+
+
+def _line(route: Route) -> str:
+    """As `ip` lists it, without what differs by version."""
+    network = str(route.destination).removesuffix(f"/{route.destination.max_prefixlen}")
+    pairs = (
+        ("via", route.via),
+        ("dev", route.device),
+        ("src", route.source),
+        ("metric", route.metric or None),
+    )
+    words = (f"{name} {value}" for name, value in pairs if value is not None)
+    return " ".join(("default" if route.destination.prefixlen == 0 else network, *words))
 
 
 def _pattern(word: str) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
 from crossnet.facts.question import text, texts
-from crossnet.facts.sysctls import FORWARDING, at_boot, is_forwarding
+from crossnet.facts.sysctls import FORWARDING, at_boot, is_forwarding, path_of
 from crossnet.resources.resource import Command, Encoded, Locate, Look, Resource, Step, Test
 from crossnet.values import Family, Network
 
@@ -36,6 +37,7 @@ class Sysctl(Resource):
     rank: ClassVar[int] = 2  # forwarding starts behind rules that already stand
     place_shown: ClassVar[int] = 4
     is_never_absent: ClassVar[bool] = True
+    heals: ClassVar[bool] = True
     name: str
     value: str
     disturbed: tuple[tuple[str, str], ...] = field(default=(), compare=False)
@@ -93,6 +95,9 @@ class Sysctl(Resource):
 
     def look(self) -> tuple[Look, ...]:
         return (Command(("sysctl", "-e", *(_path(name) for name in self.settings))),)
+
+    def watched(self) -> tuple[Look, ...]:
+        return (PurePosixPath(path_of(self.name)),)
 
     def holds(self, locate: Locate) -> Test:
         return Test.of("settings_are", *self._pairs, function=_SETTINGS_ARE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -137,6 +138,7 @@ class RuleTable(Resource):
     place_shown: ClassVar[int] = 2
     is_only_ours: ClassVar[bool] = True
     is_of_all_crossings: ClassVar[bool] = True
+    heals: ClassVar[bool] = True
     repair: ClassVar[str] = (
         "Remove what somebody else has put in there; it can go into a table or chain of another name."
     )
@@ -306,6 +308,14 @@ class RuleTable(Resource):
         if self.engine is Engine.NFTABLES:
             return (Command(("nft", "-s", "list", "table", TABLE_FAMILY[self.family], TABLE)),)
         return tuple(Command((self.command, "-w", *list_chain(chain.name))) for chain in self.table.chains)
+
+    def watched(self) -> tuple[Look, ...]:
+        if self.engine is Engine.NFTABLES:
+            (listing,) = (shlex.join(look.argv) for look in self.look() if isinstance(look, Command))
+            # A set is not listed in the same order twice by every nft.
+            return (Command(("sh", "-c", f"{listing} | sort")),)
+        sets = (set_name(self.table.family, each.name) for each in self.table.sets)
+        return (*self.look(), *(Command(("ipset", "save", name)) for name in sets))
 
     def holds(self, locate: Locate) -> Test:
         family, text = TABLE_FAMILY[self.family], b"".join(step.stdin for step in type(self).load(None, self))
