@@ -33,9 +33,9 @@ def keeps_others_out(facts: Facts, family: Family) -> bool:
     return stands(forwarding, family, interfaces)
 
 
-def lets_everybody_pass(facts: Facts, family: Family) -> bool:
-    """Whether all that anybody sends would pass between two interfaces if somebody switched forwarding on."""
-    forwarding, interfaces = _forwarding(facts, family)
+def lets_everybody_pass(facts: Facts, family: Family, interfaces: Collection[str]) -> bool:
+    """Whether all that anybody sends to one of these interfaces would pass if somebody switched forwarding on."""
+    forwarding, _ = _forwarding(facts, family)
     return _passes(forwarding, family, interfaces)
 
 

@@ -56,7 +56,10 @@ def _opening(case: Case, *commands: str) -> tuple[Fix, ...]:
     if has_crossings(here):
         again = (f"systemctl start {unit.removesuffix('.service')}" for unit in closed_with(here))
         return case.fix(*again, by_crossnet=APPLY)
-    opens = lets_everybody_pass(here, family)
+    stops = [stop for stop in case.course.gateways if stop.host == here.host]
+    used = (case.cause.interface, *(name for stop in stops for name in (stop.ingress, stop.egress)))
+    # Each takes a second or more where a host has thousands of rules.
+    opens = lets_everybody_pass(here, family, [name for name in dict.fromkeys(used) if name])
     warning = f"then {here.host} forwards for everybody on all of its networks" if opens else ""
     return case.fix(*commands, by_crossnet=APPLY, warning=warning)
 
