@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 
+import crossnet
 from crossnet.lab.build import Lab
 from lab.crossing import Bench
 
@@ -58,3 +60,24 @@ def test_a_file_may_be_called_and_hold_whatever_it_does(lab_up: Callable[..., La
     (text,) = (one.text for one in b.plan(spec).impacts if one.code == "setting-overridden")
     assert text.startswith("/etc/sysctl.d/99-zzz:5.conf, line 1, sets net.ipv4.ip_forward = 0: ")
     b.undo(spec)
+
+
+def test_a_file_that_cloud_init_made(lab_up: Callable[..., Lab]) -> None:
+    """Named in the plan and in the status, until cloud-init leaves the network alone."""
+    b = Bench(lab_up("seed"))
+    folder = "/etc/sysconfig/network-scripts"
+    head = "# Created by cloud-init on instance boot automatically, do not edit."
+    b.check("app", f"mkdir -p {folder} /etc/cloud/cloud.cfg.d; touch {folder}/ifup-eth /etc/cloud/cloud.cfg")
+    b.check("app", f"echo DEVICE=eth0 >{folder}/ifcfg-eth0; echo '{head}' >{folder}/route-eth0")
+    spec = b.spec("to: 10.0.44.0/24")
+    told = f"app: cloud-init made {folder}/route-eth0. When it makes that file anew, crossnet's entry in it is lost:"
+
+    def reasons() -> Sequence[str]:
+        (now,) = asyncio.run(crossnet.status(spec))
+        return now.reasons
+
+    assert [one.where for one in b.plan(spec).impacts if one.code == "cloud-init-rewrites"] == ["app"]
+    b.apply(spec)
+    assert any(line.startswith(told) for line in reasons())
+    b.check("app", "echo 'network: {config: disabled}' >/etc/cloud/cloud.cfg.d/99-net.cfg")
+    assert not any("cloud-init" in line for line in reasons())
