@@ -13,6 +13,7 @@ from types import MappingProxyType
 from crossnet.design import Impact
 from crossnet.design.applied import as_applied
 from crossnet.design.forwarded import rules_for_forwarded
+from crossnet.design.settings import switching_on
 from crossnet.facts import Facts
 from crossnet.facts.links import Link
 from crossnet.facts.managers import manager_of
@@ -21,7 +22,7 @@ from crossnet.path import Path
 from crossnet.persistence.settings import SYSCTL_FILE
 from crossnet.record import Owned, Record
 from crossnet.resources import Resource, RuleTable, Sysctl
-from crossnet.several import few
+from crossnet.several import few, joined
 from crossnet.values import Family, family_of
 
 # Kinds of interfaces behind which there is somebody else: containers, machines, the other end of a tunnel.
@@ -31,8 +32,6 @@ _LEADING = frozenset(
         *("vti", "vti6", "xfrm", "ppp", "vxlan", "geneve", "netkit"),
     }
 )
-# They switch forwarding on when they start, where it is off (dockerd's --ip-forward, libvirt's network driver).
-_SWITCH_ON = ("docker", "libvirt")
 
 # So many are named in one sentence, and of so many interfaces it is asked where packets go that come by them.
 _NAMED = 3
@@ -321,11 +320,11 @@ def _after(facts: Facts, name: str, going: Sequence[Owned], found: Parting) -> s
 
 
 def _off_at_boot(facts: Facts, name: str, setting: BootSetting | None) -> str:
-    there = {manager.name for manager in facts.managers}
-    starting = [manager for manager in _SWITCH_ON if manager in there and name == FORWARDING[Family.V4]]
+    starting = list(switching_on(facts, name))
     by = f"{setting.file} sets it to 0" if setting else "no file of the host's own sets it"
     if starting:
-        return f"{name} is 1 until the next boot, when {by}; {' and '.join(starting)} switches it on when it starts"
+        when = "switches it on when it starts" if len(starting) == 1 else "switch it on when they start"
+        return f"{name} is 1 until the next boot, when {by}; {joined(starting)} {when}"
     return (
         f"{name} is 1 until the next boot, when {by}. Write `{name} = 1` into a file of its own in /etc/sysctl.d for "
         "whoever needs it then"

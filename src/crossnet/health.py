@@ -518,11 +518,13 @@ def _compared(
 def _meaning(drift: Collection[Drift], paths: Iterable[Path], facts: Mapping[str, Facts]) -> Iterator[str]:
     if not drift:
         return
-    if all(each.applied.is_persistent for each in drift):
+    stopped = dict.fromkeys(words for path in paths for words in today(path, facts))
+    if not all(each.applied.is_persistent for each in drift):
+        yield from (f"so {words}" for words in stopped)
+    elif stopped:
+        yield "the next boot may not bring all of it back"
+    else:
         yield "it works as applied until the next boot, which may not bring all of it back"
-        return
-    passes = (words for path in paths for words in today(path, facts))
-    yield from (f"so {words}" for words in dict.fromkeys(passes))
 
 
 def _admitted(paths: Collection[Path], found: Iterable[FlowChange]) -> Iterator[str]:

@@ -40,6 +40,10 @@ docker0 bridge 172.17.0.1/16
 iptables nat -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
 iptables filter -A FORWARD -i docker0 ! -o docker0 -j ACCEPT
 """
+FIREWALLD = """
+iptables nat -A POST_external_allow ! -o lo -j MASQUERADE
+iptables filter -A FORWARD_direct -j RETURN
+"""
 V4 = FORWARDING[Family.V4]
 ON = Sysctl(V4, "1")
 
@@ -94,6 +98,21 @@ def test_whoever_came_later_keeps_forwarding_and_is_named() -> None:
             "on when it starts"
         ),
     }
+
+
+@pytest.mark.parametrize(
+    ("there", "who"),
+    [
+        (FIREWALLD, "firewalld"),
+        ("set by ufw /etc/ufw/sysctl.conf net.ipv4.ip_forward 1 7", "ufw"),
+    ],
+)
+def test_whoever_switches_it_on_himself_gets_no_line_in_a_file(there: str, who: str) -> None:
+    """It would be on before their rules are there that keep others out."""
+    assert told(f"{DOCKER}\n{there}")["other-at-boot"] == (
+        "net.ipv4.ip_forward is 1 until the next boot, when no file of the host's own sets it; "
+        f"docker and {who} switch it on when they start"
+    )
 
 
 @pytest.mark.parametrize(

@@ -450,3 +450,18 @@ def test_an_open_gateway_is_told_without_promising_what_apply_refuses() -> None:
     (found,) = refused_status(wanted, hosts, refused.value)
     assert "brings the fence back once nothing of what follows refuses it; `sysctl -w" in found.reasons[0]
     assert any("already has a route to 10.0.44.0/24" in reason for reason in found.reasons[1:])
+
+
+def test_what_does_not_work_is_not_told_to_work_until_the_next_boot() -> None:
+    drops = facts_from(f"{SEED_HOSTS}\n  iptables filter -A FORWARD -j DROP")["gateway"].firewall.foreign
+    came_later = on(
+        "gateway",
+        lambda facts: replace(
+            facts, firewall=replace(facts.firewall, foreign=(*facts.firewall.foreign, *drops))
+        ),
+    )
+    change, _ = DRIFTS["a file is gone"]
+    found = status(came_later(change(applied())))
+    assert UNTIL_BOOT not in found.reasons
+    assert "the next boot may not bring all of it back" in found.reasons
+    assert any("the FORWARD chain of iptables can drop" in reason for reason in found.reasons)
