@@ -12,6 +12,7 @@ import pytest
 import crossnet
 from crossnet.errors import PlanRefused
 from crossnet.health import State
+from crossnet.lab import build
 from crossnet.lab.build import Lab
 from crossnet.netfilter import Engine
 from crossnet.resources import Command, FirewalldPolicy, Step
@@ -153,6 +154,35 @@ def test_firewalld_comes_later(machines_up: LabUp, eventually: Eventually) -> No
     b.apply(spec)
     b.undo(spec)
     assert b.check("gateway", "find /etc -name '*crossnet*'") == ""
+
+
+def test_a_boot_lets_nobody_in_before_firewalld_has_its_rules(
+    machines_up: LabUp, eventually: Eventually
+) -> None:
+    """A zone that translates has firewalld switch forwarding on: a file does so before, and without firewalld too."""
+    b = Bench(machines_up("seed"))
+    REJECTING.install(b)
+    b.check("gateway", "firewall-offline-cmd --zone=internal --change-interface=eth1")
+    b.check("gateway", "firewall-offline-cmd --zone=external --change-interface=eth0")
+    b.check("gateway", "systemctl enable --now firewalld && firewall-cmd --state")
+    assert b.check("gateway", "sysctl -n net.ipv4.ip_forward") == "1\n"
+    watch = (
+        "chain in { type filter hook input priority 0; ip saddr 10.0.44.1 ct direction original counter; }"
+    )
+    b.check("app", f"nft 'table inet watch {{ {watch}; }}'")
+    b.check("target", "ip route replace 10.0.43.0/24 via 10.0.44.63")
+    b.check("target", "while :; do timeout 5 ping -q -i 0.05 10.0.43.15; sleep 0.05; done >/dev/null 2>&1 &")
+    spec = b.spec("to: 10.0.44.0/24, probe: icmp/10.0.44.1")
+    b.apply(spec)
+    for unit, state in (("enable", State.UP), ("disable", State.DRIFTED)):
+        b.check("gateway", f"systemctl {unit} firewalld")
+        asyncio.run(build.reboot(b.lab, "gateway"))
+        if state is State.UP:
+            eventually(lambda: b.pings("app", "10.0.44.1"), "the crossing works when firewalld has its rules")
+        b.check("target", "ping -q -c 40 -i 0.05 -w 5 10.0.43.15; true")
+        assert "counter packets 0 " in b.check("app", "nft list table inet watch")
+        (now,) = asyncio.run(crossnet.status(spec))
+        assert now.state is state
 
 
 @backends
