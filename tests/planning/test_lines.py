@@ -126,6 +126,24 @@ def test_other_lines_take_the_place_of_those_that_were_applied() -> None:
     assert after(changed, change.inverse()).files == moved.files
 
 
+def test_lines_of_others_that_are_wanted_now_too_stay_theirs() -> None:
+    """Before crossnet's one stands another's, and both together are what crossnet wants next."""
+    theirs = b"one of their own\n"
+    facts = there(theirs)
+    first = wanted(facts)
+    made = after(facts, Change(None, first))
+    second = wanted(made, theirs + ENTRY, first)
+    have = second.ours(made)
+    assert have is not None
+    assert not second.satisfied_by(have)
+    changed = after(made, Change(have, second))
+    assert data_of(changed) == theirs + theirs + ENTRY
+    assert second.satisfied_by(second.current(changed) or pytest.fail("not found"))
+    assert after(changed, Change(have, second).inverse()).files == made.files
+    recorded = Lines.decode(second.encode())
+    assert after(changed, Change(recorded.ours(changed), None)).files == facts.files
+
+
 def test_a_file_that_crossnet_made_stays_where_others_write_into_it_by_now() -> None:
     facts = there(None)
     want = wanted(facts)

@@ -148,9 +148,15 @@ class Lines(Resource):
         return (Splice.between(PurePosixPath(side.path), before, after),)
 
     def _found_in(self, data: bytes) -> tuple[bytes, int, int] | None:
-        """What of crossnet stands in the file, and from where to where: of one that is a part of the other, that."""
-        entries = [self.entry, *([self.applied] if self.applied is not None else [])]
-        for entry in sorted(entries, key=len, reverse=True):
+        """What of crossnet stands in the file, and from where to where.
+
+        In the file as it was read that is what was applied last: the lines beside it are somebody else's, though they
+        may be what crossnet wants now. Later it may be either, and of one that is a part of the other it is the longer.
+        """
+        entries = [*([self.applied] if self.applied is not None else []), self.entry]
+        if self.file is None or data != self.file.data:
+            entries.sort(key=len, reverse=True)
+        for entry in entries:
             for start, end in _places(data, entry):
                 return entry, start, end
         return None
