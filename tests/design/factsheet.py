@@ -26,6 +26,7 @@
       zone internal eth1
       zone trusted eth0 target ACCEPT
       not permanent + zone public: services http
+      policy unsigned
       tools ip sysctl nft
       kernel 3.10
       clock 2026-12-24T18:00Z ahead 75
@@ -45,7 +46,7 @@ from crossnet.facts import Facts, FileState, Unreadable
 from crossnet.facts.capabilities import TOOLS, Capabilities
 from crossnet.facts.cloud_init import CloudInit, CloudSetting, When
 from crossnet.facts.firewall import Firewall
-from crossnet.facts.firewalld import FIREWALLD, Firewalld, Listed
+from crossnet.facts.firewalld import FIREWALLD, POLICY, Firewalld, Listed
 from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.lookups import Answered, Lookup, parse_lookup
 from crossnet.facts.managers import managers_of
@@ -218,6 +219,9 @@ def _read(sheet: _Sheet, words: list[str]) -> None:
             sheet.firewalld = replace(sheet.firewalld, zones=(*sheet.firewalld.zones, listed))
         case ["not", "permanent", *what] if sheet.firewalld:
             sheet.firewalld = replace(sheet.firewalld, unsaved=(*sheet.firewalld.unsaved, " ".join(what)))
+        case ["policy", "unsigned"] if sheet.firewalld:
+            listed = Listed(POLICY, {"rich rules": ('rule family="ipv4" accept',)})
+            sheet.firewalld = replace(sheet.firewalld, policy=listed, is_unsigned=True)
         case ["tools", *tools]:
             sheet.tools = frozenset((*tools, *NEEDED))
         case ["without", *tools]:

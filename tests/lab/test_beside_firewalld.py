@@ -117,6 +117,17 @@ def test_nothing_is_taken_from_others(machines_up: LabUp, eventually: Eventually
     with pytest.raises(PlanRefused, match=r"-s 192.0.2.1/32 -j DROP .*firewalld-reload"):
         b.plan(spec)
     b.check("gateway", "iptables -D INPUT -s 192.0.2.1 -j DROP")
+    b.check(
+        "gateway",
+        "firewall-cmd --permanent --new-policy=crossnet && "
+        "firewall-cmd --permanent --policy=crossnet --add-ingress-zone=internal && "
+        "firewall-cmd --permanent --policy=crossnet --add-egress-zone=public && "
+        "firewall-cmd --permanent --policy=crossnet "
+        "--add-rich-rule='rule family=ipv4 source address=10.0.43.99 accept' && firewall-cmd --reload",
+    )
+    with pytest.raises(PlanRefused, match=r"crossnet did not make .*firewalld-name-taken"):
+        b.plan(spec)
+    b.check("gateway", "firewall-cmd --permanent --delete-policy=crossnet && firewall-cmd --reload")
     with as_before(b, eventually):
         b.apply(spec)
         assert works(b)

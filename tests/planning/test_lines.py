@@ -16,10 +16,10 @@ from crossnet.errors import PlanRefused
 from crossnet.export import Format, export
 from crossnet.export.splice import spliced
 from crossnet.facts import Facts, FileState
+from crossnet.facts.files import SIGNATURE
 from crossnet.planning import Plan, make_plan, make_undo_plan
 from crossnet.resources import Change, Lines, Resource, Splice
 from crossnet.resources import Test as Asked  # pytest takes what is called so for one
-from crossnet.resources.file import SIGNATURE
 from crossnet.transaction.agent import script_text
 from crossnet.transaction.bundle import steps_as_files
 from design.factsheet import host_facts, with_files

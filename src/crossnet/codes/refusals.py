@@ -156,6 +156,13 @@ REFUSALS = (
         "Install ipset there, or use `firewall: nftables`.",
     ),
     Code(
+        "firewalld-name-taken",
+        "firewalld has a policy `crossnet` that somebody else made, and crossnet needs that name for its own.",
+        "`firewall-cmd --info-policy=crossnet` lists it, its file does not say that crossnet wrote it, and the record "
+        "of the host knows none.",
+        "Give that policy another name, then plan again. Nothing was changed.",
+    ),
+    Code(
         "firewalld-reload",
         "firewalld has to be reloaded before it knows a new policy, and that would take something from somebody: what "
         "is in force and not permanent, or rules of iptables that others have put beside its own.",

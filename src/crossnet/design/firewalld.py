@@ -13,7 +13,7 @@ from crossnet.design.impacts import Impact
 from crossnet.design.question import Refused
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
-from crossnet.facts.firewalld import ANY, FIREWALLD, Firewalld, Listed
+from crossnet.facts.firewalld import ANY, FIREWALLD, POLICY, POLICY_FILE, Firewalld, Listed
 from crossnet.netfilter import Engine
 from crossnet.netfilter.normal_form import join_ports
 from crossnet.path import Path
@@ -56,6 +56,16 @@ def policy(
                 f"firewalld would need {len(rules):,} rules to let just these crossings pass, and takes seconds for a "
                 "hundred",
                 "Name networks instead of single addresses, or let them pass in firewalld yourself.",
+            )
+        )
+    if running.is_unsigned and not any(isinstance(one.applied, FirewalldPolicy) for one in record.owned):
+        raise Refused(
+            Refusal(
+                "firewalld-name-taken",
+                facts.host,
+                f"firewalld has a policy {POLICY} that crossnet did not make ({POLICY_FILE}): its own would take that "
+                "name",
+                "Give that policy another name (`firewall-cmd --permanent --new-policy=…`), then plan again.",
             )
         )
     if running.policy is None and asked:

@@ -14,6 +14,9 @@ from crossnet.transport.batch import Answer, split
 # More than any file of crossnet has, and little enough for one answer.
 LARGEST = 32 * 2**20
 
+# In the first lines of each file that crossnet writes for others to read.
+SIGNATURE = b"Written by crossnet;"
+
 # base64 keeps every byte whatever it is.
 _ONE = rf"""
 if [ -L "$1" ]; then stat -c 'link %u:%g' -- "$1" 2>/dev/null && exec readlink -- "$1"; fi

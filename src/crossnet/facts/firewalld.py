@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from crossnet.facts.files import SIGNATURE
 from crossnet.facts.question import Question, Unanswered
 from crossnet.netfilter.foreign import Chain, Rule
 
@@ -105,7 +106,10 @@ firewall-cmd --list-all-zones || exit
 firewall-cmd --list-all-policies >/dev/null 2>&1 || exit 0 # it knows none yet
 echo == policy
 # It is there without a rule, too: then nothing has to be loaded anew.
-firewall-cmd --info-policy={POLICY} 2>/dev/null && exit
+if firewall-cmd --info-policy={POLICY} 2>/dev/null; then
+    [ ! -e {POLICY_FILE} ] || grep -qs '{SIGNATURE.decode()}' {POLICY_FILE} || echo == unsigned
+    exit
+fi
 echo == unsaved
 unsaved || echo "? firewall-cmd did not list all that is in force and all that is permanent"
 firewall-cmd --check-config >/dev/null 2>&1 || echo "! $(firewall-cmd --check-config 2>&1 | tail -n 1)"
@@ -150,7 +154,7 @@ class Firewalld:
 
     `unsaved` is what differs between what is in force and what is permanent, asked where only a reload can make the
     policy; `uncompared` is why that is not known, and `broken` what firewalld itself says against its permanent
-    configuration.
+    configuration. `is_unsigned` is whether the policy has a file that crossnet did not write.
     """
 
     version: tuple[int, ...]
@@ -160,6 +164,7 @@ class Firewalld:
     unsaved: tuple[str, ...] = ()
     broken: str = ""
     uncompared: str = ""
+    is_unsigned: bool = False
 
     @property
     def has_policies(self) -> bool:
@@ -211,6 +216,7 @@ def parse_firewalld(answer: str) -> Firewalld | None:
         tuple(line for line in unsaved if not line.startswith(("! ", "? "))),
         _marked(unsaved, "! "),
         _marked(unsaved, "? "),
+        "unsigned" in parts,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
+from crossnet.facts.files import SIGNATURE
 from crossnet.facts.question import text, text_or
 from crossnet.facts.sysctls import FORWARDING
 from crossnet.resources.init_script import GUARD_SCRIPT, script_file
@@ -27,9 +28,6 @@ from crossnet.resources.resource import (
 )
 from crossnet.resources.service import GUARD_UNIT, unit_file
 from crossnet.values import Family
-
-# In the first line of each file that crossnet writes for others to read.
-SIGNATURE = b"Written by crossnet;"
 
 _GUARDS = frozenset({unit_file(GUARD_UNIT), script_file(GUARD_SCRIPT)})
 

@@ -192,7 +192,8 @@ class FirewalldPolicy(Resource):
 
     @classmethod
     def traces(cls, facts: Facts) -> tuple[Self, ...]:
-        there = cls._in_force(facts.answers.get(FIREWALLD), facts)
+        running = facts.answers.get(FIREWALLD)
+        there = cls._in_force(running, facts) if running is not None and not running.is_unsigned else None
         return (there,) if there is not None else ()
 
     @classmethod

@@ -10,9 +10,9 @@ from pathlib import PurePosixPath
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts, FileState
+from crossnet.facts.files import SIGNATURE
 from crossnet.facts.question import text
 from crossnet.resources import numbered
-from crossnet.resources.file import SIGNATURE
 from crossnet.resources.resource import Check, Encoded, Locate, Look, Phase, Resource, Splice, Step, Test
 
 _HAS_DIGEST = """
