@@ -198,6 +198,7 @@ def test_it_fights_nobody_for_ever(machines_up: LabUp, eventually: Eventually) -
     spec = b.spec(HEAL)
     b.apply(spec)
     b.check("gateway", FLUSHES.format("nft flush ruleset"))
+    eventually(lambda: len(notes(b, "gateway")) >= 4, "it heals")
     eventually(lambda: b.run("gateway", RUNS).text == "failed\n", "it gives up")
     assert b.check("gateway", FORWARDING) == "0\n"
     assert notes(b, "gateway")[-1].startswith("gave-up\ttable crossnet")

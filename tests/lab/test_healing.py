@@ -122,6 +122,24 @@ def test_it_gives_up_also_where_it_can_note_nothing(lab_up: LabUp, eventually: E
     assert not h.b.run("gateway", "ls /var/lib/crossnet/healed.aside").ok
 
 
+def test_it_gives_up_soon_where_all_is_gone_again_at_once(lab_up: LabUp, eventually: Eventually) -> None:
+    """For as long as it fights the gateway is open without its fence."""
+    h = Healing.up(lab_up("seed"), eventually)
+    h.b.check(
+        "gateway",
+        "{ while :; do nft flush ruleset; done; } </dev/null >/dev/null 2>&1 & echo $! >/run/flushes",
+    )
+    h.starts("gateway")
+    # One after the other, at the next look each: a pause in between would be longer with each.
+    for times in (2, 4, 6):
+        eventually(
+            lambda times=times: h.notes("gateway").count("brought-back") >= times, f"it tries, {times}"
+        )
+    eventually(lambda: h.b.run("gateway", "cat /run/ended").text == "70\n", "it gives up")
+    h.b.check("gateway", "kill $(cat /run/flushes)")
+    assert h.b.check("gateway", FORWARDING) == "0\n"
+
+
 def test_a_log_that_hangs_holds_nothing_up(lab_up: LabUp, eventually: Eventually) -> None:
     h = Healing.up(lab_up("seed"), eventually)
     h.tool("gateway", "logger", "#!/bin/sh\nexec sleep 600\n")

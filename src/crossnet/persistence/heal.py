@@ -157,6 +157,14 @@ alone() {{
     is_free
 }}
 
+# What could not be brought back, or not be looked at, is tried again when something changes there, else seldom.
+rest() {{
+    [ "$found" = "$tried" ] || pause={PERIOD}
+    pause=$((pause < {SELDOM} ? pause * 2 : {SELDOM}))
+    uptime
+    tried=$found due=$((up + pause))
+}}
+
 heal() {{ # under the lock, and so once more: what was lost before may have come back since
     ! is_well && [ -n "$lost" ] || return
     gone=$lost loads=$is_loaded
@@ -169,7 +177,7 @@ heal() {{ # under the lock, and so once more: what was lost before may have come
         bounded 30 /bin/sh {start.SCRIPT} heal >/dev/null
         case $? in
             0) ;;
-            "$HELD") return ;; # another firewall is stopped, or about to be: the gateway is closed meanwhile
+            "$HELD") rest && return ;; # another firewall is stopped, or about to be: the gateway is closed meanwhile
             *) loads=failed ;;
         esac
     fi
@@ -180,19 +188,13 @@ heal() {{ # under the lock, and so once more: what was lost before may have come
     elif [ "$loads" = yes ]; then # and gone again, or it is something else that is not there
         remember brought-back
         note "was gone or changed, and is brought back: $gone; but not, or not for long: $lost"
-    elif [ "$told" != "$lost" ]; then # a route whose interface is down, say: as long as that is so
+    else # a route whose interface is down, say: told once, as long as that is so
+        rest
+        [ "$told" != "$lost" ] || return
         told=$lost
         [ "$loads" = no ] || remember failed
         note "is gone or changed, and cannot be brought back now: $lost"
     fi
-}}
-
-# What could not be brought back, or not be looked at, is tried again when something changes there, else seldom.
-rest() {{
-    [ "$found" = "$tried" ] || pause={PERIOD}
-    pause=$((pause < {SELDOM} ? pause * 2 : {SELDOM}))
-    uptime
-    tried=$found due=$((up + pause))
 }}
 
 for tool in flock cksum timeout unshare; do
@@ -213,7 +215,6 @@ while :; do
             rest
         elif alone; then
             heal
-            rest
         fi
         exec 8<&-
     fi
