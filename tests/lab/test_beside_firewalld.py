@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -18,8 +20,10 @@ from crossnet.netfilter import Engine
 from crossnet.resources import Command, FirewalldPolicy, Step
 from lab.crossing import Bench
 from lab.firewalls import Firewall
+from lab.test_commands import CROSSING, Desk
 from lab.test_fence_in_time import TARGETS, TO, Fire, under_fire, with_outsider
 from lab.test_machine import pull_the_plug, restart
+from lab.test_transaction import no_lock
 
 pytestmark = pytest.mark.machine
 
@@ -236,3 +240,51 @@ def test_a_step_that_is_cut_short_is_put_back(
         run(make)
         assert answer() == there
         assert b.check("gateway", "cat /etc/firewalld/policies/*") == kept
+
+
+# Before the real one, which takes a while, and says nothing.
+_HOLDS = """\
+#!/bin/sh
+[ "$*" != --reload ] || { mkdir /tmp/reached && exec sleep 600; }
+exec /tmp/firewall-cmd "$@"
+"""
+
+
+def cut_off_at_the_reload(b: Bench, desk: Desk, eventually: Eventually, command: str) -> None:
+    """A power cut of the gateway while firewalld is reloaded; whoever changes it takes the rest back."""
+    b.check(
+        "gateway",
+        "cp /usr/bin/firewall-cmd /tmp && cat >/tmp/holds && chmod 755 /tmp/holds",
+        stdin=_HOLDS.encode(),
+    )
+    b.check("gateway", "mount --bind /tmp/holds /usr/bin/firewall-cmd")
+    with desk.start(command, "--yes") as process:
+        while not b.run("gateway", "test -d /tmp/reached").ok:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.1)
+        asyncio.run(build.reboot(b.lab, "gateway"))
+        process.communicate(timeout=120)
+    eventually(lambda: no_lock(b), "both hosts finish")
+
+
+def test_a_power_cut_while_firewalld_is_reloaded_boots_the_old_state(
+    tmp_path: Path, machines_up: LabUp, eventually: Eventually
+) -> None:
+    b = Bench(machines_up("seed"))
+    REJECTING.install(b)
+    b.check("gateway", "firewall-offline-cmd --zone=internal --change-interface=eth1")
+    b.check("gateway", "systemctl enable --now firewalld && firewall-cmd --state")
+    desk = Desk(tmp_path, {"CROSSNET_LAB": b.lab.name})
+    desk.write(CROSSING)
+
+    cut_off_at_the_reload(b, desk, eventually, "apply")
+    assert b.check("gateway", "ls -A /etc/firewalld/policies") == ""
+    assert desk.run("apply", "--yes").code == 0
+    policy = b.check("gateway", "cat /etc/firewalld/policies/crossnet.xml")
+
+    cut_off_at_the_reload(b, desk, eventually, "undo")
+    assert b.check("gateway", "cd /etc/firewalld/policies && ls -A && cat *") == f"crossnet.xml\n{policy}"
+    eventually(lambda: b.pings("app", "10.0.44.1"), "the crossing is back")
+    assert desk.run("status").code == 0
+    assert desk.run("undo", "--yes").code == 0
+    assert b.check("gateway", "find /etc -name '*crossnet*'") == ""

@@ -9,14 +9,14 @@ from crossnet.resources.service import GUARD_UNIT
 
 SERVICE = Service(GUARD_UNIT, stays=False)
 
-# Before the rules are loaded: files that were not confirmed go, and those that were are completed.
+# Before the rules are loaded, and firewalld's: files that were not confirmed go, and those that were are completed.
 TEXT = f"""\
 [Unit]
 Description=crossnet: ends a transaction that was open when the host went down
 DefaultDependencies=no
 ConditionPathExists={record.HOST_SCRIPT}
 Wants=network-pre.target
-Before={RULES_UNIT} network-pre.target shutdown.target
+Before={RULES_UNIT} firewalld.service network-pre.target shutdown.target
 After=local-fs.target
 Conflicts=shutdown.target
 

@@ -289,7 +289,7 @@ class FirewalldPolicy(Resource):
         zones = (",".join(want.ingress), ",".join(want.egress)) if want else ("", "")
         rules = shlex.quote("\n".join(want.rules if want else ()))
         words = (*zones, "yes" if side.may_reload else "no")
-        return (Command(("sh", "-s", "--", *words), f"rules={rules}\n{_CHANGE}".encode()),)
+        return (Command(("sh", "-s", "--", *words), f"rules={rules}\n{_CHANGE}".encode(), in_any_boot=True),)
 
     @classmethod
     def describe(cls, have: Self | None, want: Self | None) -> str:

@@ -28,10 +28,14 @@ Encoded = Mapping[str, Any]  # a resource as JSON
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A step that runs a command; `stdin` is what it is fed."""
+    """A step that runs a command; `stdin` is what it is fed.
+
+    `in_any_boot` is whether it also puts back what is on the disk, and so is done too for a change of an earlier boot.
+    """
 
     argv: tuple[str, ...]
     stdin: bytes = b""
+    in_any_boot: bool = False
 
     @property
     def content(self) -> bytes:

@@ -175,7 +175,7 @@ def steps_as_files(place: str, steps: Sequence[Step], locate: Locate) -> Iterato
 def _step(name: str, step: Step, locate: Locate) -> Iterator[File]:
     match step:
         case Command():
-            yield name, _words("run", *step.argv)
+            yield name, _words("always" if step.in_any_boot else "run", *step.argv)
             if step.stdin:
                 yield f"{name}.data", step.stdin
         case Write(data=None) | Link(target=None):

@@ -208,7 +208,7 @@ perform() { # STEP
     verb=$1
     shift
     case $verb in
-    run) feed "$step.data" "$@" ;;
+    run | always) feed "$step.data" "$@" ;;
     write) put "$step.data" "$@" ;;
     splice) splice "$step.data" "$@" ;;
     remove) take_away "$1" ;;
@@ -822,7 +822,7 @@ back() {
     done
     for change in $newest_first; do
         show_a_sign "$T/ending"
-        # Another boot never knew of the change: only what is on the disk has to go.
+        # Another boot never knew of the change: only what is on the disk is put back, which `always` does too.
         if is_of_this_boot; then by_command=yes; else by_command=no; fi
         # An insert that is done again would be there twice.
         [ -e "$change/undo.02" ] || ! is_as_before "$change" || by_command=no
