@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crossnet.facts.units import parse_units
+from crossnet.facts.units import Units, parse_units
 
 # Of systemd 252: a unit that runs, one that waits for the network, one that was stopped and is still in memory.
 SHOWN = """\
@@ -21,14 +21,19 @@ ActiveState=inactive
 
 
 def test_units_run_or_are_about_to() -> None:
-    assert parse_units(SHOWN) == {
+    assert parse_units(SHOWN).runs == {
         "crossnet-rules.service": True,
         "crossnet.service": True,
         "crossnet-close@nftables.service": False,
     }
-    assert parse_units("") == {}
-    assert parse_units("\n") == {}
-    assert parse_units("Id=crossnet.service\nActiveState=failed\nJob=\n") == {"crossnet.service": False}
+    assert parse_units("") == Units()
+    assert parse_units("\n") == Units()
+
+
+def test_a_unit_has_failed_unless_it_is_about_to_run_again() -> None:
+    failed = "Id=crossnet.service\nActiveState=failed\nJob="
+    assert parse_units(f"{failed}\n") == Units({"crossnet.service": False}, frozenset({"crossnet.service"}))
+    assert parse_units(f"{failed}12\n") == Units({"crossnet.service": True})
 
 
 def test_what_is_no_list_of_units_is_an_error() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import crossnet
 from crossnet.errors import HostError, LabError
 from crossnet.lab import build
 from crossnet.lab.build import Lab
@@ -123,21 +124,75 @@ def test_a_crossing_comes_back_with_systemd(
     assert b.differences(before) == []
 
 
-def test_rules_are_there_before_the_network(machines_up: LabUp) -> None:
+def test_rules_are_there_before_the_network_and_nobody_waits_for_all_of_it(
+    machines_up: LabUp, eventually: Eventually
+) -> None:
+    """An interface without carrier keeps network-online.target away for two minutes."""
     b = Bench(machines_up("seed"))
     b.apply(b.spec(TO))
+    # Somebody who wants it, which crossnet does not.
+    wants = (
+        "[Unit]\nWants=network-online.target\nAfter=network-online.target\n[Service]\nExecStart=/bin/true\n"
+    )
+    b.check("gateway", "cat >/etc/systemd/system/site.service", stdin=wants.encode())
+    b.check("gateway", "systemctl add-wants multi-user.target site.service")
+    waits = "ExecStartPre=/bin/sh -c 'until [ -e /run/opened ]; do sleep 0.1; done'"
+    for unit, line in (
+        ("systemd-networkd-wait-online", waits),
+        ("crossnet", "ExecStartPost=touch /run/opened"),
+    ):
+        folder = f"/etc/systemd/system/{unit}.service.d"
+        b.check(
+            "gateway", f"mkdir {folder} && cat >{folder}/more.conf", stdin=f"[Service]\n{line}\n".encode()
+        )
+    b.check("gateway", "systemctl enable nftables")  # which closes the gateway, and flushes
     asyncio.run(build.reboot(b.lab, "gateway"))
+
+    eventually(lambda: b.run("gateway", "systemctl is-active network-online.target").ok, "the boot goes on")
 
     def moment(unit: str, event: str) -> int:
         return int(b.check("gateway", f"systemctl show --value -p {event}TimestampMonotonic {unit}"))
 
     # Zero is the moment of what did not happen in this boot.
-    rules, online = (
-        moment("crossnet-rules.service", "ActiveEnter"),
-        moment("network-online.target", "ActiveEnter"),
-    )
+    rules, done = (moment(f"{unit}.service", "ActiveEnter") for unit in ("crossnet-rules", "crossnet"))
     assert 0 < rules <= moment("systemd-networkd.service", "InactiveExit")
-    assert 0 < online <= moment("crossnet.service", "InactiveExit")
+    assert (
+        0 < moment("network.target", "ActiveEnter") <= done <= moment("network-online.target", "ActiveEnter")
+    )
+    assert b.pings("app", "10.0.44.1", wait=4)
+
+
+# A program of a site's own, which systemd knows nothing of.
+_LATE = """\
+[Unit]
+After=network-online.target
+[Service]
+ExecStartPre=/bin/sh -c 'ip address flush dev eth0; touch /run/flushed'
+ExecStart=/bin/sh -c 'sleep 4; ip address add 10.0.43.15/24 dev eth0; sleep 600'
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def test_a_route_waits_for_an_address_that_comes_late(machines_up: LabUp, eventually: Eventually) -> None:
+    b = Bench(machines_up("seed"))
+    spec = b.spec(f"{TO}, persist: unit")
+    b.apply(spec)
+    b.check("app", "cat >/etc/systemd/system/late.service", stdin=_LATE.encode())
+    before = "/etc/systemd/system/crossnet.service.d"
+    waits = "[Service]\nExecStartPre=/bin/sh -c 'until [ -e /run/flushed ]; do sleep 0.1; done'\n"
+    b.check("app", f"mkdir {before} && cat >{before}/late.conf", stdin=waits.encode())
+    b.check("app", "systemctl -q enable late")
+    asyncio.run(build.reboot(b.lab, "app"))
+    eventually(lambda: b.pings("app", "10.0.44.1"), "the route is set")
+    eventually(lambda: b.run("app", "systemctl is-active crossnet").ok, "its unit is done")
+
+    # Where it never comes; the waits are left out.
+    b.check("app", "sed -i 's/^for seconds in .*;/for seconds in 0 0;/' /etc/crossnet/start")
+    b.check("app", "systemctl stop late; ip address flush dev eth0")
+    assert not b.run("app", "systemctl restart crossnet").ok
+    (now,) = asyncio.run(crossnet.status(spec))
+    assert any("service crossnet.service has failed" in reason for reason in now.reasons)
 
 
 def test_a_timer_fires_and_is_gone_after_a_power_cut(

@@ -227,6 +227,17 @@ def test_a_unit_that_does_not_run_is_told_and_started(units: dict[str, bool] | N
     assert Change(have, want).description == "crossnet.service started  (it is not running)"
 
 
+def test_a_unit_that_has_failed_is_told_as_one() -> None:
+    want = Service("crossnet.service")
+    link = FileState(b"", 0o777, "", "/etc/systemd/system/crossnet.service")
+    facts = replace(with_files(host_facts("app", ""), {want.links[0]: link}), units={})
+    assert want.differences(want.current(facts)) == ("service crossnet.service is not running",)
+    failed = want.current(replace(facts, failed_units=frozenset({"crossnet.service"})))
+    (told,) = want.differences(failed)
+    assert told.startswith("service crossnet.service has failed")
+    assert "`journalctl -u crossnet.service`" in told
+
+
 @pytest.mark.parametrize("resource", [OWN, Sysctl("a.b", "1"), Service("x.service"), File("/x", b"")])
 def test_an_inverse_of_an_inverse_is_the_change(resource: Resource) -> None:
     change = Change(resource, resource)

@@ -82,6 +82,7 @@ class Facts:
     units: Mapping[str, bool] | None = (
         None  # whether each unit of crossnet, or of a manager, runs; None where that is not known
     )
+    failed_units: frozenset[str] = frozenset()
     # units of firewalls that it starts before its network; all that may be, where that is not known
     before_network: frozenset[str] = frozenset(boot_order.UNITS)
     # when units of others, and interfaces, changed last; nothing of a namespace that keeps files of its own
@@ -258,7 +259,8 @@ async def observe(
         with door(host.name, "read the rules of its firewall", b""):
             rules_there = firewall.firewall_of(said, more, plain_is_nft=able.iptables_is_nft)
     found = asked.found(host.name, said[asked.question])
-    running = said[UNITS] if keeping else None
+    units = said[UNITS] if keeping else None
+    running = units.runs if units else None
     init = said[INIT] if keeping and not able.systemd else None
     owners = owners_of(interfaces.links, said[OWNERS], running) if keeping else {}
     profiles = said[OWNERS].routes if keeping else {}
@@ -280,6 +282,7 @@ async def observe(
         ahead=clock - asked_at if clock else 0,
         network=said[NETWORK],
         units=running,
+        failed_units=units.failed if units else frozenset(),
         before_network=said[BEFORE_NETWORK] if keeping and able.systemd else frozenset(boot_order.UNITS),
         moments=said[MOMENTS] if keeping else Moments(),
         init=init,

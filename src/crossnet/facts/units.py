@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from crossnet.facts import managers, owners
 from crossnet.facts.question import Question
@@ -19,19 +20,29 @@ _LIST = ("systemctl", "show", "-p", "Id", "-p", "ActiveState", "-p", "Job", *_PA
 _IF_THERE = '[ -S /run/systemd/private ] || [ -S /run/dbus/system_bus_socket ] || exit; exec "$@"'
 
 
-def parse_units(answer: str) -> Mapping[str, bool]:
-    """Whether a unit runs, or is about to, by its name."""
-    units = {}
+@dataclass(frozen=True, slots=True)
+class Units:
+    """Whether a unit runs, or is about to, by its name; and which have failed."""
+
+    runs: Mapping[str, bool] = field(default_factory=dict)
+    failed: frozenset[str] = frozenset()
+
+
+def parse_units(answer: str) -> Units:
+    """Blocks of `Name=value` lines, one for each unit."""
+    runs, failed = dict[str, bool](), set[str]()
     for block in answer.split("\n\n"):
         said = dict(line.partition("=")[::2] for line in block.splitlines() if line)
         if said:
             is_waited_for = said.get("Job", "0") not in ("", "0")
-            units[said["Id"]] = said["ActiveState"] in _RUNNING or is_waited_for
-    return units
+            runs[said["Id"]] = said["ActiveState"] in _RUNNING or is_waited_for
+            if said["ActiveState"] == "failed" and not is_waited_for:
+                failed.add(said["Id"])
+    return Units(runs, frozenset(failed))
 
 
 # Where systemd does not run as process 1, systemctl says so and fails: then nothing is known.
-UNITS: Question[Mapping[str, bool] | None] = Question(
+UNITS: Question[Units | None] = Question(
     "asked which units run",
     ("sh", "-c", _IF_THERE, "sh", *_LIST),
     parse_units,

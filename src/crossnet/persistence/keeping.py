@@ -76,4 +76,4 @@ def _loaded(live: Resource, files: Mapping[str, File]) -> Sequence[File]:
 
 def _with_line(files: Mapping[str, File], path: str, line: str) -> Sequence[File]:
     file = files.get(path)
-    return [file] if file is not None and line.encode() in file.data.splitlines() else []
+    return [file] if file is not None and line.encode() in map(bytes.strip, file.data.splitlines()) else []

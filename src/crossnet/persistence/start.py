@@ -162,6 +162,21 @@ batch() { # FILE
     done <"$1"
 }"""
 
+# An address may come later than the network is said to be up. Nobody waits for a client's unit but the end of the boot;
+# on a gateway it must be done when a firewall is restarted.
+_UNTIL_SET = """
+set_routes() {{
+    {lines}
+}}
+before=$failed
+for seconds in 1 2 3 5 8 13 21 34 0; do
+    failed=0
+    set_routes
+    [ $failed != 0 ] || break
+    sleep $seconds
+done
+[ $before = 0 ] || failed=1"""
+
 _EVENTS = f"""\
 case ${{1-}} in
     close)
@@ -294,14 +309,20 @@ def script_and_files(
 
     routes = [item for item in live if isinstance(item, RouteResource)]
     theirs = [item for item in routes if item.route.protocol != OWN_PROTOCOL]
+    setting = [f"keep_route {keep_words(item.route)}" for item in theirs]
     if theirs:
-        script += [_KEEP_ROUTE, *(f"keep_route {keep_words(item.route)}" for item in theirs)]
+        script.append(_KEEP_ROUTE)
     routes = [item for item in routes if item not in theirs]
     if routes:
         lines = "".join(f"{restore_line(item.route)}\n" for item in routes)
         files.append(_file(ROUTES, head + lines))
         tool = ("ip", "-force", "-batch") if systemd else ("batch",)
-        script += [*([] if systemd else [_BATCH]), _load(files[-1], *tool, ROUTES)]
+        script += [] if systemd else [_BATCH]
+        setting.append(_load(files[-1], *tool, ROUTES))
+    if setting and systemd and not rules:
+        script.append(_UNTIL_SET.format(lines="\n    ".join(setting)))
+    else:
+        script += setting
 
     policy = [item.rule for item in live if isinstance(item, PolicyRuleResource)]
     if policy:

@@ -7,10 +7,11 @@ from datetime import datetime
 
 from crossnet.facts import boot_order
 from crossnet.facts.firewalld import POLICY_FILE
+from crossnet.facts.sysctls import interface_of
 from crossnet.persistence import boot_guard, heal, rules, start, until
 from crossnet.persistence.rules import EARLY, LATE
 from crossnet.persistence.start import UNIT
-from crossnet.resources import File, Resource, Service, Sysctl
+from crossnet.resources import File, Resource, RouteResource, Service, Sysctl
 from crossnet.resources.service import GUARD_UNIT, unit_file
 
 _SERVICES = {
@@ -27,13 +28,12 @@ FILES = (
 )
 
 # After everything that may flush rules; order only, so that nothing is started that the host would not start by
-# itself. What is ordered after a firewall is stopped before it. Routes need the interfaces up.
+# itself. What is ordered after a firewall is stopped before it.
 _UNIT_TEXT = f"""\
 [Unit]
 Description=crossnet: routes, rules and settings of its crossings
 Documentation=man:ip-route(8) man:nft(8) man:iptables(8)
-Wants=network-online.target
-After=network-online.target {rules.UNIT}
+{{network}} {rules.UNIT}
 After={EARLY}
 After={LATE} ufw.service docker.service libvirtd.service
 
@@ -46,6 +46,11 @@ ExecStart=/bin/sh {start.SCRIPT}
 [Install]
 WantedBy=multi-user.target
 """
+
+# Routes need the interfaces up, and a setting of one interface somebody else may set when he sets that up. For all
+# others it is enough that the network is begun with: one interface without carrier delays the rest by two minutes.
+_ONLINE = "Wants=network-online.target\nAfter=network-online.target"
+_BEGUN = "After=network.target cloud-init.service"
 
 _STOP = f"ExecStop=/bin/sh {start.SCRIPT} close\n"
 
@@ -69,7 +74,8 @@ def persistent(
     files, has_rules = start.script_and_files(live, fenced, first, heals=bool(healed))
     if not files and not kept:
         return ()
-    units = {UNIT: _UNIT_TEXT.format(stop=_STOP if fenced else "")} if files else {}
+    network = _ONLINE if any(map(_needs_interfaces, live)) else _BEGUN
+    units = {UNIT: _UNIT_TEXT.format(network=network, stop=_STOP if fenced else "")} if files else {}
     if has_rules:
         script = next(file for file in files if file.path == start.SCRIPT)
         units |= rules.units(script, fenced, before_network)
@@ -87,6 +93,10 @@ def persistent(
         *(File(unit_file(unit), (first + text).encode()) for unit, text in units.items()),
         *(services[unit] for unit in units if unit in services),
     )
+
+
+def _needs_interfaces(item: Resource) -> bool:
+    return isinstance(item, RouteResource) or (isinstance(item, Sysctl) and bool(interface_of(item.name)))
 
 
 def head(crossings: Iterable[str]) -> str:

@@ -67,7 +67,7 @@ class Service(Resource):
 
     `stays` is whether it is to run from now on, not only at the next boot; `runs` is whether it does. What a
     template makes runs as long as the unit beside which it does, so it always counts as running. `times` are those of a
-    timer, as its file has them: where they become others it is started anew.
+    timer, as its file has them: where they become others it is started anew. `failed` is why it does not run.
     """
 
     kind: ClassVar[str] = "service"
@@ -79,6 +79,7 @@ class Service(Resource):
     runs: bool = True
     wanted_by: tuple[str, ...] = (BOOT,)
     times: tuple[str, ...] = ()
+    failed: bool = field(default=False, compare=False)
 
     @property
     def key(self) -> str:
@@ -128,7 +129,8 @@ class Service(Resource):
         if not linked:
             return None
         runs = self.is_template or facts.units is None or facts.units.get(self.unit, False)
-        return replace(self, runs=runs, wanted_by=linked, times=self._times(facts))
+        failed = self.unit in facts.failed_units
+        return replace(self, runs=runs, wanted_by=linked, times=self._times(facts), failed=failed)
 
     def _times(self, facts: Facts) -> tuple[str, ...]:
         file = facts.file(self.file) if self.times else None
@@ -144,7 +146,10 @@ class Service(Resource):
         missing = [wants for wants in self.wanted_by if wants not in now.wanted_by]
         found = [f"service {self.unit} is no longer enabled with {', '.join(missing)}"] if missing else []
         if self.stays and not now.runs:
-            found.append(f"service {self.unit} is not running")
+            how = (
+                f"has failed; `journalctl -u {self.unit}` there says why" if now.failed else "is not running"
+            )
+            found.append(f"service {self.unit} {how}")
         if self.times != now.times:
             found.append(f"service {self.unit} goes off at another time than the one applied")
         return tuple(found)
