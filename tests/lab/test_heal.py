@@ -145,6 +145,26 @@ def test_nobody_gets_through_who_is_not_to(machines_up: LabUp, eventually: Event
             eventually(lambda: b.pings("app", "10.0.44.1"), "the crossing works again")
 
 
+def test_jumps_that_others_put_first_are_no_fight(machines_up: LabUp, eventually: Eventually) -> None:
+    """As dockerd does for each network that it makes; the fence is in a table of nftables."""
+    b = Bench(machines_up("seed"))
+    listens(b)
+    b.check(
+        "gateway", "iptables -P FORWARD DROP; iptables -N DOCKER-USER; iptables -I FORWARD -j DOCKER-USER"
+    )
+    spec = b.spec(HEAL)
+    b.apply(spec)
+    eventually(lambda: works(b), "it listens")
+    first = "iptables -D FORWARD -j DOCKER-USER; iptables -I FORWARD -j DOCKER-USER; iptables -S FORWARD"
+    listed = b.check("gateway", first)
+    assert listed.index("DOCKER-USER") < listed.index("CROSSNET-FORWARD")
+    b.check("gateway", "sysctl -q -w net.ipv4.ip_forward=0")  # so that it is seen to have looked
+    eventually(lambda: bool(notes(b, "gateway")) and works(b), "forwarding comes back")
+    assert notes(b, "gateway") == ["brought-back\tnet.ipv4.ip_forward = 1"]
+    b.check("gateway", "iptables -D FORWARD -j CROSSNET-FORWARD")
+    eventually(lambda: works(b), "the accept comes back")
+
+
 def test_it_stays_away_from_a_transaction(machines_up: LabUp, eventually: Eventually) -> None:
     b = Bench(machines_up("seed"))
     b.apply(b.spec(HEAL))

@@ -114,7 +114,7 @@ def persistence(
             and (item.identity in healed or (heals and item.identity not in needing))
             and not _switches_on_for_others(item, record, facts)
         ]
-        watched = [item for item in asked_for if item.heals]
+        watched = [item.as_healed(live) for item in asked_for if item.heals]
         told += [
             Impact("not-healed", facts.host, f"{item.kind} {item.found} does not come back by itself")
             for item in asked_for

@@ -109,8 +109,16 @@ class Jump(Resource):
     def look(self) -> tuple[Look, ...]:
         return (Command((self.command, "-w", *check_jump(self.chain))),)
 
+    def as_healed(self, live: Sequence[Resource]) -> Self:
+        """Where its chain only accepts the fence is elsewhere: dockerd may put its own jumps first, as it does."""
+        tables = (each for each in live if isinstance(each, RuleTable) and each.only_accepts)
+        accepts = any((each.engine, each.family) == (self.engine, self.family) for each in tables)
+        return replace(self, first=False) if accepts else self
+
     def watched(self) -> tuple[Look, ...]:
         """Which rule is the first."""
+        if not self.first:
+            return self.look()
         place = PLACES[self.chain]
         return (Command((self.command, "-w", "-t", place.table, "-S", place.entered_from, "1")),)
 

@@ -451,6 +451,13 @@ class Resource(ABC):
     def look(self) -> tuple[Look, ...]:
         """Where the host itself sees whether an undo has put it back; equal answers, equal states."""
 
+    def as_healed(self, live: Sequence[Resource]) -> Self:
+        """As which its host takes it for as it was applied; `live` is all that is there with it.
+
+        A host that looks after itself cannot tell what rules of others decide.
+        """
+        return self
+
     def watched(self) -> tuple[Look, ...]:
         """What its host asks every few seconds to notice that somebody changes it; here the same as `look`.
 
