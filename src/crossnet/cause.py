@@ -31,6 +31,19 @@ def asked_anew(host: HostPlan, spec: Spec) -> frozenset[str]:
     }
 
 
+def kept_otherwise(host: HostPlan) -> tuple[str, ...]:
+    """What the spec says by now of how its crossings are kept on a host, and did not when they were applied."""
+    found = dict[str, None]()
+    for one in host.before.crossings:
+        then, now = _words(one), host.after.standing(one.label)
+        for family, asked in (_words(now) if now else {}).items():
+            if (was := then.get(family)) is None:
+                continue
+            found |= {f"`heal: {asked.heal}`": None} if was.heal is not asked.heal else {}
+            found |= {f"`persist: {asked.persist}`": None} if was.persist is not asked.persist else {}
+    return tuple(found)
+
+
 def _words(standing: Standing) -> dict[Family, Crossing]:
     """What the spec itself says of it, whatever the hosts made of that."""
     return {

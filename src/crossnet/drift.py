@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from crossnet.cause import asked_anew, moved
+from crossnet.cause import asked_anew, kept_otherwise, moved
 from crossnet.facts import Facts
 from crossnet.planning import HostPlan, Plan
 from crossnet.record import Record
@@ -135,8 +135,9 @@ def _since(host: HostPlan, changes: Sequence[Change], plan: Plan) -> Iterator[Dr
         yield Drift(host.host, resource, (*others, todo))
 
 
-def not_applied(found: Iterable[Pending]) -> Iterator[str]:
-    """A line each, and one of a host for all that is written for the next boot beside it."""
+def not_applied(found: Iterable[Pending], hosts: Iterable[HostPlan]) -> Iterator[str]:
+    """A line each, and one of a host for all that is written for the next boot beside it, or for a word of the spec."""
+    asked = {host.host: kept_otherwise(host) for host in hosts}
     later = dict[str, list[Pending]]()
     live = set[str]()
     for each in found:
@@ -146,7 +147,9 @@ def not_applied(found: Iterable[Pending]) -> Iterator[str]:
             live.add(each.host)
             yield str(each)
     for host, some in later.items():
-        if host in live and len(some) > 1:
+        if words := asked.get(host):
+            yield f"{host}: not applied yet: {' and '.join(words)}"
+        elif host in live and len(some) > 1:
             yield f"{host}: not applied yet: {len(some)} files and units for the next boot"
         else:
             yield from map(str, some)

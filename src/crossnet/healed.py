@@ -10,7 +10,7 @@ from functools import partial
 from crossnet.facts import Facts, FileState
 from crossnet.facts.moments import MOMENTS, Moments
 from crossnet.facts.question import put
-from crossnet.persistence.heal import UNIT
+from crossnet.persistence.heal import has_given_up
 from crossnet.record import HEALED
 from crossnet.transaction.history import end_of
 from crossnet.transport import Host
@@ -95,7 +95,7 @@ def _is_before(at: datetime | None, one: Healing) -> bool:
 def gave_up(facts: Facts) -> str:
     """That it does not heal any more because somebody else wants it otherwise; nothing where it does."""
     found = healings(facts)
-    if not found or found[-1].outcome != "gave-up" or (facts.units or {}).get(UNIT):
+    if not found or not has_given_up(facts):
         return ""
     return (
         f"{facts.host}: gave up healing at {found[-1].when}, because somebody else took it away again and "

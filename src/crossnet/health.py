@@ -510,7 +510,7 @@ def _compared(
         ()
         if asked
         else (*_meaning(drift, paths, facts), *(_admitted(paths, gets_through()) if rules_differ else ())),
-        tuple(not_applied(asked)),
+        tuple(not_applied(asked, plan.hosts)),
         tuple(dict.fromkeys(unsaid)),
     )
 

@@ -1,4 +1,4 @@
-"""What of a host's many routes are not there, by what each version of `ip` lists."""
+"""What heals: many routes at once, by what each version of `ip` lists; and what a plan says of it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from collections.abc import Sequence
 
 import pytest
 
+from crossnet.facts import FileState
 from crossnet.facts.routes import Route
 from crossnet.persistence import heal
+from crossnet.record import HEALED
 from crossnet.resources import RouteResource
 from crossnet.values import address, network
+from export.plans import applied, plan_on
 
 HERE = "10.0.43.101"
 
@@ -85,3 +88,14 @@ def test_thousands_of_routes_are_one_question() -> None:
     assert text.count(b"ip -4 route") < 10
     assert len(text) < 250_000
     assert subprocess.run(["sh", "-n"], input=text).returncode == 0
+
+
+@pytest.mark.parametrize(("last", "told"), [("gave-up", True), ("brought-back", False)])
+def test_a_plan_says_that_healing_had_given_up(last: str, told: bool) -> None:
+    heals = "business: {from: app, via: gateway, to: 10.0.44.0/24, heal: auto}"
+    hosts = applied(heals)
+    notes = f"1\tgave-up\ttable crossnet\n2\tbrought-back\troute\n3\t{last}\ttable crossnet\n"
+    hosts["gateway"].files[HEALED] = FileState(notes.encode(), 0o600, "0:0")
+    said = {each.where: each.text for each in plan_on(hosts, heals).impacts if each.code == "heals"}
+    assert ("it had given up" in said["gateway"]) is told
+    assert "it had given up" not in said["app"]

@@ -242,6 +242,15 @@ def test_what_the_spec_asks_for_since_is_pending_and_no_drift(edit: str) -> None
     assert all("not applied yet" in reason for reason in found.reasons)
 
 
+def test_a_word_of_the_spec_that_is_not_applied_is_told_as_it_stands_there() -> None:
+    found = status(applied(), asked(", heal: auto"))
+    assert found.state is State.PENDING
+    assert found.reasons == (
+        "gateway: not applied yet: `heal: auto`",
+        "app: not applied yet: `heal: auto`",
+    )
+
+
 def test_a_drift_is_told_though_the_spec_asks_for_something_else_since() -> None:
     change, _ = DRIFTS["forwarding is off"]
     found = status(change(applied()), asked(", allow: tcp/443"))

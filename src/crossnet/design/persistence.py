@@ -12,7 +12,7 @@ from crossnet.design.settings import forwarded_before, left_at_boot
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
 from crossnet.facts.sysctls import FORWARDING
-from crossnet.persistence import extensions, init_scripts, kept, unit
+from crossnet.persistence import extensions, heal, init_scripts, kept, unit
 from crossnet.persistence.firewalld import policy_files
 from crossnet.record import Record
 from crossnet.resources import Resource, RouteResource, Sysctl
@@ -121,13 +121,10 @@ def persistence(
             if not (item.heals or item.is_kept_by_others)
         ]
         if watched:
-            told.append(
-                Impact(
-                    "heals",
-                    facts.host,
-                    "what other programs take away there comes back by itself, within seconds",
-                )
-            )
+            comes_back = "what other programs take away there comes back by itself, within seconds"
+            if heal.has_given_up(facts):
+                comes_back += ", again: it had given up, because somebody took it away again and again"
+            told.append(Impact("heals", facts.host, comes_back))
         units = unit.persistent(left, labels, fenced, ends, by_others, watched, facts.before_network)
         return units, by_owners.protocols, told
     if healed or heals:

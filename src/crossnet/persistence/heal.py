@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Collection, Iterator, Sequence
 
 from crossnet import record
+from crossnet.facts import Facts, FileState
 from crossnet.persistence import start
 from crossnet.resources import Command, File, Resource, RuleTable, Service, Sysctl, Test
 from crossnet.values import Family
@@ -221,6 +222,13 @@ while :; do
     sleep {PERIOD}
 done
 """
+
+
+def has_given_up(facts: Facts) -> bool:
+    """Whether it does not run there because somebody else wanted it otherwise, by its own notes."""
+    state = facts.files.get(record.HEALED)
+    notes = state.data.splitlines() if isinstance(state, FileState) else []
+    return bool(notes) and notes[-1].split(b"\t")[1:2] == [b"gave-up"] and not (facts.units or {}).get(UNIT)
 
 
 def script(

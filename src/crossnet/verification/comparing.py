@@ -52,4 +52,4 @@ def compared(plan: Plan, facts: Mapping[str, Facts]) -> tuple[str, ...]:
                 asked.append(each)
             else:
                 found |= dict.fromkeys(each.lines)
-    return (*found, *not_applied(asked))
+    return (*found, *not_applied(asked, plan.hosts))
