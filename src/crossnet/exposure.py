@@ -14,6 +14,7 @@ from crossnet.facts.sysctls import FORWARDING, interface_setting
 from crossnet.record import Record, read_record
 from crossnet.resources import RuleTable, Sysctl
 from crossnet.spec import Crossing, Fence, Spec
+from crossnet.transaction.journal import ROLLBACK, Journal, unfinished
 from crossnet.values import Family
 
 
@@ -42,11 +43,13 @@ def exposures(spec: Spec, facts: Facts, record: Record) -> Iterator[Exposure]:
     Where the record is lost, and the rules with it, nothing tells which crossings were applied: all may be.
     """
     own = [one for one in spec.crossings if one.via == facts.host]
-    asked = [one for one in own if record.lost or record.standing(one.label)]
+    begun = unfinished(facts)
+    made = begun.crossings if begun and begun.decision != ROLLBACK else ()
+    asked = [one for one in own if record.lost or record.standing(one.label) or one.label in made]
     labels = {one.label for one in own}
     others = (each for one in record.crossings if one.label not in labels for each in one.carried[:1])
     if asked:
-        yield from _exposures([*asked, *(each.crossing for each in others)], facts, record)
+        yield from _exposures([*asked, *(each.crossing for each in others)], facts, record, begun)
 
 
 def exposures_of(facts: Facts) -> Iterator[Exposure]:
@@ -59,16 +62,37 @@ def exposures_of(facts: Facts) -> Iterator[Exposure]:
         yield from _exposures(carried, facts, record)
 
 
-def _exposures(crossings: Sequence[Crossing], facts: Facts, record: Record) -> Iterator[Exposure]:
+def _exposures(
+    crossings: Sequence[Crossing], facts: Facts, record: Record, begun: Journal | None = None
+) -> Iterator[Exposure]:
     fence = gateway_settings(crossings).fence
     for family in Family:
-        is_ours = record.find(Sysctl(FORWARDING[family], "1")) or any(
-            isinstance(owned.applied, RuleTable) and owned.applied.family is family for owned in record.owned
+        is_begun = begun is not None and _switches_on(begun, family)
+        is_ours = (
+            is_begun
+            or record.find(Sysctl(FORWARDING[family], "1"))
+            or any(
+                isinstance(owned.applied, RuleTable) and owned.applied.family is family
+                for owned in record.owned
+            )
         )
-        wanted = fence is Fence.ON or (fence is Fence.AUTO and not forwarded_before(facts, record, family))
+        wanted = fence is Fence.ON or (
+            fence is Fence.AUTO and (is_begun or not forwarded_before(facts, record, family))
+        )
         interfaces = tuple(_forwarding(facts, family))
         if is_ours and wanted and interfaces and not stands(facts, family, interfaces):
             yield Exposure(facts.host, family, interfaces)
+
+
+def _switches_on(begun: Journal, family: Family) -> bool:
+    """Whether a transaction that is open has switched forwarding on; what it was before stands in its journal only."""
+    return any(
+        isinstance(one.resource, Sysctl)
+        and one.resource == Sysctl(FORWARDING[family], "1")
+        and one.before is not None
+        and Sysctl.decode(one.before).value == "0"
+        for one in begun.entries[: begun.made]
+    )
 
 
 def _forwarding(facts: Facts, family: Family) -> Iterator[str]:

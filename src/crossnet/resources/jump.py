@@ -38,6 +38,7 @@ class Jump(Resource):
     place_shown: ClassVar[int] = 3
     is_only_ours: ClassVar[bool] = True
     heals: ClassVar[bool] = True
+    is_flushed: ClassVar[bool] = True
     holds_up: ClassVar[frozenset[str]] = frozenset({RuleTable.kind})  # no chain goes that is jumped into
     engine: Engine
     family: Family
@@ -132,6 +133,10 @@ class Jump(Resource):
 
     def lacks(self, locate: Locate) -> Test:
         return Test(f"! {self._known}")
+
+    @property
+    def stands(self) -> Test | None:
+        return Test(self._known) if self.chain == "forward" else None
 
     @property
     def _known(self) -> str:

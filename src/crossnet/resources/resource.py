@@ -267,6 +267,8 @@ class Resource(ABC):
     heals: ClassVar[bool] = False
     # It is made for all crossings of its host together, not one for each.
     is_of_all_crossings: ClassVar[bool] = False
+    # A firewall of somebody else that is restarted may take it away.
+    is_flushed: ClassVar[bool] = False
     # What to do about a flaw of it.
     repair: ClassVar[str] = "Remove what somebody else has put in there."
     # It has some value as long as it has a place at all, so an original that is absent is one that is not known.
@@ -479,6 +481,11 @@ class Resource(ABC):
     @abstractmethod
     def lacks(self, locate: Locate) -> Test:
         """Whether the host has no such thing, asked in the same way."""
+
+    @property
+    def stands(self) -> Test | None:
+        """Whether the host still has the fence that it is, asked in the same way; None where it is none."""
+        return None
 
     def serves(self, family: Family, destinations: Collection[Network], *, on_gateway: bool) -> bool:
         """Whether a crossing of this family to these destinations stands on it, on its gateway or on a client."""

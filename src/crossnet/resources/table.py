@@ -139,6 +139,7 @@ class RuleTable(Resource):
     is_only_ours: ClassVar[bool] = True
     is_of_all_crossings: ClassVar[bool] = True
     heals: ClassVar[bool] = True
+    is_flushed: ClassVar[bool] = True
     repair: ClassVar[str] = (
         "Remove what somebody else has put in there; it can go into a table or chain of another name."
     )
@@ -327,6 +328,18 @@ class RuleTable(Resource):
         if not self.engine.is_iptables:
             return Test(f"! nft list table {TABLE_FAMILY[self.family]} {TABLE} >/dev/null 2>&1")
         return Test.of("no_iptables", self.command, self._sets, function=_NO_IPTABLES)
+
+    @property
+    def stands(self) -> Test | None:
+        if not self.holds_fence:
+            return None
+        family = TABLE_FAMILY[self.family]
+        listing, drop = (
+            ((self.command, "-w", *list_chain("forward")), "-j DROP")
+            if self.engine.is_iptables
+            else (("nft", "list", "chain", family, TABLE, "forward"), " drop comment ")
+        )
+        return Test(f"{shlex.join(listing)} 2>/dev/null | grep -q -e {shlex.quote(drop)}")
 
     @property
     def _sets(self) -> str:

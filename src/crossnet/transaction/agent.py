@@ -269,6 +269,10 @@ class Agent(Participant):
         past = await self._past()
         return past.decision if past else ""
 
+    async def why(self) -> str:
+        past = await self._past()
+        return past.why if past else ""
+
     async def _decided(self) -> str:
         """The same, also while the host still holds it; nothing where it is open."""
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -14,11 +15,15 @@ from crossnet.planning import HostPlan, Plan
 from crossnet.site import Site
 from crossnet.transaction import journal
 from crossnet.transaction.foreign import changed_meanwhile
-from crossnet.transaction.group import Group
+from crossnet.transaction.group import Group, NobodyConfirmed
 from crossnet.transaction.guard import Guard
+from crossnet.transaction.participant import Gone
 from crossnet.transaction.rollback import differences
 from crossnet.transaction.uninterrupted import FAILURES, in_short, reason, uninterrupted
 from crossnet.verdict import Diagnosis
+
+FIREWALL_LOADS = 5  # seconds for a firewall to load its rules, and crossnet's after them
+IN_TIME = "nobody confirmed it in time"  # as host.sh has it
 
 Replan = Callable[[Mapping[str, Facts]], Plan]
 
@@ -124,23 +129,39 @@ async def give_up(cause: BaseException, group: Group, plan: Plan, site: Site) ->
         with suppress(*FAILURES):
             await site.reconnect()  # the one that stands may be cut in one direction only
     left = await group.roll_back(in_short(cause))
+    told = await _told(cause, group)
     if group.is_confirmed_somewhere:
-        return HostsDisagree(f"{reason(cause)}\nThe hosts disagree:\n  " + "\n  ".join(left) + _RECOVER)
+        return HostsDisagree(f"{told}\nThe hosts disagree:\n  " + "\n  ".join(left) + _RECOVER)
     if not group.is_changing:
         return cause
     try:
-        left += differences(plan.live(), await site.observe(kernels=False))
+        left += await _differing(cause, plan, site)
     except FAILURES as error:
         left.append(f"the hosts could not be read again: {reason(error)}")
     if not left:
         # Other failures say themselves what to do, and nobody has to after Ctrl-C.
         todo = f"\n  {cause.todo}; nothing is left to clean up." if isinstance(cause, NotAsPromised) else ""
-        return RolledBack(
-            f"{reason(cause)}\nRolled back: every host was read again and is as it was before.{todo}"
-        )
-    return RollbackNotProved(
-        f"{reason(cause)}\nRollback not proved. Look at:\n  " + "\n  ".join(left) + _RECOVER
-    )
+        return RolledBack(f"{told}\nRolled back: every host was read again and is as it was before.{todo}")
+    return RollbackNotProved(f"{told}\nRollback not proved. Look at:\n  " + "\n  ".join(left) + _RECOVER)
+
+
+async def _told(cause: BaseException, group: Group) -> str:
+    """Why it does not hold, with what only a host knows that put itself back."""
+    said = reason(cause)
+    if not isinstance(cause, Gone | NobodyConfirmed):
+        return said
+    with suppress(*FAILURES):
+        return "\n".join([said, *(why for why in await group.reasons() if not why.endswith(IN_TIME))])
+    return said
+
+
+async def _differing(cause: BaseException, plan: Plan, site: Site) -> list[str]:
+    """What is not as it was before; a gateway is closed for a moment where a firewall is restarted just now."""
+    for _ in range(FIREWALL_LOADS if isinstance(cause, Gone | NobodyConfirmed) else 0):
+        if not differences(plan.live(), await site.observe(kernels=False)):
+            return []
+        await asyncio.sleep(1)
+    return list(differences(plan.live(), await site.observe(kernels=False)))
 
 
 _RECOVER = "\n  `crossnet recover` ends it, from any machine."

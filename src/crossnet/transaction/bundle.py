@@ -12,10 +12,11 @@ from pathlib import PurePosixPath
 from crossnet.errors import Bug
 from crossnet.persistence import until
 from crossnet.planning import HostPlan
-from crossnet.record import Record
+from crossnet.record import HOST_SCRIPT, Record
 from crossnet.resources import Change, Command, Link, Look, Splice, Step, Test, Write
 from crossnet.standing import Stamp
 from crossnet.transaction.batches import Batch, batched
+from crossnet.transaction.beside import beside_firewalls
 from crossnet.transaction.journal import Journal, encode, entry, stamp_of
 from crossnet.values import write_moment
 
@@ -24,6 +25,7 @@ File = tuple[str, bytes]
 
 # What a shell reads itself: it may take what is no ASCII for a mark of its own, and it reads byte by byte.
 _LINES = re.compile(rb"([\t -~]*\n)*")
+_HOST_SCRIPT = PurePosixPath(HOST_SCRIPT)
 _SHORT = 1024  # bytes
 
 BY_ITSELF = "the host itself"
@@ -44,6 +46,7 @@ def bundle(
             *(file for one in live for file in _live(f"live/{_place(one, live)}", one, locate)),
             *(file for one in later for file in _later(f"persist/{_place(one, later)}", one, locate)),
             *(file for one in later for file in _checks(f"persist/{_place(one, later)}", one, locate)),
+            *_between([change for one in live for change in one.changes], locate),
             *lapses(journal, host, locate),
         )
     )
@@ -97,7 +100,9 @@ def lapses(journal: Journal, host: HostPlan, locate: Locate) -> Iterator[File]:
             place = f"{folder}/live/{_place(one, live)}"
             yield from _live(place, one, locate)
             yield f"{place}/made", _words("run", "sh", "-s")
-            yield f"{place}/made.data", _whether_made(one.changes, locate)
+            yield f"{place}/made.data", _script(change.is_made(_at(locate)) for change in one.changes)
+        for name, data in _between(lapse.live, locate):
+            yield f"{folder}/{name}", data
         for one in persistent:
             yield from _later(f"{folder}/persist/{_place(one, persistent)}", one, locate)
         found = lapse.after.stamped(stamp).to_json()
@@ -106,9 +111,26 @@ def lapses(journal: Journal, host: HostPlan, locate: Locate) -> Iterator[File]:
         yield "until/by", b"timer\n" if timed else b"watch\n"
 
 
-def _whether_made(changes: Sequence[Change], locate: Locate) -> bytes:
-    """A script that ends well when all of the changes are made."""
-    tests = [change.is_made(lambda path: str(locate(PurePosixPath(path)))) for change in changes]
+def _between(live: Sequence[Change], locate: Locate) -> Iterator[File]:
+    """What keeps it closed between the changes and the end: units, and the steps that switch forwarding off."""
+    if locate(_HOST_SCRIPT) == _HOST_SCRIPT:  # units of a host see nothing of what is done in its namespaces
+        yield from beside_firewalls(live)
+    closing: list[Change] = []
+    for change in live:
+        if change.want and change.want.closes and change.want.values:
+            closing.append(change)
+        elif change.have and change.have.closes and change.have.values:
+            closing.append(change.inverse())
+    yield from steps_as_files("close", [step for one in closing for step in one.steps], locate)
+
+
+def _at(locate: Locate) -> Callable[[str], str]:
+    return lambda path: str(locate(PurePosixPath(path)))
+
+
+def _script(asked: Iterable[Test]) -> bytes:
+    """A script that ends well when all of these hold."""
+    tests = list(asked)
     functions = dict.fromkeys(function for test in tests for function in test.functions)
     # In braces, so that it is read whole before a command of it could read on.
     lines = "".join(f"{_fed(test)} || exit 1\n" for test in tests)
@@ -152,6 +174,9 @@ def _live(folder: str, batch: Batch, locate: Locate) -> Iterator[File]:
     yield from steps_as_files(f"{folder}/undo", batch.undo, locate)
     for number, look in enumerate(batch.looks, 1):
         yield from _look(f"{folder}/look.{number:02}", look, locate)
+    if fences := [test for one in batch.changes if one.want and (test := one.want.stands)]:
+        yield f"{folder}/stands", _words("run", "sh", "-s")
+        yield f"{folder}/stands.data", _script(fences)
 
 
 def _later(folder: str, batch: Batch, locate: Locate) -> Iterator[File]:

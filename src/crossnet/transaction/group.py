@@ -30,6 +30,10 @@ _PUTS_BACK = Kind.ROLLS_BACK, Phase.BACK
 _CLEARS_AWAY = Kind.CLEARS_AWAY, Phase.BEFORE
 
 
+class NobodyConfirmed(CrossnetError):
+    """A person had the last word, and it was not said."""
+
+
 class Group:
     """The hosts that a plan touches, and who changes things for them; the first host decides, the others follow."""
 
@@ -45,6 +49,10 @@ class Group:
         self._waves = waves([(_whose(host, one), one, plan.touches(host, one)) for host, one in live])
         self._live = _by_member(live)
         self._persistent = _by_member(plan.persistent())
+        # They may have to end it themselves at any moment, and the first does not hear of it.
+        self._exposed = [
+            name for name, changes in self._live.items() if any(one.resource.is_flushed for one in changes)
+        ]
         self._staged: list[str] = []
         self._behind: set[str] = set()  # those that do not hold what is confirmed
         # A host goes back before the one over which it is reached: else nobody hears how it ended.
@@ -144,10 +152,11 @@ class Group:
         while True:
             try:
                 left = await first.left()
+                await self._none_is_back(first)
             except Gone as gone:
                 if gone.decision == CONFIRM or await first.ended() == CONFIRM:
                     return
-                raise CrossnetError(
+                raise NobodyConfirmed(
                     f"nobody said `crossnet confirm {self._transaction}` within {seconds} s,"
                     f" or somebody said `crossnet rollback {self._transaction}`"
                 ) from None
@@ -168,8 +177,25 @@ class Group:
         if self._guard.confirm_within is None and self._ends - self._now() < ENOUGH:
             await self._extend(EXTENSION, {})
         first, *_ = self._members.values()
+        await self._until_known(first, lambda: self._none_is_back(first))
         await self._until_known(first, first.confirm)
         self._watch(Event(Kind.DECIDED, first.name, phase=Phase.CONFIRMED))
+
+    async def _none_is_back(self, first: Participant) -> None:
+        """Gone where a gateway has put itself back, or is about to: then nothing is to be confirmed."""
+        for name in self._exposed:
+            if self._members[name] is first:
+                continue
+            try:
+                await self._members[name].left()
+            except Gone as gone:
+                if CONFIRM not in (gone.decision, await self._members[name].ended()):
+                    raise
+
+    async def reasons(self) -> list[str]:
+        """Why gateways put themselves back, where they did so before their time was over."""
+        found = [(name, await self._members[name].why()) for name in self._exposed]
+        return [f"{name}: {why}" for name, why in found if why]
 
     async def confirm(self) -> list[str]:
         """The others follow; what became of those whose guard was faster, or that do not answer any more."""

@@ -7,7 +7,7 @@
 #   transaction/  the one transaction under way: it appears in one instant, complete, and keeps others out
 #     id            which one it is: every verb is refused when it names another one
 #     live/NNN      the changes up to this number, mostly one: do.M, undo.M their steps; look.M commands whose answer
-#                   tells their state, old.M that answer
+#                   tells their state, old.M that answer; stands, where a fence is made, whether it is there
 #     persist/NNN   changes that are made only after the confirmation; check.M what programs of the host are to say of
 #                   them before, fed what do.01 writes where it has nothing of its own
 #     step          the changes that were begun, a line each, written before they begin
@@ -19,6 +19,9 @@
 #     worker        the session that changes things now
 #     result        how it ended, when all is done but the cleaning up
 #     lapse         that it is one that the host began itself, when crossings were over
+#     beside/       units of systemd that end it before a firewall flushes rules; `units` are those beside which they run
+#     close.NN      steps that switch off the forwarding that it begins or ends
+#     reload        that this was done after the confirmation, so that all is to be loaded again
 #   until/        what the host does by itself, and when; each transaction replaces it
 #     TIME/         like transaction/, in seconds since 1970; `of` is the digest of the record that it is made for
 #     by            what starts it, `timer` of systemd or `watch`
@@ -54,6 +57,7 @@ SOON=5        # seconds for a timer to show that it runs
 STALE=15      # seconds after which a watcher that says nothing counts as dead
 PATIENCE=30   # seconds for one step of an undo
 STUCK=45      # seconds without a new step after which whoever ends a transaction counts as dead
+RUNTIME=/run/systemd/system
 AGAIN=30      # seconds until an undo that could not be proved is tried again
 TRIES=20
 LAPSE=120     # seconds for what the host does by itself, until it puts itself back
@@ -539,6 +543,7 @@ arm() { # TRANSACTION SECONDS [unproved]
         detach watch "$1"
     fi
     ! is_decided || { echo "gone $said" && exit $REFUSED; }
+    stand_beside || unable "$1" $FAILED
     { read_clock && keep "$T/deadline" "$((now + $2)) $BOOT"; } || unable "$1" $FAILED
     for name in $timers; do
         case $name in
@@ -569,6 +574,7 @@ watch() { # TRANSACTION
     myself >"$T/watcher"
     while is_here "$1"; do
         show_a_sign "$T/heartbeat"
+        is_decided || is_fenced || no_fence "$1"
         if is_due "$T/deadline" || is_decided rollback || [ -e "$T/result" ]; then insist "$1"; fi
         sleep 1
     done
@@ -599,6 +605,95 @@ is_guarded() { # whether one of the timers that were armed still stands
     { is_alive "$T/watcher" || is_out_of_sight "$T/watcher"; } && [ $((now - beat)) -le $STALE ]
 }
 
+# A firewall that is started, stopped or reloaded may flush what was made, and what stays beside it is not there yet,
+# or opens what an undo has closed: so the transaction is ended before. In /run, as no boot may find it.
+stand_beside() { # fails while crossnet's own unit is at work
+    [ -d "$T/beside" ] && [ -d /run/systemd/system ] || return 0
+    cp -- "$T"/beside/*.service $RUNTIME/ || return
+    running=''
+    while read -r unit; do
+        (umask 022 && mkdir -p -- "$RUNTIME/$unit.wants")
+        ln -sfn -- "$RUNTIME/crossnet-open-close@.service" "$RUNTIME/$unit.wants/crossnet-open-close@${unit%.service}.service"
+        case $($BOUNDED systemctl show -p ActiveState "$unit" 2>/dev/null 9<&-) in
+        *=active | *=activating | *=reloading)
+            running="$running crossnet-open-close@${unit%.service}.service crossnet-open-gate@${unit%.service}.service"
+            ;;
+        esac
+    done <"$T/beside/units"
+    $BOUNDED systemctl daemon-reload 9<&-
+    # shellcheck disable=SC2086  # the words are wanted
+    [ -z "$running" ] || $BOUNDED systemctl --no-block start $running 9<&-
+    tries=0
+    # shellcheck disable=SC2086
+    while $BOUNDED systemctl show -p Job crossnet.service crossnet-open-gate@crossnet.service $running 2>/dev/null 9<&- | grep -q '=[1-9]'; do
+        tries=$((tries + 1))
+        [ "$tries" -lt $((SOON * 10)) ] || { echo "a firewall, or crossnet.service, is being started or stopped there" && return 1; }
+        pause "$tries"
+    done
+}
+
+step_aside() { # FOLDER of a transaction
+    [ -d "$1/beside" ] && [ -d /run/systemd/system ] || return 0
+    units=''
+    while read -r unit; do
+        rm -f -- "$RUNTIME/$unit.wants/crossnet-open-close@${unit%.service}.service"
+        rmdir -- "$RUNTIME/$unit.wants" 2>/dev/null
+        units="$units crossnet-open-gate@${unit%.service}.service"
+        [ "${unit%.service}" = "$yields_to" ] || units="$units crossnet-open-close@${unit%.service}.service"
+    done <"$1/beside/units"
+    rm -f -- "$RUNTIME"/crossnet-open-*.service
+    # Without its file a unit that is stopped does nothing more. By name: one that is only about to start is in no list.
+    # The one in which this runs comes last, for that ends whoever asks for it.
+    $BOUNDED systemctl daemon-reload 9<&-
+    # shellcheck disable=SC2086  # the words are wanted
+    $BOUNDED systemctl --no-block stop $units ${yields_to:+"crossnet-open-close@$yields_to.service"} 2>/dev/null 9<&-
+}
+
+yield() { # UNIT: before it is started, stopped or reloaded
+    as_placed yield "$@"
+    yields_to=$1
+    trap '' TERM # its own unit is stopped with the transaction
+    is_here_in "$T" ''
+    [ -n "$held" ] || exit 0
+    which=$held
+    decide "$which" rollback "$1.service was started, stopped or reloaded meanwhile, and may flush its rules"
+    if is_decided confirm; then
+        # What it writes is still on its way: closed, and loaded again when all of it is there.
+        [ "$1" != crossnet ] || exit 0 # that is it
+        [ ! -e /etc/crossnet/start ] || $BOUNDED sh /etc/crossnet/start close
+        close
+        (: >"$T/reload") 2>/dev/null || load_again
+    else
+        (conclude_alone "$which") >/dev/null || ! is_here "$which" || close
+    fi
+}
+
+load_again() {
+    [ ! -e /etc/systemd/system/crossnet.service ] || $BOUNDED systemctl --no-block restart crossnet.service 9<&-
+}
+
+close() { # the forwarding that this transaction begins or ends
+    for step in "$T"/close.*; do
+        ! is_step "$step" || perform "$step"
+    done
+}
+
+is_fenced() { # whether each fence that was made is there; one that cannot be looked at counts
+    made=$(wc -l 2>/dev/null <"$T/made") || return 0
+    for change in "$T"/live/[0-9]*; do
+        [ -d "$change" ] || break
+        number_of "$change"
+        [ "$last" -le "$made" ] || break
+        [ -e "$change/stands" ] || continue
+        perform "$change/stands" >/dev/null 2>&1 || perform "$change/stands" >/dev/null 2>&1
+        [ $? -ne 1 ] || return
+    done
+}
+
+no_fence() { # TRANSACTION
+    decide "$1" rollback "somebody took its fence away, and the gateway was open for everybody"
+}
+
 disarm() { # FOLDER of a transaction
     if [ -e "$1/timers" ]; then
         while read -r unit; do
@@ -610,6 +705,7 @@ disarm() { # FOLDER of a transaction
     if is_of_this_boot "$1" && is_alive "$1/watcher" && [ "$process" != "$(session $$)" ]; then
         kill -KILL "-$process" 2>/dev/null
     fi
+    step_aside "$1"
 }
 
 # ---- to change -------------------------------------------------------------------------------------------
@@ -635,7 +731,11 @@ apart() { # VERB ARGUMENT…
 apply() { # TRANSACTION UPTO
     fence "$1"
     while is_alive "$T/worker"; do pause 9; done # an earlier call, whose answer was lost
-    apart work "$1" "$2" && echo "made $2"
+    apart work "$1" "$2" && echo "made $2" && return
+    code=$?
+    fence "$1" # whoever ends it ends who works for it
+    ! is_decided || { echo "gone $said" && exit $REFUSED; }
+    exit $code
 }
 
 work() { # TRANSACTION UPTO
@@ -728,6 +828,7 @@ commit() { # TRANSACTION
     if ! is_decided && is_due "$T/deadline"; then
         echo "late" && exit $REFUSED
     fi
+    is_decided || is_fenced || no_fence "$1"
     if ! decide "$1" confirm; then
         fence "$1"
         is_decided || exit $FAILED
@@ -924,6 +1025,7 @@ forget() {
     flush "$ROOT"
     # Not before: whoever is killed here leaves timers that find nothing to do, and no transaction without timers.
     disarm "$gone"
+    [ ! -e "$gone/reload" ] || load_again
     rm -rf -- "$gone"
 }
 
@@ -1077,6 +1179,7 @@ keep_waiting() { # without a timer, whatever became of who waited; systemd start
 # What is kept in until/ may be replaced at any time, and what is started by this script calls it again.
 as_placed() { # VERB WORD…
     case ${0%/*} in */until | */transaction) ;; *) return 0 ;; esac
+    [ -e "$0" ] || exit 0
     sum=$(sha256sum <"$0") && own=$ROOT/host-$(printf %.16s "$sum").sh || exit $FAILED
     cmp -s -- "$0" "$own" || ln -f -- "$0" "$own" || exit $FAILED
     exec /bin/sh "$own" "$@"
@@ -1106,6 +1209,7 @@ take_back() ( # TIME now|boot
     if [ -d "$T/live" ]; then
         # Early in a boot systemd starts no timer yet, and whoever waits for one holds up the boot.
         unit=crossnet-$which-$(date +%s)
+        [ "$2" = boot ] || stand_beside || { decide "$which" rollback "another firewall was at work"; }
         [ "$2" = boot ] || ! timer "$unit" $LAPSE expire "$which" >/dev/null || echo "$unit" >>"$T/timers"
         start_watch "$which"
         why=$(apart work "$which" 999999 2>&1) && why=''
@@ -1142,7 +1246,7 @@ collect() { # TIME TRANSACTION now|boot: what was prepared, with what comes afte
 
 # The whole file is read before the first line of it runs: it may be removed or replaced meanwhile.
 main() {
-    BOUNDED='' numbering=''
+    BOUNDED='' numbering='' yields_to=''
     verb=$1
     shift
     read -r BOOT </proc/sys/kernel/random/boot_id
@@ -1151,7 +1255,7 @@ main() {
     case $verb in
     conclude) conclude_alone "$@" ;;
     stage | arm | apply | check | status | extend | commit | release | rollback | recover | expire) "$verb" "$@" ;;
-    mark | watch | work | lapse | await) "$verb" "$@" ;;
+    mark | watch | work | lapse | await | yield) "$verb" "$@" ;;
     *) echo "crossnet: no verb $verb" >&2 && return 64 ;;
     esac
     exit

@@ -107,6 +107,10 @@ class Participant(ABC):
     async def ended(self) -> str:
         """What was decided of a transaction that it holds no more; nothing where it had changed nothing."""
 
+    async def why(self) -> str:
+        """Why it was put back, by its own word; nothing where it does not tell."""
+        return ""
+
     async def reconnect(self) -> None:
         """End what stands between here and it: whoever asks next is connected anew."""
         return
