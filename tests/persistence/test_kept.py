@@ -415,3 +415,22 @@ def test_who_does_not_keep_the_interface_any_more_is_told_with_what_follows() ->
     assert "routes by eth0 are kept by crossnet's own unit, because" in " ".join(
         plan_text(planned(hosts, "10.0.44.0/24")).split()
     )
+
+
+def test_what_somebody_wrote_into_a_file_of_crossnets_own_is_named_before_it_is_lost() -> None:
+    hosts = world("networkd")
+    applied(hosts, "10.0.44.0/24")
+    own = hosts["app"].files[DROP_IN]
+    theirs = b"\n[Route]\nDestination=192.168.9.0/24\nGateway=10.0.43.9\n"
+    hosts["app"].files[DROP_IN] = replace(own, data=own.data + theirs)
+    for made in (
+        planned(hosts, "10.0.44.0/24"),
+        make_undo_plan(parse(spec_of("10.0.44.0/24"), "crossnet.yaml"), facts_of(hosts)),
+    ):
+        (told,) = (each.text for each in made.impacts if each.code == "edits-lost")
+        assert told == (
+            f"file {DROP_IN} says by now what crossnet did not write, and that is lost with this change: "
+            "Destination=192.168.9.0/24; Gateway=10.0.43.9"
+        )
+    hosts["app"].files[DROP_IN] = own
+    assert not [each for each in undone(hosts).impacts if each.code == "edits-lost"]

@@ -196,6 +196,12 @@ IMPACTS = (
         "Reload it at a good moment with the command that the text names, or reboot.",
     ),
     Code(
+        "edits-lost",
+        "Somebody has written into a file of crossnet's own, and the plan writes it anew or takes it away.",
+        "What the file says, compared with what crossnet's record says that it wrote.",
+        "Put those lines into a file of their own: another drop-in, another file of sysctl.d.",
+    ),
+    Code(
         "cloud-init-rewrites",
         "An entry of crossnet's is in a file that cloud-init made, and is lost when cloud-init makes it anew.",
         "The head or the name of that file, and cloud-init's configuration, in which its part for the network is not "

@@ -14,6 +14,7 @@ from crossnet.planning.plan import HostPlan
 from crossnet.planning.scope import is_over
 from crossnet.record import shown
 from crossnet.resources import EndFlows, RuleTable
+from crossnet.several import MOST_NAMES, few
 from crossnet.spec import Spec
 from crossnet.standing import Standing
 from crossnet.values import show_moment
@@ -178,6 +179,21 @@ def staying(host: HostPlan, facts: Facts) -> Iterator[Impact]:
         have = change.have
         if have is not None and (text := type(have).leaves_behind(have, change.want, facts)):
             yield Impact("tables-stay", host.host, text)
+
+
+def lost(host: HostPlan) -> Iterator[Impact]:
+    """What others have written into something of crossnet's own, and this change takes away."""
+    for change in host.changes:
+        owned = host.before.find(change.resource)
+        if owned is None or change.have is None:
+            continue
+        if added := owned.applied.added_to(change.have):
+            yield Impact(
+                "edits-lost",
+                host.host,
+                f"{owned.applied.kind} {owned.applied.key} says by now what crossnet did not write, and that is lost "
+                f"with this change: {few(added, MOST_NAMES, '; ')}",
+            )
 
 
 def remembered(host: HostPlan, facts: Facts) -> Iterator[Impact]:

@@ -120,6 +120,11 @@ class File(Resource):
             found.append(f"file {self.path} has mode {now.mode:04o}, was applied with {self.mode:04o}")
         return tuple(found)
 
+    def added_to(self, now: Self) -> tuple[str, ...]:
+        own = set(self.data.splitlines())
+        added = (line.strip() for line in now.data.splitlines() if line not in own)
+        return tuple(line.decode(errors="replace") for line in added if line)
+
     def look(self) -> tuple[Look, ...]:
         return (PurePosixPath(self.path),)
 

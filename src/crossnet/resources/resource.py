@@ -439,6 +439,10 @@ class Resource(ABC):
         """What came on the host since another of it was applied, and is why this one is wanted."""
         return ()
 
+    def added_to(self, now: Self) -> tuple[str, ...]:
+        """What others have put into it since it was applied, and is lost when it is changed or goes."""
+        return ()
+
     @classmethod
     def leaves_behind(cls, have: Self, want: Self | None, facts: Facts) -> str:
         """What of it cannot be taken away, and why; nothing where all of it can."""

@@ -58,7 +58,7 @@ _LOSES = ("ends-crossing", "unrecorded")
 # What is not given back, or not for longer than until the next boot.
 _STAYS = (
     *("tables-stay", "forwarding-stays", "earlier-boot", "other-at-boot", "in-saved-rules"),
-    *("owner-remembers", "cloud-init-rewrites"),
+    *("owner-remembers", "edits-lost", "cloud-init-rewrites"),
 )
 
 # What may keep a crossing from working, and no change of the plan is the reason of.
