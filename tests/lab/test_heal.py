@@ -161,7 +161,7 @@ def test_jumps_that_others_put_first_are_no_fight(machines_up: LabUp, eventually
     b.check("gateway", "sysctl -q -w net.ipv4.ip_forward=0")  # so that it is seen to have looked
     eventually(lambda: bool(notes(b, "gateway")) and works(b), "forwarding comes back")
     assert notes(b, "gateway") == ["brought-back\tnet.ipv4.ip_forward = 1"]
-    b.check("gateway", "iptables -D FORWARD -j CROSSNET-FORWARD")
+    b.check("gateway", "iptables -D FORWARD -m comment --comment crossnet -j CROSSNET-FORWARD")
     eventually(lambda: works(b), "the accept comes back")
 
 

@@ -117,11 +117,10 @@ class Jump(Resource):
         return replace(self, first=False) if accepts else self
 
     def watched(self) -> tuple[Look, ...]:
-        """Which rule is the first."""
-        if not self.first:
-            return self.look()
+        """Which rule is the first, or which are there."""
         place = PLACES[self.chain]
-        return (Command((self.command, "-w", "-t", place.table, "-S", place.entered_from, "1")),)
+        which = ("1",) if self.first else ()
+        return (Command((self.command, "-w", "-t", place.table, "-S", place.entered_from, *which)),)
 
     def holds(self, locate: Locate) -> Test:
         if not self.first:
