@@ -195,7 +195,7 @@ def test_docker_that_kept_others_out_and_does_not_start_leaves_a_fence_behind(
         b.check("gateway", command)
     spec = b.spec("to: 10.0.44.0/24")
     b.apply(spec)
-    assert "live and persistent (dockerd, whenever it starts)" in status_text(
+    assert "live and persistent (docker, whenever it starts)" in status_text(
         asyncio.run(crossnet.status(spec)), verbose=True
     )
     b.check("gateway", "systemctl disable docker docker.socket")
@@ -203,7 +203,7 @@ def test_docker_that_kept_others_out_and_does_not_start_leaves_a_fence_behind(
     assert b.check("gateway", "sysctl -n net.ipv4.ip_forward") == "0\n"
     with outsiders.sending():
         (found,) = asyncio.run(crossnet.status(spec))
-        assert any("docker.service does not run" in each for each in found.reasons)
+        assert any("net.ipv4.ip_forward was left to" in each for each in found.reasons)
         assert not any("systemd-sysctl" in each for each in found.reasons)
         made = b.plan(spec)
         assert "forwarding-given-up" in {impact.code for impact in made.impacts}
