@@ -265,6 +265,7 @@ def cut_off_at_the_reload(b: Bench, desk: Desk, eventually: Eventually, command:
         asyncio.run(build.reboot(b.lab, "gateway"))
         process.communicate(timeout=120)
     eventually(lambda: no_lock(b), "both hosts finish")
+    eventually(lambda: b.run("gateway", "firewall-cmd --state").ok, "firewalld runs")
 
 
 def test_a_power_cut_while_firewalld_is_reloaded_boots_the_old_state(
