@@ -90,7 +90,7 @@ def suspects(facts: Facts, record: Record, found: Iterable[Drift], well: Iterabl
     if not told and any(_is_flushed_by_firewalld(facts, each) for each in live):
         yield (
             "firewalld runs, and `firewall-cmd --reload`, of which it does not tell when that was, flushes the rules "
-            "of iptables unless its backend is nftables; perhaps that is why"
+            "of iptables, with either backend; perhaps that is why"
         )
 
 
