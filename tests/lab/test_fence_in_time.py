@@ -288,3 +288,38 @@ def test_the_fire_would_arrive(lab_up: Callable[..., Lab]) -> None:
         assert fire.bench.pings("outsider", TARGETS[0])
     # The first ones may wait in vain for the next hop's address.
     assert min(fire.arrived()) >= 400
+
+
+# One packet of one and the same flow.
+SHOT = (
+    "perl -MSocket=:DEFAULT,inet_pton -e '"
+    "socket($s, AF_INET, SOCK_DGRAM, 0); bind($s, pack_sockaddr_in(5000, INADDR_ANY)) or die;"
+    ' send($s, "x", 0, pack_sockaddr_in(9, inet_pton(AF_INET, "10.0.44.1"))) or die\''
+)
+
+
+@pytest.mark.parametrize("engine", list(Engine))
+def test_a_flow_that_began_without_the_rules_is_translated_with_them(
+    lab_up: Callable[..., Lab], engine: Engine
+) -> None:
+    """Where somebody else translates too, connection tracking keeps for its life that it was not translated."""
+    b = Bench(lab_up("seed"))
+    b.check("gateway", "iptables -t nat -A POSTROUTING -s 172.17.0.0/16 -j MASQUERADE")
+    applied(b, engine, "to: 10.0.44.0/24")
+    rules = "ip saddr 10.0.43.15 udp dport 9 counter; ip saddr 10.0.44.63 udp dport 9 counter"
+    b.check(
+        "target", f"nft 'table ip watch {{ chain in {{ type filter hook input priority 0; {rules}; }}; }}'"
+    )
+
+    def seen() -> list[int]:
+        """What came with the client's source, and with the gateway's."""
+        listed = b.check("target", "nft list table ip watch")
+        return [int(number) for number in re.findall(r"counter packets (\d+)", listed)]
+
+    assert b.pings("app", TARGETS[0], wait=4)
+    b.check("gateway", flush(engine) if engine.is_iptables else "nft delete table ip crossnet")
+    b.check("app", SHOT)
+    assert seen() == [1, 0]
+    b.check("gateway", START)
+    b.check("app", SHOT)
+    assert seen() == [1, 1]

@@ -53,6 +53,10 @@ def _ipset_file(family: Family) -> str:
     return f"{FOLDER}/ipset-{family.value}.rules"
 
 
+def _flows_file(family: Family) -> str:
+    return f"{FOLDER}/flows-{family.value}"
+
+
 FILES = (
     SYSCTL_FILE,
     SCRIPT,
@@ -60,6 +64,7 @@ FILES = (
     NFT,
     *(_restore_file(family) for family in Family),
     *(_ipset_file(family) for family in Family),
+    *(_flows_file(family) for family in Family),
 )
 
 # Measured with firewalld 1.3.3: its flush comes when systemd has long ended its start, and its reload (ExecReload= only
@@ -379,6 +384,11 @@ def _rules(live: Sequence[Resource], head: str, files: list[File]) -> Iterator[s
             yield _load(files[-1], *argv)
     for jump in (item for item in live if isinstance(item, Jump)):
         yield entering(jump)
+    # What began while they were gone keeps for its life what was decided then: without translation, and that it passes.
+    for table in tables:
+        for step in table.entered:
+            files.append(_file(_flows_file(table.family), head + _stdin(step)))
+            yield _load(files[-1], "sh", files[-1].path)
 
 
 def entering(jump: Jump) -> str:

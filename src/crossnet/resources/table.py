@@ -117,7 +117,7 @@ def _remove_empty(have: RuleTable | None, want: RuleTable | None) -> tuple[Step,
     return (RemoveEmpty(argv, remove_empty().encode()),)
 
 
-def _end_flows(have: RuleTable | None, want: RuleTable | None) -> tuple[Step, ...]:
+def _end_flows(have: RuleTable | None, want: RuleTable | None) -> tuple[EndFlows, ...]:
     script = ending(have.table if have else None, want.table if want else None)
     return (EndFlows(("sh", "-s"), script.encode()),) if script else ()
 
@@ -359,8 +359,8 @@ class RuleTable(Resource):
         return (*cls.load(have, want), *ends, *_remove_empty(have, want))
 
     @property
-    def entered(self) -> tuple[Step, ...]:
-        """The steps once iptables enters the rules: only from then on are the flows judged by them."""
+    def entered(self) -> tuple[EndFlows, ...]:
+        """What ends the flows that were judged without these rules, from when on packets enter them."""
         return () if self.only_accepts else _end_flows(None, self)
 
     @classmethod
