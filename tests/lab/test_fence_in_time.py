@@ -304,7 +304,8 @@ def test_a_flow_that_began_without_the_rules_is_translated_with_them(
 ) -> None:
     """Where somebody else translates too, connection tracking keeps for its life that it was not translated."""
     b = Bench(lab_up("seed"))
-    b.check("gateway", "iptables -t nat -A POSTROUTING -s 172.17.0.0/16 -j MASQUERADE")
+    legacy = "-legacy" if engine is Engine.IPTABLES_LEGACY else ""
+    b.check("gateway", f"iptables{legacy} -t nat -A POSTROUTING -s 172.17.0.0/16 -j MASQUERADE")
     applied(b, engine, "to: 10.0.44.0/24")
     rules = "ip saddr 10.0.43.15 udp dport 9 counter; ip saddr 10.0.44.63 udp dport 9 counter"
     b.check(
