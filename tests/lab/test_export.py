@@ -205,7 +205,7 @@ def test_rules_that_somebody_changed_are_put_right_and_only_they(bench: Callable
     b.check("gateway", "nft flush chain ip crossnet forward")
     assert b.differences(held) != []
     told = b.run_script("gateway", scripts["gateway"]).check().text
-    assert "3 of 14: + table crossnet" in told
+    assert "3 of 15: + table crossnet" in told
     assert told.count("is so already") == 13
     assert b.differences(held) == []
 
@@ -217,7 +217,7 @@ def test_rules_are_loaded_again_where_they_cannot_be_compared(bench: Callable[..
     held = b.fingerprints()
     b.check("gateway", "mount --bind /bin/false $(readlink -f $(command -v unshare))")
     told = b.run_script("gateway", scripts["gateway"]).check()
-    assert "3 of 14: + table crossnet" in told.text
+    assert "3 of 15: + table crossnet" in told.text
     assert told.text.endswith("Done.\n")
     assert b.differences(held) == []
 
@@ -239,10 +239,10 @@ def test_script_that_stops_halfway(bench: Callable[..., Outside], way: str) -> N
     stopped = b.run_script("gateway", scripts["gateway"])
 
     assert stopped.returncode == 4
-    assert "STOPPED: change 5 of 14 failed" in stopped.error_text
+    assert "STOPPED: change 5 of 15 failed" in stopped.error_text
     assert "Read-only file system" in stopped.error_text
     assert "run it with the argument undo" in stopped.error_text
-    assert "6 of 14" not in stopped.text
+    assert "6 of 15" not in stopped.text
     assert not b.pings("app", "10.0.44.1")
     b.check("gateway", "umount /etc/crossnet")
     if way == "the script goes on":

@@ -238,7 +238,7 @@ def test_what_the_spec_asks_for_since_is_pending_and_no_drift(edit: str) -> None
     found = status(applied(), edit)
     assert found.state is State.PENDING
     assert "gateway: not applied yet: change table crossnet: 1 crossing, fence on" in found.reasons
-    assert "gateway: not applied yet: 3 files and units for the next boot" in found.reasons
+    assert "gateway: not applied yet: 4 files and units for the next boot" in found.reasons
     assert all("not applied yet" in reason for reason in found.reasons)
 
 

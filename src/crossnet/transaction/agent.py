@@ -351,6 +351,13 @@ class Agent(Participant):
                 "none of the timers that were to put it back is running any more",
                 "Find out what ends processes and timers there.",
             )
+        if last == ["busy"]:
+            raise Refused(
+                self.host.name,
+                tried,
+                "a firewall, or crossnet.service, is being started or stopped there",
+                "Wait until that is done (`systemctl list-jobs` on the host), then try again.",
+            )
         seen = " ".join((text, answer.error_text.strip())).strip() or f"exit code {answer.returncode}"
         raise Refused(
             self.host.name, tried, seen, "Check the permissions there, and whether the disk is full."

@@ -627,7 +627,7 @@ stand_beside() { # fails while crossnet's own unit is at work
     # shellcheck disable=SC2086
     while $BOUNDED systemctl show -p Job crossnet.service crossnet-open-gate@crossnet.service $running 2>/dev/null 9<&- | grep -q '=[1-9]'; do
         tries=$((tries + 1))
-        [ "$tries" -lt $((SOON * 10)) ] || { echo "a firewall, or crossnet.service, is being started or stopped there" && return 1; }
+        [ "$tries" -lt $((SOON * 10)) ] || { echo busy && return 1; }
         pause "$tries"
     done
 }
