@@ -88,8 +88,8 @@ def test_either_timer_alone_puts_the_host_back(held: Held, eventually: Eventuall
             bench.check(host, "systemctl stop $(cat /var/lib/crossnet/transaction/timers).timer")
     assert not no_lock(bench)
     eventually(lambda: no_lock(bench), "the timer that is left puts the hosts back")
-    assert bench.differences(before) == []
     eventually(lambda: left_over(bench) == [], "what has put them back ends")
+    assert bench.differences(before) == []
     assert "rolled back" in held.site.desk.run("history").out
 
 
