@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crossnet.facts.owners import Keeper
 from crossnet.lab.topology import Host, Interface, Route
@@ -145,15 +145,8 @@ IFUPDOWN = Program(
     "test -x /etc/network/if-up.d/crossnet",
     "ls /etc/network/if-up.d",
 )
-IFUPDOWN_NG = Program(
-    "ifupdown-ng",
-    Keeper.IFUPDOWN,
-    "networking",
-    ("ifupdown-ng",),
-    lambda host: {"/etc/network/interfaces": interfaces(host)},
-    "ifdown {0}; ifup {0}",
-    "test -x /etc/network/if-up.d/crossnet",
-    "find /etc/network -type f",
+IFUPDOWN_NG = replace(
+    IFUPDOWN, name="ifupdown-ng", packages=("ifupdown-ng",), theirs="find /etc/network -type f"
 )
 NETPLAN_NETWORKD = Program(
     "netplan-networkd",
