@@ -248,7 +248,9 @@ def test_the_instance_goes_with_what_made_it(
         await dropping.start()
         assert dropping.unable is None
         names.append(dropping.name)
-        assert dropping.name in await asyncio.to_thread(instances, bench)
+        async with asyncio.timeout(10):  # a question waits less for it
+            while dropping.name not in await asyncio.to_thread(instances, bench):
+                pass
         if killed:
             there = await mine(host)
             assert {who for _, who in there} == {"worker", "janitor"}
@@ -277,6 +279,22 @@ def test_one_that_is_in_use_is_not_taken_away(bench: Bench) -> None:
         assert not names & await asyncio.to_thread(instances, bench)
 
     asyncio.run(both())
+
+
+def test_those_that_are_made_at_the_same_moment_do_not_take_each_other_away(bench: Bench) -> None:
+    spot = Spot("gateway", Direction.FORWARD, ("eth1",), "eth0", (361, 361))
+
+    async def all_at_once() -> None:
+        some = [Dropping(gateway(bench), spot) for _ in range(12)]
+        await asyncio.gather(*(each.start() for each in some))
+        try:
+            async with asyncio.timeout(8):  # for which they stand
+                while not {each.name for each in some} <= await asyncio.to_thread(instances, bench):
+                    pass
+        finally:
+            await asyncio.gather(*(each.stop() for each in some))
+
+    asyncio.run(all_at_once())
 
 
 def test_one_of_somebody_else_is_not_taken_away_for_its_name(bench: Bench) -> None:

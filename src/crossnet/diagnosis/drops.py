@@ -100,8 +100,17 @@ noise() {
         done
 }
 
+# Who asks at the same moment takes it for left behind until a file of it is open.
+make() {
+    for _ in 1 2 3 4; do
+        mkdir "$instance" 2>/dev/null || [ -d "$instance" ] || return
+        if command exec 6<"$instance/tracing_on"; then return 0; fi
+    done
+    return 1
+}
+
 arm() {
-    mkdir "$instance" && cd "$instance" && exec 6<tracing_on &&
+    make 2>/dev/null && cd "$instance" &&
         echo 256 >buffer_size_kb && echo 1 >options/stacktrace &&
         echo "$received" >events/net/netif_receive_skb/filter &&
         echo "$queued" >events/net/net_dev_queue/filter && echo "$dropped" >$event/filter || return
