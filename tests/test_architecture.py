@@ -24,7 +24,7 @@ LEVELS = (
     {"sealed"},
     {"standing"},
     {"record"},
-    {"joining", "unreached"},
+    {"joining", "unreached", "proof"},
     {"persistence"},
     {"site"},
     {"design"},

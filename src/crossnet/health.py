@@ -11,6 +11,7 @@ from functools import cache
 from crossnet.dependents import fenced
 from crossnet.design import Path
 from crossnet.design.flows import Effect, FlowChange
+from crossnet.design.leaning import gone
 from crossnet.design.today import MOST_NAMED, today
 from crossnet.drift import Drift, Pending, drifted, not_applied, pending
 from crossnet.elsewhere import elsewhere, standing_on
@@ -23,6 +24,7 @@ from crossnet.opening import told_opening
 from crossnet.planning import Plan
 from crossnet.planning.lapse import is_armed
 from crossnet.planning.scope import is_over
+from crossnet.proof import last_verified, worked_at
 from crossnet.record import UNTIL_FAILED, read_record, shown
 from crossnet.resources import Resource
 from crossnet.several import first_of
@@ -33,7 +35,6 @@ from crossnet.transaction.journal import Journal, unfinished
 from crossnet.unreached import unreached
 from crossnet.values import Family
 from crossnet.verification.counters import Counters, read_counters
-from crossnet.verified import last_verified, worked_at
 
 
 class State(StrEnum):
@@ -381,7 +382,7 @@ def _status(
     reasons = [*reasons, *(line for host in heals for line in told(host))]
     if not lost:
         reasons += fenced(facts[gateway], read_record(facts[gateway]))
-    at_boot = ("in-saved-rules", "setting-overridden", "cloud-init-rewrites")
+    at_boot = ("in-saved-rules", "setting-overridden", "cloud-init-rewrites", "way-not-kept")
     later = (each for each in plan.impacts if each.code in at_boot and each.where in hosts)
     reasons += (f"{each.where}: {each.text}" for each in later)
     exposed = _exposures(plan.spec, facts[gateway])
@@ -548,6 +549,7 @@ def _serves(paths: Iterable[Path], host: str, resource: Resource) -> bool:
 
 def _unwell(path: Path, facts: Mapping[str, Facts]) -> Iterator[str]:
     gateway = facts[path.gateway]
+    yield from (f"{path.gateway}: {words}" for words in gone(gateway, path))
     for name in (path.ingress, path.egress):
         link = gateway.link(name)
         if link is None or not link.up:

@@ -78,6 +78,7 @@ def test_every_code_of_a_plan_has_its_case() -> None:
     of_undo |= {"owner-remembers", "edits-lost"}  # persistence/test_kept
     of_undo.add("taken-away")  # lab/test_suspects
     of_undo.add("forwarding-given-up")  # planning/test_adopted
+    of_undo.add("way-gone")  # verification/test_what_came_later
     of_verdicts_too = {"src-route-other-next-hop"}
     given = {impact.code for case in GOOD for impact in planned(case).impacts}
     assert given == ({code.name for code in IMPACTS} - of_undo) | of_verdicts_too

@@ -35,6 +35,7 @@ from crossnet.facts.sysctls import BOOT_SETTINGS, SYSCTLS
 from crossnet.health import crossing_status, refused_status
 from crossnet.opening import told_opening
 from crossnet.planning import Plan, make_plan, make_undo_plan
+from crossnet.proof import last_verified
 from crossnet.record import APPLIED, BEGUN, DEADLINE, DECISION, JOURNAL, VERIFIED, read_record
 from crossnet.sealed import seal
 from crossnet.show import json as show_json
@@ -56,7 +57,6 @@ from crossnet.verification import conntrack, counters
 from crossnet.verification.comparing import read_back
 from crossnet.verification.onward import SENT
 from crossnet.verification.probe import search, send
-from crossnet.verified import last_verified
 from facts.mutated import CODES, PIECES, changed_text, mutated
 from facts.recorded import Failure, facts_of, question_name
 

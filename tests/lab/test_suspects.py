@@ -73,3 +73,25 @@ def test_a_firewall_that_was_stopped_is_named_with_what_opens_the_gateway(
     assert in_plan(b, spec) == [line.removeprefix("gateway: ")]
     b.check("gateway", "systemctl start nftables")
     eventually(lambda: b.plan(spec).is_empty, "all is as it was applied")
+
+
+def test_a_way_of_the_gateway_that_no_boot_brings_back_is_told_before_and_missed_after(
+    machines_up: LabUp,
+) -> None:
+    b = Bench(machines_up("seed"))
+    way = "10.0.99.0/24 via 10.0.44.1 dev eth0"
+    b.check("target", "ip address add 10.0.99.1/32 dev lo")
+    b.check("gateway", f"ip route add {way}")
+    spec = b.spec("to: 10.0.99.0/24, probe: icmp/10.0.99.1")
+    b.apply(spec)
+    (found,) = asyncio.run(crossnet.status(spec))
+    assert found.is_well
+    (told,) = (line for line in found.reasons if way in line)
+    assert told.startswith("gateway: leans on a route that systemd-networkd, which keeps eth0, has not set")
+
+    b.power_cut()
+    (found,) = asyncio.run(crossnet.status(spec))
+    assert not found.is_well
+    (told,) = (line for line in found.reasons if way in line)
+    assert told.startswith(f"gateway: the route {way}, by which packets went")
+    assert [one.code for one in b.plan(spec).impacts if way in one.text] == ["way-gone"]

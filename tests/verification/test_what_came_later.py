@@ -23,11 +23,13 @@ from crossnet.show.text import plan_text
 from crossnet.spec import Spec
 from crossnet.specfile import parse
 from crossnet.values import Probe
-from crossnet.verdict import Confidence, Diagnosis, HowFar, Result
+from crossnet.verdict import Confidence, Diagnosis, HowFar, Result, Verification
 from crossnet.verification.conntrack import Entry
 from crossnet.verification.counters import Counters
 from crossnet.verification.evidence import Round, Seen
 from crossnet.verification.probe import Reply, Sent
+from crossnet.verified import ends_otherwise
+from crossnet.verified import verified as kept_of
 from design.factsheet import SEED, facts_from
 from planning.fakehost import carry_out, facts_of, hosts_of
 from verification.entries import LEFT, towards
@@ -167,6 +169,86 @@ def test_a_plan_without_changes_tells_what_stops_packets_all_the_same() -> None:
     assert "-A FORWARD -p tcp -j DROP" in " ".join(shown.split())
     assert "[others-may-drop]" in shown
     assert "opens" not in shown
+
+
+# ---- ways of the gateway's own --------------------------------------------------------------------
+
+WAY = "10.0.99.0/24 via 10.0.44.1 dev eth0"
+
+
+def leaning(*, protocol: str = "boot", keeper: str = "networkd") -> tuple[Spec, dict[str, Facts]]:
+    """A crossing that is applied, proved and kept as such, by a route of the gateway's own."""
+    there = f"\n  kept eth0 {keeper} FILE: the file\n  route {WAY} proto {protocol}"
+    asked = parse(BY_A_ROUTE, "crossnet.yaml")
+    hosts = hosts_of(facts_from(SEED + TOOLS + there))
+    carry_out(plan(asked, facts_of(hosts)), hosts)
+    facts = facts_of(hosts)
+    found = Verification((verdict(applied(), Reply.ANSWERED),))
+    kept = kept_of(found, make_plan(asked, facts, moves=False), facts)["gateway"]
+    state = FileState(kept, 0o600, "0:0")
+    return asked, {
+        **facts,
+        "gateway": replace(facts["gateway"], files={**facts["gateway"].files, VERIFIED: state}),
+    }
+
+
+BY_A_ROUTE = """
+crossnet: 1
+hosts: {app: {lab: app}, gateway: {lab: gateway}}
+crossings: {business: {from: app, via: gateway, to: 10.0.99.0/24}}
+"""
+
+
+def without_way(facts: dict[str, Facts]) -> dict[str, Facts]:
+    gateway = facts["gateway"]
+    left = tuple(route for route in gateway.routes if not str(route).startswith(WAY))
+    assert len(left) < len(gateway.routes)
+    return {**facts, "gateway": replace(gateway, routes=left)}
+
+
+def test_a_way_that_nothing_brings_back_at_a_boot_is_told() -> None:
+    asked, facts = leaning()
+    (found,) = crossing_status(make_plan(asked, facts, moves=False), facts)
+    assert found.state is State.UP
+    assert any("systemd-networkd, which keeps eth0, has not set" in reason for reason in found.reasons)
+    assert any(WAY in reason for reason in found.reasons)
+
+
+def test_a_way_that_did_not_come_back_is_missed() -> None:
+    asked, facts = leaning()
+    later = without_way(facts)
+    made = plan(asked, later)
+    assert made.is_empty
+    (found,) = crossing_status(make_plan(asked, later, moves=False), later)
+    assert found.state is State.DEGRADED
+    told = (
+        f"gateway: the route {WAY}, by which packets went when the crossing was last verified, is gone, and nothing "
+        "brought it back: they go by default via 10.0.44.254 dev eth0 now"
+    )
+    assert told in found.reasons
+    shown = " ".join(plan_text(made).split())
+    assert f"{told} [way-gone]" in shown
+
+
+def test_a_way_stays_missed_while_nothing_comes_back_and_is_not_where_something_does() -> None:
+    asked, facts = leaning()
+    later = without_way(facts)
+    made = make_plan(asked, later, moves=False)
+    for reply, missed in ((Reply.SILENT, True), (Reply.ANSWERED, False)):
+        found = Verification((verdict(applied(), reply),))
+        kept = kept_of(found, made, later)["gateway"]
+        assert (WAY.encode() in kept) is missed
+        assert ends_otherwise(later["gateway"], kept)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "keeper"),
+    [("static", "networkd"), ("dhcp", "networkmanager"), ("boot", "ifupdown"), ("boot", "network-scripts")],
+)
+def test_a_way_that_may_stand_in_a_file_is_not_told(protocol: str, keeper: str) -> None:
+    asked, facts = leaning(protocol=protocol, keeper=keeper)
+    assert crossing_status(make_plan(asked, facts, moves=False), facts)[0].reasons == ()
+    assert not any(impact.code == "way-gone" for impact in plan(asked, without_way(facts)).impacts)
 
 
 # ---- verdicts ------------------------------------------------------------------------------------

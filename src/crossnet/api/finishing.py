@@ -14,6 +14,7 @@ from crossnet.errors import (
 from crossnet.events import Event, Kind, Watcher, nobody
 from crossnet.facts import Facts
 from crossnet.planning import takes_back
+from crossnet.proof import last_verified
 from crossnet.record import TRANSACTION
 from crossnet.site import Site, reach
 from crossnet.spec import Spec
@@ -24,7 +25,6 @@ from crossnet.transaction.ending import Open
 from crossnet.transaction.history import read_history
 from crossnet.transaction.journal import CONFIRM
 from crossnet.verdict import Result
-from crossnet.verified import last_verified
 
 
 @dataclass(frozen=True, slots=True)

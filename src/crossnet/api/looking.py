@@ -30,6 +30,7 @@ from crossnet.joining import joining, record_of, same_machines
 from crossnet.lasting import lasting
 from crossnet.opening import told_opening
 from crossnet.planning import Plan, make_plan
+from crossnet.proof import worked_at
 from crossnet.record import Record, read_record
 from crossnet.site import Answers, Ways, reach
 from crossnet.spec import USUAL_NAME, HostSpec, Spec
@@ -39,7 +40,6 @@ from crossnet.transaction.history import Past, read_history
 from crossnet.transaction.journal import Journal
 from crossnet.turns import in_turn
 from crossnet.unreached import reached
-from crossnet.verified import worked_at
 
 
 async def observe(spec: Spec, *, watch: Watcher = nobody, ways: Ways | None = None) -> dict[str, Facts]:

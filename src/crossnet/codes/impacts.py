@@ -325,6 +325,21 @@ IMPACTS = (
         "Remove that line, or give it crossnet's value.",
     ),
     Code(
+        "way-not-kept",
+        "The gateway's own route to the destinations, or back to the clients, was set by a command: the next boot may "
+        "not bring it back, and the crossing works no more without it.",
+        "A route with the protocol `boot`, which `ip route add` gives it, by an interface that systemd-networkd or "
+        "NetworkManager keeps; of other keepers no route tells.",
+        "Write the route where its interface is kept, unless a program of yours sets it at each boot.",
+    ),
+    Code(
+        "way-gone",
+        "The gateway has a route no more by which the crossing went when it was last verified.",
+        "What the gateway keeps of that verification: the routes that nothing known brings back at a boot.",
+        "Set the route again, and write it where its interface is kept; then `crossnet verify`. Where the destination "
+        "is reached by another way now, `crossnet verify` is enough.",
+    ),
+    Code(
         "ends-crossing",
         "A crossing that stands on the host ends there.",
         "The host's record has a crossing that this spec does not have, or that the host is no longer part of.",

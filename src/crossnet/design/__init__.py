@@ -28,6 +28,7 @@ from crossnet.design.impacts import (
 )
 from crossnet.design.kernel import decided
 from crossnet.design.lacking import lacking_for_probes
+from crossnet.design.leaning import leaning_impacts
 from crossnet.design.longer import routed
 from crossnet.design.overridden import overridden
 from crossnet.design.own_rules import rules_for
@@ -127,6 +128,7 @@ def design(
             *path_impacts(path),
             *client_impacts(path, facts),
             *kernel_impacts(path, facts),
+            *leaning_impacts(facts[path.gateway], path),
         )
     ]
     own_paths = _by_gateway(paths)

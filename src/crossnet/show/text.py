@@ -73,6 +73,8 @@ _HINDERS = (
         "tool-missing",
         "probe-stopped",
         "next-hop-elsewhere",
+        "way-not-kept",
+        "way-gone",
     ),
     *("until", "over", "clock-differs", "crossing-passes"),
 )
