@@ -151,7 +151,7 @@ def test_what_sets_forwarding_again_without_systemd_is_a_script() -> None:
     gateway = replace(own, capabilities=without, init=InitScripts(Init.OPENRC, ()), boot_settings=line)
     said = told("setting-overridden", gateway)
     assert "it is read at boot, and `sysctl -p`" in said
-    assert "until crossnet's init script (at the end of a boot) or `crossnet apply` sets it again" in said
+    assert "until crossnet's init script (later in a boot) or `crossnet apply` sets it again" in said
     assert "crossnet.service" not in said
 
 

@@ -23,7 +23,7 @@ def test_a_line_that_sysctl_reads_later(lab_up: Callable[..., Lab]) -> None:
     )
     spec = b.spec("to: 10.0.44.0/24")
     again = (
-        "From then on forwarding is off until crossnet.service (at the end of a boot) or `crossnet apply` sets it "
+        "From then on forwarding is off until crossnet.service (later in a boot) or `crossnet apply` sets it "
         "again"
     )
     assert [one.text for one in b.plan(spec).impacts if one.code == "setting-overridden"] == [

@@ -63,7 +63,7 @@ def overridden(facts: Facts, settings: Sequence[Sysctl], back: Again) -> Iterato
         if back.heals:
             again = "crossnet-heal.service, within seconds,"
         elif lasts and back.at_boot and not one.is_last:
-            again = f"{back.at_boot} (at the end of a boot) or `crossnet apply`"
+            again = f"{back.at_boot} (later in a boot) or `crossnet apply`"
         yield Impact("setting-overridden", facts.host, _sentence(one, changed, again))
     for file in dict.fromkeys((*facts.setters.unreadable, *facts.cloud_init.unreadable)):
         text = f"whether {file} changes crossnet's kernel settings is not known, because it cannot be read"
