@@ -85,10 +85,11 @@ def _variables(text: str, *, metric: bool) -> list[str]:
         line = line.strip()
         if not line or line.startswith("#"):
             continue
-        found = re.fullmatch(r"([A-Z]+[0-9]*)=(\S*)", line)
-        if found is None:
-            raise ValueError(f"a shell runs {line!r}")
-        said[found.group(1)] = found.group(2)
+        for word in line.replace(";", " ").split():
+            found = re.fullmatch(r"([A-Z]+[0-9]*)=(\S*)", word)
+            if found is None:
+                raise ValueError(f"a shell runs {line!r}")
+            said[found.group(1)] = found.group(2)
     routes, number = [], 0
     while address := said.get(f"ADDRESS{number}"):
         words = [str(ip_network(f"{address}/{said[f'NETMASK{number}']}"))]

@@ -73,6 +73,11 @@ def added(data: bytes | None, *routes: Route, owner: Owner = ETH0) -> bytes:
             b"ADDRESS1=10.0.44.0\nNETMASK1=255.255.255.0\nGATEWAY1=10.0.43.101\n",
         ),
         (b"# ADDRESS0=\n", b"# ADDRESS0=\n10.0.44.0/24 via 10.0.43.101 dev eth0\n"),
+        (
+            b"NETMASK0=255.255.0.0;GATEWAY0=10.0.43.9\nADDRESS0=10.9.0.0 # mine\nADDRESS00=10.8.0.0\n",
+            b"NETMASK0=255.255.0.0;GATEWAY0=10.0.43.9\nADDRESS0=10.9.0.0 # mine\nADDRESS00=10.8.0.0\n"
+            b"ADDRESS1=10.0.44.0\nNETMASK1=255.255.255.0\nGATEWAY1=10.0.43.101\n",
+        ),
     ],
 )
 def test_a_route_is_written_in_the_form_that_the_file_has(data: bytes | None, expected: bytes) -> None:
@@ -119,6 +124,9 @@ def test_policy_rules_have_files_of_their_own_too() -> None:
     [
         (b"ADDRESS0=10.9.0.0\nADDRESS2=10.9.2.0\n", "have a gap"),
         (b"ADDRESS1=10.9.0.0\n", "have a gap"),
+        (b"ADDRESS0=10.9.0.0\nexport ADDRESS1=10.9.1.0\n", "line 2 .* more than plain assignments"),
+        (b'ADDRESS0=10.9.0.0\nGATEWAY0="$GATEWAY1"\n', "line 2 .* more than plain assignments"),
+        (b"ADDRESS0=10.9.0.0 \\\nNETMASK0=255.255.0.0\n", "line 1 .* more than plain assignments"),
         (b"10.9.0.0/16 via 10.0.43.9 \\\n", "ends with a backslash"),
         (b"10.9.0.0/16 via 10.0.43.9 \\", "ends with a backslash"),
     ],
@@ -139,6 +147,39 @@ def test_entries_behind_one_that_goes_move_up() -> None:
     left = carried_out(later, Change(have, None))
     assert left == mine + b"# later\n  ADDRESS1=10.8.0.0\n  NETMASK1=255.255.0.0\n"
     assert by_initscripts(left.decode()) == ["10.9.0.0/16", "10.8.0.0/16"]
+
+
+ONE_LINE = (
+    b"ADDRESS2=10.8.0.0 NETMASK2=255.255.0.0;GATEWAY2=10.0.43.8 # OPTIONS2=\nX='ADDRESS2=a b' OPTIONS2=\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("behind", "left"),
+    [
+        (ONE_LINE, ONE_LINE.replace(b"SS2=10", b"SS1=10").replace(b"K2=2", b"K1=2").replace(b"Y2=", b"Y1=")
+         .replace(b"b' OPTIONS2", b"b' OPTIONS1")),
+        (b"ADDRESS00=10.8.0.0\nNETMASK00=255.255.0.0\n", b"ADDRESS00=10.8.0.0\nNETMASK00=255.255.0.0\n"),
+        (b"ADDRESS1=10.8.0.0\nADDRESS2=10.7.0.0\n", b"ADDRESS1=10.8.0.0\nADDRESS2=10.7.0.0\n"),
+        (b"export OTHER=2\n", b"export OTHER=2\n"),
+    ],
+)  # fmt: skip
+def test_entries_of_others_are_read_as_before_when_one_goes(behind: bytes, left: bytes) -> None:
+    mine = b"ADDRESS0=10.9.0.0\nNETMASK0=255.255.0.0\n"
+    edited = added(mine, BUSINESS) + behind
+    have = lines(mine, BUSINESS).ours(on(edited))
+    assert have is not None
+    assert not have.flaw
+    assert carried_out(edited, Change(have, None)) == mine + left
+
+
+def test_entries_that_cannot_get_other_numbers_are_told_and_hold_up_nothing_else() -> None:
+    mine = b"ADDRESS0=10.9.0.0\nNETMASK0=255.255.0.0\n"
+    edited = added(mine, BUSINESS) + b"export ADDRESS2=10.8.0.0\n"
+    have = lines(mine, BUSINESS).ours(on(edited))
+    assert have is not None
+    assert have.flaw.startswith("line 6 is more than plain `NAME=value`")
+    assert lines(mine, BUSINESS).satisfied_by(have)
 
 
 def test_a_route_less_or_more_takes_the_place_of_what_was_there() -> None:
@@ -188,12 +229,17 @@ def foreign(random: Random, variables: bool, first: int) -> list[str]:
         to, mask, via = foreign_route(random)
         if variables and random.random() < 0.7:
             lead = random.choice(("", "", "  ", "\t"))
-            found += [
-                f"{lead}ADDRESS{first}={to}",
-                f"{lead}NETMASK{first}={mask}",
-                f"{lead}GATEWAY{first}={via}",
-            ]
+            said: tuple[str, ...] = (
+                f"ADDRESS{first}={to}",
+                f"NETMASK{first}={mask}",
+                f"GATEWAY{first}={via}",
+            )
+            if random.random() < 0.3:
+                said = (random.choice((" ", "; ", ";")).join(said),)
+            found += [f"{lead}{each}" for each in said]
             first += 1
+            if random.random() < 0.1:
+                found += [f"ADDRESS00={to}", f"NETMASK00={mask}"]
         elif not variables and random.random() < 0.6:
             word = random.choice(("", "", " metric 7", "  src 10.0.43.15", "\r", " # mine", " proto 186"))
             found.append(f"{to}/24  via {via} dev eth0{word}")
@@ -206,7 +252,7 @@ def foreign(random: Random, variables: bool, first: int) -> list[str]:
 
 def bare(data: bytes | None) -> list[str]:
     """The lines without their numbers."""
-    return [re.sub(r"^(\s*[A-Z]+)[0-9]+=", r"\1=", line) for line in (data or b"").decode().split("\n")]
+    return [re.sub(r"\b([A-Z]+)[1-9]?[0-9]=", r"\1=", line) for line in (data or b"").decode().split("\n")]
 
 
 def read(data: bytes | None, owner: Owner) -> list[str]:
@@ -241,7 +287,7 @@ def test_a_hundred_additions_and_removals_in_files_of_others(seed: int) -> None:
         assert data is not None
         there = data.decode()
         counted = is_variables(there)
-        behind = foreign(random, counted, len(re.findall(r"^\s*ADDRESS", there, re.MULTILINE)))
+        behind = foreign(random, counted, len(re.findall(r"^\s*ADDRESS[0-9]=", there, re.MULTILINE)))
         more = "".join(f"{line}\n" for line in behind)
         edited = data + more.encode()
         rest = read(before, owner) + read(edited, owner)[len(read(data, owner)) :]

@@ -67,6 +67,8 @@ def _lines(needs: Needs, facts: Facts) -> Iterable[Lines]:
             data = file_of_others(facts, path)
             is_sourced = bool(_VARIABLES.search(data))
             if is_sourced:
+                if line := numbered.unplain(data):
+                    raise Unfit(f"line {line} of {path} is more than plain assignments, and a shell runs it")
                 entry = "".join(
                     _numbered(number, route, path, metric=told) for number, route in enumerate(routes)
                 )

@@ -110,10 +110,28 @@ class Lines(Resource):
         )
 
     def satisfied_by(self, have: Self) -> bool:
-        return self.entry == have.entry and not have.flaw
+        return self.entry == have.entry and not have._disturbed
 
     @property
     def flaw(self) -> str:
+        if disturbed := self._disturbed:
+            return disturbed
+        found = self._found_in(self.file.data) if self.file is not None else None
+        return self._uncountable(*found[1:]) if found and numbered.is_numbered(found[0]) else ""
+
+    def _uncountable(self, start: int, end: int) -> str:
+        """Why the entries behind this part of the file cannot get other numbers, where they would need them."""
+        assert self.file is not None, "it stands in a file"
+        data = self.file.data
+        rest = data[:start] + data[end:]
+        gone = numbered.numbers(data[start:end]) - numbered.numbers(rest)
+        line = numbered.unplain(data)
+        if not line or numbered.moved_up(rest, gone) == rest:
+            return ""
+        return f"line {line} is more than plain `NAME=value`, so the entries behind crossnet's cannot get other numbers"
+
+    @property
+    def _disturbed(self) -> str:
         if self.file is None:
             return ""
         if self.file.target is not None:
@@ -201,8 +219,8 @@ class Lines(Resource):
         head, tail = data[:start], data[end:]
         # What came behind them since then stands on a line of its own.
         left = head.removesuffix(b"\n") if self.ended and not tail else head + tail
-        if numbered.is_numbered(entry):
-            left = numbered.moved_up(left, numbered.numbers(data[start:end]))
+        if numbered.is_numbered(entry):  # another with its number closes the gap
+            left = numbered.moved_up(left, numbered.numbers(data[start:end]) - numbered.numbers(left))
         return left if left or not self.made else None
 
     @classmethod
