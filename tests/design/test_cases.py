@@ -75,7 +75,7 @@ def test_every_code_of_a_plan_has_its_case() -> None:
     of_explanations_too = {"no-route", "policy-rule-diverts", "snat-address-not-local"}
     assert codes_in(BAD, "refused.txt") == {code.name for code in REFUSALS} | of_explanations_too
     of_undo = {"tables-stay", "forwarding-stays", "earlier-boot", "other-at-boot"}  # test_dependents
-    of_undo |= {"owner-remembers", "edits-lost"}  # persistence/test_kept
+    of_undo |= {"owner-remembers", "edits-lost", "edits-stay"}  # persistence/test_kept
     of_undo.add("taken-away")  # lab/test_suspects
     of_undo.add("forwarding-given-up")  # planning/test_adopted
     of_undo.add("way-gone")  # verification/test_what_came_later

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from crossnet.api.applying import Applied
 from crossnet.api.looking import status_of
 from crossnet.drift import drifted
 from crossnet.errors import PlanRefused
@@ -18,8 +19,9 @@ from crossnet.planning import make_plan, make_undo_plan
 from crossnet.planning.plan import Plan
 from crossnet.record import read_record
 from crossnet.resources import File, RouteResource
-from crossnet.show.text import plan_text
+from crossnet.show.text import plan_text, undone_text
 from crossnet.specfile import parse
+from crossnet.transaction.apply import Confirmed
 from crossnet.transaction.batches import batched
 from crossnet.values import address, network
 from design.factsheet import facts_from
@@ -224,7 +226,7 @@ def test_a_line_that_somebody_took_out_is_told_and_comes_back() -> None:
     facts = facts_of(hosts)["app"]
     (told,) = drifted(facts, read_record(facts))
     assert ROUTE_FILE in str(told)
-    assert "was removed" in str(told)
+    assert "entry is not there" in str(told)
     applied(hosts, "10.0.44.0/24")
     assert is_as_applied(hosts, "10.0.44.0/24")
 
@@ -434,3 +436,45 @@ def test_what_somebody_wrote_into_a_file_of_crossnets_own_is_named_before_it_is_
         )
     hosts["app"].files[DROP_IN] = own
     assert not [each for each in undone(hosts).impacts if each.code == "edits-lost"]
+
+
+@pytest.mark.parametrize("owner", ["network-scripts", "variables", "wicked"])
+@pytest.mark.parametrize("edit", [b" metric 5\n", b"\r\n", b" # mine\n"])
+def test_an_entry_that_somebody_edited_stays_and_that_is_told(owner: str, edit: bytes) -> None:
+    hosts = world(owner.replace("variables", "network-scripts"))
+    path = "/etc/sysconfig/network/ifroute-eth0" if owner == "wicked" else ROUTE_FILE
+    if owner == "variables":
+        hosts["app"].files[path] = FileState(b"ADDRESS0=10.9.0.0\nNETMASK0=255.255.0.0\n", 0o640, "5:6")
+    before = dict(hosts["app"].files)
+    applied(hosts, "10.0.44.0/24")
+    own = hosts["app"].files[path]
+    assert not is_told(hosts)
+    head, tail = before[path].data if path in before else b"", own.data
+    edited = head + tail.removeprefix(head).replace(b"\n", edit)
+    hosts["app"].files[path] = replace(own, data=edited)
+    number = head.count(b"\n") + 1
+    said = tail.splitlines()[number - 1].decode() + edit.rstrip(b"\n").decode().replace("\r", "\\r")
+    told = f"line {number} says `{said}`"
+    (status,) = status_of(parse(spec_of("10.0.44.0/24"), "crossnet.yaml"), facts_of(hosts))
+    assert status.drift[0] == f"app: lines {path}: somebody has edited crossnet's entry: {told}"
+    assert is_told(hosts) == [f"{path}: somebody has edited crossnet's entry, so it stays: {told}"]
+    assert [each.text for each in planned(hosts, "10.0.44.0/24").impacts if each.code == "edits-stay"]
+    made = undone(hosts)
+    assert hosts["app"].files[path].data == edited
+    said = undone_text(Applied(made, Confirmed("t", made), None))
+    assert "Not everything on app is as it was before crossnet" in said
+
+
+def is_told(hosts: dict[str, FakeHost]) -> list[str]:
+    made = make_undo_plan(parse(spec_of("10.0.44.0/24"), "crossnet.yaml"), facts_of(hosts))
+    return [each.text for each in made.impacts if each.code == "edits-stay"]
+
+
+def test_of_an_entry_that_is_gone_nothing_stays() -> None:
+    hosts = world("network-scripts")
+    applied(hosts, "10.0.44.0/24")
+    own = hosts["app"].files[ROUTE_FILE]
+    hosts["app"].files[ROUTE_FILE] = replace(own, data=MINE + b"# 10.0.44.0/24 via 10.0.43.101 dev eth0\n")
+    (status,) = status_of(parse(spec_of("10.0.44.0/24"), "crossnet.yaml"), facts_of(hosts))
+    assert f"app: lines {ROUTE_FILE}: crossnet's entry is not there" in status.drift
+    assert is_told(hosts) == []

@@ -202,6 +202,12 @@ IMPACTS = (
         "Put those lines into a file of their own: another drop-in, another file of sysctl.d.",
     ),
     Code(
+        "edits-stay",
+        "Somebody has edited crossnet's entry in a file of others: what it says by now stays there.",
+        "Lines of the file about the same network or address, where crossnet's are not as it wrote them.",
+        "Take the line out yourself where it is not wanted: it is set again at the next boot.",
+    ),
+    Code(
         "cloud-init-rewrites",
         "An entry of crossnet's is in a file that cloud-init made, and is lost when cloud-init makes it anew.",
         "The head or the name of that file, and cloud-init's configuration, in which its part for the network is not "

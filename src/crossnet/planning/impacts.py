@@ -179,6 +179,13 @@ def staying(host: HostPlan, facts: Facts) -> Iterator[Impact]:
         have = change.have
         if have is not None and (text := type(have).leaves_behind(have, change.want, facts)):
             yield Impact("tables-stay", host.host, text)
+    still = {owned.identity for owned in host.after.owned}
+    changed = {change.resource.identity for change in host.changes}
+    for owned in host.before.owned:
+        if (owned.identity not in still or owned.identity in changed) and (
+            text := owned.applied.edited(facts)
+        ):
+            yield Impact("edits-stay", host.host, text)
 
 
 def lost(host: HostPlan) -> Iterator[Impact]:

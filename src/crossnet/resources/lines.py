@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import ClassVar, Self
 
@@ -14,6 +16,10 @@ from crossnet.facts.files import SIGNATURE
 from crossnet.facts.question import text
 from crossnet.resources import numbered
 from crossnet.resources.resource import Check, Encoded, Locate, Look, Phase, Resource, Splice, Step, Test
+from crossnet.several import MOST_NAMES, few
+
+LONGEST = 120
+"""Characters of a line of others that are told."""
 
 _HAS_DIGEST = """
 # has_digest PATH SHA256: whether the bytes of the file have it; without a second word, whether it is not there
@@ -111,6 +117,34 @@ class Lines(Resource):
 
     def satisfied_by(self, have: Self) -> bool:
         return self.entry == have.entry and not have._disturbed
+
+    def differences(self, now: Self | None) -> tuple[str, ...]:
+        if now is not None and now._disturbed:
+            return (f"lines {self.path}: {now._disturbed}",)
+        if edited := self._edited:
+            return (f"lines {self.path}: somebody has edited crossnet's entry: {few(edited, MOST_NAMES)}",)
+        return (f"lines {self.path}: crossnet's entry is not there",)
+
+    def edited(self, facts: Facts) -> str:
+        if self.ours(facts) is not None:
+            return ""
+        lines = replace(self, file=facts.file(self.path))._edited
+        return (
+            f"{self.path}: somebody has edited crossnet's entry, so it stays: {few(lines, MOST_NAMES)}"
+            if lines
+            else ""
+        )
+
+    @property
+    def _edited(self) -> tuple[str, ...]:
+        """The lines of the file that are about the same as those that are not found as they were written."""
+        about = frozenset(word for line in self.entry.splitlines() for word in _subjects(line))
+        lines = enumerate(self.file.data.split(b"\n") if self.file else (), 1)
+        return tuple(
+            f"line {number} says `{_readable(line)}`"
+            for number, line in lines
+            if not line.lstrip().startswith(b"#") and not about.isdisjoint(_subjects(line))
+        )
 
     @property
     def flaw(self) -> str:
@@ -257,6 +291,23 @@ class Lines(Resource):
 
 def _digest(data: bytes | None) -> str | None:
     return None if data is None else hashlib.sha256(data).hexdigest()
+
+
+def _subjects(line: bytes) -> frozenset[bytes]:
+    """What a line is about, whatever else it says of it: networks and paths; the address of a numbered entry."""
+    words = [word for word in re.split(rb"[\s=;\"'#]+", line) if word]
+    named = pairwise(words)
+    return frozenset(
+        [
+            *(word for word in words if b"/" in word),
+            *(word for key, word in named if key.startswith(b"ADDRESS")),
+        ]
+    )
+
+
+def _readable(line: bytes) -> str:
+    """With what ends it otherwise than a line of Unix."""
+    return line.strip(b" \t").decode(errors="replace").replace("\r", "\\r")[:LONGEST]
 
 
 def _places(data: bytes, entry: bytes) -> tuple[tuple[int, int], ...]:

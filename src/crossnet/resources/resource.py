@@ -443,6 +443,10 @@ class Resource(ABC):
         """What others have put into it since it was applied, and is lost when it is changed or goes."""
         return ()
 
+    def edited(self, facts: Facts) -> str:
+        """What others have made of it, which stays as it is when it is made anew or given up; else nothing."""
+        return ""
+
     @classmethod
     def leaves_behind(cls, have: Self, want: Self | None, facts: Facts) -> str:
         """What of it cannot be taken away, and why; nothing where all of it can."""

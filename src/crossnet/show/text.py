@@ -58,7 +58,7 @@ _LOSES = ("ends-crossing", "unrecorded")
 # What is not given back, or not for longer than until the next boot.
 _STAYS = (
     *("tables-stay", "forwarding-stays", "earlier-boot", "other-at-boot", "in-saved-rules"),
-    *("owner-remembers", "edits-lost", "cloud-init-rewrites"),
+    *("owner-remembers", "edits-lost", "edits-stay", "cloud-init-rewrites"),
 )
 
 # What may keep a crossing from working, and no change of the plan is the reason of.
@@ -355,7 +355,9 @@ def undone_text(applied: Applied, *, paint: Paint = plain) -> str:
             *(paint(f"{host.host}: {line}", "yellow") for host in rebuilt for line in _not_given_back(host)),
         ]
     elif staying := [
-        each for each in applied.plan.impacts if each.code in ("forwarding-stays", "earlier-boot")
+        each
+        for each in applied.plan.impacts
+        if each.code in ("forwarding-stays", "earlier-boot", "edits-stay")
     ]:
         hosts = " and ".join(dict.fromkeys(each.where for each in staying))
         lines = [
