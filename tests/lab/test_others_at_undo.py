@@ -45,7 +45,9 @@ def test_containers_that_came_later_keep_their_network(lab_up: Callable[..., Lab
     assert b.check("gateway", FORWARDING) == "1\n"
     assert b.run("gateway", PING).ok
     shown = text.undone_text(undone)
-    assert "Not everything on gateway is as it was before crossnet" in shown
+    assert "Not everything is as it was before crossnet:\n  gateway: net.ipv4.ip_forward stays 1" in shown
+    assert "forwards for everybody what comes in by eth0 and eth1" in shown
+    assert "`sysctl -w net.ipv4.ip_forward=0` switches it off" in shown
     assert "crossnet" not in b.check("gateway", "nft list tables; ls /etc/sysctl.d")
     # As the plan says, when nobody needs it any more.
     b.check("gateway", "sysctl -q -w net.ipv4.ip_forward=0")

@@ -347,42 +347,37 @@ def undone_text(applied: Applied, *, paint: Paint = plain) -> str:
                 f"No changes. What stands on these hosts is not from spec {applied.plan.spec.name}: {stands}."
             )
         return "No changes. Nothing of crossnet is applied on these hosts."
-    rebuilt = [host for host in applied.plan.hosts if host.before.rebuilt]
     nothing = f"and still there: {stands}" if kept else "and nothing of crossnet is left there"
-    if rebuilt:
-        lines = [
-            paint(f"Undone. Every host was read again, {nothing}.", "green"),
-            *(paint(f"{host.host}: {line}", "yellow") for host in rebuilt for line in _not_given_back(host)),
-        ]
-    elif staying := [
-        each
-        for each in applied.plan.impacts
-        if each.code in ("forwarding-stays", "earlier-boot", "edits-stay")
-    ]:
-        hosts = " and ".join(dict.fromkeys(each.where for each in staying))
-        lines = [
-            paint(f"Undone. Every host was read again, {nothing}.", "green"),
-            paint(
-                f"Not everything on {hosts} is as it was before crossnet: the plan above says what stays, and why.",
-                "yellow",
-            ),
-        ]
-    elif kept:
+    not_known, staying = [*_not_given_back(applied.plan)], [*_staying(applied.plan)]
+    if not_known or staying or kept:
         lines = [paint(f"Undone. Every host was read again, {nothing}.", "green")]
     else:
         lines = [paint("Undone. Every host was read again and is as it was before crossnet.", "green")]
+    lines += (paint(line, "yellow") for line in not_known)
+    if staying:
+        lines.append(paint("Not everything is as it was before crossnet:", "yellow"))
+        lines += (paint(f"  {line}", "yellow") for line in staying)
     lines.append(f"Transaction {applied.confirmed.transaction}.")
     for error in applied.unwritten:
         lines.append(paint(f"Not removed from the next boot: {error}", "yellow"))
     return "\n".join([*lines, *_meanwhile(applied, paint)])
 
 
-def _not_given_back(host: HostPlan) -> Iterator[str]:
+def _not_given_back(plan: Plan) -> Iterator[str]:
     """What nobody knows any more, and what crossnet made of it."""
-    yield "its record had been lost: how it was before crossnet is not known."
-    for change in host.changes:
-        if change.resource.is_never_absent:
-            yield f"{change.description}; if something else there needs it, set it again."
+    for host in plan.hosts:
+        if host.before.rebuilt:
+            yield f"{host.host}: its record had been lost: how it was before crossnet is not known."
+            for change in host.changes:
+                if change.resource.is_never_absent:
+                    yield f"{host.host}: {change.description}; if something else there needs it, set it again."
+
+
+def _staying(plan: Plan) -> Iterator[str]:
+    """What is not as before by the plan, and how to take it, for whoever has not read that."""
+    for each in plan.impacts:
+        if each.code in ("forwarding-stays", "earlier-boot", "edits-stay"):
+            yield f"{each.where}: {each.text}."
 
 
 def _meanwhile(applied: Applied, paint: Paint) -> Iterator[str]:
