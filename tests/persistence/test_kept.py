@@ -462,7 +462,7 @@ def test_an_entry_that_somebody_edited_stays_and_that_is_told(owner: str, edit: 
     made = undone(hosts)
     assert hosts["app"].files[path].data == edited
     said = undone_text(Applied(made, Confirmed("t", made), None))
-    assert "Not everything on app is as it was before crossnet" in said
+    assert f"Not everything is as it was before crossnet:\n  app: {path}: somebody has edited" in said
 
 
 def is_told(hosts: dict[str, FakeHost]) -> list[str]:
