@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from crossnet.facts.files import FileState, Unreadable, files_question
+from crossnet.facts.files import NO_FILE, FileState, Unreadable, files_question
 from lacking import lacking
 
 SHELLS = (("dash",), ("bash", "--posix"), ("busybox", "sh"))
@@ -44,7 +44,7 @@ def test_what_is_there_and_what_is_not(shell: tuple[str, ...], tmp_path: Path) -
     there["folder"].mkdir()
     os.mkfifo(there["pipe"])
     owner = f"{os.getuid()}:{os.getgid()}"
-    no_file = Unreadable("it is no regular file")
+    no_file = Unreadable(NO_FILE)
     assert read(shell, *there.values()) == {
         "gone": None,
         "data": FileState(data, 0o640, owner),

@@ -12,8 +12,10 @@ from crossnet.api.looking import status_of
 from crossnet.drift import drifted
 from crossnet.errors import PlanRefused
 from crossnet.facts import FileState, Unreadable
+from crossnet.facts.files import NO_FILE
 from crossnet.facts.owners import Keeper, Owner
 from crossnet.facts.routes import Route
+from crossnet.health import State
 from crossnet.persistence import kept
 from crossnet.planning import make_plan, make_undo_plan
 from crossnet.planning.plan import Plan
@@ -478,3 +480,37 @@ def test_of_an_entry_that_is_gone_nothing_stays() -> None:
     (status,) = status_of(parse(spec_of("10.0.44.0/24"), "crossnet.yaml"), facts_of(hosts))
     assert f"app: lines {ROUTE_FILE}: crossnet's entry is not there" in status.drift
     assert is_told(hosts) == []
+
+
+@pytest.mark.parametrize(
+    ("owner", "host", "path"),
+    [
+        ("network-scripts", "app", ROUTE_FILE),
+        ("networkd", "app", DROP_IN),
+        ("ifupdown", "app", SCRIPT),
+        ("in memory", "app", "/etc/crossnet/routes"),
+        ("networkd", "gateway", "/etc/crossnet/start"),
+        ("networkd", "gateway", "/etc/systemd/system/multi-user.target.wants/crossnet.service"),
+    ],
+)
+def test_a_folder_in_the_place_of_one_file_is_told_of_that_one_alone(
+    owner: str, host: str, path: str
+) -> None:
+    hosts = world(owner)
+    applied(hosts, "10.0.44.0/24")
+    assert path in hosts[host].files
+    hosts[host].files[path] = Unreadable(NO_FILE)  # type: ignore[assignment]
+    spec = parse(spec_of("10.0.44.0/24"), "crossnet.yaml")
+    (status,) = status_of(spec, facts_of(hosts))
+    assert status.state is State.DRIFTED
+    names = {ROUTE_FILE: "entry is not there"}.get(
+        path, "is no longer enabled" if "wants" in path else "was replaced"
+    )
+    assert [each for each in status.reasons if each.startswith(f"{host}: ") and names in each]
+    assert [each.live for each in status.lasting if each.resource.routes] == [True]
+    if "was replaced" in names:
+        with pytest.raises(PlanRefused, match=f"file {path} is not as crossnet writes it"):
+            make_undo_plan(spec, facts_of(hosts))
+    else:
+        undone(hosts)
+        assert own_routes(hosts) == []

@@ -167,9 +167,18 @@ class Facts:
                 self.host,
                 f"read {path}",
                 state.reason,
-                "crossnet has a file of its own there: check what is in its place, and its permissions.",
+                "crossnet reads that file: check what is in its place, and its permissions.",
             )
         return state
+
+    def is_no_file(self, path: str) -> bool:
+        """Whether a folder, a pipe or the like has come in the place of a file."""
+        state = self.files.get(path)
+        return isinstance(state, Unreadable) and state.is_no_file
+
+    def file_left(self, path: str) -> FileState | None:
+        """As `file`, where one is gone too that has something else in its place."""
+        return None if self.is_no_file(path) else self.file(path)
 
     def bridges_filtered(self, family: Family) -> tuple[str, ...]:
         """The bridges whose frames meet the rules for what is forwarded too (Documentation, br_netfilter)."""

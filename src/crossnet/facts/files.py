@@ -121,11 +121,19 @@ class FileState:
     target: str | None = None
 
 
+NO_FILE = "it is no regular file"  # in the words of THERE
+
+
 @dataclass(frozen=True, slots=True)
 class Unreadable:
     """Something is there, or may be, and what it is cannot be told: why."""
 
     reason: str
+
+    @property
+    def is_no_file(self) -> bool:
+        """Whether it is a folder, a pipe or the like: whatever was at this path is not there any more."""
+        return self.reason == NO_FILE
 
 
 Found = FileState | Unreadable | None

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
-from crossnet.facts.files import SIGNATURE
+from crossnet.facts.files import NO_FILE, SIGNATURE
 from crossnet.facts.question import text, text_or
 from crossnet.facts.sysctls import FORWARDING
 from crossnet.resources.init_script import GUARD_SCRIPT, script_file
@@ -52,11 +52,13 @@ class File(Resource):
     clients_have: ClassVar[bool] = True
     is_in_files: ClassVar[bool] = True
     is_of_all_crossings: ClassVar[bool] = True
+    repair: ClassVar[str] = "Take away what is in its place, then again."
     path: str
     data: bytes
     mode: int = 0o644
     owner: str | None = None  # None: whoever crossnet is on that host
     target: str | None = None
+    is_file: bool = True  # a folder may have come in its place
     checked_by: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -92,12 +94,14 @@ class File(Resource):
             for path in facts.files
             if "crossnet"
             in path  # what stands in files of others, and whether they can be read, says nothing
-            and (state := facts.file(path)) is not None
+            and (state := facts.file_left(path)) is not None
             and state.target is None
             and any(SIGNATURE in line for line in state.data.splitlines()[:2])
         )
 
     def current(self, facts: Facts) -> Self | None:
+        if facts.is_no_file(self.path):
+            return type(self)(self.path, b"", is_file=False)
         state = facts.file(self.path)
         if state is None:
             return None
@@ -106,11 +110,17 @@ class File(Resource):
         return type(self)(self.path, state.data, state.mode, state.owner)
 
     def satisfied_by(self, have: Self) -> bool:
-        return (self.data, self.mode, self.target) == (have.data, have.mode, have.target)
+        return have.is_file and (self.data, self.mode, self.target) == (have.data, have.mode, have.target)
+
+    @property
+    def flaw(self) -> str:
+        return "" if self.is_file else NO_FILE
 
     def differences(self, now: Self | None) -> tuple[str, ...]:
         if now is None:
             return (f"file {self.path} was removed",)
+        if not now.is_file:
+            return (f"file {self.path} was replaced: {NO_FILE}",)
         if now.target is not None or self.target is not None:
             return (f"file {self.path} is {_shown(now)}, was applied as {_shown(self)}",)
         found = []

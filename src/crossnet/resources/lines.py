@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts, FileState
-from crossnet.facts.files import SIGNATURE
+from crossnet.facts.files import NO_FILE, SIGNATURE
 from crossnet.facts.question import text
 from crossnet.resources import numbered
 from crossnet.resources.resource import Check, Encoded, Locate, Look, Phase, Resource, Splice, Step, Test
@@ -37,8 +37,8 @@ class Lines(Resource):
     They are found again by their bytes, wherever they stand by then; entries that are counted (see `numbered`) whatever
     their number, and get the next one. `made` is whether the file was not there before
     them: it goes with them where it is empty again. `ended` is whether the line before them had no end, which it got
-    for them and loses with them. `applied` are the lines as they were applied last, `file` is the file as it was read.
-    `checked_by` is as of a `File`.
+    for them and loses with them. `applied` are the lines as they were applied last, `file` is the file as it was read,
+    and not `is_file` where something else has come in its place. `checked_by` is as of a `File`.
     """
 
     kind: ClassVar[str] = "lines"
@@ -57,6 +57,7 @@ class Lines(Resource):
     applied: bytes | None = field(default=None, compare=False)
     file: FileState | None = field(default=None, compare=False, repr=False)
     checked_by: tuple[str, ...] = field(default=(), compare=False)
+    is_file: bool = field(default=True, compare=False)
 
     def __post_init__(self) -> None:
         if not self.entry.strip() or not self.entry.endswith(b"\n") or b"\0" in self.entry:
@@ -80,7 +81,7 @@ class Lines(Resource):
 
     def current(self, facts: Facts) -> Self | None:
         """These lines, else those that were applied last."""
-        file = facts.file(self.path)
+        file = facts.file_left(self.path)
         if file is None:
             return None
         if file.target is not None:
@@ -90,7 +91,7 @@ class Lines(Resource):
 
     def ours(self, facts: Facts) -> Self | None:
         """Also what is left of them: the longest of their lines is nobody else's."""
-        file = facts.file(self.path)
+        file = facts.file_left(self.path)
         found = self.current(facts)
         if found is not None or file is None:
             return found
@@ -98,7 +99,7 @@ class Lines(Resource):
         return replace(self, file=file) if _places(file.data, longest) else None
 
     def knowing(self, before: Resource | None, facts: Facts) -> Self:
-        file = facts.file(self.path)
+        file = facts.file_left(self.path)
         data = file.data if file else b""
         known = before if isinstance(before, Lines) else None
         if known is not None and _places(data, known.entry):
@@ -113,6 +114,7 @@ class Lines(Resource):
             ended=bool(data) and not data.endswith(b"\n"),
             applied=known.entry if known else None,
             file=file,
+            is_file=not facts.is_no_file(self.path),
         )
 
     def satisfied_by(self, have: Self) -> bool:
@@ -123,12 +125,13 @@ class Lines(Resource):
             return (f"lines {self.path}: {now._disturbed}",)
         if edited := self._edited:
             return (f"lines {self.path}: somebody has edited crossnet's entry: {few(edited, MOST_NAMES)}",)
-        return (f"lines {self.path}: crossnet's entry is not there",)
+        why = "" if self.is_file else f": {NO_FILE}"
+        return (f"lines {self.path}: crossnet's entry is not there{why}",)
 
     def edited(self, facts: Facts) -> str:
         if self.ours(facts) is not None:
             return ""
-        lines = replace(self, file=facts.file(self.path))._edited
+        lines = replace(self, file=facts.file_left(self.path))._edited
         return (
             f"{self.path}: somebody has edited crossnet's entry, so it stays: {few(lines, MOST_NAMES)}"
             if lines

@@ -118,14 +118,14 @@ class Service(Resource):
         found: dict[str, list[str]] = {}
         for path in facts.files:
             match = _LINK.fullmatch(path)
-            state = facts.file(path) if match is not None else None
+            state = facts.file_left(path) if match is not None else None
             if match is not None and state is not None and state.target is not None:
                 found.setdefault(re.sub("@.*[.]", "@.", match["unit"]), []).append(match["wants"])
         return tuple(cls(unit, wanted_by=tuple(wants)) for unit, wants in found.items())
 
     def current(self, facts: Facts) -> Self | None:
         wants = zip(self.wanted_by, self.links, strict=True)
-        linked = tuple(unit for unit, link in wants if facts.file(link) is not None)
+        linked = tuple(unit for unit, link in wants if facts.file_left(link) is not None)
         if not linked:
             return None
         runs = self.is_template or facts.units is None or facts.units.get(self.unit, False)
@@ -133,7 +133,7 @@ class Service(Resource):
         return replace(self, runs=runs, wanted_by=linked, times=self._times(facts), failed=failed)
 
     def _times(self, facts: Facts) -> tuple[str, ...]:
-        file = facts.file(self.file) if self.times else None
+        file = facts.file_left(self.file) if self.times else None
         return tuple(_TIME.findall(file.data.decode(errors="replace"))) if file is not None else ()
 
     def satisfied_by(self, have: Self) -> bool:
