@@ -22,6 +22,8 @@ from crossnet.resources import Jump, PolicyRuleResource, RouteResource, RuleTabl
 from crossnet.several import joined
 from crossnet.values import Family, show_moment
 
+_OWN = start.UNIT.removesuffix(".service")
+
 _AT_ONCE = timedelta(seconds=5)  # what was stopped and started within this was restarted
 _SETTLES = timedelta(
     seconds=2
@@ -159,6 +161,7 @@ def _closed_by(
 
 
 def _by_units(facts: Facts, drift: Drift, applied: datetime, told: Collection[str]) -> Iterator[str]:
+    applied = max(applied, _brought_back(facts, drift) or applied)
     is_moved = isinstance(drift.applied, Jump) and drift.applied.current(facts) is not None
     for effect in _effects(drift):
         if is_moved is not (effect is _COMES_FIRST):
@@ -169,6 +172,13 @@ def _by_units(facts: Facts, drift: Drift, applied: datetime, told: Collection[st
                 yield (
                     f"{unit}.service was {what} at {show_moment(at)}, and {effect.does}; perhaps that is why"
                 )
+
+
+def _brought_back(facts: Facts, drift: Drift) -> datetime | None:
+    """When crossnet's own unit was started last, which brings back what went by then: so it does after a firewall."""
+    own = facts.moments.units.get(_OWN)
+    is_up = (facts.units or {}).get(start.UNIT)
+    return own.started if own and is_up and isinstance(drift.applied, RuleTable | Jump | Sysctl) else None
 
 
 def _is_flushed_by_firewalld(facts: Facts, drift: Drift) -> bool:

@@ -73,6 +73,9 @@ def test_a_firewall_that_was_stopped_is_named_with_what_opens_the_gateway(
     assert in_plan(b, spec) == [line.removeprefix("gateway: ")]
     b.check("gateway", "systemctl start nftables")
     eventually(lambda: b.plan(spec).is_empty, "all is as it was applied")
+    b.check("gateway", "nft flush ruleset")
+    assert not b.plan(spec).is_empty
+    assert suspected(spec) == []  # crossnet's units had brought the rules back after nftables
 
 
 def test_a_way_of_the_gateway_that_no_boot_brings_back_is_told_before_and_missed_after(

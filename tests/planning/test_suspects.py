@@ -160,6 +160,26 @@ def test_who_has_nothing_to_do_with_it_is_not_named() -> None:
     assert said(host(unit("nftables", 1)), File("/etc/crossnet/start", b"")) == []  # nor a file
 
 
+@pytest.mark.parametrize(
+    ("own", "running", "applied", "is_told"),
+    [
+        (2, True, NFT_JUMP, False),  # started again after nftables, it loaded the rules
+        (3, True, FORWARDING, False),
+        (1, True, NFT_JUMP, True),
+        (3, False, NFT_JUMP, True),
+        (3, True, ROUTE, True),  # who keeps the interface may keep that
+    ],
+)
+def test_what_crossnet_itself_has_brought_back_since_is_told_of_nobody(
+    own: float, running: bool, applied: Resource, is_told: bool
+) -> None:
+    began = UnitMoments(at(2))
+    units = dict.fromkeys(("nftables", "systemd-sysctl", "systemd-networkd"), began)
+    moments = Moments({**units, "crossnet": UnitMoments(at(own))})
+    facts = replace(host(moments), units={"crossnet.service": running})
+    assert bool(said(facts, applied)) is is_told
+
+
 def test_routes_and_settings_have_others_to_suspect() -> None:
     (line,) = said(host(unit("NetworkManager", 4, 3.99)), ROUTE)
     assert line.startswith(

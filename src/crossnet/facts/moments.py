@@ -28,6 +28,7 @@ UNITS = (
     "network",
     "wickedd",
     "systemd-sysctl",
+    "crossnet",
 )
 
 
