@@ -63,6 +63,58 @@ says ipv6.routes:fd00\\:7\\:\\:/48 fd00\\:43\\:\\:9
     }
 
 
+SAYS = """\
+says connection.uuid:{}
+says connection.type:{}
+says connection.interface-name:{}
+says connection.autoconnect:{}
+says connection.autoconnect-priority:{}
+says connection.timestamp:{}
+says connection.permissions:
+says 802-3-ethernet.mac-address:
+says ipv4.routes:
+"""
+OTHER = "/etc/NetworkManager/system-connections/other.nmconnection"
+WIRED = SAYS.format(UUID, "802-3-ethernet", "eth0", "yes", 0, 7)
+HIGHER = SAYS.format("other", "802-3-ethernet", "eth0", "yes", 5, 0)
+
+
+@pytest.mark.parametrize(
+    ("said", "then"),
+    [
+        (WIRED + HIGHER, "other"),
+        (HIGHER + WIRED, "other"),
+        (WIRED + HIGHER.replace("name:eth0", "name:"), "other"),
+        (WIRED + HIGHER.replace("address:", "address:52:54:00:AA:00:01"), "other"),
+        (WIRED.replace("yes", "no") + HIGHER.replace("priority:5", "priority:-999"), "other"),
+        (WIRED + SAYS.format("third", "802-3-ethernet", "", "yes", 4, 9) + HIGHER, "other"),
+        (WIRED + SAYS.format("third", "802-3-ethernet", "", "yes", 5, 9) + HIGHER, "third"),
+        (WIRED + HIGHER.replace("priority:5", "priority:0"), UUID),  # that of today was in use last
+        (WIRED + HIGHER.replace("autoconnect:yes", "autoconnect:no"), UUID),
+        (WIRED + HIGHER.replace("name:eth0", "name:eth1"), UUID),
+        (WIRED + HIGHER.replace("802-3-ethernet\n", "802-11-wireless\n"), UUID),
+        (WIRED + HIGHER.replace("address:", "address:52:54:00:AA:00:02"), UUID),
+        (WIRED + HIGHER.replace("permissions:", "permissions:user:ann"), UUID),
+        (WIRED + HIGHER + "says match.driver:virtio_net\n", UUID),
+        (WIRED + HIGHER.replace("says ipv4.routes:\n", ""), UUID),  # a port of a bond
+        (WIRED + HIGHER + "profile eth1:other:used there:\n", UUID),
+        (HIGHER, UUID),
+        ("", UUID),
+    ],
+)  # fmt: skip
+def test_a_profile_that_comes_first_has_the_interface_from_the_next_boot_on(said: str, then: str) -> None:
+    found = owner(f"{NM}kept other:{OTHER}\n{said}")
+    assert found.profile == then
+    if then == "other":
+        assert found.file == OTHER
+        assert (
+            found.evidence
+            == f"profile 'Wired connection 1', and from the next boot on {OTHER}, which comes first"
+        )
+    elif then == UUID:
+        assert "next boot" not in found.evidence
+
+
 def test_a_name_may_have_any_characters() -> None:
     said = rf"profile eth0:{UUID}:Wired\: a\\b:/etc/x\:y" + "\n"
     found = owner("device eth0:connected\n" + said)
@@ -212,6 +264,7 @@ NMCLI = """\
 case "$*" in
 *FILENAME*) echo "Error: invalid field 'FILENAME'" >&2; exit 2 ;;
 *' UUID connection show') echo UUID ;;
+*autoconnect*) echo "Error: invalid field 'autoconnect'" >&2; exit 2 ;;
 *'ipv6.routes connection show uuid UUID') printf 'connection.uuid:UUID\\nipv4.routes:10.77.0.0/16 10.0.43.9\\n' ;;
 *device) printf 'eth0:connected\\n' ;;
 *) printf 'eth0:UUID:office\\n' ;;
@@ -286,6 +339,26 @@ def test_the_question_asks_an_old_nmcli_too(tmp_path: Path) -> None:
     assert (
         asked(tmp_path, files, str(tmp_path / "bin")) == "device eth0:connected\nprofile eth0:UUID:office\n"
         "says connection.uuid:UUID\nsays ipv4.routes:10.77.0.0/16 10.0.43.9\n"
+    )
+
+
+NEW_NMCLI = """\
+#!/bin/sh
+case "$*" in
+*' UUID,FILENAME connection show') printf 'UUID:/etc/a\\\\:b\\nOTHER:\\n' ;;
+*autoconnect*'connection show uuid UUID uuid OTHER') printf 'connection.uuid:UUID\\nmatch.driver:x\\n' ;;
+*device) printf 'eth0:connected\\n' ;;
+*active) printf 'eth0:UUID:office:/etc/a\\\\:b\\n' ;;
+*) exit 3 ;;
+esac
+"""
+
+
+def test_the_question_asks_nmcli_what_decides_at_a_boot(tmp_path: Path) -> None:
+    files = {"/run/NetworkManager/x": "", "/bin/nmcli": NEW_NMCLI}
+    assert asked(tmp_path, files, str(tmp_path / "bin")) == (
+        "device eth0:connected\nprofile eth0:UUID:office:/etc/a\\:b\nkept UUID:/etc/a\\:b\n"
+        "says connection.uuid:UUID\nsays match.driver:x\n"
     )
 
 

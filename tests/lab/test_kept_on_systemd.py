@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from itertools import product
 
 import pytest
 
+from crossnet import api
 from crossnet.lab.build import Lab
 from crossnet.netfilter import Engine
 from crossnet.verdict import Result
+from lab.crossing import Bench
 from lab.owners import IFUPDOWN, NETWORKMANAGER, PROGRAMS, Program, with_program
 from lab.smoke import SMOKE
 from lab.test_fence_in_time import TARGETS, applied, under_fire, with_engine, with_outsider
@@ -70,3 +73,36 @@ def test_a_crossing_comes_back_with_who_keeps_the_interfaces(
     # NetworkManager writes the profile anew, and what it has seen.
     assert [line for line in b.differences(before) if "NetworkManager" not in line] == []
     assert b.check("app", program.theirs) == theirs
+
+
+HIGHER = (
+    "nmcli connection add type ethernet con-name higher ifname eth0 connection.autoconnect-priority 10 "
+    "ipv4.method manual ipv4.addresses {}"
+)
+
+
+def test_a_profile_that_comes_first_at_the_next_boot_is_known_before_it(
+    machines_up: LabUp, eventually: Eventually
+) -> None:
+    b = Bench(machines_up("seed"))
+    with_program(b, NETWORKMANAGER, eventually)
+    spec = b.spec("to: 10.0.44.0/24")
+    b.apply(spec)
+    (interface,) = b.lab.topology.host("app").interfaces
+    own = next(each for each in interface.addresses if each.version == 4)
+
+    def lasts() -> bool:
+        (one,) = asyncio.run(api.status(spec))
+        return all(each.persistent for each in one.lasting if each.host == "app")
+
+    assert lasts()
+    b.check("app", HIGHER.format(own))
+    assert not lasts()
+    b.apply(spec)
+    assert lasts()
+    restart(b, eventually)
+    assert "higher" in b.check("app", "nmcli -t -f NAME connection show --active")
+    eventually(lambda: b.pings("app", "10.0.44.1"), "the crossing works with the other profile")
+    assert b.plan(spec).is_empty
+    b.undo(spec)
+    assert "10.0.44.0" not in b.check("app", "cat /etc/NetworkManager/system-connections/*")

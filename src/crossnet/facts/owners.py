@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import PurePosixPath
 
-from crossnet.facts import network_files
+from crossnet.facts import autoconnect, network_files
 from crossnet.facts.links import Link
 from crossnet.facts.question import Question
 
@@ -84,14 +84,16 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Traces:
-    """What was told: of NetworkManager the states of devices and the profiles in use, by the device, and the routes of
-    every profile, by its uuid; of systemd-networkd its state of a link and the .network file, and the [Match] of each
-    such file; the interfaces of wicked; of ifcfg files, by their suffix, what decides for which interface they are;
-    what ifup has brought up, and what it knows."""
+    """What was told: of NetworkManager the states of devices and the profiles in use, by the device, and of every
+    profile, by its uuid, the routes, what else it says, and its file; of systemd-networkd its state of a link and the
+    .network file, and the [Match] of each such file; the interfaces of wicked; of ifcfg files, by their suffix, what
+    decides for which interface they are; what ifup has brought up, and what it knows."""
 
     states: Mapping[str, str] = field(default_factory=dict)
     profiles: Mapping[str, Profile] = field(default_factory=dict)
     routes: Mapping[str, Collection[str]] = field(default_factory=dict)
+    settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
     networkd: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     matches: Mapping[str, Sequence[str]] = field(default_factory=dict)
     wicked: Collection[str] = ()
@@ -114,9 +116,19 @@ for folder in /run/NetworkManager /var/run/NetworkManager; do
     said=$(ask DEVICE,UUID,NAME,FILENAME connection show --active) ||
         said=$(ask DEVICE,UUID,NAME connection show --active)
     printf '%s\n' "$said" | sed 's/^/profile /'
+    all=$(ask UUID,FILENAME connection show) || all=$(ask UUID connection show)
     set --
-    for uuid in $(ask UUID connection show); do set -- "$@" uuid "$uuid"; done
-    [ $# = 0 ] || ask connection.uuid,ipv4.routes,ipv6.routes connection show "$@" | sed 's/^/says /'
+    while IFS=: read -r uuid file; do
+        [ -z "$uuid" ] || set -- "$@" uuid "$uuid"
+        [ -z "$file" ] || printf 'kept %s:%s\n' "$uuid" "$file"
+    done <<END
+$all
+END
+    [ $# = 0 ] || said=$(ask """
+    + autoconnect.SETTINGS
+    + r""" connection show "$@") ||
+        said=$(ask connection.uuid,ipv4.routes,ipv6.routes connection show "$@")
+    [ $# = 0 ] || printf '%s\n' "$said" | sed 's/^/says /'
     break
 done
 for state in /run/systemd/netif/links/*; do
@@ -187,20 +199,28 @@ def parse_owners(answer: str) -> Traces:
     wicked, ifup, stanzas = list[str](), list[str](), list[str]()
     ifcfg: dict[str, dict[str, str]] = {}
     routes: dict[str, list[str]] = {}
+    settings: dict[str, dict[str, str]] = {}
+    files: dict[str, str] = {}
     for line in answer.split("\n"):
         word, _, rest = line.partition(" ")
         fields = rest.split(" ")
+        key, _, value = rest.partition(":")
         match word:
             case "device" if len(said := _terse(rest)) == 2:
                 states[said[0]] = said[1]
             case "profile" if len(said := _terse(rest)) in (3, 4):
                 for device in said[0].split(","):
                     profiles[device] = Profile(said[1], said[2], said[3] if len(said) == 4 else "")
-            case "says" if rest.startswith("connection.uuid:"):
-                routes[rest.partition(":")[2]] = []
+            case "says" if key == "connection.uuid":
+                routes[value], settings[value] = [], {}
             case "says" if routes:
-                listed = rest.partition(":")[2].replace("\\", "").split(",")
-                routes[next(reversed(routes))] += [each.strip() for each in listed if each.strip()]
+                value = value.replace("\\", "")
+                settings[next(reversed(settings))][key] = value
+                if key in autoconnect.ROUTES:
+                    listed = [each.strip() for each in value.split(",")]
+                    routes[next(reversed(routes))] += [each for each in listed if each]
+            case "kept" if len(said := _terse(rest)) == 2:
+                files[said[0]] = said[1]
             case "networkd" if len(fields) >= 3 and fields[0]:
                 networkd[fields[0]] = fields[1], " ".join(fields[2:])
             case "network":
@@ -221,7 +241,17 @@ def parse_owners(answer: str) -> Traces:
             case _:
                 pass
     return Traces(
-        states, profiles, routes, networkd, matches, tuple(wicked), ifcfg, tuple(ifup), tuple(stanzas)
+        states,
+        profiles,
+        routes,
+        settings,
+        files,
+        networkd,
+        matches,
+        tuple(wicked),
+        ifcfg,
+        tuple(ifup),
+        tuple(stanzas),
     )
 
 
@@ -263,7 +293,7 @@ def owners_of(
 def _owner(link: Link, traces: Traces, units: Mapping[str, bool]) -> Owner:
     name = link.name
     state = traces.states.get(name, "")
-    if owner := _of_networkmanager(name, state, traces.profiles.get(name)):
+    if owner := _of_networkmanager(link, traces):
         return owner
     left = f", and NetworkManager does not manage it ({state})" if state else ""
     admin, file = traces.networkd.get(name, ("", ""))
@@ -286,7 +316,9 @@ def _owner(link: Link, traces: Traces, units: Mapping[str, bool]) -> Owner:
     return Owner(name, Keeper.NOBODY, f"NetworkManager does not manage it ({state})" if state else "")
 
 
-def _of_networkmanager(name: str, state: str, profile: Profile | None) -> Owner | None:
+def _of_networkmanager(link: Link, traces: Traces) -> Owner | None:
+    name = link.name
+    state, profile = traces.states.get(name, ""), traces.profiles.get(name)
     if not state or state in _NOT_KEPT or profile is None or _is_made_up(name, profile):
         return None
     evidence = f"profile {profile.name!r}"
@@ -296,7 +328,13 @@ def _of_networkmanager(name: str, state: str, profile: Profile | None) -> Owner 
         return Owner(name, Keeper.NETPLAN, evidence, profile.file, profile.uuid, below)
     if PurePosixPath(profile.file).name.startswith("ifcfg-"):
         evidence += f" in {profile.file}"
-    return Owner(name, Keeper.NETWORKMANAGER, evidence, profile.file, profile.uuid)
+    elsewhere = {each.uuid for each in traces.profiles.values()}
+    then = autoconnect.taken_next(link, profile.uuid, traces.settings, elsewhere)
+    if then == profile.uuid:
+        return Owner(name, Keeper.NETWORKMANAGER, evidence, profile.file, profile.uuid)
+    file = traces.files.get(then, "")
+    evidence += f", and from the next boot on {file or then}, which comes first"
+    return Owner(name, Keeper.NETWORKMANAGER, evidence, file, then)
 
 
 def _is_made_up(name: str, profile: Profile) -> bool:
