@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from crossnet.design.settings import left_to_others, switching_on
 from crossnet.drift import Drift
-from crossnet.facts import Facts
+from crossnet.facts import Facts, firewalls
 from crossnet.facts.moments import UnitMoments
 from crossnet.facts.sysctls import FORWARDING
 from crossnet.netfilter import Engine
@@ -43,14 +43,10 @@ class _Effect:
 
 _FLUSHES_NFT = _Effect(("nftables",), "flushes all rules of nftables then")
 _FLUSHES_IPTABLES = _Effect(
-    ("iptables", "ip6tables", "netfilter-persistent", "firewalld", "shorewall", "shorewall6"),
+    tuple(name for name in (*firewalls.EARLY, *firewalls.LATE) if name not in _FLUSHES_NFT.units),
     "may flush the rules of iptables then",
 )
-_COMES_FIRST = _Effect(
-    ("docker", "libvirtd", "virtnetworkd", "ufw", "firewalld", "shorewall", "shorewall6"),
-    "puts rules of its own in front then",
-    stopped=False,
-)
+_COMES_FIRST = _Effect(firewalls.COMING_FIRST, "puts rules of its own in front then", stopped=False)
 _SETS_UP = _Effect(
     ("systemd-networkd", "NetworkManager", "networking", "network", "wickedd"),
     "may set up its interfaces anew then",
@@ -151,8 +147,8 @@ def _closed_by(
     is_kept = any(record.find(service) is not None for service in rules.SERVICES if service.is_template)
     if not (is_off and is_kept) or facts.units is None or facts.units.get(start.UNIT):
         return {}
-    firewalls = (name.removesuffix(".service") for name in f"{rules.EARLY} {rules.LATE}".split())
-    moments = {name: facts.moments.units.get(name, UnitMoments()) for name in firewalls}
+    closing = (*firewalls.EARLY, *firewalls.LATE)
+    moments = {name: facts.moments.units.get(name, UnitMoments()) for name in closing}
     return {
         name: of.stopped
         for name, of in moments.items()

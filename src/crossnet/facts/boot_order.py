@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from crossnet.facts import firewalls
 from crossnet.facts.question import Question
 
 # As their packages have them they come before the network. One that a site made itself may have any place.
-UNITS = ("nftables.service", "iptables.service", "ip6tables.service", "netfilter-persistent.service")
+UNITS = firewalls.services(firewalls.EARLY)
 
 # systemd.special(7): whoever brings up the network is ordered after network-pre.target. systemctl(1) tells only what
 # stands next in the order, of a unit that is not loaded too; nothing that is ordered before a unit is asked twice.

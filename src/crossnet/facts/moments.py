@@ -7,28 +7,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from crossnet.facts import firewalls
 from crossnet.facts.question import Question
 
 # What is named here works for all of a host's rules, jumps, routes or settings.
-UNITS = (
-    "nftables",
-    "iptables",
-    "ip6tables",
-    "netfilter-persistent",
-    "firewalld",
-    "shorewall",
-    "shorewall6",
-    "ufw",
-    "docker",
-    "libvirtd",
-    "virtnetworkd",
-    "systemd-networkd",
-    "NetworkManager",
-    "networking",
-    "network",
-    "wickedd",
-    "systemd-sysctl",
-    "crossnet",
+UNITS = dict.fromkeys(
+    (
+        *(*firewalls.EARLY, *firewalls.COMING_FIRST),
+        *(
+            "systemd-networkd",
+            "NetworkManager",
+            "networking",
+            "network",
+            "wickedd",
+            "systemd-sysctl",
+            "crossnet",
+        ),
+    )
 )
 
 

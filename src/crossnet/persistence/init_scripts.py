@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from crossnet import record
+from crossnet.facts import firewalls
 from crossnet.facts.init import Init, InitScripts
 from crossnet.persistence import start
 from crossnet.persistence.unit import head
@@ -26,19 +27,10 @@ FILES = tuple(map(script_file, (GUARD_SCRIPT, RULES_SCRIPT, SCRIPT)))
 # What sets sysctls, what may flush rules, what brings up the network: as OpenRC (Alpine, Gentoo, Debian), Debian's
 # sysvinit and EL 6 call them.
 _SETTINGS = ("sysctl", "procps")
-_FIREWALLS = (
-    "iptables",
-    "ip6tables",
-    "nftables",
-    "netfilter-persistent",
-    "shorewall",
-    "shorewall6",
-    "firewalld",
-)
+_FIREWALLS = (*firewalls.EARLY, *firewalls.LATE)
 # Of these the ones that come after the network, by the heads of their own scripts in Debian: nothing before the network
 # can come after them.
-_AFTER_NETWORK = frozenset({"netfilter-persistent", "shorewall", "shorewall6", "firewalld"})
-_LATER = ("ufw", "docker", "libvirtd")
+_AFTER_NETWORK = frozenset({"netfilter-persistent", *firewalls.LATE})
 _NETWORK = ("networking", "network", "net.lo", "network-manager", "NetworkManager", "connman", "dhcpcd")
 
 
@@ -138,7 +130,7 @@ def _rules(script: File, fenced: Collection[Sysctl], init: InitScripts) -> _Scri
 def _all(fenced: Collection[Sysctl]) -> _Script:
     told = "routes, rules and settings of its crossings"
     at_stop = f"sh {start.SCRIPT} close\n" if fenced else ""
-    after = (*_NETWORK, *_FIREWALLS, *_LATER)
+    after = (*_NETWORK, *_FIREWALLS, *firewalls.LEAVING)
     return _Script(SCRIPT, told, f"sh {start.SCRIPT}\n", is_early=False, after=after, at_stop=at_stop)
 
 

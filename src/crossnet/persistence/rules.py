@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from crossnet.facts import boot_order
+from crossnet.facts import boot_order, firewalls
 from crossnet.persistence import start
 from crossnet.persistence.start import UNIT as START_UNIT
 from crossnet.resources import File, Service, Sysctl
@@ -17,7 +17,7 @@ GATE = "crossnet-gate@.service"
 # those that come later in the boot. Not docker and libvirtd, which leave them: and docker sets a policy of DROP
 # where it finds forwarding off.
 EARLY = " ".join(boot_order.UNITS)
-LATE = "firewalld.service shorewall.service shorewall6.service"
+LATE = " ".join(firewalls.services(firewalls.LATE))
 
 # What is enabled, and what enables it; the gate comes with what closes.
 SERVICES = (Service(UNIT), Service(CLOSE, wanted_by=(*EARLY.split(), *LATE.split())))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
-from crossnet.facts import boot_order
+from crossnet.facts import boot_order, firewalls
 from crossnet.facts.firewalld import POLICY_FILE
 from crossnet.facts.sysctls import interface_of
 from crossnet.persistence import boot_guard, heal, rules, start, until
@@ -35,7 +35,7 @@ Description=crossnet: routes, rules and settings of its crossings
 Documentation=man:ip-route(8) man:nft(8) man:iptables(8)
 {{network}} {rules.UNIT}
 After={EARLY}
-After={LATE} ufw.service docker.service libvirtd.service
+After={LATE} {" ".join(firewalls.services(firewalls.LEAVING))}
 
 [Service]
 Type=oneshot
