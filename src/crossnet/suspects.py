@@ -15,10 +15,9 @@ from crossnet.drift import Drift
 from crossnet.facts import Facts, firewalls
 from crossnet.facts.moments import UnitMoments
 from crossnet.facts.sysctls import FORWARDING
-from crossnet.netfilter import Engine
 from crossnet.persistence import rules, start
 from crossnet.record import Record
-from crossnet.resources import Jump, PolicyRuleResource, RouteResource, RuleTable, Sysctl
+from crossnet.resources import Within
 from crossnet.several import joined
 from crossnet.values import Family, show_moment
 
@@ -35,26 +34,33 @@ _BOOTS = timedelta(minutes=3)  # for what starts with the host
 class _Effect:
     """What a program does to something when its unit is started, reloaded or stopped, in words."""
 
+    on: Within
     units: tuple[str, ...]
     does: str
     stopped: bool = True  # also when it is stopped
     reloaded: bool = True
 
 
-_FLUSHES_NFT = _Effect(("nftables",), "flushes all rules of nftables then")
-_FLUSHES_IPTABLES = _Effect(
-    tuple(name for name in (*firewalls.EARLY, *firewalls.LATE) if name not in _FLUSHES_NFT.units),
-    "may flush the rules of iptables then",
-)
-_COMES_FIRST = _Effect(firewalls.COMING_FIRST, "puts rules of its own in front then", stopped=False)
-_SETS_UP = _Effect(
-    ("systemd-networkd", "NetworkManager", "networking", "network", "wickedd"),
-    "may set up its interfaces anew then",
-)
-_SETS = _Effect(
-    ("systemd-sysctl", "network", "networking", "NetworkManager", "systemd-networkd", "ufw", "shorewall"),
-    "may set it by its own files then",
-    stopped=False,
+_NFTABLES = ("nftables",)
+_EFFECTS = (
+    _Effect(Within.NFTABLES, _NFTABLES, "flushes all rules of nftables then"),
+    _Effect(
+        Within.IPTABLES,
+        tuple(name for name in (*firewalls.EARLY, *firewalls.LATE) if name not in _NFTABLES),
+        "may flush the rules of iptables then",
+    ),
+    _Effect(Within.CHAIN, firewalls.COMING_FIRST, "puts rules of its own in front then", stopped=False),
+    _Effect(
+        Within.INTERFACES,
+        ("systemd-networkd", "NetworkManager", "networking", "network", "wickedd"),
+        "may set up its interfaces anew then",
+    ),
+    _Effect(
+        Within.SETTINGS,
+        ("systemd-sysctl", "network", "networking", "NetworkManager", "systemd-networkd", "ufw", "shorewall"),
+        "may set it by its own files then",
+        stopped=False,
+    ),
 )
 
 
@@ -120,29 +126,13 @@ def _booted(facts: Facts) -> datetime:
     return at.replace(second=0)
 
 
-def _effects(drift: Drift) -> Iterator[_Effect]:
-    match drift.applied:
-        case RuleTable(engine=engine) | Jump(engine=engine):
-            if engine is not Engine.IPTABLES_LEGACY:
-                yield _FLUSHES_NFT
-            if engine.is_iptables:
-                yield _FLUSHES_IPTABLES
-            if isinstance(drift.applied, Jump):
-                yield _COMES_FIRST
-        case RouteResource() | PolicyRuleResource():
-            yield _SETS_UP
-        case Sysctl():
-            yield _SETS
-
-
 def _closed_by(
     facts: Facts, record: Record, live: Iterable[Drift], applied: datetime
 ) -> Mapping[str, datetime]:
     """The firewalls for whose stop crossnet's units have closed the gateway (persistence/rules), and when they did."""
     is_off = any(
-        each.applied.name in FORWARDING.values() and facts.sysctls.get(each.applied.name) == "0"
+        each.applied.key in FORWARDING.values() and facts.sysctls.get(each.applied.key) == "0"
         for each in live
-        if isinstance(each.applied, Sysctl)
     )
     is_kept = any(record.find(service) is not None for service in rules.SERVICES if service.is_template)
     if not (is_off and is_kept) or facts.units is None or facts.units.get(start.UNIT):
@@ -158,9 +148,10 @@ def _closed_by(
 
 def _by_units(facts: Facts, drift: Drift, applied: datetime, told: Collection[str]) -> Iterator[str]:
     applied = max(applied, _brought_back(facts, drift) or applied)
-    is_moved = isinstance(drift.applied, Jump) and drift.applied.current(facts) is not None
-    for effect in _effects(drift):
-        if is_moved is not (effect is _COMES_FIRST):
+    within = drift.applied.within
+    is_moved = Within.CHAIN in within and drift.applied.current(facts) is not None
+    for effect in _EFFECTS:
+        if effect.on not in within or is_moved is not (effect.on is Within.CHAIN):
             continue
         for unit in (each for each in effect.units if each not in told):
             moments = facts.moments.units.get(unit)
@@ -174,16 +165,13 @@ def _brought_back(facts: Facts, drift: Drift) -> datetime | None:
     """When crossnet's own unit was started last, which brings back what went by then: so it does after a firewall."""
     own = facts.moments.units.get(_OWN)
     is_up = (facts.units or {}).get(start.UNIT)
-    return own.started if own and is_up and isinstance(drift.applied, RuleTable | Jump | Sysctl) else None
+    is_kept_by_owner = Within.INTERFACES in drift.applied.within
+    return own.started if own and is_up and not is_kept_by_owner else None
 
 
 def _is_flushed_by_firewalld(facts: Facts, drift: Drift) -> bool:
-    is_gone = isinstance(drift.applied, RuleTable | Jump) and drift.applied.current(facts) is None
-    return (
-        is_gone
-        and _FLUSHES_IPTABLES in _effects(drift)
-        and bool((facts.units or {}).get("firewalld.service"))
-    )
+    is_gone = Within.IPTABLES in drift.applied.within and drift.applied.current(facts) is None
+    return is_gone and bool((facts.units or {}).get("firewalld.service"))
 
 
 def _since(moments: UnitMoments, effect: _Effect, applied: datetime) -> Iterator[tuple[datetime, str]]:

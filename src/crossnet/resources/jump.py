@@ -19,7 +19,18 @@ from crossnet.netfilter.iptables import (
     restore_command,
 )
 from crossnet.netfilter.iptables_own import PLACES
-from crossnet.resources.resource import Change, Command, Encoded, Locate, Look, Resource, Step, Test
+from crossnet.resources.resource import (
+    Change,
+    Command,
+    Encoded,
+    Locate,
+    Look,
+    Resource,
+    Step,
+    Test,
+    Within,
+    rules_of,
+)
 from crossnet.resources.table import RuleTable
 from crossnet.values import Family, Network
 
@@ -62,6 +73,10 @@ class Jump(Resource):
             for chain in PLACES
         )
         return tuple(found for jump in all_there_could_be if (found := jump.current(facts)) is not None)
+
+    @property
+    def within(self) -> frozenset[Within]:
+        return rules_of(self.engine) | {Within.CHAIN}
 
     def current(self, facts: Facts) -> Self | None:
         tables = facts.readable(self.engine).of(self.engine, self.family)

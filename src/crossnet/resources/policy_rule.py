@@ -11,7 +11,7 @@ from crossnet.facts import Facts
 from crossnet.facts.policy import NOT_ALL_TOLD, PolicyRule
 from crossnet.facts.routes import MAIN, OWN_PROTOCOL
 from crossnet.resources.encoding import decode_fields, encode_fields
-from crossnet.resources.resource import Command, Encoded, Locate, Look, Resource, Step, Test
+from crossnet.resources.resource import Command, Encoded, Locate, Look, Resource, Step, Test, Within
 from crossnet.values import Address, Family, Network, contains
 
 # All rules of one priority, in one spelling: iproute2 3.10 prints double blanks. An `ip` that
@@ -46,6 +46,10 @@ class PolicyRuleResource(Resource):
     @property
     def key(self) -> str:
         return f"{self.rule.family.label} {_told(self.rule)}"
+
+    @property
+    def within(self) -> frozenset[Within]:
+        return frozenset({Within.INTERFACES})
 
     def current(self, facts: Facts) -> Self | None:
         return self if any(type(self)(rule).key == self.key for rule in facts.policy_rules) else None

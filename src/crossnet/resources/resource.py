@@ -238,6 +238,28 @@ class Phase(StrEnum):
     PERSISTENT = "persistent"  # after it, for the next boot: a reboot before that boots the old state
 
 
+class Within(StrEnum):
+    """What of a host a thing is part of: whoever makes that anew may take it away with it."""
+
+    NFTABLES = "nftables"
+    IPTABLES = "iptables"
+    CHAIN = "chain"  # of the host's own, in which its place counts
+    INTERFACES = "interfaces"
+    SETTINGS = "settings"
+
+
+def rules_of(engine: Engine) -> frozenset[Within]:
+    """Of which rules those of an engine are part: those of iptables-nft are among those of nftables too."""
+    return frozenset(
+        part
+        for part, is_part in (
+            (Within.NFTABLES, engine is not Engine.IPTABLES_LEGACY),
+            (Within.IPTABLES, engine.is_iptables),
+        )
+        if is_part
+    )
+
+
 class Resource(ABC):
     """One thing on one host that crossnet owns."""
 
@@ -375,6 +397,11 @@ class Resource(ABC):
     def policy_rules(self) -> tuple[PolicyRule, ...]:
         """The policy rules that the host asks with it."""
         return ()
+
+    @property
+    def within(self) -> frozenset[Within]:
+        """What it is part of."""
+        return frozenset()
 
     @property
     def tables(self) -> tuple[tuple[Engine, Table], ...]:

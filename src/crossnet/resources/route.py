@@ -11,7 +11,18 @@ from typing import ClassVar, Self
 from crossnet.facts import Facts
 from crossnet.facts.routes import MAIN, OWN_PROTOCOL, Route, is_same
 from crossnet.resources.encoding import decode_fields, encode_fields
-from crossnet.resources.resource import Command, Encoded, Line, Listed, Locate, Look, Resource, Step, Test
+from crossnet.resources.resource import (
+    Command,
+    Encoded,
+    Line,
+    Listed,
+    Locate,
+    Look,
+    Resource,
+    Step,
+    Test,
+    Within,
+)
 from crossnet.values import Family, Network, family_of, overlap
 
 # ipv6_route: the kernel gives an IPv6 route without a metric 1024 (IP6_RT_PRIO_USER); IPv4's default is 0.
@@ -70,6 +81,10 @@ class RouteResource(Resource):
     @property
     def key(self) -> str:
         return f"{self.route.destination} metric {self.route.metric}"
+
+    @property
+    def within(self) -> frozenset[Within]:
+        return frozenset({Within.INTERFACES})
 
     def current(self, facts: Facts) -> Self | None:
         """The route that does the same, else crossnet's own one to the same destination."""

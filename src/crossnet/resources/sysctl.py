@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 from crossnet.facts import Facts
 from crossnet.facts.question import text, texts
 from crossnet.facts.sysctls import FORWARDING, at_boot, is_forwarding, path_of
-from crossnet.resources.resource import Command, Encoded, Locate, Look, Resource, Step, Test
+from crossnet.resources.resource import Command, Encoded, Locate, Look, Resource, Step, Test, Within
 from crossnet.values import Family, Network
 
 _SETTINGS_ARE = """
@@ -45,6 +45,10 @@ class Sysctl(Resource):
     @property
     def key(self) -> str:
         return self.name
+
+    @property
+    def within(self) -> frozenset[Within]:
+        return frozenset({Within.SETTINGS})
 
     def current(self, facts: Facts) -> Self | None:
         value = facts.sysctls.get(self.name)

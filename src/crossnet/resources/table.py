@@ -33,7 +33,7 @@ from crossnet.netfilter.nft import rule_text as nft_text
 from crossnet.netfilter.own import TABLE
 from crossnet.netfilter.own_difference import crossings_besides, differences, of_crossings
 from crossnet.resources.encoding import decode_fields, encode_fields
-from crossnet.resources.resource import Command, Encoded, Locate, Look, Resource, Step, Test
+from crossnet.resources.resource import Command, Encoded, Locate, Look, Resource, Step, Test, Within, rules_of
 from crossnet.values import Family, Network
 
 # Rules are compared by how this host's own tools print them, wherever that differs by version: the wanted ones are
@@ -179,6 +179,10 @@ class RuleTable(Resource):
         # The sets are no engine's: where chains stand they are theirs, else of either.
         with_chains = [one for one in there if one.table.chains or not one.engine.is_iptables]
         return with_chains or there[:1]
+
+    @property
+    def within(self) -> frozenset[Within]:
+        return rules_of(self.engine)
 
     @property
     def tables(self) -> tuple[tuple[Engine, Table], ...]:
