@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from crossnet.facts.routes import Route
 from crossnet.persistence.needs import Needs
-from crossnet.resources import File
+from crossnet.resources import File, Resource
 from crossnet.resources.route import keep_words
 
 PATH = "/etc/network/if-up.d/crossnet"
@@ -41,9 +41,11 @@ def keep(several: Sequence[Needs], head: str) -> tuple[File, ...]:
     return (File(PATH, _TEXT.format(head=head, cases=cases).encode(), 0o755),)
 
 
-def has_route(data: bytes, route: Route) -> bool:
-    """Whether the script sets this very route."""
-    return _line(route).encode() in data.splitlines()
+def has_route(written: Resource, route: Route) -> bool:
+    """Whether it is the script, and sets this very route."""
+    if not isinstance(written, File) or written.path != PATH:
+        return False
+    return _line(route).encode() in written.data.splitlines()
 
 
 def _line(route: Route) -> str:

@@ -15,7 +15,7 @@ from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import OWN_PROTOCOL, Route
 from crossnet.persistence import ifupdown, network_scripts, networkd, networkmanager, wicked
 from crossnet.persistence.needs import Needs, Unfit
-from crossnet.resources import File, Lines, PolicyRuleResource, ProfileRoute, Resource, RouteResource
+from crossnet.resources import Lines, PolicyRuleResource, ProfileRoute, Resource, RouteResource
 from crossnet.several import joined
 from crossnet.spec import Persist
 from crossnet.values import overlap
@@ -24,6 +24,13 @@ _BY_CLOUD_INIT = b"created by cloud-init"
 
 # They keep routes; policy rules come back with crossnet's unit. ifrule(5) of wicked is younger than SLES 12.
 _ROUTES_ALONE = (Keeper.IFUPDOWN, Keeper.NETWORKMANAGER, Keeper.WICKED)
+
+
+_HAS_ROUTE = (
+    *(network_scripts.has_route, networkd.has_route, networkmanager.has_route),
+    *(ifupdown.has_route, wicked.has_route),
+)
+_HAS_RULE = (network_scripts.has_rule, networkd.has_rule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,23 +110,10 @@ def keep(facts: Facts, live: Sequence[Resource], asked: Callable[[Resource], Per
 
 
 def has(written: Resource, live: Resource) -> bool:
-    """Whether what was written for the owner of an interface is this very route, or has it, or this policy rule."""
-    match written, live:
-        case ProfileRoute(profile=profile), RouteResource(route=route):
-            return ProfileRoute(profile, route).entry == written.entry
-        case Lines(path=path, entry=entry), RouteResource(route=route):
-            reader = {network_scripts.FOLDER: network_scripts, wicked.FOLDER: wicked}.get(_folder(path))
-            return reader is not None and reader.has_route(entry, route)
-        case Lines(path=path, entry=entry), PolicyRuleResource(rule=rule):
-            return _folder(path) == network_scripts.FOLDER and network_scripts.has_rule(entry, rule)
-        case File(path=ifupdown.PATH, data=data), RouteResource(route=route):
-            return ifupdown.has_route(data, route)
-        case File(path=path, data=data), RouteResource(route=route):
-            return networkd.is_drop_in(path) and networkd.has_route(data, route)
-        case File(path=path, data=data), PolicyRuleResource(rule=rule):
-            return networkd.is_drop_in(path) and networkd.has_rule(data, rule)
-        case _:
-            return False
+    """Whether what was written for the owner of an interface brings this back: its routes, its policy rules."""
+    return any(has_route(written, route) for has_route in _HAS_ROUTE for route in live.routes) or any(
+        has_rule(written, rule) for has_rule in _HAS_RULE for rule in live.policy_rules
+    )
 
 
 def is_read(written: Resource, live: Resource, owners: Mapping[str, Owner]) -> bool:
@@ -130,10 +124,6 @@ def is_read(written: Resource, live: Resource, owners: Mapping[str, Owner]) -> b
     if isinstance(written, ProfileRoute):
         return written.profile == owner.profile
     return any(path in _files(owner) for path in written.paths)
-
-
-def _folder(path: str) -> str:
-    return str(PurePosixPath(path).parent)
 
 
 def remembered(facts: Facts, changed: Collection[Resource]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from crossnet.facts.owners import Keeper, Owner
 from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import Route
 from crossnet.persistence.needs import Needs, Unfit, file_of_others
-from crossnet.resources import Lines, numbered
+from crossnet.resources import Lines, Resource, numbered
 from crossnet.resources.policy_rule import words as rule_words
 from crossnet.values import Family, family_of
 
@@ -42,8 +42,9 @@ def keep(needs: Needs, facts: Facts) -> tuple[Lines, ...]:
     return tuple(_lines(needs, facts))
 
 
-def has_route(entry: bytes, route: Route) -> bool:
-    """Whether crossnet's entry has this very route, in whichever form."""
+def has_route(written: Resource, route: Route) -> bool:
+    """Whether it is crossnet's entry there with this very route, in whichever form."""
+    entry = _entry(written)
     metric = route.protocol == _OF_NETWORKMANAGER
     if not numbered.is_numbered(entry):
         return _words(route, metric=metric).encode() in entry.splitlines()
@@ -53,9 +54,13 @@ def has_route(entry: bytes, route: Route) -> bool:
         return False
 
 
-def has_rule(entry: bytes, rule: PolicyRule) -> bool:
-    """Whether crossnet's entry has this very policy rule."""
-    return " ".join(rule_words(rule)).encode() in entry.splitlines()
+def has_rule(written: Resource, rule: PolicyRule) -> bool:
+    """Whether it is crossnet's entry there with this very policy rule."""
+    return " ".join(rule_words(rule)).encode() in _entry(written).splitlines()
+
+
+def _entry(written: Resource) -> bytes:
+    return written.entry if isinstance(written, Lines) and written.path.startswith(f"{FOLDER}/") else b""
 
 
 def _lines(needs: Needs, facts: Facts) -> Iterable[Lines]:

@@ -7,6 +7,7 @@ what `netplan generate` writes below /run. Measured with systemd 252.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
 from crossnet.facts import Facts
@@ -14,7 +15,7 @@ from crossnet.facts.owners import Owner
 from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import MAIN, Route
 from crossnet.persistence.needs import Needs, Unfit
-from crossnet.resources import File
+from crossnet.resources import File, Resource
 from crossnet.several import joined
 
 FOLDER = "/etc/systemd/network"
@@ -24,11 +25,6 @@ NAME = "90-crossnet.conf"
 def files(owner: Owner) -> tuple[str, ...]:
     """The drop-in."""
     return (f"{FOLDER}/{PurePosixPath(owner.file).name}.d/{NAME}",)
-
-
-def is_drop_in(path: str) -> bool:
-    """Whether it is one of crossnet's."""
-    return path.startswith(f"{FOLDER}/") and path.endswith(f".d/{NAME}")
 
 
 def keep(needs: Needs, facts: Facts, head: str) -> File:
@@ -46,14 +42,20 @@ def keep(needs: Needs, facts: Facts, head: str) -> File:
     return File(path, (head + "".join(f"\n{section}" for section in sections)).encode())
 
 
-def has_route(data: bytes, route: Route) -> bool:
-    """Whether a drop-in of crossnet's has this very route."""
-    return _route(route).encode() in data
+def has_route(written: Resource, route: Route) -> bool:
+    """Whether it is a drop-in of crossnet's with this very route."""
+    return _route(route).encode() in _drop_in(written)
 
 
-def has_rule(data: bytes, rule: PolicyRule) -> bool:
-    """Whether a drop-in of crossnet's has this very policy rule."""
-    return _rule(rule).encode() in data
+def has_rule(written: Resource, rule: PolicyRule) -> bool:
+    """Whether it is a drop-in of crossnet's with this very policy rule."""
+    return _rule(rule).encode() in _drop_in(written)
+
+
+def _drop_in(written: Resource) -> bytes:
+    if isinstance(written, File) and fnmatchcase(written.path, f"{FOLDER}/*.d/{NAME}"):
+        return written.data
+    return b""
 
 
 def _route(route: Route) -> str:

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 from crossnet.facts import Facts
 from crossnet.facts.owners import Owner
+from crossnet.facts.routes import Route
 from crossnet.persistence.needs import Needs, Unfit
-from crossnet.resources import ProfileRoute
+from crossnet.resources import ProfileRoute, Resource
 
 FOLDER = "/etc/NetworkManager/system-connections/"
 PROTOCOL = "static"
@@ -25,6 +26,11 @@ def keep(needs: Needs, facts: Facts) -> Sequence[ProfileRoute]:
     if owner.profile not in facts.profiles:
         raise Unfit("nmcli does not tell the routes of its profile")
     return [ProfileRoute(owner.profile, route) for route in needs.routes]
+
+
+def has_route(written: Resource, route: Route) -> bool:
+    """Whether it is this very route in a profile."""
+    return isinstance(written, ProfileRoute) and ProfileRoute(written.profile, route).entry == written.entry
 
 
 def told(owner: Owner) -> str:

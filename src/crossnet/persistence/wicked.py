@@ -13,7 +13,7 @@ from crossnet.facts import Facts
 from crossnet.facts.owners import Owner
 from crossnet.facts.routes import Route
 from crossnet.persistence.needs import Needs, Unfit, file_of_others
-from crossnet.resources import Lines
+from crossnet.resources import Lines, Resource
 
 FOLDER = "/etc/sysconfig/network"
 PROTOCOL = "boot"  # what a route is that does not say by whom it is
@@ -35,9 +35,11 @@ def keep(needs: Needs, facts: Facts) -> tuple[Lines, ...]:
     return (Lines(path, "".join(f"{_line(route)}\n" for route in needs.routes).encode()),)
 
 
-def has_route(entry: bytes, route: Route) -> bool:
-    """Whether crossnet's lines there have this very route."""
-    return _line(route).encode() in entry.splitlines()
+def has_route(written: Resource, route: Route) -> bool:
+    """Whether it is crossnet's lines there, with this very route."""
+    if not isinstance(written, Lines) or not written.path.startswith(f"{FOLDER}/"):
+        return False
+    return _line(route).encode() in written.entry.splitlines()
 
 
 def _line(route: Route) -> str:
