@@ -351,11 +351,11 @@ class Agent(Participant):
                 "none of the timers that were to put it back is running any more",
                 "Find out what ends processes and timers there.",
             )
-        if last == ["busy"]:
+        if last[:1] == ["busy"]:
             raise Refused(
                 self.host.name,
                 tried,
-                "a firewall, or crossnet.service, is being started or stopped there",
+                f"systemd has been starting, stopping or reloading {', '.join(last[1:])} for some seconds",
                 "Wait until that is done (`systemctl list-jobs` on the host), then try again.",
             )
         seen = " ".join((text, answer.error_text.strip())).strip() or f"exit code {answer.returncode}"

@@ -21,6 +21,9 @@ UNITS = (*EARLY.split(), *LATE.split(), UNIT)
 
 # A transaction that has ended since has nothing to yield.
 _ENDS = f"/bin/sh {HOST_SCRIPT} yield %i"
+_ENDS_BESIDE_A_JOB = (
+    f"""/bin/sh -c "! systemctl show -p Job %i.service | grep -q '=[1-9]' || exec {_ENDS}\""""
+)
 _HEAD = """\
 [Unit]
 Description=crossnet: ends its open transaction before %i is {}
@@ -35,6 +38,7 @@ StartLimitInterval=0
 """
 
 # As those that stay are beside it (`persistence.rules`), and before them: when they close it, nothing may open again.
+# Each asks twice: of one that was killed in the middle of it the firewall must not find what is left.
 _CLOSE_TEXT = f"""\
 {_HEAD.format("started or reloaded", HOST_SCRIPT)}\
 Wants={GATE.replace("@", "@%i")}
@@ -44,7 +48,9 @@ StopWhenUnneeded=yes
 ReloadPropagatedFrom=%i.service
 
 {_SERVICE}\
-ExecStart=-/bin/sh -c "! systemctl show -p Job %i.service | grep -q '=[1-9]' || exec {_ENDS}"
+ExecStart=-{_ENDS_BESIDE_A_JOB}
+ExecStart=-{_ENDS_BESIDE_A_JOB}
+ExecReload=-{_ENDS}
 ExecReload=-{_ENDS}
 """
 _GATE_TEXT = f"""\
@@ -56,6 +62,7 @@ PartOf=%i.service
 
 {_SERVICE}\
 ExecStart=/bin/true
+ExecStop=-{_ENDS}
 ExecStop=-{_ENDS}
 """
 

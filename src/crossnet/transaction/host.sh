@@ -479,7 +479,7 @@ snapshot() { # looked at twice: what does not look the same now would prove noth
 
 # With systemd as process 1 a transient timer goes off whatever becomes of the connection's processes.
 timer() { # UNIT SECONDS VERB ARGUMENT…
-    if [ ! -d /run/systemd/system ] || ! command -v systemd-run >/dev/null; then echo "no systemd" && return 1; fi
+    if [ ! -d $RUNTIME ] || ! command -v systemd-run >/dev/null; then echo "no systemd" && return 1; fi
     unit=$1 seconds=$2
     shift 2
     $BOUNDED systemd-run --quiet --unit="$unit" --on-active="$seconds" --timer-property=AccuracySec=100ms \
@@ -578,11 +578,15 @@ watch() { # TRANSACTION
         if is_due "$T/deadline" || is_decided rollback || [ -e "$T/result" ]; then insist "$1"; fi
         sleep 1
     done
+    clear_away
 }
 
 expire() { # TRANSACTION: a timer's time has come, unless it was extended
-    ! is_due "$T/deadline" || insist "$1"
+    ! is_due "$T/deadline" || { insist "$1" && clear_away; }
 }
+
+# Whoever ends a transaction ends its timers as well: where one still runs, that one was killed before it was done.
+clear_away() { alone && conclude_due && clean; }
 
 insist() { # TRANSACTION
     tries=0
@@ -607,33 +611,50 @@ is_guarded() { # whether one of the timers that were armed still stands
 
 # A firewall that is started, stopped or reloaded may flush what was made, and what stays beside it is not there yet,
 # or opens what an undo has closed: so the transaction is ended before. In /run, as no boot may find it.
-stand_beside() { # fails while crossnet's own unit is at work
-    [ -d "$T/beside" ] && [ -d /run/systemd/system ] || return 0
+stand_beside() { # fails while a firewall, or crossnet's own unit, is at work
+    [ -d "$T/beside" ] && [ -d $RUNTIME ] || return 0
     cp -- "$T"/beside/*.service $RUNTIME/ || return
-    running=''
+    units=''
     while read -r unit; do
         (umask 022 && mkdir -p -- "$RUNTIME/$unit.wants")
         ln -sfn -- "$RUNTIME/crossnet-open-close@.service" "$RUNTIME/$unit.wants/crossnet-open-close@${unit%.service}.service"
+        units="$units $unit"
+    done <"$T/beside/units"
+    $BOUNDED systemctl daemon-reload 9<&-
+    # What was asked before that, and may wait for something else still, has none of these beside it.
+    # shellcheck disable=SC2086  # the words are wanted
+    await_jobs $units || return
+    running=''
+    for unit in $units; do
         case $($BOUNDED systemctl show -p ActiveState "$unit" 2>/dev/null 9<&-) in
         *=active | *=activating | *=reloading)
             running="$running crossnet-open-close@${unit%.service}.service crossnet-open-gate@${unit%.service}.service"
             ;;
         esac
-    done <"$T/beside/units"
-    $BOUNDED systemctl daemon-reload 9<&-
-    # shellcheck disable=SC2086  # the words are wanted
-    [ -z "$running" ] || $BOUNDED systemctl --no-block start $running 9<&-
-    tries=0
+    done
+    [ -n "$running" ] || return 0
     # shellcheck disable=SC2086
-    while $BOUNDED systemctl show -p Job crossnet.service crossnet-open-gate@crossnet.service $running 2>/dev/null 9<&- | grep -q '=[1-9]'; do
+    $BOUNDED systemctl --no-block start $running 9<&-
+    # shellcheck disable=SC2086
+    await_jobs $units $running
+}
+
+await_jobs() { # UNIT…: until systemd has done what was asked of them
+    read_clock
+    since=$now tries=0
+    while jobs=$($BOUNDED systemctl show -p Id -p Job "$@" 2>/dev/null 9<&-) && echo "$jobs" | grep -q '^Job=[1-9]'; do
+        read_clock
+        if [ $((now - since)) -ge $SOON ]; then
+            echo "busy $(echo "$jobs" | sed -n '/^Id=/h; /^Job=[1-9]/{g;s/Id=//p;}' | tr '\n' ' ')"
+            return 1
+        fi
         tries=$((tries + 1))
-        [ "$tries" -lt $((SOON * 10)) ] || { echo busy && return 1; }
         pause "$tries"
     done
 }
 
 step_aside() { # FOLDER of a transaction
-    [ -d "$1/beside" ] && [ -d /run/systemd/system ] || return 0
+    [ -d "$1/beside" ] && [ -d $RUNTIME ] || return 0
     units=''
     while read -r unit; do
         rm -f -- "$RUNTIME/$unit.wants/crossnet-open-close@${unit%.service}.service"
@@ -643,10 +664,9 @@ step_aside() { # FOLDER of a transaction
     done <"$1/beside/units"
     rm -f -- "$RUNTIME"/crossnet-open-*.service
     # Without its file a unit that is stopped does nothing more. By name: one that is only about to start is in no list.
-    # The one in which this runs comes last, for that ends whoever asks for it.
     $BOUNDED systemctl daemon-reload 9<&-
     # shellcheck disable=SC2086  # the words are wanted
-    $BOUNDED systemctl --no-block stop $units ${yields_to:+"crossnet-open-close@$yields_to.service"} 2>/dev/null 9<&-
+    $BOUNDED systemctl --no-block stop $units 2>/dev/null 9<&-
 }
 
 yield() { # UNIT: before it is started, stopped or reloaded
@@ -658,14 +678,13 @@ yield() { # UNIT: before it is started, stopped or reloaded
     which=$held
     decide "$which" rollback "$1.service was started, stopped or reloaded meanwhile, and may flush its rules"
     if is_decided confirm; then
-        # What it writes is still on its way: closed, and loaded again when all of it is there.
+        # What it writes or removes is still on its way, and must not be loaded before: closed until all of that is done.
         [ "$1" != crossnet ] || exit 0 # that is it
         [ ! -e /etc/crossnet/start ] || $BOUNDED sh /etc/crossnet/start close
         close
         (: >"$T/reload") 2>/dev/null || load_again
-    else
-        (conclude_alone "$which") >/dev/null || ! is_here "$which" || close
     fi
+    (conclude_alone "$which") >/dev/null || ! is_here "$which" || close
 }
 
 load_again() {
@@ -705,7 +724,15 @@ disarm() { # FOLDER of a transaction
     if is_of_this_boot "$1" && is_alive "$1/watcher" && [ "$process" != "$(session $$)" ]; then
         kill -KILL "-$process" 2>/dev/null
     fi
+}
+
+# The timers last: until then they do the rest for one that is killed here.
+stand_down() { # FOLDER of a transaction that is over
     step_aside "$1"
+    [ ! -e "$1/reload" ] || load_again
+    disarm "$1"
+    # The unit in which this runs: to stop that ends every tool of it (timeout(1) hears what its shell does not).
+    [ -z "$yields_to" ] || $BOUNDED systemctl --no-block stop "crossnet-open-close@$yields_to.service" 2>/dev/null 9<&-
 }
 
 # ---- to change -------------------------------------------------------------------------------------------
@@ -887,7 +914,7 @@ conclude_alone() { # TRANSACTION
 
 conclude_due() {
     # Of one whose removal has begun they are ended already, and without its boot nobody knows whose process that is.
-    for gone in "$ROOT"/gone.*; do [ ! -e "$gone/boot" ] || disarm "$gone"; done
+    for gone in "$ROOT"/gone.*; do [ ! -e "$gone/boot" ] || stand_down "$gone"; done
     rm -rf -- "$ROOT/new" "$ROOT/until.new" "$ROOT"/begin.* "$ROOT"/told.* "$ROOT"/gone.*
     if [ -d "$T" ] && ! is_anothers && { is_due "$T/deadline" || [ -e "$T/result" ]; }; then conclude >/dev/null; fi
 }
@@ -1024,8 +1051,7 @@ forget() {
     mv -- "$T" "$gone" || return
     flush "$ROOT"
     # Not before: whoever is killed here leaves timers that find nothing to do, and no transaction without timers.
-    disarm "$gone"
-    [ ! -e "$gone/reload" ] || load_again
+    stand_down "$gone"
     rm -rf -- "$gone"
 }
 
