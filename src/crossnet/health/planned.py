@@ -1,11 +1,9 @@
-"""How each crossing stands: what is there, what differs, what its counters say, when it was last verified."""
+"""How the crossings of a plan stand: what is there, what differs, what its counters say, when it was last verified."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from enum import StrEnum
 from functools import cache
 
 from crossnet.dependents import fenced
@@ -14,75 +12,33 @@ from crossnet.design.flows import Effect, FlowChange
 from crossnet.design.leaning import gone
 from crossnet.design.today import MOST_NAMED, today
 from crossnet.drift import Drift, Pending, drifted, not_applied, pending
-from crossnet.elsewhere import elsewhere, standing_on
-from crossnet.errors import CrossnetError, PlanRefused, Refusal
-from crossnet.exposure import Exposure, exposures
-from crossnet.facts import Facts, FileState
+from crossnet.elsewhere import elsewhere
+from crossnet.facts import Facts
 from crossnet.healed import gave_up, told
-from crossnet.lasting import Lasting
+from crossnet.health.status import (
+    CrossingStatus,
+    State,
+    exposures_of,
+    is_applied,
+    over_status,
+    record_lost,
+    told_open,
+    unconfirmed,
+    why_not_taken_back,
+)
 from crossnet.opening import told_opening
 from crossnet.planning import Plan
 from crossnet.planning.lapse import is_armed
 from crossnet.planning.scope import is_over
 from crossnet.proof import last_verified, worked_at
-from crossnet.record import UNTIL_FAILED, read_record, shown
+from crossnet.record import read_record
 from crossnet.resources import Resource
 from crossnet.several import first_of
-from crossnet.spec import Crossing, Heal, Spec
-from crossnet.standing import Standing
+from crossnet.spec import Crossing, Heal
 from crossnet.suspects import suspects
-from crossnet.transaction.journal import Journal, unfinished
-from crossnet.unreached import unreached
+from crossnet.transaction.journal import unfinished
 from crossnet.values import Family
-from crossnet.verification.counters import Counters, read_counters
-
-
-class State(StrEnum):
-    """`down`: not applied; `drifted`: a host is not any more as it was when it was applied, whatever the spec says.
-
-    `pending`: the hosts are as they were applied, and the spec asks for something else by now.
-    `degraded`: as applied, but something it stands on is not well, or a flow was seen not to get through the gateway.
-    `unproved`: as applied, and no answer has come back through it yet, or not to the last probe.
-    `unknown`: one of its hosts cannot be reached, or what it shares with such a crossing cannot be compared.
-    `over`: its time is over; as it should be where nothing of it is left, which the reasons tell.
-    `unrecorded`: what crossnet made stands on a host, and the record of what was there before is lost there.
-    """
-
-    UP = "up"
-    UNPROVED = "unproved"
-    PENDING = "pending"
-    DEGRADED = "degraded"
-    DRIFTED = "drifted"
-    DOWN = "down"
-    UNRECORDED = "unrecorded"
-    UNKNOWN = "unknown"
-    OVER = "over"
-
-
-@dataclass(frozen=True, slots=True)
-class CrossingStatus:
-    """One crossing, with the reasons for anything that is not `up`; the counters are of all its families.
-
-    The last of the reasons, whatever the state, are what others do with some of its packets, or can.
-    """
-
-    crossing: str
-    state: State
-    reasons: tuple[str, ...]
-    counters: tuple[Counters, ...]
-    verified: str | None
-    result: str | None
-    exposures: tuple[Exposure, ...] = ()  # where its gateway is open for everybody; the first of the reasons
-    drift: tuple[str, ...] = ()  # of the reasons, what is not any more as it was applied
-    pending: tuple[str, ...] = ()  # and what the spec asks for that nobody has applied
-    until: datetime | None = None  # when its hosts take it back
-    tells_verified: bool = True  # whether its gateway was reached, which alone knows of verifications
-    lasting: tuple[Lasting, ...] = ()  # what it has on the hosts that were reached
-
-    @property
-    def is_well(self) -> bool:
-        """Whether it is as the spec wants it, and all of that was seen."""
-        return self.state is State.UP or (self.state is State.OVER and not self.reasons)
+from crossnet.verification.counters import read_counters
 
 
 def crossing_status(
@@ -91,7 +47,7 @@ def crossing_status(
     """How the crossings of a plan stand; `beside` are others of the spec that it had to leave out."""
     gets_through = cache(lambda: tuple(_gets_through(plan, facts)))
     return tuple(
-        _over(crossing, facts)
+        over_status(crossing, facts)
         if is_over(crossing, facts)
         else _status(
             crossing,
@@ -115,201 +71,12 @@ def _gets_through(plan: Plan, facts: Mapping[str, Facts]) -> Iterator[FlowChange
             yield change
 
 
-def _over(crossing: Crossing, facts: Mapping[str, Facts]) -> CrossingStatus:
-    left = [line for name in facts if crossing.touches(name) for line in _left(crossing, facts[name])]
-    verified = last_verified(facts[crossing.via]).get(crossing.label, {})
-    return CrossingStatus(
-        crossing.name,
-        State.OVER,
-        tuple(left),
-        (),
-        verified.get("time"),
-        verified.get("result"),
-        until=crossing.until,
-    )
-
-
-def _left(crossing: Crossing, facts: Facts) -> Iterator[str]:
-    """What there is still on a host of a crossing that is over."""
-    yield from _lost(facts)
-    try:
-        record = read_record(facts)
-    except PlanRefused:
-        return
-    if record.standing(crossing.label) is not None:
-        why = _why_not(facts) or "it is about to go"
-        yield f"{facts.host}: it still stands there: {why}; `crossnet apply` takes it back"
-    elif record.owned and not record.crossings:
-        made = shown([owned.applied for owned in record.owned if not owned.applied.is_persistent])
-        yield f"{facts.host}: the last crossing left {made}; `crossnet undo` removes it"
-
-
-def _why_not(facts: Facts) -> str:
-    """Why a host could not take back what is over; nothing where it has not said so."""
-    failed = facts.files.get(UNTIL_FAILED)
-    return " ".join(failed.data.decode(errors="replace").split()) if isinstance(failed, FileState) else ""
-
-
 def _unarmed(facts: Facts) -> Iterator[str]:
     """Where nothing is prepared to take back what ends at a time."""
     if not is_armed(facts) and not unfinished(facts):
         yield f"{facts.host}: nothing is left there that takes it back at its time: `crossnet apply` prepares it again"
-    if why := _why_not(facts):
+    if why := why_not_taken_back(facts):
         yield f"{facts.host}: what was over could not be taken back: {why}"
-
-
-def refused_status(
-    spec: Spec, facts: Mapping[str, Facts], refused: PlanRefused
-) -> tuple[CrossingStatus, ...]:
-    """The same where the hosts do not allow a plan any more, such as after an interface went down."""
-    found = []
-    for crossing in spec.crossings:
-        if is_over(crossing, facts):
-            found.append(_over(crossing, facts))
-            continue
-        gateway = facts[crossing.via]
-        hosts = [name for name in facts if crossing.touches(name)]
-        lost = [reason for name in hosts for reason in _lost(facts[name])]
-        own = [_told(refusal) for refusal in refused.refusals if _concerns(refusal, crossing, hosts)]
-        first = refused.refusals[0]
-        others = [f"not judged: {first.where}: {first.message}"]
-        differs = [] if lost else [line for name in hosts for line in _drift_of(facts[name])]
-        state = State.DEGRADED if not lost and _is_applied(crossing, gateway) else State.DOWN
-        state = State.DRIFTED if differs and state is State.DEGRADED else state
-        label, pending = crossing.label, tuple[str, ...]()
-        if state is State.DOWN and not lost:
-            if opened := _made(crossing, facts, hosts):
-                state, differs = State.DEGRADED, [*opened, *differs]
-            elif other := elsewhere(crossing, spec, facts):
-                state, label, pending = State.PENDING, other.label, (other.words,)
-        verified = last_verified(gateway).get(label, {})
-        exposed = tuple(replace(each, mendable=False) for each in _exposures(spec, gateway))
-        found.append(
-            CrossingStatus(
-                crossing.name,
-                State.UNRECORDED if lost else state,
-                (*map(str, exposed), *(lost or [*differs, *pending, *(own or others)])),
-                (),
-                verified.get("time"),
-                verified.get("result"),
-                exposed,
-                pending=pending,
-                until=crossing.until,
-            )
-        )
-    return tuple(found)
-
-
-def _concerns(refusal: Refusal, crossing: Crossing, hosts: Collection[str]) -> bool:
-    """Whether a refusal is of a crossing, of its hosts, or of it and another one."""
-    pair = refusal.where.removeprefix("crossings ").split(" and ")
-    return refusal.where in (f"crossing {crossing.name}", *hosts) or (
-        refusal.where.startswith("crossings ") and crossing.label in pair
-    )
-
-
-def _told(refusal: Refusal) -> str:
-    """A refusal in words; of two crossings with their names."""
-    return f"{refusal.where} {refusal.message}" if refusal.where.startswith("crossings ") else refusal.message
-
-
-def _made(crossing: Crossing, facts: Mapping[str, Facts], hosts: Iterable[str]) -> list[str]:
-    """That all of a crossing is there, by a transaction that nobody has confirmed yet."""
-    opened = [
-        (host, left)
-        for host in hosts
-        if (left := unfinished(facts[host])) is not None and crossing.label in left.crossings
-    ]
-    if not all(left.is_whole and not left.is_abandoned for _, left in opened):
-        return []
-    return [f"{host}: {_open(left)}" for host, left in opened]
-
-
-def left_standing(spec: Spec, facts: Mapping[str, Facts]) -> tuple[CrossingStatus, ...]:
-    """What is applied still, and is not in the spec any more."""
-    if not spec.is_whole:
-        return ()
-    named = {one.name for one in spec.crossings}
-    moved = {
-        found.label
-        for one in spec.crossings
-        if not _is_there(one, facts) and (found := elsewhere(one, spec, facts))
-    }
-    left: dict[str, list[tuple[str, Standing]]] = {}
-    for host, said in facts.items():
-        for one in standing_on(facts, [host]):
-            is_own = one.spec == spec.name and one.crossing not in named and one.label not in moved
-            if is_own and not one.is_over(said.clock):
-                left.setdefault(one.crossing, []).append((host, one))
-    return tuple(_left_standing(name, there, facts) for name, there in left.items())
-
-
-def _left_standing(
-    name: str, there: Sequence[tuple[str, Standing]], facts: Mapping[str, Facts]
-) -> CrossingStatus:
-    _, one = there[0]
-    reason = (
-        f"not in the spec any more, and still applied on {', '.join(host for host, _ in there)}, by "
-        f"{one.stamp.who} at {one.stamp.when}: `crossnet apply` takes it away"
-    )
-    of = [last_verified(facts[host]).get(one.label, {}) for host, _ in there]
-    verified = next(filter(None, of), {})
-    return CrossingStatus(
-        name,
-        State.PENDING,
-        (reason,),
-        (),
-        verified.get("time"),
-        verified.get("result"),
-        pending=(reason,),
-        until=one.until,
-    )
-
-
-def _is_there(crossing: Crossing, facts: Mapping[str, Facts]) -> bool:
-    return crossing.via not in facts or any(
-        one.label == crossing.label for one in standing_on(facts, [crossing.via])
-    )
-
-
-def _drift_of(facts: Facts) -> Iterator[str]:
-    """What differs from what was applied there; an open transaction explains it."""
-    if not unfinished(facts):
-        yield from (line for each in drifted(facts, read_record(facts)) for line in each.lines)
-
-
-def unknown_status(
-    spec: Spec, crossing: Crossing, facts: Mapping[str, Facts], errors: Mapping[str, CrossnetError]
-) -> CrossingStatus:
-    """A crossing with a host that was not reached, and what the others say of it all the same."""
-    gateway = facts.get(crossing.via)
-    lost = [reason for host, said in facts.items() if crossing.touches(host) for reason in _lost(said)]
-    state = State.UNRECORDED if lost else State.UNKNOWN
-    verified, exposed, pending = dict[str, str](), tuple[Exposure, ...](), tuple[str, ...]()
-    if gateway is not None:
-        label, exposed = crossing.label, _exposures(spec, gateway)
-        if not lost and not _is_applied(crossing, gateway):
-            hosts = [host for host in facts if crossing.touches(host)]
-            if made := _made(crossing, facts, hosts):
-                lost = made
-            elif other := elsewhere(crossing, spec, facts):
-                state, label, pending = State.PENDING, other.label, (other.words,)
-            else:
-                state, lost = State.DOWN, ["not applied"]
-        verified = last_verified(gateway).get(label, {})
-    reasons = (*map(str, exposed), *lost, *pending, *unreached(spec, crossing.name, errors))
-    return CrossingStatus(
-        crossing.name,
-        state,
-        reasons,
-        (),
-        verified.get("time"),
-        verified.get("result"),
-        exposed,
-        pending=pending,
-        until=crossing.until,
-        tells_verified=gateway is not None,
-    )
 
 
 def _status(
@@ -322,8 +89,8 @@ def _status(
 ) -> CrossingStatus:
     gateway, label = paths[0].gateway, paths[0].crossing.label
     hosts = dict.fromkeys((gateway, *(c.host for p in paths for c in p.clients if c.host)))
-    lost = [reason for host in hosts for reason in _lost(facts[host])]
-    applied = _is_applied(paths[0].crossing, facts[gateway])
+    lost = [reason for host in hosts for reason in record_lost(facts[host])]
+    applied = is_applied(paths[0].crossing, facts[gateway])
     shared = {host: one.name for host in hosts for one in beside if one.touches(host)}
     compared = _compared(paths, plan, facts, shared, gets_through)
     differing = [*compared.drift, *compared.suspects, *compared.means]
@@ -354,7 +121,7 @@ def _status(
     compared = replace(compared, pending=(*left, *compared.pending))
     if lost:
         state, reasons = State.UNRECORDED, [*lost, *differing, *compared.pending, *unwell]
-    elif not applied and _made(crossing, facts, hosts):
+    elif not applied and unconfirmed(crossing, facts, hosts):
         state, reasons = State.DEGRADED, [*unwell]
     elif other is not None:
         state, reasons = State.PENDING, [other.words, *unwell]
@@ -385,7 +152,7 @@ def _status(
     at_boot = ("in-saved-rules", "setting-overridden", "cloud-init-rewrites", "way-not-kept")
     later = (each for each in plan.impacts if each.code in at_boot and each.where in hosts)
     reasons += (f"{each.where}: {each.text}" for each in later)
-    exposed = _exposures(plan.spec, facts[gateway])
+    exposed = exposures_of(plan.spec, facts[gateway])
     reasons = [*map(str, exposed), *reasons]
     return CrossingStatus(
         crossing.name,
@@ -410,34 +177,6 @@ def _left_clients(paths: Sequence[Path], plan: Plan) -> Iterator[str]:
     for host in dict.fromkeys(was):
         if host is not None and host not in clients:
             yield f"{host}: not its client in the spec any more, and still applied: `crossnet apply` takes it away"
-
-
-def _exposures(spec: Spec, gateway: Facts) -> tuple[Exposure, ...]:
-    """Of a gateway whose record can be read; one that cannot is told already."""
-    try:
-        return tuple(exposures(spec, gateway, read_record(gateway)))
-    except PlanRefused:
-        return ()
-
-
-def _is_applied(crossing: Crossing, gateway: Facts) -> bool:
-    return read_record(gateway).standing(crossing.label) is not None
-
-
-def _lost(facts: Facts) -> Iterator[str]:
-    """Why what crossnet made on a host is without its record; a transaction that is open explains it."""
-    if unfinished(facts):
-        return
-    try:
-        record = read_record(facts)
-    except PlanRefused as refused:
-        yield from (f"{facts.host}: {refusal.message}" for refusal in refused.refusals)
-        return
-    if record.lost:
-        yield (
-            f"{facts.host}: its record {record.lost}: what was there before crossnet is not known; "
-            "`crossnet plan` shows what an apply would do about it"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -562,20 +301,7 @@ def _unwell(path: Path, facts: Mapping[str, Facts]) -> Iterator[str]:
     for host in {path.gateway, *(client.host for client in path.clients if client.host)}:
         left = unfinished(facts[host], facts)
         if left:
-            yield f"{host}: {_open(left)}"
-
-
-def _open(left: Journal) -> str:
-    """A transaction that is open, and how long its window is for whoever has the last word."""
-    transaction = f"transaction {left.transaction}" + (f" of {left.who}" if left.who else "")
-    if left.is_abandoned:
-        return f"{transaction} was not finished"
-    if left.is_whole and not left.unreadable:
-        return (
-            f"{transaction} is made but not confirmed: it waits {left.left} s for "
-            f"{left.ended_by('confirm')}{left.with_which}, then the host puts itself back"
-        )
-    return f"{transaction} is under way"
+            yield f"{host}: {told_open(left)}"
 
 
 def _proof(verified: Mapping[str, str]) -> tuple[State, str]:
