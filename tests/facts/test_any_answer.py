@@ -145,7 +145,7 @@ def asked() -> list[tuple[Question[Any], Any]]:
             for host, table in made.tables
             for question in [counters.question(table)]
         ] * 3
-    found += [(file_question("/etc/crossnet/start"), ["755 0:4", "AAEC/w=="])] * 4
+    found += [(file_question("/etc/crossnet/start"), ["755 0:4 1", "AAEC/w=="])] * 4
     return found
 
 

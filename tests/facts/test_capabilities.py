@@ -328,8 +328,8 @@ def test_where_iptables_is_the_only_name_its_rules_are_of_its_variant(recording:
 
 
 def test_a_file_with_its_mode_and_owner_and_any_bytes(recording: dict[str, Any]) -> None:
-    recording["file /etc/crossnet/start"] = ["755 0:4", "AAEC/w=="]
-    recording["file /etc/crossnet/routes"] = ["644 0:0"]
+    recording["file /etc/crossnet/start"] = ["755 0:4 1", "AAEC/w=="]
+    recording["file /etc/crossnet/routes"] = ["644 0:0 1"]
     recording["file /etc/systemd/system/multi-user.target.wants/crossnet.service"] = [
         "link 0:4",
         "/etc/systemd/system/crossnet.service",
@@ -346,7 +346,7 @@ def test_a_file_with_its_mode_and_owner_and_any_bytes(recording: dict[str, Any])
     [
         Failure(1, "it is no regular file"),
         Failure(1, "stat: cannot statx '/var/lib/crossnet/applied.json': Permission denied"),
-        Failure(1, "base64: read error: Input/output error", said="600 0:0\n"),
+        Failure(1, "base64: read error: Input/output error", said="600 0:0 1\n"),
         Failure(66, "out of memory"),
         Failure(137),
     ],
@@ -365,7 +365,7 @@ def test_a_file_that_cannot_be_read_is_not_absent(recording: dict[str, Any], fai
 
 
 @pytest.mark.parametrize(
-    "answer", ["", "644\n", "rw 0:0\n", "644 root:root\n", "644 0:0\n!!!\n", "644 0:0\nA\n"]
+    "answer", ["", "644 0:0\n", "rw 0:0 1\n", "644 root:root 1\n", "644 0:0 1\n!!!\n", "644 0:0 1\nA\n"]
 )
 def test_a_file_whose_bytes_are_none_is_an_error(recording: dict[str, Any], answer: str) -> None:
     recording["file /etc/crossnet/start"] = answer

@@ -35,12 +35,15 @@ def read(shell: tuple[str, ...], *places: Path, path: str = os.environ["PATH"]) 
 
 def test_what_is_there_and_what_is_not(shell: tuple[str, ...], tmp_path: Path) -> None:
     data = bytes(range(256)) * 3
-    names = ("gone", "data", "empty", "link", "folder", "pipe", "gone too")
+    names = ("gone", "data", "empty", "link", "two names", "folder", "pipe", "gone too")
     there = {name: tmp_path / name for name in names}
     there["data"].write_bytes(data)
     there["data"].chmod(0o640)
     there["empty"].touch(0o600)
     there["link"].symlink_to("no such\nplace")
+    there["two names"].write_bytes(b"x")
+    there["two names"].chmod(0o640)
+    os.link(there["two names"], tmp_path / "other")
     there["folder"].mkdir()
     os.mkfifo(there["pipe"])
     owner = f"{os.getuid()}:{os.getgid()}"
@@ -50,6 +53,7 @@ def test_what_is_there_and_what_is_not(shell: tuple[str, ...], tmp_path: Path) -
         "data": FileState(data, 0o640, owner),
         "empty": FileState(b"", 0o600, owner),
         "link": FileState(b"", 0o777, f"{os.getuid()}:{os.getgid()}", "no such\nplace"),
+        "two names": FileState(b"x", 0o640, owner, names=2),
         "folder": no_file,
         "pipe": no_file,
         "gone too": None,

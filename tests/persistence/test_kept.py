@@ -238,6 +238,7 @@ def test_a_line_that_somebody_took_out_is_told_and_comes_back() -> None:
     [
         (FileState(b"ADDRESS0=10.9.0.0\nADDRESS2=10.9.2.0\n", 0o640, "5:6"), "the numbers in"),
         (FileState(MINE, 0o777, "0:0", "/srv/routes"), f"{ROUTE_FILE} is a link to /srv/routes"),
+        (FileState(MINE, 0o640, "5:6", names=2), f"{ROUTE_FILE} has another name too (a hard link)"),
         (Unreadable("it is a folder"), f"{ROUTE_FILE} cannot be read: it is a folder"),
     ],
 )

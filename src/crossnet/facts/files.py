@@ -21,7 +21,7 @@ SIGNATURE = b"Written by crossnet;"
 _ONE = rf"""
 if [ -L "$1" ]; then stat -c 'link %u:%g' -- "$1" 2>/dev/null && exec readlink -- "$1"; fi
 {THERE}
-told=$(stat -L -c '%s %a %u:%g' /proc/self/fd/3) || exit
+told=$(stat -L -c '%s %a %u:%g %h' /proc/self/fd/3) || exit
 [ "${{told%% *}}" -le {LARGEST} ] || {{ echo "it has ${{told%% *}} bytes" >&2; exit 1; }}
 printf '%s\n' "${{told#* }}" && base64 <&3
 """
@@ -56,8 +56,8 @@ END
     [ "$lines" -ne $# ] || tell "$targets"
 }}
 read_open() {{
-    states=$(exec stat -L -c '%f %u:%g %a %s' -- $open 2>/dev/null) || return
-    while read -r kind _ _ size; do
+    states=$(exec stat -L -c '%f %u:%g %a %s %h' -- $open 2>/dev/null) || return
+    while read -r kind _ _ size _; do
         case $kind in 8???) room=$((room - size)) ;; *) return ;; esac
     done <<END
 $states
@@ -65,7 +65,7 @@ END
     [ "$room" -ge 0 ] || return
     data=$({{ {{ cat -- $open 2>/dev/null || echo ! >&9; }} | base64; }} 9>&1)
     # What is written in place while it is read, as a heartbeat is, is looked at by itself.
-    [ "$(exec stat -L -c '%f %u:%g %a %s' -- $open 2>/dev/null)" = "$states" ] || return
+    [ "$(exec stat -L -c '%f %u:%g %a %s %h' -- $open 2>/dev/null)" = "$states" ] || return
     case $data in *!*) ;; *) tell "$data" ;; esac
 }}
 together=' ' more= links= words= absent=' ' gone= left=0 open= some= fd=3 number=0 room={LARGEST}
@@ -113,12 +113,16 @@ printf %s "$told$more"
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """A file as it is: its bytes, its mode bits, its owner as `uid:gid`; for a symbolic link its target too."""
+    """A file as it is: its bytes, its mode bits, its owner as `uid:gid`; for a symbolic link its target too.
+
+    `names` is how many it has: more than one where somebody has made hard links.
+    """
 
     data: bytes
     mode: int
     owner: str
     target: str | None = None
+    names: int = 1
 
 
 NO_FILE = "it is no regular file"  # in the words of THERE
@@ -189,11 +193,16 @@ def _together(states: str, what: str) -> Iterator[tuple[int, FileState]]:
             yield number, FileState(b"", 0o777, _owner(owner), target)
         return
     data, at = base64.b64decode("".join(what.split()), validate=True), 0
-    for number, (_, owner, mode, size) in zip(numbers, each, strict=True):
-        yield number, FileState(data[at : at + int(size)], int(mode, 8), _owner(owner))
+    for number, (_, owner, mode, size, names) in zip(numbers, each, strict=True):
+        yield number, FileState(data[at : at + int(size)], int(mode, 8), _owner(owner), names=_names(names))
         at += int(size)
     if at != len(data):
         raise ValueError(f"{len(data)} bytes of files that have {at}")
+
+
+def _names(count: str) -> int:
+    """How many it had: the last one may have gone while it was held open."""
+    return max(int(count), 1)
 
 
 def _owner(owner: str) -> str:
@@ -205,10 +214,14 @@ def _owner(owner: str) -> str:
 
 def _parse(answer: str) -> FileState:
     head, _, body = answer.partition("\n")
-    mode, owner = head.split()
-    if mode == "link":
-        return FileState(b"", 0o777, _owner(owner), target=body.strip())
-    return FileState(base64.b64decode("".join(body.split()), validate=True), int(mode, 8), _owner(owner))
+    match head.split():
+        case ["link", owner]:
+            return FileState(b"", 0o777, _owner(owner), target=body.strip())
+        case [mode, owner, names]:
+            data = base64.b64decode("".join(body.split()), validate=True)
+            return FileState(data, int(mode, 8), _owner(owner), names=_names(names))
+        case _:
+            raise ValueError(f"no file: {head[:40]!r}")
 
 
 def _failed(answer: Answer) -> Unreadable | None:

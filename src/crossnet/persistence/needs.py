@@ -24,6 +24,8 @@ def file_of_others(facts: Facts, path: str) -> bytes:
         raise Unfit(f"{path} cannot be read: {state.reason}")
     if state is not None and state.target is not None:
         raise Unfit(f"{path} is a link to {state.target}")
+    if state is not None and state.names > 1:
+        raise Unfit(f"{path} has another name too (a hard link), under which it would stay as it is")
     data = state.data if state is not None else b""
     if _GOES_ON.search(data):
         raise Unfit(f"the last line of {path} ends with a backslash, and goes on in the next one")
