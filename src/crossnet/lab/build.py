@@ -124,7 +124,8 @@ def running() -> tuple[Lab, ...]:
     found = []
     for folder in sorted(base.iterdir()) if base.is_dir() else []:
         if _is_up(folder):
-            with suppress(OSError, ValueError):  # it went down in this moment
+            # It went down in this moment, or another version has made it.
+            with suppress(OSError, ValueError, LabError):
                 data = json.loads((folder / TOPOLOGY).read_text())
                 topology = from_data(data, source=str(folder / TOPOLOGY))
                 found.append(Lab(folder.name, topology, folder, Depth((folder / _DEPTH).read_text())))
