@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import crossnet
-from crossnet.errors import CrossnetError, HostError, RolledBack, StalePlan
+from crossnet import api
+from crossnet.errors import CrossnetError, HostError, RollbackNotProved, RolledBack, StalePlan
 from crossnet.events import Event
 from crossnet.health import State
 from crossnet.lab.build import Lab
@@ -66,6 +67,25 @@ exec /tmp/real-{tool} "$@"
 
 def mend_tool(b: Bench, host: str, tool: str) -> None:
     b.check(host, f"umount $(readlink -f $(command -v {tool}))")
+
+
+@pytest.mark.parametrize("firewall", ["nftables", "iptables"])
+def test_a_fence_stays_where_forwarding_cannot_be_switched_off(bench: Bench, firewall: str) -> None:
+    before = bench.fingerprints()
+    break_tool(bench, "app", "ip", "route add")
+    break_tool(bench, "gateway", "sysctl", "net/ipv4/ip_forward=0")
+    bench.check("target", "ip route add 10.0.43.0/24 via 10.0.44.63")
+    with pytest.raises(RollbackNotProved, match="ip_forward"):
+        bench.apply(bench.spec(f"{TO}, firewall: {firewall}"))
+    assert bench.check("gateway", "cat /proc/sys/net/ipv4/ip_forward").strip() == "1"
+    mend_tool(bench, "app", "ip")
+    bench.check("app", "ip route add 10.0.44.0/24 via 10.0.43.101")
+    assert not bench.pings("target", "10.0.43.15")
+    bench.check("app", "ip route del 10.0.44.0/24")
+    mend_tool(bench, "gateway", "sysctl")
+    asyncio.run(api.recover(bench.spec(TO)))
+    bench.check("target", "ip route del 10.0.43.0/24")
+    assert bench.differences(before) == []
 
 
 @pytest.mark.parametrize(

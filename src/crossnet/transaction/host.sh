@@ -691,10 +691,12 @@ load_again() {
     [ ! -e /etc/systemd/system/crossnet.service ] || $BOUNDED systemctl --no-block restart crossnet.service 9<&-
 }
 
-close() { # the forwarding that this transaction begins or ends
+close() { # the forwarding that this transaction begins or ends; fails where some of it stays on
+    closed=0
     for step in "$T"/close.*; do
-        ! is_step "$step" || perform "$step"
+        ! is_step "$step" || perform "$step" || closed=1
     done
+    return $closed
 }
 
 is_fenced() { # whether each fence that was made is there; one that cannot be looked at counts
@@ -950,6 +952,8 @@ back() {
     done
     for change in $newest_first; do
         show_a_sign "$T/ending"
+        # A fence stays where what it fences cannot be switched off: so nobody gets through that did not before.
+        if [ -e "$change/stands" ] && is_of_this_boot && ! close 2>&1; then continue; fi
         # Another boot never knew of the change: only what is on the disk is put back, which `always` does too.
         if is_of_this_boot; then by_command=yes; else by_command=no; fi
         # An insert that is done again would be there twice.
