@@ -40,6 +40,13 @@ def dropped(reason: str, function: str, hook: str | None = None, interface: str 
     return Dropped("gateway", Direction.FORWARD, interface, reason, function, hook)
 
 
+def test_a_buffer_that_is_somebody_elses_by_then_is_none_of_ours() -> None:
+    """The echo was taken in; 75 µs later, on the same processor, another task's packet was dropped in its buffer."""
+    taken = drop("IP_INADDRERRORS", "ip_error+0x94/0x220", "ip_error", "__netif_receive_skb_one_core")
+    assert list(drops(f"{ARRIVAL}\n{taken}", SPOT)) == [dropped("IP_INADDRERRORS", "ip_error")]
+    assert list(drops(f"{ARRIVAL}\n{taken.replace('ping-27825', 'perl-4045 ')}", SPOT)) == []
+
+
 @pytest.mark.parametrize(
     ("event", "expected"),
     [

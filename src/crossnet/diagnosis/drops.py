@@ -1,11 +1,12 @@
 """Ask a host's kernel itself why it drops a flow's packets: its drop events, in a trace instance of our own.
 
-Echoes of an unusual length are told from others by that: the events of their arrival are filtered by it in the kernel,
-and a drop is theirs where it is of the same buffer, on the same processor and at once. Where they are sent no arrival
-tells of them: a drop is theirs there in the very call of ping that sends so many bytes. Once one waits to be sent, only
-who sends it can drop it: the same kernel may have the next host, too, and drops answers that have come there. Of the
-reasons only names are known here: their numbers differ from kernel to kernel, which prints each by its name (its own
-`format` file).
+Echoes of an unusual length are told from others by that: the events of their arrival are filtered by it in the
+kernel, and a drop is theirs where it is of the same buffer, on the same processor, at once, and interrupts the same
+task: on a busy machine the buffer is somebody else's within a millisecond (measured). Where they are sent no arrival
+tells of them: a drop is theirs there in the very call of ping that sends so many bytes. Once one waits to be sent,
+only who sends it can drop it: the same kernel may have the next host, too, and drops answers that have come there. Of
+the reasons only names are known here: their numbers differ from kernel to kernel, which prints each by its name (its
+own `format` file).
 """
 
 from __future__ import annotations
@@ -55,9 +56,14 @@ _JOIN = r"""
     address = $0; sub(/.* skbaddr=/, "", address); sub(/ .*/, "", address)
 }
 / sys_sendto\(/ { calls[task] = $0; ours[cpu] = 0; next }
-/ netif_receive_skb: dev=/ { seen[address] = $0; ours[cpu] = 0; next }
-/ net_dev_queue: dev=/ { seen[address] = address in seen ? seen[address] RS $0 : $0; ours[cpu] = 0; next }
+/ netif_receive_skb: dev=/ { seen[address] = $0; during[address] = task; ours[cpu] = 0; next }
+/ net_dev_queue: dev=/ {
+    seen[address] = address in seen ? seen[address] RS $0 : $0
+    during[address] = ""; ours[cpu] = 0
+    next
+}
 / kfree_skb: skbaddr=/ {
+    if (address in seen && during[address] != "" && during[address] != task) delete seen[address]
     ours[cpu] = (address in seen || task in calls) && number++ < 16
     if (ours[cpu]) { if (task in calls) print calls[task]; if (address in seen) print seen[address]; print }
     delete seen[address]
@@ -349,7 +355,7 @@ def drops(printed: str, spot: Spot) -> Iterator[Dropped]:
             came = not waits or (
                 before is not None and before.came and before.is_same(point["address"], cpu, when)
             )
-            seen = _Seen(when, cpu, point["address"], point["device"], came, waits)
+            seen = _Seen(when, cpu, point["address"], point["device"], came, waits, "" if waits else task)
             continue
         before, seen = seen, None  # its buffer may be anybody's from now on
         if (drop := _DROP.match(event["words"])) is None:
@@ -357,7 +363,12 @@ def drops(printed: str, spot: Spot) -> Iterator[Dropped]:
         if drop["reason"] == "NO_SOCKET" and not spot.hands_answers_on:
             continue  # so every answer to an echo ends that has come to who asked
         interface = None
-        if before is not None and before.is_same(drop["address"], cpu, when) and before.is_of(spot, stack):
+        if (
+            before is not None
+            and before.is_same(drop["address"], cpu, when)
+            and before.during in ("", task)
+            and before.is_of(spot, stack)
+        ):
             interface = before.device
         elif call is None or call[1] != task or when - call[0] > _AT_ONCE or not _is_sent(stack):
             continue
@@ -369,7 +380,11 @@ def drops(printed: str, spot: Spot) -> Iterator[Dropped]:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """Where a buffer was last; whether it `came` to the host before, and whether it `waits` to be sent."""
+    """Where a buffer was last; whether it `came` to the host before, and whether it `waits` to be sent.
+
+    `during` is the task that it interrupted: what drops it as it arrives is called in the same interrupt. Nothing where
+    it may be anybody, who takes it from a queue.
+    """
 
     when: float
     cpu: str
@@ -377,6 +392,7 @@ class _Seen:
     device: str
     came: bool
     waits: bool
+    during: str = ""
 
     def is_same(self, address: str, cpu: str, when: float) -> bool:
         return (self.address, self.cpu) == (address, cpu) and when - self.when <= _AT_ONCE
