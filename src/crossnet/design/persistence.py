@@ -11,6 +11,7 @@ from crossnet.design.question import Refused
 from crossnet.design.settings import forwarded_before, left_at_boot
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
+from crossnet.facts.owners import Keeper
 from crossnet.facts.sysctls import FORWARDING
 from crossnet.persistence import extensions, heal, init_scripts, kept, unit
 from crossnet.persistence.firewalld import policy_files
@@ -125,7 +126,18 @@ def persistence(
             if heal.has_given_up(facts):
                 comes_back += ", again: it had given up, because somebody took it away again and again"
             told.append(Impact("heals", facts.host, comes_back))
-        units = unit.persistent(left, labels, fenced, ends, by_others, watched, facts.before_network)
+        units = unit.persistent(
+            left,
+            labels,
+            fenced,
+            ends,
+            by_others,
+            watched,
+            facts.before_network,
+            by_networkmanager=any(
+                Keeper.NETWORKMANAGER in (owner.keeper, owner.below) for owner in facts.owners.values()
+            ),
+        )
         return units, by_owners.protocols, told
     if healed or heals:
         told.append(Impact("not-healed", facts.host, "will not heal by itself: systemd does not run there"))
