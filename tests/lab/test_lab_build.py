@@ -18,6 +18,7 @@ import pytest
 from crossnet.errors import HostError, LabError
 from crossnet.lab import build
 from crossnet.lab.build import Lab
+from crossnet.lab.supervisor import TOPOLOGY
 from crossnet.lab.topology import Host, Interface, Network, Route, Topology, load
 from crossnet.transport import Completed
 from crossnet.transport.lab import LabHost
@@ -141,6 +142,14 @@ def test_two_labs_at_once_are_strangers(lab_up: LabUp, run_on: RunOn) -> None:
     assert run_on(one, "gateway", "ping -c1 -W2 10.0.43.77").ok
     assert not run_on(other, "gateway", "ping -c1 -W1 10.0.43.77").ok
     assert {one, other} <= set(build.running())
+
+
+def test_a_lab_of_another_version_hides_no_others(lab_up: LabUp) -> None:
+    one, other = lab_up("seed"), lab_up("seed")
+    topology = one.folder / TOPOLOGY
+    topology.write_text(json.dumps({**json.loads(topology.read_text()), "of-a-later-version": True}))
+    assert other in build.running()
+    assert one.name in build.names()
 
 
 def test_a_name_that_is_taken_is_refused(lab_up: LabUp, monkeypatch: pytest.MonkeyPatch) -> None:
