@@ -437,6 +437,7 @@ def test_what_somebody_wrote_into_a_file_of_crossnets_own_is_named_before_it_is_
             f"file {DROP_IN} says by now what crossnet did not write, and that is lost with this change: "
             "Destination=192.168.9.0/24; Gateway=10.0.43.9"
         )
+        assert "[edits-lost]" in plan_text(made).partition("what is lost\n")[2].partition("\n\n")[0]
     hosts["app"].files[DROP_IN] = own
     assert not [each for each in undone(hosts).impacts if each.code == "edits-lost"]
 

@@ -52,13 +52,13 @@ _RESULTS = {Result.REACHABLE: "green", Result.UNREACHABLE: "red", Result.UNDETER
 
 WIDTH = 80
 
-# What is told whatever the plan changes: a crossing that ends, a record that is not there.
-_LOSES = ("ends-crossing", "unrecorded")
+# What is told whatever the plan changes: a crossing that ends, a record that is not there, what somebody has written.
+_LOSES = ("ends-crossing", "unrecorded", "edits-lost")
 
 # What is not given back, or not for longer than until the next boot.
 _STAYS = (
     *("tables-stay", "forwarding-stays", "earlier-boot", "other-at-boot", "in-saved-rules"),
-    *("owner-remembers", "edits-lost", "edits-stay", "cloud-init-rewrites"),
+    *("owner-remembers", "edits-stay", "cloud-init-rewrites"),
 )
 
 # What may keep a crossing from working, and no change of the plan is the reason of.
