@@ -57,10 +57,13 @@ def inquiry(
         spot = _before_capture(ours, foretold, echoes) if unusual else None
         return Inquiry(None, spot) if spot is not None else None
     direction, stop = stuck
+    arrived = stop == trail.course.target  # it sends no answer, and why stands among what becomes of those
     known = [
         each
-        for each in foretold.of(direction)
-        if each.host == stop.host and not each.code.startswith("snat-")
+        for each in foretold.findings
+        if each.host == stop.host
+        and (each.direction is direction or arrived)
+        and not each.code.startswith("snat-")
     ]
     if any(each.certain for each in known):
         return None
