@@ -1,0 +1,96 @@
+"""Ports of a cloud, and what they let through: frozen, as its API (Neutron's, v2.0) had them at one instant.
+
+A port is what a machine's interface is plugged into. Its port security lets nothing out that comes from another source
+than its own addresses and its allowed address pairs; its security groups say what else may pass in each direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from crossnet.values import Address, Family, Network
+
+PORT_SECURITY = "port-security"
+ADDRESS_PAIRS = "allowed-address-pairs"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRule:
+    """What a security group lets through: nothing is ever denied, what no rule admits is dropped.
+
+    `direction` is `ingress`, to the machine, or `egress`. Without `protocol` it is any; `ports` are the first and the
+    last, for ICMP type and code. Of `remote` and `remote_group` at most one is there; a remote group means the addresses
+    and the allowed address pairs of all its ports.
+    """
+
+    direction: str
+    family: Family
+    protocol: str | None = None
+    ports: tuple[int | None, int | None] | None = None
+    remote: Network | None = None
+    remote_group: str | None = None
+    id: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityGroup:
+    id: str
+    name: str
+    project: str
+    description: str
+    rules: tuple[GroupRule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AddressPair:
+    """What else a port may send and take: `network` with this hardware address, the port's own unless it says so."""
+
+    network: Network
+    mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One port; `secured` is None in a cloud without the extension, where nothing can be switched off.
+
+    `groups` are ids. `revision` counts its changes; a change says to which it is made (`If-Match`).
+    """
+
+    id: str
+    name: str
+    network: str
+    project: str
+    mac: str
+    addresses: tuple[Address, ...]
+    secured: bool | None
+    groups: tuple[str, ...]
+    pairs: tuple[AddressPair, ...]
+    revision: int
+    status: str
+    is_enabled: bool
+    owner: str  # `device_owner`, such as compute:nova or trunk:subport
+
+    @property
+    def shown(self) -> str:
+        """As people find it: its name where it has one, else its id."""
+        return self.name or self.id
+
+
+@dataclass(frozen=True, slots=True)
+class CloudFacts:
+    """What a cloud says of one host: `ports` by the host's interface.
+
+    `unfound` says of an interface why it has none. `groups` are those of these ports and those that they refer to, by
+    id, as far as whoever asked may see them; `members` are the ports that are in any of the ports' groups, or in one
+    with a rule that names one of them; `referring` are the groups with such a rule, whoever is in them.
+    """
+
+    cloud: str
+    ports: Mapping[str, Port]
+    unfound: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    groups: Mapping[str, SecurityGroup] = field(default_factory=lambda: MappingProxyType({}))
+    referring: tuple[SecurityGroup, ...] = ()
+    members: tuple[Port, ...] = ()
+    extensions: frozenset[str] = frozenset()
