@@ -3,7 +3,8 @@
 CrossnetError                 1  it could not be done; nothing was changed
 ├── SpecError                 1  what is written cannot be meant: file, line, column, nearest word
 ├── HostError                 1  a host cannot be reached or asked
-│   └── CommandFailed         1  a command on a host answered with an error
+│   ├── CommandFailed         1  a command on a host answered with an error
+│   └── CloudError            1  a cloud cannot be reached or asked, or says no
 ├── HostsFailed               1  the same of several hosts at once
 ├── PlanRefused               1  the spec is fine, the hosts do not allow it; each refusal has a code
 ├── StalePlan                 1  the hosts moved since the plan was saved
@@ -99,6 +100,19 @@ class CommandFailed(HostError):
             f"exit code {returncode}: {stderr.strip() or 'no message'}",
             "Run it by hand on the host to see more.",
         )
+
+
+class CloudError(HostError):
+    """A cloud cannot be reached or asked, or says no.
+
+    `status` is that of HTTP, None where nothing answered; `kind` what the cloud calls it, such as PortNotFound.
+    """
+
+    def __init__(
+        self, cloud: str, tried: str, seen: str, todo: str, *, status: int | None = None, kind: str = ""
+    ) -> None:
+        self.cloud, self.status, self.kind = cloud, status, kind
+        super().__init__(f"cloud {cloud}", tried, seen, todo)
 
 
 class HostsFailed(CrossnetError):

@@ -19,11 +19,7 @@ from crossnet.errors import PlanRefused, Refusal
 from crossnet.facts import Facts, FileState, Unreadable
 from crossnet.facts.question import mapping, objects, text, text_or, texts
 from crossnet.facts.sysctls import FORWARDING
-from crossnet.resources import (
-    KINDS,
-    Resource,
-    Sysctl,
-)
+from crossnet.resources import KINDS, PortSecurity, Resource, Sysctl
 from crossnet.sealed import seal, unseal
 from crossnet.several import few
 from crossnet.spec import CROSSING_NAME, SPEC_NAME, USUAL_NAME
@@ -52,12 +48,15 @@ UNTIL_BY = f"{UNTIL}/by"
 UNTIL_FAILED = f"{UNTIL}/failed"
 UNTIL_HEARTBEAT = f"{UNTIL}/heartbeat"
 
+# What is being changed at a cloud for the host: a cloud has no guard, so this outlives the transaction that began it.
+CLOUD = f"{FOLDER}/cloud.json"
+
 # What a host has brought back by itself: written by the script that does so.
 HEALED = f"{FOLDER}/healed"
 
 FILES = (
     *(APPLIED, VERIFIED, IDENTITY, JOURNAL, BEGUN, MADE, DECISION, DEADLINE),
-    *(UNTIL_BY, UNTIL_FAILED, UNTIL_HEARTBEAT, HEALED),
+    *(UNTIL_BY, UNTIL_FAILED, UNTIL_HEARTBEAT, HEALED, CLOUD),
 )
 
 FORMAT = 2
@@ -248,6 +247,20 @@ def paths_of(facts: Facts) -> tuple[str, ...]:
     except _DAMAGED:
         return ()
     return tuple(dict.fromkeys(path for one in found for path in one.paths))
+
+
+def clouds_of(facts: Facts) -> tuple[str, ...]:
+    """The clouds that hold something of the host's own record; none of one that cannot be understood."""
+    state = facts.files.get(APPLIED)
+    if not isinstance(state, FileState):
+        return ()
+    try:
+        entries = objects(mapping(json.loads(state.data)).get("owned", []))
+        kinds = [entry for entry in entries if text(entry, "kind") == PortSecurity.kind]
+        found = [_owned(entry).applied for entry in kinds]
+    except _DAMAGED:
+        return ()
+    return tuple(dict.fromkeys(one.cloud for one in found if isinstance(one, PortSecurity)))
 
 
 def _decode(data: bytes) -> Record:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
@@ -19,7 +19,7 @@ from crossnet.errors import Bug, CrossnetError, HostsFailed
 from crossnet.events import Event, Kind, Tally, Watcher, nobody, without_a_say
 from crossnet.facts import Facts, Lookup
 from crossnet.persistence import extensions, init_scripts, kept, unit
-from crossnet.record import FILES, FOLDER, paths_of
+from crossnet.record import FILES, FOLDER, clouds_of, paths_of
 from crossnet.resources import KINDS
 from crossnet.spec import HostSpec, Spec
 from crossnet.transport import Host
@@ -58,7 +58,8 @@ class Site:
     """Ways to the hosts of a spec; a host is connected when it is first asked.
 
     `asking` says what the hosts' kernels are asked when a host was read, in a second round trip. What was asked once,
-    and what is in `asked`, is asked with all the rest the next time.
+    and what is in `asked`, is asked with all the rest the next time. `cloud` is asked for the ports of all hosts when
+    they were read; without one those are that have ports of one in their records.
     """
 
     def __init__(
@@ -68,11 +69,13 @@ class Site:
         watch: Watcher,
         asking: Asking = asks_nothing,
         asked: Mapping[str, tuple[Lookup, ...]] = MappingProxyType({}),
+        cloud: str = "",
     ) -> None:
         self._hosts = hosts
         self._lost = lost
         self._asking = asking
         self._asked = asked
+        self._cloud = cloud
         self.watch = without_a_say(watch)
 
     @property
@@ -91,14 +94,14 @@ class Site:
         names = {host.name for host in spec.hosts}
         hosts = {name: host for name, host in self._hosts.items() if name in names}
         lost = {name: error for name, error in self._lost.items() if name in names}
-        return Site(hosts, lost, self.watch, self._asking, self._asked)
+        return Site(hosts, lost, self.watch, self._asking, self._asked, self._cloud)
 
     def within(self, seconds: float, *, but: Collection[str] = ()) -> Site:
         """The same, where every host is given up but these that answers nothing for so long."""
         from crossnet.transport.patience import Patient
 
         hosts = {name: host if name in but else Patient(host, seconds) for name, host in self._hosts.items()}
-        return Site(hosts, self._lost, self.watch, self._asking, self._asked)
+        return Site(hosts, self._lost, self.watch, self._asking, self._asked, self._cloud)
 
     async def ask(self, work: Callable[[Host], Coroutine[Any, Any, T]]) -> Answers[T]:
         """The same of all hosts at the same time, each to its end."""
@@ -127,8 +130,25 @@ class Site:
             tally.done(host.name)
             return facts
 
-        found = await self.ask(read)
+        found = await self._with_clouds(await self.ask(read))
         return await self._with_lookups(found) if kernels else found
+
+    async def _with_clouds(self, found: Answers[Facts]) -> Answers[Facts]:
+        """The same with what clouds say of the hosts; that one cannot be asked is told of them too."""
+        of_cloud: dict[str, dict[str, Facts]] = {}
+        for name, facts in found.said.items():
+            for cloud in [self._cloud] if self._cloud else clouds_of(facts):
+                of_cloud.setdefault(cloud, {})[name] = facts
+        if not of_cloud:
+            return found
+        from crossnet.openstack.asking import (
+            ask_cloud,
+        )  # late: its library takes longer to import than all of crossnet
+
+        said = dict(found.said)
+        for answers in await together(ask_cloud(cloud, hosts) for cloud, hosts in of_cloud.items()):
+            said |= {name: replace(said[name], cloud=answer) for name, answer in answers.items()}
+        return Answers(said, found.errors)
 
     async def _with_lookups(self, found: Answers[Facts]) -> Answers[Facts]:
         """The same, when the kernels were asked what is open; all hosts at the same time."""
@@ -196,7 +216,7 @@ async def reach(
         except CrossnetError as error:
             lost[host.name] = error
     try:
-        yield Site(hosts, lost, watch, asking, asked)
+        yield Site(hosts, lost, watch, asking, asked, spec.cloud)
     finally:
         if ways is None:
             await used.close()

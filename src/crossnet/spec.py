@@ -38,6 +38,7 @@ USUAL_NAME = "crossnet"
 LONGEST_NAME = 40
 SPEC_NAME = rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}"
 CROSSING_NAME = rf"[a-z][a-z0-9.-]{{0,{LONGEST_NAME - 1}}}"
+CLOUD_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.@ -]{0,62}"
 HOST_NAME = r"(?![0-9.]+$)[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 
 
@@ -96,6 +97,14 @@ class Heal(StrEnum):
     AUTO = "auto"
 
 
+class PortSecurity(StrEnum):
+    """What becomes of the gateway's ports in an OpenStack cloud: opened as narrowly as can be, wide, or not at all."""
+
+    LEAST = "least"
+    DISABLE = "disable"
+    LEAVE = "leave"
+
+
 @dataclass(frozen=True, slots=True)
 class Crossing:
     """One declared need: clients reach destinations through a gateway.
@@ -103,7 +112,8 @@ class Crossing:
     `clients` holds host names (str) and networks; `allow` is None for any traffic; None
     elsewhere means "discover it". `to` holds the networks
     without those that the user excepts, which are in `excepted`. `until` is the time, in UTC, at which its hosts
-    take it back. `spec` is the name of the spec that it stands in.
+    take it back. `cloud` is the entry of clouds.yaml whose ports its hosts are plugged into, nothing where none is
+    named. `spec` is the name of the spec that it stands in.
     """
 
     name: str
@@ -122,6 +132,8 @@ class Crossing:
     excepted: tuple[Network, ...] = ()
     until: datetime | None = None
     heal: Heal = Heal.NONE
+    cloud: str = ""
+    port_security: PortSecurity = PortSecurity.LEAST
     spec: str = USUAL_NAME
 
     @property
@@ -170,6 +182,11 @@ class Spec:
     hosts: tuple[HostSpec, ...]
     crossings: tuple[Crossing, ...]
     is_whole: bool = True
+
+    @property
+    def cloud(self) -> str:
+        """The entry of clouds.yaml that its crossings name; nothing where they name none."""
+        return next((one.cloud for one in self.crossings if one.cloud), "")
 
     def host(self, name: str) -> HostSpec:
         return next(host for host in self.hosts if host.name == name)

@@ -24,6 +24,7 @@ from crossnet.spec import (
     Heal,
     HostSpec,
     Persist,
+    PortSecurity,
     has_come,
     label,
 )
@@ -226,6 +227,8 @@ def _as_kept(path: Path) -> Crossing:
         excepted=asked.excepted,
         until=asked.until,
         heal=asked.heal,
+        cloud=asked.cloud,
+        port_security=asked.port_security,
         spec=asked.spec,
     )
 
@@ -282,6 +285,7 @@ def _path(one: Path) -> Encoded:
         "fence": str(asked.fence),
         **({"until": values.write_moment(asked.until)} if asked.until is not None else {}),
         **({"heal": str(asked.heal)} if asked.heal is not Heal.NONE else {}),
+        **({"cloud": asked.cloud, "port_security": str(asked.port_security)} if asked.cloud else {}),
     }
 
 
@@ -302,6 +306,8 @@ def _read_path(spec: str, crossing: str, said: Mapping[str, Any]) -> Path:
             excepted=tuple(map(values.network, texts(said.get("except", [])))),
             until=values.moment(text(said, "until")) if "until" in said else None,
             heal=Heal(text_or(said, "heal", Heal.NONE)),
+            cloud=text_or(said, "cloud", ""),
+            port_security=PortSecurity(text_or(said, "port_security", PortSecurity.LEAST)),
             spec=spec,
         ),
         family=Family(number(said, "family")),

@@ -33,6 +33,7 @@ from crossnet.design.longer import routed
 from crossnet.design.overridden import overridden
 from crossnet.design.own_rules import rules_for
 from crossnet.design.persistence import as_whose, persistence
+from crossnet.design.port_security import port_security
 from crossnet.design.promised import probes_stopped
 from crossnet.design.question import Refused
 from crossnet.design.resolve import resolve
@@ -161,6 +162,13 @@ def design(
             continue
         wanted[name] += policy
         impacts += told
+        try:
+            opened, told = port_security(facts[name], record, own)
+        except Refused as refused:
+            refusals += refused.refusals
+            continue
+        wanted[name] += opened
+        impacts += told if name in own_paths else ()
     needs: dict[tuple[str, str], dict[Identity, None]] = {}
 
     def need(path: Path, host: str, resources: Sequence[Resource]) -> None:

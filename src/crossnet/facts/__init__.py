@@ -38,6 +38,7 @@ from crossnet.facts.start import CLOCK, NETWORK, START
 from crossnet.facts.sysctls import BOOT_SETTINGS, SYSCTLS, BootSetting
 from crossnet.facts.units import UNITS
 from crossnet.netfilter import Engine
+from crossnet.openstack.ports import CloudFacts, Unasked
 from crossnet.transport import Host
 from crossnet.values import Address, Family, Network
 
@@ -112,6 +113,9 @@ class Facts:
     # other programs that set kernel settings, by files of their own
     setters: Setters = field(default_factory=Setters, repr=False)
     cloud_init: CloudInit = field(default_factory=CloudInit, repr=False)
+    cloud: CloudFacts | Unasked | None = field(
+        default=None, repr=False
+    )  # of its ports; None where none is asked
 
     _derived: dict[Callable[[Facts], Any], Any] = field(
         default_factory=dict, init=False, repr=False, compare=False

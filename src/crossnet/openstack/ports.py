@@ -21,8 +21,8 @@ class GroupRule:
     """What a security group lets through: nothing is ever denied, what no rule admits is dropped.
 
     `direction` is `ingress`, to the machine, or `egress`. Without `protocol` it is any; `ports` are the first and the
-    last, for ICMP type and code. Of `remote` and `remote_group` at most one is there; a remote group means the addresses
-    and the allowed address pairs of all its ports.
+    last, for ICMP type and code. Of `remote` and `remote_group` at most one is there; a remote group is
+    the addresses and the allowed address pairs of all its ports.
     """
 
     direction: str
@@ -94,3 +94,11 @@ class CloudFacts:
     referring: tuple[SecurityGroup, ...] = ()
     members: tuple[Port, ...] = ()
     extensions: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Unasked:
+    """That a cloud could not be asked, and why, as an error says it."""
+
+    cloud: str
+    reason: str

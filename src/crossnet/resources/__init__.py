@@ -8,6 +8,7 @@ from crossnet.resources.init_script import InitScript
 from crossnet.resources.jump import Jump
 from crossnet.resources.lines import Lines
 from crossnet.resources.policy_rule import PolicyRuleResource
+from crossnet.resources.port_security import PortSecurity
 from crossnet.resources.profile_route import ProfileRoute
 from crossnet.resources.resource import (
     Change,
@@ -48,6 +49,7 @@ KINDS: dict[str, type[Resource]] = {
         ProfileRoute,
         Service,
         InitScript,
+        PortSecurity,
     )
 }
 
@@ -70,6 +72,7 @@ __all__ = [
     "Look",
     "Phase",
     "PolicyRuleResource",
+    "PortSecurity",
     "ProfileRoute",
     "Resource",
     "RouteResource",

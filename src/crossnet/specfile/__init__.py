@@ -43,12 +43,13 @@ def parse(text: str, file: str) -> Spec:
     if findings:
         # An anchored part is checked wherever it is used, but its mistake was made once.
         raise SpecError([Problem(file, *mark, message) for mark, message in set(findings)])
+    cloud = draft.openstack.cloud if draft.openstack else ""
     return Spec(
         file=file,
         source=text,
         name=name,
         hosts=tuple(_host(name, host) for name, host in draft.hosts.items()),
-        crossings=tuple(_crossing(name, each, one) for each, one in draft.crossings.items()),
+        crossings=tuple(_crossing(name, cloud, each, one) for each, one in draft.crossings.items()),
     )
 
 
@@ -117,7 +118,7 @@ def _translate(draft: schema.Translate | schema.SnatTo) -> spec.Translate:
             return Untranslated()
 
 
-def _crossing(of: str, name: str, draft: schema.Crossing) -> spec.Crossing:
+def _crossing(of: str, cloud: str, name: str, draft: schema.Crossing) -> spec.Crossing:
     return spec.Crossing(
         name=name,
         clients=draft.clients,
@@ -135,5 +136,7 @@ def _crossing(of: str, name: str, draft: schema.Crossing) -> spec.Crossing:
         excepted=schema.excepted(draft),
         until=draft.until,
         heal=draft.heal,
+        cloud=cloud,
+        port_security=draft.port_security or spec.PortSecurity.LEAST,
         spec=of,
     )

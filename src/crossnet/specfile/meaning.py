@@ -32,13 +32,25 @@ _Item = str | Network | Traffic | Probe | None  # None is the `any` of `allow`
 
 def check(sound: Sound) -> list[Finding]:
     """All contradictions in these crossings; keys that are absent from the draft contradict nothing."""
-    return [
+    found = [
         Finding(sound.root.find(("crossings", name, *path)).mark, f"{last_key(path)}: {message}")
         for name, crossing in sound.says.crossings.items()
         for rule, needs in _RULES
         if needs is None or (name, needs) not in sound.cut
         for path, message in rule(crossing, sound.hosts)
     ]
+    return [*found, *_ports_have_a_cloud(sound)]
+
+
+def _ports_have_a_cloud(sound: Sound) -> Iterator[Finding]:
+    if "openstack" in sound.root.entries:
+        return
+    for name, crossing in sound.says.crossings.items():
+        if crossing.port_security is not None:
+            mark = sound.root.find(("crossings", name, "port-security")).mark
+            yield Finding(
+                mark, "port-security: the file names no cloud: write `openstack: {cloud: …}` at its top level"
+            )
 
 
 def _gateway_is_a_host(crossing: schema.Crossing, hosts: _Hosts) -> Iterator[_Remark]:

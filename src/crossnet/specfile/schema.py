@@ -28,6 +28,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from crossnet import values
 from crossnet.spec import (
+    CLOUD_NAME,
     CROSSING_NAME,
     FORMAT,
     HOST_NAME,
@@ -37,6 +38,7 @@ from crossnet.spec import (
     Firewall,
     Heal,
     Persist,
+    PortSecurity,
 )
 from crossnet.specfile import naming
 from crossnet.specfile.document import describe, short
@@ -415,6 +417,22 @@ class Crossing(_Model):
         Heal.NONE,
         description="Whether the hosts bring back by themselves, at once, what another program takes away.",
     )
+    port_security: Annotated[PortSecurity | None, _Choice(PortSecurity)] = Field(
+        None,
+        alias="port-security",
+        description="How far the gateway's ports in the OpenStack cloud are opened: by default as narrowly as can be.",
+    )
+
+
+class OpenStack(_Model):
+    """`openstack: {cloud: prod}`."""
+
+    model_config = ConfigDict(json_schema_extra={"required": ["cloud"]})
+    required = ("cloud",)
+
+    cloud: Annotated[str, _Text("the name of an entry of clouds.yaml", CLOUD_NAME)] = Field(
+        "", description="The entry of clouds.yaml, or `envvars` for OS_* of the environment."
+    )
 
 
 class File(_Model):
@@ -436,6 +454,9 @@ class File(_Model):
         dict[CrossingName, Annotated[Crossing, _Table("the keys from, via and to")]],
         _Table("one crossing or more, each with a name", named=True),
     ] = Field({}, description="The needs: which clients reach which destinations through which gateway.")
+    openstack: Annotated[OpenStack | None, _Table("the key cloud, such as {cloud: prod}")] = Field(
+        None, description="The cloud that the hosts are machines of."
+    )
 
 
 def named(crossing: Crossing) -> tuple[Network, ...]:
@@ -460,7 +481,7 @@ def permitted(crossing: Crossing) -> tuple[Traffic, ...] | None:
 
 
 # Shown in the documentation, so better refused with a reason than as a word nobody knows.
-KEYS_NOT_YET = frozenset({"openstack", "port-security", "netmap"})
+KEYS_NOT_YET = frozenset({"netmap"})
 
 
 def model_at(path: Sequence[str | int]) -> type[_Model]:
@@ -474,6 +495,8 @@ def model_at(path: Sequence[str | int]) -> type[_Model]:
             return Crossing
         case ("crossings", _, "to"):
             return Excepting
+        case ("openstack",):
+            return OpenStack
         case _:
             return SnatTo
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from crossnet.errors import Bug, CrossnetError, HostError
 from crossnet.planning import HostPlan
-from crossnet.resources import Change
+from crossnet.resources import Change, PortSecurity
 from crossnet.transaction.journal import CONFIRM, ROLLBACK, Journal
 from crossnet.transport import Host
 
@@ -116,9 +116,17 @@ class Participant(ABC):
         return
 
 
+def _ports(name: str, transaction: str, keeper: Host) -> Participant:
+    from crossnet.transaction.cloud import (
+        Ports,
+    )  # late: few have a cloud, and its library takes long to import
+
+    return Ports(name, transaction, keeper)
+
+
 # Who changes what no host changes itself, by the kind of resource: what makes one of its name, for a transaction,
 # with the keeper.
-PARTICIPANTS: dict[str, Callable[[str, str, Host], Participant]] = {}
+PARTICIPANTS: dict[str, Callable[[str, str, Host], Participant]] = {PortSecurity.kind: _ports}
 
 
 def participant(kind: str, name: str, transaction: str, keeper: Host) -> Participant:

@@ -1,0 +1,276 @@
+"""What crossnet has opened at a port of a cloud: address pairs and a security group of its own, or all of it.
+
+What others have set at the port is no part of it: it is neither changed nor put back. So undo takes out what is
+crossnet's and leaves what came meanwhile. Only where port security is switched off nothing of others can stay there
+(the API refuses groups and pairs then): they are kept here, to be written back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Self
+
+from crossnet.errors import HostError
+from crossnet.facts import Facts
+from crossnet.openstack.ports import AddressPair, CloudFacts, GroupRule, Port, SecurityGroup, Unasked
+from crossnet.resources.encoding import decode_fields, encode_fields
+from crossnet.resources.resource import Encoded, Locate, Look, Resource, Step, Test
+from crossnet.several import few
+from crossnet.values import Network, show_network
+
+MOST = 4  # networks or rules that a line names
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a port had before its port security was switched off: ids of groups, and pairs."""
+
+    groups: tuple[str, ...] = ()
+    pairs: tuple[AddressPair, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PortSecurity(Resource):
+    """What a port lets through for crossnet.
+
+    `pairs` are the networks whose addresses it may send besides its own, `given` those of them that others had let it
+    send already. `rules` are those of a security group that crossnet made for it, none where it has none. `off` is
+    what port security is switched off for: all else is empty then. `applied` is it as crossnet applied it last.
+    """
+
+    kind: ClassVar[str] = "port_security"
+    rank: ClassVar[int] = -1  # the cloud lets it through before a host sends it, and stops after
+    place_shown: ClassVar[int] = 7
+    is_only_ours: ClassVar[bool] = True
+    is_of_all_crossings: ClassVar[bool] = True
+    cloud: str
+    port: str
+    project: str
+    interface: str
+    address: str
+    pairs: tuple[Network, ...] = ()
+    given: tuple[Network, ...] = ()
+    rules: tuple[GroupRule, ...] = ()
+    off: Kept | None = None
+    applied: PortSecurity | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def key(self) -> str:
+        return self.port
+
+    @property
+    def changed_by(self) -> str:
+        return f"cloud {self.cloud}"
+
+    @property
+    def group(self) -> str:
+        """What its security group is called."""
+        return f"crossnet-{self.port}"
+
+    def knowing(self, before: Resource | None, facts: Facts) -> Self:
+        applied = before if isinstance(before, PortSecurity) else None
+        port = self._port(facts)
+        if port is None:
+            return replace(self, applied=applied)
+        own = frozenset(applied.pairs) if applied else frozenset()
+        if self.off is not None:
+            kept = applied.off if applied and applied.off else self._kept(port, facts, own)
+            return replace(self, applied=applied, off=kept)
+        there = _sent(port)
+        wanted = (*self.pairs, *self.given)
+        given = tuple(each for each in wanted if each in there and each not in own)
+        pairs = tuple(each for each in wanted if each not in given)
+        return replace(self, applied=applied, pairs=pairs, given=given)
+
+    def _kept(self, port: Port, facts: Facts, own: frozenset[Network]) -> Kept:
+        """What others have set at the port."""
+        group = own_group(self, facts)
+        mine = group.id if group else ""
+        groups = tuple(each for each in port.groups if each != mine)
+        return Kept(groups, tuple(each for each in port.pairs if not _is_own(each, port, own)))
+
+    def current(self, facts: Facts) -> PortSecurity | None:
+        port = self._port(facts)
+        if port is None:
+            return None
+        applied = self.applied or self
+        if port.secured is False:
+            # Somebody else's doing where it was not ours: nothing of crossnet's can be at such a port.
+            return replace(applied, applied=None) if applied.off is not None else None
+        there, group = _sent(port), own_group(self, facts)
+        attached = group is not None and group.id in port.groups
+        now = replace(
+            self,
+            pairs=tuple(each for each in dict.fromkeys((*self.pairs, *applied.pairs)) if each in there),
+            given=tuple(each for each in self.given if each in there),
+            rules=group.rules if group is not None and attached else (),
+            off=None,
+            applied=None,
+        )
+        return now if now.pairs or now.given or now.rules else None
+
+    def ours(self, facts: Facts) -> PortSecurity | None:
+        now = self.current(facts)
+        return now if now is None or now.pairs or now.rules or now.off else None
+
+    def satisfied_by(self, have: Self) -> bool:
+        return _content(self) == _content(have)
+
+    def has_place(self, facts: Facts) -> bool:
+        return self._port(facts) is not None
+
+    def without(self, facts: Facts) -> tuple[str, ...]:
+        if self._port(facts) is None:
+            return (f"the port {self.port} of {self.shown_at} is no more in cloud {self.cloud}",)
+        return ()
+
+    def differences(self, now: Self | None) -> tuple[str, ...]:
+        at = f"port of {self.shown_at}"
+        if self.off is not None:
+            return (f"{at}: port security is on, was switched off",)
+        if now is None:
+            return (f"{at}: what was opened there is closed, or its port security is off",)
+        lost = [
+            show_network(each) for each in (*self.pairs, *self.given) if each not in (*now.pairs, *now.given)
+        ]
+        found = [f"{at}: it may not send {few(lost, MOST)} any more"] if lost else []
+        if set(now.rules) != set(self.rules):
+            less, more = set(self.rules) - set(now.rules), set(now.rules) - set(self.rules)
+            found += (
+                [f"{at}: its group {self.group} lacks {few(sorted(map(shown_rule, less)), MOST)}"]
+                if less
+                else []
+            )
+            found += (
+                [f"{at}: its group {self.group} also admits {few(sorted(map(shown_rule, more)), MOST)}"]
+                if more
+                else []
+            )
+        return tuple(found) or (f"{at}: its security was changed",)
+
+    @property
+    def shown_at(self) -> str:
+        return f"{self.interface} {self.address}"
+
+    def look(self) -> tuple[Look, ...]:
+        return ()
+
+    def holds(self, locate: Locate) -> Test:
+        return Test("false")  # a host cannot see it
+
+    def lacks(self, locate: Locate) -> Test:
+        return Test("false")
+
+    @classmethod
+    def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:
+        return ()  # the participant makes it by requests
+
+    @classmethod
+    def describe(cls, have: Self | None, want: Self | None) -> str:
+        side = want or have
+        assert side is not None, "a change has at least one side"
+        return f"{side.shown_at}: {'; '.join(_told(have, want))}"
+
+    @property
+    def found(self) -> str:
+        return f"port security of {self.shown_at}"
+
+    def encode(self) -> Encoded:
+        return encode_fields(self)
+
+    @classmethod
+    def decode(cls, encoded: Encoded) -> Self:
+        return decode_fields(cls, encoded)
+
+    def _port(self, facts: Facts) -> Port | None:
+        return next(
+            (each for each in cloud_of(facts, self.cloud).ports.values() if each.id == self.port), None
+        )
+
+
+def cloud_of(facts: Facts, cloud: str) -> CloudFacts:
+    """What the cloud says of a host; HostError where it could not be asked."""
+    said = facts.cloud
+    if isinstance(said, CloudFacts):
+        return said
+    reason = said.reason if isinstance(said, Unasked) else "nobody asked it"
+    raise HostError(
+        f"cloud {cloud}", f"asked for the ports of {facts.host}", reason, "Nothing is known of them."
+    )
+
+
+def own_group(one: PortSecurity, facts: Facts) -> SecurityGroup | None:
+    """The security group that crossnet made for a port, as far as it may be seen."""
+    groups = cloud_of(facts, one.cloud).groups.values()
+    return next((each for each in groups if (each.name, each.project) == (one.group, one.project)), None)
+
+
+def made_at(port: Port, have: PortSecurity | None, want: PortSecurity | None, group: str | None) -> Port:
+    """A port as it is with what is wanted in place of what crossnet had there; `group` is the id of its own one.
+
+    What others have set stays.
+    """
+    own = frozenset(have.pairs) if have is not None else frozenset()
+    if have is not None and have.off is not None:
+        groups, pairs = have.off.groups, have.off.pairs
+    else:
+        groups = tuple(each for each in port.groups if each != group)
+        pairs = tuple(each for each in port.pairs if not _is_own(each, port, own))
+    if want is not None and want.off is not None:
+        return replace(port, secured=False, groups=(), pairs=())
+    if want is not None and want.rules and group is not None:
+        groups = (*groups, group)
+    there = {(each.network, each.mac) for each in pairs}
+    more = [AddressPair(each, port.mac) for each in (want.pairs if want is not None else ())]
+    pairs = (*pairs, *(each for each in more if (each.network, each.mac) not in there))
+    return replace(port, secured=True if port.secured is False else port.secured, groups=groups, pairs=pairs)
+
+
+def shown_rule(rule: GroupRule) -> str:
+    """`tcp/443 from 10.0.43.15`."""
+    what = rule.protocol or "any traffic"
+    if rule.ports is not None and rule.protocol in ("tcp", "udp"):
+        first, last = rule.ports
+        what += f"/{first}" if first == last else f"/{first}-{last}"
+    way = "from" if rule.direction == "ingress" else "to"
+    if rule.remote_group is not None:
+        return f"{what} {way} the group {rule.remote_group}"
+    return f"{what} {way} {show_network(rule.remote) if rule.remote is not None else 'anybody'}"
+
+
+def _content(one: PortSecurity) -> tuple[object, ...]:
+    pairs = frozenset((*one.pairs, *one.given))
+    return one.port, pairs, frozenset(one.rules), one.off is not None
+
+
+def _sent(port: Port) -> frozenset[Network]:
+    """The networks of its pairs that it may send with its own hardware address."""
+    return frozenset(each.network for each in port.pairs if each.mac == port.mac)
+
+
+def _is_own(pair: AddressPair, port: Port, own: frozenset[Network]) -> bool:
+    return pair.mac == port.mac and pair.network in own
+
+
+def _told(have: PortSecurity | None, want: PortSecurity | None) -> Iterator[str]:
+    if want is not None and want.off is not None:
+        yield "port security off: it sends and takes anything"
+        return
+    if have is not None and have.off is not None:
+        yield "port security on again, with the groups and pairs that it had"
+    before = frozenset(have.pairs) if have else frozenset()
+    after = frozenset(want.pairs) if want else frozenset()
+    if added := [show_network(each) for each in (want.pairs if want else ()) if each not in before]:
+        yield f"may also send {few(added, MOST)}"
+    if gone := [show_network(each) for each in (have.pairs if have else ()) if each not in after]:
+        yield f"may not send {few(gone, MOST)} any more"
+    admits = frozenset(want.rules) if want else frozenset()
+    admitted = frozenset(have.rules) if have else frozenset()
+    if new := sorted(map(shown_rule, admits - admitted)):
+        yield f"admits {few(new, MOST)}"
+    if old := sorted(map(shown_rule, admitted - admits)):
+        yield f"admits {few(old, MOST)} no more"
+
+
+__all__ = ["Kept", "PortSecurity", "cloud_of", "made_at", "own_group", "shown_rule"]
