@@ -6,17 +6,12 @@ it. Nothing of crossnet is in it. It may be removed whenever no lab of machines 
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
 import hashlib
-import os
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 from crossnet.errors import LabError
-from crossnet.transport import PATH
+from crossnet.lab import cache
 
 DEBIAN = "bookworm"
 
@@ -50,14 +45,12 @@ mkdir -p "$place/var/log/journal"
 """
 
 _LOG = "making.log"
-_SAID = 8  # lines of the log that an error shows
 
 
 def place() -> Path:
     """Where the image is, or will be."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     recipe = hashlib.sha256("\n".join((*PACKAGES, _RECIPE)).encode()).hexdigest()[:8]
-    return cache / "crossnet" / "machine" / f"{DEBIAN}-{recipe}"
+    return cache.folder() / "machine" / f"{DEBIAN}-{recipe}"
 
 
 def is_made() -> bool:
@@ -69,7 +62,7 @@ async def make() -> None:
     wanted = place()
     wanted.parent.mkdir(parents=True, exist_ok=True)
     wanted.parent.chmod(0o700)  # it has setuid programs that get no security updates
-    async with _alone(wanted.parent / "lock"):
+    async with cache.alone(wanted.parent / "lock") as lock:
         if wanted.is_dir():
             return
         making = wanted.with_suffix(".making")
@@ -77,54 +70,23 @@ async def make() -> None:
         try:
             if making.exists():  # of one that was killed
                 shutil.rmtree(making)
-            status = await _run(making, log)
+            status = await cache.run(
+                [
+                    # debootstrap mounts, and its packages start programs: all of it is gone when it is cut short.
+                    *("setpriv", "--pdeathsig", "KILL", "--"),
+                    *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--"),
+                    *("sh", "-euc", _RECIPE, "sh", DEBIAN, ",".join(PACKAGES), str(making)),
+                ],
+                log,
+                lock=lock,
+            )
             if status != 0:
-                said = log.read_text(errors="replace").strip().splitlines()[-_SAID:]
                 raise LabError(
                     f"the lab's Debian cannot be made: debootstrap ended with {status}\n    "
-                    + "\n    ".join(said)
-                    + f"\n  All it said is in {log}. It needs Debian's servers; http_proxy is honoured."
+                    f"{cache.last_lines(log)}\n"
+                    f"  All it said is in {log}. It needs Debian's servers; http_proxy is honoured."
                 )
             making.rename(wanted)
         except BaseException:
             shutil.rmtree(making, ignore_errors=True)
             raise
-
-
-@asynccontextmanager
-async def _alone(path: Path) -> AsyncIterator[None]:
-    """Whoever comes second waits, and finds the image made."""
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                await asyncio.sleep(0.2)
-        yield
-    finally:
-        os.close(lock)
-
-
-async def _run(making: Path, log: Path) -> int:
-    with log.open("wb") as output:
-        child = await asyncio.create_subprocess_exec(
-            # debootstrap mounts, and its packages start programs: all of it is gone when it is cut short, and
-            # it ends with this process, which holds the lock.
-            *("setpriv", "--pdeathsig", "KILL", "--"),
-            *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--"),
-            *("sh", "-euc", _RECIPE, "sh", DEBIAN, ",".join(PACKAGES), str(making)),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env={**os.environ, "PATH": PATH, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"},
-            start_new_session=True,
-            cwd="/",
-        )
-    try:
-        return await child.wait()
-    finally:
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
