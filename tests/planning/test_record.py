@@ -15,6 +15,7 @@ from crossnet.facts.init import Init
 from crossnet.facts.policy import PolicyRule
 from crossnet.netfilter import Engine, Table
 from crossnet.netfilter.iptables import parse_ipset_save
+from crossnet.openstack.ports import AddressPair, GroupRule
 from crossnet.record import APPLIED, Adopted, Owned, Record, read_record
 from crossnet.resources import (
     KINDS,
@@ -24,6 +25,7 @@ from crossnet.resources import (
     Jump,
     Lines,
     PolicyRuleResource,
+    PortSecurity,
     ProfileRoute,
     Resource,
     RouteResource,
@@ -31,6 +33,7 @@ from crossnet.resources import (
     Service,
     Sysctl,
 )
+from crossnet.resources.port_security import Kept
 from crossnet.sealed import seal
 from crossnet.standing import Standing
 from crossnet.values import Family, network
@@ -68,6 +71,27 @@ EVERY_KIND: list[Resource] = [
     ProfileRoute("uuid", route("10.0.44.0/24 via 10.0.43.101 dev eth0 proto static")),
     FirewalldPolicy(
         ("internal",), ("ANY",), ('rule family="ipv4" destination address="10.0.44.0/24" accept',)
+    ),
+    PortSecurity(
+        "prod",
+        "9d3e0b7a-0000",
+        "lab",
+        "eth1",
+        "10.0.43.101",
+        (network("10.0.44.0/24"), network("fd00:44::/64")),
+        (network("10.0.45.0/24"),),
+        (
+            GroupRule("ingress", Family.V4, "tcp", (443, 443), network("10.0.43.15/32")),
+            GroupRule("ingress", Family.V6, remote_group="9d3e0b7a-0001"),
+        ),
+    ),
+    PortSecurity(
+        "prod",
+        "9d3e0b7a-0002",
+        "",
+        "eth0",
+        "",
+        off=Kept(("default",), (AddressPair(network("10.0.46.0/24"), "fa:16:3e:00:00:01"),)),
     ),
     Jump(Engine.IPTABLES_LEGACY, Family.V6, "mangle", "ip6tables-legacy"),
     RuleTable(Engine.NFTABLES, Family.V4, Table("ip", "crossnet", ())),

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
 from crossnet import specfile
-from crossnet.specfile.schema import Crossing, Excepting, File, Host, SnatTo
+from crossnet.specfile.schema import Crossing, Excepting, File, Host, OpenStack, SnatTo
 
 CASES = Path(__file__).parent / "cases"
 SHAPELY = sorted([*CASES.glob("good/*.yaml"), *CASES.glob("bad/meaning/*.yaml")])
@@ -59,7 +59,7 @@ def test_every_key_is_described_in_one_sentence() -> None:
         key: text["description"] for keys in mappings(specfile.json_schema()) for key, text in keys.items()
     }
     assert set(described) == {
-        key for model in (File, Host, Crossing, Excepting, SnatTo) for key in model.key_names()
+        key for model in (File, Host, Crossing, Excepting, SnatTo, OpenStack) for key in model.key_names()
     }
     assert [text for text in described.values() if not str(text).endswith(".")] == []
 

@@ -32,7 +32,7 @@ _TRIES = 5  # at a port that others change at the same time
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What a transaction is changing at a cloud, or has left so: each change from what crossnet had to what it wants."""
+    """What a transaction is changing at a cloud, or has left so: from what crossnet had there to what it wants."""
 
     transaction: str
     cloud: str
