@@ -260,7 +260,7 @@ def test_a_port_that_somebody_closes_is_drift_with_its_words() -> None:
     plan = planned()
     (change,) = of_ports(plan)
     there = applied(plan, as_made(change, INGRESS, cloud()))
-    closed = there | {"gateway": replace(there["gateway"], cloud=cloud())}
+    closed = {**there, "gateway": replace(there["gateway"], cloud=cloud())}
     _, want = sides(change)
     assert want is not None
     assert want.differences(want.ours(closed["gateway"])) == (
