@@ -25,6 +25,7 @@ from crossnet.record import APPLIED
 from crossnet.resources import Change, PortSecurity
 from crossnet.resources.port_security import made_at
 from crossnet.show import text
+from crossnet.spec import Spec
 from crossnet.values import Family, network
 from design.factsheet import SEED, facts_from, with_files
 
@@ -76,7 +77,7 @@ def cloud(
     return replace(known, **said)  # type: ignore[arg-type]
 
 
-def spec(more: str = "") -> specfile.Spec:
+def spec(more: str = "") -> Spec:
     return specfile.parse(
         "crossnet: 1\n"
         "hosts: {app: {lab: app}, gateway: {lab: gateway}}\n"
