@@ -18,7 +18,7 @@ SOURCE = Path(crossnet.__file__).parent
 LEVELS = (
     {"errors", "values", "verdict", "events", "codes", "localfile", "several"},
     {"netfilter", "transport"},
-    {"spec", "translation", "path", "specfile", "template", "facts", "lab"},
+    {"spec", "translation", "path", "specfile", "template", "facts", "openstack", "lab"},
     {"reach"},
     {"resources"},
     {"sealed"},
