@@ -112,6 +112,14 @@ def of_time(spec: Spec, hosts: Sequence[HostPlan], facts: Mapping[str, Facts]) -
         for one in lapse.ended
         if lapse.leaves_forwarding
     }
+    by_others = {
+        one.label: owned.applied.changed_by
+        for host in hosts
+        for lapse in host.lapses
+        for one in lapse.ended
+        for owned in lapse.after.owned
+        if owned.applied.changed_by
+    }
     for crossing in spec.crossings:
         if crossing.until is None:
             continue
@@ -124,6 +132,10 @@ def of_time(spec: Spec, hosts: Sequence[HostPlan], facts: Mapping[str, Facts]) -
         gateway, fenced = leaving.get(crossing.label, ("", False))
         behind = " behind the fence" if fenced else ""
         stays = f"; forwarding{behind} then stays on {gateway}, until `crossnet undo`" if gateway else ""
+        if (who := by_others.get(crossing.label)) is not None:
+            stays += (
+                f"; what {who} lets its ports do for it stays too, until `crossnet apply` or `crossnet undo`"
+            )
         yield Impact(
             "until",
             f"crossing {crossing.name}",

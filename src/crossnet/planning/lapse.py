@@ -82,6 +82,8 @@ def _changes(record: Record, wanted: Design, then: Facts) -> tuple[tuple[Change,
     owned: list[Owned] = []
     for wanting in resources:
         known = record.find(wanting)
+        if wanting.changed_by:
+            continue
         if known is None:
             # What is live already is somebody else's that a crossing uses; what only the crossing that goes kept from
             # being written for the next boot is written with its end.
@@ -94,6 +96,8 @@ def _changes(record: Record, wanted: Design, then: Facts) -> tuple[tuple[Change,
         if not resource.satisfied_by(known.applied):
             changes.append(Change(known.applied, resource))
         owned.append(replace(known, applied=resource))
+    # What a host does not change itself stays until somebody comes who can.
+    owned += [one for one in record.owned if one.applied.changed_by]
     keep = {one.identity for one in owned}
     for kind in KINDS.values():
         changes = list(kind.joined(changes, resources))
