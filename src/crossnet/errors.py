@@ -103,16 +103,25 @@ class CommandFailed(HostError):
 
 
 class CloudError(HostError):
-    """A cloud cannot be reached or asked, or says no.
+    """A cloud cannot be reached or asked, or says no; its `host` is `cloud NAME`.
 
-    `status` is that of HTTP, None where nothing answered; `kind` what the cloud calls it, such as PortNotFound.
+    `status` is that of HTTP, None where nothing answered; `kind` the cloud's own word for it, such as PortNotFound,
+    or one of crossnet's where the cloud has none. `is_open` is whether a change may have been made all the same.
     """
 
     def __init__(
-        self, cloud: str, tried: str, seen: str, todo: str, *, status: int | None = None, kind: str = ""
+        self,
+        cloud: str,
+        tried: str,
+        seen: str,
+        todo: str,
+        *,
+        status: int | None = None,
+        kind: str = "",
+        is_open: bool = False,
     ) -> None:
-        self.cloud, self.status, self.kind = cloud, status, kind
         super().__init__(f"cloud {cloud}", tried, seen, todo)
+        self.cloud, self.status, self.kind, self.is_open = cloud, status, kind, is_open
 
 
 class HostsFailed(CrossnetError):

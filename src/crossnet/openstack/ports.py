@@ -21,8 +21,8 @@ class GroupRule:
     """What a security group lets through: nothing is ever denied, what no rule admits is dropped.
 
     `direction` is `ingress`, to the machine, or `egress`. Without `protocol` it is any; `ports` are the first and the
-    last, for ICMP type and code. Of `remote` and `remote_group` at most one is there; a remote group is
-    the addresses and the allowed address pairs of all its ports.
+    last, for ICMP type and code. Of `remote`, `remote_group` and `remote_addresses` at most one is there: a remote
+    group is the addresses and the allowed address pairs of all its ports, the last an address group of the cloud.
     """
 
     direction: str
@@ -31,24 +31,32 @@ class GroupRule:
     ports: tuple[int | None, int | None] | None = None
     remote: Network | None = None
     remote_group: str | None = None
+    remote_addresses: str | None = None
     id: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class SecurityGroup:
+    """Rules under a name; one that is not `is_stateful` lets no answer through but by a rule of its own."""
+
     id: str
     name: str
     project: str
     description: str
     rules: tuple[GroupRule, ...]
+    is_stateful: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class AddressPair:
-    """What else a port may send and take: `network` with this hardware address, the port's own unless it says so."""
+    """What else a port may send and take: `network` with this hardware address, the port's own unless it says so.
+
+    `written` is the network as the cloud has it, which may have host bits: so it is put back exactly.
+    """
 
     network: Network
     mac: str
+    written: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

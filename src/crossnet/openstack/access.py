@@ -1,0 +1,275 @@
+"""Requests to the network service of a cloud of clouds.yaml, with openstacksdk's configuration and login.
+
+The SDK does what every OpenStack tool does alike: it reads clouds.yaml and OS_*, logs in (and again when a token is
+over), and knows where the service is. The requests are made here: what is absent in an answer has to be told from what
+is false, and the SDK's objects say False for both.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+import crossnet
+from crossnet.errors import CloudError, CrossnetError
+from crossnet.openstack import failures, reading
+from crossnet.openstack.failures import Answer
+from crossnet.several import few
+from crossnet.specfile.words import nearest
+
+if TYPE_CHECKING:
+    from keystoneauth1.session import Session
+    from openstack.config import OpenStackConfig
+    from openstack.config.cloud_region import CloudRegion
+
+ENVIRONMENT = "envvars"  # what the SDK calls OS_*
+
+# Seconds: until there is a connection, without a byte of an answer, and of waiting where a cloud says for how long.
+_CONNECT = 10.0
+_SILENCE = 30.0
+_PATIENCE = 20.0
+_TRIES = 4
+_WAIT = 1.0
+
+_LONGEST_QUERY = 3000  # characters; servers take 4096 or more of a request's line
+_MOST_PAGES = 1000
+
+_LACKING = (
+    "crossnet needs openstacksdk to ask a cloud, and it is not installed: pip install 'crossnet[openstack]'"
+)
+
+
+class Access:
+    """The way to one cloud; it is configured when it is first asked, and blocks its thread while it asks."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._session: Session | None = None
+        self._region: CloudRegion | None = None
+        self._endpoint = ""
+
+    def close(self) -> None:
+        """End the connections; the next request opens others."""
+        if self._session is not None:
+            self._session.close()
+        self._session, self._region, self._endpoint = None, None, ""
+
+    def list(
+        self, path: str, tried: str, query: Sequence[tuple[str, str]] = (), key: str = ""
+    ) -> list[dict[str, Any]]:
+        """All entries of a collection, such as `ports`, that have one of the values of each name in the query."""
+        return [
+            entry
+            for part in _parted(query)
+            for entry in self._pages(path, tried, part, key or path_key(path))
+        ]
+
+    def _pages(
+        self, path: str, tried: str, query: Sequence[tuple[str, str]], key: str
+    ) -> Iterable[dict[str, Any]]:
+        """A server may give less at once than was asked for, with a link to what follows."""
+        marker = ""
+        for _ in range(_MOST_PAGES):
+            more = [*query, ("marker", marker)] if marker else query
+            document = self.ask("GET", path, tried, query=more)
+            with reading.door(self.name, tried):
+                yield from reading.listed(document, key)
+                following = _following(document, key)
+            if not following:
+                return
+            marker = following
+        with reading.door(self.name, tried):
+            raise ValueError(f"more than {_MOST_PAGES} pages of {key}")
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        tried: str,
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """One request, and the JSON of its answer; None where a success has no body. CloudError for all else."""
+        changes = method != "GET"
+        answer = self._patiently(method, path, tried, query, body, headers)
+        if not answer.ok:
+            raise failures.refused(self.name, tried, answer, changes=changes)
+        if answer.status == 204:
+            return None
+        try:
+            return json.loads(answer.body)
+        except (ValueError, RecursionError):
+            raise failures.no_json(self.name, tried, answer, changes=changes) from None
+
+    def _patiently(
+        self,
+        method: str,
+        path: str,
+        tried: str,
+        query: Sequence[tuple[str, str]],
+        body: object,
+        headers: Mapping[str, str] | None,
+    ) -> Answer:
+        """The answer, asked for again where the cloud says that it had no time: a 429 was not done, nor was a GET."""
+        left = _PATIENCE
+        for again in range(_TRIES, 0, -1):
+            answer = self._once(method, path, tried, query, body, headers)
+            if not (answer.status == 429 or (answer.status == 503 and method == "GET")):
+                break
+            wait = _seconds(answer.retry_after)
+            if again == 1 or wait > left:
+                break
+            left -= wait
+            time.sleep(wait)
+        return answer
+
+    def _once(
+        self,
+        method: str,
+        path: str,
+        tried: str,
+        query: Sequence[tuple[str, str]],
+        body: object,
+        headers: Mapping[str, str] | None,
+    ) -> Answer:
+        try:
+            session, endpoint = self._opened()
+            said = session.request(
+                f"{endpoint}{path}" + _query(query),
+                method,
+                json=body,
+                headers={"Accept": "application/json", **(headers or {})},
+                raise_exc=False,
+                connect_retries=0,
+                timeout=(_CONNECT, _SILENCE),
+            )
+        except CrossnetError:
+            raise
+        except Exception as error:
+            raise failures.raised(self.name, tried, error, changes=method != "GET") from None
+        return Answer(
+            said.status_code,
+            said.content,
+            reading.harmless(said.headers.get("x-openstack-request-id", "")),
+            said.headers.get("Retry-After", ""),
+        )
+
+    def _opened(self) -> tuple[Session, str]:
+        if self._session is None or not self._endpoint:
+            region = self._configured()
+            session = region.get_session()
+            session.timeout = _SILENCE  # of what the SDK asks by itself, to log in
+            self._session, self._region = session, region
+            self._endpoint = _versioned(region.get_endpoint("network") or self._of_catalogue(session, region))
+        return self._session, self._endpoint
+
+    def _of_catalogue(self, session: Session, region: CloudRegion) -> str:
+        from keystoneauth1.exceptions import EndpointNotFound
+
+        found = session.get_endpoint(
+            service_type=region.get_service_type("network"),
+            service_name=region.get_service_name("network"),
+            interface=region.get_interface("network"),
+            region_name=region.get_region_name("network"),
+            skip_discovery=True,  # Neutron has had one version, v2.0, and says 404 below it
+        )
+        if not found:
+            raise EndpointNotFound
+        return found
+
+    def _configured(self) -> CloudRegion:
+        try:
+            from openstack.config import OpenStackConfig
+        except ImportError:
+            raise CrossnetError(_LACKING) from None
+        for name in ("keystoneauth", "openstack"):
+            logging.getLogger(name).addHandler(
+                logging.NullHandler()
+            )  # else their warnings go to the terminal
+        tried = "looked for it in clouds.yaml"
+        if self.name == ENVIRONMENT:
+            tried = "looked for it in OS_*"
+        try:
+            config = OpenStackConfig(app_name="crossnet", app_version=crossnet.__version__)
+            if self.name not in config.get_cloud_names() or not _is_named(config, self.name):
+                raise self._unknown(config, tried)
+            return config.get_one(cloud=self.name)
+        except CrossnetError:
+            raise
+        except Exception as error:
+            raise failures.raised(self.name, tried, error, changes=False) from None
+
+    def _unknown(self, config: OpenStackConfig, tried: str) -> CloudError:
+        if self.name == ENVIRONMENT:
+            seen = "OS_AUTH_URL and the like are not set"
+            todo = "Read the file with them into the shell (`. openrc.sh`), or name an entry of clouds.yaml."
+        elif config.config_filename:
+            names = sorted(each for each in config.get_cloud_names() if _is_named(config, each))
+            seen = (
+                f"{config.config_filename} has no cloud {self.name!r}, but "
+                f"{few([*map(reading.harmless, names)], 10, ', ') or 'none at all'}{nearest(self.name, names)}"
+            )
+            todo = (
+                "Correct the name, or add the entry. It is the first file that there is of those looked for."
+            )
+        else:
+            seen = "there is no such file"
+            todo = f"Looked for {', '.join(_files())}. OS_CLIENT_CONFIG_FILE names another; `envvars` takes OS_*."
+        return CloudError(self.name, tried, seen, todo, kind=failures.NOT_CONFIGURED)
+
+
+def _is_named(config: OpenStackConfig, name: str) -> bool:
+    """Whether somebody wrote that entry: without any the SDK makes one of its defaults."""
+    return name != "defaults" or bool(config.config_filename)
+
+
+def _files() -> list[str]:
+    from openstack.config.loader import CONFIG_FILES
+
+    return [path for path in dict.fromkeys(CONFIG_FILES) if path.endswith(".yaml")]
+
+
+def path_key(path: str) -> str:
+    """`security_groups` of `/security-groups`."""
+    return path.strip("/").replace("-", "_")
+
+
+def _versioned(endpoint: str) -> str:
+    """The URL of v2.0 itself: catalogues have it with the version and without."""
+    root = endpoint.rstrip("/")
+    return root if root.endswith("/v2.0") else f"{root}/v2.0"
+
+
+def _query(query: Sequence[tuple[str, str]]) -> str:
+    return "?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in query) if query else ""
+
+
+def _parted(query: Sequence[tuple[str, str]]) -> list[list[tuple[str, str]]]:
+    """The query in parts that a server takes; of the values of one name each entry has one, so each is asked once."""
+    parts: list[list[tuple[str, str]]] = [[]]
+    for item in query:
+        if len(_query([*parts[-1], item])) > _LONGEST_QUERY:
+            parts.append([])
+        parts[-1].append(item)
+    return parts
+
+
+def _following(document: Mapping[str, Any], key: str) -> str:
+    """The marker of the next page; nothing where this one was the last."""
+    for link in document.get(f"{key}_links") or []:
+        if reading.fields(link).get("rel") == "next":
+            return parse_qs(urlsplit(str(link["href"])).query)["marker"][0]
+    return ""
+
+
+def _seconds(retry_after: str) -> float:
+    """Retry-After in seconds; a date, which is its other form, is not waited for (RFC 9110, 10.2.3)."""
+    if not retry_after:
+        return _WAIT
+    return float(retry_after) if retry_after.isascii() and retry_after.isdigit() else _PATIENCE + 1

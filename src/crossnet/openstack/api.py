@@ -1,0 +1,325 @@
+"""What a cloud says of the ports of hosts, and the few changes of them that it is asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from types import MappingProxyType
+from typing import TypeVar
+
+from crossnet.errors import CloudError
+from crossnet.facts import Facts
+from crossnet.openstack import failures, reading, writing
+from crossnet.openstack.access import Access
+from crossnet.openstack.matching import hardware_of, port_of
+from crossnet.openstack.ports import AddressPair, CloudFacts, GroupRule, Port, SecurityGroup
+from crossnet.values import show_network
+
+T = TypeVar("T")
+
+# Seconds that one call may take altogether, with all its requests.
+_CALL = 60.0
+_LOOK = 180.0
+
+
+class Cloud:
+    """A cloud of clouds.yaml by the name of its entry, or `envvars` for OS_*; CloudError for whatever it refuses.
+
+    It is configured and logged in when it is first asked. `close` ends its connections; asked again, it opens others.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._access = Access(name)
+        self._seen: dict[str, Port] = {}  # so that messages name a port as people know it
+
+    async def close(self) -> None:
+        self._access.close()
+
+    async def look(self, hosts: Mapping[str, Facts]) -> Mapping[str, CloudFacts]:
+        """What it says of the ports of these hosts, in a handful of requests, however many they are."""
+        tried = "asked for the ports of " + ("the host" if len(hosts) == 1 else f"{len(hosts):,} hosts")
+        return await self._aside(lambda: self._look(hosts, tried), tried, _LOOK)
+
+    async def port(self, port: str) -> Port:
+        tried = f"asked for {self._shown(port)}"
+        return await self._aside(lambda: self._port(port, tried), tried)
+
+    async def change_port(
+        self,
+        port: str,
+        *,
+        revision: int,
+        secured: bool | None = None,
+        groups: Sequence[str] | None = None,
+        pairs: Sequence[AddressPair] | None = None,
+    ) -> Port:
+        """The port as it is after one request that set all of this, if it still was at that revision.
+
+        What is None stays. Somebody else's change meanwhile is a CloudError with status 412.
+        """
+        body: dict[str, object] = {}
+        if secured is not None:
+            body["port_security_enabled"] = secured
+        if groups is not None:
+            body["security_groups"] = list(groups)
+        if pairs is not None:
+            body["allowed_address_pairs"] = [writing.pair_document(pair) for pair in pairs]
+        tried = f"set {_asked(secured, groups, pairs)} of {self._shown(port)}"
+        return await self._aside(lambda: self._change(port, revision, body, tried), tried, changes=True)
+
+    async def group(self, name: str, project: str) -> SecurityGroup | None:
+        """The security group of exactly this name in a project; None where it has none."""
+        tried = f"asked for the security group {name}"
+        return await self._aside(lambda: self._group(name, project, tried), tried)
+
+    async def make_group(
+        self, name: str, description: str, project: str, rules: Sequence[GroupRule]
+    ) -> SecurityGroup:
+        """The security group of this name with exactly these rules, made or brought to them.
+
+        One that somebody else made, as its description tells, is a CloudError. To be called again when it failed.
+        """
+        tried = f"made the security group {name}"
+        return await self._aside(
+            lambda: self._make_group(name, description, project, rules, tried), tried, changes=True
+        )
+
+    async def delete_group(self, group: str) -> None:
+        """Have no such security group; that it is not there is fine."""
+        tried = f"deleted the security group {group}"
+
+        def delete() -> None:
+            try:
+                self._access.ask("DELETE", f"/security-groups/{reading.identifier(group)}", tried)
+            except CloudError as error:
+                if error.status != 404:
+                    raise
+
+        await self._aside(delete, tried, changes=True)
+
+    async def _aside(
+        self, work: Callable[[], T], tried: str, seconds: float = _CALL, *, changes: bool = False
+    ) -> T:
+        """What blocks, in a thread that nobody waits for: one of asyncio's own would hold up the end of the program."""
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[T] = loop.create_future()
+
+        def settle(settled: Callable[[], None]) -> None:
+            if not ended.done():
+                settled()
+
+        def run() -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                try:
+                    found = work()
+                except BaseException as error:
+                    failed = error
+                    loop.call_soon_threadsafe(settle, lambda: ended.set_exception(failed))
+                else:
+                    loop.call_soon_threadsafe(settle, lambda: ended.set_result(found))
+
+        threading.Thread(target=run, name=f"cloud {self.name}", daemon=True).start()
+        try:
+            async with asyncio.timeout(seconds):
+                return await ended
+        except TimeoutError:
+            raise failures.late(self.name, tried, seconds, changes=changes) from None
+
+    def _look(self, hosts: Mapping[str, Facts], tried: str) -> Mapping[str, CloudFacts]:
+        extensions = frozenset(self._read("/extensions", reading.extension_of, tried, key="extensions"))
+        links = [link for facts in hosts.values() for link in facts.links]
+        ports = self._ports_of(tried, ("mac_address", {hardware_of(link) for link in links} - {""}))
+        known = {port.mac for port in ports}
+        lost = [
+            f"ip_address={item.address}"
+            for link in links
+            if hardware_of(link) not in known
+            for item in link.addresses
+            if hardware_of(link)
+        ]
+        others = self._ports_of(tried, ("fixed_ips", lost))
+        found = {name: _matched(facts, [*ports, *others]) for name, facts in hosts.items()}
+        own = {group for ports, _ in found.values() for port in ports.values() for group in port.groups}
+        referring = set(
+            self._read(
+                "/security-group-rules",
+                reading.group_with_rule,
+                tried,
+                [("remote_group_id", group) for group in sorted(own)],
+            )
+            if own
+            else ()
+        )
+        groups = self._groups(own | referring, tried)
+        named = {rule.remote_group for one in own & set(groups) for rule in groups[one].rules} - {None}
+        groups |= self._groups({one for one in named if one is not None} - set(groups), tried)
+        members = self._ports_of(tried, ("security_groups", own | referring))
+        return {
+            name: _facts(self.name, ports, unfound, groups, members, extensions)
+            for name, (ports, unfound) in found.items()
+        }
+
+    def _ports_of(self, tried: str, wanted: tuple[str, Iterable[str]]) -> list[Port]:
+        name, values = wanted
+        query = [(name, value) for value in sorted(set(values))]
+        found = self._read("/ports", reading.port_of, tried, query) if query else []
+        ports = {port.id: port for port in found}
+        self._seen |= ports
+        return list(ports.values())
+
+    def _groups(self, ids: Iterable[str], tried: str) -> dict[str, SecurityGroup]:
+        query = [("id", each) for each in sorted(ids)]
+        found = self._read("/security-groups", reading.group_of, tried, query) if query else []
+        return {group.id: group for group in found}
+
+    def _read(
+        self,
+        path: str,
+        meaning: Callable[[Mapping[str, object]], T],
+        tried: str,
+        query: Sequence[tuple[str, str]] = (),
+        key: str = "",
+    ) -> list[T]:
+        entries = self._access.list(path, tried, query, key)
+        with reading.door(self.name, tried):
+            return [meaning(entry) for entry in entries]
+
+    def _port(self, port: str, tried: str) -> Port:
+        document = self._access.ask("GET", f"/ports/{reading.identifier(port)}", tried)
+        return self._one_port(document, tried)
+
+    def _one_port(self, document: object, tried: str) -> Port:
+        with reading.door(self.name, tried):
+            found = reading.port_of(reading.fields(reading.fields(document)["port"]))
+        self._seen[found.id] = found
+        return found
+
+    def _change(self, port: str, revision: int, body: Mapping[str, object], tried: str) -> Port:
+        # Only this form protects: an ETag's is ignored without a word (measured).
+        document = self._access.ask(
+            "PUT",
+            f"/ports/{reading.identifier(port)}",
+            tried,
+            body={"port": body},
+            headers={"If-Match": f"revision_number={revision}"},
+        )
+        return self._one_port(document, tried)
+
+    def _group(self, name: str, project: str, tried: str) -> SecurityGroup | None:
+        found = self._read(
+            "/security-groups", reading.group_of, tried, [("name", name), ("project_id", project)]
+        )
+        named = [group for group in found if (group.name, group.project) == (name, project)]
+        if len(named) > 1:
+            raise CloudError(
+                self.name,
+                tried,
+                f"the project has {len(named)} of that name: {', '.join(group.id for group in named)}",
+                "crossnet makes one: remove the others, `openstack security group delete ID`.",
+                kind="SeveralGroups",
+            )
+        return named[0] if named else None
+
+    def _make_group(
+        self, name: str, description: str, project: str, rules: Sequence[GroupRule], tried: str
+    ) -> SecurityGroup:
+        group = self._group(name, project, tried)
+        if group is None:
+            document = self._access.ask(
+                "POST",
+                "/security-groups",
+                tried,
+                body={"security_group": {"name": name, "description": description, "project_id": project}},
+            )
+            group = self._one_group(document, tried)
+        elif group.description != description:
+            raise CloudError(
+                self.name,
+                tried,
+                f"there is one, {group.id}, that crossnet has not made: its description is {group.description!r}",
+                "Rename it, or remove it if nobody needs it.",
+                kind="NotOurs",
+            )
+        lacking = [rule for rule in dict.fromkeys(rules) if rule not in group.rules]
+        if lacking:
+            body = {"security_group_rules": [writing.rule_document(rule, group.id) for rule in lacking]}
+            self._access.ask("POST", "/security-group-rules", tried, body=body)
+        # A new group lets everything out (neutron: default security group rules).
+        for rule in group.rules:
+            if rule not in rules:
+                self._delete_rule(rule, tried)
+        return self._one_group(self._access.ask("GET", f"/security-groups/{group.id}", tried), tried)
+
+    def _delete_rule(self, rule: GroupRule, tried: str) -> None:
+        try:
+            self._access.ask("DELETE", f"/security-group-rules/{rule.id}", tried)
+        except CloudError as error:
+            if error.status != 404:
+                raise
+
+    def _one_group(self, document: object, tried: str) -> SecurityGroup:
+        with reading.door(self.name, tried):
+            return reading.group_of(reading.fields(reading.fields(document)["security_group"]))
+
+    def _shown(self, port: str) -> str:
+        """`port B-eth1 (10.0.43.101)` of one that was seen."""
+        seen = self._seen.get(port)
+        if seen is None:
+            return f"port {port}"
+        addresses = ", ".join(map(str, seen.addresses))
+        return f"port {seen.shown}" + (f" ({addresses})" if addresses else "")
+
+
+def _asked(secured: bool | None, groups: Sequence[str] | None, pairs: Sequence[AddressPair] | None) -> str:
+    """What a change sets, in words."""
+    words = []
+    if secured is not None:
+        words.append("port security " + ("on" if secured else "off"))
+    if groups is not None:
+        words.append(f"{len(groups)} security groups" if len(groups) != 1 else "one security group")
+    if pairs is not None:
+        shown = ", ".join(show_network(pair.network) for pair in pairs)
+        words.append(f"allowed address pairs {shown}" if shown else "no allowed address pairs")
+    return " and ".join(words) or "nothing"
+
+
+def _matched(facts: Facts, ports: Sequence[Port]) -> tuple[dict[str, Port], dict[str, str]]:
+    links = {link.name: link for link in facts.links}
+    found: dict[str, Port] = {}
+    unfound: dict[str, str] = {}
+    for name, link in links.items():
+        match port_of(link, links, ports):
+            case str() as reason:
+                unfound[name] = reason
+            case port:
+                found[name] = port
+    return found, unfound
+
+
+def _facts(
+    cloud: str,
+    ports: Mapping[str, Port],
+    unfound: Mapping[str, str],
+    groups: Mapping[str, SecurityGroup],
+    members: Sequence[Port],
+    extensions: frozenset[str],
+) -> CloudFacts:
+    """Of all that was read what belongs to one host."""
+    own = {group for port in ports.values() for group in port.groups}
+    named = {rule.remote_group for one in own & set(groups) for rule in groups[one].rules}
+    referring = [group for group in groups.values() if any(rule.remote_group in own for rule in group.rules)]
+    held = own | {group.id for group in referring}
+    return CloudFacts(
+        cloud,
+        MappingProxyType(dict(ports)),
+        MappingProxyType(dict(unfound)),
+        MappingProxyType(
+            {one: groups[one] for one in sorted(own | {n for n in named if n}) if one in groups}
+        ),
+        tuple(referring),
+        tuple(port for port in members if held.intersection(port.groups)),
+        extensions,
+    )
