@@ -71,6 +71,8 @@ def lasting(facts: Facts, record: Record, label: str) -> Iterator[Lasting]:
             keepers = keeping(as_made.get(item.identity, item), written, facts.owners)
             broken = [each.key for each in keepers if each.identity in differs]
             kept_in = tuple(each.key for each in keepers)
+            if item.changed_by:
+                kept_in = (item.changed_by,)  # it does not go with the host's power
             if not kept_in:
                 kept_in = tuple(f"{program}, whenever it starts" for program in left.get(item.key, ()))
             drifts = item.identity in differs

@@ -174,7 +174,7 @@ class PortSecurity(Resource):
 
     @property
     def found(self) -> str:
-        return f"port security of {self.shown_at}"
+        return self.shown_at
 
     def encode(self) -> Encoded:
         return encode_fields(self)
