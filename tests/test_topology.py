@@ -136,3 +136,13 @@ def test_a_mistake_is_told_with_its_place(tmp_path: Path, text: str, said: str) 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(LabError, match=r"no-such\.yaml cannot be read"):
         load(str(tmp_path / "no-such.yaml"))
+
+
+def test_what_is_unmanaged_is_so_in_a_network_of_a_neutron(tmp_path: Path) -> None:
+    text = "name: x\nnetworks: {lan: }\nhosts: {a: {interfaces: {eth0: {network: lan, unmanaged: %s}}}}\n"
+    with pytest.raises(
+        LabError, match=r"hosts\.a\.interfaces\.eth0: `unmanaged` is for a network with `port-sec"
+    ):
+        load(written(tmp_path, text % "true"))
+    with pytest.raises(LabError, match="`unmanaged` is true or false, not 1"):
+        load(written(tmp_path, text % "1"))

@@ -41,6 +41,7 @@ class Kind(StrEnum):
     ASKS_AGAIN = "asks-again"
     LEFT_OVER = "left-over"
     MAKES_IMAGE = "makes-image"
+    INSTALLS_NEUTRON = "installs-neutron"
     DONE = "step-done"
 
 

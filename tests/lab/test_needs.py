@@ -46,3 +46,24 @@ def test_machines_need_debootstrap_only_for_the_first(
         needs.check(Depth.MACHINE)
     assert "systemd-nspawn" in str(caught.value)
     assert "debootstrap" not in str(caught.value)
+
+
+def test_port_security_needs_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(
+        LabError, match="needs root: its Neutron is reached in this machine's own network and "
+    ):
+        needs.check(cloud=True)
+
+
+def test_bridges_that_iptables_does_not_see_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for program in ("ip", "unshare", "setsid", "iptables", "conntrack"):
+        (tmp_path / program).touch(0o755)
+    monkeypatch.setattr(needs, "PATH", str(tmp_path))
+    monkeypatch.setattr(needs, "FILTERED", tmp_path / "bridge")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(LabError, match="`modprobe br_netfilter`"):
+        needs.check(cloud=True)
+    (tmp_path / "conntrack").unlink()
+    with pytest.raises(LabError, match=r"`conntrack` is not installed.*install conntrack"):
+        needs.check(cloud=True)

@@ -60,6 +60,7 @@ def up(
     from crossnet.lab import build, image
     from crossnet.lab import topology as topologies
     from crossnet.lab.depth import Depth
+    from crossnet.lab.neutron import install
     from crossnet.localfile import create
     from crossnet.show import json
 
@@ -70,6 +71,8 @@ def up(
         topologies.spec_for(loaded)  # refused before anything is built
     if Depth(depth) is Depth.MACHINE and not image.is_made():
         speech.watch(Event(Kind.MAKES_IMAGE))
+    if loaded.is_in_cloud and not install.is_made():
+        speech.watch(Event(Kind.INSTALLS_NEUTRON))
     built = run(build.up(loaded, depth=Depth(depth), name=name))
     if spec_file is not None:
         named = built.name if built.name != loaded.name else None
@@ -82,7 +85,16 @@ def up(
             ) from None
     outcome.settle(0)
     if speech.json:
-        speech.say(json.document({"lab": built.name, "hosts": list(built.hosts), "depth": built.depth.value}))
+        speech.say(
+            json.document(
+                {
+                    "lab": built.name,
+                    "hosts": list(built.hosts),
+                    "depth": built.depth.value,
+                    "clouds": None if built.clouds is None else str(built.clouds),
+                }
+            )
+        )
         return
     lines = [f"Lab {built.name} is up: {', '.join(built.hosts)}."]
     if spec_file is not None:
@@ -90,6 +102,8 @@ def up(
         lines.append(f"Wrote {spec_file}: run `crossnet plan{file}`.")
     else:
         lines.append(f"A host is `lab: {built.hosts[0]}` in a spec; --spec FILE writes one.")
+    if built.clouds is not None:
+        lines.append(f"Its cloud:    export OS_CLIENT_CONFIG_FILE={built.clouds} OS_CLOUD={built.name}")
     lines.append(f"Look around:  crossnet lab exec {built.hosts[0]} -- ip addr")
     lines.append(f"Take it down: crossnet lab down {built.name}")
     speech.say("\n".join(lines))

@@ -24,6 +24,8 @@ from pathlib import Path
 from crossnet.errors import LabError
 from crossnet.lab import cgroups, files, image, needs
 from crossnet.lab.depth import Depth
+from crossnet.lab.neutron import install
+from crossnet.lab.neutron.cloud import CLOUDS
 from crossnet.lab.supervisor import CONTROL, PID, TOPOLOGY, host_socket
 from crossnet.lab.topology import Topology, from_data, to_data
 from crossnet.transport import PATH
@@ -56,6 +58,11 @@ class Lab:
     def hosts(self) -> tuple[str, ...]:
         return tuple(host.name for host in self.topology.hosts)
 
+    @property
+    def clouds(self) -> Path | None:
+        """The clouds.yaml that leads to the lab's cloud, an entry of the lab's name; None when it has none."""
+        return self.folder / CLOUDS if self.topology.is_in_cloud else None
+
     def socket(self, host: str) -> Path:
         """What `crossnet.transport.lab.LabHost` connects to; LabError when there is no such host."""
         return host_socket(self.folder, self.topology.host(host).name)
@@ -83,7 +90,8 @@ async def up(
 
     Its name is `name`, else CROSSNET_LAB from the environment, else the topology's. With `lifeline` the
     lab ends with this process, even if that is killed. The first lab of machines has to make what they
-    are copies of (crossnet.lab.image). LabError when the name is taken or the machine cannot do it; then
+    are copies of (crossnet.lab.image), the first with port security to install a Neutron
+    (crossnet.lab.neutron.install). LabError when the name is taken or the machine cannot do it; then
     nothing is left behind.
     """
     name = name or os.environ.get(ENVIRONMENT_NAME) or topology.name
@@ -91,9 +99,11 @@ async def up(
     longest = max((host_socket(folder, host.name) for host in topology.hosts), key=lambda p: len(str(p)))
     if len(os.fsencode(longest)) > _LONGEST_SOCKET:
         raise LabError(f"{longest} is too long for the path of a socket: choose a shorter name with --name")
-    needs.check(depth)
+    needs.check(depth, cloud=topology.is_in_cloud)
     if depth is Depth.MACHINE:
         await image.make()
+    if topology.is_in_cloud:
+        await install.make()
     lock = _lock(folder)
     if lock is None:
         raise LabError(
@@ -107,7 +117,7 @@ async def up(
             _empty(folder)
             (folder / TOPOLOGY).write_text(json.dumps(to_data(topology)))
             (folder / _DEPTH).write_text(depth.value)
-            await _supervise(folder, depth, lock, lifeline)
+            await _supervise(folder, depth, lock, lifeline, cloud=topology.is_in_cloud)
         finally:
             os.close(lock)  # the supervisor has inherited it
     except BaseException:
@@ -301,11 +311,12 @@ def _empty(folder: Path) -> None:
             entry.unlink()
 
 
-async def _supervise(folder: Path, depth: Depth, lock: int, lifeline: bool) -> None:
+async def _supervise(folder: Path, depth: Depth, lock: int, lifeline: bool, *, cloud: bool) -> None:
     """Start the supervisor, which inherits the lock, and wait until the lab is up."""
     log = os.open(folder / _LOG, os.O_WRONLY | os.O_CREAT, 0o600)
     told, ready = os.pipe()
     line, held = os.pipe() if lifeline else (-1, -1)
+    home = os.open("/proc/self/ns/net", os.O_RDONLY) if cloud else -1
     try:
         try:
             child = await asyncio.create_subprocess_exec(
@@ -315,16 +326,16 @@ async def _supervise(folder: Path, depth: Depth, lock: int, lifeline: bool) -> N
                 "-P",  # the current folder may hold any json.py
                 "-m",
                 "crossnet.lab.supervisor",
-                *(str(folder), depth.value, str(ready), str(line)),
+                *(str(folder), depth.value, str(ready), str(line), str(home)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env=_with_tools(os.environ),
                 cwd="/",
-                pass_fds=[file for file in (lock, ready, line) if file >= 0],
+                pass_fds=[file for file in (lock, ready, line, home) if file >= 0],
             )
         finally:
-            _close(log, ready, line)
+            _close(log, ready, line, home)
         await child.wait()
         said = await _read_line(told)
         if said:

@@ -10,12 +10,14 @@ from pathlib import Path
 from crossnet.errors import LabError
 from crossnet.lab import image
 from crossnet.lab.depth import Depth
+from crossnet.lab.neutron.cloud import FILTERED
 from crossnet.transport import PATH
 
 # A session of its own whose first process is nobody's child, so that a closed terminal does not end it.
 ENTER_SESSION = ("setsid", "--fork")
 
 _TOOLS = {"ip": "iproute2 (iproute on Red Hat)", "unshare": "util-linux", "setsid": "util-linux"}
+_CLOUD_TOOLS = {"iptables": "iptables", "conntrack": "conntrack (conntrack-tools on Red Hat)"}
 _MACHINE_TOOLS = {"systemd-nspawn": "systemd-container"}
 # The second is what debootstrap checks Debian's packages with.
 _IMAGE_TOOLS = {
@@ -36,9 +38,16 @@ _SWITCHES = (
 )
 
 
-def check(depth: Depth = Depth.LAB) -> None:
-    """LabError when something is missing that building needs."""
+def check(depth: Depth = Depth.LAB, *, cloud: bool = False) -> None:
+    """LabError when something is missing that building needs; with `cloud` it has networks with port security."""
     wanted = dict(_TOOLS)
+    if cloud:
+        if os.geteuid() != 0:
+            raise LabError(
+                "a lab with port security needs root: its Neutron is reached in this machine's own network and "
+                "filters in the lab's, and an ordinary user's processes cannot be in both"
+            )
+        wanted |= _CLOUD_TOOLS
     if depth is Depth.MACHINE:
         if os.geteuid() != 0:
             raise LabError("a lab of machines needs root: systemd-nspawn boots nothing for an ordinary user")
@@ -51,6 +60,13 @@ def check(depth: Depth = Depth.LAB) -> None:
         verb, them = ("is", "it") if len(missing) == 1 else ("are", "them")
         packages = ", ".join(dict.fromkeys(missing.values()))
         raise LabError(f"{named} {verb} not installed, and the lab needs {them}: install {packages}")
+    if cloud and not FILTERED.exists():
+        # Not loaded here: from then on this machine's own bridges are filtered too.
+        raise LabError(
+            "bridges do not hand their packets to iptables here, and port security is made of that\n"
+            "  `modprobe br_netfilter` has them do so. It concerns all bridges of this machine, containers' and "
+            "virtual\n  machines' too: what forwards or drops there has to let their own packets through."
+        )
 
 
 def _is_there(name: str) -> bool:

@@ -75,6 +75,12 @@ class Reader:
             raise self.wrong(f"`{key}` is a number, not {value!r}")
         return value
 
+    def flag(self, key: str) -> bool:
+        value = self.mapping.get(key, False)
+        if not isinstance(value, bool):
+            raise self.wrong(f"`{key}` is true or false, not {value!r}")
+        return value
+
     def name_of(self, text: str) -> str:
         if not _NAME.fullmatch(text):
             raise self.wrong(f"{text!r} is not a name: lower-case letters, digits and '-', at most 32")

@@ -1,11 +1,12 @@
 """The one process that is a lab: it holds the networks, forks the hosts, and ends everything.
 
-`python -m crossnet.lab.supervisor FOLDER DEPTH READY LIFELINE`, started by crossnet.lab.build through
+`python -m crossnet.lab.supervisor FOLDER DEPTH READY LIFELINE HOME`, started by crossnet.lab.build through
 unshare(1) as process 1 of a pid namespace of its own: when it dies, even by SIGKILL, the kernel kills
 every process of every host (pid_namespaces(7)), and with them go all other namespaces.
 
 FOLDER holds `topology.json`. READY and LIFELINE are numbers of open files. To READY it writes one line
-of JSON when the lab is up, or why it is not; when LIFELINE (-1: none) reaches its end, so does the lab.
+of JSON when the lab is up, or why it is not; when LIFELINE (-1: none) reaches its end, so does the lab. HOME is the
+network namespace in which the lab's cloud is to be reached (-1: it has none).
 A machine that reboots itself is booted again, one that is switched off stays off.
 
 FOLDER/control takes one line of JSON per connection and gives one back:
@@ -32,6 +33,7 @@ from crossnet.errors import LabError
 from crossnet.lab import cgroups, files, machine, namespaces, node
 from crossnet.lab.boot import freshen
 from crossnet.lab.depth import Depth
+from crossnet.lab.neutron.cloud import Cloud
 from crossnet.lab.switch import Switch
 from crossnet.lab.topology import Host, Topology, from_data
 
@@ -54,10 +56,12 @@ def host_socket(lab: Path, host: str) -> Path:
 
 
 class _Supervisor:
-    def __init__(self, folder: Path, topology: Topology, depth: Depth) -> None:
+    def __init__(self, folder: Path, topology: Topology, depth: Depth, home: int) -> None:
         self._folder = folder
         self._topology = topology
         self._depth = depth
+        self._home = home
+        self._cloud: Cloud | None = None
         self._switches: dict[str, Switch] = {}
         self._pids: dict[str, int] = {}
         self._networks: dict[str, int] = {}
@@ -68,8 +72,11 @@ class _Supervisor:
         disks = self._folder / DISKS
         disks.mkdir()
         namespaces.mount_tmpfs(str(disks), 0o755)
+        if self._topology.is_in_cloud:
+            self._cloud = Cloud(self._folder, self._topology, self._home)
         for network in self._topology.networks:
-            self._switches[network.name] = Switch(network)
+            filtered = self._cloud if network.port_security else None
+            self._switches[network.name] = filtered.switch(network) if filtered else Switch(network)
         for host in self._topology.hosts:
             host_folder(self._folder, host.name).mkdir(parents=True)
             if self._depth is Depth.MACHINE:
@@ -94,12 +101,15 @@ class _Supervisor:
             while (ended := os.waitpid(-1, os.WNOHANG))[0] != 0:
                 for name in [name for name, pid in self._pids.items() if pid == ended[0]]:
                     del self._pids[name]
-                    self._unplug(name)
-                    if os.waitstatus_to_exitcode(ended[1]) == machine.REBOOTED:
-                        # Nobody waits for it; what goes wrong stands in its console.
-                        host = self._topology.host(name)
-                        self._plug_in((host,))
-                        self._start(host, os.open(os.devnull, os.O_WRONLY))
+                    try:
+                        self._unplug(name)
+                        if os.waitstatus_to_exitcode(ended[1]) == machine.REBOOTED:
+                            # Nobody waits for it; what goes wrong stands in its console.
+                            host = self._topology.host(name)
+                            self._plug_in((host,))
+                            self._start(host, os.open(os.devnull, os.O_WRONLY))
+                    except LabError as error:  # nobody asked: the host stays off, the others live on
+                        sys.stderr.write(f"{name}: {error}\n")
 
     def end(self) -> None:
         """Kill all hosts and remove the lab's folder."""
@@ -108,6 +118,8 @@ class _Supervisor:
         for pid in self._pids.values():
             os.waitpid(pid, 0)
         self._pids.clear()
+        if self._cloud is not None:
+            self._cloud.end()
         disks = self._folder / DISKS
         if disks.is_mount():  # a place where something is mounted cannot be removed
             namespaces.unmount(str(disks))
@@ -121,6 +133,7 @@ class _Supervisor:
         network = self._networks.pop(name, None)
         if network is not None:
             os.close(network)
+        self._tell_cloud()
 
     def _bring_up(self, hosts: tuple[Host, ...]) -> None:
         self._plug_in(hosts)
@@ -145,6 +158,12 @@ class _Supervisor:
                 freshen()
         for switch in self._switches.values():
             switch.plug(self._topology, [(host, self._networks[host.name]) for host in hosts])
+        self._tell_cloud()
+
+    def _tell_cloud(self) -> None:
+        """Have the ports filtered as they are plugged now."""
+        if self._cloud is not None:
+            self._cloud.follow()
 
     def _start(self, host: Host, report: int) -> None:
         """Switch a host on; it reports to that file, which is closed here."""
@@ -218,7 +237,7 @@ def _tell(ready: int, answer: dict[str, str]) -> None:
     os.close(ready)
 
 
-def main(folder: Path, depth: Depth, ready: int, lifeline: int) -> None:
+def main(folder: Path, depth: Depth, ready: int, lifeline: int, home: int) -> None:
     os.umask(0o022)
     # The machine's /proc is still the one that is mounted, so this is the number by which a person or
     # `crossnet lab down` can kill this process; os.getpid() is 1 here.
@@ -229,7 +248,7 @@ def main(folder: Path, depth: Depth, ready: int, lifeline: int) -> None:
         signal.signal(number, lambda number, frame: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.freeze()  # else the first collection in every host would write to, and so copy, all shared memory
-    supervisor = _Supervisor(folder, topology, depth)
+    supervisor = _Supervisor(folder, topology, depth, home)
     try:
         supervisor.build()
         supervisor.serve(lifeline, ready)
@@ -242,4 +261,4 @@ def main(folder: Path, depth: Depth, ready: int, lifeline: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Depth(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    main(Path(sys.argv[1]), Depth(sys.argv[2]), *(int(number) for number in sys.argv[3:6]))

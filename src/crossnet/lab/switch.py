@@ -1,10 +1,12 @@
-"""A network of the lab: a bridge in a network namespace of its own, with one port per interface."""
+"""A network of the lab: a bridge in a network namespace, with one port per interface."""
 
 from __future__ import annotations
 
+import itertools
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 
 from crossnet.errors import LabError
 from crossnet.lab import namespaces
@@ -14,25 +16,36 @@ from crossnet.transport import ENVIRONMENT
 
 _MTU = 1500
 
+_numbers = itertools.count(1)  # of ports: several bridges may be in one namespace
+
 
 class Switch:
     """A bridge that forwards at once and floods like a plain switch.
 
     Without waiting for a spanning tree and without multicast snooping, neighbour discovery works from
-    the first packet on.
+    the first packet on. It has a namespace of its own, unless it is one of several in one `namespace`; `named` are
+    the names of ports that matter to somebody, by host and interface.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(
+        self,
+        network: Network,
+        *,
+        namespace: int | None = None,
+        bridge: str = "switch",
+        named: Mapping[tuple[str, str], str] = MappingProxyType({}),
+    ) -> None:
         self._network = network
-        self._namespace = namespaces.new_network()
+        self._namespace = namespaces.new_network() if namespace is None else namespace
+        self._bridge = bridge
+        self._named = named
         self._ports: dict[str, list[str]] = {}
-        self._made = 0
         with namespaces.inside(self._namespace):
             ip_batch(
                 [
                     "link set lo up",
-                    "link add name switch type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
-                    "link set switch addrgenmode none up",
+                    f"link add name {bridge} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+                    f"link set {bridge} addrgenmode none up",
                 ]
             )
 
@@ -64,15 +77,14 @@ class Switch:
             raise LabError(f"`{' '.join(argv)}` failed: {answer.stderr.strip() or answer.returncode}")
 
     def _port(self, topology: Topology, host: Host, interface: Interface, namespace: int) -> list[str]:
-        self._made += 1
-        port = f"port{self._made}"
+        port = self._named.get((host.name, interface.name)) or f"port{next(_numbers)}"
         self._ports.setdefault(host.name, []).append(port)
         mtu = self._network.mtu or _MTU
         address = hardware_address(topology, host, interface)
         return [
             f"link add name {port} mtu {mtu} type veth peer name {interface.name} address {address}"
             f" mtu {interface.mtu or mtu} netns /proc/self/fd/{namespace}",
-            f"link set {port} master switch addrgenmode none up",
+            f"link set {port} master {self._bridge} addrgenmode none up",
         ]
 
 

@@ -4,6 +4,7 @@
     description: one line for `crossnet lab list`
     networks:
       management: {mtu: 1500, description: where the clients are}
+      business: {port-security: true}   # its ports are a Neutron's, which filters them
     hosts:
       app:
         role: client                # client | gateway | target | bystander
@@ -17,6 +18,9 @@
         count: 20
         interfaces:
           eth0: {network: management, addresses: [{pool: 10.50.0.0/16, first: 10}]}
+      router:
+        interfaces:
+          eth0: {network: business, addresses: [10.0.44.1/24], unmanaged: true}   # Neutron has no port for it
     crossings: |                    # the part of crossnet.yaml that suits this lab
       business: {from: app, via: gateway, to: 10.0.44.0/24}
 
@@ -42,21 +46,30 @@ ROLES = ("client", "gateway", "target", "bystander")
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A switch that hosts are plugged into; without an MTU it has the usual 1500 bytes."""
+    """A switch that hosts are plugged into; without an MTU it has the usual 1500 bytes.
+
+    With `port_security` it is a network of an OpenStack cloud: a real Neutron has its ports, and filters them.
+    """
 
     name: str
     mtu: int | None = None
     description: str = ""
+    port_security: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """A host's plug in a network; the MTU is the network's unless given."""
+    """A host's plug in a network; the MTU is the network's unless given.
+
+    With `unmanaged` the network's Neutron does not know of it, as of a machine that is none of its cloud: nothing is
+    filtered there.
+    """
 
     name: str
     network: str
     addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
     mtu: int | None = None
+    unmanaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +102,11 @@ class Topology:
     networks: tuple[Network, ...]
     hosts: tuple[Host, ...]
     crossings: str = ""
+
+    @property
+    def is_in_cloud(self) -> bool:
+        """Whether a Neutron belongs to it."""
+        return any(network.port_security for network in self.networks)
 
     def host(self, name: str) -> Host:
         """The host of that name, else LabError."""
@@ -147,13 +165,19 @@ def from_data(data: object, *, source: str, count: int | None = None) -> Topolog
     for name in names:
         if names.count(name) > 1:
             raise top.wrong(f"two hosts have the name {name}")
-    known = [network.name for network in networks]
+    known = {network.name: network for network in networks}
     for host in hosts:
         for interface in host.interfaces:
+            place = f"hosts.{host.name}.interfaces.{interface.name}"
             if interface.network not in known:
                 raise top.wrong(
-                    f"hosts.{host.name}.interfaces.{interface.name}: there is no network "
+                    f"{place}: there is no network "
                     f"{interface.network!r} in `networks`, which has {', '.join(known) or 'none'}"
+                )
+            if interface.unmanaged and not known[interface.network].port_security:
+                raise top.wrong(
+                    f"{place}: `unmanaged` is for a network with `port-security`: "
+                    f"no Neutron manages {interface.network}"
                 )
     if not hosts:
         raise top.wrong("has no hosts")
@@ -171,12 +195,20 @@ def to_data(topology: Topology) -> dict[str, Any]:
     return {
         "name": topology.name,
         "description": topology.description,
-        "networks": {n.name: {"mtu": n.mtu, "description": n.description} for n in topology.networks},
+        "networks": {
+            n.name: {"mtu": n.mtu, "description": n.description, "port-security": n.port_security}
+            for n in topology.networks
+        },
         "hosts": {
             host.name: {
                 "role": host.role,
                 "interfaces": {
-                    i.name: {"network": i.network, "addresses": [str(a) for a in i.addresses], "mtu": i.mtu}
+                    i.name: {
+                        "network": i.network,
+                        "addresses": [str(a) for a in i.addresses],
+                        "mtu": i.mtu,
+                        "unmanaged": i.unmanaged,
+                    }
                     for i in host.interfaces
                 },
                 "routes": [
@@ -209,8 +241,13 @@ def spec_for(topology: Topology, lab: str | None = None) -> str:
 
 
 def _network(entry: Reader) -> Network:
-    entry.only("mtu", "description")
-    return Network(entry.name_of(entry.key), entry.number("mtu"), entry.text("description", ""))
+    entry.only("mtu", "description", "port-security")
+    return Network(
+        entry.name_of(entry.key),
+        entry.number("mtu"),
+        entry.text("description", ""),
+        entry.flag("port-security"),
+    )
 
 
 def _hosts(entry: Reader, count: int | None) -> list[Host]:
@@ -243,13 +280,13 @@ def _host(entry: Reader, name: str, number: int) -> Host:
 
 
 def _interface(entry: Reader, number: int) -> Interface:
-    entry.only("network", "addresses", "mtu")
+    entry.only("network", "addresses", "mtu", "unmanaged")
     try:
         name = interface_name(entry.key)
     except ValueError as error:
         raise entry.wrong(str(error)) from None
     addresses = tuple(_address(part, number) for part in entry.items("addresses"))
-    return Interface(name, entry.text("network"), addresses, entry.number("mtu"))
+    return Interface(name, entry.text("network"), addresses, entry.number("mtu"), entry.flag("unmanaged"))
 
 
 def _address(entry: Reader, number: int) -> IPv4Interface | IPv6Interface:

@@ -54,6 +54,8 @@ def _said(event: Event) -> str:
             return event.error
         case Kind.MAKES_IMAGE:
             return "making the Debian that the hosts are copies of; once, and it takes a minute"
+        case Kind.INSTALLS_NEUTRON:
+            return "installing the Neutron that filters its ports: 410 MB in your cache; once, and it takes a minute"
         case Kind.DONE:
             return ""
 

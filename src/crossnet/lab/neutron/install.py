@@ -18,9 +18,6 @@ from crossnet.lab import cache
 # Keystone is for those who want to be asked who they are, the client to look at the lab as an operator would.
 PACKAGES = ("neutron", "keystone", "python-openstackclient", "openstacksdk", "cheroot")
 
-MEGABYTES = 410
-SECONDS = 60
-
 SERVE = Path(__file__).with_name("serve.py")
 
 _CONSTRAINTS = Path(__file__).with_name("constraints.txt")
@@ -70,7 +67,7 @@ async def make() -> None:
                 raise LabError(
                     f"the lab's Neutron cannot be installed in {wanted}: pip ended with {status}\n    "
                     f"{cache.last_lines(log)}\n"
-                    f"  All it said is in {log}. It needs PyPI or what pip is configured for, {MEGABYTES} MB, and "
+                    f"  All it said is in {log}. It needs PyPI or what pip is configured for, 410 MB, and "
                     "Python's venv (Debian: python3-venv)."
                 )
         except BaseException:

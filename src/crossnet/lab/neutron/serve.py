@@ -266,7 +266,9 @@ def _enforced(app: _App, firewall: _Firewall) -> _App:
 def main() -> None:
     arguments = _arguments()
     if arguments.listen is not None:
-        os.dup2(arguments.listen, _LISTENS, inheritable=False)
+        if arguments.listen != _LISTENS:
+            os.dup2(arguments.listen, _LISTENS, inheritable=False)
+            os.close(arguments.listen)
         os.environ["LISTEN_PID"] = str(os.getpid())
     app = _api(_write_conf(arguments))
     if arguments.enforce:
