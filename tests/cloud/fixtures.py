@@ -121,6 +121,11 @@ class Seed:
         made: str = self.ask("POST", "/security-groups", {"security_group": wanted})["security_group"]["id"]
         return made
 
+    def admit(self, group: str, **remote: object) -> None:
+        """A rule that lets in whoever is named."""
+        rule = {"security_group_id": group, "direction": "ingress", "ethertype": "IPv4", **remote}
+        self.ask("POST", "/security-group-rules", {"security_group_rule": rule})
+
     def change(self, name: str, **changed: object) -> None:
         """What somebody else does to a port meanwhile."""
         self.ask("PUT", f"/ports/{self.ports[name]}", {"port": changed})
@@ -188,19 +193,23 @@ def seed_apart(seed_networks: Seed) -> Iterator[Seed]:
     seed_networks.remove()
 
 
+@pytest.fixture(scope="session")
+def logged_in() -> Iterator[dict[str, Cloud]]:
+    """The ways to clouds, by their users: one that is logged in serves several tests."""
+    clouds: dict[str, Cloud] = {}
+    yield clouds
+    for cloud in clouds.values():
+        asyncio.run(cloud.close())
+
+
 @pytest.fixture
-def asking(served: Served, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def asking(
+    served: Served, logged_in: dict[str, Cloud], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Any]:
     """`asking("member", lambda cloud: cloud.port(id))` asks as that user, with clouds.yaml as an operator has it."""
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(served.clouds))
 
     def ask(user: str, question: Callable[[Cloud], Coroutine[Any, Any, T]]) -> T:
-        async def asked() -> T:
-            cloud = Cloud(user)
-            try:
-                return await question(cloud)
-            finally:
-                await cloud.close()
-
-        return asyncio.run(asked())
+        return asyncio.run(question(logged_in.setdefault(user, Cloud(user))))
 
     return ask

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,18 @@ class Access:
             for part in _parted(query)
             for entry in self._pages(path, tried, part, key or path_key(path))
         ]
+
+    def roles(self) -> Sequence[str]:
+        """The roles of whoever is logged in, as the identity service named them; none where it was not asked."""
+        from keystoneauth1.identity.base import BaseIdentityPlugin
+
+        auth = self._session.auth if self._session is not None else None
+        if not isinstance(auth, BaseIdentityPlugin) or self._session is None:
+            return ()
+        try:
+            return sorted(reading.harmless(role) for role in auth.get_access(self._session).role_names or ())
+        except Exception:
+            return ()  # it is for a message only
 
     def _pages(
         self, path: str, tried: str, query: Sequence[tuple[str, str]], key: str
@@ -197,42 +210,57 @@ class Access:
             tried = "looked for it in OS_*"
         try:
             config = OpenStackConfig(app_name="crossnet", app_version=crossnet.__version__)
-            if self.name not in config.get_cloud_names() or not _is_named(config, self.name):
+            if self.name not in _named(config):
                 raise self._unknown(config, tried)
             return config.get_one(cloud=self.name)
         except CrossnetError:
             raise
         except Exception as error:
-            raise failures.raised(self.name, tried, error, changes=False) from None
+            raise failures.unusable(self.name, tried, error) from None
 
     def _unknown(self, config: OpenStackConfig, tried: str) -> CloudError:
         if self.name == ENVIRONMENT:
             seen = "OS_AUTH_URL and the like are not set"
             todo = "Read the file with them into the shell (`. openrc.sh`), or name an entry of clouds.yaml."
+        elif broken := _skipped(config):
+            seen = f"{broken} cannot be read, or is no YAML"
+            todo = "Correct it; the SDK passes over such a file."
         elif config.config_filename:
-            names = sorted(each for each in config.get_cloud_names() if _is_named(config, each))
-            seen = (
-                f"{config.config_filename} has no cloud {self.name!r}, but "
-                f"{few([*map(reading.harmless, names)], 10, ', ') or 'none at all'}{nearest(self.name, names)}"
-            )
+            names = _named(config)
+            shown = few([*map(reading.harmless, names)], 10, ", ")
+            others = f", but {shown}" if names else ", nor any other"
+            seen = f"{config.config_filename} has no cloud {self.name!r}{others}{nearest(self.name, names)}"
             todo = (
                 "Correct the name, or add the entry. It is the first file that there is of those looked for."
             )
         else:
             seen = "there is no such file"
-            todo = f"Looked for {', '.join(_files())}. OS_CLIENT_CONFIG_FILE names another; `envvars` takes OS_*."
+            listed = ", ".join(path for path in _files() if path.endswith(".yaml"))
+            todo = f"Looked for {listed}. OS_CLIENT_CONFIG_FILE names another; `envvars` takes OS_*."
         return CloudError(self.name, tried, seen, todo, kind=failures.NOT_CONFIGURED)
 
 
-def _is_named(config: OpenStackConfig, name: str) -> bool:
-    """Whether somebody wrote that entry: without any the SDK makes one of its defaults."""
-    return name != "defaults" or bool(config.config_filename)
+def _named(config: OpenStackConfig) -> list[str]:
+    """The clouds that somebody wrote down: without any the SDK makes one of its defaults."""
+    return sorted(name for name in config.get_cloud_names() if name != "defaults")
+
+
+def _skipped(config: OpenStackConfig) -> str:
+    """The first file that is there and was passed over; nothing where there is none."""
+    for path in _files():
+        if path == config.config_filename:
+            break
+        if os.path.exists(path):
+            return path
+    return ""
 
 
 def _files() -> list[str]:
+    """Where the SDK looks, in its order."""
     from openstack.config.loader import CONFIG_FILES
 
-    return [path for path in dict.fromkeys(CONFIG_FILES) if path.endswith(".yaml")]
+    own = os.environ.get("OS_CLIENT_CONFIG_FILE")
+    return list(dict.fromkeys([*([own] if own else []), *CONFIG_FILES]))
 
 
 def path_key(path: str) -> str:

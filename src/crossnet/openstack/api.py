@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -93,17 +94,18 @@ class Cloud:
 
         def delete() -> None:
             try:
-                self._access.ask("DELETE", f"/security-groups/{reading.identifier(group)}", tried)
+                self._access.ask("DELETE", f"/security-groups/{self._id(group, tried)}", tried)
             except CloudError as error:
-                if error.status != 404:
+                if error.kind != "SecurityGroupNotFound":
                     raise
 
         await self._aside(delete, tried, changes=True)
 
     async def _aside(
-        self, work: Callable[[], T], tried: str, seconds: float = _CALL, *, changes: bool = False
+        self, work: Callable[[], T], tried: str, seconds: float | None = None, *, changes: bool = False
     ) -> T:
         """What blocks, in a thread that nobody waits for: one of asyncio's own would hold up the end of the program."""
+        seconds = _CALL if seconds is None else seconds
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[T] = loop.create_future()
 
@@ -141,7 +143,8 @@ class Cloud:
             if hardware_of(link)
         ]
         others = self._ports_of(tried, ("fixed_ips", lost))
-        found = {name: _matched(facts, [*ports, *others]) for name, facts in hosts.items()}
+        told = list({port.id: port for port in (*ports, *others)}.values())
+        found = {name: _matched(facts, told) for name, facts in hosts.items()}
         own = {group for ports, _ in found.values() for port in ports.values() for group in port.groups}
         referring = set(
             self._read(
@@ -156,6 +159,7 @@ class Cloud:
         groups = self._groups(own | referring, tried)
         named = {rule.remote_group for one in own & set(groups) for rule in groups[one].rules} - {None}
         groups |= self._groups({one for one in named if one is not None} - set(groups), tried)
+        groups = self._resolved(groups, tried)
         members = self._ports_of(tried, ("security_groups", own | referring))
         return {
             name: _facts(self.name, ports, unfound, groups, members, extensions)
@@ -175,6 +179,24 @@ class Cloud:
         found = self._read("/security-groups", reading.group_of, tried, query) if query else []
         return {group.id: group for group in found}
 
+    def _resolved(self, groups: Mapping[str, SecurityGroup], tried: str) -> dict[str, SecurityGroup]:
+        """The groups, where a rule that names an address group is one for each of its networks, if that may be seen."""
+        named = {rule.remote_addresses for group in groups.values() for rule in group.rules} - {None}
+        query = [("id", each) for each in sorted(each for each in named if each is not None)]
+        known = dict(self._read("/address-groups", reading.addresses_of, tried, query)) if query else {}
+
+        def rules(rule: GroupRule) -> Iterable[GroupRule]:
+            if rule.remote_addresses not in known:
+                return [rule]
+            return [
+                replace(rule, remote=each, remote_addresses=None) for each in known[rule.remote_addresses]
+            ]
+
+        return {
+            each: replace(group, rules=tuple(one for rule in group.rules for one in rules(rule)))
+            for each, group in groups.items()
+        }
+
     def _read(
         self,
         path: str,
@@ -188,7 +210,7 @@ class Cloud:
             return [meaning(entry) for entry in entries]
 
     def _port(self, port: str, tried: str) -> Port:
-        document = self._access.ask("GET", f"/ports/{reading.identifier(port)}", tried)
+        document = self._access.ask("GET", f"/ports/{self._id(port, tried)}", tried)
         return self._one_port(document, tried)
 
     def _one_port(self, document: object, tried: str) -> Port:
@@ -199,14 +221,40 @@ class Cloud:
 
     def _change(self, port: str, revision: int, body: Mapping[str, object], tried: str) -> Port:
         # Only this form protects: an ETag's is ignored without a word (measured).
-        document = self._access.ask(
-            "PUT",
-            f"/ports/{reading.identifier(port)}",
-            tried,
-            body={"port": body},
-            headers={"If-Match": f"revision_number={revision}"},
-        )
+        condition = {"If-Match": f"revision_number={revision}"}
+        path = f"/ports/{self._id(port, tried)}"
+        try:
+            document = self._access.ask("PUT", path, tried, body={"port": body}, headers=condition)
+        except CloudError as error:
+            if error.status != 403 or (why := self._forbidden(port)) is None:
+                raise
+            raise CloudError(
+                self.name, tried, error.seen, why, status=error.status, kind=error.kind
+            ) from None
         return self._one_port(document, tried)
+
+    def _forbidden(self, port: str) -> str | None:
+        """Why a user may not change a port that it sees, and what to do; None where that cannot be told."""
+        tried = "asked why"
+        try:
+            seen = self._seen.get(port) or self._port(port, tried)
+            document = self._access.ask("GET", f"/networks/{seen.network}", tried)
+            with reading.door(self.name, tried):
+                network, owner = reading.network_of(reading.fields(reading.fields(document)["network"]))
+        except CloudError:
+            return None
+        if owner != seen.project:
+            return (
+                f"The port belongs to project {seen.project}, its network {network} to {owner}: then only an "
+                "administrator may change what the port lets through. Ask one, or use `port-security: leave`."
+            )
+        roles = self._access.roles()
+        return (
+            f"This user's roles in the project are {', '.join(roles)}, which is not enough to change a port: use "
+            "credentials with the role member."
+            if roles
+            else None
+        )
 
     def _group(self, name: str, project: str, tried: str) -> SecurityGroup | None:
         found = self._read(
@@ -257,8 +305,13 @@ class Cloud:
         try:
             self._access.ask("DELETE", f"/security-group-rules/{rule.id}", tried)
         except CloudError as error:
-            if error.status != 404:
+            if error.kind != "SecurityGroupRuleNotFound":
                 raise
+
+    def _id(self, one: str, tried: str) -> str:
+        """What goes into a URL: an id comes from a journal too."""
+        with reading.door(self.name, tried):
+            return reading.identifier(one)
 
     def _one_group(self, document: object, tried: str) -> SecurityGroup:
         with reading.door(self.name, tried):

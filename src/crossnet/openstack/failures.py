@@ -49,6 +49,10 @@ _TODO = {
         "The project may have no more of these: `openstack quota show` tells. Remove what is not used, or ask whoever "
         "runs the cloud for more; then do this again."
     ),
+    "SecurityGroupConflict": (
+        "A port's groups are stateless or stateful, all of them alike, and crossnet's is stateful. Put the port into "
+        "stateful groups, or write `port-security: leave` and open it by other means."
+    ),
     "SecurityGroupRuleExists": "Somebody changes the same group. Do this again.",
 }
 _TODO_BY_STATUS = {
@@ -157,7 +161,6 @@ def late(cloud: str, tried: str, seconds: float, *, changes: bool) -> CloudError
 def raised(cloud: str, tried: str, error: Exception, *, changes: bool) -> CloudError:
     """What the SDK raises, as an error; of its own words nothing is repeated, for URLs with secrets may be in them."""
     from keystoneauth1 import exceptions as known
-    from openstack.exceptions import ConfigException
 
     def failed(
         seen: str, todo: str, kind: str, *, status: int | None = None, is_open: bool = False
@@ -177,14 +180,16 @@ def raised(cloud: str, tried: str, error: Exception, *, changes: bool) -> CloudE
         case known.ConnectFailure() | known.UnknownConnectionError():
             seen, is_open = _connection(error)
             return failed(seen, _REACH, UNREACHABLE, is_open=changes and is_open)
-        case known.HttpError():
+        case known.HttpError():  # of the identity service: what Neutron says is not raised
             status = error.http_status
-            kind = UNAUTHORIZED if status == 401 else type(error).__name__
-            todo = _TODO_BY_STATUS.get(status, _ELSEWHERE)
-            where = "the identity service said" if status == 401 else "it answered"
-            said = harmless(str(error.message or "")) if status == 401 else ""
+            # A token that is over is not found there, and the message holds it (keystone.exception.TokenNotFound).
+            is_login = status in (401, 404)
+            said = f": {harmless(str(error.message or ''))}" if status == 401 else ""
             return failed(
-                f"{where} {status} {kind}" + (f": {said}" if said else ""), todo, kind, status=status
+                f"the identity service said {status} {type(error).__name__}{said}",
+                _TODO_BY_STATUS[401] if is_login else _TODO_BY_STATUS.get(status, _ELSEWHERE),
+                UNAUTHORIZED if is_login else type(error).__name__,
+                status=status,
             )
         case known.CatalogException():
             return failed(
@@ -199,21 +204,6 @@ def raised(cloud: str, tried: str, error: Exception, *, changes: bool) -> CloudE
                 "Check `auth_url` in the entry of clouds.yaml.",
                 type(error).__name__,
             )
-        case known.MissingRequiredOptions():
-            names = ", ".join(option.dest for option in error.options)
-            return failed(f"its entry lacks {names}", "Complete it in clouds.yaml.", NOT_CONFIGURED)
-        case known.AuthorizationFailure() | known.AuthPluginException():
-            return failed(
-                f"nobody can log in with its entry ({type(error).__name__})",
-                "Check `auth_type` and `auth` in clouds.yaml; `openstack --os-cloud {cloud} token issue` has to work.",
-                NOT_CONFIGURED,
-            )
-        case ConfigException():
-            return failed(
-                "its entry cannot be used",
-                "Check it with `openstack --os-cloud {cloud} configuration show`.",
-                NOT_CONFIGURED,
-            )
         case _:
             return failed(
                 f"the library that asks it failed ({type(error).__name__})",
@@ -221,6 +211,22 @@ def raised(cloud: str, tried: str, error: Exception, *, changes: bool) -> CloudE
                 type(error).__name__,
                 is_open=changes,
             )
+
+
+def unusable(cloud: str, tried: str, error: Exception) -> CloudError:
+    """What is wrong with the entry of a cloud; of its text nothing is repeated, for a password may be in it."""
+    from keystoneauth1 import exceptions as known
+
+    todo = f"Check it with `openstack --os-cloud {cloud} configuration show`."
+    match error:
+        case known.MissingRequiredOptions():
+            seen = f"its entry lacks {', '.join(option.dest for option in error.options)}"
+        case known.NoMatchingPlugin():
+            seen = f"its entry has an auth_type that is not known here: {harmless(error.name)}"
+            todo = "Correct it, or install the package of keystoneauth1 that has it."
+        case _:
+            seen = f"its entry cannot be used ({type(error).__name__})"
+    return CloudError(cloud, tried, seen, todo, kind=NOT_CONFIGURED)
 
 
 def _connection(error: Exception) -> tuple[str, bool]:

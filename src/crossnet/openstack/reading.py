@@ -118,6 +118,16 @@ def group_with_rule(document: Mapping[str, Any]) -> str:
     return identifier(document["security_group_id"])
 
 
+def addresses_of(document: Mapping[str, Any]) -> tuple[str, tuple[Network, ...]]:
+    """The id of one entry of `address_groups`, and its networks."""
+    return identifier(document["id"]), tuple(map(_network, _list(document["addresses"])))
+
+
+def network_of(document: Mapping[str, Any]) -> tuple[str, str]:
+    """What one entry of `networks` is called, and the project that it belongs to."""
+    return harmless(_text(document, "name")) or identifier(document["id"]), _project(document)
+
+
 def extension_of(document: Mapping[str, Any]) -> str:
     return _text(document, "alias")
 

@@ -1,0 +1,63 @@
+"""crossnet's own security groups: exactly the rules that are wanted, however often and however far it got before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from cloud.fixtures import GROUP, Seed
+from crossnet.openstack.api import Cloud
+from crossnet.openstack.ports import GroupRule, SecurityGroup
+from crossnet.values import Family, network
+
+pytestmark = [pytest.mark.openstack, GROUP]
+
+Asking = Callable[..., Any]
+CLIENT = network("10.0.43.15")
+WEB = GroupRule("ingress", Family.V4, "tcp", (443, 443), CLIENT)
+PING = GroupRule("ingress", Family.V4, "icmp", None, CLIENT)
+PING6 = GroupRule("ingress", Family.V6, "ipv6-icmp", None, network("fd00:43::15"))
+ANY = GroupRule("ingress", Family.V4, remote=CLIENT)
+
+
+def made(seed: Seed, asking: Asking, rules: Sequence[GroupRule]) -> SecurityGroup:
+    def make(cloud: Cloud) -> Any:
+        return cloud.make_group("crossnet-x", "made by crossnet", seed.project, rules)
+
+    group = asking("member", make)
+    said = seed.ask("GET", f"/security-groups/{group.id}")["security_group"]
+    assert (said["name"], said["description"]) == ("crossnet-x", "made by crossnet")
+    assert len(said["security_group_rules"]) == len(group.rules)
+    found: SecurityGroup = group
+    return found
+
+
+def test_a_new_group_has_no_rule_but_those_that_are_wanted(seed: Seed, asking: Asking) -> None:
+    """Every new one of the cloud's lets everything out."""
+    group = made(seed, asking, [WEB, PING, PING6, ANY, WEB])
+    assert set(group.rules) == {WEB, PING, PING6, ANY}
+    assert asking("member", lambda cloud: cloud.group("crossnet-x", seed.project)).id == group.id
+
+
+def test_it_is_brought_to_other_rules(seed: Seed, asking: Asking) -> None:
+    before = made(seed, asking, [WEB, PING])
+    after = made(seed, asking, [PING, ANY])
+    assert after.id == before.id
+    assert set(after.rules) == {PING, ANY}
+    kept = {rule: rule.id for rule in before.rules}
+    assert {rule.id for rule in after.rules if rule == PING} == {kept[PING]}
+    assert made(seed, asking, []).rules == ()
+
+
+def test_one_that_was_left_half_made(seed: Seed, asking: Asking) -> None:
+    seed.make_group("crossnet-x", description="made by crossnet")
+    assert made(seed, asking, [WEB]).rules == (WEB,)
+
+
+def test_a_group_that_is_not_there(seed: Seed, asking: Asking) -> None:
+    assert asking("member", lambda cloud: cloud.group("crossnet-x", seed.project)) is None
+    other = seed.session("stranger").get_project_id()
+    seed.make_group("crossnet-x")
+    assert asking("lab", lambda cloud: cloud.group("crossnet-x", other)) is None
