@@ -146,3 +146,9 @@ def test_what_is_unmanaged_is_so_in_a_network_of_a_neutron(tmp_path: Path) -> No
         load(written(tmp_path, text % "true"))
     with pytest.raises(LabError, match="`unmanaged` is true or false, not 1"):
         load(written(tmp_path, text % "1"))
+
+
+def test_the_spec_of_a_lab_in_a_cloud_names_it() -> None:
+    topology = load("seed-port-security")
+    assert parse(spec_for(topology), "x").cloud == "seed-port-security"
+    assert parse(spec_for(topology, "mine"), "x").cloud == "mine"

@@ -8,7 +8,7 @@ import os
 import signal
 import stat
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from urllib.error import URLError
 
@@ -18,9 +18,11 @@ from crossnet.errors import LabError
 from crossnet.lab import build, needs
 from crossnet.lab.build import Lab
 from crossnet.lab.neutron import install
-from crossnet.lab.topology import load
+from crossnet.lab.topology import load, spec_for
+from crossnet.specfile import parse
 from crossnet.transport import Completed
 from crossnet.transport.lab import LabHost
+from lab.crossing import Bench
 from lab.neutron import Neutron
 from lab.test_lab_build import processes
 from lacking import lacking
@@ -41,22 +43,26 @@ PINGS = (
 )
 
 
-def reached(lab: Lab) -> str:
-    """Which of PINGS are answered, `ok` or `-` each; with new flows, since those that stand may pass."""
+def answered(lab: Lab, pings: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Those of the pings, each from a host to an address, that are answered; all are new flows: others may pass."""
 
-    async def one(host: str, destination: str) -> str:
+    async def is_answered(host: str, destination: str) -> bool:
         # The second is for a machine that is so busy that the first comes too late.
-        answer = await LabHost(host, lab.socket(host)).run(
-            ["ping", "-n", "-c", "2", "-i", "0.2", "-W", "1", destination]
-        )
-        return "ok" if answer.ok else "-"
+        argv = ["ping", "-n", "-c", "2", "-i", "0.2", "-W", "1", destination]
+        return (await LabHost(host, lab.socket(host)).run(argv)).ok
 
-    async def all_() -> list[str]:
+    async def all_() -> list[bool]:
         await build.on_switch(lab, "management", ["conntrack", "-F"])
         (await LabHost("gateway", lab.socket("gateway")).run(["conntrack", "-F"])).check()
-        return await asyncio.gather(*(one(*ping) for ping in PINGS))
+        return await asyncio.gather(*(is_answered(*ping) for ping in pings))
 
-    return " ".join(asyncio.run(all_()))
+    return {ping for ping, ok in zip(pings, asyncio.run(all_()), strict=True) if ok}
+
+
+def reached(lab: Lab) -> str:
+    """Which of PINGS are answered, `ok` or `-` each."""
+    those = answered(lab, PINGS)
+    return " ".join("ok" if ping in those else "-" for ping in PINGS)
 
 
 def cross_by_hand(lab: Lab, run_on: RunOn) -> None:
@@ -200,6 +206,51 @@ def test_what_gets_through_in_each_state(lab_up: LabUp, run_on: RunOn, cloud_pos
         "own, neither": "- ok - - -",
         "one group again": "ok ok - - -",
     }
+
+
+def test_a_crossing_opens_what_its_plan_says_and_nothing_else(
+    lab_up: LabUp, run_on: RunOn, cloud_possible: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From each host to each address: before, while the crossing stands, and after; all of them try to cross."""
+    lab = lab_up("seed-port-security")
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(lab.clouds))
+    run_on(lab, "bystander", "ip route add 10.0.44.0/24 via 10.0.43.101").check()
+    run_on(lab, "target", "ip route add 10.0.43.0/24 via 10.0.44.63").check()
+    bench, spec, cloud = Bench(lab), parse(spec_for(lab.topology, lab.name), "crossnet.yaml"), Neutron(lab)
+    everything = [
+        (one.name, str(address.ip))
+        for one in lab.topology.hosts
+        for other in lab.topology.hosts
+        if other != one
+        for interface in other.interfaces
+        for address in interface.addresses
+    ]
+
+    def pairs() -> set[tuple[str, str]]:
+        return answered(lab, everything)
+
+    def opened_and_closed() -> set[tuple[str, str]]:
+        """What passes while the crossing stands and not before; what passed before does so always."""
+        ports, hosts, before = cloud.settings(), bench.fingerprints(), pairs()
+        bench.apply(spec)
+        during = pairs()
+        bench.undo(spec)
+        assert pairs() == before
+        assert before <= during
+        assert cloud.settings() == ports
+        assert bench.differences(hosts) == []
+        return during - before
+
+    assert opened_and_closed() == {
+        ("app", "10.0.44.1"),
+        ("app", "10.0.44.63"),
+        # What the plan warns of: all ports are in one group, and what one of them may send counts as a member of it.
+        ("bystander", "10.0.44.63"),
+        ("target", "10.0.44.63"),
+    }
+    for name in cloud.ports():
+        cloud.change(name, security_groups=[cloud.new_group(name)])
+    assert opened_and_closed() == {("app", "10.0.43.101"), ("app", "10.0.44.1"), ("app", "10.0.44.63")}
 
 
 def test_a_host_that_reboots_is_filtered_as_before(lab: Lab, run_on: RunOn) -> None:

@@ -26,9 +26,15 @@ def test_what_was_left_half_made_is_not_taken_for_whole(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(install, "_RECIPE", '[ ! -e "$2" ] && mkdir "$2" && : > "$2/made"')
-    (install.place() / "bin").mkdir(parents=True)
+    recipe = '[ ! -e "$2" ] && mkdir -p "$2/bin" && ln -s "$1" "$2/bin/python" && : > "$2/made"'
+    monkeypatch.setattr(install, "_RECIPE", recipe)
+    (install.place() / "lib").mkdir(parents=True)
     assert not install.is_made()
     asyncio.run(install.make())
     assert install.is_made()
-    assert not (install.place() / "bin").exists()
+    assert not (install.place() / "lib").exists()
+    install.program().unlink()
+    install.program().symlink_to("/no/such/python")  # of a system that has another one now
+    assert not install.is_made()
+    asyncio.run(install.make())
+    assert install.is_made()

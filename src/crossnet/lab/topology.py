@@ -232,7 +232,10 @@ def spec_for(topology: Topology, lab: str | None = None) -> str:
     prefix = f"{lab}/" if lab is not None else ""
     width = max(len(host.name) for host in managed) + 1
     clients = ", ".join(host.name for host in managed if host.role == "client")
-    lines = ["crossnet: 1", "", "hosts:"]
+    lines = ["crossnet: 1", ""]
+    if topology.is_in_cloud:  # the entry of the lab's clouds.yaml
+        lines += [f"openstack: {{cloud: {lab or topology.name}}}", ""]
+    lines += ["hosts:"]
     lines += [f"  {host.name + ':':<{width}} {{lab: {prefix}{host.name}}}" for host in managed]
     lines += ["", "crossings:"]
     body = topology.crossings.replace("{clients}", f"[{clients}]")

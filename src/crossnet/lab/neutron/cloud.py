@@ -112,6 +112,8 @@ class Cloud:
                     pass_fds=(listener,),
                     start_new_session=True,
                 )
+        except OSError as error:
+            raise LabError(f"the lab's Neutron cannot be started: {argv[0]}: {error.strerror}") from None
         finally:
             os.close(log)
 

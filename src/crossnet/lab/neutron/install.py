@@ -47,7 +47,8 @@ def program(name: str = "python") -> Path:
 
 
 def is_made() -> bool:
-    return (place() / _MADE).exists()
+    # Its Python is a link to the one that it was made with, which may have been removed since.
+    return (place() / _MADE).exists() and program().exists()
 
 
 async def make() -> None:
