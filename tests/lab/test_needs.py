@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from crossnet.cli import cli
 from crossnet.errors import LabError
 from crossnet.lab import image, needs
 from crossnet.lab.depth import Depth
@@ -67,3 +68,15 @@ def test_bridges_that_iptables_does_not_see_are_told(monkeypatch: pytest.MonkeyP
     (tmp_path / "conntrack").unlink()
     with pytest.raises(LabError, match=r"`conntrack` is not installed.*install conntrack"):
         needs.check(cloud=True)
+
+
+@pytest.mark.parametrize("words", [["seed-port-security"], ["seed", "--depth", "machine"]])
+def test_nothing_is_said_to_be_made_for_a_lab_that_cannot_be(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(LabError, match="needs root"):
+        cli(["lab", "up", *words], standalone_mode=False)
+    assert capsys.readouterr().err == ""
+    assert not list(tmp_path.iterdir())

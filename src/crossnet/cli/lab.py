@@ -57,7 +57,7 @@ def up(
 ) -> None:
     """Build a lab from a shipped topology (see `lab list`) or a file."""
     from crossnet.events import Event, Kind
-    from crossnet.lab import build, image
+    from crossnet.lab import build, image, needs
     from crossnet.lab import topology as topologies
     from crossnet.lab.depth import Depth
     from crossnet.lab.neutron import install
@@ -69,6 +69,7 @@ def up(
         raise click.ClickException(f"{spec_file} already exists, and is left as it is\n  Give another name.")
     if spec_file is not None:
         topologies.spec_for(loaded)  # refused before anything is built
+    needs.check(Depth(depth), cloud=loaded.is_in_cloud)  # before anything is said to be installed
     if Depth(depth) is Depth.MACHINE and not image.is_made():
         speech.watch(Event(Kind.MAKES_IMAGE))
     if loaded.is_in_cloud and not install.is_made():
