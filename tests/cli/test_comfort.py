@@ -34,7 +34,7 @@ def offered(words: list[str], incomplete: str) -> list[tuple[str, str]]:
         (["verify", "--from"], "a", ["app"]),
         (["explain"], "no-route-", ["no-route-to-client"]),
         (["completion"], "z", ["zsh"]),
-        (["lab", "up"], "seed", ["seed", "seed-dual", "seed-v6"]),
+        (["lab", "up"], "seed", ["seed", "seed-dual", "seed-port-security", "seed-v6"]),
         (["lab", "break"], "forward-p", ["forward-policy", "forward-policy-legacy"]),
     ],
 )
