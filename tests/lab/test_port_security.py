@@ -254,9 +254,11 @@ def test_hosts_that_put_themselves_back_leave_it_to_recover(
     gone = "! test -e /var/lib/crossnet/transaction"
     eventually(lambda: desk.bench.run("gateway", gone).ok and desk.bench.run("app", gone).ok, "it is back")
     desk.between.after = lambda number: None
+    assert desk.kept()
     code, text = desk.said("apply", "--yes")
-    assert code == 1
-    assert "crossnet recover" in text
+    assert code == 1, text
+    assert "has left changes at cloud member" in text
+    assert "has left changes at cloud member" in desk.said("status")[1]
     recovered(desk)
     assert desk.state() == ports
     assert desk.bench.differences(before) == []

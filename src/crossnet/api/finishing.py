@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from crossnet.api.looking import refuse_running, unfinished
+from crossnet.api.looking import left_at_clouds, refuse_running, unfinished
 from crossnet.errors import (
     CrossnetError,
     HostsDisagree,
@@ -18,12 +18,11 @@ from crossnet.planning import takes_back
 from crossnet.proof import last_verified
 from crossnet.record import TRANSACTION
 from crossnet.resources import PortSecurity
-from crossnet.site import Answers, Site, reach
+from crossnet.site import Site, reach
 from crossnet.spec import Spec
 from crossnet.standing import who
 from crossnet.transaction import ending, journal
 from crossnet.transaction.agent import Agent
-from crossnet.transaction.cloud import left_at_cloud
 from crossnet.transaction.ending import Open
 from crossnet.transaction.history import read_history
 from crossnet.transaction.journal import CONFIRM
@@ -171,7 +170,9 @@ async def recover(spec: Spec, *, watch: Watcher = nobody) -> tuple[Ended, ...]:
             if one.decision != CONFIRM:
                 refuse_running(one.held)
         ended = (*others, *[await end(one, site, "recover") for one in found])
-        ended += await end_at_clouds(await site.look(kernels=False), site, {one.transaction for one in ended})
+        told = {one.transaction for one in ended}
+        at_clouds = await end_at_clouds((await site.look(kernels=False)).said, site)
+        ended += tuple(one for one in at_clouds if one.transaction not in told)
         try:
             await sweep(site)
         except CrossnetError as error:
@@ -207,21 +208,17 @@ async def end_unreadable(facts: dict[str, Facts], site: Site) -> tuple[dict[str,
     return facts, tuple(ended)
 
 
-async def end_at_clouds(found: Answers[Facts], site: Site, told: Collection[str]) -> tuple[Ended, ...]:
-    """What hosts that put themselves back have left at clouds, by what was decided of it; not the ones told already."""
+async def end_at_clouds(facts: Mapping[str, Facts], site: Site) -> tuple[Ended, ...]:
+    """What hosts that put themselves back have left at clouds is ended too, by what was decided of it."""
     ended = []
-    for name, facts in found.said.items():
-        left = left_at_cloud(facts)
-        if left is None or journal.unfinished(facts):
-            continue
+    for name, left in left_at_clouds(facts).items():
         past = [one for own in (await site.ask(read_history)).all().values() for one in own]
         own = [one for one in past if one.transaction == left.transaction]
         confirmed = any(one.decision == CONFIRM for one in own)
         one = participant(PortSecurity.kind, left.participant, left.transaction, site.hosts[name])
         await uninterrupted(one.finish() if confirmed else one.roll_back())
-        if left.transaction not in told:
-            what = own[-1].what if own else f"what it changed at {left.participant}"
-            ended.append(Ended(left.transaction, what, confirmed))
+        what = own[-1].what if own else f"what it changed at {left.participant}"
+        ended.append(Ended(left.transaction, what, confirmed))
     return tuple(ended)
 
 

@@ -36,6 +36,7 @@ from crossnet.site import Answers, Ways, reach
 from crossnet.spec import USUAL_NAME, HostSpec, Spec
 from crossnet.suspects import suspects
 from crossnet.transaction import journal
+from crossnet.transaction.cloud import Left, left_at_cloud
 from crossnet.transaction.history import Past, read_history
 from crossnet.transaction.journal import Journal
 from crossnet.turns import in_turn
@@ -195,6 +196,14 @@ def refuse_open(facts: Mapping[str, Facts]) -> None:
     for name, found in unfinished(facts).items():
         if not found.is_void:
             raise journal.locked(name, found)
+    for name, left in left_at_clouds(facts).items():
+        raise CrossnetError(f"{name}: {left}\n  `crossnet recover` ends them, from any machine.")
+
+
+def left_at_clouds(facts: Mapping[str, Facts]) -> dict[str, Left]:
+    """What hosts that hold no transaction any more have left at a cloud."""
+    ended = [name for name, one in facts.items() if not journal.unfinished(one)]
+    return {name: left for name in ended if (left := left_at_cloud(facts[name])) is not None}
 
 
 def unfinished(facts: Mapping[str, Facts]) -> dict[str, Journal]:

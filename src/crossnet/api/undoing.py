@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from crossnet.api.applying import DEFAULT_GUARD, Applied
-from crossnet.api.finishing import end, end_unreadable, sweep
-from crossnet.api.looking import refuse_running, survey, unfinished
+from crossnet.api.finishing import end, end_at_clouds, end_unreadable, sweep
+from crossnet.api.looking import left_at_clouds, refuse_running, survey, unfinished
 from crossnet.errors import CrossnetError, Locked, StalePlan
 from crossnet.events import Watcher, nobody, without_a_say
 from crossnet.facts import Facts
@@ -155,6 +155,9 @@ async def _undo(
     if left:
         for found in await ending.find(facts, site):
             await end(found, site, UNDO)
+        facts = await site.observe()
+    if left_at_clouds(facts):
+        await end_at_clouds(facts, site)
         facts = await site.observe()
     made = make_undo_plan(spec, facts, what)
     if agreed is not None and not left and made.touched and not ends_no_more(agreed, made):

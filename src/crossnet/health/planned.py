@@ -36,6 +36,7 @@ from crossnet.resources import Resource
 from crossnet.several import first_of
 from crossnet.spec import Crossing, Heal
 from crossnet.suspects import suspects
+from crossnet.transaction.cloud import left_at_cloud
 from crossnet.transaction.journal import unfinished
 from crossnet.values import Family
 from crossnet.verification.counters import read_counters
@@ -302,6 +303,8 @@ def _unwell(path: Path, facts: Mapping[str, Facts]) -> Iterator[str]:
         left = unfinished(facts[host], facts)
         if left:
             yield f"{host}: {told_open(left)}"
+        elif (at_cloud := left_at_cloud(facts[host])) is not None:
+            yield f"{host}: {at_cloud}; `crossnet recover` ends them"
 
 
 def _proof(verified: Mapping[str, str]) -> tuple[State, str]:

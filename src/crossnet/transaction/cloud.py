@@ -42,6 +42,9 @@ class Left:
     def participant(self) -> str:
         return f"cloud {self.cloud}"
 
+    def __str__(self) -> str:
+        return f"transaction {self.transaction} has left changes at {self.participant} that nobody has ended"
+
 
 def left_at_cloud(facts: Facts) -> Left | None:
     """What the host keeps of changes at a cloud that nobody has ended."""
@@ -70,7 +73,7 @@ class Ports(Participant):
             raise Refused(
                 self.name,
                 f"was asked to change ports of {self.keeper}",
-                f"transaction {kept.transaction} has left changes there that nobody has ended",
+                str(kept),
                 "`crossnet recover` ends them, from any machine.",
             )
         self._changes = part.live
