@@ -205,7 +205,8 @@ def _in_shared_groups(facts: Facts, cloud: CloudFacts, port: Port, shown: str) -
         rules = [one for one in group.rules if one.direction == "ingress" and one.remote_group in port.groups]
         if not rules:
             continue
-        named = {cloud.groups[one.remote_group].name for one in rules if one.remote_group in cloud.groups}
+        remote = {one.remote_group for one in rules}
+        named = {one.name for one in cloud.groups.values() if one.id in remote}
         ports = [one.shown for one in cloud.members if group.id in one.groups]
         yield Impact(
             "pairs-in-shared-group",
