@@ -10,8 +10,10 @@ import pytest
 
 from crossnet import api
 from crossnet.diagnosis.diagnose import Question, Read, diagnose
+from crossnet.facts import Facts
 from crossnet.lab import build
 from crossnet.lab.topology import load
+from crossnet.site import Answers, Site
 from crossnet.values import Probe, Protocol, address
 from crossnet.verdict import Diagnosis, Result
 from lab.crossing import Bench
@@ -51,6 +53,22 @@ def changed_meanwhile(b: Bench, host: str, command: str) -> Diagnosis:
     return asyncio.run(asked())
 
 
+def changed_in_between(b: Bench, monkeypatch: pytest.MonkeyPatch, command: str) -> Diagnosis:
+    """The same of a whole `crossnet diagnose`, when its hosts have been read for the first time."""
+    todo = [["sh", "-c", command]]
+    look = Site.look
+
+    async def looked(site: Site, *, kernels: bool = True) -> Answers[Facts]:
+        found = await look(site, kernels=kernels)
+        while todo:
+            (await site.hosts["gateway"].run(todo.pop())).check()
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Site, "look", looked)
+        return asyncio.run(api.diagnose(api.Asked("business"), b.spec(SPEC))).verdict
+
+
 def disagreements(found: Diagnosis) -> list[str]:
     return [note.detail for note in found.notes if note.code == "static-dynamic-disagree"]
 
@@ -86,6 +104,16 @@ def test_facts_say_that_it_passes_and_it_does_not(bench: Bench, host: str, rule:
         assert stale(known) == []
     finally:
         bench.check(host, f"iptables -w -D {rule}")
+
+
+def test_a_whole_diagnosis_reads_again_too(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    rule = f"FORWARD -d {TARGET} -j DROP"
+    try:
+        found = changed_in_between(bench, monkeypatch, f"iptables -w -I {rule}")
+    finally:
+        bench.check("gateway", f"iptables -w -D {rule}")
+    (later,) = stale(found)
+    assert later.startswith("gateway was changed after it had been read: now filter-rule-drop, ")
 
 
 def test_facts_say_that_it_is_stopped_and_it_passes(bench: Bench) -> None:

@@ -95,10 +95,13 @@ async def diagnose(
         every = [(client, probe) for client in clients for probe in probes]
         flows = every[:_MOST_FLOWS]
         for number, (client, probe) in enumerate(flows):
+            is_read = False  # for this flow: who asks again wants to know what was changed meanwhile
 
             async def read(client: str = client) -> Read:
-                nonlocal said
-                said = said or await site.look(kernels=False)
+                nonlocal said, is_read
+                if said is None or is_read:
+                    said = await site.look(kernels=False)
+                is_read = True
                 if client not in site.reachable:
                     raise said.errors[client]
                 open_ = await _openly(site, said.errors)
