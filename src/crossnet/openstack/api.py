@@ -157,10 +157,10 @@ class Cloud:
             else ()
         )
         groups = self._groups(own | referring, tried)
-        named = {rule.remote_group for one in own & set(groups) for rule in groups[one].rules} - {None}
-        groups |= self._groups({one for one in named if one is not None} - set(groups), tried)
+        named = _named(own, groups)
+        groups |= self._groups(named - set(groups), tried)
         groups = self._resolved(groups, tried)
-        members = self._ports_of(tried, ("security_groups", own | referring))
+        members = self._ports_of(tried, ("security_groups", own | referring | named))
         return {
             name: _facts(self.name, ports, unfound, groups, members, extensions)
             for name, (ports, unfound) in found.items()
@@ -362,17 +362,21 @@ def _facts(
 ) -> CloudFacts:
     """Of all that was read what belongs to one host."""
     own = {group for port in ports.values() for group in port.groups}
-    named = {rule.remote_group for one in own & set(groups) for rule in groups[one].rules}
+    named = _named(own, groups)
     referring = [group for group in groups.values() if any(rule.remote_group in own for rule in group.rules)]
-    held = own | {group.id for group in referring}
+    held = own | named | {group.id for group in referring}
     return CloudFacts(
         cloud,
         MappingProxyType(dict(ports)),
         MappingProxyType(dict(unfound)),
-        MappingProxyType(
-            {one: groups[one] for one in sorted(own | {n for n in named if n}) if one in groups}
-        ),
+        MappingProxyType({one: groups[one] for one in sorted(own | named) if one in groups}),
         tuple(referring),
         tuple(port for port in members if held.intersection(port.groups)),
         extensions,
     )
+
+
+def _named(own: set[str], groups: Mapping[str, SecurityGroup]) -> set[str]:
+    """The groups that the rules of these name."""
+    rules = [rule for one in own & set(groups) for rule in groups[one].rules]
+    return {rule.remote_group for rule in rules if rule.remote_group is not None}

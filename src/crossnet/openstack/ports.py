@@ -91,8 +91,8 @@ class CloudFacts:
     """What a cloud says of one host: `ports` by the host's interface.
 
     `unfound` says of an interface why it has none. `groups` are those of these ports and those that they refer to, by
-    id, as far as whoever asked may see them; `members` are the ports that are in any of the ports' groups, or in one
-    with a rule that names one of them; `referring` are the groups with such a rule, whoever is in them.
+    id, as far as whoever asked may see them; `members` are the ports that are in any of these groups, or in one with a
+    rule that names one of the ports'; `referring` are the groups with such a rule, whoever is in them.
     """
 
     cloud: str
