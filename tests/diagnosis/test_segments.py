@@ -20,6 +20,7 @@ from crossnet.facts.neighbours import Neighbour
 from crossnet.values import Probe
 from crossnet.verdict import Also, Between, Diagnosis, Place
 from crossnet.verification.probe import Reply, Sent
+from diagnosis.clouded import apart, sending, shared
 from diagnosis.seeded import HARDWARE, SEED, seed
 
 CLIENT, INGRESS, EGRESS, TARGET = map(IPv4Address, ("10.0.43.15", "10.0.43.101", "10.0.44.63", "10.0.44.1"))
@@ -448,3 +449,39 @@ def test_a_way_back_that_nobody_could_look_at_is_said_to_be_so() -> None:
     assert [each.detail.split(":")[0] for each in found.notes] == [
         "the way back from 10.0.44.1 to gateway was not looked at"
     ]
+
+
+# ---- through ports of a cloud -----------------------------------------------------------------------
+
+
+def dropped_as_foreign(each: Echo) -> list[Sighting]:
+    """What a port drops that may send its own addresses alone: the gateway's echoes, and its answers."""
+    if not each.foreign:
+        return all_of(each)
+    return all_of(each)[: 1 if each.back else 3]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "told"),
+    [((), [("reply", "neutron-antispoof-source")]), (("10.0.44.1/32",), []), (("10.0.44.0/24",), None)],
+)
+def test_what_is_known_of_a_port_explains_what_it_does_to_neighbours(
+    pairs: tuple[str, ...], told: list[tuple[str, str]] | None
+) -> None:
+    """Of the flow itself, its destination counts, and not what neighbours try."""
+    assert also(verdict(REFUSED, dropped_as_foreign)) == [("reply", "lost-between")]
+    cloud = shared()
+    cloud = replace(cloud, ingress=sending(cloud.ingress, *pairs))
+    found = verdict(REFUSED, dropped_as_foreign, change=lambda known: known.update(cloud.known_to(known)))
+    # Where the port should let it pass it is something else.
+    assert also(found) == (told if told is not None else [("reply", "lost-between")])
+
+
+def test_a_group_explains_that_the_neighbours_echoes_do_not_come() -> None:
+    def kept_out(each: Echo) -> list[Sighting]:
+        return all_of(each)[:1] if each.sender.host == "app" else all_of(each)
+
+    assert ("forward", "lost-between") in also(verdict(REFUSED, kept_out))
+    cloud = replace(apart(), ingress=sending(apart().ingress, "10.0.44.0/24"))
+    found = verdict(REFUSED, kept_out, change=lambda known: known.update(cloud.known_to(known)))
+    assert also(found) == [("forward", "neutron-security-group")]

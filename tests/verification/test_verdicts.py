@@ -20,7 +20,7 @@ from crossnet.netfilter import Counter
 from crossnet.planning import make_plan
 from crossnet.specfile import parse
 from crossnet.values import Probe, address, network
-from crossnet.verdict import Diagnosis, HowFar, Result
+from crossnet.verdict import Confidence, Diagnosis, HowFar, Result
 from crossnet.verification.conntrack import Tracked
 from crossnet.verification.counters import Counters
 from crossnet.verification.evidence import Round, Seen
@@ -96,6 +96,17 @@ PROGRAM = Finding(
     "tc-or-xdp-drop", "gateway", "eth0", ON_THE_WAY, "a filter of tc at eth0 egress", False, "egress"
 )
 
+# Ports of a cloud: in front of the gateway, behind it, and the one that its answers leave by.
+NOT_IN = Finding(
+    "neutron-security-group", "gateway", "eth1", ON_THE_WAY, "port B-eth1: no rule", hook="ingress"
+)
+NOT_ON = Finding(
+    "neutron-security-group", "gateway", "eth0", ON_THE_WAY, "port B-eth0: no rule", hook="egress"
+)
+NOT_BACK = Finding(
+    "neutron-antispoof-source", "gateway", "eth1", BACK_AGAIN, "port B-eth1 lets nothing out", hook="egress"
+)
+
 TRACKED: dict[str, Tracked] = {
     "unknown": None,
     "no entry": (),
@@ -116,6 +127,9 @@ FINDINGS: dict[str, tuple[Finding, ...]] = {
     "own rule": (OWN_RULE,),
     "back": (BACK,),
     "program": (PROGRAM,),
+    "port in front": (NOT_IN,),
+    "port beyond": (NOT_ON,),
+    "port behind": (NOT_BACK,),
 }
 
 
@@ -143,7 +157,7 @@ def test_nobody_behind_is_blamed_where_it_may_have_been_stopped_before(reply: Re
             assert seen_leaving, case
             assert not found.stopped, case
             absent = "destination-absent" in (found.forward.code, found.reply.code)
-            assert obstacles not in (("program",) if absent else ("back", "program")), case
+            assert obstacles not in (("program",) if absent else ("back", "program", "port beyond")), case
         if onward == "not known":
             assert found.how_far is not HowFar.LEFT or reply is Reply.UNKNOWN, case
         if found.stopped:
@@ -167,6 +181,34 @@ def test_what_was_not_counted_was_stopped_before_the_crossing() -> None:
     found = judged(Reply.SILENT, admitted=False, translated=False)
     assert (found.how_far, found.stopped, found.forward.code) == (HowFar.SENT, True, "lost-between")
     assert "app sent it by eth0, and gateway did not admit it" in found.forward.detail
+
+
+def test_a_port_in_front_of_the_gateway_is_told_of_what_was_not_counted() -> None:
+    found = judged(Reply.SILENT, admitted=False, translated=False, findings=(NOT_IN, NOT_BACK))
+    assert (found.stopped, found.how_far) == (True, HowFar.SENT)
+    assert (found.forward.code, found.forward.confidence) == ("neutron-security-group", Confidence.PROVED)
+    assert found.forward.detail == ("app sent it by eth0, and gateway did not admit it; port B-eth1: no rule")
+    assert [each.code for each in found.also] == ["neutron-antispoof-source"]
+
+
+def test_the_port_that_drops_answers_is_told_where_the_gateway_had_one() -> None:
+    found = judged(Reply.SILENT, tracked=entry(replied=True), findings=(NOT_IN, NOT_ON, NOT_BACK))
+    assert found.how_far is HowFar.CAME_BACK
+    assert (found.reply.code, found.reply.confidence) == ("neutron-antispoof-source", Confidence.PROVED)
+    assert found.also == (), "it got past the other two"
+    # Where none came back it is not that port's doing, or not yet.
+    silent = judged(Reply.SILENT, tracked=LEFT, findings=(NOT_BACK,))
+    assert silent.forward.code is None
+    assert silent.reply.code == "destination-silent"
+
+
+def test_a_port_beyond_the_gateway_is_told_of_what_left_it() -> None:
+    found = judged(Reply.SILENT, tracked=LEFT, findings=(NOT_ON,))
+    assert (found.how_far, found.forward.code) == (HowFar.LEFT, "neutron-security-group")
+    unknown = judged(Reply.SILENT, tracked=LEFT, at_gateway=ONWARD["not known"], findings=(NOT_ON,))
+    assert unknown.forward.code == "neutron-security-group"
+    in_front = judged(Reply.SILENT, tracked=LEFT, findings=(NOT_IN,))
+    assert "neutron-security-group" not in (in_front.forward.code, *(each.code for each in in_front.also))
 
 
 def test_a_rule_of_the_clients_own_is_told_of_what_never_came() -> None:

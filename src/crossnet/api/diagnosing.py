@@ -141,7 +141,7 @@ def _question(
     if crossing is None:
         return Question(None, client, via, probe, size=asked.size)
     beyond = tuple(each for each in crossing.to if contains(each, probe.destination))
-    hints = Hints(crossing.ingress, crossing.egress, crossing.next_hop, beyond)
+    hints = Hints(crossing.ingress, crossing.egress, crossing.next_hop, beyond, crossing)
     return Question(crossing.name, client, via, probe, hints, _ports(crossing), asked.size)
 
 

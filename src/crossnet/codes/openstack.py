@@ -7,17 +7,17 @@ from crossnet.codes.code import Code
 OPENSTACK = (
     Code(
         "neutron-antispoof-source",
-        "The gateway's port drops answers, because they come from addresses that the port does not own.",
-        "The gateway sends the answer and the client does not get it; port security is on, and the destination is "
-        "in no `allowed_address_pairs` of the port.",
+        "A port drops packets that come from addresses that it does not own; at a gateway, the destinations' answers.",
+        "One host sends it and the next does not get it; the source is none of the port's addresses and in none of its "
+        "`allowed_address_pairs`, and port security is on.",
         "`openstack port set --allowed-address ip-address=NETWORK PORT`; or, where that is permitted, `openstack "
         "port set --no-security-group --no-allowed-address --disable-port-security PORT`.",
     ),
     Code(
         "neutron-antispoof-destination",
         "The gateway's port drops requests, because they go to addresses that the port does not own.",
-        "The client sends and the gateway gets nothing, though it answers for its own address; OVN checks both "
-        "directions.",
+        "The client sends and the gateway gets nothing, though it answers for its own address. Only OVN checks that, "
+        "and the API does not tell whether it is there: a candidate, never more.",
         "`openstack port set --allowed-address ip-address=NETWORK PORT`, on the gateway's port towards the clients.",
     ),
     Code(
@@ -31,7 +31,8 @@ OPENSTACK = (
     Code(
         "neutron-port-down",
         "A port is switched off, or is bound to no host.",
-        "`openstack port show PORT`: its status is not ACTIVE, or its admin state is down.",
+        "`openstack port show PORT`: its admin state is down. The status `DOWN` or `ERROR` is a doubt only, and none "
+        "where packets came in by it.",
         "`openstack port set --enable PORT`; detach and attach one that is not bound.",
     ),
     Code(

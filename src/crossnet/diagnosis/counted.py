@@ -9,6 +9,7 @@ from crossnet.diagnosis.course import Course
 from crossnet.diagnosis.ending import End, Ending
 from crossnet.diagnosis.finding import Direction, Finding
 from crossnet.diagnosis.foretold import Foretold
+from crossnet.diagnosis.plugged import is_before, is_behind, is_beyond
 from crossnet.diagnosis.signs import BEHIND_RULES, ENDS_THERE, REFUSES
 from crossnet.facts import Facts
 from crossnet.path import Path
@@ -103,7 +104,17 @@ class _Counting:
 
     @property
     def back(self) -> list[Finding]:
-        return [each for each in self.foretold.of(Direction.REPLY) if not each.code.startswith("snat-")]
+        """What may have stopped an answer before connection tracking of the gateway has seen it."""
+        return [
+            each
+            for each in self.foretold.of(Direction.REPLY)
+            if not each.code.startswith("snat-") and not is_behind(each, self.course)
+        ]
+
+    @property
+    def in_front(self) -> list[Finding]:
+        """The ports that surely let nothing come to the gateway."""
+        return [each for each in self.ahead if each.certain and is_before(each, self.course)]
 
     @property
     def others(self) -> list[Finding]:
@@ -214,7 +225,11 @@ class _Counting:
         if not self.seen.waited:
             left = self._at(Ending.ARRIVED, "UDP does not promise an answer", device)
             return Counted(HowFar.LEFT, Result.UNDETERMINED, left)
-        behind = [each for each in self.ahead if each.host == gateway and each.code in BEHIND_RULES]
+        behind = [
+            each
+            for each in self.ahead
+            if each.host == gateway and (each.code in BEHIND_RULES or is_beyond(each, self.course))
+        ]
         if at is None or at.answered is None or at.answered.route is None:
             words = f"{gateway} {done} it, and no rule stopped it there; no reply came back"
             return self._unknown(words, [*behind, *self.back], passed)
@@ -237,10 +252,10 @@ class _Counting:
         sure = [each for each in self.ahead if each.certain and each.code in _STOPS]
         if admitted is False:
             return self._not_admitted(sure)
-        if sure and sure[0].host != gateway:
+        if self.in_front or (sure and sure[0].host != gateway):
             # What was counted was somebody else's.
             return _stopped(HowFar.SENT, self._not_at_gateway(f"{client.host} sent it, and no reply came"))
-        here = [each for each in self.ahead if each.host == gateway]
+        here = [each for each in self.ahead if each.host == gateway and not is_before(each, self.course)]
         translated = leg.translates and self.found.translates(self.seen)
         passed = HowFar.TRANSLATED if translated else HowFar.ADMITTED
         done = "admitted and translated" if translated else "admitted"

@@ -11,6 +11,7 @@ from crossnet.facts.lookups import Lookup
 from crossnet.facts.routes import Route, matching
 from crossnet.netfilter.foreign import Translate
 from crossnet.path import Client, Path
+from crossnet.spec import Crossing
 from crossnet.values import Address, Network, contains, family_of, host_network
 
 
@@ -35,18 +36,20 @@ class Hints:
     egress: str | None = None
     next_hop: Address | None = None
     beyond: tuple[Network, ...] = ()
+    crossing: Crossing | None = None
 
 
 def hints_of(path: Path, client: Client) -> Hints:
     """What a crossing says of the way of one of its clients."""
-    return Hints(path.ingress, path.egress, client.next_hop, path.destinations)
+    return Hints(path.ingress, path.egress, client.next_hop, path.destinations, path.crossing)
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
     """A flow's way: the client, its gateways, and the target where that can be asked too.
 
-    `routers` are the next hops that the routes of each host name, whether or not they lead to the destination.
+    `routers` are the next hops that the routes of each host name, whether or not they lead to the destination;
+    `crossing` is what the spec wants of it, where it stands in one.
     """
 
     source: Address | None
@@ -54,6 +57,7 @@ class Course:
     stops: tuple[Stop, ...]
     target: Stop | None = None
     routers: Mapping[str, frozenset[Address]] = field(default_factory=dict, compare=False)
+    crossing: Crossing | None = field(default=None, compare=False)
 
     @property
     def client(self) -> Stop:
@@ -131,6 +135,7 @@ def course(
         tuple(stops),
         _target(facts, [*gateways, client], destination),
         {name: frozenset(_routers(each)) for name, each in facts.items()},
+        hints.crossing,
     )
 
 

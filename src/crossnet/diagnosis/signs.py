@@ -49,6 +49,12 @@ ENDS_THERE = frozenset(
     }
 )
 
+# What stops packets at a port of a cloud: outside of the host that is plugged into it.
+AT_PORTS = frozenset({"neutron-antispoof-source", "neutron-security-group", "neutron-port-down"})
+
+# What of it stops questions for neighbours too (of Neutron's iptables driver, measured).
+OFF = frozenset({"neutron-port-down"})
+
 # What tells the sender that its packets are not wanted.
 REFUSES = frozenset({"filter-reject", "route-unreachable", "route-prohibit"})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from crossnet.diagnosis.foretold import Foretold
+from crossnet.diagnosis.signs import AT_PORTS
 from crossnet.facts import Facts
 
 
@@ -21,9 +22,8 @@ def differences(before: Foretold, after: Foretold, hosts: frozenset[str]) -> Seq
         for each in one.findings:
             key = (each.host, each.code, each.direction, each.text)
             if each.host in hosts and each.certain and key not in known:
-                words.append(
-                    f"{each.host} was changed after it had been read: {what} {each.code}, {each.text}"
-                )
+                whose = f"a port of {each.host}" if each.code in AT_PORTS else each.host
+                words.append(f"{whose} was changed after it had been read: {what} {each.code}, {each.text}")
     return words
 
 
@@ -38,4 +38,5 @@ def _set_up(facts: Facts | None) -> object:
         dict(facts.sysctls),
         facts.firewall,
         facts.ipsec,
+        facts.cloud,
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from crossnet.diagnosis.course import Course
 from crossnet.diagnosis.finding import Finding
-from crossnet.diagnosis.fixes import links, programs, routes, rules, settings, translation
+from crossnet.diagnosis.fixes import links, ports, programs, routes, rules, settings, translation
 from crossnet.diagnosis.fixes.case import Case, Remedying
 from crossnet.diagnosis.fixes.rules import engine_of
 from crossnet.diagnosis.fixes.translation import NAT_CHAINS
@@ -20,11 +20,12 @@ __all__ = ["engine_of", "fix_of"]
 # A person pastes it into a shell of root: what a host calls its interfaces and chains is a name there, or there is no
 # command.
 _NAME = re.compile(r"[A-Za-z0-9_.:@+][A-Za-z0-9_.:@+/-]*")
-_PLAIN = re.compile(r"[A-Za-z0-9 _.,:/@+=-]+")
+# What is quoted is one word of it.
+_PLAIN = re.compile(r"([A-Za-z0-9 _.,:/@+=-]|'[A-Za-z0-9 _.,:/@+=-]*')+")
 
 _FIXES: Mapping[str, Remedying] = {
     code: made
-    for each in (routes, links, settings, rules, translation, programs)
+    for each in (routes, links, settings, rules, translation, programs, ports)
     for code, made in each.FIXES.items()
 }
 

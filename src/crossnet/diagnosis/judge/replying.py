@@ -9,6 +9,7 @@ from crossnet.diagnosis.finding import Direction
 from crossnet.diagnosis.judge.telling import Telling
 from crossnet.diagnosis.signs import (
     LEADS_ELSEWHERE,
+    OFF,
     UNSUITABLE,
 )
 from crossnet.diagnosis.trail import Part
@@ -53,15 +54,18 @@ class Replying(Telling):
                 )
                 if bogus:
                     return self._with_cause(bogus[0], back.ending, said)
-                near = [each for each in self._of(Direction.REPLY, following.host) if "XDP" in each.text]
-                if near:
-                    doubts = () if near[0].certain else (near[0].code, "lost-between")
-                    return self._with_cause(near[0], back.ending, said, candidates=doubts)
                 for_others = self.trail.for_others(following.host, Part.REPLY)
                 if for_others:
                     wanted = for_others[0].packet.destination
                     cause = self._misaddressed(stop, back.interface, Direction.REPLY, wanted)
                     return self._with_cause(cause, back.ending, said)
+                stopped = self._by_a_port(Direction.REPLY, back, said, "lost-between")
+                near = [each for each in self._of(Direction.REPLY, following.host) if "XDP" in each.text]
+                if near and (near[0].certain or stopped is None):
+                    doubts = () if near[0].certain else (near[0].code, "lost-between")
+                    return self._with_cause(near[0], back.ending, said, candidates=doubts)
+                if stopped is not None:
+                    return stopped
                 return self._between(stop, following, back.interface, Direction.REPLY, said)
         traced = self._traced(stop, Direction.REPLY)
         if traced is not None:
@@ -74,6 +78,10 @@ class Replying(Telling):
             cause = replace(self._of_error(complaints[0].packet, stop, back), direction=Direction.REPLY)
             return self._with_cause(cause, back.ending, said, inferred=True)
         unresolved = back.ending is Ending.UNRESOLVED
+        if unresolved:
+            down = self._by_a_port(Direction.REPLY, back, said, "next-hop-unresolved", codes=OFF)
+            if down is not None:
+                return down
         candidates = ("reply-not-untranslated", "filter-rule-drop", "tc-or-xdp-drop")
         queue = self._queue(stop, stop.ingress, Direction.REPLY)
         if queue is not None and not unresolved:
@@ -95,11 +103,8 @@ class Replying(Telling):
         stop, following = back.stop, back.following
         assert stop is not None
         assert following is not None
-        found = [
-            each
-            for each in self.e.foretold.of(Direction.REPLY)
-            if each.host in (stop.host, following.host) and not each.code.startswith("snat-")
-        ]
+        near = self._on_either_of(Direction.REPLY, stop, following)
+        found = [each for each in near if not each.code.startswith("snat-")]
         half = Half(
             "lost-between",
             "reply-lost",

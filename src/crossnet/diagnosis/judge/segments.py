@@ -9,7 +9,8 @@ from crossnet.capture import Kind
 from crossnet.diagnosis.course import Stop
 from crossnet.diagnosis.finding import Direction
 from crossnet.diagnosis.judge.evidence import Evidence
-from crossnet.diagnosis.judge.words import ON_A_SWITCH, filters_between
+from crossnet.diagnosis.judge.ports import filters_between, stops_echo
+from crossnet.diagnosis.judge.words import ON_A_SWITCH
 from crossnet.diagnosis.segments import Asked, Echo, answerable
 from crossnet.diagnosis.signs import ERRORS, KEEPS_FROM_ANSWERING
 from crossnet.diagnosis.trail import Part, Trail
@@ -119,8 +120,9 @@ class _Segments:
         return f"{words} does not come to {before.host}; perhaps {perhaps}"
 
     def _filters(self, sender: Stop, receiver: Stop, *, back: bool = False) -> str:
-        ends = (self.e.facts.get(each.host) for each in (sender, receiver))
-        return ", ".join(filters_between(ends, back=back)) or ON_A_SWITCH
+        direction = Direction.REPLY if back else Direction.FORWARD
+        codes = filters_between(self.e.facts, direction, sender, receiver, self.probe.destination)
+        return ", ".join(codes) or ON_A_SWITCH
 
     def _lost_on_the_way_back(self, number: int, before: Stop, following: Stop) -> Echo | None:
         """Echoes, or answers to some, that left a host and did not come to the one before it on the flow's way.
@@ -133,7 +135,7 @@ class _Segments:
             came = self._came_back(echo, before, following)
             if came and echo.foreign:
                 return None
-            if came is False and not self._is_explained(echo):
+            if came is False and not self._is_explained(echo, answered=not echo.back):
                 lost[echo.back, echo.foreign] = echo
         answers = lost.get((False, True)) or lost.get((False, False))
         if answers is not None:
@@ -206,7 +208,7 @@ class _Segments:
         last = echo.sender
         as_whom = {each.packet.source for each in trail.left(last.host, Part.REQUEST)}
         good = {*self._answerable(echo), *((echo.source,) if echo.source is not None else ())}
-        if not as_whom or not as_whom <= good or self._is_explained(echo):
+        if not as_whom or not as_whom <= good or self._is_explained(echo, answered=True):
             return False
         if any(each.interface != echo.device for each in trail.left(last.host, Part.REQUEST)):
             return False
@@ -283,8 +285,10 @@ class _Segments:
             each.host == host and each.code in KEEPS_FROM_ANSWERING for each in self.e.foretold.findings
         )
 
-    def _is_explained(self, echo: Echo) -> bool:
-        """Whether facts tell of something at either end that takes all frames there, or these."""
+    def _is_explained(self, echo: Echo, *, answered: bool = False) -> bool:
+        """Whether facts tell of something at either end that takes all frames there, or these, or their answers."""
+        if stops_echo(self.e.facts, echo, self._own(echo), answered=answered):
+            return True
         ends = {(echo.sender.host, echo.device)}
         if echo.receiver is not None:
             stop = echo.receiver
@@ -297,6 +301,11 @@ class _Segments:
             if there and each.remedy.address in (None, echo.destination, echo.source):
                 return True
         return False
+
+    def _own(self, echo: Echo) -> Address | None:
+        """As whom a host sends an echo."""
+        left = self._trail(echo).left(echo.sender.host, Part.REQUEST)
+        return left[0].packet.source if left else echo.source
 
     def _unseen(self, new: Sequence[Also]) -> Iterator[Note]:
         """The parts of the way back of which nothing is known but what facts tell."""

@@ -11,10 +11,12 @@ from crossnet.diagnosis.ending import End, Ending
 from crossnet.diagnosis.finding import Direction, Finding
 from crossnet.diagnosis.judge.telling import Telling
 from crossnet.diagnosis.signs import (
+    AT_PORTS,
     BEHIND_RULES,
     KEEPS_FROM_ANSWERING,
     LEADS_ELSEWHERE,
     OF_OTHERS,
+    OFF,
     REFUSES,
     REWRITES,
     STRANGERS,
@@ -186,6 +188,9 @@ class Stopping(Telling):
         own = self._of(Direction.FORWARD, stop.host, LEADS_ELSEWHERE)
         if own:
             return self._with_cause(own[0], end.ending, said)
+        down = self._by_a_port(Direction.FORWARD, end, said, "destination-absent", "link-down", codes=OFF)
+        if down is not None and down.forward.confidence is Confidence.PROVED:
+            return down
         if stop == self.course.stops[-1]:
             # As whom a host sends it asks its neighbours too (arp_solicit): not everybody answers a stranger.
             odd = self._of(Direction.REPLY, stop.host, STRANGERS)
@@ -214,7 +219,7 @@ class Stopping(Telling):
             if came and owns:
                 cause = self._finding("arp-not-answered", following, following.ingress, said)
                 return self._with_cause(cause, end.ending, said, inferred=True)
-            if self.trail.watched(following.host) and owns:
+            if self.trail.watched(following.host) and owns and down is None:
                 return self._between(
                     stop,
                     following,
@@ -230,6 +235,8 @@ class Stopping(Telling):
             return self._with_cause(
                 behind[0], end.ending, said, candidates=(behind[0].code, "destination-absent")
             )
+        if down is not None:
+            return down
         at = Between(Place(stop.host, end.interface), Place(str(wanted)))
         if stop == self.course.stops[-1] and wanted == self.probe.destination:
             candidates = (
@@ -291,14 +298,17 @@ class Stopping(Telling):
             return self._with_cause(
                 self._misaddressed(stop, end.interface, Direction.FORWARD, wanted), end.ending, said
             )
+        stopped = self._by_a_port(Direction.FORWARD, end, said, "lost-between")
         near = [
             each
             for each in self._of(Direction.FORWARD, following.host)
             if each.code in ("link-down", "address-missing") or "XDP" in each.text
         ]
-        if near:
+        if near and (near[0].certain or stopped is None):
             candidates = () if near[0].certain else (near[0].code, "lost-between")
             return self._with_cause(near[0], end.ending, said, candidates=candidates)
+        if stopped is not None:
+            return stopped
         return self._between(stop, following, end.interface, Direction.FORWARD, said)
 
     def _stopped(self, end: End) -> Diagnosis:
@@ -355,9 +365,7 @@ class Stopping(Telling):
         stop, following = end.stop, end.following
         assert stop is not None
         assert following is not None
-        found = [
-            each for each in self.e.foretold.of(Direction.FORWARD) if each.host in (stop.host, following.host)
-        ]
+        found = self._on_either_of(Direction.FORWARD, stop, following)
         if self._refused:
             found = [each for each in found if each.code in REFUSES] or found
         by = f" by {following.ingress}" if following.ingress else ""
@@ -410,6 +418,10 @@ class Stopping(Telling):
             # As whom it left is known, where connection tracking tells.
             if each.code in STRANGERS or not end.said
         ]
+        silent = ("destination-silent", "lost-between")
+        stopped = self._by_a_port(Direction.FORWARD, end, said, *silent, following=self.course.target)
+        if stopped is not None and stopped.forward.confidence is Confidence.PROVED:
+            return stopped
         if translated:
             return self._with_cause(translated[0], end.ending, said)
         bogus = self._of(
@@ -424,6 +436,8 @@ class Stopping(Telling):
         at = Between(Place(stop.host, end.interface), Place(str(self.probe.destination)))
         if stop == self.course.client and self.course.gateways:
             return self._nobody_watched()
+        if stopped is not None:
+            return stopped
         other = [each for each in self.e.beside if each.reply in (Reply.ANSWERED, Reply.REFUSED)]
         before_capture = [
             each
@@ -473,6 +487,7 @@ class Stopping(Telling):
             each
             for each in self.e.foretold.findings
             if each.host == stop.host
+            and each.code not in AT_PORTS
             and each.code not in ("address-missing", "link-down", "arp-not-answered")
         ]
         unanswered = self.trail.asks(stop.host)

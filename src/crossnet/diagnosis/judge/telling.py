@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from crossnet.capture import NO_RIGHT, Packet
@@ -10,10 +10,11 @@ from crossnet.diagnosis.course import Stop
 from crossnet.diagnosis.ending import End, Ending
 from crossnet.diagnosis.finding import Direction, Finding, Remedy, is_own
 from crossnet.diagnosis.fixes import engine_of, fix_of
-from crossnet.diagnosis.judge import reasons
+from crossnet.diagnosis.judge import ports, reasons
 from crossnet.diagnosis.judge.evidence import Evidence
-from crossnet.diagnosis.judge.words import DISPOSITIONS, ON_A_SWITCH, SENTENCES, filters_between, of_host
+from crossnet.diagnosis.judge.words import DISPOSITIONS, ON_A_SWITCH, SENTENCES, of_host
 from crossnet.diagnosis.signs import (
+    AT_PORTS,
     ENDS_THERE,
     ERRORS,
     LEADS_ELSEWHERE,
@@ -73,6 +74,8 @@ class Telling:
     def _what_is_missing(self) -> None:
         for host, why in self.e.unread.items():
             self.notes.append(Note("facts-missing", of_host(host, why)))
+        for cloud, why in ports.unasked(self.e.facts).items():
+            self.notes.append(Note("cloud-unasked", of_host(cloud, why)))
         for host, why in self.e.failed.items():
             code = "insufficient-privilege" if why.startswith(NO_RIGHT) else "host-not-observed"
             self.notes.append(Note(code, of_host(host, why)))
@@ -106,6 +109,7 @@ class Telling:
             if each.code == "tc-or-xdp-drop":
                 detail = f"{each.host}: crossnet does not read what {each.text} does to the {part}"
                 self.notes.append(Note("unmodelled-hook", detail))
+        self.notes += [Note("port-unknown", words) for words in ports.untold(self.e.facts, self.course)]
 
     def _diagnosis(
         self,
@@ -172,11 +176,56 @@ class Telling:
         return 48 if family_of(self.probe.destination) is Family.V6 else 28
 
     def _of(self, direction: Direction, host: str, codes: frozenset[str] | None = None) -> list[Finding]:
+        """What a host itself does; what it is plugged into stands between two of them."""
         return [
             each
             for each in self.e.foretold.of(direction)
-            if each.host == host and (codes is None or each.code in codes)
+            if each.host == host and (each.code not in AT_PORTS if codes is None else each.code in codes)
         ]
+
+    def _on_either_of(self, direction: Direction, stop: Stop, following: Stop) -> list[Finding]:
+        """What either host does, and the ports between them, in the order in which packets meet it."""
+        near = ports.between(self.e.foretold, direction, stop, following)
+        return [
+            each
+            for each in self.e.foretold.of(direction)
+            if each in near or (each.host in (stop.host, following.host) and each.code not in AT_PORTS)
+        ]
+
+    def _by_a_port(
+        self,
+        direction: Direction,
+        end: End,
+        said: str,
+        *others: str,
+        following: Stop | None = None,
+        codes: frozenset[str] = AT_PORTS,
+    ) -> Diagnosis | None:
+        """The verdict where a port stops what left a host; `others` may have where none surely does."""
+        assert end.stop is not None
+        receiver = end.following or following
+        near = ports.between(self.e.foretold, direction, end.stop, receiver, end.interface)
+        found = [each for each in near if each.code in codes]
+        if not found:
+            return None
+        cause = next((each for each in found if each.certain), found[0])
+        candidates = () if cause.certain else (*dict.fromkeys(each.code for each in found), *others)
+        return self._with_cause(cause, end.ending, said, candidates=candidates)
+
+    def _leave_out(self, refuted: Collection[Finding]) -> None:
+        """Go on without what was seen not to be so."""
+        left = tuple(each for each in self.e.foretold.findings if each not in refuted)
+        self.e = replace(self.e, foretold=replace(self.e.foretold, findings=left))
+
+    def _believe_what_was_seen(self) -> None:
+        """Of what got past a port no cloud can say that it does not."""
+        refuted = ports.refuted(self.e.foretold, self.trail)
+        for each, host in refuted.items():
+            part = Part.REQUEST if each.direction is Direction.FORWARD else Part.REPLY
+            if each.certain and host:
+                words = f"{each.text} ({each.code}), and the {part} was seen to get past it to {host}"
+                self.notes.append(Note("static-dynamic-disagree", words))
+        self._leave_out(refuted)
 
     def _counted_at(self, stop: Stop, interface: str | None) -> Finding | None:
         """What a host has counted, and at least with every probe."""
@@ -312,6 +361,7 @@ class Telling:
             ending in (Ending.NOT_SENT, Ending.UNSEEN)
             and cause.host == self.course.client.host
             and cause.direction is Direction.FORWARD
+            and cause.code not in AT_PORTS
         ):
             disposition = "not-sent"
         sentence, evidence = self._sentence(cause), [said] if said else []
@@ -358,8 +408,7 @@ class Telling:
         return self._diagnosis(Result.UNREACHABLE, Half("delivered"), half)
 
     def _filters(self, stop: Stop, following: Stop, direction: Direction) -> tuple[str, ...]:
-        ends = (self.e.facts.get(each.host) for each in (stop, following))
-        return filters_between(ends, back=direction is Direction.REPLY)
+        return ports.filters_between(self.e.facts, direction, stop, following, self.probe.destination)
 
     def _between(
         self, stop: Stop, following: Stop, interface: str | None, direction: Direction, said: str
@@ -367,6 +416,11 @@ class Telling:
         """Whatever took it stands between two hosts that were watched."""
         where = following.ingress if direction is Direction.FORWARD else following.egress
         at = Between(Place(stop.host, interface), Place(following.host, where))
+        known = ports.known_between(self.e.facts, direction, stop, following)
+        if all(known):
+            named = " and ".join(f"port {each.shown}" for each in known if each is not None)
+            words = f"the cloud says that {named} let it pass, but {said}"
+            self.notes.append(Note("static-dynamic-disagree", words))
         filters = self._filters(stop, following, direction)
         candidates: tuple[str, ...] = ("lost-between", *filters, "filter-policy-drop")
         if filters:

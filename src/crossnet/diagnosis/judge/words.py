@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from crossnet.diagnosis.signs import UNSUITABLE
-from crossnet.facts import Facts
+from crossnet.diagnosis.signs import AT_PORTS, UNSUITABLE
 
 DISPOSITIONS = {
     **dict.fromkeys(
@@ -15,13 +12,6 @@ DISPOSITIONS = {
     **dict.fromkeys(("wrong-destination-mac", "duplicate-address"), "lost-between"),
     **dict.fromkeys(UNSUITABLE, "undetermined"),
 }
-
-
-def filters_between(facts: Iterable[Facts | None], *, back: bool) -> tuple[str, ...]:
-    """The codes of what may filter packets between hosts: those of OpenStack where one of them stands in it."""
-    if not any(each is not None and each.is_in_cloud for each in facts):
-        return ()
-    return "neutron-antispoof-source" if back else "neutron-antispoof-destination", "neutron-security-group"
 
 
 # What filters there where no cloud is known of.
@@ -65,4 +55,5 @@ SENTENCES = {
     "link-down": "on {host}, {text}",
     "address-missing": "on {host}, {text}",
     "reply-not-untranslated": "{host} takes the reply for itself: {text}",
+    **dict.fromkeys(AT_PORTS, "{text}"),
 }

@@ -1,7 +1,8 @@
 """What stops a flow as facts alone tell it: everything, in the order in which a packet meets it.
 
 Where a host leads packets another way than they should go, that is found, and the search goes on as if it were
-mended; rules, settings and links are walked by `reach`, which goes on behind each by itself.
+mended; rules, settings and links are walked by `reach`, which goes on behind each by itself. Ports of a cloud let
+packets through as they leave hosts when all of that is mended.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from crossnet.diagnosis.mended import without_rule
 from crossnet.diagnosis.signs import OF_OTHERS, STRANGERS
 from crossnet.diagnosis.static.links import OfLinks
 from crossnet.diagnosis.static.neighbours import OfNeighbours
+from crossnet.diagnosis.static.ports import OfPorts
 from crossnet.diagnosis.static.rules import OfRules
 from crossnet.diagnosis.static.search import EVERYBODY
 from crossnet.diagnosis.static.ways import OfWays
@@ -37,7 +39,7 @@ def foretell(
     return _Whole(course, probe, facts, beyond, length).result()
 
 
-class _Whole(OfLinks, OfWays, OfNeighbours, OfRules):
+class _Whole(OfLinks, OfWays, OfNeighbours, OfRules, OfPorts):
     """All parts of the search, in their order."""
 
     def result(self) -> Foretold:
@@ -59,6 +61,7 @@ class _Whole(OfLinks, OfWays, OfNeighbours, OfRules):
         self._behind_captures()
         if self.course.target is not None:
             self._back_from(self.course.target)
+        self._ports()
         found = self._causes([each for _, each in sorted(self.found, key=lambda item: item[0])])
         if passes and any(each.certain for each in found):
             passes = False

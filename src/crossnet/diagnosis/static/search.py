@@ -46,8 +46,9 @@ EVERYBODY = IPv4Address("255.255.255.255")
 # Translation to no more ports may run out of them.
 FEW_PORTS = 256
 
-# In which order a packet meets the hooks of a host.
+# In which order a packet meets the hooks of a host, and the ports of a cloud that it is plugged into.
 RANK = {
+    "port-in": 0,
     "output": 10,
     "ingress": 1,
     "prerouting": 5,
@@ -59,6 +60,7 @@ RANK = {
     "forward": 30,
     "postrouting": 40,
     "egress": 45,
+    "port-out": 48,
 }
 
 AT_TARGET = {"src-no-route": "no-return-route", "no-route": "no-return-route"}
@@ -82,15 +84,16 @@ class Search:
         self.found: list[tuple[tuple[int, int, int], Finding]] = []
         self.source = course.source
         self.others: list[Finding] = []
-        self._as_things_are: Walked | None = None
+        self._walks: list[tuple[Mapping[str, Facts], Walked]] = []
 
     def _walked(self, facts: Mapping[str, Facts]) -> Walked:
-        """The client's packets over all hosts; once where nothing of them was mended, for their rules may be many."""
-        if any(facts[name] is not each for name, each in self.facts.items()):
-            return Walked(self._asked(self.course.client.host), facts)
-        if self._as_things_are is None:
-            self._as_things_are = Walked(self._asked(self.course.client.host), facts)
-        return self._as_things_are
+        """The client's packets over all hosts; once for the same facts of them, for their rules may be many."""
+        for known, walked in self._walks:
+            if all(facts[name] is each for name, each in known.items()):
+                return walked
+        made = Walked(self._asked(self.course.client.host), facts)
+        self._walks.append((dict(facts), made))
+        return made
 
     def _asked(self, host: str, source: Address | None = None, ingress: str = "") -> Asked:
         ports = Ports(self.probe.port, self.probe.port) if self.probe.port else None
