@@ -70,12 +70,14 @@ class Site:
         asking: Asking = asks_nothing,
         asked: Mapping[str, tuple[Lookup, ...]] = MappingProxyType({}),
         cloud: str = "",
+        cloud_within: float | None = None,
     ) -> None:
         self._hosts = hosts
         self._lost = lost
         self._asking = asking
         self._asked = asked
         self._cloud = cloud
+        self._cloud_within = cloud_within
         self.watch = without_a_say(watch)
 
     @property
@@ -94,14 +96,14 @@ class Site:
         names = {host.name for host in spec.hosts}
         hosts = {name: host for name, host in self._hosts.items() if name in names}
         lost = {name: error for name, error in self._lost.items() if name in names}
-        return Site(hosts, lost, self.watch, self._asking, self._asked, self._cloud)
+        return Site(hosts, lost, self.watch, self._asking, self._asked, self._cloud, self._cloud_within)
 
-    def within(self, seconds: float, *, but: Collection[str] = ()) -> Site:
-        """The same, where every host is given up but these that answers nothing for so long."""
+    def within(self, seconds: float, *, but: Collection[str] = (), cloud: float | None = None) -> Site:
+        """The same, where every host is given up but these that answers nothing for so long; and so is a cloud."""
         from crossnet.transport.patience import Patient
 
         hosts = {name: host if name in but else Patient(host, seconds) for name, host in self._hosts.items()}
-        return Site(hosts, self._lost, self.watch, self._asking, self._asked, self._cloud)
+        return Site(hosts, self._lost, self.watch, self._asking, self._asked, self._cloud, cloud)
 
     async def ask(self, work: Callable[[Host], Coroutine[Any, Any, T]]) -> Answers[T]:
         """The same of all hosts at the same time, each to its end."""
@@ -146,7 +148,8 @@ class Site:
         )  # late: its library takes longer to import than all of crossnet
 
         said = dict(found.said)
-        for answers in await together(ask_cloud(cloud, hosts) for cloud, hosts in of_cloud.items()):
+        asking = [ask_cloud(cloud, hosts, self._cloud_within) for cloud, hosts in of_cloud.items()]
+        for answers in await together(asking):
             said |= {name: replace(said[name], cloud=answer) for name, answer in answers.items()}
         return Answers(said, found.errors)
 
@@ -205,8 +208,12 @@ async def reach(
     asking: Asking = asks_nothing,
     asked: Mapping[str, tuple[Lookup, ...]] = MappingProxyType({}),
     ways: Ways | None = None,
+    cloud: str = "",
 ) -> AsyncIterator[Site]:
-    """The hosts of a spec; what was connected is ended at the end, or by whoever gave the `ways`."""
+    """The hosts of a spec; what was connected is ended at the end, or by whoever gave the `ways`.
+
+    `cloud` is the entry of clouds.yaml that is asked for their ports, by default that of the spec.
+    """
     used = ways or Ways()
     hosts: dict[str, Host] = {}
     lost: dict[str, CrossnetError] = {}
@@ -216,7 +223,7 @@ async def reach(
         except CrossnetError as error:
             lost[host.name] = error
     try:
-        yield Site(hosts, lost, watch, asking, asked, spec.cloud)
+        yield Site(hosts, lost, watch, asking, asked, cloud or spec.cloud)
     finally:
         if ways is None:
             await used.close()

@@ -132,6 +132,16 @@ def test_in_a_cloud_its_filters_are_named_and_elsewhere_not(bench: Bench, fault:
         asyncio.run(breaking.heal(bench.lab, ()))
 
 
+def test_a_cloud_that_cannot_be_asked_holds_nothing_up_and_is_named(bench: Bench) -> None:
+    asked = crossnet.Asked("business", cloud="nowhere")
+    spec = bench.spec("to: 10.0.44.0/24, probe: icmp/10.0.44.1, persist: none")
+    found = asyncio.run(crossnet.diagnose(asked, spec)).verdict
+    assert found.result is Result.REACHABLE
+    (note,) = [note.detail for note in found.notes if note.code == "cloud-unasked"]
+    assert "nowhere" in note
+    assert "\n" not in note
+
+
 def test_a_healthy_path_is_called_so(bench: Bench) -> None:
     for tcp in (False, True):
         found = diagnosed(bench, tcp=tcp)

@@ -34,6 +34,9 @@ _MOMENT = 10.0  # seconds
 # So long a host on the way is waited for that answers nothing: what the client alone shows is told then.
 PATIENCE = 8.0  # seconds
 
+# A cloud is asked several things, one after the other. Hosts are watched meanwhile, and not for ever.
+CLOUD_PATIENCE = 30.0  # seconds
+
 # How many addresses of a network are asked, where a spec names no probe.
 _MOST = 8
 
@@ -46,7 +49,8 @@ _MOST_TARGETS = 4
 class Asked:
     """What to diagnose: a crossing, or a flow from `client` over the hosts `via`; `size` forces a size of IP packets.
 
-    `protocol` and `port` say what is sent to `to`; where `to` is None, a probe of the crossing.
+    `protocol` and `port` say what is sent to `to`; where `to` is None, a probe of the crossing. `cloud` is the entry of
+    clouds.yaml that is asked for the ports of the hosts, by default that of the spec.
     """
 
     crossing: str | None = None
@@ -56,6 +60,7 @@ class Asked:
     protocol: Protocol = Protocol.ICMP
     port: int | None = None
     size: int | None = None
+    cloud: str = ""
 
 
 async def diagnose(
@@ -81,8 +86,10 @@ async def diagnose(
     ]
     hosts += _perhaps_targets(spec, (*clients, *via))
     whole = Spec("", "", "", tuple(dict.fromkeys(hosts)), ())
-    async with reach(whole, watch=watch) as reached:
-        site = reached.within(PATIENCE, but=clients)  # who sends is needed, the others tell more
+    cloud = asked.cloud or (spec.cloud if spec is not None else "")
+    async with reach(whole, watch=watch, cloud=cloud) as reached:
+        # Who sends is needed, the others tell more.
+        site = reached.within(PATIENCE, but=clients, cloud=CLOUD_PATIENCE)
         try:
             probes = await _probes(asked, crossing, site, clients[0], via)
         except asyncio.CancelledError:

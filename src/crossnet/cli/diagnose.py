@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +40,11 @@ _PAUSE = 2.0  # seconds between two of `--watch`
 @click.option(
     "--become", is_flag=True, help="Use `sudo -n` on hosts of no spec where you do not log in as root."
 )
+@click.option(
+    "--cloud",
+    metavar="NAME",
+    help="Ask this cloud (of clouds.yaml) for the ports; default: that of the spec.",
+)
 @click.option("--html", metavar="FILE", help="Write it as one page that can be sent and printed.")
 @click.option("--pcap", metavar="FILE", help="Write every packet that was seen, for Wireshark.")
 @click.option("--watch", "again", is_flag=True, help="Repeat it, and say when it changes; Ctrl-C ends it.")
@@ -55,6 +62,7 @@ def diagnose(
     port: int | None,
     size: int | None,
     become: bool,
+    cloud: str | None,
     html: str | None,
     pcap: str | None,
     again: bool,
@@ -80,7 +88,7 @@ def diagnose(
         raise click.UsageError("--fix asks and tells of an apply: it goes without --json")
     if len({client, *via}) != 1 + len(via):
         raise click.UsageError("--from and each --via are different hosts, in the order of the way")
-    asked = _asked(crossing, client, to, via, proto, port, size)
+    asked = replace(_asked(crossing, client, to, via, proto, port, size), cloud=_cloud(cloud))
     free = (
         crossing is None
         and client is not None
@@ -268,6 +276,17 @@ def _asked(
     if size is not None and protocol is not Protocol.ICMP:
         raise click.UsageError("--size is that of an echo: it goes with icmp only")
     return Asked(crossing, client, via, destination, protocol, port, size)
+
+
+def _cloud(name: str | None) -> str:
+    """The name of an entry of clouds.yaml, as a spec may have it; nothing where none is named."""
+    from crossnet.spec import CLOUD_NAME
+
+    if name is None:
+        return ""
+    if not re.fullmatch(CLOUD_NAME, name):
+        raise click.UsageError(f"--cloud: {name!r} is not the name of an entry of clouds.yaml")
+    return name
 
 
 def _no_host(destination: Address) -> str:

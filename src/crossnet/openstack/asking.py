@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from crossnet.errors import CrossnetError
@@ -10,11 +11,19 @@ from crossnet.openstack.api import Cloud
 from crossnet.openstack.ports import CloudFacts, Unasked
 
 
-async def ask_cloud(name: str, hosts: Mapping[str, Facts]) -> Mapping[str, CloudFacts | Unasked]:
-    """What it says of each; why it says nothing is an answer too, since hosts can be looked at without it."""
+async def ask_cloud(
+    name: str, hosts: Mapping[str, Facts], seconds: float | None = None
+) -> Mapping[str, CloudFacts | Unasked]:
+    """What it says of each; why it says nothing is an answer too, since hosts can be looked at without it.
+
+    It is given up after so many `seconds`, where somebody waits no longer than that.
+    """
     cloud = Cloud(name)
     try:
-        return await cloud.look(hosts)
+        async with asyncio.timeout(seconds):
+            return await cloud.look(hosts)
+    except TimeoutError:
+        return dict.fromkeys(hosts, Unasked(name, f"it has not answered within {seconds:g} s"))
     except CrossnetError as error:
         return dict.fromkeys(hosts, Unasked(name, str(error)))
     finally:
