@@ -7,6 +7,11 @@ from __future__ import annotations
 
 import pytest
 
+from cloud.fixtures import asking, installed, logged_in, seed, seed_apart, seed_networks, served
+
+# One Neutron for all that speak to it, wherever their tests are.
+__all__ = ["asking", "installed", "logged_in", "seed", "seed_apart", "seed_networks", "served"]
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_place)

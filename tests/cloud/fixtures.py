@@ -1,4 +1,4 @@
-"""A cloud for tests, and the seed's machines in it: `from cloud.fixtures import …` in a conftest."""
+"""A cloud for tests, and the seed's machines in it; every test has these fixtures."""
 
 from __future__ import annotations
 

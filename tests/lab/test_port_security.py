@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from cloud.between import Between, between
-from cloud.fixtures import GROUP, Seed, installed, seed_networks, served  # noqa: F401 (fixtures)
+from cloud.fixtures import GROUP, Seed
 from crossnet.errors import PlanRefused, RolledBack
 from crossnet.lab.build import Lab
 from crossnet.lab.fingerprint import Fingerprint
