@@ -347,15 +347,8 @@ def unasked(known: Mapping[str, Facts], *names: str) -> dict[str, Facts]:
     return {name: replace(each, cloud=said) if name in names else each for name, each in known.items()}
 
 
-def in_cloud(known: Mapping[str, Facts]) -> dict[str, Facts]:
-    return {
-        name: replace(each, capabilities=replace(each.capabilities, openstack=True))
-        for name, each in known.items()
-    }
-
-
 def test_where_it_was_not_asked_all_that_may_be_are_candidates_and_it_says_so() -> None:
-    known = unasked(in_cloud(hosts()), "app", "gateway")
+    known = unasked(hosts(), "app", "gateway")
     found = verdict(known, LOST_ON_THE_WAY_BACK)
     assert found.reply.candidates == (
         "lost-between",

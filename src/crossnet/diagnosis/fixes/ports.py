@@ -14,7 +14,7 @@ from crossnet.translation import Untranslated
 from crossnet.values import Family, Protocol, family_of, show_network
 from crossnet.verdict import Fix
 
-_LEAST = "`port-security: least` for the crossing in the spec, and `openstack` there; then `crossnet apply`"
+_LEAST = "`port-security: least` for the crossing in the spec; then `crossnet apply`"
 
 
 class _AtPort:

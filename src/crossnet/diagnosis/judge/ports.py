@@ -81,7 +81,8 @@ def filters_between(
 
 
 def _is_in_cloud(facts: Mapping[str, Facts], stop: Stop) -> bool:
-    return stop.host in facts and facts[stop.host].is_in_cloud
+    """Whether a host is a machine of a cloud, by what it tells itself, or because one was to be asked for it."""
+    return stop.host in facts and (facts[stop.host].is_in_cloud or facts[stop.host].cloud is not None)
 
 
 def stops_echo(facts: Mapping[str, Facts], echo: Echo, source: Address | None, *, answered: bool) -> bool:
