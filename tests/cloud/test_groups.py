@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from cloud.fixtures import GROUP, Seed
+from crossnet.lab.neutron import install
 from crossnet.openstack.api import Cloud
-from crossnet.openstack.ports import GroupRule, SecurityGroup
+from crossnet.openstack.ports import AddressPair, GroupRule, SecurityGroup
 from crossnet.values import Family, network
 
 pytestmark = [pytest.mark.openstack, GROUP]
@@ -61,3 +64,29 @@ def test_a_group_that_is_not_there(seed: Seed, asking: Asking) -> None:
     other = seed.session("stranger").get_project_id()
     seed.make_group("crossnet-x")
     assert asking("lab", lambda cloud: cloud.group("crossnet-x", other)) is None
+
+
+def test_an_operator_sees_it_with_the_client_of_the_cloud(seed: Seed, asking: Asking) -> None:
+    group = made(seed, asking, [WEB])
+    port = seed.port("B-eth1")
+    pairs = [AddressPair(network("10.0.44.0/24"), port.mac)]
+
+    def change(cloud: Cloud) -> Any:
+        return cloud.change_port(
+            port.id, revision=port.revision, groups=[*port.groups, group.id], pairs=pairs
+        )
+
+    asking("member", change)
+    shown = listed(seed, "port", "show", "B-eth1")
+    assert shown["allowed_address_pairs"] == [{"ip_address": "10.0.44.0/24", "mac_address": port.mac}]
+    assert set(shown["security_group_ids"]) == {*port.groups, group.id}
+    [rule] = listed(seed, "security", "group", "rule", "list", "crossnet-x")
+    assert (rule["Direction"], rule["IP Protocol"]) == ("ingress", "tcp")
+    assert (rule["IP Range"], rule["Port Range"]) == ("10.0.43.15/32", "443:443")
+
+
+def listed(seed: Seed, *words: str) -> Any:
+    argv = [str(install.program("openstack")), "--os-cloud", "member", *words, "-f", "json"]
+    known = {"PATH": "/usr/bin:/bin", "OS_CLIENT_CONFIG_FILE": str(seed.served.clouds)}
+    said = subprocess.run(argv, env=known, capture_output=True, text=True, check=True)
+    return json.loads(said.stdout)

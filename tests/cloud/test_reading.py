@@ -70,13 +70,24 @@ def test_a_port() -> None:
         addresses=(address("10.0.43.101"),),
         secured=True,
         groups=("747bb33d-a6fc-42cc-863e-5c34952a70e0",),
-        pairs=(AddressPair(network("10.0.44.0/24"), "fa:16:3e:b2:c5:90"),),
+        pairs=(AddressPair(network("10.0.44.0/24"), "fa:16:3e:b2:c5:90", "10.0.44.7/24"),),
         revision=6,
         status="DOWN",
         is_enabled=True,
         owner="",
     )
     assert pair_document(found.pairs[0]) == PORT["allowed_address_pairs"][0]
+
+
+@pytest.mark.parametrize(
+    "text", ["10.0.44.0/24", "10.0.44.1", "10.0.44.1/32", "10.0.44.7/24", "fd00::1", "0.0.0.0/0"]
+)
+def test_a_pair_is_written_as_it_was(text: str) -> None:
+    said = {"ip_address": text, "mac_address": "fa:16:3e:b2:c5:90"}
+    [pair] = reading.port_of(PORT | {"allowed_address_pairs": [said]}).pairs
+    assert pair_document(pair) == said
+    [own] = reading.port_of(PORT | {"allowed_address_pairs": [{"ip_address": "10.0.44.0/24"}]}).pairs
+    assert own == AddressPair(network("10.0.44.0/24"), "fa:16:3e:b2:c5:90")
 
 
 def without(document: dict[str, Any], *keys: str) -> dict[str, Any]:

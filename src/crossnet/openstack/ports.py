@@ -51,12 +51,13 @@ class SecurityGroup:
 class AddressPair:
     """What else a port may send and take: `network` with this hardware address, the port's own unless it says so.
 
-    `written` is the network as the cloud has it, which may have host bits: so it is put back exactly.
+    `written` is the network as the cloud has it where that is in another form, such as with host bits: so it can be put
+    back exactly.
     """
 
     network: Network
     mac: str
-    written: str = field(default="", compare=False)
+    written: str = ""
 
 
 @dataclass(frozen=True, slots=True)

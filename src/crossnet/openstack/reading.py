@@ -13,7 +13,7 @@ from typing import Any
 
 from crossnet.errors import CloudError, CrossnetError
 from crossnet.openstack.ports import AddressPair, GroupRule, Port, SecurityGroup
-from crossnet.values import Family, Network, address
+from crossnet.values import Family, Network, address, show_network
 
 NOT_UNDERSTOOD = "NotUnderstood"
 
@@ -144,9 +144,10 @@ def _project(document: Mapping[str, Any]) -> str:
 
 
 def _pair(document: Mapping[str, Any], mac: str) -> AddressPair:
-    written = _text(document, "ip_address")
-    own = document.get("mac_address")
-    return AddressPair(_network(written), mac if own is None else _mac(own), written)
+    written, own = _text(document, "ip_address"), document.get("mac_address")
+    network = _network(written)
+    form = "" if written == show_network(network) else written
+    return AddressPair(network, mac if own is None else _mac(own), form)
 
 
 def _protocol(value: object, family: Family) -> str | None:

@@ -236,6 +236,8 @@ def shown_rule(rule: GroupRule) -> str:
     way = "from" if rule.direction == "ingress" else "to"
     if rule.remote_group is not None:
         return f"{what} {way} the group {rule.remote_group}"
+    if rule.remote_addresses is not None:
+        return f"{what} {way} the address group {rule.remote_addresses}"
     return f"{what} {way} {show_network(rule.remote) if rule.remote is not None else 'anybody'}"
 
 
