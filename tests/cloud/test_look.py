@@ -116,8 +116,8 @@ def test_many_hosts_are_looked_at_in_few_requests(
         for n in range(300)
     }
     with front_of(seed.served.neutron) as front:
-        entry = seed.served.entry("member") | {"network_endpoint_override": front.url}
-        (tmp_path / "clouds.yaml").write_text(clouds(behind=entry))
+        auth = {"endpoint": front.url, "token": seed.session("member").get_token()}
+        (tmp_path / "clouds.yaml").write_text(clouds(behind={"auth_type": "admin_token", "auth": auth}))
         monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "clouds.yaml"))
         found = asyncio.run(Cloud("behind").look({**many, **seed.hosts()}))
         assert found["A"].ports["eth0"] == port

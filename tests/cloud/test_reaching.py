@@ -20,7 +20,6 @@ from crossnet.openstack.api import Cloud
 from crossnet.openstack.ports import AddressPair
 from crossnet.values import network
 
-real = [pytest.mark.openstack, GROUP]
 BUSY = Says(429, b"slow down", (("Retry-After", "0"),))
 AWAY = Says(503, b"<html>no server is available</html>", (("Retry-After", "0"),))
 PAIRS = [AddressPair(network("10.0.44.0/24"), "")]
@@ -33,10 +32,10 @@ def written(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
 
 @pytest.fixture
 def front(seed: Seed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Front]:
-    """What stands before the real service for the cloud `behind`, of the user member."""
+    """What stands before the real service for the cloud `behind`, of the user member, who is logged in."""
     with front_of(seed.served.neutron) as standing:
-        entry = seed.served.entry("member") | {"network_endpoint_override": standing.url}
-        written(tmp_path, monkeypatch, clouds(behind=entry))
+        auth = {"endpoint": standing.url, "token": seed.session("member").get_token()}
+        written(tmp_path, monkeypatch, clouds(behind={"auth_type": "admin_token", "auth": auth}))
         yield standing
 
 
