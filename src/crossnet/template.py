@@ -205,6 +205,7 @@ _OPTIONAL_FOR_A_CROSSING = (
     ("probe: icmp/10.0.44.1", "what `crossnet verify` sends; one or a list"),
     ("until: 2036-12-24T18:00Z", "when the hosts take it back by themselves"),
     ("heal: none", "auto: the hosts bring back at once what others take away"),
+    ("port-security: least", "least, disable or leave: only with `openstack`"),
 )
 
 
@@ -247,6 +248,10 @@ def _write(
     for line, why in _OPTIONAL_FOR_A_CROSSING:
         key = line.partition(":")[0]
         lines.append(_explained(f"    {key}: {given[key]}" if key in given else f"    # {line}", why))
+    lines += [
+        "",
+        _explained("# openstack: {cloud: prod}", "an entry of clouds.yaml, where hosts are its instances"),
+    ]
     return _HEAD + "\n".join(lines) + "\n"
 
 

@@ -186,7 +186,7 @@ class Ports(Participant):
 
 
 def _set(port: Port) -> tuple[object, ...]:
-    return port.secured, port.groups, port.pairs
+    return port.secured, frozenset(port.groups), frozenset(port.pairs)
 
 
 def _security(resource: object) -> PortSecurity:
