@@ -19,7 +19,7 @@ from crossnet.errors import PlanRefused, Refusal
 from crossnet.facts import Facts, FileState, Unreadable
 from crossnet.facts.question import mapping, objects, text, text_or, texts
 from crossnet.facts.sysctls import FORWARDING
-from crossnet.resources import KINDS, PortSecurity, Resource, Sysctl
+from crossnet.resources import KINDS, AtCloud, Resource, Sysctl
 from crossnet.sealed import seal, unseal
 from crossnet.several import few
 from crossnet.spec import CROSSING_NAME, SPEC_NAME, USUAL_NAME
@@ -256,11 +256,11 @@ def clouds_of(facts: Facts) -> tuple[str, ...]:
         return ()
     try:
         entries = objects(mapping(json.loads(state.data)).get("owned", []))
-        kinds = [entry for entry in entries if text(entry, "kind") == PortSecurity.kind]
+        kinds = [entry for entry in entries if issubclass(KINDS[text(entry, "kind")], AtCloud)]
         found = [_owned(entry).applied for entry in kinds]
     except _DAMAGED:
         return ()
-    return tuple(dict.fromkeys(one.cloud for one in found if isinstance(one, PortSecurity)))
+    return tuple(dict.fromkeys(one.cloud for one in found if isinstance(one, AtCloud)))
 
 
 def _decode(data: bytes) -> Record:

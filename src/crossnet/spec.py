@@ -105,6 +105,13 @@ class PortSecurity(StrEnum):
     LEAVE = "leave"
 
 
+class Routes(StrEnum):
+    """How clients get their routes: set on each host, or offered by the cloud to all machines of their subnet."""
+
+    HOST = "host"
+    NEUTRON = "neutron"
+
+
 @dataclass(frozen=True, slots=True)
 class Crossing:
     """One declared need: clients reach destinations through a gateway.
@@ -134,6 +141,7 @@ class Crossing:
     heal: Heal = Heal.NONE
     cloud: str = ""
     port_security: PortSecurity = PortSecurity.LEAST
+    routes: Routes = Routes.HOST
     spec: str = USUAL_NAME
 
     @property

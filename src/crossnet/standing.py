@@ -25,6 +25,7 @@ from crossnet.spec import (
     HostSpec,
     Persist,
     PortSecurity,
+    Routes,
     has_come,
     label,
 )
@@ -229,6 +230,7 @@ def _as_kept(path: Path) -> Crossing:
         heal=asked.heal,
         cloud=asked.cloud,
         port_security=asked.port_security,
+        routes=asked.routes,
         spec=asked.spec,
     )
 
@@ -286,6 +288,7 @@ def _path(one: Path) -> Encoded:
         **({"until": values.write_moment(asked.until)} if asked.until is not None else {}),
         **({"heal": str(asked.heal)} if asked.heal is not Heal.NONE else {}),
         **({"cloud": asked.cloud, "port_security": str(asked.port_security)} if asked.cloud else {}),
+        **({"routes": str(asked.routes)} if asked.routes is not Routes.HOST else {}),
     }
 
 
@@ -308,6 +311,7 @@ def _read_path(spec: str, crossing: str, said: Mapping[str, Any]) -> Path:
             heal=Heal(text_or(said, "heal", Heal.NONE)),
             cloud=text_or(said, "cloud", ""),
             port_security=PortSecurity(text_or(said, "port_security", PortSecurity.LEAST)),
+            routes=Routes(text_or(said, "routes", Routes.HOST)),
             spec=spec,
         ),
         family=Family(number(said, "family")),

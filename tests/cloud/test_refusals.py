@@ -158,7 +158,7 @@ def test_a_port_that_somebody_else_changed(seed: Seed, asking: Asking) -> None:
         lambda cloud: cloud.change_port(before.id, revision=before.revision, pairs=pairs("10.0.44.0/24")),
     )
     assert (told.status, told.kind) == (412, "RevisionNumberConstraintFailed")
-    assert "Somebody else has changed the port since it was read. Nothing was changed" in told.todo
+    assert "Somebody else has changed it since it was read. Nothing was changed" in told.todo
     assert seed.document("B-eth1") == document
 
 

@@ -21,6 +21,7 @@ from crossnet.lab.topology import Topology, load
 from crossnet.transport import Completed
 from crossnet.transport.lab import LabHost
 from lacking import lacking
+from lab.desk import desk
 
 _numbers = itertools.count(1)
 

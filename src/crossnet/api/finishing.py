@@ -17,7 +17,6 @@ from crossnet.facts import Facts
 from crossnet.planning import takes_back
 from crossnet.proof import last_verified
 from crossnet.record import TRANSACTION
-from crossnet.resources import PortSecurity
 from crossnet.site import Site, reach
 from crossnet.spec import Spec
 from crossnet.standing import who
@@ -215,7 +214,7 @@ async def end_at_clouds(facts: Mapping[str, Facts], site: Site) -> tuple[Ended, 
         past = [one for own in (await site.ask(read_history)).all().values() for one in own]
         own = [one for one in past if one.transaction == left.transaction]
         confirmed = any(one.decision == CONFIRM for one in own)
-        one = participant(PortSecurity.kind, left.participant, left.transaction, site.hosts[name])
+        one = participant(left.kind, left.participant, left.transaction, site.hosts[name])
         await uninterrupted(one.finish() if confirmed else one.roll_back())
         what = own[-1].what if own else f"what it changed at {left.participant}"
         ended.append(Ended(left.transaction, what, confirmed))

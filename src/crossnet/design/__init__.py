@@ -18,6 +18,7 @@ from crossnet.design.conflicts import conflicts, gateway_settings
 from crossnet.design.engine import Choice, choose
 from crossnet.design.foresight import Obstacle, foresee, obstacles
 from crossnet.design.forwarded import may_drop
+from crossnet.design.host_routes import host_routes
 from crossnet.design.impacts import (
     Impact,
     client_impacts,
@@ -29,6 +30,7 @@ from crossnet.design.impacts import (
 from crossnet.design.kernel import decided
 from crossnet.design.lacking import lacking_for_probes
 from crossnet.design.leaning import leaning_impacts
+from crossnet.design.leases import comes_with_leases, lease_impacts, leased
 from crossnet.design.longer import routed
 from crossnet.design.overridden import overridden
 from crossnet.design.own_rules import rules_for
@@ -128,6 +130,7 @@ def design(
         for impact in (
             *path_impacts(path),
             *client_impacts(path, facts),
+            *lease_impacts(path, facts),
             *kernel_impacts(path, facts),
             *leaning_impacts(facts[path.gateway], path),
         )
@@ -162,13 +165,14 @@ def design(
             continue
         wanted[name] += policy
         impacts += told
-        try:
-            opened, told = port_security(facts[name], record, own)
-        except Refused as refused:
-            refusals += refused.refusals
-            continue
-        wanted[name] += opened
-        impacts += told if name in own_paths else ()
+        for at_cloud in (port_security, host_routes):
+            try:
+                opened, told = at_cloud(facts[name], record, own)
+            except Refused as refused:
+                refusals += refused.refusals
+                continue
+            wanted[name] += opened
+            impacts += told if name in own_paths else ()
     needs: dict[tuple[str, str], dict[Identity, None]] = {}
 
     def need(path: Path, host: str, resources: Sequence[Resource]) -> None:
@@ -179,9 +183,10 @@ def design(
 
     for path in paths:
         for client in path.clients:
-            if client.host is not None:
+            if client.host is not None and not comes_with_leases(path):
                 need(path, client.host, _routes(path, client, facts[client.host], records[client.host]))
-    routed = {name: as_applied(facts[name], wanted[name]) for name in facts}
+    by_lease = leased(paths, facts)
+    routed = {name: as_applied(facts[name], wanted[name], by_lease.get(name, ())) for name in facts}
     for path in paths:
         try:
             rules, told = rules_for(path, routed)
@@ -267,7 +272,7 @@ def _needed(facts: Facts, record: Record, beside: Iterable[Standing]) -> list[Re
     found: dict[Identity, Resource] = {}
     for one in beside:
         for path in one.of_client(facts.host):
-            for client in path.clients:
+            for client in path.clients if not comes_with_leases(path) else ():
                 found |= {route.identity: route for route in _routes(path, client, facts, record)}
     found |= {owned.identity: owned.applied for owned in record.owned}
     asked: dict[Identity, Resource] = {}
@@ -319,7 +324,11 @@ def then(
         name: [route for path in own for route in decided(facts[name], path)]
         for name, own in _by_gateway(paths).items()
     }
-    return {name: as_applied(facts[name], wanted[name], by_kernel.get(name, ())) for name in facts}
+    by_lease = leased(paths, facts)
+    return {
+        name: as_applied(facts[name], wanted[name], (*by_kernel.get(name, ()), *by_lease.get(name, ())))
+        for name in facts
+    }
 
 
 def _applied_engines(record: Record) -> frozenset[Engine]:

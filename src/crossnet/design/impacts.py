@@ -16,6 +16,7 @@ from crossnet.facts.routes import default_network, inside
 from crossnet.facts.sysctls import FORWARDING, answers_for_others
 from crossnet.netfilter import Engine
 from crossnet.path import Path
+from crossnet.spec import Routes
 from crossnet.values import Address, Family, contains, family_of, overlap, show_network, without
 
 
@@ -51,7 +52,7 @@ def path_impacts(path: Path) -> Iterator[Impact]:
             name,
             f"nothing is translated: {to} needs a route back to {clients} through {path.gateway}",
         )
-    for client in path.clients:
+    for client in path.clients if path.crossing.routes is Routes.HOST else ():
         if client.host is None:
             routes = "; ".join(
                 f"ip route add {network} via {client.next_hop}" for network in path.destinations
@@ -65,7 +66,8 @@ def client_impacts(path: Path, facts: Mapping[str, Facts]) -> Iterator[Impact]:
     yield from _by_default(path, facts)
     for client in path.clients:
         routes = facts[client.host].routes if client.host else ()
-        to = routed(facts[client.host], path.crossing, path.family) if client.host else ()
+        is_ours = client.host and path.crossing.routes is Routes.HOST
+        to = routed(facts[client.host or ""], path.crossing, path.family) if is_ours else ()
         for route in (each for one in to for each in overruled(client, one, facts[client.host or ""])):
             yield Impact(
                 "route-overruled",

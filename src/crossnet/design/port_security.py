@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from crossnet.design.at_cloud import cloud_of_paths, port_unknown
 from crossnet.design.impacts import Impact
 from crossnet.design.question import Refused
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
-from crossnet.openstack.ports import ADDRESS_PAIRS, CloudFacts, GroupRule, Port, Unasked
+from crossnet.openstack.ports import ADDRESS_PAIRS, CloudFacts, GroupRule, Port
 from crossnet.path import Path
 from crossnet.record import Record
 from crossnet.resources import PortSecurity
@@ -28,7 +29,7 @@ def port_security(
     asked = [path for path in paths if path.crossing.cloud]
     if not asked:
         return (), ()
-    cloud = _cloud(facts, sorted({path.crossing.cloud for path in asked}))
+    cloud = cloud_of_paths(facts, asked)
     wanted: list[PortSecurity] = []
     impacts: list[Impact] = []
     refusals: list[Refusal] = []
@@ -40,7 +41,7 @@ def port_security(
         is_off = any(one.crossing.port_security is Wish.DISABLE for one in here)
         port = cloud.ports.get(interface)
         if port is None:
-            refusals.append(_unknown(facts, cloud, interface))
+            refusals.append(port_unknown(facts, cloud, interface, _LEAVE))
             continue
         if port.secured is False and not _is_off_by_us(record, port):
             impacts.append(_off_already(facts, port, interface))
@@ -63,30 +64,6 @@ def port_security(
     if refusals:
         raise Refused(*refusals)
     return tuple(wanted), tuple(impacts)
-
-
-def _cloud(facts: Facts, names: Sequence[str]) -> CloudFacts:
-    if len(names) > 1:
-        raise Refused(
-            Refusal(
-                "several-clouds",
-                facts.host,
-                f"its crossings name several clouds: {', '.join(names)}",
-                "A machine is in one of them: correct `openstack` in the specs.",
-            )
-        )
-    said = facts.cloud
-    if isinstance(said, CloudFacts):
-        return said
-    reason = said.reason if isinstance(said, Unasked) else "nobody has asked it"
-    raise Refused(
-        Refusal(
-            "cloud-unasked",
-            f"cloud {names[0]}",
-            reason,
-            "Nothing is known of the ports of " + facts.host + ".",
-        )
-    )
 
 
 def _pairs(paths: Iterable[Path], interface: str) -> tuple[Network, ...]:
@@ -134,16 +111,6 @@ def _is_off_by_us(record: Record, port: Port) -> bool:
 def _address(facts: Facts, interface: str) -> str:
     link = facts.link(interface)
     return str(link.addresses[0].address) if link is not None and link.addresses else ""
-
-
-def _unknown(facts: Facts, cloud: CloudFacts, interface: str) -> Refusal:
-    reason = cloud.unfound.get(interface, "it has no port with its hardware address that may be seen")
-    return Refusal(
-        "port-unknown",
-        facts.host,
-        f"cloud {cloud.cloud} does not tell which port {interface} is plugged into: {reason}",
-        f"Use credentials of the project of that port. {_LEAVE}",
-    )
 
 
 def _unable(facts: Facts, cloud: CloudFacts, port: Port, interface: str, *, is_off: bool) -> Refusal | None:

@@ -43,8 +43,9 @@ async def verify(
     """Verify every path of a plan; `facts` are fresh, and `live_only` before the files are written."""
     verdicts: list[Diagnosis] = []
     for choice, found in await gather(plan, facts, site, also_led_away=not live_only):
+        verdicts += [_waiting(choice.path, client, why) for client, why in choice.waiting]
         if found is None:
-            senders = choice.senders or (None,)
+            senders = choice.senders or (() if choice.waiting else (None,))
             verdicts += [unsent(choice.path, client, choice.note, facts) for client in senders]
         else:
             verdicts += _of_round(choice, found, facts)
@@ -211,6 +212,17 @@ def unsent(path: Path, client: Client | None, why: str, facts: Mapping[str, Fact
     way, said = _way(path, client, probe, facts), foretold(path, client, probe, facts)
     told = _why(path, way, probe, said, not_sent(way, said), facts=facts)
     return replace(verdict, forward=told.forward)
+
+
+def _waiting(path: Path, client: Client, why: str) -> Diagnosis:
+    """The verdict on a client that has nothing to send by, until it renews its lease: that is no fault of anything."""
+    return replace(
+        not_judged(path.crossing.name, why),
+        client=client.host or str(client),
+        source=client.network.network_address,
+        forward=Half("not-sent", "route-with-lease", why),
+        notes=(),
+    )
 
 
 def not_judged(crossing: str, why: str) -> Diagnosis:

@@ -10,6 +10,7 @@ from crossnet.dependents import fenced
 from crossnet.design import Path
 from crossnet.design.flows import Effect, FlowChange
 from crossnet.design.leaning import gone
+from crossnet.design.leases import waiting
 from crossnet.design.today import MOST_NAMED, today
 from crossnet.drift import Drift, Pending, drifted, not_applied, pending
 from crossnet.elsewhere import elsewhere
@@ -136,6 +137,8 @@ def _status(
         state, reasons = State.PENDING, [*compared.pending, *unwell]
     elif unwell:
         state, reasons = State.DEGRADED, [*unwell]
+    elif waits := [f"{client.host}: {lacks}" for path in paths for client, lacks in waiting(path, facts)]:
+        state, reasons = State.UNPROVED, waits
     else:
         state, reasons = proved, [why] if why else []
     counters = tuple(

@@ -15,7 +15,15 @@ from crossnet.facts import Facts
 from crossnet.openstack import failures, reading, writing
 from crossnet.openstack.access import Access
 from crossnet.openstack.matching import hardware_of, port_of
-from crossnet.openstack.ports import AddressPair, CloudFacts, GroupRule, Port, SecurityGroup
+from crossnet.openstack.ports import (
+    AddressPair,
+    CloudFacts,
+    GroupRule,
+    HostRoute,
+    Port,
+    SecurityGroup,
+    Subnet,
+)
 from crossnet.values import show_network
 
 T = TypeVar("T")
@@ -23,6 +31,11 @@ T = TypeVar("T")
 # Seconds that one call may take altogether, with all its requests.
 _CALL = 60.0
 _LOOK = 180.0
+
+_NOT_YOUR_SUBNET = (
+    "Only members of the project of a subnet, or of its network, and administrators may change what it offers: use "
+    "such credentials, or write `routes: host`, which sets the routes on the clients themselves."
+)
 
 
 class Cloud:
@@ -35,6 +48,7 @@ class Cloud:
         self.name = name
         self._access = Access(name)
         self._seen: dict[str, Port] = {}  # so that messages name a port as people know it
+        self._seen_subnets: dict[str, Subnet] = {}
 
     async def close(self) -> None:
         self._access.close()
@@ -70,6 +84,25 @@ class Cloud:
             body["allowed_address_pairs"] = [writing.pair_document(pair) for pair in pairs]
         tried = f"set {_asked(secured, groups, pairs)} of {self._shown(port)}"
         return await self._aside(lambda: self._change(port, revision, body, tried), tried, changes=True)
+
+    async def subnet(self, subnet: str) -> Subnet:
+        tried = f"asked for {self._shown_subnet(subnet)}"
+        return await self._aside(lambda: self._subnet(subnet, tried), tried)
+
+    async def change_routes(
+        self, subnet: str, *, revision: int | None, routes: Sequence[HostRoute]
+    ) -> Subnet:
+        """The subnet as it is after one request that set all of its host_routes, if it still was at that revision.
+
+        Somebody else's change of its other settings meanwhile is a CloudError with status 412; one of its routes is
+        not noticed, for the revision does not count it (measured with Neutron 29).
+        """
+        shown = ", ".join(map(str, routes))
+        tried = f"set {f'host routes {shown}' if shown else 'no host routes'} of {self._shown_subnet(subnet)}"
+        body = {"host_routes": [writing.host_route_document(route) for route in routes]}
+        return await self._aside(
+            lambda: self._change_subnet(subnet, revision, body, tried), tried, changes=True
+        )
 
     async def group(self, name: str, project: str) -> SecurityGroup | None:
         """The security group of exactly this name in a project; None where it has none."""
@@ -145,6 +178,8 @@ class Cloud:
         others = self._ports_of(tried, ("fixed_ips", lost))
         told = list({port.id: port for port in (*ports, *others)}.values())
         found = {name: _matched(facts, told) for name, facts in hosts.items()}
+        networks = {port.network for ports, _ in found.values() for port in ports.values()}
+        subnets = self._subnets(networks, tried)
         own = {group for ports, _ in found.values() for port in ports.values() for group in port.groups}
         referring = set(
             self._read(
@@ -162,7 +197,7 @@ class Cloud:
         groups = self._resolved(groups, tried)
         members = self._ports_of(tried, ("security_groups", own | referring | named))
         return {
-            name: _facts(self.name, ports, unfound, groups, members, extensions)
+            name: _facts(self.name, ports, unfound, groups, members, extensions, subnets)
             for name, (ports, unfound) in found.items()
         }
 
@@ -173,6 +208,12 @@ class Cloud:
         ports = {port.id: port for port in found}
         self._seen |= ports
         return list(ports.values())
+
+    def _subnets(self, networks: Iterable[str], tried: str) -> list[Subnet]:
+        query = [("network_id", each) for each in sorted(networks)]
+        found = self._read("/subnets", reading.subnet_of, tried, query) if query else []
+        self._seen_subnets |= {subnet.id: subnet for subnet in found}
+        return found
 
     def _groups(self, ids: Iterable[str], tried: str) -> dict[str, SecurityGroup]:
         query = [("id", each) for each in sorted(ids)]
@@ -232,6 +273,31 @@ class Cloud:
                 self.name, tried, error.seen, why, status=error.status, kind=error.kind
             ) from None
         return self._one_port(document, tried)
+
+    def _subnet(self, subnet: str, tried: str) -> Subnet:
+        document = self._access.ask("GET", f"/subnets/{self._id(subnet, tried)}", tried)
+        return self._one_subnet(document, tried)
+
+    def _one_subnet(self, document: object, tried: str) -> Subnet:
+        with reading.door(self.name, tried):
+            found = reading.subnet_of(reading.fields(reading.fields(document)["subnet"]))
+        self._seen_subnets[found.id] = found
+        return found
+
+    def _change_subnet(
+        self, subnet: str, revision: int | None, body: Mapping[str, object], tried: str
+    ) -> Subnet:
+        condition = {"If-Match": f"revision_number={revision}"} if revision is not None else None
+        path = f"/subnets/{self._id(subnet, tried)}"
+        try:
+            document = self._access.ask("PUT", path, tried, body={"subnet": body}, headers=condition)
+        except CloudError as error:
+            if error.status != 403:
+                raise
+            raise CloudError(
+                self.name, tried, error.seen, _NOT_YOUR_SUBNET, status=error.status, kind=error.kind
+            ) from None
+        return self._one_subnet(document, tried)
 
     def _forbidden(self, port: str) -> str | None:
         """Why a user may not change a port that it sees, and what to do; None where that cannot be told."""
@@ -317,6 +383,10 @@ class Cloud:
         with reading.door(self.name, tried):
             return reading.group_of(reading.fields(reading.fields(document)["security_group"]))
 
+    def _shown_subnet(self, subnet: str) -> str:
+        seen = self._seen_subnets.get(subnet)
+        return f"subnet {seen.shown if seen is not None else subnet}"
+
     def _shown(self, port: str) -> str:
         """`port B-eth1 (10.0.43.101)` of one that was seen."""
         seen = self._seen.get(port)
@@ -359,6 +429,7 @@ def _facts(
     groups: Mapping[str, SecurityGroup],
     members: Sequence[Port],
     extensions: frozenset[str],
+    subnets: Sequence[Subnet],
 ) -> CloudFacts:
     """Of all that was read what belongs to one host."""
     own = {group for port in ports.values() for group in port.groups}
@@ -373,6 +444,7 @@ def _facts(
         tuple(referring),
         tuple(port for port in members if held.intersection(port.groups)),
         extensions,
+        tuple(subnet for subnet in subnets if subnet.network in {port.network for port in ports.values()}),
     )
 
 

@@ -31,8 +31,16 @@ _TODO = {
     "SecurityGroupNotFound": (
         "It was removed, or it belongs to another project, of which this user sees nothing. Make a new plan."
     ),
+    "SubnetNotFound": (
+        "It was removed, or it belongs to another project, of which this user sees nothing: `openstack subnet show` "
+        "with credentials of its project tells. If it is gone, make a new plan."
+    ),
+    "HostRoutesExhausted": (
+        "Write fewer and larger networks in `to`, have whoever runs the cloud raise `max_subnet_host_routes`, or write "
+        "`routes: host`, which sets the routes on the clients themselves."
+    ),
     "RevisionNumberConstraintFailed": (
-        "Somebody else has changed the port since it was read. Nothing was changed; make a new plan."
+        "Somebody else has changed it since it was read. Nothing was changed; make a new plan."
     ),
     "PortSecurityPortHasSecurityGroup": _OPENED_MEANWHILE,
     "DuplicateAddressPairInRequest": _OPENED_MEANWHILE,

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from crossnet.errors import CloudError, CrossnetError
-from crossnet.openstack.ports import AddressPair, GroupRule, Port, SecurityGroup
+from crossnet.openstack.ports import AddressPair, GroupRule, HostRoute, Port, SecurityGroup, Subnet
 from crossnet.values import Family, Network, address, show_network
 
 NOT_UNDERSTOOD = "NotUnderstood"
@@ -121,6 +121,27 @@ def group_with_rule(document: Mapping[str, Any]) -> str:
 def addresses_of(document: Mapping[str, Any]) -> tuple[str, tuple[Network, ...]]:
     """The id of one entry of `address_groups`, and its networks."""
     return identifier(document["id"]), tuple(map(_network, _list(document["addresses"])))
+
+
+def subnet_of(document: Mapping[str, Any]) -> Subnet:
+    """One entry of `subnets`."""
+    gateway, revision = document.get("gateway_ip"), document.get("revision_number")
+    return Subnet(
+        id=identifier(document["id"]),
+        name=harmless(_text(document, "name")),
+        network=identifier(document["network_id"]),
+        project=_project(document),
+        cidr=_network(document["cidr"]),
+        leases=_flag(document["enable_dhcp"]),
+        gateway=None if gateway is None else address(_text(document, "gateway_ip")),
+        routes=tuple(map(_host_route, listed(document, "host_routes"))),
+        revision=None if revision is None else _number(revision),
+    )
+
+
+def _host_route(document: Mapping[str, Any]) -> HostRoute:
+    destination, next_hop = _text(document, "destination"), _text(document, "nexthop")
+    return HostRoute(_network(destination), address(next_hop), (destination, next_hop))
 
 
 def network_of(document: Mapping[str, Any]) -> tuple[str, str]:

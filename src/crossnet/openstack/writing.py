@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from crossnet.openstack.ports import AddressPair, GroupRule
+from crossnet.openstack.ports import AddressPair, GroupRule, HostRoute
 from crossnet.values import show_network
 
 
@@ -31,3 +31,9 @@ def rule_document(rule: GroupRule, group: str) -> dict[str, Any]:
         "ethertype": rule.family.label,
         **{key: value for key, value in said.items() if value is not None},
     }
+
+
+def host_route_document(route: HostRoute) -> dict[str, str]:
+    """One entry of `host_routes`, as the cloud had it written."""
+    destination, next_hop = route.written
+    return {"destination": destination or str(route.destination), "nexthop": next_hop or str(route.next_hop)}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from crossnet.resources.at_cloud import AtCloud
 from crossnet.resources.file import File
 from crossnet.resources.firewalld import FirewalldPolicy
+from crossnet.resources.host_routes import HostRoutes
 from crossnet.resources.init_script import InitScript
 from crossnet.resources.jump import Jump
 from crossnet.resources.lines import Lines
@@ -50,11 +52,13 @@ KINDS: dict[str, type[Resource]] = {
         Service,
         InitScript,
         PortSecurity,
+        HostRoutes,
     )
 }
 
 __all__ = [
     "KINDS",
+    "AtCloud",
     "Change",
     "Check",
     "Command",
@@ -62,6 +66,7 @@ __all__ = [
     "EndFlows",
     "File",
     "FirewalldPolicy",
+    "HostRoutes",
     "InitScript",
     "Jump",
     "Line",

@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
-from crossnet.errors import HostError
 from crossnet.facts import Facts
-from crossnet.openstack.ports import AddressPair, CloudFacts, GroupRule, Port, SecurityGroup, Unasked
-from crossnet.resources.encoding import decode_fields, encode_fields
-from crossnet.resources.resource import Encoded, Locate, Look, Resource, Step, Test
+from crossnet.openstack.ports import AddressPair, GroupRule, Port, SecurityGroup
+from crossnet.resources.at_cloud import AtCloud, cloud_of
+from crossnet.resources.resource import Resource
 from crossnet.several import few
 from crossnet.values import Network, show_network
 
@@ -31,7 +30,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class PortSecurity(Resource):
+class PortSecurity(AtCloud):
     """What a port lets through for crossnet.
 
     `pairs` are the networks whose addresses it may send besides its own, `given` those of them that others had let it
@@ -41,10 +40,6 @@ class PortSecurity(Resource):
 
     kind: ClassVar[str] = "port_security"
     rank: ClassVar[int] = -1  # the cloud lets it through before a host sends it, and stops after
-    place_shown: ClassVar[int] = 7
-    is_only_ours: ClassVar[bool] = True
-    is_of_all_crossings: ClassVar[bool] = True
-    cloud: str
     port: str
     project: str
     interface: str
@@ -58,10 +53,6 @@ class PortSecurity(Resource):
     @property
     def key(self) -> str:
         return self.port
-
-    @property
-    def changed_by(self) -> str:
-        return f"cloud {self.cloud}"
 
     @property
     def group(self) -> str:
@@ -153,19 +144,6 @@ class PortSecurity(Resource):
     def shown_at(self) -> str:
         return f"{self.interface} {self.address}"
 
-    def look(self) -> tuple[Look, ...]:
-        return ()
-
-    def holds(self, locate: Locate) -> Test:
-        return Test("false")  # a host cannot see it
-
-    def lacks(self, locate: Locate) -> Test:
-        return Test("false")
-
-    @classmethod
-    def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:
-        return ()  # the participant makes it by requests
-
     @classmethod
     def describe(cls, have: Self | None, want: Self | None) -> str:
         side = want or have
@@ -176,28 +154,10 @@ class PortSecurity(Resource):
     def found(self) -> str:
         return self.shown_at
 
-    def encode(self) -> Encoded:
-        return encode_fields(self)
-
-    @classmethod
-    def decode(cls, encoded: Encoded) -> Self:
-        return decode_fields(cls, encoded)
-
     def _port(self, facts: Facts) -> Port | None:
         return next(
             (each for each in cloud_of(facts, self.cloud).ports.values() if each.id == self.port), None
         )
-
-
-def cloud_of(facts: Facts, cloud: str) -> CloudFacts:
-    """What the cloud says of a host; HostError where it could not be asked."""
-    said = facts.cloud
-    if isinstance(said, CloudFacts):
-        return said
-    reason = said.reason if isinstance(said, Unasked) else "nobody asked it"
-    raise HostError(
-        f"cloud {cloud}", f"asked for the ports of {facts.host}", reason, "Nothing is known of them."
-    )
 
 
 def own_group(one: PortSecurity, facts: Facts) -> SecurityGroup | None:
@@ -275,4 +235,4 @@ def _told(have: PortSecurity | None, want: PortSecurity | None) -> Iterator[str]
         yield f"admits {few(old, MOST)} no more"
 
 
-__all__ = ["Kept", "PortSecurity", "cloud_of", "made_at", "own_group", "shown_rule"]
+__all__ = ["Kept", "PortSecurity", "made_at", "own_group", "shown_rule"]

@@ -138,5 +138,6 @@ def _crossing(of: str, cloud: str, name: str, draft: schema.Crossing) -> spec.Cr
         heal=draft.heal,
         cloud=cloud,
         port_security=draft.port_security or spec.PortSecurity.LEAST,
+        routes=draft.routes,
         spec=of,
     )

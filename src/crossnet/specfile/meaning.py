@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from crossnet.spec import Heal, Persist
+from crossnet.spec import Heal, Persist, Routes
 from crossnet.specfile import schema
 from crossnet.specfile.document import Finding, Path, last_key, short
 from crossnet.specfile.shape import Sound
@@ -39,17 +39,21 @@ def check(sound: Sound) -> list[Finding]:
         if needs is None or (name, needs) not in sound.cut
         for path, message in rule(crossing, sound.hosts)
     ]
-    return [*found, *_ports_have_a_cloud(sound)]
+    return [*found, *_what_is_in_a_cloud_names_it(sound)]
 
 
-def _ports_have_a_cloud(sound: Sound) -> Iterator[Finding]:
+def _what_is_in_a_cloud_names_it(sound: Sound) -> Iterator[Finding]:
     if "openstack" in sound.root.entries:
         return
     for name, crossing in sound.says.crossings.items():
-        if crossing.port_security is not None:
-            mark = sound.root.find(("crossings", name, "port-security")).mark
+        asked = (
+            ("port-security", crossing.port_security is not None),
+            ("routes", crossing.routes is Routes.NEUTRON),
+        )
+        for key in (key for key, is_asked in asked if is_asked):
+            mark = sound.root.find(("crossings", name, key)).mark
             yield Finding(
-                mark, "port-security: the file names no cloud: write `openstack: {cloud: …}` at its top level"
+                mark, f"{key}: the file names no cloud: write `openstack: {{cloud: …}}` at its top level"
             )
 
 

@@ -39,6 +39,7 @@ from crossnet.spec import (
     Heal,
     Persist,
     PortSecurity,
+    Routes,
 )
 from crossnet.specfile import naming
 from crossnet.specfile.document import describe, short
@@ -421,6 +422,10 @@ class Crossing(_Model):
         None,
         alias="port-security",
         description="How far the gateway's ports in the OpenStack cloud are opened: by default as narrowly as can be.",
+    )
+    routes: Annotated[Routes, _Choice(Routes)] = Field(
+        Routes.HOST,
+        description="Whether each client gets its routes itself, or the OpenStack cloud offers them with DHCP leases.",
     )
 
 

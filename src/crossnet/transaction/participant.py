@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from crossnet.errors import Bug, CrossnetError, HostError
 from crossnet.planning import HostPlan
-from crossnet.resources import Change, PortSecurity
+from crossnet.resources import Change, HostRoutes, PortSecurity
 from crossnet.transaction.journal import CONFIRM, ROLLBACK, Journal
 from crossnet.transport import Host
 
@@ -116,17 +116,20 @@ class Participant(ABC):
         return
 
 
-def _ports(name: str, transaction: str, keeper: Host) -> Participant:
+def _cloud(name: str, transaction: str, keeper: Host) -> Participant:
     from crossnet.transaction.cloud import (
-        Ports,
+        AtOneCloud,
     )  # late: few have a cloud, and its library takes long to import
 
-    return Ports(name, transaction, keeper)
+    return AtOneCloud(name, transaction, keeper)
 
 
 # Who changes what no host changes itself, by the kind of resource: what makes one of its name, for a transaction,
-# with the keeper.
-PARTICIPANTS: dict[str, Callable[[str, str, Host], Participant]] = {PortSecurity.kind: _ports}
+# with the keeper. One of a name changes all kinds of which that is the name.
+PARTICIPANTS: dict[str, Callable[[str, str, Host], Participant]] = {
+    PortSecurity.kind: _cloud,
+    HostRoutes.kind: _cloud,
+}
 
 
 def participant(kind: str, name: str, transaction: str, keeper: Host) -> Participant:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from crossnet.design.leases import waiting
 from crossnet.events import Event, Kind
 from crossnet.facts import Facts
 from crossnet.facts.neighbours import heard_of
@@ -35,21 +36,26 @@ Key = tuple[str, Family]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the senders send; `demanded` is whether the spec itself names the probes, `note` is to be said of it."""
+    """What the senders send; `demanded` is whether the spec itself names the probes, `note` is to be said of it.
+
+    `waiting` are clients that send nothing, each with why: their route comes with a lease.
+    """
 
     path: Path
     senders: tuple[Client, ...]
     probes: tuple[Probe, ...]
     demanded: bool
     note: str
+    waiting: tuple[tuple[Client, str], ...] = ()
 
     @property
     def flows(self) -> tuple[Flow, ...]:
         return tuple(Flow(self.path, client, probe) for probe in self.probes for client in self.senders)
 
     def one_by_one(self) -> tuple[Choice, ...]:
-        """The same with one probe in each."""
-        return tuple(replace(self, probes=(probe,)) for probe in self.probes)
+        """The same with one probe in each; who waits is told once."""
+        first, *others = (replace(self, probes=(probe,)) for probe in self.probes)
+        return (first, *(replace(one, waiting=()) for one in others))
 
 
 async def choose(
@@ -60,20 +66,23 @@ async def choose(
     `also_led_away`: where nobody answers, to a host behind the gateway that a longer route of the client leads away
     from.
     """
-    searching = [path for path in paths if _senders(path) and _is_open(path)]
+    searching = [path for path in paths if _senders(path, facts) and _is_open(path)]
     found = await _search(searching, facts, site)
     away = {_key(path): _led_away(path, facts) for path in searching if also_led_away}
-    return [_choice(path, found.get(_key(path)), away.get(_key(path))) for path in paths]
+    return [_choice(path, facts, found.get(_key(path)), away.get(_key(path))) for path in paths]
 
 
-def _choice(path: Path, found: Search | None, led_away: Address | None = None) -> Choice:
-    senders, named = _senders(path), _named(path)
+def _choice(
+    path: Path, facts: Mapping[str, Facts], found: Search | None, led_away: Address | None = None
+) -> Choice:
+    senders, named = _senders(path, facts), _named(path)
+    later = tuple(waiting(path, facts))
 
     def choice(probes: tuple[Probe, ...], note: str) -> Choice:
-        return Choice(path, senders, probes, bool(named), note)
+        return Choice(path, senders, probes, bool(named), note, later)
 
     if not senders:
-        return choice((), NO_SENDER)
+        return choice((), "" if later else NO_SENDER)
     if named:
         return choice(named, "")
     means = _means(path.crossing)
@@ -100,7 +109,7 @@ async def _search(paths: Iterable[Path], facts: Mapping[str, Facts], site: Site)
     """For each path its first client looks for a host that answers: one command for all it looks for."""
     by_client: dict[str, list[Path]] = {}
     for path in paths:
-        by_client.setdefault(_senders(path)[0].host or "", []).append(path)
+        by_client.setdefault(_senders(path, facts)[0].host or "", []).append(path)
 
     async def one(client: Host, some: Sequence[Path]) -> list[tuple[Key, Search]]:
         groups = {_key(path): _targets(path, facts) for path in some}
@@ -141,7 +150,7 @@ def _targets(path: Path, facts: Mapping[str, Facts]) -> tuple[Address, ...]:
 
 def _beside(path: Path, facts: Mapping[str, Facts]) -> list[Route]:
     """The longer routes by which its client goes on to reach parts of the destinations."""
-    sender, held = _senders(path)[0], Networks(path.crossing.networks(path.family))
+    sender, held = _senders(path, facts)[0], Networks(path.crossing.networks(path.family))
     return [
         route
         for route in facts[sender.host or ""].routes
@@ -182,8 +191,9 @@ def stands_for(crossing: Crossing, target: Address) -> Probe:
     return (means or _Means()).to(target)
 
 
-def _senders(path: Path) -> tuple[Client, ...]:
-    return tuple(client for client in path.clients if client.host is not None)
+def _senders(path: Path, facts: Mapping[str, Facts]) -> tuple[Client, ...]:
+    later = {client for client, _ in waiting(path, facts)}
+    return tuple(client for client in path.clients if client.host is not None and client not in later)
 
 
 def _named(path: Path) -> tuple[Probe, ...]:

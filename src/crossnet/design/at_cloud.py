@@ -1,0 +1,51 @@
+"""What a cloud says of a gateway, where its crossings ask for something there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from crossnet.design.question import Refused
+from crossnet.errors import Refusal
+from crossnet.facts import Facts
+from crossnet.openstack.ports import CloudFacts, Unasked
+from crossnet.path import Path
+
+
+def cloud_of_paths(facts: Facts, paths: Iterable[Path]) -> CloudFacts:
+    """What the cloud of these crossings says of their gateway; Refused where they name several, or it says nothing."""
+    names = sorted({path.crossing.cloud for path in paths})
+    if len(names) > 1:
+        raise Refused(
+            Refusal(
+                "several-clouds",
+                facts.host,
+                f"its crossings name several clouds: {', '.join(names)}",
+                "A machine is in one of them: correct `openstack` in the specs.",
+            )
+        )
+    said = facts.cloud
+    if isinstance(said, CloudFacts):
+        return said
+    reason = said.reason if isinstance(said, Unasked) else "nobody has asked it"
+    raise Refused(
+        Refusal(
+            "cloud-unasked",
+            f"cloud {names[0]}",
+            reason,
+            "Nothing is known of the ports of " + facts.host + ".",
+        )
+    )
+
+
+def port_unknown(facts: Facts, cloud: CloudFacts, interface: str, otherwise: str) -> Refusal:
+    """That an interface has no port; `otherwise` is what to write where it needs none."""
+    reason = cloud.unfound.get(interface, "it has no port with its hardware address that may be seen")
+    return Refusal(
+        "port-unknown",
+        facts.host,
+        f"cloud {cloud.cloud} does not tell which port {interface} is plugged into: {reason}",
+        f"Use credentials of the project of that port. {otherwise}",
+    )
+
+
+__all__ = ["cloud_of_paths", "port_unknown"]

@@ -1,0 +1,93 @@
+"""Clients that get their routes from their cloud, with the lease of their interface: what they lack until then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from crossnet.design.impacts import Impact
+from crossnet.facts import Facts
+from crossnet.facts.owners import Keeper
+from crossnet.facts.routes import MAIN, OWN_PROTOCOL, Route
+from crossnet.path import Client, Path
+from crossnet.resources.route import DEFAULT_METRIC
+from crossnet.several import MOST_NAMES, few
+from crossnet.spec import Routes
+from crossnet.values import Network, contains
+
+# systemd-networkd(8) has `renew` since v244; nmcli(1) takes a new lease when a connection comes up again; dhclient(8)
+# gives an address up with -r, so both are one command.
+_RENEWS = {
+    Keeper.NETWORKD: "networkctl renew {}",
+    Keeper.NETPLAN: "networkctl renew {}",
+    Keeper.NETWORKMANAGER: "nmcli device reapply {}",
+    Keeper.WICKED: "wicked ifup {}",
+}
+_BY_DHCLIENT = "dhclient -r {0}; dhclient {0}"
+
+
+def comes_with_leases(path: Path) -> bool:
+    """Whether clients of a path get their routes from the cloud."""
+    return path.crossing.routes is Routes.NEUTRON
+
+
+def awaited(path: Path, client: Client, facts: Facts) -> tuple[Network, ...]:
+    """The destinations to which a client has no route by its next hop, where that comes with its lease."""
+    if not comes_with_leases(path) or client.host is None:
+        return ()
+    led = [route.destination for route in facts.routes if (route.table, route.via) == (MAIN, client.next_hop)]
+    return tuple(each for each in path.destinations if not any(contains(one, each) for one in led))
+
+
+def leased(paths: Iterable[Path], facts: Mapping[str, Facts]) -> dict[str, list[Route]]:
+    """The routes that managed clients have when they have renewed their leases, and have not yet."""
+    found: dict[str, list[Route]] = {}
+    for path in paths:
+        for client in path.clients:
+            for network in awaited(path, client, facts[client.host]) if client.host is not None else ():
+                route = Route(
+                    network,
+                    via=client.next_hop,
+                    device=client.interface,
+                    protocol=OWN_PROTOCOL,
+                    metric=DEFAULT_METRIC[path.family],
+                )
+                found.setdefault(client.host or "", []).append(route)
+    return found
+
+
+def waiting(path: Path, facts: Mapping[str, Facts]) -> Iterator[tuple[Client, str]]:
+    """Which managed clients have to renew their lease first, each with what it lacks and how it gets it, in words."""
+    for client in path.clients:
+        if client.host is None:
+            continue
+        if lacking := awaited(path, client, facts[client.host]):
+            yield (
+                client,
+                f"no route to {', '.join(map(str, lacking))} yet: {renewal(client, facts[client.host])}",
+            )
+
+
+def lease_impacts(path: Path, facts: Mapping[str, Facts]) -> Iterator[Impact]:
+    """That clients get there only when they have renewed their leases."""
+    later = list(waiting(path, facts))
+    for client, why in later:
+        yield Impact("route-with-lease", client.host or "", why)
+    if comes_with_leases(path) and (others := [client for client in path.clients if client.host is None]):
+        shown = few([*map(str, others)], MOST_NAMES, ", ")
+        yield Impact(
+            "route-with-lease",
+            f"crossing {path.crossing.name}",
+            f"{shown}: what has no route there yet gets it with its next DHCP lease, usually within half of its time",
+        )
+
+
+def renewal(client: Client, facts: Facts) -> str:
+    """How a client gets what its subnet offers, in words."""
+    device = client.interface or ""
+    owner = facts.owners.get(device)
+    keeper = (owner.below or owner.keeper) if owner is not None else None
+    command = _RENEWS.get(keeper, _BY_DHCLIENT) if keeper is not None else _BY_DHCLIENT
+    return f"it comes with its next DHCP lease; `{command.format(device)}` there asks for one now"
+
+
+__all__ = ["awaited", "comes_with_leases", "lease_impacts", "leased", "renewal", "waiting"]

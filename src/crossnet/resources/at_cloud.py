@@ -1,0 +1,57 @@
+"""What a cloud holds for a host: the participant of that cloud changes it, by requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from crossnet.errors import HostError
+from crossnet.facts import Facts
+from crossnet.openstack.ports import CloudFacts, Unasked
+from crossnet.resources.encoding import decode_fields, encode_fields
+from crossnet.resources.resource import Encoded, Locate, Look, Resource, Step, Test
+
+
+@dataclass(frozen=True, slots=True)
+class AtCloud(Resource):
+    """One thing at `cloud`, an entry of clouds.yaml, of which crossnet owns a part."""
+
+    place_shown: ClassVar[int] = 7
+    is_only_ours: ClassVar[bool] = True
+    is_of_all_crossings: ClassVar[bool] = True
+    cloud: str
+
+    @property
+    def changed_by(self) -> str:
+        return f"cloud {self.cloud}"
+
+    def look(self) -> tuple[Look, ...]:
+        return ()
+
+    def holds(self, locate: Locate) -> Test:
+        return Test("false")  # a host cannot see it
+
+    def lacks(self, locate: Locate) -> Test:
+        return Test("false")
+
+    @classmethod
+    def render(cls, have: Self | None, want: Self | None) -> tuple[Step, ...]:
+        return ()  # the participant makes it by requests
+
+    def encode(self) -> Encoded:
+        return encode_fields(self)
+
+    @classmethod
+    def decode(cls, encoded: Encoded) -> Self:
+        return decode_fields(cls, encoded)
+
+
+def cloud_of(facts: Facts, cloud: str) -> CloudFacts:
+    """What the cloud says of a host; HostError where it could not be asked."""
+    said = facts.cloud
+    if isinstance(said, CloudFacts):
+        return said
+    reason = said.reason if isinstance(said, Unasked) else "nobody asked it"
+    raise HostError(
+        f"cloud {cloud}", f"asked for the ports of {facts.host}", reason, "Nothing is known of them."
+    )

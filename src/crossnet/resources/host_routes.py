@@ -1,0 +1,136 @@
+"""Routes that a subnet of a cloud offers to its machines with their leases (DHCP option 121), for crossnet.
+
+What others have a subnet offer is no part of it: it is neither changed nor put back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Self
+
+from crossnet.facts import Facts
+from crossnet.openstack.ports import HostRoute, Subnet
+from crossnet.resources.at_cloud import AtCloud, cloud_of
+from crossnet.resources.resource import Resource
+from crossnet.several import few
+
+MOST = 4  # routes that a line names
+
+
+@dataclass(frozen=True, slots=True)
+class HostRoutes(AtCloud):
+    """What a subnet offers for crossnet: `routes` are its own, `given` those that others had it offer already.
+
+    `applied` is it as crossnet applied it last.
+    """
+
+    kind: ClassVar[str] = "host_routes"
+    rank: ClassVar[int] = 7  # traffic is attracted when all of the gateway is open
+    subnet: str
+    name: str
+    offers: tuple[HostRoute, ...] = ()
+    given: tuple[HostRoute, ...] = ()
+    applied: HostRoutes | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def key(self) -> str:
+        return self.subnet
+
+    def knowing(self, before: Resource | None, facts: Facts) -> Self:
+        applied = before if isinstance(before, HostRoutes) else None
+        subnet = self._subnet(facts)
+        if subnet is None:
+            return replace(self, applied=applied)
+        own = frozenset(applied.offers) if applied else frozenset()
+        wanted = (*self.offers, *self.given)
+        given = tuple(each for each in wanted if each in subnet.routes and each not in own)
+        return replace(
+            self,
+            applied=applied,
+            offers=tuple(each for each in wanted if each not in given),
+            given=given,
+        )
+
+    def current(self, facts: Facts) -> Self | None:
+        subnet = self._subnet(facts)
+        if subnet is None:
+            return None
+        own = (*self.offers, *(self.applied.offers if self.applied else ()))
+        now = replace(
+            self,
+            offers=tuple(each for each in dict.fromkeys(own) if each in subnet.routes),
+            given=tuple(each for each in self.given if each in subnet.routes),
+            applied=None,
+        )
+        return now if now.offers or now.given else None
+
+    def ours(self, facts: Facts) -> Self | None:
+        now = self.current(facts)
+        return now if now is not None and now.offers else None
+
+    def satisfied_by(self, have: Self) -> bool:
+        return _content(self) == _content(have)
+
+    def has_place(self, facts: Facts) -> bool:
+        return self._subnet(facts) is not None
+
+    def without(self, facts: Facts) -> tuple[str, ...]:
+        if self._subnet(facts) is None:
+            return (f"the subnet {self.name} is no more in cloud {self.cloud}, or not seen there",)
+        return ()
+
+    def differences(self, now: Self | None) -> tuple[str, ...]:
+        there = _content(now)[1] if now is not None else frozenset()
+        lost = [str(each) for each in (*self.offers, *self.given) if each not in there]
+        return (f"subnet {self.name}: it does not offer {few(lost, MOST)} any more",)
+
+    @classmethod
+    def describe(cls, have: Self | None, want: Self | None) -> str:
+        side = want or have
+        assert side is not None, "a change has at least one side"
+        return f"subnet {side.name}: {'; '.join(_told(have, want))}"
+
+    @property
+    def found(self) -> str:
+        return f"subnet {self.name}"
+
+    def _subnet(self, facts: Facts) -> Subnet | None:
+        subnets = cloud_of(facts, self.cloud).subnets
+        return next((each for each in subnets if each.id == self.subnet), None)
+
+
+def offered(subnet: Subnet, have: HostRoutes | None, want: HostRoutes | None) -> tuple[HostRoute, ...]:
+    """What a subnet offers with what is wanted in place of what crossnet had there; what others have stays."""
+    own = frozenset(have.offers) if have is not None else frozenset()
+    others = tuple(each for each in subnet.routes if each not in own)
+    stays = {each: each for each in subnet.routes}
+    more = want.offers if want is not None else ()
+    return (*others, *(stays.get(each, each) for each in more if each not in others))
+
+
+def rivals(subnet: Subnet, have: HostRoutes | None, want: HostRoutes | None) -> tuple[HostRoute, ...]:
+    """What others have it offer to a destination that is wanted, through another next hop."""
+    own = frozenset(have.offers) if have is not None else frozenset()
+    wanted = {each.destination: each for each in (want.offers if want is not None else ())}
+    return tuple(
+        each
+        for each in subnet.routes
+        if each not in own and each.destination in wanted and each != wanted[each.destination]
+    )
+
+
+def _content(one: HostRoutes) -> tuple[str, frozenset[HostRoute]]:
+    return one.subnet, frozenset((*one.offers, *one.given))
+
+
+def _told(have: HostRoutes | None, want: HostRoutes | None) -> Iterator[str]:
+    before = frozenset(have.offers) if have else frozenset()
+    after = frozenset(want.offers) if want else frozenset()
+    if added := [str(each) for each in (want.offers if want else ()) if each not in before]:
+        yield f"offers its machines {few(added, MOST)}"
+    if gone := [str(each) for each in (have.offers if have else ()) if each not in after]:
+        yield f"does not offer {few(gone, MOST)} any more"
+
+
+__all__ = ["HostRoutes", "offered", "rivals"]
