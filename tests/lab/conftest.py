@@ -20,8 +20,10 @@ from crossnet.lab.depth import Depth
 from crossnet.lab.topology import Topology, load
 from crossnet.transport import Completed
 from crossnet.transport.lab import LabHost
-from lacking import lacking
 from lab.desk import desk
+from lacking import lacking
+
+__all__ = ["desk"]
 
 _numbers = itertools.count(1)
 

@@ -130,7 +130,6 @@ def design(
         for impact in (
             *path_impacts(path),
             *client_impacts(path, facts),
-            *lease_impacts(path, facts),
             *kernel_impacts(path, facts),
             *leaning_impacts(facts[path.gateway], path),
         )
@@ -185,9 +184,9 @@ def design(
         for client in path.clients:
             if client.host is not None and not comes_with_leases(path):
                 need(path, client.host, _routes(path, client, facts[client.host], records[client.host]))
-    by_lease = leased(paths, facts)
-    routed = {name: as_applied(facts[name], wanted[name], by_lease.get(name, ())) for name in facts}
+    routed = _with_leases(paths, {name: as_applied(facts[name], wanted[name]) for name in facts})
     for path in paths:
+        impacts += lease_impacts(path, facts, wanted)
         try:
             rules, told = rules_for(path, routed)
         except Refused as refused:
@@ -324,10 +323,17 @@ def then(
         name: [route for path in own for route in decided(facts[name], path)]
         for name, own in _by_gateway(paths).items()
     }
-    by_lease = leased(paths, facts)
+    return _with_leases(
+        paths, {name: as_applied(facts[name], wanted[name], by_kernel.get(name, ())) for name in facts}
+    )
+
+
+def _with_leases(paths: Iterable[Path], applied: Mapping[str, Facts]) -> dict[str, Facts]:
+    """The same hosts when clients have renewed the leases that bring them their routes."""
+    more = leased(paths, applied)
     return {
-        name: as_applied(facts[name], wanted[name], (*by_kernel.get(name, ()), *by_lease.get(name, ())))
-        for name in facts
+        name: replace(one, routes=(*one.routes, *more[name])) if name in more else one
+        for name, one in applied.items()
     }
 
 

@@ -10,13 +10,14 @@ from crossnet.design.leases import comes_with_leases
 from crossnet.design.question import Refused
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
+from crossnet.facts.routes import MAIN, matching
 from crossnet.openstack.ports import CloudFacts, HostRoute, Subnet
 from crossnet.path import Client, Path
 from crossnet.record import Record
 from crossnet.resources import HostRoutes
 from crossnet.resources.host_routes import offered, rivals
 from crossnet.several import few
-from crossnet.values import Family, contains
+from crossnet.values import Family, contains, show_network
 
 _HOST = "Or write `routes: host`, which sets the routes on the clients themselves."
 _MOST = 6  # routes that a sentence names
@@ -42,6 +43,9 @@ def host_routes(
             subnet = _subnet_of(facts, cloud, path, client)
             if isinstance(subnet, Refusal):
                 refusals.append(subnet)
+                continue
+            if refusal := _led_astray(facts, path, subnet):
+                refusals.append(refusal)
                 continue
             own = offers.setdefault(subnet.id, {})
             for network in path.destinations:
@@ -108,6 +112,38 @@ def _subnet_of(facts: Facts, cloud: CloudFacts, path: Path, client: Client) -> S
     )
 
 
+def _takes_leases(facts: Facts, subnet: Subnet) -> Iterator[str]:
+    """The interfaces of the gateway that have an address of the subnet from a DHCP server."""
+    for link in facts.links:
+        if any(item.leased and item.address in subnet.cidr for item in link.addresses):
+            yield link.name
+
+
+def _led_astray(facts: Facts, path: Path, subnet: Subnet) -> Refusal | None:
+    """Where the gateway would lose the destinations with its own next lease.
+
+    A route through one of its own addresses is taken by the kernel for one to a network on that interface (measured
+    with 6.18: `ip route get` shows no next hop then, and nobody answers there).
+    """
+    own = {item.address for link in facts.links for item in link.addresses}
+    ways = [route for route in facts.routes if route.table == MAIN and route.via not in own]
+    for interface in _takes_leases(facts, subnet):
+        for network in path.destinations:
+            known = matching(ways, network)
+            if known and known[0].destination.prefixlen >= network.prefixlen:
+                continue
+            way = str(known[0]) if known else "no route"
+            return Refusal(
+                "gateway-takes-lease",
+                facts.host,
+                f"{interface} takes leases of subnet {subnet.shown} too: with the next one it would get a route to "
+                f"{show_network(network)} through itself, which is longer than its own way there ({way})",
+                f"Give {facts.host} a route to {show_network(network)} of its own, or have its DHCP client take no "
+                f"routes on {interface} and set the address there for good. {_HOST}",
+            )
+    return None
+
+
 def _ambiguous(cloud: CloudFacts, subnet: Subnet, own: dict[HostRoute, Path]) -> Iterator[Refusal]:
     """Destinations to which crossings lead by several next hops: all machines of a subnet get all its routes."""
     first: dict[object, HostRoute] = {}
@@ -144,6 +180,14 @@ def _impacts(facts: Facts, subnet: Subnet, applied: HostRoutes | None, one: Host
         f"every machine of subnet {subnet.shown} that takes a DHCP lease gets {shown}, not the clients alone: what the "
         f"others send there goes to {facts.host}, whose rules say who gets through",
     )
+    for interface in _takes_leases(facts, subnet):
+        yield Impact(
+            "gateway-takes-lease",
+            facts.host,
+            f"{interface} takes leases of subnet {subnet.shown} too, and gets these routes with the next one, through "
+            "itself: have its DHCP client take no routes there (systemd-networkd: UseRoutes=no; NetworkManager: "
+            "ipv4.ignore-auto-routes), or see that its own routes to the destinations have the lower metric",
+        )
     if not subnet.leases:
         yield Impact(
             "subnet-without-dhcp",

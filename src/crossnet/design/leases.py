@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from crossnet.design.applied import as_applied
 from crossnet.design.impacts import Impact
 from crossnet.facts import Facts
 from crossnet.facts.owners import Keeper
 from crossnet.facts.routes import MAIN, OWN_PROTOCOL, Route
 from crossnet.path import Client, Path
+from crossnet.resources import Resource
 from crossnet.resources.route import DEFAULT_METRIC
 from crossnet.several import MOST_NAMES, few
 from crossnet.spec import Routes
 from crossnet.values import Network, contains
 
-# systemd-networkd(8) has `renew` since v244; nmcli(1) takes a new lease when a connection comes up again; dhclient(8)
-# gives an address up with -r, so both are one command.
-_RENEWS = {
-    Keeper.NETWORKD: "networkctl renew {}",
-    Keeper.NETPLAN: "networkctl renew {}",
-    Keeper.NETWORKMANAGER: "nmcli device reapply {}",
-    Keeper.WICKED: "wicked ifup {}",
-}
-_BY_DHCLIENT = "dhclient -r {0}; dhclient {0}"
+# networkctl(1) has `renew` since v244; a connection of NetworkManager takes a new lease when it comes up again.
+_RENEW, _UP = "networkctl renew {}", "nmcli connection up {}"
+# dhclient(8) gives the address up with -r, and who works over it must not be what the second half waits for.
+_BY_DHCLIENT = "nohup sh -c 'dhclient -r {0}; dhclient {0}'"
 
 
 def comes_with_leases(path: Path) -> bool:
@@ -67,12 +64,24 @@ def waiting(path: Path, facts: Mapping[str, Facts]) -> Iterator[tuple[Client, st
             )
 
 
-def lease_impacts(path: Path, facts: Mapping[str, Facts]) -> Iterator[Impact]:
-    """That clients get there only when they have renewed their leases."""
-    later = list(waiting(path, facts))
+def lease_impacts(
+    path: Path, facts: Mapping[str, Facts], wanted: Mapping[str, Iterable[Resource]]
+) -> Iterator[Impact]:
+    """That clients, when they have what is wanted on them, get there only with their next leases."""
+    if not comes_with_leases(path):
+        return
+    clients = dict.fromkeys(client.host for client in path.clients if client.host is not None)
+    later = list(waiting(path, {name: as_applied(facts[name], wanted[name]) for name in clients}))
     for client, why in later:
         yield Impact("route-with-lease", client.host or "", why)
-    if comes_with_leases(path) and (others := [client for client in path.clients if client.host is None]):
+        if not _takes_leases(client, facts[client.host or ""]):
+            yield Impact(
+                "address-not-leased",
+                client.host or "",
+                f"{client.interface} has {client.network.network_address} for good, as an address that no DHCP server "
+                "gave it: then no lease brings the route",
+            )
+    if others := [client for client in path.clients if client.host is None]:
         shown = few([*map(str, others)], MOST_NAMES, ", ")
         yield Impact(
             "route-with-lease",
@@ -81,13 +90,24 @@ def lease_impacts(path: Path, facts: Mapping[str, Facts]) -> Iterator[Impact]:
         )
 
 
+def _takes_leases(client: Client, facts: Facts) -> bool:
+    """Whether its address may come from a DHCP server, as far as the kernel tells."""
+    link = facts.link(client.interface or "")
+    own = [item for item in link.addresses if item.address in client.network] if link is not None else []
+    return any(item.leased for item in own)
+
+
 def renewal(client: Client, facts: Facts) -> str:
     """How a client gets what its subnet offers, in words."""
     device = client.interface or ""
     owner = facts.owners.get(device)
-    keeper = (owner.below or owner.keeper) if owner is not None else None
-    command = _RENEWS.get(keeper, _BY_DHCLIENT) if keeper is not None else _BY_DHCLIENT
-    return f"it comes with its next DHCP lease; `{command.format(device)}` there asks for one now"
+    keeper = (owner.below or owner.keeper) if owner is not None else Keeper.NOBODY
+    command = _BY_DHCLIENT.format(device)
+    if keeper in (Keeper.NETWORKD, Keeper.NETPLAN):
+        command = _RENEW.format(device)
+    elif keeper is Keeper.NETWORKMANAGER and owner is not None:
+        command = _UP.format(f"uuid {owner.profile}" if owner.profile else f"ifname {device}")
+    return f"it comes with its next DHCP lease; `{command}` there asks for one now"
 
 
 __all__ = ["awaited", "comes_with_leases", "lease_impacts", "leased", "renewal", "waiting"]

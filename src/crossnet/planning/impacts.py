@@ -190,7 +190,7 @@ def staying(host: HostPlan, facts: Facts) -> Iterator[Impact]:
     for change in host.changes:
         have = change.have
         if have is not None and (text := type(have).leaves_behind(have, change.want, facts)):
-            yield Impact("tables-stay", host.host, text)
+            yield Impact(have.left_code, host.host, text)
     still = {owned.identity for owned in host.after.owned}
     changed = {change.resource.identity for change in host.changes}
     for owned in host.before.owned:

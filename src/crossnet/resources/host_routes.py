@@ -26,6 +26,7 @@ class HostRoutes(AtCloud):
     """
 
     kind: ClassVar[str] = "host_routes"
+    left_code: ClassVar[str] = "leases-keep-routes"
     rank: ClassVar[int] = 7  # traffic is attracted when all of the gateway is open
     subnet: str
     name: str
@@ -90,6 +91,17 @@ class HostRoutes(AtCloud):
         side = want or have
         assert side is not None, "a change has at least one side"
         return f"subnet {side.name}: {'; '.join(_told(have, want))}"
+
+    @classmethod
+    def leaves_behind(cls, have: Self, want: Self | None, facts: Facts) -> str:
+        after = frozenset((*want.offers, *want.given)) if want is not None else frozenset()
+        gone = [str(each) for each in have.offers if each not in after]
+        if not gone:
+            return ""
+        return (
+            f"machines of subnet {have.name} keep {few(gone, MOST)} until they renew their leases, and go on sending "
+            f"to {facts.host}"
+        )
 
     @property
     def found(self) -> str:

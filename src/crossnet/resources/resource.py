@@ -293,6 +293,8 @@ class Resource(ABC):
     is_flushed: ClassVar[bool] = False
     # What to do about a flaw of it.
     repair: ClassVar[str] = "Remove what somebody else has put in there."
+    # The code of what `leaves_behind` tells.
+    left_code: ClassVar[str] = "tables-stay"
     # It has some value as long as it has a place at all, so an original that is absent is one that is not known.
     is_never_absent: ClassVar[bool] = False
 
