@@ -1,4 +1,4 @@
-"""What stops packets at a port of OpenStack Neutron."""
+"""What stops packets at a port of OpenStack Neutron, and what a cloud opens and offers."""
 
 from __future__ import annotations
 
@@ -84,5 +84,82 @@ OPENSTACK = (
         "The crossings of a gateway name several clouds.",
         "`openstack` in the specs that stand there.",
         "Name the one that the gateway is a machine of.",
+    ),
+    Code(
+        "route-with-lease",
+        "A client gets its route from its subnet, with the next DHCP lease, and has none yet.",
+        "The spec says `routes: neutron`; the client's main table has no route to a destination by the next "
+        "hop.",
+        "Have it renew its lease, as the plan and `crossnet status` say, then `crossnet verify`.",
+    ),
+    Code(
+        "address-not-leased",
+        "A client that is to get its route with a lease may take none.",
+        "`ip addr` shows no end of its address. Some DHCP clients set addresses so (busybox), and so do "
+        "leases without an end.",
+        "See what configures the interface; where that is no DHCP client, write `routes: host`.",
+    ),
+    Code(
+        "routes-for-all",
+        "Every machine of a subnet gets the route that clients need.",
+        "`host_routes` are of a subnet, not of a machine (DHCP option 121, RFC 3442).",
+        "Nothing where the gateway's fence is on: nobody more gets through. Else write `fence: on`, or "
+        "`routes: host`.",
+    ),
+    Code(
+        "subnet-without-dhcp",
+        "No machine gets the routes of a subnet that has no DHCP.",
+        "`openstack subnet show SUBNET`: enable_dhcp is False.",
+        "`openstack subnet set --dhcp SUBNET`, or write `routes: host`.",
+    ),
+    Code(
+        "lease-has-default",
+        "A lease with routes names the default route too, and clients ignore its router option.",
+        "RFC 3442, DHCP client behaviour. Neutron adds the default route to the others "
+        "(neutron/agent/linux/dhcp.py; with OVN ovn_client.py).",
+        "Nothing where Neutron or OVN gives the leases; another DHCP server has to add it as well.",
+    ),
+    Code(
+        "many-host-routes",
+        "A subnet would offer more routes than a cloud usually allows.",
+        "max_subnet_host_routes in neutron.conf, 20 by default; no API tells it.",
+        "Write fewer and larger networks in `to`, or `routes: host`.",
+    ),
+    Code(
+        "gateway-takes-lease",
+        "The gateway takes leases of the subnet that offers routes through itself.",
+        "Its address there has an end. A route through an address of one's own leads onto that interface, "
+        "where nobody answers.",
+        "Have its DHCP client take no routes there, or set the address for good; or write `routes: host`.",
+    ),
+    Code(
+        "leases-keep-routes",
+        "Machines keep a route that their subnet offers no more until they renew their leases.",
+        "A DHCP client sets what its last lease said.",
+        "Nothing: the gateway lets nothing through for it. Renew the leases where that must be over sooner.",
+    ),
+    Code(
+        "host-routes-not-offered",
+        "No lease can bring the routes of a crossing.",
+        "DHCPv6 has no routes, and a default route is the subnet's `gateway_ip`.",
+        "Write `routes: host` for these destinations, in a crossing of their own.",
+    ),
+    Code(
+        "subnet-unknown",
+        "A client is in no subnet in which the gateway is, as far as the cloud tells.",
+        "The subnets of the network that the gateway's port is in.",
+        "Use credentials that see the subnet, or write `routes: host`.",
+    ),
+    Code(
+        "host-routes-differ",
+        "Crossings would have one subnet offer two ways to one destination.",
+        "The next hops of all crossings with `routes: neutron` that the gateway carries.",
+        "Give them the same `next-hop`, or write `routes: host` in one.",
+    ),
+    Code(
+        "host-route-of-others",
+        "Somebody else has a subnet offer another way to a destination.",
+        "`openstack subnet show SUBNET`: host_routes.",
+        "Remove that entry if nobody needs it, or write `routes: host`.",
     ),
 )

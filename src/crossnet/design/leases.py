@@ -20,6 +20,7 @@ from crossnet.values import Network, contains
 _RENEW, _UP = "networkctl renew {}", "nmcli connection up {}"
 # dhclient(8) gives the address up with -r, and who works over it must not be what the second half waits for.
 _BY_DHCLIENT = "nohup sh -c 'dhclient -r {0}; dhclient {0}'"
+_ARRIVES = "it comes with its next DHCP lease; `{}` there asks for one now"
 
 
 def comes_with_leases(path: Path) -> bool:
@@ -57,11 +58,10 @@ def waiting(path: Path, facts: Mapping[str, Facts]) -> Iterator[tuple[Client, st
     for client in path.clients:
         if client.host is None:
             continue
-        if lacking := awaited(path, client, facts[client.host]):
-            yield (
-                client,
-                f"no route to {', '.join(map(str, lacking))} yet: {renewal(client, facts[client.host])}",
-            )
+        here = facts[client.host]
+        if lacking := awaited(path, client, here):
+            arrives = _ARRIVES.format(renewing(client.interface or "", here))
+            yield client, f"no route to {', '.join(map(str, lacking))} yet: {arrives}"
 
 
 def lease_impacts(
@@ -97,9 +97,8 @@ def _takes_leases(client: Client, facts: Facts) -> bool:
     return any(item.leased for item in own)
 
 
-def renewal(client: Client, facts: Facts) -> str:
-    """How a client gets what its subnet offers, in words."""
-    device = client.interface or ""
+def renewing(device: str, facts: Facts) -> str:
+    """The command by which a host asks for a lease on an interface now."""
     owner = facts.owners.get(device)
     keeper = (owner.below or owner.keeper) if owner is not None else Keeper.NOBODY
     command = _BY_DHCLIENT.format(device)
@@ -107,7 +106,7 @@ def renewal(client: Client, facts: Facts) -> str:
         command = _RENEW.format(device)
     elif keeper is Keeper.NETWORKMANAGER and owner is not None:
         command = _UP.format(f"uuid {owner.profile}" if owner.profile else f"ifname {device}")
-    return f"it comes with its next DHCP lease; `{command}` there asks for one now"
+    return command
 
 
-__all__ = ["awaited", "comes_with_leases", "lease_impacts", "leased", "renewal", "waiting"]
+__all__ = ["awaited", "comes_with_leases", "lease_impacts", "leased", "renewing", "waiting"]

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from crossnet.design.kernel import decided
+from crossnet.design.leases import renewing
 from crossnet.diagnosis.counted import Counted, counted, not_sent
 from crossnet.diagnosis.course import Course, course, hints_of
 from crossnet.diagnosis.foretold import Foretold
@@ -20,7 +21,7 @@ from crossnet.path import Client, Path
 from crossnet.planning import Plan
 from crossnet.site import Site
 from crossnet.values import Probe
-from crossnet.verdict import Diagnosis, Half, HowFar, Note, Result, Verification
+from crossnet.verdict import Diagnosis, Fix, Half, HowFar, Note, Result, Verification
 from crossnet.verification.choice import Choice, example
 from crossnet.verification.comparing import compared, read_back
 from crossnet.verification.evidence import Round, Seen
@@ -43,7 +44,9 @@ async def verify(
     """Verify every path of a plan; `facts` are fresh, and `live_only` before the files are written."""
     verdicts: list[Diagnosis] = []
     for choice, found in await gather(plan, facts, site, also_led_away=not live_only):
-        verdicts += [_waiting(choice.path, client, why) for client, why in choice.waiting]
+        verdicts += [
+            _waiting(choice.path, client, why, facts[client.host or ""]) for client, why in choice.waiting
+        ]
         if found is None:
             senders = choice.senders or (() if choice.waiting else (None,))
             verdicts += [unsent(choice.path, client, choice.note, facts) for client in senders]
@@ -214,13 +217,18 @@ def unsent(path: Path, client: Client | None, why: str, facts: Mapping[str, Fact
     return replace(verdict, forward=told.forward)
 
 
-def _waiting(path: Path, client: Client, why: str) -> Diagnosis:
+def _waiting(path: Path, client: Client, why: str, facts: Facts) -> Diagnosis:
     """The verdict on a client that has nothing to send by, until it renews its lease: that is no fault of anything."""
     return replace(
         not_judged(path.crossing.name, why),
         client=client.host or str(client),
         source=client.network.network_address,
-        forward=Half("not-sent", "route-with-lease", why),
+        forward=Half(
+            "not-sent",
+            "route-with-lease",
+            why,
+            fix=(Fix(facts.host, (renewing(client.interface or "", facts),)),),
+        ),
         notes=(),
     )
 

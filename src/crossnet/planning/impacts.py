@@ -133,9 +133,7 @@ def of_time(spec: Spec, hosts: Sequence[HostPlan], facts: Mapping[str, Facts]) -
         behind = " behind the fence" if fenced else ""
         stays = f"; forwarding{behind} then stays on {gateway}, until `crossnet undo`" if gateway else ""
         if (who := by_others.get(crossing.label)) is not None:
-            stays += (
-                f"; what {who} lets its ports do for it stays too, until `crossnet apply` or `crossnet undo`"
-            )
+            stays += f"; what {who} holds for it stays too, until `crossnet apply` or `crossnet undo`"
         yield Impact(
             "until",
             f"crossing {crossing.name}",
@@ -190,7 +188,9 @@ def staying(host: HostPlan, facts: Facts) -> Iterator[Impact]:
     for change in host.changes:
         have = change.have
         if have is not None and (text := type(have).leaves_behind(have, change.want, facts)):
-            yield Impact(have.left_code, host.host, text)
+            yield Impact("tables-stay", host.host, text)
+        if have is not None and (text := type(have).lingers(have, change.want, facts)):
+            yield Impact("leases-keep-routes", host.host, text)
     still = {owned.identity for owned in host.after.owned}
     changed = {change.resource.identity for change in host.changes}
     for owned in host.before.owned:

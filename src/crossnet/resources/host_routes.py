@@ -26,7 +26,6 @@ class HostRoutes(AtCloud):
     """
 
     kind: ClassVar[str] = "host_routes"
-    left_code: ClassVar[str] = "leases-keep-routes"
     rank: ClassVar[int] = 7  # traffic is attracted when all of the gateway is open
     subnet: str
     name: str
@@ -93,7 +92,7 @@ class HostRoutes(AtCloud):
         return f"subnet {side.name}: {'; '.join(_told(have, want))}"
 
     @classmethod
-    def leaves_behind(cls, have: Self, want: Self | None, facts: Facts) -> str:
+    def lingers(cls, have: Self, want: Self | None, facts: Facts) -> str:
         after = frozenset((*want.offers, *want.given)) if want is not None else frozenset()
         gone = [str(each) for each in have.offers if each not in after]
         if not gone:

@@ -293,8 +293,6 @@ class Resource(ABC):
     is_flushed: ClassVar[bool] = False
     # What to do about a flaw of it.
     repair: ClassVar[str] = "Remove what somebody else has put in there."
-    # The code of what `leaves_behind` tells.
-    left_code: ClassVar[str] = "tables-stay"
     # It has some value as long as it has a place at all, so an original that is absent is one that is not known.
     is_never_absent: ClassVar[bool] = False
 
@@ -479,6 +477,11 @@ class Resource(ABC):
     @classmethod
     def leaves_behind(cls, have: Self, want: Self | None, facts: Facts) -> str:
         """What of it cannot be taken away, and why; nothing where all of it can."""
+        return ""
+
+    @classmethod
+    def lingers(cls, have: Self, want: Self | None, facts: Facts) -> str:
+        """What of it machines that are no hosts of the plan keep for a while; nothing where they keep none."""
         return ""
 
     @property

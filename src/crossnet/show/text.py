@@ -58,7 +58,7 @@ _LOSES = ("ends-crossing", "unrecorded", "edits-lost")
 # What is not given back, or not for longer than until the next boot.
 _STAYS = (
     *("tables-stay", "forwarding-stays", "earlier-boot", "other-at-boot", "in-saved-rules"),
-    *("owner-remembers", "edits-stay", "cloud-init-rewrites"),
+    *("owner-remembers", "edits-stay", "cloud-init-rewrites", "leases-keep-routes"),
 )
 
 # What may keep a crossing from working, and no change of the plan is the reason of.
@@ -76,6 +76,7 @@ _HINDERS = (
         "way-not-kept",
         "way-gone",
     ),
+    *("route-with-lease", "address-not-leased", "gateway-takes-lease", "subnet-without-dhcp"),
     *("until", "over", "clock-differs", "crossing-passes"),
 )
 

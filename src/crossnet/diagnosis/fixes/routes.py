@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from crossnet.design.leases import renewing
 from crossnet.diagnosis.course import best
 from crossnet.diagnosis.fixes.case import APPLY, Case, Remedying
+from crossnet.openstack.ports import CloudFacts
+from crossnet.spec import Routes
 from crossnet.values import Address, Family, show_network
 from crossnet.verdict import Fix
 
@@ -24,6 +27,9 @@ def wanted_route(case: Case) -> tuple[Fix, ...]:
     asked = case.cause.code in ("src-no-route", "src-route-other-next-hop", "src-route-on-link")
     whole = remedy.destination.num_addresses > 1 and not remedy.table
     by_crossnet = APPLY if case.is_client and asked and whole else None
+    crossing = case.course.crossing
+    if by_crossnet and crossing is not None and crossing.routes is Routes.NEUTRON:
+        return _lease(case, remedy.next_hop, remedy.device)
     if case.family is Family.V6 and remedy.metric is not None:
         table += f" metric {remedy.metric}"
     if case.is_management(remedy.destination):
@@ -31,6 +37,16 @@ def wanted_route(case: Case) -> tuple[Fix, ...]:
     return case.fix(
         f"{case.ip} route replace {network}{via} dev {remedy.device}{table}", by_crossnet=by_crossnet
     )
+
+
+def _lease(case: Case, next_hop: Address | None, device: str) -> tuple[Fix, ...]:
+    """What has a client get what its subnet offers; before that it has to be offered."""
+    clouds = (each.cloud for each in case.facts.values() if isinstance(each.cloud, CloudFacts))
+    offers = (route for cloud in clouds for subnet in cloud.subnets for route in subnet.routes)
+    target = case.probe.destination
+    if any(route.next_hop == next_hop and target in route.destination for route in offers):
+        return case.fix(renewing(device, case.here))
+    return case.fix(by_crossnet=APPLY)
 
 
 def _is_near(case: Case, next_hop: Address, device: str) -> bool:
