@@ -206,6 +206,7 @@ _OPTIONAL_FOR_A_CROSSING = (
     ("until: 2036-12-24T18:00Z", "when the hosts take it back by themselves"),
     ("heal: none", "auto: the hosts bring back at once what others take away"),
     ("port-security: least", "least, disable or leave: only with `openstack`"),
+    ("routes: host", "neutron: their subnet offers them with DHCP leases, only with `openstack`"),
 )
 
 

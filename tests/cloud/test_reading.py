@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from crossnet.errors import CloudError
 from crossnet.openstack import reading
-from crossnet.openstack.ports import AddressPair, GroupRule, Port, SecurityGroup
-from crossnet.openstack.writing import pair_document, rule_document
+from crossnet.openstack.ports import AddressPair, GroupRule, HostRoute, Port, SecurityGroup, Subnet
+from crossnet.openstack.writing import host_route_document, pair_document, rule_document
 from crossnet.values import Family, address, network
 from facts.mutated import changed_json
 
@@ -57,6 +57,46 @@ GROUP: dict[str, Any] = {
     "description": "Default security group",
     "security_group_rules": [RULE],
 }
+SUBNET: dict[str, Any] = {
+    "id": "4286fe01-6a6e-484d-86ae-cd2f766ac0cd",
+    "name": "clients",
+    "project_id": "ef6a3bff5fb346c99f3cbe8993786de3",
+    "network_id": "642f0159-b13d-464b-a370-c4f9c6154e0b",
+    "ip_version": 4,
+    "enable_dhcp": True,
+    "gateway_ip": "10.0.43.1",
+    "cidr": "10.0.43.0/24",
+    "allocation_pools": [{"start": "10.0.43.2", "end": "10.0.43.254"}],
+    "host_routes": [{"destination": "10.0.44.0/24", "nexthop": "10.0.43.101"}],
+    "revision_number": 0,
+    "tenant_id": "ef6a3bff5fb346c99f3cbe8993786de3",
+}
+
+
+def test_a_subnet() -> None:
+    found = reading.subnet_of(SUBNET)
+    assert found == Subnet(
+        id="4286fe01-6a6e-484d-86ae-cd2f766ac0cd",
+        name="clients",
+        network="642f0159-b13d-464b-a370-c4f9c6154e0b",
+        project="ef6a3bff5fb346c99f3cbe8993786de3",
+        cidr=network("10.0.43.0/24"),
+        leases=True,
+        gateway=address("10.0.43.1"),
+        routes=(HostRoute(network("10.0.44.0/24"), address("10.0.43.101")),),
+        revision=0,
+    )
+    assert host_route_document(found.routes[0]) == SUBNET["host_routes"][0]
+    isolated = reading.subnet_of(without(SUBNET, "revision_number") | {"gateway_ip": None})
+    assert (isolated.gateway, isolated.revision) == (None, None)
+
+
+def test_a_host_route_goes_back_as_it_was_written() -> None:
+    written = {"destination": "2001:DB8:0::/48", "nexthop": "2001:DB8::5"}
+    (found,) = reading.subnet_of(SUBNET | {"host_routes": [written]}).routes
+    assert host_route_document(found) == written
+    ours = HostRoute(network("10.0.44.1/32"), address("10.0.43.101"))
+    assert host_route_document(ours) == {"destination": "10.0.44.1/32", "nexthop": "10.0.43.101"}
 
 
 def test_a_port() -> None:
@@ -182,6 +222,7 @@ READERS: tuple[tuple[Callable[[Any], object], dict[str, Any]], ...] = (
     (reading.port_of, PORT),
     (reading.group_of, GROUP),
     (reading.rule_of, RULE),
+    (reading.subnet_of, SUBNET),
     (reading.addresses_of, {"id": "some", "addresses": ["10.0.0.0/8"]}),
     (reading.network_of, {"id": "some", "name": "net", "project_id": "p"}),
     (reading.extension_of, {"alias": "port-security"}),
@@ -198,6 +239,6 @@ def test_any_answer(seed: int) -> None:
     changed = changed_json(draw, json.loads(json.dumps(answered)), draw.randrange(1, 4))
     with suppress(CloudError), reading.door("business", "asked"):
         found = reader(changed)
-        if isinstance(found, Port | SecurityGroup):
+        if isinstance(found, Port | SecurityGroup | Subnet):
             assert found.name.isprintable()
         repr(found)

@@ -274,10 +274,7 @@ def test_a_port_that_somebody_closes_is_drift_with_its_words() -> None:
 def test_what_a_host_cannot_close_stays_open_at_a_time_and_is_told() -> None:
     plan = planned(more=", until: 2036-12-24T18:00Z")
     (told,) = [one.text for one in plan.impacts if one.code == "until"]
-    assert (
-        "what cloud prod holds for it stays too, until `crossnet apply` or `crossnet undo`"
-        in told
-    )
+    assert "what cloud prod holds for it stays too, until `crossnet apply` or `crossnet undo`" in told
     gateway = next(host for host in plan.hosts if host.host == "gateway")
     (lapse,) = gateway.lapses
     assert [one for one in (*lapse.live, *lapse.persistent) if isinstance(one.resource, PortSecurity)] == []

@@ -15,12 +15,13 @@ from crossnet.facts.init import Init
 from crossnet.facts.policy import PolicyRule
 from crossnet.netfilter import Engine, Table
 from crossnet.netfilter.iptables import parse_ipset_save
-from crossnet.openstack.ports import AddressPair, GroupRule
+from crossnet.openstack.ports import AddressPair, GroupRule, HostRoute
 from crossnet.record import APPLIED, Adopted, Owned, Record, read_record
 from crossnet.resources import (
     KINDS,
     File,
     FirewalldPolicy,
+    HostRoutes,
     InitScript,
     Jump,
     Lines,
@@ -36,7 +37,7 @@ from crossnet.resources import (
 from crossnet.resources.port_security import Kept
 from crossnet.sealed import seal
 from crossnet.standing import Standing
-from crossnet.values import Family, network
+from crossnet.values import Family, address, network
 from design.factsheet import host_facts, route, with_files
 
 BUSINESS, THIRD = Standing("crossnet", "business"), Standing("crossnet", "third")
@@ -92,6 +93,13 @@ EVERY_KIND: list[Resource] = [
         "eth0",
         "",
         off=Kept(("default",), (AddressPair(network("10.0.46.0/24"), "fa:16:3e:00:00:01"),)),
+    ),
+    HostRoutes(
+        "prod",
+        "9d3e0b7a-0003",
+        "clients 10.0.43.0/24",
+        (HostRoute(network("10.0.44.0/24"), address("10.0.43.101")),),
+        (HostRoute(network("10.0.45.0/24"), address("10.0.43.101")),),
     ),
     Jump(Engine.IPTABLES_LEGACY, Family.V6, "mangle", "ip6tables-legacy"),
     RuleTable(Engine.NFTABLES, Family.V4, Table("ip", "crossnet", ())),
