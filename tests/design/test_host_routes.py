@@ -233,6 +233,22 @@ def test_a_gateway_that_takes_leases_there_gets_the_route_through_itself() -> No
     assert {one.code for one in caught.value.refusals} == {"gateway-takes-lease"}
 
 
+@pytest.mark.parametrize(
+    ("controller", "is_led_away"), [("10.0.44.200", True), ("10.0.43.200", False), ("10.0.99.5", False)]
+)
+def test_a_lease_may_not_take_away_the_path_by_which_crossnet_works(
+    controller: str, is_led_away: bool
+) -> None:
+    app = hosts(said())["app"]
+    app = replace(app, controller=address(controller), reached_at=address("10.0.43.15"))
+    if not is_led_away:
+        assert len(of_subnets(planned(on={"app": app}))) == 1
+        return
+    code, words = refused(said(), on={"app": app})
+    assert code == "management-path-taken"
+    assert "with its next DHCP lease" in words
+
+
 def test_a_spec_without_a_cloud_is_refused() -> None:
     source = spec(BY_LEASE).source.replace("openstack: {cloud: prod}\n", "")
     with pytest.raises(SpecError, match="routes: the file names no cloud"):

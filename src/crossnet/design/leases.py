@@ -53,6 +53,18 @@ def leased(paths: Iterable[Path], facts: Mapping[str, Facts]) -> dict[str, list[
     return found
 
 
+def from_leases(here: Facts, paths: Iterable[Path]) -> Iterator[Route]:
+    """The routes that a host gets with a lease, client or not, because it stands in the network of a next hop."""
+    for path in paths:
+        if not comes_with_leases(path) or path.gateway == here.host:
+            continue
+        for hop in path.next_hops:
+            for link in here.links:
+                if any(hop in item.network for item in link.of(path.family)):
+                    for network in path.destinations:
+                        yield Route(network, via=hop, device=link.name, protocol="dhcp")
+
+
 def waiting(path: Path, facts: Mapping[str, Facts]) -> Iterator[tuple[Client, str]]:
     """Which managed clients have to renew their lease first, each with what it lacks and how it gets it, in words."""
     for client in path.clients:
@@ -109,4 +121,4 @@ def renewing(device: str, facts: Facts) -> str:
     return command
 
 
-__all__ = ["awaited", "comes_with_leases", "lease_impacts", "leased", "renewing", "waiting"]
+__all__ = ["awaited", "comes_with_leases", "from_leases", "lease_impacts", "leased", "renewing", "waiting"]

@@ -21,7 +21,7 @@ from crossnet.planning.management_path import far_side_first, management_paths
 from crossnet.planning.plan import HostPlan, Lapse, Plan, Restoring, gateways, takes_away
 from crossnet.planning.refusals import flawed, records_of, unknown_originals
 from crossnet.planning.scope import OWN_CROSSINGS, UNDO, Undo, going_on, is_beside, takes_back
-from crossnet.planning.touches import cut, told, touches
+from crossnet.planning.touches import cut, led_away, told, touches
 from crossnet.record import Adopted, Owned, Record
 from crossnet.resources import KINDS, Change, Resource
 from crossnet.spec import Spec
@@ -135,6 +135,7 @@ def _with_management_path(plan: Plan, facts: Mapping[str, Facts]) -> Plan:
     for host in plan.hosts:
         touched = tuple(touches(facts[host.host], host.changes, ways, plan.paths))
         refusals += cut(facts[host.host], touched, ways, plan.paths)
+        refusals += dict.fromkeys(led_away(facts[host.host], ways, plan.paths))
         found += told(host.host, touched)
         marked = [change for touch in touched for change in touch.changes]
         touching = tuple(change for change in host.changes if change in marked)

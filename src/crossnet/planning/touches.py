@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from crossnet.design.impacts import Impact
+from crossnet.design.leases import from_leases
 from crossnet.design.longer import routed
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
 from crossnet.facts.routes import Route, matching
 from crossnet.path import Path
 from crossnet.planning.management_path import ManagementPath
-from crossnet.resources import Change, Resource
+from crossnet.resources import Change, Resource, RouteResource
 from crossnet.values import Address, Network, contains, family_of, host_network, show_network
 
 
@@ -194,6 +195,27 @@ def cut(
                     f"a route to {show_network(network)} through {larger[network].gateway} would divert the path by "
                     f"which crossnet reaches {way}",
                     f"Leave it out: `except: {target}`, or the network that it lies in.",
+                )
+
+
+def led_away(here: Facts, ways: Iterable[ManagementPath], paths: Iterable[Path]) -> Iterator[Refusal]:
+    """Routes that come with a lease of the host's own and would take the way along by which crossnet reaches a host.
+
+    They come when the change is confirmed long ago, so no guard puts them back.
+    """
+    routes = tuple(from_leases(here, paths))
+    changes = [Change(None, RouteResource(route)) for route in routes]
+    for way in (way for way in ways if way.may_pass(here.host)):
+        for target in way.looked_up_on(here.host):
+            for change in _rerouting(here.routes, changes, (target,)):
+                (network,) = _made(change)
+                yield Refusal(
+                    "management-path-taken",
+                    here.host,
+                    f"the route to {show_network(network)} that it gets with its next DHCP lease would divert the path "
+                    f"by which crossnet reaches {way}, and no guard puts that back",
+                    f"Leave it out: `except: {target}`, or the network that it lies in. Or write `routes: host`: then "
+                    "the route is made under the guard.",
                 )
 
 
