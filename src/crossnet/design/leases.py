@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 
 from crossnet.design.applied import as_applied
@@ -16,10 +17,6 @@ from crossnet.several import MOST_NAMES, few
 from crossnet.spec import Routes
 from crossnet.values import Network, contains
 
-# networkctl(1) has `renew` since v244; a connection of NetworkManager takes a new lease when it comes up again.
-_RENEW, _UP = "networkctl renew {}", "nmcli connection up {}"
-# dhclient(8) gives the address up with -r, and who works over it must not be what the second half waits for.
-_BY_DHCLIENT = "nohup sh -c 'dhclient -r {0}; dhclient {0}'"
 _ARRIVES = "it comes with its next DHCP lease; `{}` there asks for one now"
 
 
@@ -90,8 +87,8 @@ def lease_impacts(
             yield Impact(
                 "address-not-leased",
                 client.host or "",
-                f"{client.interface} has {client.network.network_address} for good, as an address that no DHCP server "
-                "gave it: then no lease brings the route",
+                f"{client.interface} has {client.network.network_address} without an end, so perhaps not from a DHCP "
+                "server: without leases the route never comes",
             )
     if others := [client for client in path.clients if client.host is None]:
         shown = few([*map(str, others)], MOST_NAMES, ", ")
@@ -113,12 +110,14 @@ def renewing(device: str, facts: Facts) -> str:
     """The command by which a host asks for a lease on an interface now."""
     owner = facts.owners.get(device)
     keeper = (owner.below or owner.keeper) if owner is not None else Keeper.NOBODY
-    command = _BY_DHCLIENT.format(device)
     if keeper in (Keeper.NETWORKD, Keeper.NETPLAN):
-        command = _RENEW.format(device)
-    elif keeper is Keeper.NETWORKMANAGER and owner is not None:
-        command = _UP.format(f"uuid {owner.profile}" if owner.profile else f"ifname {device}")
-    return command
+        return shlex.join(("networkctl", "renew", device))  # since systemd 244
+    if keeper is Keeper.NETWORKMANAGER and owner is not None:
+        which = ("uuid", owner.profile) if owner.profile else ("ifname", device)
+        return shlex.join(("nmcli", "connection", "up", *which))
+    # dhclient(8) gives the address up with -r: the second half must not wait for who is connected over it.
+    first, then = shlex.join(("dhclient", "-r", device)), shlex.join(("dhclient", device))
+    return shlex.join(("nohup", "sh", "-c", f"{first}; {then}"))
 
 
 __all__ = ["awaited", "comes_with_leases", "from_leases", "lease_impacts", "leased", "renewing", "waiting"]
