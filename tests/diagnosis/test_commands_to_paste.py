@@ -13,7 +13,9 @@ from crossnet.diagnosis.fixes import fix_of
 from crossnet.facts import Facts
 from crossnet.facts.links import parse_links
 from crossnet.netfilter.foreign import Tool
+from crossnet.openstack.ports import CloudFacts, HostRoute, Subnet
 from crossnet.reach.rules import Place
+from crossnet.spec import Crossing, Routes
 from crossnet.verdict import Fix
 from diagnosis.test_stopped_by_rules import BEYOND, ECHO, GATEWAY, TARGET, hosts, told
 
@@ -90,3 +92,22 @@ def test_an_answer_is_let_through_as_one_and_opens_nothing() -> None:
     (found,) = told(known)
     (command,) = commands(found, known)
     assert "--ctstate ESTABLISHED,RELATED" in command
+
+
+def test_a_client_whose_route_comes_with_a_lease_is_to_renew_it_once_it_is_offered() -> None:
+    known = hosts()
+    asked = Crossing("business", ("app",), "gateway", (NETWORK,), cloud="prod", routes=Routes.NEUTRON)
+    subnet = Subnet("s", "clients", "net43", "lab", ip_network("10.0.43.0/24"), True, None, (), 0)
+    hop = ip_address("10.0.43.101")
+
+    def fixed(*offers: HostRoute) -> Fix:
+        cloud = CloudFacts("prod", {}, subnets=(replace(subnet, routes=offers),))
+        told = {**known, "gateway": replace(known["gateway"], cloud=cloud)}
+        way = course("app", ("gateway",), TARGET, told, Hints(beyond=BEYOND, crossing=asked))
+        (fix,) = fix_of(route("eth0"), way, ECHO, told, GATEWAY)
+        return fix
+
+    assert (fixed().commands, fixed().by_crossnet) == ((), "crossnet apply")
+    there = fixed(HostRoute(NETWORK, hop))
+    assert there.commands == ("nohup sh -c 'dhclient -r eth0; dhclient eth0'",)
+    assert there.by_crossnet is None

@@ -21,7 +21,7 @@ __all__ = ["engine_of", "fix_of"]
 # command.
 _NAME = re.compile(r"[A-Za-z0-9_.:@+][A-Za-z0-9_.:@+/-]*")
 # What is quoted is one word of it.
-_PLAIN = re.compile(r"([A-Za-z0-9 _.,:/@+=-]|'[A-Za-z0-9 _.,:/@+=-]*')+")
+_PLAIN = re.compile(r"([A-Za-z0-9 _.,:/@+=-]|'[A-Za-z0-9 _.,:/@+=;-]*')+")
 
 _FIXES: Mapping[str, Remedying] = {
     code: made
