@@ -141,6 +141,21 @@ def test_from_a_route_of_its_own_to_a_lease_the_client_is_told_and_the_new_way_c
     assert "route-with-lease" in codes(plan)
 
 
+def test_back_to_routes_of_its_own_a_client_is_told_what_goes_with_its_lease() -> None:
+    plan = planned()
+    there = dict(applied(plan, as_made(of_subnets(plan)[0], said())))
+    leased = Route(OURS.destination, OURS.next_hop, "eth0", protocol="dhcp", metric=100)
+    usual = spec(", port-security: leave")
+    there["app"] = with_routes(there["app"], leased)
+    told = [one for one in make_plan(usual, there).impacts if one.code == "leases-keep-routes"]
+    assert [one.where for one in told] == ["gateway", "app"]
+    assert "its route to 10.0.44.0/24 came with its lease" in told[1].text
+    there["app"] = hosts(said())["app"]
+    again = make_plan(usual, there)
+    assert [one.where for one in again.impacts if one.code == "leases-keep-routes"] == ["gateway"]
+    assert any(isinstance(one.want, RouteResource) for _, one in again.changes)
+
+
 @pytest.mark.parametrize(
     ("keeper", "profile", "words"),
     [

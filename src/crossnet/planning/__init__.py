@@ -15,7 +15,7 @@ from crossnet.design.lacking import lacking_for_a_change
 from crossnet.design.saved import saved_rules
 from crossnet.errors import PlanRefused, Refusal
 from crossnet.facts import Facts
-from crossnet.planning.impacts import lost, of_record, of_time, older_flows, remembered, staying
+from crossnet.planning.impacts import from_leases, lost, of_record, of_time, older_flows, remembered, staying
 from crossnet.planning.lapse import is_armed, lapses
 from crossnet.planning.management_path import far_side_first, management_paths
 from crossnet.planning.plan import HostPlan, Lapse, Plan, Restoring, gateways, takes_away
@@ -82,6 +82,7 @@ def _plan(
     found += [impact for host in hosts for impact in older_flows(host, facts[host.host])]
     found += [impact for host in hosts for impact in lost(host)]
     found += [impact for host in hosts for impact in staying(host, facts[host.host])]
+    found += from_leases(hosts)
     found += [impact for host in hosts for impact in remembered(host, facts[host.host])]
     found += [impact for name in facts for impact in partings[name].impacts]
     found += [

@@ -13,11 +13,11 @@ from crossnet.persistence import kept
 from crossnet.planning.plan import HostPlan
 from crossnet.planning.scope import is_over
 from crossnet.record import shown
-from crossnet.resources import EndFlows, RuleTable
+from crossnet.resources import EndFlows, HostRoutes, RuleTable
 from crossnet.several import MOST_NAMES, few
 from crossnet.spec import Spec
 from crossnet.standing import Standing
-from crossnet.values import show_moment
+from crossnet.values import show_moment, show_network
 
 AGREE = 60
 """Seconds by which two clocks may differ, and nobody is told."""
@@ -198,6 +198,29 @@ def staying(host: HostPlan, facts: Facts) -> Iterator[Impact]:
             text := owned.applied.edited(facts)
         ):
             yield Impact("edits-stay", host.host, text)
+
+
+def from_leases(hosts: Sequence[HostPlan]) -> Iterator[Impact]:
+    """Routes that clients are to go on with as their leases brought them, and that no lease brings any more."""
+    gone = {
+        (route.destination, route.next_hop)
+        for host in hosts
+        for change in host.changes
+        if isinstance(change.have, HostRoutes)
+        for route in change.have.offers
+        if not isinstance(change.want, HostRoutes) or route not in (*change.want.offers, *change.want.given)
+    }
+    for host in hosts:
+        kept = [
+            route for one in host.adopted for route in one.routes if (route.destination, route.via) in gone
+        ]
+        if kept:
+            shown = few([show_network(route.destination) for route in kept], MOST_NAMES, ", ")
+            yield Impact(
+                "leases-keep-routes",
+                host.host,
+                f"its route to {shown} came with its lease, and goes when it renews that: then apply again",
+            )
 
 
 def lost(host: HostPlan) -> Iterator[Impact]:
