@@ -6,13 +6,13 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from urllib.parse import urlsplit
 
 from crossnet import specfile
 from crossnet.errors import Problem, SpecError
-from crossnet.spec import LONGEST_NAME
+from crossnet.spec import LONGEST_NAME, HostSpec
 from crossnet.specfile.document import plain_scalar
 from crossnet.specfile.schema import is_crossing_name, is_host_name, looks_like_address
 from crossnet.values import as_root, without_password
@@ -73,7 +73,7 @@ class Need:
         one = {"ingress": self.ingress, "egress": self.egress, "next-hop": self.next_hop, "until": self.until}
         several = {"allow": self.allow, "probe": self.probe}
         return {
-            **{key: _one_or_list(words) for key, words in several.items() if words},
+            **{key: one_or_list(words) for key, words in several.items() if words},
             **{key: _scalar(word) for key, word in one.items() if word is not None},
             **({"translate": f"{{snat: {_scalar(self.snat)}}}"} if self.snat is not None else {}),
         }
@@ -81,8 +81,8 @@ class Need:
 
 def blank(name: str = "") -> str:
     """A spec of this name to be changed by hand; it holds the addresses of the documentation's example."""
-    hosts = {"app": "root@10.0.43.15", "gateway": "root@10.0.43.101"}
-    return _write(name, hosts, "business", ["app"], "gateway", "10.0.44.0/24", {}, frozenset())
+    hosts = (HostSpec("app", ssh="root@10.0.43.15"), HostSpec("gateway", ssh="root@10.0.43.101"))
+    return written(name, hosts, [Entry("business", ("app",), "gateway", "10.0.44.0/24", {})])
 
 
 def alone(need: Need) -> str:
@@ -115,17 +115,18 @@ def complete(need: Need, name: str = "") -> str:
         if _only_ssh_takes(client) or not looks_like_address(client):
             names.setdefault(client, _name(client, "client", names.values()))
     names.setdefault(via, _name(via, "gateway", names.values()))
-    to = _one_or_list(need.to)
-    text = _write(
-        name,
-        {name: target for target, name in names.items()},
+    to = one_or_list(need.to)
+    hosts = [
+        HostSpec(own, ssh=target, become=need.become and not as_root(target)) for target, own in names.items()
+    ]
+    entry = Entry(
         need.crossing,
-        [names.get(client, client) for client in clients],
+        tuple(names.get(client, client) for client in clients),
         names[via],
-        f"{{networks: {to}, except: {_one_or_list(need.excepted)}}}" if need.excepted else to,
+        f"{{networks: {to}, except: {one_or_list(need.excepted)}}}" if need.excepted else to,
         need.keys(),
-        frozenset(names[target] for target in names if need.become and not as_root(target)),
     )
+    text = written(name, hosts, [entry])
     try:
         specfile.parse(text, "")
     except SpecError as error:
@@ -210,17 +211,23 @@ _OPTIONAL_FOR_A_CROSSING = (
 )
 
 
-def _write(
-    name: str,
-    hosts: Mapping[str, str],
-    crossing: str,
-    clients: Sequence[str],
-    via: str,
-    to: str,
-    given: Mapping[str, str],
-    becoming: Collection[str],
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A crossing as a spec has it: each word as the user would write it, `to` and `keys` already as YAML."""
+
+    name: str
+    clients: tuple[str, ...]
+    via: str
+    to: str
+    keys: Mapping[str, str]
+
+
+def written(
+    name: str, hosts: Iterable[HostSpec], crossings: Sequence[Entry], cloud: str = "", comment: str = ""
 ) -> str:
+    """The text of a spec; the optional keys are explained once, at its first crossing."""
     lines = [
+        *(f"# {line}".rstrip() for line in comment.splitlines()),
         _explained("crossnet: 1", "the version of this format"),
         _explained(
             f"name: {_scalar(name)}" if name else "# name: business",
@@ -229,38 +236,54 @@ def _write(
         "",
         _explained("hosts:", "what crossnet manages, and how to reach it"),
     ]
-    for name, target in hosts.items():
-        lines += [
-            f"  {_scalar(name)}:",
-            _explained(f"    ssh: {_scalar(target)}", "an alias, user@host or ssh://user@host:port"),
-        ]
-        if name in becoming:
-            lines.append(_explained("    become: sudo", "run as root through `sudo -n`"))
+    for host in hosts:
+        lines += _host(host)
     lines += [_explained(f"    # {key}", why) for key, why in _OPTIONAL_FOR_A_HOST]
-    lines += [
-        "",
-        "crossings:",
-        _explained(f"  {_scalar(crossing)}:", "a name of your choice"),
-        _explained(f"    from: {_one_or_list(clients)}", "host names, addresses, networks; one or a list"),
-        _explained(f"    via: {_scalar(via)}", "the host that stands in both networks"),
-        _explained(f"    to: {to}", "networks or addresses; one or a list"),
-        "    # Everything below is optional; what is left out is discovered and shown in the plan.",
-    ]
+    lines += ["", "crossings:"]
+    for number, crossing in enumerate(crossings):
+        lines += _crossing(crossing, explained=number == 0)
+    section = f"openstack: {{cloud: {_scalar(cloud)}}}" if cloud else "# openstack: {cloud: prod}"
+    lines += ["", _explained(section, "an entry of clouds.yaml, where hosts are its instances")]
+    return _HEAD + "\n".join(lines) + "\n"
+
+
+def _host(host: HostSpec) -> Iterator[str]:
+    yield f"  {_scalar(host.name)}:"
+    if host.local:
+        yield _explained("    local: true", "this machine")
+    elif host.netns is not None:
+        yield _explained(f"    netns: {_scalar(host.netns)}", "a namespace that `ip netns` lists")
+    elif host.lab is not None:
+        yield _explained(f"    lab: {_scalar(host.lab)}", "a host of `crossnet lab`")
+    elif host.ssh is not None:
+        yield _explained(f"    ssh: {_scalar(host.ssh)}", "an alias, user@host or ssh://user@host:port")
+    if host.become:
+        yield _explained("    become: sudo", "run as root through `sudo -n`")
+
+
+def _crossing(crossing: Entry, *, explained: bool) -> Iterator[str]:
+    yield _explained(f"  {_scalar(crossing.name)}:", "a name of your choice")
+    yield _explained(
+        f"    from: {one_or_list(crossing.clients)}", "host names, addresses, networks; one or a list"
+    )
+    yield _explained(f"    via: {_scalar(crossing.via)}", "the host that stands in both networks")
+    yield _explained(f"    to: {crossing.to}", "networks or addresses; one or a list")
+    if explained:
+        yield "    # Everything below is optional; what is left out is discovered and shown in the plan."
     for line, why in _OPTIONAL_FOR_A_CROSSING:
         key = line.partition(":")[0]
-        lines.append(_explained(f"    {key}: {given[key]}" if key in given else f"    # {line}", why))
-    lines += [
-        "",
-        _explained("# openstack: {cloud: prod}", "an entry of clouds.yaml, where hosts are its instances"),
-    ]
-    return _HEAD + "\n".join(lines) + "\n"
+        if key in crossing.keys:
+            yield _explained(f"    {key}: {crossing.keys[key]}", why)
+        elif explained:
+            yield _explained(f"    # {line}", why)
 
 
 def _explained(line: str, why: str) -> str:
     return f"{line:<44}  # {why}"
 
 
-def _one_or_list(words: Sequence[str]) -> str:
+def one_or_list(words: Sequence[str]) -> str:
+    """Words as YAML: one alone, several as a list."""
     return _scalar(words[0]) if len(words) == 1 else f"[{', '.join(_scalar(word) for word in words)}]"
 
 

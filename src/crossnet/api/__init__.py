@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from crossnet.api.adopting import Adoption, adopt
     from crossnet.api.applying import Applied, apply
     from crossnet.api.capturing import Captured, capture
     from crossnet.api.diagnosing import Asked, diagnose
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from crossnet.transaction.history import Past
 
 __all__ = [
+    "Adoption",
     "Applied",
     "Asked",
     "Captured",
@@ -29,6 +31,7 @@ __all__ = [
     "Undo",
     "UndoPlan",
     "Ways",
+    "adopt",
     "apply",
     "capture",
     "carried",
@@ -53,6 +56,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "crossnet.api.adopting": ("Adoption", "adopt"),
     "crossnet.api.applying": ("Applied", "apply"),
     "crossnet.api.capturing": ("Captured", "capture"),
     "crossnet.api.diagnosing": ("Asked", "diagnose"),

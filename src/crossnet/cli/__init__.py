@@ -9,6 +9,7 @@ import click
 
 import crossnet
 from crossnet.cli import crossings, diagnose, lab, reference, transactions
+from crossnet.cli.adopt import adopt
 from crossnet.cli.capture import capture
 from crossnet.cli.completion import OF_A_LAB, completing
 from crossnet.cli.export import export
@@ -38,6 +39,7 @@ def cli(context: click.Context) -> None:
 for command in (
     crossings.init,
     crossings.connect,
+    adopt,
     crossings.plan,
     crossings.apply,
     crossings.verify,

@@ -12,7 +12,7 @@ import click
 
 from crossnet.cli.hints import hints
 from crossnet.cli.interrupt import run, staying
-from crossnet.cli.need import needing
+from crossnet.cli.need import needing, write_new
 from crossnet.cli.options import SPEC_FILE, Speech, consent, guarding, noted, speaking
 from crossnet.cli.outcome import outcome
 
@@ -67,7 +67,7 @@ def init(
         if via is not None
         else template.blank(name)
     )
-    _write_new(speech.file, text, "-f")
+    write_new(speech.file, text, "-f")
     outcome.settle(0)
     todo = "Next: `crossnet plan`." if via is not None else "Edit it, then run `crossnet plan`."
     if speech.json:
@@ -76,20 +76,6 @@ def init(
         speech.say(json.document({"file": speech.file}))
     else:
         speech.say(f"Wrote {speech.file}. {todo}")
-
-
-def _write_new(file: str, text: str, option: str) -> None:
-    """A new file with all of it, or none; `option` is where its name was given."""
-    from crossnet.localfile import create
-
-    try:
-        create(file, text)
-    except FileExistsError:
-        raise click.ClickException(
-            f"{file} already exists, and is left as it is\n  Give another name with {option} FILE."
-        ) from None
-    except OSError as error:
-        raise click.ClickException(f"cannot write {file}: {error.strerror}") from None
 
 
 @click.command(short_help="The whole job without a spec file.")
@@ -151,7 +137,7 @@ def _kept(spec: Spec, file: str | None) -> Iterator[None]:
     if file is None:
         yield
         return
-    _write_new(file, spec.source, "--save")
+    write_new(file, spec.source, "--save")
     try:
         yield
     except BaseException:

@@ -1,4 +1,4 @@
-"""The options that say what a crossing is without a spec: those of `connect` and `init`."""
+"""What makes a spec from a command line: the options of `connect` and `init`, and the file that is written."""
 
 from __future__ import annotations
 
@@ -37,3 +37,17 @@ def needing(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def write_new(file: str, text: str, option: str) -> None:
+    """A new file with all of it, or none; `option` is where its name was given."""
+    from crossnet.localfile import create
+
+    try:
+        create(file, text)
+    except FileExistsError:
+        raise click.ClickException(
+            f"{file} already exists, and is left as it is\n  Give another name with {option} FILE."
+        ) from None
+    except OSError as error:
+        raise click.ClickException(f"cannot write {file}: {error.strerror}") from None

@@ -5,6 +5,7 @@ A code is a stable key: once released it is never renamed or used for something 
 
 from __future__ import annotations
 
+from crossnet.codes.adoption import ADOPTION
 from crossnet.codes.client import CLIENT
 from crossnet.codes.code import Code
 from crossnet.codes.destination import DESTINATION
@@ -32,5 +33,6 @@ CODES = {
         *NAT,
         *DESTINATION,
         *DETAILS,
+        *ADOPTION,
     )
 }

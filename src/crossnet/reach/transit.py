@@ -132,13 +132,14 @@ def _told(space: Space, family: Family, way: tuple[str, str], here: _Passing, le
     certain = here.may == here.surely
     sources = space.ranges_of(here.may, source, MOST_RANGES) if narrower[0] else None
     destinations = space.ranges_of(here.may, destination, MOST_RANGES) if narrower[1] else None
-    traffic = tuple(_traffic(space, here.may)) if narrower[2] else None
+    traffic = tuple(traffic_of(space, here.may)) if narrower[2] else None
     if any(len(each) > MOST_RANGES for each in (sources, destinations, traffic) if each is not None):
         return Forwarded(*way, exact=False, certain=certain)
     return Forwarded(*way, sources, destinations, traffic, exact, certain)
 
 
-def _traffic(space: Space, packets: Packets) -> Iterator[tuple[int, int]]:
+def traffic_of(space: Space, packets: Packets) -> Iterator[tuple[int, int]]:
+    """The protocols of packets and the ports that they go to, as numbers of protocol * 65536 + port."""
     for first, last in space.ranges_of(packets, Field.PROTOCOL, MOST_RANGES):
         for number in range(first, last + 1):
             ports: Ranges = ((0, _PORTS - 1),)

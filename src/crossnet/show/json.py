@@ -307,7 +307,7 @@ def _half(half: Half) -> dict[str, Any]:
         "candidates": list(half.candidates),
         "detail": half.detail,
         "hops": [],
-        "fix": [_fix(each) for each in half.fix],
+        "fix": [fix_data(each) for each in half.fix],
     }
 
 
@@ -324,7 +324,7 @@ def diagnosis_data(found: Diagnosis) -> dict[str, Any]:
                 "at": _at(each.at),
                 "code": each.code,
                 "detail": each.detail,
-                "fix": [_fix(fix) for fix in each.fix],
+                "fix": [fix_data(fix) for fix in each.fix],
             }
             for each in found.also
         ],
@@ -355,7 +355,7 @@ def _direction(half: Half) -> dict[str, Any]:
         "candidates": list(half.candidates),
         "detail": half.detail,
         "evidence": list(half.evidence),
-        "fix": [_fix(each) for each in half.fix],
+        "fix": [fix_data(each) for each in half.fix],
     }
 
 
@@ -369,7 +369,7 @@ def _at(at: Place | Between | None) -> dict[str, Any] | None:
             return None
 
 
-def _fix(fix: Fix) -> dict[str, Any]:
+def fix_data(fix: Fix) -> dict[str, Any]:
     warning = {"warning": fix.warning} if fix.warning else {}
     return {"host": fix.host, "commands": list(fix.commands), "spec": fix.by_crossnet, **warning}
 

@@ -1,0 +1,262 @@
+"""What of a set-up by hand is wider than its crossings need, or ends at the next boot, and the commands that mend it.
+
+What `crossnet apply` mends by itself says so; what crossnet does not own is left to commands.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from crossnet.adoption.ways import Way, each_once
+from crossnet.adoption.writing import Reproduced
+from crossnet.diagnosis.translating import Translating
+from crossnet.facts import Facts
+from crossnet.facts.firewalld import FIREWALLD, is_of_firewalld
+from crossnet.facts.sysctls import FORWARDING, at_boot
+from crossnet.netfilter.foreign import Field, Numbers, Test, Tool
+from crossnet.openstack.ports import CloudFacts, Port, Unasked
+from crossnet.planning import Plan
+from crossnet.reach.transit import forwarded
+from crossnet.resources import RouteResource
+from crossnet.several import few, joined
+from crossnet.values import Family, Network, contains, host_network, show_network, together
+from crossnet.verdict import Fix
+
+_SOURCE = ((Field.SOURCE4,), (Field.SOURCE6,))
+_MOST = 6  # that a sentence names
+_WHEN_APPLIED = "when the spec is applied: until then it is what translates"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wider, or lasts less long, than it should; `by_crossnet`: `crossnet apply` mends it."""
+
+    code: str
+    where: str
+    text: str
+    by_crossnet: bool = False
+    fix: tuple[Fix, ...] = ()
+
+
+def findings(crossings: Sequence[Reproduced], facts: Mapping[str, Facts], plan: Plan) -> tuple[Finding, ...]:
+    """All of it, gateway by gateway, then what the clients have, then the cloud's ports."""
+    found: list[Finding] = []
+    ways = [each.way for each in crossings]
+    for gateway in dict.fromkeys(way.gateway for way in ways):
+        here = [way for way in ways if way.gateway == gateway]
+        left = next(each.others for each in crossings if each.way.gateway == gateway)
+        found += _translations(facts[gateway], here)
+        found += _transit(facts[gateway], here, left)
+        found += _not_kept(facts[gateway], here)
+        found += _ports(facts[gateway], here)
+    found += _default_routes(ways)
+    found += _routes_not_kept(ways, plan)
+    found += _ports_of_clients(ways, facts)
+    return tuple(dict.fromkeys(found))
+
+
+# ---- translation ------------------------------------------------------------------------------------
+
+
+def _translations(facts: Facts, ways: Sequence[Way]) -> Iterator[Finding]:
+    for rule in each_once(rule for way in ways for rule in way.rules):
+        sources = [source for way in ways for source in way.sources]
+        taken = _sources(rule)
+        if taken is None:
+            words = "translates what anybody sends, not only the clients"
+        elif all(
+            any(first <= int(each) <= last for each in sources) and first == last for first, last in taken
+        ):
+            words = "translates what the crossing translates itself from now on"
+        else:
+            words = "translates more than what the clients send"
+        code = "snat-by-hand" if words.startswith("translates what the") else "snat-for-everybody"
+        yield Finding(code, facts.host, f"{words}: {rule.text}", fix=(_removing(facts, rule),))
+
+
+def _sources(rule: Translating) -> tuple[tuple[int, int], ...] | None:
+    """Whose packets a rule takes; None where it does not say, or in words that say it of nobody in particular."""
+    for each in rule.rule.statements:
+        if isinstance(each, Test) and each.fields in _SOURCE and not each.negated and each.mask is None:
+            values = each.values
+            return values.ranges if isinstance(values, Numbers) else ()
+    return None
+
+
+def _removing(facts: Facts, rule: Translating) -> Fix:
+    """What takes a rule of somebody else away, when crossnet's own translates."""
+    engine = facts.firewall.engine_of(rule.table, rule.chain)
+    zones = facts.answers.get(FIREWALLD)
+    if zones is not None and (is_of_firewalld(rule.chain, rule.rule) or rule.table.name == "firewalld"):
+        masquerading = [zone.name for zone in zones.zones if zone.settings.get("masquerade") == ("yes",)]
+        commands = [
+            f"firewall-cmd {permanent}--zone={shlex.quote(zone)} --remove-masquerade"
+            for zone in masquerading
+            for permanent in ("", "--permanent ")
+        ]
+        return Fix(facts.host, tuple(commands), warning=_WHEN_APPLIED)
+    if engine.is_iptables and rule.text.startswith("-A "):
+        family = Family.V6 if rule.table.family == "ip6" else Family.V4
+        command = f"{facts.iptables(engine, family)} -t {rule.table.name} -D {rule.text.removeprefix('-A ')}"
+        return Fix(facts.host, (command,), warning=_WHEN_APPLIED)
+    place = shlex.join((rule.table.family, rule.table.name, rule.chain.name))
+    listing = f"nft -a list chain {place}"
+    if rule.table.tool is Tool.NFT:
+        return Fix(
+            facts.host,
+            (listing,),
+            warning=f"and `nft delete rule {place} handle N` with the number behind that rule, {_WHEN_APPLIED}",
+        )
+    return Fix(facts.host, (listing,), warning=_WHEN_APPLIED)
+
+
+# ---- who else is forwarded --------------------------------------------------------------------------
+
+
+def _transit(facts: Facts, ways: Sequence[Way], others: Sequence[str]) -> Iterator[Finding]:
+    if others:
+        yield Finding(
+            "others-forwarded",
+            facts.host,
+            "forwards for others too, so the spec leaves that open: "
+            f"{few(others, _MOST)}. With a crossing for each of them, `fence: on` keeps everybody else out",
+        )
+    for family in sorted({way.family for way in ways}):
+        here = [way for way in ways if way.family is family]
+        interfaces = list(dict.fromkeys(name for way in here for name in (way.ingress, way.egress)))
+        open_ = [
+            f"{each.ingress} to {each.egress}"
+            for each in forwarded(facts, family, interfaces)
+            if each.egress in interfaces and each.is_all
+        ]
+        if open_:
+            yield Finding(
+                "forwards-for-everybody",
+                facts.host,
+                f"forwards whatever anybody sends from {joined(open_)} ({family.label})",
+                by_crossnet=not others,
+            )
+
+
+# ---- what ends at the next boot ---------------------------------------------------------------------
+
+
+def _not_kept(facts: Facts, ways: Sequence[Way]) -> Iterator[Finding]:
+    for family in sorted({way.family for way in ways}):
+        name = FORWARDING[family]
+        kept = at_boot(facts.boot_settings, name, systemd=facts.capabilities.systemd)
+        if kept is None or not kept.switches_on:
+            why = "no file sets it" if kept is None else f"{kept.file} sets it to {kept.value}"
+            yield Finding(
+                "lost-at-boot", facts.host, f"{name} = 1 ends at the next boot: {why}", by_crossnet=True
+            )
+
+
+def _routes_not_kept(ways: Sequence[Way], plan: Plan) -> Iterator[Finding]:
+    """Routes that the plan uses as they are, and writes down for the next boot."""
+    clients = {name for way in ways for name in way.clients}
+    for host in plan.hosts:
+        written = [one for one in host.changes if one.resource.is_persistent and one.want is not None]
+        routes = [one for one in host.adopted if isinstance(one, RouteResource)]
+        if host.host in clients and written and routes:
+            shown = few([one.found for one in routes], _MOST, ", ")
+            yield Finding(
+                "lost-at-boot", host.host, f"nothing brings {shown} back at a boot", by_crossnet=True
+            )
+
+
+def _default_routes(ways: Sequence[Way]) -> Iterator[Finding]:
+    for way in ways:
+        if way.default_routes and any(each.prefixlen == 0 for each in way.to):
+            yield Finding(
+                "default-route-by-gateway",
+                joined(way.clients),
+                f"everything that has no other route goes over {way.gateway}: {joined(way.default_routes)}. "
+                "Name the networks that are needed with --to, and give it a default route by its own router",
+            )
+
+
+# ---- ports of a cloud -------------------------------------------------------------------------------
+
+
+def _ports(facts: Facts, ways: Sequence[Way]) -> Iterator[Finding]:
+    if isinstance(facts.cloud, Unasked):
+        yield Finding("cloud-unasked", f"cloud {facts.cloud.cloud}", facts.cloud.reason)
+    if not isinstance(facts.cloud, CloudFacts):
+        return
+    cloud = facts.cloud
+    for interface in dict.fromkeys(name for way in ways for name in (way.ingress, way.egress)):
+        port = cloud.ports.get(interface)
+        if port is None:
+            continue
+        sends = _sent_by(ways, interface)
+        if port.secured is False:
+            yield _off(facts, cloud, port, interface, sends)
+        wide = [pair for pair in port.pairs if not any(contains(each, pair.network) for each in sends)]
+        if wide:
+            shown = [pair.written or show_network(pair.network) for pair in wide]
+            yield Finding(
+                "pairs-wider",
+                facts.host,
+                f"the cloud lets {interface} (port {port.shown}) send packets that come from "
+                f"{few(shown, _MOST, ', ')}, which is more than the crossing needs",
+                fix=(_at_cloud(cloud, *_pairs("unset", shown), port.id),),
+            )
+
+
+def _sent_by(ways: Sequence[Way], interface: str) -> tuple[Network, ...]:
+    """What an interface sends that is not its own: answers of destinations, and requests that nobody translates."""
+    answers = [network for way in ways if way.ingress == interface for network in way.to]
+    requests = [
+        host_network(source)
+        for way in ways
+        if way.egress == interface and not way.rules
+        for source in way.sources
+    ]
+    return together([*answers, *requests])
+
+
+def _off(
+    facts: Facts, cloud: CloudFacts, port: Port, interface: str, sends: Sequence[Network] = ()
+) -> Finding:
+    """Port security that is off: nobody knows any more which security groups the port had."""
+    pairs = _pairs("set", [show_network(each) for each in sends])
+    return Finding(
+        "port-security-off",
+        facts.host,
+        f"port security of {interface} (port {port.shown}) is off: the cloud lets it send and take anything"
+        + ("" if sends else ", and the crossing needs nothing of that"),
+        fix=(
+            _at_cloud(
+                cloud,
+                *("port", "set", "--enable-port-security", "--security-group", "GROUP"),
+                *pairs[2:],
+                port.id,
+                warning="in place of GROUP one that lets you in there: switching port security off has lost the "
+                "groups, and without one nobody reaches that interface",
+            ),
+        ),
+    )
+
+
+def _pairs(verb: str, networks: Iterable[str]) -> tuple[str, ...]:
+    return (
+        "port",
+        verb,
+        *(word for each in networks for word in ("--allowed-address", f"ip-address={each}")),
+    )
+
+
+def _at_cloud(cloud: CloudFacts, *words: str, warning: str = "") -> Fix:
+    command = shlex.join(("openstack", "--os-cloud", cloud.cloud, *words))
+    return Fix(f"cloud {cloud.cloud}", (command,), warning=warning)
+
+
+def _ports_of_clients(ways: Sequence[Way], facts: Mapping[str, Facts]) -> Iterator[Finding]:
+    for name in dict.fromkeys(name for way in ways for name in way.clients):
+        cloud = facts[name].cloud
+        if isinstance(cloud, CloudFacts):
+            off = ((interface, port) for interface, port in cloud.ports.items() if port.secured is False)
+            yield from (_off(facts[name], cloud, port, interface) for interface, port in off)
