@@ -9,13 +9,14 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from crossnet.adoption.taking import Taking, taking
 from crossnet.adoption.ways import Way, each_once
 from crossnet.adoption.writing import Reproduced
 from crossnet.diagnosis.translating import Translating
 from crossnet.facts import Facts
 from crossnet.facts.firewalld import FIREWALLD, is_of_firewalld
 from crossnet.facts.sysctls import FORWARDING, at_boot
-from crossnet.netfilter.foreign import Field, Numbers, Test, Tool
+from crossnet.netfilter.foreign import Tool
 from crossnet.openstack.ports import CloudFacts, Port, Unasked
 from crossnet.planning import Plan
 from crossnet.reach.transit import forwarded
@@ -24,7 +25,6 @@ from crossnet.several import few, joined
 from crossnet.values import Family, Network, contains, host_network, show_network, together
 from crossnet.verdict import Fix
 
-_SOURCE = ((Field.SOURCE4,), (Field.SOURCE6,))
 _MOST = 6  # that a sentence names
 _WHEN_APPLIED = "when the spec is applied: until then it is what translates"
 
@@ -62,27 +62,15 @@ def findings(crossings: Sequence[Reproduced], facts: Mapping[str, Facts], plan: 
 
 def _translations(facts: Facts, ways: Sequence[Way]) -> Iterator[Finding]:
     for rule in each_once(rule for way in ways for rule in way.rules):
-        sources = [source for way in ways for source in way.sources]
-        taken = _sources(rule)
-        if taken is None:
-            words = "translates what anybody sends, not only the clients"
-        elif all(
-            any(first <= int(each) <= last for each in sources) and first == last for first, last in taken
-        ):
-            words = "translates what the crossing translates itself from now on"
-        else:
-            words = "translates more than what the clients send"
-        code = "snat-by-hand" if words.startswith("translates what the") else "snat-for-everybody"
-        yield Finding(code, facts.host, f"{words}: {rule.text}", fix=(_removing(facts, rule),))
-
-
-def _sources(rule: Translating) -> tuple[tuple[int, int], ...] | None:
-    """Whose packets a rule takes; None where it does not say, or in words that say it of nobody in particular."""
-    for each in rule.rule.statements:
-        if isinstance(each, Test) and each.fields in _SOURCE and not each.negated and each.mask is None:
-            values = each.values
-            return values.ranges if isinstance(values, Numbers) else ()
-    return None
+        fix = (_removing(facts, rule),)
+        using = [way for way in ways if any(each.place == rule.place for each in way.rules)]
+        takes = max(taking(facts, way, rule) for way in using)
+        if takes is Taking.CLIENTS:
+            words = f"translates what the crossing translates itself: {rule.text}"
+            yield Finding("snat-by-hand", facts.host, words, fix=fix)
+            continue
+        whose = "what anybody sends" if takes is Taking.ANYBODY else "more than what the clients send"
+        yield Finding("snat-for-everybody", facts.host, f"translates {whose}: {rule.text}", fix=fix)
 
 
 def _removing(facts: Facts, rule: Translating) -> Fix:
@@ -163,7 +151,10 @@ def _routes_not_kept(ways: Sequence[Way], plan: Plan) -> Iterator[Finding]:
         if host.host in clients and written and routes:
             shown = few([one.found for one in routes], _MOST, ", ")
             yield Finding(
-                "lost-at-boot", host.host, f"nothing brings {shown} back at a boot", by_crossnet=True
+                "lost-at-boot",
+                host.host,
+                f"nothing that crossnet knows of brings {shown} back at a boot",
+                by_crossnet=True,
             )
 
 

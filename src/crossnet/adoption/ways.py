@@ -80,6 +80,8 @@ def ways(
         for gateway in gateways
         for way in _between(facts[client], facts[gateway], to)
     ]
+    for way in found:
+        _refuse_carried(way, facts[way.gateway])
     without = [client for client in clients if not any(client in way.clients for way in found)]
     if without:
         raise CrossnetError(
@@ -123,6 +125,22 @@ def _routes(client: Facts, gateway: Facts) -> list[Route]:
         and gateway.owner_of(route.via) is not None
         and RouteResource(route).key not in owned
     ]
+
+
+def _refuse_carried(way: Way, gateway: Facts) -> None:
+    """CrossnetError where a crossing carries it already."""
+    for standing in read_record(gateway).crossings:
+        for path in standing.carried:
+            clients = [client.network for client in path.clients]
+            if all(any(contains(each, source) for each in clients) for source in way.sources) and all(
+                any(contains(each, network) for each in path.destinations) for network in way.to
+            ):
+                reached = few([*map(show_network, way.to)], _MOST, ", ")
+                raise CrossnetError(
+                    f"{joined(way.clients)} reaches {reached} over {way.gateway} by crossing {standing.label} already: "
+                    "nothing of it is to be adopted\n"
+                    "  `crossnet list HOST` says who applied it, and from which spec."
+                )
 
 
 def _source(client: Facts, route: Route, next_hop: Address) -> Address | None:
@@ -170,8 +188,8 @@ def _no_way(client: Facts, gateways: Sequence[Facts], to: Sequence[Network]) -> 
         return f"{client.host} has no route to {wanted} by {names}: it has {shown}\n  Name what is in one of these."
     return (
         f"nothing that {client.host} sends by {shown} leaves {names} on the other side\n"
-        f"  `crossnet diagnose --from {client.host} --via {gateways[0].host} --to ADDRESS` says where it stops; "
-        "`crossnet connect` makes a way that works."
+        "  `crossnet diagnose --from HOST --via HOST --to ADDRESS` says where it stops; `crossnet connect` makes a way "
+        "that works."
     )
 
 
@@ -196,13 +214,13 @@ class _Walked:
         outcome = walk.received(Here.of(packets), self.ingress)
         own = self.space.address(address_field(Field.SOURCE6, self.family), self.source)
         found: dict[str, tuple[Packets, Packets]] = {}
-        for each in outcome.leaving:
-            if each.interface in (self.ingress, "lo") or not each.here.may.satisfiable():
-                continue
-            translated = each.here.may & ~own
-            leaves = translated if translated.satisfiable() else each.here.may
-            came, left = found.get(each.interface, (self.space.none, self.space.none))
-            found[each.interface] = (came | walk.tracking.first(leaves), left | leaves)
+        for name in {each.interface: None for each in outcome.leaving}:
+            every = [each.here.may for each in outcome.leaving if each.interface == name]
+            translated = [each & ~own for each in every]
+            leaves = translated if self.space.any_of(translated).satisfiable() else every
+            left = self.space.any_of(leaves)
+            if name not in (self.ingress, "lo") and left.satisfiable():
+                found[name] = self.space.any_of(map(walk.tracking.first, leaves)), left
         return outcome, found
 
     @property
@@ -220,13 +238,13 @@ class _Walked:
             next_hop=next_hop,
             ingress=self.ingress,
             egress=egress,
-            to=self._destinations(came, led),
+            to=self._destinations(came, led, egress),
             allow=self._allow(came, led),
             translate=self._translate(left, rules),
             rules=rules,
         )
 
-    def _destinations(self, came: Packets, led: Packets) -> tuple[Network, ...]:
+    def _destinations(self, came: Packets, led: Packets, egress: str) -> tuple[Network, ...]:
         """The networks as the routes name them, or what of these rules and other routes leave over."""
         field = (Field.DESTINATION6,)
         all_of_it = len(self.led) <= 1 and self.space.only(came, *field) == self.space.only(led, *field)
@@ -235,11 +253,28 @@ class _Walked:
         ranges = self.space.ranges_of(came, address_field(*field, self.family), MOST_RANGES)
         if len(ranges) > MOST_RANGES:
             return together(self.to)
-        return together(
+        parts = [
             network
-            for first, last in ranges
-            for network in summarize_address_range(*(self._address(each) for each in (first, last)))
-        )
+            for first, last in self._as_named(ranges, egress)
+            for network in summarize_address_range(self._address(first), self._address(last))
+        ]
+        return together(parts)
+
+    def _as_named(self, ranges: Ranges, egress: str) -> Iterator[tuple[int, int]]:
+        """The same with the gateway's own addresses and those of broadcasts that touch them: nobody leads these on."""
+        own = {
+            int(each)
+            for link in self.gateway.links
+            for item in (link.of(self.family) if link.name == egress else ())
+            for each in (item.address, item.network.broadcast_address)
+            if any(contains(network, each) for network in self.to)
+        }
+        for first, last in ranges:
+            while first - 1 in own:
+                first -= 1
+            while last + 1 in own:
+                last += 1
+            yield first, last
 
     def _address(self, number: int) -> Address:
         return type(self.source)(number)
@@ -272,17 +307,13 @@ class _Walked:
             and each.here.may.satisfiable()
         }
         for rule in translating_rules(self.gateway):
-            if _place(rule) in taken:
+            if rule.place in taken:
                 yield rule
 
 
 def each_once(rules: Iterable[Translating]) -> tuple[Translating, ...]:
     """The same without those that stand there before."""
-    return tuple({_place(rule): rule for rule in rules}.values())
-
-
-def _place(rule: Translating) -> tuple[str, ...]:
-    return (rule.table.tool, rule.table.family, rule.table.name, rule.chain.name, rule.text)
+    return tuple({rule.place: rule for rule in rules}.values())
 
 
 def _traffic(first: int, last: int) -> Traffic:

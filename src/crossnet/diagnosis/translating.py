@@ -43,6 +43,11 @@ class Translating:
     def text(self) -> str:
         return self.rule.text
 
+    @property
+    def place(self) -> tuple[str, ...]:
+        """Which rule that is: where it stands, and its words."""
+        return (self.table.tool, self.table.family, self.table.name, self.chain.name, self.text)
+
     def addresses(self, family: Family) -> Iterator[Address]:
         """The addresses that it says, one by one where they are few."""
         of = IPv4Address if family is Family.V4 else IPv6Address
