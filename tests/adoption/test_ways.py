@@ -344,6 +344,19 @@ def test_a_source_that_is_asked_before_the_jump() -> None:
     assert fix.commands == ("iptables-nft -t nat -D business -o eth0 -j SNAT --to-source 10.0.44.63",)
 
 
+def test_the_words_of_a_rule_run_nothing_when_they_are_pasted() -> None:
+    facts = with_rules(
+        APP + ROUTE + GATEWAY,
+        "*nat",
+        ":POSTROUTING ACCEPT [0:0]",
+        '-A POSTROUTING -o eth0 -m comment --comment "by $(touch /tmp/x) `me`" -j SNAT --to-source 10.0.44.63',
+        "COMMIT",
+    )
+    (fix,) = adopt(facts).finding("snat-for-everybody").fix
+    (command,) = fix.commands
+    assert "--comment 'by $(touch /tmp/x) `me`' -j" in command
+
+
 # ---- what is no way ---------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ from crossnet.diagnosis.translating import Translating
 from crossnet.facts import Facts
 from crossnet.facts.firewalld import FIREWALLD, is_of_firewalld
 from crossnet.facts.sysctls import FORWARDING, at_boot
-from crossnet.netfilter.foreign import Tool
+from crossnet.netfilter.iptables_words import split_words
 from crossnet.openstack.ports import CloudFacts, Port, Unasked
 from crossnet.planning import Plan
 from crossnet.reach.transit import forwarded
@@ -26,7 +26,7 @@ from crossnet.values import Family, Network, contains, host_network, show_networ
 from crossnet.verdict import Fix
 
 _MOST = 6  # that a sentence names
-_WHEN_APPLIED = "when the spec is applied: until then it is what translates"
+_AT_BOOT = "; and out of the file that brings it back at a boot, if one does"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def findings(crossings: Sequence[Reproduced], facts: Mapping[str, Facts], plan: 
     for gateway in dict.fromkeys(way.gateway for way in ways):
         here = [way for way in ways if way.gateway == gateway]
         left = next(each.others for each in crossings if each.way.gateway == gateway)
-        found += _translations(facts[gateway], here)
+        found += _translations(facts[gateway], here, left)
         found += _transit(facts[gateway], here, left)
         found += _not_kept(facts[gateway], here)
         found += _ports(facts[gateway], here)
@@ -60,9 +60,10 @@ def findings(crossings: Sequence[Reproduced], facts: Mapping[str, Facts], plan: 
 # ---- translation ------------------------------------------------------------------------------------
 
 
-def _translations(facts: Facts, ways: Sequence[Way]) -> Iterator[Finding]:
+def _translations(facts: Facts, ways: Sequence[Way], others: Sequence[str]) -> Iterator[Finding]:
+    when = "when the spec is applied" + (", if nobody else needs it" if others else "") + _AT_BOOT
     for rule in each_once(rule for way in ways for rule in way.rules):
-        fix = (_removing(facts, rule),)
+        fix = (_removing(facts, rule, when),)
         using = [way for way in ways if any(each.place == rule.place for each in way.rules)]
         takes = max(taking(facts, way, rule) for way in using)
         if takes is Taking.CLIENTS:
@@ -73,7 +74,7 @@ def _translations(facts: Facts, ways: Sequence[Way]) -> Iterator[Finding]:
         yield Finding("snat-for-everybody", facts.host, f"translates {whose}: {rule.text}", fix=fix)
 
 
-def _removing(facts: Facts, rule: Translating) -> Fix:
+def _removing(facts: Facts, rule: Translating, when: str) -> Fix:
     """What takes a rule of somebody else away, when crossnet's own translates."""
     engine = facts.firewall.engine_of(rule.table, rule.chain)
     zones = facts.answers.get(FIREWALLD)
@@ -84,20 +85,15 @@ def _removing(facts: Facts, rule: Translating) -> Fix:
             for zone in masquerading
             for permanent in ("", "--permanent ")
         ]
-        return Fix(facts.host, tuple(commands), warning=_WHEN_APPLIED)
+        return Fix(facts.host, tuple(commands), warning=when)
     if engine.is_iptables and rule.text.startswith("-A "):
         family = Family.V6 if rule.table.family == "ip6" else Family.V4
-        command = f"{facts.iptables(engine, family)} -t {rule.table.name} -D {rule.text.removeprefix('-A ')}"
-        return Fix(facts.host, (command,), warning=_WHEN_APPLIED)
+        words = split_words(rule.text)[1:]
+        command = shlex.join((facts.iptables(engine, family), "-t", rule.table.name, "-D", *words))
+        return Fix(facts.host, (command,), warning=when)
     place = shlex.join((rule.table.family, rule.table.name, rule.chain.name))
-    listing = f"nft -a list chain {place}"
-    if rule.table.tool is Tool.NFT:
-        return Fix(
-            facts.host,
-            (listing,),
-            warning=f"and `nft delete rule {place} handle N` with the number behind that rule, {_WHEN_APPLIED}",
-        )
-    return Fix(facts.host, (listing,), warning=_WHEN_APPLIED)
+    numbered = f"and `nft delete rule {place} handle N` with the number behind that rule, {when}"
+    return Fix(facts.host, (f"nft -a list chain {place}",), warning=numbered)
 
 
 # ---- who else is forwarded --------------------------------------------------------------------------

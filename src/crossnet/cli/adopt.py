@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from crossnet.cli.hints import USUAL_FILE, hints
 from crossnet.cli.interrupt import run
 from crossnet.cli.need import write_new
 from crossnet.cli.options import Speech, speaking
 from crossnet.cli.outcome import outcome
+
+if TYPE_CHECKING:
+    from crossnet.api import Adoption
 
 
 @click.command(short_help="Write the spec of what was made by hand.")
@@ -50,6 +55,7 @@ def adopt(
         raise click.ClickException(
             f"{speech.file} already exists, and is left as it is\n  Give another name with -f FILE."
         )
+    hints.file = USUAL_FILE  # the file is not there before it is written
     sources, gateways = hosts_of(clients, via, become=become)
     found = run(
         api.adopt(
@@ -63,11 +69,21 @@ def adopt(
         )
     )
     write_new(speech.file, found.spec.source, "-f")
+    hints.file = speech.file
     outcome.settle(0)
     if speech.json:
         speech.say(json.document({"file": speech.file, **adoption_data(found)}))
         return 0
     shown = adoption_text(found, verbose=speech.verbose, paint=speech.paint)
-    todo = "`crossnet apply` narrows it." if found.plan.touched else "Nothing is left to do."
-    speech.say(f"{shown}\n\nWrote {speech.file}. {todo}")
+    speech.say(f"{shown}\n\nWrote {speech.file}. {_next(found)}")
     return 0
+
+
+def _next(found: Adoption) -> str:
+    steps = ["`crossnet apply`"] if found.plan.touched else []
+    steps += ["the commands above"] if any(each.fix for each in found.findings) else []
+    # A port whose security was off has lost the groups that let the clients in.
+    steps += (
+        ["`crossnet apply` again"] if any(each.code == "port-security-off" for each in found.findings) else []
+    )
+    return f"Next: {', then '.join(steps)}." if steps else "Nothing of it has to be changed."
