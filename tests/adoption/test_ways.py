@@ -370,6 +370,19 @@ def test_a_route_to_somebody_else() -> None:
         adopt(APP + ROUTE.replace("10.0.43.101", "10.0.43.102") + GATEWAY + SNAT)
 
 
+@pytest.mark.parametrize(
+    "route",
+    [
+        "10.0.44.0/24 via 10.0.43.101 dev eth0 table 100",
+        "10.0.44.0/24 nexthop via 10.0.43.101 dev eth0 nexthop via 10.0.43.102 dev eth0",
+        "10.0.44.0/24 via 10.0.43.101 dev eth0 tos 0x10",
+    ],
+)
+def test_a_route_that_no_crossing_has(route: str) -> None:
+    with pytest.raises(CrossnetError, match=r"app gets to gateway by .*: no crossing has a route"):
+        adopt(f"{APP}  route {route}\n{GATEWAY}{SNAT}")
+
+
 def test_another_network_than_its_routes_lead_to() -> None:
     with pytest.raises(CrossnetError, match=r"no route to 10.0.99.0/24 by gateway: it has 10.0.44.0/24 via"):
         adopt(SEED, to=["10.0.99.0/24"])

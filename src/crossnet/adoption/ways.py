@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import summarize_address_range
 
 from crossnet.diagnosis.translating import Translating, translating_rules
-from crossnet.errors import CrossnetError, PlanRefused
+from crossnet.errors import CrossnetError
 from crossnet.facts import Facts
 from crossnet.facts.links import Link
 from crossnet.facts.routes import MAIN, Route
@@ -109,22 +109,31 @@ def _between(client: Facts, gateway: Facts, to: Sequence[Network]) -> Iterator[W
 
 def _routes(client: Facts, gateway: Facts) -> list[Route]:
     """Those that lead to the gateway, and that no crossing of crossnet's has made."""
-    try:
-        owned = {
-            one.applied.key for one in read_record(client).owned if isinstance(one.applied, RouteResource)
-        }
-    except PlanRefused:
-        owned = set()
+    return [route for route in _leading(client, gateway) if _is_plain(route) and not _is_owned(route, client)]
+
+
+def _leading(client: Facts, gateway: Facts) -> list[Route]:
     return [
         route
         for route in client.routes
         if route.type == "unicast"
-        and route.table == MAIN
-        and route.via is not None
-        and not route.dead
-        and gateway.owner_of(route.via) is not None
-        and RouteResource(route).key not in owned
+        and any(
+            hop is not None and gateway.owner_of(hop) is not None
+            for hop in (route.via, *(each.via for each in route.hops))
+        )
     ]
+
+
+def _is_plain(route: Route) -> bool:
+    """Whether all packets to its destination take it to the one next hop, as a crossing's route does."""
+    return (
+        route.table == MAIN and route.via is not None and not (route.dead or route.tos or route.from_network)
+    )
+
+
+def _is_owned(route: Route, client: Facts) -> bool:
+    owned = (one.applied for one in read_record(client).owned)
+    return any(isinstance(one, RouteResource) and one.key == RouteResource(route).key for one in owned)
 
 
 def _refuse_carried(way: Way, gateway: Facts) -> None:
@@ -179,9 +188,18 @@ def _no_way(client: Facts, gateways: Sequence[Facts], to: Sequence[Network]) -> 
     routes = [route for gateway in gateways for route in _routes(client, gateway)]
     shown = few([str(route) for route in routes], _MOST)
     if not routes:
+        leading = [route for gateway in gateways for route in _leading(client, gateway)]
+        if not leading:
+            return (
+                f"{client.host} has no route to an address of {names}\n"
+                "  Name the gateway that its route leads to, or make the crossing with `crossnet connect`."
+            )
+        found = few([route.with_table for route in leading], _MOST)
+        if all(_is_owned(route, client) for route in leading):
+            return f"{client.host}: crossnet has made {found}\n  `crossnet list HOST` says by which crossing."
         return (
-            f"{client.host} has no route to an address of {names} that was made by hand\n"
-            "  Name the gateway that its route leads to, or make the crossing with `crossnet connect`."
+            f"{client.host} gets to {names} by {found}: no crossing has a route of another table, or with several "
+            "next hops\n  Give it one in the main table to what it needs, and adopt that."
         )
     if to and not any(contains(route.destination, each) for route in routes for each in to):
         wanted = few([*map(show_network, to)], _MOST, ", ")
