@@ -412,6 +412,35 @@ def test_a_file_that_switches_it_off_again_is_named() -> None:
     assert "/etc/sysctl.d/50.conf sets it to 0" in found.text
 
 
+KEPT = "  kept eth0 network-scripts /etc/sysconfig/network-scripts/ifcfg-eth0: ifcfg-eth0\n"
+FILE = "  file /etc/sysconfig/network-scripts/route-eth0 "
+
+
+@pytest.mark.parametrize(
+    ("line", "is_told"),
+    [
+        ("10.0.44.0/24 via 10.0.43.101 dev eth0", False),
+        ("10.0.44.0/24 via 10.0.43.101", False),
+        ("# 10.0.44.0/24 via 10.0.43.101 dev eth0", True),
+        ("10.0.45.0/24 via 10.0.43.101 dev eth0", True),
+        ("10.0.44.0/24 via 10.0.43.10 dev eth0", True),
+    ],
+)
+def test_a_route_that_its_distribution_keeps_is_not_lost(line: str, *, is_told: bool) -> None:
+    made = adopt(f"{APP}{ROUTE}{KEPT}{FILE}{line}\n{GATEWAY}{SNAT}")
+    assert (("app", "lost-at-boot") in made.codes) is is_told
+    assert ("app", "route") in made.kept
+
+
+def test_a_route_of_a_profile_is_not_lost() -> None:
+    keeper = (
+        "  kept eth0 networkmanager/UUID /etc/NetworkManager/system-connections/a.nmconnection: its profile\n"
+    )
+    profile = "  profile UUID 10.0.44.0/24 10.0.43.101\n"
+    assert ("app", "lost-at-boot") in adopt(APP + ROUTE + keeper + GATEWAY + SNAT).codes
+    assert ("app", "lost-at-boot") not in adopt(APP + ROUTE + keeper + profile + GATEWAY + SNAT).codes
+
+
 # ---- IPv6 -------------------------------------------------------------------------------------------
 
 

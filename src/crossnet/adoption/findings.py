@@ -13,11 +13,13 @@ from crossnet.adoption.taking import Taking, taking
 from crossnet.adoption.ways import Way, each_once
 from crossnet.adoption.writing import Reproduced
 from crossnet.diagnosis.translating import Translating
-from crossnet.facts import Facts
+from crossnet.facts import Facts, FileState
 from crossnet.facts.firewalld import FIREWALLD, is_of_firewalld
+from crossnet.facts.routes import Route
 from crossnet.facts.sysctls import FORWARDING, at_boot
 from crossnet.netfilter.iptables_words import split_words
 from crossnet.openstack.ports import CloudFacts, Port, Unasked
+from crossnet.persistence import kept
 from crossnet.planning import Plan
 from crossnet.reach.transit import forwarded
 from crossnet.resources import RouteResource
@@ -52,7 +54,7 @@ def findings(crossings: Sequence[Reproduced], facts: Mapping[str, Facts], plan: 
         found += _not_kept(facts[gateway], here)
         found += _ports(facts[gateway], here)
     found += _default_routes(ways)
-    found += _routes_not_kept(ways, plan)
+    found += _routes_not_kept(ways, facts, plan)
     found += _ports_of_clients(ways, facts)
     return tuple(dict.fromkeys(found))
 
@@ -130,28 +132,35 @@ def _transit(facts: Facts, ways: Sequence[Way], others: Sequence[str]) -> Iterat
 def _not_kept(facts: Facts, ways: Sequence[Way]) -> Iterator[Finding]:
     for family in sorted({way.family for way in ways}):
         name = FORWARDING[family]
-        kept = at_boot(facts.boot_settings, name, systemd=facts.capabilities.systemd)
-        if kept is None or not kept.switches_on:
-            why = "no file sets it" if kept is None else f"{kept.file} sets it to {kept.value}"
+        line = at_boot(facts.boot_settings, name, systemd=facts.capabilities.systemd)
+        if line is None or not line.switches_on:
+            why = "no file sets it" if line is None else f"{line.file} sets it to {line.value}"
             yield Finding(
                 "lost-at-boot", facts.host, f"{name} = 1 ends at the next boot: {why}", by_crossnet=True
             )
 
 
-def _routes_not_kept(ways: Sequence[Way], plan: Plan) -> Iterator[Finding]:
+def _routes_not_kept(ways: Sequence[Way], facts: Mapping[str, Facts], plan: Plan) -> Iterator[Finding]:
     """Routes that the plan uses as they are, and writes down for the next boot."""
     clients = {name for way in ways for name in way.clients}
     for host in plan.hosts:
         written = [one for one in host.changes if one.resource.is_persistent and one.want is not None]
-        routes = [one for one in host.adopted if isinstance(one, RouteResource)]
-        if host.host in clients and written and routes:
-            shown = few([one.found for one in routes], _MOST, ", ")
-            yield Finding(
-                "lost-at-boot",
-                host.host,
-                f"nothing that crossnet knows of brings {shown} back at a boot",
-                by_crossnet=True,
-            )
+        used = (one.current(facts[host.host]) for one in host.adopted if isinstance(one, RouteResource))
+        routes = [one.route for one in used if isinstance(one, RouteResource)]
+        lost = [str(route) for route in routes if not _is_written(facts[host.host], route)]
+        if host.host in clients and written and lost:
+            words = f"nothing that crossnet sees brings {few(lost, _MOST, ', ')} back at a boot"
+            yield Finding("lost-at-boot", host.host, words, by_crossnet=True)
+
+
+def _is_written(facts: Facts, route: Route) -> bool:
+    """Whether who keeps its interface has the route: in a file of network-scripts or wicked, or in a profile."""
+    owner = facts.owners.get(route.device or "")
+    profile = facts.profiles.get(owner.profile, ()) if owner is not None else ()
+    files = (facts.files.get(path) for path in kept.paths(facts))
+    lines = [line for file in files if isinstance(file, FileState) for line in file.data.splitlines()]
+    words = [set(line.split()) for line in (*(each.decode(errors="replace") for each in lines), *profile)]
+    return any({str(route.destination), str(route.via)} <= each for each in words if "#" not in "".join(each))
 
 
 def _default_routes(ways: Sequence[Way]) -> Iterator[Finding]:
