@@ -283,6 +283,48 @@ def test_what_others_need_is_not_closed() -> None:
     assert "10.0.60.0/24" in made.finding("others-forwarded").text
 
 
+def test_the_usual_filter_names_nobody() -> None:
+    made = filtered(
+        "-A FORWARD -i eth1 -o eth0 -j ACCEPT",
+        "-A FORWARD -i eth0 -o eth1 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+    )
+    (crossing,) = made.spec.crossings
+    assert crossing.fence is Fence.ON
+    assert "eth1 to eth0 (IPv4)" in made.finding("forwards-for-everybody").text
+
+
+@pytest.mark.parametrize("checked", ["0", "1"])
+def test_a_rule_for_the_clients_whole_network_is_for_others_too(checked: str) -> None:
+    made = adopt(
+        APP
+        + ROUTE
+        + GATEWAY
+        + f"  sysctl net.ipv4.conf.all.rp_filter {checked}\n"
+        + SNAT.replace("-o eth0", "-s 10.0.43.0/24 -o eth0")
+    )
+    (crossing,) = made.spec.crossings
+    assert crossing.fence is Fence.AUTO
+    assert "10.0.43.0/24" in made.finding("others-forwarded").text
+    assert not made.finding("forwards-for-everybody").by_crossnet
+    narrows(made)
+
+
+def test_a_rule_for_all_the_clients_is_for_nobody_else() -> None:
+    other = APP.replace("app", "web").replace("10.0.43.15", "10.0.43.16")
+    other += "  route 10.0.50.0/24 via 10.0.43.101 dev eth0\n"
+    facts = with_rules(
+        APP + ROUTE + other + GATEWAY + "  route 10.0.50.0/24 via 10.0.44.1 dev eth0\n",
+        "*nat",
+        ":POSTROUTING ACCEPT [0:0]",
+        "-A POSTROUTING -o eth0 -m set --match-set who src -j SNAT --to-source 10.0.44.63",
+        "COMMIT",
+        sets="create who hash:ip family inet hashsize 1024 maxelem 65536\nadd who 10.0.43.15\nadd who 10.0.43.16\n",
+    )
+    made = adopt(facts, ["app", "web"])
+    assert [one.fence for one in made.spec.crossings] == [Fence.ON, Fence.ON]
+    assert made.finding("snat-by-hand")
+
+
 def test_a_port_that_is_published_is_somebody_elses() -> None:
     made = adopt(
         SEED + "  iptables nat -A PREROUTING -i eth0 -p tcp --dport 80 -j DNAT --to-destination 10.0.43.20\n"

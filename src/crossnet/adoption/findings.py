@@ -9,9 +9,9 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from crossnet.adoption.taking import Taking, taking
+from crossnet.adoption.taking import Taking
 from crossnet.adoption.ways import Way, each_once
-from crossnet.adoption.writing import Reproduced
+from crossnet.adoption.writing import Reproduced, takings
 from crossnet.diagnosis.translating import Translating
 from crossnet.facts import Facts, FileState
 from crossnet.facts.firewalld import FIREWALLD, is_of_firewalld
@@ -64,10 +64,10 @@ def findings(crossings: Sequence[Reproduced], facts: Mapping[str, Facts], plan: 
 
 def _translations(facts: Facts, ways: Sequence[Way], others: Sequence[str]) -> Iterator[Finding]:
     when = "when the spec is applied" + (", if nobody else needs it" if others else "") + _AT_BOOT
+    taking = takings(ways, facts)
     for rule in each_once(rule for way in ways for rule in way.rules):
         fix = (_removing(facts, rule, when),)
-        using = [way for way in ways if any(each.place == rule.place for each in way.rules)]
-        takes = max(taking(facts, way, rule) for way in using)
+        takes = taking.get(rule.place, Taking.ANYBODY)
         if takes is Taking.CLIENTS:
             words = f"translates what the crossing translates itself: {rule.text}"
             yield Finding("snat-by-hand", facts.host, words, fix=fix)
@@ -106,8 +106,8 @@ def _transit(facts: Facts, ways: Sequence[Way], others: Sequence[str]) -> Iterat
         yield Finding(
             "others-forwarded",
             facts.host,
-            "forwards for others too, so the spec leaves that open: "
-            f"{few(others, _MOST)}. With a crossing for each of them, `fence: on` keeps everybody else out",
+            f"has something that is for others than the clients, so the spec keeps nobody out: {few(others, _MOST)}. "
+            "Name all who need it as clients, or in crossings of their own; then write `fence: on`",
         )
     for family in sorted({way.family for way in ways}):
         here = [way for way in ways if way.family is family]

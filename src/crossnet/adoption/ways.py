@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import summarize_address_range
 
+from crossnet.adoption.taking import Between, place_of
 from crossnet.diagnosis.translating import Translating, translating_rules
 from crossnet.errors import CrossnetError
 from crossnet.facts import Facts
@@ -68,6 +69,10 @@ class Way:
     @property
     def family(self) -> Family:
         return family_of(self.next_hop)
+
+    @property
+    def between(self) -> Between:
+        return Between(self.family, self.sources, self.ingress, self.egress)
 
 
 def ways(
@@ -318,7 +323,7 @@ class _Walked:
     def _rules(self) -> Iterator[Translating]:
         """The rules of the gateway that give the packets another source."""
         taken = {
-            (each.place.tool, each.place.family, each.place.table, each.place.chain, each.text)
+            place_of(each)
             for each in self.outcome.decisions
             if each.effect is Effect.TRANSLATES
             and each.place.hook == "postrouting"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from crossnet.adoption.others import others
+from crossnet.adoption.taking import RulePlace, Taking
 from crossnet.adoption.ways import Way
 from crossnet.design.question import Refused
 from crossnet.design.resolve import resolve
@@ -36,11 +37,22 @@ def reproduced(ways: Sequence[Way], facts: Mapping[str, Facts]) -> tuple[Reprodu
     made: list[Reproduced] = []
     for way, (entry, _) in zip(ways, found, strict=True):
         here = [path for path in paths if path.gateway == way.gateway]
-        rules = [rule for each in ways if each.gateway == way.gateway for rule in each.rules]
-        left = tuple(dict.fromkeys(others(facts[way.gateway], here, rules)))
+        taking = takings([each for each in ways if each.gateway == way.gateway], facts[way.gateway])
+        left = tuple(dict.fromkeys(others(facts[way.gateway], here, taking)))
         keys = entry.keys if left else {**entry.keys, "fence": "on"}
         made.append(Reproduced(way, replace(entry, keys=keys), left))
     return _apart(made)
+
+
+def takings(ways: Iterable[Way], facts: Facts) -> dict[RulePlace, Taking]:
+    """Whose packets each rule takes that is for one of these ways over a gateway; of several the widest."""
+    ways, found = tuple(ways), dict[RulePlace, Taking]()
+    for way in ways:
+        beside = [each for each in ways if (each.family, each.ingress) == (way.family, way.ingress)]
+        every = tuple(source for each in beside for source in each.sources)
+        for place, takes in replace(way.between, sources=every).taking(facts).items():
+            found[place] = max(takes, found.get(place, takes))
+    return found
 
 
 def text(name: str, hosts: Iterable[HostSpec], crossings: Sequence[Reproduced], cloud: str = "") -> str:

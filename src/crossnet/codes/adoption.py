@@ -25,9 +25,9 @@ ADOPTION = (
     ),
     Code(
         "others-forwarded",
-        "Others on the gateway live by what it forwards, so the spec does not keep them out.",
-        "Rules for other packets than the clients', and interfaces of docker, libvirt and the like.",
-        "Write a crossing for each of them, and then `fence: on`; or leave it as it is.",
+        "The gateway shows that it forwards for others than the clients, so the spec does not keep them out.",
+        "Rules that name others, such as the clients' whole network, and interfaces of docker, libvirt and the like.",
+        "Name all who need it, as clients or in crossings of their own, then write `fence: on`; or leave it open.",
     ),
     Code(
         "lost-at-boot",

@@ -119,8 +119,12 @@ def rules_for_forwarded(
 
 
 def _line(table: Table, chain: Chain, rule: Rule) -> str:
-    text = rule.text.removeprefix(f"-A {chain.name} ")
-    return f"{named(table.tool, table.family, table.name, chain.name)}: rule {text}"
+    return said(table.tool, table.family, table.name, chain.name, rule.text)
+
+
+def said(tool: str, family: str, table: str, chain: str, text: str) -> str:
+    """A rule in its owner's words, and where it stands."""
+    return f"{named(Tool(tool), family, table, chain)}: rule {text.removeprefix(f'-A {chain} ')}"
 
 
 def _is_of(family: Family, rule: Rule) -> bool:
