@@ -18,11 +18,14 @@ from adoption.by_hand import (
     with_nft,
     with_rules,
 )
-from crossnet.errors import CrossnetError
+from crossnet.errors import CrossnetError, PlanRefused
 from crossnet.netfilter.foreign import Tool
+from crossnet.planning import make_plan
+from crossnet.record import with_record
 from crossnet.spec import Fence, SnatTo
 from crossnet.translation import Masquerade, Untranslated
 from crossnet.values import Ports, Protocol, Traffic, address
+from design.factsheet import facts_from
 
 # What only narrows what is there, or lasts longer.
 NARROWS = {"table", "jump"}
@@ -283,6 +286,26 @@ def test_what_others_need_is_not_closed() -> None:
     assert "10.0.60.0/24" in made.finding("others-forwarded").text
 
 
+def test_a_translation_for_everybody_behind_a_narrow_filter() -> None:
+    made = filtered("-A FORWARD -s 10.0.43.15/32 -i eth1 -o eth0 -j ACCEPT")
+    assert "what anybody sends" in made.finding("snat-for-everybody").text
+
+
+def test_a_next_hop_that_is_not_the_gateways_first_address() -> None:
+    gateway = GATEWAY.replace("10.0.43.101/24", "10.0.43.101/24 10.0.43.102/24")
+    made = adopt(APP + ROUTE.replace("10.0.43.101", "10.0.43.102") + gateway + SNAT)
+    (crossing,) = made.spec.crossings
+    assert (crossing.ingress, crossing.egress) == ("eth1", "eth0")
+    assert crossing.next_hop == address("10.0.43.102")
+    narrows(made)
+
+
+def test_what_can_be_no_crossing_is_refused_as_by_a_plan() -> None:
+    gateway = GATEWAY.replace("  eth0 10", "  eth2 10.0.43.102/24\n  eth0 10")
+    with pytest.raises(PlanRefused, match="no-route-to-client"):
+        adopt(APP + ROUTE.replace("10.0.43.101", "10.0.43.102") + gateway + SNAT)
+
+
 def test_the_usual_filter_names_nobody() -> None:
     made = filtered(
         "-A FORWARD -i eth1 -o eth0 -j ACCEPT",
@@ -418,11 +441,37 @@ def test_a_route_to_somebody_else() -> None:
         "10.0.44.0/24 via 10.0.43.101 dev eth0 table 100",
         "10.0.44.0/24 nexthop via 10.0.43.101 dev eth0 nexthop via 10.0.43.102 dev eth0",
         "10.0.44.0/24 via 10.0.43.101 dev eth0 tos 0x10",
+        "10.0.44.0/24 via 10.0.43.101 dev eth0 metric 50\n  route 10.0.44.0/24 via 10.0.43.9 dev eth0 metric 5",
     ],
 )
 def test_a_route_that_no_crossing_has(route: str) -> None:
     with pytest.raises(CrossnetError, match=r"app gets to gateway by .*: no crossing has a route"):
         adopt(f"{APP}  route {route}\n{GATEWAY}{SNAT}")
+
+
+def test_a_gateway_in_reserve_is_left_out() -> None:
+    second = GATEWAY.replace("gateway", "other").replace("10.0.43.101", "10.0.43.102")
+    reserve = "  route 10.0.44.0/24 via 10.0.43.102 dev eth0 metric 100\n"
+    sheet = APP + ROUTE + reserve + GATEWAY + SNAT + second.replace("10.0.44.63", "10.0.44.64")
+    assert only(adopt(sheet, gateways=["other", "gateway"])) == "app -> gateway -> 10.0.44.0/24"
+
+
+def test_what_a_crossing_carries_already() -> None:
+    facts = facts_from(SEED)
+    after = {host.host: host.after for host in adopt(facts).plan.hosts}
+    applied = {name: with_record(one, after[name]) for name, one in facts.items()}
+    with pytest.raises(CrossnetError, match=r"by crossing by-hand/app-to-10.0.44.0-24 already"):
+        adopt(applied)
+
+
+def test_a_route_that_crossnet_has_made() -> None:
+    spec = adopt(SEED).spec
+    before = facts_from(APP + GATEWAY)
+    after = {host.host: host.after for host in make_plan(spec, before).hosts}
+    made = "  route 10.0.44.0/24 via 10.0.43.101 dev eth0 proto 143\n"
+    facts = facts_from(APP + made + GATEWAY + SNAT)
+    with pytest.raises(CrossnetError, match=r"app: crossnet has made 10.0.44.0/24 via 10.0.43.101"):
+        adopt({"app": with_record(facts["app"], after["app"]), "gateway": facts["gateway"]})
 
 
 def test_another_network_than_its_routes_lead_to() -> None:

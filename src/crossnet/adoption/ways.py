@@ -114,7 +114,11 @@ def _between(client: Facts, gateway: Facts, to: Sequence[Network]) -> Iterator[W
 
 def _routes(client: Facts, gateway: Facts) -> list[Route]:
     """Those that lead to the gateway, and that no crossing of crossnet's has made."""
-    return [route for route in _leading(client, gateway) if _is_plain(route) and not _is_owned(route, client)]
+    return [
+        route
+        for route in _leading(client, gateway)
+        if _is_plain(route) and _is_first(route, client) and not _is_owned(route, client)
+    ]
 
 
 def _leading(client: Facts, gateway: Facts) -> list[Route]:
@@ -134,6 +138,12 @@ def _is_plain(route: Route) -> bool:
     return (
         route.table == MAIN and route.via is not None and not (route.dead or route.tos or route.from_network)
     )
+
+
+def _is_first(route: Route, client: Facts) -> bool:
+    """Whether no other route to its destination comes before it."""
+    there = (each for each in client.routes_to(route.destination) if each.table == MAIN and not each.dead)
+    return route.metric <= min(each.metric for each in there)
 
 
 def _is_owned(route: Route, client: Facts) -> bool:
@@ -203,8 +213,8 @@ def _no_way(client: Facts, gateways: Sequence[Facts], to: Sequence[Network]) -> 
         if all(_is_owned(route, client) for route in leading):
             return f"{client.host}: crossnet has made {found}\n  `crossnet list HOST` says by which crossing."
         return (
-            f"{client.host} gets to {names} by {found}: no crossing has a route of another table, or with several "
-            "next hops\n  Give it one in the main table to what it needs, and adopt that."
+            f"{client.host} gets to {names} by {found}: no crossing has a route of another table, with several next "
+            "hops, or behind another route\n  Give it one in the main table to what it needs, and adopt that."
         )
     if to and not any(contains(route.destination, each) for route in routes for each in to):
         wanted = few([*map(show_network, to)], _MOST, ", ")

@@ -41,7 +41,7 @@ def reproduced(ways: Sequence[Way], facts: Mapping[str, Facts]) -> tuple[Reprodu
         left = tuple(dict.fromkeys(others(facts[way.gateway], here, taking)))
         keys = entry.keys if left else {**entry.keys, "fence": "on"}
         made.append(Reproduced(way, replace(entry, keys=keys), left))
-    return _apart(made)
+    return tuple(made)
 
 
 def takings(ways: Iterable[Way], facts: Facts) -> dict[RulePlace, Taking]:
@@ -101,16 +101,3 @@ def _sees(paths: Sequence[Path], address: object) -> bool:
         isinstance(path.leg.translation, Snat) and path.leg.translation.addresses == (address,)
         for path in paths
     )
-
-
-def _apart(made: Sequence[Reproduced]) -> tuple[Reproduced, ...]:
-    """Each under a name of its own."""
-    taken: set[str] = set()
-    found = []
-    for each in made:
-        name, number = each.entry.name, 2
-        while name in taken:
-            name, number = f"{each.entry.name[:37]}-{number}", number + 1
-        taken.add(name)
-        found.append(replace(each, entry=replace(each.entry, name=name)))
-    return tuple(found)
