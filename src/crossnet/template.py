@@ -113,8 +113,8 @@ def complete(need: Need, name: str = "") -> str:
     names: dict[str, str] = {}  # of what `ssh` takes
     for client in clients:
         if _only_ssh_takes(client) or not looks_like_address(client):
-            names.setdefault(client, _name(client, "client", names.values()))
-    names.setdefault(via, _name(via, "gateway", names.values()))
+            names.setdefault(client, free_name(machine_of(client), "client", names.values()))
+    names.setdefault(via, free_name(machine_of(via), "gateway", names.values()))
     to = one_or_list(need.to)
     hosts = [
         HostSpec(own, ssh=target, become=need.become and not as_root(target)) for target, own in names.items()
@@ -164,15 +164,14 @@ def _only_ssh_takes(word: str) -> bool:
     return "@" in word or word.startswith("ssh://")
 
 
-def _name(target: str, role: str, taken: Collection[str]) -> str:
-    """A name for the host that `ssh` reaches like this: its own, or its role where it has only an address."""
-    own = _machine(target)
+def free_name(own: str, role: str, taken: Collection[str]) -> str:
+    """A name for a host that is none of those taken: its own, or its role where that can be none."""
     name = own if is_host_name(own) else role
     numbered = (f"{name}-{number}" for number in itertools.count(2))
     return next(free for free in itertools.chain([name], numbered) if free not in taken)
 
 
-def _machine(target: str) -> str:
+def machine_of(target: str) -> str:
     """`web` of `web`, `ops@web` and `ssh://ops@web:22`."""
     if not target.startswith("ssh://"):
         return target.rpartition("@")[2]

@@ -291,6 +291,11 @@ def test_a_translation_for_everybody_behind_a_narrow_filter() -> None:
     assert "what anybody sends" in made.finding("snat-for-everybody").text
 
 
+def test_what_is_open_for_everybody_in_part() -> None:
+    made = filtered("-A FORWARD -i eth1 -o eth0 -d 10.0.44.0/24 -p tcp -j ACCEPT")
+    assert "a part of what anybody sends from eth1 to eth0" in made.finding("forwards-for-everybody").text
+
+
 def test_a_next_hop_that_is_not_the_gateways_first_address() -> None:
     gateway = GATEWAY.replace("10.0.43.101/24", "10.0.43.101/24 10.0.43.102/24")
     made = adopt(APP + ROUTE.replace("10.0.43.101", "10.0.43.102") + gateway + SNAT)

@@ -18,10 +18,10 @@ from crossnet.facts.firewalld import FIREWALLD, is_of_firewalld
 from crossnet.facts.routes import Route
 from crossnet.facts.sysctls import FORWARDING, at_boot
 from crossnet.netfilter.iptables_words import split_words
-from crossnet.openstack.ports import CloudFacts, Port, Unasked
+from crossnet.openstack.ports import CloudFacts, Port
 from crossnet.persistence import kept
 from crossnet.planning import Plan
-from crossnet.reach.transit import forwarded
+from crossnet.reach.transit import Forwarded, forwarded
 from crossnet.resources import RouteResource
 from crossnet.several import few, joined
 from crossnet.values import Family, Network, contains, host_network, show_network, together
@@ -113,17 +113,27 @@ def _transit(facts: Facts, ways: Sequence[Way], others: Sequence[str]) -> Iterat
         here = [way for way in ways if way.family is family]
         interfaces = list(dict.fromkeys(name for way in here for name in (way.ingress, way.egress)))
         open_ = [
-            f"{each.ingress} to {each.egress}"
+            each
             for each in forwarded(facts, family, interfaces)
-            if each.egress in interfaces and each.is_all
+            if each.egress in interfaces and each.sources is None
         ]
         if open_:
             yield Finding(
                 "forwards-for-everybody",
                 facts.host,
-                f"forwards whatever anybody sends from {joined(open_)} ({family.label})",
+                f"forwards {_of_anybody(open_)} ({family.label})",
                 by_crossnet=not others,
             )
+
+
+def _of_anybody(open_: Sequence[Forwarded]) -> str:
+    whole, part = (
+        joined([f"{each.ingress} to {each.egress}" for each in open_ if each.is_all is is_all])
+        for is_all in (True, False)
+    )
+    words = [f"whatever anybody sends from {whole}"] if whole else []
+    words += [f"a part of what anybody sends from {part}"] if part else []
+    return joined(words)
 
 
 # ---- what ends at the next boot ---------------------------------------------------------------------
@@ -178,8 +188,6 @@ def _default_routes(ways: Sequence[Way]) -> Iterator[Finding]:
 
 
 def _ports(facts: Facts, ways: Sequence[Way]) -> Iterator[Finding]:
-    if isinstance(facts.cloud, Unasked):
-        yield Finding("cloud-unasked", f"cloud {facts.cloud.cloud}", facts.cloud.reason)
     if not isinstance(facts.cloud, CloudFacts):
         return
     cloud = facts.cloud

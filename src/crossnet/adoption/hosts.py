@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-import re
 from collections.abc import Collection, Sequence
-from urllib.parse import urlsplit
 
 from crossnet.errors import CrossnetError
-from crossnet.spec import HOST_NAME, HostSpec
+from crossnet.spec import HostSpec
+from crossnet.template import free_name, machine_of
 from crossnet.values import as_root, without_password
 
 
@@ -35,25 +33,9 @@ def _host(word: str, role: str, taken: Collection[str], become: bool) -> HostSpe
         raise CrossnetError(str(error)) from None
     way, _, place = word.partition(":")
     if word == "local":
-        return HostSpec(_free("local", role, taken), local=True, become=become)
+        return HostSpec(free_name("local", role, taken), local=True, become=become)
     if way == "netns" and place:
-        return HostSpec(_free(place, role, taken), netns=place, become=become)
+        return HostSpec(free_name(place, role, taken), netns=place, become=become)
     if way == "lab" and place:
-        return HostSpec(_free(place.rpartition("/")[2], role, taken), lab=place)
-    return HostSpec(_free(_machine(word), role, taken), ssh=word, become=become and not as_root(word))
-
-
-def _machine(word: str) -> str:
-    """`web` of `web`, `ops@web` and `ssh://ops@web:22`."""
-    if not word.startswith("ssh://"):
-        return word.rpartition("@")[2]
-    try:
-        return urlsplit(word).hostname or ""
-    except ValueError:
-        return ""
-
-
-def _free(own: str, role: str, taken: Collection[str]) -> str:
-    name = own if re.fullmatch(HOST_NAME, own) else role
-    numbered = (f"{name}-{number}" for number in itertools.count(2))
-    return next(free for free in itertools.chain([name], numbered) if free not in taken)
+        return HostSpec(free_name(place.rpartition("/")[2], role, taken), lab=place)
+    return HostSpec(free_name(machine_of(word), role, taken), ssh=word, become=become and not as_root(word))
