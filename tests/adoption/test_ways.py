@@ -73,6 +73,7 @@ def test_the_rule_goes_by_the_tool_that_made_it(tool: Tool) -> None:
         tool=tool,
     )
     made = adopt(facts)
+    assert [one.fence for one in made.spec.crossings] == [Fence.ON]
     narrows(made)
     (fix,) = made.finding("snat-for-everybody").fix
     assert fix.commands == (f"{tool} -t nat -D POSTROUTING -o eth0 -j SNAT --to-source 10.0.44.63",)
@@ -92,6 +93,7 @@ def test_nft() -> None:
     )
     made = adopt(facts)
     assert only(made) == "app -> gateway -> 10.0.44.0/24"
+    assert [one.fence for one in made.spec.crossings] == [Fence.ON]
     narrows(made)
     (fix,) = made.finding("snat-for-everybody").fix
     assert fix.commands == ("nft -a list chain ip by_hand post",)
@@ -134,7 +136,7 @@ def test_masquerade_of_firewalld() -> None:
     )
     made = adopt(facts)
     (crossing,) = made.spec.crossings
-    assert crossing.translate == Masquerade()
+    assert (crossing.translate, crossing.fence) == (Masquerade(), Fence.ON)
     (fix,) = made.finding("snat-for-everybody").fix
     assert fix.commands == (
         "firewall-cmd --zone=public --remove-masquerade",
