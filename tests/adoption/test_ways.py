@@ -178,6 +178,32 @@ def test_several_destinations_of_routes() -> None:
     narrows(made)
 
 
+def test_routes_to_neighbouring_networks_stay_two() -> None:
+    routes = ROUTE + "  route 10.0.45.0/24 via 10.0.43.101 dev eth0\n"
+    made = adopt(APP + routes + GATEWAY + "  route 10.0.45.0/24 via 10.0.44.1 dev eth0\n" + SNAT)
+    assert only(made) == "app -> gateway -> 10.0.44.0/24,10.0.45.0/24"
+    narrows(made)
+
+
+def test_networks_by_two_interfaces_of_the_gateway_are_two_crossings() -> None:
+    routes = ROUTE + "".join(f"  route 10.0.{number}.0/24 via 10.0.43.101 dev eth0\n" for number in (45, 50))
+    gateway = GATEWAY + "  eth2 10.0.50.63/24\n  route 10.0.45.0/24 via 10.0.44.1 dev eth0\n"
+    more = "  iptables nat -A POSTROUTING -o eth2 -j SNAT --to-source 10.0.50.63\n"
+    made = adopt(APP + routes + gateway + SNAT + more)
+    assert [[*map(str, one.to)] for one in made.spec.crossings] == [
+        ["10.0.44.0/24", "10.0.45.0/24"],
+        ["10.0.50.0/24"],
+    ]
+    narrows(made)
+
+
+def test_a_default_route_and_one_of_its_own() -> None:
+    app = APP.replace("10.0.43.1 ", "10.0.43.101 ") + ROUTE
+    made = adopt(app + GATEWAY + SNAT)
+    assert only(made) == "app -> gateway -> 0.0.0.0/0"
+    narrows(made)
+
+
 def test_only_what_is_asked_for() -> None:
     routes = ROUTE + "  route 10.0.50.0/24 via 10.0.43.101 dev eth0\n"
     sheet = APP + routes + GATEWAY + "  route 10.0.50.0/24 via 10.0.44.1 dev eth0\n" + SNAT

@@ -230,7 +230,7 @@ class _Walked:
     """The packets of a client on a gateway, with the rules that there are and without any."""
 
     def __init__(self, gateway: Facts, ingress: Link, source: Address, to: Sequence[Network]) -> None:
-        self.gateway, self.ingress, self.source, self.to = gateway, ingress.name, source, tuple(to)
+        self.gateway, self.ingress, self.source, self.to = gateway, ingress.name, source, _largest(to)
         self.space, self.family = Space(), family_of(source)
         asked = Asked(
             gateway.host, self.to, sources=(host_network(source),), source_ports=None, ingress=ingress.name
@@ -271,36 +271,39 @@ class _Walked:
             next_hop=next_hop,
             ingress=self.ingress,
             egress=egress,
-            to=self._destinations(came, led, egress),
+            to=tuple(self._destinations(came, egress)),
             allow=self._allow(came, led),
             translate=self._translate(left, rules),
             rules=rules,
         )
 
-    def _destinations(self, came: Packets, led: Packets, egress: str) -> tuple[Network, ...]:
-        """The networks as the routes name them, or what of these rules and other routes leave over."""
-        field = (Field.DESTINATION6,)
-        all_of_it = len(self.led) <= 1 and self.space.only(came, *field) == self.space.only(led, *field)
-        if all_of_it:
-            return together(self.to)
-        ranges = self.space.ranges_of(came, address_field(*field, self.family), MOST_RANGES)
-        if len(ranges) > MOST_RANGES:
-            return together(self.to)
-        parts = [
-            network
-            for first, last in self._as_named(ranges, egress)
-            for network in summarize_address_range(self._address(first), self._address(last))
-        ]
-        return together(parts)
+    def _destinations(self, came: Packets, egress: str) -> Iterator[Network]:
+        """Networks as the routes name them, and of those that rules and other routes divide the part that passes."""
+        field = address_field(Field.DESTINATION6, self.family)
+        led = self.space.any_of(self.led.values())
+        for network in self.to:
+            inside = self.space.network(field, network)
+            here = self.space.only(came & inside, Field.DESTINATION6)
+            if not here.satisfiable():
+                continue
+            ranges = self.space.ranges_of(here, field, MOST_RANGES)
+            if here == self.space.only(led & inside, Field.DESTINATION6) or len(ranges) > MOST_RANGES:
+                yield network
+                continue
+            yield from together(
+                part
+                for first, last in self._as_named(ranges, network, egress)
+                for part in summarize_address_range(self._address(first), self._address(last))
+            )
 
-    def _as_named(self, ranges: Ranges, egress: str) -> Iterator[tuple[int, int]]:
+    def _as_named(self, ranges: Ranges, network: Network, egress: str) -> Iterator[tuple[int, int]]:
         """The same with the gateway's own addresses and those of broadcasts that touch them: nobody leads these on."""
+        link = self.gateway.link(egress)
         own = {
             int(each)
-            for link in self.gateway.links
-            for item in (link.of(self.family) if link.name == egress else ())
+            for item in (link.of(self.family) if link is not None else ())
             for each in (item.address, item.network.broadcast_address)
-            if any(contains(network, each) for network in self.to)
+            if contains(network, each)
         }
         for first, last in ranges:
             while first - 1 in own:
@@ -342,6 +345,12 @@ class _Walked:
         for rule in translating_rules(self.gateway):
             if rule.place in taken:
                 yield rule
+
+
+def _largest(networks: Sequence[Network]) -> tuple[Network, ...]:
+    """Those that are in no other one, each once."""
+    once = dict.fromkeys(networks)
+    return tuple(each for each in once if not any(contains(other, each) for other in once if other != each))
 
 
 def each_once(rules: Iterable[Translating]) -> tuple[Translating, ...]:
