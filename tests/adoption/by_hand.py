@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from crossnet import specfile
-from crossnet.adoption.findings import Finding, findings
+from crossnet.adoption.finding import Finding
+from crossnet.adoption.findings import findings
 from crossnet.adoption.hosts import hosts_of
 from crossnet.adoption.ways import Way, ways
 from crossnet.adoption.writing import reproduced, text

@@ -6,9 +6,10 @@ What `crossnet apply` mends by itself says so; what crossnet does not own is lef
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 
+from crossnet.adoption.finding import Finding
+from crossnet.adoption.ports import ports_of_clients, ports_of_gateway
 from crossnet.adoption.taking import Taking
 from crossnet.adoption.ways import Way, each_once
 from crossnet.adoption.writing import Reproduced, takings
@@ -18,28 +19,16 @@ from crossnet.facts.firewalld import FIREWALLD, is_of_firewalld
 from crossnet.facts.routes import Route
 from crossnet.facts.sysctls import FORWARDING, at_boot
 from crossnet.netfilter.iptables_words import split_words
-from crossnet.openstack.ports import CloudFacts, Port
 from crossnet.persistence import kept
 from crossnet.planning import Plan
 from crossnet.reach.transit import Forwarded, forwarded
 from crossnet.resources import RouteResource
 from crossnet.several import few, joined
-from crossnet.values import Family, Network, contains, host_network, show_network, together
+from crossnet.values import Family
 from crossnet.verdict import Fix
 
 _MOST = 6  # that a sentence names
 _AT_BOOT = "; and out of the file that brings it back at a boot, if one does"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is wider, or lasts less long, than it should; `by_crossnet`: `crossnet apply` mends it."""
-
-    code: str
-    where: str
-    text: str
-    by_crossnet: bool = False
-    fix: tuple[Fix, ...] = ()
 
 
 def findings(crossings: Sequence[Reproduced], facts: Mapping[str, Facts], plan: Plan) -> tuple[Finding, ...]:
@@ -52,10 +41,10 @@ def findings(crossings: Sequence[Reproduced], facts: Mapping[str, Facts], plan: 
         found += _translations(facts[gateway], here, left)
         found += _transit(facts[gateway], here, left)
         found += _not_kept(facts[gateway], here)
-        found += _ports(facts[gateway], here)
+        found += ports_of_gateway(facts[gateway], here)
     found += _default_routes(ways)
     found += _routes_not_kept(ways, facts, plan)
-    found += _ports_of_clients(ways, facts)
+    found += ports_of_clients(ways, facts)
     return tuple(dict.fromkeys(found))
 
 
@@ -182,85 +171,3 @@ def _default_routes(ways: Sequence[Way]) -> Iterator[Finding]:
                 f"everything that has no other route goes over {way.gateway}: {joined(way.default_routes)}. "
                 "Name the networks that are needed with --to, and give it a default route by its own router",
             )
-
-
-# ---- ports of a cloud -------------------------------------------------------------------------------
-
-
-def _ports(facts: Facts, ways: Sequence[Way]) -> Iterator[Finding]:
-    if not isinstance(facts.cloud, CloudFacts):
-        return
-    cloud = facts.cloud
-    for interface in dict.fromkeys(name for way in ways for name in (way.ingress, way.egress)):
-        port = cloud.ports.get(interface)
-        if port is None:
-            continue
-        sends = _sent_by(ways, interface)
-        if port.secured is False:
-            yield _off(facts, cloud, port, interface, sends)
-        wide = [pair for pair in port.pairs if not any(contains(each, pair.network) for each in sends)]
-        if wide:
-            shown = [pair.written or show_network(pair.network) for pair in wide]
-            yield Finding(
-                "pairs-wider",
-                facts.host,
-                f"the cloud lets {interface} (port {port.shown}) send packets that come from "
-                f"{few(shown, _MOST, ', ')}, which is more than the crossing needs",
-                fix=(_at_cloud(cloud, *_pairs("unset", shown), port.id),),
-            )
-
-
-def _sent_by(ways: Sequence[Way], interface: str) -> tuple[Network, ...]:
-    """What an interface sends that is not its own: answers of destinations, and requests that nobody translates."""
-    answers = [network for way in ways if way.ingress == interface for network in way.to]
-    requests = [
-        host_network(source)
-        for way in ways
-        if way.egress == interface and not way.rules
-        for source in way.sources
-    ]
-    return together([*answers, *requests])
-
-
-def _off(
-    facts: Facts, cloud: CloudFacts, port: Port, interface: str, sends: Sequence[Network] = ()
-) -> Finding:
-    """Port security that is off: nobody knows any more which security groups the port had."""
-    pairs = _pairs("set", [show_network(each) for each in sends])
-    return Finding(
-        "port-security-off",
-        facts.host,
-        f"port security of {interface} (port {port.shown}) is off: the cloud lets it send and take anything"
-        + ("" if sends else ", and the crossing needs nothing of that"),
-        fix=(
-            _at_cloud(
-                cloud,
-                *("port", "set", "--enable-port-security", "--security-group", "GROUP"),
-                *pairs[2:],
-                port.id,
-                warning="in place of GROUP one that lets you in there: switching port security off has lost the "
-                "groups, and without one nobody reaches that interface",
-            ),
-        ),
-    )
-
-
-def _pairs(verb: str, networks: Iterable[str]) -> tuple[str, ...]:
-    return (
-        "port",
-        verb,
-        *(word for each in networks for word in ("--allowed-address", f"ip-address={each}")),
-    )
-
-
-def _at_cloud(cloud: CloudFacts, *words: str, warning: str = "") -> Fix:
-    command = shlex.join(("openstack", "--os-cloud", cloud.cloud, *words))
-    return Fix(f"cloud {cloud.cloud}", (command,), warning=warning)
-
-
-def _ports_of_clients(ways: Sequence[Way], facts: Mapping[str, Facts]) -> Iterator[Finding]:
-    for name in dict.fromkeys(name for way in ways for name in way.clients):
-        cloud = facts[name].cloud
-        if isinstance(cloud, CloudFacts):
-            off = ((interface, port) for interface, port in cloud.ports.items() if port.secured is False)
-            yield from (_off(facts[name], cloud, port, interface) for interface, port in off)

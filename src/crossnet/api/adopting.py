@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from crossnet import specfile
-from crossnet.adoption.findings import Finding, findings
+from crossnet.adoption.finding import Finding
+from crossnet.adoption.findings import findings
 from crossnet.adoption.ways import ways
 from crossnet.adoption.writing import reproduced, text
 from crossnet.api.looking import plan as make_plan

@@ -13,7 +13,7 @@ from crossnet.show.text import WIDTH, plan_text
 from crossnet.show.visible import one_line
 
 if TYPE_CHECKING:
-    from crossnet.adoption.findings import Finding
+    from crossnet.adoption.finding import Finding
     from crossnet.api import Adoption
 
 
