@@ -11,7 +11,8 @@ from crossnet import specfile
 from crossnet.adoption.finding import Finding
 from crossnet.adoption.findings import findings
 from crossnet.adoption.hosts import hosts_of
-from crossnet.adoption.ways import Way, ways
+from crossnet.adoption.way import Way
+from crossnet.adoption.ways import ways
 from crossnet.adoption.writing import reproduced, text
 from crossnet.facts import Facts
 from crossnet.facts.firewall import Firewall

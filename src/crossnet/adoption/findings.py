@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from crossnet.adoption.finding import Finding
 from crossnet.adoption.ports import ports_of_clients, ports_of_gateway
 from crossnet.adoption.taking import Taking
-from crossnet.adoption.ways import Way, each_once
+from crossnet.adoption.way import Way, each_once
 from crossnet.adoption.writing import Reproduced, takings
 from crossnet.diagnosis.translating import Translating
 from crossnet.facts import Facts, FileState

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from crossnet.adoption.finding import Finding
-from crossnet.adoption.ways import Way
+from crossnet.adoption.way import Way
 from crossnet.facts import Facts
 from crossnet.openstack.ports import CloudFacts, Port
 from crossnet.several import few

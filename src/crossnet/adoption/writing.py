@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from crossnet.adoption.others import others
 from crossnet.adoption.taking import RulePlace, Taking
-from crossnet.adoption.ways import Way
+from crossnet.adoption.way import Way
 from crossnet.design.question import Refused
 from crossnet.design.resolve import resolve
 from crossnet.facts import Facts
