@@ -13,8 +13,8 @@ from crossnet import api
 from crossnet.adoption.hosts import hosts_of
 from crossnet.api import Adoption
 from crossnet.lab.neutron import install
+from lab.desk import Desk, desk
 from lab.test_adopt import NARROWS, codes, live, seed_by_hand
-from lab.test_port_security import Desk, desk
 
 __all__ = ["desk"]
 
