@@ -17,6 +17,7 @@ from crossnet.errors import LabError
 from crossnet.lab import build, image, needs
 from crossnet.lab.build import Lab
 from crossnet.lab.depth import Depth
+from crossnet.lab.neutron import install
 from crossnet.lab.topology import Topology, load
 from crossnet.transport import Completed
 from crossnet.transport.lab import LabHost
@@ -46,6 +47,16 @@ def machines_possible(lab_possible: None) -> None:
     try:
         needs.check(Depth.MACHINE)
         asyncio.run(image.make())
+    except LabError as error:
+        lacking(str(error))
+
+
+@pytest.fixture(scope="session")
+def cloud_possible(lab_possible: None) -> None:
+    """Skip, with the reason, where no Neutron can filter; the first time of all installs it."""
+    try:
+        needs.check(cloud=True)
+        asyncio.run(install.make())
     except LabError as error:
         lacking(str(error))
 

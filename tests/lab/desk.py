@@ -47,8 +47,9 @@ class Desk:
         return parse(text, f"{name}.yaml")
 
     def state(self) -> tuple[Mapping[str, Any], list[str]]:
-        """The ports as the API writes them, and the groups that there are."""
-        groups = self.seed.ask("GET", "/security-groups?fields=name")["security_groups"]
+        """The ports as the API writes them, and the groups that their project has."""
+        own = f"/security-groups?fields=name&project_id={self.seed.project}"
+        groups = self.seed.ask("GET", own)["security_groups"]
         return {name: self.seed.document(name) for name in HARDWARE}, sorted(one["name"] for one in groups)
 
     def crossnet(self, *words: str, crossing: str = CROSSING) -> subprocess.Popen[str]:

@@ -120,3 +120,27 @@ def test_demo_that_is_killed_takes_its_lab_with_it(
 def _remove(name: str) -> None:
     if name in build.names():
         asyncio.run(build.down(name))
+
+
+@pytest.mark.openstack
+def test_the_story_of_a_cloud_is_true(nothing_left: None, cloud_possible: None) -> None:
+    answer = subprocess.run([*DEMO, "--openstack"], capture_output=True, text=True, timeout=240)
+    assert answer.returncode == 0, answer.stderr
+    text = answer.stdout
+    assert max(columns(line) for line in text.splitlines()) <= 80
+    ports, by_hand, plan, apply, works, fence, back = re.split(r"\n\d+\. ", text)[1:]
+    assert set(re.findall(r"(\S+-eth\d) ", ports)) == {
+        *("app-eth0", "bystander-eth0", "gateway-eth0", "gateway-eth1")
+    }
+    assert "NOT REACHABLE" in by_hand
+    assert "neutron-antispoof-source (proved): port gateway-eth1" in by_hand
+    assert "[port-may-send]" in plan
+    assert "[pairs-in-shared-group]" in plan
+    assert "Confirmed." in apply
+    assert "64 bytes from 10.0.44.1" in works
+    assert '"ip_address": "10.0.44.0/24"' in works
+    assert "100% packet loss" in fence
+    assert "1 packets fenced" in fence
+    assert re.findall(r"(\w+) +equal", back) == ["app", "bystander", "gateway", "target", "cloud"]
+    assert "DIFFERENT" not in back
+    assert "100% packet loss" in back

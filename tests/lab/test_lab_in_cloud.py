@@ -15,7 +15,7 @@ from urllib.error import URLError
 import pytest
 
 from crossnet.errors import LabError
-from crossnet.lab import build, needs
+from crossnet.lab import build
 from crossnet.lab.build import Lab
 from crossnet.lab.neutron import install
 from crossnet.lab.topology import load, spec_for
@@ -25,7 +25,6 @@ from crossnet.transport.lab import LabHost
 from lab.crossing import Bench
 from lab.neutron import Neutron
 from lab.test_lab_build import processes
-from lacking import lacking
 
 pytestmark = [pytest.mark.lab, pytest.mark.openstack]
 
@@ -76,16 +75,6 @@ def cross_by_hand(lab: Lab, run_on: RunOn) -> None:
             }
         }""",
     ).check()
-
-
-@pytest.fixture(scope="module")
-def cloud_possible(lab_possible: None) -> None:
-    """Skip, with the reason, where no Neutron can filter; the first time of all installs it."""
-    try:
-        needs.check(cloud=True)
-        asyncio.run(install.make())
-    except LabError as error:
-        lacking(str(error))
 
 
 @pytest.fixture(scope="module")

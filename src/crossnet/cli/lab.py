@@ -20,14 +20,18 @@ if TYPE_CHECKING:
 @click.option(
     "--firewall", type=click.Choice(["auto", "nftables", "iptables"]), default="auto", help="Which engine."
 )
+@click.option(
+    "--openstack", is_flag=True, help="The story of hosts in a cloud: a real Neutron filters their ports."
+)
 @click.option("--no-color", is_flag=True, help="Plain text.")
-def demo(firewall: str, no_color: bool) -> None:
+def demo(firewall: str, openstack: bool, no_color: bool) -> None:
     """Tell the whole story on hosts of the lab, start to end; leaves nothing behind."""
     from crossnet import demo as story
     from crossnet.show.paint import marked, plain
 
     colour = printer.has_colours(no_color=no_color)
-    run(story.tell(printer.out, paint=marked if colour else plain, firewall=firewall))
+    paint = marked if colour else plain
+    run(story.tell(printer.out, paint=paint, firewall=firewall, openstack=openstack))
 
 
 @click.group(cls=Ordered, short_help="Hosts on this machine, to try and to test.")

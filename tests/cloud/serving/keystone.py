@@ -45,7 +45,8 @@ key_repository = {dir}/credentials
 [identity]
 password_hash_rounds = 4
 [cache]
-enabled = false
+enabled = true
+backend = dogpile.cache.memory
 """
 
 
