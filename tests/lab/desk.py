@@ -22,6 +22,10 @@ from crossnet.spec import Spec
 from crossnet.specfile import parse
 from lab.crossing import Bench
 
+# One Neutron and one Keystone for each of these groups of tests, so that they run side by side.
+PORTS = pytest.mark.xdist_group("openstack-ports")
+SUBNETS = pytest.mark.xdist_group("openstack-subnets")
+
 HARDWARE = {"A": "02:00:00:00:00:00", "B-eth1": "02:00:00:00:01:00", "B-eth0": "02:00:00:00:01:01"}
 ADDRESSES = {
     "A": ("business", "10.0.43.15"),

@@ -8,17 +8,16 @@ import subprocess
 
 import pytest
 
-from cloud.fixtures import GROUP
 from crossnet import api
 from crossnet.adoption.hosts import hosts_of
 from crossnet.api import Adoption
 from crossnet.lab.neutron import install
-from lab.desk import Desk, desk
+from lab.desk import SUBNETS, Desk, desk
 from lab.test_adopt import NARROWS, codes, live, seed_by_hand
 
 __all__ = ["desk"]
 
-pytestmark = [pytest.mark.lab, pytest.mark.openstack, GROUP]
+pytestmark = [pytest.mark.lab, pytest.mark.openstack, SUBNETS]
 
 OFF = {"port_security_enabled": False, "security_groups": []}
 

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from cloud.fixtures import GROUP
 from crossnet.errors import PlanRefused, RolledBack
 from crossnet.verdict import Result
-from lab.desk import CROSSING, Desk, killed, recovered
+from lab.desk import CROSSING, SUBNETS, Desk, killed, recovered
 
-pytestmark = [pytest.mark.lab, pytest.mark.openstack, GROUP]
+pytestmark = [pytest.mark.lab, pytest.mark.openstack, SUBNETS]
 
 BY_LEASE = f"{CROSSING}, routes: neutron"
 OURS = {"destination": "10.0.44.0/24", "nexthop": "10.0.43.101"}

@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from cloud.fixtures import GROUP
 from crossnet.errors import PlanRefused, RolledBack
 from crossnet.lab.fingerprint import Fingerprint
-from lab.desk import CROSSING, Desk, killed, recovered
+from lab.desk import CROSSING, PORTS, Desk, killed, recovered
 from lab.test_transaction import break_tool
 
-pytestmark = [pytest.mark.lab, pytest.mark.openstack, GROUP]
+pytestmark = [pytest.mark.lab, pytest.mark.openstack, PORTS]
 
 
 @pytest.mark.parametrize("how", ["least", "disable"])
