@@ -164,6 +164,32 @@ def test_what_pairs_open_in_a_shared_group_is_said() -> None:
     assert "from 10.0.44.0/24 everybody gets in on its ports (B-eth1, B-eth0)" in told
 
 
+def at_ports_alone(plan: Plan) -> str:
+    """What is printed of a plan that changes nothing else."""
+    one = replace(
+        plan, hosts=tuple(replace(host, changes=()) for host in plan.hosts if host.host != "gateway")
+    )
+    (gateway,) = (host for host in plan.hosts if host.host == "gateway")
+    gateway = replace(gateway, changes=tuple(of_ports(plan)))
+    return " ".join(text.plan_text(replace(one, hosts=(gateway, *one.hosts), opening=())).split())
+
+
+def test_what_a_change_of_a_port_alone_opens_is_told_without_asking() -> None:
+    shared = cloud(replace(INGRESS, groups=("g-default",)))
+    again = at_ports_alone(planned(shared))
+    assert "[pairs-in-shared-group]" in again
+    assert "opens nothing on the hosts themselves" in again
+    off = at_ports_alone(planned(shared, ", port-security: disable"))
+    assert "lets anybody in its network reach every service of the host there [port-security-off]" in off
+
+
+def test_port_security_that_somebody_switched_off_is_told_whatever_changes() -> None:
+    off = planned(cloud(replace(INGRESS, secured=False, groups=())))
+    assert "is off already" in at_ports_alone(off)
+    (impact,) = (one for one in off.impacts if one.code == "port-security-off")
+    assert impact.crossings == {"business"}  # so `status` names it too
+
+
 @pytest.mark.parametrize("more", ["", ", port-security: disable"])
 def test_undo_leaves_the_port_as_it_was(more: str) -> None:
     theirs = AddressPair(network("10.0.9.0/24"), MAC)

@@ -44,7 +44,7 @@ def port_security(
             refusals.append(port_unknown(facts, cloud, interface, _LEAVE))
             continue
         if port.secured is False and not _is_off_by_us(record, port):
-            impacts.append(_off_already(facts, port, interface))
+            impacts.append(_off_already(facts, port, interface, here))
             continue
         if refusal := _unable(facts, cloud, port, interface, is_off=is_off):
             refusals.append(refusal)
@@ -132,12 +132,13 @@ def _unable(facts: Facts, cloud: CloudFacts, port: Port, interface: str, *, is_o
     return None
 
 
-def _off_already(facts: Facts, port: Port, interface: str) -> Impact:
+def _off_already(facts: Facts, port: Port, interface: str, paths: Sequence[Path]) -> Impact:
     return Impact(
         "port-security-off",
         facts.host,
         f"port security of {interface} (port {port.shown}) is off already: the cloud lets it send and take anything, "
         "also what no crossing names",
+        frozenset(path.crossing.name for path in paths if interface in (path.ingress, path.egress)),
     )
 
 

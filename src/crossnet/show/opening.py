@@ -13,13 +13,18 @@ from crossnet.several import first_of, joined
 MOST_LINES = 6
 
 
-def opening_lines(opening: Sequence[FlowChange], width: int, *, verbose: bool = False) -> list[str]:
-    """What opens, what closes, and what stays; the first two are told where they are nothing, too."""
+def opening_lines(
+    opening: Sequence[FlowChange], width: int, *, verbose: bool = False, at_cloud: bool = False
+) -> list[str]:
+    """What opens, what closes, and what stays; the first two are told where they are nothing, too.
+
+    That is told of hosts: what is made `at_cloud` may open something too.
+    """
     lines: list[str] = []
     for effect in Effect:
         told = list(dict.fromkeys(_told(opening, effect)))
         if not told and effect is not Effect.STAYS:
-            told = ["nothing"]
+            told = ["nothing on the hosts themselves" if at_cloud and effect is Effect.OPENS else "nothing"]
         if not verbose and len(told) > MOST_LINES:
             told = [*told[: MOST_LINES - 1], f"and {len(told) - MOST_LINES + 1:,} more"]
         for number, text in enumerate(told):

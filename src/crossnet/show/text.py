@@ -80,6 +80,12 @@ _HINDERS = (
     *("until", "over", "clock-differs", "crossing-passes"),
 )
 
+# What changes at a cloud open: the lines about what opens and closes know of hosts alone.
+_AT_CLOUD = (
+    *("port-may-send", "port-admits", "port-security-off", "pairs-in-shared-group"),
+    *("routes-for-all", "lease-has-default", "many-host-routes"),
+)
+
 # What the lines about what opens and closes tell already.
 _OPENS = ("gains-reachability", "changes-source-identity")
 
@@ -111,7 +117,8 @@ def plan_text(plan: Plan, *, verbose: bool = False, paint: Paint = plain, width:
     for names, told in _hosts(plan, verbose, paint):
         lines += ["", paint(first_of(names), "bold"), *told]
     if plan.changes and plan.opening is not None:
-        lines += ["", *opening_lines(_told_opening(plan), width, verbose=verbose)]
+        at_cloud = any(change.want is not None and change.resource.changed_by for _, change in plan.changes)
+        lines += ["", *opening_lines(_told_opening(plan), width, verbose=verbose, at_cloud=at_cloud)]
     parts = _rest(plan, verbose)
     for title, impacts in parts.items():
         if impacts:
@@ -152,6 +159,7 @@ def _rest(plan: Plan, verbose: bool) -> dict[str, list[Impact]]:
     }
     because |= {("taken-away", host) for host, _ in plan.changes}
     because |= {("policy-rule-added", host) for host, change in plan.changes if change.resource.policy_rules}
+    because |= {(code, host) for host, one in plan.changes if one.resource.changed_by for code in _AT_CLOUD}
     for impact in plan.impacts:
         title = _KNOW
         if impact.code == "touches-management-path":
