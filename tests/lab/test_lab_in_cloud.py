@@ -205,7 +205,7 @@ def test_a_crossing_opens_what_its_plan_says_and_nothing_else(
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(lab.clouds))
     run_on(lab, "bystander", "ip route add 10.0.44.0/24 via 10.0.43.101").check()
     run_on(lab, "target", "ip route add 10.0.43.0/24 via 10.0.44.63").check()
-    bench, spec, cloud = Bench(lab), parse(spec_for(lab.topology, lab.name), "crossnet.yaml"), Neutron(lab)
+    bench, cloud, text = Bench(lab), Neutron(lab), spec_for(lab.topology, lab.name).rstrip()
     everything = [
         (one.name, str(address.ip))
         for one in lab.topology.hosts
@@ -218,28 +218,32 @@ def test_a_crossing_opens_what_its_plan_says_and_nothing_else(
     def pairs() -> set[tuple[str, str]]:
         return answered(lab, everything)
 
-    def opened_and_closed() -> set[tuple[str, str]]:
-        """What passes while the crossing stands and not before; what passed before does so always."""
+    def opened_and_closed(how: str) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+        """What passes while the crossing stands and not before, and the other way round."""
+        spec = parse(f"{text}\n    port-security: {how}\n", "crossnet.yaml")
         ports, hosts, before = cloud.settings(), bench.fingerprints(), pairs()
         bench.apply(spec)
         during = pairs()
         bench.undo(spec)
         assert pairs() == before
-        assert before <= during
         assert cloud.settings() == ports
         assert bench.differences(hosts) == []
-        return during - before
+        return during - before, before - during
 
-    assert opened_and_closed() == {
-        ("app", "10.0.44.1"),
-        ("app", "10.0.44.63"),
-        # What the plan warns of: all ports are in one group, and what one of them may send counts as a member of it.
-        ("bystander", "10.0.44.63"),
-        ("target", "10.0.44.63"),
-    }
+    needed = {("app", "10.0.44.1"), ("app", "10.0.44.63")}
+    # What the plan warns of: all ports are in one group, and what one of them may send counts as a member of it.
+    assert opened_and_closed("least") == (
+        needed | {("bystander", "10.0.44.63"), ("target", "10.0.44.63")},
+        set(),
+    )
+    # A port without port security takes anybody's packets, and is a member of no group that others admit.
+    assert opened_and_closed("disable") == (
+        needed | {("bystander", "10.0.44.63")},
+        {("gateway", "10.0.43.15"), ("gateway", "10.0.43.99")},
+    )
     for name in cloud.ports():
         cloud.change(name, security_groups=[cloud.new_group(name)])
-    assert opened_and_closed() == {("app", "10.0.43.101"), ("app", "10.0.44.1"), ("app", "10.0.44.63")}
+    assert opened_and_closed("least") == (needed | {("app", "10.0.43.101")}, set())
 
 
 def test_a_host_that_reboots_is_filtered_as_before(lab: Lab, run_on: RunOn) -> None:
