@@ -31,6 +31,7 @@ def refusal(asking: Asking, user: str, question: Question) -> CloudError:
     with pytest.raises(CloudError) as raised:
         asking(user, question)
     assert "secret" not in str(raised.value)
+    assert raised.value.exit_code == 1
     return raised.value
 
 
