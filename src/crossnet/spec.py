@@ -39,6 +39,8 @@ LONGEST_NAME = 40
 SPEC_NAME = rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}"
 CROSSING_NAME = rf"[a-z][a-z0-9.-]{{0,{LONGEST_NAME - 1}}}"
 CLOUD_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.@ -]{0,62}"
+REGION_NAME = CLOUD_NAME
+CLOUD = rf"{CLOUD_NAME}(/{REGION_NAME})?"  # as in prod/east
 HOST_NAME = r"(?![0-9.]+$)[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 
 
@@ -120,7 +122,7 @@ class Crossing:
     elsewhere means "discover it". `to` holds the networks
     without those that the user excepts, which are in `excepted`. `until` is the time, in UTC, at which its hosts
     take it back. `cloud` is the entry of clouds.yaml whose ports its hosts are plugged into, nothing where none is
-    named. `spec` is the name of the spec that it stands in.
+    named; with its region, where that is, as in `prod/east`. `spec` is the name of the spec that it stands in.
     """
 
     name: str

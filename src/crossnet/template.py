@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from crossnet import specfile
 from crossnet.errors import Problem, SpecError
+from crossnet.openstack import entry
 from crossnet.spec import LONGEST_NAME, HostSpec
 from crossnet.specfile.document import plain_scalar
 from crossnet.specfile.schema import is_crossing_name, is_host_name, looks_like_address
@@ -241,9 +242,15 @@ def written(
     lines += ["", "crossings:"]
     for number, crossing in enumerate(crossings):
         lines += _crossing(crossing, explained=number == 0)
-    section = f"openstack: {{cloud: {_scalar(cloud)}}}" if cloud else "# openstack: {cloud: prod}"
+    section = _openstack(cloud) if cloud else "# openstack: {cloud: prod}"
     lines += ["", _explained(section, "an entry of clouds.yaml, where hosts are its instances")]
     return _HEAD + "\n".join(lines) + "\n"
+
+
+def _openstack(cloud: str) -> str:
+    name, region = entry.parted(cloud)
+    more = f", region: {_scalar(region)}" if region else ""
+    return f"openstack: {{cloud: {_scalar(name)}{more}}}"
 
 
 def _host(host: HostSpec) -> Iterator[str]:

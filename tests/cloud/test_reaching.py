@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -187,6 +189,24 @@ def test_what_is_no_answer_of_the_service(seed: Seed, front: Front, says: Says, 
 
 @pytest.mark.openstack
 @GROUP
+def test_an_answer_is_read_to_its_largest_size(
+    seed: Seed, front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it was sent, and as it is when it is unpacked: those that never end too."""
+    monkeypatch.setattr(access, "_LARGEST", 1 << 20)
+    packed = gzip.compress(bytes(2 << 20))
+    front.says += [Says(200, bytes(2 << 20)), Says(200, packed, (("Content-Encoding", "gzip"),))]
+    for _ in range(2):
+        error = told(reading(seed))
+        assert (error.kind, error.is_open) == ("TooLarge", False)
+        assert error.seen == "its answer has more than 1 MiB, of which crossnet reads no more"
+    front.says += [Says(200, bytes(2 << 20))]
+    assert told(changing(seed)).is_open
+    assert asyncio.run(reading(seed)(Cloud("behind"))).name == "B-eth1"
+
+
+@pytest.mark.openstack
+@GROUP
 def test_a_group_is_not_gone_because_something_else_is_not_found(seed: Seed, front: Front) -> None:
     group = seed.make_group("some")
     front.says += [Says(404, b"no such page")]
@@ -244,6 +264,114 @@ def test_no_clouds_yaml_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert error.seen == "there is no such file"
     assert f"Looked for {tmp_path}/clouds.yaml" in error.todo
     assert "defaults" not in told(lambda cloud: cloud.port("x"), "defaults").seen
+
+
+def several(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Entries with one region, with two and with none, behind which nobody answers."""
+    entry = {"auth_type": "none", "network_endpoint_override": "http://127.0.0.1:9"}
+    far = {"name": "east", "values": {"network_endpoint_override": "http://cloud.invalid:9696"}}
+    text = clouds(one=entry | {"regions": ["west"]}, two=entry | {"regions": ["west", far]}, none=entry)
+    written(folder, monkeypatch, text)
+    monkeypatch.delenv("OS_REGION_NAME", raising=False)
+
+
+def test_an_entry_with_several_regions_is_not_guessed_at(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    several(monkeypatch, tmp_path)
+    assert str(told(lambda cloud: cloud.port("x"), "two")) == (
+        "cloud two: looked for it in clouds.yaml: its entry has several regions: west, east\n"
+        "  Say which one: `openstack: {cloud: two, region: west}` in the spec, `--cloud two/west`, or OS_REGION_NAME "
+        "as for `openstack`."
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "environment", "name", "seen"),
+    [
+        ("two/east", "west", "two/east", "not known here"),
+        ("two/west", "", "two/west", "Connection refused"),
+        ("two", "east", "two/east", "not known here"),
+        ("two/north", "", "two/north", "its entry has no region 'north', but west, east"),
+        ("two", "eats", "two", "no region 'eats' (OS_REGION_NAME), but west, east; did you mean 'east'?"),
+        ("one", "", "one", "Connection refused"),
+        ("one", "west", "one", "Connection refused"),
+        ("one", "east", "one", "no region 'east' (OS_REGION_NAME), but west"),
+        ("none", "east", "none/east", "Connection refused"),
+        ("none", "", "none", "Connection refused"),
+    ],
+)
+def test_the_region_is_that_of_the_spec_or_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked: str, environment: str, name: str, seen: str
+) -> None:
+    """As for the openstack client; what is asked, and with what, is named with it."""
+    several(monkeypatch, tmp_path)
+    if environment:
+        monkeypatch.setenv("OS_REGION_NAME", environment)
+    error = told(lambda cloud: cloud.port("x"), asked)
+    assert seen in error.seen
+    assert error.host == f"cloud {name}"
+    if "/" in name and "region" not in error.seen:
+        entry, region = name.split("/")
+        assert f"`openstack --os-cloud {entry} --os-region-name {region} port list`" in error.todo
+
+
+@pytest.mark.openstack
+@GROUP
+def test_a_catalogue_with_several_regions(
+    seed: Seed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where the entry names none, the library would take the first."""
+    keystone, admin = seed.served.keystone, seed.session()
+    services = admin.get(f"{keystone}/services?type=network").json()["services"]
+    region = {"id": "Far", "description": ""}
+    assert admin.post(f"{keystone}/regions", json={"region": region}).ok
+    wanted = {
+        "interface": "public",
+        "region_id": "Far",
+        "service_id": services[0]["id"],
+        "url": "http://127.0.0.1:9",
+    }
+    made = admin.post(f"{keystone}/endpoints", json={"endpoint": wanted}).json()["endpoint"]["id"]
+    entry = {key: value for key, value in seed.served.entry("member").items() if key != "region_name"}
+    written(tmp_path, monkeypatch, clouds(mine=entry))
+    try:
+        assert "its catalogue has several regions: Far, RegionOne" in told(reading(seed), "mine").seen
+        monkeypatch.setenv("OS_REGION_NAME", "RegionOne")
+        cloud = Cloud("mine")
+        assert asyncio.run(reading(seed)(cloud)).name == "B-eth1"
+        assert cloud.name == "mine/RegionOne"
+        found = asyncio.run(cloud.look(seed.hosts()))
+        assert {each.cloud for each in found.values()} == {"mine/RegionOne"}  # so in records and journals
+        assert asyncio.run(reading(seed)(Cloud("mine/RegionOne"))).name == "B-eth1"
+    finally:
+        admin.delete(f"{keystone}/endpoints/{made}")
+        admin.delete(f"{keystone}/regions/Far")
+
+
+@pytest.mark.parametrize(
+    ("key", "there", "seen"),
+    [
+        ("cacert", None, "its `cacert` is not there: "),
+        ("cacert", "no PEM", "its `cacert` has no certificate that can be read: "),
+        ("cert", None, "its `cert` is not there: "),
+    ],
+)
+def test_a_file_of_certificates_that_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str, there: str | None, seen: str
+) -> None:
+    file = tmp_path / "of the cloud"
+    if there is not None:
+        file.write_text(there)
+    auth = {"username": "me", "password": "hush", "user_domain_id": "default"}
+    # They are read when there is a connection.
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        auth["auth_url"] = f"https://127.0.0.1:{listening.getsockname()[1]}/v3"
+        written(tmp_path, monkeypatch, clouds(mine={"auth": auth, key: str(file)}))
+        error = told(lambda cloud: cloud.port("x"), "mine")
+    assert error.seen == f"{seen}{file}"
+    assert "clouds.yaml" in error.todo or "PEM" in error.todo
+    assert "hush" not in str(error)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from crossnet.adoption.finding import Finding
 from crossnet.adoption.way import Way
 from crossnet.facts import Facts
+from crossnet.openstack.entry import client
 from crossnet.openstack.ports import CloudFacts, Port
 from crossnet.several import few
 from crossnet.values import Network, contains, host_network, show_network, together
@@ -84,7 +85,7 @@ def _pairs(verb: str, networks: Iterable[str]) -> tuple[str, ...]:
 
 
 def _at_cloud(cloud: CloudFacts, *words: str, warning: str = "") -> Fix:
-    command = shlex.join(("openstack", "--os-cloud", cloud.cloud, *words))
+    command = shlex.join((*client(cloud.cloud), *words))
     return Fix(f"cloud {cloud.cloud}", (command,), warning=warning)
 
 

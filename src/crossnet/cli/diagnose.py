@@ -279,13 +279,15 @@ def _asked(
 
 
 def _cloud(name: str | None) -> str:
-    """The name of an entry of clouds.yaml, as a spec may have it; nothing where none is named."""
-    from crossnet.spec import CLOUD_NAME
+    """An entry of clouds.yaml with its region, where one is named; nothing where no cloud is."""
+    from crossnet.spec import CLOUD
 
     if name is None:
         return ""
-    if not re.fullmatch(CLOUD_NAME, name):
-        raise click.UsageError(f"--cloud: {name!r} is not the name of an entry of clouds.yaml")
+    if not re.fullmatch(CLOUD, name):
+        raise click.UsageError(
+            f"--cloud: {name!r} is not the name of an entry of clouds.yaml, or NAME/REGION"
+        )
     return name
 
 

@@ -11,13 +11,14 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 import crossnet
 from crossnet.errors import CloudError, CrossnetError
 from crossnet.openstack import failures, reading
+from crossnet.openstack.entry import named, parted
 from crossnet.openstack.failures import Answer
 from crossnet.several import few
 from crossnet.specfile.words import nearest
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from keystoneauth1.session import Session
     from openstack.config import OpenStackConfig
     from openstack.config.cloud_region import CloudRegion
+    from requests import Response
 
 ENVIRONMENT = "envvars"  # what the SDK calls OS_*
 
@@ -36,6 +38,7 @@ _PATIENCE = 20.0
 _TRIES = 4
 _WAIT = 1.0
 
+_LARGEST = 64 << 20  # bytes of one answer: some 40,000 ports
 _LONGEST_QUERY = 3000  # characters; servers take 4096 or more of a request's line
 _MOST_PAGES = 1000
 
@@ -45,7 +48,10 @@ _LACKING = (
 
 
 class Access:
-    """The way to one cloud; it is configured when it is first asked, and blocks its thread while it asks."""
+    """The way to one cloud; it is configured when it is first asked, and blocks its thread while it asks.
+
+    From then on `name` has the region too, where OS_REGION_NAME says which of several it is.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -165,6 +171,8 @@ class Access:
         except CrossnetError:
             raise
         except Exception as error:
+            if self._region is not None and (unusable := failures.unusable_file(self._region, error)):
+                raise CloudError(self.name, tried, *unusable, kind=failures.NOT_CONFIGURED) from None
             raise failures.raised(self.name, tried, error, changes=method != "GET") from None
         return Answer(
             said.status_code,
@@ -178,6 +186,7 @@ class Access:
             region = self._configured()
             session = region.get_session()
             session.timeout = _SILENCE  # of what the SDK asks by itself, to log in
+            session.session.hooks["response"].append(_bound)
             self._session, self._region = session, region
             self._endpoint = _versioned(region.get_endpoint("network") or self._of_catalogue(session, region))
         return self._session, self._endpoint
@@ -185,6 +194,8 @@ class Access:
     def _of_catalogue(self, session: Session, region: CloudRegion) -> str:
         from keystoneauth1.exceptions import EndpointNotFound
 
+        if not region.get_region_name("network") and len(regions := _regions_of(session, region)) > 1:
+            raise self._several("its catalogue", regions)
         found = session.get_endpoint(
             service_type=region.get_service_type("network"),
             service_name=region.get_service_name("network"),
@@ -205,21 +216,50 @@ class Access:
             logging.getLogger(name).addHandler(
                 logging.NullHandler()
             )  # else their warnings go to the terminal
-        tried = "looked for it in clouds.yaml"
-        if self.name == ENVIRONMENT:
-            tried = "looked for it in OS_*"
+        entry, asked = parted(self.name)
+        tried = self._tried
         try:
             config = OpenStackConfig(app_name="crossnet", app_version=crossnet.__version__)
-            if self.name not in _named(config):
-                raise self._unknown(config, tried)
-            return config.get_one(cloud=self.name)
+            if entry not in _named(config):
+                raise self._unknown(entry, config, tried)
+            regions = [str(each["name"]) for each in config._get_known_regions(entry)]
+            # The SDK itself takes the first of several, and OS_REGION_NAME for `envvars` alone.
+            wanted = asked or (os.environ.get("OS_REGION_NAME", "") if entry != ENVIRONMENT else "")
+            if not wanted and len(regions) > 1:
+                raise self._several("its entry", regions)
+            if wanted and regions and wanted not in regions:
+                raise self._without_region(wanted, regions)
+            if regions != [wanted]:
+                self.name = named(entry, reading.harmless(wanted))
+            return config.get_one(cloud=entry, region_name=wanted)
         except CrossnetError:
             raise
         except Exception as error:
             raise failures.unusable(self.name, tried, error) from None
 
-    def _unknown(self, config: OpenStackConfig, tried: str) -> CloudError:
-        if self.name == ENVIRONMENT:
+    @property
+    def _tried(self) -> str:
+        return f"looked for it in {'OS_*' if parted(self.name)[0] == ENVIRONMENT else 'clouds.yaml'}"
+
+    def _several(self, whose: str, regions: Sequence[str]) -> CloudError:
+        entry, first = parted(self.name)[0], reading.harmless(regions[0])
+        todo = (
+            f"Say which one: `openstack: {{cloud: {entry}, region: {first}}}` in the spec, `--cloud {entry}/{first}`, "
+            "or OS_REGION_NAME as for `openstack`."
+        )
+        seen = f"{whose} has several regions: {_listed(regions)}"
+        return CloudError(self.name, self._tried, seen, todo, kind=failures.NOT_CONFIGURED)
+
+    def _without_region(self, wanted: str, regions: Sequence[str]) -> CloudError:
+        whence = "" if parted(self.name)[1] else " (OS_REGION_NAME)"
+        seen = (
+            f"its entry has no region {reading.harmless(wanted)!r}{whence}, but {_listed(regions)}"
+            f"{nearest(wanted, regions)}"
+        )
+        return CloudError(self.name, self._tried, seen, "Correct its name.", kind=failures.NOT_CONFIGURED)
+
+    def _unknown(self, entry: str, config: OpenStackConfig, tried: str) -> CloudError:
+        if entry == ENVIRONMENT:
             seen = "OS_AUTH_URL and the like are not set"
             todo = "Read the file with them into the shell (`. openrc.sh`), or name an entry of clouds.yaml."
         elif broken := _skipped(config):
@@ -227,9 +267,8 @@ class Access:
             todo = "Correct it; the SDK passes over such a file."
         elif config.config_filename:
             names = _named(config)
-            shown = few([*map(reading.harmless, names)], 10, ", ")
-            others = f", but {shown}" if names else ", nor any other"
-            seen = f"{config.config_filename} has no cloud {self.name!r}{others}{nearest(self.name, names)}"
+            others = f", but {_listed(names)}" if names else ", nor any other"
+            seen = f"{config.config_filename} has no cloud {entry!r}{others}{nearest(entry, names)}"
             todo = (
                 "Correct the name, or add the entry. It is the first file that there is of those looked for."
             )
@@ -238,6 +277,48 @@ class Access:
             listed = ", ".join(path for path in _files() if path.endswith(".yaml"))
             todo = f"Looked for {listed}. OS_CLIENT_CONFIG_FILE names another; `envvars` takes OS_*."
         return CloudError(self.name, tried, seen, todo, kind=failures.NOT_CONFIGURED)
+
+
+class _Bounded:
+    """The body of an answer as it comes, and an error instead of more than is read of one."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._body, name)
+
+    def stream(self, *asked: Any, **more: Any) -> Iterator[bytes]:
+        read = 0
+        for part in self._body.stream(*asked, **more):
+            read += len(part)
+            if read > _LARGEST:
+                self._body.close()
+                raise failures.TooLarge(_LARGEST)
+            yield part
+
+
+def _bound(answer: Response, **_: object) -> None:
+    """Also of what the SDK asks by itself."""
+    answer.raw = _Bounded(answer.raw)
+
+
+def _regions_of(session: Session, region: CloudRegion) -> list[str]:
+    """The regions in which the catalogue has a network service; none where nobody logs in."""
+    from keystoneauth1.identity.base import BaseIdentityPlugin
+
+    if not isinstance(session.auth, BaseIdentityPlugin):
+        return []
+    found = session.auth.get_access(session).service_catalog.get_endpoints_data(
+        service_type=region.get_service_type("network"),
+        service_name=region.get_service_name("network"),
+        interface=region.get_interface("network"),
+    )
+    return sorted({str(each.region_name) for endpoints in found.values() for each in endpoints})
+
+
+def _listed(names: Sequence[str]) -> str:
+    return few([*map(reading.harmless, names)], 10, ", ")
 
 
 def _named(config: OpenStackConfig) -> list[str]:

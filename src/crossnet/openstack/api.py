@@ -45,10 +45,14 @@ class Cloud:
     """
 
     def __init__(self, name: str) -> None:
-        self.name = name
         self._access = Access(name)
         self._seen: dict[str, Port] = {}  # so that messages name a port as people know it
         self._seen_subnets: dict[str, Subnet] = {}
+
+    @property
+    def name(self) -> str:
+        """As it was named, with its region where OS_REGION_NAME has told it."""
+        return self._access.name
 
     async def close(self) -> None:
         self._access.close()

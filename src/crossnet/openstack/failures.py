@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import ssl
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from crossnet.errors import CloudError
+from crossnet.openstack.entry import client
 from crossnet.openstack.reading import harmless
+
+if TYPE_CHECKING:
+    from openstack.config.cloud_region import CloudRegion
 
 # What crossnet calls it where the cloud has no word for it.
 TIMEOUT = "Timeout"
@@ -17,6 +24,7 @@ UNREACHABLE = "Unreachable"
 UNAUTHORIZED = "Unauthorized"
 NOT_CONFIGURED = "NotConfigured"
 _NOT_JSON = "NotJSON"
+_TOO_LARGE = "TooLarge"
 
 _OPENED_MEANWHILE = "The port is not what it was when it was read. Nothing was changed; make a new plan."
 _OFF = (
@@ -66,7 +74,7 @@ _TODO = {
 _TODO_BY_STATUS = {
     400: "The cloud does not take it in this form: what it says above tells why.",
     401: (
-        "The credentials are not accepted, or are over: check them with `openstack --os-cloud {cloud} token issue`, "
+        "The credentials are not accepted, or are over: check them with `{client} token issue`, "
         "and get a new token or application credential where they are one."
     ),
     403: (
@@ -91,13 +99,20 @@ _NO_EXTENSION = (
 )
 _ELSEWHERE = (
     "What answers there is not the network service, or a proxy before it: check the endpoint in the entry of "
-    "clouds.yaml, and the catalogue with `openstack --os-cloud {cloud} catalog list`."
+    "clouds.yaml, and the catalogue with `{client} catalog list`."
 )
 _REACH = (
-    "Check the address in the entry of clouds.yaml, and whether this machine gets there: `openstack --os-cloud {cloud} "
-    "token issue`, then `openstack --os-cloud {cloud} port list`."
+    "Check the address in the entry of clouds.yaml, and whether this machine gets there: `{client} "
+    "token issue`, then `{client} port list`."
 )
 _MAYBE = " Whether it was done is not known: look again before anything else is changed."
+
+
+class TooLarge(Exception):
+    """That an answer has more bytes than are read of one."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"its answer has more than {most >> 20} MiB, of which crossnet reads no more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +135,7 @@ def refused(cloud: str, tried: str, answer: Answer, *, changes: bool, todo: str 
     words = f"{answer.status} {kind}" + (f": {message}" if message else "")
     is_open = changes and answer.status >= 500
     if not todo:
-        todo = _todo(kind, message, answer).replace("{cloud}", cloud)
+        todo = _todo(kind, message, answer).replace("{client}", shlex.join(client(cloud)))
     return CloudError(
         cloud, tried, words, todo + _MAYBE * is_open, status=answer.status, kind=kind, is_open=is_open
     )
@@ -156,12 +171,12 @@ def no_json(cloud: str, tried: str, answer: Answer, *, changes: bool) -> CloudEr
     """A success whose body is not what the API gives."""
     said = harmless(answer.body[:2000].decode(errors="replace"))
     seen = f"{answer.status}, and no JSON: {said}" if said else f"{answer.status}, and nothing else"
-    todo = _ELSEWHERE.replace("{cloud}", cloud) + _MAYBE * changes
+    todo = _ELSEWHERE.replace("{client}", shlex.join(client(cloud))) + _MAYBE * changes
     return CloudError(cloud, tried, seen, todo, status=answer.status, kind=_NOT_JSON, is_open=changes)
 
 
 def late(cloud: str, tried: str, seconds: float, *, changes: bool) -> CloudError:
-    todo = _REACH.replace("{cloud}", cloud) + _MAYBE * changes
+    todo = _REACH.replace("{client}", shlex.join(client(cloud))) + _MAYBE * changes
     seen = f"no answer within {seconds:.0f} seconds"
     return CloudError(cloud, tried, seen, todo, kind=TIMEOUT, is_open=changes)
 
@@ -173,10 +188,12 @@ def raised(cloud: str, tried: str, error: Exception, *, changes: bool) -> CloudE
     def failed(
         seen: str, todo: str, kind: str, *, status: int | None = None, is_open: bool = False
     ) -> CloudError:
-        text = todo.replace("{cloud}", cloud) + _MAYBE * is_open
+        text = todo.replace("{client}", shlex.join(client(cloud))) + _MAYBE * is_open
         return CloudError(cloud, tried, seen, text, status=status, kind=kind, is_open=is_open)
 
     match error:
+        case TooLarge():
+            return failed(str(error), _ELSEWHERE, _TOO_LARGE, is_open=changes)
         case known.ConnectTimeout():
             return failed("no answer in time", _REACH, TIMEOUT, is_open=changes)
         case known.SSLError():
@@ -202,7 +219,7 @@ def raised(cloud: str, tried: str, error: Exception, *, changes: bool) -> CloudE
         case known.CatalogException():
             return failed(
                 "its catalogue has no network service for that region and interface",
-                "Check `region_name` and `interface` in the entry of clouds.yaml; `openstack --os-cloud {cloud} "
+                "Check `region_name` and `interface` in the entry of clouds.yaml; `{client} "
                 "catalog list` shows what there is.",
                 type(error).__name__,
             )
@@ -225,7 +242,7 @@ def unusable(cloud: str, tried: str, error: Exception) -> CloudError:
     """What is wrong with the entry of a cloud; of its text nothing is repeated, for a password may be in it."""
     from keystoneauth1 import exceptions as known
 
-    todo = f"Check it with `openstack --os-cloud {cloud} configuration show`."
+    todo = f"Check it with `{shlex.join(client(cloud))} configuration show`."
     match error:
         case known.MissingRequiredOptions():
             seen = f"its entry lacks {', '.join(option.dest for option in error.options)}"
@@ -235,6 +252,38 @@ def unusable(cloud: str, tried: str, error: Exception) -> CloudError:
         case _:
             seen = f"its entry cannot be used ({type(error).__name__})"
     return CloudError(cloud, tried, seen, todo, kind=NOT_CONFIGURED)
+
+
+def unusable_file(region: CloudRegion, error: Exception) -> tuple[str, str] | None:
+    """The file that the entry of a cloud names and that cannot be used, and what to do; None where it is not that."""
+    from keystoneauth1 import exceptions as known
+
+    if not isinstance(error, (OSError, known.SSLError)):
+        return None
+    authority, own = region.get_requests_verify_args()
+    certificates = [own] if isinstance(own, str) else [*(own or ())]
+    files = [*zip(("cert", "key"), certificates, strict=False)]
+    if isinstance(authority, str):
+        files.append(("cacert", authority))
+    for key, path in files:
+        shown = harmless(os.fspath(path))
+        if not os.path.exists(path):
+            return f"its `{key}` is not there: {shown}", f"Correct `{key}` in the entry of clouds.yaml."
+        if key == "cacert" and not _are_certificates(path):
+            return (
+                f"its `cacert` has no certificate that can be read: {shown}",
+                "Name a file with the certificate of the cloud's CA, in PEM.",
+            )
+    return None
+
+
+def _are_certificates(path: str) -> bool:
+    where = {"capath": path} if os.path.isdir(path) else {"cafile": path}
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(**where)
+    except OSError:
+        return False
+    return True
 
 
 def _connection(error: Exception) -> tuple[str, bool]:

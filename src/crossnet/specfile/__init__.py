@@ -14,6 +14,7 @@ from pathlib import Path
 
 from crossnet import localfile, spec
 from crossnet.errors import Problem, SpecError
+from crossnet.openstack import entry
 from crossnet.spec import HostSpec, Spec
 from crossnet.specfile import document, meaning, naming, schema, shape
 from crossnet.specfile.document import Finding, Lines, Node
@@ -43,7 +44,7 @@ def parse(text: str, file: str) -> Spec:
     if findings:
         # An anchored part is checked wherever it is used, but its mistake was made once.
         raise SpecError([Problem(file, *mark, message) for mark, message in set(findings)])
-    cloud = draft.openstack.cloud if draft.openstack else ""
+    cloud = entry.named(draft.openstack.cloud, draft.openstack.region) if draft.openstack else ""
     return Spec(
         file=file,
         source=text,

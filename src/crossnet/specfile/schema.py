@@ -33,6 +33,7 @@ from crossnet.spec import (
     FORMAT,
     HOST_NAME,
     LONGEST_NAME,
+    REGION_NAME,
     SPEC_NAME,
     Fence,
     Firewall,
@@ -430,13 +431,16 @@ class Crossing(_Model):
 
 
 class OpenStack(_Model):
-    """`openstack: {cloud: prod}`."""
+    """`openstack: {cloud: prod}`, or `openstack: {cloud: prod, region: east}`."""
 
     model_config = ConfigDict(json_schema_extra={"required": ["cloud"]})
     required = ("cloud",)
 
     cloud: Annotated[str, _Text("the name of an entry of clouds.yaml", CLOUD_NAME)] = Field(
         "", description="The entry of clouds.yaml, or `envvars` for OS_* of the environment."
+    )
+    region: Annotated[str, _Text("the name of a region of that cloud", REGION_NAME)] = Field(
+        "", description="Its region; by default that of the entry or of OS_REGION_NAME, where it has several."
     )
 
 

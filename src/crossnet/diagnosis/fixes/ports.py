@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from crossnet.diagnosis.finding import Direction
 from crossnet.diagnosis.fixes.case import APPLY, Case, Remedying
+from crossnet.openstack.entry import client
 from crossnet.openstack.ports import CloudFacts, Port, SecurityGroup
 from crossnet.several import first_of
 from crossnet.spec import PortSecurity
@@ -27,7 +28,7 @@ class _AtPort:
         """One command for whoever may change the port."""
         if by_crossnet == APPLY:
             return (Fix(self.where, (), by_crossnet),)
-        command = shlex.join(("openstack", "--os-cloud", self.cloud.cloud, *words))
+        command = shlex.join((*client(self.cloud.cloud), *words))
         return (Fix(self.where, (command,), by_crossnet, warning),)
 
     @property
