@@ -12,9 +12,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
-from crossnet.export.document import Document, ExportError, comment, described, functions, origin, story
+from crossnet.export.document import (
+    Document,
+    ExportError,
+    comment,
+    described,
+    functions,
+    origin,
+    story,
+    wrapped,
+)
 from crossnet.export.splice import spliced
-from crossnet.export.work import Work
+from crossnet.export.work import Work, by_hand, in_order
 from crossnet.export.yaml import Template, Value, block
 from crossnet.planning import Plan
 from crossnet.record import APPLIED, JOURNAL, VERIFIED
@@ -61,18 +70,22 @@ def _check(work: Work) -> None:
 
 
 def _head(plan: Plan, todo: Sequence[Work]) -> Iterator[str]:
-    order = ", ".join(f"{number}. {work.name}" for number, work in enumerate(todo, 1))
+    steps = in_order(plan, todo)
+    order = ", ".join(f"{number}. {step.name}" for number, step in enumerate(steps, 1))
     yield "What crossnet would change, as an Ansible playbook: to be read first."
     yield ""
     yield from story(plan)
     yield ""
+    yield from by_hand(steps, [work.name for work in todo])
     yield f"    ansible-playbook {NAME} --check --diff   what it would do"
     yield f"    ansible-playbook {NAME}                  do it; what is so already stays untouched"
     yield f"    ansible-playbook {NAME} --tags undo      put everything back as it was when the plan was made"
     yield ""
-    yield f"Order of the hosts: {order}; after a failure nothing more is done. A host that your inventory has is"
-    yield "reached as it says there, any other one as the spec says. crossnet's own record is kept too: `crossnet"
-    yield "status` and `crossnet undo` know of it."
+    yield from wrapped(
+        f"Order of the hosts: {order}; after a failure nothing more is done. A host that your inventory has is reached "
+        "as it says there, any other one as the spec says. crossnet's own record is kept too: `crossnet status` and "
+        "`crossnet undo` know of it."
+    )
     yield ""
     yield origin(plan)
 

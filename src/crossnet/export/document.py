@@ -52,7 +52,8 @@ def story(plan: Plan) -> Iterator[str]:
         yield from textwrap.wrap(str(path), WIDTH - 4, subsequent_indent="  ")
     if plan.impacts:
         yield ""
-        yield "What it opens:"
+        by_hand = any(change.resource.changed_by for _, change in plan.changes)
+        yield "What it opens, together with what is changed by hand:" if by_hand else "What it opens:"
     for impact in plan.impacts:
         yield from textwrap.wrap(
             f"- {impact.where}: {impact.text} [{impact.code}]",
@@ -61,6 +62,11 @@ def story(plan: Plan) -> Iterator[str]:
             break_long_words=False,
             break_on_hyphens=False,
         )
+
+
+def wrapped(text: str) -> list[str]:
+    """A paragraph of a header."""
+    return textwrap.wrap(text, WIDTH + 4, break_long_words=False, break_on_hyphens=False)
 
 
 def described(change: Change) -> str:

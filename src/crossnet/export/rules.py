@@ -58,12 +58,20 @@ def _head(plan: Plan, gateway: str, *load: str) -> str:
             "",
             *story(plan),
             "",
-            "Rules only: forwarding, the clients' routes, the next boot and crossnet's own record are not in here;",
-            "`crossnet export --format sh` has all of it.",
+            *_left_out(plan),
             "",
             origin(plan),
         )
     )
+
+
+def _left_out(plan: Plan) -> Iterator[str]:
+    yield "Rules only: forwarding, the clients' routes, the next boot and crossnet's own record are not in here;"
+    participants = dict.fromkeys(change.resource.changed_by for _, change in plan.changes)
+    if where := ", ".join(filter(None, participants)):
+        yield f"nor is what {where} has to change. `crossnet export --format sh` has all of it."
+    else:
+        yield "`crossnet export --format sh` has all of it."
 
 
 def _nft(plan: Plan, gateway: str, tables: Sequence[RuleTable]) -> Iterator[Document]:

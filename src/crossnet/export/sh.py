@@ -7,9 +7,18 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
-from crossnet.export.document import Document, comment, described, functions, origin, printable, story
+from crossnet.export.document import (
+    Document,
+    comment,
+    described,
+    functions,
+    origin,
+    printable,
+    story,
+    wrapped,
+)
 from crossnet.export.splice import spliced
-from crossnet.export.work import Work
+from crossnet.export.work import ByHand, Work, by_hand, in_order
 from crossnet.planning import Plan
 from crossnet.record import APPLIED, FOLDER, JOURNAL, VERIFIED
 from crossnet.resources import Change, Command, Splice, Step, Test, Write, goes_with_its_last, is_absent
@@ -168,19 +177,25 @@ def _head(plan: Plan, work: Work, todo: Sequence[Work]) -> Iterator[str]:
         yield f"{number:>4}. {described(change)}"
     yield f"      and crossnet's own record in {work.locate(FOLDER)}: `crossnet status` and `crossnet undo` know of it."
     yield ""
+    steps = in_order(plan, todo)
+    yield from by_hand(steps, [work.name])
     yield f"    {run}        makes the changes; what is so already stays untouched"
     yield f"    {run} undo   puts everything back as it was when the plan was made"
     yield ""
-    yield f"Order of the hosts: {_order(work, todo)}. The way back: the other way round."
+    yield from wrapped(f"Order of the hosts: {_order(work, steps)}. The way back: the other way round.")
     yield "It stops at the first failure. Exit codes: 0 done, or nothing to do; 1 refused, nothing was changed;"
     yield "4 stopped halfway."
     yield ""
     yield origin(plan)
 
 
-def _order(work: Work, todo: Sequence[Work]) -> str:
-    shown = (f"{each.name} (this script)" if each is work else each.name for each in todo)
-    return ", ".join(f"{number}. {name}" for number, name in enumerate(shown, 1))
+def _order(work: Work, steps: Sequence[Work | ByHand]) -> str:
+    def shown(each: Work | ByHand) -> str:
+        if isinstance(each, ByHand):
+            return f"{each.name} ({'above' if each.host == work.name else f'see {each.host}.sh'})"
+        return f"{each.name} (this script)" if each is work else each.name
+
+    return ", ".join(f"{number}. {shown(each)}" for number, each in enumerate(steps, 1))
 
 
 def _variables(work: Work) -> str:

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
 from crossnet.export.document import WIDTH, Document, origin, printable
-from crossnet.export.work import Work
+from crossnet.export.work import ByHand, Work, in_order
 from crossnet.planning import Plan
 from crossnet.resources import Change, Command, Step
 from crossnet.show.opening import opening_lines
@@ -20,35 +20,44 @@ NAME = "change.txt"
 def page(plan: Plan, chosen: Sequence[Work]) -> Document:
     """What changes while it runs; the files for the next boot are counted, and crossnet's own record is not in it."""
     groups = _alike(plan, chosen)
+    by_hand = any(change.resource.changed_by for _, change in plan.changes)
     lines = [_wrapped(str(path)) for path in plan.paths]
     if plan.opening is not None:
-        lines += ["", *opening_lines(plan.opening, WIDTH)]
-    for number, (hosts, (there, back)) in enumerate(groups, 1):
-        names = ", ".join(f"{host.name} ({_reached(host)})" for host in hosts)
+        lines += ["", *opening_lines(plan.opening, WIDTH, at_cloud=by_hand)]
+    for number, (names, there, back) in enumerate(groups, 1):
         lines += ["", _wrapped(f"{number}. {names}"), "", *there]
         if back:
             lines += ["", f"{number}. back:", "", *back]
     if len(groups) > 1:
         order = ", ".join(str(number) for number in range(1, len(groups) + 1))
         back_order = ", ".join(str(number) for number in range(len(groups), 0, -1))
-        lines += ["", f"Order: {order}. The way back: {back_order}. All of it as root."]
-    lines += ["", *map(_wrapped, _left_out(chosen)), "", origin(plan)]
+        lines += [
+            "",
+            f"Order: {order}. The way back: {back_order}. {'On hosts as root' if by_hand else 'All of it as root'}.",
+        ]
+    lines += ["", *map(_wrapped, _left_out(chosen, by_hand=by_hand)), "", origin(plan)]
     return Document(NAME, "".join(f"{line}\n" for line in lines))
 
 
 _Commands = tuple[tuple[str, ...], tuple[str, ...]]
 
 
-def _alike(plan: Plan, chosen: Sequence[Work]) -> list[tuple[list[HostSpec], _Commands]]:
-    """The hosts on which something is typed, those with the same commands together; the order stays."""
+def _alike(plan: Plan, chosen: Sequence[Work]) -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    """Where something is typed, what, and what takes it back; hosts with the same stand together. The order stays."""
     live = {work.name: [change for name, change in plan.live() if name == work.name] for work in chosen}
-    found: dict[_Commands, list[HostSpec]] = {}
-    for work in chosen:
-        changes = [change for change in live[work.name] if not change.resource.is_persistent]
+    found: dict[tuple[int, _Commands], list[str]] = {}
+    for number, step in enumerate(in_order(plan, chosen), 1):
+        if isinstance(step, ByHand):
+            where = f"{step.participant} for {step.host} (where `openstack` has credentials for it)"
+            found[number, (tuple(map(printable, step.there)), tuple(map(printable, step.back)))] = [where]
+            continue
+        own = [change for change in live[step.name] if not change.resource.changed_by]
+        changes = [change for change in own if not change.resource.is_persistent]
         if changes:
             back = [change.inverse() for change in reversed(changes)]
-            found.setdefault((tuple(_typed(changes)), tuple(_typed(back))), []).append(work.host)
-    return [(hosts, commands) for commands, hosts in found.items()]
+            names = found.setdefault((0, (tuple(_typed(changes)), tuple(_typed(back)))), [])
+            names.append(f"{step.name} ({_reached(step.host)})")
+    return [(", ".join(names), there, back) for (_, (there, back)), names in found.items()]
 
 
 def _typed(changes: Iterable[Change]) -> Iterator[str]:
@@ -109,7 +118,7 @@ def _reached(host: HostSpec) -> str:
     return f"{way}, sudo" if host.become else way
 
 
-def _left_out(chosen: Sequence[Work]) -> Iterator[str]:
+def _left_out(chosen: Sequence[Work], *, by_hand: bool) -> Iterator[str]:
     later = [
         (work.name, count)
         for work in chosen
@@ -121,7 +130,8 @@ def _left_out(chosen: Sequence[Work]) -> Iterator[str]:
         yield f"Not in here: the files and units for the next boot ({told}{more})."
     yield (
         "crossnet has no record of what is typed by hand, no guard takes it back, and nothing verifies it: "
-        "`crossnet apply` does all of that, `crossnet export --format sh` writes all of it."
+        "`crossnet apply` does all of that, `crossnet export --format sh` writes "
+        f"{'all that hosts do of it' if by_hand else 'all of it'}."
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from crossnet.planning import HostPlan, Plan
@@ -41,13 +41,76 @@ class Work:
         return str(ROOT / self.host.netns / PurePosixPath(path).relative_to("/"))
 
 
+@dataclass(frozen=True, slots=True)
+class ByHand:
+    """What another participant, such as a cloud, changes for a host: nothing that runs on hosts does it."""
+
+    host: str
+    participant: str
+    changes: tuple[Change, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.participant}, by hand"
+
+    @property
+    def there(self) -> tuple[str, ...]:
+        """What is typed."""
+        return tuple(line for change in self.changes for line in change.typed)
+
+    @property
+    def back(self) -> tuple[str, ...]:
+        """What takes it back."""
+        return tuple(line for change in reversed(self.changes) for line in change.inverse().typed)
+
+
+def in_order(plan: Plan, todo: Sequence[Work]) -> tuple[Work | ByHand, ...]:
+    """These hosts and what is changed for them by hand, in the order of `apply`."""
+    left = {work.name: work for work in todo}
+    names = set(left)
+    found: list[Work | ByHand] = []
+    for host, change in plan.live():
+        last = found[-1] if found else None
+        where = change.resource.changed_by
+        if not where and host in left:
+            found.append(left.pop(host))
+        elif where and host in names:
+            if isinstance(last, ByHand) and (last.host, last.participant) == (host, where):
+                found[-1] = replace(last, changes=(*last.changes, change))
+            else:
+                found.append(ByHand(host, where, (change,)))
+    return (*found, *left.values())
+
+
+def by_hand(steps: Sequence[Work | ByHand], hosts: Collection[str]) -> Iterator[str]:
+    """What is changed by hand for these hosts, and by which commands, with a blank line; nothing where nothing is."""
+    own = [
+        (number, step)
+        for number, step in enumerate(steps, 1)
+        if isinstance(step, ByHand) and step.host in hosts
+    ]
+    if not own:
+        return
+    where = ", ".join(dict.fromkeys(step.participant for _, step in own))
+    whose = ", ".join(dict.fromkeys(step.host for _, step in own))
+    yield f"Not in here: what {where} has to change for {whose}. crossnet's own record says that it is done."
+    yield "Type it where `openstack` has credentials for it, in the order below:"
+    for number, step in own:
+        yield f"  {number}. {step.name}"
+        yield from (f"     {line}" for line in step.there)
+    for number, step in reversed(own):
+        yield f"  {number}. back"
+        yield from (f"     {line}" for line in step.back)
+    yield ""
+
+
 def works(plan: Plan) -> tuple[Work, ...]:
     """The hosts on which something changes, in the order of their first change.
 
     That is the order of `apply`: what is added begins with the gateways, so that traffic is attracted last;
     a gateway that only loses something comes after its clients.
     """
-    ordered = (*plan.live(), *plan.persistent())
+    ordered = [item for item in (*plan.live(), *plan.persistent()) if not item[1].resource.changed_by]
     names = dict.fromkeys((*(name for name, _ in ordered), *plan.touched))
     hosts = {host.host: host for host in plan.hosts}
     return tuple(_work(plan, hosts[name], [one for at, one in ordered if at == name]) for name in names)

@@ -11,6 +11,7 @@ from typing import ClassVar, Self
 
 from crossnet.facts import Facts
 from crossnet.openstack.ports import HostRoute, Subnet
+from crossnet.openstack.typed import host_route_words, openstack
 from crossnet.resources.at_cloud import AtCloud, cloud_of
 from crossnet.resources.resource import Resource
 from crossnet.several import few
@@ -90,6 +91,21 @@ class HostRoutes(AtCloud):
         side = want or have
         assert side is not None, "a change has at least one side"
         return f"subnet {side.name}: {'; '.join(_told(have, want))}"
+
+    @classmethod
+    def typed(cls, have: Self | None, want: Self | None) -> tuple[str, ...]:
+        side = want or have
+        assert side is not None, "a change has at least one side"
+        before, after = (one.offers if one else () for one in (have, want))
+        ways = (
+            ("set", [each for each in after if each not in before]),
+            ("unset", [each for each in before if each not in after]),
+        )
+        return tuple(
+            openstack(side.cloud, "subnet", verb, *host_route_words(routes), side.subnet)
+            for verb, routes in ways
+            if routes
+        )
 
     @classmethod
     def lingers(cls, have: Self, want: Self | None, facts: Facts) -> str:

@@ -7,12 +7,14 @@ crossnet's and leaves what came meanwhile. Only where port security is switched 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
 from crossnet.openstack.ports import AddressPair, GroupRule, Port, SecurityGroup
+from crossnet.openstack.typed import openstack, pair_words, rule_words
 from crossnet.resources.at_cloud import AtCloud, cloud_of
 from crossnet.resources.resource import Resource
 from crossnet.several import few
@@ -150,9 +152,18 @@ class PortSecurity(AtCloud):
         assert side is not None, "a change has at least one side"
         return f"{side.shown_at}: {'; '.join(_told(have, want))}"
 
+    @classmethod
+    def typed(cls, have: Self | None, want: Self | None) -> tuple[str, ...]:
+        return tuple(_typed(have, want))
+
     @property
     def found(self) -> str:
         return self.shown_at
+
+    @property
+    def made_for(self) -> str:
+        """How its security group is described."""
+        return f"made by crossnet for port {self.port}"
 
     def _port(self, facts: Facts) -> Port | None:
         return next(
@@ -233,6 +244,60 @@ def _told(have: PortSecurity | None, want: PortSecurity | None) -> Iterator[str]
         yield f"admits {few(new, MOST)}"
     if old := sorted(map(shown_rule, admitted - admits)):
         yield f"admits {few(old, MOST)} no more"
+
+
+def _typed(have: PortSecurity | None, want: PortSecurity | None) -> Iterator[str]:
+    """A group is whole before the port is in it, and is left before it goes."""
+    one = want or have
+    assert one is not None, "a change has at least one side"
+    before, after = (side.rules if side is not None else () for side in (have, want))
+    if after and frozenset(after) != frozenset(before):
+        yield from _typed_group(one, after)
+    if want is not None and want.off is not None:
+        closed = ("--no-security-group", "--no-allowed-address", "--disable-port-security")
+        yield openstack(one.cloud, "port", "set", *closed, one.port)
+    else:
+        yield from _typed_port(one, have, want)
+    if before and not after:
+        yield openstack(one.cloud, "security", "group", "delete", one.group)
+
+
+def _typed_group(one: PortSecurity, rules: Sequence[GroupRule]) -> Iterator[str]:
+    """The group with these rules alone: a new one lets everything out (measured)."""
+    group = ("security", "group")
+    known = openstack(one.cloud, *group, "show", "-c", "id", one.group)
+    made = ("--project", one.project) if one.project else ()
+    new = openstack(one.cloud, *group, "create", *made, "--description", one.made_for, one.group)
+    yield f"{known} || {new}"
+    listed = openstack(one.cloud, *group, "rule", "list", "-f", "value", "-c", "ID", one.group)
+    yield f"{listed} | xargs -r {openstack(one.cloud, *group, 'rule', 'delete')}"
+    for rule in dict.fromkeys(rules):
+        yield openstack(one.cloud, *group, "rule", "create", *rule_words(rule), one.group)
+
+
+def _typed_port(one: PortSecurity, have: PortSecurity | None, want: PortSecurity | None) -> Iterator[str]:
+    opened: list[str] = []
+    before, after = (side.pairs if side is not None else () for side in (have, want))
+    if have is not None and have.off is not None:
+        opened += ["--enable-port-security"]
+        opened += (word for each in have.off.groups for word in ("--security-group", each))
+        opened += pair_words(have.off.pairs)
+    opened += pair_words(AddressPair(each, "") for each in after if each not in before)
+    own = ("--security-group", one.group)
+    is_in, stays_in = (bool(side is not None and side.rules) for side in (have, want))
+    opened += own if stays_in and not is_in else ()
+    closed = own if is_in and not stays_in else ()
+    if opened:
+        yield openstack(one.cloud, "port", "set", *opened, one.port)
+    pairs = ""
+    if gone := [each for each in before if each not in after]:
+        # It takes out only what it is told as the cloud has it: with the port's hardware address.
+        yield f"mac=$({openstack(one.cloud, 'port', 'show', '-f', 'value', '-c', 'mac_address', one.port)})"
+        pairs = "".join(
+            f' --allowed-address "ip-address={show_network(each)},mac-address=$mac"' for each in gone
+        )
+    if closed or pairs:
+        yield f"{openstack(one.cloud, 'port', 'unset', *closed)}{pairs} {shlex.quote(one.port)}"
 
 
 __all__ = ["Kept", "PortSecurity", "made_at", "own_group", "shown_rule"]

@@ -550,6 +550,11 @@ class Resource(ABC):
         return None
 
     @classmethod
+    def typed(cls, have: Self | None, want: Self | None) -> tuple[str, ...]:
+        """The lines for a shell by which a person makes the change, where another participant makes it for its host."""
+        return ()
+
+    @classmethod
     @abstractmethod
     def describe(cls, have: Self | None, want: Self | None) -> str:
         """The change in one line, as the plan shows it."""
@@ -611,6 +616,10 @@ class Change:
     @property
     def description(self) -> str:
         return type(self.resource).describe(self.have, self.want)
+
+    @property
+    def typed(self) -> tuple[str, ...]:
+        return type(self.resource).typed(self.have, self.want)
 
     @property
     def looks(self) -> tuple[Look, ...]:

@@ -33,9 +33,7 @@ class Ports:
             raise
         group = await self._cloud.group(one.group, one.project)
         if want is not None and want.rules:
-            group = await self._cloud.make_group(
-                one.group, f"made by crossnet for port {one.port}", one.project, want.rules
-            )
+            group = await self._cloud.make_group(one.group, one.made_for, one.project, want.rules)
         for left in range(_TRIES, 0, -1):
             made = made_at(port, have, want, group.id if group is not None else None)
             if _set(made) == _set(port):
