@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from crossnet.cause import asked_anew, kept_otherwise, moved
+from crossnet.errors import CloudUnasked
 from crossnet.facts import Facts
 from crossnet.planning import HostPlan, Plan
 from crossnet.record import Record
@@ -43,11 +44,19 @@ def drifted(facts: Facts, record: Record) -> Iterator[Drift]:
     Of a table of which a record of 0.1.0 keeps no rules nothing is said: see `pending`.
     """
     for owned in record.owned:
-        applied = owned.applied.knowing(owned.applied, facts)
-        if not applied.is_known:
+        try:
+            applied = owned.applied.knowing(owned.applied, facts)
+            if not applied.is_known:
+                continue
+            now, without = applied.current(facts), applied.without(facts)
+        except CloudUnasked as error:
+            yield Drift(
+                facts.host, owned.applied, (f"{owned.applied.kind} cannot be compared: {error.seen}",)
+            )
             continue
-        now = applied.current(facts)
-        without = applied.without(facts)
+        if owned.applied.untold(facts):
+            yield Drift(facts.host, applied, without)
+            continue
         words = () if now is not None and applied.satisfied_by(now) else applied.differences(now)
         if words or without:
             of = None if without else applied.differs_for(now)

@@ -4,7 +4,8 @@ CrossnetError                 1  it could not be done; nothing was changed
 ├── SpecError                 1  what is written cannot be meant: file, line, column, nearest word
 ├── HostError                 1  a host cannot be reached or asked
 │   ├── CommandFailed         1  a command on a host answered with an error
-│   └── CloudError            1  a cloud cannot be reached or asked, or says no
+│   ├── CloudError            1  a cloud cannot be reached or asked, or says no
+│   └── CloudUnasked          1  what a cloud holds for a host is not known
 ├── HostsFailed               1  the same of several hosts at once
 ├── PlanRefused               1  the spec is fine, the hosts do not allow it; each refusal has a code
 ├── StalePlan                 1  the hosts moved since the plan was saved
@@ -122,6 +123,10 @@ class CloudError(HostError):
     ) -> None:
         super().__init__(f"cloud {cloud}", tried, seen, todo)
         self.cloud, self.status, self.kind, self.is_open = cloud, status, kind, is_open
+
+
+class CloudUnasked(HostError):
+    """Nothing is known of what a cloud holds for a host: nobody could ask it, or nobody has."""
 
 
 class HostsFailed(CrossnetError):

@@ -19,6 +19,7 @@ from crossnet.errors import PlanRefused, Refusal
 from crossnet.facts import Facts, FileState, Unreadable
 from crossnet.facts.question import mapping, objects, text, text_or, texts
 from crossnet.facts.sysctls import FORWARDING
+from crossnet.openstack.ports import Sought
 from crossnet.resources import KINDS, AtCloud, Resource, Sysctl
 from crossnet.sealed import seal, unseal
 from crossnet.several import few
@@ -249,18 +250,22 @@ def paths_of(facts: Facts) -> tuple[str, ...]:
     return tuple(dict.fromkeys(path for one in found for path in one.paths))
 
 
-def clouds_of(facts: Facts) -> tuple[str, ...]:
-    """The clouds that hold something of the host's own record; none of one that cannot be understood."""
+def at_clouds(facts: Facts) -> dict[str, Sought]:
+    """What clouds hold by the host's own record, by their names; nothing of one that cannot be understood."""
     state = facts.files.get(APPLIED)
     if not isinstance(state, FileState):
-        return ()
+        return {}
     try:
         entries = objects(mapping(json.loads(state.data)).get("owned", []))
         kinds = [entry for entry in entries if issubclass(KINDS[text(entry, "kind")], AtCloud)]
         found = [_owned(entry).applied for entry in kinds]
     except _DAMAGED:
-        return ()
-    return tuple(dict.fromkeys(one.cloud for one in found if isinstance(one, AtCloud)))
+        return {}
+    sought: dict[str, Sought] = {}
+    for one in found:
+        if isinstance(one, AtCloud):
+            sought[one.cloud] = sought.get(one.cloud, Sought()) | one.sought
+    return sought
 
 
 def _decode(data: bytes) -> Record:
@@ -298,6 +303,8 @@ def _forwarding_found(owned: Sequence[Owned]) -> Iterator[Adopted]:
 def _owned(entry: Mapping[str, Any]) -> Owned:
     kind = KINDS[text(entry, "kind")]
     original = entry["original"]
+    if original is not None and issubclass(kind, AtCloud):
+        raise ValueError(f"it says what a {kind.kind} was before crossnet, which it never keeps")
     return Owned(
         kind.decode(mapping(original)) if original is not None else None,
         kind.decode(mapping(entry["applied"])),

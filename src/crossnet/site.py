@@ -18,8 +18,9 @@ from crossnet import facts as facts_module
 from crossnet.errors import Bug, CrossnetError, HostsFailed
 from crossnet.events import Event, Kind, Tally, Watcher, nobody, without_a_say
 from crossnet.facts import Facts, Lookup
+from crossnet.openstack.asking import ask_cloud
 from crossnet.persistence import extensions, init_scripts, kept, unit
-from crossnet.record import FILES, FOLDER, clouds_of, paths_of
+from crossnet.record import FILES, FOLDER, at_clouds, paths_of
 from crossnet.resources import KINDS
 from crossnet.spec import HostSpec, Spec
 from crossnet.transport import Host
@@ -59,7 +60,7 @@ class Site:
 
     `asking` says what the hosts' kernels are asked when a host was read, in a second round trip. What was asked once,
     and what is in `asked`, is asked with all the rest the next time. `cloud` is asked for the ports of all hosts when
-    they were read; without one those are that have ports of one in their records.
+    they were read, and any other for what the records of hosts say that it holds.
     """
 
     def __init__(
@@ -137,20 +138,29 @@ class Site:
 
     async def _with_clouds(self, found: Answers[Facts]) -> Answers[Facts]:
         """The same with what clouds say of the hosts; that one cannot be asked is told of them too."""
-        of_cloud: dict[str, dict[str, Facts]] = {}
-        for name, facts in found.said.items():
-            for cloud in [self._cloud] if self._cloud else clouds_of(facts):
-                of_cloud.setdefault(cloud, {})[name] = facts
-        if not of_cloud:
+        sought = {name: at_clouds(facts) for name, facts in found.said.items()}
+        asked = {
+            name: tuple(dict.fromkeys((*([self._cloud] if self._cloud else []), *of)))
+            for name, of in sought.items()
+        }
+        clouds = dict.fromkeys(cloud for own in asked.values() for cloud in own)
+        if not clouds:
             return found
-        from crossnet.openstack.asking import (
-            ask_cloud,
-        )  # late: its library takes longer to import than all of crossnet
-
+        answers = await together(
+            ask_cloud(
+                cloud,
+                {name: facts for name, facts in found.said.items() if cloud in asked[name]},
+                {name: of[cloud] for name, of in sought.items() if cloud in of},
+                self._cloud_within,
+            )
+            for cloud in clouds
+        )
+        by_cloud = dict(zip(clouds, answers, strict=True))
         said = dict(found.said)
-        asking = [ask_cloud(cloud, hosts, self._cloud_within) for cloud, hosts in of_cloud.items()]
-        for answers in await together(asking):
-            said |= {name: replace(said[name], cloud=answer) for name, answer in answers.items()}
+        for name, own in asked.items():
+            if own:
+                first, *further = (by_cloud[cloud][name] for cloud in own)
+                said[name] = replace(said[name], cloud=first, further_clouds=tuple(further))
         return Answers(said, found.errors)
 
     async def _with_lookups(self, found: Answers[Facts]) -> Answers[Facts]:

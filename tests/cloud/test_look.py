@@ -15,7 +15,7 @@ from cloud.front import clouds, front_of
 from cloud.served import serve
 from crossnet.errors import CloudError
 from crossnet.openstack.api import Cloud
-from crossnet.openstack.ports import ADDRESS_PAIRS, PORT_SECURITY, AddressPair
+from crossnet.openstack.ports import ADDRESS_PAIRS, PORT_SECURITY, AddressPair, CloudFacts, Sought
 from crossnet.values import address, network
 
 pytestmark = [pytest.mark.openstack, GROUP]
@@ -89,6 +89,37 @@ def test_a_rule_of_an_address_group_is_one_for_each_of_its_networks(seed: Seed, 
         seed.ask("DELETE", f"/address-groups/{addresses}")
     admitted = {rule.remote for rule in found.groups[group].rules if rule.direction == "ingress"}
     assert admitted == {network("10.1.0.0/16"), network("10.2.0.1")}
+
+
+def test_what_is_sought_by_id_is_told_apart_from_what_is_gone(seed: Seed, asking: Asking) -> None:
+    """By whoever belongs to its project, or sees all: a stranger cannot say that it is gone."""
+    own = seed.make_group("crossnet-x")
+    kept = seed.make_group("kept")
+    sought = Sought(
+        frozenset((seed.ports["A"], seed.ports["B-eth1"], own)),
+        frozenset((kept,)),
+        frozenset(("crossnet-x",)),
+        frozenset((seed.networks["business"][1],)),
+    )
+    elsewhere = replace(seed.port("A"), mac="02:00:00:00:00:09", addresses=(address("192.0.2.9"),))
+    lost = {"C": host_with("C", {"eth0": elsewhere})}
+
+    def found(user: str) -> CloudFacts:
+        said = asking(user, lambda cloud: cloud.look({**seed.hosts(), **lost}, {"B": sought, "C": sought}))
+        assert {one.id for one in said["C"].strays} == (
+            set() if user == "stranger" else {seed.ports["A"], seed.ports["B-eth1"], sought_subnet}
+        )
+        told: CloudFacts = said["B"]
+        return told
+
+    (sought_subnet,) = sought.subnets
+    member, admin, stranger = (found(user) for user in ("member", "lab", "stranger"))
+    for one in (member, admin):
+        assert [each.id for each in one.strays] == [seed.ports["A"]]  # eth1 and its subnet are B's own
+        assert {own, kept} <= set(one.groups)
+        assert one.would_see(seed.project)
+    assert (member.would_see("another"), admin.would_see("another")) == (False, True)
+    assert (stranger.strays, stranger.ports, stranger.would_see(seed.project)) == ((), {}, False)
 
 
 def test_two_networks_with_the_same_addresses(seed: Seed, asking: Asking) -> None:

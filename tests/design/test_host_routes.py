@@ -14,7 +14,7 @@ from crossnet.facts.owners import Keeper, Owner
 from crossnet.facts.routes import Route
 from crossnet.openstack.ports import CloudFacts, HostRoute, Subnet
 from crossnet.planning import Plan, make_plan, make_undo_plan
-from crossnet.record import APPLIED, clouds_of
+from crossnet.record import APPLIED, at_clouds
 from crossnet.resources import Change, HostRoutes, RouteResource
 from crossnet.resources.host_routes import offered
 from crossnet.show import text
@@ -94,7 +94,7 @@ def test_undo_leaves_what_others_have_it_offer_as_they_wrote_it() -> None:
     now = as_made(change, before)
     assert now.subnets[0].routes == (THEIRS, OURS)
     there = applied(plan, now)
-    assert clouds_of(there["gateway"]) == ("prod",)
+    assert [*at_clouds(there["gateway"])] == ["prod"]
     assert of_subnets(make_plan(spec(BY_LEASE), there)) == []
     undo = make_undo_plan(spec(BY_LEASE), there)
     (back,) = of_subnets(undo)

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from crossnet import specfile
-from crossnet.errors import PlanRefused
+from crossnet.design.port_security import port_security
+from crossnet.errors import CloudUnasked, PlanRefused
 from crossnet.facts import Facts, FileState
 from crossnet.openstack.ports import (
     ADDRESS_PAIRS,
@@ -21,12 +22,13 @@ from crossnet.openstack.ports import (
     Unasked,
 )
 from crossnet.planning import Plan, make_plan, make_undo_plan
-from crossnet.record import APPLIED
+from crossnet.record import APPLIED, read_record
 from crossnet.resources import Change, PortSecurity
 from crossnet.resources.port_security import made_at
 from crossnet.show import text
+from crossnet.spec import PortSecurity as Wish
 from crossnet.spec import Spec
-from crossnet.values import Family, network
+from crossnet.values import Family, address, network
 from design.factsheet import SEED, facts_from, with_files
 
 MAC, OTHER = "fa:16:3e:00:00:01", "fa:16:3e:00:00:02"
@@ -60,7 +62,8 @@ def port(name: str, mac: str = MAC, **said: object) -> Port:
     return replace(usual, **said)  # type: ignore[arg-type]
 
 
-INGRESS, EGRESS = port("B-eth1"), port("B-eth0", OTHER)
+INGRESS = port("B-eth1", addresses=(address("10.0.43.101"),))
+EGRESS = port("B-eth0", OTHER, addresses=(address("10.0.44.63"),))
 
 
 def cloud(
@@ -114,6 +117,21 @@ def applied(plan: Plan, now: CloudFacts) -> Mapping[str, Facts]:
     return found | {
         "gateway": with_files(found["gateway"], {APPLIED: FileState(after.to_json(), 0o600, "0:0")})
     }
+
+
+def hidden(said: CloudFacts, **more: object) -> CloudFacts:
+    """The cloud as credentials see it that see none of the gateway's ports."""
+    hiding: dict[str, object] = {"ports": {}, "groups": {}, "members": (), "referring": ()}
+    return replace(said, **(hiding | more))  # type: ignore[arg-type]
+
+
+def still_owned(plan: Plan) -> list[PortSecurity]:
+    after = next(host.after for host in plan.hosts if host.host == "gateway")
+    return [one.applied for one in after.owned if isinstance(one.applied, PortSecurity)]
+
+
+def told(plan: Plan, code: str) -> list[str]:
+    return [one.text for one in plan.impacts if one.code == code]
 
 
 def as_made(change: Change, before: Port, said: CloudFacts) -> CloudFacts:
@@ -305,3 +323,115 @@ def test_what_a_host_cannot_close_stays_open_at_a_time_and_is_told() -> None:
     (lapse,) = gateway.lapses
     assert [one for one in (*lapse.live, *lapse.persistent) if isinstance(one.resource, PortSecurity)] == []
     assert [one for one in lapse.after.owned if isinstance(one.applied, PortSecurity)] != []
+
+
+LEAVE = ", port-security: leave"
+
+
+def leaving(there: Mapping[str, Facts]) -> list[Plan]:
+    """An undo, and a crossing that leaves ports alone from now on."""
+    return [make_undo_plan(spec(), there), make_plan(spec(LEAVE), there)]
+
+
+def test_a_port_that_is_not_seen_stays_recorded_and_is_told() -> None:
+    plan = planned()
+    (change,) = of_ports(plan)
+    now = as_made(change, INGRESS, cloud())
+    strange = applied(plan, hidden(now, project="stranger"))
+    for left in leaving(strange):
+        assert of_ports(left) == []
+        assert [one.port for one in still_owned(left)] == [INGRESS.id]
+        (words,) = told(left, "stays-unseen")
+        assert "credentials of project lab, or of an administrator" in words
+    # Later, with the right ones: nothing but the port is left to be closed.
+    undone = make_undo_plan(spec(), strange)
+    later = applied(undone, now)
+    (back,) = of_ports(make_undo_plan(spec(), later))
+    assert as_made(back, now.ports["eth1"], now).ports["eth1"] == INGRESS
+
+
+@pytest.mark.parametrize("who", [{"project": "lab"}, {"sees_all": True}], ids=["member", "admin"])
+def test_a_port_that_is_deleted_is_not_told_as_unseen(who: dict[str, object]) -> None:
+    plan = planned()
+    (change,) = of_ports(plan)
+    gone = applied(plan, hidden(as_made(change, INGRESS, cloud()), **who))
+    for left in leaving(gone):
+        assert (of_ports(left), still_owned(left), told(left, "stays-unseen")) == ([], [], [])
+
+
+def test_a_port_that_is_no_interface_of_the_host_any_more_is_left_with_the_commands_that_close_it() -> None:
+    plan = planned()
+    (change,) = of_ports(plan)
+    now = as_made(change, INGRESS, cloud())
+    there = applied(plan, hidden(now, strays=(now.ports["eth1"],), groups=now.groups))
+    for left in leaving(there):
+        assert (of_ports(left), [one.port for one in still_owned(left)]) == ([], [INGRESS.id])
+        (words,) = told(left, "stays-unseen")
+        assert '--security-group crossnet-id-B-eth1 --allowed-address "ip-address=10.0.44.0/24,mac-' in words
+        assert (
+            "id-B-eth1`, then `openstack --os-cloud prod security group delete crossnet-id-B-eth1`" in words
+        )
+    closed = applied(plan, hidden(now, strays=(INGRESS,)))
+    for left in leaving(closed):
+        assert (still_owned(left), told(left, "stays-unseen")) == ([], [])
+
+
+def test_what_another_cloud_says_counts_for_nothing() -> None:
+    plan = planned()
+    (change,) = of_ports(plan)
+    there = applied(plan, replace(as_made(change, INGRESS, cloud()), cloud="other"))
+    with pytest.raises(CloudUnasked, match="nobody has asked it") as raised:
+        make_undo_plan(spec(), there)
+    assert "by an entry prod of clouds.yaml with credentials of its project" in raised.value.todo
+    with pytest.raises(CloudUnasked):
+        make_plan(spec(LEAVE), there)
+    with pytest.raises(PlanRefused, match="nobody asked"):
+        make_plan(spec(), there)
+    further = as_made(change, INGRESS, cloud())
+    asked = {**there, "gateway": replace(there["gateway"], further_clouds=(further,))}
+    assert len(of_ports(make_undo_plan(spec(), asked))) == 1
+
+
+@pytest.mark.parametrize("secured", [True, False])
+def test_its_group_goes_where_somebody_has_taken_the_port_out_of_it(secured: bool) -> None:
+    """By hand: `port set --no-security-group --no-allowed-address`, with port security off or not."""
+    plan = planned()
+    (change,) = of_ports(plan)
+    now = as_made(change, INGRESS, cloud())
+    by_hand = replace(INGRESS, secured=secured, groups=())
+    there = applied(plan, replace(now, ports={**now.ports, "eth1": by_hand}))
+    (back,) = of_ports(make_undo_plan(spec(), there))
+    assert "its security group crossnet-id-B-eth1 goes, in which it is not any more" in back.description
+    made = as_made(back, by_hand, now)
+    assert made.ports["eth1"] == by_hand  # nobody else's switch is turned
+    assert "g-new" not in made.groups
+    again = make_plan(spec(), there)
+    assert [each.want is None for each in of_ports(again)] == [not secured]
+
+
+def test_undo_of_off_says_what_it_writes_back() -> None:
+    theirs = AddressPair(network("10.0.9.0/24"), OTHER)
+    before = replace(INGRESS, pairs=(theirs,), groups=("g-own", "g-x"))
+    off = ", port-security: disable"
+    plan = planned(cloud(before), off)
+    (change,) = of_ports(plan)
+    now = as_made(change, before, cloud(before))
+    (back,) = of_ports(make_undo_plan(spec(off), applied(plan, replace(now, project="lab"))))
+    assert (
+        f"with its group gateways and its pairs 10.0.9.0/24 of {OTHER} (g-x, which it had too, is no more)"
+        in back.description
+    )
+    left = as_made(back, now.ports["eth1"], now).ports["eth1"]
+    assert (left.groups, left.pairs, left.secured) == (("g-own",), (theirs,), True)
+    (unseen,) = of_ports(make_undo_plan(spec(off), applied(plan, now)))
+    assert sides(unseen)[0].off.groups == ("g-own", "g-x")  # type: ignore[union-attr]
+
+
+def test_a_crossing_that_switches_port_security_off_does_so_at_its_own_ports_alone() -> None:
+    (path,) = planned().paths
+    off = replace(path, crossing=replace(path.crossing, port_security=Wish.DISABLE))
+    leg = replace(path.leg, ingress="eth0", egress="eth1")
+    back = replace(path, legs=(leg,))
+    gateway = hosts()["gateway"]
+    made, _ = port_security(gateway, read_record(gateway), [off, back])
+    assert {one.interface: one.off is not None for one in made} == {"eth1": True, "eth0": False}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -93,6 +94,28 @@ def test_a_port_that_is_gone_is_told_and_undo_goes_on(desk: Desk) -> None:
     with pytest.raises(PlanRefused, match="eth1"):
         desk.bench.plan(desk.spec())
     desk.bench.undo(desk.spec())
+    assert desk.bench.differences(hosts) == []
+
+
+def test_credentials_that_do_not_see_the_port_leave_it_recorded(desk: Desk) -> None:
+    """The host is undone; the port is, as soon as somebody comes who sees it."""
+    before, hosts = desk.state(), desk.bench.fingerprints()
+    desk.bench.apply(desk.spec())
+    opened = desk.state()
+    file = desk.folder / "clouds.yaml"
+    right = json.loads(file.read_text())
+    strange = {**right["clouds"]["member"], **desk.seed.served.entry("stranger")}
+    file.write_text(json.dumps({"clouds": {"member": strange}}))
+    assert "cannot be told from one that was deleted" in desk.said("status")[1]
+    code, text = desk.said("undo", "--yes")
+    assert code == 0, text
+    assert "Not everything is as it was before crossnet" in text
+    assert f"credentials of project {desk.seed.project}" in text
+    assert desk.state() == opened
+    file.write_text(json.dumps(right))
+    code, text = desk.said("undo", "--yes")
+    assert (code, "as it was before crossnet" in text) == (0, True), text
+    assert desk.state() == before
     assert desk.bench.differences(hosts) == []
 
 

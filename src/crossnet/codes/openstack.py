@@ -62,6 +62,27 @@ OPENSTACK = (
         "Give the gateway's port a group that no rule names, or make `to` narrower.",
     ),
     Code(
+        "member-no-more",
+        "What the gateway sends by itself does not get to ports any more that admit the members of its groups.",
+        "A port whose port security is off is in no security group; the rules with a remote group that names one of "
+        "those it was in. Answers still get in.",
+        "Write `port-security: least`, or admit the gateway's address in those groups.",
+    ),
+    Code(
+        "many-address-pairs",
+        "A port would have more allowed address pairs than a cloud usually allows.",
+        "max_allowed_address_pair in neutron.conf, 10 by default; no API tells it.",
+        "Write fewer and larger networks in `to`.",
+    ),
+    Code(
+        "stays-unseen",
+        "What crossnet opened at a cloud stays, and stays recorded: it cannot be seen there, or is not the host's any "
+        "more.",
+        "The id that the host's record has, the project that it is of, and that of the credentials. A port that those "
+        "of its own project, or an administrator, do not see is gone.",
+        "Do it again with credentials of that project; or close it by the commands of the message, then undo again.",
+    ),
+    Code(
         "cloud-unasked",
         "A cloud was not asked for the ports of a host, or did not answer.",
         "What the cloud, or its library, said.",

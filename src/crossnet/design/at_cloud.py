@@ -23,16 +23,16 @@ def cloud_of_paths(facts: Facts, paths: Iterable[Path]) -> CloudFacts:
                 "A machine is in one of them: correct `openstack` in the specs.",
             )
         )
-    said = facts.cloud
+    said: CloudFacts | Unasked | None = facts.said_by(names[0])
     if isinstance(said, CloudFacts):
         return said
-    reason = said.reason if isinstance(said, Unasked) else "nobody has asked it"
     raise Refused(
         Refusal(
             "cloud-unasked",
             f"cloud {names[0]}",
-            reason,
-            "Nothing is known of the ports of " + facts.host + ".",
+            f"nothing is known of the ports of {facts.host}: {said.seen if said is not None else 'nobody asked'}",
+            f"{said.todo if said is not None else ''} Then plan again; or write `port-security: leave`, and open the "
+            "ports by other means.".strip(),
         )
     )
 

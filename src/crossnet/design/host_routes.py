@@ -54,7 +54,9 @@ def host_routes(
     impacts: list[Impact] = []
     for name, own in offers.items():
         subnet = subnets[name]
-        one = HostRoutes(cloud.cloud, subnet.id, subnet.shown, tuple(sorted(own, key=_place)))
+        one = HostRoutes(
+            cloud.cloud, subnet.id, subnet.shown, tuple(sorted(own, key=_place)), project=subnet.project
+        )
         known = record.find(one)
         applied = known.applied if known is not None and isinstance(known.applied, HostRoutes) else None
         one = one.knowing(applied, facts)

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from crossnet.design.at_cloud import cloud_of_paths, port_unknown
 from crossnet.design.impacts import Impact
 from crossnet.design.question import Refused
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
-from crossnet.openstack.ports import ADDRESS_PAIRS, CloudFacts, GroupRule, Port
+from crossnet.openstack.ports import ADDRESS_PAIRS, CloudFacts, GroupRule, Port, SecurityGroup
 from crossnet.path import Path
 from crossnet.record import Record
 from crossnet.resources import PortSecurity
-from crossnet.resources.port_security import Kept, shown_rule
+from crossnet.resources.port_security import Kept, made_at, own_group, shown_rule
 from crossnet.several import few
 from crossnet.spec import PortSecurity as Wish
-from crossnet.values import Network, Protocol, Traffic, family_of, show_network, together
+from crossnet.values import Network, Protocol, Traffic, family_of, host_network, show_network, together
 
 _LEAVE = "Or write `port-security: leave`, and open the port by other means."
 _MOST = 6  # ports that a sentence names
+USUAL_PAIRS = 10  # neutron.conf: max_allowed_address_pair; no API tells a cloud's own
 
 
 def port_security(
     facts: Facts, record: Record, paths: Sequence[Path]
 ) -> tuple[tuple[PortSecurity, ...], tuple[Impact, ...]]:
     """What is to be opened at the ports of a gateway for all that it carries; Refused where that cannot be told."""
-    asked = [path for path in paths if path.crossing.cloud]
+    asked = [path for path in paths if path.crossing.cloud and path.crossing.port_security is not Wish.LEAVE]
     if not asked:
         return (), ()
     cloud = cloud_of_paths(facts, asked)
@@ -34,19 +36,20 @@ def port_security(
     impacts: list[Impact] = []
     refusals: list[Refusal] = []
     for interface in dict.fromkeys(each for path in asked for each in (path.ingress, path.egress)):
-        here = [path for path in asked if path.crossing.port_security is not Wish.LEAVE]
-        pairs, rules = _pairs(here, interface), _rules(here, interface)
-        if not pairs and not rules:
-            continue
-        is_off = any(one.crossing.port_security is Wish.DISABLE for one in here)
         port = cloud.ports.get(interface)
+        here = [path for path in asked if path.ingress == interface or _sent(path, interface, port)]
+        if not here:
+            continue
+        pairs = together([each for path in here for each in _sent(path, interface, port)])
+        rules = _rules(here, interface)
+        is_off = any(one.crossing.port_security is Wish.DISABLE for one in here)
         if port is None:
             refusals.append(port_unknown(facts, cloud, interface, _LEAVE))
             continue
         if port.secured is False and not _is_off_by_us(record, port):
             impacts.append(_off_already(facts, port, interface, here))
             continue
-        if refusal := _unable(facts, cloud, port, interface, is_off=is_off):
+        if refusal := _unable(facts, cloud, port, interface, is_off=is_off, admits=bool(rules)):
             refusals.append(refusal)
             continue
         made = PortSecurity(
@@ -60,21 +63,29 @@ def port_security(
             off=Kept() if is_off else None,
         )
         wanted.append(made)
-        impacts += _impacts(facts, cloud, port, made)
+        known = record.find(made)
+        applied = known.applied if known is not None and isinstance(known.applied, PortSecurity) else None
+        impacts += _impacts(facts, cloud, port, made.knowing(applied, facts))
     if refusals:
         raise Refused(*refusals)
     return tuple(wanted), tuple(impacts)
 
 
-def _pairs(paths: Iterable[Path], interface: str) -> tuple[Network, ...]:
-    """What a port sends that is not its own: answers of the destinations, and requests that nobody translates."""
+def _sent(path: Path, interface: str, port: Port | None) -> list[Network]:
+    """What a port sends for a crossing that is not its own.
+
+    Answers of the destinations; requests that nobody translates, or that get an address which is not the port's, such
+    as one that moves between gateways.
+    """
     found: list[Network] = []
-    for path in paths:
-        if path.ingress == interface:
-            found += path.destinations
-        if path.egress == interface and not path.leg.translates:
-            found += [client.network for client in path.clients]
-    return together(found)
+    if path.ingress == interface:
+        found += path.destinations
+    if path.egress == interface and not path.leg.translates:
+        found += [client.network for client in path.clients]
+    elif path.egress == interface and port is not None:
+        others = (each for each in path.leg.translation.addresses if each not in port.addresses)
+        found += map(host_network, others)
+    return found
 
 
 def _rules(paths: Iterable[Path], interface: str) -> tuple[GroupRule, ...]:
@@ -113,7 +124,9 @@ def _address(facts: Facts, interface: str) -> str:
     return str(link.addresses[0].address) if link is not None and link.addresses else ""
 
 
-def _unable(facts: Facts, cloud: CloudFacts, port: Port, interface: str, *, is_off: bool) -> Refusal | None:
+def _unable(
+    facts: Facts, cloud: CloudFacts, port: Port, interface: str, *, is_off: bool, admits: bool
+) -> Refusal | None:
     """Why a port cannot be opened in the way that is asked for."""
 
     def refusal(message: str, todo: str) -> Refusal:
@@ -128,6 +141,17 @@ def _unable(facts: Facts, cloud: CloudFacts, port: Port, interface: str, *, is_o
         return refusal(
             f"it cannot be let send other addresses: cloud {cloud.cloud} has no extension `{ADDRESS_PAIRS}`",
             f"Write `port-security: disable`, which opens the port for everybody. {_LEAVE}",
+        )
+    stateless = [
+        group.name
+        for each in port.groups
+        if (group := cloud.groups.get(each)) is not None and not group.is_stateful
+    ]
+    if not is_off and admits and stateless:
+        return refusal(
+            f"its security group {few(stateless, _MOST, ', ')} is stateless, and a port's groups are all of one kind; "
+            "crossnet's own is stateful",
+            f"Put the port into stateful groups. {_LEAVE}",
         )
     return None
 
@@ -151,7 +175,10 @@ def _impacts(facts: Facts, cloud: CloudFacts, port: Port, made: PortSecurity) ->
             "cloud lets it send from any address, and lets anybody in its network reach every service of the host "
             "there",
         )
+        yield from _as_no_member(facts, cloud, port, made, made.off.groups)
         return
+    applied = made.applied
+    then = made_at(port, applied, replace(made, rules=()), None if applied is None else _own(made, facts))
     if made.pairs:
         shown = few([*map(show_network, made.pairs)], _MOST, ", ")
         yield Impact(
@@ -159,7 +186,15 @@ def _impacts(facts: Facts, cloud: CloudFacts, port: Port, made: PortSecurity) ->
             facts.host,
             f"the cloud lets {made.shown_at} (port {port.shown}) send packets that come from {shown}",
         )
-        yield from _in_shared_groups(facts, cloud, port, shown)
+        yield from _in_shared_groups(facts, cloud, then, shown)
+    if len(then.pairs) > USUAL_PAIRS:
+        yield Impact(
+            "many-address-pairs",
+            facts.host,
+            f"port {port.shown} would have {len(then.pairs)} allowed address pairs; a cloud allows {USUAL_PAIRS} where "
+            "nobody has set max_allowed_address_pair otherwise, and no API tells: it may refuse. Fewer and larger "
+            "networks in `to` need fewer",
+        )
     if made.rules:
         shown = few([*map(shown_rule, made.rules)], _MOST, ", ")
         yield Impact(
@@ -167,23 +202,58 @@ def _impacts(facts: Facts, cloud: CloudFacts, port: Port, made: PortSecurity) ->
         )
 
 
+def _own(made: PortSecurity, facts: Facts) -> str | None:
+    group = own_group(made, facts)
+    return group.id if group is not None else None
+
+
+def _naming(cloud: CloudFacts, groups: Collection[str]) -> Iterator[tuple[SecurityGroup, str, str, str]]:
+    """The groups whose rules name any of these, each with a direction, the names of those, and the ports in it."""
+    for group in cloud.referring:
+        for direction in ("ingress", "egress"):
+            remote = {
+                one.remote_group
+                for one in group.rules
+                if one.direction == direction and one.remote_group in groups
+            }
+            if remote:
+                named = sorted(one.name for one in cloud.groups.values() if one.id in remote)
+                ports = [one.shown for one in cloud.members if group.id in one.groups]
+                shown = few(ports, _MOST, ", ") or "none that may be seen"
+                yield group, direction, few(named, _MOST, ", "), shown
+
+
 def _in_shared_groups(facts: Facts, cloud: CloudFacts, port: Port, shown: str) -> Iterator[Impact]:
     """The members of a group that a rule names are also what its ports' address pairs hold (measured)."""
-    for group in cloud.referring:
-        rules = [one for one in group.rules if one.direction == "ingress" and one.remote_group in port.groups]
-        if not rules:
-            continue
-        remote = {one.remote_group for one in rules}
-        named = {one.name for one in cloud.groups.values() if one.id in remote}
-        ports = [one.shown for one in cloud.members if group.id in one.groups]
+    for group, direction, named, ports in _naming(cloud, port.groups):
+        if direction == "ingress":
+            said = f"admits the members of {named}"
+            then = f"from {shown} everybody gets in on its ports ({ports})"
+        else:
+            said = f"lets its ports send to the members of {named}"
+            then = f"its ports ({ports}) may send to {shown}"
         yield Impact(
             "pairs-in-shared-group",
             facts.host,
-            f"the security group {group.name} admits the members of {few(sorted(named), _MOST, ', ')}, and what "
-            f"{port.shown} may send counts as one: from {shown} everybody gets in on its ports "
-            f"({few(ports, _MOST, ', ') or 'none that may be seen'}). A port in a group that no rule names opens "
-            "nothing more",
+            f"the security group {group.name} {said}, and what {port.shown} may send counts as one: {then}. A port in "
+            "a group that no rule names opens nothing more",
         )
+
+
+def _as_no_member(
+    facts: Facts, cloud: CloudFacts, port: Port, made: PortSecurity, groups: Collection[str]
+) -> Iterator[Impact]:
+    """A port without port security is in no group, so what admits the members of its groups admits it no more."""
+    for group, direction, named, _ in _naming(cloud, groups):
+        others = [one.shown for one in cloud.members if group.id in one.groups and one.id != port.id]
+        if direction == "ingress" and others:
+            yield Impact(
+                "member-no-more",
+                facts.host,
+                f"the security group {group.name} admits the members of {named}, and {port.shown} is none while its "
+                f"port security is off: what {made.shown_at} sends by itself to ports in {group.name} "
+                f"({few(others, _MOST, ', ')}) does not get in any more, but as answers",
+            )
 
 
 __all__ = ["port_security"]

@@ -116,6 +116,8 @@ class Facts:
     cloud: CloudFacts | Unasked | None = field(
         default=None, repr=False
     )  # of its ports; None where none is asked
+    # the same of further ones, which its record alone names
+    further_clouds: tuple[CloudFacts | Unasked, ...] = field(default=(), repr=False)
 
     _derived: dict[Callable[[Facts], Any], Any] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -137,6 +139,11 @@ class Facts:
         other = replace(self)
         other._derived[what] = found
         return other
+
+    def said_by(self, cloud: str) -> CloudFacts | Unasked | None:
+        """What the cloud of this name says of it, or why it says nothing; None where nobody has asked that one."""
+        asked = (each for each in (self.cloud, *self.further_clouds) if each is not None)
+        return next((each for each in asked if each.cloud == cloud), None)
 
     def routes_to(self, destination: Network) -> tuple[Route, ...]:
         """The routes of all tables to this very destination."""

@@ -87,6 +87,25 @@ class Access:
         except Exception:
             return ()  # it is for a message only
 
+    def scope(self) -> tuple[str, bool]:
+        """The project of whoever is logged in, and whether things of all projects are seen by it.
+
+        Neutron's own policies show everything to the role admin; without an identity service everybody has it.
+        """
+        from keystoneauth1.identity.base import BaseIdentityPlugin
+        from keystoneauth1.noauth import NoAuth
+
+        auth = self._session.auth if self._session is not None else None
+        if isinstance(auth, NoAuth):
+            return "", True
+        if not isinstance(auth, BaseIdentityPlugin) or self._session is None:
+            return "", False
+        try:
+            project = auth.get_access(self._session).project_id or ""
+        except Exception:
+            return "", False
+        return reading.harmless(project), "admin" in self.roles()
+
     def _pages(
         self, path: str, tried: str, query: Sequence[tuple[str, str]], key: str
     ) -> Iterable[dict[str, Any]]:

@@ -22,6 +22,7 @@ from crossnet.openstack.ports import (
     HostRoute,
     Port,
     SecurityGroup,
+    Sought,
     Subnet,
 )
 from crossnet.values import show_network
@@ -57,10 +58,15 @@ class Cloud:
     async def close(self) -> None:
         self._access.close()
 
-    async def look(self, hosts: Mapping[str, Facts]) -> Mapping[str, CloudFacts]:
-        """What it says of the ports of these hosts, in a handful of requests, however many they are."""
+    async def look(
+        self, hosts: Mapping[str, Facts], sought: Mapping[str, Sought] = MappingProxyType({})
+    ) -> Mapping[str, CloudFacts]:
+        """What it says of the ports of these hosts, in a handful of requests, however many they are.
+
+        `sought` is what is asked for of a host besides.
+        """
         tried = "asked for the ports of " + ("the host" if len(hosts) == 1 else f"{len(hosts):,} hosts")
-        return await self._aside(lambda: self._look(hosts, tried), tried, _LOOK)
+        return await self._aside(lambda: self._look(hosts, sought, tried), tried, _LOOK)
 
     async def port(self, port: str) -> Port:
         tried = f"asked for {self._shown(port)}"
@@ -167,7 +173,12 @@ class Cloud:
         except TimeoutError:
             raise failures.late(self.name, tried, seconds, changes=changes) from None
 
-    def _look(self, hosts: Mapping[str, Facts], tried: str) -> Mapping[str, CloudFacts]:
+    def _look(
+        self, hosts: Mapping[str, Facts], sought: Mapping[str, Sought], tried: str
+    ) -> Mapping[str, CloudFacts]:
+        wanted = Sought()
+        for one in sought.values():
+            wanted |= one
         extensions = frozenset(self._read("/extensions", reading.extension_of, tried, key="extensions"))
         links = [link for facts in hosts.values() for link in facts.links]
         ports = self._ports_of(tried, ("mac_address", {hardware_of(link) for link in links} - {""}))
@@ -182,9 +193,12 @@ class Cloud:
         others = self._ports_of(tried, ("fixed_ips", lost))
         told = list({port.id: port for port in (*ports, *others)}.values())
         found = {name: _matched(facts, told) for name, facts in hosts.items()}
+        strays = self._ports_of(tried, ("id", wanted.ports - {port.id for port in told}))
         networks = {port.network for ports, _ in found.values() for port in ports.values()}
-        subnets = self._subnets(networks, tried)
+        subnets = self._subnets("network_id", networks, tried)
+        subnets += self._subnets("id", wanted.subnets - {subnet.id for subnet in subnets}, tried)
         own = {group for ports, _ in found.values() for port in ports.values() for group in port.groups}
+        own |= wanted.groups
         referring = set(
             self._read(
                 "/security-group-rules",
@@ -198,10 +212,27 @@ class Cloud:
         groups = self._groups(own | referring, tried)
         named = _named(own, groups)
         groups |= self._groups(named - set(groups), tried)
+        groups |= self._named(wanted.named - {group.name for group in groups.values()}, tried)
         groups = self._resolved(groups, tried)
         members = self._ports_of(tried, ("security_groups", own | referring | named))
+        project, sees_all = self._access.scope()
+        seen: tuple[Port | Subnet, ...] = (*told, *strays, *subnets)
         return {
-            name: _facts(self.name, ports, unfound, groups, members, extensions, subnets)
+            name: replace(
+                _facts(
+                    self.name,
+                    ports,
+                    unfound,
+                    groups,
+                    members,
+                    extensions,
+                    subnets,
+                    sought.get(name, Sought()),
+                    seen,
+                ),
+                project=project,
+                sees_all=sees_all,
+            )
             for name, (ports, unfound) in found.items()
         }
 
@@ -213,14 +244,19 @@ class Cloud:
         self._seen |= ports
         return list(ports.values())
 
-    def _subnets(self, networks: Iterable[str], tried: str) -> list[Subnet]:
-        query = [("network_id", each) for each in sorted(networks)]
+    def _subnets(self, by: str, values: Iterable[str], tried: str) -> list[Subnet]:
+        query = [(by, each) for each in sorted(values)]
         found = self._read("/subnets", reading.subnet_of, tried, query) if query else []
         self._seen_subnets |= {subnet.id: subnet for subnet in found}
         return found
 
     def _groups(self, ids: Iterable[str], tried: str) -> dict[str, SecurityGroup]:
         query = [("id", each) for each in sorted(ids)]
+        found = self._read("/security-groups", reading.group_of, tried, query) if query else []
+        return {group.id: group for group in found}
+
+    def _named(self, names: Iterable[str], tried: str) -> dict[str, SecurityGroup]:
+        query = [("name", each) for each in sorted(names)]
         found = self._read("/security-groups", reading.group_of, tried, query) if query else []
         return {group.id: group for group in found}
 
@@ -434,21 +470,31 @@ def _facts(
     members: Sequence[Port],
     extensions: frozenset[str],
     subnets: Sequence[Subnet],
+    sought: Sought,
+    seen: Sequence[Port | Subnet],
 ) -> CloudFacts:
-    """Of all that was read what belongs to one host."""
-    own = {group for port in ports.values() for group in port.groups}
+    """Of all that was read what belongs to one host, or was sought for it."""
+    own = {group for port in ports.values() for group in port.groups} | sought.groups
+    named_so = {group.id for group in groups.values() if group.name in sought.named}
     named = _named(own, groups)
     referring = [group for group in groups.values() if any(rule.remote_group in own for rule in group.rules)]
     held = own | named | {group.id for group in referring}
+    networks, plugged = {port.network for port in ports.values()}, {port.id for port in ports.values()}
     return CloudFacts(
         cloud,
         MappingProxyType(dict(ports)),
         MappingProxyType(dict(unfound)),
-        MappingProxyType({one: groups[one] for one in sorted(own | named) if one in groups}),
+        MappingProxyType({one: groups[one] for one in sorted(own | named | named_so) if one in groups}),
         tuple(referring),
         tuple(port for port in members if held.intersection(port.groups)),
         extensions,
-        tuple(subnet for subnet in subnets if subnet.network in {port.network for port in ports.values()}),
+        tuple(subnet for subnet in subnets if subnet.network in networks),
+        tuple(
+            one
+            for one in seen
+            if (isinstance(one, Port) and one.id in sought.ports - plugged)
+            or (isinstance(one, Subnet) and one.id in sought.subnets and one.network not in networks)
+        ),
     )
 
 

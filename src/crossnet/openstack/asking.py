@@ -8,23 +8,24 @@ from collections.abc import Mapping
 from crossnet.errors import CrossnetError
 from crossnet.facts import Facts
 from crossnet.openstack.api import Cloud
-from crossnet.openstack.ports import CloudFacts, Unasked
+from crossnet.openstack.ports import CloudFacts, Sought, Unasked
 
 
 async def ask_cloud(
-    name: str, hosts: Mapping[str, Facts], seconds: float | None = None
+    name: str, hosts: Mapping[str, Facts], sought: Mapping[str, Sought], seconds: float | None = None
 ) -> Mapping[str, CloudFacts | Unasked]:
     """What it says of each; why it says nothing is an answer too, since hosts can be looked at without it.
 
-    It is given up after so many `seconds`, where somebody waits no longer than that.
+    `sought` is what is asked for of a host besides. It is given up after so many `seconds`, where somebody waits no
+    longer than that.
     """
     cloud = Cloud(name)
     try:
         async with asyncio.timeout(seconds):
-            return await cloud.look(hosts)
+            return await cloud.look(hosts, sought)
     except TimeoutError:
         return dict.fromkeys(hosts, Unasked(name, f"it has not answered within {seconds:g} s"))
     except CrossnetError as error:
-        return dict.fromkeys(hosts, Unasked(name, str(error)))
+        return dict.fromkeys(hosts, Unasked(name, str(error).removeprefix(f"cloud {name}: ")))
     finally:
         await cloud.close()

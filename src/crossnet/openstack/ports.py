@@ -124,13 +124,32 @@ class Subnet:
 
 
 @dataclass(frozen=True, slots=True)
+class Sought:
+    """What a cloud is asked for by id, beside what it has at the interfaces of a host; `named` are names of groups."""
+
+    ports: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    named: frozenset[str] = frozenset()
+    subnets: frozenset[str] = frozenset()
+
+    def __or__(self, other: Sought) -> Sought:
+        return Sought(
+            self.ports | other.ports,
+            self.groups | other.groups,
+            self.named | other.named,
+            self.subnets | other.subnets,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class CloudFacts:
     """What a cloud says of one host: `ports` by the host's interface.
 
     `unfound` says of an interface why it has none. `groups` are those of these ports and those that they refer to, by
     id, as far as whoever asked may see them; `members` are the ports that are in any of these groups, or in one with a
     rule that names one of the ports'; `referring` are the groups with such a rule, whoever is in them. `subnets` are
-    those of the ports' networks.
+    those of the ports' networks. What was sought by id stands among the groups, else in `strays`, where it is at none
+    of the host's interfaces. `project` is that of whoever asked; who `sees_all` sees what belongs to others too.
     """
 
     cloud: str
@@ -141,11 +160,29 @@ class CloudFacts:
     members: tuple[Port, ...] = ()
     extensions: frozenset[str] = frozenset()
     subnets: tuple[Subnet, ...] = ()
+    strays: tuple[Port | Subnet, ...] = ()
+    project: str = ""
+    sees_all: bool = False
+
+    def would_see(self, project: str) -> bool:
+        """Whether what belongs to a project is gone where it is not seen."""
+        return self.sees_all or (bool(project) and project == self.project)
+
+    def stray(self, wanted: str) -> Port | Subnet | None:
+        return next((one for one in self.strays if one.id == wanted), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Unasked:
-    """That a cloud could not be asked, and why, as an error says it."""
+    """That a cloud could not be asked, and why, as an error says it: what to do stands in lines of its own."""
 
     cloud: str
     reason: str
+
+    @property
+    def seen(self) -> str:
+        return self.reason.partition("\n")[0]
+
+    @property
+    def todo(self) -> str:
+        return " ".join(self.reason.partition("\n")[2].split())

@@ -193,6 +193,7 @@ def _host_plan(facts: Facts, record: Record, wanted: Design, leaving: Parting) -
             boot = facts.boot if original is not None and not original.is_persistent else ""
             owned.append(Owned(original, resource, boot, dependents.before(resource, facts)))
     keep = {resource.identity for resource in resources}
+    owned += (one for one in record.owned if one.identity not in keep and one.applied.untold(facts))
     before = {one.label: one for one in record.crossings}
     after = wanted.crossings.get(facts.host, ())
     stay = {one.label for one in after}
@@ -247,7 +248,7 @@ def _restore(
     """What gives back everything that the record holds and nobody wants any more."""
     changes = []
     for owned in record.owned:
-        if owned.identity in keep or owned.identity in leaving.stays:
+        if owned.identity in keep or owned.identity in leaving.stays or owned.applied.untold(facts):
             continue
         have = owned.applied.ours(facts)
         original = leaving.original(owned)

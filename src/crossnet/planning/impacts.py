@@ -191,6 +191,9 @@ def staying(host: HostPlan, facts: Facts) -> Iterator[Impact]:
             yield Impact("tables-stay", host.host, text)
         if have is not None and (text := type(have).lingers(have, change.want, facts)):
             yield Impact("leases-keep-routes", host.host, text)
+    for owned in host.after.owned:
+        if why := owned.applied.untold(facts):
+            yield Impact("stays-unseen", host.host, why)
     still = {owned.identity for owned in host.after.owned}
     changed = {change.resource.identity for change in host.changes}
     for owned in host.before.owned:

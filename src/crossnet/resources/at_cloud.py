@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from crossnet.errors import HostError
+from crossnet.errors import CloudUnasked
 from crossnet.facts import Facts
-from crossnet.openstack.ports import CloudFacts, Unasked
+from crossnet.openstack.ports import CloudFacts, Sought
 from crossnet.resources.encoding import decode_fields, encode_fields
 from crossnet.resources.resource import Encoded, Locate, Look, Resource, Step, Test
 
@@ -24,6 +25,11 @@ class AtCloud(Resource):
     @property
     def changed_by(self) -> str:
         return f"cloud {self.cloud}"
+
+    @property
+    @abstractmethod
+    def sought(self) -> Sought:
+        """What the cloud is asked for to see it."""
 
     def look(self) -> tuple[Look, ...]:
         return ()
@@ -47,11 +53,15 @@ class AtCloud(Resource):
 
 
 def cloud_of(facts: Facts, cloud: str) -> CloudFacts:
-    """What the cloud says of a host; HostError where it could not be asked."""
-    said = facts.cloud
+    """What the cloud of this name says of a host; HostError where it could not be asked, or another one was."""
+    said = facts.said_by(cloud)
     if isinstance(said, CloudFacts):
         return said
-    reason = said.reason if isinstance(said, Unasked) else "nobody asked it"
-    raise HostError(
-        f"cloud {cloud}", f"asked for the ports of {facts.host}", reason, "Nothing is known of them."
+    seen, todo = (said.seen, said.todo) if said is not None else ("nobody has asked it", "")
+    raise CloudUnasked(
+        f"cloud {cloud}",
+        f"asked for what it holds for {facts.host}",
+        seen,
+        f"{todo} What crossnet opened there stays as it is until the cloud can be asked, by an entry {cloud} of "
+        "clouds.yaml with credentials of its project; then do this again.".strip(),
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
-from crossnet.openstack.ports import HostRoute, Subnet
+from crossnet.openstack.ports import HostRoute, Sought, Subnet
 from crossnet.openstack.typed import host_route_words, openstack
 from crossnet.resources.at_cloud import AtCloud, cloud_of
 from crossnet.resources.resource import Resource
@@ -32,11 +32,16 @@ class HostRoutes(AtCloud):
     name: str
     offers: tuple[HostRoute, ...] = ()
     given: tuple[HostRoute, ...] = ()
+    project: str = ""  # that of the subnet
     applied: HostRoutes | None = field(default=None, compare=False, repr=False)
 
     @property
     def key(self) -> str:
         return self.subnet
+
+    @property
+    def sought(self) -> Sought:
+        return Sought(subnets=frozenset((self.subnet,)))
 
     def knowing(self, before: Resource | None, facts: Facts) -> Self:
         applied = before if isinstance(before, HostRoutes) else None
@@ -77,9 +82,34 @@ class HostRoutes(AtCloud):
         return self._subnet(facts) is not None
 
     def without(self, facts: Facts) -> tuple[str, ...]:
-        if self._subnet(facts) is None:
-            return (f"the subnet {self.name} is no more in cloud {self.cloud}, or not seen there",)
-        return ()
+        if self._subnet(facts) is not None:
+            return ()
+        if why := self.untold(facts):
+            return (why,)
+        return (f"the subnet {self.name} is no more in cloud {self.cloud}, or not one of its networks",)
+
+    def untold(self, facts: Facts) -> str:
+        cloud = cloud_of(facts, self.cloud)
+        if self._subnet(facts) is not None:
+            return ""
+        stray = cloud.stray(self.subnet)
+        if isinstance(stray, Subnet):
+            left = tuple(each for each in self.offers if each in stray.routes)
+            commands = type(self).typed(replace(self, offers=left), None)
+            return (
+                f"subnet {stray.shown} in cloud {self.cloud} is in no network of {facts.host} any more: crossnet "
+                f"leaves it as it is, and recorded. To have it offer nothing of crossnet's: `{'; '.join(commands)}`"
+                if commands
+                else ""
+            )
+        if cloud.would_see(self.project):
+            return ""
+        return (
+            f"subnet {self.name} in cloud {self.cloud} is not seen, and cannot be told from one that was deleted: it "
+            f"is of project {self.project or 'not recorded'}, the credentials of {cloud.project or 'another'}. What it "
+            "offers for crossnet stays, and stays recorded: do this again with credentials that see it, or of an "
+            "administrator"
+        )
 
     def differences(self, now: Self | None) -> tuple[str, ...]:
         there = _content(now)[1] if now is not None else frozenset()

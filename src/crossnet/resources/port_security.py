@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
-from crossnet.openstack.ports import AddressPair, GroupRule, Port, SecurityGroup
+from crossnet.openstack.ports import AddressPair, CloudFacts, GroupRule, Port, SecurityGroup, Sought
 from crossnet.openstack.typed import openstack, pair_words, rule_words
 from crossnet.resources.at_cloud import AtCloud, cloud_of
 from crossnet.resources.resource import Resource
@@ -25,10 +25,22 @@ MOST = 4  # networks or rules that a line names
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a port had before its port security was switched off: ids of groups, and pairs."""
+    """What a port had before its port security was switched off: ids of groups, and pairs.
+
+    `names` are what the cloud calls these groups now; `gone` were among them, and are no more.
+    """
 
     groups: tuple[str, ...] = ()
     pairs: tuple[AddressPair, ...] = ()
+    names: tuple[str, ...] = field(default=(), compare=False)
+    gone: tuple[str, ...] = field(default=(), compare=False)
+
+    def seen_in(self, cloud: CloudFacts, project: str) -> Kept:
+        """The same without groups that are gone, which nobody could write back."""
+        gone = tuple(each for each in self.groups if each not in cloud.groups and cloud.would_see(project))
+        left = tuple(each for each in self.groups if each not in gone)
+        names = tuple(cloud.groups[each].name or each if each in cloud.groups else each for each in left)
+        return Kept(left, self.pairs, names, gone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +48,9 @@ class PortSecurity(AtCloud):
     """What a port lets through for crossnet.
 
     `pairs` are the networks whose addresses it may send besides its own, `given` those of them that others had let it
-    send already. `rules` are those of a security group that crossnet made for it, none where it has none. `off` is
-    what port security is switched off for: all else is empty then. `applied` is it as crossnet applied it last.
+    send already. `rules` are those of a security group that crossnet made for it, none where it has none; where that
+    `has_group_left`, the port is not in it any more, so that they admit nothing. `off` is what port security is
+    switched off for: all else is empty then. `applied` is it as crossnet applied it last.
     """
 
     kind: ClassVar[str] = "port_security"
@@ -50,6 +63,7 @@ class PortSecurity(AtCloud):
     given: tuple[Network, ...] = ()
     rules: tuple[GroupRule, ...] = ()
     off: Kept | None = None
+    has_group_left: bool = False
     applied: PortSecurity | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -61,6 +75,11 @@ class PortSecurity(AtCloud):
         """What its security group is called."""
         return f"crossnet-{self.port}"
 
+    @property
+    def sought(self) -> Sought:
+        kept = self.off.groups if self.off is not None else ()
+        return Sought(frozenset((self.port,)), frozenset(kept), frozenset((self.group,)))
+
     def knowing(self, before: Resource | None, facts: Facts) -> Self:
         applied = before if isinstance(before, PortSecurity) else None
         port = self._port(facts)
@@ -68,7 +87,8 @@ class PortSecurity(AtCloud):
             return replace(self, applied=applied)
         own = frozenset(applied.pairs) if applied else frozenset()
         if self.off is not None:
-            kept = applied.off if applied and applied.off else self._kept(port, facts, own)
+            is_ours = applied is not None and applied.off is not None and port.secured is False
+            kept = applied.off if applied is not None and is_ours else self._kept(port, facts, own)
             return replace(self, applied=applied, off=kept)
         there = _sent(port)
         wanted = (*self.pairs, *self.given)
@@ -85,27 +105,67 @@ class PortSecurity(AtCloud):
 
     def current(self, facts: Facts) -> PortSecurity | None:
         port = self._port(facts)
-        if port is None:
-            return None
-        applied = self.applied or self
-        if port.secured is False:
-            # Somebody else's doing where it was not ours: nothing of crossnet's can be at such a port.
-            return replace(applied, applied=None) if applied.off is not None else None
-        there, group = _sent(port), own_group(self, facts)
+        return self._now(port, facts) if port is not None else None
+
+    def _now(self, port: Port, facts: Facts) -> PortSecurity | None:
+        """What there is of it at a port."""
+        applied, group = self.applied or self, own_group(self, facts)
+        if port.secured is False and applied.off is not None:
+            kept = applied.off.seen_in(cloud_of(facts, self.cloud), self.project)
+            return replace(applied, off=kept, applied=None)
+        there = _sent(port)
         attached = group is not None and group.id in port.groups
         now = replace(
             self,
             pairs=tuple(each for each in dict.fromkeys((*self.pairs, *applied.pairs)) if each in there),
             given=tuple(each for each in self.given if each in there),
-            rules=group.rules if group is not None and attached else (),
+            rules=group.rules if group is not None else (),
             off=None,
+            has_group_left=group is not None and not attached,
             applied=None,
         )
-        return now if now.pairs or now.given or now.rules else None
+        return now if now.is_ours or now.given else None
 
     def ours(self, facts: Facts) -> PortSecurity | None:
         now = self.current(facts)
-        return now if now is None or now.pairs or now.rules or now.off else None
+        return now if now is not None and now.is_ours else None
+
+    @property
+    def admits(self) -> frozenset[GroupRule]:
+        """What its group has the port take."""
+        return frozenset() if self.has_group_left else frozenset(self.rules)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether anything of it is crossnet's."""
+        return bool(self.pairs or self.rules) or self.off is not None
+
+    def untold(self, facts: Facts) -> str:
+        cloud = cloud_of(facts, self.cloud)
+        if self._port(facts) is not None:
+            return ""
+        stray = cloud.stray(self.port)
+        if isinstance(stray, Port):
+            return self._astray(stray, facts)
+        if cloud.would_see(self.project):
+            return ""
+        return (
+            f"the port of {self.shown_at} in cloud {self.cloud} is not seen, and cannot be told from one that was "
+            f"deleted: it is of project {self.project}, the credentials of {cloud.project or 'another'}. What crossnet "
+            f"opened there stays, and stays recorded: do this again with credentials of project {self.project}, or of "
+            "an administrator"
+        )
+
+    def _astray(self, port: Port, facts: Facts) -> str:
+        """What is left at a port that is plugged into no interface of the host any more; nothing where nothing is."""
+        now = self._now(port, facts)
+        if now is None or not now.is_ours:
+            return ""
+        commands = ", then ".join(f"`{line}`" for line in _typed(now, None))
+        return (
+            f"port {port.shown} in cloud {self.cloud}, which was that of {self.shown_at}, is plugged into no interface "
+            f"of {facts.host} any more: crossnet leaves it as it is, and recorded. To close it: {commands}"
+        )
 
     def satisfied_by(self, have: Self) -> bool:
         return _content(self) == _content(have)
@@ -114,22 +174,26 @@ class PortSecurity(AtCloud):
         return self._port(facts) is not None
 
     def without(self, facts: Facts) -> tuple[str, ...]:
-        if self._port(facts) is None:
-            return (f"the port {self.port} of {self.shown_at} is no more in cloud {self.cloud}",)
-        return ()
+        if self._port(facts) is not None:
+            return ()
+        if why := self.untold(facts):
+            return (why,)
+        if cloud_of(facts, self.cloud).stray(self.port) is not None:
+            return (f"the port {self.port} of {self.shown_at} is plugged into no interface of it any more",)
+        return (f"the port {self.port} of {self.shown_at} is no more in cloud {self.cloud}",)
 
     def differences(self, now: Self | None) -> tuple[str, ...]:
         at = f"port of {self.shown_at}"
         if self.off is not None:
             return (f"{at}: port security is on, was switched off",)
-        if now is None:
+        if now is None or not (now.pairs or now.given or now.admits):
             return (f"{at}: what was opened there is closed, or its port security is off",)
         lost = [
             show_network(each) for each in (*self.pairs, *self.given) if each not in (*now.pairs, *now.given)
         ]
         found = [f"{at}: it may not send {few(lost, MOST)} any more"] if lost else []
-        if set(now.rules) != set(self.rules):
-            less, more = set(self.rules) - set(now.rules), set(now.rules) - set(self.rules)
+        if now.admits != self.admits:
+            less, more = self.admits - now.admits, now.admits - self.admits
             found += (
                 [f"{at}: its group {self.group} lacks {few(sorted(map(shown_rule, less)), MOST)}"]
                 if less
@@ -190,12 +254,13 @@ def made_at(port: Port, have: PortSecurity | None, want: PortSecurity | None, gr
         pairs = tuple(each for each in port.pairs if not _is_own(each, port, own))
     if want is not None and want.off is not None:
         return replace(port, secured=False, groups=(), pairs=())
-    if want is not None and want.rules and group is not None:
+    if want is not None and want.admits and group is not None:
         groups = (*groups, group)
     there = {(each.network, each.mac) for each in pairs}
     more = [AddressPair(each, port.mac) for each in (want.pairs if want is not None else ())]
     pairs = (*pairs, *(each for each in more if (each.network, each.mac) not in there))
-    return replace(port, secured=True if port.secured is False else port.secured, groups=groups, pairs=pairs)
+    is_ours = have is not None and have.off is not None
+    return replace(port, secured=True if is_ours else port.secured, groups=groups, pairs=pairs)
 
 
 def shown_rule(rule: GroupRule) -> str:
@@ -214,7 +279,7 @@ def shown_rule(rule: GroupRule) -> str:
 
 def _content(one: PortSecurity) -> tuple[object, ...]:
     pairs = frozenset((*one.pairs, *one.given))
-    return one.port, pairs, frozenset(one.rules), one.off is not None
+    return one.port, pairs, one.admits, one.off is not None
 
 
 def _sent(port: Port) -> frozenset[Network]:
@@ -231,15 +296,17 @@ def _told(have: PortSecurity | None, want: PortSecurity | None) -> Iterator[str]
         yield "port security off: it sends and takes anything"
         return
     if have is not None and have.off is not None:
-        yield "port security on again, with the groups and pairs that it had"
+        yield f"port security on again, with {_kept(have.off)}"
+    if have is not None and have.has_group_left and (want is None or not want.rules):
+        yield f"its security group {have.group} goes, in which it is not any more"
     before = frozenset(have.pairs) if have else frozenset()
     after = frozenset(want.pairs) if want else frozenset()
     if added := [show_network(each) for each in (want.pairs if want else ()) if each not in before]:
         yield f"may also send {few(added, MOST)}"
     if gone := [show_network(each) for each in (have.pairs if have else ()) if each not in after]:
         yield f"may not send {few(gone, MOST)} any more"
-    admits = frozenset(want.rules) if want else frozenset()
-    admitted = frozenset(have.rules) if have else frozenset()
+    admits = want.admits if want else frozenset()
+    admitted = have.admits if have else frozenset()
     if new := sorted(map(shown_rule, admits - admitted)):
         yield f"admits {few(new, MOST)}"
     if old := sorted(map(shown_rule, admitted - admits)):
@@ -284,7 +351,7 @@ def _typed_port(one: PortSecurity, have: PortSecurity | None, want: PortSecurity
         opened += pair_words(have.off.pairs)
     opened += pair_words(AddressPair(each, "") for each in after if each not in before)
     own = ("--security-group", one.group)
-    is_in, stays_in = (bool(side is not None and side.rules) for side in (have, want))
+    is_in, stays_in = (bool(side is not None and side.admits) for side in (have, want))
     opened += own if stays_in and not is_in else ()
     closed = own if is_in and not stays_in else ()
     if opened:
@@ -298,6 +365,21 @@ def _typed_port(one: PortSecurity, have: PortSecurity | None, want: PortSecurity
         )
     if closed or pairs:
         yield f"{openstack(one.cloud, 'port', 'unset', *closed)}{pairs} {shlex.quote(one.port)}"
+
+
+def _kept(off: Kept) -> str:
+    """What is written back to a port, all of it: the host's record says it, and nobody has seen it for long."""
+    groups = off.names or off.groups
+    parts = [
+        f"its group{'s' if len(groups) > 1 else ''} {', '.join(groups)}" if groups else "no group",
+        *([f"its pairs {', '.join(map(_shown_pair, off.pairs))}"] if off.pairs else []),
+    ]
+    gone = f" ({', '.join(off.gone)}, which it had too, is no more)" if off.gone else ""
+    return " and ".join(parts) + gone
+
+
+def _shown_pair(pair: AddressPair) -> str:
+    return f"{show_network(pair.network)} of {pair.mac}"
 
 
 __all__ = ["Kept", "PortSecurity", "made_at", "own_group", "shown_rule"]

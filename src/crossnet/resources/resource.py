@@ -379,6 +379,13 @@ class Resource(ABC):
         """What of the host it is made for is there no more: it stands, and does not do what it was to do."""
         return ()
 
+    def untold(self, facts: Facts) -> str:
+        """Why nobody can tell from there what is still there of it, or take it away, and what to do; else nothing.
+
+        Its record keeps it then, whoever leaves.
+        """
+        return ""
+
     def knowing(self, before: Resource | None, facts: Facts) -> Self:
         """The same with what its undo has to know of the host; `before` is it as crossnet applied it last."""
         return self

@@ -58,7 +58,7 @@ _LOSES = ("ends-crossing", "unrecorded", "edits-lost")
 # What is not given back, or not for longer than until the next boot.
 _STAYS = (
     *("tables-stay", "forwarding-stays", "earlier-boot", "other-at-boot", "in-saved-rules"),
-    *("owner-remembers", "edits-stay", "cloud-init-rewrites", "leases-keep-routes"),
+    *("owner-remembers", "edits-stay", "cloud-init-rewrites", "leases-keep-routes", "stays-unseen"),
 )
 
 # What may keep a crossing from working, and no change of the plan is the reason of.
@@ -83,6 +83,7 @@ _HINDERS = (
 # What changes at a cloud open: the lines about what opens and closes know of hosts alone.
 _AT_CLOUD = (
     *("port-may-send", "port-admits", "port-security-off", "pairs-in-shared-group"),
+    *("member-no-more", "many-address-pairs"),
     *("routes-for-all", "lease-has-default", "many-host-routes"),
 )
 
@@ -356,10 +357,15 @@ def undone_text(applied: Applied, *, paint: Paint = plain) -> str:
                 f"No changes. What stands on these hosts is not from spec {applied.plan.spec.name}: {stands}."
             )
         return "No changes. Nothing of crossnet is applied on these hosts."
-    nothing = f"and still there: {stands}" if kept else "and nothing of crossnet is left there"
     not_known, staying = [*_not_given_back(applied.plan)], [*_staying(applied.plan)]
+    if kept:
+        nothing = f", and still there: {stands}"
+    elif any(each.code == "stays-unseen" for each in applied.plan.impacts):
+        nothing = ""
+    else:
+        nothing = ", and nothing of crossnet is left there"
     if not_known or staying or kept:
-        lines = [paint(f"Undone. Every host was read again, {nothing}.", "green")]
+        lines = [paint(f"Undone. Every host was read again{nothing}.", "green")]
     else:
         lines = [paint("Undone. Every host was read again and is as it was before crossnet.", "green")]
     lines += (paint(line, "yellow") for line in not_known)
@@ -385,7 +391,7 @@ def _not_given_back(plan: Plan) -> Iterator[str]:
 def _staying(plan: Plan) -> Iterator[str]:
     """What is not as before by the plan, and how to take it, for whoever has not read that."""
     for each in plan.impacts:
-        if each.code in ("forwarding-stays", "earlier-boot", "edits-stay"):
+        if each.code in ("forwarding-stays", "earlier-boot", "edits-stay", "stays-unseen"):
             yield f"{each.where}: {each.text}."
 
 
