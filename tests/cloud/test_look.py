@@ -138,6 +138,14 @@ def test_two_networks_with_the_same_addresses(seed: Seed, asking: Asking) -> Non
         seed.ask("DELETE", f"/networks/{twin[0]}")
 
 
+def test_the_hardware_address_of_a_neighbour(seed: Seed, asking: Asking) -> None:
+    borrowed = host_with("B", {"eth1": replace(seed.port("B-eth1"), mac=seed.port("A").mac)})
+    found = asking("member", lambda cloud: cloud.look({"B": borrowed}))["B"]
+    assert found.ports == {}
+    assert "port A of network" in found.unfound["eth1"]
+    assert "but port B-eth1 of network" in found.unfound["eth1"]
+
+
 def test_many_hosts_are_looked_at_in_few_requests(
     seed: Seed, asking: Asking, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -44,6 +44,21 @@ def test_an_interface_whose_address_its_port_does_not_know() -> None:
     assert found(link(at=None), ONE) == ONE
 
 
+def test_another_port_has_the_address() -> None:
+    """A machine may give itself any hardware address, also that of a neighbour, whose port is none of its own."""
+    theirs = replace(TWO, network="net1", addresses=(address("10.0.43.99"),))
+    own = replace(ONE, mac=OTHER)
+    said = found(link(), theirs, own)
+    assert said == (
+        f"port two of network net1 has its hardware address {MAC}, but port one of network net1 its address: one of "
+        "the two is not its own"
+    )
+    subport = replace(theirs, owner="trunk:subport")
+    said = found(replace(VLAN, addresses=own_addresses()), subport, own, beside=link(at=None))
+    assert "one of the two is not its own" in str(said)
+    assert found(link(at=None), theirs, own) == theirs
+
+
 def test_letters_of_a_hardware_address() -> None:
     assert found(link(hardware=MAC.upper()), ONE) == ONE
 
@@ -62,6 +77,10 @@ def test_no_port(one: Link, ports: tuple[Port, ...], words: str) -> None:
     said = found(one, *ports)
     assert isinstance(said, str)
     assert words in said
+
+
+def own_addresses() -> tuple[LinkAddress, ...]:
+    return (LinkAddress(address("10.0.43.15"), 24),)
 
 
 VLAN = link("eth0.5", "10.0.45.7", kind="vlan", parent="eth0", vlan=5)

@@ -182,11 +182,11 @@ class Cloud:
         extensions = frozenset(self._read("/extensions", reading.extension_of, tried, key="extensions"))
         links = [link for facts in hosts.values() for link in facts.links]
         ports = self._ports_of(tried, ("mac_address", {hardware_of(link) for link in links} - {""}))
-        known = {port.mac for port in ports}
+        known = {(port.mac, address) for port in ports for address in port.addresses}
         lost = [
             f"ip_address={item.address}"
             for link in links
-            if hardware_of(link) not in known
+            if not any((hardware_of(link), item.address) in known for item in link.addresses)
             for item in link.addresses
             if hardware_of(link)
         ]
