@@ -205,10 +205,29 @@ def refused(now: CloudFacts, more: str = BY_LEASE, on: Mapping[str, Facts] | Non
     return refusal.code, f"{refusal.message}: {'; '.join(refusal.candidates)}"
 
 
-def test_somebody_elses_way_to_the_same_destination_is_refused() -> None:
-    code, words = refused(said(replace(OURS, next_hop=address("10.0.43.9"))))
-    assert code == "host-route-of-others"
-    assert "10.0.44.0/24 via 10.0.43.9" in words
+@pytest.mark.parametrize("there", ["10.0.44.0/24", "10.0.44.128/25", "10.0.44.7/32"])
+@pytest.mark.parametrize("is_offered", [False, True])
+def test_somebody_elses_way_to_a_destination_or_to_a_part_of_it_is_refused(
+    there: str, is_offered: bool
+) -> None:
+    other = HostRoute(network(there), address("10.0.43.9"))
+    with pytest.raises(PlanRefused) as caught:
+        planned(said(other, *([OURS] if is_offered else [])))
+    (refusal,) = caught.value.refusals
+    assert refusal.code == "host-route-of-others"
+    assert f"offer {other}:" in refusal.message
+    assert f"destination={there},gateway=10.0.43.9" in refusal.todo
+    assert ("`except`" in refusal.todo) is (there != "10.0.44.0/24")
+
+
+@pytest.mark.parametrize(
+    ("there", "by"),
+    [("10.0.0.0/8", "10.0.43.9"), ("10.0.45.0/24", "10.0.43.9"), ("10.0.44.128/25", "10.0.43.101")],
+)
+def test_what_others_offer_that_leads_no_destination_elsewhere_stays(there: str, by: str) -> None:
+    other = HostRoute(network(there), address(by))
+    (change,) = of_subnets(planned(said(other)))
+    assert as_made(change, said(other)).subnets[0].routes == (other, OURS)
 
 
 def test_a_client_in_no_subnet_of_that_network_is_refused() -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from crossnet.adoption.finding import Finding
 from crossnet.adoption.way import Way
 from crossnet.facts import Facts
-from crossnet.openstack.entry import client
+from crossnet.openstack.entry import command
 from crossnet.openstack.ports import CloudFacts, Port
 from crossnet.several import few
 from crossnet.values import Network, contains, host_network, show_network, together
@@ -85,8 +84,8 @@ def _pairs(verb: str, networks: Iterable[str]) -> tuple[str, ...]:
 
 
 def _at_cloud(cloud: CloudFacts, *words: str, warning: str = "") -> Fix:
-    command = shlex.join((*client(cloud.cloud), *words))
-    return Fix(f"cloud {cloud.cloud}", (command,), warning=warning)
+    typed = command(cloud.cloud, *words)
+    return Fix(f"cloud {cloud.cloud}", (typed,), warning=warning)
 
 
 def ports_of_clients(ways: Sequence[Way], facts: Mapping[str, Facts]) -> Iterator[Finding]:

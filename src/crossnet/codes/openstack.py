@@ -179,8 +179,8 @@ OPENSTACK = (
     ),
     Code(
         "host-route-of-others",
-        "Somebody else has a subnet offer another way to a destination.",
+        "Somebody else has a subnet offer another way to a destination, or to a part of it.",
         "`openstack subnet show SUBNET`: host_routes.",
-        "Remove that entry if nobody needs it, or write `routes: host`.",
+        "Remove that entry if nobody needs it, leave that part out of `to` with `except`, or write `routes: host`.",
     ),
 )

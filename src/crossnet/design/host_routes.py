@@ -11,11 +11,12 @@ from crossnet.design.question import Refused
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
 from crossnet.facts.routes import MAIN, matching
+from crossnet.openstack.entry import command
 from crossnet.openstack.ports import CloudFacts, HostRoute, Subnet
 from crossnet.path import Client, Path
 from crossnet.record import Record
 from crossnet.resources import HostRoutes
-from crossnet.resources.host_routes import offered, rivals
+from crossnet.resources.host_routes import offered
 from crossnet.several import few
 from crossnet.values import Family, contains, show_network
 
@@ -163,15 +164,35 @@ def _ambiguous(cloud: CloudFacts, subnet: Subnet, own: dict[HostRoute, Path]) ->
 def _against_others(
     cloud: CloudFacts, subnet: Subnet, applied: HostRoutes | None, one: HostRoutes
 ) -> Iterator[Refusal]:
-    if others := rivals(subnet, applied, one):
-        yield Refusal(
-            "host-route-of-others",
-            f"cloud {cloud.cloud}",
-            f"somebody else has subnet {subnet.shown} offer {few(list(map(str, others)), _MOST, ', ')}: machines that "
-            "get two routes to one destination use either",
-            "Remove that one, if nobody needs it: `openstack subnet unset --host-route "
-            f"destination={others[0].destination},gateway={others[0].next_hop} {subnet.id}`. {_HOST}",
+    own = applied.offers if applied is not None else ()
+    wanted = (*one.offers, *one.given)
+    others = [
+        other
+        for other in subnet.routes
+        if other not in own
+        and any(
+            contains(each.destination, other.destination) and each.next_hop != other.next_hop
+            for each in wanted
         )
+    ]
+    if not others:
+        return
+    shown = few(list(map(str, others)), _MOST, ", ")
+    narrower = any(all(each.destination != other.destination for each in wanted) for other in others)
+    destination, next_hop = (
+        there or str(means)
+        for there, means in zip(others[0].written, (others[0].destination, others[0].next_hop), strict=True)
+    )
+    unset = ("subnet", "unset", "--host-route", f"destination={destination},gateway={next_hop}", subnet.id)
+    yield Refusal(
+        "host-route-of-others",
+        f"cloud {cloud.cloud}",
+        f"somebody else has subnet {subnet.shown} offer {shown}: of two routes to one destination a machine uses "
+        "either, and of routes to a network and to a part of it the latter",
+        f"Remove that one, if nobody needs it: `{command(cloud.cloud, *unset)}`."
+        + (" Or leave that part out of `to`, with `except`." if narrower else "")
+        + f" {_HOST}",
+    )
 
 
 def _impacts(facts: Facts, subnet: Subnet, applied: HostRoutes | None, one: HostRoutes) -> Iterator[Impact]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 
 def named(entry: str, region: str) -> str:
     return f"{entry}/{region}" if region else entry
@@ -13,7 +15,8 @@ def parted(cloud: str) -> tuple[str, str]:
     return entry, region
 
 
-def client(cloud: str) -> tuple[str, ...]:
-    """The first words of a command that asks this cloud with python-openstackclient."""
+def command(cloud: str, *words: str) -> str:
+    """What asks this cloud with python-openstackclient, as it is typed."""
     entry, region = parted(cloud)
-    return ("openstack", "--os-cloud", entry, *(("--os-region-name", region) if region else ()))
+    there = ("--os-cloud", entry, *(("--os-region-name", region) if region else ()))
+    return shlex.join(("openstack", *there, *words))

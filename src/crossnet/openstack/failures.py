@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import ssl
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from crossnet.errors import CloudError
-from crossnet.openstack.entry import client
+from crossnet.openstack.entry import command
 from crossnet.openstack.reading import harmless
 
 if TYPE_CHECKING:
@@ -135,7 +134,7 @@ def refused(cloud: str, tried: str, answer: Answer, *, changes: bool, todo: str 
     words = f"{answer.status} {kind}" + (f": {message}" if message else "")
     is_open = changes and answer.status >= 500
     if not todo:
-        todo = _todo(kind, message, answer).replace("{client}", shlex.join(client(cloud)))
+        todo = _todo(kind, message, answer).replace("{client}", command(cloud))
     return CloudError(
         cloud, tried, words, todo + _MAYBE * is_open, status=answer.status, kind=kind, is_open=is_open
     )
@@ -171,12 +170,12 @@ def no_json(cloud: str, tried: str, answer: Answer, *, changes: bool) -> CloudEr
     """A success whose body is not what the API gives."""
     said = harmless(answer.body[:2000].decode(errors="replace"))
     seen = f"{answer.status}, and no JSON: {said}" if said else f"{answer.status}, and nothing else"
-    todo = _ELSEWHERE.replace("{client}", shlex.join(client(cloud))) + _MAYBE * changes
+    todo = _ELSEWHERE.replace("{client}", command(cloud)) + _MAYBE * changes
     return CloudError(cloud, tried, seen, todo, status=answer.status, kind=_NOT_JSON, is_open=changes)
 
 
 def late(cloud: str, tried: str, seconds: float, *, changes: bool) -> CloudError:
-    todo = _REACH.replace("{client}", shlex.join(client(cloud))) + _MAYBE * changes
+    todo = _REACH.replace("{client}", command(cloud)) + _MAYBE * changes
     seen = f"no answer within {seconds:.0f} seconds"
     return CloudError(cloud, tried, seen, todo, kind=TIMEOUT, is_open=changes)
 
@@ -188,7 +187,7 @@ def raised(cloud: str, tried: str, error: Exception, *, changes: bool) -> CloudE
     def failed(
         seen: str, todo: str, kind: str, *, status: int | None = None, is_open: bool = False
     ) -> CloudError:
-        text = todo.replace("{client}", shlex.join(client(cloud))) + _MAYBE * is_open
+        text = todo.replace("{client}", command(cloud)) + _MAYBE * is_open
         return CloudError(cloud, tried, seen, text, status=status, kind=kind, is_open=is_open)
 
     match error:
@@ -242,7 +241,7 @@ def unusable(cloud: str, tried: str, error: Exception) -> CloudError:
     """What is wrong with the entry of a cloud; of its text nothing is repeated, for a password may be in it."""
     from keystoneauth1 import exceptions as known
 
-    todo = f"Check it with `{shlex.join(client(cloud))} configuration show`."
+    todo = f"Check it with `{command(cloud)} configuration show`."
     match error:
         case known.MissingRequiredOptions():
             seen = f"its entry lacks {', '.join(option.dest for option in error.options)}"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 
 from crossnet.diagnosis.finding import Direction
 from crossnet.diagnosis.fixes.case import APPLY, Case, Remedying
-from crossnet.openstack.entry import client
+from crossnet.openstack.entry import command
 from crossnet.openstack.ports import CloudFacts, Port, SecurityGroup
 from crossnet.several import first_of
 from crossnet.spec import PortSecurity
@@ -28,8 +27,8 @@ class _AtPort:
         """One command for whoever may change the port."""
         if by_crossnet == APPLY:
             return (Fix(self.where, (), by_crossnet),)
-        command = shlex.join((*client(self.cloud.cloud), *words))
-        return (Fix(self.where, (command,), by_crossnet, warning),)
+        typed = command(self.cloud.cloud, *words)
+        return (Fix(self.where, (typed,), by_crossnet, warning),)
 
     @property
     def where(self) -> str:
