@@ -76,8 +76,8 @@ def test_a_cloud_without_port_security_has_none_that_is_off() -> None:
 def test_pairs_that_nobody_needs() -> None:
     made = in_cloud(port("B-eth1", "m1", "10.0.44.0/24", "10.0.0.0/8"), port("B-eth0", "m0", "0.0.0.0/0"))
     assert told(made, "pairs-wider") == [
-        "openstack --os-cloud prod port unset --allowed-address ip-address=10.0.0.0/8 id-B-eth1",
-        "openstack --os-cloud prod port unset --allowed-address ip-address=0.0.0.0/0 id-B-eth0",
+        "openstack --os-cloud prod port unset --allowed-address ip-address=10.0.0.0/8,mac-address=m1 id-B-eth1",
+        "openstack --os-cloud prod port unset --allowed-address ip-address=0.0.0.0/0,mac-address=m0 id-B-eth0",
     ]
 
 

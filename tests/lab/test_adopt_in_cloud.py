@@ -67,4 +67,5 @@ def test_pairs_for_everybody_are_told(desk: Desk) -> None:
     desk.seed.change("B-eth1", allowed_address_pairs=[{"ip_address": "0.0.0.0/0"}])
     (wide,) = [each for each in adopted(desk).findings if each.code == "pairs-wider"]
     ((command,),) = [fix.commands for fix in wide.fix]
-    assert "port unset --allowed-address ip-address=0.0.0.0/0" in command
+    typed(command)
+    assert desk.seed.document("B-eth1")["allowed_address_pairs"] == []

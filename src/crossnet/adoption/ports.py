@@ -8,7 +8,7 @@ from crossnet.adoption.finding import Finding
 from crossnet.adoption.way import Way
 from crossnet.facts import Facts
 from crossnet.openstack.entry import command
-from crossnet.openstack.ports import CloudFacts, Port
+from crossnet.openstack.ports import AddressPair, CloudFacts, Port
 from crossnet.several import few
 from crossnet.values import Network, contains, host_network, show_network, together
 from crossnet.verdict import Fix
@@ -30,13 +30,22 @@ def ports_of_gateway(facts: Facts, ways: Sequence[Way]) -> Iterator[Finding]:
             yield _off(facts, cloud, port, interface, sends)
         wide = [pair for pair in port.pairs if not any(contains(each, pair.network) for each in sends)]
         if wide:
-            shown = [pair.written or show_network(pair.network) for pair in wide]
+            shown = [_written(pair) for pair in wide]
+            # The client compares with what Neutron returns, which has the hardware address always.
+            given = [f"{_written(pair)},mac-address={pair.mac}" for pair in wide]
             yield Finding(
                 "pairs-wider",
                 facts.host,
                 f"the cloud lets {interface} (port {port.shown}) send packets that come from "
                 f"{few(shown, _MOST, ', ')}, which is more than the crossing needs",
-                fix=(_at_cloud(cloud, *_pairs("unset", shown), port.id),),
+                fix=(
+                    _at_cloud(
+                        cloud,
+                        *_pairs("unset", given),
+                        port.id,
+                        warning="if nothing else there needs them, such as a virtual address",
+                    ),
+                ),
             )
 
 
@@ -73,6 +82,10 @@ def _off(
             ),
         ),
     )
+
+
+def _written(pair: AddressPair) -> str:
+    return pair.written or show_network(pair.network)
 
 
 def _pairs(verb: str, networks: Iterable[str]) -> tuple[str, ...]:
