@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from adoption.by_hand import APP, GATEWAY, ROUTE, SEED, Made, adopt
 from crossnet.api import Adoption
-from crossnet.openstack.ports import ADDRESS_PAIRS, PORT_SECURITY, AddressPair, CloudFacts, Port
+from crossnet.design.flows import Effect, FlowChange
+from crossnet.openstack.ports import (
+    ADDRESS_PAIRS,
+    PORT_SECURITY,
+    AddressPair,
+    CloudFacts,
+    GroupRule,
+    Port,
+    SecurityGroup,
+)
 from crossnet.show.adoption import adoption_data, adoption_text
-from crossnet.values import network
+from crossnet.show.opening import opening_lines
+from crossnet.values import Family, network
 from design.factsheet import facts_from
 
 EXTENSIONS = frozenset({PORT_SECURITY, ADDRESS_PAIRS})
@@ -21,9 +33,15 @@ def port(name: str, mac: str, *pairs: str, secured: bool | None = True) -> Port:
     )
 
 
-def in_cloud(ingress: Port, egress: Port, client: Port | None = None, sheet: str = SEED) -> Made:
+def in_cloud(
+    ingress: Port,
+    egress: Port,
+    client: Port | None = None,
+    sheet: str = SEED,
+    groups: Mapping[str, SecurityGroup] = MappingProxyType({}),
+) -> Made:
     facts = facts_from(sheet)
-    cloud = CloudFacts("prod", {"eth1": ingress, "eth0": egress}, extensions=EXTENSIONS)
+    cloud = CloudFacts("prod", {"eth1": ingress, "eth0": egress}, groups=groups, extensions=EXTENSIONS)
     own = CloudFacts("prod", {"eth0": client} if client else {}, extensions=EXTENSIONS)
     facts = {
         "app": replace(facts["app"], cloud=own),
@@ -71,6 +89,60 @@ def test_ports_that_are_as_they_should_be_are_not_told() -> None:
 def test_a_cloud_without_port_security_has_none_that_is_off() -> None:
     made = in_cloud(port("B-eth1", "m1", secured=None), port("B-eth0", "m0", secured=None))
     assert "port-security-off" not in {code for _, code in made.codes}
+
+
+def admitting(*remotes: str) -> dict[str, SecurityGroup]:
+    rules = tuple(GroupRule("ingress", Family.V4, remote=network(each)) for each in remotes)
+    return {"g": SecurityGroup("g", "own", "lab", "", rules)}
+
+
+def stops(made: Made) -> dict[str, str]:
+    return {each.code: each.text for each in made.findings if each.stops}
+
+
+def test_what_the_cloud_stops_today_is_told_and_what_is_made_opens_it() -> None:
+    made = in_cloud(port("B-eth1", "m1"), port("B-eth0", "m0"))
+    assert stops(made) == {
+        "neutron-antispoof-source": "no answer from 10.0.44.0/24 gets out by eth1: port B-eth1 may not send them",
+        "neutron-security-group": "nothing of 10.0.43.15 gets in by eth1: no group of port B-eth1 admits it",
+    }
+    assert "port_security" in made.live
+    shown = adoption_text(Adoption(made.spec, made.findings, made.plan))
+    assert shown.startswith(
+        "nothing gets through today\n  gateway: no answer from 10.0.44.0/24 gets out by eth1"
+    )
+
+
+def test_what_hosts_forward_already_is_said_of_hosts_where_a_port_is_opened() -> None:
+    flow = FlowChange(
+        *(Effect.STAYS, "gateway", Family.V4, "eth1", "eth0", ("app",), ("10.0.44.0/24",), "any traffic"),
+        crossing="business",
+    )
+    last = "stays   app → 10.0.44.0/24: any traffic, forwarded already"
+    assert opening_lines([flow], 200, at_cloud=True)[-1].strip() == f"{last} by the hosts themselves"
+    assert opening_lines([flow], 200)[-1].strip() == last
+
+
+def test_what_the_cloud_lets_through_is_not_said_to_be_stopped() -> None:
+    for pair in ("10.0.44.0/24", "0.0.0.0/0", "10.0.44.1/32"):
+        ingress = replace(port("B-eth1", "m1", pair), groups=("g",))
+        for remote in ("0.0.0.0/0", "10.0.43.15/32"):
+            assert stops(in_cloud(ingress, port("B-eth0", "m0"), groups=admitting(remote))) == {}
+    assert stops(in_cloud(port("B-eth1", "m1", secured=False), port("B-eth0", "m0"))) == {}
+    unseen = replace(port("B-eth1", "m1", "10.0.44.0/24"), groups=("of another project",))
+    assert stops(in_cloud(unseen, port("B-eth0", "m0"))) == {}
+    other = replace(port("B-eth1", "m1", "10.0.44.0/24"), groups=("g",))
+    assert set(stops(in_cloud(other, port("B-eth0", "m0"), groups=admitting("10.0.43.16/32")))) == {
+        "neutron-security-group"
+    }
+
+
+def test_without_translation_the_other_port_has_to_send_for_the_clients() -> None:
+    ingress = replace(port("B-eth1", "m1", "10.0.44.0/24"), groups=("g",))
+    made = in_cloud(ingress, port("B-eth0", "m0"), sheet=APP + ROUTE + GATEWAY, groups=admitting("0.0.0.0/0"))
+    assert stops(made) == {
+        "neutron-antispoof-source": "nothing from 10.0.43.15 gets out by eth0: port B-eth0 may not send it"
+    }
 
 
 def test_pairs_that_nobody_needs() -> None:

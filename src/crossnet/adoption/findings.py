@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
 from crossnet.adoption.finding import Finding
-from crossnet.adoption.ports import ports_of_clients, ports_of_gateway
+from crossnet.adoption.ports import ports_of_clients, ports_of_gateway, stopped
 from crossnet.adoption.taking import Taking
 from crossnet.adoption.way import Way, each_once
 from crossnet.adoption.writing import Reproduced, takings
@@ -42,6 +42,7 @@ def findings(crossings: Sequence[Reproduced], facts: Mapping[str, Facts], plan: 
         found += _transit(facts[gateway], here, left)
         found += _not_kept(facts[gateway], here)
         found += ports_of_gateway(facts[gateway], here)
+        found += stopped(facts[gateway], here)
     found += _default_routes(ways)
     found += _routes_not_kept(ways, facts, plan)
     found += ports_of_clients(ways, facts)

@@ -19,12 +19,17 @@ if TYPE_CHECKING:
 
 def adoption_text(found: Adoption, *, verbose: bool = False, paint: Paint = plain) -> str:
     """The findings with what mends them, then the plan."""
-    lines = [paint("wider than needed, or gone at the next boot", "bold")] if found.findings else []
-    for each in found.findings:
-        lines += _finding(each)
-    if not found.findings:
-        lines.append("Nothing of it is wider than needed.")
-    return "\n".join([*lines, "", plan_text(found.plan, verbose=verbose, paint=paint)])
+    lines: list[str] = []
+    for title, stops in (
+        ("nothing gets through today", True),
+        ("wider than needed, or gone at the next boot", False),
+    ):
+        here = [each for each in found.findings if each.stops is stops]
+        if here:
+            lines += ["", paint(title, "bold"), *(line for each in here for line in _finding(each))]
+        elif not stops:
+            lines += ["", "Nothing of it is wider than needed."]
+    return "\n".join([*lines[1:], "", plan_text(found.plan, verbose=verbose, paint=paint)])
 
 
 def _finding(found: Finding) -> Iterator[str]:

@@ -22,7 +22,7 @@ def opening_lines(
     """
     lines: list[str] = []
     for effect in Effect:
-        told = list(dict.fromkeys(_told(opening, effect)))
+        told = list(dict.fromkeys(_told(opening, effect, at_cloud)))
         if not told and effect is not Effect.STAYS:
             told = ["nothing on the hosts themselves" if at_cloud and effect is Effect.OPENS else "nothing"]
         if not verbose and len(told) > MOST_LINES:
@@ -39,13 +39,13 @@ def opening_lines(
     return lines
 
 
-def _told(opening: Sequence[FlowChange], effect: Effect) -> Iterator[str]:
+def _told(opening: Sequence[FlowChange], effect: Effect, at_cloud: bool) -> Iterator[str]:
     some = [change for change in opening if change.effect is effect]
     of_crossings = [
         change for change in some if change.clients and change.to and (change.crossing or change.was)
     ]
     for change in of_crossings:
-        yield _crossing(opening, change)
+        yield _crossing(opening, change, at_cloud)
     others = [change for change in some if change not in of_crossings]
     yield from _everybody(others)
 
@@ -53,7 +53,7 @@ def _told(opening: Sequence[FlowChange], effect: Effect) -> Iterator[str]:
 # ---- crossings -----------------------------------------------------------------------------------
 
 
-def _crossing(opening: Sequence[FlowChange], change: FlowChange) -> str:
+def _crossing(opening: Sequence[FlowChange], change: FlowChange, at_cloud: bool) -> str:
     own = [each for each in opening if each.crossing]
     name = f"{change.crossing or change.was}: " if len({each.crossing for each in own}) > 1 else ""
     text = f"{name}{first_of(change.clients)} → {first_of(change.to)}: {change.traffic}"
@@ -67,7 +67,8 @@ def _crossing(opening: Sequence[FlowChange], change: FlowChange) -> str:
     if len(alike) > 1:
         text += f", by {change.ingress} ⇒ {change.egress}"
     text += "".join(
-        f", {words}" for words in (_stays(change) if change.effect is Effect.STAYS else _seen(change))
+        f", {words}"
+        for words in (_stays(change, at_cloud) if change.effect is Effect.STAYS else _seen(change))
     )
     return text if change.certain else f"{text}; how much of it others let pass is unknown"
 
@@ -79,10 +80,10 @@ def _seen(change: FlowChange) -> Iterator[str]:
         )
 
 
-def _stays(change: FlowChange) -> Iterator[str]:
+def _stays(change: FlowChange, at_cloud: bool) -> Iterator[str]:
     """What is another than before about flows that pass as they did."""
     if not change.was:
-        yield "forwarded already"
+        yield "forwarded already" + (" by the hosts themselves" if at_cloud else "")
     elif not change.crossing:
         yield "forwarded for everybody"
     elif change.was != change.crossing:
