@@ -170,6 +170,9 @@ def _incomplete(root: Node) -> Iterator[Finding]:
     yield from _missing(root, "the file", schema.File)
     for name, host in _named(root, "hosts"):
         yield from _ways(host, f"host {short(name)}")
+    openstack = root.entries.get("openstack")
+    if openstack is not None and isinstance(openstack.node.data, dict):
+        yield from _missing(openstack.node, "`openstack`", schema.OpenStack)
     for name, crossing in _named(root, "crossings"):
         yield from _missing(crossing, f"crossing {short(name)}", schema.Crossing)
         to = crossing.entries.get("to")
@@ -185,7 +188,7 @@ def _named(root: Node, section: str) -> Iterator[tuple[str, Node]]:
 
 
 def _missing(
-    node: Node, subject: str, model: type[schema.File | schema.Crossing | schema.Excepting]
+    node: Node, subject: str, model: type[schema.File | schema.Crossing | schema.Excepting | schema.OpenStack]
 ) -> Iterator[Finding]:
     missing = [key for key in model.required if key not in node.entries]
     if missing:
