@@ -71,6 +71,15 @@ def with_routes(facts: Facts, *routes: Route) -> Facts:
     return replace(facts, routes=(*facts.routes, *routes))
 
 
+def as_leased(facts: Facts) -> Facts:
+    """A host whose addresses are from a DHCP server."""
+    links = (
+        replace(link, addresses=tuple(replace(one, leased=True, lifetime=86400) for one in link.addresses))
+        for link in facts.links
+    )
+    return replace(facts, links=tuple(links))
+
+
 def test_the_subnet_offers_it_and_the_client_has_no_route_of_its_own() -> None:
     plan = planned(said(THEIRS))
     (change,) = of_subnets(plan)
@@ -165,10 +174,16 @@ def test_back_to_routes_of_its_own_a_client_is_told_what_goes_with_its_lease() -
     ],
 )
 def test_a_client_is_told_how_it_renews(keeper: Keeper, profile: str, words: str) -> None:
-    app = hosts(said())["app"]
+    app = as_leased(hosts(said())["app"])
     app = replace(app, owners={"eth0": Owner("eth0", keeper, "", profile=profile)})
     (told,) = [one.text for one in planned(on={"app": app}).impacts if one.code == "route-with-lease"]
     assert words in told
+
+
+def test_an_address_that_came_with_no_lease_is_not_given_up_for_one() -> None:
+    """`dhclient -r` takes it away, and nobody gives it back."""
+    (told,) = [one.text for one in planned().impacts if one.code == "route-with-lease"]
+    assert told == "no route to 10.0.44.0/24 yet: it comes with its next DHCP lease"
 
 
 def test_a_client_that_has_it_is_not_told() -> None:

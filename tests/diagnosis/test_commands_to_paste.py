@@ -17,6 +17,7 @@ from crossnet.openstack.ports import CloudFacts, HostRoute, Subnet
 from crossnet.reach.rules import Place
 from crossnet.spec import Crossing, Routes
 from crossnet.verdict import Fix
+from design.test_host_routes import as_leased
 from diagnosis.test_stopped_by_rules import BEYOND, ECHO, GATEWAY, TARGET, hosts, told
 
 NETWORK = ip_network("10.0.44.0/24")
@@ -100,14 +101,17 @@ def test_a_client_whose_route_comes_with_a_lease_is_to_renew_it_once_it_is_offer
     subnet = Subnet("s", "clients", "net43", "lab", ip_network("10.0.43.0/24"), True, None, (), 0)
     hop = ip_address("10.0.43.101")
 
-    def fixed(*offers: HostRoute) -> Fix:
-        cloud = CloudFacts("prod", {}, subnets=(replace(subnet, routes=offers),))
-        told = {**known, "gateway": replace(known["gateway"], cloud=cloud)}
+    def offered(*offers: HostRoute, leases: bool = True, leased: bool = True) -> tuple[Fix, ...]:
+        cloud = CloudFacts("prod", {}, subnets=(replace(subnet, routes=offers, leases=leases),))
+        app = as_leased(known["app"]) if leased else known["app"]
+        told = {"app": app, "gateway": replace(known["gateway"], cloud=cloud)}
         way = course("app", ("gateway",), TARGET, told, Hints(beyond=BEYOND, crossing=asked))
-        (fix,) = fix_of(route("eth0"), way, ECHO, told, GATEWAY)
-        return fix
+        return fix_of(route("eth0"), way, ECHO, told, GATEWAY)
 
-    assert (fixed().commands, fixed().by_crossnet) == ((), "crossnet apply")
-    there = fixed(HostRoute(NETWORK, hop))
+    (first,) = offered()
+    assert (first.commands, first.by_crossnet) == ((), "crossnet apply")
+    assert offered(HostRoute(NETWORK, hop), leases=False) == ()
+    assert offered(HostRoute(NETWORK, hop), leased=False) == ()  # it would be given up for good
+    (there,) = offered(HostRoute(NETWORK, hop))
     assert there.commands == ("nohup sh -c 'dhclient -r eth0; dhclient eth0'",)
     assert there.by_crossnet is None

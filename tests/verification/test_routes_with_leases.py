@@ -15,7 +15,7 @@ from crossnet.planning import make_plan
 from crossnet.site import Site
 from crossnet.verdict import Diagnosis, Result
 from crossnet.verification.choice import Choice, choose
-from design.test_host_routes import BY_LEASE, OURS, said
+from design.test_host_routes import BY_LEASE, OURS, as_leased, said
 from design.test_port_security import hosts, spec
 
 NAMED = f"{BY_LEASE}, probe: [icmp/10.0.44.1, tcp/10.0.44.1:443]"
@@ -37,7 +37,10 @@ def with_lease(facts: Facts) -> Facts:
 
 
 def test_it_is_not_judged_and_not_refuted_also_where_the_spec_names_the_probe() -> None:
-    (verdict,) = verdicts(hosts(said()))
+    facts = hosts(said())
+    (static,) = verdicts(facts)
+    assert static.forward.fix == ()
+    (verdict,) = verdicts({**facts, "app": as_leased(facts["app"])})
     assert (verdict.client, verdict.result, verdict.is_refuted) == ("app", Result.UNDETERMINED, False)
     assert (verdict.forward.disposition, verdict.forward.code) == ("not-sent", "route-with-lease")
     assert verdict.why.startswith("app: no route to 10.0.44.0/24 yet: it comes with its next DHCP lease")

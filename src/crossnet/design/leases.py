@@ -17,7 +17,7 @@ from crossnet.several import MOST_NAMES, few
 from crossnet.spec import Routes
 from crossnet.values import Network, contains
 
-_ARRIVES = "it comes with its next DHCP lease; `{}` there asks for one now"
+_ARRIVES = "it comes with its next DHCP lease"
 
 
 def comes_with_leases(path: Path) -> bool:
@@ -69,8 +69,9 @@ def waiting(path: Path, facts: Mapping[str, Facts]) -> Iterator[tuple[Client, st
             continue
         here = facts[client.host]
         if lacking := awaited(path, client, here):
-            arrives = _ARRIVES.format(renewing(client.interface or "", here))
-            yield client, f"no route to {', '.join(map(str, lacking))} yet: {arrives}"
+            command = renewing(client.interface or "", here)
+            now = f"; `{command}` there asks for one now" if command is not None else ""
+            yield client, f"no route to {', '.join(map(str, lacking))} yet: {_ARRIVES}{now}"
 
 
 def lease_impacts(
@@ -106,8 +107,8 @@ def _takes_leases(client: Client, facts: Facts) -> bool:
     return any(item.leased for item in own)
 
 
-def renewing(device: str, facts: Facts) -> str:
-    """The command by which a host asks for a lease on an interface now."""
+def renewing(device: str, facts: Facts) -> str | None:
+    """The command by which a host asks for a lease on an interface now; None where that may cost it its address."""
     owner = facts.owners.get(device)
     keeper = (owner.below or owner.keeper) if owner is not None else Keeper.NOBODY
     if keeper in (Keeper.NETWORKD, Keeper.NETPLAN):
@@ -115,6 +116,9 @@ def renewing(device: str, facts: Facts) -> str:
     if keeper is Keeper.NETWORKMANAGER and owner is not None:
         which = ("uuid", owner.profile) if owner.profile else ("ifname", device)
         return shlex.join(("nmcli", "connection", "up", *which))
+    link = facts.link(device)
+    if link is None or not any(item.leased for item in link.addresses):
+        return None  # an address that came with no lease comes back with none
     # dhclient(8) gives the address up with -r: the second half must not wait for who is connected over it.
     first, then = shlex.join(("dhclient", "-r", device)), shlex.join(("dhclient", device))
     return shlex.join(("nohup", "sh", "-c", f"{first}; {then}"))

@@ -219,6 +219,7 @@ def unsent(path: Path, client: Client | None, why: str, facts: Mapping[str, Fact
 
 def _waiting(path: Path, client: Client, why: str, facts: Facts) -> Diagnosis:
     """The verdict on a client that has nothing to send by, until it renews its lease: that is no fault of anything."""
+    command = renewing(client.interface or "", facts)
     return replace(
         not_judged(path.crossing.name, why),
         client=client.host or str(client),
@@ -227,7 +228,7 @@ def _waiting(path: Path, client: Client, why: str, facts: Facts) -> Diagnosis:
             "not-sent",
             "route-with-lease",
             why,
-            fix=(Fix(facts.host, (renewing(client.interface or "", facts),)),),
+            fix=(Fix(facts.host, (command,)),) if command is not None else (),
         ),
         notes=(),
     )

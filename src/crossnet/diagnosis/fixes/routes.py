@@ -42,10 +42,15 @@ def wanted_route(case: Case) -> tuple[Fix, ...]:
 def _lease(case: Case, next_hop: Address | None, device: str) -> tuple[Fix, ...]:
     """What has a client get what its subnet offers; before that it has to be offered."""
     clouds = (each.cloud for each in case.facts.values() if isinstance(each.cloud, CloudFacts))
-    offers = (route for cloud in clouds for subnet in cloud.subnets for route in subnet.routes)
     target = case.probe.destination
-    if any(route.next_hop == next_hop and target in route.destination for route in offers):
-        return case.fix(renewing(device, case.here))
+    offering = [
+        subnet
+        for cloud in clouds
+        for subnet in cloud.subnets
+        if any(one.next_hop == next_hop and target in one.destination for one in subnet.routes)
+    ]
+    if offering:
+        return case.fix(renewing(device, case.here) if any(one.leases for one in offering) else None)
     return case.fix(by_crossnet=APPLY)
 
 
