@@ -23,11 +23,22 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Self
 
 from crossnet.errors import CrossnetError
 from crossnet.several import MOST_NAMES, first_of
 from crossnet.translation import Masquerade, Untranslated
-from crossnet.values import Address, Family, Network, Probe, Traffic, family_of, show_network, together
+from crossnet.values import (
+    Address,
+    Family,
+    Network,
+    Probe,
+    Traffic,
+    as_root,
+    family_of,
+    show_network,
+    together,
+)
 
 FORMAT = 1
 
@@ -54,6 +65,18 @@ class HostSpec:
     netns: str | None = None
     lab: str | None = None
     become: bool = False
+
+    @classmethod
+    def of_word(cls, word: str, *, become: bool = False) -> Self:
+        """The host of no spec that a word means: `local`, `netns:NAME`, `lab:NAME`, or what `ssh` takes."""
+        way, _, place = word.partition(":")
+        if word == "local":
+            return cls(word, local=True, become=become)
+        if way == "netns" and place:
+            return cls(word, netns=place, become=become)
+        if way == "lab" and place:
+            return cls(word, lab=place)
+        return cls(word, ssh=word, become=become and not as_root(word))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,9 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from crossnet.cli import cli
-from crossnet.cli.hints import Hints, as_typed
+from crossnet.cli.hints import Hints, as_typed, hints
+from crossnet.cli.printing import printer
+from crossnet.cli.progress import say
 
 SPEC = """crossnet: 1
 hosts: {app: {lab: app}, gateway: {lab: gateway}, gateway-2: {lab: gateway, sudo: yes}}
@@ -136,3 +138,12 @@ def test_a_command_is_repeated_as_it_was_typed(
     told = "Run `{}` if you mean it; `crossnet {}` ends it."
     own = hints.own(told.format(as_typed("--yes"), "undo"))
     assert own == told.format(as_typed("--yes"), "undo -f saved.yaml --crossing web")
+
+
+def test_words_beside_the_result_advise_about_the_own_spec_too(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(hints, "file", "leave.yaml")
+    say("with crossnet:  `port-security: least` in the spec; then `crossnet apply`")
+    printer.drain()
+    assert "then `crossnet apply -f leave.yaml`" in capfd.readouterr().err

@@ -110,6 +110,16 @@ def test_a_password_among_the_words_is_not_repeated(
     assert b"hunter2" not in ran.stdout + ran.stderr
 
 
+@pytest.mark.parametrize(
+    "words", [("list",), ("diagnose", "--to", "10.0.44.1", "--via", "lab:none/gateway", "--from")]
+)
+def test_hosts_of_no_spec_are_what_adopt_takes(tmp_path: Path, words: tuple[str, ...]) -> None:
+    ran = run(*words, "lab:none/app", folder=tmp_path)
+    assert (ran.returncode, ran.stdout) == (1, b"")
+    assert b"lab" in ran.stderr
+    assert b"ssh" not in ran.stderr
+
+
 def test_a_file_name_cannot_forge_a_line(tmp_path: Path) -> None:
     ran = run("plan", "-f", "x\ncrossnet: all is well", folder=tmp_path)
     assert b"\ncrossnet: all is well" not in ran.stderr

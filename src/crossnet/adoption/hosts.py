@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from crossnet.errors import CrossnetError
 from crossnet.spec import HostSpec
 from crossnet.template import free_name, machine_of
-from crossnet.values import as_root, without_password
+from crossnet.values import without_password
 
 
 def hosts_of(
@@ -31,11 +32,6 @@ def _host(word: str, role: str, taken: Collection[str], become: bool) -> HostSpe
         without_password(word)
     except ValueError as error:
         raise CrossnetError(str(error)) from None
-    way, _, place = word.partition(":")
-    if word == "local":
-        return HostSpec(free_name("local", role, taken), local=True, become=become)
-    if way == "netns" and place:
-        return HostSpec(free_name(place, role, taken), netns=place, become=become)
-    if way == "lab" and place:
-        return HostSpec(free_name(place.rpartition("/")[2], role, taken), lab=place)
-    return HostSpec(free_name(machine_of(word), role, taken), ssh=word, become=become and not as_root(word))
+    host = HostSpec.of_word(word, become=become)
+    own = host.netns or (host.lab or "").rpartition("/")[2] or machine_of(word)
+    return replace(host, name=free_name(own, role, taken))

@@ -19,7 +19,7 @@ from crossnet.facts.neighbours import heard_of
 from crossnet.facts.question import NEEDS_ROOT
 from crossnet.site import Answers, Site, reach
 from crossnet.spec import Crossing, HostSpec, Spec
-from crossnet.values import Address, Network, Probe, Protocol, as_root, contains, family_of
+from crossnet.values import Address, Network, Probe, Protocol, contains, family_of
 from crossnet.verdict import Diagnosis, Note, Result
 from crossnet.verification.choice import stands_for
 from crossnet.verification.probe import candidates, search
@@ -80,10 +80,7 @@ async def diagnose(
     clients = (asked.client,) if asked.client is not None else _clients(crossing)
     via = asked.via or ((crossing.via,) if crossing is not None else ())
     known = {host.name: host for host in spec.hosts} if spec is not None else {}
-    hosts = [
-        known.get(name) or HostSpec(name, ssh=name, become=become and not as_root(name))
-        for name in (*clients, *via)
-    ]
+    hosts = [known.get(name) or HostSpec.of_word(name, become=become) for name in (*clients, *via)]
     hosts += _perhaps_targets(spec, (*clients, *via))
     whole = Spec("", "", "", tuple(dict.fromkeys(hosts)), ())
     cloud = asked.cloud or (spec.cloud if spec is not None else "")

@@ -8,6 +8,7 @@ from dataclasses import replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from crossnet.spec import HostSpec
 from crossnet.values import Probe
 from crossnet.verdict import Diagnosis, Fix
 
@@ -29,6 +30,8 @@ def need_of(asked: Asked, spec: Spec | None = None, *, become: bool = False) -> 
 
     named = {host.name for host in spec.hosts} if spec is not None else set()
     if asked.client is None or asked.to is None or len(asked.via) != 1 or named & {asked.client, *asked.via}:
+        return None
+    if any(HostSpec.of_word(word).ssh is None for word in (asked.client, *asked.via)):
         return None
     return Need(
         (_for_ssh(asked.client),),

@@ -28,7 +28,10 @@ _PAUSE = 2.0  # seconds between two of `--watch`
 @click.command(short_help="Find where a flow stops, why, and what to do.")
 @click.argument("crossing", required=False)
 @click.option(
-    "--from", "client", metavar="A", help="Who sends: a host of the spec, or anything that ssh takes."
+    "--from",
+    "client",
+    metavar="A",
+    help="Who sends: a host of the spec, what ssh takes, local, netns:NAME or lab:NAME.",
 )
 @click.option("--to", metavar="ADDR[:PORT]", help="Whom it should reach.")
 @click.option("--via", multiple=True, metavar="B", help="A gateway on the way; may be repeated, in order.")

@@ -13,6 +13,7 @@ from crossnet.cli.outcome import outcome
 from crossnet.cli.printing import printer
 
 if TYPE_CHECKING:
+    from crossnet.lab.build import Lab
     from crossnet.lab.faults import Fault
 
 
@@ -102,16 +103,30 @@ def up(
         )
         return
     lines = [f"Lab {built.name} is up: {', '.join(built.hosts)}."]
+    first = _as_found(built)
     if spec_file is not None:
         file = "" if spec_file == SPEC_FILE else f" -f {spec_file}"
         lines.append(f"Wrote {spec_file}: run `crossnet plan{file}`.")
     else:
-        lines.append(f"A host is `lab: {built.hosts[0]}` in a spec; --spec FILE writes one.")
+        lines.append(f"A host is `lab: {first}` in a spec; --spec FILE writes one.")
     if built.clouds is not None:
         lines.append(f"Its cloud:    export OS_CLIENT_CONFIG_FILE={built.clouds} OS_CLOUD={built.name}")
-    lines.append(f"Look around:  crossnet lab exec {built.hosts[0]} -- ip addr")
+    lines.append(f"Look around:  crossnet lab exec {first} -- ip addr")
     lines.append(f"Take it down: crossnet lab down {built.name}")
     speech.say("\n".join(lines))
+
+
+def _as_found(lab: Lab) -> str:
+    """Its first host, with the name of the lab where another lab has one of that name too, or is meant without one."""
+    from crossnet.errors import LabError
+    from crossnet.lab import build
+
+    host = lab.hosts[0]
+    try:
+        meant = build.find(host).lab
+    except LabError:
+        meant = None
+    return host if meant is not None and meant.name == lab.name else f"{lab.name}/{host}"
 
 
 @lab.command("down")
@@ -200,8 +215,9 @@ def break_(speech: Speech, fault: str | None, listed: bool, name: str | None) ->
             speech.say(json.document({"broken": [_fault_data(broken)]}))
         else:
             lines = [f"Broken: {broken.what}."]
+            of = f" --lab {name}" if name is not None else ""
             lines.append("Look for it: crossnet diagnose")
-            lines.append(f"Put it back: crossnet lab heal {fault}")
+            lines.append(f"Put it back: crossnet lab heal {fault}{of}")
             speech.say("\n".join(lines))
         return
     _list_faults(speech, name)

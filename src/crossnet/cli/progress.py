@@ -24,6 +24,7 @@ def wants_events() -> bool:
 
 def say(text: str) -> None:
     """A word beside the result."""
+    text = hints.own(text)
     if wants_events():
         from crossnet.show.progress import said_line
 

@@ -52,7 +52,7 @@ def facts(speech: Speech, host: str | None) -> int:
 def list_hosts(speech: Speech, hosts: tuple[str, ...], become: bool) -> int:
     """Show which crossings hosts carry, by what they say themselves; no spec is needed.
 
-    HOST is a host of the spec where there is one, else what ssh takes.
+    HOST is a host of the spec where there is one, else what ssh takes, `local`, `netns:NAME` or `lab:NAME`.
     """
     from crossnet import api
     from crossnet.show import json
@@ -60,11 +60,8 @@ def list_hosts(speech: Speech, hosts: tuple[str, ...], become: bool) -> int:
     from crossnet.spec import HostSpec
 
     known = {one.name: one for one in speech.spec().hosts} if Path(speech.file).exists() else {}
-    found = run(
-        api.carried(
-            [known.get(host) or HostSpec(host, ssh=host, become=become) for host in hosts], watch=speech.watch
-        )
-    )
+    asked = [known.get(host) or HostSpec.of_word(host, become=become) for host in hosts]
+    found = run(api.carried(asked, watch=speech.watch))
     if speech.json:
         speech.say(json.document({**json.carried_data(found.said), **json.unreached_data(found.errors)}))
     elif found.said:
