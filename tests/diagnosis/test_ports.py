@@ -25,7 +25,20 @@ from crossnet.translation import Untranslated
 from crossnet.values import Probe, Protocol, Traffic
 from crossnet.verdict import Confidence, Diagnosis, Fix, Place, Result
 from crossnet.verification.probe import Reply, Sent
-from diagnosis.clouded import CLIENTS, DEFAULT, EXTRA, V4, Cloud, apart, holding, off, port, sending, shared
+from diagnosis.clouded import (
+    CLIENTS,
+    DEFAULT,
+    EXTRA,
+    GATEWAYS,
+    V4,
+    Cloud,
+    apart,
+    holding,
+    off,
+    port,
+    sending,
+    shared,
+)
 from diagnosis.test_stopped_by_rules import (
     BEYOND,
     CLIENT,
@@ -220,6 +233,32 @@ def test_what_leaves_the_last_gateway_and_its_port_does_not_let_out() -> None:
     found = verdict(cloud.known_to(hosts()), UNANSWERED)
     assert (found.forward.code, found.forward.at) == ("neutron-security-group", Place("gateway", "eth0"))
     assert found.forward.confidence is Confidence.PROVED
+
+
+def test_a_pair_for_other_frames_is_told_from_one_that_lets_it_out() -> None:
+    cloud = ingress(shared(), NETWORK)
+    pair = replace(cloud.ingress.pairs[0], mac="00:00:5e:00:01:0a")
+    cloud = replace(cloud, ingress=replace(cloud.ingress, pairs=(pair,)))
+    (found,) = foretold(cloud.known_to(hosts())).findings
+    assert found.code == "neutron-antispoof-source"
+    assert found.text.endswith("pairs 10.0.44.0/24 in frames of 00:00:5e:00:01:0a")
+
+
+def test_an_answer_that_the_gateways_own_port_does_not_take_is_not_blamed_on_who_should_answer() -> None:
+    """One rule that lets requests out, in a group that lets no answers in for that (`stateful: false`)."""
+    cloud = shared()
+    stateless = replace(GATEWAYS, is_stateful=False)
+    cloud = replace(
+        cloud,
+        ingress=sending(cloud.ingress, NETWORK),
+        egress=holding(cloud.egress, (stateless,)),
+        groups=(DEFAULT, CLIENTS, stateless, EXTRA),
+    )
+    found = verdict(cloud.known_to(hosts()), UNANSWERED)
+    assert (found.reply.code, found.reply.at) == ("neutron-security-group", Place("gateway", "eth0"))
+    assert found.reply.confidence is Confidence.INFERRED
+    assert found.also == ()
+    assert "gateways" in found.reply.detail
 
 
 def test_only_the_ports_between_two_hosts_are_laid_on_what_is_lost_there() -> None:

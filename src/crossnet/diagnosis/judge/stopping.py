@@ -438,6 +438,9 @@ class Stopping(Telling):
             return self._nobody_watched()
         if stopped is not None:
             return stopped
+        shut = self._answer_shut_out(end, said, *silent)
+        if shut is not None:
+            return shut
         other = [each for each in self.e.beside if each.reply in (Reply.ANSWERED, Reply.REFUSED)]
         before_capture = [
             each

@@ -212,6 +212,21 @@ class Telling:
         candidates = () if cause.certain else (*dict.fromkeys(each.code for each in found), *others)
         return self._with_cause(cause, end.ending, said, candidates=candidates)
 
+    def _answer_shut_out(self, end: End, said: str, *others: str) -> Diagnosis | None:
+        """The verdict where the port that requests left by takes no answer: whether one came, nobody can see."""
+        assert end.stop is not None
+        at = (end.stop.host, end.interface, "ingress")
+        found = [
+            each
+            for each in self.e.foretold.of(Direction.REPLY)
+            if each.code in AT_PORTS and (each.host, each.interface, each.hook) == at
+        ]
+        if not found:
+            return None
+        cause = next((each for each in found if each.certain), found[0])
+        candidates = () if cause.certain else (*dict.fromkeys(each.code for each in found), *others)
+        return self._with_cause(cause, end.ending, said, inferred=cause.certain, candidates=candidates)
+
     def _leave_out(self, refuted: Collection[Finding]) -> None:
         """Go on without what was seen not to be so."""
         left = tuple(each for each in self.e.foretold.findings if each not in refuted)

@@ -11,7 +11,7 @@ from crossnet.diagnosis.signs import UNSUITABLE
 from crossnet.diagnosis.static.search import Search, one_address, requests_leaving
 from crossnet.facts import Facts
 from crossnet.netfilter.foreign import Field
-from crossnet.openstack.ports import CloudFacts, Port
+from crossnet.openstack.ports import AddressPair, CloudFacts, Port
 from crossnet.openstack.walk import Packet, admits, groups_of, may_send
 from crossnet.several import first_of
 from crossnet.translation import Untranslated
@@ -119,7 +119,7 @@ class OfPorts(Search):
         if at is None or may_send(at.port, source):
             return
         own = first_of([str(each) for each in at.port.addresses]) or "none"
-        pairs = first_of([show_network(each.network) for each in at.port.pairs]) or "none"
+        pairs = first_of([_pair(each, at.port) for each in at.port.pairs]) or "none"
         words = (
             f"{at} lets nothing out from {source}: its addresses are {own}, its allowed address pairs {pairs}"
         )
@@ -159,6 +159,12 @@ class OfPorts(Search):
             code, at.host, at.device, at.direction, words, certain, at.hook, remedy=remedy, ends=ends
         )
         self._add(found, "port-out" if at.is_out else "port-in")
+
+
+def _pair(pair: AddressPair, port: Port) -> str:
+    """A pair with another hardware address, as VRRP has one, lets nothing out in frames with the port's own."""
+    shown = show_network(pair.network)
+    return shown if pair.mac == port.mac else f"{shown} in frames of {pair.mac}"
 
 
 def _is_used(facts: Facts, device: str) -> bool:
