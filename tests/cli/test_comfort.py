@@ -82,6 +82,14 @@ def test_files_are_offered_by_the_shell(words: list[str]) -> None:
             "`crossnet explain no-route`, `crossnet lab up`",
             "`crossnet explain no-route`, `crossnet lab up`",
         ),
+        (
+            "my.yaml",
+            "  crossing business: what cloud prod holds for it stays too, until `crossnet\n"
+            "      apply` or `crossnet undo`, and what somebody else has set there stays\n",
+            "  crossing business: what cloud prod holds for it stays too, until `crossnet\n"
+            "      apply -f my.yaml` or `crossnet undo -f my.yaml`, and what somebody else\n"
+            "      has set there stays\n",
+        ),
         ("crossnet.yaml", "`crossnet recover`", "`crossnet recover`"),
         ("", "`crossnet recover`", "`crossnet recover`"),
         ("x\n`rm -rf`\x1b.yaml", "`crossnet plan`", "`crossnet plan -f 'x\\n`rm -rf`\\x1b.yaml'`"),

@@ -12,7 +12,9 @@ from crossnet.show.visible import one_line
 
 USUAL_FILE = "crossnet.yaml"
 
-_ADVISED = re.compile(r"`crossnet\s+([a-z-]+)([^`]*)`")
+_ADVISED = re.compile(r"`crossnet(\s+)([a-z-]+)([^`]*)`")
+_WIDTH = 80
+_FURTHER = re.compile(r" {4,}(?=\S)")  # how a line begins that goes on with another one's sentence
 _NAMES_A_FILE = re.compile(r"(^|\s)(-f|--file\b)")
 
 
@@ -42,16 +44,40 @@ class Hints:
         if holds_password(self.file):
             return text
         again = as_typed("--yes")  # has all that was typed already
-        return again.join(_ADVISED.sub(self._as_given, part) for part in text.split(again))
+        told = again.join(_ADVISED.sub(self._as_given, part) for part in text.split(again))
+        before, after = text.split("\n"), told.split("\n")
+        if len(before) != len(after):
+            return told
+        return "\n".join(
+            _rewrapped(now) if len(line) <= _WIDTH < len(now) else now
+            for line, now in zip(before, after, strict=True)
+        )
 
     def _as_given(self, found: re.Match[str]) -> str:
-        command, rest = found.groups()
+        space, command, rest = found.groups()
         words: list[str] = []
         if command in self.commands and self.file not in ("", USUAL_FILE) and not _NAMES_A_FILE.search(rest):
             words += ["-f", one_line(self.file)]
         if command in self.choosing and not rest.strip():
             words += self.choice
-        return f"`crossnet {command}{''.join(f' {shlex.quote(word)}' for word in words)}{rest}`"
+        return f"`crossnet{space}{command}{''.join(f' {shlex.quote(word)}' for word in words)}{rest}`"
+
+
+def _rewrapped(line: str) -> str:
+    """A line of a paragraph that has become longer than it may be."""
+    indent = _FURTHER.match(line)
+    if indent is None:
+        return line
+    import textwrap
+
+    return textwrap.fill(
+        line.strip(),
+        _WIDTH,
+        initial_indent=indent[0],
+        subsequent_indent=indent[0],
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 hints = Hints()

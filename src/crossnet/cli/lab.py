@@ -104,13 +104,13 @@ def up(
         return
     lines = [f"Lab {built.name} is up: {', '.join(built.hosts)}."]
     first = _as_found(built)
+    if built.clouds is not None:
+        lines.append(f"Its cloud:    export OS_CLIENT_CONFIG_FILE={built.clouds} OS_CLOUD={built.name}")
     if spec_file is not None:
         file = "" if spec_file == SPEC_FILE else f" -f {spec_file}"
         lines.append(f"Wrote {spec_file}: run `crossnet plan{file}`.")
     else:
         lines.append(f"A host is `lab: {first}` in a spec; --spec FILE writes one.")
-    if built.clouds is not None:
-        lines.append(f"Its cloud:    export OS_CLIENT_CONFIG_FILE={built.clouds} OS_CLOUD={built.name}")
     lines.append(f"Look around:  crossnet lab exec {first} -- ip addr")
     lines.append(f"Take it down: crossnet lab down {built.name}")
     speech.say("\n".join(lines))

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable
 
 from crossnet.openstack.ports import AddressPair, GroupRule, HostRoute
 from crossnet.values import show_network
-
-
-def openstack(cloud: str, *words: str) -> str:
-    """One command, for `cloud` as clouds.yaml names it."""
-    return shlex.join(("openstack", "--os-cloud", cloud, *words))
 
 
 def pair_words(pairs: Iterable[AddressPair]) -> tuple[str, ...]:
@@ -44,4 +38,4 @@ def host_route_words(routes: Iterable[HostRoute]) -> tuple[str, ...]:
     )
 
 
-__all__ = ["host_route_words", "openstack", "pair_words", "rule_words"]
+__all__ = ["host_route_words", "pair_words", "rule_words"]

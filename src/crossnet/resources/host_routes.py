@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
+from crossnet.openstack.entry import command
 from crossnet.openstack.ports import HostRoute, Sought, Subnet
-from crossnet.openstack.typed import host_route_words, openstack
+from crossnet.openstack.typed import host_route_words
 from crossnet.resources.at_cloud import AtCloud, cloud_of
 from crossnet.resources.resource import Resource
 from crossnet.several import few
@@ -132,7 +133,7 @@ class HostRoutes(AtCloud):
             ("unset", [each for each in before if each not in after]),
         )
         return tuple(
-            openstack(side.cloud, "subnet", verb, *host_route_words(routes), side.subnet)
+            command(side.cloud, "subnet", verb, *host_route_words(routes), side.subnet)
             for verb, routes in ways
             if routes
         )

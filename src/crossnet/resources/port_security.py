@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
+from crossnet.openstack.entry import command
 from crossnet.openstack.ports import AddressPair, CloudFacts, GroupRule, Port, SecurityGroup, Sought
-from crossnet.openstack.typed import openstack, pair_words, rule_words
+from crossnet.openstack.typed import pair_words, rule_words
 from crossnet.resources.at_cloud import AtCloud, cloud_of
 from crossnet.resources.resource import Resource
 from crossnet.several import few
@@ -322,24 +323,24 @@ def _typed(have: PortSecurity | None, want: PortSecurity | None) -> Iterator[str
         yield from _typed_group(one, after)
     if want is not None and want.off is not None:
         closed = ("--no-security-group", "--no-allowed-address", "--disable-port-security")
-        yield openstack(one.cloud, "port", "set", *closed, one.port)
+        yield command(one.cloud, "port", "set", *closed, one.port)
     else:
         yield from _typed_port(one, have, want)
     if before and not after:
-        yield openstack(one.cloud, "security", "group", "delete", one.group)
+        yield command(one.cloud, "security", "group", "delete", one.group)
 
 
 def _typed_group(one: PortSecurity, rules: Sequence[GroupRule]) -> Iterator[str]:
     """The group with these rules alone: a new one lets everything out (measured)."""
     group = ("security", "group")
-    known = openstack(one.cloud, *group, "show", "-c", "id", one.group)
+    known = command(one.cloud, *group, "show", "-c", "id", one.group)
     made = ("--project", one.project) if one.project else ()
-    new = openstack(one.cloud, *group, "create", *made, "--description", one.made_for, one.group)
+    new = command(one.cloud, *group, "create", *made, "--description", one.made_for, one.group)
     yield f"{known} || {new}"
-    listed = openstack(one.cloud, *group, "rule", "list", "-f", "value", "-c", "ID", one.group)
-    yield f"{listed} | xargs -r {openstack(one.cloud, *group, 'rule', 'delete')}"
+    listed = command(one.cloud, *group, "rule", "list", "-f", "value", "-c", "ID", one.group)
+    yield f"{listed} | xargs -r {command(one.cloud, *group, 'rule', 'delete')}"
     for rule in dict.fromkeys(rules):
-        yield openstack(one.cloud, *group, "rule", "create", *rule_words(rule), one.group)
+        yield command(one.cloud, *group, "rule", "create", *rule_words(rule), one.group)
 
 
 def _typed_port(one: PortSecurity, have: PortSecurity | None, want: PortSecurity | None) -> Iterator[str]:
@@ -355,16 +356,16 @@ def _typed_port(one: PortSecurity, have: PortSecurity | None, want: PortSecurity
     opened += own if stays_in and not is_in else ()
     closed = own if is_in and not stays_in else ()
     if opened:
-        yield openstack(one.cloud, "port", "set", *opened, one.port)
+        yield command(one.cloud, "port", "set", *opened, one.port)
     pairs = ""
     if gone := [each for each in before if each not in after]:
         # It takes out only what it is told as the cloud has it: with the port's hardware address.
-        yield f"mac=$({openstack(one.cloud, 'port', 'show', '-f', 'value', '-c', 'mac_address', one.port)})"
+        yield f"mac=$({command(one.cloud, 'port', 'show', '-f', 'value', '-c', 'mac_address', one.port)})"
         pairs = "".join(
             f' --allowed-address "ip-address={show_network(each)},mac-address=$mac"' for each in gone
         )
     if closed or pairs:
-        yield f"{openstack(one.cloud, 'port', 'unset', *closed)}{pairs} {shlex.quote(one.port)}"
+        yield f"{command(one.cloud, 'port', 'unset', *closed)}{pairs} {shlex.quote(one.port)}"
 
 
 def _kept(off: Kept) -> str:
