@@ -23,6 +23,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import ClassVar
 
 # `user:password@`, also as a URL writes it: whatever an error repeats, somebody may have written one into it.
@@ -103,11 +104,24 @@ class CommandFailed(HostError):
         )
 
 
+class Outcome(StrEnum):
+    """What became of a change that a cloud was asked for and that did not end well.
+
+    OPEN: it may be made, or may yet be. PASSING: it was not made, and may be when asked again. REFUSED: it was not
+    made, and will not be.
+    """
+
+    OPEN = "open"
+    PASSING = "passing"
+    REFUSED = "refused"
+
+
 class CloudError(HostError):
     """A cloud cannot be reached or asked, or says no; its `host` is `cloud NAME`.
 
     `status` is that of HTTP, None where nothing answered; `kind` the cloud's own word for it, such as PortNotFound,
-    or one of crossnet's where the cloud has none. `is_open` is whether a change may have been made all the same.
+    or one of crossnet's where the cloud has none. `is_open` is whether a change may have been made all the same, and
+    `is_passing` whether the same request may well be taken later, though nothing was done.
     """
 
     def __init__(
@@ -120,9 +134,19 @@ class CloudError(HostError):
         status: int | None = None,
         kind: str = "",
         is_open: bool = False,
+        is_passing: bool = False,
     ) -> None:
         super().__init__(f"cloud {cloud}", tried, seen, todo)
         self.cloud, self.status, self.kind, self.is_open = cloud, status, kind, is_open
+        self._is_passing = is_passing
+
+    @property
+    def outcome(self) -> Outcome:
+        """What is known of the change that was asked for, and so whether to ask again."""
+        if self.is_open:
+            return Outcome.OPEN
+        overloaded = self.status is not None and (self.status == 429 or self.status >= 500)
+        return Outcome.PASSING if self._is_passing or overloaded else Outcome.REFUSED
 
 
 class CloudUnasked(HostError):

@@ -15,10 +15,13 @@ _KEPT = ("content-type", "x-auth-token", "if-match", "accept")
 
 @dataclass
 class Between:
-    """Hands requests on; `before` and `after` are called at each that changes something, with its number from 1."""
+    """Hands requests on; `before` and `after` are called at each that changes something, with its number from 1.
+
+    What `before` says False of is never handed on, and its connection ends.
+    """
 
     cloud: str
-    before: Callable[[int], None] = lambda number: None
+    before: Callable[[int], bool | None] = lambda number: None
     after: Callable[[int], None] = lambda number: None
     changes: list[str] = field(default_factory=list)  # each as `PUT /v2.0/ports/…`
     url: str = ""
@@ -30,7 +33,8 @@ class Between:
         if method != "GET":
             self.changes.append(f"{method} {path.partition('?')[0]}")
             number = len(self.changes)
-            self.before(number)
+            if self.before(number) is False:
+                raise ConnectionError
         host = urlsplit(self.cloud)
         asked = http.client.HTTPConnection(host.hostname or "", host.port, timeout=30)
         try:

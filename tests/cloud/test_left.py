@@ -17,7 +17,7 @@ from crossnet.openstack.ports import HostRoute
 from crossnet.record import CLOUD
 from crossnet.resources import AtCloud, Change, HostRoutes, PortSecurity
 from crossnet.sealed import seal
-from crossnet.transaction.cloud import Left, left_at_cloud
+from crossnet.transaction.left import Left, left_at_cloud
 from crossnet.transaction.participant import PARTICIPANTS
 from crossnet.transaction.requests import REQUESTS
 from crossnet.values import address, network
@@ -44,7 +44,7 @@ def left(said: dict[str, Any]) -> Left | None:
 def test_one_participant_serves_all_kinds_of_a_cloud() -> None:
     found = left(document(change(PORT), change(SUBNET)))
     assert found is not None
-    assert found.changes == (Change(None, PORT), Change(None, SUBNET))
+    assert [one.change for one in found.asked] == [Change(None, PORT), Change(None, SUBNET)]
     assert (found.participant, found.kind) == ("cloud prod", "port_security")
     assert {one.changed_by for one in (PORT, SUBNET)} == {found.participant}
     assert PARTICIPANTS["port_security"] is PARTICIPANTS["host_routes"]

@@ -63,10 +63,14 @@ def security(seed: Seed, **said: Any) -> PortSecurity:
 def made(seed: Seed, asking: Asking, have: PortSecurity | None, want: PortSecurity | None) -> Any:
     """The state that crossnet's own requests make."""
 
-    def bring(cloud: Cloud) -> Any:
-        return Ports(cloud).bring(have, want, as_seen=False)
+    async def make(cloud: Cloud) -> None:
+        requests = Ports(cloud)
+        if (one := want or have) is not None:
+            await requests.see(one)
+        for step in requests.steps(have, want):
+            await requests.make(step, have, want)
 
-    asking("member", bring)
+    asking("member", make)
     return state(seed)
 
 

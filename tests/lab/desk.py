@@ -97,15 +97,16 @@ def desk(
 
 
 def killed(desk: Desk, number: int, when: str, *words: str, crossing: str = CROSSING) -> str:
-    """What crossnet said until it was killed at its n-th change of the cloud."""
+    """What crossnet said until it was killed at its n-th change of the cloud; `before`: the cloud never hears of it."""
     process = desk.crossnet(*words, crossing=crossing)
     seen = list[int]()
 
-    def kill(at: int) -> None:
+    def kill(at: int) -> bool:
         if at == number:
             seen.append(at)
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
+        return at != number
 
     setattr(desk.between, when, kill)
     text, _ = process.communicate(timeout=120)
@@ -114,6 +115,7 @@ def killed(desk: Desk, number: int, when: str, *words: str, crossing: str = CROS
 
 
 def recovered(desk: Desk) -> None:
-    desk.between.before = desk.between.after = lambda number: None
+    desk.between.before = lambda number: None
+    desk.between.after = lambda number: None
     code, text = desk.said("recover")
     assert code in (0, 3), text  # whether hosts had anything to put back

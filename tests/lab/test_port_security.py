@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 
@@ -123,8 +124,16 @@ def test_credentials_that_do_not_see_the_port_leave_it_recorded(desk: Desk) -> N
 CHANGES = 5
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("number", range(1, CHANGES + 1))
+def kills(changes: int) -> list[Any]:
+    """Before each of them, and after each: those beside the last one take long, and come out like the next before."""
+    return [
+        *((number, "before") for number in range(1, changes + 1)),
+        *(pytest.param(number, "after", marks=pytest.mark.faults) for number in range(1, changes)),
+        (changes, "after"),
+    ]
+
+
+@pytest.mark.parametrize(("number", "when"), kills(CHANGES))
 def test_whoever_is_killed_at_a_request_leaves_all_of_it_or_nothing(
     desk: Desk, number: int, when: str
 ) -> None:
@@ -145,8 +154,7 @@ def test_it_asks_a_cloud_for_just_these_changes(desk: Desk) -> None:
     assert [one.split()[0] for one in desk.between.changes] == ["POST", "POST", "DELETE", "DELETE", "PUT"]
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize(("number", "when"), kills(2))
 def test_an_undo_that_is_killed_at_a_request_too(desk: Desk, number: int, when: str) -> None:
     before, ports = desk.bench.fingerprints(), desk.state()
     desk.bench.apply(desk.spec())

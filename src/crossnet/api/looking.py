@@ -36,9 +36,9 @@ from crossnet.site import Answers, Ways, reach
 from crossnet.spec import USUAL_NAME, HostSpec, Spec
 from crossnet.suspects import suspects
 from crossnet.transaction import journal
-from crossnet.transaction.cloud import Left, left_at_cloud
 from crossnet.transaction.history import Past, read_history
 from crossnet.transaction.journal import Journal
+from crossnet.transaction.left import Left, left_at_cloud
 from crossnet.turns import in_turn
 from crossnet.unreached import reached
 

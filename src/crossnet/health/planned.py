@@ -14,6 +14,7 @@ from crossnet.design.leases import waiting
 from crossnet.design.today import MOST_NAMED, today
 from crossnet.drift import Drift, Pending, drifted, not_applied, pending
 from crossnet.elsewhere import elsewhere
+from crossnet.errors import HostError
 from crossnet.facts import Facts
 from crossnet.healed import gave_up, told
 from crossnet.health.status import (
@@ -37,8 +38,8 @@ from crossnet.resources import Resource
 from crossnet.several import first_of
 from crossnet.spec import Crossing, Heal
 from crossnet.suspects import suspects
-from crossnet.transaction.cloud import left_at_cloud
 from crossnet.transaction.journal import unfinished
+from crossnet.transaction.left import left_at_cloud
 from crossnet.values import Family
 from crossnet.verification.counters import read_counters
 
@@ -306,8 +307,18 @@ def _unwell(path: Path, facts: Mapping[str, Facts]) -> Iterator[str]:
         left = unfinished(facts[host], facts)
         if left:
             yield f"{host}: {told_open(left)}"
-        elif (at_cloud := left_at_cloud(facts[host])) is not None:
-            yield f"{host}: {at_cloud}; `crossnet recover` ends them"
+        else:
+            yield from _left_at_cloud(facts[host])
+
+
+def _left_at_cloud(facts: Facts) -> Iterator[str]:
+    try:
+        left = left_at_cloud(facts)
+    except HostError as error:
+        yield f"{error.host}: {error.tried}: {error.seen}"
+        return
+    if left is not None:
+        yield f"{facts.host}: {left}; `crossnet recover` ends them"
 
 
 def _proof(verified: Mapping[str, str]) -> tuple[State, str]:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -30,6 +32,15 @@ if TYPE_CHECKING:
     from requests import Response
 
 ENVIRONMENT = "envvars"  # what the SDK calls OS_*
+
+# Of the thread that asks: whether nobody waits for it any more, so that it sends no further request.
+_given_up: ContextVar[threading.Event | None] = ContextVar("given_up", default=None)
+
+
+def give_up_by(event: threading.Event) -> None:
+    """Have the requests of this thread end when the event is set: the one under way is the last."""
+    _given_up.set(event)
+
 
 # Seconds: until there is a connection, without a byte of an answer, and of waiting where a cloud says for how long.
 _CONNECT = 10.0
@@ -55,6 +66,7 @@ class Access:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.changes = 0  # requests to change something, so far
         self._session: Session | None = None
         self._region: CloudRegion | None = None
         self._endpoint = ""
@@ -135,6 +147,7 @@ class Access:
     ) -> Any:
         """One request, and the JSON of its answer; None where a success has no body. CloudError for all else."""
         changes = method != "GET"
+        self.changes += changes
         answer = self._patiently(method, path, tried, query, body, headers)
         if not answer.ok:
             raise failures.refused(self.name, tried, answer, changes=changes)
@@ -164,7 +177,8 @@ class Access:
             if again == 1 or wait > left:
                 break
             left -= wait
-            time.sleep(wait)
+            given_up = _given_up.get()
+            given_up.wait(wait) if given_up is not None else time.sleep(wait)
         return answer
 
     def _once(
@@ -178,6 +192,8 @@ class Access:
     ) -> Answer:
         try:
             session, endpoint = self._opened()
+            if (given_up := _given_up.get()) is not None and given_up.is_set():
+                raise failures.given_up(self.name, tried)
             said = session.request(
                 f"{endpoint}{path}" + _query(query),
                 method,

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from crossnet.errors import CloudError
 from crossnet.facts import Facts
 from crossnet.openstack import failures, reading, writing
-from crossnet.openstack.access import Access
+from crossnet.openstack.access import Access, give_up_by
 from crossnet.openstack.matching import hardware_of, port_of
 from crossnet.openstack.ports import (
     AddressPair,
@@ -32,6 +32,8 @@ T = TypeVar("T")
 # Seconds that one call may take altogether, with all its requests.
 _CALL = 60.0
 _LOOK = 180.0
+
+_LONGEST_DESCRIPTION = 255
 
 _NOT_YOUR_SUBNET = (
     "Only members of the project of a subnet, or of its network, and administrators may change what it offers: use "
@@ -54,6 +56,11 @@ class Cloud:
     def name(self) -> str:
         """As it was named, with its region where OS_REGION_NAME has told it."""
         return self._access.name
+
+    @property
+    def changes(self) -> int:
+        """How many requests to change something it was asked so far, whatever came of them."""
+        return self._access.changes
 
     async def close(self) -> None:
         self._access.close()
@@ -95,9 +102,31 @@ class Cloud:
         tried = f"set {_asked(secured, groups, pairs)} of {self._shown(port)}"
         return await self._aside(lambda: self._change(port, revision, body, tried), tried, changes=True)
 
+    async def outdate_port(self, port: Port) -> None:
+        """Have every request fail that was made for this revision of the port, and is still on its way; nothing else.
+
+        Its description is changed and changed back: what is set as it is moves no revision (measured with Neutron 29).
+        CloudError with status 412 where the port is at another revision.
+        """
+        tried = f"marked {self._shown(port.id)} as changed"
+
+        def outdate() -> None:
+            marked = self._change(port.id, port.revision, {"description": _marked(port.description)}, tried)
+            self._change(port.id, marked.revision, {"description": port.description}, tried)
+
+        await self._aside(outdate, tried, changes=True)
+
     async def subnet(self, subnet: str) -> Subnet:
         tried = f"asked for {self._shown_subnet(subnet)}"
         return await self._aside(lambda: self._subnet(subnet, tried), tried)
+
+    async def outdate_subnet(self, subnet: Subnet) -> None:
+        """The same of a subnet, which moves also where its description is set as it is (measured with Neutron 29)."""
+        tried = f"marked {self._shown_subnet(subnet.id)} as changed"
+        body = {"description": subnet.description}
+        await self._aside(
+            lambda: self._change_subnet(subnet.id, subnet.revision, body, tried), tried, changes=True
+        )
 
     async def change_routes(
         self, subnet: str, *, revision: int | None, routes: Sequence[HostRoute]
@@ -114,21 +143,32 @@ class Cloud:
             lambda: self._change_subnet(subnet, revision, body, tried), tried, changes=True
         )
 
+    async def groups(self, name: str, project: str) -> list[SecurityGroup]:
+        """The security groups of exactly this name in a project: a cloud takes several."""
+        tried = f"asked for the security group {name}"
+        return await self._aside(lambda: self._groups_named(name, project, tried), tried)
+
     async def group(self, name: str, project: str) -> SecurityGroup | None:
-        """The security group of exactly this name in a project; None where it has none."""
+        """The one of exactly this name in a project; None where it has none."""
         tried = f"asked for the security group {name}"
         return await self._aside(lambda: self._group(name, project, tried), tried)
 
     async def make_group(
-        self, name: str, description: str, project: str, rules: Sequence[GroupRule]
+        self,
+        name: str,
+        description: str,
+        project: str,
+        rules: Sequence[GroupRule],
+        known: Sequence[Sequence[GroupRule]] = (),
     ) -> SecurityGroup:
         """The security group of this name with exactly these rules, made or brought to them.
 
-        One that somebody else made, as its description tells, is a CloudError. To be called again when it failed.
+        One that somebody else made is a CloudError: it has another description, and not the rules that are `known` of
+        crossnet's own either. To be called again when it failed.
         """
         tried = f"made the security group {name}"
         return await self._aside(
-            lambda: self._make_group(name, description, project, rules, tried), tried, changes=True
+            lambda: self._make_group(name, description, project, rules, known, tried), tried, changes=True
         )
 
     async def delete_group(self, group: str) -> None:
@@ -147,16 +187,22 @@ class Cloud:
     async def _aside(
         self, work: Callable[[], T], tried: str, seconds: float | None = None, *, changes: bool = False
     ) -> T:
-        """What blocks, in a thread that nobody waits for: one of asyncio's own would hold up the end of the program."""
+        """What blocks, in a thread of its own: one of asyncio's would hold up the end of the program.
+
+        When it is given up it sends no further request; where one of them `changes` something, the one under way is
+        waited for, since it may still be carried out.
+        """
         seconds = _CALL if seconds is None else seconds
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[T] = loop.create_future()
+        given_up = threading.Event()
 
         def settle(settled: Callable[[], None]) -> None:
             if not ended.done():
                 settled()
 
         def run() -> None:
+            give_up_by(given_up)
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 try:
                     found = work()
@@ -167,11 +213,20 @@ class Cloud:
                     loop.call_soon_threadsafe(settle, lambda: ended.set_result(found))
 
         threading.Thread(target=run, name=f"cloud {self.name}", daemon=True).start()
+        until = loop.time() + seconds
         try:
-            async with asyncio.timeout(seconds):
-                return await ended
-        except TimeoutError:
-            raise failures.late(self.name, tried, seconds, changes=changes) from None
+            await asyncio.wait([ended], timeout=seconds)
+            if ended.done():
+                return ended.result()
+            raise failures.late(self.name, tried, seconds, changes=changes)
+        except asyncio.CancelledError:
+            given_up.set()
+            if changes:
+                await _over(ended, until)
+            raise
+        finally:
+            given_up.set()
+            ended.cancel()
 
     def _look(
         self, hosts: Mapping[str, Facts], sought: Mapping[str, Sought], tried: str
@@ -294,8 +349,8 @@ class Cloud:
         document = self._access.ask("GET", f"/ports/{self._id(port, tried)}", tried)
         return self._one_port(document, tried)
 
-    def _one_port(self, document: object, tried: str) -> Port:
-        with reading.door(self.name, tried):
+    def _one_port(self, document: object, tried: str, *, changed: bool = False) -> Port:
+        with reading.door(self.name, tried, changed=changed):
             found = reading.port_of(reading.fields(reading.fields(document)["port"]))
         self._seen[found.id] = found
         return found
@@ -312,14 +367,14 @@ class Cloud:
             raise CloudError(
                 self.name, tried, error.seen, why, status=error.status, kind=error.kind
             ) from None
-        return self._one_port(document, tried)
+        return self._one_port(document, tried, changed=True)
 
     def _subnet(self, subnet: str, tried: str) -> Subnet:
         document = self._access.ask("GET", f"/subnets/{self._id(subnet, tried)}", tried)
         return self._one_subnet(document, tried)
 
-    def _one_subnet(self, document: object, tried: str) -> Subnet:
-        with reading.door(self.name, tried):
+    def _one_subnet(self, document: object, tried: str, *, changed: bool = False) -> Subnet:
+        with reading.door(self.name, tried, changed=changed):
             found = reading.subnet_of(reading.fields(reading.fields(document)["subnet"]))
         self._seen_subnets[found.id] = found
         return found
@@ -337,7 +392,7 @@ class Cloud:
             raise CloudError(
                 self.name, tried, error.seen, _NOT_YOUR_SUBNET, status=error.status, kind=error.kind
             ) from None
-        return self._one_subnet(document, tried)
+        return self._one_subnet(document, tried, changed=True)
 
     def _forbidden(self, port: str) -> str | None:
         """Why a user may not change a port that it sees, and what to do; None where that cannot be told."""
@@ -363,10 +418,7 @@ class Cloud:
         )
 
     def _group(self, name: str, project: str, tried: str) -> SecurityGroup | None:
-        found = self._read(
-            "/security-groups", reading.group_of, tried, [("name", name), ("project_id", project)]
-        )
-        named = [group for group in found if (group.name, group.project) == (name, project)]
+        named = self._groups_named(name, project, tried)
         if len(named) > 1:
             raise CloudError(
                 self.name,
@@ -377,8 +429,20 @@ class Cloud:
             )
         return named[0] if named else None
 
+    def _groups_named(self, name: str, project: str, tried: str) -> list[SecurityGroup]:
+        found = self._read(
+            "/security-groups", reading.group_of, tried, [("name", name), ("project_id", project)]
+        )
+        return [group for group in found if (group.name, group.project) == (name, project)]
+
     def _make_group(
-        self, name: str, description: str, project: str, rules: Sequence[GroupRule], tried: str
+        self,
+        name: str,
+        description: str,
+        project: str,
+        rules: Sequence[GroupRule],
+        known: Sequence[Sequence[GroupRule]],
+        tried: str,
     ) -> SecurityGroup:
         group = self._group(name, project, tried)
         if group is None:
@@ -388,13 +452,15 @@ class Cloud:
                 tried,
                 body={"security_group": {"name": name, "description": description, "project_id": project}},
             )
-            group = self._one_group(document, tried)
-        elif group.description != description:
+            group = self._one_group(document, tried, changed=True)
+        elif not is_made_as(group, description, known):
             raise CloudError(
                 self.name,
                 tried,
-                f"there is one, {group.id}, that crossnet has not made: its description is {group.description!r}",
-                "Rename it, or remove it if nobody needs it.",
+                f"there is one, {group.id}, that crossnet cannot take for its own: its description is "
+                f"{group.description!r}, and its rules are not what crossnet left there",
+                f"If it is crossnet's, give it its description again: `openstack security group set --description "
+                f"'{description}' {group.id}`. If not, give it another name.",
                 kind="NotOurs",
             )
         lacking = [rule for rule in dict.fromkeys(rules) if rule not in group.rules]
@@ -419,8 +485,8 @@ class Cloud:
         with reading.door(self.name, tried):
             return reading.identifier(one)
 
-    def _one_group(self, document: object, tried: str) -> SecurityGroup:
-        with reading.door(self.name, tried):
+    def _one_group(self, document: object, tried: str, *, changed: bool = False) -> SecurityGroup:
+        with reading.door(self.name, tried, changed=changed):
             return reading.group_of(reading.fields(reading.fields(document)["security_group"]))
 
     def _shown_subnet(self, subnet: str) -> str:
@@ -434,6 +500,28 @@ class Cloud:
             return f"port {port}"
         addresses = ", ".join(map(str, seen.addresses))
         return f"port {seen.shown}" + (f" ({addresses})" if addresses else "")
+
+
+def is_made_as(group: SecurityGroup, description: str, known: Sequence[Sequence[GroupRule]]) -> bool:
+    """Whether a group is what somebody made with that description, or has all the rules of one that is known."""
+    return group.description == description or set(group.rules) in [set(rules) for rules in known]
+
+
+def _marked(description: str) -> str:
+    """Another one; a cloud takes 255 characters (neutron_lib.db.constants)."""
+    return (
+        f"{description[: _LONGEST_DESCRIPTION - 1]} " if not description.endswith(" ") else description[:-1]
+    )
+
+
+async def _over(work: asyncio.Future[Any], until: float) -> None:
+    """When it has ended, however, or that time of the loop's clock has come, whoever wants to stop."""
+    now = asyncio.get_running_loop().time
+    while not work.done() and now() < until:
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([work], timeout=until - now())
+    if work.done() and not work.cancelled():
+        work.exception()  # whoever looks at the cloud again sees what came of it
 
 
 def _asked(secured: bool | None, groups: Sequence[str] | None, pairs: Sequence[AddressPair] | None) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 TIMEOUT = "Timeout"
 UNREACHABLE = "Unreachable"
 UNAUTHORIZED = "Unauthorized"
+GIVEN_UP = "GivenUp"
 NOT_CONFIGURED = "NotConfigured"
 _NOT_JSON = "NotJSON"
 _TOO_LARGE = "TooLarge"
@@ -177,7 +178,14 @@ def no_json(cloud: str, tried: str, answer: Answer, *, changes: bool) -> CloudEr
 def late(cloud: str, tried: str, seconds: float, *, changes: bool) -> CloudError:
     todo = _REACH.replace("{client}", command(cloud)) + _MAYBE * changes
     seen = f"no answer within {seconds:.0f} seconds"
-    return CloudError(cloud, tried, seen, todo, kind=TIMEOUT, is_open=changes)
+    return CloudError(cloud, tried, seen, todo, kind=TIMEOUT, is_open=changes, is_passing=True)
+
+
+def given_up(cloud: str, tried: str) -> CloudError:
+    """A request that was not sent, because nobody waits for its answer any more."""
+    return CloudError(
+        cloud, tried, "it was given up before this request was sent", "Do this again.", kind=GIVEN_UP
+    )
 
 
 def raised(cloud: str, tried: str, error: Exception, *, changes: bool) -> CloudError:
@@ -185,16 +193,24 @@ def raised(cloud: str, tried: str, error: Exception, *, changes: bool) -> CloudE
     from keystoneauth1 import exceptions as known
 
     def failed(
-        seen: str, todo: str, kind: str, *, status: int | None = None, is_open: bool = False
+        seen: str,
+        todo: str,
+        kind: str,
+        *,
+        status: int | None = None,
+        is_open: bool = False,
+        is_passing: bool = False,
     ) -> CloudError:
         text = todo.replace("{client}", command(cloud)) + _MAYBE * is_open
-        return CloudError(cloud, tried, seen, text, status=status, kind=kind, is_open=is_open)
+        return CloudError(
+            cloud, tried, seen, text, status=status, kind=kind, is_open=is_open, is_passing=is_passing
+        )
 
     match error:
         case TooLarge():
             return failed(str(error), _ELSEWHERE, _TOO_LARGE, is_open=changes)
         case known.ConnectTimeout():
-            return failed("no answer in time", _REACH, TIMEOUT, is_open=changes)
+            return failed("no answer in time", _REACH, TIMEOUT, is_open=changes, is_passing=True)
         case known.SSLError():
             return failed(
                 f"its certificate is not accepted{_certificate(error)}",
@@ -203,7 +219,7 @@ def raised(cloud: str, tried: str, error: Exception, *, changes: bool) -> CloudE
             )
         case known.ConnectFailure() | known.UnknownConnectionError():
             seen, is_open = _connection(error)
-            return failed(seen, _REACH, UNREACHABLE, is_open=changes and is_open)
+            return failed(seen, _REACH, UNREACHABLE, is_open=changes and is_open, is_passing=True)
         case known.HttpError():  # of the identity service: what Neutron says is not raised
             status = error.http_status
             # A token that is over is not found there, and the message holds it (keystone.exception.TokenNotFound).

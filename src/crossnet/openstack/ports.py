@@ -80,6 +80,7 @@ class Port:
     status: str
     is_enabled: bool
     owner: str  # `device_owner`, such as compute:nova or trunk:subport
+    description: str = field(default="", compare=False, repr=False)
 
     @property
     def shown(self) -> str:
@@ -116,6 +117,7 @@ class Subnet:
     gateway: Address | None
     routes: tuple[HostRoute, ...]
     revision: int | None
+    description: str = field(default="", compare=False, repr=False)
 
     @property
     def shown(self) -> str:

@@ -27,8 +27,11 @@ _PROTOCOLS = {"1": "icmp", "6": "tcp", "17": "udp", "58": "ipv6-icmp", "icmpv6":
 
 
 @contextmanager
-def door(cloud: str, tried: str) -> Iterator[None]:
-    """What is done within ends well, or in a CrossnetError: any surprise about an answer becomes a CloudError."""
+def door(cloud: str, tried: str, *, changed: bool = False) -> Iterator[None]:
+    """What is done within ends well, or in a CrossnetError: any surprise about an answer becomes a CloudError.
+
+    `changed`: it is the answer to a request that changed something, and that was a success.
+    """
     try:
         yield
     except CrossnetError:
@@ -36,7 +39,7 @@ def door(cloud: str, tried: str) -> Iterator[None]:
     except Exception as error:
         seen = f"the answer cannot be understood ({harmless(str(error)) or type(error).__name__})"
         todo = "See with `openstack port list` what the cloud says; the endpoint may be another service, or a proxy."
-        raise CloudError(cloud, tried, seen, todo, kind=NOT_UNDERSTOOD) from None
+        raise CloudError(cloud, tried, seen, todo, kind=NOT_UNDERSTOOD, is_open=changed) from None
 
 
 def harmless(said: str) -> str:
@@ -77,6 +80,7 @@ def port_of(document: Mapping[str, Any]) -> Port:
         status=harmless(_text(document, "status")),
         is_enabled=_flag(document["admin_state_up"]),
         owner=harmless(_text(document, "device_owner")),
+        description=_description(document),
     )
 
 
@@ -136,6 +140,7 @@ def subnet_of(document: Mapping[str, Any]) -> Subnet:
         gateway=None if gateway is None else address(_text(document, "gateway_ip")),
         routes=tuple(map(_host_route, listed(document, "host_routes"))),
         revision=None if revision is None else _number(revision),
+        description=_description(document),
     )
 
 
@@ -169,6 +174,12 @@ def _pair(document: Mapping[str, Any], mac: str) -> AddressPair:
     network = _network(written)
     form = "" if written == show_network(network) else written
     return AddressPair(network, mac if own is None else _mac(own), form)
+
+
+def _description(document: Mapping[str, Any]) -> str:
+    """As it is, to be set so again; clouds without it are older than the extension."""
+    said = document.get("description")
+    return "" if said is None else _text(document, "description")
 
 
 def _protocol(value: object, family: Family) -> str | None:

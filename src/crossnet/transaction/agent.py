@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import PurePosixPath
 from typing import TypeVar
 
-from crossnet.errors import CommandFailed, HostError, shown
+from crossnet.errors import CommandFailed, CrossnetError, HostError, HostsFailed, shown
 from crossnet.events import Event, Kind, Watcher
 from crossnet.facts.folder import CHECK, UNSAFE, reason, todo
 from crossnet.facts.packages import PACKAGES
@@ -374,17 +374,22 @@ async def insist(one: Participant, ask: Callable[[], Awaitable[T]], *, until: fl
     while True:
         try:
             return await ask()
-        except (Refused, CommandFailed):
-            raise
-        except HostError:
+        except (HostError, HostsFailed) as error:
             left = until - now()
-            if left < 0:
+            if left < 0 or _is_final(error):
                 raise
             if not told:
                 told = True
                 watch(Event(Kind.ASKS_AGAIN, one.name, seconds=round(left)))
             await one.reconnect()
             await asyncio.sleep(AGAIN)
+
+
+def _is_final(error: CrossnetError) -> bool:
+    """Whether asking again does not help: of several errors, with none of them."""
+    if isinstance(error, HostsFailed):
+        return all(map(_is_final, error.errors))
+    return isinstance(error, Refused | CommandFailed)
 
 
 @dataclass(frozen=True, slots=True)

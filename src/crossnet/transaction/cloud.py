@@ -7,51 +7,18 @@ machine, with credentials of their own.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from crossnet.errors import Bug, CloudError, HostError
-from crossnet.facts import Facts, FileState
-from crossnet.facts.question import mapping, number, objects, text
+from crossnet.errors import Bug, CloudError, HostError, HostsFailed, Outcome
 from crossnet.openstack.api import Cloud
 from crossnet.record import CLOUD
-from crossnet.resources import KINDS, AtCloud, Change, Resource
-from crossnet.sealed import seal, unseal
+from crossnet.resources import Change
+from crossnet.transaction.left import Asked, Left, NotUnderstood, decode, encode
 from crossnet.transaction.participant import Gone, Part, Participant, Refused
 from crossnet.transaction.requests import REQUESTS, Requests
 from crossnet.transport import Host
-
-FORMAT = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """What a transaction is changing at a cloud, or has left so: from what crossnet had there to what it wants."""
-
-    transaction: str
-    cloud: str
-    changes: tuple[Change, ...]
-
-    @property
-    def participant(self) -> str:
-        return f"cloud {self.cloud}"
-
-    @property
-    def kind(self) -> str:
-        """That of one of them, by which the participant is found."""
-        return self.changes[0].resource.kind
-
-    def __str__(self) -> str:
-        return f"transaction {self.transaction} has left changes at {self.participant} that nobody has ended"
-
-
-def left_at_cloud(facts: Facts) -> Left | None:
-    """What the host keeps of changes at a cloud that nobody has ended."""
-    kept = facts.files.get(CLOUD)
-    return _decode(facts.host, kept.data) if isinstance(kept, FileState) else None
 
 
 class AtOneCloud(Participant):
@@ -61,8 +28,12 @@ class AtOneCloud(Participant):
         self.keeper = keeper.name
         self._name, self._transaction, self._host = name, transaction, keeper
         self._cloud = Cloud(name.removeprefix("cloud "))
-        self._changes: tuple[Change, ...] = ()
+        self._left: Left | None = (
+            None  # as this process knows it: what it asks for itself, else as it was found
+        )
         self._made = 0
+        self._done: set[tuple[int, str]] = set()
+        self._open: set[tuple[int, str]] = set()  # steps that a request may do whose answer never came
         self._requests: dict[str, Requests[Any]] = {}
 
     @property
@@ -78,24 +49,49 @@ class AtOneCloud(Participant):
                 str(kept),
                 "`crossnet recover` ends them, from any machine.",
             )
-        self._changes = part.live
-        for change in part.live:
-            await self._for(change).see(change.resource)
+        asked = [Asked(change, seen=await self._for(change).see(change.resource)) for change in part.live]
+        self._left = Left(self._transaction, self._cloud.name, tuple(asked))
         return False
 
     async def arm(self, seconds: int, *, unproved: bool) -> tuple[str, ...]:
         return ()
 
     async def change(self, upto: int, timeout: float) -> None:
-        await self._keep(Left(self._transaction, self._cloud.name, self._changes))
-        for change in self._changes[self._made : upto]:
-            try:
-                await self._for(change).bring(change.have, change.want, as_seen=True)
-            except CloudError as error:
-                if error.status is None:
-                    raise
-                raise Refused(self.name, error.tried, error.seen, error.todo) from error
+        while self._made < upto:
+            await self._make(self._made)
             self._made += 1
+        left = self._known()
+        if self._made == len(left.asked) and not left.is_made:
+            await self._keep(replace(left, is_made=True))
+
+    async def _make(self, number: int) -> None:
+        change = self._known().asked[number].change
+        requests = self._for(change)
+        for step in requests.steps(change.have, change.want):
+            if (number, step) in self._done:
+                continue
+            if step not in self._begun(number):
+                await self._keep(self._with_begun(number, (*self._begun(number), step)))
+            before = self._cloud.changes
+            try:
+                await requests.make(step, change.have, change.want)
+            except CloudError as error:
+                await self._refuse(number, step, error, requested=self._cloud.changes - before)
+                raise
+            if self._cloud.changes == before and (number, step) not in self._open:
+                self._left = self._without(number, step)  # it was so already: nothing to take back
+            self._done.add((number, step))
+
+    async def _refuse(self, number: int, step: str, error: CloudError, *, requested: int) -> None:
+        """What was surely not done is not taken back: what is there like it is somebody else's."""
+        if error.outcome is Outcome.OPEN:
+            self._open.add((number, step))
+            return
+        if requested <= 1 and (number, step) not in self._open:
+            self._left = self._without(number, step)
+        if error.outcome is Outcome.REFUSED:
+            await self._keep(self._known())
+            raise Refused(self.name, error.tried, error.seen, error.todo) from error
 
     async def extend(self, seconds: int, verified: bytes = b"") -> None:
         return
@@ -110,13 +106,37 @@ class AtOneCloud(Participant):
         return ()
 
     async def roll_back(self, why: str = "") -> tuple[str, ...]:
-        kept = await self._kept()
-        if kept is None or kept.transaction != self._transaction:
+        if self._left is None:
+            kept = await self._kept()
+            if kept is None or kept.transaction != self._transaction:
+                return ()
+            self._left = kept
+        elif not await self._is_kept():
             return ()
-        for change in reversed(kept.changes):
-            await self._for(change).bring(change.want, change.have, as_seen=False)
+        failed: list[HostError] = []
+        for number in reversed(range(len(self._left.asked))):
+            try:
+                await self._take_back(number)
+            except CloudError as error:
+                is_final = error.outcome is Outcome.REFUSED
+                failed.append(Refused(self.name, error.tried, error.seen, error.todo) if is_final else error)
+            except Refused as error:
+                failed.append(error)
+        if failed:
+            raise failed[0] if len(failed) == 1 else HostsFailed(failed)
         await self._forget()
         return ()
+
+    async def _take_back(self, number: int) -> None:
+        """The steps of one change that were begun, newest first; what is done is journaled no more."""
+        one = self._known().asked[number]
+        change, requests = one.change, self._for(one.change)
+        steps = requests.steps(change.have, change.want)
+        for step in reversed([each for each in steps if one.begun is None or each in one.begun]):
+            await requests.take_back(step, change.have, change.want, one.seen)
+            rest = tuple(each for each in (one.begun or steps) if each != step)
+            one = replace(one, begun=rest)
+            await self._keep(self._with_begun(number, rest))
 
     async def left(self) -> int:
         raise Gone(self.name, self._transaction, "")
@@ -135,54 +155,41 @@ class AtOneCloud(Participant):
             self._requests[kind] = REQUESTS[kind](self._cloud)
         return self._requests[kind]
 
+    def _known(self) -> Left:
+        if self._left is None:
+            raise Bug(f"{self.name} is asked to change something before it takes part")
+        return self._left
+
+    def _begun(self, number: int) -> tuple[str, ...]:
+        return self._known().asked[number].begun or ()
+
+    def _with_begun(self, number: int, begun: tuple[str, ...]) -> Left:
+        left = self._known()
+        asked = [*left.asked]
+        asked[number] = replace(asked[number], begun=begun)
+        return replace(left, asked=tuple(asked))
+
+    def _without(self, number: int, step: str) -> Left:
+        return self._with_begun(number, tuple(each for each in self._begun(number) if each != step))
+
+    async def _is_kept(self) -> bool:
+        """Whether what this process journaled is still there: else somebody else has ended it."""
+        try:
+            kept = await self._kept()
+        except NotUnderstood:
+            return True  # nobody but this process writes it while it holds the host
+        return kept is not None and kept.transaction == self._transaction
+
     async def _kept(self) -> Left | None:
         data = await self._host.read(PurePosixPath(CLOUD))
-        return _decode(self.keeper, data) if data is not None else None
+        return decode(self.keeper, data) if data is not None else None
 
     async def _keep(self, left: Left) -> None:
-        await self._host.write(PurePosixPath(CLOUD), _encode(left), mode=0o600)
+        await self._host.write(PurePosixPath(CLOUD), encode(left), mode=0o600)
+        self._left = left
 
     async def _forget(self) -> None:
         await self._host.write(PurePosixPath(CLOUD), None)
 
 
-def _encode(left: Left) -> bytes:
-    def side(one: Resource | None) -> Mapping[str, Any] | None:
-        return one.encode() if one is not None else None
-
-    changes = [
-        {"kind": one.resource.kind, "have": side(one.have), "want": side(one.want)} for one in left.changes
-    ]
-    return seal({"format": FORMAT, "transaction": left.transaction, "cloud": left.cloud, "changes": changes})
-
-
-def _decode(host: str, data: bytes) -> Left:
-    def change(said: Mapping[str, Any]) -> Change:
-        kind = KINDS[text(said, "kind")]
-        if not issubclass(kind, AtCloud):
-            raise ValueError(f"a {kind.kind} is nothing that a cloud holds")
-        have, want = (
-            kind.decode(mapping(said[side])) if said[side] is not None else None for side in ("have", "want")
-        )
-        if have is None and want is None:
-            raise ValueError(f"a {kind.kind} is changed from nothing to nothing")
-        return Change(have, want)
-
-    try:
-        document = unseal(json.loads(data))
-        if number(document, "format") != FORMAT:
-            raise ValueError(f"it has format {document['format']}, this crossnet reads {FORMAT}")
-        changes = tuple(map(change, objects(document["changes"])))
-        if not changes:
-            raise ValueError("it names no change")
-        return Left(text(document, "transaction"), text(document, "cloud"), changes)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise HostError(
-            host,
-            f"read {CLOUD}, which says what is being changed at a cloud",
-            f"it cannot be understood: {' '.join(str(error).split())[:200]}",
-            "Compare what the cloud holds for the host with what it should, then remove the file.",
-        ) from error
-
-
-__all__ = ["AtOneCloud", "Left", "left_at_cloud"]
+__all__ = ["AtOneCloud"]

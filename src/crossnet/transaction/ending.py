@@ -54,7 +54,7 @@ class Open:
     @property
     def was_begun(self) -> bool:
         """Whether anything was changed."""
-        return any(one.begun for one in self.held.values()) or any(self.ended.values())
+        return any(one.was_begun for one in self.held.values()) or any(self.ended.values())
 
     @property
     def is_whole(self) -> bool:

@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from crossnet.errors import Locked
+from crossnet.errors import HostError, Locked
 from crossnet.facts import Facts, FileState
 from crossnet.facts.question import mapping, number, number_or, objects, text, texts
 from crossnet.record import BEGUN, DEADLINE, DECISION, IDENTITY, JOURNAL, MADE
 from crossnet.resources import KINDS, Change, Encoded, Resource
 from crossnet.sealed import seal, unseal
 from crossnet.standing import Stamp, who
+from crossnet.transaction.left import left_at_cloud
 
 FORMAT = 2
 
@@ -61,7 +62,8 @@ class Journal:
     """A transaction as its host tells it; `group` are all its hosts by the names in the spec.
 
     `message` is what was said about it when it began, `crossings` are those that it is about, `others` are those that
-    journal on this host. `begun` changes may have been done, `made` of them were, the rest was not. `decision` is
+    journal on this host; `others_begun` whether they may have changed anything, `others_made` whether they have made
+    all of it. `begun` changes may have been done, `made` of them were, the rest was not. `decision` is
     CONFIRM, ROLLBACK or nothing yet; `left` are the seconds until the host decides by itself, 0 when it should have
     done so.
     `process` is that of the controller, and `machine` where such numbers mean the same, as `machine_id` has it.
@@ -81,6 +83,8 @@ class Journal:
     message: str = ""
     crossings: tuple[str, ...] = ()
     others: tuple[Other, ...] = ()
+    others_begun: bool = False
+    others_made: bool = False
     begun: int = 0
     made: int = 0
     decision: str = ""
@@ -114,7 +118,12 @@ class Journal:
     @property
     def is_whole(self) -> bool:
         """Whether every change that comes before the confirmation is made."""
-        return self.made == len(self.entries)
+        return self.made == len(self.entries) and (self.others_made or not self.others)
+
+    @property
+    def was_begun(self) -> bool:
+        """Whether anything may have been changed."""
+        return self.begun > 0 or self.others_begun
 
     def ended_by(self, *commands: str) -> str:
         """These commands, as they end it: with the spec of whoever looks, or with one that names all its hosts."""
@@ -133,7 +142,7 @@ class Journal:
     @property
     def is_void(self) -> bool:
         """Whether it has changed nothing and its time is over: the next one clears it away."""
-        return not self.decision and self.left == 0 and self.begun == 0
+        return not self.decision and self.left == 0 and not self.was_begun
 
     @property
     def audit(self) -> str:
@@ -236,15 +245,30 @@ def unfinished(facts: Facts, named: Collection[str] | None = None) -> Journal | 
         held.data.decode(errors="replace") if (held := facts.file(path)) else ""
         for path in (BEGUN, MADE, DECISION, DEADLINE, IDENTITY)
     )
+    transaction = _line(name) or found.transaction
+    others_begun, others_made = _others(facts, transaction)
     return replace(
         found,
-        transaction=_line(name) or found.transaction,
+        transaction=transaction,
+        others_begun=others_begun,
+        others_made=others_made,
         begun=begun.count("\n"),
         made=made.count("\n"),
         decision=decision.strip(),
         left=_left(deadline, facts.uptime, facts.boot),
         unnamed=tuple(one for one in found.group if one not in named) if named is not None else (),
     )
+
+
+def _others(facts: Facts, transaction: str) -> tuple[bool, bool]:
+    """Whether those that journal on the host have begun anything of it, and whether they have made all of it."""
+    try:
+        left = left_at_cloud(facts)
+    except HostError:
+        return True, False
+    if left is None or left.transaction != transaction:
+        return False, False
+    return left.is_begun, left.is_made
 
 
 # Digits of a deadline; what is longer crossnet never wrote, and counts as passed, as in host.sh.

@@ -11,6 +11,7 @@ from crossnet.resources.host_routes import offered, rivals
 _CHANGED = 412  # by somebody else since it was read
 _TRIES = 5  # at a subnet that others change at the same time
 _MEANWHILE = "Nothing of theirs was changed; make a new plan."
+_ROUTES = "routes"
 
 
 class Subnets:
@@ -22,51 +23,79 @@ class Subnets:
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
         self._seen: dict[str, Subnet] = {}
+        self._asked: set[str] = set()  # subnets of which an answer may have been lost
 
-    async def see(self, one: HostRoutes) -> None:
+    def steps(self, have: HostRoutes | None, want: HostRoutes | None) -> tuple[str, ...]:
+        return (_ROUTES,)
+
+    async def see(self, one: HostRoutes) -> int | None:
         self._seen[one.subnet] = await self._cloud.subnet(one.subnet)
+        return self._seen[one.subnet].revision
 
-    async def bring(self, have: HostRoutes | None, want: HostRoutes | None, *, as_seen: bool) -> None:
-        one = want or have
-        assert one is not None, "a change has at least one side"
-        seen = self._seen.get(one.subnet) if as_seen else None
+    async def make(self, step: str, have: HostRoutes | None, want: HostRoutes | None) -> None:
+        one = _of(have, want)
+        seen = self._seen[one.subnet]
+        try:
+            subnet = await self._cloud.subnet(one.subnet)
+        except CloudError as error:
+            if want is None and error.kind == "SubnetNotFound":
+                return  # nothing is left of it to take away
+            raise
+        made = offered(subnet, have, want)
+        is_there = _written(made) == _written(subnet.routes)
+        if one.subnet in self._asked and is_there:
+            self._seen[one.subnet] = subnet
+            self._asked.discard(one.subnet)
+            return
+        if _written(seen.routes) != _written(subnet.routes):
+            raise self._changed(subnet, "somebody else has changed them since they were read")
+        self._refuse_rivals(subnet, have, want)
+        if not is_there:
+            self._asked.add(one.subnet)
+            found = await self._cloud.change_routes(subnet.id, revision=seen.revision, routes=made)
+            self._seen[one.subnet] = found  # another host of the transaction may have a part in it too
+            self._asked.discard(one.subnet)
+
+    async def take_back(
+        self, step: str, have: HostRoutes | None, want: HostRoutes | None, seen: int | None
+    ) -> None:
+        one = _of(have, want)
         for left in range(_TRIES, 0, -1):
             try:
                 subnet = await self._cloud.subnet(one.subnet)
             except CloudError as error:
-                if want is None and error.kind == "SubnetNotFound":
+                if error.kind == "SubnetNotFound":
                     return  # nothing is left of it to put back
                 raise
-            made = offered(subnet, have, want)
-            if _written(made) == _written(subnet.routes):
-                return  # also where an answer was lost
-            self._refuse_others(seen, subnet, have, want)
+            made = offered(subnet, want, have)
             try:
-                found = await self._cloud.change_routes(
-                    subnet.id, revision=(seen or subnet).revision, routes=made
-                )
+                if _written(made) != _written(subnet.routes):
+                    self._refuse_rivals(subnet, want, have)
+                    subnet = await self._cloud.change_routes(subnet.id, revision=subnet.revision, routes=made)
+                await self._cloud.outdate_subnet(subnet)  # its routes alone move no revision
+                return
             except CloudError as error:
-                if error.status != _CHANGED or seen is not None or left == 1:
+                if error.status != _CHANGED or error.kind == _RIVALS or left == 1:
                     raise
-                continue
-            if seen is not None:
-                self._seen[one.subnet] = found  # another host of the transaction may have a part in it too
-            return
 
-    def _refuse_others(
-        self, seen: Subnet | None, now: Subnet, have: HostRoutes | None, want: HostRoutes | None
-    ) -> None:
-        tried = f"asked to change the host routes of subnet {now.shown}"
-        if seen is not None and _written(seen.routes) != _written(now.routes):
-            raise self._changed(tried, "somebody else has changed them since they were read")
+    def _refuse_rivals(self, now: Subnet, have: HostRoutes | None, want: HostRoutes | None) -> None:
         if others := rivals(now, have, want):
             shown = ", ".join(map(str, others))
-            raise self._changed(
-                tried, f"somebody else has it offer {shown}, where crossnet offers another way"
-            )
+            seen = f"somebody else has it offer {shown}, where crossnet offers another way"
+            raise self._changed(now, seen, _RIVALS)
 
-    def _changed(self, tried: str, seen: str) -> CloudError:
-        return CloudError(self._cloud.name, tried, seen, _MEANWHILE, status=_CHANGED, kind="ChangedMeanwhile")
+    def _changed(self, subnet: Subnet, seen: str, kind: str = "ChangedMeanwhile") -> CloudError:
+        tried = f"asked to change the host routes of subnet {subnet.shown}"
+        return CloudError(self._cloud.name, tried, seen, _MEANWHILE, status=_CHANGED, kind=kind)
+
+
+_RIVALS = "OfferedMeanwhile"
+
+
+def _of(have: HostRoutes | None, want: HostRoutes | None) -> HostRoutes:
+    one = want or have
+    assert one is not None, "a change has at least one side"
+    return one
 
 
 def _written(routes: tuple[HostRoute, ...]) -> frozenset[HostRoute]:

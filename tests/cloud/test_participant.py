@@ -1,0 +1,313 @@
+"""A real cloud as a participant: what was begun is taken back, what others do stays, and nothing lands afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, cast
+
+import pytest
+
+from cloud.between import Between, between
+from cloud.fixtures import GROUP, Seed
+from crossnet.errors import CloudError, HostsFailed
+from crossnet.openstack import access
+from crossnet.openstack.ports import GroupRule, HostRoute
+from crossnet.planning import HostPlan
+from crossnet.resources import Change, HostRoutes, PortSecurity, Resource
+from crossnet.resources.port_security import Kept
+from crossnet.sealed import seal
+from crossnet.transaction import journal
+from crossnet.transaction.cloud import AtOneCloud
+from crossnet.transaction.participant import Part, Refused
+from crossnet.transport import Host
+from crossnet.values import Family, address, network
+
+pytestmark = [pytest.mark.openstack, GROUP]
+
+BUSINESS = network("10.0.44.0/24")
+RULE = GroupRule("ingress", Family.V4, "icmp", None, network("10.0.43.15"))
+THEIRS = {"ip_address": "10.0.44.0/24"}
+
+
+@dataclass
+class Keeper:
+    """The host that keeps a journal, as far as a participant needs one."""
+
+    name: str = "gateway"
+    files: dict[PurePosixPath, bytes] = field(default_factory=dict)
+
+    async def read(self, path: PurePosixPath) -> bytes | None:
+        return self.files.get(path)
+
+    async def write(self, path: PurePosixPath, data: bytes | None, *, mode: int = 0o644) -> None:
+        if data is None:
+            self.files.pop(path, None)
+        else:
+            self.files[path] = data
+
+    @property
+    def begun(self) -> list[Any]:
+        """The steps of each change that the journal says were begun."""
+        return [one["begun"] for data in self.files.values() for one in json.loads(data)["changes"]]
+
+
+@dataclass
+class Desk:
+    """A cloud whose requests go through `between`, and the gateway that keeps what is asked of it."""
+
+    seed: Seed
+    between: Between
+    keeper: Keeper = field(default_factory=Keeper)
+
+    def anew(self, cloud: str = "member") -> AtOneCloud:
+        return AtOneCloud(f"cloud {cloud}", "ab12cd34", cast(Host, self.keeper))
+
+    async def staged(self, *changes: Change, cloud: str = "member") -> AtOneCloud:
+        one = self.anew(cloud)
+        await one.stage(Part(journal.new("ab12cd34", "apply", []), cast(HostPlan, None), changes, ()))
+        return one
+
+    def wanted(self, name: str = "B-eth1", **more: Any) -> PortSecurity:
+        port = self.seed.port(name)
+        made = PortSecurity(
+            "member", port.id, port.project, "eth1", "10.0.43.101", (BUSINESS,), rules=(RULE,)
+        )
+        return replace(made, **more)
+
+    def off(self) -> PortSecurity:
+        port = self.seed.port("B-eth1")
+        return self.wanted(pairs=(), rules=(), off=Kept(port.groups, port.pairs))
+
+    def routes(self) -> HostRoutes:
+        _, subnet = self.seed.networks["business"]
+        return HostRoutes("member", subnet, "clients", (HostRoute(BUSINESS, address("10.0.43.101")),))
+
+    def state(self) -> tuple[Any, ...]:
+        groups = self.seed.ask("GET", f"/security-groups?project_id={self.seed.project}")["security_groups"]
+        ports = {name: self.seed.document(name) for name in self.seed.ports}
+        return ports, sorted(one["name"] for one in groups), self.offered()
+
+    def offered(self) -> list[Any]:
+        _, subnet = self.seed.networks["business"]
+        routes: list[Any] = self.seed.ask("GET", f"/subnets/{subnet}")["subnet"]["host_routes"]
+        return routes
+
+    def offer(self, *routes: Any) -> None:
+        _, subnet = self.seed.networks["business"]
+        self.seed.ask("PUT", f"/subnets/{subnet}", {"subnet": {"host_routes": list(routes)}})
+
+
+@pytest.fixture
+def desk(seed: Seed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    with between(seed.served.neutron) as one:
+        entries = {
+            user: {**seed.served.entry(user), "network_endpoint_override": one.url}
+            for user in ("member", "reader")
+        }
+        (tmp_path / "clouds.yaml").write_text(json.dumps({"clouds": entries}))
+        monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "clouds.yaml"))
+        found = Desk(seed, one)
+        yield found
+        found.offer()
+
+
+def at(desk: Desk, number: int, do: Callable[[], object]) -> None:
+    """Somebody else does that just before the n-th change of the cloud."""
+
+    def before(seen: int) -> None:
+        if seen == number:
+            do()
+
+    desk.between.before = before
+
+
+GROUPED = {"least": 5, "disable": 1, "routes": 1}  # by which request it is that changes the thing itself
+
+
+@pytest.mark.parametrize("what", ["least", "disable", "routes"])
+def test_what_a_cloud_refuses_is_not_taken_back(desk: Desk, what: str) -> None:
+    """Others add what is equal to what crossnet wants, or would be lost by it: it is not ours."""
+    group = desk.seed.make_group("theirs")
+    port = desk.seed.port("B-eth1")
+    wanted: dict[str, Resource] = {"least": desk.wanted(), "disable": desk.off(), "routes": desk.routes()}
+    does: dict[str, Callable[[], object]] = {
+        "least": lambda: desk.seed.change("B-eth1", allowed_address_pairs=[THEIRS]),
+        "disable": lambda: desk.seed.change("B-eth1", security_groups=[*port.groups, group]),
+        "routes": lambda: desk.offer({"destination": "10.0.44.0/24", "nexthop": "10.0.43.101"}),
+    }
+
+    async def apply() -> tuple[Any, ...]:
+        one = await desk.staged(Change(None, wanted[what]))
+        if what == "routes":
+            does[what]()  # between it was seen and it is changed: its revision tells nothing
+        else:
+            at(desk, GROUPED[what], does[what])
+        with pytest.raises(Refused):
+            await one.change(1, 10)
+        theirs = desk.state()
+        await one.roll_back()
+        return theirs
+
+    ports, _, routes = asyncio.run(apply())
+    assert desk.state() == (ports, ["default", "theirs"], routes)
+    assert desk.keeper.files == {}
+
+
+def test_a_late_request_does_nothing_after_a_roll_back(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names the revision that the port had before: so the roll-back leaves it at another one."""
+    monkeypatch.setattr(access, "_SILENCE", 0.5)
+    before = desk.state()
+    free, landed = threading.Event(), threading.Event()
+    held = [1]
+    at(desk, 1, lambda: free.wait(30))
+    desk.between.after = lambda number: landed.set() if number in held else None
+
+    async def apply() -> None:
+        one = await desk.staged(Change(None, desk.off()))
+        with pytest.raises(CloudError) as raised:
+            await one.change(1, 10)
+        assert raised.value.is_open
+        assert desk.keeper.begun == [["port"]]
+        await one.roll_back()
+
+    asyncio.run(apply())
+    free.set()
+    assert landed.wait(30)
+    assert desk.state() == before
+    assert desk.keeper.files == {}
+
+
+def test_who_stops_it_waits_for_the_request_that_is_under_way(desk: Desk) -> None:
+    before = desk.state()
+    begun, free = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        begun.set()
+        free.wait(30)
+
+    at(desk, 2, hold)
+
+    async def apply() -> None:
+        one = await desk.staged(Change(None, desk.wanted()))
+        work = asyncio.ensure_future(one.change(1, 10))
+        await asyncio.to_thread(begun.wait, 30)
+        work.cancel()
+        await asyncio.sleep(0)
+        assert not work.done()
+        free.set()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+        assert len(desk.between.changes) == 2  # nothing more is asked
+        await one.roll_back()
+
+    asyncio.run(apply())
+    assert desk.state() == before
+    assert desk.keeper.files == {}
+
+
+def test_what_cannot_be_taken_back_does_not_keep_the_rest_open(desk: Desk) -> None:
+    before = desk.state()
+
+    async def apply() -> None:
+        changes = [Change(None, desk.wanted(name)) for name in ("B-eth0", "B-eth1")]
+        one = await desk.staged(*changes)
+        await one.change(2, 10)
+        assert desk.keeper.begun == [["group", "port"], ["group", "port"]]
+        group = desk.seed.ask("GET", f"/security-groups?name={desk.wanted('B-eth1').group}")
+        used = [group["security_groups"][0]["id"], *desk.seed.port("A").groups]
+        desk.seed.change("A", security_groups=used)
+        asked = len(desk.between.changes)
+        with pytest.raises(Refused, match="in use"):  # so nobody asks that again and again
+            await one.roll_back()
+        assert desk.keeper.begun == [[], ["group"]]
+        assert desk.seed.document("B-eth0") == before[0]["B-eth0"]
+        assert len(desk.between.changes) - asked == 4
+        desk.seed.change("A", security_groups=used[1:])
+        await desk.anew().roll_back()  # somebody else, by the journal
+
+    asyncio.run(apply())
+    assert desk.state() == before
+    assert desk.keeper.files == {}
+
+
+def test_all_that_failed_is_told_together(desk: Desk) -> None:
+    async def apply() -> None:
+        one = await desk.staged(*[Change(None, desk.wanted(name)) for name in ("B-eth0", "B-eth1")])
+        await one.change(2, 10)
+        with pytest.raises(HostsFailed) as raised:
+            await desk.anew("reader").roll_back()
+        assert [type(each) for each in raised.value.errors] == [Refused, Refused]
+        await one.roll_back()
+
+    asyncio.run(apply())
+
+
+def test_a_group_of_others_that_has_its_name_stays(desk: Desk) -> None:
+    desk.seed.make_group(desk.wanted().group, description="of the ops team")
+    before = desk.state()
+
+    async def apply() -> None:
+        one = await desk.staged(Change(None, desk.wanted()))
+        with pytest.raises(Refused, match="of the ops team"):
+            await one.change(1, 10)
+        assert desk.keeper.begun == [[]]
+        await one.roll_back()
+
+    asyncio.run(apply())
+    assert desk.state() == before
+
+
+def test_its_own_group_is_known_under_another_description(desk: Desk) -> None:
+    before = desk.state()
+
+    async def apply() -> None:
+        wanted = desk.wanted()
+        await (await desk.staged(Change(None, wanted))).change(1, 10)
+        group = desk.seed.ask("GET", f"/security-groups?name={wanted.group}")["security_groups"][0]["id"]
+        desk.seed.ask("PUT", f"/security-groups/{group}", {"security_group": {"description": "CHG0012345"}})
+        one = await desk.staged(Change(wanted, None))
+        await one.change(1, 10)
+        await one.finish()
+
+    asyncio.run(apply())
+    assert desk.state() == before
+
+
+def test_the_journal_of_an_older_version_is_ended(desk: Desk) -> None:
+    before = desk.state()
+
+    async def apply() -> None:
+        wanted = desk.wanted()
+        await (await desk.staged(Change(None, wanted))).change(1, 10)
+        ((path, _),) = desk.keeper.files.items()
+        change = {"kind": wanted.kind, "have": None, "want": dict(wanted.encode())}
+        said = {"format": 1, "transaction": "ab12cd34", "cloud": "member", "changes": [change]}
+        desk.keeper.files[path] = seal(said)
+        await desk.anew().roll_back()
+
+    asyncio.run(apply())
+    assert desk.state() == before
+    assert desk.keeper.files == {}
+
+
+def test_who_asks_for_it_takes_back_what_it_knows_itself(desk: Desk) -> None:
+    """A host that changes its journal meanwhile has nothing else put back."""
+    before = desk.state()
+
+    async def apply() -> None:
+        one = await desk.staged(Change(None, desk.wanted()))
+        await one.change(1, 10)
+        ((path, _),) = desk.keeper.files.items()
+        theirs = replace(desk.wanted("A"), pairs=(network("0.0.0.0/0"),))
+        change = {"kind": theirs.kind, "have": dict(theirs.encode()), "want": None}
+        said = {"format": 1, "transaction": "ab12cd34", "cloud": "member", "changes": [change]}
+        desk.keeper.files[path] = seal(said)
+        await one.roll_back()
+
+    asyncio.run(apply())
+    assert desk.state() == before
