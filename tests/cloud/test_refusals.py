@@ -210,7 +210,7 @@ def test_a_group_of_the_same_name_that_somebody_else_made(seed: Seed, asking: As
         asking, "member", lambda cloud: cloud.make_group("crossnet-x", "mine", seed.project, [RULE])
     )
     assert told.kind == "NotOurs"
-    assert f"there is one, {group}, that crossnet has not made" in told.seen
+    assert f"there is one, {group}, that crossnet cannot take for its own" in told.seen
     rules = seed.ask("GET", f"/security-groups/{group}")["security_group"]["security_group_rules"]
     assert [rule["direction"] for rule in rules] == ["egress", "egress"]
 
