@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import or_
 from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
@@ -19,6 +21,8 @@ from crossnet.errors import Bug, CrossnetError, HostsFailed
 from crossnet.events import Event, Kind, Tally, Watcher, nobody, without_a_say
 from crossnet.facts import Facts, Lookup
 from crossnet.openstack.asking import ask_cloud
+from crossnet.openstack.entry import is_meant
+from crossnet.openstack.ports import Sought
 from crossnet.persistence import extensions, init_scripts, kept, unit
 from crossnet.record import FILES, FOLDER, at_clouds, paths_of
 from crossnet.resources import KINDS
@@ -150,7 +154,7 @@ class Site:
             ask_cloud(
                 cloud,
                 {name: facts for name, facts in found.said.items() if cloud in asked[name]},
-                {name: of[cloud] for name, of in sought.items() if cloud in of},
+                {name: _of_entry(cloud, of) for name, of in sought.items()},
                 self._cloud_within,
             )
             for cloud in clouds
@@ -237,6 +241,11 @@ async def reach(
     finally:
         if ways is None:
             await used.close()
+
+
+def _of_entry(cloud: str, sought: Mapping[str, Sought]) -> Sought:
+    """What is sought in a cloud, also under the name with the region that is found for it."""
+    return reduce(or_, (of for name, of in sought.items() if is_meant(cloud, name)), Sought())
 
 
 def _way_to(host: HostSpec) -> Host:

@@ -20,6 +20,7 @@ from crossnet.lab.neutron import install
 from crossnet.openstack.reading import subnet_of
 from crossnet.planning import make_plan
 from crossnet.spec import SnatTo
+from crossnet.specfile import parse
 from crossnet.values import address, network
 from design.test_host_routes import BY_LEASE, SUBNET
 from design.test_port_security import cloud, hosts, spec
@@ -87,7 +88,7 @@ def test_what_takes_a_rival_way_from_a_subnet(seed: Seed) -> None:
     there = subnet_of(seed.ask("GET", f"/subnets/{subnet}")["subnet"])
     now = cloud(cloud="member", subnets=(replace(SUBNET, id=subnet, routes=there.routes),))
     with pytest.raises(PlanRefused) as caught:
-        make_plan(spec(BY_LEASE), hosts(now))
+        make_plan(parse(spec(BY_LEASE).source.replace("prod", "member"), "crossnet.yaml"), hosts(now))
     (refusal,) = caught.value.refusals
     typed(seed, [refusal.todo.split("`")[1]])
     assert seed.ask("GET", f"/subnets/{subnet}")["subnet"]["host_routes"] == []

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from crossnet import specfile
-from crossnet.errors import PlanRefused, SpecError
+from crossnet.errors import CrossnetError, PlanRefused, SpecError
 from crossnet.facts import Facts, FileState
 from crossnet.facts.owners import Keeper, Owner
 from crossnet.facts.routes import Route
@@ -243,6 +243,21 @@ def test_what_others_offer_that_leads_no_destination_elsewhere_stays(there: str,
     other = HostRoute(network(there), address(by))
     (change,) = of_subnets(planned(said(other)))
     assert as_made(change, said(other)).subnets[0].routes == (other, OURS)
+
+
+def test_the_region_that_was_found_for_an_entry_is_that_of_the_spec() -> None:
+    """The spec says `prod`, and the environment which of its regions."""
+    before = replace(said(), cloud="prod/east")
+    plan = planned(before)
+    (change,) = of_subnets(plan)
+    assert change.resource.changed_by == "cloud prod/east"
+    there = applied(plan, as_made(change, before))
+    assert [*at_clouds(there["gateway"])] == ["prod/east"]
+    assert of_subnets(make_plan(spec(BY_LEASE), there)) == []
+    assert len(of_subnets(make_undo_plan(spec(BY_LEASE), there))) == 1
+    elsewhere = {**there, "gateway": replace(there["gateway"], cloud=replace(said(), cloud="prod/west"))}
+    with pytest.raises(CrossnetError, match="cloud prod/east"):
+        make_undo_plan(spec(BY_LEASE), elsewhere)
 
 
 def test_a_client_in_no_subnet_of_that_network_is_refused() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from crossnet.adoption.finding import Finding
 from crossnet.adoption.way import Way
 from crossnet.facts import Facts
 from crossnet.openstack.entry import command
 from crossnet.openstack.ports import AddressPair, CloudFacts, Port
+from crossnet.openstack.typed import pair_words
 from crossnet.openstack.walk import Packet, admits
 from crossnet.several import few
 from crossnet.values import (
@@ -39,9 +40,7 @@ def ports_of_gateway(facts: Facts, ways: Sequence[Way]) -> Iterator[Finding]:
             yield _off(facts, cloud, port, interface, sends)
         wide = [pair for pair in port.pairs if not any(contains(each, pair.network) for each in sends)]
         if wide:
-            shown = [_written(pair) for pair in wide]
-            # The client compares with what Neutron returns, which has the hardware address always.
-            given = [f"{_written(pair)},mac-address={pair.mac}" for pair in wide]
+            shown = [pair.written or show_network(pair.network) for pair in wide]
             yield Finding(
                 "pairs-wider",
                 facts.host,
@@ -50,8 +49,7 @@ def ports_of_gateway(facts: Facts, ways: Sequence[Way]) -> Iterator[Finding]:
                 fix=(
                     _at_cloud(
                         cloud,
-                        *_pairs("unset", given),
-                        port.id,
+                        *("port", "unset", *pair_words(wide), port.id),
                         warning="if nothing else there needs them, such as a virtual address",
                     ),
                 ),
@@ -121,7 +119,7 @@ def _off(
     facts: Facts, cloud: CloudFacts, port: Port, interface: str, sends: Sequence[Network] = ()
 ) -> Finding:
     """Port security that is off: nobody knows any more which security groups the port had."""
-    pairs = _pairs("set", [show_network(each) for each in sends])
+    pairs = pair_words(AddressPair(each, "") for each in sends)
     return Finding(
         "port-security-off",
         facts.host,
@@ -131,7 +129,7 @@ def _off(
             _at_cloud(
                 cloud,
                 *("port", "set", "--enable-port-security", "--security-group", "GROUP"),
-                *pairs[2:],
+                *pairs,
                 port.id,
                 warning="in place of GROUP one that lets you in there: switching port security off has lost the "
                 "groups, and without one nobody reaches that interface",
@@ -140,21 +138,8 @@ def _off(
     )
 
 
-def _written(pair: AddressPair) -> str:
-    return pair.written or show_network(pair.network)
-
-
-def _pairs(verb: str, networks: Iterable[str]) -> tuple[str, ...]:
-    return (
-        "port",
-        verb,
-        *(word for each in networks for word in ("--allowed-address", f"ip-address={each}")),
-    )
-
-
 def _at_cloud(cloud: CloudFacts, *words: str, warning: str = "") -> Fix:
-    typed = command(cloud.cloud, *words)
-    return Fix(f"cloud {cloud.cloud}", (typed,), warning=warning)
+    return Fix(f"cloud {cloud.cloud}", (command(cloud.cloud, *words),), warning=warning)
 
 
 def ports_of_clients(ways: Sequence[Way], facts: Mapping[str, Facts]) -> Iterator[Finding]:

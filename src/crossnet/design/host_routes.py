@@ -13,6 +13,7 @@ from crossnet.facts import Facts
 from crossnet.facts.routes import MAIN, matching
 from crossnet.openstack.entry import command
 from crossnet.openstack.ports import CloudFacts, HostRoute, Subnet
+from crossnet.openstack.typed import host_route_words
 from crossnet.path import Client, Path
 from crossnet.record import Record
 from crossnet.resources import HostRoutes
@@ -179,11 +180,7 @@ def _against_others(
         return
     shown = few(list(map(str, others)), _MOST, ", ")
     narrower = any(all(each.destination != other.destination for each in wanted) for other in others)
-    destination, next_hop = (
-        there or str(means)
-        for there, means in zip(others[0].written, (others[0].destination, others[0].next_hop), strict=True)
-    )
-    unset = ("subnet", "unset", "--host-route", f"destination={destination},gateway={next_hop}", subnet.id)
+    unset = ("subnet", "unset", *host_route_words(others[:1]), subnet.id)
     yield Refusal(
         "host-route-of-others",
         f"cloud {cloud.cloud}",

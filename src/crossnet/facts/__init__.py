@@ -38,6 +38,7 @@ from crossnet.facts.start import CLOCK, NETWORK, START
 from crossnet.facts.sysctls import BOOT_SETTINGS, SYSCTLS, BootSetting
 from crossnet.facts.units import UNITS
 from crossnet.netfilter import Engine
+from crossnet.openstack.entry import is_meant
 from crossnet.openstack.ports import CloudFacts, Unasked
 from crossnet.transport import Host
 from crossnet.values import Address, Family, Network
@@ -142,8 +143,11 @@ class Facts:
 
     def said_by(self, cloud: str) -> CloudFacts | Unasked | None:
         """What the cloud of this name says of it, or why it says nothing; None where nobody has asked that one."""
-        asked = (each for each in (self.cloud, *self.further_clouds) if each is not None)
-        return next((each for each in asked if each.cloud == cloud), None)
+        asked = [each for each in (self.cloud, *self.further_clouds) if each is not None]
+        known = [each for each in asked if each.cloud == cloud] or [
+            each for each in asked if is_meant(cloud, each.cloud)
+        ]
+        return known[0] if known else None
 
     def routes_to(self, destination: Network) -> tuple[Route, ...]:
         """The routes of all tables to this very destination."""

@@ -15,6 +15,11 @@ def parted(cloud: str) -> tuple[str, str]:
     return entry, region
 
 
+def is_meant(asked: str, cloud: str) -> bool:
+    """Whether a name means that cloud: an entry without a region is that of the region which was found for it."""
+    return asked in (cloud, parted(cloud)[0])
+
+
 def command(cloud: str, *words: str) -> str:
     """What asks this cloud with python-openstackclient, as it is typed."""
     entry, region = parted(cloud)

@@ -31,10 +31,11 @@ def rule_words(rule: GroupRule) -> tuple[str, ...]:
 
 def host_route_words(routes: Iterable[HostRoute]) -> tuple[str, ...]:
     """Host routes as `subnet set` and `subnet unset` take them."""
+    ends = ((route.written[0] or route.destination, route.written[1] or route.next_hop) for route in routes)
     return tuple(
         word
-        for route in routes
-        for word in ("--host-route", f"destination={route.destination},gateway={route.next_hop}")
+        for destination, next_hop in ends
+        for word in ("--host-route", f"destination={destination},gateway={next_hop}")
     )
 
 
