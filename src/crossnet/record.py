@@ -138,6 +138,11 @@ class Record:
         """Whether nothing of crossnet is there; then no file keeps it."""
         return not self.owned and not self.crossings
 
+    @property
+    def on_the_host(self) -> Record:
+        """The same without what others hold for it, such as a cloud."""
+        return replace(self, owned=tuple(one for one in self.owned if not one.applied.changed_by))
+
     def standing(self, label: str) -> Standing | None:
         """The crossing of this name; one without the name of its spec is anybody's."""
         name = label.rpartition("/")[2]

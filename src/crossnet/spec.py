@@ -174,6 +174,12 @@ class Crossing:
         """Its name among the crossings of all specs, as a gateway's rules carry it."""
         return label(self.spec, self.name)
 
+    @property
+    def changes_cloud(self) -> bool:
+        """Whether it asks for anything at its cloud."""
+        at_ports, at_subnets = self.port_security is not PortSecurity.LEAVE, self.routes is Routes.NEUTRON
+        return bool(self.cloud) and (at_ports or at_subnets)
+
     def touches(self, host: str) -> bool:
         """Whether a host of the spec is its gateway, or one of its clients."""
         return self.via == host or host in self.clients

@@ -8,9 +8,11 @@ from dataclasses import replace
 import pytest
 
 from crossnet import specfile
+from crossnet.api.looking import status_of
 from crossnet.design.port_security import port_security
 from crossnet.errors import CloudUnasked, PlanRefused
 from crossnet.facts import Facts, FileState
+from crossnet.health import State
 from crossnet.openstack.ports import (
     ADDRESS_PAIRS,
     PORT_SECURITY,
@@ -435,3 +437,23 @@ def test_a_crossing_that_switches_port_security_off_does_so_at_its_own_ports_alo
     gateway = hosts()["gateway"]
     made, _ = port_security(gateway, read_record(gateway), [off, back])
     assert {one.interface: one.off is not None for one in made} == {"eth1": True, "eth0": False}
+
+
+def test_status_tells_each_crossing_when_the_cloud_does_not_answer() -> None:
+    silent = Unasked("prod", "looked for it in clouds.yaml: it has no entry prod\n  Write one.")
+    there = applied(planned(), cloud())
+    there = {**there, "gateway": replace(there["gateway"], cloud=silent)}
+    (found,) = status_of(spec(), there)
+    # The fact sheet has nothing of what the record says of the host itself.
+    assert (found.crossing, found.state) == ("business", State.DRIFTED)
+    assert any("table crossnet was removed" in one for one in found.drift)
+    assert [
+        one
+        for one in found.reasons
+        if one.startswith("cloud prod: asked for what it holds for gateway: looked for")
+    ]
+    assert found.lasting != ()
+    fresh = {**hosts(), "gateway": replace(hosts()["gateway"], cloud=silent)}
+    (found,) = status_of(spec(), fresh)
+    assert (found.state, found.reasons[0]) == (State.DOWN, "not applied")
+    assert "has no entry prod" in found.reasons[1]

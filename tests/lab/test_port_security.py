@@ -86,9 +86,18 @@ def test_who_may_only_look_changes_nothing(desk: Desk) -> None:
     assert desk.bench.differences(hosts) == []
 
 
-def test_a_port_that_is_gone_is_told_and_undo_goes_on(desk: Desk) -> None:
+def test_a_cloud_that_is_down_and_a_port_that_is_gone_are_told_and_undo_goes_on(desk: Desk) -> None:
     hosts = desk.bench.fingerprints()
     desk.bench.apply(desk.spec())
+    clouds = desk.folder / "clouds.yaml"
+    known = clouds.read_text()
+    clouds.write_text(known.replace(desk.between.url, "http://127.0.0.1:9"))  # where nobody listens
+    code, text = desk.said("status", "-v")
+    assert code == 3, text
+    assert "\nbusiness  unknown " in text, text
+    assert "cloud member: asked for what it holds for gateway: " in text
+    assert "gateway: sysctl net.ipv4.ip_forward = 1: live" in text
+    clouds.write_text(known)
     desk.seed.ask("DELETE", f"/ports/{desk.seed.ports.pop('B-eth1')}")
     code, text = desk.said("status")
     assert (code, "no more in cloud member" in text) == (3, True), text

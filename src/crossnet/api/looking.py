@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -11,6 +11,7 @@ from types import MappingProxyType
 from crossnet.design import Impact, lookups
 from crossnet.drift import drifted
 from crossnet.errors import (
+    CloudUnasked,
     CommandFailed,
     CrossnetError,
     HostsFailed,
@@ -31,7 +32,8 @@ from crossnet.lasting import lasting
 from crossnet.opening import told_opening
 from crossnet.planning import Plan, make_plan
 from crossnet.proof import worked_at
-from crossnet.record import Record, read_record
+from crossnet.record import Record, at_clouds, read_record
+from crossnet.resources.at_cloud import cloud_of
 from crossnet.site import Answers, Ways, reach
 from crossnet.spec import USUAL_NAME, HostSpec, Spec
 from crossnet.suspects import suspects
@@ -249,6 +251,8 @@ def status_of(
     spec: Spec, facts: Mapping[str, Facts], errors: Mapping[str, CrossnetError] = MappingProxyType({})
 ) -> tuple[CrossingStatus, ...]:
     """The same from what the hosts said, and why some did not; last what is applied and left the spec."""
+    silent = dict(_unanswered(spec, facts))
+    errors = {**errors, **silent}
     rest = reached(spec, errors)
     known = {one.crossing: one for one in _status(rest, facts, spec)} if rest.crossings else {}
     own = (
@@ -258,12 +262,25 @@ def status_of(
                 each
                 for host, said in facts.items()
                 if one.touches(host)
-                for each in lasting(said, record_of(said), one.label)
+                for each in lasting(
+                    said, record_of(said).on_the_host if host in silent else record_of(said), one.label
+                )
             ),
         )
         for one in spec.crossings
     )
     return (*own, *left_standing(spec, facts))
+
+
+def _unanswered(spec: Spec, facts: Mapping[str, Facts]) -> Iterator[tuple[str, CrossnetError]]:
+    """The hosts for which a cloud holds something, or is to, and that has not answered: why."""
+    for name, one in facts.items():
+        asked = [each.cloud for each in spec.crossings if each.via == name and each.changes_cloud]
+        try:
+            for cloud in dict.fromkeys((*asked, *at_clouds(one))):
+                cloud_of(one, cloud)
+        except CloudUnasked as error:
+            yield name, error
 
 
 def _status(rest: Spec, facts: Mapping[str, Facts], whole: Spec) -> tuple[CrossingStatus, ...]:

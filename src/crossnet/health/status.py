@@ -24,7 +24,8 @@ class State(StrEnum):
     `pending`: the hosts are as they were applied, and the spec asks for something else by now.
     `degraded`: as applied, but something it stands on is not well, or a flow was seen not to get through the gateway.
     `unproved`: as applied, and no answer has come back through it yet, or not to the last probe.
-    `unknown`: one of its hosts cannot be reached, or what it shares with such a crossing cannot be compared.
+    `unknown`: one of its hosts cannot be reached, its cloud cannot be asked, or what it shares with such a crossing
+    cannot be compared.
     `over`: its time is over; as it should be where nothing of it is left, which the reasons tell.
     `unrecorded`: what crossnet made stands on a host, and the record of what was there before is lost there.
     """

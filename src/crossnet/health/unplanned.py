@@ -21,7 +21,7 @@ from crossnet.health.status import (
 )
 from crossnet.planning.scope import is_over
 from crossnet.proof import last_verified
-from crossnet.record import read_record
+from crossnet.record import Record, read_record
 from crossnet.spec import Crossing, Spec
 from crossnet.standing import Standing
 from crossnet.transaction.journal import unfinished
@@ -83,16 +83,16 @@ def _told(refusal: Refusal) -> str:
     return f"{refusal.where} {refusal.message}" if refusal.where.startswith("crossings ") else refusal.message
 
 
-def _drift_of(facts: Facts) -> Iterator[str]:
-    """What differs from what was applied there; an open transaction explains it."""
+def _drift_of(facts: Facts, record: Record | None = None) -> Iterator[str]:
+    """What differs from what was applied there, by all of its record or a part; an open transaction explains it."""
     if not unfinished(facts):
-        yield from (line for each in drifted(facts, read_record(facts)) for line in each.lines)
+        yield from (line for each in drifted(facts, record or read_record(facts)) for line in each.lines)
 
 
 def unknown_status(
     spec: Spec, crossing: Crossing, facts: Mapping[str, Facts], errors: Mapping[str, CrossnetError]
 ) -> CrossingStatus:
-    """A crossing with a host that was not reached, and what the others say of it all the same."""
+    """A crossing with a host that was not reached, or a cloud, and what the others say of it all the same."""
     gateway = facts.get(crossing.via)
     lost = [reason for host, said in facts.items() if crossing.touches(host) for reason in record_lost(said)]
     state = State.UNRECORDED if lost else State.UNKNOWN
@@ -108,7 +108,13 @@ def unknown_status(
             else:
                 state, lost = State.DOWN, ["not applied"]
         verified = last_verified(gateway).get(label, {})
-    reasons = (*map(str, exposed), *lost, *pending, *unreached(spec, crossing.name, errors))
+    differs = tuple[str, ...]()
+    if state is State.UNKNOWN and gateway is not None and crossing.via in errors:
+        # Its cloud has not answered, its hosts have.
+        own = [facts[host] for host in facts if crossing.touches(host)]
+        differs = tuple(line for host in own for line in _drift_of(host, read_record(host).on_the_host))
+        state = State.DRIFTED if differs else state
+    reasons = (*map(str, exposed), *lost, *differs, *pending, *unreached(spec, crossing.name, errors))
     return CrossingStatus(
         crossing.name,
         state,
@@ -117,7 +123,8 @@ def unknown_status(
         verified.get("time"),
         verified.get("result"),
         exposed,
-        pending=pending,
+        differs,
+        pending,
         until=crossing.until,
         tells_verified=gateway is not None,
     )
