@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from crossnet import specfile
 from crossnet.export import Format, export
 from crossnet.openstack.ports import AddressPair, GroupRule
 from crossnet.planning import Plan, make_plan
@@ -26,7 +27,8 @@ OFFER = "openstack --os-cloud prod subnet set --host-route destination=10.0.44.0
 
 
 def plan(more: str = ", routes: neutron") -> Plan:
-    return make_plan(spec(more), hosts(said()))
+    lasting = specfile.parse(spec(more).source.replace(", persist: none", ""), "crossnet.yaml")
+    return make_plan(lasting, hosts(said()))
 
 
 @pytest.mark.parametrize("more", ["", ", port-security: disable", ", routes: neutron", ", translate: none"])

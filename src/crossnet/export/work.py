@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from crossnet.planning import HostPlan, Plan
 from crossnet.record import Record
-from crossnet.resources import Change
+from crossnet.resources import Change, Phase
 from crossnet.spec import HostSpec
 from crossnet.transport.netns import ROOT
 from crossnet.values import Address
@@ -69,7 +69,8 @@ def in_order(plan: Plan, todo: Sequence[Work]) -> tuple[Work | ByHand, ...]:
     left = {work.name: work for work in todo}
     names = set(left)
     found: list[Work | ByHand] = []
-    for host, change in plan.live():
+    # What guards the change itself is made ahead of all, and lets nothing through.
+    for host, change in (one for one in plan.live() if one[1].resource.phase is not Phase.GUARD):
         last = found[-1] if found else None
         where = change.resource.changed_by
         if not where and host in left:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from crossnet.errors import CrossnetError
+from crossnet.errors import CrossnetError, HostError
 from crossnet.facts import Facts
 from crossnet.openstack.api import Cloud
 from crossnet.openstack.ports import CloudFacts, Sought, Unasked
@@ -26,6 +26,7 @@ async def ask_cloud(
     except TimeoutError:
         return dict.fromkeys(hosts, Unasked(name, f"it has not answered within {seconds:g} s"))
     except CrossnetError as error:
-        return dict.fromkeys(hosts, Unasked(name, str(error).removeprefix(f"cloud {name}: ")))
+        where = f"{error.host}: " if isinstance(error, HostError) else ""
+        return dict.fromkeys(hosts, Unasked(name, str(error).removeprefix(where)))
     finally:
         await cloud.close()

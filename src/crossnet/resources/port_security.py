@@ -334,8 +334,9 @@ def _typed_group(one: PortSecurity, rules: Sequence[GroupRule]) -> Iterator[str]
     """The group with these rules alone: a new one lets everything out (measured)."""
     group = ("security", "group")
     known = command(one.cloud, *group, "show", "-c", "id", one.group)
-    made = ("--project", one.project) if one.project else ()
-    new = command(one.cloud, *group, "create", *made, "--description", one.made_for, one.group)
+    # Its own `--project` asks Keystone for the name, which not every cloud has, and not everybody may.
+    owned = ("--extra-property", f"type=str,name=project_id,value={one.project}") if one.project else ()
+    new = command(one.cloud, *group, "create", *owned, "--description", one.made_for, one.group)
     yield f"{known} || {new}"
     listed = command(one.cloud, *group, "rule", "list", "-f", "value", "-c", "ID", one.group)
     yield f"{listed} | xargs -r {command(one.cloud, *group, 'rule', 'delete')}"
