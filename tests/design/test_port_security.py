@@ -12,6 +12,7 @@ from crossnet.api.looking import status_of
 from crossnet.design.port_security import port_security
 from crossnet.errors import CloudUnasked, PlanRefused
 from crossnet.facts import Facts, FileState
+from crossnet.facts.links import LinkAddress
 from crossnet.health import State
 from crossnet.openstack.ports import (
     ADDRESS_PAIRS,
@@ -43,6 +44,8 @@ DEFAULT = SecurityGroup(
 )
 OWN = SecurityGroup("g-own", "gateways", "lab", "", (GroupRule("egress", Family.V4),))
 BUSINESS = network("10.0.44.0/24")
+LEAVE = ", port-security: leave"
+STOPS = frozenset(("neutron-port-down", "neutron-antispoof-source", "neutron-security-group"))
 
 
 def port(name: str, mac: str = MAC, **said: object) -> Port:
@@ -78,6 +81,7 @@ def cloud(
         referring=(DEFAULT,),
         members=(ingress, egress),
         extensions=frozenset((PORT_SECURITY, ADDRESS_PAIRS)),
+        project="lab",
     )
     return replace(known, **said)  # type: ignore[arg-type]
 
@@ -277,8 +281,166 @@ def test_a_port_that_is_open_to_all_is_left_and_told() -> None:
     assert [one.text for one in plan.impacts if one.code == "port-security-off"] != []
 
 
-def test_leave_only_leaves() -> None:
-    assert of_ports(planned(more=", port-security: leave")) == []
+def test_leave_changes_nothing_and_says_what_the_ports_do_not_let_through() -> None:
+    plan = planned(more=", port-security: leave")
+    assert of_ports(plan) == []
+    (spoofed,) = told(plan, "neutron-antispoof-source")
+    assert "port B-eth1 of eth1 lets no answers out that come from 10.0.44.0/24" in spoofed
+    assert "or write `port-security: least`" in spoofed
+    (closed,) = told(plan, "neutron-security-group")
+    assert (
+        "port B-eth1 of eth1: no rule of its security group gateways lets in anything from 10.0.43.15"
+        in closed
+    )
+    assert "rule create --ingress --ethertype IPv4 --protocol any --remote-ip 10.0.43.15/32 g-own" in closed
+    assert "[neutron-antispoof-source]" in text.plan_text(plan)
+    assert STOPS.isdisjoint(one.code for one in planned().impacts)
+
+
+def test_leave_needs_no_cloud_that_answers() -> None:
+    plan = planned(Unasked("prod", "logged in: 503\n  Try again later."), LEAVE)
+    (words,) = told(plan, "cloud-unasked")
+    assert words.endswith("so what they do not let through is not known: logged in: 503")
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "words"),
+    [
+        ({"is_enabled": False}, "neutron-port-down", "port set --enable id-A`"),
+        (
+            {"groups": ()},
+            "neutron-security-group",
+            "it is in no security group, so nothing lets out anything to",
+        ),
+        (
+            {"groups": ("g-closed",)},
+            "neutron-security-group",
+            "no rule of its security group closed lets out tcp, udp to 10.0.44.1: `openstack --os-cloud prod "
+            "security group rule create --egress --ethertype IPv4 --protocol tcp --remote-ip 10.0.44.1/32 g-closed`",
+        ),
+        (
+            {"addresses": (address("10.0.43.99"),)},
+            "neutron-antispoof-source",
+            "lets no requests out that come from 10.0.43.15: its addresses are 10.0.43.99",
+        ),
+    ],
+    ids=["down", "no group", "closed group", "another address"],
+)
+def test_what_a_client_s_own_port_stops_is_told(changed: dict[str, object], code: str, words: str) -> None:
+    """The gateway's ports are opened; a client whose port is shut gets nothing through all the same."""
+    ping = GroupRule("egress", Family.V4, "icmp", None, network("10.0.44.0/25"))
+    closed = SecurityGroup("g-closed", "closed", "lab", "", (ping,))
+    own = port("A", "fa:16:3e:00:00:09", **{"addresses": (address("10.0.43.15"),), **changed})
+    known = cloud(INGRESS, EGRESS, closed)
+    app = replace(hosts()["app"], cloud=replace(known, ports={"eth0": own}, members=(own,)))
+    plan = make_plan(spec(), {**hosts(known), "app": app})
+    (found,) = [one for one in plan.impacts if one.code in STOPS]
+    assert (found.code, found.where, found.crossings) == (code, "app", frozenset(("business",)))
+    assert words in found.text
+    assert len(of_ports(plan)) == 1
+
+
+def test_an_egress_port_that_lets_nothing_out_is_told() -> None:
+    """Neutron's own rules let everything out of a new group; somebody may have taken them away."""
+    shut = SecurityGroup("g-shut", "shut", "lab", "", ())
+    (words,) = told(
+        planned(cloud(INGRESS, replace(EGRESS, groups=("g-shut",)), shut)), "neutron-security-group"
+    )
+    assert (
+        "port B-eth0 of eth0: no rule of its security group shut lets out anything to 10.0.44.0/24" in words
+    )
+
+
+def test_an_address_that_is_none_of_the_port_s_gets_its_pair() -> None:
+    moving = hosts()["gateway"]
+    links = tuple(
+        replace(link, addresses=(*link.addresses, LinkAddress(address("10.0.44.80"), 24)))
+        if link.name == "eth0"
+        else link
+        for link in moving.links
+    )
+    facts = {**hosts(), "gateway": replace(moving, links=links)}
+    plan = make_plan(spec(", translate: {snat: 10.0.44.80}"), facts)
+    found = {want.interface: want for change in of_ports(plan) if (want := sides(change)[1])}
+    assert (found["eth0"].pairs, found["eth0"].rules) == ((network("10.0.44.80/32"),), ())
+    assert STOPS.isdisjoint(one.code for one in plan.impacts)
+
+
+def test_off_says_who_does_not_take_the_gateway_for_a_member_any_more() -> None:
+    """Measured: what admits the members of `default` admits a port no more that is in no group."""
+    shared = replace(INGRESS, groups=("g-default",))
+    other = port("A", "fa:16:3e:00:00:09", groups=("g-default",))
+    plan = planned(cloud(shared, EGRESS, members=(shared, other)), ", port-security: disable")
+    (words,) = told(plan, "member-no-more")
+    assert "what eth1 10.0.43.101 sends by itself to ports in default (A) does not get in any more" in words
+    back = replace(
+        as_made(of_ports(plan)[0], shared, cloud(shared, members=(shared, other))), referring=(DEFAULT,)
+    )
+    again = make_plan(spec(), applied(plan, back))
+    (trap,) = told(again, "pairs-in-shared-group")  # of the groups that come back with the pairs
+    assert "from 10.0.44.0/24 everybody gets in on its ports" in trap
+
+
+def test_rules_that_let_out_to_the_gateway_s_group_are_told_too() -> None:
+    out = SecurityGroup("g-out", "out", "lab", "", (GroupRule("egress", Family.V4, remote_group="g-own"),))
+    other = port("C", "fa:16:3e:00:00:08", groups=("g-out",))
+    plan = planned(cloud(INGRESS, EGRESS, out, referring=(out,), members=(INGRESS, other)))
+    (words,) = told(plan, "pairs-in-shared-group")
+    assert "the security group out lets its ports send to the members of gateways" in words
+    assert "its ports (C) may send to 10.0.44.0/24" in words
+
+
+def test_a_group_of_others_under_the_name_of_its_own_is_none_of_crossnet_s() -> None:
+    rules = (GroupRule("ingress", Family.V4, "tcp", (22, 22)),)
+    theirs = SecurityGroup("g-theirs", "crossnet-id-B-eth1", "lab", "of the ops team", rules)
+    (change,) = of_ports(planned(cloud(replace(INGRESS, groups=("g-own", "g-theirs")), EGRESS, theirs)))
+    assert sides(change)[0] is None
+
+
+def test_rules_that_name_the_gateway_s_group_open_what_they_say_and_no_more() -> None:
+    rules = (
+        GroupRule("ingress", Family.V4, "tcp", (22, 22), remote_group="g-own"),
+        GroupRule("ingress", Family.V6, remote_group="g-own"),
+    )
+    other = port("C", "fa:16:3e:00:00:08", groups=("g-in",))
+    admits = [SecurityGroup("g-in", "in", "lab", "", (rule,)) for rule in rules]
+    said = [cloud(INGRESS, EGRESS, one, referring=(one,), members=(INGRESS, other)) for one in admits]
+    (words,) = told(planned(said[0]), "pairs-in-shared-group")
+    assert "from 10.0.44.0/24 everybody gets in by tcp/22 on its ports (C). A port" in words
+    assert told(planned(said[1]), "pairs-in-shared-group") == []  # no pair is of IPv6
+    (unseen,) = told(planned(cloud(replace(INGRESS, groups=("g-far",)))), "pairs-in-shared-group")
+    assert "the security group g-far of B-eth1 is not seen with these credentials" in unseen
+
+
+def test_a_port_of_a_network_card_is_named() -> None:
+    assert told(planned(cloud(replace(INGRESS, vnic="direct"))), "port-not-switched") != []
+
+
+def test_whose_crossing_is_in_no_cloud_needs_none_beside_those_of_others() -> None:
+    """A colleague who calls the cloud otherwise, or has no entry of it, shares the gateway all the same."""
+    plan = planned()
+    (change,) = of_ports(plan)
+    there = applied(plan, as_made(change, INGRESS, cloud()))
+    unasked = {**there, "gateway": replace(there["gateway"], cloud=Unasked("prod", "no such entry"))}
+    source = spec().source.replace("openstack: {cloud: prod}\n", "").replace("10.0.44.0/24", "10.0.45.0/24")
+    other = specfile.parse(source.replace("business", "other") + "name: other\n", "other.yaml")
+    added = make_plan(other, unasked)
+    assert (of_ports(added), [one.port for one in still_owned(added)]) == ([], [INGRESS.id])
+    undone = make_undo_plan(other, {**applied(added, cloud()), "app": unasked["app"]})
+    assert (of_ports(undone), [one.port for one in still_owned(undone)]) == ([], [INGRESS.id])
+
+
+def test_a_stateless_group_is_refused_before_anything_is_changed() -> None:
+    stateless = replace(OWN, is_stateful=False)
+    with pytest.raises(PlanRefused, match="its security group gateways is stateless"):
+        planned(cloud(INGRESS, EGRESS, stateless))
+
+
+def test_more_pairs_than_usual_are_warned_of() -> None:
+    networks = ", ".join(f"10.9.{n}.0/24" for n in range(0, 22, 2))
+    many = specfile.parse(spec().source.replace("10.0.44.0/24", f"[{networks}]"), "crossnet.yaml")
+    (words,) = told(make_plan(many, hosts()), "many-address-pairs")
+    assert "would have 11 allowed address pairs" in words
 
 
 @pytest.mark.parametrize(
@@ -327,9 +489,6 @@ def test_what_a_host_cannot_close_stays_open_at_a_time_and_is_told() -> None:
     assert [one for one in lapse.after.owned if isinstance(one.applied, PortSecurity)] != []
 
 
-LEAVE = ", port-security: leave"
-
-
 def leaving(there: Mapping[str, Facts]) -> list[Plan]:
     """An undo, and a crossing that leaves ports alone from now on."""
     return [make_undo_plan(spec(), there), make_plan(spec(LEAVE), there)]
@@ -359,6 +518,16 @@ def test_a_port_that_is_deleted_is_not_told_as_unseen(who: dict[str, object]) ->
     gone = applied(plan, hidden(as_made(change, INGRESS, cloud()), **who))
     for left in leaving(gone):
         assert (of_ports(left), still_owned(left), told(left, "stays-unseen")) == ([], [], [])
+
+
+def test_the_group_of_a_port_that_is_deleted_goes() -> None:
+    plan = planned()
+    (change,) = of_ports(plan)
+    now = as_made(change, INGRESS, cloud())
+    for left in leaving(applied(plan, hidden(now, project="lab", groups=now.groups))):
+        (back,) = of_ports(left)
+        assert "its security group crossnet-id-B-eth1 goes" in back.description
+        assert still_owned(left) == []
 
 
 def test_a_port_that_is_no_interface_of_the_host_any_more_is_left_with_the_commands_that_close_it() -> None:
@@ -418,14 +587,14 @@ def test_undo_of_off_says_what_it_writes_back() -> None:
     plan = planned(cloud(before), off)
     (change,) = of_ports(plan)
     now = as_made(change, before, cloud(before))
-    (back,) = of_ports(make_undo_plan(spec(off), applied(plan, replace(now, project="lab"))))
+    (back,) = of_ports(make_undo_plan(spec(off), applied(plan, now)))
     assert (
         f"with its group gateways and its pairs 10.0.9.0/24 of {OTHER} (g-x, which it had too, is no more)"
         in back.description
     )
     left = as_made(back, now.ports["eth1"], now).ports["eth1"]
     assert (left.groups, left.pairs, left.secured) == (("g-own",), (theirs,), True)
-    (unseen,) = of_ports(make_undo_plan(spec(off), applied(plan, now)))
+    (unseen,) = of_ports(make_undo_plan(spec(off), applied(plan, replace(now, project="other"))))
     assert sides(unseen)[0].off.groups == ("g-own", "g-x")  # type: ignore[union-attr]
 
 

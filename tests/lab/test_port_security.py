@@ -105,6 +105,8 @@ def test_a_cloud_that_is_down_and_a_port_that_is_gone_are_told_and_undo_goes_on(
         desk.bench.plan(desk.spec())
     desk.bench.undo(desk.spec())
     assert desk.bench.differences(hosts) == []
+    left = desk.seed.ask("GET", f"/security-groups?fields=name&project_id={desk.seed.project}")
+    assert [one["name"] for one in left["security_groups"]] == ["default"]
 
 
 def test_credentials_that_do_not_see_the_port_leave_it_recorded(desk: Desk) -> None:

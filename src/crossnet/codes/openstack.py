@@ -69,6 +69,12 @@ OPENSTACK = (
         "Write `port-security: least`, or admit the gateway's address in those groups.",
     ),
     Code(
+        "port-not-switched",
+        "Packets of a port go by the network card, and not all by the cloud's switch.",
+        "`openstack port show PORT`: binding_vnic_type is not `normal`, as with SR-IOV.",
+        "Try which of pairs and security groups count there, as `crossnet verify` does.",
+    ),
+    Code(
         "many-address-pairs",
         "A port would have more allowed address pairs than a cloud usually allows.",
         "max_allowed_address_pair in neutron.conf, 10 by default; no API tells it.",
@@ -104,7 +110,7 @@ OPENSTACK = (
         "several-clouds",
         "The crossings of a gateway name several clouds.",
         "`openstack` in the specs that stand there.",
-        "Name the one that the gateway is a machine of.",
+        "Agree on one name for the entry of clouds.yaml; each has it with credentials of their own.",
     ),
     Code(
         "route-with-lease",

@@ -31,6 +31,7 @@ from crossnet.design.kernel import decided
 from crossnet.design.lacking import lacking_for_probes
 from crossnet.design.leaning import leaning_impacts
 from crossnet.design.leases import comes_with_leases, lease_impacts, leased
+from crossnet.design.let_through import let_through
 from crossnet.design.longer import routed
 from crossnet.design.overridden import overridden
 from crossnet.design.own_rules import rules_for
@@ -49,7 +50,7 @@ from crossnet.netfilter import Engine, Table
 from crossnet.netfilter.own import is_plain_interface
 from crossnet.path import Client, Path
 from crossnet.record import Owned, Record, read_record
-from crossnet.resources import Jump, Resource, RouteResource, RuleTable, Sysctl
+from crossnet.resources import AtCloud, Jump, Resource, RouteResource, RuleTable, Sysctl
 from crossnet.resources.route import DEFAULT_METRIC
 from crossnet.spec import Fence, Spec
 from crossnet.standing import Identity, Standing
@@ -164,6 +165,11 @@ def design(
             continue
         wanted[name] += policy
         impacts += told
+        if not _concerns_cloud(own_paths.get(name, ()), record, beside.get(name, ())):
+            kept = [owned.applied for owned in record.owned if isinstance(owned.applied, AtCloud)]
+            wanted[name] += kept
+            theirs[name] |= {one.identity for one in kept}
+            continue
         for at_cloud in (port_security, host_routes):
             try:
                 opened, told = at_cloud(facts[name], record, own)
@@ -202,6 +208,7 @@ def design(
         wanted[name] += left
         fenced |= {(name, one.family) for one in left if isinstance(one, RuleTable)}
     impacts += lacking_for_probes(paths, facts)
+    impacts += let_through(paths, facts, records, wanted)
     applied = then(paths, facts, wanted)
     foreseen = foresee(paths, applied)
     impacts = [*_as_foreseen(impacts, foreseen.impacts), *foreseen.impacts]
@@ -250,6 +257,13 @@ def design(
             for name in facts
         },
     )
+
+
+def _concerns_cloud(paths: Iterable[Path], record: Record, beside: Iterable[Standing]) -> bool:
+    """Whether anything that is asked for at a gateway, or ends there, is in a cloud: else that of others stays."""
+    stay = {one.label for one in beside}
+    ending = (path for one in record.crossings if one.label not in stay for path in one.paths)
+    return any(path.crossing.cloud for path in (*paths, *ending))
 
 
 def _as_foreseen(impacts: Iterable[Impact], foreseen: Iterable[Impact]) -> Iterator[Impact]:

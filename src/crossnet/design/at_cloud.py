@@ -20,7 +20,9 @@ def cloud_of_paths(facts: Facts, paths: Iterable[Path]) -> CloudFacts:
                 "several-clouds",
                 facts.host,
                 f"its crossings name several clouds: {', '.join(names)}",
-                "A machine is in one of them: correct `openstack` in the specs.",
+                "A machine is in one cloud, and all specs on a gateway have to call it alike: agree on one entry of "
+                "clouds.yaml, which each of you has with credentials of their own. Whoever opens ports by other means "
+                "leaves `openstack` out, or writes `port-security: leave`.",
             )
         )
     said: CloudFacts | Unasked | None = facts.said_by(names[0])

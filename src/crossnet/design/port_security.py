@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from crossnet.design.at_cloud import cloud_of_paths, port_unknown
 from crossnet.design.impacts import Impact
 from crossnet.design.question import Refused
 from crossnet.errors import Refusal
 from crossnet.facts import Facts
-from crossnet.openstack.ports import ADDRESS_PAIRS, CloudFacts, GroupRule, Port, SecurityGroup
+from crossnet.openstack.ports import ADDRESS_PAIRS, NORMAL, CloudFacts, GroupRule, Port, SecurityGroup
 from crossnet.path import Path
 from crossnet.record import Record
 from crossnet.resources import PortSecurity
-from crossnet.resources.port_security import Kept, made_at, own_group, shown_rule
+from crossnet.resources.port_security import Kept, made_at, own_group, shown_rule, shown_traffic
 from crossnet.several import few
 from crossnet.spec import PortSecurity as Wish
-from crossnet.values import Network, Protocol, Traffic, family_of, host_network, show_network, together
+from crossnet.values import (
+    Family,
+    Network,
+    Protocol,
+    Traffic,
+    family_of,
+    host_network,
+    show_network,
+    together,
+)
 
 _LEAVE = "Or write `port-security: leave`, and open the port by other means."
 _MOST = 6  # ports that a sentence names
@@ -167,6 +176,13 @@ def _off_already(facts: Facts, port: Port, interface: str, paths: Sequence[Path]
 
 
 def _impacts(facts: Facts, cloud: CloudFacts, port: Port, made: PortSecurity) -> Iterator[Impact]:
+    if port.vnic != NORMAL:
+        yield Impact(
+            "port-not-switched",
+            facts.host,
+            f"port {port.shown} of {made.interface} is of the type {port.vnic}: its packets go by the network card, "
+            "and not all by the cloud's switch. Which of pairs and security groups count there its driver decides",
+        )
     if made.off is not None:
         yield Impact(
             "port-security-off",
@@ -186,7 +202,7 @@ def _impacts(facts: Facts, cloud: CloudFacts, port: Port, made: PortSecurity) ->
             facts.host,
             f"the cloud lets {made.shown_at} (port {port.shown}) send packets that come from {shown}",
         )
-        yield from _in_shared_groups(facts, cloud, then, shown)
+        yield from _in_shared_groups(facts, cloud, then, made.pairs)
     if len(then.pairs) > USUAL_PAIRS:
         yield Impact(
             "many-address-pairs",
@@ -207,36 +223,73 @@ def _own(made: PortSecurity, facts: Facts) -> str | None:
     return group.id if group is not None else None
 
 
-def _naming(cloud: CloudFacts, groups: Collection[str]) -> Iterator[tuple[SecurityGroup, str, str, str]]:
-    """The groups whose rules name any of these, each with a direction, the names of those, and the ports in it."""
+@dataclass(frozen=True, slots=True)
+class _Naming:
+    """A group with rules of one direction that name groups of a port: what they are called, and what the rules let."""
+
+    group: SecurityGroup
+    direction: str
+    names: str
+    rules: tuple[GroupRule, ...]
+
+    @property
+    def families(self) -> frozenset[Family]:
+        return frozenset(rule.family for rule in self.rules)
+
+    @property
+    def traffic(self) -> str:
+        """What they admit, where it is not everything."""
+        if any(rule.protocol is None for rule in self.rules):
+            return ""
+        return " by " + few(list(dict.fromkeys(map(shown_traffic, self.rules))), _MOST, ", ")
+
+
+def _naming(cloud: CloudFacts, groups: Collection[str]) -> Iterator[_Naming]:
     for group in cloud.referring:
         for direction in ("ingress", "egress"):
-            remote = {
-                one.remote_group
-                for one in group.rules
-                if one.direction == direction and one.remote_group in groups
-            }
-            if remote:
-                named = sorted(one.name for one in cloud.groups.values() if one.id in remote)
-                ports = [one.shown for one in cloud.members if group.id in one.groups]
-                shown = few(ports, _MOST, ", ") or "none that may be seen"
-                yield group, direction, few(named, _MOST, ", "), shown
+            rules = tuple(
+                one for one in group.rules if one.direction == direction and one.remote_group in groups
+            )
+            if rules:
+                remote = {one.remote_group for one in rules}
+                names = sorted(one.name for one in cloud.groups.values() if one.id in remote)
+                yield _Naming(group, direction, few(names, _MOST, ", "), rules)
 
 
-def _in_shared_groups(facts: Facts, cloud: CloudFacts, port: Port, shown: str) -> Iterator[Impact]:
+def _members(cloud: CloudFacts, group: SecurityGroup, but: str = "") -> str:
+    """The ports in a group, and whether there may be others."""
+    ports = [one.shown for one in cloud.members if group.id in one.groups and one.id != but]
+    hidden = [] if cloud.would_see(group.project) else ["those of other projects, which are not seen"]
+    return few([*ports, *hidden], _MOST, ", ")
+
+
+def _in_shared_groups(
+    facts: Facts, cloud: CloudFacts, port: Port, pairs: Sequence[Network]
+) -> Iterator[Impact]:
     """The members of a group that a rule names are also what its ports' address pairs hold (measured)."""
-    for group, direction, named, ports in _naming(cloud, port.groups):
-        if direction == "ingress":
-            said = f"admits the members of {named}"
-            then = f"from {shown} everybody gets in on its ports ({ports})"
+    for one in _naming(cloud, port.groups):
+        own = [show_network(each) for each in pairs if family_of(each) in one.families]
+        if not own:
+            continue
+        shown, ports = few(own, _MOST, ", "), _members(cloud, one.group) or "none that may be seen"
+        if one.direction == "ingress":
+            said = f"admits the members of {one.names}"
+            then = f"from {shown} everybody gets in{one.traffic} on its ports ({ports})"
         else:
-            said = f"lets its ports send to the members of {named}"
-            then = f"its ports ({ports}) may send to {shown}"
+            said = f"lets its ports send to the members of {one.names}"
+            then = f"its ports ({ports}) may send to {shown}{one.traffic}"
         yield Impact(
             "pairs-in-shared-group",
             facts.host,
-            f"the security group {group.name} {said}, and what {port.shown} may send counts as one: {then}. A port in "
-            "a group that no rule names opens nothing more",
+            f"the security group {one.group.name} {said}, and what {port.shown} may send counts as one: {then}. A port "
+            "in a group that no rule names opens nothing more",
+        )
+    if unseen := [each for each in port.groups if each not in cloud.groups]:
+        yield Impact(
+            "pairs-in-shared-group",
+            facts.host,
+            f"the security group {few(unseen, _MOST, ', ')} of {port.shown} is not seen with these credentials: where "
+            f"a rule admits its members, from {few(list(map(show_network, pairs)), _MOST, ', ')} everybody gets in",
         )
 
 
@@ -244,15 +297,15 @@ def _as_no_member(
     facts: Facts, cloud: CloudFacts, port: Port, made: PortSecurity, groups: Collection[str]
 ) -> Iterator[Impact]:
     """A port without port security is in no group, so what admits the members of its groups admits it no more."""
-    for group, direction, named, _ in _naming(cloud, groups):
-        others = [one.shown for one in cloud.members if group.id in one.groups and one.id != port.id]
-        if direction == "ingress" and others:
+    for one in _naming(cloud, groups):
+        others = _members(cloud, one.group, but=port.id)
+        if one.direction == "ingress" and others:
             yield Impact(
                 "member-no-more",
                 facts.host,
-                f"the security group {group.name} admits the members of {named}, and {port.shown} is none while its "
-                f"port security is off: what {made.shown_at} sends by itself to ports in {group.name} "
-                f"({few(others, _MOST, ', ')}) does not get in any more, but as answers",
+                f"the security group {one.group.name} admits the members of {one.names}, and {port.shown} is none "
+                f"while its port security is off: what {made.shown_at} sends by itself to ports in {one.group.name} "
+                f"({others}){one.traffic} does not get in any more, but as answers",
             )
 
 

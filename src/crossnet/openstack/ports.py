@@ -14,6 +14,7 @@ from crossnet.values import Address, Family, Network, show_network
 
 PORT_SECURITY = "port-security"
 ADDRESS_PAIRS = "allowed-address-pairs"
+NORMAL = "normal"  # a port of the cloud's own switch
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class Port:
     is_enabled: bool
     owner: str  # `device_owner`, such as compute:nova or trunk:subport
     description: str = field(default="", compare=False, repr=False)
+    vnic: str = NORMAL  # `binding:vnic_type`
 
     @property
     def shown(self) -> str:

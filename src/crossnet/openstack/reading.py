@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from crossnet.errors import CloudError, CrossnetError
-from crossnet.openstack.ports import AddressPair, GroupRule, HostRoute, Port, SecurityGroup, Subnet
+from crossnet.openstack.ports import NORMAL, AddressPair, GroupRule, HostRoute, Port, SecurityGroup, Subnet
 from crossnet.values import Family, Network, address, show_network
 
 NOT_UNDERSTOOD = "NotUnderstood"
@@ -81,6 +81,7 @@ def port_of(document: Mapping[str, Any]) -> Port:
         is_enabled=_flag(document["admin_state_up"]),
         owner=harmless(_text(document, "device_owner")),
         description=_description(document),
+        vnic=harmless(_text({"vnic": document.get("binding:vnic_type") or NORMAL}, "vnic")),
     )
 
 

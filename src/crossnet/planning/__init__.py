@@ -81,7 +81,7 @@ def _plan(
     found += of_time(spec, hosts, facts)
     found += [impact for host in hosts for impact in older_flows(host, facts[host.host])]
     found += [impact for host in hosts for impact in lost(host)]
-    found += [impact for host in hosts for impact in staying(host, facts[host.host])]
+    found += [impact for host in hosts for impact in staying(host, facts[host.host], kept[host.host])]
     found += from_leases(hosts)
     found += [impact for host in hosts for impact in remembered(host, facts[host.host])]
     found += [impact for name in facts for impact in partings[name].impacts]

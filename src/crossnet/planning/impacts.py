@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from crossnet.design import Impact
@@ -16,7 +16,7 @@ from crossnet.record import shown
 from crossnet.resources import EndFlows, HostRoutes, RuleTable
 from crossnet.several import MOST_NAMES, few
 from crossnet.spec import Spec
-from crossnet.standing import Standing
+from crossnet.standing import Identity, Standing
 from crossnet.values import show_moment, show_network
 
 AGREE = 60
@@ -183,8 +183,8 @@ def older_flows(host: HostPlan, facts: Facts) -> Iterator[Impact]:
             )
 
 
-def staying(host: HostPlan, facts: Facts) -> Iterator[Impact]:
-    """What cannot be taken away with what made it appear."""
+def staying(host: HostPlan, facts: Facts, wanted: Collection[Identity]) -> Iterator[Impact]:
+    """What cannot be taken away with what made it appear; of what is still `wanted` nothing is."""
     for change in host.changes:
         have = change.have
         if have is not None and (text := type(have).leaves_behind(have, change.want, facts)):
@@ -192,7 +192,7 @@ def staying(host: HostPlan, facts: Facts) -> Iterator[Impact]:
         if have is not None and (text := type(have).lingers(have, change.want, facts)):
             yield Impact("leases-keep-routes", host.host, text)
     for owned in host.after.owned:
-        if why := owned.applied.untold(facts):
+        if owned.identity not in wanted and (why := owned.applied.untold(facts)):
             yield Impact("stays-unseen", host.host, why)
     still = {owned.identity for owned in host.after.owned}
     changed = {change.resource.identity for change in host.changes}

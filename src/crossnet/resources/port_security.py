@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
+from crossnet.openstack.api import is_made_as
 from crossnet.openstack.entry import command
 from crossnet.openstack.ports import AddressPair, CloudFacts, GroupRule, Port, SecurityGroup, Sought
 from crossnet.openstack.typed import pair_words, rule_words
@@ -106,7 +107,15 @@ class PortSecurity(AtCloud):
 
     def current(self, facts: Facts) -> PortSecurity | None:
         port = self._port(facts)
-        return self._now(port, facts) if port is not None else None
+        if port is not None:
+            return self._now(port, facts)
+        group = own_group(self, facts)
+        if group is None or self.untold(facts):
+            return None
+        # What is left of a port that was deleted.
+        return replace(
+            self, pairs=(), given=(), rules=group.rules, off=None, has_group_left=True, applied=None
+        )
 
     def _now(self, port: Port, facts: Facts) -> PortSecurity | None:
         """What there is of it at a port."""
@@ -239,7 +248,15 @@ class PortSecurity(AtCloud):
 def own_group(one: PortSecurity, facts: Facts) -> SecurityGroup | None:
     """The security group that crossnet made for a port, as far as it may be seen."""
     groups = cloud_of(facts, one.cloud).groups.values()
-    return next((each for each in groups if (each.name, each.project) == (one.group, one.project)), None)
+    known = [side.rules for side in (one, one.applied) if side is not None and side.rules]
+    return next(
+        (
+            each
+            for each in groups
+            if (each.name, each.project) == (one.group, one.project) and is_made_as(each, one.made_for, known)
+        ),
+        None,
+    )
 
 
 def made_at(port: Port, have: PortSecurity | None, want: PortSecurity | None, group: str | None) -> Port:
@@ -248,7 +265,9 @@ def made_at(port: Port, have: PortSecurity | None, want: PortSecurity | None, gr
     What others have set stays.
     """
     own = frozenset(have.pairs) if have is not None else frozenset()
-    if have is not None and have.off is not None:
+    # Where it is on, somebody has switched it on again, with what they want there.
+    is_ours = have is not None and have.off is not None and port.secured is False
+    if have is not None and have.off is not None and is_ours:
         groups, pairs = have.off.groups, have.off.pairs
     else:
         groups = tuple(each for each in port.groups if each != group)
@@ -260,16 +279,21 @@ def made_at(port: Port, have: PortSecurity | None, want: PortSecurity | None, gr
     there = {(each.network, each.mac) for each in pairs}
     more = [AddressPair(each, port.mac) for each in (want.pairs if want is not None else ())]
     pairs = (*pairs, *(each for each in more if (each.network, each.mac) not in there))
-    is_ours = have is not None and have.off is not None
     return replace(port, secured=True if is_ours else port.secured, groups=groups, pairs=pairs)
 
 
-def shown_rule(rule: GroupRule) -> str:
-    """`tcp/443 from 10.0.43.15`."""
+def shown_traffic(rule: GroupRule) -> str:
+    """`tcp/443`."""
     what = rule.protocol or "any traffic"
     if rule.ports is not None and rule.protocol in ("tcp", "udp"):
         first, last = rule.ports
         what += f"/{first}" if first == last else f"/{first}-{last}"
+    return what
+
+
+def shown_rule(rule: GroupRule) -> str:
+    """`tcp/443 from 10.0.43.15`."""
+    what = shown_traffic(rule)
     way = "from" if rule.direction == "ingress" else "to"
     if rule.remote_group is not None:
         return f"{what} {way} the group {rule.remote_group}"
@@ -384,4 +408,4 @@ def _shown_pair(pair: AddressPair) -> str:
     return f"{show_network(pair.network)} of {pair.mac}"
 
 
-__all__ = ["Kept", "PortSecurity", "made_at", "own_group", "shown_rule"]
+__all__ = ["Kept", "PortSecurity", "made_at", "own_group", "shown_rule", "shown_traffic"]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from crossnet.openstack.entry import command
 from crossnet.path import Path
 from crossnet.record import Record, shown
 from crossnet.several import first_of
 from crossnet.show.paint import Paint, plain
 from crossnet.show.visible import one_line
-from crossnet.spec import Persist, Spec
+from crossnet.spec import Persist, PortSecurity, Routes, Spec
 from crossnet.standing import Stamp, Standing
 from crossnet.values import show_moment, show_network
 
@@ -95,12 +96,31 @@ def staying_on(host: str, made: UndoPlan) -> list[str]:
     return list(dict.fromkeys(one_line(line) for one in there for line in _stays(one, host)))
 
 
+def _stays_at_cloud(one: Standing) -> Iterator[str]:
+    """What a cloud may hold for its gateway: only the gateway's own record tells at which port, or subnet."""
+    crossings = {path.crossing.cloud: path for path in one.paths if path.crossing.cloud}
+    for cloud, path in crossings.items():
+        if path.crossing.port_security is not PortSecurity.LEAVE:
+            found = command(cloud, "port", "list", "--fixed-ip", f"ip-address={path.next_hops[0]}")
+            yield (
+                f"{named(one)}: what crossnet opened in cloud {cloud} at its port, which is nobody's to close then: "
+                f"`{found}` finds it; take its pairs for the destinations away, and the security group `crossnet-` and "
+                "its id"
+            )
+        if path.crossing.routes is Routes.NEUTRON:
+            yield (
+                f"{named(one)}: the host_routes by {path.next_hops[0]} that a subnet in cloud {cloud} offers: "
+                f"`{command(cloud, 'subnet', 'list', '--long')}` shows them"
+            )
+
+
 def _stays(one: Standing, host: str) -> Iterator[str]:
     """What stands of a crossing on a host, by the record of another, which does not know all of it."""
     lasts = any(path.crossing.persist is not Persist.NONE for path in one.paths)
     boot = ", and what was written for its next boot" if lasts else ""
     if host == one.gateway:
         yield f"{named(one)}: its rules and forwarding{boot}"
+        yield from _stays_at_cloud(one)
     for path in one.paths:
         for client in path.clients:
             if client.host == host:

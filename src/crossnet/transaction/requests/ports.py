@@ -28,7 +28,12 @@ class Ports:
         return (_PORT, _GROUP) if _rules(have) else (_PORT,)
 
     async def see(self, one: PortSecurity) -> int:
-        self._revisions[one.port] = (await self._cloud.port(one.port)).revision
+        try:
+            self._revisions[one.port] = (await self._cloud.port(one.port)).revision
+        except CloudError as error:
+            if error.kind != "PortNotFound" or not one.has_group_left:
+                raise
+            self._revisions[one.port] = 0  # its group is all that is left
         return self._revisions[one.port]
 
     async def make(self, step: str, have: PortSecurity | None, want: PortSecurity | None) -> None:
