@@ -232,8 +232,25 @@ def test_undo_leaves_the_port_as_it_was(more: str) -> None:
         assert now.ports["eth1"].groups == ("g-own", "g-new")
     there = applied(plan, now)
     assert of_ports(make_plan(spec(more), there)) == []
-    (back,) = of_ports(make_undo_plan(spec(more), there))
+    undo = make_undo_plan(spec(more), there)
+    (back,) = of_ports(undo)
     assert as_made(back, now.ports["eth1"], now).ports["eth1"] == before
+    assert "flows-live-on" not in {one.code for one in plan.impacts}
+    shown = " ".join(text.plan_text(undo).split())
+    assert "services of gateway itself at eth1 10.0.43.101 goes on until it ends" in shown
+
+
+def test_flows_live_on_where_less_is_admitted_and_only_there() -> None:
+    wide = planned(more=", allow: [icmp, tcp/443]")
+    (change,) = of_ports(wide)
+    there = applied(wide, as_made(change, INGRESS, cloud()))
+
+    def told(more: str) -> bool:
+        return "flows-live-on" in {one.code for one in make_plan(spec(more), there).impacts}
+
+    assert told(", allow: icmp")
+    assert not told(", allow: [icmp, tcp/443, udp/53]")
+    assert not told(", port-security: disable")
 
 
 def test_what_others_add_meanwhile_stays() -> None:

@@ -127,6 +127,7 @@ def test_credentials_that_do_not_see_the_port_leave_it_recorded(desk: Desk) -> N
     file.write_text(json.dumps(right))
     code, text = desk.said("undo", "--yes")
     assert (code, "as it was before crossnet" in text) == (0, True), text
+    assert "services of gateway itself at eth1 10.0.43.101 goes on until it ends" in " ".join(text.split())
     assert desk.state() == before
     assert desk.bench.differences(hosts) == []
 

@@ -166,6 +166,12 @@ OPENSTACK = (
         "Nothing: the gateway lets nothing through for it. Renew the leases where that must be over sooner.",
     ),
     Code(
+        "flows-live-on",
+        "Flows to services of the gateway itself that a port had admitted go on when it admits them no more.",
+        "Neutron lets flows pass that it knows. What goes through the gateway ends: its answers need the address pair.",
+        "Nothing, where they may end by themselves; else end them on the gateway: `ss -K`, or restart the service.",
+    ),
+    Code(
         "host-routes-not-offered",
         "No lease can bring the routes of a crossing.",
         "DHCPv6 has no routes, and a default route is the subnet's `gateway_ip`.",

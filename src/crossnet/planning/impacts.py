@@ -189,8 +189,9 @@ def staying(host: HostPlan, facts: Facts, wanted: Collection[Identity]) -> Itera
         have = change.have
         if have is not None and (text := type(have).leaves_behind(have, change.want, facts)):
             yield Impact("tables-stay", host.host, text)
-        if have is not None and (text := type(have).lingers(have, change.want, facts)):
-            yield Impact("leases-keep-routes", host.host, text)
+        if have is not None and (lingering := type(have).lingers(have, change.want, facts)):
+            code, text = lingering
+            yield Impact(code, host.host, text)
     for owned in host.after.owned:
         if owned.identity not in wanted and (why := owned.applied.untold(facts)):
             yield Impact("stays-unseen", host.host, why)

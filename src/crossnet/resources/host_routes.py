@@ -139,12 +139,12 @@ class HostRoutes(AtCloud):
         )
 
     @classmethod
-    def lingers(cls, have: Self, want: Self | None, facts: Facts) -> str:
+    def lingers(cls, have: Self, want: Self | None, facts: Facts) -> tuple[str, str] | None:
         after = frozenset((*want.offers, *want.given)) if want is not None else frozenset()
         gone = [str(each) for each in have.offers if each not in after]
         if not gone:
-            return ""
-        return (
+            return None
+        return "leases-keep-routes", (
             f"machines of subnet {have.name} keep {few(gone, MOST)} until they renew their leases, and go on sending "
             f"to {facts.host}"
         )

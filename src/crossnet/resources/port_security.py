@@ -227,6 +227,18 @@ class PortSecurity(AtCloud):
         return f"{side.shown_at}: {'; '.join(_told(have, want))}"
 
     @classmethod
+    def lingers(cls, have: Self, want: Self | None, facts: Facts) -> tuple[str, str] | None:
+        """Flows to services of the host itself: they need no pair (measured with Neutron's iptables driver)."""
+        if (want is not None and want.off is not None) or not (
+            have.off is not None or have.admits - (want.admits if want is not None else frozenset())
+        ):
+            return None
+        return "flows-live-on", (
+            f"what is open by then to services of {facts.host} itself at {have.shown_at} goes on until it ends: the "
+            f"cloud lets known flows pass. `ss -tn src {have.address}` on {facts.host} shows them"
+        )
+
+    @classmethod
     def typed(cls, have: Self | None, want: Self | None) -> tuple[str, ...]:
         return tuple(_typed(have, want))
 

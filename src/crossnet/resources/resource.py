@@ -487,9 +487,9 @@ class Resource(ABC):
         return ""
 
     @classmethod
-    def lingers(cls, have: Self, want: Self | None, facts: Facts) -> str:
-        """What of it machines that are no hosts of the plan keep for a while; nothing where they keep none."""
-        return ""
+    def lingers(cls, have: Self, want: Self | None, facts: Facts) -> tuple[str, str] | None:
+        """What of it lives on for a while elsewhere than on hosts of the plan: its code, and in words."""
+        return None
 
     @property
     def settings(self) -> tuple[str, ...]:

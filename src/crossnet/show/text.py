@@ -59,6 +59,7 @@ _LOSES = ("ends-crossing", "unrecorded", "edits-lost")
 _STAYS = (
     *("tables-stay", "forwarding-stays", "earlier-boot", "other-at-boot", "in-saved-rules"),
     *("owner-remembers", "edits-stay", "cloud-init-rewrites", "leases-keep-routes", "stays-unseen"),
+    "flows-live-on",
 )
 
 # What may keep a crossing from working, and no change of the plan is the reason of.
@@ -372,6 +373,7 @@ def undone_text(applied: Applied, *, paint: Paint = plain) -> str:
     if staying:
         lines.append(paint("Not everything is as it was before crossnet:", "yellow"))
         lines += (paint(f"  {line}", "yellow") for line in staying)
+    lines += (f"{one.where}: {one.text}." for one in applied.plan.impacts if one.code == "flows-live-on")
     lines.append(f"Transaction {applied.confirmed.transaction}.")
     for error in applied.unwritten:
         lines.append(paint(f"Not removed from the next boot: {error}", "yellow"))
