@@ -155,7 +155,7 @@ def test_every_code_that_can_be_given_is_explained() -> None:
     """The code is the first word of a refusal and of an impact, and the second of half a verdict.
 
     In `reach` it is every text of such a form: of a blocker, of a table, of a comparison; the words of enumerations
-    are not. In `capture` and `diagnosis` it is every text that is a code.
+    are not. In `capture`, `diagnosis` and `resources` it is every text that is a code.
     """
     place = {"Refusal": 0, "Impact": 0, "refusal": 0, "Finding": 0, "Half": 1}
     given: set[str] = set()
@@ -163,7 +163,7 @@ def test_every_code_that_can_be_given_is_explained() -> None:
         tree = ast.parse(path.read_text())
         if part_of(path) == "reach":
             given |= set(texts_of(tree, CODE))
-        if part_of(path) in ("capture", "diagnosis"):
+        if part_of(path) in ("capture", "diagnosis", "resources"):
             given |= set(texts_of(tree, CODE)) & set(CODES)
         for node in ast.walk(tree):
             if not isinstance(node, ast.Call):
