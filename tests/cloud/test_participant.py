@@ -16,14 +16,19 @@ from cloud.between import Between, between
 from cloud.fixtures import GROUP, Seed
 from crossnet.errors import CloudError, HostsFailed
 from crossnet.openstack import access
+from crossnet.openstack.asking import ask_cloud
 from crossnet.openstack.ports import GroupRule, HostRoute
 from crossnet.planning import HostPlan
-from crossnet.resources import Change, HostRoutes, PortSecurity, Resource
+from crossnet.record import CLOUD, IDENTITY
+from crossnet.resources import AtCloud, Change, HostRoutes, PortSecurity, Resource
 from crossnet.resources.port_security import Kept
 from crossnet.sealed import seal
+from crossnet.spec import Spec
+from crossnet.specfile import parse
 from crossnet.transaction import journal
 from crossnet.transaction.cloud import AtOneCloud
-from crossnet.transaction.participant import Part, Refused
+from crossnet.transaction.left import Asked, Left, encode
+from crossnet.transaction.participant import Gone, Part, Refused
 from crossnet.transport import Host
 from crossnet.values import Family, address, network
 
@@ -31,6 +36,9 @@ pytestmark = [pytest.mark.openstack, GROUP]
 
 BUSINESS = network("10.0.44.0/24")
 RULE = GroupRule("ingress", Family.V4, "icmp", None, network("10.0.43.15"))
+NAME = "ab12cd34"
+PATH, ID = PurePosixPath(CLOUD), PurePosixPath(IDENTITY)
+ANYBODY = network("0.0.0.0/0")
 THEIRS = {"ip_address": "10.0.44.0/24"}
 
 
@@ -53,7 +61,7 @@ class Keeper:
     @property
     def begun(self) -> list[Any]:
         """The steps of each change that the journal says were begun."""
-        return [one["begun"] for data in self.files.values() for one in json.loads(data)["changes"]]
+        return [one["begun"] for one in json.loads(self.files[PATH])["changes"]]
 
 
 @dataclass
@@ -64,12 +72,32 @@ class Desk:
     between: Between
     keeper: Keeper = field(default_factory=Keeper)
 
-    def anew(self, cloud: str = "member") -> AtOneCloud:
-        return AtOneCloud(f"cloud {cloud}", "ab12cd34", cast(Host, self.keeper))
+    def __post_init__(self) -> None:
+        self.keeper.files[ID] = f"{NAME}\n".encode()
+
+    def at(self, cloud: str = "member") -> AtOneCloud:
+        return AtOneCloud(f"cloud {cloud}", NAME, cast(Host, self.keeper))
+
+    async def found(self, cloud: str = "member", spec: Spec | None = None) -> AtOneCloud:
+        """As somebody else has it, by the journal and with that spec."""
+        hosts = self.seed.hosts()
+        said = await ask_cloud(cloud, hosts, {})
+        facts = {name: replace(one, cloud=said[name]) for name, one in hosts.items()}
+        one = self.at(cloud)
+        one.found_with(spec or spec_of(cloud), facts)
+        return one
+
+    def forge(self, have: AtCloud | None, want: AtCloud | None, cloud: str = "member") -> None:
+        """The host writes what it likes into its journal."""
+        self.keeper.files[PATH] = encode(Left(NAME, cloud, (Asked(Change(have, want), None),)))
+
+    @property
+    def is_kept(self) -> bool:
+        return PATH in self.keeper.files
 
     async def staged(self, *changes: Change, cloud: str = "member") -> AtOneCloud:
-        one = self.anew(cloud)
-        await one.stage(Part(journal.new("ab12cd34", "apply", []), cast(HostPlan, None), changes, ()))
+        one = self.at(cloud)
+        await one.stage(Part(journal.new(NAME, "apply", []), cast(HostPlan, None), changes, ()))
         return one
 
     def wanted(self, name: str = "B-eth1", **more: Any) -> PortSecurity:
@@ -107,13 +135,20 @@ def desk(seed: Seed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     with between(seed.served.neutron) as one:
         entries = {
             user: {**seed.served.entry(user), "network_endpoint_override": one.url}
-            for user in ("member", "reader")
+            for user in ("member", "reader", "stranger")
         }
         (tmp_path / "clouds.yaml").write_text(json.dumps({"clouds": entries}))
         monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "clouds.yaml"))
         found = Desk(seed, one)
         yield found
         found.offer()
+
+
+def spec_of(cloud: str, crossing: str = "to: 10.0.44.0/24, allow: icmp") -> Spec:
+    hosts = "".join(f"  {name}: {{ssh: root@{name}.example}}\n" for name in "AB")
+    crossings = f"  business: {{from: A, via: B, {crossing}}}\n"
+    asked = f"openstack: {{cloud: {cloud}}}\n" if cloud else ""
+    return parse(f"crossnet: 1\nname: some\nhosts:\n{hosts}crossings:\n{crossings}{asked}", "some.yaml")
 
 
 def at(desk: Desk, number: int, do: Callable[[], object]) -> None:
@@ -155,7 +190,7 @@ def test_what_a_cloud_refuses_is_not_taken_back(desk: Desk, what: str) -> None:
 
     ports, _, routes = asyncio.run(apply())
     assert desk.state() == (ports, ["default", "theirs"], routes)
-    assert desk.keeper.files == {}
+    assert not desk.is_kept
 
 
 def test_a_late_request_does_nothing_after_a_roll_back(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +214,7 @@ def test_a_late_request_does_nothing_after_a_roll_back(desk: Desk, monkeypatch: 
     free.set()
     assert landed.wait(30)
     assert desk.state() == before
-    assert desk.keeper.files == {}
+    assert not desk.is_kept
 
 
 def test_who_stops_it_waits_for_the_request_that_is_under_way(desk: Desk) -> None:
@@ -207,7 +242,7 @@ def test_who_stops_it_waits_for_the_request_that_is_under_way(desk: Desk) -> Non
 
     asyncio.run(apply())
     assert desk.state() == before
-    assert desk.keeper.files == {}
+    assert not desk.is_kept
 
 
 def test_what_cannot_be_taken_back_does_not_keep_the_rest_open(desk: Desk) -> None:
@@ -228,11 +263,11 @@ def test_what_cannot_be_taken_back_does_not_keep_the_rest_open(desk: Desk) -> No
         assert desk.seed.document("B-eth0") == before[0]["B-eth0"]
         assert len(desk.between.changes) - asked == 4
         desk.seed.change("A", security_groups=used[1:])
-        await desk.anew().roll_back()  # somebody else, by the journal
+        await (await desk.found()).roll_back()  # somebody else, by the journal
 
     asyncio.run(apply())
     assert desk.state() == before
-    assert desk.keeper.files == {}
+    assert not desk.is_kept
 
 
 def test_all_that_failed_is_told_together(desk: Desk) -> None:
@@ -240,7 +275,7 @@ def test_all_that_failed_is_told_together(desk: Desk) -> None:
         one = await desk.staged(*[Change(None, desk.wanted(name)) for name in ("B-eth0", "B-eth1")])
         await one.change(2, 10)
         with pytest.raises(HostsFailed) as raised:
-            await desk.anew("reader").roll_back()
+            await (await desk.found("reader")).roll_back()
         assert [type(each) for each in raised.value.errors] == [Refused, Refused]
         await one.roll_back()
 
@@ -284,15 +319,14 @@ def test_the_journal_of_an_older_version_is_ended(desk: Desk) -> None:
     async def apply() -> None:
         wanted = desk.wanted()
         await (await desk.staged(Change(None, wanted))).change(1, 10)
-        ((path, _),) = desk.keeper.files.items()
         change = {"kind": wanted.kind, "have": None, "want": dict(wanted.encode())}
-        said = {"format": 1, "transaction": "ab12cd34", "cloud": "member", "changes": [change]}
-        desk.keeper.files[path] = seal(said)
-        await desk.anew().roll_back()
+        said = {"format": 1, "transaction": NAME, "cloud": "member", "changes": [change]}
+        desk.keeper.files[PATH] = seal(said)
+        await (await desk.found()).roll_back()
 
     asyncio.run(apply())
     assert desk.state() == before
-    assert desk.keeper.files == {}
+    assert not desk.is_kept
 
 
 def test_who_asks_for_it_takes_back_what_it_knows_itself(desk: Desk) -> None:
@@ -302,12 +336,143 @@ def test_who_asks_for_it_takes_back_what_it_knows_itself(desk: Desk) -> None:
     async def apply() -> None:
         one = await desk.staged(Change(None, desk.wanted()))
         await one.change(1, 10)
-        ((path, _),) = desk.keeper.files.items()
-        theirs = replace(desk.wanted("A"), pairs=(network("0.0.0.0/0"),))
-        change = {"kind": theirs.kind, "have": dict(theirs.encode()), "want": None}
-        said = {"format": 1, "transaction": "ab12cd34", "cloud": "member", "changes": [change]}
-        desk.keeper.files[path] = seal(said)
+        desk.forge(replace(desk.wanted("A"), pairs=(network("0.0.0.0/0"),)), None)
         await one.roll_back()
 
     asyncio.run(apply())
     assert desk.state() == before
+
+
+# ---- by the journal of a host --------------------------------------------------------------------
+
+
+def test_a_host_has_nothing_opened_that_the_spec_does_not_name(desk: Desk) -> None:
+    """Less may be left open at its own port, never more."""
+    wide = desk.wanted(pairs=(ANYBODY, BUSINESS), rules=(replace(RULE, remote=None), RULE))
+    expected = [("10.0.44.0/24", desk.seed.port("B-eth1").mac)]
+    subnet = replace(
+        desk.routes(), offers=(HostRoute(ANYBODY, address("10.0.43.101")), *desk.routes().offers)
+    )
+
+    async def recover(have: AtCloud | None, want: AtCloud | None) -> str:
+        desk.forge(have, want)
+        return " ".join(await (await desk.found()).roll_back())
+
+    told = asyncio.run(recover(wide, None))
+    assert "0.0.0.0/0" in told
+    assert "10.0.44" not in told
+    assert [(str(one.network), one.mac) for one in desk.seed.port("B-eth1").pairs] == expected
+    rules = desk.seed.ask("GET", f"/security-groups?name={wide.group}")["security_groups"][0]
+    assert [one["remote_ip_prefix"] for one in rules["security_group_rules"]] == ["10.0.43.15/32"]
+    assert "port security off" in asyncio.run(recover(desk.off(), wide))
+    assert desk.seed.port("B-eth1").secured
+    assert "0.0.0.0/0" in asyncio.run(recover(subnet, None))
+    assert [one["destination"] for one in desk.offered()] == ["10.0.44.0/24"]
+    asyncio.run(recover(None, subnet))
+    assert desk.offered() == []
+    assert not desk.is_kept
+
+
+def test_a_host_has_nothing_changed_that_is_not_its_own(desk: Desk) -> None:
+    desk.seed.make_port("bystander", desk.seed.networks["business"], "10.0.43.99")
+    desk.seed.change("bystander", allowed_address_pairs=[THEIRS])
+    desk.seed.make_group("crossnet-monitoring", description="of the ops team")
+    bystander = desk.wanted("bystander")
+    of_nobody = replace(bystander, port="monitoring")
+    before = desk.state()
+
+    async def recover(
+        have: AtCloud | None, want: AtCloud | None, words: str, *, cloud: str = "member"
+    ) -> None:
+        desk.forge(have, want)
+        with pytest.raises(Refused, match=words):
+            await (await desk.found(spec=spec_of(cloud))).roll_back()
+        assert desk.is_kept
+        assert desk.state() == before
+
+    asyncio.run(recover(bystander, None, "at no interface of a host of the spec"))
+    asyncio.run(recover(None, bystander, "at no interface of a host of the spec"))
+    asyncio.run(recover(None, desk.off(), "no crossing says `port-security: disable`"))
+    asyncio.run(recover(None, desk.wanted(), "the spec names cloud other", cloud="other"))
+    asyncio.run(recover(None, desk.wanted(), "the spec names no cloud", cloud=""))
+
+    async def of_a_port_that_is_gone() -> None:
+        desk.forge(None, of_nobody)
+        await (await desk.found()).roll_back()
+
+    asyncio.run(of_a_port_that_is_gone())
+    assert desk.state() == before
+
+
+def test_who_does_not_see_the_port_does_not_forget_it(desk: Desk) -> None:
+    """Neutron calls a port of another project "not found"."""
+    before = desk.state()
+
+    async def apply() -> None:
+        await (await desk.staged(Change(None, desk.wanted()))).change(1, 10)
+        with pytest.raises(Refused, match="belongs to another project"):
+            await (await desk.found("stranger", spec_of("stranger"))).roll_back()
+        assert desk.is_kept
+        await (await desk.found()).roll_back()
+
+    asyncio.run(apply())
+    assert desk.state() == before
+
+
+@pytest.mark.parametrize("what", ["least", "disable"])
+def test_what_others_set_after_it_was_made_stays(desk: Desk, what: str) -> None:
+    """Whoever switches port security off, or on again, has the last word on it."""
+    group = desk.seed.make_group("theirs")
+    wanted = {"least": desk.wanted(), "disable": desk.off()}[what]
+    theirs: dict[str, Any] = {
+        "least": {"port_security_enabled": False, "security_groups": [], "allowed_address_pairs": []},
+        "disable": {"port_security_enabled": True, "security_groups": [group]},
+    }[what]
+
+    async def apply() -> dict[str, Any]:
+        await (await desk.staged(Change(None, wanted))).change(1, 10)
+        desk.seed.change("B-eth1", **theirs)
+        document = desk.seed.document("B-eth1")
+        spec = spec_of("member", f"to: 10.0.44.0/24, port-security: {what}")
+        await (await desk.found(spec=spec)).roll_back()
+        return document
+
+    document = asyncio.run(apply())
+    assert desk.seed.document("B-eth1") == document
+    assert desk.state()[1] == ["default", "theirs"]
+
+
+def test_a_group_that_was_deleted_meanwhile_does_not_keep_the_port_open(desk: Desk) -> None:
+    group, port = desk.seed.make_group("own"), desk.seed.port("B-eth1")
+    desk.seed.change("B-eth1", security_groups=[*port.groups, group])
+
+    async def apply() -> tuple[str, ...]:
+        one = await desk.staged(Change(None, desk.off()))
+        await one.change(1, 10)
+        desk.seed.ask("DELETE", f"/security-groups/{group}")
+        return await one.roll_back()
+
+    (told,) = asyncio.run(apply())
+    assert group in told
+    assert desk.seed.port("B-eth1").groups == port.groups
+    assert not desk.is_kept
+
+
+def test_who_slept_while_others_ended_it_asks_for_nothing_more(desk: Desk) -> None:
+    before = desk.state()
+
+    async def apply() -> None:
+        one = await desk.staged(Change(None, desk.wanted()), Change(None, desk.wanted("B-eth0")))
+        await one.change(1, 10)
+        await (await desk.found()).roll_back()
+        with pytest.raises(Gone):
+            await one.change(2, 10)
+        await one.roll_back()
+        assert not desk.is_kept
+        del desk.keeper.files[ID]
+        with pytest.raises(Gone):
+            await (await desk.staged(Change(None, desk.wanted()))).change(1, 10)
+
+    asyncio.run(apply())
+    assert desk.state() == before
+    assert not desk.is_kept

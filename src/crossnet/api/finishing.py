@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from crossnet.api.looking import left_at_clouds, refuse_running, unfinished
+from crossnet.api.looking import refuse_running, unfinished
 from crossnet.errors import (
     CrossnetError,
     HostsDisagree,
@@ -16,7 +16,7 @@ from crossnet.events import Event, Kind, Watcher, nobody
 from crossnet.facts import Facts
 from crossnet.planning import takes_back
 from crossnet.proof import last_verified
-from crossnet.record import TRANSACTION
+from crossnet.record import CLOUD, TRANSACTION
 from crossnet.site import Site, reach
 from crossnet.spec import Spec
 from crossnet.standing import who
@@ -25,6 +25,7 @@ from crossnet.transaction.agent import Agent
 from crossnet.transaction.ending import Open
 from crossnet.transaction.history import read_history
 from crossnet.transaction.journal import CONFIRM
+from crossnet.transaction.left import left_at_cloud
 from crossnet.transaction.participant import participant
 from crossnet.transaction.uninterrupted import uninterrupted
 from crossnet.verdict import Result
@@ -81,7 +82,7 @@ async def _unproved(found: Open, site: Site) -> tuple[str, ...]:
 async def confirm(spec: Spec, transaction: str, *, watch: Watcher = nobody) -> Ended:
     """Say from any machine that a transaction shall hold; HostsDisagree where a guard was faster."""
     async with reach(spec, watch=watch) as site:
-        found = await _find(transaction, site)
+        found = await _find(transaction, site, spec)
         if found.decision == journal.ROLLBACK:
             raise CrossnetError(
                 f"transaction {transaction} is rolled back already, on {_names(found, journal.ROLLBACK)}\n"
@@ -113,7 +114,7 @@ async def confirm(spec: Spec, transaction: str, *, watch: Watcher = nobody) -> E
 async def rollback(spec: Spec, transaction: str, *, watch: Watcher = nobody) -> Ended:
     """Put every host of a transaction back from any machine, and prove it."""
     async with reach(spec, watch=watch) as site:
-        found = await _find(transaction, site)
+        found = await _find(transaction, site, spec)
         if found.decision == CONFIRM:
             raise CrossnetError(
                 f"transaction {transaction} is confirmed already, on {_names(found, CONFIRM)}\n"
@@ -133,8 +134,8 @@ def _names(found: Open, decision: str) -> str:
     return ", ".join([*held, *(name for name, said in found.ended.items() if said == decision)])
 
 
-async def _find(transaction: str, site: Site) -> Open:
-    found = await ending.find(await site.observe(), site)
+async def _find(transaction: str, site: Site, spec: Spec) -> Open:
+    found = await ending.find(await site.observe(), site, spec)
     for one in found:
         if one.transaction == transaction:
             return one
@@ -164,13 +165,13 @@ async def recover(spec: Spec, *, watch: Watcher = nobody) -> tuple[Ended, ...]:
     """End whatever was left open on the hosts; Locked where whoever began it may still be at work."""
     async with reach(spec, watch=watch) as site:
         facts, others = await end_unreadable(await site.observe(), site)
-        found = await ending.find(facts, site)
+        found = await ending.find(facts, site, spec)
         for one in found:
             if one.decision != CONFIRM:
                 refuse_running(one.held)
         ended = (*others, *[await end(one, site, "recover") for one in found])
         told = {one.transaction for one in ended}
-        at_clouds = await end_at_clouds((await site.look(kernels=False)).said, site)
+        at_clouds = await end_at_clouds((await site.look(kernels=False)).said, site, spec)
         ended += tuple(one for one in at_clouds if one.transaction not in told)
         try:
             await sweep(site)
@@ -207,17 +208,33 @@ async def end_unreadable(facts: dict[str, Facts], site: Site) -> tuple[dict[str,
     return facts, tuple(ended)
 
 
-async def end_at_clouds(facts: Mapping[str, Facts], site: Site) -> tuple[Ended, ...]:
-    """What hosts that put themselves back have left at clouds is ended too, by what was decided of it."""
-    ended = []
-    for name, left in left_at_clouds(facts).items():
-        past = [one for own in (await site.ask(read_history)).all().values() for one in own]
-        own = [one for one in past if one.transaction == left.transaction]
-        confirmed = any(one.decision == CONFIRM for one in own)
-        one = participant(left.kind, left.participant, left.transaction, site.hosts[name])
-        await uninterrupted(one.finish() if confirmed else one.roll_back())
+async def end_at_clouds(facts: Mapping[str, Facts], site: Site, spec: Spec) -> tuple[Ended, ...]:
+    """What hosts that put themselves back have left at clouds is ended too, by what was decided of it.
+
+    RollbackNotProved where one cannot be; the others are, all the same.
+    """
+    if not any(CLOUD in one.files for one in facts.values()):
+        return ()
+    past = [one for own in (await site.ask(read_history)).all().values() for one in own]
+    ended: list[Ended] = []
+    failed: list[str] = []
+    for name in [each for each, said in facts.items() if not journal.unfinished(said)]:
+        try:
+            left = left_at_cloud(facts[name])
+            if left is None:
+                continue
+            own = [one for one in past if one.transaction == left.transaction]
+            confirmed = any(one.decision == CONFIRM for one in own)
+            one = participant(left.kind, left.participant, left.transaction, site.hosts[name])
+            one = one.found_with(spec, facts)
+            failed += await uninterrupted(one.finish() if confirmed else one.roll_back())
+        except CrossnetError as error:
+            failed.append(str(error))
+            continue
         what = own[-1].what if own else f"what it changed at {left.participant}"
         ended.append(Ended(left.transaction, what, confirmed))
+    if failed:
+        raise RollbackNotProved("Rollback not proved. Look at:\n  " + "\n  ".join(failed))
     return tuple(ended)
 
 

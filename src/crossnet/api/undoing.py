@@ -153,11 +153,11 @@ async def _undo(
     left = unfinished(facts)
     refuse_running(left, decided=patient)
     if left:
-        for found in await ending.find(facts, site):
+        for found in await ending.find(facts, site, spec):
             await end(found, site, UNDO)
         facts = await site.observe()
     if left_at_clouds(facts):
-        await end_at_clouds(facts, site)
+        await end_at_clouds(facts, site, spec)
         facts = await site.observe()
     made = make_undo_plan(spec, facts, what)
     if agreed is not None and not left and made.touched and not ends_no_more(agreed, made):

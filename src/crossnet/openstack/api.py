@@ -143,6 +143,16 @@ class Cloud:
             lambda: self._change_subnet(subnet, revision, body, tried), tried, changes=True
         )
 
+    async def would_see(self, project: str) -> bool:
+        """Whether what belongs to a project is gone where it is not found."""
+        own, sees_all = await self._aside(self._access.scope, "asked who asks")
+        return sees_all or (bool(project) and project == own)
+
+    async def there(self, groups: Sequence[str]) -> frozenset[str]:
+        """Which of these security groups there are, by their ids."""
+        tried = "asked for security groups"
+        return frozenset(await self._aside(lambda: self._groups(groups, tried), tried))
+
     async def groups(self, name: str, project: str) -> list[SecurityGroup]:
         """The security groups of exactly this name in a project: a cloud takes several."""
         tried = f"asked for the security group {name}"

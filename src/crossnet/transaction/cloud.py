@@ -7,14 +7,18 @@ machine, with credentials of their own.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
 from crossnet.errors import Bug, CloudError, HostError, HostsFailed, Outcome
+from crossnet.facts import Facts
 from crossnet.openstack.api import Cloud
-from crossnet.record import CLOUD
+from crossnet.record import CLOUD, IDENTITY
 from crossnet.resources import Change
+from crossnet.spec import Spec
+from crossnet.transaction.believed import Believed
 from crossnet.transaction.left import Asked, Left, NotUnderstood, decode, encode
 from crossnet.transaction.participant import Gone, Part, Participant, Refused
 from crossnet.transaction.requests import REQUESTS, Requests
@@ -28,9 +32,9 @@ class AtOneCloud(Participant):
         self.keeper = keeper.name
         self._name, self._transaction, self._host = name, transaction, keeper
         self._cloud = Cloud(name.removeprefix("cloud "))
-        self._left: Left | None = (
-            None  # as this process knows it: what it asks for itself, else as it was found
-        )
+        self._left: Left | None = None  # what this process asks for, else what it has found
+        self._believed: Believed | None = None  # where it was found
+        self._is_journaled = False
         self._made = 0
         self._done: set[tuple[int, str]] = set()
         self._open: set[tuple[int, str]] = set()  # steps that a request may do whose answer never came
@@ -39,6 +43,10 @@ class AtOneCloud(Participant):
     @property
     def name(self) -> str:
         return self._name
+
+    def found_with(self, spec: Spec, facts: Mapping[str, Facts]) -> AtOneCloud:
+        self._believed = Believed(spec, facts)
+        return self
 
     async def stage(self, part: Part) -> bool:
         kept = await self._kept()
@@ -70,6 +78,7 @@ class AtOneCloud(Participant):
         for step in requests.steps(change.have, change.want):
             if (number, step) in self._done:
                 continue
+            await self._refuse_late()
             if step not in self._begun(number):
                 await self._keep(self._with_begun(number, (*self._begun(number), step)))
             before = self._cloud.changes
@@ -82,6 +91,13 @@ class AtOneCloud(Participant):
                 self._left = self._without(number, step)  # it was so already: nothing to take back
             self._done.add((number, step))
 
+    async def _refuse_late(self) -> None:
+        """Gone where somebody has ended the transaction: who slept meanwhile asks for nothing any more."""
+        held = await self._host.read(PurePosixPath(IDENTITY))
+        is_held = held is not None and held.decode(errors="replace").strip() == self._transaction
+        if not is_held or (self._is_journaled and not await self._is_kept()):
+            raise Gone(self.name, self._transaction, "")
+
     async def _refuse(self, number: int, step: str, error: CloudError, *, requested: int) -> None:
         """What was surely not done is not taken back: what is there like it is somebody else's."""
         if error.outcome is Outcome.OPEN:
@@ -90,7 +106,8 @@ class AtOneCloud(Participant):
         if requested <= 1 and (number, step) not in self._open:
             self._left = self._without(number, step)
         if error.outcome is Outcome.REFUSED:
-            await self._keep(self._known())
+            if await self._is_kept():
+                await self._keep(self._known())
             raise Refused(self.name, error.tried, error.seen, error.todo) from error
 
     async def extend(self, seconds: int, verified: bytes = b"") -> None:
@@ -113,10 +130,12 @@ class AtOneCloud(Participant):
             self._left = kept
         elif not await self._is_kept():
             return ()
+        self._refuse_foreign()
         failed: list[HostError] = []
+        told: list[str] = []
         for number in reversed(range(len(self._left.asked))):
             try:
-                await self._take_back(number)
+                told += await self._take_back(number)
             except CloudError as error:
                 is_final = error.outcome is Outcome.REFUSED
                 failed.append(Refused(self.name, error.tried, error.seen, error.todo) if is_final else error)
@@ -125,18 +144,34 @@ class AtOneCloud(Participant):
         if failed:
             raise failed[0] if len(failed) == 1 else HostsFailed(failed)
         await self._forget()
-        return ()
+        return tuple(f"{self.name}: {line}" for line in told)
 
-    async def _take_back(self, number: int) -> None:
+    def _refuse_foreign(self) -> None:
+        """Refused where a host's journal is of a cloud that is not the spec's."""
+        if self._believed is None:
+            return
+        seen, todo = self._believed.doubt(self._cloud.name)
+        if seen:
+            tried = f"was to take back what {self.keeper} keeps in {CLOUD}"
+            raise Refused(self.name, tried, seen, todo)
+
+    async def _take_back(self, number: int) -> list[str]:
         """The steps of one change that were begun, newest first; what is done is journaled no more."""
         one = self._known().asked[number]
-        change, requests = one.change, self._for(one.change)
-        steps = requests.steps(change.have, change.want)
-        for step in reversed([each for each in steps if one.begun is None or each in one.begun]):
-            await requests.take_back(step, change.have, change.want, one.seen)
+        have, want = one.change.have, one.change.want
+        requests = self._for(one.change)
+        steps = requests.steps(have, want)
+        begun = [each for each in steps if one.begun is None or each in one.begun]
+        told: list[str] = []
+        if self._believed is not None and begun:
+            have, want, left_out = await requests.within(have, want, self._believed)
+            told += left_out
+        for step in reversed(begun):
+            told += await requests.take_back(step, have, want, one.seen)
             rest = tuple(each for each in (one.begun or steps) if each != step)
             one = replace(one, begun=rest)
             await self._keep(self._with_begun(number, rest))
+        return told
 
     async def left(self) -> int:
         raise Gone(self.name, self._transaction, "")
@@ -186,7 +221,7 @@ class AtOneCloud(Participant):
 
     async def _keep(self, left: Left) -> None:
         await self._host.write(PurePosixPath(CLOUD), encode(left), mode=0o600)
-        self._left = left
+        self._left, self._is_journaled = left, True
 
     async def _forget(self) -> None:
         await self._host.write(PurePosixPath(CLOUD), None)

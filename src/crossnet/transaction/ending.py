@@ -16,6 +16,7 @@ from crossnet.errors import CrossnetError, HostError, HostsDisagree, RollbackNot
 from crossnet.events import Event, Kind, Phase, Watcher
 from crossnet.facts import Facts
 from crossnet.site import Site, settled
+from crossnet.spec import Spec
 from crossnet.transaction import journal
 from crossnet.transaction.agent import PATIENCE, Agent, insist
 from crossnet.transaction.history import Past, read_history
@@ -38,6 +39,8 @@ class Open:
     what: str
     held: Mapping[str, Journal]
     ended: Mapping[str, str]
+    spec: Spec
+    facts: Mapping[str, Facts]
 
     @property
     def decision(self) -> str:
@@ -70,7 +73,7 @@ class Open:
         return (*back, *(name for name, decision in self.ended.items() if decision != CONFIRM))
 
 
-async def find(facts: Mapping[str, Facts], site: Site) -> tuple[Open, ...]:
+async def find(facts: Mapping[str, Facts], site: Site, spec: Spec) -> tuple[Open, ...]:
     """Every transaction that a host of the spec holds, or that hosts have ended differently.
 
     CrossnetError where a host of one is not in the spec, Locked where one cannot be read.
@@ -83,11 +86,17 @@ async def find(facts: Mapping[str, Facts], site: Site) -> tuple[Open, ...]:
             raise journal.locked(name, found)
         if found is not None:
             held.setdefault(found.transaction, {})[name] = found
-    still = [_open(transaction, own, past) for transaction, own in held.items()]
-    return (*still, *(split for split in _splits(past) if split.transaction not in held))
+    still = [_open(transaction, own, past, spec, facts) for transaction, own in held.items()]
+    return (*still, *(split for split in _splits(past, spec, facts) if split.transaction not in held))
 
 
-def _open(transaction: str, held: Mapping[str, Journal], past: Mapping[str, Sequence[Past]]) -> Open:
+def _open(
+    transaction: str,
+    held: Mapping[str, Journal],
+    past: Mapping[str, Sequence[Past]],
+    spec: Spec,
+    facts: Mapping[str, Facts],
+) -> Open:
     first = next(iter(held.values()))
     if missing := [name for name in first.group if name not in past]:
         raise CrossnetError(
@@ -99,10 +108,10 @@ def _open(transaction: str, held: Mapping[str, Journal], past: Mapping[str, Sequ
         for name in first.group
         if name not in held
     }
-    return Open(transaction, first.what, held, decided)
+    return Open(transaction, first.what, held, decided, spec, facts)
 
 
-def _splits(past: Mapping[str, Sequence[Past]]) -> Iterator[Open]:
+def _splits(past: Mapping[str, Sequence[Past]], spec: Spec, facts: Mapping[str, Facts]) -> Iterator[Open]:
     """What the hosts ended differently; whatever came after it on one of them has settled it."""
     last: dict[str, list[Past]] = {}
     for own in past.values():
@@ -111,7 +120,7 @@ def _splits(past: Mapping[str, Sequence[Past]]) -> Iterator[Open]:
     for transaction, ends in last.items():
         decided = {one.host: one.decision for one in ends}
         if len(set(decided.values())) > 1:
-            yield Open(transaction, ends[0].what, {}, decided)
+            yield Open(transaction, ends[0].what, {}, decided, spec, facts)
 
 
 async def decide(found: Open, site: Site) -> bool:
@@ -218,7 +227,9 @@ async def _roll_back(found: Open, site: Site, why: str) -> None:
 def _kept_by(host: str, found: Open, site: Site) -> tuple[Participant, ...]:
     """Those that journal on a host."""
     return tuple(
-        participant(other.kind, other.name, found.transaction, site.hosts[host])
+        participant(other.kind, other.name, found.transaction, site.hosts[host]).found_with(
+            found.spec, found.facts
+        )
         for other in found.held[host].others
     )
 

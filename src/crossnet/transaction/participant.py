@@ -9,12 +9,14 @@ makes it anew, by what the keeper's journal says of it, and ends it by its own j
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from crossnet.errors import Bug, CrossnetError, HostError
+from crossnet.facts import Facts
 from crossnet.planning import HostPlan
 from crossnet.resources import Change, HostRoutes, PortSecurity
+from crossnet.spec import Spec
 from crossnet.transaction.journal import CONFIRM, ROLLBACK, Journal
 from crossnet.transport import Host
 
@@ -110,6 +112,10 @@ class Participant(ABC):
     async def why(self) -> str:
         """Why it was put back, by its own word; nothing where it does not tell."""
         return ""
+
+    def found_with(self, spec: Spec, facts: Mapping[str, Facts]) -> Participant:
+        """Itself, as whoever finds it by its keeper's journal has it: that is believed no further than these go."""
+        return self
 
     async def reconnect(self) -> None:
         """End what stands between here and it: whoever asks next is connected anew."""

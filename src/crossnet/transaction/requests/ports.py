@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from crossnet.errors import CloudError
 from crossnet.openstack.api import Cloud, is_made_as
 from crossnet.openstack.ports import GroupRule, Port, SecurityGroup
 from crossnet.resources import PortSecurity
-from crossnet.resources.port_security import made_at
+from crossnet.resources.port_security import made_at, shown_rule
+from crossnet.several import few
+from crossnet.transaction.believed import Believed
+from crossnet.values import show_network
 
+NOT_BELIEVED = "NotBelieved"
+
+_MOST = 4  # networks or groups that a line names
 _CHANGED = 412  # by somebody else since it was read
 _TRIES = 5  # at a port that others change at the same time
 _GROUP, _PORT = "group", "port"
@@ -44,20 +52,74 @@ class Ports:
 
     async def take_back(
         self, step: str, have: PortSecurity | None, want: PortSecurity | None, seen: int | None
-    ) -> None:
-        if step == _GROUP:
-            await self._bring_group(want, have, known=_known(have, want))
-        else:
-            await self._set_back(have, want, seen)
+    ) -> tuple[str, ...]:
+        if step == _PORT:
+            return await self._set_back(have, want, seen)
+        await self._bring_group(want, have, known=_known(have, want))
+        return ()
+
+    async def within(
+        self, have: PortSecurity | None, want: PortSecurity | None, believed: Believed
+    ) -> tuple[PortSecurity | None, PortSecurity | None, tuple[str, ...]]:
+        one = _of(have, want)
+        port = believed.port(one.cloud, one.port)
+        if port is None:
+            if await self._is_gone(one):
+                return None, want or have, ()
+            raise self._doubted(one, "it is at no interface of a host of the spec")
+        was_off, is_off = (each is not None and each.off is not None for each in (have, want))
+        if is_off and not was_off and not believed.has_disabled:
+            raise self._doubted(one, "no crossing says `port-security: disable`, by which it would have been")
+        have, want = (
+            replace(each, project=port.project) if each is not None else None for each in (have, want)
+        )
+        if have is None:
+            return have, want, ()
+        sends = tuple(each.network for each in port.pairs if each.mac == port.mac)
+        admits = [rule for each in await self._own(have, ()) for rule in each.rules]
+        pairs = tuple(each for each in have.pairs if each in sends or believed.names(sends, each))
+        rules = tuple(each for each in have.rules if each in admits or _admits_clients(each, believed))
+        off = have.off if is_off or believed.disables else None
+        left_out = [
+            *(show_network(each) for each in have.pairs if each not in pairs),
+            *(shown_rule(each) for each in have.rules if each not in rules),
+            *(["port security off"] if off != have.off else []),
+        ]
+        lines = (
+            [
+                f"port {port.shown} of {one.shown_at} is not opened again for {few(left_out, _MOST)}, which only "
+                "the host says, and no crossing of the spec: `crossnet plan` shows what it lacks"
+            ]
+            if left_out
+            else []
+        )
+        return replace(have, pairs=pairs, rules=rules, off=off), want, tuple(lines)
+
+    async def _is_gone(self, one: PortSecurity) -> bool:
+        """Whether it was deleted, as far as these credentials tell: what belongs to others is not there either."""
+        try:
+            await self._cloud.port(one.port)
+        except CloudError as error:
+            if error.kind == "PortNotFound" and await self._cloud.would_see(one.project):
+                return True
+            raise
+        return False
+
+    def _doubted(self, one: PortSecurity, seen: str) -> CloudError:
+        return CloudError(
+            self._cloud.name,
+            f"was to take back what a host's journal says of port {one.port}",
+            f"{seen}, so that journal is not believed",
+            "Do this with the spec that it was begun with. If that says the same, compare what the port has with what "
+            "it should have (`openstack port show`), then remove the journal.",
+            kind=NOT_BELIEVED,
+        )
 
     async def _set(self, have: PortSecurity | None, want: PortSecurity | None) -> None:
         one = _of(have, want)
-        try:
-            port = await self._cloud.port(one.port)
-        except CloudError as error:
-            if want is None and error.kind == "PortNotFound":
-                return  # nothing is left of it to close
-            raise
+        if want is None and await self._is_gone(one):
+            return  # nothing is left of it to close
+        port = await self._cloud.port(one.port)
         made = made_at(port, have, want, await self._group(one, port, _known(have, want)))
         is_there = _content(made) == _content(port)
         if one.port in self._asked and is_there:
@@ -76,27 +138,41 @@ class Ports:
             self._asked.add(one.port)
             await self._put(port, made, seen)
 
-    async def _set_back(self, have: PortSecurity | None, want: PortSecurity | None, seen: int | None) -> None:
+    async def _set_back(
+        self, have: PortSecurity | None, want: PortSecurity | None, seen: int | None
+    ) -> tuple[str, ...]:
         one = _of(have, want)
         for left in range(_TRIES, 0, -1):
+            if await self._is_gone(one):
+                return ()
+            port = await self._cloud.port(one.port)
+            # Else it was not done, or somebody else has switched port security since: then nothing of it is there.
+            may_be_there = (port.secured is False) == (want is not None and want.off is not None)
+            known, lost = await self._writable(want)
+            made = made_at(port, known, have, await self._group(one, port, _known(have, want)))
             try:
-                port = await self._cloud.port(one.port)
-            except CloudError as error:
-                if error.kind == "PortNotFound":
-                    return
-                raise
-            made = made_at(port, want, have, await self._group(one, port, _known(have, want)))
-            # Where its port security is on, it was not switched off, or somebody has switched it on again.
-            is_on = want is not None and want.off is not None and port.secured is not False
-            try:
-                if not is_on and _content(made) != _content(port):
+                if may_be_there and _content(made) != _content(port):
                     await self._put(port, made, port.revision)
-                elif seen in (None, port.revision):
+                    return lost
+                if seen in (None, port.revision):
                     await self._cloud.outdate_port(port)
-                return
+                return ()
             except CloudError as error:
                 if error.status != _CHANGED or left == 1:
                     raise
+        return ()
+
+    async def _writable(self, want: PortSecurity | None) -> tuple[PortSecurity | None, tuple[str, ...]]:
+        """With the groups that the port had, without those that are deleted: nobody could write them back."""
+        if want is None or want.off is None or not await self._cloud.would_see(want.project):
+            return want, ()
+        there = await self._cloud.there(want.off.groups)
+        gone = [each for each in want.off.groups if each not in there]
+        if not gone:
+            return want, ()
+        groups = tuple(each for each in want.off.groups if each in there)
+        told = f"port of {want.shown_at}: it was in {few(gone, _MOST)} before, which are deleted"
+        return replace(want, off=replace(want.off, groups=groups)), (told,)
 
     async def _put(self, now: Port, made: Port, revision: int) -> None:
         """One request for all of it: groups and pairs can be set only with port security on."""
@@ -124,6 +200,11 @@ class Ports:
             return
         for each in await self._own(one, known):  # several, where the answer to the first request came late
             await self._cloud.delete_group(each.id)
+
+
+def _admits_clients(rule: GroupRule, believed: Believed) -> bool:
+    is_wider = rule.remote_group is not None or rule.remote_addresses is not None
+    return rule.direction == "ingress" and not is_wider and believed.names_client(rule.remote)
 
 
 def _of(have: PortSecurity | None, want: PortSecurity | None) -> PortSecurity:

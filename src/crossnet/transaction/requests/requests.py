@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol, TypeVar
 
-R = TypeVar("R", contravariant=True)
+from crossnet.transaction.believed import Believed
+
+R = TypeVar("R")
 
 
 class Requests(Protocol[R]):
@@ -19,8 +21,17 @@ class Requests(Protocol[R]):
     async def make(self, step: str, have: R | None, want: R | None) -> None:
         """Do this step, or refuse: CloudError with status 412 where others have changed it since it was seen."""
 
-    async def take_back(self, step: str, have: R | None, want: R | None, seen: int | None) -> None:
+    async def take_back(self, step: str, have: R | None, want: R | None, seen: int | None) -> tuple[str, ...]:
         """Have what there was before this step, which may have been done, and that no late request does it after all.
 
-        What others have set stays. `seen` is the revision for which it was asked, None where that is not known.
+        What others have set stays. `seen` is the revision for which it was asked, None where that is not known. What
+        could not be put back is told: nothing can be done about it here.
+        """
+
+    async def within(
+        self, have: R | None, want: R | None, believed: Believed
+    ) -> tuple[R | None, R | None, tuple[str, ...]]:
+        """Both as far as the journal of a host is believed of them, to be taken back; what is left out is told.
+
+        CloudError where nothing of it is.
         """

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from crossnet.errors import CloudError
 from crossnet.openstack.api import Cloud
 from crossnet.openstack.ports import HostRoute, Subnet
 from crossnet.resources import HostRoutes
 from crossnet.resources.host_routes import offered, rivals
+from crossnet.several import few
+from crossnet.transaction.believed import Believed
 
+NOT_BELIEVED = "NotBelieved"
+
+_MOST = 4  # routes that a line names
 _CHANGED = 412  # by somebody else since it was read
 _TRIES = 5  # at a subnet that others change at the same time
 _MEANWHILE = "Nothing of theirs was changed; make a new plan."
@@ -35,12 +42,9 @@ class Subnets:
     async def make(self, step: str, have: HostRoutes | None, want: HostRoutes | None) -> None:
         one = _of(have, want)
         seen = self._seen[one.subnet]
-        try:
-            subnet = await self._cloud.subnet(one.subnet)
-        except CloudError as error:
-            if want is None and error.kind == "SubnetNotFound":
-                return  # nothing is left of it to take away
-            raise
+        if want is None and await self._is_gone(one):
+            return  # nothing is left of it to take away
+        subnet = await self._cloud.subnet(one.subnet)
         made = offered(subnet, have, want)
         is_there = _written(made) == _written(subnet.routes)
         if one.subnet in self._asked and is_there:
@@ -58,25 +62,68 @@ class Subnets:
 
     async def take_back(
         self, step: str, have: HostRoutes | None, want: HostRoutes | None, seen: int | None
-    ) -> None:
+    ) -> tuple[str, ...]:
         one = _of(have, want)
         for left in range(_TRIES, 0, -1):
-            try:
-                subnet = await self._cloud.subnet(one.subnet)
-            except CloudError as error:
-                if error.kind == "SubnetNotFound":
-                    return  # nothing is left of it to put back
-                raise
+            if await self._is_gone(one):
+                return ()
+            subnet = await self._cloud.subnet(one.subnet)
             made = offered(subnet, want, have)
             try:
                 if _written(made) != _written(subnet.routes):
                     self._refuse_rivals(subnet, want, have)
                     subnet = await self._cloud.change_routes(subnet.id, revision=subnet.revision, routes=made)
                 await self._cloud.outdate_subnet(subnet)  # its routes alone move no revision
-                return
+                return ()
             except CloudError as error:
                 if error.status != _CHANGED or error.kind == _RIVALS or left == 1:
                     raise
+        return ()
+
+    async def within(
+        self, have: HostRoutes | None, want: HostRoutes | None, believed: Believed
+    ) -> tuple[HostRoutes | None, HostRoutes | None, tuple[str, ...]]:
+        one = _of(have, want)
+        subnets = (each for said in believed.clouds(one.cloud) for each in said.subnets)
+        subnet = next((each for each in subnets if each.id == one.subnet), None)
+        if subnet is None:
+            if await self._is_gone(one):
+                return have, want, ()
+            raise CloudError(
+                self._cloud.name,
+                f"was to take back what a host's journal says of subnet {one.subnet}",
+                "no host of the spec is in it, so that journal is not believed",
+                "Do this with the spec that it was begun with. If that says the same, compare what the subnet offers "
+                "with what it should (`openstack subnet show`), then remove the journal.",
+                kind=NOT_BELIEVED,
+            )
+        by_hosts = believed.addresses
+        if want is not None:
+            want = replace(want, offers=tuple(each for each in want.offers if each.next_hop in by_hosts))
+        if have is None:
+            return have, want, ()
+        offers = tuple(
+            each
+            for each in have.offers
+            if each in subnet.routes
+            or (each.next_hop in by_hosts and believed.names_destination(each.destination))
+        )
+        left_out = [str(each) for each in have.offers if each not in offers]
+        told = (
+            f"subnet {one.name} does not offer {few(left_out, _MOST)} again, which only the host says, and no crossing "
+            "of the spec: `crossnet plan` shows what it lacks"
+        )
+        return replace(have, offers=offers), want, (told,) if left_out else ()
+
+    async def _is_gone(self, one: HostRoutes) -> bool:
+        """Whether it was deleted, as far as these credentials tell: what belongs to others is not there either."""
+        try:
+            await self._cloud.subnet(one.subnet)
+        except CloudError as error:
+            if error.kind == "SubnetNotFound" and await self._cloud.would_see(one.project):
+                return True
+            raise
+        return False
 
     def _refuse_rivals(self, now: Subnet, have: HostRoutes | None, want: HostRoutes | None) -> None:
         if others := rivals(now, have, want):
