@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -12,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossnet.errors import HostError
-from crossnet.facts import FileState
+from crossnet.facts import FileState, Unreadable
 from crossnet.openstack.ports import HostRoute
-from crossnet.record import CLOUD
+from crossnet.record import CLOUD, JOURNAL
 from crossnet.resources import AtCloud, Change, HostRoutes, PortSecurity
 from crossnet.sealed import seal
+from crossnet.transaction import journal
+from crossnet.transaction.journal import Other
 from crossnet.transaction.left import Left, left_at_cloud
 from crossnet.transaction.participant import PARTICIPANTS
 from crossnet.transaction.requests import REQUESTS
@@ -65,6 +68,42 @@ def test_what_cannot_be_understood_is_told(changes: list[dict[str, Any]], words:
         left(document(*changes))
     assert words in str(raised.value)
     assert CLOUD in str(raised.value)
+
+
+def test_what_is_no_file_is_not_taken_for_nothing() -> None:
+    facts = replace(host_facts("gateway", ""), files={CLOUD: Unreadable("it is no regular file")})
+    with pytest.raises(HostError, match="it is no regular file"):
+        left_at_cloud(facts)
+
+
+@pytest.mark.parametrize("line", ["dead\nAll is well", "", "0" * 40])
+def test_a_host_writes_no_lines_of_ours(line: str) -> None:
+    for key in ("transaction", "cloud"):
+        if key == "cloud" and line == "0" * 40:
+            continue
+        with pytest.raises(HostError, match="cannot be understood") as raised:
+            left(document(change(PORT)) | {key: line})
+        assert "\nAll is well" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("begun", "made", "is_whole", "was_begun"),
+    [([], False, False, False), (["port"], False, False, True), (["port"], True, True, True)],
+)
+def test_a_transaction_is_whole_when_its_cloud_is_too(
+    begun: list[str], made: bool, is_whole: bool, was_begun: bool
+) -> None:
+    """So `crossnet confirm` confirms none that has not opened the port, and `recover` calls none void that has."""
+    other = Other("cloud prod", "port_security", (journal.entry(Change(None, PORT)),))
+    written = replace(journal.new("ab12cd34", "apply business", ["gateway"]), others=(other,))
+    kept = document(change(PORT) | {"begun": begun}) | {"format": 2, "made": made}
+    files = {
+        path: FileState(data, 0o600, "0:0")
+        for path, data in ((JOURNAL, journal.encode(written)), (CLOUD, seal(kept)))
+    }
+    found = journal.unfinished(with_files(host_facts("gateway", ""), files))
+    assert found is not None
+    assert (found.is_whole, found.was_begun, found.is_void) == (is_whole, was_begun, not was_begun)
 
 
 @given(st.integers(0, 2**64))
