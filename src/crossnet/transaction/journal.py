@@ -17,7 +17,7 @@ from crossnet.errors import HostError, Locked
 from crossnet.facts import Facts, FileState
 from crossnet.facts.question import mapping, number, number_or, objects, text, texts
 from crossnet.record import BEGUN, DEADLINE, DECISION, IDENTITY, JOURNAL, MADE
-from crossnet.resources import KINDS, Change, Encoded, Resource
+from crossnet.resources import KINDS, AtCloud, Change, Encoded, Resource
 from crossnet.sealed import seal, unseal
 from crossnet.standing import Stamp, who
 from crossnet.transaction.left import left_at_cloud
@@ -62,8 +62,8 @@ class Journal:
     """A transaction as its host tells it; `group` are all its hosts by the names in the spec.
 
     `message` is what was said about it when it began, `crossings` are those that it is about, `others` are those that
-    journal on this host; `others_begun` whether they may have changed anything, `others_made` whether they have made
-    all of it. `begun` changes may have been done, `made` of them were, the rest was not. `decision` is
+    journal on this host; `others_begun` whether clouds among them may have changed anything, `others_made` whether they
+    have made all of it. `begun` changes may have been done, `made` of them were, the rest was not. `decision` is
     CONFIRM, ROLLBACK or nothing yet; `left` are the seconds until the host decides by itself, 0 when it should have
     done so.
     `process` is that of the controller, and `machine` where such numbers mean the same, as `machine_id` has it.
@@ -118,7 +118,8 @@ class Journal:
     @property
     def is_whole(self) -> bool:
         """Whether every change that comes before the confirmation is made."""
-        return self.made == len(self.entries) and (self.others_made or not self.others)
+        at_clouds = [one for one in self.others if issubclass(KINDS[one.kind], AtCloud)]
+        return self.made == len(self.entries) and (self.others_made or not at_clouds)
 
     @property
     def was_begun(self) -> bool:
@@ -261,7 +262,7 @@ def unfinished(facts: Facts, named: Collection[str] | None = None) -> Journal | 
 
 
 def _others(facts: Facts, transaction: str) -> tuple[bool, bool]:
-    """Whether those that journal on the host have begun anything of it, and whether they have made all of it."""
+    """Whether a cloud whose changes the host journals has begun anything of it, and whether it has made all of it."""
     try:
         left = left_at_cloud(facts)
     except HostError:
