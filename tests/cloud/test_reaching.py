@@ -207,6 +207,68 @@ def test_an_answer_is_read_to_its_largest_size(
 
 @pytest.mark.openstack
 @GROUP
+@pytest.mark.parametrize(
+    "body", ['{"NeutronError": {"type": "Bad", "message": "got %s"}}', "got %s", "x" * 290 + "%s"]
+)
+@pytest.mark.parametrize("status", [200, 400])
+def test_what_repeats_the_token_is_shown_without_it(seed: Seed, front: Front, body: str, status: int) -> None:
+    token = seed.session("member").get_token() or ""
+    front.says += [Says(status, (body % token).encode())]
+    error = told(reading(seed))
+    assert token[:12] not in str(error)
+    assert body.startswith("x") or (status == 200 and body.startswith("{")) or "got …" in error.seen
+
+
+@pytest.mark.openstack
+@GROUP
+@pytest.mark.parametrize(("status", "there"), [(302, "http://127.0.0.2:9/x"), (307, "//other.invalid/x")])
+def test_nothing_is_sent_on_to_another_host(seed: Seed, front: Front, status: int, there: str) -> None:
+    front.says += [Says(status, b"", (("Location", there),))] * 2
+    for ask in (reading(seed), changing(seed)):
+        error = told(ask)
+        assert (error.kind, error.is_open) == ("SentElsewhere", False)
+        assert error.seen.startswith("it sends on to http://")
+    assert len(front.asked) == 2
+    front.says += [Says(status, b"", (("Location", "/v2.0/ports"),))]
+    assert told(reading(seed)).status == status, "nor elsewhere on the same"
+
+
+@pytest.mark.openstack
+@GROUP
+def test_what_is_the_matter_with_the_identity_service(
+    seed: Seed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    entry = seed.served.entry("member")
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "clouds.yaml"))
+    with front_of(seed.served.keystone.removesuffix("/v3")) as front:
+
+        def said(*says: Says, **auth: object) -> CloudError:
+            front.says += says
+            left = {key: value for key, value in (entry["auth"] | auth).items() if value is not None}
+            left["auth_url"] = f"{front.url}/v3"
+            (tmp_path / "clouds.yaml").write_text(clouds(mine=entry | {"auth": left}))
+            return told(reading(seed), "mine")
+
+        links = [{"rel": "self", "href": f"{front.url}/v3/"}]
+        version = {"version": {"id": "v3.14", "status": "stable", "links": links}}
+        as_json = (("Content-Type", "application/json"),)
+        through = Says(200, json.dumps(version).encode(), as_json)
+        error = said(through, Says(400, b'{"error": {"message": "no domain for secret"}}', as_json))
+        assert error.seen == "the identity service said 400 BadRequest: no domain for … (HTTP 400)"
+        assert "identity service (Keystone)" in error.todo
+        error = said(through, Says(500, b"<html>it broke</html>"))
+        assert "the identity service said 500 InternalServerError" in error.seen
+        assert "the reason in its log" in error.todo
+        error = said(through, Says(302, b"", (("Location", "http://other.invalid/v3/auth/tokens"),)))
+        assert error.seen == "it sends on to http://other.invalid"
+        front.says.clear()
+        error = said(project_name=None, project_domain_id=None)
+        assert error.seen == "the login is for no project, and gets no catalogue of services"
+        assert "`project_name`" in error.todo
+
+
+@pytest.mark.openstack
+@GROUP
 def test_a_group_is_not_gone_because_something_else_is_not_found(seed: Seed, front: Front) -> None:
     group = seed.make_group("some")
     front.says += [Says(404, b"no such page")]

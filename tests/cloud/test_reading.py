@@ -206,6 +206,10 @@ def test_a_group() -> None:
         ({"fixed_ips": [{"ip_address": "10.0.43.0/24"}]}, "is not an IP address"),
         ({"allowed_address_pairs": [{"ip_address": "zzz"}]}, "zzz"),
         ({"allowed_address_pairs": {"a": 1}}, "where a list should be"),
+        ({"security_groups": 0}, "where a list should be"),
+        ({"project_id": "a\x1b[31m"}, "where an id should be"),
+        ({"fixed_ips": [{"ip_address": "fe80::1%\x1b[31m"}]}, "an address with a zone"),
+        ({"allowed_address_pairs": [{"ip_address": "fe80::1%x/64"}]}, "an address with a zone"),
     ],
 )
 def test_what_is_no_port_is_an_error_that_says_why(changed: dict[str, Any], words: str) -> None:

@@ -14,14 +14,16 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote, urljoin, urlsplit
 
 import crossnet
 from crossnet.errors import CloudError, CrossnetError
 from crossnet.openstack import failures, reading
 from crossnet.openstack.entry import named, parted
 from crossnet.openstack.failures import Answer
+from crossnet.openstack.secrets import secrets_of, without
 from crossnet.several import few
 from crossnet.specfile.words import nearest
 
@@ -70,6 +72,7 @@ class Access:
         self._session: Session | None = None
         self._region: CloudRegion | None = None
         self._endpoint = ""
+        self._secrets: set[str] = set()
 
     def close(self) -> None:
         """End the connections; the next request opens others."""
@@ -150,13 +153,18 @@ class Access:
         self.changes += changes
         answer = self._patiently(method, path, tried, query, body, headers)
         if not answer.ok:
+            answer = self._discreet(answer)
             raise failures.refused(self.name, tried, answer, changes=changes)
         if answer.status == 204:
             return None
         try:
             return json.loads(answer.body)
         except (ValueError, RecursionError):
+            answer = self._discreet(answer)
             raise failures.no_json(self.name, tried, answer, changes=changes) from None
+
+    def _discreet(self, answer: Answer) -> Answer:
+        return replace(answer, body=without(answer.body, self._secrets))
 
     def _patiently(
         self,
@@ -200,6 +208,7 @@ class Access:
                 json=body,
                 headers={"Accept": "application/json", **(headers or {})},
                 raise_exc=False,
+                redirect=False,  # Neutron has no request answered elsewhere
                 connect_retries=0,
                 timeout=(_CONNECT, _SILENCE),
             )
@@ -208,7 +217,10 @@ class Access:
         except Exception as error:
             if self._region is not None and (unusable := failures.unusable_file(self._region, error)):
                 raise CloudError(self.name, tried, *unusable, kind=failures.NOT_CONFIGURED) from None
-            raise failures.raised(self.name, tried, error, changes=method != "GET") from None
+            raise failures.raised(
+                self.name, tried, error, changes=method != "GET", secrets=self._secrets
+            ) from None
+        self._secrets.add(str(said.request.headers.get("X-Auth-Token", "")))
         return Answer(
             said.status_code,
             said.content,
@@ -223,12 +235,14 @@ class Access:
             session.timeout = _SILENCE  # of what the SDK asks by itself, to log in
             session.session.hooks["response"].append(_bound)
             self._session, self._region = session, region
+            self._secrets = set(secrets_of(region.config))
             self._endpoint = _versioned(region.get_endpoint("network") or self._of_catalogue(session, region))
         return self._session, self._endpoint
 
     def _of_catalogue(self, session: Session, region: CloudRegion) -> str:
         from keystoneauth1.exceptions import EndpointNotFound
 
+        _refuse_no_project(self.name, session)
         if not region.get_region_name("network") and len(regions := _regions_of(session, region)) > 1:
             raise self._several("its catalogue", regions)
         found = session.get_endpoint(
@@ -334,8 +348,30 @@ class _Bounded:
 
 
 def _bound(answer: Response, **_: object) -> None:
-    """Also of what the SDK asks by itself."""
+    """Also of what the SDK asks by itself: it would follow to any host, with password or token."""
     answer.raw = _Bounded(answer.raw)
+    if answer.is_redirect:
+        asked = urlsplit(answer.request.url or "")
+        there = urlsplit(urljoin(asked.geturl(), answer.headers["location"]))
+        if there.hostname != asked.hostname or (asked.scheme, there.scheme) == ("https", "http"):
+            answer.close()
+            raise failures.SentOn(reading.harmless(f"{there.scheme}://{there.hostname}"))
+
+
+def _refuse_no_project(cloud: str, session: Session) -> None:
+    from keystoneauth1.identity.base import BaseIdentityPlugin
+
+    if not isinstance(session.auth, BaseIdentityPlugin):
+        return
+    login = session.auth.get_access(session)
+    if not login.project_scoped and not login.has_service_catalog():
+        raise CloudError(
+            cloud,
+            "asked where its network service is",
+            "the login is for no project, and gets no catalogue of services",
+            "Name the project in the entry of clouds.yaml: `project_name` with `project_domain_name`, or `project_id`.",
+            kind=failures.NOT_CONFIGURED,
+        )
 
 
 def _regions_of(session: Session, region: CloudRegion) -> list[str]:

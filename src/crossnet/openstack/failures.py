@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from crossnet.errors import CloudError
 from crossnet.openstack.entry import command
 from crossnet.openstack.reading import harmless
+from crossnet.openstack.secrets import without
 
 if TYPE_CHECKING:
     from openstack.config.cloud_region import CloudRegion
@@ -25,6 +26,7 @@ GIVEN_UP = "GivenUp"
 NOT_CONFIGURED = "NotConfigured"
 _NOT_JSON = "NotJSON"
 _TOO_LARGE = "TooLarge"
+_SENT_ELSEWHERE = "SentElsewhere"
 
 _OPENED_MEANWHILE = "The port is not what it was when it was read. Nothing was changed; make a new plan."
 _OFF = (
@@ -75,7 +77,8 @@ _TODO_BY_STATUS = {
     400: "The cloud does not take it in this form: what it says above tells why.",
     401: (
         "The credentials are not accepted, or are over: check them with `{client} token issue`, "
-        "and get a new token or application credential where they are one."
+        "and get a new token or application credential where they are one. One with access rules has to have one for "
+        "this request."
     ),
     403: (
         "This user may not do that: either its role only reads, or the port's network belongs to another project, and "
@@ -105,6 +108,15 @@ _REACH = (
     "Check the address in the entry of clouds.yaml, and whether this machine gets there: `{client} "
     "token issue`, then `{client} port list`."
 )
+_TODO_OF_IDENTITY = {each: _TODO_BY_STATUS[each] for each in (429, 502, 503, 504)}
+_IDENTITY = (
+    "That is its identity service (Keystone), which knows who asks: `{client} token issue` asks it alone. Correct the "
+    "entry of clouds.yaml where it says what is wrong there; else whoever runs it finds the reason in its log."
+)
+_SENT_ON = (
+    "Nothing is sent on to another host, for it would get the login: write the address that is meant as `auth_url`, or "
+    "have the catalogue corrected."
+)
 _MAYBE = " Whether it was done is not known: look again before anything else is changed."
 
 
@@ -113,6 +125,13 @@ class TooLarge(Exception):
 
     def __init__(self, most: int) -> None:
         super().__init__(f"its answer has more than {most >> 20} MiB, of which crossnet reads no more")
+
+
+class SentOn(Exception):
+    """That an answer sends on to another host, or from https to http."""
+
+    def __init__(self, there: str) -> None:
+        super().__init__(f"it sends on to {there}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +207,13 @@ def given_up(cloud: str, tried: str) -> CloudError:
     )
 
 
-def raised(cloud: str, tried: str, error: Exception, *, changes: bool) -> CloudError:
-    """What the SDK raises, as an error; of its own words nothing is repeated, for URLs with secrets may be in them."""
+def raised(
+    cloud: str, tried: str, error: Exception, *, changes: bool, secrets: Collection[str] = ()
+) -> CloudError:
+    """What the SDK raises, as an error; of its own words nothing is repeated, for URLs with secrets may be in them.
+
+    What a service says is, without these `secrets`.
+    """
     from keystoneauth1 import exceptions as known
 
     def failed(
@@ -209,6 +233,8 @@ def raised(cloud: str, tried: str, error: Exception, *, changes: bool) -> CloudE
     match error:
         case TooLarge():
             return failed(str(error), _ELSEWHERE, _TOO_LARGE, is_open=changes)
+        case SentOn():
+            return failed(str(error), _SENT_ON, _SENT_ELSEWHERE)
         case known.ConnectTimeout():
             return failed("no answer in time", _REACH, TIMEOUT, is_open=changes, is_passing=True)
         case known.SSLError():
@@ -224,10 +250,11 @@ def raised(cloud: str, tried: str, error: Exception, *, changes: bool) -> CloudE
             status = error.http_status
             # A token that is over is not found there, and the message holds it (keystone.exception.TokenNotFound).
             is_login = status in (401, 404)
-            said = f": {harmless(str(error.message or ''))}" if status == 401 else ""
+            message = without(str(error.message or "").encode(), secrets).decode()
+            said = f": {harmless(message)}" if message and status != 404 else ""
             return failed(
                 f"the identity service said {status} {type(error).__name__}{said}",
-                _TODO_BY_STATUS[401] if is_login else _TODO_BY_STATUS.get(status, _ELSEWHERE),
+                _TODO_BY_STATUS[401] if is_login else _TODO_OF_IDENTITY.get(status, _IDENTITY),
                 UNAUTHORIZED if is_login else type(error).__name__,
                 status=status,
             )

@@ -13,7 +13,7 @@ from typing import Any
 
 from crossnet.errors import CloudError, CrossnetError
 from crossnet.openstack.ports import NORMAL, AddressPair, GroupRule, HostRoute, Port, SecurityGroup, Subnet
-from crossnet.values import Family, Network, address, show_network
+from crossnet.values import Address, Family, Network, address, show_network
 
 NOT_UNDERSTOOD = "NotUnderstood"
 
@@ -72,10 +72,10 @@ def port_of(document: Mapping[str, Any]) -> Port:
         network=identifier(document["network_id"]),
         project=_project(document),
         mac=mac,
-        addresses=tuple(address(_text(fixed, "ip_address")) for fixed in listed(document, "fixed_ips")),
+        addresses=tuple(_address(_text(fixed, "ip_address")) for fixed in listed(document, "fixed_ips")),
         secured=None if secured is None else _flag(secured),
-        groups=tuple(identifier(group) for group in _list(document.get("security_groups") or [])),
-        pairs=tuple(_pair(fields(pair), mac) for pair in _list(document.get("allowed_address_pairs") or [])),
+        groups=tuple(identifier(group) for group in _list_of(document, "security_groups")),
+        pairs=tuple(_pair(fields(pair), mac) for pair in _list_of(document, "allowed_address_pairs")),
         revision=_number(document["revision_number"]),
         status=harmless(_text(document, "status")),
         is_enabled=_flag(document["admin_state_up"]),
@@ -138,7 +138,7 @@ def subnet_of(document: Mapping[str, Any]) -> Subnet:
         project=_project(document),
         cidr=_network(document["cidr"]),
         leases=_flag(document["enable_dhcp"]),
-        gateway=None if gateway is None else address(_text(document, "gateway_ip")),
+        gateway=None if gateway is None else _address(_text(document, "gateway_ip")),
         routes=tuple(map(_host_route, listed(document, "host_routes"))),
         revision=None if revision is None else _number(revision),
         description=_description(document),
@@ -147,7 +147,7 @@ def subnet_of(document: Mapping[str, Any]) -> Subnet:
 
 def _host_route(document: Mapping[str, Any]) -> HostRoute:
     destination, next_hop = _text(document, "destination"), _text(document, "nexthop")
-    return HostRoute(_network(destination), address(next_hop), (destination, next_hop))
+    return HostRoute(_network(destination), _address(next_hop), (destination, next_hop))
 
 
 def network_of(document: Mapping[str, Any]) -> tuple[str, str]:
@@ -167,7 +167,8 @@ def identifier(value: object) -> str:
 
 def _project(document: Mapping[str, Any]) -> str:
     # Before the extension project-id it had the older name alone.
-    return _text({"project_id": document.get("project_id", document.get("tenant_id"))}, "project_id")
+    said = document.get("project_id", document.get("tenant_id"))
+    return said if said == "" else identifier(said)  # of some that the cloud makes for itself it is nobody's
 
 
 def _pair(document: Mapping[str, Any], mac: str) -> AddressPair:
@@ -197,7 +198,18 @@ def _network(value: object) -> Network:
     """Neutron takes host bits, and matches the network that they are in."""
     if not isinstance(value, str):
         raise ValueError(f"{_kind(value)} where a network should be")
-    return ipaddress.ip_network(value, strict=False)
+    return ipaddress.ip_network(_without_zone(value), strict=False)
+
+
+def _address(value: str) -> Address:
+    return address(_without_zone(value))
+
+
+def _without_zone(text: str) -> str:
+    """What Python takes behind a % is any text."""
+    if "%" in text:
+        raise ValueError("an address with a zone")
+    return text
 
 
 def _mac(value: object) -> str:
@@ -238,6 +250,12 @@ def _list(value: object) -> list[Any]:
     if not isinstance(value, list):
         raise ValueError(f"{_kind(value)} where a list should be")
     return value
+
+
+def _list_of(document: Mapping[str, Any], key: str) -> list[Any]:
+    """Of clouds without the extension it is not there."""
+    value = document.get(key)
+    return [] if value is None else _list(value)
 
 
 def _kind(value: object) -> str:
