@@ -47,7 +47,8 @@ class Desk:
     def spec(self, crossing: str = CROSSING, name: str = "crossnet", cloud: str = "member") -> Spec:
         hosts = "".join(f"  {host}: {{lab: {self.bench.lab.name}/{host}}}\n" for host in self.bench.managed)
         crossings = f"  business: {{from: app, via: gateway, {crossing}}}\n"
-        text = f"crossnet: 1\nname: {name}\nhosts:\n{hosts}crossings:\n{crossings}openstack: {{cloud: {cloud}}}\n"
+        text = f"crossnet: 1\nname: {name}\nhosts:\n{hosts}crossings:\n{crossings}"
+        text += f"openstack: {{cloud: {cloud}}}\n" if cloud else ""
         return parse(text, f"{name}.yaml")
 
     def state(self) -> tuple[Mapping[str, Any], list[str]]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
-from crossnet.errors import PlanRefused, RolledBack
+from crossnet import api
+from crossnet.errors import PlanRefused, RollbackNotProved, RolledBack, StalePlan
 from crossnet.lab.fingerprint import Fingerprint
+from crossnet.record import TRANSACTION
 from lab.desk import CROSSING, PORTS, Desk, killed, recovered
 from lab.test_transaction import break_tool
 
@@ -66,6 +69,21 @@ def test_what_others_change_meanwhile_is_not_overwritten(desk: Desk) -> None:
     assert [one["ip_address"] for one in port["allowed_address_pairs"]] == ["192.0.2.0/24"]
     assert desk.state()[1] == ["default"]
     assert desk.bench.differences(hosts) == []
+    assert not desk.kept()
+
+
+def test_what_opens_more_than_the_plan_said_is_not_made(desk: Desk) -> None:
+    """Whoever puts the port into a group that admits its members opens that group to what the port may send."""
+    group = desk.seed.make_group("own")
+    port = desk.seed.port("B-eth1")
+    desk.seed.change("B-eth1", security_groups=[group])
+    made = desk.bench.plan(desk.spec())
+    assert "pairs-in-shared-group" not in [one.code for one in made.impacts]
+    desk.seed.change("B-eth1", security_groups=[group, *port.groups])
+    before = desk.state()
+    with pytest.raises(StalePlan, match="the security group default admits"):
+        asyncio.run(api.apply(made))
+    assert desk.state() == before
     assert not desk.kept()
 
 
@@ -153,6 +171,12 @@ def test_whoever_is_killed_at_a_request_leaves_all_of_it_or_nothing(
     ports = desk.state()
     killed(desk, number, when, "apply", "--yes")
     assert desk.kept()
+    if (number, when) == (CHANGES, "after"):
+        # By a spec that names no cloud the hosts go back, and the rest is told.
+        with pytest.raises(RollbackNotProved, match="the spec names no cloud"):
+            asyncio.run(api.recover(desk.spec(cloud="")))
+        assert not desk.bench.run("gateway", f"test -e {TRANSACTION}").ok
+        assert desk.kept()
     recovered(desk)
     assert desk.state() == ports
     assert desk.bench.differences(before) == []

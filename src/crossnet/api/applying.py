@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -15,6 +15,7 @@ from crossnet.errors import (
     StalePlan,
 )
 from crossnet.events import Watcher, nobody
+from crossnet.facts import Facts
 from crossnet.moved import moved
 from crossnet.opening import told_opening
 from crossnet.planning import Plan, make_plan
@@ -144,7 +145,7 @@ async def _apply(made: Plan, site: Site, guard: Guard, message: str) -> Applied:
         ],
         message=message,
         guard=guard,
-        replan=lambda facts: passing(make_plan(made.spec, facts)),
+        replan=lambda facts: _replanned(made, facts),
         prove=prove,
     )
     try:
@@ -153,6 +154,22 @@ async def _apply(made: Plan, site: Site, guard: Guard, message: str) -> Applied:
     except CrossnetError as error:  # it holds all the same, so it is told and no more
         confirmed = replace(confirmed, unwritten=(*confirmed.unwritten, str(error)))
     return Applied(made, confirmed, held[-1])
+
+
+# What else gets through by a change at a cloud: others decide that too, by the groups of its ports.
+_OPENS_AT_CLOUD = ("pairs-in-shared-group", "port-may-send", "port-admits", "port-security-off")
+
+
+def _replanned(made: Plan, facts: Mapping[str, Facts]) -> Plan:
+    """The plan by what the hosts say now; StalePlan where the same changes would open more at a cloud than was told."""
+    now = passing(make_plan(made.spec, facts))
+    more = [one for one in now.impacts if one.code in _OPENS_AT_CLOUD and one not in made.impacts]
+    if more and now.steps == made.steps:
+        raise StalePlan(
+            "The plan is stale: what it changes at a cloud opens more by now than it said",
+            [f"{one.where}: {one.text}" for one in more],
+        )
+    return now
 
 
 def _said(made: Plan) -> str:

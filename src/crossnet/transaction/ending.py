@@ -13,7 +13,7 @@ from functools import partial
 from typing import TypeVar
 
 from crossnet.errors import CrossnetError, HostError, HostsDisagree, RollbackNotProved
-from crossnet.events import Event, Kind, Phase, Watcher
+from crossnet.events import Event, Kind, Phase
 from crossnet.facts import Facts
 from crossnet.site import Site, settled
 from crossnet.spec import Spec
@@ -206,7 +206,7 @@ async def roll_back(found: Open, site: Site, why: str) -> None:
 async def _roll_back(found: Open, site: Site, why: str) -> None:
     agents = [Agent(site.hosts[name], found.transaction, found=True) for name in reversed(_in_order(found))]
     answers = await settled(
-        told(_known(agent, partial(_back, agent, _kept_by(agent.name, found, site), site.watch, why), site))
+        told(_known(agent, partial(_back, agent, _kept_by(agent.name, found, site), site, why), site))
         for agent in agents
     )
     left = [str(answer) for answer in answers if isinstance(answer, CrossnetError)]
@@ -234,18 +234,24 @@ def _kept_by(host: str, found: Open, site: Site) -> tuple[Participant, ...]:
     )
 
 
-async def _back(agent: Agent, kept: Sequence[Participant], watch: Watcher, why: str) -> list[str]:
-    watch(Event(Kind.ROLLS_BACK, agent.name, transaction=agent.transaction, phase=Phase.BACK))
+async def _back(agent: Agent, kept: Sequence[Participant], site: Site, why: str) -> list[str]:
+    """Where one that journals there cannot go back, the host does: that one's own journal stays."""
+    site.watch(Event(Kind.ROLLS_BACK, agent.name, transaction=agent.transaction, phase=Phase.BACK))
+    left: list[str] = []
+    for one in kept:
+        try:
+            left += await _known(one, partial(one.roll_back, why), site)
+        except CrossnetError as error:
+            left.append(str(error))
     try:
-        left = [line for one in kept for line in await one.roll_back(why)]
         return [*left, *await agent.roll_back(why)]
     except Gone as gone:
         if CONFIRM in (gone.decision, await agent.ended()):
             raise
-        return []
+        return left
 
 
-async def _known(agent: Agent, ask: Callable[[], Awaitable[T]], site: Site) -> T:
+async def _known(agent: Participant, ask: Callable[[], Awaitable[T]], site: Site) -> T:
     """The answer, asked for again where it was lost: every verb may be heard twice."""
     until = asyncio.get_running_loop().time() + PATIENCE
     return await insist(agent, ask, until=until, watch=site.watch)
