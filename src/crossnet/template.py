@@ -222,12 +222,9 @@ class Entry:
     keys: Mapping[str, str]
 
 
-def written(
-    name: str, hosts: Iterable[HostSpec], crossings: Sequence[Entry], cloud: str = "", comment: str = ""
-) -> str:
+def written(name: str, hosts: Iterable[HostSpec], crossings: Sequence[Entry], cloud: str = "") -> str:
     """The text of a spec; the optional keys are explained once, at its first crossing."""
     lines = [
-        *(f"# {line}".rstrip() for line in comment.splitlines()),
         _explained("crossnet: 1", "the version of this format"),
         _explained(
             f"name: {_scalar(name)}" if name else "# name: business",

@@ -21,7 +21,7 @@ from crossnet.sealed import seal
 from crossnet.transaction import journal
 from crossnet.transaction.journal import Other
 from crossnet.transaction.left import Left, left_at_cloud
-from crossnet.transaction.participant import PARTICIPANTS
+from crossnet.transaction.participants import PARTICIPANTS
 from crossnet.transaction.requests import REQUESTS
 from crossnet.values import address, network
 from design.factsheet import host_facts, with_files

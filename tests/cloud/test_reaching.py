@@ -108,7 +108,6 @@ def test_no_answer_in_time(seed: Seed, front: Front, monkeypatch: pytest.MonkeyP
     error = told(changing(seed))
     assert (error.status, error.kind, error.is_open) == (None, "Timeout", True)
     assert "Whether it was done is not known" in error.todo
-    monkeypatch.undo()
 
 
 @pytest.mark.openstack

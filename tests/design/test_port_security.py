@@ -443,6 +443,13 @@ def test_whose_crossing_is_in_no_cloud_needs_none_beside_those_of_others() -> No
     other = specfile.parse(source.replace("business", "other") + "name: other\n", "other.yaml")
     added = make_plan(other, unasked)
     assert (of_ports(added), [one.port for one in still_owned(added)]) == ([], [INGRESS.id])
+    (stands,) = status_of(other, unasked)
+    assert (stands.state, stands.reasons) == (State.DOWN, ("not applied",))
+    later = applied(added, cloud())
+    later = {**later, "gateway": replace(later["gateway"], cloud=unasked["gateway"].cloud)}
+    assert not any("cloud" in line for one in status_of(other, later) for line in one.reasons)
+    (alike,) = (one for one in status_of(spec(), later) if one.crossing == "business")
+    assert any("no such entry" in line for line in alike.reasons)
     undone = make_undo_plan(other, {**applied(added, cloud()), "app": unasked["app"]})
     assert (of_ports(undone), [one.port for one in still_owned(undone)]) == ([], [INGRESS.id])
 

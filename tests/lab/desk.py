@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from cloud.between import Between, between
-from cloud.fixtures import Seed
+from cloud.fixtures import MACHINES, Seed
 from crossnet.lab.build import Lab
 from crossnet.record import CLOUD
 from crossnet.spec import Spec
@@ -27,11 +27,6 @@ PORTS = pytest.mark.xdist_group("openstack-ports")
 SUBNETS = pytest.mark.xdist_group("openstack-subnets")
 
 HARDWARE = {"A": "02:00:00:00:00:00", "B-eth1": "02:00:00:00:01:00", "B-eth0": "02:00:00:00:01:01"}
-ADDRESSES = {
-    "A": ("business", "10.0.43.15"),
-    "B-eth1": ("business", "10.0.43.101"),
-    "B-eth0": ("far", "10.0.44.63"),
-}
 CROSSING = "to: 10.0.44.0/24, allow: [icmp, tcp/443], persist: none"
 
 
@@ -84,7 +79,7 @@ def desk(
     bench = Bench(lab_up("seed"))
     served = seed_networks.served
     for name, mac in HARDWARE.items():
-        network, address = ADDRESSES[name]
+        network, address = MACHINES[name]
         seed_networks.make_port(name, seed_networks.networks[network], address, mac_address=mac)
     with between(served.neutron) as one:
         entries = {

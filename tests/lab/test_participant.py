@@ -32,7 +32,8 @@ from crossnet.transaction.apply import Confirmed, NotAsPromised, Proof
 from crossnet.transaction.apply import apply as transact
 from crossnet.transaction.group import Group
 from crossnet.transaction.guard import Guard
-from crossnet.transaction.participant import PARTICIPANTS, Gone, Part, Participant, Refused
+from crossnet.transaction.participant import Gone, Part, Participant, Refused
+from crossnet.transaction.participants import PARTICIPANTS
 from crossnet.transport import Host
 from lab.crossing import Bench
 from lab.test_transaction import break_tool

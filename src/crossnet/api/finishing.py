@@ -26,7 +26,7 @@ from crossnet.transaction.ending import Open
 from crossnet.transaction.history import read_history
 from crossnet.transaction.journal import CONFIRM
 from crossnet.transaction.left import left_at_cloud
-from crossnet.transaction.participant import participant
+from crossnet.transaction.participants import participant
 from crossnet.transaction.uninterrupted import uninterrupted
 from crossnet.verdict import Result
 

@@ -252,7 +252,10 @@ def status_of(
 ) -> tuple[CrossingStatus, ...]:
     """The same from what the hosts said, and why some did not; last what is applied and left the spec."""
     silent = dict(_unanswered(spec, facts))
-    errors = {**errors, **silent}
+    errors = {
+        **errors,
+        **{name: why for name, why in silent.items() if _is_in_cloud(spec, name, facts[name])},
+    }
     rest = reached(spec, errors)
     known = {one.crossing: one for one in _status(rest, facts, spec)} if rest.crossings else {}
     own = (
@@ -281,6 +284,14 @@ def _unanswered(spec: Spec, facts: Mapping[str, Facts]) -> Iterator[tuple[str, C
                 cloud_of(one, cloud)
         except CloudUnasked as error:
             yield name, error
+
+
+def _is_in_cloud(spec: Spec, host: str, facts: Facts) -> bool:
+    """Whether a host has anything to do with a cloud for a spec, and not only for others."""
+    standing = [one for one in record_of(facts).crossings if one.spec in ("", spec.name)]
+    return any(each.via == host and each.changes_cloud for each in spec.crossings) or any(
+        path.crossing.changes_cloud for one in standing for path in one.carried
+    )
 
 
 def _status(rest: Spec, facts: Mapping[str, Facts], whole: Spec) -> tuple[CrossingStatus, ...]:

@@ -82,7 +82,7 @@ def _plan(
     found += [impact for host in hosts for impact in older_flows(host, facts[host.host])]
     found += [impact for host in hosts for impact in lost(host)]
     found += [impact for host in hosts for impact in staying(host, facts[host.host], kept[host.host])]
-    found += from_leases(hosts)
+    found += from_leases(hosts, facts)
     found += [impact for host in hosts for impact in remembered(host, facts[host.host])]
     found += [impact for name in facts for impact in partings[name].impacts]
     found += [

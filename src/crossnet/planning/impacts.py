@@ -13,7 +13,7 @@ from crossnet.persistence import kept
 from crossnet.planning.plan import HostPlan
 from crossnet.planning.scope import is_over
 from crossnet.record import shown
-from crossnet.resources import EndFlows, HostRoutes, RuleTable
+from crossnet.resources import EndFlows, RuleTable
 from crossnet.several import MOST_NAMES, few
 from crossnet.spec import Spec
 from crossnet.standing import Identity, Standing
@@ -189,9 +189,8 @@ def staying(host: HostPlan, facts: Facts, wanted: Collection[Identity]) -> Itera
         have = change.have
         if have is not None and (text := type(have).leaves_behind(have, change.want, facts)):
             yield Impact("tables-stay", host.host, text)
-        if have is not None and (lingering := type(have).lingers(have, change.want, facts)):
-            code, text = lingering
-            yield Impact(code, host.host, text)
+        if have is not None and (left := type(have).lingers(have, change.want, facts)):
+            yield Impact(left.code, host.host, left.text)
     for owned in host.after.owned:
         if owned.identity not in wanted and (why := owned.applied.untold(facts)):
             yield Impact("stays-unseen", host.host, why)
@@ -204,15 +203,15 @@ def staying(host: HostPlan, facts: Facts, wanted: Collection[Identity]) -> Itera
             yield Impact("edits-stay", host.host, text)
 
 
-def from_leases(hosts: Sequence[HostPlan]) -> Iterator[Impact]:
+def from_leases(hosts: Sequence[HostPlan], facts: Mapping[str, Facts]) -> Iterator[Impact]:
     """Routes that clients are to go on with as their leases brought them, and that no lease brings any more."""
     gone = {
-        (route.destination, route.next_hop)
+        route
         for host in hosts
         for change in host.changes
-        if isinstance(change.have, HostRoutes)
-        for route in change.have.offers
-        if not isinstance(change.want, HostRoutes) or route not in (*change.want.offers, *change.want.given)
+        if change.have is not None
+        and (left := type(change.have).lingers(change.have, change.want, facts[host.host]))
+        for route in left.routes
     }
     for host in hosts:
         kept = [

@@ -14,7 +14,7 @@ from crossnet.openstack.entry import command
 from crossnet.openstack.ports import HostRoute, Sought, Subnet
 from crossnet.openstack.typed import host_route_words
 from crossnet.resources.at_cloud import AtCloud, cloud_of
-from crossnet.resources.resource import Resource
+from crossnet.resources.resource import Lingering, Resource
 from crossnet.several import few
 
 MOST = 4  # routes that a line names
@@ -139,14 +139,16 @@ class HostRoutes(AtCloud):
         )
 
     @classmethod
-    def lingers(cls, have: Self, want: Self | None, facts: Facts) -> tuple[str, str] | None:
+    def lingers(cls, have: Self, want: Self | None, facts: Facts) -> Lingering | None:
         after = frozenset((*want.offers, *want.given)) if want is not None else frozenset()
-        gone = [str(each) for each in have.offers if each not in after]
+        gone = [each for each in have.offers if each not in after]
         if not gone:
             return None
-        return "leases-keep-routes", (
-            f"machines of subnet {have.name} keep {few(gone, MOST)} until they renew their leases, and go on sending "
-            f"to {facts.host}"
+        return Lingering(
+            "leases-keep-routes",
+            f"machines of subnet {have.name} keep {few(list(map(str, gone)), MOST)} until they renew their leases, and "
+            f"go on sending to {facts.host}",
+            frozenset((each.destination, each.next_hop) for each in gone),
         )
 
     @property

@@ -18,7 +18,7 @@ from crossnet.openstack.entry import command
 from crossnet.openstack.ports import AddressPair, CloudFacts, GroupRule, Port, SecurityGroup, Sought
 from crossnet.openstack.typed import pair_words, rule_words
 from crossnet.resources.at_cloud import AtCloud, cloud_of
-from crossnet.resources.resource import Resource
+from crossnet.resources.resource import Lingering, Resource
 from crossnet.several import few
 from crossnet.values import Network, show_network
 
@@ -227,15 +227,16 @@ class PortSecurity(AtCloud):
         return f"{side.shown_at}: {'; '.join(_told(have, want))}"
 
     @classmethod
-    def lingers(cls, have: Self, want: Self | None, facts: Facts) -> tuple[str, str] | None:
+    def lingers(cls, have: Self, want: Self | None, facts: Facts) -> Lingering | None:
         """Flows to services of the host itself: they need no pair (measured with Neutron's iptables driver)."""
         if (want is not None and want.off is not None) or not (
             have.off is not None or have.admits - (want.admits if want is not None else frozenset())
         ):
             return None
-        return "flows-live-on", (
+        return Lingering(
+            "flows-live-on",
             f"what is open by then to services of {facts.host} itself at {have.shown_at} goes on until it ends: the "
-            f"cloud lets known flows pass. `ss -tn src {have.address}` on {facts.host} shows them"
+            f"cloud lets known flows pass. `ss -tn src {have.address}` on {facts.host} shows them",
         )
 
     @classmethod

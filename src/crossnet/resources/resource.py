@@ -230,6 +230,18 @@ def both(tests: Iterable[Test]) -> Test:
     return Test(" && ".join(test.line for test in several), functions=tuple(functions))
 
 
+@dataclass(frozen=True, slots=True)
+class Lingering:
+    """What machines keep for a while of what is taken away, in words of that `code`.
+
+    `routes` are those, each by its next hop, that hosts go on with until then.
+    """
+
+    code: str
+    text: str
+    routes: frozenset[tuple[Network, Address | None]] = frozenset()
+
+
 class Phase(StrEnum):
     """When a change is made."""
 
@@ -487,8 +499,8 @@ class Resource(ABC):
         return ""
 
     @classmethod
-    def lingers(cls, have: Self, want: Self | None, facts: Facts) -> tuple[str, str] | None:
-        """What of it lives on for a while elsewhere than on hosts of the plan: its code, and in words."""
+    def lingers(cls, have: Self, want: Self | None, facts: Facts) -> Lingering | None:
+        """What of it lives on for a while elsewhere than on hosts of the plan; None where nothing does."""
         return None
 
     @property

@@ -21,7 +21,8 @@ from crossnet.transaction import journal
 from crossnet.transaction.agent import PATIENCE, Agent, insist
 from crossnet.transaction.history import Past, read_history
 from crossnet.transaction.journal import CONFIRM, ROLLBACK, Journal
-from crossnet.transaction.participant import Gone, Participant, participant
+from crossnet.transaction.participant import Gone, Participant
+from crossnet.transaction.participants import participant
 from crossnet.transaction.rollback import unproved
 from crossnet.transaction.uninterrupted import FAILURES, reason, told, uninterrupted
 

@@ -16,7 +16,8 @@ from crossnet.transaction import journal
 from crossnet.transaction.agent import AGAIN, PATIENCE, Agent, insist
 from crossnet.transaction.guard import Guard
 from crossnet.transaction.journal import CONFIRM, Journal, Other
-from crossnet.transaction.participant import Gone, Part, Participant, Refused, participant
+from crossnet.transaction.participant import Gone, Part, Participant, Refused
+from crossnet.transaction.participants import participant
 from crossnet.transaction.uninterrupted import FAILURES, reason
 
 T = TypeVar("T")

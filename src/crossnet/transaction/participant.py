@@ -9,16 +9,15 @@ makes it anew, by what the keeper's journal says of it, and ends it by its own j
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from crossnet.errors import Bug, CrossnetError, HostError
+from crossnet.errors import CrossnetError, HostError
 from crossnet.facts import Facts
 from crossnet.planning import HostPlan
-from crossnet.resources import Change, HostRoutes, PortSecurity
+from crossnet.resources import Change
 from crossnet.spec import Spec
 from crossnet.transaction.journal import CONFIRM, ROLLBACK, Journal
-from crossnet.transport import Host
 
 
 class Gone(CrossnetError):
@@ -120,26 +119,3 @@ class Participant(ABC):
     async def reconnect(self) -> None:
         """End what stands between here and it: whoever asks next is connected anew."""
         return
-
-
-def _cloud(name: str, transaction: str, keeper: Host) -> Participant:
-    from crossnet.transaction.cloud import (
-        AtOneCloud,
-    )  # late: few have a cloud, and its library takes long to import
-
-    return AtOneCloud(name, transaction, keeper)
-
-
-# Who changes what no host changes itself, by the kind of resource: what makes one of its name, for a transaction,
-# with the keeper. One of a name changes all kinds of which that is the name.
-PARTICIPANTS: dict[str, Callable[[str, str, Host], Participant]] = {
-    PortSecurity.kind: _cloud,
-    HostRoutes.kind: _cloud,
-}
-
-
-def participant(kind: str, name: str, transaction: str, keeper: Host) -> Participant:
-    """The participant of that name that changes this kind of resource."""
-    if kind not in PARTICIPANTS:
-        raise Bug(f"nobody takes part in a transaction who changes a {kind} for {keeper.name}")
-    return PARTICIPANTS[kind](name, transaction, keeper)
