@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from crossnet.design import Impact
 from crossnet.design.applied import as_applied
-from crossnet.design.forwarded import rules_for_forwarded
+from crossnet.design.forwarded import rules_for_forwarded, said
 from crossnet.design.settings import switching_on
 from crossnet.facts import Facts
 from crossnet.facts.links import Link
@@ -170,7 +170,7 @@ def _declared(facts: Facts, family: Family, paths: Collection[Path] = ()) -> Ite
     if setting is not None and setting.switches_on:
         yield f"{setting.file} sets {setting.name} = {setting.value}"
     own = [item.address for link in facts.links for item in link.of(family)]
-    yield from rules_for_forwarded(facts.firewall, family, own, paths)
+    yield from map(said, rules_for_forwarded(facts.firewall, family, own, paths))
 
 
 def _new_interfaces(owned: Owned, facts: Facts) -> Iterator[Link]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
-from crossnet.adoption.taking import RulePlace, Taking
-from crossnet.design.forwarded import rules_for_forwarded, said
+from crossnet.adoption.taking import Taking
+from crossnet.design.forwarded import place_of, rules_for_forwarded, said
 from crossnet.facts import Facts
 from crossnet.facts.managers import manager_of
-from crossnet.netfilter.foreign import Field, Rule, Test
+from crossnet.netfilter.foreign import Field, Rule, RulePlace, Test
 from crossnet.path import Path
 from crossnet.reach.packets import ESTABLISHED, RELATED
 from crossnet.values import Family
@@ -23,9 +23,9 @@ def others(facts: Facts, paths: Collection[Path], taking: Mapping[RulePlace, Tak
     for link in facts.links:
         if (whose := manager_of(link)) and link.addresses and link.name not in used:
             yield f"{whose}, interface {link.name}"
-    mute = {said(*place) for place, takes in taking.items() if takes is not Taking.OTHERS}
+    mute = {place for place, takes in taking.items() if takes is not Taking.OTHERS}
     mute |= {
-        said(table.tool, table.family, table.name, chain.name, rule.text)
+        place_of(table, chain, rule)
         for _, table, chain in facts.firewall.others()
         for rule in chain.rules
         if _is_of_flows_that_are(rule)
@@ -33,8 +33,8 @@ def others(facts: Facts, paths: Collection[Path], taking: Mapping[RulePlace, Tak
     for family in Family:
         here = [path for path in paths if path.family is family]
         addresses = [item.address for link in facts.links for item in link.of(family)]
-        lines = rules_for_forwarded(facts.firewall, family, addresses, here)
-        yield from (line for line in lines if line not in mute)
+        rules = rules_for_forwarded(facts.firewall, family, addresses, here)
+        yield from (said(rule) for rule in rules if rule not in mute)
 
 
 def _is_of_flows_that_are(rule: Rule) -> bool:

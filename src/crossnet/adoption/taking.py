@@ -8,7 +8,7 @@ from enum import IntEnum
 
 from crossnet.facts import Facts
 from crossnet.facts.routes import default_network
-from crossnet.netfilter.foreign import Field
+from crossnet.netfilter.foreign import Field, RulePlace
 from crossnet.reach.asked import Asked, packets_of
 from crossnet.reach.here import Here
 from crossnet.reach.host import HostWalk
@@ -18,9 +18,6 @@ from crossnet.values import Address, Family, Network, host_network
 
 # Of each effect the hook at which it is for what a gateway forwards.
 _AT = {Effect.ACCEPTS: "forward", Effect.TRANSLATES: "postrouting"}
-
-RulePlace = tuple[str, ...]
-"""The tool, the family, the table and the chain of a rule, and its words."""
 
 
 class Taking(IntEnum):
@@ -84,4 +81,4 @@ def _deciding(decisions: tuple[Decision, ...]) -> Iterator[Decision]:
 def place_of(decision: Decision) -> RulePlace:
     """Which rule has decided."""
     place = decision.place
-    return place.tool, place.family, place.table, place.chain, decision.text
+    return RulePlace(place.tool, place.family, place.table, place.chain, decision.text)

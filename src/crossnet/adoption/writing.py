@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from crossnet.adoption.others import others
-from crossnet.adoption.taking import RulePlace, Taking
+from crossnet.adoption.taking import Taking
 from crossnet.adoption.way import Way
 from crossnet.design.question import Refused
 from crossnet.design.resolve import resolve
 from crossnet.facts import Facts
+from crossnet.netfilter.foreign import RulePlace
 from crossnet.path import Path
 from crossnet.spec import Crossing, HostSpec, SnatTo
 from crossnet.template import Entry, Need, one_or_list, written

@@ -22,6 +22,7 @@ from crossnet.netfilter.foreign import (
     Queue,
     Reject,
     Rule,
+    RulePlace,
     Statement,
     Table,
     Test,
@@ -97,8 +98,8 @@ def offload_forwarded(firewall: Firewall, family: Family) -> tuple[str, ...]:
 
 def rules_for_forwarded(
     firewall: Firewall, family: Family, own: Collection[Address], paths: Collection[Path] = ()
-) -> Iterator[str]:
-    """A line for each rule of others that is there for forwarded packets: lets some pass by name, or translates them.
+) -> Iterator[RulePlace]:
+    """Each rule of others that is there for forwarded packets: lets some pass by name, or translates them.
 
     `own` are the host's addresses: what is translated to one of these is not forwarded. What lets pass just packets of
     these paths is left out.
@@ -108,23 +109,28 @@ def rules_for_forwarded(
             accepts = any(isinstance(each, Accept) for each in _results(table, rule))
             of_crossings = any(_is_of_path(rule, each) for each in paths)
             if accepts and not of_crossings and _is_of(family, rule) and _says_whose(rule):
-                yield _line(table, chain, rule)
+                yield place_of(table, chain, rule)
     for hook in ("prerouting", "postrouting"):
         for table, chain in _reached(_at(hook, firewall, family, tuple(Engine))):
             for rule in chain.rules:
                 if _is_of(family, rule) and any(
                     isinstance(each, Translate) and _forwards(each, own) for each in rule.statements
                 ):
-                    yield _line(table, chain, rule)
+                    yield place_of(table, chain, rule)
 
 
 def _line(table: Table, chain: Chain, rule: Rule) -> str:
-    return said(table.tool, table.family, table.name, chain.name, rule.text)
+    return said(place_of(table, chain, rule))
 
 
-def said(tool: str, family: str, table: str, chain: str, text: str) -> str:
+def place_of(table: Table, chain: Chain, rule: Rule) -> RulePlace:
+    return RulePlace(table.tool, table.family, table.name, chain.name, rule.text)
+
+
+def said(rule: RulePlace) -> str:
     """A rule in its owner's words, and where it stands."""
-    return f"{named(Tool(tool), family, table, chain)}: rule {text.removeprefix(f'-A {chain} ')}"
+    where = named(rule.tool, rule.family, rule.table, rule.chain)
+    return f"{where}: rule {rule.text.removeprefix(f'-A {rule.chain} ')}"
 
 
 def _is_of(family: Family, rule: Rule) -> bool:

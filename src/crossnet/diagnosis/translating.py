@@ -14,6 +14,7 @@ from crossnet.netfilter.foreign import (
     Perhaps,
     ReversePath,
     Rule,
+    RulePlace,
     Table,
     Test,
     Translate,
@@ -44,9 +45,8 @@ class Translating:
         return self.rule.text
 
     @property
-    def place(self) -> tuple[str, ...]:
-        """Which rule that is: where it stands, and its words."""
-        return (self.table.tool, self.table.family, self.table.name, self.chain.name, self.text)
+    def place(self) -> RulePlace:
+        return RulePlace(self.table.tool, self.table.family, self.table.name, self.chain.name, self.text)
 
     def addresses(self, family: Family) -> Iterator[Address]:
         """The addresses that it says, one by one where they are few."""

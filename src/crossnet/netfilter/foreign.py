@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from types import MappingProxyType
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from crossnet.netfilter import Counter
 
@@ -96,6 +96,16 @@ class Field(StrEnum):
     CT_REPLY_DESTINATION6 = "ct-reply-destination6"
     CT_REPLY_SOURCE_PORT = "ct-reply-source-port"
     CT_REPLY_DESTINATION_PORT = "ct-reply-destination-port"
+
+
+class RulePlace(NamedTuple):
+    """Which rule: the chain that it stands in, in its owner's words, and its own words."""
+
+    tool: Tool
+    family: str
+    table: str
+    chain: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
