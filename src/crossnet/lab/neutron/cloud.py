@@ -52,6 +52,12 @@ class Cloud:
         self._home = home
         self._hypervisor = namespaces.new_network()
         with namespaces.inside(self._hypervisor):
+            if not FILTERED.is_dir():
+                os.close(self._hypervisor)
+                raise LabError(
+                    f"a network namespace has no {FILTERED}, by which a cloud's ports are filtered: it takes Linux 5.3 "
+                    "and the module br_netfilter, `modprobe br_netfilter`"
+                )
             for program in _TABLES:
                 (FILTERED / f"bridge-nf-call-{program}").write_text("1")
         with socket.socket(fileno=self._listener()) as listener:
