@@ -479,7 +479,7 @@ def test_without_the_library() -> None:
         "except CrossnetError as error: print(error)\n"
     )
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    assert "pip install 'crossnet[openstack]'" in said
+    assert "pipx install --force '.[openstack]'` in the clone" in said
 
 
 def test_nobody_pays_for_it_who_asks_no_cloud() -> None:

@@ -70,7 +70,7 @@ def test_a_port_that_was_removed_meanwhile(seed: Seed, asking: Asking) -> None:
 
     told = refusal(asking, "member", change)
     assert (told.status, told.kind) == (404, "PortNotFound")
-    assert told.tried == "set allowed address pairs 10.0.44.0/24 of port B-eth1 (10.0.43.101)"
+    assert told.tried == "tried to set allowed address pairs 10.0.44.0/24 of port B-eth1 (10.0.43.101)"
 
 
 def test_a_port_of_another_project(seed: Seed, asking: Asking) -> None:
@@ -93,7 +93,7 @@ def test_an_id_that_is_none_is_never_part_of_a_url(seed: Seed, asking: Asking) -
 def test_port_security_off_beside_groups(seed: Seed, asking: Asking) -> None:
     told = refusal(asking, "member", changing(seed, secured=False))
     assert (told.status, told.kind) == (409, "PortSecurityPortHasSecurityGroup")
-    assert told.tried == "set port security off of port B-eth1 (10.0.43.101)"
+    assert told.tried == "tried to set port security off of port B-eth1 (10.0.43.101)"
 
 
 def test_port_security_off_beside_pairs(seed: Seed, asking: Asking) -> None:
@@ -146,7 +146,7 @@ def test_pairs_that_no_port_takes(seed: Seed, asking: Asking, networks: Sequence
 def test_a_group_that_is_not_there(seed: Seed, asking: Asking) -> None:
     told = refusal(asking, "member", changing(seed, groups=[NOBODY]))
     assert (told.status, told.kind) == (404, "SecurityGroupNotFound")
-    assert told.tried == "set one security group of port B-eth1 (10.0.43.101)"
+    assert told.tried == "tried to set one security group of port B-eth1 (10.0.43.101)"
 
 
 def test_a_port_that_somebody_else_changed(seed: Seed, asking: Asking) -> None:
@@ -184,7 +184,7 @@ def test_a_group_where_the_project_may_have_no_more(seed: Seed, asking: Asking) 
     finally:
         seed.ask("DELETE", f"/quotas/{seed.project}")
     assert (told.status, told.kind) == (409, "OverQuota")
-    assert told.tried == "made the security group crossnet-x"
+    assert told.tried == "tried to make the security group crossnet-x"
     assert "openstack quota show" in told.todo
 
 
@@ -227,6 +227,17 @@ def test_a_group_that_lets_no_answers_through_beside_one_that_does(seed: Seed, a
     told = refusal(asking, "member", changing(seed, groups=[*seed.port("B-eth1").groups, group]))
     assert told.status == 409
     assert "stateless" in told.todo
+
+
+def test_a_role_that_only_reads_makes_no_group(seed: Seed, asking: Asking) -> None:
+    told = refusal(
+        asking, "reader", lambda cloud: cloud.make_group("crossnet-x", "mine", seed.project, [RULE])
+    )
+    assert (told.status, told.tried) == (403, "tried to make the security group crossnet-x")
+    assert told.todo == (
+        "This user's roles in the project are reader, which is not enough to change a security group: use credentials "
+        "with the role member."
+    )
 
 
 # ---- of who asks ---------------------------------------------------------------------------------

@@ -19,10 +19,10 @@ from lab.test_transaction import break_tool
 pytestmark = [pytest.mark.lab, pytest.mark.openstack, PORTS]
 
 
-@pytest.mark.parametrize("how", ["least", "disable"])
-def test_undo_leaves_the_ports_as_they_were(desk: Desk, how: str) -> None:
+@pytest.mark.parametrize(("how", "cloud"), [("least", "member"), ("disable", "member, region: RegionOne")])
+def test_undo_leaves_the_ports_as_they_were(desk: Desk, how: str, cloud: str) -> None:
     before, hosts = desk.state(), desk.bench.fingerprints()
-    spec = desk.spec(f"{CROSSING}, port-security: {how}")
+    spec = desk.spec(f"{CROSSING}, port-security: {how}", cloud=cloud)
     desk.bench.apply(spec)
     port = desk.seed.document("B-eth1")
     assert port["port_security_enabled"] is (how == "least")

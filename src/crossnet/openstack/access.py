@@ -56,7 +56,8 @@ _LONGEST_QUERY = 3000  # characters; servers take 4096 or more of a request's li
 _MOST_PAGES = 1000
 
 _LACKING = (
-    "crossnet needs openstacksdk to ask a cloud, and it is not installed: pip install 'crossnet[openstack]'"
+    "crossnet needs openstacksdk to ask a cloud, and it is not installed\n"
+    "  Install crossnet with it: `pipx install --force '.[openstack]'` in the clone."
 )
 
 
@@ -154,7 +155,8 @@ class Access:
         answer = self._patiently(method, path, tried, query, body, headers)
         if not answer.ok:
             answer = self._discreet(answer)
-            raise failures.refused(self.name, tried, answer, changes=changes)
+            todo = self._lacking_role(path) if answer.status == 403 and changes else ""
+            raise failures.refused(self.name, tried, answer, changes=changes, todo=todo)
         if answer.status == 204:
             return None
         try:
@@ -162,6 +164,16 @@ class Access:
         except (ValueError, RecursionError):
             answer = self._discreet(answer)
             raise failures.no_json(self.name, tried, answer, changes=changes) from None
+
+    def _lacking_role(self, path: str) -> str:
+        """What to do about a 403, where a role alone decides: of a port or subnet the owner of its network does too."""
+        roles = self.roles() if path.startswith("/security-group") else ()
+        return (
+            f"This user's roles in the project are {', '.join(roles)}, which is not enough to change a security group: "
+            "use credentials with the role member."
+            if roles
+            else ""
+        )
 
     def _discreet(self, answer: Answer) -> Answer:
         return replace(answer, body=without(answer.body, self._secrets))

@@ -99,7 +99,7 @@ class Cloud:
             body["security_groups"] = list(groups)
         if pairs is not None:
             body["allowed_address_pairs"] = [writing.pair_document(pair) for pair in pairs]
-        tried = f"set {_asked(secured, groups, pairs)} of {self._shown(port)}"
+        tried = f"tried to set {_asked(secured, groups, pairs)} of {self._shown(port)}"
         return await self._aside(lambda: self._change(port, revision, body, tried), tried, changes=True)
 
     async def outdate_port(self, port: Port) -> None:
@@ -108,7 +108,7 @@ class Cloud:
         Its description is changed and changed back: what is set as it is moves no revision (measured with Neutron 29).
         CloudError with status 412 where the port is at another revision.
         """
-        tried = f"marked {self._shown(port.id)} as changed"
+        tried = f"tried to mark {self._shown(port.id)} as changed"
 
         def outdate() -> None:
             marked = self._change(port.id, port.revision, {"description": _marked(port.description)}, tried)
@@ -122,7 +122,7 @@ class Cloud:
 
     async def outdate_subnet(self, subnet: Subnet) -> None:
         """The same of a subnet, which moves also where its description is set as it is (measured with Neutron 29)."""
-        tried = f"marked {self._shown_subnet(subnet.id)} as changed"
+        tried = f"tried to mark {self._shown_subnet(subnet.id)} as changed"
         body = {"description": subnet.description}
         await self._aside(
             lambda: self._change_subnet(subnet.id, subnet.revision, body, tried), tried, changes=True
@@ -137,7 +137,7 @@ class Cloud:
         not noticed, for the revision does not count it (measured with Neutron 29).
         """
         shown = ", ".join(map(str, routes))
-        tried = f"set {f'host routes {shown}' if shown else 'no host routes'} of {self._shown_subnet(subnet)}"
+        tried = f"tried to set {f'host routes {shown}' if shown else 'no host routes'} of {self._shown_subnet(subnet)}"
         body = {"host_routes": [writing.host_route_document(route) for route in routes]}
         return await self._aside(
             lambda: self._change_subnet(subnet, revision, body, tried), tried, changes=True
@@ -176,14 +176,14 @@ class Cloud:
         One that somebody else made is a CloudError: it has another description, and not the rules that are `known` of
         crossnet's own either. To be called again when it failed.
         """
-        tried = f"made the security group {name}"
+        tried = f"tried to make the security group {name}"
         return await self._aside(
             lambda: self._make_group(name, description, project, rules, known, tried), tried, changes=True
         )
 
     async def delete_group(self, group: str) -> None:
         """Have no such security group; that it is not there is fine."""
-        tried = f"deleted the security group {group}"
+        tried = f"tried to delete the security group {group}"
 
         def delete() -> None:
             try:

@@ -148,12 +148,12 @@ class Answer:
         return 200 <= self.status < 300
 
 
-def refused(cloud: str, tried: str, answer: Answer, *, changes: bool) -> CloudError:
-    """An answer that is no success, as an error."""
+def refused(cloud: str, tried: str, answer: Answer, *, changes: bool, todo: str = "") -> CloudError:
+    """An answer that is no success, as an error; `todo` where it is known better than from the answer alone."""
     kind, message = _said(answer)
     words = f"{answer.status} {kind}" + (f": {message}" if message else "")
     is_open = changes and answer.status >= 500
-    todo = _todo(kind, message, answer).replace("{client}", command(cloud))
+    todo = todo or _todo(kind, message, answer).replace("{client}", command(cloud))
     return CloudError(
         cloud, tried, words, todo + _MAYBE * is_open, status=answer.status, kind=kind, is_open=is_open
     )

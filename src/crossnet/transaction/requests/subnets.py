@@ -132,7 +132,7 @@ class Subnets:
             raise self._changed(now, seen, _RIVALS)
 
     def _changed(self, subnet: Subnet, seen: str, kind: str = "ChangedMeanwhile") -> CloudError:
-        tried = f"asked to change the host routes of subnet {subnet.shown}"
+        tried = f"tried to change the host routes of subnet {subnet.shown}"
         return CloudError(self._cloud.name, tried, seen, _MEANWHILE, status=_CHANGED, kind=kind)
 
 
