@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from crossnet.capture import Tcp
 from crossnet.diagnosis.ending import End, Ending
 from crossnet.diagnosis.finding import Direction, Finding
-from crossnet.diagnosis.judge import ports
+from crossnet.diagnosis.judge import seen_past
 from crossnet.diagnosis.judge.counting import Counting
 from crossnet.diagnosis.judge.evidence import Evidence
 from crossnet.diagnosis.judge.passing import Passing
@@ -32,7 +32,9 @@ class _Judge(Passing, Counting):
     def verdict(self) -> Diagnosis:
         self._what_is_missing()
         if self.e.counted is not None:
-            self._leave_out(tuple(ports.counted_past(self.e.foretold, self.course, self.e.counted.how_far)))
+            self._leave_out(
+                tuple(seen_past.counted_past(self.e.foretold, self.course, self.e.counted.how_far))
+            )
             return self._by_count(self.e.counted)
         small = [each for each in self.e.small if each.reply is not Reply.NO_TOOL]
         good = [each for each in small if self._answered(each)]

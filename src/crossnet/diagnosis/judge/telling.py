@@ -10,7 +10,7 @@ from crossnet.diagnosis.course import Stop
 from crossnet.diagnosis.ending import End, Ending
 from crossnet.diagnosis.finding import Direction, Finding, Remedy, is_own
 from crossnet.diagnosis.fixes import engine_of, fix_of
-from crossnet.diagnosis.judge import ports, reasons
+from crossnet.diagnosis.judge import ports, reasons, seen_past
 from crossnet.diagnosis.judge.evidence import Evidence
 from crossnet.diagnosis.judge.words import DISPOSITIONS, ON_A_SWITCH, SENTENCES, of_host
 from crossnet.diagnosis.signs import (
@@ -234,7 +234,7 @@ class Telling:
 
     def _believe_what_was_seen(self) -> None:
         """Of what got past a port no cloud can say that it does not."""
-        refuted = ports.refuted(self.e.foretold, self.trail)
+        refuted = seen_past.refuted(self.e.foretold, self.trail)
         for each, host in refuted.items():
             part = Part.REQUEST if each.direction is Direction.FORWARD else Part.REPLY
             if each.certain and host:
