@@ -554,21 +554,34 @@ def test_the_group_of_a_port_that_is_deleted_goes() -> None:
         assert still_owned(left) == []
 
 
-def test_a_port_that_is_no_interface_of_the_host_any_more_is_left_with_the_commands_that_close_it() -> None:
+def test_a_port_is_closed_by_its_id_whatever_it_is_plugged_into_by_now() -> None:
+    """Also where the host says another hardware address than the port has: it is the host's own word."""
     plan = planned()
     (change,) = of_ports(plan)
     now = as_made(change, INGRESS, cloud())
     there = applied(plan, hidden(now, strays=(now.ports["eth1"],), groups=now.groups))
     for left in leaving(there):
-        assert (of_ports(left), [one.port for one in still_owned(left)]) == ([], [INGRESS.id])
-        (words,) = told(left, "stays-unseen")
-        assert '--security-group crossnet-id-B-eth1 --allowed-address "ip-address=10.0.44.0/24,mac-' in words
-        assert (
-            "id-B-eth1`, then `openstack --os-cloud prod security group delete crossnet-id-B-eth1`" in words
-        )
+        (back,) = of_ports(left)
+        assert "eth1 10.0.43.101 (port B-eth1): may not send 10.0.44.0/24 any more" in back.description
+        assert as_made(back, now.ports["eth1"], now).ports["eth1"] == INGRESS
+        assert (still_owned(left), told(left, "stays-unseen")) == ([], [])
+    (stands,) = (one for one in status_of(spec(), there) if one.crossing == "business")
+    assert any("the port B-eth1 of eth1 10.0.43.101 is plugged into no" in line for line in stands.reasons)
     closed = applied(plan, hidden(now, strays=(INGRESS,)))
     for left in leaving(closed):
-        assert (still_owned(left), told(left, "stays-unseen")) == ([], [])
+        assert (of_ports(left), still_owned(left)) == ([], [])
+
+
+def test_a_port_that_has_not_the_address_is_named_as_its_cloud_does() -> None:
+    """A host may say anything of its interfaces, and its record too."""
+    plan = planned()
+    (change,) = of_ports(plan)
+    now = as_made(change, INGRESS, cloud())
+    other = replace(now.ports["eth1"], name="bystander", addresses=(address("10.0.43.99"),))
+    (back,) = of_ports(
+        make_undo_plan(spec(), applied(plan, replace(now, ports={**now.ports, "eth1": other})))
+    )
+    assert "(port bystander): " in back.description
 
 
 def test_what_another_cloud_says_counts_for_nothing() -> None:

@@ -82,11 +82,10 @@ OPENSTACK = (
     ),
     Code(
         "stays-unseen",
-        "What crossnet opened at a cloud stays, and stays recorded: it cannot be seen there, or is not the host's any "
-        "more.",
+        "What crossnet opened at a cloud stays, and stays recorded: it cannot be seen there with these credentials.",
         "The id that the host's record has, the project that it is of, and that of the credentials. A port that those "
         "of its own project, or an administrator, do not see is gone.",
-        "Do it again with credentials of that project; or close it by the commands of the message, then undo again.",
+        "Do it again with credentials of that project, or of an administrator.",
     ),
     Code(
         "cloud-unasked",

@@ -87,22 +87,12 @@ class HostRoutes(AtCloud):
             return ()
         if why := self.untold(facts):
             return (why,)
-        return (f"the subnet {self.name} is no more in cloud {self.cloud}, or not one of its networks",)
+        return (f"the subnet {self.name} is no more in cloud {self.cloud}",)
 
     def untold(self, facts: Facts) -> str:
         cloud = cloud_of(facts, self.cloud)
         if self._subnet(facts) is not None:
             return ""
-        stray = cloud.stray(self.subnet)
-        if isinstance(stray, Subnet):
-            left = tuple(each for each in self.offers if each in stray.routes)
-            commands = type(self).typed(replace(self, offers=left), None)
-            return (
-                f"subnet {stray.shown} in cloud {self.cloud} is in no network of {facts.host} any more: crossnet "
-                f"leaves it as it is, and recorded. To have it offer nothing of crossnet's: `{'; '.join(commands)}`"
-                if commands
-                else ""
-            )
         if cloud.would_see(self.project):
             return ""
         return (
@@ -156,8 +146,11 @@ class HostRoutes(AtCloud):
         return f"subnet {self.name}"
 
     def _subnet(self, facts: Facts) -> Subnet | None:
-        subnets = cloud_of(facts, self.cloud).subnets
-        return next((each for each in subnets if each.id == self.subnet), None)
+        """By its id, whoever is in it by now: what crossnet has it offer is to be taken away there."""
+        cloud = cloud_of(facts, self.cloud)
+        stray = cloud.stray(self.subnet)
+        near = (each for each in cloud.subnets if each.id == self.subnet)
+        return next(near, stray if isinstance(stray, Subnet) else None)
 
 
 def offered(subnet: Subnet, have: HostRoutes | None, want: HostRoutes | None) -> tuple[HostRoute, ...]:

@@ -52,7 +52,8 @@ class PortSecurity(AtCloud):
     `pairs` are the networks whose addresses it may send besides its own, `given` those of them that others had let it
     send already. `rules` are those of a security group that crossnet made for it, none where it has none; where that
     `has_group_left`, the port is not in it any more, so that they admit nothing. `off` is what port security is
-    switched off for: all else is empty then. `applied` is it as crossnet applied it last.
+    switched off for: all else is empty then. `applied` is it as crossnet applied it last, `other_name` what its cloud
+    calls the port where it has not the address, or is plugged in elsewhere.
     """
 
     kind: ClassVar[str] = "port_security"
@@ -67,6 +68,7 @@ class PortSecurity(AtCloud):
     off: Kept | None = None
     has_group_left: bool = False
     applied: PortSecurity | None = field(default=None, compare=False, repr=False)
+    other_name: str = field(default="", compare=False, repr=False)
 
     @property
     def key(self) -> str:
@@ -120,9 +122,12 @@ class PortSecurity(AtCloud):
     def _now(self, port: Port, facts: Facts) -> PortSecurity | None:
         """What there is of it at a port."""
         applied, group = self.applied or self, own_group(self, facts)
+        cloud = cloud_of(facts, self.cloud)
+        is_it = _is_plugged(port, cloud) and self.address in map(str, port.addresses)
+        name = "" if is_it else port.shown
         if port.secured is False and applied.off is not None:
-            kept = applied.off.seen_in(cloud_of(facts, self.cloud), self.project)
-            return replace(applied, off=kept, applied=None)
+            kept = applied.off.seen_in(cloud, self.project)
+            return replace(applied, off=kept, applied=None, other_name=name)
         there = _sent(port)
         attached = group is not None and group.id in port.groups
         now = replace(
@@ -133,6 +138,7 @@ class PortSecurity(AtCloud):
             off=None,
             has_group_left=group is not None and not attached,
             applied=None,
+            other_name=name,
         )
         return now if now.is_ours or now.given else None
 
@@ -154,9 +160,6 @@ class PortSecurity(AtCloud):
         cloud = cloud_of(facts, self.cloud)
         if self._port(facts) is not None:
             return ""
-        stray = cloud.stray(self.port)
-        if isinstance(stray, Port):
-            return self._astray(stray, facts)
         if cloud.would_see(self.project):
             return ""
         return (
@@ -166,17 +169,6 @@ class PortSecurity(AtCloud):
             "an administrator"
         )
 
-    def _astray(self, port: Port, facts: Facts) -> str:
-        """What is left at a port that is plugged into no interface of the host any more; nothing where nothing is."""
-        now = self._now(port, facts)
-        if now is None or not now.is_ours:
-            return ""
-        commands = ", then ".join(f"`{line}`" for line in _typed(now, None))
-        return (
-            f"port {port.shown} in cloud {self.cloud}, which was that of {self.shown_at}, is plugged into no interface "
-            f"of {facts.host} any more: crossnet leaves it as it is, and recorded. To close it: {commands}"
-        )
-
     def satisfied_by(self, have: Self) -> bool:
         return _content(self) == _content(have)
 
@@ -184,12 +176,14 @@ class PortSecurity(AtCloud):
         return self._port(facts) is not None
 
     def without(self, facts: Facts) -> tuple[str, ...]:
-        if self._port(facts) is not None:
+        if (port := self._port(facts)) is not None:
+            if not _is_plugged(port, cloud_of(facts, self.cloud)):
+                return (
+                    f"the port {port.shown} of {self.shown_at} is plugged into no interface of it any more",
+                )
             return ()
         if why := self.untold(facts):
             return (why,)
-        if cloud_of(facts, self.cloud).stray(self.port) is not None:
-            return (f"the port {self.port} of {self.shown_at} is plugged into no interface of it any more",)
         return (f"the port {self.port} of {self.shown_at} is no more in cloud {self.cloud}",)
 
     def differences(self, now: Self | None) -> tuple[str, ...]:
@@ -224,7 +218,9 @@ class PortSecurity(AtCloud):
     def describe(cls, have: Self | None, want: Self | None) -> str:
         side = want or have
         assert side is not None, "a change has at least one side"
-        return f"{side.shown_at}: {'; '.join(_told(have, want))}"
+        name = have.other_name if have is not None else ""
+        which = f"{side.shown_at} (port {name})" if name else side.shown_at
+        return f"{which}: {'; '.join(_told(have, want))}"
 
     @classmethod
     def lingers(cls, have: Self, want: Self | None, facts: Facts) -> Lingering | None:
@@ -253,9 +249,16 @@ class PortSecurity(AtCloud):
         return f"made by crossnet for port {self.port}"
 
     def _port(self, facts: Facts) -> Port | None:
-        return next(
-            (each for each in cloud_of(facts, self.cloud).ports.values() if each.id == self.port), None
-        )
+        """By its id, into whatever it is plugged by now: what crossnet opened there is to be closed there."""
+        cloud = cloud_of(facts, self.cloud)
+        stray = cloud.stray(self.port)
+        plugged = (each for each in cloud.ports.values() if each.id == self.port)
+        return next(plugged, stray if isinstance(stray, Port) else None)
+
+
+def _is_plugged(port: Port, cloud: CloudFacts) -> bool:
+    """Whether it is that of one of the host's interfaces."""
+    return port.id in {each.id for each in cloud.ports.values()}
 
 
 def own_group(one: PortSecurity, facts: Facts) -> SecurityGroup | None:
