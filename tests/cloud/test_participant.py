@@ -195,7 +195,6 @@ def test_what_a_cloud_refuses_is_not_taken_back(desk: Desk, what: str) -> None:
 
 def test_a_late_request_does_nothing_after_a_roll_back(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """It names the revision that the port had before: so the roll-back leaves it at another one."""
-    monkeypatch.setattr(access, "_SILENCE", 0.5)
     before = desk.state()
     free, landed = threading.Event(), threading.Event()
     held = [1]
@@ -204,7 +203,8 @@ def test_a_late_request_does_nothing_after_a_roll_back(desk: Desk, monkeypatch: 
 
     async def apply() -> None:
         one = await desk.staged(Change(None, desk.off()))
-        with pytest.raises(CloudError) as raised:
+        with monkeypatch.context() as impatient, pytest.raises(CloudError) as raised:
+            impatient.setattr(access, "_SILENCE", 0.5)
             await one.change(1, 10)
         assert raised.value.is_open
         assert desk.keeper.begun == [["port"]]

@@ -77,8 +77,8 @@ _TODO_BY_STATUS = {
     400: "The cloud does not take it in this form: what it says above tells why.",
     401: (
         "The credentials are not accepted, or are over: check them with `{client} token issue`, "
-        "and get a new token or application credential where they are one. One with access rules has to have one for "
-        "this request."
+        "and get a new token or application credential where they are one. One with access rules lets through the "
+        "requests that they name, and no others."
     ),
     403: (
         "This user may not do that: either its role only reads, or the port's network belongs to another project, and "
