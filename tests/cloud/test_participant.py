@@ -203,9 +203,10 @@ def test_a_late_request_does_nothing_after_a_roll_back(desk: Desk, monkeypatch: 
 
     async def apply() -> None:
         one = await desk.staged(Change(None, desk.off()))
-        with monkeypatch.context() as impatient, pytest.raises(CloudError) as raised:
+        with monkeypatch.context() as impatient:
             impatient.setattr(access, "_SILENCE", 0.5)
-            await one.change(1, 10)
+            with pytest.raises(CloudError) as raised:
+                await one.change(1, 10)
         assert raised.value.is_open
         assert desk.keeper.begun == [["port"]]
         await one.roll_back()
