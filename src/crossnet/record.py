@@ -333,7 +333,10 @@ def _adopted(entry: Mapping[str, Any]) -> Adopted:
 def _with_traces(facts: Facts, kept: Record, lost: str) -> Record:
     if (begun := facts.file(BEGUN)) and begun.data.strip():
         return replace(kept, lost=lost)  # what stands there now, the journal of the open transaction explains
-    traces = [trace for kind in KINDS.values() for trace in kind.traces(facts)]
+    # What stands at a cloud beside a journal of it, that journal explains.
+    is_left = facts.file(CLOUD) is not None
+    kinds = [kind for kind in KINDS.values() if not (is_left and issubclass(kind, AtCloud))]
+    traces = [trace for kind in kinds for trace in kind.traces(facts)]
     found = [trace for trace in traces if not _knows(kept, trace)]
     kept = replace(kept, crossings=(*kept.crossings, *_besides(kept, traces)))
     # Only gateways keep it, and only while something is applied.

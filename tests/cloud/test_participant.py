@@ -340,8 +340,15 @@ def test_who_asks_for_it_takes_back_what_it_knows_itself(desk: Desk) -> None:
         desk.forge(replace(desk.wanted("A"), pairs=(network("0.0.0.0/0"),)), None)
         await one.roll_back()
 
-    asyncio.run(apply())
-    assert desk.state() == before
+    async def apply_where_it_is_removed() -> None:
+        one = await desk.staged(Change(None, desk.wanted()))
+        await one.change(1, 10)
+        del desk.keeper.files[PATH]
+        await one.roll_back()
+
+    for each in (apply, apply_where_it_is_removed):
+        asyncio.run(each())
+        assert desk.state() == before
 
 
 # ---- by the journal of a host --------------------------------------------------------------------
@@ -355,9 +362,9 @@ def test_a_host_has_nothing_opened_that_the_spec_does_not_name(desk: Desk) -> No
         desk.routes(), offers=(HostRoute(ANYBODY, address("10.0.43.101")), *desk.routes().offers)
     )
 
-    async def recover(have: AtCloud | None, want: AtCloud | None) -> str:
+    async def recover(have: AtCloud | None, want: AtCloud | None, spec: Spec | None = None) -> str:
         desk.forge(have, want)
-        return " ".join(await (await desk.found()).roll_back())
+        return " ".join(await (await desk.found(spec=spec)).roll_back())
 
     told = asyncio.run(recover(wide, None))
     assert "0.0.0.0/0" in told
@@ -367,11 +374,32 @@ def test_a_host_has_nothing_opened_that_the_spec_does_not_name(desk: Desk) -> No
     assert [one["remote_ip_prefix"] for one in rules["security_group_rules"]] == ["10.0.43.15/32"]
     assert "port security off" in asyncio.run(recover(desk.off(), wide))
     assert desk.seed.port("B-eth1").secured
-    assert "0.0.0.0/0" in asyncio.run(recover(subnet, None))
+    assert "10.0.44.0/24" in asyncio.run(recover(desk.routes(), None))
+    assert desk.offered() == []
+    neutron = spec_of("member", "to: 10.0.44.0/24, allow: icmp, routes: neutron")
+    assert "0.0.0.0/0" in asyncio.run(recover(subnet, None, neutron))
     assert [one["destination"] for one in desk.offered()] == ["10.0.44.0/24"]
     asyncio.run(recover(None, subnet))
     assert desk.offered() == []
     assert not desk.is_kept
+
+
+def test_a_host_has_no_other_port_of_the_spec_opened(desk: Desk) -> None:
+    """Only the port that the spec itself would open; the client's and the one towards the destinations stay shut."""
+    before = desk.state()
+    wide = replace(RULE, protocol=None)
+    disabling = spec_of("member", "to: 10.0.44.0/24, port-security: disable")
+
+    async def recover(have: AtCloud, spec: Spec | None = None) -> str:
+        desk.forge(have, None)
+        return " ".join(await (await desk.found(spec=spec)).roll_back())
+
+    for name in ("A", "B-eth0"):
+        assert "10.0.44.0/24" in asyncio.run(recover(desk.wanted(name)))
+        off = replace(desk.wanted(name), pairs=(), rules=(), off=desk.off().off)
+        assert "port security off" in asyncio.run(recover(off, disabling))
+    assert "any traffic" in asyncio.run(recover(desk.wanted(pairs=(), rules=(wide,))))
+    assert desk.state() == before
 
 
 def test_a_host_has_nothing_changed_that_is_not_its_own(desk: Desk) -> None:

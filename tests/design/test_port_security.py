@@ -240,6 +240,22 @@ def test_undo_leaves_the_port_as_it_was(more: str) -> None:
     assert "services of gateway itself at eth1 10.0.43.101 goes on until it ends" in shown
 
 
+def test_without_a_record_its_group_tells_that_the_port_was_opened() -> None:
+    plan = planned()
+    (change,) = of_ports(plan)
+    _, want = sides(change)
+    assert want is not None
+    now = as_made(change, INGRESS, cloud())
+    own = replace(now.groups["g-new"], description=want.made_for)
+    now = replace(now, groups={**now.groups, "g-new": own})
+    undo = make_undo_plan(spec(), hosts(now))
+    (back,) = of_ports(undo)
+    left = as_made(back, now.ports["eth1"], now).ports["eth1"]
+    assert left.groups == INGRESS.groups
+    (lost,) = told(undo, "unrecorded")
+    assert "address pairs of the port of eth1 10.0.43.101 in cloud prod, it does not tell: they stay" in lost
+
+
 def test_flows_live_on_where_less_is_admitted_and_only_there() -> None:
     wide = planned(more=", allow: [icmp, tcp/443]")
     (change,) = of_ports(wide)

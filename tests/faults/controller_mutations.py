@@ -230,7 +230,7 @@ MUTATIONS = (
     Mutation(
         "no look at how the hosts have ended it",
         "transaction/ending.py",
-        "return (*still, *(split for split in _splits(past) if split.transaction not in held))",
+        "return (*still, *(split for split in _splits(past, spec, facts) if split.transaction not in held))",
         "return tuple(still)",
         f"{STOPPED}a_split_is_told_and_brought_together_from_another_machine",
     ),

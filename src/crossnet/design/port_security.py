@@ -14,7 +14,7 @@ from crossnet.openstack.ports import ADDRESS_PAIRS, NORMAL, CloudFacts, GroupRul
 from crossnet.path import Path
 from crossnet.record import Record
 from crossnet.resources import PortSecurity
-from crossnet.resources.port_security import Kept, made_at, own_group, shown_rule, shown_traffic
+from crossnet.resources.port_security import Kept, address_at, made_at, own_group, shown_rule, shown_traffic
 from crossnet.several import few
 from crossnet.spec import PortSecurity as Wish
 from crossnet.values import (
@@ -66,7 +66,7 @@ def port_security(
             port.id,
             port.project,
             interface,
-            _address(facts, interface),
+            address_at(facts, interface),
             pairs=() if is_off else pairs,
             rules=() if is_off else rules,
             off=Kept() if is_off else None,
@@ -126,11 +126,6 @@ def _is_off_by_us(record: Record, port: Port) -> bool:
     return any(
         isinstance(one, PortSecurity) and one.port == port.id and one.off is not None for one in applied
     )
-
-
-def _address(facts: Facts, interface: str) -> str:
-    link = facts.link(interface)
-    return str(link.addresses[0].address) if link is not None and link.addresses else ""
 
 
 def _unable(

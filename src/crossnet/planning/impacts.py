@@ -94,6 +94,9 @@ def _what_is_lost(host: HostPlan) -> str:
         text = f"its record {before.lost}; it is made anew from what only crossnet makes there: {known}"
     else:
         text = "its record was lost once, and made anew"
+    untraced = [owned.applied.untraced for owned in before.owned if owned.applied.untraced]
+    if untraced:
+        text += f". Whether crossnet has set the {few(untraced, 3)}, it does not tell: they stay as they are"
     taken = [owned.applied for owned in before.owned if owned.applied.is_never_absent]
     names = " and ".join(one.key for one in taken if one.key in FORWARDING.values())
     if not names:

@@ -79,6 +79,23 @@ class PortSecurity(AtCloud):
         """What its security group is called."""
         return f"crossnet-{self.port}"
 
+    @classmethod
+    def traces(cls, facts: Facts) -> tuple[Self, ...]:
+        """Those at whose ports a group of crossnet's own is; which pairs there are crossnet's, it does not tell."""
+        cloud = facts.cloud
+        if not isinstance(cloud, CloudFacts):
+            return ()
+        found = (
+            cls(cloud.cloud, port.id, port.project, device, address_at(facts, device))
+            for device, port in cloud.ports.items()
+        )
+        known = ((one, own_group(one, facts)) for one in found)
+        return tuple(replace(one, rules=group.rules) for one, group in known if group is not None)
+
+    @property
+    def untraced(self) -> str:
+        return f"address pairs of the port of {self.shown_at} in cloud {self.cloud}"
+
     @property
     def sought(self) -> Sought:
         kept = self.off.groups if self.off is not None else ()
@@ -120,18 +137,19 @@ class PortSecurity(AtCloud):
         )
 
     def _now(self, port: Port, facts: Facts) -> PortSecurity | None:
-        """What there is of it at a port."""
-        applied, group = self.applied or self, own_group(self, facts)
+        """What there is of it at a port, which is of the project that its cloud says."""
+        own = replace(self, project=port.project)
+        applied, group = self.applied or self, own_group(own, facts)
         cloud = cloud_of(facts, self.cloud)
         is_it = _is_plugged(port, cloud) and self.address in map(str, port.addresses)
         name = "" if is_it else port.shown
         if port.secured is False and applied.off is not None:
             kept = applied.off.seen_in(cloud, self.project)
-            return replace(applied, off=kept, applied=None, other_name=name)
+            return replace(applied, project=port.project, off=kept, applied=None, other_name=name)
         there = _sent(port)
         attached = group is not None and group.id in port.groups
         now = replace(
-            self,
+            own,
             pairs=tuple(each for each in dict.fromkeys((*self.pairs, *applied.pairs)) if each in there),
             given=tuple(each for each in self.given if each in there),
             rules=group.rules if group is not None else (),
@@ -256,6 +274,12 @@ class PortSecurity(AtCloud):
         return next(plugged, stray if isinstance(stray, Port) else None)
 
 
+def address_at(facts: Facts, device: str) -> str:
+    """The first address of an interface, by which people know its port."""
+    link = facts.link(device)
+    return str(link.addresses[0].address) if link is not None and link.addresses else ""
+
+
 def _is_plugged(port: Port, cloud: CloudFacts) -> bool:
     """Whether it is that of one of the host's interfaces."""
     return port.id in {each.id for each in cloud.ports.values()}
@@ -337,7 +361,7 @@ def _told(have: PortSecurity | None, want: PortSecurity | None) -> Iterator[str]
         yield "port security off: it sends and takes anything"
         return
     if have is not None and have.off is not None:
-        yield f"port security on again, with {_kept(have.off)}"
+        yield f"port security on again, with {shown_kept(have.off)}"
     if have is not None and have.has_group_left and (want is None or not want.rules):
         yield f"its security group {have.group} goes, in which it is not any more"
     before = frozenset(have.pairs) if have else frozenset()
@@ -409,7 +433,7 @@ def _typed_port(one: PortSecurity, have: PortSecurity | None, want: PortSecurity
         yield f"{command(one.cloud, 'port', 'unset', *closed)}{pairs} {shlex.quote(one.port)}"
 
 
-def _kept(off: Kept) -> str:
+def shown_kept(off: Kept) -> str:
     """What is written back to a port, all of it: the host's record says it, and nobody has seen it for long."""
     groups = off.names or off.groups
     parts = [
@@ -424,4 +448,13 @@ def _shown_pair(pair: AddressPair) -> str:
     return f"{show_network(pair.network)} of {pair.mac}"
 
 
-__all__ = ["Kept", "PortSecurity", "made_at", "own_group", "shown_rule", "shown_traffic"]
+__all__ = [
+    "Kept",
+    "PortSecurity",
+    "address_at",
+    "made_at",
+    "own_group",
+    "shown_kept",
+    "shown_rule",
+    "shown_traffic",
+]

@@ -314,6 +314,11 @@ class Resource(ABC):
         return ()
 
     @property
+    def untraced(self) -> str:
+        """What of it nobody can tell to be crossnet's without the record, and stays therefore."""
+        return ""
+
+    @property
     def crossings(self) -> tuple[str, ...]:
         """The names of the crossings for which it is there, where it tells them itself."""
         return ()

@@ -1,22 +1,26 @@
 """How far the journal of a host is believed by somebody who has not written it.
 
-Whoever controls a host can write there whatever they like. What is asked of a cloud by such a journal stays within what
-the spec of whoever ends it says, and what the cloud itself says of the hosts: ports that are theirs, and networks that
-crossings name. Less may be made open than there is, never more than that.
+Whoever controls a host can write there whatever they like. What is asked of a cloud by such a journal stays within
+what the spec of whoever ends it would have that cloud hold, and what it holds already: less may be made open than there
+is, never more than that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from crossnet.design import design
 from crossnet.errors import PlanRefused
 from crossnet.facts import Facts
 from crossnet.openstack.entry import parted
 from crossnet.openstack.ports import CloudFacts, Port, Unasked
-from crossnet.record import read_record
+from crossnet.planning.scope import going_on
+from crossnet.record import APPLIED, read_record
+from crossnet.resources import AtCloud
 from crossnet.spec import Crossing, PortSecurity, Spec
-from crossnet.values import Address, Network, contains, network, together
+from crossnet.standing import Identity
+from crossnet.values import Address, Network, contains, together
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +55,22 @@ class Believed:
         ports = (one for said in self.clouds(cloud) for one in said.ports.values())
         return next((one for one in ports if one.id == port), None)
 
-    def names(self, networks: Iterable[Network], asked: Network) -> bool:
-        """Whether an address range lies within what crossings of the spec name, or within these networks."""
-        own = [*self._destinations(), *self._clients(), *networks]
-        return _lies_within(asked, own)
-
-    def names_client(self, asked: Network | None) -> bool:
-        return asked is not None and _lies_within(asked, self._clients())
+    def wanted(self) -> Mapping[Identity, AtCloud]:
+        """What the spec itself would have its cloud hold; nothing where that cannot be told."""
+        bare = {
+            name: replace(one, files={path: file for path, file in one.files.items() if path != APPLIED})
+            for name, one in self.facts.items()
+        }
+        try:
+            made = design(going_on(self.spec, bare), bare)
+        except PlanRefused:
+            return {}
+        return {
+            one.identity: one for items in made.wanted.values() for one in items if isinstance(one, AtCloud)
+        }
 
     def names_destination(self, asked: Network) -> bool:
-        return _lies_within(asked, self._destinations())
+        return lies_within(asked, (each for crossing in self.spec.crossings for each in crossing.to))
 
     @property
     def addresses(self) -> frozenset[Address]:
@@ -70,14 +80,9 @@ class Believed:
         )
 
     @property
-    def disables(self) -> bool:
-        """Whether the spec has port security switched off."""
-        return any(map(_disables, self.spec.crossings))
-
-    @property
     def has_disabled(self) -> bool:
         """Whether the spec, or what stands on a host, has it switched off."""
-        return self.disables or any(map(_disables, self._standing()))
+        return any(map(_disables, (*self.spec.crossings, *self._standing())))
 
     def _standing(self) -> Iterator[Crossing]:
         for facts in self.facts.values():
@@ -87,22 +92,11 @@ class Believed:
                 continue
             yield from (path.crossing for one in record.crossings for path in one.paths)
 
-    def _destinations(self) -> Iterator[Network]:
-        for crossing in self.spec.crossings:
-            yield from crossing.to
-
-    def _clients(self) -> Iterator[Network]:
-        for client in (client for crossing in self.spec.crossings for client in crossing.clients):
-            if not isinstance(client, str):
-                yield client
-            elif client in self.facts:
-                links = self.facts[client].links
-                yield from (network(str(item.address)) for link in links for item in link.addresses)
-
 
 def _disables(crossing: Crossing) -> bool:
     return crossing.port_security is PortSecurity.DISABLE
 
 
-def _lies_within(asked: Network, networks: Iterable[Network]) -> bool:
+def lies_within(asked: Network, networks: Iterable[Network]) -> bool:
+    """Whether an address range is part of these."""
     return any(contains(one, asked) for one in together(networks))

@@ -128,7 +128,7 @@ class AtOneCloud(Participant):
             if kept is None or kept.transaction != self._transaction:
                 return ()
             self._left = kept
-        elif not await self._is_kept():
+        elif not self._is_journaled or not await self._is_ours_to_end():
             return ()
         self._refuse_foreign()
         failed: list[HostError] = []
@@ -145,6 +145,17 @@ class AtOneCloud(Participant):
             raise failed[0] if len(failed) == 1 else HostsFailed(failed)
         await self._forget()
         return tuple(f"{self.name}: {line}" for line in told)
+
+    async def _is_ours_to_end(self) -> bool:
+        """Whether nobody else has begun anything since: what was made is known here, whatever the host keeps of it."""
+        try:
+            kept = await self._kept()
+        except NotUnderstood:
+            return True  # nobody but this process writes it while it holds the host
+        if kept is not None:
+            return kept.transaction == self._transaction
+        held = await self._host.read(PurePosixPath(IDENTITY))
+        return held is None or held.decode(errors="replace").strip() in ("", self._transaction)
 
     def _refuse_foreign(self) -> None:
         """Refused where a host's journal is of a cloud that is not the spec's."""

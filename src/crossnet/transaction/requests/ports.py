@@ -8,9 +8,9 @@ from crossnet.errors import CloudError
 from crossnet.openstack.api import Cloud, is_made_as
 from crossnet.openstack.ports import GroupRule, Port, SecurityGroup
 from crossnet.resources import PortSecurity
-from crossnet.resources.port_security import made_at, shown_rule
+from crossnet.resources.port_security import made_at, shown_kept, shown_rule
 from crossnet.several import few
-from crossnet.transaction.believed import Believed
+from crossnet.transaction.believed import Believed, lies_within
 from crossnet.values import show_network
 
 NOT_BELIEVED = "NotBelieved"
@@ -73,27 +73,31 @@ class Ports:
         have, want = (
             replace(each, project=port.project) if each is not None else None for each in (have, want)
         )
+        told: list[str] = []
+        if want is not None and want.off is not None and port.secured is False:
+            told.append(f"port {port.shown} of {one.shown_at}: {shown_kept(want.off)} are what the host says")
         if have is None:
-            return have, want, ()
+            return have, want, tuple(told)
+        spec = believed.wanted().get(have.identity)
+        named = spec if isinstance(spec, PortSecurity) else None
         sends = tuple(each.network for each in port.pairs if each.mac == port.mac)
-        admits = [rule for each in await self._own(have, ()) for rule in each.rules]
-        pairs = tuple(each for each in have.pairs if each in sends or believed.names(sends, each))
-        rules = tuple(each for each in have.rules if each in admits or _admits_clients(each, believed))
-        off = have.off if is_off or believed.disables else None
+        may_send = (*sends, *(named.pairs if named is not None else ()))
+        admits = {rule for each in await self._own(have, ()) for rule in each.rules} | {*_rules(named)}
+        pairs = tuple(each for each in have.pairs if lies_within(each, may_send))
+        rules = tuple(each for each in have.rules if each in admits)
+        may_be_off = port.secured is False or (named is not None and named.off is not None)
+        off = have.off if may_be_off else None
         left_out = [
             *(show_network(each) for each in have.pairs if each not in pairs),
             *(shown_rule(each) for each in have.rules if each not in rules),
             *(["port security off"] if off != have.off else []),
         ]
-        lines = (
-            [
+        if left_out:
+            told.append(
                 f"port {port.shown} of {one.shown_at} is not opened again for {few(left_out, _MOST)}, which only "
                 "the host says, and no crossing of the spec: `crossnet plan` shows what it lacks"
-            ]
-            if left_out
-            else []
-        )
-        return replace(have, pairs=pairs, rules=rules, off=off), want, tuple(lines)
+            )
+        return replace(have, pairs=pairs, rules=rules, off=off), want, tuple(told)
 
     async def _is_gone(self, one: PortSecurity) -> bool:
         """Whether it was deleted, as far as these credentials tell: what belongs to others is not there either."""
@@ -200,11 +204,6 @@ class Ports:
             return
         for each in await self._own(one, known):  # several, where the answer to the first request came late
             await self._cloud.delete_group(each.id)
-
-
-def _admits_clients(rule: GroupRule, believed: Believed) -> bool:
-    is_wider = rule.remote_group is not None or rule.remote_addresses is not None
-    return rule.direction == "ingress" and not is_wider and believed.names_client(rule.remote)
 
 
 def _of(have: PortSecurity | None, want: PortSecurity | None) -> PortSecurity:

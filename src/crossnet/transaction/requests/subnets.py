@@ -99,15 +99,17 @@ class Subnets:
             )
         by_hosts = believed.addresses
         if want is not None:
-            want = replace(want, offers=tuple(each for each in want.offers if each.next_hop in by_hosts))
+            offered_by_us = tuple(
+                each
+                for each in want.offers
+                if each.next_hop in by_hosts and believed.names_destination(each.destination)
+            )
+            want = replace(want, offers=offered_by_us)
         if have is None:
             return have, want, ()
-        offers = tuple(
-            each
-            for each in have.offers
-            if each in subnet.routes
-            or (each.next_hop in by_hosts and believed.names_destination(each.destination))
-        )
+        spec = believed.wanted().get(have.identity)
+        named = spec.offers if isinstance(spec, HostRoutes) else ()
+        offers = tuple(each for each in have.offers if each in subnet.routes or each in named)
         left_out = [str(each) for each in have.offers if each not in offers]
         told = (
             f"subnet {one.name} does not offer {few(left_out, _MOST)} again, which only the host says, and no crossing "
