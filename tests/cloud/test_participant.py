@@ -346,7 +346,13 @@ def test_who_asks_for_it_takes_back_what_it_knows_itself(desk: Desk) -> None:
         del desk.keeper.files[PATH]
         await one.roll_back()
 
-    for each in (apply, apply_where_it_is_removed):
+    async def apply_where_it_is_another_s() -> None:
+        one = await desk.staged(Change(None, desk.wanted()))
+        await one.change(1, 10)
+        desk.keeper.files[PATH] = encode(Left("dead", "member", (Asked(Change(None, desk.wanted("A"))),)))
+        await one.roll_back()
+
+    for each in (apply, apply_where_it_is_removed, apply_where_it_is_another_s):
         asyncio.run(each())
         assert desk.state() == before
 

@@ -148,14 +148,14 @@ class AtOneCloud(Participant):
 
     async def _is_ours_to_end(self) -> bool:
         """Whether nobody else has begun anything since: what was made is known here, whatever the host keeps of it."""
+        held = await self._host.read(PurePosixPath(IDENTITY))
+        if held is not None and (name := held.decode(errors="replace").strip()):
+            return name == self._transaction
         try:
             kept = await self._kept()
         except NotUnderstood:
-            return True  # nobody but this process writes it while it holds the host
-        if kept is not None:
-            return kept.transaction == self._transaction
-        held = await self._host.read(PurePosixPath(IDENTITY))
-        return held is None or held.decode(errors="replace").strip() in ("", self._transaction)
+            return True
+        return kept is None or kept.transaction == self._transaction
 
     def _refuse_foreign(self) -> None:
         """Refused where a host's journal is of a cloud that is not the spec's."""
