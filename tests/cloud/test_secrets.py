@@ -34,3 +34,9 @@ def test_a_secret_is_found_as_it_is_written(form: object) -> None:
 
 def test_what_is_in_every_other_word_is_not_sought() -> None:
     assert without(b"a port is not there", ["port", "a", ""]) == "a … is not there".encode()
+
+
+def test_a_secret_of_which_json_escapes_each_letter_is_blotted_too() -> None:
+    escaped = "".join(f"\\u{ord(sign):04x}" for sign in "s3cret-token")
+    said = f'{{"NeutronError": {{"message": "tok {escaped}"}}}}'.encode()
+    assert json.loads(without(said, ["s3cret-token"]))["NeutronError"]["message"] == "tok …"

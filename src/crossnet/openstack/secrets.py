@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -22,7 +23,12 @@ def secrets_of(entry: Mapping[str, Any]) -> Iterator[str]:
 
 
 def without(said: bytes, secrets: Collection[str]) -> bytes:
-    """The same with `…` in the place of each secret, as it is, or as JSON or a URL writes it."""
+    """The same with `…` in the place of each secret, as it is, or as JSON or a URL writes it.
+
+    JSON may write each letter in two ways (RFC 8259, 7): it is looked at as it would be shown.
+    """
+    with suppress(ValueError, RecursionError):
+        said = json.dumps(json.loads(said), ensure_ascii=False).encode()
     forms = {
         form
         for secret in secrets
