@@ -439,6 +439,27 @@ def test_a_host_has_nothing_changed_that_is_not_its_own(desk: Desk) -> None:
     assert desk.state() == before
 
 
+def test_a_host_does_not_say_which_group_is_crossnet_s(desk: Desk) -> None:
+    """By rules a group is known that somebody has described anew: by those of the spec, not of a host's journal."""
+    wanted = desk.wanted()
+    theirs = replace(RULE, protocol="tcp", ports=(22, 22))
+    group = desk.seed.make_group(wanted.group, description="of the ops team")
+    for rule in desk.seed.ask("GET", f"/security-groups/{group}")["security_group"]["security_group_rules"]:
+        desk.seed.ask("DELETE", f"/security-group-rules/{rule['id']}")
+    ssh = {"protocol": "tcp", "port_range_min": 22, "port_range_max": 22}
+    desk.seed.admit(group, **ssh, remote_ip_prefix="10.0.43.15/32")
+    desk.forge(wanted, replace(wanted, rules=(theirs,)))
+
+    async def recover() -> None:
+        with pytest.raises((Refused, HostsFailed)):
+            await (await desk.found()).roll_back()
+
+    asyncio.run(recover())
+    rules = desk.seed.ask("GET", f"/security-groups/{group}")["security_group"]["security_group_rules"]
+    assert [one["port_range_min"] for one in rules] == [22]
+    assert group not in desk.seed.port("B-eth1").groups
+
+
 def test_who_does_not_see_the_port_does_not_forget_it(desk: Desk) -> None:
     """Neutron calls a port of another project "not found"."""
     before = desk.state()

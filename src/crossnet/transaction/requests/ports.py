@@ -28,6 +28,7 @@ class Ports:
         self._cloud = cloud
         self._revisions: dict[str, int] = {}
         self._asked: set[str] = set()  # ports of which an answer may have been lost
+        self._of_spec: dict[str, _Known] = {}  # of ports of which a host's journal is all that tells
 
     def steps(self, have: PortSecurity | None, want: PortSecurity | None) -> tuple[str, ...]:
         """A port is in no group that is not there."""
@@ -46,7 +47,7 @@ class Ports:
 
     async def make(self, step: str, have: PortSecurity | None, want: PortSecurity | None) -> None:
         if step == _GROUP:
-            await self._bring_group(have, want, known=_known(have, want))
+            await self._bring_group(have, want, known=self._known(have, want))
         else:
             await self._set(have, want)
 
@@ -55,7 +56,7 @@ class Ports:
     ) -> tuple[str, ...]:
         if step == _PORT:
             return await self._set_back(have, want, seen)
-        await self._bring_group(want, have, known=_known(have, want))
+        await self._bring_group(want, have, known=self._known(have, want))
         return ()
 
     async def within(
@@ -73,13 +74,14 @@ class Ports:
         have, want = (
             replace(each, project=port.project) if each is not None else None for each in (have, want)
         )
+        spec = believed.wanted().get(one.identity)
+        named = spec if isinstance(spec, PortSecurity) else None
+        self._of_spec[one.port] = (_rules(named),) if _rules(named) else ()
         told: list[str] = []
         if want is not None and want.off is not None and port.secured is False:
             told.append(f"port {port.shown} of {one.shown_at}: {shown_kept(want.off)} are what the host says")
         if have is None:
             return have, want, tuple(told)
-        spec = believed.wanted().get(have.identity)
-        named = spec if isinstance(spec, PortSecurity) else None
         sends = tuple(each.network for each in port.pairs if each.mac == port.mac)
         may_send = (*sends, *(named.pairs if named is not None else ()))
         admits = {rule for each in await self._own(have, ()) for rule in each.rules} | {*_rules(named)}
@@ -124,7 +126,7 @@ class Ports:
         if want is None and await self._is_gone(one):
             return  # nothing is left of it to close
         port = await self._cloud.port(one.port)
-        made = made_at(port, have, want, await self._group(one, port, _known(have, want)))
+        made = made_at(port, have, want, await self._group(one, port, self._known(have, want)))
         is_there = _content(made) == _content(port)
         if one.port in self._asked and is_there:
             return
@@ -153,7 +155,7 @@ class Ports:
             # Else it was not done, or somebody else has switched port security since: then nothing of it is there.
             may_be_there = (port.secured is False) == (want is not None and want.off is not None)
             known, lost = await self._writable(want)
-            made = made_at(port, known, have, await self._group(one, port, _known(have, want)))
+            made = made_at(port, known, have, await self._group(one, port, self._known(have, want)))
             try:
                 if may_be_there and _content(made) != _content(port):
                     await self._put(port, made, port.revision)
@@ -194,6 +196,11 @@ class Ports:
         named = await self._cloud.groups(one.group, one.project)
         return [each for each in named if is_made_as(each, one.made_for, known)]
 
+    def _known(self, have: PortSecurity | None, want: PortSecurity | None) -> _Known:
+        """The rules of its own group by which it is known, where somebody has given it another description."""
+        own = (_rules(have), _rules(want)) if _rules(have) else ()
+        return self._of_spec.get(_of(have, want).port, own)
+
     async def _bring_group(
         self, have: PortSecurity | None, want: PortSecurity | None, *, known: _Known
     ) -> None:
@@ -214,11 +221,6 @@ def _of(have: PortSecurity | None, want: PortSecurity | None) -> PortSecurity:
 
 def _rules(one: PortSecurity | None) -> tuple[GroupRule, ...]:
     return one.rules if one is not None else ()
-
-
-def _known(have: PortSecurity | None, want: PortSecurity | None) -> _Known:
-    """The rules of its own group by which it is known, where somebody has given it another description."""
-    return (_rules(have), _rules(want)) if _rules(have) else ()
 
 
 def _content(port: Port) -> tuple[object, ...]:
