@@ -520,6 +520,28 @@ def test_a_client_that_does_not_take_what_it_is_told_of_the_paths_mtu_is_the_pla
     assert any("--set-mss 1260" in command for command in deaf.forward.fix[0].commands)
 
 
+def test_large_packets_wait_for_no_neighbour_where_small_ones_pass() -> None:
+    """A gateway asks for its neighbours now and then, and captures of a busy host may miss the answer."""
+    known, full = hosts(), 1472
+    along = way(known)
+    asked = Packet("arp", GATEWAY, None, asks=TARGET, mac="02:00:00:00:00:01")
+    small = [each for size in SIZES for each in (*request(size, 3), *answer(size, 3))]
+    sightings = (*small, *request(full, 2), seen("gateway", "eth0", Kind.SENT, asked))
+    found = judge(
+        Evidence(
+            "business",
+            along,
+            ECHO,
+            known,
+            foretell(along, ECHO, known, BEYOND),
+            Trail(Tags(ECHO, SIZES, (full,)), along, sightings, POINTS),
+            tuple(Sent(ECHO, Reply.ANSWERED) for _ in SIZES),
+            {full: Sent(ECHO, Reply.SILENT)},
+        )
+    )
+    assert (found.forward.code, found.forward.at) == ("pmtu-black-hole", Place("gateway", "eth1"))
+
+
 @pytest.mark.parametrize(
     ("reply", "said", "lost", "code"),
     [

@@ -24,7 +24,7 @@ from crossnet.transport import Host
 from crossnet.transport.following import Following
 
 _MOST_SECONDS = 10  # for which the instance stands, whatever becomes of us
-_ARMED = 1.0  # seconds in which it stands, else nothing is told
+_ARMED = 2.0  # seconds in which it stands, also on a busy host, else nothing is told
 _AT_ONCE = 0.002  # seconds from an arrival to its drop: a buffer is used again for somebody else's packet
 
 _ETHERNET = 14  # bytes in front of an IP packet where it waits to be sent; some links have none

@@ -16,6 +16,7 @@ from crossnet.transport import Host
 from crossnet.verification.probe import Sending
 
 _TRACE = 0.35  # seconds for what a host says of the probes that are sent for it
+_LAST = 1.0  # of those that are sent last: a busy host takes longer to say it
 
 
 class Inquiring:
@@ -64,12 +65,13 @@ class Inquiring:
         return found.traced is not None or (found.dropped is not None and not found.dropped.is_of_queue)
 
     async def _send(self, client: str, tracing: Tracing | None, dropping: Dropping | None) -> None:
-        for tasks in self._probes.repeated():
+        rounds = list(self._probes.repeated())
+        for number, tasks in enumerate(rounds, start=1):
             sending = Sending(self._hosts[client], tasks)
             await sending.start()
             try:
                 # At first what traces may not stand yet.
-                if await _told(tracing, dropping, _TRACE):
+                if await _told(tracing, dropping, _TRACE if number < len(rounds) else _LAST):
                     return
             finally:
                 await sending.stop()

@@ -148,6 +148,11 @@ class Trail:
         )
         return Trail(self.tags, self.course, kept, self.points)
 
+    def large(self, data: int) -> Trail:
+        """The same for echoes of that size alone, where small ones pass: those that wait for no neighbour."""
+        kept = tuple(each for each in self.only(data).sightings if self.part(each) is not Part.NEIGHBOUR)
+        return Trail(self.tags, self.course, kept, self.points)
+
     def asked(self) -> Trail:
         """The same for what is asked about only."""
         kept = tuple(

@@ -142,7 +142,7 @@ class Passing(Telling):
         if not failed or not any(each.reply is Reply.ANSWERED for each in echoes):
             return None  # where no small echo is answered a large one says nothing
         size = max(failed)
-        trail = self.e.trail.only(size)
+        trail = self.e.trail.large(size)
         client = self.course.client.host
         own = self._that_minds_the_length(Direction.FORWARD, self.course.client)
         if own is None and trail.watched(client) and not trail.left(client, Part.REQUEST):
