@@ -217,7 +217,9 @@ def test_a_group_of_the_same_name_that_somebody_else_made(seed: Seed, asking: As
 
 def test_several_groups_of_the_same_name(seed: Seed, asking: Asking) -> None:
     several = sorted(seed.make_group("crossnet-x", description="mine") for _ in range(2))
-    told = refusal(asking, "member", lambda cloud: cloud.group("crossnet-x", seed.project))
+    told = refusal(
+        asking, "member", lambda cloud: cloud.make_group("crossnet-x", "mine", seed.project, [RULE])
+    )
     assert told.kind == "SeveralGroups"
     assert all(each in told.seen for each in several)
 

@@ -13,8 +13,9 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, urljoin, urlsplit
 
@@ -28,6 +29,7 @@ from crossnet.several import few
 from crossnet.specfile.words import nearest
 
 if TYPE_CHECKING:
+    from keystoneauth1.access import AccessInfo
     from keystoneauth1.session import Session
     from openstack.config import OpenStackConfig
     from openstack.config.cloud_region import CloudRegion
@@ -51,6 +53,8 @@ _PATIENCE = 20.0
 _TRIES = 4
 _WAIT = 1.0
 
+_WHO = "asked who is logged in"
+
 _LARGEST = 64 << 20  # bytes of one answer: some 40,000 ports
 _LONGEST_QUERY = 3000  # characters; servers take 4096 or more of a request's line
 _MOST_PAGES = 1000
@@ -59,6 +63,20 @@ _LACKING = (
     "crossnet needs openstacksdk to ask a cloud, and it is not installed\n"
     "  Install crossnet with it: `pipx install --force '.[openstack]'` in the clone."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One request below the service's endpoint; its `path` has the query too."""
+
+    method: str
+    path: str
+    body: object
+    headers: Mapping[str, str]
+
+    @property
+    def changes(self) -> bool:
+        return self.method != "GET"
 
 
 class Access:
@@ -93,34 +111,41 @@ class Access:
 
     def roles(self) -> Sequence[str]:
         """The roles of whoever is logged in, as the identity service named them; none where it was not asked."""
-        from keystoneauth1.identity.base import BaseIdentityPlugin
-
-        auth = self._session.auth if self._session is not None else None
-        if not isinstance(auth, BaseIdentityPlugin) or self._session is None:
+        login = self._login()
+        if login is None:
             return ()
-        try:
-            return sorted(reading.harmless(role) for role in auth.get_access(self._session).role_names or ())
-        except Exception:
-            return ()  # it is for a message only
+        with reading.door(self.name, _WHO):
+            return sorted(map(reading.harmless, login.role_names or ()))
 
     def scope(self) -> tuple[str, bool]:
         """The project of whoever is logged in, and whether things of all projects are seen by it.
 
         Neutron's own policies show everything to the role admin; without an identity service everybody has it.
         """
-        from keystoneauth1.identity.base import BaseIdentityPlugin
         from keystoneauth1.noauth import NoAuth
 
-        auth = self._session.auth if self._session is not None else None
-        if isinstance(auth, NoAuth):
+        if self._session is not None and isinstance(self._session.auth, NoAuth):
             return "", True
-        if not isinstance(auth, BaseIdentityPlugin) or self._session is None:
+        login = self._login()
+        if login is None:
             return "", False
-        try:
-            project = auth.get_access(self._session).project_id or ""
-        except Exception:
-            return "", False
-        return reading.harmless(project), "admin" in self.roles()
+        with reading.door(self.name, _WHO):
+            project = reading.harmless(login.project_id or "")
+        return project, "admin" in self.roles()
+
+    def _login(self) -> AccessInfo | None:
+        """What the identity service said when it was asked last; None where it was not, or says no by now."""
+        from keystoneauth1.exceptions import ClientException
+        from keystoneauth1.identity.base import BaseIdentityPlugin
+
+        session = self._session
+        if session is None or not isinstance(session.auth, BaseIdentityPlugin):
+            return None
+        with suppress(
+            ClientException
+        ):  # a token that was over, and cannot be had anew: the next request tells it
+            return session.auth.get_access(session)
+        return None
 
     def _pages(
         self, path: str, tried: str, query: Sequence[tuple[str, str]], key: str
@@ -152,7 +177,7 @@ class Access:
         """One request, and the JSON of its answer; None where a success has no body. CloudError for all else."""
         changes = method != "GET"
         self.changes += changes
-        answer = self._patiently(method, path, tried, query, body, headers)
+        answer = self._patiently(_Request(method, path + _query(query), body, headers or {}), tried)
         if not answer.ok:
             answer = self._discreet(answer)
             todo = self._lacking_role(path) if answer.status == 403 and changes else ""
@@ -178,20 +203,12 @@ class Access:
     def _discreet(self, answer: Answer) -> Answer:
         return replace(answer, body=without(answer.body, self._secrets))
 
-    def _patiently(
-        self,
-        method: str,
-        path: str,
-        tried: str,
-        query: Sequence[tuple[str, str]],
-        body: object,
-        headers: Mapping[str, str] | None,
-    ) -> Answer:
+    def _patiently(self, asked: _Request, tried: str) -> Answer:
         """The answer, asked for again where the cloud says that it had no time: a 429 was not done, nor was a GET."""
         left = _PATIENCE
         for again in range(_TRIES, 0, -1):
-            answer = self._once(method, path, tried, query, body, headers)
-            if not (answer.status == 429 or (answer.status == 503 and method == "GET")):
+            answer = self._once(asked, tried)
+            if not (answer.status == 429 or (answer.status == 503 and not asked.changes)):
                 break
             wait = _seconds(answer.retry_after)
             if again == 1 or wait > left:
@@ -201,24 +218,16 @@ class Access:
             given_up.wait(wait) if given_up is not None else time.sleep(wait)
         return answer
 
-    def _once(
-        self,
-        method: str,
-        path: str,
-        tried: str,
-        query: Sequence[tuple[str, str]],
-        body: object,
-        headers: Mapping[str, str] | None,
-    ) -> Answer:
+    def _once(self, asked: _Request, tried: str) -> Answer:
         try:
             session, endpoint = self._opened()
             if (given_up := _given_up.get()) is not None and given_up.is_set():
                 raise failures.given_up(self.name, tried)
             said = session.request(
-                f"{endpoint}{path}" + _query(query),
-                method,
-                json=body,
-                headers={"Accept": "application/json", **(headers or {})},
+                f"{endpoint}{asked.path}",
+                asked.method,
+                json=asked.body,
+                headers={"Accept": "application/json", **asked.headers},
                 raise_exc=False,
                 redirect=False,  # Neutron has no request answered elsewhere
                 connect_retries=0,
@@ -230,7 +239,7 @@ class Access:
             if self._region is not None and (unusable := failures.unusable_file(self._region, error)):
                 raise CloudError(self.name, tried, *unusable, kind=failures.NOT_CONFIGURED) from None
             raise failures.raised(
-                self.name, tried, error, changes=method != "GET", secrets=self._secrets
+                self.name, tried, error, changes=asked.changes, secrets=self._secrets
             ) from None
         self._secrets.add(str(said.request.headers.get("X-Auth-Token", "")))
         return Answer(

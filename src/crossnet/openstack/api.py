@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -14,7 +13,7 @@ from crossnet.errors import CloudError
 from crossnet.facts import Facts
 from crossnet.openstack import failures, reading, writing
 from crossnet.openstack.access import Access, give_up_by
-from crossnet.openstack.matching import hardware_of, port_of
+from crossnet.openstack.looking import Looking
 from crossnet.openstack.ports import (
     AddressPair,
     CloudFacts,
@@ -49,8 +48,7 @@ class Cloud:
 
     def __init__(self, name: str) -> None:
         self._access = Access(name)
-        self._seen: dict[str, Port] = {}  # so that messages name a port as people know it
-        self._seen_subnets: dict[str, Subnet] = {}
+        self._looking = Looking(self._access)
 
     @property
     def name(self) -> str:
@@ -73,7 +71,7 @@ class Cloud:
         `sought` is what is asked for of a host besides.
         """
         tried = "asked for the ports of " + ("the host" if len(hosts) == 1 else f"{len(hosts):,} hosts")
-        return await self._aside(lambda: self._look(hosts, sought, tried), tried, _LOOK)
+        return await self._aside(lambda: self._looking.look(hosts, sought, tried), tried, _LOOK)
 
     async def port(self, port: str) -> Port:
         tried = f"asked for {self._shown(port)}"
@@ -151,17 +149,12 @@ class Cloud:
     async def there(self, groups: Sequence[str]) -> frozenset[str]:
         """Which of these security groups there are, by their ids."""
         tried = "asked for security groups"
-        return frozenset(await self._aside(lambda: self._groups(groups, tried), tried))
+        return frozenset(await self._aside(lambda: self._looking.groups(groups, tried), tried))
 
     async def groups(self, name: str, project: str) -> list[SecurityGroup]:
         """The security groups of exactly this name in a project: a cloud takes several."""
         tried = f"asked for the security group {name}"
         return await self._aside(lambda: self._groups_named(name, project, tried), tried)
-
-    async def group(self, name: str, project: str) -> SecurityGroup | None:
-        """The one of exactly this name in a project; None where it has none."""
-        tried = f"asked for the security group {name}"
-        return await self._aside(lambda: self._group(name, project, tried), tried)
 
     async def make_group(
         self,
@@ -238,123 +231,6 @@ class Cloud:
             given_up.set()
             ended.cancel()
 
-    def _look(
-        self, hosts: Mapping[str, Facts], sought: Mapping[str, Sought], tried: str
-    ) -> Mapping[str, CloudFacts]:
-        wanted = Sought()
-        for one in sought.values():
-            wanted |= one
-        extensions = frozenset(self._read("/extensions", reading.extension_of, tried, key="extensions"))
-        links = [link for facts in hosts.values() for link in facts.links]
-        ports = self._ports_of(tried, ("mac_address", {hardware_of(link) for link in links} - {""}))
-        known = {(port.mac, address) for port in ports for address in port.addresses}
-        lost = [
-            f"ip_address={item.address}"
-            for link in links
-            if not any((hardware_of(link), item.address) in known for item in link.addresses)
-            for item in link.addresses
-            if hardware_of(link)
-        ]
-        others = self._ports_of(tried, ("fixed_ips", lost))
-        told = list({port.id: port for port in (*ports, *others)}.values())
-        found = {name: _matched(facts, told) for name, facts in hosts.items()}
-        strays = self._ports_of(tried, ("id", wanted.ports - {port.id for port in told}))
-        networks = {port.network for ports, _ in found.values() for port in ports.values()}
-        subnets = self._subnets("network_id", networks, tried)
-        subnets += self._subnets("id", wanted.subnets - {subnet.id for subnet in subnets}, tried)
-        own = {group for ports, _ in found.values() for port in ports.values() for group in port.groups}
-        own |= wanted.groups
-        referring = set(
-            self._read(
-                "/security-group-rules",
-                reading.group_with_rule,
-                tried,
-                [("remote_group_id", group) for group in sorted(own)],
-            )
-            if own
-            else ()
-        )
-        groups = self._groups(own | referring, tried)
-        named = _named(own, groups)
-        groups |= self._groups(named - set(groups), tried)
-        groups |= self._named(wanted.named - {group.name for group in groups.values()}, tried)
-        groups = self._resolved(groups, tried)
-        members = self._ports_of(tried, ("security_groups", own | referring | named))
-        project, sees_all = self._access.scope()
-        seen: tuple[Port | Subnet, ...] = (*told, *strays, *subnets)
-        return {
-            name: replace(
-                _facts(
-                    self.name,
-                    ports,
-                    unfound,
-                    groups,
-                    members,
-                    extensions,
-                    subnets,
-                    sought.get(name, Sought()),
-                    seen,
-                ),
-                project=project,
-                sees_all=sees_all,
-            )
-            for name, (ports, unfound) in found.items()
-        }
-
-    def _ports_of(self, tried: str, wanted: tuple[str, Iterable[str]]) -> list[Port]:
-        name, values = wanted
-        query = [(name, value) for value in sorted(set(values))]
-        found = self._read("/ports", reading.port_of, tried, query) if query else []
-        ports = {port.id: port for port in found}
-        self._seen |= ports
-        return list(ports.values())
-
-    def _subnets(self, by: str, values: Iterable[str], tried: str) -> list[Subnet]:
-        query = [(by, each) for each in sorted(values)]
-        found = self._read("/subnets", reading.subnet_of, tried, query) if query else []
-        self._seen_subnets |= {subnet.id: subnet for subnet in found}
-        return found
-
-    def _groups(self, ids: Iterable[str], tried: str) -> dict[str, SecurityGroup]:
-        query = [("id", each) for each in sorted(ids)]
-        found = self._read("/security-groups", reading.group_of, tried, query) if query else []
-        return {group.id: group for group in found}
-
-    def _named(self, names: Iterable[str], tried: str) -> dict[str, SecurityGroup]:
-        query = [("name", each) for each in sorted(names)]
-        found = self._read("/security-groups", reading.group_of, tried, query) if query else []
-        return {group.id: group for group in found}
-
-    def _resolved(self, groups: Mapping[str, SecurityGroup], tried: str) -> dict[str, SecurityGroup]:
-        """The groups, where a rule that names an address group is one for each of its networks, if that may be seen."""
-        named = {rule.remote_addresses for group in groups.values() for rule in group.rules} - {None}
-        query = [("id", each) for each in sorted(each for each in named if each is not None)]
-        known = dict(self._read("/address-groups", reading.addresses_of, tried, query)) if query else {}
-
-        def rules(rule: GroupRule) -> Iterable[GroupRule]:
-            if rule.remote_addresses not in known:
-                return [rule]
-            return [
-                replace(rule, remote=each, remote_addresses=None) for each in known[rule.remote_addresses]
-            ]
-
-        return {
-            each: replace(group, rules=tuple(one for rule in group.rules for one in rules(rule)))
-            for each, group in groups.items()
-        }
-
-    def _read(
-        self,
-        path: str,
-        meaning: Callable[[Mapping[str, object]], T],
-        tried: str,
-        query: Sequence[tuple[str, str]] = (),
-        key: str = "",
-    ) -> list[T]:
-        entries = self._access.list(path, tried, query, key)
-        with reading.door(self.name, tried):
-            return [meaning(entry) for entry in entries]
-
     def _port(self, port: str, tried: str) -> Port:
         document = self._access.ask("GET", f"/ports/{self._id(port, tried)}", tried)
         return self._one_port(document, tried)
@@ -362,7 +238,7 @@ class Cloud:
     def _one_port(self, document: object, tried: str, *, changed: bool = False) -> Port:
         with reading.door(self.name, tried, changed=changed):
             found = reading.port_of(reading.fields(reading.fields(document)["port"]))
-        self._seen[found.id] = found
+        self._looking.seen[found.id] = found
         return found
 
     def _change(self, port: str, revision: int, body: Mapping[str, object], tried: str) -> Port:
@@ -386,7 +262,7 @@ class Cloud:
     def _one_subnet(self, document: object, tried: str, *, changed: bool = False) -> Subnet:
         with reading.door(self.name, tried, changed=changed):
             found = reading.subnet_of(reading.fields(reading.fields(document)["subnet"]))
-        self._seen_subnets[found.id] = found
+        self._looking.seen_subnets[found.id] = found
         return found
 
     def _change_subnet(
@@ -408,7 +284,7 @@ class Cloud:
         """Why a user may not change a port that it sees, and what to do; None where that cannot be told."""
         tried = "asked why"
         try:
-            seen = self._seen.get(port) or self._port(port, tried)
+            seen = self._looking.seen.get(port) or self._port(port, tried)
             document = self._access.ask("GET", f"/networks/{seen.network}", tried)
             with reading.door(self.name, tried):
                 network, owner = reading.network_of(reading.fields(reading.fields(document)["network"]))
@@ -440,7 +316,7 @@ class Cloud:
         return named[0] if named else None
 
     def _groups_named(self, name: str, project: str, tried: str) -> list[SecurityGroup]:
-        found = self._read(
+        found = self._looking.read(
             "/security-groups", reading.group_of, tried, [("name", name), ("project_id", project)]
         )
         return [group for group in found if (group.name, group.project) == (name, project)]
@@ -500,12 +376,12 @@ class Cloud:
             return reading.group_of(reading.fields(reading.fields(document)["security_group"]))
 
     def _shown_subnet(self, subnet: str) -> str:
-        seen = self._seen_subnets.get(subnet)
+        seen = self._looking.seen_subnets.get(subnet)
         return f"subnet {seen.shown if seen is not None else subnet}"
 
     def _shown(self, port: str) -> str:
         """`port B-eth1 (10.0.43.101)` of one that was seen."""
-        seen = self._seen.get(port)
+        seen = self._looking.seen.get(port)
         if seen is None:
             return f"port {port}"
         addresses = ", ".join(map(str, seen.addresses))
@@ -545,58 +421,3 @@ def _asked(secured: bool | None, groups: Sequence[str] | None, pairs: Sequence[A
         shown = ", ".join(show_network(pair.network) for pair in pairs)
         words.append(f"allowed address pairs {shown}" if shown else "no allowed address pairs")
     return " and ".join(words) or "nothing"
-
-
-def _matched(facts: Facts, ports: Sequence[Port]) -> tuple[dict[str, Port], dict[str, str]]:
-    links = {link.name: link for link in facts.links}
-    found: dict[str, Port] = {}
-    unfound: dict[str, str] = {}
-    for name, link in links.items():
-        match port_of(link, links, ports):
-            case str() as reason:
-                unfound[name] = reason
-            case port:
-                found[name] = port
-    return found, unfound
-
-
-def _facts(
-    cloud: str,
-    ports: Mapping[str, Port],
-    unfound: Mapping[str, str],
-    groups: Mapping[str, SecurityGroup],
-    members: Sequence[Port],
-    extensions: frozenset[str],
-    subnets: Sequence[Subnet],
-    sought: Sought,
-    seen: Sequence[Port | Subnet],
-) -> CloudFacts:
-    """Of all that was read what belongs to one host, or was sought for it."""
-    own = {group for port in ports.values() for group in port.groups} | sought.groups
-    named_so = {group.id for group in groups.values() if group.name in sought.named}
-    named = _named(own, groups)
-    referring = [group for group in groups.values() if any(rule.remote_group in own for rule in group.rules)]
-    held = own | named | {group.id for group in referring}
-    networks, plugged = {port.network for port in ports.values()}, {port.id for port in ports.values()}
-    return CloudFacts(
-        cloud,
-        MappingProxyType(dict(ports)),
-        MappingProxyType(dict(unfound)),
-        MappingProxyType({one: groups[one] for one in sorted(own | named | named_so) if one in groups}),
-        tuple(referring),
-        tuple(port for port in members if held.intersection(port.groups)),
-        extensions,
-        tuple(subnet for subnet in subnets if subnet.network in networks),
-        tuple(
-            one
-            for one in seen
-            if (isinstance(one, Port) and one.id in sought.ports - plugged)
-            or (isinstance(one, Subnet) and one.id in sought.subnets and one.network not in networks)
-        ),
-    )
-
-
-def _named(own: set[str], groups: Mapping[str, SecurityGroup]) -> set[str]:
-    """The groups that the rules of these name."""
-    rules = [rule for one in own & set(groups) for rule in groups[one].rules]
-    return {rule.remote_group for rule in rules if rule.remote_group is not None}
