@@ -492,26 +492,33 @@ def test_a_gateway_that_gave_up_on_a_neighbour_says_so_of_the_one_that_it_asked_
     assert found.forward.at == Between(Place("gateway", "eth0"), Place(asked))
 
 
-def test_a_client_that_does_not_take_what_it_is_told_of_the_paths_mtu_is_the_place() -> None:
+LARGE = 1472
+
+
+def of_large(sightings: tuple[Sighting, ...]) -> Evidence:
+    """Small echoes are answered, and one that fills a packet is not."""
     known = hosts()
     along = way(known)
-    full = 1472
-    lost = echo(full, CLIENT, TARGET)
-    said = Packet(
-        "icmp", IPv4Address("10.0.43.101"), CLIENT, 576, icmp_type=3, icmp_code=4, mtu=1300, quoted=lost
-    )
-    small = [each for size in SIZES for each in (*request(size, 3), *answer(size, 3))]
-    sightings = (*small, *request(full, 2), seen("app", "eth0", Kind.RECEIVED, said))
-    evidence = Evidence(
+    return Evidence(
         "business",
         along,
         ECHO,
         known,
         foretell(along, ECHO, known, BEYOND),
-        Trail(Tags(ECHO, SIZES, (full,)), along, sightings, POINTS),
+        Trail(Tags(ECHO, SIZES, (LARGE,)), along, sightings, POINTS),
         tuple(Sent(ECHO, Reply.ANSWERED) for _ in SIZES),
-        {full: Sent(ECHO, Reply.SILENT)},
+        {LARGE: Sent(ECHO, Reply.SILENT)},
     )
+
+
+def test_a_client_that_does_not_take_what_it_is_told_of_the_paths_mtu_is_the_place() -> None:
+    lost = echo(LARGE, CLIENT, TARGET)
+    said = Packet(
+        "icmp", IPv4Address("10.0.43.101"), CLIENT, 576, icmp_type=3, icmp_code=4, mtu=1300, quoted=lost
+    )
+    small = [each for size in SIZES for each in (*request(size, 3), *answer(size, 3))]
+    sightings = (*small, *request(LARGE, 2), seen("app", "eth0", Kind.RECEIVED, said))
+    evidence = of_large(sightings)
     heard = judge(evidence)
     assert (heard.result, [each.code for each in heard.notes]) == (Result.REACHABLE, ["mtu-exceeded"])
     deaf = judge(replace(evidence, unheard=True))
@@ -522,23 +529,10 @@ def test_a_client_that_does_not_take_what_it_is_told_of_the_paths_mtu_is_the_pla
 
 def test_large_packets_wait_for_no_neighbour_where_small_ones_pass() -> None:
     """A gateway asks for its neighbours now and then, and captures of a busy host may miss the answer."""
-    known, full = hosts(), 1472
-    along = way(known)
     asked = Packet("arp", GATEWAY, None, asks=TARGET, mac="02:00:00:00:00:01")
     small = [each for size in SIZES for each in (*request(size, 3), *answer(size, 3))]
-    sightings = (*small, *request(full, 2), seen("gateway", "eth0", Kind.SENT, asked))
-    found = judge(
-        Evidence(
-            "business",
-            along,
-            ECHO,
-            known,
-            foretell(along, ECHO, known, BEYOND),
-            Trail(Tags(ECHO, SIZES, (full,)), along, sightings, POINTS),
-            tuple(Sent(ECHO, Reply.ANSWERED) for _ in SIZES),
-            {full: Sent(ECHO, Reply.SILENT)},
-        )
-    )
+    sightings = (*small, *request(LARGE, 2), seen("gateway", "eth0", Kind.SENT, asked))
+    found = judge(of_large(sightings))
     assert (found.forward.code, found.forward.at) == ("pmtu-black-hole", Place("gateway", "eth1"))
 
 
