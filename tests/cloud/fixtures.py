@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-GROUP = pytest.mark.xdist_group("openstack")  # of one Neutron and one Keystone for all of them
+# One Neutron and one Keystone for each of these groups of tests, so that they run side by side.
+GROUP = pytest.mark.xdist_group("openstack")
+CHANGES = pytest.mark.xdist_group("openstack-changes")
 
 # The seed's machines: A is the client, B the gateway.
 MACHINES = {

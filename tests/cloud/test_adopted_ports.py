@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cloud.fixtures import GROUP, Seed
+from cloud.fixtures import CHANGES, Seed
 from crossnet.adoption.ports import ports_of_clients, ports_of_gateway
 from crossnet.adoption.way import Way
 from crossnet.errors import PlanRefused
@@ -25,7 +25,7 @@ from crossnet.values import address, network
 from design.test_host_routes import BY_LEASE, SUBNET
 from design.test_port_security import cloud, hosts, spec
 
-pytestmark = [pytest.mark.openstack, GROUP]
+pytestmark = [pytest.mark.openstack, CHANGES]
 
 WAY = Way(
     clients=("A",),

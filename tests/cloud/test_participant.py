@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from cloud.between import Between, between
-from cloud.fixtures import GROUP, Seed
+from cloud.fixtures import CHANGES, Seed
 from crossnet.errors import CloudError, HostsFailed
 from crossnet.openstack import access
 from crossnet.openstack.asking import ask_cloud
@@ -32,7 +32,7 @@ from crossnet.transaction.participant import Gone, Part, Refused
 from crossnet.transport import Host
 from crossnet.values import Family, address, network
 
-pytestmark = [pytest.mark.openstack, GROUP]
+pytestmark = [pytest.mark.openstack, CHANGES]
 
 BUSINESS = network("10.0.44.0/24")
 RULE = GroupRule("ingress", Family.V4, "icmp", None, network("10.0.43.15"))

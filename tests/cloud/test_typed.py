@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cloud.fixtures import GROUP, Seed
+from cloud.fixtures import CHANGES, Seed
 from crossnet.lab.neutron import install
 from crossnet.openstack.api import Cloud
 from crossnet.openstack.ports import GroupRule, HostRoute
@@ -18,7 +18,7 @@ from crossnet.resources.port_security import Kept
 from crossnet.transaction.requests.ports import Ports
 from crossnet.values import Family, address, network
 
-pytestmark = [pytest.mark.openstack, GROUP]
+pytestmark = [pytest.mark.openstack, CHANGES]
 
 Asking = Callable[..., Any]
 THEIRS = "10.0.9.0/24"

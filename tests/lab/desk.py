@@ -24,6 +24,7 @@ from lab.crossing import Bench
 
 # One Neutron and one Keystone for each of these groups of tests, so that they run side by side.
 PORTS = pytest.mark.xdist_group("openstack-ports")
+KILLS = pytest.mark.xdist_group("openstack-kills")
 SUBNETS = pytest.mark.xdist_group("openstack-subnets")
 
 HARDWARE = {"A": "02:00:00:00:00:00", "B-eth1": "02:00:00:00:01:00", "B-eth0": "02:00:00:00:01:01"}

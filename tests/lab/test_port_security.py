@@ -13,7 +13,7 @@ from crossnet import api
 from crossnet.errors import PlanRefused, RollbackNotProved, RolledBack, StalePlan
 from crossnet.lab.fingerprint import Fingerprint
 from crossnet.record import TRANSACTION
-from lab.desk import CROSSING, HARDWARE, PORTS, Desk, killed, recovered
+from lab.desk import CROSSING, HARDWARE, KILLS, PORTS, Desk, killed, recovered
 from lab.test_transaction import break_tool
 
 pytestmark = [pytest.mark.lab, pytest.mark.openstack, PORTS]
@@ -164,6 +164,7 @@ def kills(changes: int) -> list[Any]:
     ]
 
 
+@KILLS
 @pytest.mark.parametrize(("number", "when"), kills(CHANGES))
 def test_whoever_is_killed_at_a_request_leaves_all_of_it_or_nothing(
     desk: Desk, number: int, when: str
@@ -184,6 +185,7 @@ def test_whoever_is_killed_at_a_request_leaves_all_of_it_or_nothing(
     assert not desk.kept()
 
 
+@KILLS
 def test_it_asks_a_cloud_for_just_these_changes(desk: Desk) -> None:
     code, text = desk.said("apply", "--yes")
     assert code == 0, text
@@ -191,6 +193,7 @@ def test_it_asks_a_cloud_for_just_these_changes(desk: Desk) -> None:
     assert [one.split()[0] for one in desk.between.changes] == ["POST", "POST", "DELETE", "DELETE", "PUT"]
 
 
+@KILLS
 @pytest.mark.parametrize(("number", "when"), kills(2))
 def test_an_undo_that_is_killed_at_a_request_too(desk: Desk, number: int, when: str) -> None:
     before, ports = desk.bench.fingerprints(), desk.state()
@@ -208,6 +211,7 @@ def test_an_undo_that_is_killed_at_a_request_too(desk: Desk, number: int, when: 
     assert desk.state() == ports
 
 
+@KILLS
 def test_hosts_that_put_themselves_back_leave_it_to_recover(
     desk: Desk, eventually: Callable[..., None]
 ) -> None:
