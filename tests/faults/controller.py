@@ -8,8 +8,6 @@ import json
 import os
 import queue
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,12 +19,13 @@ from typing import TypeVar
 from crossnet.errors import LabError
 from crossnet.lab import build
 from crossnet.lab.topology import load
+from faults import controller_answered, controller_faulted
 from faults.controller_answered import Spoiled
+from faults.controller_process import ControllerProcess
 from faults.oracle import OLD, Oracle, put_sentinels
 from lab.crossing import Bench
 
 PROGRAM = Path(__file__).with_name("controller_faulted.py")
-ANSWERED = Path(__file__).with_name("controller_answered.py")
 
 CROSSING = "from: app, via: gateway, to: 10.0.44.0/24, probe: icmp/10.0.44.1"
 SPEC = """crossnet: 1
@@ -96,7 +95,7 @@ class Ran:
 class Running:
     """A controller that runs, or stands still."""
 
-    def __init__(self, process: subprocess.Popen[str], told: Path) -> None:
+    def __init__(self, process: ControllerProcess, told: Path) -> None:
         self.process = process
         self._told = told
 
@@ -108,7 +107,7 @@ class Running:
         """Wait for something while it runs."""
         deadline = time.monotonic() + patience
         while not condition():
-            if self.process.poll() is not None or time.monotonic() > deadline:
+            if self.process.code is not None or time.monotonic() > deadline:
                 raise AssertionError(f"never happened: {what}\n{self.end()}")
             time.sleep(0.02)
 
@@ -122,7 +121,7 @@ class Running:
         self.until(lambda: "fault" in self.lines and stands(), "that it stands still")
 
     def go_on(self) -> None:
-        self.process.send_signal(signal.SIGCONT)
+        self.process.signal(signal.SIGCONT)
 
     def until_sent(self, subject: str, count: int = 1) -> None:
         def sent() -> bool:
@@ -131,13 +130,12 @@ class Running:
         self.until(sent, f"the message {subject}")
 
     def end(self, patience: float = 200) -> Ran:
-        try:
-            out, err = self.process.communicate(timeout=patience)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            out, err = self.process.communicate()
-            raise AssertionError(f"did not end within {patience:g} s:\n{out}\n{err}") from None
-        return Ran.of(self.process.returncode, out, err, self.lines)
+        process = self.process
+        if (code := process.wait(patience)) is None:
+            process.kill()
+            process.wait()
+            raise AssertionError(f"did not end within {patience:g} s:\n{process.out}\n{process.err}")
+        return Ran.of(code, process.out, process.err, self.lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +145,7 @@ class Operator:
     bench: Bench
     folder: Path
     machine: str | None = None
-    program: Path = PROGRAM
+    program: Callable[[], None] = controller_faulted.main
     started: list[Running] = field(default_factory=list)
 
     @classmethod
@@ -158,7 +156,7 @@ class Operator:
 
     def answered(self) -> Operator:
         """The same person, to whom a host says nonsense once."""
-        return replace(self, program=ANSWERED)
+        return replace(self, program=controller_answered.main)
 
     def elsewhere(self) -> Operator:
         """The same person at another machine: nobody there knows whether the first one is still at work."""
@@ -172,24 +170,15 @@ class Operator:
             environment["CROSSNET_FAULT"] = str(fault)
         if self.machine is not None:
             environment["CROSSNET_MACHINE"] = self.machine
-        process = subprocess.Popen(
-            [sys.executable, str(self.program), *words],
-            cwd=self.folder,
-            env=environment,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        process = ControllerProcess(self.program, words, self.folder, environment, told)
         self.started.append(Running(process, told))
         return self.started[-1]
 
     def end_all(self) -> None:
         """Whatever a test that failed has left running."""
         for one in self.started:
-            if one.process.poll() is None:
-                one.process.kill()
-            one.process.communicate()
+            one.process.kill()
+            one.process.wait()
         self.started.clear()
 
     def run(self, *words: str, fault: Fault | Spoiled | None = None) -> Ran:

@@ -288,7 +288,7 @@ def test_who_ends_it_when_somebody_else_is_faster_tells_the_same(ground: Ground)
     place = ground.bench.check("gateway", "readlink -f $(command -v setsid)").strip()
     ground.bench.check("gateway", f"cp {place} /tmp/real-setsid; cat >/tmp/setsid <<'END'\n{FASTER}END")
     ground.bench.check("gateway", f"chmod 755 /tmp/setsid; mount --bind /tmp/setsid {place}")
-    running.process.send_signal(signal.SIGINT)
+    running.process.signal(signal.SIGINT)
     told = running.end()
     ground.bench.check("gateway", f"umount {place}; rmdir /tmp/once")
     assert told.code == 3, told
@@ -306,8 +306,8 @@ def test_who_ends_it_when_somebody_else_is_faster_tells_the_same(ground: Ground)
 )
 def test_an_interrupt_while_it_waits_puts_the_hosts_back(ground: Ground, number: signal.Signals) -> None:
     running = waiting(ground, 60)
-    running.process.send_signal(number)
-    running.process.send_signal(number)
+    running.process.signal(number)
+    running.process.signal(number)
     told = running.end()
     assert told.code == 3, told
     assert told.err.endswith("is as it was before.\n")
@@ -324,7 +324,7 @@ def test_who_confirms_when_the_first_host_has_gone_back_takes_the_others_back(gr
     confirming = person.start("confirm", transaction, fault=fault)
     confirming.until_stopped()
     assert confirming.lines[-2].endswith("gateway commit"), confirming.lines
-    running.process.send_signal(signal.SIGSTOP)
+    running.process.signal(signal.SIGSTOP)
     ground.operator.pass_time("gateway")
     assert list(ground.operator.held()) == ["app"]
     confirming.go_on()
@@ -361,7 +361,7 @@ def test_confirm_killed_at_every_message(ground: Ground, when: str) -> None:
         elif not any(line.endswith("commit") for line in killed.messages):
             again = person.run("confirm", transaction)
             assert again.code == 0, f"{number}: {again}"
-        elif ground.operator.held() and not waiting_one.process.poll():
+        elif ground.operator.held() and not waiting_one.process.code:
             again = person.run("confirm", transaction)
             assert again.code in (0, 1), f"{number}: {again}"  # 1: over already
         told = waiting_one.end()
