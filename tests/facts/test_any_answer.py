@@ -50,6 +50,7 @@ from crossnet.transaction.foreign import changed_meanwhile
 from crossnet.transaction.history import read_history
 from crossnet.transaction.participant import Part
 from crossnet.transaction.rollback import differences, unproved
+from crossnet.transaction.uninterrupted import in_short
 from crossnet.transport import LIMIT, TIMEOUT, Completed, Process, ShellHost
 from crossnet.transport.batch import Answer
 from crossnet.values import Family, Probe, address
@@ -227,6 +228,7 @@ class Saying(ShellHost):
     async def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = TIMEOUT, limit: int = LIMIT
     ) -> Completed:
+        assert not any("\0" in word for word in argv)  # which would end there (execve(2))
         said, code, errors = self._said
         boundary = next((word for word in argv if word.startswith("--crossnet-")), "").encode()
         return Completed(self.name, tuple(argv), code, said.replace(b"BOUNDARY", boundary), errors)
@@ -302,8 +304,13 @@ def test_every_verb(seed: int) -> None:
     if draw.random() < 0.8:
         said = changed_text(draw, said)
     host = Saying(said.encode(errors="replace"), draw.choice((0, 0, *CODES)), draw.choice(PIECES).encode())
-    with suppress(CrossnetError):
+    told = ""
+    try:
         asyncio.run(draw.choice(VERBS)(Agent(host, "1234abcd")))
+    except CrossnetError as error:
+        told = in_short(error)
+    # An argument of what puts the hosts back.
+    assert told.isprintable()
 
 
 class StillLookedAt(BaseException):

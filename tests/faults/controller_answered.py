@@ -88,10 +88,13 @@ class Messages:
                 answer = await run(host, argv, **more)
             else:
                 self._is_done = True
-                self._tell("fault")
                 if spoiled.answer:
-                    answer = within(spoiled, await run(host, argv, **more), boundary)
+                    answer = await run(host, argv, **more)
+                    if spoiled.answer <= len(split(answer.stdout, b"", boundary)):
+                        self._tell("fault")
+                        answer = within(spoiled, answer, boundary)
                 else:
+                    self._tell("fault")
                     answer = await whole(spoiled, run, host, argv, more)
             if boundary:
                 many = len(split(answer.stdout, b"", boundary))

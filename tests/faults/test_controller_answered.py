@@ -105,7 +105,12 @@ def suffer(ground: Ground, name: str, spoiled: Spoiled, code: int | None = None)
     scene = SCENES[name]
     ran = run(ground, scene, spoiled)
     told = f"{name}, {spoiled}\n{ran}"
-    assert ran.reached, f"never reached: {told}"
+    # What is asked to find out where a probe stopped depends on what was seen.
+    may_ask_less = name == "apply that goes back" and spoiled.message in (
+        *ran.questions,
+        len(ran.messages) + 1,
+    )
+    assert ran.reached or may_ask_less, f"never reached: {told}"
     assert ran.code in (scene.codes if code is None else (code,)), told
     expected = scene.codes[ran.code]
     if expected == "open":
@@ -117,7 +122,7 @@ def suffer(ground: Ground, name: str, spoiled: Spoiled, code: int | None = None)
         assert recovered.code in (0, 3), f"{told}\nrecover: {recovered}"
         decided = {"confirm": None, "recover forward": NEW}.get(name, OLD)
         ground.alike(decided, told=f"{told}\nrecover: {recovered}")
-    count(f"answer spoiled: {name}")
+    count(f"answer spoiled: {name}", int(ran.reached))
 
 
 def messages(name: str, clean: Ran) -> Iterator[Spoiled]:
@@ -142,6 +147,7 @@ SOME = (
     ("apply", Spoiled("unheard", "app:apply"), 0),
     ("apply", Spoiled("code-1", "gateway:commit"), 0),
     ("apply", Spoiled("code-76", "app:release"), 0),
+    ("apply", Spoiled("binary", "gateway:arm"), 1),
     ("apply that goes back", Spoiled("code-1", "gateway:rollback"), 4),
     ("recover back", Spoiled("unheard", "app:rollback"), 3),
     ("recover back", Spoiled("code-1", "gateway:recover"), 3),

@@ -40,7 +40,10 @@ _LONGEST = 300  # characters of why something ended, where one line of a history
 
 
 def in_short(cause: BaseException) -> str:
-    """The same in one line, without what to do about it."""
+    """The same in one line, without what to do about it.
+
+    A host that is told it gets it as an argument, which ends at a NUL (execve(2)): what cannot be printed is a "?".
+    """
     match cause:
         case HostError():
             said = f"{cause.host}: {cause.tried}: {cause.seen}"
@@ -48,7 +51,8 @@ def in_short(cause: BaseException) -> str:
             said = "; ".join(map(in_short, cause.errors))
         case _:
             said = reason(cause)
-    return " ".join(said.split())[:_LONGEST]
+    line = " ".join(said.split())[:_LONGEST]
+    return "".join(sign if sign.isprintable() else "?" for sign in line)
 
 
 def reason(cause: BaseException) -> str:
