@@ -137,9 +137,12 @@ def questions(name: str, clean: Ran) -> Iterator[Spoiled]:
     """Every third answer of a message that asks several questions, in the next scene the next ones."""
     ways = (*PRINTED, "code-1", "code-66", "code-127", "code-137")
     first = list(SCENES).index(name) % 3 + 1
+    hosts = [line.split()[1] for line in clean.messages]
     for number, many in sorted(clean.questions.items()):
+        host = hosts[number - 1]
+        message = f"{host}:{hosts[:number].count(host)}"
         for answer in range(first, many + 1, 3):
-            yield Spoiled(Random(f"{name} {number} {answer}").choice(ways), number, answer)
+            yield Spoiled(Random(f"{name} {message} {answer}").choice(ways), message, answer)
 
 
 # What can be asked again is, and what was done counts, whatever was said of it.
