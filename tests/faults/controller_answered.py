@@ -4,7 +4,7 @@ It runs the command line on its arguments, as `crossnet` does. Which answer is s
 
     CROSSNET_FAULT   `WAY N` or `WAY N.M`: a way of `WAYS`; the N-th message, counted from 1 over all hosts, and of a
                      batch the M-th answer alone, within its boundaries. `WAY HOST:SUBJECT`: the first such message;
-                     `WAY HOST:N`: the N-th to this host, since hosts are asked at the same time
+                     `WAY HOST:N.M`: of the N-th batch to this host, since hosts are asked at the same time
     CROSSNET_TOLD    a file: a line for each message as it begins, `questions N M` where a batch has M of them, and
                      `fault` when the answer is spoiled
 """
@@ -50,7 +50,8 @@ _FLOOD = '"$@"; code=$?; head -c 70000000 /dev/zero; exit $code'
 class Spoiled:
     """The answer that is spoiled, and how; `answer` is 0 for the whole message.
 
-    `message` is its number, or the first one to a host about something, as `gateway:commit`, or `gateway:3`.
+    `message` is its number, or the first one to a host about something, as `gateway:commit`, or the third
+    batch to it, as `gateway:3`.
     """
 
     way: str
@@ -74,15 +75,17 @@ class Messages:
         self._spoiled = spoiled
         self._told = told
         self._sent = 0
-        self._sent_to: Counter[str] = Counter()
+        self._batches: Counter[str] = Counter()
         self._is_done = False
 
     def of(self, run: Run) -> Run:
         async def message(host: LabHost, argv: Sequence[str], **more: Any) -> Completed:
             self._sent += 1
-            self._sent_to[host.name] += 1
-            names = (self._sent, f"{host.name}:{subject(argv)}", f"{host.name}:{self._sent_to[host.name]}")
             boundary = next((word.encode() for word in argv if word.startswith("--crossnet-")), b"")
+            self._batches[host.name] += bool(boundary)
+            names: tuple[object, ...] = (self._sent, f"{host.name}:{subject(argv)}")
+            if boundary:
+                names = (*names, f"{host.name}:{self._batches[host.name]}")
             self._tell(f"{self._sent} {host.name} {subject(argv)}")
             number, spoiled = self._sent, self._spoiled
             if spoiled is None or self._is_done or spoiled.message not in names:

@@ -133,7 +133,7 @@ class Oracle:
 
 
 def _without_stamps(bench: Bench, host: str, found: Fingerprint) -> Fingerprint:
-    """The same with the digest of a record that does not tell who applied something, and when."""
+    """The same with the digest of a record that does not tell who applied something, when, and beside whom."""
     path = f"{_OURS}/applied.json"
     text = bench.run(host, f"cat {path} 2>/dev/null").text
     try:
@@ -145,6 +145,9 @@ def _without_stamps(bench: Bench, host: str, found: Fingerprint) -> Fingerprint:
         if isinstance(crossing, dict):
             for name in ("who", "when", "source", "message"):
                 crossing.pop(name, None)
+    for owned in record.get("owned", ()):
+        if isinstance(owned, dict) and isinstance(owned.get("applied"), dict):
+            owned["applied"].pop("summary", None)
     digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
     contents = (
         f"{digest}  {path}" if line.endswith(f"  {path}") else line for line in found.sections["contents"]

@@ -84,6 +84,17 @@ def test_an_own_route_is_found_by_its_record_where_the_tool_tells_no_protocol() 
     assert OWN.knowing(elsewhere, facts).ours(facts) is None
 
 
+def test_who_comes_beside_its_rules_is_no_change_of_a_table() -> None:
+    """What a plan says of a table names them, and is in the record too."""
+    table = Table("ip", "crossnet", ())
+    before = RuleTable(
+        Engine.IPTABLES_NFT, Family.V4, table, "accepts 1 crossing there too", only_accepts=True
+    )
+    now = replace(before, summary="accepts 1 crossing there too, beside docker")
+    assert now.knowing(before, host("")).encode() == before.encode()
+    assert now.knowing(None, host("")).encode() == now.encode()
+
+
 def test_steps_of_a_route() -> None:
     other = RouteResource(route("10.0.44.0/24 via 10.0.43.102 dev eth0 src 10.0.43.15 proto 143"))
     assert run(Change(None, OWN)) == ["ip -4 route add 10.0.44.0/24 via 10.0.43.101 dev eth0 proto 143"]

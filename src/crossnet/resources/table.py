@@ -290,9 +290,11 @@ class RuleTable(Resource):
             family = TABLE_FAMILY[self.family]
             in_nft = (each for each in facts.firewall.foreign if each.tool is not Tool.IPTABLES_LEGACY)
             there |= {table.name for table in in_nft if table.family == family}
-        known = before.made if isinstance(before, RuleTable) else ()
+        known = before if isinstance(before, RuleTable) else self
         needed = tables_of(self.table)
-        return replace(self, made=tuple(name for name in needed if name in known or name not in there))
+        made = tuple(name for name in needed if name in known.made or name not in there)
+        # Who else has rules there may come and go: what is as it was applied is told as it was.
+        return replace(self, made=made, summary=known.summary if known == self else self.summary)
 
     @classmethod
     def leaves_behind(cls, have: Self, want: Self | None, facts: Facts) -> str:
