@@ -59,9 +59,14 @@ async def end(found: Open, site: Site, command: str) -> Ended:
         return Ended(found.transaction, found.what, False, was_begun=found.was_begun)
     unwritten, went_back = await ending.confirm(found, site)
     unproved = await _unproved(found, site)
-    crossings = frozenset(label for own in found.held.values() for label in own.crossings)
     return Ended(
-        found.transaction, found.what, True, unwritten, went_back, unproved=unproved, crossings=crossings
+        found.transaction,
+        found.what,
+        True,
+        unwritten,
+        went_back,
+        unproved=unproved,
+        crossings=found.crossings,
     )
 
 
@@ -69,11 +74,10 @@ async def _unproved(found: Open, site: Site) -> tuple[str, ...]:
     """The crossings of what was confirmed that are not proved, by what the gateways keep of it now."""
     if takes_back(found.what):
         return ()
-    labels = {label for own in found.held.values() for label in own.crossings}
     told = []
     for name, facts in (await site.look(kernels=False)).said.items():
         kept = last_verified(facts) if name in found.held else {}
-        for label in sorted(labels & kept.keys()):
+        for label in sorted(found.crossings & kept.keys()):
             if kept[label]["result"] != Result.REACHABLE:
                 told.append(f"{label}: {kept[label].get('why') or kept[label]['result']}")
     return tuple(told)

@@ -33,7 +33,8 @@ T = TypeVar("T")
 class Open:
     """A transaction that some hosts still hold, and what was decided on those that have ended it.
 
-    Where no host holds it any more, the hosts have ended it differently.
+    Where no host holds it any more, the hosts have ended it differently. `crossings` are the labels of those that it
+    is about: by the journals, or by what all these hosts remember.
     """
 
     transaction: str
@@ -42,6 +43,7 @@ class Open:
     ended: Mapping[str, str]
     spec: Spec
     facts: Mapping[str, Facts]
+    crossings: frozenset[str] = frozenset()
 
     @property
     def decision(self) -> str:
@@ -109,7 +111,8 @@ def _open(
         for name in first.group
         if name not in held
     }
-    return Open(transaction, first.what, held, decided, spec, facts)
+    about = frozenset(label for own in held.values() for label in own.crossings)
+    return Open(transaction, first.what, held, decided, spec, facts, about)
 
 
 def _splits(past: Mapping[str, Sequence[Past]], spec: Spec, facts: Mapping[str, Facts]) -> Iterator[Open]:
@@ -121,7 +124,8 @@ def _splits(past: Mapping[str, Sequence[Past]], spec: Spec, facts: Mapping[str, 
     for transaction, ends in last.items():
         decided = {one.host: one.decision for one in ends}
         if len(set(decided.values())) > 1:
-            yield Open(transaction, ends[0].what, {}, decided, spec, facts)
+            about = frozenset.intersection(*(frozenset(one.crossings) for one in ends))
+            yield Open(transaction, ends[0].what, {}, decided, spec, facts, about)
 
 
 async def decide(found: Open, site: Site) -> bool:
