@@ -50,12 +50,21 @@ _TRACER = Path(__file__).with_name("hostside_tracer.py").read_text(encoding="utf
 _PLACE = 'umask 077; mkdir -p "${1%/*}"; [ -e "$1" ] || { cat >"$1.aside" && mv "$1.aside" "$1"; }'
 
 # In the lab nothing of systemd runs but its units at boot, and those that a unit starts are not among them.
-SYSTEMCTL = """#!/bin/sh
-[ "$1" != --no-block ] || shift
-[ "$1" = start ] || exit 0
-shift
+SYSTEMCTL = r"""#!/bin/sh
+while case ${1-} in -*) true ;; *) false ;; esac; do shift; done
+case ${1-} in
+    start) shift ;;
+    is-active) exit 3 ;;
+    *) exit 0 ;;
+esac
 for unit; do
-    command=$(sed -n 's/^ExecStart=//p' "/etc/systemd/system/$unit") && $command
+    instance=${unit#*@}
+    instance=${instance%.service}
+    file=/etc/systemd/system/$unit
+    [ -e "$file" ] || file=${file%@*}@.service
+    sed -n "s/^ExecStart=//p" "$file" | sed "s/%i/$instance/g" | while IFS= read -r command; do
+        eval "$command" </dev/null || exit
+    done || exit
 done
 """
 
