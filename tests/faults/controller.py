@@ -316,7 +316,7 @@ class Grounds:
         for ground in self._made:
             ground.down()
 
-    def each(self, points: Iterable[P], attempt: Callable[[Ground, P], None], at_once: int) -> None:
+    def each(self, points: Iterable[P], attempt: Callable[[Ground, P], object], at_once: int) -> None:
         """Try every point on some ground; all that fail are told together."""
 
         def one(point: P) -> str:
