@@ -35,7 +35,7 @@ class Disk:
         self._side, self.folder = side, folder
         side.check_run(
             f"mkdir -p -m 700 {folder}; rm -rf /tmp/kept; cp -a {folder} /tmp/kept; mode=$(stat -c %a {folder}); "
-            f"mount -t tmpfs -o size=512k,mode=$mode none {folder}; cp -a /tmp/kept/. {folder}/"
+            f"mount -t tmpfs -o size=4m,mode=$mode none {folder}; cp -a /tmp/kept/. {folder}/"
         )
 
     def fill(self) -> None:
