@@ -286,11 +286,17 @@ def test_those_that_are_made_at_the_same_moment_do_not_take_each_other_away(benc
 
     async def all_at_once() -> None:
         some = [Dropping(gateway(bench), spot) for _ in range(12)]
+        seen: set[str] = set()
+
+        async def look() -> None:
+            while not {each.name for each in some} <= seen:
+                seen.update(await asyncio.to_thread(instances, bench))
+
+        looking = asyncio.ensure_future(look())  # a busy machine may make the last when the first has gone
         await asyncio.gather(*(each.start() for each in some))
+        assert [each.unable for each in some] == [None] * 12
         try:
-            async with asyncio.timeout(8):  # for which they stand
-                while not {each.name for each in some} <= await asyncio.to_thread(instances, bench):
-                    pass
+            await asyncio.wait_for(looking, 8)  # for which they stand
         finally:
             await asyncio.gather(*(each.stop() for each in some))
 
