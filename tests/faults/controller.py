@@ -25,8 +25,6 @@ from faults.controller_process import ControllerProcess
 from faults.oracle import OLD, Oracle, put_sentinels
 from lab.crossing import Bench
 
-PROGRAM = Path(__file__).with_name("controller_faulted.py")
-
 CROSSING = "from: app, via: gateway, to: 10.0.44.0/24, probe: icmp/10.0.44.1"
 SPEC = """crossnet: 1
 hosts: {{app: {{lab: {lab}/app}}, gateway: {{lab: {lab}/gateway}}}}

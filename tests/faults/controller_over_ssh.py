@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from crossnet.errors import LabError
 from crossnet.lab import build
 from crossnet.lab.topology import from_data
 from crossnet.transport import Completed
-from faults.controller import ELSEWHERE, PROGRAM, USED_BEFORE, Fault, Ran
+from faults.controller import ELSEWHERE, USED_BEFORE, Fault, Ran
 from faults.oracle import OLD, Oracle, put_sentinels
 from lab.crossing import Bench
 from lab.elsewhere import PYTHON, python_path
@@ -30,6 +31,8 @@ hosts:
 crossings:
   business: {from: app, via: gateway, to: 10.0.44.0/24, probe: icmp/10.0.44.1}
 """
+
+PROGRAM = Path(__file__).with_name("controller_faulted.py")
 
 MANAGED = ("app", "gateway")
 

@@ -62,6 +62,7 @@ for unit; do
     instance=${instance%.service}
     file=/etc/systemd/system/$unit
     [ -e "$file" ] || file=${file%@*}@.service
+    [ -e "$file" ] || exit 5
     sed -n "s/^ExecStart=//p" "$file" | sed "s/%i/$instance/g" | while IFS= read -r command; do
         eval "$command" </dev/null || exit
     done || exit

@@ -293,11 +293,12 @@ def test_those_that_are_made_at_the_same_moment_do_not_take_each_other_away(benc
                 seen.update(await asyncio.to_thread(instances, bench))
 
         looking = asyncio.ensure_future(look())  # a busy machine may make the last when the first has gone
-        await asyncio.gather(*(each.start() for each in some))
-        assert [each.unable for each in some] == [None] * 12
         try:
+            await asyncio.gather(*(each.start() for each in some))
+            assert [each.unable for each in some] == [None] * 12
             await asyncio.wait_for(looking, 8)  # for which they stand
         finally:
+            looking.cancel()
             await asyncio.gather(*(each.stop() for each in some))
 
     asyncio.run(all_at_once())

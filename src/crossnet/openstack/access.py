@@ -141,9 +141,8 @@ class Access:
         session = self._session
         if session is None or not isinstance(session.auth, BaseIdentityPlugin):
             return None
-        with suppress(
-            ClientException
-        ):  # a token that was over, and cannot be had anew: the next request tells it
+        # A token that was over and cannot be had anew: the next request tells it.
+        with reading.door(self.name, _WHO), suppress(ClientException):
             return session.auth.get_access(session)
         return None
 
