@@ -122,6 +122,17 @@ def test_what_is_broken_shows_and_is_healed(bench: Bench, fault: Fault) -> None:
     assert [line for host, old in before.items() for line in old.differences(after[host])] == []
 
 
+def test_who_is_silent_asks_nothing_by_which_the_other_knows_it(bench: Bench) -> None:
+    app = bench.check("app", "ip -o -4 address show dev eth0").split()[3].partition("/")[0]
+    assert works(bench)
+    assert app in bench.check("gateway", "ip neigh show dev eth1")
+    break_(bench.lab, "arp-silent")
+    try:
+        assert app not in bench.check("gateway", "ip neigh show dev eth1")
+    finally:
+        heal(bench.lab)
+
+
 def test_every_fault_is_told_and_expects_codes_that_exist() -> None:
     assert len(SEED) >= 25
     assert len({fault.name for fault in SEED}) == len(SEED)

@@ -106,13 +106,14 @@ noise() {
         done
 }
 
-# Who asks at the same moment takes it for left behind until a file of it is open.
+# Who asks at the same moment takes it for left behind until a file of it is open; each of them does so once.
 make() {
-    for _ in 1 2 3 4; do
+    others=40
+    until command exec 6<"$instance/tracing_on"; do
         mkdir "$instance" 2>/dev/null || [ -d "$instance" ] || return
-        if command exec 6<"$instance/tracing_on"; then return 0; fi
+        others=$((others - 1))
+        [ "$others" -gt 0 ] || return
     done
-    return 1
 }
 
 arm() {

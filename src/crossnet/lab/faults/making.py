@@ -91,10 +91,15 @@ def address_missing(name: str, what: str, plug: Plug, *codes: str) -> Fault:
     )
 
 
-def forgotten(fault: Fault, by: Plug, of: Plug) -> Fault:
-    """The same, found by a host that has not spoken with the other for a while.
+def forgotten(fault: Fault, one: Plug, other: Plug) -> Fault:
+    """The same, found by hosts that have not spoken with each other for a while.
 
+    Of both: who answers no question still asks its own of a neighbour it has used, and is known by that.
     Afterwards too, because a question for a neighbour that nobody has answered is only repeated after a second.
     """
-    forget = Step(by.host, ("ip", "neigh", "flush", "to", of.address, "dev", by.interface))
-    return replace(fault, breaks=(*fault.breaks, forget), heals=(*fault.heals, forget))
+    forget = (_forget(other, one), _forget(one, other))
+    return replace(fault, breaks=(*fault.breaks, *forget), heals=(*fault.heals, *forget))
+
+
+def _forget(who: Plug, whom: Plug) -> Step:
+    return Step(who.host, ("ip", "neigh", "flush", "to", whom.address, "dev", who.interface))
