@@ -39,7 +39,7 @@ class Group:
     """The hosts that a plan touches, and who changes things for them; the first host decides, the others follow."""
 
     def __init__(self, transaction: str, plan: Plan, site: Site, guard: Guard) -> None:
-        self.is_changing = False
+        self.is_changing = False  # whether hosts may be other than before, or hold what is only to be written
         self.is_confirmed_somewhere = False
         self._transaction = transaction
         self._plan = plan
@@ -146,6 +146,7 @@ class Group:
         seconds = self._guard.confirm_within
         if seconds is None:
             return
+        self.is_changing = True
         await self._extend(seconds, proof)
         self._watch(Event(Kind.WAITS, seconds=seconds, transaction=self._transaction, asks=True))
         first, *_ = self._members.values()
@@ -177,6 +178,7 @@ class Group:
         # Where a person has decided there is nothing left to extend.
         if self._guard.confirm_within is None and self._ends - self._now() < ENOUGH:
             await self._extend(EXTENSION, {})
+        self.is_changing = True
         first, *_ = self._members.values()
         await self._until_known(first, lambda: self._none_is_back(first))
         await self._until_known(first, first.confirm)
@@ -257,7 +259,11 @@ class Group:
             try:
                 left = await self._until_known(member, end)
             except FAILURES as error:
-                return [_told(member, error)] if self.is_changing else []
+                if self.is_changing:
+                    return [_told(member, error)]
+                kept = f"what it had prepared could not be cleared away: {reason(error)}"
+                self._watch(Event(Kind.LEFT_OVER, name, error=kept))
+                return []
             tally.done(name)
             return left
 
