@@ -9,7 +9,7 @@ import pytest
 
 from crossnet.errors import PlanRefused, Refusal
 from crossnet.facts import FileState
-from crossnet.record import IDENTITY, JOURNAL
+from crossnet.record import DEADLINE, IDENTITY, JOURNAL
 from crossnet.resources import RouteResource
 from crossnet.sealed import seal
 from crossnet.transaction import journal
@@ -39,6 +39,36 @@ def test_nobody_begins_a_line_of_ours_with_the_words_of_a_journal(word: str) -> 
     assert first.startswith("gateway: transaction 1234abcd")
     assert others
     assert all(line.startswith("  ") for line in others), others
+
+
+# As tests/faults/test_host_disk.py has them of a host.
+@pytest.mark.parametrize(
+    ("deadline", "left"),
+    [
+        ("150 here\n", 50),
+        ("86500 here\n", 86400),
+        ("86501 here\n", 0),
+        ("31536000 here\n", 0),
+        ("0150 here\n", 0),
+        ("1500000000 here\n", 0),
+        ("-5 here\n", 0),
+        ("99 here\n", 0),
+        ("\u0661\u0665\u0660 here\n", 0),
+        ("150\n", 0),
+        ("150 there\n", 0),
+        ("", 0),
+    ],
+)
+def test_no_time_is_left_where_the_host_itself_says_that_it_is_over(deadline: str, left: int) -> None:
+    document = journal.encode(journal.new("1234abcd", "apply business", ("gateway",)))
+    files = {JOURNAL: document, IDENTITY: b"1234abcd\n", DEADLINE: deadline.encode()}
+    facts = with_files(
+        replace(host_facts("gateway", ""), uptime=100, boot="here"),
+        {path: FileState(data, 0o600, "0:0") for path, data in files.items()},
+    )
+    found = journal.unfinished(facts)
+    assert found is not None
+    assert found.left == left
 
 
 def test_a_journal_that_lost_a_part_is_damaged_although_it_can_be_read() -> None:

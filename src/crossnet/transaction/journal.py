@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -272,16 +273,16 @@ def _others(facts: Facts, transaction: str) -> tuple[bool, bool]:
     return left.is_begun, left.is_made
 
 
-# Digits of a deadline; what is longer crossnet never wrote, and counts as passed, as in host.sh.
-_LONGEST = 9
+# Of a deadline, as host.sh has them: what else there is crossnet never wrote, and counts as passed.
+_DEADLINE = re.compile(r"([1-9][0-9]{0,8}) (\S+)\n?")
+_LONGEST = 86400  # seconds
 
 
 def _left(deadline: str, uptime: int, boot: str) -> int:
     """Seconds until a deadline; one of another boot, or that cannot be understood, has passed."""
-    match deadline.split():
-        case [at, of] if of == boot and at.isdecimal() and len(at) <= _LONGEST:
-            return max(0, int(at) - uptime)
-    return 0
+    said = _DEADLINE.fullmatch(deadline)
+    seconds = int(said[1]) - uptime if said and said[2] == boot else 0
+    return seconds if 0 < seconds <= _LONGEST else 0
 
 
 def locked(host: str, journal: Journal) -> Locked:
