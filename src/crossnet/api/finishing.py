@@ -26,6 +26,7 @@ from crossnet.transaction.ending import Open
 from crossnet.transaction.history import read_history
 from crossnet.transaction.journal import CONFIRM
 from crossnet.transaction.left import left_at_cloud
+from crossnet.transaction.participant import Participant
 from crossnet.transaction.participants import participant
 from crossnet.transaction.uninterrupted import uninterrupted
 from crossnet.verdict import Result
@@ -175,7 +176,10 @@ async def recover(spec: Spec, *, watch: Watcher = nobody) -> tuple[Ended, ...]:
                 refuse_running(one.held)
         ended = (*others, *[await end(one, site, "recover") for one in found])
         told = {one.transaction for one in ended}
-        at_clouds = await end_at_clouds((await site.look(kernels=False)).said, site, spec)
+        try:
+            at_clouds = await end_at_clouds((await site.look(kernels=False)).said, site, spec)
+        except RollbackNotProved as error:
+            raise RollbackNotProved("\n".join([*map(_ended, ended), str(error)])) from error
         ended += tuple(one for one in at_clouds if one.transaction not in told)
         try:
             await sweep(site)
@@ -185,6 +189,13 @@ async def recover(spec: Spec, *, watch: Watcher = nobody) -> tuple[Ended, ...]:
             # What was ended is ended; the next transaction clears it away.
             site.watch(Event(Kind.LEFT_OVER, error=str(error)))
     return ended
+
+
+def _ended(one: Ended) -> str:
+    back = f"; gone back before that: {', '.join(one.went_back)}" if one.went_back else ""
+    return (
+        f"Transaction {one.transaction} is ended: {'confirmed' if one.is_confirmed else 'rolled back'}{back}."
+    )
 
 
 async def end_unreadable(facts: dict[str, Facts], site: Site) -> tuple[dict[str, Facts], tuple[Ended, ...]]:
@@ -231,7 +242,10 @@ async def end_at_clouds(facts: Mapping[str, Facts], site: Site, spec: Spec) -> t
             confirmed = any(one.decision == CONFIRM for one in own)
             one = participant(left.kind, left.participant, left.transaction, site.hosts[name])
             one = one.found_with(spec, facts)
-            failed += await uninterrupted(one.finish() if confirmed else one.roll_back())
+            if confirmed:
+                await _forget_at_cloud(one, site)
+            else:
+                failed += await uninterrupted(one.roll_back())
         except CrossnetError as error:
             failed.append(str(error))
             continue
@@ -240,6 +254,15 @@ async def end_at_clouds(facts: Mapping[str, Facts], site: Site, spec: Spec) -> t
     if failed:
         raise RollbackNotProved("Rollback not proved. Look at:\n  " + "\n  ".join(failed))
     return tuple(ended)
+
+
+async def _forget_at_cloud(one: Participant, site: Site) -> None:
+    """It holds, whether its journal goes or not; what cannot be cleared away is told."""
+    try:
+        for line in await uninterrupted(one.finish()):
+            site.watch(Event(Kind.LEFT_OVER, error=line))
+    except CrossnetError as error:
+        site.watch(Event(Kind.LEFT_OVER, error=str(error)))
 
 
 async def sweep(site: Site) -> None:

@@ -502,7 +502,3 @@ def _without(whole: Network, part: Network) -> tuple[Network, ...]:
 
 def default_network(family: Family) -> Network:
     return network("0.0.0.0/0" if family is Family.V4 else "::/0")
-
-
-def of_family(routes: Iterable[Route], family: Family) -> tuple[Route, ...]:
-    return tuple(route for route in routes if family_of(route.destination) is family)

@@ -316,7 +316,7 @@ def _test(item: Resource, paths: Collection[str]) -> str:
 
 def _made(item: Resource) -> str:
     steps = type(item).render(None, item)
-    commands = [shlex.join(step.argv) for step in steps if isinstance(step, Command)]
+    commands = [shlex.join(step.argv) for step in steps if isinstance(step, Command) and not step.stdin]
     assert len(commands) == len(steps), f"a kind that heals is made by commands alone, and {item.kind} is not"
     return " && ".join(commands)
 

@@ -188,14 +188,18 @@ async def _confirm(found: Open, site: Site) -> tuple[tuple[str, ...], tuple[str,
 
 
 async def _commit(agent: Agent, kept: Sequence[Participant]) -> bool:
-    """Whether it holds on the host; where not, the host is put back to the end, and who journals there before it."""
+    """Whether it holds on the host; where not, the host is put back to the end, and who journals there before it.
+
+    RollbackNotProved where something is not as it was then.
+    """
     try:
         await agent.confirm()
     except Gone:
-        for one in kept:
-            await one.roll_back()
+        left = [line for one in kept for line in await one.roll_back()]
         with suppress(Gone):
-            await agent.roll_back()
+            left += await agent.roll_back()
+        if left:
+            raise RollbackNotProved("\n  ".join(left)) from None
         return False
     return True
 
