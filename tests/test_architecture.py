@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import crossnet
+from crossnet import api
 from crossnet.codes import CODES
 
 SOURCE = Path(crossnet.__file__).parent
@@ -131,6 +132,7 @@ def test_the_public_names_are_these() -> None:
         "Ended",
         "Guard",
         "Past",
+        "Undo",
         "UndoPlan",
         "__version__",
         "apply",
@@ -145,10 +147,13 @@ def test_the_public_names_are_these() -> None:
         "recover",
         "rollback",
         "status",
+        "survey",
         "undo",
         "verify",
     ]
     assert all(hasattr(crossnet, name) for name in crossnet.__all__)
+    assert set(crossnet.__all__) - {"__version__"} <= set(api.__all__)
+    assert all(hasattr(api, name) for name in api.__all__)
 
 
 def test_every_code_that_can_be_given_is_explained() -> None:

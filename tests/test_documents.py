@@ -221,3 +221,13 @@ def test_what_is_said_to_be_rebooted_is_a_test() -> None:
         text=True,
     )
     assert collected.returncode == 0, collected.stdout + collected.stderr
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "CONTRIBUTING.md", ROOT / "docs" / "architecture.md"], ids=lambda one: one.name
+)
+def test_files_that_are_named_are_there(page: Path) -> None:
+    named = re.findall(r"`([\w./]+/[\w.]+\.(?:py|sh))`", prose(page))
+    folders = (ROOT, ROOT / "src" / "crossnet")
+    missing = [name for name in named if not any((folder / name).exists() for folder in folders)]
+    assert set(missing) <= {"resources/NAME.py"}

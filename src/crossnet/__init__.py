@@ -1,8 +1,7 @@
 """crossnet lets hosts reach a network they have no route to, through a host that stands in both.
 
     spec = crossnet.load("crossnet.yaml")
-    facts = await crossnet.observe(spec)
-    plan = crossnet.plan(spec, facts)
+    plan = crossnet.plan(*await crossnet.survey(spec))
     await crossnet.apply(plan)
 
 What the commands do, as functions; `docs/library.md` has an example that runs.
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
         Ended,
         Guard,
         Past,
+        Undo,
         UndoPlan,
         apply,
         confirm,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         recover,
         rollback,
         status,
+        survey,
         undo,
         verify,
     )
@@ -46,6 +47,7 @@ __all__ = [
     "Ended",
     "Guard",
     "Past",
+    "Undo",
     "UndoPlan",
     "__version__",
     "apply",
@@ -60,6 +62,7 @@ __all__ = [
     "recover",
     "rollback",
     "status",
+    "survey",
     "undo",
     "verify",
 ]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from crossnet.api.looking import carried, history, in_order, observe, plan, plan_in_turn, status, survey
     from crossnet.api.undoing import UndoPlan, plan_forget, plan_undo, undo
     from crossnet.api.verifying import verify
-    from crossnet.planning import Undo, takes_back
+    from crossnet.planning import Undo
     from crossnet.site import Ways, reach
     from crossnet.transaction.guard import Guard
     from crossnet.transaction.history import Past
@@ -50,7 +50,6 @@ __all__ = [
     "rollback",
     "status",
     "survey",
-    "takes_back",
     "undo",
     "verify",
 ]
@@ -74,7 +73,7 @@ _MODULES = {
     ),
     "crossnet.api.undoing": ("UndoPlan", "plan_forget", "plan_undo", "undo"),
     "crossnet.api.verifying": ("verify",),
-    "crossnet.planning": ("Undo", "takes_back"),
+    "crossnet.planning": ("Undo",),
     "crossnet.site": ("Ways", "reach"),
     "crossnet.transaction.guard": ("Guard",),
     "crossnet.transaction.history": ("Past",),

@@ -14,7 +14,7 @@ from crossnet.errors import (
 )
 from crossnet.events import Event, Kind, Watcher, nobody
 from crossnet.facts import Facts
-from crossnet.planning import takes_back
+from crossnet.planning import Undo, takes_back
 from crossnet.proof import last_verified
 from crossnet.record import CLOUD, TRANSACTION
 from crossnet.site import Site, reach
@@ -51,6 +51,21 @@ class Ended:
     ended_by: str = ""
     unproved: tuple[str, ...] = ()
     crossings: frozenset[str] = frozenset()
+
+    def still_to_undo(self) -> Undo | None:
+        """What the hosts that went back are still to take back; None where a new plan of the spec brings them along.
+
+        CrossnetError where no host tells which part it was.
+        """
+        if not self.went_back or not takes_back(self.what):
+            return None
+        if not self.crossings:
+            raise CrossnetError(
+                f"{', '.join(self.went_back)} went back before the others took back a part of what stands there\n"
+                f"  Run the same {self.what.partition(' ')[0]} again: which part it was is recorded nowhere."
+            )
+        # On the hosts that hold it, and no more.
+        return Undo(all=True, among=self.crossings)
 
 
 async def end(found: Open, site: Site, command: str) -> Ended:

@@ -64,18 +64,9 @@ def recover(speech: Speech, guard: Guard, yes: bool) -> int:
         return _tell(speech, ended)
     if not speech.json:  # there it is one document: that of the change
         _tell(speech, ended)
-    if api.takes_back(behind[-1].what):
-        from crossnet.api import Undo
-
-        if not behind[-1].crossings:
-            went_back = ", ".join(behind[-1].went_back)
-            raise click.ClickException(
-                f"{went_back} went back before the others took back a part of what stands there\n"
-                f"  Run the same {behind[-1].what.partition(' ')[0]} again: which part it was is recorded nowhere."
-            )
-        # What was taken back on the hosts that hold it, and no more.
-        what = Undo(all=True, among=behind[-1].crossings)
-        return take_back(speech, guard, yes=yes, what=what)
+    rest = behind[-1].still_to_undo()
+    if rest is not None:
+        return take_back(speech, guard, yes=yes, what=rest)
     with staying() as ways:
         made = run(make_plan(spec, speech, ways))
         return carry_out(speech, made, guard, ways, yes=yes)
