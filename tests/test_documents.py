@@ -231,3 +231,11 @@ def test_files_that_are_named_are_there(page: Path) -> None:
     folders = (ROOT, ROOT / "src" / "crossnet")
     missing = [name for name in named if not any((folder / name).exists() for folder in folders)]
     assert set(missing) <= {"resources/NAME.py"}
+
+
+def test_all_that_a_transaction_writes_is_listed() -> None:
+    script = (ROOT / "src" / "crossnet" / "transaction" / "host.sh").read_text(encoding="utf-8")
+    listed = (REFERENCE / "files.md").read_text(encoding="utf-8").partition("## During a transaction")[2]
+    written = set(re.findall(r"\$T/([a-z]+)", script))
+    assert {"deadline", "made", "ending"} <= written
+    assert {name for name in written if not re.search(rf"`{name}[`./]", listed)} == set()
