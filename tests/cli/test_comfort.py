@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 
 import pytest
 from click.shell_completion import ShellComplete
 
 from crossnet.cli import cli
+from crossnet.cli.failure import run
 from crossnet.cli.hints import Hints, as_typed, hints
 from crossnet.cli.printing import printer
 from crossnet.cli.progress import say
@@ -46,6 +49,31 @@ def test_names_of_the_spec_are_offered_whatever_is_wrong_with_it(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "crossnet.yaml").write_text(SPEC)
     assert offered(words, incomplete) == [("plain", name) for name in names]
+
+
+def test_nothing_is_offered_that_a_shell_would_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ("c`touch${IFS}x`", "c$(id)", "c;id", "c d", "c'", "c\\", "c*", "~", "cc")
+    (tmp_path / "crossnet.yaml").write_text(
+        "".join(f"{part}: {json.dumps(dict.fromkeys(names))}\n" for part in ("hosts", "crossings"))
+    )
+    assert offered(["status", "--host"], "") == offered(["verify"], "") == [("plain", "cc")]
+
+
+def test_a_mistake_of_crossnet_is_a_document_where_one_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    def broken(**_: object) -> None:
+        raise ZeroDivisionError("1/0")
+
+    monkeypatch.setattr(cli, "main", broken)
+    monkeypatch.setattr(printer, "out", lambda text, **_: said.append(text))
+    monkeypatch.setattr(sys, "argv", ["crossnet", "plan", "--json"])
+    assert run(cli) == 1
+    assert (
+        "mistake of crossnet itself, not yours: ZeroDivisionError: 1/0"
+        in json.loads("".join(said))["error"]["message"]
+    )
 
 
 def test_the_spec_that_is_meant_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,9 +26,13 @@ class _Word(StringParamType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
+        from shlex import quote
+
         from click.shell_completion import CompletionItem
 
-        return [CompletionItem(word) for word in self._words(ctx) if word.startswith(incomplete)]
+        # A shell takes what is offered as if it had been typed, and the names in a spec are somebody's.
+        plain = [word for word in self._words(ctx) if quote(word) == word]
+        return [CompletionItem(word) for word in plain if word.startswith(incomplete)]
 
 
 class _File(StringParamType):

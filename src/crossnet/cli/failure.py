@@ -60,16 +60,18 @@ def _run(cli: click.Group) -> int:
         _tell(CrossnetError(error.format_message() + _hint(error)))
         return 1
     except (click.Abort, KeyboardInterrupt):
-        say("crossnet: interrupted")
+        _tell(CrossnetError("interrupted"))
         return 1
     except Exception as error:
         if TRACEBACK in os.environ:
             import traceback
 
             say(traceback.format_exc())
-        say(
-            f"crossnet: this is a mistake of crossnet itself, not yours: {type(error).__name__}: {error}\n"
-            f"  Please report it with the output of the same command under {TRACEBACK}=1."
+        _tell(
+            CrossnetError(
+                f"this is a mistake of crossnet itself, not yours: {type(error).__name__}: {error}\n"
+                f"  Please report it with the output of the same command under {TRACEBACK}=1."
+            )
         )
         return 1
     return result if isinstance(result, int) else 0
