@@ -36,6 +36,8 @@ def told(desk: Desk, *words: str) -> list[dict[str, object]]:
 def test_messages_and_reasons_are_kept_and_chosen(held: Held) -> None:
     desk, bench = held.site.desk, held.site.bench
     assert desk.run("apply", "--yes", "--message", "CHG0012345 für Anna").code == 0
+    again = desk.run("apply", "--yes", "--message", "CHG0012345 again")
+    assert again.out.endswith("No changes.\nThe message is in no history, because nothing was changed.\n")
     assert desk.run("undo", "--yes", "--message", "CHG0012346").code == 0
     for one in told(desk):
         assert one["message"] == ("CHG0012346" if one["what"] == "undo" else "CHG0012345 für Anna")
@@ -53,6 +55,11 @@ def test_messages_and_reasons_are_kept_and_chosen(held: Held) -> None:
     assert "  CHG0012345 für Anna  confirmed" in ran.out
     assert re.search(r"rolled back: app: ran .* broken on purpose", ran.out)
     desk.write(f"{CROSSING}, persist: none", name="orders.yaml")
+    said = "Bob ran `crossnet recover`"
+    assert desk.run("apply", "--yes", "--message", said).code == 0
+    for words in (("history",), ("list", "gateway")):
+        assert said in desk.run(*words, "-f", "orders.yaml").out, "nobody else's words are changed"
+    assert desk.run("undo", "--yes").code == 0
     assert told(desk, "-f", "orders.yaml", "--crossing", "business") == [], (
         "another spec has another `business`"
     )

@@ -239,6 +239,8 @@ def carry_out(speech: Speech, made: Plan, guard: Guard, ways: Ways, *, yes: bool
     else:
         shown = text.applied_text(applied, paint=speech.paint)
         speech.say(f"\n{shown}" if applied.confirmed else shown)
+        if message and applied.confirmed is None:
+            speech.say("The message is in no history, because nothing was changed.")
     return _code(applied)
 
 

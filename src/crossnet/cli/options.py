@@ -61,6 +61,10 @@ class Speech:
         """A result, on standard output."""
         printer.out(text if self.json else hints.own(text))
 
+    def quote(self, text: str) -> None:
+        """A result in the words of others: a command in them is what they ran, not what is advised."""
+        printer.out(text)
+
     def unreached(self, errors: Mapping[str, CrossnetError]) -> int:
         """Tell why hosts are missing in a result; the exit code: 1 where one is."""
         for error in errors.values():

@@ -120,7 +120,7 @@ def history(
     if speech.json:
         speech.say(json.document({**json.history_data(past, healed), **json.unreached_data(found.errors)}))
     else:
-        speech.say(text.history_text(past, healed, whole=not (crossing or since or outcome)))
+        speech.quote(text.history_text(past, healed, whole=not (crossing or since or outcome)))
     return speech.unreached(found.errors)
 
 
