@@ -242,6 +242,12 @@ def test_an_applied_plan_tells_its_evidence_and_its_transaction(plan: Plan) -> N
     ]
     unwritten = Applied(plan, Confirmed("0a1b2c3d", plan, ("gateway: disk full",)), None)
     assert "Not written for the next boot: gateway: disk full" in text.applied_text(unwritten)
+    undone = text.undone_text(unwritten).splitlines()
+    assert undone[0] == "Undone, but something of crossnet is still there for the next boot."
+    assert undone[-2:] == [
+        "Not removed from the next boot: gateway: disk full",
+        "Run `crossnet undo` again when that is fixed.",
+    ]
 
 
 def test_a_flow_that_does_not_pass_tells_code_and_cause() -> None:

@@ -365,7 +365,9 @@ def undone_text(applied: Applied, *, paint: Paint = plain) -> str:
         nothing = ""
     else:
         nothing = ", and nothing of crossnet is left there"
-    if not_known or staying or kept:
+    if applied.unwritten:
+        lines = [paint("Undone, but something of crossnet is still there for the next boot.", "yellow")]
+    elif not_known or staying or kept:
         lines = [paint(f"Undone. Every host was read again{nothing}.", "green")]
     else:
         lines = [paint("Undone. Every host was read again and is as it was before crossnet.", "green")]
@@ -377,6 +379,8 @@ def undone_text(applied: Applied, *, paint: Paint = plain) -> str:
     lines.append(f"Transaction {applied.confirmed.transaction}.")
     for error in applied.unwritten:
         lines.append(paint(f"Not removed from the next boot: {error}", "yellow"))
+    if applied.unwritten:
+        lines.append("Run `crossnet undo` again when that is fixed.")
     return "\n".join([*lines, *_meanwhile(applied, paint)])
 
 
