@@ -243,7 +243,9 @@ def test_names_that_are_too_long_or_strange_differ_all_the_same() -> None:
         ("work/my office (2)/crossnet.yaml", "my-office-2"),
         ("work/crossnet/crossnet.yaml", "ops-desk"),  # as everybody's
         ("home/crossnet.yaml", "ops-desk"),
-        ("work/-业务-/crossnet.yaml", "ops-desk"),
+        ("work/-业务-/crossnet.yaml", "spec-c05aa8"),
+        ("home/业务.yaml", "spec-9bd023"),  # of several such files no two are called alike
+        ("home/备份 1.yaml", "1-29ec55"),
         ("home/backup.yaml", "backup"),
         ("home/my spec.yaml", "my-spec"),
         ("home/" + 60 * "n" + ".yaml", 40 * "n"),

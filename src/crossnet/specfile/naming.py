@@ -42,7 +42,14 @@ def suggested(file: str, person: str) -> str:
 
 
 def _plain(word: str) -> str:
-    return re.sub("[^A-Za-z0-9._-]+", "-", word).strip("-._")[:LONGEST_NAME]
+    name = re.sub("[^A-Za-z0-9._-]+", "-", word).strip("-._")
+    if word.isascii():
+        return name[:LONGEST_NAME]
+    from hashlib import sha256
+
+    # What a name cannot say still tells one file from the other.
+    mark = sha256(word.encode(errors="surrogateescape")).hexdigest()[:6]
+    return f"{name or 'spec'}"[: LONGEST_NAME - len(mark) - 1] + f"-{mark}"
 
 
 def needed(stem: str) -> str:
