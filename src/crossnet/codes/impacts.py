@@ -264,6 +264,13 @@ IMPACTS = (
         "Nothing if that is intended; otherwise name the networks behind the gateway in `to`.",
     ),
     Code(
+        "takes-metadata-service",
+        "The crossing's destinations hold the metadata service of a cloud: a client asks the gateway's cloud, as the "
+        "gateway, and no longer its own.",
+        "169.254.169.254 lies in `to`, and the client has no route of its own to it but its default route.",
+        "Leave it out: `to: {networks: …, except: 169.254.0.0/16}`.",
+    ),
+    Code(
         "route-overruled",
         "A client has a second route to the destination by another way, with a worse metric than the crossing's.",
         "The client's main routing table: of equal prefixes the lowest metric wins.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from crossnet.design.kernel import forwarded, source_towards
 from crossnet.design.policy import Flow, Rules, knows_nearer
@@ -11,6 +11,7 @@ from crossnet.errors import Refusal
 from crossnet.facts.links import Link
 from crossnet.facts.routes import Hop, Route, inside, matching
 from crossnet.path import Client
+from crossnet.several import first_of
 from crossnet.spec import SnatTo
 from crossnet.translation import Snat, Translation
 from crossnet.values import Address, Network, contains, family_of, overlap, show_network
@@ -164,17 +165,22 @@ def one_egress(
             q.refusal(
                 "ambiguous-egress",
                 "the destinations lie behind different interfaces of the gateway",
-                "Write one crossing for each, with its own `to`.",
-                (
-                    f"{show_network(network)}: egress {', '.join(sorted(devices_of([route])))}"
-                    for network, route in zip(q.to, routes, strict=True)
-                ),
+                "Write one crossing for each, with its own `to`, or leave what lies elsewhere out of it.",
+                (f"egress {by}: {first_of(there)}" for by, there in _by_egress(q, routes).items()),
             )
         )
     egress = devices[0]
     if egress == ingress:
         raise Refused(_same_interface(q, rules, routes, clients, ingress))
     return egress
+
+
+def _by_egress(q: Question, routes: Sequence[Route]) -> Mapping[str, Sequence[str]]:
+    """The destinations by the interfaces behind which they lie; the fewest first: perhaps nobody meant these."""
+    found: dict[str, list[str]] = {}
+    for network, route in zip(q.to, routes, strict=True):
+        found.setdefault(", ".join(sorted(devices_of([route]))), []).append(show_network(network))
+    return dict(sorted(found.items(), key=lambda item: len(item[1])))
 
 
 def _same_interface(

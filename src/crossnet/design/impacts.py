@@ -10,14 +10,14 @@ from crossnet.design.engine import Choice
 from crossnet.design.forwarded import offload_forwarded
 from crossnet.design.kernel import decided, is_among_equals, refused
 from crossnet.design.longer import of_others, routed
-from crossnet.facts import Facts
+from crossnet.facts import METADATA, Facts
 from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.routes import default_network, inside
 from crossnet.facts.sysctls import FORWARDING, answers_for_others
 from crossnet.netfilter import Engine
 from crossnet.path import Path
 from crossnet.spec import Routes
-from crossnet.values import Address, Family, contains, family_of, overlap, show_network, without
+from crossnet.values import LINK_LOCAL, Address, Family, contains, family_of, overlap, show_network, without
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,7 @@ def client_impacts(path: Path, facts: Mapping[str, Facts]) -> Iterator[Impact]:
     """What a client reaches otherwise and goes on to, and what it would if the crossing's route were not there."""
     yield from _elsewhere(path, facts)
     yield from _by_default(path, facts)
+    yield from _metadata(path, facts)
     for client in path.clients:
         routes = facts[client.host].routes if client.host else ()
         is_ours = client.host and path.crossing.routes is Routes.HOST
@@ -104,6 +105,22 @@ def _by_default(path: Path, facts: Mapping[str, Facts]) -> Iterator[Impact]:
             else "what it has no route to today"
         )
         yield Impact("takes-default-route", name, f"{today} goes through {path.gateway} from now on")
+
+
+def _metadata(path: Path, facts: Mapping[str, Facts]) -> Iterator[Impact]:
+    """Where the destinations hold a cloud's metadata service, which each machine asks for what is its own."""
+    if not any(contains(network, METADATA) for network in path.destinations):
+        return
+    for name in dict.fromkeys(client.host for client in path.clients if client.host):
+        if not any(
+            contains(one.destination, METADATA) for one in of_others(facts[name]) if one.destination.prefixlen
+        ):
+            yield Impact(
+                "takes-metadata-service",
+                name,
+                f"asks for a cloud's metadata at {METADATA.network_address} through {path.gateway} from now on: what "
+                f"it gets, credentials too, is {path.gateway}'s. `except: {LINK_LOCAL[0]}` in `to` leaves it its own",
+            )
 
 
 def _elsewhere(path: Path, facts: Mapping[str, Facts]) -> Iterator[Impact]:
