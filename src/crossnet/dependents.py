@@ -217,7 +217,7 @@ def _open(ways: Collection[tuple[str, str]], came: Sequence[_Dependent]) -> str:
     others = sorted({ingress for ingress, egress in ways if not {ingress, egress} & new})
     if not others:
         return ""
-    by = " and ".join(others[:_NAMED])
+    by = joined(others[:_NAMED])
     return f". Without crossnet's rules it also forwards for everybody what comes in by {by}"
 
 

@@ -245,9 +245,9 @@ class Spec:
         )
         if not chosen:
             raise CrossnetError(
-                f"{', '.join(crossings)} of {self.file} does not stand on {', '.join(hosts)}"
+                f"{', '.join(crossings)} of {self.file} changes nothing on {', '.join(hosts)}"
                 if crossings
-                else f"no crossing of {self.file} stands on {', '.join(hosts)}"
+                else f"no crossing of {self.file} changes anything on {', '.join(hosts)}"
             )
         touched = tuple(host for host in self.hosts if any(one.touches(host.name) for one in chosen))
         return replace(self, hosts=touched, crossings=chosen, is_whole=False)

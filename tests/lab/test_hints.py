@@ -73,6 +73,8 @@ def test_who_has_the_last_word_is_told_with_which_spec(site: Site) -> None:
         waits = next(line for line in process.stderr if "`crossnet confirm" in line)
         confirm, of, file, transaction = advised(waits)
         assert (confirm, of, file) == ("confirm", "-f", "two.yaml")
+        listed = site.desk.run("list", "gateway", "-f", "two.yaml").err
+        assert f"gateway: transaction {transaction} is not ended there" in listed
         # Another person's spec, which does not name all its hosts.
         for words in (("plan", "-f", "other.yaml"), ("undo", "-f", "other.yaml", "--yes")):
             refused = site.desk.run(*words)

@@ -46,7 +46,7 @@ def test_nothing_chosen_is_the_whole() -> None:
     [
         (["busines"], [], "my.yaml has no crossing 'busines'; it has: business, storage"),
         ([], ["gw"], "my.yaml has no host 'gw'; it has: app, web, gateway, second"),
-        (["storage"], ["app"], "storage of my.yaml does not stand on app"),
+        (["storage"], ["app"], "storage of my.yaml changes nothing on app"),
     ],
 )
 def test_a_choice_of_nothing_is_refused(crossings: list[str], hosts: list[str], said: str) -> None:

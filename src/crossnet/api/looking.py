@@ -147,6 +147,11 @@ async def carried(hosts: Sequence[HostSpec], *, watch: Watcher = nobody) -> Answ
         found = await site.look(kernels=False)
     said, errors = dict[str, Record](), dict(found.errors)
     for name, facts in found.said.items():
+        if under_way := journal.unfinished(facts):
+            since = (
+                f"transaction {under_way.transaction} is not ended there: what it changes is not told here"
+            )
+            watch(Event(Kind.LEFT_OVER, name, error=since))
         try:
             said[name] = read_record(facts)
         except PlanRefused as refused:

@@ -100,7 +100,7 @@ def _by_default(path: Path, facts: Mapping[str, Facts]) -> Iterator[Impact]:
         ways = [one for one in of_others(facts[name]) if one.destination == everything]
         best = min(ways, key=lambda one: one.metric, default=None)
         today = (
-            f"what it reaches today by its default route ({best}), and by no longer one,"
+            f"what it reaches today by its default route ({best}), and by no more specific one,"
             if best
             else "what it has no route to today"
         )

@@ -168,7 +168,8 @@ class _Composer:
         self._next()  # the start of the stream
         if isinstance(self._next(), StreamEndEvent):
             self._refuse(
-                Mark(1, 1), "the file is empty: remove it, then `crossnet init` writes a spec to start from"
+                Mark(1, 1),
+                "the file is empty: `crossnet init` writes a spec to start from, into a file that is not there yet",
             )
         root = self._node(self._next(), ())
         self._next()  # the end of the document

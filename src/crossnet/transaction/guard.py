@@ -21,6 +21,6 @@ class Guard:
     has_console: bool = False
 
     def __post_init__(self) -> None:
-        for seconds in (self.seconds, self.confirm_within):
+        for what, seconds in (("a guard waits", self.seconds), ("a person has", self.confirm_within)):
             if seconds is not None and not SHORTEST <= seconds <= LONGEST:
-                raise ValueError(f"a guard waits {SHORTEST} s to {LONGEST // 60} min, not {seconds} s")
+                raise ValueError(f"{what} {SHORTEST} s to {LONGEST // 60} min, not {seconds} s")
