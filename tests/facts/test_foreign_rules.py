@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from crossnet.netfilter import Engine, Table
 from crossnet.netfilter.foreign import Accept, Drop, Field, Named, Numbers, Perhaps, Test, Tool
 from crossnet.netfilter.nft_foreign import ruleset
+from crossnet.resources import Jump, RuleTable
+from crossnet.values import Family
 from facts.recorded import facts_of
 
 RECORDING = Path(__file__).parent / "recordings" / "everything.json"
@@ -190,3 +193,34 @@ def test_a_table_that_iptables_prints_no_more_is_read_from_the_text_of_nft(recor
     ).split("\n")
     [table] = [each for each in facts_of("host", recording).firewall.foreign if each.name == "filter"]
     assert isinstance(table.chains["FORWARD"].rules[0].statements[0], Perhaps), "the lines are others"
+
+
+# crossnet's own accept chain after a dump of `nft list ruleset` was loaded (nft 1.0.6, iptables-nft-save 1.8.9).
+LOADED = [
+    chain("FORWARD", **(FORWARD | {"policy": "drop"})),
+    chain("CROSSNET-FORWARD"),
+    rule({"jump": {"target": "CROSSNET-FORWARD"}}),
+    rule(SOURCES, {"accept": None}, name="CROSSNET-FORWARD"),
+]
+INCOMPATIBLE = {"iptables-nft-save": ["# Table `filter' is incompatible, use 'nft' tool."]}
+
+
+def test_own_chains_that_iptables_prints_no_more_are_not_taken_for_gone(recording: dict[str, Any]) -> None:
+    facts = facts_of("gateway", {**with_nft(recording, *LOADED), **INCOMPATIBLE})
+    [table] = [each for each in RuleTable.traces(facts) if each.engine is Engine.IPTABLES_NFT]
+    [jump] = [each for each in Jump.traces(facts) if each.engine is Engine.IPTABLES_NFT]
+    assert (jump.chain, jump.times) == ("forward", 1)
+    assert "iptables does not print its table filter any more" in table.flaw
+    assert (
+        "`nft 'delete rule ip filter FORWARD handle 2; flush chain ip filter CROSSNET-FORWARD; "
+        in table.repair
+    )
+    wanted = RuleTable(Engine.IPTABLES_NFT, Family.V4, Table("ip", "crossnet", ()), only_accepts=True)
+    assert wanted.differences(wanted.current(facts)) == (
+        "table crossnet in iptables cannot be compared: iptables does not print it any more",
+    )
+
+
+def test_a_table_that_neither_tool_prints_tells_nothing(recording: dict[str, Any]) -> None:
+    facts = facts_of("gateway", {**recording, "nft -j list ruleset": {"nftables": []}, **INCOMPATIBLE})
+    assert "its table filter holds rules of nft's own" in facts.firewall.unusable[Engine.IPTABLES_NFT]

@@ -83,3 +83,5 @@ def test_a_file_that_cannot_be_loaded_any_more_is_told_as_such() -> None:
     assert all("The next boot brings them back, without a record of what they are" in text for text in both)
     (kept,) = told("saved /etc/sysconfig/iptables CROSSNET-FORWARD", leaving=False)
     assert "Every boot brings them back as they were saved" in kept
+    (by_nft,) = told("saved /etc/nftables.conf CROSSNET-FORWARD", leaving=False)
+    assert "iptables does not print the table in which they stand any more" in by_nft

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 
 import pytest
 
 import crossnet
 from crossnet.design import Impact
+from crossnet.errors import PlanRefused
 from crossnet.facts import Facts
+from crossnet.health.status import State
 from crossnet.lab.build import Lab
 from crossnet.netfilter import Engine
 from crossnet.show.text import facts_text
@@ -150,3 +153,41 @@ def test_an_iptables_that_prints_nothing_hides_no_rules(bench: Bench) -> None:
     firewall = gateway_of(bench).firewall
     assert firewall.holds_rules(Engine.IPTABLES_LEGACY)
     assert "table filter" in firewall.unusable[Engine.IPTABLES_LEGACY]
+
+
+@pytest.mark.parametrize("firewall", ["auto", "iptables"])
+def test_what_iptables_prints_no_more_is_not_taken_for_gone(bench: Bench, firewall: str) -> None:
+    """As after a boot with `nft list ruleset >/etc/nftables.conf`: rules of iptables are then rules of nft's own."""
+    bench.check("gateway", "iptables -P FORWARD DROP")
+    spec = bench.spec(f"{SPEC}, firewall: {firewall}")
+    bench.apply(spec)
+    bench.check("gateway", "nft list ruleset >/tmp/dump")
+    load = "(echo flush ruleset; cat /tmp/dump) | nft -f -"
+
+    def refused(state: State) -> str:
+        """What an apply and an undo say is to be done before them; neither has changed anything."""
+        bench.check("gateway", load)
+        before = bench.check("gateway", "nft -s list ruleset")
+        (now,) = asyncio.run(crossnet.status(spec))
+        assert now.state is state
+        assert "iptables does not print its table" in " ".join(now.reasons)
+        with pytest.raises(PlanRefused) as at_apply:
+            bench.apply(spec)
+        with pytest.raises(PlanRefused) as at_undo:
+            bench.undo(spec)
+        assert bench.check("gateway", "nft -s list ruleset") == before
+        [refusal] = at_undo.value.refusals
+        assert at_apply.value.refusals == (refusal,)
+        assert ("fence" in refusal.todo) == (firewall == "iptables")
+        todo = re.search(r"`(nft '.+')`", refusal.todo)
+        assert todo is not None
+        return todo[1]
+
+    bench.check("gateway", refused(State.DRIFTED))
+    assert bench.undo(spec).confirmed
+    assert "CROSSNET" not in bench.check("gateway", "nft list ruleset")
+    bench.check("gateway", refused(State.UNRECORDED))
+    bench.undo(spec)
+    assert "CROSSNET" not in bench.check("gateway", "nft list ruleset")
+    (now,) = asyncio.run(crossnet.status(spec))
+    assert now.state is State.DOWN

@@ -11,8 +11,10 @@ import pytest
 
 from crossnet.design.longer import is_own, own_routes
 from crossnet.facts import Facts, FileState
+from crossnet.facts.firewall import Firewall
 from crossnet.facts.policy import PolicyRule, not_sure, parse_rules
 from crossnet.netfilter import Engine, Table
+from crossnet.netfilter.iptables import parse_save
 from crossnet.record import Owned
 from crossnet.resources import (
     Change,
@@ -162,6 +164,75 @@ def test_a_jump_is_moved_in_one_instant() -> None:
     insert = "iptables-legacy -w -t filter -I FORWARD 1 -m comment --comment crossnet -j CROSSNET-FORWARD"
     assert run(Change(low, want).inverse()) == [insert]
     assert not want.satisfied_by(replace(want, times=2))
+
+
+def test_a_jump_that_has_lost_its_comment_is_no_second_one() -> None:
+    """As newer iptables prints what nft loaded, or as a hand made it: an apply must not put one beside it."""
+    want = Jump(Engine.IPTABLES_NFT, Family.V4, "forward")
+    saved = "*filter\n:FORWARD ACCEPT [0:0]\n:CROSSNET-FORWARD - [0:0]\n{}-A FORWARD -j CROSSNET-FORWARD\nCOMMIT\n"
+
+    def found(before: str = "") -> Jump:
+        tables = parse_save(saved.format(before), "ip")
+        firewall = Firewall(iptables={(Engine.IPTABLES_NFT, Family.V4): tables})
+        have = want.current(host_facts("gateway", "", firewall=firewall))
+        assert have is not None
+        return have
+
+    bare = found()
+    assert (bare.times, bare.bare, bare.first) == (0, 1, True)
+    assert not want.satisfied_by(bare)
+    (words,) = want.differences(bare)
+    assert words.endswith("`-A FORWARD -j CROSSNET-FORWARD` stands there without crossnet's comment")
+    assert "`iptables -t filter -D FORWARD -j CROSSNET-FORWARD`" in bare.repair
+    both = found("-A FORWARD -m comment --comment crossnet -j CROSSNET-FORWARD\n")
+    assert (both.times, both.bare) == (1, 1)
+    assert both.flaw
+
+
+@pytest.mark.parametrize(
+    ("first", "holds", "lacks"),
+    [
+        ("-A FORWARD -m comment --comment crossnet -j CROSSNET-FORWARD", 0, 1),
+        ("-A FORWARD -j CROSSNET-FORWARD", 0, 1),
+        ("-A FORWARD -j DROP", 1, 0),
+    ],
+)
+def test_a_script_makes_no_jump_beside_one_without_its_comment(
+    first: str, holds: int, lacks: int, tmp_path: Path
+) -> None:
+    tool = tmp_path / "iptables"
+    tool.write_text(
+        f"#!/bin/sh\nfirst='{first}'\n"
+        'case "$*" in *" -S "*) echo "$first" ;; *) [ "-A ${*#*-C }" = "$first" ] ;; esac\n'
+    )
+    tool.chmod(0o755)
+    jump = Jump(Engine.IPTABLES_NFT, Family.V4, "forward", str(tool))
+    asked = [subprocess.run(["sh", "-c", test(str).line]).returncode for test in (jump.holds, jump.lacks)]
+    assert asked == [holds, lacks]
+
+
+@pytest.mark.parametrize(
+    ("saved", "lacks"),
+    [
+        ("*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT", 0),
+        ("*filter\n:CROSSNET-FORWARD - [0:0]\nCOMMIT", 1),
+        ("# Table `filter' is incompatible, use 'nft' tool.", 2),
+        ("", 0),
+    ],
+)
+def test_a_script_takes_no_chains_for_gone_that_iptables_does_not_print(
+    saved: str, lacks: int, tmp_path: Path
+) -> None:
+    (tmp_path / "saved").write_text(f"{saved}\n")
+    tool = tmp_path / "iptables-save"
+    tool.write_text(f"#!/bin/sh\ncat {tmp_path}/saved\n")
+    tool.chmod(0o755)
+    table = RuleTable(
+        Engine.IPTABLES_NFT, Family.V4, Table("ip", "crossnet", ()), command=str(tmp_path / "iptables")
+    )
+    test = table.lacks(str)
+    line = f"ipset() {{ :; }}\n{''.join(test.functions)}\n{test.line}"
+    assert subprocess.run(["sh", "-c", line]).returncode == lacks
 
 
 def test_a_file_is_the_same_with_its_bytes_and_mode() -> None:

@@ -132,9 +132,12 @@ REFUSALS = (
     ),
     Code(
         "foreign-in-own",
-        "Somebody else has written into crossnet's own rules, and a roll-back could not restore what they are now.",
-        "A rule, set or chain in crossnet's table or chains that crossnet does not write.",
-        "Remove it by hand; if it is needed, put it into a table or chain of another name.",
+        "Somebody else has written into crossnet's own rules, or loaded them again in another form, and a roll-back "
+        "could not restore what they are now.",
+        "A rule, set or chain in crossnet's table or chains that crossnet does not write; a jump to them without its "
+        "comment; chains whose table iptables does not print any more.",
+        "Remove it by hand, where the refusal names commands with these; if it is needed, put it into a table or chain "
+        "of another name.",
     ),
     Code(
         "forwarding-unknown",

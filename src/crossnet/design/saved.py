@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from crossnet.design.impacts import Impact
 from crossnet.facts import Facts
 from crossnet.facts.saved import SavedRules
+from crossnet.netfilter.iptables_own import is_own_chain
 from crossnet.several import few
 
 _NAMED = 3
@@ -37,5 +38,9 @@ def _told(each: SavedRules, missing: tuple[str, ...], *, leaving: bool) -> str:
     else:
         becomes = (
             "Every boot brings them back as they were saved, even if crossnet has others by then, or none"
+        )
+    if each.is_of_nft and any(map(is_own_chain, each.names)):
+        becomes += (
+            "; in the words of nft, so that iptables does not print the table in which they stand any more"
         )
     return f"{text}{becomes}. Remove the lines with crossnet's names from it"

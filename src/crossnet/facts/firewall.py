@@ -43,6 +43,16 @@ class Firewall:
     def of(self, engine: Engine, family: Family) -> tuple[Table, ...]:
         return self.iptables.get((engine, family), ())
 
+    def told_by_nft(self, family: str) -> tuple[form.Table, ...]:
+        """The tables of a family that iptables-nft does not print any more, as nft lists them."""
+        return tuple(
+            table
+            for table in self.foreign
+            if table.tool is form.Tool.NFT
+            and table.family == family
+            and (table.family, table.name) in self.left_to_nft
+        )
+
     def engine_of(self, table: form.Table, chain: form.Chain) -> Engine:
         """Who holds a chain: iptables-nft only enters the built-in chains of its own tables."""
         if table.tool is not form.Tool.NFT:
@@ -77,6 +87,10 @@ def is_own_jump(rule: form.Rule) -> bool:
             return rule.comment in ("", "crossnet")
     return False
 
+
+_PRINTED_BY_NEITHER = (
+    "its table {} holds rules of nft's own, so iptables does not print it, and nft does not either"
+)
 
 QUESTIONS: tuple[Question[Any], ...] = (NFT, IPSETS, *SAVES[Family.V4], *SAVES[Family.V6])
 
@@ -131,6 +145,8 @@ def firewall_of(said: Said, more: Said, *, plain_is_nft: bool) -> Firewall:
     ]
     if PARTS in asked and nft.unusable and not nft.unprinted:
         unprinted.append(_not_understood(form.Tool.NFT, "inet", said[NFT].reason))
+    left_to_nft = no_more_printed(said)
+    untold = sorted(name for _, name in left_to_nft - {(each.family, each.name) for each in found})
     return Firewall(
         nft=nft.own,
         iptables={key: some for key, some in tables.items() if some},
@@ -146,10 +162,11 @@ def firewall_of(said: Said, more: Said, *, plain_is_nft: bool) -> Firewall:
             ),
         ),
         with_nft=kept,
-        left_to_nft=no_more_printed(said),
+        left_to_nft=left_to_nft,
         unusable={
             **({Engine.NFTABLES: nft.unusable} if nft.unusable else {}),
             **({engine: ipsets.reason for engine in Engine if engine.is_iptables} if ipsets.reason else {}),
+            **({Engine.IPTABLES_NFT: _PRINTED_BY_NEITHER.format(untold[0])} if untold else {}),
             **{engine: reason for (engine, _), reason in unread.items()},
         },
     )

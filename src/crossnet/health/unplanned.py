@@ -58,7 +58,7 @@ def refused_status(
             CrossingStatus(
                 crossing.name,
                 State.UNRECORDED if lost else state,
-                (*map(str, exposed), *(lost or [*differs, *pending, *(own or others)])),
+                (*map(str, exposed), *([*lost, *own] if lost else [*differs, *pending, *(own or others)])),
                 (),
                 verified.get("time"),
                 verified.get("result"),

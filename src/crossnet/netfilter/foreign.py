@@ -376,13 +376,15 @@ Statement = Test | AnyOf | ReversePath | Perhaps | Action
 class Rule:
     """Statements in order: the first test that fails ends the rule, an action that is no verdict goes on.
 
-    What only counts or logs is left out. `text` is the rule in its owner's words, as its tool takes it.
+    What only counts or logs is left out. `text` is the rule in its owner's words, as its tool takes it, `handle` the
+    number by which nft deletes it.
     """
 
     statements: tuple[Statement, ...]
     text: str
     comment: str = ""
     counter: Counter | None = field(default=None, compare=False)
+    handle: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,16 +190,16 @@ def move_jump(chain: str, times: int) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def delete_jump(chain: str) -> tuple[str, ...]:
-    """The arguments that remove one such jump; iptables exits 1 when there is none."""
+def delete_jump(chain: str, *, tag: bool = True) -> tuple[str, ...]:
+    """The arguments that remove one such jump, or one without its comment; iptables exits 1 when there is none."""
     place = PLACES[chain]
-    return ("-t", place.table, "-D", place.entered_from, *_jump(place))
+    return ("-t", place.table, "-D", place.entered_from, *_jump(place, tag=tag))
 
 
-def check_jump(chain: str) -> tuple[str, ...]:
+def check_jump(chain: str, *, tag: bool = True) -> tuple[str, ...]:
     """The arguments that ask whether there is such a jump; iptables exits 1 when there is none."""
     place = PLACES[chain]
-    return ("-t", place.table, "-C", place.entered_from, *_jump(place))
+    return ("-t", place.table, "-C", place.entered_from, *_jump(place, tag=tag))
 
 
 def list_chain(chain: str) -> tuple[str, ...]:
@@ -208,17 +208,18 @@ def list_chain(chain: str) -> tuple[str, ...]:
     return ("-t", place.table, "-S", place.chain)
 
 
-def _jump(place: Place) -> tuple[str, ...]:
-    return ("-m", "comment", "--comment", _TAG, "-j", place.chain)
+def _jump(place: Place, *, tag: bool = True) -> tuple[str, ...]:
+    return (*(("-m", "comment", "--comment", _TAG) if tag else ()), "-j", place.chain)
 
 
-def jump_positions(tables: Iterable[Table], chain: str, family: str) -> tuple[int, ...]:
+def jump_positions(tables: Iterable[Table], chain: str, family: str, *, tag: bool = True) -> tuple[int, ...]:
     """Where the jump to an own chain stands in its built-in chain, from 1 on; two are one too many.
 
-    A jump with another comment or with matches is somebody else's work and does not count.
+    Or where one stands that has not its comment, as what nft printed has not. A jump with another comment or with
+    matches is somebody else's work and does not count.
     """
     place = PLACES[chain]
-    jump = Rule((), Jump(place.chain), _TAG)
+    jump = Rule((), Jump(place.chain), _TAG if tag else "")
     for table in tables:
         entered_from = table.chain(place.entered_from)
         if (table.family, table.name) == (family, place.table) and entered_from is not None:

@@ -19,6 +19,7 @@ from crossnet.netfilter.iptables import (
     restore_command,
 )
 from crossnet.netfilter.iptables_own import PLACES
+from crossnet.netfilter.left_to_nft import own_jumps
 from crossnet.resources.resource import (
     Change,
     Command,
@@ -40,8 +41,8 @@ class Jump(Resource):
     """A jump from a built-in chain of iptables into an own chain (`forward`, `postrouting`, `mangle`).
 
     `first` is whether it stands before every rule that decides about what the chain is for, `times` how often it
-    stands there; `command` is this host's name of the iptables variant, and `waits` is whether its iptables-restore
-    can wait for the xtables lock.
+    stands there, and `bare` how often without its comment; `command` is this host's name of the iptables variant, and
+    `waits` is whether its iptables-restore can wait for the xtables lock.
     """
 
     kind: ClassVar[str] = "jump"
@@ -58,6 +59,7 @@ class Jump(Resource):
     first: bool = True
     times: int = 1
     waits: bool = field(default=False, compare=False)
+    bare: int = 0
 
     @property
     def key(self) -> str:
@@ -79,11 +81,17 @@ class Jump(Resource):
         return rules_of(self.engine) | {Within.CHAIN}
 
     def current(self, facts: Facts) -> Self | None:
-        tables = facts.readable(self.engine).of(self.engine, self.family)
-        positions = jump_positions(tables, self.chain, TABLE_FAMILY[self.family])
-        if not positions:
+        firewall, family = facts.readable(self.engine), TABLE_FAMILY[self.family]
+        tables = firewall.of(self.engine, self.family)
+        positions = jump_positions(tables, self.chain, family)
+        bare = jump_positions(tables, self.chain, family, tag=False)
+        if self.engine is Engine.IPTABLES_NFT:
+            positions += own_jumps(firewall.told_by_nft(family), self.chain)
+        there = sorted((*positions, *bare))
+        if not there:
             return None
-        return replace(self, first=positions[0] == 1 or not self._is_late(facts), times=len(positions))
+        first = there[0] == 1 or not self._is_late(facts)
+        return replace(self, first=first, times=len(positions), bare=len(bare))
 
     def _is_late(self, facts: Facts) -> bool:
         from crossnet.reach.front import decides_in_front  # sets of packets are slow to import
@@ -113,6 +121,8 @@ class Jump(Resource):
         jump = f"jump {type(self).describe(self, None)}"
         if now is None:
             return (f"{jump} was removed",)
+        if now.flaw:
+            return (f"{jump}: {now.flaw}",)
         found = (
             []
             if now.first
@@ -121,6 +131,18 @@ class Jump(Resource):
         if now.times != self.times:
             found.append(f"{jump} stands there {now.times} times; it was applied once")
         return tuple(found)
+
+    @property
+    def flaw(self) -> str:
+        if not self.bare:
+            return ""
+        place = PLACES[self.chain]
+        return f"`{shlex.join(('-A', place.entered_from, '-j', place.chain))}` stands there without crossnet's comment"
+
+    @property
+    def repair(self) -> str:
+        command = shlex.join((self.command, *delete_jump(self.chain, tag=False)))
+        return f"Delete it on the host, then again: {' and '.join([f'`{command}`'] * self.bare)}."
 
     def look(self) -> tuple[Look, ...]:
         return (Command((self.command, "-w", *check_jump(self.chain))),)
@@ -140,9 +162,11 @@ class Jump(Resource):
     def holds(self, locate: Locate) -> Test:
         if not self.first:
             return Test(self._known)
-        option, name, _, chain, *rule = delete_jump(self.chain)
-        shown = shlex.join((self.command, "-w", option, name, "-S", chain, "1"))
-        is_first = f'[ "$first" = {shlex.quote(" ".join(("-A", chain, *rule)))} ]'
+        place = PLACES[self.chain]
+        shown = shlex.join((self.command, "-w", "-t", place.table, "-S", place.entered_from, "1"))
+        # One without its comment leads there too, and another one beside it would only be in the way of an undo.
+        own = (shlex.quote(" ".join(("-A", *delete_jump(self.chain, tag=tag)[3:]))) for tag in (True, False))
+        is_first = f'case "$first" in {" | ".join(own)}) ;; *) false ;; esac'
         return Test(f"if first=$({shown} 2>/dev/null); then {is_first}; else (exit 2); fi")
 
     def lacks(self, locate: Locate) -> Test:
@@ -154,7 +178,8 @@ class Jump(Resource):
 
     @property
     def _known(self) -> str:
-        return f"{shlex.join((self.command, '-w', *check_jump(self.chain)))} >/dev/null 2>&1"
+        asked = (shlex.join((self.command, "-w", *check_jump(self.chain, tag=tag))) for tag in (True, False))
+        return f"{{ {' || '.join(f'{each} >/dev/null 2>&1' for each in asked)}; }}"
 
     def serves(self, family: Family, destinations: Collection[Network], *, on_gateway: bool) -> bool:
         return on_gateway and family is self.family

@@ -303,8 +303,6 @@ class Resource(ABC):
     is_of_all_crossings: ClassVar[bool] = False
     # A firewall of somebody else that is restarted may take it away.
     is_flushed: ClassVar[bool] = False
-    # What to do about a flaw of it.
-    repair: ClassVar[str] = "Remove what somebody else has put in there."
     # It has some value as long as it has a place at all, so an original that is absent is one that is not known.
     is_never_absent: ClassVar[bool] = False
 
@@ -411,6 +409,11 @@ class Resource(ABC):
     def flaw(self) -> str:
         """Why nobody could put it back once it is changed, because others have had a hand in it; else nothing."""
         return ""
+
+    @property
+    def repair(self) -> str:
+        """What to do about its flaw."""
+        return "Remove what somebody else has put in there."
 
     @property
     def paths(self) -> tuple[str, ...]:

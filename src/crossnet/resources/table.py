@@ -11,7 +11,16 @@ from typing import ClassVar, Self
 
 from crossnet.facts import Facts
 from crossnet.facts.question import mapping, number, text, text_or, texts
-from crossnet.netfilter import TABLE_FAMILY, Accept, Drop, Engine, Interface, Return, Snat, Table
+from crossnet.netfilter import (
+    TABLE_FAMILY,
+    Accept,
+    Drop,
+    Engine,
+    Interface,
+    Return,
+    Snat,
+    Table,
+)
 from crossnet.netfilter.flows import ending
 from crossnet.netfilter.foreign import Tool
 from crossnet.netfilter.ipset import set_name
@@ -28,6 +37,7 @@ from crossnet.netfilter.iptables import (
     rule_text as iptables_text,
 )
 from crossnet.netfilter.iptables_own import PLACES
+from crossnet.netfilter.left_to_nft import LeftToNft, left_to_nft
 from crossnet.netfilter.nft import remove_table, write_table
 from crossnet.netfilter.nft import rule_text as nft_text
 from crossnet.netfilter.own import TABLE
@@ -65,16 +75,22 @@ same_iptables() {
         printf "%s\n" "$rules" | grep -e "^-A CROSSNET-"
         if command -v ipset >/dev/null; then ipset save | grep "^add $2-" | sort; fi'
     loaded=$(sh -c "$list" sh "$1" "$2" 2>/dev/null) || return 2
-    [ -n "$loaded" ] || return 1
+    # In place of a table with rules of nft's own iptables-nft prints a remark, and ends well.
+    other=1
+    ! "$1-save" 2>/dev/null | grep -q "^# Table .* is incompatible" || other=2
+    [ -n "$loaded" ] || return $other
     wanted=$(unshare -n sh -c "$load; $list" sh "$1" "$2" 2>/dev/null) && [ -n "$wanted" ] || return 2
-    [ "$wanted" = "$loaded" ]
+    [ "$wanted" = "$loaded" ] || return $other
 }
 """
 _NO_IPTABLES = r"""
-# no_iptables COMMAND SETS: whether there are no chains of crossnet and no ipsets (SETS-...)
+# no_iptables COMMAND SETS: whether there are no chains of crossnet and no ipsets (SETS-...); 2 where that cannot be
+# told
 no_iptables() {
-    ! "$1-save" 2>/dev/null | grep -q '^:CROSSNET-' &&
-        ! { command -v ipset >/dev/null && ipset list -n | grep -q "^$2-"; }
+    saved=$("$1-save" 2>/dev/null) || return 2
+    ! printf "%s\n" "$saved" | grep -q "^:CROSSNET-" || return 1
+    ! printf "%s\n" "$saved" | grep -q "^# Table .* is incompatible" || return 2
+    ! { command -v ipset >/dev/null && ipset list -n | grep -q "^$2-"; }
 }
 """
 
@@ -130,7 +146,8 @@ class RuleTable(Resource):
     `waits` is whether its iptables-restore can wait for the xtables lock. `made` are the tables of iptables itself
     (`filter`, `nat`, `mangle`) that were not there before crossnet's chains. `is_known` is false of one of which
     only a record of 0.1.0 tells: that keeps none of its rules, and `table` is empty. `only_accepts` is whether it
-    only accepts in iptables, before what others drop there, what a table of nftables carries and fences.
+    only accepts in iptables, before what others drop there, what a table of nftables carries and fences. `left_to_nft`
+    is what of it stands in tables that iptables does not print any more.
     """
 
     kind: ClassVar[str] = "table"
@@ -140,9 +157,6 @@ class RuleTable(Resource):
     is_of_all_crossings: ClassVar[bool] = True
     heals: ClassVar[bool] = True
     is_flushed: ClassVar[bool] = True
-    repair: ClassVar[str] = (
-        "Remove what somebody else has put in there; it can go into a table or chain of another name."
-    )
     engine: Engine
     family: Family
     table: Table
@@ -152,6 +166,7 @@ class RuleTable(Resource):
     made: tuple[str, ...] = field(default=(), compare=False)
     is_known: bool = field(default=True, compare=False)
     only_accepts: bool = field(default=False, compare=False)
+    left_to_nft: LeftToNft | None = None
 
     @property
     def key(self) -> str:
@@ -177,8 +192,12 @@ class RuleTable(Resource):
         ]
         there = [found for one in could_be if (found := one.current(facts)) is not None]
         # The sets are no engine's: where chains stand they are theirs, else of either.
-        with_chains = [one for one in there if one.table.chains or not one.engine.is_iptables]
+        with_chains = [one for one in there if one._has_chains or not one.engine.is_iptables]
         return with_chains or there[:1]
+
+    @property
+    def _has_chains(self) -> bool:
+        return bool(self.table.chains) or self.left_to_nft is not None
 
     @property
     def within(self) -> frozenset[Within]:
@@ -219,31 +238,41 @@ class RuleTable(Resource):
         return (
             isinstance(known, RuleTable)
             and self.engine.is_iptables
-            and not self.table.chains
+            and not self._has_chains
             and known.engine.is_iptables
             and known.family is self.family
         )
 
     def current(self, facts: Facts) -> Self | None:
         firewall = facts.readable(self.engine)
+        left = None
         if self.engine is Engine.NFTABLES:
             wanted = (TABLE_FAMILY[self.family], TABLE)
             found = next((t for t in firewall.nft if (t.family, t.name) == wanted), None)
         else:
             tables = firewall.of(self.engine, self.family)
             found = own_table(tables, firewall.ipsets, TABLE_FAMILY[self.family])
-        return replace(self, table=found, is_known=True) if found else None
+            if self.engine is Engine.IPTABLES_NFT:
+                left = left_to_nft(firewall.told_by_nft(TABLE_FAMILY[self.family]))
+        if found is None and left is None:
+            return None
+        nothing = Table(TABLE_FAMILY[self.family], TABLE, ())
+        return replace(self, table=found or nothing, is_known=True, left_to_nft=left)
 
     def differences(self, now: Self | None) -> tuple[str, ...]:
         table = f"table {type(self).describe(self, None)}"
         if now is None:
             return (f"{table} was removed, with all of its rules",)
+        if now.left_to_nft is not None:
+            return (f"{table} cannot be compared: iptables does not print it any more",)
         family = TABLE_FAMILY[self.family]
         text = iptables_text if self.engine.is_iptables else partial(nft_text, family)
         return tuple(f"{table}: {words}" for words in differences(self.table, now.table, text))
 
     def differs_for(self, now: Self | None) -> frozenset[str] | None:
-        return of_crossings(self.table, now.table) if now is not None else None
+        if now is None or now.left_to_nft is not None:
+            return None
+        return of_crossings(self.table, now.table)
 
     def besides(self, applied: Resource) -> tuple[str, ...]:
         if not isinstance(applied, RuleTable) or not applied.is_known:
@@ -445,11 +474,29 @@ class RuleTable(Resource):
 
     @property
     def flaw(self) -> str:
+        if self.left_to_nft is not None:
+            return (
+                f"iptables does not print its table {' and '.join(self.left_to_nft.tables)} any more, because rules of "
+                "nft's own stand there, as after a dump of `nft list ruleset` was loaded"
+            )
         try:
             type(self).load(None, self)
         except ValueError as error:
             return str(error)
         return ""
+
+    @property
+    def repair(self) -> str:
+        left = self.left_to_nft
+        if left is None:
+            return (
+                "Remove what somebody else has put in there; it can go into a table or chain of another name."
+            )
+        opens = "; with them goes the fence, and the host forwards what nobody else stops until then"
+        return (
+            f"Take crossnet's chains out of there on the host, then again{opens if left.holds_fence else ''}: "
+            f"`{left.removing}`."
+        )
 
     @classmethod
     def decode(cls, encoded: Encoded) -> Self:

@@ -65,8 +65,14 @@ def read_rule(printed: Mapping[str, Any], family: str) -> Rule:
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError):
             statements.append(Unknown(text))  # no nft prints that
         counter = counter or _count(expression)
-    comment = printed.get("comment")
-    return Rule(tuple(statements), " ".join(said), comment if isinstance(comment, str) else "", counter)
+    comment, handle = printed.get("comment"), printed.get("handle")
+    return Rule(
+        tuple(statements),
+        " ".join(said),
+        comment if isinstance(comment, str) else "",
+        counter,
+        handle if isinstance(handle, int) else None,
+    )
 
 
 def _append(statements: list[Statement], further: Iterable[Statement]) -> None:
