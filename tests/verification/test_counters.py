@@ -52,3 +52,7 @@ def test_a_chain_that_cannot_be_printed_is_not_one_that_is_gone(namespace: Names
     namespace.run("nft", "add rule ip filter CROSSNET-FORWARD masquerade")
     with pytest.raises(HostError, match="incompatible"):
         counted(namespace, Engine.IPTABLES_NFT)
+
+
+def test_a_table_that_is_gone_counts_nothing() -> None:
+    assert not of_crossing(None, "business").counts

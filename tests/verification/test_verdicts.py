@@ -68,13 +68,14 @@ def judged(
     others: tuple[Finding, ...] = (),
     translate: str = "snat",
     demanded: bool = False,
+    counts: bool = True,
 ) -> Diagnosis:
     path = _path(translate)
     (client,) = path.clients
     sent = Sent(PROBE, reply, "as the tool said")
     seen = Seen(client, sent, tracked, at_client or OVER_GATEWAY, at_gateway or towards())
-    after = Counters(ONE if admitted else NONE, ONE if translated else NONE, NONE)
-    found = Round((seen,), Counters(NONE, NONE, NONE), after)
+    after = Counters(ONE if admitted else NONE, ONE if translated else NONE, NONE, counts)
+    found = Round((seen,), Counters(NONE, NONE, NONE, counts), after)
     said = Foretold(findings, None, None, others)
     return verifying.judged(path, found, seen, FACTS, said, demanded=demanded, note="")
 
@@ -338,6 +339,25 @@ def test_udp_that_left_is_not_proved_and_is_no_broken_promise() -> None:
     stopped = judged(Reply.UNKNOWN, admitted=False, translated=False, demanded=True)
     assert (stopped.how_far, stopped.is_refuted) == (HowFar.SENT, True)
     assert judged(Reply.UNKNOWN, tracked=entry(replied=True)).result is Result.REACHABLE
+
+
+def test_a_rule_that_is_gone_has_not_kept_a_flow_out() -> None:
+    """As after `nft flush ruleset`: nothing counts, and the gateway may forward it as it came."""
+    untranslated = Finding("snat-missing", "gateway", "eth0", BACK_AGAIN, "it leaves eth0 as 10.0.43.15")
+    found = judged(
+        Reply.SILENT, admitted=False, translated=False, counts=False, findings=(untranslated,), demanded=True
+    )
+    assert (found.how_far, found.reply.code, found.stopped) == (HowFar.SENT, "snat-missing", False)
+    assert "the rule of gateway that lets the crossing through, and counts it, is gone" in found.reply.detail
+    assert "gateway: no rule of the crossing is there that could count it" in found.forward.evidence
+    assert found.is_refuted, "the spec asks for it, and no answer came"
+    unexplained = judged(Reply.SILENT, admitted=False, translated=False, counts=False)
+    assert unexplained.result is Result.UNREACHABLE
+    assert "is gone" in unexplained.reply.detail
+    stopped = judged(
+        Reply.SILENT, admitted=False, translated=False, counts=False, findings=(replace(RULE, certain=True),)
+    )
+    assert (stopped.forward.code, stopped.stopped) == ("filter-rule-drop", True)
 
 
 def test_an_answer_of_the_gateway_itself_is_no_answer_through_it() -> None:

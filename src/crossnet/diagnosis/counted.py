@@ -10,7 +10,7 @@ from crossnet.diagnosis.ending import End, Ending
 from crossnet.diagnosis.finding import Direction, Finding
 from crossnet.diagnosis.foretold import Foretold
 from crossnet.diagnosis.plugged import is_before, is_behind, is_beyond
-from crossnet.diagnosis.signs import BEHIND_RULES, ENDS_THERE, REFUSES
+from crossnet.diagnosis.signs import BEHIND_RULES, ENDS_THERE, REFUSES, UNSUITABLE
 from crossnet.facts import Facts
 from crossnet.path import Path
 from crossnet.resources import RuleTable
@@ -290,6 +290,13 @@ class _Counting:
             end = End(Ending.UNRESOLVED, client, at.device, self.course.gateways[0], at.unresolved, words)
             return _stopped(how_far, end)
         by = f" by {client.egress}" if client.egress else ""
+        if not self.found.is_counted and not sure:
+            untranslated = [each for each in self.foretold.of(Direction.REPLY) if each.code in UNSUITABLE]
+            words = (
+                f"{client.host} sent it{by}; the rule of {self.gateway} that lets the crossing through, and counts it, "
+                "is gone, so nothing tells how far it came; no reply came back"
+            )
+            return self._unknown(words, [*self.ahead, *untranslated], how_far)
         words = f"{client.host} sent it{by}, and {self.gateway} did not admit it"
         return _stopped(how_far, self._not_at_gateway(words))
 

@@ -193,7 +193,10 @@ def _answers(asked: tuple[Lookup, ...], seen: Onward | None) -> Mapping[Lookup, 
 def _lines(path: Path, found: Round, seen: Seen) -> Iterator[str]:
     moved, fenced, at = found.admitted, found.fenced, seen.at_gateway
     plural = "s" if moved != 1 else ""
-    yield f"{path.gateway}: the crossing's rule counted {moved} packet{plural} of new flows"
+    if found.is_counted:
+        yield f"{path.gateway}: the crossing's rule counted {moved} packet{plural} of new flows"
+    else:
+        yield f"{path.gateway}: no rule of the crossing is there that could count it"
     if fenced:
         yield f"{path.gateway}: the fence stopped {fenced} packets meanwhile"
     if seen.entry:

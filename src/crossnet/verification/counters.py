@@ -19,11 +19,15 @@ from crossnet.transport.batch import Answer
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """New flows let through, new flows translated, and packets stopped by the fence; packets and bytes."""
+    """New flows let through, new flows translated, and packets stopped by the fence; packets and bytes.
+
+    `counts` is whether the rule is there that lets the crossing's flows through.
+    """
 
     admitted: Counter
     translated: Counter
     fenced: Counter
+    counts: bool = True
 
 
 def read_counters(table: RuleTable, crossing: str, facts: Facts) -> Counters:
@@ -91,6 +95,7 @@ def of_crossing(found: Table | None, crossing: str) -> Counters:
         _sum(rule for rule in _rules(found, "forward") if rule.comment == crossing and _accepts(rule)),
         _sum(rule for rule in _rules(found, "postrouting") if rule.comment == crossing),
         _sum(rule for rule in _rules(found, "forward") if isinstance(rule.verdict, Drop)),
+        found is not None and admits(found, crossing),
     )
 
 

@@ -77,6 +77,11 @@ class Round:
         return self.after.fenced.packets - self.before.fenced.packets
 
     @property
+    def is_counted(self) -> bool:
+        """Whether there was a rule of the crossing, before or after, that could have counted them."""
+        return self.before.counts or self.after.counts
+
+    @property
     def is_clear(self) -> bool:
         """Whether the counters say of each probe what they would say had it been sent alone.
 
