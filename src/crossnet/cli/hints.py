@@ -68,16 +68,9 @@ def _rewrapped(line: str) -> str:
     indent = _FURTHER.match(line)
     if indent is None:
         return line
-    import textwrap
+    from crossnet.show.wrapping import wrap
 
-    return textwrap.fill(
-        line.strip(),
-        _WIDTH,
-        initial_indent=indent[0],
-        subsequent_indent=indent[0],
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    return "\n".join(wrap(line.strip(), _WIDTH, initial_indent=indent[0], subsequent_indent=indent[0]))
 
 
 hints = Hints()

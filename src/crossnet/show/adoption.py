@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from crossnet.show.json import fix_data, plan_data
 from crossnet.show.paint import Paint, plain
 from crossnet.show.text import WIDTH, plan_text
 from crossnet.show.visible import one_line
+from crossnet.show.wrapping import wrap
 
 if TYPE_CHECKING:
     from crossnet.adoption.finding import Finding
@@ -35,14 +35,7 @@ def adoption_text(found: Adoption, *, verbose: bool = False, paint: Paint = plai
 def _finding(found: Finding) -> Iterator[str]:
     mended = "; `crossnet apply` mends it" if found.by_crossnet else ""
     words = f"{one_line(found.where)}: {one_line(found.text)}{mended}  [{found.code}]"
-    yield from textwrap.wrap(
-        words,
-        WIDTH,
-        initial_indent="  ",
-        subsequent_indent="      ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    yield from wrap(words, WIDTH, initial_indent="  ", subsequent_indent="      ")
     yield from fixes_text(found.fix, "      ")
 
 

@@ -9,6 +9,7 @@ from crossnet.show.fixing import LONGEST, fixes_text
 from crossnet.show.paint import Paint, plain
 from crossnet.show.text import WIDTH
 from crossnet.show.visible import one_line
+from crossnet.show.wrapping import wrap
 from crossnet.values import Probe
 from crossnet.verdict import (
     Action,
@@ -181,11 +182,4 @@ _NAMES = {"forward": "request"}
 
 
 def _wrapped(text: str, indent: str, width: int) -> list[str]:
-    return textwrap.wrap(
-        text,
-        min(width, WIDTH),
-        initial_indent=indent,
-        subsequent_indent=f"{indent}    ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    return wrap(text, min(width, WIDTH), initial_indent=indent, subsequent_indent=f"{indent}    ")

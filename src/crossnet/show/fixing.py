@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Iterable, Iterator
 
 from crossnet.show.visible import one_line
+from crossnet.show.wrapping import wrap
 from crossnet.verdict import Fix
 
 # What is read in columns, or pasted, is broken only where it is longer than this.
@@ -24,7 +24,7 @@ def fixes_text(fixes: Iterable[Fix], indent: str, width: int = LONGEST) -> Itera
         if fix.commands and fix.warning:
             said = f"({one_line(fix.warning)})"
             inside = " " * len(words)
-            yield from textwrap.wrap(said, width, initial_indent=inside, subsequent_indent=inside)
+            yield from wrap(said, width, initial_indent=inside, subsequent_indent=inside)
 
 
 _WORD = re.compile(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from crossnet.design.flows import Effect, FlowChange
 from crossnet.several import first_of, joined
+from crossnet.show.wrapping import wrap
 
 # Of one effect in a plan that is not verbose; all are in --json.
 MOST_LINES = 6
@@ -28,13 +28,11 @@ def opening_lines(
         if not verbose and len(told) > MOST_LINES:
             told = [*told[: MOST_LINES - 1], f"and {len(told) - MOST_LINES + 1:,} more"]
         for number, text in enumerate(told):
-            lines += textwrap.wrap(
+            lines += wrap(
                 text,
                 width,
                 initial_indent=f"  {'' if number else effect:<7} ",
                 subsequent_indent=" " * 14,
-                break_long_words=False,
-                break_on_hyphens=False,
             )
     return lines
 

@@ -21,6 +21,7 @@ from crossnet.show.opening import opening_lines
 from crossnet.show.paint import Paint, plain
 from crossnet.show.standing import kept_text, named
 from crossnet.show.visible import one_line
+from crossnet.show.wrapping import wrap
 from crossnet.values import Family, show_moment
 from crossnet.verdict import Diagnosis, Result, Verification
 
@@ -289,13 +290,11 @@ def _content(change: Change) -> list[str]:
 
 
 def _impact(impact: Impact, width: int, verbose: bool) -> list[str]:
-    lines = textwrap.wrap(
+    lines = wrap(
         f"{impact.where}: {impact.text}  [{impact.code}]",
         width=width,
         initial_indent="  ",
         subsequent_indent="      ",
-        break_long_words=False,
-        break_on_hyphens=False,
     )
     if verbose or len(lines) <= MOST_OF_IMPACT:
         return lines
@@ -505,7 +504,7 @@ def _verdict(verdict: Diagnosis, paint: Paint) -> Iterator[str]:
 
 
 def _wrapped(line: str, indent: str) -> list[str]:
-    return textwrap.wrap(line, WIDTH, initial_indent=indent, subsequent_indent="    ", break_long_words=False)
+    return wrap(line, WIDTH, initial_indent=indent, subsequent_indent="    ")
 
 
 # ---- status --------------------------------------------------------------------------------------
@@ -576,13 +575,11 @@ def _facts(facts: Facts) -> Iterator[str]:
     yield f"  firewall   {', '.join(engines) or 'none'}"
     yield from _rules(facts.firewall)
     for manager in facts.managers:
-        yield from textwrap.wrap(
+        yield from wrap(
             str(manager),
             WIDTH,
             initial_indent="  manager    ",
             subsequent_indent=" " * 15,
-            break_long_words=False,
-            break_on_hyphens=False,
         )
     yield from _first("interface", list(map(_interface, facts.links)))
     yield from _first("owner", [f"{owner}" for owner in facts.owners.values() if owner.is_known])
@@ -660,9 +657,7 @@ def _rules(firewall: Firewall) -> Iterator[str]:
         if count or lines or where.startswith(Engine.NFTABLES):
             yield f"  rules      {where}{'' if count is None else f': {count}'}"
         for line in lines:
-            yield from textwrap.wrap(
-                line, WIDTH, initial_indent=" " * 13, subsequent_indent=" " * 15, break_long_words=False
-            )
+            yield from wrap(line, WIDTH, initial_indent=" " * 13, subsequent_indent=" " * 15)
 
 
 def _strange(chain: Chain) -> Iterator[Rule]:
