@@ -13,6 +13,7 @@ from crossnet.facts import Facts, FileState
 from crossnet.facts.links import Link
 from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import Route
+from crossnet.facts.saved import SavedRules
 from crossnet.health import CrossingStatus, State, crossing_status, refused_status
 from crossnet.netfilter import Drop, Engine, Rule, Table
 from crossnet.netfilter.own_walked import with_own
@@ -392,7 +393,8 @@ MOVES: dict[str, tuple[Callable[[Hosts], Hosts], list[str]]] = {
             ),
         ),
         [
-            "gateway: bridge br0 came since, and the fence stops what it carries from port to port",
+            "gateway: what bridge br0 carries from port to port meets the rules now, and did not when they were "
+            "applied: the fence stops it",
             REMADE,
         ],
     ),
@@ -474,3 +476,17 @@ def test_what_does_not_work_is_not_told_to_work_until_the_next_boot() -> None:
     assert UNTIL_BOOT not in found.reasons
     assert "the next boot may not bring all of it back" in found.reasons
     assert any("the FORWARD chain of iptables can drop" in reason for reason in found.reasons)
+
+
+def test_what_others_have_saved_is_told_by_what_stands_now() -> None:
+    """As after an undo: no set of crossnet's comes later at a boot, whatever the spec asks for."""
+    saved = SavedRules("/etc/iptables/rules.v4", ("CROSSNET-FORWARD", "xnet4-from-business"))
+    has_saved = on("gateway", lambda facts: replace(facts, saved=(saved,)))
+    for hosts, why in (
+        (facts_from(SEED_HOSTS), "does not exist then"),
+        (applied(), "does not exist yet at that moment"),
+    ):
+        facts = has_saved(hosts)
+        (found,) = crossing_status(make_plan(parse(asked(), "crossnet.yaml"), facts, moves=False), facts)
+        (told,) = (each for each in found.reasons if "has saved" in each)
+        assert f"because the set xnet4-from-business {why}." in told

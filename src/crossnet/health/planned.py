@@ -11,6 +11,7 @@ from crossnet.design import Path
 from crossnet.design.flows import Effect, FlowChange
 from crossnet.design.leaning import gone
 from crossnet.design.leases import waiting
+from crossnet.design.saved import saved_rules
 from crossnet.design.today import MOST_NAMED, today
 from crossnet.drift import Drift, Pending, drifted, not_applied, pending
 from crossnet.elsewhere import elsewhere
@@ -154,8 +155,11 @@ def _status(
     reasons = [*reasons, *(line for host in heals for line in told(host))]
     if not lost:
         reasons += fenced(facts[gateway], read_record(facts[gateway]))
-    at_boot = ("in-saved-rules", "setting-overridden", "cloud-init-rewrites", "way-not-kept")
-    later = (each for each in plan.impacts if each.code in at_boot and each.where in hosts)
+    at_boot = ("setting-overridden", "cloud-init-rewrites", "way-not-kept")
+    later = [each for each in plan.impacts if each.code in at_boot and each.where in hosts]
+    # By what stands there, whether or not the plan would bring more.
+    for host in hosts:
+        later += saved_rules(facts[host], leaving=not read_record(facts[host]).owned)
     reasons += (f"{each.where}: {each.text}" for each in later)
     exposed = exposures_of(plan.spec, facts[gateway])
     reasons = [*map(str, exposed), *reasons]

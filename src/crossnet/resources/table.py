@@ -298,7 +298,8 @@ class RuleTable(Resource):
     def since(self, applied: Resource) -> tuple[str, ...]:
         had = applied.carrying if isinstance(applied, RuleTable) else frozenset()
         return tuple(
-            f"bridge {name} came since, and the fence stops what it carries from port to port"
+            f"what bridge {name} carries from port to port meets the rules now, and did not when they were applied: "
+            "the fence stops it"
             for name in sorted(self.carrying - had)
         )
 
