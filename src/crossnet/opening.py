@@ -31,6 +31,7 @@ from crossnet.design.rules import FENCED
 from crossnet.facts import Facts
 from crossnet.facts.routes import MAIN
 from crossnet.facts.sysctls import FORWARDING, interface_setting
+from crossnet.netfilter import Engine
 from crossnet.netfilter.own_walked import with_own
 from crossnet.path import Path
 from crossnet.planning import HostPlan, Plan
@@ -39,6 +40,7 @@ from crossnet.values import Address, Family, Network, host_network, show_network
 
 if TYPE_CHECKING:
     from crossnet.reach.asked import Asked
+    from crossnet.reach.transit import Forwarded
 
 # Where a gateway begins or ends to forward for everybody: so many of its interfaces are looked at, each with all rules,
 # and so many rules in all. 5,000 rules that decide about all packets cost 2 seconds (measured).
@@ -47,25 +49,31 @@ MOST_RULES = 15_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Late:
-    """A gateway that enters crossnet's rules behind others, as it would be if they were first, or admitted nothing."""
+class _Passing:
+    """What passes by crossnet's own rules and past those of others, which stop some of what is in `partly`."""
 
-    entered_first: Facts
-    in_front: Facts
+    flows: tuple[Flows, ...]
+    partly: tuple[Flows, ...] = ()
+
+    def known(self, other: _Passing) -> tuple[Flows, ...]:
+        """Without what passes in part only, unless it does so on the other side too."""
+        return difference(self.flows, difference(self.partly, other.partly))
 
 
 @dataclass(frozen=True, slots=True)
 class _Side:
     """The hosts before the plan, or after it.
 
-    `unrouted` are clients without a route through the gateway that crossnet gives or gave them, and to where. `late`
-    are gateways whose iptables enters crossnet's rules behind such as decide before them.
+    `unrouted` are clients without a route through the gateway that crossnet gives or gave them, and to where. `alone`
+    are the gateways on which others have rules, as they would be with crossnet's only. `late` are those whose iptables
+    enters crossnet's rules behind such as decide before them, as they would be if crossnet's admitted nothing.
     """
 
     facts: Mapping[str, Facts]
     rules: Mapping[tuple[str, Family], Admitted]
     unrouted: tuple[tuple[Family, Span, Span], ...]
-    late: Mapping[tuple[str, Family], _Late] = field(default_factory=dict)
+    alone: Mapping[str, Facts] = field(default_factory=dict)
+    late: Mapping[tuple[str, Family], Facts] = field(default_factory=dict)
 
     def forwards(self, host: str, family: Family, ingress: str) -> bool:
         settings = self.facts[host].sysctls
@@ -82,35 +90,36 @@ class _Side:
 
     def for_all(self, host: str, family: Family) -> Facts:
         """The host without what crossnet's rules admit, where they are not what decides first."""
-        late = self.late.get((host, family))
-        return late.in_front if late else self.facts[host]
+        return self.late.get((host, family), self.facts[host])
 
-    def flows(self) -> tuple[Flows, ...]:
-        """What crossnet's own rules let pass."""
+    def passing(self) -> _Passing:
+        """What crossnet's own rules let pass, and nobody else's stop."""
         found = [each for own in self.rules.values() for each in own.flows]
         routed = self.routed(each for each in found if self.forwards(each.gateway, each.family, each.ingress))
-        stopped = [part for each in routed for part in self._stopped(each)]
-        return difference(routed, stopped) if stopped else routed
+        passing: list[Flows] = []
+        partly: list[Flows] = []
+        for each in routed:
+            stopped, in_part = self._stopped(each)
+            passing += difference([each], stopped)
+            partly += in_part
+        return _Passing(tuple(passing), tuple(partly))
 
-    def _stopped(self, flows: Flows) -> Iterator[Flows]:
-        """What of them rules of others stop before crossnet's come to it; more than that where it is no product."""
-        late = self.late.get((flows.gateway, flows.family))
-        if late is None:
-            return
+    def _stopped(self, flows: Flows) -> tuple[tuple[Flows, ...], tuple[Flows, ...]]:
+        """What of them rules of others stop, and of what they stop a part that is no product."""
+        alone = self.alone.get(flows.gateway)
+        if alone is None:
+            return (), ()
         from crossnet.reach.transit import lacking
 
-        told = lacking(self.facts[flows.gateway], late.entered_first, _asked(flows), flows.egress)
-        if told is not None:
-            sources, destinations, traffic = (
-                Span(part) if part is not None else None
-                for part in (told.sources, told.destinations, told.traffic)
-            )
-            yield replace(
-                flows,
-                sources=sources or flows.sources,
-                destinations=destinations or flows.destinations,
-                traffic=traffic or flows.traffic,
-            )
+        if (told := lacking(self.facts[flows.gateway], alone, _asked(flows), flows.egress)) is None:
+            return (), ()
+        lost, rest = told
+        stopped = _within(flows, lost)
+        if rest is None:
+            return (stopped,), ()
+        passing = _within(flows, rest)
+        in_part = () if rest.exact else (stopped.both(passing),)
+        return stopped.without(passing), in_part
 
     def routed(self, flows: Iterable[Flows]) -> tuple[Flows, ...]:
         """Without those of clients that lack a route for them."""
@@ -145,9 +154,16 @@ def opening(plan: Plan, facts: Mapping[str, Facts]) -> tuple[FlowChange, ...]:
     }
     found = {host.host: _found(host, facts[host.host]) for host in plan.hosts}
     applied = then(plan.paths, facts, made)
-    late = dict(_entered_late(facts, found))
-    before = _Side(facts, _rules(facts, found), tuple(_unrouted(plan, facts, gateways)), late)
-    after = _Side(applied, _rules(facts, made), tuple(_unrouted(plan, applied, gateways)))
+    before = _Side(
+        facts,
+        _rules(facts, found),
+        tuple(_unrouted(plan, facts, gateways)),
+        dict(_alone(facts, found)),
+        dict(_entered_late(facts, found)),
+    )
+    after = _Side(
+        applied, _rules(facts, made), tuple(_unrouted(plan, applied, gateways)), dict(_alone(applied, made))
+    )
     return (*_of_crossings(plan, before, after), *_of_others(before, after))
 
 
@@ -172,30 +188,27 @@ def _found(host: HostPlan, facts: Facts) -> tuple[Resource, ...]:
     return tuple(found for each in rules if (found := each.current(facts)) is not None)
 
 
+def _alone(
+    facts: Mapping[str, Facts], resources: Mapping[str, Iterable[Resource]]
+) -> Iterator[tuple[str, Facts]]:
+    """The hosts on which others have rules, as they would be with crossnet's only."""
+    for name, here in resources.items():
+        firewall = facts[name].firewall
+        own = [(each.engine, each.table) for each in here if isinstance(each, RuleTable)]
+        if own and any(firewall.holds_rules(engine) for engine in Engine):
+            yield name, replace(facts[name], firewall=replace(firewall, foreign=with_own((), own)))
+
+
 def _entered_late(
     facts: Mapping[str, Facts], found: Mapping[str, Sequence[Resource]]
-) -> Iterator[tuple[tuple[str, Family], _Late]]:
+) -> Iterator[tuple[tuple[str, Family], Facts]]:
     """Of what is there today: the place of the jump decides, as rules of others come before it or not."""
     for name, here in found.items():
         for jump in here:
             if isinstance(jump, Jump) and jump.chain == FENCED and not jump.first:
                 from crossnet.reach.front import in_front
 
-                firewall = facts[name].firewall
-                own = [
-                    (each.engine, each.table)
-                    for each in here
-                    if isinstance(each, RuleTable)
-                    and (each.engine, each.family) == (jump.engine, jump.family)
-                ]
-                first = replace(firewall, foreign=with_own(firewall.foreign, own))
-                yield (
-                    (name, jump.family),
-                    _Late(
-                        replace(facts[name], firewall=first),
-                        in_front(facts[name], jump.engine, jump.family),
-                    ),
-                )
+                yield (name, jump.family), in_front(facts[name], jump.engine, jump.family)
 
 
 def _rules(
@@ -244,24 +257,34 @@ def _unrouted(
 
 
 def _of_crossings(plan: Plan, before: _Side, after: _Side) -> Iterator[FlowChange]:
-    old, new = before.flows(), after.flows()
-    anyway, unsure = _anyway(difference(new, old), before)
-    old = (*old, *anyway)
-    still, doubtful = _anyway(difference(old, new), after)
-    new = (*new, *still)
+    old, new = before.passing(), after.passing()
+    known_old, known_new = old.known(new), new.known(old)
+    anyway, unsure = _anyway(difference(new.flows, known_old), before)
+    old_flows, known_old = (*old.flows, *anyway), (*known_old, *anyway)
+    still, doubtful = _anyway(difference(old_flows, known_new), after)
+    new_flows, known_new = (*new.flows, *still), (*known_new, *still)
+    partly = (*old.partly, *new.partly)
     hindered = _concerned(plan, "others-may-drop")
     seen_otherwise = _concerned(plan, "not-tracked", "others-translate")
     names = _Names(plan, before.facts)
-    for each in merged(difference(new, old)):
-        certain = each.crossing not in hindered and not any(each.both(one) for one in unsure)
-        told = names.told(Effect.OPENS, each, certain=certain)
+    for each, sure in _apart(difference(new_flows, known_old), (*unsure, *partly)):
+        told = names.told(Effect.OPENS, each, certain=sure and each.crossing not in hindered)
         yield replace(told, by_others=bool(each.seen_as) and each.crossing in seen_otherwise)
-    for each in merged(difference(old, new)):
-        yield names.told(Effect.CLOSES, each, certain=not any(each.both(one) for one in doubtful))
-    for was in dict.fromkeys((each.crossing, each.seen_as) for each in old):
-        known = [each for each in old if (each.crossing, each.seen_as) == was]
-        for each in merged(part for one in new for other in known if (part := one.both(other))):
-            yield replace(names.told(Effect.STAYS, each), was=was[0], seen_before=was[1])
+    for each, sure in _apart(difference(old_flows, known_new), (*doubtful, *partly)):
+        yield names.told(Effect.CLOSES, each, certain=sure)
+    for was in dict.fromkeys((each.crossing, each.seen_as) for each in known_old):
+        known = [each for each in known_old if (each.crossing, each.seen_as) == was]
+        both = [part for one in known_new for other in known if (part := one.both(other))]
+        for each, sure in _apart(both, partly):
+            told = names.told(Effect.STAYS, each, certain=sure)
+            yield replace(told, was=was[0], seen_before=was[1])
+
+
+def _apart(flows: Sequence[Flows], doubtful: Sequence[Flows]) -> Iterator[tuple[Flows, bool]]:
+    """In few products, those that surely are so and those that only may be."""
+    yield from ((each, True) for each in merged(difference(flows, doubtful)))
+    parts = (part for each in flows for one in doubtful if (part := each.both(one)))
+    yield from ((each, False) for each in merged(parts))
 
 
 def _concerned(plan: Plan, *codes: str) -> set[str]:
@@ -296,6 +319,19 @@ def _asked(flows: Flows) -> Asked:
         as_allow(flows.traffic, flows.family) or (),
         sources=networks(flows.sources, flows.family),
         ingress=flows.ingress,
+    )
+
+
+def _within(flows: Flows, told: Forwarded) -> Flows:
+    """Those of these flows that are told."""
+    sources, destinations, traffic = (
+        Span(part) if part is not None else None for part in (told.sources, told.destinations, told.traffic)
+    )
+    return replace(
+        flows,
+        sources=sources or flows.sources,
+        destinations=destinations or flows.destinations,
+        traffic=traffic or flows.traffic,
     )
 
 

@@ -20,6 +20,7 @@ from crossnet.facts.neighbours import Neighbour
 from crossnet.netfilter import Engine
 from crossnet.netfilter.foreign import Tool
 from crossnet.netfilter.iptables import parse_save
+from crossnet.netfilter.own_walked import with_own
 from crossnet.netfilter.xtables_save import parse_save as parse_foreign
 from crossnet.opening import told_opening
 from crossnet.planning import Plan, make_plan, make_undo_plan
@@ -298,6 +299,91 @@ def test_a_jump_behind_what_others_decide_is_told_when_it_goes_to_the_top(rule: 
     made = plan(wanted, facts)
     assert [change.resource.kind for _, change in made.changes] == ["jump"]
     assert lines(made) == told
+
+
+def beside_rules(hosts: Hosts, policy: str, *rules: str) -> dict[str, Facts]:
+    """Somebody's rules of iptables beside crossnet's own of nft, which stand where they were applied."""
+    found = facts_of(hosts)
+    text = "\n".join(
+        ("*filter", f":FORWARD {policy} [0:0]", *(f"-A FORWARD {rule}" for rule in rules), "COMMIT\n")
+    )
+    firewall = found["gateway"].firewall
+    theirs = parse_foreign(text, "ip", Tool.IPTABLES_NFT, {})
+    foreign = with_own(theirs, [(Engine.NFTABLES, table) for table in firewall.nft])
+    return {**found, "gateway": replace(found["gateway"], firewall=replace(firewall, foreign=foreign))}
+
+
+OPENS = STAYS.replace("stays", "opens").partition(" was")[0]
+
+
+@pytest.mark.parametrize("fence", ["on", "off"])
+def test_what_others_came_to_stop_is_opened_by_the_accept_before_it_and_closed_by_no_undo(fence: str) -> None:
+    wanted = spec(f"one: from: app, to: 10.0.44.0/24, fence: {fence}")
+    facts = beside_rules(applied(HOSTS, wanted), "DROP")
+    made = plan(wanted, facts)
+    assert {change.resource.kind for _, change in made.changes} == {"table", "jump"}
+    assert [each for each in lines(made) if "[one]" in each] == [OPENS]
+    assert not [each for each in lines(undo_plan(facts, wanted)) if "[one]" in each]
+
+
+@pytest.mark.parametrize(
+    ("policy", "rules", "told"),
+    [
+        (
+            "DROP",
+            ["-p tcp --dport 443 -j ACCEPT"],
+            [
+                OPENS.replace("any traffic", "any traffic but tcp/443"),
+                STAYS.replace("any traffic", "tcp/443"),
+            ],
+        ),
+        (
+            "ACCEPT",
+            ["-d 10.0.44.16/28 -p tcp -j DROP"],
+            [
+                OPENS.replace("10.0.44.0/24: any traffic", "10.0.44.16/28: tcp"),
+                STAYS.replace("10.0.44.0/24", "10.0.44.0/24 except 10.0.44.16/28"),
+                STAYS.replace("10.0.44.0/24: any traffic", "10.0.44.16/28: any traffic but tcp"),
+            ],
+        ),
+        (
+            "DROP",
+            ["-d 10.0.44.16/28 -p tcp -j ACCEPT", "-d 10.0.44.0/28 -p udp -j ACCEPT"],
+            [
+                OPENS.replace("10.0.44.0/24: any traffic", "10.0.44.0/27: tcp, udp") + " unknown",
+                OPENS.replace("10.0.44.0/24: any traffic", "10.0.44.0/27: any traffic but tcp, udp"),
+                OPENS.replace("10.0.44.0/24", "10.0.44.0/24 except 10.0.44.0/27"),
+            ],
+        ),
+    ],
+    ids=["all but some", "some", "no product"],
+)
+def test_of_what_others_stop_in_part_that_part_is_opened(
+    policy: str, rules: list[str], told: list[str]
+) -> None:
+    facts = beside_rules(applied(HOSTS, ONE), policy, *rules)
+    assert lines(plan(ONE, facts)) == sorted(told)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        ["-p tcp -j DROP"],
+        ["-d 10.0.44.16/28 -p tcp -j DROP", "-d 10.0.44.0/28 -p udp -j DROP"],
+    ],
+    ids=["product", "no product"],
+)
+def test_what_others_stop_before_and_after_is_neither_opened_nor_closed(rules: list[str]) -> None:
+    """crossnet's rules of nft stand at another hook than those of iptables' raw table, which come first."""
+    facts = beside_rules(applied(HOSTS, ONE), "ACCEPT")
+    text = "*raw\n:PREROUTING ACCEPT [0:0]\n" + "".join(f"-A PREROUTING {rule}\n" for rule in rules)
+    gateway = facts["gateway"]
+    raw = parse_foreign(f"{text}COMMIT\n", "ip", Tool.IPTABLES_NFT, {})
+    foreign = (*gateway.firewall.foreign, *raw)
+    facts = {**facts, "gateway": replace(gateway, firewall=replace(gateway.firewall, foreign=foreign))}
+    told = lines(plan(spec("one: from: [app, web], to: 10.0.44.0/24"), facts))
+    assert not [each for each in told if not each.startswith("stays") and "app" in each]
+    assert not [each for each in told if each.startswith("closes")]
 
 
 def test_undo_closes_what_a_rule_in_front_let_pass() -> None:

@@ -71,10 +71,13 @@ def forwards(facts: Facts, asked: Asked, egress: str) -> tuple[bool | None, bool
     return None if (meant.may & ~here.surely).satisfiable() else True, here.translated
 
 
-def lacking(facts: Facts, other: Facts, asked: Asked, egress: str) -> Forwarded | None:
+def lacking(
+    facts: Facts, other: Facts, asked: Asked, egress: str
+) -> tuple[Forwarded, Forwarded | None] | None:
     """What of the packets that are asked leaves another host by an interface, and surely not this one; None: nothing.
 
-    The other one is the same host with other rules.
+    The other one is the same host with other rules. With it, where it is no product, comes the rest that this one may
+    forward as well.
     """
     space = Space()
     _, here = _walked(space, facts, asked)
@@ -84,8 +87,12 @@ def lacking(facts: Facts, other: Facts, asked: Asked, egress: str) -> Forwarded 
     missing = meant.surely & ~here[egress].may if egress in here else meant.surely
     if not missing.satisfiable():
         return None
-    family = asked.destinations[0].version
-    return _told(space, Family(family), (asked.ingress, egress), _Passing(missing, missing), meant.may)
+    family, way = Family(asked.destinations[0].version), (asked.ingress, egress)
+    told = _told(space, family, way, _Passing(missing, missing), meant.may)
+    if told.exact:
+        return told, None
+    rest = meant.may & ~missing
+    return told, _told(space, family, way, _Passing(rest, rest), meant.may)
 
 
 @dataclass(frozen=True, slots=True)
