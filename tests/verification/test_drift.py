@@ -10,7 +10,7 @@ import pytest
 from crossnet.api import plan
 from crossnet.errors import PlanRefused
 from crossnet.facts import Facts, FileState
-from crossnet.facts.links import Link
+from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import Route
 from crossnet.facts.saved import SavedRules
@@ -490,3 +490,67 @@ def test_what_others_have_saved_is_told_by_what_stands_now() -> None:
         (found,) = crossing_status(make_plan(parse(asked(), "crossnet.yaml"), facts, moves=False), facts)
         (told,) = (each for each in found.reasons if "has saved" in each)
         assert f"because the set xnet4-from-business {why}." in told
+
+
+BESIDE = "app: still reaches 10.0.44.0/28 another way: 10.0.44.0/28 dev br-1"
+
+
+def _beside(facts: Facts) -> Facts:
+    """As docker makes a bridge for its containers."""
+    bridge = Link("br-1", 1500, True, (LinkAddress(address("10.0.44.14"), 28),), "bridge")
+    return replace(
+        facts,
+        links=(*facts.links, bridge),
+        routes=(*facts.routes, route("10.0.44.0/28 dev br-1 proto kernel")),
+    )
+
+
+def test_a_network_of_the_clients_own_that_came_since_is_told_and_stops_a_probe_to_it() -> None:
+    now = on("app", _beside)(applied())
+    told = status(now, asked(", probe: icmp/10.0.44.77"))
+    assert (told.state, told.reasons) == (State.UP, (BESIDE,))
+    stopped = status(now, asked(", probe: icmp/10.0.44.1"))
+    assert stopped.state is State.DEGRADED
+    first, second = stopped.reasons
+    assert "app → icmp/10.0.44.1: app: does not send it to gateway, but by 10.0.44.0/28 dev br-1" in first
+    assert second == BESIDE
+
+
+@pytest.mark.parametrize(
+    ("to", "told"),
+    [("10.0.0.0/8", ["10.0.47.0/24 dev br-1 src 10.0.47.1"]), ("0.0.0.0/0", [])],
+)
+def test_what_a_client_stands_in_and_always_has_is_nobodys_doing(to: str, told: list[str]) -> None:
+    """In all there is every network of its own lies; in a larger network that towards the gateway."""
+    there = facts_from(
+        """
+app:
+  eth0 10.0.43.15/24
+  br-1 10.0.47.1/24 bridge
+gateway:
+  eth1 10.0.43.101/24
+  eth0 10.0.44.63/24
+  route default via 10.0.44.1 dev eth0
+"""
+    )
+    made = plan(parse(asked(", egress: eth0", to=to), "crossnet.yaml"), there)
+    found = [impact for impact in made.impacts if impact.code == "src-route-other-next-hop"]
+    assert len(found) == 2
+    assert [impact.text.partition(": ")[2] for impact in found if impact.crossings] == told
+
+
+def test_a_next_hop_that_is_nowhere_any_more_degrades_the_crossing() -> None:
+    second = SEED_HOSTS.replace("10.0.43.101/24", "10.0.43.101/24 10.0.43.200/24")
+    text = asked(", next-hop: 10.0.43.200")
+    hosts = hosts_of(facts_from(second))
+    carry_out(plan(parse(text, "crossnet.yaml"), facts_of(hosts)), hosts)
+    found = facts_of(hosts)
+    proved = b'{"business": {"time": "2026-11-28T12:00:00+00:00", "result": "reachable", "end": "proved"}}'
+    found["gateway"] = with_files(found["gateway"], {VERIFIED: FileState(proved, 0o600, "0:0")})
+    found = rules(lambda table: table)(found)
+    assert status(found, text).state is State.UP
+    gone = links("gateway", lambda link: replace(link, addresses=link.addresses[:1]))(found)
+    told = status(gone, text)
+    assert told.state is State.DEGRADED
+    (reason,) = told.reasons
+    assert reason.startswith("crossing business: the next hop 10.0.43.200 is not an address of gateway")

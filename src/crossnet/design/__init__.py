@@ -212,7 +212,7 @@ def design(
     applied = then(paths, facts, wanted)
     foreseen = foresee(paths, applied)
     impacts = [*_as_foreseen(impacts, foreseen.impacts), *foreseen.impacts]
-    impacts += probes_stopped(paths, applied, foreseen)
+    impacts += probes_stopped(paths, applied, impacts, foreseen.stopped)
     standing = _standing(spec, paths, needs, beside, facts)
     for name in facts:
         live = tuple({one.identity: one for one in wanted[name]}.values())

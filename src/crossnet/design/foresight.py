@@ -102,7 +102,19 @@ def obstacles(
         Obstacle(host, tell(host, words).code, words, sure=False, on_the_way_back=False)
         for tell, host, words in _otherwise(path, walked, answer)
     ]
-    return tuple(sorted(dict.fromkeys((*found, *others)), key=lambda each: not each.sure))
+    sure_first = sorted(dict.fromkeys((*found, *others)), key=lambda each: not each.sure)
+    return (*_astray(path, client, walked, probe), *sure_first)
+
+
+def _astray(path: Path, client: str, walked: Walked, probe: Probe | None) -> Iterator[Obstacle]:
+    """The route by which a client sends a flow past the gateway."""
+    if probe is None or any(visit.host == path.gateway for visit in walked.visits):
+        return
+    first = walked.visits[0].outcome
+    if first.leaving:
+        ways = ", ".join(dict.fromkeys(map(way_of, first.ways)))
+        text = f"does not send it to {path.gateway}, but by {ways}"
+        yield Obstacle(client, "src-route-other-next-hop", text, sure=True, on_the_way_back=False)
 
 
 # Which direction is stopped, and by what.

@@ -79,12 +79,16 @@ def client_impacts(path: Path, facts: Mapping[str, Facts]) -> Iterator[Impact]:
         for network in path.destinations:
             for route in inside(routes, network):
                 if (route.via, route.device) != (client.next_hop, client.interface):
+                    # Of the network towards the gateway, and of all that there is, its own are nobody's doing. Another
+                    # one may have come since, as with a bridge of containers.
+                    is_usual = route.via is None and (
+                        route.device == client.interface or network == default_network(path.family)
+                    )
                     yield Impact(
                         "src-route-other-next-hop",
                         client.host or "",
                         f"still reaches {show_network(route.destination)} another way: {route}",
-                        # Its own networks are nobody's doing.
-                        frozenset() if route.via is None else frozenset((path.crossing.name,)),
+                        frozenset() if is_usual else frozenset((path.crossing.name,)),
                     )
 
 
@@ -171,6 +175,7 @@ def kernel_impacts(path: Path, facts: Mapping[str, Facts]) -> Iterator[Impact]:
             "kernel-refuses",
             path.gateway,
             f"its kernel answers `{lookup}` with {error!r}, and its routes and rules show no reason",
+            frozenset((path.crossing.name,)),
         )
 
 

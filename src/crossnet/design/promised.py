@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, product
 
-from crossnet.design.foresight import Foreseen, Obstacle, obstacles
+from crossnet.design.foresight import Obstacle, obstacles
 from crossnet.design.impacts import Impact
+from crossnet.errors import Refusal
 from crossnet.facts import Facts
 from crossnet.path import Path
 from crossnet.several import few
@@ -18,13 +19,23 @@ MOST_FLOWS = 8
 MOST_TOLD = 3
 
 
-def probes_stopped(paths: Sequence[Path], facts: Mapping[str, Facts], foreseen: Foreseen) -> Iterator[Impact]:
-    """What of the spec's own probes would not come back, on hosts that are as the plan makes them."""
+def probes_stopped(
+    paths: Sequence[Path],
+    facts: Mapping[str, Facts],
+    impacts: Sequence[Impact],
+    stopped: Sequence[Refusal],
+) -> Iterator[Impact]:
+    """What of the spec's own probes would not come back, on hosts that are as the plan makes them.
+
+    `stopped` are the crossings of which nothing passes at all: that is told already.
+    """
     for path in paths:
         name = path.crossing.name
-        refused = any(refusal.where == f"crossing {name}" for refusal in foreseen.stopped)
+        refused = any(refusal.where == f"crossing {name}" for refusal in stopped)
         # Where others do nothing with its packets there is nothing to look for.
-        if refused or not any(name in impact.crossings for impact in foreseen.impacts):
+        if refused or not any(
+            name in impact.crossings or impact.code == "src-route-other-next-hop" for impact in impacts
+        ):
             continue
         probes = [each for each in path.crossing.probes if family_of(each.destination) is path.family]
         clients = [client.host for client in path.clients if client.host is not None]

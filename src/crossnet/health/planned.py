@@ -9,6 +9,7 @@ from functools import cache
 from crossnet.dependents import fenced
 from crossnet.design import Path
 from crossnet.design.flows import Effect, FlowChange
+from crossnet.design.impacts import Impact
 from crossnet.design.leaning import gone
 from crossnet.design.leases import waiting
 from crossnet.design.saved import saved_rules
@@ -44,6 +45,9 @@ from crossnet.transaction.left import left_at_cloud
 from crossnet.values import Family
 from crossnet.verification.counters import read_counters
 
+# Of what a plan tells, that by which packets do not get through as the hosts are.
+_STOPS = frozenset({"next-hop-elsewhere", "probe-stopped", "kernel-refuses"})
+
 
 def crossing_status(
     plan: Plan, facts: Mapping[str, Facts], beside: Collection[Crossing] = ()
@@ -73,6 +77,10 @@ def _gets_through(plan: Plan, facts: Mapping[str, Facts]) -> Iterator[FlowChange
     for change in told_opening(plan, facts).opening or ():
         if change.effect is Effect.CLOSES and change.clients and change.to:
             yield change
+
+
+def _is_of(crossing: Crossing, impact: Impact) -> bool:
+    return crossing.name in impact.crossings or impact.where == f"crossing {crossing.name}"
 
 
 def _unarmed(facts: Facts) -> Iterator[str]:
@@ -113,6 +121,8 @@ def _status(
             f"`crossnet apply` {does}, before what drops there"
         )
     unwell += dict.fromkeys(reason for path in paths for reason in _unwell(path, facts))
+    hindered = [impact for impact in plan.impacts if impact.code in _STOPS and _is_of(crossing, impact)]
+    unwell += (f"{impact.where}: {impact.text}" for impact in hindered)
     other = None if applied else elsewhere(crossing, plan.spec, facts)
     verified = last_verified(facts[gateway]).get(other.label if other else label, {})
     proved, why = _proof(verified)
@@ -150,7 +160,7 @@ def _status(
     )
     if not any(refusal.where == f"crossing {crossing.name}" for refusal in plan.stopped):
         # Of some packets only, or perhaps: so it may be meant, and the crossing stands as it was applied.
-        others = (impact for impact in plan.impacts if crossing.name in impact.crossings)
+        others = (each for each in plan.impacts if crossing.name in each.crossings and each not in hindered)
         reasons = [*reasons, *(f"{impact.where}: {impact.text}" for impact in others)]
     reasons = [*reasons, *(line for host in heals for line in told(host))]
     if not lost:
