@@ -406,6 +406,15 @@ def test_whose_packets_a_rule_takes(match: str, code: str, words: str) -> None:
     assert words in made.finding(code).text
 
 
+def test_a_rule_that_stands_several_times_is_taken_away_as_often() -> None:
+    made = adopt(APP + ROUTE + GATEWAY + SNAT * 3)
+    found = made.finding("snat-for-everybody")
+    assert found.text.endswith("--to-source 10.0.44.63 (it stands there 3 times)")
+    ((command,),) = (fix.commands for fix in found.fix)
+    once = "iptables-nft -t nat -D POSTROUTING -o eth0 -j SNAT --to-source 10.0.44.63"
+    assert command == f"for each in $(seq 3); do {once}; done"
+
+
 @pytest.mark.parametrize(
     ("members", "code"),
     [

@@ -25,12 +25,13 @@ def translations(facts: Facts, ways: Sequence[Way], others: Sequence[str]) -> It
     for rule in each_once(rule for way in ways for rule in way.rules):
         fix = (_removing(facts, rule, when),)
         takes = taking.get(rule.place, Taking.ANYBODY)
+        told = rule.text + (f" (it stands there {rule.times} times)" if rule.times > 1 else "")
         if takes is Taking.CLIENTS:
-            words = f"translates what the crossing translates itself: {rule.text}"
+            words = f"translates what the crossing translates itself: {told}"
             yield Finding("snat-by-hand", facts.host, words, fix=fix)
             continue
         whose = "what anybody sends" if takes is Taking.ANYBODY else "more than what the clients send"
-        yield Finding("snat-for-everybody", facts.host, f"translates {whose}: {rule.text}", fix=fix)
+        yield Finding("snat-for-everybody", facts.host, f"translates {whose}: {told}", fix=fix)
 
 
 def _removing(facts: Facts, rule: Translating, when: str) -> Fix:
@@ -49,7 +50,11 @@ def _removing(facts: Facts, rule: Translating, when: str) -> Fix:
         family = Family.V6 if rule.table.family == "ip6" else Family.V4
         words = split_words(rule.text)[1:]
         command = shlex.join((facts.iptables(engine, family), "-t", rule.table.name, "-D", *words))
+        # Each time it takes away the first that is alike (iptables(8)).
+        if rule.times > 1:
+            command = f"for each in $(seq {rule.times}); do {command}; done"
         return Fix(facts.host, (command,), warning=when)
     place = shlex.join((rule.table.family, rule.table.name, rule.chain.name))
-    numbered = f"and `nft delete rule {place} handle N` with the number behind that rule, {when}"
+    behind = "that rule" if rule.times == 1 else f"each of these {rule.times} rules"
+    numbered = f"and `nft delete rule {place} handle N` with the number behind {behind}, {when}"
     return Fix(facts.host, (f"nft -a list chain {place}",), warning=numbered)

@@ -48,6 +48,11 @@ class Translating:
     def place(self) -> RulePlace:
         return RulePlace(self.table.tool, self.table.family, self.table.name, self.chain.name, self.text)
 
+    @property
+    def times(self) -> int:
+        """How often it stands in its chain: a script that is run again appends it once more."""
+        return sum(each.text == self.text for each in self.chain.rules)
+
     def addresses(self, family: Family) -> Iterator[Address]:
         """The addresses that it says, one by one where they are few."""
         of = IPv4Address if family is Family.V4 else IPv6Address
