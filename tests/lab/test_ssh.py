@@ -745,7 +745,9 @@ def test_proxy_command_in_a_shell(place: Place) -> None:
 def test_revoked_in_a_file_of_its_own(place: Place) -> None:
     place.check("controller", "cat > /tmp/home/revoked", stdin=f"{place.host_key('gateway')}\n".encode())
     place.config("RevokedHostKeys ~/revoked\n" + CONFIG)
-    assert "its host key is refused: Host key is revoked" in place.ask("gw")
+    said = place.ask("gw")
+    assert "its host key is refused: Host key is revoked" in said
+    assert "It stands in /tmp/home/revoked (RevokedHostKeys)." in said
     assert place.ask("root@10.0.43.15") == "root"
 
 

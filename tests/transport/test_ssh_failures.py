@@ -211,3 +211,28 @@ def test_a_command_whose_jump_host_is_lost_names_both(
     told = str(Connection("app", hops, become=False)._cut(["true"]))
     assert "ran `true` as ops@jump port 22" in told
     assert f"the connection to {BASTION} was cut" in told
+
+
+def settings_of(home: Path, **values: tuple[str, ...]) -> settings.Settings:
+    return settings.of(Configuration(parse("ops@jump"), {"user": ("ops",), **values}, str(home), str(home)))
+
+
+@pytest.mark.parametrize(("listed", "entry"), [(True, False), (False, True), (True, True)])
+def test_a_revoked_key_is_told_with_the_file_that_revokes_it(
+    tmp_path: Path, *, listed: bool, entry: bool
+) -> None:
+    key = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
+    known, revoked = tmp_path / "known", tmp_path / "revoked"
+    known.write_text(f"jump {key}" + (f"@revoked * {key}" if entry else ""))
+    revoked.write_text(key if listed else "")
+    there = settings_of(
+        tmp_path,
+        userknownhostsfile=(str(known), str(tmp_path / "other")),
+        globalknownhostsfile=("none",),
+        revokedhostkeys=(str(revoked),),
+    )
+    told = seen(there, asyncssh.HostKeyNotVerifiable("Host key is revoked"), failures.Way())
+    assert "its host key is refused: Host key is revoked" in told
+    assert (f"{revoked} (RevokedHostKeys)" in told) is listed
+    assert (f"{known} (@revoked)" in told) is entry
+    assert str(tmp_path / "other") not in told

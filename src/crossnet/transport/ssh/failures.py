@@ -243,6 +243,13 @@ def _host_key(settings: Settings, witness: Witness, error: Exception) -> tuple[s
             "If that fingerprint is your authority's, write it into ~/.ssh/known_hosts as "
             "`@cert-authority PATTERN KEY` (sshd(8)).",
         )
+    # asyncssh does not tell the key that was shown, so each file is named that has one which could be it.
+    if known.revoked and "revoked" in str(error):
+        return (
+            f"its host key is refused: {_line(error)}",
+            f"It stands in {' or '.join(known.revoking())}. Give the host another key (ssh-keygen -A, HostKey in "
+            "sshd_config(5)), or take it out there if it was not meant.",
+        )
     return (
         f"its host key is refused: {_line(error)}",
         f"See the entries for {known.entry} in {', '.join(map(str, known.files)) or 'known_hosts'} "

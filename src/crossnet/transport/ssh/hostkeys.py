@@ -6,7 +6,7 @@ service has put there. With CheckHostIP, which OpenSSH has off since 8.5, what i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,6 +35,7 @@ class KnownHosts:
         self._also_address = also_address and alias is None
         self._signed_with = frozenset(signed_with)
         self._revoked_anywhere = _listed_keys(revoked) if revoked is not None else []
+        self._list_of_revoked = revoked
         self._asked: tuple[str, int | None] | None = None
         self.entry = ""  # how the host is called in these files
         self.keys: _Keys = []
@@ -62,11 +63,21 @@ class KnownHosts:
         self.authorities = [key for key in authorities if self._may_sign(key)]
         self.revoked = [*revoked, *self._revoked_anywhere]
 
-    def _found(self, host: str, port: int | None) -> tuple[_Keys, _Keys, _Keys]:
+    def revoking(self) -> tuple[str, ...]:
+        """Where keys are revoked that the host may have shown, in words: each of the files that has one."""
+        if self._asked is None:
+            return ()
+        entries = (file for file in self.files if self._found(*self._asked, [file])[2])
+        found = [f"{file} (@revoked)" for file in entries]
+        return (*found, *([f"{self._list_of_revoked} (RevokedHostKeys)"] if self._revoked_anywhere else ()))
+
+    def _found(
+        self, host: str, port: int | None, files: Sequence[Path] | None = None
+    ) -> tuple[_Keys, _Keys, _Keys]:
         host = host.lower()
         entry = _entry(host, port)
         known = asyncssh.SSHKnownHosts()
-        for line in self._lines({host, entry}):
+        for line in _lines(self.files if files is None else files, {host, entry}):
             with suppress(ValueError):  # as ssh does: a line that is none says nothing
                 known.load(line)
         found, plain = known.match(entry, "", None), known.match(host, "", None)
@@ -78,17 +89,18 @@ class KnownHosts:
         kinds = {kind.decode() for kind in authority.sig_algorithms}
         return not self._signed_with or not kinds.isdisjoint(self._signed_with)
 
-    def _lines(self, names: set[str]) -> Iterator[str]:
-        for file in self.files:
-            try:
-                text = file.read_text(encoding="utf-8", errors="replace")
-            except OSError:
-                continue
-            for line in text.splitlines():
-                hosts = (line.split(maxsplit=1) or [""])[0]
-                # To read a key costs much more than to see that a line is about another host.
-                if any(sign in hosts for sign in "*?!|@") or not names.isdisjoint(hosts.lower().split(",")):
-                    yield line
+
+def _lines(files: Iterable[Path], names: set[str]) -> Iterator[str]:
+    for file in files:
+        try:
+            text = file.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        for line in text.splitlines():
+            hosts = (line.split(maxsplit=1) or [""])[0]
+            # To read a key costs much more than to see that a line is about another host.
+            if any(sign in hosts for sign in "*?!|@") or not names.isdisjoint(hosts.lower().split(",")):
+                yield line
 
 
 def _entry(host: str, port: int | None) -> str:
