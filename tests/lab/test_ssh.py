@@ -463,7 +463,8 @@ def test_unknown_key_is_refused_with_its_fingerprint(place: Place) -> None:
     place.config(CONFIG + "StrictHostKeyChecking no\nUserKnownHostsFile none\n")
     said = place.ask("gw")
     assert f"its host key is not known: ssh-ed25519 {place.fingerprint('gateway')}" in said
-    assert "connect once with `ssh gw`" in said
+    assert "where UserKnownHostsFile names no file now" in said
+    assert "connect once with `ssh -o StrictHostKeyChecking=ask gw`" in said
     assert place.check("controller", "cat /tmp/home/.ssh/known_hosts") == ""
 
 

@@ -236,3 +236,33 @@ def test_a_revoked_key_is_told_with_the_file_that_revokes_it(
     assert (f"{revoked} (RevokedHostKeys)" in told) is listed
     assert (f"{known} (@revoked)" in told) is entry
     assert str(tmp_path / "other") not in told
+
+
+@pytest.mark.parametrize(
+    ("values", "todo"),
+    [
+        ({}, "To accept it, connect once with `ssh ops@jump` and say yes"),
+        ({"stricthostkeychecking": ("ask",)}, "connect once with `ssh ops@jump` and say yes"),
+        ({"stricthostkeychecking": ("true",)}, "once with `ssh -o StrictHostKeyChecking=ask ops@jump` and"),
+        (
+            {"stricthostkeychecking": ("false",), "userknownhostsfile": ("/dev/null",)},
+            "let your configuration keep it for this host, where UserKnownHostsFile names no file now, then connect "
+            "once with `ssh -o StrictHostKeyChecking=ask ops@jump` and say yes",
+        ),
+        ({"batchmode": ("yes",)}, "connect once with `ssh -o BatchMode=no ops@jump` and say yes"),
+    ],
+    ids=["usual", "ask", "yes", "no, and kept nowhere", "batch"],
+)
+def test_how_to_accept_an_unknown_key_is_a_way_that_ssh_goes(
+    tmp_path: Path, values: dict[str, tuple[str, ...]], todo: str
+) -> None:
+    witness = Witness()
+    witness.key = asyncssh.generate_private_key("ssh-ed25519").convert_to_public()
+    told = seen(
+        settings_of(tmp_path, **values),
+        asyncssh.HostKeyNotVerifiable("Host key is not trusted"),
+        failures.Way(),
+        witness,
+    )
+    assert "its host key is not known" in told
+    assert todo in told

@@ -263,11 +263,18 @@ def _how_to_accept(settings: Settings, *, changed: bool) -> str:
         "Compare that fingerprint with the host's own, read on its console: "
         "`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` (each type has its file)."
     )
+    options = "".join(f"-o {option} " for option in settings.to_ask)
+    connect = f"connect once with `ssh {options}{settings.destination}`"
+    if not settings.keeps_keys:
+        connect = (
+            "let your configuration keep it for this host, where UserKnownHostsFile names no file now, then "
+            f"{connect}"
+        )
     if not changed:
-        return f"{compare} To accept it, connect once with `ssh {settings.destination}` and say yes to the same one."
+        return f"{compare} To accept it, {connect} and say yes to the same one."
     return (
         f"The host was reinstalled, or somebody is in between. {compare} If it is right: "
-        f"`ssh-keygen -R '{known.entry}'`, then connect once with `ssh {settings.destination}`."
+        f"`ssh-keygen -R '{known.entry}'`, then {connect}."
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,8 @@ class Settings:
     proxy: str  # a command for the shell in place of a connection by TCP
     connect_timeout: float
     known_hosts: KnownHosts
+    to_ask: tuple[str, ...]  # options with which ssh asks about a key that is not known, where it would not
+    keeps_keys: bool  # whether ssh keeps one to which the answer is yes
     least_rsa_bits: int
     identities: tuple[str, ...]  # the files of IdentityFile
     agent: str
@@ -168,6 +170,8 @@ def of(says: Configuration) -> Settings:
         "" if jumps else says.expanded(proxy),
         float(says.get("connecttimeout") or CONNECT_TIMEOUT),
         known_hosts,
+        tuple(_to_ask(says)),
+        any(file != Path(os.devnull) for file in _own_known_hosts(says)),
         least,
         identities,
         agent,
@@ -293,10 +297,21 @@ def _names(algorithms: Iterable[bytes]) -> list[str]:
 
 
 def _known_hosts_files(says: Configuration) -> tuple[Path, ...]:
+    system = says.values.get("globalknownhostsfile", (_SYSTEM_KNOWN_HOSTS,))
+    return (*_own_known_hosts(says), *(file for given in system for file in _files_in(given, says)))
+
+
+def _own_known_hosts(says: Configuration) -> tuple[Path, ...]:
     # `UserKnownHostsFile none` means no file of one's own. `ssh -G` prints names with a blank between them.
     own = says.values.get("userknownhostsfile", (_USER_KNOWN_HOSTS,))
-    system = says.values.get("globalknownhostsfile", (_SYSTEM_KNOWN_HOSTS,))
-    return tuple(file for given in (*own, *system) for file in _files_in(given, says))
+    return tuple(file for given in own for file in _files_in(given, says))
+
+
+def _to_ask(says: Configuration) -> Iterator[str]:
+    if (says.get("stricthostkeychecking") or "ask") != "ask":
+        yield "StrictHostKeyChecking=ask"
+    if says.is_on("batchmode"):
+        yield "BatchMode=no"
 
 
 def _files_in(given: str, says: Configuration) -> list[Path]:
