@@ -191,3 +191,19 @@ def test_what_iptables_prints_no_more_is_not_taken_for_gone(bench: Bench, firewa
     assert "CROSSNET" not in bench.check("gateway", "nft list ruleset")
     (now,) = asyncio.run(crossnet.status(spec))
     assert now.state is State.DOWN
+
+
+@pytest.mark.parametrize("firewall", ["auto", "iptables"])
+def test_a_boot_that_loads_a_dump_first_ends_as_it_was_applied(bench: Bench, firewall: str) -> None:
+    """crossnet's own script comes after it: the chains are its own again, and each is entered once."""
+    bench.check("gateway", "iptables -P FORWARD DROP")
+    spec = bench.spec(f"{SPEC}, firewall: {firewall}")
+    bench.apply(spec)
+    applied = bench.check("gateway", "iptables-nft-save | grep ^-A")
+    bench.check("gateway", "nft list ruleset >/tmp/dump; (echo flush ruleset; cat /tmp/dump) | nft -f -")
+    assert "incompatible" in bench.check("gateway", "iptables-nft-save")
+    bench.check("gateway", "sh /etc/crossnet/start")
+    assert bench.check("gateway", "iptables-nft-save | grep ^-A") == applied
+    assert bench.plan(spec).is_empty
+    bench.undo(spec)
+    assert "CROSSNET" not in bench.check("gateway", "nft list ruleset")

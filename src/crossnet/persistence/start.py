@@ -102,13 +102,15 @@ load() { # FILE SHA256 COMMAND...
 # iptables-save of 1.4.7 quotes every comment. Somebody else may move a jump between the look and the change,
 # which then changes nothing.
 _ENTER = r"""
-# The jump, once and first in its chain; in one instant, so that no packet passes between an old and a new one.
+# The jump, once and first in its chain; in one instant, so that no packet passes between an old and a new one. What
+# `nft list ruleset` printed, and something has loaded before this, has it without its comment.
 enter() { # COMMAND TABLE CHAIN OWN-CHAIN [-w]
     listed=$("$1" -w -t "$2" -S "$3") || return
     {
         echo "*$2"
         printf '%s\n' "$listed" |
-            sed -n "s/^-A \($3 -m comment --comment \"\{0,1\}crossnet\"\{0,1\} -j $4\) *\$/-D \1/p"
+            sed -n -e "s/^-A \($3 -m comment --comment \"\{0,1\}crossnet\"\{0,1\} -j $4\) *\$/-D \1/p" \
+                -e "s/^-A \($3 -j $4\) *\$/-D \1/p"
         echo "-I $3 -m comment --comment crossnet -j $4"
         echo COMMIT
     } | "$1-restore" ${5:+"$5"} --noflush
