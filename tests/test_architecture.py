@@ -54,8 +54,8 @@ LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 # What can pass is answered from facts alone.
 REACH_USES = {"reach", "facts", "netfilter", "transport", "values"}
 
-# The lab stands beside the pipeline: it may know how hosts are reached and named, nothing else.
-LAB_USES = {"lab", "transport", "values", "errors"}
+# The lab stands beside the pipeline: it may know how hosts are reached and named, and a file is read, nothing else.
+LAB_USES = {"lab", "transport", "values", "errors", "localfile"}
 
 MODULES = sorted(SOURCE.rglob("*.py"))
 

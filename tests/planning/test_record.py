@@ -16,7 +16,7 @@ from crossnet.facts.policy import PolicyRule
 from crossnet.netfilter import Engine, Table
 from crossnet.netfilter.iptables import parse_ipset_save
 from crossnet.openstack.ports import AddressPair, GroupRule, HostRoute
-from crossnet.record import APPLIED, Adopted, Owned, Record, read_record
+from crossnet.record import APPLIED, Adopted, Owned, Record, paths_of, read_record
 from crossnet.resources import (
     KINDS,
     AtCloud,
@@ -205,6 +205,8 @@ WHOLE = json.loads(
         {"host": "-oProxyCommand=id"},
         {"hosts": [{"name": "a b", "ssh": "root@10.0.43.15"}]},
         {"hosts": [{"name": "app", "ssh": 7}]},
+        {"hosts": [{"name": "app", "netns": "a\0b"}]},
+        {"hosts": [{"name": "app", "netns": "\ud800"}]},
         {"paths": [{}]},
         {"paths": {}},
         {"needs": ["route"]},
@@ -216,6 +218,14 @@ def test_a_crossing_that_no_spec_could_have_is_damage(wrong: dict[str, object]) 
     for entry, damaged in ((sound, False), ({**sound, **wrong}, True)):
         found = kept(seal({"format": 2, "crossings": [entry], "owned": []}))
         assert bool(found.lost) is damaged
+
+
+@pytest.mark.parametrize("path", ["/etc/a\0b", "/etc/\ud800", "etc/crossnet"])
+def test_a_file_that_nobody_can_be_asked_for_is_damage(path: str) -> None:
+    record = Record((BUSINESS,), (Owned(None, File(path, b"")),))
+    assert "cannot be understood" in kept(record.to_json()).lost
+    facts = with_files(host_facts("app", ""), {APPLIED: FileState(record.to_json(), 0o600, "0:0")})
+    assert paths_of(facts) == ()
 
 
 def test_unknown_keys_of_a_record_are_no_error() -> None:

@@ -7,7 +7,8 @@ import os
 import stat
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,7 +17,9 @@ import pytest
 from crossnet.errors import CommandFailed, HostError
 from crossnet.transport import ENVIRONMENT, Completed, ShellHost, lines
 from crossnet.transport.batch import ask
+from crossnet.transport.lab import LabHost
 from crossnet.transport.local import Local
+from crossnet.transport.ssh.connection import Connection
 from lacking import lacking
 from transport.shells import SHELLS, through
 
@@ -47,6 +50,24 @@ def test_words_are_not_interpreted() -> None:
         run("printf", "%s|", "$(id)", "`id`", "a b", "'", '"', "\n", "*", "").text
         == "$(id)|`id`|a b|'|\"|\n|*||"
     )
+
+
+@pytest.mark.parametrize("word", ["a\0b", "\ud800"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        HERE.run,
+        HERE.start,
+        LabHost("here", Path("/nowhere")).run,
+        partial(Connection("here", [], become=False).run, stdin=b"", timeout=1),
+    ],
+    ids=["local", "local stream", "lab", "ssh"],
+)
+def test_what_can_be_no_word_of_a_command_is_refused_before_a_host_is_asked(
+    way: Callable[[list[str]], Coroutine[Any, Any, object]], word: str
+) -> None:
+    with pytest.raises(HostError, match="no command can have such a word"):
+        asyncio.run(way(["printf", word]))
 
 
 def test_a_failed_command_says_what_ran_where_and_what_it_said() -> None:

@@ -6,13 +6,15 @@ import asyncio
 import os
 import pwd
 import re
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from crossnet.errors import HostError
-from crossnet.transport.ssh import Ssh, configuration, settings
+from crossnet.transport.ssh import Ssh, configuration, files, settings
 from crossnet.transport.ssh.destination import parse
 from crossnet.transport.ssh.settings import REFUSED, Refusal, Settings
 
@@ -397,6 +399,68 @@ class _NeverBoth:
 
     def with_true_names(self, text: str) -> str:
         return text
+
+
+_LARGE = "UserKnownHostsFile", "GlobalKnownHostsFile", "RevokedHostKeys", "Include"
+
+
+@pytest.mark.parametrize("keyword", _LARGE)
+def test_what_is_too_large_for_a_file_of_ssh_is_not_read(home: Path, keyword: str) -> None:
+    """Such as /dev/zero; the file is a sparse one, so that reading all of it would not end the test."""
+    with (home / "large").open("wb") as large:
+        large.truncate(files.LARGEST + 1)
+    with pytest.raises(ValueError, match=re.escape(f"{home}/large cannot be read: it is larger than")):
+        meant(home, f"{keyword} {home}/large\n")
+
+
+def test_a_pipe_in_place_of_known_hosts_is_not_waited_for_without_end(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_EACH", 0.2)
+    os.mkfifo(home / "pipe")
+    with _written_into(home / "pipe"), pytest.raises(ValueError, match="pipe cannot be read: it did not end"):
+        meant(home, f"UserKnownHostsFile {home}/pipe\n")
+
+
+@pytest.mark.parametrize("ssh", [True, False])
+def test_who_waits_for_a_file_can_be_interrupted(
+    home: Path, monkeypatch: pytest.MonkeyPatch, ssh: bool
+) -> None:
+    """Also where crossnet reads the configuration itself: without `ssh`, and in a home that is not the one of `ssh`."""
+    os.mkfifo(home / "pipe")
+    if ssh:
+        (home / ".ssh" / "config").symlink_to(home / "pipe")
+    else:
+        monkeypatch.setenv("PATH", str(home))
+        (home / ".ssh" / "config").write_text(f"Include {home}/pipe\n")
+
+    async def is_still_waiting(clock: threading.Timer) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await settings.read(parse("web"))
+        still = clock.is_alive()
+        _end(home / "pipe")
+        return still
+
+    with _written_into(home / "pipe") as clock:
+        assert asyncio.run(is_still_waiting(clock))
+
+
+@contextmanager
+def _written_into(pipe: Path) -> Iterator[threading.Timer]:
+    """Whoever waits for somebody to write into the pipe has waited for five seconds when its end comes."""
+    clock = threading.Timer(5, _end, [pipe])
+    clock.start()
+    try:
+        yield clock
+    finally:
+        clock.cancel()
+        _end(pipe)
+
+
+def _end(pipe: Path) -> None:
+    with suppress(OSError):  # nobody waits
+        os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
 
 
 @pytest.fixture

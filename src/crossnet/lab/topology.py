@@ -33,13 +33,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
-from pathlib import Path
 from typing import Any
 
+from crossnet import localfile
 from crossnet.errors import LabError
 from crossnet.lab.reading import Reader
 from crossnet.values import Address, Family, address, family_of, interface_name, network
 from crossnet.values import Network as Prefix
+
+_LARGEST = 1 << 20  # bytes of a file
 
 ROLES = ("client", "gateway", "target", "bystander")
 
@@ -134,8 +136,10 @@ def load(source: str, *, count: int | None = None) -> Topology:
         text = (resources.files("crossnet.lab") / "topologies" / f"{source}.yaml").read_text(encoding="utf-8")
     elif "/" in source or "." in source:
         try:
-            text = Path(source).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = localfile.read(source, _LARGEST).decode()
+        except OSError as error:
+            raise LabError(f"{source} cannot be read as a topology: {error.strerror}") from None
+        except UnicodeDecodeError as error:
             raise LabError(f"{source} cannot be read as a topology: {error}") from None
     else:
         raise LabError(

@@ -22,6 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from crossnet.transport.ssh import files as ssh_files
 from crossnet.transport.ssh import plain_config
 from crossnet.transport.ssh.destination import Destination
 
@@ -110,14 +111,15 @@ async def read(destination: Destination, jumps: str | None) -> Configuration:
     ssh = shutil.which("ssh")
     if ssh is None:
         files = ((Path(home) / USER_CONFIG, Path(home) / ".ssh"), (SYSTEM_CONFIG, SYSTEM_CONFIG.parent))
-        values = plain_config.read(destination, files, home=home)
+        values = await ssh_files.apart(lambda: plain_config.read(destination, files, home=home))
         if jumps is not None:
             values = {**values, "proxyjump": (jumps,), "proxycommand": ()}
         return Configuration(destination, values, home, home)
     ssh_home = _home_in_passwd() or home
     with tempfile.TemporaryDirectory(prefix="crossnet-ssh-") as folder:
         copies = _Copies(Path(folder), home)
-        files_of = [] if Path(home) == Path(ssh_home) else ["-F", str(copies.of_both())]
+        is_usual = Path(home) == Path(ssh_home)
+        files_of = [] if is_usual else ["-F", str(await ssh_files.apart(copies.of_both))]
         user = [] if destination.user is None else ["-l", destination.user]
         port = [] if destination.port is None else ["-p", str(destination.port)]
         over = [] if jumps is None else ["-J", jumps]
@@ -223,7 +225,7 @@ class _Copies:
             raise ValueError(f"{file}: Include leads in circles")
         copy = self._folder / f"{len(self._names)}.copy"
         self._names[str(copy)] = str(file)
-        lines = file.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        lines = ssh_files.read(file).decode(errors="surrogateescape").splitlines()
         text = "".join(f"{self._included(line, base, depth)}\n" for line in lines)
         copy.write_text(text, encoding="utf-8", errors="surrogateescape")
         return copy

@@ -6,10 +6,13 @@ import os
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import asyncssh
 
 from crossnet.errors import HostError
+from crossnet.transport.ssh import files as ssh_files
 from crossnet.transport.ssh.destination import Destination
 from crossnet.transport.ssh.hostkeys import Witness
 from crossnet.transport.ssh.settings import LOGIN_TIMEOUT, Refusal, Settings
@@ -302,7 +305,8 @@ async def _offered(settings: Settings) -> list[str]:
     files = settings.identities or tuple(f"~/.ssh/id_{kind}" for kind in ("ed25519", "ecdsa", "rsa"))
     for file in files:
         with suppress(*RAISED):
-            found.append(f"{file} ({asyncssh.read_public_key(f'{file}.pub').get_fingerprint()})")
+            content = await ssh_files.apart(partial(ssh_files.read, Path(f"{file}.pub").expanduser()))
+            found.append(f"{file} ({asyncssh.import_public_key(content).get_fingerprint()})")
     return found
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import asyncssh
 
+from crossnet.transport.ssh import files as ssh_files
+
 _Keys = list[asyncssh.SSHKey]
 
 _KRL = b"SSHKRL"  # PROTOCOL.krl
@@ -93,8 +95,8 @@ class KnownHosts:
 def _lines(files: Iterable[Path], names: set[str]) -> Iterator[str]:
     for file in files:
         try:
-            text = file.read_text(encoding="utf-8", errors="replace")
-        except OSError:
+            text = ssh_files.read(file).decode(errors="replace")
+        except OSError:  # as ssh does: one that cannot be opened says nothing
             continue
         for line in text.splitlines():
             hosts = (line.split(maxsplit=1) or [""])[0]
@@ -110,7 +112,7 @@ def _entry(host: str, port: int | None) -> str:
 def _listed_keys(file: Path) -> _Keys:
     """The keys of RevokedHostKeys; ValueError where it cannot be read, since ssh then refuses every key too."""
     try:
-        content = file.read_bytes()
+        content = ssh_files.read(file)
     except OSError as error:
         raise ValueError(f"RevokedHostKeys: {file} cannot be read: {error.strerror}") from None
     if content.startswith(_KRL):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from crossnet.transport.ssh import files as ssh_files
 from crossnet.transport.ssh.destination import Destination
 
 _DEPTH = 16  # readconf.c: READCONF_MAX_DEPTH
@@ -98,7 +99,8 @@ class _Reading:
     def read(self, file: Path, base: Path, *, matching: bool, depth: int) -> None:
         if depth > _DEPTH:
             raise ValueError(f"{file}: Include leads in circles")
-        for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        text = ssh_files.read(file).decode(errors="replace")
+        for number, line in enumerate(text.splitlines(), 1):
             keyword, *values = words(line) or [""]
             keyword = keyword.lower()
             try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import socket
@@ -18,8 +17,10 @@ from asyncssh.mac import get_mac_algs
 from asyncssh.public_key import get_certificate_algs, get_public_key_algs
 
 from crossnet.transport.ssh import configuration
+from crossnet.transport.ssh import files as ssh_files
 from crossnet.transport.ssh.configuration import Configuration
 from crossnet.transport.ssh.destination import Destination
+from crossnet.transport.ssh.files import readable
 from crossnet.transport.ssh.hostkeys import KnownHosts, rsa_bits
 from crossnet.values import holds_password
 
@@ -96,8 +97,8 @@ class Settings:
 
 async def read(destination: Destination, jumps: str | None = None) -> Settings:
     """Raises ValueError or OSError with what is wrong in the user's files, Refusal for what is not done here."""
-    # In a thread: it reads files, and keys.
-    return await asyncio.to_thread(of, await configuration.read(destination, jumps))
+    says = await configuration.read(destination, jumps)
+    return await ssh_files.apart(lambda: of(says))
 
 
 def of(says: Configuration) -> Settings:
@@ -326,7 +327,3 @@ def _files_in(given: str, says: Configuration) -> list[Path]:
             found.append(says.file(name))
         words = words[end:]
     return found
-
-
-def readable(file: Path) -> bool:
-    return file.is_file() and os.access(file, os.R_OK)
