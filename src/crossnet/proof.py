@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from crossnet.facts import Facts
-from crossnet.facts.question import mapping, text
+from crossnet.facts.question import mapping, read_json, text
 from crossnet.facts.routes import MAIN
 from crossnet.record import VERIFIED
 from crossnet.values import Network, network
@@ -22,9 +21,7 @@ def last_verified(facts: Facts) -> dict[str, dict[str, str]]:
     """
     state = facts.file(VERIFIED)
     try:
-        return {
-            name: _texts(one) for name, one in mapping(json.loads(state.data if state else b"{}")).items()
-        }
+        return {name: _texts(one) for name, one in mapping(read_json(state.data if state else b"{}")).items()}
     except (ValueError, KeyError, RecursionError):
         return {}
 

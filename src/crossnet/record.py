@@ -9,7 +9,6 @@ them. What would open the host if it were guessed wrong counts as closed.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ from typing import Any
 
 from crossnet.errors import PlanRefused, Refusal
 from crossnet.facts import Facts, FileState, Unreadable
-from crossnet.facts.question import mapping, objects, text, text_or, texts
+from crossnet.facts.question import mapping, objects, read_json, text, text_or, texts
 from crossnet.facts.sysctls import FORWARDING
 from crossnet.openstack.ports import Sought
 from crossnet.resources import KINDS, AtCloud, Resource, Sysctl
@@ -244,7 +243,7 @@ def paths_of(facts: Facts) -> tuple[str, ...]:
     if not isinstance(state, FileState):
         return ()
     try:
-        document = mapping(json.loads(state.data))
+        document = mapping(read_json(state.data))
         owned, used = (
             [entry for entry in objects(document.get(key, [])) if KINDS[text(entry, "kind")].is_in_files]
             for key in ("owned", "adopted")
@@ -261,7 +260,7 @@ def at_clouds(facts: Facts) -> dict[str, Sought]:
     if not isinstance(state, FileState):
         return {}
     try:
-        entries = objects(mapping(json.loads(state.data)).get("owned", []))
+        entries = objects(mapping(read_json(state.data)).get("owned", []))
         kinds = [entry for entry in entries if issubclass(KINDS[text(entry, "kind")], AtCloud)]
         found = [_owned(entry).applied for entry in kinds]
     except _DAMAGED:
@@ -274,7 +273,7 @@ def at_clouds(facts: Facts) -> dict[str, Sought]:
 
 
 def _decode(data: bytes) -> Record:
-    document = mapping(json.loads(data))
+    document = mapping(read_json(data))
     found = document["format"]
     if type(found) is int and found not in (_OF_0_1_0, FORMAT):
         raise _OtherFormat(f"it has format {found}, this one reads {FORMAT}")

@@ -200,6 +200,13 @@ def interface_name(text: str) -> str:
     return text
 
 
+def absolute_path(text: str) -> str:
+    """The name of a file from the root on, else ValueError."""
+    if not text.startswith("/"):
+        raise ValueError(f"{text!r} is no absolute path")
+    return text
+
+
 _MOMENT = re.compile(
     r"(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ](?P<time>[0-9]{2}:[0-9]{2}(:[0-9]{2})?)"
     r"(?P<zone>[Zz]|[+-][0-9]{2}:[0-9]{2})?"

@@ -45,7 +45,9 @@ from crossnet.standing import Standing
 from crossnet.values import Family, Network, Ports, address, network
 from planning.test_record import kept
 
-words = st.text(max_size=8)  # also such as no host prints
+# Also such as no host prints; but what can be a word of a command.
+words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
+paths = words.map("/{}".format)
 addresses = st.ip_addresses()
 
 
@@ -104,12 +106,12 @@ any_kind: st.SearchStrategy[Resource] = st.one_of(
     st.builds(PolicyRuleResource, any_of(PolicyRule)),
     st.builds(Sysctl, words, words, st.lists(st.tuples(words, words), max_size=3).map(tuple)),
     st.builds(
-        File, words, st.binary(max_size=40), st.integers(0, 0o7777), st.none() | words, st.none() | words
+        File, paths, st.binary(max_size=40), st.integers(0, 0o7777), st.none() | words, st.none() | words
     ),
     st.builds(
         Lines,
-        words,
-        words.map(lambda word: f"{word}x\n".replace("\0", "0").encode()),
+        paths,
+        words.map(lambda word: f"{word}x\n".encode()),
         st.booleans(),
         st.booleans(),
     ),

@@ -17,6 +17,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 from crossnet.errors import CrossnetError, HostError
 from crossnet.facts.packages import PACKAGES
 from crossnet.transport import TIMEOUT, Host
+from crossnet.transport.argv import check_word
 from crossnet.transport.batch import Answer, ask
 
 T = TypeVar("T")
@@ -148,6 +149,26 @@ def _reason(error: Exception) -> str:
 
 
 # ---- JSON from outside: every type is checked --------------------------------------------------------
+
+
+def read_json(said: bytes) -> Any:
+    """What JSON says; ValueError also where a text in it could be no word of a command, nor the name of a file."""
+    value = json.loads(said)
+    for one in _texts_in(value):
+        check_word(one)
+    return value
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case list():
+            for item in value:
+                yield from _texts_in(item)
+        case dict():
+            yield from value
+            yield from _texts_in(list(value.values()))
 
 
 def objects(value: Any) -> list[Mapping[str, Any]]:

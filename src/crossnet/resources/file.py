@@ -27,7 +27,7 @@ from crossnet.resources.resource import (
     is_link,
 )
 from crossnet.resources.service import GUARD_UNIT, unit_file
-from crossnet.values import Family
+from crossnet.values import Family, absolute_path
 
 _GUARDS = frozenset({unit_file(GUARD_UNIT), script_file(GUARD_SCRIPT)})
 
@@ -178,7 +178,7 @@ class File(Resource):
     @classmethod
     def decode(cls, encoded: Encoded) -> Self:
         return cls(
-            text(encoded, "path"),
+            absolute_path(text(encoded, "path")),
             base64.b64decode(text(encoded, "data"), validate=True),
             int(text(encoded, "mode"), 8),
             text_or(encoded, "owner", None),

@@ -17,6 +17,7 @@ from crossnet.facts.question import text
 from crossnet.resources import numbered
 from crossnet.resources.resource import Check, Encoded, Locate, Look, Phase, Resource, Splice, Step, Test
 from crossnet.several import MOST_NAMES, few
+from crossnet.values import absolute_path
 
 LONGEST = 120
 """Characters of a line of others that are told."""
@@ -285,7 +286,7 @@ class Lines(Resource):
     @classmethod
     def decode(cls, encoded: Encoded) -> Self:
         return cls(
-            text(encoded, "path"),
+            absolute_path(text(encoded, "path")),
             base64.b64decode(text(encoded, "entry"), validate=True),
             made=encoded.get("made") is True,
             ended=encoded.get("ended") is True,

@@ -6,7 +6,6 @@ it and where, which hosts belong to it, and the state in which every resource wa
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -16,7 +15,7 @@ from typing import Any
 
 from crossnet.errors import HostError, Locked
 from crossnet.facts import Facts, FileState
-from crossnet.facts.question import mapping, number, number_or, objects, text, texts
+from crossnet.facts.question import mapping, number, number_or, objects, read_json, text, texts
 from crossnet.record import BEGUN, DEADLINE, DECISION, IDENTITY, JOURNAL, MADE
 from crossnet.resources import KINDS, AtCloud, Change, Encoded, Resource
 from crossnet.sealed import seal, unseal
@@ -361,7 +360,7 @@ def _entry_data(entry: Entry) -> Mapping[str, Any]:
 def decode(data: bytes) -> Journal:
     """The inverse of `encode`; where another version wrote it, or it is damaged, `unreadable` says so."""
     try:
-        document = mapping(json.loads(data))
+        document = mapping(read_json(data))
         if document["format"] != FORMAT:
             raise ValueError(f"it has format {document['format']}, this crossnet reads {FORMAT}")
         document = unseal(document)

@@ -6,7 +6,6 @@ of them may have been begun.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any
 
 from crossnet.errors import HostError
 from crossnet.facts import Facts, FileState, Unreadable
-from crossnet.facts.question import mapping, number, number_or, objects, text, texts
+from crossnet.facts.question import mapping, number, number_or, objects, read_json, text, texts
 from crossnet.openstack.reading import harmless
 from crossnet.record import CLOUD
 from crossnet.resources import KINDS, AtCloud, Change, Resource
@@ -102,7 +101,7 @@ def encode(left: Left) -> bytes:
 
 def decode(host: str, data: bytes) -> Left:
     try:
-        document = unseal(json.loads(data))
+        document = unseal(read_json(data))
         found = number(document, "format")
         if found not in (_WITHOUT_STEPS, FORMAT):
             raise ValueError(f"it has format {found}, this crossnet reads {FORMAT}")

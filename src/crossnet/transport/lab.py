@@ -22,6 +22,7 @@ from pathlib import Path
 
 from crossnet.errors import HostError, shown
 from crossnet.transport import ENVIRONMENT, LIMIT, TIMEOUT, Completed, Process, ShellHost
+from crossnet.transport.argv import check as check_argv
 from crossnet.transport.output import Flood, Output, Running, TooLate
 
 LENGTH = struct.Struct("!I")
@@ -89,6 +90,7 @@ class LabHost(ShellHost):
         return Running(output, command.stop)
 
     async def _start(self, argv: Sequence[str], output: Output, stdin: bytes) -> _Command:
+        check_argv(self._name, argv)
         theirs_in, ours_in = os.pipe()
         ours_out, theirs_out = os.pipe()
         ours_err, theirs_err = os.pipe()
@@ -133,7 +135,7 @@ class LabHost(ShellHost):
         if status is None:
             raise HostError(
                 self._name,
-                f"ran `{' '.join(argv[:3])}`",
+                f"ran `{shown(argv)}`",
                 "the lab host went down before the command ended",
                 "See `crossnet lab list` for what is running, and ask again once it is up.",
             )

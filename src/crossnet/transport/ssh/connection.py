@@ -12,6 +12,7 @@ import asyncssh
 
 from crossnet.errors import HostError, shown
 from crossnet.transport import LIMIT, leash
+from crossnet.transport.argv import check as check_argv
 from crossnet.transport.output import Flood, Output, Running, TooLate
 from crossnet.transport.ssh import failures, proxy, settings, shell
 from crossnet.transport.ssh.command import Command
@@ -169,6 +170,7 @@ class Connection:
                 await hop.proxy.close()
 
     def _line(self, argv: Sequence[str], mark: str, stdin: int, become: bool) -> str:
+        check_argv(self._host, argv)
         text = leash.command_line(argv, mark=mark, stdin=stdin, become=become)
         if len(text.encode()) > leash.LONGEST:
             raise HostError(
