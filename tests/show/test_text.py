@@ -22,9 +22,10 @@ from crossnet.facts.owners import Keeper, Owner
 from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import Route
 from crossnet.health import CrossingStatus, State
+from crossnet.lasting import Lasting
 from crossnet.netfilter import Counter
 from crossnet.planning import Plan, make_plan
-from crossnet.resources import Command
+from crossnet.resources import Change, Command, File
 from crossnet.show import json as as_json
 from crossnet.show import text
 from crossnet.show.opening import opening_lines
@@ -311,6 +312,27 @@ def test_status_adds_up_the_families() -> None:
     first, second = text.status_text([never]).splitlines()
     assert re.match(r"business  down .*verified: never", first)
     assert second == "  not applied"
+
+
+def test_what_a_host_keeps_begins_no_line_of_a_status() -> None:
+    said = "2026-01-02\ncloud  up  all is well"
+    found = replace(
+        status(State.DRIFTED, f"gateway: drifted {said}"),
+        verified=said,
+        lasting=(Lasting("gateway", File(f"/etc/{said}", b""), True, True, (), (), asked=True),),
+    )
+    for verbose in (True, False):
+        lines = text.status_text([found], verbose=verbose).splitlines()
+        assert not [line for line in lines[1:] if not line.startswith("  ")], lines
+
+
+def test_what_a_record_names_begins_no_line_of_a_plan(plan: Plan) -> None:
+    host = next(one for one in plan.hosts if one.changes)
+    said = File("/etc/x\n\nNo changes.", b"")
+    wrong = replace(host, changes=(Change(said, None),), adopted=(said,))
+    for verbose in (True, False):
+        shown = text.plan_text(replace(plan, hosts=(wrong,)), verbose=verbose)
+        assert "No changes." not in shown.splitlines()
 
 
 def test_states_of_any_length_stand_in_a_column() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from crossnet.codes import Code
 from crossnet.design import Impact
+from crossnet.errors import indented
 from crossnet.health import CrossingStatus, State
 from crossnet.netfilter import Engine
 from crossnet.netfilter.foreign import Chain, Perhaps, Rule, Unknown, Why
@@ -243,7 +244,7 @@ def _host(plan: Plan, host: HostPlan, verbose: bool, paint: Paint) -> Iterator[s
         for change in shown:
             symbol = paint(SYMBOLS[change.action], _COLOURS[change.action])
             mark = paint(TOUCHES, "red") if change in host.touching else " "
-            yield f"{mark} {symbol} {kind:<7} {change.description}"
+            yield f"{mark} {symbol} {kind:<7} {one_line(change.description)}"
             if verbose:
                 yield from _details(change)
         yield from _more(several[len(shown) :], host, paint)
@@ -253,7 +254,7 @@ def _host(plan: Plan, host: HostPlan, verbose: bool, paint: Paint) -> Iterator[s
             yield f"  {paint(symbol, _COLOURS[action])} {count} {noun} for the next boot"
     shown_adopted = host.adopted[: None if verbose or len(host.adopted) <= MOST_ALIKE else MOST_ALIKE - 1]
     for resource in shown_adopted:
-        yield f"  = {resource.kind:<7} {resource.found}  (adopted: it is there already, undo leaves it)"
+        yield f"  = {resource.kind:<7} {one_line(str(resource.found))}  (adopted: it is there already, undo leaves it)"
     if more := len(host.adopted) - len(shown_adopted):
         yield f"  = {'':<7} and {more:,} more that are adopted"
 
@@ -276,7 +277,7 @@ def _details(change: Change) -> Iterator[str]:
         yield from (f"        {line}" for line in diff if not line.startswith(("---", "+++", "@@")))
         return
     for step in change.steps:
-        yield f"      {step}"
+        yield f"      {one_line(str(step))}"
     for line in after[:MOST_LINES]:
         yield f"        | {line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + ' …'}"
     if len(after) > MOST_LINES:
@@ -374,7 +375,9 @@ def undone_text(applied: Applied, *, paint: Paint = plain) -> str:
     if staying:
         lines.append(paint("Not everything is as it was before crossnet:", "yellow"))
         lines += (paint(f"  {line}", "yellow") for line in staying)
-    lines += (f"{one.where}: {one.text}." for one in applied.plan.impacts if one.code == "flows-live-on")
+    lines += (
+        f"{one.where}: {one_line(one.text)}." for one in applied.plan.impacts if one.code == "flows-live-on"
+    )
     lines.append(f"Transaction {applied.confirmed.transaction}.")
     for error in applied.unwritten:
         lines.append(paint(f"Not removed from the next boot: {error}", "yellow"))
@@ -390,20 +393,21 @@ def _not_given_back(plan: Plan) -> Iterator[str]:
             yield f"{host.host}: its record had been lost: how it was before crossnet is not known."
             for change in host.changes:
                 if change.resource.is_never_absent:
-                    yield f"{host.host}: {change.description}; if something else there needs it, set it again."
+                    said = one_line(change.description)
+                    yield f"{host.host}: {said}; if something else there needs it, set it again."
 
 
 def _staying(plan: Plan) -> Iterator[str]:
     """What is not as before by the plan, and how to take it, for whoever has not read that."""
     for each in plan.impacts:
         if each.code in ("forwarding-stays", "earlier-boot", "edits-stay", "stays-unseen"):
-            yield f"{each.where}: {each.text}."
+            yield f"{each.where}: {one_line(each.text)}."
 
 
 def _meanwhile(applied: Applied, paint: Paint) -> Iterator[str]:
     if applied.meanwhile:
         yield paint("Meanwhile changed by somebody else, and left alone:", "yellow")
-        yield from (f"  {line}" for line in applied.meanwhile)
+        yield from (f"  {one_line(line)}" for line in applied.meanwhile)
 
 
 def ended_text(ended: Sequence[Ended], *, paint: Paint = plain) -> str:
@@ -523,13 +527,16 @@ def status_text(found: Sequence[CrossingStatus], *, verbose: bool = False, paint
         if status.until is not None:
             counted += f"{'since' if status.state is State.OVER else 'until'} {show_moment(status.until)}, "
         never = "never" if status.tells_verified else "not known"
-        verified = f"{status.result} {status.verified}" if status.verified else never
+        verified = one_line(f"{status.result} {status.verified}") if status.verified else never
         state = paint(f"{status.state:<{widest}}", _STATES[status.state])
         lines.append(f"{status.crossing:<{width}}  {state}  {counted}verified: {verified}")
         urgent = {str(exposure) for exposure in status.exposures}
         reasons = _first_of(_first_of(status.reasons, status.drift), status.pending)
-        lines += [f"  {paint(reason, 'red') if reason in urgent else reason}" for reason in reasons]
-        lines += [f"  {line}" for line in (map(str, status.lasting) if verbose else _not_kept(status))]
+        for reason in reasons:
+            told = indented(reason)
+            lines.append(f"  {paint(told, 'red') if reason in urgent else told}")
+        lasting = map(str, status.lasting) if verbose else _not_kept(status)
+        lines += [f"  {one_line(line)}" for line in lasting]
     return "\n".join(lines)
 
 
@@ -600,7 +607,7 @@ def _facts(facts: Facts) -> Iterator[str]:
 
 def _first(what: str, lines: Sequence[str]) -> Iterator[str]:
     """The lines of one kind, of many the first."""
-    yield from (f"  {what:<10} {line}" for line in lines[:MOST_LINES])
+    yield from (f"  {what:<10} {one_line(line)}" for line in lines[:MOST_LINES])
     if len(lines) > MOST_LINES:
         yield f"  {what:<10} … {len(lines) - MOST_LINES:,} more, {len(lines):,} in all: --json has them"
 
