@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beside import beside
+from crossnet.errors import HostError
 from crossnet.facts.iproute import dsfield
+from crossnet.facts.links import LINKS as ASKED
 from crossnet.facts.links import Link, LinkAddress, parse_links
 from crossnet.facts.neighbours import Neighbour, parse_neighbours
 from crossnet.facts.policy import NOT_TOLD, RULES6, PolicyRule, not_sure, parse_rules, told_rules
@@ -343,6 +346,25 @@ def test_an_interface_that_was_made_while_they_were_read() -> None:
         "name lo\n9: new@lo: <UP,LOWER_UP> mtu 1500 qdisc noqueue\n    link/ether 02:00:00:00:00:01\n"
     )
     assert [(link.name, link.parent) for link in told.links] == [("new", "lo")]
+
+
+@pytest.mark.parametrize(
+    ("tool", "told"),
+    [
+        ("echo nonsense", "cannot be understood (no interface: 'nonsense'): 'nonsense'"),
+        ("echo nonsense; exit 255", "exit code 255: nonsense"),
+        ("exit 255", "exit code 255 without a word"),
+    ],
+)
+def test_an_error_shows_what_ip_said(tmp_path: Path, tool: str, told: str) -> None:
+    """Not the names of the interfaces, which are asked for beside it."""
+    (tmp_path / "ip").write_text(f"#!/bin/sh\n{tool}\n")
+    (tmp_path / "ip").chmod(0o755)
+    path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    ended = subprocess.run(ASKED.argv, capture_output=True, env=path, check=False)
+    with pytest.raises(HostError) as raised:
+        ASKED.meaning("gateway", Answer(ended.returncode, ended.stdout, ended.stderr))
+    assert str(raised.value).startswith(f"gateway: ran `ip addr`: {told}\n")
 
 
 # ---- neighbours ------------------------------------------------------------------------------------

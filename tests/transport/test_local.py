@@ -362,6 +362,7 @@ def test_of_many_questions_the_one_that_floods_is_named(monkeypatch: pytest.Monk
     monkeypatch.setattr(Local, "run", run_little)
     with pytest.raises(HostError, match=r"^here: ran `cat /dev/zero`: it printed more than 1 MiB") as told:
         asyncio.run(ask(HERE, [("echo", "a"), ("false",), ("cat", "/dev/zero"), ("echo", "b")]))
+    assert r"which begin with '\x00\x00" in str(told.value), "what is no part of its answer"
     assert told.value.__context__ is None, "what was printed is kept with the error"
 
 

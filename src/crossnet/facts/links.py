@@ -125,17 +125,17 @@ class _Told:
 def parse_links(answer: str) -> Interfaces:
     """What `ip -d addr` prints, or `ip -d -o link` with `ip -o addr` behind it.
 
-    `name eth0` says a name beforehand, `detailed` that the kinds are told. A loopback is a Link only where it has a
+    `name eth0` says a name, `detailed` that the kinds are told. A loopback is a Link only where it has a
     global address.
     """
-    names: set[str] = set()
     told: dict[str, _Told] = {}
     detailed = False
-    for record in records(answer):
-        first, *lines = record
+    said = list(records(answer))
+    names = {first.removeprefix(_NAME) for first, *_ in said if first.startswith(_NAME)}
+    for first, *lines in said:
         if first.startswith(_NAME):
-            names.add(first.removeprefix(_NAME))
-        elif first == _DETAILED:
+            continue
+        if first == _DETAILED:
             detailed = True
         elif head := _HEAD.fullmatch(first):
             number, name, flags, rest = head.groups()
@@ -289,10 +289,10 @@ def _lifetime(line: str) -> int | None:
 
 
 # Names of interfaces hold any characters but a few; the kernel's list has each before a colon (net/core/net-procfs.c).
-# Only busybox takes no -d.
+# Only busybox takes no -d. What `ip` says comes first: an error shows the beginning of an answer.
 _SCRIPT = r"""
+ip -d addr 2>/dev/null && echo detailed || ip addr || exit
 while IFS=' :' read -r name rest; do printf 'name %s\n' "$name"; done </proc/net/dev
-ip -d addr 2>/dev/null && echo detailed || exec ip addr
 """
 
 LINKS = Question("ran `ip addr`", ("sh", "-c", _SCRIPT), parse_links, failed)

@@ -86,7 +86,8 @@ async def ask(
         number = len(split(error.printed, b"", boundary.encode()))
         if number < len(questions):
             doing = tried[number] if tried else f"ran `{shown(questions[number])}`"
-            without = HostError(host.name, doing, error.seen, error.todo)
+            seen = error.seen_in(re.split(_ending(boundary.encode()), error.printed)[-1])
+            without = HostError(host.name, doing, seen, error.todo)
         else:
             doing = f"asked {len(questions)} questions in one go"
             seen = f"all were answered, but something that one of them started is still running; {error.seen}"
@@ -118,9 +119,14 @@ def split(printed: bytes, complained: bytes, boundary: bytes) -> list[Answer]:
     complaints = complained.split(boundary + b"\n")[1:]
     answers: list[Answer] = []
     at = 0
-    for found in re.finditer(rb"\n%b (0|[1-9][0-9]{0,2})\n" % boundary, printed):
+    for found in re.finditer(_ending(boundary), printed):
         code = int(found[1])
         told = complaints[len(answers)] if code and len(answers) < len(complaints) else b""
         answers.append(Answer(code, printed[at : found.start()], told[-_MOST:].strip()))
         at = found.end()
     return answers
+
+
+def _ending(boundary: bytes) -> bytes:
+    """What stands behind an answer, with its exit code."""
+    return rb"\n%b (0|[1-9][0-9]{0,2})\n" % boundary

@@ -23,19 +23,29 @@ class Unfinished(HostError):
         self.printed = printed
         super().__init__(host, tried, seen, todo)
 
+    def seen_in(self, printed: bytes) -> str:
+        """What was seen, where only this of all that was printed is the answer that is meant."""
+        return self.seen
+
 
 class Flood(Unfinished):
     """A command printed more than was agreed."""
 
     def __init__(self, host: str, tried: str, limit: int, printed: bytes) -> None:
-        begins = printed[:60].decode(errors="replace").strip().splitlines()
+        self._limit = limit
         super().__init__(
             host,
             tried,
-            f"it printed more than {limit // 2**20} MiB, which begin with {begins[0] if begins else ''!r}, "
-            "and was stopped",
+            self.seen_in(printed),
             "Look at what it prints there: no answer should be that long.",
             printed,
+        )
+
+    def seen_in(self, printed: bytes) -> str:
+        begins = printed[:60].decode(errors="replace").strip().splitlines()
+        return (
+            f"it printed more than {self._limit // 2**20} MiB, which begin with {begins[0] if begins else ''!r}, "
+            "and was stopped"
         )
 
 
