@@ -82,10 +82,13 @@ class SpecError(CrossnetError, ValueError):
 
 
 class HostError(CrossnetError):
-    """A host cannot be reached or asked: what was tried, what was seen, what to do next."""
+    """A host cannot be reached or asked: what was tried, what was seen, what to do next.
 
-    def __init__(self, host: str, tried: str, seen: str, todo: str) -> None:
-        self.host = host
+    `is_silent` is whether nothing was heard of it at all, as of a host that will never come back.
+    """
+
+    def __init__(self, host: str, tried: str, seen: str, todo: str, *, is_silent: bool = False) -> None:
+        self.host, self.is_silent = host, is_silent
         self.tried, self.seen, self.todo = map(without_passwords, (tried, seen, todo))
         # Further lines of what was seen are indented: what a host says never begins a line of ours.
         super().__init__(f"{host}: {tried}: {indented(seen)}\n  {todo}")

@@ -12,10 +12,10 @@ from crossnet.design import Impact, lookups
 from crossnet.drift import drifted
 from crossnet.errors import (
     CloudUnasked,
-    CommandFailed,
     CrossnetError,
+    HostError,
     HostsFailed,
-    Locked,
+    LabError,
     PlanRefused,
 )
 from crossnet.events import Event, Kind, Watcher, nobody, without_a_say
@@ -91,10 +91,11 @@ async def survey(
                     )
                 )
             if gone := [name for name in lost if name not in replaced]:
+                silent = [name for name in gone if _is_silent(lost[name])]
                 raise CrossnetError(
                     "\n".join(str(lost[name]) for name in gone)
-                    + f"\n  By another host's record, something that may end also stands on {', '.join(gone)}. "
-                    + _forget(gone)
+                    + f"\n  By another host's record, something that may end also stands on {', '.join(gone)}."
+                    + (f" {_forget(silent)}" if silent else "")
                 )
             new = [host for host in new if host.name not in lost]
             names = [host.name for host in new]
@@ -119,11 +120,16 @@ async def _observe_or_forget(spec: Spec, watch: Watcher, ways: Ways | None) -> d
         for host in standing.hosts
         if standing.spec == spec.name and host in spec.hosts
     }
-    lost = {name for name, error in found.errors.items() if not isinstance(error, CommandFailed | Locked)}
-    if missed := sorted(known & lost):
+    silent = {name for name, error in found.errors.items() if _is_silent(error)}
+    if missed := sorted(known & silent):
         told = HostsFailed(list(found.errors.values()))
         raise CrossnetError(f"{told}\n  {_forget(missed)}")
     return found.all()
+
+
+def _is_silent(error: CrossnetError) -> bool:
+    """Whether nothing was heard of a host: one that answers, whatever it says, is there to be mended."""
+    return isinstance(error, LabError) or (isinstance(error, HostError) and error.is_silent)
 
 
 def _forget(hosts: Sequence[str]) -> str:

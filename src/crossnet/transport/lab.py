@@ -129,6 +129,7 @@ class LabHost(ShellHost):
             f"tried to connect to the lab host at {self.socket_path}",
             error.strerror or str(error),
             "It is not running: see `crossnet lab list`, start it with `crossnet lab up`.",
+            is_silent=True,
         )
 
     def _known(self, argv: Sequence[str], status: int | None) -> int:

@@ -40,6 +40,7 @@ class Netns(ShellHost):
                 f"tried to enter the network namespace {self._prefix[-1]}",
                 answer.error_text.strip(),
                 "`ip netns list` shows those that exist.",
+                is_silent=True,
             )
         return answer
 

@@ -72,6 +72,7 @@ class Patient:
                 "tried to reach it",
                 f"no answer within {self._seconds:g} s",
                 "Look whether it still runs: its kernel may go on forwarding while its programs hang.",
+                is_silent=True,
             ) from None
         finally:
             self._waiting.discard(clock)

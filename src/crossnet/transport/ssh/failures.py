@@ -43,15 +43,18 @@ async def not_connected(
     def failed(seen: str, todo: str) -> HostError:
         return HostError(host, tried, seen, todo)
 
+    def silent(seen: str, todo: str) -> HostError:
+        return HostError(host, tried, seen, todo, is_silent=True)
+
     said = f", and says {harmless(way.complaint)!r}" if way.complaint else ""
     if settings.proxy and not witness.has_answered:
-        return failed(
+        return silent(
             f"the ProxyCommand gives no connection ({_line(error)}){said}",
             f"Run it by hand: `ssh -G {settings.destination}` shows it, see ssh_config(5); and try {by_hand}.",
         )
     match error:
         case asyncssh.HostKeyNotVerifiable():
-            return failed(*_host_key(settings, witness, error))
+            return silent(*_host_key(settings, witness, error))
         case asyncssh.KeyExchangeFailed() | asyncssh.ProtocolNotSupported():
             return failed(
                 f"the two sides have no algorithm in common: {_line(error)}",
@@ -68,19 +71,19 @@ async def not_connected(
                 "before your key in its authorized_keys.",
             )
         case asyncssh.ChannelOpenError() if way.before is not None:
-            return failed(
+            return silent(
                 f"{_jump_host(way.before)} does not get through to {settings.host} port {settings.port}: "
                 f"{_line(error)}",
                 "Check from the jump host that it is reachable there, and AllowTcpForwarding in its sshd_config(5).",
             )
         case TimeoutError() if witness.connection is None and way.before is not None:
-            return failed(
+            return silent(
                 f"no answer within {settings.connect_timeout:g} s through {_jump_host(way.before)}",
                 f"Check from the jump host that the host is up and that no firewall drops TCP from there to port "
                 f"{settings.port}; ConnectTimeout in ~/.ssh/config waits longer. By hand: {by_hand}.",
             )
         case TimeoutError() if witness.connection is None:
-            return failed(
+            return silent(
                 f"no answer within {settings.connect_timeout:g} s",
                 "Check that the host is up and that no firewall drops TCP to that port on the way; "
                 f"ConnectTimeout in ~/.ssh/config waits longer. By hand: {by_hand}.",
@@ -91,7 +94,7 @@ async def not_connected(
                 f"Look at the host's load, at its name service, and at {by_hand}.",
             )
         case socket.gaierror():
-            return failed(
+            return silent(
                 f"the name {settings.host} is not resolved: {harmless(str(error.strerror))}",
                 "Check its spelling, HostName in ~/.ssh/config, or write the address.",
             )
@@ -106,7 +109,7 @@ async def not_connected(
                 "A part of a name has 63 characters at most: check HostName in ~/.ssh/config, or write the address.",
             )
         case ConnectionRefusedError():
-            return failed(
+            return silent(
                 "connection refused",
                 "Nothing listens there: check that sshd runs and on which port; write ssh://user@host:port "
                 "or Port in ~/.ssh/config for another one.",
@@ -127,7 +130,7 @@ async def not_connected(
         case OSError():
             # asyncio puts words of its own, with a tuple in them, in the place of the system's.
             said = os.strerror(error.errno) if error.errno and error.errno > 0 else _line(error)
-            return failed(said, f"Check the way to the host, and {by_hand}.")
+            return silent(said, f"Check the way to the host, and {by_hand}.")
         case ValueError():
             return failed(_line(error), f"Check ~/.ssh/config, and {by_hand}.")
         case _:
