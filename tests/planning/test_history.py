@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from pathlib import Path, PurePosixPath
 
 import pytest
 
+from crossnet.errors import HostError
 from crossnet.facts.moments import Moments, UnitMoments
 from crossnet.healed import just_before, noted
 from crossnet.show.text import history_text
 from crossnet.transaction import journal
-from crossnet.transaction.history import Past, chosen, remembered
+from crossnet.transaction.history import Past, chosen, read_history, remembered
+from crossnet.transport.local import Local
 
 OLD = "2026-11-01T10:00:00Z\t00000001\tann@desk\tapply business\t2026-11-01T10:00:05Z\tconfirm\twritten"
 KEPT = (
@@ -42,6 +46,30 @@ def test_lines_of_an_older_crossnet_are_read_beside_those_of_today() -> None:
         "confirmed, not written for the next boot",
         "rolled back",
     ]
+
+
+class _Elsewhere(Local):
+    """This machine, with the files of crossnet below a folder of the test."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__("gateway")
+        self._root = root
+
+    def locate(self, path: PurePosixPath) -> PurePosixPath:
+        return PurePosixPath(self._root / path.name)
+
+
+def test_a_history_of_which_nothing_can_be_read_is_told_to_whoever_looks_at_it(tmp_path: Path) -> None:
+    """As a disk leaves it that lost its power; what ends a transaction goes on without it."""
+    host, history = _Elsewhere(tmp_path), tmp_path / "history"
+    assert asyncio.run(read_history(host, legible=True)) == ()
+    with history.open("wb") as file:
+        file.truncate(3 << 20)
+    with pytest.raises(HostError, match="gateway: read /var/lib/crossnet/history: no line of it can be read"):
+        asyncio.run(read_history(host, legible=True))
+    assert asyncio.run(read_history(host)) == ()
+    history.write_text(f"half of a li\n{KEPT}\n")
+    assert len(asyncio.run(read_history(host, legible=True))) == 1
 
 
 def test_history_tells_messages_and_reasons() -> None:

@@ -233,7 +233,7 @@ def refuse_running(left: Mapping[str, Journal], *, decided: bool = False) -> Non
 async def history(spec: Spec, *, watch: Watcher = nobody) -> tuple[Past, ...]:
     """The transactions that ended on the hosts, oldest first; where one cannot be reached, its error."""
     async with reach(spec, watch=watch) as site:
-        return in_order((await site.ask(read_history)).all())
+        return in_order((await site.ask(partial(read_history, legible=True))).all())
 
 
 def in_order(histories: Mapping[str, tuple[Past, ...]]) -> tuple[Past, ...]:

@@ -98,7 +98,7 @@ def history(
     spec = replace(spec, hosts=tuple(one for one in spec.hosts if not hosts or one.name in hosts))
 
     async def read(host: Host) -> tuple[tuple[Past, ...], tuple[Healing, ...]]:
-        return await read_history(host), await read_healings(host)
+        return await read_history(host, legible=True), await read_healings(host)
 
     async def ask() -> Answers[tuple[tuple[Past, ...], tuple[Healing, ...]]]:
         async with api.reach(spec, watch=speech.watch) as site:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
-from crossnet.facts.question import Question, put, refuse
+from crossnet.facts.question import Question, Unanswered, put, refuse
 from crossnet.record import HISTORY
 from crossnet.transport import ABSENT, THERE, Host
 from crossnet.transport.batch import Answer
@@ -54,9 +54,14 @@ _LARGEST = 2**20
 _READ = THERE + f'exec tail -c {_LARGEST} -- "$1"'
 
 
-async def read_history(host: Host) -> tuple[Past, ...]:
-    """What the host remembers, oldest first; a line that cannot be read is left out."""
-    question = end_of(host, HISTORY, partial(remembered, host.name))
+async def read_history(host: Host, *, legible: bool = False) -> tuple[Past, ...]:
+    """What the host remembers, oldest first; a line that cannot be read is left out.
+
+    `legible`: HostError where something is there and no line of it can be read, for whoever only looks at it. A
+    transaction ends on a host without its history, too.
+    """
+    parse = _legible if legible else remembered
+    question = end_of(host, HISTORY, partial(parse, host.name))
     return (await put(host, [question]))[question]
 
 
@@ -69,6 +74,13 @@ def end_of(host: Host, path: str, parse: Callable[[str], tuple[T, ...]]) -> Ques
 def remembered(host: str, said: str) -> tuple[Past, ...]:
     """The lines of a host's history."""
     return tuple(past for line in said.split("\n") if (past := _past(host, line.split("\t"))))
+
+
+def _legible(host: str, said: str) -> tuple[Past, ...]:
+    found = remembered(host, said)
+    if said and not found:
+        raise Unanswered("no line of it can be read", f"Look at {HISTORY} there, and move it away.")
+    return found
 
 
 def _past(host: str, words: list[str]) -> Past | None:
