@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from crossnet.errors import HostError
 from crossnet.facts.folder import folder_question
 from crossnet.facts.question import Unanswered
 from crossnet.transport.batch import Answer
@@ -42,3 +43,28 @@ def test_who_is_not_root_is_told_that_root_is_needed() -> None:
             ask(65534)
         assert refused.value.seen == f"{folder} belongs to user 1234"
         assert "become" not in refused.value.todo
+
+
+@pytest.mark.parametrize("there", ["dangling", "link", "file", "folder", ""])
+def test_what_stands_in_place_of_a_transaction_is_told(tmp_path: Path, there: str) -> None:
+    """A link to nowhere passed for no transaction, until one was to begin."""
+    folder = tmp_path / "crossnet"
+    folder.mkdir(mode=0o700)
+    place = folder / "transaction"
+    match there:
+        case "dangling":
+            place.symlink_to("/nowhere")
+        case "link":
+            place.symlink_to(tmp_path)
+        case "file":
+            place.touch()
+        case "folder":
+            place.mkdir()
+    question = folder_question("/var/lib/crossnet", str(folder))
+    ran = subprocess.run(question.argv, capture_output=True, timeout=30, check=False)
+    if there in ("folder", ""):
+        assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"", b"")
+        return
+    what = "no folder" if there == "file" else "a symbolic link"
+    with pytest.raises(HostError, match=f"looked who owns /var/lib/crossnet: {place} is {what}"):
+        question.meaning("gateway", Answer(ran.returncode, ran.stdout, ran.stderr))

@@ -39,7 +39,14 @@ while [ -n "$place" ]; do
 done
 """
 
-_LOOK = f"folder=$1; close_it() {{ :; }}; {CHECK}"
+# A transaction that is under way has a folder there: what is none would pass for no transaction, until one begins.
+_TRANSACTION = r"""
+place=$folder/transaction
+[ ! -L "$place" ] || refuse "$place is a symbolic link"
+[ ! -e "$place" ] || [ -d "$place" ] || refuse "$place is no folder"
+"""
+
+_LOOK = f"folder=$1; close_it() {{ :; }}; {CHECK}{_TRANSACTION}"
 
 
 def folder_question(path: str, place: str) -> Question[None]:
