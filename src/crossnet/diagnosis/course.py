@@ -227,14 +227,21 @@ def _towards(
         if link.on_link(destination) is not None and not wide:
             return link.name
     networks = tuple(beyond)
-    for link in facts.links:
-        if any(contains(each, item.address) for each in networks for item in link.addresses):
-            return link.name
+    route = best(facts, destination)
+    leading = route.device if route is not None else None
+    # A summary route, or a default route, has the sender's own network in it too, and perhaps others.
+    within = [
+        link.name
+        for link in facts.links
+        if link.name not in near
+        and any(contains(each, item.address) for each in networks for item in link.addresses)
+    ]
+    if within:
+        return leading if leading in within else within[0]
     further = named - near  # a rule may be wrong that translates on the sender's own segment
     if len(further) == 1:
         return further.pop()
-    route = best(facts, destination)
-    return route.device if route is not None else None
+    return leading
 
 
 def _translated_on(facts: Facts) -> Iterator[str]:

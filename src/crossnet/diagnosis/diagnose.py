@@ -13,6 +13,7 @@ from typing import Any
 from crossnet.capture import Sighting, Watch, watching
 from crossnet.capture.timeline import Timeline, timeline
 from crossnet.diagnosis import stale
+from crossnet.diagnosis.applied import as_applied
 from crossnet.diagnosis.course import Hints, course
 from crossnet.diagnosis.filling import with_sources
 from crossnet.diagnosis.foretold import Foretold
@@ -205,7 +206,9 @@ class _Diagnosing:
 
     def _of_the_flow(self, watch: Watch) -> Seen:
         asked = self.question
-        way = course(asked.client, asked.gateways, self.probe.destination, self.facts, asked.hints)
+        last = self.facts.get(asked.gateways[-1]) if asked.gateways else None
+        hints = as_applied(asked.hints, last, self.probe.destination) if last is not None else asked.hints
+        way = course(asked.client, asked.gateways, self.probe.destination, self.facts, hints)
         facts, device = self.facts.get(asked.client), way.client.egress
         link = facts.link(device) if facts is not None and device else None
         _refuse_large(asked, link)

@@ -6,37 +6,81 @@ from collections.abc import Mapping
 
 from crossnet.design.leases import renewing
 from crossnet.diagnosis.course import best
+from crossnet.diagnosis.finding import Direction
 from crossnet.diagnosis.fixes.case import APPLY, Case, Remedying
+from crossnet.diagnosis.fixes.planned import planned
+from crossnet.facts.routes import matching
 from crossnet.openstack.ports import CloudFacts
 from crossnet.spec import Routes
-from crossnet.values import Address, Family, show_network
+from crossnet.values import Address, Family, Network, host_network, show_network
 from crossnet.verdict import Fix
 
 
 def wanted_route(case: Case) -> tuple[Fix, ...]:
     """The route that should be taken, as one that wins."""
-    remedy = case.cause.remedy
+    remedy, crossing = case.cause.remedy, case.course.crossing
     if remedy.destination is None or remedy.device is None:
         return ()
-    via = f" via {remedy.next_hop}" if remedy.next_hop is not None else ""
-    table = f" table {remedy.table}" if remedy.table else ""
-    if remedy.next_hop is not None and not _is_near(case, remedy.next_hop, remedy.device):
-        table += " onlink"
-    network = show_network(remedy.destination)
+    if not case.is_client and case.cause.direction is Direction.FORWARD:
+        return _onward(case, remedy.destination, remedy.device)
     # What a spec asks for is no more than that a client has a route, where none of another's is more specific.
     asked = case.cause.code in ("src-no-route", "src-route-other-next-hop", "src-route-on-link")
     whole = remedy.destination.num_addresses > 1 and not remedy.table
     by_crossnet = APPLY if case.is_client and asked and whole else None
-    crossing = case.course.crossing
     if by_crossnet and crossing is not None and crossing.routes is Routes.NEUTRON:
         return _lease(case, remedy.next_hop, remedy.device)
+    command = _replace(case, remedy.destination, remedy.next_hop, remedy.device)
+    return case.fix(command, by_crossnet=by_crossnet)
+
+
+def _replace(case: Case, destination: Network, next_hop: Address | None, device: str) -> str | None:
+    remedy = case.cause.remedy
+    if case.is_management(destination):
+        return None
+    via = f" via {next_hop}" if next_hop is not None else ""
+    table = f" table {remedy.table}" if remedy.table else ""
+    if next_hop is not None and not _is_near(case, next_hop, device):
+        table += " onlink"
     if case.family is Family.V6 and remedy.metric is not None:
         table += f" metric {remedy.metric}"
-    if case.is_management(remedy.destination):
-        return case.fix(by_crossnet=by_crossnet)
-    return case.fix(
-        f"{case.ip} route replace {network}{via} dev {remedy.device}{table}", by_crossnet=by_crossnet
+    return f"{case.ip} route replace {show_network(destination)}{via} dev {device}{table}"
+
+
+def _onward(case: Case, destination: Network, device: str) -> tuple[Fix, ...]:
+    """A gateway's route onward, as far as it is known whom it should send to."""
+    next_hop, target = case.cause.remedy.next_hop, case.probe.destination
+    link = case.here.link(device)
+    if next_hop is None and (link is None or link.on_link(target) is None):
+        leaving = [each for each in case.here.routes if (each.type, each.device) == ("unicast", device)]
+        behind = matching(leaving, host_network(target))
+        if not behind:
+            return case.fix(by_crossnet=_from_now_on(case, device))
+        next_hop = behind[0].via
+    command = _replace(case, destination, next_hop, device)
+    taken = [
+        (other.name, own.network)
+        for other in case.here.links
+        if other.name != device and (own := other.on_link(target)) is not None
+    ]
+    if not taken:
+        return case.fix(command, by_crossnet=_from_now_on(case, device))
+    (name, network), host = taken[0], case.here.host
+    stays = (
+        f"where {network} is to stay on {name} of {host}: `except: {network}` in the crossing, then `{APPLY}`"
     )
+    return case.fix(
+        command,
+        by_crossnet=stays if case.course.crossing is not None else None,
+        warning=f"then {host} itself does not reach {target} on {name} any more",
+    )
+
+
+def _from_now_on(case: Case, device: str) -> str | None:
+    """What crossnet does where a gateway is to go on sending as it does now."""
+    path = planned(case)
+    if path is None or path.egress == device:
+        return None
+    return f"`{APPLY}`, where packets are to leave {case.here.host} by {path.egress} from now on"
 
 
 def _lease(case: Case, next_hop: Address | None, device: str) -> tuple[Fix, ...]:

@@ -1,0 +1,121 @@
+"""Where a crossing should leave its gateway, as it was applied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from ipaddress import ip_network
+
+import pytest
+
+from crossnet import standing
+from crossnet.design.resolve import resolve
+from crossnet.diagnosis.applied import as_applied
+from crossnet.diagnosis.course import Course, Hints, course
+from crossnet.diagnosis.fixes import fix_of
+from crossnet.diagnosis.static import foretell
+from crossnet.facts import Facts
+from crossnet.record import Record, with_record
+from crossnet.spec import Crossing
+from crossnet.values import Probe, address
+from crossnet.verdict import Fix
+from diagnosis.seeded import SEED, seed
+
+WIDE = SEED.replace("gateway:", "gateway:\n  route 10.0.0.0/8 via 10.0.44.1 dev eth0").replace(
+    "route 10.0.44.0/24 via", "route 10.0.0.0/8 via"
+)
+FAR = WIDE.replace("10.0.0.0/8", "10.99.0.0/16")
+PROBE = Probe.from_text("icmp/10.99.0.1")
+
+
+def crossing(to: str, **said: object) -> Crossing:
+    one = Crossing("business", ("app",), "gateway", (ip_network(to),))
+    return replace(one, **said)  # type: ignore[arg-type]
+
+
+def hints(one: Crossing) -> Hints:
+    return Hints(one.ingress, one.egress, one.next_hop, one.to, one)
+
+
+def applied(one: Crossing, hosts: Mapping[str, Facts], *, now: Mapping[str, Facts] | None = None) -> Hints:
+    """What the record tells that was written when the hosts were so, by a gateway as it is `now`."""
+    kept = standing.of(one.spec, one.name, "gateway", resolve(one, hosts), ())
+    gateway = with_record((now or hosts)["gateway"], Record((kept,)))
+    return as_applied(hints(one), gateway, PROBE.destination)
+
+
+def way(hosts: Mapping[str, Facts], hints: Hints, probe: Probe = PROBE) -> Course:
+    return course("app", ["gateway"], probe.destination, hosts, hints)
+
+
+def told(hosts: Mapping[str, Facts], hints: Hints) -> dict[str, tuple[Fix, ...]]:
+    """What stops it, with what to do, by the codes."""
+    on = way(hosts, hints)
+    found = foretell(on, PROBE, hosts, hints.beyond)
+    return {each.code: fix_of(each, on, PROBE, hosts, found.source) for each in found.findings}
+
+
+@pytest.mark.parametrize("to", ["10.0.0.0/8", "0.0.0.0/0"])
+def test_the_clients_own_network_in_a_summary_route_is_not_where_the_destination_is(to: str) -> None:
+    hosts = seed(WIDE.replace("10.0.0.0/8", to))
+    on = way(hosts, hints(crossing(to)))
+    assert [(each.ingress, each.egress, each.next_hop) for each in on.gateways] == [
+        ("eth1", "eth0", address("10.0.44.1"))
+    ]
+    assert not {"gateway-route-elsewhere", "no-route"} & told(hosts, hints(crossing(to))).keys()
+
+
+def test_of_several_networks_in_a_summary_route_the_gateways_route_tells_which() -> None:
+    hosts = seed(WIDE.replace("  eth0 10.0.44.63/24", "  eth2 10.0.45.63/24\n  eth0 10.0.44.63/24"))
+    assert way(hosts, hints(crossing("10.0.0.0/8"))).gateways[0].egress == "eth0"
+
+
+def test_a_network_that_came_later_does_not_move_the_egress_and_is_named() -> None:
+    now = seed(FAR.replace("  eth0 10.0.44.63/24", "  br-1 10.99.0.254/24\n  eth0 10.0.44.63/24"))
+    known = applied(crossing("10.99.0.0/16"), seed(FAR), now=now)
+    assert way(now, hints(crossing("10.99.0.0/16"))).gateways[0].egress == "br-1", "without the record"
+    assert way(now, known).gateways[0].egress == "eth0"
+    (fix,) = told(now, known)["gateway-route-elsewhere"]
+    assert fix.commands == ("ip route replace 10.99.0.1 via 10.0.44.1 dev eth0",)
+    assert fix.warning == "then gateway itself does not reach 10.99.0.1 on br-1 any more"
+    assert fix.by_crossnet == (
+        "where 10.99.0.0/24 is to stay on br-1 of gateway: `except: 10.99.0.0/24` in the crossing, "
+        "then `crossnet apply`"
+    )
+
+
+def test_a_route_that_was_moved_is_told_and_no_router_is_guessed_for_the_old_way() -> None:
+    moved = FAR.replace("via 10.0.44.1 dev eth0", "via 10.0.45.1 dev eth2")
+    now = seed(moved.replace("  eth0 10.0.44.63/24", "  eth2 10.0.45.63/24\n  eth0 10.0.44.63/24"))
+    (fix,) = told(now, applied(crossing("10.99.0.0/16"), seed(FAR), now=now))["gateway-route-elsewhere"]
+    assert fix.commands == ()
+    assert fix.by_crossnet == "`crossnet apply`, where packets are to leave gateway by eth2 from now on"
+
+
+@pytest.mark.parametrize(
+    ("now", "egress"),
+    [
+        ("eth1 10.0.43.101/24\n  ens5 10.0.44.63/24", "ens5"),  # renamed
+        ("eth0 10.0.43.101/24\n  eth1 10.0.44.63/24", "eth1"),  # each has the other's name
+        ("eth1 10.0.43.101/24\n  eth0\n  br0 10.0.44.63/24", "br0"),  # a part of a bridge
+        ("eth1 10.0.43.101/24\n  eth0", "eth0"),  # has lost its address
+        ("eth1 10.0.43.101/24", None),
+    ],
+)
+def test_the_egress_is_found_by_what_it_is_called_now(now: str, egress: str | None) -> None:
+    links = FAR.replace("  eth1 10.0.43.101/24\n  eth0 10.0.44.63/24", f"  {now}").replace(
+        "  route 10.99.0.0/16 via 10.0.44.1 dev eth0\n", ""
+    )
+    assert applied(crossing("10.99.0.0/16"), seed(FAR), now=seed(links)).egress == egress
+
+
+def test_what_the_spec_says_of_the_egress_counts_before_the_record() -> None:
+    asked = crossing("10.99.0.0/16", egress="eth1")
+    assert as_applied(hints(asked), seed(FAR)["gateway"], PROBE.destination).egress == "eth1"
+
+
+def test_a_crossing_that_was_never_applied_or_leads_elsewhere_tells_nothing() -> None:
+    asked = crossing("10.99.0.0/16")
+    assert as_applied(hints(asked), seed(FAR)["gateway"], PROBE.destination) == hints(asked)
+    other = crossing("10.0.44.0/24")
+    assert replace(applied(other, seed(FAR)), crossing=None) == replace(hints(other), crossing=None)
