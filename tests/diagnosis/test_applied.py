@@ -1,4 +1,4 @@
-"""Where a crossing should leave its gateway, as it was applied."""
+"""Where a crossing should leave its gateway, and what its own rules are told to let through, as it was applied."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from crossnet import standing
 from crossnet.design.resolve import resolve
 from crossnet.diagnosis.applied import as_applied
 from crossnet.diagnosis.course import Course, Hints, course
+from crossnet.diagnosis.finding import Direction, Finding
 from crossnet.diagnosis.fixes import fix_of
 from crossnet.diagnosis.static import foretell
 from crossnet.facts import Facts
+from crossnet.netfilter.foreign import Tool
+from crossnet.reach.rules import Place
 from crossnet.record import Record, with_record
 from crossnet.spec import Crossing
-from crossnet.values import Probe, address
+from crossnet.values import Probe, Traffic, address
 from crossnet.verdict import Fix
 from diagnosis.seeded import SEED, seed
 
@@ -119,3 +122,58 @@ def test_a_crossing_that_was_never_applied_or_leads_elsewhere_tells_nothing() ->
     assert as_applied(hints(asked), seed(FAR)["gateway"], PROBE.destination) == hints(asked)
     other = crossing("10.0.44.0/24")
     assert replace(applied(other, seed(FAR)), crossing=None) == replace(hints(other), crossing=None)
+
+
+# ---- its own rules -----------------------------------------------------------------------------------
+
+
+def advice(one: Crossing, hosts: Mapping[str, Facts], probe: Probe = PROBE) -> str | None:
+    fence = Place(Tool.NFT, "ip", "crossnet", "forward", "forward")
+    stopped = Finding("filter-rule-drop", "gateway", "eth1", Direction.FORWARD, "drop", chain=fence)
+    (fix,) = fix_of(stopped, way(hosts, hints(one), probe), probe, hosts, None)
+    assert fix.commands == ()
+    return fix.by_crossnet
+
+
+APP, _, GATEWAY = FAR.partition("gateway:")
+RENUMBERED = f"{APP.replace('10.0.43.15/24', '10.0.43.77/24')}gateway:{GATEWAY}"
+RENAMED = f"{APP}gateway:{GATEWAY.replace('eth0', 'ens5')}"
+
+
+@pytest.mark.parametrize("now", [FAR, RENUMBERED, RENAMED], ids=["as it was", "renumbered", "renamed"])
+def test_a_flow_that_the_spec_has_is_let_through_by_applying_it_again(now: str) -> None:
+    assert advice(crossing("10.99.0.0/16"), seed(now)) == "crossnet apply"
+
+
+def test_where_the_spec_has_the_flow_and_a_plan_is_refused_it_says_why() -> None:
+    now = seed(FAR.replace("  eth0 10.0.44.63/24", "  eth2 10.99.9.63/24\n  eth0 10.0.44.63/24"))
+    assert advice(crossing("10.99.0.0/16"), now) == (
+        "`crossnet plan` says what keeps the crossing from being applied as the hosts are now"
+    )
+
+
+def test_another_address_of_the_client_has_to_be_named() -> None:
+    another = APP.replace("eth0 10.0.43.15/24", "eth0 10.0.43.15/24\n  eth0 10.0.43.77/24")
+    now = seed(
+        another.replace("via 10.0.43.101 dev eth0", "via 10.0.43.101 dev eth0 src 10.0.43.77")
+        + "gateway:"
+        + GATEWAY
+    )
+    said = advice(crossing("10.99.0.0/16"), now)
+    assert said is not None
+    assert said.startswith("a crossing with 10.0.43.77 (app) in `from`")
+
+
+@pytest.mark.parametrize(
+    ("asked", "probe"),
+    [
+        (crossing("10.98.0.0/16"), PROBE),
+        (crossing("10.99.0.0/16", allow=(Traffic.from_text("tcp/443"),)), PROBE),
+        (crossing("10.99.0.0/16", clients=(ip_network("10.0.43.99/32"),)), PROBE),
+        (crossing("10.99.0.0/16", allow=(Traffic.from_text("icmp"),)), Probe.from_text("tcp/10.99.0.1:80")),
+    ],
+)
+def test_one_that_the_spec_does_not_have_is_to_be_written_into_it(asked: Crossing, probe: Probe) -> None:
+    said = advice(asked, seed(FAR), probe)
+    assert said is not None
+    assert said.startswith("a crossing with 10.0.43.15 (app) in `from`, 10.99.0.1 in `to`")

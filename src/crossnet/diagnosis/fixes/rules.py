@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from crossnet.diagnosis.finding import Direction, is_own
-from crossnet.diagnosis.fixes.case import Case, Remedying
+from crossnet.diagnosis.fixes.case import APPLY, Case, Remedying
+from crossnet.diagnosis.fixes.planned import has_flow, planned
 from crossnet.facts import Facts
 from crossnet.netfilter import Engine
 from crossnet.netfilter.foreign import Tool
 from crossnet.reach.rules import Place as Chain
-from crossnet.values import Family, Protocol
+from crossnet.values import Family, Protocol, contains
 from crossnet.verdict import Fix
 
 
@@ -21,13 +22,7 @@ def accept_flow(case: Case) -> tuple[Fix, ...]:
     if chain is None or not chain.table:
         return ()
     if is_own(chain):
-        who = f"{case.course.source} ({case.course.client.host})"
-        port = f"/{case.probe.port}" if case.probe.port is not None else ""
-        words = (
-            f"a crossing with {who} in `from`, {case.probe.destination} in `to` and, where it has an `allow`, "
-            f"{case.probe.protocol}{port} in that; then `crossnet apply`"
-        )
-        return case.fix(by_crossnet=words)
+        return case.fix(by_crossnet=_admitting(case))
     source, destination = case.ends
     if not destination:
         return ()
@@ -39,6 +34,22 @@ def accept_flow(case: Case) -> tuple[Fix, ...]:
     into = _chain_for_people(case, chain)
     words = _iptables_match(case, source, destination, reply=case.cause.direction is Direction.REPLY)
     return case.fix(f"{case.iptables(engine, chain)}{table} -I {into} 1 {words} -j ACCEPT")
+
+
+def _admitting(case: Case) -> str:
+    """How crossnet's own rules come to let a flow through: they are of the hosts as they were when it was applied."""
+    source = case.course.source
+    if has_flow(case):
+        path = planned(case)
+        if path is None:
+            return "`crossnet plan` says what keeps the crossing from being applied as the hosts are now"
+        if source is None or any(contains(client.network, source) for client in path.clients):
+            return APPLY
+    port = f"/{case.probe.port}" if case.probe.port is not None else ""
+    return (
+        f"a crossing with {source} ({case.course.client.host}) in `from`, {case.probe.destination} in `to` and, where "
+        f"it has an `allow`, {case.probe.protocol}{port} in that; then `crossnet apply`"
+    )
 
 
 def engine_of(chain: Chain, facts: Facts) -> Engine:

@@ -512,7 +512,8 @@ class Telling:
         """What a finding says, as one sentence."""
         host, text, chain = finding.host, finding.text, finding.chain
         if chain is not None and is_own(chain) and finding.code.startswith("filter-"):
-            return f"crossnet's own fence on {host} lets through only what a crossing names, and no crossing names this"
+            names = "only what a crossing names, and none that stands there names this"
+            return f"crossnet's own fence on {host} lets through {names}"
         words = SENTENCES.get(finding.code)
         if words is None and chain is None:
             return f"{host}: {text}" if text else host
