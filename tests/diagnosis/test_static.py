@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
-from crossnet.diagnosis.course import Course, Hints, course
+from crossnet.diagnosis.course import Course, Hints, Stop, course
 from crossnet.diagnosis.finding import Direction, Finding
 from crossnet.diagnosis.fixes import fix_of
 from crossnet.diagnosis.foretold import Foretold
@@ -16,6 +16,7 @@ from crossnet.facts.firewall import Firewall
 from crossnet.facts.neighbours import Neighbour
 from crossnet.facts.routes import Route, parse_routes
 from crossnet.netfilter.foreign import Chain, Drop, Hook, Rule, Table, Tool
+from crossnet.spec import Crossing
 from crossnet.values import Family, Probe
 from diagnosis.seeded import SEED, seed
 
@@ -264,3 +265,36 @@ def test_a_client_that_sends_to_somebody_else_is_told_with_what_its_gateway_woul
     hosts = seed(SEED.replace("\ngateway", f"\n{rule}\ngateway", 1).replace("ip_forward 1", "ip_forward 0"))
     codes = {(host, code) for _, host, code in told(hosts)}
     assert codes >= {("app", "dnat-captures"), ("gateway", "ip-forward-disabled")}
+
+
+MOVING = ip_address("10.0.43.200")
+
+
+def moved() -> tuple[Foretold, Course, dict[str, Facts]]:
+    """The spec's next hop is an address beside the gateway's own, as of VRRP, and the gateway does not have it now."""
+    hosts = seed(SEED.replace("via 10.0.43.101", f"via {MOVING}"))
+    hosts["app"] = knowing(hosts["app"], str(MOVING), "eth0", "REACHABLE")
+    asked = Crossing("business", ("app",), "gateway", BEYOND, next_hop=MOVING)
+    on = course("app", ["gateway"], PROBE.destination, hosts, Hints(None, None, MOVING, BEYOND, asked))
+    return foretell(on, PROBE, hosts, BEYOND), on, hosts
+
+
+def test_a_next_hop_that_has_moved_away_is_told_and_the_clients_route_is_right() -> None:
+    told, on, hosts = moved()
+    assert on.client == Stop("app", None, "eth0", MOVING)
+    (cause,) = told.findings
+    assert (cause.code, cause.host, cause.interface) == ("next-hop-elsewhere", "gateway", "eth1")
+    (fix,) = fix_of(cause, on, PROBE, hosts, told.source)
+    assert fix.commands == (), "added by hand it may be there twice"
+    assert fix.by_crossnet == (
+        "where 10.0.43.200 is not to come back to gateway: `next-hop: 10.0.43.101` in the crossing, "
+        "then `crossnet apply`"
+    )
+
+
+def test_one_that_the_gateway_alone_should_have_is_missing() -> None:
+    hosts = seed(SEED.replace("eth1 10.0.43.101/24", "eth1"))
+    on = course(
+        "app", ["gateway"], PROBE.destination, hosts, Hints(next_hop=ip_address("10.0.43.101"), beyond=BEYOND)
+    )
+    assert [each.code for each in foretell(on, PROBE, hosts, BEYOND).findings] == ["address-missing"]

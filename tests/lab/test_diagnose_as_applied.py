@@ -78,3 +78,21 @@ def test_a_network_that_the_gateway_has_got_since_then_is_named(bench: Bench) ->
     (fix,) = half.fix
     assert fix.commands == ("ip route replace 172.18.4.1 via 10.0.44.1 dev eth0",)
     assert "`except: 172.18.4.0/24`" in (fix.by_crossnet or "")
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_next_hop_that_has_moved_is_no_wrong_route_of_the_client(bench: Bench, there: bool) -> None:
+    """Nobody has it, or the other gateway has."""
+    moving = "10.0.43.200/24 dev eth1"
+    bench.check("gateway", f"ip addr add {moving}")
+    with applied(bench, "to: 10.0.44.0/24, next-hop: 10.0.43.200, probe: icmp/10.0.44.1") as spec:
+        bench.check("gateway", f"ip addr del {moving}")
+        bench.check("app", "ip neigh flush all")
+        if there:
+            bench.check("gateway-2", f"ip addr add {moving}")
+        try:
+            found, verdict = diagnosed(spec, "10.0.44.1"), bench.verify(spec).verdicts[0]
+        finally:
+            bench.run("gateway-2", f"ip addr del {moving}")
+    assert (found.forward.code, verdict.forward.code) == ("next-hop-elsewhere", "next-hop-elsewhere")
+    assert all(not fix.commands for fix in found.forward.fix)

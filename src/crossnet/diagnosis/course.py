@@ -172,6 +172,10 @@ def _joint(
         if family_of(their) is family_of(destination)
     ]
     if found:
+        (leaving, arriving, first), meant = found[0], hints.next_hop
+        if meant is not None and family_of(meant) is family_of(first) and receiver.owner_of(meant) is None:
+            # One that moves between gateways, as with VRRP, may be another's by now, or nobody's.
+            return leaving, arriving, meant
         return found[0]
     # One of them has lost its address: the other interface is what is left.
     left = hints.ingress or _other_than(receiver, egress)

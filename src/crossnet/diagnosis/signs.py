@@ -35,7 +35,7 @@ STRANGERS = frozenset({"snat-address-not-local", "snat-address-unsuitable"})
 KEEPS_FROM_ANSWERING = frozenset(
     {
         *("link-down", "address-missing", "arp-not-answered", "reverse-path-filter", "martian-source"),
-        *("no-route", "route-blackhole", "prefix-mismatch"),
+        *("no-route", "route-blackhole", "prefix-mismatch", "next-hop-elsewhere"),
     }
 )
 

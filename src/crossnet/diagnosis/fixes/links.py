@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from crossnet.diagnosis.fixes.case import Case, Remedying
+from crossnet.diagnosis.fixes.case import APPLY, Case, Remedying
 from crossnet.values import show_network
 from crossnet.verdict import Fix
 
@@ -90,6 +90,17 @@ def _arp(case: Case) -> tuple[Fix, ...]:
     )
 
 
+def _next_hop(case: Case) -> tuple[Fix, ...]:
+    """It comes by itself where it moves; where it does not, the spec has to name one that is there."""
+    remedy, crossing = case.cause.remedy, case.course.crossing
+    link = case.here.link(remedy.device or "")
+    near = link.on_link(remedy.address) if link is not None and remedy.address is not None else None
+    if near is None or crossing is None or crossing.next_hop != remedy.address:
+        return ()
+    other = f"`next-hop: {near.address}` in the crossing, then `{APPLY}`"
+    return case.fix(by_crossnet=f"where {remedy.address} is not to come back to {case.here.host}: {other}")
+
+
 FIXES: Mapping[str, Remedying] = {
     "link-down": _link,
     **dict.fromkeys(("address-missing", "prefix-mismatch"), _address),
@@ -97,5 +108,6 @@ FIXES: Mapping[str, Remedying] = {
     "martian-source": _martian,
     **dict.fromkeys(("wrong-destination-mac", "duplicate-address"), _neighbour),
     "arp-not-answered": _arp,
+    "next-hop-elsewhere": _next_hop,
     "next-hop-unresolved": _question,
 }

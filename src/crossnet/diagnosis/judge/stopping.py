@@ -272,6 +272,9 @@ class Stopping(Telling):
         own = self._of(Direction.FORWARD, stop.host, LEADS_ELSEWHERE)
         if own:
             return self._with_cause(own[0], end.ending, said)
+        elsewhere = self._of(Direction.FORWARD, following.host, frozenset(("next-hop-elsewhere",)))
+        if elsewhere:
+            return self._with_cause(elsewhere[0], end.ending, said)
         for_others = self.trail.for_others(following.host, Part.REQUEST)
         wrong = self._of(
             Direction.FORWARD, stop.host, frozenset(("wrong-destination-mac", "duplicate-address"))

@@ -49,6 +49,7 @@ SENTENCES = {
     "conntrack-table-full": "{host} can remember no more connections: {text}",
     "dnat-captures": "a rule of {host} gives it another destination: {text}",
     "destination-is-local": "{text}",
+    "next-hop-elsewhere": "{text}",
     "snat-ports-exhausted": "{host} may have no port left to translate it to: {text}",
     "snat-missing": "no rule of {host} translates it: {text}",
     "snat-skipped": "{host} does not translate it: {text}",

@@ -58,7 +58,7 @@ class OfLinks(Search):
         before = self.course.stops[number - 1] if number else None
         wanted = before.next_hop if before is not None else None
         if before is not None and wanted is not None and stop.ingress and facts.owner_of(wanted) is None:
-            self._missing(stop, wanted, self._prefix_at(before), stop.ingress, "ingress")
+            self._next_hop(stop, wanted, before, stop.ingress)
         if number == 0 and stop.egress and not has_address(facts, stop.egress, family):
             words = f"{stop.egress} has no {family.label} address"
             self._add(
@@ -71,6 +71,22 @@ class OfLinks(Search):
         last = number == len(self.course.stops) - 1
         if number and last and stop.egress and self._within(stop) is not None:
             self._last_address(stop)
+
+    def _next_hop(self, stop: Stop, wanted: Address, before: Stop, device: str) -> None:
+        """An address that its neighbour sends to, and that it does not have."""
+        link, prefix = self.facts[stop.host].link(device), self._prefix_at(before)
+        if link is None or link.on_link(wanted) is None:
+            self._missing(stop, wanted, prefix, device, "ingress")
+            return
+        # It stands in that network with another: one like that moves between hosts, and who adds it by hand may make
+        # two of it.
+        words = f"{stop.host} does not have {wanted}, the next hop of {before.host}"
+        remedy = Remedy(device=device, address=wanted)
+        found = Finding(
+            "next-hop-elsewhere", stop.host, device, Direction.FORWARD, words, hook="address", remedy=remedy
+        )
+        self._add(found, "ingress")
+        self.mended[stop.host] = with_address(self.mended[stop.host], wanted, prefix, device)
 
     def _stand_in(self, stop: Stop, device: str) -> None:
         """Some address of the first gateway's network, so that what stands behind a client without one is found."""

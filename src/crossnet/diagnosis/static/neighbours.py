@@ -82,12 +82,14 @@ class OfNeighbours(Search):
             return
         own = set[str]()
         right = ""
+        is_elsewhere = False
         if following is not None and following.host in self.facts:
             other = self.facts[following.host]
             own = {each.hardware for each in other.links if each.hardware}
             near = following.ingress if direction is Direction.FORWARD else following.egress
             entry = other.link(near or "")
             right = entry.hardware if entry is not None else ""
+            is_elsewhere = direction is Direction.FORWARD and other.owner_of(wanted) is None
         known = next(
             (
                 each
@@ -105,6 +107,8 @@ class OfNeighbours(Search):
             remedy = Remedy(device=device, wrong="NOARP")
         elif known is None or known.hardware in own or not (own or by_hand):
             return
+        elif is_elsewhere and not by_hand:
+            return  # whoever answers for it is the only one
         else:
             words = f"{wanted} is at {known.hardware} for {stop.host} ({known.state})"
             words += f", and {following.host} has no such address" if own and following is not None else ""
