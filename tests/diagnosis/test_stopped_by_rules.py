@@ -527,6 +527,44 @@ def test_a_client_that_does_not_take_what_it_is_told_of_the_paths_mtu_is_the_pla
     assert any("--set-mss 1260" in command for command in deaf.forward.fix[0].commands)
 
 
+def test_of_a_size_that_was_forced_it_is_told_that_smaller_ones_pass() -> None:
+    known = hosts()
+    along = way(known)
+    port = Sent(Probe(Protocol.TCP, TARGET, 443), Reply.REFUSED)
+    evidence = Evidence(
+        "business",
+        along,
+        ECHO,
+        known,
+        foretell(along, ECHO, known, BEYOND),
+        Trail(Tags(ECHO, (LARGE,), ()), along, tuple(request(LARGE, 3)), POINTS),
+        (Sent(ECHO, Reply.SILENT),),
+        beside=(port,),
+    )
+    ignored = judge(evidence)
+    assert ignored.forward.code == "echo-ignored", "no echo at all is answered"
+    found = judge(replace(evidence, full={1372: Sent(ECHO, Reply.ANSWERED), 972: Sent(ECHO, Reply.ANSWERED)}))
+    assert (found.forward.code, found.forward.confidence) == ("pmtu-black-hole", Confidence.PROVED)
+    assert "1400 bytes still pass" in found.forward.detail
+    assert all("--set-mss 1360" in command for command in found.forward.fix[0].commands)
+    again = judge(
+        replace(evidence, full={LARGE: Sent(ECHO, Reply.ANSWERED), 972: Sent(ECHO, Reply.ANSWERED)})
+    )
+    assert again.forward.code == "echo-ignored", "the next one of that size is answered"
+
+
+@pytest.mark.parametrize(("mtu", "clamped"), [(1500, False), (1400, True)])
+def test_a_gateway_clamps_by_its_own_link_only_where_that_takes_less_than_the_clients(
+    mtu: int, clamped: bool
+) -> None:
+    known = hosts(links=(LINKS[0], replace(LINKS[1], mtu=mtu)))
+    small = [each for size in SIZES for each in (*request(size, 3), *answer(size, 3))]
+    found = judge(replace(of_large((*small, *request(LARGE, 3))), facts=known))
+    assert found.forward.code == "pmtu-black-hole"
+    assert bool(found.forward.fix) is clamped
+    assert all("--clamp-mss-to-pmtu" in command for fix in found.forward.fix for command in fix.commands)
+
+
 def test_large_packets_wait_for_no_neighbour_where_small_ones_pass() -> None:
     """A gateway asks for its neighbours now and then, and captures of a busy host may miss the answer."""
     asked = Packet("arp", GATEWAY, None, asks=TARGET, mac="02:00:00:00:00:01")

@@ -115,3 +115,20 @@ def test_a_table_of_connections_that_is_full(bench: Bench) -> None:
     assert "198.18.0.1" in found.forward.detail
     bench.check("gateway", "conntrack -F")
     assert diagnosed(bench).result is Result.REACHABLE
+
+
+def test_what_fits_beyond_a_black_hole_is_found_whatever_was_asked_for(bench: Bench) -> None:
+    """A router behind the gateway takes no large packets, and tells nobody; nothing listens at the port."""
+    translate(bench, "oifname eth0 masquerade")
+    bench.check(
+        "target",
+        "nft 'table inet hole { chain i { type filter hook input priority -300; meta length > 1400 drop; }; }'",
+    )
+    spec, to = bench.spec(CROSSING), address(TARGET)
+    forced = crossnet.Asked("business", size=1472)
+    refused = crossnet.Asked("business", to=to, protocol=Protocol.TCP, port=PORT + 1)
+    for asked in (forced, refused):
+        found = asyncio.run(crossnet.diagnose(asked, spec)).verdict
+        assert (found.result, found.forward.code) == (Result.UNREACHABLE, "pmtu-black-hole")
+        assert "1400 bytes still pass" in found.forward.detail
+        assert all("--set-mss 1360" in command for command in found.forward.fix[0].commands)

@@ -38,7 +38,7 @@ _PAUSE = 2.0  # seconds between two of `--watch`
 @click.option("--proto", type=click.Choice(["icmp", "tcp", "udp"]), help="Default: icmp, with a port tcp.")
 @click.option("--port", type=click.IntRange(1, 65535), metavar="N", help="The port, if --to names none.")
 @click.option(
-    "--size", type=click.IntRange(28, 65535), metavar="BYTES", help="Send IP packets of this size only."
+    "--size", type=click.IntRange(28, 65535), metavar="BYTES", help="Ask about IP packets of this size."
 )
 @click.option(
     "--become", is_flag=True, help="Use `sudo -n` on hosts of no spec where you do not log in as root."

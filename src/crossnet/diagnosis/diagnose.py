@@ -17,7 +17,7 @@ from crossnet.diagnosis.applied import as_applied
 from crossnet.diagnosis.course import Hints, course
 from crossnet.diagnosis.filling import with_sources
 from crossnet.diagnosis.foretold import Foretold
-from crossnet.diagnosis.further import connections, sizes
+from crossnet.diagnosis.further import connections, sizes, smaller
 from crossnet.diagnosis.inquiring import Inquiring
 from crossnet.diagnosis.lookups import looked_up
 from crossnet.diagnosis.neighbours import Neighbours
@@ -248,6 +248,8 @@ class _Diagnosing:
                 else:
                     await self._try_sizes(found)
             else:
+                if found.small_answered:  # who refuses a port is there, and large packets get to it or do not
+                    await self._try_sizes(found)
                 found.lookups = await looking
                 if silence.is_set():
                     await trying
@@ -283,8 +285,10 @@ class _Diagnosing:
         return {} if found.all_answered else await looked_up(self.seen.course, self.hosts)
 
     async def _connect(self, silence: asyncio.Event, found: Outcome) -> None:
-        """When no echo was answered for a while: connections, to tell whether somebody is there."""
+        """When no echo was answered for a while: connections, and smaller echoes, to tell whether somebody is there."""
         await silence.wait()
+        if self.probes.size is not None:
+            found.larger |= await smaller(self.client, self.probes)
         found.further = await connections(self.client, self.probe.destination, self.ports)
 
     async def _try_sizes(self, found: Outcome) -> None:

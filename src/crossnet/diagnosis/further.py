@@ -1,4 +1,4 @@
-"""What a client tries beyond the probes: connections where no echo is answered, sizes where full-sized ones vanish."""
+"""What a client tries beyond the probes: connections where no echo is answered, sizes where large ones vanish."""
 
 from __future__ import annotations
 
@@ -26,6 +26,13 @@ async def connections(client: Host, destination: Address, ports: Sequence[int]) 
     )
 
 
+async def smaller(client: Host, probes: Probes) -> dict[int, Sent]:
+    """Of echoes that are smaller than the size that was forced, and of that size once more, those that are answered."""
+    (forced,) = probes.small
+    tried = [each - probes.heads for each in LADDER if each - probes.heads < forced] + [forced] * 2
+    return await _echoed(client, probes, tried)
+
+
 async def sizes(client: Host, probes: Probes, seen: Seen, found: Outcome) -> int | None:
     """Where full-sized packets vanish: what TCP would send instead, and how much does pass; told to the outcome.
 
@@ -39,23 +46,29 @@ async def sizes(client: Host, probes: Probes, seen: Seen, found: Outcome) -> int
         if not await _is_sent_again(client, min(missing), seen):
             return None
         found.unheard = True
-    target = str(probes.probe.destination)
     if probes.probe.protocol is Protocol.TCP and (most := _largest_segment(trail)):
         size = most + (60 if probes.is_v6 else 40) - probes.heads
         if size < min(missing):
-            answers = await _answers(client, [("whole", target, str(size))])
+            answers = await _answers(client, [("whole", str(probes.probe.destination), str(size))])
             if any(code == 0 for code, _ in answers.values()):
                 found.fits = True
                 return None
     # One that is lost says nothing: the same size is tried twice more.
     tried = [each - probes.heads for each in LADDER if each - probes.heads < min(missing)]
     tried += [min(missing)] * 2
-    answers = await _answers(client, [("whole", target, str(size)) for size in tried])
-    echo = Probe(Protocol.ICMP, probes.probe.destination)
-    for number, answer in answers.items():
-        if answer[0] == 0:
-            found.larger[tried[number]] = sent(client.name, echo, *answer)
+    found.larger |= await _echoed(client, probes, tried)
     return max(missing) + probes.heads
+
+
+async def _echoed(client: Host, probes: Probes, sizes: Sequence[int]) -> dict[int, Sent]:
+    """The echoes of these sizes that are answered."""
+    target, echo = probes.probe.destination, Probe(Protocol.ICMP, probes.probe.destination)
+    answers = await _answers(client, [("whole", str(target), str(size)) for size in sizes])
+    return {
+        sizes[number]: sent(client.name, echo, *answer)
+        for number, answer in answers.items()
+        if answer[0] == 0
+    }
 
 
 async def _is_sent_again(client: Host, size: int, seen: Seen) -> bool:

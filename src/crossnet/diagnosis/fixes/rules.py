@@ -131,13 +131,16 @@ def _both_tracked(case: Case) -> tuple[Fix, ...]:
 def _large(case: Case) -> tuple[Fix, ...]:
     """TCP is told to send what fits; of everything else the network has to be mended."""
     remedy = case.cause.remedy
-    if remedy.device is None:
-        return ()
+    link = case.here.link(remedy.device or "")
+    sender = case.facts.get(case.course.client.host)
+    first = sender.link(case.course.client.egress or "") if sender is not None else None
+    if link is None or (remedy.mtu is None and (first is None or link.mtu >= first.mtu)):
+        return ()  # what fits is not known: by its own link a gateway would clamp nothing
     heads = 40 if case.family is Family.V4 else 60
     tool = "iptables" if case.family is Family.V4 else "ip6tables"
     syn = "-p tcp --tcp-flags SYN,RST SYN -j TCPMSS"
     most = f"--set-mss {remedy.mtu - heads}" if remedy.mtu else "--clamp-mss-to-pmtu"
-    ends = (("-o", remedy.device), ("-i", remedy.device)) if remedy.mtu else (("-o", remedy.device),)
+    ends = (("-o", link.name), ("-i", link.name)) if remedy.mtu else (("-o", link.name),)
     if not case.here.capabilities.has(tool):
         return ()
     return case.fix(*(f"{tool} -t mangle -A FORWARD {way} {device} {syn} {most}" for way, device in ends))

@@ -170,32 +170,11 @@ class Passing(Telling):
             return self._with_cause(rule, where.ending, detail)
         if fits:
             detail += f"; {fits} bytes still pass"
-        at = self._place(where, direction)
-        gateway = self.course.gateways[-1] if self.course.gateways else self.course.client
-        cause = Finding(
-            "pmtu-black-hole",
-            gateway.host,
-            gateway.egress,
-            direction,
-            detail,
-            remedy=Remedy(device=gateway.egress, mtu=fits),
-        )
         evidence = (
             f"echoes of {size} bytes: no answer, and no ICMP error",
             *self._evidence_of(where, direction),
         )
-        half = Half(
-            "dropped" if isinstance(at, Place) else "lost-between",
-            "pmtu-black-hole",
-            detail,
-            at,
-            Confidence.PROVED,
-            evidence=evidence,
-            fix=self._fixes(cause),
-        )
-        if direction is Direction.FORWARD:
-            return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"))
-        return self._diagnosis(Result.UNREACHABLE, Half("delivered"), half)
+        return self._black_hole(detail, self._place(where, direction), direction, fits, evidence)
 
     def _large_not_sent(self, size: int, trail: Trail) -> Diagnosis | None:
         """What was not sent does not vanish: the client knows that the path takes less, or does not let it out."""

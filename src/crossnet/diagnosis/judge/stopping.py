@@ -454,6 +454,11 @@ class Stopping(Telling):
             perhaps = (before_capture[0].code, "destination-silent", "filter-rule-drop", "lost-between")
             doubts = () if before_capture[0].certain else perhaps
             return self._with_cause(before_capture[0], end.ending, said, candidates=doubts)
+        if (fits := self._smaller_that_pass()) is not None:
+            size = max(self.trail.tags.small)
+            detail = f"packets of {size + self._heads} bytes vanish without a word; {fits} bytes still pass"
+            seen = (f"echoes of {size} bytes: no answer, and no ICMP error", said)
+            return self._black_hole(detail, at, Direction.FORWARD, fits, seen)
         if other and self.probe.protocol is Protocol.ICMP:
             said += f"; {other[0].probe} is answered"
             likely = ("echo-ignored", "filter-rule-drop")
@@ -463,6 +468,12 @@ class Stopping(Telling):
         return self._elsewhere(
             "destination-silent", at, said, candidates, "exits-observed-area", stop, reply=True
         )
+
+    def _smaller_that_pass(self) -> int | None:
+        """How large the packets are that were answered, where the size that was forced never was."""
+        forced = max(self.trail.tags.small, default=0)
+        passing = [size for size, sent in self.e.full.items() if sent.reply is Reply.ANSWERED]
+        return max(passing) + self._heads if passing and max(passing) < forced else None
 
     def _error_from_beyond(self, packet: Packet, stop: Stop, end: End, said: str) -> Diagnosis:
         target = packet.source == self.probe.destination

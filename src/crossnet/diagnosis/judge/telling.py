@@ -474,6 +474,31 @@ class Telling:
         told = [each for each in self.e.foretold.findings if (each.host, each.code) == (stop.host, code)]
         return self._diagnosis(result, half, Half("undetermined" if reply else "not-sent"), self._also(told))
 
+    def _black_hole(
+        self,
+        detail: str,
+        at: Place | Between | None,
+        direction: Direction,
+        fits: int | None,
+        evidence: tuple[str, ...],
+    ) -> Diagnosis:
+        """Large packets vanish and small ones pass; `fits` is how large those are that still do."""
+        gateway = self.course.gateways[-1] if self.course.gateways else self.course.client
+        remedy = Remedy(device=gateway.egress, mtu=fits)
+        cause = Finding("pmtu-black-hole", gateway.host, gateway.egress, direction, detail, remedy=remedy)
+        half = Half(
+            "dropped" if isinstance(at, Place) else "lost-between",
+            "pmtu-black-hole",
+            detail,
+            at,
+            Confidence.PROVED,
+            evidence=evidence,
+            fix=self._fixes(cause),
+        )
+        if direction is Direction.FORWARD:
+            return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"))
+        return self._diagnosis(Result.UNREACHABLE, Half("delivered"), half)
+
     def _fixes(self, *causes: Finding) -> tuple[Fix, ...]:
         found: dict[str, dict[str, None]] = {}
         by_crossnet: dict[str, str | None] = {}
