@@ -463,6 +463,21 @@ def test_an_open_gateway_is_told_without_promising_what_apply_refuses() -> None:
     assert any("already has a route to 10.0.44.0/24" in reason for reason in found.reasons[1:])
 
 
+def test_a_network_that_the_gateway_got_later_is_named_where_it_takes_a_part_of_the_destinations() -> None:
+    def with_bridge(facts: Facts) -> Facts:
+        return replace(facts, routes=(*facts.routes, route("10.0.44.128/25 dev br-1 proto kernel")))
+
+    hosts = on("gateway", with_bridge)(applied())
+    wanted = parse(asked(), "crossnet.yaml")
+    with pytest.raises(PlanRefused) as refused:
+        make_plan(wanted, hosts)
+    (found,) = refused_status(wanted, hosts, refused.value)
+    assert found.reasons[-1] == (
+        "gateway reaches 10.0.44.0/24 through more than one interface: "
+        "10.0.44.128/25 leaves by br-1  (10.0.44.128/25 dev br-1)"
+    )
+
+
 def test_what_does_not_work_is_not_told_to_work_until_the_next_boot() -> None:
     drops = facts_from(f"{SEED_HOSTS}\n  iptables filter -A FORWARD -j DROP")["gateway"].firewall.foreign
     came_later = on(

@@ -22,6 +22,7 @@ from crossnet.health.status import (
 from crossnet.planning.scope import is_over
 from crossnet.proof import last_verified
 from crossnet.record import Record, read_record
+from crossnet.several import few
 from crossnet.spec import Crossing, Spec
 from crossnet.standing import Standing
 from crossnet.transaction.journal import unfinished
@@ -79,8 +80,10 @@ def _concerns(refusal: Refusal, crossing: Crossing, hosts: Collection[str]) -> b
 
 
 def _told(refusal: Refusal) -> str:
-    """A refusal in words; of two crossings with their names."""
-    return f"{refusal.where} {refusal.message}" if refusal.where.startswith("crossings ") else refusal.message
+    """A refusal in words, with what there is to choose from; of two crossings with their names."""
+    where = f"{refusal.where} " if refusal.where.startswith("crossings ") else ""
+    among = f": {few(refusal.candidates, 3)}" if refusal.candidates else ""
+    return f"{where}{refusal.message}{among}"
 
 
 def _drift_of(facts: Facts, record: Record | None = None) -> Iterator[str]:
