@@ -29,7 +29,7 @@ from crossnet.design.flows import (
 )
 from crossnet.design.rules import FENCED
 from crossnet.facts import Facts
-from crossnet.facts.routes import MAIN
+from crossnet.facts.routes import MAIN, default_network
 from crossnet.facts.sysctls import FORWARDING, interface_setting
 from crossnet.netfilter import Engine
 from crossnet.netfilter.own_walked import with_own
@@ -92,13 +92,16 @@ class _Side:
         """The host without what crossnet's rules admit, where they are not what decides first."""
         return self.late.get((host, family), self.facts[host])
 
-    def passing(self) -> _Passing:
-        """What crossnet's own rules let pass, and nobody else's stop."""
+    def flows(self) -> tuple[Flows, ...]:
+        """What crossnet's own rules let pass, whatever others do with it."""
         found = [each for own in self.rules.values() for each in own.flows]
-        routed = self.routed(each for each in found if self.forwards(each.gateway, each.family, each.ingress))
+        return self.routed(each for each in found if self.forwards(each.gateway, each.family, each.ingress))
+
+    def passing(self) -> _Passing:
+        """What of it nobody else's rules stop."""
         passing: list[Flows] = []
         partly: list[Flows] = []
-        for each in routed:
+        for each in self.flows():
             stopped, in_part = self._stopped(each)
             passing += difference([each], stopped)
             partly += in_part
@@ -137,6 +140,12 @@ class _Side:
         own = self.stands(host, family)
         bridges = frozenset(self.facts[host].bridges_filtered(family))
         return bridges & own.bridges if own.fenced else bridges
+
+
+def most_looked_at(facts: Facts) -> int:
+    """Of so many interfaces of a host it is told what comes in by them and goes on."""
+    rules = sum(chain.count for table in facts.firewall.foreign for chain in table.chains.values())
+    return min(MOST_INTERFACES, MOST_RULES // max(rules, 1))
 
 
 def told_opening(plan: Plan, facts: Mapping[str, Facts]) -> Plan:
@@ -335,6 +344,11 @@ def _within(flows: Flows, told: Forwarded) -> Flows:
     )
 
 
+def _can_be_asked(flows: Flows) -> bool:
+    """Whether what is asked of them is no more traffic than theirs."""
+    return flows.traffic == ANY or as_allow(flows.traffic, flows.family) is not None
+
+
 def _standing(plan: Plan) -> Iterator[Path]:
     """The packets of all crossings that the hosts keep, before and after, in the words of whoever applied them."""
     for host in plan.hosts:
@@ -388,7 +402,13 @@ def _named(
     names: Mapping[Network, str],
     hosts: Mapping[Network, str] = MappingProxyType({}),
 ) -> tuple[str, ...]:
-    """What is named whole in these numbers, the wider first; and the rest, of which single addresses have names too."""
+    """What is named whole in these numbers, the wider first; and the rest, of which single addresses have names too.
+
+    Nothing where it is all there is, and nobody has a name for that.
+    """
+    everything = default_network(family)
+    if everything not in names and span == addresses([everything]):
+        return ()
     known: list[Network] = []
     mine = sorted((each for each in names if each.version == family), key=lambda each: each.prefixlen)
     for _, alike in groupby(mine, key=lambda each: each.prefixlen):
@@ -431,7 +451,10 @@ def _of_others(before: _Side, after: _Side) -> Iterator[FlowChange]:
 
 
 def _transit(name: str, family: Family, before: _Side, after: _Side) -> Iterator[FlowChange]:
-    """What it begins or ends to forward for everybody: on one side nothing, on the other what `reach` tells."""
+    """What it begins or ends to forward for everybody: on one side nothing, on the other what `reach` tells.
+
+    What crossings let pass is told as theirs.
+    """
     links = [link for link in before.facts[name].links if link.name != "lo" and not link.master and link.up]
     moving = [
         link.name
@@ -442,13 +465,15 @@ def _transit(name: str, family: Family, before: _Side, after: _Side) -> Iterator
         return
     from crossnet.reach.transit import forwarded
 
-    rules = sum(
-        chain.count for table in before.facts[name].firewall.foreign for chain in table.chains.values()
-    )
-    most = min(MOST_INTERFACES, MOST_RULES // max(rules, 1))
+    most = most_looked_at(before.facts[name])
+    own = [
+        (_asked(each), each.egress)
+        for each in dict.fromkeys((*before.flows(), *after.flows()))
+        if (each.gateway, each.family) == (name, family) and _can_be_asked(each)
+    ]
     for side, other, effect in ((after, before, Effect.OPENS), (before, after, Effect.CLOSES)):
         some = [each for each in moving[:most] if not other.forwards_for_all(name, family, each)]
-        for each in forwarded(side.for_all(name, family), family, some):
+        for each in forwarded(side.for_all(name, family), family, some, own):
             sources, destinations, traffic = (
                 Span(part) if part is not None else None
                 for part in (each.sources, each.destinations, each.traffic)

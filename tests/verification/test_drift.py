@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
 
 from crossnet.api import plan
+from crossnet.design.flows import Effect
 from crossnet.errors import PlanRefused
 from crossnet.facts import Facts, FileState
 from crossnet.facts.links import Link, LinkAddress
@@ -15,14 +17,24 @@ from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import Route
 from crossnet.facts.saved import SavedRules
 from crossnet.health import CrossingStatus, State, crossing_status, refused_status
-from crossnet.netfilter import Drop, Engine, Rule, Table
+from crossnet.netfilter import (
+    Accept,
+    DestinationPorts,
+    Drop,
+    Endpoint,
+    Engine,
+    Interface,
+    L4Protocol,
+    Rule,
+    Table,
+)
 from crossnet.netfilter.own_walked import with_own
 from crossnet.planning import make_plan
 from crossnet.record import APPLIED, VERIFIED, Owned, Record, read_record
 from crossnet.resources import RuleTable
 from crossnet.spec import Spec
 from crossnet.specfile import parse
-from crossnet.values import Family, address, network
+from crossnet.values import Family, Ports, address, network
 from crossnet.verification.comparing import compared
 from design.factsheet import SEED, facts_from, route, with_files
 from planning.fakehost import carry_out, facts_of, hosts_of
@@ -215,7 +227,7 @@ DRIFTS: dict[str, tuple[Callable[[Hosts], Hosts], list[str]]] = {
         ),
         [
             f"{TABLE}: 10.0.43.16/32 was put into the set from-business",
-            "so what 10.0.43.16 sends to 10.0.44.0/24 gets through gateway: any traffic",
+            "so what 10.0.43.16 sends to 10.0.44.0/24 gets through gateway by eth1 → eth0: any traffic",
         ],
     ),
     "a file has another mode": (
@@ -414,6 +426,66 @@ def test_what_changed_on_the_hosts_is_told_with_its_direction_and_what_it_means(
     change, reasons = {**DRIFTS, **MOVES}[name]
     found = status(change(applied()))
     assert (found.state, list(found.reasons)) == (State.DRIFTED, reasons)
+
+
+OUTSIDER = Endpoint("source", network("10.0.45.5/32"))
+SSH = (L4Protocol("tcp"), DestinationPorts((Ports(22, 22),)))
+FROM_ETH2 = Interface("in", "eth2")
+THIRD = SEED_HOSTS.replace("  eth0 10.0.44.63/24", "  eth0 10.0.44.63/24\n  eth2 10.0.45.63/24")
+
+
+@pytest.mark.parametrize(
+    ("rule", "words", "closes"),
+    [
+        (
+            Rule((FROM_ETH2, *SSH), Accept()),
+            "anybody sends gets through gateway by eth2 → eth1, eth2 → eth0: tcp/22",
+            {("eth2", "eth1"), ("eth2", "eth0")},
+        ),
+        (
+            Rule((OUTSIDER,), Accept()),
+            "10.0.45.5 sends gets through gateway by eth1 → eth0, eth1 → eth2 and 4 more: any traffic",
+            set(permutations(("eth0", "eth1", "eth2"), 2)),
+        ),
+        (
+            Rule((FROM_ETH2, Interface("out", "eth1")), Accept()),
+            "anybody sends gets through gateway by eth2 → eth1: any traffic",
+            {("eth2", "eth1")},
+        ),
+        (
+            Rule((FROM_ETH2, Interface("out", "eth1")), Accept(), "mine"),
+            "anybody sends gets through gateway by eth2 → eth1: any traffic",
+            {("eth2", "eth1")},
+        ),
+    ],
+    ids=["by an interface", "an address", "everybody", "with a comment"],
+)
+def test_who_gets_through_by_somebodys_rule_is_told_and_not_the_crossings_own_client(
+    rule: Rule, words: str, closes: set[tuple[str, str]]
+) -> None:
+    facts = chain("forward", lambda old: (rule, *old))(applied(THIRD))
+    assert status(facts).reasons[1:] == (f"so what {words}",)
+    opening = plan(parse(asked(), "crossnet.yaml"), facts).opening or ()
+    closed = [each for each in opening if each.effect is Effect.CLOSES]
+    assert {(each.ingress, each.egress) for each in closed} == closes
+    assert all(each.exact and each.certain for each in closed)
+
+
+def test_what_a_crossing_goes_on_admitting_is_not_closed_with_somebodys_rule() -> None:
+    """The traffic of a crossing by the same interfaces is no part of what closes."""
+    two = asked("}, web: {from: 10.0.45.0/24, via: gateway, to: 10.0.44.0/24, allow: tcp/443")
+    hosts = hosts_of(facts_from(THIRD))
+    spec = parse(two, "crossnet.yaml")
+    carry_out(plan(spec, facts_of(hosts)), hosts)
+    rule = Rule((FROM_ETH2, *SSH), Accept())
+    facts = chain("forward", lambda old: (rule, *old))(facts_of(hosts))
+    opening = plan(spec, facts).opening or ()
+    closed = {
+        (each.ingress, each.egress, each.traffic, each.exact)
+        for each in opening
+        if each.effect is Effect.CLOSES
+    }
+    assert closed == {("eth2", "eth1", "tcp/22", True), ("eth2", "eth0", "tcp/22", True)}
 
 
 def test_what_was_used_and_is_not_crossnets_is_drift_when_it_is_gone() -> None:

@@ -17,6 +17,7 @@ from crossnet.design.today import MOST_NAMED, today
 from crossnet.drift import Drift, Pending, drifted, not_applied, pending
 from crossnet.elsewhere import elsewhere
 from crossnet.errors import HostError
+from crossnet.exposure import Exposure
 from crossnet.facts import Facts
 from crossnet.healed import gave_up, told
 from crossnet.health.status import (
@@ -53,7 +54,8 @@ def crossing_status(
     plan: Plan, facts: Mapping[str, Facts], beside: Collection[Crossing] = ()
 ) -> tuple[CrossingStatus, ...]:
     """How the crossings of a plan stand; `beside` are others of the spec that it had to leave out."""
-    gets_through = cache(lambda: tuple(_gets_through(plan, facts)))
+    exposed = cache(lambda gateway: exposures_of(plan.spec, facts[gateway]))
+    gets_through = cache(lambda: tuple(_gets_through(plan, facts, exposed)))
     return tuple(
         over_status(crossing, facts)
         if is_over(crossing, facts)
@@ -63,24 +65,33 @@ def crossing_status(
             plan,
             facts,
             beside,
+            exposed,
             gets_through,
         )
         for crossing in plan.spec.crossings
     )
 
 
-def _gets_through(plan: Plan, facts: Mapping[str, Facts]) -> Iterator[FlowChange]:
+def _gets_through(
+    plan: Plan, facts: Mapping[str, Facts], exposed: Callable[[str], Sequence[Exposure]]
+) -> Iterator[FlowChange]:
     """Who passes a gateway by rules that are not as they were applied, and would not otherwise.
 
-    Not those that pass because it is open for everybody: see `exposure`.
+    Not those that pass because it is open for everybody, which is told apart.
     """
     for change in told_opening(plan, facts).opening or ():
-        if change.effect is Effect.CLOSES and change.clients and change.to:
+        if change.effect is Effect.CLOSES and (change.crossing or not _is_open(change, exposed)):
             yield change
 
 
 def _is_of(crossing: Crossing, impact: Impact) -> bool:
     return crossing.name in impact.crossings or impact.where == f"crossing {crossing.name}"
+
+
+def _is_open(change: FlowChange, exposed: Callable[[str], Sequence[Exposure]]) -> bool:
+    return any(
+        change.family is each.family and change.ingress in each.interfaces for each in exposed(change.gateway)
+    )
 
 
 def _unarmed(facts: Facts) -> Iterator[str]:
@@ -97,6 +108,7 @@ def _status(
     plan: Plan,
     facts: Mapping[str, Facts],
     beside: Collection[Crossing],
+    exposed: Callable[[str], tuple[Exposure, ...]],
     gets_through: Callable[[], Sequence[FlowChange]],
 ) -> CrossingStatus:
     gateway, label = paths[0].gateway, paths[0].crossing.label
@@ -171,8 +183,7 @@ def _status(
     for host in hosts:
         later += saved_rules(facts[host], leaving=not read_record(facts[host]).owned)
     reasons += (f"{each.where}: {each.text}" for each in later)
-    exposed = exposures_of(plan.spec, facts[gateway])
-    reasons = [*map(str, exposed), *reasons]
+    reasons = [*map(str, exposed(gateway)), *reasons]
     return CrossingStatus(
         crossing.name,
         state,
@@ -180,7 +191,7 @@ def _status(
         counters,
         verified.get("time"),
         verified.get("result"),
-        exposed,
+        exposed(gateway),
         compared.drift if applied or lost else (),
         compared.pending if applied or lost else (other.words,) if other else (),
         crossing.until,
@@ -268,7 +279,10 @@ def _compared(
         # Where something else is asked for by now, the paths are not those that were applied.
         ()
         if asked
-        else (*_meaning(drift, paths, facts), *(_admitted(paths, gets_through()) if rules_differ else ())),
+        else (
+            *_meaning(drift, paths, facts),
+            *(_admitted(paths, plan, gets_through()) if rules_differ else ()),
+        ),
         tuple(not_applied(asked, plan.hosts)),
         tuple(dict.fromkeys(unsaid)),
     )
@@ -286,15 +300,35 @@ def _meaning(drift: Collection[Drift], paths: Iterable[Path], facts: Mapping[str
         yield "it works as applied until the next boot, which may not bring all of it back"
 
 
-def _admitted(paths: Collection[Path], found: Iterable[FlowChange]) -> Iterator[str]:
-    """Who gets through the gateway of a crossing besides, by its rules or none."""
-    gateways, names = {path.gateway for path in paths}, {"", *(path.crossing.name for path in paths)}
+def _admitted(paths: Collection[Path], plan: Plan, found: Iterable[FlowChange]) -> Iterator[str]:
+    """Who gets through the gateway of a crossing besides, but by the rules of another crossing."""
+    gateways, own = {path.gateway for path in paths}, {path.crossing.label for path in paths}
+    standing = {one.label for host in plan.hosts for one in host.before.crossings}
+    others = (standing | {one.label for one in plan.spec.crossings}) - own
+    alike: dict[tuple[str, str, str], list[str]] = {}
     for each in found:
-        if each.gateway in gateways and each.crossing in names:
-            yield (
-                f"so what {first_of(each.clients, MOST_NAMED)} sends to {first_of(each.to, MOST_NAMED)} gets through "
-                f"{each.gateway}: {each.traffic}"
-            )
+        if each.gateway in gateways and each.crossing not in others:
+            alike.setdefault((_sent(each), each.gateway, _passing(each)), []).append(_way(each))
+    for (sent, gateway, passing), ways in alike.items():
+        yield f"so what {sent} gets through {gateway} by {first_of(ways, MOST_NAMED)}: {passing}"
+
+
+def _sent(change: FlowChange) -> str:
+    clients = first_of(change.clients, MOST_NAMED) if change.clients else "anybody"
+    return f"{clients} sends" + (f" to {first_of(change.to, MOST_NAMED)}" if change.to else "")
+
+
+def _passing(change: FlowChange) -> str:
+    part = "" if change.exact else "part of "
+    return f"{part}{change.traffic}" + (
+        "" if change.certain else "; how much of it others let pass is unknown"
+    )
+
+
+def _way(change: FlowChange) -> str:
+    if change.ingress == change.egress:
+        return f"bridge {change.ingress}"
+    return " → ".join(filter(None, (change.ingress, change.egress)))
 
 
 def _serves(paths: Iterable[Path], host: str, resource: Resource) -> bool:

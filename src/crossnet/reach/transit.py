@@ -5,7 +5,7 @@ It is judged against what its routes lead on: what the same host would forward i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from crossnet.facts import Facts
@@ -23,6 +23,8 @@ Ranges = tuple[tuple[int, int], ...]
 # Of addresses, or of ports, in so many pieces a person reads no more.
 MOST_RANGES = 64
 _PORTS = 65536
+_ENDS = (Field.SOURCE6, Field.DESTINATION6)
+_TRAFFIC = (Field.PROTOCOL, Field.DESTINATION_PORT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +48,33 @@ class Forwarded:
         return self.exact and self.sources is self.destinations is self.traffic is None
 
 
-def forwarded(facts: Facts, family: Family, ingresses: Iterable[str]) -> Iterator[Forwarded]:
-    """What passes from each of these interfaces to each other one, of all that anybody can send there."""
+def forwarded(
+    facts: Facts, family: Family, ingresses: Iterable[str], told: Collection[tuple[Asked, str]] = ()
+) -> Iterator[Forwarded]:
+    """What passes from each of these interfaces to each other one, of all that anybody can send there.
+
+    Without what is `told` already, packets and the interface by which they leave; but where everything passes, that
+    is said of all of it.
+    """
     everybody = default_network(family)
     space = Space()  # one for all: what the rules of a host ask is built once
     for ingress in ingresses:
         asked = Asked(facts.host, (everybody,), sources=(everybody,), ingress=ingress)
         led, passing = _walked(space, facts, asked)
         for egress, here in passing.items():
-            if egress not in (ingress, "lo") and here.may.satisfiable():
-                along_routes = led[egress].may if egress in led else space.none
-                yield _told(space, family, (ingress, egress), here, along_routes)
+            if egress in (ingress, "lo") or not here.may.satisfiable():
+                continue
+            known = space.any_of(
+                space.only(packets_of(space, each), *_ENDS, *_TRAFFIC)
+                for each, leaving in told
+                if (each.ingress, leaving) == (ingress, egress)
+            )
+            way, along_routes = (ingress, egress), led[egress].may if egress in led else space.none
+            left = _Passing(here.may & ~known, here.surely & ~known)
+            if not left.may.satisfiable():
+                continue
+            whole = _told(space, family, way, here, along_routes)
+            yield whole if whole.is_all else _told(space, family, way, left, along_routes, known)
 
 
 def forwards(facts: Facts, asked: Asked, egress: str) -> tuple[bool | None, bool]:
@@ -130,12 +148,21 @@ def _leaving(facts: Facts, space: Space, packets: Packets, ingress: str) -> dict
     return found
 
 
-def _told(space: Space, family: Family, way: tuple[str, str], here: _Passing, led: Packets) -> Forwarded:
-    source, destination = (address_field(each, family) for each in (Field.SOURCE6, Field.DESTINATION6))
-    parts = [(Field.SOURCE6,), (Field.DESTINATION6,), (Field.PROTOCOL, Field.DESTINATION_PORT)]
+def _told(
+    space: Space,
+    family: Family,
+    way: tuple[str, str],
+    here: _Passing,
+    led: Packets,
+    known: Packets | None = None,
+) -> Forwarded:
+    """What passes in three bounds; what is `known` to pass besides leaves them exact."""
+    source, destination = (address_field(each, family) for each in _ENDS)
+    parts = [*((each,) for each in _ENDS), _TRAFFIC]
     bounds = [space.only(here.may, *fields) for fields in parts]
     narrower = [bound != space.only(led, *fields) for bound, fields in zip(bounds, parts, strict=True)]
-    exact = space.every(bounds) & (led | here.may) == here.may
+    passing = here.may if known is None else here.may | known
+    exact = not (space.every(bounds) & (led | here.may) & ~passing).satisfiable()
     certain = here.may == here.surely
     sources = space.ranges_of(here.may, source, MOST_RANGES) if narrower[0] else None
     destinations = space.ranges_of(here.may, destination, MOST_RANGES) if narrower[1] else None
