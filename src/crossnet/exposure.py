@@ -10,17 +10,19 @@ from crossnet.design.fence import stands
 from crossnet.design.settings import forwarded_before
 from crossnet.errors import PlanRefused
 from crossnet.facts import Facts
+from crossnet.facts.routes import default_network
 from crossnet.facts.sysctls import FORWARDING, interface_setting
+from crossnet.opening import most_looked_at
 from crossnet.record import Record, read_record
 from crossnet.resources import RuleTable, Sysctl
 from crossnet.spec import Crossing, Fence, Spec
 from crossnet.transaction.journal import ROLLBACK, Journal, unfinished
-from crossnet.values import Family
+from crossnet.values import Family, Network, without
 
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """A gateway that is open for everybody in one family; `interfaces` are those whose packets it forwards."""
+    """A gateway that is open for everybody in one family; `interfaces` are those from which something passes."""
 
     gateway: str
     family: Family
@@ -80,8 +82,31 @@ def _exposures(
             fence is Fence.AUTO and (is_begun or not forwarded_before(facts, record, family))
         )
         interfaces = tuple(_forwarding(facts, family))
-        if is_ours and wanted and interfaces and not stands(facts, family, interfaces):
-            yield Exposure(facts.host, family, interfaces)
+        is_gone = is_ours and wanted and interfaces and not stands(facts, family, interfaces)
+        if is_gone and (passing := tuple(_passing(facts, family, interfaces, record))):
+            yield Exposure(facts.host, family, passing)
+
+
+def _passing(facts: Facts, family: Family, interfaces: Sequence[str], record: Record) -> Iterator[str]:
+    """Those from which anything goes on that others send there than the clients of crossings.
+
+    Rules of others may stop it, or let pass nobody but them. Of more interfaces and rules than are looked at it passes.
+    """
+    from crossnet.reach.transit import open_from
+
+    everybody = [default_network(family)]
+    clients: dict[str, list[Network]] = {name: [] for name in interfaces}
+    for path in (each for one in record.crossings for each in one.carried):
+        own = [client.network for client in path.clients]
+        others = [each.destination for each in facts.routes if each.device != path.ingress]
+        there = without(own, (each for each in others if each.prefixlen))
+        for name in interfaces:
+            clients[name] += own if name == path.ingress else there
+    most = most_looked_at(facts)
+    # Where everybody is a client, nobody else is left.
+    senders = {name: without(everybody, clients[name]) or everybody for name in interfaces[:most]}
+    yield from open_from(facts, family, senders)
+    yield from interfaces[most:]
 
 
 def _switches_on(begun: Journal, family: Family) -> bool:

@@ -28,7 +28,9 @@ from crossnet.netfilter import (
     Rule,
     Table,
 )
+from crossnet.netfilter.foreign import Tool
 from crossnet.netfilter.own_walked import with_own
+from crossnet.netfilter.xtables_save import parse_save
 from crossnet.planning import make_plan
 from crossnet.record import APPLIED, VERIFIED, Owned, Record, read_record
 from crossnet.resources import RuleTable
@@ -486,6 +488,52 @@ def test_what_a_crossing_goes_on_admitting_is_not_closed_with_somebodys_rule() -
         if each.effect is Effect.CLOSES
     }
     assert closed == {("eth2", "eth1", "tcp/22", True), ("eth2", "eth0", "tcp/22", True)}
+
+
+def dropping(*accepts: str) -> Callable[[Hosts], Hosts]:
+    """Somebody's own rules, which forward nothing but this."""
+    lines = (
+        "*filter",
+        ":FORWARD DROP [0:0]",
+        *(f"-A FORWARD {each} -j ACCEPT" for each in accepts),
+        "COMMIT",
+    )
+    others = tuple(parse_save("\n".join(lines) + "\n", "ip", Tool.IPTABLES_LEGACY, {}))
+
+    def changed(facts: Facts) -> Facts:
+        firewall = facts.firewall
+        return replace(facts, firewall=replace(firewall, foreign=(*firewall.foreign, *others)))
+
+    return on("gateway", changed)
+
+
+@pytest.mark.parametrize(
+    ("accepts", "interfaces"),
+    [
+        ((), ()),
+        (("-s 10.0.43.15",), ()),
+        (("-s 10.0.43.15", "-i eth0"), ("eth0",)),
+        (("-s 10.0.43.16",), ("eth1", "eth0")),
+        (("-s 10.0.43.15", "-p tcp -m recent --rcheck"), ("eth1", "eth0")),  # perhaps
+    ],
+    ids=["nothing", "its client", "whatever comes by an interface", "somebody else", "nobody knows"],
+)
+def test_a_gateway_without_its_fence_is_open_where_something_of_others_passes(
+    accepts: tuple[str, ...], interfaces: tuple[str, ...]
+) -> None:
+    facts = dropping(*accepts)(rules(lambda table: None)(applied()))
+    (found,) = crossing_status(make_plan(parse(asked(), "crossnet.yaml"), facts, moves=False), facts)
+    assert tuple(name for each in found.exposures for name in each.interfaces) == interfaces
+    assert any("is open for everybody" in reason for reason in found.reasons) is bool(interfaces)
+
+
+def test_no_apply_is_promised_where_nothing_would_pass() -> None:
+    facts = dropping("-s 10.0.43.16")(rules(lambda table: None)(applied()))
+    made = make_plan(parse(asked(), "crossnet.yaml"), facts, moves=False)
+    assert [refusal.code for refusal in made.stopped] == ["nothing-passes"]
+    (found,) = crossing_status(made, facts)
+    assert [each.mendable for each in found.exposures] == [False]
+    assert "brings the fence back once nothing of what follows refuses it" in found.reasons[0]
 
 
 def test_what_was_used_and_is_not_crossnets_is_drift_when_it_is_gone() -> None:

@@ -54,7 +54,7 @@ def crossing_status(
     plan: Plan, facts: Mapping[str, Facts], beside: Collection[Crossing] = ()
 ) -> tuple[CrossingStatus, ...]:
     """How the crossings of a plan stand; `beside` are others of the spec that it had to leave out."""
-    exposed = cache(lambda gateway: exposures_of(plan.spec, facts[gateway]))
+    exposed = cache(lambda gateway: _exposed(gateway, plan, facts))
     gets_through = cache(lambda: tuple(_gets_through(plan, facts, exposed)))
     return tuple(
         over_status(crossing, facts)
@@ -70,6 +70,12 @@ def crossing_status(
         )
         for crossing in plan.spec.crossings
     )
+
+
+def _exposed(gateway: str, plan: Plan, facts: Mapping[str, Facts]) -> tuple[Exposure, ...]:
+    """In what a gateway is open for everybody; while anything of the plan is refused, no apply closes it."""
+    found = exposures_of(plan.spec, facts[gateway])
+    return tuple(replace(each, mendable=not plan.stopped) for each in found)
 
 
 def _gets_through(

@@ -5,7 +5,7 @@ It is judged against what its routes lead on: what the same host would forward i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from crossnet.facts import Facts
@@ -16,7 +16,7 @@ from crossnet.reach.here import Here
 from crossnet.reach.host import HostWalk
 from crossnet.reach.packets import WITH_PORTS, Packets, Space, address_field
 from crossnet.reach.rules import Effect
-from crossnet.values import Family
+from crossnet.values import Family, Network
 
 Ranges = tuple[tuple[int, int], ...]
 
@@ -75,6 +75,16 @@ def forwarded(
                 continue
             whole = _told(space, family, way, here, along_routes)
             yield whole if whole.is_all else _told(space, family, way, left, along_routes, known)
+
+
+def open_from(facts: Facts, family: Family, senders: Mapping[str, Collection[Network]]) -> Iterator[str]:
+    """The interfaces from which perhaps anything goes on that one of these networks sends there."""
+    space = Space()
+    for ingress, sources in senders.items():
+        asked = Asked(facts.host, (default_network(family),), sources=tuple(sources), ingress=ingress)
+        leaving = _leaving(replace(facts, neighbours=()), space, packets_of(space, asked), ingress)
+        if any(each.may.satisfiable() for each in leaving.values()):
+            yield ingress
 
 
 def forwards(facts: Facts, asked: Asked, egress: str) -> tuple[bool | None, bool]:
