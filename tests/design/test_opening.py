@@ -440,6 +440,21 @@ def test_a_fence_on_a_router_closes_what_it_forwards_and_nothing_else() -> None:
     ]
 
 
+@pytest.mark.parametrize("engine", ["nftables", "iptables"])
+def test_others_lose_their_way_when_the_fence_comes_and_not_at_every_plan_after_it(engine: str) -> None:
+    def loses(made: Plan) -> bool:
+        return "loses-reachability" in {impact.code for impact in made.impacts}
+
+    fenced = f"one: fence: on, firewall: {engine}, from: app, to"
+    assert loses(first_plan(ROUTER, spec(f"{fenced}: 10.0.44.0/24")))
+    hosts = applied(ROUTER, spec(f"{fenced}: 10.0.44.0/24"))
+    more = spec(f"{fenced}: 10.0.44.0/24", "two: from: app, to: 10.0.45.0/24")
+    assert not loses(next_plan(hosts, more))
+    facts = facts_of(hosts)
+    gone = replace(facts["gateway"].firewall, nft=(), iptables={})
+    assert loses(plan(more, {**facts, "gateway": replace(facts["gateway"], firewall=gone)}))
+
+
 def test_a_fence_that_goes_opens_what_forwarding_lets_pass() -> None:
     hosts = applied(HOSTS, ONE)
     made = next_plan(hosts, spec("one: from: app, to: 10.0.44.0/24, fence: off"))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from crossnet.design.conflicts import overruled
 from crossnet.design.engine import Choice
+from crossnet.design.fence import keeps_others_out
 from crossnet.design.forwarded import offload_forwarded
 from crossnet.design.kernel import decided, is_among_equals, refused
 from crossnet.design.longer import of_others, routed
@@ -184,7 +185,7 @@ def gateway_impacts(
 ) -> Iterator[Impact]:
     family = paths[0].family
     host = facts.host
-    if fence and was_on:
+    if fence and was_on and not keeps_others_out(facts, family):
         yield Impact(
             "loses-reachability",
             host,
