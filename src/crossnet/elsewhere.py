@@ -24,9 +24,9 @@ class Elsewhere:
 def elsewhere(crossing: Crossing, spec: Spec, facts: Mapping[str, Facts]) -> Elsewhere | None:
     """What stands for a crossing that is not applied itself."""
     for one in standing_on(facts, [host for host in facts if crossing.touches(host)]):
-        if one.label == crossing.label and one.gateway != crossing.via:
+        if one.label == crossing.label and (gateway := _another_gateway(one, crossing, spec)):
             return Elsewhere(
-                one.label, f"applied by way of {one.gateway}: `crossnet apply` moves it to {crossing.via}"
+                one.label, f"applied by way of {gateway}: `crossnet apply` moves it to {crossing.via}"
             )
         if one.label == crossing.label or one.gateway != one.host or not _is_alike(one, crossing, spec):
             continue
@@ -41,18 +41,26 @@ def elsewhere(crossing: Crossing, spec: Spec, facts: Mapping[str, Facts]) -> Els
     return None
 
 
+def _another_gateway(standing: Standing, crossing: Crossing, spec: Spec) -> str:
+    """By what it stands where that is not the gateway of a crossing: its name in this spec, or the one it had."""
+    machine = _machine(standing.gateway, standing.hosts)
+    named = (host.name for host in spec.hosts if _machine(host.name, spec.hosts) == machine)
+    name = next(named, standing.gateway)
+    return name if name != crossing.via else ""
+
+
+def _machine(name: object, hosts: Iterable[HostSpec]) -> object:
+    """What a name stands for: one host of two specs is reached in the same way."""
+    return next((replace(host, name="", become=False) for host in hosts if host.name == name), name)
+
+
 def _is_alike(standing: Standing, crossing: Crossing, spec: Spec) -> bool:
     """Whether it lets pass what a crossing asks for, under whatever names."""
-
-    def known(name: object, hosts: Iterable[HostSpec]) -> object:
-        # One host of two specs is reached in the same way.
-        return next((replace(host, name="", become=False) for host in hosts if host.name == name), name)
-
     there = {
-        known(each.host or each.network, standing.hosts) for one in standing.paths for each in one.clients
+        _machine(each.host or each.network, standing.hosts) for one in standing.paths for each in one.clients
     }
     return (
-        {known(each, spec.hosts) for each in crossing.clients} <= there
+        {_machine(each, spec.hosts) for each in crossing.clients} <= there
         and {network for one in standing.paths for network in one.destinations} == set(crossing.to)
         and all(one.crossing.allow == crossing.allow for one in standing.paths)
     )

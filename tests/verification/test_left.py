@@ -129,6 +129,17 @@ def test_what_passes_under_another_name_or_by_another_gateway_is_not_down(
     assert (found.state, found.reasons[0], found.pending) == (State.PENDING, words, (words,))
 
 
+def test_a_gateway_is_the_machine_and_not_its_name(hosts: Mapping[str, FakeHost]) -> None:
+    """The name was given to another machine, and given back."""
+    one, _, rest = SHEET.partition("gateway:")
+    there = hosts_of(facts_from(f"{one}gateway:{rest.partition('other:')[2]}"))
+    applied(there, text(web=WEB).replace(HOSTS, "hosts: {app: {lab: app}, gateway: {lab: other}}"))
+    hosts = {**hosts, "app": there["app"]}
+    (found,) = told(hosts, text(web=WEB)).values()
+    words = "applied by way of other: `crossnet apply` moves it to gateway"
+    assert (found.state, found.reasons[0], found.pending) == (State.PENDING, words, (words,))
+
+
 def test_the_true_reason_of_a_refusal_is_told(hosts: Mapping[str, FakeHost]) -> None:
     applied(hosts, text(web=WEB))
     found = told(hosts, text("work", vault="{from: app, via: gateway, to: 10.0.44.0/24}", store=STORE))
