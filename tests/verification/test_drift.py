@@ -580,7 +580,23 @@ def test_an_open_gateway_is_told_without_promising_what_apply_refuses() -> None:
         make_plan(wanted, hosts)
     (found,) = refused_status(wanted, hosts, refused.value)
     assert "brings the fence back once nothing of what follows refuses it; `sysctl -w" in found.reasons[0]
-    assert any("already has a route to 10.0.44.0/24" in reason for reason in found.reasons[1:])
+    assert any("app: already has a route to 10.0.44.0/24" in reason for reason in found.reasons[1:])
+
+
+def test_an_interface_that_is_down_is_told_before_the_refusal_that_comes_of_it() -> None:
+    def lost_eth1(facts: Facts) -> Facts:
+        """What the kernel does: its routes go too."""
+        links = tuple(replace(each, up=each.up and each.name != "eth1") for each in facts.links)
+        return replace(facts, links=links, routes=tuple(r for r in facts.routes if r.device != "eth1"))
+
+    hosts = on("gateway", lost_eth1)(applied())
+    wanted = parse(asked(), "crossnet.yaml")
+    with pytest.raises(PlanRefused) as refused:
+        make_plan(wanted, hosts)
+    (found,) = refused_status(wanted, hosts, refused.value)
+    assert found.state is State.DEGRADED
+    assert found.reasons[0] == "gateway: eth1 is down"
+    assert len(found.reasons) == 2
 
 
 def test_a_network_that_the_gateway_got_later_is_named_where_it_takes_a_part_of_the_destinations() -> None:

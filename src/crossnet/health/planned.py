@@ -23,6 +23,7 @@ from crossnet.healed import gave_up, told
 from crossnet.health.status import (
     CrossingStatus,
     State,
+    down,
     exposures_of,
     is_applied,
     over_status,
@@ -348,15 +349,10 @@ def _serves(paths: Iterable[Path], host: str, resource: Resource) -> bool:
 def _unwell(path: Path, facts: Mapping[str, Facts]) -> Iterator[str]:
     gateway = facts[path.gateway]
     yield from (f"{path.gateway}: {words}" for words in gone(gateway, path))
-    for name in (path.ingress, path.egress):
-        link = gateway.link(name)
-        if link is None or not link.up:
-            yield f"{path.gateway}: {name} is down"
+    yield from down(gateway, (path.ingress, path.egress))
     for client in path.clients:
         if client.host and client.interface:
-            link = facts[client.host].link(client.interface)
-            if link is None or not link.up:
-                yield f"{client.host}: {client.interface} is down"
+            yield from down(facts[client.host], [client.interface])
     for host in {path.gateway, *(client.host for client in path.clients if client.host)}:
         left = unfinished(facts[host], facts)
         if left:

@@ -122,6 +122,13 @@ def record_lost(facts: Facts) -> Iterator[str]:
         )
 
 
+def down(facts: Facts, interfaces: Iterable[str]) -> Iterator[str]:
+    for name in interfaces:
+        link = facts.link(name)
+        if link is None or not link.up:
+            yield f"{facts.host}: {name} is down"
+
+
 def unconfirmed(crossing: Crossing, facts: Mapping[str, Facts], hosts: Iterable[str]) -> list[str]:
     """That all of a crossing is there, by a transaction that nobody has confirmed yet."""
     opened = [

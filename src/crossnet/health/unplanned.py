@@ -13,6 +13,7 @@ from crossnet.facts import Facts
 from crossnet.health.status import (
     CrossingStatus,
     State,
+    down,
     exposures_of,
     is_applied,
     over_status,
@@ -41,10 +42,13 @@ def refused_status(
         gateway = facts[crossing.via]
         hosts = [name for name in facts if crossing.touches(name)]
         lost = [reason for name in hosts for reason in record_lost(facts[name])]
-        own = [_told(refusal) for refusal in refused.refusals if _concerns(refusal, crossing, hosts)]
+        own = [
+            _told(refusal, crossing) for refusal in refused.refusals if _concerns(refusal, crossing, hosts)
+        ]
         first = refused.refusals[0]
         others = [f"not judged: {first.where}: {first.message}"]
         differs = [] if lost else [line for name in hosts for line in _drift_of(facts[name])]
+        unwell = [] if lost else [line for name in hosts for line in _down(crossing, name, facts)]
         state = State.DEGRADED if not lost and is_applied(crossing, gateway) else State.DOWN
         state = State.DRIFTED if differs and state is State.DEGRADED else state
         label, pending = crossing.label, tuple[str, ...]()
@@ -59,7 +63,14 @@ def refused_status(
             CrossingStatus(
                 crossing.name,
                 State.UNRECORDED if lost else state,
-                (*map(str, exposed), *([*lost, *own] if lost else [*differs, *pending, *(own or others)])),
+                (
+                    *map(str, exposed),
+                    *(
+                        [*lost, *own]
+                        if lost
+                        else [*differs, *pending, *dict.fromkeys(unwell), *(own or others)]
+                    ),
+                ),
                 (),
                 verified.get("time"),
                 verified.get("result"),
@@ -79,11 +90,22 @@ def _concerns(refusal: Refusal, crossing: Crossing, hosts: Collection[str]) -> b
     )
 
 
-def _told(refusal: Refusal) -> str:
-    """A refusal in words, with what there is to choose from; of two crossings with their names."""
-    where = f"{refusal.where} " if refusal.where.startswith("crossings ") else ""
+def _told(refusal: Refusal, crossing: Crossing) -> str:
+    """A refusal in words, with what there is to choose from; of two crossings or a host with their names."""
     among = f": {few(refusal.candidates, 3)}" if refusal.candidates else ""
-    return f"{where}{refusal.message}{among}"
+    if refusal.where == f"crossing {crossing.name}":
+        return f"{refusal.message}{among}"
+    colon = "" if refusal.where.startswith("crossings ") else ":"
+    return f"{refusal.where}{colon} {refusal.message}{among}"
+
+
+def _down(crossing: Crossing, host: str, facts: Mapping[str, Facts]) -> Iterator[str]:
+    """The interfaces of a host that a crossing goes by, as it was applied there, and that are down."""
+    for one in standing_on(facts, [host]):
+        for path in one.paths if one.label == crossing.label else ():
+            own = {client.interface for client in path.clients if client.host == one.host}
+            ways = (path.ingress, path.egress) if path.gateway == one.host else filter(None, own)
+            yield from down(facts[host], ways)
 
 
 def _drift_of(facts: Facts, record: Record | None = None) -> Iterator[str]:
