@@ -46,7 +46,7 @@ DETAILS = (
     Code(
         "observer-lost-packets",
         "A capture missed packets, so that one which was not seen may still have passed.",
-        "tcpdump tells that the kernel dropped some.",
+        "tcpdump tells that the kernel dropped some, or connection tracking knows a flow of which it printed nothing.",
         "Ask again when the host has less to do.",
     ),
     Code(

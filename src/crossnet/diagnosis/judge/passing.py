@@ -35,8 +35,14 @@ class Passing(Telling):
             if self.trail.watched(stop.host) and not self.trail.came(stop.host, Part.REQUEST)
         ]
         for host in past:
-            words = f"it gets through, but not over {host}, which saw none of it"
-            self.notes.append(Note("src-route-other-next-hop", words))
+            if self.e.tracked.get(host):
+                words = (
+                    f"{host} tracks the connection, and its tcpdump printed none of it: it did not see all"
+                )
+                self.notes.append(Note("observer-lost-packets", words))
+            else:
+                words = f"it gets through, but not over {host}, which saw none of it"
+                self.notes.append(Note("src-route-other-next-hop", words))
         if self.e.foretold.passes is False and not past:
             sure = [str(each.code) for each in self.e.foretold.findings if each.certain]
             words = f"facts say that it is stopped ({', '.join(dict.fromkeys(sure))}), and it passes"

@@ -1,0 +1,41 @@
+"""A capture that prints nothing of what its host hands on proves no detour."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+import pytest
+
+from crossnet.diagnosis.judge import Evidence, judge
+from crossnet.diagnosis.trail import Tags, Trail
+from crossnet.verdict import Result
+from crossnet.verification.conntrack import Entry
+from crossnet.verification.probe import Reply, Sent
+from diagnosis.test_ports import ECHO, POINTS, SIZES, WHOLE, foretold, hosts, way
+
+TRACKED = Entry(
+    "icmp",
+    ip_address("10.0.43.15"),
+    ip_address("10.0.44.1"),
+    ip_address("10.0.44.63"),
+    True,
+    None,
+    29,
+    "icmp 1 29",
+)
+
+
+@pytest.mark.parametrize(
+    ("entries", "code"), [((TRACKED,), "observer-lost-packets"), ((), "src-route-other-next-hop")]
+)
+def test_what_connection_tracking_knows_went_over_the_host(entries: tuple[Entry, ...], code: str) -> None:
+    known, along = hosts(), way(hosts())
+    trail = Trail(Tags(ECHO, SIZES), along, tuple(each for each in WHOLE if each.host != "gateway"), POINTS)
+    sent = (Sent(ECHO, Reply.ANSWERED),) * 5
+    evidence = Evidence(None, along, ECHO, known, foretold(known), trail, sent, tracked={"gateway": entries})
+    found = judge(evidence)
+    assert found.result is Result.REACHABLE
+    assert code in [note.code for note in found.notes]
+    assert (
+        len({"observer-lost-packets", "src-route-other-next-hop"} & {note.code for note in found.notes}) == 1
+    )
