@@ -60,20 +60,36 @@ def test_nothing_is_offered_that_a_shell_would_run(tmp_path: Path, monkeypatch: 
     assert offered(["status", "--host"], "") == offered(["verify"], "") == [("plain", "cc")]
 
 
-def test_a_mistake_of_crossnet_is_a_document_where_one_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
+@pytest.mark.parametrize("before", ["", '{"first": 1}'])
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ZeroDivisionError("1/0"), "mistake of crossnet itself, not yours: ZeroDivisionError: 1/0"),
+        (KeyboardInterrupt(), "interrupted"),
+    ],
+    ids=["mistake", "interrupted"],
+)
+def test_what_breaks_off_is_a_document_where_none_was_printed(
+    error: BaseException, words: str, before: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: dict[int, str] = {1: "", 2: ""}
 
     def broken(**_: object) -> None:
-        raise ZeroDivisionError("1/0")
+        if before:
+            printer.out(before)
+        raise error
 
+    def put(_: object, number: int, text: str) -> None:
+        written[number] += text
+
+    monkeypatch.setattr(printer, "has_result", False)
+    monkeypatch.setattr(type(printer), "_put", put)
     monkeypatch.setattr(cli, "main", broken)
-    monkeypatch.setattr(printer, "out", lambda text, **_: said.append(text))
     monkeypatch.setattr(sys, "argv", ["crossnet", "plan", "--json"])
     assert run(cli) == 1
-    assert (
-        "mistake of crossnet itself, not yours: ZeroDivisionError: 1/0"
-        in json.loads("".join(said))["error"]["message"]
-    )
+    assert words in written[2]
+    told = json.loads(written[1])
+    assert told == {"first": 1} if before else words in told["error"]["message"]
 
 
 def test_the_spec_that_is_meant_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

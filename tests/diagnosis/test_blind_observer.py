@@ -11,7 +11,8 @@ from crossnet.diagnosis.trail import Tags, Trail
 from crossnet.verdict import Result
 from crossnet.verification.conntrack import Entry
 from crossnet.verification.probe import Reply, Sent
-from diagnosis.test_ports import ECHO, POINTS, SIZES, WHOLE, foretold, hosts, way
+from diagnosis.test_ports import WHOLE, foretold, way
+from diagnosis.test_stopped_by_rules import ECHO, POINTS, SIZES, hosts
 
 TRACKED = Entry(
     "icmp",

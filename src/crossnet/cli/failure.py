@@ -60,14 +60,14 @@ def _run(cli: click.Group) -> int:
         _tell(CrossnetError(error.format_message() + _hint(error)))
         return 1
     except (click.Abort, KeyboardInterrupt):
-        _tell(CrossnetError("interrupted"))
+        _break_off(CrossnetError("interrupted"))
         return 1
     except Exception as error:
         if TRACEBACK in os.environ:
             import traceback
 
             say(traceback.format_exc())
-        _tell(
+        _break_off(
             CrossnetError(
                 f"this is a mistake of crossnet itself, not yours: {type(error).__name__}: {error}\n"
                 f"  Please report it with the output of the same command under {TRACEBACK}=1."
@@ -115,6 +115,14 @@ def _tell(error: CrossnetError) -> None:
         from crossnet.show.diagnosis import diagnosis_text
 
         say(f"\nWhere it stopped while the change stood:\n\n{diagnosis_text(diagnosis)}")
+
+
+def _break_off(error: CrossnetError) -> None:
+    """A command that ends in the middle: a document of that would be the second one where its own was printed."""
+    if printer.has_result:
+        tell(error)
+    else:
+        _tell(error)
 
 
 def _hint(error: click.ClickException) -> str:

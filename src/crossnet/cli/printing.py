@@ -42,8 +42,10 @@ class Printer:
         self._drawn = 0  # columns that the line takes now
         self._is_in_line = False  # what was printed last has no end of its line yet
         self._began = time.monotonic()
+        self.has_result = False  # whether anything went to standard output
 
     def out(self, text: str, *, end: str = "\n") -> None:
+        self.has_result = self.has_result or bool(text + end)
         self._put(OUT, text + end)
 
     def err(self, text: str, *, end: str = "\n") -> None:
