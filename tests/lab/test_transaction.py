@@ -351,6 +351,7 @@ def test_a_gateway_whose_egress_goes_down_is_told_by_the_status(bench: Bench) ->
     (found,) = asyncio.run(crossnet.status(spec))
     assert found.state is State.DEGRADED
     assert found.reasons == (
+        "gateway: eth0 is down",
         "gateway itself has no route to 10.0.44.0/24: its eth0, with 10.0.44.63/24, is down",
     )
 
