@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
+
+import pytest
 
 from crossnet.netfilter.left_to_nft import LeftToNft, left_to_nft, own_jumps
 from crossnet.netfilter.nft_foreign import read_ruleset
@@ -54,6 +57,19 @@ def test_what_stands_there_goes_in_one_transaction() -> None:
         "flush chain ip filter CROSSNET-FORWARD; delete chain ip filter CROSSNET-FORWARD'",
         holds_fence=False,
     )
+
+
+@pytest.mark.parametrize(
+    "name", ["x'; id; '", "x; flush ruleset", "$(id)", "CROSSNET-'; id; '", "CROSSNET-;flush ruleset"]
+)
+def test_no_chain_of_others_is_a_word_of_a_shell_or_of_nft(name: str) -> None:
+    theirs = chain(name, [JUMP])
+    left = left_to_nft(table(chain("FORWARD", [JUMP], **FORWARD), chain("CROSSNET-FORWARD", []), theirs))
+    assert left is not None
+    tool, text = shlex.split(left.removing)
+    assert tool == "nft"
+    assert name not in text
+    assert text.count(";") == 2  # of what else stands there
 
 
 def test_a_fence_is_told() -> None:

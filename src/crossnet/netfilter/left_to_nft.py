@@ -7,11 +7,16 @@ what it printed makes every rule such a one (measured: nft 1.0.6, iptables-nft 1
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from crossnet.netfilter.foreign import Chain, Drop, Jump, Perhaps, Rule, Statement, Table
 from crossnet.netfilter.iptables_own import PLACES, is_own_chain
+
+# What nft takes for a name, and no more: chains of others may be called by words of nft, or of a shell.
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9/_.-]*")
 
 _COMMENT = 'xt match "comment"'  # nft's JSON does not say which
 
@@ -35,7 +40,7 @@ def left_to_nft(tables: Iterable[Table]) -> LeftToNft | None:
     rules = (rule for table in holding for chain in _own(table) for rule in chain.rules)
     return LeftToNft(
         tuple(table.name for table in holding),
-        f"nft '{lines}'",
+        f"nft {shlex.quote(lines)}",
         any(_does(rule) == (Drop(),) for rule in rules),
     )
 
@@ -55,11 +60,13 @@ def own_jumps(tables: Iterable[Table], chain: str) -> tuple[int, ...]:
 
 def _removing(table: Table) -> Iterator[str]:
     of = f"{table.family} {table.name}"
-    for chain in table.chains.values():
-        for rule in () if is_own_chain(chain.name) else chain.rules:
+    chains = [chain for chain in table.chains.values() if _NAME.fullmatch(chain.name)]
+    own = [chain for chain in chains if is_own_chain(chain.name)]
+    for chain in chains:
+        for rule in () if chain in own else chain.rules:
             if any(isinstance(each, Jump) and is_own_chain(each.chain) for each in rule.statements):
                 yield f"delete rule {of} {chain.name} handle {rule.handle}"
-    for chain in _own(table):
+    for chain in own:
         yield f"flush chain {of} {chain.name}"
         yield f"delete chain {of} {chain.name}"
 
