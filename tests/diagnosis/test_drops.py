@@ -14,6 +14,7 @@ from crossnet.diagnosis.foretold import Foretold
 from crossnet.diagnosis.judge import reasons
 from crossnet.netfilter.foreign import Tool
 from crossnet.reach.rules import Place
+from crossnet.verification.conntrack import Entry
 
 SPOT = Spot("gateway", Direction.FORWARD, ("eth1",), "eth0", (361, 363))
 SENDER = Spot("app", Direction.FORWARD, (), "eth0", (361, 363))
@@ -161,6 +162,15 @@ def test_what_the_most_tell_counts() -> None:
     assert commonest(iter([])) is None
 
 
+def test_echoes_of_one_length_are_somebody_elses_where_each_of_ours_has_its_own() -> None:
+    event = drop("NO_SOCKET", "ping_rcv+0xab/0xd0", "ping_rcv", "icmp_rcv", "ip_rcv")
+    answers = replace(SPOT, direction=Direction.REPLY)
+    one, other = ARRIVAL, ARRIVAL.replace("len=361", "len=362")
+    assert len(list(drops(f"{one}\n{event}{one}\n{event}", answers))) == 1
+    assert len(list(drops(f"{one}\n{event}{other}\n{event}", answers))) == 2
+    assert len(list(drops(f"{one}\n{event}{one}\n{event}", replace(answers, lengths=(361, 361))))) == 2
+
+
 def test_the_kernel_itself_keeps_the_others_out() -> None:
     # With the four bytes of a VLAN; in a queue the head of Ethernet stands before it.
     assert SPOT.received() == '((len >= 361 && len <= 367)) && (name == "eth1")'
@@ -254,3 +264,15 @@ def test_a_reason_that_facts_have_another_one_for_is_a_disagreement() -> None:
     assert list(reasons.disagrees(dropped("IP_RPFILTER", "ip_rcv_finish_core"), foretold(PROGRAM))) == [
         PROGRAM.code
     ]
+
+
+def test_an_answer_that_is_tracked_as_one_is_not_what_no_program_waits_for() -> None:
+    client, gateway = ip_address("10.0.43.15"), ip_address("10.0.44.63")
+    business = ip_address("10.0.44.1")
+    answered = Entry("icmp", client, business, gateway, True, None, 29, "icmp 1 29 src=10.0.43.15")
+    unknown = dropped("NO_SOCKET", "ping_rcv")
+    assert reasons.is_of_others(unknown, {"gateway": [answered]}, client)
+    assert not reasons.is_of_others(unknown, {"gateway": [replace(answered, replied=False)]}, client)
+    assert not reasons.is_of_others(unknown, {"gateway": [replace(answered, source=gateway)]}, client)
+    assert not reasons.is_of_others(unknown, {}, client)
+    assert not reasons.is_of_others(dropped("XFRM_POLICY", "ip_forward"), {"gateway": [answered]}, client)

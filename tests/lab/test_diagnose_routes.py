@@ -214,6 +214,22 @@ def test_what_leads_a_flow_astray_is_named_and_mended_by_what_is_advised(bench: 
     assert works(bench)
 
 
+def test_who_pings_from_the_gateway_itself_is_not_taken_for_the_client(bench: Bench) -> None:
+    """Answers to the gateway's own echoes end there, in its kernel's words, as those do that nobody translates back."""
+    pings = f"for size in $(seq 97 548); do ping -q -c 1 -W 1 -s $size {TARGET}; done"
+    bench.check("gateway", "ip route add 10.0.43.15 via 10.0.43.200")
+    others = bench.check(
+        "gateway", f"for turn in $(seq 20); do {pings}; done >/dev/null 2>&1 & echo $!"
+    ).strip()
+    try:
+        found = diagnosed(bench)
+        assert bench.run("gateway", f"kill -0 {others}").returncode == 0, "they did not ping all the time"
+        assert found.reply.code == "gateway-route-elsewhere", (found.reply, found.notes)
+    finally:
+        bench.run("gateway", f"kill {others}; ip route del 10.0.43.15")
+    assert works(bench)
+
+
 def test_what_only_looks_odd_is_nothing_to_tell(bench: Bench) -> None:
     for host, odd in UNUSUAL.items():
         bench.check(host, odd)

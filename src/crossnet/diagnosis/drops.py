@@ -309,6 +309,7 @@ _POINT = re.compile(r"dev=(?P<device>\S+) .*?skbaddr=(?P<address>\S+)")
 _DROP = re.compile(
     r"skbaddr=(?P<address>\S+) .*location=(?P<location>\S+)(?: \[\w+\])? reason: (?P<reason>\w+)"
 )
+_LENGTH = re.compile(r"\blen(?:=|: )(\w+)")
 _FUNCTION = re.compile(
     r"([A-Za-z_]\w*)"
 )  # the compiler's .constprop.0, .isra.0 and the place behind it tell nothing
@@ -340,13 +341,24 @@ _OF_TC = {"TC_INGRESS": "ingress", "TC_EGRESS": "egress"}
 
 
 def drops(printed: str, spot: Spot) -> Iterator[Dropped]:
-    """The drops of a spot's echoes, in events as the kernel prints them."""
+    """The drops of a spot's echoes, in events as the kernel prints them.
+
+    Each of them has a length of its own, unless one is forced: what has that of one before it is somebody else's.
+    """
+    told: set[tuple[str, Dropped]] = set()
+    for length, dropped in _drops(printed, spot):
+        if (length, dropped) not in told or len(set(spot.lengths)) == 1:
+            yield dropped
+        told.add((length, dropped))
+
+
+def _drops(printed: str, spot: Spot) -> Iterator[tuple[str, Dropped]]:
     seen: _Seen | None = None
-    call: tuple[float, str] | None = None  # that sends: when, and of whom
+    call: _Call | None = None
     for event, stack in _events(printed):
         when, cpu, task = float(event["time"]), event["cpu"], event["task"]
         if event["name"] == "sys_sendto":
-            call = (when, task)
+            call = _Call(when, task, _length(event["words"]))
             continue
         if event["name"] != "kfree_skb":
             if (point := _POINT.match(event["words"])) is None:
@@ -356,7 +368,8 @@ def drops(printed: str, spot: Spot) -> Iterator[Dropped]:
             came = not waits or (
                 before is not None and before.came and before.is_same(point["address"], cpu, when)
             )
-            seen = _Seen(when, cpu, point["address"], point["device"], came, waits, "" if waits else task)
+            during, length = "" if waits else task, _length(event["words"])
+            seen = _Seen(when, cpu, point["address"], point["device"], length, came, waits, during)
             continue
         before, seen = seen, None  # its buffer may be anybody's from now on
         if (drop := _DROP.match(event["words"])) is None:
@@ -370,13 +383,27 @@ def drops(printed: str, spot: Spot) -> Iterator[Dropped]:
             and before.during in ("", task)
             and before.is_of(spot, stack)
         ):
-            interface = before.device
-        elif call is None or call[1] != task or when - call[0] > _AT_ONCE or not _is_sent(stack):
+            interface, length = before.device, before.length
+        elif call is not None and call.task == task and when - call.when <= _AT_ONCE and _is_sent(stack):
+            length = call.length
+        else:
             continue
         function = _function(drop["location"], stack)
-        yield Dropped(
-            spot.host, spot.direction, interface, drop["reason"], function, _hook(drop["reason"], stack)
+        yield (
+            length,
+            Dropped(
+                spot.host, spot.direction, interface, drop["reason"], function, _hook(drop["reason"], stack)
+            ),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """That a task sent something of a length, and when."""
+
+    when: float
+    task: str
+    length: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,6 +418,7 @@ class _Seen:
     cpu: str
     address: str
     device: str
+    length: str
     came: bool
     waits: bool
     during: str = ""
@@ -425,6 +453,12 @@ def _events(printed: str) -> Iterator[tuple[re.Match[str], tuple[str, ...]]]:
             event, stack = found, []
     if event is not None:
         yield event, tuple(stack)
+
+
+def _length(words: str) -> str:
+    """As the kernel prints it, which is another way in each of the events."""
+    found = _LENGTH.search(words)
+    return found[1] if found is not None else ""
 
 
 def _is_sent(stack: Sequence[str]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from crossnet.diagnosis.course import Stop
@@ -10,6 +10,8 @@ from crossnet.diagnosis.drops import Dropped
 from crossnet.diagnosis.finding import Direction, Finding
 from crossnet.diagnosis.foretold import Foretold
 from crossnet.netfilter.foreign import Tool
+from crossnet.values import Address
+from crossnet.verification.conntrack import Entry
 
 _OF_ROUTES = (
     *("route-blackhole", "route-prohibit", "route-unreachable", "policy-rule-diverts"),
@@ -63,6 +65,16 @@ def meanings(dropped: Dropped) -> tuple[str, ...]:
         # An answer on a host that should hand it on; elsewhere every answer ends so that a program has got.
         return ("reply-not-untranslated",)
     return _MEANS_IN.get((dropped.reason, dropped.function), _MEANS.get(dropped.reason, ()))
+
+
+def is_of_others(dropped: Dropped, tracked: Mapping[str, Sequence[Entry]], source: Address | None) -> bool:
+    """Whether it says that answers were not known, and connection tracking has taken them for answers to `source`.
+
+    Then somebody else's echoes end there, perhaps of the host itself.
+    """
+    return meanings(dropped) == ("reply-not-untranslated",) and any(
+        entry.replied and entry.source == source for entry in tracked.get(dropped.host, ())
+    )
 
 
 def agreeing(dropped: Dropped, foretold: Foretold) -> list[Finding]:

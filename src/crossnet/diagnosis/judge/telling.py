@@ -49,7 +49,10 @@ class Telling:
     """What every judgement has in its hands, and how it says what it found."""
 
     def __init__(self, evidence: Evidence) -> None:
-        self.e = replace(evidence, foretold=reasons.confirmed(evidence.foretold, evidence.dropped))
+        dropped = evidence.dropped
+        if dropped is not None and reasons.is_of_others(dropped, evidence.tracked, evidence.course.source):
+            dropped = None
+        self.e = replace(evidence, foretold=reasons.confirmed(evidence.foretold, dropped), dropped=dropped)
         self.course, self.probe = evidence.course, evidence.probe
         self.trail = evidence.trail.asked()
         self.notes: list[Note] = []
