@@ -9,7 +9,7 @@ import pytest
 
 from crossnet.errors import HostError
 from crossnet.transport import Completed
-from faults.hostside import CROSSINGS, ENGINES, HostSide, T, on_each, sides_of
+from faults.hostside import CROSSINGS, ENGINES, ROOT, HostSide, T, on_each, sides_of
 from faults.oracle import NEW, OLD, count
 
 pytestmark = pytest.mark.lab
@@ -123,6 +123,30 @@ def test_a_tool_that_hangs(sides: list[HostSide], tools: list[str], phase: str) 
 def test_a_change_that_hangs_is_ended_by_the_guard(sides: list[HostSide], tools: list[str]) -> None:
     points = [Point("apply", tool, "hangs", 1) for tool in tools if tool in ("nft", "sysctl", "iptables")]
     _try(sides, points)
+
+
+# The last crossing takes with it what it was seen to do; a change that is written whole, the mark of one that is not.
+@pytest.mark.parametrize(("state", "name"), [(NEW, "verified.json"), (OLD, "unwritten")])
+def test_a_removal_that_is_killed_is_made_up_for(sides: list[HostSide], state: str, name: str) -> None:
+    side = sides[0]
+    if state == NEW:
+        side.whole(OLD)
+    side.begin(state, ("stage", "arm", "apply", "commit"))
+    side.check_run(f"rm -f /tmp/once; touch {ROOT}/{name}")
+    once = f'case "$*" in *{ROOT}/{name}*) [ -e /tmp/once ] || {{ : >/tmp/once; kill -KILL $$; }} ;; esac'
+    side.shim("rm", f'{once}; exec "$real" "$@"')
+    try:
+        side.release()
+        if side.is_open():
+            side.pass_time()
+            side.until_over()
+    finally:
+        side.mend("rm")
+    assert side.run("test -e /tmp/once").ok, "the removal was not killed"
+    assert not side.run(f"test -e {ROOT}/{name}").ok
+    if side.check() == NEW:
+        side.undo()
+    count("removal that is killed")
 
 
 def _try(sides: Sequence[HostSide], points: Sequence[Point]) -> None:

@@ -1003,7 +1003,7 @@ forward() {
     # What could not be removed is still crossnet's.
     keep_or_remove "$T/record.$result" "$ROOT/applied.json" || return
     if [ ! -e "$ROOT/applied.json" ]; then
-        take_away "$ROOT/verified.json"
+        take_away "$ROOT/verified.json" || return
     elif [ -s "$T/verified" ]; then
         keep "$ROOT/verified.json" <"$T/verified" || return
     fi
@@ -1017,7 +1017,7 @@ forward() {
     fi
     # Who heals goes by what is written, and may not bring back what was there before.
     if [ "$result" = written ]; then
-        rm -f -- "$ROOT/unwritten"
+        rm -f -- "$ROOT/unwritten" || return
     elif [ -e /etc/crossnet/heal ]; then
         : >"$ROOT/unwritten"
     fi
