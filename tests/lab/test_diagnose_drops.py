@@ -305,9 +305,10 @@ def test_those_that_are_made_at_the_same_moment_do_not_take_each_other_away(benc
 
 
 def test_one_is_made_also_where_each_of_many_others_takes_it_for_left_behind(bench: Bench) -> None:
-    taken = 'echo >>/tmp/taken; [ "$(wc -l </tmp/taken)" -gt 20 ] || rmdir "$1"'
-    stand_in = f'#!/bin/sh\ninstall -d "$1" && {{ {taken}; }}\n'
+    taken = 'echo >>/tmp/taken; [ "$(wc -l </tmp/taken)" -gt 20 ] || rmdir "$1" || :'
+    stand_in = f'#!/bin/sh\n/tmp/mkdir "$1" && {{ {taken}; }}\n'  # others, of other tests, may take it, too
     bench.check("gateway", "cat >/tmp/taking && chmod 755 /tmp/taking", stdin=stand_in.encode())
+    bench.check("gateway", 'cp "$(command -v mkdir)" /tmp/mkdir')
 
     async def once() -> None:
         dropping = Dropping(gateway(bench), Spot("gateway", Direction.FORWARD, ("eth1",), "eth0", (361, 361)))
@@ -320,7 +321,7 @@ def test_one_is_made_also_where_each_of_many_others_takes_it_for_left_behind(ben
         asyncio.run(once())
     finally:
         bench.check("gateway", 'umount -l "$(command -v mkdir)"')
-    assert bench.check("gateway", "wc -l </tmp/taken").strip() == "21"
+    assert int(bench.check("gateway", "wc -l </tmp/taken")) > 20
 
 
 def test_one_of_somebody_else_is_not_taken_away_for_its_name(bench: Bench) -> None:
