@@ -47,6 +47,14 @@ def test_a_crossing_has_one_gateway(via: tuple[str, ...]) -> None:
     assert need_of(Asked(client="root@10.0.43.15", via=via, to=address("10.0.44.1"))) is None
 
 
+def test_hosts_that_ssh_does_not_reach_get_one_too() -> None:
+    need = need_of(Asked(client="lab:app", via=("netns:gw",), to=address("10.0.44.1")))
+    assert need is not None
+    assert need.connect()[:5] == ["crossnet", "connect", "lab:app", "--via", "netns:gw"]
+    spec = parse(template.alone(need), "")
+    assert [(host.lab, host.netns) for host in spec.hosts] == [("app", None), (None, "gw")]
+
+
 def test_hosts_of_a_spec_get_none_beside_it() -> None:
     need = need_of(ECHO)
     assert need is not None

@@ -6,8 +6,8 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from urllib.parse import urlsplit
 
 from crossnet import specfile
@@ -16,7 +16,7 @@ from crossnet.openstack import entry
 from crossnet.spec import LONGEST_NAME, HostSpec
 from crossnet.specfile.document import plain_scalar
 from crossnet.specfile.schema import is_crossing_name, is_host_name, looks_like_address
-from crossnet.values import as_root, without_password
+from crossnet.values import without_password
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +95,10 @@ def alone(need: Need) -> str:
 def complete(need: Need, name: str = "") -> str:
     """A spec of this name for a need.
 
-    What `ssh` takes (`root@10.0.43.15`, an alias) becomes a host of the spec; an address or a network
-    stays one in `from`, and its owner adds the route. The gateway is always a host, so its bare address
-    is taken as what `ssh` takes. SpecError says what cannot be meant, without lines: there is no file yet.
+    What `ssh` takes (`root@10.0.43.15`, an alias) becomes a host of the spec, as `local`, `netns:NAME` and
+    `lab:NAME` do; an address or a network stays one in `from`, and its owner adds the route. The gateway is always
+    a host, so its bare address is taken as what `ssh` takes. SpecError says what cannot be meant, without lines:
+    there is no file yet.
     """
     clients, via = need.clients, need.via
     try:
@@ -109,25 +110,23 @@ def complete(need: Need, name: str = "") -> str:
     unprintable = [word for word in words if not word.isprintable()]
     if unprintable:
         raise _refused(*(f"{word!r} has characters that cannot be printed" for word in unprintable))
-    if "/" in via and not _only_ssh_takes(via):
+    if "/" in via and not _only_a_host(via):
         raise _refused(f"via: {via!r} is no host: give what `ssh` takes, such as ops@10.0.43.101")
-    names: dict[str, str] = {}  # of what `ssh` takes
+    hosts: dict[str, HostSpec] = {}  # by the words that mean them
     for client in clients:
-        if _only_ssh_takes(client) or not looks_like_address(client):
-            names.setdefault(client, free_name(machine_of(client), "client", names.values()))
-    names.setdefault(via, free_name(machine_of(via), "gateway", names.values()))
+        if client not in hosts and (_only_a_host(client) or not looks_like_address(client)):
+            hosts[client] = host_of(client, "client", hosts.values(), become=need.become)
+    if via not in hosts:
+        hosts[via] = host_of(via, "gateway", hosts.values(), become=need.become)
     to = one_or_list(need.to)
-    hosts = [
-        HostSpec(own, ssh=target, become=need.become and not as_root(target)) for target, own in names.items()
-    ]
     entry = Entry(
         need.crossing,
-        tuple(names.get(client, client) for client in clients),
-        names[via],
+        tuple(hosts[client].name if client in hosts else client for client in clients),
+        hosts[via].name,
         f"{{networks: {to}, except: {one_or_list(need.excepted)}}}" if need.excepted else to,
         need.keys(),
     )
-    text = written(name, hosts, [entry])
+    text = written(name, hosts.values(), [entry])
     try:
         specfile.parse(text, "")
     except SpecError as error:
@@ -165,14 +164,22 @@ def _only_ssh_takes(word: str) -> bool:
     return "@" in word or word.startswith("ssh://")
 
 
-def free_name(own: str, role: str, taken: Collection[str]) -> str:
-    """A name for a host that is none of those taken: its own, or its role where that can be none."""
+def _only_a_host(word: str) -> bool:
+    """Whether it can be no address, and no network."""
+    return _only_ssh_takes(word) or HostSpec.of_word(word).ssh is None
+
+
+def host_of(word: str, role: str, others: Iterable[HostSpec], *, become: bool) -> HostSpec:
+    """The host that a word of a command line means, with a name that no other has: its own, or else its role's."""
+    host = HostSpec.of_word(word, become=become)
+    own = host.netns or (host.lab or "").rpartition("/")[2] or _machine(word)
     name = own if is_host_name(own) else role
     numbered = (f"{name}-{number}" for number in itertools.count(2))
-    return next(free for free in itertools.chain([name], numbered) if free not in taken)
+    taken = {other.name for other in others}
+    return replace(host, name=next(free for free in itertools.chain([name], numbered) if free not in taken))
 
 
-def machine_of(target: str) -> str:
+def _machine(target: str) -> str:
     """`web` of `web`, `ops@web` and `ssh://ops@web:22`."""
     if not target.startswith("ssh://"):
         return target.rpartition("@")[2]

@@ -110,6 +110,21 @@ def test_what_only_ssh_takes_is_a_managed_client(target: str) -> None:
     assert spec.crossings[0].clients == (spec.hosts[0].name,)
 
 
+def test_hosts_that_ssh_does_not_reach_are_meant_as_everywhere_else() -> None:
+    spec = complete(
+        ["local", "netns:blue", "lab:app", "lab:two/app"], "lab:gateway", ["10.0.44.0/24"], become=True
+    )
+    assert spec.hosts == (
+        HostSpec("local", local=True, become=True),
+        HostSpec("blue", netns="blue", become=True),
+        HostSpec("app", lab="app"),
+        HostSpec("app-2", lab="two/app"),
+        HostSpec("gateway", lab="gateway"),
+    )
+    assert spec.crossings[0].clients == tuple(host.name for host in spec.hosts[:4])
+    assert complete(["app"], "lab:two/gateway", ["10.0.44.0/24"]).hosts[1].lab == "two/gateway"
+
+
 def test_names_differ() -> None:
     spec = complete(["root@10.0.43.15", "root@10.0.43.16", "web", "ops@web"], "gw", ["10.0.44.0/24"])
     assert [host.name for host in spec.hosts] == ["client", "client-2", "web", "web-2", "gw"]

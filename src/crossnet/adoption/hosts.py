@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 
 from crossnet.errors import CrossnetError
 from crossnet.spec import HostSpec
-from crossnet.template import free_name, machine_of
+from crossnet.template import host_of
 from crossnet.values import without_password
 
 
@@ -19,7 +18,7 @@ def hosts_of(
     for role, words in (("client", clients), ("gateway", gateways)):
         for word in words:
             if word not in made:
-                made[word] = _host(word, role, {host.name for host in made.values()}, become)
+                made[word] = _host(word, role, made.values(), become)
     if both := [word for word in clients if word in gateways]:
         raise CrossnetError(f"{both[0]} cannot be a client and its own gateway")
     return tuple(made[word] for word in dict.fromkeys(clients)), tuple(
@@ -27,11 +26,9 @@ def hosts_of(
     )
 
 
-def _host(word: str, role: str, taken: Collection[str], become: bool) -> HostSpec:
+def _host(word: str, role: str, others: Collection[HostSpec], become: bool) -> HostSpec:
     try:
         without_password(word)
     except ValueError as error:
         raise CrossnetError(str(error)) from None
-    host = HostSpec.of_word(word, become=become)
-    own = host.netns or (host.lab or "").rpartition("/")[2] or machine_of(word)
-    return replace(host, name=free_name(own, role, taken))
+    return host_of(word, role, others, become=become)

@@ -8,7 +8,6 @@ from dataclasses import replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from crossnet.spec import HostSpec
 from crossnet.values import Probe
 from crossnet.verdict import Diagnosis, Fix
 
@@ -24,14 +23,12 @@ _ROUTES = frozenset({"src-no-route", "src-route-other-next-hop", "src-route-on-l
 def need_of(asked: Asked, spec: Spec | None = None, *, become: bool = False) -> Need | None:
     """A crossing for this flow alone, and for this port where one is named; None where `connect` makes none.
 
-    It makes one over exactly one gateway, of hosts that are what `ssh` takes: not of those that a spec names.
+    It makes one over exactly one gateway, of hosts that no spec names.
     """
     from crossnet.template import Need  # what a spec is read with is slow to import
 
     named = {host.name for host in spec.hosts} if spec is not None else set()
     if asked.client is None or asked.to is None or len(asked.via) != 1 or named & {asked.client, *asked.via}:
-        return None
-    if any(HostSpec.of_word(word).ssh is None for word in (asked.client, *asked.via)):
         return None
     return Need(
         (_for_ssh(asked.client),),

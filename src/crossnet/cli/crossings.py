@@ -43,17 +43,18 @@ def first_words() -> str:
 
 
 @click.command(short_help="Write a commented spec.")
-@click.option(
-    "--from", "clients", multiple=True, metavar="A", help="A client: anything that ssh takes, or a network."
-)
-@click.option("--via", metavar="B", help="The gateway: anything that ssh takes.")
+@click.option("--from", "clients", multiple=True, metavar="A", help="A client: a host, or a network.")
+@click.option("--via", metavar="B", help="The gateway.")
 @click.option("--to", multiple=True, metavar="NET", help="A network for the clients to reach.")
 @needing
 @speaking()
 def init(
     speech: Speech, clients: tuple[str, ...], via: str | None, to: tuple[str, ...], how: Mapping[str, Any]
 ) -> None:
-    """Write a commented spec; with --from, --via and --to a complete one."""
+    """Write a commented spec; with --from, --via and --to a complete one.
+
+    A and B are anything that ssh takes, or `local`, `netns:NAME`, `lab:NAME`.
+    """
     from crossnet import template
     from crossnet.specfile.naming import suggested
     from crossnet.standing import who
@@ -80,7 +81,7 @@ def init(
 
 @click.command(short_help="The whole job without a spec file.")
 @click.argument("source", metavar="SRC")
-@click.option("--via", required=True, metavar="GW", help="The gateway: anything that ssh takes.")
+@click.option("--via", required=True, metavar="GW", help="The gateway.")
 @click.option("--to", required=True, multiple=True, metavar="NET", help="A network for SRC to reach.")
 @click.option("--save", metavar="FILE", help="Keep the spec, for status and undo later.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -101,7 +102,7 @@ def connect(
 ) -> int:
     """Let SRC reach NET through GW: plan, ask, apply, verify; no spec file needed.
 
-    SRC and GW are anything that ssh takes, such as root@10.0.43.15.
+    SRC and GW are anything that ssh takes, such as root@10.0.43.15, or `local`, `netns:NAME`, `lab:NAME`.
     """
     from crossnet import template
     from crossnet.specfile import parse
