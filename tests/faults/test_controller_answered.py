@@ -26,7 +26,7 @@ AGAIN = "again"
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A verb, and the hosts before it; `was` is how they are then, and `codes` how each exit code finds them.
+    """A verb, what is done to the hosts before it, and how each exit code of `codes` finds them.
 
     Of a code with "" only `recover` knows, and brings them to one of both; after AGAIN the verb does it when it is said
     again. A verb that `reads` changes nothing.
@@ -34,7 +34,6 @@ class Scene:
 
     words: tuple[str, ...]
     begin: Callable[[Ground], object]
-    was: str
     codes: Mapping[int, str]
 
     @property
@@ -85,25 +84,23 @@ def promising(ground: Ground) -> None:
 
 
 SCENES = {
-    "apply": Scene(("apply", "--yes", *GUARD), nothing, OLD, {0: NEW, 1: OLD, 3: OLD}),
+    "apply": Scene(("apply", "--yes", *GUARD), nothing, {0: NEW, 1: OLD, 3: OLD}),
     "apply of files alone": Scene(
-        ("apply", "--yes", *GUARD), without_files, "", {0: NEW, 1: AGAIN, 3: AGAIN, 6: AGAIN}
+        ("apply", "--yes", *GUARD), without_files, {0: NEW, 1: AGAIN, 3: AGAIN, 6: AGAIN}
     ),
-    "undo": Scene(("undo", "--yes", *GUARD), applied, NEW, {0: OLD, 1: NEW, 3: NEW}),
+    "undo": Scene(("undo", "--yes", *GUARD), applied, {0: OLD, 1: NEW, 3: NEW}),
     "apply that goes back": Scene(
-        ("apply", "--yes", *GUARD, "-f", "promise.yaml"), promising, OLD, {1: OLD, 3: OLD, 4: ""}
+        ("apply", "--yes", *GUARD, "-f", "promise.yaml"), promising, {1: OLD, 3: OLD, 4: ""}
     ),
-    "confirm": Scene(("confirm", "TXN"), waiting, "open", {0: NEW, 1: "open", 3: OLD, 6: ""}),
-    "rollback": Scene(("rollback", "TXN"), waiting, "open", {1: "open", 3: OLD, 4: ""}),
-    "recover back": Scene(("recover", "--yes"), left("app", "apply"), "open", {1: "open", 3: OLD, 4: ""}),
-    "recover forward": Scene(
-        ("recover", "--yes"), left("gateway", "commit"), "open", {0: NEW, 1: "open", 6: ""}
-    ),
-    "status": Scene(("status",), applied, NEW, {0: NEW, 1: NEW, 3: NEW}),
-    "verify": Scene(("verify",), applied, NEW, {0: NEW, 1: NEW, 3: NEW}),
-    "history": Scene(("history",), applied, NEW, {0: NEW, 1: NEW}),
-    "status of nothing": Scene(("status",), nothing, OLD, {1: OLD, 3: OLD}),
-    "undo of nothing": Scene(("undo", "--yes", *GUARD), nothing, OLD, {0: OLD, 1: OLD}),
+    "confirm": Scene(("confirm", "TXN"), waiting, {0: NEW, 1: "open", 3: OLD, 6: ""}),
+    "rollback": Scene(("rollback", "TXN"), waiting, {1: "open", 3: OLD, 4: ""}),
+    "recover back": Scene(("recover", "--yes"), left("app", "apply"), {1: "open", 3: OLD, 4: ""}),
+    "recover forward": Scene(("recover", "--yes"), left("gateway", "commit"), {0: NEW, 1: "open", 6: ""}),
+    "status": Scene(("status",), applied, {0: NEW, 1: NEW, 3: NEW}),
+    "verify": Scene(("verify",), applied, {0: NEW, 1: NEW, 3: NEW}),
+    "history": Scene(("history",), applied, {0: NEW, 1: NEW}),
+    "status of nothing": Scene(("status",), nothing, {1: OLD, 3: OLD}),
+    "undo of nothing": Scene(("undo", "--yes", *GUARD), nothing, {0: OLD, 1: OLD}),
 }
 
 
