@@ -398,5 +398,5 @@ def _carry_out_undo(
             data["stays"] = {"host": host, "what": standing.staying_on(host, made)}
         speech.say(json.document(data))
     else:
-        speech.say(text.undone_text(applied, paint=speech.paint))
+        speech.say(text.undone_text(applied, made.what, paint=speech.paint))
     return _code(applied)

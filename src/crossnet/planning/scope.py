@@ -32,6 +32,11 @@ class Undo:
     )
     forgotten: bool = False
 
+    @property
+    def is_of_spec(self) -> bool:
+        """Whether it takes back what is its spec's, all of that and nothing else."""
+        return self.crossing is None and self.host is None and not self.all
+
     def __str__(self) -> str:
         """What journals and histories say of it."""
         return f"{FORGET} {self.host}" if self.forgotten else UNDO

@@ -15,6 +15,7 @@ from crossnet.errors import indented
 from crossnet.health import CrossingStatus, State
 from crossnet.netfilter import Engine
 from crossnet.netfilter.foreign import Chain, Perhaps, Rule, Unknown, Why
+from crossnet.planning import OWN_CROSSINGS, Undo
 from crossnet.resources import Change
 from crossnet.several import MOST_NAMES, few, first_of, joined
 from crossnet.show.fixing import fixes_text
@@ -349,7 +350,8 @@ def applied_text(applied: Applied, *, paint: Paint = plain) -> str:
     return "\n".join([*lines, *_meanwhile(applied, paint)])
 
 
-def undone_text(applied: Applied, *, paint: Paint = plain) -> str:
+def undone_text(applied: Applied, what: Undo = OWN_CROSSINGS, *, paint: Paint = plain) -> str:
+    """How an undo ended that took back `what`."""
     kept = applied.plan.kept
     stands = first_of([named(one) for one in kept])
     if applied.confirmed is None:
@@ -366,7 +368,12 @@ def undone_text(applied: Applied, *, paint: Paint = plain) -> str:
     else:
         nothing = ", and nothing of crossnet is left there"
     if applied.unwritten:
-        lines = [paint("Undone, but something of crossnet is still there for the next boot.", "yellow")]
+        still = (
+            f"some of it stays for the next boot{nothing}"
+            if kept
+            else "something of crossnet is still there for the next boot"
+        )
+        lines = [paint(f"Undone, but {still}.", "yellow")]
     elif not_known or staying or kept:
         lines = [paint(f"Undone. Every host was read again{nothing}.", "green")]
     else:
@@ -382,7 +389,13 @@ def undone_text(applied: Applied, *, paint: Paint = plain) -> str:
     for error in applied.unwritten:
         lines.append(paint(f"Not removed from the next boot: {error}", "yellow"))
     if applied.unwritten:
-        lines.append("Run `crossnet undo` again when that is fixed.")
+        # Of a part that is gone already nothing stands that could be named again, and the whole spec is more than that.
+        again = what.is_of_spec or not (kept or what.all or what.forgotten)
+        lines.append(
+            "Run `crossnet undo` again when that is fixed."
+            if again
+            else "When that is fixed, the next apply or undo of a spec with that host removes it."
+        )
     return "\n".join([*lines, *_meanwhile(applied, paint)])
 
 
