@@ -5,17 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar, cast
 
 import pytest
 
-from crossnet.errors import HostError
+from crossnet.errors import HostError, RollbackNotProved
+from crossnet.events import nobody
+from crossnet.facts import Facts
 from crossnet.planning import HostPlan
 from crossnet.record import Record
-from crossnet.transaction import journal
+from crossnet.site import Site
+from crossnet.spec import Spec
+from crossnet.transaction import ending, journal
 from crossnet.transaction.agent import Agent
 from crossnet.transaction.participant import Gone, Part, Refused
 from crossnet.transport import TIMEOUT, Completed, Process, ShellHost
+from design.factsheet import facts_from
 
 
 @dataclass
@@ -127,3 +133,45 @@ def test_what_is_open_still_was_not_confirmed(code: int) -> None:
 def test_what_was_rolled_back_was_not_confirmed(code: int) -> None:
     with pytest.raises((Gone, Refused)):
         asyncio.run(Agent(Deciding(code=code, holds=b"rollback\n"), "0ddba115").confirm())
+
+
+class DirtyScript:
+    """Of a host whose time ran out, and which found something not to be as before."""
+
+    asked: ClassVar[list[str]] = []
+
+    def __init__(self, host: str, transaction: str, **_: object) -> None:
+        self.name, self.transaction = host, transaction
+
+    async def confirm(self) -> None:
+        raise Gone(self.name, self.transaction, journal.ROLLBACK)
+
+    async def roll_back(self, why: str = "") -> tuple[str, ...]:
+        self.asked.append(self.name)
+        return (f"{self.name}: route 10.0.44.0/24 is not what it was before",)
+
+
+def test_a_confirmation_that_comes_too_late_puts_back_and_tells_the_others_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Watched(SimpleNamespace):
+        async def observe(self) -> dict[str, Facts]:
+            return facts_from("gateway:\n  eth0 10.0.43.101/24\napp:\n  eth0 10.0.43.15/24\n")
+
+    monkeypatch.setattr(ending, "Agent", DirtyScript)
+    monkeypatch.setattr(DirtyScript, "asked", [])
+    group = ("gateway", "app")
+    held = {name: journal.new("0ddba115", "apply", group) for name in group}
+    found = ending.Open("0ddba115", "apply", held, {}, cast(Spec, None), {})
+    site = cast(Site, Watched(hosts={name: name for name in group}, watch=nobody))
+    assert asyncio.run(ending.decide(found, site)) is False
+    DirtyScript.asked.clear()
+    with pytest.raises(RollbackNotProved) as dirty:
+        asyncio.run(ending.roll_back(found, site, "ann said `crossnet confirm`"))
+    assert sorted(DirtyScript.asked) == ["app", "gateway"]
+    assert str(dirty.value).splitlines() == [
+        "Rollback not proved. Look at:",
+        "  app: route 10.0.44.0/24 is not what it was before",
+        "  gateway: route 10.0.44.0/24 is not what it was before",
+        "  `crossnet recover` tries again.",
+    ]

@@ -141,6 +141,8 @@ async def decide(found: Open, site: Site) -> bool:
     try:
         kept = _kept_by(first, found, site)
         return await uninterrupted(insist(agent, lambda: _commit(agent, kept), until=until, watch=site.watch))
+    except RollbackNotProved:
+        return False  # the host has gone back all the same: with the others it is asked again, read, and told
     except HostError as error:
         raise HostsDisagree(
             f"{error}\nWhether transaction {found.transaction} is confirmed is known only there\n"
