@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from crossnet import api
@@ -22,6 +25,11 @@ from crossnet.transport.lab import LabHost
 from crossnet.transport.local import Local
 from crossnet.transport.netns import Netns
 from crossnet.transport.ssh import Ssh
+from crossnet.transport.ssh.configuration import Configuration
+from crossnet.transport.ssh.destination import parse as parse_destination
+from crossnet.transport.ssh.failures import Way, not_connected
+from crossnet.transport.ssh.hostkeys import Witness
+from crossnet.transport.ssh.settings import of
 from design.factsheet import SEED, facts_from, with_files
 
 SPEC = parse(
@@ -52,9 +60,37 @@ def advice(monkeypatch: pytest.MonkeyPatch, error: CrossnetError) -> str:
     return str(raised.value)
 
 
+def by_ssh(error: Exception, known: str = "", key: asyncssh.SSHKey | None = None) -> HostError:
+    """What a connection by SSH tells that ended in this error; `known` is known_hosts, and `key` what was shown."""
+    witness = Witness()
+    witness.key = key
+    with tempfile.TemporaryDirectory() as home:
+        Path(home, "known").write_text(known)
+        values = {
+            "user": ("ops",),
+            "userknownhostsfile": (f"{home}/known",),
+            "globalknownhostsfile": ("none",),
+        }
+        settings = of(Configuration(parse_destination("ops@gw"), values, home, home))
+        return asyncio.run(not_connected("gateway", settings, witness, Way(), error))
+
+
+KEY = asyncssh.generate_private_key("ssh-ed25519").convert_to_public()
+OTHER_KEY = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
+NOT_TRUSTED = asyncssh.HostKeyNotVerifiable("Host key is not trusted")
+UNREACHABLE, UNREACHABLE_6, FULL = (
+    OSError(number, "Connect call failed") for number in (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EMFILE)
+)
+
+
 @pytest.mark.parametrize(
     "error",
     [
+        by_ssh(NOT_TRUSTED, key=KEY),
+        by_ssh(NOT_TRUSTED, f"gw {OTHER_KEY}", KEY),
+        by_ssh(asyncssh.HostKeyNotVerifiable("Host key is revoked"), f"@revoked * {OTHER_KEY}"),
+        by_ssh(FULL),
+        by_ssh(OSError(f"Multiple exceptions: {UNREACHABLE}, {FULL}")),
         HostError("gateway", "ran `ip addr`", "cannot be understood", "Run it by hand."),
         HostError("gateway", "asked 9 questions", "no answer within 30 s; it was ended", "Look at its load."),
         Locked("another transaction is under way", host="gateway"),
@@ -64,6 +100,15 @@ def test_a_host_that_answers_is_not_to_be_forgotten(
     monkeypatch: pytest.MonkeyPatch, error: CrossnetError
 ) -> None:
     assert "forget" not in advice(monkeypatch, error)
+
+
+@pytest.mark.parametrize(
+    "error", [UNREACHABLE, OSError(f"Multiple exceptions: {UNREACHABLE}, {UNREACHABLE_6}")]
+)
+def test_a_host_that_no_way_leads_to_may_be_forgotten(
+    monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    assert "crossnet forget gateway" in advice(monkeypatch, by_ssh(error))
 
 
 @pytest.mark.parametrize(

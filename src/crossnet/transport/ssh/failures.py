@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +22,9 @@ from crossnet.transport.ssh.settings import LOGIN_TIMEOUT, Refusal, Settings
 # What asyncssh, the operating system and the reading of the user's files raise. KeyImportError and
 # ConfigParseError are ValueErrors.
 RAISED = (asyncssh.Error, OSError, ValueError, TimeoutError)
+
+_NOT_HEARD = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ETIMEDOUT, errno.ECONNREFUSED}
+_ERRNO = re.compile(r"\[Errno (\d+)\]")  # of each address of a name, where asyncio makes one error of several
 
 _LONGEST = 300  # characters of what somebody else says
 
@@ -54,7 +59,7 @@ async def not_connected(
         )
     match error:
         case asyncssh.HostKeyNotVerifiable():
-            return silent(*_host_key(settings, witness, error))
+            return failed(*_host_key(settings, witness, error))
         case asyncssh.KeyExchangeFailed() | asyncssh.ProtocolNotSupported():
             return failed(
                 f"the two sides have no algorithm in common: {_line(error)}",
@@ -130,13 +135,20 @@ async def not_connected(
         case OSError():
             # asyncio puts words of its own, with a tuple in them, in the place of the system's.
             said = os.strerror(error.errno) if error.errno and error.errno > 0 else _line(error)
-            return silent(said, f"Check the way to the host, and {by_hand}.")
+            todo = f"Check the way to the host, and {by_hand}."
+            return silent(said, todo) if _is_not_heard(error) else failed(said, todo)
         case ValueError():
             return failed(_line(error), f"Check ~/.ssh/config, and {by_hand}.")
         case _:
             return failed(
                 f"SSH ended with {_line(error)}", f"Check {by_hand}; where that works, please report this."
             )
+
+
+def _is_not_heard(error: OSError) -> bool:
+    """Whether nothing was heard of the host; what fails here, such as a limit of open files, says nothing about it."""
+    numbers = {error.errno} if error.errno else {int(number) for number in _ERRNO.findall(str(error))}
+    return bool(numbers) and numbers <= _NOT_HEARD
 
 
 def _tried(settings: Settings, way: Way) -> str:
