@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import socket
 import sys
 from pathlib import Path
@@ -246,12 +247,20 @@ def test_a_revoked_key_is_told_with_the_file_that_revokes_it(
         ({"stricthostkeychecking": ("true",)}, "once with `ssh -o StrictHostKeyChecking=ask ops@jump` and"),
         (
             {"stricthostkeychecking": ("false",), "userknownhostsfile": ("/dev/null",)},
-            "let your configuration keep it for this host, where UserKnownHostsFile names no file now, then connect "
-            "once with `ssh -o StrictHostKeyChecking=ask ops@jump` and say yes",
+            "let your configuration keep it for this host, where the first name of UserKnownHostsFile is no file now, "
+            "then connect once with `ssh -o StrictHostKeyChecking=ask ops@jump` and say yes",
+        ),
+        (
+            {"userknownhostsfile": ("/dev/null ~/.ssh/work",)},
+            "where the first name of UserKnownHostsFile is no file now, then connect once with `ssh ops@jump`",
+        ),
+        (
+            {"userknownhostsfile": ("~/.ssh/work /dev/null",)},
+            "To accept it, connect once with `ssh ops@jump`",
         ),
         ({"batchmode": ("yes",)}, "connect once with `ssh -o BatchMode=no ops@jump` and say yes"),
     ],
-    ids=["usual", "ask", "yes", "no, and kept nowhere", "batch"],
+    ids=["usual", "ask", "yes", "no, and kept nowhere", "first nowhere", "second nowhere", "batch"],
 )
 def test_how_to_accept_an_unknown_key_is_a_way_that_ssh_goes(
     tmp_path: Path, values: dict[str, tuple[str, ...]], todo: str
@@ -266,3 +275,55 @@ def test_how_to_accept_an_unknown_key_is_a_way_that_ssh_goes(
     )
     assert "its host key is not known" in told
     assert todo in told
+
+
+def test_a_changed_key_is_taken_out_of_each_file_that_has_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
+    own, of_system = tmp_path / "work hosts", tmp_path / "etc" / "ssh_known_hosts"
+    of_system.parent.mkdir()
+    own.write_text(f"[jump]:2222 {old}")
+    of_system.write_text(f"other {old}[jump]:2222,10.0.43.50 {old}")
+    (tmp_path / "without").write_text(f"jump,other {old}")
+    witness = Witness()
+    witness.key = asyncssh.generate_private_key("ssh-ed25519").convert_to_public()
+
+    def told(*files: Path) -> str:
+        there = settings_of(
+            tmp_path,
+            port=("2222",),
+            userknownhostsfile=tuple(map(str, files)),
+            globalknownhostsfile=(str(of_system),),
+        )
+        changed = asyncssh.HostKeyNotVerifiable("Host key is not trusted")
+        said = seen(there, changed, failures.Way(), witness)
+        assert "its host key has changed" in said
+        return said.partition("If it is right: ")[2]
+
+    monkeypatch.setattr(os, "access", lambda folder, _: folder != of_system.parent)
+    entry = "-R '[jump]:2222'`"
+    from_system = f"`ssh-keygen -f {of_system} {entry} as root, then"
+    assert told(own, tmp_path / "without").startswith(f"`ssh-keygen -f '{own}' {entry} and {from_system}")
+    assert told(Path("/dev/null")).startswith(from_system)
+    # What is known without a port counts for each of them, and has no other name there.
+    of_system.unlink()
+    name = f"`ssh-keygen -f {tmp_path / 'without'} -R jump`, then connect once"
+    assert told(tmp_path / "without").startswith(name)
+
+
+def test_another_key_of_the_address_is_taken_out_where_it_stands(tmp_path: Path) -> None:
+    key, other = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))
+    (tmp_path / "names").write_text(f"jump {key.export_public_key().decode()}")
+    (tmp_path / "addresses").write_text(f"10.0.43.50 {other.export_public_key().decode()}")
+    there = settings_of(
+        tmp_path,
+        checkhostip=("yes",),
+        userknownhostsfile=(str(tmp_path / "names"), str(tmp_path / "addresses")),
+        globalknownhostsfile=("none",),
+    )
+    assert there.known_hosts("jump", "10.0.43.50", None)[0] == []
+    witness = Witness()
+    witness.key = key.convert_to_public()
+    told = seen(there, asyncssh.HostKeyNotVerifiable("Host key is not trusted"), failures.Way(), witness)
+    assert f"`ssh-keygen -f {tmp_path / 'addresses'} -R 10.0.43.50` once you are sure" in told

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shlex
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -238,7 +240,7 @@ def _host_key(settings: Settings, witness: Witness, error: Exception) -> tuple[s
         return (
             f"its host key is known, but another one is known for its address: {_shown(witness.key)} (CheckHostIP)",
             "Somebody may have changed the name service, or the address was another machine's before: "
-            "`ssh-keygen -R ADDRESS` once you are sure.",
+            f"{_removing(known.keeping_address())} once you are sure.",
         )
     if witness.key is not None and known.keys:
         return (
@@ -285,14 +287,24 @@ def _how_to_accept(settings: Settings, *, changed: bool) -> str:
     connect = f"connect once with `ssh {options}{settings.destination}`"
     if not settings.keeps_keys:
         connect = (
-            "let your configuration keep it for this host, where UserKnownHostsFile names no file now, then "
-            f"{connect}"
+            "let your configuration keep it for this host, where the first name of UserKnownHostsFile is no file now, "
+            f"then {connect}"
         )
     if not changed:
         return f"{compare} To accept it, {connect} and say yes to the same one."
     return (
         f"The host was reinstalled, or somebody is in between. {compare} If it is right: "
-        f"`ssh-keygen -R '{known.entry}'`, then {connect}."
+        f"{_removing(known.keeping())}, then {connect}."
+    )
+
+
+def _removing(places: Sequence[tuple[Path, str]]) -> str:
+    """The commands; without a name `ssh-keygen -R` looks into ~/.ssh/known_hosts alone."""
+    return " and ".join(
+        f"`{shlex.join(['ssh-keygen', '-f', str(file), '-R', name])}`"
+        # It puts another file in the place of that one.
+        + ("" if os.access(file.parent, os.W_OK) else " as root")
+        for file, name in places
     )
 
 

@@ -39,6 +39,7 @@ class KnownHosts:
         self._revoked_anywhere = _listed_keys(revoked) if revoked is not None else []
         self._list_of_revoked = revoked
         self._asked: tuple[str, int | None] | None = None
+        self._address = ""  # that the host was found to have, where what is known for it counts
         self.entry = ""  # how the host is called in these files
         self.keys: _Keys = []
         self.authorities: _Keys = []
@@ -49,6 +50,7 @@ class KnownHosts:
         self.look_up(host, port)
         keys = self.keys
         if self._also_address and address and address != host:
+            self._address = address
             of_address, _, _ = self._found(address, port)
             keys = [key for key in keys if not of_address or key in of_address]
         return keys, self.authorities, self.revoked
@@ -72,6 +74,21 @@ class KnownHosts:
         entries = (file for file in self.files if self._found(*self._asked, [file])[2])
         found = [f"{file} (@revoked)" for file in entries]
         return (*found, *([f"{self._list_of_revoked} (RevokedHostKeys)"] if self._revoked_anywhere else ()))
+
+    def keeping(self) -> tuple[tuple[Path, str], ...]:
+        """Where the host's keys stand: each of the files that has one, and the host's name there."""
+        return () if self._asked is None else self._places(*self._asked)
+
+    def keeping_address(self) -> tuple[tuple[Path, str], ...]:
+        """The same of its address, where that counts."""
+        return self._places(self._address, self._asked[1]) if self._asked and self._address else ()
+
+    def _places(self, host: str, port: int | None) -> tuple[tuple[Path, str], ...]:
+        # Of a host that is known for this port what is known without one does not count.
+        for name in dict.fromkeys((_entry(host, port), host.lower())):
+            if places := tuple((file, name) for file in self.files if self._found(name, None, [file])[0]):
+                return places
+        return ()
 
     def _found(
         self, host: str, port: int | None, files: Sequence[Path] | None = None

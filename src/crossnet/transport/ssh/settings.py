@@ -172,7 +172,8 @@ def of(says: Configuration) -> Settings:
         float(says.get("connecttimeout") or CONNECT_TIMEOUT),
         known_hosts,
         tuple(_to_ask(says)),
-        any(file != Path(os.devnull) for file in _own_known_hosts(says)),
+        # sshconnect.c: add_host_to_hostfile with the first of them.
+        any(file != Path(os.devnull) for file in _own_known_hosts(says)[:1]),
         least,
         identities,
         agent,
