@@ -6,16 +6,20 @@ import asyncio
 import os
 import pwd
 import re
+import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from crossnet.errors import HostError
-from crossnet.transport.ssh import Ssh, configuration, files, settings
+from crossnet.transport.ssh import Ssh, configuration, failures, files, settings
 from crossnet.transport.ssh.destination import parse
+from crossnet.transport.ssh.hostkeys import Witness
 from crossnet.transport.ssh.settings import REFUSED, Refusal, Settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "ssh.md"
@@ -411,6 +415,37 @@ def test_what_is_too_large_for_a_file_of_ssh_is_not_read(home: Path, keyword: st
         large.truncate(files.LARGEST + 1)
     with pytest.raises(ValueError, match=re.escape(f"{home}/large cannot be read: it is larger than")):
         meant(home, f"{keyword} {home}/large\n")
+
+
+def test_a_pipe_is_named_where_ssh_waits_for_a_configuration(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the usual home it is `ssh` that reads all of it."""
+    monkeypatch.setattr(configuration, "_TIME", 0.5)
+    monkeypatch.setattr(configuration, "_home_in_passwd", lambda: str(home))
+    ssh = home / "ssh"
+    ssh.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {home}/.ssh/config "$@"\n')
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", str(home))
+    os.mkfifo(home / "pipe")
+    with pytest.raises(ValueError, match=r"within 0\.5 s; see `Match exec`, and an `Include` that is a pipe"):
+        meant(home, f"Include {home}/pipe\n")
+
+
+@pytest.mark.parametrize("keyword", ["IdentityFile", "CertificateFile"])
+def test_a_file_of_a_user_who_is_gone_is_told_of_its_host(home: Path, keyword: str) -> None:
+    (home / ".ssh" / "config").write_text(f"{keyword} ~gone-from-here/.ssh/id\n")
+    with pytest.raises(HostError, match="gone-from-here") as told:
+        asyncio.run(Ssh("web", "ssh://root@127.0.0.1:1").run(["true"]))
+    assert "read how to connect to ssh://root@127.0.0.1:1" in str(told.value)
+    assert "Check ~/.ssh/config" in str(told.value)
+
+
+def test_keys_that_were_offered_are_told_without_those_of_a_user_who_is_gone(home: Path) -> None:
+    there = replace(meant(home, ""), identities=("~gone-from-here/.ssh/id",))
+    error = asyncssh.PermissionDenied("no")
+    told = asyncio.run(failures.not_connected("web", there, Witness(), failures.Way(), error))
+    assert "there was no key to offer" in str(told)
 
 
 def test_a_pipe_in_place_of_known_hosts_is_not_waited_for_without_end(

@@ -70,13 +70,16 @@ class Configuration:
         return int(self.get("port") or 22)
 
     def file(self, name: str) -> Path:
-        """A name of a file with the tokens and variables of ssh_config(5), and ~."""
+        """A name of a file with the tokens and variables of ssh_config(5), and ~; ValueError for that of nobody."""
         name = self.expanded(name)
         if name == "~" or name.startswith("~/"):
             return Path(self.home + name[1:])
         if self.home != self.ssh_home and name.startswith(f"{self.ssh_home.rstrip('/')}/"):
             return Path(self.home + name.removeprefix(self.ssh_home.rstrip("/")))
-        return Path(name).expanduser()
+        try:
+            return Path(name).expanduser()
+        except RuntimeError:
+            raise ValueError(f"{name}: there is no such user here") from None
 
     def expanded(self, text: str) -> str:
         """Tokens and variables put in; one that is not known stays as it is."""
@@ -174,7 +177,9 @@ async def _asked(argv: list[str]) -> tuple[int, str, str]:
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
         if isinstance(error, TimeoutError):
-            raise ValueError(f"`ssh -G` did not end within {_TIME:g} s; see `Match exec`") from None
+            raise ValueError(
+                f"`ssh -G` did not end within {_TIME:g} s; see `Match exec`, and an `Include` that is a pipe"
+            ) from None
         raise
     finally:
         for reader in readers:

@@ -332,7 +332,7 @@ async def _offered(settings: Settings) -> list[str]:
     files = settings.identities or tuple(f"~/.ssh/id_{kind}" for kind in ("ed25519", "ecdsa", "rsa"))
     for file in files:
         with suppress(*RAISED):
-            content = await ssh_files.apart(partial(ssh_files.read, Path(f"{file}.pub").expanduser()))
+            content = await ssh_files.apart(partial(ssh_files.read, Path(os.path.expanduser(f"{file}.pub"))))
             found.append(f"{file} ({asyncssh.import_public_key(content).get_fingerprint()})")
     return found
 
