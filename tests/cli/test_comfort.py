@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.shell_completion import ShellComplete
 
@@ -13,7 +14,9 @@ from crossnet.cli import cli
 from crossnet.cli.failure import run
 from crossnet.cli.hints import Hints, as_typed, hints
 from crossnet.cli.printing import printer
-from crossnet.cli.progress import say
+from crossnet.cli.progress import Progress, say
+from crossnet.errors import CrossnetError
+from crossnet.events import Event, Kind
 
 SPEC = """crossnet: 1
 hosts: {app: {lab: app}, gateway: {lab: gateway}, gateway-2: {lab: gateway, sudo: yes}}
@@ -66,8 +69,10 @@ def test_nothing_is_offered_that_a_shell_would_run(tmp_path: Path, monkeypatch: 
     [
         (ZeroDivisionError("1/0"), "mistake of crossnet itself, not yours: ZeroDivisionError: 1/0"),
         (KeyboardInterrupt(), "interrupted"),
+        (click.ClickException("--pcap: cannot write it"), "--pcap: cannot write it"),
+        (CrossnetError("no host answers"), "no host answers"),
     ],
-    ids=["mistake", "interrupted"],
+    ids=["mistake", "interrupted", "refused", "foreseen"],
 )
 def test_what_breaks_off_is_a_document_where_none_was_printed(
     error: BaseException, words: str, before: str, monkeypatch: pytest.MonkeyPatch
@@ -90,6 +95,19 @@ def test_what_breaks_off_is_a_document_where_none_was_printed(
     assert words in written[2]
     told = json.loads(written[1])
     assert told == {"first": 1} if before else words in told["error"]["message"]
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_what_is_left_over_is_told_also_where_progress_is_not(
+    quiet: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(type(printer), "_put", lambda _, number, text: written.append(f"{number} {text}"))
+    progress = Progress(quiet=quiet, verbose=True)
+    progress.see(Event(Kind.READS, "gateway"))
+    progress.see(Event(Kind.LEFT_OVER, "gateway", error="transaction 1 is not ended there"))
+    told = "2 … gateway: transaction 1 is not ended there\n"
+    assert written == ([told] if quiet else ["2 … gateway: reads facts\n", told])
 
 
 def test_the_spec_that_is_meant_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

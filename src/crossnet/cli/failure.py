@@ -60,14 +60,14 @@ def _run(cli: click.Group) -> int:
         _tell(CrossnetError(error.format_message() + _hint(error)))
         return 1
     except (click.Abort, KeyboardInterrupt):
-        _break_off(CrossnetError("interrupted"))
+        _tell(CrossnetError("interrupted"))
         return 1
     except Exception as error:
         if TRACEBACK in os.environ:
             import traceback
 
             say(traceback.format_exc())
-        _break_off(
+        _tell(
             CrossnetError(
                 f"this is a mistake of crossnet itself, not yours: {type(error).__name__}: {error}\n"
                 f"  Please report it with the output of the same command under {TRACEBACK}=1."
@@ -104,8 +104,9 @@ def _after_the_words(code: int) -> int:
 
 
 def _tell(error: CrossnetError) -> None:
+    """What went wrong; beside a document of the command's own its document would be a second one."""
     diagnosis = getattr(error.__cause__, "diagnosis", None)
-    if "--json" in sys.argv[1:]:
+    if "--json" in sys.argv[1:] and not printer.has_result:
         from crossnet.show import json
 
         also = {"diagnosis": json.diagnosis_data(diagnosis)} if diagnosis is not None else {}
@@ -115,14 +116,6 @@ def _tell(error: CrossnetError) -> None:
         from crossnet.show.diagnosis import diagnosis_text
 
         say(f"\nWhere it stopped while the change stood:\n\n{diagnosis_text(diagnosis)}")
-
-
-def _break_off(error: CrossnetError) -> None:
-    """A command that ends in the middle: a document of that would be the second one where its own was printed."""
-    if printer.has_result:
-        tell(error)
-    else:
-        _tell(error)
 
 
 def _hint(error: click.ClickException) -> str:
