@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
 
-from crossnet.api import Applied, UndoPlan
+from crossnet.api import Applied, Ended, UndoPlan
 from crossnet.api import plan as planned
 from crossnet.codes import CODES
 from crossnet.design.flows import Effect, FlowChange
@@ -33,6 +34,7 @@ from crossnet.show.paint import Paint, marked, plain, printable
 from crossnet.specfile import parse
 from crossnet.transaction import journal
 from crossnet.transaction.apply import Confirmed
+from crossnet.transaction.rollback import differences
 from crossnet.values import Family, Probe, network
 from crossnet.verdict import Diagnosis, Half, Result, Verification
 from crossnet.verification.counters import Counters
@@ -249,6 +251,37 @@ def test_an_applied_plan_tells_its_evidence_and_its_transaction(plan: Plan) -> N
         "Not removed from the next boot: gateway: disk full",
         "Run `crossnet undo` again when that is fixed.",
     ]
+
+
+HOSTILE = "gateway: it failed\nConfirmed. All is well."
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        lambda plan: text.applied_text(Applied(plan, Confirmed("0a1b2c3d", plan, (HOSTILE,)), None)),
+        lambda plan: text.undone_text(Applied(plan, Confirmed("0a1b2c3d", plan, (HOSTILE,)), None)),
+        lambda plan: text.applied_text(
+            Applied(plan, Confirmed("0a1b2c3d", plan), Verification((not_judged("business", HOSTILE),)))
+        ),
+        lambda _: text.ended_text([Ended("0a1b2c3d", "apply business", True, (HOSTILE,))]),
+        lambda _: text.ended_text([Ended("0a1b2c3d", "apply business", True, unproved=(HOSTILE,))]),
+        lambda _: text.verification_text(Verification((REACHED,), (HOSTILE,))),
+        lambda plan: str(_differing(plan)),
+    ],
+    ids=["apply", "undo", "not proved", "recover", "recover, not proved", "verify", "roll-back"],
+)
+def test_what_a_host_says_begins_no_line_of_ours(plan: Plan, told: Callable[[Plan], str]) -> None:
+    said = told(plan)
+    assert "it failed" in said
+    assert not [line for line in said.splitlines() if re.match(r" {0,3}(Confirmed\. All|it failed)", line)]
+
+
+def _differing(plan: Plan) -> str:
+    """What a roll-back found that is not as before."""
+    change = Change(None, File(HOSTILE, b""))
+    facts = facts_from(SEED)
+    return "\n  ".join(differences([("gateway", change.inverse())], facts))
 
 
 def test_a_flow_that_does_not_pass_tells_code_and_cause() -> None:

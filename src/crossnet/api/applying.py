@@ -10,10 +10,7 @@ from crossnet.api.looking import passing, refuse_open
 from crossnet.api.verifying import remember
 from crossnet.design import lookups
 from crossnet.diagnosis.verifying import verify as check
-from crossnet.errors import (
-    CrossnetError,
-    StalePlan,
-)
+from crossnet.errors import CrossnetError, StalePlan, indented
 from crossnet.events import Watcher, nobody
 from crossnet.facts import Facts
 from crossnet.moved import moved
@@ -126,7 +123,7 @@ async def _apply(made: Plan, site: Site, guard: Guard, message: str) -> Applied:
         held.append(found)
         if found.differences:
             raise NotAsPromised(
-                "after the change, read again:\n  " + "\n  ".join(found.differences),
+                "after the change, read again:\n  " + "\n  ".join(map(indented, found.differences)),
                 "Find out who changes it, then apply again",
             )
         if found.refuted:
@@ -184,6 +181,6 @@ def _refuted(verdicts: Sequence[Diagnosis], diagnosis: Diagnosis | None) -> NotA
     what = (
         "a probe of the spec does not pass" if named else "a new flow was seen not to get through the gateway"
     )
-    lines = "\n  ".join(verdict.why for verdict in verdicts)
+    lines = "\n  ".join(indented(verdict.why) for verdict in verdicts)
     todo = "Remove the cause, or name another probe" if named else "Remove the cause"
     return NotAsPromised(f"{what}:\n  {lines}", f"{todo}, then apply again", diagnosis)

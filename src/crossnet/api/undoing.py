@@ -9,7 +9,7 @@ from typing import TypeVar
 from crossnet.api.applying import DEFAULT_GUARD, Applied
 from crossnet.api.finishing import end, end_at_clouds, end_unreadable, sweep
 from crossnet.api.looking import left_at_clouds, refuse_running, survey, unfinished
-from crossnet.errors import CrossnetError, Locked, StalePlan
+from crossnet.errors import CrossnetError, Locked, StalePlan, indented
 from crossnet.events import Watcher, nobody, without_a_say
 from crossnet.facts import Facts
 from crossnet.moved import moved
@@ -172,7 +172,7 @@ async def _undo(
         wrong = read_back(made, facts, live_only=True)
         if wrong:
             raise NotAsPromised(
-                "after the undo, read again:\n  " + "\n  ".join(wrong),
+                "after the undo, read again:\n  " + "\n  ".join(map(indented, wrong)),
                 "Find out who changes it, then undo again",
             )
         return Proof(facts)

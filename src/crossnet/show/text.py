@@ -331,7 +331,10 @@ def applied_text(applied: Applied, *, paint: Paint = plain) -> str:
     if applied.verification:
         lines += [verification_text(applied.verification, paint=paint), ""]
     if applied.unproved:
-        lines += [paint("Not proved end to end:", "yellow"), *(f"  {one.why}" for one in applied.unproved)]
+        lines += [
+            paint("Not proved end to end:", "yellow"),
+            *(f"  {indented(one.why)}" for one in applied.unproved),
+        ]
     if applied.confirmed is None:
         return "\n".join([*lines, "No changes."])
     if applied.unproved:
@@ -344,7 +347,7 @@ def applied_text(applied: Applied, *, paint: Paint = plain) -> str:
     else:
         lines.append(paint(f"Confirmed. Transaction {applied.confirmed.transaction}.", "green"))
     for error in applied.unwritten:
-        lines.append(paint(f"Not written for the next boot: {error}", "yellow"))
+        lines.append(paint(f"Not written for the next boot: {indented(error)}", "yellow"))
     if applied.unwritten:
         lines.append("The crossing works until then. Run `crossnet apply` again when that is fixed.")
     return "\n".join([*lines, *_meanwhile(applied, paint)])
@@ -387,7 +390,7 @@ def undone_text(applied: Applied, what: Undo = OWN_CROSSINGS, *, paint: Paint = 
     )
     lines.append(f"Transaction {applied.confirmed.transaction}.")
     for error in applied.unwritten:
-        lines.append(paint(f"Not removed from the next boot: {error}", "yellow"))
+        lines.append(paint(f"Not removed from the next boot: {indented(error)}", "yellow"))
     if applied.unwritten:
         # Of a part that is gone already nothing stands that could be named again, and the whole spec is more than that.
         again = what.is_of_spec or not (kept or what.all or what.forgotten)
@@ -441,8 +444,12 @@ def ended_text(ended: Sequence[Ended], *, paint: Paint = plain) -> str:
             lines.append(
                 paint(f"Rolled back: every host was read again and is as it was before. {name}.", "yellow")
             )
-        lines += [paint(f"Not written for the next boot: {error}", "yellow") for error in one.unwritten]
-        lines += [paint(f"Not proved end to end: {crossing}", "yellow") for crossing in one.unproved]
+        lines += [
+            paint(f"Not written for the next boot: {indented(error)}", "yellow") for error in one.unwritten
+        ]
+        lines += [
+            paint(f"Not proved end to end: {one_line(crossing)}", "yellow") for crossing in one.unproved
+        ]
         lines += [paint(f"{host} had gone back before that.", "yellow") for host in one.went_back]
     return "\n".join(lines)
 
@@ -493,7 +500,7 @@ def verification_text(found: Verification, *, paint: Paint = plain) -> str:
         lines += _verdict(verdict, paint)
     if found.differences:
         told = _first_of(found.differences, found.differences)
-        lines += ["read back: differs from the spec", *(f"  {text}" for text in told)]
+        lines += ["read back: differs from the spec", *(f"  {one_line(text)}" for text in told)]
     else:
         where = "that was reached" if found.unreached else ""
         lines.append(f"read back: equal to the spec on every host {where}".rstrip())

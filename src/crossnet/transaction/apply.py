@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from crossnet.errors import CrossnetError, HostsDisagree, RollbackNotProved, RolledBack, StalePlan
+from crossnet.errors import CrossnetError, HostsDisagree, RollbackNotProved, RolledBack, StalePlan, indented
 from crossnet.facts import Facts
 from crossnet.moved import moved
 from crossnet.planning import HostPlan, Plan
@@ -102,7 +102,9 @@ async def apply(
     unwritten = await uninterrupted(group.finish(proof.kept))
     if behind:
         raise HostsDisagree(
-            "Confirmed, but not on every host:\n  " + "\n  ".join([*behind, *unwritten]) + _RECOVER
+            "Confirmed, but not on every host:\n  "
+            + "\n  ".join([*behind, *map(indented, unwritten)])
+            + _RECOVER
         )
     return Confirmed(transaction, plan, unwritten, meanwhile)
 
