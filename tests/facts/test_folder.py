@@ -66,5 +66,7 @@ def test_what_stands_in_place_of_a_transaction_is_told(tmp_path: Path, there: st
         assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"", b"")
         return
     what = "no folder" if there == "file" else "a symbolic link"
-    with pytest.raises(HostError, match=f"looked who owns /var/lib/crossnet: {place} is {what}"):
+    with pytest.raises(HostError, match=f"looked who owns /var/lib/crossnet: {place} is {what}") as told:
         question.meaning("gateway", Answer(ran.returncode, ran.stdout, ran.stderr))
+    # A link to nowhere has no owner to change, and a file with the mode of a folder is none.
+    assert str(told.value).endswith("\n  Look at it, and move it away: crossnet makes a folder there.")

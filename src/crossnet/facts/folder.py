@@ -13,6 +13,7 @@ _TODO = (
     "Nothing in it was used. If you know it to be crossnet's own: `chown root` and `chmod 0700` it. Otherwise find "
     "out who made it, and move it away."
 )
+_NO_FOLDER = "Look at it, and move it away: crossnet makes a folder there."
 
 # What somebody else made, or may write to, would tell root what to do. `$folder` is looked at, and every `crossnet`
 # above it, as there is for a namespace; one that others may only read is given to `close_it`.
@@ -56,6 +57,8 @@ def folder_question(path: str, place: str) -> Question[None]:
 
 def todo(why: str) -> str:
     """What to do about a folder of which CHECK gave this reason."""
+    if why.endswith(("is a symbolic link", "is no folder")):
+        return _NO_FOLDER  # crossnet makes neither, so no owner and no mode would make it crossnet's
     return NEEDS_ROOT if why.endswith("only for root") else _TODO
 
 
