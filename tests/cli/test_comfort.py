@@ -10,6 +10,7 @@ import click
 import pytest
 from click.shell_completion import ShellComplete
 
+from crossnet import api
 from crossnet.cli import cli
 from crossnet.cli.failure import run
 from crossnet.cli.hints import Hints, as_typed, hints
@@ -17,6 +18,10 @@ from crossnet.cli.printing import printer
 from crossnet.cli.progress import Progress, say
 from crossnet.errors import CrossnetError
 from crossnet.events import Event, Kind
+from crossnet.record import Owned, Record
+from crossnet.resources import Sysctl
+from crossnet.site import Answers
+from crossnet.standing import Stamp, Standing
 
 SPEC = """crossnet: 1
 hosts: {app: {lab: app}, gateway: {lab: gateway}, gateway-2: {lab: gateway, sudo: yes}}
@@ -108,6 +113,28 @@ def test_what_is_left_over_is_told_also_where_progress_is_not(
     progress.see(Event(Kind.LEFT_OVER, "gateway", error="transaction 1 is not ended there"))
     told = "2 … gateway: transaction 1 is not ended there\n"
     assert written == ([told] if quiet else ["2 … gateway: reads facts\n", told])
+
+
+def test_a_list_advises_about_the_own_spec_and_repeats_the_words_of_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stamp = Stamp("bob", "2026-11-28T09:00:00Z", "desk", "Bob ran `crossnet recover`")
+    carries = Record((Standing("office", "business", "gateway", stamp=stamp),))
+    left = Record((), (Owned(None, Sysctl("net.ipv4.ip_forward", "1")),))
+
+    async def carried(*_: object, **__: object) -> Answers[Record]:
+        return Answers({"gateway": carries, "old": left}, {})
+
+    written: list[str] = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(api, "carried", carried)
+    monkeypatch.setattr(type(printer), "_put", lambda _, number, text: written.append(text))
+    monkeypatch.setattr(hints, "file", "")
+    monkeypatch.setattr(sys, "argv", ["crossnet", "list", "gateway", "old", "-f", "my.yaml"])
+    assert run(cli) == 0
+    told = "".join(written)
+    assert "`crossnet undo -f my.yaml` removes it" in told
+    assert "Bob ran `crossnet recover`\n" in told
 
 
 def test_the_spec_that_is_meant_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from crossnet.cli.hints import hints
 from crossnet.cli.interrupt import run
 from crossnet.cli.options import Speech, speaking
 from crossnet.cli.printing import printer
@@ -64,10 +65,8 @@ def list_hosts(speech: Speech, hosts: tuple[str, ...], become: bool) -> int:
     found = run(api.carried(asked, watch=speech.watch))
     if speech.json:
         speech.say(json.document({**json.carried_data(found.said), **json.unreached_data(found.errors)}))
-    elif any(record.crossings for record in found.said.values()):
-        speech.quote(carried_text(found.said, paint=speech.paint))
     elif found.said:
-        speech.say(carried_text(found.said, paint=speech.paint))
+        speech.quote(carried_text(found.said, paint=speech.paint, advice=hints.own))
     return speech.unreached(found.errors)
 
 

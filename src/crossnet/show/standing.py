@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from crossnet.openstack.entry import command
@@ -41,8 +41,10 @@ def _who(stamp: Stamp) -> str:
     )
 
 
-def carried_text(found: Mapping[str, Record], *, paint: Paint = plain) -> str:
-    """What hosts carry, by their own records."""
+def carried_text(
+    found: Mapping[str, Record], *, paint: Paint = plain, advice: Callable[[str], str] = str
+) -> str:
+    """What hosts carry, by their own records; `advice` is made of what crossnet itself advises there."""
     lines: list[str] = []
     for host, record in found.items():
         lines += [paint(host, "bold") if record.crossings else f"{host}: carries no crossing"]
@@ -58,7 +60,7 @@ def carried_text(found: Mapping[str, Record], *, paint: Paint = plain) -> str:
             if one.taken_from:
                 lines.append(f"    taken over from {one_line(one.taken_from)}")
         if record.owned and not record.crossings:
-            lines.append(f"  {left_over(record)}")
+            lines.append(f"  {advice(left_over(record))}")
     return "\n".join(lines)
 
 
