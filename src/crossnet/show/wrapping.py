@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import textwrap
 
-# What stands between backquotes; tools quote a name as `name'.
-_COMMAND = re.compile(r"`(?!\w+')[^`\n]+`")
+# What stands between backquotes, close to them and apart from other words: somebody's own words may have one that
+# belongs to no other. Tools quote a name as `name'.
+_COMMAND = re.compile(r"(?<!\w)`(?!\s|\w+')[^`\n]+(?<!\s)`(?!\w)")
 _HELD = "\0"  # in place of its spaces; nothing that is shown has one
 
 
