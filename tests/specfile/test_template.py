@@ -261,6 +261,9 @@ def test_names_that_are_too_long_or_strange_differ_all_the_same() -> None:
         ("work/-业务-/crossnet.yaml", "spec-c05aa8"),
         ("home/业务.yaml", "spec-9bd023"),  # of several such files no two are called alike
         ("home/备份 1.yaml", "1-29ec55"),
+        ("home/++.yaml", "spec-cfc0c0"),
+        ("home/--.yaml", "spec-d8156b"),
+        ("home/.yaml", "ops-desk"),
         ("home/backup.yaml", "backup"),
         ("home/my spec.yaml", "my-spec"),
         ("home/" + 60 * "n" + ".yaml", 40 * "n"),

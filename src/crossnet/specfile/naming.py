@@ -43,7 +43,7 @@ def suggested(file: str, person: str) -> str:
 
 def _plain(word: str) -> str:
     name = re.sub("[^A-Za-z0-9._-]+", "-", word).strip("-._")
-    if word.isascii():
+    if word.isascii() and (name or not word):
         return name[:LONGEST_NAME]
     from hashlib import sha256
 
