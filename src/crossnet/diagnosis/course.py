@@ -172,11 +172,14 @@ def _joint(
         if family_of(their) is family_of(destination)
     ]
     if found:
-        (leaving, arriving, first), meant = found[0], hints.next_hop
-        if meant is not None and family_of(meant) is family_of(first) and receiver.owner_of(meant) is None:
-            # One that moves between gateways, as with VRRP, may be another's by now, or nobody's.
-            return leaving, arriving, meant
-        return found[0]
+        meant = hints.next_hop
+        if meant is None or family_of(meant) is not family_of(destination) or receiver.owner_of(meant):
+            return found[0]
+        # One that moves between gateways, as with VRRP, may be another's by now, or nobody's: its network tells
+        # by which of several interfaces it is meant.
+        around = {link.name for link in receiver.links if link.on_link(meant) is not None}
+        leaving, arriving, _ = next((each for each in found if each[1] in around), found[0])
+        return leaving, arriving, meant
     # One of them has lost its address: the other interface is what is left.
     left = hints.ingress or _other_than(receiver, egress)
     own = receiver.link(left) if left else None
