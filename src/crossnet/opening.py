@@ -404,13 +404,13 @@ def _named(
 ) -> tuple[str, ...]:
     """What is named whole in these numbers, the wider first; and the rest, of which single addresses have names too.
 
-    Nothing where it is all there is, and nobody has a name for that.
+    Nothing where it is all there is, and the names leave something of that out.
     """
-    everything = default_network(family)
-    if everything not in names and span == addresses([everything]):
+    mine = sorted((each for each in names if each.version == family), key=lambda each: each.prefixlen)
+    everything = addresses([default_network(family)])
+    if span == everything and addresses(mine) != everything:
         return ()
     known: list[Network] = []
-    mine = sorted((each for each in names if each.version == family), key=lambda each: each.prefixlen)
     for _, alike in groupby(mine, key=lambda each: each.prefixlen):
         told = addresses(known)
         known += [each for each in alike if _holds(span, each) and not _holds(told, each)]

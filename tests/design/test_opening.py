@@ -135,6 +135,15 @@ def test_what_is_excepted_is_told_as_the_spec_says_it() -> None:
     ]
 
 
+def test_everything_in_two_halves_is_told_as_the_spec_says_it() -> None:
+    sheet = HOSTS + "  route default via 10.0.44.1 dev eth0\n"
+    wanted = spec("one: from: app, to: [0.0.0.0/1, 128.0.0.0/1], egress: eth0")
+    halves = "app 10.0.43.15 > 0.0.0.0/1 128.0.0.0/1: any traffic as 10.0.44.63 [one]"
+    assert lines(first_plan(sheet, wanted)) == [f"opens eth1>eth0 {halves}"]
+    hosts = applied(sheet, wanted)
+    assert lines(undo_plan(facts_of(hosts), wanted)) == [f"closes eth1>eth0 {halves}"]
+
+
 def test_a_network_without_a_few_is_told_in_few_words() -> None:
     made = next_plan(applied(HOSTS, ONE), spec("one: from: [app, 10.0.43.0/24], to: 10.0.44.0/28"))
     assert lines(made) == [
