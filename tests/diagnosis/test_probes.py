@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from crossnet.api import Asked, diagnose
 from crossnet.diagnosis.probes import Probes, probes_of
+from crossnet.errors import CrossnetError
+from crossnet.specfile import parse
 from crossnet.values import Probe, Protocol, address
 
 FRAME = 14 + 4  # bytes of Ethernet and a VLAN, which a kernel may count too
@@ -42,3 +47,13 @@ def test_a_forced_size_is_that_of_the_ip_packet() -> None:
     assert probes_of(PROBES[0], 1400).tasks(()) == [("sized", "10.0.44.1", "1372")]
     assert probes_of(PROBES[2], 1400).tasks(()) == [("sized", "fd00:44::1", "1352")]
     assert probes_of(PROBES[0], 20).small == (0,)
+
+
+def test_a_size_is_refused_of_a_crossing_whose_probes_are_no_echoes() -> None:
+    text = """\
+crossnet: 1
+hosts: {app: {lab: none/app}, gateway: {lab: none/gateway}}
+crossings: {business: {from: app, via: gateway, to: 10.0.44.0/24, probe: tcp/10.0.44.10:443}}
+"""
+    with pytest.raises(CrossnetError, match="icmp only, and what would be sent is tcp"):
+        asyncio.run(diagnose(Asked("business", size=1500), parse(text, "crossnet.yaml")))

@@ -253,6 +253,22 @@ def _clients(crossing: Crossing | None) -> tuple[str, ...]:
 async def _probes(
     asked: Asked, crossing: Crossing | None, site: Site, client: str, via: Sequence[str]
 ) -> tuple[Probe, ...]:
+    """What is sent; of a size that is forced an echo alone can be."""
+    meant = await _meant(asked, crossing, site, client, via)
+    if asked.size is None:
+        return meant
+    echoes = tuple(probe for probe in meant if probe.protocol is Protocol.ICMP)
+    if not echoes:
+        raise CrossnetError(
+            f"--size is that of an echo: it goes with icmp only, and what would be sent is {meant[0]}\n"
+            f"  Name whom to send it to: --to {meant[0].destination}, without a port."
+        )
+    return echoes
+
+
+async def _meant(
+    asked: Asked, crossing: Crossing | None, site: Site, client: str, via: Sequence[str]
+) -> tuple[Probe, ...]:
     if asked.to is not None:
         return (Probe(asked.protocol, asked.to, asked.port),)
     if crossing is None:
