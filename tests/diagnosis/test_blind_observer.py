@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -24,10 +25,17 @@ TRACKED = Entry(
     29,
     "icmp 1 29",
 )
+OF_THE_GATEWAY = replace(TRACKED, source=ip_address("10.0.44.63"))  # who watches the destination from there
 
 
 @pytest.mark.parametrize(
-    ("entries", "code"), [((TRACKED,), "observer-lost-packets"), ((), "src-route-other-next-hop")]
+    ("entries", "code"),
+    [
+        ((TRACKED,), "observer-lost-packets"),
+        ((OF_THE_GATEWAY, TRACKED), "observer-lost-packets"),
+        ((OF_THE_GATEWAY,), "src-route-other-next-hop"),
+        ((), "src-route-other-next-hop"),
+    ],
 )
 def test_what_connection_tracking_knows_went_over_the_host(entries: tuple[Entry, ...], code: str) -> None:
     known, along = hosts(), way(hosts())

@@ -12,7 +12,7 @@ from crossnet.diagnosis.drops import Dropped, Untold
 from crossnet.diagnosis.foretold import Foretold
 from crossnet.diagnosis.segments import Asked
 from crossnet.diagnosis.tracing import Traced
-from crossnet.diagnosis.trail import Trail
+from crossnet.diagnosis.trail import Part, Trail
 from crossnet.facts import Answered, Facts, Lookup
 from crossnet.values import Probe
 from crossnet.verification.conntrack import Entry
@@ -63,3 +63,22 @@ class Evidence:
     untold: Untold | None = None
     counted: Counted | None = None
     lines: tuple[str, ...] = ()
+
+    def own_tracked(self) -> Mapping[str, tuple[Entry, ...]]:
+        """Those of the tracked entries whose source the flow has: others may ask the same destination meanwhile.
+
+        A gateway that translates gives it another source for the next one.
+        """
+        sources = {
+            each.packet.source for each in self.trail.sightings if self.trail.part(each) is Part.REQUEST
+        }
+        sources = {each for each in (self.course.source, *sources) if each is not None}
+        if not sources:
+            return self.tracked
+        own: dict[str, tuple[Entry, ...]] = {}
+        for stop in self.course.gateways:
+            own[stop.host] = tuple(
+                entry for entry in self.tracked.get(stop.host, ()) if entry.source in sources
+            )
+            sources |= {entry.reply_to for entry in own[stop.host]}
+        return own

@@ -49,6 +49,7 @@ class Telling:
     """What every judgement has in its hands, and how it says what it found."""
 
     def __init__(self, evidence: Evidence) -> None:
+        evidence = replace(evidence, tracked=evidence.own_tracked())
         dropped = evidence.dropped
         if dropped is not None and reasons.is_of_others(dropped, evidence.tracked, evidence.course.source):
             dropped = None
