@@ -145,6 +145,12 @@ def test_a_flow_that_the_spec_has_is_let_through_by_applying_it_again(now: str) 
     assert advice(crossing("10.99.0.0/16"), seed(now)) == "crossnet apply"
 
 
+@pytest.mark.parametrize("client", ["10.0.43.0/24", "10.0.43.15/32"])
+def test_who_is_in_a_network_of_the_spec_has_not_to_be_named_in_it(client: str) -> None:
+    asked = crossing("10.99.0.0/16", clients=(ip_network("10.0.47.0/24"), ip_network(client)))
+    assert advice(asked, seed(FAR)) == "crossnet apply"
+
+
 def test_where_the_spec_has_the_flow_and_a_plan_is_refused_it_says_why() -> None:
     now = seed(FAR.replace("  eth0 10.0.44.63/24", "  eth2 10.99.9.63/24\n  eth0 10.0.44.63/24"))
     assert advice(crossing("10.99.0.0/16"), now) == (
