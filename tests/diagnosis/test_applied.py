@@ -87,6 +87,37 @@ def test_a_network_that_came_later_does_not_move_the_egress_and_is_named() -> No
     )
 
 
+LEADING = FAR.replace("via 10.0.44.1 dev eth0", "via 10.0.44.1 dev eth0 metric 100")
+
+
+@pytest.mark.parametrize(
+    ("to", "said"),
+    [
+        (["10.99.0.0/24"], "`crossnet apply`, where packets are to leave gateway by br-1 from now on"),
+        (["10.99.0.0/16"], "`crossnet apply`, where packets are to leave gateway by br-1 from now on"),
+        (
+            ["10.99.0.0/24", "10.99.1.0/24", "10.0.44.0/24"],
+            "where 10.99.0.0/16 is to stay on br-1 of gateway: take 10.99.0.0/24 and 10.99.1.0/24 out of `to` in the "
+            "crossing, then `crossnet apply`",
+        ),
+    ],
+)
+def test_what_lies_whole_on_a_network_that_came_later_is_not_excepted(to: list[str], said: str) -> None:
+    """The spec takes no exception that is all of a destination, or more."""
+    now = seed(LEADING.replace("  eth0 10.0.44.63/24", "  br-1 10.99.0.254/16\n  eth0 10.0.44.63/24"))
+    asked = replace(crossing(to[0]), to=tuple(map(ip_network, to)))
+    (fix,) = told(now, applied(asked, seed(FAR), now=now))["gateway-route-elsewhere"]
+    assert fix.by_crossnet == said
+
+
+def test_where_no_command_is_given_nothing_is_said_of_what_it_would_do() -> None:
+    now = seed(FAR.replace("  eth0 10.0.44.63/24", "  br-1 10.99.0.254/24\n  eth0 10.0.44.63/24"))
+    now["gateway"] = replace(now["gateway"], controller=PROBE.destination)
+    (fix,) = told(now, applied(crossing("10.99.0.0/16"), seed(FAR), now=now))["gateway-route-elsewhere"]
+    assert (fix.commands, fix.warning) == ((), "")
+    assert fix.by_crossnet is not None
+
+
 def test_a_route_that_was_moved_is_told_and_no_router_is_guessed_for_the_old_way() -> None:
     moved = FAR.replace("via 10.0.44.1 dev eth0", "via 10.0.45.1 dev eth2")
     now = seed(moved.replace("  eth0 10.0.44.63/24", "  eth2 10.0.45.63/24\n  eth0 10.0.44.63/24"))

@@ -11,8 +11,9 @@ from crossnet.diagnosis.fixes.case import APPLY, Case, Remedying
 from crossnet.diagnosis.fixes.planned import planned
 from crossnet.facts.routes import matching
 from crossnet.openstack.ports import CloudFacts
+from crossnet.several import joined
 from crossnet.spec import Routes
-from crossnet.values import Address, Family, Network, host_network, show_network
+from crossnet.values import Address, Family, Network, contains, host_network, show_network
 from crossnet.verdict import Fix
 
 
@@ -64,15 +65,25 @@ def _onward(case: Case, destination: Network, device: str) -> tuple[Fix, ...]:
     ]
     if not taken:
         return case.fix(command, by_crossnet=_from_now_on(case, device))
-    (name, network), host = taken[0], case.here.host
-    stays = (
-        f"where {network} is to stay on {name} of {host}: `except: {network}` in the crossing, then `{APPLY}`"
-    )
+    name, network = taken[0]
     return case.fix(
         command,
-        by_crossnet=stays if case.course.crossing is not None else None,
-        warning=f"then {host} itself does not reach {target} on {name} any more",
+        by_crossnet=_left_to(case, device, name, network),
+        warning=f"then {case.here.host} itself does not reach {target} on {name} any more" if command else "",
     )
+
+
+def _left_to(case: Case, device: str, name: str, network: Network) -> str | None:
+    """What crossnet does where a network of the gateway's own has come up that is to keep the destination."""
+    crossing, host = case.course.crossing, case.here.host
+    if crossing is None or not any(contains(each, case.probe.destination) for each in crossing.to):
+        return None
+    named = crossing.networks(case.family)
+    stays = f"where {network} is to stay on {name} of {host}"
+    if any(contains(each, network) and each != network for each in named):
+        return f"{stays}: `except: {network}` in the crossing, then `{APPLY}`"
+    gone = joined([show_network(each) for each in named if contains(network, each)])
+    return _from_now_on(case, device) or f"{stays}: take {gone} out of `to` in the crossing, then `{APPLY}`"
 
 
 def _from_now_on(case: Case, device: str) -> str | None:
