@@ -45,7 +45,10 @@ def _another_gateway(standing: Standing, crossing: Crossing, spec: Spec) -> str:
     """By what it stands where that is not the gateway of a crossing: its name in this spec, or the one it had."""
     machine = _machine(standing.gateway, standing.hosts)
     named = (host.name for host in spec.hosts if _machine(host.name, spec.hosts) == machine)
-    name = next(named, standing.gateway)
+    name = next(named, None)
+    if name is None and standing.gateway == crossing.via and isinstance(machine, HostSpec):
+        return f"another machine called {crossing.via}"
+    name = name or standing.gateway
     return name if name != crossing.via else ""
 
 

@@ -129,14 +129,21 @@ def test_what_passes_under_another_name_or_by_another_gateway_is_not_down(
     assert (found.state, found.reasons[0], found.pending) == (State.PENDING, words, (words,))
 
 
-def test_a_gateway_is_the_machine_and_not_its_name(hosts: Mapping[str, FakeHost]) -> None:
+@pytest.mark.parametrize(
+    ("now", "by"),
+    [(HOSTS, "other"), (HOSTS.replace(", other: {lab: other}", ""), "another machine called gateway")],
+    ids=["the machine has another name now", "it is in the spec no more"],
+)
+def test_a_gateway_is_the_machine_and_not_its_name(hosts: Mapping[str, FakeHost], now: str, by: str) -> None:
     """The name was given to another machine, and given back."""
     one, _, rest = SHEET.partition("gateway:")
     there = hosts_of(facts_from(f"{one}gateway:{rest.partition('other:')[2]}"))
     applied(there, text(web=WEB).replace(HOSTS, "hosts: {app: {lab: app}, gateway: {lab: other}}"))
     hosts = {**hosts, "app": there["app"]}
-    (found,) = told(hosts, text(web=WEB)).values()
-    words = "applied by way of other: `crossnet apply` moves it to gateway"
+    if "other" not in now:
+        hosts = {name: host for name, host in hosts.items() if name != "other"}
+    (found,) = told(hosts, text(web=WEB).replace(HOSTS, now)).values()
+    words = f"applied by way of {by}: `crossnet apply` moves it to gateway"
     assert (found.state, found.reasons[0], found.pending) == (State.PENDING, words, (words,))
 
 
