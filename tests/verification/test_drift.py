@@ -599,6 +599,27 @@ def test_an_interface_that_is_down_is_told_before_the_refusal_that_comes_of_it()
     assert len(found.reasons) == 2
 
 
+@pytest.mark.parametrize("name", ["ens4", None])
+def test_an_interface_that_is_not_there_is_not_down(name: str | None) -> None:
+    def without_eth1(facts: Facts) -> Facts:
+        links = (replace(each, name=name or "") if each.name == "eth1" else each for each in facts.links)
+        routes = (replace(each, device=name) if each.device == "eth1" else each for each in facts.routes)
+        return replace(
+            facts,
+            links=tuple(each for each in links if each.name),
+            routes=tuple(each for each in routes if each.device),
+        )
+
+    hosts = on("gateway", without_eth1)(applied())
+    wanted = parse(asked(", ingress: eth1"), "crossnet.yaml")
+    with pytest.raises(PlanRefused) as refused:
+        make_plan(wanted, hosts)
+    (found,) = refused_status(wanted, hosts, refused.value)
+    first, last = found.reasons
+    assert first == "gateway: table crossnet is for eth1, and that interface no longer exists"
+    assert last.startswith("gateway has no interface eth1")
+
+
 def test_a_network_that_the_gateway_got_later_is_named_where_it_takes_a_part_of_the_destinations() -> None:
     def with_bridge(facts: Facts) -> Facts:
         return replace(facts, routes=(*facts.routes, route("10.0.44.128/25 dev br-1 proto kernel")))

@@ -123,9 +123,10 @@ def record_lost(facts: Facts) -> Iterator[str]:
 
 
 def down(facts: Facts, interfaces: Iterable[str]) -> Iterator[str]:
+    """Those that are there and down: that one is there no more is told of what needs it."""
     for name in interfaces:
         link = facts.link(name)
-        if link is None or not link.up:
+        if link is not None and not link.up:
             yield f"{facts.host}: {name} is down"
 
 
