@@ -10,13 +10,13 @@ import pytest
 
 from crossnet.api import plan
 from crossnet.design.flows import Effect
-from crossnet.errors import PlanRefused
+from crossnet.errors import CrossnetError, PlanRefused
 from crossnet.facts import Facts, FileState
 from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.policy import PolicyRule
 from crossnet.facts.routes import Route
 from crossnet.facts.saved import SavedRules
-from crossnet.health import CrossingStatus, State, crossing_status, refused_status
+from crossnet.health import CrossingStatus, State, crossing_status, refused_status, unknown_status
 from crossnet.netfilter import (
     Accept,
     DestinationPorts,
@@ -581,6 +581,15 @@ def test_an_open_gateway_is_told_without_promising_what_apply_refuses() -> None:
     (found,) = refused_status(wanted, hosts, refused.value)
     assert "brings the fence back once nothing of what follows refuses it; `sysctl -w" in found.reasons[0]
     assert any("app: already has a route to 10.0.44.0/24" in reason for reason in found.reasons[1:])
+
+
+def test_an_open_gateway_is_told_without_promising_an_apply_for_which_a_host_is_missing() -> None:
+    hosts = rules(lambda table: None)(applied())
+    wanted = parse(asked(), "crossnet.yaml")
+    lost = {"app": CrossnetError("app: does not answer")}
+    found = unknown_status(wanted, wanted.crossings[0], {"gateway": hosts["gateway"]}, lost)
+    assert "brings the fence back once nothing of what follows refuses it; `sysctl -w" in found.reasons[0]
+    assert found.reasons[1:] == ("app: does not answer",)
 
 
 def test_an_interface_that_is_down_is_told_before_the_refusal_that_comes_of_it() -> None:

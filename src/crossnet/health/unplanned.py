@@ -58,7 +58,7 @@ def refused_status(
             elif other := elsewhere(crossing, spec, facts):
                 state, label, pending = State.PENDING, other.label, (other.words,)
         verified = last_verified(gateway).get(label, {})
-        exposed = tuple(replace(each, mendable=False) for each in exposures_of(spec, gateway))
+        exposed = _exposed(spec, gateway)
         found.append(
             CrossingStatus(
                 crossing.name,
@@ -80,6 +80,11 @@ def refused_status(
             )
         )
     return tuple(found)
+
+
+def _exposed(spec: Spec, gateway: Facts) -> tuple[Exposure, ...]:
+    """Of a gateway on which no apply goes through until what keeps it from a plan is mended."""
+    return tuple(replace(each, mendable=False) for each in exposures_of(spec, gateway))
 
 
 def _concerns(refusal: Refusal, crossing: Crossing, hosts: Collection[str]) -> bool:
@@ -123,7 +128,7 @@ def unknown_status(
     state = State.UNRECORDED if lost else State.UNKNOWN
     verified, exposed, pending = dict[str, str](), tuple[Exposure, ...](), tuple[str, ...]()
     if gateway is not None:
-        label, exposed = crossing.label, exposures_of(spec, gateway)
+        label, exposed = crossing.label, _exposed(spec, gateway)
         if not lost and not is_applied(crossing, gateway):
             hosts = [host for host in facts if crossing.touches(host)]
             if made := unconfirmed(crossing, facts, hosts):
