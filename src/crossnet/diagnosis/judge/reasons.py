@@ -68,13 +68,15 @@ def meanings(dropped: Dropped) -> tuple[str, ...]:
 
 
 def is_of_others(dropped: Dropped, tracked: Mapping[str, Sequence[Entry]], source: Address | None) -> bool:
-    """Whether it says that answers were not known, and connection tracking has taken them for answers to `source`.
+    """Whether it says that answers were not known, and connection tracking has answers to all echoes of `source`.
 
-    Then somebody else's echoes end there, perhaps of the host itself.
+    Then somebody else's end there, perhaps of the host itself. One of its own that is answered alone tells nothing: it
+    may be older than the probes, and go on.
     """
-    return meanings(dropped) == ("reply-not-untranslated",) and any(
-        entry.replied and entry.source == source for entry in tracked.get(dropped.host, ())
-    )
+    if meanings(dropped) != ("reply-not-untranslated",):
+        return False
+    own = [entry for entry in tracked.get(dropped.host, ()) if entry.source == source]
+    return bool(own) and all(entry.replied for entry in own)
 
 
 def agreeing(dropped: Dropped, foretold: Foretold) -> list[Finding]:
