@@ -699,7 +699,12 @@ def test_a_network_of_the_clients_own_that_came_since_is_told_and_stops_a_probe_
 
 @pytest.mark.parametrize(
     ("to", "told"),
-    [("10.0.0.0/8", ["10.0.47.0/24 dev br-1 src 10.0.47.1"]), ("0.0.0.0/0", [])],
+    [
+        ("10.0.0.0/8", ["10.0.47.0/24 dev br-1 src 10.0.47.1"]),
+        ("0.0.0.0/0", []),
+        ("{networks: 0.0.0.0/0, except: 169.254.0.0/16}", []),
+        ("[0.0.0.0/1, 128.0.0.0/1]", []),
+    ],
 )
 def test_what_a_client_stands_in_and_always_has_is_nobodys_doing(to: str, told: list[str]) -> None:
     """In all there is every network of its own lies; in a larger network that towards the gateway."""

@@ -66,6 +66,7 @@ def client_impacts(path: Path, facts: Mapping[str, Facts]) -> Iterator[Impact]:
     yield from _elsewhere(path, facts)
     yield from _by_default(path, facts)
     yield from _metadata(path, facts)
+    to_all = _is_to_all(path)
     for client in path.clients:
         routes = facts[client.host].routes if client.host else ()
         is_ours = client.host and path.crossing.routes is Routes.HOST
@@ -82,9 +83,7 @@ def client_impacts(path: Path, facts: Mapping[str, Facts]) -> Iterator[Impact]:
                 if (route.via, route.device) != (client.next_hop, client.interface):
                     # Of the network towards the gateway, and of all that there is, its own are nobody's doing. Another
                     # one may have come since, as with a bridge of containers.
-                    is_usual = route.via is None and (
-                        route.device == client.interface or network == default_network(path.family)
-                    )
+                    is_usual = route.via is None and (route.device == client.interface or to_all)
                     yield Impact(
                         "src-route-other-next-hop",
                         client.host or "",
@@ -93,14 +92,19 @@ def client_impacts(path: Path, facts: Mapping[str, Facts]) -> Iterator[Impact]:
                     )
 
 
-def _by_default(path: Path, facts: Mapping[str, Facts]) -> Iterator[Impact]:
-    """Where the destinations are all there is: what the default route of a client carried goes another way then."""
+def _is_to_all(path: Path) -> bool:
+    """Whether the destinations are all there is, but for what is excepted."""
     everything = default_network(path.family)
     networks = path.crossing.networks(path.family)
-    if sum(one.num_addresses for one in networks) < everything.num_addresses or without(
-        [everything], networks
-    ):
+    enough = sum(one.num_addresses for one in networks) >= everything.num_addresses
+    return enough and not without([everything], networks)
+
+
+def _by_default(path: Path, facts: Mapping[str, Facts]) -> Iterator[Impact]:
+    """Where the destinations are all there is: what the default route of a client carried goes another way then."""
+    if not _is_to_all(path):
         return
+    everything = default_network(path.family)
     for name in dict.fromkeys(client.host for client in path.clients if client.host):
         ways = [one for one in of_others(facts[name]) if one.destination == everything]
         best = min(ways, key=lambda one: one.metric, default=None)
