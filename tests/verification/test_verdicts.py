@@ -360,6 +360,17 @@ def test_a_rule_that_is_gone_has_not_kept_a_flow_out() -> None:
     assert (stopped.forward.code, stopped.stopped) == ("filter-rule-drop", True)
 
 
+def test_a_rule_that_is_gone_has_not_seen_where_a_flow_was_refused() -> None:
+    rejects = replace(RULE, code="filter-reject")
+    found = judged(Reply.REFUSED, admitted=False, translated=False, counts=False, findings=(rejects,))
+    assert (found.result, found.how_far, found.stopped) == (Result.UNDETERMINED, HowFar.SENT, False)
+    assert (found.forward.code, found.forward.confidence) == ("filter-reject", Confidence.CANDIDATES)
+    assert "is gone, so nothing tells where" in found.forward.detail
+    assert "before gateway admitted it" not in found.forward.detail
+    there = judged(Reply.REFUSED, admitted=False, translated=False, findings=(rejects,))
+    assert "it was refused before gateway admitted it" in there.forward.detail
+
+
 def test_an_answer_of_the_gateway_itself_is_no_answer_through_it() -> None:
     path = _path("snat")
     (client,) = path.clients

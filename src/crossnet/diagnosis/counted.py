@@ -147,6 +147,12 @@ class _Counting:
         if let_pass and self.path.leg.translates and not translated:
             words = f"{self.gateway} admitted it, and it was refused there before it was translated"
             return _stopped(HowFar.ADMITTED, self._at(Ending.STOPPED, words))
+        if refusing and not self.found.is_counted:
+            words = (
+                f"{client.host} sent it, and it was refused; the rule of {self.gateway} that lets the crossing "
+                "through, and counts it, is gone, so nothing tells where"
+            )
+            return self._unknown(words, refusing, HowFar.SENT)
         if refusing and not let_pass:
             words = f"{client.host} sent it, and it was refused before {self.gateway} admitted it"
             return _stopped(HowFar.SENT, self._not_at_gateway(words))
