@@ -19,6 +19,7 @@ from crossnet.diagnosis.foretold import Foretold
 from crossnet.diagnosis.judge import Evidence, judge
 from crossnet.diagnosis.static import foretell
 from crossnet.diagnosis.trail import Tags, Trail
+from crossnet.diagnosis.waiting import is_silent
 from crossnet.facts import Facts
 from crossnet.facts.capabilities import Capabilities
 from crossnet.facts.firewall import Firewall
@@ -551,6 +552,49 @@ def test_of_a_size_that_was_forced_it_is_told_that_smaller_ones_pass() -> None:
         replace(evidence, full={LARGE: Sent(ECHO, Reply.ANSWERED), 972: Sent(ECHO, Reply.ANSWERED)})
     )
     assert again.forward.code == "echo-ignored", "the next one of that size is answered"
+
+
+@pytest.mark.parametrize(
+    ("there", "back", "at"),
+    [
+        (1, 0, Between(Place("app", "eth0"), Place("gateway", "eth1"))),
+        (2, 0, Place("gateway", "eth1")),
+        (3, 0, Between(Place("gateway", "eth0"), Place("target", "eth0"))),
+        (4, 1, Place("gateway", "eth0")),
+        (4, 2, Between(Place("gateway", "eth1"), Place("app", "eth0"))),
+    ],
+)
+def test_smaller_ones_that_pass_tell_a_black_hole_wherever_a_forced_size_ends(
+    there: int, back: int, at: Place | Between
+) -> None:
+    known = {**hosts(), "target": facts("target", (link("eth0", "10.0.44.1/24"),))}
+    along = way(known)
+    arrives = seen("target", "eth0", Kind.RECEIVED, echo(LARGE, GATEWAY, TARGET))
+    leaves = seen("target", "eth0", Kind.SENT, echo(LARGE, TARGET, GATEWAY, reply=True))
+    at_target = [arrives, leaves] if there > 3 else []
+    sightings = (*request(LARGE, there), *at_target, *answer(LARGE, back))
+    trail = Trail(Tags(ECHO, (LARGE,), ()), along, sightings, {**POINTS, "target": ("eth0",)})
+    assert is_silent(trail, forced=True), "smaller ones are tried"
+    told = foretell(along, ECHO, known, BEYOND)
+    evidence = Evidence("business", along, ECHO, known, told, trail, (Sent(ECHO, Reply.SILENT),))
+    found = judge(replace(evidence, full={1372: Sent(ECHO, Reply.ANSWERED)}))
+    half = found.reply if back else found.forward
+    assert (half.code, half.confidence, half.at) == ("pmtu-black-hole", Confidence.PROVED, at)
+    unknown = judge(evidence)
+    assert "pmtu-black-hole" not in (unknown.forward.code, unknown.reply.code)
+
+
+def test_smaller_ones_are_not_tried_where_nothing_is_sent_or_somebody_says_why() -> None:
+    known = hosts()
+    along = way(known)
+
+    def silent(*sightings: Sighting) -> bool:
+        return is_silent(Trail(Tags(ECHO, (LARGE,), ()), along, sightings, POINTS), forced=True)
+
+    quoted = echo(LARGE, CLIENT, TARGET)
+    error = Packet("icmp", IPv4Address("10.0.43.101"), CLIENT, 576, icmp_type=3, icmp_code=4, quoted=quoted)
+    assert not silent()
+    assert not silent(*request(LARGE, 2), seen("app", "eth0", Kind.RECEIVED, error))
 
 
 @pytest.mark.parametrize(("mtu", "clamped"), [(1500, False), (1400, True)])

@@ -275,7 +275,8 @@ class _Diagnosing:
             if waiting.quiet > _EXPLAINED:
                 if waiting.quiet > _QUIET or is_explained(seen.trail(), found.foretold):
                     break
-                if self.probe.protocol is Protocol.ICMP and is_silent(seen.trail()):
+                forced = self.probes.size is not None
+                if self.probe.protocol is Protocol.ICMP and is_silent(seen.trail(), forced=forced):
                     silence.set()
                 if await self.inquiring.ask(seen, found):
                     break

@@ -86,11 +86,14 @@ class Replying(Telling):
         queue = self._queue(stop, stop.ingress, Direction.REPLY)
         if queue is not None and not unresolved:
             return self._with_cause(queue, back.ending, said, candidates=(queue.code, *candidates[:2]))
+        here = Place(stop.host, back.interface)
+        if back.ending is Ending.STOPPED and (hole := self._smaller_pass(here, Direction.REPLY, said)):
+            return hole
         half = Half(
             "dropped",
             "next-hop-unresolved" if unresolved else candidates[0],
             said if unresolved else f"{said}; nothing that is known of {stop.host} explains it",
-            Place(stop.host, back.interface),
+            here,
             Confidence.INFERRED if unresolved else Confidence.CANDIDATES,
             () if unresolved else candidates,
             self._evidence_of(back, Direction.REPLY),

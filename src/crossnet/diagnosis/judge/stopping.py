@@ -351,11 +351,14 @@ class Stopping(Telling):
         queue = self._queue(stop, stop.egress, Direction.FORWARD)
         if queue is not None:
             return self._with_cause(queue, end.ending, said, candidates=(queue.code, *candidates[::2]))
+        here = Place(stop.host, end.interface)
+        if (hole := self._smaller_pass(here, Direction.FORWARD, said)) is not None:
+            return hole
         half = Half(
             "rejected" if self._refused else "dropped",
             candidates[0],
             f"{said}; nothing that is known of {stop.host} explains it",
-            Place(stop.host, end.interface),
+            here,
             Confidence.CANDIDATES,
             candidates,
             self._evidence_of(end, Direction.FORWARD),
@@ -454,11 +457,8 @@ class Stopping(Telling):
             perhaps = (before_capture[0].code, "destination-silent", "filter-rule-drop", "lost-between")
             doubts = () if before_capture[0].certain else perhaps
             return self._with_cause(before_capture[0], end.ending, said, candidates=doubts)
-        if (fits := self._smaller_that_pass()) is not None:
-            size = max(self.trail.tags.small)
-            detail = f"packets of {size + self._heads} bytes vanish without a word; {fits} bytes still pass"
-            seen = (f"echoes of {size} bytes: no answer, and no ICMP error", said)
-            return self._black_hole(detail, at, Direction.FORWARD, fits, seen)
+        if (hole := self._smaller_pass(at, Direction.FORWARD, said)) is not None:
+            return hole
         if other and self.probe.protocol is Protocol.ICMP:
             said += f"; {other[0].probe} is answered"
             likely = ("echo-ignored", "filter-rule-drop")
@@ -468,12 +468,6 @@ class Stopping(Telling):
         return self._elsewhere(
             "destination-silent", at, said, candidates, "exits-observed-area", stop, reply=True
         )
-
-    def _smaller_that_pass(self) -> int | None:
-        """How large the packets are that were answered, where the size that was forced never was."""
-        forced = max(self.trail.tags.small, default=0)
-        passing = [size for size, sent in self.e.full.items() if sent.reply is Reply.ANSWERED]
-        return max(passing) + self._heads if passing and max(passing) < forced else None
 
     def _error_from_beyond(self, packet: Packet, stop: Stop, end: End, said: str) -> Diagnosis:
         target = packet.source == self.probe.destination

@@ -435,6 +435,8 @@ class Telling:
         """Whatever took it stands between two hosts that were watched."""
         where = following.ingress if direction is Direction.FORWARD else following.egress
         at = Between(Place(stop.host, interface), Place(following.host, where))
+        if (hole := self._smaller_pass(at, direction, said)) is not None:
+            return hole
         known = ports.known_between(self.e.facts, direction, stop, following)
         if all(known):
             named = " and ".join(f"port {each.shown}" for each in known if each is not None)
@@ -477,6 +479,17 @@ class Telling:
         result = Result.UNDETERMINED if unknown else Result.UNREACHABLE
         told = [each for each in self.e.foretold.findings if (each.host, each.code) == (stop.host, code)]
         return self._diagnosis(result, half, Half("undetermined" if reply else "not-sent"), self._also(told))
+
+    def _smaller_pass(self, at: Place | Between, direction: Direction, said: str) -> Diagnosis | None:
+        """The verdict where smaller packets are answered than the size that was forced, which never was."""
+        forced = max(self.trail.tags.small, default=0)
+        passing = [size for size, sent in self.e.full.items() if sent.reply is Reply.ANSWERED]
+        if not passing or max(passing) >= forced or self.trail.errors():
+            return None
+        fits = max(passing) + self._heads
+        detail = f"packets of {forced + self._heads} bytes vanish without a word; {fits} bytes still pass"
+        seen = (f"echoes of {forced} bytes: no answer, and no ICMP error", said)
+        return self._black_hole(detail, at, direction, fits, seen)
 
     def _black_hole(
         self,
