@@ -116,9 +116,9 @@ def suffer(ground: Ground, name: str, spoiled: Spoiled, code: int | None = None)
     scene = SCENES[name]
     ran = run(ground, scene, spoiled)
     told = f"{name}, {spoiled}\n{ran}"
-    # What is asked to find out where a probe stopped depends on what was seen, and who recovers hosts that go back by
-    # themselves asks those that were faster how it ended.
-    may_ask_less = name in ("apply that goes back", "recover back") and (
+    # What is asked to find out where a probe stopped depends on what was seen, and who puts hosts back, or recovers
+    # those that go back by themselves, asks those that were faster how it ended.
+    may_ask_less = name in ("apply that goes back", "recover back", "rollback") and (
         spoiled.answer > 0 or spoiled.message == len(ran.messages) + 1
     )
     assert ran.reached or may_ask_less, f"never reached: {told}"
