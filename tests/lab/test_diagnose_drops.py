@@ -306,7 +306,8 @@ def test_those_that_are_made_at_the_same_moment_do_not_take_each_other_away(benc
 
 def test_one_is_made_also_where_each_of_many_others_takes_it_for_left_behind(bench: Bench) -> None:
     taken = 'echo >>/tmp/taken; [ "$(wc -l </tmp/taken)" -gt 20 ] || rmdir "$1" || :'
-    stand_in = f'#!/bin/sh\n/tmp/mkdir "$1" && {{ {taken}; }}\n'  # others, of other tests, may take it, too
+    refused = "[ -e /tmp/refused ] || { : >/tmp/refused; exit 1; }"  # as while somebody's rmdir is under way
+    stand_in = f'#!/bin/sh\n{refused}\n/tmp/mkdir "$1" && {{ {taken}; }}\n'
     bench.check("gateway", "cat >/tmp/taking && chmod 755 /tmp/taking", stdin=stand_in.encode())
     bench.check("gateway", 'cp "$(command -v mkdir)" /tmp/mkdir')
 

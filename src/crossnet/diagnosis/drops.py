@@ -106,13 +106,14 @@ noise() {
         done
 }
 
-# Who asks at the same moment takes it for left behind until a file of it is open; each of them does so once.
+# Who asks at the same moment takes it for left behind until a file of it is open; each of them does so once. While that
+# is under way the name is taken still, and is not there any more when it is looked at: so one refusal tells nothing.
 make() {
-    others=40
+    others=40 refusals=5
     until command exec 6<"$instance/tracing_on"; do
-        mkdir "$instance" 2>/dev/null || [ -d "$instance" ] || return
+        mkdir "$instance" 2>/dev/null || [ -d "$instance" ] || refusals=$((refusals - 1))
         others=$((others - 1))
-        [ "$others" -gt 0 ] || return
+        [ "$others" -gt 0 ] && [ "$refusals" -gt 0 ] || return
     done
 }
 
