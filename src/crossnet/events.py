@@ -82,6 +82,11 @@ class Event:
     asks: bool = False
     phase: Phase | None = None
 
+    @property
+    def is_result(self) -> bool:
+        """Whether it says what came of a command, and not how that goes on."""
+        return self.asks or self.kind is Kind.LEFT_OVER
+
 
 Watcher = Callable[[Event], None]
 

@@ -60,14 +60,13 @@ class Progress:
         self._line: Line | None = None
 
     def see(self, event: Event) -> None:
-        from crossnet.events import Kind
         from crossnet.show.progress import Line, event_line, event_text, stays
 
         outcome.see(event)
         if wants_events():
             printer.err(event_line(event, printer.seconds))
             return
-        if self._quiet and not (event.asks or event.kind is Kind.LEFT_OVER):  # what is left is no progress
+        if self._quiet and not event.is_result:
             return
         text = hints.own(event_text(event))
         if text and (stays(event) or not self._moves):
