@@ -18,11 +18,12 @@ from crossnet.errors import HostError
 from crossnet.facts import Facts, capabilities, files, firewall, observe
 from crossnet.facts.cloud_init import CLOUD_INIT
 from crossnet.facts.links import LINKS
+from crossnet.facts.nexthops import NEXTHOPS
 from crossnet.facts.nft import LISTING
 from crossnet.facts.owners import OWNERS
 from crossnet.facts.policy import RULES4, RULES6
 from crossnet.facts.programs import PROGRAMS
-from crossnet.facts.routes import NEXTHOPS, ROUTES6
+from crossnet.facts.routes import ROUTES6
 from crossnet.facts.saved import SAVED
 from crossnet.facts.setters import SETTERS
 from crossnet.facts.start import START

@@ -24,11 +24,12 @@ from crossnet.facts.files import file_question
 from crossnet.facts.firewall import QUESTIONS
 from crossnet.facts.links import LINKS
 from crossnet.facts.neighbours import NEIGHBOURS
+from crossnet.facts.nexthops import NEXTHOPS
 from crossnet.facts.owners import OWNERS
 from crossnet.facts.policy import RULES4, RULES6
 from crossnet.facts.programs import PROGRAMS
 from crossnet.facts.question import Question
-from crossnet.facts.routes import NEXTHOPS, ROUTES4, ROUTES6
+from crossnet.facts.routes import ROUTES4, ROUTES6
 from crossnet.facts.saved import SAVED as SAVED_RULES
 from crossnet.facts.start import START
 from crossnet.facts.sysctls import BOOT_SETTINGS, SYSCTLS

@@ -19,8 +19,9 @@ from crossnet.facts.iproute import dsfield
 from crossnet.facts.links import LINKS as ASKED
 from crossnet.facts.links import Link, LinkAddress, parse_links
 from crossnet.facts.neighbours import Neighbour, parse_neighbours
+from crossnet.facts.nexthops import Nexthop, parse_nexthops, with_nexthops
 from crossnet.facts.policy import NOT_TOLD, RULES6, PolicyRule, not_sure, parse_rules, told_rules
-from crossnet.facts.routes import Hop, Nexthop, Route, parse_nexthops, parse_routes, with_nexthops
+from crossnet.facts.routes import Hop, Route, parse_routes
 from crossnet.transport.batch import Answer
 from crossnet.values import Address, Family, Ports, address, network
 

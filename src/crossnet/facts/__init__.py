@@ -27,11 +27,12 @@ from crossnet.facts.lookups import Answered, Lookup, question
 from crossnet.facts.managers import Manager, managers_of
 from crossnet.facts.moments import MOMENTS, Moments
 from crossnet.facts.neighbours import NEIGHBOURS, Neighbour
+from crossnet.facts.nexthops import NEXTHOPS, with_nexthops
 from crossnet.facts.owners import OWNERS, Owner, owners_of
 from crossnet.facts.policy import RULES4, RULES6, PolicyRule, not_sure
 from crossnet.facts.programs import PROGRAMS, IpsecPolicy, TcFilter, dropping_queue
 from crossnet.facts.question import Question, door, put
-from crossnet.facts.routes import NEXTHOPS, ROUTES4, ROUTES6, Route, Routes, not_silent, with_nexthops
+from crossnet.facts.routes import ROUTES4, ROUTES6, Route, Routes, not_silent
 from crossnet.facts.saved import SAVED, SavedRules
 from crossnet.facts.setters import SETTERS, Setters
 from crossnet.facts.start import CLOCK, NETWORK, START

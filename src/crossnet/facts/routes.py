@@ -184,7 +184,7 @@ def _said(line: str, usual: str, family: Family) -> _Behind:
                 flags.add(word)
             case _:
                 unknown += _aside(word, first)
-    hops = tuple(_hop(hop) for hop in more if hop.skip("nexthop"))
+    hops = tuple(hop_of(hop) for hop in more if hop.skip("nexthop"))
     before = (via, device, source, protocol, metric, table)
     told = ("onlink" in flags, "dead" in flags, "linkdown" in flags)
     return before, (
@@ -202,7 +202,8 @@ def _said(line: str, usual: str, family: Family) -> _Behind:
     )
 
 
-def _hop(said: Words) -> Hop:
+def hop_of(said: Words) -> Hop:
+    """One hop of a route or of a nexthop object: `via 192.0.2.2 dev eth0 weight 2`."""
     via, device, weight, encap = None, "", 1, ""
     flags = set[str]()
     while said:
@@ -284,59 +285,6 @@ def _address(word: str, family: Family) -> Address:
     return found
 
 
-# ---- nexthop objects ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Nexthop:
-    """A nexthop object (ip-nexthop(8)): one hop, a group of others by id and weight, or a blackhole."""
-
-    hop: Hop | None = None
-    group: tuple[tuple[int, int], ...] = ()
-    blackhole: bool = False
-
-
-def parse_nexthops(answer: str) -> Mapping[int, Nexthop]:
-    """What `ip nexthop` prints: `id 5 via 192.0.2.2 dev eth0 scope link`, `id 10 group 5/6,3`, `id 7 blackhole`."""
-    found = {}
-    for line in filter(None, answer.split("\n")):
-        said = Words(words(line))
-        if not said.skip("id"):
-            raise ValueError(f"no nexthop: {line[:80]!r}")
-        number = whole(said.next())
-        if said.skip("group"):
-            members = [member.partition(",") for member in said.next().split("/")]
-            group = tuple((whole(one), whole(weight) if comma else 1) for one, comma, weight in members)
-            found[number] = Nexthop(group=group)
-        elif said.skip("blackhole"):
-            found[number] = Nexthop(blackhole=True)
-        else:
-            found[number] = Nexthop(_hop(said))
-    return found
-
-
-def with_nexthops(routes: Iterable[Route], known: Mapping[int, Nexthop]) -> tuple[Route, ...]:
-    """The routes, each with what its nexthop object says where `ip` printed its id only."""
-    return tuple(_with_nexthop(route, known) if _is_id_only(route) else route for route in routes)
-
-
-def _is_id_only(route: Route) -> bool:
-    return route.nexthop is not None and route.device is None and not route.hops
-
-
-def _with_nexthop(route: Route, known: Mapping[int, Nexthop]) -> Route:
-    match known.get(route.nexthop or 0):
-        case Nexthop(blackhole=True):
-            return replace(route, type="blackhole")
-        case Nexthop(hop=Hop() as hop):
-            way = replace(route, via=hop.via, device=hop.device, encap=hop.encap, onlink=hop.onlink)
-            return replace(way, dead=hop.dead, linkdown=hop.linkdown)
-        case Nexthop(group=group) if all(one in known and known[one].hop for one, _ in group):
-            members = ((known[one].hop, weight) for one, weight in group)
-            return replace(route, hops=tuple(replace(hop, weight=weight) for hop, weight in members if hop))
-    return replace(route, unknown=f"{route.unknown} nhid {route.nexthop} is not shown".lstrip())
-
-
 def not_silent(routes: tuple[Route, ...], links: Iterable[Link], family: Family) -> None:
     """Unanswered where no route was printed of a host that must have some: to its own addresses.
 
@@ -362,20 +310,6 @@ ROUTES6 = Question(
     "ran `ip -6 route show table all`",
     ("sh", "-c", "[ -e /proc/net/if_inet6 ] || exit 0; exec ip -6 route show table all"),
     partial(parse_routes, family=Family.V6),
-    failed,
-)
-# Only without the compat mode does `ip` print less of a route than its nexthop object says (ip-sysctl of the kernel,
-# nexthop_compat_mode).
-NEXTHOPS: Question[Mapping[int, Nexthop]] = Question(
-    "ran `ip nexthop`",
-    (
-        "sh",
-        "-c",
-        "[ -r /proc/sys/net/ipv4/nexthop_compat_mode ] || exit 0\n"
-        'read -r compat </proc/sys/net/ipv4/nexthop_compat_mode; [ "$compat" = 0 ] || exit 0\n'
-        "exec ip nexthop",
-    ),
-    parse_nexthops,
     failed,
 )
 
