@@ -512,6 +512,31 @@ def of_large(sightings: tuple[Sighting, ...]) -> Evidence:
     )
 
 
+@pytest.mark.parametrize(
+    ("lost", "code"),
+    [((1372,), "pmtu-black-hole"), ((1372, 972), "pmtu-black-hole"), ((972, 548), "partial-loss")],
+    ids=["too-large-too", "one-by-chance", "smaller-ones-too"],
+)
+def test_packets_are_not_lost_for_their_length_where_larger_ones_pass(
+    lost: tuple[int, ...], code: str
+) -> None:
+    """By chance all small echoes pass, and every one of the full size is lost."""
+    rule = "-A FORWARD -i eth1 -m statistic --mode random --probability 0.5 -j DROP"
+    known = hosts(gateway=f"*filter\n{rule}\nCOMMIT\n")
+    small = [each for size in SIZES for each in (*request(size, 3), *answer(size, 3))]
+    evidence = of_large((*small, *request(LARGE, 2)))
+    sizes = {
+        each: Sent(ECHO, Reply.SILENT if each in lost else Reply.ANSWERED) for each in (1372, 1172, 972, 548)
+    }
+    told = foretell(evidence.course, ECHO, known, BEYOND)
+    found = judge(replace(evidence, facts=known, foretold=told, full={**evidence.full, **sizes}))
+    assert (found.forward.code, found.reply.code) == (code, None)
+    if code == "partial-loss":
+        assert (found.result, found.forward.at) == (Result.AMBIGUOUS, Place("gateway", "eth1"))
+        assert rule in found.forward.detail
+        assert "7 of 10 probes were answered" in found.forward.detail
+
+
 def test_a_client_that_does_not_take_what_it_is_told_of_the_paths_mtu_is_the_place() -> None:
     lost = echo(LARGE, CLIENT, TARGET)
     said = Packet(

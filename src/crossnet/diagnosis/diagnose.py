@@ -289,7 +289,7 @@ class _Diagnosing:
         """When no echo was answered for a while: connections, and smaller echoes, to tell whether somebody is there."""
         await silence.wait()
         if self.probes.size is not None:
-            found.larger |= await smaller(self.client, self.probes)
+            found.sizes |= await smaller(self.client, self.probes)
         found.further = await connections(self.client, self.probe.destination, self.ports)
 
     async def _try_sizes(self, found: Outcome) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 
 from crossnet.diagnosis.outcome import Outcome
@@ -13,7 +14,8 @@ from crossnet.transport import Host
 from crossnet.values import Address, Probe, Protocol
 from crossnet.verification.probe import Reply, Sending, Sent, sent
 
-_WAIT = 0.5  # seconds for the answers
+_WAIT = 2.0  # seconds for the answers
+_QUIET = 0.5  # seconds without an answer, after which no other one is expected
 _DRAIN = 0.08  # seconds for what was seen to come from the hosts
 
 
@@ -30,7 +32,8 @@ async def smaller(client: Host, probes: Probes) -> dict[int, Sent]:
     """Of echoes that are smaller than the size that was forced, and of that size once more, those that are answered."""
     (forced,) = probes.small
     tried = [each - probes.heads for each in LADDER if each - probes.heads < forced] + [forced] * 2
-    return await _echoed(client, probes, tried)
+    became = await _echoed(client, probes, tried)
+    return {size: each for size, each in became.items() if each.reply is Reply.ANSWERED}
 
 
 async def sizes(client: Host, probes: Probes, seen: Seen, found: Outcome) -> int | None:
@@ -56,19 +59,23 @@ async def sizes(client: Host, probes: Probes, seen: Seen, found: Outcome) -> int
     # One that is lost says nothing: the same size is tried twice more.
     tried = [each - probes.heads for each in LADDER if each - probes.heads < min(missing)]
     tried += [min(missing)] * 2
-    found.larger |= await _echoed(client, probes, tried)
+    became = await _echoed(client, probes, tried)
+    if became[min(missing)].reply is not Reply.ANSWERED:
+        del became[min(missing)]  # what was said of the first one stands
+    found.sizes |= became
     return max(missing) + probes.heads
 
 
 async def _echoed(client: Host, probes: Probes, sizes: Sequence[int]) -> dict[int, Sent]:
-    """The echoes of these sizes that are answered."""
+    """What became of echoes of these sizes; of a size that is tried more than once, of one that is answered."""
     target, echo = probes.probe.destination, Probe(Protocol.ICMP, probes.probe.destination)
     answers = await _answers(client, [("whole", str(target), str(size)) for size in sizes])
-    return {
+    answered = {
         sizes[number]: sent(client.name, echo, *answer)
         for number, answer in answers.items()
         if answer[0] == 0
     }
+    return {size: Sent(echo, Reply.SILENT) for size in sizes} | answered
 
 
 async def _is_sent_again(client: Host, size: int, seen: Seen) -> bool:
@@ -90,19 +97,16 @@ def _largest_segment(trail: Trail) -> int | None:
 
 
 async def _answers(client: Host, tasks: Sequence[Task]) -> dict[int, tuple[int, str]]:
-    """The exit code and the words of those that have ended in time, by their number."""
+    """The exit code and the words of those that have ended when nothing more comes, by their number."""
     sending = Sending(client, list(tasks))
     await sending.start()
     try:
-        loop = asyncio.get_running_loop()
-        until = loop.time() + _WAIT
-        while not sending.is_over and loop.time() < until:
-            sending.news.clear()
-            try:
-                async with asyncio.timeout_at(until):
-                    await sending.news.wait()
-            except TimeoutError:
-                break
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_WAIT):
+                while not sending.is_over:
+                    sending.news.clear()
+                    async with asyncio.timeout(_QUIET):
+                        await sending.news.wait()
         return dict(sending.ended)
     finally:
         await sending.stop()

@@ -39,7 +39,7 @@ class Outcome:
         self.full: dict[int, Sent] = {}
         self.beside: tuple[Sent, ...] = ()
         self.further: tuple[Sent, ...] = ()  # connections that were tried afterwards
-        self.larger: dict[int, Sent] = {}  # sizes that were tried afterwards
+        self.sizes: dict[int, Sent] = {}  # those that were tried afterwards
         self.of_large: Foretold | None = None  # what facts say of full-sized packets, where those vanish
         self.unheard = False  # whether the client did not take what it was told of the path's MTU
         self.lookups: Mapping[str, Mapping[Lookup, Answered | None]] = {}
@@ -74,7 +74,7 @@ class Outcome:
             else:
                 beside.append(became)
         self.small, self.beside = tuple(small), (*beside, *self.further)
-        self.full = {} if self.fits else {**full, **self.larger}
+        self.full = {} if self.fits else {**full, **self.sizes}
 
     @property
     def small_answered(self) -> bool:

@@ -18,6 +18,9 @@ from crossnet.values import Protocol
 from crossnet.verdict import Between, Confidence, Diagnosis, Half, Note, Place, Result
 from crossnet.verification.probe import Reply
 
+# So many packets that are lost though larger ones pass are not lost for their length; one can be a chance.
+_BY_CHANCE = 2
+
 
 class Passing(Telling):
     """What is said where probes were answered."""
@@ -156,6 +159,7 @@ class Passing(Telling):
         told = [each for each in trail.errors() if each.host == client and each.packet.mtu is not None]
         passing = [each for each, sent in self.e.full.items() if sent.reply is Reply.ANSWERED]
         fits = max(passing) + self._heads if passing else None
+        beneath = [each for each in failed if each < max(passing, default=0)]
         if told and self.e.unheard:
             return self._unheard(told[0], size)
         if told:
@@ -165,6 +169,9 @@ class Passing(Telling):
             )
             self.notes.append(Note("mtu-exceeded", words))
             return None
+        if len(beneath) >= _BY_CHANCE:
+            sent = (*self.e.small, *self.e.full.values())
+            return self._partly(sum(map(self._answered, sent)), len(sent))
         end, back = forward_end(trail), reply_end(trail)
         self.forward_end, self.reply_end, self.trail = end, back, trail
         direction = Direction.FORWARD if back.ending is Ending.UNSEEN else Direction.REPLY
@@ -302,6 +309,8 @@ class Passing(Telling):
         """Where an echo was last seen that was not answered."""
         sizes = self.e.trail.tags.small
         lost = [size for size, sent in zip(sizes, self.e.small, strict=False) if not self._answered(sent)]
+        full = {size: self.e.full[size] for size in self.e.trail.tags.full if size in self.e.full}
+        lost += [size for size, sent in full.items() if not self._answered(sent)]
         if self.probe.protocol is not Protocol.ICMP or not lost:
             return Direction.FORWARD, None
         trail = self.e.trail.only(lost[0])
