@@ -4,7 +4,8 @@ It runs the command line on its arguments, as `crossnet` does. Which answer is s
 
     CROSSNET_FAULT   `WAY N` or `WAY N.M`: a way of `WAYS`; the N-th message, counted from 1 over all hosts, and of a
                      batch the M-th answer alone, within its boundaries. `WAY HOST:SUBJECT`: the first such message;
-                     `WAY HOST:N.M`: of the N-th batch to this host, since hosts are asked at the same time
+                     `WAY HOST:N.M`: of the N-th batch to this host, since hosts are asked at the same time, and
+                     `WAY HOST:alone:N.1` of the N-th with one question, since some are asked until they change
     CROSSNET_TOLD    a file: a line for each message as it begins, `questions N M` where a batch has M of them, and
                      `fault` when the answer is spoiled
 """
@@ -51,7 +52,7 @@ class Spoiled:
     """The answer that is spoiled, and how; `answer` is 0 for the whole message.
 
     `message` is its number, or the first one to a host about something, as `gateway:commit`, or the third
-    batch to it, as `gateway:3`.
+    batch to it, as `gateway:3`, or the third with one question, as `gateway:alone:3`.
     """
 
     way: str
@@ -76,40 +77,43 @@ class Messages:
         self._told = told
         self._sent = 0
         self._batches: Counter[str] = Counter()
-        self._is_done = False
 
     def of(self, run: Run) -> Run:
         async def message(host: LabHost, argv: Sequence[str], **more: Any) -> Completed:
             self._sent += 1
             boundary = next((word.encode() for word in argv if word.startswith("--crossnet-")), b"")
-            self._batches[host.name] += bool(boundary)
-            names: tuple[object, ...] = (self._sent, f"{host.name}:{subject(argv)}")
-            if boundary:
-                names = (*names, f"{host.name}:{self._batches[host.name]}")
             self._tell(f"{self._sent} {host.name} {subject(argv)}")
-            number, spoiled = self._sent, self._spoiled
-            if spoiled is None or self._is_done or spoiled.message not in names:
-                answer = await run(host, argv, **more)
-            else:
-                self._is_done = True
-                if spoiled.answer:
-                    answer = await run(host, argv, **more)
-                    if spoiled.answer <= len(split(answer.stdout, b"", boundary)):
-                        self._tell("fault")
-                        answer = within(spoiled, answer, boundary)
-                else:
-                    self._tell("fault")
-                    answer = await whole(spoiled, run, host, argv, more)
+            number = self._sent
+            spoiled = self._due((number, f"{host.name}:{subject(argv)}"), range(1))
+            answer = await (whole(spoiled, run, host, argv, more) if spoiled else run(host, argv, **more))
             if boundary:
                 many = len(split(answer.stdout, b"", boundary))
                 self._tell(f"questions {number} {many}")
+                kind = of_batch(host.name, many)
+                self._batches[kind] += 1
+                spoiled = self._due((number, f"{kind}:{self._batches[kind]}"), range(1, many + 1))
+                answer = within(spoiled, answer, boundary) if spoiled else answer
             return answer
 
         return message
 
+    def _due(self, names: tuple[object, ...], answers: range) -> Spoiled | None:
+        """What is to be spoiled where it is this message, and one of these answers; once."""
+        spoiled = self._spoiled
+        if spoiled is None or spoiled.message not in names or spoiled.answer not in answers:
+            return None
+        self._spoiled = None
+        self._tell("fault")
+        return spoiled
+
     def _tell(self, line: str) -> None:
         with open(self._told, "a", encoding="utf-8") as file:
             file.write(f"{line}\n")
+
+
+def of_batch(host: str, many: int) -> str:
+    """How those of so many questions to a host are counted."""
+    return f"{host}:alone" if many == 1 else host
 
 
 async def whole(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
@@ -9,7 +10,7 @@ from random import Random
 import pytest
 
 from faults.controller import Fault, Ground, Grounds, Ran
-from faults.controller_answered import CODES, PRINTED, WHOLE, Spoiled
+from faults.controller_answered import CODES, PRINTED, WHOLE, Spoiled, of_batch
 from faults.oracle import NEW, OLD, count
 
 pytestmark = pytest.mark.lab
@@ -151,11 +152,11 @@ def questions(name: str, clean: Ran) -> Iterator[Spoiled]:
     """Every third answer of a message that asks several questions, in the next scene the next ones."""
     ways = (*PRINTED, "code-1", "code-66", "code-127", "code-137")
     first = list(SCENES).index(name) % 3 + 1
-    hosts: list[str] = []
+    batches: Counter[str] = Counter()
     for number, many in sorted(clean.questions.items()):
-        host = clean.messages[number - 1].split()[1]
-        hosts.append(host)
-        message = f"{host}:{hosts.count(host)}"
+        kind = of_batch(clean.messages[number - 1].split()[1], many)
+        batches[kind] += 1
+        message = f"{kind}:{batches[kind]}"
         for answer in range(first, many + 1, 3):
             yield Spoiled(Random(f"{name} {message} {answer}").choice(ways), message, answer)
 
