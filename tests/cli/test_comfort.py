@@ -115,7 +115,7 @@ def test_what_is_left_over_is_told_also_where_progress_is_not(
     assert written == ([told] if quiet else ["2 … gateway: reads facts\n", told])
 
 
-def test_a_list_advises_about_the_own_spec_and_repeats_the_words_of_others(
+def test_a_list_advises_no_undo_of_a_whole_spec_for_what_is_left_and_repeats_the_words_of_others(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     stamp = Stamp("bob", "2026-11-28T09:00:00Z", "desk", "Bob ran `crossnet recover`")
@@ -133,7 +133,8 @@ def test_a_list_advises_about_the_own_spec_and_repeats_the_words_of_others(
     monkeypatch.setattr(sys, "argv", ["crossnet", "list", "gateway", "old", "-f", "my.yaml"])
     assert run(cli) == 0
     told = "".join(written)
-    assert "`crossnet undo -f my.yaml` removes it" in told
+    assert "net.ipv4.ip_forward; the next apply or undo of a spec with this host removes it" in told
+    assert "`crossnet undo" not in told
     assert "Bob ran `crossnet recover`\n" in told
 
 

@@ -142,7 +142,7 @@ def test_the_last_crossing_leaves_forwarding_behind_the_fence() -> None:
     assert APPLIED not in app.files
     found = {"gateway": read_record(gateway)}
     assert "carries no crossing" in carried_text(found)
-    assert "`crossnet undo` removes it" in carried_text(found)
+    assert "the next apply or undo of a spec with this host removes it" in carried_text(found)
     assert {one["kind"] for one in carried_data(found)["hosts"][0]["left_over"]} >= {
         "table",
         "sysctl",

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crossnet.cli.hints import hints
 from crossnet.cli.interrupt import run
 from crossnet.cli.options import Speech, speaking
 from crossnet.cli.printing import printer
@@ -66,7 +65,7 @@ def list_hosts(speech: Speech, hosts: tuple[str, ...], become: bool) -> int:
     if speech.json:
         speech.say(json.document({**json.carried_data(found.said), **json.unreached_data(found.errors)}))
     elif found.said:
-        speech.quote(carried_text(found.said, paint=speech.paint, advice=hints.own))
+        speech.quote(carried_text(found.said, paint=speech.paint))
     return speech.unreached(found.errors)
 
 

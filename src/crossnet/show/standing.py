@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from crossnet.openstack.entry import command
@@ -41,10 +41,8 @@ def _who(stamp: Stamp) -> str:
     )
 
 
-def carried_text(
-    found: Mapping[str, Record], *, paint: Paint = plain, advice: Callable[[str], str] = str
-) -> str:
-    """What hosts carry, by their own records; `advice` is made of what crossnet itself advises there."""
+def carried_text(found: Mapping[str, Record], *, paint: Paint = plain) -> str:
+    """What hosts carry, by their own records."""
     lines: list[str] = []
     for host, record in found.items():
         lines += [paint(host, "bold") if record.crossings else f"{host}: carries no crossing"]
@@ -60,14 +58,14 @@ def carried_text(
             if one.taken_from:
                 lines.append(f"    taken over from {one_line(one.taken_from)}")
         if record.owned and not record.crossings:
-            lines.append(f"  {advice(left_over(record))}")
+            lines.append(f"  {one_line(left_over(record))}")
     return "\n".join(lines)
 
 
 def left_over(record: Record) -> str:
     """What stays on a host after the last of its crossings, as a host leaves it that took that back itself."""
     made = shown([owned.applied for owned in record.owned if not owned.applied.is_persistent])
-    return f"what the last one left: {made}; `crossnet undo` removes it"
+    return f"what the last one left: {made}; the next apply or undo of a spec with this host removes it"
 
 
 def _way(path: Path) -> str:
