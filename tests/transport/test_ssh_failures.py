@@ -18,7 +18,7 @@ from crossnet.transport.ssh import failures, settings
 from crossnet.transport.ssh.configuration import Configuration
 from crossnet.transport.ssh.connection import Connection, _Hop
 from crossnet.transport.ssh.destination import parse
-from crossnet.transport.ssh.hostkeys import Witness
+from crossnet.transport.ssh.hostkeys import KnownHosts, Witness
 
 STRANGER = "\x1b]0;PWNED\x07\x1b[2J\u202eno\x9b such host" + "x" * 5000
 
@@ -216,6 +216,29 @@ def test_a_command_whose_jump_host_is_lost_names_both(
 
 def settings_of(home: Path, **values: tuple[str, ...]) -> settings.Settings:
     return settings.of(Configuration(parse("ops@jump"), {"user": ("ops",), **values}, str(home), str(home)))
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port", "trusted", "revoked"),
+    [
+        ("GW {key}", "gw", None, True, False),
+        ("[GW]:2222 {key}", "gw", 2222, True, False),
+        ("gw {key}@revoked GW {key}", "gw", None, True, True),
+        ("gw.example.com {key}@revoked *.Example.COM {key}", "gw.example.com", None, True, True),
+        ("!GW,* {key}", "gw", None, False, False),
+        ("@cert-authority *.Example.COM {key}", "gw.example.com", None, False, False),
+    ],
+)
+def test_names_in_known_hosts_are_compared_without_regard_to_case(
+    tmp_path: Path, text: str, host: str, port: int | None, *, trusted: bool, revoked: bool
+) -> None:
+    """As `ssh-keygen -F` finds them (OpenSSH 9.2, measured)."""
+    key = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
+    (tmp_path / "known").write_text(text.format(key=key))
+    known = KnownHosts([tmp_path / "known"], alias=None)
+    known.look_up(host, port)
+    assert (bool(known.keys), bool(known.revoked)) == (trusted, revoked)
+    assert bool(known.authorities) is ("@cert" in text)
 
 
 @pytest.mark.parametrize(("listed", "entry"), [(True, False), (False, True), (True, True)])

@@ -119,7 +119,16 @@ def _lines(files: Iterable[Path], names: set[str]) -> Iterator[str]:
             hosts = (line.split(maxsplit=1) or [""])[0]
             # To read a key costs much more than to see that a line is about another host.
             if any(sign in hosts for sign in "*?!|@") or not names.isdisjoint(hosts.lower().split(",")):
-                yield line
+                yield _in_small_letters(line)
+
+
+def _in_small_letters(line: str) -> str:
+    """A line of known_hosts as ssh compares it: names and patterns in any case (hostfile.c), a hash as it is."""
+    words = line.split(maxsplit=2)
+    hosts = 1 if words[0].startswith("@") else 0
+    if len(words) > hosts and not words[hosts].startswith("|"):
+        words[hosts] = words[hosts].lower()
+    return " ".join(words)
 
 
 def _entry(host: str, port: int | None) -> str:
