@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import re
+import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from urllib.parse import urlsplit
@@ -139,13 +140,22 @@ def _of_its_ends(need: Need) -> str:
 
     The gateway is no part of it: by another one the same clients reach the same networks all the same.
     """
-    said = f"{'-'.join(map(_end, need.clients))}-to-{'-'.join(need.to)}".lower()
+    clients = [_of_this_machine(client) or client for client in need.clients]
+    said = f"{'-'.join(map(_end, clients))}-to-{'-'.join(need.to)}".lower()
     plain = re.sub("[/:]", "-", said)
     plain = plain if re.match("[a-z]", plain) else f"from-{plain}"
     if is_crossing_name(plain):
         return plain
-    digest = hashlib.sha256("\n".join((*need.clients, "", *need.to)).encode()).hexdigest()
+    digest = hashlib.sha256("\n".join((*clients, "", *need.to)).encode()).hexdigest()
     return f"{re.sub('[^a-z0-9.]+', '-', plain)[: LONGEST_NAME - 9]}.{digest[:8]}"
+
+
+def _of_this_machine(client: str) -> str:
+    """What it is called for others, for whom `local` and `netns:NAME` mean another machine; else nothing."""
+    host = HostSpec.of_word(client)
+    if not host.local and host.netns is None:
+        return ""
+    return "-".join(filter(None, (socket.gethostname().partition(".")[0], host.netns)))
 
 
 def _end(client: str) -> str:

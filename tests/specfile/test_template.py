@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -235,6 +236,22 @@ def test_sudo_is_not_for_hosts_where_one_is_root() -> None:
 )
 def test_a_crossing_is_called_as_its_ends(clients: list[str], to: list[str], name: str) -> None:
     assert [one.name for one in complete(clients, "gw", to).crossings] == [name]
+
+
+def test_what_means_another_machine_for_somebody_else_is_called_after_this_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = []
+    for machine in ("desk-alice", "desk-bob.example.org", "d" * 60, "d" * 61):
+        monkeypatch.setattr(socket, "gethostname", lambda machine=machine: machine)
+        names += [
+            complete([word], "gw", ["10.0.44.0/24"]).crossings[0].name for word in ("local", "netns:blue")
+        ]
+    assert names[:4] == [
+        *("desk-alice-to-10.0.44.0-24", "desk-alice-blue-to-10.0.44.0-24"),
+        *("desk-bob-to-10.0.44.0-24", "desk-bob-blue-to-10.0.44.0-24"),
+    ]
+    assert len(set(names)) == len(names)
 
 
 def test_names_that_are_too_long_or_strange_differ_all_the_same() -> None:
