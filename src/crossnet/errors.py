@@ -207,7 +207,7 @@ class StalePlan(CrossnetError):
 
     def __init__(self, message: str, moved: Sequence[str] = (), todo: str = "Make a new plan") -> None:
         self.moved = tuple(map(without_passwords, moved))
-        lines = "".join(f"\n    {line}" for line in self.moved)
+        lines = "".join(f"\n    {' '.join(line.splitlines())}" for line in self.moved)
         super().__init__(f"{message}{':' if lines else ''}{lines}\n  Nothing was changed. {todo}.")
 
 

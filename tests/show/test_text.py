@@ -15,7 +15,7 @@ from crossnet.api import plan as planned
 from crossnet.codes import CODES
 from crossnet.design.flows import Effect, FlowChange
 from crossnet.diagnosis.verifying import not_judged
-from crossnet.errors import CommandFailed, CrossnetError, PlanRefused, Problem, Refusal, SpecError
+from crossnet.errors import CommandFailed, CrossnetError, PlanRefused, Problem, Refusal, SpecError, StalePlan
 from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.managers import Manager
 from crossnet.facts.neighbours import Neighbour
@@ -26,11 +26,13 @@ from crossnet.health import CrossingStatus, State
 from crossnet.lasting import Lasting
 from crossnet.netfilter import Counter
 from crossnet.planning import Plan, make_plan
-from crossnet.resources import Change, Command, File
+from crossnet.record import Owned, Record
+from crossnet.resources import Change, Command, File, Sysctl
 from crossnet.show import json as as_json
 from crossnet.show import text
 from crossnet.show.opening import opening_lines
 from crossnet.show.paint import Paint, marked, plain, printable
+from crossnet.show.standing import carried_text
 from crossnet.specfile import parse
 from crossnet.transaction import journal
 from crossnet.transaction.apply import Confirmed
@@ -268,8 +270,20 @@ HOSTILE = "gateway: it failed\nConfirmed. All is well."
         lambda _: text.ended_text([Ended("0a1b2c3d", "apply business", True, unproved=(HOSTILE,))]),
         lambda _: text.verification_text(Verification((REACHED,), (HOSTILE,))),
         lambda plan: str(_differing(plan)),
+        lambda _: str(StalePlan("The plan is stale", [HOSTILE])),
+        lambda _: carried_text({"web": Record((), (Owned(None, Sysctl(HOSTILE, "1")),))}),
     ],
-    ids=["apply", "undo", "not proved", "recover", "recover, not proved", "verify", "roll-back"],
+    ids=[
+        "apply",
+        "undo",
+        "not proved",
+        "recover",
+        "recover, not proved",
+        "verify",
+        "roll-back",
+        "stale plan",
+        "list",
+    ],
 )
 def test_what_a_host_says_begins_no_line_of_ours(plan: Plan, told: Callable[[Plan], str]) -> None:
     said = told(plan)
