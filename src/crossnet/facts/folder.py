@@ -14,6 +14,10 @@ _TODO = (
     "out who made it, and move it away."
 )
 _NO_FOLDER = "Look at it, and move it away: crossnet makes a folder there."
+_LINK = (
+    "Look at it. If it leads to crossnet's own folder, put that folder in its place: only what is in there says how "
+    "the host was before crossnet. Otherwise move it away."
+)
 
 # What somebody else made, or may write to, would tell root what to do. `$folder` is looked at, and every `crossnet`
 # above it, as there is for a namespace; one that others may only read is given to `close_it`.
@@ -57,8 +61,11 @@ def folder_question(path: str, place: str) -> Question[None]:
 
 def todo(why: str) -> str:
     """What to do about a folder of which CHECK gave this reason."""
-    if why.endswith(("is a symbolic link", "is no folder")):
-        return _NO_FOLDER  # crossnet makes neither, so no owner and no mode would make it crossnet's
+    # crossnet makes neither of these, so no owner and no mode would make it crossnet's.
+    if why.endswith("is a symbolic link"):
+        return _LINK
+    if why.endswith("is no folder"):
+        return _NO_FOLDER
     return NEEDS_ROOT if why.endswith("only for root") else _TODO
 
 
