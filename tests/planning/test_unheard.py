@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
+import resource
+import socket
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import asyncssh
@@ -60,7 +63,9 @@ def advice(monkeypatch: pytest.MonkeyPatch, error: CrossnetError) -> str:
     return str(raised.value)
 
 
-def by_ssh(error: Exception, known: str = "", key: asyncssh.SSHKey | None = None) -> HostError:
+def by_ssh(
+    error: Exception, known: str = "", key: asyncssh.SSHKey | None = None, proxy: str = "none"
+) -> HostError:
     """What a connection by SSH tells that ended in this error; `known` is known_hosts, and `key` what was shown."""
     witness = Witness()
     witness.key = key
@@ -70,6 +75,7 @@ def by_ssh(error: Exception, known: str = "", key: asyncssh.SSHKey | None = None
             "user": ("ops",),
             "userknownhostsfile": (f"{home}/known",),
             "globalknownhostsfile": ("none",),
+            "proxycommand": (proxy,),
         }
         settings = of(Configuration(parse_destination("ops@gw"), values, home, home))
         return asyncio.run(not_connected("gateway", settings, witness, Way(), error))
@@ -90,7 +96,10 @@ UNREACHABLE, UNREACHABLE_6, FULL = (
         by_ssh(NOT_TRUSTED, f"gw {OTHER_KEY}", KEY),
         by_ssh(asyncssh.HostKeyNotVerifiable("Host key is revoked"), f"@revoked * {OTHER_KEY}"),
         by_ssh(FULL),
+        by_ssh(FULL, proxy="nc gw 22"),
         by_ssh(OSError(f"Multiple exceptions: {UNREACHABLE}, {FULL}")),
+        by_ssh(socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")),
+        by_ssh(socket.gaierror(socket.EAI_SYSTEM, "System error")),
         HostError("gateway", "ran `ip addr`", "cannot be understood", "Run it by hand."),
         HostError("gateway", "asked 9 questions", "no answer within 30 s; it was ended", "Look at its load."),
         Locked("another transaction is under way", host="gateway"),
@@ -102,8 +111,34 @@ def test_a_host_that_answers_is_not_to_be_forgotten(
     assert "forget" not in advice(monkeypatch, error)
 
 
+def test_a_name_is_not_called_unknown_where_this_machine_can_open_no_file() -> None:
+    held: list[int] = []
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unknown = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    settings = of(Configuration(parse_destination("ops@gw"), {"user": ("ops",)}, "/nowhere", "/nowhere"))
+    asked = not_connected("gateway", settings, Witness(), Way(), unknown)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
+    try:
+        with suppress(OSError):
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+        with pytest.raises(StopIteration) as told:
+            asked.send(None)  # it waits for nothing
+    finally:
+        for each in held:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert "the name gw is not resolved: Too many open files" in str(told.value.value)
+    assert not told.value.value.is_silent
+
+
 @pytest.mark.parametrize(
-    "error", [UNREACHABLE, OSError(f"Multiple exceptions: {UNREACHABLE}, {UNREACHABLE_6}")]
+    "error",
+    [
+        UNREACHABLE,
+        OSError(f"Multiple exceptions: {UNREACHABLE}, {UNREACHABLE_6}"),
+        socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
+    ],
 )
 def test_a_host_that_no_way_leads_to_may_be_forgotten(
     monkeypatch: pytest.MonkeyPatch, error: OSError

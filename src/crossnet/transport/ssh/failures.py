@@ -55,7 +55,8 @@ async def not_connected(
 
     said = f", and says {harmless(way.complaint)!r}" if way.complaint else ""
     if settings.proxy and not witness.has_answered:
-        return silent(
+        fails_here = isinstance(error, OSError) and error.errno and not _is_not_heard(error)
+        return (failed if fails_here else silent)(
             f"the ProxyCommand gives no connection ({_line(error)}){said}",
             f"Run it by hand: `ssh -G {settings.destination}` shows it, see ssh_config(5); and try {by_hand}.",
         )
@@ -100,8 +101,14 @@ async def not_connected(
                 f"the port answers, but the login did not end within {LOGIN_TIMEOUT:g} s",
                 f"Look at the host's load, at its name service, and at {by_hand}.",
             )
+        case socket.gaierror() if why := _fails_here():
+            return failed(
+                f"the name {settings.host} is not resolved: {why}", "Look at the limits of this machine."
+            )
         case socket.gaierror():
-            return silent(
+            # What no name server answered, or this machine could not ask, says nothing about the host.
+            no_such = error.errno in (socket.EAI_NONAME, socket.EAI_NODATA)
+            return (silent if no_such else failed)(
                 f"the name {settings.host} is not resolved: {harmless(str(error.strerror))}",
                 "Check its spelling, HostName in ~/.ssh/config, or write the address.",
             )
@@ -151,6 +158,15 @@ def _is_not_heard(error: OSError) -> bool:
     """Whether nothing was heard of the host; what fails here, such as a limit of open files, says nothing about it."""
     numbers = {error.errno} if error.errno else {int(number) for number in _ERRNO.findall(str(error))}
     return bool(numbers) and numbers <= _NOT_HEARD
+
+
+def _fails_here() -> str:
+    """Why this machine can open nothing more; the C library then says that there is no such name (glibc, measured)."""
+    try:
+        with open(os.devnull, "rb"):
+            return ""
+    except OSError as error:
+        return os.strerror(error.errno or 0)
 
 
 def _tried(settings: Settings, way: Way) -> str:
