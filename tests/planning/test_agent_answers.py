@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any, ClassVar, cast
 
 import pytest
 
-from crossnet.errors import HostError, RollbackNotProved
+from crossnet.errors import CloudError, CrossnetError, HostError, HostsFailed, RollbackNotProved
 from crossnet.events import nobody
 from crossnet.facts import Facts
 from crossnet.planning import HostPlan
@@ -151,8 +151,40 @@ class DirtyScript:
         return (f"{self.name}: route 10.0.44.0/24 is not what it was before",)
 
 
+class AtCloud:
+    """What a host journals at a cloud that takes nothing back."""
+
+    name = "cloud prod"
+
+    def __init__(self, error: CrossnetError) -> None:
+        self.error = error
+
+    def found_with(self, *_: object) -> AtCloud:
+        return self
+
+    async def reconnect(self) -> None:
+        pass
+
+    async def roll_back(self, why: str = "") -> tuple[str, ...]:
+        raise self.error
+
+
+def refused(port: int) -> Refused:
+    return Refused("cloud prod", f"was to take back port {port}", "403 Forbidden", "Look at its policy.")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        None,
+        refused(1),
+        HostsFailed([refused(1), refused(2)]),
+        CloudError("prod", "asked", "no answer", "Look."),
+    ],
+    ids=["no cloud", "refused", "two ports", "silent"],
+)
 def test_a_confirmation_that_comes_too_late_puts_back_and_tells_the_others_too(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, error: CrossnetError | None
 ) -> None:
     class Watched(SimpleNamespace):
         async def observe(self) -> dict[str, Facts]:
@@ -162,6 +194,10 @@ def test_a_confirmation_that_comes_too_late_puts_back_and_tells_the_others_too(
     monkeypatch.setattr(DirtyScript, "asked", [])
     group = ("gateway", "app")
     held = {name: journal.new("0ddba115", "apply", group) for name in group}
+    if error is not None:
+        held["gateway"] = replace(held["gateway"], others=(journal.Other("cloud prod", "port-security", ()),))
+        monkeypatch.setattr(ending, "participant", lambda *_: AtCloud(error))
+        monkeypatch.setattr(ending, "PATIENCE", 0)
     found = ending.Open("0ddba115", "apply", held, {}, cast(Spec, None), {})
     site = cast(Site, Watched(hosts={name: name for name in group}, watch=nobody))
     assert asyncio.run(ending.decide(found, site)) is False
@@ -172,6 +208,7 @@ def test_a_confirmation_that_comes_too_late_puts_back_and_tells_the_others_too(
     assert str(dirty.value).splitlines() == [
         "Rollback not proved. Look at:",
         "  app: route 10.0.44.0/24 is not what it was before",
+        *(f"  {error}".splitlines() if error is not None else ()),
         "  gateway: route 10.0.44.0/24 is not what it was before",
         "  `crossnet recover` tries again.",
     ]

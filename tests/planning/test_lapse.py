@@ -152,7 +152,7 @@ def test_the_last_crossing_leaves_forwarding_behind_the_fence() -> None:
     (status,) = crossing_status(make_plan(asked, after), after)
     assert status.state is State.OVER
     assert not status.is_well
-    assert "`crossnet undo` removes it" in status_text([status])
+    assert "the next apply or undo removes it" in status_text([status])
     applied(asked, hosts, FIRST)
     assert states(hosts) == start
     after = at(hosts, FIRST)

@@ -97,7 +97,7 @@ def _left(crossing: Crossing, facts: Facts) -> Iterator[str]:
         yield f"{facts.host}: it still stands there: {why}; `crossnet apply` takes it back"
     elif record.owned and not record.crossings:
         made = shown([owned.applied for owned in record.owned if not owned.applied.is_persistent])
-        yield f"{facts.host}: the last crossing left {made}; `crossnet undo` removes it"
+        yield f"{facts.host}: the last crossing left {made}; the next apply or undo removes it"
 
 
 def why_not_taken_back(facts: Facts) -> str:

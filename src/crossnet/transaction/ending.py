@@ -140,7 +140,8 @@ async def decide(found: Open, site: Site) -> bool:
     until = asyncio.get_running_loop().time() + found.held[first].left + PATIENCE
     try:
         kept = _kept_by(first, found, site)
-        return await uninterrupted(insist(agent, lambda: _commit(agent, kept), until=until, watch=site.watch))
+        ask = partial(_commit, agent, kept, site)
+        return await uninterrupted(insist(agent, ask, until=until, watch=site.watch))
     except RollbackNotProved:
         return False  # the host has gone back all the same: with the others it is asked again, read, and told
     except HostError as error:
@@ -163,7 +164,7 @@ async def _confirm(found: Open, site: Site) -> tuple[tuple[str, ...], tuple[str,
 
     async def end(agent: Agent) -> tuple[str, ...] | None:
         kept = _kept_by(agent.name, found, site)
-        if not await _commit(agent, kept):
+        if not await _commit(agent, kept, site):
             return None
         for one in kept:
             await one.confirm()
@@ -189,7 +190,7 @@ async def _confirm(found: Open, site: Site) -> tuple[tuple[str, ...], tuple[str,
     return tuple(errors), tuple(dict.fromkeys((*back, *found.went_back)))
 
 
-async def _commit(agent: Agent, kept: Sequence[Participant]) -> bool:
+async def _commit(agent: Agent, kept: Sequence[Participant], site: Site) -> bool:
     """Whether it holds on the host; where not, the host is put back to the end, and who journals there before it.
 
     RollbackNotProved where something is not as it was then.
@@ -197,7 +198,7 @@ async def _commit(agent: Agent, kept: Sequence[Participant]) -> bool:
     try:
         await agent.confirm()
     except Gone:
-        left = [line for one in kept for line in await one.roll_back()]
+        left = await _taken_back(kept, site)
         with suppress(Gone):
             left += await agent.roll_back()
         if left:
@@ -246,20 +247,25 @@ def _kept_by(host: str, found: Open, site: Site) -> tuple[Participant, ...]:
 
 
 async def _back(agent: Agent, kept: Sequence[Participant], site: Site, why: str) -> list[str]:
-    """Where one that journals there cannot go back, the host does: that one's own journal stays."""
     site.watch(Event(Kind.ROLLS_BACK, agent.name, transaction=agent.transaction, phase=Phase.BACK))
-    left: list[str] = []
-    for one in kept:
-        try:
-            left += await _known(one, partial(one.roll_back, why), site)
-        except CrossnetError as error:
-            left.append(str(error))
+    left = await _taken_back(kept, site, why)
     try:
         return [*left, *await agent.roll_back(why)]
     except Gone as gone:
         if CONFIRM in (gone.decision, await agent.ended()):
             raise
         return left
+
+
+async def _taken_back(kept: Sequence[Participant], site: Site, why: str = "") -> list[str]:
+    """What those that journal on a host could not take back: the host goes back all the same, their journals stay."""
+    left: list[str] = []
+    for one in kept:
+        try:
+            left += await _known(one, partial(one.roll_back, why), site)
+        except CrossnetError as error:
+            left.append(str(error))
+    return left
 
 
 async def _known(agent: Participant, ask: Callable[[], Awaitable[T]], site: Site) -> T:
