@@ -9,11 +9,12 @@ import pytest
 
 from crossnet.diagnosis.judge import Evidence, judge
 from crossnet.diagnosis.trail import Tags, Trail
+from crossnet.facts.links import LinkAddress
 from crossnet.verdict import Result
 from crossnet.verification.conntrack import Entry
 from crossnet.verification.probe import Reply, Sent
 from diagnosis.test_ports import WHOLE, foretold, way
-from diagnosis.test_stopped_by_rules import ECHO, POINTS, SIZES, hosts
+from diagnosis.test_stopped_by_rules import ECHO, POINTS, SIZES, hosts, request
 
 TRACKED = Entry(
     "icmp",
@@ -48,3 +49,44 @@ def test_what_connection_tracking_knows_went_over_the_host(entries: tuple[Entry,
     assert (
         len({"observer-lost-packets", "src-route-other-next-hop"} & {note.code for note in found.notes}) == 1
     )
+
+
+def test_what_a_gateway_sends_itself_is_no_flow_of_the_client_that_leaves_it_with_the_same_address() -> None:
+    known, along = hosts(), way(hosts())
+    sightings = tuple(each for size in SIZES for each in request(size, 3))
+    trail = Trail(Tags(ECHO, SIZES), along, sightings, POINTS)
+    ours = replace(TRACKED, replied=False, text="icmp 1 29 of the client")
+    own = replace(OF_THE_GATEWAY, text="icmp 1 29 of the gateway")
+    sent = (Sent(ECHO, Reply.SILENT),) * 5
+    evidence = Evidence(
+        None, along, ECHO, known, foretold(known), trail, sent, tracked={"gateway": (own, ours)}
+    )
+    assert evidence.own_tracked() == {"gateway": (ours,)}
+    found = judge(evidence)
+    assert all(
+        "of the gateway" not in each for half in (found.forward, found.reply) for each in half.evidence
+    )
+
+
+def test_a_client_that_nobody_watches_may_send_with_any_of_its_addresses() -> None:
+    known = hosts()
+    (link, *rest) = known["app"].links
+    second = LinkAddress(ip_address("10.0.43.16"), 24)
+    links = (replace(link, addresses=(*link.addresses, second)), *rest)
+    known["app"] = replace(known["app"], links=links)
+    along = way(known)
+    trail = Trail(Tags(ECHO, SIZES), along, (), {"gateway": ("eth0", "eth1")})
+    sent = (Sent(ECHO, Reply.ANSWERED),) * 5
+    entry = replace(TRACKED, source=second.address)
+    evidence = Evidence(
+        None,
+        along,
+        ECHO,
+        known,
+        foretold(known),
+        trail,
+        sent,
+        failed={"app": "no tcpdump"},
+        tracked={"gateway": (entry,)},
+    )
+    assert "observer-lost-packets" in [note.code for note in judge(evidence).notes]

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from crossnet.api import Asked, diagnose
+from crossnet.capture import Watch
 from crossnet.diagnosis.probes import Probes, probes_of
+from crossnet.diagnosis.seen import Seen
+from crossnet.diagnosis.trail import Part, Tags
 from crossnet.errors import CrossnetError
 from crossnet.specfile import parse
 from crossnet.values import Probe, Protocol, address
+from diagnosis.test_ports import way
+from diagnosis.test_stopped_by_rules import ECHO, POINTS, hosts, request
 
 FRAME = 14 + 4  # bytes of Ethernet and a VLAN, which a kernel may count too
 
@@ -57,3 +64,16 @@ crossings: {business: {from: app, via: gateway, to: 10.0.44.0/24, probe: tcp/10.
 """
     with pytest.raises(CrossnetError, match="icmp only, and what would be sent is tcp"):
         asyncio.run(diagnose(Asked("business", size=1500), parse(text, "crossnet.yaml")))
+
+
+def test_what_neighbours_ask_each_other_is_no_probe_and_an_echo_of_another_size_is_one() -> None:
+    known = hosts()
+    watch = SimpleNamespace(sightings=list(request(100, 2)), points=POINTS)
+    seen = Seen(cast(Watch, watch), Tags(ECHO, (100,)), way(known))
+    seen.set_apart()
+    tried, asked = request(1372, 2), request(103, 2)
+    watch.sightings += [*tried, *asked]
+    trail = seen.trail()
+    assert [each for each in tried if each not in trail.sightings] == []
+    assert [each for each in asked if each in trail.sightings] == []
+    assert len(trail.left("app", Part.REQUEST)) == 1, "the other size is not what is asked about"

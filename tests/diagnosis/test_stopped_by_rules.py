@@ -512,29 +512,86 @@ def of_large(sightings: tuple[Sighting, ...]) -> Evidence:
     )
 
 
+SMALL = tuple(each for size in SIZES for each in (*request(size, 3), *answer(size, 3)))
+HALF_OF_ALL = "-A FORWARD -i eth1 -m statistic --mode random --probability 0.5 -j DROP"
+
+
+def of_sizes(
+    passing: Iterable[int], lost: Iterable[int], sightings: Iterable[Sighting], late: Iterable[int] = ()
+) -> Evidence:
+    """What became of larger echoes, all of which left the client; the answers to the late ones were seen to come."""
+    known = hosts(gateway=f"*filter\n{HALF_OF_ALL}\nCOMMIT\n")
+    lost, late = tuple(lost), tuple(late)
+    unheard = [each for size in (*lost, *late) for each in request(size, 1)]
+    came = [each for size in late for each in answer(size, 3)]
+    evidence = of_large((*SMALL, *sightings, *unheard, *came))
+    full = {
+        **dict.fromkeys(passing, Sent(ECHO, Reply.ANSWERED)),
+        **dict.fromkeys((*lost, *late), Sent(ECHO, Reply.SILENT)),
+    }
+    return replace(evidence, facts=known, foretold=foretell(evidence.course, ECHO, known, BEYOND), full=full)
+
+
 @pytest.mark.parametrize(
-    ("lost", "code"),
-    [((1372,), "pmtu-black-hole"), ((1372, 972), "pmtu-black-hole"), ((972, 548), "partial-loss")],
-    ids=["too-large-too", "one-by-chance", "smaller-ones-too"],
+    ("passing", "lost", "code"),
+    [
+        ((1172, 972, 548), (LARGE, 1372), "pmtu-black-hole"),
+        ((1172, 548), (LARGE, 1372, 972), "pmtu-black-hole"),
+        ((1372, 1172), (LARGE, 972, 548), "partial-loss"),
+        (
+            (1372, 1352, 1332, 1312, 1272, 1252, 972),
+            (LARGE, 1452, 1448, 1432, 1426, 1422, 1414, 1392, 1172, 548),
+            "pmtu-black-hole",
+        ),
+    ],
+    ids=["too-large-too", "one-by-chance", "smaller-ones-too", "a-limit-and-a-little-loss"],
 )
 def test_packets_are_not_lost_for_their_length_where_larger_ones_pass(
-    lost: tuple[int, ...], code: str
+    passing: tuple[int, ...], lost: tuple[int, ...], code: str
 ) -> None:
     """By chance all small echoes pass, and every one of the full size is lost."""
-    rule = "-A FORWARD -i eth1 -m statistic --mode random --probability 0.5 -j DROP"
-    known = hosts(gateway=f"*filter\n{rule}\nCOMMIT\n")
-    small = [each for size in SIZES for each in (*request(size, 3), *answer(size, 3))]
-    evidence = of_large((*small, *request(LARGE, 2)))
-    sizes = {
-        each: Sent(ECHO, Reply.SILENT if each in lost else Reply.ANSWERED) for each in (1372, 1172, 972, 548)
-    }
-    told = foretell(evidence.course, ECHO, known, BEYOND)
-    found = judge(replace(evidence, facts=known, foretold=told, full={**evidence.full, **sizes}))
+    found = judge(of_sizes(passing, lost, request(LARGE, 2)))
     assert (found.forward.code, found.reply.code) == (code, None)
     if code == "partial-loss":
         assert (found.result, found.forward.at) == (Result.AMBIGUOUS, Place("gateway", "eth1"))
-        assert rule in found.forward.detail
+        assert HALF_OF_ALL in found.forward.detail
         assert "7 of 10 probes were answered" in found.forward.detail
+    else:
+        assert f"{max(passing) + 28} bytes still pass" in found.forward.detail
+
+
+@pytest.mark.parametrize(
+    ("lost", "late", "result"),
+    [
+        ((1448,), (), Result.REACHABLE),
+        ((1448, 972), (), Result.AMBIGUOUS),
+        ((), (1448, 972, 548), Result.REACHABLE),
+        ((1448,), (972, 548), Result.REACHABLE),
+    ],
+    ids=["one", "two", "late", "one, and others late"],
+)
+def test_where_the_largest_has_passed_by_now_no_length_is_to_blame(
+    lost: tuple[int, ...], late: tuple[int, ...], result: Result
+) -> None:
+    """What was seen to come is late, and what was not seen to leave was not sent in time."""
+    found = judge(of_sizes((LARGE, 1172), lost, request(LARGE, 2), late))
+    assert found.result is result
+    assert found.forward.code == (None if result is Result.REACHABLE else "partial-loss")
+    evidence = of_sizes((LARGE, 1172), (), request(LARGE, 2))
+    unsent = {**evidence.full, **dict.fromkeys((1448, 972, 548), Sent(ECHO, Reply.SILENT))}
+    assert judge(replace(evidence, full=unsent)).result is Result.REACHABLE
+
+
+def test_loss_by_chance_is_no_black_hole_of_a_size_that_was_forced() -> None:
+    evidence = of_sizes((1372, 1172), (LARGE, 972, 548), request(LARGE, 2))
+    trail = replace(evidence.trail, tags=Tags(ECHO, (LARGE,)))
+    found = judge(replace(evidence, trail=trail, small=(Sent(ECHO, Reply.SILENT),)))
+    assert (found.result, found.forward.code) == (Result.AMBIGUOUS, "partial-loss")
+    by_length = of_sizes((1372, 1172, 972, 548), (LARGE,), request(LARGE, 2))
+    told = foretell(evidence.course, ECHO, hosts(), BEYOND)
+    by_length = replace(by_length, facts=hosts(), foretold=told)
+    found = judge(replace(by_length, trail=trail, small=(Sent(ECHO, Reply.SILENT),)))
+    assert (found.result, found.forward.code) == (Result.UNREACHABLE, "pmtu-black-hole")
 
 
 def test_a_client_that_does_not_take_what_it_is_told_of_the_paths_mtu_is_the_place() -> None:
@@ -576,7 +633,9 @@ def test_of_a_size_that_was_forced_it_is_told_that_smaller_ones_pass() -> None:
     again = judge(
         replace(evidence, full={LARGE: Sent(ECHO, Reply.ANSWERED), 972: Sent(ECHO, Reply.ANSWERED)})
     )
-    assert again.forward.code == "echo-ignored", "the next one of that size is answered"
+    assert again.result is Result.AMBIGUOUS, "the next one of that size is answered"
+    assert "2 of 3 probes were answered" in again.forward.detail
+    assert again.forward.at is None, "packets of both were seen"
 
 
 @pytest.mark.parametrize(
@@ -585,8 +644,10 @@ def test_of_a_size_that_was_forced_it_is_told_that_smaller_ones_pass() -> None:
         (1, 0, Between(Place("app", "eth0"), Place("gateway", "eth1"))),
         (2, 0, Place("gateway", "eth1")),
         (3, 0, Between(Place("gateway", "eth0"), Place("target", "eth0"))),
+        (4, 0, Place("target", "eth0")),
         (4, 1, Place("gateway", "eth0")),
         (4, 2, Between(Place("gateway", "eth1"), Place("app", "eth0"))),
+        (4, 3, Place("app", "eth0")),
     ],
 )
 def test_smaller_ones_that_pass_tell_a_black_hole_wherever_a_forced_size_ends(
@@ -596,14 +657,14 @@ def test_smaller_ones_that_pass_tell_a_black_hole_wherever_a_forced_size_ends(
     along = way(known)
     arrives = seen("target", "eth0", Kind.RECEIVED, echo(LARGE, GATEWAY, TARGET))
     leaves = seen("target", "eth0", Kind.SENT, echo(LARGE, TARGET, GATEWAY, reply=True))
-    at_target = [arrives, leaves] if there > 3 else []
+    at_target = [arrives, leaves][: 2 if back else 1] if there > 3 else []
     sightings = (*request(LARGE, there), *at_target, *answer(LARGE, back))
     trail = Trail(Tags(ECHO, (LARGE,), ()), along, sightings, {**POINTS, "target": ("eth0",)})
     assert is_silent(trail, forced=True), "smaller ones are tried"
     told = foretell(along, ECHO, known, BEYOND)
     evidence = Evidence("business", along, ECHO, known, told, trail, (Sent(ECHO, Reply.SILENT),))
     found = judge(replace(evidence, full={1372: Sent(ECHO, Reply.ANSWERED)}))
-    half = found.reply if back else found.forward
+    half = found.reply if there > 3 else found.forward
     assert (half.code, half.confidence, half.at) == ("pmtu-black-hole", Confidence.PROVED, at)
     unknown = judge(evidence)
     assert "pmtu-black-hole" not in (unknown.forward.code, unknown.reply.code)

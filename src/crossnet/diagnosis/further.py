@@ -29,11 +29,10 @@ async def connections(client: Host, destination: Address, ports: Sequence[int]) 
 
 
 async def smaller(client: Host, probes: Probes) -> dict[int, Sent]:
-    """Of echoes that are smaller than the size that was forced, and of that size once more, those that are answered."""
+    """What becomes of echoes that are smaller than the size that was forced, and of that size once more."""
     (forced,) = probes.small
     tried = [each - probes.heads for each in LADDER if each - probes.heads < forced] + [forced] * 2
-    became = await _echoed(client, probes, tried)
-    return {size: each for size, each in became.items() if each.reply is Reply.ANSWERED}
+    return await _echoed(client, probes, tried)
 
 
 async def sizes(client: Host, probes: Probes, seen: Seen, found: Outcome) -> int | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from crossnet.capture import Sighting, Watch
+from crossnet.capture import Packet, Sighting, Watch
 from crossnet.diagnosis.course import Course
+from crossnet.diagnosis.probes import LADDER
 from crossnet.diagnosis.trail import Part, Tags, Trail
 
 
@@ -36,7 +37,11 @@ class Seen:
             return seen
         tags = self.tags.knowing(seen, self.course.client.host)
         others = (Part.NEIGHBOUR, Part.OTHER)
-        late = (each for each in seen[self._mark :] if tags.part(each.packet) not in others)
+        late = (
+            each
+            for each in seen[self._mark :]
+            if tags.part(each.packet) not in others or _is_of_a_size(each.packet)
+        )
         return (*seen[: self._mark], *(late if tags.own is not None else ()))
 
     def trail(self) -> Trail:
@@ -44,3 +49,8 @@ class Seen:
         sightings = self.sightings()
         tags = self.tags.knowing(sightings, self.course.client.host)
         return Trail(tags, self.course, sightings, self.watch.points)
+
+
+def _is_of_a_size(packet: Packet) -> bool:
+    """Whether it is an echo of one of the sizes that the client tries, or its answer."""
+    return (packet.is_echo_request or packet.is_echo_reply) and packet.length in LADDER

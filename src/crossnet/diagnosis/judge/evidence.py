@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from crossnet.capture import Kind
 from crossnet.diagnosis.counted import Counted
 from crossnet.diagnosis.counters import Moved
 from crossnet.diagnosis.course import Course
@@ -16,25 +17,32 @@ from crossnet.diagnosis.trail import Part, Trail
 from crossnet.facts import Answered, Facts, Lookup
 from crossnet.values import Probe
 from crossnet.verification.conntrack import Entry
-from crossnet.verification.probe import Sent
+from crossnet.verification.probe import Reply, Sent
+
+# So many that are lost though larger ones pass are not lost for their length; one can be a chance.
+_BY_CHANCE = 2
+
+# How likely it is at most that all above a limit are lost by chance too, where that is not believed.
+_HARDLY_EVER = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """Everything that is known of one flow.
 
-    `small` are what became of the probes that were asked for, `full` of the full-sized ones with their bytes of data;
-    `beside` of those of another protocol. `failed` says of a host why nobody watched there, `unread` why nothing is
-    known of it. `moved` are counters of hosts that rose meanwhile. `interrupted` says that somebody did not wait for
-    what would still have come. `tracked` are the entries of connection tracking that the probes made on each gateway,
-    `stale` those of earlier flows of the client that are not translated as new ones are. `lost` is how many packets a
-    host's kernel could not keep for us, `unaligned` names the hosts whose clock could not be compared,
-    `lookups` is where each host's kernel says that it sends the packets. `unheard` is whether the client did not take
-    what came to it of the path's MTU, `traced` what a host's firewall itself says of the end of the packets,
-    `asked` what neighbours on the way have seen of each other, `of_large` what facts say of full-sized ones, where
-    those were lost. `dropped` is what a host's kernel says of the end of the echoes, `untold` why one cannot be asked.
-    Where nobody watched packets, `counted` is how far it came by what a gateway has counted and remembers, and `lines`
-    are the words for that.
+    `small` are what became of the probes that were asked for, `full` of those of other sizes with their bytes of
+    data, of which the largest was sent three times where it was lost; `beside` of those of another protocol.
+    `failed` says of a host why nobody watched there, `unread` why nothing is known of it. `moved` are counters of
+    hosts that rose meanwhile. `interrupted` says that somebody did not wait for what would still have come.
+    `tracked` are the entries of connection tracking that the probes made on each gateway, `stale` those of earlier
+    flows of the client that are not translated as new ones are. `lost` is how many packets a host's kernel could
+    not keep for us, `unaligned` names the hosts whose clock could not be compared, `lookups` is where each host's
+    kernel says that it sends the packets. `unheard` is whether the client did not take what came to it of the
+    path's MTU, `traced` what a host's firewall itself says of the end of the packets, `asked` what neighbours on
+    the way have seen of each other, `of_large` what facts say of full-sized ones, where those were lost. `dropped`
+    is what a host's kernel says of the end of the echoes, `untold` why one cannot be asked. Where nobody watched
+    packets, `counted` is how far it came by what a gateway has counted and remembers, and `lines` are the words for
+    that.
     """
 
     crossing: str | None
@@ -69,16 +77,46 @@ class Evidence:
 
         A gateway that translates gives it another source for the next one.
         """
+        client = self.course.client.host
         sources = {
-            each.packet.source for each in self.trail.sightings if self.trail.part(each) is Part.REQUEST
+            self.course.source,
+            *(each.packet.source for each in self.trail.left(client, Part.REQUEST)),
         }
-        sources = {each for each in (self.course.source, *sources) if each is not None}
-        if not sources:
-            return self.tracked
+        if not self.trail.watched(client) and client in self.facts:
+            sources |= {each.address for link in self.facts[client].links for each in link.addresses}
         own: dict[str, tuple[Entry, ...]] = {}
         for stop in self.course.gateways:
-            own[stop.host] = tuple(
-                entry for entry in self.tracked.get(stop.host, ()) if entry.source in sources
-            )
-            sources |= {entry.reply_to for entry in own[stop.host]}
+            # What leaves it may have its own address, and so has what it sends itself.
+            here = sources | {each.packet.source for each in self.trail.came(stop.host, Part.REQUEST)}
+            known = here - {None}
+            entries = self.tracked.get(stop.host, ())
+            own[stop.host] = tuple(entry for entry in entries if not known or entry.source in known)
+            sources = here | {entry.reply_to for entry in own[stop.host]}
+            sources |= {each.packet.source for each in self.trail.left(stop.host, Part.REQUEST)}
         return own
+
+    def loses_by_chance(self) -> bool:
+        """Whether packets are lost whatever their length: smaller ones too than the largest that passes."""
+        passing = [size for size, sent in self.full.items() if sent.reply is Reply.ANSWERED]
+        most = max(passing, default=0)
+        lost = [size for size in self.full if size not in passing]
+        above = sum(size > most for size in lost)
+        beneath = sum(size < most and self._vanished(size) for size in lost)
+        if beneath < _BY_CHANCE:
+            return False
+        rate = (beneath + 1) / (beneath + len(passing) + 2)  # the rule of succession
+        return not above or rate ** (above + 2) >= _HARDLY_EVER
+
+    def _vanished(self, size: int) -> bool:
+        """Whether an echo of so many bytes was sent and not answered, where the client was watched: not only late."""
+        client = self.course.client.host
+        if not self.trail.watched(client):
+            return True
+        here = [
+            each
+            for each in self.trail.sightings
+            if each.host == client and self.trail.tags.data(each.packet) == size
+        ]
+        return any(each.packet.is_echo_request and each.kind is Kind.SENT for each in here) and not any(
+            each.packet.is_echo_reply and each.kind is not Kind.SENT for each in here
+        )

@@ -18,9 +18,6 @@ from crossnet.values import Protocol
 from crossnet.verdict import Between, Confidence, Diagnosis, Half, Note, Place, Result
 from crossnet.verification.probe import Reply
 
-# So many packets that are lost though larger ones pass are not lost for their length; one can be a chance.
-_BY_CHANCE = 2
-
 
 class Passing(Telling):
     """What is said where probes were answered."""
@@ -148,18 +145,19 @@ class Passing(Telling):
         """Small packets pass; whether large ones do."""
         failed = [size for size, sent in self.e.full.items() if sent.reply is not Reply.ANSWERED]
         echoes = (each for each in (*self.e.small, *self.e.beside) if each.probe.protocol is Protocol.ICMP)
-        if not failed or not any(each.reply is Reply.ANSWERED for each in echoes):
+        if not (self.trail.tags.full and failed) or not any(each.reply is Reply.ANSWERED for each in echoes):
             return None  # where no small echo is answered a large one says nothing
+        passing = [each for each, sent in self.e.full.items() if sent.reply is Reply.ANSWERED]
         size = max(failed)
+        if size < max(passing, default=0):  # the largest has passed by now
+            return self._partly_of_sizes() if self.e.loses_by_chance() else None
         trail = self.e.trail.large(size)
         client = self.course.client.host
         own = self._that_minds_the_length(Direction.FORWARD, self.course.client)
         if own is None and trail.watched(client) and not trail.left(client, Part.REQUEST):
             return self._large_not_sent(size, trail)
         told = [each for each in trail.errors() if each.host == client and each.packet.mtu is not None]
-        passing = [each for each, sent in self.e.full.items() if sent.reply is Reply.ANSWERED]
         fits = max(passing) + self._heads if passing else None
-        beneath = [each for each in failed if each < max(passing, default=0)]
         if told and self.e.unheard:
             return self._unheard(told[0], size)
         if told:
@@ -169,9 +167,8 @@ class Passing(Telling):
             )
             self.notes.append(Note("mtu-exceeded", words))
             return None
-        if len(beneath) >= _BY_CHANCE:
-            sent = (*self.e.small, *self.e.full.values())
-            return self._partly(sum(map(self._answered, sent)), len(sent))
+        if self.e.loses_by_chance():
+            return self._partly_of_sizes()
         end, back = forward_end(trail), reply_end(trail)
         self.forward_end, self.reply_end, self.trail = end, back, trail
         direction = Direction.FORWARD if back.ending is Ending.UNSEEN else Direction.REPLY
@@ -266,6 +263,15 @@ class Passing(Telling):
         )
         return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"))
 
+    def _passes_by_now(self, *sizes: int) -> bool:
+        """Whether one of these sizes is answered that was sent later."""
+        sent = (self.e.full.get(size) for size in sizes)
+        return any(each is not None and each.reply is Reply.ANSWERED for each in sent)
+
+    def _partly_of_sizes(self) -> Diagnosis:
+        sent = (*self.e.small, *self.e.full.values())
+        return self._partly(sum(map(self._answered, sent)), len(sent))
+
     def _partly(self, good: int, number: int) -> Diagnosis:
         direction, end = self._lost_ones()
         perhaps = [each for each in self.e.foretold.findings if each.code in PERHAPS and not each.certain]
@@ -308,7 +314,11 @@ class Passing(Telling):
     def _lost_ones(self) -> tuple[Direction, End | None]:
         """Where an echo was last seen that was not answered."""
         sizes = self.e.trail.tags.small
-        lost = [size for size, sent in zip(sizes, self.e.small, strict=False) if not self._answered(sent)]
+        lost = [
+            size
+            for size, sent in zip(sizes, self.e.small, strict=False)
+            if not self._answered(sent) and not self._passes_by_now(size)
+        ]
         full = {size: self.e.full[size] for size in self.e.trail.tags.full if size in self.e.full}
         lost += [size for size, sent in full.items() if not self._answered(sent)]
         if self.probe.protocol is not Protocol.ICMP or not lost:

@@ -87,7 +87,7 @@ class Replying(Telling):
         if queue is not None and not unresolved:
             return self._with_cause(queue, back.ending, said, candidates=(queue.code, *candidates[:2]))
         here = Place(stop.host, back.interface)
-        if back.ending is Ending.STOPPED and (hole := self._smaller_pass(here, Direction.REPLY, said)):
+        if not unresolved and (hole := self._smaller_pass(here, Direction.REPLY, said)):
             return hole
         half = Half(
             "dropped",

@@ -521,11 +521,14 @@ class Stopping(Telling):
                 (words,),
             )
             return self._diagnosis(Result.UNREACHABLE, Half("delivered"), half, self._also(()))
+        here = Place(stop.host, end.interface)
+        if (hole := self._smaller_pass(here, Direction.REPLY, said)) is not None:
+            return hole
         half = Half(
             "dropped",
             "destination-silent",
             said,
-            Place(stop.host, end.interface),
+            here,
             Confidence.CANDIDATES,
             ("destination-silent", "filter-rule-drop", "echo-ignored", "no-return-route"),
             self._evidence_of(end, Direction.FORWARD),
