@@ -276,6 +276,8 @@ def test_an_answer_that_is_tracked_as_one_is_not_what_no_program_waits_for() -> 
     assert not reasons.is_of_others(unknown, {"gateway": [replace(answered, source=gateway)]}, client)
     older, ours = answered, replace(answered, replied=False)
     assert not reasons.is_of_others(unknown, {"gateway": [older, ours]}, client)
+    assert reasons.is_of_others(unknown, {"gateway": [*[answered] * 5, ours]}, client), "one was too large"
+    assert not reasons.is_of_others(unknown, {"gateway": [older, *[ours] * 5]}, client)
     others = replace(ours, source=gateway)
     assert reasons.is_of_others(unknown, {"gateway": [answered, others]}, client)
     assert not reasons.is_of_others(unknown, {}, client)
