@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
+import pytest
+
 from crossnet.diagnosis.course import Course, Hints, Stop, course
 from crossnet.diagnosis.finding import Direction, Finding
 from crossnet.diagnosis.fixes import fix_of
@@ -292,16 +294,27 @@ def test_a_next_hop_that_has_moved_away_is_told_and_the_clients_route_is_right()
     )
 
 
-def test_one_that_has_moved_away_belongs_to_the_network_that_client_and_gateway_share_around_it() -> None:
+@pytest.mark.parametrize(
+    ("gateway", "interface", "code"),
+    [
+        ("eth1 10.0.43.101/24\n  eth2 10.0.50.101/24", "eth2", "next-hop-elsewhere"),
+        ("eth1 10.0.43.101/24 10.0.50.101/24", "eth1", "next-hop-elsewhere"),
+        ("eth1 10.0.43.101/24\n  eth2", "eth2", "address-missing"),
+    ],
+    ids=["of its own", "shared", "it was all that was there"],
+)
+def test_one_that_has_moved_away_belongs_to_the_network_that_client_and_gateway_share_around_it(
+    gateway: str, interface: str, code: str
+) -> None:
     text = SEED.replace("via 10.0.43.101 dev eth0", "via 10.0.50.200 dev eth1")
     text = text.replace("eth0 10.0.43.15/24", "eth0 10.0.43.15/24\n  eth1 10.0.50.15/24")
-    hosts = seed(text.replace("eth1 10.0.43.101/24", "eth1 10.0.43.101/24\n  eth2 10.0.50.101/24"))
+    hosts = seed(text.replace("eth1 10.0.43.101/24", gateway))
     moving = ip_address("10.0.50.200")
     on = course("app", ["gateway"], PROBE.destination, hosts, Hints(next_hop=moving, beyond=BEYOND))
     assert on.client == Stop("app", None, "eth1", moving)
     assert [
         (each.code, each.host, each.interface) for each in foretell(on, PROBE, hosts, BEYOND).findings
-    ] == [("next-hop-elsewhere", "gateway", "eth2")]
+    ] == [(code, "gateway", interface)]
 
 
 def test_one_that_the_gateway_alone_should_have_is_missing() -> None:

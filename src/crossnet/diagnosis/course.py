@@ -177,8 +177,14 @@ def _joint(
             return found[0]
         # One that moves between gateways, as with VRRP, may be another's by now, or nobody's: its network tells
         # by which of several interfaces it is meant.
-        around = {link.name for link in receiver.links if link.on_link(meant) is not None}
-        leaving, arriving, _ = next((each for each in found if each[1] in around), found[0])
+        mine, theirs = (
+            {link.name for link in each.links if link.on_link(meant) is not None}
+            for each in (sender, receiver)
+        )
+        around = [each for each in found if each[0] in mine and each[1] in theirs]
+        if not around and mine and (bare := _without_address(receiver, found, hints.ingress)) is not None:
+            return min(mine), bare, meant  # the one that moved was all that it had there
+        leaving, arriving, _ = next(iter(around), found[0])
         return leaving, arriving, meant
     # One of them has lost its address: the other interface is what is left.
     left = hints.ingress or _other_than(receiver, egress)
@@ -192,6 +198,15 @@ def _joint(
         # It has an address, of another network than the sender's: somebody nobody looks at stands between them.
         return device or _only(sender), left, None
     return device or _only(sender), left, wanted
+
+
+def _without_address(
+    facts: Facts, shared: Iterable[tuple[str, str, Address]], named: str | None
+) -> str | None:
+    """The one interface of a gateway that has no address, and is the one that the spec names, if it names one."""
+    used = {arriving for _, arriving, _ in shared}
+    bare = [link.name for link in facts.links if link.name not in ("lo", *used) and not link.addresses]
+    return bare[0] if len(bare) == 1 and named in (None, bare[0]) else None
 
 
 def _device_to(sender: Facts, receiver: Link, route: Route | None) -> str | None:
