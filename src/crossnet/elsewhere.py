@@ -24,7 +24,7 @@ class Elsewhere:
 def elsewhere(crossing: Crossing, spec: Spec, facts: Mapping[str, Facts]) -> Elsewhere | None:
     """What stands for a crossing that is not applied itself."""
     for one in standing_on(facts, [host for host in facts if crossing.touches(host)]):
-        if one.label == crossing.label and (gateway := _another_gateway(one, crossing, spec)):
+        if one.label == crossing.label and (gateway := _another_gateway(one, crossing, spec, facts)):
             return Elsewhere(
                 one.label, f"applied by way of {gateway}: `crossnet apply` moves it to {crossing.via}"
             )
@@ -41,13 +41,16 @@ def elsewhere(crossing: Crossing, spec: Spec, facts: Mapping[str, Facts]) -> Els
     return None
 
 
-def _another_gateway(standing: Standing, crossing: Crossing, spec: Spec) -> str:
+def _another_gateway(standing: Standing, crossing: Crossing, spec: Spec, facts: Mapping[str, Facts]) -> str:
     """By what it stands where that is not the gateway of a crossing: its name in this spec, or the one it had."""
     machine = _machine(standing.gateway, standing.hosts)
     named = (host.name for host in spec.hosts if _machine(host.name, spec.hosts) == machine)
     name = next(named, None)
     if name is None and standing.gateway == crossing.via and isinstance(machine, HostSpec):
-        return f"another machine called {crossing.via}"
+        # Reached in another way it may be the same one: who sends to it finds it at the address that it had.
+        hops = [hop for path in standing.paths for hop in path.next_hops]
+        is_same = crossing.via in facts and any(facts[crossing.via].owner_of(hop) for hop in hops)
+        return "" if is_same else f"another machine called {crossing.via}"
     name = name or standing.gateway
     return name if name != crossing.via else ""
 

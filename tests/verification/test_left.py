@@ -147,6 +147,22 @@ def test_a_gateway_is_the_machine_and_not_its_name(hosts: Mapping[str, FakeHost]
     assert (found.state, found.reasons[0], found.pending) == (State.PENDING, words, (words,))
 
 
+@pytest.mark.parametrize(
+    "now", ["{ssh: root@gw}", "{ssh: ops@10.0.43.101, become: sudo}", "{ssh: 'ssh://root@10.0.43.101:22'}"]
+)
+def test_a_gateway_that_is_reached_in_another_way_is_no_other_machine(
+    hosts: Mapping[str, FakeHost], now: str
+) -> None:
+    """It was set up anew: its clients still send to it."""
+    was = HOSTS.replace("gateway: {lab: gateway}", "gateway: {ssh: root@10.0.43.101}")
+    there = hosts_of(facts_from(SHEET))
+    applied(there, text(web=WEB).replace(HOSTS, was))
+    hosts = {**there, "gateway": hosts["gateway"]}
+    said = text(web=WEB).replace(HOSTS, HOSTS.replace("gateway: {lab: gateway}", f"gateway: {now}"))
+    (found,) = told(hosts, said).values()
+    assert (found.state, found.pending) == (State.DOWN, ())
+
+
 def test_the_true_reason_of_a_refusal_is_told(hosts: Mapping[str, FakeHost]) -> None:
     applied(hosts, text(web=WEB))
     found = told(hosts, text("work", vault="{from: app, via: gateway, to: 10.0.44.0/24}", store=STORE))
