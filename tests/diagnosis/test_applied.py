@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from ipaddress import ip_network
+from ipaddress import IPv4Network, ip_network
 
 import pytest
 
@@ -108,6 +108,31 @@ def test_what_lies_whole_on_a_network_that_came_later_is_not_excepted(to: list[s
     asked = replace(crossing(to[0]), to=tuple(map(ip_network, to)))
     (fix,) = told(now, applied(asked, seed(FAR), now=now))["gateway-route-elsewhere"]
     assert fix.by_crossnet == said
+
+
+@pytest.mark.parametrize(
+    ("asked", "prefix", "words"),
+    [
+        (replace(crossing("10.99.0.0/24"), egress="eth0"), 16, "take the crossing out of the spec"),
+        (
+            replace(
+                crossing("10.99.0.0/16"),
+                to=tuple(IPv4Network("10.99.0.0/16").address_exclude(IPv4Network("10.99.32.0/24"))),
+                excepted=(ip_network("10.99.32.0/24"),),
+            ),
+            20,
+            "leave 10.99.0.0/20 out of `to` in the crossing",
+        ),
+    ],
+    ids=["all of it", "beside an exception"],
+)
+def test_no_empty_list_of_destinations_is_advised_and_no_second_exception(
+    asked: Crossing, prefix: int, words: str
+) -> None:
+    now = seed(LEADING.replace("  eth0 10.0.44.63/24", f"  br-1 10.99.0.254/{prefix}\n  eth0 10.0.44.63/24"))
+    (fix,) = told(now, applied(asked, seed(FAR), now=now))["gateway-route-elsewhere"]
+    stays = f"where 10.99.0.0/{prefix} is to stay on br-1 of gateway"
+    assert fix.by_crossnet == f"{stays}: {words}, then `crossnet apply`"
 
 
 def test_where_no_command_is_given_nothing_is_said_of_what_it_would_do() -> None:

@@ -81,9 +81,14 @@ def _left_to(case: Case, device: str, name: str, network: Network) -> str | None
     named = crossing.networks(case.family)
     stays = f"where {network} is to stay on {name} of {host}"
     if any(contains(each, network) and each != network for each in named):
-        return f"{stays}: `except: {network}` in the crossing, then `{APPLY}`"
-    gone = joined([show_network(each) for each in named if contains(network, each)])
-    return _from_now_on(case, device) or f"{stays}: take {gone} out of `to` in the crossing, then `{APPLY}`"
+        # Beside exceptions that stand it may be none, or not by itself: they and the networks are joined here.
+        words = f"leave {network} out of `to`" if crossing.excepted else f"`except: {network}`"
+        return f"{stays}: {words} in the crossing, then `{APPLY}`"
+    gone = [each for each in named if contains(network, each)]
+    which = f"{joined(list(map(show_network, gone)))} out of `to` in the crossing"
+    is_all = all(contains(network, each) for each in crossing.to)
+    words = "the crossing out of the spec" if is_all else which
+    return _from_now_on(case, device) or f"{stays}: take {words}, then `{APPLY}`"
 
 
 def _from_now_on(case: Case, device: str) -> str | None:
