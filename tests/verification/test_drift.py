@@ -592,6 +592,16 @@ def test_an_open_gateway_is_told_without_promising_an_apply_for_which_a_host_is_
     assert found.reasons[1:] == ("app: does not answer",)
 
 
+def test_both_crossings_of_an_open_gateway_promise_the_same_where_a_host_of_one_is_missing() -> None:
+    hosts = rules(lambda table: None)(applied())
+    made = make_plan(parse(asked(), "crossnet.yaml"), hosts, moves=False)
+    (known,) = crossing_status(made, hosts)
+    assert [each.mendable for each in known.exposures] == [True]
+    left_out = replace(made.spec.crossings[0], name="store", clients=("app2",))
+    (known,) = crossing_status(made, hosts, [left_out])
+    assert [each.mendable for each in known.exposures] == [False], "apply reads every host first"
+
+
 def test_an_interface_that_is_down_is_told_before_the_refusal_that_comes_of_it() -> None:
     def lost_eth1(facts: Facts) -> Facts:
         """What the kernel does: its routes go too."""

@@ -55,7 +55,7 @@ def crossing_status(
     plan: Plan, facts: Mapping[str, Facts], beside: Collection[Crossing] = ()
 ) -> tuple[CrossingStatus, ...]:
     """How the crossings of a plan stand; `beside` are others of the spec that it had to leave out."""
-    exposed = cache(lambda gateway: _exposed(gateway, plan, facts))
+    exposed = cache(lambda gateway: _exposed(gateway, plan, facts, is_all=not beside))
     gets_through = cache(lambda: tuple(_gets_through(plan, facts, exposed)))
     return tuple(
         over_status(crossing, facts)
@@ -73,10 +73,10 @@ def crossing_status(
     )
 
 
-def _exposed(gateway: str, plan: Plan, facts: Mapping[str, Facts]) -> tuple[Exposure, ...]:
-    """In what a gateway is open for everybody; while anything of the plan is refused, no apply closes it."""
+def _exposed(gateway: str, plan: Plan, facts: Mapping[str, Facts], *, is_all: bool) -> tuple[Exposure, ...]:
+    """In what a gateway is open for everybody; no apply closes that while anything is refused or not reached."""
     found = exposures_of(plan.spec, facts[gateway])
-    return tuple(replace(each, mendable=not plan.stopped) for each in found)
+    return tuple(replace(each, mendable=is_all and not plan.stopped) for each in found)
 
 
 def _gets_through(
