@@ -47,7 +47,11 @@ A = TypeVar("A")
 _labs = itertools.count(1)
 
 _TRACER = Path(__file__).with_name("hostside_tracer.py").read_text(encoding="utf-8")
-_PLACE = 'umask 077; mkdir -p "${1%/*}"; [ -e "$1" ] || { cat >"$1.aside" && mv "$1.aside" "$1"; }'
+_PLACE = r"""
+umask 077; mkdir -p "${1%/*}"
+sum=$(sha256sum <"$1" 2>/dev/null) && [ "${sum%% *}" = "$2" ] ||
+    { cat >"$1.aside" && sync "$1.aside" && mv "$1.aside" "$1"; }
+"""
 
 # In the lab nothing of systemd runs but its units at boot, and those that a unit starts are not among them.
 SYSTEMCTL = r"""#!/bin/sh
@@ -270,7 +274,9 @@ class HostSide:
 
     def place(self) -> None:
         """The script as the controller leaves it there."""
-        self._run(["sh", "-c", _PLACE, "sh", f"{ROOT}/{script_name()}"], script_text().encode()).check()
+        text = script_text().encode()
+        words = (f"{ROOT}/{script_name()}", hashlib.sha256(text).hexdigest())
+        self._run(["sh", "-c", _PLACE, "sh", *words], text).check()
 
     def prove(self) -> None:
         """The timers were seen to go off."""

@@ -131,6 +131,23 @@ def test_who_arms_what_somebody_ends_meanwhile_hears_just_that(side: HostSide) -
     assert answer.text.splitlines() == ["gone none"]
 
 
+def test_who_begins_while_the_last_one_is_cleared_away_begins_once_more(side: HostSide) -> None:
+    """A guard whose time is over clears away just when somebody waits for it: script and all."""
+    side.begin(OLD, ("stage", "arm", "apply"))
+    side.rollback()  # its history keeps the folder
+    recover = f"sh {side.script('stage')} recover >/dev/null 2>&1"
+    once = f"[ -e /tmp/cleared ] || {{ : >/tmp/cleared; {recover}; }}"
+    side.shim("ln", f'"$real" "$@" || exit; case "$*" in *begin.*) {once} ;; esac')
+    try:
+        answer = side.stage(OLD)
+    finally:
+        side.mend("ln")
+    side.check_run("rm /tmp/cleared")
+    assert answer.ok, side.story()
+    assert answer.text.endswith("staged\n")
+    assert side.rollback().ok
+
+
 def test_what_was_proved_before_a_boot_is_proved_again(side: HostSide) -> None:
     assert "drilling" not in side.stage(OLD).text
     side.check_run(f"sed -i '1s/^......../00000000/' {ROOT}/drill/proof; rm -r {T}")

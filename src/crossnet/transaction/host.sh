@@ -396,7 +396,7 @@ stage() { # TRANSACTION CHECKSUM; the bundle comes as standard input
     # Who ends the last transaction meanwhile would take the script away, and the folder.
     ln -- "$0" "$ROOT/begin.$$" || { [ -e "$0" ] && exit $FAILED; exit $GONE; }
     alone || { rm -f -- "$ROOT/begin.$$" && echo "another one is at work" && exit $FAILED; }
-    [ -e "$0" ] || ln -- "$ROOT/begin.$$" "$0"
+    [ -e "$0" ] || ln -- "$ROOT/begin.$$" "$0" 2>/dev/null || exit $GONE
     conclude_due
     [ ! -d "$T" ] || { held && exit $HELD; }
     if unpack "$1" "$2" && take_hold; then
