@@ -222,9 +222,8 @@ MUTATIONS = (
     Mutation(
         "the first host does not decide for the others",
         "transaction/ending.py",
-        "return await uninterrupted(insist(agent, lambda: _commit(agent, kept), until=until, watch=site.watch))",
-        "await uninterrupted(insist(agent, lambda: _commit(agent, kept), until=until, watch=site.watch))\n"
-        "        return True",
+        "return await uninterrupted(insist(agent, ask, until=until, watch=site.watch))",
+        "await uninterrupted(insist(agent, ask, until=until, watch=site.watch))\n        return True",
         f"{STOPPED}who_confirms_when_the_first_host_has_gone_back_takes_the_others_back",
     ),
     Mutation(

@@ -107,11 +107,15 @@ noise() {
 }
 
 # Who asks at the same moment takes it for left behind until a file of it is open; each of them does so once. While that
-# is under way the name is taken still, and is not there any more when it is looked at: so one refusal tells nothing.
+# is under way, which takes a while on a busy machine, the name is taken still, and is not there any more when it is
+# looked at: so one refusal tells nothing.
 make() {
     others=40 refusals=5
     until command exec 6<"$instance/tracing_on"; do
-        mkdir "$instance" 2>/dev/null || [ -d "$instance" ] || refusals=$((refusals - 1))
+        if ! mkdir "$instance" 2>/dev/null; then
+            [ -d "$instance" ] || refusals=$((refusals - 1))
+            sleep 0.05 2>/dev/null || sleep 1
+        fi
         others=$((others - 1))
         [ "$others" -gt 0 ] && [ "$refusals" -gt 0 ] || return
     done
