@@ -44,7 +44,7 @@ class _Judge(Passing, Counting):
         if good and not self.e.interrupted:
             return self._partly(len(good), len(small))
         by_now = self._passes_by_now(*self.trail.tags.small)
-        if (by_now or self.e.loses_by_chance()) and not self.e.interrupted:
+        if (by_now or self._is_lost_by_chance()) and not self.e.interrupted:
             return self._partly_of_sizes()
         if self._is_refused(small):
             rule = self._rejecting()

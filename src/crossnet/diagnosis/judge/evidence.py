@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from crossnet.capture import Kind
 from crossnet.diagnosis.counted import Counted
 from crossnet.diagnosis.counters import Moved
 from crossnet.diagnosis.course import Course
@@ -17,13 +16,7 @@ from crossnet.diagnosis.trail import Part, Trail
 from crossnet.facts import Answered, Facts, Lookup
 from crossnet.values import Probe
 from crossnet.verification.conntrack import Entry
-from crossnet.verification.probe import Reply, Sent
-
-# So many that are lost though larger ones pass are not lost for their length; one can be a chance.
-_BY_CHANCE = 2
-
-# How likely it is at most that all above a limit are lost by chance too, where that is not believed.
-_HARDLY_EVER = 0.01
+from crossnet.verification.probe import Sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,29 +87,3 @@ class Evidence:
             sources = here | {entry.reply_to for entry in own[stop.host]}
             sources |= {each.packet.source for each in self.trail.left(stop.host, Part.REQUEST)}
         return own
-
-    def loses_by_chance(self) -> bool:
-        """Whether packets are lost whatever their length: smaller ones too than the largest that passes."""
-        passing = [size for size, sent in self.full.items() if sent.reply is Reply.ANSWERED]
-        most = max(passing, default=0)
-        lost = [size for size in self.full if size not in passing]
-        above = sum(size > most for size in lost)
-        beneath = sum(size < most and self._vanished(size) for size in lost)
-        if beneath < _BY_CHANCE:
-            return False
-        rate = (beneath + 1) / (beneath + len(passing) + 2)  # the rule of succession
-        return not above or rate ** (above + 2) >= _HARDLY_EVER
-
-    def _vanished(self, size: int) -> bool:
-        """Whether an echo of so many bytes was sent and not answered, where the client was watched: not only late."""
-        client = self.course.client.host
-        if not self.trail.watched(client):
-            return True
-        here = [
-            each
-            for each in self.trail.sightings
-            if each.host == client and self.trail.tags.data(each.packet) == size
-        ]
-        return any(each.packet.is_echo_request and each.kind is Kind.SENT for each in here) and not any(
-            each.packet.is_echo_reply and each.kind is not Kind.SENT for each in here
-        )

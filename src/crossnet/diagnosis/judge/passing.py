@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from crossnet.capture import Sighting, Tcp
+from crossnet.capture import Kind, Sighting, Tcp
 from crossnet.diagnosis.course import Stop
 from crossnet.diagnosis.ending import End, Ending
 from crossnet.diagnosis.finding import Direction, Finding, Remedy
@@ -17,6 +17,12 @@ from crossnet.diagnosis.trail import Part, Trail, forward_end, reply_end
 from crossnet.values import Protocol
 from crossnet.verdict import Between, Confidence, Diagnosis, Half, Note, Place, Result
 from crossnet.verification.probe import Reply
+
+# So many that are lost though larger ones pass are not lost for their length; one can be a chance.
+_BY_CHANCE = 2
+
+# How likely it is at most that all above a limit are lost by chance too, where that is not believed.
+_HARDLY_EVER = 0.01
 
 
 class Passing(Telling):
@@ -150,7 +156,7 @@ class Passing(Telling):
         passing = [each for each, sent in self.e.full.items() if sent.reply is Reply.ANSWERED]
         size = max(failed)
         if size < max(passing, default=0):  # the largest has passed by now
-            return self._partly_of_sizes() if self.e.loses_by_chance() else None
+            return self._partly_of_sizes() if self._is_lost_by_chance() else None
         trail = self.e.trail.large(size)
         client = self.course.client.host
         own = self._that_minds_the_length(Direction.FORWARD, self.course.client)
@@ -167,7 +173,7 @@ class Passing(Telling):
             )
             self.notes.append(Note("mtu-exceeded", words))
             return None
-        if self.e.loses_by_chance():
+        if self._is_lost_by_chance():
             return self._partly_of_sizes()
         end, back = forward_end(trail), reply_end(trail)
         self.forward_end, self.reply_end, self.trail = end, back, trail
@@ -262,6 +268,32 @@ class Passing(Telling):
             fix=self._fixes(cause),
         )
         return self._diagnosis(Result.UNREACHABLE, half, Half("not-sent"))
+
+    def _is_lost_by_chance(self) -> bool:
+        """Whether packets are lost whatever their length: smaller ones too than the largest that passes."""
+        passing = [size for size, sent in self.e.full.items() if sent.reply is Reply.ANSWERED]
+        most = max(passing, default=0)
+        lost = [size for size in self.e.full if size not in passing]
+        above = sum(size > most for size in lost)
+        beneath = sum(size < most and self._vanished(size) for size in lost)
+        if beneath < _BY_CHANCE:
+            return False
+        rate = (beneath + 1) / (beneath + len(passing) + 2)  # the rule of succession
+        return not above or rate ** (above + 2) >= _HARDLY_EVER  # the largest was sent three times
+
+    def _vanished(self, size: int) -> bool:
+        """Whether an echo of so many bytes was sent and not answered, where the client was watched: not only late."""
+        client = self.course.client.host
+        if not self.trail.watched(client):
+            return True
+        here = [
+            each
+            for each in self.e.trail.sightings
+            if each.host == client and self.trail.tags.data(each.packet) == size
+        ]
+        return any(each.packet.is_echo_request and each.kind is Kind.SENT for each in here) and not any(
+            each.packet.is_echo_reply and each.kind is not Kind.SENT for each in here
+        )
 
     def _passes_by_now(self, *sizes: int) -> bool:
         """Whether one of these sizes is answered that was sent later."""
