@@ -11,15 +11,19 @@ from typing import Any
 
 import pytest
 
+import crossnet
 from crossnet.diagnosis.drops import Dropping, Spot
 from crossnet.diagnosis.finding import Direction
+from crossnet.diagnosis.probes import probes_of
 from crossnet.errors import LabError
 from crossnet.lab import build
 from crossnet.lab.build import Lab
 from crossnet.lab.topology import load
 from crossnet.transport.lab import LabHost
+from crossnet.values import Probe, Protocol, address
 from lab.crossing import Bench
 from lab.test_commands import CROSSING, Desk
+from lab.test_diagnose import with_target
 from lab.test_diagnose_disagrees import changed_meanwhile, disagreements
 from lacking import lacking
 
@@ -29,6 +33,26 @@ pytestmark = pytest.mark.lab
 POSSIBLE = '[ "$(id -u)" = 0 ] && unshare -m sh -c \'{} && grep -q " reason;" {}\''.format(
     "mount -t tracefs tracefs /sys/kernel/tracing", "/sys/kernel/tracing/events/skb/kfree_skb/format"
 )
+
+
+# Nobody has the address, so that the target does not get to answer.
+WRONG_ADDRESS = b"""
+table ip wrong {
+    chain out {
+        type nat hook postrouting priority 90
+        ip daddr 10.0.44.0/24 snat to 10.0.44.253
+    }
+}
+"""
+DROPS_ECHOES = b"""
+table inet other {
+    counter dropped { }
+    chain in {
+        type filter hook input priority 0
+        icmp type echo-request counter name dropped drop
+    }
+}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -209,6 +233,31 @@ def test_a_host_that_cannot_be_asked_is_told_of_once(
     (note,) = answer["notes"]
     assert note["code"] == code
     assert note["detail"].startswith("gateway: its kernel cannot be asked why it drops packets: ")
+
+
+def test_what_a_rule_drops_elsewhere_on_the_same_kernel_is_not_ours(
+    bench: Bench, lab_up: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody's echoes of the same lengths: containers and labs of one machine have one kernel."""
+    monkeypatch.setattr("crossnet.diagnosis.probes.secrets.choice", lambda sizes: sizes[0])
+    elsewhere = Bench(lab_up("seed"))
+    elsewhere.check("target", "nft -f -", stdin=DROPS_ECHOES)
+    sizes = probes_of(Probe(Protocol.ICMP, address("10.0.44.1")), None).again
+    spec = with_target(bench.spec("to: 10.0.44.0/24, probe: icmp/10.0.44.1"), bench)
+    bench.check("gateway", "nft -f -", stdin=WRONG_ADDRESS)
+    for size in sizes:
+        elsewhere.check("gateway", f"ping -q -c 500 -i 0.01 -s {size} 10.0.44.1 >/dev/null 2>&1 &")
+    try:
+        found = asyncio.run(crossnet.diagnose(crossnet.Asked("business"), spec)).verdict
+    finally:
+        bench.check("gateway", "nft delete table ip wrong")
+    assert int(
+        elsewhere.check(
+            "target", "nft list counter inet other dropped | grep -o 'packets [0-9]*' | cut -d' ' -f2"
+        )
+    )
+    half = found.forward if found.forward.code else found.reply
+    assert half.code == "snat-address-not-local", found
 
 
 # ---- it goes as it came --------------------------------------------------------------------------

@@ -58,7 +58,7 @@ class Inquiring:
         finally:
             found.traced = tracing.found if tracing is not None else None
             if dropping is not None:
-                found.dropped = dropping.found
+                found.dropped = None if _is_refuted(dropping, tracing) else dropping.found
                 found.untold = dropping.unable if found.traced is None else None
             self._ending += [asyncio.ensure_future(each.stop()) for each in both]
         # What a queue drops of some it may send of others, later.
@@ -80,6 +80,17 @@ class Inquiring:
         """Until nothing of it is left on the host."""
         if self._ending:
             await asyncio.wait(self._ending)
+
+
+def _is_refuted(dropping: Dropping, tracing: Tracing | None) -> bool:
+    """Whether a rule of nftables is said to drop what the trace of nftables has seen, and not seen to be dropped.
+
+    Events of the kernel do not tell in which network namespace they are: then it was somebody else's, in another one.
+    """
+    dropped = dropping.found
+    if dropped is None or tracing is None:
+        return False
+    return dropped.is_of_nft and tracing.has_seen and tracing.found is None
 
 
 async def _told(tracing: Tracing | None, dropping: Dropping | None, seconds: float) -> bool:

@@ -104,10 +104,14 @@ class Traced:
 
 
 class Tracing:
-    """The trace of one flow on one host, from `start` to `stop`; `found` is what ended the first of its packets."""
+    """The trace of one flow on one host, from `start` to `stop`.
+
+    `found` is what ended the first of its packets, `has_seen` whether there was any packet of it.
+    """
 
     def __init__(self, host: Host, flow: Flow) -> None:
         self.found: Traced | None = None
+        self.has_seen = False
         self._flow = flow
         self._table = f"crossnet_trace_{secrets.token_hex(4)}"
         argv = ["sh", "-c", _SCRIPT, "sh", str(_MOST_SECONDS * 10), table(self._table, flow)]
@@ -118,8 +122,9 @@ class Tracing:
     async def _read(self, lines: AsyncIterator[str]) -> None:
         ours = set[str]()
         async for line in lines:
-            if (found := ended(line, self._table, self._flow, ours)) is not None:
-                self.found = found
+            self.found = ended(line, self._table, self._flow, ours)
+            self.has_seen = bool(ours)
+            if self.found is not None:
                 return
 
 
