@@ -167,7 +167,16 @@ def _try(sides: Sequence[HostSide], points: Sequence[Point]) -> None:
 
 
 def _counted(side: HostSide, tools: Sequence[str], phase: str) -> dict[str, int]:
-    """How often each tool is called when nothing is wrong; those only that are called at all."""
+    """How often each tool is called at least when nothing is wrong; those only that are called at all.
+
+    Who waits for the lock in one run, as for the guard's look at the time, asks for it many times more.
+    """
+    runs = [_calls(side, tools, phase) for _ in range(3)]
+    least = {tool: min(run[tool] for run in runs) for tool in tools}
+    return {tool: number for tool, number in least.items() if number}
+
+
+def _calls(side: HostSide, tools: Sequence[str], phase: str) -> dict[str, int]:
     _begin(side, phase)
     for tool in tools:
         _put(side, Point(phase, tool, "counts", 1, EVERY))
@@ -176,7 +185,7 @@ def _counted(side: HostSide, tools: Sequence[str], phase: str) -> dict[str, int]
         side.mend(tool)
     calls = {tool: int(side.check_run(f"cat /tmp/calls-{tool} 2>/dev/null | wc -l")) for tool in tools}
     _leave(side)
-    return {tool: number for tool, number in calls.items() if number}
+    return calls
 
 
 def _begin(side: HostSide, phase: str) -> None:
