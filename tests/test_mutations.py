@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from faults.controller_mutations import MUTATIONS, PACKAGE, ROOT, Mutation
@@ -15,3 +18,21 @@ def test_a_mutation_finds_its_place_and_its_witness(mutation: Mutation) -> None:
     file, _, name = mutation.test.partition("::")
     if name:
         assert f"def {name.partition('[')[0]}(" in (ROOT / file).read_text(encoding="utf-8")
+
+
+def test_each_witness_can_be_run() -> None:
+    names = sorted({mutation.test for mutation in (*MUTATIONS, *OF_REACH)})
+    words = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-qq",
+        "--collect-only",
+        "-p",
+        "no:cacheprovider",
+        "-m",
+        "",
+        *names,
+    ]
+    ran = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
