@@ -22,17 +22,7 @@ def test_a_mutation_finds_its_place_and_its_witness(mutation: Mutation) -> None:
 
 def test_each_witness_can_be_run() -> None:
     names = sorted({mutation.test for mutation in (*MUTATIONS, *OF_REACH)})
-    words = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-qq",
-        "--collect-only",
-        "-p",
-        "no:cacheprovider",
-        "-m",
-        "",
-        *names,
-    ]
+    quiet = ("-qq", "--collect-only", "-p", "no:cacheprovider")
+    words = [sys.executable, "-m", "pytest", *quiet, "-m", "", *names]
     ran = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout + ran.stderr
