@@ -16,8 +16,8 @@ from crossnet.netfilter.foreign import Tool
 from crossnet.reach.rules import Place
 from crossnet.verification.conntrack import Entry
 
-SPOT = Spot("gateway", Direction.FORWARD, ("eth1",), "eth0", (361, 363))
-SENDER = Spot("app", Direction.FORWARD, (), "eth0", (361, 363))
+SPOT = Spot("gateway", Direction.FORWARD, ("eth1",), "eth0", (333, 444))
+SENDER = Spot("app", Direction.FORWARD, (), "eth0", (333, 444))
 
 # Linux 6.18, the `trace` of an instance with `options/stacktrace`.
 ARRIVAL = "       ping-27825   [001] ..s1. 72624.308413: netif_receive_skb: dev=eth1 skbaddr=00000000eba6eb11 len=361"
@@ -37,6 +37,10 @@ def drop(
     )
 
 
+def found(printed: str, spot: Spot, sent: tuple[int, ...] = SPOT.echoes) -> list[Dropped]:
+    return list(drops(printed, spot, sent))
+
+
 def dropped(reason: str, function: str, hook: str | None = None, interface: str | None = "eth1") -> Dropped:
     return Dropped("gateway", Direction.FORWARD, interface, reason, function, hook)
 
@@ -44,8 +48,8 @@ def dropped(reason: str, function: str, hook: str | None = None, interface: str 
 def test_a_buffer_that_is_somebody_elses_by_then_is_none_of_ours() -> None:
     """The echo was taken in; 75 µs later, on the same processor, another task's packet was dropped in its buffer."""
     taken = drop("IP_INADDRERRORS", "ip_error+0x94/0x220", "ip_error", "__netif_receive_skb_one_core")
-    assert list(drops(f"{ARRIVAL}\n{taken}", SPOT)) == [dropped("IP_INADDRERRORS", "ip_error")]
-    assert list(drops(f"{ARRIVAL}\n{taken.replace('ping-27825', 'perl-4045 ')}", SPOT)) == []
+    assert found(f"{ARRIVAL}\n{taken}", SPOT) == [dropped("IP_INADDRERRORS", "ip_error")]
+    assert found(f"{ARRIVAL}\n{taken.replace('ping-27825', 'perl-4045 ')}", SPOT) == []
 
 
 @pytest.mark.parametrize(
@@ -87,7 +91,7 @@ def test_a_buffer_that_is_somebody_elses_by_then_is_none_of_ours() -> None:
     ],
 )
 def test_why_a_packet_of_ours_was_dropped_is_read(event: str, expected: Dropped) -> None:
-    assert list(drops(f"{ARRIVAL}\n{event}{SOFTIRQ}", SPOT)) == [expected]
+    assert found(f"{ARRIVAL}\n{event}{SOFTIRQ}", SPOT) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -100,13 +104,13 @@ def test_why_a_packet_of_ours_was_dropped_is_read(event: str, expected: Dropped)
     ids=["another-buffer", "another-processor", "used-again-later"],
 )
 def test_what_happens_to_others_is_not_ours(event: str) -> None:
-    assert list(drops(f"{ARRIVAL}\n{event}", SPOT)) == []
+    assert found(f"{ARRIVAL}\n{event}", SPOT) == []
 
 
 def test_a_buffer_is_ours_until_it_is_freed() -> None:
     ours = drop("XFRM_POLICY", "ip_forward+0x1f5/0x5d0", "ip_forward")
     later = drop("NETFILTER_DROP", "nft_do_chain+0x1/0x2", "nft_do_chain", when="308425")
-    assert [each.reason for each in drops(f"{ARRIVAL}\n{ours}{SOFTIRQ}{later}", SPOT)] == ["XFRM_POLICY"]
+    assert [each.reason for each in found(f"{ARRIVAL}\n{ours}{SOFTIRQ}{later}", SPOT)] == ["XFRM_POLICY"]
 
 
 QUEUED = (
@@ -118,9 +122,9 @@ def test_an_answer_is_for_no_program_only_where_it_should_be_handed_on() -> None
     """On who has asked every answer ends so, when its program has it."""
     event = drop("NO_SOCKET", "ping_rcv+0xab/0xd0", "ping_rcv", "icmp_rcv", "ip_rcv")
     answers = replace(SPOT, direction=Direction.REPLY)
-    assert [each.reason for each in drops(f"{ARRIVAL}\n{event}{SOFTIRQ}", answers)] == ["NO_SOCKET"]
-    assert list(drops(f"{ARRIVAL}\n{event}{SOFTIRQ}", replace(answers, leaves=None))) == []
-    assert list(drops(f"{ARRIVAL}\n{event}{SOFTIRQ}", SPOT)) == []
+    assert [each.reason for each in found(f"{ARRIVAL}\n{event}{SOFTIRQ}", answers)] == ["NO_SOCKET"]
+    assert found(f"{ARRIVAL}\n{event}{SOFTIRQ}", replace(answers, leaves=None)) == []
+    assert found(f"{ARRIVAL}\n{event}{SOFTIRQ}", SPOT) == []
 
 
 def test_what_waits_to_be_sent_is_dropped_by_who_sends() -> None:
@@ -129,29 +133,29 @@ def test_what_waits_to_be_sent_is_dropped_by_who_sends() -> None:
         "QDISC_DROP", "__dev_queue_xmit+0x6ee/0xf90", "__dev_queue_xmit", "ip_finish_output2", "ip_forward"
     )
     events = f"{ARRIVAL}\n{QUEUED}\n{full}{SOFTIRQ}"
-    assert list(drops(events, SPOT)) == [dropped("QDISC_DROP", "__dev_queue_xmit", interface="eth0")]
+    assert found(events, SPOT) == [dropped("QDISC_DROP", "__dev_queue_xmit", interface="eth0")]
     answer = drop(
         "NO_SOCKET", "ping_rcv+0xab/0xd0", "ping_rcv", "icmp_rcv", "ip_local_deliver_finish", "ip_rcv"
     )
-    assert list(drops(f"{ARRIVAL}\n{QUEUED}\n{answer}{SOFTIRQ}", SPOT)) == []
-    assert list(drops(f"{QUEUED}\n{full}{SOFTIRQ}", SPOT)) == [], "it never came to this host"
-    assert [each.reason for each in drops(f"{QUEUED}\n{full}{SOFTIRQ}", SENDER)] == ["QDISC_DROP"]
+    assert found(f"{ARRIVAL}\n{QUEUED}\n{answer}{SOFTIRQ}", SPOT) == []
+    assert found(f"{QUEUED}\n{full}{SOFTIRQ}", SPOT) == [], "it never came to this host"
+    assert [each.reason for each in found(f"{QUEUED}\n{full}{SOFTIRQ}", SENDER)] == ["QDISC_DROP"]
 
 
 def test_what_a_program_could_not_send() -> None:
     """No arrival tells of it: it is dropped in the call that sends it."""
-    call = "            ping-{}   [001] ..... 72624.308401: sys_sendto(fd: 3, buff: 55d7c1e0, len: 341, flags: 0)\n"
+    call = "            ping-{}   [001] ..... 72624.308401: sys_sendto(fd: 3, buff: 55d7c1e0, len: 0x155, flags: 0)\n"
     sent = ("__dev_queue_xmit", "ip_finish_output2", "ip_output", "raw_sendmsg", "__sys_sendto")
     event = drop("TC_EGRESS", "__dev_queue_xmit+0x6ee/0xf90", *sent)
-    assert list(drops(call.format(27825) + event, SENDER)) == [
+    assert found(call.format(27825) + event, SENDER) == [
         Dropped("app", Direction.FORWARD, None, "TC_EGRESS", "__dev_queue_xmit", "egress")
     ]
-    assert list(drops(event, SENDER)) == [], "one of another size"
-    assert list(drops(call.format(33) + event, SENDER)) == [], "another's"
+    assert found(event, SENDER) == [], "one of another size"
+    assert found(call.format(33) + event, SENDER) == [], "another's"
     late = drop("TC_EGRESS", "__dev_queue_xmit+0x6ee/0xf90", *sent, when="518401")
-    assert list(drops(call.format(27825) + late, SENDER)) == []
+    assert found(call.format(27825) + late, SENDER) == []
     interrupted = drop("NO_SOCKET", "ping_rcv+0xab/0xd0", "ping_rcv", "net_rx_action", *sent)
-    assert list(drops(call.format(27825) + interrupted, SENDER)) == []
+    assert found(call.format(27825) + interrupted, SENDER) == []
 
 
 def test_what_the_most_tell_counts() -> None:
@@ -165,19 +169,44 @@ def test_what_the_most_tell_counts() -> None:
 def test_echoes_of_one_length_are_somebody_elses_where_each_of_ours_has_its_own() -> None:
     event = drop("NO_SOCKET", "ping_rcv+0xab/0xd0", "ping_rcv", "icmp_rcv", "ip_rcv")
     answers = replace(SPOT, direction=Direction.REPLY)
-    one, other = ARRIVAL, ARRIVAL.replace("len=361", "len=362")
-    assert len(list(drops(f"{one}\n{event}{one}\n{event}", answers))) == 1
-    assert len(list(drops(f"{one}\n{event}{other}\n{event}", answers))) == 2
-    assert len(list(drops(f"{one}\n{event}{one}\n{event}", replace(answers, lengths=(361, 361))))) == 2
+    one, other = ARRIVAL, ARRIVAL.replace("len=361", "len=472")
+    tagged = ARRIVAL.replace("len=361", "len=365")
+    assert len(found(f"{one}\n{event}{one}\n{event}", answers)) == 1
+    assert len(found(f"{one}\n{event}{tagged}\n{event}", answers)) == 1, "the same, with a VLAN"
+    assert len(found(f"{one}\n{event}{other}\n{event}", answers)) == 2
+
+
+def test_what_has_a_length_that_was_not_sent_yet_is_somebody_elses() -> None:
+    event = drop("IP_RPFILTER", "ip_rcv_finish_core+0x25b/0x470", "ip_rcv_finish_core", "ip_rcv")
+    assert found(f"{ARRIVAL}\n{event}", SPOT, (444,)) == []
+    assert found(f"{ARRIVAL}\n{event}", SPOT, (444, 333)) == [dropped("IP_RPFILTER", "ip_rcv_finish_core")]
 
 
 def test_the_kernel_itself_keeps_the_others_out() -> None:
     # With the four bytes of a VLAN; in a queue the head of Ethernet stands before it.
-    assert SPOT.received() == '((len >= 361 && len <= 367)) && (name == "eth1")'
-    assert SPOT.queued() == '((len >= 361 && len <= 367) || (len >= 375 && len <= 381)) && (name == "eth0")'
+    lengths = "len == 361 || len == 365 || len == 472 || len == 476"
+    queued = "len == 361 || len == 365 || len == 375 || len == 379"
+    assert SPOT.received() == f'({lengths}) && (name == "eth1")'
+    assert (
+        SPOT.queued()
+        == f'({queued} || len == 472 || len == 476 || len == 486 || len == 490) && (name == "eth0")'
+    )
     assert "len < 1" in SENDER.received()
     # Without the head of IP.
-    assert SENDER.sent() == "len >= 341 && len <= 343"
+    assert SENDER.sent() == "len == 341 || len == 452"
+    six = replace(SPOT, v6=True)
+    assert six.received().startswith("(len == 381 || len == 385 || ")
+    assert replace(SENDER, v6=True).sent() == SENDER.sent()
+
+
+@pytest.mark.parametrize("printed", ["155", "0x155"])
+def test_how_many_bytes_a_call_sends_is_told_in_hex(printed: str) -> None:
+    """Older kernels print it without the 0x."""
+    call = f"   ping-27825   [001] ..... 72624.308401: sys_sendto(fd: 3, buff: 55d7c1e0, len: {printed}, flags: 0)\n"
+    event = drop(
+        "TC_EGRESS", "__dev_queue_xmit+0x6ee/0xf90", "__dev_queue_xmit", "raw_sendmsg", "__sys_sendto"
+    )
+    assert [each.reason for each in found(call + event, SENDER)] == ["TC_EGRESS"]
 
 
 # ---- what a reason means -------------------------------------------------------------------------

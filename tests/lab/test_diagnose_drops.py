@@ -239,13 +239,13 @@ def test_what_a_rule_drops_elsewhere_on_the_same_kernel_is_not_ours(
     bench: Bench, lab_up: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody's echoes of the same lengths: containers and labs of one machine have one kernel."""
-    monkeypatch.setattr("crossnet.diagnosis.probes.secrets.choice", lambda sizes: sizes[0])
+    ours = probes_of(Probe(Protocol.ICMP, address("10.0.44.1")), None)
+    monkeypatch.setattr("crossnet.diagnosis.diagnose.probes_of", lambda probe, size: ours)
     elsewhere = Bench(lab_up("seed"))
     elsewhere.check("target", "nft -f -", stdin=DROPS_ECHOES)
-    sizes = probes_of(Probe(Protocol.ICMP, address("10.0.44.1")), None).again
     spec = with_target(bench.spec("to: 10.0.44.0/24, probe: icmp/10.0.44.1"), bench)
     bench.check("gateway", "nft -f -", stdin=WRONG_ADDRESS)
-    for size in sizes:
+    for size in ours.again:
         elsewhere.check("gateway", f"ping -q -c 3000 -i 0.01 -s {size} 10.0.44.1 >/dev/null 2>&1 &")
     try:
         found = asyncio.run(crossnet.diagnose(crossnet.Asked("business"), spec)).verdict
@@ -285,7 +285,7 @@ def test_the_instance_goes_with_what_made_it(
     bench: Bench, eventually: Callable[..., None], killed: tuple[str, ...]
 ) -> None:
     """The controller may be killed, and who clears up there as well; of all at once the next question clears up."""
-    spot = Spot("gateway", Direction.FORWARD, ("eth1",), "eth0", (361, 361))
+    spot = Spot("gateway", Direction.FORWARD, ("eth1",), "eth0", (333,))
     names = list[str]()
 
     async def ask(killed: tuple[str, ...] = ()) -> None:
@@ -313,7 +313,7 @@ def test_the_instance_goes_with_what_made_it(
 
 
 def test_one_that_is_in_use_is_not_taken_away(bench: Bench) -> None:
-    spot = Spot("gateway", Direction.FORWARD, ("eth1",), "eth0", (361, 361))
+    spot = Spot("gateway", Direction.FORWARD, ("eth1",), "eth0", (333,))
 
     async def both() -> None:
         some = [Dropping(gateway(bench), spot) for _ in range(2)]
@@ -328,7 +328,7 @@ def test_one_that_is_in_use_is_not_taken_away(bench: Bench) -> None:
 
 
 def test_those_that_are_made_at_the_same_moment_do_not_take_each_other_away(bench: Bench) -> None:
-    spot = Spot("gateway", Direction.FORWARD, ("eth1",), "eth0", (361, 361))
+    spot = Spot("gateway", Direction.FORWARD, ("eth1",), "eth0", (333,))
 
     async def all_at_once() -> None:
         some = [Dropping(gateway(bench), spot) for _ in range(12)]
@@ -361,7 +361,7 @@ def test_one_is_made_also_where_each_of_many_others_takes_it_for_left_behind(
     bench.check("gateway", 'cp "$(command -v mkdir)" /tmp/mkdir')
 
     async def once() -> None:
-        dropping = Dropping(gateway(bench), Spot("gateway", Direction.FORWARD, ("eth1",), "eth0", (361, 361)))
+        dropping = Dropping(gateway(bench), Spot("gateway", Direction.FORWARD, ("eth1",), "eth0", (333,)))
         await dropping.start()
         await dropping.stop()
         assert dropping.unable is None
@@ -380,7 +380,7 @@ def test_one_of_somebody_else_is_not_taken_away_for_its_name(bench: Bench) -> No
     bench.check("gateway", f"{inside('mkdir')} {place}'")
 
     async def once() -> None:
-        dropping = Dropping(gateway(bench), Spot("gateway", Direction.FORWARD, ("eth1",), "eth0", (361, 361)))
+        dropping = Dropping(gateway(bench), Spot("gateway", Direction.FORWARD, ("eth1",), "eth0", (333,)))
         await dropping.start()
         assert dropping.unable is None
         await dropping.stop()
@@ -390,7 +390,7 @@ def test_one_of_somebody_else_is_not_taken_away_for_its_name(bench: Bench) -> No
 
 
 def test_nothing_stays_mounted(bench: Bench) -> None:
-    spot = Spot("gateway", Direction.FORWARD, ("eth1",), "eth0", (361, 361))
+    spot = Spot("gateway", Direction.FORWARD, ("eth1",), "eth0", (333,))
     before = bench.check("gateway", "cat /proc/mounts")
 
     async def once() -> None:

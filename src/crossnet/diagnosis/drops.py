@@ -1,8 +1,10 @@
 """Ask a host's kernel itself why it drops a flow's packets: its drop events, in a trace instance of our own.
 
-Echoes of an unusual length are told from others by that: the events of their arrival are filtered by it in the
+Echoes of unusual lengths are told from others by those: the events of their arrival are filtered by them in the
 kernel, and a drop is theirs where it is of the same buffer, on the same processor, at once, and interrupts the same
-task: on a busy machine the buffer is somebody else's within a millisecond (measured). Where they are sent no arrival
+task: on a busy machine the buffer is somebody else's within a millisecond (measured). No event tells in which network
+namespace it was: somebody else's echoes in another one have to meet two lengths that were sent, too, and those stand
+in no row, as the lengths of another diagnosis may. Where they are sent no arrival
 tells of them: a drop is theirs there in the very call of ping that sends so many bytes. Once one waits to be sent,
 only who sends it can drop it: the same kernel may have the next host, too, and drops answers that have come there. Of
 the reasons only names are known here: their numbers differ from kernel to kernel, which prints each by its name (its
@@ -16,7 +18,7 @@ import itertools
 import re
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from crossnet.diagnosis.finding import Direction
@@ -29,6 +31,7 @@ _AT_ONCE = 0.002  # seconds from an arrival to its drop: a buffer is used again 
 
 _ETHERNET = 14  # bytes in front of an IP packet where it waits to be sent; some links have none
 _TAG = 4  # bytes of a VLAN that may still be in it
+_ICMP = 8  # bytes of its head
 
 # Where no tracefs is in sight, one is mounted for this command alone, in a mount namespace of its own. The older place
 # below debugfs is not looked at: to look at it would mount it for all (an automount).
@@ -170,15 +173,15 @@ work 3>&1 >&4 4>&- | $apart sh -c "$janitor" sh "$instance"
 class Spot:
     """A host that echoes came to and did not leave, to be asked what it does to them.
 
-    `arrives` are the interfaces by which they came, `leaves` the one by which they should go on; `lengths` are the
-    bytes of the shortest and the longest IP packet. Of a host that sends them itself `arrives` is empty.
+    `arrives` are the interfaces by which they came, `leaves` the one by which they should go on; `echoes` are the bytes
+    of data in each. Of a host that sends them itself `arrives` is empty.
     """
 
     host: str
     direction: Direction
     arrives: tuple[str, ...]
     leaves: str | None
-    lengths: tuple[int, int]
+    echoes: tuple[int, ...]
     v6: bool = False
 
     @property
@@ -191,23 +194,38 @@ class Spot:
 
     def received(self) -> str:
         """Which arrivals are theirs, as the kernel's event filter takes it."""
-        return self._filter(self.arrives, 0)
+        return self._filter(self.arrives, "netif_receive_skb")
 
     def queued(self) -> str:
         """The same where they wait to be sent."""
-        return self._filter((self.leaves,) if self.leaves else (), 0, _ETHERNET)
+        return self._filter((self.leaves,) if self.leaves else (), "net_dev_queue")
 
     def sent(self) -> str:
         """Which calls send them."""
-        first, last = (each - (40 if self.v6 else 20) for each in self.lengths)
-        return f"len >= {first} && len <= {last}"
+        return _any("len", self._lengths("sys_sendto"))
 
-    def _filter(self, names: Sequence[str], *heads: int) -> str:
-        first, last = self.lengths
-        lengths = (f"(len >= {first + head} && len <= {last + head + _TAG})" for head in heads)
+    def echo(self, event: str, length: int) -> int | None:
+        """Which of them has the length that an event of this name tells; None where none has."""
+        return self._lengths(event).get(length)
+
+    def _filter(self, names: Sequence[str], event: str) -> str:
         known = " || ".join(f'name == "{name}"' for name in names)
         # No packet is shorter than its head: where there is no such interface, none is meant.
-        return f"({' || '.join(lengths)}) && ({known or 'len < 1'})"
+        return f"({_any('len', self._lengths(event))}) && ({known or 'len < 1'})"
+
+    def _lengths(self, event: str) -> dict[int, int]:
+        """The lengths that an event of this name may tell of each."""
+        ip = 40 if self.v6 else 20
+        before = {
+            "sys_sendto": (0,),
+            "netif_receive_skb": (ip, ip + _TAG),
+            "net_dev_queue": (ip, ip + _TAG, ip + _ETHERNET, ip + _ETHERNET + _TAG),
+        }
+        return {each + _ICMP + head: each for each in self.echoes for head in before[event]}
+
+
+def _any(field: str, values: Collection[int]) -> str:
+    return " || ".join(f"{field} == {value}" for value in sorted(values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +282,7 @@ class Dropping:
         self.found: Dropped | None = None  # once two have ended so
         self.unable: Untold | None = None
         self._spot = spot
+        self._sent = set[int]()
         self._armed = asyncio.Event()
         words = [self.name, str(_MOST_SECONDS * 20), str(0x86DD if spot.v6 else 0x800)]
         words += [spot.received(), spot.queued(), spot.sent() if spot.is_sender else "", _JOIN]
@@ -279,6 +298,10 @@ class Dropping:
                 await self._armed.wait()
         except TimeoutError:
             self.over.set()
+
+    def sends(self, echoes: Collection[int]) -> None:
+        """These are sent from now on: what is dropped of another length is somebody else's."""
+        self._sent.update(echoes)
 
     async def _read(self, lines: AsyncIterator[str]) -> None:
         try:
@@ -297,7 +320,7 @@ class Dropping:
             elif line != "--":
                 told.append(line)
             else:
-                self.found = commonest(drops("\n".join(told), self._spot))
+                self.found = commonest(drops("\n".join(told), self._spot, self._sent))
                 if self.found is not None:
                     return
                 told = []
@@ -314,7 +337,7 @@ _POINT = re.compile(r"dev=(?P<device>\S+) .*?skbaddr=(?P<address>\S+)")
 _DROP = re.compile(
     r"skbaddr=(?P<address>\S+) .*location=(?P<location>\S+)(?: \[\w+\])? reason: (?P<reason>\w+)"
 )
-_LENGTH = re.compile(r"\blen(?:=|: )(\w+)")
+_LENGTH = re.compile(r"\blen(?:=|: )((?:0x)?[0-9a-f]+)\b")
 _FUNCTION = re.compile(
     r"([A-Za-z_]\w*)"
 )  # the compiler's .constprop.0, .isra.0 and the place behind it tell nothing
@@ -345,25 +368,26 @@ _SENDING = re.compile(
 _OF_TC = {"TC_INGRESS": "ingress", "TC_EGRESS": "egress"}
 
 
-def drops(printed: str, spot: Spot) -> Iterator[Dropped]:
-    """The drops of a spot's echoes, in events as the kernel prints them.
+def drops(printed: str, spot: Spot, sent: Collection[int]) -> Iterator[Dropped]:
+    """The drops of a spot's echoes that are `sent`, in events as the kernel prints them.
 
-    Each of them has a length of its own, unless one is forced: what has that of one before it is somebody else's.
+    Each of them has a length of its own: what has that of one before it is somebody else's.
     """
-    told: set[tuple[str, Dropped]] = set()
-    for length, dropped in _drops(printed, spot):
-        if (length, dropped) not in told or len(set(spot.lengths)) == 1:
+    told = set[tuple[int, Dropped]]()
+    for echo, dropped in _drops(printed, spot):
+        if echo is not None and echo in sent and (echo, dropped) not in told:
+            told.add((echo, dropped))
             yield dropped
-        told.add((length, dropped))
 
 
-def _drops(printed: str, spot: Spot) -> Iterator[tuple[str, Dropped]]:
+def _drops(printed: str, spot: Spot) -> Iterator[tuple[int | None, Dropped]]:
+    """Each with the bytes of data in the echo, None where none of the spot's has that length."""
     seen: _Seen | None = None
     call: _Call | None = None
     for event, stack in _events(printed):
         when, cpu, task = float(event["time"]), event["cpu"], event["task"]
         if event["name"] == "sys_sendto":
-            call = _Call(when, task, _length(event["words"]))
+            call = _Call(when, task, _echo(event, spot))
             continue
         if event["name"] != "kfree_skb":
             if (point := _POINT.match(event["words"])) is None:
@@ -373,8 +397,10 @@ def _drops(printed: str, spot: Spot) -> Iterator[tuple[str, Dropped]]:
             came = not waits or (
                 before is not None and before.came and before.is_same(point["address"], cpu, when)
             )
-            during, length = "" if waits else task, _length(event["words"])
-            seen = _Seen(when, cpu, point["address"], point["device"], length, came, waits, during)
+            during = "" if waits else task
+            seen = _Seen(
+                when, cpu, point["address"], point["device"], _echo(event, spot), came, waits, during
+            )
             continue
         before, seen = seen, None  # its buffer may be anybody's from now on
         if (drop := _DROP.match(event["words"])) is None:
@@ -388,27 +414,23 @@ def _drops(printed: str, spot: Spot) -> Iterator[tuple[str, Dropped]]:
             and before.during in ("", task)
             and before.is_of(spot, stack)
         ):
-            interface, length = before.device, before.length
+            interface, echo = before.device, before.echo
         elif call is not None and call.task == task and when - call.when <= _AT_ONCE and _is_sent(stack):
-            length = call.length
+            echo = call.echo
         else:
             continue
         function = _function(drop["location"], stack)
-        yield (
-            length,
-            Dropped(
-                spot.host, spot.direction, interface, drop["reason"], function, _hook(drop["reason"], stack)
-            ),
-        )
+        hook = _hook(drop["reason"], stack)
+        yield echo, Dropped(spot.host, spot.direction, interface, drop["reason"], function, hook)
 
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """That a task sent something of a length, and when."""
+    """That a task sent an echo, and when."""
 
     when: float
     task: str
-    length: str
+    echo: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,7 +445,7 @@ class _Seen:
     cpu: str
     address: str
     device: str
-    length: str
+    echo: int | None
     came: bool
     waits: bool
     during: str = ""
@@ -460,10 +482,11 @@ def _events(printed: str) -> Iterator[tuple[re.Match[str], tuple[str, ...]]]:
         yield event, tuple(stack)
 
 
-def _length(words: str) -> str:
-    """As the kernel prints it, which is another way in each of the events."""
-    found = _LENGTH.search(words)
-    return found[1] if found is not None else ""
+def _echo(event: re.Match[str], spot: Spot) -> int | None:
+    """The echo of a spot that an event tells of: of a call the kernel prints the length in hex."""
+    found = _LENGTH.search(event["words"])
+    base = 16 if event["name"] == "sys_sendto" else 10
+    return spot.echo(event["name"], int(found[1], base)) if found is not None else None
 
 
 def _is_sent(stack: Sequence[str]) -> bool:

@@ -65,9 +65,11 @@ class Inquiring:
         return found.traced is not None or (found.dropped is not None and not found.dropped.is_of_queue)
 
     async def _send(self, client: str, tracing: Tracing | None, dropping: Dropping | None) -> None:
-        rounds = list(self._probes.repeated())
-        for number, tasks in enumerate(rounds, start=1):
-            sending = Sending(self._hosts[client], tasks)
+        rounds = list(self._probes.rounds())
+        for number, echoes in enumerate(rounds, start=1):
+            if dropping is not None:
+                dropping.sends(echoes)
+            sending = Sending(self._hosts[client], self._probes.repeated(echoes))
             await sending.start()
             try:
                 # At first what traces may not stand yet.

@@ -127,6 +127,4 @@ def _spot(
     names = (*arrives, *([leaves] if leaves else []))
     if not all(map(_PLAIN.fullmatch, names)):
         return None
-    v6 = trail.course.destination.version == 6
-    heads = 48 if v6 else 28
-    return Spot(stop.host, direction, tuple(arrives), leaves, (min(echoes) + heads, max(echoes) + heads), v6)
+    return Spot(stop.host, direction, tuple(arrives), leaves, echoes, trail.course.destination.version == 6)

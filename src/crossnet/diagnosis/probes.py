@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from crossnet.capture import Filter
@@ -20,9 +20,9 @@ _UNUSUAL = range(97, 480)
 # How often probes are sent when a host is asked what it does to them, and how many at once.
 _REPEATED, _AT_ONCE = 3, 2
 
-# How much larger those echoes are about which a host is asked: none of the others is as large with Ethernet and a VLAN
-# before it.
-_APART = PROBES + SIZES + 18
+# Of those about which a host is asked: none fills the smallest link.
+_ASKED = range(97, 510)
+_FRAME = 14 + 4  # bytes of Ethernet and a VLAN, which a kernel may count too
 
 # Sizes of IP packets that are tried where full-sized ones vanish: usual limits of tunnels and links.
 LADDER = (1480, 1476, 1460, 1454, 1450, 1442, 1420, 1400, 1380, 1360, 1340, 1300, 1280, 1200, 1000, 576)
@@ -79,11 +79,15 @@ class Probes:
             return [*echoes, *large]
         return [*[self._asked()] * 3, echoes[0], *large]
 
-    def repeated(self) -> Iterator[list[Task]]:
-        """What it is told to send, one after the other, when a host is asked what it does to them."""
+    def rounds(self) -> Iterator[tuple[int, ...]]:
+        """The sizes that it sends at once, one after the other, when a host is asked what it does to them."""
         for begin in range(0, len(self.again), _AT_ONCE):
-            echoes = [self._echo(size) for size in self.again[begin : begin + _AT_ONCE]]
-            yield echoes if self.probe.protocol is Protocol.ICMP else [self._asked(), *echoes]
+            yield self.again[begin : begin + _AT_ONCE]
+
+    def repeated(self, sizes: Sequence[int]) -> list[Task]:
+        """What it is told to send in such a round."""
+        echoes = [self._echo(size) for size in sizes]
+        return echoes if self.probe.protocol is Protocol.ICMP else [self._asked(), *echoes]
 
     def _echo(self, size: int) -> Task:
         kind = "echo_of" if self.size is None else "sized"
@@ -106,5 +110,13 @@ def probes_of(probe: Probe, size: int | None) -> Probes:
         forced = max(size - heads(probe), 0)
         return Probes(probe, size, (forced,), (forced,) * repeated, near)
     small = tuple(first + number for number in range(PROBES))
-    again = tuple(first + _APART + number for number in range(repeated))
+    taken = range(first - _FRAME, first + PROBES + SIZES + _FRAME)
+    again = _scattered([each for each in _ASKED if each not in taken], repeated)
     return Probes(probe, size, small, again, near)
+
+
+def _scattered(sizes: Sequence[int], number: int) -> tuple[int, ...]:
+    """So many of them by chance, each more than a frame's head apart from all others."""
+    chance = secrets.SystemRandom()
+    places = sorted(chance.sample(range(len(sizes) - number * _FRAME), number))
+    return tuple(chance.sample([sizes[place + rank * _FRAME] for rank, place in enumerate(places)], number))
