@@ -196,6 +196,7 @@ def test_init_complete(desk: Desk) -> None:
         (("--from", "root@web"), "--from, --via and --to belong together"),
         (("--from", "a", "--via", "b", "--to", "10.0.44.7/24"), "host bits"),
         (("--from", "a", "--via", "b", "--to", "nowhere"), "nowhere"),
+        (("--from", "a", "--via", "b", "--to", "10.0.44.0/24", "--until", "2020-01-01T00:00Z"), "is over"),
         (("-f", "no/such/folder/x.yaml"), "cannot write no/such/folder/x.yaml"),
     ],
 )

@@ -63,11 +63,12 @@ def init(
     if (any(given) or how) and not all(given):
         raise click.UsageError("--from, --via and --to belong together: give all three, or none")
     name = suggested(speech.file, who())
-    text = (
-        template.complete(template.Need(clients, via, to, **how), name)
-        if via is not None
-        else template.blank(name)
-    )
+    if via is not None:
+        need = template.Need(clients, via, to, **how)
+        text = template.complete(need, name)
+        _refuse_past(need.until)
+    else:
+        text = template.blank(name)
     write_new(speech.file, text, "-f")
     outcome.settle(0)
     todo = "Next: `crossnet plan`." if via is not None else "Edit it, then run `crossnet plan`."
@@ -77,6 +78,19 @@ def init(
         speech.say(json.document({"file": speech.file}))
     else:
         speech.say(f"Wrote {speech.file}. {todo}")
+
+
+def _refuse_past(until: str | None) -> None:
+    """A crossing whose time is over is none: the file would ask for nothing."""
+    from datetime import UTC, datetime
+
+    from crossnet import values
+
+    if until is None or (end := values.moment(until)) > (now := datetime.now(UTC)):
+        return
+    raise click.UsageError(
+        f"--until {until} is over: here it is {values.show_moment(now)}\n  Give a time to come, or leave --until out."
+    )
 
 
 @click.command(short_help="The whole job without a spec file.")
