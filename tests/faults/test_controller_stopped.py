@@ -283,15 +283,20 @@ exec /tmp/real-setsid "$@"
 """
 
 
-def test_who_ends_it_when_somebody_else_is_faster_tells_the_same(ground: Ground) -> None:
+@pytest.mark.parametrize("who", ["the apply itself", "a person on another machine"])
+def test_who_ends_it_when_somebody_else_is_faster_tells_the_same(ground: Ground, who: str) -> None:
     running = waiting(ground, 60)
     place = ground.bench.check("gateway", "readlink -f $(command -v setsid)").strip()
     ground.bench.check("gateway", f"cp {place} /tmp/real-setsid; cat >/tmp/setsid <<'END'\n{FASTER}END")
     ground.bench.check("gateway", f"chmod 755 /tmp/setsid; mount --bind /tmp/setsid {place}")
-    running.process.signal(signal.SIGINT)
-    told = running.end()
+    ended = []
+    if who == "the apply itself":
+        running.process.signal(signal.SIGINT)
+    else:
+        ended.append(ground.operator.elsewhere().run("rollback", ground.operator.transaction()))
+    ended.append(running.end())
     ground.bench.check("gateway", f"umount {place}; rmdir /tmp/once")
-    assert told.code == 3, told
+    assert [each.code for each in ended] == [3] * len(ended), ended
     ground.alike(OLD)
     count("the last word of a person")
 

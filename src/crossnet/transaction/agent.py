@@ -119,6 +119,7 @@ class Agent(Participant):
         self._found = found
         self._ends: list[int] = []
         self._script = str(host.locate(PurePosixPath(f"{FOLDER}/{_script_name()}")))
+        self._scripts = (self._script, str(host.locate(PurePosixPath(f"{FOLDER}/transaction/host.sh"))))
 
     @property
     def name(self) -> str:
@@ -340,7 +341,7 @@ class Agent(Participant):
                 f"Install {PACKAGES.get(tool, tool)} on the host.",
             )
         # With the last transaction the script goes too, also between two of its own steps: then its shell says so.
-        if answer.returncode in _NO_SCRIPT and (not text or self._script in text):
+        if answer.returncode in _NO_SCRIPT and (not text or any(each in text for each in self._scripts)):
             raise Gone(self.host.name, self.transaction, "")
         if answer.returncode == UNSAFE and (why := reason(text)):
             raise Refused(self.host.name, tried, why, todo(why))
