@@ -28,7 +28,7 @@ BY_HAND = {
     "iptables-nft": "iptables-nft -t nat -A POSTROUTING -o eth0 -j SNAT --to-source 10.0.44.63",
     "iptables-legacy": "iptables-legacy -t nat -A POSTROUTING -o eth0 -j SNAT --to-source 10.0.44.63",
 }
-ENGINES = tuple(BY_HAND)
+ENGINES = ("nftables", "iptables-nft", pytest.param("iptables-legacy", marks=pytest.mark.variants))
 # What a plan may hold that only narrows, or lasts longer: the rules with the fence, and what is for the next boot.
 NARROWS = {"table", "jump"}
 

@@ -16,10 +16,9 @@ from crossnet.spec import Spec
 from crossnet.transaction.apply import NotAsPromised
 from crossnet.verdict import Result
 from lab.crossing import Bench
+from lab.engines import WITH_IPTABLES_LEGACY, WITH_IPTABLES_NFT
 
 pytestmark = pytest.mark.lab
-
-ENGINES = list(Engine)
 
 
 @pytest.fixture
@@ -39,7 +38,7 @@ def force(bench: Bench, engine: Engine) -> str:
     return "firewall: iptables"
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", list(Engine))
 def test_seed_on_every_engine(bench: Callable[..., Bench], engine: Engine) -> None:
     b = bench()
     words = force(b, engine)
@@ -77,7 +76,7 @@ def test_seed_on_every_engine(bench: Callable[..., Bench], engine: Engine) -> No
     assert b.undo(spec).confirmed is None
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", WITH_IPTABLES_LEGACY)
 def test_seed_in_ipv6(bench: Callable[..., Bench], engine: Engine) -> None:
     b = bench("seed-v6")
     if engine.is_iptables:
@@ -138,7 +137,7 @@ def test_destination_sees_the_promised_source(bench: Callable[..., Bench]) -> No
     assert "10.0.44.63" in b.check("target", "until grep received /tmp/seen; do :; done")
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", WITH_IPTABLES_NFT)
 def test_allow_lets_only_that_traffic_through(bench: Callable[..., Bench], engine: Engine) -> None:
     b = bench()
     words = force(b, engine)
@@ -155,7 +154,7 @@ def test_allow_lets_only_that_traffic_through(bench: Callable[..., Bench], engin
     assert b.apply(spec).confirmed is None
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", WITH_IPTABLES_LEGACY)
 def test_fence_stops_everybody_else(bench: Callable[..., Bench], engine: Engine) -> None:
     """A neighbour of the client, the business side, and the gateway's third interface; each with a route."""
     b = bench("third-interface")
@@ -188,7 +187,7 @@ while True:
 """
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", WITH_IPTABLES_NFT)
 def test_a_flow_older_than_the_crossing_is_translated_and_an_outsiders_ends(
     bench: Callable[..., Bench], engine: Engine, eventually: Callable[..., None]
 ) -> None:
@@ -216,7 +215,7 @@ def test_a_flow_older_than_the_crossing_is_translated_and_an_outsiders_ends(
     assert "dst=10.0.43.15" in tracked("10.0.43.15")  # it goes on, as before crossnet
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", WITH_IPTABLES_LEGACY)
 def test_gateway_that_forwarded_before_keeps_others_traffic(
     bench: Callable[..., Bench], engine: Engine
 ) -> None:
@@ -273,7 +272,7 @@ def test_translate_none_leaves_the_source_alone(bench: Callable[..., Bench]) -> 
     assert str(applied.verification.verdicts[0].translated_to) == "10.0.43.15"
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", WITH_IPTABLES_NFT)
 def test_client_that_is_not_managed_is_admitted(bench: Callable[..., Bench], engine: Engine) -> None:
     b = bench("seed", "gateway")
     words = force(b, engine)

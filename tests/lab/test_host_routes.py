@@ -157,7 +157,7 @@ def test_a_probe_that_is_not_answered_takes_it_back(desk: Desk, offered: Offered
 AT = 6
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", [pytest.param("before", marks=pytest.mark.faults), "after"])
 def test_whoever_is_killed_at_the_request_leaves_all_of_it_or_nothing(
     desk: Desk, offered: Offered, when: str
 ) -> None:

@@ -18,6 +18,7 @@ from crossnet.netfilter import Engine
 from crossnet.spec import Spec
 from crossnet.transaction.guard import Guard
 from lab.crossing import Bench
+from lab.engines import WITH_IPTABLES_NFT
 from lab.firewalls import IPTABLES, NFTABLES, Firewall
 from lab.test_fence_in_time import TO, flush, with_outsider
 from lab.test_firewalls import FORWARDING, with_firewall, works
@@ -138,7 +139,7 @@ def test_a_firewall_that_is_restarted_ends_an_undo(machines_up: LabUp, eventuall
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("engine", list(Engine))
+@pytest.mark.parametrize("engine", WITH_IPTABLES_NFT)
 def test_a_fence_that_is_taken_away_ends_an_apply_that_waits(
     lab_up: Callable[..., Lab], engine: Engine
 ) -> None:

@@ -215,8 +215,16 @@ class Gone(BaseException):
     """Not even an Exception."""
 
 
-@pytest.mark.parametrize("raised", [BrokenPipeError, ValueError, Gone, KeyboardInterrupt, SystemExit])
-@pytest.mark.parametrize("breaks", [False, True])
+@pytest.mark.parametrize(
+    ("raised", "breaks"),
+    [
+        (BrokenPipeError, False),
+        (ValueError, True),
+        (Gone, True),
+        (KeyboardInterrupt, False),
+        (SystemExit, True),
+    ],
+)
 def test_a_watcher_that_raises_has_no_say(
     tmp_path: Path, lab_up: Callable[..., Lab], raised: type[BaseException], breaks: bool
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,7 +94,14 @@ ROWS = (
         names_itself=False,
     ),
 )
-every_row = pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
+
+
+def rows(first: int) -> list[Any]:
+    """Every one of them, every second of them in scripts/variants."""
+    often = ROWS[first::2]
+    return [
+        pytest.param(row, id=row.name, marks=() if row in often else pytest.mark.variants) for row in ROWS
+    ]
 
 
 def beside(lab: Lab) -> tuple[Bench, Outsiders]:
@@ -104,7 +112,7 @@ def beside(lab: Lab) -> tuple[Bench, Outsiders]:
     return b, outsiders
 
 
-@every_row
+@pytest.mark.parametrize("row", rows(0))
 def test_a_crossing_beside_what_was_there_first(lab_up: LabUp, row: Row) -> None:
     b, outsiders = beside(lab_up(topology()))
     for command in row.start:
@@ -126,7 +134,7 @@ def test_a_crossing_beside_what_was_there_first(lab_up: LabUp, row: Row) -> None
     assert sorted(rules(b)) == sorted(before)
 
 
-@every_row
+@pytest.mark.parametrize("row", rows(1))
 def test_a_crossing_that_was_there_before(lab_up: LabUp, row: Row) -> None:
     b, outsiders = beside(lab_up(topology()))
     spec = b.spec(TO)

@@ -123,7 +123,9 @@ def test_two_at_the_same_moment_come_one_after_the_other(lab_up: Callable[..., L
     assert [one.label for one in found["gateway"].crossings] == ["login/business", "web/business"]
 
 
-@pytest.mark.parametrize("moment", [Kind.GUARDED, Kind.CHANGES, Kind.DECIDED], ids=str)
+@pytest.mark.parametrize(
+    "moment", [Kind.GUARDED, pytest.param(Kind.CHANGES, marks=pytest.mark.variants), Kind.DECIDED], ids=str
+)
 def test_who_comes_while_the_other_one_ends_waits_as_well(lab_up: Callable[..., Lab], moment: Kind) -> None:
     """Also when it is decided, and only the files for the next boot and the traces of it are left to do."""
     b = Bench(lab_up())

@@ -86,7 +86,7 @@ def _refuse_past(until: str | None) -> None:
 
     from crossnet import values
 
-    if until is None or (end := values.moment(until)) > (now := datetime.now(UTC)):
+    if until is None or values.moment(until) > (now := datetime.now(UTC)):
         return
     raise click.UsageError(
         f"--until {until} is over: here it is {values.show_moment(now)}\n  Give a time to come, or leave --until out."
