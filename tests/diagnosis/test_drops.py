@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from ipaddress import ip_address
+from typing import cast
 
 import pytest
 
 from crossnet.diagnosis.course import Stop
-from crossnet.diagnosis.drops import Dropped, Spot, commonest, drops
+from crossnet.diagnosis.drops import Dropped, Dropping, Spot, commonest, drops
 from crossnet.diagnosis.finding import Direction, Finding
 from crossnet.diagnosis.foretold import Foretold
 from crossnet.diagnosis.judge import reasons
 from crossnet.netfilter.foreign import Tool
 from crossnet.reach.rules import Place
+from crossnet.transport import Host
 from crossnet.verification.conntrack import Entry
 
 SPOT = Spot("gateway", Direction.FORWARD, ("eth1",), "eth0", (333, 444))
@@ -37,8 +41,11 @@ def drop(
     )
 
 
-def found(printed: str, spot: Spot, sent: tuple[int, ...] = SPOT.echoes) -> list[Dropped]:
-    return list(drops(printed, spot, sent))
+SENT = dict.fromkeys(SPOT.echoes, 0.0)
+
+
+def found(printed: str, spot: Spot, sent: Mapping[int, float] = SENT) -> list[Dropped]:
+    return [dropped for _, dropped in drops(printed, spot, sent)]
 
 
 def dropped(reason: str, function: str, hook: str | None = None, interface: str | None = "eth1") -> Dropped:
@@ -159,8 +166,8 @@ def test_what_a_program_could_not_send() -> None:
 
 
 def test_what_the_most_tell_counts() -> None:
-    one, other = dropped("XFRM_POLICY", "ip_forward"), dropped("NETFILTER_DROP", "nf_hook_slow")
-    assert commonest(iter([one, other, one])) == one
+    one, other = (28, dropped("XFRM_POLICY", "ip_forward")), (28, dropped("NETFILTER_DROP", "nf_hook_slow"))
+    assert commonest(iter([one, other, one])) == one[1]
     assert commonest(iter([one, other])) is None
     assert commonest(iter([one])) is None, "it may be somebody else's, in a buffer that was used again"
     assert commonest(iter([])) is None
@@ -172,14 +179,46 @@ def test_echoes_of_one_length_are_somebody_elses_where_each_of_ours_has_its_own(
     one, other = ARRIVAL, ARRIVAL.replace("len=361", "len=472")
     tagged = ARRIVAL.replace("len=361", "len=365")
     assert len(found(f"{one}\n{event}{one}\n{event}", answers)) == 1
-    assert len(found(f"{one}\n{event}{tagged}\n{event}", answers)) == 1, "the same, with a VLAN"
     assert len(found(f"{one}\n{event}{other}\n{event}", answers)) == 2
+    for both in ((one, tagged), (other, tagged)):
+        printed = "\n".join(f"{each}\n{event}" for each in both)
+        assert commonest(drops(printed, answers, SENT)) is None, "ours go with a VLAN all of them, or none"
 
 
 def test_what_has_a_length_that_was_not_sent_yet_is_somebody_elses() -> None:
     event = drop("IP_RPFILTER", "ip_rcv_finish_core+0x25b/0x470", "ip_rcv_finish_core", "ip_rcv")
-    assert found(f"{ARRIVAL}\n{event}", SPOT, (444,)) == []
-    assert found(f"{ARRIVAL}\n{event}", SPOT, (444, 333)) == [dropped("IP_RPFILTER", "ip_rcv_finish_core")]
+    assert found(f"{ARRIVAL}\n{event}", SPOT, {444: 0.0}) == []
+    assert found(f"{ARRIVAL}\n{event}", SPOT, {444: 0.0, 333: 72624.3}) == [
+        dropped("IP_RPFILTER", "ip_rcv_finish_core")
+    ]
+    assert found(f"{ARRIVAL}\n{event}", SPOT, {333: 72624.4}) == [], "before it was"
+
+
+def test_what_came_before_a_length_was_sent_is_not_ours_later_either() -> None:
+    """The ring is printed whole again and again."""
+    event = drop("IP_RPFILTER", "ip_rcv_finish_core+0x25b/0x470", "ip_rcv_finish_core", "ip_rcv")
+    second = ARRIVAL.replace("len=361", "len=472")
+    theirs = f"{ARRIVAL}\n{event}{second}\n{event}".rstrip("\n")
+    later = theirs.replace("72624.", "72625.")
+
+    async def told() -> list[Dropped | None]:
+        dropping = Dropping(cast(Host, None), SPOT)
+
+        async def lines() -> AsyncIterator[str]:
+            for each in (*theirs.splitlines(), "--"):
+                yield each
+            dropping.sends(SPOT.echoes)
+            for each in (*theirs.splitlines(), "--"):
+                yield each
+            said.append(dropping.found)
+            for each in (*theirs.splitlines(), *later.splitlines(), "--"):
+                yield each
+
+        said = list[Dropped | None]()
+        await dropping._take(lines())
+        return [*said, dropping.found]
+
+    assert asyncio.run(told()) == [None, dropped("IP_RPFILTER", "ip_rcv_finish_core")]
 
 
 def test_the_kernel_itself_keeps_the_others_out() -> None:

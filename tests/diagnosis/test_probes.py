@@ -43,9 +43,9 @@ def test_each_echo_is_known_by_its_size(probe: Probe) -> None:
 
 def test_two_diagnoses_at_once_ask_of_lengths_that_have_next_to_nothing_in_common() -> None:
     """The same kernel may have the hosts of both, and does not tell whose a packet is that it drops."""
-    pairs = [(probes_of(PROBES[0], None), probes_of(PROBES[0], None)) for _ in range(400)]
+    pairs = [(probes_of(PROBES[0], None), probes_of(PROBES[0], None)) for _ in range(2000)]
     shared = [len({*ours.again} & {*theirs.again, *theirs.small}) for ours, theirs in pairs]
-    assert sum(number >= 2 for number in shared) <= 12
+    assert sum(number >= 2 for number in shared) <= 45
 
 
 @pytest.mark.parametrize("probe", PROBES, ids=str)

@@ -88,8 +88,13 @@ class Desk:
             environment = {**_inherited(), **self.environment}
             process = ControllerProcess(main, words, self.folder, environment, Path(said) / "said")
             code = process.wait(120)
-            assert code is not None, f"it does not end: {words}"
-            out, err = process.out, process.err
+            if code is None:
+                process.kill()
+                process.wait()
+            out, err = (
+                file.read_text("utf-8") for file in (Path(said) / "said.out", Path(said) / "said.err")
+            )
+        assert code is not None, f"it does not end: {words}\n{out}{err}"
         assert "Traceback" not in out + err
         assert "mistake of crossnet" not in out + err
         assert "\x1b" not in out + err
@@ -203,7 +208,7 @@ def test_init_complete(desk: Desk) -> None:
         (("--from", "root@web"), "--from, --via and --to belong together"),
         (("--from", "a", "--via", "b", "--to", "10.0.44.7/24"), "host bits"),
         (("--from", "a", "--via", "b", "--to", "nowhere"), "nowhere"),
-        (("--from", "a", "--via", "b", "--to", "10.0.44.0/24", "--until", "2020-01-01T00:00Z"), "is over"),
+        (("--from", "a", "--via", "b", "--to", "10.0.44.0/24", "--until", "2020-01-01T00:00Z"), "is past"),
         (("-f", "no/such/folder/x.yaml"), "cannot write no/such/folder/x.yaml"),
     ],
 )
@@ -212,6 +217,12 @@ def test_init_that_cannot_be(desk: Desk, words: tuple[str, ...], said: str) -> N
     assert ran.code == 1
     assert said in ran.err
     assert list(desk.folder.iterdir()) == []
+
+
+def test_nothing_is_connected_until_a_time_that_is_past(desk: Desk) -> None:
+    ran = desk.run("connect", "a", "--via", "b", "--to", "10.0.44.0/24", "--until", "2020-01-01T00:00Z")
+    assert (ran.code, ran.out) == (1, "")
+    assert "--until 2020-01-01T00:00Z is past: this machine's clock says " in ran.err
 
 
 @pytest.mark.parametrize("command", ["plan", "apply", "verify", "status", "undo", "facts"])

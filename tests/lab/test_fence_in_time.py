@@ -18,7 +18,7 @@ from crossnet.lab.topology import Host, Interface, Route, Topology, load
 from crossnet.netfilter import Engine
 from crossnet.spec import Spec
 from lab.crossing import Bench
-from lab.engines import WITH_IPTABLES_LEGACY, WITH_IPTABLES_NFT
+from lab.engines import WITH_IPTABLES_NFT
 
 pytestmark = pytest.mark.lab
 
@@ -142,7 +142,7 @@ def flush(engine: Engine) -> str:
     return "\n".join(tools)
 
 
-@pytest.mark.parametrize("engine", WITH_IPTABLES_LEGACY)
+@pytest.mark.parametrize("engine", WITH_IPTABLES_NFT)
 def test_nobody_passes_while_rules_are_loaded_again(lab_up: Callable[..., Lab], engine: Engine) -> None:
     fire = under_fire(lab_up(with_outsider()))
     b = fire.bench
@@ -257,7 +257,7 @@ def test_a_start_that_is_overtaken_does_not_open(lab_up: Callable[..., Lab]) -> 
     assert b.check("gateway", "find /run -name 'crossnet*'") == ""
 
 
-@pytest.mark.parametrize("engine", WITH_IPTABLES_NFT[1:])
+@pytest.mark.parametrize("engine", [Engine.IPTABLES_NFT, Engine.IPTABLES_LEGACY])
 def test_nobody_passes_while_a_jump_is_moved(lab_up: Callable[..., Lab], engine: Engine) -> None:
     """Others put theirs in front again and again: the unit, and an apply, bring the jump back to the top."""
     fire = under_fire(lab_up(with_outsider()))

@@ -223,6 +223,11 @@ class Gone(BaseException):
         (Gone, True),
         (KeyboardInterrupt, False),
         (SystemExit, True),
+        pytest.param(BrokenPipeError, True, marks=pytest.mark.variants),
+        pytest.param(ValueError, False, marks=pytest.mark.variants),
+        pytest.param(Gone, False, marks=pytest.mark.variants),
+        pytest.param(KeyboardInterrupt, True, marks=pytest.mark.variants),
+        pytest.param(SystemExit, False, marks=pytest.mark.variants),
     ],
 )
 def test_a_watcher_that_raises_has_no_say(

@@ -81,7 +81,7 @@ def init(
 
 
 def _refuse_past(until: str | None) -> None:
-    """A crossing whose time is over is none: the file would ask for nothing."""
+    """A crossing whose time is over is none: nothing would be asked for."""
     from datetime import UTC, datetime
 
     from crossnet import values
@@ -89,7 +89,8 @@ def _refuse_past(until: str | None) -> None:
     if until is None or values.moment(until) > (now := datetime.now(UTC)):
         return
     raise click.UsageError(
-        f"--until {until} is over: here it is {values.show_moment(now)}\n  Give a time to come, or leave --until out."
+        f"--until {until} is past: this machine's clock says {values.show_moment(now)}\n"
+        "  Give a time to come, or leave --until out."
     )
 
 
@@ -123,6 +124,7 @@ def connect(
 
     need = template.Need((source,), via, to, **how)
     spec = parse(template.alone(need), save or "")
+    _refuse_past(need.until)
     hints.file = spec.file
 
     with staying() as ways:

@@ -3,12 +3,11 @@
 Echoes of unusual lengths are told from others by those: the events of their arrival are filtered by them in the
 kernel, and a drop is theirs where it is of the same buffer, on the same processor, at once, and interrupts the same
 task: on a busy machine the buffer is somebody else's within a millisecond (measured). No event tells in which network
-namespace it was: somebody else's echoes in another one have to meet two lengths that were sent, too, and those stand
-in no row, as the lengths of another diagnosis may. Where they are sent no arrival
-tells of them: a drop is theirs there in the very call of ping that sends so many bytes. Once one waits to be sent,
-only who sends it can drop it: the same kernel may have the next host, too, and drops answers that have come there. Of
-the reasons only names are known here: their numbers differ from kernel to kernel, which prints each by its name (its
-own `format` file).
+namespace it was: somebody else's echoes in another one have to meet two lengths that have been sent by then, and those
+stand in no row, as the lengths of others may. Where they are sent no arrival tells of them: a drop is theirs there in
+the very call of ping that sends so many bytes. Once one waits to be sent, only who sends it can drop it: the same
+kernel may have the next host, too, and drops answers that have come there. Of the reasons only names are known here:
+their numbers differ from kernel to kernel, which prints each by its name (its own `format` file).
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import itertools
 import re
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from crossnet.diagnosis.finding import Direction
@@ -170,6 +169,14 @@ work 3>&1 >&4 4>&- | $apart sh -c "$janitor" sh "$instance"
 
 
 @dataclass(frozen=True, slots=True)
+class Echo:
+    """One with so many bytes of data, and so many of heads where the kernel tells its length."""
+
+    size: int
+    head: int
+
+
+@dataclass(frozen=True, slots=True)
 class Spot:
     """A host that echoes came to and did not leave, to be asked what it does to them.
 
@@ -204,7 +211,7 @@ class Spot:
         """Which calls send them."""
         return _any("len", self._lengths("sys_sendto"))
 
-    def echo(self, event: str, length: int) -> int | None:
+    def echo(self, event: str, length: int) -> Echo | None:
         """Which of them has the length that an event of this name tells; None where none has."""
         return self._lengths(event).get(length)
 
@@ -213,7 +220,7 @@ class Spot:
         # No packet is shorter than its head: where there is no such interface, none is meant.
         return f"({_any('len', self._lengths(event))}) && ({known or 'len < 1'})"
 
-    def _lengths(self, event: str) -> dict[int, int]:
+    def _lengths(self, event: str) -> dict[int, Echo]:
         """The lengths that an event of this name may tell of each."""
         ip = 40 if self.v6 else 20
         before = {
@@ -221,7 +228,7 @@ class Spot:
             "netif_receive_skb": (ip, ip + _TAG),
             "net_dev_queue": (ip, ip + _TAG, ip + _ETHERNET, ip + _ETHERNET + _TAG),
         }
-        return {each + _ICMP + head: each for each in self.echoes for head in before[event]}
+        return {each + _ICMP + head: Echo(each, head) for each in self.echoes for head in before[event]}
 
 
 def _any(field: str, values: Collection[int]) -> str:
@@ -282,7 +289,8 @@ class Dropping:
         self.found: Dropped | None = None  # once two have ended so
         self.unable: Untold | None = None
         self._spot = spot
-        self._sent = set[int]()
+        self._sent: dict[int, float] = {}  # since when, by the clock of the events
+        self._last = 0.0
         self._armed = asyncio.Event()
         words = [self.name, str(_MOST_SECONDS * 20), str(0x86DD if spot.v6 else 0x800)]
         words += [spot.received(), spot.queued(), spot.sent() if spot.is_sender else "", _JOIN]
@@ -301,7 +309,7 @@ class Dropping:
 
     def sends(self, echoes: Collection[int]) -> None:
         """These are sent from now on: what is dropped of another length is somebody else's."""
-        self._sent.update(echoes)
+        self._sent.update(dict.fromkeys(echoes, self._last))
 
     async def _read(self, lines: AsyncIterator[str]) -> None:
         try:
@@ -320,9 +328,11 @@ class Dropping:
             elif line != "--":
                 told.append(line)
             else:
-                self.found = commonest(drops("\n".join(told), self._spot, self._sent))
+                printed = "\n".join(told)
+                self.found = commonest(drops(printed, self._spot, self._sent))
                 if self.found is not None:
                     return
+                self._last = max((float(event["time"]) for event, _ in _events(printed)), default=self._last)
                 told = []
 
 
@@ -368,20 +378,22 @@ _SENDING = re.compile(
 _OF_TC = {"TC_INGRESS": "ingress", "TC_EGRESS": "egress"}
 
 
-def drops(printed: str, spot: Spot, sent: Collection[int]) -> Iterator[Dropped]:
-    """The drops of a spot's echoes that are `sent`, in events as the kernel prints them.
+def drops(printed: str, spot: Spot, sent: Mapping[int, float]) -> Iterator[tuple[int, Dropped]]:
+    """The drops of a spot's echoes, in events as the kernel prints them, each with the bytes of heads before the data.
 
-    Each of them has a length of its own: what has that of one before it is somebody else's.
+    `sent` says of which sizes they are, and when each was not sent yet: what has one of before that is somebody else's.
+    Each has a size of its own: what has that of one before it is so, too.
     """
-    told = set[tuple[int, Dropped]]()
-    for echo, dropped in _drops(printed, spot):
-        if echo is not None and echo in sent and (echo, dropped) not in told:
-            told.add((echo, dropped))
-            yield dropped
+    told = set[tuple[Echo, Dropped]]()
+    for when, echo, dropped in _drops(printed, spot):
+        if echo is None or when <= sent.get(echo.size, when) or (echo, dropped) in told:
+            continue
+        told.add((echo, dropped))
+        yield echo.head, dropped
 
 
-def _drops(printed: str, spot: Spot) -> Iterator[tuple[int | None, Dropped]]:
-    """Each with the bytes of data in the echo, None where none of the spot's has that length."""
+def _drops(printed: str, spot: Spot) -> Iterator[tuple[float, Echo | None, Dropped]]:
+    """Each with its time and the echo, None where none of the spot's has that length."""
     seen: _Seen | None = None
     call: _Call | None = None
     for event, stack in _events(printed):
@@ -421,7 +433,7 @@ def _drops(printed: str, spot: Spot) -> Iterator[tuple[int | None, Dropped]]:
             continue
         function = _function(drop["location"], stack)
         hook = _hook(drop["reason"], stack)
-        yield echo, Dropped(spot.host, spot.direction, interface, drop["reason"], function, hook)
+        yield when, echo, Dropped(spot.host, spot.direction, interface, drop["reason"], function, hook)
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,7 +442,7 @@ class _Call:
 
     when: float
     task: str
-    echo: int | None
+    echo: Echo | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -445,7 +457,7 @@ class _Seen:
     cpu: str
     address: str
     device: str
-    echo: int | None
+    echo: Echo | None
     came: bool
     waits: bool
     during: str = ""
@@ -460,11 +472,11 @@ class _Seen:
         return not self.waits or any(map(_SENDING.fullmatch, _within(stack)))
 
 
-def commonest(found: Iterator[Dropped]) -> Dropped | None:
-    """What most of them tell; None where that is one alone, or as many tell another thing."""
+def commonest(found: Iterator[tuple[int, Dropped]]) -> Dropped | None:
+    """What most of them tell, with as many bytes of heads; None where that is one alone, or as many tell otherwise."""
     counted = Counter(found).most_common(2)
     others = counted[1][1] if counted[1:] else 1
-    return counted[0][0] if counted and counted[0][1] > others else None
+    return counted[0][0][1] if counted and counted[0][1] > others else None
 
 
 def _events(printed: str) -> Iterator[tuple[re.Match[str], tuple[str, ...]]]:
@@ -482,7 +494,7 @@ def _events(printed: str) -> Iterator[tuple[re.Match[str], tuple[str, ...]]]:
         yield event, tuple(stack)
 
 
-def _echo(event: re.Match[str], spot: Spot) -> int | None:
+def _echo(event: re.Match[str], spot: Spot) -> Echo | None:
     """The echo of a spot that an event tells of: of a call the kernel prints the length in hex."""
     found = _LENGTH.search(event["words"])
     base = 16 if event["name"] == "sys_sendto" else 10

@@ -118,5 +118,5 @@ def probes_of(probe: Probe, size: int | None) -> Probes:
 def _scattered(sizes: Sequence[int], number: int) -> tuple[int, ...]:
     """So many of them by chance, each more than a frame's head apart from all others."""
     chance = secrets.SystemRandom()
-    places = sorted(chance.sample(range(len(sizes) - number * _FRAME), number))
+    places = sorted(chance.sample(range(len(sizes) - (number - 1) * _FRAME), number))
     return tuple(chance.sample([sizes[place + rank * _FRAME] for rank, place in enumerate(places)], number))

@@ -341,7 +341,8 @@ class Agent(Participant):
                 f"Install {PACKAGES.get(tool, tool)} on the host.",
             )
         # With the last transaction the script goes too, also between two of its own steps: then its shell says so.
-        if answer.returncode in _NO_SCRIPT and (not text or any(each in text for each in self._scripts)):
+        names_it = "not found" not in text and any(each in text for each in self._scripts)
+        if answer.returncode in _NO_SCRIPT and (not text or names_it):
             raise Gone(self.host.name, self.transaction, "")
         if answer.returncode == UNSAFE and (why := reason(text)):
             raise Refused(self.host.name, tried, why, todo(why))
