@@ -45,13 +45,13 @@ class Mutation:
     test: str
 
 
-def _undo_of(kind: str) -> Mutation:
+def _undo_of(kind: str, test: str = LATE) -> Mutation:
     return Mutation(
         f"no undo of a {kind}",
         "transaction/bundle.py",
         'yield from steps_as_files(f"{folder}/undo"',
         UNDO.format(kind=kind),
-        LATE,
+        test,
     )
 
 
@@ -120,7 +120,12 @@ MUTATIONS = (
         "if false; then",
         f"{SPOILED}[nftables]",
     ),
-    *(_undo_of(kind) for kind in ("route", "sysctl", "table", "jump", "file", "service")),
+    *(_undo_of(kind) for kind in ("route", "table", "jump", "file", "service")),
+    # What begins to forward is closed by the roll-back itself: it shows where forwarding was to end.
+    _undo_of(
+        "sysctl",
+        "tests/lab/test_transaction.py::test_an_undo_that_fails_in_the_middle_leaves_the_crossing_up",
+    ),
     Mutation(
         "an established packet from any interface",
         "design/rules.py",

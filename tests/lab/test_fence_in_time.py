@@ -154,14 +154,16 @@ def test_nobody_passes_while_rules_are_loaded_again(lab_up: Callable[..., Lab], 
         # As a restart of a firewall's unit does it.
         b.check("gateway", f"{STOP}\n{flush(engine)}\nsleep 0.1\n{START}")
         assert b.pings("app", TARGETS[0])
-        # As a boot does it whose rules cannot be loaded: nobody passes, so they need not be there.
-        b.check(
-            "gateway", "mv /etc/crossnet /etc/kept; mkdir /etc/crossnet; cp /etc/kept/start /etc/crossnet/"
-        )
-        assert not b.run("gateway", START).ok
-        b.check("gateway", flush(engine))
-        assert not b.pings("app", TARGETS[0])
-        b.check("gateway", f"rm -r /etc/crossnet; mv /etc/kept /etc/crossnet; {START}")
+        # As a boot does it whose rules cannot be loaded, and a unit that loads them again: nobody passes then.
+        for start in (START, f"{START} rules"):
+            b.check(
+                "gateway",
+                "mv /etc/crossnet /etc/kept; mkdir /etc/crossnet; cp /etc/kept/start /etc/crossnet/",
+            )
+            assert not b.run("gateway", start).ok
+            b.check("gateway", flush(engine))
+            assert not b.pings("app", TARGETS[0])
+            b.check("gateway", f"rm -r /etc/crossnet; mv /etc/kept /etc/crossnet; {START}")
     for target in TARGETS:
         assert b.pings("app", target)
     assert b.plan(spec).is_empty
