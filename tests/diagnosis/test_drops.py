@@ -11,7 +11,8 @@ from typing import cast
 import pytest
 
 from crossnet.diagnosis.course import Stop
-from crossnet.diagnosis.drops import Dropped, Dropping, Spot, commonest, drops
+from crossnet.diagnosis.drop_events import Dropped, Spot, commonest, drops
+from crossnet.diagnosis.drops import Dropping
 from crossnet.diagnosis.finding import Direction, Finding
 from crossnet.diagnosis.foretold import Foretold
 from crossnet.diagnosis.judge import reasons

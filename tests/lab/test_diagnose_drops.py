@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 import crossnet
-from crossnet.diagnosis.drops import Dropping, Spot
+from crossnet.diagnosis.drop_events import Spot
+from crossnet.diagnosis.drops import Dropping
 from crossnet.diagnosis.finding import Direction
 from crossnet.diagnosis.probes import probes_of
 from crossnet.errors import LabError

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from crossnet.diagnosis.course import Stop
-from crossnet.diagnosis.drops import Spot
+from crossnet.diagnosis.drop_events import Spot
 from crossnet.diagnosis.ending import Ending
 from crossnet.diagnosis.finding import Direction, Finding
 from crossnet.diagnosis.foretold import Foretold

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from crossnet.diagnosis.drops import Dropped, Untold
+from crossnet.diagnosis.drop_events import Dropped
+from crossnet.diagnosis.drops import Untold
 from crossnet.diagnosis.segments import Asked
 from crossnet.diagnosis.snapshot import Snapshot
 from crossnet.diagnosis.tracing import Traced

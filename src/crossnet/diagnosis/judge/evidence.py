@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from crossnet.diagnosis.counted import Counted
 from crossnet.diagnosis.counters import Moved
 from crossnet.diagnosis.course import Course
-from crossnet.diagnosis.drops import Dropped, Untold
+from crossnet.diagnosis.drop_events import Dropped
+from crossnet.diagnosis.drops import Untold
 from crossnet.diagnosis.foretold import Foretold
 from crossnet.diagnosis.segments import Asked
 from crossnet.diagnosis.tracing import Traced

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from crossnet.diagnosis.course import Stop
-from crossnet.diagnosis.drops import Dropped
+from crossnet.diagnosis.drop_events import Dropped
 from crossnet.diagnosis.finding import Direction, Finding
 from crossnet.diagnosis.foretold import Foretold
 from crossnet.netfilter.foreign import Tool
