@@ -272,7 +272,7 @@ def test_names_that_are_too_long_or_strange_differ_all_the_same() -> None:
     [
         ("work/office/crossnet.yaml", "office"),
         ("work/office/crossnet.yml", "office"),
-        ("work/my office (2)/crossnet.yaml", "my-office-2"),
+        ("work/my office (2)/crossnet.yaml", "my-office-2-321b3b"),  # not as that of `my-office-2`
         ("work/crossnet/crossnet.yaml", "ops-desk"),  # as everybody's
         ("home/crossnet.yaml", "ops-desk"),
         ("work/-业务-/crossnet.yaml", "spec-c05aa8"),
@@ -282,8 +282,13 @@ def test_names_that_are_too_long_or_strange_differ_all_the_same() -> None:
         ("home/--.yaml", "spec-d8156b"),
         ("home/.yaml", "ops-desk"),
         ("home/backup.yaml", "backup"),
-        ("home/my spec.yaml", "my-spec"),
-        ("home/" + 60 * "n" + ".yaml", 40 * "n"),
+        ("home/my spec.yaml", "my-spec-6e3a2b"),
+        ("home/my-spec.yaml", "my-spec"),
+        ("home/c.yaml", "c"),
+        ("home/c-.yaml", "c-"),
+        ("home/c++.yaml", "c-cedb1b"),
+        ("home/" + 60 * "n" + ".yaml", 33 * "n" + "-fb886b"),
+        ("home/" + 40 * "n" + ".yaml", 40 * "n"),
     ],
 )
 def test_a_new_spec_gets_a_name_that_others_hardly_give_to_theirs(

@@ -38,18 +38,19 @@ def suggested(file: str, person: str) -> str:
     own, folder = from_file(file), Path(file).absolute().parent
     if own == USUAL_NAME:
         own = "" if folder == Path(os.path.expanduser("~")) else folder.name
-    return next((name for word in (own, person) if (name := _plain(word)) not in ("", USUAL_NAME)), "")
+    names = (_plain(own), _plain(person.replace("@", "-")))
+    return next((name for name in names if name not in ("", USUAL_NAME)), "")
 
 
 def _plain(word: str) -> str:
-    name = re.sub("[^A-Za-z0-9._-]+", "-", word).strip("-._")
-    if word.isascii() and (name or not word):
-        return name[:LONGEST_NAME]
+    """What cannot be said in a name still tells one word from another: the signs of `c++`, the end of a long one."""
+    if not word or is_name(word):
+        return word
     from hashlib import sha256
 
-    # What a name cannot say still tells one file from the other.
+    name = re.sub("[^A-Za-z0-9._-]+", "-", word).strip("-._") or "spec"
     mark = sha256(word.encode(errors="surrogateescape")).hexdigest()[:6]
-    return f"{name or 'spec'}"[: LONGEST_NAME - len(mark) - 1] + f"-{mark}"
+    return f"{name[: LONGEST_NAME - len(mark) - 1]}-{mark}"
 
 
 def needed(stem: str) -> str:
