@@ -22,8 +22,8 @@ from crossnet.lab.fingerprint import Fingerprint
 from crossnet.planning import Plan, make_plan
 from crossnet.record import TRANSACTION, Owned
 from crossnet.resources import KINDS, Change, Encoded, Look, Resource, Step
-from crossnet.resources.resource import Locate
-from crossnet.resources.resource import Test as HostTest
+from crossnet.resources.sh_tests import Locate
+from crossnet.resources.sh_tests import Test as HostTest
 from crossnet.show import json as show_json
 from crossnet.show import text
 from crossnet.site import Site, reach

@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from crossnet.resources import Change, Command, ProfileRoute, Step
-from crossnet.resources import resource as steps
+from crossnet.resources.sh_tests import Test as HostTest
 from crossnet.transaction.batches import batched
 from design.factsheet import route
 
@@ -68,7 +68,7 @@ def step(
     return ran(folder, *command.argv)
 
 
-def is_so(folder: Path, test: steps.Test) -> bool:
+def is_so(folder: Path, test: HostTest) -> bool:
     return ran(folder, "sh", "-c", f"{''.join(test.functions)}\n{test.line}").returncode == 0
 
 

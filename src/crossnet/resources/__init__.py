@@ -12,28 +12,11 @@ from crossnet.resources.lines import Lines
 from crossnet.resources.policy_rule import PolicyRuleResource
 from crossnet.resources.port_security import PortSecurity
 from crossnet.resources.profile_route import ProfileRoute
-from crossnet.resources.resource import (
-    Change,
-    Check,
-    Command,
-    Encoded,
-    Line,
-    Link,
-    Listed,
-    Locate,
-    Look,
-    Phase,
-    Resource,
-    Splice,
-    Step,
-    Test,
-    Within,
-    Write,
-    goes_with_its_last,
-    is_absent,
-)
+from crossnet.resources.resource import Change, Encoded, Phase, Resource, Within
 from crossnet.resources.route import RouteResource
 from crossnet.resources.service import Service
+from crossnet.resources.sh_tests import Listed, Locate, Test, is_absent
+from crossnet.resources.steps import Check, Command, Line, Link, Look, Splice, Step, Write, goes_with_its_last
 from crossnet.resources.sysctl import Sysctl
 from crossnet.resources.table import EndFlows, RuleTable
 

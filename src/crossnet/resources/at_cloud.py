@@ -10,7 +10,9 @@ from crossnet.errors import CloudUnasked
 from crossnet.facts import Facts
 from crossnet.openstack.ports import CloudFacts, Sought
 from crossnet.resources.encoding import decode_fields, encode_fields
-from crossnet.resources.resource import Encoded, Locate, Look, Resource, Step, Test
+from crossnet.resources.resource import Encoded, Resource
+from crossnet.resources.sh_tests import Locate, Test
+from crossnet.resources.steps import Look, Step
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,21 +12,10 @@ from crossnet.facts.files import NO_FILE, SIGNATURE
 from crossnet.facts.question import text, text_or
 from crossnet.facts.sysctls import FORWARDING
 from crossnet.resources.init_script import GUARD_SCRIPT, script_file
-from crossnet.resources.resource import (
-    Check,
-    Encoded,
-    Link,
-    Locate,
-    Look,
-    Phase,
-    Resource,
-    Step,
-    Test,
-    Write,
-    is_absent,
-    is_link,
-)
+from crossnet.resources.resource import Encoded, Phase, Resource
 from crossnet.resources.service import GUARD_UNIT, unit_file
+from crossnet.resources.sh_tests import Locate, Test, is_absent, is_link
+from crossnet.resources.steps import Check, Link, Look, Step, Write
 from crossnet.values import Family, absolute_path
 
 _GUARDS = frozenset({unit_file(GUARD_UNIT), script_file(GUARD_SCRIPT)})

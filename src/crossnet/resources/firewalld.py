@@ -31,7 +31,9 @@ from crossnet.netfilter import Engine, foreign
 from crossnet.netfilter.foreign import Field, Tool
 from crossnet.netfilter.own_walked import numbers
 from crossnet.netfilter.protocol_names import PROTOCOLS
-from crossnet.resources.resource import Command, Encoded, Locate, Look, Resource, Step, Test
+from crossnet.resources.resource import Encoded, Resource
+from crossnet.resources.sh_tests import Locate, Test
+from crossnet.resources.steps import Command, Look, Step
 from crossnet.values import Family, Network, Ports, network
 
 # firewalld.policies(5): before the rules of zones. Behind every other that comes before them, so that what an

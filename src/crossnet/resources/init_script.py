@@ -10,20 +10,9 @@ from typing import ClassVar, Self
 from crossnet.facts import Facts
 from crossnet.facts.init import Init
 from crossnet.facts.question import text, texts
-from crossnet.resources.resource import (
-    Command,
-    Encoded,
-    Link,
-    Locate,
-    Look,
-    Phase,
-    Resource,
-    Step,
-    Test,
-    both,
-    is_absent,
-    is_link,
-)
+from crossnet.resources.resource import Encoded, Phase, Resource
+from crossnet.resources.sh_tests import Locate, Test, both, is_absent, is_link
+from crossnet.resources.steps import Command, Link, Look, Step
 
 FOLDER = "/etc/init.d"
 # What ends at boot a transaction that a power cut left open; the only thing that is written before a confirmation.

@@ -20,18 +20,9 @@ from crossnet.netfilter.iptables import (
 )
 from crossnet.netfilter.iptables_own import PLACES
 from crossnet.netfilter.left_to_nft import own_jumps
-from crossnet.resources.resource import (
-    Change,
-    Command,
-    Encoded,
-    Locate,
-    Look,
-    Resource,
-    Step,
-    Test,
-    Within,
-    rules_of,
-)
+from crossnet.resources.resource import Change, Encoded, Resource, Within, rules_of
+from crossnet.resources.sh_tests import Locate, Test
+from crossnet.resources.steps import Command, Look, Step
 from crossnet.resources.table import RuleTable
 from crossnet.values import Family, Network
 

@@ -15,7 +15,9 @@ from crossnet.facts import Facts, FileState
 from crossnet.facts.files import NO_FILE, SIGNATURE
 from crossnet.facts.question import text
 from crossnet.resources import numbered
-from crossnet.resources.resource import Check, Encoded, Locate, Look, Phase, Resource, Splice, Step, Test
+from crossnet.resources.resource import Encoded, Phase, Resource
+from crossnet.resources.sh_tests import Locate, Test
+from crossnet.resources.steps import Check, Look, Splice, Step
 from crossnet.several import MOST_NAMES, few
 from crossnet.values import absolute_path
 

@@ -11,7 +11,9 @@ from crossnet.facts import Facts
 from crossnet.facts.policy import NOT_ALL_TOLD, PolicyRule
 from crossnet.facts.routes import MAIN, OWN_PROTOCOL
 from crossnet.resources.encoding import decode_fields, encode_fields
-from crossnet.resources.resource import Command, Encoded, Locate, Look, Resource, Step, Test, Within
+from crossnet.resources.resource import Encoded, Resource, Within
+from crossnet.resources.sh_tests import Locate, Test
+from crossnet.resources.steps import Command, Look, Step
 from crossnet.values import Address, Family, Network, contains
 
 # All rules of one priority, in one spelling: iproute2 3.10 prints double blanks. An `ip` that

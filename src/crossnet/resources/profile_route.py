@@ -9,7 +9,9 @@ from typing import ClassVar, Self
 from crossnet.facts import Facts
 from crossnet.facts.routes import Route
 from crossnet.resources.encoding import decode_fields, encode_fields
-from crossnet.resources.resource import Command, Encoded, Line, Locate, Look, Phase, Resource, Step, Test
+from crossnet.resources.resource import Encoded, Phase, Resource
+from crossnet.resources.sh_tests import Locate, Test
+from crossnet.resources.steps import Command, Line, Look, Step
 from crossnet.values import family_of
 
 # nmcli(1), -g: a value as it is, routes with `, ` between, and a backslash before each `:`.

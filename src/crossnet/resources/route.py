@@ -11,18 +11,9 @@ from typing import ClassVar, Self
 from crossnet.facts import Facts
 from crossnet.facts.routes import MAIN, OWN_PROTOCOL, Route, is_same
 from crossnet.resources.encoding import decode_fields, encode_fields
-from crossnet.resources.resource import (
-    Command,
-    Encoded,
-    Line,
-    Listed,
-    Locate,
-    Look,
-    Resource,
-    Step,
-    Test,
-    Within,
-)
+from crossnet.resources.resource import Encoded, Resource, Within
+from crossnet.resources.sh_tests import Listed, Locate, Test
+from crossnet.resources.steps import Command, Line, Look, Step
 from crossnet.values import Family, Network, family_of, overlap
 
 # ipv6_route: the kernel gives an IPv6 route without a metric 1024 (IP6_RT_PRIO_USER); IPv4's default is 0.

@@ -9,20 +9,9 @@ from typing import ClassVar, Self
 
 from crossnet.facts import Facts
 from crossnet.facts.question import text, texts
-from crossnet.resources.resource import (
-    Command,
-    Encoded,
-    Link,
-    Locate,
-    Look,
-    Phase,
-    Resource,
-    Step,
-    Test,
-    both,
-    is_absent,
-    is_link,
-)
+from crossnet.resources.resource import Encoded, Phase, Resource
+from crossnet.resources.sh_tests import Locate, Test, both, is_absent, is_link
+from crossnet.resources.steps import Command, Link, Look, Step
 
 # systemd.unit(5): an enabled unit is a symbolic link in the folder of the unit that wants it. Making the link is
 # what `systemctl enable` does, and needs no running manager.

@@ -10,7 +10,9 @@ from typing import ClassVar, Self
 from crossnet.facts import Facts
 from crossnet.facts.question import text, texts
 from crossnet.facts.sysctls import FORWARDING, at_boot, is_forwarding, path_of
-from crossnet.resources.resource import Command, Encoded, Locate, Look, Resource, Step, Test, Within
+from crossnet.resources.resource import Encoded, Resource, Within
+from crossnet.resources.sh_tests import Locate, Test
+from crossnet.resources.steps import Command, Look, Step
 from crossnet.values import Family, Network
 
 _SETTINGS_ARE = """

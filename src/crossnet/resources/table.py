@@ -43,7 +43,9 @@ from crossnet.netfilter.nft import rule_text as nft_text
 from crossnet.netfilter.own import TABLE
 from crossnet.netfilter.own_difference import crossings_besides, differences, of_crossings
 from crossnet.resources.encoding import decode_fields, encode_fields
-from crossnet.resources.resource import Command, Encoded, Locate, Look, Resource, Step, Test, Within, rules_of
+from crossnet.resources.resource import Encoded, Resource, Within, rules_of
+from crossnet.resources.sh_tests import Locate, Test
+from crossnet.resources.steps import Command, Look, Step
 from crossnet.values import Family, Network
 
 # Rules are compared by how this host's own tools print them, wherever that differs by version: the wanted ones are
