@@ -510,6 +510,14 @@ def test_an_apply_that_nobody_answers_ends_with_8_and_is_mended_by_an_answer(sit
     assert desk.run("status", "-q").code == 0
 
 
+def test_an_apply_that_has_nothing_to_do_says_why(site: Site) -> None:
+    site.desk.write(f"{CROSSING}, until: 2026-01-01T00:00Z")
+    nothing = site.desk.run("apply", "--yes", "-q")
+    assert nothing.code == 0
+    assert "crossing business: has been over since 2026-01-01 00:00 UTC: nothing is made" in nothing.out
+    assert nothing.out.endswith("No changes.\n")
+
+
 def test_a_longer_route_of_the_client_is_told_and_the_far_side_not_blamed(site: Site) -> None:
     desk, bench = site.desk, site.bench
     desk.write(f"{CROSSING}, persist: none")

@@ -109,18 +109,22 @@ def test_what_other_specs_made_is_taken_back_too_and_nothing_else_of_them() -> N
     assert states(hosts) == start
 
 
+def told(plan: Plan, code: str = "until") -> list[str]:
+    return [one.text for one in plan.impacts if one.code == code]
+
+
 def test_lists_plans_and_status_say_until_when() -> None:
     hosts = begun()
     asked = spec("office", BUSINESS, MAIL)
     applied(asked, hosts)
     found = {"gateway": read_record(facts_of(hosts)["gateway"])}
     assert "until 2026-12-24 18:00 UTC, then the host takes it back itself" in carried_text(found)
-    told = {one["crossing"]: one["until"] for one in carried_data(found)["hosts"][0]["crossings"]}
-    assert told == {"business": "2026-12-24T18:00:00Z", "mail": None}
+    times = {one["crossing"]: one["until"] for one in carried_data(found)["hosts"][0]["crossings"]}
+    assert times == {"business": "2026-12-24T18:00:00Z", "mail": None}
     beside = make_plan(spec("backup", STORAGE), at(hosts, NOW))
     assert "crossing business of spec office until 2026-12-24 18:00 UTC, applied by" in plan_text(beside)
-    told = {one["crossing"]: one["until"] for one in plan_data(beside)["crossings"]}
-    assert told == {"storage": "2026-12-25T18:00:00Z"}
+    times = {one["crossing"]: one["until"] for one in plan_data(beside)["crossings"]}
+    assert times == {"storage": "2026-12-25T18:00:00Z"}
     now = at(hosts, NOW)
     assert "until 2026-12-24 18:00 UTC, " in status_text(crossing_status(make_plan(asked, now), now))
 
@@ -207,6 +211,10 @@ def test_another_time_is_a_change_of_its_own() -> None:
         "crossnet-until.timer",
     }
     assert until(hosts) == ["2026-12-25 18:00:00 UTC"]
+    (moved,) = told(later)
+    assert moved.startswith(
+        "until 2026-12-25 18:00 UTC, not 2026-12-24 18:00 UTC as before, then the hosts take it"
+    )
     (steps,) = {
         tuple(map(str, change.steps)) for _, change in later.changes if isinstance(change.resource, Service)
     }
@@ -214,6 +222,7 @@ def test_another_time_is_a_change_of_its_own() -> None:
     never = applied(spec("office", BUSINESS.replace(f", until: {FIRST}", "")), hosts)
     assert until(hosts) == []
     assert not any(host.lapses for host in never.hosts)
+    assert told(never) == ["was to end at 2026-12-25 18:00 UTC, and has no end any more but `crossnet undo`"]
 
 
 @pytest.mark.parametrize("uptime", [0, 180, 181])

@@ -155,6 +155,19 @@ def test_what_two_specs_claim_differently_is_refused_as_within_one() -> None:
     )
 
 
+def test_a_crossing_that_was_renamed_and_is_planned_alone_needs_a_plan_of_all() -> None:
+    hosts = begun()
+    applied(spec("office", BUSINESS), hosts)
+    renamed = spec("office", BUSINESS.replace("business", "b").replace("}", ", translate: none}"), STORAGE)
+    with pytest.raises(PlanRefused) as refused:
+        make_plan(renamed.only(["b"]), facts_of(hosts))
+    (told,) = refused.value.refusals
+    assert told.where == "crossings office/b and office/business"
+    assert "leave out --crossing and --host" in told.todo
+    applied(renamed, hosts)
+    assert admitted(hosts) == {"office/b", "office/storage"}
+
+
 def test_another_way_of_a_client_to_what_another_spec_leads_elsewhere_is_refused() -> None:
     hosts = begun()
     applied(spec("office", BUSINESS), hosts)
@@ -422,6 +435,28 @@ def test_a_plan_says_whose_crossings_it_ends() -> None:
             f"is taken out of crossing office/storage, {by}{warned}",
             f"ends crossing office/business, {by}: this spec has no crossing of that name{warned}",
         ]
+
+
+def test_a_plan_says_whose_crossing_it_changes() -> None:
+    hosts = begun()
+    applied(spec("office", BUSINESS), hosts)
+    stamped(hosts)
+    assert not any(
+        one.code == "changes-crossing" for one in make_plan(spec("office", BUSINESS), facts_of(hosts)).impacts
+    )
+    narrower = make_plan(spec("office", BUSINESS.replace("}", ", allow: [tcp/443]}")), facts_of(hosts))
+    (told,) = (one for one in narrower.impacts if one.code == "changes-crossing")
+    by = "applied by ops from desk at 2026-11-28T09:00:00Z (CHG0012345)"
+    assert (told.where, told.text) == (
+        "gateway",
+        f"changes crossing office/business, {by}. If that was another file, both specs are called office: give yours a "
+        "`name:` of its own",
+    )
+    assert "[changes-crossing]" in plan_text(narrower)
+    mine = begun()
+    applied(spec("office", BUSINESS), mine)
+    again = make_plan(spec("office", BUSINESS.replace("}", ", allow: [tcp/443]}")), facts_of(mine))
+    assert not any(one.code == "changes-crossing" for one in again.impacts)
 
 
 def test_with_all_only_what_stands_on_the_named_hosts_goes() -> None:

@@ -250,6 +250,8 @@ def carry_out(speech: Speech, made: Plan, guard: Guard, ways: Ways, *, yes: bool
             speech.say(text.plan_text(made, verbose=speech.verbose, paint=speech.paint))
         if not _agreed("Apply this plan?", speech, ways, yes=yes):
             raise click.ClickException("no consent: nothing was changed")
+    elif not speech.json and (known := text.known_text(made, verbose=speech.verbose, paint=speech.paint)):
+        speech.say(f"{known}\n")
     applied = run(api.apply(made, guard=guard, message=message, watch=speech.watch, ways=ways), _code)
     if speech.json:
         speech.say(json.document(json.applied_data(applied)))

@@ -360,6 +360,14 @@ IMPACTS = (
         "yours: give yours a `name:` of its own.",
     ),
     Code(
+        "changes-crossing",
+        "A crossing that somebody else applied becomes another.",
+        "The host's record has a crossing of this spec's name and of this name, applied by another person or from "
+        "another machine.",
+        "Look at what closes. If that was another file, or another `connect`, both specs have one name: give yours a "
+        "`name:` (`--name`) of its own.",
+    ),
+    Code(
         "crossing-passes",
         "A crossing that stands on the host goes on under another name, as one of this spec, or through another "
         "gateway.",

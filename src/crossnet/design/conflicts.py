@@ -87,7 +87,12 @@ def _overlap(one: Path, other: Path, standing: Standing | None = None) -> Iterab
     ]
     if clients and networks:
         said, todo = "", "Merge them into one, or make their `from`, `to` or `allow` disjoint."
-        if standing is not None and standing.spec != one.crossing.spec:
+        if standing is not None and standing.spec == one.crossing.spec:
+            todo = (
+                f"{standing.label} stands under this spec. If it is the same one under an earlier name, or is to go, "
+                "leave out --crossing and --host: what the file has no more goes with a plan of all of it."
+            )
+        elif standing is not None:
             said = f"; {standing.label} was {standing.stamp}" if standing.stamp.who else ""
             todo = (
                 f"Leave what {standing.label} has out of `from`, `to` or `allow`, or agree whose spec has it. If "

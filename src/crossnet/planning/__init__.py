@@ -78,7 +78,7 @@ def _plan(
         for one in hosts
     ]
     found = [impact for host in hosts for impact in of_record(host, spec, facts[host.host], is_undo=is_undo)]
-    found += of_time(spec, hosts, facts)
+    found += of_time(spec, hosts, facts, is_undo=is_undo)
     found += [impact for host in hosts for impact in older_flows(host, facts[host.host])]
     found += [impact for host in hosts for impact in lost(host)]
     found += [impact for host in hosts for impact in staying(host, facts[host.host], kept[host.host])]

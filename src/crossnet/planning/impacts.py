@@ -28,6 +28,8 @@ def of_record(host: HostPlan, spec: Spec, facts: Facts, *, is_undo: bool) -> Ite
     before = host.before
     if before.rebuilt:
         yield Impact("unrecorded", host.host, _what_is_lost(host))
+    if not is_undo:
+        yield from _of_others(host, spec)
     for one in host.ended:
         asked = one.spec in ("", spec.name) and any(each.name == one.crossing for each in spec.crossings)
         if not (is_undo and asked):
@@ -36,6 +38,19 @@ def of_record(host: HostPlan, spec: Spec, facts: Facts, *, is_undo: bool) -> Ite
             by = f", {one.stamp}" if one.stamp.is_of_others else ""
             taken = f", taken over from {one.taken_from}" if one.taken_from else ""
             yield Impact("ends-crossing", host.host, f"ends crossing {one.label}{by}{taken}")
+
+
+def _of_others(host: HostPlan, spec: Spec) -> Iterator[Impact]:
+    """The crossings of this name that somebody else applied, and that become others: it may be another need."""
+    for one in host.before.crossings:
+        new = host.after.standing(one.label)
+        if new is not None and one.carried and one.stamp.is_of_others and one.carried != new.carried:
+            text = f"changes crossing {one.label}, {one.stamp}{_perhaps_another(spec)}"
+            yield Impact("changes-crossing", host.host, text)
+
+
+def _perhaps_another(spec: Spec) -> str:
+    return f". If that was another file, both specs are called {spec.name}: give yours a `name:` of its own"
 
 
 def _parting(one: Standing, host: str, spec: Spec, clock: int, *, is_undo: bool) -> Impact:
@@ -55,7 +70,7 @@ def _parting(one: Standing, host: str, spec: Spec, clock: int, *, is_undo: bool)
         else:
             text = f"is taken out of crossing {one.label}{by}"
         if one.stamp.is_of_others or one.host not in ("", host):  # another file calls the host otherwise
-            text += f". If that was another file, both specs are called {spec.name}: give yours a `name:` of its own"
+            text += _perhaps_another(spec)
     elif one.is_known:
         text = f"ends crossing {one.label}, of another spec{by}"
     else:
@@ -106,7 +121,9 @@ def _what_is_lost(host: HostPlan) -> str:
     return f"{text}. Whether {names} was on before is not known: {then}"
 
 
-def of_time(spec: Spec, hosts: Sequence[HostPlan], facts: Mapping[str, Facts]) -> Iterator[Impact]:
+def of_time(
+    spec: Spec, hosts: Sequence[HostPlan], facts: Mapping[str, Facts], *, is_undo: bool
+) -> Iterator[Impact]:
     """What ends by itself, and by whose clock; what has ended."""
     leaving = {
         one.label: (host.host, any(isinstance(owned.applied, RuleTable) for owned in lapse.after.owned))
@@ -123,8 +140,16 @@ def of_time(spec: Spec, hosts: Sequence[HostPlan], facts: Mapping[str, Facts]) -
         for owned in lapse.after.owned
         if owned.applied.changed_by
     }
+    before = {one.label: one.until for host in hosts for one in host.before.crossings}
     for crossing in spec.crossings:
+        was = before.get(crossing.label)
         if crossing.until is None:
+            if was is not None and not is_undo:
+                yield Impact(
+                    "until",
+                    f"crossing {crossing.name}",
+                    f"was to end at {show_moment(was)}, and has no end any more but `crossnet undo`",
+                )
             continue
         at = show_moment(crossing.until)
         if is_over(crossing, facts):
@@ -132,6 +157,7 @@ def of_time(spec: Spec, hosts: Sequence[HostPlan], facts: Mapping[str, Facts]) -
                 "over", f"crossing {crossing.name}", f"has been over since {at}: nothing is made for it"
             )
             continue
+        moved = "" if was in (None, crossing.until) else f", not {show_moment(was)} as before"
         gateway, fenced = leaving.get(crossing.label, ("", False))
         behind = " behind the fence" if fenced else ""
         stays = f"; forwarding{behind} then stays on {gateway}, until `crossnet undo`" if gateway else ""
@@ -140,7 +166,7 @@ def of_time(spec: Spec, hosts: Sequence[HostPlan], facts: Mapping[str, Facts]) -
         yield Impact(
             "until",
             f"crossing {crossing.name}",
-            f"until {at}, then the hosts take it back themselves{stays}",
+            f"until {at}{moved}, then the hosts take it back themselves{stays}",
         )
     timed = [one.host for one in hosts if any(each.until is not None for each in one.after.crossings)]
     for name in timed:

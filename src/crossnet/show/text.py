@@ -81,7 +81,7 @@ _HINDERS = (
         "way-gone",
     ),
     *("route-with-lease", "address-not-leased", "gateway-takes-lease", "subnet-without-dhcp"),
-    *("until", "over", "clock-differs", "crossing-passes"),
+    *("until", "over", "clock-differs", "crossing-passes", "changes-crossing"),
 )
 
 # What changes at a cloud open: the lines about what opens and closes know of hosts alone.
@@ -124,17 +124,24 @@ def plan_text(plan: Plan, *, verbose: bool = False, paint: Paint = plain, width:
     if plan.changes and plan.opening is not None:
         at_cloud = any(change.want is not None and change.resource.changed_by for _, change in plan.changes)
         lines += ["", *opening_lines(_told_opening(plan), width, verbose=verbose, at_cloud=at_cloud)]
-    parts = _rest(plan, verbose)
-    for title, impacts in parts.items():
+    lines += _told(plan, verbose, paint, width)
+    return "\n".join([*lines, *([""] if lines else []), summary(plan)]).strip("\n")
+
+
+def known_text(plan: Plan, *, verbose: bool = False, paint: Paint = plain, width: int = WIDTH) -> str:
+    """What there is to know of a plan that changes nothing; nothing where there is none."""
+    return "\n".join(_told(plan, verbose, paint, width)).strip("\n")
+
+
+def _told(plan: Plan, verbose: bool, paint: Paint, width: int) -> list[str]:
+    lines = []
+    for title, impacts in _rest(plan, verbose).items():
         if impacts:
             mark, colour = _TITLES.get(title, ("", ""))
             shown = f"{paint(mark, 'red')} {title}" if mark else paint(title, colour) if colour else title
-            lines += [
-                "",
-                shown,
-                *(line for impact in _alike(impacts, verbose) for line in _impact(impact, width, verbose)),
-            ]
-    return "\n".join([*lines, *([""] if lines else []), summary(plan)]).strip("\n")
+            told = (line for impact in _alike(impacts, verbose) for line in _impact(impact, width, verbose))
+            lines += ["", shown, *told]
+    return lines
 
 
 def _told_opening(plan: Plan) -> list[FlowChange]:
