@@ -21,7 +21,7 @@ from crossnet.record import APPLIED, read_record
 from crossnet.resources import RuleTable
 from crossnet.show.json import carried_data
 from crossnet.show.standing import carried_text, forgotten_text
-from crossnet.show.text import plan_text, undone_text
+from crossnet.show.text import plan_text, undo_plan_text, undone_text
 from crossnet.spec import Spec
 from crossnet.specfile import parse
 from crossnet.standing import Stamp, who
@@ -633,6 +633,20 @@ def test_what_stays_on_a_host_that_is_forgotten_is_told() -> None:
     assert "Take web out of the spec" in told
     nothing = make_undo_plan(without, others, Undo(host="nobody"))
     assert forgotten_text(asked, "nobody", UndoPlan(nothing, {})) == ""
+
+
+def test_of_a_gateway_that_is_forgotten_nothing_is_claimed() -> None:
+    hosts = begun()
+    asked = spec("office", BUSINESS)
+    applied(asked, hosts)
+    others = {name: one for name, one in facts_of(hosts).items() if name != "gateway"}
+    without = replace(asked, hosts=tuple(host for host in asked.hosts if host.name != "gateway"))
+    what = Undo(host="gateway", forgotten=True)
+    made = told_opening(make_undo_plan(without, others, what), others)
+    planned = " ".join(undo_plan_text(UndoPlan(made, {}, what)).split())
+    assert "closes the way through gateway; what it lets through itself is not known" in planned
+    said = undone_text(Applied(made, Confirmed("1234abcd", made), None), what)
+    assert said.startswith("Undone. Every host but gateway was read again and is as it was before crossnet.")
 
 
 @pytest.mark.parametrize("engine", ["nftables", "iptables"])

@@ -14,15 +14,22 @@ MOST_LINES = 6
 
 
 def opening_lines(
-    opening: Sequence[FlowChange], width: int, *, verbose: bool = False, at_cloud: bool = False
+    opening: Sequence[FlowChange],
+    width: int,
+    *,
+    verbose: bool = False,
+    at_cloud: bool = False,
+    given_up: str = "",
 ) -> list[str]:
     """What opens, what closes, and what stays; the first two are told where they are nothing, too.
 
-    That is told of hosts: what is made `at_cloud` may open something too.
+    That is told of hosts: what is made `at_cloud` may open something too. A gateway that is `given_up` is not read.
     """
     lines: list[str] = []
     for effect in Effect:
         told = list(dict.fromkeys(_told(opening, effect, at_cloud)))
+        if given_up and effect is Effect.CLOSES:
+            told.append(f"the way through {given_up}; what it lets through itself is not known, as it is not read")
         if not told and effect is not Effect.STAYS:
             told = ["nothing on the hosts themselves" if at_cloud and effect is Effect.OPENS else "nothing"]
         if not verbose and len(told) > MOST_LINES:

@@ -111,8 +111,12 @@ LONGEST_LINE = 400
 # ---- plan ----------------------------------------------------------------------------------------
 
 
-def plan_text(plan: Plan, *, verbose: bool = False, paint: Paint = plain, width: int = WIDTH) -> str:
+def plan_text(
+    plan: Plan, *, verbose: bool = False, paint: Paint = plain, width: int = WIDTH, given_up: str = ""
+) -> str:
     """The plan as `crossnet plan` prints it; verbose unfolds what is for the next boot, long lists and every step.
+
+    A gateway that is `given_up` is not read.
 
     `!` stands in a column of its own, so that `+`, `~` and `-` still say what is done.
     """
@@ -123,7 +127,10 @@ def plan_text(plan: Plan, *, verbose: bool = False, paint: Paint = plain, width:
         lines += ["", paint(first_of(names), "bold"), *told]
     if plan.changes and plan.opening is not None:
         at_cloud = any(change.want is not None and change.resource.changed_by for _, change in plan.changes)
-        lines += ["", *opening_lines(_told_opening(plan), width, verbose=verbose, at_cloud=at_cloud)]
+        opening = opening_lines(
+            _told_opening(plan), width, verbose=verbose, at_cloud=at_cloud, given_up=given_up
+        )
+        lines += ["", *opening]
     lines += _told(plan, verbose, paint, width)
     return "\n".join([*lines, *([""] if lines else []), summary(plan)]).strip("\n")
 
@@ -213,7 +220,9 @@ def undo_plan_text(made: UndoPlan, *, verbose: bool = False, paint: Paint = plai
         else:
             lines.append(f"  {left.begun} of its {len(left.entries)} changes are put back first")
     if made.plan.touched or not lines:
-        lines.append(plan_text(made.plan, verbose=verbose, paint=paint))
+        host = made.what.host or ""
+        lost = made.what.forgotten and any(one.gateway == host for one in made.plan.ended)
+        lines.append(plan_text(made.plan, verbose=verbose, paint=paint, given_up=host if lost else ""))
     return "\n".join(lines)
 
 
@@ -377,6 +386,7 @@ def undone_text(applied: Applied, what: Undo = OWN_CROSSINGS, *, paint: Paint = 
         nothing = ""
     else:
         nothing = ", and nothing of crossnet is left there"
+    every = f"Every host but {what.host}" if what.forgotten else "Every host"
     if applied.unwritten:
         still = (
             f"some of it stays for the next boot{nothing}"
@@ -385,9 +395,9 @@ def undone_text(applied: Applied, what: Undo = OWN_CROSSINGS, *, paint: Paint = 
         )
         lines = [paint(f"Undone, but {still}.", "yellow")]
     elif not_known or staying or kept:
-        lines = [paint(f"Undone. Every host was read again{nothing}.", "green")]
+        lines = [paint(f"Undone. {every} was read again{nothing}.", "green")]
     else:
-        lines = [paint("Undone. Every host was read again and is as it was before crossnet.", "green")]
+        lines = [paint(f"Undone. {every} was read again and is as it was before crossnet.", "green")]
     lines += (paint(line, "yellow") for line in not_known)
     if staying:
         lines.append(paint("Not everything is as it was before crossnet:", "yellow"))
