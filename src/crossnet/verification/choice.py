@@ -112,7 +112,7 @@ async def _search(paths: Iterable[Path], facts: Mapping[str, Facts], site: Site)
         by_client.setdefault(_senders(path, facts)[0].host or "", []).append(path)
 
     async def one(client: Host, some: Sequence[Path]) -> list[tuple[Key, Search]]:
-        groups = {_key(path): _targets(path, facts) for path in some}
+        groups = {_key(path): targets(path, facts) for path in some}
         for group in groups.values():
             site.watch(Event(Kind.SEARCHES, client.name, addresses=len(group)))
         ports = {_key(path): means.port for path in some if (means := _means(path.crossing))}
@@ -132,9 +132,15 @@ async def _search(paths: Iterable[Path], facts: Mapping[str, Facts], site: Site)
     return dict(pair for pairs in answers for pair in pairs)
 
 
-def _targets(path: Path, facts: Mapping[str, Facts]) -> tuple[Address, ...]:
-    """Where the crossing leads through the gateway: not what its client reaches by longer routes of its own."""
-    networks = path.crossing.networks(path.family)
+def targets(path: Path, facts: Mapping[str, Facts]) -> tuple[Address, ...]:
+    """Where the crossing leads through the gateway: not what its client reaches by longer routes of its own.
+
+    Of a wide network the parts come first in which the gateway itself stands: of the others it may know no more than
+    that they are somewhere behind its default route.
+    """
+    to = path.crossing.networks(path.family)
+    wire = (route.destination for route in facts[path.gateway].routes if _is_wire_behind(path, route))
+    networks = dict.fromkeys([*(each for each in wire if any(contains(one, each) for one in to)), *to])
     beside = (route.destination for route in _beside(path, facts))
     apart = (*beside, *path.crossing.excepted, *NOWHERE)
     gateway = facts[path.gateway]
@@ -144,8 +150,12 @@ def _targets(path: Path, facts: Mapping[str, Facts]) -> tuple[Address, ...]:
         return gateway.owner_of(target) is None and not any(contains(part, target) for part in apart)
 
     neighbours = tuple(filter(is_beyond, heard_of(gateway.neighbours)))
-    targets = (target for network in networks for target in candidates(network, neighbours))
-    return tuple(islice(filter(is_beyond, targets), MOST_ECHOES))
+    hosts = (target for network in networks for target in candidates(network, neighbours))
+    return tuple(islice(filter(is_beyond, dict.fromkeys(hosts)), MOST_ECHOES))
+
+
+def _is_wire_behind(path: Path, route: Route) -> bool:
+    return (route.table, route.type, route.via, route.device) == (MAIN, "unicast", None, path.egress)
 
 
 def _beside(path: Path, facts: Mapping[str, Facts]) -> list[Route]:
