@@ -323,8 +323,10 @@ class Probe:
         if protocol is Protocol.ICMP:
             return cls(protocol, address(rest.removeprefix("[").removesuffix("]")))
         host, colon, port = rest.rpartition(":")
-        if not colon or not port.isdecimal() or not 1 <= int(port) <= 65535:
+        if not colon or not (port.isascii() and port.isdecimal()):
             raise ValueError(f"{text!r} names no port: {name}/ADDRESS:PORT")
+        if len(port) > 5 or not 1 <= int(port) <= 65535:
+            raise ValueError(f"{text!r}: a port is a number from 1 to 65535")
         if ":" in host and not host.startswith("["):
             raise ValueError(f"{text!r}: write an IPv6 address in brackets, {name}/[ADDRESS]:PORT")
         return cls(protocol, address(host.removeprefix("[").removesuffix("]")), int(port))
