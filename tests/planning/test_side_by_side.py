@@ -92,6 +92,18 @@ def test_a_second_spec_leaves_the_crossings_of_the_first() -> None:
         assert make_plan(again, facts_of(hosts)).touched == ()
 
 
+def test_what_another_spec_lost_on_a_host_of_its_own_stays_as_it_is() -> None:
+    """Also where this spec names the host: nothing of it is repaired in part."""
+    hosts = begun()
+    applied(spec("office", BUSINESS), hosts)
+    for path in ("/etc/crossnet/routes", "/etc/crossnet/start"):
+        del hosts["app"].files[path]
+    backup = spec("backup", STORAGE.replace("[app, web]", "web"))
+    assert "app" in [host.name for host in backup.hosts]
+    assert "app" not in applied(backup, hosts).touched
+    assert applied(spec("office", BUSINESS), hosts).touched == ("app",)
+
+
 def test_undo_takes_back_its_own_spec_and_the_last_one_the_rest() -> None:
     hosts = begun()
     before = states(hosts)

@@ -253,10 +253,19 @@ def design(
         stopped=foreseen.stopped,
         crossings=standing,
         left_alone={
-            name: theirs[name] - {one for (_, host), own in needs.items() if host == name for one in own}
+            name: frozenset(one.identity for one in wanted[name])
+            if _is_of_others(name, paths, records[name], beside.get(name, ()))
+            else theirs[name] - {one for (_, host), own in needs.items() if host == name for one in own}
             for name in facts
         },
     )
+
+
+def _is_of_others(host: str, paths: Iterable[Path], record: Record, beside: Iterable[Standing]) -> bool:
+    """Whether all that stands there is that of other specs, and stays: what it lacks is theirs to see."""
+    comes = any(host == path.gateway or any(client.host == host for client in path.clients) for path in paths)
+    stay = all(any(one.same_as(each) for each in beside) for one in record.crossings)
+    return bool(record.crossings) and stay and not comes
 
 
 def _concerns_cloud(paths: Iterable[Path], record: Record, beside: Iterable[Standing]) -> bool:

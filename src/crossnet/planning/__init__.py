@@ -15,7 +15,16 @@ from crossnet.design.lacking import lacking_for_a_change
 from crossnet.design.saved import saved_rules
 from crossnet.errors import PlanRefused, Refusal
 from crossnet.facts import Facts
-from crossnet.planning.impacts import from_leases, lost, of_record, of_time, older_flows, remembered, staying
+from crossnet.planning.impacts import (
+    from_leases,
+    lost,
+    of_others,
+    of_record,
+    of_time,
+    older_flows,
+    remembered,
+    staying,
+)
 from crossnet.planning.lapse import is_armed, lapses
 from crossnet.planning.management_path import far_side_first, management_paths
 from crossnet.planning.plan import HostPlan, Lapse, Plan, Restoring, gateways, takes_away
@@ -78,6 +87,7 @@ def _plan(
         for one in hosts
     ]
     found = [impact for host in hosts for impact in of_record(host, spec, facts[host.host], is_undo=is_undo)]
+    found += () if is_undo else of_others(hosts, spec)
     found += of_time(spec, hosts, facts, is_undo=is_undo)
     found += [impact for host in hosts for impact in older_flows(host, facts[host.host])]
     found += [impact for host in hosts for impact in lost(host)]

@@ -28,8 +28,6 @@ def of_record(host: HostPlan, spec: Spec, facts: Facts, *, is_undo: bool) -> Ite
     before = host.before
     if before.rebuilt:
         yield Impact("unrecorded", host.host, _what_is_lost(host))
-    if not is_undo:
-        yield from _of_others(host, spec)
     for one in host.ended:
         asked = one.spec in ("", spec.name) and any(each.name == one.crossing for each in spec.crossings)
         if not (is_undo and asked):
@@ -40,13 +38,17 @@ def of_record(host: HostPlan, spec: Spec, facts: Facts, *, is_undo: bool) -> Ite
             yield Impact("ends-crossing", host.host, f"ends crossing {one.label}{by}{taken}")
 
 
-def _of_others(host: HostPlan, spec: Spec) -> Iterator[Impact]:
+def of_others(hosts: Sequence[HostPlan], spec: Spec) -> Iterator[Impact]:
     """The crossings of this name that somebody else applied, and that become others: it may be another need."""
-    for one in host.before.crossings:
-        new = host.after.standing(one.label)
-        if new is not None and one.carried and one.stamp.is_of_others and one.carried != new.carried:
-            text = f"changes crossing {one.label}, {one.stamp}{_perhaps_another(spec)}"
-            yield Impact("changes-crossing", host.host, text)
+    told = {one.label for host in hosts for one in host.ended}
+    for host in hosts:
+        for one in host.before.crossings:
+            new = host.after.standing(one.label)
+            if new is None or one.label in told or not one.carried or one.carried == new.carried:
+                continue
+            if one.stamp.is_of_others:
+                text = f"changes crossing {one.label}, {one.stamp}{_perhaps_another(spec)}"
+                yield Impact("changes-crossing", host.host, text)
 
 
 def _perhaps_another(spec: Spec) -> str:

@@ -29,7 +29,9 @@ def opening_lines(
     for effect in Effect:
         told = list(dict.fromkeys(_told(opening, effect, at_cloud)))
         if given_up and effect is Effect.CLOSES:
-            told.append(f"the way through {given_up}; what it lets through itself is not known, as it is not read")
+            told.append(
+                f"the way through {given_up}; what it lets through itself is not known, as it is not read"
+            )
         if not told and effect is not Effect.STAYS:
             told = ["nothing on the hosts themselves" if at_cloud and effect is Effect.OPENS else "nothing"]
         if not verbose and len(told) > MOST_LINES:
