@@ -20,6 +20,7 @@ from crossnet.lab.build import Lab
 from crossnet.netfilter import Engine
 from crossnet.planning import Undo
 from crossnet.record import APPLIED
+from crossnet.sealed import seal
 from crossnet.spec import Spec
 from crossnet.specfile import parse
 from crossnet.transport.lab import LabHost
@@ -236,6 +237,30 @@ def test_a_host_that_left_the_spec_keeps_nothing_and_one_that_is_gone_is_forgott
     left = replace(both, crossings=())
     asyncio.run(api.undo(left))
     assert b.differences(before) == []
+
+
+def test_what_one_host_says_of_another_does_not_change_that_one(lab_up: Callable[..., Lab]) -> None:
+    """A gateway may name any machine as a client of its own; that has a crossing of that name, of another gateway."""
+    b, estate = Bench(lab_up()), Bench(lab_up())
+    mine, theirs = (spec(each, "office", "to: 10.0.44.0/24") for each in (b, estate))
+    b.apply(mine)
+    estate.apply(theirs)
+    record = json.loads(b.check("gateway", f"cat {APPLIED}"))
+    del record["sha256"]
+    for host in record["crossings"][0]["hosts"]:
+        if host["name"] == "app":
+            host["lab"] = f"{estate.lab.name}/gateway"
+    forged = seal(record, indent=1).decode()
+    b.check("gateway", f"cat > {APPLIED} <<'END'\n{forged}END")
+    heard: list[Event] = []
+    wider, facts = asyncio.run(api.survey(mine, watch=heard.append))
+    assert set(facts) == {"app", "gateway"} == {host.name for host in wider.hosts}
+    (told,) = (event for event in heard if event.kind is Kind.LEFT_OVER)
+    assert told.host == f"app ({estate.lab.name}/gateway)"
+    assert "is left alone" in str(told.error)
+    alone(asyncio.run(api.undo(wider)))
+    assert estate.plan(theirs).touched == ()
+    assert not b.run("gateway", f"ls {APPLIED}").stdout
 
 
 # ---- any sequence --------------------------------------------------------------------------------

@@ -345,7 +345,7 @@ def test_another_machine_of_the_same_name_is_another_host() -> None:
     applied(ssh_spec("office", "app"), before)
     again = ssh_spec("office", "app", at="10.0.43.16")
     facts = {"app": replace(facts_of(hosts)["web"], host="app"), "gateway": facts_of(hosts)["gateway"]}
-    assert [(one.name, one.ssh) for one in joining(again, facts)] == [
+    assert [(one.host.name, one.host.ssh) for one in joining(again, facts)] == [
         ("app (root@10.0.43.15)", "root@10.0.43.15")
     ]
     # The same need of another machine of that name is not the same need.
@@ -360,7 +360,7 @@ def test_a_part_of_a_spec_asks_no_host_of_the_rest() -> None:
     other = replace(ssh_spec("crossnet", "web", "second", "10.0.43.16"), is_whole=False)
     facts = {name: facts_of(hosts)[name] for name in ("web", "gateway")}
     assert joining(other, facts) == ()
-    assert [host.name for host in joining(replace(other, is_whole=True), facts)] == ["app"]
+    assert [one.host.name for one in joining(replace(other, is_whole=True), facts)] == ["app"]
 
 
 def test_what_is_connected_adds_to_what_stands_whoever_comes_next() -> None:

@@ -27,7 +27,7 @@ from crossnet.health import (
     refused_status,
     unknown_status,
 )
-from crossnet.joining import joining, record_of, same_machines
+from crossnet.joining import Joining, joining, record_of, same_machines
 from crossnet.lasting import lasting
 from crossnet.opening import told_opening
 from crossnet.planning import Plan, make_plan
@@ -66,13 +66,14 @@ async def survey(
     facts = await _observe_or_forget(spec, watch, ways)
     left_out, first = {forgotten}, list(facts)
 
-    def besides() -> list[HostSpec]:
+    def besides() -> list[Joining]:
         # What stands for all specs on the hosts that were named: not what else stands on those that come with them.
         asked = {name: facts[name] for name in first} if every_spec else facts
         found = joining(spec, asked, every_spec=every_spec)
-        return [host for host in found if host.name not in left_out]
+        return [one for one in found if one.host.name not in left_out]
 
-    while new := besides():
+    while found := besides():
+        new = [one.host for one in found]
         names = [host.name for host in new]
         left_out |= set(names)
         if lost := await _unreached(spec, new, watch, ways):
@@ -104,6 +105,18 @@ async def survey(
         wider = replace(spec, hosts=(*spec.hosts, *new))
         facts = await observe(wider, watch=watch, ways=ways)
         known = same_machines(facts, names)
+        for one in found:
+            name = one.host.name
+            if name in facts and name not in known and not one.is_confirmed(facts[name]):
+                known |= {name}
+                watch(
+                    Event(
+                        Kind.LEFT_OVER,
+                        name,
+                        error="is left alone: another host's record says that something of the spec stands there, and "
+                        "its own does not say so of that host",
+                    )
+                )
         facts = {name: one for name, one in facts.items() if name not in known}
         spec = replace(wider, hosts=tuple(host for host in wider.hosts if host.name not in known))
     return spec, facts
