@@ -23,7 +23,7 @@ from crossnet.facts import Facts, Lookup
 from crossnet.openstack.asking import ask_cloud
 from crossnet.openstack.entry import is_meant
 from crossnet.openstack.ports import Sought
-from crossnet.persistence import extensions, init_scripts, kept, unit
+from crossnet.persistence import extensions, init_scripts, kept, start, unit
 from crossnet.record import FILES, FOLDER, at_clouds, paths_of
 from crossnet.resources import KINDS
 from crossnet.spec import HostSpec, Spec
@@ -39,6 +39,9 @@ Asking = Callable[[Mapping[str, Facts]], Mapping[str, tuple[Lookup, ...]]]
 # The files that are read of every host.
 READ = tuple(PurePosixPath(path) for path in (*FILES, *unit.FILES, *init_scripts.FILES))
 _READ = frozenset(READ)
+
+# What root runs there, at once or at the next boot, may be written by nobody else.
+_OWN = (PurePosixPath(FOLDER), PurePosixPath(start.FOLDER))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,7 @@ class Site:
         async def read(host: Host) -> Facts:
             lookups = self._asked.get(host.name, ())
             questions = [question for kind in KINDS.values() for question in kind.questions]
-            facts = await facts_module.observe(host, READ, PurePosixPath(FOLDER), lookups, questions)
+            facts = await facts_module.observe(host, READ, _OWN, lookups, questions)
             paths = dict.fromkeys((*paths_of(facts), *kept.paths(facts), *extensions.paths(facts)))
             if more := tuple(path for path in paths if PurePosixPath(path) not in _READ):
                 facts = await facts_module.read_more(host, facts, more)

@@ -60,7 +60,7 @@ def test_what_stands_in_place_of_a_transaction_is_told(tmp_path: Path, there: st
             place.touch()
         case "folder":
             place.mkdir()
-    question = folder_question("/var/lib/crossnet", str(folder))
+    question = folder_question("/var/lib/crossnet", str(folder), of_transactions=True)
     ran = subprocess.run(question.argv, capture_output=True, timeout=30, check=False)
     if there in ("folder", ""):
         assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"", b"")

@@ -142,8 +142,15 @@ def test_what_stands_in_the_place_of_the_script_is_replaced_and_never_run(
         (f"mkdir /tmp/theirs; ln -s /tmp/theirs {FOLDER}", "is a symbolic link"),
         (f"ln -s /tmp/nowhere {FOLDER}", "is a symbolic link"),
         (f": >{FOLDER}", "is no folder"),
+        # What is in there is run as root at each boot, and who may write there leads crossnet's own writes elsewhere.
+        (
+            "mkdir /etc/crossnet; chown 1234 /etc/crossnet",
+            "looked who owns /etc/crossnet: .* belongs to user 1234",
+        ),
+        ("mkdir /etc/crossnet; chmod 777 /etc/crossnet", "others can write to /etc/crossnet"),
+        ("mkdir /tmp/theirs; ln -s /tmp/theirs /etc/crossnet", "/etc/crossnet is a symbolic link"),
     ],
-    ids=["owner", "mode", "sticky", "link", "dangling", "file"],
+    ids=["owner", "mode", "sticky", "link", "dangling", "file", "etc-owner", "etc-mode", "etc-link"],
 )
 def test_a_folder_that_is_not_crossnets_alone_is_refused(
     bench: Bench, spec: Spec, made: str, told: str

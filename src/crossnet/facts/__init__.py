@@ -244,7 +244,7 @@ class Facts:
 async def observe(
     host: Host,
     files: Iterable[PurePosixPath],
-    own: PurePosixPath | None = None,
+    own: Sequence[PurePosixPath] = (),
     lookups: Iterable[Lookup] = (),
     questions: Sequence[Question[Any]] = (),
     *,
@@ -254,7 +254,7 @@ async def observe(
 
     `questions` are what somebody wants to know besides all that.
 
-    `own` is the folder of which some files are, and that must be crossnet's alone; HostError where it is not.
+    `own` are the folders that must be crossnet's alone, that of its transactions first; HostError where one is not.
 
     Without `rules` the firewall is not asked, as only root may: what it does to any packet is not known then.
     """
@@ -265,7 +265,10 @@ async def observe(
     general = (*paths, START, CLOCK, NETWORK, SYSCTLS, BOOT_SETTINGS, SETTERS, CLOUD_INIT, SAVED, tools)
     # A namespace that keeps files of its own is not the one whose units systemd runs, and whose interfaces are kept.
     keeping = (UNITS, BEFORE_NETWORK, INIT, OWNERS, MOMENTS) if str(systemd) == SYSTEMD else ()
-    whose = [folder_question(str(own), str(host.locate(own)))] if own else []
+    whose = [
+        folder_question(str(each), str(host.locate(each)), of_transactions=not number)
+        for number, each in enumerate(own)
+    ]
     packets = {lookup: question(lookup) for lookup in lookups}
     of_rules = firewall.QUESTIONS if rules else ()
     said = await put(

@@ -51,12 +51,13 @@ place=$folder/transaction
 [ ! -e "$place" ] || [ -d "$place" ] || refuse "$place is no folder"
 """
 
-_LOOK = f"folder=$1; close_it() {{ :; }}; {CHECK}{_TRANSACTION}"
+_LOOK = f"folder=$1; close_it() {{ :; }}; {CHECK}"
 
 
-def folder_question(path: str, place: str) -> Question[None]:
+def folder_question(path: str, place: str, *, of_transactions: bool = False) -> Question[None]:
     """Whether a folder, which the host keeps at `place`, is crossnet's alone, or not there; an error where not."""
-    return Question(f"looked who owns {path}", ("sh", "-c", _LOOK, "sh", place), lambda _: None, _failed)
+    look = f"{_LOOK}{_TRANSACTION}" if of_transactions else _LOOK
+    return Question(f"looked who owns {path}", ("sh", "-c", look, "sh", place), lambda _: None, _failed)
 
 
 def todo(why: str) -> str:
