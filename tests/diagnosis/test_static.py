@@ -323,3 +323,19 @@ def test_one_that_the_gateway_alone_should_have_is_missing() -> None:
         "app", ["gateway"], PROBE.destination, hosts, Hints(next_hop=ip_address("10.0.43.101"), beyond=BEYOND)
     )
     assert [each.code for each in foretell(on, PROBE, hosts, BEYOND).findings] == ["address-missing"]
+
+
+def test_who_names_the_clients_own_network_as_the_way_out_means_the_same_interface_in_and_out() -> None:
+    """A fix for the other interface, which has nothing to do with it, cut the gateway off its client."""
+    text = SEED.replace("10.0.44.0/24 via 10.0.43.101", "10.0.50.0/24 via 10.0.43.101").replace(
+        "eth0 10.0.44.63/24\n", "eth0 10.0.44.63/24\n  route 10.0.50.0/24 via 10.0.43.254 dev eth1\n"
+    )
+    text = text.replace(
+        "-d 10.0.44.0/24 -o eth0 -j SNAT --to-source 10.0.44.63",
+        "-d 10.0.50.0/24 -o eth1 -j SNAT --to-source 10.0.43.101",
+    )
+    hosts, probe = seed(text), Probe.from_text("icmp/10.0.50.1")
+    beyond = (ip_network("10.0.50.0/24"),)
+    on = course("app", ["gateway"], probe.destination, hosts, Hints(egress="eth1", beyond=beyond))
+    assert [(stop.ingress, stop.egress) for stop in on.gateways] == [("eth1", "eth1")]
+    assert foretell(on, probe, hosts, beyond).findings == ()

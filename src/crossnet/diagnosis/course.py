@@ -153,6 +153,8 @@ def _joint(
     sender: Facts, receiver: Facts, destination: Address, hints: Hints, egress: str | None
 ) -> tuple[str | None, str | None, Address | None] | None:
     """By which interfaces two hosts are neighbours, and which address the sender should send to."""
+    # Whoever names where it leaves may mean the network of the clients itself: by the same interface in and out.
+    outside = egress if hints.egress is None else None
     route = best(sender, destination) or _broader(sender, destination)
     routers = [hop.via for hop in route.hops] or [route.via] if route is not None else []
     for wanted in (hints.next_hop, *routers):
@@ -161,16 +163,17 @@ def _joint(
             # A host answers on each interface for what it has on lo; which one stands there, its neighbour tells.
             near = [each for each in receiver.links if each.name not in ("lo", egress)]
             owner = next((each for each in near if _device_to(sender, each, None) is not None), None)
-        if owner is not None and owner.name != egress:
+        if owner is not None and owner.name != outside:
             return _device_to(sender, owner, route), owner.name, wanted
     found = [
         (link.name, other.name, their)
         for link in sender.links
         for other in receiver.links
-        if other.name != egress and hints.ingress in (None, other.name)
+        if other.name != outside and hints.ingress in (None, other.name)
         for _, their in _segment(link, other)
         if family_of(their) is family_of(destination)
     ]
+    found.sort(key=lambda each: each[1] == egress)
     if found:
         meant = hints.next_hop
         if meant is None or family_of(meant) is not family_of(destination) or receiver.owner_of(meant):
