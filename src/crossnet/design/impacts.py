@@ -310,7 +310,12 @@ def _arp_elsewhere(facts: Facts, path: Path) -> Iterator[Impact]:
         wire = [item.network for item in own.of(Family.V4) if contains(item.network, next_hop)] if own else []
         for link in facts.links:
             beside = any(overlap(item.network, network) for item in link.of(Family.V4) for network in wire)
-            if link.name != path.ingress and beside and answers_for_others(facts.sysctls, link.name):
+            if (
+                link.name != path.ingress
+                and link.has_wire
+                and beside
+                and answers_for_others(facts.sysctls, link.name)
+            ):
                 yield Impact(
                     "other-interface-answers",
                     facts.host,

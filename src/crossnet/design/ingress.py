@@ -170,13 +170,14 @@ def _sources(q: Question, name: str, near: Link) -> set[Address | None]:
 def _next_hops(q: Question, name: str, near: Link, client: LinkAddress) -> Iterable[tuple[str, Address]]:
     """Ingress and next hop for a client's address on one of its interfaces, as far as the spec leaves them open."""
     wanted = q.crossing.next_hop
-    if wanted is not None and family_of(wanted) is q.family and q.gateway.owner_of(wanted) is None:
-        # An address that moves between gateways, such as a VRRP one: only the client can tell.
+    owner = q.gateway.owner_of(wanted) if wanted is not None else None
+    if wanted is not None and family_of(wanted) is q.family and (owner is None or not owner.has_wire):
+        # An address that moves between gateways, such as a VRRP one, or stands on lo: only the client can tell.
         if _is_on_link(q.facts[name], near, client, wanted):
             yield ingress_towards(q, host_network(client.address)), wanted
         return
     for link in q.gateway.links:
-        if q.crossing.ingress not in (None, link.name):
+        if q.crossing.ingress not in (None, link.name) or not link.has_wire:
             continue
         for item in link.of(q.family):
             given = wanted if wanted is not None and family_of(wanted) is q.family else item.address

@@ -81,6 +81,11 @@ class Link:
     qdisc: str = ""
     hardware: str = field(default="", compare=False)
 
+    @property
+    def has_wire(self) -> bool:
+        """Whether others can be behind it: what stands on `lo` or a dummy is answered for on the other interfaces."""
+        return self.name != "lo" and self.kind != "dummy"
+
     def of(self, family: Family) -> tuple[LinkAddress, ...]:
         return tuple(item for item in self.addresses if family_of(item.address) is family)
 
