@@ -104,6 +104,24 @@ def test_what_left_and_got_no_answer_is_confirmed_and_not_proved_until_one_comes
     assert bench.differences(held) == []
 
 
+def test_an_answer_that_comes_past_the_gateway_proves_no_crossing(lab_up: Callable[..., Lab]) -> None:
+    """A stranger's rule for invalid packets would stop the connection behind its first answer."""
+    bench = Bench(lab_up("two-gateways"))
+    bench.check("target", "ip route replace 10.0.43.0/24 via 10.0.44.64")
+    bench.check("gateway-2", "sysctl -qw net.ipv4.ip_forward=1")
+    spec = bench.spec(f"{TO}, translate: none, probe: icmp/10.0.44.1")
+    applied = bench.apply(spec)
+    (unproved,) = applied.unproved
+    assert applied.confirmed
+    assert (unproved.how_far, unproved.reply.code) == (HowFar.ANSWERED, "return-route-elsewhere")
+    assert state(bench, spec) is State.UNPROVED
+    found = asyncio.run(crossnet.diagnose(crossnet.Asked("business"), spec)).verdict
+    assert (found.result, [note.code for note in found.notes]) == (
+        Result.REACHABLE,
+        ["return-route-elsewhere"],
+    )
+
+
 def test_an_answer_that_is_lost_on_the_gateway_is_not_laid_to_the_destination(bench: Bench) -> None:
     bench.check("gateway", chain("forward", 50, "icmp type echo-reply drop"))
     (unproved,) = bench.apply(bench.spec(TO)).unproved

@@ -29,7 +29,8 @@ class Counted:
 
     `stopped` is whether it was seen not to get as far as leaving the gateway. `otherwise` says how it got through
     otherwise than its crossing promises; `untranslated` that it left the rules without the translation that it should
-    have; `as_itself` that it is to have none; `perhaps` is what may explain it where nothing tells how far it came.
+    have; `around` that its answer came past the gateway; `as_itself` that it is to have none; `perhaps` is what may
+    explain it where nothing tells how far it came.
     """
 
     how_far: HowFar
@@ -39,6 +40,7 @@ class Counted:
     stopped: bool = False
     otherwise: str = ""
     untranslated: bool = False
+    around: bool = False
     as_itself: bool = False
     perhaps: tuple[Finding, ...] = ()
 
@@ -48,6 +50,14 @@ def counted(
 ) -> Counted:
     """How far one of the flows came that were sent through a path at the same time."""
     return _Counting(path, found, seen, course, facts, foretold).counted()
+
+
+def past_gateway(gateway: str) -> str:
+    """That an answer takes another way than the gateway, and what follows."""
+    return (
+        f"the answer does not come back through {gateway}: who keeps track of connections there, or on its other way, "
+        "may stop what follows"
+    )
 
 
 def not_sent(course: Course, foretold: Foretold) -> Counted:
@@ -176,6 +186,9 @@ class _Counting:
         left = self._at(Ending.ARRIVED, "", self.path.egress)
         came = End(Ending.ARRIVED, self.course.client, self.course.client.egress)
         if self.let_pass and as_promised:
+            if entry is not None and not entry.replied and self.seen.sent.reply is Reply.ANSWERED:
+                what = f"answered, but {past_gateway(gateway)}"
+                return Counted(HowFar.ANSWERED, Result.UNDETERMINED, left, came, otherwise=what, around=True)
             return Counted(HowFar.ANSWERED, Result.REACHABLE, left, came)
         if self.facts[gateway].owner_of(probe.destination) is not None:
             what = f"answered by {gateway} itself, which has the address {probe.destination}: nothing is forwarded"

@@ -84,6 +84,10 @@ class Counting(Stopping, Replying):
         came = Half("delivered" if count.how_far is HowFar.ANSWERED else "not-sent")
         if count.untranslated and (skipped := self._skipped()) is not None:
             return self._with_cause(skipped, Ending.ARRIVED, count.otherwise)
+        if count.around:
+            at = Place(gateway.host, gateway.egress)
+            back = Half("delivered", "return-route-elsewhere", count.otherwise, at)
+            return self._diagnosis(count.result, Half("exits-observed-area"), back)
         local = facts[gateway.host].owner_of(self.probe.destination) is not None
         half = Half(
             "consumed-locally" if local else "undetermined",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from crossnet.capture import Kind, Sighting, Tcp
+from crossnet.diagnosis.counted import past_gateway
 from crossnet.diagnosis.course import Stop
 from crossnet.diagnosis.ending import End, Ending
 from crossnet.diagnosis.finding import Direction, Finding, Remedy
@@ -49,6 +50,12 @@ class Passing(Telling):
             else:
                 words = f"it gets through, but not over {host}, which saw none of it"
                 self.notes.append(Note("src-route-other-next-hop", words))
+        if self.trail.came(self.course.client.host, Part.REPLY):
+            self.notes += (
+                Note("return-route-elsewhere", f"it gets through, but {past_gateway(stop.host)}")
+                for stop in self.course.gateways
+                if self.trail.left(stop.host, Part.REQUEST) and not self.trail.at(stop.host, Part.REPLY)
+            )
         if self.e.foretold.passes is False and not past:
             sure = [str(each.code) for each in self.e.foretold.findings if each.certain]
             words = f"facts say that it is stopped ({', '.join(dict.fromkeys(sure))}), and it passes"
