@@ -92,6 +92,37 @@ def test_who_has_the_last_word_is_told_with_which_spec(site: Site) -> None:
     assert re.search(r"  apply two/web, which ends two/far +confirmed", past)
 
 
+def test_what_is_connected_without_a_file_advises_nothing_of_another_spec(site: Site) -> None:
+    desk = site.desk
+    ends = (
+        "lab:app",
+        "--via",
+        "lab:gateway",
+        "--to",
+        "10.0.44.9",
+        "--allow",
+        "tcp/80",
+        "--until",
+        "2099-01-01T00:00Z",
+    )
+    waiting = desk.run("connect", *ends, "--yes", "--confirm-within", "20s")
+    assert (waiting.code, waiting.out) == (1, "")
+    assert "--confirm-within goes with --save FILE" in waiting.err
+    made = desk.run("connect", *ends, "--yes", "-q")
+    assert made.code == 8
+    file = "lab-app-to-10.0.44.9.yaml"
+    commands = [shlex.split(each) for each in re.findall(r"`(crossnet [^`]*)`", made.out.replace("\n", " "))]
+    of_spec = [words for words in commands if words[1] in ("verify", "diagnose", "undo")]
+    assert {words[1] for words in of_spec} == {"verify", "diagnose", "undo"}
+    assert all(words[words.index("-f") + 1] == file for words in of_spec)
+    (shows,), (writes,) = ([each for each in commands if each[1] == verb] for verb in ("list", "init"))
+    assert desk.run(*shows[1:]).code == 0
+    assert "--until" not in writes
+    assert desk.run(*writes[1:]).code == 0
+    assert desk.run("undo", "-f", file, "--yes").code == 0
+    assert stands(desk) == set()
+
+
 def test_a_host_that_never_comes_back_is_given_up_knowingly(site: Site) -> None:
     folder, desk = site.desk.folder, site.desk
     (folder / "two.yaml").write_text(

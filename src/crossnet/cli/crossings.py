@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from crossnet.cli.interrupt import run, staying
 from crossnet.cli.need import needing, write_new
 from crossnet.cli.options import SPEC_FILE, Speech, consent, guarding, noted, speaking
 from crossnet.cli.outcome import outcome
+from crossnet.cli.printing import printer
 
 if TYPE_CHECKING:
     from crossnet.api import Applied, Guard, Undo, UndoPlan, Ways
@@ -125,11 +127,13 @@ def connect(
     need = template.Need((source,), via, to, **how)
     spec = parse(template.alone(need), save or "")
     _refuse_past(need.until)
-    hints.file = spec.file
+    if guard.confirm_within is not None and save is None:
+        raise click.UsageError("--confirm-within goes with --save FILE: `crossnet confirm` takes the spec")
+    hints.file = spec.file or _later(spec)
 
     with staying() as ways:
         made = run(make_plan(spec, speech, ways))
-        with _kept(spec, save):
+        with _kept(spec, save) if save is not None else _told(spec, need):
             code = carry_out(speech, made, guard, ways, yes=yes, message=message)
     if not speech.json:
         if save is not None:
@@ -143,17 +147,31 @@ def in_no_file(spec: Spec, need: Need) -> str:
     """How a crossing is seen and taken back whose spec stands in no file."""
     become = ["--become"] if spec.host(spec.crossings[0].via).become else []
     shows = shlex.join(["crossnet", "list", need.via, *become])
-    file = f"{spec.name}.yaml"  # a spec is called as its file: it is the same one
-    keep = shlex.join(need.init(file))
-    return f"`{shows}` shows it later. To take it back: `{keep}` writes its spec, then `crossnet undo -f {file}`."
+    # Its time is no matter of an undo, and may be past by then.
+    keep = shlex.join(replace(need, until=None).init(_later(spec)))
+    undo = f"`crossnet undo -f {_later(spec)}`"
+    return f"`{shows}` shows it later. To take it back: `{keep}` writes its spec, then {undo}."
+
+
+def _later(spec: Spec) -> str:
+    """The file in which its spec will stand: a spec is called as its file, so it is the same one."""
+    return f"{spec.name}.yaml"
 
 
 @contextmanager
-def _kept(spec: Spec, file: str | None) -> Iterator[None]:
-    """The spec in a file from before the first change, because to `recover` takes one; none where nothing changed."""
-    if file is None:
+def _told(spec: Spec, need: Need) -> Iterator[None]:
+    """How the spec is written that a command takes which ends what is left open; nothing where nothing changed."""
+    try:
         yield
-        return
+    except BaseException:
+        if outcome.code not in (None, 1, 5):
+            printer.err(in_no_file(spec, need))
+        raise
+
+
+@contextmanager
+def _kept(spec: Spec, file: str) -> Iterator[None]:
+    """The spec in a file from before the first change, because to `recover` takes one; none where nothing changed."""
     write_new(file, spec.source, "--save")
     try:
         yield
