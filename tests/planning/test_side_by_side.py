@@ -204,6 +204,29 @@ def test_a_fence_that_another_spec_asks_for_otherwise_is_refused() -> None:
     assert [one.code for one in refused.value.refusals] == ["settings-differ"]
 
 
+def test_nobody_takes_away_the_fence_with_which_the_crossing_of_another_came() -> None:
+    hosts = begun()
+    applied(spec("office", BUSINESS), hosts)
+    stamped(hosts)
+    opens = spec("backup", STORAGE.replace("}", ", fence: off}"))
+    with pytest.raises(PlanRefused) as refused:
+        make_plan(opens, facts_of(hosts))
+    (told,) = refused.value.refusals
+    assert (told.code, told.where) == ("settings-differ", "crossings backup/storage and office/business")
+    assert (
+        "without the fence it is open for everybody; office/business was applied by ops from desk"
+        in told.message
+    )
+    applied(spec("office", BUSINESS.replace("}", ", fence: off}")), hosts)
+    applied(opens, hosts)
+    assert standing(hosts) == ["backup/storage", "office/business"]
+    # Of a gateway that forwarded before, `auto` is no fence either.
+    open_hosts = begun()
+    open_hosts["gateway"].sysctls["net.ipv4.ip_forward"] = "1"
+    applied(spec("office", BUSINESS), open_hosts)
+    applied(opens, open_hosts)
+
+
 def test_one_crossing_is_taken_back() -> None:
     hosts = begun()
     applied(spec("office", BUSINESS, STORAGE), hosts)

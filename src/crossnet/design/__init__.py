@@ -14,7 +14,7 @@ from crossnet.design.again import again
 from crossnet.design.applied import as_applied
 from crossnet.design.asking import lookups
 from crossnet.design.beside import beside, beside_impacts
-from crossnet.design.conflicts import conflicts, gateway_settings
+from crossnet.design.conflicts import conflicts, gateway_settings, unfenced
 from crossnet.design.engine import Choice, choose
 from crossnet.design.foresight import Obstacle, foresee, obstacles
 from crossnet.design.forwarded import may_drop
@@ -151,6 +151,7 @@ def design(
             if fence:
                 fenced.add((name, family))
             if mine := [path for path in own_paths.get(name, ()) if path.family is family]:
+                refusals += () if was_on else unfenced(mine, record, beside.get(name, ()))
                 impacts += gateway_impacts(facts[name], mine, fence, was_on, choice)
                 if fence and was_given_up(facts[name], record, family):
                     impacts.append(given_up(facts[name], family))

@@ -11,7 +11,7 @@ from crossnet.errors import Refusal
 from crossnet.facts import Facts
 from crossnet.facts.routes import MAIN, Route
 from crossnet.path import Client, Path
-from crossnet.record import read_record
+from crossnet.record import Record, read_record
 from crossnet.resources import RouteResource
 from crossnet.spec import Crossing, Fence, Firewall, Heal, Persist
 from crossnet.standing import Standing
@@ -46,10 +46,34 @@ def conflicts(
     for one, other in combinations(paths, 2):
         refusals += [*_overlap(one, other), *_settings(one, other)]
     for one, other, standing in _with_standing(paths, beside):
-        refusals += [*_overlap(one, other, standing), *_settings(one, other), *_lasting(one, other)]
+        refusals += [
+            *_overlap(one, other, standing),
+            *_settings(one, other, standing),
+            *_lasting(one, other),
+        ]
     for path in paths:
         refusals += _routes_in_use(path, facts)
     return list(dict.fromkeys(refusals))
+
+
+def unfenced(mine: Iterable[Path], record: Record, beside: Iterable[Standing]) -> Iterator[Refusal]:
+    """Crossings that would take away the fence of a gateway that did not forward before.
+
+    Whoever has a crossing of another spec there counts on the fence with which it came.
+    """
+    off = next((one for one in mine if one.crossing.fence is Fence.OFF), None)
+    was_off = any(each.crossing.fence is Fence.OFF for one in record.crossings for each in one.carried)
+    if off is None or was_off:
+        return
+    for one in beside:
+        if one.carried and one.spec != off.crossing.spec:
+            yield Refusal(
+                "settings-differ",
+                f"crossings {off.crossing.label} and {one.label}",
+                f"share the gateway {off.gateway}, and {off.crossing.label} asks for `fence: off`: it did not forward "
+                f"before, and without the fence it is open for everybody{_whose(one)}",
+                f"Leave `fence: off` out, or agree with whoever has {one.label}: first it has to ask for the same.",
+            )
 
 
 def _with_standing(
@@ -93,7 +117,7 @@ def _overlap(one: Path, other: Path, standing: Standing | None = None) -> Iterab
                 "leave out --crossing and --host: what the file has no more goes with a plan of all of it."
             )
         elif standing is not None:
-            said = f"; {standing.label} was {standing.stamp}" if standing.stamp.who else ""
+            said = _whose(standing)
             todo = (
                 f"Leave what {standing.label} has out of `from`, `to` or `allow`, or agree whose spec has it. If "
                 f"it is your own under an earlier name: `name: {standing.spec}`, crossing `{standing.crossing}`."
@@ -104,6 +128,10 @@ def _overlap(one: Path, other: Path, standing: Standing | None = None) -> Iterab
             f"both claim packets from {clients[0]} to {show_network(networks[0])}{said}",
             todo,
         )
+
+
+def _whose(standing: Standing | None) -> str:
+    return f"; {standing.label} was {standing.stamp}" if standing is not None and standing.stamp.who else ""
 
 
 def _same_client(one: Client, other: Client) -> bool:
@@ -128,7 +156,7 @@ def _ports_meet(one: Ports | None, other: Ports | None) -> bool:
     return one.first <= other.last and other.first <= one.last
 
 
-def _settings(one: Path, other: Path) -> Iterable[Refusal]:
+def _settings(one: Path, other: Path, standing: Standing | None = None) -> Iterable[Refusal]:
     """A gateway has one engine, one fence and one way to survive a reboot."""
     if one.gateway != other.gateway or one.crossing.label == other.crossing.label:
         return
@@ -145,7 +173,7 @@ def _settings(one: Path, other: Path) -> Iterable[Refusal]:
             yield Refusal(
                 "settings-differ",
                 f"crossings {one.crossing.label} and {other.crossing.label}",
-                f"ask for `{key}: {mine}` and `{key}: {theirs}`, and share the gateway {one.gateway}",
+                f"ask for `{key}: {mine}` and `{key}: {theirs}`, and share the gateway {one.gateway}{_whose(standing)}",
                 f"Write the same `{key}` in both.",
             )
     mine, theirs = one.crossing.persist, other.crossing.persist
