@@ -127,6 +127,15 @@ def test_the_same_name_in_two_specs_is_two_crossings() -> None:
     assert admitted(hosts) == {"two/business"}
 
 
+def test_a_crossing_that_is_called_like_the_sets_of_another_has_sets_of_its_own() -> None:
+    hosts = begun()
+    applied(spec("office", BUSINESS), hosts)
+    (table,) = RuleTable.traces(facts_of(hosts)["gateway"])
+    (theirs,) = (one.name.removeprefix("from-") for one in table.table.sets if one.name.startswith("from-"))
+    applied(spec("crossnet", STORAGE.replace("storage", theirs)), hosts)
+    assert admitted(hosts) == {"office/business", theirs}
+
+
 def test_the_same_need_under_another_spec_is_taken_over() -> None:
     """As where a file is renamed: the crossing stands under one name, and nothing opens or closes."""
     hosts = begun()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -45,6 +46,8 @@ from crossnet.values import Family, Network, Ports, Protocol, Traffic
 
 FENCE = "fence"
 FENCED = "forward"
+
+_CUT = re.compile(r"\.[0-9a-f]{8}$")
 """The chain in which the fence stands."""
 
 _ICMP = {Family.V4: "icmp", Family.V6: "ipv6-icmp"}
@@ -153,9 +156,12 @@ def _ends(path: Path, dialect: Dialect) -> Ends:
 
 
 def _name(what: str, path: Path) -> str:
-    """Of a set; a long one is cut, because a name of ipset has at most 31 characters."""
+    """Of a set; a long one is cut, because a name of ipset has at most 31 characters.
+
+    What looks like one that was cut, or like that of another spec's, is made one.
+    """
     name, label = path.crossing.name, path.crossing.label
-    if label == name and len(name) <= _LONGEST:
+    if label == name and len(name) <= _LONGEST and not _CUT.search(name):
         return f"{what}-{name}"
     return f"{what}-{name[:11]}.{hashlib.sha256(label.encode()).hexdigest()[:8]}"
 
