@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import resource
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from itertools import pairwise
 
 import click
@@ -19,12 +21,14 @@ from crossnet.errors import CrossnetError
 # Set to see the traceback of a mistake of crossnet itself.
 TRACEBACK = "CROSSNET_TRACEBACK"
 
+_FILES = 8192  # open at once, which is enough for more than a thousand hosts
 _PATIENCE = 2.0  # seconds for the last words, on a terminal that stands still when somebody wants to stop
 
 
 def run(cli: click.Group) -> int:
     """The exit code of the command line; usage errors are 1, because 2 means only "changes pending"."""
     sys.unraisablehook = _unraisable
+    _open_enough()
     listener.begin()
     try:
         code = _run(cli)
@@ -48,6 +52,15 @@ def _unraisable(found: sys.UnraisableHookArgs) -> None:
     os._exit(1 if outcome.code is None else outcome.code)
 
 
+def _open_enough() -> None:
+    """Let this process have as many files open as it may: each host takes some, and 256 is usual on macOS."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _run(cli: click.Group) -> int:
     try:
         result = _heard(cli)
@@ -63,6 +76,15 @@ def _run(cli: click.Group) -> int:
         _tell(CrossnetError("interrupted"))
         return 1
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+            _tell(
+                CrossnetError(
+                    f"this machine lets crossnet have {limit} files open at once, and its hosts need more\n"
+                    "  Raise the limit (`ulimit -n 4096`, or its hard limit), or ask fewer hosts at a time: `--host`."
+                )
+            )
+            return 1
         if TRACEBACK in os.environ:
             import traceback
 
