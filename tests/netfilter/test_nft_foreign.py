@@ -42,6 +42,7 @@ from crossnet.netfilter.foreign import (
     Why,
 )
 from crossnet.netfilter.nft_foreign import devices_of, dormant_tables, read_ruleset
+from crossnet.netfilter.nft_foreign.rule import read_rule
 from crossnet.netfilter.nft_foreign.words import words
 
 FAMILY4 = Test((Field.FAMILY,), Numbers(((4, 4),)))
@@ -785,3 +786,11 @@ def test_named_maps() -> None:
 )
 def test_what_no_nft_prints_has_words_too(statement: object) -> None:
     assert words(statement)
+
+
+def test_a_rule_that_no_kernel_holds_is_not_understood_and_not_read_through() -> None:
+    longest = read_rule({"expr": [{"accept": None}] * 128}, "ip")
+    assert longest.text == " ".join(["accept"] * 128)
+    longer = read_rule({"expr": [{"accept": None}] * 129}, "ip")
+    assert longer.text == "129 statements, more than a rule can have"
+    assert any(isinstance(each, Unknown) for each in longer.statements)

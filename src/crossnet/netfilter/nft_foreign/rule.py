@@ -41,6 +41,9 @@ from crossnet.netfilter.nft_foreign.values import NotUnderstood
 from crossnet.netfilter.nft_foreign.words import words
 from crossnet.netfilter.xtables_target import SAYS_NOTHING
 
+# net/netfilter/nf_tables_api.c, NFT_RULE_MAXEXPRS: what is longer comes from no kernel, and would take much memory.
+_MOST = 128
+
 _VERDICTS = frozenset({"accept", "drop", "return", "jump", "goto"})
 # What counts, logs, copies or labels, and lets the packet be; `continue` is what happens anyway.
 _SILENT = frozenset(
@@ -54,10 +57,14 @@ _IMPLIED_ONCE = frozenset({Field.FAMILY, Field.ETHER_TYPE, Field.PROTOCOL, Field
 def read_rule(printed: Mapping[str, Any], family: str) -> Rule:
     """One `{"rule": …}` object of a table of this family; whatever nft printed in it, it is a rule."""
     expressions = printed.get("expr")
+    if not isinstance(expressions, list):
+        expressions = []
+    if len(expressions) > _MOST:
+        expressions = [f"{len(expressions):,} statements, more than a rule can have"]
     statements: list[Statement] = []
     said: list[str] = []
     counter: Counter | None = None
-    for expression in expressions if isinstance(expressions, list) else ():
+    for expression in expressions:
         text = words(expression)
         said.append(text)
         try:
