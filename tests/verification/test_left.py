@@ -74,7 +74,8 @@ def test_a_crossing_that_left_the_spec_and_stands_is_pending(hosts: Mapping[str,
         State.PENDING,
         [
             "not in the spec any more, and still applied on app2, gateway, by ann at 2026-11-28T12:00:00Z: "
-            "`crossnet apply` takes it away"
+            "`crossnet apply` takes it away. If another file has it, both specs are called office: give yours a "
+            "`name:` of its own"
         ],
     )
     applied(hosts, text(web=WEB))

@@ -24,7 +24,7 @@ from crossnet.planning.scope import is_over
 from crossnet.proof import last_verified
 from crossnet.record import Record, read_record
 from crossnet.several import few
-from crossnet.spec import Crossing, Spec
+from crossnet.spec import USUAL_NAME, Crossing, Spec
 from crossnet.standing import Standing
 from crossnet.transaction.journal import unfinished
 from crossnet.unreached import unreached
@@ -187,6 +187,10 @@ def _left_standing(
         f"not in the spec any more, and still applied on {', '.join(host for host, _ in there)}, by "
         f"{one.stamp.who} at {one.stamp.when}: `crossnet apply` takes it away"
     )
+    if one.stamp.is_of_others or one.spec == USUAL_NAME:
+        reason += (
+            f". If another file has it, both specs are called {one.spec}: give yours a `name:` of its own"
+        )
     of = [last_verified(facts[host]).get(one.label, {}) for host, _ in there]
     verified = next(filter(None, of), {})
     return CrossingStatus(

@@ -15,7 +15,7 @@ from crossnet.planning.scope import is_over
 from crossnet.record import shown
 from crossnet.resources import EndFlows, RuleTable
 from crossnet.several import MOST_NAMES, few
-from crossnet.spec import Spec
+from crossnet.spec import USUAL_NAME, Spec
 from crossnet.standing import Identity, Standing
 from crossnet.values import show_moment, show_network
 
@@ -71,7 +71,10 @@ def _parting(one: Standing, host: str, spec: Spec, clock: int, *, is_undo: bool)
             text = f"ends crossing {one.label}{by}"
         else:
             text = f"is taken out of crossing {one.label}{by}"
-        if one.stamp.is_of_others or one.host not in ("", host):  # another file calls the host otherwise
+        by_name = own is None and spec.name == USUAL_NAME  # as every crossnet.yaml without a name
+        if (
+            one.stamp.is_of_others or one.host not in ("", host) or by_name
+        ):  # another file calls the host otherwise
             text += _perhaps_another(spec)
     elif one.is_known:
         text = f"ends crossing {one.label}, of another spec{by}"
