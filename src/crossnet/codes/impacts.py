@@ -127,6 +127,13 @@ IMPACTS = (
         "Give the destination a route back and write `translate: none` if it must see the clients.",
     ),
     Code(
+        "own-traffic-translated",
+        "What the gateway itself sends from an address among the clients is translated too.",
+        "`from` is a network in which the gateway has an address, and a program of its own uses that as the source.",
+        "Nothing, unless a program there is known to the destination by that address: leave it out of `from` then, as "
+        "two networks around it.",
+    ),
+    Code(
         "needs-return-route",
         "Nothing is translated, so the destination must find the way back by itself.",
         "`translate: none`.",

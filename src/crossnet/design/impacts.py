@@ -17,6 +17,7 @@ from crossnet.facts.routes import default_network, inside
 from crossnet.facts.sysctls import FORWARDING, answers_for_others
 from crossnet.netfilter import Engine
 from crossnet.path import Path
+from crossnet.several import few
 from crossnet.spec import Routes
 from crossnet.values import LINK_LOCAL, Address, Family, contains, family_of, overlap, show_network, without
 
@@ -217,6 +218,7 @@ def gateway_impacts(
     for path in paths:
         yield from _instead(facts, path)
         yield from _passing_sources(facts, path)
+        yield from _own_sources(facts, path)
         yield from _arp_elsewhere(facts, path)
     live = [engine for engine in Engine if facts.firewall.holds_rules(engine)]
     if len(live) > 1:
@@ -244,6 +246,24 @@ def given_up(facts: Facts, family: Family) -> Impact:
         f"{FORWARDING[family]} was on before crossnet, is off now, and no file switches it on at a boot: so it is "
         "switched on behind a fence, and off again by an undo",
     )
+
+
+def _own_sources(facts: Facts, path: Path) -> Iterator[Impact]:
+    """Addresses of the gateway among the clients: its rules cannot tell what it sends from what it forwards."""
+    clients = [client.network for client in path.clients if client.host is None]
+    own = [
+        item.address
+        for link in facts.links
+        for item in link.of(path.family)
+        if link.name != path.egress and any(contains(network, item.address) for network in clients)
+    ]
+    if own and path.leg.translates:
+        sources, to = few([*map(str, own)], 3, ", "), path.crossing.shown(path.family, 3)
+        yield Impact(
+            "own-traffic-translated",
+            facts.host,
+            f"what it sends itself from {sources} to {to} is translated too: it leaves as {path.leg.source_text}",
+        )
 
 
 def _instead(facts: Facts, path: Path) -> Iterator[Impact]:
