@@ -122,6 +122,23 @@ def test_a_route_of_a_nexthop_object_is_deleted_by_that() -> None:
     assert fixes(hosts, "route-blackhole") == ["ip route del 10.0.44.1 nhid 6"]
 
 
+@pytest.mark.parametrize(
+    ("route", "commands"),
+    [("", []), ("default via 10.0.44.1 dev eth0", ["ip route del blackhole 10.0.0.0/8 metric 4278198272"])],
+    ids=["lost", "covered"],
+)
+def test_a_range_that_is_refused_behind_a_lost_route_is_left_alone(route: str, commands: list[str]) -> None:
+    """As an aggregate that a routing daemon keeps: what is missing is the route into it."""
+    hosts = seed(SEED.replace("10.0.44.0/24 via", "10.0.50.0/24 via").replace("-d 10.0.44", "-d 10.0.50"))
+    hosts["gateway"] = with_routes(hosts["gateway"], "blackhole 10.0.0.0/8 metric 4278198272", route)
+    probe, beyond = Probe.from_text("icmp/10.0.50.1"), (ip_network("10.0.50.0/24"),)
+    on = course("app", ["gateway"], probe.destination, hosts, Hints(egress="eth0", beyond=beyond))
+    said = foretell(on, probe, hosts, beyond)
+    cause = next(each for each in said.findings if each.code == "route-blackhole")
+    made = fix_of(cause, on, probe, hosts, said.source)
+    assert [command for fix in made for command in fix.commands] == commands
+
+
 def test_a_throw_is_answered_with_a_route_as_narrow() -> None:
     hosts = seed()
     hosts["app"] = with_routes(hosts["app"], "throw 10.0.44.1")

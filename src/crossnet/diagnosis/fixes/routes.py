@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from crossnet.design.leases import renewing
 from crossnet.diagnosis.course import best
 from crossnet.diagnosis.finding import Direction
 from crossnet.diagnosis.fixes.case import APPLY, Case, Remedying
 from crossnet.diagnosis.fixes.planned import planned
+from crossnet.diagnosis.static.search import words_of
 from crossnet.facts.routes import matching
 from crossnet.openstack.ports import CloudFacts
 from crossnet.several import joined
@@ -121,8 +123,15 @@ def _is_near(case: Case, next_hop: Address, device: str) -> bool:
 
 
 def _refused_route(case: Case) -> tuple[Fix, ...]:
-    wrong = case.cause.remedy.wrong
-    return case.fix(f"{case.ip} route del {wrong}") if wrong else wanted_route(case)
+    wrong, target = case.cause.remedy.wrong, case.probe.destination
+    if not wrong:
+        return wanted_route(case)
+    # What refuses a whole range mostly stands behind the routes that lead into it: without those it is not the fault.
+    others = [route for route in case.here.routes if words_of(route) != wrong]
+    behind = case.cause.direction is Direction.FORWARD and not case.is_client
+    if behind and best(replace(case.here, routes=tuple(others)), target) is None:
+        return ()
+    return case.fix(f"{case.ip} route del {wrong}")
 
 
 def _policy_rule(case: Case) -> tuple[Fix, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from crossnet.capture import Kind
-from crossnet.diagnosis.course import Stop
+from crossnet.diagnosis.course import Stop, best
 from crossnet.diagnosis.finding import Direction
 from crossnet.diagnosis.judge.evidence import Evidence
 from crossnet.diagnosis.judge.ports import filters_between, stops_echo
@@ -180,10 +180,19 @@ class _Segments:
             words = f"{wanted} rejects what {last.host} itself sends, too: {errors[0].packet}"
             yield Also("forward", at, code, words)
         elif echo.destination in trail.asks(last.host) and not trail.left(last.host, Part.REQUEST):
-            if not self._is_explained(echo):
+            if not self._is_explained(echo) and self._is_on_wire(echo):
                 yield Also("forward", at, "destination-absent", self._nobody(trail, echo))
         elif self._is_silent(trail, echo):
             yield self._silent(echo, at)
+
+    def _is_on_wire(self, echo: Echo) -> bool:
+        """Whether the host holds the destination for one of its own network: behind a router nobody answers for it."""
+        facts = self.e.facts.get(echo.sender.host)
+        link = facts.link(echo.device) if facts is not None else None
+        if facts is None or link is None or link.on_link(echo.destination) is not None:
+            return True
+        route = best(facts, echo.destination)
+        return route is not None and (route.via, route.device) == (None, echo.device)
 
     def _nobody(self, trail: Trail, echo: Echo) -> str:
         last, wanted = echo.sender, echo.destination
