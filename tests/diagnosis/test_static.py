@@ -139,6 +139,17 @@ def test_a_range_that_is_refused_behind_a_lost_route_is_left_alone(route: str, c
     assert [command for fix in made for command in fix.commands] == commands
 
 
+@pytest.mark.parametrize("protocol", ["143", "dhcp"])
+def test_no_apply_is_advised_that_a_plan_refuses(protocol: str) -> None:
+    """A route of somebody else to the very destination stays: crossnet replaces nothing that it does not own."""
+    hosts = seed(SEED.replace("  route 10.0.44.0/24 via 10.0.43.101 dev eth0\n", ""))
+    hosts["app"] = with_routes(hosts["app"], f"10.0.44.0/24 via 10.0.43.254 dev eth0 proto {protocol}")
+    (cause,) = (each for each in found(hosts).findings if each.code == "src-route-other-next-hop")
+    (fix,) = fix_of(cause, way(hosts), PROBE, hosts, found(hosts).source)
+    assert fix.commands == ("ip route replace 10.0.44.0/24 via 10.0.43.101 dev eth0",)
+    assert fix.by_crossnet == ("crossnet apply" if protocol == "143" else None)
+
+
 def test_a_throw_is_answered_with_a_route_as_narrow() -> None:
     hosts = seed()
     hosts["app"] = with_routes(hosts["app"], "throw 10.0.44.1")

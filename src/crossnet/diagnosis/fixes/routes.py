@@ -11,7 +11,7 @@ from crossnet.diagnosis.finding import Direction
 from crossnet.diagnosis.fixes.case import APPLY, Case, Remedying
 from crossnet.diagnosis.fixes.planned import planned
 from crossnet.diagnosis.static.search import words_of
-from crossnet.facts.routes import matching
+from crossnet.facts.routes import MAIN, OWN_PROTOCOL, matching
 from crossnet.openstack.ports import CloudFacts
 from crossnet.several import joined
 from crossnet.spec import Routes
@@ -29,11 +29,22 @@ def wanted_route(case: Case) -> tuple[Fix, ...]:
     # What a spec asks for is no more than that a client has a route, where none of another's is more specific.
     asked = case.cause.code in ("src-no-route", "src-route-other-next-hop", "src-route-on-link")
     whole = remedy.destination.num_addresses > 1 and not remedy.table
-    by_crossnet = APPLY if case.is_client and asked and whole else None
+    refused = _is_of_somebody_else(case, remedy.destination)
+    by_crossnet = APPLY if case.is_client and asked and whole and not refused else None
     if by_crossnet and crossing is not None and crossing.routes is Routes.NEUTRON:
         return _lease(case, remedy.next_hop, remedy.device)
     command = _replace(case, remedy.destination, remedy.next_hop, remedy.device)
     return case.fix(command, by_crossnet=by_crossnet)
+
+
+def _is_of_somebody_else(case: Case, destination: Network) -> bool:
+    """Whether a plan would refuse to lead it elsewhere: crossnet replaces nothing that it does not own."""
+    on_link = any(contains(item.network, destination) for link in case.here.links for item in link.addresses)
+    return on_link or any(
+        (route.table, route.destination, route.metric) == (MAIN, destination, 0)
+        and route.protocol != OWN_PROTOCOL
+        for route in case.here.routes
+    )
 
 
 def _replace(case: Case, destination: Network, next_hop: Address | None, device: str) -> str | None:
