@@ -590,3 +590,19 @@ def test_an_exception_goes_on_as_before(bench: Callable[..., Bench], engine: Eng
     b.check("app", "ip route del 10.0.44.1")
     assert b.undo(spec).confirmed
     assert b.differences(before) == []
+
+
+def test_emptied_sets_hide_no_rule_in_front_of_the_jump(bench: Callable[..., Bench]) -> None:
+    """While nobody is in them no rule in front decides about a client; filled again, it does."""
+    b = bench("seed")
+    wider = b.spec(
+        "crossings:\n  business: {from: [app, 10.0.43.128/25], via: gateway, to: [10.0.44.1, 10.0.44.2], "
+        "firewall: iptables, probe: icmp/10.0.44.1}\n"
+    )
+    b.apply(wider)
+    b.check("gateway", "ipset flush")
+    b.check("gateway", "iptables -t nat -I POSTROUTING 1 -s 10.0.43.15 -o eth0 -j SNAT --to-source 10.0.44.63")
+    moved = [change.description for _, change in b.plan(wider).changes if change.resource.kind == "jump"]
+    assert moved == ["nat POSTROUTING → CROSSNET-POSTROUTING  (back to the top)"]
+    b.apply(wider)
+    assert b.plan(wider).touched == ()

@@ -69,6 +69,11 @@ def decides_in_front(facts: Facts, engine: Engine, family: Family, chain: str) -
     theirs = space.any_of(each.here.fixed for each in walk.decisions)
     let_pass = space.any_of(each.here.fixed for each in walk.decisions if each.effect not in _BARS)
 
+    def is_for_nobody(rule: Rule) -> bool:
+        walk.decisions.clear()
+        walk.enter(table, _chain(place.chain, [_taken(rule)]), Here.of(space.family(family)))
+        return not any(each.here for each in walk.decisions)
+
     # Whoever leaves the chain before comes to its policy.
     left = partial(_left, leaving=Drop() if only_accepts else Accept())
 
@@ -77,6 +82,9 @@ def decides_in_front(facts: Facts, engine: Engine, family: Family, chain: str) -
         walk.enter(_ending(table), _chain(place.entered_from, map(left, front)), Here.of(packets))
         return (each.effect for each in walk.decisions if each.here)
 
+    if any(map(is_for_nobody, own.rules)):
+        # Somebody has emptied a set: which packets they are for is known when it is filled again.
+        let_pass = theirs = space.family(family)
     if only_accepts:
         return any(effect is not Effect.ACCEPTS for effect in decided(let_pass))
     return any(True for _ in decided(let_pass)) or any(effect not in _BARS for effect in decided(theirs))
