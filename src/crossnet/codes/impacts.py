@@ -127,6 +127,12 @@ IMPACTS = (
         "Give the destination a route back and write `translate: none` if it must see the clients.",
     ),
     Code(
+        "answers-for-others",
+        "The gateway begins to answer ARP for addresses that are not its own.",
+        "`proxy_arp` of an interface is 1, which has no effect as long as the host does not forward.",
+        "`sysctl -w net.ipv4.conf.INTERFACE.proxy_arp=0`, and where it is set at boot, unless hosts there need it.",
+    ),
+    Code(
         "own-traffic-translated",
         "What the gateway itself sends from an address among the clients is translated too.",
         "`from` is a network in which the gateway has an address, and a program of its own uses that as the source.",

@@ -14,7 +14,7 @@ from crossnet.design.longer import of_others, routed
 from crossnet.facts import METADATA, Facts
 from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.routes import default_network, inside
-from crossnet.facts.sysctls import FORWARDING, answers_for_others
+from crossnet.facts.sysctls import FORWARDING, answers_for_others, is_arp_proxy
 from crossnet.netfilter import Engine
 from crossnet.path import Path
 from crossnet.several import few
@@ -215,6 +215,8 @@ def gateway_impacts(
             host,
             f"already forwarded {family.label} before crossnet: others' traffic stays as it is",
         )
+    if family is Family.V4 and facts.sysctls.get(FORWARDING[family], "0") == "0":
+        yield from _proxies(facts)
     for path in paths:
         yield from _instead(facts, path)
         yield from _passing_sources(facts, path)
@@ -246,6 +248,18 @@ def given_up(facts: Facts, family: Family) -> Impact:
         f"{FORWARDING[family]} was on before crossnet, is off now, and no file switches it on at a boot: so it is "
         "switched on behind a fence, and off again by an undo",
     )
+
+
+def _proxies(facts: Facts) -> Iterator[Impact]:
+    """What forwarding wakes up: a host that does not forward answers no ARP for others (net/ipv4/arp.c)."""
+    names = [link.name for link in facts.links if link.has_wire and is_arp_proxy(facts.sysctls, link.name)]
+    if names:
+        yield Impact(
+            "answers-for-others",
+            facts.host,
+            f"proxy_arp is on for {', '.join(names)}, and takes effect when it forwards: it answers ARP there for "
+            "addresses that it reaches by its other interfaces, and so draws what is sent to them",
+        )
 
 
 def _own_sources(facts: Facts, path: Path) -> Iterator[Impact]:

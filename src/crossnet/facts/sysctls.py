@@ -23,6 +23,7 @@ PATTERNS = (
     "/proc/sys/net/ipv4/conf/*/send_redirects",
     "/proc/sys/net/ipv4/conf/*/arp_ignore",
     "/proc/sys/net/ipv4/conf/*/arp_filter",
+    "/proc/sys/net/ipv4/conf/*/proxy_arp",
     "/proc/sys/net/ipv4/conf/*/accept_local",
     "/proc/sys/net/ipv4/conf/*/src_valid_mark",
     "/proc/sys/net/ipv4/conf/*/route_localnet",
@@ -187,6 +188,11 @@ def answers_for_others(sysctls: Mapping[str, str], interface: str) -> bool:
     Where neither is known, it does, as the kernel does by itself (ip-sysctl, arp_ignore and arp_filter).
     """
     return arp_ignore(sysctls, interface) == 0 and _larger(sysctls, interface, "arp_filter") == 0
+
+
+def is_arp_proxy(sysctls: Mapping[str, str], interface: str) -> bool:
+    """Whether an interface answers ARP for what the host routes elsewhere, once it forwards (ip-sysctl, proxy_arp)."""
+    return _larger(sysctls, interface, "proxy_arp") > 0
 
 
 def _larger(sysctls: Mapping[str, str], interface: str, key: str) -> int:
