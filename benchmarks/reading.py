@@ -185,7 +185,7 @@ async def lab_host(rounds: int) -> list[float]:
         for _ in range(rounds):
             before = await used()
             for _ in range(AT_ONCE):
-                await observe(host, READ, PurePosixPath(FOLDER))
+                await observe(host, READ, (PurePosixPath(FOLDER),))
             taken.append((await used() - before) / AT_ONCE)
         return taken
 

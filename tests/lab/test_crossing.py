@@ -601,7 +601,9 @@ def test_emptied_sets_hide_no_rule_in_front_of_the_jump(bench: Callable[..., Ben
     )
     b.apply(wider)
     b.check("gateway", "ipset flush")
-    b.check("gateway", "iptables -t nat -I POSTROUTING 1 -s 10.0.43.15 -o eth0 -j SNAT --to-source 10.0.44.63")
+    b.check(
+        "gateway", "iptables -t nat -I POSTROUTING 1 -s 10.0.43.15 -o eth0 -j SNAT --to-source 10.0.44.63"
+    )
     moved = [change.description for _, change in b.plan(wider).changes if change.resource.kind == "jump"]
     assert moved == ["nat POSTROUTING → CROSSNET-POSTROUTING  (back to the top)"]
     b.apply(wider)
