@@ -17,18 +17,30 @@ Way = tuple[str | None, str | None, str | None, bool]
 
 @dataclass(frozen=True, slots=True)
 class Joining:
-    """A host besides, and which hosts say of which crossing that it stands there too: label and way to each."""
+    """A host besides; `said` is by which hosts, each with the label of a crossing of which it says that it is there."""
 
     host: HostSpec
-    said: frozenset[tuple[str, Way]]
+    said: frozenset[tuple[str, str]]
 
-    def is_confirmed(self, facts: Facts) -> bool:
-        """Whether its own record names one of these hosts for that crossing.
+    def partners(self, facts: Facts) -> Iterator[tuple[str, HostSpec]]:
+        """The other hosts of these crossings by its own record, each with who it would have to be.
 
         Whoever controls a host can write into its record whatever they like, but not into that of another one.
         """
-        own = record_of(facts).crossings
-        return any((one.label, _place(each)) in self.said for one in own for each in one.hosts)
+        for one in record_of(facts).crossings:
+            for host in _besides(one):
+                yield from ((name, host) for name, label in self.said if label == one.label)
+
+    def is_confirmed(self, facts: Facts, hosts: Mapping[str, HostSpec]) -> bool:
+        """Whether its own record names one of them by the same way, or a plan has more to say of that record."""
+        try:
+            if read_record(facts).lost:
+                return True
+        except PlanRefused:
+            return True
+        return any(
+            name in hosts and _place(host) == _place(hosts[name]) for name, host in self.partners(facts)
+        )
 
 
 def joining(spec: Spec, facts: Mapping[str, Facts], *, every_spec: bool = False) -> tuple[Joining, ...]:
@@ -39,22 +51,27 @@ def joining(spec: Spec, facts: Mapping[str, Facts], *, every_spec: bool = False)
     ways = {_way(host) for host in spec.hosts}
     own = {one.name for one in spec.crossings}
     found: dict[Way, HostSpec] = {}
-    said: dict[Way, set[tuple[str, Way]]] = {}
+    said: dict[Way, set[tuple[str, str]]] = {}
     for host in spec.hosts:
         for standing in record_of(facts[host.name]).crossings if host.name in facts else ():
             is_own = standing.spec == spec.name and (spec.is_whole or standing.crossing in own)
             for each in _besides(standing) if is_own or every_spec else ():
                 if _way(each) not in ways:
                     found[_way(each)] = each
-                    said.setdefault(_way(each), set()).add((standing.label, _place(host)))
+                    said.setdefault(_way(each), set()).add((host.name, standing.label))
     names = {host.name for host in spec.hosts}
     joined = []
     for way, host in found.items():
         if host.name in names:
-            host = replace(host, name=f"{host.name} ({host.ssh or host.netns or host.lab or 'local'})")
+            host = replace(host, name=with_way(host))
         names.add(host.name)
         joined.append(Joining(host, frozenset(said[way])))
     return tuple(joined)
+
+
+def with_way(host: HostSpec) -> str:
+    """What it is called where its name alone is another one's."""
+    return f"{host.name} ({host.ssh or host.netns or host.lab or 'local'})"
 
 
 def _way(host: HostSpec) -> Way:
@@ -76,6 +93,11 @@ def same_machines(facts: Mapping[str, Facts], joined: Collection[str]) -> frozen
             again |= {name} if _machine(facts[name]) in known else set()
             known.add(_machine(facts[name]))
     return frozenset(again)
+
+
+def is_same_machine(one: Facts, other: Facts) -> bool:
+    """Whether both tell the same boot and network: no other machine knows those."""
+    return bool(one.boot and one.network) and _machine(one) == _machine(other)
 
 
 def _machine(facts: Facts) -> tuple[str, str] | str:

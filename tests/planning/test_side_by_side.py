@@ -22,7 +22,7 @@ from crossnet.resources import RuleTable
 from crossnet.show.json import carried_data
 from crossnet.show.standing import carried_text, forgotten_text
 from crossnet.show.text import plan_text, undo_plan_text, undone_text
-from crossnet.spec import Spec
+from crossnet.spec import HostSpec, Spec
 from crossnet.specfile import parse
 from crossnet.standing import Stamp, who
 from crossnet.transaction.apply import Confirmed
@@ -229,6 +229,16 @@ def test_nobody_takes_away_the_fence_with_which_the_crossing_of_another_came() -
     applied(spec("office", BUSINESS.replace("}", ", fence: off}")), hosts)
     applied(opens, hosts)
     assert standing(hosts) == ["backup/storage", "office/business"]
+    # One setting is that of both families: a crossing of one takes away the fence of the other.
+    half = begun()
+    half["gateway"].sysctls["net.ipv6.conf.all.forwarding"] = "1"
+    applied(spec("office", BUSINESS), half)
+    with pytest.raises(PlanRefused, match="it did not forward IPv4 before"):
+        make_plan(spec("backup", SIX.replace("}", ", fence: off}")), facts_of(half))
+    other = begun()
+    other["gateway"].sysctls["net.ipv6.conf.all.forwarding"] = "1"
+    applied(spec("office", SIX), other)
+    applied(spec("backup", STORAGE.replace("}", ", fence: off}")), other)
     # Of a gateway that forwarded before, `auto` is no fence either.
     open_hosts = begun()
     open_hosts["gateway"].sysctls["net.ipv4.ip_forward"] = "1"
@@ -383,6 +393,39 @@ def test_another_machine_of_the_same_name_is_another_host() -> None:
     # The same need of another machine of that name is not the same need.
     with pytest.raises(PlanRefused):
         make_plan(ssh_spec("lab", "app", at="10.0.43.99"), {**facts_of(before)})
+
+
+def test_another_host_is_changed_where_its_own_record_knows_who_names_it() -> None:
+    hosts = begun()
+    applied(ssh_spec("office", "app"), {name: hosts[name] for name in ("app", "gateway")})
+    asked = replace(ssh_spec("office", "app"), crossings=())
+    left = replace(asked, hosts=tuple(host for host in asked.hosts if host.name == "gateway"))
+    facts = facts_of(hosts)
+    (found,) = joining(left, {"gateway": facts["gateway"]})
+    assert found.host.ssh == "root@10.0.43.15"
+    for ssh, known in (("root@10.0.43.101", True), ("ops@10.0.43.101", True), ("gw", False)):
+        assert found.is_confirmed(facts["app"], {"gateway": HostSpec("gateway", ssh=ssh)}) is known
+    # By other words it is the same one where what its record names is the same machine.
+    assert [(name, host.ssh) for name, host in found.partners(facts["app"])] == [
+        ("gateway", "root@10.0.43.101")
+    ]
+    assert not found.is_confirmed(facts["web"], {host.name: host for host in left.hosts})
+    assert list(found.partners(facts["web"])) == []
+    # One that cannot be read is refused with its reason, and nothing is changed.
+    broken = facts["app"].files | {APPLIED: FileState(b"{", 0o600, "0:0")}
+    assert found.is_confirmed(replace(facts["app"], files=broken), {})
+
+
+def test_what_an_undo_could_not_write_is_written_by_the_next_one() -> None:
+    hosts = begun()
+    applied(spec("office", BUSINESS), hosts)
+    applied(spec("backup", STORAGE), hosts)
+    old = hosts["app"].files["/etc/crossnet/routes"]
+    undone(spec("backup", STORAGE), hosts)
+    hosts["app"].files["/etc/crossnet/routes"] = (
+        old  # it could not be written; the record knows it as it should be
+    )
+    assert make_undo_plan(spec("backup", STORAGE), facts_of(hosts)).touched == ("app",)
 
 
 def test_a_part_of_a_spec_asks_no_host_of_the_rest() -> None:

@@ -87,6 +87,11 @@ def test_what_is_for_others_alone_may_stand_in_front(front: str, decides: bool, 
     assert forwards(front, legacy=legacy) is decides
 
 
+def test_of_a_chain_that_was_flushed_nobody_knows_whom_it_is_for() -> None:
+    facts = host("filter", "FORWARD", "-A FORWARD -s 10.0.43.16/32 -j DROP", "", foreign.Tool.IPTABLES_LEGACY)
+    assert decides_in_front(facts, Engine.IPTABLES_LEGACY, Family.V4, "forward")
+
+
 def test_nobody_may_be_let_past_a_fence() -> None:
     docker = "-A FORWARD -j DOCKER-FORWARD"
     assert not forwards(docker)

@@ -27,7 +27,7 @@ from crossnet.health import (
     refused_status,
     unknown_status,
 )
-from crossnet.joining import Joining, joining, record_of, same_machines
+from crossnet.joining import Joining, is_same_machine, joining, record_of, same_machines, with_way
 from crossnet.lasting import lasting
 from crossnet.opening import told_opening
 from crossnet.planning import Plan, make_plan
@@ -105,18 +105,21 @@ async def survey(
         wider = replace(spec, hosts=(*spec.hosts, *new))
         facts = await observe(wider, watch=watch, ways=ways)
         known = same_machines(facts, names)
+        asked = {host.name: host for host in wider.hosts}
         for one in found:
             name = one.host.name
-            if name in facts and name not in known and not one.is_confirmed(facts[name]):
-                known |= {name}
-                watch(
-                    Event(
-                        Kind.LEFT_OVER,
-                        name,
-                        error="is left alone: another host's record says that something of the spec stands there, and "
-                        "its own does not say so of that host",
-                    )
-                )
+            # What is not ended there yet is told, and refused, when a plan is made.
+            if name not in facts or name in known or journal.unfinished(facts[name]):
+                continue
+            if one.is_confirmed(facts[name], asked) or await _is_known_there(one, facts, watch, ways):
+                continue
+            known |= {name}
+            words = (
+                "is left alone: another host's record says that something of the spec stands there, and its own does "
+                "not know that host. If it should go, put the host into the spec of that crossing, and undo it with "
+                "--host"
+            )
+            watch(Event(Kind.LEFT_OVER, name, error=words))
         facts = {name: one for name, one in facts.items() if name not in known}
         spec = replace(wider, hosts=tuple(host for host in wider.hosts if host.name not in known))
     return spec, facts
@@ -149,6 +152,27 @@ def _forget(hosts: Sequence[str]) -> str:
     """What there is to do about hosts that are gone for good."""
     commands = ", ".join(f"`crossnet forget {shlex.quote(name)}`" for name in hosts)
     return f"If {' or '.join(hosts)} will never come back: {commands}."
+
+
+async def _is_known_there(
+    joined: Joining, facts: Mapping[str, Facts], watch: Watcher, ways: Ways | None
+) -> bool:
+    """Whether what its own record names is the same machine as who named it, by whatever words each is reached."""
+    named: dict[HostSpec, set[str]] = {}
+    for name, host in joined.partners(facts[joined.host.name]):
+        named.setdefault(replace(host, name=with_way(host)), set()).add(name)
+    if not named:
+        return False
+    hosts = tuple(named)
+    spec = Spec(file="", source="", name=USUAL_NAME, hosts=hosts, crossings=(), is_whole=False)
+    async with reach(spec, watch=watch, ways=ways) as site:
+        said = (await site.look(kernels=False)).said
+    return any(
+        is_same_machine(facts[name], said[host.name])
+        for host, names in named.items()
+        for name in names
+        if host.name in said and name in facts
+    )
 
 
 async def _unreached(

@@ -52,7 +52,7 @@ from crossnet.path import Client, Path
 from crossnet.record import Owned, Record, read_record
 from crossnet.resources import AtCloud, Jump, Resource, RouteResource, RuleTable, Sysctl
 from crossnet.resources.route import DEFAULT_METRIC
-from crossnet.spec import Fence, Spec
+from crossnet.spec import USUAL_NAME, Fence, Spec
 from crossnet.standing import Identity, Standing
 from crossnet.standing import of as standing_of
 from crossnet.values import Address, Family
@@ -150,8 +150,9 @@ def design(
             fence = settings.fence is Fence.ON or (settings.fence is Fence.AUTO and not was_on)
             if fence:
                 fenced.add((name, family))
+            if not was_on:  # a gateway has one setting for the fences of both families
+                refusals += unfenced(own_paths.get(name, ()), family, record, beside.get(name, ()))
             if mine := [path for path in own_paths.get(name, ()) if path.family is family]:
-                refusals += () if was_on else unfenced(mine, record, beside.get(name, ()))
                 impacts += gateway_impacts(facts[name], mine, fence, was_on, choice)
                 if fence and was_given_up(facts[name], record, family):
                     impacts.append(given_up(facts[name], family))
@@ -255,18 +256,27 @@ def design(
         crossings=standing,
         left_alone={
             name: frozenset(one.identity for one in wanted[name])
-            if _is_of_others(name, paths, records[name], beside.get(name, ()))
+            if _is_of_others(spec, facts[name], paths, records[name], beside.get(name, ()))
             else theirs[name] - {one for (_, host), own in needs.items() if host == name for one in own}
             for name in facts
         },
     )
 
 
-def _is_of_others(host: str, paths: Iterable[Path], record: Record, beside: Iterable[Standing]) -> bool:
-    """Whether all that stands there is that of other specs, and stays: what it lacks is theirs to see."""
+def _is_of_others(
+    spec: Spec, facts: Facts, paths: Iterable[Path], record: Record, beside: Iterable[Standing]
+) -> bool:
+    """Whether all that stands there is that of other specs, and stays: what it lacks is theirs to see.
+
+    What an undo could not write names this spec still.
+    """
+    host = facts.host
     comes = any(host == path.gateway or any(client.host == host for client in path.clients) for path in paths)
     stay = all(any(one.same_as(each) for each in beside) for one in record.crossings)
-    return bool(record.crossings) and stay and not comes
+    there = (owned.applied.current(facts) for owned in record.owned)
+    named = {name for one in there if one is not None for name in one.crossings}
+    ours = any((name.rpartition("/")[0] or USUAL_NAME) == spec.name for name in named)
+    return bool(record.crossings) and stay and not comes and not ours
 
 
 def _concerns_cloud(paths: Iterable[Path], record: Record, beside: Iterable[Standing]) -> bool:

@@ -15,7 +15,7 @@ from crossnet.record import Record, read_record
 from crossnet.resources import RouteResource
 from crossnet.spec import Crossing, Fence, Firewall, Heal, Persist
 from crossnet.standing import Standing
-from crossnet.values import Network, Ports, Traffic, overlap, show_network
+from crossnet.values import Family, Network, Ports, Traffic, overlap, show_network
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,10 @@ def conflicts(
     return list(dict.fromkeys(refusals))
 
 
-def unfenced(mine: Iterable[Path], record: Record, beside: Iterable[Standing]) -> Iterator[Refusal]:
-    """Crossings that would take away the fence of a gateway that did not forward before.
+def unfenced(
+    mine: Iterable[Path], family: Family, record: Record, beside: Iterable[Standing]
+) -> Iterator[Refusal]:
+    """Crossings that would take away the fence of a gateway that did not forward this family before.
 
     Whoever has a crossing of another spec there counts on the fence with which it came.
     """
@@ -66,12 +68,12 @@ def unfenced(mine: Iterable[Path], record: Record, beside: Iterable[Standing]) -
     if off is None or was_off:
         return
     for one in beside:
-        if one.carried and one.spec != off.crossing.spec:
+        if any(each.family is family for each in one.carried) and one.spec != off.crossing.spec:
             yield Refusal(
                 "settings-differ",
                 f"crossings {off.crossing.label} and {one.label}",
                 f"share the gateway {off.gateway}, and {off.crossing.label} asks for `fence: off`: it did not forward "
-                f"before, and without the fence it is open for everybody{_whose(one)}",
+                f"{family.label} before, and without the fence it is open for everybody{_whose(one)}",
                 f"Leave `fence: off` out, or agree with whoever has {one.label}: first it has to ask for the same.",
             )
 

@@ -46,8 +46,6 @@ from crossnet.values import Family, Network, Ports, Protocol, Traffic
 
 FENCE = "fence"
 FENCED = "forward"
-
-_CUT = re.compile(r"\.[0-9a-f]{8}$")
 """The chain in which the fence stands."""
 
 _ICMP = {Family.V4: "icmp", Family.V6: "ipv6-icmp"}
@@ -73,6 +71,8 @@ class Dialect:
 
 # With what it is of, and with what ipset sets before it.
 _LONGEST = 20
+# How the name of a set ends that was cut, or is that of another spec than `crossnet`.
+_CUT = re.compile(r"\.[0-9a-f]{8}$")
 
 Named = tuple[Network | NamedSet, ...]
 

@@ -15,7 +15,7 @@ from crossnet.planning.scope import is_over
 from crossnet.record import shown
 from crossnet.resources import EndFlows, RuleTable
 from crossnet.several import MOST_NAMES, few
-from crossnet.spec import USUAL_NAME, Spec
+from crossnet.spec import USUAL_NAME, Crossing, Spec
 from crossnet.standing import Identity, Standing
 from crossnet.values import show_moment, show_network
 
@@ -145,11 +145,11 @@ def of_time(
         for owned in lapse.after.owned
         if owned.applied.changed_by
     }
-    before = {one.label: one.until for host in hosts for one in host.before.crossings}
-    for crossing in spec.crossings:
-        was = before.get(crossing.label)
+    before = [one for host in hosts for one in host.before.crossings]
+    for crossing in () if is_undo else spec.crossings:  # an undo says of what stays until when it does
+        was = next((one.until for one in before if _goes_on_as(one, crossing, spec)), None)
         if crossing.until is None:
-            if was is not None and not is_undo:
+            if was is not None:
                 yield Impact(
                     "until",
                     f"crossing {crossing.name}",
@@ -182,6 +182,11 @@ def of_time(
                 f"its clock is {abs(ahead)} s {'ahead of' if ahead > 0 else 'behind'} this machine's: crossings with "
                 "`until` end there by that clock",
             )
+
+
+def _goes_on_as(one: Standing, crossing: Crossing, spec: Spec) -> bool:
+    """Whether it is that crossing, or the same need under an earlier name."""
+    return one.label == crossing.label or one.is_need_of(replace(crossing, name=one.crossing), spec.hosts)
 
 
 def older_flows(host: HostPlan, facts: Facts) -> Iterator[Impact]:

@@ -82,8 +82,8 @@ def decides_in_front(facts: Facts, engine: Engine, family: Family, chain: str) -
         walk.enter(_ending(table), _chain(place.entered_from, map(left, front)), Here.of(packets))
         return (each.effect for each in walk.decisions if each.here)
 
-    if any(map(is_for_nobody, own.rules)):
-        # Somebody has emptied a set: which packets they are for is known when it is filled again.
+    if not own.rules or any(map(is_for_nobody, own.rules)):
+        # Somebody has emptied a set, or the chain: which packets they are for is known when it is filled again.
         let_pass = theirs = space.family(family)
     if only_accepts:
         return any(effect is not Effect.ACCEPTS for effect in decided(let_pass))
