@@ -75,11 +75,12 @@ def test_nothing_is_offered_that_a_shell_would_run(tmp_path: Path, monkeypatch: 
     [
         (ZeroDivisionError("1/0"), "mistake of crossnet itself, not yours: ZeroDivisionError: 1/0"),
         (OSError(errno.EMFILE, "Too many open files"), "files open at once, and its hosts need more"),
+        (OSError(errno.ENFILE, "Too many open files in system"), "as many files open as it can"),
         (KeyboardInterrupt(), "interrupted"),
         (click.ClickException("--pcap: cannot write it"), "--pcap: cannot write it"),
         (CrossnetError("no host answers"), "no host answers"),
     ],
-    ids=["mistake", "files", "interrupted", "refused", "foreseen"],
+    ids=["mistake", "files", "all files", "interrupted", "refused", "foreseen"],
 )
 def test_what_breaks_off_is_a_document_where_none_was_printed(
     error: BaseException, words: str, before: str, monkeypatch: pytest.MonkeyPatch

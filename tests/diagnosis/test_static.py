@@ -139,7 +139,7 @@ def test_a_range_that_is_refused_behind_a_lost_route_is_left_alone(route: str, c
     assert [command for fix in made for command in fix.commands] == commands
 
 
-@pytest.mark.parametrize("protocol", ["143", "dhcp"])
+@pytest.mark.parametrize("protocol", ["143", "dhcp", "dhcp metric 100"])
 def test_no_apply_is_advised_that_a_plan_refuses(protocol: str) -> None:
     """A route of somebody else to the very destination stays: crossnet replaces nothing that it does not own."""
     hosts = seed(SEED.replace("  route 10.0.44.0/24 via 10.0.43.101 dev eth0\n", ""))

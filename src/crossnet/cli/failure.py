@@ -61,6 +61,23 @@ def _open_enough() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def _too_few_files(error: OSError) -> str:
+    if error.errno == errno.ENFILE:
+        return (
+            "this machine has as many files open as it can\n  Raise fs.file-max, or end what holds so many."
+        )
+    limit, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    more = (
+        f"`ulimit -n {limit * 4}`"
+        if hard == resource.RLIM_INFINITY or hard >= limit * 4
+        else "its hard limit"
+    )
+    return (
+        f"crossnet may have {limit} files open at once, and its hosts need more\n"
+        f"  Raise that ({more}), or ask fewer hosts at a time: `--host`."
+    )
+
+
 def _run(cli: click.Group) -> int:
     try:
         result = _heard(cli)
@@ -77,13 +94,7 @@ def _run(cli: click.Group) -> int:
         return 1
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-            limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-            _tell(
-                CrossnetError(
-                    f"this machine lets crossnet have {limit} files open at once, and its hosts need more\n"
-                    "  Raise the limit (`ulimit -n 4096`, or its hard limit), or ask fewer hosts at a time: `--host`."
-                )
-            )
+            _tell(CrossnetError(_too_few_files(error)))
             return 1
         if TRACEBACK in os.environ:
             import traceback

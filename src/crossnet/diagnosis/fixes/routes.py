@@ -41,8 +41,7 @@ def _is_of_somebody_else(case: Case, destination: Network) -> bool:
     """Whether a plan would refuse to lead it elsewhere: crossnet replaces nothing that it does not own."""
     on_link = any(contains(item.network, destination) for link in case.here.links for item in link.addresses)
     return on_link or any(
-        (route.table, route.destination, route.metric) == (MAIN, destination, 0)
-        and route.protocol != OWN_PROTOCOL
+        (route.table, route.destination) == (MAIN, destination) and route.protocol != OWN_PROTOCOL
         for route in case.here.routes
     )
 

@@ -185,13 +185,16 @@ def unreadable_settings(
     host: str, destination: Destination, error: Exception, *, jump: bool = False
 ) -> HostError:
     """What stands in the user's files cannot be read, or cannot be honoured."""
+    todo = "Check ~/.ssh/config and /etc/ssh/ssh_config (ssh_config(5))."
+    if isinstance(error, Refusal):
+        todo = error.todo
+    elif isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        todo = "Raise the limit of open files here (`ulimit -n`), or ask fewer hosts at a time: `--host`."
     return HostError(
         host,
         f"read how to connect to {'the jump host ' if jump else ''}{destination}",
         _line(error),
-        error.todo
-        if isinstance(error, Refusal)
-        else "Check ~/.ssh/config and /etc/ssh/ssh_config (ssh_config(5)).",
+        todo,
     )
 
 
