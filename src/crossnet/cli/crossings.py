@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,9 +131,9 @@ def connect(
         raise click.UsageError("--confirm-within goes with --save FILE: `crossnet confirm` takes the spec")
     hints.file = spec.file or _later(spec)
 
-    with staying() as ways:
+    with staying() as ways, nullcontext() if save is not None else _told(spec, need):
         made = run(make_plan(spec, speech, ways))
-        with _kept(spec, save) if save is not None else _told(spec, need):
+        with _kept(spec, save) if save is not None else nullcontext():
             code = carry_out(speech, made, guard, ways, yes=yes, message=message)
     if not speech.json:
         if save is not None:
@@ -160,11 +160,13 @@ def _later(spec: Spec) -> str:
 
 @contextmanager
 def _told(spec: Spec, need: Need) -> Iterator[None]:
-    """How the spec is written that a command takes which ends what is left open; nothing where nothing changed."""
+    """How the spec is written that a command takes which ends what is left open; nothing where nothing is."""
+    from crossnet.errors import Locked
+
     try:
         yield
-    except BaseException:
-        if outcome.code not in (None, 1, 5):
+    except BaseException as error:
+        if outcome.code not in (None, 1, 5) or isinstance(error, Locked):
             printer.err(in_no_file(spec, need))
         raise
 
