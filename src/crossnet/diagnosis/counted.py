@@ -186,7 +186,9 @@ class _Counting:
         left = self._at(Ending.ARRIVED, "", self.path.egress)
         came = End(Ending.ARRIVED, self.course.client, self.course.client.egress)
         if self.let_pass and as_promised:
-            if entry is not None and not entry.replied and self.seen.sent.reply is Reply.ANSWERED:
+            unreplied = entry is not None and not any(each.replied for each in self.seen.tracked or ())
+            # The kernel marks an answer before it sends it on (nf_conntrack_in, in prerouting).
+            if unreplied and self.seen.sent.reply is Reply.ANSWERED:
                 what = f"answered, but {past_gateway(gateway)}"
                 return Counted(HowFar.ANSWERED, Result.UNDETERMINED, left, came, otherwise=what, around=True)
             return Counted(HowFar.ANSWERED, Result.REACHABLE, left, came)
