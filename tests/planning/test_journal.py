@@ -86,3 +86,9 @@ def test_nobody_begins_a_line_of_ours_with_a_rule_of_his() -> None:
     first, *others = str(PlanRefused([refusal])).splitlines()
     assert first.startswith("gateway: ")
     assert all(line.startswith("  ") for line in others), others
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**80), 0, -1])
+def test_no_process_has_a_number_that_none_can_have(number: int) -> None:
+    """As in a journal that a host has forged: such a number is asked of no kernel."""
+    assert not journal._is_alive(number, 1)

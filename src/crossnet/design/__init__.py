@@ -273,10 +273,12 @@ def _is_of_others(
     host = facts.host
     comes = any(host == path.gateway or any(client.host == host for client in path.clients) for path in paths)
     stay = all(any(one.same_as(each) for each in beside) for one in record.crossings)
-    there = (owned.applied.current(facts) for owned in record.owned)
-    named = {name for one in there if one is not None for name in one.crossings}
-    ours = any((name.rpartition("/")[0] or USUAL_NAME) == spec.name for name in named)
-    return bool(record.crossings) and stay and not comes and not ours
+    if comes or not stay or not record.crossings:
+        return False
+    own = (owned.applied for owned in record.owned if not isinstance(owned.applied, AtCloud))
+    there = (found for one in own if (found := one.current(facts)) is not None)
+    named = {name for one in there for name in one.crossings}
+    return not any((name.rpartition("/")[0] or USUAL_NAME) == spec.name for name in named)
 
 
 def _concerns_cloud(paths: Iterable[Path], record: Record, beside: Iterable[Standing]) -> bool:

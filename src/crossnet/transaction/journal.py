@@ -209,8 +209,13 @@ def _process_start(process: int) -> int | None:
         return None
 
 
+_LARGEST = 2**22  # the largest number that a process can have (include/linux/threads.h, PID_MAX_LIMIT)
+
+
 def _is_alive(process: int, start: int | None) -> bool:
     """Whether that very process is alive, as far as anybody can tell: what is hidden (proc(5): hidepid) may be."""
+    if not 0 < process <= _LARGEST:
+        return False
     try:
         os.kill(process, 0)
     except ProcessLookupError:
