@@ -412,7 +412,7 @@ def test_another_host_is_changed_where_its_own_record_knows_who_names_it() -> No
     assert not found.is_confirmed(facts["web"], {host.name: host for host in left.hosts})
     assert list(found.partners(facts["web"])) == []
     # One that cannot be read is refused with its reason, and nothing is changed.
-    broken = facts["app"].files | {APPLIED: FileState(b"{", 0o600, "0:0")}
+    broken = {**facts["app"].files, APPLIED: FileState(b"{", 0o600, "0:0")}
     assert found.is_confirmed(replace(facts["app"], files=broken), {})
 
 
