@@ -207,6 +207,11 @@ def label(spec: str, crossing: str) -> str:
     return crossing if spec in ("", USUAL_NAME) else f"{spec}/{crossing}"
 
 
+def spec_of(label: str) -> str:
+    """The name of the spec in what a crossing is called beside those of others."""
+    return label.rpartition("/")[0] or USUAL_NAME
+
+
 @dataclass(frozen=True, slots=True)
 class Spec:
     """A whole spec file; `source` is its text and `file` its name, so that a saved plan can carry it.

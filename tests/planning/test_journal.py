@@ -91,4 +91,6 @@ def test_nobody_begins_a_line_of_ours_with_a_rule_of_his() -> None:
 @pytest.mark.parametrize("number", [2**63, -(2**80), 0, -1])
 def test_no_process_has_a_number_that_none_can_have(number: int) -> None:
     """As in a journal that a host has forged: such a number is asked of no kernel."""
-    assert not journal._is_alive(number, 1)
+    begun = journal.new("1234abcd", "apply business", ("gateway",))
+    assert begun.is_running_here
+    assert not replace(begun, process=number).is_running_here

@@ -16,7 +16,7 @@ from crossnet.cli.interrupt import run, staying
 from crossnet.cli.need import needing, write_new
 from crossnet.cli.options import SPEC_FILE, Speech, consent, guarding, noted, speaking
 from crossnet.cli.outcome import outcome
-from crossnet.cli.printing import printer
+from crossnet.cli.progress import say
 
 if TYPE_CHECKING:
     from crossnet.api import Applied, Guard, Undo, UndoPlan, Ways
@@ -167,7 +167,7 @@ def _told(spec: Spec, need: Need) -> Iterator[None]:
         yield
     except BaseException as error:
         if outcome.code not in (None, 1, 5) or isinstance(error, Locked):
-            printer.err(in_no_file(spec, need))
+            say(in_no_file(spec, need))
         raise
 
 

@@ -56,9 +56,10 @@ class Hints:
     def _as_given(self, found: re.Match[str]) -> str:
         space, command, rest = found.groups()
         words: list[str] = []
-        needs_none = command == "list" and rest.strip()  # hosts, which tell it all themselves
-        if command in self.commands and self.file not in ("", USUAL_FILE) and not _NAMES_A_FILE.search(rest):
-            words += [] if needs_none else ["-f", one_line(self.file)]
+        takes_one = command in self.commands and not _NAMES_A_FILE.search(rest)
+        asks_hosts = command == "list" and rest.strip()  # they tell it all themselves
+        if takes_one and not asks_hosts and self.file not in ("", USUAL_FILE):
+            words += ["-f", one_line(self.file)]
         if command in self.choosing and not rest.strip():
             words += self.choice
         return f"`crossnet{space}{command}{''.join(f' {shlex.quote(word)}' for word in words)}{rest}`"

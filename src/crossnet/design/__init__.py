@@ -52,7 +52,7 @@ from crossnet.path import Client, Path
 from crossnet.record import Owned, Record, read_record
 from crossnet.resources import AtCloud, Jump, Resource, RouteResource, RuleTable, Sysctl
 from crossnet.resources.route import DEFAULT_METRIC
-from crossnet.spec import USUAL_NAME, Fence, Spec
+from crossnet.spec import Fence, Spec, spec_of
 from crossnet.standing import Identity, Standing
 from crossnet.standing import of as standing_of
 from crossnet.values import Address, Family
@@ -278,7 +278,7 @@ def _is_of_others(
     own = (owned.applied for owned in record.owned if not isinstance(owned.applied, AtCloud))
     there = (found for one in own if (found := one.current(facts)) is not None)
     named = {name for one in there for name in one.crossings}
-    return not any((name.rpartition("/")[0] or USUAL_NAME) == spec.name for name in named)
+    return spec.name not in map(spec_of, named)
 
 
 def _concerns_cloud(paths: Iterable[Path], record: Record, beside: Iterable[Standing]) -> bool:

@@ -72,9 +72,8 @@ def _parting(one: Standing, host: str, spec: Spec, clock: int, *, is_undo: bool)
         else:
             text = f"is taken out of crossing {one.label}{by}"
         by_name = own is None and spec.name == USUAL_NAME  # as every crossnet.yaml without a name
-        if (
-            one.stamp.is_of_others or one.host not in ("", host) or by_name
-        ):  # another file calls the host otherwise
+        is_renamed = one.host not in ("", host)  # another file calls the host otherwise
+        if one.stamp.is_of_others or is_renamed or by_name:
             text += _perhaps_another(spec)
     elif one.is_known:
         text = f"ends crossing {one.label}, of another spec{by}"
