@@ -235,6 +235,14 @@ IMPACTS = (
         "Nothing has to be done: crossnet uses the one that already holds rules. It is better to keep to one.",
     ),
     Code(
+        "drop-overtaken",
+        "Rules of somebody else that stop packets of the crossing today do so no more: crossnet's own come first.",
+        "In iptables crossnet's chain is entered at the top of FORWARD, and what it accepts meets no rule below. Of "
+        "these the ones that name some packets are told, not a policy, and not the rule that ends the chain.",
+        "If that rule is to hold for the crossing too, take what it names out of `from`, `to` or `allow`; or put "
+        "the drop into the table raw or mangle, which crossnet's own accept does not end.",
+    ),
+    Code(
         "others-may-drop",
         "A rule or a setting of somebody else stops the crossing's packets, or can; crossnet's accept does not "
         "override it.",

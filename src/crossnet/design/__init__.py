@@ -34,6 +34,7 @@ from crossnet.design.leases import comes_with_leases, lease_impacts, leased
 from crossnet.design.let_through import let_through
 from crossnet.design.longer import routed
 from crossnet.design.overridden import overridden
+from crossnet.design.overtaken import overtaken
 from crossnet.design.own_rules import rules_for
 from crossnet.design.persistence import as_whose, persistence
 from crossnet.design.port_security import port_security
@@ -215,6 +216,7 @@ def design(
     foreseen = foresee(paths, applied)
     impacts = [*_as_foreseen(impacts, foreseen.impacts), *foreseen.impacts]
     impacts += probes_stopped(paths, applied, impacts, foreseen.stopped)
+    impacts += overtaken(paths, applied)
     standing = _standing(spec, paths, needs, beside, facts)
     for name in facts:
         live = tuple({one.identity: one for one in wanted[name]}.values())

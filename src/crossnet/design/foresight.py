@@ -351,31 +351,39 @@ def questions(path: Path, facts: Mapping[str, Facts]) -> Iterator[tuple[Asked, t
     destinations = _beyond(facts[path.gateway], path)
     if not destinations:
         return
-    egress = {path.gateway: path.egress}
-    # What is longer the gateway answers with an ICMP error, and the sender makes it shorter.
-    links = [facts[path.gateway].link(name) for name in (path.ingress, path.egress)]
-    longest = min(link.mtu for link in links if link is not None)
+    egress, longest = {path.gateway: path.egress}, _longest(path, facts[path.gateway])
     managed = [client.host for client in path.clients if client.host is not None]
     few = len(managed) <= MOST_CLIENTS
     for name in managed:
         hosts = (name, path.gateway) if few else (name,)
         yield Asked(name, destinations, traffic, egress=egress, longest=longest), hosts
-    others = _clients(
-        facts[path.gateway],
-        path,
-        tuple(client.network for client in path.clients if client.host is None or not few),
-    )
-    if others:
-        asked = Asked(
-            path.gateway,
-            destinations,
-            traffic,
-            sources=others,
-            ingress=path.ingress,
-            egress=egress,
-            longest=longest,
-        )
+    unnamed = tuple(client.network for client in path.clients if client.host is None or not few)
+    if (asked := at_gateway(path, facts[path.gateway], unnamed)) is not None:
         yield asked, (path.gateway,)
+
+
+def at_gateway(path: Path, gateway: Facts, clients: tuple[Network, ...]) -> Asked | None:
+    """What these clients send, as it comes to the gateway; None where nothing does."""
+    from crossnet.reach.asked import Asked
+
+    destinations, sources = _beyond(gateway, path), _clients(gateway, path, clients)
+    if not destinations or not sources:
+        return None
+    return Asked(
+        path.gateway,
+        destinations,
+        path.crossing.allow or (),
+        sources=sources,
+        ingress=path.ingress,
+        egress={path.gateway: path.egress},
+        longest=_longest(path, gateway),
+    )
+
+
+def _longest(path: Path, gateway: Facts) -> int:
+    """What is longer the gateway answers with an ICMP error, and the sender makes it shorter."""
+    links = [gateway.link(name) for name in (path.ingress, path.egress)]
+    return min(link.mtu for link in links if link is not None)
 
 
 def _clients(gateway: Facts, path: Path, admitted: tuple[Network, ...]) -> tuple[Network, ...]:
