@@ -11,6 +11,7 @@ import pytest
 
 import crossnet
 from crossnet.events import Event, Kind
+from crossnet.health.status import State
 from crossnet.lab import build
 from crossnet.lab.build import Lab
 from crossnet.netfilter import Engine
@@ -175,7 +176,11 @@ def reboot(b: Bench) -> None:
 def test_an_undo_before_leaves_nothing_that_waits(lab_up: Callable[..., Lab]) -> None:
     b = Bench(lab_up("seed"))
     before = b.fingerprints()
+    b.apply(b.spec("to: 10.0.44.0/24"))
     spec = b.spec("to: 10.0.44.0/24, until: 2036-12-24T18:00Z")
+    (now,) = asyncio.run(crossnet.status(spec))
+    assert now.state is State.PENDING
+    assert not any("takes it back at its time" in reason for reason in now.reasons)  # of what nobody applied
     b.apply(spec)
     assert waiting(b, "gateway")
     b.undo(spec)

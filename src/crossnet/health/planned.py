@@ -101,9 +101,11 @@ def _is_open(change: FlowChange, exposed: Callable[[str], Sequence[Exposure]]) -
     )
 
 
-def _unarmed(facts: Facts) -> Iterator[str]:
-    """Where nothing is prepared to take back what ends at a time."""
-    if not is_armed(facts) and not unfinished(facts):
+def _unarmed(facts: Facts, label: str) -> Iterator[str]:
+    """Where nothing is prepared to take back what was applied to end at a time."""
+    standing = read_record(facts).standing(label)
+    ends = standing is not None and standing.until is not None
+    if ends and not is_armed(facts) and not unfinished(facts):
         yield f"{facts.host}: nothing is left there that takes it back at its time: `crossnet apply` prepares it again"
     if why := why_not_taken_back(facts):
         yield f"{facts.host}: what was over could not be taken back: {why}"
@@ -147,7 +149,7 @@ def _status(
     proved, why = _proof(verified)
     unwell += [why] if proved is State.DEGRADED else []
     if crossing.until is not None and applied:
-        unwell += (line for host in hosts for line in _unarmed(facts[host]))
+        unwell += (line for host in hosts for line in _unarmed(facts[host], label))
     heals = [facts[host] for host in hosts] if applied and crossing.heal is Heal.AUTO else []
     unwell += filter(None, map(gave_up, heals))
     left = tuple(_left_clients(paths, plan)) if applied else ()

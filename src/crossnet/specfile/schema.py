@@ -165,14 +165,16 @@ class _OneOrList:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """Annotation: a mapping, with at least one entry where names are freely chosen."""
+    """Annotation: a mapping, with at least one entry where names are freely chosen; `empty` is what to do instead."""
 
     expected: str
     named: bool = False
+    empty: str = ""
 
     def read(self, value: object) -> object:
         if not isinstance(value, dict) or (self.named and not value):
-            raise ValueError(f"expected {self.expected}, got {describe(value)}")
+            todo = f"; {self.empty}" if self.empty and isinstance(value, dict | None) else ""
+            raise ValueError(f"expected {self.expected}, got {describe(value)}{todo}")
         return value
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -461,7 +463,11 @@ class File(_Model):
     ] = Field({}, description="The hosts that crossnet manages, each with the way to reach it.")
     crossings: Annotated[
         dict[CrossingName, Annotated[Crossing, _Table("the keys from, via and to")]],
-        _Table("one crossing or more, each with a name", named=True),
+        _Table(
+            "one crossing or more, each with a name",
+            named=True,
+            empty="`crossnet undo`, before the last one leaves the file, takes back what was applied",
+        ),
     ] = Field({}, description="The needs: which clients reach which destinations through which gateway.")
     openstack: Annotated[OpenStack | None, _Table("the key cloud, such as {cloud: prod}")] = Field(
         None, description="The cloud that the hosts are machines of."
