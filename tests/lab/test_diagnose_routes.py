@@ -248,6 +248,12 @@ def test_a_broadcast_address_is_no_destination(bench: Bench) -> None:
     assert "broadcast 10.0.44.255/32 dev eth0" in found.forward.detail
 
 
+def test_an_address_of_the_gateway_is_no_destination(bench: Bench) -> None:
+    found = diagnosed(bench, "10.0.44.63")
+    assert (found.forward.code, found.forward.at) == ("destination-is-local", Place("gateway", "eth1"))
+    assert found.also == ()  # the source that it translates to is its own
+
+
 def test_a_target_that_is_down_too_is_named_behind_what_stops_the_request(bench: Bench) -> None:
     bench.check("gateway", "sysctl -qw net.ipv4.ip_forward=0")
     bench.check("target", "ip link set eth0 down")

@@ -235,6 +235,13 @@ IMPACTS = (
         "Nothing has to be done: crossnet uses the one that already holds rules. It is better to keep to one.",
     ),
     Code(
+        "destination-is-gateway",
+        "A destination is an address of the gateway itself, which answers by itself and forwards nothing.",
+        "The address lists of the gateway. What arrives there meets its rules for input, and none of the crossing's.",
+        "Leave it out of `to` where the clients can use the gateway's address on their own network; where they must "
+        "use that one, no probe proves it.",
+    ),
+    Code(
         "drop-overtaken",
         "Rules of somebody else that stop packets of the crossing today do so no more: crossnet's own come first.",
         "In iptables crossnet's chain is entered at the top of FORWARD, and what it accepts meets no rule below. Of "
@@ -252,7 +259,7 @@ IMPACTS = (
     ),
     Code(
         "probe-stopped",
-        "A probe that the spec names would not come back, so an apply that changes anything would be rolled back.",
+        "A probe that the spec names would not pass, so an apply that changes anything would be rolled back.",
         "The same rules, routes and settings, walked with that very flow of each client.",
         "Accept the flow in the tool that owns what stops it, or name another probe.",
     ),

@@ -222,6 +222,7 @@ def gateway_impacts(
         yield from _passing_sources(facts, path)
         yield from _own_sources(facts, path)
         yield from _arp_elsewhere(facts, path)
+        yield from _to_itself(facts, path)
     live = [engine for engine in Engine if facts.firewall.holds_rules(engine)]
     if len(live) > 1:
         yield Impact(
@@ -278,6 +279,22 @@ def _own_sources(facts: Facts, path: Path) -> Iterator[Impact]:
             facts.host,
             f"what it sends itself from {sources} to {to} is translated too: it leaves as {path.leg.source_text}",
         )
+
+
+def _to_itself(facts: Facts, path: Path) -> Iterator[Impact]:
+    """A destination that is the gateway: its packets are not forwarded, so no rule of the crossing meets them."""
+    for network in path.destinations:
+        link = facts.owner_of(network.network_address) if network.num_addresses == 1 else None
+        if link is not None:
+            instead = few([*map(str, path.next_hops)], 3, " or ")
+            yield Impact(
+                "destination-is-gateway",
+                facts.host,
+                f"itself has {show_network(network)}, on {link.name}: it answers what clients send there and forwards "
+                f"nothing, so no probe proves it, and neither `allow` nor the fence holds for it; they reach "
+                f"{facts.host} as {instead} without a crossing",
+                frozenset((path.crossing.name,)),
+            )
 
 
 def _instead(facts: Facts, path: Path) -> Iterator[Impact]:

@@ -25,30 +25,34 @@ def probes_stopped(
     impacts: Sequence[Impact],
     stopped: Sequence[Refusal],
 ) -> Iterator[Impact]:
-    """What of the spec's own probes would not come back, on hosts that are as the plan makes them.
+    """What of the spec's own probes would not pass, on hosts that are as the plan makes them.
 
     `stopped` are the crossings of which nothing passes at all: that is told already.
     """
     for path in paths:
         name = path.crossing.name
         refused = any(refusal.where == f"crossing {name}" for refusal in stopped)
-        # Where others do nothing with its packets there is nothing to look for.
-        if refused or not any(
-            name in impact.crossings or impact.code == "src-route-other-next-hop" for impact in impacts
-        ):
-            continue
         probes = [each for each in path.crossing.probes if family_of(each.destination) is path.family]
         clients = [client.host for client in path.clients if client.host is not None]
         told = [
-            f"{client} → {probe}: {stop}"
-            for client, probe in islice(product(clients, probes), MOST_FLOWS)
-            for stop in islice(_stops(path, client, probe, facts), 1)
+            f"{probe}: {path.gateway} itself has that address, and forwards nothing"
+            for probe in probes
+            if clients and facts[path.gateway].owner_of(probe.destination) is not None
         ]
+        # Where others do nothing with its packets there is nothing to look for.
+        if not refused and any(
+            name in impact.crossings or impact.code == "src-route-other-next-hop" for impact in impacts
+        ):
+            told += [
+                f"{client} → {probe}: {stop}"
+                for client, probe in islice(product(clients, probes), MOST_FLOWS)
+                for stop in islice(_stops(path, client, probe, facts), 1)
+            ]
         if told:
             yield Impact(
                 "probe-stopped",
                 f"crossing {name}",
-                "a probe that the spec names would not come back, so what an apply changes would be rolled back: "
+                "a probe that the spec names would not pass, so what an apply changes would be rolled back: "
                 f"{few(told, MOST_TOLD)}",
             )
 

@@ -23,6 +23,7 @@ from crossnet.reach.path import Walked
 from crossnet.reach.rules import Effect
 from crossnet.reach.tracking import why_full
 from crossnet.values import (
+    Address,
     Family,
     contains,
     family_of,
@@ -79,12 +80,16 @@ class OfTranslation(Search):
                 return
             if near is None or not contains(near, source):
                 self._untranslated(last, facts, link, walked)
-        elif facts.owner_of(source) is None:
+        elif self._is_strange(source, last.host):
             words = f"packets leave as {source}, which {last.host} does not have"
             self._wrong_source("snat-address-not-local", last, link, words, walked)
         elif near is not None and not contains(near, source):
             words = f"packets leave as {source}, which is not an address of {near}"
             self._wrong_source("snat-address-unsuitable", last, link, words, walked)
+
+    def _is_strange(self, source: Address, host: str) -> bool:
+        """Whether a host does not have it, as it is: what was taken from it to look further does not count."""
+        return self.facts[host].owner_of(source) is None
 
     def _as_somebody_else(self, walked: Walked) -> None:
         """A client whose own rules give its packets an address that it does not have."""
@@ -95,7 +100,7 @@ class OfTranslation(Search):
             return
         family = family_of(self.probe.destination)
         source = one_address(walked.space, leaving.fixed, Field.SOURCE6, family)
-        if source is not None and facts.owner_of(source) is None:
+        if source is not None and self._is_strange(source, client.host):
             words = f"packets leave as {source}, which {client.host} does not have"
             self._wrong_source("snat-address-not-local", client, link, words, walked)
 
