@@ -6,6 +6,9 @@ client, write it for the next boot. The peer is what is typed by hand: one `ssh`
 route, one after the other or 16 at a time, and one for the gateway's rules and its forwarding. It reads
 nothing, looks at nothing, writes nothing for the next boot and knows no way back.
 
+With `--delay MS` everything that is sent takes so many milliseconds each way, for crossnet and its peer, as between
+machines that are some distance apart; else there is none.
+
 The promises: at most the time of `ssh` one after the other, and the largest process of the controller stays below
 200 MB.
 """
@@ -20,6 +23,7 @@ import shutil
 import sys
 import sysconfig
 import tempfile
+from argparse import ArgumentParser
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -38,6 +42,7 @@ from crossnet.transport.lab import LabHost
 HERE = Path(__file__).parent
 TOPOLOGY = HERE / "topologies" / "many.yaml"
 MEASURED = (HERE / "programs" / "measured.py").read_text(encoding="utf-8")
+DELAYING = (HERE / "programs" / "delaying.py").read_text(encoding="utf-8")
 
 CLIENTS = 100
 PROMISE = 200.0  # MB
@@ -85,6 +90,10 @@ User root
 IdentityFile {HOME}/.ssh/id_ed25519
 UserKnownHostsFile {HOME}/.ssh/known_hosts
 """
+
+# Where packets are delayed, a host is reached by a port of the controller's own.
+DELAYED = "Host {0}\n    HostName 127.0.0.1\n    Port {1}\n    HostKeyAlias {0}\n"
+FIRST_PORT = 20000
 
 # What is typed by hand, with the addresses of the clients as arguments.
 BY_HAND = rf"""
@@ -196,7 +205,7 @@ def copied() -> Iterator[str]:
 
 
 @asynccontextmanager
-async def place_up(clients: int = CLIENTS) -> AsyncIterator[Place]:
+async def place_up(clients: int = CLIENTS, delay: float = 0.0) -> AsyncIterator[Place]:
     every = load(str(TOPOLOGY))
     unused = {f"client-{number}" for number in range(clients + 1, CLIENTS + 1)}
     topology = replace(every, hosts=tuple(host for host in every.hosts if host.name not in unused))
@@ -209,7 +218,8 @@ async def place_up(clients: int = CLIENTS) -> AsyncIterator[Place]:
         with copied() as python_path:
             place = Place(lab, python_path, addresses)
             await _prepare(place)
-            yield place
+            async with _apart(place, delay):
+                yield place
     finally:
         await asyncio.shield(build.down(lab.name))
 
@@ -236,9 +246,30 @@ async def _prepare(place: Place) -> None:
     await place.run(CONTROLLER, f"cat > {HOME}/crossnet.yaml", stdin=spec)
 
 
-async def measure(rounds: int) -> dict[str, list[Ran]]:
+@asynccontextmanager
+async def _apart(place: Place, delay: float) -> AsyncIterator[None]:
+    """Every way from the controller takes `delay` seconds, and every way back."""
+    if not delay:
+        yield
+        return
+    ports = {address: FIRST_PORT + number for number, address in enumerate(sorted(place.addresses.values()))}
+    ways = [f"{port}={address}:22" for address, port in ports.items()]
+    passing = await LabHost(CONTROLLER, place.lab.socket(CONTROLLER)).start(
+        [python(), "-c", DELAYING, str(delay), *ways]
+    )
+    try:
+        if not await passing.said_more():
+            raise SystemExit(f"many_hosts: nothing passes packets on: {passing.errors.decode()}")
+        config = CONFIG + "".join(DELAYED.format(address, port) for address, port in ports.items())
+        await place.run(CONTROLLER, f"cat > {HOME}/.ssh/config", stdin=config)
+        yield
+    finally:
+        await passing.stop()
+
+
+async def measure(rounds: int, delay: float) -> dict[str, list[Ran]]:
     ran: dict[str, list[Ran]] = {name: [] for name in (APPLY, LOOP, AT_ONCE, PLAN, VERIFY, UNDO)}
-    async with place_up() as place:
+    async with place_up(delay=delay) as place:
         print(f"up: {len(place.clients)} clients", file=sys.stderr)
         await place.crossnet("plan")  # compiles the modules
         for name in in_alternation(rounds, (APPLY, LOOP, AT_ONCE)):
@@ -248,11 +279,22 @@ async def measure(rounds: int) -> dict[str, list[Ran]]:
     return ran
 
 
+def _delay(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--delay",
+        type=float,
+        default=0.0,
+        metavar="MS",
+        help="milliseconds that everything sent takes, each way",
+    )
+
+
 def main() -> None:
-    rounds = options(__doc__, rounds=5, quick=1).rounds
+    chosen = options(__doc__, rounds=5, quick=1, more=_delay)
+    rounds, delay = chosen.rounds, chosen.delay
     if os.geteuid() != 0 or shutil.which("sshd", path=PATH) is None:
         raise SystemExit("many_hosts: needs root, and sshd (Debian, Ubuntu, EL: openssh-server)")
-    ran = asyncio.run(measure(rounds))
+    ran = asyncio.run(measure(rounds, delay / 1000))
     seconds = {name: [one.seconds for one in some] for name, some in ran.items()}
     rows, results = [], []
     for name, some in ran.items():
@@ -274,7 +316,13 @@ def main() -> None:
         bar(f"apply in {OF_LOOP:g} × {LOOP}", ratios(seconds[APPLY], seconds[LOOP]), OF_LOOP),
         bar(f"controller below {PROMISE:g} MB", [one.peak_mb for one in ran[APPLY]], PROMISE),
     ]
-    data: dict[str, Any] = {"rounds": rounds, "clients": CLIENTS, "results": results, "bars": bars}
+    data: dict[str, Any] = {
+        "rounds": rounds,
+        "clients": CLIENTS,
+        "delay_ms": delay,
+        "results": results,
+        "bars": bars,
+    }
     report(
         "many_hosts",
         ("100 clients over SSH", "seconds", f"× {LOOP}", "CPU s, controller", "peak MB"),

@@ -14,7 +14,7 @@ import platform
 import random
 import statistics
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -77,11 +77,18 @@ def compiled() -> Iterator[None]:
             os.environ.update(before)
 
 
-def options(description: str | None, *, rounds: int, quick: int) -> argparse.Namespace:
-    """`--quick`, and `--rounds` with what is usual for either; `rounds` is set in what is returned."""
+def options(
+    description: str | None,
+    *,
+    rounds: int,
+    quick: int,
+    more: Callable[[argparse.ArgumentParser], object] = lambda _: None,
+) -> argparse.Namespace:
+    """`--quick`, `--rounds` with what is usual for either, and `more`; `rounds` is set in what is returned."""
     parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help=f"a short run: {quick} rounds, not {rounds}")
     parser.add_argument("--rounds", type=int, metavar="N", help="how often everything is measured")
+    more(parser)
     chosen = parser.parse_args()
     if chosen.rounds is None:
         chosen.rounds = quick if chosen.quick else rounds
