@@ -32,12 +32,12 @@ def elsewhere(crossing: Crossing, spec: Spec, facts: Mapping[str, Facts]) -> Els
             continue
         by = f"applied by {one.stamp.who} at {one.stamp.when}"
         if one.spec != spec.name:
-            takes = ": `crossnet apply` takes it over" if one.crossing == crossing.name else ""
+            takes = ": `crossnet apply` takes it over" if one.is_need_of(crossing, spec.hosts) else ""
             return Elsewhere(one.label, f"stands as {one.crossing} of spec {one.spec}, {by}{takes}")
         if spec.is_whole and all(one.crossing != each.name for each in spec.crossings):
-            return Elsewhere(
-                one.label, f"stands as {one.crossing}, {by}: `crossnet apply` gives it the new name"
-            )
+            is_same = one.is_need_of(replace(crossing, name=one.crossing), spec.hosts)
+            renames = ": `crossnet apply` gives it the new name" if is_same else ""
+            return Elsewhere(one.label, f"stands as {one.crossing}, {by}{renames}")
     return None
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from crossnet.errors import PlanRefused
 from crossnet.facts import Facts
 from crossnet.record import Record, read_record
+from crossnet.several import joined as listed
 from crossnet.spec import HostSpec, Spec
 from crossnet.standing import Standing
 
@@ -27,20 +27,36 @@ class Joining:
 
         Whoever controls a host can write into its record whatever they like, but not into that of another one.
         """
-        for one in record_of(facts).crossings:
+        for one in self._standing(facts):
             for host in _besides(one):
                 yield from ((name, host) for name, label in self.said if label == one.label)
 
+    def why_not(self, facts: Facts) -> str:
+        """Why its own record does not confirm what others say of it, where none of the partners is who said so."""
+        lost = read_record(facts).lost
+        machines = dict.fromkeys(
+            one.stamp.source
+            for one in self._standing(facts)
+            if not all(map(one.means_the_same_here, one.hosts))
+        )
+        if lost:
+            return f"its own record {lost}"
+        if machines:
+            return f"its own names that host in a way that leads there from {listed([*machines])} alone"
+        return "its own does not know that host"
+
+    def _standing(self, facts: Facts) -> Iterator[Standing]:
+        """Of the crossings of which others say that it has a part, those in its own record."""
+        labels = {label for _, label in self.said}
+        yield from (one for one in record_of(facts).crossings if one.label in labels)
+
     def is_confirmed(self, facts: Facts, hosts: Mapping[str, HostSpec]) -> bool:
-        """Whether its own record names one of them by the same way, or a plan has more to say of that record."""
+        """Whether its own record names one of them by the same way, or a plan is refused for that record."""
         try:
-            if read_record(facts).lost:
-                return True
+            read_record(facts)
         except PlanRefused:
             return True
-        return any(
-            name in hosts and _place(host) == _place(hosts[name]) for name, host in self.partners(facts)
-        )
+        return any(name in hosts and host.place == hosts[name].place for name, host in self.partners(facts))
 
 
 def joining(spec: Spec, facts: Mapping[str, Facts], *, every_spec: bool = False) -> tuple[Joining, ...]:
@@ -69,6 +85,19 @@ def joining(spec: Spec, facts: Mapping[str, Facts], *, every_spec: bool = False)
     return tuple(joined)
 
 
+def out_of_reach(spec: Spec, facts: Mapping[str, Facts]) -> dict[str, str]:
+    """The hosts of the spec's own crossings that another machine alone has a way to: where what they keep ends."""
+    standing = [one for name in facts for one in record_of(facts[name]).crossings if one.spec == spec.name]
+    asked = {(one.label, one.host) for one in standing}
+    return {
+        host.name: f"is {host.netns or host.lab or 'local'} of {one.stamp.source}, and cannot be asked from here: "
+        f"`crossnet undo` there takes back what it keeps of {one.label}"
+        for one in standing
+        for host in one.hosts
+        if not one.means_the_same_here(host) and (one.label, host.name) not in asked
+    }
+
+
 def with_way(host: HostSpec) -> str:
     """What it is called where its name alone is another one's."""
     return f"{host.name} ({host.ssh or host.netns or host.lab or 'local'})"
@@ -76,12 +105,6 @@ def with_way(host: HostSpec) -> str:
 
 def _way(host: HostSpec) -> Way:
     return host.ssh, host.netns, host.lab, host.local
-
-
-def _place(host: HostSpec) -> Way:
-    """The way to it, as whoever."""
-    ssh = host.ssh.removeprefix("ssh://").rpartition("@")[2] if host.ssh is not None else None
-    return ssh, host.netns, host.lab, host.local
 
 
 def same_machines(facts: Mapping[str, Facts], joined: Collection[str]) -> frozenset[str]:
@@ -105,13 +128,9 @@ def _machine(facts: Facts) -> tuple[str, str] | str:
 
 
 def _besides(standing: Standing) -> Iterator[HostSpec]:
-    """The other hosts of a crossing, where the way to them means the same from here.
-
-    A namespace, or `local`, is one of the machine that it was applied from.
-    """
-    here = standing.stamp.source == socket.gethostname()
+    """The other hosts of a crossing, where the way to them means the same from here."""
     yield from (
-        host for host in standing.hosts if host.name != standing.host and (host.ssh is not None or here)
+        host for host in standing.hosts if host.name != standing.host and standing.means_the_same_here(host)
     )
 
 

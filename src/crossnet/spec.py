@@ -66,6 +66,12 @@ class HostSpec:
     lab: str | None = None
     become: bool = False
 
+    @property
+    def place(self) -> tuple[str | None, str | None, str | None, bool]:
+        """The way to it, as whoever, under whatever name."""
+        ssh = self.ssh.removeprefix("ssh://").rpartition("@")[2] if self.ssh is not None else None
+        return ssh, self.netns, self.lab, self.local
+
     @classmethod
     def of_word(cls, word: str, *, become: bool = False) -> Self:
         """The host of no spec that a word means: `local`, `netns:NAME`, `lab:NAME`, or what `ssh` takes."""

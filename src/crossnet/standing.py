@@ -118,10 +118,17 @@ class Standing:
         """Whether that time has come by the host's clock, in seconds since 1970; 0 where it is not known."""
         return self.until is not None and has_come(self.until, clock)
 
+    def means_the_same_here(self, host: HostSpec) -> bool:
+        """Whether the way to a host of it leads from this machine to where it led from the one that applied it.
+
+        A namespace, a host of the lab, or `local`, is one of that machine.
+        """
+        return host.ssh is not None or self.stamp.source in ("", socket.gethostname())
+
     def is_need_of(self, crossing: Crossing, hosts: Iterable[HostSpec]) -> bool:
         """Whether a crossing of another spec is the same need under the same name, as where a file was renamed.
 
-        Its hosts have the same names then, and are reached in the same way.
+        Its hosts have the same names then, and are reached in the same way from the same machine.
         """
         clients = {client.host or client.network for one in self.paths for client in one.clients}
         to = {network for one in self.paths for network in one.destinations}
@@ -135,6 +142,7 @@ class Standing:
             and {host.name for host in self.hosts} <= {self.gateway, *map(str, crossing.clients)}
             and all(one.crossing.allow == crossing.allow for one in self.paths)
             and to == set(crossing.to)
+            and all(map(self.means_the_same_here, self.hosts))
             and all(mine.get(name) == theirs.get(name) for name in named)
         )
 

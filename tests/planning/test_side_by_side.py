@@ -12,8 +12,8 @@ from crossnet import template
 from crossnet.api import Applied, UndoPlan
 from crossnet.drift import drifted
 from crossnet.errors import PlanRefused
-from crossnet.facts import FileState
-from crossnet.joining import joining
+from crossnet.facts import Facts, FileState
+from crossnet.joining import joining, out_of_reach
 from crossnet.netfilter import Accept, Interface, Rule
 from crossnet.opening import told_opening
 from crossnet.planning import Plan, Undo, make_plan, make_undo_plan
@@ -411,9 +411,118 @@ def test_another_host_is_changed_where_its_own_record_knows_who_names_it() -> No
     ]
     assert not found.is_confirmed(facts["web"], {host.name: host for host in left.hosts})
     assert list(found.partners(facts["web"])) == []
-    # One that cannot be read is refused with its reason, and nothing is changed.
-    broken = {**facts["app"].files, APPLIED: FileState(b"{", 0o600, "0:0")}
-    assert found.is_confirmed(replace(facts["app"], files=broken), {})
+    # One that another version wrote is refused with its reason, and nothing is changed; of one that is lost what is
+    # made anew would be another spec's too.
+    for record, refused in ((b'{"format": 99}', True), (b"{", False)):
+        broken = {**facts["app"].files, APPLIED: FileState(record, 0o600, "0:0")}
+        assert found.is_confirmed(replace(facts["app"], files=broken), {}) is refused
+
+
+def test_what_is_local_to_two_people_is_two_hosts() -> None:
+    hosts = begun()
+
+    def of(name: str, machine: str) -> Plan:
+        asked = parse(
+            "crossnet: 1\nhosts: {desk: {local: true}, gateway: {ssh: root@10.0.43.101}}\n"
+            "crossings: {business: {from: desk, via: gateway, to: 10.0.44.0/24}}\n",
+            f"{name}.yaml",
+        )
+        there = {"desk": hosts[machine], "gateway": hosts["gateway"]}
+        facts = {host: replace(one, host=host) for host, one in facts_of(there).items()}
+        made = make_plan(asked, facts)
+        carry_out(made, there)
+        for host in made.hosts:
+            record = host.after.stamped(Stamp(name, "2026-11-28T09:00:00Z", f"{name}s-laptop"), anew=True)
+            there[host.host].files[APPLIED] = FileState(record.to_json(), 0o600, "0:0")
+        return made
+
+    of("ann", "app")
+    made = of("bob", "web")
+    assert standing(hosts) == ["ann/business", "bob/business"]
+    assert not any(impact.code == "crossing-passes" for impact in made.impacts)
+
+
+def applied_from(source: str, hosts: Hosts, client: str, gateway: str) -> None:
+    """A spec with one client, `web`, carried out and recorded as from that machine."""
+    asked = parse(
+        f"crossnet: 1\nhosts: {{web: {{{client}}}, gateway: {{{gateway}}}}}\n"
+        "crossings: {business: {from: web, via: gateway, to: 10.0.44.0/24}}\n",
+        "office.yaml",
+    )
+    made = make_plan(asked, facts_of(hosts))
+    carry_out(made, hosts)
+    for host in made.hosts:
+        record = host.after.stamped(Stamp("ops", "2026-11-28T09:00:00Z", source), anew=True)
+        hosts[host.host].files[APPLIED] = FileState(record.to_json(), 0o600, "0:0")
+
+
+def test_a_client_that_only_another_machine_reaches_is_told() -> None:
+    hosts = begun()
+    applied_from(
+        "webs", {name: hosts[name] for name in ("web", "gateway")}, "local: true", "ssh: root@10.0.43.101"
+    )
+    facts = {name: facts_of(hosts)[name] for name in ("app", "gateway")}
+    assert joining(ssh_spec("office", "app"), facts) == ()
+    (why,) = out_of_reach(ssh_spec("office", "app"), facts).values()
+    assert why == (
+        "is local of webs, and cannot be asked from here: `crossnet undo` there takes back what it keeps of "
+        "office/business"
+    )
+    # Asked in another way it is not out of reach.
+    facts["web"] = facts_of(hosts)["web"]
+    assert out_of_reach(ssh_spec("office", "web", at="10.0.43.16"), facts) == {}
+
+
+def test_a_record_that_leads_to_the_gateway_from_another_machine_alone_is_not_said_to_know_nothing() -> None:
+    hosts = begun()
+    there = {name: hosts[name] for name in ("web", "gateway")}
+    applied_from("gws", there, "ssh: root@10.0.43.16", "local: true")
+    facts = {name: facts_of(hosts)[name] for name in ("app", "gateway", "web")}
+    (found,) = joining(ssh_spec("office", "app"), {name: facts[name] for name in ("app", "gateway")})
+    assert not found.is_confirmed(facts["web"], {})
+    assert found.why_not(facts["web"]) == "its own names that host in a way that leads there from gws alone"
+    assert found.why_not(facts["app"]) == "its own does not know that host"
+
+
+def test_who_is_named_to_undo_all_is_the_machine_whatever_others_call_it() -> None:
+    hosts = begun()
+
+    def asked(name: str, at: str, gateway: str, crossing: str, to: str) -> Spec:
+        return parse(
+            f"crossnet: 1\nhosts: {{web: {{ssh: root@{at}}}, {gateway}: {{ssh: root@10.0.43.101}}}}\n"
+            f"crossings: {{{crossing}: {{from: web, via: {gateway}, to: {to}}}}}\n",
+            f"{name}.yaml",
+        )
+
+    def facts(**names: str) -> dict[str, Facts]:
+        found = facts_of(hosts)
+        return {name: replace(found[machine], host=name) for name, machine in names.items()}
+
+    office = asked("office", "10.0.43.15", "gateway", "business", "10.0.44.0/24")
+    backup = asked("backup", "10.0.43.16", "gw", "store", "10.0.45.0/24")
+    carry_out(make_plan(office, facts(web="app", gateway="gateway")), {**hosts, "web": hosts["app"]})
+    carry_out(make_plan(backup, facts(web="web", gw="gateway")), {**hosts, "gw": hosts["gateway"]})
+    there = facts(web="app", gateway="gateway")
+    (other,) = joining(office, there, every_spec=True)
+    wide = replace(office, hosts=(*office.hosts, other.host))
+    there |= {other.host.name: replace(facts_of(hosts)["web"], host=other.host.name)}
+
+    def ended(host: str) -> set[str]:
+        return {one.label for one in make_undo_plan(wide, there, Undo(all=True, host=host)).ended}
+
+    assert ended("web") == {"office/business"}
+    assert ended(other.host.name) == {"backup/store"}
+    assert ended("gateway") == {"office/business", "backup/store"}
+
+
+def test_a_new_crossing_is_not_taken_over_from_one_of_which_only_the_name_is_known() -> None:
+    hosts = begun()
+    applied(spec("office", BUSINESS), hosts)
+    for name in ("gateway", "app"):
+        del hosts[name].files[APPLIED]
+    applied(spec("backup", STORAGE.replace("storage", "business")), hosts)
+    (found,) = read_record(facts_of(hosts)["gateway"]).crossings
+    assert (found.label, found.taken_from) == ("backup/business", "")
 
 
 def test_what_an_undo_could_not_write_is_written_by_the_next_one() -> None:
@@ -464,7 +573,7 @@ def test_what_is_connected_adds_to_what_stands_whoever_comes_next() -> None:
 def test_an_undo_says_from_whom_its_crossing_was_taken_over() -> None:
     hosts = begun()
     user, _, machine = who().rpartition("@")
-    ann = Stamp("ann", "2026-11-28T09:00:00Z", "desk", "CHG1")
+    ann = Stamp("ann", "2026-11-28T09:00:00Z", machine, "CHG1")
     mine = Stamp(user, "2026-11-28T10:00:00Z", machine)
 
     def stamped(made: Plan, stamp: Stamp) -> None:
@@ -480,7 +589,7 @@ def test_an_undo_says_from_whom_its_crossing_was_taken_over() -> None:
     carry_out(first, hosts)
     stamped(first, ann)
     undo = make_undo_plan(spec("ann", BUSINESS), facts_of(hosts))
-    whose = "applied by ann from desk at 2026-11-28T09:00:00Z (CHG1)"
+    whose = f"applied by ann from {machine} at 2026-11-28T09:00:00Z (CHG1)"
     assert told(undo) == {f"ends crossing ann/business, {whose}"}
     second = make_plan(spec("bob", BUSINESS), facts_of(hosts))
     carry_out(second, hosts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -53,7 +54,7 @@ def applied(hosts: Mapping[str, FakeHost], said: str) -> None:
 
 
 def stamped(hosts: Mapping[str, FakeHost]) -> dict[str, Facts]:
-    ann = Stamp("ann", "2026-11-28T12:00:00Z", "desk", "CHG1")
+    ann = Stamp("ann", "2026-11-28T12:00:00Z", socket.gethostname(), "CHG1")
     return {
         name: with_record(one, read_record(one).stamped(ann, anew=True))
         for name, one in facts_of(hosts).items()
@@ -120,7 +121,12 @@ def test_a_client_that_left_the_spec_is_named(hosts: Mapping[str, FakeHost]) -> 
             "applied by way of gateway: `crossnet apply` moves it to other",
         ),
     ],
-    ids=["the crossing has another name", "the spec has", "both have", "the gateway is another"],
+    ids=[
+        "the crossing has another name",
+        "the spec has",
+        "both have",
+        "the gateway is another",
+    ],
 )
 def test_what_passes_under_another_name_or_by_another_gateway_is_not_down(
     hosts: Mapping[str, FakeHost], then: str, words: str
@@ -128,6 +134,17 @@ def test_what_passes_under_another_name_or_by_another_gateway_is_not_down(
     applied(hosts, text(web=WEB))
     (found,) = told(hosts, then).values()
     assert (found.state, found.reasons[0], found.pending) == (State.PENDING, words, (words,))
+
+
+def test_what_closes_the_way_of_a_client_is_no_new_name(hosts: Mapping[str, FakeHost]) -> None:
+    applied(hosts, text(web="{from: [app, app2], via: gateway, to: 10.0.44.10}"))
+    for then in (
+        text(www=WEB),
+        text("work", web=WEB),
+    ):  # the plan of the one ends it, that of the other is refused
+        (found,) = told(hosts, then).values()
+        assert found.state is State.PENDING
+        assert not any("new name" in reason or "takes it over" in reason for reason in found.reasons)
 
 
 @pytest.mark.parametrize(
@@ -168,8 +185,8 @@ def test_the_true_reason_of_a_refusal_is_told(hosts: Mapping[str, FakeHost]) -> 
     applied(hosts, text(web=WEB))
     found = told(hosts, text("work", vault="{from: app, via: gateway, to: 10.0.44.0/24}", store=STORE))
     why = (
-        "both claim packets from app 10.0.43.15 to 10.0.44.10; office/web was applied by ann from desk at "
-        "2026-11-28T12:00:00Z (CHG1)"
+        "both claim packets from app 10.0.43.15 to 10.0.44.10; office/web was applied by ann from "
+        f"{socket.gethostname()} at 2026-11-28T12:00:00Z (CHG1)"
     )
     assert (found["vault"].state, found["vault"].reasons) == (
         State.DOWN,

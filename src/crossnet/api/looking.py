@@ -27,7 +27,15 @@ from crossnet.health import (
     refused_status,
     unknown_status,
 )
-from crossnet.joining import Joining, is_same_machine, joining, record_of, same_machines, with_way
+from crossnet.joining import (
+    Joining,
+    is_same_machine,
+    joining,
+    out_of_reach,
+    record_of,
+    same_machines,
+    with_way,
+)
 from crossnet.lasting import lasting
 from crossnet.opening import told_opening
 from crossnet.planning import Plan, make_plan
@@ -115,13 +123,15 @@ async def survey(
                 continue
             known |= {name}
             words = (
-                "is left alone: another host's record says that something of the spec stands there, and its own does "
-                "not know that host. If it should go, put the host into the spec of that crossing, and undo it with "
-                "--host"
+                "is left alone: another host's record says that something of the spec stands there, and "
+                f"{one.why_not(facts[name])}. If it should go, put the host into the spec of that crossing, and undo "
+                "it with --host"
             )
             watch(Event(Kind.LEFT_OVER, name, error=words))
         facts = {name: one for name, one in facts.items() if name not in known}
         spec = replace(wider, hosts=tuple(host for host in wider.hosts if host.name not in known))
+    for name, why in out_of_reach(spec, facts).items():
+        watch(Event(Kind.LEFT_OVER, name, error=why))
     return spec, facts
 
 

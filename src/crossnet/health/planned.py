@@ -212,10 +212,13 @@ def _left_clients(paths: Sequence[Path], plan: Plan) -> Iterator[str]:
     label, gateway = paths[0].crossing.label, paths[0].gateway
     before = next((one.before.standing(label) for one in plan.hosts if one.host == gateway), None)
     clients = {client.host for path in paths for client in path.clients}
-    was = (client.host for path in (before.paths if before else ()) for client in path.clients)
-    for host in dict.fromkeys(was):
+    if before is None:
+        return
+    elsewhere = {host.name for host in before.hosts if not before.means_the_same_here(host)}
+    for host in dict.fromkeys(client.host for path in before.paths for client in path.clients):
         if host is not None and host not in clients:
-            yield f"{host}: not its client in the spec any more, and still applied: `crossnet apply` takes it away"
+            todo = f"`crossnet undo` on {before.stamp.source}" if host in elsewhere else "`crossnet apply`"
+            yield f"{host}: not its client in the spec any more, and still applied: {todo} takes it away"
 
 
 @dataclass(frozen=True, slots=True)

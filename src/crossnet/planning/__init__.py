@@ -232,10 +232,10 @@ def _host_plan(facts: Facts, record: Record, wanted: Design, leaving: Parting) -
 def _taken_from(one: Standing, ending: Sequence[Standing]) -> str:
     """Whose a crossing was that is taken over, as `spec ann, applied by ann from desk at …`; nothing where it is new.
 
-    Of another spec nothing else ends when a spec is applied.
+    Of another spec nothing else ends when a spec is applied, but what is known by its name alone.
     """
     for other in ending:
-        if other.spec not in ("", one.spec) and other.crossing == one.crossing:
+        if other.is_known and other.spec not in ("", one.spec) and other.crossing == one.crossing:
             return f"spec {other.spec}, {other.stamp}" if other.stamp.who else f"spec {other.spec}"
     return ""
 

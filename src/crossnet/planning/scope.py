@@ -49,11 +49,29 @@ class Undo:
         is_among = self.all and (self.among is None or standing.label in self.among)
         if not (is_among or is_own) or self.crossing not in (None, standing.crossing):
             return standing
-        if self.host is None or self.host in (standing.gateway, ""):
+        host = self._called(standing, spec)
+        if host is None:
+            return standing
+        if host in (standing.gateway, standing.host, ""):
             return None
-        if self.host == standing.host:
-            return None
-        return standing.without_client(self.host)
+        return standing.without_client(host)
+
+    def _called(self, standing: Standing, spec: Spec) -> str | None:
+        """What a crossing calls the host that was named, which is the machine that the spec reaches; None if nothing.
+
+        One that the spec does not have any more is known by its name alone, and so is what 0.1.0 recorded.
+        """
+        asked = next((each.place for each in spec.hosts if each.name == self.host), None)
+        if self.host is None or asked is None or not standing.hosts:
+            return self.host or ""
+        return next(
+            (
+                each.name
+                for each in standing.hosts
+                if each.place == asked and standing.means_the_same_here(each)
+            ),
+            None,
+        )
 
 
 OWN_CROSSINGS = Undo()
