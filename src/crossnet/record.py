@@ -188,6 +188,7 @@ class _OtherFormat(Exception):
 
 
 _DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+_NOT_UNDERSTOOD = (*_DAMAGED, _OtherFormat)
 
 
 def read_record(facts: Facts) -> Record:
@@ -249,7 +250,7 @@ def paths_of(facts: Facts) -> tuple[str, ...]:
             for key in ("owned", "adopted")
         )
         found = [*(_owned(entry).applied for entry in owned), *(_adopted(entry).wanted for entry in used)]
-    except _DAMAGED:
+    except _NOT_UNDERSTOOD:
         return ()
     return tuple(dict.fromkeys(path for one in found for path in one.paths))
 
@@ -263,7 +264,7 @@ def at_clouds(facts: Facts) -> dict[str, Sought]:
         entries = objects(mapping(read_json(state.data)).get("owned", []))
         kinds = [entry for entry in entries if issubclass(KINDS[text(entry, "kind")], AtCloud)]
         found = [_owned(entry).applied for entry in kinds]
-    except _DAMAGED:
+    except _NOT_UNDERSTOOD:
         return {}
     sought: dict[str, Sought] = {}
     for one in found:
@@ -304,8 +305,16 @@ def _forwarding_found(owned: Sequence[Owned]) -> Iterator[Adopted]:
             yield Adopted(setting, setting)
 
 
+def _kind(entry: Mapping[str, Any]) -> type[Resource]:
+    """The kind of an entry; one that this version does not have is no damage: a later one does."""
+    name = text(entry, "kind")
+    if name not in KINDS:
+        raise _OtherFormat(f"it holds a resource of the kind {name!r}, which this one does not know")
+    return KINDS[name]
+
+
 def _owned(entry: Mapping[str, Any]) -> Owned:
-    kind = KINDS[text(entry, "kind")]
+    kind = _kind(entry)
     original = entry["original"]
     if original is not None and issubclass(kind, AtCloud):
         raise ValueError(f"it says what a {kind.kind} was before crossnet, which it never keeps")
@@ -322,7 +331,7 @@ def _adoption(one: Adopted) -> Mapping[str, Any]:
 
 
 def _adopted(entry: Mapping[str, Any]) -> Adopted:
-    kind = KINDS[text(entry, "kind")]
+    kind = _kind(entry)
     return Adopted(kind.decode(mapping(entry["found"])), kind.decode(mapping(entry["wanted"])))
 
 

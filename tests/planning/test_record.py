@@ -154,6 +154,14 @@ def test_a_record_of_another_format_is_refused_with_both_numbers(number: int) ->
     )
 
 
+def test_a_whole_record_with_a_kind_of_a_later_version_is_refused_and_not_made_anew() -> None:
+    document = json.loads(Record((BUSINESS,), (Owned(None, EVERY_KIND[0]),)).to_json())
+    del document["sha256"]
+    document["owned"][0]["kind"] = "moon"
+    with pytest.raises(PlanRefused, match="a resource of the kind 'moon', which this one does not know"):
+        kept(seal(document))
+
+
 @pytest.mark.parametrize(
     "data",
     [

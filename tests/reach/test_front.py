@@ -92,6 +92,14 @@ def test_of_a_chain_that_was_flushed_nobody_knows_whom_it_is_for() -> None:
     assert decides_in_front(facts, Engine.IPTABLES_LEGACY, Family.V4, "forward")
 
 
+@pytest.mark.parametrize("interface", ["eth1", "ppp0"])
+def test_a_rule_for_an_interface_that_is_gone_is_not_taken_for_an_emptied_one(interface: str) -> None:
+    other = (
+        f'-A CROSSNET-FORWARD -s 10.0.43.15/32 -i {interface} -m comment --comment "crossnet:other" -j ACCEPT'
+    )
+    assert not forwards("-A FORWARD -i docker0 -j DROP", other)
+
+
 def test_nobody_may_be_let_past_a_fence() -> None:
     docker = "-A FORWARD -j DOCKER-FORWARD"
     assert not forwards(docker)

@@ -64,7 +64,7 @@ def decides_in_front(facts: Facts, engine: Engine, family: Family, chain: str) -
     space = Space()
     walk = HostWalk(facts, space).walk
     # One that is not there today may come tomorrow, and nobody looks then.
-    space.know_interfaces(_interfaces(table, front, set()))
+    space.know_interfaces(_interfaces(table, (*front, *own.rules), set()))
     walk.enter(table, _chain(place.chain, map(_taken, own.rules)), Here.of(space.family(family)))
     theirs = space.any_of(each.here.fixed for each in walk.decisions)
     let_pass = space.any_of(each.here.fixed for each in walk.decisions if each.effect not in _BARS)
