@@ -98,6 +98,33 @@ def test_who_put_the_hosts_back(held: Held) -> None:
     assert {one["why"] for one in told(desk)[-2:]} == {"interrupted"}
 
 
+def test_what_a_client_writes_into_its_own_history_decides_nothing_elsewhere(held: Held) -> None:
+    """Whoever is root on a client can write there whatever they like."""
+    desk, bench = held.site.desk, held.site.bench
+    with desk.start("apply", "--yes", "--confirm-within", "60s") as process:
+        transaction = _until_waits(process.stderr)
+        bench.check(
+            "app",
+            "cd /var/lib/crossnet && said=$(cat transaction/audit) && rm -rf transaction && "
+            r"""printf '%s\t2026-11-30T00:00:00Z\t\tconfirm\twritten\n' "$said" >>history""",
+        )
+        assert desk.run("rollback", transaction).code == 3
+        process.communicate(timeout=60)
+    assert not bench.pings("app", "10.0.44.1")
+
+
+def test_what_was_undone_stays_so_whatever_a_client_says_that_it_was(held: Held) -> None:
+    desk, bench = held.site.desk, held.site.bench
+    assert desk.run("apply", "--yes").code == desk.run("undo", "--yes").code == 0
+    bench.check(
+        "app",
+        r"cd /var/lib/crossnet && sed -i '$ { s/\tundo\t/\tapply business\t/; s/confirm\twritten$/rollback\tclean/ }' "
+        "history && tail -n 1 history | grep -q 'apply business.*rollback'",
+    )
+    assert desk.run("recover", "--yes").code == 0
+    assert not bench.pings("app", "10.0.44.1")
+
+
 def _until_waits(progress: object) -> str:
     """The number of the transaction that waits for a person."""
     for line in progress:  # type: ignore[attr-defined]

@@ -49,13 +49,17 @@ class Open:
     def decision(self) -> str:
         """What counts for all hosts: one that has confirmed has decided; nothing where none has.
 
-        A host that does not hold it, and does not know how it ended, had changed nothing when it went back.
+        A host that does not hold it, and does not know how it ended, had changed nothing when it went back. One that
+        says that it has confirmed, while the host that is told first has decided nothing, is not believed.
         """
         said = {
             *(one.decision for one in self.held.values()),
             *(end or ROLLBACK for end in self.ended.values()),
         }
-        return CONFIRM if CONFIRM in said else ROLLBACK if ROLLBACK in said else ""
+        is_first_open = any(one.group[:1] == (name,) and not one.decision for name, one in self.held.items())
+        if CONFIRM in said and not is_first_open:
+            return CONFIRM
+        return ROLLBACK if ROLLBACK in said else ""
 
     @property
     def was_begun(self) -> bool:
@@ -116,14 +120,17 @@ def _open(
 
 
 def _splits(past: Mapping[str, Sequence[Past]], spec: Spec, facts: Mapping[str, Facts]) -> Iterator[Open]:
-    """What the hosts ended differently; whatever came after it on one of them has settled it."""
+    """What the hosts ended differently; whatever came after it on one of them has settled it.
+
+    A history that says something else of what it was about is none of that transaction.
+    """
     last: dict[str, list[Past]] = {}
     for own in past.values():
         if own:
             last.setdefault(own[-1].transaction, []).append(own[-1])
     for transaction, ends in last.items():
         decided = {one.host: one.decision for one in ends}
-        if len(set(decided.values())) > 1:
+        if len(set(decided.values())) > 1 and len({one.what for one in ends}) == 1:
             about = frozenset.intersection(*(frozenset(one.crossings) for one in ends))
             yield Open(transaction, ends[0].what, {}, decided, spec, facts, about)
 
