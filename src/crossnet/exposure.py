@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crossnet.design.conflicts import gateway_settings
 from crossnet.design.fence import stands
@@ -28,30 +28,33 @@ class Exposure:
     family: Family
     interfaces: tuple[str, ...]
     mendable: bool = True  # whether an apply would go through
+    wanted: bool = True  # whether the spec still asks for the fence, so that an apply brings it back
 
     def __str__(self) -> str:
         label, setting = self.family.label, FORWARDING[self.family]
         until = "" if self.mendable else " once nothing of what follows refuses it"
+        back = f"`crossnet apply` brings the fence back{until}; " if self.wanted else ""
         return (
             f"{self.gateway} is open for everybody: its fence for {label} is gone, and it forwards what comes in by "
-            f"{', '.join(self.interfaces)}. `crossnet apply` brings the fence back{until}; "
-            f"`sysctl -w {setting}=0` on {self.gateway} closes it at once"
+            f"{', '.join(self.interfaces)}. {back}`sysctl -w {setting}=0` on {self.gateway} closes it at once"
         )
 
 
 def exposures(spec: Spec, facts: Facts, record: Record) -> Iterator[Exposure]:
-    """In which families a gateway is open; none where nothing of crossnet is there, or it asked for no fence.
+    """In which families a gateway is open; none where nothing of crossnet is there, or what was applied has no fence.
 
     Where the record is lost, and the rules with it, nothing tells which crossings were applied: all may be.
     """
     own = [one for one in spec.crossings if one.via == facts.host]
     begun = unfinished(facts)
     made = begun.crossings if begun and begun.decision != ROLLBACK else ()
-    asked = [one for one in own if record.lost or record.standing(one.label) or one.label in made]
-    labels = {one.label for one in own}
-    others = (each for one in record.crossings if one.label not in labels for each in one.carried[:1])
-    if asked:
-        yield from _exposures([*asked, *(each.crossing for each in others)], facts, record, begun)
+    asked = [one for one in own if record.lost or one.label in made]
+    labels = {one.label for one in asked}
+    stand = (each for one in record.crossings if one.label not in labels for each in one.carried[:1])
+    if crossings := [*asked, *(each.crossing for each in stand)]:
+        wanted = bool(own) and gateway_settings(own).fence is not Fence.OFF
+        for each in _exposures(crossings, facts, record, begun):
+            yield replace(each, wanted=wanted)
 
 
 def exposures_of(facts: Facts) -> Iterator[Exposure]:

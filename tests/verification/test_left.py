@@ -147,6 +147,34 @@ def test_what_closes_the_way_of_a_client_is_no_new_name(hosts: Mapping[str, Fake
         assert not any("new name" in reason or "takes it over" in reason for reason in found.reasons)
 
 
+def test_a_new_name_or_none_hides_no_drift(hosts: Mapping[str, FakeHost]) -> None:
+    applied(hosts, text(web=WEB))
+    hosts["app"].routes.clear()
+    for then in (text(www=WEB), text("work", web=WEB), text(store=STORE)):
+        found = told(hosts, then)
+        (one,) = (each for name, each in found.items() if name != "store")
+        assert one.state is State.DRIFTED
+        assert one.reasons[0].startswith("app: route 10.0.44.10/32 via 10.0.43.101 dev eth0 was removed")
+        assert any("stands as web" in reason or "takes it away" in reason for reason in one.reasons)
+
+
+@pytest.mark.parametrize("then", [text(www=WEB), text(store=STORE), text(web=WEB[:-1] + ", fence: off}")])
+def test_who_has_lost_its_fence_is_open_whatever_the_spec_says_by_now(
+    hosts: Mapping[str, FakeHost], then: str
+) -> None:
+    applied(hosts, text(web=WEB))
+    hosts["gateway"].nft.clear()
+    found = [reason for one in told(hosts, then).values() for reason in one.reasons]
+    (is_open, *_) = [reason for reason in found if "gateway is open for everybody" in reason]
+    assert ("brings the fence back" in is_open) is ("fence: off" not in then)
+
+
+def test_where_there_was_to_be_no_fence_none_is_gone(hosts: Mapping[str, FakeHost]) -> None:
+    applied(hosts, text(web=WEB[:-1] + ", fence: off}"))
+    found = told(hosts, text(web=WEB))["web"]
+    assert not any("open for everybody" in reason for reason in found.reasons)
+
+
 @pytest.mark.parametrize(
     ("now", "by"),
     [(HOSTS, "other"), (HOSTS.replace(", other: {lab: other}", ""), "another machine called gateway")],

@@ -24,6 +24,7 @@ from crossnet.health.status import (
     CrossingStatus,
     State,
     down,
+    drift_for,
     exposures_of,
     is_applied,
     over_status,
@@ -125,6 +126,7 @@ def _status(
     lost = [reason for host in hosts for reason in record_lost(facts[host])]
     applied = is_applied(paths[0].crossing, facts[gateway])
     shared = {host: one.name for host in hosts for one in beside if one.touches(host)}
+    other = None if applied else elsewhere(crossing, plan.spec, facts)
     compared = _compared(paths, plan, facts, shared, gets_through)
     differing = [*compared.drift, *compared.suspects, *compared.means]
     unwell = [
@@ -144,7 +146,6 @@ def _status(
     unwell += dict.fromkeys(reason for path in paths for reason in _unwell(path, facts))
     hindered = [impact for impact in plan.impacts if impact.code in _STOPS and _is_of(crossing, impact)]
     unwell += (f"{impact.where}: {impact.text}" for impact in hindered)
-    other = None if applied else elsewhere(crossing, plan.spec, facts)
     verified = last_verified(facts[gateway]).get(other.label if other else label, {})
     proved, why = _proof(verified)
     unwell += [why] if proved is State.DEGRADED else []
@@ -159,7 +160,8 @@ def _status(
     elif not applied and unconfirmed(crossing, facts, hosts):
         state, reasons = State.DEGRADED, [*unwell]
     elif other is not None:
-        state, reasons = State.PENDING, [other.words, *unwell]
+        moved = [line for host in hosts for line in drift_for(other.label, facts[host])]
+        state, reasons = State.DRIFTED if moved else State.PENDING, [*moved, other.words, *unwell]
     elif not applied:
         state, reasons = State.DOWN, ["not applied", *unwell]
     elif differing:

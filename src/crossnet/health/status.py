@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from crossnet.drift import drifted
 from crossnet.errors import PlanRefused
 from crossnet.exposure import Exposure, exposures
 from crossnet.facts import Facts, FileState
@@ -69,6 +70,18 @@ class CrossingStatus:
 
 def is_applied(crossing: Crossing, gateway: Facts) -> bool:
     return read_record(gateway).standing(crossing.label) is not None
+
+
+def drift_for(label: str, facts: Facts) -> Iterator[str]:
+    """What differs on a host from what was applied there for one crossing, whatever a spec says of it by now."""
+    record = read_record(facts)
+    standing = record.standing(label)
+    if standing is None or unfinished(facts):
+        return
+    for each in drifted(facts, record):
+        is_of_all = each.crossings is None and bool(standing.carried)
+        if is_of_all or label in (each.crossings or ()) or each.applied.identity in standing.needs:
+            yield from each.lines
 
 
 def over_status(crossing: Crossing, facts: Mapping[str, Facts]) -> CrossingStatus:

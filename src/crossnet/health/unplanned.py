@@ -9,11 +9,13 @@ from crossnet.drift import drifted
 from crossnet.elsewhere import elsewhere, standing_on
 from crossnet.errors import CrossnetError, PlanRefused, Refusal
 from crossnet.exposure import Exposure
+from crossnet.exposure import exposures_of as open_at
 from crossnet.facts import Facts
 from crossnet.health.status import (
     CrossingStatus,
     State,
     down,
+    drift_for,
     exposures_of,
     is_applied,
     over_status,
@@ -56,7 +58,9 @@ def refused_status(
             if opened := unconfirmed(crossing, facts, hosts):
                 state, differs = State.DEGRADED, [*opened, *differs]
             elif other := elsewhere(crossing, spec, facts):
+                differs = [line for name in hosts for line in drift_for(other.label, facts[name])]
                 state, label, pending = State.PENDING, other.label, (other.words,)
+                state = State.DRIFTED if differs else state
         verified = last_verified(gateway).get(label, {})
         exposed = _exposed(spec, gateway)
         found.append(
@@ -127,6 +131,7 @@ def unknown_status(
     lost = [reason for host, said in facts.items() if crossing.touches(host) for reason in record_lost(said)]
     state = State.UNRECORDED if lost else State.UNKNOWN
     verified, exposed, pending = dict[str, str](), tuple[Exposure, ...](), tuple[str, ...]()
+    differs = tuple[str, ...]()
     if gateway is not None:
         label, exposed = crossing.label, _exposed(spec, gateway)
         if not lost and not is_applied(crossing, gateway):
@@ -134,11 +139,12 @@ def unknown_status(
             if made := unconfirmed(crossing, facts, hosts):
                 lost = made
             elif other := elsewhere(crossing, spec, facts):
+                differs = tuple(line for name in hosts for line in drift_for(other.label, facts[name]))
                 state, label, pending = State.PENDING, other.label, (other.words,)
+                state = State.DRIFTED if differs else state
             else:
                 state, lost = State.DOWN, ["not applied"]
         verified = last_verified(gateway).get(label, {})
-    differs = tuple[str, ...]()
     if state is State.UNKNOWN and gateway is not None and crossing.via in errors:
         # Its cloud has not answered, its hosts have.
         own = [facts[host] for host in facts if crossing.touches(host)]
@@ -193,13 +199,17 @@ def _left_standing(
         )
     of = [last_verified(facts[host]).get(one.label, {}) for host, _ in there]
     verified = next(filter(None, of), {})
+    differs = tuple(line for host, _ in there for line in drift_for(one.label, facts[host]))
+    exposed = tuple(replace(each, wanted=False) for host, _ in there for each in open_at(facts[host]))
     return CrossingStatus(
         name,
-        State.PENDING,
-        (reason,),
+        State.DRIFTED if differs else State.PENDING,
+        (*map(str, exposed), *differs, reason),
         (),
         verified.get("time"),
         verified.get("result"),
+        exposed,
+        differs,
         pending=(reason,),
         until=one.until,
     )
