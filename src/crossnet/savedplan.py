@@ -59,7 +59,9 @@ def _instead(path: Path) -> str:
     """What to type in place of a path that is no plan."""
     if path.suffix in _OF_A_SPEC:
         return f"If it is a spec, give it with -f: `crossnet apply -f {path}`"
-    return f"`crossnet plan --out {path}` writes one."
+    if path.suffix or path.parent != Path():
+        return f"`crossnet plan --out {path}` writes one."
+    return f"`crossnet plan --out {path}` writes one. If it is a crossing's name: `crossnet apply --crossing {path}`"
 
 
 def read(path: Path) -> SavedPlan:

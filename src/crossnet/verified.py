@@ -55,6 +55,6 @@ def ends_otherwise(facts: Facts, kept: bytes) -> bool:
     """Whether what a gateway would keep says something else of a crossing than what it keeps."""
 
     def ends(entries: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str | None, ...]]:
-        return {name: tuple(map(one.get, ("result", "end", "ways"))) for name, one in entries.items()}
+        return {name: tuple(map(one.get, ("result", "end", "why", "ways"))) for name, one in entries.items()}
 
     return ends(last_verified(facts)) != ends(json.loads(kept))

@@ -141,6 +141,28 @@ def test_a_list_advises_no_undo_of_a_whole_spec_for_what_is_left_and_repeats_the
     assert "Bob ran `crossnet recover`\n" in told
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["undo --crossing a --crossing b", "export --format sh --host a --host b", "lab up --name a --name b"],
+)
+def test_of_what_is_given_twice_no_half_is_done(
+    words: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["crossnet", *words.split()])
+    assert run(cli) == 1
+    option = next(word for word in reversed(words.split()) if word.startswith("--"))
+    assert f"{option} is given more than once, and only one can be meant." in capfd.readouterr().err
+
+
+def test_a_crossing_that_is_taken_for_a_plan_is_told_as_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["crossnet", "apply", "business"])
+    assert run(cli) == 1
+    assert "If it is a crossing's name: `crossnet apply --crossing business`" in capfd.readouterr().err
+
+
 def test_the_spec_that_is_meant_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my.yaml").write_text(SPEC)

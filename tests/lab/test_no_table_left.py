@@ -99,6 +99,9 @@ def test_tables_that_the_kernel_keeps_are_told(bench: Bench) -> None:
     spec = bench.spec("to: 10.0.44.0/24, firewall: iptables")
     bench.apply(spec)
     told = undo_plan_text(_undo_plan(spec))
+    bench.check("gateway", "iptables-legacy -w -t nat -A OUTPUT -d 192.0.2.77 -j ACCEPT")
+    assert "[tables-stay]" not in undo_plan_text(_undo_plan(spec))  # it is somebody's by now
+    bench.check("gateway", "iptables-legacy -w -t nat -D OUTPUT -d 192.0.2.77 -j ACCEPT")
     bench.undo(spec)
     stay = set(bench.check("gateway", "cat /proc/net/ip_tables_names").split())
     assert stay >= {"filter", "nat"}

@@ -82,6 +82,9 @@ def test_history_tells_messages_and_reasons() -> None:
         "rolled back: nobody confirmed it in time",
     ]
     assert "message" not in history_text(past(OLD, BACK))
+    assert "until 2026-12-24T18:00:00Z of lab" in history_text(
+        past(BACK.replace("\tundo\t", "\tuntil 2026-12-24T18:00:00Z\t"))
+    )
 
 
 def test_what_is_asked_for_is_chosen() -> None:

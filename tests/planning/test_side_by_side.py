@@ -418,6 +418,23 @@ def test_another_host_is_changed_where_its_own_record_knows_who_names_it() -> No
         assert found.is_confirmed(replace(facts["app"], files=broken), {}) is refused
 
 
+def test_a_client_that_leaves_another_specs_crossing_does_not_end_it() -> None:
+    hosts = begun()
+    applied(spec("office", STORAGE), hosts)
+    made = make_undo_plan(spec("backup", BUSINESS), facts_of(hosts), Undo(all=True, host="web"))
+    told = {one.where: one.text for one in made.impacts if one.code == "ends-crossing"}
+    assert told == {"web": "is taken out of crossing office/storage, of another spec"}
+
+
+def test_of_a_host_without_its_record_nothing_is_promised_to_go() -> None:
+    hosts = begun()
+    applied(spec("office", BUSINESS.replace("}", ", persist: none}")), hosts)
+    del hosts["app"].files[APPLIED]
+    told = carried_text({"app": read_record(facts_of(hosts)["app"])})
+    assert "for which crossing is not known: route 10.0.44.0/24" in told
+    assert "what the last one left" not in told
+
+
 def test_what_is_local_to_two_people_is_two_hosts() -> None:
     hosts = begun()
 

@@ -241,6 +241,19 @@ def test_a_way_stays_missed_while_nothing_comes_back_and_is_not_where_something_
         assert ends_otherwise(later["gateway"], kept)
 
 
+def test_another_cause_is_another_end() -> None:
+    asked, facts = leaning()
+    made = make_plan(asked, facts, moves=False)
+    kept = kept_of(Verification((verdict(applied(), Reply.SILENT),)), made, facts)["gateway"]
+    files = {**facts["gateway"].files, VERIFIED: FileState(kept, 0o600, "0:0")}
+    facts["gateway"] = replace(facts["gateway"], files=files)
+    assert not ends_otherwise(facts["gateway"], kept)
+    said = json.loads(kept)
+    (entry,) = said.values()
+    entry["why"] = "app → icmp/10.0.44.77: nobody answered there"
+    assert ends_otherwise(facts["gateway"], json.dumps(said).encode())
+
+
 @pytest.mark.parametrize(
     ("protocol", "keeper"),
     [("static", "networkd"), ("dhcp", "networkmanager"), ("boot", "ifupdown"), ("boot", "network-scripts")],

@@ -10,14 +10,14 @@ import click
 from crossnet.cli.hints import USUAL_FILE, hints
 from crossnet.cli.interrupt import run
 from crossnet.cli.need import write_new
-from crossnet.cli.options import Speech, speaking
+from crossnet.cli.options import Speech, command, speaking
 from crossnet.cli.outcome import outcome
 
 if TYPE_CHECKING:
     from crossnet.api import Adoption
 
 
-@click.command(short_help="Write the spec of what was made by hand.")
+@command(short_help="Write the spec of what was made by hand.")
 @click.argument("clients", nargs=-1, required=True, metavar="CLIENT...")
 @click.option("--via", multiple=True, required=True, metavar="GW", help="The gateway; may be repeated.")
 @click.option("--to", multiple=True, metavar="NET", help="Only these networks, of all that it leads to.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crossnet.cli.interrupt import run
-from crossnet.cli.options import Speech, duration, speaking
+from crossnet.cli.options import Speech, command, duration, speaking
 from crossnet.cli.printing import OUT, printer
 from crossnet.cli.progress import say
 
@@ -24,7 +24,7 @@ _TOGETHER = 0.2  # seconds in which what several hosts saw of one packet comes h
 _SPARE = 5  # seconds that a host watches longer, should crossnet be slow to end it
 
 
-@click.command(short_help="Show packets on several hosts as they pass.")
+@command(short_help="Show packets on several hosts as they pass.")
 @click.argument("crossing", required=False)
 @click.option("--host", "hosts", multiple=True, metavar="NAME", help="Only on this host; may be repeated.")
 @click.option("--proto", type=click.Choice(["icmp", "tcp", "udp"]), help="Only this protocol.")

@@ -14,7 +14,7 @@ import click
 from crossnet.cli.hints import hints
 from crossnet.cli.interrupt import run, staying
 from crossnet.cli.need import needing, write_new
-from crossnet.cli.options import SPEC_FILE, Speech, consent, guarding, noted, speaking
+from crossnet.cli.options import SPEC_FILE, Speech, command, consent, guarding, noted, speaking
 from crossnet.cli.outcome import outcome
 from crossnet.cli.progress import say
 
@@ -44,7 +44,7 @@ def first_words() -> str:
     )
 
 
-@click.command(short_help="Write a commented spec.")
+@command(short_help="Write a commented spec.")
 @click.option("--from", "clients", multiple=True, metavar="A", help="A client: a host, or a network.")
 @click.option("--via", metavar="B", help="The gateway.")
 @click.option("--to", multiple=True, metavar="NET", help="A network for the clients to reach.")
@@ -96,7 +96,7 @@ def _refuse_past(until: str | None) -> None:
     )
 
 
-@click.command(short_help="The whole job without a spec file.")
+@command(short_help="The whole job without a spec file.")
 @click.argument("source", metavar="SRC")
 @click.option("--via", required=True, metavar="GW", help="The gateway.")
 @click.option("--to", required=True, multiple=True, metavar="NET", help="A network for SRC to reach.")
@@ -183,7 +183,7 @@ def _kept(spec: Spec, file: str) -> Iterator[None]:
         raise
 
 
-@click.command(short_help="Show what would change, and what that opens.")
+@command(short_help="Show what would change, and what that opens.")
 @click.option("--out", metavar="FILE", help="Save the plan, for `crossnet apply FILE`.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there are changes.")
 @speaking(with_choice=True)
@@ -225,7 +225,7 @@ def _show_plan(speech: Speech, made: Plan) -> None:
         speech.say(text.plan_text(made, verbose=speech.verbose, paint=speech.paint))
 
 
-@click.command(short_help="Change the hosts, all or nothing, and verify.")
+@command(short_help="Change the hosts, all or nothing, and verify.")
 @click.argument("planfile", required=False, metavar="[PLANFILE]")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @noted
@@ -289,7 +289,7 @@ def _agreed(question: str, speech: Speech, ways: Ways, *, yes: bool) -> bool:
     return consent(question, speech, yes=yes)
 
 
-@click.command(short_help="Send a new flow and look at it on the gateway.")
+@command(short_help="Send a new flow and look at it on the gateway.")
 @click.argument("crossing", required=False)
 @click.option("--from", "client", metavar="CLIENT", help="Only from this host of the spec.")
 @click.option("--to", metavar="PROBE", help="This flow, such as tcp/10.0.44.10:443, instead of the spec's.")
@@ -323,7 +323,7 @@ def _probe(text: str) -> Probe:
         raise click.UsageError(f"--to: {error}") from None
 
 
-@click.command(short_help="Show how each crossing stands.")
+@command(short_help="Show how each crossing stands.")
 @speaking(with_choice=True)
 def status(speech: Speech) -> int:
     """Show how each crossing stands: up, unproved, pending, degraded, drifted, down or over, and why."""
@@ -338,7 +338,7 @@ def status(speech: Speech) -> int:
     return 0 if all(status.is_well for status in found) else 3
 
 
-@click.command(short_help="Remove a spec's crossings.")
+@command(short_help="Remove a spec's crossings.")
 @click.option("--crossing", metavar="NAME", help="Only this one.")
 @click.option("--host", metavar="NAME", help="Only on this host; a gateway's crossings end on every host.")
 @click.option("--all", "every", is_flag=True, help="The crossings of every spec on these hosts.")
@@ -359,7 +359,7 @@ def undo(
     return take_back(speech, guard, yes=yes, message=message, what=what)
 
 
-@click.command(short_help="Give up a host that will never come back.")
+@command(short_help="Give up a host that will never come back.")
 @click.argument("host", metavar="HOST")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @noted

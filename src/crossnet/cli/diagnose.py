@@ -13,7 +13,7 @@ import click
 
 from crossnet.cli.hints import hints
 from crossnet.cli.interrupt import listener, run, staying
-from crossnet.cli.options import SPEC_FILE, Speech, guarding, speaking
+from crossnet.cli.options import SPEC_FILE, Speech, command, guarding, speaking
 from crossnet.cli.printing import OUT, printer
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _PAUSE = 2.0  # seconds between two of `--watch`
 
 
-@click.command(short_help="Find where a flow stops, why, and what to do.")
+@command(short_help="Find where a flow stops, why, and what to do.")
 @click.argument("crossing", required=False)
 @click.option(
     "--from",

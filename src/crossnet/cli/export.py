@@ -11,7 +11,7 @@ import click
 
 from crossnet.cli.crossings import planned
 from crossnet.cli.interrupt import run
-from crossnet.cli.options import Speech, speaking
+from crossnet.cli.options import Speech, command, speaking
 from crossnet.cli.outcome import outcome
 from crossnet.cli.printing import printer
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FORMATS = ("sh", "ansible", "nft", "iptables", "ticket")
 
 
-@click.command(short_help="Write the plan as a script, playbook or rules.")
+@command(short_help="Write the plan as a script, playbook or rules.")
 @click.argument("planfile", required=False, metavar="[PLANFILE]")
 @click.option("--format", "form", type=click.Choice(FORMATS), required=True, help="The form of the export.")
 @click.option("--host", metavar="NAME", help="Only for this host.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crossnet.cli.interrupt import run
-from crossnet.cli.options import SPEC_FILE, Ordered, Speech, speaking
+from crossnet.cli.options import SPEC_FILE, Ordered, Speech, command, speaking
 from crossnet.cli.outcome import outcome
 from crossnet.cli.printing import printer
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from crossnet.lab.faults import Fault
 
 
-@click.command(short_help="See the whole story on hosts of the lab.")
+@command(short_help="See the whole story on hosts of the lab.")
 @click.option(
     "--firewall", type=click.Choice(["auto", "nftables", "iptables"]), default="auto", help="Which engine."
 )

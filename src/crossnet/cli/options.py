@@ -25,8 +25,29 @@ SPEC_FILE = USUAL_FILE
 STDIN = "/dev/stdin"
 
 
+class Once(click.Command):
+    """A command that takes each option once, but for those that may be repeated: the last one would count alone."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        _, _, given = self.make_parser(ctx).parse_args(list(args))
+        for option in self.params:
+            takes_one = isinstance(option, click.Option) and not (
+                option.multiple or option.is_flag or option.count
+            )
+            if takes_one and given.count(option) > 1:
+                raise click.UsageError(
+                    f"{option.opts[-1]} is given more than once, and only one can be meant.", ctx
+                )
+        return super().parse_args(ctx, args)
+
+
+command = functools.partial(click.command, cls=Once)
+
+
 class Ordered(click.Group):
     """Commands in the order in which a newcomer needs them, not of the alphabet."""
+
+    command_class = Once
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)

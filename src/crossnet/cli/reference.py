@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crossnet.cli.interrupt import run
-from crossnet.cli.options import Speech, speaking
+from crossnet.cli.options import Speech, command, speaking
 from crossnet.cli.printing import printer
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from crossnet.site import Answers
 
 
-@click.command(short_help="Show what a host says about itself.")
+@command(short_help="Show what a host says about itself.")
 @click.argument("host", required=False)
 @speaking()
 def facts(speech: Speech, host: str | None) -> int:
@@ -45,7 +45,7 @@ def facts(speech: Speech, host: str | None) -> int:
     return speech.unreached(found.errors)
 
 
-@click.command("list", short_help="Show which crossings a host carries.")
+@command("list", short_help="Show which crossings a host carries.")
 @click.argument("hosts", nargs=-1, required=True, metavar="HOST...")
 @click.option("--become", is_flag=True, help="Read as root, through `sudo -n`, on a host that no spec names.")
 @speaking()
@@ -69,7 +69,7 @@ def list_hosts(speech: Speech, hosts: tuple[str, ...], become: bool) -> int:
     return speech.unreached(found.errors)
 
 
-@click.command(short_help="Explain a code of a plan or a verdict.")
+@command(short_help="Explain a code of a plan or a verdict.")
 @click.argument("code", required=False)
 @speaking(with_spec=False)
 def explain(speech: Speech, code: str | None) -> None:
@@ -94,7 +94,7 @@ def explain(speech: Speech, code: str | None) -> None:
     speech.say(json.document(json.code_data(one)) if speech.json else text.code_text(one, paint=speech.paint))
 
 
-@click.command(short_help="Print the JSON Schema of the spec.")
+@command(short_help="Print the JSON Schema of the spec.")
 def schema() -> None:
     """Print the JSON Schema of the spec, for editors."""
     import json
@@ -104,7 +104,7 @@ def schema() -> None:
     printer.out(json.dumps(json_schema(), indent=2))
 
 
-@click.command(short_help="Print the completion script of a shell.")
+@command(short_help="Print the completion script of a shell.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print the completion script of a shell, e.g. for `eval "$(crossnet completion bash)"`."""

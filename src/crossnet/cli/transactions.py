@@ -9,7 +9,7 @@ import click
 
 from crossnet.cli.crossings import carry_out, make_plan, take_back
 from crossnet.cli.interrupt import run, staying
-from crossnet.cli.options import Speech, guarding, moment, speaking
+from crossnet.cli.options import Speech, command, guarding, moment, speaking
 
 if TYPE_CHECKING:
     from crossnet.api import Ended, Guard
@@ -23,7 +23,7 @@ _DECISIONS = {"confirmed": "confirm", "rolled-back": "rollback"}
 _HEALED = "healed"
 
 
-@click.command(short_help="Keep what a transaction changed.")
+@command(short_help="Keep what a transaction changed.")
 @click.argument("transaction", metavar="TXN")
 @speaking()
 def confirm(speech: Speech, transaction: str) -> int:
@@ -34,7 +34,7 @@ def confirm(speech: Speech, transaction: str) -> int:
     return _tell(speech, [run(work, lambda ended: _code([ended]))])
 
 
-@click.command(short_help="Put the hosts of a transaction back.")
+@command(short_help="Put the hosts of a transaction back.")
 @click.argument("transaction", metavar="TXN")
 @speaking()
 def rollback(speech: Speech, transaction: str) -> int:
@@ -45,7 +45,7 @@ def rollback(speech: Speech, transaction: str) -> int:
     return _tell(speech, [run(work, lambda ended: _code([ended]))])
 
 
-@click.command(short_help="Finish or undo interrupted transactions.")
+@command(short_help="Finish or undo interrupted transactions.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @guarding
 @speaking()
@@ -72,7 +72,7 @@ def recover(speech: Speech, guard: Guard, yes: bool) -> int:
         return carry_out(speech, made, guard, ways, yes=yes)
 
 
-@click.command(short_help="Show who changed what, when, and how it ended.")
+@command(short_help="Show who changed what, when, and how it ended.")
 @click.option("--host", "hosts", multiple=True, metavar="NAME", help="Only of this host; may be repeated.")
 @click.option("--crossing", metavar="NAME", help="Only what was about this crossing.")
 @click.option("--since", type=moment, metavar="TIME", help="Only what ended since: 90m, 7d, 2026-12-24.")

@@ -86,7 +86,12 @@ def _plan(
         replace(one, lapses=lapses(spec, one, facts[one.host])) if one.changes or one.changes_record else one
         for one in hosts
     ]
-    found = [impact for host in hosts for impact in of_record(host, spec, facts[host.host], is_undo=is_undo)]
+    going_on = {one.label for host in hosts for one in host.after.crossings if one.carried}
+    found = [
+        impact
+        for host in hosts
+        for impact in of_record(host, spec, facts[host.host], going_on, is_undo=is_undo)
+    ]
     found += () if is_undo else of_others(hosts, spec)
     found += of_time(spec, hosts, facts, is_undo=is_undo)
     found += [impact for host in hosts for impact in older_flows(host, facts[host.host])]

@@ -23,15 +23,20 @@ AGREE = 60
 """Seconds by which two clocks may differ, and nobody is told."""
 
 
-def of_record(host: HostPlan, spec: Spec, facts: Facts, *, is_undo: bool) -> Iterator[Impact]:
-    """What the host's record says, or does not say any more, that whoever decides has to know."""
+def of_record(
+    host: HostPlan, spec: Spec, facts: Facts, going_on: Collection[str], *, is_undo: bool
+) -> Iterator[Impact]:
+    """What the host's record says, or does not say any more, that whoever decides has to know.
+
+    `going_on` are the labels of the crossings that their gateways go on to carry.
+    """
     before = host.before
     if before.rebuilt:
         yield Impact("unrecorded", host.host, _what_is_lost(host))
     for one in host.ended:
         asked = one.spec in ("", spec.name) and any(each.name == one.crossing for each in spec.crossings)
         if not (is_undo and asked):
-            yield _parting(one, host.host, spec, facts.clock, is_undo=is_undo)
+            yield _parting(one, host.host, spec, facts.clock, going_on, is_undo=is_undo)
         elif one.taken_from or one.stamp.is_of_others:
             by = f", {one.stamp}" if one.stamp.is_of_others else ""
             taken = f", taken over from {one.taken_from}" if one.taken_from else ""
@@ -55,7 +60,9 @@ def _perhaps_another(spec: Spec) -> str:
     return f". If that was another file, both specs are called {spec.name}: give yours a `name:` of its own"
 
 
-def _parting(one: Standing, host: str, spec: Spec, clock: int, *, is_undo: bool) -> Impact:
+def _parting(
+    one: Standing, host: str, spec: Spec, clock: int, going_on: Collection[str], *, is_undo: bool
+) -> Impact:
     """What becomes of a crossing that the host has no part in any more."""
     by = f", {one.stamp}" if one.stamp.who else ""
     if one.until is not None and one.is_over(clock):
@@ -76,7 +83,8 @@ def _parting(one: Standing, host: str, spec: Spec, clock: int, *, is_undo: bool)
         if one.stamp.is_of_others or is_renamed or by_name:
             text += _perhaps_another(spec)
     elif one.is_known:
-        text = f"ends crossing {one.label}, of another spec{by}"
+        ends = "is taken out of" if not one.carried and one.label in going_on else "ends"
+        text = f"{ends} crossing {one.label}, of another spec{by}"
     else:
         text = (
             f"ends crossing {one.label}, of another spec: what it needs is not known. Apply spec {one.spec} again "

@@ -10,6 +10,7 @@ from functools import partial
 from typing import ClassVar, Self
 
 from crossnet.facts import Facts
+from crossnet.facts.firewall import is_own_jump
 from crossnet.facts.question import mapping, number, text, text_or, texts
 from crossnet.netfilter import (
     TABLE_FAMILY,
@@ -330,8 +331,18 @@ class RuleTable(Resource):
 
     @classmethod
     def leaves_behind(cls, have: Self, want: Self | None, facts: Facts) -> str:
-        """What is there since the rules made it appear."""
-        made = tuple(name for name in have.made if want is None or name not in want.made)
+        """What is there since the rules made it appear, and nobody else has come to use."""
+        family = TABLE_FAMILY[have.family]
+        used = {
+            table.name
+            for engine, table, chain in facts.firewall.others()
+            if engine is have.engine
+            and table.family == family
+            and not all(is_own_jump(rule) for rule in chain.rules)
+        }
+        made = tuple(
+            name for name in have.made if name not in used and (want is None or name not in want.made)
+        )
         if not made:
             return ""
         if have.engine is Engine.IPTABLES_LEGACY:

@@ -58,7 +58,7 @@ def carried_text(found: Mapping[str, Record], *, paint: Paint = plain) -> str:
             if one.taken_from:
                 lines.append(f"    taken over from {one_line(one.taken_from)}")
         if record.owned and not record.crossings:
-            lines.append(f"  {one_line(left_over(record))}")
+            lines.append(f"  {one_line(_of_nobody(record) if record.lost else left_over(record))}")
     return "\n".join(lines)
 
 
@@ -66,6 +66,15 @@ def left_over(record: Record) -> str:
     """What stays on a host after the last of its crossings, as a host leaves it that took that back itself."""
     made = shown([owned.applied for owned in record.owned if not owned.applied.is_persistent])
     return f"what the last one left: {made}; the next apply or undo of a spec with this host removes it"
+
+
+def _of_nobody(record: Record) -> str:
+    """What crossnet made on a host of whose crossings nothing tells."""
+    made = shown([owned.applied for owned in record.owned if not owned.applied.is_persistent])
+    return (
+        f"what crossnet made there, for which crossing is not known: {made}; `crossnet apply` of the spec that needs "
+        "it makes the record anew, `crossnet undo` removes it"
+    )
 
 
 def _way(path: Path) -> str:

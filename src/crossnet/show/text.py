@@ -492,7 +492,8 @@ def history_text(found: Sequence[Past], healed: Sequence[Healing] = (), *, whole
 
 def _past(one: Past) -> list[str]:
     outcome = f"{one.outcome}: {one.why}" if one.why else one.outcome
-    which = f" of {', '.join(one.crossings)}" if one.what == "undo" and one.crossings else ""
+    names_none = one.what == "undo" or one.what.startswith("until ")
+    which = f" of {', '.join(one.crossings)}" if names_none and one.crossings else ""
     what = f"{one.what}{which}"
     return [one.started, one.ended, one.host, one.transaction, one.who, what, one.message, outcome]
 

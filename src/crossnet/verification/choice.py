@@ -96,7 +96,10 @@ def _choice(
         return choice((), "the spec names no `probe`, and no host is known behind the gateway to look for")
     note = "the spec names no `probe`"
     if found.could_send:
-        note += f", and none of {len(found.asked)} addresses in `to` answered {means}"
+        asked = len(found.asked)
+        nobody = "the one address" if asked == 1 else f"none of {asked} addresses"
+        did = "did not answer" if asked == 1 else "answered"
+        note += f", and {nobody} in `to` {did} {means}"
         if led_away is not None:
             note += (
                 f"; {path.gateway} knows {led_away}, to which a route of {senders[0].host} leads another way"
