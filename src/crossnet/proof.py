@@ -3,27 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
+from crossnet.errors import PlanRefused
 from crossnet.facts import Facts
 from crossnet.facts.question import mapping, read_json, text
 from crossnet.facts.routes import MAIN
-from crossnet.record import VERIFIED
+from crossnet.record import VERIFIED, read_record
+from crossnet.standing import packets_of
 from crossnet.values import Network, network
 from crossnet.verdict import Result
 
 
 def last_verified(facts: Facts) -> dict[str, dict[str, str]]:
-    """The last verification by crossing; nothing where the file is absent or damaged.
+    """The last verification by crossing; nothing where the file is absent or damaged, or it is of other packets.
 
     `time` and `result`; `end` is `proved`, `unproved` or `stopped`, and `why` a sentence where it is not proved. `ways`
     are the gateway's own routes that it went by and that nothing known brings back at a boot, with `; ` between them.
+    `of` tells which packets it is of, where the one who wrote it kept that.
     """
-    state = facts.file(VERIFIED)
+    return dict(facts.derived(_last_verified))
+
+
+def _last_verified(facts: Facts) -> dict[str, dict[str, str]]:
+    kept = entries(facts)
     try:
-        return {name: _texts(one) for name, one in mapping(read_json(state.data if state else b"{}")).items()}
-    except (ValueError, KeyError, RecursionError):
+        standing = {one.label: one for one in read_record(facts).crossings}
+    except PlanRefused:
+        return kept
+    return {
+        label: said
+        for label, said in kept.items()
+        if "of" not in said or (label in standing and packets_of(standing[label].paths) == said["of"])
+    }
+
+
+def entries(facts: Facts) -> dict[str, dict[str, str]]:
+    """All that the file holds and that can be read, whatever it is of."""
+    state = facts.file(VERIFIED)
+    return read_entries(state.data if state else b"{}")
+
+
+def read_entries(data: bytes) -> dict[str, dict[str, str]]:
+    """The entries of such a file, each for itself: one that cannot be understood says nothing of the others."""
+    found = {}
+    try:
+        document = mapping(read_json(data))
+    except (ValueError, RecursionError):
         return {}
+    for label, said in document.items():
+        with suppress(ValueError, KeyError):
+            found[label] = _texts(said)
+    return found
 
 
 def worked_at(gateway: Facts, label: str) -> str:
@@ -47,7 +79,7 @@ def _ways(said: Mapping[str, str]) -> list[tuple[str, Network]]:
 
 def _texts(entry: Any) -> dict[str, str]:
     said = mapping(entry)
-    later = (key for key in ("end", "why", "ways") if key in said)
+    later = (key for key in ("end", "why", "ways", "of") if key in said)
     texts = {key: text(said, key) for key in ("time", "result", *later)}
     _ways(texts)
     return texts

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import pwd
 import re
@@ -219,6 +221,21 @@ def of(spec: str, name: str, host: str, paths: Iterable[Path], hosts: Iterable[H
         if one.clients:
             own.append(replace(one, crossing=_as_kept(one)))
     return Standing(spec, name, host, tuple(own), hosts=tuple(hosts))
+
+
+def packets_of(paths: Iterable[Path]) -> str:
+    """Which packets these are, as a short digest: a proof is of them, and of no others under the same name."""
+    said = [
+        {
+            "family": int(one.family),
+            "clients": sorted(str(each.network) for each in one.clients),
+            "to": sorted(map(str, one.destinations)),
+            "except": sorted(map(str, one.crossing.excepted)),
+            "allow": sorted(map(str, one.crossing.allow)) if one.crossing.allow is not None else None,
+        }
+        for one in sorted(paths, key=lambda one: one.family)
+    ]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
 
 
 def _as_kept(path: Path) -> Crossing:

@@ -16,7 +16,7 @@ from crossnet.facts.sysctls import BootSetting
 from crossnet.health import CrossingStatus, State, crossing_status
 from crossnet.netfilter import Counter, Engine, foreign
 from crossnet.netfilter.xtables_save import parse_save
-from crossnet.planning import make_plan
+from crossnet.planning import Undo, make_plan, make_undo_plan
 from crossnet.record import VERIFIED
 from crossnet.resources import RuleTable
 from crossnet.show.text import plan_text
@@ -28,7 +28,7 @@ from crossnet.verification.conntrack import Entry
 from crossnet.verification.counters import Counters
 from crossnet.verification.evidence import Round, Seen
 from crossnet.verification.probe import Reply, Sent
-from crossnet.verified import ends_otherwise
+from crossnet.verified import ends_otherwise, merged
 from crossnet.verified import verified as kept_of
 from design.factsheet import SEED, facts_from
 from planning.fakehost import carry_out, facts_of, hosts_of
@@ -239,6 +239,58 @@ def test_a_way_stays_missed_while_nothing_comes_back_and_is_not_where_something_
         kept = kept_of(found, made, later)["gateway"]
         assert (WAY.encode() in kept) is missed
         assert ends_otherwise(later["gateway"], kept)
+
+
+def two(to: str, allow: str = "") -> Spec:
+    """Two crossings, of which the first leads there."""
+    return parse(
+        "crossnet: 1\nhosts: {app: {lab: app}, gateway: {lab: gateway}}\ncrossings:\n"
+        f"  business: {{from: app, via: gateway, to: {to}{allow}, persist: none}}\n"
+        "  other: {from: app, via: gateway, to: 10.0.44.77, allow: tcp/1, persist: none}\n",
+        "crossnet.yaml",
+    )
+
+
+@pytest.mark.parametrize("by_undo", [True, False])
+def test_a_proof_is_of_the_packets_that_were_proved_and_of_no_others_of_that_name(by_undo: bool) -> None:
+    """As where the next ones are made by an exported script, which proves nothing."""
+    hosts = hosts_of(facts_from(SEED))
+    first, second = two("10.0.44.0/26"), two("10.0.44.128/25")
+    carry_out(plan(first, facts_of(hosts)), hosts)
+    facts = facts_of(hosts)
+    kept = kept_of(
+        Verification((verdict(applied(), Reply.ANSWERED),)), make_plan(first, facts, moves=False), facts
+    )
+    hosts["gateway"].files[VERIFIED] = FileState(kept["gateway"], 0o600, "0:0")
+
+    def state_of(asked: Spec) -> tuple[State, str | None]:
+        facts = facts_of(hosts)
+        found = crossing_status(make_plan(asked, facts, moves=False), facts)
+        return next((one.state, one.verified) for one in found if one.crossing == "business")
+
+    assert state_of(first)[0] is State.UP
+    if by_undo:
+        carry_out(make_undo_plan(first, facts_of(hosts), Undo(crossing="business")), hosts)
+    carry_out(plan(second, facts_of(hosts)), hosts)
+    assert state_of(second) == (State.UNPROVED, None)
+
+
+def test_what_is_not_applied_yet_takes_no_proof_away() -> None:
+    hosts = hosts_of(facts_from(SEED))
+    carry_out(plan(two("10.0.44.0/26"), facts_of(hosts)), hosts)
+    facts, asked = facts_of(hosts), two("10.0.44.0/26", ", allow: icmp")
+    found = Verification((verdict(applied(), Reply.SILENT),))
+    assert kept_of(found, make_plan(asked, facts, moves=False), facts, is_applied=False) == {}
+
+
+def test_of_two_who_verify_at_once_both_are_kept_and_a_spoilt_entry_costs_no_other() -> None:
+    early = {"time": "2026-11-28T09:00:00+00:00", "result": "unreachable"}
+    late = {"time": "2026-11-28T09:00:05+00:00", "result": "reachable", "end": "proved"}
+    there = {"theirs/web": late, "business": early, "spoilt": {"result": "reachable"}}
+    found = json.loads(
+        merged(json.dumps({"business": late, "theirs/web": early}).encode(), json.dumps(there).encode())
+    )
+    assert found == {"theirs/web": late, "business": late}
 
 
 def test_another_cause_is_another_end() -> None:

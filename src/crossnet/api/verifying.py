@@ -23,7 +23,7 @@ from crossnet.unreached import unreached, without
 from crossnet.values import Probe, show_moment
 from crossnet.verdict import Verification
 from crossnet.verification.carried import carrying
-from crossnet.verified import verified
+from crossnet.verified import merged, verified
 
 
 async def verify(
@@ -76,7 +76,7 @@ async def _verify(
     exposed = [str(each) for name in gateways for each in exposures(spec, facts[name], records[name])]
     found = replace(found, exposed=tuple(exposed))
     if not one_flow and all(records[one.gateway].standing(one.crossing.label) for one in made.paths):
-        await remember(verified(found, made, facts), site)
+        await remember(verified(found, made, facts, is_applied=False), site)
     own = [record.standing(one.label) for record in records.values() for one in spec.crossings]
     if not made.paths and (over := [one for one in spec.crossings if is_over(one, facts)]):
         ended = [
@@ -92,5 +92,7 @@ async def _verify(
 async def remember(verified: Mapping[str, bytes], site: Site) -> None:
     """Each gateway keeps it while something is applied there: nobody takes it away from one that was left meanwhile."""
     for name, data in verified.items():
-        if await site.hosts[name].read(PurePosixPath(APPLIED)) is not None:
-            await site.hosts[name].write(PurePosixPath(VERIFIED), data, mode=0o600)
+        host = site.hosts[name]
+        if await host.read(PurePosixPath(APPLIED)) is not None:
+            there = await host.read(PurePosixPath(VERIFIED))
+            await host.write(PurePosixPath(VERIFIED), merged(data, there or b""), mode=0o600)
