@@ -435,6 +435,24 @@ def test_of_a_host_without_its_record_nothing_is_promised_to_go() -> None:
     assert "what the last one left" not in told
 
 
+def test_who_only_lists_a_host_takes_nothing_of_others_there_when_its_record_is_lost() -> None:
+    hosts = begun()
+    applied(spec("theirs", "far: {from: web, via: other, to: 10.0.46.0/24}"), hosts)
+    del hosts["other"].files[APPLIED]
+    facts = facts_of(hosts)
+    mine = spec("mine", BUSINESS)
+    made = told_opening(make_plan(mine, facts), facts)
+    assert made.touched == ("gateway", "app")
+    assert not any(one.where == "other" for one in made.impacts)
+    assert {str(one.effect) for one in made.opening or () if one.gateway == "other"} == {"stays"}
+    assert make_undo_plan(mine, facts).touched == ()
+    # Whoever needs it, or takes back everything, has it made anew.
+    assert (
+        "other" in make_plan(spec("theirs", "far: {from: web, via: other, to: 10.0.46.0/24}"), facts).touched
+    )
+    assert "other" in make_undo_plan(mine, facts, Undo(all=True)).touched
+
+
 def test_what_is_local_to_two_people_is_two_hosts() -> None:
     hosts = begun()
 

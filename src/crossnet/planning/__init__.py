@@ -5,7 +5,7 @@ A plan is data. Showing it, saving it and applying it are the same value.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from crossnet import dependents
@@ -61,7 +61,10 @@ def make_plan(spec: Spec, facts: Mapping[str, Facts], *, moves: bool = True) -> 
         name: tuple(each for each in one.crossings if is_beside(each, spec, facts[name].clock))
         for name, one in records.items()
     }
-    return _plan(spec, facts, records, design(going_on(spec, facts), facts, beside, moves=moves))
+    wanted = design(going_on(spec, facts), facts, beside, moves=moves)
+    touched = {name for name in facts if any(one.touches(name) for one in spec.crossings)}
+    theirs = {name for name in facts if name not in touched and _is_lost_to_others(records[name], spec)}
+    return _plan(spec, facts, records, wanted, theirs)
 
 
 def _plan(
@@ -69,15 +72,23 @@ def _plan(
     facts: Mapping[str, Facts],
     records: Mapping[str, Record],
     wanted: Design,
+    theirs: Collection[str],
     *,
     is_undo: bool = False,
 ) -> Plan:
+    """`theirs` are the hosts of which nothing but crossings of other specs is known: those can make their records."""
     kept = {name: {item.identity for item in items} for name, items in wanted.wanted.items()}
     partings = {name: dependents.parting(one, records[name], kept[name]) for name, one in facts.items()}
-    hosts = [_host_plan(one, records[name], wanted, partings[name]) for name, one in facts.items()]
+    hosts = [
+        _as_it_is(name, records[name])
+        if name in theirs
+        else _host_plan(one, records[name], wanted, partings[name])
+        for name, one in facts.items()
+    ]
     unknown = (
         refusal
         for name in facts
+        if name not in theirs
         for refusal in unknown_originals(facts[name], records[name], kept[name] | partings[name].stays)
     )
     if refusals := [*unknown, *flawed(hosts)]:
@@ -96,10 +107,15 @@ def _plan(
     found += of_time(spec, hosts, facts, is_undo=is_undo)
     found += [impact for host in hosts for impact in older_flows(host, facts[host.host])]
     found += [impact for host in hosts for impact in lost(host)]
-    found += [impact for host in hosts for impact in staying(host, facts[host.host], kept[host.host])]
+    found += [
+        impact
+        for host in hosts
+        if host.host not in theirs
+        for impact in staying(host, facts[host.host], kept[host.host])
+    ]
     found += from_leases(hosts, facts)
     found += [impact for host in hosts for impact in remembered(host, facts[host.host])]
-    found += [impact for name in facts for impact in partings[name].impacts]
+    found += [impact for name in facts if name not in theirs for impact in partings[name].impacts]
     found += [
         impact
         for host in hosts
@@ -138,7 +154,21 @@ def make_undo_plan(spec: Spec, facts: Mapping[str, Facts], what: Undo = OWN_CROS
         for name, one in records.items()
     }
     nothing = design(replace(spec, crossings=()), facts, beside, moves=False)
-    return _plan(spec, facts, records, nothing, is_undo=True)
+    theirs = {
+        name
+        for name, one in records.items()
+        if _is_lost_to_others(one, spec) and all(what.leaves(each, spec) for each in one.crossings)
+    }
+    return _plan(spec, facts, records, nothing, theirs, is_undo=True)
+
+
+def _is_lost_to_others(record: Record, spec: Spec) -> bool:
+    """Whether a record is lost, and all that stands there is known to be of other specs."""
+    return (
+        bool(record.lost)
+        and bool(record.crossings)
+        and all(one.spec not in ("", spec.name) for one in record.crossings)
+    )
 
 
 def _with_management_path(plan: Plan, facts: Mapping[str, Facts]) -> Plan:
@@ -169,6 +199,12 @@ def _touching_last(host: HostPlan) -> HostPlan:
         return takes_away(change), change.resource.rank, host.touches_last(change)
 
     return replace(host, changes=tuple(sorted(host.changes, key=place)))
+
+
+def _as_it_is(host: str, record: Record) -> HostPlan:
+    """A host that is neither changed nor told of."""
+    found = replace(record, lost="", rebuilt=False)
+    return HostPlan(host, (), (), found, found)
 
 
 def _host_plan(facts: Facts, record: Record, wanted: Design, leaving: Parting) -> HostPlan:
