@@ -193,7 +193,7 @@ class Standing:
             **({"taken_from": self.taken_from} if self.taken_from else {}),
             "paths": [_path(one) for one in self.paths],
             "needs": [list(one) for one in self.needs],
-            "hosts": [_host(one) for one in self.hosts],
+            "hosts": [encode_host(one) for one in self.hosts],
         }
 
     @classmethod
@@ -206,7 +206,7 @@ class Standing:
             _named(encoded, "host", HOST_NAME),
             tuple(_read_path(spec, crossing, one) for one in objects(encoded["paths"])),
             tuple(_identity(one) for one in encoded["needs"]),
-            tuple(_read_host(one) for one in objects(encoded["hosts"])),
+            tuple(decode_host(one) for one in objects(encoded["hosts"])),
             Stamp(*(text_or(encoded, key, "") for key in ("who", "when", "source", "message"))),
             text_or(encoded, "taken_from", ""),
         )
@@ -277,21 +277,23 @@ def _identity(said: Any) -> Identity:
     return kind, key
 
 
-def _host(host: HostSpec) -> Encoded:
+def encode_host(host: HostSpec) -> Encoded:
+    """A host with the way to it, as JSON."""
     ways = {"ssh": host.ssh, "netns": host.netns, "lab": host.lab}
     given = {way: said for way, said in ways.items() if said is not None}
     flags = {flag: True for flag in ("local", "become") if getattr(host, flag)}
     return {"name": host.name, **given, **flags}
 
 
-def _read_host(said: Mapping[str, Any]) -> HostSpec:
+def decode_host(said: Mapping[str, Any], name: str = HOST_NAME) -> HostSpec:
+    """The inverse of `encode_host`; ValueError, KeyError or TypeError where it is none, or not so `name`d."""
     ways = {way: text(said, way) for way in ("ssh", "netns", "lab") if way in said}
     if len(ways) + (said.get("local") is True) != 1:
         raise ValueError("a host is reached in one way")
     if "netns" in ways and not re.fullmatch(r"(?!\.{1,2}$)[^\s/-][^\s/]*", ways["netns"]):
         raise ValueError(f"{ways['netns']!r} is no network namespace")
     return HostSpec(
-        _named(said, "name", HOST_NAME),
+        _named(said, "name", name),
         **ways,
         local=said.get("local") is True,
         become=said.get("become") is True,

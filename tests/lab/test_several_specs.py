@@ -23,6 +23,7 @@ from crossnet.record import APPLIED
 from crossnet.sealed import seal
 from crossnet.spec import Spec
 from crossnet.specfile import parse
+from crossnet.transaction.guard import Guard
 from crossnet.transport.lab import LabHost
 from lab.crossing import Bench, alone
 
@@ -204,6 +205,45 @@ def test_a_plan_that_somebody_agreed_to_is_made_although_another_spec_came_befor
     alone(asyncio.run(crossnet.apply(agreed)))
     found = asyncio.run(api.carried(web.hosts)).said
     assert [one.label for one in found["gateway"].crossings] == ["login/business", "web/business"]
+
+
+@pytest.mark.parametrize("ends", ["confirm", "rollback"])
+def test_a_transaction_with_a_host_that_left_the_spec_is_ended_with_that_spec(
+    lab_up: Callable[..., Lab], ends: str
+) -> None:
+    """As where a person has the last word."""
+    b = Bench(lab_up("demo"))
+    hosts = "".join(f"  {name}: {{lab: {b.lab.name}/{name}}}\n" for name in ("app", "neighbour", "gateway"))
+    line = "all: {from: [app, neighbour], via: gateway, to: 10.0.44.0/24, persist: none}"
+    both = parse(f"crossnet: 1\nhosts:\n{hosts}crossings: {{{line}}}\n", "office.yaml")
+    b.apply(both)
+    text = both.source.replace(f"  neighbour: {{lab: {b.lab.name}/neighbour}}\n", "")
+    gone = parse(text.replace("[app, neighbour]", "app"), "office.yaml")
+    wider, facts = asyncio.run(api.survey(gone))
+
+    async def ended_while_it_waits() -> None:
+        waits: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def say(event: Event) -> None:
+            if event.kind is Kind.WAITS and not waits.done():
+                waits.set_result(event.transaction)
+
+        begun = asyncio.create_task(
+            crossnet.apply(crossnet.plan(wider, facts), guard=Guard(confirm_within=60), watch=say)
+        )
+        transaction = await waits
+        if ends == "confirm":
+            await crossnet.confirm(gone, transaction)
+            await begun
+        else:
+            await crossnet.rollback(gone, transaction)
+            with pytest.raises(CrossnetError):
+                await begun
+
+    asyncio.run(ended_while_it_waits())
+    assert b.pings("neighbour", "10.0.44.1") is (ends != "confirm")
+    assert b.pings("app", "10.0.44.1")
+    assert not b.run("neighbour", "ls /var/lib/crossnet/transaction").ok
 
 
 def test_a_host_that_left_the_spec_keeps_nothing_and_one_that_is_gone_is_forgotten(

@@ -12,6 +12,7 @@ from crossnet.facts import FileState
 from crossnet.record import DEADLINE, IDENTITY, JOURNAL
 from crossnet.resources import RouteResource
 from crossnet.sealed import seal
+from crossnet.spec import HostSpec
 from crossnet.transaction import journal
 from design.factsheet import host_facts, route, with_files
 
@@ -94,3 +95,15 @@ def test_no_process_has_a_number_that_none_can_have(number: int) -> None:
     begun = journal.new("1234abcd", "apply business", ("gateway",))
     assert begun.is_running_here
     assert not replace(begun, process=number).is_running_here
+
+
+def test_a_host_that_left_the_spec_is_found_by_the_journal_where_its_way_leads_there_from_here_too() -> None:
+    old, own = HostSpec("app (root@10.0.43.15)", ssh="root@10.0.43.15"), HostSpec("desk", local=True)
+    group = ("gateway", "desk", old.name)
+    written = journal.new(
+        "1a2b3c4d", "apply office/business", group, hosts=(old, own, HostSpec("else", lab="x/y"))
+    )
+    read = journal.decode(journal.encode(written))
+    assert read.hosts == (old, own)
+    assert read.further(["gateway"]) == (old, own)
+    assert replace(read, who="ann@another").further(["gateway"]) == (old,)

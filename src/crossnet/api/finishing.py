@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 
 from crossnet.api.looking import refuse_running, unfinished
 from crossnet.errors import (
@@ -16,8 +18,8 @@ from crossnet.events import Event, Kind, Watcher, nobody
 from crossnet.facts import Facts
 from crossnet.planning import Undo, takes_back
 from crossnet.proof import last_verified
-from crossnet.record import CLOUD, TRANSACTION
-from crossnet.site import Site, reach
+from crossnet.record import CLOUD, JOURNAL, TRANSACTION
+from crossnet.site import Site, Ways, reach
 from crossnet.spec import Spec
 from crossnet.standing import who
 from crossnet.transaction import ending, journal
@@ -99,9 +101,27 @@ async def _unproved(found: Open, site: Site) -> tuple[str, ...]:
     return tuple(told)
 
 
+@asynccontextmanager
+async def _reach_all(spec: Spec, watch: Watcher) -> AsyncIterator[tuple[Site, Spec]]:
+    """The hosts of a spec, and those that transactions which these hold are on as well: such as left the spec."""
+    async with AsyncExitStack() as stack:
+        ways = Ways()
+        stack.push_async_callback(ways.close)
+        while True:
+            site = await stack.enter_async_context(reach(spec, watch=watch, ways=ways))
+            held = await site.ask(lambda host: host.read(PurePosixPath(JOURNAL)))
+            named = {host.name for host in spec.hosts}
+            found = (journal.decode(data) for data in held.said.values() if data is not None)
+            further = {one.name: one for each in found for one in each.further(named)}
+            if not further:
+                yield site, spec
+                return
+            spec = replace(spec, hosts=(*spec.hosts, *further.values()))
+
+
 async def confirm(spec: Spec, transaction: str, *, watch: Watcher = nobody) -> Ended:
     """Say from any machine that a transaction shall hold; HostsDisagree where a guard was faster."""
-    async with reach(spec, watch=watch) as site:
+    async with _reach_all(spec, watch) as (site, spec):
         found = await _find(transaction, site, spec)
         if found.decision == journal.ROLLBACK:
             raise CrossnetError(
@@ -133,7 +153,7 @@ async def confirm(spec: Spec, transaction: str, *, watch: Watcher = nobody) -> E
 
 async def rollback(spec: Spec, transaction: str, *, watch: Watcher = nobody) -> Ended:
     """Put every host of a transaction back from any machine, and prove it."""
-    async with reach(spec, watch=watch) as site:
+    async with _reach_all(spec, watch) as (site, spec):
         found = await _find(transaction, site, spec)
         if found.decision == CONFIRM:
             raise CrossnetError(
@@ -183,7 +203,7 @@ def _taken_back(what: str) -> str:
 
 async def recover(spec: Spec, *, watch: Watcher = nobody) -> tuple[Ended, ...]:
     """End whatever was left open on the hosts; Locked where whoever began it may still be at work."""
-    async with reach(spec, watch=watch) as site:
+    async with _reach_all(spec, watch) as (site, spec):
         facts, others = await end_unreadable(await site.observe(), site)
         found = await ending.find(facts, site, spec)
         for one in found:

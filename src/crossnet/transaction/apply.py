@@ -81,7 +81,9 @@ async def apply(
     changes, over new connections; it raises NotAsPromised when they do not do what was promised.
     """
     transaction = secrets.token_hex(4)
-    written = journal.new(transaction, what, plan.touched, message=message, crossings=crossings)
+    written = journal.new(
+        transaction, what, plan.touched, message=message, crossings=crossings, hosts=plan.spec.hosts
+    )
     group = Group(transaction, plan, site, guard)
     try:
         if await group.stage(written):

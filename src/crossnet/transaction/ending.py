@@ -107,8 +107,8 @@ def _open(
     first = next(iter(held.values()))
     if missing := [name for name in first.group if name not in past]:
         raise CrossnetError(
-            f"transaction {transaction} is also on {', '.join(missing)}, and the spec names no such host\n"
-            "  Use the spec that it was begun with, or one that names these hosts."
+            f"transaction {transaction} is also on {', '.join(missing)}, and neither the spec nor its journal has a "
+            "way there from here\n  Use a spec that names these hosts, on a machine that reaches them."
         )
     decided = {
         name: next((one.decision for one in past[name] if one.transaction == transaction), "")

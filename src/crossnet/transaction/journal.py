@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,10 +20,14 @@ from crossnet.facts.question import mapping, number, number_or, objects, read_js
 from crossnet.record import BEGUN, DEADLINE, DECISION, IDENTITY, JOURNAL, MADE
 from crossnet.resources import KINDS, AtCloud, Change, Encoded, Resource
 from crossnet.sealed import seal, unseal
-from crossnet.standing import Stamp, who
+from crossnet.spec import HOST_NAME, HostSpec
+from crossnet.standing import Stamp, decode_host, encode_host, who
 from crossnet.transaction.left import left_at_cloud
 
 FORMAT = 2
+
+# A host that left its spec, and whose name that has for another machine by now, is called `NAME (way)`.
+_JOINED = rf"{HOST_NAME}( \(\S+\))?"
 
 # Seconds for which somebody who comes second waits while nothing moves: when all is changed it is proved, which takes
 # a few, or a person has the last word, and that takes long.
@@ -67,8 +72,9 @@ class Journal:
     CONFIRM, ROLLBACK or nothing yet; `left` are the seconds until the host decides by itself, 0 when it should have
     done so.
     `process` is that of the controller, and `machine` where such numbers mean the same, as `machine_id` has it.
-    `unreadable` is why nothing but its state is known, where another version wrote it or it is damaged. `unnamed` are
-    the hosts of it that the spec of whoever looks does not name, so that spec cannot end it.
+    `unreadable` is why nothing but its state is known, where another version wrote it or it is damaged. `hosts` are the
+    ways to those of the group, as far as that is kept. `unnamed` are the hosts of it that the spec of whoever looks
+    does not name, and that nothing else leads to, so that spec cannot end it.
     """
 
     transaction: str
@@ -90,6 +96,7 @@ class Journal:
     decision: str = ""
     left: int = 0
     unreadable: str = ""
+    hosts: tuple[HostSpec, ...] = ()
     unnamed: tuple[str, ...] = ()
 
     @property
@@ -140,6 +147,16 @@ class Journal:
     def _named(self, command: str) -> str:
         return "" if command == "recover" else f" {self.transaction}"
 
+    def further(self, named: Collection[str]) -> tuple[HostSpec, ...]:
+        """The hosts of it that are not named, as far as the way to them leads there from this machine too."""
+        _, _, source = self.who.rpartition("@")
+        is_here = source == socket.gethostname()
+        return tuple(
+            one
+            for one in self.hosts
+            if one.name in self.group and one.name not in named and (one.ssh is not None or is_here)
+        )
+
     @property
     def is_void(self) -> bool:
         """Whether it has changed nothing and its time is over: the next one clears it away."""
@@ -153,9 +170,17 @@ class Journal:
 
 
 def new(
-    transaction: str, what: str, group: Sequence[str], *, message: str = "", crossings: Sequence[str] = ()
+    transaction: str,
+    what: str,
+    group: Sequence[str],
+    *,
+    message: str = "",
+    crossings: Sequence[str] = (),
+    hosts: Sequence[HostSpec] = (),
 ) -> Journal:
     """The journal of a transaction that this process begins; the entries differ from host to host.
+
+    `hosts` have the ways to those of the group.
 
     ValueError where `message` is no line that can be kept.
     """
@@ -173,6 +198,7 @@ def new(
         (),
         checked(message),
         tuple(crossings),
+        hosts=tuple(one for one in hosts if one.name in group),
     )
 
 
@@ -262,8 +288,13 @@ def unfinished(facts: Facts, named: Collection[str] | None = None) -> Journal | 
         made=made.count("\n"),
         decision=decision.strip(),
         left=_left(deadline, facts.uptime, facts.boot),
-        unnamed=tuple(one for one in found.group if one not in named) if named is not None else (),
+        unnamed=_unnamed(found, named) if named is not None else (),
     )
+
+
+def _unnamed(found: Journal, named: Collection[str]) -> tuple[str, ...]:
+    known = {*named, *(one.name for one in found.further(named))}
+    return tuple(one for one in found.group if one not in known)
 
 
 def _others(facts: Facts, transaction: str) -> tuple[bool, bool]:
@@ -342,6 +373,7 @@ def encode(journal: Journal) -> bytes:
         "process_start": journal.process_start,
         "started": journal.started,
         "group": journal.group,
+        "hosts": [encode_host(one) for one in journal.hosts],
         "message": journal.message,
         "crossings": journal.crossings,
         "entries": [_entry_data(entry) for entry in journal.entries],
@@ -382,6 +414,7 @@ def decode(data: bytes) -> Journal:
             _line(text(document, "message")) if "message" in document else "",
             tuple(map(_line, texts(document.get("crossings", [])))),
             tuple(map(_other, objects(document.get("others", [])))),
+            hosts=tuple(decode_host(one, _JOINED) for one in objects(document.get("hosts", []))),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         why = f"{JOURNAL} cannot be understood: {' '.join(str(error).split())[:200]}"
