@@ -378,6 +378,16 @@ def test_a_known_hosts_file_may_have_blanks_in_its_name(home: Path) -> None:
     assert found.known_hosts.files[:3] == (home / "my known hosts", home / "other", home / "my")
 
 
+@pytest.mark.parametrize("ssh", [True, False])
+def test_a_comment_of_the_configuration_ends_where_ssh_has_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch, *, ssh: bool
+) -> None:
+    if not ssh:
+        monkeypatch.setenv("PATH", str(home))
+    found = meant(home, "Host *\r\n# by José\fPort 25\n# so\x85Port 26\n# so\u2028Port 27\nPort 24\r\n")
+    assert found.port == 24
+
+
 def test_match_exec_is_bounded(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(configuration, "_TIME", 0.5)
     with pytest.raises(ValueError, match="did not end within"):

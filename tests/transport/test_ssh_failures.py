@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import cast
@@ -239,6 +240,46 @@ def test_names_in_known_hosts_are_compared_without_regard_to_case(
     known.look_up(host, port)
     assert (bool(known.keys), bool(known.revoked)) == (trusted, revoked)
     assert bool(known.authorities) is ("@cert" in text)
+
+
+@pytest.mark.parametrize(
+    ("text", "trusted"),
+    [
+        *(
+            (f"# other:22 SSH-2.0-x{sign}gw {{key}}\n", False)
+            for sign in "\f\v\r\x1c\x1d\x1e\x85\u2028\u2029"
+        ),
+        ("@cert-authority *.else {key} by me\fgw {key}\n", False),
+        ("else {key} \rgw {key}\n", False),
+        ("gw\f {key}\n", False),
+        ("\fgw {key}\n", False),
+        ("else\fgw {key}\n", False),
+        ("else {key}\r\ngw {key}\r\n", True),
+        ("gw\t{key} José’s gateway\n", True),
+        (" \tgw {key} by\fme", True),
+    ],
+)
+def test_a_line_of_known_hosts_ends_and_is_divided_where_ssh_has_it(
+    tmp_path: Path, text: str, *, trusted: bool
+) -> None:
+    """What a stranger has put into a comment, as in a banner that `ssh-keyscan` writes there, is trusted by nobody."""
+    key = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
+    (tmp_path / "known").write_bytes(text.format(key=key).encode())
+    known = KnownHosts([tmp_path / "known"], alias=None)
+    known.look_up("gw", None)
+    assert bool(known.keys) is trusted
+    found = subprocess.run(
+        ["ssh-keygen", "-F", "gw", "-f", tmp_path / "known"], stdout=subprocess.DEVNULL, check=False
+    )
+    assert (found.returncode == 0) is trusted
+
+
+def test_a_key_is_revoked_whatever_its_comment_is(tmp_path: Path) -> None:
+    key = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
+    (tmp_path / "known").write_text(f"gw {key}\n@revoked gw {key} José’s old one\n")
+    known = KnownHosts([tmp_path / "known"], alias=None)
+    known.look_up("gw", None)
+    assert known.revoked
 
 
 @pytest.mark.parametrize(("listed", "entry"), [(True, False), (False, True), (True, True)])

@@ -137,7 +137,7 @@ async def read(destination: Destination, jumps: str | None) -> Configuration:
 
 def _told(text: str) -> Mapping[str, tuple[str, ...]]:
     values: dict[str, tuple[str, ...]] = {}
-    for line in text.splitlines():
+    for line in filter(None, text.split("\n")):
         keyword, _, value = line.partition(" ")
         keyword = keyword.lower()
         values[keyword] = (*values.get(keyword, ()), value)
@@ -230,7 +230,7 @@ class _Copies:
             raise ValueError(f"{file}: Include leads in circles")
         copy = self._folder / f"{len(self._names)}.copy"
         self._names[str(copy)] = str(file)
-        lines = ssh_files.read(file).decode(errors="surrogateescape").splitlines()
+        lines = ssh_files.read(file).decode(errors="surrogateescape").split("\n")
         text = "".join(f"{self._included(line, base, depth)}\n" for line in lines)
         copy.write_text(text, encoding="utf-8", errors="surrogateescape")
         return copy

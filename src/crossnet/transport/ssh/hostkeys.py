@@ -6,6 +6,7 @@ service has put there. With CheckHostIP, which OpenSSH has off since 8.5, what i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,10 @@ from crossnet.transport.ssh import files as ssh_files
 _Keys = list[asyncssh.SSHKey]
 
 _KRL = b"SSHKRL"  # PROTOCOL.krl
+
+# hostfile.c: only LF ends a line, and only blank and tab divide it. A form feed, which a stranger can have in the
+# banner that ssh-keyscan writes into a comment, does neither.
+_BLANKS = re.compile(r"[ \t]+")
 
 
 class KnownHosts:
@@ -115,17 +120,21 @@ def _lines(files: Iterable[Path], names: set[str]) -> Iterator[str]:
             text = ssh_files.read(file).decode(errors="replace")
         except OSError:  # as ssh does: one that cannot be opened says nothing
             continue
-        for line in text.splitlines():
-            hosts = (line.split(maxsplit=1) or [""])[0]
+        for line in text.split("\n"):
+            line = line.lstrip(" \t").rstrip(" \t\r")
+            hosts = _BLANKS.split(line, maxsplit=1)[0]
             # To read a key costs much more than to see that a line is about another host.
             if any(sign in hosts for sign in "*?!|@") or not names.isdisjoint(hosts.lower().split(",")):
-                yield _in_small_letters(line)
+                yield _as_ssh_reads_it(line)
 
 
-def _in_small_letters(line: str) -> str:
-    """A line of known_hosts as ssh compares it: names and patterns in any case (hostfile.c), a hash as it is."""
-    words = line.split(maxsplit=2)
+def _as_ssh_reads_it(line: str) -> str:
+    """Marker, hosts and key of a line of known_hosts: names in any case, a hash as it is; empty where it is none."""
+    words = _BLANKS.split(line)
     hosts = 1 if words[0].startswith("@") else 0
+    words = words[: hosts + 3]  # what follows is a comment
+    if any(word.split() != [word] for word in words):
+        return ""  # asyncssh would divide it where ssh does not
     if len(words) > hosts and not words[hosts].startswith("|"):
         words[hosts] = words[hosts].lower()
     return " ".join(words)
@@ -145,7 +154,7 @@ def _listed_keys(file: Path) -> _Keys:
         raise ValueError(
             f"RevokedHostKeys: {file} is a list in the form of ssh-keygen -k; name one of plain keys"
         )
-    lines = (line.strip() for line in content.splitlines())
+    lines = (line.strip() for line in content.split(b"\n"))
     try:
         return [asyncssh.import_public_key(line) for line in lines if line and not line.startswith(b"#")]
     except ValueError as error:

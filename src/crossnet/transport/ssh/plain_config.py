@@ -100,7 +100,7 @@ class _Reading:
         if depth > _DEPTH:
             raise ValueError(f"{file}: Include leads in circles")
         text = ssh_files.read(file).decode(errors="replace")
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(text.split("\n"), 1):
             keyword, *values = words(line) or [""]
             keyword = keyword.lower()
             try:
