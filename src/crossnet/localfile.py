@@ -9,7 +9,7 @@ import os
 import secrets
 import signal
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +19,17 @@ from threading import Thread
 READING = 30.0  # seconds: a pipe that nobody writes into, a file system whose server is gone
 
 
-def read(path: Path | str, limit: int, seconds: float = READING) -> bytes:
+def read(
+    path: Path | str,
+    limit: int,
+    seconds: float = READING,
+    *,
+    check: Callable[[os.stat_result], None] = lambda _: None,
+) -> bytes:
     """All of a file, a pipe or a device; OSError with a `strerror` also where it is too large or takes too long.
 
-    A thread reads, because a call that a dead file system holds cannot be interrupted in any other way.
+    `check` raises where what was opened is not to be read. A thread reads, because a call that a dead file system
+    holds cannot be interrupted in any other way.
     """
     answers: SimpleQueue[bytes | Exception] = SimpleQueue()
 
@@ -31,6 +38,7 @@ def read(path: Path | str, limit: int, seconds: float = READING) -> bytes:
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             with open(path, "rb") as file:
+                check(os.fstat(file.fileno()))
                 answers.put(file.read(limit + 1))
         except Exception as error:
             answers.put(error)

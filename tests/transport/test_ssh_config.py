@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import grp
 import os
 import pwd
 import re
@@ -227,14 +228,16 @@ OTHER = {
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    mask = os.umask(0o022)
     (tmp_path / ".ssh").mkdir(mode=0o700)
     (tmp_path / "revoked").write_text("")
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "a.conf").write_text("User somebody\n")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    return tmp_path
+    yield tmp_path
+    os.umask(mask)
 
 
 def meant(home: Path, text: str, destination: str = "web") -> Settings:
@@ -386,6 +389,57 @@ def test_a_comment_of_the_configuration_ends_where_ssh_has_it(
         monkeypatch.setenv("PATH", str(home))
     found = meant(home, "Host *\r\n# by José\fPort 25\n# so\x85Port 26\n# so\u2028Port 27\nPort 24\r\n")
     assert found.port == 24
+
+
+@pytest.mark.parametrize("ssh", [True, False])
+@pytest.mark.parametrize("name", ["config", "more"])
+@pytest.mark.parametrize("mode", [0o646, 0o664, None])
+def test_a_configuration_that_others_can_write_to_is_refused_as_ssh_refuses_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch, mode: int | None, name: str, *, ssh: bool
+) -> None:
+    """It says who is reached and trusted, and can name commands."""
+    if not ssh:
+        monkeypatch.setenv("PATH", str(home))
+    monkeypatch.setattr(files, "_has_group_alone", lambda _: False)
+    more = home / ".ssh" / "more"
+    more.write_text("Port 24\n")
+    text = "Include more\n"
+    assert meant(home, text).port == 24
+    file = home / ".ssh" / name
+    if mode is not None:
+        file.chmod(mode)
+    elif os.getuid() == 0:
+        os.chown(file, 65534, 65534)
+    else:
+        pytest.skip("only root can give a file away")
+    with pytest.raises(ValueError, match=re.escape(f"{file}: bad owner or permissions")):
+        meant(home, text)
+
+
+def test_the_owner_of_the_home_and_a_group_of_its_owner_alone_may_write(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under `sudo -E`, and where every user has a group to himself and the umask is 002."""
+    if os.getuid() != 0:
+        pytest.skip("only root can give a file away")
+    config = home / ".ssh" / "config"
+    config.write_text("Port 24\n")
+    for file in (home, config):
+        os.chown(file, 4711, 4711)
+    assert meant(home, "Port 24\n").port == 24
+    config.chmod(0o664)
+    own = pwd.struct_passwd(("me", "x", 4711, 4711, "", str(home), "/bin/sh"))
+    other = pwd.struct_passwd(("you", "x", 4712, 4712, "", "/", "/bin/sh"))
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: {4711: own, 0: _ROOT}[uid])
+    monkeypatch.setattr(pwd, "getpwall", lambda: [_ROOT, own, other])
+    monkeypatch.setattr(grp, "getgrgid", lambda _: grp.struct_group(("me", "x", 4711, [])))
+    assert meant(home, "Port 24\n").port == 24
+    monkeypatch.setattr(grp, "getgrgid", lambda _: grp.struct_group(("me", "x", 4711, ["you"])))
+    with pytest.raises(ValueError, match="bad owner or permissions"):
+        meant(home, "Port 24\n")
+
+
+_ROOT = pwd.struct_passwd(("root", "x", 0, 0, "", "/root", "/bin/sh"))
 
 
 def test_match_exec_is_bounded(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,9 +25,9 @@ from pathlib import Path
 from crossnet.transport.ssh import files as ssh_files
 from crossnet.transport.ssh import plain_config
 from crossnet.transport.ssh.destination import Destination
+from crossnet.transport.ssh.files import SYSTEM_CONFIG
 
 USER_CONFIG = Path(".ssh/config")  # in the home
-SYSTEM_CONFIG = Path("/etc/ssh/ssh_config")
 
 _TIME = 30.0  # seconds for `ssh -G`, which may run commands of `Match exec` and ask a name service
 _MOST = 1 << 20  # bytes of its answer
@@ -230,7 +230,7 @@ class _Copies:
             raise ValueError(f"{file}: Include leads in circles")
         copy = self._folder / f"{len(self._names)}.copy"
         self._names[str(copy)] = str(file)
-        lines = ssh_files.read(file).decode(errors="surrogateescape").split("\n")
+        lines = ssh_files.read_config(file, self._home).decode(errors="surrogateescape").split("\n")
         text = "".join(f"{self._included(line, base, depth)}\n" for line in lines)
         copy.write_text(text, encoding="utf-8", errors="surrogateescape")
         return copy

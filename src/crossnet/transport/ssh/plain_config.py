@@ -99,7 +99,7 @@ class _Reading:
     def read(self, file: Path, base: Path, *, matching: bool, depth: int) -> None:
         if depth > _DEPTH:
             raise ValueError(f"{file}: Include leads in circles")
-        text = ssh_files.read(file).decode(errors="replace")
+        text = ssh_files.read_config(file, self._home).decode(errors="replace")
         for number, line in enumerate(text.split("\n"), 1):
             keyword, *values = words(line) or [""]
             keyword = keyword.lower()
