@@ -8,7 +8,7 @@ from ipaddress import ip_address
 import pytest
 
 from crossnet.diagnosis.judge import Evidence, judge
-from crossnet.diagnosis.trail import Tags, Trail
+from crossnet.diagnosis.trail import Part, Tags, Trail
 from crossnet.facts.links import LinkAddress
 from crossnet.verdict import Result
 from crossnet.verification.conntrack import Entry
@@ -49,6 +49,33 @@ def test_what_connection_tracking_knows_went_over_the_host(entries: tuple[Entry,
     assert (
         len({"observer-lost-packets", "src-route-other-next-hop"} & {note.code for note in found.notes}) == 1
     )
+
+
+@pytest.mark.parametrize(
+    ("entries", "lost", "past"),
+    [
+        ((), 0, True),
+        ((replace(TRACKED, replied=False),), 0, True),
+        ((replace(OF_THE_GATEWAY, text="icmp of the gateway"),), 0, True),
+        ((TRACKED,), 0, False),
+        ((), 12, False),
+    ],
+)
+def test_an_answer_that_only_the_capture_misses_does_not_come_back_past_the_gateway(
+    entries: tuple[Entry, ...], lost: int, *, past: bool
+) -> None:
+    known, along = hosts(), way(hosts())
+    whole = Trail(Tags(ECHO, SIZES), along, tuple(WHOLE), POINTS)
+    answers = whole.at("gateway", Part.REPLY)
+    trail = replace(whole, sightings=tuple(each for each in WHOLE if each not in answers))
+    assert answers
+    assert trail.left("gateway", Part.REQUEST)
+    sent = (Sent(ECHO, Reply.ANSWERED),) * 5
+    evidence = Evidence(None, along, ECHO, known, foretold(known), trail, sent)
+    evidence = replace(evidence, tracked={"gateway": entries}, lost={"gateway": lost} if lost else {})
+    found = judge(evidence)
+    assert found.result is Result.REACHABLE
+    assert any(note.code == "return-route-elsewhere" for note in found.notes) is past
 
 
 def test_what_a_gateway_sends_itself_is_no_flow_of_the_client_that_leaves_it_with_the_same_address() -> None:

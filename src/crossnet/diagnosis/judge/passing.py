@@ -54,7 +54,7 @@ class Passing(Telling):
             self.notes += (
                 Note("return-route-elsewhere", f"it gets through, but {past_gateway(stop.host)}")
                 for stop in self.course.gateways
-                if self.trail.left(stop.host, Part.REQUEST) and not self.trail.at(stop.host, Part.REPLY)
+                if self.trail.left(stop.host, Part.REQUEST) and self._saw_no_answer(stop.host)
             )
         if self.e.foretold.passes is False and not past:
             sure = [str(each.code) for each in self.e.foretold.findings if each.certain]
@@ -68,6 +68,11 @@ class Passing(Telling):
                 )
                 self.notes.append(Note("snat-stale-conntrack", words))
         return self._diagnosis(Result.REACHABLE, Half("delivered"), Half("delivered"))
+
+    def _saw_no_answer(self, host: str) -> bool:
+        """Whether none came there, by its capture and by its connection tracking: what a capture lost may have."""
+        tracked = any(entry.replied for entry in self.e.tracked.get(host, ()))
+        return not (self.trail.at(host, Part.REPLY) or tracked or self.e.lost.get(host))
 
     def _taken_on_the_way(self) -> Diagnosis | None:
         """An answer is not an arrival: a host that answers by itself has sent nothing on, or to somebody else."""
