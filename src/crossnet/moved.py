@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from crossnet.design.impacts import OF_THE_MOMENT
 from crossnet.planning import Plan
 from crossnet.resources import KINDS
 
@@ -105,7 +106,7 @@ def _in_documents(before: Mapping[str, Any], now: Mapping[str, Any], made: Plan)
     for old, new in _pairs(olds, news, ("host",)):
         yield f"{(old or new)['host']}: {_difference(old, new) or 'what it adopts has changed'}"
     some, others = (
-        [f"{each['where']}: {each['detail']}" for each in one["impacts"] if each["code"] != "taken-away"]
+        [f"{each['where']}: {each['detail']}" for each in one["impacts"] if each["code"] not in OF_THE_MOMENT]
         for one in (before, now)
     )
     yield from (f"no longer so: {each}" for each in some if each not in others)

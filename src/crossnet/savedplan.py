@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crossnet import api, localfile
+from crossnet.design.impacts import OF_THE_MOMENT
 from crossnet.errors import CrossnetError, StalePlan
 from crossnet.events import Watcher, nobody
 from crossnet.moved import moved_in_documents
@@ -108,12 +109,10 @@ async def renew(saved: SavedPlan, *, watch: Watcher = nobody, ways: api.Ways | N
 
 
 def _own(document: object) -> object:
-    """What is compared: not who applied what of others, how many flows there are just now, or what others did."""
+    """What is compared: not who applied what of others, or what is so just now."""
     if not isinstance(document, dict) or not isinstance(document.get("impacts"), list):
         return document
     impacts = [
-        one
-        for one in document["impacts"]
-        if not (isinstance(one, dict) and one.get("code") in ("older-flows", "taken-away"))
+        one for one in document["impacts"] if not (isinstance(one, dict) and one.get("code") in OF_THE_MOMENT)
     ]
     return {**document, "kept": None, "impacts": impacts}

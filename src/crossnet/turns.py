@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from crossnet.design.impacts import OF_THE_MOMENT
 from crossnet.errors import HostsFailed, Locked
 from crossnet.events import Event, Kind, Watcher
 from crossnet.planning import Plan
@@ -14,9 +15,6 @@ T = TypeVar("T")
 
 LONGEST = 300.0  # seconds, however many come before
 AGAIN = 1.0
-
-# How many flows there are, and that there are some at all; what others did on a host.
-_OF_THE_MOMENT = ("older-flows", "taken-away")
 
 
 async def in_turn(attempt: Callable[[], Awaitable[T]], watch: Watcher) -> T:
@@ -74,7 +72,7 @@ def says_the_same(agreed: Plan, now: Plan) -> bool:
     further = [change for change in now.changes if change not in known]
     return (
         agreed.paths == now.paths
-        and {one for one in now.impacts if one.code not in _OF_THE_MOMENT} <= set(agreed.impacts)
+        and {one for one in now.impacts if one.code not in OF_THE_MOMENT} <= set(agreed.impacts)
         and {one.label for one in now.ended} <= {one.label for one in agreed.ended}
         and all(change.resource.is_of_all_crossings for _, change in further)
     )

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from crossnet import api, savedplan
 from crossnet.errors import PlanRefused
 from crossnet.facts import Facts, FileState
 from crossnet.health import State, crossing_status
+from crossnet.opening import told_opening
 from crossnet.planning import Lapse, Plan, Undo, make_plan, make_undo_plan
 from crossnet.record import APPLIED, UNTIL_BY, UNTIL_HEARTBEAT, read_record
 from crossnet.resources import RuleTable, Service
@@ -22,6 +26,7 @@ from crossnet.show.text import plan_text, status_text
 from crossnet.spec import Spec
 from crossnet.transaction import journal
 from crossnet.transaction.bundle import lapses
+from crossnet.turns import says_the_same
 from crossnet.values import moment
 from planning.fakehost import ROOT, FakeHost, Hosts, carry_out, facts_of, states
 from planning.test_properties import begin, spec_of, specs, worlds
@@ -315,3 +320,26 @@ def test_a_clock_that_differs_is_told(offset: int) -> None:
     made = make_plan(spec("office", BUSINESS), facts)
     assert [one.where for one in made.impacts if one.code == "clock-differs"] == ["app", "gateway"]
     assert not [one for one in make_plan(spec("office", MAIL), facts).impacts if one.code == "clock-differs"]
+
+
+def test_a_plan_that_was_saved_or_agreed_to_holds_while_a_clock_goes_on_being_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two looks differ by a second wherever it is measured in whole ones."""
+    hosts, asked = begun(), spec("office", BUSINESS)
+
+    def planned(ahead: int) -> Plan:
+        facts = {name: replace(one, ahead=ahead) for name, one in at(hosts, NOW).items()}
+        return told_opening(make_plan(asked, facts), facts)
+
+    async def later(*_: object, **__: object) -> Plan:
+        return planned(301)
+
+    monkeypatch.setattr(api, "plan_in_turn", later)
+    monkeypatch.setattr(savedplan, "parse", lambda *_: asked)
+    savedplan.save(planned(300), tmp_path / "plan.json")
+    assert (
+        asyncio.run(savedplan.renew(savedplan.read(tmp_path / "plan.json"))).impacts == planned(301).impacts
+    )
+    assert says_the_same(planned(300), planned(301))
+    assert says_the_same(planned(0), planned(301))

@@ -21,6 +21,10 @@ from crossnet.several import few
 from crossnet.spec import Routes
 from crossnet.values import LINK_LOCAL, Address, Family, contains, family_of, overlap, show_network, without
 
+# The codes of what is another at each look though nothing was changed: how many flows there are, what others did on a
+# host meanwhile, and how far apart two clocks are.
+OF_THE_MOMENT = frozenset(("older-flows", "taken-away", "clock-differs"))
+
 
 @dataclass(frozen=True, slots=True)
 class Impact:
