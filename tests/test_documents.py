@@ -185,6 +185,14 @@ def test_codes_are_those_that_exist() -> None:
     assert sorted(told) == sorted(CODES)
 
 
+def test_what_an_interface_is_to_stop_doing_is_switched_off_for_all_too() -> None:
+    """Of such a setting the kernel takes the larger of both."""
+    rows = (REFERENCE / "codes.md").read_text(encoding="utf-8").splitlines()
+    for text in (*(code.fix for code in CODES.values()), *rows):
+        if re.search(r"conf\.INTERFACE\.\w+=0`", text):
+            assert "the same of `all`" in text, text
+
+
 def test_the_reference_of_the_spec_has_every_key() -> None:
     told = (REFERENCE / "spec.md").read_text(encoding="utf-8")
     for model in (schema.File, schema.Host, schema.Crossing):

@@ -129,8 +129,9 @@ IMPACTS = (
     Code(
         "answers-for-others",
         "The gateway begins to answer ARP for addresses that are not its own.",
-        "`proxy_arp` of an interface is 1, which has no effect as long as the host does not forward.",
-        "`sysctl -w net.ipv4.conf.INTERFACE.proxy_arp=0`, and where it is set at boot, unless hosts there need it.",
+        "`proxy_arp` of an interface, or of `all`, is 1, which has no effect as long as the host does not forward.",
+        "`sysctl -w net.ipv4.conf.INTERFACE.proxy_arp=0`, the same of `all`, and where it is set at boot, unless hosts "
+        "there need it.",
     ),
     Code(
         "own-traffic-translated",

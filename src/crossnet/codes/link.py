@@ -42,8 +42,8 @@ LINK = (
         "A host has the address that is asked for, and does not answer for it on that interface.",
         "arp_ignore and arp_filter of the interface, rules for ARP, and where the address is; the question is seen "
         "there, and no answer.",
-        "`sysctl -w net.ipv4.conf.INTERFACE.arp_ignore=0`, remove the rule, or give the interface an address of its "
-        "own.",
+        "`sysctl -w net.ipv4.conf.INTERFACE.arp_ignore=0`, the same of `all`, remove the rule, or give the interface "
+        "an address of its own.",
     ),
     Code(
         "partial-loss",
