@@ -11,7 +11,7 @@ from crossnet.design.settings import forwarded_before
 from crossnet.errors import PlanRefused
 from crossnet.facts import Facts
 from crossnet.facts.routes import default_network
-from crossnet.facts.sysctls import FORWARDING, interface_setting
+from crossnet.facts.sysctls import FORWARDING, forward_alone, forwards, interface_setting
 from crossnet.opening import most_looked_at
 from crossnet.record import Record, read_record
 from crossnet.resources import RuleTable, Sysctl
@@ -27,16 +27,17 @@ class Exposure:
     gateway: str
     family: Family
     interfaces: tuple[str, ...]
+    settings: tuple[str, ...]  # what is to be 0, so that nothing passes any more
     mendable: bool = True  # whether an apply would go through
     wanted: bool = True  # whether the spec still asks for the fence, so that an apply brings it back
 
     def __str__(self) -> str:
-        label, setting = self.family.label, FORWARDING[self.family]
+        label, off = self.family.label, " ".join(f"{each}=0" for each in self.settings)
         until = "" if self.mendable else " once nothing of what follows refuses it"
         back = f"`crossnet apply` brings the fence back{until}; " if self.wanted else ""
         return (
             f"{self.gateway} is open for everybody: its fence for {label} is gone, and it forwards what comes in by "
-            f"{', '.join(self.interfaces)}. {back}`sysctl -w {setting}=0` on {self.gateway} closes it at once"
+            f"{', '.join(self.interfaces)}. {back}`sysctl -w {off}` on {self.gateway} closes it at once"
         )
 
 
@@ -87,7 +88,17 @@ def _exposures(
         interfaces = tuple(_forwarding(facts, family))
         is_gone = is_ours and wanted and interfaces and not stands(facts, family, interfaces)
         if is_gone and (passing := tuple(_passing(facts, family, interfaces, record))):
-            yield Exposure(facts.host, family, passing)
+            yield Exposure(facts.host, family, passing, _closing(facts, family, interfaces))
+
+
+def _closing(facts: Facts, family: Family, interfaces: Sequence[str]) -> tuple[str, ...]:
+    """The settings that end it: that of the host; for IPv4, which takes no 0 that is there already, those that are on.
+
+    For IPv6 it ends also what interfaces forward by themselves, whatever it was (measured with 6.18).
+    """
+    if family is Family.V4 and (alone := forward_alone(facts.sysctls, family, interfaces)):
+        return tuple(interface_setting(4, name, "forwarding") for name in alone)
+    return (FORWARDING[family],)
 
 
 def _passing(facts: Facts, family: Family, interfaces: Sequence[str], record: Record) -> Iterator[str]:
@@ -124,10 +135,7 @@ def _switches_on(begun: Journal, family: Family) -> bool:
 
 
 def _forwarding(facts: Facts, family: Family) -> Iterator[str]:
-    """The interfaces whose packets go on: IPv4 asks each of them, IPv6 only the host (net/ipv6/ip6_output.c)."""
+    """The interfaces whose packets go on."""
     for link in facts.links:
-        asked = (
-            interface_setting(4, link.name, "forwarding") if family is Family.V4 else FORWARDING[Family.V6]
-        )
-        if link.name != "lo" and facts.sysctls.get(asked, "0") != "0":
+        if link.name != "lo" and forwards(facts.sysctls, family, link.name):
             yield link.name

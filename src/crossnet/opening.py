@@ -30,7 +30,7 @@ from crossnet.design.flows import (
 from crossnet.design.rules import FENCED
 from crossnet.facts import Facts
 from crossnet.facts.routes import MAIN, default_network
-from crossnet.facts.sysctls import FORWARDING, interface_setting
+from crossnet.facts.sysctls import forwards
 from crossnet.netfilter import Engine
 from crossnet.netfilter.own_walked import with_own
 from crossnet.path import Path
@@ -76,10 +76,7 @@ class _Side:
     late: Mapping[tuple[str, Family], Facts] = field(default_factory=dict)
 
     def forwards(self, host: str, family: Family, ingress: str) -> bool:
-        settings = self.facts[host].sysctls
-        whole = settings.get(FORWARDING[family], "0")
-        own = settings.get(interface_setting(family, ingress, "forwarding"), whole)
-        return (own if family is Family.V4 else whole) != "0"
+        return forwards(self.facts[host].sysctls, family, ingress)
 
     def stands(self, host: str, family: Family) -> Admitted:
         return self.rules.get((host, family), Admitted())

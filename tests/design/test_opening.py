@@ -449,6 +449,38 @@ def test_a_fence_on_a_router_closes_what_it_forwards_and_nothing_else() -> None:
     ]
 
 
+# One that forwards what comes in by two of its interfaces only.
+IN_PART = {
+    Family.V4: HOSTS + "".join(f"  sysctl net.ipv4.conf.{each}.forwarding 1\n" for each in ("eth0", "eth2")),
+    Family.V6: """
+app:
+  eth0 fd00:43::15/64
+gateway:
+  eth1 fd00:43::101/64
+  eth0 fd00:44::63/64
+  eth2 fd00:45::63/64
+"""
+    + "".join(f"  sysctl net.ipv6.conf.{each}.force_forwarding 1\n" for each in ("eth0", "eth2")),
+}
+
+
+@pytest.mark.parametrize("family", list(Family), ids=str)
+def test_what_interfaces_forwarded_by_themselves_the_fence_closes_and_undo_opens(family: Family) -> None:
+    """Without a fence all networks would be open, so `auto` is on, and the plan says what that takes from others."""
+    to = "10.0.44.0/24" if family is Family.V4 else '"fd00:44::/64"'
+    wanted = spec(f"one: from: app, to: {to}")
+    ways = ("eth0>eth1", "eth0>eth2", "eth2>eth0", "eth2>eth1")
+    made = first_plan(IN_PART[family], wanted)
+    told = [f"{way} * > *: any traffic []" for way in ways]
+    assert [each for each in lines(made) if "*" in each] == [f"closes {each}" for each in told]
+    (loses,) = (each for each in made.impacts if each.code == "loses-reachability")
+    assert "where it comes in by eth0 and eth2, although" in loses.text
+    hosts = applied(IN_PART[family], wanted)
+    assert not [each for each in next_plan(hosts, wanted).impacts if each.code == "loses-reachability"]
+    given_back = lines(undo_plan(facts_of(hosts), wanted))
+    assert [each for each in given_back if "*" in each] == [f"opens {each}" for each in told]
+
+
 @pytest.mark.parametrize("engine", ["nftables", "iptables"])
 def test_others_lose_their_way_when_the_fence_comes_and_not_at_every_plan_after_it(engine: str) -> None:
     def loses(made: Plan) -> bool:

@@ -164,10 +164,12 @@ class FakeHost:
             self._every(4, value)
         if name == "net.ipv6.conf.all.forwarding":
             self._every(6, value)
+            if value == "0":
+                self._every(6, value, "force_forwarding")
 
-    def _every(self, family: int, value: str) -> None:
+    def _every(self, family: int, value: str, key: str = "forwarding") -> None:
         for name in self.sysctls:
-            if name.startswith(f"net.ipv{family}.conf.") and name.endswith(".forwarding"):
+            if name.startswith(f"net.ipv{family}.conf.") and name.endswith(f".{key}"):
                 self.sysctls[name] = value
 
     def _route(self, verb: str, wanted: Route) -> None:

@@ -310,3 +310,24 @@ def test_switching_forwarding_back_puts_back_what_it_disturbed() -> None:
     undone(spec, hosts)
     assert hosts["gateway"].sysctls == before
     assert before["net.ipv4.conf.eth2/7.forwarding"] == "1"
+
+
+def test_what_interfaces_of_ipv6_forwarded_by_themselves_they_do_again_after_an_undo() -> None:
+    """The kernel ends it with forwarding of the host (net/ipv6/addrconf.c, Linux 6.17)."""
+    force = "".join(
+        f"\nsysctl net.ipv6.conf.{name}.force_forwarding {value}"
+        for name, value in {"all": 0, "default": 0, "eth0": 1, "eth1": 0, "eth2": 1}.items()
+    )
+    own = f"eth1 fd00:43::101/64\neth0 fd00:44::63/64\neth2 fd00:45::101/64{force}"
+    world = {"app": host_facts("app", "eth0 fd00:43::15/64"), "gateway": host_facts("gateway", own)}
+    spec = parse(
+        "crossnet: 1\nhosts: {app: {lab: app}, gateway: {lab: gateway}}\n"
+        'crossings: {business: {from: app, via: gateway, to: "fd00:44::/64"}}\n',
+        "crossnet.yaml",
+    )
+    hosts = hosts_of(world)
+    before = dict(hosts["gateway"].sysctls)
+    applied(spec, hosts)
+    assert hosts["gateway"].sysctls["net.ipv6.conf.all.forwarding"] == "1"
+    undone(spec, hosts)
+    assert hosts["gateway"].sysctls == before

@@ -527,6 +527,34 @@ def test_a_gateway_without_its_fence_is_open_where_something_of_others_passes(
     assert any("is open for everybody" in reason for reason in found.reasons) is bool(interfaces)
 
 
+@pytest.mark.parametrize(
+    ("on_its_own", "closing"),
+    [
+        ("net.ipv4.conf.eth0.forwarding", "sysctl -w net.ipv4.conf.eth0.forwarding=0"),
+        ("net.ipv6.conf.eth0.force_forwarding", "sysctl -w net.ipv6.conf.all.forwarding=0"),
+    ],
+)
+def test_a_gateway_without_its_fence_is_open_by_an_interface_that_forwards_by_itself(
+    on_its_own: str, closing: str
+) -> None:
+    """Also where the host's forwarding is off, and for IPv4 it helps no more to switch that off."""
+    v6 = on_its_own.startswith("net.ipv6")
+    sheet = SEED_HOSTS.replace("10.0.43.", "fd00:43::").replace("10.0.44.", "fd00:44::") if v6 else SEED_HOSTS
+    sheet = sheet.replace("/24", "/64") if v6 else sheet
+    wanted = asked().replace("10.0.44.0/24", "'fd00:44::/64'") if v6 else asked()
+    hosts = hosts_of(facts_from(sheet))
+    carry_out(plan(parse(wanted, "crossnet.yaml"), facts_of(hosts)), hosts)
+
+    def opened(facts: Facts) -> Facts:
+        off = {name: "0" for name in facts.sysctls if name.endswith(("forwarding", "ip_forward"))}
+        return replace(facts, sysctls={**facts.sysctls, **off, on_its_own: "1"})
+
+    facts = on("gateway", opened)(rules(lambda table: None)(facts_of(hosts)))
+    (found,) = crossing_status(make_plan(parse(wanted, "crossnet.yaml"), facts, moves=False), facts)
+    assert [each.interfaces for each in found.exposures] == [("eth0",)]
+    assert f"`{closing}` on gateway closes it at once" in found.reasons[0]
+
+
 def test_no_apply_is_promised_where_nothing_would_pass() -> None:
     facts = dropping("-s 10.0.43.16")(rules(lambda table: None)(applied()))
     made = make_plan(parse(asked(), "crossnet.yaml"), facts, moves=False)

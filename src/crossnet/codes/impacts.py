@@ -14,7 +14,8 @@ IMPACTS = (
     Code(
         "loses-reachability",
         "Flows that passed before the change and will not after it.",
-        "The gateway forwarded before, and `fence: on` drops what no crossing names.",
+        "The gateway forwarded before, and `fence: on` drops what no crossing names; so does `fence: auto` where "
+        "only some interfaces forwarded by themselves.",
         "Add crossings for what is needed, or leave `fence: auto`.",
     ),
     Code(

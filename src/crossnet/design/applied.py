@@ -11,7 +11,7 @@ from crossnet.facts.routes import Route
 from crossnet.facts.sysctls import FORWARDING
 from crossnet.netfilter.own_walked import with_own
 from crossnet.record import read_record
-from crossnet.resources import PolicyRuleResource, Resource
+from crossnet.resources import PolicyRuleResource, Resource, Sysctl
 
 
 def as_applied(facts: Facts, wanted: Iterable[Resource], by_kernel: Iterable[Route] = ()) -> Facts:
@@ -28,6 +28,8 @@ def as_applied(facts: Facts, wanted: Iterable[Resource], by_kernel: Iterable[Rou
         routes += item.routes
         for name, value in item.values.items():
             settings |= _set(name, value, settings)
+        if isinstance(item, Sysctl):
+            settings |= {name: value for name, value in item.disturbed if name in settings}
     tables = [table for item in live for table in item.tables]
     rules = [rule for item in live for rule in item.policy_rules]
     # A route takes the place of one to the same destination with the same metric (ip-route(8), replace).
@@ -50,11 +52,15 @@ def as_applied(facts: Facts, wanted: Iterable[Resource], by_kernel: Iterable[Rou
 
 
 def _set(name: str, value: str, settings: Mapping[str, str]) -> dict[str, str]:
-    """What changes with a setting: forwarding for all is forwarding on each interface (net/ipv4/devinet.c)."""
+    """What changes with a setting: forwarding for all is forwarding on each interface (net/ipv4/devinet.c).
+
+    Without it no interface of IPv6 forwards by itself either (net/ipv6/addrconf.c).
+    """
     if name not in FORWARDING.values() or settings.get(name) == value:
         return {name: value}
     stem = name.split(".")[1]
-    every = (one for one in settings if one.startswith(f"net.{stem}.conf.") and one.endswith(".forwarding"))
+    ends = (".forwarding", ".force_forwarding") if value == "0" else (".forwarding",)
+    every = (one for one in settings if one.startswith(f"net.{stem}.conf.") and one.endswith(ends))
     return {**dict.fromkeys(every, value), name: value}
 
 

@@ -14,10 +14,10 @@ from crossnet.design.longer import of_others, routed
 from crossnet.facts import METADATA, Facts
 from crossnet.facts.links import Link, LinkAddress
 from crossnet.facts.routes import default_network, inside
-from crossnet.facts.sysctls import FORWARDING, answers_for_others, is_arp_proxy
+from crossnet.facts.sysctls import FORWARDING, answers_for_others, forward_alone, is_arp_proxy
 from crossnet.netfilter import Engine
 from crossnet.path import Path
-from crossnet.several import few
+from crossnet.several import few, joined
 from crossnet.spec import Routes
 from crossnet.values import LINK_LOCAL, Address, Family, contains, family_of, overlap, show_network, without
 
@@ -199,6 +199,16 @@ def gateway_impacts(
             "loses-reachability",
             host,
             f"forwards {family.label} for others today; the fence will drop all of it that no crossing names",
+        )
+    interfaces = [link.name for link in facts.links if link.name != "lo"]
+    alone = forward_alone(facts.sysctls, family, interfaces)
+    if fence and not was_on and alone and not keeps_others_out(facts, family):
+        yield Impact(
+            "loses-reachability",
+            host,
+            f"forwards {family.label} for others today where it comes in by {joined(alone)}, although "
+            f"{FORWARDING[family]} is 0; the fence will drop all of it that no crossing names, and `fence: off` would "
+            "let everybody pass between all its networks",
         )
     if not fence and not was_on:
         yield Impact(

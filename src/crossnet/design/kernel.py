@@ -15,7 +15,7 @@ from crossnet.design.policy import Flow, Rules
 from crossnet.design.question import devices_of
 from crossnet.facts import Answered, Facts, Lookup
 from crossnet.facts.routes import MAIN, OWN_PROTOCOL, Route, inside
-from crossnet.facts.sysctls import FORWARDING, interface_setting
+from crossnet.facts.sysctls import forwards
 from crossnet.path import Path
 from crossnet.record import read_record
 from crossnet.resources import PolicyRuleResource
@@ -181,10 +181,8 @@ def refused(facts: Facts, path: Path) -> Iterator[tuple[Lookup, str]]:
 
 
 def _forwards(facts: Facts, path: Path) -> bool:
-    """Whether it forwards already what comes in by the ingress (IPv6 asks the setting for all)."""
-    name = FORWARDING[path.family]
-    own = interface_setting(4, path.ingress, "forwarding") if path.family is Family.V4 else name
-    return facts.sysctls.get(own, facts.sysctls.get(name, "0")) != "0"
+    """Whether it forwards already what comes in by the ingress."""
+    return forwards(facts.sysctls, path.family, path.ingress)
 
 
 def source_towards(facts: Facts, egress: str, destination: Network) -> Address | None:

@@ -172,6 +172,25 @@ def is_forwarding(name: str, family: Family) -> bool:
     return name.startswith(f"net.ipv{family}.conf.") and name.endswith(".forwarding")
 
 
+def forwards(sysctls: Mapping[str, str], family: Family, interface: str) -> bool:
+    """Whether what comes in by an interface goes on, as far as settings tell.
+
+    IPv4 asks the interface. IPv6 asks the host and, where that does not forward, since Linux 6.17 the interface
+    (net/ipv6/ip6_output.c).
+    """
+    whole = sysctls.get(FORWARDING[family], "0")
+    if family is Family.V4:
+        return sysctls.get(interface_setting(4, interface, "forwarding"), whole) != "0"
+    return whole != "0" or sysctls.get(interface_setting(6, interface, "force_forwarding"), "0") != "0"
+
+
+def forward_alone(sysctls: Mapping[str, str], family: Family, interfaces: Collection[str]) -> list[str]:
+    """Those of the interfaces that forward although the host does not."""
+    if sysctls.get(FORWARDING[family], "0") != "0":
+        return []
+    return [name for name in interfaces if forwards(sysctls, family, name)]
+
+
 def effective_rp_filter(sysctls: Mapping[str, str], interface: str) -> int:
     """0, 1 (strict) or 2 (loose): the larger of that of all and that of the interface (ip-sysctl, rp_filter)."""
     return _larger(sysctls, interface, "rp_filter")

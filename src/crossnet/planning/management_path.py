@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from crossnet.design.question import devices_of
 from crossnet.facts import Facts
 from crossnet.facts.routes import matching
-from crossnet.facts.sysctls import is_forwarding
+from crossnet.facts.sysctls import forwards, is_forwarding
 from crossnet.spec import Spec
 from crossnet.values import Address, Family, family_of, host_network
 
@@ -131,7 +131,10 @@ class _Hosts:
 
 
 def _forwards(facts: Facts, family: Family) -> bool:
-    return any(value != "0" and is_forwarding(name, family) for name, value in facts.sysctls.items())
+    by_interface = any(forwards(facts.sysctls, family, link.name) for link in facts.links)
+    return by_interface or any(
+        value != "0" and is_forwarding(name, family) for name, value in facts.sysctls.items()
+    )
 
 
 def far_side_first(names: Iterable[str], paths: Iterable[ManagementPath]) -> tuple[tuple[str, ...], ...]:

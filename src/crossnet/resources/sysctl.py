@@ -15,6 +15,7 @@ from crossnet.resources.sh_tests import Locate, Test
 from crossnet.resources.steps import Command, Look, Step
 from crossnet.values import Family, Network
 
+_OF_IPV6 = (".forwarding", ".force_forwarding")
 _SETTINGS_ARE = """
 # settings_are NAME=VALUE...: whether they are; one of an interface that has gone does not count
 settings_are() {
@@ -30,9 +31,9 @@ settings_are() {
 class Sysctl(Resource):
     """A setting and its value; `disturbed` are other settings that writing it changes, as they were.
 
-    Writing a changed `ip_forward` sets `forwarding` of every interface and flips
-    `conf.all.accept_redirects` (measured; net/ipv4/devinet.c). Putting back only `ip_forward` would
-    not be the old state.
+    Writing a changed `ip_forward` sets `forwarding` of every interface and flips `conf.all.accept_redirects`
+    (measured; net/ipv4/devinet.c), and writing 0 to that of IPv6 sets `force_forwarding` of every interface to 0
+    (measured with 6.18; net/ipv6/addrconf.c). Putting back only the one would not be the old state.
     """
 
     kind: ClassVar[str] = "sysctl"
@@ -57,7 +58,9 @@ class Sysctl(Resource):
         if value is None:
             return None
         disturbed = tuple(
-            (name, facts.sysctls[name]) for name in sorted(facts.sysctls) if _is_disturbed(self.name, name)
+            (name, facts.sysctls[name])
+            for name in sorted(facts.sysctls, key=_all_first)
+            if _is_disturbed(self.name, name)
         )
         return type(self)(self.name, value, disturbed)
 
@@ -155,11 +158,16 @@ def _path(name: str) -> str:
     return name.translate(str.maketrans("./", "/."))
 
 
+def _all_first(name: str) -> tuple[bool, str]:
+    """Of the settings of interfaces that of all, as writing it may set the others."""
+    return ".conf.all." not in name, name
+
+
 def _is_disturbed(written: str, other: str) -> bool:
     if written == "net.ipv4.ip_forward":
         return other == "net.ipv4.conf.all.accept_redirects" or (
             other.startswith("net.ipv4.conf.") and other.endswith(".forwarding")
         )
     if written == "net.ipv6.conf.all.forwarding":
-        return other != written and other.startswith("net.ipv6.conf.") and other.endswith(".forwarding")
+        return other != written and other.startswith("net.ipv6.conf.") and other.endswith(_OF_IPV6)
     return False
