@@ -277,7 +277,9 @@ def _link(name: str, words: list[str]) -> Link:
         else:
             own, _, prefix = word.partition("/")
             addresses.append(LinkAddress(address(own), int(prefix)))
-    return Link(name, mtu, up, tuple(addresses), kind, master, parent, table=table, flags=flags)
+    narrow = [each for each in addresses if each.address.is_link_local and each.address.version == 6]
+    wide = tuple(each for each in addresses if each not in narrow)
+    return Link(name, mtu, up, wide, kind, master, parent, table=table, flags=flags, narrow=tuple(narrow))
 
 
 def _foreign(saved: Mapping[str, list[str]]) -> tuple[foreign.Table, ...]:
@@ -315,7 +317,7 @@ def _connected(links: Iterable[Link]) -> list[Route]:
         Route(item.network, device=link.name, source=item.address, protocol="kernel")
         for link in links
         if "UP" in link.flags
-        for item in link.addresses
+        for item in (*link.addresses, *link.narrow)
         if item.prefix < item.address.max_prefixlen  # of a host address only the local table knows
     ]
 

@@ -203,6 +203,26 @@ def test_another_source_is_told_of_flows_that_stay() -> None:
     ]
 
 
+def test_a_link_local_next_hop_opens_and_undo_closes() -> None:
+    """Several interfaces of a gateway may have the same, and another router of the client's has it elsewhere."""
+    sheet = """
+app:
+  eth0 fd00:43::15/64 fe80::15/64
+  eth1 fd00:46::15/64 fe80::15/64
+  route default via fe80::1 dev eth1
+gateway:
+  eth0 fd00:44::63/64 fe80::1/64
+  eth1 fd00:43::101/64 fe80::1/64
+"""
+    wanted = spec('one: from: app, to: "fd00:44::/64", next-hop: "fe80::1"')
+    told = "eth1>eth0 app fd00:43::15 > fd00:44::/64: any traffic as fd00:44::63 [one]"
+    made = first_plan(sheet, wanted)
+    assert "next-hop-elsewhere" not in {impact.code for impact in made.impacts}
+    assert lines(made) == [f"opens {told}"]
+    hosts = applied(sheet, wanted)
+    assert lines(undo_plan(facts_of(hosts), wanted)) == [f"closes {told}"]
+
+
 def test_undo_closes_what_was_opened() -> None:
     hosts = applied(HOSTS, ONE)
     assert lines(undo_plan(facts_of(hosts), ONE)) == [

@@ -177,6 +177,32 @@ def test_a_translation_on_the_segment_of_the_client_does_not_say_where_the_desti
     ]
 
 
+SIXTH = """
+app:
+  eth0 fd00:43::15/64 fe80::15/64
+  route fd00:44::/64 via {hop} dev eth0
+gateway:
+  eth0 fd00:44::63/64 fe80::1/64
+  eth1 fd00:43::101/64 fe80::1/64
+  sysctl net.ipv6.conf.all.forwarding {forwarding}
+"""
+
+
+def told6(hosts: Mapping[str, Facts], next_hop: str) -> list[tuple[str, str, str]]:
+    """What facts tell of the same two hosts with IPv6, by way of a next hop that the spec names."""
+    probe, beyond = Probe.from_text("icmp/fd00:44::1"), (ip_network("fd00:44::/64"),)
+    hints = Hints(beyond=beyond, next_hop=ip_address(next_hop))
+    over = course("app", ["gateway"], probe.destination, hosts, hints)
+    findings = foretell(over, probe, hosts, beyond).findings
+    return [(str(each.direction), each.host, each.code) for each in findings if each.code != "snat-missing"]
+
+
+@pytest.mark.parametrize(("forwarding", "codes"), [("1", set()), ("0", {"ip-forward-disabled"})])
+def test_a_link_local_next_hop_is_the_gateways_and_missing_nowhere(forwarding: str, codes: set[str]) -> None:
+    hosts = seed(SIXTH.format(hop="fe80::1", forwarding=forwarding))
+    assert {code for _, _, code in told6(hosts, "fe80::1")} == codes
+
+
 def test_an_egress_without_its_address_is_told_though_a_route_leads_elsewhere() -> None:
     hosts = seed(SEED.replace("eth0 10.0.44.63/24", "eth0"))
     hosts["gateway"] = with_routes(hosts["gateway"], "10.0.44.1 via 10.0.43.1 dev eth1")

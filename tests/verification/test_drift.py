@@ -527,6 +527,25 @@ def test_a_gateway_without_its_fence_is_open_where_something_of_others_passes(
     assert any("is open for everybody" in reason for reason in found.reasons) is bool(interfaces)
 
 
+def test_a_link_local_next_hop_of_the_gateway_is_no_one_elses() -> None:
+    sheet = """
+app:
+  eth0 fd00:43::15/64 fe80::15/64
+gateway:
+  eth0 fd00:44::63/64 fe80::2/64
+  eth1 fd00:43::101/64 fe80::1/64
+  tools ip sysctl nft iptables iptables-nft conntrack awk systemctl
+"""
+    text = asked(", next-hop: 'fe80::1'", to="'fd00:44::/64'")
+    hosts = hosts_of(facts_from(sheet))
+    carry_out(plan(parse(text, "crossnet.yaml"), facts_of(hosts)), hosts)
+    found = facts_of(hosts)
+    proved = b'{"business": {"time": "2026-11-28T12:00:00+00:00", "result": "reachable", "end": "proved"}}'
+    found["gateway"] = with_files(found["gateway"], {VERIFIED: FileState(proved, 0o600, "0:0")})
+    found = rules(lambda table: table)(found)
+    assert (status(found, text).state, status(found, text).reasons) == (State.UP, ())
+
+
 @pytest.mark.parametrize(
     ("on_its_own", "closing"),
     [

@@ -222,7 +222,7 @@ def translation(q: Question, egress: str, routes: Sequence[Route]) -> Translatio
         return asked
     given = asked.address
     if given is not None and family_of(given) is q.family:
-        if q.gateway.owner_of(given) is None:
+        if not any(given == item.address for link in q.gateway.links for item in link.addresses):
             raise Refused(
                 q.refusal(
                     "snat-address-not-local",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from crossnet.design.kernel import said, sample, towards
@@ -169,9 +169,9 @@ def _sources(q: Question, name: str, near: Link) -> set[Address | None]:
 
 def _next_hops(q: Question, name: str, near: Link, client: LinkAddress) -> Iterable[tuple[str, Address]]:
     """Ingress and next hop for a client's address on one of its interfaces, as far as the spec leaves them open."""
-    wanted = q.crossing.next_hop
-    owner = q.gateway.owner_of(wanted) if wanted is not None else None
-    if wanted is not None and family_of(wanted) is q.family and (owner is None or not owner.has_wire):
+    given = q.crossing.next_hop
+    wanted = given if given is not None and family_of(given) is q.family else None
+    if wanted is not None and not _is_gateways(q, name, wanted):
         # An address that moves between gateways, such as a VRRP one, or stands on lo: only the client can tell.
         if _is_on_link(q.facts[name], near, client, wanted):
             yield ingress_towards(q, host_network(client.address)), wanted
@@ -179,10 +179,31 @@ def _next_hops(q: Question, name: str, near: Link, client: LinkAddress) -> Itera
     for link in q.gateway.links:
         if q.crossing.ingress not in (None, link.name) or not link.has_wire:
             continue
-        for item in link.of(q.family):
-            given = wanted if wanted is not None and family_of(wanted) is q.family else item.address
-            if item.address == given and _is_on_link(q.facts[name], near, client, item.address):
-                yield link.name, item.address
+        for address in _shared(q, name, near, client, link):
+            if wanted in (None, address):
+                yield link.name, address
+            elif wanted is not None and wanted.is_link_local and link.has(wanted):
+                yield link.name, wanted
+
+
+def _is_gateways(q: Question, name: str, wanted: Address) -> bool:
+    """Whether it is the gateway's; a link-local one, which anybody may have, on a segment of the client."""
+    held = [link for link in q.gateway.links if link.has_wire and link.has(wanted)]
+    if not wanted.is_link_local:
+        return bool(held)
+    return any(
+        any(_shared(q, name, near, item, link))
+        for link in held
+        for near in q.facts[name].links
+        for item in near.of(q.family)
+    )
+
+
+def _shared(q: Question, name: str, near: Link, client: LinkAddress, link: Link) -> Iterator[Address]:
+    """The addresses of an interface of the gateway that a client's interface reaches without a router."""
+    for item in link.of(q.family):
+        if _is_on_link(q.facts[name], near, client, item.address):
+            yield item.address
 
 
 def _is_on_link(client: Facts, near: Link, own: LinkAddress, target: Address) -> bool:

@@ -149,6 +149,14 @@ def _segment(one: Link, other: Link) -> Iterator[tuple[Address, Address]]:
                 yield mine.address, their.address
 
 
+def _holder(sender: Facts, receiver: Facts, wanted: Address) -> Link | None:
+    """The receiver's interface that has an address; a link-local one says nothing of any other segment."""
+    if not wanted.is_link_local:
+        return receiver.owner_of(wanted)
+    held = [link for link in receiver.links if link.has(wanted)]
+    return next((link for link in held if _device_to(sender, link, None) is not None), None)
+
+
 def _joint(
     sender: Facts, receiver: Facts, destination: Address, hints: Hints, egress: str | None
 ) -> tuple[str | None, str | None, Address | None] | None:
@@ -158,7 +166,7 @@ def _joint(
     route = best(sender, destination) or _broader(sender, destination)
     routers = [hop.via for hop in route.hops] or [route.via] if route is not None else []
     for wanted in (hints.next_hop, *routers):
-        owner = receiver.owner_of(wanted) if wanted is not None else None
+        owner = _holder(sender, receiver, wanted) if wanted is not None else None
         if owner is not None and owner.name == "lo":
             # A host answers on each interface for what it has on lo; which one stands there, its neighbour tells.
             near = [each for each in receiver.links if each.name not in ("lo", egress)]

@@ -234,11 +234,8 @@ class Facts:
         return self.capabilities.openstack or bool(self.routes_to(METADATA))
 
     def owner_of(self, wanted: Address) -> Link | None:
-        """The interface that holds this address."""
-        return next(
-            (link for link in self.links for item in link.addresses if item.address == wanted),
-            None,
-        )
+        """The interface that holds this address; the first of several that have one link-local address."""
+        return next((link for link in self.links if link.has(wanted)), None)
 
 
 async def observe(

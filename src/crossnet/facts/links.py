@@ -89,6 +89,11 @@ class Link:
     def of(self, family: Family) -> tuple[LinkAddress, ...]:
         return tuple(item for item in self.addresses if family_of(item.address) is family)
 
+    def has(self, address: Address) -> bool:
+        """Whether an address is its own; one that counts on its segment alone too, as a router of IPv6 is named by."""
+        own = (*self.addresses, *self.narrow) if address.is_link_local else self.addresses
+        return any(item.address == address for item in own)
+
     def on_link(self, target: Address) -> LinkAddress | None:
         """The interface's address in whose network `target` lies."""
         return next((item for item in self.addresses if contains(item.network, target)), None)

@@ -242,7 +242,8 @@ class Walked:
     def _neighbours(self, name: str, interface: str) -> Iterable[tuple[str, str, Address]]:
         """The addresses of other hosts that answer on the segment of an interface, and by which of theirs.
 
-        A host answers there for each address that it has, on whatever interface (arp_ignore of 0).
+        A host answers there for each address that it has, on whatever interface (arp_ignore of 0), but for those that
+        count on another segment alone.
         """
         own = self.hosts[name].link(interface)
         for other, facts in self.hosts.items():
@@ -252,6 +253,7 @@ class Walked:
                 if _one_segment(own, link):
                     for each in facts.links:
                         yield from ((other, link.name, item.address) for item in each.addresses)
+                    yield from ((other, link.name, item.address) for item in link.narrow)
 
     def answers(
         self, space: Space, ends: list[End]

@@ -49,7 +49,7 @@ def _martian(case: Case) -> tuple[Fix, ...]:
     owner = case.here.owner_of(source) if source is not None and not case.is_client else None
     if owner is None or source == case.here.reached_at:
         return ()
-    own = next(item for item in owner.addresses if item.address == source)
+    own = next(item for item in (*owner.addresses, *owner.narrow) if item.address == source)
     return case.fix(f"ip addr del {own.address}/{own.prefix} dev {owner.name}")
 
 

@@ -127,7 +127,12 @@ def _lease(case: Case, next_hop: Address | None, device: str) -> tuple[Fix, ...]
 
 
 def _is_near(case: Case, next_hop: Address, device: str) -> bool:
-    """Whether a route leads straight to a next hop: without one the kernel takes it only as `onlink`."""
+    """Whether a route leads straight to a next hop: without one the kernel takes it only as `onlink`.
+
+    Link-local ones of IPv6 are near on each interface.
+    """
+    if next_hop.is_link_local and case.family is Family.V6:
+        return True
     route = best(case.here, next_hop)
     return route is not None and route.via is None and route.device == device
 
