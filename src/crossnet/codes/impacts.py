@@ -244,6 +244,13 @@ IMPACTS = (
         "use that one, no probe proves it.",
     ),
     Code(
+        "redirects-clients",
+        "The gateway's own ICMPv6 redirects lead clients past it.",
+        "A crossing that leaves by the interface by which it comes, and a `next-hop` that is link-local: redirects "
+        "come from that very address.",
+        "Write `next-hop` with an address of the gateway that is not link-local: then clients heed none.",
+    ),
+    Code(
         "drop-overtaken",
         "Rules of somebody else that stop packets of the crossing today do so no more: crossnet's own come first.",
         "In iptables crossnet's chain is entered at the top of FORWARD, and what it accepts meets no rule below. Of "

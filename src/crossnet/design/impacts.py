@@ -237,6 +237,7 @@ def gateway_impacts(
         yield from _own_sources(facts, path)
         yield from _arp_elsewhere(facts, path)
         yield from _to_itself(facts, path)
+        yield from _past_itself(facts, path)
     live = [engine for engine in Engine if facts.firewall.holds_rules(engine)]
     if len(live) > 1:
         yield Impact(
@@ -309,6 +310,24 @@ def _to_itself(facts: Facts, path: Path) -> Iterator[Impact]:
                 f"{facts.host} as {instead} without a crossing",
                 frozenset((path.crossing.name,)),
             )
+
+
+def _past_itself(facts: Facts, path: Path) -> Iterator[Impact]:
+    """Where the gateway tells clients of a router of their own segment: who sends to its link-local address heeds that.
+
+    From whom a packet leaves by the interface that it came by gets a redirect (net/ipv6/ip6_output.c), which counts if
+    it comes from the next hop of its route (RFC 4861, 8.1): it has the gateway's link-local address.
+    """
+    hops = [hop for hop in path.next_hops if hop.is_link_local]
+    if path.family is Family.V6 and path.ingress == path.egress and hops:
+        yield Impact(
+            "redirects-clients",
+            facts.host,
+            f"packets of the crossing leave by {path.egress}, by which they came, so it sends clients to the router "
+            f"beyond by ICMPv6 redirects; as their next hop is {hops[0]}, they heed that, and go past {facts.host} "
+            "from the second packet on: write `next-hop` with an address of it that is not link-local",
+            frozenset((path.crossing.name,)),
+        )
 
 
 def _instead(facts: Facts, path: Path) -> Iterator[Impact]:

@@ -77,6 +77,7 @@ _HINDERS = (
         "tool-missing",
         "probe-stopped",
         "next-hop-elsewhere",
+        "redirects-clients",
         "way-not-kept",
         "way-gone",
     ),
