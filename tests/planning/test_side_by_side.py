@@ -548,6 +548,15 @@ def test_who_is_named_to_undo_all_is_the_machine_whatever_others_call_it() -> No
     assert ended("web") == {"office/business"}
     assert ended(other.host.name) == {"backup/store"}
     assert ended("gateway") == {"office/business", "backup/store"}
+    # Reached by another word than when it was applied it is the same, by its own record or without that.
+    wide = replace(
+        wide,
+        hosts=tuple(replace(one, ssh="by-another-word") if one.name == "web" else one for one in wide.hosts),
+    )
+    assert ended("web") == {"office/business"}
+    del hosts["app"].files[APPLIED]
+    there["web"] = replace(facts_of(hosts)["app"], host="web")
+    assert ended("web") == {"office/business"}
 
 
 def test_a_new_crossing_is_not_taken_over_from_one_of_which_only_the_name_is_known() -> None:

@@ -145,11 +145,13 @@ def make_undo_plan(spec: Spec, facts: Mapping[str, Facts], what: Undo = OWN_CROS
     With its last crossing a host is as it was before crossnet.
     """
     records = records_of(facts)
+    named = records.get(what.host or "")
+    called = {one.label: one.host for one in named.crossings if one.host} if named is not None else {}
     beside = {
         name: tuple(
             left
             for each in one.crossings
-            if (left := what.leaves(each, spec)) and left.is_known and not left.is_over(facts[name].clock)
+            if (left := what.leaves(each, spec, called)) and left.is_known and not left.is_over(facts[name].clock)
         )
         for name, one in records.items()
     }
@@ -157,7 +159,7 @@ def make_undo_plan(spec: Spec, facts: Mapping[str, Facts], what: Undo = OWN_CROS
     theirs = {
         name
         for name, one in records.items()
-        if _is_lost_to_others(one, spec) and all(what.leaves(each, spec) for each in one.crossings)
+        if _is_lost_to_others(one, spec) and all(what.leaves(each, spec, called) for each in one.crossings)
     }
     return _plan(spec, facts, records, nothing, theirs, is_undo=True)
 

@@ -41,15 +41,18 @@ class Undo:
         """What journals and histories say of it."""
         return f"{FORGET} {self.host}" if self.forgotten else UNDO
 
-    def leaves(self, standing: Standing, spec: Spec) -> Standing | None:
-        """What is left of a crossing; None where it is taken back."""
+    def leaves(self, standing: Standing, spec: Spec, called: Mapping[str, str]) -> Standing | None:
+        """What is left of a crossing; None where it is taken back.
+
+        `called` is what crossings, by their labels, call the host that was named, by that host's own record.
+        """
         is_own = standing.spec in ("", spec.name) and (
             spec.is_whole or any(one.name == standing.crossing for one in spec.crossings)
         )
         is_among = self.all and (self.among is None or standing.label in self.among)
         if not (is_among or is_own) or self.crossing not in (None, standing.crossing):
             return standing
-        host = self._called(standing, spec)
+        host = "" if self.host is None else called.get(standing.label, self._called(standing, spec))
         if host is None:
             return standing
         if host in (standing.gateway, standing.host, ""):
@@ -57,21 +60,21 @@ class Undo:
         return standing.without_client(host)
 
     def _called(self, standing: Standing, spec: Spec) -> str | None:
-        """What a crossing calls the host that was named, which is the machine that the spec reaches; None if nothing.
+        """What a crossing calls the host that was named, whose own record does not say it; None if nothing.
 
-        One that the spec does not have any more is known by its name alone, and so is what 0.1.0 recorded.
+        That is the machine that the spec reaches, whatever the crossing's own spec calls it. One that the spec does not
+        have any more is known by its name alone, and so is what 0.1.0 recorded.
         """
-        asked = next((each.place for each in spec.hosts if each.name == self.host), None)
-        if self.host is None or asked is None or not standing.hosts:
-            return self.host or ""
-        return next(
-            (
-                each.name
-                for each in standing.hosts
-                if each.place == asked and standing.means_the_same_here(each)
-            ),
-            None,
-        )
+        places = {each.name: each.place for each in spec.hosts}
+        if self.host not in places or not standing.hosts:
+            return self.host
+        for each in standing.hosts:
+            if each.place == places[self.host] and standing.means_the_same_here(each):
+                return each.name
+        # Reached by other words since then, it is in no spec under the former ones.
+        former = next((each for each in standing.hosts if each.name == self.host), None)
+        is_own = standing.spec in ("", spec.name)
+        return self.host if is_own and former is not None and former.place not in places.values() else None
 
 
 OWN_CROSSINGS = Undo()
