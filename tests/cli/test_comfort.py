@@ -15,9 +15,10 @@ from crossnet import api
 from crossnet.cli import cli
 from crossnet.cli.failure import run
 from crossnet.cli.hints import Hints, as_typed, hints
+from crossnet.cli.outcome import outcome
 from crossnet.cli.printing import printer
 from crossnet.cli.progress import Progress, say
-from crossnet.errors import CrossnetError
+from crossnet.errors import CrossnetError, HostsDisagree, Locked, RollbackNotProved, RolledBack
 from crossnet.events import Event, Kind
 from crossnet.record import Owned, Record
 from crossnet.resources import Sysctl
@@ -270,3 +271,62 @@ def test_words_beside_the_result_advise_about_the_own_spec_too(
     say("with crossnet:  `port-security: least` in the spec; then `crossnet apply`")
     printer.drain()
     assert "then `crossnet apply -f leave.yaml`" in capfd.readouterr().err
+
+
+_FORGET = CrossnetError("client: no route to host\n  If it will never come back: `crossnet forget client`.")
+_OF_OTHERS = Locked("gateway: transaction 1a2b is under way\n  `crossnet rollback -f SPEC 1a2b` ends it now.")
+_ABANDONED = Locked(
+    "gateway: transaction 1a2b was not finished\n  `crossnet recover` puts the hosts back now."
+)
+_BACK = RolledBack("it did not pass\nRolled back: every host was read again and is as it was before.")
+_AT_A_CLOUD = RolledBack(
+    "it did not pass\n  Its ports are left as they are at the cloud: `crossnet recover` ends that."
+)
+_FILE = "a-to-10.0.44.0-24.yaml"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "ends"),
+    [
+        (_FORGET, None, f"for what is advised with `-f {_FILE}`."),
+        (_OF_OTHERS, None, ""),
+        (_ABANDONED, 5, f"for what is advised with `-f {_FILE}`."),
+        (_BACK, 3, ""),
+        (_AT_A_CLOUD, 3, f"for what is advised with `-f {_FILE}`."),
+        (RollbackNotProved("Rollback not proved."), 4, f"for `crossnet recover -f {_FILE}`."),
+        (HostsDisagree("They disagree."), 6, f"for `crossnet recover -f {_FILE}`."),
+        (ZeroDivisionError(), 8, f"then `crossnet undo -f {_FILE}`."),
+    ],
+    ids=[
+        "forget",
+        "held by others",
+        "abandoned",
+        "back",
+        "left at a cloud",
+        "not back",
+        "split",
+        "it stands",
+    ],
+)
+def test_a_connect_without_a_file_says_how_its_spec_is_written_where_that_is_of_use(
+    error: BaseException,
+    code: int | None,
+    ends: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    async def failing(*_: object, **__: object) -> None:
+        outcome.code = code
+        raise error
+
+    monkeypatch.setattr(api, "plan_in_turn", failing)
+    monkeypatch.setattr(hints, "file", hints.file)
+    monkeypatch.setattr(outcome, "code", None)
+    words = ["connect", "root@a", "--via", "root@b", "--to", "10.0.44.0/24", "-q"]
+    with pytest.raises(type(error)):
+        cli.main(words, standalone_mode=False)
+    printer.drain()
+    told = capfd.readouterr().err
+    assert (f"--to 10.0.44.0/24 -f {_FILE}` writes " in told) is bool(ends)
+    assert told.strip().endswith(ends)
+    assert ("shows it later" in told) is (code == 8)

@@ -614,6 +614,22 @@ def test_what_is_connected_adds_to_what_stands_whoever_comes_next() -> None:
     assert states(hosts) == before
 
 
+def test_what_is_connected_gets_another_name_by_an_option_and_not_in_a_file() -> None:
+    def connected(file: str, allow: str) -> Spec:
+        need = template.Need(("root@app",), "root@gateway", ("10.0.44.0/24",), allow=(allow,))
+        return parse(template.alone(need), file)
+
+    hosts = {name: host for name, host in begun().items() if name in ("app", "gateway")}
+    first = connected("", "tcp/443")
+    for host in applied(first, hosts).hosts:
+        record = host.after.stamped(Stamp("ann", "2026-11-28T09:00:00Z", "desk"), anew=True)
+        hosts[host.host].files[APPLIED] = FileState(record.to_json(), 0o600, "0:0")
+    for file, name in (("", "`--name`"), ("mine.yaml", "`name:`")):
+        made = make_plan(connected(file, "tcp/22"), facts_of(hosts))
+        (said,) = (one.text for one in made.impacts if one.code == "changes-crossing")
+        assert said.endswith(f"both specs are called {first.name}: give yours a {name} of its own")
+
+
 def test_an_undo_says_from_whom_its_crossing_was_taken_over() -> None:
     hosts = begun()
     user, _, machine = who().rpartition("@")

@@ -129,9 +129,9 @@ def connect(
     _refuse_past(need.until)
     if guard.confirm_within is not None and save is None:
         raise click.UsageError("--confirm-within goes with --save FILE: `crossnet confirm` takes the spec")
-    hints.file = spec.file or _later(spec)
+    hints.file = spec.file or later_file(spec)
 
-    with staying() as ways, nullcontext() if save is not None else _told(spec, need):
+    with staying() as ways, nullcontext() if save is not None else telling_how_to_write(spec, need):
         made = run(make_plan(spec, speech, ways))
         with _kept(spec, save) if save is not None else nullcontext():
             code = carry_out(speech, made, guard, ways, yes=yes, message=message)
@@ -147,27 +147,36 @@ def in_no_file(spec: Spec, need: Need) -> str:
     """How a crossing is seen and taken back whose spec stands in no file."""
     become = ["--become"] if spec.host(spec.crossings[0].via).become else []
     shows = shlex.join(["crossnet", "list", need.via, *become])
+    undo = f"`crossnet undo -f {later_file(spec)}`"
+    return f"`{shows}` shows it later. To take it back: {_init(spec, need)} writes its spec, then {undo}."
+
+
+def _init(spec: Spec, need: Need) -> str:
     # Its time is no matter of an undo, and may be past by then.
-    keep = shlex.join(replace(need, until=None).init(_later(spec)))
-    undo = f"`crossnet undo -f {_later(spec)}`"
-    return f"`{shows}` shows it later. To take it back: `{keep}` writes its spec, then {undo}."
+    return f"`{shlex.join(replace(need, until=None).init(later_file(spec)))}`"
 
 
-def _later(spec: Spec) -> str:
+def later_file(spec: Spec) -> str:
     """The file in which its spec will stand: a spec is called as its file, so it is the same one."""
     return f"{spec.name}.yaml"
 
 
 @contextmanager
-def _told(spec: Spec, need: Need) -> Iterator[None]:
-    """How the spec is written that a command takes which ends what is left open; nothing where nothing is."""
-    from crossnet.errors import Locked
-
+def telling_how_to_write(spec: Spec, need: Need) -> Iterator[None]:
+    """A crossing whose spec stands in no file: how it is written, where a command is advised that takes it."""
     try:
         yield
     except BaseException as error:
-        if outcome.code not in (None, 1, 5) or isinstance(error, Locked):
+        if outcome.code in (0, 7, 8):  # it stands, and it is the words about it that could not be told
             say(in_no_file(spec, need))
+        elif outcome.code in (4, 6):
+            say(
+                f"{_init(spec, need)} writes this crossing's spec, for `crossnet recover -f {later_file(spec)}`."
+            )
+        elif hints.advises_own_file(str(error)):
+            say(
+                f"{_init(spec, need)} writes this crossing's spec, for what is advised with `-f {later_file(spec)}`."
+            )
         raise
 
 

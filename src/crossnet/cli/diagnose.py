@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -194,7 +195,7 @@ def _fixed(
     """The plan of the spec, or of a crossing for this flow, where that is what would help; the rest is for a person."""
     from crossnet import template
     from crossnet.api.offering import need_of
-    from crossnet.cli.crossings import carry_out, in_no_file, make_plan
+    from crossnet.cli.crossings import carry_out, in_no_file, later_file, make_plan, telling_how_to_write
     from crossnet.specfile import parse
 
     verdict = found.verdict
@@ -205,7 +206,7 @@ def _fixed(
         meant = spec.only((verdict.crossing,))
     elif need is not None:
         meant = parse(template.alone(need), "")
-        hints.file = meant.file
+        hints.file = later_file(meant)
     else:
         raise click.ClickException(
             f"the flow belongs to no crossing of {speech.file}: there is nothing to plan\n"
@@ -214,7 +215,7 @@ def _fixed(
     if not any(fix.by_crossnet for fix in fixes):
         words = "crossnet changes nothing that it does not own: the commands above are for a person"
         raise click.ClickException(words if fixes else "no command of a host that is known mends this")
-    with staying() as ways:
+    with staying() as ways, nullcontext() if need is None else telling_how_to_write(meant, need):
         made = run(make_plan(meant, speech, ways))
         if not made.touched:
             raise click.ClickException(

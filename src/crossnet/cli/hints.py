@@ -53,12 +53,20 @@ class Hints:
             for line, now in zip(before, after, strict=True)
         )
 
+    def advises_own_file(self, text: str) -> bool:
+        """Whether one of its commands is told with this run's spec."""
+        return any(self._takes_file(found) for found in _ADVISED.finditer(text))
+
+    def _takes_file(self, found: re.Match[str]) -> bool:
+        _, command, rest = found.groups()
+        takes_one = command in self.commands and not _NAMES_A_FILE.search(rest)
+        asks_hosts = command == "list" and rest.strip()  # they tell it all themselves
+        return bool(takes_one and not asks_hosts and self.file not in ("", USUAL_FILE))
+
     def _as_given(self, found: re.Match[str]) -> str:
         space, command, rest = found.groups()
         words: list[str] = []
-        takes_one = command in self.commands and not _NAMES_A_FILE.search(rest)
-        asks_hosts = command == "list" and rest.strip()  # they tell it all themselves
-        if takes_one and not asks_hosts and self.file not in ("", USUAL_FILE):
+        if self._takes_file(found):
             words += ["-f", one_line(self.file)]
         if command in self.choosing and not rest.strip():
             words += self.choice

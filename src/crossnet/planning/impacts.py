@@ -57,7 +57,8 @@ def of_others(hosts: Sequence[HostPlan], spec: Spec) -> Iterator[Impact]:
 
 
 def _perhaps_another(spec: Spec) -> str:
-    return f". If that was another file, both specs are called {spec.name}: give yours a `name:` of its own"
+    name = "`name:`" if spec.file else "`--name`"  # what `connect` makes stands in no file
+    return f". If that was another file, both specs are called {spec.name}: give yours a {name} of its own"
 
 
 def _parting(
