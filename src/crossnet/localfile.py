@@ -5,12 +5,14 @@ No link is followed, nothing that somebody else has put there is written into, a
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import signal
 import stat
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -53,6 +55,30 @@ def read(
     if len(answer) > limit:
         raise OSError(0, f"it is larger than {limit // 1024} KiB")
     return answer
+
+
+class NoTemporaryFolder(OSError):
+    """This machine has no room for temporary files."""
+
+    TODO = "Make room for temporary files on this machine, or name a folder that has some in TMPDIR."
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder that is gone afterwards; NoTemporaryFolder where there is none, or no room in it."""
+    try:
+        made = tempfile.TemporaryDirectory(prefix="crossnet-")
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
+        raise NoTemporaryFolder(error.errno, error.strerror) from None
+    with made as folder:
+        try:
+            yield Path(folder)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise NoTemporaryFolder(error.errno, error.strerror) from None
 
 
 def create(path: Path | str, text: str) -> None:

@@ -17,7 +17,8 @@ from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from crossnet import facts as facts_module
-from crossnet.errors import Bug, CrossnetError, HostsFailed
+from crossnet import localfile
+from crossnet.errors import Bug, CrossnetError, HostError, HostsFailed
 from crossnet.events import Event, Kind, Tally, Watcher, nobody, without_a_say
 from crossnet.facts import Facts, Lookup
 from crossnet.openstack.asking import ask_cloud
@@ -263,9 +264,21 @@ def _way_to(host: HostSpec) -> Host:
         return Local(host.name, become=host.become)
     if host.ssh is None:
         raise Bug(f"the spec says no way to reach the host {host.name}")
-    from crossnet.transport.ssh import Ssh  # late: asyncssh takes longer to import than all of crossnet
-
+    try:
+        from crossnet.transport.ssh import Ssh  # late: asyncssh takes longer to import than all of crossnet
+    except OSError as error:
+        raise _not_loaded(host, error) from None
     return Ssh(host.name, host.ssh, become=host.become)
+
+
+def _not_loaded(host: HostSpec, error: OSError) -> Exception:
+    """Why asyncssh could not be imported, which looks for libraries by way of temporary files (ctypes.util)."""
+    try:
+        with localfile.temporary_folder():
+            return error
+    except localfile.NoTemporaryFolder as missing:
+        seen = error.strerror or str(error)
+        return HostError(host.name, "tried to load what connects with SSH", seen, missing.TODO)
 
 
 @runtime_checkable

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
+import errno
 import grp
 import os
 import pwd
 import re
 import shutil
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 import pytest
 
 from crossnet.errors import HostError
+from crossnet.site import Ways
+from crossnet.spec import HostSpec
 from crossnet.transport.ssh import Ssh, configuration, failures, files, settings
 from crossnet.transport.ssh.destination import parse
 from crossnet.transport.ssh.hostkeys import Witness
@@ -455,7 +461,38 @@ def test_the_usual_home_is_left_to_ssh(monkeypatch: pytest.MonkeyPatch) -> None:
     """No file of its own stands in between where $HOME is what passwd(5) says."""
     monkeypatch.setenv("HOME", pwd.getpwuid(os.getuid()).pw_dir)
     monkeypatch.setattr(configuration, "_Copies", _NeverBoth)
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
     assert asyncio.run(configuration.read(parse("u@web"), None)).user == "u"
+
+
+def test_a_full_folder_for_temporary_files_is_told_as_that(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(home / "gone"))
+    with pytest.raises(HostError, match="or name a folder that has some in TMPDIR") as told:
+        asyncio.run(Ssh("web", "ssh://root@127.0.0.1:1").run(["true"]))
+    assert "Check ~/.ssh/config" not in str(told.value)
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_what_asyncssh_needs_a_temporary_file_for_is_no_mistake_of_crossnet(
+    home: Path, monkeypatch: pytest.MonkeyPatch, *, full: bool
+) -> None:
+    why = FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    def load(name: str, *more: Any, **words: Any) -> Any:
+        if name == "crossnet.transport.ssh":
+            raise why
+        return imported(name, *more, **words)
+
+    imported = builtins.__import__
+    monkeypatch.setattr(builtins, "__import__", load)
+    if full:
+        monkeypatch.setattr(tempfile, "tempdir", str(home / "gone"))
+    app = HostSpec("app", ssh="root@192.0.2.1")
+    with pytest.raises(HostError if full else FileNotFoundError) as told:
+        Ways().to(app)
+    assert str(told.value).startswith(f"app: tried to load what connects with SSH: {why.strerror}") is full
 
 
 class _NeverBoth:

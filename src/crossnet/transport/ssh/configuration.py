@@ -16,12 +16,12 @@ import re
 import shutil
 import signal
 import socket
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from crossnet import localfile
 from crossnet.transport.ssh import files as ssh_files
 from crossnet.transport.ssh import plain_config
 from crossnet.transport.ssh.destination import Destination
@@ -119,17 +119,18 @@ async def read(destination: Destination, jumps: str | None) -> Configuration:
             values = {**values, "proxyjump": (jumps,), "proxycommand": ()}
         return Configuration(destination, values, home, home)
     ssh_home = _home_in_passwd() or home
-    with tempfile.TemporaryDirectory(prefix="crossnet-ssh-") as folder:
-        copies = _Copies(Path(folder), home)
-        is_usual = Path(home) == Path(ssh_home)
-        files_of = [] if is_usual else ["-F", str(await ssh_files.apart(copies.of_both))]
-        user = [] if destination.user is None else ["-l", destination.user]
-        port = [] if destination.port is None else ["-p", str(destination.port)]
-        over = [] if jumps is None else ["-J", jumps]
-        status, out, complaint = await _asked(
-            [ssh, "-G", *files_of, *user, *port, *over, "--", destination.host]
-        )
-        complaint = copies.with_true_names(complaint)
+    user = [] if destination.user is None else ["-l", destination.user]
+    port = [] if destination.port is None else ["-p", str(destination.port)]
+    over = [] if jumps is None else ["-J", jumps]
+    about = [*user, *port, *over, "--", destination.host]
+    if Path(home) == Path(ssh_home):
+        status, out, complaint = await _asked([ssh, "-G", *about])
+    else:
+        with localfile.temporary_folder() as folder:
+            copies = _Copies(folder, home)
+            both = await ssh_files.apart(copies.of_both)
+            status, out, complaint = await _asked([ssh, "-G", "-F", str(both), *about])
+            complaint = copies.with_true_names(complaint)
     if status != 0:
         raise ValueError(f"`ssh -G` says: {complaint or f'exit code {status} without a word'}")
     return Configuration(destination, _told(out), home, ssh_home)

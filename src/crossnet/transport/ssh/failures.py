@@ -16,6 +16,7 @@ from pathlib import Path
 import asyncssh
 
 from crossnet.errors import HostError
+from crossnet.localfile import NoTemporaryFolder
 from crossnet.transport.ssh import files as ssh_files
 from crossnet.transport.ssh.destination import Destination
 from crossnet.transport.ssh.hostkeys import Witness
@@ -188,6 +189,8 @@ def unreadable_settings(
     todo = "Check ~/.ssh/config and /etc/ssh/ssh_config (ssh_config(5))."
     if isinstance(error, Refusal):
         todo = error.todo
+    elif isinstance(error, NoTemporaryFolder):
+        todo = error.TODO
     elif isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         todo = "Raise the limit of open files here (`ulimit -n`), or ask fewer hosts at a time: `--host`."
     return HostError(
