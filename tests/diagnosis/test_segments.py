@@ -485,3 +485,56 @@ def test_a_group_explains_that_the_neighbours_echoes_do_not_come() -> None:
     cloud = replace(apart(), ingress=sending(apart().ingress, "10.0.44.0/24"))
     found = verdict(REFUSED, kept_out, change=lambda known: known.update(cloud.known_to(known)))
     assert also(found) == [("forward", "neutron-security-group")]
+
+
+# ---- a router of IPv6 that is passed over -------------------------------------------------------------
+
+HOP, OTHER = "fd00:43::101", "fd00:43::1"
+SIXTH = f"""
+app:
+  eth0 fd00:43::15/64
+  route fd00:44::/64 via {HOP} dev eth0
+  route default via {OTHER} dev eth0
+gateway:
+  eth1 {HOP}/64
+  eth0 fd00:44::63/64
+  sysctl net.ipv6.conf.all.forwarding 1
+"""
+
+
+def passed_over(asked_elsewhere: bool, state: str, came: bool = True) -> Diagnosis:
+    """Of a flow whose client asks for another router, or not at all, and only itself for that of the crossing."""
+    known, probe, beyond = seed(SIXTH), Probe.from_text("icmp/fd00:44::1"), (ip_network("fd00:44::/64"),)
+    known["app"] = replace(known["app"], neighbours=(Neighbour(ip_address(HOP), "eth0", state, ""),))
+    hints = Hints(beyond=beyond, next_hop=ip_address(HOP))
+    along = course("app", ("gateway",), probe.destination, known, hints)
+    made = echoes(along, known, ip_address("fd00:44::63"), range(200, 200 + SIZES))
+
+    def asks(wanted: str, came: bool = True) -> list[Sighting]:
+        packet = replace(question("app", "eth0", wanted, "fd00:43::15"), protocol="nd")
+        points = [("app", "eth0", Kind.SENT), ("gateway", "eth1", Kind.RECEIVED)]
+        return [seen(host, interface, kind, packet) for host, interface, kind in points[: 1 + came]]
+
+    trail = Trail(Tags(probe, SMALL), along, tuple(asks(OTHER) if asked_elsewhere else ()), POINTS)
+    told = foretell(along, probe, known, beyond)
+    sent = (Sent(probe, Reply.SILENT, "Network is unreachable" if not asked_elsewhere else ""),) * 5
+    asked = Asked(made, tuple(asks(HOP, came)), ())
+    return judge(Evidence("business", along, probe, known, told, trail, sent, asked=asked))
+
+
+@pytest.mark.parametrize(
+    ("asked_elsewhere", "state"), [(True, "FAILED"), (True, "INCOMPLETE"), (False, "FAILED")]
+)
+def test_a_router_of_ipv6_that_is_passed_over_is_told_by_its_own_address(
+    asked_elsewhere: bool, state: str
+) -> None:
+    found = passed_over(asked_elsewhere, state)
+    assert (found.forward.code, found.forward.at) == ("arp-not-answered", Place("gateway", "eth1"))
+    assert f"app asked for {HOP} on eth0" in found.forward.detail
+    assert found.forward.fix == ()
+    assert ("forward", "arp-not-answered") not in also(found), "told once"
+    lost = passed_over(asked_elsewhere, state, came=False)
+    assert (lost.forward.code, lost.forward.at) == (
+        "lost-between",
+        Between(Place("app", "eth0"), Place("gateway", "eth1")),
+    )

@@ -203,6 +203,35 @@ def test_a_link_local_next_hop_is_the_gateways_and_missing_nowhere(forwarding: s
     assert {code for _, _, code in told6(hosts, "fe80::1")} == codes
 
 
+HOP = "fd00:43::101"
+
+
+@pytest.mark.parametrize(
+    ("state", "routes", "codes"),
+    [
+        ("FAILED", "route default via fd00:43::1 dev eth0", {"next-hop-unresolved"}),
+        ("FAILED", "", {"next-hop-unresolved"}),
+        ("REACHABLE", "route default via fd00:43::1 dev eth0", set()),
+        (
+            "FAILED",
+            "route fd00:44::/96 via fd00:43::1 dev eth0",
+            {"src-route-other-next-hop", "next-hop-unresolved"},
+        ),
+    ],
+)
+def test_the_route_by_a_router_that_does_not_answer_is_right(
+    state: str, routes: str, codes: set[str]
+) -> None:
+    """A host of IPv6 passes over it, and goes another way or says that it has none."""
+    hosts = seed(SIXTH.format(hop=HOP, forwarding=1).replace("gateway:", f"  {routes}\ngateway:"))
+    hosts["app"] = knowing(hosts["app"], HOP, "eth0", state)
+    hosts["gateway"] = replace(
+        hosts["gateway"],
+        links=tuple(replace(each, hardware="02:de:ad:be:ef:01") for each in hosts["gateway"].links),
+    )
+    assert {code for _, _, code in told6(hosts, HOP)} == codes
+
+
 def test_an_egress_without_its_address_is_told_though_a_route_leads_elsewhere() -> None:
     hosts = seed(SEED.replace("eth0 10.0.44.63/24", "eth0"))
     hosts["gateway"] = with_routes(hosts["gateway"], "10.0.44.1 via 10.0.43.1 dev eth1")

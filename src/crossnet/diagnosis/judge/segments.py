@@ -37,6 +37,7 @@ class _Segments:
     def told(self) -> Diagnosis:
         found = [*self._forward(), *self._reply(), *self._behind()]
         known = {(each.code, each.at) for each in self.verdict.also}
+        known |= {(half.code or "", half.at) for half in (self.verdict.forward, self.verdict.reply)}
         new = [each for each in found if (each.code, each.at) not in known]
         also = sorted((*self.verdict.also, *new), key=self._order)
         return replace(self.verdict, also=tuple(also), notes=(*self.verdict.notes, *self._unseen(found)))

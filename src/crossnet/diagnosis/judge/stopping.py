@@ -22,7 +22,7 @@ from crossnet.diagnosis.signs import (
     STRANGERS,
     UNSUITABLE,
 )
-from crossnet.diagnosis.trail import Part
+from crossnet.diagnosis.trail import Part, Trail
 from crossnet.values import Family, Protocol, family_of
 from crossnet.verdict import Between, Confidence, Diagnosis, Half, Place, Result
 from crossnet.verification.probe import Reply
@@ -117,8 +117,13 @@ class Stopping(Telling):
         traced = self._traced(client, Direction.FORWARD)
         if traced is not None:
             return self._with_cause(traced, end.ending, said)
+        if found and found[0].code == "next-hop-unresolved" and self._passes_over(client):
+            return self._asked_before(client, self._without_its_router(client))
         if found:
             return self._with_cause(found[0], end.ending, said)
+        errors = [each.packet for each in self.trail.errors() if each.host == client.host]
+        if errors and self._named_by(errors[0]) == "destination-absent":
+            return self._asked_before(client, str(errors[0]))
         if "Host Unreachable" in said or "No route to host" in said:
             return self._asked_before(client)
         if "too long" in said:
@@ -159,15 +164,32 @@ class Stopping(Telling):
             (each.address, each.device) == (wanted, stop.egress) and each.state in ("INCOMPLETE", "FAILED")
             for each in facts.neighbours
         )
+        return known or any(wanted in trail.asks(stop.host) for trail in self._of_echoes(stop))
+
+    def _of_echoes(self, stop: Stop) -> list[Trail]:
+        """What was seen of the echoes that a host itself sent to its neighbours."""
         asked = self.e.asked
-        return known or (
-            asked is not None
-            and any(
-                wanted in echo.trail(self.course, asked.sightings, self.trail.points).asks(stop.host)
-                for echo in asked.echoes
-                if echo.sender == stop
-            )
+        if asked is None:
+            return []
+        return [
+            echo.trail(self.course, asked.sightings, self.trail.points)
+            for echo in asked.echoes
+            if echo.sender == stop
+        ]
+
+    def _passes_over(self, stop: Stop) -> bool:
+        """Whether it has a router of IPv6 that did not answer, and takes another way, or none, until that does."""
+        facts = self.e.facts.get(stop.host)
+        if facts is None or stop.next_hop is None or family_of(stop.next_hop) is not Family.V6:
+            return False
+        failed = any(
+            (each.address, each.device, each.state) == (stop.next_hop, stop.egress, "FAILED")
+            for each in facts.neighbours
         )
+        return failed or any(stop.next_hop in trail.asks(stop.host) for trail in self._of_echoes(stop))
+
+    def _without_its_router(self, stop: Stop) -> str:
+        return f"{stop.next_hop} does not answer on {stop.egress}, and so {stop.host} passes over its route"
 
     def _unresolved(self, end: End) -> Diagnosis:
         """Somebody asked for a neighbour, and nobody answered."""
@@ -182,6 +204,8 @@ class Stopping(Telling):
                 told = next((each.detail for each in self.e.small if each.detail), "")
                 about_these = f" via {wanted} " in f" {sure[0].text} "
                 return self._with_cause(sure[0], Ending.NOT_SENT, said if about_these else told)
+            if self._passes_over(stop):
+                return self._asked_before(stop, self._without_its_router(stop))
         rewritten = self._of(Direction.FORWARD, stop.host, REWRITES)
         if rewritten:
             return self._with_cause(rewritten[0], end.ending, said)
@@ -208,7 +232,12 @@ class Stopping(Telling):
             ]
             if near:
                 return self._with_cause(near[0], end.ending, said)
-            came = self.trail.watched(following.host) and self.trail.was_asked(following.host, wanted)
+            watched = self.trail.watched(following.host)
+            trails = [self.trail]
+            if self.trail.watched(stop.host) and wanted not in self.trail.asks(stop.host):
+                trails += self._of_echoes(stop)  # a kernel that has given up asks for these packets no more
+            came = watched and any(trail.was_asked(following.host, wanted) for trail in trails)
+            went = len(trails) == 1 or any(wanted in trail.asks(stop.host) for trail in trails)
             owns = self.e.facts[following.host].owner_of(wanted) is not None
             astray = self._of(
                 Direction.REPLY, following.host, frozenset(("wrong-destination-mac", "duplicate-address"))
@@ -216,10 +245,13 @@ class Stopping(Telling):
             if came and owns and astray and family_of(wanted) is Family.V6:
                 # An advertisement goes to the asker's address, by what is known of that; an ARP answer does not.
                 return self._with_cause(astray[0], end.ending, said)
+            if came and owns and len(trails) > 1:
+                words = f"{stop.host} asked for {wanted} on {stop.egress}, and nobody answered"
+                said = f"{words}, though the question came to {following.host}"
             if came and owns:
                 cause = self._finding("arp-not-answered", following, following.ingress, said)
                 return self._with_cause(cause, end.ending, said, inferred=True)
-            if self.trail.watched(following.host) and owns and down is None:
+            if watched and went and owns and down is None:
                 return self._between(
                     stop,
                     following,

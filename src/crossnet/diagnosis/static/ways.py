@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from crossnet.diagnosis.course import Stop
+from crossnet.diagnosis.course import Stop, best
 from crossnet.diagnosis.finding import Direction, Finding, Remedy
 from crossnet.diagnosis.mended import with_route, without_address
 from crossnet.diagnosis.static.search import (
@@ -17,12 +17,14 @@ from crossnet.diagnosis.static.search import (
 )
 from crossnet.facts import Facts
 from crossnet.facts.routes import matching
+from crossnet.facts.sysctls import FORWARDING
 from crossnet.reach.blockers import Blocker
 from crossnet.reach.path import Visit, Walked
 from crossnet.reach.routing import Way
 from crossnet.reach.rules import Effect
 from crossnet.values import (
     Address,
+    Family,
     Network,
     family_of,
     host_network,
@@ -141,6 +143,9 @@ class OfWays(Search):
             return
         ways = [way for way in visit.outcome.ways if way.type not in ("local", "anycast", "broadcast")]
         way = next((each for each in ways if is_astray(each, device, next_hop)), ways[-1] if ways else Way())
+        if stop == self.course.client and self._is_passed_over(stop, way, device, next_hop, wanted):
+            self.mended[stop.host] = with_route(self.mended[stop.host], wanted, next_hop, device)
+            return
         code = self._code(stop, direction, way, refused, device, next_hop, wanted)
         if code is None:
             return
@@ -174,6 +179,28 @@ class OfWays(Search):
             )
         )
         self.mended[stop.host] = with_route(self.mended[stop.host], wanted, next_hop, device)
+
+    def _is_passed_over(
+        self, stop: Stop, way: Way, device: str, next_hop: Address | None, wanted: Address
+    ) -> bool:
+        """Whether the route is right that a host does not take, because its router did not answer.
+
+        A host of IPv6 that does not forward takes another one then, or says that it has none (rt6_check_neigh).
+        """
+        facts = self.facts[stop.host]
+        first = best(facts, wanted)
+        forwarding = facts.sysctls.get(FORWARDING[Family.V6], "0")
+        if family_of(wanted) is not Family.V6 or forwarding != "0" or first is None or next_hop is None:
+            return False
+        by_rule = way.rule is not None and not way.rule.is_usual
+        return (
+            not by_rule
+            and (first.via, first.device) == (next_hop, device)
+            and any(
+                (each.address, each.device, each.state) == (next_hop, device, "FAILED")
+                for each in facts.neighbours
+            )
+        )
 
     def _round_about(
         self,
