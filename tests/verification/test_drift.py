@@ -36,7 +36,7 @@ from crossnet.record import APPLIED, VERIFIED, Owned, Record, read_record
 from crossnet.resources import RuleTable
 from crossnet.spec import Spec
 from crossnet.specfile import parse
-from crossnet.values import Family, Ports, address, network
+from crossnet.values import Family, Ports, address, host_network, network
 from crossnet.verification.comparing import compared
 from design.factsheet import SEED, facts_from, route, with_files
 from planning.fakehost import carry_out, facts_of, hosts_of
@@ -544,6 +544,35 @@ gateway:
     found["gateway"] = with_files(found["gateway"], {VERIFIED: FileState(proved, 0o600, "0:0")})
     found = rules(lambda table: table)(found)
     assert (status(found, text).state, status(found, text).reasons) == (State.UP, ())
+
+
+def test_clients_among_which_the_gateway_stands_are_stopped_by_nobody() -> None:
+    """As whom a gateway can send itself no client does: what would become of it is no drift."""
+    sheet = """
+app:
+  eth0 fd00:43::15/64
+gateway:
+  eth1 fd00:43::101/64
+  eth0 fd00:44::63/64
+  tools ip sysctl nft iptables iptables-nft conntrack awk systemctl
+"""
+    text = asked(to="'fd00:44::/64'").replace("from: app", "from: 'fd00:43::/64'")
+    hosts = hosts_of(facts_from(sheet))
+    carry_out(plan(parse(text, "crossnet.yaml"), facts_of(hosts)), hosts)
+
+    def forwarding(facts: Facts) -> Facts:
+        """What the kernel adds then: the first address of each network is the router's own too."""
+        own = [(item, link.name) for link in facts.links for item in link.of(Family.V6)]
+        first = [(host_network(item.network.network_address), "anycast", name) for item, name in own]
+        taken = [(host_network(item.address), "local", name) for item, name in own]
+        added = (
+            Route(to, None, name, protocol="kernel", table="local", type=kind)
+            for to, kind, name in (*first, *taken)
+        )
+        return replace(facts, routes=(*facts.routes, *added))
+
+    found = status(on("gateway", forwarding)(rules(lambda table: table)(facts_of(hosts))), text)
+    assert not [reason for reason in found.reasons if "that crossnet does not own" in reason]
 
 
 @pytest.mark.parametrize(

@@ -387,8 +387,12 @@ def _longest(path: Path, gateway: Facts) -> int:
 
 
 def _clients(gateway: Facts, path: Path, admitted: tuple[Network, ...]) -> tuple[Network, ...]:
-    """The networks of clients without the gateway's own addresses, from which no client sends."""
+    """The networks of clients without the gateway's own addresses, from which no client sends.
+
+    The first address of each network of IPv6 is one too, as long as it forwards (RFC 4291, 2.6.1).
+    """
     own = [host_network(item.address) for link in gateway.links for item in link.of(path.family)]
+    own += [each.destination for each in gateway.routes if (each.table, each.type) == ("local", "anycast")]
     networks = Networks(admitted)
     taken = [part for part in own if networks.around(part)]
     return without(admitted, taken) if taken else admitted
