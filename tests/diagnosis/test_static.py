@@ -19,7 +19,7 @@ from crossnet.facts.neighbours import Neighbour
 from crossnet.facts.routes import Route, parse_routes
 from crossnet.netfilter.foreign import Chain, Drop, Hook, Rule, Table, Tool
 from crossnet.spec import Crossing
-from crossnet.values import Family, Probe
+from crossnet.values import Family, Probe, host_network
 from diagnosis.seeded import SEED, seed
 
 PROBE = Probe.from_text("icmp/10.0.44.1")
@@ -201,6 +201,27 @@ def told6(hosts: Mapping[str, Facts], next_hop: str) -> list[tuple[str, str, str
 def test_a_link_local_next_hop_is_the_gateways_and_missing_nowhere(forwarding: str, codes: set[str]) -> None:
     hosts = seed(SIXTH.format(hop="fe80::1", forwarding=forwarding))
     assert {code for _, _, code in told6(hosts, "fe80::1")} == codes
+
+
+def taking(facts: Facts, *networks: str, protocol: str = "boot") -> Facts:
+    """The same with what its kernel keeps for its own addresses, and with routes of type local besides."""
+    own = [
+        (host_network(item.address), "kernel", link.name) for link in facts.links for item in link.addresses
+    ]
+    routes = [*own, *((ip_network(each), protocol, "lo") for each in networks)]
+    added = (Route(to, None, name, protocol=by, table="local", type="local") for to, by, name in routes)
+    return replace(facts, routes=(*facts.routes, *added))
+
+
+def test_a_local_route_of_somebody_is_named_with_its_removal() -> None:
+    hosts = seed()
+    hosts["gateway"] = taking(hosts["gateway"], "10.0.44.0/28", "10.0.44.128/28")
+    assert told(hosts) == [("forward", "gateway", "destination-is-local")]
+    assert "local 10.0.44.0/28 dev lo" in found(hosts).findings[0].text
+    assert fixes(hosts, "destination-is-local") == ["ip route del local 10.0.44.0/28 dev lo"]
+    hosts["gateway"] = replace(hosts["gateway"], reached_at=ip_address("10.0.44.9"))
+    assert fixes(hosts, "destination-is-local") == [], "it is how the host is reached"
+    assert told({**seed(), "gateway": taking(seed()["gateway"], "10.0.44.128/28")}) == []
 
 
 HOP = "fd00:43::101"

@@ -116,10 +116,12 @@ GATEWAY = (
     ),
     Code(
         "destination-is-local",
-        "The gateway, or the client itself, has the destination's address, and takes the packets as its own.",
-        "The address lists of the hosts. It may even answer, with a time to live that no router has lowered; nothing "
-        "leaves for the destination.",
-        "`ip address del ADDRESS dev INTERFACE` on the host that should not have it.",
+        "The gateway, or the client itself, has the destination's address, or a route that makes it its own, and takes "
+        "the packets.",
+        "The address lists of the hosts, and routes of type `local` that no address has brought. It may even answer, "
+        "with a time to live that no router has lowered; nothing leaves for the destination.",
+        "`ip address del ADDRESS dev INTERFACE` on the host that should not have it, or "
+        "`ip route del local NETWORK dev lo`.",
     ),
     Code(
         "stopped-on-gateway",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from crossnet.diagnosis.fixes.case import APPLY, Case, Remedying
-from crossnet.values import show_network
+from crossnet.values import contains, show_network
 from crossnet.verdict import Fix
 
 
@@ -36,6 +36,10 @@ def _address(case: Case) -> tuple[Fix, ...]:
 def _own_address(case: Case) -> tuple[Fix, ...]:
     """An address that stands there alone is taken away; one with a network is perhaps how the host is reached."""
     remedy = case.cause.remedy
+    if remedy.destination is not None:
+        reached = case.here.reached_at
+        own = reached is not None and contains(remedy.destination, reached)
+        return () if own else case.fix(f"{case.ip} route del {remedy.wrong}")
     if remedy.address is None or remedy.device is None or remedy.address == case.here.reached_at:
         return ()
     if remedy.prefix != remedy.address.max_prefixlen and remedy.device != "lo":

@@ -26,6 +26,7 @@ from crossnet.values import (
     Address,
     Family,
     Network,
+    contains,
     family_of,
     host_network,
 )
@@ -91,6 +92,7 @@ class OfWays(Search):
         facts = self.mended[stop.host]
         owner = facts.owner_of(self.probe.destination)
         if owner is None:
+            self._taken_by_a_route(stop, walked)
             return
         own = next(item for item in owner.addresses if item.address == self.probe.destination)
         words = f"{stop.host} itself has {self.probe.destination}, on {owner.name}"
@@ -107,6 +109,30 @@ class OfWays(Search):
             )
         )
         self.mended[stop.host] = without_address(facts, self.probe.destination)
+
+    def _taken_by_a_route(self, stop: Stop, walked: Walked) -> None:
+        """The same of a whole network that somebody has made the host's own by a route of type local (AnyIP)."""
+        visits = [each for each in walked.visits if each.host == stop.host and each.outcome.delivered]
+        routes = (way.route for visit in visits for way in visit.outcome.ways if way.type == "local")
+        route = next(
+            (each for each in routes if each and each.table == "local" and each.protocol != "kernel"), None
+        )
+        if route is None or not contains(route.destination, self.probe.destination):
+            return
+        words = f"{stop.host} has a route that makes {self.probe.destination} its own: {route}"
+        remedy = Remedy(destination=route.destination, device=route.device, wrong=str(route))
+        self._add(
+            Finding(
+                "destination-is-local",
+                stop.host,
+                route.device,
+                Direction.FORWARD,
+                words,
+                hook="route",
+                remedy=remedy,
+            )
+        )
+        self.mended[stop.host] = without_address(self.mended[stop.host], self.probe.destination)
 
     def _turned(
         self,
