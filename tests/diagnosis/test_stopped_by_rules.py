@@ -269,6 +269,39 @@ def verdict(
     return judge(Evidence("business", along, probe, known, told, trail, sent))
 
 
+def bridged(facts: Facts, port: str) -> Facts:
+    """The same where what an interface has stands on br0, of which it is the one port."""
+    own = (replace(each, name="br0", kind="bridge") if each.name == port else each for each in facts.links)
+    routes = tuple(replace(each, device="br0") if each.device == port else each for each in facts.routes)
+    return replace(facts, links=(*own, Link(port, 1500, True, master="br0")), routes=routes)
+
+
+@pytest.mark.parametrize("watched", [True, False], ids=["port watched", "port not watched"])
+@pytest.mark.parametrize(("host", "port"), [("app", "eth0"), ("gateway", "eth1")])
+def test_what_leaves_a_bridge_by_no_port_is_stopped_on_its_host(host: str, port: str, watched: bool) -> None:
+    """It is seen at the bridge before that one's own rules are asked (net/bridge/br_device.c)."""
+    known = hosts()
+    known[host] = bridged(known[host], port)
+    whole = [
+        each
+        for size in SIZES
+        for each in (request(size, 1) if host == "app" else [*request(size, 3), *answer(size, 2)])
+    ]
+    flow = [
+        replace(each, interface="br0") if (each.host, each.interface) == (host, port) else each
+        for each in whole
+    ]
+    points = {**POINTS, host: ("br0", *(each for each in POINTS[host] if watched or each != port))}
+    along = way(known)
+    trail = Trail(Tags(ECHO, SIZES), along, tuple(flow), points)
+    sent = (Sent(ECHO, Reply.SILENT),) * 5
+    told = foretell(along, ECHO, known, BEYOND)
+    found = judge(Evidence("business", along, ECHO, known, told, trail, sent))
+    half = found.forward if host == "app" else found.reply
+    assert ("left by none of its ports" in half.detail) is watched
+    assert isinstance(half.at, Place if watched else Between)
+
+
 HALF = (Reply.ANSWERED, Reply.SILENT, Reply.ANSWERED, Reply.SILENT, Reply.ANSWERED)
 
 

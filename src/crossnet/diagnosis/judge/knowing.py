@@ -233,11 +233,25 @@ class Knowing:
         if self.e.foretold.passes:
             self.notes.append(Note("static-dynamic-disagree", f"facts say that it passes, but {said}"))
 
+    def _kept_by_bridge(self, host: str, part: Part) -> bool:
+        """Whether what a host gave to its bridge left by none of the ports, all of which were watched.
+
+        What is seen to leave by the bridge itself has not met the bridge's own rules yet (net/bridge/br_device.c).
+        """
+        facts = self.e.facts.get(host)
+        links = facts.links if facts is not None else ()
+        left = {each.interface for each in self.trail.left(host, part)}
+        bridges = {link.name for link in links if link.kind == "bridge" and link.name in left}
+        ports = {link.name for link in links if link.master in bridges}
+        return bool(ports) and left == bridges and ports <= {*self.trail.points.get(host, ())}
+
     def _goes_on(self) -> None:
         """What facts surely say of a host from which packets were seen to go on."""
         for each in self.e.foretold.findings:
             part = Part.REQUEST if each.direction is Direction.FORWARD else Part.REPLY
-            if each.certain and each.code in ENDS_THERE and self.trail.left(each.host, part):
+            if not (each.certain and each.code in ENDS_THERE) or self._kept_by_bridge(each.host, part):
+                continue
+            if self.trail.left(each.host, part):
                 words = (
                     f"facts say that {each.host} stops the {part} ({each.code}), and it was seen to leave it"
                 )

@@ -42,6 +42,8 @@ class Replying(Telling):
                 said = f"{stop.host} has the reply, asked for {back.asked} on {back.interface}, and nobody answered"
             case Ending.ARRIVED:
                 said = f"the reply came to {stop.host} by {back.interface}, and its program got none"
+            case _ if self._kept_by_bridge(stop.host, Part.REPLY):
+                said = f"the reply came to {back.interface} of {stop.host}, and left by none of its ports"
             case _:
                 following = back.following
                 assert following is not None

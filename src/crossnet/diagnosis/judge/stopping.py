@@ -33,6 +33,11 @@ class Stopping(Telling):
 
     def _by_end(self, end: End) -> Diagnosis:
         match end.ending:
+            case Ending.LOST | Ending.ARRIVED if end.stop and self._kept_by_bridge(
+                end.stop.host, Part.REQUEST
+            ):
+                said = f"it came to {end.interface} of {end.stop.host}, and left by none of its ports"
+                return self._stopped(replace(end, ending=Ending.STOPPED, said=said))
             case Ending.UNSEEN:
                 return self._nobody_watched()
             case Ending.NOT_SENT:
