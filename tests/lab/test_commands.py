@@ -775,6 +775,23 @@ def test_a_controller_that_dies_in_the_middle_leaves_what_is_needed_to_undo(held
     assert bench.differences(before) == []
 
 
+def test_a_host_is_forgotten_also_where_an_apply_with_it_died_in_the_middle(held: Held) -> None:
+    bench, desk = held.site.bench, held.site.desk
+    before = bench.fingerprints()
+    with held.until(*STEPS["route"]) as process:
+        process.kill()
+        process.communicate(timeout=60)
+    done = desk.run("forget", "app", "--yes")
+    assert done.code == 0, done.err
+    assert "changes are put back first" in done.out
+    after = bench.fingerprints()
+    assert {name: one for name, one in after.items() if name != "app"} == {
+        name: one for name, one in before.items() if name != "app"
+    }
+    assert desk.run("recover", "--yes").code == 3  # what app itself still holds, should it come back
+    assert bench.differences(before) == []
+
+
 def test_status_of_a_crossing_whose_change_was_not_finished(held: Held) -> None:
     desk = held.site.desk
     assert desk.run("apply", "--yes").code == 0

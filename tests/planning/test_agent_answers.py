@@ -12,16 +12,16 @@ import pytest
 
 from crossnet.errors import CloudError, CrossnetError, HostError, HostsFailed, RollbackNotProved
 from crossnet.events import nobody
-from crossnet.facts import Facts
+from crossnet.facts import Facts, FileState
 from crossnet.planning import HostPlan
-from crossnet.record import Record
-from crossnet.site import Site
+from crossnet.record import DECISION, IDENTITY, JOURNAL, Record
+from crossnet.site import Answers, Site
 from crossnet.spec import Spec
 from crossnet.transaction import ending, journal
 from crossnet.transaction.agent import Agent
 from crossnet.transaction.participant import Gone, Part, Refused
 from crossnet.transport import TIMEOUT, Completed, Process, ShellHost
-from design.factsheet import facts_from
+from design.factsheet import facts_from, host_facts, with_files
 
 
 @dataclass
@@ -212,3 +212,28 @@ def test_a_confirmation_that_comes_too_late_puts_back_and_tells_the_others_too(
         "  gateway: route 10.0.44.0/24 is not what it was before",
         "  `crossnet recover` tries again.",
     ]
+
+
+@pytest.mark.parametrize("decision", ["", journal.CONFIRM, journal.ROLLBACK])
+def test_a_host_that_is_forgotten_is_not_waited_for_where_a_transaction_is_also_on_it(decision: str) -> None:
+    """Any other that is missing is in another spec, and has to be asked."""
+    document = journal.encode(journal.new("0ddba115", "apply", ("app", "gateway")))
+    files = {JOURNAL: document, IDENTITY: b"0ddba115\n", DECISION: decision.encode()}
+    facts = {
+        "gateway": with_files(
+            host_facts("gateway", ""), {path: FileState(data, 0o600, "0:0") for path, data in files.items()}
+        )
+    }
+
+    async def ask(_: object) -> Answers[tuple[()]]:
+        return Answers({"gateway": ()}, {})
+
+    def found(forgotten: str) -> ending.Open:
+        site, spec = cast(Site, SimpleNamespace(ask=ask)), cast(Spec, None)
+        (only,) = asyncio.run(ending.find(facts, site, spec, forgotten=forgotten))
+        return only
+
+    assert found("app").decision == decision
+    assert set(found("app").held) == {"gateway"}
+    with pytest.raises(CrossnetError, match="also on app, and the spec names no such host"):
+        found("")

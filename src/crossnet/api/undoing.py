@@ -120,7 +120,8 @@ async def plan_forget(
     left = unfinished(facts)
     refuse_running(left)
     what = Undo(host=host, forgotten=True)
-    _is_there(named, what, facts)
+    if not any(host in found.group for found in left.values()):
+        _is_there(named, what, facts)
     return UndoPlan(told_opening(make_undo_plan(others, facts, what), facts), left, what)
 
 
@@ -153,7 +154,8 @@ async def _undo(
     left = unfinished(facts)
     refuse_running(left, decided=patient)
     if left:
-        for found in await ending.find(facts, site, spec):
+        forgotten = (what.host or "") if what.forgotten else ""
+        for found in await ending.find(facts, site, spec, forgotten=forgotten):
             await end(found, site, UNDO)
         facts = await site.observe()
     if left_at_clouds(facts):

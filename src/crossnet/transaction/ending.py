@@ -80,10 +80,13 @@ class Open:
         return (*back, *(name for name, decision in self.ended.items() if decision != CONFIRM))
 
 
-async def find(facts: Mapping[str, Facts], site: Site, spec: Spec) -> tuple[Open, ...]:
+async def find(
+    facts: Mapping[str, Facts], site: Site, spec: Spec, *, forgotten: str = ""
+) -> tuple[Open, ...]:
     """Every transaction that a host of the spec holds, or that hosts have ended differently.
 
-    CrossnetError where a host of one is not in the spec, Locked where one cannot be read.
+    One that is `forgotten` is not waited for: the others end it among themselves. CrossnetError where a host of one is
+    not in the spec, Locked where one cannot be read.
     """
     past = (await site.ask(read_history)).all()
     held: dict[str, dict[str, Journal]] = {}
@@ -93,7 +96,7 @@ async def find(facts: Mapping[str, Facts], site: Site, spec: Spec) -> tuple[Open
             raise journal.locked(name, found)
         if found is not None:
             held.setdefault(found.transaction, {})[name] = found
-    still = [_open(transaction, own, past, spec, facts) for transaction, own in held.items()]
+    still = [_open(transaction, own, past, spec, facts, forgotten) for transaction, own in held.items()]
     return (*still, *(split for split in _splits(past, spec, facts) if split.transaction not in held))
 
 
@@ -103,16 +106,18 @@ def _open(
     past: Mapping[str, Sequence[Past]],
     spec: Spec,
     facts: Mapping[str, Facts],
+    forgotten: str,
 ) -> Open:
     first = next(iter(held.values()))
-    if missing := [name for name in first.group if name not in past]:
+    group = [name for name in first.group if name != forgotten]
+    if missing := [name for name in group if name not in past]:
         raise CrossnetError(
             f"transaction {transaction} is also on {', '.join(missing)}, and neither the spec nor its journal has a "
             "way there from here\n  Use a spec that names these hosts, on a machine that reaches them."
         )
     decided = {
         name: next((one.decision for one in past[name] if one.transaction == transaction), "")
-        for name in first.group
+        for name in group
         if name not in held
     }
     about = frozenset(label for own in held.values() for label in own.crossings)
