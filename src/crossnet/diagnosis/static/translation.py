@@ -80,16 +80,16 @@ class OfTranslation(Search):
                 return
             if near is None or not contains(near, source):
                 self._untranslated(last, facts, link, walked)
-        elif self._is_strange(source, last.host):
+        elif self._is_strange(source, facts):
             words = f"packets leave as {source}, which {last.host} does not have"
             self._wrong_source("snat-address-not-local", last, link, words, walked)
         elif near is not None and not contains(near, source):
             words = f"packets leave as {source}, which is not an address of {near}"
             self._wrong_source("snat-address-unsuitable", last, link, words, walked)
 
-    def _is_strange(self, source: Address, host: str) -> bool:
-        """Whether a host does not have it, as it is: what was taken from it to look further does not count."""
-        return self.facts[host].owner_of(source) is None
+    def _is_strange(self, source: Address, mended: Facts) -> bool:
+        """Whether a host does not have it: neither as it is, nor with what it was given or lost to look further."""
+        return all(facts.owner_of(source) is None for facts in (mended, self.facts[mended.host]))
 
     def _as_somebody_else(self, walked: Walked) -> None:
         """A client whose own rules give its packets an address that it does not have."""
@@ -100,7 +100,7 @@ class OfTranslation(Search):
             return
         family = family_of(self.probe.destination)
         source = one_address(walked.space, leaving.fixed, Field.SOURCE6, family)
-        if source is not None and self._is_strange(source, client.host):
+        if source is not None and self._is_strange(source, facts):
             words = f"packets leave as {source}, which {client.host} does not have"
             self._wrong_source("snat-address-not-local", client, link, words, walked)
 
