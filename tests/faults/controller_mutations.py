@@ -374,8 +374,8 @@ MUTATIONS = (
     Mutation(
         "a confirmed host does not count",
         "transaction/ending.py",
-        'return CONFIRM if CONFIRM in said else ROLLBACK if ROLLBACK in said else ""',
-        "return ROLLBACK",
+        "if CONFIRM in said and not is_first_open:",
+        "if False:",
         f"{KILLED}[gateway-commit-after]",
     ),
     Mutation(

@@ -151,7 +151,9 @@ def make_undo_plan(spec: Spec, facts: Mapping[str, Facts], what: Undo = OWN_CROS
         name: tuple(
             left
             for each in one.crossings
-            if (left := what.leaves(each, spec, called)) and left.is_known and not left.is_over(facts[name].clock)
+            if (left := what.leaves(each, spec, called))
+            and left.is_known
+            and not left.is_over(facts[name].clock)
         )
         for name, one in records.items()
     }
