@@ -75,11 +75,11 @@ def test_who_has_the_last_word_is_told_with_which_spec(site: Site) -> None:
         assert (confirm, of, file) == ("confirm", "-f", "two.yaml")
         listed = site.desk.run("list", "gateway", "-f", "two.yaml").err
         assert f"gateway: transaction {transaction} is not ended there" in listed
-        # Another person's spec, which does not name all its hosts.
+        # Another person's spec, which does not name all its hosts: its journal does.
         for words in (("plan", "-f", "other.yaml"), ("undo", "-f", "other.yaml", "--yes")):
             refused = site.desk.run(*words)
-            assert "where SPEC names app too" in refused.err
-            assert advised(refused.err.partition("ends it now")[0]) == ["confirm", "-f", "SPEC", transaction]
+            told = advised(refused.err.partition("ends it now")[0])
+            assert told == ["confirm", "-f", "other.yaml", transaction]
         own = site.desk.run("plan", "-f", "two.yaml")
         assert advised(own.err.partition("ends it now")[0]) == ["confirm", "-f", "two.yaml", transaction]
         assert site.desk.run(*advised(own.err.partition("ends it now")[0])).code == 8

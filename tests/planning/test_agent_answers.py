@@ -235,5 +235,7 @@ def test_a_host_that_is_forgotten_is_not_waited_for_where_a_transaction_is_also_
 
     assert found("app").decision == decision
     assert set(found("app").held) == {"gateway"}
-    with pytest.raises(CrossnetError, match="also on app, and the spec names no such host"):
+    with pytest.raises(
+        CrossnetError, match="also on app, and neither the spec nor its journal has a way there"
+    ):
         found("")

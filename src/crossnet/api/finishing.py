@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
 
 from crossnet.api.looking import refuse_running, unfinished
 from crossnet.errors import (
@@ -18,7 +17,7 @@ from crossnet.events import Event, Kind, Watcher, nobody
 from crossnet.facts import Facts
 from crossnet.planning import Undo, takes_back
 from crossnet.proof import last_verified
-from crossnet.record import CLOUD, JOURNAL, TRANSACTION
+from crossnet.record import CLOUD, TRANSACTION
 from crossnet.site import Site, Ways, reach
 from crossnet.spec import Spec
 from crossnet.standing import who
@@ -102,27 +101,27 @@ async def _unproved(found: Open, site: Site) -> tuple[str, ...]:
 
 
 @asynccontextmanager
-async def _reach_all(spec: Spec, watch: Watcher) -> AsyncIterator[tuple[Site, Spec]]:
+async def _reach_all(spec: Spec, watch: Watcher) -> AsyncIterator[tuple[Site, Spec, dict[str, Facts]]]:
     """The hosts of a spec, and those that transactions which these hold are on as well: such as left the spec."""
     async with AsyncExitStack() as stack:
         ways = Ways()
         stack.push_async_callback(ways.close)
         while True:
             site = await stack.enter_async_context(reach(spec, watch=watch, ways=ways))
-            held = await site.ask(lambda host: host.read(PurePosixPath(JOURNAL)))
+            facts = await site.observe()
             named = {host.name for host in spec.hosts}
-            found = (journal.decode(data) for data in held.said.values() if data is not None)
-            further = {one.name: one for each in found for one in each.further(named)}
+            held = unfinished(facts).values()
+            further = {one.name: one for found in held for one in found.further(named)}
             if not further:
-                yield site, spec
+                yield site, spec, facts
                 return
             spec = replace(spec, hosts=(*spec.hosts, *further.values()))
 
 
 async def confirm(spec: Spec, transaction: str, *, watch: Watcher = nobody) -> Ended:
     """Say from any machine that a transaction shall hold; HostsDisagree where a guard was faster."""
-    async with _reach_all(spec, watch) as (site, spec):
-        found = await _find(transaction, site, spec)
+    async with _reach_all(spec, watch) as (site, spec, facts):
+        found = await _find(transaction, site, spec, facts)
         if found.decision == journal.ROLLBACK:
             raise CrossnetError(
                 f"transaction {transaction} is rolled back already, on {_names(found, journal.ROLLBACK)}\n"
@@ -153,8 +152,8 @@ async def confirm(spec: Spec, transaction: str, *, watch: Watcher = nobody) -> E
 
 async def rollback(spec: Spec, transaction: str, *, watch: Watcher = nobody) -> Ended:
     """Put every host of a transaction back from any machine, and prove it."""
-    async with _reach_all(spec, watch) as (site, spec):
-        found = await _find(transaction, site, spec)
+    async with _reach_all(spec, watch) as (site, spec, facts):
+        found = await _find(transaction, site, spec, facts)
         if found.decision == CONFIRM:
             raise CrossnetError(
                 f"transaction {transaction} is confirmed already, on {_names(found, CONFIRM)}\n"
@@ -174,8 +173,8 @@ def _names(found: Open, decision: str) -> str:
     return ", ".join([*held, *(name for name, said in found.ended.items() if said == decision)])
 
 
-async def _find(transaction: str, site: Site, spec: Spec) -> Open:
-    found = await ending.find(await site.observe(), site, spec)
+async def _find(transaction: str, site: Site, spec: Spec, facts: Mapping[str, Facts]) -> Open:
+    found = await ending.find(facts, site, spec)
     for one in found:
         if one.transaction == transaction:
             return one
@@ -203,8 +202,8 @@ def _taken_back(what: str) -> str:
 
 async def recover(spec: Spec, *, watch: Watcher = nobody) -> tuple[Ended, ...]:
     """End whatever was left open on the hosts; Locked where whoever began it may still be at work."""
-    async with _reach_all(spec, watch) as (site, spec):
-        facts, others = await end_unreadable(await site.observe(), site)
+    async with _reach_all(spec, watch) as (site, spec, facts):
+        facts, others = await end_unreadable(facts, site)
         found = await ending.find(facts, site, spec)
         for one in found:
             if one.decision != CONFIRM:
