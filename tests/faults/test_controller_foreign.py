@@ -72,7 +72,7 @@ def somebody_else(ground: Ground, hosts: tuple[str, ...] = ("gateway", "app")) -
             worker.join()
     assert errors == []
     for host in hosts:
-        assert made[host] > 3, f"too few changes on {host} to say anything"
+        assert made[host] > 1, f"too few changes on {host} to say anything"
         kept = [number for number in range(made[host]) if number % 3 != 1]
         wanted = sorted(f"{kind} {number}" for kind in ("chain", "table", "route") for number in kept)
         assert sorted(ground.bench.check(host, SEEN).splitlines()) == wanted, host
