@@ -37,7 +37,7 @@ class Joining:
         machines = dict.fromkeys(
             one.stamp.source
             for one in self._standing(facts)
-            if not all(map(one.means_the_same_here, one.hosts))
+            if any(host.name != one.host and not one.means_the_same_here(host) for host in one.hosts)
         )
         if lost:
             return f"its own record {lost}"

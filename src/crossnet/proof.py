@@ -27,7 +27,8 @@ def last_verified(facts: Facts) -> dict[str, dict[str, str]]:
 
 
 def _last_verified(facts: Facts) -> dict[str, dict[str, str]]:
-    kept = entries(facts)
+    state = facts.file(VERIFIED)
+    kept = read_entries(state.data) if state else {}
     try:
         standing = {one.label: one for one in read_record(facts).crossings}
     except PlanRefused:
@@ -37,12 +38,6 @@ def _last_verified(facts: Facts) -> dict[str, dict[str, str]]:
         for label, said in kept.items()
         if "of" not in said or (label in standing and packets_of(standing[label].paths) == said["of"])
     }
-
-
-def entries(facts: Facts) -> dict[str, dict[str, str]]:
-    """All that the file holds and that can be read, whatever it is of."""
-    state = facts.file(VERIFIED)
-    return read_entries(state.data if state else b"{}")
 
 
 def read_entries(data: bytes) -> dict[str, dict[str, str]]:

@@ -13,7 +13,7 @@ from crossnet.api import Applied, UndoPlan
 from crossnet.drift import drifted
 from crossnet.errors import PlanRefused
 from crossnet.facts import Facts, FileState
-from crossnet.joining import joining, out_of_reach
+from crossnet.joining import Joining, joining, out_of_reach
 from crossnet.netfilter import Accept, Interface, Rule
 from crossnet.opening import told_opening
 from crossnet.planning import Plan, Undo, make_plan, make_undo_plan
@@ -517,6 +517,16 @@ def test_a_record_that_leads_to_the_gateway_from_another_machine_alone_is_not_sa
     assert not found.is_confirmed(facts["web"], {})
     assert found.why_not(facts["web"]) == "its own names that host in a way that leads there from gws alone"
     assert found.why_not(facts["app"]) == "its own does not know that host"
+
+
+def test_who_is_local_to_himself_names_his_gateway_all_the_same() -> None:
+    hosts = begun()
+    there = {name: hosts[name] for name in ("web", "gateway")}
+    applied_from("webs", there, "local: true", "ssh: root@10.0.43.101")
+    found = Joining(HostSpec("web", ssh="root@10.0.43.16"), frozenset((("gateway", "office/business"),)))
+    facts = facts_of(hosts)["web"]
+    assert found.why_not(facts) == "its own does not know that host"
+    assert found.is_confirmed(facts, {"gateway": HostSpec("gateway", ssh="root@10.0.43.101")})
 
 
 def test_who_is_named_to_undo_all_is_the_machine_whatever_others_call_it() -> None:

@@ -28,6 +28,7 @@ from crossnet.transport.ssh import Ssh, configuration, failures, files, settings
 from crossnet.transport.ssh.destination import parse
 from crossnet.transport.ssh.hostkeys import Witness
 from crossnet.transport.ssh.settings import REFUSED, Refusal, Settings
+from lacking import lacking
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "ssh.md"
 
@@ -417,7 +418,7 @@ def test_a_configuration_that_others_can_write_to_is_refused_as_ssh_refuses_it(
     elif os.getuid() == 0:
         os.chown(file, 65534, 65534)
     else:
-        pytest.skip("only root can give a file away")
+        lacking("only root can give a file away")
     with pytest.raises(ValueError, match=re.escape(f"{file}: bad owner or permissions")):
         meant(home, text)
 
@@ -427,7 +428,7 @@ def test_the_owner_of_the_home_and_a_group_of_its_owner_alone_may_write(
 ) -> None:
     """As under `sudo -E`, and where every user has a group to himself and the umask is 002."""
     if os.getuid() != 0:
-        pytest.skip("only root can give a file away")
+        lacking("only root can give a file away")
     config = home / ".ssh" / "config"
     config.write_text("Port 24\n")
     for file in (home, config):

@@ -96,6 +96,13 @@ def rules(change: Callable[[Table], Table | None]) -> Callable[[Hosts], Hosts]:
     return on("gateway", changed)
 
 
+def proved(found: Hosts) -> Hosts:
+    """The same where the gateway keeps that an answer came back through the crossing."""
+    kept = b'{"business": {"time": "2026-11-28T12:00:00+00:00", "result": "reachable", "end": "proved"}}'
+    gateway = with_files(found["gateway"], {VERIFIED: FileState(kept, 0o600, "0:0")})
+    return rules(lambda table: table)({**found, "gateway": gateway})
+
+
 def chain(name: str, change: Callable[[tuple[Rule, ...]], tuple[Rule, ...]]) -> Callable[[Hosts], Hosts]:
     return rules(
         lambda table: replace(
@@ -539,10 +546,7 @@ gateway:
     text = asked(", next-hop: 'fe80::1'", to="'fd00:44::/64'")
     hosts = hosts_of(facts_from(sheet))
     carry_out(plan(parse(text, "crossnet.yaml"), facts_of(hosts)), hosts)
-    found = facts_of(hosts)
-    proved = b'{"business": {"time": "2026-11-28T12:00:00+00:00", "result": "reachable", "end": "proved"}}'
-    found["gateway"] = with_files(found["gateway"], {VERIFIED: FileState(proved, 0o600, "0:0")})
-    found = rules(lambda table: table)(found)
+    found = proved(facts_of(hosts))
     assert (status(found, text).state, status(found, text).reasons) == (State.UP, ())
 
 
@@ -816,10 +820,7 @@ def test_a_next_hop_that_is_nowhere_any_more_degrades_the_crossing() -> None:
     text = asked(", next-hop: 10.0.43.200")
     hosts = hosts_of(facts_from(second))
     carry_out(plan(parse(text, "crossnet.yaml"), facts_of(hosts)), hosts)
-    found = facts_of(hosts)
-    proved = b'{"business": {"time": "2026-11-28T12:00:00+00:00", "result": "reachable", "end": "proved"}}'
-    found["gateway"] = with_files(found["gateway"], {VERIFIED: FileState(proved, 0o600, "0:0")})
-    found = rules(lambda table: table)(found)
+    found = proved(facts_of(hosts))
     assert status(found, text).state is State.UP
     gone = links("gateway", lambda link: replace(link, addresses=link.addresses[:1]))(found)
     told = status(gone, text)

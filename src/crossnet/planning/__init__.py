@@ -78,17 +78,17 @@ def _plan(
 ) -> Plan:
     """`theirs` are the hosts of which nothing but crossings of other specs is known: those can make their records."""
     kept = {name: {item.identity for item in items} for name, items in wanted.wanted.items()}
-    partings = {name: dependents.parting(one, records[name], kept[name]) for name, one in facts.items()}
+    ours = {name: one for name, one in facts.items() if name not in theirs}
+    partings = {name: dependents.parting(one, records[name], kept[name]) for name, one in ours.items()}
     hosts = [
-        _as_it_is(name, records[name])
-        if name in theirs
-        else _host_plan(one, records[name], wanted, partings[name])
+        _host_plan(one, records[name], wanted, partings[name])
+        if name in ours
+        else _as_it_is(name, records[name])
         for name, one in facts.items()
     ]
     unknown = (
         refusal
-        for name in facts
-        if name not in theirs
+        for name in ours
         for refusal in unknown_originals(facts[name], records[name], kept[name] | partings[name].stays)
     )
     if refusals := [*unknown, *flawed(hosts)]:
@@ -110,12 +110,12 @@ def _plan(
     found += [
         impact
         for host in hosts
-        if host.host not in theirs
+        if host.host in ours
         for impact in staying(host, facts[host.host], kept[host.host])
     ]
     found += from_leases(hosts, facts)
     found += [impact for host in hosts for impact in remembered(host, facts[host.host])]
-    found += [impact for name in facts if name not in theirs for impact in partings[name].impacts]
+    found += [impact for name in ours for impact in partings[name].impacts]
     found += [
         impact
         for host in hosts

@@ -52,12 +52,12 @@ class Undo:
         is_among = self.all and (self.among is None or standing.label in self.among)
         if not (is_among or is_own) or self.crossing not in (None, standing.crossing):
             return standing
-        host = "" if self.host is None else called.get(standing.label, self._called(standing, spec))
+        if self.host is None:
+            return None
+        host = called.get(standing.label, self._called(standing, spec))
         if host is None:
             return standing
-        if host in (standing.gateway, standing.host, ""):
-            return None
-        return standing.without_client(host)
+        return None if host in (standing.gateway, standing.host) else standing.without_client(host)
 
     def _called(self, standing: Standing, spec: Spec) -> str | None:
         """What a crossing calls the host that was named, whose own record does not say it; None if nothing.
