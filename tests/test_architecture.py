@@ -31,6 +31,7 @@ LEVELS = (
     {"design"},
     {"dependents"},
     {"planning"},
+    {"unrouted"},
     {"opening", "moved"},
     {"cause", "drift"},
     {"suspects"},

@@ -29,14 +29,15 @@ from crossnet.design.flows import (
 )
 from crossnet.design.rules import FENCED
 from crossnet.facts import Facts
-from crossnet.facts.routes import MAIN, Route, default_network
+from crossnet.facts.routes import default_network
 from crossnet.facts.sysctls import forwards
 from crossnet.netfilter import Engine
 from crossnet.netfilter.own_walked import with_own
 from crossnet.path import Path
 from crossnet.planning import HostPlan, Plan
 from crossnet.resources import Jump, Resource, RuleTable
-from crossnet.values import Address, Family, Network, host_network, show_network
+from crossnet.unrouted import next_hops, unrouted
+from crossnet.values import Family, Network, host_network, show_network
 
 if TYPE_CHECKING:
     from crossnet.reach.asked import Asked
@@ -155,55 +156,20 @@ def opening(plan: Plan, facts: Mapping[str, Facts]) -> tuple[FlowChange, ...]:
     if not plan.changes:
         return ()
     made = {host.host: _made(host, facts[host.host]) for host in plan.hosts}
-    gateways = _NextHops(
-        frozenset(
-            item.address for name in _gateways(plan) for link in facts[name].links for item in link.addresses
-        ),
-        frozenset(_link_local(plan, facts)),
-    )
+    hops = next_hops(plan, facts)
     found = {host.host: _found(host, facts[host.host]) for host in plan.hosts}
     applied = then(plan.paths, facts, made)
     before = _Side(
         facts,
         _rules(facts, found),
-        tuple(_unrouted(plan, facts, gateways)),
+        tuple(unrouted(plan, facts, hops)),
         dict(_alone(facts, found)),
         dict(_entered_late(facts, found)),
     )
     after = _Side(
-        applied, _rules(facts, made), tuple(_unrouted(plan, applied, gateways)), dict(_alone(applied, made))
+        applied, _rules(facts, made), tuple(unrouted(plan, applied, hops)), dict(_alone(applied, made))
     )
     return (*_of_crossings(plan, before, after), *_of_others(before, after))
-
-
-@dataclass(frozen=True, slots=True)
-class _NextHops:
-    """What leads a client to a gateway: its addresses, and link-local ones by the client and its interface."""
-
-    addresses: frozenset[Address]
-    link_local: frozenset[tuple[str, str | None, Address]]
-
-    def leads(self, host: str, route: Route) -> bool:
-        if route.via is None or route.table != MAIN:
-            return False
-        return route.via in self.addresses or (host, route.device, route.via) in self.link_local
-
-
-def _link_local(plan: Plan, facts: Mapping[str, Facts]) -> Iterator[tuple[str, str | None, Address]]:
-    """Those of crossings, as they stand before the plan or after it."""
-    records = (record for host in plan.hosts for record in (host.before, host.after))
-    paths = (path for record in records for one in record.crossings for path in one.carried)
-    for path in dict.fromkeys(paths):
-        for client in path.clients:
-            hop, gateway = client.next_hop, facts.get(path.gateway)
-            if client.host and hop.is_link_local and gateway is not None and gateway.owner_of(hop):
-                yield client.host, client.interface, hop
-
-
-def _gateways(plan: Plan) -> Iterator[str]:
-    for host in plan.hosts:
-        if any(isinstance(owned.applied, RuleTable) for owned in (*host.before.owned, *host.after.owned)):
-            yield host.host
 
 
 def _made(host: HostPlan, facts: Facts) -> tuple[Resource, ...]:
@@ -261,25 +227,6 @@ def _rules(
             ):
                 found[name, each.family] = admitted(name, each.family, each.table)
     return found
-
-
-def _unrouted(
-    plan: Plan, facts: Mapping[str, Facts], gateways: _NextHops
-) -> Iterator[tuple[Family, Span, Span]]:
-    """The addresses of clients, and where they have no route to through a gateway, of all that the plan changes."""
-    alike: dict[tuple[Family, Span], list[Address]] = {}
-    for host in plan.hosts:
-        sides = (side for change in host.changes for side in (change.have, change.want) if side is not None)
-        concerned = {route.destination for side in sides for route in side.routes}
-        leading = [route.destination for route in facts[host.host].routes if gateways.leads(host.host, route)]
-        for family in Family:
-            there = addresses(each for each in leading if each.version == family)
-            lacking = addresses(each for each in concerned if each.version == family) - there
-            if lacking:
-                own = (item.address for link in facts[host.host].links for item in link.of(family))
-                alike.setdefault((family, lacking), []).extend(own)
-    for (family, lacking), clients in alike.items():
-        yield family, addresses(map(host_network, clients)), lacking
 
 
 # ---- crossings -----------------------------------------------------------------------------------
