@@ -269,6 +269,23 @@ def test_an_impossible_lab_says_why_and_leaves_nothing(
         assert not processes(f"/{name}\0")
 
 
+@pytest.mark.parametrize(
+    ("disk", "said"),
+    [("ro", "Read-only file system"), ("nr_inodes=1", "No space left on device")],
+)
+def test_a_lab_that_cannot_be_kept_anywhere_says_where_and_why(
+    lab_possible: None, disk: str, said: str
+) -> None:
+    apart = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
+    script = 'mount -t tmpfs -o "$1" none /run && exec "$0" -m crossnet lab up seed'
+    done = subprocess.run([*apart, script, sys.executable, disk], capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.splitlines() == [
+        f"crossnet: /run/crossnet, where this lab was to be kept: {said}",
+        "  See whether the disk is full or read-only there, and to whom the folders above it belong.",
+    ]
+
+
 def test_it_is_known_when_no_more_machines_fit(lab_possible: None) -> None:
     """Systemd watches files with inotify, and a user has so many instances of that; here it is a user of three."""
     limited = ("unshare", "--user", "--map-root-user", "sh", "-c")

@@ -16,8 +16,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,7 +95,8 @@ async def up(
     nothing is left behind.
     """
     name = name or os.environ.get(ENVIRONMENT_NAME) or topology.name
-    folder = _base(create=True) / _checked(name)
+    with _writing():
+        folder = _base(create=True) / _checked(name)
     longest = max((host_socket(folder, host.name) for host in topology.hosts), key=lambda p: len(str(p)))
     if len(os.fsencode(longest)) > _LONGEST_SOCKET:
         raise LabError(f"{longest} is too long for the path of a socket: choose a shorter name with --name")
@@ -104,7 +105,8 @@ async def up(
         await image.make()
     if topology.is_in_cloud:
         await install.make()
-    lock = _lock(folder)
+    with _writing():
+        lock = _lock(folder)
     if lock is None:
         raise LabError(
             f"a lab named {name} is up already\n"
@@ -114,9 +116,10 @@ async def up(
     watch = _open_lock(folder)  # opened again, because a lock never keeps out its own holder
     try:
         try:
-            _empty(folder)
-            (folder / TOPOLOGY).write_text(json.dumps(to_data(topology)))
-            (folder / _DEPTH).write_text(depth.value)
+            with _writing():
+                _empty(folder)
+                (folder / TOPOLOGY).write_text(json.dumps(to_data(topology)))
+                (folder / _DEPTH).write_text(depth.value)
             await _supervise(folder, depth, lock, lifeline, cloud=topology.is_in_cloud)
         finally:
             os.close(lock)  # the supervisor has inherited it
@@ -260,6 +263,18 @@ def _base(*, create: bool) -> Path:
     if base.exists() and base.stat().st_mode & 0o077:
         raise LabError(f"{base} is open to other users: `chmod 700 {base}`")
     return base
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """An error of the disk says where labs are kept, and what it was."""
+    try:
+        yield
+    except OSError as error:
+        raise LabError(
+            f"{error.filename or 'the folder of the lab'}, where this lab was to be kept: {error.strerror}\n"
+            "  See whether the disk is full or read-only there, and to whom the folders above it belong."
+        ) from None
 
 
 def _checked(name: str) -> str:
