@@ -267,7 +267,7 @@ def _base(*, create: bool) -> Path:
 
 @contextmanager
 def _writing() -> Iterator[None]:
-    """An error of the disk says where labs are kept, and what it was."""
+    """What keeps the disk from taking the lab is a LabError that names the place."""
     try:
         yield
     except OSError as error:
